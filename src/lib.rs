@@ -1,1 +1,6 @@
-//! lib
+//! pad-operator: joins Lever with CoderPad Interview on Kubernetes.
+//!
+
+
+pub mod api;
+pub mod text;

@@ -1,0 +1,119 @@
+//! The CustomResourceDefinitions: what the derives give, and the few things that only the whole schema can hold.
+
+use super::{LeverConnection, Pad, PadConfiguration};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+/// A CustomResourceDefinition could not be put together: a fault of this program, found by its tests.
+#[derive(Debug, thiserror::Error)]
+#[error("the CustomResourceDefinition cannot be generated: {0}")]
+pub struct CrdError(#[from] serde_json::Error);
+
+/// The three CustomResourceDefinitions, as installed.
+pub fn all() -> Result<Vec<CustomResourceDefinition>, CrdError> {
+    [LeverConnection::crd(), PadConfiguration::crd(), Pad::crd()].into_iter().map(finish).collect()
+}
+
+/// The same as YAML, with a line that says where it comes from.
+pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_yaml_ng::Error> {
+    Ok(format!("# Generated from src/api by `make generate`. Do not edit.\n{}", serde_yaml_ng::to_string(crd)?))
+}
+
+/// Adds the status that kstatus reads as "not looked at yet".
+fn finish(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, CrdError> {
+    let mut value = serde_json::to_value(crd)?;
+    if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
+        for version in versions {
+            if let Some(status) = version.pointer_mut("/schema/openAPIV3Schema/properties/status") {
+                status["default"] = json!({"observedGeneration": -1});
+            }
+        }
+    }
+    Ok(serde_json::from_value(value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls `check` with every schema node and its path.
+    fn walk(path: &str, schema: &Value, check: &mut impl FnMut(&str, &Value)) {
+        check(path, schema);
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            for (name, property) in properties {
+                walk(&format!("{path}.{name}"), property, check);
+            }
+        }
+        if let Some(items) = schema.get("items") {
+            walk(&format!("{path}[]"), items, check);
+        }
+    }
+
+    fn nodes() -> Vec<(String, Value)> {
+        let mut nodes = Vec::new();
+        for crd in all().unwrap() {
+            let kind = crd.spec.names.kind.clone();
+            let crd = serde_json::to_value(&crd).unwrap();
+            let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap();
+            for part in ["spec", "status"] {
+                walk(&format!("{kind}.{part}"), &schema["properties"][part], &mut |path, node| {
+                    nodes.push((path.to_owned(), node.clone()));
+                });
+            }
+        }
+        nodes
+    }
+
+    #[test]
+    fn every_string_and_list_is_bounded_and_every_field_described() {
+        let mut faults = Vec::new();
+        for (path, node) in nodes() {
+            match node["type"].as_str() {
+                Some("string") if node.get("enum").is_none() && node.get("maxLength").is_none() => {
+                    faults.push(format!("{path}: no maxLength"));
+                }
+                Some("array") if node.get("maxItems").is_none() => faults.push(format!("{path}: no maxItems")),
+                _ => {}
+            }
+            if node.get("description").is_none() && !path.ends_with("[]") {
+                faults.push(format!("{path}: no description"));
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let defaults: Vec<(String, Value)> =
+            nodes().into_iter().filter_map(|(path, node)| Some((path, node.get("default")?.clone()))).collect();
+        for (path, expected) in [
+            ("LeverConnection.spec.suspend", json!(false)),
+            ("LeverConnection.spec.lever.url", json!("https://api.lever.co/v1")),
+            ("LeverConnection.spec.interview.url", json!("https://app.coderpad.io/api")),
+            ("LeverConnection.spec.interview.overage", json!("Deny")),
+            ("LeverConnection.spec.interview.maxPadsPerHour", json!(100)),
+            ("LeverConnection.spec.webhook.mode", json!("Manual")),
+            ("LeverConnection.spec.sync.interval", json!("5m")),
+            ("LeverConnection.status", json!({"observedGeneration": -1})),
+            ("PadConfiguration.spec.stage", json!("Phone Screen")),
+            ("PadConfiguration.spec.tag", json!("coderpad")),
+            ("PadConfiguration.spec.type", json!("Live")),
+            ("PadConfiguration.spec.title", json!("{candidate} - {stage}")),
+            ("PadConfiguration.spec.existing", json!("Skip")),
+            ("PadConfiguration.spec.repeat", json!("AfterEnd")),
+            ("PadConfiguration.spec.onArchive", json!("Keep")),
+            ("PadConfiguration.spec.deletionPolicy", json!("Retain")),
+            ("PadConfiguration.spec.writeBack.note", json!("Summary")),
+            ("PadConfiguration.spec.ttlSecondsAfterSkipped", json!(86400)),
+            ("PadConfiguration.status", json!({"observedGeneration": -1})),
+            ("Pad.spec.trigger.source", json!("Manual")),
+            ("Pad.spec.state", json!("Open")),
+            ("Pad.spec.deletionPolicy", json!("Retain")),
+            ("Pad.status", json!({"observedGeneration": -1})),
+        ] {
+            let found = defaults.iter().find(|(at, _)| at == path).map(|(_, value)| value);
+            assert_eq!(found, Some(&expected), "default of {path}");
+        }
+    }
+}

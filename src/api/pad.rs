@@ -1,0 +1,220 @@
+//! Pad: one interview pad for one candidate, and the whole memory of how far it has come.
+
+use super::configuration::{DeletionPolicy, PadType};
+use super::{Condition, NameRef};
+use jiff::Timestamp;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whose pad it is, by which configuration, and whether the interview is wished to be open or ended.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[kube(
+    group = "padoperator.dev",
+    version = "v1alpha1",
+    kind = "Pad",
+    plural = "pads",
+    namespaced,
+    category = "padoperator",
+    status = "PadStatus",
+    derive = "PartialEq",
+    doc = "A Pad is one CoderPad interview pad for one candidate of Lever. Webhooks and sync make them; you may make one by hand.",
+    selectable = ".spec.configurationRef.name",
+    selectable = ".spec.opportunityID",
+    selectable = ".status.phase",
+    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate", description = "The candidate's name in Lever"),
+    printcolumn(name = "Configuration", type_ = "string", json_path = ".spec.configurationRef.name", description = "The PadConfiguration"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Pending, Open, Started, Ended, Skipped or Failed"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why it is in this phase"),
+    printcolumn(name = "URL", type_ = "string", json_path = ".status.url", description = "The link to share with candidate and interviewer"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Type", type_ = "string", priority = 1, json_path = ".status.type", description = "Live or TakeHome"),
+    printcolumn(name = "Opportunity", type_ = "string", priority = 1, json_path = ".spec.opportunityID", description = "The opportunity in Lever"),
+    printcolumn(name = "Pad", type_ = "string", priority = 1, json_path = ".status.padID", description = "Its id at CoderPad"),
+    printcolumn(name = "Ready", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether all is done that can be done"),
+    printcolumn(name = "Ended", type_ = "date", priority = 1, json_path = ".status.endedAt", description = "When the interview ended")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.connectionRef) == has(oldSelf.connectionRef) && (!has(self.connectionRef) || self.connectionRef == oldSelf.connectionRef)").message("spec.connectionRef is immutable: make a new Pad instead").field_path(".connectionRef"),
+    validation = Rule::new("oldSelf.state != 'Ended' || self.state == 'Ended'").message("spec.state cannot go back to Open: an ended interview stays ended. Make a new Pad instead").field_path(".state")
+)]
+pub struct PadSpec {
+    /// The PadConfiguration that says what kind of pad it is. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.configurationRef is immutable: make a new Pad instead"))]
+    pub configuration_ref: NameRef,
+    /// The LeverConnection; copied from the configuration when the operator makes the Pad. Immutable. A Pad made by hand
+    /// may leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_ref: Option<NameRef>,
+    /// Id of the candidate's opportunity in Lever: the last part of the profile's address. Immutable.
+    #[serde(rename = "opportunityID")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]{1,64}$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.opportunityID is immutable: make a new Pad for the other candidate"))]
+    pub opportunity_id: String,
+    /// What made the Pad. Immutable.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.trigger is immutable"))]
+    pub trigger: Trigger,
+    /// Ended is the wish that the interview be ended. It cannot go back to Open.
+    #[serde(default)]
+    pub state: DesiredState,
+    /// What deleting this Pad leaves behind; copied from the configuration when made. This one counts.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// What made a Pad.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trigger {
+    /// A webhook, sync, or a person.
+    #[serde(default)]
+    pub source: TriggerSource,
+    /// When the cause happened, as the source says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub at: Option<Timestamp>,
+}
+
+/// Who made a Pad.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum TriggerSource {
+    /// A candidate stage change webhook.
+    Webhook,
+    /// A walk over Lever's opportunities.
+    Sync,
+    /// A person: tag, stage and repeat are not asked for.
+    #[default]
+    Manual,
+}
+
+/// The wish of the user.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub enum DesiredState {
+    /// The interview may go on.
+    #[default]
+    Open,
+    /// The interview shall be ended.
+    Ended,
+}
+
+/// How far a Pad has come.
+#[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PadStatus {
+    /// The metadata.generation that this status was decided for; -1 before the first look.
+    #[serde(default = "super::names::unobserved")]
+    pub observed_generation: i64,
+    /// The generation of the configuration that this status was decided with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_configuration_generation: Option<i64>,
+    /// The value of the annotation padoperator.dev/reconcile-requested-at that was last acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reconcile_at: Option<String>,
+    /// Where the Pad stands, derived from the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "phase_schema")]
+    pub phase: Option<Phase>,
+    /// Why; the reason of the Ready condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub reason: Option<String>,
+    /// Id of the pad at CoderPad.
+    #[serde(default, rename = "padID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub pad_id: Option<String>,
+    /// The link to share with the candidate and the interviewer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub url: Option<String>,
+    /// Where the interview can be played back; set when it has ended.
+    #[serde(default, rename = "playbackURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub playback_url: Option<String>,
+    /// The kind of pad that was made: Live or TakeHome.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "type_schema")]
+    pub type_: Option<PadType>,
+    /// The candidate's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub candidate: Option<String>,
+    /// The candidate's profile in Lever.
+    #[serde(default, rename = "candidateURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub candidate_url: Option<String>,
+    /// The stage entry that the pad stands for, by Lever's own books.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub entry_at: Option<Timestamp>,
+    /// When the pad was made at CoderPad.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub created_at: Option<Timestamp>,
+    /// When the link was seen on the candidate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub linked_at: Option<Timestamp>,
+    /// When the interview started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub started_at: Option<Timestamp>,
+    /// When the interview ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub ended_at: Option<Timestamp>,
+    /// Names of those who took part, as they gave them; at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(max = 256)))]
+    pub participants: Vec<String>,
+    /// Id of the note in Lever.
+    #[serde(default, rename = "noteID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub note_id: Option<String>,
+    /// Ready, PadCreated, LinkAdded, RecordAdded, Suspended, Reconciling, Stalled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where a Pad stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Phase {
+    /// It waits, and says why.
+    Pending,
+    /// The pad exists and its link is on the candidate.
+    Open,
+    /// The interview goes on.
+    Started,
+    /// The interview is over.
+    Ended,
+    /// The candidate gets no pad.
+    Skipped,
+    /// It cannot be made; a person must act.
+    Failed,
+}
+
+fn phase_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "string",
+        "enum": ["Pending", "Open", "Started", "Ended", "Skipped", "Failed"],
+    })
+}
+
+fn type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "enum": ["Live", "TakeHome"]})
+}
+
+impl Pad {
+    /// The phase as last written.
+    pub fn phase(&self) -> Option<Phase> {
+        self.status.as_ref().and_then(|status| status.phase)
+    }
+
+    /// Whether a person made it.
+    pub fn is_manual(&self) -> bool {
+        self.spec.trigger.source == TriggerSource::Manual
+    }
+}

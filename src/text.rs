@@ -1,0 +1,88 @@
+//! Text from outside, made safe to show: candidate names, titles, messages of the two services.
+
+use unicode_general_category::{GeneralCategory, get_general_category};
+
+/// Longest name of a person, in characters.
+pub const NAME_LIMIT: usize = 100;
+/// Longest title of a pad, in characters.
+pub const TITLE_LIMIT: usize = 200;
+
+/// One line without control, format and bidirectional characters, white space folded, at most `limit` characters.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let visible: String = text.chars().filter_map(|c| if c.is_whitespace() { Some(' ') } else { Some(c).filter(|c| is_visible(*c)) }).collect();
+    let folded = visible.split_whitespace().collect::<Vec<_>>().join(" ");
+    cut(&folded, limit)
+}
+
+/// The name of a candidate as shown everywhere; an empty one is `Candidate <first 8 of the id>`.
+pub fn candidate_name(name: &str, opportunity_id: &str) -> String {
+    let name = one_line(name, NAME_LIMIT);
+    if name.is_empty() { format!("Candidate {}", opportunity_id.chars().take(8).collect::<String>()) } else { name }
+}
+
+/// The text, cut to at most `limit` characters, the last of them an ellipsis if anything was cut.
+pub fn cut(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(limit.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// The title of a pad: the template of the configuration with its placeholders filled in. One pass, so that a
+/// candidate's name that looks like a placeholder stays what it is.
+pub fn title(template: &str, candidate: &str, stage: &str, configuration: &str) -> String {
+    let mut title = String::new();
+    let mut rest = template;
+    while let Some(open) = rest.find('{') {
+        title.push_str(&rest[..open]);
+        rest = &rest[open..];
+        let known = [("{candidate}", candidate), ("{stage}", stage), ("{configuration}", configuration)];
+        match known.iter().find(|(placeholder, _)| rest.starts_with(placeholder)) {
+            Some((placeholder, value)) => {
+                title.push_str(value);
+                rest = &rest[placeholder.len()..];
+            }
+            None => {
+                title.push('{');
+                rest = &rest[1..];
+            }
+        }
+    }
+    title.push_str(rest);
+    one_line(&title, TITLE_LIMIT)
+}
+
+fn is_visible(c: char) -> bool {
+    !matches!(
+        get_general_category(c),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::Surrogate
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Unassigned
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_become_one_plain_line() {
+        assert_eq!(one_line("  Ada\n\tLovelace\u{202e}\u{0007} ", 100), "Ada Lovelace");
+        assert_eq!(one_line(&"x".repeat(300), 100).chars().count(), 100);
+        assert_eq!(candidate_name("\u{200f}", "6408dc54-7015"), "Candidate 6408dc54");
+        assert_eq!(candidate_name("", "ab"), "Candidate ab");
+    }
+
+    #[test]
+    fn a_title_fills_placeholders_once() {
+        assert_eq!(title("{candidate} - {stage} ({configuration})", "{stage}", "Phone Screen", "cfg"), "{stage} - Phone Screen (cfg)");
+        assert_eq!(title("plain", "a", "b", "c"), "plain");
+        assert!(title("{candidate}", &"é".repeat(500), "", "").chars().count() <= TITLE_LIMIT);
+    }
+}

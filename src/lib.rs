@@ -3,4 +3,6 @@
 
 
 pub mod api;
+pub mod cluster;
+pub mod rules;
 pub mod text;

@@ -1,0 +1,176 @@
+//! One watch per kind and scope, shared by everything in the process: the receiver looks things up in it, and the
+//! leader's controllers are woken by it.
+//!
+//! Every replica watches, so that each can answer webhooks; only the leader's controllers listen to the changes.
+
+use crate::api::{LeverConnection, Pad, PadConfiguration};
+use futures::{Stream, StreamExt, stream};
+use kube::runtime::reflector::{self, Lookup, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+/// How many changes a slow listener may lie behind before it is told to look at everything again.
+const CHANGES_KEPT: usize = 4096;
+
+/// The objects of one kind in one scope, and a way to hear of changes.
+#[derive(Clone)]
+pub struct Cache<K>
+where
+    K: Lookup + Clone + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    store: Store<K>,
+    changes: broadcast::Sender<Arc<K>>,
+}
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    /// Starts the watch on a task of its own, which ends with `stop`.
+    fn watch(api: Api<K>, stop: CancellationToken) -> Self {
+        let (store, writer) = reflector::store();
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let cache = Self { store, changes };
+        let events = reflector::reflector(writer, watch(api, watcher::Config::default()).default_backoff());
+        tokio::spawn({
+            let cache = cache.clone();
+            async move { stop.run_until_cancelled(cache.follow(events)).await }
+        });
+        cache
+    }
+
+    async fn follow(&self, events: impl Stream<Item = watcher::Result<Event<K>>>) {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Apply(object) | Event::Delete(object)) => self.tell(Arc::new(object)),
+                // The store is whole only now: what was listed before is told of at once.
+                Ok(Event::InitDone) => self.store.state().into_iter().for_each(|object| self.tell(object)),
+                Ok(Event::Init | Event::InitApply(_)) => {}
+                Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off and is taken up again"),
+            }
+        }
+    }
+
+    fn tell(&self, object: Arc<K>) {
+        // Without a listener (on a replica that does not lead) there is nobody to tell.
+        let _ = self.changes.send(object);
+    }
+
+    /// The object of a name, as last heard of.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// All objects of a namespace, as last heard of, in no order.
+    pub fn of_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+        let mut objects = self.store.state();
+        objects.retain(|object| object.meta().namespace.as_deref() == Some(namespace));
+        objects
+    }
+
+    /// The objects, for a controller.
+    pub fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    /// All objects that there are, then each one that is made, changed or deleted. May tell of an object twice.
+    pub fn changes(&self) -> impl Stream<Item = Arc<K>> + Send + 'static {
+        let receiver = self.changes.subscribe();
+        let store = self.store.clone();
+        let later = stream::unfold((receiver, store.clone()), |(mut receiver, store)| async move {
+            match receiver.recv().await {
+                Ok(object) => Some((vec![object], (receiver, store))),
+                Err(broadcast::error::RecvError::Lagged(_)) => Some((store.state(), (receiver, store))),
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        });
+        stream::iter([store.state()]).chain(later).flat_map(stream::iter)
+    }
+
+    /// Waits until the first listing is complete. Returns false if the watch has ended before that.
+    pub async fn ready(&self) -> bool {
+        self.store.wait_until_ready().await.is_ok()
+    }
+}
+
+/// What is watched: all namespaces, or one.
+#[derive(Clone)]
+pub struct Scope {
+    /// The namespace; None is all of them.
+    pub namespace: Option<String>,
+    /// The connections in it.
+    pub connections: Cache<LeverConnection>,
+    /// The configurations in it.
+    pub configurations: Cache<PadConfiguration>,
+    /// The Pads in it.
+    pub pads: Cache<Pad>,
+}
+
+impl Scope {
+    fn watch(client: &Client, namespace: Option<String>, stop: &CancellationToken) -> Self {
+        Self {
+            connections: Cache::watch(api(client, namespace.as_deref()), stop.clone()),
+            configurations: Cache::watch(api(client, namespace.as_deref()), stop.clone()),
+            pads: Cache::watch(api(client, namespace.as_deref()), stop.clone()),
+            namespace,
+        }
+    }
+
+    /// Waits until everything in the scope is known. Returns false if a watch has ended before that.
+    pub async fn ready(&self) -> bool {
+        self.connections.ready().await && self.configurations.ready().await && self.pads.ready().await
+    }
+}
+
+/// Everything that is watched.
+#[derive(Clone)]
+pub struct Caches {
+    scopes: Arc<[Scope]>,
+}
+
+impl Caches {
+    /// Starts the watches; none is complete yet. No namespace is all namespaces.
+    pub fn watch(client: &Client, namespaces: &[String], stop: &CancellationToken) -> Self {
+        let scopes = if namespaces.is_empty() {
+            vec![Scope::watch(client, None, stop)]
+        } else {
+            namespaces.iter().map(|namespace| Scope::watch(client, Some(namespace.clone()), stop)).collect()
+        };
+        Self { scopes: scopes.into() }
+    }
+
+    /// The scope that a namespace belongs to, if it is watched.
+    pub fn of(&self, namespace: &str) -> Option<&Scope> {
+        self.scopes.iter().find(|scope| scope.namespace.as_deref().is_none_or(|own| own == namespace))
+    }
+
+    /// All scopes. They do not overlap.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// Waits until everything that is watched is known. Returns false if a watch has ended before that.
+    pub async fn ready(&self) -> bool {
+        futures::future::join_all(self.scopes.iter().map(Scope::ready)).await.into_iter().all(|ready| ready)
+    }
+}
+
+/// The API of a kind in one namespace or in all.
+pub fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}

@@ -1,0 +1,148 @@
+//! Secrets: which have changed (by a watch of their metadata only), and single keys read when they are needed.
+//!
+//! Whole Secrets are never kept. A value lives in memory as a secret type and only as long as somebody uses it.
+
+use crate::api::SecretKeyRef;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client};
+use secrecy::SecretString;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+/// How many changes a slow listener may lie behind before it is told to look at everything again.
+const CHANGES_KEPT: usize = 1024;
+
+/// What has changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SecretChange {
+    /// One Secret was made, changed or deleted.
+    One {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// The watch was taken up (again): any Secret may have changed.
+    Any,
+}
+
+/// Hears of changes to Secrets and reads single keys of them.
+#[derive(Clone)]
+pub struct Secrets {
+    client: Client,
+    changes: broadcast::Sender<SecretChange>,
+}
+
+/// Why a value could not be had. The messages are for conditions: they name the Secret and the key, never a value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// There is no such Secret.
+    #[error("Secret {name} does not exist. Create it with the key {key}")]
+    NotFound {
+        /// The Secret's name.
+        name: String,
+        /// The key that was looked for.
+        key: String,
+    },
+    /// The Secret lacks the key, or holds nothing but white space there.
+    #[error("Secret {name} has no value under the key {key}. Add it")]
+    KeyMissing {
+        /// The Secret's name.
+        name: String,
+        /// The key that was looked for.
+        key: String,
+    },
+    /// The value is no text.
+    #[error("Secret {name} holds something under the key {key} that is not UTF-8 text. Replace it by the key as the service shows it")]
+    NotText {
+        /// The Secret's name.
+        name: String,
+        /// The key that was looked for.
+        key: String,
+    },
+    /// The API server did not say.
+    #[error("Secret {name} could not be read: {source}")]
+    Unreadable {
+        /// The Secret's name.
+        name: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// A value and the version of the Secret that it was read from.
+pub struct SecretValue {
+    /// The value, without the white space around it.
+    pub value: SecretString,
+    /// metadata.resourceVersion of the Secret.
+    pub version: String,
+}
+
+impl Secrets {
+    /// Starts a metadata watch of the Secrets of each namespace (none is all namespaces); they end with `stop`.
+    pub fn watch(client: &Client, namespaces: &[String], stop: &CancellationToken) -> Self {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let secrets = Self { client: client.clone(), changes };
+        let scopes: Vec<Option<&str>> =
+            if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+        for scope in scopes {
+            let api: Api<PartialObjectMeta<Secret>> = super::caches::api(client, scope);
+            let (stop, secrets) = (stop.clone(), secrets.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(secrets.follow(api)).await });
+        }
+        secrets
+    }
+
+    async fn follow(&self, api: Api<PartialObjectMeta<Secret>>) {
+        let mut events = watch(api, watcher::Config::default()).default_backoff().boxed();
+        while let Some(event) = events.next().await {
+            let change = match event {
+                Ok(Event::Apply(secret) | Event::Delete(secret)) => one(&secret),
+                Ok(Event::InitDone) => Some(SecretChange::Any),
+                Ok(Event::Init | Event::InitApply(_)) => None,
+                Err(error) => {
+                    tracing::warn!(%error, "the watch of Secrets broke off and is taken up again");
+                    None
+                }
+            };
+            if let Some(change) = change {
+                let _ = self.changes.send(change);
+            }
+        }
+    }
+
+    /// Changes from now on. A receiver that lags behind must take it as [`SecretChange::Any`].
+    pub fn changes(&self) -> broadcast::Receiver<SecretChange> {
+        self.changes.subscribe()
+    }
+
+    /// Reads one key of one Secret.
+    pub async fn read(&self, namespace: &str, reference: &SecretKeyRef) -> Result<SecretValue, SecretError> {
+        let SecretKeyRef { name, key } = reference.clone();
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let secret = match api.get_opt(&name).await {
+            Ok(Some(secret)) => secret,
+            Ok(None) => return Err(SecretError::NotFound { name, key }),
+            Err(source) => return Err(SecretError::Unreadable { name, source: Box::new(source) }),
+        };
+        let Some(bytes) = secret.data.and_then(|mut data| data.remove(&key)) else {
+            return Err(SecretError::KeyMissing { name, key });
+        };
+        let Ok(text) = String::from_utf8(bytes.0) else { return Err(SecretError::NotText { name, key }) };
+        match text.trim() {
+            "" => Err(SecretError::KeyMissing { name, key }),
+            value => Ok(SecretValue {
+                value: SecretString::from(value.to_owned()),
+                version: secret.metadata.resource_version.unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+fn one(secret: &PartialObjectMeta<Secret>) -> Option<SecretChange> {
+    Some(SecretChange::One { namespace: secret.metadata.namespace.clone()?, name: secret.metadata.name.clone()? })
+}

@@ -1,0 +1,184 @@
+//! Writes to the API server that fail on a conflict: metadata (intention, result, finalizer) and status.
+//!
+//! Each carries the resourceVersion that was read, so that of two writers only one succeeds. An answer that got lost is
+//! not guessed at: the object is read back, and what stands there already counts as written by us.
+
+use crate::api::FIELD_MANAGER;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::fmt::Debug;
+
+/// Why a write did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Somebody else has changed the object since it was read. Read it again and decide anew.
+    #[error("the object has changed since it was read")]
+    Conflict,
+    /// The object is gone.
+    #[error("the object is gone")]
+    Gone,
+    /// The API server refused or did not answer.
+    #[error("the API server did not take the write: {0}")]
+    Api(#[source] Box<kube::Error>),
+    /// The change cannot be put as JSON: a fault of this program.
+    #[error("the change cannot be put as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// A change to an object's annotations and finalizers.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataChange {
+    annotations: Map<String, Value>,
+    finalizer: Option<(&'static str, bool)>,
+}
+
+impl MetadataChange {
+    /// Sets an annotation.
+    pub fn annotate(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.annotations.insert(key.into(), Value::String(value.into()));
+        self
+    }
+
+    /// Removes an annotation.
+    pub fn remove_annotation(mut self, key: &str) -> Self {
+        self.annotations.insert(key.into(), Value::Null);
+        self
+    }
+
+    /// Adds (true) or removes (false) a finalizer.
+    pub fn finalizer(mut self, finalizer: &'static str, present: bool) -> Self {
+        self.finalizer = Some((finalizer, present));
+        self
+    }
+
+    fn finalizers(&self, before: &[String]) -> Option<Vec<String>> {
+        let (finalizer, present) = self.finalizer?;
+        let mut after: Vec<String> = before.iter().filter(|one| *one != finalizer).cloned().collect();
+        if present {
+            after.push(finalizer.into());
+        }
+        Some(after)
+    }
+
+    fn is_done<K: ResourceExt>(&self, object: &K) -> bool {
+        let annotations = self.annotations.iter().all(|(key, value)| match value {
+            Value::Null => !object.annotations().contains_key(key),
+            value => object.annotations().get(key).map(String::as_str) == value.as_str(),
+        });
+        let finalizers = self.finalizer.is_none_or(|(finalizer, present)| {
+            object.finalizers().iter().any(|one| one == finalizer) == present
+        });
+        annotations && finalizers
+    }
+}
+
+/// Changes the metadata of an object as it was read. Returns the object as it is then.
+pub async fn write_metadata<K>(api: &Api<K>, object: &K, change: &MetadataChange) -> Result<K, WriteError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let mut metadata = json!({"resourceVersion": object.resource_version(), "annotations": change.annotations});
+    if let Some(finalizers) = change.finalizers(object.finalizers()) {
+        metadata["finalizers"] = json!(finalizers);
+    }
+    let patch = Patch::Merge(json!({"metadata": metadata}));
+    let name = object.name_any();
+    match api.patch(&name, &parameters(), &patch).await {
+        Ok(written) => Ok(written),
+        Err(error) if is_status(&error, 404) => Err(WriteError::Gone),
+        Err(error) => match api.get_opt(&name).await {
+            Ok(Some(now)) if now.uid() == object.uid() && change.is_done(&now) => Ok(now),
+            Ok(None) => Err(WriteError::Gone),
+            _ if is_status(&error, 409) => Err(WriteError::Conflict),
+            _ => Err(WriteError::Api(Box::new(error))),
+        },
+    }
+}
+
+/// Writes what differs between two statuses of an object as it was read; nothing, if nothing differs.
+///
+/// Returns the object as it is then, or None if there was nothing to write. A conflict that left the status alone (an
+/// annotation was added meanwhile) is not one.
+pub async fn write_status<K, S>(api: &Api<K>, object: &K, before: &S, after: &S) -> Result<Option<K>, WriteError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    S: Serialize,
+{
+    let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(after)?);
+    let Some(difference) = difference(&before, &after) else { return Ok(None) };
+    let name = object.name_any();
+    let mut version = object.resource_version();
+    for _ in 0..3 {
+        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": difference}));
+        match api.patch_status(&name, &parameters(), &patch).await {
+            Ok(written) => return Ok(Some(written)),
+            Err(error) if is_status(&error, 404) => return Err(WriteError::Gone),
+            Err(error) if is_status(&error, 409) => {
+                let now = api.get_opt(&name).await.map_err(|error| WriteError::Api(Box::new(error)))?;
+                let Some(now) = now else { return Err(WriteError::Gone) };
+                let status_now = serde_json::to_value(&now)?.get("status").cloned().unwrap_or_default();
+                if now.uid() != object.uid() || !touches_only_what_was(&difference, &before, &status_now) {
+                    return Err(WriteError::Conflict);
+                }
+                version = now.resource_version();
+            }
+            Err(error) => return Err(WriteError::Api(Box::new(error))),
+        }
+    }
+    Err(WriteError::Conflict)
+}
+
+/// Whether the fields that a difference changes still are what they were when it was worked out.
+fn touches_only_what_was(difference: &Value, before: &Value, now: &Value) -> bool {
+    let Some(fields) = difference.as_object() else { return false };
+    fields.keys().all(|field| before.get(field).unwrap_or(&Value::Null) == now.get(field).unwrap_or(&Value::Null))
+}
+
+/// The JSON merge patch that turns one value into the other; None if they are equal.
+fn difference(before: &Value, after: &Value) -> Option<Value> {
+    match (before, after) {
+        (before, after) if before == after => None,
+        (Value::Object(before), Value::Object(after)) => {
+            let removed = before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+            let changed = after.iter().filter_map(|(key, value)| {
+                Some((key.clone(), difference(before.get(key).unwrap_or(&Value::Null), value)?))
+            });
+            Some(Value::Object(removed.chain(changed).collect()))
+        }
+        (_, after) => Some(after.clone()),
+    }
+}
+
+fn parameters() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+/// Whether the API server answered with this HTTP status.
+pub fn is_status(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_only_what_changes() {
+        let before = json!({"phase": "Pending", "reason": "X", "conditions": [1], "quota": {"used": 1, "limit": 5}});
+        let after = json!({"phase": "Open", "conditions": [1], "quota": {"used": 2, "limit": 5}});
+        let expected = json!({"phase": "Open", "reason": null, "quota": {"used": 2}});
+        assert_eq!(difference(&before, &after), Some(expected));
+        assert_eq!(difference(&before, &before), None);
+    }
+
+    #[test]
+    fn a_conflict_counts_only_where_the_same_fields_moved() {
+        let before = json!({"phase": "Pending"});
+        let change = json!({"phase": "Open"});
+        assert!(touches_only_what_was(&change, &before, &json!({"phase": "Pending", "lastWebhookAt": "now"})));
+        assert!(!touches_only_what_was(&change, &before, &json!({"phase": "Skipped"})));
+    }
+}

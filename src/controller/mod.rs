@@ -1,0 +1,62 @@
+//! The controllers of the three kinds. Each reconciles as: observe → plan → act → status.
+//!
+//! They run on the leader only. What they share is here: the context, how they are woken, how they end.
+
+pub mod accounts;
+pub mod retries;
+
+use crate::cluster::{Caches, Scope, secrets::Secrets};
+use accounts::Accounts;
+use kube::Client;
+use kube::runtime::events::Recorder;
+use retries::Retries;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, broadcast};
+
+/// What the flags say about reconciling.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Base of status.webhookURL; with or without a scheme.
+    pub public_url: Option<String>,
+    /// How many objects are reconciled at once.
+    pub concurrency: u16,
+    /// How long CoderPad may take to answer the creation of a pad.
+    pub create_timeout: Duration,
+    /// How far CoderPad's lists of pads may lie behind.
+    pub list_lag: Duration,
+}
+
+/// What every reconcile of the leader may use.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What is watched of the namespaces that this context serves.
+    pub scope: Scope,
+    /// Secrets: changes, and single keys.
+    pub secrets: Secrets,
+    /// The services of the connections.
+    pub accounts: Arc<Accounts>,
+    /// The flags.
+    pub settings: Arc<Settings>,
+    /// Writes Events.
+    pub recorder: Recorder,
+    /// When Pads in error may try again.
+    pub retries: Retries,
+    /// Reconciles at once, over all kinds and namespaces.
+    pub running: Arc<Semaphore>,
+    /// Asks for a connection (namespace, name) to be probed now.
+    pub probes: broadcast::Sender<(String, String)>,
+}
+
+impl Context {
+    /// Asks for a connection to be probed now, because a call for one of its Pads was refused.
+    pub fn probe_now(&self, namespace: &str, connection: &str) {
+        let _ = self.probes.send((namespace.to_owned(), connection.to_owned()));
+    }
+}
+
+/// All watched namespaces, for whoever starts the controllers.
+pub fn scopes(caches: &Caches) -> impl Iterator<Item = &Scope> {
+    caches.scopes().iter()
+}

@@ -1,1 +1,5 @@
-//! lib
+//! A Kubernetes operator that joins Lever with CoderPad Interview.
+
+pub mod interview;
+pub mod lever;
+pub mod transport;

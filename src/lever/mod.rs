@@ -1,0 +1,285 @@
+//! The client of Lever's Data API: what the operator reads of a candidate and what it writes back.
+//!
+//! All ids are opaque text: live accounts hold stage ids such as `lead-new` beside UUIDs (reference: lever-api.md, 0).
+//! Every method waits for the account's rate limit, makes one request per page, and repeats nothing. See
+//! [`crate::transport::Class`] for what its errors mean.
+
+#[cfg(test)]
+mod tests;
+mod types;
+
+use reqwest::Method;
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use url::Url;
+
+use crate::transport::{
+    Account, Call, Class, Error, Payload, Priority, Service, SetupError, Transport, api_key,
+};
+use types::{Data, Id, List, RawNote, RawOpportunity, RawStage};
+pub use types::{Note, Opportunity, OpportunityPage, PageToken, Stage, StageChange};
+
+/// Rows per page, the most that Lever gives (reference: lever-api.md, 2. Paging).
+const PAGE_SIZE: &str = "100";
+/// Stages an account may have before the rest is left out.
+const MOST_STAGES: usize = 500;
+/// Notes a candidate may have before a search among them is given up.
+const MOST_NOTES: usize = 2000;
+
+const STAGES: &str = "GET /stages";
+const OPPORTUNITIES: &str = "GET /opportunities";
+const OPPORTUNITY: &str = "GET /opportunities/{id}";
+const NOTES: &str = "GET /opportunities/{id}/notes";
+const ADD_NOTE: &str = "POST /opportunities/{id}/notes";
+const ADD_LINKS: &str = "POST /opportunities/{id}/addLinks";
+const REMOVE_LINKS: &str = "POST /opportunities/{id}/removeLinks";
+const ADD_TAGS: &str = "POST /opportunities/{id}/addTags";
+const REMOVE_TAGS: &str = "POST /opportunities/{id}/removeTags";
+
+/// One Lever account. Cloning is cheap; Debug does not show the key.
+#[derive(Clone, Debug)]
+pub struct LeverClient {
+    account: Account,
+    perform_as: Option<String>,
+    priority: Priority,
+}
+
+impl LeverClient {
+    /// A client for the account that `key` belongs to, at `base`, such as `https://api.lever.co/v1`.
+    ///
+    /// White space around the key is ignored. `perform_as` is the id of the Lever user that links, notes and tags are
+    /// written as; none or blank: as the key itself. The calls have [`Priority::Pad`].
+    ///
+    /// # Errors
+    /// [`SetupError`] if the key is empty or malformed, or the address is no plain http or https address.
+    pub fn new(
+        transport: &Transport,
+        base: &Url,
+        key: SecretString,
+        perform_as: Option<String>,
+    ) -> Result<Self, SetupError> {
+        let account = Account::new(transport, Service::Lever, base, api_key(&key)?)?;
+        let perform_as = perform_as.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
+        Ok(Self { account, perform_as, priority: Priority::default() })
+    }
+
+    /// The same client, whose calls wait for the rate limit with this priority.
+    #[must_use]
+    pub fn with_priority(&self, priority: Priority) -> Self {
+        Self { priority, ..self.clone() }
+    }
+
+    /// The account's stages in pipeline order; at most 500, the rest is left out.
+    ///
+    /// # Errors
+    /// Any class but [`Class::OutcomeUnknown`].
+    pub async fn stages(&self) -> Result<Vec<Stage>, Error> {
+        let mut stages = Vec::new();
+        let mut page = None;
+        loop {
+            let (rows, next) = self.page::<RawStage>(STAGES, &["stages"], &[], page.as_ref()).await?;
+            stages.extend(rows.into_iter().filter_map(RawStage::into_stage));
+            page = next;
+            if page.is_none() || stages.len() >= MOST_STAGES {
+                stages.truncate(MOST_STAGES);
+                return Ok(stages);
+            }
+        }
+    }
+
+    /// The id of some opportunity, if the account has any: whether the key may list them.
+    ///
+    /// # Errors
+    /// Any class but [`Class::OutcomeUnknown`].
+    pub async fn any_opportunity(&self) -> Result<Option<String>, Error> {
+        let mut url = self.account.url(OPPORTUNITIES, &["opportunities"])?;
+        url.query_pairs_mut().append_pair("limit", "1");
+        self.account
+            .send(self.priority, Call::get(OPPORTUNITIES, url), |list: List<Id>| {
+                Ok(list.data.into_iter().next().map(|row| row.id))
+            })
+            .await
+    }
+
+    /// One opportunity.
+    ///
+    /// # Errors
+    /// [`Class::NotFound`] if it was deleted; [`Class::Forbidden`] also if only this one is confidential and the key
+    /// may not see confidential data; any other class but [`Class::OutcomeUnknown`].
+    pub async fn opportunity(&self, id: &str) -> Result<Opportunity, Error> {
+        let url = self.opportunity_url(OPPORTUNITY, id, None)?;
+        self.account.send(self.priority, Call::get(OPPORTUNITY, url), opportunity_of).await
+    }
+
+    /// One page of the opportunities that are in a stage, carry a tag (compared exactly) and are not archived.
+    /// Confidential ones are left out by Lever.
+    ///
+    /// The list is ordered by stage: one that moves during a walk can be missed or met twice (reference:
+    /// lever-api.md, 2. Paging).
+    ///
+    /// # Errors
+    /// Any class but [`Class::OutcomeUnknown`]; see also [`Error::is_stale_page`].
+    pub async fn opportunities(
+        &self,
+        stage_id: &str,
+        tag: &str,
+        page: Option<&PageToken>,
+    ) -> Result<OpportunityPage, Error> {
+        self.opportunity_page(&[("stage_id", stage_id), ("tag", tag), ("archived", "false")], page).await
+    }
+
+    /// One page of the opportunities that were archived at or after a time, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Self::opportunities`].
+    pub async fn archived_since(
+        &self,
+        at_ms: i64,
+        page: Option<&PageToken>,
+    ) -> Result<OpportunityPage, Error> {
+        let at = at_ms.to_string();
+        self.opportunity_page(&[("archived_at_start", &at), ("archived", "true")], page).await
+    }
+
+    /// Adds links to the candidate's contact: they show on all opportunities of the person. Returns the opportunity.
+    /// Whether Lever adds a link twice that is already there is not documented: compare first.
+    ///
+    /// # Errors
+    /// Any class.
+    pub async fn add_links(&self, id: &str, links: &[String]) -> Result<Opportunity, Error> {
+        self.change(ADD_LINKS, id, "addLinks", "links", links).await
+    }
+
+    /// Removes links by their exact text. Returns the opportunity.
+    ///
+    /// # Errors
+    /// Any class.
+    pub async fn remove_links(&self, id: &str, links: &[String]) -> Result<Opportunity, Error> {
+        self.change(REMOVE_LINKS, id, "removeLinks", "links", links).await
+    }
+
+    /// Adds tags to the opportunity; Lever makes those that do not exist. Returns the opportunity.
+    ///
+    /// # Errors
+    /// Any class.
+    pub async fn add_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
+        self.change(ADD_TAGS, id, "addTags", "tags", tags).await
+    }
+
+    /// Removes tags from the opportunity. Returns the opportunity.
+    ///
+    /// # Errors
+    /// Any class.
+    pub async fn remove_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
+        self.change(REMOVE_TAGS, id, "removeTags", "tags", tags).await
+    }
+
+    /// All notes of an opportunity, deleted ones marked.
+    ///
+    /// # Errors
+    /// Any class but [`Class::OutcomeUnknown`]; [`Class::Unavailable`] also for more than 2000 notes: a part of them
+    /// would make a search say "not there" of a note that is.
+    pub async fn notes(&self, id: &str) -> Result<Vec<Note>, Error> {
+        let mut notes = Vec::new();
+        let mut page = None;
+        loop {
+            let path = ["opportunities", required(id), "notes"];
+            let (rows, next) = self.page::<RawNote>(NOTES, &path, &[], page.as_ref()).await?;
+            notes.extend(rows.into_iter().map(RawNote::into_note));
+            page = next;
+            if page.is_none() {
+                return Ok(notes);
+            }
+            if notes.len() >= MOST_NOTES {
+                return Err(self.account.error(Class::Unavailable, NOTES, None, "more than 2000 notes"));
+            }
+        }
+    }
+
+    /// Writes a note on an opportunity, without telling its followers. Returns the note's id.
+    ///
+    /// # Errors
+    /// Any class. After [`Class::OutcomeUnknown`] search [`Self::notes`] before writing again: Lever has no way to say
+    /// that two writes are one.
+    pub async fn add_note(&self, id: &str, value: &str) -> Result<String, Error> {
+        let url = self.opportunity_url(ADD_NOTE, id, Some("notes"))?;
+        let body = Payload::Json(json!({"value": value, "notifyFollowers": false}));
+        let call = Call::write(ADD_NOTE, Method::POST, self.performed(url), body);
+        self.account
+            .send(self.priority, call, |answer: Data<types::CreatedNote>| {
+                answer.data.note_id().ok_or("the answer has no note id")
+            })
+            .await
+    }
+
+    async fn change(
+        &self,
+        operation: &'static str,
+        id: &str,
+        path: &str,
+        field: &str,
+        values: &[String],
+    ) -> Result<Opportunity, Error> {
+        let url = self.opportunity_url(operation, id, Some(path))?;
+        let body = Payload::Json(json!({field: values}));
+        let call = Call::write(operation, Method::POST, self.performed(url), body);
+        self.account.send(self.priority, call, opportunity_of).await
+    }
+
+    async fn opportunity_page(
+        &self,
+        filter: &[(&str, &str)],
+        page: Option<&PageToken>,
+    ) -> Result<OpportunityPage, Error> {
+        let (rows, next) =
+            self.page::<RawOpportunity>(OPPORTUNITIES, &["opportunities"], filter, page).await?;
+        Ok(OpportunityPage { opportunities: rows.into_iter().map(Opportunity::from).collect(), next })
+    }
+
+    /// One page of any list, and the token of the next.
+    async fn page<Row: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        path: &[&str],
+        filter: &[(&str, &str)],
+        page: Option<&PageToken>,
+    ) -> Result<(Vec<Row>, Option<PageToken>), Error> {
+        let mut url = self.account.url(operation, path)?;
+        url.query_pairs_mut()
+            .extend_pairs(filter)
+            .append_pair("limit", PAGE_SIZE)
+            .extend_pairs(page.map(|token| ("offset", token.as_str())));
+        self.account
+            .send(self.priority, Call::get(operation, url), |list: List<Row>| {
+                let next = list.next_page();
+                if next.is_some() && next.as_ref() == page {
+                    return Err("the list does not advance");
+                }
+                Ok((list.data, next))
+            })
+            .await
+    }
+
+    fn opportunity_url(&self, operation: &'static str, id: &str, tail: Option<&str>) -> Result<Url, Error> {
+        let path: Vec<&str> = ["opportunities", required(id)].into_iter().chain(tail).collect();
+        self.account.url(operation, &path)
+    }
+
+    /// Adds who writes. A query parameter of every write (reference: lever-api.md, 3. Writes).
+    fn performed(&self, mut url: Url) -> Url {
+        if let Some(user) = &self.perform_as {
+            url.query_pairs_mut().append_pair("perform_as", user);
+        }
+        url
+    }
+}
+
+fn opportunity_of(answer: Data<RawOpportunity>) -> Result<Opportunity, &'static str> {
+    Ok(answer.data.into())
+}
+
+/// An id that is not empty: a path without it would be another endpoint. `.` is what [`Account::url`] refuses.
+fn required(id: &str) -> &str {
+    if id.is_empty() { "." } else { id }
+}

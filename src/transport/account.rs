@@ -1,0 +1,342 @@
+//! One account at one service: where it is, its key, its rate limit; and the instrumented send.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tracing::Instrument;
+use url::Url;
+
+use super::limit::{Bucket, Priority};
+use super::{Class, Error, Service, SetupError, Transport};
+
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+/// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
+const ANSWER_LIMIT: usize = 8 << 20;
+const ERROR_ANSWER_LIMIT: usize = 64 << 10;
+/// A shorter key would be found in any text by chance.
+const SHORTEST_HIDDEN_KEY: usize = 8;
+/// Longer ids than this are of no service we know.
+const SEGMENT_LIMIT: usize = 128;
+
+/// One call to a service.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// A name with placeholders for ids: it becomes a label and part of messages.
+    pub operation: &'static str,
+    pub method: Method,
+    pub url: Url,
+    pub payload: Payload,
+    pub time_limit: Duration,
+}
+
+/// What a call carries.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Nothing,
+    Json(serde_json::Value),
+    Form(String),
+}
+
+impl Call {
+    /// A read.
+    pub(crate) fn get(operation: &'static str, url: Url) -> Self {
+        Self { operation, method: Method::GET, url, payload: Payload::Nothing, time_limit: TIME_LIMIT }
+    }
+
+    /// A write.
+    pub(crate) fn write(operation: &'static str, method: Method, url: Url, payload: Payload) -> Self {
+        Self { operation, method, url, payload, time_limit: TIME_LIMIT }
+    }
+
+    fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+}
+
+/// A key as it came out of a Secret: trimmed, and refused if it cannot be one.
+pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
+    let trimmed = key.expose_secret().trim();
+    if trimmed.is_empty() {
+        return Err(SetupError::EmptyKey);
+    }
+    if !trimmed.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\') {
+        return Err(SetupError::MalformedKey);
+    }
+    Ok(SecretString::from(trimmed))
+}
+
+/// One account at one service. Debug shows neither key nor header.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    transport: Transport,
+    service: Service,
+    base: Url,
+    key: SecretString,
+    bucket: Arc<Bucket>,
+}
+
+impl Account {
+    /// `key` as [`api_key`] returns it; `base` is the address that paths are appended to.
+    pub(crate) fn new(
+        transport: &Transport,
+        service: Service,
+        base: &Url,
+        key: SecretString,
+    ) -> Result<Self, SetupError> {
+        let plain = matches!(base.scheme(), "http" | "https")
+            && base.has_host()
+            && base.username().is_empty()
+            && base.password().is_none()
+            && base.query().is_none()
+            && base.fragment().is_none();
+        if !plain {
+            return Err(SetupError::BadUrl);
+        }
+        let origin = base.origin().ascii_serialization();
+        let bucket = transport.0.buckets.of(&origin, key.expose_secret(), transport.limit(service));
+        Ok(Self { transport: transport.clone(), service, base: base.clone(), key, bucket })
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// The address of a path below the base. Segments are percent-encoded; an empty last one gives a closing slash.
+    pub(crate) fn url(&self, operation: &'static str, segments: &[&str]) -> Result<Url, Error> {
+        let mut url = self.base.clone();
+        let fits =
+            |s: &str| s.len() <= SEGMENT_LIMIT && s != "." && s != ".." && !s.contains(char::is_control);
+        let last = segments.len().saturating_sub(1);
+        if segments.iter().enumerate().any(|(i, s)| !fits(s) || (s.is_empty() && i < last)) {
+            return Err(self.error(Class::Invalid, operation, None, "an id that cannot be one"));
+        }
+        match url.path_segments_mut() {
+            Ok(mut path) => {
+                path.pop_if_empty().extend(segments);
+            }
+            Err(()) => {
+                return Err(self.error(Class::Invalid, operation, None, "the address cannot have paths"));
+            }
+        }
+        Ok(url)
+    }
+
+    /// Waits for the rate limit's token.
+    pub(crate) async fn take_token(&self, priority: Priority) {
+        let began = Instant::now();
+        self.bucket.take(priority).await;
+        self.transport.0.metrics.wait(self.service, began.elapsed());
+    }
+
+    /// Waits for the rate limit, then sends.
+    pub(crate) async fn send<Raw: DeserializeOwned, T>(
+        &self,
+        priority: Priority,
+        call: Call,
+        convert: impl FnOnce(Raw) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        self.take_token(priority).await;
+        self.send_now(call, convert).await
+    }
+
+    /// Sends without asking the rate limit: its token was taken before. `convert` checks what was decoded; what it
+    /// refuses counts as an answer that cannot be read.
+    pub(crate) async fn send_now<Raw: DeserializeOwned, T>(
+        &self,
+        call: Call,
+        convert: impl FnOnce(Raw) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        let (service, operation) = (self.service.label(), call.operation);
+        let span = tracing::debug_span!("service_call", service, operation);
+        let began = Instant::now();
+        let answer = self.exchange(&call).instrument(span.clone()).await;
+        let result = answer.and_then(|(status, body)| {
+            let raw = serde_json::from_slice(&body);
+            // What the decoder says may quote the answer, and with it a candidate's data.
+            raw.map_err(|_| "the answer is not what the documentation says")
+                .and_then(convert)
+                .map_err(|reason| self.error(after_sending(&call), operation, Some(status), reason))
+        });
+        let took = began.elapsed();
+        let (outcome, status) = match &result {
+            Ok(_) => ("ok", None),
+            Err(error) => (error.class.label(), error.status),
+        };
+        match &result {
+            Err(error) if error.class == Class::Throttled && !error.is_quota() => {
+                self.bucket.refused(began, error.retry_after);
+            }
+            Err(Error { status: None, .. }) => {}
+            Ok(_) | Err(_) => self.bucket.accepted(began),
+        }
+        self.transport.0.metrics.request(self.service, operation, outcome, took);
+        span.in_scope(|| {
+            tracing::debug!(
+                service,
+                operation,
+                outcome,
+                status,
+                elapsed_ms = took.as_millis(),
+                "service call"
+            );
+        });
+        result
+    }
+
+    /// One request and its whole answer, if that is a success.
+    async fn exchange(&self, call: &Call) -> Result<(u16, Vec<u8>), Error> {
+        let sent = self.request(call).send().await;
+        let mut response = sent.map_err(|error| self.no_answer(call, None, &error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refusal(call, response).await);
+        }
+        let code = Some(status.as_u16());
+        match read_body(&mut response, ANSWER_LIMIT).await {
+            Ok(Some(body)) => Ok((status.as_u16(), body)),
+            Ok(None) => {
+                Err(self.error(after_sending(call), call.operation, code, "the answer is over 8 MiB"))
+            }
+            Err(error) => Err(self.no_answer(call, code, &error)),
+        }
+    }
+
+    fn request(&self, call: &Call) -> RequestBuilder {
+        let http = if call.is_write() { &self.transport.0.writes } else { &self.transport.0.reads };
+        let request = http
+            .request(call.method.clone(), call.url.clone())
+            .timeout(call.time_limit)
+            .header(ACCEPT, "application/json");
+        let key = self.key.expose_secret();
+        let request = match self.service {
+            // reference: lever-api.md, 1. Authentication: the key is the user, the password is empty.
+            Service::Lever => request.basic_auth(key, Some("")),
+            // reference: interview-api.md, 1. Transport, Auth header.
+            Service::Interview => match HeaderValue::try_from(format!("Token token=\"{key}\"")) {
+                Ok(mut header) => {
+                    header.set_sensitive(true);
+                    request.header(AUTHORIZATION, header)
+                }
+                Err(_) => request,
+            },
+        };
+        match &call.payload {
+            Payload::Nothing => request,
+            Payload::Json(value) => request.header(CONTENT_TYPE, "application/json").body(value.to_string()),
+            Payload::Form(form) => {
+                request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone())
+            }
+        }
+    }
+
+    /// The error for an answer whose status is not a success.
+    async fn refusal(&self, call: &Call, mut response: Response) -> Error {
+        let status = response.status();
+        let class = match status.as_u16() {
+            401 => Class::Unauthorized,
+            403 => Class::Forbidden,
+            404 => Class::NotFound,
+            429 => Class::Throttled,
+            // A proxy in between answers 408 without knowing what became of the request.
+            408 => after_sending(call),
+            400..=499 => Class::Invalid,
+            _ => after_sending(call),
+        };
+        let retry_after = retry_after(response.headers());
+        let message = if status.is_redirection() && response.headers().contains_key(LOCATION) {
+            "redirects are not followed: check the address".to_owned()
+        } else {
+            let body = read_body(&mut response, ERROR_ANSWER_LIMIT).await.ok().flatten();
+            body.and_then(|body| service_message(&body)).unwrap_or_else(|| canonical(status))
+        };
+        let mut error = self.error(class, call.operation, Some(status.as_u16()), &message);
+        error.retry_after = retry_after;
+        error
+    }
+
+    /// The error for a call without a (whole) answer.
+    fn no_answer(&self, call: &Call, status: Option<u16>, error: &reqwest::Error) -> Error {
+        let class = if error.is_builder() {
+            Class::Invalid
+        } else if error.is_connect() {
+            Class::Unavailable
+        } else {
+            after_sending(call)
+        };
+        let message = if error.is_timeout() && error.is_connect() {
+            format!("no connection within {} s", super::CONNECT_TIME_LIMIT.as_secs())
+        } else if error.is_timeout() {
+            format!("timed out after {} s", call.time_limit.as_secs_f64())
+        } else if error.is_connect() {
+            format!("no connection: {}", innermost(error))
+        } else {
+            innermost(error)
+        };
+        self.error(class, call.operation, status, &message)
+    }
+
+    /// An error of this account. A service that quotes the key back is not passed on with it.
+    pub(crate) fn error(
+        &self,
+        class: Class,
+        operation: &'static str,
+        status: Option<u16>,
+        message: &str,
+    ) -> Error {
+        let key = self.key.expose_secret();
+        if key.len() >= SHORTEST_HIDDEN_KEY && message.contains(key) {
+            return Error::new(class, self.service, operation, status, &message.replace(key, "(key)"));
+        }
+        Error::new(class, self.service, operation, status, message)
+    }
+}
+
+/// What a call that may have reached the service, but has no usable answer, counts as.
+fn after_sending(call: &Call) -> Class {
+    if call.is_write() { Class::OutcomeUnknown } else { Class::Unavailable }
+}
+
+/// The whole body, or nothing if it is longer than `limit` bytes.
+async fn read_body(response: &mut Response, limit: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// The `message` of an error answer; both services call it so (reference: lever-api.md, 2. Errors; interview-api.md,
+/// 1. Envelope).
+fn service_message(body: &[u8]) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let message = answer.get("message")?.as_str()?.trim();
+    (!message.is_empty()).then(|| message.to_owned())
+}
+
+fn canonical(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or("no message").to_owned()
+}
+
+/// `Retry-After` in seconds. The form with a date is not honoured: neither service documents the header at all.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// What lies at the bottom of an error, such as "Connection refused": the layers above name the URL.
+pub(super) fn innermost(error: &dyn StdError) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}

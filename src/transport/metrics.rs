@@ -1,0 +1,88 @@
+//! Numbers about the calls to the two services. All labels come from closed sets.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::error::Service;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    service: &'static str,
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    service: &'static str,
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceLabels {
+    service: &'static str,
+}
+
+/// Counters and histograms of the calls; a cheap handle.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<OperationLabels, Histogram>,
+    wait: Family<ServiceLabels, Histogram>,
+}
+
+impl Metrics {
+    /// Makes the metrics and registers them by their full names; the registry must have no prefix of its own.
+    pub fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(request_buckets),
+            wait: Family::new_with_constructor(wait_buckets),
+        };
+        registry.register(
+            "pad_operator_service_requests",
+            "Calls to Lever and the Interview API by how they ended",
+            metrics.requests.clone(),
+        );
+        registry.register(
+            "pad_operator_service_request_seconds",
+            "How long calls to Lever and the Interview API took",
+            metrics.seconds.clone(),
+        );
+        registry.register(
+            "pad_operator_service_rate_limit_wait_seconds",
+            "How long calls waited for the rate limit before they were made",
+            metrics.wait.clone(),
+        );
+        metrics
+    }
+
+    pub(super) fn request(
+        &self,
+        service: Service,
+        operation: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        let service = service.label();
+        self.requests.get_or_create(&RequestLabels { service, operation, outcome }).inc();
+        self.seconds.get_or_create(&OperationLabels { service, operation }).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn wait(&self, service: Service, waited: Duration) {
+        self.wait.get_or_create(&ServiceLabels { service: service.label() }).observe(waited.as_secs_f64());
+    }
+}
+
+fn request_buckets() -> Histogram {
+    Histogram::new([0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
+}
+
+fn wait_buckets() -> Histogram {
+    Histogram::new([0.001, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0])
+}

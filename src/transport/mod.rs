@@ -1,0 +1,100 @@
+//! The one way in which requests leave for Lever and CoderPad Interview.
+//!
+//! Both clients stand on the same instrumented send: rate limit, time limits, bounded bodies, metrics, and errors that
+//! are classed by what the caller may conclude. It never repeats a request and never follows a redirect: a repeated
+//! write could take effect twice, and an object in error must not call more often than a healthy one. Whoever calls
+//! decides when to try again. The rest of the program knows nothing of HTTP.
+
+mod account;
+mod error;
+mod limit;
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use account::{Account, Call, Payload, api_key};
+pub use error::{Class, Error, Service, SetupError};
+pub use limit::{Limit, Priority};
+pub use metrics::Metrics;
+
+use limit::Buckets;
+
+/// How long making a connection may take, the TLS handshake included.
+pub(crate) const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(5);
+/// Shorter than load balancers usually keep idle connections, so that they seldom close one as it is used again.
+const IDLE_CONNECTION_TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a [`Transport`] is set up with.
+#[derive(Clone, Copy, Debug)]
+pub struct TransportSettings {
+    /// What Lever allows one API key.
+    pub lever_limit: Limit,
+    /// What the Interview API allows one API key.
+    pub interview_limit: Limit,
+    /// How long creating a pad may take, from its leaving to the end of the answer.
+    pub create_timeout: Duration,
+}
+
+/// What all clients of the process share: connections, rate limits, metrics. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Transport(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    reads: reqwest::Client,
+    writes: reqwest::Client,
+    settings: TransportSettings,
+    metrics: Metrics,
+    buckets: Buckets,
+}
+
+impl Transport {
+    /// Sets up the HTTP clients. One per process: rate limits hold only within one transport.
+    ///
+    /// # Errors
+    /// [`SetupError::HttpClient`] if the TLS library finds no certificate authorities or the like.
+    pub fn new(settings: TransportSettings, metrics: Metrics) -> Result<Self, SetupError> {
+        Ok(Self(Arc::new(Shared {
+            reads: http_client(usize::MAX)?,
+            // Each write makes its own connection: when a kept one is closed by the other side just as a write is
+            // sent, nobody knows whether the write took effect.
+            writes: http_client(0)?,
+            settings,
+            metrics,
+            buckets: Buckets::default(),
+        })))
+    }
+
+    /// How long creating a pad may take.
+    pub fn create_timeout(&self) -> Duration {
+        self.0.settings.create_timeout
+    }
+
+    fn limit(&self, service: Service) -> Limit {
+        match service {
+            Service::Lever => self.0.settings.lever_limit,
+            Service::Interview => self.0.settings.interview_limit,
+        }
+    }
+}
+
+/// An HTTP client that does nothing by itself.
+///
+/// HTTP/1.1 only: a request then leaves as soon as its connection stands, while HTTP/2 may hold it back for a free
+/// stream, or refuse it for another try.
+fn http_client(idle_connections: usize) -> Result<reqwest::Client, SetupError> {
+    reqwest::Client::builder()
+        .user_agent(concat!("pad-operator/", env!("CARGO_PKG_VERSION")))
+        .http1_only()
+        .retry(reqwest::retry::never())
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT_TIME_LIMIT)
+        .pool_idle_timeout(IDLE_CONNECTION_TIME_LIMIT)
+        .pool_max_idle_per_host(idle_connections)
+        .build()
+        .map_err(|error| SetupError::HttpClient(account::innermost(&error)))
+}

@@ -3,6 +3,10 @@
 //! They run on the leader only. What they share is here: the context, how they are woken, how they end.
 
 pub mod accounts;
+pub mod connection;
+pub mod driver;
+pub mod notices;
+pub mod pace;
 pub mod retries;
 
 use crate::cluster::{Caches, Scope, secrets::Secrets};

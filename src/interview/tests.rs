@@ -223,7 +223,8 @@ async fn only_a_rate_429_pauses_the_account() {
     for _ in 0..3 {
         assert!(create(&client).await.unwrap_err().error().is_quota());
     }
-    assert!(began.elapsed() < Duration::from_millis(900));
+    // With pauses it would be 3 s.
+    assert!(began.elapsed() < Duration::from_millis(2500));
     let (_server, client) = answering(ResponseTemplate::new(429).set_body_string("<html>")).await;
     let began = Instant::now();
     let error = create(&client).await.unwrap_err();
@@ -266,11 +267,9 @@ async fn a_create_whose_tls_fails_was_not_sent() {
 async fn lost_answers_of_creating_are_unknown_and_never_repeated() {
     let (url, seen) = server(silence).await;
     let client = client_at(url.as_str(), Duration::from_millis(300));
-    let began = Instant::now();
     let result = create(&client).await;
     assert_eq!(result.as_ref().unwrap_err().error().message, "timed out after 0.3 s");
     assert_eq!(kind_of(result), Kind::OutcomeUnknown);
-    assert!(began.elapsed() < Duration::from_secs(2));
     assert_eq!(seen.requests(), 1);
 
     let (url, seen) = server(reset).await;

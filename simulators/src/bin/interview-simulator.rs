@@ -1,5 +1,15 @@
 //! A simulated CoderPad Interview as a program. It prints its URL when it is ready and runs until it is
 //! stopped.
+//!
+//! ```sh
+//! json='content-type: application/json' at=http://127.0.0.1:9002/_simulator
+//! curl $at/pads
+//! curl -H "$json" -d '{"participants": ["Olga Owner", "Ada Example"]}' $at/pads/<id>/start
+//! curl -H "$json" -d '{"contents": "print(42)"}' $at/pads/<id>/code
+//! curl -X POST $at/pads/<id>/end
+//! curl -H "$json" -X PUT -d '{"limit": 10, "used": 10}' $at/quota
+//! curl -H "$json" -d '{"path": "^/api/pads/?$", "times": null, "action": {"status": {"code": 503}}}' $at/faults
+//! ```
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,14 @@
 //! A simulated Lever as a program. It prints its URL when it is ready and runs until it is stopped.
+//!
+//! ```sh
+//! json='content-type: application/json' at=http://127.0.0.1:9001/_simulator
+//! curl -H "$json" -d '{"url": "127.0.0.1:8080/webhooks/lever/hiring/acme", "signatureToken": "s"}' $at/webhook
+//! curl -X POST $at/verify
+//! curl -H "$json" -d '{"name": "Ada Example", "tags": ["coderpad"]}' $at/candidates
+//! curl -H "$json" -d '{"stage": "Phone Screen"}' $at/candidates/<id>/move
+//! curl -H "$json" -d '{"method": "POST", "path": "addLinks$", "action": "loseAnswer"}' $at/faults
+//! curl $at/state; curl $at/deliveries; curl $at/calls; curl $at/violations
+//! ```
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -209,11 +209,6 @@ impl LeverSimulator {
         lock(&self.lever().model).keys.insert(key.to_owned(), permissions);
     }
 
-    /// Adds a key. The same as [`set_key`](Self::set_key).
-    pub fn add_key(&self, key: &str, permissions: Permissions) {
-        self.set_key(key, permissions);
-    }
-
     /// Takes a key away: 401 from now on.
     pub fn revoke_key(&self, key: &str) {
         lock(&self.lever().model).keys.remove(key);

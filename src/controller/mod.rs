@@ -3,6 +3,8 @@
 //! They run on the leader only. What they share is here: the context, how they are woken, how they end.
 
 pub mod accounts;
+pub mod configuration;
+pub mod connection;
 pub mod pad;
 pub mod retries;
 

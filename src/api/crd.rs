@@ -30,7 +30,22 @@ fn finish(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, Crd
             }
         }
     }
+    unwrap_lines(&mut value);
     Ok(serde_json::from_value(value)?)
+}
+
+/// Doc comments are wrapped for the source; `kubectl explain` wraps for the terminal.
+fn unwrap_lines(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::String(description)) = object.get_mut("description") {
+                *description = description.replace("\n\n", "\0").replace('\n', " ").replace('\0', "\n\n");
+            }
+            object.values_mut().for_each(unwrap_lines);
+        }
+        Value::Array(list) => list.iter_mut().for_each(unwrap_lines),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +109,7 @@ mod tests {
             ("LeverConnection.spec.interview.overage", json!("Deny")),
             ("LeverConnection.spec.interview.maxPadsPerHour", json!(100)),
             ("LeverConnection.spec.webhook.mode", json!("Manual")),
+            ("LeverConnection.spec.sync", json!({"interval": "5m"})),
             ("LeverConnection.spec.sync.interval", json!("5m")),
             ("LeverConnection.status", json!({"observedGeneration": -1})),
             ("PadConfiguration.spec.stage", json!("Phone Screen")),

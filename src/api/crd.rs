@@ -17,7 +17,10 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, CrdError> {
 
 /// The same as YAML, with a line that says where it comes from.
 pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_yaml_ng::Error> {
-    Ok(format!("# Generated from src/api by `make generate`. Do not edit.\n{}", serde_yaml_ng::to_string(crd)?))
+    Ok(format!(
+        "# Generated from src/api by `make generate`. Do not edit.\n{}",
+        serde_yaml_ng::to_string(crd)?
+    ))
 }
 
 /// Adds the status that kstatus reads as "not looked at yet".
@@ -88,7 +91,9 @@ mod tests {
                 Some("string") if node.get("enum").is_none() && node.get("maxLength").is_none() => {
                     faults.push(format!("{path}: no maxLength"));
                 }
-                Some("array") if node.get("maxItems").is_none() => faults.push(format!("{path}: no maxItems")),
+                Some("array") if node.get("maxItems").is_none() => {
+                    faults.push(format!("{path}: no maxItems"))
+                }
                 _ => {}
             }
             if node.get("description").is_none() && !path.ends_with("[]") {
@@ -100,8 +105,10 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_contract() {
-        let defaults: Vec<(String, Value)> =
-            nodes().into_iter().filter_map(|(path, node)| Some((path, node.get("default")?.clone()))).collect();
+        let defaults: Vec<(String, Value)> = nodes()
+            .into_iter()
+            .filter_map(|(path, node)| Some((path, node.get("default")?.clone())))
+            .collect();
         for (path, expected) in [
             ("LeverConnection.spec.suspend", json!(false)),
             ("LeverConnection.spec.lever.url", json!("https://api.lever.co/v1")),

@@ -55,7 +55,9 @@ where
                 // The store is whole only now: what was listed before is told of at once.
                 Ok(Event::InitDone) => self.store.state().into_iter().for_each(|object| self.tell(object)),
                 Ok(Event::Init | Event::InitApply(_)) => {}
-                Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off and is taken up again"),
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off and is taken up again")
+                }
             }
         }
     }

@@ -57,7 +57,9 @@ pub enum SecretError {
         key: String,
     },
     /// The value is no text.
-    #[error("Secret {name} holds something under the key {key} that is not UTF-8 text. Replace it by the key as the service shows it")]
+    #[error(
+        "Secret {name} holds something under the key {key} that is not UTF-8 text. Replace it by the key as the service shows it"
+    )]
     NotText {
         /// The Secret's name.
         name: String,
@@ -87,8 +89,11 @@ impl Secrets {
     pub fn watch(client: &Client, namespaces: &[String], stop: &CancellationToken) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let secrets = Self { client: client.clone(), changes };
-        let scopes: Vec<Option<&str>> =
-            if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+        let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
+            vec![None]
+        } else {
+            namespaces.iter().map(|name| Some(name.as_str())).collect()
+        };
         for scope in scopes {
             let api: Api<PartialObjectMeta<Secret>> = super::caches::api(client, scope);
             let (stop, secrets) = (stop.clone(), secrets.clone());
@@ -144,5 +149,8 @@ impl Secrets {
 }
 
 fn one(secret: &PartialObjectMeta<Secret>) -> Option<SecretChange> {
-    Some(SecretChange::One { namespace: secret.metadata.namespace.clone()?, name: secret.metadata.name.clone()? })
+    Some(SecretChange::One {
+        namespace: secret.metadata.namespace.clone()?,
+        name: secret.metadata.name.clone()?,
+    })
 }

@@ -211,7 +211,10 @@ fn what_is_not_usable_is_waited_for_without_a_call() {
         with(|f| f.connection = ConnectionFacts::NotReady { name, reason, message })
     };
     for (expected, facts) in [
-        ("waits: ConnectionNotReady", with(|f| f.connection = ConnectionFacts::Missing { name: "acme".into() })),
+        (
+            "waits: ConnectionNotReady",
+            with(|f| f.connection = ConnectionFacts::Missing { name: "acme".into() }),
+        ),
         ("waits: Suspended", with(|f| f.connection = ConnectionFacts::Suspended { name: "acme".into() })),
         ("waits: ConnectionNotReady", not_ready("Connecting")),
         ("waits: ConnectionNotReady", not_ready("LeverUnavailable")),
@@ -225,7 +228,8 @@ fn what_is_not_usable_is_waited_for_without_a_call() {
         (
             "waits: ConfigurationNotReady",
             with(|f| {
-                f.configuration = ConfigurationFacts::NotReady { reason: "StageNotFound".into(), message: "m".into() }
+                f.configuration =
+                    ConfigurationFacts::NotReady { reason: "StageNotFound".into(), message: "m".into() }
             }),
         ),
     ] {
@@ -284,8 +288,12 @@ fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
     assert!(matches!(plan(&flight(Flight::WithoutEffect)), Step::ForgetAttempt));
     assert!(matches!(plan(&flight(Flight::Searched(vec![]))), Step::ForgetAttempt));
     let (old, young) = (record("OLD1", 0), record("YOUNG1", 1));
-    assert!(matches!(plan(&flight(Flight::Searched(vec![old.clone(), young]))), Step::DeletePad(id) if id == "YOUNG1"));
-    assert!(matches!(plan(&flight(Flight::Searched(vec![old]))), Step::StorePad { record, .. } if record.id == "OLD1"));
+    assert!(
+        matches!(plan(&flight(Flight::Searched(vec![old.clone(), young]))), Step::DeletePad(id) if id == "YOUNG1")
+    );
+    assert!(
+        matches!(plan(&flight(Flight::Searched(vec![old]))), Step::StorePad { record, .. } if record.id == "OLD1")
+    );
 }
 
 #[test]
@@ -314,7 +322,8 @@ fn lost_memory_is_healed_from_the_links_on_the_candidate() {
 #[test]
 fn a_live_pad_where_a_take_home_was_asked_for_is_deleted_and_never_linked() {
     let mut facts = read(|_| {});
-    facts.configuration = ConfigurationFacts::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
+    facts.configuration =
+        ConfigurationFacts::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
     let Step::Create { pad, .. } = plan(&facts) else { panic!("no create") };
     assert!(pad.take_home);
     attempted(&mut facts);
@@ -342,8 +351,15 @@ fn settled_pads_stay_so_until_something_comes_up() {
     }
     let mended = with(|f| (f.pad.phase, f.pad.configuration_changed) = (Some(Phase::Failed), true));
     assert!(matches!(plan(&mended), Step::ReadOpportunity));
-    let linked = with(|f| (f.pad.linked, f.pad.requested, f.connection) = (true, true, ConnectionFacts::Missing { name: "a".into() }));
-    assert_eq!(outcome(&linked), Outcome::Open, "a repeated delivery changes nothing, whatever the connection");
+    let linked = with(|f| {
+        (f.pad.linked, f.pad.requested, f.connection) =
+            (true, true, ConnectionFacts::Missing { name: "a".into() })
+    });
+    assert_eq!(
+        outcome(&linked),
+        Outcome::Open,
+        "a repeated delivery changes nothing, whatever the connection"
+    );
 }
 
 #[test]
@@ -371,7 +387,10 @@ fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
     use DeletionPolicy::{Delete, Retain, Unlink};
     assert!(matches!(deleting(Retain, true, |_| {}), Step::SetFinalizer(false)));
     assert!(matches!(deleting(Unlink, true, |_| {}), Step::RemoveLink(_)));
-    assert!(matches!(deleting(Unlink, true, |f| f.opportunity = candidate(|_| {})), Step::SetFinalizer(false)));
+    assert!(matches!(
+        deleting(Unlink, true, |f| f.opportunity = candidate(|_| {})),
+        Step::SetFinalizer(false)
+    ));
     assert!(matches!(deleting(Delete, true, |f| f.opportunity = candidate(|_| {})), Step::DeletePad(_)));
     assert!(matches!(deleting(Delete, true, |f| f.record = Record::NotFound), Step::SetFinalizer(false)));
     assert!(matches!(deleting(Unlink, false, |f| f.opportunity = candidate(|_| {})), Step::DeletePad(_)));
@@ -384,7 +403,10 @@ fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
         (facts.pad.deleting, facts.flight) = (true, flight);
         plan(&facts)
     };
-    assert!(matches!(mid_flight(Flight::MayStillLand { rest: Duration::from_secs(1) }), Step::Rest { again: Some(_), .. }));
+    assert!(matches!(
+        mid_flight(Flight::MayStillLand { rest: Duration::from_secs(1) }),
+        Step::Rest { again: Some(_), .. }
+    ));
     assert!(matches!(mid_flight(Flight::Landed), Step::Search { .. }));
     assert!(matches!(mid_flight(Flight::Searched(vec![record("PAD1", 0)])), Step::DeletePad(_)));
     assert!(matches!(mid_flight(Flight::Searched(vec![])), Step::SetFinalizer(false)));
@@ -432,11 +454,22 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         f.pad.finalizer |= bits[5];
         f.pad.deletion_policy =
             [DeletionPolicy::Retain, DeletionPolicy::Unlink, DeletionPolicy::Delete][usize::from(policy)];
-        f.pad.phase = [None, Some(Phase::Pending), Some(Phase::Open), Some(Phase::Skipped), Some(Phase::Failed), Some(Phase::Ended)][usize::from(phase)];
+        f.pad.phase = [
+            None,
+            Some(Phase::Pending),
+            Some(Phase::Open),
+            Some(Phase::Skipped),
+            Some(Phase::Failed),
+            Some(Phase::Ended),
+        ][usize::from(phase)];
         f.connection = match connection {
             0 => ConnectionFacts::Missing { name: "acme".into() },
             1 => ConnectionFacts::Suspended { name: "acme".into() },
-            2 => ConnectionFacts::NotReady { name: "acme".into(), reason: "LeverUnauthorized".into(), message: "m".into() },
+            2 => ConnectionFacts::NotReady {
+                name: "acme".into(),
+                reason: "LeverUnauthorized".into(),
+                message: "m".into(),
+            },
             _ => ConnectionFacts::Ready { name: "acme".into(), pads_left: bits[6].then_some(0) },
         };
         f.configuration = match configuration {

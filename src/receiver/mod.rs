@@ -4,20 +4,22 @@
 //! no call to the API server and leaves no line in the log. It has no rules of its own: what a stage change leads to
 //! is for the leader to decide.
 
-pub mod answer;
+mod answer;
 mod body;
-pub mod decide;
-pub mod event;
+mod decide;
+mod event;
 mod heard;
-pub mod metrics;
+mod metrics;
 mod server;
-pub mod store;
-pub mod tokens;
+mod store;
+mod tokens;
 
 #[cfg(test)]
 mod tests;
 
+pub use metrics::Metrics;
 pub use server::serve;
+pub use tokens::SigningTokens;
 
 use crate::api::LeverConnection;
 use crate::cluster::{Caches, Scope};
@@ -33,11 +35,9 @@ use futures::FutureExt;
 use heard::Heard;
 use jiff::Timestamp;
 use kube::{Client, ResourceExt};
-use metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Stored;
-use tokens::SigningTokens;
 use tokio::time::timeout;
 
 /// The answer must be out within 5 s.

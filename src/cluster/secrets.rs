@@ -102,6 +102,13 @@ impl Secrets {
         secrets
     }
 
+    /// Without a watch, for tests: changes are told through what is returned beside it.
+    #[cfg(test)]
+    pub(crate) fn told_by_hand(client: &Client) -> (Self, broadcast::Sender<SecretChange>) {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        (Self { client: client.clone(), changes: changes.clone() }, changes)
+    }
+
     async fn follow(&self, api: Api<PartialObjectMeta<Secret>>) {
         let mut events = watch(api, watcher::Config::default()).default_backoff().boxed();
         while let Some(event) = events.next().await {

@@ -1,12 +1,17 @@
 //! pad-operator: a Kubernetes operator that joins Lever with CoderPad Interview.
 //!
-//! The path of one stage change: the receiver stores a Pad; the controllers observe, plan, act and write the status.
+//! The path of one stage change: the [`receiver`] stores a Pad; the [`controller`]s observe, plan, act and write the
+//! status. The two services are called through [`lever`] and [`interview`], over one [`transport`].
 
 pub mod api;
+pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod interview;
 pub mod lever;
+pub mod receiver;
 pub mod rules;
+pub mod run;
+pub mod telemetry;
 pub mod text;
 pub mod transport;

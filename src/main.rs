@@ -1,2 +1,49 @@
-#![doc = "stub"]
-fn main() {}
+//! The program: reads the command line and calls the library.
+
+use clap::Parser;
+use pad_operator::api::crd;
+use pad_operator::cli::{Cli, Command, CrdsArgs};
+use pad_operator::{run, telemetry};
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Crds(args) => crds(&args),
+        Command::Run(args) => {
+            telemetry::logging::start(args.log_format);
+            tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .map_err(anyhow::Error::from)
+                .and_then(|runtime| {
+                    let outcome = runtime.block_on(run::run(*args));
+                    runtime.shutdown_background();
+                    outcome
+                })
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "pad-operator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn crds(args: &CrdsArgs) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for crd in crd::all()? {
+        let yaml = crd::yaml(&crd)?;
+        match &args.output_dir {
+            Some(folder) => {
+                let file = folder.join(format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural));
+                std::fs::write(&file, yaml)
+                    .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+            }
+            None => write!(out, "---\n{yaml}")?,
+        }
+    }
+    Ok(())
+}

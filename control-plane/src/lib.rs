@@ -1,1 +1,280 @@
-//! stub
+//! A real Kubernetes control plane for tests, the demo and the benchmark: etcd, kube-apiserver and
+//! kube-controller-manager with RBAC on, but without nodes, so that no container ever runs.
+//!
+//! Every [`ControlPlane`] has its own temporary folder and port, so any number can run side by side. None of its
+//! processes outlives its owner, however the owner ends: see `process.rs`.
+
+mod api_server;
+mod certificates;
+mod process;
+mod programs;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+
+use crate::api_server::Client;
+use crate::certificates::Authority;
+use crate::process::{Folder, Process};
+use crate::programs::Programs;
+
+/// Far more than a start takes, so that a crowded machine only makes tests slow and not red.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How often what is being waited for is looked at.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A running control plane. Dropping it ends it and removes its folder, which blocks for a moment;
+/// [`ControlPlane::stop`] does the same without blocking and says if something is left.
+pub struct ControlPlane {
+    // Fields are dropped in this order: the folder, which holds everything, last.
+    _controller_manager: Process,
+    api_server: Option<Process>,
+    etcd: Process,
+    folder: Folder,
+    authority: Authority,
+    programs: Programs,
+    port: u16,
+    url: String,
+    kubeconfig: PathBuf,
+    audit_log: PathBuf,
+}
+
+impl ControlPlane {
+    /// Starts a control plane and waits until the API server is ready and the controller manager works.
+    ///
+    /// # Errors
+    /// If a program is missing, ends early, or is not ready in time; then with the end of its log.
+    pub async fn start() -> anyhow::Result<Self> {
+        let programs = Programs::find()?;
+        let authority = Authority::new()?;
+        let folder = Folder::new()?;
+        certificates::write(&authority, folder.path())?;
+        api_server::write_audit_policy(folder.path())?;
+
+        let socket = folder.path().join("etcd.sock");
+        let mut etcd = start_etcd(&folder, &programs, &socket)?;
+        let (port, mut api_server) =
+            start_api_server_on_a_free_port(&folder, &programs, &authority, &mut etcd).await?;
+        let url = api_server::url(port);
+
+        let kubeconfig = folder.path().join("kubeconfig");
+        let admin = authority.client("admin", &["system:masters"])?;
+        std::fs::write(&kubeconfig, authority.kubeconfig(&url, "admin", &admin))?;
+
+        let mut controller_manager = start_controller_manager(&folder, &programs, &authority, &url)?;
+        let audit_log = api_server::audit_log(folder.path());
+        let client = Client::new(&authority, &url)?;
+        wait_for_answer(
+            &client,
+            "/api/v1/namespaces/default/serviceaccounts/default",
+            &mut [&mut etcd, &mut api_server, &mut controller_manager],
+        )
+        .await?;
+
+        Ok(Self {
+            _controller_manager: controller_manager,
+            api_server: Some(api_server),
+            etcd,
+            folder,
+            authority,
+            programs,
+            port,
+            url,
+            kubeconfig,
+            audit_log,
+        })
+    }
+
+    /// The API server's address, such as `https://127.0.0.1:20443`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A kubeconfig file with every right (`system:masters`). It goes with the control plane.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A kubeconfig for any user and at most two groups, known by a client certificate and so with exactly the rights
+    /// that RBAC gives them. For a ServiceAccount: `system:serviceaccount:<namespace>:<name>`, in the groups
+    /// `system:serviceaccounts` and `system:serviceaccounts:<namespace>`. The account need not exist.
+    ///
+    /// # Errors
+    /// If there are more than two groups, or a name does not fit into a certificate.
+    pub fn kubeconfig_yaml_for(&self, user: &str, groups: &[&str]) -> anyhow::Result<String> {
+        let identity = self.authority.client(user, groups)?;
+        Ok(self.authority.kubeconfig(&self.url, user, &identity))
+    }
+
+    /// The path of a program that comes with the control plane, such as `kubectl` or `helm`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.path(name)
+    }
+
+    /// The folder of these programs, to be put first in a `PATH`.
+    pub fn programs(&self) -> &Path {
+        self.programs.folder()
+    }
+
+    /// The folder of this control plane alone, with the log of each program in `<program>.log`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The file of the audit log, one event of `audit.k8s.io/v1` a line: every finished request for Pads and their
+    /// like (`padoperator.dev`), Events, Secrets and Leases, without bodies.
+    pub fn audit_log(&self) -> &Path {
+        &self.audit_log
+    }
+
+    /// What the audit log holds so far, oldest first.
+    ///
+    /// # Errors
+    /// If the file cannot be read or a finished line is not JSON.
+    pub async fn audit_events(&self) -> anyhow::Result<Vec<serde_json::Value>> {
+        let text = match tokio::fs::read_to_string(&self.audit_log).await {
+            Ok(text) => text,
+            // The file is made with the first event.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).context("cannot read the audit log"),
+        };
+        // What follows the last line break is an event that is still being written.
+        let finished = text.rfind('\n').map_or("", |end| &text[..end]);
+        finished
+            .lines()
+            .map(|line| serde_json::from_str(line).with_context(|| format!("not an audit event: {line}")))
+            .collect()
+    }
+
+    /// Kills the API server (SIGKILL). Its data stays in etcd.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub async fn stop_api_server(&mut self) -> anyhow::Result<()> {
+        let api_server = self.api_server.take().context("the API server is not running")?;
+        end(api_server).await
+    }
+
+    /// Starts the API server again, on the same port and with the same data, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it is running, or does not become ready.
+    pub async fn start_api_server(&mut self) -> anyhow::Result<()> {
+        ensure!(self.api_server.is_none(), "the API server is running already");
+        let mut api_server = api_server::spawn(&self.folder, &self.programs, self.port)?;
+        api_server::wait_until_ready(&self.authority, &mut self.etcd, &mut api_server, self.port).await?;
+        self.api_server = Some(api_server);
+        Ok(())
+    }
+
+    /// Ends every process and removes the folder.
+    ///
+    /// # Errors
+    /// If the folder is still there afterwards.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let folder = self.folder.path().to_owned();
+        end(self).await?;
+        ensure!(
+            !folder.exists(),
+            "the control plane has ended, but {} could not be removed",
+            folder.display()
+        );
+        Ok(())
+    }
+}
+
+/// Drops what waits for processes as it is dropped, where that blocks nobody.
+async fn end<T: Send + 'static>(owner: T) -> anyhow::Result<()> {
+    tokio::task::spawn_blocking(move || drop(owner)).await.context("ending processes failed")
+}
+
+fn start_etcd(folder: &Folder, programs: &Programs, socket: &Path) -> anyhow::Result<Process> {
+    let data = folder.path().join("etcd");
+    // Sockets in a folder that nobody else may enter: no port that may be taken, and no database open to other users.
+    let client = format!("unix://{}", socket.display());
+    let peer = format!("unix://{}", folder.path().join("etcd-peer.sock").display());
+    folder.spawn(
+        &programs.path("etcd"),
+        &[
+            format!("--data-dir={}", data.display()),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+            // Nothing here outlives the machine's next crash.
+            "--unsafe-no-fsync".to_owned(),
+            // It elects itself after one election timeout: a second by default.
+            "--heartbeat-interval=20".to_owned(),
+            "--election-timeout=100".to_owned(),
+            "--log-level=warn".to_owned(),
+        ],
+    )
+}
+
+async fn start_api_server_on_a_free_port(
+    folder: &Folder,
+    programs: &Programs,
+    authority: &Authority,
+    etcd: &mut Process,
+) -> anyhow::Result<(u16, Process)> {
+    const ATTEMPTS: usize = 5;
+    for attempt in 1.. {
+        let port = api_server::free_port()?;
+        let mut process = api_server::spawn(folder, programs, port)?;
+        match api_server::wait_until_ready(authority, etcd, &mut process, port).await {
+            Ok(()) => return Ok((port, process)),
+            // Someone took the port between our look at it and the API server's.
+            Err(_) if attempt < ATTEMPTS && process.log().contains("address already in use") => {}
+            Err(error) => return Err(error),
+        }
+    }
+    bail!("no free port was found")
+}
+
+fn start_controller_manager(
+    folder: &Folder,
+    programs: &Programs,
+    authority: &Authority,
+    url: &str,
+) -> anyhow::Result<Process> {
+    const USER: &str = "system:kube-controller-manager";
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (kubeconfig, plugins) = (path("controller-manager.kubeconfig"), path("volume-plugins"));
+    std::fs::write(&kubeconfig, authority.kubeconfig(url, USER, &authority.client(USER, &[])?))?;
+    let arguments = [
+        format!("--kubeconfig={kubeconfig}"),
+        format!("--root-ca-file={}", path(certificates::CA)),
+        format!("--service-account-private-key-file={}", path(certificates::SERVICE_ACCOUNT_KEY)),
+        "--use-service-account-credentials=true".to_owned(),
+        "--leader-elect=false".to_owned(),
+        // Nobody asks it for its health or metrics.
+        "--secure-port=0".to_owned(),
+        // By default it makes a folder under /usr/libexec.
+        format!("--flex-volume-plugin-dir={plugins}"),
+        // The default of 20 requests per second makes a new namespace wait for its ServiceAccount.
+        "--kube-api-qps=500".to_owned(),
+        "--kube-api-burst=1000".to_owned(),
+    ];
+    folder.spawn(&programs.path("kube-controller-manager"), &arguments)
+}
+
+/// Waits until the API server has an answer at `path`, but no longer than one of `processes` lives.
+async fn wait_for_answer(client: &Client, path: &str, processes: &mut [&mut Process]) -> anyhow::Result<()> {
+    let start = Instant::now();
+    while !client.answers(path).await {
+        for process in processes.iter_mut() {
+            if let Some(status) = process.ended()? {
+                bail!("{} has ended early ({status}):\n{}", process.name(), process.log_tail());
+            }
+        }
+        if start.elapsed() > START_TIMEOUT {
+            let logs: Vec<_> = processes.iter().map(|p| format!("{}:\n{}", p.name(), p.log_tail())).collect();
+            bail!("{path} had no answer for {} s\n{}", START_TIMEOUT.as_secs(), logs.join("\n"));
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}

@@ -8,13 +8,19 @@ pub mod connection;
 pub mod driver;
 pub mod notices;
 pub mod pace;
+pub mod pad;
 pub mod retries;
 
 use crate::cluster::{Caches, Scope, secrets::Secrets};
 use accounts::Accounts;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::runtime::events::Recorder;
+use kube::runtime::events::{Event, EventType, Recorder};
+use pad::flights::Flights;
+use parking_lot::Mutex;
 use retries::Retries;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast};
@@ -48,6 +54,10 @@ pub struct Context {
     pub recorder: Recorder,
     /// When Pads in error may try again.
     pub retries: Retries,
+    /// Attempts to create a pad whose outcome is not stored.
+    pub flights: Flights,
+    /// The waits (uid of the Pad, since when) that an Event has told of.
+    pub warned: Mutex<HashSet<(String, Timestamp)>>,
     /// Reconciles at once, over all kinds and namespaces.
     pub running: Arc<Semaphore>,
     /// Asks for a connection (namespace, name) to be probed now.
@@ -55,6 +65,21 @@ pub struct Context {
 }
 
 impl Context {
+    /// Writes a Warning Event about an object that needs a person. That it cannot be written is only logged: the
+    /// object's conditions say the same.
+    pub async fn warn(&self, object: &ObjectReference, reason: &str, note: &str) {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.to_owned(),
+            note: Some(crate::text::cut(note, 1000)),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, object).await {
+            tracing::warn!(%error, "an Event could not be written");
+        }
+    }
+
     /// Asks for a connection to be probed now, because a call for one of its Pads was refused.
     pub fn probe_now(&self, namespace: &str, connection: &str) {
         let _ = self.probes.send((namespace.to_owned(), connection.to_owned()));

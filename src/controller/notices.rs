@@ -1,37 +1,20 @@
 //! Events for people who watch a namespace: one when an object comes to a halt and waits for them.
 
 use crate::api::condition::{Condition, find, is_true, types};
-use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, EventType, Recorder};
 
 /// Longest note that the API server takes, in bytes.
 const NOTE_LIMIT: usize = 1024;
 /// The reason of an object that a person has suspended: no news for that person.
 pub const SUSPENDED: &str = "Suspended";
 
-/// The warning for an object that has come to a halt since its last status, if it has.
-pub fn halted(before: &[Condition], after: &[Condition]) -> Option<Event> {
+/// Reason and note of the warning for an object that has come to a halt since its last status, if it has.
+pub fn halted(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
     if !is_true(after, types::STALLED) {
         return None;
     }
     let Condition { reason, message, .. } = find(after, types::STALLED)?;
     let known = find(before, types::STALLED).is_some_and(|stalled| stalled.reason == *reason);
-    (!known && reason != SUSPENDED).then(|| Event {
-        type_: EventType::Warning,
-        reason: reason.clone(),
-        note: Some(note(message)),
-        action: "Reconcile".into(),
-        secondary: None,
-    })
-}
-
-/// Publishes the warning, if there is one. That it may get lost does no harm: the conditions say the same.
-pub async fn publish(recorder: &Recorder, warning: Option<Event>, regarding: &ObjectReference) {
-    if let Some(warning) = warning
-        && let Err(error) = recorder.publish(&warning, regarding).await
-    {
-        tracing::warn!(reason = warning.reason, %error, "an Event could not be written");
-    }
+    (!known && reason != SUSPENDED).then(|| (reason.clone(), note(message)))
 }
 
 fn note(message: &str) -> String {
@@ -57,9 +40,9 @@ mod tests {
     fn only_a_new_halt_is_news() {
         let waits = conditions(Readiness::Reconciling, "Connecting");
         let halts = conditions(Readiness::Stalled, "SecretNotFound");
-        let warning = halted(&waits, &halts).unwrap();
-        assert_eq!(warning.reason, "SecretNotFound");
-        assert!(warning.note.unwrap().len() <= NOTE_LIMIT);
+        let (reason, note) = halted(&waits, &halts).unwrap();
+        assert_eq!(reason, "SecretNotFound");
+        assert!((1000..=NOTE_LIMIT).contains(&note.len()));
         assert!(halted(&[], &halts).is_some());
         assert!(halted(&halts, &halts).is_none());
         assert!(halted(&halts, &waits).is_none());

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::Instrument;
+use tracing::field::Empty;
 use url::Url;
 
 use super::limit::{Bucket, Priority};
@@ -153,7 +154,7 @@ impl Account {
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
     ) -> Result<T, Error> {
         let (service, operation) = (self.service.label(), call.operation);
-        let span = tracing::debug_span!("service_call", service, operation);
+        let span = tracing::info_span!("service_call", service, operation, outcome = Empty, status = Empty);
         let began = Instant::now();
         let answer = self.exchange(&call).instrument(span.clone()).await;
         let result = answer.and_then(|(status, body)| {
@@ -176,16 +177,11 @@ impl Account {
             Ok(_) | Err(_) => self.bucket.accepted(began),
         }
         self.transport.0.metrics.request(self.service, operation, outcome, took);
-        span.in_scope(|| {
-            tracing::debug!(
-                service,
-                operation,
-                outcome,
-                status,
-                elapsed_ms = took.as_millis(),
-                "service call"
-            );
-        });
+        span.record("outcome", outcome);
+        if let Some(status) = status {
+            span.record("status", status);
+        }
+        span.in_scope(|| tracing::debug!(elapsed_ms = took.as_millis(), "called a service"));
         result
     }
 

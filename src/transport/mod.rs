@@ -10,6 +10,8 @@ mod error;
 mod limit;
 mod metrics;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

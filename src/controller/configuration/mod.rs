@@ -202,9 +202,10 @@ impl Configurations {
         let before: PadConfigurationStatus = configuration.status.clone().unwrap_or_default();
         let namespace = configuration.namespace().unwrap_or_default();
         let api = Api::namespaced(self.context.client.clone(), &namespace);
-        if write_status(&api, configuration, &before, &after).await?.is_some() {
-            let warning = notices::halted(configuration.conditions(), &after.conditions);
-            notices::publish(&self.context.recorder, warning, &configuration.object_ref(&())).await;
+        if write_status(&api, configuration, &before, &after).await?.is_some()
+            && let Some((reason, note)) = notices::halted(configuration.conditions(), &after.conditions)
+        {
+            self.context.warn(&configuration.object_ref(&()), &reason, &note).await;
         }
         Ok(())
     }

@@ -169,9 +169,10 @@ impl Connections {
         let namespace = connection.namespace().unwrap_or_default();
         let api = Api::namespaced(self.context.client.clone(), &namespace);
         let written = write_status(&api, connection, &before, &after).await?;
-        if written.is_some() {
-            let warning = notices::halted(connection.conditions(), &after.conditions);
-            notices::publish(&self.context.recorder, warning, &connection.object_ref(&())).await;
+        if written.is_some()
+            && let Some((reason, note)) = notices::halted(connection.conditions(), &after.conditions)
+        {
+            self.context.warn(&connection.object_ref(&()), &reason, &note).await;
         }
         Ok(written)
     }

@@ -1,0 +1,144 @@
+//! Processes that never outlive their owner, not even one that is killed and can clean up nothing, and the folder
+//! that goes with the last of them.
+//!
+//! The kernel closes a dead process's pipes, whatever it died of; everything here follows from that. Each program is
+//! watched by a shell that waits for the end of a pipe only the owner can write to, and then kills the program. The
+//! shells in turn hold, together with the owner, the pipe of a last one, which removes the folder once they are all
+//! gone. An orderly end is no other way than a crash: the owner closes the pipes.
+
+use std::fs::{self, File};
+use std::io::{self, PipeWriter};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::Context as _;
+
+/// Runs `"$@"`, ends with it, and kills it when standard input ends.
+///
+/// The watcher is killed before its program's id may be given to another process. It keeps standard output, the pipe
+/// of the folder, open: even if the outer shell is killed alone, the folder is removed after the program's end.
+const WATCH: &str = r#"
+exec 3<&0
+"$@" </dev/null >&2 3<&- &
+program=$!
+{ read -r _ <&3; kill -9 "$program"; } 2>/dev/null &
+watcher=$!
+wait "$program"
+code=$?
+kill "$watcher" 2>/dev/null
+exit "$code"
+"#;
+
+const REMOVE: &str = r#"read -r _; rm -rf -- "$1""#;
+
+/// How much of a log an error shows.
+const TAIL_LINES: usize = 15;
+
+/// A temporary folder for nobody else's eyes. Dropping it waits until every process started in it has ended, so these
+/// must be dropped first.
+pub(crate) struct Folder {
+    path: PathBuf,
+    life: Option<PipeWriter>,
+    remover: Child,
+}
+
+impl Folder {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("control-plane-").tempdir()?;
+        let (reader, life) = io::pipe()?;
+        let remover = shell(REMOVE)
+            .arg(folder.path())
+            .current_dir("/")
+            .stdin(reader)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start sh")?;
+        Ok(Self { path: folder.keep(), life: Some(life), remover })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts a program in this folder. Its output goes to `<program>.log`, behind what may be there already.
+    pub(crate) fn spawn(&self, program: &Path, arguments: &[String]) -> anyhow::Result<Process> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let log = self.path.join(format!("{name}.log"));
+        let log_file = File::options().create(true).append(true).open(&log)?;
+        let log_start = log_file.metadata()?.len();
+        let folder_life = self.life.as_ref().context("the folder is being removed")?.try_clone()?;
+        let (reader, life) = io::pipe()?;
+        let shell = shell(WATCH)
+            .arg(program)
+            .args(arguments)
+            .current_dir(&self.path)
+            .stdin(reader)
+            .stdout(folder_life)
+            .stderr(log_file)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Process { name, log, log_start, life: Some(life), shell })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(self.life.take());
+        let _ = self.remover.wait();
+    }
+}
+
+/// A running program. Dropping it kills it and waits for its end.
+pub(crate) struct Process {
+    name: String,
+    log: PathBuf,
+    log_start: u64,
+    life: Option<PipeWriter>,
+    shell: Child,
+}
+
+impl Process {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.shell.try_wait()
+    }
+
+    /// What it has said since it was started.
+    pub(crate) fn log(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        let start = usize::try_from(self.log_start).unwrap_or_default().min(bytes.len());
+        String::from_utf8_lossy(&bytes[start..]).into_owned()
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.life.take());
+        let _ = self.shell.wait();
+    }
+}
+
+/// A shell for `script`, to be given its arguments.
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script, "sh"])
+        // Ctrl-C is meant for the owner, who then ends the others in order.
+        .process_group(0)
+        // etcd and the Go runtime take settings from the environment; ours must not depend on whose it is.
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+}

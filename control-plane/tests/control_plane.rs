@@ -1,0 +1,133 @@
+//! The control plane against itself: it must be real (RBAC, controllers, data that lasts), and leave nothing behind.
+//! A start takes seconds, so one test sees most.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use control_plane::ControlPlane;
+
+#[tokio::test]
+async fn is_a_real_cluster_and_leaves_nothing_behind() {
+    let mut plane = ControlPlane::start().await.unwrap();
+    let kubeconfig = plane.kubeconfig().to_owned();
+    assert_eq!(kubectl(&plane, &kubeconfig, &["get", "--raw", "/readyz"]).unwrap(), "ok");
+
+    kubectl(&plane, &kubeconfig, &["create", "namespace", "hiring"]).unwrap();
+    let wait = ["wait", "--for=create", "serviceaccount/default", "-n", "hiring", "--timeout=30s"];
+    kubectl(&plane, &kubeconfig, &wait).expect("the controller manager makes the ServiceAccount");
+
+    rbac_decides(&plane).await;
+
+    plane.stop_api_server().await.unwrap();
+    kubectl(&plane, &kubeconfig, &["get", "--raw", "/readyz"]).expect_err("the API server is down");
+    plane.start_api_server().await.unwrap();
+    kubectl(&plane, &kubeconfig, &["get", "namespace", "hiring"]).expect("data outlives the API server");
+
+    let folder = plane.folder().to_owned();
+    assert!(!processes_of(&folder).is_empty(), "the search for processes finds them while they run");
+    plane.stop().await.unwrap();
+    assert!(!folder.exists());
+    assert_eq!(processes_of(&folder), Vec::<String>::new());
+}
+
+/// A ServiceAccount known by certificate has no right of its own, and then exactly the one that is given to one of its
+/// groups; the audit log knows of both requests.
+async fn rbac_decides(plane: &ControlPlane) {
+    let user = "system:serviceaccount:hiring:reader";
+    let groups = ["system:serviceaccounts", "system:serviceaccounts:hiring"];
+    let file = plane.folder().join("reader.kubeconfig");
+    fs::write(&file, plane.kubeconfig_yaml_for(user, &groups).unwrap()).unwrap();
+    let list = ["get", "secrets", "-n", "hiring"];
+
+    let refusal = kubectl(plane, &file, &list).expect_err("nothing is allowed by default");
+    assert!(refusal.contains(&format!("Forbidden): secrets is forbidden: User \"{user}\"")), "{refusal}");
+
+    let grant =
+        ["create", "rolebinding", "readers", "-n", "hiring", "--clusterrole=admin", "--group", groups[1]];
+    kubectl(plane, plane.kubeconfig(), &grant).unwrap();
+    eventually("the grant is in force", || kubectl(plane, &file, &list).is_ok());
+
+    let events = plane.audit_events().await.unwrap();
+    let codes: Vec<_> = events
+        .iter()
+        .filter(|event| event["user"]["username"] == user && event["objectRef"]["resource"] == "secrets")
+        .map(|event| event["responseStatus"]["code"].as_u64().unwrap())
+        .collect();
+    assert_eq!((codes.first(), codes.last()), (Some(&403), Some(&200)));
+    assert!(events.iter().all(|event| event["stage"] == "ResponseComplete"), "each request is there once");
+
+    let three = ["a", "b", "c"];
+    assert!(plane.kubeconfig_yaml_for("somebody", &three).is_err(), "no group is left out silently");
+}
+
+#[test]
+fn a_killed_owner_leaves_nothing_behind() {
+    let mut owner =
+        Command::new(env!("CARGO_BIN_EXE_control-plane")).arg("run").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    let kubeconfig = lines
+        .find_map(|line| line.unwrap().trim().strip_prefix("export KUBECONFIG=").map(PathBuf::from))
+        .expect("it says how to use it");
+    let folder = kubeconfig.parent().unwrap();
+    assert!(processes_of(folder).iter().any(|process| process.contains("kube-controller-manager")));
+
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    eventually("every process has ended", || processes_of(folder).is_empty());
+    eventually("the folder is gone", || !folder.exists());
+}
+
+#[test]
+fn exec_gives_the_commands_code() {
+    let script = "kubectl create namespace tried >/dev/null && helm version >/dev/null && exit 7";
+    let status = Command::new(env!("CARGO_BIN_EXE_control-plane"))
+        .args(["exec", "--", "sh", "-c", script])
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(7));
+}
+
+fn kubectl(plane: &ControlPlane, kubeconfig: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(plane.program("kubectl"))
+        .env("KUBECONFIG", kubeconfig)
+        .args(arguments)
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// The command lines of all processes that name `folder`, as every program of a control plane does.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let folder = folder.to_str().unwrap();
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    processes
+        .filter_map(|file| fs::read(file).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(folder))
+        .collect()
+}
+
+fn eventually(what: &str, check: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !check() {
+        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Tests may share one control plane in a static, and start it in a spawned task.
+#[test]
+fn can_be_shared_between_threads() {
+    fn sendable<T: Send>(_: T) {}
+    fn shareable<T: Send + Sync>() {}
+    sendable(ControlPlane::start());
+    shareable::<ControlPlane>();
+}

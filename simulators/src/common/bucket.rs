@@ -1,0 +1,54 @@
+//! A token bucket per API key. Lever documents ten requests a second with bursts of twenty; the
+//! Interview API documents nothing, so it gets the same.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use super::lock;
+
+/// How many requests a key may send; `None` in the options means no limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateLimit {
+    /// Requests a second in the long run.
+    pub per_second: f64,
+    /// Requests at once after a rest.
+    pub burst: f64,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self { per_second: 10.0, burst: 20.0 }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Buckets {
+    limit: Mutex<Option<RateLimit>>,
+    levels: Mutex<HashMap<String, (f64, Instant)>>,
+}
+
+impl Buckets {
+    pub(crate) fn new(limit: Option<RateLimit>) -> Self {
+        Self { limit: Mutex::new(limit), levels: Mutex::default() }
+    }
+
+    pub(crate) fn set(&self, limit: Option<RateLimit>) {
+        *lock(&self.limit) = limit;
+        lock(&self.levels).clear();
+    }
+
+    pub(crate) fn take(&self, key: &str) -> bool {
+        let Some(limit) = *lock(&self.limit) else { return true };
+        let now = Instant::now();
+        let mut levels = lock(&self.levels);
+        let (level, seen) = levels.entry(key.to_owned()).or_insert((limit.burst, now));
+        *level = (*level + now.duration_since(*seen).as_secs_f64() * limit.per_second).min(limit.burst);
+        *seen = now;
+        if *level < 1.0 {
+            return false;
+        }
+        *level -= 1.0;
+        true
+    }
+}

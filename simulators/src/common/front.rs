@@ -1,0 +1,283 @@
+//! The front door of both services: records each request, lets it meet the faults, hands it to the
+//! service and sends what is left of the answer.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::bucket::{Buckets, RateLimit};
+use super::faults::{Action, Faults, Gate, Moment};
+use super::server::Abort;
+use super::wire::{Incoming, Reply};
+use super::{lock, now_ms};
+
+const KEPT_BODY: usize = 64 << 10;
+
+/// One request that a simulated service received.
+#[derive(Clone, Debug, Serialize)]
+pub struct Call {
+    /// Counts from zero, over [`clear_calls`](crate::LeverSimulator::clear_calls) too.
+    pub number: usize,
+    /// When it arrived, in milliseconds since the epoch.
+    pub at: i64,
+    /// The HTTP method.
+    pub method: String,
+    /// The path with its prefix, such as `/v1/stages`.
+    pub path: String,
+    /// The query, decoded.
+    pub query: Vec<(String, String)>,
+    /// The body as text, at most 64 KiB of it.
+    pub body: String,
+    /// The API key, if there was one.
+    pub key: Option<String>,
+    /// The form of the authorization: `basic`, `token`, `bare token` or `bearer`.
+    pub auth: Option<&'static str>,
+    /// The status that the service itself gave; none if the request never reached it.
+    pub handled: Option<u16>,
+    /// The status that was sent; none if no answer was.
+    pub status: Option<u16>,
+    /// The faults that it met.
+    pub faults: Vec<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    first: usize,
+    list: Vec<Call>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Caller {
+    pub key: Option<String>,
+    pub auth: Option<&'static str>,
+}
+
+pub(crate) trait Service: Send + Sync + 'static {
+    fn front(&self) -> &Front;
+    fn answer(&self, request: &Incoming, caller: &mut Caller) -> Reply;
+    /// The service's usual body for an error status.
+    fn error_body(&self, status: u16) -> Value;
+}
+
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub faults: Faults,
+    pub buckets: Buckets,
+    calls: Mutex<Calls>,
+    violations: Mutex<Vec<String>>,
+}
+
+enum Outcome {
+    Reply(Reply),
+    Redirect(u16, String),
+    Raw(u16, Bytes),
+    Truncated(Reply),
+    Abort,
+    Hang,
+}
+
+impl Front {
+    pub(crate) fn new(limit: Option<RateLimit>) -> Self {
+        Self {
+            faults: Faults::default(),
+            buckets: Buckets::new(limit),
+            calls: Mutex::default(),
+            violations: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn violation(&self, request: &Incoming, what: impl std::fmt::Display) {
+        lock(&self.violations).push(format!("{} {}: {what}", request.method, request.path));
+    }
+
+    pub(crate) fn violations(&self) -> Vec<String> {
+        lock(&self.violations).clone()
+    }
+
+    pub(crate) fn clear_violations(&self) {
+        lock(&self.violations).clear();
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        lock(&self.calls).list.clone()
+    }
+
+    pub(crate) fn clear_calls(&self) {
+        let mut calls = lock(&self.calls);
+        calls.first += calls.list.len();
+        calls.list.clear();
+    }
+
+    fn record(&self, request: &Incoming) -> usize {
+        let mut calls = lock(&self.calls);
+        let number = calls.first + calls.list.len();
+        calls.list.push(Call {
+            number,
+            at: now_ms(),
+            method: request.method.clone(),
+            path: request.path.clone(),
+            query: request.query().unwrap_or_default(),
+            body: request.text().chars().take(KEPT_BODY).collect(),
+            key: None,
+            auth: None,
+            handled: None,
+            status: None,
+            faults: Vec::new(),
+        });
+        number
+    }
+
+    fn update(&self, number: usize, change: impl FnOnce(&mut Call)) {
+        let mut calls = lock(&self.calls);
+        let index = number.checked_sub(calls.first);
+        if let Some(call) = index.and_then(|index| calls.list.get_mut(index)) {
+            change(call);
+        }
+    }
+}
+
+/// The handler of every path that is not the control API's.
+pub(crate) async fn receive<S: Service>(State(service): State<Arc<S>>, request: Request) -> Response {
+    let Some(incoming) = Incoming::read(request).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    // On a task of its own: a client that hangs up must not undo what is under way.
+    match tokio::spawn(process(service, incoming)).await {
+        Ok(Outcome::Hang) => std::future::pending().await,
+        Ok(outcome) => outcome.into_response(),
+        Err(_) => Outcome::Abort.into_response(),
+    }
+}
+
+async fn process<S: Service>(service: Arc<S>, request: Incoming) -> Outcome {
+    let front = service.front();
+    let number = front.record(&request);
+    let entries = front.faults.take(&request);
+    front.update(number, |call| call.faults = entries.iter().map(|entry| entry.id()).collect());
+    let finish = |outcome: Outcome| {
+        let status = outcome.status();
+        front.update(number, |call| call.status = status);
+        outcome
+    };
+    let error = |code: u16, body: &Option<Value>| {
+        let body = body.clone().unwrap_or_else(|| service.error_body(code));
+        Outcome::Reply(Reply::json(code, body))
+    };
+
+    for entry in &entries {
+        let outcome = match entry.action() {
+            Action::Delay { milliseconds } => {
+                entry.hit();
+                tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+                continue;
+            }
+            Action::Pause { at: Moment::BeforeEffect } => {
+                entry.hit();
+                match entry.held().await {
+                    Gate::Discard => Outcome::Abort,
+                    _ => continue,
+                }
+            }
+            Action::Status { code, body } => error(*code, body),
+            Action::Redirect { code, location } => Outcome::Redirect(*code, location.clone()),
+            Action::Reset => Outcome::Abort,
+            Action::Hang => Outcome::Hang,
+            _ => continue,
+        };
+        if !matches!(entry.action(), Action::Pause { .. }) {
+            entry.hit();
+        }
+        return finish(outcome);
+    }
+
+    let mut caller = Caller::default();
+    let reply = service.answer(&request, &mut caller);
+    front.update(number, |call| {
+        call.key = caller.key;
+        call.auth = caller.auth;
+        call.handled = Some(reply.status);
+    });
+
+    for entry in &entries {
+        let outcome = match entry.action() {
+            Action::DelayAnswer { milliseconds } => {
+                entry.hit();
+                tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+                continue;
+            }
+            Action::Pause { at: Moment::AfterEffect } => {
+                entry.hit();
+                match entry.held().await {
+                    Gate::Discard => return finish(Outcome::Abort),
+                    _ => continue,
+                }
+            }
+            Action::LoseAnswer => Outcome::Abort,
+            Action::HangAfterEffect => Outcome::Hang,
+            Action::StatusAfterEffect { code, body } => error(*code, body),
+            Action::GarbageAfterEffect => Outcome::Raw(reply.status, Bytes::from_static(b"<html>{oops")),
+            Action::TruncateAfterEffect => Outcome::Truncated(reply.clone()),
+            Action::HugeAfterEffect { bytes } => Outcome::Raw(reply.status, huge(*bytes)),
+            _ => continue,
+        };
+        entry.hit();
+        return finish(outcome);
+    }
+    finish(Outcome::Reply(reply))
+}
+
+fn huge(bytes: usize) -> Bytes {
+    let mut text = br#"{"data":""#.to_vec();
+    text.resize(bytes.max(text.len() + 2) - 2, b'x');
+    text.extend_from_slice(br#""}"#);
+    text.into()
+}
+
+impl Outcome {
+    fn status(&self) -> Option<u16> {
+        match self {
+            Self::Reply(reply) | Self::Truncated(reply) => Some(reply.status),
+            Self::Redirect(code, _) | Self::Raw(code, _) => Some(*code),
+            Self::Abort | Self::Hang => None,
+        }
+    }
+}
+
+impl IntoResponse for Outcome {
+    fn into_response(self) -> Response {
+        let raw = |code: u16, name: &'static str, value: String, body: Body| {
+            let response = Response::builder().status(code).header(name, value).body(body);
+            response.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+        };
+        match self {
+            Self::Reply(reply) => reply.into_response(),
+            Self::Redirect(code, location) => raw(code, "location", location, Body::empty()),
+            Self::Raw(code, bytes) => raw(code, "content-type", "application/json".to_owned(), bytes.into()),
+            Self::Truncated(reply) => {
+                let text = reply.text();
+                let half = Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]);
+                let body = Body::from_stream(stream::unfold(Some(half), |half| async move {
+                    if let Some(half) = half {
+                        return Some((Ok(half), None));
+                    }
+                    // Later than the first half, or the connection closes before it is sent.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    Some((Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)), None))
+                }));
+                raw(reply.status, "content-length", text.len().to_string(), body)
+            }
+            Self::Abort | Self::Hang => {
+                let mut response = Response::new(Body::empty());
+                response.extensions_mut().insert(Abort);
+                response
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The control API of the simulated Interview service, for demonstrations and for people with curl.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Interview;
+use super::model::{KeyRole, NewPad, OrganizationUser, PadView, Question, Quota, Settings};
+use crate::common::control::{self, done, refuse};
+use crate::common::lock;
+
+type Service = State<Arc<Interview>>;
+
+pub(crate) fn router(interview: Arc<Interview>) -> Router {
+    control::router::<Interview>()
+        .route("/_simulator/state", get(state))
+        .route("/_simulator/pads", get(pads).post(add_pad))
+        .route("/_simulator/pads/{id}", get(pad).delete(remove_pad))
+        .route("/_simulator/pads/{id}/start", post(start))
+        .route("/_simulator/pads/{id}/code", post(code))
+        .route("/_simulator/pads/{id}/notes", post(notes))
+        .route("/_simulator/pads/{id}/end", post(end))
+        .route("/_simulator/pads/{id}/auto-end", post(auto_end))
+        .route("/_simulator/quota", get(quota).put(set_quota))
+        .route("/_simulator/settings", get(settings).put(set_settings))
+        .route("/_simulator/questions", post(add_question))
+        .route("/_simulator/questions/{id}", delete(remove_question))
+        .route("/_simulator/users", post(add_user))
+        .route("/_simulator/keys", post(set_key))
+        .route("/_simulator/keys/{key}", delete(revoke_key))
+        .with_state(interview)
+}
+
+fn whether(found: bool, id: &str) -> Response {
+    match found {
+        true => done(),
+        false => refuse(StatusCode::NOT_FOUND, format!("there is no {id}")),
+    }
+}
+
+fn all_pads(interview: &Interview) -> Vec<PadView> {
+    let model = lock(&interview.model);
+    let mut pads: Vec<_> = model.pads.values().collect();
+    pads.sort_by_key(|pad| pad.order);
+    pads.into_iter().map(|pad| pad.now.clone()).collect()
+}
+
+async fn state(State(interview): Service) -> Json<Value> {
+    let pads = all_pads(&interview);
+    let model = lock(&interview.model);
+    Json(
+        json!({"organization": model.organization, "users": model.users, "createdUsers": model.created_users,
+        "questions": model.questions.values().collect::<Vec<_>>(), "quota": model.quota,
+        "settings": model.settings, "pads": pads}),
+    )
+}
+
+async fn pads(State(interview): Service) -> Json<Vec<PadView>> {
+    Json(all_pads(&interview))
+}
+
+async fn add_pad(State(interview): Service, Json(new): Json<NewPad>) -> Json<Value> {
+    Json(json!({"id": lock(&interview.model).add_by_hand(new)}))
+}
+
+async fn pad(State(interview): Service, Path(id): Path<String>) -> Response {
+    match lock(&interview.model).pads.get(&id) {
+        Some(pad) => Json(&pad.now).into_response(),
+        None => whether(false, &id),
+    }
+}
+
+async fn remove_pad(State(interview): Service, Path(id): Path<String>) -> Response {
+    whether(lock(&interview.model).change(&id, |pad| pad.deleted = true), &id)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Start {
+    participants: Vec<String>,
+}
+
+async fn start(State(interview): Service, Path(id): Path<String>, start: Option<Json<Start>>) -> Response {
+    let participants = start.map(|Json(start)| start.participants).unwrap_or_default();
+    whether(lock(&interview.model).start(&id, &participants), &id)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Code {
+    path: Option<String>,
+    contents: String,
+}
+
+async fn code(State(interview): Service, Path(id): Path<String>, Json(code): Json<Code>) -> Response {
+    let path = code.path.unwrap_or_else(|| "main".to_owned());
+    let typed = |pad: &mut PadView| drop(pad.files.insert(path, code.contents));
+    whether(lock(&interview.model).change(&id, typed), &id)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Notes {
+    notes: Option<String>,
+}
+
+async fn notes(State(interview): Service, Path(id): Path<String>, Json(new): Json<Notes>) -> Response {
+    whether(lock(&interview.model).change(&id, |pad| pad.notes = new.notes), &id)
+}
+
+async fn end(State(interview): Service, Path(id): Path<String>) -> Response {
+    let mut model = lock(&interview.model);
+    let by = model.users.first().cloned();
+    let by = by.as_ref().map(|user| (user.name.as_str(), user.email.as_str()));
+    whether(model.end(&id, "ended", by), &id)
+}
+
+async fn auto_end(State(interview): Service, Path(id): Path<String>) -> Response {
+    whether(lock(&interview.model).end(&id, "auto_ended", None), &id)
+}
+
+async fn quota(State(interview): Service) -> Json<Quota> {
+    Json(lock(&interview.model).quota)
+}
+
+async fn set_quota(State(interview): Service, Json(quota): Json<Quota>) -> Response {
+    lock(&interview.model).quota = quota;
+    done()
+}
+
+async fn settings(State(interview): Service) -> Json<Settings> {
+    Json(lock(&interview.model).settings.clone())
+}
+
+async fn set_settings(State(interview): Service, Json(settings): Json<Settings>) -> Response {
+    lock(&interview.model).settings = settings;
+    done()
+}
+
+async fn add_question(State(interview): Service, Json(question): Json<Question>) -> Response {
+    lock(&interview.model).questions.insert(question.id, question);
+    done()
+}
+
+async fn remove_question(State(interview): Service, Path(id): Path<u64>) -> Response {
+    whether(lock(&interview.model).questions.remove(&id).is_some(), "such question")
+}
+
+async fn add_user(State(interview): Service, Json(user): Json<OrganizationUser>) -> Response {
+    lock(&interview.model).users.push(user);
+    done()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    key: String,
+    email: String,
+    role: KeyRole,
+}
+
+async fn set_key(State(interview): Service, Json(key): Json<Key>) -> Response {
+    lock(&interview.model).keys.insert(key.key, (key.email, key.role));
+    done()
+}
+
+async fn revoke_key(State(interview): Service, Path(key): Path<String>) -> Response {
+    whether(lock(&interview.model).keys.remove(&key).is_some(), "such key")
+}

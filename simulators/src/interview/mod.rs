@@ -1,0 +1,347 @@
+//! The simulated CoderPad Interview: its API, and the hands of interviewers and candidates.
+
+mod api;
+mod control;
+mod form;
+mod model;
+mod pages;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use serde_json::Value;
+
+pub use model::{KeyRole, NewPad, OrganizationUser, PadView, Question, Quota, Settings};
+
+use crate::common::front::Front;
+use crate::common::lock;
+use crate::common::server::Server;
+use crate::{Call, Faults, RateLimit};
+use model::Model;
+
+/// How a simulated Interview service is set up.
+#[derive(Clone, Debug)]
+pub struct InterviewOptions {
+    /// Where it listens; port 0 = any free one.
+    pub address: SocketAddr,
+    /// An API key of the organization's owner, the first user; empty = none.
+    pub api_key: String,
+    /// The organization's name.
+    pub organization: String,
+    /// The organization's users; the first is the owner.
+    pub users: Vec<OrganizationUser>,
+    /// The questions.
+    pub questions: Vec<Question>,
+    /// The quota.
+    pub quota: Quota,
+    /// What can be changed later, too.
+    pub settings: Settings,
+    /// The limit of each API key. The real one documents none.
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl Default for InterviewOptions {
+    fn default() -> Self {
+        let user =
+            |email: &str, name: &str| OrganizationUser { email: email.to_owned(), name: name.to_owned() };
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            api_key: "interview-key".to_owned(),
+            organization: "Northwind".to_owned(),
+            users: vec![
+                user("owner@northwind.example", "Olga Owner"),
+                user("lead@northwind.example", "Leo Lead"),
+            ],
+            questions: vec![
+                Question::new(1001, "Rate limiter", "live"),
+                Question::new(1002, "Log parser", "take_home"),
+                Question::new(1003, "Word count", "any"),
+                Question { is_draft: true, ..Question::new(1004, "Unfinished", "any") },
+            ],
+            quota: Quota::default(),
+            settings: Settings::default(),
+            rate_limit: Some(RateLimit::default()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Interview {
+    pub front: Front,
+    pub model: Mutex<Model>,
+    origin: OnceLock<String>,
+}
+
+impl Interview {
+    pub(crate) fn origin(&self) -> String {
+        self.origin.get().cloned().unwrap_or_default()
+    }
+}
+
+#[derive(Debug)]
+struct Running {
+    interview: Arc<Interview>,
+    server: Server,
+}
+
+/// A handle on a simulated Interview service. It stops when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct InterviewSimulator {
+    running: Arc<Running>,
+}
+
+impl InterviewSimulator {
+    /// Starts one on the current tokio runtime.
+    ///
+    /// # Errors
+    /// If the address is taken.
+    pub async fn start(options: InterviewOptions) -> anyhow::Result<Self> {
+        let listener = Server::bind(options.address).await?;
+        let owner = options.users.first().map(|user| user.email.clone()).unwrap_or_default();
+        let key = Some(options.api_key).filter(|key| !key.is_empty());
+        let model = Model {
+            organization: options.organization,
+            users: options.users,
+            created_users: Vec::new(),
+            questions: options.questions.into_iter().map(|question| (question.id, question)).collect(),
+            keys: key.into_iter().map(|key| (key, (owner.clone(), KeyRole::Owner))).collect(),
+            quota: options.quota,
+            settings: options.settings,
+            pads: Default::default(),
+            made: 0,
+            cursors: Default::default(),
+        };
+        let interview = Arc::new(Interview {
+            front: Front::new(options.rate_limit),
+            model: Mutex::new(model),
+            origin: OnceLock::new(),
+        });
+        let server = Server::start(listener, control::router(Arc::clone(&interview)))?;
+        let _ = interview.origin.set(format!("http://{}", server.address()));
+        Ok(Self { running: Arc::new(Running { interview, server }) })
+    }
+
+    fn interview(&self) -> &Arc<Interview> {
+        &self.running.interview
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Model) -> T) -> T {
+        act(&mut lock(&self.interview().model))
+    }
+
+    /// What a LeverConnection takes as its URL, such as `http://127.0.0.1:4712/api`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}/api", self.origin())
+    }
+
+    /// The origin, such as `http://127.0.0.1:4712`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.interview().origin()
+    }
+
+    /// Closes the port and all connections; everything stays known.
+    pub async fn stop(&self) {
+        self.running.server.stop().await;
+    }
+
+    /// Listens again, after [`stop`](Self::stop), on the same port.
+    ///
+    /// # Errors
+    /// If the port has been taken meanwhile.
+    pub async fn resume(&self) -> anyhow::Result<()> {
+        self.running.server.resume().await
+    }
+
+    /// The faults on order.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.interview().front.faults
+    }
+
+    /// The requests received, oldest first.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.interview().front.calls()
+    }
+
+    /// Forgets the requests received so far.
+    pub fn clear_calls(&self) {
+        self.interview().front.clear_calls();
+    }
+
+    /// What no correct client does. Tests assert that it is empty.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        self.interview().front.violations()
+    }
+
+    /// Forgets the violations so far.
+    pub fn clear_violations(&self) {
+        self.interview().front.clear_violations();
+    }
+
+    /// Changes the limit of all keys and fills their buckets.
+    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
+        self.interview().front.buckets.set(limit);
+    }
+
+    /// All pads, deleted ones too, in the order in which they were made.
+    #[must_use]
+    pub fn pads(&self) -> Vec<PadView> {
+        self.with(|model| {
+            let mut pads: Vec<_> = model.pads.values().collect();
+            pads.sort_by_key(|pad| pad.order);
+            pads.into_iter().map(|pad| pad.now.clone()).collect()
+        })
+    }
+
+    /// The pads that are not deleted.
+    #[must_use]
+    pub fn live_pads(&self) -> Vec<PadView> {
+        self.pads().into_iter().filter(|pad| !pad.deleted).collect()
+    }
+
+    /// One pad, also if it is deleted.
+    #[must_use]
+    pub fn pad(&self, id: &str) -> Option<PadView> {
+        self.with(|model| model.pads.get(id).map(|pad| pad.now.clone()))
+    }
+
+    /// Makes a pad by hand; it counts against the quota.
+    pub fn add_pad(&self, new: NewPad) -> String {
+        self.with(|model| model.add_by_hand(new))
+    }
+
+    fn change(&self, id: &str, change: impl FnOnce(&mut PadView)) {
+        assert!(self.with(|model| model.change(id, change)), "there is no pad {id}");
+    }
+
+    /// People join and the interview counts as started.
+    pub fn start_interview(&self, id: &str, participants: &[&str]) {
+        let names: Vec<String> = participants.iter().map(|name| (*name).to_owned()).collect();
+        assert!(self.with(|model| model.start(id, &names)), "there is no pad {id}");
+    }
+
+    /// Somebody types: the whole contents of a file.
+    pub fn type_code(&self, id: &str, path: &str, contents: &str) {
+        self.change(id, |pad| drop(pad.files.insert(path.to_owned(), contents.to_owned())));
+    }
+
+    /// Somebody runs the code.
+    pub fn run_code(&self, id: &str, by: &str) {
+        self.change(id, |pad| {
+            let language = pad.language.clone().map_or(Value::Null, Value::String);
+            pad.event("ran", Some((by, "")), language);
+        });
+    }
+
+    /// An interviewer ends the interview.
+    pub fn end_interview(&self, id: &str) {
+        let by = self.with(|model| model.users.first().cloned());
+        let by = by.as_ref().map(|user| (user.name.as_str(), user.email.as_str()));
+        assert!(self.with(|model| model.end(id, "ended", by)), "there is no pad {id}");
+    }
+
+    /// The service ends the interview by itself, as it does after some days; also for a take-home whose
+    /// time is over or that was submitted (a guess: how the API shows those is not documented).
+    pub fn auto_end(&self, id: &str) {
+        assert!(self.with(|model| model.end(id, "auto_ended", None)), "there is no pad {id}");
+    }
+
+    /// Somebody edits the private notes.
+    pub fn set_notes(&self, id: &str, notes: Option<&str>) {
+        self.change(id, |pad| pad.notes = notes.map(str::to_owned));
+    }
+
+    /// Somebody renames the pad.
+    pub fn set_title(&self, id: &str, title: &str) {
+        self.change(id, |pad| pad.title = title.to_owned());
+    }
+
+    /// Somebody deletes the pad.
+    pub fn delete_pad(&self, id: &str) {
+        self.change(id, |pad| pad.deleted = true);
+    }
+
+    /// The quota as it stands.
+    #[must_use]
+    pub fn quota(&self) -> Quota {
+        self.with(|model| model.quota)
+    }
+
+    /// Sets the quota.
+    pub fn set_quota(&self, quota: Quota) {
+        self.with(|model| model.quota = quota);
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.with(|model| model.settings.clone())
+    }
+
+    /// Changes settings.
+    pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
+        self.with(|model| change(&mut model.settings));
+    }
+
+    /// Changes how far lists lag behind.
+    pub fn set_list_lag(&self, lag: Duration) {
+        let milliseconds = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+        self.change_settings(|settings| settings.list_lag_milliseconds = milliseconds);
+    }
+
+    /// Adds a question, or replaces the one with its id.
+    pub fn add_question(&self, question: Question) {
+        self.with(|model| drop(model.questions.insert(question.id, question)));
+    }
+
+    /// Removes a question.
+    pub fn remove_question(&self, id: u64) {
+        self.with(|model| drop(model.questions.remove(&id)));
+    }
+
+    /// Adds a key of a user, or changes its role.
+    pub fn set_key(&self, key: &str, email: &str, role: KeyRole) {
+        self.with(|model| drop(model.keys.insert(key.to_owned(), (email.to_owned(), role))));
+    }
+
+    /// Takes a key away: 401 from now on.
+    pub fn revoke_key(&self, key: &str) {
+        self.with(|model| drop(model.keys.remove(key)));
+    }
+
+    /// Adds a user to the organization.
+    pub fn add_user(&self, email: &str, name: &str) {
+        let user = OrganizationUser { email: email.to_owned(), name: name.to_owned() };
+        self.with(|model| model.users.push(user));
+    }
+
+    /// Removes a user from the organization.
+    pub fn remove_user(&self, email: &str) {
+        self.with(|model| model.users.retain(|user| user.email != email));
+    }
+
+    /// The accounts that came into being because a pad named an unknown owner. Tests assert that there
+    /// are none.
+    #[must_use]
+    pub fn created_users(&self) -> Vec<String> {
+        self.with(|model| model.created_users.clone())
+    }
+}
+
+impl Model {
+    pub(crate) fn add_by_hand(&mut self, new: NewPad) -> String {
+        let NewPad { title, notes, owner_email, question_id, take_home } = new;
+        let first = self.users.first().map(|user| user.email.clone()).unwrap_or_default();
+        let mut pad = self.blank(if owner_email.is_empty() { first } else { owner_email });
+        pad.title = title;
+        pad.notes = notes;
+        pad.take_home = take_home;
+        pad.question_ids = question_id.into_iter().collect();
+        self.create(pad).id
+    }
+}

@@ -1,0 +1,371 @@
+//! What the simulated CoderPad Interview knows: pads and their past, questions, users, keys, the quota.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::common::{now_ms, pad_id};
+
+/// What an API key may do: it acts as its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum KeyRole {
+    /// Of an organization owner.
+    Owner,
+    /// Of an ordinary member: lists the organization's pads only if the organization allows it, and may
+    /// not choose a pad's owner or team.
+    Member,
+    /// Of a user without an organization.
+    Alone,
+}
+
+/// A user of the organization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrganizationUser {
+    /// The e-mail address.
+    pub email: String,
+    /// The name.
+    pub name: String,
+}
+
+/// A question of the organization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Question {
+    /// The id.
+    pub id: u64,
+    /// The title.
+    pub title: String,
+    /// The language; none = several.
+    #[serde(default)]
+    pub language: Option<String>,
+    /// `live`, `take_home` or `any`; none = the field is left out, as in older answers.
+    #[serde(default)]
+    pub pad_type: Option<String>,
+    /// Whether it is still a draft.
+    #[serde(default)]
+    pub is_draft: bool,
+    /// The code that a pad starts with.
+    #[serde(default)]
+    pub contents: String,
+}
+
+impl Question {
+    /// A question in Python.
+    #[must_use]
+    pub fn new(id: u64, title: &str, pad_type: &str) -> Self {
+        Self {
+            id,
+            title: title.to_owned(),
+            language: Some("python3".to_owned()),
+            pad_type: Some(pad_type.to_owned()),
+            is_draft: false,
+            contents: "print('start here')\n".to_owned(),
+        }
+    }
+}
+
+/// The organization's quota of pads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Quota {
+    /// Pads per billing cycle; none = unlimited.
+    pub limit: Option<u64>,
+    /// Pads made in this cycle. Ended and deleted ones count (a guess for the deleted).
+    pub used: u64,
+    /// Whether pads beyond the limit are made and billed.
+    pub overages_enabled: bool,
+    /// Pads made beyond the limit.
+    pub billed: u64,
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { limit: Some(500), used: 0, overages_enabled: false, billed: 0 }
+    }
+}
+
+/// What can be changed while it runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    /// Whether the take-home fields count. If not they are silently ignored and a live pad is made.
+    pub accept_take_home: bool,
+    /// How `type` is spelt for a take-home: `take_home`, `take-home`, `takehome`.
+    pub take_home_type: String,
+    /// How `type` is spelt for a live pad.
+    pub live_type: String,
+    /// Lists show what was so long ago; a single pad is always up to date.
+    pub list_lag_milliseconds: u64,
+    /// The organization's setting "all pads visible to users".
+    pub pads_visible: bool,
+    /// Lists page by cursor instead of by number.
+    pub cursors: bool,
+    /// The origin in `next_page`; none = this service's own.
+    pub page_origin: Option<String>,
+    /// The origin of pads.
+    pub pad_origin: String,
+    /// The answer to a pad with a question that does not exist (a guess: 404).
+    pub unknown_question_status: u16,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            accept_take_home: true,
+            take_home_type: "take_home".to_owned(),
+            live_type: "live".to_owned(),
+            list_lag_milliseconds: 0,
+            pads_visible: true,
+            cursors: false,
+            page_origin: None,
+            pad_origin: "https://app.coderpad.io".to_owned(),
+            unknown_question_status: 404,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn lag(&self) -> Duration {
+        Duration::from_millis(self.list_lag_milliseconds)
+    }
+}
+
+/// A pad that somebody makes by hand.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewPad {
+    /// The title; empty = "Untitled Pad - ID".
+    pub title: String,
+    /// The private notes.
+    pub notes: Option<String>,
+    /// The owner; empty = the first user.
+    pub owner_email: String,
+    /// The question.
+    pub question_id: Option<u64>,
+    /// A take-home.
+    pub take_home: bool,
+}
+
+/// A pad, with what the API does not show.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PadView {
+    /// The id.
+    pub id: String,
+    /// The title.
+    pub title: String,
+    /// The private notes.
+    pub notes: Option<String>,
+    /// `pending`, `started` or `ended`.
+    pub state: String,
+    /// The type as it is spelt.
+    pub pad_type: String,
+    /// Whether it is a take-home.
+    pub take_home: bool,
+    /// The time limit in minutes.
+    pub take_home_time_limit: Option<u64>,
+    /// The language.
+    pub language: Option<String>,
+    /// The owner.
+    pub owner_email: String,
+    /// The team's id, if one was chosen.
+    pub team_id: Option<String>,
+    /// The questions.
+    pub question_ids: Vec<u64>,
+    /// Whether there is a waiting room.
+    pub private: bool,
+    /// Whether code can be run.
+    pub execution_enabled: bool,
+    /// Who took part, by the names they gave.
+    pub participants: Vec<String>,
+    /// The files: path and contents.
+    pub files: BTreeMap<String, String>,
+    /// The environment's number.
+    pub environment: u64,
+    /// When it was made, in milliseconds since the epoch.
+    pub created_at: i64,
+    /// When it last changed.
+    pub updated_at: i64,
+    /// When it ended.
+    pub ended_at: Option<i64>,
+    /// Whether it is deleted: gone for the API, still known here.
+    pub deleted: bool,
+    /// The URL for candidate and interviewers.
+    pub url: String,
+    /// The URL of the playback.
+    pub playback: String,
+    /// Whether it was made through the API.
+    pub by_api: bool,
+    /// The events, oldest first, as the API shows them.
+    pub events: Vec<Value>,
+}
+
+/// Seconds only, as in the samples: two changes within one second look alike.
+pub(crate) fn seconds(ms: i64) -> String {
+    let second = Timestamp::from_second(ms.div_euclid(1000)).unwrap_or_default();
+    second.to_string()
+}
+
+pub(crate) fn with_offset(ms: i64) -> String {
+    let time = Timestamp::from_millisecond(ms).unwrap_or_default();
+    time.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(-7)))
+        .strftime("%Y-%m-%dT%H:%M:%S.%3f%:z")
+        .to_string()
+}
+
+/// A pad with what lists that lag behind still show.
+#[derive(Clone, Debug)]
+pub(crate) struct Pad {
+    pub now: PadView,
+    pub past: Vec<(Instant, PadView)>,
+    pub order: u64,
+}
+
+impl Pad {
+    pub(crate) fn as_of(&self, at: Instant) -> Option<&PadView> {
+        self.past.iter().rev().find(|(since, _)| *since <= at).map(|(_, view)| view)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Model {
+    pub organization: String,
+    pub users: Vec<OrganizationUser>,
+    pub created_users: Vec<String>,
+    pub questions: BTreeMap<u64, Question>,
+    pub keys: HashMap<String, (String, KeyRole)>,
+    pub quota: Quota,
+    pub settings: Settings,
+    pub pads: HashMap<String, Pad>,
+    pub made: u64,
+    pub cursors: HashSet<String>,
+}
+
+pub(crate) const TEAM: &str = "3d0f6a52-8c9b-4f6e-a0d1-7e2c5b4a9f18";
+
+impl Model {
+    pub(crate) fn create(&mut self, mut pad: PadView) -> PadView {
+        self.made += 1;
+        self.quota.used += 1;
+        if self.quota.limit.is_some_and(|limit| self.quota.used > limit) {
+            self.quota.billed += 1;
+        }
+        pad.id = pad_id();
+        if pad.title.is_empty() {
+            pad.title = format!("Untitled Pad - {}", pad.id);
+        }
+        pad.url = format!("{}/{}", self.settings.pad_origin, pad.id);
+        pad.playback = format!("{}/playback", pad.url);
+        pad.environment = 7_000_000 + self.made;
+        let take_home = pad.take_home && self.settings.accept_take_home;
+        pad.take_home = take_home;
+        pad.take_home_time_limit = pad.take_home_time_limit.filter(|_| take_home);
+        let kind = if take_home { &self.settings.take_home_type } else { &self.settings.live_type };
+        pad.pad_type.clone_from(kind);
+        if let Some(question) = pad.question_ids.first().and_then(|id| self.questions.get(id)) {
+            pad.language.clone_from(&question.language);
+            pad.files.insert("main".to_owned(), question.contents.clone());
+        }
+        let known = Pad { now: pad.clone(), past: vec![(Instant::now(), pad.clone())], order: self.made };
+        self.pads.insert(pad.id.clone(), known);
+        pad
+    }
+
+    pub(crate) fn blank(&self, owner_email: String) -> PadView {
+        let now = now_ms();
+        PadView {
+            id: String::new(),
+            title: String::new(),
+            notes: None,
+            state: "pending".to_owned(),
+            pad_type: String::new(),
+            take_home: false,
+            take_home_time_limit: None,
+            language: Some("plaintext".to_owned()),
+            owner_email,
+            team_id: None,
+            question_ids: Vec::new(),
+            private: false,
+            execution_enabled: true,
+            participants: Vec::new(),
+            files: BTreeMap::new(),
+            environment: 0,
+            created_at: now,
+            updated_at: now,
+            ended_at: None,
+            deleted: false,
+            url: String::new(),
+            playback: String::new(),
+            by_api: false,
+            events: Vec::new(),
+        }
+    }
+
+    pub(crate) fn existing(&self, id: &str) -> Option<&PadView> {
+        self.pads.get(id).map(|pad| &pad.now).filter(|pad| !pad.deleted)
+    }
+
+    /// Changes a pad that is not deleted; false if there is none.
+    pub(crate) fn change(&mut self, id: &str, change: impl FnOnce(&mut PadView)) -> bool {
+        // A lag that is set later must find what it needs.
+        let kept = self.settings.lag().max(Duration::from_secs(300));
+        let Some(pad) = self.pads.get_mut(id).filter(|pad| !pad.now.deleted) else { return false };
+        change(&mut pad.now);
+        pad.now.updated_at = now_ms();
+        let now = Instant::now();
+        pad.past.push((now, pad.now.clone()));
+        // The oldest snapshot that a list can still show, and all after it.
+        let shown = now.checked_sub(kept).and_then(|at| pad.past.iter().rposition(|(since, _)| *since <= at));
+        pad.past.drain(..shown.unwrap_or_default());
+        true
+    }
+
+    pub(crate) fn end(&mut self, id: &str, kind: &str, by: Option<(&str, &str)>) -> bool {
+        self.change(id, |pad| {
+            if pad.ended_at.is_none() {
+                pad.event(kind, by, Value::Null);
+                pad.state = "ended".to_owned();
+                pad.ended_at = Some(now_ms());
+            }
+        })
+    }
+
+    pub(crate) fn start(&mut self, id: &str, participants: &[String]) -> bool {
+        let known: HashMap<String, String> =
+            self.users.iter().map(|user| (user.name.clone(), user.email.clone())).collect();
+        self.change(id, |pad| {
+            for name in participants {
+                let email = known.get(name).map(String::as_str).unwrap_or_default();
+                pad.event("joined", Some((name, email)), Value::Null);
+                if !pad.participants.contains(name) {
+                    pad.participants.push(name.clone());
+                }
+            }
+            if pad.state == "pending" {
+                pad.event("started", None, Value::Null);
+                pad.state = "started".to_owned();
+            }
+        })
+    }
+}
+
+impl PadView {
+    pub(crate) fn event(&mut self, kind: &str, by: Option<(&str, &str)>, metadata: Value) {
+        let at = seconds(now_ms());
+        let (name, email) = by.unwrap_or(("Someone", ""));
+        let text = match kind {
+            "joined" => format!("{name} joined the pad"),
+            "left" => format!("{name} left the pad"),
+            "auto_ended" => "Sidekiq auto_ended the interview".to_owned(),
+            "ran" => format!("{name} ran {} code", metadata.as_str().unwrap_or_default()),
+            kind => format!("{name} {kind} the interview"),
+        };
+        self.events.push(json!({"message": format!("{at}: {text}"), "kind": kind, "metadata": metadata,
+            "user_name": by.map(|by| by.0), "user_email": Some(email).filter(|email| !email.is_empty()),
+            "created_at": at}));
+    }
+}

@@ -1,0 +1,61 @@
+//! Pages of fifty with absolute URLs, by number or by cursor.
+
+use serde_json::{Value, json};
+
+use super::api::{Answer, Asked};
+use super::model::Model;
+use crate::common::token48;
+use crate::common::wire::Reply;
+
+const PER_PAGE: usize = 50;
+
+impl Asked<'_> {
+    pub(crate) fn page(&self, model: &mut Model, name: &str, rows: Vec<Value>) -> Answer {
+        let number = match (self.value("cursor"), self.value("page")) {
+            (Some(cursor), other) => {
+                if other.is_some() || self.value("sort").is_some() {
+                    self.violation("a cursor stands alone");
+                }
+                let page = cursor.split('.').nth(1).and_then(|page| page.parse().ok());
+                match page {
+                    Some(page) if model.cursors.contains(cursor) => page,
+                    _ => return Err(self.bad(format!("cursor {cursor} was never handed out"))),
+                }
+            }
+            (None, Some(page)) => match page.parse() {
+                Ok(page) if page >= 1 => page,
+                _ => return Err(self.bad(format!("page {page:?} is not a number from 1"))),
+            },
+            (None, None) => 1,
+        };
+        let total = rows.len();
+        let shown: Vec<Value> = rows.into_iter().skip((number - 1) * PER_PAGE).take(PER_PAGE).collect();
+        let mut body = json!({"status": "OK", name: shown, "total": total});
+        let next = (number * PER_PAGE < total).then(|| self.address(model, number + 1));
+        let previous = (number > 1).then(|| self.address(model, number - 1));
+        if let Some(fields) = body.as_object_mut() {
+            next.into_iter().for_each(|url| drop(fields.insert("next_page".into(), json!(url))));
+            previous.into_iter().for_each(|url| drop(fields.insert("prev_page".into(), json!(url))));
+        }
+        Ok(Reply::json(200, body))
+    }
+
+    fn address(&self, model: &mut Model, number: usize) -> String {
+        let origin = model.settings.page_origin.clone().unwrap_or_else(|| self.interview.origin());
+        let place = format!("{origin}{}", self.request.path);
+        let sort = self.sort();
+        if !model.settings.cursors {
+            let sort = sort.map(|sort| format!("&sort={}", sort.replace(',', "%2C"))).unwrap_or_default();
+            return format!("{place}?page={number}{sort}");
+        }
+        let cursor = format!("{}.{number}.{}", token48(), sort.unwrap_or_default());
+        model.cursors.insert(cursor.clone());
+        format!("{place}?cursor={}", cursor.replace(',', "%2C"))
+    }
+
+    /// The order asked for; a cursor carries that of the first page.
+    pub(crate) fn sort(&self) -> Option<&str> {
+        let carried = self.value("cursor").and_then(|cursor| cursor.splitn(3, '.').nth(2));
+        carried.or_else(|| self.value("sort")).filter(|sort| !sort.is_empty())
+    }
+}

@@ -1,0 +1,273 @@
+//! Webhooks going out: signing, five retries, the list of deliveries, and what can go wrong on the way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Lever;
+use super::model::Opportunity;
+use crate::common::{hex, lock, now_ms, token48, uuid};
+
+/// The signature that Lever puts into a webhook's body: it covers the token and the time, not the data.
+#[must_use]
+pub fn signature(signature_token: &str, token: &str, triggered_at: i64) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, signature_token.as_bytes());
+    hex(hmac::sign(&key, format!("{token}{triggered_at}").as_bytes()).as_ref())
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Webhook {
+    pub id: String,
+    pub event: String,
+    pub url: String,
+    pub signature_token: String,
+    pub origins: Vec<String>,
+    pub created_at: i64,
+    /// The API key that made it; none = made by a person, out of the API's reach.
+    pub made_by: Option<String>,
+}
+
+/// How deliveries misbehave; the default is that they do not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeliveryBehaviour {
+    /// How often each event is delivered.
+    pub copies: usize,
+    /// Events are lost: listed, never sent.
+    pub drop: bool,
+    /// Events wait until they are released, in any order.
+    pub hold: bool,
+    /// Whether bodies have the optional `id`.
+    pub with_id: bool,
+    /// Events are sent so much later.
+    pub delay_milliseconds: u64,
+}
+
+impl Default for DeliveryBehaviour {
+    fn default() -> Self {
+        Self { copies: 1, drop: false, hold: false, with_id: true, delay_milliseconds: 0 }
+    }
+}
+
+/// One try to deliver.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt {
+    /// When it was sent, in milliseconds since the epoch.
+    pub at: i64,
+    /// The answer's status.
+    pub status: Option<u16>,
+    /// The answer's body, at most 4 KiB of it.
+    pub answer: String,
+    /// Why there was no answer.
+    pub error: Option<String>,
+}
+
+impl Attempt {
+    /// Whether Lever takes it as received: any 2xx.
+    #[must_use]
+    pub fn received(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
+/// How a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DeliveryOutcome {
+    /// Being sent, or waiting for the next try.
+    Pending,
+    /// Waiting for [`release_deliveries`](crate::LeverSimulator::release_deliveries).
+    Held,
+    /// Lost on purpose.
+    Dropped,
+    /// Answered with 2xx.
+    Received,
+    /// Not received by the last try.
+    GivenUp,
+}
+
+/// One event for one webhook, as the settings page lists it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Delivery {
+    /// Counts from zero.
+    pub number: usize,
+    /// The webhook's id.
+    pub webhook: String,
+    /// Where it goes.
+    pub url: String,
+    /// The event.
+    pub event: String,
+    /// The body, the same for each try and each rerun.
+    pub body: Value,
+    /// The tries so far.
+    pub attempts: Vec<Attempt>,
+    /// How it stands.
+    pub outcome: DeliveryOutcome,
+}
+
+/// What the Verify button shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct VerifyResult {
+    /// The answer's status; none if there was no answer.
+    pub status: Option<u16>,
+    /// The answer's body.
+    pub answer: String,
+    /// Whether the page shows success.
+    pub verified: bool,
+}
+
+pub(crate) fn envelope(webhook: &Webhook, event: &str, data: Value, with_id: bool) -> Value {
+    let (token, at) = (token48(), now_ms());
+    let mut body = json!({"triggeredAt": at, "event": event, "data": data, "token": token});
+    if let Some(fields) = body.as_object_mut() {
+        if !webhook.signature_token.is_empty() {
+            fields.insert("signature".into(), json!(signature(&webhook.signature_token, &token, at)));
+        }
+        if with_id {
+            fields.insert("id".into(), json!(uuid()));
+        }
+    }
+    body
+}
+
+impl Lever {
+    /// Delivers an event to each webhook that is for it. Returns the numbers of the deliveries.
+    pub(crate) fn fire(
+        self: &Arc<Self>,
+        event: &str,
+        opportunity: &Opportunity,
+        mut data: Value,
+    ) -> Vec<usize> {
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("opportunityId".into(), json!(opportunity.id));
+            fields.insert("candidateId".into(), json!(opportunity.id));
+            fields.insert("contactId".into(), json!(opportunity.contact));
+        }
+        let mut model = lock(&self.model);
+        let behaviour = model.behaviour.clone();
+        let switched_on = model.switched_on.contains(event);
+        let concerned = |webhook: &&Webhook| {
+            switched_on && webhook.event == event && webhook.origins.contains(&opportunity.origin)
+        };
+        let webhooks: Vec<Webhook> = model.webhooks.iter().filter(concerned).cloned().collect();
+        let mut numbers = Vec::new();
+        for webhook in webhooks {
+            let body = envelope(&webhook, event, data.clone(), behaviour.with_id);
+            for _ in 0..behaviour.copies {
+                let number = model.deliveries.len();
+                let outcome = match (behaviour.drop, behaviour.hold) {
+                    (true, _) => DeliveryOutcome::Dropped,
+                    (false, true) => DeliveryOutcome::Held,
+                    (false, false) => DeliveryOutcome::Pending,
+                };
+                model.deliveries.push(Delivery {
+                    number,
+                    webhook: webhook.id.clone(),
+                    url: webhook.url.clone(),
+                    event: event.to_owned(),
+                    body: body.clone(),
+                    attempts: Vec::new(),
+                    outcome,
+                });
+                if outcome == DeliveryOutcome::Pending {
+                    self.spawn_delivery(number, Duration::from_millis(behaviour.delay_milliseconds));
+                }
+                numbers.push(number);
+            }
+        }
+        numbers
+    }
+
+    /// Sends held deliveries, oldest or newest first, each after the answer to the one before.
+    pub(crate) async fn release(self: &Arc<Self>, newest_first: bool) {
+        let mut held = Vec::new();
+        for delivery in lock(&self.model).deliveries.iter_mut() {
+            if delivery.outcome == DeliveryOutcome::Held {
+                delivery.outcome = DeliveryOutcome::Pending;
+                held.push(delivery.number);
+            }
+        }
+        if newest_first {
+            held.reverse();
+        }
+        for number in held {
+            self.clone().deliver(number, Duration::ZERO).await;
+        }
+    }
+
+    pub(crate) fn spawn_delivery(self: &Arc<Self>, number: usize, delay: Duration) {
+        let lever = Arc::clone(self);
+        self.runtime.spawn(async move {
+            let life = lever.life.clone();
+            tokio::select! {
+                () = life.cancelled() => {}
+                () = lever.deliver(number, delay) => {}
+            }
+        });
+    }
+
+    async fn deliver(self: Arc<Self>, number: usize, delay: Duration) {
+        tokio::time::sleep(delay).await;
+        let found = lock(&self.model)
+            .deliveries
+            .get(number)
+            .map(|delivery| (delivery.url.clone(), delivery.body.clone()));
+        let Some((url, body)) = found else { return };
+        let pauses = self.options.retry_delays.iter().copied().map(Some).chain([None]);
+        for pause in pauses {
+            let attempt = self.post(&url, body.to_string().into_bytes()).await;
+            let received = attempt.received();
+            let outcome = match (received, pause) {
+                (true, _) => DeliveryOutcome::Received,
+                (false, Some(_)) => DeliveryOutcome::Pending,
+                (false, None) => DeliveryOutcome::GivenUp,
+            };
+            if let Some(delivery) = lock(&self.model).deliveries.get_mut(number) {
+                delivery.attempts.push(attempt);
+                delivery.outcome = outcome;
+            }
+            self.progress.send_modify(|version| *version += 1);
+            match pause {
+                Some(pause) if !received => tokio::time::sleep(pause).await,
+                _ => return,
+            }
+        }
+    }
+
+    pub(crate) async fn post(&self, url: &str, body: Vec<u8>) -> Attempt {
+        let at = now_ms();
+        let request = self
+            .client
+            .post(self.full_url(url))
+            .header("user-agent", "Lever-Webhooks")
+            .header("content-type", "application/json")
+            .timeout(self.options.webhook_timeout)
+            .body(body);
+        let answered = async {
+            let response = request.send().await?;
+            let status = response.status().as_u16();
+            Ok::<_, reqwest::Error>((status, response.text().await.unwrap_or_default()))
+        };
+        match answered.await {
+            Ok((status, answer)) => {
+                let answer = answer.chars().take(4 << 10).collect();
+                Attempt { at, status: Some(status), answer, error: None }
+            }
+            Err(error) => {
+                Attempt { at, status: None, answer: String::new(), error: Some(format!("{error:?}")) }
+            }
+        }
+    }
+
+    /// Lever takes a URL with or without its scheme; without one it means https.
+    fn full_url(&self, url: &str) -> String {
+        match url.contains("://") {
+            true => url.to_owned(),
+            false if self.options.assume_http => format!("http://{url}"),
+            false => format!("https://{url}"),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Each kind of fault does to the client and to the service what it says.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::time::Duration;
+
+use reqwest::{Client, Response};
+use serde_json::Value;
+use simulators::{Fault, InterviewOptions, InterviewSimulator, Moment};
+
+const PADS: &str = "^/api/pads/?$";
+
+#[derive(Clone)]
+struct Api {
+    interview: InterviewSimulator,
+    client: Client,
+}
+
+impl Api {
+    async fn start() -> Self {
+        let interview = InterviewSimulator::start(InterviewOptions::default()).await.unwrap();
+        let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        Self { interview, client: client.timeout(Duration::from_millis(1500)).build().unwrap() }
+    }
+
+    async fn create(&self, title: &str) -> reqwest::Result<Response> {
+        let request = self.client.post(format!("{}/pads", self.interview.url()));
+        request
+            .header("authorization", "Token token=\"interview-key\"")
+            .form(&[("title", title)])
+            .send()
+            .await
+    }
+
+    fn made(&self) -> usize {
+        self.interview.pads().len()
+    }
+
+    /// What the service itself answered and what was sent, for the last request.
+    fn last(&self) -> (Option<u16>, Option<u16>) {
+        let call = self.interview.calls().pop().unwrap();
+        (call.handled, call.status)
+    }
+}
+
+#[tokio::test]
+async fn faults_before_the_effect() {
+    let api = Api::start().await;
+    let faults = api.interview.faults();
+    faults.add(Fault::on("POST", PADS).status(503));
+    faults.add(Fault::on("POST", PADS).redirect(307, "https://elsewhere.example/"));
+    faults.add(Fault::on("POST", PADS).reset());
+    faults.add(Fault::on("POST", PADS).hang());
+    assert_eq!(api.create("a").await.unwrap().status(), 503);
+    assert_eq!(api.create("b").await.unwrap().headers()["location"], "https://elsewhere.example/");
+    let reset = api.create("c").await.unwrap_err();
+    assert!(!reset.is_timeout() && !reset.is_connect(), "{reset:?}");
+    assert!(api.create("d").await.unwrap_err().is_timeout());
+    assert_eq!(api.made(), 0);
+    assert_eq!(api.create("e").await.unwrap().status(), 200);
+    assert_eq!(api.made(), 1);
+}
+
+#[tokio::test]
+async fn faults_after_the_effect() {
+    let api = Api::start().await;
+    let faults = api.interview.faults();
+    faults.add(Fault::on("POST", PADS).lose_answer());
+    let lost = api.create("a").await.unwrap_err();
+    assert!(!lost.is_timeout(), "{lost:?}");
+    assert_eq!((api.made(), api.last()), (1, (Some(200), None)));
+    faults.add(Fault::on("POST", PADS).status_after_effect(500));
+    assert_eq!(api.create("b").await.unwrap().status(), 500);
+    assert_eq!((api.made(), api.last()), (2, (Some(200), Some(500))));
+    faults.add(Fault::on("POST", PADS).garbage_after_effect());
+    let garbage = api.create("c").await.unwrap();
+    assert_eq!(garbage.status(), 200);
+    assert!(garbage.json::<Value>().await.unwrap_err().is_decode());
+    faults.add(Fault::on("POST", PADS).truncate_after_effect());
+    let truncated = api.create("d").await.unwrap();
+    assert_eq!(truncated.status(), 200);
+    assert!(truncated.bytes().await.is_err());
+    faults.add(Fault::on("POST", PADS).huge_after_effect());
+    assert_eq!(api.create("e").await.unwrap().content_length(), Some(64 << 20));
+    faults.add(Fault::on("POST", PADS).hang_after_effect());
+    assert!(api.create("f").await.unwrap_err().is_timeout());
+    assert_eq!(api.made(), 6);
+}
+
+#[tokio::test]
+async fn faults_choose_their_requests() {
+    let api = Api::start().await;
+    let faults = api.interview.faults();
+    let second = faults.add(Fault::on("POST", PADS).containing("Ada & Co").skip(1).times(2).status(502));
+    let mut statuses = Vec::new();
+    for title in ["Ada & Co", "Bo", "Ada & Co", "Ada & Co", "Ada & Co"] {
+        statuses.push(api.create(title).await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 502, 502, 200]);
+    assert_eq!(second.hits(), 2);
+    let always = faults.add(Fault::on("*", "^/api/").until_removed().status(500));
+    assert_eq!(api.create("x").await.unwrap().status(), 500);
+    assert_eq!(api.create("x").await.unwrap().status(), 500);
+    always.remove();
+    assert_eq!(api.create("x").await.unwrap().status(), 200);
+    assert_eq!(faults.list().len(), 1);
+}
+
+#[tokio::test]
+async fn delays_are_delays() {
+    let api = Api::start().await;
+    api.interview.faults().add(Fault::on("POST", PADS).delay(Duration::from_millis(60)));
+    api.interview.faults().add(Fault::on("POST", PADS).delay_answer(Duration::from_millis(60)));
+    let start = std::time::Instant::now();
+    assert_eq!(api.create("a").await.unwrap().status(), 200);
+    assert!(start.elapsed() >= Duration::from_millis(120));
+}
+
+#[tokio::test]
+async fn a_paused_request_waits_at_its_moment() {
+    let api = Api::start().await;
+    for (moment, made_while_held) in [(Moment::BeforeEffect, 0), (Moment::AfterEffect, 2)] {
+        let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(moment));
+        let client = api.clone();
+        let request = tokio::spawn(async move { client.create("a").await });
+        gate.reached().await;
+        assert_eq!(api.made(), made_while_held);
+        gate.release();
+        assert_eq!(request.await.unwrap().unwrap().status(), 200);
+        gate.remove();
+    }
+    assert_eq!(api.made(), 2);
+}
+
+#[tokio::test]
+async fn a_request_takes_effect_although_its_client_has_gone() {
+    let api = Api::start().await;
+    let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(Moment::BeforeEffect));
+    assert!(api.create("late").await.unwrap_err().is_timeout());
+    assert_eq!(api.made(), 0);
+    gate.release();
+    while api.made() == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(Moment::BeforeEffect));
+    let client = api.clone();
+    let request = tokio::spawn(async move { client.create("never").await });
+    gate.reached().await;
+    gate.discard();
+    assert!(request.await.unwrap().is_err());
+    assert_eq!(api.made(), 1);
+}
+
+#[tokio::test]
+async fn a_stopped_service_refuses_connections_and_remembers() {
+    let api = Api::start().await;
+    api.create("a").await.unwrap();
+    api.interview.stop().await;
+    assert!(api.create("b").await.unwrap_err().is_connect());
+    api.interview.resume().await.unwrap();
+    assert_eq!(api.create("c").await.unwrap().status(), 200);
+    assert_eq!(api.made(), 2);
+}

@@ -1,0 +1,278 @@
+//! Does what the plan says: every call to a service and every write to the Pad's metadata.
+//!
+//! Each effect may take place and its answer be lost. So each is either safe to repeat, or preceded by a write that
+//! lets whoever comes later find out.
+
+use super::facts::{Candidate, Facts, Record, Trouble};
+use super::flights::{LEAVES_WITHIN, agree};
+use super::observe;
+use super::plan::Step;
+use crate::api::configuration::PadConfiguration;
+use crate::api::names::{self, Attempt, Reference};
+use crate::api::pad::Pad;
+use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
+use crate::controller::Context;
+use crate::controller::accounts::Account;
+use crate::interview::{CreateError, NewPad, PadRecord, PadSort};
+use crate::lever::Opportunity;
+use crate::transport::{self, Class};
+use jiff::{Timestamp, ToSpan};
+use kube::{Api, ResourceExt};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// How far the clocks of two replicas, and CoderPad's, may differ: so much further back a search goes.
+const CLOCK_SKEW_MINUTES: i64 = 10;
+/// At most so many pages of 50 pads are searched; more pads than that in ten minutes there are not.
+const SEARCH_PAGES: usize = 1000;
+/// How often the storing of a result is tried again at once when somebody else changed the Pad.
+const STORE_TRIES: usize = 5;
+
+/// One Pad in the hands of one pass: the object as it is now, and what is known.
+pub struct Pass<'a> {
+    /// The leader's context.
+    pub context: &'a Context,
+    /// The Pad, as last read or written.
+    pub pad: Arc<Pad>,
+    /// Its configuration.
+    pub configuration: Option<Arc<PadConfiguration>>,
+    /// The services of its connection.
+    pub account: Option<Arc<Account>>,
+    /// What is known.
+    pub facts: Facts,
+}
+
+impl Pass<'_> {
+    /// Does one step, and notes what came of it.
+    pub async fn act(&mut self, step: Step) {
+        if let Err(trouble) = self.try_to(step).await {
+            self.facts.trouble = Some(trouble);
+        }
+    }
+
+    async fn try_to(&mut self, step: Step) -> Result<(), Trouble> {
+        match step {
+            Step::Rest { .. } => Ok(()),
+            Step::ReadOpportunity => self.read_opportunity().await,
+            Step::ReadPad(id) => {
+                self.facts.record = self
+                    .read_pad(&id)
+                    .await?
+                    .map_or(Record::NotFound, |record| Record::Read(Box::new(record)));
+                Ok(())
+            }
+            Step::ReadLinkedPads(ids) => {
+                let mut records = Vec::new();
+                for id in ids {
+                    records.extend(self.read_pad(&id).await?);
+                }
+                self.facts.linked_before = Some(records);
+                Ok(())
+            }
+            Step::Create { reference, pad } => self.create(reference, &pad).await,
+            Step::Search { reference } => self.search(&reference).await,
+            Step::StorePad { record, keep_finalizer } => self.store(*record, keep_finalizer).await,
+            Step::ForgetAttempt => self.forget_attempt().await,
+            Step::AddLink(url) => self.add_link(url).await,
+            Step::RemoveLink(url) => {
+                let changed =
+                    self.account()?.lever.remove_links(&self.facts.pad.opportunity_id, &[url]).await;
+                self.after_lever_write(changed)
+            }
+            Step::DeletePad(id) => {
+                self.account()?.interview.delete_pad(&id).await.map_err(Trouble::Service)?;
+                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was deleted at CoderPad");
+                if let super::facts::Flight::Searched(found) = &mut self.facts.flight {
+                    found.retain(|record| record.id != id);
+                }
+                self.facts.deleted.push(id);
+                Ok(())
+            }
+            Step::SetFinalizer(present) => self
+                .write(MetadataChange::default().finalizer(names::FINALIZER, present))
+                .await
+                .map_err(cluster),
+        }
+    }
+
+    fn account(&self) -> Result<&Account, Trouble> {
+        self.account
+            .as_deref()
+            .ok_or_else(|| Trouble::Cluster { message: "the connection is not ready".into() })
+    }
+
+    fn api(&self) -> Api<Pad> {
+        Api::namespaced(self.context.client.clone(), &self.facts.pad.namespace)
+    }
+
+    /// Writes metadata of the Pad and takes over what it is then.
+    async fn write(&mut self, change: MetadataChange) -> Result<(), WriteError> {
+        let written = write_metadata(&self.api(), self.pad.as_ref(), &change).await?;
+        self.take_over(written);
+        Ok(())
+    }
+
+    fn take_over(&mut self, pad: Pad) {
+        self.facts.pad = observe::pad_facts(&pad, self.configuration.as_deref());
+        self.pad = Arc::new(pad);
+    }
+
+    async fn read_opportunity(&mut self) -> Result<(), Trouble> {
+        let lever = &self.account()?.lever;
+        self.facts.opportunity = match lever.opportunity(&self.facts.pad.opportunity_id).await {
+            Ok(opportunity) => Candidate::Read(Box::new(opportunity)),
+            Err(error) if error.class == Class::NotFound => Candidate::NotFound,
+            Err(error) if error.class == Class::Forbidden => {
+                // Refused for this one, or for all? A key that may read another one lacks no permission.
+                match lever.any_opportunity().await.map_err(Trouble::Service)? {
+                    Some(other) if other != self.facts.pad.opportunity_id => {
+                        lever.opportunity(&other).await.map_err(Trouble::Service)?;
+                        Candidate::Refused
+                    }
+                    _ => return Err(Trouble::Service(error)),
+                }
+            }
+            Err(error) => return Err(Trouble::Service(error)),
+        };
+        Ok(())
+    }
+
+    async fn read_pad(&self, id: &str) -> Result<Option<PadRecord>, Trouble> {
+        match self.account()?.interview.pad(id).await {
+            Ok(record) => Ok(Some(record)),
+            Err(error) if error.class == Class::NotFound => Ok(None),
+            Err(error) => Err(Trouble::Service(error)),
+        }
+    }
+
+    /// The rate limit's token, the intention, the request: in this order, and the request within 10 s or not at all.
+    async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), Trouble> {
+        let interview = self.account()?.interview.clone();
+        let permit = interview.create_permit().await;
+        let leave_by = Instant::now() + LEAVES_WITHIN;
+        let attempt = Attempt::new(reference, Timestamp::now());
+        let intention = MetadataChange::default()
+            .annotate(names::ATTEMPT, attempt.to_string())
+            .finalizer(names::FINALIZER, true);
+        self.write(intention).await.map_err(cluster)?;
+        match interview.create_pad(permit, leave_by, new).await {
+            Ok(record) => {
+                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was created at CoderPad");
+                self.facts.record = Record::Read(Box::new(record));
+                Ok(())
+            }
+            Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
+                self.context.flights.without_effect(&attempt);
+                // If this write fails the next pass does it again; the memory above spares it the search.
+                self.forget_attempt().await.ok();
+                Err(Trouble::Service(error))
+            }
+            Err(CreateError::OutcomeUnknown(error)) => {
+                self.context.flights.ended(&attempt, self.context.settings.list_lag);
+                Err(Trouble::CreateOutcomeUnknown(error))
+            }
+        }
+    }
+
+    /// Two walks over the newest pads, down to the time of the intention.
+    async fn search(&mut self, reference: &Reference) -> Result<(), Trouble> {
+        let since = self.facts.pad.attempt.as_ref().and_then(|attempt| attempt.at.parse::<Timestamp>().ok());
+        let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
+        let first = self.walk(reference, since).await?;
+        let second = self.walk(reference, since).await?;
+        let found = agree(first, second).ok_or_else(|| Trouble::Cluster {
+            message: "two walks over CoderPad's pads did not agree".into(),
+        })?;
+        tracing::info!(
+            pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, found = found.len(),
+            "searched CoderPad's newest pads for one whose creation was not answered"
+        );
+        self.facts.flight = super::facts::Flight::Searched(found);
+        Ok(())
+    }
+
+    async fn walk(&self, reference: &Reference, since: Option<Timestamp>) -> Result<Vec<PadRecord>, Trouble> {
+        let interview = &self.account()?.interview;
+        let mut found = Vec::new();
+        let mut next = None;
+        for _ in 0..SEARCH_PAGES {
+            let page = interview
+                .organization_pads(next.as_ref(), PadSort::Created)
+                .await
+                .map_err(Trouble::Service)?;
+            let reached =
+                page.pads.last().is_some_and(|oldest| since.is_some_and(|since| oldest.created_at < since));
+            found.extend(page.pads.into_iter().filter(|record| {
+                !record.is_deleted() && Reference::of_notes(&record.notes).as_ref() == Some(reference)
+            }));
+            next = page.next;
+            if reached || next.is_none() {
+                return Ok(found);
+            }
+        }
+        Err(Trouble::Cluster { message: "CoderPad's list of pads has no end".into() })
+    }
+
+    /// Stores the id. Whoever else changed the Pad meanwhile has not changed whose pad this is.
+    async fn store(&mut self, record: PadRecord, keep_finalizer: bool) -> Result<(), Trouble> {
+        let attempt = self.facts.pad.attempt.clone();
+        let change = MetadataChange::default()
+            .annotate(names::PAD_ID, &record.id)
+            .finalizer(names::FINALIZER, keep_finalizer);
+        for _ in 0..STORE_TRIES {
+            match self.write(change.clone()).await {
+                Ok(()) => {
+                    if let Some(attempt) = &attempt {
+                        self.context.flights.forget(attempt);
+                    }
+                    self.facts.record = Record::Read(Box::new(record));
+                    return Ok(());
+                }
+                Err(WriteError::Conflict) => {
+                    let now = self.api().get_opt(&self.facts.pad.name).await;
+                    let now = now.map_err(|error| Trouble::Cluster { message: error.to_string() })?;
+                    let Some(now) = now.filter(|now| now.uid() == self.pad.uid()) else {
+                        return Err(cluster(WriteError::Gone));
+                    };
+                    self.take_over(now);
+                    if self.facts.pad.attempt != attempt || self.facts.pad.pad_id.is_some() {
+                        return Err(cluster(WriteError::Conflict));
+                    }
+                }
+                Err(error) => return Err(cluster(error)),
+            }
+        }
+        Err(cluster(WriteError::Conflict))
+    }
+
+    async fn forget_attempt(&mut self) -> Result<(), Trouble> {
+        let attempt = self.facts.pad.attempt.clone();
+        let change =
+            MetadataChange::default().remove_annotation(names::ATTEMPT).finalizer(names::FINALIZER, false);
+        self.write(change).await.map_err(cluster)?;
+        if let Some(attempt) = &attempt {
+            self.context.flights.forget(attempt);
+        }
+        Ok(())
+    }
+
+    async fn add_link(&mut self, url: String) -> Result<(), Trouble> {
+        let changed = self.account()?.lever.add_links(&self.facts.pad.opportunity_id, &[url]).await;
+        self.facts.link_written = changed.is_ok();
+        self.after_lever_write(changed)
+    }
+
+    /// Lever answers a write with the whole opportunity.
+    fn after_lever_write(&mut self, changed: Result<Opportunity, transport::Error>) -> Result<(), Trouble> {
+        self.facts.opportunity = match changed {
+            Ok(opportunity) => Candidate::Read(Box::new(opportunity)),
+            Err(error) if error.class == Class::NotFound => Candidate::NotFound,
+            Err(error) => return Err(Trouble::Service(error)),
+        };
+        Ok(())
+    }
+}
+
+fn cluster(error: WriteError) -> Trouble {
+    Trouble::Cluster { message: error.to_string() }
+}

@@ -1,0 +1,215 @@
+//! The controller of Pads: drives each one until its pad is made and its link is on the candidate.
+//!
+//! The driver is a loop of plan and act over one set of facts. All rules are in `plan`, all effects in `act`.
+
+mod act;
+mod facts;
+pub mod flights;
+mod observe;
+mod plan;
+mod reason;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use reason::Reason;
+
+use super::Context;
+use crate::api::condition::{self, types};
+use crate::api::pad::{Pad, PadStatus, Phase};
+use crate::cluster::writes::{WriteError, write_status};
+use crate::transport::Class;
+use act::Pass;
+use facts::Trouble;
+use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource, ResourceExt};
+use observe::Surroundings;
+use plan::{Outcome, Step, plan};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// More steps than any pass has: a plan that goes in circles ends here, with a log line.
+const STEPS: usize = 64;
+/// A waiting Pad is looked at again this often even if nothing woke it.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// After this long a waiting Pad says so in an Event.
+const LONG_WAIT: SignedDuration = SignedDuration::from_mins(10);
+
+/// Runs the controller until `stop`; what is in flight then is finished.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let scope = &context.scope;
+    let by_configuration = scope.configurations.changes().flat_map({
+        let pads = scope.pads.clone();
+        move |configuration| {
+            let name = configuration.name_any();
+            woken(&pads, configuration.namespace(), move |pad| pad.spec.configuration_ref.name == name)
+        }
+    });
+    let by_connection = scope.connections.changes().flat_map({
+        let (pads, configurations) = (scope.pads.clone(), scope.configurations.clone());
+        move |connection| {
+            let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+            let configurations = configurations.clone();
+            woken(&pads, Some(namespace.clone()), move |pad| match &pad.spec.connection_ref {
+                Some(reference) => reference.name == name,
+                None => configurations
+                    .get(&namespace, &pad.spec.configuration_ref.name)
+                    .is_some_and(|configuration| configuration.spec.connection_ref.name == name),
+            })
+        }
+    });
+    Controller::for_shared_stream(scope.pads.changes(), scope.pads.store())
+        .with_config(Config::default().concurrency(context.settings.concurrency))
+        .reconcile_on(by_configuration)
+        .reconcile_on(by_connection)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, |_, never: &std::convert::Infallible, _| match *never {}, context.clone())
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// The Pads of a namespace that may wait for what has changed. Those that are settled stay asleep.
+fn woken(
+    pads: &crate::cluster::Cache<Pad>,
+    namespace: Option<String>,
+    concerns: impl Fn(&Pad) -> bool,
+) -> futures::stream::Iter<std::vec::IntoIter<ObjectRef<Pad>>> {
+    let waiting = |pad: &Pad| {
+        pad.metadata.deletion_timestamp.is_some()
+            || matches!(pad.phase(), None | Some(Phase::Pending | Phase::Failed))
+    };
+    let all = pads.of_namespace(&namespace.unwrap_or_default());
+    let concerned =
+        all.iter().filter(|pad| waiting(pad) && concerns(pad)).map(|pad| ObjectRef::from_obj(pad.as_ref()));
+    futures::stream::iter(concerned.collect::<Vec<_>>())
+}
+
+async fn reconcile(pad: Arc<Pad>, context: Arc<Context>) -> Result<Action, std::convert::Infallible> {
+    let Ok(_running) = context.running.acquire().await else { return Ok(Action::await_change()) };
+    let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
+    let around = Surroundings::of(&pad, &context);
+    let inputs = around.fingerprint(&pad);
+    let mut facts = observe::facts(&pad, &around, &context);
+    facts.pause = context.retries.remaining(&namespace, &name, &inputs);
+
+    let mut pass =
+        Pass { context: &context, pad, configuration: around.configuration.clone(), account: None, facts };
+    let (outcome, again) = drive(&mut pass, &around).await;
+
+    let pause = match &pass.facts.trouble {
+        Some(trouble) => {
+            report(&pass, trouble, &around);
+            Some(context.retries.failed(&namespace, &name, &inputs))
+        }
+        None => {
+            if pass.facts.pause.is_none() {
+                context.retries.forget(&namespace, &name);
+            }
+            None
+        }
+    };
+    let generation =
+        around.configuration.as_ref().and_then(|configuration| configuration.metadata.generation);
+    let after = status::status(&pass.pad, &pass.facts, &outcome, generation, Timestamp::now());
+    let written = match after {
+        Some(after) => write(&pass, after).await,
+        None => Ok(()),
+    };
+    if let Err(error) = written {
+        tracing::warn!(pad = %name, %namespace, %error, "the status could not be written and is tried again");
+        return Ok(Action::requeue(Duration::from_secs(1)));
+    }
+    Ok(match (again, pause, &outcome) {
+        (Some(again), Some(pause), _) => Action::requeue(again.max(pause)),
+        (Some(time), None, _) | (None, Some(time), _) => Action::requeue(time),
+        (None, None, Outcome::Waiting(..)) => Action::requeue(LOOK_AGAIN),
+        (None, None, _) => Action::await_change(),
+    })
+}
+
+/// Plan, act, and again, until the plan rests.
+async fn drive(pass: &mut Pass<'_>, around: &Surroundings) -> (Outcome, Option<Duration>) {
+    for _ in 0..STEPS {
+        let step = plan(&pass.facts);
+        if let Step::Rest { outcome, again } = step {
+            return (outcome, again);
+        }
+        if step.calls()
+            && pass.account.is_none()
+            && let Some(connection) = &around.connection
+        {
+            match pass.context.accounts.of(connection).await {
+                Ok(account) => pass.account = Some(account),
+                Err(error) => {
+                    let connection = connection.name_any();
+                    pass.facts.trouble = Some(Trouble::NoAccount { connection, message: error.to_string() });
+                    continue;
+                }
+            }
+        }
+        pass.act(step).await;
+    }
+    tracing::error!(pad = %pass.facts.pad.name, namespace = %pass.facts.pad.namespace, "the plan goes in circles: please report this");
+    (Outcome::Undecided, Some(LOOK_AGAIN))
+}
+
+/// Logs a failure, without what the service said (it may quote a candidate), and asks the connection to look for itself.
+fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
+    let (pad, namespace) = (&pass.facts.pad.name, &pass.facts.pad.namespace);
+    match trouble {
+        Trouble::Service(error) | Trouble::CreateOutcomeUnknown(error) => {
+            let (service, operation, status) = (error.service, error.operation, error.status);
+            let class = error.class.label();
+            tracing::warn!(%pad, %namespace, %service, operation, status, class, "a call for a Pad did not succeed; see its status");
+            let is_for_all =
+                matches!(error.class, Class::Unauthorized | Class::Forbidden) || error.is_quota();
+            if let Some(connection) = &around.connection_name
+                && is_for_all
+            {
+                pass.context.probe_now(namespace, connection);
+            }
+        }
+        Trouble::NoAccount { connection, .. } => {
+            tracing::warn!(%pad, %namespace, %connection, "the keys of a connection cannot be used; see its status");
+            pass.context.probe_now(namespace, connection);
+        }
+        Trouble::Cluster { message } => {
+            tracing::debug!(%pad, %namespace, %message, "a Pad is looked at again")
+        }
+    }
+}
+
+async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
+    let api: Api<Pad> = Api::namespaced(pass.context.client.clone(), &pass.facts.pad.namespace);
+    let before = pass.pad.status.clone().unwrap_or_default();
+    match write_status(&api, pass.pad.as_ref(), &before, &after).await {
+        Ok(_) | Err(WriteError::Gone) => {}
+        Err(error) => return Err(error),
+    }
+    if let Some(note) = worth_an_event(pass.context, &pass.pad, &before, &after) {
+        pass.context.warn(&pass.pad.object_ref(&()), after.reason.as_deref().unwrap_or_default(), note).await;
+    }
+    Ok(())
+}
+
+/// The message of a Pad that has just come to need a person, or has just waited long. An ordinary Pad makes no Event.
+fn worth_an_event<'a>(
+    context: &Context,
+    pad: &Pad,
+    before: &PadStatus,
+    after: &'a PadStatus,
+) -> Option<&'a str> {
+    let ready = condition::find(&after.conditions, types::READY)?;
+    if condition::is_true(&after.conditions, types::STALLED) {
+        let again = condition::is_true(&before.conditions, types::STALLED) && before.reason == after.reason;
+        return (!again).then_some(ready.message.as_str());
+    }
+    let since = condition::find(&after.conditions, types::RECONCILING)?.last_transition_time;
+    let waited_long = Timestamp::now().duration_since(since) >= LONG_WAIT;
+    let first = waited_long && context.warned.lock().insert((pad.uid().unwrap_or_default(), since));
+    first.then_some(ready.message.as_str())
+}

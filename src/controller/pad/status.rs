@@ -1,0 +1,122 @@
+//! Builds the whole status of a Pad from the outcome of a pass. Pure; the driver writes only what differs.
+
+use super::facts::{Candidate, Facts, Record};
+use super::observe;
+use super::plan::{Outcome, profile_url};
+use super::reason::Reason;
+use crate::api::condition::{Conditions, Readiness, types};
+use crate::api::configuration::PadType;
+use crate::api::names::{Attempt, Reference};
+use crate::api::pad::{DesiredState, Pad, PadStatus, Phase};
+use crate::interview::{PadKind, PadRecord};
+use crate::text;
+use jiff::Timestamp;
+
+/// The status that a pass ends with; None if it has decided nothing.
+///
+/// `configuration_generation` is that of the configuration that was looked at, if there is one.
+pub fn status(
+    pad: &Pad,
+    facts: &Facts,
+    outcome: &Outcome,
+    configuration_generation: Option<i64>,
+    now: Timestamp,
+) -> Option<PadStatus> {
+    let mut status = pad.status.clone().unwrap_or_default();
+    let generation = pad.metadata.generation.unwrap_or_default();
+    let mut conditions = Conditions::new(&status.conditions, generation, now);
+    status.observed_generation = generation;
+    if *outcome != Outcome::Undecided {
+        status.last_handled_reconcile_at = observe::requested(pad).map(ToOwned::to_owned);
+    }
+    take_over(&mut status, facts);
+    match outcome {
+        Outcome::Undecided => return None,
+        Outcome::Unchanged => {
+            for before in &pad.status.as_ref()?.conditions {
+                conditions.keep(&before.type_);
+            }
+        }
+        Outcome::Waiting(reason, message) => {
+            let readiness = if reason.needs_a_person() { Readiness::Stalled } else { Readiness::Reconciling };
+            set(&mut status, Phase::Pending, *reason, &mut conditions, readiness, message);
+            if *reason == Reason::Suspended {
+                conditions.set(types::SUSPENDED, true, reason.as_str(), message);
+            }
+        }
+        Outcome::Skipped(reason, message) => {
+            set(&mut status, Phase::Skipped, *reason, &mut conditions, Readiness::Ready, message);
+        }
+        Outcome::Failed(reason, message) => {
+            status.observed_configuration_generation = configuration_generation;
+            set(&mut status, Phase::Failed, *reason, &mut conditions, Readiness::Stalled, message);
+        }
+        Outcome::Open => {
+            status.linked_at.get_or_insert(now);
+            let message = "The pad is open and its link is on the candidate in Lever. Share status.url with the candidate and the interviewer.";
+            set(&mut status, Phase::Open, Reason::Open, &mut conditions, Readiness::Ready, message);
+        }
+        Outcome::PadDeleted => {
+            let message = "The pad was deleted at CoderPad. It is not made again; make a Pad by hand if another one is needed.";
+            set(&mut status, Phase::Ended, Reason::PadDeleted, &mut conditions, Readiness::Ready, message);
+        }
+    }
+    if pad.spec.state == DesiredState::Ended && status.pad_id.is_some() {
+        let message = "This version does not end interviews yet: spec.state: Ended has no effect on a pad that exists. End it at CoderPad.";
+        conditions.set(types::FIELDS_IGNORED, true, "NotInThisVersion", message);
+    }
+    status.conditions = conditions.finish();
+    Some(status)
+}
+
+/// What the services said in this pass.
+fn take_over(status: &mut PadStatus, facts: &Facts) {
+    if let Candidate::Read(opportunity) = &facts.opportunity {
+        status.candidate = Some(text::candidate_name(&opportunity.name, &facts.pad.opportunity_id));
+        status.candidate_url = Some(text::cut(&profile_url(opportunity), 1000));
+    }
+    if let Some(id) = &facts.pad.pad_id {
+        status.pad_id = Some(id.clone());
+    }
+    if let (Record::Read(record), Some(_)) = (&facts.record, &facts.pad.pad_id) {
+        status.url = Some(record.url.clone());
+        status.created_at = Some(record.created_at);
+        status.type_ = match record.kind {
+            PadKind::Live => Some(PadType::Live),
+            PadKind::TakeHome => Some(PadType::TakeHome),
+            PadKind::Unknown => status.type_,
+        };
+        status.entry_at = entry_at(facts.pad.attempt.as_ref(), record).or(status.entry_at);
+    }
+}
+
+/// The stage entry that the pad stands for: as the intention says, or the pad's own notes if it was adopted.
+fn entry_at(attempt: Option<&Attempt>, record: &PadRecord) -> Option<Timestamp> {
+    let reference =
+        Reference::of_notes(&record.notes).or_else(|| attempt.map(|attempt| attempt.reference.clone()))?;
+    Timestamp::from_millisecond(reference.entry().parse().ok()?).ok()
+}
+
+/// Phase, reason and the conditions that every outcome has.
+fn set(
+    status: &mut PadStatus,
+    phase: Phase,
+    reason: Reason,
+    conditions: &mut Conditions,
+    readiness: Readiness,
+    message: &str,
+) {
+    status.phase = Some(phase);
+    status.reason = Some(reason.as_str().into());
+    conditions.ready(readiness, reason.as_str(), message);
+    match &status.pad_id {
+        Some(_) => conditions.set(types::PAD_CREATED, true, "Created", "The pad exists at CoderPad."),
+        None => conditions.set(types::PAD_CREATED, false, reason.as_str(), message),
+    };
+    match &status.linked_at {
+        Some(_) => {
+            conditions.set(types::LINK_ADDED, true, "Linked", "The link was added to the candidate in Lever.")
+        }
+        None => conditions.set(types::LINK_ADDED, false, reason.as_str(), message),
+    };
+}

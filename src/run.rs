@@ -1,0 +1,217 @@
+//! `pad-operator run`: wires the parts together, and takes them apart again in the right order.
+//!
+//! Every replica watches and answers webhooks. The one that holds the Lease also reconciles; losing the Lease ends the
+//! process at once. SIGTERM: stop accepting, finish what is in flight, give the Lease back.
+
+use crate::api::FIELD_MANAGER;
+use crate::cli::RunArgs;
+use crate::cluster::lease::Leadership;
+use crate::cluster::secrets::Secrets;
+use crate::cluster::{Caches, Scope};
+use crate::controller::accounts::Accounts;
+use crate::controller::{Context, Settings};
+use crate::receiver::{self, Receiver};
+use crate::telemetry::admin::Admin;
+use crate::transport::{self, Limit, Transport, TransportSettings};
+use anyhow::Context as _;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Client, Config};
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long what is in flight may take to finish after SIGTERM.
+const FINISH: Duration = Duration::from_secs(40);
+
+/// Runs until SIGTERM or Ctrl-C (Ok), or until something that cannot be mended from inside happens (Err).
+pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone())?;
+
+    let config = cluster_config().await?;
+    let own_namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).context("the Kubernetes client could not be set up")?;
+
+    let webhooks = listen(args.webhook_address, "--webhook-address").await?;
+    let admin_listener = listen(args.admin_address, "--admin-address").await?;
+
+    let mut registry = Registry::default();
+    let transport = Transport::new(transport_settings(&args), transport::Metrics::new(&mut registry))
+        .context("the HTTP client could not be set up")?;
+    let receiver_metrics = receiver::Metrics::new(&mut registry);
+    let admin = Admin::new(registry, stop.clone());
+
+    // What must outlive the graceful end, so that what is in flight can still be finished.
+    let ended = CancellationToken::new();
+    let _end_all = ended.clone().drop_guard();
+    let caches = Caches::watch(&client, &args.namespaces, &ended);
+    let secrets = Secrets::watch(&client, &args.namespaces, &ended);
+    let tokens = receiver::SigningTokens::follow(&caches, &secrets, ended.clone());
+    let receiver = Receiver::new(client.clone(), caches.clone(), tokens, receiver_metrics);
+
+    tokio::spawn(admin.clone().serve(admin_listener, ended.clone()));
+    let serving = TaskTracker::new();
+    serving.spawn(receiver::serve(webhooks, receiver, stop.clone()));
+    serving.close();
+    tracing::info!(webhooks = %args.webhook_address, admin = %args.admin_address, "started");
+    if args.otlp_endpoint.is_some() {
+        tracing::warn!("--otlp-endpoint has no effect in this version: traces are not exported yet");
+    }
+
+    let ready = stop.run_until_cancelled(caches.ready()).await;
+    if ready == Some(false) {
+        anyhow::bail!("a watch has ended before everything was listed");
+    }
+    if ready.is_some() {
+        admin.caches_are_ready();
+    }
+
+    let reconciler = Reconciler { client, caches, secrets, transport, args: &args, own_namespace };
+    let outcome = reconciler.lead(&stop).await;
+    stop.cancel();
+    if tokio::time::timeout(FINISH, serving.wait()).await.is_err() {
+        tracing::warn!("webhooks that were in flight did not finish in time");
+    }
+    tracing::info!("stopped");
+    outcome
+}
+
+struct Reconciler<'a> {
+    client: Client,
+    caches: Caches,
+    secrets: Secrets,
+    transport: Transport,
+    args: &'a RunArgs,
+    own_namespace: String,
+}
+
+impl Reconciler<'_> {
+    /// Waits for the Lease, reconciles while it is held, and gives it back.
+    async fn lead(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        if !self.args.leader_election {
+            tracing::info!("reconciling, without leader election: run no second replica");
+            self.reconcile(stop).await;
+            return Ok(());
+        }
+        let namespace = self.args.lease_namespace.as_deref().unwrap_or(&self.own_namespace);
+        let identity = identity();
+        tracing::info!(%namespace, %identity, "waiting for the Lease");
+        let Some(mut leadership) = Leadership::acquire(&self.client, namespace, &identity, stop).await else {
+            return Ok(());
+        };
+        tracing::info!(%namespace, %identity, "leading: reconciling");
+        tokio::select! {
+            () = self.reconcile(stop) => {
+                leadership.give_back().await;
+                Ok(())
+            }
+            reason = leadership.lost() => {
+                // Nothing may be finished now: another replica may be at work.
+                anyhow::bail!("the Lease is lost ({reason}); the process ends, to begin anew as a follower")
+            }
+        }
+    }
+
+    /// Runs the controllers until `stop`, then waits for what is in flight.
+    async fn reconcile(&self, stop: &CancellationToken) {
+        let accounts = Arc::new(Accounts::new(
+            self.transport.clone(),
+            self.secrets.clone(),
+            self.args.allow_api_origins.clone(),
+        ));
+        let settings = Arc::new(Settings {
+            public_url: self.args.public_url.clone(),
+            concurrency: self.args.concurrency,
+            create_timeout: self.args.interview_create_timeout,
+            list_lag: self.args.interview_list_lag,
+        });
+        let running = Arc::new(Semaphore::new(usize::from(self.args.concurrency)));
+        let controllers = TaskTracker::new();
+        for scope in self.caches.scopes() {
+            let context = Arc::new(self.context(scope, &accounts, &settings, &running));
+            controllers.spawn(crate::controller::connection::run(context.clone(), stop.clone()));
+            controllers.spawn(crate::controller::configuration::run(context.clone(), stop.clone()));
+            controllers.spawn(crate::controller::pad::run(context, stop.clone()));
+        }
+        controllers.close();
+        stop.cancelled().await;
+        if tokio::time::timeout(FINISH, controllers.wait()).await.is_err() {
+            tracing::warn!("reconciles that were in flight did not finish in time");
+        }
+    }
+
+    fn context(
+        &self,
+        scope: &Scope,
+        accounts: &Arc<Accounts>,
+        settings: &Arc<Settings>,
+        running: &Arc<Semaphore>,
+    ) -> Context {
+        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
+        let (probes, _) = broadcast::channel(256);
+        Context {
+            client: self.client.clone(),
+            scope: scope.clone(),
+            secrets: self.secrets.clone(),
+            accounts: accounts.clone(),
+            settings: settings.clone(),
+            recorder: Recorder::new(self.client.clone(), reporter),
+            retries: Default::default(),
+            flights: Default::default(),
+            warned: Default::default(),
+            running: running.clone(),
+            probes,
+        }
+    }
+}
+
+/// The cluster as kubectl finds it. Requests are not repeated by the client itself: whoever makes one knows whether it
+/// may be repeated.
+async fn cluster_config() -> anyhow::Result<Config> {
+    let mut config = Config::infer().await.context(
+        "no Kubernetes cluster was found. Set KUBECONFIG, or run inside a cluster with a ServiceAccount",
+    )?;
+    config.default_retry = false;
+    Ok(config)
+}
+
+fn transport_settings(args: &RunArgs) -> TransportSettings {
+    TransportSettings {
+        lever_limit: Limit { per_second: args.lever_rate, burst: args.lever_burst },
+        interview_limit: Limit { per_second: args.interview_rate, burst: args.interview_burst },
+        create_timeout: args.interview_create_timeout,
+    }
+}
+
+async fn listen(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("{flag} {address} cannot be listened on"))
+}
+
+/// A name for this process among the replicas: the Pod's name, and something that a restart changes.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME")
+        .ok()
+        .filter(|host| !host.is_empty())
+        .unwrap_or_else(|| FIELD_MANAGER.into());
+    let started = jiff::Timestamp::now().as_millisecond();
+    format!("{host}_{}_{started}", std::process::id())
+}
+
+fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: no new work is taken, what is in flight is finished");
+        stop.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,4 @@
+//! What the program tells about itself: log lines, metrics, health.
+
+pub mod admin;
+pub mod logging;

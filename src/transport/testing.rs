@@ -1,0 +1,98 @@
+//! What the tests of both clients need: a transport without limits, and servers that misbehave on the wire.
+
+#![allow(clippy::unwrap_used)]
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
+
+use super::{Limit, Metrics, Transport, TransportSettings};
+
+pub(crate) const NO_LIMIT: Limit = Limit { per_second: 0, burst: 1 };
+
+/// A transport without rate limits, whose creates may take `create_timeout`.
+pub(crate) fn transport(create_timeout: Duration) -> Transport {
+    let settings = TransportSettings { lever_limit: NO_LIMIT, interview_limit: NO_LIMIT, create_timeout };
+    Transport::new(settings, Metrics::new(&mut Registry::default())).unwrap()
+}
+
+/// Counts what arrives at a [`server`].
+#[derive(Clone, Default)]
+pub(crate) struct Seen {
+    connections: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Seen {
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// A server that reads one request per connection, headers and body, and then does `answer`.
+pub(crate) async fn server<F, Fut>(answer: F) -> (Url, Seen)
+where
+    F: Fn(TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("http://{}/v1", listener.local_addr().unwrap())).unwrap();
+    let seen = Seen::default();
+    let counts = seen.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counts.connections.fetch_add(1, Ordering::SeqCst);
+            if read_request(&mut stream).await {
+                counts.requests.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(answer(stream));
+            }
+        }
+    });
+    (url, seen)
+}
+
+/// Closes a connection so that the other side sees a reset.
+pub(crate) async fn reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
+}
+
+/// Keeps the request and never answers.
+pub(crate) async fn silence(stream: TcpStream) {
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    drop(stream);
+}
+
+/// Answers with exactly these bytes.
+pub(crate) async fn bytes(mut stream: TcpStream, answer: Vec<u8>) {
+    let _ = stream.write_all(&answer).await;
+    let _ = stream.shutdown().await;
+}
+
+async fn read_request(stream: &mut TcpStream) -> bool {
+    let mut request = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => return false,
+            Ok(n) => request.extend_from_slice(&chunk[..n]),
+        }
+        let text = String::from_utf8_lossy(&request).to_lowercase();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length = length.map_or(0, |length| length.trim().parse::<usize>().unwrap());
+            if body.len() >= length {
+                return true;
+            }
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The status of a configuration, worked out from what was observed. No client, no clock.
 //!
-//! What stands in the way of a configuration is asked in a fixed order ([`verdict`]): the first thing found is the
+//! What stands in the way of a configuration is asked in a fixed order (`verdict`): the first thing found is the
 //! reason of Ready. Stage and question have conditions of their own, so that they are told of beside another reason.
 
 use super::observe::Checks;
@@ -316,7 +316,7 @@ fn conflict(rival: &str) -> Finding {
 fn question(observation: &Observation<'_>) -> Finding {
     let spec = &observation.configuration.spec;
     let Some(id) = spec.question_id else {
-        return Finding::good("NoQuestion", "No question is asked for: pads begin empty.");
+        return Finding::good("NoQuestion", "spec.questionID is not set: pads begin empty.");
     };
     let question = match &observation.checks.question {
         Some(Ok(question)) => question,

@@ -5,7 +5,7 @@
 
 use super::observe::Checks;
 use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types};
-use crate::api::configuration::{DeletionPolicy, StatusTags};
+use crate::api::configuration::StatusTags;
 use crate::api::configuration::{
     Existing, Note, OnArchive, PadCounts, PadType, Question, Repeat, ResolvedStage,
 };
@@ -457,8 +457,6 @@ fn ignored(configuration: &PadConfiguration) -> Option<String> {
         (spec.existing == Existing::Create, "spec.existing: Create"),
         (spec.repeat != Repeat::Never, "spec.repeat (a further pad for a candidate is not made yet)"),
         (spec.on_archive == OnArchive::End, "spec.onArchive: End"),
-        (spec.deletion_policy == DeletionPolicy::Unlink, "spec.deletionPolicy: Unlink"),
-        (spec.deletion_policy == DeletionPolicy::Delete, "spec.deletionPolicy: Delete"),
         (spec.write_back.note != Note::None, "spec.writeBack.note"),
         (ready.is_some() || ended.is_some() || failed.is_some(), "spec.writeBack.tags"),
         (spec.ttl_seconds_after_ended.is_some(), "spec.ttlSecondsAfterEnded"),

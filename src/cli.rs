@@ -109,7 +109,8 @@ pub enum LogFormat {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: kube::core::Duration = text.parse().map_err(|error| format!("{error}; write it like 90s or 5m"))?;
+    let parsed: kube::core::Duration =
+        text.parse().map_err(|error| format!("{error}; write it like 90s or 5m"))?;
     if parsed.is_negative() {
         return Err("a duration cannot be negative; write it like 90s or 5m".into());
     }
@@ -117,9 +118,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn origin(text: &str) -> Result<String, String> {
-    let url = url::Url::parse(text).map_err(|error| format!("{error}; write it like https://api.example.com"))?;
+    let url =
+        url::Url::parse(text).map_err(|error| format!("{error}; write it like https://api.example.com"))?;
     let is_origin = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
-    if is_origin { Ok(text.to_owned()) } else { Err("only scheme, host and port; write it like https://api.example.com".into()) }
+    if is_origin {
+        Ok(text.to_owned())
+    } else {
+        Err("only scheme, host and port; write it like https://api.example.com".into())
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +146,9 @@ mod tests {
         Cli::command().debug_assert();
         let command = Cli::command();
         let run = command.get_subcommands().find(|command| command.get_name() == "run").unwrap();
-        for argument in run.get_arguments().filter(|argument| !["help", "version"].contains(&argument.get_id().as_str())) {
+        for argument in
+            run.get_arguments().filter(|argument| !["help", "version"].contains(&argument.get_id().as_str()))
+        {
             let flag = argument.get_long().unwrap();
             let variable = format!("PAD_OPERATOR_{}", flag.replace('-', "_").to_uppercase());
             assert_eq!(argument.get_env().and_then(|env| env.to_str()), Some(variable.as_str()), "--{flag}");
@@ -156,13 +164,25 @@ mod tests {
         assert_eq!((defaults.concurrency, defaults.lever_rate, defaults.lever_burst), (32, 10, 20));
 
         let given = run(&[
-            "--leader-election=false", "--namespace", "a", "--namespace", "b",
-            "--allow-api-origin", "http://127.0.0.1:9001", "--interview-list-lag", "1m30s",
-        ]).unwrap();
+            "--leader-election=false",
+            "--namespace",
+            "a",
+            "--namespace",
+            "b",
+            "--allow-api-origin",
+            "http://127.0.0.1:9001",
+            "--interview-list-lag",
+            "1m30s",
+        ])
+        .unwrap();
         assert!(!given.leader_election);
         assert_eq!(given.namespaces, ["a", "b"]);
         assert_eq!(given.interview_list_lag, Duration::from_secs(90));
-        for wrong in [["--interview-list-lag", "soon"], ["--allow-api-origin", "http://h/path"], ["--concurrency", "0"]] {
+        for wrong in [
+            ["--interview-list-lag", "soon"],
+            ["--allow-api-origin", "http://h/path"],
+            ["--concurrency", "0"],
+        ] {
             assert!(run(&wrong).is_err(), "{wrong:?}");
         }
     }

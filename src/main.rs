@@ -39,7 +39,8 @@ fn crds(args: &CrdsArgs) -> anyhow::Result<()> {
         match &args.output_dir {
             Some(folder) => {
                 let file = folder.join(format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural));
-                std::fs::write(&file, yaml).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+                std::fs::write(&file, yaml)
+                    .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
             }
             None => write!(out, "---\n{yaml}")?,
         }

@@ -60,7 +60,9 @@ pub fn conflict<'a>(
     stages: &[Stage],
 ) -> Option<&'a PadConfiguration> {
     let stage = stage_of(configuration, stages).ok()?.stage;
-    let age = |one: &PadConfiguration| (one.metadata.creation_timestamp.as_ref().map(|time| time.0), one.name_any());
+    let age = |one: &PadConfiguration| {
+        (one.metadata.creation_timestamp.as_ref().map(|time| time.0), one.name_any())
+    };
     others
         .into_iter()
         .filter(|other| other.name_any() != configuration.name_any())
@@ -94,7 +96,8 @@ mod tests {
 
     #[test]
     fn a_stage_is_found_by_exact_name_or_id() {
-        let stages = stages(&[("lead-new", "New lead"), ("s-1", "Phone Screen"), ("s-2", "Twice"), ("s-3", "Twice")]);
+        let stages =
+            stages(&[("lead-new", "New lead"), ("s-1", "Phone Screen"), ("s-2", "Twice"), ("s-3", "Twice")]);
         let found = |text: &str| stage_of(&configuration("c", text, 1), &stages);
         assert_eq!(found("Phone Screen").unwrap().stage.id, "s-1");
         assert_eq!(found("lead-new").unwrap().stage.name, "New lead");
@@ -107,10 +110,15 @@ mod tests {
     fn a_renamed_stage_stays_by_its_id() {
         let mut renamed = configuration("c", "Phone Screen", 1);
         renamed.status = Some(PadConfigurationStatus {
-            stage: Some(ResolvedStage { id: "s-1".into(), named: "Phone Screen".into(), ..Default::default() }),
+            stage: Some(ResolvedStage {
+                id: "s-1".into(),
+                named: "Phone Screen".into(),
+                ..Default::default()
+            }),
             ..Default::default()
         });
-        let found = stage_of(&renamed, &stages(&[("s-1", "Phone Interview"), ("s-9", "Phone Screen")])).unwrap();
+        let found =
+            stage_of(&renamed, &stages(&[("s-1", "Phone Interview"), ("s-9", "Phone Screen")])).unwrap();
         assert_eq!((found.stage.id.as_str(), found.renamed), ("s-1", true));
 
         renamed.spec.stage = "Onsite".into();
@@ -120,8 +128,11 @@ mod tests {
     #[test]
     fn of_two_for_the_same_stage_and_tag_the_older_counts_then_the_lower_name() {
         let stages = stages(&[("s-1", "Phone Screen")]);
-        let (old, young, twin) =
-            (configuration("z", "Phone Screen", 1), configuration("a", "s-1", 2), configuration("b", "s-1", 2));
+        let (old, young, twin) = (
+            configuration("z", "Phone Screen", 1),
+            configuration("a", "s-1", 2),
+            configuration("b", "s-1", 2),
+        );
         let all = [old.clone(), young.clone(), twin.clone()];
         assert_eq!(conflict(&old, &all, &stages), None);
         assert_eq!(conflict(&young, &all, &stages).unwrap().name_any(), "z");

@@ -193,7 +193,10 @@ async fn listen(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<Tcp
 
 /// A name for this process among the replicas: the Pod's name, and something that a restart changes.
 fn identity() -> String {
-    let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty()).unwrap_or_else(|| FIELD_MANAGER.into());
+    let host = std::env::var("HOSTNAME")
+        .ok()
+        .filter(|host| !host.is_empty())
+        .unwrap_or_else(|| FIELD_MANAGER.into());
     let started = jiff::Timestamp::now().as_millisecond();
     format!("{host}_{}_{started}", std::process::id())
 }

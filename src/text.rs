@@ -9,7 +9,10 @@ pub const TITLE_LIMIT: usize = 200;
 
 /// One line without control, format and bidirectional characters, white space folded, at most `limit` characters.
 pub fn one_line(text: &str, limit: usize) -> String {
-    let visible: String = text.chars().filter_map(|c| if c.is_whitespace() { Some(' ') } else { Some(c).filter(|c| is_visible(*c)) }).collect();
+    let visible: String = text
+        .chars()
+        .filter_map(|c| if c.is_whitespace() { Some(' ') } else { Some(c).filter(|c| is_visible(*c)) })
+        .collect();
     let folded = visible.split_whitespace().collect::<Vec<_>>().join(" ");
     cut(&folded, limit)
 }
@@ -17,7 +20,11 @@ pub fn one_line(text: &str, limit: usize) -> String {
 /// The name of a candidate as shown everywhere; an empty one is `Candidate <first 8 of the id>`.
 pub fn candidate_name(name: &str, opportunity_id: &str) -> String {
     let name = one_line(name, NAME_LIMIT);
-    if name.is_empty() { format!("Candidate {}", opportunity_id.chars().take(8).collect::<String>()) } else { name }
+    if name.is_empty() {
+        format!("Candidate {}", opportunity_id.chars().take(8).collect::<String>())
+    } else {
+        name
+    }
 }
 
 /// The text, cut to at most `limit` characters, the last of them an ellipsis if anything was cut.
@@ -81,7 +88,10 @@ mod tests {
 
     #[test]
     fn a_title_fills_placeholders_once() {
-        assert_eq!(title("{candidate} - {stage} ({configuration})", "{stage}", "Phone Screen", "cfg"), "{stage} - Phone Screen (cfg)");
+        assert_eq!(
+            title("{candidate} - {stage} ({configuration})", "{stage}", "Phone Screen", "cfg"),
+            "{stage} - Phone Screen (cfg)"
+        );
         assert_eq!(title("plain", "a", "b", "c"), "plain");
         assert!(title("{candidate}", &"é".repeat(500), "", "").chars().count() <= TITLE_LIMIT);
     }

@@ -95,7 +95,13 @@ impl Conditions {
     }
 
     /// Sets a condition. Its transition time stays unless its status changes; messages are cut to the schema's bound.
-    pub fn set(&mut self, type_: &str, status: impl Into<Status>, reason: &str, message: impl AsRef<str>) -> &mut Self {
+    pub fn set(
+        &mut self,
+        type_: &str,
+        status: impl Into<Status>,
+        reason: &str,
+        message: impl AsRef<str>,
+    ) -> &mut Self {
         let status = status.into();
         let since = find(&self.before, type_)
             .filter(|condition| condition.status == status)
@@ -190,7 +196,10 @@ mod tests {
         second.ready(Readiness::Reconciling, "Other", "waits for something else");
         let second = second.finish();
         let ready = find(&second, types::READY).unwrap();
-        assert_eq!((ready.last_transition_time, ready.reason.as_str(), ready.observed_generation), (at(100), "Other", 2));
+        assert_eq!(
+            (ready.last_transition_time, ready.reason.as_str(), ready.observed_generation),
+            (at(100), "Other", 2)
+        );
 
         let mut third = Conditions::new(&second, 2, at(300));
         third.ready(Readiness::Ready, "Open", "open");

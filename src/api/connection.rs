@@ -122,8 +122,8 @@ pub enum WebhookMode {
 pub struct SyncSpec {
     /// Time between two polls, such as 5m. 0s: only when asked for by the annotation
     /// padoperator.dev/reconcile-requested-at; what only polling can find is then found only then.
-    #[serde(default = "sync_interval")]
-    #[schemars(schema_with = "super::schema::duration", extend("default" = "5m"))]
+    #[serde(default = "sync_interval", serialize_with = "super::schema::serialize_duration")]
+    #[schemars(schema_with = "super::schema::duration")]
     pub interval: Duration,
 }
 

@@ -17,7 +17,10 @@ pub fn all() -> Result<Vec<CustomResourceDefinition>, CrdError> {
 
 /// The same as YAML, with a line that says where it comes from.
 pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_yaml_ng::Error> {
-    Ok(format!("# Generated from src/api by `make generate`. Do not edit.\n{}", serde_yaml_ng::to_string(crd)?))
+    Ok(format!(
+        "# Generated from src/api by `make generate`. Do not edit.\n{}",
+        serde_yaml_ng::to_string(crd)?
+    ))
 }
 
 /// Adds the status that kstatus reads as "not looked at yet".
@@ -30,7 +33,22 @@ fn finish(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, Crd
             }
         }
     }
+    unwrap_lines(&mut value);
     Ok(serde_json::from_value(value)?)
+}
+
+/// Doc comments are wrapped for the source; `kubectl explain` wraps for the terminal.
+fn unwrap_lines(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            if let Some(Value::String(description)) = object.get_mut("description") {
+                *description = description.replace("\n\n", "\0").replace('\n', " ").replace('\0', "\n\n");
+            }
+            object.values_mut().for_each(unwrap_lines);
+        }
+        Value::Array(list) => list.iter_mut().for_each(unwrap_lines),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 #[cfg(test)]
@@ -73,7 +91,9 @@ mod tests {
                 Some("string") if node.get("enum").is_none() && node.get("maxLength").is_none() => {
                     faults.push(format!("{path}: no maxLength"));
                 }
-                Some("array") if node.get("maxItems").is_none() => faults.push(format!("{path}: no maxItems")),
+                Some("array") if node.get("maxItems").is_none() => {
+                    faults.push(format!("{path}: no maxItems"))
+                }
                 _ => {}
             }
             if node.get("description").is_none() && !path.ends_with("[]") {
@@ -85,8 +105,10 @@ mod tests {
 
     #[test]
     fn defaults_are_those_of_the_contract() {
-        let defaults: Vec<(String, Value)> =
-            nodes().into_iter().filter_map(|(path, node)| Some((path, node.get("default")?.clone()))).collect();
+        let defaults: Vec<(String, Value)> = nodes()
+            .into_iter()
+            .filter_map(|(path, node)| Some((path, node.get("default")?.clone())))
+            .collect();
         for (path, expected) in [
             ("LeverConnection.spec.suspend", json!(false)),
             ("LeverConnection.spec.lever.url", json!("https://api.lever.co/v1")),
@@ -94,6 +116,7 @@ mod tests {
             ("LeverConnection.spec.interview.overage", json!("Deny")),
             ("LeverConnection.spec.interview.maxPadsPerHour", json!(100)),
             ("LeverConnection.spec.webhook.mode", json!("Manual")),
+            ("LeverConnection.spec.sync", json!({"interval": "5m"})),
             ("LeverConnection.spec.sync.interval", json!("5m")),
             ("LeverConnection.status", json!({"observedGeneration": -1})),
             ("PadConfiguration.spec.stage", json!("Phone Screen")),

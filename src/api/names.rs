@@ -29,7 +29,8 @@ pub fn unobserved() -> i64 {
 
 /// The first `digits` lower-case hex digits of SHA-256 of `text`.
 fn sha256_hex(text: &str, digits: usize) -> String {
-    let mut hex: String = digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hex: String =
+        digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(digits);
     hex
 }
@@ -80,7 +81,8 @@ impl Reference {
     /// Reads `padoperator.dev/<series>/<entry>`.
     pub fn parse(text: &str) -> Option<Self> {
         let (series, entry) = text.strip_prefix(REFERENCE_PREFIX)?.split_once('/')?;
-        let is_series = series.len() == 32 && series.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let is_series =
+            series.len() == 32 && series.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         (is_series && !entry.is_empty()).then(|| Self { series: Series(series.into()), entry: entry.into() })
     }
 
@@ -162,7 +164,9 @@ mod tests {
     fn a_reference_is_found_again_in_notes() {
         let reference = Reference::new(Series::new("hiring", "phone-screen", "op-1"), 1_700_000_000_123_i64);
         let notes = reference.notes("https://hire.example.com/candidates/op-1");
-        assert!(notes.starts_with(&format!("Reference: {reference}\nCandidate: https://hire.example.com/candidates/op-1")));
+        assert!(notes.starts_with(&format!(
+            "Reference: {reference}\nCandidate: https://hire.example.com/candidates/op-1"
+        )));
         assert_eq!(Reference::of_notes(&notes), Some(reference.clone()));
         assert_eq!(Reference::of_notes(&format!("{notes}a remark of the interviewer")), Some(reference));
         assert_eq!(Reference::of_notes("Hello\nReference: padoperator.dev/x/1"), None);

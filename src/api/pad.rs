@@ -22,17 +22,72 @@ use serde::{Deserialize, Serialize};
     selectable = ".spec.configurationRef.name",
     selectable = ".spec.opportunityID",
     selectable = ".status.phase",
-    printcolumn(name = "Candidate", type_ = "string", json_path = ".status.candidate", description = "The candidate's name in Lever"),
-    printcolumn(name = "Configuration", type_ = "string", json_path = ".spec.configurationRef.name", description = "The PadConfiguration"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Pending, Open, Started, Ended, Skipped or Failed"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason", description = "Why it is in this phase"),
-    printcolumn(name = "URL", type_ = "string", json_path = ".status.url", description = "The link to share with candidate and interviewer"),
+    printcolumn(
+        name = "Candidate",
+        type_ = "string",
+        json_path = ".status.candidate",
+        description = "The candidate's name in Lever"
+    ),
+    printcolumn(
+        name = "Configuration",
+        type_ = "string",
+        json_path = ".spec.configurationRef.name",
+        description = "The PadConfiguration"
+    ),
+    printcolumn(
+        name = "Phase",
+        type_ = "string",
+        json_path = ".status.phase",
+        description = "Pending, Open, Started, Ended, Skipped or Failed"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.reason",
+        description = "Why it is in this phase"
+    ),
+    printcolumn(
+        name = "URL",
+        type_ = "string",
+        json_path = ".status.url",
+        description = "The link to share with candidate and interviewer"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Type", type_ = "string", priority = 1, json_path = ".status.type", description = "Live or TakeHome"),
-    printcolumn(name = "Opportunity", type_ = "string", priority = 1, json_path = ".spec.opportunityID", description = "The opportunity in Lever"),
-    printcolumn(name = "Pad", type_ = "string", priority = 1, json_path = ".status.padID", description = "Its id at CoderPad"),
-    printcolumn(name = "Ready", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether all is done that can be done"),
-    printcolumn(name = "Ended", type_ = "date", priority = 1, json_path = ".status.endedAt", description = "When the interview ended")
+    printcolumn(
+        name = "Type",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.type",
+        description = "Live or TakeHome"
+    ),
+    printcolumn(
+        name = "Opportunity",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec.opportunityID",
+        description = "The opportunity in Lever"
+    ),
+    printcolumn(
+        name = "Pad",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.padID",
+        description = "Its id at CoderPad"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.conditions[?(@.type=='Ready')].status",
+        description = "Whether all is done that can be done"
+    ),
+    printcolumn(
+        name = "Ended",
+        type_ = "date",
+        priority = 1,
+        json_path = ".status.endedAt",
+        description = "When the interview ended"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

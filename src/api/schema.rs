@@ -1,6 +1,8 @@
 //! Pieces of OpenAPI schema that the derives cannot express: bounded timestamps and lists that are maps.
 
+use kube::core::Duration;
 use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::Serializer;
 
 /// An RFC 3339 point in time.
 pub fn timestamp(_: &mut SchemaGenerator) -> Schema {
@@ -20,4 +22,29 @@ pub fn duration(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 20,
         "pattern": "^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$",
     })
+}
+
+/// Writes a duration as a person would: 5m, not 300s. The defaults that users see are written so.
+pub fn serialize_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    let seconds = std::time::Duration::from(*duration).as_secs();
+    let parts = [(seconds / 3600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let text: String = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect();
+    serializer.serialize_str(if text.is_empty() { "0s" } else { &text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        for text in ["5m", "1m30s", "1h30m", "0s", "45s"] {
+            let duration: Duration = text.parse().unwrap();
+            assert_eq!(serialize_duration(&duration, serde_json::value::Serializer).unwrap(), text);
+        }
+    }
 }

@@ -47,6 +47,32 @@ where
         cache
     }
 
+    /// A cache that is fed by hand, for tests.
+    #[cfg(test)]
+    pub(crate) fn fed(events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static) -> Self {
+        let (store, writer) = reflector::store();
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let cache = Self { store, changes };
+        let events = reflector::reflector(writer, events);
+        tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.follow(events).await }
+        });
+        cache
+    }
+
+    /// A complete cache of these objects, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(objects: impl IntoIterator<Item = K>) -> Self {
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&Event::Init);
+        for object in objects {
+            writer.apply_watcher_event(&Event::InitApply(object));
+        }
+        writer.apply_watcher_event(&Event::InitDone);
+        Self { store, changes: broadcast::channel(CHANGES_KEPT).0 }
+    }
+
     async fn follow(&self, events: impl Stream<Item = watcher::Result<Event<K>>>) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
@@ -55,7 +81,9 @@ where
                 // The store is whole only now: what was listed before is told of at once.
                 Ok(Event::InitDone) => self.store.state().into_iter().for_each(|object| self.tell(object)),
                 Ok(Event::Init | Event::InitApply(_)) => {}
-                Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off and is taken up again"),
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off and is taken up again")
+                }
             }
         }
     }
@@ -75,6 +103,12 @@ where
         let mut objects = self.store.state();
         objects.retain(|object| object.meta().namespace.as_deref() == Some(namespace));
         objects
+    }
+
+    /// The objects of a namespace for which something holds, as last heard of, in no order. Copies only those.
+    pub fn matching(&self, namespace: &str, holds: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        let is_of_namespace = |object: &K| object.meta().namespace.as_deref() == Some(namespace);
+        self.store.state_filter(|object| is_of_namespace(object) && holds(object))
     }
 
     /// The objects, for a controller.
@@ -145,6 +179,12 @@ impl Caches {
         } else {
             namespaces.iter().map(|namespace| Scope::watch(client, Some(namespace.clone()), stop)).collect()
         };
+        Self { scopes: scopes.into() }
+    }
+
+    /// These scopes, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_scopes(scopes: Vec<Scope>) -> Self {
         Self { scopes: scopes.into() }
     }
 

@@ -89,7 +89,9 @@ impl Leadership {
         drop(self.channel);
         match tokio::time::timeout(GIVE_BACK, self.task).await {
             Ok(Ok(Ok(_))) => {}
-            _ => tracing::warn!("the Lease could not be given back; another replica takes over when it has run out"),
+            _ => tracing::warn!(
+                "the Lease could not be given back; another replica takes over when it has run out"
+            ),
         }
     }
 }

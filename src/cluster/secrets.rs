@@ -57,7 +57,9 @@ pub enum SecretError {
         key: String,
     },
     /// The value is no text.
-    #[error("Secret {name} holds something under the key {key} that is not UTF-8 text. Replace it by the key as the service shows it")]
+    #[error(
+        "Secret {name} holds something under the key {key} that is not UTF-8 text. Replace it by the key as the service shows it"
+    )]
     NotText {
         /// The Secret's name.
         name: String,
@@ -87,14 +89,24 @@ impl Secrets {
     pub fn watch(client: &Client, namespaces: &[String], stop: &CancellationToken) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let secrets = Self { client: client.clone(), changes };
-        let scopes: Vec<Option<&str>> =
-            if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+        let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
+            vec![None]
+        } else {
+            namespaces.iter().map(|name| Some(name.as_str())).collect()
+        };
         for scope in scopes {
             let api: Api<PartialObjectMeta<Secret>> = super::caches::api(client, scope);
             let (stop, secrets) = (stop.clone(), secrets.clone());
             tokio::spawn(async move { stop.run_until_cancelled(secrets.follow(api)).await });
         }
         secrets
+    }
+
+    /// Without a watch, for tests: changes are told through what is returned beside it.
+    #[cfg(test)]
+    pub(crate) fn told_by_hand(client: &Client) -> (Self, broadcast::Sender<SecretChange>) {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        (Self { client: client.clone(), changes: changes.clone() }, changes)
     }
 
     async fn follow(&self, api: Api<PartialObjectMeta<Secret>>) {
@@ -144,5 +156,8 @@ impl Secrets {
 }
 
 fn one(secret: &PartialObjectMeta<Secret>) -> Option<SecretChange> {
-    Some(SecretChange::One { namespace: secret.metadata.namespace.clone()?, name: secret.metadata.name.clone()? })
+    Some(SecretChange::One {
+        namespace: secret.metadata.namespace.clone()?,
+        name: secret.metadata.name.clone()?,
+    })
 }

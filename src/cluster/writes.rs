@@ -80,7 +80,8 @@ pub async fn write_metadata<K>(api: &Api<K>, object: &K, change: &MetadataChange
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let mut metadata = json!({"resourceVersion": object.resource_version(), "annotations": change.annotations});
+    let mut metadata =
+        json!({"resourceVersion": object.resource_version(), "annotations": change.annotations});
     if let Some(finalizers) = change.finalizers(object.finalizers()) {
         metadata["finalizers"] = json!(finalizers);
     }
@@ -102,7 +103,12 @@ where
 ///
 /// Returns the object as it is then, or None if there was nothing to write. A conflict that left the status alone (an
 /// annotation was added meanwhile) is not one.
-pub async fn write_status<K, S>(api: &Api<K>, object: &K, before: &S, after: &S) -> Result<Option<K>, WriteError>
+pub async fn write_status<K, S>(
+    api: &Api<K>,
+    object: &K,
+    before: &S,
+    after: &S,
+) -> Result<Option<K>, WriteError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
     S: Serialize,
@@ -134,7 +140,9 @@ where
 /// Whether the fields that a difference changes still are what they were when it was worked out.
 fn touches_only_what_was(difference: &Value, before: &Value, now: &Value) -> bool {
     let Some(fields) = difference.as_object() else { return false };
-    fields.keys().all(|field| before.get(field).unwrap_or(&Value::Null) == now.get(field).unwrap_or(&Value::Null))
+    fields
+        .keys()
+        .all(|field| before.get(field).unwrap_or(&Value::Null) == now.get(field).unwrap_or(&Value::Null))
 }
 
 /// The JSON merge patch that turns one value into the other; None if they are equal.
@@ -142,7 +150,8 @@ fn difference(before: &Value, after: &Value) -> Option<Value> {
     match (before, after) {
         (before, after) if before == after => None,
         (Value::Object(before), Value::Object(after)) => {
-            let removed = before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+            let removed =
+                before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
             let changed = after.iter().filter_map(|(key, value)| {
                 Some((key.clone(), difference(before.get(key).unwrap_or(&Value::Null), value)?))
             });
@@ -167,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_difference_names_only_what_changes() {
-        let before = json!({"phase": "Pending", "reason": "X", "conditions": [1], "quota": {"used": 1, "limit": 5}});
+        let before =
+            json!({"phase": "Pending", "reason": "X", "conditions": [1], "quota": {"used": 1, "limit": 5}});
         let after = json!({"phase": "Open", "conditions": [1], "quota": {"used": 2, "limit": 5}});
         let expected = json!({"phase": "Open", "reason": null, "quota": {"used": 2}});
         assert_eq!(difference(&before, &after), Some(expected));
@@ -178,7 +188,11 @@ mod tests {
     fn a_conflict_counts_only_where_the_same_fields_moved() {
         let before = json!({"phase": "Pending"});
         let change = json!({"phase": "Open"});
-        assert!(touches_only_what_was(&change, &before, &json!({"phase": "Pending", "lastWebhookAt": "now"})));
+        assert!(touches_only_what_was(
+            &change,
+            &before,
+            &json!({"phase": "Pending", "lastWebhookAt": "now"})
+        ));
         assert!(!touches_only_what_was(&change, &before, &json!({"phase": "Skipped"})));
     }
 }

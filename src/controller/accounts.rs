@@ -15,9 +15,11 @@ use std::sync::Arc;
 use url::Url;
 
 /// Origins of Lever's API that need no flag (contract, LeverConnection).
-const LEVER_ORIGINS: [&str; 3] = ["https://api.lever.co", "https://api.sandbox.lever.co", "https://api.eu.lever.co"];
+const LEVER_ORIGINS: [&str; 3] =
+    ["https://api.lever.co", "https://api.sandbox.lever.co", "https://api.eu.lever.co"];
 /// Origins of the Interview API that need no flag (contract, LeverConnection).
-const INTERVIEW_ORIGINS: [&str; 3] = ["https://app.coderpad.io", "https://coderpad.io", "https://eu.app.coderpad.io"];
+const INTERVIEW_ORIGINS: [&str; 3] =
+    ["https://app.coderpad.io", "https://coderpad.io", "https://eu.app.coderpad.io"];
 
 /// Both services of one connection.
 #[derive(Clone)]
@@ -34,7 +36,9 @@ pub struct Account {
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// The URL is not one that may be called.
-    #[error("{field} is {url}: {problem}. Use an allowed https address, or ask the operator's administrator for --allow-api-origin")]
+    #[error(
+        "{field} is {url}: {problem}. Use an allowed https address, or ask the operator's administrator for --allow-api-origin"
+    )]
     OriginNotAllowed {
         /// Which service.
         service: Service,
@@ -54,7 +58,9 @@ pub enum AccountError {
         source: SecretError,
     },
     /// The key is not one.
-    #[error("the key in Secret {secret} cannot be used: {source}. Replace it by the key as the service shows it")]
+    #[error(
+        "the key in Secret {secret} cannot be used: {source}. Replace it by the key as the service shows it"
+    )]
     Key {
         /// Which service.
         service: Service,
@@ -110,7 +116,10 @@ impl Accounts {
         let lever_url = self.check(Service::Lever, "spec.lever.url", &spec.lever.url)?;
         let interview_url = self.check(Service::Interview, "spec.interview.url", &spec.interview.url)?;
         let read = async |service, reference| {
-            self.secrets.read(&key.0, reference).await.map_err(|source| AccountError::Secret { service, source })
+            self.secrets
+                .read(&key.0, reference)
+                .await
+                .map_err(|source| AccountError::Secret { service, source })
         };
         let lever_key = read(Service::Lever, &spec.lever.api_key_secret_ref).await?;
         let interview_key = read(Service::Interview, &spec.interview.api_key_secret_ref).await?;
@@ -157,15 +166,23 @@ impl Accounts {
     }
 
     fn check(&self, service: Service, field: &'static str, url: &str) -> Result<Url, AccountError> {
-        check_origin(service, url, &self.allowed)
-            .map_err(|problem| AccountError::OriginNotAllowed { service, field, url: url.to_owned(), problem })
+        check_origin(service, url, &self.allowed).map_err(|problem| AccountError::OriginNotAllowed {
+            service,
+            field,
+            url: url.to_owned(),
+            problem,
+        })
     }
 }
 
 /// Whether a URL may be called: https and of a built-in origin of that service, or of one that a flag allows.
 fn check_origin(service: Service, url: &str, allowed: &[String]) -> Result<Url, &'static str> {
     let url = Url::parse(url).map_err(|_| "that is not an absolute URL")?;
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
         return Err("it must have no user, query or fragment");
     }
     let origin = url.origin().ascii_serialization();
@@ -173,7 +190,8 @@ fn check_origin(service: Service, url: &str, allowed: &[String]) -> Result<Url, 
         Service::Lever => &LEVER_ORIGINS,
         Service::Interview => &INTERVIEW_ORIGINS,
     };
-    let by_flag = |allowed: &String| Url::parse(allowed).is_ok_and(|one| one.origin().ascii_serialization() == origin);
+    let by_flag =
+        |allowed: &String| Url::parse(allowed).is_ok_and(|one| one.origin().ascii_serialization() == origin);
     if built_in.contains(&origin.as_str()) || allowed.iter().any(by_flag) {
         return Ok(url);
     }

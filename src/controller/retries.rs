@@ -43,7 +43,10 @@ impl Retries {
         let mut pauses = self.pauses.lock();
         let before = pauses.get(&key(namespace, name)).filter(|pause| pause.inputs == inputs);
         let failures = before.map_or(0, |pause| pause.failures).saturating_add(1);
-        let pause = jittered(FIRST.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST), inputs ^ u64::from(failures));
+        let pause = jittered(
+            FIRST.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST),
+            inputs ^ u64::from(failures),
+        );
         pauses.insert(key(namespace, name), Pause { inputs, failures, until: Instant::now() + pause });
         pause
     }

@@ -101,6 +101,14 @@ pub struct PadRecord {
     deleted: bool,
 }
 
+#[cfg(test)]
+impl PadRecord {
+    /// A pad as the API would show it by itself.
+    pub(crate) fn from_json(json: &Value) -> Option<Self> {
+        serde_json::from_value::<RawPad>(json.clone()).ok()?.check().ok()
+    }
+}
+
 impl PadRecord {
     /// Whether the interview has begun, ended ones included.
     pub fn is_started(&self) -> bool {

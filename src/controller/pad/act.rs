@@ -55,7 +55,10 @@ impl Pass<'_> {
             Step::Rest { .. } => Ok(()),
             Step::ReadOpportunity => self.read_opportunity().await,
             Step::ReadPad(id) => {
-                self.facts.record = self.read_pad(&id).await?.map_or(Record::NotFound, |record| Record::Read(Box::new(record)));
+                self.facts.record = self
+                    .read_pad(&id)
+                    .await?
+                    .map_or(Record::NotFound, |record| Record::Read(Box::new(record)));
                 Ok(())
             }
             Step::ReadLinkedPads(ids) => {
@@ -72,7 +75,8 @@ impl Pass<'_> {
             Step::ForgetAttempt => self.forget_attempt().await,
             Step::AddLink(url) => self.add_link(url).await,
             Step::RemoveLink(url) => {
-                let changed = self.account()?.lever.remove_links(&self.facts.pad.opportunity_id, &[url]).await;
+                let changed =
+                    self.account()?.lever.remove_links(&self.facts.pad.opportunity_id, &[url]).await;
                 self.after_lever_write(changed)
             }
             Step::DeletePad(id) => {
@@ -84,14 +88,17 @@ impl Pass<'_> {
                 self.facts.deleted.push(id);
                 Ok(())
             }
-            Step::SetFinalizer(present) => {
-                self.write(MetadataChange::default().finalizer(names::FINALIZER, present)).await.map_err(cluster)
-            }
+            Step::SetFinalizer(present) => self
+                .write(MetadataChange::default().finalizer(names::FINALIZER, present))
+                .await
+                .map_err(cluster),
         }
     }
 
     fn account(&self) -> Result<&Account, Trouble> {
-        self.account.as_deref().ok_or_else(|| Trouble::Cluster { message: "the connection is not ready".into() })
+        self.account
+            .as_deref()
+            .ok_or_else(|| Trouble::Cluster { message: "the connection is not ready".into() })
     }
 
     fn api(&self) -> Api<Pad> {
@@ -173,8 +180,9 @@ impl Pass<'_> {
         let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
         let first = self.walk(reference, since).await?;
         let second = self.walk(reference, since).await?;
-        let found = agree(first, second)
-            .ok_or_else(|| Trouble::Cluster { message: "two walks over CoderPad's pads did not agree".into() })?;
+        let found = agree(first, second).ok_or_else(|| Trouble::Cluster {
+            message: "two walks over CoderPad's pads did not agree".into(),
+        })?;
         tracing::info!(
             pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, found = found.len(),
             "searched CoderPad's newest pads for one whose creation was not answered"
@@ -188,8 +196,12 @@ impl Pass<'_> {
         let mut found = Vec::new();
         let mut next = None;
         for _ in 0..SEARCH_PAGES {
-            let page = interview.organization_pads(next.as_ref(), PadSort::Created).await.map_err(Trouble::Service)?;
-            let reached = page.pads.last().is_some_and(|oldest| since.is_some_and(|since| oldest.created_at < since));
+            let page = interview
+                .organization_pads(next.as_ref(), PadSort::Created)
+                .await
+                .map_err(Trouble::Service)?;
+            let reached =
+                page.pads.last().is_some_and(|oldest| since.is_some_and(|since| oldest.created_at < since));
             found.extend(page.pads.into_iter().filter(|record| {
                 !record.is_deleted() && Reference::of_notes(&record.notes).as_ref() == Some(reference)
             }));

@@ -1,6 +1,6 @@
 //! The controller of Pads: drives each one until its pad is made and its link is on the candidate.
 //!
-//! The driver is a loop of plan and act over one set of facts. All rules are in [`plan`], all effects in [`act`].
+//! The driver is a loop of plan and act over one set of facts. All rules are in `plan`, all effects in `act`.
 
 mod act;
 mod facts;
@@ -79,10 +79,12 @@ fn woken(
     concerns: impl Fn(&Pad) -> bool,
 ) -> futures::stream::Iter<std::vec::IntoIter<ObjectRef<Pad>>> {
     let waiting = |pad: &Pad| {
-        pad.metadata.deletion_timestamp.is_some() || matches!(pad.phase(), None | Some(Phase::Pending | Phase::Failed))
+        pad.metadata.deletion_timestamp.is_some()
+            || matches!(pad.phase(), None | Some(Phase::Pending | Phase::Failed))
     };
     let all = pads.of_namespace(&namespace.unwrap_or_default());
-    let concerned = all.iter().filter(|pad| waiting(pad) && concerns(pad)).map(|pad| ObjectRef::from_obj(pad.as_ref()));
+    let concerned =
+        all.iter().filter(|pad| waiting(pad) && concerns(pad)).map(|pad| ObjectRef::from_obj(pad.as_ref()));
     futures::stream::iter(concerned.collect::<Vec<_>>())
 }
 
@@ -110,7 +112,8 @@ async fn reconcile(pad: Arc<Pad>, context: Arc<Context>) -> Result<Action, std::
             None
         }
     };
-    let generation = around.configuration.as_ref().and_then(|configuration| configuration.metadata.generation);
+    let generation =
+        around.configuration.as_ref().and_then(|configuration| configuration.metadata.generation);
     let after = status::status(&pass.pad, &pass.facts, &outcome, generation, Timestamp::now());
     let written = match after {
         Some(after) => write(&pass, after).await,
@@ -162,7 +165,8 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "a call for a Pad did not succeed; see its status");
-            let is_for_all = matches!(error.class, Class::Unauthorized | Class::Forbidden) || error.is_quota();
+            let is_for_all =
+                matches!(error.class, Class::Unauthorized | Class::Forbidden) || error.is_quota();
             if let Some(connection) = &around.connection_name
                 && is_for_all
             {
@@ -173,7 +177,9 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             tracing::warn!(%pad, %namespace, %connection, "the keys of a connection cannot be used; see its status");
             pass.context.probe_now(namespace, connection);
         }
-        Trouble::Cluster { message } => tracing::debug!(%pad, %namespace, %message, "a Pad is looked at again"),
+        Trouble::Cluster { message } => {
+            tracing::debug!(%pad, %namespace, %message, "a Pad is looked at again")
+        }
     }
 }
 
@@ -191,7 +197,12 @@ async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
 }
 
 /// The message of a Pad that has just come to need a person, or has just waited long. An ordinary Pad makes no Event.
-fn worth_an_event<'a>(context: &Context, pad: &Pad, before: &PadStatus, after: &'a PadStatus) -> Option<&'a str> {
+fn worth_an_event<'a>(
+    context: &Context,
+    pad: &Pad,
+    before: &PadStatus,
+    after: &'a PadStatus,
+) -> Option<&'a str> {
     let ready = condition::find(&after.conditions, types::READY)?;
     if condition::is_true(&after.conditions, types::STALLED) {
         let again = condition::is_true(&before.conditions, types::STALLED) && before.reason == after.reason;

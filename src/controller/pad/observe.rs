@@ -1,8 +1,6 @@
 //! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
 
-use super::facts::{
-    Candidate, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Rule,
-};
+use super::facts::{Candidate, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Rule};
 use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::PadConfiguration;
 use crate::api::connection::{LeverConnection, Overage};
@@ -31,7 +29,8 @@ impl Surroundings {
         let of_configuration = configuration.as_ref().map(|configuration| &configuration.spec.connection_ref);
         let connection_name =
             pad.spec.connection_ref.as_ref().or(of_configuration).map(|reference| reference.name.clone());
-        let connection = connection_name.as_ref().and_then(|name| context.scope.connections.get(&namespace, name));
+        let connection =
+            connection_name.as_ref().and_then(|name| context.scope.connections.get(&namespace, name));
         Self { configuration, connection, connection_name }
     }
 
@@ -42,11 +41,13 @@ impl Surroundings {
         pad.metadata.deletion_timestamp.is_some().hash(&mut hasher);
         if let Some(configuration) = &self.configuration {
             (configuration.metadata.uid.as_ref(), configuration.metadata.generation).hash(&mut hasher);
-            ready_since(configuration.status.as_ref().map(|status| status.conditions.as_slice())).hash(&mut hasher);
+            ready_since(configuration.status.as_ref().map(|status| status.conditions.as_slice()))
+                .hash(&mut hasher);
         }
         if let Some(connection) = &self.connection {
             (connection.metadata.uid.as_ref(), connection.metadata.generation).hash(&mut hasher);
-            ready_since(connection.status.as_ref().map(|status| status.conditions.as_slice())).hash(&mut hasher);
+            ready_since(connection.status.as_ref().map(|status| status.conditions.as_slice()))
+                .hash(&mut hasher);
             let quota = connection.status.as_ref().and_then(|status| status.quota.as_ref());
             quota.map(|quota| (quota.unlimited, quota.remaining)).hash(&mut hasher);
         }
@@ -102,8 +103,10 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         pad_id: annotation(names::PAD_ID).cloned(),
         phase: pad.phase(),
         linked: status.is_some_and(|status| status.linked_at.is_some()),
-        requested: requested(pad).is_some_and(|at| status.and_then(|s| s.last_handled_reconcile_at.as_deref()) != Some(at)),
-        configuration_changed: configuration.is_some_and(|configuration| configuration.metadata.generation != judged_with),
+        requested: requested(pad)
+            .is_some_and(|at| status.and_then(|s| s.last_handled_reconcile_at.as_deref()) != Some(at)),
+        configuration_changed: configuration
+            .is_some_and(|configuration| configuration.metadata.generation != judged_with),
     }
 }
 
@@ -119,12 +122,17 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
         return ConnectionFacts::Suspended { name };
     }
     let status = connection.status.as_ref();
-    let seen = status.is_some_and(|status| Some(status.observed_generation) == connection.metadata.generation);
+    let seen =
+        status.is_some_and(|status| Some(status.observed_generation) == connection.metadata.generation);
     let ready = status.and_then(|status| condition::find(&status.conditions, types::READY));
     match ready {
         Some(ready) if seen && ready.status == condition::Status::True => {}
         Some(ready) if seen => {
-            return ConnectionFacts::NotReady { name, reason: ready.reason.clone(), message: ready.message.clone() };
+            return ConnectionFacts::NotReady {
+                name,
+                reason: ready.reason.clone(),
+                message: ready.message.clone(),
+            };
         }
         _ => {
             let message = "it has not been tried yet since it was last changed.".to_owned();
@@ -139,7 +147,9 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
 fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFacts {
     let name = &pad.configuration;
     let Some(configuration) = &around.configuration else {
-        let message = format!("PadConfiguration {name} does not exist in this namespace. Create it, or delete this Pad.");
+        let message = format!(
+            "PadConfiguration {name} does not exist in this namespace. Create it, or delete this Pad."
+        );
         return ConfigurationFacts::NotFound { message };
     };
     let of = &configuration.spec.connection_ref.name;
@@ -154,7 +164,8 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
         return ConfigurationFacts::Suspended;
     }
     let status = configuration.status.as_ref();
-    let seen = status.is_some_and(|status| Some(status.observed_generation) == configuration.metadata.generation);
+    let seen =
+        status.is_some_and(|status| Some(status.observed_generation) == configuration.metadata.generation);
     let ready = status.and_then(|status| condition::find(&status.conditions, types::READY));
     let stage = status.and_then(|status| status.stage.as_ref());
     match (ready, stage) {

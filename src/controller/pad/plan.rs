@@ -118,7 +118,8 @@ fn life(facts: &Facts) -> Step {
     if pad.linked {
         return keep_linked(pad);
     }
-    let nothing_made = pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, Record::NotRead);
+    let nothing_made =
+        pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, Record::NotRead);
     if pad.wish == DesiredState::Ended && nothing_made {
         return rest(Outcome::Skipped(Reason::Cancelled, "spec.state is Ended: no pad was made.".into()));
     }
@@ -180,12 +181,15 @@ fn connection_not_usable(facts: &Facts) -> Option<Outcome> {
         }
         ConnectionFacts::Ready { .. } => None,
         ConnectionFacts::Suspended { name } => {
-            let message =
-                format!("LeverConnection {name} is suspended. The pad is made when spec.suspend is false again.");
+            let message = format!(
+                "LeverConnection {name} is suspended. The pad is made when spec.suspend is false again."
+            );
             Some(Outcome::Waiting(Reason::Suspended, message))
         }
         // Without a configuration a Pad made by hand has no connection either: the configuration is what to mend.
-        ConnectionFacts::Missing { .. } if matches!(facts.configuration, ConfigurationFacts::NotFound { .. }) => {
+        ConnectionFacts::Missing { .. }
+            if matches!(facts.configuration, ConfigurationFacts::NotFound { .. }) =>
+        {
             Some(configuration_not_usable(&facts.pad, &facts.configuration))
         }
         ConnectionFacts::Missing { name } => {
@@ -203,7 +207,9 @@ fn connection_not_usable(facts: &Facts) -> Option<Outcome> {
 fn configuration_not_usable(pad: &PadFacts, configuration: &ConfigurationFacts) -> Outcome {
     let name = &pad.configuration;
     match configuration {
-        ConfigurationFacts::NotFound { message } => Outcome::Waiting(Reason::ConfigurationNotFound, message.clone()),
+        ConfigurationFacts::NotFound { message } => {
+            Outcome::Waiting(Reason::ConfigurationNotFound, message.clone())
+        }
         ConfigurationFacts::NotReady { reason, message } => Outcome::Waiting(
             Reason::ConfigurationNotReady,
             format!("PadConfiguration {name} is not Ready ({reason}): {message}"),
@@ -245,7 +251,8 @@ fn judge<'a>(facts: &'a Facts, rule: &Rule) -> Judgement<'a> {
         return Judgement::Skip(Reason::CandidateNotFound, message.into());
     }
     if opportunity.archived {
-        let message = format!("The candidate is archived in Lever. Take the candidate out of the archive. {again}");
+        let message =
+            format!("The candidate is archived in Lever. Take the candidate out of the archive. {again}");
         return Judgement::Skip(Reason::CandidateArchived, message);
     }
     if pad.manual {
@@ -339,7 +346,8 @@ fn linked_pad_id(link: &str) -> Option<String> {
 }
 
 fn is_pad_id(text: &str) -> bool {
-    (4..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    (4..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// The candidate's profile in Lever.
@@ -463,7 +471,11 @@ fn removal(facts: &Facts) -> Step {
                 DeletionPolicy::Unlink | DeletionPolicy::Delete => Step::RemoveLink(record.url.clone()),
             }
         }
-        (_, Record::Read(record)) if must_delete(pad) && !record.is_deleted() && !facts.deleted.contains(&record.id) => Step::DeletePad(record.id.clone()),
+        (_, Record::Read(record))
+            if must_delete(pad) && !record.is_deleted() && !facts.deleted.contains(&record.id) =>
+        {
+            Step::DeletePad(record.id.clone())
+        }
         (_, Record::Read(_) | Record::NotFound) => Step::SetFinalizer(false),
     }
 }
@@ -512,16 +524,22 @@ fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
         }
         Trouble::Service(error) if facts.pad.deleting => {
             let reason = waiting_reason(error).unwrap_or(unavailable(error.service));
-            rest(Outcome::Waiting(reason, format!("What the deletion of this Pad asks for could not be done: {error}")))
+            rest(Outcome::Waiting(
+                reason,
+                format!("What the deletion of this Pad asks for could not be done: {error}"),
+            ))
         }
         Trouble::Service(error) => rest(match waiting_reason(error) {
             Some(reason) => Outcome::Waiting(reason, error.to_string()),
-            None if error.class == Class::NotFound && has_question(facts) => {
-                Outcome::Failed(Reason::QuestionNotFound, format!("{error}. Check spec.questionID of the configuration."))
-            }
+            None if error.class == Class::NotFound && has_question(facts) => Outcome::Failed(
+                Reason::QuestionNotFound,
+                format!("{error}. Check spec.questionID of the configuration."),
+            ),
             None => Outcome::Failed(
                 Reason::InvalidRequest,
-                format!("{error}. Mend the configuration, or annotate this Pad with padoperator.dev/reconcile-requested-at to try again."),
+                format!(
+                    "{error}. Mend the configuration, or annotate this Pad with padoperator.dev/reconcile-requested-at to try again."
+                ),
             ),
         }),
     }

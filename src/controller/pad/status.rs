@@ -92,7 +92,8 @@ fn take_over(status: &mut PadStatus, facts: &Facts) {
 
 /// The stage entry that the pad stands for: as the intention says, or the pad's own notes if it was adopted.
 fn entry_at(attempt: Option<&Attempt>, record: &PadRecord) -> Option<Timestamp> {
-    let reference = Reference::of_notes(&record.notes).or_else(|| attempt.map(|attempt| attempt.reference.clone()))?;
+    let reference =
+        Reference::of_notes(&record.notes).or_else(|| attempt.map(|attempt| attempt.reference.clone()))?;
     Timestamp::from_millisecond(reference.entry().parse().ok()?).ok()
 }
 
@@ -113,7 +114,9 @@ fn set(
         None => conditions.set(types::PAD_CREATED, false, reason.as_str(), message),
     };
     match &status.linked_at {
-        Some(_) => conditions.set(types::LINK_ADDED, true, "Linked", "The link was added to the candidate in Lever."),
+        Some(_) => {
+            conditions.set(types::LINK_ADDED, true, "Linked", "The link was added to the candidate in Lever.")
+        }
         None => conditions.set(types::LINK_ADDED, false, reason.as_str(), message),
     };
 }

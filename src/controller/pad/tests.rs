@@ -1,1 +1,563 @@
-//! t
+//! The plan as tables: what is known → what is done next; and properties over random facts.
+
+use super::facts::*;
+use super::plan::{Outcome, Step, plan};
+use super::reason::Reason;
+use crate::api::configuration::{DeletionPolicy, PadType, Repeat};
+use crate::api::names::{Attempt, Reference};
+use crate::api::pad::{DesiredState, Phase};
+use crate::interview::{PadKind, PadRecord};
+use crate::lever::{Opportunity, StageChange};
+use crate::transport::{Class, Error, Service};
+use jiff::Timestamp;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const ENTRY: i64 = 1_700_000_000_123;
+
+fn opportunity() -> Opportunity {
+    Opportunity {
+        id: "op-1".into(),
+        name: "Ada Lovelace".into(),
+        contact: Some("contact-1".into()),
+        stage: "stage-phone".into(),
+        stage_changes: vec![
+            StageChange { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY - 500_000 },
+            StageChange { to_stage_id: "lead-new".into(), updated_at_ms: ENTRY - 100_000 },
+            StageChange { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY },
+        ],
+        tags: vec!["Engineering".into(), "coderpad".into()],
+        links: vec!["https://example.com/cv".into()],
+        archived: false,
+        archived_at_ms: None,
+        confidential: false,
+        is_anonymized: false,
+        profile_url: Some("https://hire.example.com/candidates/op-1".into()),
+        created_at_ms: Some(ENTRY - 900_000),
+        updated_at_ms: None,
+    }
+}
+
+fn rule() -> Rule {
+    Rule {
+        stage_id: "stage-phone".into(),
+        stage_name: "Phone Screen".into(),
+        tag: "coderpad".into(),
+        type_: PadType::Live,
+        question_id: None,
+        language: Some("python3".into()),
+        title: "{candidate} - {stage}".into(),
+        waiting_room: Some(true),
+        owner_email: None,
+        repeat: Repeat::AfterEnd,
+    }
+}
+
+/// A fresh Pad of a webhook, with everything in order and nothing read yet.
+fn facts() -> Facts {
+    Facts {
+        pad: PadFacts {
+            namespace: "hiring".into(),
+            name: "phone-screen-0123456789-1".into(),
+            configuration: "phone-screen".into(),
+            opportunity_id: "op-1".into(),
+            manual: false,
+            wish: DesiredState::Open,
+            deletion_policy: DeletionPolicy::Retain,
+            deleting: false,
+            finalizer: false,
+            attempt: None,
+            pad_id: None,
+            phase: None,
+            linked: false,
+            requested: false,
+            configuration_changed: false,
+        },
+        connection: ConnectionFacts::Ready { name: "acme".into(), pads_left: Some(5) },
+        configuration: ConfigurationFacts::Ready(rule()),
+        opportunity: Candidate::NotRead,
+        record: Record::NotRead,
+        flight: Flight::WithoutEffect,
+        linked_before: None,
+        link_written: false,
+        deleted: Vec::new(),
+        trouble: None,
+        pause: None,
+    }
+}
+
+fn with(change: impl FnOnce(&mut Facts)) -> Facts {
+    let mut facts = facts();
+    change(&mut facts);
+    facts
+}
+
+fn candidate(change: impl FnOnce(&mut Opportunity)) -> Candidate {
+    let mut opportunity = opportunity();
+    change(&mut opportunity);
+    Candidate::Read(Box::new(opportunity))
+}
+
+fn read(change: impl FnOnce(&mut Opportunity)) -> Facts {
+    with(|facts| facts.opportunity = candidate(change))
+}
+
+fn reference() -> Reference {
+    Reference::new(facts().pad.series(), ENTRY)
+}
+
+fn record(id: &str, second: i64) -> PadRecord {
+    let json = serde_json::json!({
+        "status": "OK", "id": id, "title": "t", "state": "pending", "type": "live",
+        "url": format!("https://app.coderpad.io/{id}"), "playback": format!("https://app.coderpad.io/{id}/playback"),
+        "created_at": Timestamp::from_second(1_700_000_100 + second).unwrap(), "ended_at": null,
+        "notes": reference().notes("https://hire.example.com/candidates/op-1"),
+    });
+    PadRecord::from_json(&json).unwrap()
+}
+
+/// After an intention was written.
+fn attempted(facts: &mut Facts) {
+    facts.pad.attempt = Some(Attempt::new(reference(), Timestamp::from_millisecond(ENTRY + 1000).unwrap()));
+    facts.pad.finalizer = true;
+}
+
+/// After the pad's id was stored.
+fn stored(facts: &mut Facts) {
+    attempted(facts);
+    facts.pad.finalizer = false;
+    facts.pad.pad_id = Some("PAD1".into());
+}
+
+fn service_error(service: Service, class: Class, status: Option<u16>) -> Trouble {
+    let operation = if service == Service::Lever { "GET /opportunities/{id}" } else { "POST /pads" };
+    Trouble::Service(Error::new(class, service, operation, status, "told so"))
+}
+
+fn outcome(facts: &Facts) -> Outcome {
+    match plan(facts) {
+        Step::Rest { outcome, .. } => outcome,
+        other => panic!("expected a rest, got {other:?}"),
+    }
+}
+
+/// The reason of the outcome, with a mark of what kind it is.
+fn reason(facts: &Facts) -> String {
+    match outcome(facts) {
+        Outcome::Waiting(reason, _) => format!("waits: {reason}"),
+        Outcome::Skipped(reason, _) => format!("skipped: {reason}"),
+        Outcome::Failed(reason, _) => format!("failed: {reason}"),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_fresh_pad_is_read_created_stored_linked_and_open() {
+    let mut facts = facts();
+    assert!(matches!(plan(&facts), Step::ReadOpportunity));
+
+    facts.opportunity = candidate(|_| {});
+    let Step::Create { reference: made, pad } = plan(&facts) else { panic!("no create") };
+    assert_eq!(made, reference());
+    assert_eq!(pad.title, "Ada Lovelace - Phone Screen");
+    assert_eq!((pad.language.as_deref(), pad.private, pad.take_home), (Some("python3"), Some(true), false));
+    assert_eq!(Reference::of_notes(&pad.notes), Some(reference()));
+    assert!(pad.notes.contains("Candidate: https://hire.example.com/candidates/op-1"));
+
+    attempted(&mut facts);
+    facts.record = Record::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&facts), Step::StorePad { keep_finalizer: false, .. }));
+
+    stored(&mut facts);
+    assert!(matches!(plan(&facts), Step::AddLink(url) if url == "https://app.coderpad.io/PAD1"));
+
+    facts.link_written = true;
+    assert_eq!(outcome(&facts), Outcome::Open);
+}
+
+#[test]
+fn the_candidate_is_judged_by_levers_own_books() {
+    for (expected, facts) in [
+        ("skipped: TagMissing", read(|o| o.tags = vec!["Coderpad".into()])),
+        ("skipped: StageChanged", read(|o| o.stage = "offer".into())),
+        ("skipped: CandidateArchived", read(|o| o.archived = true)),
+        ("skipped: CandidateConfidential", read(|o| o.confidential = true)),
+        ("skipped: CandidateNotFound", read(|o| o.is_anonymized = true)),
+        ("skipped: CandidateNotFound", with(|f| f.opportunity = Candidate::NotFound)),
+        ("skipped: CandidateConfidential", with(|f| f.opportunity = Candidate::Refused)),
+    ] {
+        assert_eq!(reason(&facts), expected);
+    }
+}
+
+#[test]
+fn a_pad_made_by_hand_skips_tag_and_stage_but_not_the_archive() {
+    let by_hand = |change: fn(&mut Opportunity)| {
+        let mut facts = read(change);
+        facts.pad.manual = true;
+        facts
+    };
+    let free = by_hand(|o| (o.tags, o.stage) = (vec![], "offer".into()));
+    let Step::Create { reference, .. } = plan(&free) else { panic!("no create") };
+    assert_eq!(reference.entry(), free.pad.name);
+    assert_eq!(reason(&by_hand(|o| o.archived = true)), "skipped: CandidateArchived");
+    assert_eq!(reason(&by_hand(|o| o.confidential = true)), "skipped: CandidateConfidential");
+}
+
+#[test]
+fn what_is_not_usable_is_waited_for_without_a_call() {
+    let not_ready = |reason: &str| {
+        let (name, reason, message) = ("acme".to_owned(), reason.to_owned(), "m".to_owned());
+        with(|f| f.connection = ConnectionFacts::NotReady { name, reason, message })
+    };
+    for (expected, facts) in [
+        (
+            "waits: ConnectionNotReady",
+            with(|f| f.connection = ConnectionFacts::Missing { name: "acme".into() }),
+        ),
+        ("waits: Suspended", with(|f| f.connection = ConnectionFacts::Suspended { name: "acme".into() })),
+        ("waits: ConnectionNotReady", not_ready("Connecting")),
+        ("waits: ConnectionNotReady", not_ready("LeverUnavailable")),
+        ("waits: LeverUnauthorized", not_ready("LeverUnauthorized")),
+        ("waits: InterviewForbidden", not_ready("InterviewForbidden")),
+        ("waits: Suspended", with(|f| f.configuration = ConfigurationFacts::Suspended)),
+        (
+            "waits: ConfigurationNotFound",
+            with(|f| f.configuration = ConfigurationFacts::NotFound { message: "m".into() }),
+        ),
+        (
+            "waits: ConfigurationNotReady",
+            with(|f| {
+                f.configuration =
+                    ConfigurationFacts::NotReady { reason: "StageNotFound".into(), message: "m".into() }
+            }),
+        ),
+    ] {
+        assert_eq!(reason(&facts), expected);
+    }
+}
+
+#[test]
+fn used_up_quota_waits_unless_overage_is_allowed() {
+    let left = |pads_left| {
+        let mut facts = read(|_| {});
+        facts.connection = ConnectionFacts::Ready { name: "acme".into(), pads_left };
+        facts
+    };
+    assert_eq!(reason(&left(Some(0))), "waits: QuotaExceeded");
+    assert!(matches!(plan(&left(Some(1))), Step::Create { .. }));
+    assert!(matches!(plan(&left(None)), Step::Create { .. }));
+}
+
+#[test]
+fn errors_of_the_services_have_their_reasons() {
+    for (expected, service, class, status) in [
+        ("waits: LeverUnauthorized", Service::Lever, Class::Unauthorized, Some(401)),
+        ("waits: LeverForbidden", Service::Lever, Class::Forbidden, Some(403)),
+        ("waits: LeverRateLimited", Service::Lever, Class::Throttled, Some(429)),
+        ("waits: LeverUnavailable", Service::Lever, Class::Unavailable, Some(503)),
+        ("waits: LeverUnavailable", Service::Lever, Class::OutcomeUnknown, None),
+        ("waits: InterviewUnauthorized", Service::Interview, Class::Unauthorized, Some(401)),
+        ("waits: InterviewForbidden", Service::Interview, Class::Forbidden, Some(403)),
+        ("waits: QuotaExceeded", Service::Interview, Class::Throttled, Some(429)),
+        ("waits: InterviewUnavailable", Service::Interview, Class::Unavailable, None),
+        ("failed: InvalidRequest", Service::Interview, Class::Invalid, Some(400)),
+        ("failed: InvalidRequest", Service::Interview, Class::NotFound, Some(404)),
+    ] {
+        let facts = with(|f| f.trouble = Some(service_error(service, class, status)));
+        assert_eq!(reason(&facts), expected, "{service} {class:?}");
+    }
+    let question = with(|f| {
+        f.configuration = ConfigurationFacts::Ready(Rule { question_id: Some(7), ..rule() });
+        f.trouble = Some(service_error(Service::Interview, Class::NotFound, Some(404)));
+    });
+    assert_eq!(reason(&question), "failed: QuestionNotFound");
+}
+
+#[test]
+fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
+    let flight = |flight| {
+        let mut facts = read(|_| {});
+        attempted(&mut facts);
+        facts.flight = flight;
+        facts
+    };
+    let waiting = flight(Flight::MayStillLand { rest: Duration::from_secs(5) });
+    assert_eq!(reason(&waiting), "waits: CreateOutcomeUnknown");
+    assert!(matches!(plan(&flight(Flight::Landed)), Step::Search { reference: r } if r == reference()));
+    assert!(matches!(plan(&flight(Flight::WithoutEffect)), Step::ForgetAttempt));
+    assert!(matches!(plan(&flight(Flight::Searched(vec![]))), Step::ForgetAttempt));
+    let (old, young) = (record("OLD1", 0), record("YOUNG1", 1));
+    assert!(
+        matches!(plan(&flight(Flight::Searched(vec![old.clone(), young]))), Step::DeletePad(id) if id == "YOUNG1")
+    );
+    assert!(
+        matches!(plan(&flight(Flight::Searched(vec![old]))), Step::StorePad { record, .. } if record.id == "OLD1")
+    );
+}
+
+#[test]
+fn after_a_crash_the_link_is_compared_before_it_is_written() {
+    let mut facts = facts();
+    stored(&mut facts);
+    assert!(matches!(plan(&facts), Step::ReadPad(id) if id == "PAD1"));
+    facts.record = Record::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&facts), Step::ReadOpportunity));
+    facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
+    assert_eq!(outcome(&facts), Outcome::Open);
+    facts.record = Record::NotFound;
+    assert_eq!(outcome(&facts), Outcome::PadDeleted);
+}
+
+#[test]
+fn lost_memory_is_healed_from_the_links_on_the_candidate() {
+    let mut facts = read(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
+    assert!(matches!(plan(&facts), Step::ReadLinkedPads(ids) if ids == ["PAD1"]));
+    facts.linked_before = Some(vec![record("PAD1", 0)]);
+    assert!(matches!(plan(&facts), Step::StorePad { record, .. } if record.id == "PAD1"));
+    facts.linked_before = Some(vec![]);
+    assert!(matches!(plan(&facts), Step::Create { .. }), "a link to somebody else's pad does not count");
+}
+
+#[test]
+fn a_live_pad_where_a_take_home_was_asked_for_is_deleted_and_never_linked() {
+    let mut facts = read(|_| {});
+    facts.configuration =
+        ConfigurationFacts::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
+    let Step::Create { pad, .. } = plan(&facts) else { panic!("no create") };
+    assert!(pad.take_home);
+    attempted(&mut facts);
+    facts.record = Record::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&facts), Step::DeletePad(id) if id == "PAD1"));
+    facts.deleted.push("PAD1".into());
+    assert!(matches!(plan(&facts), Step::ForgetAttempt));
+    facts.pad.attempt = None;
+    assert_eq!(reason(&facts), "failed: TakeHomeRefused");
+
+    let mut take_home = record("PAD1", 0);
+    take_home.kind = PadKind::TakeHome;
+    attempted(&mut facts);
+    facts.deleted.clear();
+    facts.record = Record::Read(Box::new(take_home));
+    assert!(matches!(plan(&facts), Step::StorePad { .. }));
+}
+
+#[test]
+fn settled_pads_stay_so_until_something_comes_up() {
+    for phase in [Phase::Skipped, Phase::Failed] {
+        assert_eq!(outcome(&with(|f| f.pad.phase = Some(phase))), Outcome::Unchanged);
+        let asked = with(|f| (f.pad.phase, f.pad.requested) = (Some(phase), true));
+        assert!(matches!(plan(&asked), Step::ReadOpportunity));
+    }
+    let mended = with(|f| (f.pad.phase, f.pad.configuration_changed) = (Some(Phase::Failed), true));
+    assert!(matches!(plan(&mended), Step::ReadOpportunity));
+    let linked = with(|f| {
+        (f.pad.linked, f.pad.requested, f.connection) =
+            (true, true, ConnectionFacts::Missing { name: "a".into() })
+    });
+    assert_eq!(
+        outcome(&linked),
+        Outcome::Open,
+        "a repeated delivery changes nothing, whatever the connection"
+    );
+}
+
+#[test]
+fn a_wish_to_end_before_there_is_a_pad_cancels_it() {
+    assert_eq!(reason(&with(|f| f.pad.wish = DesiredState::Ended)), "skipped: Cancelled");
+    let mut in_flight = read(|_| {});
+    attempted(&mut in_flight);
+    in_flight.pad.wish = DesiredState::Ended;
+    in_flight.flight = Flight::Landed;
+    assert!(matches!(plan(&in_flight), Step::Search { .. }));
+}
+
+#[test]
+fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
+    let deleting = |policy, linked, change: fn(&mut Facts)| {
+        let mut facts = facts();
+        stored(&mut facts);
+        (facts.pad.deleting, facts.pad.finalizer, facts.pad.linked) = (true, true, linked);
+        facts.pad.deletion_policy = policy;
+        facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
+        facts.record = Record::Read(Box::new(record("PAD1", 0)));
+        change(&mut facts);
+        plan(&facts)
+    };
+    use DeletionPolicy::{Delete, Retain, Unlink};
+    assert!(matches!(deleting(Retain, true, |_| {}), Step::SetFinalizer(false)));
+    assert!(matches!(deleting(Unlink, true, |_| {}), Step::RemoveLink(_)));
+    assert!(matches!(
+        deleting(Unlink, true, |f| f.opportunity = candidate(|_| {})),
+        Step::SetFinalizer(false)
+    ));
+    assert!(matches!(deleting(Delete, true, |f| f.opportunity = candidate(|_| {})), Step::DeletePad(_)));
+    assert!(matches!(deleting(Delete, true, |f| f.record = Record::NotFound), Step::SetFinalizer(false)));
+    assert!(matches!(deleting(Unlink, false, |f| f.opportunity = candidate(|_| {})), Step::DeletePad(_)));
+    let gone = |f: &mut Facts| f.connection = ConnectionFacts::Missing { name: "acme".into() };
+    assert!(matches!(deleting(Delete, true, gone), Step::SetFinalizer(false)));
+
+    let mid_flight = |flight| {
+        let mut facts = facts();
+        attempted(&mut facts);
+        (facts.pad.deleting, facts.flight) = (true, flight);
+        plan(&facts)
+    };
+    assert!(matches!(
+        mid_flight(Flight::MayStillLand { rest: Duration::from_secs(1) }),
+        Step::Rest { again: Some(_), .. }
+    ));
+    assert!(matches!(mid_flight(Flight::Landed), Step::Search { .. }));
+    assert!(matches!(mid_flight(Flight::Searched(vec![record("PAD1", 0)])), Step::DeletePad(_)));
+    assert!(matches!(mid_flight(Flight::Searched(vec![])), Step::SetFinalizer(false)));
+}
+
+#[test]
+fn the_finalizer_follows_the_policy_of_an_open_pad() {
+    let open = |policy, finalizer| {
+        plan(&with(|f| (f.pad.linked, f.pad.deletion_policy, f.pad.finalizer) = (true, policy, finalizer)))
+    };
+    assert!(matches!(open(DeletionPolicy::Unlink, false), Step::SetFinalizer(true)));
+    assert!(matches!(open(DeletionPolicy::Retain, true), Step::SetFinalizer(false)));
+    assert!(matches!(open(DeletionPolicy::Delete, true), Step::Rest { outcome: Outcome::Open, .. }));
+}
+
+#[test]
+fn a_pause_holds_back_calls_only() {
+    let pause = Some(Duration::from_secs(9));
+    let held = with(|f| f.pause = pause);
+    assert!(matches!(plan(&held), Step::Rest { outcome: Outcome::Undecided, again } if again == pause));
+    let cancelled = with(|f| (f.pause, f.pad.wish) = (pause, DesiredState::Ended));
+    assert_eq!(reason(&cancelled), "skipped: Cancelled");
+}
+
+fn any_facts() -> impl Strategy<Value = Facts> {
+    let pad = (any::<[bool; 7]>(), 0..4u8, 0..3u8, 0..6u8);
+    let around = (0..4u8, 0..4u8, 0..8u8, 0..4u8, 0..5u8, 0..3u8, any::<[bool; 3]>());
+    (pad, around).prop_map(|((bits, progress, policy, phase), around)| {
+        let (connection, configuration, opportunity, record_, flight, linked, more) = around;
+        let mut f = facts();
+        f.pad.manual = bits[0];
+        f.pad.wish = if bits[1] { DesiredState::Ended } else { DesiredState::Open };
+        f.pad.deleting = bits[2];
+        f.pad.requested = bits[3];
+        f.pad.configuration_changed = bits[4];
+        match progress {
+            1 => attempted(&mut f),
+            2 => stored(&mut f),
+            3 => {
+                stored(&mut f);
+                f.pad.linked = true;
+            }
+            _ => {}
+        }
+        f.pad.finalizer |= bits[5];
+        f.pad.deletion_policy =
+            [DeletionPolicy::Retain, DeletionPolicy::Unlink, DeletionPolicy::Delete][usize::from(policy)];
+        f.pad.phase = [
+            None,
+            Some(Phase::Pending),
+            Some(Phase::Open),
+            Some(Phase::Skipped),
+            Some(Phase::Failed),
+            Some(Phase::Ended),
+        ][usize::from(phase)];
+        f.connection = match connection {
+            0 => ConnectionFacts::Missing { name: "acme".into() },
+            1 => ConnectionFacts::Suspended { name: "acme".into() },
+            2 => ConnectionFacts::NotReady {
+                name: "acme".into(),
+                reason: "LeverUnauthorized".into(),
+                message: "m".into(),
+            },
+            _ => ConnectionFacts::Ready { name: "acme".into(), pads_left: bits[6].then_some(0) },
+        };
+        f.configuration = match configuration {
+            0 => ConfigurationFacts::NotFound { message: "m".into() },
+            1 => ConfigurationFacts::Suspended,
+            2 => ConfigurationFacts::Ready(Rule { type_: PadType::TakeHome, question_id: Some(1), ..rule() }),
+            _ => ConfigurationFacts::Ready(rule()),
+        };
+        f.opportunity = match opportunity {
+            0 => Candidate::NotRead,
+            1 => Candidate::NotFound,
+            2 => Candidate::Refused,
+            3 => candidate(|o| o.tags.clear()),
+            4 => candidate(|o| o.stage = "offer".into()),
+            5 => candidate(|o| o.archived = true),
+            6 => candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into())),
+            _ => candidate(|_| {}),
+        };
+        f.record = match record_ {
+            0 | 1 => Record::NotRead,
+            2 => Record::NotFound,
+            _ => Record::Read(Box::new(record("PAD1", 0))),
+        };
+        f.flight = match flight {
+            0 => Flight::MayStillLand { rest: Duration::from_secs(3) },
+            1 => Flight::Landed,
+            2 => Flight::Searched(vec![]),
+            3 => Flight::Searched(vec![record("PAD1", 0), record("PAD2", 1)]),
+            _ => Flight::WithoutEffect,
+        };
+        f.linked_before = [None, Some(vec![]), Some(vec![record("PAD1", 0)])][usize::from(linked)].clone();
+        f.link_written = more[0] && f.pad.pad_id.is_some();
+        f.pause = more[1].then_some(Duration::from_secs(1));
+        f.trouble = more[2].then(|| service_error(Service::Lever, Class::Unavailable, None));
+        f
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// What must never happen, whatever is known.
+    #[test]
+    fn no_facts_lead_to_a_forbidden_step(facts in any_facts()) {
+        let step = plan(&facts);
+        let usable = matches!(facts.connection, ConnectionFacts::Ready { .. });
+        prop_assert!(!step.calls() || usable, "a call through a connection that is not usable: {step:?}");
+        prop_assert!(!step.calls() || facts.pause.is_none(), "a call during a pause: {step:?}");
+        prop_assert!(!step.calls() || facts.trouble.is_none(), "a call after trouble: {step:?}");
+        match &step {
+            Step::Create { .. } => {
+                prop_assert!(facts.pad.attempt.is_none() || facts.pad.pad_id.is_none());
+                prop_assert!(facts.pad.open_attempt().is_none(), "created over an attempt of unknown outcome");
+                prop_assert!(facts.pad.pad_id.is_none() && !facts.pad.linked && !facts.pad.deleting);
+                let Candidate::Read(opportunity) = &facts.opportunity else { panic!("created unread") };
+                prop_assert!(!opportunity.archived);
+                let qualifies = opportunity.stage == "stage-phone" && opportunity.tags.contains(&"coderpad".into());
+                prop_assert!(facts.pad.manual || qualifies);
+            }
+            Step::AddLink(_) => {
+                prop_assert!(facts.pad.pad_id.is_some(), "linked before the id was stored");
+                prop_assert!(!facts.pad.linked && !facts.pad.deleting);
+                let Candidate::Read(opportunity) = &facts.opportunity else { panic!("linked unread") };
+                prop_assert!(!opportunity.links.contains(&"https://app.coderpad.io/PAD1".into()), "linked twice");
+            }
+            Step::DeletePad(_) => {
+                prop_assert!(!facts.pad.linked || facts.pad.deletion_policy == DeletionPolicy::Delete);
+            }
+            Step::RemoveLink(_) => prop_assert!(facts.pad.deleting),
+            Step::Rest { outcome: Outcome::Open, .. } => {
+                prop_assert!(facts.pad.linked || facts.pad.pad_id.is_some());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whatever is read of a candidate's links: no panic, and no call for links that are no pads.
+    #[test]
+    fn any_link_may_stand_on_a_candidate(link in "\\PC{0,60}") {
+        let facts = read(|o| o.links = vec![link.clone()]);
+        if let Step::ReadLinkedPads(ids) = plan(&facts) {
+            prop_assert!(ids.iter().all(|id| id.len() >= 4 && link.contains(id.as_str())));
+        }
+    }
+
+    #[test]
+    fn every_reason_is_read_back(index in 0..Reason::ALL.len()) {
+        let reason = Reason::ALL[index];
+        prop_assert_eq!(Reason::parse(reason.as_str()), Some(reason));
+    }
+}

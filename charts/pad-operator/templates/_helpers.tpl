@@ -1,0 +1,85 @@
+{{/* The names of the release's resources. Leaves room for what is appended to them. */}}
+{{- define "pad-operator.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The names of resources without a namespace, which two releases may not share. */}}
+{{- define "pad-operator.clusterName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "pad-operator.fullname" .) -}}
+{{- end -}}
+
+{{- define "pad-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "pad-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "pad-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- define "pad-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "pad-operator.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "pad-operator.image" -}}
+{{- $repository := required "image.repository must be set: the image of pad-operator in your registry, such as registry.example.com/pad-operator" .Values.image.repository -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The base of status.webhookURL; may be empty. */}}
+{{- define "pad-operator.publicURL" -}}
+{{- if .Values.publicURL -}}
+{{- .Values.publicURL -}}
+{{- else if .Values.ingress.enabled -}}
+{{- printf "https://%s" (required "ingress.host must be set if ingress.enabled is true, such as hooks.example.com" .Values.ingress.host) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The watched namespaces as a JSON list; empty if all are watched. */}}
+{{- define "pad-operator.namespaces" -}}
+{{- if and .Values.clusterWide .Values.namespaces -}}
+{{- fail "clusterWide and namespaces exclude each other: with clusterWide all namespaces are watched. Remove one of them" -}}
+{{- end -}}
+{{- if .Values.clusterWide -}}
+[]
+{{- else -}}
+{{- default (list .Release.Namespace) .Values.namespaces | toJson -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the operator may do where it watches: exactly the verbs that it uses. */}}
+{{- define "pad-operator.rules" -}}
+- apiGroups: [padoperator.dev]
+  resources: [leverconnections, padconfigurations]
+  verbs: [get, list, watch]
+- apiGroups: [padoperator.dev]
+  resources: [pads]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [padoperator.dev]
+  resources: [leverconnections/status, padconfigurations/status, pads/status]
+  verbs: [patch]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}

@@ -1,0 +1,165 @@
+//! One delivery of Lever, read and judged without any state: is it an event, is it signed, is it timely, what does it
+//! ask for?
+//!
+//! Only token and time are covered by the signature. Everything else in a delivery may have been written by anybody
+//! who has seen one, so it is only ever a hint: where to look, never what is true.
+
+use aws_lc_rs::hmac;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+use std::time::Duration;
+
+/// Lever's settings page can repeat the deliveries of two weeks; a day is for clocks and patience.
+const OLDEST: Duration = Duration::from_secs(15 * 24 * 60 * 60);
+/// How far Lever's clock may be ahead of ours.
+const FARTHEST_AHEAD: Duration = Duration::from_secs(5 * 60);
+/// Lever's tokens have 48 characters.
+const LONGEST_TOKEN: usize = 256;
+/// How much of the token marks a delivery in the annotation of a Pad (contract, When a pad is made).
+const TOKEN_MARK: usize = 8;
+/// The one event that makes pads.
+const STAGE_CHANGE: &str = "candidateStageChange";
+
+/// A delivery of Lever. Has no Debug on purpose: it holds a token, a signature and a candidate's id.
+pub struct Event {
+    event: String,
+    token: String,
+    triggered_at_ms: i64,
+    signature: Option<String>,
+    data: Value,
+}
+
+/// What a delivery asks for.
+pub enum Meaning {
+    /// Lever's Verify button: prove that you know the signature token.
+    Verify,
+    /// An event that makes no pads.
+    Other,
+    /// A candidate is said to have come into a stage.
+    StageChange(StageChange),
+}
+
+/// A candidate is said to have come into a stage.
+#[derive(Clone)]
+pub struct StageChange {
+    /// The candidate's opportunity.
+    pub opportunity_id: String,
+    /// The stage.
+    pub stage_id: String,
+    /// When, as Lever says.
+    pub at: Timestamp,
+    /// What marks this delivery, for `padoperator.dev/reconcile-requested-at`: equal when it is repeated.
+    pub request: String,
+}
+
+/// The body is not an event of Lever, or not a whole one; says what is wrong with it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Malformed(pub &'static str);
+
+impl Event {
+    /// Reads a body.
+    pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else {
+            return Err(Malformed("it is not JSON"));
+        };
+        let Value::Object(mut fields) = value else { return Err(Malformed("it is not a JSON object")) };
+        let event = text(&mut fields, "event").ok_or(Malformed("it has no event"))?;
+        let token = text(&mut fields, "token").ok_or(Malformed("it has no token"))?;
+        if token.len() > LONGEST_TOKEN || token.chars().any(char::is_control) {
+            return Err(Malformed("its token is not one of Lever's"));
+        }
+        let triggered_at_ms = fields.get("triggeredAt").and_then(Value::as_i64);
+        Ok(Self {
+            event,
+            token,
+            triggered_at_ms: triggered_at_ms.ok_or(Malformed("it has no triggeredAt in milliseconds"))?,
+            signature: text(&mut fields, "signature"),
+            data: fields.remove("data").unwrap_or_default(),
+        })
+    }
+
+    /// Whether one of these signature tokens has signed it.
+    pub fn is_signed_with(&self, signing_tokens: &[SecretString]) -> bool {
+        let Some(signature) = self.signature.as_deref().and_then(digest_of_hex) else { return false };
+        let signed = format!("{}{}", self.token, self.triggered_at_ms);
+        signing_tokens.iter().any(|signing_token| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, signing_token.expose_secret().as_bytes());
+            hmac::verify(&key, signed.as_bytes(), &signature).is_ok()
+        })
+    }
+
+    /// Whether its age is one at which Lever may still send it. Verify is answered at any age.
+    pub fn is_timely(&self, now: Timestamp) -> bool {
+        let age = i128::from(now.as_millisecond()) - i128::from(self.triggered_at_ms);
+        self.is_verify() || (-in_milliseconds(FARTHEST_AHEAD)..=in_milliseconds(OLDEST)).contains(&age)
+    }
+
+    fn is_verify(&self) -> bool {
+        match &self.data {
+            Value::Null => true,
+            Value::Object(data) => data.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// What it asks for.
+    pub fn meaning(&self) -> Result<Meaning, Malformed> {
+        if self.is_verify() {
+            return Ok(Meaning::Verify);
+        }
+        if self.event != STAGE_CHANGE {
+            return Ok(Meaning::Other);
+        }
+        let field = |name| self.data.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (opportunity_id, stage_id) = (field("opportunityId"), field("toStageId"));
+        if !is_opportunity_id(opportunity_id) {
+            return Err(Malformed("data.opportunityId is missing or malformed"));
+        }
+        if !is_stage_id(stage_id) {
+            return Err(Malformed("data.toStageId is missing or malformed"));
+        }
+        let Ok(at) = Timestamp::from_millisecond(self.triggered_at_ms) else {
+            return Err(Malformed("triggeredAt is no point in time"));
+        };
+        let mark: String = self.token.chars().take(TOKEN_MARK).collect();
+        Ok(Meaning::StageChange(StageChange {
+            opportunity_id: opportunity_id.into(),
+            stage_id: stage_id.into(),
+            at,
+            request: format!("{}-{mark}", self.triggered_at_ms),
+        }))
+    }
+}
+
+fn text(fields: &mut Map<String, Value>, name: &str) -> Option<String> {
+    match fields.remove(name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
+fn digest_of_hex(hex: &str) -> Option<[u8; 32]> {
+    let digits: [u8; 64] = hex.as_bytes().try_into().ok()?;
+    let mut digest = [0; 32];
+    for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+        for digit in pair {
+            *byte = *byte << 4 | u8::try_from(char::from(*digit).to_digit(16)?).ok()?;
+        }
+    }
+    Some(digest)
+}
+
+fn in_milliseconds(duration: Duration) -> i128 {
+    i128::from(duration.as_secs()) * 1000
+}
+
+fn is_opportunity_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+/// Lever's stage ids are opaque and not always UUIDs, so only what could do harm is refused.
+fn is_stage_id(id: &str) -> bool {
+    (1..=128).contains(&id.chars().count()) && !id.chars().any(char::is_control)
+}

@@ -1,0 +1,64 @@
+//! Notes on a connection that a correctly signed request has arrived, so that the leader, which may be another
+//! replica, can turn WebhookVerified True.
+
+use crate::api::{FIELD_MANAGER, LeverConnection};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use parking_lot::Mutex;
+use serde_json::json;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// A note that is younger than this is good enough.
+const FRESH: SignedDuration = SignedDuration::from_mins(5);
+/// Between two notes of this process on one connection, while the cache does not show the first yet.
+const PAUSE: Duration = Duration::from_secs(30);
+/// Lever waits for the answer meanwhile.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Notes deliveries, at most one now and then.
+pub struct Heard {
+    client: Client,
+    noted: Mutex<HashMap<(String, String), Instant>>,
+}
+
+impl Heard {
+    /// Nothing noted yet.
+    pub fn new(client: Client) -> Self {
+        Self { client, noted: Mutex::default() }
+    }
+
+    /// Notes that a signed request for the connection arrived, if that is news. Lever's answer does not depend on it.
+    pub async fn note(&self, connection: &LeverConnection, now: Timestamp) {
+        if !is_news(connection, now) || !self.is_due(connection) {
+            return;
+        }
+        let namespace = connection.namespace().unwrap_or_default();
+        let connections: Api<LeverConnection> = Api::namespaced(self.client.clone(), &namespace);
+        let rough = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        let patch = Patch::Merge(json!({"status": {"lastWebhookAt": rough}}));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let name = connection.name_any();
+        if !matches!(timeout(LONGEST, connections.patch_status(&name, &parameters, &patch)).await, Ok(Ok(_)))
+        {
+            tracing::warn!(namespace, connection = name, "could not note that a signed webhook arrived");
+        }
+    }
+
+    fn is_due(&self, connection: &LeverConnection) -> bool {
+        let now = Instant::now();
+        let mut noted = self.noted.lock();
+        noted.retain(|_, at| now.duration_since(*at) < PAUSE);
+        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let is_due = !noted.contains_key(&key);
+        noted.entry(key).or_insert(now);
+        is_due
+    }
+}
+
+fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
+    let last = connection.status.as_ref().and_then(|status| status.last_webhook_at);
+    last.is_none_or(|last| now.duration_since(last) > FRESH)
+}

@@ -1,0 +1,162 @@
+//! The webhook endpoint: takes Lever's deliveries and stores them in the API server before it answers.
+//!
+//! Every replica answers. The order of the checks is that of the contract; until the signature holds, a request costs
+//! no call to the API server and leaves no line in the log. It has no rules of its own: what a stage change leads to
+//! is for the leader to decide.
+
+mod answer;
+mod body;
+mod decide;
+mod event;
+mod heard;
+mod metrics;
+mod server;
+mod store;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+pub use metrics::Metrics;
+pub use server::serve;
+pub use tokens::SigningTokens;
+
+use crate::api::LeverConnection;
+use crate::cluster::{Caches, Scope};
+use answer::{Refusal, Taken};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use body::Incoming;
+use event::{Event, Malformed, Meaning};
+use futures::FutureExt;
+use heard::Heard;
+use jiff::Timestamp;
+use kube::{Client, ResourceExt};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Stored;
+use tokio::time::timeout;
+
+/// The answer must be out within 5 s.
+const LONGEST: Duration = Duration::from_millis(4500);
+/// What the address of every webhook starts with.
+const PREFIX: &str = "/webhooks/lever/";
+
+/// Answers deliveries; a cheap handle.
+#[derive(Clone)]
+pub struct Receiver {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    caches: Caches,
+    tokens: SigningTokens,
+    heard: Heard,
+    metrics: Metrics,
+}
+
+impl Receiver {
+    /// The client must not retry by itself: Lever does, and waits for the answer meanwhile.
+    pub fn new(client: Client, caches: Caches, tokens: SigningTokens, metrics: Metrics) -> Self {
+        let heard = Heard::new(client.clone());
+        Self { inner: Arc::new(Inner { client, caches, tokens, heard, metrics }) }
+    }
+
+    /// The endpoint as a service.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(handle).with_state(self.clone())
+    }
+}
+
+async fn handle(State(receiver): State<Receiver>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut body = Incoming::new(body);
+    let answer = receiver.inner.answer(&parts, &mut body).await;
+    body.discard().await;
+    let outcome = match &answer {
+        Ok(taken) => taken.name(),
+        Err(refusal) => refusal.name(),
+    };
+    receiver.inner.metrics.answered(outcome);
+    answer.into_response()
+}
+
+impl Inner {
+    async fn answer(&self, parts: &Parts, body: &mut Incoming) -> Result<Taken, Refusal> {
+        if parts.method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        let (namespace, name) = target(parts.uri.path()).ok_or(Refusal::Path)?;
+        let scope = self.caches.of(namespace).ok_or(Refusal::Connection)?;
+        if scope.ready().now_or_never() != Some(true) {
+            return Err(Refusal::Starting);
+        }
+        let connection = scope.connections.get(namespace, name).ok_or(Refusal::Connection)?;
+        let event = Event::parse(&body.read(&parts.headers).await?)?;
+        let signing_tokens = self.tokens.get(namespace, name).ok_or(Refusal::NoToken)?;
+        let now = Timestamp::now();
+        if !event.is_signed_with(&signing_tokens) {
+            return Err(Refusal::Signature);
+        }
+        if !event.is_timely(now) {
+            return Err(Refusal::Age);
+        }
+        let (taken, ()) = futures::join!(
+            timeout(LONGEST, self.take(scope, &connection, &event)),
+            self.heard.note(&connection, now),
+        );
+        let taken = taken.unwrap_or(Err(Refusal::TimedOut));
+        log(&connection, &taken);
+        taken
+    }
+
+    async fn take(
+        &self,
+        scope: &Scope,
+        connection: &LeverConnection,
+        event: &Event,
+    ) -> Result<Taken, Refusal> {
+        let change = match event.meaning()? {
+            Meaning::Verify => return Ok(Taken::Verified),
+            Meaning::Other => return Ok(Taken::Ignored),
+            Meaning::StageChange(change) => change,
+        };
+        Ok(match store::store(&self.client, scope, connection, &change).await? {
+            Stored::NotNamed => Taken::Ignored,
+            Stored::Pads(pads) => Taken::Accepted(pads),
+        })
+    }
+}
+
+/// One line per signed delivery. Only names of the cluster: nothing of the delivery itself.
+fn log(connection: &LeverConnection, taken: &Result<Taken, Refusal>) {
+    let (namespace, connection) = (connection.namespace().unwrap_or_default(), connection.name_any());
+    match taken {
+        Ok(taken) => {
+            tracing::info!(
+                namespace,
+                connection,
+                outcome = taken.name(),
+                pads = taken.pads().len(),
+                "webhook"
+            );
+        }
+        Err(refusal) => tracing::warn!(namespace, connection, outcome = refusal.name(), %refusal, "webhook"),
+    }
+}
+
+/// The namespace and the connection that an address names.
+fn target(path: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = path.strip_prefix(PREFIX)?.split_once('/')?;
+    (!namespace.is_empty() && !name.is_empty() && !name.contains('/')).then_some((namespace, name))
+}
+
+impl From<Malformed> for Refusal {
+    fn from(Malformed(problem): Malformed) -> Self {
+        Refusal::Malformed(problem)
+    }
+}

@@ -1,0 +1,240 @@
+//! Stores a stage change in the API server, before Lever is told that it has arrived.
+//!
+//! The choice is made from the cache and is put right when the API server knows better: a name that is taken is looked
+//! at, a Pad that is gone is made again. Doing it twice does no harm, so a delivery that was answered with 503 may have
+//! been stored in part.
+
+use super::decide::{Intent, configurations_of, decide, is_of};
+use super::event::StageChange;
+use crate::api::names::{self, CONFIGURATION_LABEL, CONNECTION_LABEL, MANAGED_BY_LABEL, OPPORTUNITY_LABEL};
+use crate::api::pad::{DesiredState, Phase, Trigger, TriggerSource};
+use crate::api::{FIELD_MANAGER, LeverConnection, NameRef, Pad, PadConfiguration, PadSpec};
+use crate::cluster::Scope;
+use crate::cluster::writes::is_status;
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// More waiting Pads of one connection than this, and Lever is asked to send again later.
+const MOST_UNJUDGED: usize = 10_000;
+/// How often a choice is put right before Lever is asked to send again later.
+const MOST_TRIES: u32 = 12;
+/// How many configurations are served at the same time.
+const CONFIGURATIONS_AT_ONCE: usize = 8;
+
+/// What a stage change has led to.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Stored {
+    /// No configuration names the stage.
+    NotNamed,
+    /// These Pads are in the API server, by name.
+    Pads(Vec<String>),
+}
+
+/// Why a stage change could not be stored now. All of these pass: Lever shall send again.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The connection has not yet been probed.
+    #[error("the stages of the Lever account are not known yet")]
+    StagesUnknown,
+    /// The leader lies far behind, or does not work at all.
+    #[error("more than {MOST_UNJUDGED} Pads of the connection wait to be judged")]
+    TooManyUnjudged,
+    /// The Pads of a candidate changed at every look.
+    #[error("the Pads of the candidate change too fast")]
+    Unsettled,
+    /// The API server refused or did not answer.
+    #[error("{}", brief(.0))]
+    Api(#[from] Box<kube::Error>),
+}
+
+impl From<kube::Error> for StoreError {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(Box::new(error))
+    }
+}
+
+/// An API server's message may repeat what was sent to it, so only its code and reason are told.
+fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("the API server answered {} {}", status.code, status.reason),
+        other => format!("the API server did not answer: {other}"),
+    }
+}
+
+/// Stores a stage change for every configuration that it concerns.
+pub async fn store(
+    client: &Client,
+    scope: &Scope,
+    connection: &LeverConnection,
+    change: &StageChange,
+) -> Result<Stored, StoreError> {
+    if connection.stages().is_empty() {
+        return Err(StoreError::StagesUnknown);
+    }
+    let namespace = connection.namespace().unwrap_or_default();
+    let configurations =
+        configurations_of(&change.stage_id, connection, &scope.configurations.of_namespace(&namespace));
+    if configurations.is_empty() {
+        return Ok(Stored::NotNamed);
+    }
+    if unjudged(scope, &namespace, connection) > MOST_UNJUDGED {
+        return Err(StoreError::TooManyUnjudged);
+    }
+    let candidates_pads =
+        scope.pads.matching(&namespace, |pad| pad.spec.opportunity_id == change.opportunity_id);
+    let pads: Api<Pad> = Api::namespaced(client.clone(), &namespace);
+    let mut names: Vec<String> = stream::iter(configurations)
+        .map(|configuration| {
+            let known = candidates_pads.clone();
+            let pads = &pads;
+            async move { Candidate::new(pads, &configuration, change, known).settle().await }
+        })
+        .buffer_unordered(CONFIGURATIONS_AT_ONCE)
+        .try_collect()
+        .await?;
+    names.sort();
+    Ok(Stored::Pads(names))
+}
+
+fn unjudged(scope: &Scope, namespace: &str, connection: &LeverConnection) -> usize {
+    let reference = connection.reference();
+    let waits = |pad: &Pad| {
+        pad.spec.connection_ref.as_ref() == Some(&reference)
+            && matches!(pad.phase(), None | Some(Phase::Pending))
+    };
+    scope.pads.matching(namespace, waits).len()
+}
+
+/// One candidate and one configuration, on the way to a Pad that will be judged.
+struct Candidate<'a> {
+    api: &'a Api<Pad>,
+    configuration: &'a PadConfiguration,
+    change: &'a StageChange,
+    known: Vec<Arc<Pad>>,
+    taken: BTreeSet<u32>,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(
+        api: &'a Api<Pad>,
+        configuration: &'a PadConfiguration,
+        change: &'a StageChange,
+        mut known: Vec<Arc<Pad>>,
+    ) -> Self {
+        known.retain(|pad| is_of(pad, &configuration.name_any(), &change.opportunity_id));
+        Self { api, configuration, change, known, taken: BTreeSet::new() }
+    }
+
+    /// Returns the name of the Pad that stands for the stage change.
+    async fn settle(mut self) -> Result<String, StoreError> {
+        let configuration = self.configuration.name_any();
+        for _ in 0..MOST_TRIES {
+            let settled = match decide(&self.known, &self.taken, &configuration, self.change) {
+                Intent::Nothing { name } => Some(name),
+                Intent::Annotate { name } => self.annotate(name).await?,
+                Intent::Create { n } => self.create(n).await?,
+            };
+            if let Some(name) = settled {
+                return Ok(name);
+            }
+        }
+        Err(StoreError::Unsettled)
+    }
+
+    async fn annotate(&mut self, name: String) -> Result<Option<String>, StoreError> {
+        let annotations = json!({names::RECONCILE_REQUESTED_AT: self.change.request});
+        let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        match self.api.patch(&name, &parameters, &patch).await {
+            Ok(pad) if pad.metadata.deletion_timestamp.is_none() && self.is_mine(&pad) => Ok(Some(name)),
+            // The cache lay behind: it is being deleted, or gone and its name given to somebody else.
+            Ok(pad) => {
+                self.learn(pad);
+                Ok(None)
+            }
+            Err(error) if is_status(&error, 404) => {
+                self.known.retain(|pad| pad.name_any() != name);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create(&mut self, n: u32) -> Result<Option<String>, StoreError> {
+        let pad = self.pad(n);
+        let name = pad.name_any();
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        match self.api.create(&parameters, &pad).await {
+            Ok(_) => Ok(Some(name)),
+            Err(error) if is_status(&error, 409) => {
+                // Nobody there any more: the name is free again.
+                let Some(holder) = self.api.get_opt(&name).await? else { return Ok(None) };
+                if self.is_mine(&holder) {
+                    self.look_again().await?;
+                }
+                self.learn(holder);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The cache lay behind: what the operator has made is listed from the API server. Pads made by hand carry no
+    /// labels, so what the cache knows of them stays.
+    async fn look_again(&mut self) -> Result<(), StoreError> {
+        let selector: Vec<String> =
+            self.labels().into_iter().map(|(label, value)| format!("{label}={value}")).collect();
+        let listed = self.api.list(&ListParams::default().labels(&selector.join(","))).await?;
+        let labels = self.labels();
+        self.known.retain(|pad| labels.iter().any(|(label, value)| pad.labels().get(*label) != Some(value)));
+        listed.items.into_iter().for_each(|pad| self.learn(pad));
+        Ok(())
+    }
+
+    fn learn(&mut self, pad: Pad) {
+        let name = pad.name_any();
+        self.known.retain(|known| known.name_any() != name);
+        if self.is_mine(&pad) {
+            self.known.push(Arc::new(pad));
+        } else {
+            let number =
+                names::pad_number(&name, &self.configuration.name_any(), &self.change.opportunity_id);
+            self.taken.extend(number);
+        }
+    }
+
+    fn is_mine(&self, pad: &Pad) -> bool {
+        is_of(pad, &self.configuration.name_any(), &self.change.opportunity_id)
+    }
+
+    /// The labels by which the Pads of the candidate and the configuration are found.
+    fn labels(&self) -> [(&'static str, String); 2] {
+        [
+            (CONFIGURATION_LABEL, self.configuration.name_any()),
+            (OPPORTUNITY_LABEL, names::opportunity_digest(&self.change.opportunity_id)),
+        ]
+    }
+
+    fn pad(&self, n: u32) -> Pad {
+        let PadConfiguration { spec: configuration, .. } = self.configuration;
+        let name = self.configuration.name_any();
+        let spec = PadSpec {
+            configuration_ref: NameRef { name: name.clone() },
+            connection_ref: Some(configuration.connection_ref.clone()),
+            opportunity_id: self.change.opportunity_id.clone(),
+            trigger: Trigger { source: TriggerSource::Webhook, at: Some(self.change.at) },
+            state: DesiredState::Open,
+            deletion_policy: configuration.deletion_policy,
+        };
+        let mut pad = Pad::new(&names::pad_name(&name, &self.change.opportunity_id, n), spec);
+        let labels = pad.labels_mut();
+        labels.extend(self.labels().map(|(label, value)| (label.to_owned(), value)));
+        labels.insert(CONNECTION_LABEL.into(), configuration.connection_ref.name.clone());
+        labels.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
+        pad
+    }
+}

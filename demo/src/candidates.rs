@@ -173,3 +173,35 @@ pub(crate) fn table(lever: &LeverSimulator, candidates: &[Candidate]) -> Vec<Vec
 fn or_none(texts: &[String]) -> String {
     if texts.is_empty() { "<none>".to_owned() } else { texts.join(", ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(answer: &str) -> Delivery {
+        Delivery {
+            number: 0,
+            webhook: String::new(),
+            url: String::new(),
+            event: String::new(),
+            body: Value::Null,
+            attempts: vec![simulators::Attempt {
+                at: 0,
+                status: Some(200),
+                answer: answer.to_owned(),
+                error: None,
+            }],
+            outcome: DeliveryOutcome::Received,
+        }
+    }
+
+    #[test]
+    fn deliveries_of_one_move_name_one_pad() {
+        let pad = |name| answered(&format!(r#"{{"outcome": "Accepted", "pads": ["{name}"]}}"#));
+        assert_eq!(stored(&[pad("a-1"), pad("a-1")]).unwrap(), "a-1");
+        assert!(stored(&[pad("a-1"), pad("a-2")]).is_err());
+        assert!(stored(&[answered(r#"{"outcome": "Ignored"}"#)]).is_err());
+        assert!(stored(&[answered(r#"{"outcome": "Accepted", "pads": []}"#)]).is_err());
+        assert!(stored(&[answered("nothing")]).is_err());
+    }
+}

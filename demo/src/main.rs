@@ -49,7 +49,10 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
     let mut stage = Stage::default();
     let outcome = tokio::select! {
         played = play(&mut stage, console) => played.map(Some),
-        () = signals.received() => Ok(None),
+        () = signals.received() => {
+            console.line("\nInterrupted.");
+            Ok(None)
+        }
     };
     let took = seconds(start.elapsed());
     let outcome = match outcome {
@@ -62,11 +65,12 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
         diagnose(&stage).await;
     }
     let stopped = stage.strike(console, outcome.is_err()).await;
-    if outcome?.is_none() {
-        stopped?;
+    // Why it failed matters more than how it ended.
+    let finished = outcome?.is_some();
+    stopped?;
+    if !finished {
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    stopped?;
     console.line(format_args!("\nDone in {took}: whoever had the tag has one pad, linked in Lever."));
     Ok(ExitCode::SUCCESS)
 }

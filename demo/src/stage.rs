@@ -66,9 +66,11 @@ impl Stage {
     /// Stops everything, the operator first; the operator's log stays if something has failed.
     pub(crate) async fn strike(self, console: &Console, failed: bool) -> anyhow::Result<()> {
         let step = console.begin("stopping");
-        let ended = match self.operator {
-            Some(operator) => operator.stop().await,
-            None => Ok(()),
+        let (ended, how) = match self.operator {
+            Some(operator) => {
+                (operator.stop().await, "the operator in good order after SIGTERM, then the rest; ")
+            }
+            None => (Ok(()), ""),
         };
         let stopped = match self.plane {
             Some(plane) => plane.stop().await,
@@ -81,9 +83,7 @@ impl Stage {
             }
         }
         ended.and(stopped)?;
-        step.done(
-            "stopped: the operator in good order after SIGTERM, then the rest; nothing is left running",
-        );
+        step.done(format_args!("stopped: {how}nothing is left running"));
         Ok(())
     }
 }

@@ -29,18 +29,19 @@ pub(crate) fn explain(stage: &Stage, cast: &Cast) -> anyhow::Result<String> {
     cd {repository}
     export KUBECONFIG={kubeconfig}
     export PATH={programs}:$PATH
-    lever={lever}/_simulator interview={interview}/_simulator json='content-type: application/json'
+    lever={lever}/_simulator interview={interview}/_simulator
+    json='content-type: application/json'
     kubectl get pads -n {NAMESPACE} -o wide
 
 Add a candidate to the simulated Lever, move them, and see the link on their profile:
 
     id=$(curl -sH "$json" -d '{{"name": "Your Name", "tags": ["{tag}"]}}' $lever/candidates | cut -d'"' -f4)
-    curl -H "$json" -d '{{"stage": "{stage_name}"}}' $lever/candidates/$id/move
-    curl $lever/candidates/$id
+    curl -sH "$json" -d '{{"stage": "{stage_name}"}}' $lever/candidates/$id/move
+    sleep 1; curl -s $lever/candidates/$id | grep -o '"links":[^]]*]'
 
 Tag {linus_name} after all, and ask for another look:
 
-    curl -H "$json" -d '{{"add": ["{tag}"]}}' $lever/candidates/{linus}/tags
+    curl -sH "$json" -d '{{"add": ["{tag}"]}}' $lever/candidates/{linus}/tags
     kubectl annotate pad/{skipped} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at=$(date +%s)
 
 Make a second pad for {ada_name} by hand:

@@ -19,6 +19,8 @@ impl Console {
     /// Begins a step. A terminal shows it while it lasts.
     pub(crate) fn begin(&self, what: impl Display) -> Step<'_> {
         if self.terminal {
+            // Only what fits into one line can be erased.
+            let what: String = what.to_string().chars().take(60).collect();
             write(format_args!("           {what} ..."));
         }
         Step { console: self, start: Instant::now(), shown: self.terminal }

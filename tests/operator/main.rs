@@ -1,0 +1,13 @@
+//! The whole operator, as its users meet it: the real program against a real API server and simulated services.
+//!
+//! Each test has a [`world::World`] of its own. Nothing is waited for by the clock that can be waited for by itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // This is how a test fails, in its helpers too.
+
+mod actions;
+mod cluster;
+mod process;
+mod status;
+mod wait;
+mod world;
+
+mod main_job;

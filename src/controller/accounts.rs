@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use url::Url;
 
 /// Origins of Lever's API that need no flag (contract, LeverConnection).
@@ -88,6 +89,7 @@ pub struct Accounts {
     secrets: Secrets,
     allowed: Vec<String>,
     known: Mutex<HashMap<(String, String), Known>>,
+    changes: AtomicU64,
 }
 
 struct Known {
@@ -100,7 +102,7 @@ struct Known {
 impl Accounts {
     /// `allowed`: further origins that a connection may name, for either service.
     pub fn new(transport: Transport, secrets: Secrets, allowed: Vec<String>) -> Self {
-        Self { transport, secrets, allowed, known: Mutex::default() }
+        Self { transport, secrets, allowed, known: Mutex::default(), changes: AtomicU64::default() }
     }
 
     /// The services of a connection. Reads its keys if they are not known yet.
@@ -115,6 +117,7 @@ impl Accounts {
         let spec = &connection.spec;
         let lever_url = self.check(Service::Lever, "spec.lever.url", &spec.lever.url)?;
         let interview_url = self.check(Service::Interview, "spec.interview.url", &spec.interview.url)?;
+        let changes = self.changes.load(Ordering::SeqCst);
         let read = async |service, reference| {
             self.secrets
                 .read(&key.0, reference)
@@ -148,13 +151,19 @@ impl Accounts {
             secrets: [lever_secret.clone(), interview_secret.clone()],
             account: account.clone(),
         };
-        self.known.lock().insert(key, known);
+        let mut all = self.known.lock();
+        // A Secret may have changed since it was read: who kept its value now would keep it until the next change.
+        if self.changes.load(Ordering::SeqCst) == changes {
+            all.insert(key, known);
+        }
         Ok(account)
     }
 
     /// Forgets the accounts that a change to Secrets may concern, so that the keys are read again.
     pub fn forget_changed(&self, change: &SecretChange) {
-        self.known.lock().retain(|(namespace, _), known| match change {
+        let mut all = self.known.lock();
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        all.retain(|(namespace, _), known| match change {
             SecretChange::Any => false,
             SecretChange::One { namespace: of, name } => namespace != of || !known.secrets.contains(name),
         });

@@ -5,6 +5,9 @@
 pub mod accounts;
 pub mod configuration;
 pub mod connection;
+pub mod driver;
+pub mod notices;
+pub mod pace;
 pub mod pad;
 pub mod retries;
 

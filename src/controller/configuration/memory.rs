@@ -1,0 +1,249 @@
+//! What this process remembers of a configuration: what CoderPad said and when to ask again, and its Pads as counted.
+//!
+//! It may be lost. A configuration that nothing is remembered of is checked once more; its status stands meanwhile.
+
+use super::observe::Checks;
+use crate::api::configuration::PadCounts;
+use crate::controller::pace;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a check was made for. If it differs, the check says nothing any more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Subject {
+    /// metadata.uid of the configuration.
+    pub uid: Option<String>,
+    /// metadata.generation of the configuration.
+    pub generation: Option<i64>,
+    /// The version of the account that was asked.
+    pub account: String,
+}
+
+#[derive(Debug)]
+struct Checked {
+    subject: Subject,
+    checks: Checks,
+    failures: u32,
+    handled: Option<String>,
+    next: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    uid: Option<String>,
+    counts: PadCounts,
+    handled: Option<String>,
+    interval: Option<Duration>,
+    next: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    checked: Option<Checked>,
+    counted: Option<Counted>,
+}
+
+/// The memory of all configurations, by namespace and name.
+#[derive(Debug, Default)]
+pub struct Memory {
+    entries: Mutex<HashMap<(String, String), Entry>>,
+}
+
+impl Memory {
+    /// Whether CoderPad is to be asked. `requested` is the value of the annotation.
+    pub fn check_is_due(
+        &self,
+        id: (&str, &str),
+        subject: &Subject,
+        requested: Option<&str>,
+        now: Instant,
+    ) -> bool {
+        self.entries.lock().get(&key(id)).and_then(|entry| entry.checked.as_ref()).is_none_or(|checked| {
+            checked.subject != *subject
+                || unanswered(requested, &checked.handled)
+                || has_come(checked.next, now)
+        })
+    }
+
+    /// Takes over what CoderPad said.
+    pub fn checked(
+        &self,
+        id: (&str, &str),
+        subject: Subject,
+        checks: Checks,
+        requested: Option<&str>,
+        interval: Option<Duration>,
+        now: Instant,
+    ) {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(key(id)).or_default();
+        let before = entry.checked.take().filter(|before| before.subject == subject);
+        let failing = checks.errors().any(|error| error.is_retryable());
+        let failures =
+            if failing { before.as_ref().map_or(0, |before| before.failures).saturating_add(1) } else { 0 };
+        let pause = if failing {
+            let asked_for = checks.errors().filter_map(|error| error.retry_after).max();
+            Some(pace::after_failures(failures, interval, asked_for))
+        } else {
+            interval.map(|interval| pace::spread(interval, seed(id)))
+        };
+        entry.checked = Some(Checked {
+            subject,
+            failures,
+            handled: requested.map(str::to_owned),
+            next: pause.map(|pause| now + pause),
+            checks: checks.after(before.map(|before| before.checks).unwrap_or_default()),
+        });
+    }
+
+    /// What CoderPad said of this generation of the configuration, to whichever key.
+    pub fn checks(&self, id: (&str, &str), uid: Option<&str>, generation: Option<i64>) -> Checks {
+        let entries = self.entries.lock();
+        let checked = entries.get(&key(id)).and_then(|entry| entry.checked.as_ref());
+        let same =
+            checked.filter(|one| one.subject.uid.as_deref() == uid && one.subject.generation == generation);
+        same.map(|checked| checked.checks.clone()).unwrap_or_default()
+    }
+
+    /// The Pads by phase: counted anew by `count` if that is due.
+    pub fn counts(
+        &self,
+        id: (&str, &str),
+        uid: Option<&str>,
+        requested: Option<&str>,
+        interval: Option<Duration>,
+        now: Instant,
+        count: impl FnOnce() -> PadCounts,
+    ) -> PadCounts {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(key(id)).or_default();
+        match &entry.counted {
+            Some(counted)
+                if counted.uid.as_deref() == uid
+                    && counted.interval == interval
+                    && !unanswered(requested, &counted.handled)
+                    && !has_come(counted.next, now) =>
+            {
+                counted.counts.clone()
+            }
+            _ => {
+                let counts = count();
+                let next = interval.map(|interval| now + pace::spread(interval, seed(id)));
+                let (uid, handled) = (uid.map(str::to_owned), requested.map(str::to_owned));
+                entry.counted = Some(Counted { uid, counts: counts.clone(), handled, interval, next });
+                counts
+            }
+        }
+    }
+
+    /// When something is due next by time. Checks count only while CoderPad may be asked.
+    pub fn next(&self, id: (&str, &str), may_ask: bool) -> Option<Instant> {
+        let entries = self.entries.lock();
+        let entry = entries.get(&key(id))?;
+        let check = entry.checked.as_ref().filter(|_| may_ask).and_then(|checked| checked.next);
+        let count = entry.counted.as_ref().and_then(|counted| counted.next);
+        check.into_iter().chain(count).min()
+    }
+
+    /// The configuration is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.entries.lock().remove(&key((namespace, name)));
+    }
+}
+
+fn key((namespace, name): (&str, &str)) -> (String, String) {
+    (namespace.to_owned(), name.to_owned())
+}
+
+fn seed(id: (&str, &str)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn unanswered(requested: Option<&str>, handled: &Option<String>) -> bool {
+    requested.is_some() && requested != handled.as_deref()
+}
+
+fn has_come(time: Option<Instant>, now: Instant) -> bool {
+    time.is_some_and(|time| time <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::{Class, Error, Service};
+
+    const ID: (&str, &str) = ("hiring", "phone-screen");
+    const INTERVAL: Option<Duration> = Some(Duration::from_secs(300));
+
+    fn subject(generation: i64, account: &str) -> Subject {
+        Subject { uid: Some("u".into()), generation: Some(generation), account: account.into() }
+    }
+
+    fn owner(owner: Result<bool, Error>) -> Checks {
+        Checks { owner: Some(owner), ..Checks::default() }
+    }
+
+    fn unavailable() -> Error {
+        Error::new(Class::Unavailable, Service::Interview, "GET /organization/users", None, "")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_is_repeated_on_change_on_request_and_by_time() {
+        let memory = Memory::default();
+        let due = |subject: &Subject, requested| memory.check_is_due(ID, subject, requested, Instant::now());
+        let now = subject(1, "a");
+        assert!(due(&now, None));
+        memory.checked(ID, now.clone(), owner(Ok(true)), None, INTERVAL, Instant::now());
+        assert!(!due(&now, None));
+        assert!(due(&subject(2, "a"), None) && due(&subject(1, "b"), None) && due(&now, Some("x")));
+        memory.checked(ID, now.clone(), owner(Ok(true)), Some("x"), INTERVAL, Instant::now());
+        assert!(!due(&now, Some("x")));
+        let next = memory.next(ID, true).unwrap() - Instant::now();
+        assert!((300..=330).contains(&next.as_secs()), "{next:?}");
+        assert_eq!(memory.next(ID, false), None);
+        tokio::time::advance(next).await;
+        assert!(due(&now, Some("x")));
+        memory.checked(ID, now.clone(), owner(Ok(true)), None, None, Instant::now());
+        assert_eq!(memory.next(ID, true), None);
+        memory.forget("hiring", "phone-screen");
+        assert!(due(&now, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_check_is_tried_again_sooner_and_keeps_what_was_known() {
+        let memory = Memory::default();
+        memory.checked(ID, subject(1, "a"), owner(Ok(true)), None, INTERVAL, Instant::now());
+        for seconds in [5, 10, 20] {
+            memory.checked(ID, subject(1, "a"), owner(Err(unavailable())), None, INTERVAL, Instant::now());
+            assert_eq!((memory.next(ID, true).unwrap() - Instant::now()).as_secs(), seconds);
+        }
+        assert_eq!(memory.checks(ID, Some("u"), Some(1)), owner(Ok(true)));
+        assert_eq!(memory.checks(ID, Some("u"), Some(2)), Checks::default());
+        assert_eq!(memory.checks(ID, Some("another"), Some(1)), Checks::default());
+        memory.checked(ID, subject(2, "a"), owner(Err(unavailable())), None, INTERVAL, Instant::now());
+        assert_eq!(memory.checks(ID, Some("u"), Some(2)), owner(Err(unavailable())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pads_are_counted_at_most_once_per_interval() {
+        let memory = Memory::default();
+        let counts = |open, requested, interval| {
+            let count = || PadCounts { open, ..PadCounts::default() };
+            memory.counts(ID, Some("u"), requested, interval, Instant::now(), count).open
+        };
+        assert_eq!(counts(1, None, INTERVAL), 1);
+        assert_eq!(counts(2, None, INTERVAL), 1);
+        assert_eq!(counts(2, Some("x"), INTERVAL), 2);
+        tokio::time::advance(Duration::from_secs(331)).await;
+        assert_eq!(counts(3, Some("x"), INTERVAL), 3);
+        assert_eq!(counts(4, Some("x"), None), 4);
+        tokio::time::advance(Duration::from_secs(100_000)).await;
+        assert_eq!(counts(5, Some("x"), None), 4);
+        assert_eq!(counts(5, Some("y"), None), 5);
+    }
+}

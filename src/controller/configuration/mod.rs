@@ -1,0 +1,212 @@
+//! The controller of PadConfigurations: finds the stage, checks question and owner, and says whether the rule counts.
+//!
+//! Most of it needs no call: the stages are those of the connection's status. CoderPad is asked for the question and
+//! the owner only, when that is due ([`memory`]) and while the connection is in use.
+
+pub mod memory;
+pub mod observe;
+pub mod status;
+
+use super::driver::{self, Failure, Reconcile};
+use super::{Context, notices, pace};
+use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus, names};
+use crate::cluster::caches::Cache;
+use crate::cluster::writes::write_status;
+use crate::rules;
+use futures::{Stream, StreamExt, stream};
+use jiff::Timestamp;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource, ResourceExt};
+use memory::{Memory, Subject};
+use observe::Checks;
+use status::Observation;
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The shortest pause before something that was due, but could not be done.
+const SOONEST: Duration = Duration::from_secs(5);
+
+/// Reconciles the configurations of a context's scope until `stop`.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
+        return;
+    }
+    let reconciler =
+        Arc::new(Configurations { context: context.clone(), memory: Memory::default(), stop: stop.clone() });
+    let (connections, configurations) = (&context.scope.connections, &context.scope.configurations);
+    let controller = Controller::for_shared_stream(configurations.changes(), configurations.store())
+        .reconcile_on(of_connections(configurations.clone(), connections.changes()))
+        .reconcile_on(rivals(configurations.clone(), configurations.changes()));
+    driver::drive(controller, context, reconciler, stop).await;
+}
+
+/// The configurations of connections that change.
+fn of_connections(
+    configurations: Cache<PadConfiguration>,
+    changes: impl Stream<Item = Arc<LeverConnection>> + Send,
+) -> impl Stream<Item = ObjectRef<PadConfiguration>> + Send {
+    changes.flat_map(move |connection| {
+        let mut concerned = configurations.of_namespace(&connection.namespace().unwrap_or_default());
+        concerned.retain(|configuration| configuration.spec.connection_ref == connection.reference());
+        stream::iter(concerned.into_iter().map(|configuration| ObjectRef::from_obj(&*configuration)))
+    })
+}
+
+/// What other configurations look at, to see whether one takes precedence over them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Claim {
+    uid: Option<String>,
+    generation: Option<i64>,
+    stage: Option<String>,
+    leaves: bool,
+}
+
+impl Claim {
+    fn of(configuration: &PadConfiguration) -> Self {
+        let stage = configuration.status.as_ref().and_then(|status| status.stage.as_ref());
+        Self {
+            uid: configuration.metadata.uid.clone(),
+            generation: configuration.metadata.generation,
+            stage: stage.map(|stage| stage.id.clone()),
+            leaves: configuration.metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+/// The configurations that another one of the same connection may now give way to, or take precedence over. Changes
+/// that do not bear on that, such as most of a status, wake nobody: else many would wake each other.
+fn rivals(
+    configurations: Cache<PadConfiguration>,
+    changes: impl Stream<Item = Arc<PadConfiguration>> + Send,
+) -> impl Stream<Item = ObjectRef<PadConfiguration>> + Send {
+    let mut claims = HashMap::new();
+    changes.flat_map(move |changed| {
+        let (namespace, name) = (changed.namespace().unwrap_or_default(), changed.name_any());
+        let key = (namespace.clone(), name.clone());
+        let news = match configurations.get(&namespace, &name) {
+            Some(now) => {
+                let claim = Claim::of(&now);
+                claims.insert(key, claim.clone()) != Some(claim)
+            }
+            None => {
+                claims.remove(&key);
+                true
+            }
+        };
+        let mut concerned = if news { configurations.of_namespace(&namespace) } else { Vec::new() };
+        concerned.retain(|other| {
+            other.spec.connection_ref == changed.spec.connection_ref && other.name_any() != name
+        });
+        stream::iter(concerned.into_iter().map(|configuration| ObjectRef::from_obj(&*configuration)))
+    })
+}
+
+struct Configurations {
+    context: Arc<Context>,
+    memory: Memory,
+    stop: CancellationToken,
+}
+
+impl Reconcile<PadConfiguration> for Configurations {
+    async fn reconcile(&self, configuration: Arc<PadConfiguration>) -> Result<Action, Failure> {
+        if configuration.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::await_change());
+        }
+        let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
+        let (id, uid) = ((namespace.as_str(), name.as_str()), configuration.metadata.uid.as_deref());
+        let requested = configuration.annotations().get(names::RECONCILE_REQUESTED_AT).map(String::as_str);
+        let scope = &self.context.scope;
+        let connection = scope.connections.get(&namespace, &configuration.spec.connection_ref.name);
+        let may_ask = !configuration.spec.suspend
+            && observe::needs_checks(&configuration.spec)
+            && connection.as_deref().is_some_and(status::usable);
+        if let Some(connection) = connection.as_deref().filter(|_| may_ask)
+            && self.check(id, &configuration, connection, requested).await.is_break()
+        {
+            return Ok(Action::await_change());
+        }
+
+        let checks = self.memory.checks(id, uid, configuration.metadata.generation);
+        let interval = connection.as_deref().and_then(pace::interval);
+        let count = || observe::count(&scope.pads.of_namespace(&namespace), &name);
+        let counts = self.memory.counts(id, uid, requested, interval, Instant::now(), count);
+        // The connection as it is now: asking CoderPad may have taken a while.
+        let connection = scope.connections.get(&namespace, &configuration.spec.connection_ref.name);
+        let others = scope.configurations.of_namespace(&namespace);
+        let stages = connection.as_deref().map(LeverConnection::stages).unwrap_or_default();
+        let rival = rules::conflict(&configuration, others.iter().map(Arc::as_ref), stages)
+            .map(ResourceExt::name_any);
+        let observation = Observation {
+            configuration: &configuration,
+            connection: connection.as_deref(),
+            rival: rival.as_deref(),
+            checks: &checks,
+            counts: Some(&counts),
+            handled: requested,
+        };
+        self.write(&configuration, status::status(&observation, Timestamp::now())).await?;
+        Ok(match self.memory.next(id, may_ask) {
+            Some(time) => Action::requeue(time.saturating_duration_since(Instant::now()).max(SOONEST)),
+            None => Action::await_change(),
+        })
+    }
+
+    fn forget(&self, namespace: &str, name: &str) {
+        self.memory.forget(namespace, name);
+    }
+}
+
+impl Configurations {
+    /// Asks CoderPad what is due to be asked. Breaks off if the process ends.
+    async fn check(
+        &self,
+        id: (&str, &str),
+        configuration: &PadConfiguration,
+        connection: &LeverConnection,
+        requested: Option<&str>,
+    ) -> ControlFlow<()> {
+        // What is wrong with the account is for the connection's own status to say.
+        let Ok(account) = self.context.accounts.of(connection).await else {
+            return ControlFlow::Continue(());
+        };
+        let subject = Subject {
+            uid: configuration.metadata.uid.clone(),
+            generation: configuration.metadata.generation,
+            account: account.version.clone(),
+        };
+        if !self.memory.check_is_due(id, &subject, requested, Instant::now()) {
+            return ControlFlow::Continue(());
+        }
+        let asked: Option<Checks> =
+            self.stop.run_until_cancelled(observe::checks(&account.interview, &configuration.spec)).await;
+        let Some(checks) = asked else { return ControlFlow::Break(()) };
+        if checks.errors().any(observe::doubts_key) {
+            self.context.probe_now(id.0, &connection.name_any());
+        }
+        let interval = pace::interval(connection);
+        self.memory.checked(id, subject, checks, requested, interval, Instant::now());
+        ControlFlow::Continue(())
+    }
+
+    /// Writes the status if it differs, and warns if the configuration has come to a halt.
+    async fn write(
+        &self,
+        configuration: &PadConfiguration,
+        after: PadConfigurationStatus,
+    ) -> Result<(), Failure> {
+        let before: PadConfigurationStatus = configuration.status.clone().unwrap_or_default();
+        let namespace = configuration.namespace().unwrap_or_default();
+        let api = Api::namespaced(self.context.client.clone(), &namespace);
+        if write_status(&api, configuration, &before, &after).await?.is_some()
+            && let Some((reason, note)) = notices::halted(configuration.conditions(), &after.conditions)
+        {
+            self.context.warn(&configuration.object_ref(&()), &reason, &note).await;
+        }
+        Ok(())
+    }
+}

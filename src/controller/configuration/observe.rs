@@ -1,0 +1,123 @@
+//! All that is read for a configuration: its question and its owner at CoderPad, and its Pads.
+
+use crate::api::configuration::PadCounts;
+use crate::api::pad::Phase;
+use crate::api::{Pad, PadConfigurationSpec};
+use crate::interview::{InterviewClient, Question};
+use crate::transport::{Class, Error, Priority};
+use std::sync::Arc;
+
+/// What CoderPad says of the question and the owner that a configuration names. None: not named, or not asked yet.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Checks {
+    /// The question.
+    pub question: Option<Result<Question, Error>>,
+    /// Whether the owner is a user of the organization.
+    pub owner: Option<Result<bool, Error>>,
+}
+
+impl Checks {
+    /// What went wrong with a check.
+    pub fn errors(&self) -> impl Iterator<Item = &Error> {
+        let question = self.question.as_ref().and_then(|question| question.as_ref().err());
+        question.into_iter().chain(self.owner.as_ref().and_then(|owner| owner.as_ref().err()))
+    }
+
+    /// These checks, in place of earlier ones of the same: a failure that may pass does not undo what was known.
+    pub fn after(self, before: Self) -> Self {
+        Self { question: known(self.question, before.question), owner: known(self.owner, before.owner) }
+    }
+}
+
+fn known<T>(now: Option<Result<T, Error>>, before: Option<Result<T, Error>>) -> Option<Result<T, Error>> {
+    match (now, before) {
+        (Some(Err(error)), Some(Ok(known))) if error.is_retryable() => Some(Ok(known)),
+        (now, _) => now,
+    }
+}
+
+/// Whether there is anything to ask CoderPad.
+pub fn needs_checks(spec: &PadConfigurationSpec) -> bool {
+    spec.question_id.is_some() || spec.owner_email.is_some()
+}
+
+/// Asks CoderPad for the question and the owner.
+pub async fn checks(interview: &InterviewClient, spec: &PadConfigurationSpec) -> Checks {
+    let interview = interview.with_priority(Priority::Poll);
+    let mut checks = Checks::default();
+    if let Some(id) = spec.question_id {
+        checks.question = Some(interview.question(id).await);
+    }
+    if let Some(email) = &spec.owner_email {
+        checks.owner = Some(interview.user_by_email(email).await.map(|user| user.is_some()));
+    }
+    checks
+}
+
+/// Whether a refusal puts the key itself in doubt, which the connection's probe is to find out.
+pub fn doubts_key(error: &Error) -> bool {
+    matches!(error.class, Class::Unauthorized | Class::Forbidden)
+}
+
+/// The Pads of a configuration by phase, out of all Pads of its namespace.
+pub fn count(pads: &[Arc<Pad>], configuration: &str) -> PadCounts {
+    let mut counts = PadCounts::default();
+    for pad in pads.iter().filter(|pad| pad.spec.configuration_ref.name == configuration) {
+        let count = match pad.phase() {
+            None | Some(Phase::Pending) => &mut counts.pending,
+            Some(Phase::Open | Phase::Started) => &mut counts.open,
+            Some(Phase::Ended) => &mut counts.ended,
+            Some(Phase::Skipped) => &mut counts.skipped,
+            Some(Phase::Failed) => &mut counts.failed,
+        };
+        *count += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Service;
+    use serde_json::json;
+
+    #[test]
+    fn pads_are_counted_by_phase() {
+        let pad = |configuration: &str, phase: Option<&str>| {
+            let mut status = json!({"observedGeneration": -1});
+            if let Some(phase) = phase {
+                status["phase"] = json!(phase);
+            }
+            let pad = json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+                "spec": {"configurationRef": {"name": configuration}, "opportunityID": "o"}, "status": status,
+            });
+            Arc::new(serde_json::from_value(pad).unwrap())
+        };
+        let pads = [
+            pad("a", None),
+            pad("a", Some("Pending")),
+            pad("a", Some("Open")),
+            pad("a", Some("Started")),
+            pad("a", Some("Ended")),
+            pad("a", Some("Skipped")),
+            pad("a", Some("Failed")),
+            pad("b", Some("Open")),
+        ];
+        assert_eq!(count(&pads, "a"), PadCounts { pending: 2, open: 2, ended: 1, skipped: 1, failed: 1 });
+        assert_eq!(count(&pads, "c"), PadCounts::default());
+    }
+
+    #[test]
+    fn a_failure_that_may_pass_does_not_undo_what_was_known() {
+        let failed = |class| Checks {
+            owner: Some(Err(Error::new(class, Service::Interview, "GET /organization/users", None, ""))),
+            ..Checks::default()
+        };
+        let good = Checks { owner: Some(Ok(true)), ..Checks::default() };
+        assert_eq!(failed(Class::Unavailable).after(good.clone()), good);
+        assert_eq!(failed(Class::Forbidden).after(good.clone()), failed(Class::Forbidden));
+        assert_eq!(failed(Class::Throttled).after(Checks::default()), failed(Class::Throttled));
+        assert_eq!(good.clone().after(failed(Class::Unavailable)), good);
+    }
+}

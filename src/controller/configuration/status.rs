@@ -1,0 +1,472 @@
+//! The status of a configuration, worked out from what was observed. No client, no clock.
+//!
+//! What stands in the way of a configuration is asked in a fixed order ([`verdict`]): the first thing found is the
+//! reason of Ready. Stage and question have conditions of their own, so that they are told of beside another reason.
+
+use super::observe::Checks;
+use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types};
+use crate::api::configuration::{DeletionPolicy, StatusTags};
+use crate::api::configuration::{
+    Existing, Note, OnArchive, PadCounts, PadType, Question, Repeat, ResolvedStage,
+};
+use crate::api::connection::Stage;
+use crate::api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
+use crate::controller::notices::SUSPENDED;
+use crate::interview::PadKind;
+use crate::rules::{FoundStage, StageProblem, stage_of};
+use crate::text;
+use crate::transport::{Class, Error};
+use jiff::Timestamp;
+
+/// How many stages a message lists.
+const STAGES_LISTED: usize = 40;
+/// Longest name of a stage or a question in a message, in characters.
+const SHORT: usize = 60;
+/// Bounds of the schema.
+const TITLE_LIMIT: usize = 256;
+const REQUEST_LIMIT: usize = 256;
+
+/// All that the status is worked out from.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// The configuration as last read.
+    pub configuration: &'a PadConfiguration,
+    /// Its connection, if there is one.
+    pub connection: Option<&'a LeverConnection>,
+    /// The configuration that takes precedence for the same stage and tag, if there is one.
+    pub rival: Option<&'a str>,
+    /// What CoderPad says of question and owner.
+    pub checks: &'a Checks,
+    /// The Pads by phase, if they are counted.
+    pub counts: Option<&'a PadCounts>,
+    /// The request by annotation that this pass answers.
+    pub handled: Option<&'a str>,
+}
+
+impl Observation<'_> {
+    fn generation(&self) -> i64 {
+        self.configuration.metadata.generation.unwrap_or_default()
+    }
+
+    /// The condition as last written, if it was decided for this generation of the configuration.
+    fn last(&self, type_: &str) -> Option<&Condition> {
+        find(self.configuration.conditions(), type_)
+            .filter(|one| one.observed_generation == self.generation())
+    }
+
+    fn connection_name(&self) -> &str {
+        &self.configuration.spec.connection_ref.name
+    }
+}
+
+/// Whether a connection's services may be asked on behalf of its configurations.
+pub fn usable(connection: &LeverConnection) -> bool {
+    !connection.spec.suspend && is_true(connection.conditions(), types::READY)
+}
+
+/// What was found out about one thing that a configuration needs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Finding {
+    Good {
+        reason: String,
+        message: String,
+    },
+    /// Not known, or not good for a while.
+    Waits {
+        reason: String,
+        message: String,
+    },
+    /// Not good until a person acts.
+    Bad {
+        reason: String,
+        message: String,
+    },
+}
+
+impl Finding {
+    fn good(reason: &str, message: impl Into<String>) -> Self {
+        Self::Good { reason: reason.into(), message: message.into() }
+    }
+
+    fn waits(reason: &str, message: impl Into<String>) -> Self {
+        Self::Waits { reason: reason.into(), message: message.into() }
+    }
+
+    fn bad(reason: &str, message: impl Into<String>) -> Self {
+        Self::Bad { reason: reason.into(), message: message.into() }
+    }
+
+    /// What a condition said before.
+    fn before(condition: &Condition) -> Self {
+        let Condition { reason, message, .. } = condition;
+        match condition.status {
+            Status::True => Self::good(reason, message),
+            Status::Unknown => Self::waits(reason, message),
+            Status::False => Self::bad(reason, message),
+        }
+    }
+
+    fn set(&self, conditions: &mut Conditions, type_: &str) {
+        match self {
+            Self::Good { reason, message } => conditions.set(type_, true, reason, message),
+            Self::Waits { reason, message } => conditions.set(type_, Status::Unknown, reason, message),
+            Self::Bad { reason, message } => conditions.set(type_, false, reason, message),
+        };
+    }
+}
+
+/// The status as it should be now.
+pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfigurationStatus {
+    let Observation { configuration, connection, checks, counts, handled, rival: _ } = *observation;
+    let spec = &configuration.spec;
+    let before = configuration.status.clone().unwrap_or_default();
+    let generation = observation.generation();
+    let found = connection.map(|connection| stage_of(configuration, connection.stages()));
+    let (stage, question) = (stage(observation, found.as_ref()), question(observation));
+
+    let mut conditions = Conditions::new(&before.conditions, generation, now);
+    if spec.suspend {
+        if find(&before.conditions, types::READY).is_none_or(|ready| ready.reason == SUSPENDED) {
+            let message =
+                "The configuration is suspended and has not been tried yet. Set spec.suspend to false.";
+            conditions.ready(Readiness::Stalled, SUSPENDED, message);
+        } else {
+            conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
+        }
+        stage.set(&mut conditions, types::STAGE_FOUND);
+        conditions.keep(types::QUESTION_USABLE);
+        conditions.set(types::SUSPENDED, true, SUSPENDED, "spec.suspend is true: no pad is made.");
+    } else {
+        let found = found.as_ref().and_then(|found| found.as_ref().ok());
+        match verdict(observation, &stage, &question, found) {
+            Finding::Good { reason, message } => conditions.ready(Readiness::Ready, &reason, message),
+            Finding::Waits { reason, message } => conditions.ready(Readiness::Reconciling, &reason, message),
+            Finding::Bad { reason, message } => conditions.ready(Readiness::Stalled, &reason, message),
+        };
+        stage.set(&mut conditions, types::STAGE_FOUND);
+        question.set(&mut conditions, types::QUESTION_USABLE);
+    }
+    if let Some(message) = ignored(configuration) {
+        conditions.set(types::FIELDS_IGNORED, true, "NotInThisVersion", message);
+    }
+
+    let (resolved, effective_since) = effect(observation, found.and_then(Result::ok), now);
+    PadConfigurationStatus {
+        observed_generation: generation,
+        last_handled_reconcile_at: handled
+            .map(|handled| text::cut(handled, REQUEST_LIMIT))
+            .or(before.last_handled_reconcile_at),
+        stage: resolved,
+        question: match &checks.question {
+            Some(Ok(question)) => {
+                Some(Question { id: question.id, title: text::one_line(&question.title, TITLE_LIMIT) })
+            }
+            Some(Err(_)) | None => before.question.filter(|question| Some(question.id) == spec.question_id),
+        },
+        effective_since,
+        matching: before.matching,
+        pads: counts.cloned().or(before.pads),
+        conditions: conditions.finish(),
+    }
+}
+
+/// The stage of the rule, and since when the rule counts. A rule that gives way to another does not count: once it
+/// does, candidates who already are in the stage were the other's.
+fn effect(
+    observation: &Observation<'_>,
+    found: Option<FoundStage>,
+    now: Timestamp,
+) -> (Option<ResolvedStage>, Option<Timestamp>) {
+    let spec = &observation.configuration.spec;
+    let status = observation.configuration.status.as_ref();
+    let before = status.and_then(|status| status.stage.clone());
+    let since = status.and_then(|status| status.effective_since);
+    match found {
+        Some(FoundStage { stage: Stage { id, name }, .. }) => {
+            let same = before.is_some_and(|before| before.id == id && before.tag == spec.tag);
+            let since = match observation.rival {
+                Some(_) => None,
+                None => since.filter(|_| same).or(Some(now)),
+            };
+            (Some(ResolvedStage { id, name, named: spec.stage.clone(), tag: spec.tag.clone() }), since)
+        }
+        // Not to be seen for now: when it comes back under its id, it is the same rule.
+        None if before.as_ref().is_some_and(|before| before.named == spec.stage) => (before, since),
+        None => (None, None),
+    }
+}
+
+/// What Ready says: the first thing that stands in the way, in this order.
+fn verdict(
+    observation: &Observation<'_>,
+    stage: &Finding,
+    question: &Finding,
+    found: Option<&FoundStage>,
+) -> Finding {
+    let obstacles = [
+        connection(observation),
+        Some(stage.clone()),
+        observation.rival.map(conflict),
+        Some(question.clone()),
+        owner(observation),
+    ];
+    let obstacle = obstacles.into_iter().flatten().find(|finding| !matches!(finding, Finding::Good { .. }));
+    obstacle.unwrap_or_else(|| in_use(observation, stage, found))
+}
+
+fn connection(observation: &Observation<'_>) -> Option<Finding> {
+    let name = observation.connection_name();
+    let Some(connection) = observation.connection else {
+        let message = format!("LeverConnection {name} does not exist in this namespace. Create it.");
+        return Some(Finding::bad("ConnectionNotFound", message));
+    };
+    let ready = find(connection.conditions(), types::READY);
+    if ready.is_some_and(|ready| ready.status == Status::True) {
+        return None;
+    }
+    let reason = ready.map_or("not looked at yet", |ready| ready.reason.as_str());
+    let message = format!(
+        "LeverConnection {name} is not ready ({reason}). It goes on by itself when the connection is: see kubectl \
+         describe leverconnection {name}."
+    );
+    Some(Finding::waits("ConnectionNotReady", message))
+}
+
+fn stage(observation: &Observation<'_>, found: Option<&Result<FoundStage, StageProblem>>) -> Finding {
+    let (name, wanted) = (observation.connection_name(), &observation.configuration.spec.stage);
+    let (Some(connection), Some(found)) = (observation.connection, found) else {
+        return Finding::waits(
+            "ConnectionNotFound",
+            format!("LeverConnection {name} does not exist in this namespace."),
+        );
+    };
+    let stages = connection.stages();
+    match found {
+        Ok(FoundStage { stage, renamed: false }) => {
+            Finding::good("StageFound", format!("Stage {} has the id {}.", quoted(&stage.name), stage.id))
+        }
+        Ok(FoundStage { stage, renamed: true }) => Finding::good(
+            "StageRenamed",
+            format!(
+                "Stage {} is now called {} in Lever; it is followed by its id, {}. Set spec.stage to the new name when \
+                 it suits you.",
+                quoted(wanted),
+                quoted(&stage.name),
+                stage.id
+            ),
+        ),
+        Err(StageProblem::NotKnownYet) if is_true(connection.conditions(), types::READY) => {
+            Finding::bad("StageNotFound", "The Lever account has no stages. Make one in Lever's settings.")
+        }
+        Err(StageProblem::NotKnownYet) => Finding::waits(
+            "ConnectionNotReady",
+            format!("LeverConnection {name} does not know Lever's stages yet."),
+        ),
+        Err(StageProblem::NotFound) => {
+            let alike =
+                stages.iter().find(|stage| stage.name.trim().to_lowercase() == wanted.trim().to_lowercase());
+            let hint =
+                alike.map(|stage| format!(" Did you mean {}?", quoted(&stage.name))).unwrap_or_default();
+            let message = format!(
+                "Lever has no stage {} (names are compared exactly).{hint} Set spec.stage to one of: {}.",
+                quoted(wanted),
+                listing(stages, name)
+            );
+            Finding::bad("StageNotFound", message)
+        }
+        Err(StageProblem::Ambiguous(several)) => {
+            let ids: Vec<_> = several.iter().take(STAGES_LISTED).map(|stage| stage.id.as_str()).collect();
+            let message = format!(
+                "Lever has {} stages of the name {}. Set spec.stage to the id of the one you mean: {}.",
+                several.len(),
+                quoted(wanted),
+                ids.join(", ")
+            );
+            Finding::bad("StageAmbiguous", message)
+        }
+    }
+}
+
+/// The stages that there are, with the ids of those whose name does not tell them apart.
+fn listing(stages: &[Stage], connection: &str) -> String {
+    let listed: Vec<_> = stages
+        .iter()
+        .take(STAGES_LISTED)
+        .map(|stage| {
+            let twice = stages.iter().filter(|other| other.name == stage.name).count() > 1;
+            if twice { format!("{} ({})", quoted(&stage.name), stage.id) } else { quoted(&stage.name) }
+        })
+        .collect();
+    match stages.len().saturating_sub(STAGES_LISTED) {
+        0 => listed.join(", "),
+        more => {
+            format!("{}, and {more} more in status.stages of LeverConnection {connection}", listed.join(", "))
+        }
+    }
+}
+
+fn conflict(rival: &str) -> Finding {
+    let message = format!(
+        "PadConfiguration {rival} names the same stage and tag and is older, so it counts and this one makes no pads. \
+         Change stage or tag of one of the two, or delete one."
+    );
+    Finding::bad("Conflict", message)
+}
+
+fn question(observation: &Observation<'_>) -> Finding {
+    let spec = &observation.configuration.spec;
+    let Some(id) = spec.question_id else {
+        return Finding::good("NoQuestion", "No question is asked for: pads begin empty.");
+    };
+    let question = match &observation.checks.question {
+        Some(Ok(question)) => question,
+        Some(Err(error)) => return question_error(observation, id, error),
+        None => return not_asked(observation, observation.last(types::QUESTION_USABLE), "question"),
+    };
+    let title = text::one_line(&question.title, SHORT);
+    let not_usable = |why: &str| Finding::bad("QuestionNotUsable", format!("Question {id} '{title}' {why}"));
+    let usable = |kind| question.usable_for(kind);
+    match spec.type_ {
+        _ if question.is_draft => not_usable("is a draft. Publish it in CoderPad, or choose another."),
+        PadType::Live if usable(PadKind::Live) => {
+            Finding::good("Usable", format!("Live pads begin with '{title}'."))
+        }
+        PadType::TakeHome if usable(PadKind::TakeHome) => {
+            Finding::good("Usable", format!("Take-homes are made from '{title}'."))
+        }
+        PadType::Live => not_usable("is for take-homes only. Choose another, or set spec.type to TakeHome."),
+        PadType::TakeHome => not_usable("is for live pads only. Choose another, or set spec.type to Live."),
+    }
+}
+
+fn question_error(observation: &Observation<'_>, id: i64, error: &Error) -> Finding {
+    match error.class {
+        Class::NotFound => Finding::bad(
+            "QuestionNotFound",
+            format!(
+                "{error}. CoderPad has no question {id} that the connection's key may see: correct spec.questionID."
+            ),
+        ),
+        Class::Forbidden => Finding::bad(
+            "QuestionNotUsable",
+            format!(
+                "{error}. The connection's key may not use question {id}: share it with the organization, or choose another."
+            ),
+        ),
+        Class::Unauthorized
+        | Class::Throttled
+        | Class::Invalid
+        | Class::Unavailable
+        | Class::OutcomeUnknown => failed(error, observation.last(types::QUESTION_USABLE)),
+    }
+}
+
+/// None: no owner is asked for.
+fn owner(observation: &Observation<'_>) -> Option<Finding> {
+    let email = observation.configuration.spec.owner_email.as_ref()?;
+    // Of the owner only Ready tells. That it was True for this generation means that the owner was found.
+    let last = observation.last(types::READY);
+    let last = last.filter(|ready| ready.status == Status::True || ready.reason == "OwnerNotFound");
+    Some(match &observation.checks.owner {
+        Some(Ok(true)) => Finding::good("OwnerFound", ""),
+        Some(Ok(false)) => Finding::bad(
+            "OwnerNotFound",
+            format!(
+                "{email} is not a user of the CoderPad organization. Invite that user there, or correct spec.ownerEmail."
+            ),
+        ),
+        Some(Err(error)) if error.class == Class::Forbidden => Finding::bad(
+            "InterviewForbidden",
+            format!(
+                "{error}. To check spec.ownerEmail the connection's key must be that of an organization owner."
+            ),
+        ),
+        Some(Err(error)) => failed(error, last),
+        None => not_asked(observation, last, "owner"),
+    })
+}
+
+/// A check that came to nothing. What was known before it stands, if the failure may pass.
+fn failed(error: &Error, last: Option<&Condition>) -> Finding {
+    match error.class {
+        Class::Throttled | Class::Unavailable | Class::OutcomeUnknown => match last {
+            Some(last) if last.status != Status::Unknown => Finding::before(last),
+            _ if error.class == Class::Throttled => {
+                Finding::waits("InterviewRateLimited", format!("{error}. It is tried again by itself."))
+            }
+            _ => Finding::waits("InterviewUnavailable", format!("{error}. It is tried again by itself.")),
+        },
+        Class::Unauthorized => Finding::bad(
+            "InterviewUnauthorized",
+            format!("{error}. CoderPad does not accept the connection's key: see the LeverConnection."),
+        ),
+        Class::Invalid | Class::Forbidden | Class::NotFound => Finding::bad(
+            "InterviewUnexpectedAnswer",
+            format!(
+                "{error}. Check spec.questionID and spec.ownerEmail, and the LeverConnection's spec.interview.url."
+            ),
+        ),
+    }
+}
+
+/// A check that could not be made yet. What was known before stands.
+fn not_asked(observation: &Observation<'_>, last: Option<&Condition>, what: &str) -> Finding {
+    match last {
+        Some(last) if last.status != Status::Unknown => Finding::before(last),
+        _ => Finding::waits(
+            "ConnectionNotReady",
+            format!(
+                "CoderPad is asked for the {what} when LeverConnection {} is in use.",
+                observation.connection_name()
+            ),
+        ),
+    }
+}
+
+fn in_use(observation: &Observation<'_>, stage: &Finding, found: Option<&FoundStage>) -> Finding {
+    let spec = &observation.configuration.spec;
+    if let Some(FoundStage { renamed: true, .. }) = found {
+        return stage.clone();
+    }
+    let name = found.map_or(spec.stage.as_str(), |found| found.stage.name.as_str());
+    let kind = match spec.type_ {
+        PadType::Live => "a Live pad",
+        PadType::TakeHome => "a take-home of 2 hours",
+    };
+    let title = match &observation.checks.question {
+        Some(Ok(question)) => format!(" with the question '{}'", text::one_line(&question.title, SHORT)),
+        Some(Err(_)) | None => spec.question_id.map(|id| format!(" with question {id}")).unwrap_or_default(),
+    };
+    let message = format!(
+        "Candidates with tag {} who reach stage {} get {kind}{title}.",
+        quoted(&spec.tag),
+        quoted(name)
+    );
+    Finding::good("InUse", message)
+}
+
+fn quoted(name: &str) -> String {
+    format!("'{}'", text::one_line(name, SHORT))
+}
+
+/// Which fields of this configuration have no effect yet.
+fn ignored(configuration: &PadConfiguration) -> Option<String> {
+    let spec = &configuration.spec;
+    let StatusTags { ready, ended, failed } = &spec.write_back.tags;
+    let fields = [
+        (spec.existing == Existing::Create, "spec.existing: Create"),
+        (spec.repeat != Repeat::Never, "spec.repeat (a further pad for a candidate is not made yet)"),
+        (spec.on_archive == OnArchive::End, "spec.onArchive: End"),
+        (spec.deletion_policy == DeletionPolicy::Unlink, "spec.deletionPolicy: Unlink"),
+        (spec.deletion_policy == DeletionPolicy::Delete, "spec.deletionPolicy: Delete"),
+        (spec.write_back.note != Note::None, "spec.writeBack.note"),
+        (ready.is_some() || ended.is_some() || failed.is_some(), "spec.writeBack.tags"),
+        (spec.ttl_seconds_after_ended.is_some(), "spec.ttlSecondsAfterEnded"),
+        (true, "spec.ttlSecondsAfterSkipped"),
+    ];
+    let named: Vec<_> = fields.into_iter().filter(|(used, _)| *used).map(|(_, field)| field).collect();
+    (!named.is_empty()).then(|| format!("This version stores, but does not act on: {}.", named.join(", ")))
+}
+
+#[cfg(test)]
+mod tests;

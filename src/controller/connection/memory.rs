@@ -1,0 +1,297 @@
+//! What this process remembers of its probes: when the next is due, and how many have failed in a row.
+//!
+//! It may be lost. A connection that nothing is remembered of is probed once more; its conditions stand meanwhile.
+
+use super::observe::{InterviewFacts, LeverFacts, Probe};
+use super::trouble::Trouble;
+use crate::controller::pace;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Refused calls of Pads ask for a probe; not more often than this are they heard.
+const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+
+/// The last probe of a connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probed {
+    /// What it was made with: [`crate::controller::accounts::Account::version`].
+    pub version: String,
+    /// The request by annotation that it answers.
+    pub handled: Option<String>,
+    /// Lever's side.
+    pub lever: Tried<LeverFacts>,
+    /// CoderPad Interview's side.
+    pub interview: Tried<InterviewFacts>,
+    /// When both services last answered all of a probe.
+    pub complete_at: Option<Timestamp>,
+    began: Instant,
+    next: Option<Instant>,
+}
+
+/// The last probe of one service, and how the ones before ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tried<Facts> {
+    /// What it found.
+    pub probe: Probe<Facts>,
+    /// How many in a row have failed in a way that may pass, this one included.
+    pub failures: u32,
+}
+
+impl<Facts> Tried<Facts> {
+    fn new(probe: Probe<Facts>, failures_before: u32) -> Self {
+        let may_pass = probe.trouble.as_ref().is_some_and(Trouble::may_pass);
+        Self { probe, failures: if may_pass { failures_before.saturating_add(1) } else { 0 } }
+    }
+
+    /// The pause before this service is worth asking again, if it failed in a way that may pass.
+    fn pause(&self, interval: Option<Duration>) -> Option<Duration> {
+        let trouble = self.probe.trouble.as_ref().filter(|trouble| trouble.may_pass())?;
+        Some(pace::after_failures(self.failures, interval, trouble.retry_after))
+    }
+}
+
+/// When to probe.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Due {
+    /// Now.
+    Now,
+    /// At this time.
+    At(Instant),
+    /// When somebody asks, or something changes.
+    WhenAsked,
+}
+
+/// What begins a probe and what it is to be remembered with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The version of the account that is asked.
+    pub version: String,
+    /// The request by annotation, if there is one.
+    pub requested: Option<String>,
+    /// The interval by which to probe again.
+    pub interval: Option<Duration>,
+    /// When it begins.
+    pub began: Instant,
+    /// The same, by the wall clock.
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    uid: Option<String>,
+    wanted: bool,
+    probed: Option<Arc<Probed>>,
+}
+
+/// The memory of all connections, by namespace and name.
+#[derive(Debug, Default)]
+pub struct Memory {
+    entries: Mutex<HashMap<(String, String), Entry>>,
+}
+
+impl Memory {
+    /// A refused call asks for a probe.
+    pub fn want(&self, namespace: &str, name: &str) {
+        self.entries.lock().entry(key(namespace, name)).or_default().wanted = true;
+    }
+
+    /// When the connection is to be probed. `requested` is the value of the annotation.
+    pub fn due(
+        &self,
+        (namespace, name, uid): (&str, &str, Option<&str>),
+        version: &str,
+        requested: Option<&str>,
+        now: Instant,
+    ) -> Due {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(key(namespace, name)).or_default();
+        if entry.uid.as_deref() != uid {
+            *entry = Entry { uid: uid.map(str::to_owned), ..Entry::default() };
+        }
+        due(entry, version, requested, now)
+    }
+
+    /// A probe begins: what was asked for until now is answered by it.
+    pub fn begin(&self, namespace: &str, name: &str) {
+        if let Some(entry) = self.entries.lock().get_mut(&key(namespace, name)) {
+            entry.wanted = false;
+        }
+    }
+
+    /// A probe has ended.
+    pub fn record(
+        &self,
+        namespace: &str,
+        name: &str,
+        start: Start,
+        lever: Probe<LeverFacts>,
+        interview: Probe<InterviewFacts>,
+    ) -> Arc<Probed> {
+        let mut entries = self.entries.lock();
+        let entry = entries.entry(key(namespace, name)).or_default();
+        let probed = Arc::new(following(entry.probed.as_deref(), start, lever, interview, name));
+        entry.probed = Some(probed.clone());
+        probed
+    }
+
+    /// The last probe.
+    pub fn last(&self, namespace: &str, name: &str) -> Option<Arc<Probed>> {
+        self.entries.lock().get(&key(namespace, name)).and_then(|entry| entry.probed.clone())
+    }
+
+    /// The services cannot be called, so that the last probe says nothing any more; or the connection is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.entries.lock().remove(&key(namespace, name));
+    }
+}
+
+fn key(namespace: &str, name: &str) -> (String, String) {
+    (namespace.to_owned(), name.to_owned())
+}
+
+fn due(entry: &Entry, version: &str, requested: Option<&str>, now: Instant) -> Due {
+    let Some(probed) = &entry.probed else { return Due::Now };
+    if probed.version != version || (requested.is_some() && requested != probed.handled.as_deref()) {
+        return Due::Now;
+    }
+    let asked = entry.wanted.then(|| probed.began + ASKED_AT_MOST_EVERY);
+    match [asked, probed.next].into_iter().flatten().min() {
+        Some(time) if time <= now => Due::Now,
+        Some(time) => Due::At(time),
+        None => Due::WhenAsked,
+    }
+}
+
+/// The memory of a probe, given that of the one before.
+fn following(
+    before: Option<&Probed>,
+    start: Start,
+    lever: Probe<LeverFacts>,
+    interview: Probe<InterviewFacts>,
+    seed: &str,
+) -> Probed {
+    let Start { version, requested, interval, began, at } = start;
+    // What another key or address has failed at says nothing about this one.
+    let same = before.filter(|before| before.version == version);
+    let lever = Tried::new(lever, same.map_or(0, |before| before.lever.failures));
+    let interview = Tried::new(interview, same.map_or(0, |before| before.interview.failures));
+    let mut hasher = DefaultHasher::new();
+    (seed, at.as_nanosecond()).hash(&mut hasher);
+    let regular = interval.map(|interval| pace::spread(interval, hasher.finish()));
+    let pause = match (lever.pause(interval), interview.pause(interval)) {
+        (None, None) => regular,
+        // The later one: a service that asks for a pause gets it, also from the probe that the other needs.
+        (lever, interview) => lever.max(interview),
+    };
+    let complete = lever.probe.trouble.is_none() && interview.probe.trouble.is_none();
+    Probed {
+        handled: requested.or_else(|| before.and_then(|before| before.handled.clone())),
+        complete_at: if complete { Some(at) } else { before.and_then(|before| before.complete_at) },
+        next: pause.map(|pause| began + pause),
+        version,
+        lever,
+        interview,
+        began,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trouble::Nature;
+    use super::*;
+
+    const ID: (&str, &str, Option<&str>) = ("hiring", "acme", Some("uid"));
+
+    fn trouble(nature: Nature) -> Trouble {
+        Trouble {
+            reason: "Reason",
+            message: "message".into(),
+            service: crate::transport::Service::Lever,
+            nature,
+            retry_after: None,
+        }
+    }
+
+    fn start(version: &str, interval: Option<u64>) -> Start {
+        Start {
+            version: version.into(),
+            requested: None,
+            interval: interval.map(Duration::from_secs),
+            began: Instant::now(),
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn record(memory: &Memory, start: Start, nature: Option<Nature>) -> Arc<Probed> {
+        let lever = Probe { facts: LeverFacts::default(), trouble: nature.map(trouble) };
+        let interview = Probe { facts: InterviewFacts::default(), trouble: None };
+        memory.begin("hiring", "acme");
+        memory.record("hiring", "acme", start, lever, interview)
+    }
+
+    fn due(memory: &Memory, version: &str, requested: Option<&str>) -> Due {
+        memory.due(ID, version, requested, Instant::now())
+    }
+
+    /// The pause until the next probe, in seconds.
+    fn pause(memory: &Memory) -> Option<u64> {
+        match due(memory, "1", None) {
+            Due::Now => Some(0),
+            Due::At(time) => Some((time - Instant::now()).as_secs()),
+            Due::WhenAsked => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_is_due_at_first_sight_on_change_on_request_and_by_time() {
+        let memory = Memory::default();
+        assert_eq!(due(&memory, "1", None), Due::Now);
+        record(&memory, start("1", Some(300)), None);
+        assert!((300..=330).contains(&pause(&memory).unwrap()));
+        assert_eq!(due(&memory, "2", None), Due::Now);
+        assert_eq!(due(&memory, "1", Some("now")), Due::Now);
+        record(&memory, Start { requested: Some("now".into()), ..start("1", Some(300)) }, None);
+        assert!(matches!(due(&memory, "1", Some("now")), Due::At(_)));
+        assert!(matches!(due(&memory, "1", None), Due::At(_)));
+        tokio::time::advance(Duration::from_secs(331)).await;
+        assert_eq!(due(&memory, "1", None), Due::Now);
+        let probed = record(&memory, start("1", None), None);
+        assert_eq!(probed.handled.as_deref(), Some("now"));
+        assert_eq!(pause(&memory), None);
+        assert_eq!(memory.due(("hiring", "acme", Some("another")), "1", None, Instant::now()), Due::Now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_call_is_heard_at_most_every_five_seconds() {
+        let memory = Memory::default();
+        assert_eq!(due(&memory, "1", None), Due::Now);
+        record(&memory, start("1", None), None);
+        memory.want("hiring", "acme");
+        assert_eq!(pause(&memory), Some(5));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert_eq!(due(&memory, "1", None), Due::Now);
+        record(&memory, start("1", None), None);
+        assert_eq!(pause(&memory), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_pass_is_tried_again_sooner_also_without_interval() {
+        let memory = Memory::default();
+        assert_eq!(due(&memory, "1", None), Due::Now);
+        for (count, seconds) in [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60)] {
+            let probed = record(&memory, start("1", None), Some(Nature::Passing));
+            assert_eq!((probed.lever.failures, pause(&memory)), (count, Some(seconds)));
+        }
+        assert_eq!(record(&memory, start("2", Some(2)), Some(Nature::Unclear)).lever.failures, 1);
+        record(&memory, start("1", Some(2)), Some(Nature::Unclear));
+        assert_eq!(pause(&memory), Some(2));
+
+        assert_eq!(record(&memory, start("1", Some(300)), Some(Nature::Person)).lever.failures, 0);
+        assert!(pause(&memory).unwrap() >= 300);
+    }
+}

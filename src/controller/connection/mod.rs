@@ -1,0 +1,184 @@
+//! The controller of LeverConnections: tests both services, now and then again, and says what it found.
+//!
+//! It alone decides whether a connection is Ready; configurations and Pads follow it. Both services are asked only
+//! when a probe is due ([`memory`]), however often a connection is woken.
+
+pub mod memory;
+pub mod observe;
+pub mod status;
+pub mod trouble;
+
+use super::driver::{self, Failure, Reconcile, heard};
+use super::{Context, notices, pace};
+use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
+use crate::cluster::secrets::SecretChange;
+use crate::cluster::writes::write_status;
+use futures::{Stream, StreamExt, stream};
+use jiff::Timestamp;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Resource, ResourceExt};
+use memory::{Due, Memory, Start};
+use observe::Token;
+use status::{Observation, Services};
+use std::future::Future;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Reconciles the connections of a context's scope until `stop`.
+pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
+    // Listening begins before anything is read, so that no change falls in between.
+    let (secrets, probes) = (heard(context.secrets.changes()), heard(context.probes.subscribe()));
+    async move {
+        if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
+            return;
+        }
+        let reconciler =
+            Arc::new(Connections { context: context.clone(), memory: Memory::default(), stop: stop.clone() });
+        let connections = &context.scope.connections;
+        let controller = Controller::for_shared_stream(connections.changes(), connections.store())
+            .reconcile_on(concerned_by_secrets(context.clone(), secrets))
+            .reconcile_on(concerned_by_refusals(reconciler.clone(), probes));
+        driver::drive(controller, context, reconciler, stop).await;
+    }
+}
+
+/// The connections whose Secrets change. What was read of them before is forgotten first.
+fn concerned_by_secrets(
+    context: Arc<Context>,
+    changes: impl Stream<Item = Option<SecretChange>> + Send,
+) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
+    changes.flat_map(move |change| {
+        let change = change.unwrap_or(SecretChange::Any);
+        context.accounts.forget_changed(&change);
+        let mut connections = context.scope.connections.store().state();
+        if let SecretChange::One { namespace, name } = &change {
+            connections.retain(|connection| {
+                connection.namespace().as_ref() == Some(namespace)
+                    && connection.secret_names().any(|one| one == name)
+            });
+        }
+        references(connections)
+    })
+}
+
+/// The connections of Pads whose calls were refused.
+fn concerned_by_refusals(
+    reconciler: Arc<Connections>,
+    refusals: impl Stream<Item = Option<(String, String)>> + Send,
+) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
+    refusals.flat_map(move |refusal| {
+        let connections = &reconciler.context.scope.connections;
+        let concerned = match refusal {
+            Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
+            None => connections.store().state(),
+        };
+        for connection in &concerned {
+            reconciler.memory.want(&connection.namespace().unwrap_or_default(), &connection.name_any());
+        }
+        references(concerned)
+    })
+}
+
+fn references(
+    connections: Vec<Arc<LeverConnection>>,
+) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
+    stream::iter(connections.into_iter().map(|connection| ObjectRef::from_obj(&*connection)))
+}
+
+struct Connections {
+    context: Arc<Context>,
+    memory: Memory,
+    stop: CancellationToken,
+}
+
+impl Reconcile<LeverConnection> for Connections {
+    async fn reconcile(&self, seen: Arc<LeverConnection>) -> Result<Action, Failure> {
+        let mut connection = seen.clone();
+        let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+        if connection.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::await_change());
+        }
+        let token = observe::token(&self.context.secrets, &connection).await?;
+        let requested = seen.annotations().get(names::RECONCILE_REQUESTED_AT).map(String::as_str);
+        if connection.spec.suspend {
+            self.memory.forget(&namespace, &name);
+            self.write(&connection, &token, Services::Suspended, requested).await?;
+            return Ok(Action::await_change());
+        }
+        let account = match self.context.accounts.of(&connection).await {
+            Ok(account) => account,
+            Err(error) => {
+                let trouble = trouble::of_account(error, &connection)?;
+                self.memory.forget(&namespace, &name);
+                self.write(&connection, &token, Services::Unusable(&trouble), requested).await?;
+                return Ok(Action::await_change());
+            }
+        };
+
+        let id = (namespace.as_str(), name.as_str(), seen.metadata.uid.as_deref());
+        let due = || self.memory.due(id, &account.version, requested, Instant::now());
+        if due() == Due::Now {
+            if status::is_new(&connection)
+                && let Some(written) = self.write(&connection, &token, Services::Connecting, None).await?
+            {
+                connection = Arc::new(written);
+            }
+            let start = Start {
+                version: account.version.clone(),
+                requested: requested.map(str::to_owned),
+                interval: pace::interval(&connection),
+                began: Instant::now(),
+                at: whole_seconds(Timestamp::now()),
+            };
+            self.memory.begin(&namespace, &name);
+            // Reads may be given up at any time, and a service that hangs must not hold up the end of the process.
+            let probe = self.stop.run_until_cancelled(observe::probe(&account, &connection)).await;
+            let Some((lever, interview)) = probe else { return Ok(Action::await_change()) };
+            self.memory.record(&namespace, &name, start, lever, interview);
+        }
+        let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
+        self.write(&connection, &token, Services::Probed(&probed), probed.handled.as_deref()).await?;
+        Ok(match due() {
+            Due::Now => Action::requeue(std::time::Duration::ZERO),
+            Due::At(time) => Action::requeue(time.saturating_duration_since(Instant::now())),
+            Due::WhenAsked => Action::await_change(),
+        })
+    }
+
+    fn forget(&self, namespace: &str, name: &str) {
+        self.memory.forget(namespace, name);
+        self.context.accounts.forget(namespace, name);
+    }
+}
+
+impl Connections {
+    /// Writes the status if it differs, and warns if the connection has come to a halt. Returns what was written.
+    async fn write(
+        &self,
+        connection: &LeverConnection,
+        token: &Token,
+        services: Services<'_>,
+        handled: Option<&str>,
+    ) -> Result<Option<LeverConnection>, Failure> {
+        let public_url = self.context.settings.public_url.as_deref();
+        let observation = Observation { connection, public_url, token, services, handled };
+        let after = status::status(&observation, Timestamp::now());
+        let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
+        let namespace = connection.namespace().unwrap_or_default();
+        let api = Api::namespaced(self.context.client.clone(), &namespace);
+        let written = write_status(&api, connection, &before, &after).await?;
+        if written.is_some()
+            && let Some((reason, note)) = notices::halted(connection.conditions(), &after.conditions)
+        {
+            self.context.warn(&connection.object_ref(&()), &reason, &note).await;
+        }
+        Ok(written)
+    }
+}
+
+/// Kubernetes shows times in whole seconds.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

@@ -1,0 +1,142 @@
+//! All that is read for a connection: both services' probes, and whether there is a signing token.
+//!
+//! The probes are the guides' "Test Connection": what every later call needs of the keys is asked for once here, so
+//! that a missing permission is told of before the first candidate arrives.
+
+use super::trouble::{self, Trouble};
+use crate::api::{LeverConnection, SecretKeyRef};
+use crate::cluster::secrets::{SecretError, Secrets};
+use crate::controller::accounts::Account;
+use crate::interview::{InterviewClient, PadSort, Quota};
+use crate::lever::{LeverClient, Stage};
+use crate::transport::{Class, Priority};
+use kube::ResourceExt;
+
+/// What a probe of one service found: as much as it got to know, and what stopped it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Probe<Facts> {
+    /// What is known; the parts that came before the trouble.
+    pub facts: Facts,
+    /// What is wrong.
+    pub trouble: Option<Trouble>,
+}
+
+/// What Lever told.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LeverFacts {
+    /// The stages of the account.
+    pub stages: Option<Vec<Stage>>,
+}
+
+/// What CoderPad Interview told.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct InterviewFacts {
+    /// The organization's name.
+    pub organization: Option<String>,
+    /// The pads of the plan.
+    pub quota: Option<Quota>,
+}
+
+/// Whether webhooks can be checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Token {
+    /// There is a signing token.
+    Present,
+    /// There is none, for the reason that is said.
+    Missing(String),
+}
+
+/// Asks both services, side by side.
+pub async fn probe(
+    account: &Account,
+    connection: &LeverConnection,
+) -> (Probe<LeverFacts>, Probe<InterviewFacts>) {
+    let (lever, interview) =
+        (account.lever.with_priority(Priority::Poll), account.interview.with_priority(Priority::Poll));
+    let spec = &connection.spec;
+    tokio::join!(
+        async {
+            let mut facts = LeverFacts::default();
+            let trouble = probe_lever(&lever, &spec.lever.api_key_secret_ref, &mut facts).await.err();
+            Probe { facts, trouble }
+        },
+        async {
+            let mut facts = InterviewFacts::default();
+            let trouble =
+                probe_interview(&interview, &spec.interview.api_key_secret_ref, &mut facts).await.err();
+            Probe { facts, trouble }
+        }
+    )
+}
+
+async fn probe_lever(lever: &LeverClient, key: &SecretKeyRef, facts: &mut LeverFacts) -> Result<(), Trouble> {
+    // The names are those of Lever's settings screen. Permissions of a key cannot be changed there (reference:
+    // lever-api.md, 1. Authentication).
+    let permission = |name: &str| {
+        format!(
+            "It lacks the permission \"{name}\". Lever fixes a key's permissions when it is made: make a new one with \
+             all read and write permissions, and put it into the Secret."
+        )
+    };
+    let stages = lever.stages().await;
+    facts.stages =
+        Some(stages.map_err(|error| trouble::of_call(&error, key, &permission("Find all stages")))?);
+    let some = lever.any_opportunity().await;
+    let some = some.map_err(|error| trouble::of_call(&error, key, &permission("Find all opportunities")))?;
+    let Some(id) = some else { return Ok(()) };
+    match lever.opportunity(&id).await {
+        Ok(_) => Ok(()),
+        // It was deleted since it was listed.
+        Err(error) if error.class == Class::NotFound => Ok(()),
+        Err(error) => Err(trouble::of_call(&error, key, &permission("Find an opportunity"))),
+    }
+}
+
+async fn probe_interview(
+    interview: &InterviewClient,
+    key: &SecretKeyRef,
+    facts: &mut InterviewFacts,
+) -> Result<(), Trouble> {
+    const OWNER: &str = "Use the key of an organization owner.";
+    const ALL_PADS: &str = "Use the key of an organization owner, or let users see all pads in CoderPad's \
+                            organization settings.";
+    facts.organization = match interview.organization().await {
+        Ok(organization) => organization.name,
+        Err(error) if error.class == Class::NotFound => {
+            return Err(trouble::no_organization(&error.to_string(), key));
+        }
+        Err(error) => return Err(trouble::of_call(&error, key, OWNER)),
+    };
+    if facts.organization.is_none() {
+        return Err(trouble::no_organization(
+            "CoderPad Interview: GET /organization names no organization",
+            key,
+        ));
+    }
+    facts.quota = Some(interview.quota().await.map_err(|error| trouble::of_call(&error, key, OWNER))?);
+    let pads = interview.organization_pads(None, PadSort::Updated).await;
+    pads.map(drop).map_err(|error| trouble::of_call(&error, key, ALL_PADS))
+}
+
+/// Looks for the signing token. Its value is dropped at once.
+pub async fn token(secrets: &Secrets, connection: &LeverConnection) -> Result<Token, SecretError> {
+    let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else {
+        return Ok(Token::Missing(
+            "spec.webhook.signingTokenSecretRef is not set, so no webhook can be trusted. Put the signature token of \
+             Lever's Candidate Stage Change webhook into a Secret and name it there."
+                .into(),
+        ));
+    };
+    let namespace = connection.namespace().unwrap_or_default();
+    match secrets.read(&namespace, reference).await {
+        Ok(_) => Ok(Token::Present),
+        Err(error) => match trouble::of_secret(&error, &namespace) {
+            Some((_, hint)) => Ok(Token::Missing(format!(
+                "spec.webhook.signingTokenSecretRef: {} Its value is the signature token of Lever's Candidate Stage \
+                 Change webhook.",
+                trouble::sentence(&format!("{error}{hint}"))
+            ))),
+            None => Err(error),
+        },
+    }
+}

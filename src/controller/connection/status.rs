@@ -1,0 +1,353 @@
+//! The status of a connection, worked out from what was observed. No client, no clock.
+
+use super::memory::{Probed, Tried};
+use super::observe::Token;
+use super::trouble::{Nature, Trouble, sentence};
+use crate::api::condition::{Conditions, Readiness, Status, find, types};
+use crate::api::connection::{Overage, Quota, Stage, WebhookMode};
+use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus};
+use crate::text;
+use crate::transport::Service;
+use crate::{interview, lever};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::collections::HashSet;
+
+/// How many failures in a row, of a kind that may pass, end a connection.
+const FAILURES_THAT_COUNT: u32 = 3;
+/// How old lastSyncAt may get while nothing else is written.
+const ROUGHLY: SignedDuration = SignedDuration::from_hours(1);
+/// Bounds of the schema.
+const MOST_STAGES: usize = 500;
+const ID_LIMIT: usize = 128;
+const NAME_LIMIT: usize = 256;
+const REQUEST_LIMIT: usize = 256;
+/// The reason before the first probe has ended.
+const CONNECTING: &str = "Connecting";
+const SUSPENDED: &str = crate::controller::notices::SUSPENDED;
+
+/// All that the status is worked out from.
+#[derive(Clone, Debug)]
+pub struct Observation<'a> {
+    /// The connection as last read.
+    pub connection: &'a LeverConnection,
+    /// --public-url.
+    pub public_url: Option<&'a str>,
+    /// Whether webhooks can be checked.
+    pub token: &'a Token,
+    /// How the services stand.
+    pub services: Services<'a>,
+    /// The request by annotation that this pass answers.
+    pub handled: Option<&'a str>,
+}
+
+/// How the services of a connection stand.
+#[derive(Clone, Copy, Debug)]
+pub enum Services<'a> {
+    /// They must not be asked: the connection is suspended.
+    Suspended,
+    /// They are about to be asked for the first time.
+    Connecting,
+    /// They cannot be asked.
+    Unusable(&'a Trouble),
+    /// They were asked.
+    Probed(&'a Probed),
+}
+
+/// Whether a connection has not been told of yet: its first probe may hang, and it must not look forgotten meanwhile.
+pub fn is_new(connection: &LeverConnection) -> bool {
+    find(connection.conditions(), types::READY).is_none_or(|ready| ready.reason == SUSPENDED)
+}
+
+/// The status as it should be now.
+pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionStatus {
+    let Observation { connection, public_url, token, services, handled } = *observation;
+    let before = connection.status.clone().unwrap_or_default();
+    let generation = connection.metadata.generation.unwrap_or_default();
+    let mut after = LeverConnectionStatus {
+        observed_generation: generation,
+        last_handled_reconcile_at: handled
+            .map(|handled| text::cut(handled, REQUEST_LIMIT))
+            .or_else(|| before.last_handled_reconcile_at.clone()),
+        webhook_url: Some(webhook_url(public_url, connection)),
+        ..before.clone()
+    };
+    if let Services::Probed(probed) = services {
+        take_facts(&mut after, probed);
+    }
+
+    let mut conditions = Conditions::new(&before.conditions, generation, now);
+    connected(&mut conditions, &before.conditions, services);
+    webhook(&mut conditions, &after, connection, token);
+    quota(&mut conditions, &after, connection, services);
+    if connection.spec.suspend {
+        conditions.set(
+            types::SUSPENDED,
+            true,
+            SUSPENDED,
+            "spec.suspend is true: nothing is sent to either service.",
+        );
+    }
+    conditions.set(types::FIELDS_IGNORED, true, "NotInThisVersion", ignored(connection));
+    after.conditions = conditions.finish();
+
+    if let Services::Probed(Probed { complete_at: Some(at), .. }) = services {
+        let old = before.last_sync_at.is_none_or(|before| at.duration_since(before) >= ROUGHLY);
+        if old || after != before {
+            after.last_sync_at = Some(*at);
+        }
+    }
+    after
+}
+
+/// What to paste into Lever; only the path, if nobody has said under which address webhooks arrive.
+fn webhook_url(public_url: Option<&str>, connection: &LeverConnection) -> String {
+    let path =
+        format!("/webhooks/lever/{}/{}", connection.namespace().unwrap_or_default(), connection.name_any());
+    match public_url.map(|url| url.trim().trim_end_matches('/')).filter(|url| !url.is_empty()) {
+        None => path,
+        Some(url) if url.contains("://") => format!("{url}{path}"),
+        Some(host) => format!("https://{host}{path}"),
+    }
+}
+
+/// Takes over what the services told. What they did not tell stays as it was last known.
+fn take_facts(status: &mut LeverConnectionStatus, probed: &Probed) {
+    if let Some(stages) = &probed.lever.probe.facts.stages {
+        status.stages = stages_of(stages);
+    }
+    let facts = &probed.interview.probe.facts;
+    if let Some(organization) = &facts.organization {
+        status.organization = Some(text::one_line(organization, NAME_LIMIT));
+    }
+    if let Some(interview::Quota { unlimited, used, remaining, limit, overages_enabled: _ }) = facts.quota {
+        status.quota = Some(Quota { unlimited, used, remaining, limit });
+    }
+}
+
+/// The stages within the bounds of the schema. A stage without a usable id cannot be followed and is left out.
+fn stages_of(stages: &[lever::Stage]) -> Vec<Stage> {
+    let mut ids = HashSet::new();
+    stages
+        .iter()
+        .filter(|stage| !stage.id.is_empty() && stage.id.chars().count() <= ID_LIMIT && ids.insert(&stage.id))
+        .take(MOST_STAGES)
+        .map(|stage| Stage { id: stage.id.clone(), name: text::cut(&stage.name, NAME_LIMIT) })
+        .collect()
+}
+
+/// How one service stands.
+enum Standing {
+    Up,
+    /// It failed, but not often enough to count: its condition stays as it is.
+    Kept,
+    Unknown {
+        reason: &'static str,
+        message: String,
+    },
+    Down {
+        reason: &'static str,
+        message: String,
+        stalled: bool,
+    },
+}
+
+/// Sets Ready and what it is made of: LeverConnected and InterviewConnected.
+fn connected(conditions: &mut Conditions, before: &[Condition], services: Services<'_>) {
+    const BOTH: [(&str, &str); 2] =
+        [(types::LEVER_CONNECTED, "Lever"), (types::INTERVIEW_CONNECTED, "CoderPad Interview")];
+    let standings = match services {
+        Services::Suspended => {
+            let last = find(before, types::READY)
+                .filter(|ready| ![CONNECTING, SUSPENDED].contains(&ready.reason.as_str()));
+            if last.is_none() {
+                let message =
+                    "The connection is suspended and has not been tried yet. Set spec.suspend to false.";
+                conditions.ready(Readiness::Stalled, SUSPENDED, message);
+            } else {
+                conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
+            }
+            conditions.keep(types::LEVER_CONNECTED).keep(types::INTERVIEW_CONNECTED);
+            return;
+        }
+        Services::Connecting => BOTH.map(|(_, service)| Standing::Unknown {
+            reason: CONNECTING,
+            message: format!("{service} is being asked."),
+        }),
+        Services::Unusable(trouble) => {
+            let concerned = if trouble.service == Service::Lever { 0 } else { 1 };
+            [0, 1].map(|service| {
+                if service == concerned {
+                    down(trouble, trouble.message.clone())
+                } else {
+                    let message = format!("{} is not asked before both services can be.", BOTH[service].1);
+                    Standing::Unknown { reason: "NotAsked", message }
+                }
+            })
+        }
+        Services::Probed(Probed { lever, interview, .. }) => [
+            standing(find(before, types::LEVER_CONNECTED), lever),
+            standing(find(before, types::INTERVIEW_CONNECTED), interview),
+        ],
+    };
+    ready(conditions, &standings, services);
+    for ((type_, service), standing) in BOTH.into_iter().zip(standings) {
+        match standing {
+            Standing::Up => {
+                conditions.set(type_, true, "Connected", format!("{service} answers, and the key suffices."))
+            }
+            Standing::Kept => conditions.keep(type_),
+            Standing::Unknown { reason, message } => conditions.set(type_, Status::Unknown, reason, message),
+            Standing::Down { reason, message, .. } => conditions.set(type_, false, reason, message),
+        };
+    }
+}
+
+fn down(trouble: &Trouble, message: String) -> Standing {
+    Standing::Down { reason: trouble.reason, message, stalled: trouble.nature != Nature::Passing }
+}
+
+fn standing<Facts>(before: Option<&Condition>, tried: &Tried<Facts>) -> Standing {
+    let Some(trouble) = &tried.probe.trouble else { return Standing::Up };
+    let failures = tried.failures;
+    if !trouble.may_pass() {
+        return down(trouble, trouble.message.clone());
+    }
+    if failures < FAILURES_THAT_COUNT && before.is_some_and(|before| before.status == Status::True) {
+        return Standing::Kept;
+    }
+    // After that the wording stays: a service that is down for hours must not be news each minute.
+    if let Some(before) = before.filter(|_| failures > FAILURES_THAT_COUNT)
+        && (before.status, before.reason.as_str()) == (Status::False, trouble.reason)
+    {
+        return down(trouble, before.message.clone());
+    }
+    let count = match failures {
+        0 | 1 => "one try has failed".into(),
+        n if n < FAILURES_THAT_COUNT => format!("{n} tries in a row have failed"),
+        _ => format!("{FAILURES_THAT_COUNT} or more tries in a row have failed"),
+    };
+    down(trouble, format!("{} It is tried again by itself; {count}.", sentence(&trouble.message)))
+}
+
+/// Sets Ready. Where both services fail, what a person must do goes first.
+fn ready(conditions: &mut Conditions, standings: &[Standing; 2], services: Services<'_>) {
+    if matches!(services, Services::Connecting) {
+        let message = "Lever and CoderPad Interview are being asked for the first time.";
+        conditions.ready(Readiness::Reconciling, CONNECTING, message);
+        return;
+    }
+    let mut failing: Vec<_> = standings
+        .iter()
+        .filter_map(|standing| match standing {
+            Standing::Down { reason, message, stalled } => Some((!stalled, *reason, message.as_str())),
+            Standing::Up | Standing::Kept | Standing::Unknown { .. } => None,
+        })
+        .collect();
+    failing.sort_by_key(|(passing, ..)| *passing);
+    let messages: Vec<&str> = failing.iter().map(|(.., message)| *message).collect();
+    match failing.first() {
+        None => conditions.ready(
+            Readiness::Ready,
+            "Connected",
+            "Lever and CoderPad Interview answer, and both keys suffice.",
+        ),
+        Some((true, reason, _)) => conditions.ready(Readiness::Reconciling, reason, messages.join(" ")),
+        Some((false, reason, _)) => conditions.ready(Readiness::Stalled, reason, messages.join(" ")),
+    };
+}
+
+/// Sets WebhookVerified. A token that is gone counts more than what was verified with it.
+fn webhook(
+    conditions: &mut Conditions,
+    status: &LeverConnectionStatus,
+    connection: &LeverConnection,
+    token: &Token,
+) {
+    if let Token::Missing(message) = token {
+        conditions.set(types::WEBHOOK_VERIFIED, false, "SigningTokenMissing", message);
+        return;
+    }
+    if status.last_webhook_at.is_some() {
+        let message = "Correctly signed requests of Lever have arrived.";
+        conditions.set(types::WEBHOOK_VERIFIED, true, "SignatureVerified", message);
+        return;
+    }
+    let secret = connection.spec.webhook.signing_token_secret_ref.as_ref();
+    let secret =
+        secret.map(|secret| format!("Secret {}, key {}", secret.name, secret.key)).unwrap_or_default();
+    let url = status.webhook_url.as_deref().unwrap_or_default();
+    let address = if url.starts_with('/') {
+        format!(
+            "the public address of the operator's webhook service followed by {url} (--public-url is not set)"
+        )
+    } else {
+        url.to_owned()
+    };
+    let message = format!(
+        "No signed request has arrived yet. In Lever's settings, under Integrations and API, Webhooks, Candidate Stage \
+         Change, enter {address}; put the signature token shown there into {secret}; then press Verify."
+    );
+    conditions.set(types::WEBHOOK_VERIFIED, false, "AwaitingVerification", message);
+}
+
+/// Sets QuotaAvailable.
+fn quota(
+    conditions: &mut Conditions,
+    status: &LeverConnectionStatus,
+    connection: &LeverConnection,
+    services: Services<'_>,
+) {
+    const TYPE: &str = types::QUOTA_AVAILABLE;
+    if matches!(services, Services::Suspended) {
+        conditions.keep(TYPE);
+        return;
+    }
+    let Some(quota) = &status.quota else {
+        let message = "CoderPad Interview has not told the quota yet.";
+        conditions.set(TYPE, Status::Unknown, "NotKnownYet", message);
+        return;
+    };
+    match quota.remaining {
+        _ if quota.unlimited => conditions.set(TYPE, true, "Unlimited", "The plan has no limit of pads."),
+        None => conditions.set(TYPE, true, "QuotaAvailable", "CoderPad Interview names no limit."),
+        Some(remaining) if remaining > 0 => conditions.set(
+            TYPE,
+            true,
+            "QuotaAvailable",
+            format!("{remaining} pads are left in this billing cycle."),
+        ),
+        Some(_) => {
+            let consequence = match connection.spec.interview.overage {
+                Overage::Deny => {
+                    "New pads wait until there is quota again: with the next billing cycle, a bigger plan, or with \
+                     spec.interview.overage: Allow, if CoderPad may bill further pads."
+                }
+                Overage::Allow => {
+                    "Further pads are made, and CoderPad bills them (spec.interview.overage: Allow)."
+                }
+            };
+            let message = format!("The pads of this billing cycle are used up. {consequence}");
+            conditions.set(TYPE, false, "QuotaExceeded", message)
+        }
+    };
+}
+
+/// Which fields of this connection have no effect yet.
+fn ignored(connection: &LeverConnection) -> String {
+    let spec = &connection.spec;
+    let mut fields = Vec::new();
+    if spec.webhook.mode == WebhookMode::Managed {
+        fields.push("spec.webhook.mode: Managed (register the webhook by hand as with Manual)");
+    }
+    if spec.interview.max_pads_per_hour != 0 {
+        fields.push("spec.interview.maxPadsPerHour (the number of pads an hour is not limited)");
+    }
+    fields.push(
+        "spec.sync, beyond checking both services: missed webhooks, tags added late and ended interviews are not found",
+    );
+    format!("This version stores, but does not act on: {}.", fields.join("; "))
+}
+
+#[cfg(test)]
+mod tests;

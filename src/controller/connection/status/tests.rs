@@ -1,0 +1,361 @@
+use super::super::memory::{Memory, Start};
+use super::super::observe::{InterviewFacts, LeverFacts, Probe};
+use super::super::trouble;
+use super::*;
+use crate::api::SecretKeyRef;
+use crate::transport::{Class, Error};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+fn connection(spec: Value) -> LeverConnection {
+    let mut all = json!({
+        "lever": {"apiKeySecretRef": {"name": "acme", "key": "lever-api-key"}},
+        "interview": {"apiKeySecretRef": {"name": "acme", "key": "interview-api-key"}},
+        "webhook": {"signingTokenSecretRef": {"name": "acme", "key": "token"}},
+    });
+    for (field, value) in spec.as_object().unwrap() {
+        match value {
+            Value::Object(fields) => all[field].as_object_mut().unwrap().extend(fields.clone()),
+            value => all[field] = value.clone(),
+        }
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
+        "metadata": {"name": "acme", "namespace": "hiring", "generation": 3},
+        "spec": all, "status": {"observedGeneration": -1},
+    }))
+    .unwrap()
+}
+
+fn failure(service: Service, class: Class) -> Trouble {
+    let key = SecretKeyRef { name: "acme".into(), key: "k".into() };
+    trouble::of_call(&Error::new(class, service, "GET /some", Some(500), "Sorry"), &key, "It needs more.")
+}
+
+/// A probe, as often in a row as `times`, of which only the trouble differs from one that went well.
+fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc<Probed> {
+    let memory = Memory::default();
+    let mut last = None;
+    for _ in 0..times {
+        let start = Start {
+            version: "1".into(),
+            requested: None,
+            interval: None,
+            began: tokio::time::Instant::now(),
+            at: at(0),
+        };
+        let stages = vec![lever::Stage { id: "s-1".into(), name: "Phone Screen".into() }];
+        let facts = LeverFacts { stages: lever.is_none().then_some(stages) };
+        let lever = Probe { facts, trouble: lever.clone() };
+        let quota = interview::Quota {
+            unlimited: false,
+            used: 3,
+            remaining: Some(7),
+            limit: Some(10),
+            overages_enabled: None,
+        };
+        let known = interview.is_none();
+        let facts =
+            InterviewFacts { organization: known.then(|| "Acme".into()), quota: known.then_some(quota) };
+        let interview = Probe { facts, trouble: interview.clone() };
+        last = Some(memory.record("hiring", "acme", start, lever, interview));
+    }
+    last.unwrap()
+}
+
+fn pass(connection: &LeverConnection, services: Services<'_>) -> LeverConnectionStatus {
+    let (token, public_url) = (&Token::Present, Some("hooks.example.com"));
+    status(&Observation { connection, public_url, token, services, handled: None }, at(0))
+}
+
+/// The connection after a pass.
+fn after(mut connection: LeverConnection, services: Services<'_>) -> LeverConnection {
+    connection.status = Some(pass(&connection, services));
+    connection
+}
+
+fn connected(spec: Value) -> LeverConnection {
+    after(connection(spec), Services::Probed(&probed(None, None, 1)))
+}
+
+/// Status and reason of a condition, such as `False LeverForbidden`.
+fn short(status: &LeverConnectionStatus, type_: &str) -> String {
+    find(&status.conditions, type_).map_or("absent".into(), |one| format!("{:?} {}", one.status, one.reason))
+}
+
+fn message(status: &LeverConnectionStatus, type_: &str) -> String {
+    find(&status.conditions, type_).unwrap().message.clone()
+}
+
+fn has(status: &LeverConnectionStatus, type_: &str) -> bool {
+    find(&status.conditions, type_).is_some()
+}
+
+#[test]
+fn a_new_connection_says_what_to_paste_before_it_is_probed() {
+    let new = connection(json!({}));
+    assert!(is_new(&new));
+    let status = pass(&new, Services::Connecting);
+    assert_eq!(status.observed_generation, 3);
+    assert_eq!(status.webhook_url.as_deref(), Some("https://hooks.example.com/webhooks/lever/hiring/acme"));
+    assert_eq!(short(&status, types::READY), "False Connecting");
+    assert_eq!(short(&status, types::LEVER_CONNECTED), "Unknown Connecting");
+    assert_eq!(short(&status, types::QUOTA_AVAILABLE), "Unknown NotKnownYet");
+    assert!(has(&status, types::RECONCILING) && !has(&status, types::STALLED));
+    assert!(!is_new(&after(new, Services::Connecting)));
+}
+
+#[test]
+fn the_webhook_url_is_made_of_what_the_flag_says() {
+    for (flag, expected) in [
+        (None, "/webhooks/lever/hiring/acme"),
+        (Some(" "), "/webhooks/lever/hiring/acme"),
+        (Some("hooks.example.com/"), "https://hooks.example.com/webhooks/lever/hiring/acme"),
+        (Some("http://127.0.0.1:8080"), "http://127.0.0.1:8080/webhooks/lever/hiring/acme"),
+        (Some("https://example.com/base/"), "https://example.com/base/webhooks/lever/hiring/acme"),
+    ] {
+        assert_eq!(webhook_url(flag, &connection(json!({}))), expected);
+    }
+}
+
+#[test]
+fn a_good_probe_fills_the_status_and_a_second_one_changes_nothing() {
+    let connection = connected(json!({}));
+    let status = connection.status.clone().unwrap();
+    assert_eq!(short(&status, types::READY), "True Connected");
+    assert_eq!(short(&status, types::LEVER_CONNECTED), "True Connected");
+    assert_eq!(short(&status, types::INTERVIEW_CONNECTED), "True Connected");
+    assert_eq!(short(&status, types::QUOTA_AVAILABLE), "True QuotaAvailable");
+    assert_eq!(short(&status, types::SUSPENDED), "absent");
+    assert!(!has(&status, types::RECONCILING) && !has(&status, types::STALLED));
+    assert_eq!((status.organization.as_deref(), status.stages.len()), (Some("Acme"), 1));
+    assert_eq!(status.quota.as_ref().unwrap().remaining, Some(7));
+    assert_eq!(status.last_sync_at, Some(at(0)));
+    assert_eq!(pass(&connection, Services::Probed(&probed(None, None, 1))), status);
+}
+
+#[test]
+fn last_sync_at_is_rough() {
+    let mut connection = connected(json!({}));
+    let moved = |connection: &LeverConnection| {
+        pass(connection, Services::Probed(&probed(None, None, 1))).last_sync_at
+    };
+    let set = |connection: &mut LeverConnection, second| {
+        connection.status.as_mut().unwrap().last_sync_at = Some(at(second));
+    };
+    set(&mut connection, -3599);
+    assert_eq!(moved(&connection), Some(at(-3599)));
+    set(&mut connection, -3600);
+    assert_eq!(moved(&connection), Some(at(0)));
+    set(&mut connection, -5);
+    connection.status.as_mut().unwrap().organization = Some("Old".into());
+    assert_eq!(moved(&connection), Some(at(0)));
+}
+
+#[test]
+fn refusals_count_at_once_and_passing_failures_after_three_in_a_row() {
+    use Class::{Forbidden, NotFound, Throttled, Unauthorized, Unavailable};
+    // (service, class, tries in a row, connected before, Ready, beside it)
+    let cases = [
+        (Service::Lever, Unauthorized, 1, true, "False LeverUnauthorized", types::STALLED),
+        (Service::Lever, Forbidden, 1, true, "False LeverForbidden", types::STALLED),
+        (Service::Interview, Unauthorized, 1, true, "False InterviewUnauthorized", types::STALLED),
+        (Service::Interview, Forbidden, 1, true, "False InterviewForbidden", types::STALLED),
+        (Service::Lever, Unavailable, 1, true, "True Connected", ""),
+        (Service::Lever, Unavailable, 2, true, "True Connected", ""),
+        (Service::Lever, Unavailable, 3, true, "False LeverUnavailable", types::RECONCILING),
+        (Service::Lever, Throttled, 3, true, "False LeverRateLimited", types::RECONCILING),
+        (Service::Interview, Unavailable, 3, true, "False InterviewUnavailable", types::RECONCILING),
+        (Service::Interview, Throttled, 3, true, "False InterviewRateLimited", types::RECONCILING),
+        (Service::Lever, NotFound, 2, true, "True Connected", ""),
+        (Service::Lever, NotFound, 3, true, "False LeverUnexpectedAnswer", types::STALLED),
+        (Service::Interview, NotFound, 3, true, "False InterviewUnexpectedAnswer", types::STALLED),
+        (Service::Lever, Unavailable, 1, false, "False LeverUnavailable", types::RECONCILING),
+        (Service::Interview, Throttled, 1, false, "False InterviewRateLimited", types::RECONCILING),
+        (Service::Interview, NotFound, 1, false, "False InterviewUnexpectedAnswer", types::STALLED),
+    ];
+    for (service, class, times, before, expected, beside) in cases {
+        let trouble = Some(failure(service, class));
+        let (probed, own, other) = match service {
+            Service::Lever => {
+                (probed(trouble, None, times), types::LEVER_CONNECTED, types::INTERVIEW_CONNECTED)
+            }
+            Service::Interview => {
+                (probed(None, trouble, times), types::INTERVIEW_CONNECTED, types::LEVER_CONNECTED)
+            }
+        };
+        let connection =
+            if before { connected(json!({})) } else { after(connection(json!({})), Services::Connecting) };
+        let status = pass(&connection, Services::Probed(&probed));
+        let case = format!("{service} {class:?} {times} {before}");
+        assert_eq!(short(&status, types::READY), expected, "{case}");
+        assert_eq!(short(&status, own), expected, "{case}");
+        assert_eq!(short(&status, other), "True Connected", "{case}");
+        for type_ in [types::RECONCILING, types::STALLED] {
+            assert_eq!(has(&status, type_), type_ == beside, "{case}");
+        }
+        if before {
+            assert_eq!(status.stages.len(), 1, "{case}: what was known stays");
+            assert_eq!(status.organization.as_deref(), Some("Acme"), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_service_that_is_down_for_long_is_told_of_once() {
+    let down = |text: &str, times| {
+        let error = Error::new(Class::Unavailable, Service::Lever, "GET /stages", Some(503), text);
+        probed(Some(trouble::of_call(&error, &SecretKeyRef::default(), "")), None, times)
+    };
+    let connection = after(connection(json!({})), Services::Connecting);
+    let first = after(connection, Services::Probed(&down("request 1", 1)));
+    assert!(message(first.status.as_ref().unwrap(), types::READY).contains("one try has failed"));
+    let third = after(first, Services::Probed(&down("request 3", 3)));
+    assert!(message(third.status.as_ref().unwrap(), types::READY).contains("3 or more tries"));
+    assert_eq!(pass(&third, Services::Probed(&down("request 4", 4))), third.status.unwrap());
+}
+
+#[test]
+fn of_two_failing_services_the_one_for_a_person_is_the_reason() {
+    let (lever, interview) =
+        (failure(Service::Lever, Class::Unavailable), failure(Service::Interview, Class::Forbidden));
+    let status = pass(&connection(json!({})), Services::Probed(&probed(Some(lever), Some(interview), 1)));
+    assert_eq!(short(&status, types::READY), "False InterviewForbidden");
+    assert!(has(&status, types::STALLED) && !has(&status, types::RECONCILING));
+    let message = message(&status, types::READY);
+    assert!(
+        message.contains("CoderPad Interview: GET /some") && message.contains("Lever: GET /some"),
+        "{message}"
+    );
+}
+
+#[test]
+fn unusable_settings_stall_and_the_other_service_is_not_asked() {
+    let mut trouble = failure(Service::Interview, Class::Forbidden);
+    trouble.reason = "SecretNotFound";
+    let status = pass(&connected(json!({})), Services::Unusable(&trouble));
+    assert_eq!(short(&status, types::READY), "False SecretNotFound");
+    assert_eq!(short(&status, types::INTERVIEW_CONNECTED), "False SecretNotFound");
+    assert_eq!(short(&status, types::LEVER_CONNECTED), "Unknown NotAsked");
+    assert!(has(&status, types::STALLED));
+}
+
+#[test]
+fn a_suspended_connection_keeps_what_it_was() {
+    let mut suspended = connected(json!({}));
+    suspended.spec.suspend = true;
+    let status = pass(&suspended, Services::Suspended);
+    assert_eq!(short(&status, types::READY), "True Connected");
+    assert_eq!(short(&status, types::LEVER_CONNECTED), "True Connected");
+    assert_eq!(short(&status, types::QUOTA_AVAILABLE), "True QuotaAvailable");
+    assert_eq!(short(&status, types::SUSPENDED), "True Suspended");
+
+    let trouble = failure(Service::Lever, Class::Forbidden);
+    let mut refused = after(connection(json!({})), Services::Probed(&probed(Some(trouble), None, 1)));
+    refused.spec.suspend = true;
+    let status = pass(&refused, Services::Suspended);
+    assert_eq!(short(&status, types::READY), "False LeverForbidden");
+    assert!(has(&status, types::STALLED));
+
+    for unknown in [connection(json!({"suspend": true})), after(connection(json!({})), Services::Connecting)]
+    {
+        let never = after(unknown, Services::Suspended);
+        let status = never.status.as_ref().unwrap();
+        assert_eq!(short(status, types::READY), "False Suspended");
+        assert!(has(status, types::STALLED) && !has(status, types::RECONCILING));
+        assert_eq!(&pass(&never, Services::Suspended), status);
+        assert!(is_new(&never));
+    }
+}
+
+#[test]
+fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
+    let probed = probed(None, None, 1);
+    let webhook = |connection: &LeverConnection, token: &Token, public_url| {
+        let services = Services::Probed(&probed);
+        let status = status(&Observation { connection, public_url, token, services, handled: None }, at(0));
+        (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
+    };
+    let mut connection = connection(json!({}));
+    let (state, message) = webhook(&connection, &Token::Present, Some("hooks.example.com"));
+    assert_eq!(state, "False AwaitingVerification");
+    for part in ["https://hooks.example.com/webhooks/lever/hiring/acme", "Secret acme, key token", "Verify"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(webhook(&connection, &Token::Present, None).1.contains("--public-url"));
+    connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
+    assert_eq!(webhook(&connection, &Token::Present, None).0, "True SignatureVerified");
+    let missing = Token::Missing("Secret acme does not exist.".into());
+    assert_eq!(
+        webhook(&connection, &missing, None),
+        ("False SigningTokenMissing".into(), "Secret acme does not exist.".into())
+    );
+}
+
+#[test]
+fn the_quota_says_what_follows_when_it_is_used_up() {
+    let with = |unlimited, remaining, overage: &str| {
+        let mut connection = connected(json!({"interview": {"overage": overage}}));
+        let quota = Quota { unlimited, used: 5, remaining, limit: Some(5) };
+        connection.status.as_mut().unwrap().quota = Some(quota);
+        let lever_down = failure(Service::Interview, Class::Unavailable);
+        let status = pass(&connection, Services::Probed(&probed(None, Some(lever_down), 1)));
+        (short(&status, types::QUOTA_AVAILABLE), message(&status, types::QUOTA_AVAILABLE))
+    };
+    assert_eq!(with(true, None, "Deny").0, "True Unlimited");
+    assert_eq!(with(false, Some(1), "Deny").0, "True QuotaAvailable");
+    assert_eq!(with(false, None, "Deny").0, "True QuotaAvailable");
+    let (state, message) = with(false, Some(0), "Deny");
+    assert!(state == "False QuotaExceeded" && message.contains("wait"), "{state} {message}");
+    let (state, message) = with(false, Some(-2), "Allow");
+    assert!(state == "False QuotaExceeded" && message.contains("bills"), "{state} {message}");
+}
+
+#[test]
+fn fields_without_effect_are_named() {
+    let named = |spec| message(connected(spec).status.as_ref().unwrap(), types::FIELDS_IGNORED);
+    let all = named(json!({"webhook": {"mode": "Managed"}}));
+    assert!(all.contains("Managed") && all.contains("maxPadsPerHour") && all.contains("spec.sync"), "{all}");
+    let few = named(json!({"interview": {"maxPadsPerHour": 0}}));
+    assert!(
+        !few.contains("Managed") && !few.contains("maxPadsPerHour") && few.contains("spec.sync"),
+        "{few}"
+    );
+}
+
+#[test]
+fn a_request_is_echoed() {
+    let connection = connected(json!({}));
+    let probed = probed(None, None, 1);
+    let long = "x".repeat(300);
+    let services = Services::Probed(&probed);
+    let observation = Observation {
+        connection: &connection,
+        public_url: None,
+        token: &Token::Present,
+        services,
+        handled: Some(&long),
+    };
+    assert_eq!(status(&observation, at(0)).last_handled_reconcile_at.unwrap().chars().count(), 256);
+}
+
+#[test]
+fn stages_are_cut_to_the_bounds_of_the_schema() {
+    let stage = |id: String, name: &str| lever::Stage { id, name: name.into() };
+    let odd = [
+        stage("a".into(), "A"),
+        stage("a".into(), "twice"),
+        stage("x".repeat(129), "long"),
+        stage("".into(), ""),
+    ];
+    let long_name = [stage("b".into(), &"é".repeat(300))];
+    let many = (0..600).map(|n| stage(format!("s-{n}"), "S"));
+    let stages = stages_of(&odd.into_iter().chain(long_name).chain(many).collect::<Vec<_>>());
+    assert_eq!(stages.len(), 500);
+    assert_eq!((stages[0].id.as_str(), stages[1].id.as_str(), stages[2].id.as_str()), ("a", "b", "s-0"));
+    assert_eq!(stages[1].name.chars().count(), 256);
+}

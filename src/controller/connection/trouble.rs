@@ -1,0 +1,211 @@
+//! What can be wrong with one of the two services of a connection, in words that say what to do.
+
+use crate::api::{LeverConnection, SecretKeyRef};
+use crate::cluster::secrets::SecretError;
+use crate::cluster::writes::is_status;
+use crate::controller::accounts::AccountError;
+use crate::transport::{Class, Error, Service};
+use std::time::Duration;
+
+/// Why a service does not count as connected.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Trouble {
+    /// For programs.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+    /// Which service it is about.
+    pub service: Service,
+    /// What it takes to end it.
+    pub nature: Nature,
+    /// The pause that the service asked for.
+    pub retry_after: Option<Duration>,
+}
+
+/// What it takes to end a trouble.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Nature {
+    /// A person. It counts at once.
+    Person,
+    /// Most likely a person, but an answer of something in between looks the same: it counts after three in a row.
+    Unclear,
+    /// Time. It counts after three in a row.
+    Passing,
+}
+
+impl Trouble {
+    fn new(service: Service, reason: &'static str, nature: Nature, message: String) -> Self {
+        Self { reason, message, service, nature, retry_after: None }
+    }
+
+    /// Whether it may be over by itself, so that it is worth asking again soon.
+    pub fn may_pass(&self) -> bool {
+        self.nature != Nature::Person
+    }
+}
+
+/// A call that failed. `permission` says what the key needs for this call, as a sentence.
+pub fn of_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Trouble {
+    let said = sentence(&error.to_string());
+    let (service, place) = (error.service, format!("Secret {}, key {}", key.name, key.key));
+    let reason = |lever, interview| match service {
+        Service::Lever => lever,
+        Service::Interview => interview,
+    };
+    match error.class {
+        Class::Unauthorized => Trouble::new(
+            service,
+            reason("LeverUnauthorized", "InterviewUnauthorized"),
+            Nature::Person,
+            format!(
+                "{said} {service} does not accept the API key in {place}. Put a valid key of this account there."
+            ),
+        ),
+        Class::Forbidden => Trouble::new(
+            service,
+            reason("LeverForbidden", "InterviewForbidden"),
+            Nature::Person,
+            format!("{said} The API key in {place} may not do this. {permission}"),
+        ),
+        Class::Throttled => Trouble {
+            retry_after: error.retry_after,
+            ..Trouble::new(service, reason("LeverRateLimited", "InterviewRateLimited"), Nature::Passing, said)
+        },
+        Class::Unavailable | Class::OutcomeUnknown => Trouble {
+            retry_after: error.retry_after,
+            ..Trouble::new(service, reason("LeverUnavailable", "InterviewUnavailable"), Nature::Passing, said)
+        },
+        Class::Invalid | Class::NotFound => Trouble::new(
+            service,
+            reason("LeverUnexpectedAnswer", "InterviewUnexpectedAnswer"),
+            Nature::Unclear,
+            format!("{said} Check {}.", reason("spec.lever.url", "spec.interview.url")),
+        ),
+    }
+}
+
+/// A key that belongs to no organization. `said` is what the service answered.
+pub fn no_organization(said: &str, key: &SecretKeyRef) -> Trouble {
+    let message = format!(
+        "{} The user whose API key is in Secret {}, key {} belongs to no CoderPad organization. Use the key of an \
+         organization owner.",
+        sentence(said),
+        key.name,
+        key.key
+    );
+    Trouble::new(Service::Interview, "OrganizationMissing", Nature::Person, message)
+}
+
+/// Settings of the connection that keep both services from being called; the error itself, if it says nothing about
+/// the settings.
+pub fn of_account(error: AccountError, connection: &LeverConnection) -> Result<Trouble, SecretError> {
+    let service = error.service();
+    let field = match service {
+        Service::Lever => "spec.lever.apiKeySecretRef",
+        Service::Interview => "spec.interview.apiKeySecretRef",
+    };
+    let namespace = connection.metadata.namespace.as_deref().unwrap_or_default();
+    let trouble = |reason, message: &str| Trouble::new(service, reason, Nature::Person, sentence(message));
+    match error {
+        AccountError::OriginNotAllowed { .. } => Ok(trouble("OriginNotAllowed", &error.to_string())),
+        AccountError::Key { .. } => Ok(trouble("SecretKeyInvalid", &format!("{field}: {error}"))),
+        AccountError::Secret { source, .. } => {
+            let reason = of_secret(&source, namespace)
+                .map(|(reason, hint)| (reason, format!("{field}: {source}{hint}")));
+            reason.map(|(reason, message)| trouble(reason, &message)).ok_or(source)
+        }
+    }
+}
+
+/// The reason for a value that cannot be had, and what to add to the error's own words; None if it is only not known
+/// whether it can.
+pub fn of_secret(error: &SecretError, namespace: &str) -> Option<(&'static str, String)> {
+    match error {
+        SecretError::NotFound { .. } => Some(("SecretNotFound", format!(" (namespace {namespace})"))),
+        SecretError::KeyMissing { .. } => Some(("SecretKeyMissing", String::new())),
+        SecretError::NotText { .. } => Some(("SecretKeyInvalid", String::new())),
+        SecretError::Unreadable { source, .. } if is_status(source, 403) => Some((
+            "SecretUnreadable",
+            ". Let the operator's ServiceAccount get and watch Secrets here".into(),
+        )),
+        SecretError::Unreadable { .. } => None,
+    }
+}
+
+/// The text with one full stop at its end.
+pub fn sentence(text: &str) -> String {
+    format!("{}.", text.trim_end().trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> SecretKeyRef {
+        SecretKeyRef { name: "acme".into(), key: "api-key".into() }
+    }
+
+    #[test]
+    fn each_class_of_failure_has_its_reason_and_its_nature() {
+        let cases = [
+            (Class::Unauthorized, "LeverUnauthorized", "InterviewUnauthorized", Nature::Person),
+            (Class::Forbidden, "LeverForbidden", "InterviewForbidden", Nature::Person),
+            (Class::Throttled, "LeverRateLimited", "InterviewRateLimited", Nature::Passing),
+            (Class::Unavailable, "LeverUnavailable", "InterviewUnavailable", Nature::Passing),
+            (Class::OutcomeUnknown, "LeverUnavailable", "InterviewUnavailable", Nature::Passing),
+            (Class::NotFound, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Nature::Unclear),
+            (Class::Invalid, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Nature::Unclear),
+        ];
+        for (class, lever, interview, nature) in cases {
+            for (service, reason) in [(Service::Lever, lever), (Service::Interview, interview)] {
+                let error = Error::new(class, service, "GET /stages", Some(499), "Sorry.");
+                let trouble = of_call(&error, &key(), "It needs \"Find all stages\".");
+                assert_eq!((trouble.reason, trouble.nature), (reason, nature), "{class:?}");
+                for part in [&service.to_string(), "499", "GET /stages"] {
+                    assert!(trouble.message.contains(part), "{}", trouble.message);
+                }
+                assert!(!trouble.message.contains(".."), "{}", trouble.message);
+            }
+        }
+        let error = Error::new(Class::Forbidden, Service::Lever, "GET /stages", Some(403), "no");
+        let message = of_call(&error, &key(), "It needs \"Find all stages\".").message;
+        assert!(
+            message.contains("Find all stages") && message.contains("Secret acme, key api-key"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn missing_secrets_are_named_with_field_and_key() {
+        let connection: LeverConnection = serde_json::from_value(serde_json::json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
+            "metadata": {"name": "acme", "namespace": "hiring"},
+            "spec": {"lever": {"apiKeySecretRef": {"name": "acme", "key": "l"}},
+                "interview": {"apiKeySecretRef": {"name": "acme", "key": "i"}}},
+        }))
+        .unwrap();
+        let of = |service, source| of_account(AccountError::Secret { service, source }, &connection);
+        let missing = || SecretError::NotFound { name: "acme".into(), key: "l".into() };
+        let trouble = of(Service::Lever, missing()).unwrap();
+        assert_eq!((trouble.reason, trouble.nature), ("SecretNotFound", Nature::Person));
+        for part in ["spec.lever.apiKeySecretRef", "Secret acme", "key l", "namespace hiring"] {
+            assert!(trouble.message.contains(part), "{}", trouble.message);
+        }
+        let no_key = SecretError::KeyMissing { name: "acme".into(), key: "i".into() };
+        assert_eq!(of(Service::Interview, no_key).unwrap().reason, "SecretKeyMissing");
+        let down = SecretError::Unreadable {
+            name: "acme".into(),
+            source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
+        };
+        assert!(of(Service::Lever, down).is_err());
+        let origin = AccountError::OriginNotAllowed {
+            service: Service::Lever,
+            field: "spec.lever.url",
+            url: "https://evil.example".into(),
+            problem: "its origin is not allowed",
+        };
+        let trouble = of_account(origin, &connection).unwrap();
+        assert_eq!(trouble.reason, "OriginNotAllowed");
+        assert!(trouble.message.contains("spec.lever.url"), "{}", trouble.message);
+    }
+}

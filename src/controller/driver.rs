@@ -1,0 +1,116 @@
+//! What it takes to reconcile any kind: a permit for each pass, a pause after each failure, an end with the process.
+
+use super::Context;
+use super::retries::Retries;
+use crate::cluster::secrets::SecretError;
+use crate::cluster::writes::WriteError;
+use futures::{Stream, StreamExt, stream};
+use kube::runtime::controller::{Action, Config, Controller, Error};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+/// The pause after a write that somebody else's was ahead of: what they wrote is about to be heard of anyway.
+const AFTER_CONFLICT: Duration = Duration::from_secs(1);
+
+/// Why a pass came to nothing: always the API server. What the two services answer is no failure but a status.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The status could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A Secret could not be read, and it is not known whether it is there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+/// The controller of one kind.
+pub trait Reconcile<K>: Send + Sync + 'static {
+    /// Looks at one object, does what is due, and says when to look again if nothing changes.
+    fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Result<Action, Failure>> + Send;
+
+    /// The object is gone: drops what is remembered of it.
+    fn forget(&self, namespace: &str, name: &str);
+}
+
+/// What a pass needs besides the object.
+struct Driven<R> {
+    context: Arc<Context>,
+    reconciler: Arc<R>,
+    failures: Retries,
+}
+
+/// Runs a controller until `stop`; passes that have begun are finished.
+pub async fn drive<K, R>(
+    controller: Controller<K>,
+    context: Arc<Context>,
+    reconciler: Arc<R>,
+    stop: CancellationToken,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    R: Reconcile<K>,
+{
+    let config = Config::default().concurrency(context.settings.concurrency);
+    let driven = Arc::new(Driven { context, reconciler, failures: Retries::default() });
+    let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
+        pass,
+        pause,
+        driven.clone(),
+    );
+    passes
+        .for_each(|result| {
+            // Deletion is heard of in this way only, because a pass needs an object.
+            if let Err(Error::ObjectNotFound(gone)) = result {
+                let namespace = gone.namespace.as_deref().unwrap_or_default();
+                driven.reconciler.forget(namespace, &gone.name);
+                driven.failures.forget(namespace, &gone.name);
+            }
+            std::future::ready(())
+        })
+        .await;
+}
+
+async fn pass<K, R>(object: Arc<K>, driven: Arc<Driven<R>>) -> Result<Action, Failure>
+where
+    K: Resource<DynamicType = ()> + Send + Sync + 'static,
+    R: Reconcile<K>,
+{
+    let Ok(_permit) = driven.context.running.acquire().await else { return Ok(Action::await_change()) };
+    match driven.reconciler.reconcile(object.clone()).await {
+        Ok(action) => {
+            driven.failures.forget(&object.namespace().unwrap_or_default(), &object.name_any());
+            Ok(action)
+        }
+        Err(Failure::Write(WriteError::Gone)) => Ok(Action::await_change()),
+        Err(Failure::Write(WriteError::Conflict)) => Ok(Action::requeue(AFTER_CONFLICT)),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn pause<K, R>(object: Arc<K>, failure: &Failure, driven: Arc<Driven<R>>) -> Action
+where
+    K: Resource<DynamicType = ()>,
+{
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let pause = driven.failures.failed(&namespace, &name, &object.meta().generation);
+    tracing::warn!(kind = %K::kind(&()), namespace, name, %failure, pause_ms = pause.as_millis(), "tries again later");
+    Action::requeue(pause)
+}
+
+/// What a channel tells from now on; None where something was missed.
+pub fn heard<T: Clone + Send + 'static>(
+    receiver: broadcast::Receiver<T>,
+) -> impl Stream<Item = Option<T>> + Send + 'static {
+    stream::unfold(receiver, |mut receiver| async move {
+        match receiver.recv().await {
+            Ok(value) => Some((Some(value), receiver)),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some((None, receiver)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    })
+}

@@ -1,0 +1,56 @@
+//! How often the services are asked by the clock: each interval, sooner after a failure that may pass by itself.
+
+use super::retries::jittered;
+use crate::api::LeverConnection;
+use std::time::Duration;
+
+/// The pause after the first failed try.
+const FIRST: Duration = Duration::from_secs(5);
+/// The longest pause between tries that fail.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The longest pause that a service may ask for.
+const LONGEST_ASKED_FOR: Duration = Duration::from_secs(600);
+
+/// The interval of a connection as its user set it. None: only when asked for.
+pub fn interval(connection: &LeverConnection) -> Option<Duration> {
+    Some(Duration::from(connection.spec.sync.interval)).filter(|interval| !interval.is_zero())
+}
+
+/// Up to a tenth more than the interval, so that what began together does not stay together.
+pub fn spread(interval: Duration, seed: u64) -> Duration {
+    interval + (jittered(interval, seed) - interval) / 2
+}
+
+/// The pause after so many failed tries in a row: growing, and never longer than the interval, which may be unset. If
+/// the service itself asked for a pause, it gets that.
+pub fn after_failures(failures: u32, interval: Option<Duration>, asked_for: Option<Duration>) -> Duration {
+    let pause = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST);
+    let pause = interval.map_or(pause, |interval| pause.min(interval));
+    pause.max(asked_for.unwrap_or_default().min(LONGEST_ASKED_FOR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_interval_is_spread_by_at_most_a_tenth() {
+        let pauses: Vec<_> = (0..200).map(|seed| spread(seconds(300), seed)).collect();
+        assert!(pauses.iter().all(|pause| (seconds(300)..=seconds(330)).contains(pause)), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause > seconds(315)));
+    }
+
+    #[test]
+    fn failures_are_tried_again_soon_then_less_often() {
+        let pauses: Vec<_> = (1..=6).map(|n| after_failures(n, Some(seconds(300)), None).as_secs()).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+        assert_eq!(after_failures(3, Some(seconds(2)), None), seconds(2));
+        assert_eq!(after_failures(40, None, None), seconds(60));
+        assert_eq!(after_failures(1, None, Some(seconds(90))), seconds(90));
+        assert_eq!(after_failures(1, None, Some(seconds(90_000))), LONGEST_ASKED_FOR);
+    }
+}

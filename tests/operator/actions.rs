@@ -73,7 +73,7 @@ impl World {
     }
 
     /// Makes the Secret; null leaves a value out.
-    async fn make_secret(&self, mut values: Value) {
+    pub async fn make_secret(&self, mut values: Value) {
         let values = values.as_object_mut().unwrap();
         values.retain(|_, value| !value.is_null());
         let secret = json!({"apiVersion": "v1", "kind": "Secret",

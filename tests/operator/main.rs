@@ -10,4 +10,8 @@ mod status;
 mod wait;
 mod world;
 
+mod candidates;
+mod configurations;
+mod connections;
 mod main_job;
+mod quota;

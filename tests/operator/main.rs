@@ -10,8 +10,15 @@ mod status;
 mod wait;
 mod world;
 
+mod availability;
 mod candidates;
+mod chart;
 mod configurations;
 mod connections;
+mod crashes;
+mod deletion;
+mod lost_answers;
 mod main_job;
 mod quota;
+mod suspension;
+mod users;

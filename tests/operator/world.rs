@@ -135,7 +135,7 @@ impl World {
             format!("--allow-api-origin={}", self.lever.origin()),
             format!("--allow-api-origin={}", self.interview.origin()),
         ];
-        if !flags.iter().any(|flag| flag.starts_with("--public-url")) {
+        if !flags.iter().any(|flag| flag.starts_with("--public-url") || *flag == NO_PUBLIC_URL) {
             arguments.push(format!("--public-url=http://127.0.0.1:{webhooks}"));
         }
         arguments.extend(flags.iter().filter(|flag| **flag != NO_PUBLIC_URL).map(|flag| (*flag).to_owned()));

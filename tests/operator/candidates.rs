@@ -7,8 +7,7 @@ use crate::status::message_of;
 use crate::wait::{eventually, soon};
 use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 
-const HELD: fn() -> DeliveryBehaviour =
-    || DeliveryBehaviour { hold: true, ..DeliveryBehaviour::default() };
+const HELD: fn() -> DeliveryBehaviour = || DeliveryBehaviour { hold: true, ..DeliveryBehaviour::default() };
 
 async fn name_of(world: &World, candidate: &str) -> String {
     world.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
@@ -34,7 +33,8 @@ async fn settled(world: &World, candidate: &str) {
 async fn a_missing_tag_is_told_and_can_be_added() {
     let world = World::start(Options::new("untagged")).await;
     let tagged = |tag: &str| NewCandidate { tags: vec![tag.into()], ..NewCandidate::default() };
-    let (untagged, other_case) = (world.add_candidate(tagged("other")), world.add_candidate(tagged("CoderPad")));
+    let (untagged, other_case) =
+        (world.add_candidate(tagged("other")), world.add_candidate(tagged("CoderPad")));
     for candidate in [&untagged, &other_case] {
         world.enter(candidate).await;
         let pad = world.wait_for_pad(candidate, "Skipped/TagMissing").await;
@@ -177,8 +177,10 @@ async fn a_pad_made_anew_adopts_the_pad_that_is_linked() {
     let name = name_of(&world, &candidate).await;
     let before = world.get("pads", &name).await;
     world.delete("pads", &name).await;
-    eventually("it is gone", async || world.find("pads", &name).await.map_or(Ok(()), |pad| Err(format!("{pad:#}"))))
-        .await;
+    eventually("it is gone", async || {
+        world.find("pads", &name).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
+    })
+    .await;
     world.apply("pads", &name, before["spec"].clone()).await;
     assert_eq!(world.wait_for_one_pad(&candidate).await.id, made.id);
     assert_eq!(world.creates(), 1);

@@ -29,7 +29,8 @@ async fn deployed(world: &World) -> (Vec<String>, String) {
     let arguments: Vec<String> = serde_json::from_value(pod["containers"][0]["args"].clone()).unwrap();
     assert_eq!(arguments[0], "run");
     // The test has addresses of its own.
-    let is_address = |flag: &String| flag.starts_with("--webhook-address") || flag.starts_with("--admin-address");
+    let is_address =
+        |flag: &String| flag.starts_with("--webhook-address") || flag.starts_with("--admin-address");
     let arguments = arguments.into_iter().skip(1).filter(|flag| !is_address(flag)).collect();
     (arguments, pod["serviceAccountName"].as_str().unwrap().to_owned())
 }
@@ -51,7 +52,7 @@ async fn the_charts_rights_suffice_for_the_main_job() {
     let (arguments, account) = deployed(&world).await;
     let user = format!("system:serviceaccount:{}:{account}", world.namespace);
     let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", world.namespace)];
-    let mut operator = Operator::new(&world.cluster, &user, &groups.each_ref().map(String::as_str));
+    let mut operator = Operator::new(&world.cluster, &user, &groups.each_ref().map(String::as_str)).await;
     let public = format!("--public-url=http://127.0.0.1:{}", operator.webhooks);
     operator.set_arguments([arguments, vec![public.clone()]].concat());
     operator.start().await;
@@ -71,7 +72,8 @@ async fn the_charts_rights_suffice_for_the_main_job() {
     world.wait_for("padconfigurations", "phone-screen", "Ready", "False/StageNotFound").await;
     crate::wait::eventually("there is a Warning Event", async || {
         let events = world.list("events").await;
-        let found = events.iter().any(|event| event["reason"] == "StageNotFound" && event["type"] == "Warning");
+        let found =
+            events.iter().any(|event| event["reason"] == "StageNotFound" && event["type"] == "Warning");
         if found { Ok(()) } else { Err(format!("{events:#?}")) }
     })
     .await;
@@ -96,7 +98,8 @@ async fn the_charts_rights_suffice_for_the_main_job() {
     assert!(events.iter().any(|event| event["user"]["username"] == *user), "it is somebody in the log");
 
     world.cluster.run("helm", &["uninstall", RELEASE, "--namespace", world.namespace], None).await.unwrap();
-    let left = world.kubectl(&["get", "deployments,services,roles,serviceaccounts", "-o", "name"]).await.unwrap();
+    let left =
+        world.kubectl(&["get", "deployments,services,roles,serviceaccounts", "-o", "name"]).await.unwrap();
     assert_eq!(left.trim(), "serviceaccount/default");
     world.get("leverconnections", CONNECTION).await;
     assert_eq!(world.list("pads").await.len(), 2);

@@ -77,10 +77,11 @@ impl Cluster {
         }
     }
 
-    /// Writes a kubeconfig for a user, and returns its file.
-    pub fn kubeconfig_of(&self, user: &str, groups: &[&str]) -> PathBuf {
+    /// Writes a kubeconfig for a user who reaches the API server under this address, and returns its file.
+    pub fn kubeconfig_of(&self, user: &str, groups: &[&str], url: &str) -> PathBuf {
         let file = self.plane.folder().join(format!("{}.kubeconfig", user.replace(':', "_")));
-        std::fs::write(&file, self.plane.kubeconfig_yaml_for(user, groups).unwrap()).unwrap();
+        let text = self.plane.kubeconfig_yaml_for(user, groups).unwrap();
+        std::fs::write(&file, text.replace(self.plane.url(), url)).unwrap();
         file
     }
 

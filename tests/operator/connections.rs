@@ -21,7 +21,10 @@ async fn assert_told(world: &World, plural: &str, name: &str, reason: &str, plac
     assert!(description.contains(reason) && description.contains(place), "{description}");
     let events = world.list("events").await;
     let of_object = events.iter().filter(|event| event["regarding"]["name"] == name);
-    assert!(of_object.clone().any(|event| event["reason"] == reason && event["type"] == "Warning"), "{events:#?}");
+    assert!(
+        of_object.clone().any(|event| event["reason"] == reason && event["type"] == "Warning"),
+        "{events:#?}"
+    );
 }
 
 /// No request that only a Pad makes.
@@ -41,8 +44,7 @@ async fn a_wrong_lever_key_is_told_and_heals_with_the_secret() {
     options.secret = json!({"lever-api-key": "lever-1d00-mistyped"});
     let world = World::start(options).await;
     let place = "Secret acme, key lever-api-key";
-    let connection =
-        world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
+    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
     assert_eq!(status_of(&connection, "InterviewConnected"), "True");
     assert_told(&world, "leverconnections", CONNECTION, "LeverUnauthorized", place).await;
 

@@ -28,10 +28,20 @@ async fn killed_at_any_effect_there_is_one_pad_and_one_link() {
     type Order = fn(&World, &str, Moment) -> FaultHandle;
     let moments: [(&str, Order, Moment, Then); 6] = [
         ("before the pad, which is never made", create, Moment::BeforeEffect, Then::Lost),
-        ("before the pad, which is made after the restart", create, Moment::BeforeEffect, Then::TakesEffectLate),
+        (
+            "before the pad, which is made after the restart",
+            create,
+            Moment::BeforeEffect,
+            Then::TakesEffectLate,
+        ),
         ("after the pad, before its id is stored", create, Moment::AfterEffect, Then::Lost),
         ("before the link, which is never added", link, Moment::BeforeEffect, Then::Lost),
-        ("before the link, which is added after the restart", link, Moment::BeforeEffect, Then::TakesEffectLate),
+        (
+            "before the link, which is added after the restart",
+            link,
+            Moment::BeforeEffect,
+            Then::TakesEffectLate,
+        ),
         ("after the link, before the status", link, Moment::AfterEffect, Then::Lost),
     ];
     let mut options = Options::new("killed");

@@ -5,6 +5,7 @@
 
 mod actions;
 mod cluster;
+mod link;
 mod process;
 mod status;
 mod wait;
@@ -19,6 +20,7 @@ mod crashes;
 mod deletion;
 mod lost_answers;
 mod main_job;
+mod outages;
 mod quota;
 mod suspension;
 mod users;

@@ -47,12 +47,15 @@ fn assert_calls(world: &World, candidate: &str) {
 async fn assert_writes(world: &World, name: &str) {
     let user = world.user(0);
     let requests = world.cluster.requests(world.namespace).await;
-    let settled = requests.iter().position(|request| request.resource == "pads" && request.is_write()).unwrap();
+    let settled =
+        requests.iter().position(|request| request.resource == "pads" && request.is_write()).unwrap();
     let writes: Vec<_> = requests[settled..]
         .iter()
         .filter(|request| request.user == user && request.is_write() && request.resource != "leases")
         .filter(|request| !request.resource.starts_with("pads") || request.name == name)
-        .map(|request| (request.verb.as_str(), request.resource.as_str(), request.name.as_str(), request.code))
+        .map(|request| {
+            (request.verb.as_str(), request.resource.as_str(), request.name.as_str(), request.code)
+        })
         .collect();
     let expected = [
         ("create", "pads", name, 201),
@@ -105,7 +108,9 @@ async fn a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_configuration_makes_its_own_pad() {
     let mut options = Options::new("two-rules");
-    options.configurations.push(("second", json!({"tag": "second", "language": "rust", "waitingRoom": true})));
+    options
+        .configurations
+        .push(("second", json!({"tag": "second", "language": "rust", "waitingRoom": true})));
     let world = World::start(options).await;
     let candidate = world.candidate();
     world.lever.add_tag(&candidate, "second");

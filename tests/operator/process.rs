@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 use crate::cluster::Cluster;
+use crate::link::Link;
 use crate::wait::{eventually, within};
 
 /// One replica. It is killed when it is dropped.
@@ -19,6 +20,8 @@ pub struct Operator {
     arguments: Vec<String>,
     kubeconfig: PathBuf,
     child: Option<Child>,
+    /// Its way to the API server.
+    pub link: Link,
     /// What it has logged, over restarts too.
     pub log: PathBuf,
     /// The port of the webhooks.
@@ -28,11 +31,13 @@ pub struct Operator {
 
 impl Operator {
     /// Prepares one; it is not started yet. `user` is who it is for the API server.
-    pub fn new(cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
+    pub async fn new(cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
+        let link = Link::to(cluster.plane.url()).await;
         Self {
             program: cluster.operator(),
             arguments: Vec::new(),
-            kubeconfig: cluster.kubeconfig_of(user, groups),
+            kubeconfig: cluster.kubeconfig_of(user, groups, &link.url()),
+            link,
             child: None,
             log: cluster.plane.folder().join(format!("{}.log", user.replace(':', "_"))),
             webhooks: free_port(),
@@ -88,6 +93,12 @@ impl Operator {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
+    /// The exit code of one that has ended by itself.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        within(Duration::from_secs(10), "the operator ends", child.wait()).await.unwrap().code()
+    }
+
     /// SIGKILL: the power fails.
     pub async fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
@@ -96,11 +107,9 @@ impl Operator {
 
     /// SIGTERM. Asserts that it ends in time, and with 0.
     pub async fn terminate(&mut self) {
-        let mut child = self.child.take().unwrap();
-        let id = child.id().unwrap().to_string();
+        let id = self.child.as_ref().and_then(Child::id).unwrap().to_string();
         assert!(Command::new("kill").arg(id).status().await.unwrap().success());
-        let ended = within(Duration::from_secs(10), "the operator ends after SIGTERM", child.wait()).await;
-        assert_eq!(ended.unwrap().code(), Some(0), "{}", self.logged());
+        assert_eq!(self.ended().await, Some(0), "{}", self.logged());
     }
 
     /// Asks its admin address.

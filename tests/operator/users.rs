@@ -37,7 +37,8 @@ async fn kubectl_shows_waits_for_and_explains() {
     assert_eq!(cells[..5], [CONNECTION, "Northwind", "True", "True", "500"], "{table}");
     let all = world.kubectl(&["get", "padoperator", "--output", "name"]).await.unwrap();
     assert_eq!(all.lines().count(), 3, "{all}");
-    let selected = ["get", "pads", "--field-selector", "spec.configurationRef.name=phone-screen", "-o", "name"];
+    let selected =
+        ["get", "pads", "--field-selector", "spec.configurationRef.name=phone-screen", "-o", "name"];
     assert_eq!(world.kubectl(&selected).await.unwrap().trim(), "pad.padoperator.dev/by-hand");
 
     let explained = [
@@ -88,11 +89,18 @@ async fn a_request_is_echoed_on_every_kind() {
         eventually("the request is echoed", async || {
             let object = world.get(plural, name).await;
             let asked = &object["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
-            if object["status"]["lastHandledReconcileAt"] == *asked { Ok(()) } else { Err(format!("{object:#}")) }
+            if object["status"]["lastHandledReconcileAt"] == *asked {
+                Ok(())
+            } else {
+                Err(format!("{object:#}"))
+            }
         })
         .await;
     }
     let rule = world.get("padconfigurations", CONFIGURATION).await;
-    assert_eq!(rule["status"]["pads"], json!({"pending": 0, "open": 1, "ended": 0, "skipped": 0, "failed": 0}));
+    assert_eq!(
+        rule["status"]["pads"],
+        json!({"pending": 0, "open": 1, "ended": 0, "skipped": 0, "failed": 0})
+    );
     world.finish().await;
 }

@@ -32,7 +32,9 @@ pub async fn eventually_within<T>(
 
 /// The outcome of something that must end in time.
 pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("waited {limit:?} in vain until {what}"))
+    tokio::time::timeout(limit, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited {limit:?} in vain until {what}"))
 }
 
 /// The outcome of something that must end at all.

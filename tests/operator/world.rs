@@ -103,7 +103,7 @@ impl World {
         let mut world = Self::prepare(Cluster::shared().await, &options).await;
         world.cluster.kubectl(&["create", "namespace", world.namespace], None).await.unwrap();
         for replica in 0..options.replicas {
-            let mut operator = Operator::new(&world.cluster, &world.user(replica), &["system:masters"]);
+            let mut operator = Operator::new(&world.cluster, &world.user(replica), &["system:masters"]).await;
             operator.set_arguments(world.arguments(&options.flags, operator.webhooks));
             operator.start().await;
             world.operators.push(operator);

@@ -11,7 +11,7 @@ pub mod pace;
 pub mod pad;
 pub mod retries;
 
-use crate::cluster::{Caches, Scope, secrets::Secrets};
+use crate::cluster::{Scope, secrets::Secrets};
 use accounts::Accounts;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -71,7 +71,7 @@ impl Context {
         let event = Event {
             type_: EventType::Warning,
             reason: reason.to_owned(),
-            note: Some(crate::text::cut(note, 1000)),
+            note: Some(notices::fitting(note)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
@@ -84,9 +84,4 @@ impl Context {
     pub fn probe_now(&self, namespace: &str, connection: &str) {
         let _ = self.probes.send((namespace.to_owned(), connection.to_owned()));
     }
-}
-
-/// All watched namespaces, for whoever starts the controllers.
-pub fn scopes(caches: &Caches) -> impl Iterator<Item = &Scope> {
-    caches.scopes().iter()
 }

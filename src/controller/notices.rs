@@ -14,10 +14,11 @@ pub fn halted(before: &[Condition], after: &[Condition]) -> Option<(String, Stri
     }
     let Condition { reason, message, .. } = find(after, types::STALLED)?;
     let known = find(before, types::STALLED).is_some_and(|stalled| stalled.reason == *reason);
-    (!known && reason != SUSPENDED).then(|| (reason.clone(), note(message)))
+    (!known && reason != SUSPENDED).then(|| (reason.clone(), fitting(message)))
 }
 
-fn note(message: &str) -> String {
+/// The text, cut to what the API server takes.
+pub fn fitting(message: &str) -> String {
     let mut note = message.to_owned();
     while note.len() > NOTE_LIMIT {
         note.pop();

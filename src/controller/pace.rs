@@ -1,7 +1,9 @@
-//! How often the services are asked by the clock: each interval, sooner after a failure that may pass by itself.
+//! Time for the controllers: what now is, and how often the services are asked by the clock (each interval, and sooner
+//! after a failure that may pass by itself).
 
 use super::retries::jittered;
 use crate::api::LeverConnection;
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// The pause after the first failed try.
@@ -10,6 +12,12 @@ const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(60);
 /// The longest pause that a service may ask for.
 const LONGEST_ASKED_FOR: Duration = Duration::from_secs(600);
+
+/// The time, in whole seconds as Kubernetes writes it.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
 
 /// The interval of a connection as its user set it. None: only when asked for.
 pub fn interval(connection: &LeverConnection) -> Option<Duration> {

@@ -14,7 +14,6 @@ use crate::cluster::caches::Cache;
 use crate::cluster::writes::write_status;
 use crate::rules;
 use futures::{Stream, StreamExt, stream};
-use jiff::Timestamp;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
@@ -149,7 +148,7 @@ impl Reconcile<PadConfiguration> for Configurations {
             counts: Some(&counts),
             handled: requested,
         };
-        self.write(&configuration, status::status(&observation, Timestamp::now())).await?;
+        self.write(&configuration, status::status(&observation, pace::now())).await?;
         Ok(match self.memory.next(id, may_ask) {
             Some(time) => Action::requeue(time.saturating_duration_since(Instant::now()).max(SOONEST)),
             None => Action::await_change(),

@@ -1,11 +1,11 @@
 //! The status of a configuration, worked out from what was observed. No client, no clock.
 //!
-//! What stands in the way of a configuration is asked in a fixed order ([`verdict`]): the first thing found is the
+//! What stands in the way of a configuration is asked in a fixed order (`verdict`): the first thing found is the
 //! reason of Ready. Stage and question have conditions of their own, so that they are told of beside another reason.
 
 use super::observe::Checks;
 use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types};
-use crate::api::configuration::{DeletionPolicy, StatusTags};
+use crate::api::configuration::StatusTags;
 use crate::api::configuration::{
     Existing, Note, OnArchive, PadCounts, PadType, Question, Repeat, ResolvedStage,
 };
@@ -316,7 +316,7 @@ fn conflict(rival: &str) -> Finding {
 fn question(observation: &Observation<'_>) -> Finding {
     let spec = &observation.configuration.spec;
     let Some(id) = spec.question_id else {
-        return Finding::good("NoQuestion", "No question is asked for: pads begin empty.");
+        return Finding::good("NoQuestion", "spec.questionID is not set: pads begin empty.");
     };
     let question = match &observation.checks.question {
         Some(Ok(question)) => question,
@@ -457,8 +457,6 @@ fn ignored(configuration: &PadConfiguration) -> Option<String> {
         (spec.existing == Existing::Create, "spec.existing: Create"),
         (spec.repeat != Repeat::Never, "spec.repeat (a further pad for a candidate is not made yet)"),
         (spec.on_archive == OnArchive::End, "spec.onArchive: End"),
-        (spec.deletion_policy == DeletionPolicy::Unlink, "spec.deletionPolicy: Unlink"),
-        (spec.deletion_policy == DeletionPolicy::Delete, "spec.deletionPolicy: Delete"),
         (spec.write_back.note != Note::None, "spec.writeBack.note"),
         (ready.is_some() || ended.is_some() || failed.is_some(), "spec.writeBack.tags"),
         (spec.ttl_seconds_after_ended.is_some(), "spec.ttlSecondsAfterEnded"),

@@ -14,7 +14,6 @@ use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use crate::cluster::secrets::SecretChange;
 use crate::cluster::writes::write_status;
 use futures::{Stream, StreamExt, stream};
-use jiff::Timestamp;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
@@ -130,7 +129,7 @@ impl Reconcile<LeverConnection> for Connections {
                 requested: requested.map(str::to_owned),
                 interval: pace::interval(&connection),
                 began: Instant::now(),
-                at: whole_seconds(Timestamp::now()),
+                at: pace::now(),
             };
             self.memory.begin(&namespace, &name);
             // Reads may be given up at any time, and a service that hangs must not hold up the end of the process.
@@ -164,7 +163,7 @@ impl Connections {
     ) -> Result<Option<LeverConnection>, Failure> {
         let public_url = self.context.settings.public_url.as_deref();
         let observation = Observation { connection, public_url, token, services, handled };
-        let after = status::status(&observation, Timestamp::now());
+        let after = status::status(&observation, pace::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
         let namespace = connection.namespace().unwrap_or_default();
         let api = Api::namespaced(self.context.client.clone(), &namespace);
@@ -176,9 +175,4 @@ impl Connections {
         }
         Ok(written)
     }
-}
-
-/// Kubernetes shows times in whole seconds.
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

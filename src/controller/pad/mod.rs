@@ -15,7 +15,9 @@ mod tests;
 pub use reason::Reason;
 
 use super::Context;
-use crate::api::condition::{self, types};
+use super::driver::{self, Failure, Reconcile};
+use super::notices;
+use crate::api::condition::{self, Condition, types};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::cluster::writes::{WriteError, write_status};
 use crate::transport::Class;
@@ -23,7 +25,7 @@ use act::Pass;
 use facts::Trouble;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use observe::Surroundings;
@@ -62,14 +64,25 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             })
         }
     });
-    Controller::for_shared_stream(scope.pads.changes(), scope.pads.store())
-        .with_config(Config::default().concurrency(context.settings.concurrency))
+    let controller = Controller::for_shared_stream(scope.pads.changes(), scope.pads.store())
         .reconcile_on(by_configuration)
-        .reconcile_on(by_connection)
-        .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, |_, never: &std::convert::Infallible, _| match *never {}, context.clone())
-        .for_each(|_| std::future::ready(()))
-        .await;
+        .reconcile_on(by_connection);
+    driver::drive(controller, context.clone(), Arc::new(Pads { context: context.clone() }), stop).await;
+}
+
+/// The controller of Pads, for the driver.
+struct Pads {
+    context: Arc<Context>,
+}
+
+impl Reconcile<Pad> for Pads {
+    async fn reconcile(&self, pad: Arc<Pad>) -> Result<Action, Failure> {
+        reconcile(pad, &self.context).await
+    }
+
+    fn forget(&self, namespace: &str, name: &str) {
+        self.context.retries.forget(namespace, name);
+    }
 }
 
 /// The Pads of a namespace that may wait for what has changed. Those that are settled stay asleep.
@@ -88,16 +101,14 @@ fn woken(
     futures::stream::iter(concerned.collect::<Vec<_>>())
 }
 
-async fn reconcile(pad: Arc<Pad>, context: Arc<Context>) -> Result<Action, std::convert::Infallible> {
-    let Ok(_running) = context.running.acquire().await else { return Ok(Action::await_change()) };
+async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> {
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
-    let around = Surroundings::of(&pad, &context);
+    let around = Surroundings::of(&pad, context);
     let inputs = around.fingerprint(&pad);
-    let mut facts = observe::facts(&pad, &around, &context);
+    let mut facts = observe::facts(&pad, &around, context);
     facts.pause = context.retries.remaining(&namespace, &name, &inputs);
 
-    let mut pass =
-        Pass { context: &context, pad, configuration: around.configuration.clone(), account: None, facts };
+    let mut pass = Pass { context, pad, configuration: around.configuration.clone(), account: None, facts };
     let (outcome, again) = drive(&mut pass, &around).await;
 
     let pause = match &pass.facts.trouble {
@@ -115,13 +126,8 @@ async fn reconcile(pad: Arc<Pad>, context: Arc<Context>) -> Result<Action, std::
     let generation =
         around.configuration.as_ref().and_then(|configuration| configuration.metadata.generation);
     let after = status::status(&pass.pad, &pass.facts, &outcome, generation, Timestamp::now());
-    let written = match after {
-        Some(after) => write(&pass, after).await,
-        None => Ok(()),
-    };
-    if let Err(error) = written {
-        tracing::warn!(pad = %name, %namespace, %error, "the status could not be written and is tried again");
-        return Ok(Action::requeue(Duration::from_secs(1)));
+    if let Some(after) = after {
+        write(&pass, after).await?;
     }
     Ok(match (again, pause, &outcome) {
         (Some(again), Some(pause), _) => Action::requeue(again.max(pause)),
@@ -186,30 +192,20 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
 async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
     let api: Api<Pad> = Api::namespaced(pass.context.client.clone(), &pass.facts.pad.namespace);
     let before = pass.pad.status.clone().unwrap_or_default();
-    match write_status(&api, pass.pad.as_ref(), &before, &after).await {
-        Ok(_) | Err(WriteError::Gone) => {}
-        Err(error) => return Err(error),
-    }
-    if let Some(note) = worth_an_event(pass.context, &pass.pad, &before, &after) {
-        pass.context.warn(&pass.pad.object_ref(&()), after.reason.as_deref().unwrap_or_default(), note).await;
+    write_status(&api, pass.pad.as_ref(), &before, &after).await?;
+    let news = notices::halted(&before.conditions, &after.conditions);
+    if let Some((reason, note)) = news.or_else(|| has_waited_long(pass.context, &pass.pad, &after.conditions))
+    {
+        pass.context.warn(&pass.pad.object_ref(&()), &reason, &note).await;
     }
     Ok(())
 }
 
-/// The message of a Pad that has just come to need a person, or has just waited long. An ordinary Pad makes no Event.
-fn worth_an_event<'a>(
-    context: &Context,
-    pad: &Pad,
-    before: &PadStatus,
-    after: &'a PadStatus,
-) -> Option<&'a str> {
-    let ready = condition::find(&after.conditions, types::READY)?;
-    if condition::is_true(&after.conditions, types::STALLED) {
-        let again = condition::is_true(&before.conditions, types::STALLED) && before.reason == after.reason;
-        return (!again).then_some(ready.message.as_str());
-    }
-    let since = condition::find(&after.conditions, types::RECONCILING)?.last_transition_time;
-    let waited_long = Timestamp::now().duration_since(since) >= LONG_WAIT;
-    let first = waited_long && context.warned.lock().insert((pad.uid().unwrap_or_default(), since));
-    first.then_some(ready.message.as_str())
+/// Reason and message of a Pad that has waited long, once for each wait.
+fn has_waited_long(context: &Context, pad: &Pad, conditions: &[Condition]) -> Option<(String, String)> {
+    let waiting = condition::find(conditions, types::RECONCILING)?;
+    let long = Timestamp::now().duration_since(waiting.last_transition_time) >= LONG_WAIT;
+    let first =
+        || context.warned.lock().insert((pad.uid().unwrap_or_default(), waiting.last_transition_time));
+    (long && first()).then(|| (waiting.reason.clone(), waiting.message.clone()))
 }

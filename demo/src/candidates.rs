@@ -1,0 +1,207 @@
+//! The candidates of the demo, all invented, and what must be true of them in the end.
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+use simulators::{Delivery, DeliveryOutcome, InterviewSimulator, LeverSimulator, Moved, NewCandidate};
+
+use crate::examples::Rule;
+use crate::kubectl::{Kubectl, PATIENCE};
+
+/// A candidate in the simulated Lever.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub name: &'static str,
+    pub id: String,
+}
+
+/// Where everybody waits at first: a stage that no PadConfiguration names.
+const START: &str = "Recruiter Screen";
+
+impl Candidate {
+    pub(crate) fn new(lever: &LeverSimulator, name: &'static str, tag: Option<&str>) -> Self {
+        let tags = tag.into_iter().map(str::to_owned).collect();
+        Self::add(lever, NewCandidate { tags, ..Default::default() }, name)
+    }
+
+    /// Tagged only through the posting that the candidate has applied to.
+    pub(crate) fn of_posting(lever: &LeverSimulator, name: &'static str, tag: &str) -> Self {
+        Self::add(lever, NewCandidate { posting_tags: vec![tag.to_owned()], ..Default::default() }, name)
+    }
+
+    fn add(lever: &LeverSimulator, new: NewCandidate, name: &'static str) -> Self {
+        let id = lever.add_candidate(NewCandidate { name: name.to_owned(), stage: START.to_owned(), ..new });
+        Self { name, id }
+    }
+}
+
+/// Moves a candidate and returns the webhooks that told of it, all answered with 200 at the first try.
+pub(crate) async fn move_to(
+    lever: &LeverSimulator,
+    candidate: &Candidate,
+    stage: &str,
+) -> anyhow::Result<Vec<Delivery>> {
+    let Moved { deliveries, .. } = lever.move_to_stage(&candidate.id, stage).await;
+    ensure!(!deliveries.is_empty(), "no webhook told of the move of {}", candidate.name);
+    let mut told = Vec::new();
+    for number in deliveries {
+        let delivery = tokio::time::timeout(PATIENCE, lever.wait_for_delivery(number)).await;
+        let delivery =
+            delivery.with_context(|| format!("the webhook for {} had no answer", candidate.name))?;
+        let answers: Vec<_> =
+            delivery.attempts.iter().map(|attempt| (attempt.status, &attempt.answer)).collect();
+        ensure!(
+            delivery.outcome == DeliveryOutcome::Received && matches!(answers.as_slice(), [(Some(200), _)]),
+            "the webhook for {} should have been answered with 200 at once, but: {answers:?}",
+            candidate.name
+        );
+        told.push(delivery);
+    }
+    Ok(told)
+}
+
+/// The one Pad that the receiver says it has stored for these webhooks.
+pub(crate) fn stored(deliveries: &[Delivery]) -> anyhow::Result<String> {
+    let mut names: Vec<String> = Vec::new();
+    for answer in deliveries.iter().flat_map(|delivery| &delivery.attempts).map(|attempt| &attempt.answer) {
+        let answer: Value =
+            serde_json::from_str(answer).with_context(|| format!("an answer that is not JSON: {answer}"))?;
+        ensure!(answer["outcome"] == "Accepted", "a webhook was not accepted: {answer}");
+        let pads = answer["pads"].as_array().map(Vec::as_slice).unwrap_or_default();
+        names.extend(pads.iter().filter_map(Value::as_str).map(str::to_owned));
+    }
+    names.dedup();
+    match names.as_slice() {
+        [name] => Ok(name.clone()),
+        _ => bail!("one Pad was expected in the answers to the webhooks, not {names:?}"),
+    }
+}
+
+/// Checks a pad in all three places, the resource, CoderPad and Lever, and returns its link.
+pub(crate) async fn check_pad(
+    kubectl: &Kubectl,
+    lever: &LeverSimulator,
+    interview: &InterviewSimulator,
+    (candidate, pad, rule): (&Candidate, &str, &Rule),
+) -> anyhow::Result<String> {
+    let object = kubectl.get(&format!("pad/{pad}")).await?;
+    let status = &object["status"];
+    let text =
+        |field: &str| status[field].as_str().with_context(|| format!("pad {pad} has no status.{field}"));
+    let (url, id, name) = (text("url")?, text("padID")?, candidate.name);
+    ensure!(text("candidate")? == name, "pad {pad} is not for {name}: {status}");
+
+    let kind = if rule.question.is_some() { "TakeHome" } else { "Live" };
+    ensure!(text("type")? == kind, "pad {pad} should be of type {kind}: {status}");
+
+    let at_coderpad: Vec<_> =
+        interview.pads().into_iter().filter(|made| made.title.starts_with(name)).collect();
+    let [made] = at_coderpad.as_slice() else {
+        bail!("{name} should have one pad at CoderPad, not {}", at_coderpad.len());
+    };
+    ensure!(made.id == id && made.url == url && !made.deleted, "pad {pad} is not {}: {status}", made.id);
+    match rule.question {
+        None => ensure!(!made.take_home, "the pad of {name} should be live"),
+        Some(question) => ensure!(
+            made.take_home && made.take_home_time_limit == Some(120) && made.question_ids == [question],
+            "the pad of {name} should be a take-home with question {question} and 120 minutes"
+        ),
+    }
+
+    let links = lever.links(&candidate.id);
+    ensure!(links == [url], "{name} should have the one link {url} in Lever, not {links:?}");
+    Ok(url.to_owned())
+}
+
+/// Checks that a candidate got nothing, and returns why, in the operator's words.
+pub(crate) async fn check_skipped(
+    kubectl: &Kubectl,
+    lever: &LeverSimulator,
+    interview: &InterviewSimulator,
+    (candidate, pad): (&Candidate, &str),
+) -> anyhow::Result<String> {
+    let object = kubectl.get(&format!("pad/{pad}")).await?;
+    let status = &object["status"];
+    ensure!(status["reason"] == "TagMissing", "pad {pad} should be skipped for want of the tag: {status}");
+    let name = candidate.name;
+    ensure!(lever.links(&candidate.id).is_empty(), "{name} should have no link in Lever");
+    ensure!(
+        !interview.pads().iter().any(|made| made.title.starts_with(name)),
+        "{name} should have no pad at CoderPad"
+    );
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
+    let message = ready.and_then(|ready| ready["message"].as_str()).filter(|message| !message.is_empty());
+    Ok(message.with_context(|| format!("pad {pad} does not say why: {status}"))?.to_owned())
+}
+
+/// Waits until the operator has looked at a Pad again for the newest webhook about it.
+pub(crate) async fn looked_at_again(kubectl: &Kubectl, pad: &str) -> anyhow::Result<()> {
+    const REQUESTED: &str = "padoperator.dev/reconcile-requested-at";
+    const POLL: std::time::Duration = std::time::Duration::from_millis(100);
+    let looked_at = async {
+        loop {
+            let object = kubectl.get(&format!("pad/{pad}")).await?;
+            let requested = &object["metadata"]["annotations"][REQUESTED];
+            ensure!(requested.is_string(), "pad {pad} should have been asked for again, by {REQUESTED}");
+            if *requested == object["status"]["lastHandledReconcileAt"] {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    let looked_at = tokio::time::timeout(PATIENCE, looked_at).await;
+    looked_at.with_context(|| format!("pad {pad} was not looked at again"))?
+}
+
+/// The candidates as Lever has them now, as a table.
+pub(crate) fn table(lever: &LeverSimulator, candidates: &[Candidate]) -> Vec<Vec<String>> {
+    let stages = lever.stages();
+    let header = ["CANDIDATE", "STAGE", "TAGS", "LINKS"].map(str::to_owned).to_vec();
+    let row = |candidate: &Candidate| {
+        let opportunity = lever.opportunity(&candidate.id).unwrap_or_default();
+        let stage = stages.iter().find(|stage| opportunity["stage"] == stage.id.as_str());
+        vec![
+            candidate.name.to_owned(),
+            stage.map(|stage| stage.text.clone()).unwrap_or_default(),
+            or_none(&lever.tags(&candidate.id)),
+            or_none(&lever.links(&candidate.id)),
+        ]
+    };
+    [header].into_iter().chain(candidates.iter().map(row)).collect()
+}
+
+fn or_none(texts: &[String]) -> String {
+    if texts.is_empty() { "<none>".to_owned() } else { texts.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(answer: &str) -> Delivery {
+        Delivery {
+            number: 0,
+            webhook: String::new(),
+            url: String::new(),
+            event: String::new(),
+            body: Value::Null,
+            attempts: vec![simulators::Attempt {
+                at: 0,
+                status: Some(200),
+                answer: answer.to_owned(),
+                error: None,
+            }],
+            outcome: DeliveryOutcome::Received,
+        }
+    }
+
+    #[test]
+    fn deliveries_of_one_move_name_one_pad() {
+        let pad = |name| answered(&format!(r#"{{"outcome": "Accepted", "pads": ["{name}"]}}"#));
+        assert_eq!(stored(&[pad("a-1"), pad("a-1")]).unwrap(), "a-1");
+        assert!(stored(&[pad("a-1"), pad("a-2")]).is_err());
+        assert!(stored(&[answered(r#"{"outcome": "Ignored"}"#)]).is_err());
+        assert!(stored(&[answered(r#"{"outcome": "Accepted", "pads": []}"#)]).is_err());
+        assert!(stored(&[answered("nothing")]).is_err());
+    }
+}

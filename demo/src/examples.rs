@@ -1,0 +1,116 @@
+//! The files in `examples/`, with the few values that cannot be in a file: addresses and keys of the simulated services.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use serde_yaml_ng::{Mapping, Value};
+
+/// The namespace of all examples.
+pub(crate) const NAMESPACE: &str = "hiring";
+
+/// The LeverConnection of the examples.
+pub(crate) const CONNECTION: &str = "leverconnection/acme";
+
+/// The PadConfigurations of the examples.
+pub(crate) const PHONE_SCREEN: &str = "phone-screen.yaml";
+pub(crate) const TAKE_HOME: &str = "take-home.yaml";
+
+/// What the simulated services take as keys.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub lever: String,
+    pub interview: String,
+    pub signing_token: String,
+}
+
+/// What an example PadConfiguration says of candidates.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub stage: String,
+    pub tag: String,
+    pub question: Option<u64>,
+}
+
+/// The root of the repository.
+pub(crate) fn repository() -> &'static Path {
+    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
+    member.parent().unwrap_or(member)
+}
+
+/// `secrets.yaml` with the keys filled in.
+pub(crate) fn secret(keys: &Keys) -> anyhow::Result<String> {
+    let mut secret = read("secrets.yaml")?;
+    let data = secret.get_mut("stringData").and_then(Value::as_mapping_mut);
+    for (name, value) in data.context("secrets.yaml has no stringData")? {
+        let key = match name.as_str() {
+            Some("lever-api-key") => &keys.lever,
+            Some("interview-api-key") => &keys.interview,
+            Some("lever-signing-token") => &keys.signing_token,
+            other => bail!("nothing is known of {other:?} in secrets.yaml"),
+        };
+        *value = key.as_str().into();
+    }
+    Ok(serde_yaml_ng::to_string(&secret)?)
+}
+
+/// `connection.yaml` for these services, with a sync so frequent that one can watch it.
+pub(crate) fn connection(lever: &str, interview: &str, interval: &str) -> anyhow::Result<String> {
+    let mut connection = read("connection.yaml")?;
+    set(&mut connection, &["spec", "lever", "url"], lever)?;
+    set(&mut connection, &["spec", "interview", "url"], interview)?;
+    set(&mut connection, &["spec", "sync", "interval"], interval)?;
+    Ok(serde_yaml_ng::to_string(&connection)?)
+}
+
+/// What the PadConfiguration in this file says.
+pub(crate) fn rule(file: &str) -> anyhow::Result<Rule> {
+    let configuration = read(file)?;
+    let text = |field: &str| {
+        let value = configuration["spec"].get(field).and_then(Value::as_str);
+        value.map(str::to_owned).with_context(|| format!("{file} has no spec.{field}"))
+    };
+    Ok(Rule {
+        stage: text("stage")?,
+        tag: text("tag")?,
+        question: configuration["spec"].get("questionID").and_then(Value::as_u64),
+    })
+}
+
+/// The opportunity that `pad-by-hand.yaml` names.
+pub(crate) fn opportunity_by_hand() -> anyhow::Result<String> {
+    let pad = read("pad-by-hand.yaml")?;
+    let id = pad["spec"]["opportunityID"].as_str();
+    Ok(id.context("pad-by-hand.yaml has no spec.opportunityID")?.to_owned())
+}
+
+fn read(file: &str) -> anyhow::Result<Value> {
+    let path = repository().join("examples").join(file);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_yaml_ng::from_str(&text).with_context(|| format!("{} is not YAML", path.display()))
+}
+
+fn set(object: &mut Value, path: &[&str], new: &str) -> anyhow::Result<()> {
+    let mut place = object;
+    for field in path {
+        let fields = place.as_mapping_mut().with_context(|| format!("{} is no object", path.join(".")))?;
+        place = fields.entry((*field).into()).or_insert_with(|| Mapping::new().into());
+    }
+    *place = new.into();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_put_where_nothing_was_and_leaves_the_rest() {
+        let mut object = serde_yaml_ng::from_str("spec: {lever: {url: x, key: k}}").unwrap();
+        set(&mut object, &["spec", "lever", "url"], "y").unwrap();
+        set(&mut object, &["spec", "sync", "interval"], "10s").unwrap();
+        let expected: Value =
+            serde_yaml_ng::from_str("spec: {lever: {url: y, key: k}, sync: {interval: 10s}}").unwrap();
+        assert_eq!(object, expected);
+        assert!(set(&mut object, &["spec", "lever", "url", "deeper"], "z").is_err());
+    }
+}

@@ -1,0 +1,85 @@
+//! kubectl, used as a person would use it: from the root of the repository, with its own words for what went wrong.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use control_plane::ControlPlane;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::examples::{NAMESPACE, repository};
+
+/// Far more than anything takes, so that a crowded machine only makes the demo slow.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// kubectl for one control plane.
+pub(crate) struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    cache: PathBuf,
+}
+
+impl Kubectl {
+    pub(crate) fn new(plane: &ControlPlane, folder: &Path) -> Self {
+        Self {
+            program: plane.program("kubectl"),
+            kubeconfig: plane.kubeconfig().to_owned(),
+            // In the home folder it would keep what it knows of a cluster for hours, also for the next at this address.
+            cache: folder.join("kubectl"),
+        }
+    }
+
+    /// Runs it with arguments as one would type them, without any quoting, and returns what it prints.
+    pub(crate) async fn run(&self, arguments: &str) -> anyhow::Result<String> {
+        self.run_with(arguments, "").await
+    }
+
+    /// Applies what is not in a file.
+    pub(crate) async fn apply(&self, yaml: &str) -> anyhow::Result<String> {
+        self.run_with("apply -f -", yaml).await
+    }
+
+    /// Waits until `what`, such as `pad/x`, is as `condition` says, as in `kubectl wait --for`.
+    pub(crate) async fn wait(&self, what: &str, condition: &str) -> anyhow::Result<()> {
+        let timeout = PATIENCE.as_secs();
+        self.run(&format!("wait {what} -n {NAMESPACE} --for={condition} --timeout={timeout}s"))
+            .await
+            .map(drop)
+    }
+
+    /// One object, such as `pad/x`.
+    pub(crate) async fn get(&self, what: &str) -> anyhow::Result<Value> {
+        let json = self.run(&format!("get {what} -n {NAMESPACE} -o json")).await?;
+        serde_json::from_str(&json).with_context(|| format!("kubectl printed no JSON for {what}"))
+    }
+
+    async fn run_with(&self, arguments: &str, input: &str) -> anyhow::Result<String> {
+        let mut child = Command::new(&self.program)
+            .args(arguments.split_whitespace())
+            .current_dir(repository())
+            // Neither a proxy nor the person's own settings for kubectl.
+            .env_clear()
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECACHEDIR", &self.cache)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C is meant for the demo, which then ends the others in order.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run {}", self.program.display()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // If it does not read to the end it says why.
+            let _ = stdin.write_all(input.as_bytes()).await;
+        }
+        let output = child.wait_with_output().await?;
+        if !output.status.success() {
+            bail!("kubectl {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}

@@ -1,0 +1,143 @@
+//! The operator's main job from end to end (`make demo`): a real Kubernetes API server, the operator's release binary
+//! and kubectl on the one side, simulated Lever and CoderPad Interview on the other.
+//!
+//! It shows each step as it happens, checks that it did, and ends with exit code 0 only if all of it did. However it
+//! ends, nothing is left running. With `KEEP=1` everything stays up until Ctrl-C, to be tried by hand.
+
+mod candidates;
+mod console;
+mod examples;
+mod keep;
+mod kubectl;
+mod operator;
+mod stage;
+mod story;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::bail;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::candidates::Candidate;
+use crate::console::{Console, seconds};
+use crate::examples::NAMESPACE;
+use crate::stage::Stage;
+use crate::story::Story;
+
+/// The exit code that shells have for a program that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match demo(&Console::new()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("\ndemo failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
+    let start = Instant::now();
+    let mut signals = Signals::new()?;
+    console.line(
+        "A real Kubernetes API server, the real operator and kubectl; Lever and CoderPad are simulated.\n\
+         In brackets: how long each step took.\n",
+    );
+    let mut stage = Stage::default();
+    let outcome = tokio::select! {
+        played = play(&mut stage, console) => played.map(Some),
+        () = signals.received() => {
+            console.line("\nInterrupted.");
+            Ok(None)
+        }
+    };
+    let took = seconds(start.elapsed());
+    let outcome = match outcome {
+        Ok(Some(candidates)) if keeping() => {
+            keep_up(&mut stage, console, &mut signals, &candidates).await.map(|()| Some(candidates))
+        }
+        outcome => outcome,
+    };
+    if outcome.is_err() {
+        diagnose(&stage).await;
+    }
+    let stopped = stage.strike(console, outcome.is_err()).await;
+    // Why it failed matters more than how it ended.
+    let finished = outcome?.is_some();
+    stopped?;
+    if !finished {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    console.line(format_args!("\nDone in {took}: whoever had the tag has one pad, linked in Lever."));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn play(stage: &mut Stage, console: &Console) -> anyhow::Result<Vec<Candidate>> {
+    stage.set(console).await?;
+    let Stage { kubectl: Some(kubectl), services: Some(services), operator: Some(operator), .. } = stage
+    else {
+        bail!("the stage is not set");
+    };
+    let story = Story { console, kubectl, services };
+    tokio::select! {
+        candidates = story.tell() => candidates,
+        status = operator.ended() => bail!("the operator has ended early ({})", status?),
+    }
+}
+
+fn keeping() -> bool {
+    std::env::var_os("KEEP").is_some_and(|keep| !keep.is_empty() && keep != "0")
+}
+
+async fn keep_up(
+    stage: &mut Stage,
+    console: &Console,
+    signals: &mut Signals,
+    candidates: &[Candidate],
+) -> anyhow::Result<()> {
+    console.line(keep::explain(stage, candidates)?);
+    let Some(operator) = &mut stage.operator else { bail!("there is no operator") };
+    tokio::select! {
+        () = signals.received() => Ok(()),
+        status = operator.ended() => bail!("the operator has ended by itself ({})", status?),
+    }
+}
+
+/// Says how things stood when something failed: what Kubernetes has to say, and what the operator has logged last.
+async fn diagnose(stage: &Stage) {
+    const STORIES: &str = "-o=custom-columns=KIND:.kind,NAME:.metadata.name,\
+        READY:.status.conditions[?(@.type==\"Ready\")].status,\
+        REASON:.status.conditions[?(@.type==\"Ready\")].reason,\
+        MESSAGE:.status.conditions[?(@.type==\"Ready\")].message";
+    if let (Some(kubectl), Some(operator)) = (&stage.kubectl, &stage.operator) {
+        let objects = kubectl.run(&format!("get padoperator -n {NAMESPACE} {STORIES}")).await;
+        let objects = objects.unwrap_or_else(|error| format!("{error:#}"));
+        eprintln!(
+            "\nThe resources:\n{objects}\n{} ends with:\n{}",
+            operator.log().display(),
+            operator.log_tail()
+        );
+    }
+}
+
+/// What ends the demo from outside.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

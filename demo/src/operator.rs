@@ -1,0 +1,175 @@
+//! The operator: its release binary as a child process, which does not outlive the demo however that ends.
+//!
+//! The kernel closes a dead process's pipes, whatever it died of. A shell waits for the end of a pipe that only the
+//! demo can write to, and then sends the operator SIGTERM: closing the pipe is also the orderly way to stop it.
+
+use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use tokio::process::{Child, ChildStdin, Command};
+
+/// Runs `"$@"`, ends with it, and sends it SIGTERM when standard input ends; SIGKILL if that has no effect.
+///
+/// The last `kill` is for what still waits in this shell's own process group.
+const WATCH: &str = r#"
+exec 3<&0
+"$@" </dev/null 3<&- &
+program=$!
+{ read -r _ <&3; kill "$program"; sleep 15; kill -9 "$program"; } 2>/dev/null &
+wait "$program"
+code=$?
+trap '' TERM
+kill 0
+exit "$code"
+"#;
+
+/// How long it may take from SIGTERM to the end.
+const END: Duration = Duration::from_secs(10);
+
+/// How much of the log is shown when something has failed.
+const TAIL_LINES: usize = 20;
+
+/// What the operator is to be told.
+pub(crate) struct Settings<'a> {
+    pub kubeconfig: &'a Path,
+    /// The simulated services, which a LeverConnection may not name otherwise.
+    pub origins: [&'a str; 2],
+    pub log: PathBuf,
+}
+
+/// The operator, running.
+pub(crate) struct Operator {
+    shell: Child,
+    life: Option<ChildStdin>,
+    admin: String,
+    webhooks: String,
+    log: PathBuf,
+}
+
+impl Operator {
+    pub(crate) fn start(settings: Settings<'_>) -> anyhow::Result<Self> {
+        let program = program()?;
+        let [webhook_port, admin_port] = free_ports()?;
+        let webhooks = format!("http://127.0.0.1:{webhook_port}");
+        let log = File::create(&settings.log)
+            .with_context(|| format!("cannot write {}", settings.log.display()))?;
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", WATCH, "sh"])
+            .arg(program)
+            .arg("run")
+            .arg(format!("--webhook-address=127.0.0.1:{webhook_port}"))
+            .arg(format!("--admin-address=127.0.0.1:{admin_port}"))
+            // The real Lever wants https, and a proxy in front of the operator gives it that.
+            .arg(format!("--public-url={webhooks}"))
+            .args(settings.origins.map(|origin| format!("--allow-api-origin={origin}")))
+            // The simulated lists are never behind.
+            .arg("--interview-list-lag=2s")
+            .arg("--log-format=text")
+            // Neither a proxy nor settings that are meant for another run of the operator.
+            .env_clear()
+            .envs(["PATH", "RUST_LOG"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .env("KUBECONFIG", settings.kubeconfig)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C is meant for the demo, which then ends the others in order.
+            .process_group(0);
+        let mut shell = shell.spawn().context("cannot start sh")?;
+        let life = shell.stdin.take();
+        Ok(Self { shell, life, admin: format!("http://127.0.0.1:{admin_port}"), webhooks, log: settings.log })
+    }
+
+    /// Where it serves `/readyz` and `/metrics`.
+    pub(crate) fn admin(&self) -> &str {
+        &self.admin
+    }
+
+    /// Where it takes webhooks.
+    pub(crate) fn webhooks(&self) -> &str {
+        &self.webhooks
+    }
+
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
+        const POLL: Duration = Duration::from_millis(50);
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+        let url = format!("{}/readyz", self.admin);
+        let asked = async {
+            while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                tokio::time::sleep(POLL).await;
+            }
+        };
+        tokio::select! {
+            ready = tokio::time::timeout(crate::kubectl::PATIENCE, asked) => {
+                ready.with_context(|| format!("the operator is not ready: {url}"))
+            }
+            status = self.shell.wait() => bail!("the operator has ended early ({})", status?),
+        }
+    }
+
+    /// Waits until it ends by itself, which it should not.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        Ok(self.shell.wait().await?)
+    }
+
+    /// Sends SIGTERM. An orderly end is exit code 0, soon.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        drop(self.life.take());
+        match tokio::time::timeout(END, self.shell.wait()).await {
+            Ok(status) => {
+                let status = status?;
+                let (log, tail) = (self.log.display(), self.log_tail());
+                ensure!(
+                    status.success(),
+                    "the operator ended with {status} after SIGTERM; {log} ends with\n{tail}"
+                );
+                Ok(())
+            }
+            Err(_) => {
+                self.shell.wait().await?;
+                let (log, tail) = (self.log.display(), self.log_tail());
+                bail!("the operator had not ended {END:?} after SIGTERM; {log} ends with\n{tail}")
+            }
+        }
+    }
+}
+
+fn program() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?.with_file_name("pad-operator");
+    ensure!(program.is_file(), "{} is not there: `make demo` builds it", program.display());
+    Ok(program)
+}
+
+/// Two ports that are free, and that nobody is given who does not ask for them: they lie below the range from which
+/// the kernel takes ports for connections.
+fn free_ports() -> anyhow::Result<[u16; 2]> {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    const ATTEMPTS: usize = 100;
+    let mut held = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let random = RandomState::new().build_hasher().finish() % u64::from(COUNT);
+        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, FIRST + u16::try_from(random)?)));
+        if let [webhooks, admin] = held.as_slice() {
+            return Ok([webhooks.local_addr()?.port(), admin.local_addr()?.port()]);
+        }
+    }
+    bail!("found no two free ports from {FIRST} to {}", FIRST + COUNT)
+}

@@ -1,0 +1,118 @@
+//! What must run before anything can happen: a real API server, the two simulated services, the operator.
+
+use anyhow::Context as _;
+use control_plane::ControlPlane;
+use simulators::{InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, Question};
+use tempfile::TempDir;
+
+use crate::console::Console;
+use crate::examples::{self, Keys};
+use crate::kubectl::Kubectl;
+use crate::operator::{Operator, Settings};
+
+/// What runs so far; it is stopped in order however the demo ends.
+#[derive(Default)]
+pub(crate) struct Stage {
+    folder: Option<TempDir>,
+    pub plane: Option<ControlPlane>,
+    pub operator: Option<Operator>,
+    pub kubectl: Option<Kubectl>,
+    pub services: Option<Services>,
+}
+
+/// The simulated services, and what they take as keys.
+pub(crate) struct Services {
+    pub lever: LeverSimulator,
+    pub interview: InterviewSimulator,
+    pub keys: Keys,
+}
+
+impl Stage {
+    /// Starts everything, step by step.
+    pub(crate) async fn set(&mut self, console: &Console) -> anyhow::Result<()> {
+        let folder =
+            self.folder.insert(tempfile::Builder::new().prefix("pad-operator-demo-").tempdir()?).path();
+
+        let step = console.begin("control plane");
+        let plane = self.plane.insert(ControlPlane::start().await?);
+        step.done(format_args!("control plane: a real Kubernetes API server at {}", plane.url()));
+        let kubectl = self.kubectl.insert(Kubectl::new(plane, folder));
+
+        let step = console.begin("simulated services");
+        let services = self.services.insert(start_services().await?);
+        let (lever, interview) = (services.lever.origin(), services.interview.origin());
+        step.done(format_args!("simulated Lever at {lever}, simulated CoderPad Interview at {interview}"));
+
+        let step = console.begin("kubectl apply -f crds/");
+        let kinds = kubectl.run("apply -f crds/").await?.lines().count();
+        kubectl.run("wait --for=condition=Established crd --all --timeout=60s").await?;
+        step.done(format_args!("kubectl apply -f crds/: {kinds} kinds, Established"));
+
+        let step = console.begin("pad-operator run");
+        let operator = self.operator.insert(Operator::start(Settings {
+            kubeconfig: plane.kubeconfig(),
+            origins: [&lever, &interview],
+            log: folder.join("pad-operator.log"),
+        })?);
+        operator.ready().await?;
+        step.done(format_args!(
+            "pad-operator run: ready, takes webhooks at {}, metrics at {}/metrics",
+            operator.webhooks(),
+            operator.admin()
+        ));
+        Ok(())
+    }
+
+    /// Stops everything, the operator first; the operator's log stays if something has failed.
+    pub(crate) async fn strike(self, console: &Console, failed: bool) -> anyhow::Result<()> {
+        let step = console.begin("stopping");
+        let (ended, how) = match self.operator {
+            Some(operator) => {
+                (operator.stop().await, "the operator in good order after SIGTERM, then the rest; ")
+            }
+            None => (Ok(()), ""),
+        };
+        let stopped = match self.plane {
+            Some(plane) => plane.stop().await,
+            None => Ok(()),
+        };
+        if let Some(folder) = self.folder {
+            match failed || ended.is_err() {
+                true => drop(folder.keep()),
+                false => folder.close().context("the folder of the demo could not be removed")?,
+            }
+        }
+        ended.and(stopped)?;
+        step.done(format_args!("stopped: {how}nothing is left running"));
+        Ok(())
+    }
+}
+
+async fn start_services() -> anyhow::Result<Services> {
+    let keys = Keys {
+        lever: "the-api-key-of-simulated-lever".to_owned(),
+        interview: "the-api-key-of-simulated-interview".to_owned(),
+        signing_token: "the-signing-token-of-simulated-lever".to_owned(),
+    };
+    let lever =
+        LeverSimulator::start(LeverOptions { api_key: keys.lever.clone(), ..Default::default() }).await?;
+    let interview = InterviewSimulator::start(InterviewOptions {
+        api_key: keys.interview.clone(),
+        organization: "Acme".to_owned(),
+        ..Default::default()
+    })
+    .await?;
+    let question =
+        examples::rule(examples::TAKE_HOME)?.question.context("take-home.yaml has no questionID")?;
+    interview.add_question(Question::new(question, "Log parser, at home", "take_home"));
+    Ok(Services { lever, interview, keys })
+}
+
+/// Applies a file of the repository and shows what kubectl says of it.
+pub(crate) async fn apply_file(kubectl: &Kubectl, console: &Console, file: &str) -> anyhow::Result<()> {
+    let command = format!("apply -f {file}");
+    let step = console.begin(format_args!("kubectl {command}"));
+    let said = kubectl.run(&command).await?;
+    step.done(format_args!("kubectl {command}: {}", said.trim_end()));
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! What people do in a [`World`], and what can be seen in it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::{Value, json};
+use simulators::{DeliveryOutcome, NewCandidate, PadView};
+
+use crate::cluster::objects;
+use crate::status::{assert_sound, brief, phase};
+use crate::wait::{eventually, soon};
+use crate::world::{SECRET, STAGE, TAG, World};
+
+/// Candidates in Lever.
+impl World {
+    /// A candidate with the usual tag, in the first stage.
+    pub fn candidate(&self) -> String {
+        self.add_candidate(NewCandidate { tags: vec![TAG.into()], ..NewCandidate::default() })
+    }
+
+    /// Any candidate; a name is added.
+    pub fn add_candidate(&self, mut new: NewCandidate) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        new.name = format!("Ottoline Vanterpool {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.keep_private(&new.name);
+        self.lever.add_candidate(new)
+    }
+
+    /// Moves a candidate to the usual stage, and waits until Lever's webhook has been taken.
+    pub async fn enter(&self, opportunity: &str) -> Value {
+        let moved = self.lever.move_to_stage(opportunity, STAGE).await;
+        let delivery = self.lever.wait_for_delivery(*moved.deliveries.last().unwrap());
+        let delivery = soon("the webhook is delivered", delivery).await;
+        assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
+        serde_json::from_str(&delivery.attempts.last().unwrap().answer).unwrap()
+    }
+}
+
+/// Resources.
+impl World {
+    /// kubectl in the namespace, as an administrator.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        self.cluster.kubectl(&[&["--namespace", self.namespace], arguments].concat(), None).await
+    }
+
+    /// `kubectl apply` of one object.
+    pub async fn kubectl_apply(&self, kind: &str, name: &str, spec: &Value) -> Result<String, String> {
+        let object = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind,
+            "metadata": {"name": name, "namespace": self.namespace}, "spec": spec});
+        self.cluster.kubectl(&["apply", "--filename", "-"], Some(&object.to_string())).await
+    }
+
+    /// Makes an object with this spec, or sets these fields of it.
+    pub async fn apply(&self, plural: &str, name: &str, spec: Value) {
+        let kind = match plural {
+            "pads" => "Pad",
+            "padconfigurations" => "PadConfiguration",
+            _ => "LeverConnection",
+        };
+        let object = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind,
+            "metadata": {"name": name}, "spec": spec});
+        let parameters = PatchParams::apply("a-user").force();
+        objects(&self.client, self.namespace, plural)
+            .patch(name, &parameters, &Patch::Apply(object))
+            .await
+            .unwrap();
+    }
+
+    /// A merge patch.
+    pub async fn patch(&self, plural: &str, name: &str, patch: Value) {
+        let api = objects(&self.client, self.namespace, plural);
+        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Makes the Secret; null leaves a value out.
+    pub async fn make_secret(&self, mut values: Value) {
+        let values = values.as_object_mut().unwrap();
+        values.retain(|_, value| !value.is_null());
+        let secret = json!({"apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": SECRET, "namespace": self.namespace}, "stringData": values});
+        self.cluster.kubectl(&["create", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
+    }
+
+    /// Sets one value of the Secret.
+    pub async fn set_secret(&self, key: &str, value: &str) {
+        self.keep_private(value);
+        self.patch("secrets", SECRET, json!({"stringData": {key: value}})).await;
+    }
+
+    /// Asks for another look at an object.
+    pub async fn request(&self, plural: &str, name: &str) {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let value = format!("request {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let annotations = json!({"padoperator.dev/reconcile-requested-at": value});
+        self.patch(plural, name, json!({"metadata": {"annotations": annotations}})).await;
+    }
+
+    pub async fn delete(&self, plural: &str, name: &str) {
+        let api = objects(&self.client, self.namespace, plural);
+        api.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub async fn find(&self, plural: &str, name: &str) -> Option<Value> {
+        let found = objects(&self.client, self.namespace, plural).get_opt(name).await.unwrap()?;
+        let found = serde_json::to_value(found).unwrap();
+        if found["apiVersion"] == "padoperator.dev/v1alpha1" {
+            assert_sound(&found);
+        }
+        Some(found)
+    }
+
+    pub async fn get(&self, plural: &str, name: &str) -> Value {
+        self.find(plural, name).await.unwrap_or_else(|| panic!("there is no {name} among {plural}"))
+    }
+
+    pub async fn list(&self, plural: &str) -> Vec<Value> {
+        let found = objects(&self.client, self.namespace, plural).list(&ListParams::default()).await.unwrap();
+        found.items.into_iter().map(|one| serde_json::to_value(one).unwrap()).collect()
+    }
+
+    /// The Events of the namespace.
+    pub async fn events(&self) -> Value {
+        Value::Array(self.list("events").await)
+    }
+
+    /// Waits until a condition reads like `True/Connected`.
+    pub async fn wait_for(&self, plural: &str, name: &str, condition: &str, expected: &str) -> Value {
+        let what = format!("{condition} of {name} is {expected}");
+        eventually(&what, async || {
+            let object = self.find(plural, name).await.ok_or("it does not exist")?;
+            if brief(&object, condition) == expected { Ok(object) } else { Err(format!("{object:#}")) }
+        })
+        .await
+    }
+
+    /// The Pads of a candidate.
+    pub async fn pads_of(&self, opportunity: &str) -> Vec<Value> {
+        let mut pads = self.list("pads").await;
+        pads.iter().for_each(assert_sound);
+        pads.retain(|pad| pad["spec"]["opportunityID"] == opportunity);
+        pads
+    }
+
+    /// Waits until the only Pad of a candidate reads like `Open/Open`.
+    pub async fn wait_for_pad(&self, opportunity: &str, expected: &str) -> Value {
+        eventually(&format!("the Pad of {opportunity} is {expected}"), async || {
+            let mut pads = self.pads_of(opportunity).await;
+            assert!(pads.len() <= 1, "{pads:#?}");
+            let pad = pads.pop().ok_or("there is none")?;
+            if phase(&pad) == expected { Ok(pad) } else { Err(format!("{pad:#}")) }
+        })
+        .await
+    }
+
+    /// Waits until the candidate's Pad is Open, and asserts that there is exactly one pad and one link for it.
+    pub async fn wait_for_one_pad(&self, opportunity: &str) -> PadView {
+        let pad = self.wait_for_pad(opportunity, "Open/Open").await;
+        let made = self.pads_made_for(opportunity);
+        assert_eq!(made.iter().filter(|pad| !pad.deleted).count(), 1, "{made:#?}");
+        let made = made.into_iter().find(|pad| !pad.deleted).unwrap();
+        assert_eq!(pad["status"]["padID"], made.id);
+        assert_eq!(pad["status"]["url"], made.url);
+        assert_eq!(self.lever.links(opportunity), [made.url.as_str()]);
+        made
+    }
+
+    /// The pads that CoderPad has ever made for a candidate, by what their notes say.
+    pub fn pads_made_for(&self, opportunity: &str) -> Vec<PadView> {
+        let mut pads = self.interview.pads();
+        pads.retain(|pad| pad.notes.as_deref().is_some_and(|notes| notes.contains(opportunity)));
+        pads
+    }
+
+    /// The requests to create a pad so far.
+    pub fn creates(&self) -> usize {
+        let calls = self.interview.calls();
+        calls.iter().filter(|call| call.method == "POST" && call.path.starts_with("/api/pads")).count()
+    }
+}

@@ -1,0 +1,157 @@
+//! The cluster that the tests run in: a real API server, with the CustomResourceDefinitions in it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+
+use control_plane::ControlPlane;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+/// A running control plane, and the operator's program as it was built for these tests.
+#[derive(Clone)]
+pub struct Cluster {
+    pub plane: Arc<ControlPlane>,
+}
+
+/// The outcome of a command.
+pub type Output = Result<String, String>;
+
+impl Cluster {
+    /// The one that all tests share. It ends with the process.
+    pub async fn shared() -> Self {
+        static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+        let start = || async {
+            let cluster = Self::start().await;
+            cluster.kubectl(&["apply", "--filename", &source("crds")], None).await.unwrap();
+            let wait = ["wait", "--for=condition=Established", "--all", "crds"];
+            cluster.kubectl(&wait, None).await.unwrap();
+            cluster
+        };
+        SHARED.get_or_init(start).await.clone()
+    }
+
+    /// An empty one of its own.
+    pub async fn start() -> Self {
+        let plane = Arc::new(ControlPlane::start().await.unwrap());
+        let cluster = Self { plane };
+        // A build of the same program elsewhere must not change it under the tests.
+        tokio::fs::copy(env!("CARGO_BIN_EXE_pad-operator"), cluster.operator()).await.unwrap();
+        cluster
+    }
+
+    /// The operator's program.
+    pub fn operator(&self) -> PathBuf {
+        self.plane.folder().join("pad-operator")
+    }
+
+    /// Runs kubectl as an administrator, with something on its standard input.
+    pub async fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> Output {
+        self.run("kubectl", arguments, input).await
+    }
+
+    /// Runs a program of the control plane, such as helm.
+    pub async fn run(&self, program: &str, arguments: &[&str], input: Option<&str>) -> Output {
+        let mut child = Command::new(self.plane.program(program))
+            .args(arguments)
+            .env("KUBECONFIG", self.plane.kubeconfig())
+            .env("HOME", self.plane.folder())
+            .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+            stdin.write_all(input.as_bytes()).await.unwrap();
+        }
+        let output = child.wait_with_output().await.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        match output.status.success() {
+            true => Ok(text(output.stdout)),
+            false => Err(text(output.stderr)),
+        }
+    }
+
+    /// Writes a kubeconfig for a user who reaches the API server under this address, and returns its file.
+    pub fn kubeconfig_of(&self, user: &str, groups: &[&str], url: &str) -> PathBuf {
+        let file = self.plane.folder().join(format!("{}.kubeconfig", user.replace(':', "_")));
+        let text = self.plane.kubeconfig_yaml_for(user, groups).unwrap();
+        std::fs::write(&file, text.replace(self.plane.url(), url)).unwrap();
+        file
+    }
+
+    /// An administrator's client. It belongs to the runtime of the test that asks for it.
+    pub async fn client(&self) -> kube::Client {
+        let file = Kubeconfig::read_from(self.plane.kubeconfig()).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+        kube::Client::try_from(config).unwrap()
+    }
+}
+
+/// A file or folder of the repository.
+pub fn source(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path).display().to_string()
+}
+
+/// Objects of a kind in a namespace, such as `pads` or `secrets`.
+pub fn objects(client: &kube::Client, namespace: &str, plural: &str) -> Api<DynamicObject> {
+    let (group, version, kind) = match plural {
+        "pads" => ("padoperator.dev", "v1alpha1", "Pad"),
+        "padconfigurations" => ("padoperator.dev", "v1alpha1", "PadConfiguration"),
+        "leverconnections" => ("padoperator.dev", "v1alpha1", "LeverConnection"),
+        "secrets" => ("", "v1", "Secret"),
+        "events" => ("events.k8s.io", "v1", "Event"),
+        "leases" => ("coordination.k8s.io", "v1", "Lease"),
+        other => panic!("{other} is not known here"),
+    };
+    let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+/// A finished request to the API server, as the audit log has it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub user: String,
+    pub verb: String,
+    /// `pads`, or `pads/status`.
+    pub resource: String,
+    pub name: String,
+    pub code: u64,
+}
+
+impl Request {
+    pub fn is_write(&self) -> bool {
+        !["get", "list", "watch"].contains(&self.verb.as_str())
+    }
+}
+
+impl Cluster {
+    /// The requests for objects of a namespace, oldest first.
+    pub async fn requests(&self, namespace: &str) -> Vec<Request> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let events = self.plane.audit_events().await.unwrap();
+        let of_namespace = events.iter().filter(|event| event["objectRef"]["namespace"] == namespace);
+        of_namespace
+            .map(|event| {
+                let object = &event["objectRef"];
+                let subresource = object["subresource"].as_str();
+                Request {
+                    user: text(&event["user"]["username"]),
+                    verb: text(&event["verb"]),
+                    resource: [object["resource"].as_str().unwrap_or_default()]
+                        .into_iter()
+                        .chain(subresource)
+                        .collect::<Vec<_>>()
+                        .join("/"),
+                    name: text(&object["name"]),
+                    code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
+                }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,151 @@
+//! What can be wrong with a configuration, how it says so, and that it heals in both ways: there and here.
+
+use serde_json::{Value, json};
+use simulators::{Question, Stage};
+
+use crate::status::{brief, message_of};
+use crate::world::{CONFIGURATION, CONNECTION, Options, World};
+
+const PLURAL: &str = "padconfigurations";
+
+async fn set(world: &World, name: &str, spec: Value) {
+    world.patch(PLURAL, name, json!({"spec": spec})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_stage_is_told_with_those_there_are() {
+    let mut options = Options::new("unknown-stage").unsettled().polling("1s");
+    options.configurations = vec![
+        ("missing", json!({"stage": "Second Phone Screen"})),
+        ("misspelt", json!({"stage": "onsite"})),
+        ("twice", json!({"stage": "Debrief"})),
+    ];
+    let world = World::start(options).await;
+    let missing = world.wait_for(PLURAL, "missing", "Ready", "False/StageNotFound").await;
+    for stage in world.lever.stages() {
+        assert!(message_of(&missing, "Ready").contains(&stage.text), "{} in {missing:#}", stage.text);
+    }
+    let misspelt = world.wait_for(PLURAL, "misspelt", "Ready", "False/StageNotFound").await;
+    assert_eq!(brief(&misspelt, "StageFound"), "False/StageNotFound");
+
+    world.lever.add_stage("Second Phone Screen");
+    world.wait_for(PLURAL, "missing", "Ready", "True/InUse").await;
+    set(&world, "misspelt", json!({"stage": "Onsite"})).await;
+    world.wait_for(PLURAL, "misspelt", "Ready", "True/InUse").await;
+
+    let mut stages = world.lever.stages();
+    stages.extend([Stage::new("debrief-1", "Debrief"), Stage::new("debrief-2", "Debrief")]);
+    world.lever.set_stages(stages);
+    let twice = world.wait_for(PLURAL, "twice", "Ready", "False/StageAmbiguous").await;
+    let message = message_of(&twice, "Ready");
+    assert!(message.contains("debrief-1") && message.contains("debrief-2"), "{message}");
+    set(&world, "twice", json!({"stage": "debrief-2"})).await;
+    let twice = world.wait_for(PLURAL, "twice", "Ready", "True/InUse").await;
+    assert_eq!(twice["status"]["stage"]["id"], "debrief-2");
+
+    world.lever.rename_stage("Onsite", "On site");
+    let renamed = world.wait_for(PLURAL, "misspelt", "Ready", "True/StageRenamed").await;
+    assert_eq!(renamed["status"]["stage"]["name"], "On site");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_refuses_what_cannot_work_and_says_what_to_do() {
+    let world = World::start(Options::new("refused")).await;
+    let reference = json!({"name": CONNECTION});
+    let refused = [
+        (json!({"type": "TakeHome"}), "needs spec.questionID"),
+        (json!({"language": "python3", "questionID": 1003}), "exclude each other"),
+        (json!({"tag": "  "}), "must not be blank"),
+        (json!({"stage": " "}), "must not be blank"),
+        (json!({"writeBack": {"tags": {"ready": "coderpad"}}}), "must differ"),
+        (json!({"writeBack": {"tags": {"ready": "same", "ended": "same"}}}), "differ"),
+        (json!({"repeat": "Never", "ttlSecondsAfterEnded": 60}), "repeat: Never"),
+        (json!({"title": "{name}"}), "{candidate}"),
+        (json!({"type": "takehome"}), "TakeHome"),
+    ];
+    for (mut spec, reason) in refused {
+        spec["connectionRef"] = reference.clone();
+        let refusal = world.kubectl_apply("PadConfiguration", "wrong", &spec).await.unwrap_err();
+        assert!(refusal.contains(reason), "{spec}: {refusal}");
+    }
+    let other = json!({"connectionRef": {"name": "other"}});
+    let refusal = world.kubectl_apply("PadConfiguration", CONFIGURATION, &other).await.unwrap_err();
+    assert!(refusal.contains("immutable"), "{refusal}");
+    let long = "a".repeat(51);
+    let spec = json!({"connectionRef": reference});
+    let refusal = world.kubectl_apply("PadConfiguration", &long, &spec).await.unwrap_err();
+    assert!(refusal.contains("at most 50 characters"), "{refusal}");
+
+    let pad = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": "not/an/id"});
+    world.kubectl_apply("Pad", "wrong", &pad).await.unwrap_err();
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_cannot_be_used_is_told_and_heals() {
+    let mut options = Options::new("question").unsettled().polling("1s");
+    options.configurations = vec![
+        ("unknown", json!({"type": "TakeHome", "questionID": 4242, "tag": "unknown"})),
+        ("draft", json!({"questionID": 1004, "tag": "draft"})),
+        ("live-only", json!({"type": "TakeHome", "questionID": 1001, "tag": "live-only"})),
+        ("take-home-only", json!({"questionID": 1002, "tag": "take-home-only"})),
+    ];
+    let world = World::start(options).await;
+    let unknown = world.wait_for(PLURAL, "unknown", "Ready", "False/QuestionNotFound").await;
+    assert!(message_of(&unknown, "Ready").contains("4242"), "{unknown:#}");
+    for (name, word) in [("draft", "draft"), ("live-only", "live"), ("take-home-only", "take-home")] {
+        let found = world.wait_for(PLURAL, name, "Ready", "False/QuestionNotUsable").await;
+        assert!(message_of(&found, "Ready").contains(word), "{found:#}");
+        assert_eq!(brief(&found, "QuestionUsable"), "False/QuestionNotUsable");
+    }
+
+    // A Pad of such a configuration waits, and sends nothing to CoderPad.
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    world.paste_webhook().await;
+    let candidate = world.candidate();
+    world.lever.add_tag(&candidate, "unknown");
+    assert_eq!(world.enter(&candidate).await["pads"].as_array().unwrap().len(), 4);
+    let name = pad_name(&world, &candidate, "unknown").await;
+    world.wait_for("pads", &name, "Ready", "False/ConfigurationNotReady").await;
+    assert_eq!(world.creates(), 0);
+
+    world.interview.add_question(Question::new(4242, "Late", "any"));
+    world.interview.add_question(Question::new(1004, "Finished", "any"));
+    world.wait_for(PLURAL, "unknown", "Ready", "True/InUse").await;
+    world.wait_for(PLURAL, "draft", "Ready", "True/InUse").await;
+    set(&world, "live-only", json!({"type": "Live"})).await;
+    world.wait_for(PLURAL, "live-only", "Ready", "True/InUse").await;
+    world.wait_for("pads", &name, "Ready", "True/Open").await;
+    assert_eq!(world.creates(), 1);
+    world.finish().await;
+}
+
+async fn pad_name(world: &World, candidate: &str, configuration: &str) -> String {
+    let pads = world.pads_of(candidate).await;
+    let found = pads.iter().find(|pad| pad["spec"]["configurationRef"]["name"] == configuration);
+    found.unwrap()["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_alike_the_older_counts_and_an_owner_must_exist() {
+    let world = World::start(Options::new("conflict").polling("1s")).await;
+    // Creation times have whole seconds; of two in one second the lower name would count.
+    world.configure("z-younger", json!({})).await;
+    let younger = world.wait_for(PLURAL, "z-younger", "Ready", "False/Conflict").await;
+    assert!(message_of(&younger, "Ready").contains(CONFIGURATION), "{younger:#}");
+    let candidate = world.candidate();
+    assert_eq!(world.enter(&candidate).await["pads"].as_array().unwrap().len(), 1);
+    world.wait_for_one_pad(&candidate).await;
+    world.delete(PLURAL, CONFIGURATION).await;
+    world.wait_for(PLURAL, "z-younger", "Ready", "True/InUse").await;
+
+    set(&world, "z-younger", json!({"ownerEmail": "nobody@northwind.example"})).await;
+    world.wait_for(PLURAL, "z-younger", "Ready", "False/OwnerNotFound").await;
+    world.interview.add_user("nobody@northwind.example", "Noor Body");
+    world.wait_for(PLURAL, "z-younger", "Ready", "True/InUse").await;
+    let second = world.candidate();
+    world.enter(&second).await;
+    assert_eq!(world.wait_for_one_pad(&second).await.owner_email, "nobody@northwind.example");
+    world.finish().await;
+}

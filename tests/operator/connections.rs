@@ -1,0 +1,211 @@
+//! What keeps a connection from working, how it says so, and that it heals by mending the cause alone.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use simulators::DeliveryOutcome;
+
+use crate::status::{message_of, status_of};
+use crate::wait::{eventually, eventually_within, soon};
+use crate::world::{CONFIGURATION, CONNECTION, NO_PUBLIC_URL, Options, SECRET, STAGE, World};
+
+/// "Within seconds", on a crowded machine.
+const SECONDS: Duration = Duration::from_secs(15);
+
+/// The reason is where people look, with the place to mend.
+async fn assert_told(world: &World, plural: &str, name: &str, reason: &str, place: &str) {
+    let table = world.kubectl(&["get", plural, "--output", "wide"]).await.unwrap();
+    let row = table.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(row.split_whitespace().any(|cell| cell == reason), "{table}");
+    let description = world.kubectl(&["describe", plural, name]).await.unwrap();
+    assert!(description.contains(reason) && description.contains(place), "{description}");
+    let events = world.list("events").await;
+    let of_object = events.iter().filter(|event| event["regarding"]["name"] == name);
+    assert!(
+        of_object.clone().any(|event| event["reason"] == reason && event["type"] == "Warning"),
+        "{events:#?}"
+    );
+}
+
+/// No request that only a Pad makes.
+fn assert_nothing_for(world: &World, opportunity: &str) {
+    let mut calls: Vec<_> = [world.lever.calls(), world.interview.calls()].concat();
+    // A probe may read any opportunity, but nothing is written.
+    calls.retain(|call| call.method != "GET" || call.path.contains(opportunity));
+    let writes: Vec<_> = calls.iter().filter(|call| call.method != "GET").collect();
+    assert!(writes.is_empty(), "{writes:#?}");
+    assert!(calls.len() <= 1, "more than a probe: {calls:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_lever_key_is_told_and_heals_with_the_secret() {
+    let mut options = Options::new("wrong-lever-key").unsettled();
+    let right = options.lever.api_key.clone();
+    options.secret = json!({"lever-api-key": "lever-1d00-mistyped"});
+    let world = World::start(options).await;
+    let place = "Secret acme, key lever-api-key";
+    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
+    assert_eq!(status_of(&connection, "InterviewConnected"), "True");
+    assert_told(&world, "leverconnections", CONNECTION, "LeverUnauthorized", place).await;
+
+    let candidate = world.candidate();
+    let spec = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": candidate});
+    world.apply("pads", "by-hand", spec).await;
+    world.wait_for_pad(&candidate, "Pending/LeverUnauthorized").await;
+    assert_told(&world, "pads", "by-hand", "LeverUnauthorized", place).await;
+    assert_nothing_for(&world, &candidate);
+
+    world.set_secret("lever-api-key", &format!("  {right}\n")).await;
+    world.wait_for_one_pad(&candidate).await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_interview_key_is_told_and_heals_with_the_secret() {
+    let mut options = Options::new("wrong-interview-key").unsettled();
+    let right = options.interview.api_key.clone();
+    options.secret = json!({"interview-api-key": "interview-1d00-mistyped"});
+    let world = World::start(options).await;
+    let place = "Secret acme, key interview-api-key";
+    world.wait_for("leverconnections", CONNECTION, "Ready", "False/InterviewUnauthorized").await;
+    assert_told(&world, "leverconnections", CONNECTION, "InterviewUnauthorized", place).await;
+
+    // The stages are known, so a webhook can be taken.
+    world.paste_webhook().await;
+    let candidate = world.candidate();
+    assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
+    let pad = world.wait_for_pad(&candidate, "Pending/InterviewUnauthorized").await;
+    let name = pad["metadata"]["name"].as_str().unwrap();
+    assert_told(&world, "pads", name, "InterviewUnauthorized", place).await;
+    assert_nothing_for(&world, &candidate);
+
+    world.set_secret("interview-api-key", &right).await;
+    world.wait_for_one_pad(&candidate).await;
+    world.finish().await;
+}
+
+/// A key that is revoked while all works: the Pads that meet it make the connection look again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_revoked_while_in_use_is_noticed_by_its_pads() {
+    let world = World::start(Options::new("revoked-key")).await;
+    world.lever.revoke_key("lever-9f31c5-revoked-key");
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_pad(&candidate, "Pending/LeverUnauthorized").await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
+
+    world.lever.set_key("lever-2b61-renewed", simulators::Permissions::all());
+    world.set_secret("lever-api-key", "lever-2b61-renewed").await;
+    world.wait_for_one_pad(&candidate).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_secret_and_a_missing_permission_are_told() {
+    let mut options = Options::new("missing-secret").unsettled();
+    options.secret = json!({"interview-api-key": null});
+    let world = World::start(options).await;
+    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretKeyMissing").await;
+    let message = message_of(&connection, "Ready");
+    assert!(message.contains("Secret acme") && message.contains("interview-api-key"), "{message}");
+
+    world.delete("secrets", SECRET).await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretNotFound").await;
+    assert!(world.lever.calls().is_empty() && world.interview.calls().is_empty(), "nothing to send with");
+
+    let weak = simulators::Permissions::all().without("stages:list");
+    world.lever.set_key("lever-88aa-weak", weak);
+    let values = json!({"lever-api-key": "lever-88aa-weak", "lever-signing-token": world.signing_token,
+        "interview-api-key": "interview-77b02e-missing-secret"});
+    world.make_secret(values).await;
+    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverForbidden").await;
+    assert!(message_of(&connection, "Ready").contains("stages"), "{connection:#}");
+
+    world.set_secret("lever-api-key", "lever-9f31c5-missing-secret").await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_that_is_not_allowed_gets_nothing_sent() {
+    let mut options = Options::new("origin").unsettled();
+    options.connection["lever"] = json!({"url": "http://127.0.0.1:9/v1"});
+    let world = World::start(options).await;
+    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/OriginNotAllowed").await;
+    assert_eq!(status_of(&connection, "Stalled"), "True");
+    assert!(message_of(&connection, "Ready").contains("--allow-api-origin"), "{connection:#}");
+    assert!(world.interview.calls().is_empty());
+    world.patch("leverconnections", CONNECTION, json!({"spec": {"lever": {"url": world.lever.url()}}})).await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_signing_token_is_told_and_heals_with_the_secret() {
+    let mut options = Options::new("signing-token").unsettled();
+    options.secret = json!({"lever-signing-token": null});
+    // Lever gives up at once, so that nothing but Rerun delivers later.
+    options.lever.retry_delays = Vec::new();
+    let world = World::start(options).await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/SigningTokenMissing").await;
+    world.paste_webhook().await;
+    assert_eq!(world.lever.verify().await.status, Some(503), "try again once there is a token");
+
+    world.set_secret("lever-signing-token", "signing-4c1e-of-another-webhook").await;
+    world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/AwaitingVerification").await;
+    eventually_within(SECONDS, "the wrong token is in force", async || {
+        let status = world.lever.verify().await.status;
+        if status == Some(401) { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .await;
+    let candidate = world.candidate();
+    let moved = world.lever.move_to_stage(&candidate, STAGE).await;
+    let refused = soon("the delivery ends", world.lever.wait_for_delivery(moved.deliveries[0])).await;
+    assert_eq!(refused.outcome, DeliveryOutcome::GivenUp);
+    assert_eq!(refused.attempts[0].status, Some(401));
+    assert!(world.pads_of(&candidate).await.is_empty());
+
+    // The new one beside the old one, as while changing over.
+    let both = format!("signing-4c1e-of-another-webhook\n{}\n", world.signing_token);
+    world.set_secret("lever-signing-token", &both).await;
+    eventually_within(SECONDS, "Verify works", async || {
+        let answer = world.lever.verify().await;
+        if answer.verified { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "True/SignatureVerified").await;
+    let again = world.lever.redeliver(moved.deliveries[0]).await;
+    let answer: Value = serde_json::from_str(&again.answer).unwrap();
+    assert_eq!((again.status, &answer["outcome"]), (Some(200), &json!("Accepted")));
+    world.wait_for_one_pad(&candidate).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhooks_url_is_built_from_the_public_url() {
+    let path = |namespace: &str| format!("/webhooks/lever/{namespace}/{CONNECTION}");
+    let cases = [
+        ("url-bare", "--public-url=hooks.example.com", "https://hooks.example.com"),
+        ("url-https", "--public-url=https://hooks.example.com/", "https://hooks.example.com"),
+        ("url-path", "--public-url=https://example.com/lever", "https://example.com/lever"),
+        ("url-none", NO_PUBLIC_URL, ""),
+    ];
+    for (name, flag, base) in cases {
+        let mut options = Options::new(name).unsettled();
+        options.flags.push(flag);
+        // It does not depend on the services.
+        options.secret = json!({"lever-api-key": null});
+        let world = World::start(options).await;
+        let expected = format!("{base}{}", path(name));
+        eventually("the URL is there", async || {
+            let connection = world.get("leverconnections", CONNECTION).await;
+            let url = connection["status"]["webhookURL"].as_str().ok_or(format!("{connection:#}"))?;
+            assert_eq!(url, expected);
+            Ok(())
+        })
+        .await;
+        world.finish().await;
+    }
+}

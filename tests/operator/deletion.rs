@@ -1,0 +1,120 @@
+//! Deleting a Pad: what it leaves behind, and that it never hangs.
+
+use serde_json::json;
+use simulators::{Fault, Moment};
+
+use crate::wait::{eventually, soon};
+use crate::world::{CONNECTION, Options, World};
+
+/// Deletes the only Pad of a candidate and waits until it is gone.
+async fn delete_pad(world: &World, candidate: &str) {
+    let name = world.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.delete("pads", &name).await;
+    is_gone(world, candidate).await;
+}
+
+async fn is_gone(world: &World, candidate: &str) {
+    eventually("the Pad is gone", async || {
+        let pads = world.pads_of(candidate).await;
+        if pads.is_empty() { Ok(()) } else { Err(format!("{pads:#?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retain_leaves_everything() {
+    let world = World::start(Options::new("retain")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    delete_pad(&world, &candidate).await;
+    assert_eq!(world.lever.links(&candidate), [made.url]);
+    assert!(!world.interview.pad(&made.id).unwrap().deleted);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unlink_takes_the_link_off_and_keeps_the_pad() {
+    let options = Options::new("unlink").configuration(json!({"deletionPolicy": "Unlink"}));
+    let world = World::start(options).await;
+    let candidate = world.candidate();
+    world.lever.add_link(&candidate, "https://example.com/portfolio");
+    world.enter(&candidate).await;
+    let pad = world.wait_for_pad(&candidate, "Open/Open").await;
+    delete_pad(&world, &candidate).await;
+    assert_eq!(world.lever.links(&candidate), ["https://example.com/portfolio"]);
+    assert!(!world.interview.pad(pad["status"]["padID"].as_str().unwrap()).unwrap().deleted);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delete_takes_the_link_off_and_deletes_the_pad() {
+    let options = Options::new("delete").configuration(json!({"deletionPolicy": "Delete"}));
+    let world = World::start(options).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    delete_pad(&world, &candidate).await;
+    assert!(world.lever.links(&candidate).is_empty());
+    assert!(world.interview.pad(&made.id).unwrap().deleted);
+
+    // The policy of the Pad counts, not that of its configuration; and what is gone already is no obstacle.
+    let second = world.candidate();
+    world.enter(&second).await;
+    let made = world.wait_for_one_pad(&second).await;
+    world.interview.delete_pad(&made.id);
+    world.lever.delete(&second);
+    delete_pad(&world, &second).await;
+
+    let third = world.candidate();
+    world.enter(&third).await;
+    let made = world.wait_for_one_pad(&third).await;
+    let name = world.pads_of(&third).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.patch("pads", &name, json!({"spec": {"deletionPolicy": "Retain"}})).await;
+    delete_pad(&world, &third).await;
+    assert_eq!(world.lever.links(&third), [made.url]);
+    world.finish().await;
+}
+
+/// Of a pad that nobody was given yet nothing stays, whatever the policy.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pad_that_is_deleted_in_mid_flight_leaves_nothing() {
+    let world = World::start(Options::new("delete-in-flight")).await;
+    let candidate = world.candidate();
+    let fault = Fault::on("POST", "^/api/pads/?$").pause(Moment::AfterEffect);
+    let fault = world.interview.faults().add(fault);
+    world.enter(&candidate).await;
+    soon("the pad is made", fault.reached()).await;
+    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.delete("pads", &name).await;
+    assert_eq!(world.pads_of(&candidate).await.len(), 1, "it stays until it is resolved");
+    fault.discard();
+    is_gone(&world, &candidate).await;
+    let made = world.pads_made_for(&candidate);
+    assert!(made.len() == 1 && made[0].deleted, "{made:#?}");
+    assert!(world.lever.links(&candidate).is_empty());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_gone_does_not_hold_its_pads() {
+    let options = Options::new("delete-connection").configuration(json!({"deletionPolicy": "Delete"}));
+    let world = World::start(options).await;
+    let [candidate, other] = [(); 2].map(|()| world.candidate());
+    for candidate in [&candidate, &other] {
+        world.enter(candidate).await;
+        world.wait_for_one_pad(candidate).await;
+    }
+    // A broken connection delays it, and editing the policy lets go.
+    world.set_secret("lever-api-key", "lever-0000-broken").await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
+    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.delete("pads", &name).await;
+    world.wait_for_pad(&candidate, "Pending/LeverUnauthorized").await;
+    world.patch("pads", &name, json!({"spec": {"deletionPolicy": "Retain"}})).await;
+    is_gone(&world, &candidate).await;
+
+    world.delete("leverconnections", CONNECTION).await;
+    delete_pad(&world, &other).await;
+    world.finish().await;
+}

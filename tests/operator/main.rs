@@ -1,0 +1,26 @@
+//! The whole operator, as its users meet it: the real program against a real API server and simulated services.
+//!
+//! Each test has a [`world::World`] of its own. Nothing is waited for by the clock that can be waited for by itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // This is how a test fails, in its helpers too.
+
+mod actions;
+mod cluster;
+mod link;
+mod process;
+mod status;
+mod wait;
+mod world;
+
+mod availability;
+mod candidates;
+mod chart;
+mod configurations;
+mod connections;
+mod crashes;
+mod deletion;
+mod lost_answers;
+mod main_job;
+mod outages;
+mod quota;
+mod suspension;
+mod users;

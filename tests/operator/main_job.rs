@@ -1,0 +1,134 @@
+//! The main job: a tagged candidate reaches a stage, and the link of a new pad is on the profile.
+
+use serde_json::json;
+
+use crate::status::{brief, message_of, phase};
+use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_pad_takes_3_calls_and_4_writes() {
+    let world = World::start(Options::new("live-pad")).await;
+    // One after the other, so that whatever follows a pad late is seen, too.
+    for _ in 0..8 {
+        world.lever.clear_calls();
+        world.interview.clear_calls();
+        let candidate = world.candidate();
+        let answer = world.enter(&candidate).await;
+        let made = world.wait_for_one_pad(&candidate).await;
+
+        let pad = world.pads_of(&candidate).await.remove(0);
+        let name = pad["metadata"]["name"].as_str().unwrap();
+        assert_eq!(answer, json!({"outcome": "Accepted", "pads": [name]}));
+        assert!(name.starts_with(&format!("{CONFIGURATION}-")) && name.ends_with("-1"), "{name}");
+        assert_eq!(pad["status"]["type"], "Live");
+        assert_eq!(pad["spec"]["trigger"]["source"], "Webhook");
+        let person = world.lever.opportunity(&candidate).unwrap()["name"].as_str().unwrap().to_owned();
+        assert_eq!(made.title, format!("{person} - {STAGE}"));
+        assert_eq!((made.take_home, made.question_ids.as_slice()), (false, [].as_slice()));
+        assert_calls(&world, &candidate);
+        assert_writes(&world, name).await;
+    }
+    // An ordinary pad makes no Event.
+    assert_eq!(world.events().await, json!([]));
+    world.finish().await;
+}
+
+fn assert_calls(world: &World, candidate: &str) {
+    let mut calls: Vec<_> = [world.lever.calls(), world.interview.calls()].concat();
+    calls.sort_by_key(|call| call.at);
+    let calls: Vec<_> = calls.iter().map(|call| format!("{} {}", call.method, call.path)).collect();
+    let opportunity = format!("/v1/opportunities/{candidate}");
+    let expected =
+        [format!("GET {opportunity}"), "POST /api/pads/".to_owned(), format!("POST {opportunity}/addLinks")];
+    assert_eq!(calls, expected);
+}
+
+/// Every write of the operator since the connection was settled, but those for other Pads.
+async fn assert_writes(world: &World, name: &str) {
+    let user = world.user(0);
+    let requests = world.cluster.requests(world.namespace).await;
+    let settled =
+        requests.iter().position(|request| request.resource == "pads" && request.is_write()).unwrap();
+    let writes: Vec<_> = requests[settled..]
+        .iter()
+        .filter(|request| request.user == user && request.is_write() && request.resource != "leases")
+        .filter(|request| !request.resource.starts_with("pads") || request.name == name)
+        .map(|request| {
+            (request.verb.as_str(), request.resource.as_str(), request.name.as_str(), request.code)
+        })
+        .collect();
+    let expected = [
+        ("create", "pads", name, 201),
+        ("patch", "pads", name, 200),
+        ("patch", "pads", name, 200),
+        ("patch", "pads/status", name, 200),
+    ];
+    assert_eq!(writes, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_take_home_has_its_question_and_two_hours() {
+    let spec = json!({"type": "TakeHome", "questionID": 1002});
+    let world = World::start(Options::new("take-home").configuration(spec)).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+
+    let made = world.wait_for_one_pad(&candidate).await;
+    assert!(made.take_home);
+    assert_eq!(made.take_home_time_limit, Some(120));
+    assert_eq!(made.question_ids, [1002]);
+    assert_eq!(world.pads_of(&candidate).await[0]["status"]["type"], "TakeHome");
+    world.finish().await;
+}
+
+/// CoderPad ignores fields that it does not know, and so may make a live pad where a take-home was asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked() {
+    let spec = json!({"type": "TakeHome", "questionID": 1002});
+    let world = World::start(Options::new("take-home-refused").configuration(spec)).await;
+    world.interview.change_settings(|settings| settings.accept_take_home = false);
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+
+    let pad = world.wait_for_pad(&candidate, "Failed/TakeHomeRefused").await;
+    assert!(message_of(&pad, "Ready").contains("Ask CoderPad"), "{pad:#}");
+    let made = world.pads_made_for(&candidate);
+    assert!(made.len() == 1 && made[0].deleted, "{made:#?}");
+    assert!(world.lever.links(&candidate).is_empty());
+    let links = |path: &str| path.ends_with("/addLinks");
+    assert!(!world.lever.calls().iter().any(|call| links(&call.path)), "it was linked for a moment");
+
+    world.interview.change_settings(|settings| settings.accept_take_home = true);
+    world.request("pads", pad["metadata"]["name"].as_str().unwrap()).await;
+    world.wait_for_one_pad(&candidate).await;
+    world.finish().await;
+}
+
+/// Two rules for one stage, told apart by tag; who carries both tags gets both.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_configuration_makes_its_own_pad() {
+    let mut options = Options::new("two-rules");
+    options
+        .configurations
+        .push(("second", json!({"tag": "second", "language": "rust", "waitingRoom": true})));
+    let world = World::start(options).await;
+    let candidate = world.candidate();
+    world.lever.add_tag(&candidate, "second");
+    let answer = world.enter(&candidate).await;
+    assert_eq!(answer["pads"].as_array().unwrap().len(), 2, "{answer}");
+
+    crate::wait::eventually("both are Open", async || {
+        let pads = world.pads_of(&candidate).await;
+        let phases: Vec<_> = pads.iter().map(phase).collect();
+        if phases == ["Open/Open", "Open/Open"] { Ok(()) } else { Err(format!("{phases:?}")) }
+    })
+    .await;
+    assert_eq!(world.lever.links(&candidate).len(), 2);
+    let made = world.pads_made_for(&candidate);
+    let second = made.iter().find(|pad| pad.language.as_deref() == Some("rust")).unwrap();
+    assert!(second.private && made.len() == 2, "{made:#?}");
+
+    let late = world.get("padconfigurations", CONFIGURATION).await;
+    assert_eq!((brief(&late, "Ready").as_str(), late["spec"]["tag"].as_str()), ("True/InUse", Some(TAG)));
+    world.finish().await;
+}

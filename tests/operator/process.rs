@@ -1,0 +1,137 @@
+//! The operator as a process: the real program, started, killed and ended as a cluster does it.
+
+use std::collections::HashSet;
+use std::fs::OpenOptions;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+use crate::cluster::Cluster;
+use crate::link::Link;
+use crate::wait::{eventually, within};
+
+/// One replica. It is killed when it is dropped.
+pub struct Operator {
+    program: PathBuf,
+    arguments: Vec<String>,
+    kubeconfig: PathBuf,
+    child: Option<Child>,
+    /// Its way to the API server.
+    pub link: Link,
+    /// What it has logged, over restarts too.
+    pub log: PathBuf,
+    /// The port of the webhooks.
+    pub webhooks: u16,
+    admin: u16,
+}
+
+impl Operator {
+    /// Prepares one; it is not started yet. `user` is who it is for the API server.
+    pub async fn new(cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
+        let link = Link::to(cluster.plane.url()).await;
+        Self {
+            program: cluster.operator(),
+            arguments: Vec::new(),
+            kubeconfig: cluster.kubeconfig_of(user, groups, &link.url()),
+            link,
+            child: None,
+            log: cluster.plane.folder().join(format!("{}.log", user.replace(':', "_"))),
+            webhooks: free_port(),
+            admin: free_port(),
+        }
+    }
+
+    /// Sets its flags, besides its addresses.
+    pub fn set_arguments(&mut self, arguments: Vec<String>) {
+        self.arguments = arguments;
+    }
+
+    /// Starts it and waits until it answers webhooks.
+    pub async fn start(&mut self) {
+        self.spawn();
+        self.wait_until_ready().await;
+    }
+
+    /// Starts it.
+    pub fn spawn(&mut self) {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
+        let child = Command::new(&self.program)
+            .arg("run")
+            .arg(format!("--webhook-address=127.0.0.1:{}", self.webhooks))
+            .arg(format!("--admin-address=127.0.0.1:{}", self.admin))
+            .args(&self.arguments)
+            // Nothing of the machine's own settings: no proxy, no flags.
+            .env_clear()
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("RUST_LOG", "info,pad_operator=debug")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        assert!(self.child.replace(child).is_none(), "it runs already");
+    }
+
+    /// Waits until it answers webhooks.
+    pub async fn wait_until_ready(&mut self) {
+        eventually("the operator is ready", async || {
+            assert!(self.is_alive(), "the operator has ended:\n{}", self.logged());
+            match self.get("/readyz").await {
+                Ok((200, _)) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// The exit code of one that has ended by itself.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        within(Duration::from_secs(10), "the operator ends", child.wait()).await.unwrap().code()
+    }
+
+    /// SIGKILL: the power fails.
+    pub async fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().await.unwrap();
+    }
+
+    /// SIGTERM. Asserts that it ends in time, and with 0.
+    pub async fn terminate(&mut self) {
+        let id = self.child.as_ref().and_then(Child::id).unwrap().to_string();
+        assert!(Command::new("kill").arg(id).status().await.unwrap().success());
+        assert_eq!(self.ended().await, Some(0), "{}", self.logged());
+    }
+
+    /// Asks its admin address.
+    pub async fn get(&self, path: &str) -> Result<(u16, String), reqwest::Error> {
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
+        let answer = client.get(format!("http://127.0.0.1:{}{path}", self.admin)).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// A port below the range that the system hands out by itself, so that no outgoing connection takes it while the
+/// operator is down.
+fn free_port() -> u16 {
+    static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    let mut taken = TAKEN.lock().unwrap();
+    let first = 10_000 + u16::try_from(std::process::id() % 8_000).unwrap();
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let port = (first..first + 2_000).find(|port| !taken.contains(port) && is_free(port)).unwrap();
+    taken.insert(port);
+    port
+}

@@ -1,0 +1,66 @@
+//! The plan's pads are used up: no pad that would be billed, unless that is allowed.
+
+use serde_json::json;
+use simulators::Quota;
+
+use crate::status::message_of;
+use crate::world::{CONNECTION, Options, World};
+
+const USED_UP: Quota = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
+const SOME_LEFT: Quota = Quota { limit: Some(10), used: 3, overages_enabled: false, billed: 0 };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_quota_nothing_is_sent_until_there_is_some_again() {
+    let mut options = Options::new("quota-known").polling("1s");
+    options.interview.quota = USED_UP;
+    let world = World::start(options).await;
+    let connection =
+        world.wait_for("leverconnections", CONNECTION, "QuotaAvailable", "False/QuotaExceeded").await;
+    assert_eq!(connection["status"]["quota"]["remaining"], 0);
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let pad = world.wait_for_pad(&candidate, "Pending/QuotaExceeded").await;
+    assert!(message_of(&pad, "Ready").contains("overage"), "{pad:#}");
+    assert_eq!(world.creates(), 0);
+
+    world.interview.set_quota(SOME_LEFT);
+    world.wait_for_one_pad(&candidate).await;
+    world.wait_for("leverconnections", CONNECTION, "QuotaAvailable", "True/QuotaAvailable").await;
+    assert_eq!(world.interview.quota().billed, 0);
+    world.finish().await;
+}
+
+/// What is known of the quota is old: CoderPad itself refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_for_want_of_quota_waits_until_there_is_some_again() {
+    let world = World::start(Options::new("quota-stale")).await;
+    world.interview.set_quota(USED_UP);
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_pad(&candidate, "Pending/QuotaExceeded").await;
+    assert_eq!(world.creates(), 1);
+    // The refusal made the connection look again.
+    world.wait_for("leverconnections", CONNECTION, "QuotaAvailable", "False/QuotaExceeded").await;
+
+    world.interview.set_quota(SOME_LEFT);
+    world.request("leverconnections", CONNECTION).await;
+    world.wait_for_one_pad(&candidate).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_overage_allowed_the_pad_is_made_and_billed() {
+    let mut options = Options::new("overage");
+    options.interview.quota = Quota { overages_enabled: true, ..USED_UP };
+    let world = World::start(options).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_pad(&candidate, "Pending/QuotaExceeded").await;
+    assert_eq!(world.creates(), 0, "also if CoderPad would bill it: a person decides");
+
+    let allow = json!({"spec": {"interview": {"overage": "Allow"}}});
+    world.patch("leverconnections", CONNECTION, allow).await;
+    world.wait_for_one_pad(&candidate).await;
+    assert_eq!(world.interview.quota().billed, 1);
+    world.finish().await;
+}

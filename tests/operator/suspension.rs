@@ -1,0 +1,42 @@
+//! A person holds everything back, and lets it go again.
+
+use serde_json::json;
+
+use crate::world::{CONFIGURATION, CONNECTION, Options, World};
+
+async fn nothing_is_sent_until_resumed(name: &'static str, plural: &str, object: &str) {
+    let world = World::start(Options::new(name)).await;
+    world.patch(plural, object, json!({"spec": {"suspend": true}})).await;
+    world.wait_for(plural, object, "Suspended", "True/Suspended").await;
+    let before = world.get(plural, object).await;
+    assert_eq!(crate::status::status_of(&before, "Ready"), "True", "it keeps what it said before");
+    world.lever.clear_calls();
+    world.interview.clear_calls();
+
+    let candidates = [(); 3].map(|()| world.candidate());
+    for candidate in &candidates {
+        assert_eq!(world.enter(candidate).await["outcome"], "Accepted");
+        let pad = world.wait_for_pad(candidate, "Pending/Suspended").await;
+        assert_eq!(crate::status::brief(&pad, "Suspended"), "True/Suspended");
+    }
+    assert!(world.lever.calls().is_empty(), "{:#?}", world.lever.calls());
+    assert!(world.interview.calls().is_empty(), "{:#?}", world.interview.calls());
+
+    world.patch(plural, object, json!({"spec": {"suspend": false}})).await;
+    for candidate in &candidates {
+        let pad = world.wait_for_pad(candidate, "Open/Open").await;
+        assert_eq!(crate::status::condition(&pad, "Suspended"), None);
+        world.wait_for_one_pad(candidate).await;
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_connection_sends_nothing_and_catches_up() {
+    nothing_is_sent_until_resumed("suspended-connection", "leverconnections", CONNECTION).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_configuration_sends_nothing_and_catches_up() {
+    nothing_is_sent_until_resumed("suspended-rule", "padconfigurations", CONFIGURATION).await;
+}

@@ -1,0 +1,106 @@
+//! kubectl as users use it, and what operators of the cluster look at.
+
+use serde_json::json;
+
+use crate::wait::eventually;
+use crate::world::{CONFIGURATION, CONNECTION, Options, World};
+
+async fn header(world: &World, arguments: &[&str]) -> String {
+    let table = world.kubectl(&[&["get"], arguments].concat()).await.unwrap();
+    table.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_shows_waits_for_and_explains() {
+    let world = World::start(Options::new("kubectl")).await;
+    let candidate = world.candidate();
+    let spec = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": candidate});
+    world.kubectl_apply("Pad", "by-hand", &spec).await.unwrap();
+    let (pad, rule, connection) = ("pad/by-hand", "padcfg/phone-screen", "leverconn/acme");
+    let wait = ["wait", "--for=condition=Ready", "--timeout=60s", pad, rule, connection];
+    world.kubectl(&wait).await.unwrap();
+    let phase = ["wait", "--for=jsonpath={.status.phase}=Open", "--timeout=60s", pad];
+    world.kubectl(&phase).await.unwrap();
+
+    let tables = [
+        ("pads", "NAME CANDIDATE CONFIGURATION PHASE REASON URL AGE", "TYPE OPPORTUNITY PAD READY ENDED"),
+        ("padcfg", "NAME CONNECTION STAGE TAG TYPE READY OPEN AGE", "REASON"),
+        ("leverconn", "NAME ORGANIZATION READY WEBHOOK QUOTA AGE", "REASON URL"),
+    ];
+    for (resource, columns, wide) in tables {
+        assert_eq!(header(&world, &[resource]).await, columns);
+        assert_eq!(header(&world, &[resource, "--output", "wide"]).await, format!("{columns} {wide}"));
+    }
+    let table = world.kubectl(&["get", "leverconnections", "--no-headers"]).await.unwrap();
+    let cells: Vec<_> = table.split_whitespace().collect();
+    // The quota is what it was when the services were last asked.
+    assert_eq!(cells[..5], [CONNECTION, "Northwind", "True", "True", "500"], "{table}");
+    let all = world.kubectl(&["get", "padoperator", "--output", "name"]).await.unwrap();
+    assert_eq!(all.lines().count(), 3, "{all}");
+    let selected =
+        ["get", "pads", "--field-selector", "spec.configurationRef.name=phone-screen", "-o", "name"];
+    assert_eq!(world.kubectl(&selected).await.unwrap().trim(), "pad.padoperator.dev/by-hand");
+
+    let explained = [
+        ("padconfigurations.spec.tag", "Compared exactly"),
+        ("padconfigurations.spec.type", "time limit of 2 hours"),
+        ("leverconnections.spec.lever.apiKeySecretRef", "Lever API key"),
+        ("leverconnections.status.webhookURL", "paste into Lever"),
+        ("pads.spec.opportunityID", "Lever"),
+        ("pads.status.phase", "Pad stands"),
+    ];
+    for (field, text) in explained {
+        let said = world.kubectl(&["explain", field]).await.unwrap();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains(text), "{said}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_are_served() {
+    let mut world = World::start(Options::new("health")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    let operator = world.operator();
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(operator.get(path).await.unwrap(), (200, "ok\n".to_owned()));
+    }
+    assert_eq!(operator.get("/").await.unwrap().0, 404);
+    let (_, metrics) = operator.get("/metrics").await.unwrap();
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    assert!(metrics.contains("Accepted") && metrics.contains("POST /pads"), "{metrics}");
+    world.finish().await;
+}
+
+/// The counts of a configuration's Pads follow when they are asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_echoed_on_every_kind() {
+    let world = World::start(Options::new("requested")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    let pad = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    for (plural, name) in
+        [("pads", pad.as_str()), ("padconfigurations", CONFIGURATION), ("leverconnections", CONNECTION)]
+    {
+        world.request(plural, name).await;
+        eventually("the request is echoed", async || {
+            let object = world.get(plural, name).await;
+            let asked = &object["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
+            if object["status"]["lastHandledReconcileAt"] == *asked {
+                Ok(())
+            } else {
+                Err(format!("{object:#}"))
+            }
+        })
+        .await;
+    }
+    let rule = world.get("padconfigurations", CONFIGURATION).await;
+    assert_eq!(
+        rule["status"]["pads"],
+        json!({"pending": 0, "open": 1, "ended": 0, "skipped": 0, "failed": 0})
+    );
+    world.finish().await;
+}

@@ -1,0 +1,281 @@
+//! One test's world: a namespace, both simulated services, and the operator between them.
+
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+use simulators::{DeliveryOutcome, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::cluster::Cluster;
+use crate::process::Operator;
+use crate::status::assert_sound;
+use crate::wait::eventually;
+
+/// The connection of every world.
+pub const CONNECTION: &str = "acme";
+/// The Secret of every world.
+pub const SECRET: &str = "acme";
+/// The configuration of every world that does not ask for others.
+pub const CONFIGURATION: &str = "phone-screen";
+/// The stage and the tag that it names, as the contract's defaults do.
+pub const STAGE: &str = "Phone Screen";
+pub const TAG: &str = "coderpad";
+
+/// The flag that leaves `--public-url` out.
+pub const NO_PUBLIC_URL: &str = "no public URL";
+
+/// Operators at once: more would only slow each other down.
+static OPERATORS: Semaphore = Semaphore::const_new(4);
+
+/// How a world begins. The default is a settled connection with one configuration, without polling.
+pub struct Options {
+    pub name: &'static str,
+    pub lever: LeverOptions,
+    pub interview: InterviewOptions,
+    /// Merged into the connection's spec.
+    pub connection: Value,
+    /// Names and specs of the configurations; `connectionRef` is added.
+    pub configurations: Vec<(&'static str, Value)>,
+    /// Merged into the Secret's values; null leaves one out.
+    pub secret: Value,
+    /// Further flags.
+    pub flags: Vec<&'static str>,
+    pub replicas: usize,
+    /// Whether to go on as a user does, until all is Ready and the webhook is verified.
+    pub settle: bool,
+}
+
+impl Options {
+    /// `name` becomes the namespace.
+    pub fn new(name: &'static str) -> Self {
+        let lever = LeverOptions { api_key: format!("lever-9f31c5-{name}"), ..LeverOptions::default() };
+        let interview =
+            InterviewOptions { api_key: format!("interview-77b02e-{name}"), ..InterviewOptions::default() };
+        Self {
+            name,
+            lever,
+            interview,
+            connection: json!({"sync": {"interval": "0s"}}),
+            configurations: vec![(CONFIGURATION, json!({}))],
+            secret: json!({}),
+            flags: vec!["--interview-create-timeout=2s", "--interview-list-lag=1s"],
+            replicas: 1,
+            settle: true,
+        }
+    }
+
+    /// Both services are polled every so often.
+    pub fn polling(mut self, interval: &str) -> Self {
+        self.connection["sync"]["interval"] = json!(interval);
+        self
+    }
+
+    /// Stops before anything is waited for.
+    pub fn unsettled(mut self) -> Self {
+        self.settle = false;
+        self
+    }
+
+    /// One configuration with this spec.
+    pub fn configuration(mut self, spec: Value) -> Self {
+        self.configurations = vec![(CONFIGURATION, spec)];
+        self
+    }
+}
+
+/// See the module.
+pub struct World {
+    pub cluster: Cluster,
+    pub namespace: &'static str,
+    pub lever: LeverSimulator,
+    pub interview: InterviewSimulator,
+    pub operators: Vec<Operator>,
+    pub signing_token: String,
+    pub client: kube::Client,
+    /// What must appear in no log line, event or metric.
+    private: Mutex<Vec<String>>,
+    _permits: SemaphorePermit<'static>,
+}
+
+impl World {
+    /// Starts one in the shared cluster.
+    pub async fn start(options: Options) -> Self {
+        let mut world = Self::prepare(Cluster::shared().await, &options).await;
+        world.cluster.kubectl(&["create", "namespace", world.namespace], None).await.unwrap();
+        for replica in 0..options.replicas {
+            let mut operator = Operator::new(&world.cluster, &world.user(replica), &["system:masters"]).await;
+            operator.set_arguments(world.arguments(&options.flags, operator.webhooks));
+            operator.start().await;
+            world.operators.push(operator);
+        }
+        world.set_up(options).await;
+        world
+    }
+
+    /// The simulated services, and no operator yet.
+    pub async fn prepare(cluster: Cluster, options: &Options) -> Self {
+        let permits = OPERATORS.acquire_many(u32::try_from(options.replicas).unwrap()).await.unwrap();
+        Self {
+            client: cluster.client().await,
+            cluster,
+            namespace: options.name,
+            lever: LeverSimulator::start(options.lever.clone()).await.unwrap(),
+            interview: InterviewSimulator::start(options.interview.clone()).await.unwrap(),
+            operators: Vec::new(),
+            signing_token: format!("signing-token-e07d-{}", options.name),
+            private: Mutex::default(),
+            _permits: permits,
+        }
+    }
+
+    fn arguments(&self, flags: &[&str], webhooks: u16) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--namespace={}", self.namespace),
+            format!("--lease-namespace={}", self.namespace),
+            format!("--allow-api-origin={}", self.lever.origin()),
+            format!("--allow-api-origin={}", self.interview.origin()),
+        ];
+        if !flags.iter().any(|flag| flag.starts_with("--public-url") || *flag == NO_PUBLIC_URL) {
+            arguments.push(format!("--public-url=http://127.0.0.1:{webhooks}"));
+        }
+        arguments.extend(flags.iter().filter(|flag| **flag != NO_PUBLIC_URL).map(|flag| (*flag).to_owned()));
+        arguments
+    }
+
+    /// The resources.
+    pub async fn set_up(&self, options: Options) {
+        let mut secret = json!({"lever-api-key": options.lever.api_key,
+            "interview-api-key": options.interview.api_key, "lever-signing-token": self.signing_token});
+        merge(&mut secret, &options.secret);
+        for private in [&options.lever.api_key, &options.interview.api_key, &self.signing_token] {
+            self.keep_private(private);
+        }
+        self.make_secret(secret).await;
+        let mut spec = self.connection_spec();
+        merge(&mut spec, &options.connection);
+        self.apply("leverconnections", CONNECTION, spec).await;
+        for (name, spec) in options.configurations {
+            self.configure(name, spec).await;
+        }
+        if options.settle {
+            self.settle().await;
+        }
+    }
+
+    /// Applies a configuration; `connectionRef` is added.
+    pub async fn configure(&self, name: &str, mut spec: Value) {
+        merge(&mut spec, &json!({"connectionRef": {"name": CONNECTION}}));
+        self.apply("padconfigurations", name, spec).await;
+    }
+
+    /// Who a replica is for the API server.
+    pub fn user(&self, replica: usize) -> String {
+        format!("pad-operator-{}-{replica}", self.namespace)
+    }
+
+    /// The only replica.
+    pub fn operator(&mut self) -> &mut Operator {
+        assert_eq!(self.operators.len(), 1);
+        &mut self.operators[0]
+    }
+
+    /// The spec of the connection, without anything special.
+    pub fn connection_spec(&self) -> Value {
+        let secret = |key: &str| json!({"name": SECRET, "key": key});
+        json!({
+            "lever": {"url": self.lever.url(), "apiKeySecretRef": secret("lever-api-key")},
+            "interview": {"url": self.interview.url(), "apiKeySecretRef": secret("interview-api-key")},
+            "webhook": {"signingTokenSecretRef": secret("lever-signing-token")},
+        })
+    }
+
+    /// What a user does: waits until all is Ready, pastes the URL into Lever, presses Verify.
+    async fn settle(&self) {
+        self.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+        for configuration in self.list("padconfigurations").await {
+            let name = configuration["metadata"]["name"].as_str().unwrap();
+            self.wait_for("padconfigurations", name, "Ready", "True/InUse").await;
+        }
+        self.paste_webhook().await;
+        assert!(self.lever.verify().await.verified);
+        self.wait_for("leverconnections", CONNECTION, "WebhookVerified", "True/SignatureVerified").await;
+    }
+
+    /// Pastes the URL of the connection's status into Lever's settings.
+    pub async fn paste_webhook(&self) {
+        let url = eventually("there is a URL to paste", async || {
+            let connection = self.get("leverconnections", CONNECTION).await;
+            connection["status"]["webhookURL"].as_str().map(str::to_owned).ok_or(format!("{connection:#}"))
+        });
+        self.lever.set_webhook(&url.await, &self.signing_token);
+    }
+
+    /// Asserts what must hold at the end of every test, and ends the operators as a cluster does.
+    pub async fn finish(mut self) {
+        assert_eq!(self.lever.violations(), Vec::<String>::new());
+        assert_eq!(self.interview.violations(), Vec::<String>::new());
+        assert_eq!(self.interview.created_users(), Vec::<String>::new());
+        for plural in ["leverconnections", "padconfigurations", "pads"] {
+            self.list(plural).await.iter().for_each(assert_sound);
+        }
+        let mut told = vec![("an Event".to_owned(), self.events().await.to_string())];
+        for operator in &mut self.operators {
+            assert!(operator.is_alive(), "the operator has ended:\n{}", operator.logged());
+            let (code, metrics) = operator.get("/metrics").await.unwrap();
+            assert_eq!(code, 200);
+            told.push(("a metric".into(), metrics));
+            operator.terminate().await;
+            told.push(("the log".into(), operator.logged()));
+        }
+        for delivery in self.lever.deliveries() {
+            assert_ne!(delivery.outcome, DeliveryOutcome::Pending, "{delivery:#?}");
+            for field in ["signature", "token"] {
+                self.keep_private(delivery.body[field].as_str().unwrap_or_default());
+            }
+        }
+        let private = self.private.lock().unwrap().clone();
+        for (place, text) in told {
+            let found = private.iter().find(|one| !one.is_empty() && text.contains(*one));
+            assert_eq!(found, None, "in {place}:\n{text}");
+        }
+    }
+
+    /// This text must appear in no log line, event or metric.
+    pub fn keep_private(&self, text: &str) {
+        self.private.lock().unwrap().push(text.to_owned());
+    }
+}
+
+/// If the test fails: what there was.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for operator in &self.operators {
+            eprintln!("--- the log of the operator in {}:\n{}", self.namespace, operator.logged());
+        }
+        let calls = [("Lever", self.lever.calls()), ("CoderPad", self.interview.calls())];
+        for (service, calls) in calls {
+            eprintln!("--- the last calls of {service}:");
+            for call in calls.iter().rev().take(30).rev() {
+                eprintln!("{} {} {} {:?} -> {:?}", call.at, call.method, call.path, call.query, call.status);
+            }
+        }
+        for delivery in self.lever.deliveries() {
+            eprintln!("--- delivery {} {:?}: {:?}", delivery.number, delivery.outcome, delivery.attempts);
+        }
+    }
+}
+
+/// Takes over all fields of `other`, deeply.
+fn merge(value: &mut Value, other: &Value) {
+    match (value, other) {
+        (Value::Object(fields), Value::Object(others)) => {
+            for (key, other) in others {
+                merge(fields.entry(key.clone()).or_insert(Value::Null), other);
+            }
+        }
+        (value, other) => *value = other.clone(),
+    }
+}

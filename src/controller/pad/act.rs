@@ -113,6 +113,7 @@ impl Pass<'_> {
     }
 
     fn take_over(&mut self, pad: Pad) {
+        self.context.written.note(&pad);
         self.facts.pad = observe::pad_facts(&pad, self.configuration.as_deref());
         self.pad = Arc::new(pad);
     }

@@ -160,6 +160,7 @@ impl Reconciler<'_> {
             accounts: accounts.clone(),
             settings: settings.clone(),
             recorder: Recorder::new(self.client.clone(), reporter),
+            allowances: Default::default(),
             retries: Default::default(),
             flights: Default::default(),
             warned: Default::default(),

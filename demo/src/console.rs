@@ -19,13 +19,20 @@ impl Console {
     /// Begins a step. A terminal shows it while it lasts.
     pub(crate) fn begin(&self, what: impl Display) -> Step<'_> {
         if self.terminal {
-            write(format_args!("            {what} ..."));
+            // Only what fits into one line can be erased.
+            let what: String = what.to_string().chars().take(60).collect();
+            write(format_args!("           {what} ..."));
         }
         Step { console: self, start: Instant::now(), shown: self.terminal }
     }
 
     pub(crate) fn line(&self, text: impl Display) {
         write(format_args!("{text}\n"));
+    }
+
+    /// More about the step before.
+    pub(crate) fn detail(&self, text: impl Display) {
+        self.line(format_args!("           {text}"));
     }
 
     /// A command as one would type it, and what it answered.
@@ -58,7 +65,7 @@ impl Step<'_> {
     /// Says what has happened, in one line.
     pub(crate) fn done(mut self, what: impl Display) {
         self.erase();
-        self.console.line(format_args!("[{:>6}]  {what}", seconds(self.start.elapsed())));
+        self.console.line(format_args!("[{:>6}]   {what}", seconds(self.start.elapsed())));
     }
 
     fn erase(&mut self) {

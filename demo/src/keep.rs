@@ -1,56 +1,60 @@
 //! `KEEP=1`: how to go on by hand.
 
-use std::fmt::Write as _;
-
 use anyhow::Context as _;
 
-use crate::candidates::Candidate;
 use crate::examples::{self, NAMESPACE, repository};
 use crate::stage::Stage;
+use crate::story::Cast;
 
 /// What to type in another terminal.
-pub(crate) fn explain(stage: &Stage, candidates: &[Candidate]) -> anyhow::Result<String> {
+pub(crate) fn explain(stage: &Stage, cast: &Cast) -> anyhow::Result<String> {
     let plane = stage.plane.as_ref().context("there is no control plane")?;
     let operator = stage.operator.as_ref().context("there is no operator")?;
     let services = stage.services.as_ref().context("there are no simulated services")?;
-    let untagged = candidates.iter().find(|candidate| services.lever.links(&candidate.id).is_empty());
-    let untagged = untagged.context("every candidate has a pad")?;
-    let tag = examples::rule(examples::PHONE_SCREEN)?.tag;
+    let rule = examples::rule(examples::PHONE_SCREEN)?;
 
-    let mut text = String::new();
-    writeln!(text, "Everything stays up until Ctrl-C. In another terminal:\n")?;
-    writeln!(text, "  cd {}", repository().display())?;
-    writeln!(text, "  export KUBECONFIG={}", plane.kubeconfig().display())?;
-    writeln!(text, "  export PATH={}:$PATH", plane.programs().display())?;
-    writeln!(text, "  kubectl get pads -n {NAMESPACE} --watch\n")?;
-    writeln!(text, "Add a candidate to the simulated Lever, move them, and see the link appear:\n")?;
-    writeln!(text, "  json='content-type: application/json' lever={}/_simulator", services.lever.origin())?;
-    writeln!(
-        text,
-        "  id=$(curl -s -H \"$json\" -d '{{\"name\": \"Your Name\", \"tags\": [\"{tag}\"]}}' $lever/candidates | cut -d'\"' -f4)"
-    )?;
-    writeln!(text, "  curl -H \"$json\" -d '{{\"stage\": \"Phone Screen\"}}' $lever/candidates/$id/move")?;
-    writeln!(text, "  curl $lever/candidates/$id\n")?;
-    writeln!(text, "Tag {} after all, or make a pad by hand; both work:\n", untagged.name)?;
-    writeln!(
-        text,
-        "  curl -H \"$json\" -d '{{\"add\": [\"{tag}\"]}}' $lever/candidates/{}/tags    # found by the next sync",
-        untagged.id
-    )?;
-    writeln!(
-        text,
-        "  sed s/{}/{}/ examples/pad-by-hand.yaml | kubectl apply -f -\n",
-        examples::opportunity_by_hand()?,
-        untagged.id
-    )?;
-    writeln!(text, "Look around:\n")?;
-    writeln!(
-        text,
-        "  curl {}/_simulator/pads       # the pads at the simulated CoderPad",
-        services.interview.origin()
-    )?;
-    writeln!(text, "  curl $lever/deliveries       # the webhooks and their answers")?;
-    writeln!(text, "  curl {}/metrics", operator.admin())?;
-    writeln!(text, "  tail -f {}", operator.log().display())?;
-    Ok(text)
+    let [ada, _, linus, _] = &cast.candidates;
+    let [ada_name, linus_name] = [ada, linus].map(|candidate| candidate.name);
+    let [ada, linus] = [ada, linus].map(|candidate| candidate.id.as_str());
+    let (skipped, example) = (&cast.skipped, examples::opportunity_by_hand()?);
+    let (stage_name, tag) = (&rule.stage, &rule.tag);
+    let (repository, kubeconfig) = (repository().display(), plane.kubeconfig().display());
+    let (programs, log) = (plane.programs().display(), operator.log().display());
+    let (lever, interview) = (services.lever.origin(), services.interview.origin());
+    let admin = operator.admin();
+
+    Ok(format!(
+        r#"Everything stays up until Ctrl-C. In another terminal:
+
+    cd {repository}
+    export KUBECONFIG={kubeconfig}
+    export PATH={programs}:$PATH
+    lever={lever}/_simulator interview={interview}/_simulator
+    json='content-type: application/json'
+    kubectl get pads -n {NAMESPACE} -o wide
+
+Add a candidate to the simulated Lever, move them, and see the link on their profile:
+
+    id=$(curl -sH "$json" -d '{{"name": "Your Name", "tags": ["{tag}"]}}' $lever/candidates | cut -d'"' -f4)
+    curl -sH "$json" -d '{{"stage": "{stage_name}"}}' $lever/candidates/$id/move
+    sleep 1; curl -s $lever/candidates/$id | grep -o '"links":[^]]*]'
+
+Tag {linus_name} after all, and ask for another look:
+
+    curl -sH "$json" -d '{{"add": ["{tag}"]}}' $lever/candidates/{linus}/tags
+    kubectl annotate pad/{skipped} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at=$(date +%s)
+
+Make a second pad for {ada_name} by hand:
+
+    sed s/{example}/{ada}/ examples/pad-by-hand.yaml | kubectl apply -f -
+
+Look around:
+
+    kubectl explain padconfiguration.spec          # every field
+    curl $lever/deliveries                         # the webhooks and their answers
+    curl $interview/pads                           # the pads at the simulated CoderPad
+    curl {admin}/metrics
+    tail -f {log}
+"#
+    ))
 }

@@ -19,11 +19,10 @@ use std::time::Instant;
 use anyhow::bail;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::candidates::Candidate;
 use crate::console::{Console, seconds};
 use crate::examples::NAMESPACE;
 use crate::stage::Stage;
-use crate::story::Story;
+use crate::story::{Cast, Story};
 
 /// The exit code that shells have for a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
@@ -56,8 +55,8 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
     };
     let took = seconds(start.elapsed());
     let outcome = match outcome {
-        Ok(Some(candidates)) if keeping() => {
-            keep_up(&mut stage, console, &mut signals, &candidates).await.map(|()| Some(candidates))
+        Ok(Some(cast)) if keeping() => {
+            keep_up(&mut stage, console, &mut signals, &cast).await.map(|()| Some(cast))
         }
         outcome => outcome,
     };
@@ -75,7 +74,7 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn play(stage: &mut Stage, console: &Console) -> anyhow::Result<Vec<Candidate>> {
+async fn play(stage: &mut Stage, console: &Console) -> anyhow::Result<Cast> {
     stage.set(console).await?;
     let Stage { kubectl: Some(kubectl), services: Some(services), operator: Some(operator), .. } = stage
     else {
@@ -83,7 +82,7 @@ async fn play(stage: &mut Stage, console: &Console) -> anyhow::Result<Vec<Candid
     };
     let story = Story { console, kubectl, services };
     tokio::select! {
-        candidates = story.tell() => candidates,
+        told = story.tell() => told,
         status = operator.ended() => bail!("the operator has ended early ({})", status?),
     }
 }
@@ -96,9 +95,9 @@ async fn keep_up(
     stage: &mut Stage,
     console: &Console,
     signals: &mut Signals,
-    candidates: &[Candidate],
+    cast: &Cast,
 ) -> anyhow::Result<()> {
-    console.line(keep::explain(stage, candidates)?);
+    console.line(keep::explain(stage, cast)?);
     let Some(operator) = &mut stage.operator else { bail!("there is no operator") };
     tokio::select! {
         () = signals.received() => Ok(()),

@@ -10,8 +10,16 @@ use crate::examples::{self, CONNECTION, NAMESPACE, Rule};
 use crate::kubectl::Kubectl;
 use crate::stage::{Services, apply_file};
 
-/// Short, so that one can watch it; the default is five minutes.
+/// How often the services are polled. Short, so that one can watch it; the default is five minutes.
 const SYNC_INTERVAL: &str = "10s";
+
+/// Who was in the story.
+pub(crate) struct Cast {
+    /// With a live pad, with a take-home, skipped, moved twice.
+    pub candidates: [Candidate; 4],
+    /// The name of the skipped Pad.
+    pub skipped: String,
+}
 
 /// Everything that the story is told with.
 pub(crate) struct Story<'a> {
@@ -21,8 +29,8 @@ pub(crate) struct Story<'a> {
 }
 
 impl Story<'_> {
-    /// Tells it, and returns the candidates.
-    pub(crate) async fn tell(&self) -> anyhow::Result<Vec<Candidate>> {
+    /// Tells it, and returns who was in it.
+    pub(crate) async fn tell(&self) -> anyhow::Result<Cast> {
         self.console.line("\nConnect the two accounts, as in examples/:");
         let (phone_screen, take_home) = self.apply_examples().await?;
         self.connect_webhook().await?;
@@ -38,10 +46,11 @@ impl Story<'_> {
         let skipped = self.no_tag(&linus, &phone_screen).await?;
         self.twice(&joan, &phone_screen).await?;
         self.nothing_more(3, 4).await?;
+        self.ask_for_fresh_status(3).await?;
 
-        let candidates = vec![ada, grace, linus, joan];
-        self.show(&candidates, &skipped).await?;
-        Ok(candidates)
+        let cast = Cast { candidates: [ada, grace, linus, joan], skipped };
+        self.show(&cast).await?;
+        Ok(cast)
     }
 
     fn lever(&self) -> &LeverSimulator {
@@ -63,10 +72,7 @@ impl Story<'_> {
         let step = console.begin("connection.yaml");
         let (lever, interview) = (services.lever.url(), services.interview.url());
         let said = kubectl.apply(&examples::connection(&lever, &interview, SYNC_INTERVAL)?).await?;
-        step.done(format_args!(
-            "examples/connection.yaml, with the simulators' URLs and a sync every {SYNC_INTERVAL}: {}",
-            said.trim_end()
-        ));
+        step.done(format_args!("examples/connection.yaml, with the simulators' URLs: {}", said.trim_end()));
         for file in [examples::PHONE_SCREEN, examples::TAKE_HOME] {
             apply_file(kubectl, console, &format!("examples/{file}")).await?;
         }
@@ -100,7 +106,8 @@ impl Story<'_> {
         let step = self.console.begin(&what);
         let pad = self.open(candidate, rule).await?;
         let url = self.check(candidate, &pad, rule).await?;
-        step.done(format_args!("{what}: a live pad, its link in Lever: {url}"));
+        step.done(format_args!("{what}: a live pad"));
+        self.console.detail(format_args!("{url} is on the profile in Lever"));
         Ok(())
     }
 
@@ -110,7 +117,8 @@ impl Story<'_> {
         let step = self.console.begin(&what);
         let pad = self.open(candidate, rule).await?;
         let url = self.check(candidate, &pad, rule).await?;
-        step.done(format_args!("{what}: a take-home of 2 hours, its link in Lever: {url}"));
+        step.done(format_args!("{what}: a take-home of 2 hours"));
+        self.console.detail(format_args!("{url} is on the profile in Lever"));
         Ok(())
     }
 
@@ -121,7 +129,9 @@ impl Story<'_> {
         let pad = candidates::stored(&told)?;
         self.reaches(&pad, "Skipped").await?;
         let why = candidates::check_skipped(self.kubectl, self.lever(), self.interview(), (candidate, &pad));
-        step.done(format_args!("{what}: no pad. TagMissing: {}", why.await?));
+        let why = why.await?;
+        step.done(format_args!("{what}: skipped, TagMissing"));
+        why.split_inclusive(". ").for_each(|sentence| self.console.detail(sentence.trim_end()));
         Ok(pad)
     }
 
@@ -141,9 +151,10 @@ impl Story<'_> {
         self.lever().set_delivery_behaviour(DeliveryBehaviour::default());
         candidates::looked_at_again(self.kubectl, &pad).await?;
         self.check(candidate, &pad, rule).await?;
+        step.done(format_args!("{what}: still one pad, one link"));
         let webhooks = first.len() + away.len() + back.len() + 1;
-        step.done(format_args!(
-            "{what}, each webhook delivered twice ({webhooks} in all): still one pad, one link"
+        self.console.detail(format_args!(
+            "{webhooks} webhooks: each was delivered twice, and the first once more by Rerun"
         ));
         Ok(())
     }
@@ -181,23 +192,39 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn show(&self, candidates: &[Candidate], skipped: &str) -> anyhow::Result<()> {
-        for kind in ["leverconnections", "padconfigurations", "pads"] {
-            self.show_command(&format!("get {kind} -n {NAMESPACE}")).await?;
-        }
-        self.show_command(&format!(
-            "get pad {skipped} -n {NAMESPACE} -o jsonpath={{.status.conditions[?(@.type==\"Ready\")].message}}"
-        ))
-        .await?;
-        self.console.line("\nThe candidates, as Lever has them now:");
-        self.console.table(&candidates::table(self.lever(), candidates));
-        self.console.line("");
+    /// Asks, as a person may, for the status that is otherwise only brought up to date at each interval.
+    async fn ask_for_fresh_status(&self, open: u64) -> anyhow::Result<()> {
+        const BOTH: &str = "leverconnections,padconfigurations";
+        let command =
+            format!("annotate {BOTH} --all -n {NAMESPACE} padoperator.dev/reconcile-requested-at=now");
+        let step = self.console.begin(format_args!("kubectl {command}"));
+        self.kubectl.run(&command).await?;
+        self.kubectl.wait(&format!("{BOTH} --all"), "jsonpath={.status.lastHandledReconcileAt}=now").await?;
+        let quota = self.interview().quota();
+        let connection = self.kubectl.get(CONNECTION).await?;
+        let remaining = &connection["status"]["quota"]["remaining"];
+        ensure!(
+            remaining.as_u64() == quota.limit.map(|limit| limit - quota.used),
+            "{CONNECTION} should show a quota of {quota:?}, not {remaining} remaining"
+        );
+        let configurations = self.kubectl.get("padconfigurations").await?;
+        let items = configurations["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let counted: u64 = items.iter().filter_map(|item| item["status"]["pads"]["open"].as_u64()).sum();
+        ensure!(counted == open, "the PadConfigurations should count {open} open Pads, not {counted}");
+        step.done(format_args!("kubectl {command}"));
+        self.console.detail("their status is fresh: the quota and the counts below");
         Ok(())
     }
 
-    async fn show_command(&self, command: &str) -> anyhow::Result<()> {
-        let answer = self.kubectl.run(command).await?;
-        self.console.command(&format!("kubectl {command}"), &answer);
+    async fn show(&self, cast: &Cast) -> anyhow::Result<()> {
+        for what in ["leverconnections", "padconfigurations", "pads"] {
+            let command = format!("get {what} -n {NAMESPACE}");
+            let answer = self.kubectl.run(&command).await?;
+            self.console.command(&format!("kubectl {command}"), &answer);
+        }
+        self.console.line("\nThe candidates, as Lever has them now:");
+        self.console.table(&candidates::table(self.lever(), &cast.candidates));
+        self.console.line("");
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! They run on the leader only. What they share is here: the context, how they are woken, how they end.
 
 pub mod accounts;
+pub mod allowance;
 pub mod configuration;
 pub mod connection;
 pub mod driver;
@@ -13,6 +14,7 @@ pub mod retries;
 
 use crate::cluster::{Scope, secrets::Secrets};
 use accounts::Accounts;
+use allowance::Allowances;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -52,6 +54,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Writes Events.
     pub recorder: Recorder,
+    /// How many pads may still be made before CoderPad bills them.
+    pub allowances: Allowances,
     /// When Pads in error may try again.
     pub retries: Retries,
     /// Attempts to create a pad whose outcome is not stored.

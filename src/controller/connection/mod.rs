@@ -132,9 +132,13 @@ impl Reconcile<LeverConnection> for Connections {
                 at: pace::now(),
             };
             self.memory.begin(&namespace, &name);
+            let look = self.context.allowances.look(&namespace, &name);
             // Reads may be given up at any time, and a service that hangs must not hold up the end of the process.
             let probe = self.stop.run_until_cancelled(observe::probe(&account, &connection)).await;
             let Some((lever, interview)) = probe else { return Ok(Action::await_change()) };
+            if let Some(remaining) = interview.facts.quota.as_ref().and_then(|quota| quota.remaining) {
+                self.context.allowances.found(&namespace, &name, look, remaining);
+            }
             self.memory.record(&namespace, &name, start, lever, interview);
         }
         let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
@@ -149,6 +153,7 @@ impl Reconcile<LeverConnection> for Connections {
     fn forget(&self, namespace: &str, name: &str) {
         self.memory.forget(namespace, name);
         self.context.accounts.forget(namespace, name);
+        self.context.allowances.forget(namespace, name);
     }
 }
 

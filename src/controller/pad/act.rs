@@ -3,7 +3,7 @@
 //! Each effect may take place and its answer be lost. So each is either safe to repeat, or preceded by a write that
 //! lets whoever comes later find out.
 
-use super::facts::{Candidate, Facts, Record, Trouble};
+use super::facts::{Candidate, ConnectionFacts, Facts, Record, Trouble};
 use super::flights::{LEAVES_WITHIN, agree};
 use super::observe;
 use super::plan::Step;
@@ -13,7 +13,7 @@ use crate::api::pad::Pad;
 use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
 use crate::controller::Context;
 use crate::controller::accounts::Account;
-use crate::interview::{CreateError, NewPad, PadRecord, PadSort};
+use crate::interview::{CreateError, CreatePermit, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::lever::Opportunity;
 use crate::transport::{self, Class};
 use jiff::{Timestamp, ToSpan};
@@ -149,6 +149,35 @@ impl Pass<'_> {
     async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), Trouble> {
         let interview = self.account()?.interview.clone();
         let permit = interview.create_permit().await;
+        let (allowances, namespace) = (&self.context.allowances, self.facts.pad.namespace.clone());
+        let taken = match &mut self.facts.connection {
+            ConnectionFacts::Ready { name, pads_left: Some(left) } => {
+                let Some(taken) = allowances.take(&namespace, name, *left) else {
+                    // Others were faster; the plan says what follows.
+                    *left = 0;
+                    return Ok(());
+                };
+                Some((name.clone(), taken))
+            }
+            _ => None,
+        };
+        let created = self.create_once(&interview, permit, reference, new).await;
+        let is_certain_that_none = !matches!(created, Ok(()) | Err(Trouble::CreateOutcomeUnknown(_)));
+        if let Some((connection, taken)) = taken
+            && is_certain_that_none
+        {
+            allowances.give_back(&namespace, &connection, taken);
+        }
+        created
+    }
+
+    async fn create_once(
+        &mut self,
+        interview: &InterviewClient,
+        permit: CreatePermit,
+        reference: Reference,
+        new: &NewPad,
+    ) -> Result<(), Trouble> {
         let leave_by = Instant::now() + LEAVES_WITHIN;
         let attempt = Attempt::new(reference, Timestamp::now());
         let intention = MetadataChange::default()
@@ -274,5 +303,8 @@ impl Pass<'_> {
 }
 
 fn cluster(error: WriteError) -> Trouble {
-    Trouble::Cluster { message: error.to_string() }
+    match error {
+        WriteError::Conflict | WriteError::Gone => Trouble::Conflict,
+        WriteError::Api(_) | WriteError::Json(_) => Trouble::Cluster { message: error.to_string() },
+    }
 }

@@ -216,7 +216,9 @@ pub enum Trouble {
         /// Why.
         message: String,
     },
-    /// The API server did not take a write, or somebody else was faster: look again.
+    /// Somebody else has changed the Pad since it was read: look again at once.
+    Conflict,
+    /// The API server did not take a write, or what was read does not fit together: look again later.
     Cluster {
         /// What happened.
         message: String,

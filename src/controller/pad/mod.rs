@@ -38,6 +38,8 @@ use tokio_util::sync::CancellationToken;
 const STEPS: usize = 64;
 /// A waiting Pad is looked at again this often even if nothing woke it.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// The pause after somebody else has changed a Pad in mid-pass.
+const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 /// After this long a waiting Pad says so in an Event.
 const LONG_WAIT: SignedDuration = SignedDuration::from_mins(10);
 
@@ -112,6 +114,8 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     let (outcome, again) = drive(&mut pass, &around).await;
 
     let pause = match &pass.facts.trouble {
+        // What the other has written is about to be heard of; nothing was called in vain.
+        Some(Trouble::Conflict) => Some(AFTER_CONFLICT),
         Some(trouble) => {
             report(&pass, trouble, &around);
             Some(context.retries.failed(&namespace, &name, &inputs))
@@ -183,6 +187,7 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             tracing::warn!(%pad, %namespace, %connection, "the keys of a connection cannot be used; see its status");
             pass.context.probe_now(namespace, connection);
         }
+        Trouble::Conflict => {}
         Trouble::Cluster { message } => {
             tracing::debug!(%pad, %namespace, %message, "a Pad is looked at again")
         }

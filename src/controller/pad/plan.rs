@@ -511,7 +511,7 @@ fn remove_attempt(facts: &Facts) -> Step {
 /// What follows from a call or write that did not succeed.
 fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
     match trouble {
-        Trouble::Cluster { .. } => rest(Outcome::Undecided),
+        Trouble::Conflict | Trouble::Cluster { .. } => rest(Outcome::Undecided),
         Trouble::NoAccount { connection, message } => rest(Outcome::Waiting(
             Reason::ConnectionNotReady,
             format!("The keys of LeverConnection {connection} cannot be used: {message}"),

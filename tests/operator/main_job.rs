@@ -132,3 +132,21 @@ async fn each_configuration_makes_its_own_pad() {
     assert_eq!((brief(&late, "Ready").as_str(), late["spec"]["tag"].as_str()), ("True/InUse", Some(TAG)));
     world.finish().await;
 }
+
+/// A bulk move: each gets a pad, and neither service has to refuse a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_is_served_within_the_limits_of_both_services() {
+    let world = World::start(Options::new("crowd")).await;
+    let crowd: Vec<_> = (0..40).map(|_| world.candidate()).collect();
+    for candidate in &crowd {
+        world.lever.move_to_stage(candidate, STAGE).await;
+    }
+    for candidate in &crowd {
+        world.wait_for_one_pad(candidate).await;
+    }
+    assert_eq!(world.creates(), crowd.len());
+    let calls = [world.lever.calls(), world.interview.calls()].concat();
+    let refused: Vec<_> = calls.iter().filter(|call| call.status == Some(429)).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    world.finish().await;
+}

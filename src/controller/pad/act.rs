@@ -255,6 +255,7 @@ impl Pass<'_> {
                     if let Some(attempt) = &attempt {
                         self.context.flights.forget(attempt);
                     }
+                    self.context.flights.link_is_ours(&record.id);
                     self.facts.record = Record::Read(Box::new(record));
                     return Ok(());
                 }

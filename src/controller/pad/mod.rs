@@ -120,6 +120,9 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     let mut pass = Pass { context, pad, configuration: around.configuration.clone(), account: None, facts };
     let (outcome, again) = drive(&mut pass, &around).await;
 
+    if let (Outcome::Open, Some(id)) = (&outcome, &pass.facts.pad.pad_id) {
+        context.flights.forget_link(id);
+    }
     let pause = match &pass.facts.trouble {
         // What the other has written is about to be heard of; nothing was called in vain.
         Some(Trouble::Conflict) => Some(AFTER_CONFLICT),

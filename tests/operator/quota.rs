@@ -3,8 +3,9 @@
 use serde_json::json;
 use simulators::Quota;
 
-use crate::status::message_of;
-use crate::world::{CONNECTION, Options, World};
+use crate::status::{message_of, phase};
+use crate::wait::eventually;
+use crate::world::{CONNECTION, Options, STAGE, World};
 
 const USED_UP: Quota = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
 const SOME_LEFT: Quota = Quota { limit: Some(10), used: 3, overages_enabled: false, billed: 0 };
@@ -62,5 +63,36 @@ async fn with_overage_allowed_the_pad_is_made_and_billed() {
     world.patch("leverconnections", CONNECTION, allow).await;
     world.wait_for_one_pad(&candidate).await;
     assert_eq!(world.interview.quota().billed, 1);
+    world.finish().await;
+}
+
+/// Many at once find the same last pads in the status; only so many may be made as there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_move_makes_no_pad_that_is_billed() {
+    let mut options = Options::new("bulk");
+    options.interview.quota = Quota { used: 0, overages_enabled: true, ..USED_UP };
+    let world = World::start(options).await;
+    let candidates = [(); 9].map(|()| world.candidate());
+    for candidate in &candidates {
+        world.lever.move_to_stage(candidate, STAGE).await;
+    }
+    let counts = async || {
+        let phases: Vec<String> = world.list("pads").await.iter().map(phase).collect();
+        let count = |wanted: &str| phases.iter().filter(|phase| *phase == wanted).count();
+        (count("Open/Open"), count("Pending/QuotaExceeded"))
+    };
+    eventually("three are open and six wait", async || match counts().await {
+        (3, 6) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert_eq!((world.creates(), world.interview.quota().billed), (3, 0));
+
+    world.interview.set_quota(Quota { limit: Some(9), ..world.interview.quota() });
+    world.request("leverconnections", CONNECTION).await;
+    for candidate in &candidates {
+        world.wait_for_one_pad(candidate).await;
+    }
+    assert_eq!(world.interview.quota().billed, 0);
     world.finish().await;
 }

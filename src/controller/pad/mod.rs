@@ -15,7 +15,7 @@ pub use reason::Reason;
 
 use super::Context;
 use super::driver::{self, Failure, Reconcile};
-use super::notices;
+use super::{notices, pace};
 use crate::api::condition::{self, Condition, types};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::cluster::writes::{WriteError, write_status};
@@ -137,7 +137,7 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     };
     let generation =
         around.configuration.as_ref().and_then(|configuration| configuration.metadata.generation);
-    let after = status::status(&pass.pad, &pass.facts, &outcome, generation, Timestamp::now());
+    let after = status::status(&pass.pad, &pass.facts, &outcome, generation, pace::now());
     if let Some(after) = after {
         write(&pass, after).await?;
     }

@@ -1,0 +1,16 @@
+//! The demonstration is what a newcomer runs first, so it is run here too: it checks each of its steps itself.
+
+use std::process::Command;
+
+#[test]
+fn the_demonstration_succeeds_from_end_to_end() {
+    let run = Command::new(env!("CARGO_BIN_EXE_demo")).env_remove("KEEP").output().unwrap();
+    let (told, complaints) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    // With `cargo test -p demo` alone the operator is not built: `cargo test --workspace` builds both.
+    assert!(run.status.success(), "{}\n{told}\n{complaints}", run.status);
+    for said in
+        ["a live pad", "a take-home of 2 hours", "skipped, TagMissing", "still one pad, one link", "Done in"]
+    {
+        assert!(told.contains(said), "the demonstration does not say '{said}':\n{told}");
+    }
+}

@@ -3,8 +3,9 @@
 use serde_json::json;
 use simulators::Quota;
 
-use crate::status::message_of;
-use crate::world::{CONNECTION, Options, World};
+use crate::status::{message_of, phase};
+use crate::wait::eventually;
+use crate::world::{CONNECTION, Options, STAGE, World};
 
 const USED_UP: Quota = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
 const SOME_LEFT: Quota = Quota { limit: Some(10), used: 3, overages_enabled: false, billed: 0 };
@@ -62,5 +63,32 @@ async fn with_overage_allowed_the_pad_is_made_and_billed() {
     world.patch("leverconnections", CONNECTION, allow).await;
     world.wait_for_one_pad(&candidate).await;
     assert_eq!(world.interview.quota().billed, 1);
+    world.finish().await;
+}
+
+/// What is known of the quota is as old as the last look: those who come at once must not share its last pads.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_move_makes_no_pad_that_is_billed() {
+    let mut options = Options::new("bulk-quota").polling("1s");
+    options.interview.quota = Quota { limit: Some(5), used: 2, overages_enabled: true, billed: 0 };
+    let world = World::start(options).await;
+    let crowd: Vec<_> = (0..8).map(|_| world.candidate()).collect();
+    for candidate in &crowd {
+        world.lever.move_to_stage(candidate, STAGE).await;
+    }
+    eventually("three have a pad and five wait", async || {
+        let mut phases: Vec<_> = world.list("pads").await.iter().map(phase).collect();
+        phases.sort();
+        let expected = [&["Open/Open"; 3][..], &["Pending/QuotaExceeded"; 5]].concat();
+        if phases == expected { Ok(()) } else { Err(format!("{phases:?}")) }
+    })
+    .await;
+    assert_eq!((world.interview.quota().used, world.interview.quota().billed), (5, 0));
+
+    world.interview.set_quota(Quota { limit: Some(20), ..world.interview.quota() });
+    for candidate in &crowd {
+        world.wait_for_one_pad(candidate).await;
+    }
+    assert_eq!(world.interview.quota().billed, 0);
     world.finish().await;
 }

@@ -163,6 +163,7 @@ impl Reconciler<'_> {
             allowances: Default::default(),
             retries: Default::default(),
             flights: Default::default(),
+            written: Default::default(),
             warned: Default::default(),
             running: running.clone(),
             probes,

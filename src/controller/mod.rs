@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
 use pad::flights::Flights;
+use pad::written::Written;
 use parking_lot::Mutex;
 use retries::Retries;
 use std::collections::HashSet;
@@ -60,6 +61,8 @@ pub struct Context {
     pub retries: Retries,
     /// Attempts to create a pad whose outcome is not stored.
     pub flights: Flights,
+    /// The versions of Pads that were written last.
+    pub written: Written,
     /// The waits (uid of the Pad, since when) that an Event has told of.
     pub warned: Mutex<HashSet<(String, Timestamp)>>,
     /// Reconciles at once, over all kinds and namespaces.

@@ -4,9 +4,9 @@ use crate::cli::LogFormat;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// Log lines of libraries are shown from this level on, unless RUST_LOG says otherwise. kube's own log lines of level
-/// debug and trace hold the objects it sends.
-const DEFAULT_LEVEL: &str = "info";
+/// What is shown unless RUST_LOG says otherwise. The controller library would repeat the object in each line of a
+/// reconcile, which our own lines name already.
+const DEFAULT_LEVEL: &str = "info,kube_runtime::controller=warn";
 
 /// Sets up logging for the whole process. A second call has no effect.
 pub fn start(format: Option<LogFormat>) {

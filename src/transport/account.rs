@@ -16,7 +16,6 @@ use url::Url;
 use super::limit::{Bucket, Priority};
 use super::{Class, Error, Service, SetupError, Transport};
 
-const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
 const ANSWER_LIMIT: usize = 8 << 20;
 const ERROR_ANSWER_LIMIT: usize = 64 << 10;
@@ -47,12 +46,12 @@ pub(crate) enum Payload {
 impl Call {
     /// A read.
     pub(crate) fn get(operation: &'static str, url: Url) -> Self {
-        Self { operation, method: Method::GET, url, payload: Payload::Nothing, time_limit: TIME_LIMIT }
+        Self { operation, method: Method::GET, url, payload: Payload::Nothing, time_limit: super::TIME_LIMIT }
     }
 
     /// A write.
     pub(crate) fn write(operation: &'static str, method: Method, url: Url, payload: Payload) -> Self {
-        Self { operation, method, url, payload, time_limit: TIME_LIMIT }
+        Self { operation, method, url, payload, time_limit: super::TIME_LIMIT }
     }
 
     fn is_write(&self) -> bool {

@@ -24,6 +24,9 @@ pub use metrics::Metrics;
 
 use limit::Buckets;
 
+/// How long a request may take, from its leaving to the end of its answer; creating a pad has its own limit. A request
+/// whose process has died is under way no longer than this.
+pub const TIME_LIMIT: Duration = Duration::from_secs(20);
 /// How long making a connection may take, the TLS handshake included.
 pub(crate) const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Shorter than load balancers usually keep idle connections, so that they seldom close one as it is used again.

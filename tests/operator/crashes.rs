@@ -86,7 +86,6 @@ async fn killed_at_any_effect_there_is_one_pad_and_one_link() {
 }
 
 /// Whether Lever notices that it has a link already is not documented.
-#[ignore = "nothing records that a link is under way: one that takes effect late is there twice"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_takes_effect_after_the_restart_is_there_once() {
     let mut options = Options::new("late-link");

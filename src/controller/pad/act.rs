@@ -113,6 +113,7 @@ impl Pass<'_> {
     }
 
     fn take_over(&mut self, pad: Pad) {
+        self.context.written.note(&pad);
         self.facts.pad = observe::pad_facts(&pad, self.configuration.as_deref());
         self.pad = Arc::new(pad);
     }
@@ -254,6 +255,7 @@ impl Pass<'_> {
                     if let Some(attempt) = &attempt {
                         self.context.flights.forget(attempt);
                     }
+                    self.context.flights.link_is_ours(&record.id);
                     self.facts.record = Record::Read(Box::new(record));
                     return Ok(());
                 }

@@ -26,6 +26,8 @@ pub struct Facts {
     pub record: Record,
     /// What is known of an attempt whose outcome is not stored.
     pub flight: Flight,
+    /// How long a link that another process has sent may still appear on the candidate.
+    pub link_flight: Option<Duration>,
     /// The pads behind the CoderPad links that were on the candidate before; None: not looked at.
     pub linked_before: Option<Vec<PadRecord>>,
     /// Whether the link was written in this pass.

@@ -8,6 +8,7 @@
 use super::facts::Flight;
 use crate::api::names::Attempt;
 use crate::interview::PadRecord;
+use crate::transport::TIME_LIMIT;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub struct Flights {
     seen: Mutex<HashMap<String, Seen>>,
+    links: Mutex<HashMap<String, Instant>>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,6 +52,24 @@ impl Flights {
     /// One's own request was refused, or never sent.
     pub fn without_effect(&self, attempt: &Attempt) {
         self.seen.lock().insert(attempt.to_string(), Seen::WithoutEffect);
+    }
+
+    /// How long another process's request to add the link of this pad may still take effect; None: not any more. It is
+    /// sent right after the pad's id is stored, so whoever finds only the id waits it out before looking for the link.
+    pub fn link_lands_in(&self, pad_id: &str) -> Option<Duration> {
+        let mut links = self.links.lock();
+        let lands_by = links.entry(pad_id.to_owned()).or_insert_with(|| Instant::now() + TIME_LIMIT);
+        Some(lands_by.saturating_duration_since(Instant::now())).filter(|rest| !rest.is_zero())
+    }
+
+    /// This process has stored the id of the pad: nobody else adds its link.
+    pub fn link_is_ours(&self, pad_id: &str) {
+        self.links.lock().insert(pad_id.to_owned(), Instant::now());
+    }
+
+    /// The link is known to be there: nothing needs to be remembered.
+    pub fn forget_link(&self, pad_id: &str) {
+        self.links.lock().remove(pad_id);
     }
 
     /// The outcome is stored: nothing needs to be remembered.
@@ -106,5 +126,15 @@ mod tests {
         assert_eq!(rest(flights.look(&attempt(1), CREATE, LAG)), Some(LAG));
         flights.without_effect(&attempt(2));
         assert!(matches!(flights.look(&attempt(2), CREATE, LAG), Flight::WithoutEffect));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn anothers_link_is_waited_out_and_ones_own_is_not() {
+        let flights = Flights::default();
+        assert_eq!(flights.link_lands_in("PAD1"), Some(TIME_LIMIT));
+        tokio::time::advance(TIME_LIMIT).await;
+        assert_eq!(flights.link_lands_in("PAD1"), None);
+        flights.link_is_ours("PAD2");
+        assert_eq!(flights.link_lands_in("PAD2"), None);
     }
 }

@@ -11,6 +11,7 @@ mod reason;
 mod status;
 #[cfg(test)]
 mod tests;
+pub mod written;
 
 pub use reason::Reason;
 
@@ -40,6 +41,8 @@ const STEPS: usize = 64;
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// The pause after somebody else has changed a Pad in mid-pass.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
+/// By then the watch has surely told of one's own write; it wakes the Pad itself when it does.
+const CATCH_UP: Duration = Duration::from_secs(2);
 /// After this long a waiting Pad says so in an Event.
 const LONG_WAIT: SignedDuration = SignedDuration::from_mins(10);
 
@@ -84,6 +87,7 @@ impl Reconcile<Pad> for Pads {
 
     fn forget(&self, namespace: &str, name: &str) {
         self.context.retries.forget(namespace, name);
+        self.context.written.forget(namespace, name);
     }
 }
 
@@ -104,6 +108,9 @@ fn woken(
 }
 
 async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> {
+    if context.written.is_ahead_of(&pad) {
+        return Ok(Action::requeue(CATCH_UP));
+    }
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
     let around = Surroundings::of(&pad, context);
     let inputs = around.fingerprint(&pad);
@@ -113,6 +120,9 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     let mut pass = Pass { context, pad, configuration: around.configuration.clone(), account: None, facts };
     let (outcome, again) = drive(&mut pass, &around).await;
 
+    if let (Outcome::Open, Some(id)) = (&outcome, &pass.facts.pad.pad_id) {
+        context.flights.forget_link(id);
+    }
     let pause = match &pass.facts.trouble {
         // What the other has written is about to be heard of; nothing was called in vain.
         Some(Trouble::Conflict) => Some(AFTER_CONFLICT),
@@ -197,7 +207,9 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
 async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
     let api: Api<Pad> = Api::namespaced(pass.context.client.clone(), &pass.facts.pad.namespace);
     let before = pass.pad.status.clone().unwrap_or_default();
-    write_status(&api, pass.pad.as_ref(), &before, &after).await?;
+    if let Some(written) = write_status(&api, pass.pad.as_ref(), &before, &after).await? {
+        pass.context.written.note(&written);
+    }
     let news = notices::halted(&before.conditions, &after.conditions);
     if let Some((reason, note)) = news.or_else(|| has_waited_long(pass.context, &pass.pad, &after.conditions))
     {

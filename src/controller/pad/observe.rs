@@ -69,6 +69,8 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
         }
         None => Flight::WithoutEffect,
     };
+    let may_be_linked = pad.pad_id.as_ref().filter(|_| !pad.linked);
+    let link_flight = may_be_linked.and_then(|id| context.flights.link_lands_in(id));
     Facts {
         connection: connection_facts(around),
         configuration: configuration_facts(&pad, around),
@@ -76,6 +78,7 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
         opportunity: Candidate::NotRead,
         record: Record::NotRead,
         flight,
+        link_flight,
         linked_before: None,
         link_written: false,
         deleted: Vec::new(),

@@ -380,6 +380,13 @@ fn resolve_attempt(facts: &Facts) -> Step {
 /// There is a pad at CoderPad: store its id, then link it.
 fn link(facts: &Facts) -> Step {
     let pad = &facts.pad;
+    if let Some(rest) = facts.link_flight {
+        let message = "It is not known whether Lever has the link already: what is under way is waited for, then the link is looked for before it is added; nobody has to act.";
+        return Step::Rest {
+            outcome: Outcome::Waiting(Reason::LeverUnavailable, message.into()),
+            again: Some(rest),
+        };
+    }
     let record = match (&facts.record, &pad.pad_id) {
         (Record::Read(record), _) => record,
         (Record::NotRead, Some(id)) => return Step::ReadPad(id.clone()),
@@ -462,6 +469,9 @@ fn removal(facts: &Facts) -> Step {
         return Step::SetFinalizer(false);
     }
     let Some(id) = &pad.pad_id else { return remove_attempt(facts) };
+    if let Some(rest) = facts.link_flight {
+        return Step::Rest { outcome: Outcome::Undecided, again: Some(rest) };
+    }
     match (&facts.opportunity, &facts.record) {
         (Candidate::NotRead, _) => Step::ReadOpportunity,
         (_, Record::NotRead) => Step::ReadPad(id.clone()),

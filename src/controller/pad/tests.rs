@@ -78,6 +78,7 @@ fn facts() -> Facts {
         opportunity: Candidate::NotRead,
         record: Record::NotRead,
         flight: Flight::WithoutEffect,
+        link_flight: None,
         linked_before: None,
         link_written: false,
         deleted: Vec::new(),
@@ -300,6 +301,9 @@ fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
 fn after_a_crash_the_link_is_compared_before_it_is_written() {
     let mut facts = facts();
     stored(&mut facts);
+    facts.link_flight = Some(Duration::from_secs(7));
+    assert_eq!(reason(&facts), "waits: LeverUnavailable", "what is under way may still land");
+    facts.link_flight = None;
     assert!(matches!(plan(&facts), Step::ReadPad(id) if id == "PAD1"));
     facts.record = Record::Read(Box::new(record("PAD1", 0)));
     assert!(matches!(plan(&facts), Step::ReadOpportunity));

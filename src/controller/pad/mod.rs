@@ -9,8 +9,6 @@ mod observe;
 mod plan;
 mod reason;
 mod status;
-#[cfg(test)]
-mod tests;
 pub mod written;
 
 pub use reason::Reason;

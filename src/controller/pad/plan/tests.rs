@@ -1,17 +1,18 @@
-//! The plan as tables: what is known → what is done next; and properties over random facts.
+//! The plan as tables: what is known → what is done next.
 
-use super::facts::*;
-use super::plan::{Outcome, Step, plan};
-use super::reason::Reason;
+use super::{Outcome, Step, plan};
 use crate::api::configuration::{DeletionPolicy, PadType, Repeat};
 use crate::api::names::{Attempt, Reference};
 use crate::api::pad::{DesiredState, Phase};
+use crate::controller::pad::facts::*;
+use crate::controller::pad::reason::Reason;
 use crate::interview::{PadKind, PadRecord};
 use crate::lever::{Opportunity, StageChange};
 use crate::transport::{Class, Error, Service};
 use jiff::Timestamp;
-use proptest::prelude::*;
 use std::time::Duration;
+
+mod properties;
 
 const ENTRY: i64 = 1_700_000_000_123;
 
@@ -433,135 +434,4 @@ fn a_pause_holds_back_calls_only() {
     assert!(matches!(plan(&held), Step::Rest { outcome: Outcome::Undecided, again } if again == pause));
     let cancelled = with(|f| (f.pause, f.pad.wish) = (pause, DesiredState::Ended));
     assert_eq!(reason(&cancelled), "skipped: Cancelled");
-}
-
-fn any_facts() -> impl Strategy<Value = Facts> {
-    let pad = (any::<[bool; 7]>(), 0..4u8, 0..3u8, 0..6u8);
-    let around = (0..4u8, 0..4u8, 0..8u8, 0..4u8, 0..5u8, 0..3u8, any::<[bool; 3]>());
-    (pad, around).prop_map(|((bits, progress, policy, phase), around)| {
-        let (connection, configuration, opportunity, record_, flight, linked, more) = around;
-        let mut f = facts();
-        f.pad.manual = bits[0];
-        f.pad.wish = if bits[1] { DesiredState::Ended } else { DesiredState::Open };
-        f.pad.deleting = bits[2];
-        f.pad.requested = bits[3];
-        f.pad.configuration_changed = bits[4];
-        match progress {
-            1 => attempted(&mut f),
-            2 => stored(&mut f),
-            3 => {
-                stored(&mut f);
-                f.pad.linked = true;
-            }
-            _ => {}
-        }
-        f.pad.finalizer |= bits[5];
-        f.pad.deletion_policy =
-            [DeletionPolicy::Retain, DeletionPolicy::Unlink, DeletionPolicy::Delete][usize::from(policy)];
-        f.pad.phase = [
-            None,
-            Some(Phase::Pending),
-            Some(Phase::Open),
-            Some(Phase::Skipped),
-            Some(Phase::Failed),
-            Some(Phase::Ended),
-        ][usize::from(phase)];
-        f.connection = match connection {
-            0 => ConnectionFacts::Missing { name: "acme".into() },
-            1 => ConnectionFacts::Suspended { name: "acme".into() },
-            2 => ConnectionFacts::NotReady {
-                name: "acme".into(),
-                reason: "LeverUnauthorized".into(),
-                message: "m".into(),
-            },
-            _ => ConnectionFacts::Ready { name: "acme".into(), pads_left: bits[6].then_some(0) },
-        };
-        f.configuration = match configuration {
-            0 => ConfigurationFacts::NotFound { message: "m".into() },
-            1 => ConfigurationFacts::Suspended,
-            2 => ConfigurationFacts::Ready(Rule { type_: PadType::TakeHome, question_id: Some(1), ..rule() }),
-            _ => ConfigurationFacts::Ready(rule()),
-        };
-        f.opportunity = match opportunity {
-            0 => Candidate::NotRead,
-            1 => Candidate::NotFound,
-            2 => Candidate::Refused,
-            3 => candidate(|o| o.tags.clear()),
-            4 => candidate(|o| o.stage = "offer".into()),
-            5 => candidate(|o| o.archived = true),
-            6 => candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into())),
-            _ => candidate(|_| {}),
-        };
-        f.record = match record_ {
-            0 | 1 => Record::NotRead,
-            2 => Record::NotFound,
-            _ => Record::Read(Box::new(record("PAD1", 0))),
-        };
-        f.flight = match flight {
-            0 => Flight::MayStillLand { rest: Duration::from_secs(3) },
-            1 => Flight::Landed,
-            2 => Flight::Searched(vec![]),
-            3 => Flight::Searched(vec![record("PAD1", 0), record("PAD2", 1)]),
-            _ => Flight::WithoutEffect,
-        };
-        f.linked_before = [None, Some(vec![]), Some(vec![record("PAD1", 0)])][usize::from(linked)].clone();
-        f.link_written = more[0] && f.pad.pad_id.is_some();
-        f.pause = more[1].then_some(Duration::from_secs(1));
-        f.trouble = more[2].then(|| service_error(Service::Lever, Class::Unavailable, None));
-        f
-    })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
-
-    /// What must never happen, whatever is known.
-    #[test]
-    fn no_facts_lead_to_a_forbidden_step(facts in any_facts()) {
-        let step = plan(&facts);
-        let usable = matches!(facts.connection, ConnectionFacts::Ready { .. });
-        prop_assert!(!step.calls() || usable, "a call through a connection that is not usable: {step:?}");
-        prop_assert!(!step.calls() || facts.pause.is_none(), "a call during a pause: {step:?}");
-        prop_assert!(!step.calls() || facts.trouble.is_none(), "a call after trouble: {step:?}");
-        match &step {
-            Step::Create { .. } => {
-                prop_assert!(facts.pad.attempt.is_none() || facts.pad.pad_id.is_none());
-                prop_assert!(facts.pad.open_attempt().is_none(), "created over an attempt of unknown outcome");
-                prop_assert!(facts.pad.pad_id.is_none() && !facts.pad.linked && !facts.pad.deleting);
-                let Candidate::Read(opportunity) = &facts.opportunity else { panic!("created unread") };
-                prop_assert!(!opportunity.archived);
-                let qualifies = opportunity.stage == "stage-phone" && opportunity.tags.contains(&"coderpad".into());
-                prop_assert!(facts.pad.manual || qualifies);
-            }
-            Step::AddLink(_) => {
-                prop_assert!(facts.pad.pad_id.is_some(), "linked before the id was stored");
-                prop_assert!(!facts.pad.linked && !facts.pad.deleting);
-                let Candidate::Read(opportunity) = &facts.opportunity else { panic!("linked unread") };
-                prop_assert!(!opportunity.links.contains(&"https://app.coderpad.io/PAD1".into()), "linked twice");
-            }
-            Step::DeletePad(_) => {
-                prop_assert!(!facts.pad.linked || facts.pad.deletion_policy == DeletionPolicy::Delete);
-            }
-            Step::RemoveLink(_) => prop_assert!(facts.pad.deleting),
-            Step::Rest { outcome: Outcome::Open, .. } => {
-                prop_assert!(facts.pad.linked || facts.pad.pad_id.is_some());
-            }
-            _ => {}
-        }
-    }
-
-    /// Whatever is read of a candidate's links: no panic, and no call for links that are no pads.
-    #[test]
-    fn any_link_may_stand_on_a_candidate(link in "\\PC{0,60}") {
-        let facts = read(|o| o.links = vec![link.clone()]);
-        if let Step::ReadLinkedPads(ids) = plan(&facts) {
-            prop_assert!(ids.iter().all(|id| id.len() >= 4 && link.contains(id.as_str())));
-        }
-    }
-
-    #[test]
-    fn every_reason_is_read_back(index in 0..Reason::ALL.len()) {
-        let reason = Reason::ALL[index];
-        prop_assert_eq!(Reason::parse(reason.as_str()), Some(reason));
-    }
 }

@@ -1,0 +1,151 @@
+//! Whether the candidate gets a pad, and what kind: judged by Lever's own books, never by what a webhook says.
+
+use super::{Outcome, Step, rest, store};
+use crate::api::configuration::{PadType, Repeat};
+use crate::api::names::Reference;
+use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Rule};
+use crate::controller::pad::reason::Reason;
+use crate::interview::{NewPad, PadRecord};
+use crate::lever::Opportunity;
+use crate::text;
+use jiff::Timestamp;
+
+/// What Lever says of the candidate.
+pub(super) enum Judgement<'a> {
+    /// Nothing yet: it was not asked.
+    Unread,
+    /// No pad, and why.
+    Skip(Reason, String),
+    /// A pad.
+    Qualifies(&'a Opportunity),
+}
+
+/// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2).
+pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule) -> Judgement<'a> {
+    let pad = &facts.pad;
+    let again = "Then move the candidate into the stage again, or annotate this Pad with padoperator.dev/reconcile-requested-at.";
+    let opportunity = match &facts.opportunity {
+        Candidate::NotRead => return Judgement::Unread,
+        Candidate::NotFound => {
+            let message = "Lever knows no opportunity of this id: it was deleted, or merged with another.";
+            return Judgement::Skip(Reason::CandidateNotFound, message.into());
+        }
+        Candidate::Refused => {
+            let message = "Lever keeps this opportunity from the API key: it is confidential. Only a new key that may see confidential data can have pads for it.";
+            return Judgement::Skip(Reason::CandidateConfidential, message.into());
+        }
+        Candidate::Read(opportunity) => opportunity.as_ref(),
+    };
+    if opportunity.confidential {
+        let message = "The opportunity is confidential in Lever: no pad is made for it.";
+        return Judgement::Skip(Reason::CandidateConfidential, message.into());
+    }
+    if opportunity.is_anonymized {
+        let message = "Lever has removed this candidate's data: no pad is made.";
+        return Judgement::Skip(Reason::CandidateNotFound, message.into());
+    }
+    if opportunity.archived {
+        let message =
+            format!("The candidate is archived in Lever. Take the candidate out of the archive. {again}");
+        return Judgement::Skip(Reason::CandidateArchived, message);
+    }
+    if pad.manual {
+        return Judgement::Qualifies(opportunity);
+    }
+    if opportunity.stage != rule.stage_id {
+        let message = format!("The candidate is not in the stage '{}' any more.", rule.stage_name);
+        return Judgement::Skip(Reason::StageChanged, message);
+    }
+    if !opportunity.tags.contains(&rule.tag) {
+        let message = format!(
+            "The candidate does not carry the tag '{}' (compared exactly, case and all). To have a pad, add the tag in Lever. {again}",
+            rule.tag
+        );
+        return Judgement::Skip(Reason::TagMissing, message);
+    }
+    Judgement::Qualifies(opportunity)
+}
+
+/// The entry that a pad made now would stand for.
+fn entry(pad: &PadFacts, rule: &Rule, opportunity: &Opportunity) -> Entry {
+    if pad.manual {
+        return Entry { at: None, reference: Reference::new(pad.series(), &pad.name) };
+    }
+    let milliseconds =
+        opportunity.last_entry_into(&rule.stage_id).or(opportunity.created_at_ms).unwrap_or_default();
+    Entry {
+        at: Timestamp::from_millisecond(milliseconds).ok(),
+        reference: Reference::new(pad.series(), milliseconds),
+    }
+}
+
+/// The candidate qualifies: adopt a pad from before memory was lost, or create one.
+pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> Step {
+    let pad = &facts.pad;
+    let entry = entry(pad, rule, opportunity);
+    let links: Vec<String> = opportunity.links.iter().filter_map(|link| linked_pad_id(link)).collect();
+    match &facts.linked_before {
+        None if !links.is_empty() => return Step::ReadLinkedPads(links),
+        Some(records) => {
+            if let Some(record) = records.iter().find(|record| belongs(record, &entry, rule.repeat)) {
+                return store(pad, record);
+            }
+        }
+        None => {}
+    }
+    if let ConnectionFacts::Ready { name, pads_left: Some(left) } = &facts.connection
+        && *left <= 0
+    {
+        let message = format!(
+            "The CoderPad plan of LeverConnection {name} has no pads left, and spec.interview.overage is Deny. The pad is made when there is quota again, or when overage is allowed."
+        );
+        return rest(Outcome::Waiting(Reason::QuotaExceeded, message));
+    }
+    let profile = profile_url(opportunity);
+    let candidate = text::candidate_name(&opportunity.name, &pad.opportunity_id);
+    let new = NewPad {
+        title: text::title(&rule.title, &candidate, &rule.stage_name, &pad.configuration),
+        language: rule.language.clone(),
+        question_id: rule.question_id,
+        notes: entry.reference.notes(&profile),
+        private: rule.waiting_room,
+        owner_email: rule.owner_email.clone(),
+        take_home: rule.type_ == PadType::TakeHome,
+    };
+    Step::Create { reference: entry.reference, pad: Box::new(new) }
+}
+
+/// Whether a pad found on the candidate is the one that this entry would make (contract, "Exactly once", Lost memory).
+fn belongs(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool {
+    let Some(reference) = Reference::of_notes(&record.notes) else { return false };
+    if record.is_deleted() || reference.series() != entry.reference.series() {
+        return false;
+    }
+    let Some(at) = entry.at else { return reference == entry.reference };
+    match repeat {
+        Repeat::Never => true,
+        Repeat::Always => reference == entry.reference,
+        // A pad that had not ended when the candidate entered stands for this entry too.
+        Repeat::AfterEnd => reference == entry.reference || record.ended_at.is_none_or(|ended| at <= ended),
+    }
+}
+
+/// The id of a pad, from a link to it on the candidate.
+fn linked_pad_id(link: &str) -> Option<String> {
+    let url = url::Url::parse(link).or_else(|_| url::Url::parse(&format!("https://{link}"))).ok()?;
+    let host = url.host_str()?;
+    let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io");
+    let id = url.path_segments()?.next().filter(|id| is_pad_id(id))?;
+    is_coderpad.then(|| id.to_owned())
+}
+
+fn is_pad_id(text: &str) -> bool {
+    (4..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// The candidate's profile in Lever.
+pub fn profile_url(opportunity: &Opportunity) -> String {
+    let by_id = || format!("https://hire.lever.co/candidates/{}", opportunity.id);
+    opportunity.profile_url.clone().unwrap_or_else(by_id)
+}

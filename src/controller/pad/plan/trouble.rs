@@ -1,0 +1,68 @@
+//! What follows from a call or write that did not succeed: which reason a Pad waits for, or fails with.
+
+use super::{Outcome, Step, rest};
+use crate::controller::pad::facts::{ConfigurationFacts, Facts, Trouble};
+use crate::controller::pad::reason::Reason;
+use crate::transport::{Class, Error, Service};
+
+/// What follows from a call or write that did not succeed.
+pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
+    match trouble {
+        Trouble::Conflict | Trouble::Cluster { .. } => rest(Outcome::Undecided),
+        Trouble::NoAccount { connection, message } => rest(Outcome::Waiting(
+            Reason::ConnectionNotReady,
+            format!("The keys of LeverConnection {connection} cannot be used: {message}"),
+        )),
+        Trouble::CreateOutcomeUnknown(error) => {
+            let message = format!(
+                "It is not known whether CoderPad made the pad ({error}). Its list of pads is searched before another one is made; nobody has to act."
+            );
+            rest(Outcome::Waiting(Reason::CreateOutcomeUnknown, message))
+        }
+        Trouble::Service(error) if facts.pad.deleting => {
+            let reason = waiting_reason(error).unwrap_or(unavailable(error.service));
+            rest(Outcome::Waiting(
+                reason,
+                format!("What the deletion of this Pad asks for could not be done: {error}"),
+            ))
+        }
+        Trouble::Service(error) => rest(match waiting_reason(error) {
+            Some(reason) => Outcome::Waiting(reason, error.to_string()),
+            None if error.class == Class::NotFound && has_question(facts) => Outcome::Failed(
+                Reason::QuestionNotFound,
+                format!("{error}. Check spec.questionID of the configuration."),
+            ),
+            None => Outcome::Failed(
+                Reason::InvalidRequest,
+                format!(
+                    "{error}. Mend the configuration, or annotate this Pad with padoperator.dev/reconcile-requested-at to try again."
+                ),
+            ),
+        }),
+    }
+}
+
+fn has_question(facts: &Facts) -> bool {
+    matches!(&facts.configuration, ConfigurationFacts::Ready(rule) if rule.question_id.is_some())
+}
+
+/// The reason to wait for after an error of a service; None if waiting does not help.
+fn waiting_reason(error: &Error) -> Option<Reason> {
+    let lever = error.service == Service::Lever;
+    let pick = |of_lever, of_interview| Some(if lever { of_lever } else { of_interview });
+    match error.class {
+        Class::Unauthorized => pick(Reason::LeverUnauthorized, Reason::InterviewUnauthorized),
+        Class::Forbidden => pick(Reason::LeverForbidden, Reason::InterviewForbidden),
+        Class::Throttled if error.is_quota() => Some(Reason::QuotaExceeded),
+        Class::Throttled => pick(Reason::LeverRateLimited, Reason::InterviewRateLimited),
+        Class::Unavailable | Class::OutcomeUnknown => Some(unavailable(error.service)),
+        Class::Invalid | Class::NotFound => None,
+    }
+}
+
+fn unavailable(service: Service) -> Reason {
+    match service {
+        Service::Lever => Reason::LeverUnavailable,
+        Service::Interview => Reason::InterviewUnavailable,
+    }
+}

@@ -62,6 +62,11 @@ async fn writers(world: &World) -> Vec<String> {
     users
 }
 
+async fn looks_at_the_lease(world: &World, replica: usize) -> usize {
+    let (user, requests) = (world.user(replica), world.cluster.requests(world.namespace).await);
+    requests.iter().filter(|request| request.user == user && request.resource == "leases").count()
+}
+
 async fn becomes_open_within(world: &World, limit: Duration, candidate: &str) {
     eventually_within(limit, "another replica makes the pad", async || {
         let pads = world.pads_of(candidate).await;
@@ -97,7 +102,13 @@ async fn every_replica_answers_webhooks_and_one_leads() {
     assert_eq!(writers(&world).await.last(), Some(&world.user(second)));
 
     // The leader is told to go. It gives the Lease back.
+    let before = looks_at_the_lease(&world, first).await;
     world.operators[first].start().await;
+    eventually("it has seen that the other one leads", async || {
+        let looks = looks_at_the_lease(&world, first).await;
+        if looks > before { Ok(()) } else { Err(format!("{looks} looks")) }
+    })
+    .await;
     send_to(&world, first);
     world.operators[second].terminate().await;
     let candidate = world.candidate();

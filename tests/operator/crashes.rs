@@ -97,8 +97,9 @@ async fn a_link_that_takes_effect_after_the_restart_is_there_once() {
     soon("the link is held", held.reached()).await;
     world.operator().kill().await;
     world.operator().start().await;
-    // As long after the kill as a request may be under way.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // It knows of the pad, and that its link may be under way.
+    world.wait_for_pad(&candidate, "Pending/LeverUnavailable").await;
+    assert!(world.lever.links(&candidate).is_empty());
     held.release();
     eventually("the late one has taken effect", async || {
         let calls = world.lever.calls();

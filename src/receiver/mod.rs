@@ -6,8 +6,8 @@
 
 mod answer;
 mod body;
-mod decide;
-mod event;
+pub(crate) mod decide;
+pub(crate) mod event;
 mod heard;
 mod metrics;
 mod server;

@@ -5,6 +5,8 @@
 mod act;
 mod facts;
 pub mod flights;
+#[cfg(test)]
+mod model;
 mod observe;
 mod plan;
 mod reason;

@@ -1,0 +1,443 @@
+//! What may happen next, and what follows from it: the services, time, crashes, people and deliveries.
+
+use super::planned::{Decided, decided};
+use super::process::At;
+use super::state::{CoderPad, LAG, Object, Process, RecordKnown, SLOTS, Seen, State, Waits, World, Wrong};
+
+/// Something that happens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// The watch of a process catches up.
+    Sync(usize),
+    /// A process begins a pass, or takes the plan's next step.
+    Step(At),
+    /// The POST leaves.
+    Send(At),
+    /// The POST does not leave, which is certain.
+    GiveUp(At),
+    /// CoderPad makes the pad of this attempt.
+    Effect(u8),
+    /// CoderPad never acts on this attempt.
+    Vanish(u8),
+    /// The pad comes into CoderPad's lists.
+    List(u8),
+    /// The answer of the POST arrives.
+    Answer(At),
+    /// The answer of the POST is lost.
+    Lost(At),
+    /// Lever adds the link.
+    LinkEffect(usize),
+    /// Lever never adds the link that a dead process has sent.
+    LinkVanish(usize),
+    /// The answer of Lever arrives.
+    LinkAnswer(At),
+    /// The answer of Lever is lost.
+    LinkLost(At),
+    /// Time passes.
+    Tick,
+    /// A process dies, and starts again without any memory.
+    Crash(usize),
+    /// Another process leads; what the one before has begun goes on.
+    TakeOver(usize),
+    /// A process is sent a delivery.
+    Deliver { process: usize, delivery: u8, ending: Ending },
+    /// The candidate moves out of the stage, or into it again.
+    Move,
+    /// The tag is taken off, or put on again.
+    Tag,
+    /// The Pad comes back from a backup: another uid and no status.
+    Restore(usize),
+    /// The Pad is made anew: no status and no annotations.
+    Recreate(usize),
+    /// A person deletes the Pad.
+    Delete(usize),
+}
+
+/// How a delivery ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// Stored, and answered with 2xx.
+    Acknowledged,
+    /// Stored, but the answer is lost.
+    AnswerLost,
+    /// Answered with 503.
+    NotStored,
+}
+
+impl State {
+    pub fn read(&self, id: u8) -> Option<CoderPad> {
+        let mut pad = self.pads.iter().find(|pad| pad.id == id && !pad.deleted).copied()?;
+        pad.unlisted = None;
+        Some(pad)
+    }
+
+    /// The version of the next write to this slot.
+    pub fn next_version(&self, slot: usize) -> u8 {
+        self.versions(slot).last().copied().unwrap_or_default() + 1
+    }
+
+    /// All versions of this slot that somebody holds, in order.
+    fn versions(&self, slot: usize) -> Vec<u8> {
+        let mut versions: Vec<u8> = self.objects[slot].iter().map(|object| object.version).collect();
+        for process in &self.processes {
+            versions.extend(process.cache[slot].as_ref().map(|object| object.version));
+            versions.extend(process.passes[slot].as_ref().map(|pass| pass.known.object.version));
+            versions.extend(Some(process.written[slot]).filter(|version| *version > 0));
+        }
+        versions.sort_unstable();
+        versions.dedup();
+        versions
+    }
+
+    /// A number that nobody knows any attempt by.
+    pub fn free_attempt(&mut self) -> u8 {
+        let mut known: Vec<u8> = self.flights.iter().map(|flight| flight.attempt).collect();
+        for process in &self.processes {
+            known.extend(process.seen.iter().map(|(id, _)| *id));
+            let waits = process.passes.iter().flatten().map(|pass| pass.waits);
+            known.extend(waits.filter_map(|waits| match waits {
+                Waits::ToSend { attempt, .. } => Some(attempt.id),
+                Waits::Nothing | Waits::Create | Waits::Link => None,
+            }));
+        }
+        for slot in 0..SLOTS {
+            known.extend(self.copies(slot).filter_map(|object| object.attempt).map(|attempt| attempt.id));
+        }
+        (0..=u8::MAX).find(|id| !known.contains(id)).unwrap_or_default()
+    }
+
+    fn copies(&mut self, slot: usize) -> impl Iterator<Item = &mut Object> {
+        let held = self.processes.iter_mut().flat_map(move |process| {
+            let pass = process.passes[slot].as_mut().map(|pass| &mut pass.known.object);
+            process.cache[slot].as_mut().into_iter().chain(pass)
+        });
+        self.objects[slot].as_mut().into_iter().chain(held)
+    }
+
+    /// Makes equal what cannot be told apart: versions by their order, and memories that nobody will ask for.
+    pub fn normalize(&mut self) {
+        for slot in 0..SLOTS {
+            let versions = self.versions(slot);
+            let rank = |version: u8| {
+                u8::try_from(versions.partition_point(|one| *one < version)).unwrap_or_default() + 1
+            };
+            for process in &mut self.processes {
+                if process.written[slot] > 0 {
+                    process.written[slot] = rank(process.written[slot]);
+                }
+            }
+            self.copies(slot).for_each(|object| object.version = rank(object.version));
+        }
+        let (mut attempts, mut pads) = (Vec::new(), Vec::new());
+        for slot in 0..SLOTS {
+            for object in self.copies(slot) {
+                attempts.extend(object.attempt.map(|attempt| attempt.id));
+                pads.extend(object.pad.filter(|_| !object.linked));
+            }
+        }
+        for process in &mut self.processes {
+            process.seen.retain(|(id, _)| attempts.contains(id));
+            process.seen.sort_unstable_by_key(|(id, _)| *id);
+            process.links.retain(|(id, _)| pads.contains(id));
+            process.links.sort_unstable();
+        }
+    }
+
+    /// Whether something must happen before time can pass.
+    pub fn is_due(&self, world: &World) -> bool {
+        let passes = || self.processes.iter().flat_map(|process| process.passes.iter().flatten());
+        self.flights.iter().any(|flight| flight.left == if flight.owner.is_some() { LAG } else { 0 })
+            || self.pads.iter().any(|pad| pad.unlisted == Some(0))
+            || self.link_flights.iter().any(|flight| flight.left == 0)
+            || passes().any(|pass| matches!(pass.waits, Waits::ToSend { left: 0, .. }))
+            || (!world.slow_link
+                && passes().any(|pass| {
+                    let known = &pass.known;
+                    let is_linking =
+                        known.object.pad.is_some() && !known.object.linked && !known.link_written;
+                    is_linking
+                        && matches!(known.record, RecordKnown::Read(_))
+                        && known.stopped.is_none()
+                        && pass.waits == Waits::Nothing
+                }))
+    }
+
+    fn tick(&mut self, world: &World) -> Option<()> {
+        if self.is_due(world) {
+            return None;
+        }
+        let mut passes = false;
+        let mut less = |left: &mut u8| {
+            passes |= *left > 0;
+            *left = left.saturating_sub(1);
+        };
+        self.flights.iter_mut().for_each(|flight| less(&mut flight.left));
+        self.pads.iter_mut().filter_map(|pad| pad.unlisted.as_mut()).for_each(&mut less);
+        self.link_flights.iter_mut().for_each(|flight| less(&mut flight.left));
+        for process in &mut self.processes {
+            for pass in process.passes.iter_mut().flatten() {
+                if let Waits::ToSend { left, .. } = &mut pass.waits {
+                    less(left);
+                }
+            }
+            for (_, seen) in &mut process.seen {
+                if let Seen::Lands(left) = seen {
+                    less(left);
+                }
+            }
+            process.links.iter_mut().for_each(|(_, left)| less(left));
+        }
+        passes.then_some(())
+    }
+}
+
+impl World {
+    /// Everything that may happen; some of it may turn out to change nothing.
+    pub fn possible(&self, state: &State, actions: &mut Vec<Action>) {
+        self.progress(state, actions);
+        let left = &state.left;
+        for p in 0..self.processes {
+            if left.crashes > 0 && state.processes[p] != Process::default() {
+                actions.push(Action::Crash(p));
+            }
+            if left.handovers > 0 && state.leader != p && !self.all_lead {
+                actions.push(Action::TakeOver(p));
+            }
+        }
+        if left.moves > 0 {
+            actions.extend([Action::Move, Action::Tag]);
+        }
+        for slot in 0..SLOTS {
+            let Some(object) = &state.objects[slot] else { continue };
+            if left.restores > 0 && !object.deleting {
+                actions.push(Action::Restore(slot));
+            }
+            if left.recreations > 0 && !object.deleting && (object.linked || self.old_backup) {
+                actions.push(Action::Recreate(slot));
+            }
+            if left.deletions > 0 && !object.deleting {
+                actions.push(Action::Delete(slot));
+            }
+        }
+    }
+
+    /// What happens by itself, without new trouble.
+    pub fn progress(&self, state: &State, actions: &mut Vec<Action>) {
+        for p in 0..self.processes {
+            let process = &state.processes[p];
+            if process.cache != state.objects {
+                actions.push(Action::Sync(p));
+            }
+            for s in 0..SLOTS {
+                let at = (p, s);
+                match process.passes[s].as_ref().map(|pass| pass.waits) {
+                    None if process.cache[s].is_none() => {}
+                    None | Some(Waits::Nothing) => actions.push(Action::Step(at)),
+                    Some(Waits::ToSend { .. }) => actions.extend([Action::Send(at), Action::GiveUp(at)]),
+                    Some(Waits::Create) => actions.extend([Action::Answer(at), Action::Lost(at)]),
+                    Some(Waits::Link) => actions.extend([Action::LinkAnswer(at), Action::LinkLost(at)]),
+                }
+            }
+            for (index, is_answered) in state.deliveries.iter().enumerate() {
+                let delivery = u8::try_from(index + 1).unwrap_or_default();
+                let deliver = |ending| Action::Deliver { process: p, delivery, ending };
+                if !is_answered || state.left.repeats > 0 {
+                    actions.push(deliver(Ending::Acknowledged));
+                }
+                if !is_answered && state.left.deliveries > 0 {
+                    actions.extend([deliver(Ending::AnswerLost), deliver(Ending::NotStored)]);
+                }
+            }
+        }
+        for flight in &state.flights {
+            if flight.pad.is_none() {
+                actions.push(Action::Effect(flight.attempt));
+            }
+            if flight.owner.is_none() {
+                actions.push(Action::Vanish(flight.attempt));
+            }
+        }
+        actions
+            .extend(state.pads.iter().filter(|pad| pad.unlisted.is_some()).map(|pad| Action::List(pad.id)));
+        for (index, flight) in state.link_flights.iter().enumerate() {
+            if !flight.done {
+                actions.push(Action::LinkEffect(index));
+            }
+            if flight.owner.is_none() {
+                actions.push(Action::LinkVanish(index));
+            }
+        }
+        actions.push(Action::Tick);
+    }
+
+    /// What follows; None: it cannot happen now.
+    pub fn follow(&self, state: &mut State, action: Action) -> Option<()> {
+        match action {
+            Action::Sync(p) => state.processes[p].cache = state.objects.clone(),
+            Action::Step(at) => self.step(state, at)?,
+            Action::Send(at) => self.send(state, at)?,
+            Action::GiveUp(at) => self.give_up(state, at)?,
+            Action::Answer(at) => self.answer(state, at, false)?,
+            Action::Lost(at) => self.answer(state, at, true)?,
+            Action::LinkAnswer(at) => self.link_answer(state, at, false)?,
+            Action::LinkLost(at) => self.link_answer(state, at, true)?,
+            Action::Effect(attempt) => {
+                let id = u8::try_from(state.pads.len()).ok()?;
+                let index = state.flights.iter().position(|flight| flight.attempt == attempt)?;
+                let flight = &mut state.flights[index];
+                let unlisted = Some(flight.left);
+                state.pads.push(CoderPad {
+                    id,
+                    entry: flight.entry,
+                    salt: flight.salt,
+                    deleted: false,
+                    unlisted,
+                });
+                flight.pad = Some(id);
+                if flight.owner.is_none() {
+                    state.flights.remove(index);
+                }
+            }
+            Action::Vanish(attempt) => state.flights.retain(|flight| flight.attempt != attempt),
+            Action::List(id) => state.pads.get_mut(usize::from(id))?.unlisted = None,
+            Action::LinkEffect(index) => {
+                let flight = state.link_flights.get_mut(index)?;
+                flight.done = true;
+                state.person.links.push(flight.pad);
+                if flight.owner.is_none() {
+                    state.link_flights.remove(index);
+                }
+            }
+            Action::LinkVanish(index) => drop(state.link_flights.remove(index)),
+            Action::Tick => state.tick(self)?,
+            Action::Crash(p) => {
+                state.left.crashes = state.left.crashes.checked_sub(1)?;
+                state.processes[p] = Process::default();
+                state.orphan(p);
+            }
+            Action::TakeOver(p) => {
+                state.left.handovers = state.left.handovers.checked_sub(1)?;
+                state.leader = p;
+            }
+            Action::Deliver { process, delivery, ending } => {
+                self.deliver(state, process, delivery, ending)?
+            }
+            Action::Move => {
+                state.left.moves = state.left.moves.checked_sub(1)?;
+                state.told = false;
+                state.person.in_stage = !state.person.in_stage;
+                if state.person.in_stage {
+                    state.person.entry += 1;
+                    state.deliveries.push(false);
+                }
+            }
+            Action::Tag => {
+                state.left.moves = state.left.moves.checked_sub(1)?;
+                state.told = false;
+                state.person.tagged = !state.person.tagged;
+            }
+            Action::Restore(slot) => {
+                state.left.restores = state.left.restores.checked_sub(1)?;
+                state.renew(slot, |object| object)?;
+            }
+            Action::Recreate(slot) => {
+                state.left.recreations = state.left.recreations.checked_sub(1)?;
+                state.renew(slot, |_| Object::default())?;
+            }
+            Action::Delete(slot) => {
+                state.left.deletions = state.left.deletions.checked_sub(1)?;
+                state.told = false;
+                state.removed = true;
+                let version = state.next_version(slot);
+                let object = state.objects[slot].as_mut()?;
+                object.deleting = true;
+                object.version = version;
+                if !object.finalizer {
+                    state.objects[slot] = None;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// The receiver: the real decision from what the cache says, put right when the API server knows better.
+    fn deliver(&self, state: &mut State, p: usize, delivery: u8, ending: Ending) -> Option<()> {
+        let index = usize::from(delivery - 1);
+        if state.deliveries[index] {
+            state.left.repeats = state.left.repeats.checked_sub(1)?;
+        }
+        if ending != Ending::Acknowledged {
+            state.left.deliveries = state.left.deliveries.checked_sub(1)?;
+        }
+        let ids = self.wrong == Some(Wrong::DeliveryIds);
+        let is_heard = ids && state.processes[p].heard.contains(&delivery);
+        if ids && !is_heard {
+            state.processes[p].heard.push(delivery);
+        }
+        if ending != Ending::NotStored && !is_heard {
+            state.store(state.processes[p].cache.clone(), delivery)?;
+        }
+        if ending == Ending::Acknowledged {
+            state.deliveries[index] = true;
+            state.told = true;
+        }
+        Some(())
+    }
+}
+
+impl State {
+    fn store(&mut self, mut known: [Option<Object>; SLOTS], delivery: u8) -> Option<()> {
+        for _ in 0..2 * SLOTS {
+            match decided(&known, delivery) {
+                Decided::Nothing => return Some(()),
+                Decided::Annotate(slot) => {
+                    let version = self.next_version(slot);
+                    let Some(object) = &mut self.objects[slot] else {
+                        known[slot] = None;
+                        continue;
+                    };
+                    if object.asked != delivery {
+                        object.asked = delivery;
+                        object.version = version;
+                    }
+                    if !object.deleting {
+                        return Some(());
+                    }
+                    known[slot] = Some(object.clone());
+                }
+                // There are more Pads than the model has room for.
+                Decided::Create(slot) if slot >= SLOTS => return None,
+                Decided::Create(slot) if self.objects[slot].is_some() => known = self.objects.clone(),
+                Decided::Create(slot) => {
+                    let version = self.next_version(slot);
+                    let uid = self.uids;
+                    self.uids += 1;
+                    self.objects[slot] = Some(Object { uid, version, ..Object::default() });
+                    return Some(());
+                }
+            }
+        }
+        None
+    }
+
+    /// The Pad is another object from now on.
+    fn renew(&mut self, slot: usize, kept: impl FnOnce(Object) -> Object) -> Option<()> {
+        let version = self.next_version(slot);
+        let uid = self.uids;
+        self.uids += 1;
+        let before = self.objects[slot].take()?;
+        let renewed = Object { uid, version, phase: None, linked: false, handled: 0, ..kept(before) };
+        self.objects[slot] = Some(renewed);
+        Some(())
+    }
+
+    /// What a process that died has sent goes on without it.
+    fn orphan(&mut self, p: usize) {
+        let is_its = |owner: Option<At>| owner.is_some_and(|(process, _)| process == p);
+        self.flights.iter_mut().filter(|flight| is_its(flight.owner)).for_each(|flight| flight.owner = None);
+        self.flights.retain(|flight| flight.owner.is_some() || flight.pad.is_none());
+        let links = self.link_flights.iter_mut().filter(|flight| is_its(flight.owner));
+        links.for_each(|flight| flight.owner = None);
+        self.link_flights.retain(|flight| flight.owner.is_some() || !flight.done);
+    }
+}

@@ -1,0 +1,321 @@
+//! The bridge to the product: what a pass of the model knows becomes the real `Facts`, and the real plan decides.
+//!
+//! The plan is pure, so its answer to the same facts is remembered; that is what makes millions of states possible.
+
+use super::state::{CoderPad, FlightKnown, Known, Mark, Object, Person, RecordKnown, SLOTS, Stopped};
+use crate::api::Pad;
+use crate::api::configuration::{DeletionPolicy, PadType, Repeat};
+use crate::api::names::{self, Attempt, Reference, Series};
+use crate::api::pad::{DesiredState, Phase};
+use crate::controller::pad::facts::{
+    Candidate, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Rule, Trouble,
+};
+use crate::controller::pad::plan::{Outcome, Step, plan};
+use crate::interview::PadRecord;
+use crate::lever::{Opportunity, StageChange};
+use crate::receiver::decide::{Intent, decide};
+use crate::receiver::event;
+use crate::transport::{Class, Error, Service};
+use jiff::Timestamp;
+use serde_json::json;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+const NAMESPACE: &str = "hiring";
+const CONFIGURATION: &str = "phone-screen";
+const OPPORTUNITY: &str = "op-1";
+const STAGE: &str = "stage-phone";
+const TAG: &str = "coderpad";
+/// The first stage entry; each further one is a second later.
+const ENTRY: i64 = 1_700_000_000_000;
+
+/// A step of the plan, in the model's words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Planned {
+    Rest(Told),
+    ReadPerson,
+    ReadPad(u8),
+    ReadLinkedPads(Vec<u8>),
+    Create { entry: u8 },
+    Search { entry: u8 },
+    Store { pad: u8, keep_finalizer: bool },
+    Forget,
+    AddLink(u8),
+    RemoveLink(u8),
+    DeletePad(u8),
+    SetFinalizer(bool),
+}
+
+/// What the status is to say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Told {
+    Nothing,
+    Unchanged,
+    Phase(Mark),
+}
+
+thread_local! {
+    static PLANNED: RefCell<HashMap<(Known, u8), Planned>> = RefCell::default();
+    static DECIDED: RefCell<HashMap<(Vec<(u8, bool, u8)>, u8), Decided>> = RefCell::default();
+}
+
+/// What the real plan says.
+pub fn planned(known: &Known, policy: DeletionPolicy) -> Planned {
+    let number = match policy {
+        DeletionPolicy::Retain => 0,
+        DeletionPolicy::Unlink => 1,
+        DeletionPolicy::Delete => 2,
+    };
+    // What the plan is not told does not tell two questions apart.
+    let mut known = known.clone();
+    known.object.version = 0;
+    let key = (known, number);
+    if let Some(planned) = PLANNED.with_borrow(|all| all.get(&key).cloned()) {
+        return planned;
+    }
+    let planned = in_the_models_words(plan(&facts(&key.0, policy)));
+    PLANNED.with_borrow_mut(|all| all.insert(key, planned.clone()));
+    planned
+}
+
+fn in_the_models_words(step: Step) -> Planned {
+    match step {
+        Step::Rest { outcome, .. } => Planned::Rest(match outcome {
+            Outcome::Undecided => Told::Nothing,
+            Outcome::Unchanged => Told::Unchanged,
+            Outcome::Waiting(..) => Told::Phase(Mark::Pending),
+            Outcome::Skipped(..) => Told::Phase(Mark::Skipped),
+            Outcome::Failed(..) => Told::Phase(Mark::Failed),
+            Outcome::Open => Told::Phase(Mark::Open),
+            Outcome::PadDeleted => Told::Phase(Mark::Ended),
+        }),
+        Step::ReadOpportunity => Planned::ReadPerson,
+        Step::ReadPad(id) => Planned::ReadPad(number(&id)),
+        Step::ReadLinkedPads(ids) => Planned::ReadLinkedPads(ids.iter().map(|id| number(id)).collect()),
+        Step::Create { reference, pad } => {
+            assert_eq!(
+                Reference::of_notes(&pad.notes).as_ref(),
+                Some(&reference),
+                "the notes lack the reference"
+            );
+            Planned::Create { entry: entry_of(&reference) }
+        }
+        Step::Search { reference } => Planned::Search { entry: entry_of(&reference) },
+        Step::StorePad { record, keep_finalizer } => {
+            Planned::Store { pad: number(&record.id), keep_finalizer }
+        }
+        Step::ForgetAttempt => Planned::Forget,
+        Step::AddLink(url) => Planned::AddLink(number(url.rsplit('/').next().unwrap())),
+        Step::RemoveLink(url) => Planned::RemoveLink(number(url.rsplit('/').next().unwrap())),
+        Step::DeletePad(id) => Planned::DeletePad(number(&id)),
+        Step::SetFinalizer(present) => Planned::SetFinalizer(present),
+    }
+}
+
+fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
+    let record = |pad: &CoderPad| record(pad, known.object.uid);
+    Facts {
+        pad: pad_facts(&known.object, policy),
+        connection: ConnectionFacts::Ready { name: "acme".into(), pads_left: None },
+        configuration: ConfigurationFacts::Ready(rule()),
+        opportunity: known
+            .person
+            .as_ref()
+            .map_or(Candidate::NotRead, |person| Candidate::Read(Box::new(opportunity(person)))),
+        record: match &known.record {
+            RecordKnown::NotRead => Record::NotRead,
+            RecordKnown::NotFound => Record::NotFound,
+            RecordKnown::Read(pad) => Record::Read(Box::new(record(pad))),
+        },
+        flight: match &known.flight {
+            FlightKnown::MayStillLand => Flight::MayStillLand { rest: Duration::from_secs(1) },
+            FlightKnown::Landed => Flight::Landed,
+            FlightKnown::Searched(found) => Flight::Searched(found.iter().map(record).collect()),
+            FlightKnown::WithoutEffect => Flight::WithoutEffect,
+        },
+        link_flight: known.link_flight.then_some(Duration::from_secs(1)),
+        linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
+        link_written: known.link_written,
+        deleted: known.deleted.iter().map(|id| pad_id(*id)).collect(),
+        trouble: known.stopped.map(trouble),
+        pause: None,
+    }
+}
+
+fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
+    PadFacts {
+        namespace: NAMESPACE.into(),
+        name: names::pad_name(CONFIGURATION, OPPORTUNITY, 1),
+        configuration: CONFIGURATION.into(),
+        opportunity_id: OPPORTUNITY.into(),
+        manual: false,
+        wish: DesiredState::Open,
+        deletion_policy: policy,
+        deleting: object.deleting,
+        finalizer: object.finalizer,
+        attempt: object.attempt.map(|attempt| {
+            Attempt::new(reference(attempt.entry, 0), Timestamp::from_second(i64::from(attempt.id)).unwrap())
+        }),
+        pad_id: object.pad.map(pad_id),
+        phase: object.phase.map(|mark| match mark {
+            Mark::Pending => Phase::Pending,
+            Mark::Open => Phase::Open,
+            Mark::Skipped => Phase::Skipped,
+            Mark::Failed => Phase::Failed,
+            Mark::Ended => Phase::Ended,
+        }),
+        linked: object.linked,
+        requested: object.asked != 0 && object.asked != object.handled,
+        configuration_changed: false,
+    }
+}
+
+fn rule() -> Rule {
+    Rule {
+        stage_id: STAGE.into(),
+        stage_name: "Phone Screen".into(),
+        tag: TAG.into(),
+        type_: PadType::Live,
+        question_id: None,
+        language: None,
+        title: "{candidate} - {stage}".into(),
+        waiting_room: None,
+        owner_email: None,
+        repeat: Repeat::AfterEnd,
+    }
+}
+
+fn opportunity(person: &Person) -> Opportunity {
+    let entry = StageChange { to_stage_id: STAGE.into(), updated_at_ms: milliseconds(person.entry) };
+    Opportunity {
+        id: OPPORTUNITY.into(),
+        name: "Ada Lovelace".into(),
+        contact: None,
+        stage: if person.in_stage { STAGE } else { "offer" }.into(),
+        stage_changes: vec![entry],
+        tags: person.tagged.then(|| TAG.to_owned()).into_iter().collect(),
+        links: person.links.iter().map(|id| url(*id)).collect(),
+        archived: false,
+        archived_at_ms: None,
+        confidential: false,
+        is_anonymized: false,
+        profile_url: None,
+        created_at_ms: None,
+        updated_at_ms: None,
+    }
+}
+
+/// The pad as CoderPad shows it. A reference that was made from another uid is one of another series to the plan.
+fn record(pad: &CoderPad, uid: u8) -> PadRecord {
+    let salt = if pad.salt == uid + 1 { 0 } else { pad.salt };
+    PadRecord::from_json(&json!({
+        "status": "OK", "id": pad_id(pad.id), "title": "t", "state": if pad.deleted { "deleted" } else { "pending" },
+        "type": "live", "url": url(pad.id), "playback": null, "ended_at": null,
+        "created_at": Timestamp::from_millisecond(ENTRY + 1000 * i64::from(pad.id)).unwrap(),
+        "notes": reference(pad.entry, salt).notes("https://hire.example.com/candidates/op-1"),
+    }))
+    .unwrap()
+}
+
+fn trouble(stopped: Stopped) -> Trouble {
+    let error = |class, service, operation| Error::new(class, service, operation, None, "told so");
+    match stopped {
+        Stopped::Conflict => Trouble::Conflict,
+        Stopped::NotSent => Trouble::Service(error(Class::Unavailable, Service::Interview, "POST /pads")),
+        Stopped::CreateUnknown => {
+            Trouble::CreateOutcomeUnknown(error(Class::OutcomeUnknown, Service::Interview, "POST /pads"))
+        }
+        Stopped::LinkUnknown => {
+            Trouble::Service(error(Class::OutcomeUnknown, Service::Lever, "POST addLinks"))
+        }
+    }
+}
+
+fn pad_id(id: u8) -> String {
+    format!("PAD{id}")
+}
+
+fn url(id: u8) -> String {
+    format!("https://app.coderpad.io/{}", pad_id(id))
+}
+
+fn number(id: &str) -> u8 {
+    id.strip_prefix("PAD").unwrap().parse().unwrap()
+}
+
+fn milliseconds(entry: u8) -> i64 {
+    ENTRY + 1000 * i64::from(entry)
+}
+
+fn series(salt: u8) -> Series {
+    let other = format!("{OPPORTUNITY}-{salt}");
+    Series::new(NAMESPACE, CONFIGURATION, if salt == 0 { OPPORTUNITY } else { &other })
+}
+
+fn reference(entry: u8, salt: u8) -> Reference {
+    Reference::new(series(salt), milliseconds(entry))
+}
+
+fn entry_of(reference: &Reference) -> u8 {
+    u8::try_from((reference.entry().parse::<i64>().unwrap() - ENTRY) / 1000).unwrap()
+}
+
+/// What the receiver is to do, by slot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decided {
+    Create(usize),
+    Annotate(usize),
+    Nothing,
+}
+
+/// What the real receiver decides about a delivery, given the Pads that it knows of.
+pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
+    let of = |(slot, object): (usize, &Option<Object>)| {
+        let object = object.as_ref()?;
+        Some((u8::try_from(slot).unwrap(), object.deleting, object.asked))
+    };
+    let key = (known.iter().enumerate().filter_map(of).collect::<Vec<_>>(), delivery);
+    if let Some(decided) = DECIDED.with_borrow(|all| all.get(&key).copied()) {
+        return decided;
+    }
+    let pads: Vec<Arc<Pad>> =
+        key.0.iter().map(|(slot, deleting, asked)| Arc::new(pad(*slot, *deleting, *asked))).collect();
+    let change = event::StageChange {
+        opportunity_id: OPPORTUNITY.into(),
+        stage_id: STAGE.into(),
+        at: Timestamp::UNIX_EPOCH,
+        request: request(delivery),
+    };
+    let slot_of = |name: &str| {
+        let n = names::pad_number(name, CONFIGURATION, OPPORTUNITY).unwrap();
+        usize::try_from(n - 1).unwrap()
+    };
+    let decided = match decide(&pads, &BTreeSet::new(), CONFIGURATION, &change) {
+        Intent::Create { n } => Decided::Create(usize::try_from(n - 1).unwrap()),
+        Intent::Annotate { name } => Decided::Annotate(slot_of(&name)),
+        Intent::Nothing { .. } => Decided::Nothing,
+    };
+    DECIDED.with_borrow_mut(|all| all.insert(key, decided));
+    decided
+}
+
+fn request(delivery: u8) -> String {
+    format!("1431458021951-{delivery}")
+}
+
+fn pad(slot: u8, deleting: bool, asked: u8) -> Pad {
+    let mut json = json!({
+        "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad",
+        "metadata": {"name": names::pad_name(CONFIGURATION, OPPORTUNITY, u32::from(slot) + 1), "namespace": NAMESPACE},
+        "spec": {"configurationRef": {"name": CONFIGURATION}, "opportunityID": OPPORTUNITY},
+    });
+    if deleting {
+        json["metadata"]["deletionTimestamp"] = json!("2025-01-01T00:00:00Z");
+    }
+    if asked != 0 {
+        json["metadata"]["annotations"] = json!({names::RECONCILE_REQUESTED_AT: request(asked)});
+    }
+    serde_json::from_value(json).unwrap()
+}

@@ -1,0 +1,383 @@
+//! What a process of the operator does: the effects of `act`, cut into parts between which it may crash.
+//!
+//! This is a second telling of `act`, `flights` and `written` (they need a network and a clock), kept as close to them
+//! as the model's small values allow. The decisions are not retold: they are those of the real plan.
+
+use super::planned::{Planned, Told, planned};
+use super::state::{
+    CREATE, CoderPad, Flight, FlightKnown, Intention, Known, LAG, LEAVES, LINK, LinkFlight, Mark, Object,
+    Pass, RecordKnown, Seen, State, Stopped, Waits, World, Wrong,
+};
+
+/// Another process's POST is waited out for so many ticks.
+const OTHERS: u8 = LEAVES + CREATE + LAG;
+
+/// A change to the metadata of a Pad.
+struct Change {
+    attempt: Option<Option<Intention>>,
+    pad: Option<u8>,
+    finalizer: bool,
+}
+
+impl Change {
+    fn is_done(&self, now: &Object) -> bool {
+        self.attempt.is_none_or(|attempt| now.attempt == attempt)
+            && self.pad.is_none_or(|pad| now.pad == Some(pad))
+            && now.finalizer == self.finalizer
+    }
+
+    fn apply(&self, object: &mut Object) {
+        if let Some(attempt) = self.attempt {
+            object.attempt = attempt;
+        }
+        object.pad = self.pad.or(object.pad);
+        object.finalizer = self.finalizer;
+    }
+}
+
+/// A process and the slot of the Pad that it looks at.
+pub type At = (usize, usize);
+
+impl World {
+    fn is(&self, wrong: Wrong) -> bool {
+        self.wrong == Some(wrong)
+    }
+
+    /// Takes one step of the pass, or begins one. None: there is nothing to do.
+    pub fn step(&self, state: &mut State, at: At) -> Option<()> {
+        let (p, s) = at;
+        let pass = match state.processes[p].passes[s].take() {
+            Some(pass) if pass.waits == Waits::Nothing => pass,
+            Some(_) => return None,
+            None if state.leader == p || self.all_lead => self.begin(state, at)?,
+            None => return None,
+        };
+        let step = planned(&pass.known, self.policy);
+        let pass = self.act(state, at, pass, step);
+        state.processes[p].passes[s] = pass;
+        Some(())
+    }
+
+    /// `observe`: what is known before any service is asked.
+    fn begin(&self, state: &mut State, (p, s): At) -> Option<Pass> {
+        let is_due = state.is_due(self);
+        let process = &mut state.processes[p];
+        let object = process.cache[s].clone()?;
+        if process.written[s] > object.version {
+            return None;
+        }
+        process.written[s] = 0;
+        let mut flight = FlightKnown::WithoutEffect;
+        if let Some(attempt) = object.attempt.filter(|_| object.pad.is_none()) {
+            let wait = match self.wrong {
+                Some(Wrong::NoWait) => 0,
+                // The clock of the process that wrote it is behind by two ticks.
+                Some(Wrong::IntentionsClock) => OTHERS - 2,
+                _ => OTHERS,
+            };
+            if !process.seen.iter().any(|(id, _)| *id == attempt.id) {
+                process.seen.push((attempt.id, Seen::Lands(wait)));
+            }
+            let (_, seen) = process.seen.iter().find(|(id, _)| *id == attempt.id)?;
+            flight = match seen {
+                Seen::WithoutEffect => FlightKnown::WithoutEffect,
+                // A deadline and a wait that end in the same tick: the wait is a little longer.
+                Seen::Lands(0) if !is_due => FlightKnown::Landed,
+                Seen::Lands(_) => FlightKnown::MayStillLand,
+            };
+        }
+        let mut link_flight = false;
+        if let Some(pad) = object.pad.filter(|_| !object.linked) {
+            if !process.links.iter().any(|(id, _)| *id == pad) {
+                process.links.push((pad, LINK));
+            }
+            let (_, rest) = process.links.iter().find(|(id, _)| *id == pad)?;
+            link_flight = *rest > 0 || is_due;
+        }
+        let known = Known {
+            object,
+            person: None,
+            record: RecordKnown::NotRead,
+            flight,
+            link_flight,
+            linked_before: None,
+            link_written: false,
+            deleted: Vec::new(),
+            stopped: None,
+        };
+        Some(Pass { known, waits: Waits::Nothing })
+    }
+
+    fn act(&self, state: &mut State, at: At, mut pass: Pass, step: Planned) -> Option<Pass> {
+        let (p, _) = at;
+        let known = &mut pass.known;
+        match step {
+            Planned::Rest(told) => {
+                self.write_status(state, at, known, told);
+                return None;
+            }
+            Planned::ReadPerson => known.person = Some(state.person.clone()),
+            Planned::ReadPad(id) => {
+                known.record = state.read(id).map_or(RecordKnown::NotFound, RecordKnown::Read)
+            }
+            Planned::ReadLinkedPads(ids) => {
+                known.linked_before = Some(ids.into_iter().filter_map(|id| state.read(id)).collect());
+            }
+            Planned::Create { entry } => {
+                state.unqualified |= !known.person.as_ref().is_some_and(|person| person.qualifies());
+                let attempt = Intention { id: state.free_attempt(), entry };
+                let change = Change { attempt: Some(Some(attempt)), pad: None, finalizer: true };
+                if !self.is(Wrong::NoIntention) && !self.write(state, at, known, &change) {
+                    known.stopped = Some(Stopped::Conflict);
+                } else {
+                    pass.waits = Waits::ToSend { left: LEAVES, attempt };
+                }
+            }
+            Planned::Search { entry } => {
+                let salt = self.salt(&known.object);
+                let is_it = |pad: &&CoderPad| {
+                    pad.unlisted.is_none() && !pad.deleted && (pad.entry, pad.salt) == (entry, salt)
+                };
+                known.flight = FlightKnown::Searched(state.pads.iter().filter(is_it).copied().collect());
+            }
+            Planned::Store { pad, .. } if self.is(Wrong::LinkBeforeStore) && !known.link_written => {
+                add_link(state, at, pad);
+                pass.waits = Waits::Link;
+            }
+            Planned::Store { pad, keep_finalizer } => self.store(state, at, known, pad, keep_finalizer),
+            Planned::Forget => {
+                let attempt = known.object.attempt;
+                if !self.forget_attempt(state, at, known) {
+                    known.stopped = Some(Stopped::Conflict);
+                } else if let Some(attempt) = attempt {
+                    state.processes[p].seen.retain(|(id, _)| *id != attempt.id);
+                }
+            }
+            Planned::AddLink(pad) => {
+                add_link(state, at, pad);
+                pass.waits = Waits::Link;
+            }
+            Planned::RemoveLink(pad) => {
+                state.person.links.retain(|link| *link != pad);
+                known.person = Some(state.person.clone());
+            }
+            Planned::DeletePad(id) => {
+                state.pads.iter_mut().filter(|pad| pad.id == id).for_each(|pad| pad.deleted = true);
+                if let FlightKnown::Searched(found) = &mut known.flight {
+                    found.retain(|pad| pad.id != id);
+                }
+                known.deleted.push(id);
+            }
+            Planned::SetFinalizer(present) => {
+                let change = Change { attempt: None, pad: None, finalizer: present };
+                if !self.write(state, at, known, &change) {
+                    known.stopped = Some(Stopped::Conflict);
+                }
+            }
+        }
+        Some(pass)
+    }
+
+    /// `write_metadata`: a write that fails if somebody else was faster.
+    fn write(&self, state: &mut State, (p, s): At, known: &mut Known, change: &Change) -> bool {
+        let version = state.next_version(s);
+        let Some(now) = &mut state.objects[s] else { return false };
+        let is_intention = matches!(change.attempt, Some(Some(_)));
+        let blind = is_intention && self.is(Wrong::IntentionWithoutConflict);
+        if now.version == known.object.version || blind {
+            change.apply(now);
+            now.version = version;
+        } else if !(self.reads_back && now.uid == known.object.uid && change.is_done(now)) {
+            return false;
+        }
+        known.object = now.clone();
+        state.processes[p].written[s] = known.object.version;
+        if now.deleting && !now.finalizer {
+            state.objects[s] = None;
+        }
+        true
+    }
+
+    fn store(&self, state: &mut State, at: At, known: &mut Known, pad: u8, keep_finalizer: bool) {
+        let (p, s) = at;
+        let attempt = known.object.attempt;
+        let change = Change { attempt: None, pad: Some(pad), finalizer: keep_finalizer };
+        if !self.write(state, at, known, &change) {
+            // Whoever else changed the Pad meanwhile has not changed whose pad this is.
+            let now = state.objects[s].clone().filter(|now| now.uid == known.object.uid);
+            let Some(now) = now else {
+                known.stopped = Some(Stopped::Conflict);
+                return;
+            };
+            state.processes[p].written[s] = now.version;
+            known.object = now;
+            if known.object.attempt != attempt
+                || known.object.pad.is_some()
+                || !self.write(state, at, known, &change)
+            {
+                known.stopped = Some(Stopped::Conflict);
+                return;
+            }
+        }
+        let process = &mut state.processes[p];
+        if let Some(attempt) = attempt {
+            process.seen.retain(|(id, _)| *id != attempt.id);
+        }
+        process.links.retain(|(id, _)| *id != pad);
+        process.links.push((pad, 0));
+        known.record = state.read(pad).map_or(RecordKnown::NotFound, RecordKnown::Read);
+    }
+
+    fn forget_attempt(&self, state: &mut State, at: At, known: &mut Known) -> bool {
+        self.write(state, at, known, &Change { attempt: Some(None), pad: None, finalizer: false })
+    }
+
+    /// `status` and `write_status`: writes what differs, if nobody else has changed the same.
+    fn write_status(&self, state: &mut State, (p, s): At, known: &Known, told: Told) {
+        let before = &known.object;
+        let mut after = before.clone();
+        match told {
+            Told::Nothing => return,
+            Told::Unchanged => {}
+            Told::Phase(mark) => {
+                after.phase = Some(mark);
+                after.linked |= mark == Mark::Open;
+            }
+        }
+        after.handled = before.asked;
+        if let (Told::Phase(Mark::Open), Some(pad)) = (told, before.pad) {
+            state.processes[p].links.retain(|(id, _)| *id != pad);
+        }
+        let (judged, handled) =
+            ((before.phase, before.linked) != (after.phase, after.linked), before.handled != after.handled);
+        if !judged && !handled {
+            return;
+        }
+        let version = state.next_version(s);
+        let Some(now) = &mut state.objects[s] else { return };
+        let is_free = now.uid == before.uid
+            && (!judged || (now.phase, now.linked) == (before.phase, before.linked))
+            && (!handled || now.handled == before.handled);
+        if now.version != before.version && !is_free {
+            return;
+        }
+        if judged {
+            (now.phase, now.linked) = (after.phase, after.linked);
+        }
+        if handled {
+            now.handled = after.handled;
+        }
+        now.version = version;
+        state.processes[p].written[s] = version;
+    }
+
+    fn salt(&self, object: &Object) -> u8 {
+        if self.is(Wrong::ReferenceFromUid) { object.uid + 1 } else { 0 }
+    }
+
+    /// The POST leaves.
+    pub fn send(&self, state: &mut State, (p, s): At) -> Option<()> {
+        let pass = state.processes[p].passes[s].as_mut()?;
+        let Waits::ToSend { attempt, .. } = pass.waits else { return None };
+        pass.waits = Waits::Create;
+        let salt = self.salt(&pass.known.object);
+        state.flights.push(Flight {
+            attempt: attempt.id,
+            entry: attempt.entry,
+            salt,
+            owner: Some((p, s)),
+            pad: None,
+            left: CREATE + LAG,
+        });
+        Some(())
+    }
+
+    /// The POST does not leave: too late, or no connection.
+    pub fn give_up(&self, state: &mut State, at: At) -> Option<()> {
+        let (p, s) = at;
+        let mut pass = state.processes[p].passes[s].take()?;
+        let Waits::ToSend { attempt, left } = pass.waits else { return None };
+        if left > 0 {
+            state.left.creates = state.left.creates.checked_sub(1)?;
+        }
+        self.without_effect(state, at, &mut pass, attempt.id);
+        pass.known.stopped = Some(Stopped::NotSent);
+        state.processes[p].passes[s] = Some(pass);
+        Some(())
+    }
+
+    fn without_effect(&self, state: &mut State, at: At, pass: &mut Pass, attempt: u8) {
+        pass.waits = Waits::Nothing;
+        let process = &mut state.processes[at.0];
+        process.seen.retain(|(id, _)| *id != attempt);
+        process.seen.push((attempt, Seen::WithoutEffect));
+        self.forget_attempt(state, at, &mut pass.known);
+    }
+
+    /// The answer of the POST arrives, or is lost.
+    pub fn answer(&self, state: &mut State, at: At, is_lost: bool) -> Option<()> {
+        let (p, s) = at;
+        let index = state.flights.iter().position(|flight| flight.owner == Some(at))?;
+        let Flight { attempt, pad, left, .. } = state.flights[index];
+        let mut pass = state.processes[p].passes[s].take()?;
+        pass.waits = Waits::Nothing;
+        if is_lost {
+            state.left.creates = state.left.creates.checked_sub(1)?;
+        } else {
+            pass.known.record = RecordKnown::Read(state.read(pad?)?);
+        }
+        match pad {
+            Some(_) => drop(state.flights.remove(index)),
+            None => {
+                state.flights[index].owner = None;
+                state.flights[index].left = left.min(LAG);
+            }
+        }
+        for made in state.pads.iter_mut().filter(|made| Some(made.id) == pad) {
+            made.unlisted = made.unlisted.map(|left| left.min(LAG));
+        }
+        if is_lost && self.is(Wrong::BlindRetry) {
+            self.without_effect(state, at, &mut pass, attempt);
+            pass.known.stopped = Some(Stopped::NotSent);
+        } else if is_lost {
+            let wait = if self.is(Wrong::NoWait) { 0 } else { LAG };
+            let process = &mut state.processes[p];
+            process.seen.retain(|(id, _)| *id != attempt);
+            process.seen.push((attempt, Seen::Lands(wait)));
+            pass.known.stopped = Some(Stopped::CreateUnknown);
+        }
+        state.processes[p].passes[s] = Some(pass);
+        Some(())
+    }
+
+    /// The answer to the new link arrives, or is lost.
+    pub fn link_answer(&self, state: &mut State, at: At, is_lost: bool) -> Option<()> {
+        let (p, s) = at;
+        let index = state.link_flights.iter().position(|flight| flight.owner == Some(at))?;
+        let is_done = state.link_flights[index].done;
+        if is_lost {
+            state.left.links = state.left.links.checked_sub(1)?;
+        } else if !is_done {
+            return None;
+        }
+        let person = state.person.clone();
+        let pass = state.processes[p].passes[s].as_mut()?;
+        pass.waits = Waits::Nothing;
+        if is_lost {
+            pass.known.stopped = Some(Stopped::LinkUnknown);
+        } else {
+            pass.known.link_written = true;
+            pass.known.person = Some(person);
+        }
+        if is_lost && !is_done && self.late_link {
+            state.link_flights[index].owner = None;
+        } else {
+            state.link_flights.remove(index);
+        }
+        Some(())
+    }
+}
+
+fn add_link(state: &mut State, at: At, pad: u8) {
+    state.link_flights.push(LinkFlight { pad, owner: Some(at), done: false, left: LINK });
+}

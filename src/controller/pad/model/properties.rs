@@ -1,0 +1,76 @@
+//! What must hold: always, and whenever nothing more happens by itself.
+
+use super::state::{Mark, State, World};
+use stateright::Property;
+use std::collections::BTreeSet;
+
+pub const ONE_LINKED: &str = "at most one pad is linked";
+pub const LINK_ONCE: &str = "a link is added once";
+pub const LINKED_LIVES: &str = "a linked pad is not deleted";
+pub const QUALIFIED: &str = "no pad without a candidate who qualifies";
+pub const NONE_LEFT: &str = "no pad is left behind";
+pub const SETTLED: &str = "every Pad is settled in the end";
+pub const NOT_LOST: &str = "what was acknowledged is not lost";
+
+/// All properties.
+pub fn all() -> Vec<Property<World>> {
+    vec![
+        Property::always(ONE_LINKED, |_, state: &State| {
+            state.person.links.iter().collect::<BTreeSet<_>>().len() <= 1
+        }),
+        Property::always(LINK_ONCE, |_, state: &State| {
+            let links = &state.person.links;
+            links.iter().collect::<BTreeSet<_>>().len() == links.len()
+        }),
+        Property::always(LINKED_LIVES, |_, state: &State| {
+            state.pads.iter().all(|pad| !pad.deleted || !state.person.links.contains(&pad.id))
+        }),
+        Property::always(QUALIFIED, |_, state: &State| !state.unqualified),
+        Property::always(NONE_LEFT, |world: &World, state: &State| {
+            let is_left = |state: &State| {
+                let alive = state.pads.iter().filter(|pad| !pad.deleted);
+                alive.clone().count() > 1 || alive.clone().any(|pad| !state.person.links.contains(&pad.id))
+            };
+            !is_left(state) || !world.is_quiet(state)
+        }),
+        Property::always(SETTLED, |world: &World, state: &State| {
+            let is_settled = state.objects.iter().flatten().all(|object| {
+                matches!(object.phase, Some(Mark::Open | Mark::Skipped | Mark::Ended))
+                    && object.asked == object.handled
+                    && !object.deleting
+            });
+            is_settled || !world.is_quiet(state)
+        }),
+        Property::always(NOT_LOST, |world: &World, state: &State| {
+            let is_kept = !state.told
+                || (state.objects.iter().flatten().any(|object| !object.deleting)
+                    && (!state.person.qualifies() || !state.person.links.is_empty()));
+            is_kept || !world.is_quiet(state)
+        }),
+        Property::sometimes("a pad is linked and the Pad is Open", |_, state: &State| {
+            let is_open = state.objects.iter().flatten().any(|object| object.phase == Some(Mark::Open));
+            is_open && state.person.links.len() == 1
+        }),
+        Property::sometimes("it comes to rest", |world: &World, state: &State| world.is_quiet(state)),
+    ]
+}
+
+impl World {
+    /// Whether nothing more happens by itself: whoever leads has nothing to do and nothing to wait for.
+    pub fn is_quiet(&self, state: &State) -> bool {
+        // The cheap signs first: this is asked of every state.
+        let is_busy = state.processes.iter().any(|process| process.passes.iter().any(Option::is_some))
+            || !state.flights.is_empty()
+            || !state.link_flights.is_empty()
+            || state.deliveries.contains(&false);
+        if is_busy {
+            return false;
+        }
+        let mut actions = Vec::new();
+        // A repeated delivery is new trouble.
+        let mut at_rest = state.clone();
+        at_rest.left.repeats = 0;
+        self.progress(&at_rest, &mut actions);
+        actions.into_iter().all(|action| self.after(&at_rest, action).is_none())
+    }
+}

@@ -1,0 +1,1 @@
+//! Wrong variants of the protocol, each of which must be found.

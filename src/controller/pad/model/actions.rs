@@ -2,7 +2,9 @@
 
 use super::planned::{Decided, decided};
 use super::process::At;
-use super::state::{CoderPad, LAG, Object, Process, RecordKnown, SLOTS, Seen, State, Waits, World, Wrong};
+use super::state::{
+    CoderPad, Delivery, LAG, Object, Process, RecordKnown, SLOTS, Seen, State, Waits, World, Wrong,
+};
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -238,13 +240,13 @@ impl World {
                     Some(Waits::Link) => actions.extend([Action::LinkAnswer(at), Action::LinkLost(at)]),
                 }
             }
-            for (index, is_answered) in state.deliveries.iter().enumerate() {
+            for (index, Delivery { answered, .. }) in state.deliveries.iter().enumerate() {
                 let delivery = u8::try_from(index + 1).unwrap_or_default();
                 let deliver = |ending| Action::Deliver { process: p, delivery, ending };
-                if !is_answered || state.left.repeats > 0 {
+                if !answered || state.left.repeats > 0 {
                     actions.push(deliver(Ending::Acknowledged));
                 }
-                if !is_answered && state.left.deliveries > 0 {
+                if !answered && state.left.deliveries > 0 {
                     actions.extend([deliver(Ending::AnswerLost), deliver(Ending::NotStored)]);
                 }
             }
@@ -324,16 +326,16 @@ impl World {
             }
             Action::Move => {
                 state.left.moves = state.left.moves.checked_sub(1)?;
-                state.told = false;
+                state.changed();
                 state.person.in_stage = !state.person.in_stage;
                 if state.person.in_stage {
                     state.person.entry += 1;
-                    state.deliveries.push(false);
+                    state.deliveries.push(Delivery::default());
                 }
             }
             Action::Tag => {
                 state.left.moves = state.left.moves.checked_sub(1)?;
-                state.told = false;
+                state.changed();
                 state.person.tagged = !state.person.tagged;
             }
             Action::Restore(slot) => {
@@ -346,8 +348,7 @@ impl World {
             }
             Action::Delete(slot) => {
                 state.left.deletions = state.left.deletions.checked_sub(1)?;
-                state.told = false;
-                state.removed = true;
+                state.changed();
                 let version = state.next_version(slot);
                 let object = state.objects[slot].as_mut()?;
                 object.deleting = true;
@@ -363,7 +364,7 @@ impl World {
     /// The receiver: the real decision from what the cache says, put right when the API server knows better.
     fn deliver(&self, state: &mut State, p: usize, delivery: u8, ending: Ending) -> Option<()> {
         let index = usize::from(delivery - 1);
-        if state.deliveries[index] {
+        if state.deliveries[index].answered {
             state.left.repeats = state.left.repeats.checked_sub(1)?;
         }
         if ending != Ending::Acknowledged {
@@ -376,16 +377,23 @@ impl World {
         }
         if ending != Ending::NotStored && !is_heard {
             state.store(state.processes[p].cache.clone(), delivery)?;
+            state.deliveries[index].stored = true;
         }
         if ending == Ending::Acknowledged {
-            state.deliveries[index] = true;
-            state.told = true;
+            state.deliveries[index].answered = true;
+            state.told |= !state.deliveries[index].old;
         }
         Some(())
     }
 }
 
 impl State {
+    /// What was told before is of the past.
+    fn changed(&mut self) {
+        self.told = false;
+        self.deliveries.iter_mut().for_each(|delivery| delivery.old |= delivery.stored);
+    }
+
     fn store(&mut self, mut known: [Option<Object>; SLOTS], delivery: u8) -> Option<()> {
         for _ in 0..2 * SLOTS {
             match decided(&known, delivery) {

@@ -18,9 +18,9 @@ pub fn all() -> Vec<Property<World>> {
         Property::always(ONE_LINKED, |_, state: &State| {
             state.person.links.iter().collect::<BTreeSet<_>>().len() <= 1
         }),
-        Property::always(LINK_ONCE, |_, state: &State| {
+        Property::always(LINK_ONCE, |world: &World, state: &State| {
             let links = &state.person.links;
-            links.iter().collect::<BTreeSet<_>>().len() == links.len()
+            !world.link_counts || links.iter().collect::<BTreeSet<_>>().len() == links.len()
         }),
         Property::always(LINKED_LIVES, |_, state: &State| {
             state.pads.iter().all(|pad| !pad.deleted || !state.person.links.contains(&pad.id))
@@ -49,7 +49,7 @@ pub fn all() -> Vec<Property<World>> {
         }),
         Property::sometimes("a pad is linked and the Pad is Open", |_, state: &State| {
             let is_open = state.objects.iter().flatten().any(|object| object.phase == Some(Mark::Open));
-            is_open && state.person.links.len() == 1
+            is_open && !state.person.links.is_empty()
         }),
         Property::sometimes("it comes to rest", |world: &World, state: &State| world.is_quiet(state)),
     ]
@@ -62,7 +62,7 @@ impl World {
         let is_busy = state.processes.iter().any(|process| process.passes.iter().any(Option::is_some))
             || !state.flights.is_empty()
             || !state.link_flights.is_empty()
-            || state.deliveries.contains(&false);
+            || state.deliveries.iter().any(|delivery| !delivery.answered);
         if is_busy {
             return false;
         }

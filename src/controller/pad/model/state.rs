@@ -186,6 +186,15 @@ pub struct Process {
     pub heard: Vec<u8>,
 }
 
+/// A delivery of Lever.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Delivery {
+    pub answered: bool,
+    pub stored: bool,
+    /// It was stored before the candidate last changed: to repeat it changes nothing (contract, When a pad is made, 3).
+    pub old: bool,
+}
+
 /// What trouble may still come. Bounds the model.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Trouble {
@@ -221,16 +230,13 @@ pub struct State {
     pub link_flights: Vec<LinkFlight>,
     pub pads: Vec<CoderPad>,
     pub person: Person,
-    /// Whether each delivery was answered with 2xx.
-    pub deliveries: Vec<bool>,
+    pub deliveries: Vec<Delivery>,
     pub left: Trouble,
     pub uids: u8,
     /// A pad was asked for although the candidate, as read, did not qualify.
     pub unqualified: bool,
-    /// The candidate has not changed since a delivery was answered with 2xx, and no Pad was deleted.
+    /// Since the candidate last changed, or a Pad was deleted, a new delivery was answered with 2xx.
     pub told: bool,
-    /// A person has deleted a Pad.
-    pub removed: bool,
 }
 
 /// The kind of world, and which wrong variant of the operator is at work in it, if any.
@@ -247,6 +253,8 @@ pub struct World {
     pub late_link: bool,
     /// A Pad may lose its annotations while its pad is being made.
     pub old_backup: bool,
+    /// Whether a link that is added twice counts. Not where several processes lead: see the faults that are known.
+    pub link_counts: bool,
     /// A failed write counts as one's own if what it was to write stands there (as the product has it).
     pub reads_back: bool,
     pub wrong: Option<Wrong>,

@@ -1,1 +1,62 @@
-//! Wrong variants of the protocol, each of which must be found.
+//! Wrong ways to do it, each of which the model must find: a model that finds nothing proves nothing.
+//!
+//! The worlds are ones in which the right way holds (see `worlds`).
+
+use super::properties::{LINK_ONCE, NONE_LEFT, NOT_LOST};
+use super::state::{Trouble, World, Wrong};
+
+/// One process, which crashes or does not get an answer.
+fn one(wrong: Wrong) -> World {
+    let trouble = Trouble { crashes: 1, creates: 1, ..Trouble::default() };
+    World { wrong: Some(wrong), ..World::calm() }.with(trouble)
+}
+
+/// Two processes, of which the second takes over.
+fn two(wrong: Wrong) -> World {
+    let trouble = Trouble { handovers: 1, creates: 1, ..Trouble::default() };
+    World { processes: 2, reads_back: false, wrong: Some(wrong), ..World::calm() }.with(trouble)
+}
+
+#[test]
+fn no_intention() {
+    one(Wrong::NoIntention).breaks("no intention", NONE_LEFT);
+}
+
+#[test]
+fn no_wait_before_the_search() {
+    one(Wrong::NoWait).breaks("no wait", NONE_LEFT);
+}
+
+#[test]
+fn blind_retry_after_an_unknown_outcome() {
+    one(Wrong::BlindRetry).breaks("blind retry", NONE_LEFT);
+}
+
+#[test]
+fn an_intention_that_does_not_fail_on_a_conflict() {
+    two(Wrong::IntentionWithoutConflict).breaks("intention without conflict", NONE_LEFT);
+}
+
+#[test]
+fn a_wait_from_the_intentions_own_clock() {
+    two(Wrong::IntentionsClock).breaks("the intention's clock", NONE_LEFT);
+}
+
+#[test]
+fn a_link_before_the_id_is_stored() {
+    two(Wrong::LinkBeforeStore).breaks("link before the id is stored", LINK_ONCE);
+}
+
+#[test]
+fn deliveries_told_by_their_id() {
+    let trouble = Trouble { deliveries: 1, ..Trouble::default() };
+    let world = World { wrong: Some(Wrong::DeliveryIds), ..World::calm() };
+    world.with(trouble).breaks("dedupe by delivery id", NOT_LOST);
+}
+
+#[test]
+fn a_reference_from_the_uid() {
+    let trouble = Trouble { crashes: 1, restores: 1, ..Trouble::default() };
+    let world = World { wrong: Some(Wrong::ReferenceFromUid), ..World::calm() };
+    world.with(trouble).breaks("reference from the uid", NONE_LEFT);
+}

@@ -3,7 +3,8 @@
 use super::planned::{Decided, decided};
 use super::process::At;
 use super::state::{
-    CoderPad, Delivery, LAG, Object, Process, RecordKnown, SLOTS, Seen, State, Waits, World, Wrong,
+    CoderPad, Delivery, FlightKnown, LAG, Object, Process, RecordKnown, SLOTS, Seen, State, Waits, World,
+    Wrong,
 };
 
 /// Something that happens.
@@ -13,6 +14,8 @@ pub enum Action {
     Sync(usize),
     /// A process begins a pass, or takes the plan's next step.
     Step(At),
+    /// The same, where it is a search of lists that do not yet show the newest pads.
+    StaleSearch(At),
     /// The POST leaves.
     Send(At),
     /// The POST does not leave, which is certain.
@@ -21,8 +24,6 @@ pub enum Action {
     Effect(u8),
     /// CoderPad never acts on this attempt.
     Vanish(u8),
-    /// The pad comes into CoderPad's lists.
-    List(u8),
     /// The answer of the POST arrives.
     Answer(At),
     /// The answer of the POST is lost.
@@ -130,6 +131,12 @@ impl State {
             }
             self.copies(slot).for_each(|object| object.version = rank(object.version));
         }
+        for process in &mut self.processes {
+            for pass in process.passes.iter_mut().flatten().filter(|pass| pass.known.object.pad.is_some()) {
+                pass.known.flight = FlightKnown::WithoutEffect;
+                pass.known.linked_before = None;
+            }
+        }
         let (mut attempts, mut pads) = (Vec::new(), Vec::new());
         for slot in 0..SLOTS {
             for object in self.copies(slot) {
@@ -149,7 +156,6 @@ impl State {
     pub fn is_due(&self, world: &World) -> bool {
         let passes = || self.processes.iter().flat_map(|process| process.passes.iter().flatten());
         self.flights.iter().any(|flight| flight.left == if flight.owner.is_some() { LAG } else { 0 })
-            || self.pads.iter().any(|pad| pad.unlisted == Some(0))
             || self.link_flights.iter().any(|flight| flight.left == 0)
             || passes().any(|pass| matches!(pass.waits, Waits::ToSend { left: 0, .. }))
             || (!world.slow_link
@@ -175,6 +181,9 @@ impl State {
         };
         self.flights.iter_mut().for_each(|flight| less(&mut flight.left));
         self.pads.iter_mut().filter_map(|pad| pad.unlisted.as_mut()).for_each(&mut less);
+        for pad in self.pads.iter_mut().filter(|pad| pad.unlisted == Some(0)) {
+            pad.unlisted = None;
+        }
         self.link_flights.iter_mut().for_each(|flight| less(&mut flight.left));
         for process in &mut self.processes {
             for pass in process.passes.iter_mut().flatten() {
@@ -234,7 +243,13 @@ impl World {
                 let at = (p, s);
                 match process.passes[s].as_ref().map(|pass| pass.waits) {
                     None if process.cache[s].is_none() => {}
-                    None | Some(Waits::Nothing) => actions.push(Action::Step(at)),
+                    None => actions.push(Action::Step(at)),
+                    Some(Waits::Nothing) => {
+                        actions.push(Action::Step(at));
+                        if state.pads.iter().any(|pad| pad.unlisted.is_some()) {
+                            actions.push(Action::StaleSearch(at));
+                        }
+                    }
                     Some(Waits::ToSend { .. }) => actions.extend([Action::Send(at), Action::GiveUp(at)]),
                     Some(Waits::Create) => actions.extend([Action::Answer(at), Action::Lost(at)]),
                     Some(Waits::Link) => actions.extend([Action::LinkAnswer(at), Action::LinkLost(at)]),
@@ -243,6 +258,10 @@ impl World {
             for (index, Delivery { answered, .. }) in state.deliveries.iter().enumerate() {
                 let delivery = u8::try_from(index + 1).unwrap_or_default();
                 let deliver = |ending| Action::Deliver { process: p, delivery, ending };
+                let masks = |object: &Object| object.handled == delivery && object.asked > delivery;
+                if !self.old_masks_new && state.objects.iter().flatten().any(masks) {
+                    continue;
+                }
                 if !answered || state.left.repeats > 0 {
                     actions.push(deliver(Ending::Acknowledged));
                 }
@@ -259,8 +278,6 @@ impl World {
                 actions.push(Action::Vanish(flight.attempt));
             }
         }
-        actions
-            .extend(state.pads.iter().filter(|pad| pad.unlisted.is_some()).map(|pad| Action::List(pad.id)));
         for (index, flight) in state.link_flights.iter().enumerate() {
             if !flight.done {
                 actions.push(Action::LinkEffect(index));
@@ -276,7 +293,8 @@ impl World {
     pub fn follow(&self, state: &mut State, action: Action) -> Option<()> {
         match action {
             Action::Sync(p) => state.processes[p].cache = state.objects.clone(),
-            Action::Step(at) => self.step(state, at)?,
+            Action::Step(at) => self.step(state, at, false)?,
+            Action::StaleSearch(at) => self.step(state, at, true)?,
             Action::Send(at) => self.send(state, at)?,
             Action::GiveUp(at) => self.give_up(state, at)?,
             Action::Answer(at) => self.answer(state, at, false)?,
@@ -287,7 +305,7 @@ impl World {
                 let id = u8::try_from(state.pads.len()).ok()?;
                 let index = state.flights.iter().position(|flight| flight.attempt == attempt)?;
                 let flight = &mut state.flights[index];
-                let unlisted = Some(flight.left);
+                let unlisted = Some(flight.left).filter(|left| *left > 0);
                 state.pads.push(CoderPad {
                     id,
                     entry: flight.entry,
@@ -301,7 +319,6 @@ impl World {
                 }
             }
             Action::Vanish(attempt) => state.flights.retain(|flight| flight.attempt != attempt),
-            Action::List(id) => state.pads.get_mut(usize::from(id))?.unlisted = None,
             Action::LinkEffect(index) => {
                 let flight = state.link_flights.get_mut(index)?;
                 flight.done = true;

@@ -1,7 +1,7 @@
 //! Faults that the model has found in the protocol as it is. Each test shows one, by its shortest way, and fails once
 //! the fault is mended: then it moves to the worlds in which the protocol holds.
 
-use super::properties::{LINK_ONCE, LINKED_LIVES, NONE_LEFT};
+use super::properties::{LINK_ONCE, LINKED_LIVES, NONE_LEFT, NOT_LOST};
 use super::state::{Trouble, World};
 use crate::api::configuration::DeletionPolicy;
 
@@ -61,4 +61,13 @@ fn an_old_backup_in_mid_flight() {
     let trouble = Trouble { crashes: 1, recreations: 1, ..Trouble::default() };
     let world = World { old_backup: true, ..World::calm() };
     world.with(trouble).breaks("an old backup in mid-flight", NONE_LEFT);
+}
+
+/// The annotation holds one request. A delivery that was judged already and is repeated (its answer was lost) takes the
+/// place of a later one that was not judged yet, and looks as if nothing were to be done.
+#[test]
+fn a_repeated_delivery_hides_a_later_one() {
+    let trouble = Trouble { repeats: 1, moves: 2, ..Trouble::default() };
+    let world = World { old_masks_new: true, ..World::calm() };
+    world.with(trouble).breaks("a repeated delivery hides a later one", NOT_LOST);
 }

@@ -76,6 +76,7 @@ impl World {
             slow_link: false,
             late_link: false,
             old_backup: false,
+            old_masks_new: false,
             link_counts: true,
             reads_back: true,
             wrong: None,

@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Takes one step of the pass, or begins one. None: there is nothing to do.
-    pub fn step(&self, state: &mut State, at: At) -> Option<()> {
+    pub fn step(&self, state: &mut State, at: At, is_stale_search: bool) -> Option<()> {
         let (p, s) = at;
         let pass = match state.processes[p].passes[s].take() {
             Some(pass) if pass.waits == Waits::Nothing => pass,
@@ -53,7 +53,10 @@ impl World {
             None => return None,
         };
         let step = planned(&pass.known, self.policy);
-        let pass = self.act(state, at, pass, step);
+        if is_stale_search && !matches!(step, Planned::Search { .. }) {
+            return None;
+        }
+        let pass = self.act(state, at, pass, step, is_stale_search);
         state.processes[p].passes[s] = pass;
         Some(())
     }
@@ -108,7 +111,14 @@ impl World {
         Some(Pass { known, waits: Waits::Nothing })
     }
 
-    fn act(&self, state: &mut State, at: At, mut pass: Pass, step: Planned) -> Option<Pass> {
+    fn act(
+        &self,
+        state: &mut State,
+        at: At,
+        mut pass: Pass,
+        step: Planned,
+        is_stale_search: bool,
+    ) -> Option<Pass> {
         let (p, _) = at;
         let known = &mut pass.known;
         match step {
@@ -136,7 +146,9 @@ impl World {
             Planned::Search { entry } => {
                 let salt = self.salt(&known.object);
                 let is_it = |pad: &&CoderPad| {
-                    pad.unlisted.is_none() && !pad.deleted && (pad.entry, pad.salt) == (entry, salt)
+                    (pad.unlisted.is_none() || !is_stale_search)
+                        && !pad.deleted
+                        && (pad.entry, pad.salt) == (entry, salt)
                 };
                 known.flight = FlightKnown::Searched(state.pads.iter().filter(is_it).copied().collect());
             }

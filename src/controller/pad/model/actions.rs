@@ -255,11 +255,11 @@ impl World {
                     Some(Waits::Link) => actions.extend([Action::LinkAnswer(at), Action::LinkLost(at)]),
                 }
             }
-            for (index, Delivery { answered, .. }) in state.deliveries.iter().enumerate() {
+            for (index, &Delivery { answered, stored, .. }) in state.deliveries.iter().enumerate() {
                 let delivery = u8::try_from(index + 1).unwrap_or_default();
                 let deliver = |ending| Action::Deliver { process: p, delivery, ending };
-                let masks = |object: &Object| object.handled == delivery && object.asked > delivery;
-                if !self.old_masks_new && state.objects.iter().flatten().any(masks) {
+                let hides = |object: &Object| object.asked > delivery && object.handled != object.asked;
+                if !self.old_hides_new && stored && state.objects.iter().flatten().any(hides) {
                     continue;
                 }
                 if !answered || state.left.repeats > 0 {

@@ -67,7 +67,7 @@ fn an_old_backup_in_mid_flight() {
 /// place of a later one that was not judged yet, and looks as if nothing were to be done.
 #[test]
 fn a_repeated_delivery_hides_a_later_one() {
-    let trouble = Trouble { repeats: 1, moves: 2, ..Trouble::default() };
-    let world = World { old_masks_new: true, ..World::calm() };
+    let trouble = Trouble { deliveries: 1, repeats: 1, moves: 2, ..Trouble::default() };
+    let world = World { old_hides_new: true, ..World::calm() };
     world.with(trouble).breaks("a repeated delivery hides a later one", NOT_LOST);
 }

@@ -76,7 +76,7 @@ impl World {
             slow_link: false,
             late_link: false,
             old_backup: false,
-            old_masks_new: false,
+            old_hides_new: false,
             link_counts: true,
             reads_back: true,
             wrong: None,
@@ -95,6 +95,7 @@ impl World {
         let (states, depth, seconds) =
             (checker.unique_state_count(), checker.max_depth(), began.elapsed().as_secs_f32());
         println!("{name}: {states} states, {depth} deep, {seconds:.1} s");
+        assert!(began.elapsed() < LONGEST, "{name}: not all was explored");
         for (property, path) in checker.discoveries() {
             let is_failure = checker.model().property(property).expectation.discovery_is_failure();
             assert!(!is_failure, "{name}: not so: {property}:\n{}", told(path.into_vec()));

@@ -253,8 +253,8 @@ pub struct World {
     pub late_link: bool,
     /// A Pad may lose its annotations while its pad is being made.
     pub old_backup: bool,
-    /// A delivery that was judged already may come again while a later one still waits to be judged.
-    pub old_masks_new: bool,
+    /// A delivery that was stored already may come again while a later one still waits to be judged.
+    pub old_hides_new: bool,
     /// Whether a link that is added twice counts. Not where several processes lead: see the faults that are known.
     pub link_counts: bool,
     /// A failed write counts as one's own if what it was to write stands there (as the product has it).

@@ -1,4 +1,4 @@
-//! The worlds in which the protocol must hold.
+//! The worlds in which the protocol must hold. The largest are left to `cargo test --lib pad::model -- --ignored`.
 
 use super::state::{Trouble, World};
 use crate::api::configuration::DeletionPolicy;
@@ -27,25 +27,51 @@ fn crashes_and_lost_answers() {
     World::calm().with(trouble).holds("crashes and lost answers");
 }
 
-/// The leader before finishes what it has begun, however late; only a link that it is about to send it sends in time.
-#[test]
-fn a_leader_that_is_deposed_and_goes_on() {
-    let trouble = Trouble { crashes: 1, handovers: 1, creates: 1, ..NONE };
-    World { processes: 2, reads_back: false, ..World::calm() }.with(trouble).holds("deposed leader");
+/// Two processes of which the second takes over. The first finishes what it has begun, however late; only a link that
+/// it is about to send it sends in time.
+fn handed_over() -> World {
+    World { processes: 2, reads_back: false, ..World::calm() }
 }
 
-/// Two processes that both lead all the time make one pad all the same. (The link needs more: see the known faults.)
+/// Two processes that both lead, all the time. (The link needs one leader at a time: see the known faults.)
+fn two_lead() -> World {
+    World { processes: 2, all_lead: true, link_counts: false, ..World::calm() }
+}
+
+#[test]
+fn a_leader_that_is_deposed_and_goes_on() {
+    let trouble = Trouble { handovers: 1, creates: 1, ..NONE };
+    handed_over().with(trouble).holds("deposed leader");
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn a_leader_that_is_deposed_and_goes_on_and_crashes() {
+    let trouble = Trouble { crashes: 1, handovers: 1, creates: 1, ..NONE };
+    handed_over().with(trouble).holds("deposed leader that crashes");
+}
+
 #[test]
 fn two_that_lead_at_once_make_one_pad() {
-    let trouble = Trouble { crashes: 1, ..NONE };
-    let world = World { processes: 2, all_lead: true, link_counts: false, ..World::calm() };
-    world.with(trouble).holds("two leaders, pads");
+    two_lead().with(NONE).holds("two leaders, pads");
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn two_that_lead_at_once_and_crash_make_one_pad() {
+    two_lead().with(Trouble { crashes: 1, ..NONE }).holds("two leaders that crash, pads");
 }
 
 #[test]
 fn candidates_that_move_and_deliveries_that_repeat() {
-    let trouble = Trouble { crashes: 1, creates: 1, deliveries: 1, repeats: 1, moves: 3, ..NONE };
+    let trouble = Trouble { deliveries: 1, repeats: 1, moves: 2, ..NONE };
     World::calm().with(trouble).holds("moves and deliveries");
+}
+
+#[test]
+fn candidates_that_move_while_their_pad_is_made() {
+    let trouble = Trouble { crashes: 1, creates: 1, moves: 2, ..NONE };
+    World::calm().with(trouble).holds("moves and crashes");
 }
 
 #[test]

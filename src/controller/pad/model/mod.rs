@@ -4,6 +4,9 @@
 //! Real: the plan of Pads and the receiver's decision ([`planned`]). Modelled: what `act` does between its effects
 //! ([`process`]) and the world around it ([`actions`]). A conclusion holds for as much trouble at once as a world allows.
 //!
+//! `worlds` hold, `faults` are what the model has found wrong with the protocol, `variants` are wrong on purpose and must
+//! be found. Run with `--nocapture` to see how many states were explored.
+//!
 //! Simplified: one candidate, one configuration, no sync, reads and searches in one piece, no lost answers of the API
 //! server (a crash before or after the write stands for them). Time is counted in ticks; a wait and a deadline that end
 //! in the same tick end in the order deadline, wait.

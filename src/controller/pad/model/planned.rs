@@ -56,9 +56,12 @@ pub enum Told {
     Phase(Mark),
 }
 
+/// What the receiver knows of each Pad (slot, whether it is being deleted, what was asked last), and the delivery.
+type Delivered = (Vec<(u8, bool, u8)>, u8);
+
 thread_local! {
     static PLANNED: RefCell<HashMap<(Known, u8), Planned>> = RefCell::default();
-    static DECIDED: RefCell<HashMap<(Vec<(u8, bool, u8)>, u8), Decided>> = RefCell::default();
+    static DECIDED: RefCell<HashMap<Delivered, Decided>> = RefCell::default();
 }
 
 /// What the real plan says.

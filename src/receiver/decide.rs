@@ -43,7 +43,12 @@ pub fn configurations_of(
         .iter()
         .filter(|one| one.spec.connection_ref == connection.reference())
         .filter(|one| one.metadata.deletion_timestamp.is_none())
-        .filter(|one| rules::stage_of(one, stages).is_ok_and(|found| found.stage.id == stage_id))
+        .filter(|one| match rules::stage_of(one, stages) {
+            Ok(found) => found.stage.id == stage_id,
+            // A stage that is named by its id may be younger than the list of stages.
+            Err(rules::StageProblem::NotFound) => one.spec.stage == stage_id,
+            Err(rules::StageProblem::NotKnownYet | rules::StageProblem::Ambiguous(_)) => false,
+        })
         .filter(|one| rules::conflict(one, all(), stages).is_none())
         .cloned()
         .collect();

@@ -16,7 +16,7 @@ use crate::api::configuration::{DeletionPolicy, PadType};
 use crate::api::names::Reference;
 use crate::api::pad::{DesiredState, Phase};
 use crate::interview::{NewPad, PadKind, PadRecord};
-use candidate::{Judgement, create, judge};
+use candidate::{Judgement, create, judge, no_pads_left, quota_exceeded};
 use removal::removal;
 use std::time::Duration;
 use trouble::after_trouble;
@@ -144,6 +144,12 @@ fn life(facts: &Facts) -> Step {
         ConfigurationFacts::Ready(rule) => rule,
         other => return rest(configuration_not_usable(pad, other)),
     };
+    if let Some(name) = no_pads_left(facts)
+        && pad.waits_for_quota
+        && !pad.requested
+    {
+        return rest(quota_exceeded(name));
+    }
     let opportunity = match judge(facts, rule) {
         Judgement::Unread => return Step::ReadOpportunity,
         Judgement::Skip(reason, message) => return rest(Outcome::Skipped(reason, message)),
@@ -168,6 +174,8 @@ fn keep_linked(pad: &PadFacts) -> Step {
 fn settled(pad: &PadFacts) -> bool {
     match pad.phase {
         Some(Phase::Skipped) => !pad.requested,
+        // With a pad in the making the refusal may be mended elsewhere, such as in the connection: it is tried again.
+        Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
         Some(Phase::Failed) => !pad.requested && !pad.configuration_changed,
         Some(Phase::Ended) => true,
         Some(Phase::Pending | Phase::Open | Phase::Started) | None => false,
@@ -240,6 +248,9 @@ fn resolve_attempt(facts: &Facts) -> Step {
         Flight::WithoutEffect => Step::ForgetAttempt,
         Flight::Searched(found) => match found.as_slice() {
             [] => Step::ForgetAttempt,
+            [oldest] if wants_take_home(facts) && oldest.kind == PadKind::Live => {
+                Step::DeletePad(oldest.id.clone())
+            }
             [oldest] => store(&facts.pad, oldest),
             [_, .., youngest] => Step::DeletePad(youngest.id.clone()),
         },
@@ -270,6 +281,10 @@ fn link(facts: &Facts) -> Step {
     }
     if pad.pad_id.is_none() {
         return store(pad, record);
+    }
+    // A row of a list may come without the link.
+    if record.url.is_empty() {
+        return Step::ReadPad(record.id.clone());
     }
     if facts.link_written {
         return keep_linked(pad);

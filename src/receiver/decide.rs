@@ -23,7 +23,7 @@ pub enum Intent {
         /// Its name.
         name: String,
     },
-    /// This Pad was asked about already, by the same delivery.
+    /// This Pad was asked about already, by the same delivery: if it is still there, all is done.
     Nothing {
         /// Its name.
         name: String,

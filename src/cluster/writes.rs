@@ -37,6 +37,7 @@ pub enum WriteError {
 pub struct MetadataChange {
     annotations: Map<String, Value>,
     finalizer: Option<(&'static str, bool)>,
+    exclusive: bool,
 }
 
 impl MetadataChange {
@@ -55,6 +56,12 @@ impl MetadataChange {
     /// Adds (true) or removes (false) a finalizer.
     pub fn finalizer(mut self, finalizer: &'static str, present: bool) -> Self {
         self.finalizer = Some((finalizer, present));
+        self
+    }
+
+    /// Of two processes that write the same only one shall succeed: what stands there already does not count as ours.
+    pub fn exclusively(mut self) -> Self {
+        self.exclusive = true;
         self
     }
 
@@ -95,7 +102,13 @@ where
         Ok(written) => Ok(written),
         Err(error) if is_status(&error, 404) => Err(WriteError::Gone),
         Err(error) => match in_time(api.get_opt(&name)).await {
-            Ok(Some(now)) if now.uid() == object.uid() && change.is_done(&now) => Ok(now),
+            Ok(Some(now)) if now.uid() == object.uid() && change.is_done(&now) => {
+                if change.exclusive {
+                    Err(WriteError::Conflict { now: now.resource_version() })
+                } else {
+                    Ok(now)
+                }
+            }
             Ok(None) => Err(WriteError::Gone),
             Ok(Some(now)) if is_status(&error, 409) => {
                 Err(WriteError::Conflict { now: now.resource_version() })

@@ -271,11 +271,13 @@ impl Pass<'_> {
     /// Stores the id. Whoever else changed the Pad meanwhile has not changed whose pad this is.
     async fn store(&mut self, record: PadRecord, keep_finalizer: bool) -> Result<(), Trouble> {
         let attempt = self.facts.pad.attempt.clone();
-        let change = MetadataChange::default()
-            .annotate(names::PAD_ID, &record.id)
-            .finalizer(names::FINALIZER, keep_finalizer);
         for _ in 0..STORE_TRIES {
-            match self.write(change.clone()).await {
+            // A Pad that is being deleted must stay until it is settled what becomes of its pad.
+            let change = MetadataChange::default()
+                .annotate(names::PAD_ID, &record.id)
+                .finalizer(names::FINALIZER, keep_finalizer || self.facts.pad.deleting)
+                .exclusively();
+            match self.write(change).await {
                 Ok(()) => {
                     if let Some(attempt) = &attempt {
                         self.context.flights.forget(attempt);
@@ -291,6 +293,13 @@ impl Pass<'_> {
                         return Err(cluster(WriteError::Gone));
                     };
                     self.take_over(now);
+                    if self.facts.pad.attempt == attempt && self.facts.pad.pad_id.as_ref() == Some(&record.id)
+                    {
+                        // By us, or by another process that is about to add the link: it is waited out.
+                        self.facts.link_flight = self.context.flights.link_lands_in(&record.id);
+                        self.facts.record = Record::Read(Box::new(record));
+                        return Ok(());
+                    }
                     if self.facts.pad.attempt != attempt || self.facts.pad.pad_id.is_some() {
                         return Err(Trouble::Conflict);
                     }

@@ -69,6 +69,8 @@ pub struct PadFacts {
     pub pad_id: Option<String>,
     /// The link of the pad, as last written.
     pub url: Option<String>,
+    /// Whether another Pad of the same series is being deleted while it is not known whether its pad was made.
+    pub another_in_flight: bool,
     /// The phase as last written.
     pub phase: Option<Phase>,
     /// Whether it was last seen to wait for quota.

@@ -65,7 +65,8 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 /// Puts together what is known before any service is asked.
 pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
     let ahead = || waiting_before(pad, around, context);
-    let pad = pad_facts(pad, around.configuration.as_deref());
+    let another_in_flight = another_in_flight(pad, context);
+    let pad = PadFacts { another_in_flight, ..pad_facts(pad, around.configuration.as_deref()) };
     let flight = match pad.open_attempt() {
         Some(attempt) => {
             context.flights.look(attempt, context.settings.create_timeout, context.settings.list_lag)
@@ -117,6 +118,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         pad_id: annotation(names::PAD_ID).cloned(),
         url: status.and_then(|status| status.url.clone()),
         phase: pad.phase(),
+        another_in_flight: false,
         waits_for_quota: pad.phase() == Some(Phase::Pending)
             && status.and_then(|status| status.reason.as_deref()) == Some(Reason::QuotaExceeded.as_str()),
         linked: status.is_some_and(|status| status.linked_at.is_some()),
@@ -127,6 +129,18 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
             configuration.metadata.generation != judged_with || is_new(configuration)
         }),
     }
+}
+
+/// Pads of one series share their references, so a search for the one would find the pad of the other.
+fn another_in_flight(pad: &Pad, context: &Context) -> bool {
+    let is_in_flight = |other: &Pad| {
+        other.metadata.deletion_timestamp.is_some()
+            && other.spec.opportunity_id == pad.spec.opportunity_id
+            && other.spec.configuration_ref == pad.spec.configuration_ref
+            && other.uid() != pad.uid()
+            && pad_facts(other, None).open_attempt().is_some()
+    };
+    !context.scope.pads.matching(&pad.namespace().unwrap_or_default(), is_in_flight).is_empty()
 }
 
 /// How many older Pads of the connection wait for quota: what there is goes to the oldest first.

@@ -21,6 +21,9 @@ use removal::removal;
 use std::time::Duration;
 use trouble::after_trouble;
 
+/// Nothing wakes a Pad when another one of its candidate goes.
+const SETTLES_SOON: Duration = Duration::from_secs(2);
+
 /// The next thing to do about one Pad.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -144,6 +147,11 @@ fn life(facts: &Facts) -> Step {
         ConfigurationFacts::Ready(rule) => rule,
         other => return rest(configuration_not_usable(pad, other)),
     };
+    if pad.another_in_flight {
+        let message = "Another Pad of this candidate is being deleted, and it is not known yet whether CoderPad has made its pad: that is settled first; nobody has to act.";
+        let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
+        return Step::Rest { outcome, again: Some(SETTLES_SOON) };
+    }
     if let Some(name) = no_pads_left(facts)
         && pad.waits_for_quota
         && !pad.requested

@@ -15,7 +15,7 @@ help: ## Print this list.
 .PHONY: demo
 demo: control-plane ## Show the main job from end to end, on simulated services. KEEP=1 keeps it up.
 	@echo '==> demo: building (some minutes the first time)'
-	cargo build --release --locked -p pad-operator -p simulators -p demo
+	cargo build --release --locked -p pad-operator -p demo
 	@echo '==> demo: starting'
 	@cargo run --quiet --release --locked -p demo
 

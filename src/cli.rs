@@ -99,6 +99,21 @@ pub struct RunArgs {
     pub otlp_endpoint: Option<String>,
 }
 
+impl RunArgs {
+    /// An environment variable that is set to nothing is as good as unset: charts and shells leave such behind.
+    pub fn drop_empty(mut self) -> Self {
+        self.namespaces.retain(|namespace| !namespace.is_empty());
+        // Twice the same namespace would be reconciled twice.
+        self.namespaces.sort();
+        self.namespaces.dedup();
+        self.allow_api_origins.retain(|origin| !origin.is_empty());
+        for text in [&mut self.public_url, &mut self.lease_namespace, &mut self.otlp_endpoint] {
+            *text = text.take().filter(|text| !text.is_empty());
+        }
+        self
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LogFormat {
@@ -117,7 +132,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(parsed.into())
 }
 
+/// An empty variable is no origin; [`RunArgs::drop_empty`] leaves it out.
 fn origin(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
     let url =
         url::Url::parse(text).map_err(|error| format!("{error}; write it like https://api.example.com"))?;
     let is_origin = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
@@ -178,6 +197,11 @@ mod tests {
         assert!(!given.leader_election);
         assert_eq!(given.namespaces, ["a", "b"]);
         assert_eq!(given.interview_list_lag, Duration::from_secs(90));
+        let empty =
+            run(&["--namespace", "", "--allow-api-origin", "", "--public-url", ""]).unwrap().drop_empty();
+        assert!(
+            empty.namespaces.is_empty() && empty.allow_api_origins.is_empty() && empty.public_url.is_none()
+        );
         for wrong in [
             ["--interview-list-lag", "soon"],
             ["--allow-api-origin", "http://h/path"],

@@ -14,6 +14,7 @@ use crate::receiver::{self, Receiver};
 use crate::telemetry::admin::Admin;
 use crate::transport::{self, Limit, Transport, TransportSettings};
 use anyhow::Context as _;
+use axum::http::{HeaderName, HeaderValue};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
 use prometheus_client::registry::Registry;
@@ -29,6 +30,7 @@ const FINISH: Duration = Duration::from_secs(40);
 
 /// Runs until SIGTERM or Ctrl-C (Ok), or until something that cannot be mended from inside happens (Err).
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
+    let args = args.drop_empty();
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
 
@@ -71,13 +73,16 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     }
 
     let reconciler = Reconciler { client, caches, secrets, transport, args: &args, own_namespace };
-    let outcome = reconciler.lead(&stop).await;
+    if ready.is_some() {
+        // Without the Lease nothing may be finished: another replica may be at work. So an error ends all at once.
+        reconciler.lead(&stop).await?;
+    }
     stop.cancel();
     if tokio::time::timeout(FINISH, serving.wait()).await.is_err() {
         tracing::warn!("webhooks that were in flight did not finish in time");
     }
     tracing::info!("stopped");
-    outcome
+    Ok(())
 }
 
 struct Reconciler<'a> {
@@ -110,7 +115,6 @@ impl Reconciler<'_> {
                 Ok(())
             }
             reason = leadership.lost() => {
-                // Nothing may be finished now: another replica may be at work.
                 anyhow::bail!("the Lease is lost ({reason}); the process ends, to begin anew as a follower")
             }
         }
@@ -178,6 +182,11 @@ async fn cluster_config() -> anyhow::Result<Config> {
         "no Kubernetes cluster was found. Set KUBECONFIG, or run inside a cluster with a ServiceAccount",
     )?;
     config.default_retry = false;
+    // Longer than a quiet watch, which the API server ends after 295 s.
+    config.read_timeout = Some(Duration::from_secs(300));
+    // The API server takes the field manager of writes that name none, such as Events, from here.
+    let agent = concat!("pad-operator/", env!("CARGO_PKG_VERSION"));
+    config.headers.push((HeaderName::from_static("user-agent"), HeaderValue::from_static(agent)));
     Ok(config)
 }
 

@@ -72,7 +72,7 @@ pub struct PadConfigurationSpec {
     /// Title of the pad. Placeholders: {candidate}, {stage}, {configuration}.
     #[serde(default = "title")]
     #[schemars(length(min = 1, max = 200))]
-    #[x_kube(validation = Rule::new("!self.replace('{candidate}', '').replace('{stage}', '').replace('{configuration}', '').matches('[{}]')").message("spec.title knows the placeholders {candidate}, {stage} and {configuration}; other braces are not allowed"))]
+    #[x_kube(validation = Rule::new("self.matches('^([^{}]|[{]candidate[}]|[{]stage[}]|[{]configuration[}])*$')").message("spec.title knows the placeholders {candidate}, {stage} and {configuration}; other braces are not allowed"))]
     pub title: String,
     /// Whether candidates wait in a waiting room until an interviewer lets them in. Unset: as the CoderPad account says.
     #[serde(default, skip_serializing_if = "Option::is_none")]

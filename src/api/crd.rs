@@ -34,7 +34,25 @@ fn finish(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, Crd
         }
     }
     unwrap_lines(&mut value);
+    bound_enums(&mut value);
     Ok(serde_json::from_value(value)?)
+}
+
+/// Says of each closed list of words how long the longest is: every string of the schema has a bound.
+fn bound_enums(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            let longest = |words: &Vec<Value>| words.iter().filter_map(Value::as_str).map(str::len).max();
+            if object.get("type") == Some(&json!("string"))
+                && let Some(longest) = object.get("enum").and_then(Value::as_array).and_then(longest)
+            {
+                object.insert("maxLength".into(), json!(longest));
+            }
+            object.values_mut().for_each(bound_enums);
+        }
+        Value::Array(list) => list.iter_mut().for_each(bound_enums),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Doc comments are wrapped for the source; `kubectl explain` wraps for the terminal.
@@ -88,7 +106,7 @@ mod tests {
         let mut faults = Vec::new();
         for (path, node) in nodes() {
             match node["type"].as_str() {
-                Some("string") if node.get("enum").is_none() && node.get("maxLength").is_none() => {
+                Some("string") if node.get("maxLength").is_none() => {
                     faults.push(format!("{path}: no maxLength"));
                 }
                 Some("array") if node.get("maxItems").is_none() => {

@@ -22,6 +22,14 @@ pub const PAD_ID: &str = "padoperator.dev/pad-id";
 /// Annotation on any kind: "look at this now". Echoed in status.lastHandledReconcileAt.
 pub const RECONCILE_REQUESTED_AT: &str = "padoperator.dev/reconcile-requested-at";
 
+/// Longest value of [`RECONCILE_REQUESTED_AT`] that counts and is echoed, in characters.
+const REQUEST_LIMIT: usize = 256;
+
+/// What asks for another look at an object, as far as it is echoed.
+pub fn reconcile_requested_at(object: &impl kube::ResourceExt) -> Option<String> {
+    Some(object.annotations().get(RECONCILE_REQUESTED_AT)?.chars().take(REQUEST_LIMIT).collect())
+}
+
 /// status.observedGeneration before the first look.
 pub fn unobserved() -> i64 {
     -1

@@ -127,7 +127,11 @@ pub struct Trigger {
     #[serde(default)]
     pub source: TriggerSource,
     /// When the cause happened, as the source says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub at: Option<Timestamp>,
 }
@@ -271,5 +275,24 @@ impl Pad {
     /// Whether a person made it.
     pub fn is_manual(&self) -> bool {
         self.spec.trigger.source == TriggerSource::Manual
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_none_hides_no_pad() {
+        for (text, is_time) in
+            [("2026-01-01T00:00:00Z", true), ("2026-01-01T00:00:00Ztx", false), ("soon", false)]
+        {
+            let pad: Pad = serde_json::from_value(serde_json::json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o", "trigger": {"at": text}},
+            }))
+            .unwrap();
+            assert_eq!(pad.spec.trigger.at.is_some(), is_time, "{text}");
+        }
     }
 }

@@ -1,17 +1,27 @@
 //! Pieces of OpenAPI schema that the derives cannot express: bounded timestamps and lists that are maps.
 
+use jiff::Timestamp;
 use kube::core::Duration;
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde::Serializer;
+use serde::{Deserialize, Deserializer, Serializer};
+
+/// Stricter than the API server's own check of date-time.
+const RFC_3339: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
 /// An RFC 3339 point in time.
 pub fn timestamp(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date-time", "maxLength": 40})
+    json_schema!({"type": "string", "format": "date-time", "maxLength": 40, "pattern": RFC_3339})
 }
 
 /// An RFC 3339 point in time that may be absent.
 pub fn optional_timestamp(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date-time", "maxLength": 40, "nullable": true})
+    json_schema!({"type": "string", "format": "date-time", "maxLength": 40, "pattern": RFC_3339, "nullable": true})
+}
+
+/// Reads a point in time that a user may have written; what is none counts as absent. The API server's own check of
+/// date-time lets some through, and one object that cannot be read would hide all others from a watch.
+pub fn lenient_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| text.parse().ok()))
 }
 
 /// A duration such as `90s`, `5m` or `1h30m`.

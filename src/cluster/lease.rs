@@ -4,6 +4,7 @@
 //! also read back here: who cannot see itself as the holder for as long as a Lease lasts, no longer leads. Nothing that
 //! must happen once rests on this: the conflict-failing writes to Pads do.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder, LeaseManagerError};
@@ -19,12 +20,12 @@ pub const LEASE: &str = "pad-operator";
 const DURATION: Duration = Duration::from_secs(15);
 /// How long before the end it is renewed.
 const GRACE: Duration = Duration::from_secs(8);
-/// How often the holder reads it back.
-const LOOK: Duration = Duration::from_secs(3);
+/// How often it is read: by the holder, to see that it still is, and by the others, to see whether it is free.
+const LOOK: Duration = Duration::from_secs(2);
 /// How long giving it back may take.
 const GIVE_BACK: Duration = Duration::from_secs(5);
-/// Pause before the Lease is asked for again, after the API server refused.
-const AGAIN: Duration = Duration::from_secs(2);
+/// How long taking a free Lease may take.
+const TAKE: Duration = Duration::from_secs(5);
 
 /// The Lease, held.
 pub struct Leadership {
@@ -42,34 +43,35 @@ impl Leadership {
         identity: &str,
         stop: &CancellationToken,
     ) -> Option<Leadership> {
-        let manager = loop {
+        let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+        loop {
+            stop.run_until_cancelled(until_free(&api)).await?;
             let built = LeaseManagerBuilder::new(client.clone(), LEASE)
                 .with_namespace(namespace)
                 .with_identity(identity)
                 .with_duration(DURATION.as_secs())
                 .with_grace(GRACE.as_secs())
                 .build();
-            match stop.run_until_cancelled(built).await? {
-                Ok(manager) => break manager,
+            let manager = match stop.run_until_cancelled(built).await? {
+                Ok(manager) => manager,
                 Err(error) => {
                     tracing::warn!(%namespace, %error, "the Lease {LEASE} cannot be had: check the operator's Role for leases in this namespace");
-                    stop.run_until_cancelled(tokio::time::sleep(AGAIN)).await?;
+                    stop.run_until_cancelled(tokio::time::sleep(LOOK)).await?;
+                    continue;
                 }
+            };
+            let (channel, task) = manager.watch().await;
+            let mut leadership =
+                Leadership { channel, task, api: api.clone(), identity: identity.to_owned() };
+            let held = async { leadership.channel.wait_for(|leads| *leads).await.is_ok() };
+            let held = stop.run_until_cancelled(tokio::time::timeout(TAKE, held)).await;
+            if matches!(held, Some(Ok(true))) {
+                return Some(leadership);
             }
-        };
-        let (channel, task) = manager.watch().await;
-        let mut leadership = Leadership {
-            channel,
-            task,
-            api: Api::namespaced(client.clone(), namespace),
-            identity: identity.to_owned(),
-        };
-        let held = async { leadership.channel.wait_for(|leads| *leads).await.is_ok() };
-        if stop.run_until_cancelled(held).await == Some(true) {
-            return Some(leadership);
+            // Another replica was faster, or the process is to stop.
+            leadership.give_back().await;
+            held?.ok();
         }
-        leadership.give_back().await;
-        None
     }
 
     /// Returns when the Lease is lost. Says why.
@@ -96,6 +98,28 @@ impl Leadership {
     }
 }
 
+/// Waits until nobody holds the Lease. The lease crate would sleep until the end of the term that it has read, and so
+/// not see that the Lease was given back.
+async fn until_free(api: &Api<Lease>) {
+    loop {
+        match api.get_opt(LEASE).await {
+            Ok(lease) if lease.as_ref().is_none_or(|lease| is_free(lease, Timestamp::now())) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "the Lease {LEASE} cannot be read: check the operator's Role for leases")
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Whether nobody holds the Lease, or its term has run out.
+fn is_free(lease: &Lease, now: Timestamp) -> bool {
+    let Some(spec) = lease.spec.as_ref().filter(|spec| spec.holder_identity.is_some()) else { return true };
+    let (Some(renewed), Some(seconds)) = (&spec.renew_time, spec.lease_duration_seconds) else { return true };
+    now.duration_since(renewed.0) > SignedDuration::from_secs(i64::from(seconds))
+}
+
 async fn not_the_holder_any_more(api: &Api<Lease>, identity: &str) -> String {
     let mut confirmed = Instant::now();
     loop {
@@ -112,5 +136,24 @@ async fn not_the_holder_any_more(api: &Api<Lease>, identity: &str) -> String {
             Ok(Err(error)) => return format!("the API server does not confirm it: {error}"),
             Err(_) => return "the API server does not answer".into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_lease_is_free_when_given_back_or_run_out() {
+        let now: Timestamp = "2026-01-01T00:00:20Z".parse().unwrap();
+        let is_free =
+            |spec: Value| super::is_free(&serde_json::from_value(json!({"spec": spec})).unwrap(), now);
+        let held =
+            |renewed: &str| json!({"holderIdentity": "a", "renewTime": renewed, "leaseDurationSeconds": 15});
+        assert!(is_free(json!({})));
+        assert!(is_free(json!({"leaseTransitions": 3})));
+        assert!(is_free(held("2026-01-01T00:00:04.000000Z")));
+        assert!(!is_free(held("2026-01-01T00:00:06.000000Z")));
     }
 }

@@ -6,3 +6,17 @@ pub mod secrets;
 pub mod writes;
 
 pub use caches::{Cache, Caches, Scope};
+
+use std::future::Future;
+use std::time::Duration;
+
+/// How long one request to the API server may take. A connection that hangs must not hold up what waits for it.
+const TIME_LIMIT: Duration = Duration::from_secs(15);
+
+/// The outcome of a request to the API server, or an error if there is none in time: then it may have taken effect.
+pub async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    match tokio::time::timeout(TIME_LIMIT, request).await {
+        Ok(outcome) => outcome,
+        Err(elapsed) => Err(kube::Error::Service(Box::new(elapsed))),
+    }
+}

@@ -136,7 +136,7 @@ impl Secrets {
     pub async fn read(&self, namespace: &str, reference: &SecretKeyRef) -> Result<SecretValue, SecretError> {
         let SecretKeyRef { name, key } = reference.clone();
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let secret = match api.get_opt(&name).await {
+        let secret = match super::in_time(api.get_opt(&name)).await {
             Ok(Some(secret)) => secret,
             Ok(None) => return Err(SecretError::NotFound { name, key }),
             Err(source) => return Err(SecretError::Unreadable { name, source: Box::new(source) }),

@@ -3,6 +3,7 @@
 //! Each carries the resourceVersion that was read, so that of two writers only one succeeds. An answer that got lost is
 //! not guessed at: the object is read back, and what stands there already counts as written by us.
 
+use super::in_time;
 use crate::api::FIELD_MANAGER;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
@@ -16,7 +17,10 @@ use std::fmt::Debug;
 pub enum WriteError {
     /// Somebody else has changed the object since it was read. Read it again and decide anew.
     #[error("the object has changed since it was read")]
-    Conflict,
+    Conflict {
+        /// The resourceVersion that it has now, if it could be read.
+        now: Option<String>,
+    },
     /// The object is gone.
     #[error("the object is gone")]
     Gone,
@@ -33,6 +37,7 @@ pub enum WriteError {
 pub struct MetadataChange {
     annotations: Map<String, Value>,
     finalizer: Option<(&'static str, bool)>,
+    exclusive: bool,
 }
 
 impl MetadataChange {
@@ -51,6 +56,12 @@ impl MetadataChange {
     /// Adds (true) or removes (false) a finalizer.
     pub fn finalizer(mut self, finalizer: &'static str, present: bool) -> Self {
         self.finalizer = Some((finalizer, present));
+        self
+    }
+
+    /// Of two processes that write the same only one shall succeed: what stands there already does not count as ours.
+    pub fn exclusively(mut self) -> Self {
+        self.exclusive = true;
         self
     }
 
@@ -87,13 +98,22 @@ where
     }
     let patch = Patch::Merge(json!({"metadata": metadata}));
     let name = object.name_any();
-    match api.patch(&name, &parameters(), &patch).await {
+    match in_time(api.patch(&name, &parameters(), &patch)).await {
         Ok(written) => Ok(written),
         Err(error) if is_status(&error, 404) => Err(WriteError::Gone),
-        Err(error) => match api.get_opt(&name).await {
-            Ok(Some(now)) if now.uid() == object.uid() && change.is_done(&now) => Ok(now),
+        Err(error) => match in_time(api.get_opt(&name)).await {
+            Ok(Some(now)) if now.uid() == object.uid() && change.is_done(&now) => {
+                if change.exclusive {
+                    Err(WriteError::Conflict { now: now.resource_version() })
+                } else {
+                    Ok(now)
+                }
+            }
             Ok(None) => Err(WriteError::Gone),
-            _ if is_status(&error, 409) => Err(WriteError::Conflict),
+            Ok(Some(now)) if is_status(&error, 409) => {
+                Err(WriteError::Conflict { now: now.resource_version() })
+            }
+            Err(_) if is_status(&error, 409) => Err(WriteError::Conflict { now: None }),
             _ => Err(WriteError::Api(Box::new(error))),
         },
     }
@@ -119,22 +139,23 @@ where
     let mut version = object.resource_version();
     for _ in 0..3 {
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": difference}));
-        match api.patch_status(&name, &parameters(), &patch).await {
+        match in_time(api.patch_status(&name, &parameters(), &patch)).await {
             Ok(written) => return Ok(Some(written)),
             Err(error) if is_status(&error, 404) => return Err(WriteError::Gone),
             Err(error) if is_status(&error, 409) => {
-                let now = api.get_opt(&name).await.map_err(|error| WriteError::Api(Box::new(error)))?;
+                let now =
+                    in_time(api.get_opt(&name)).await.map_err(|error| WriteError::Api(Box::new(error)))?;
                 let Some(now) = now else { return Err(WriteError::Gone) };
                 let status_now = serde_json::to_value(&now)?.get("status").cloned().unwrap_or_default();
                 if now.uid() != object.uid() || !touches_only_what_was(&difference, &before, &status_now) {
-                    return Err(WriteError::Conflict);
+                    return Err(WriteError::Conflict { now: now.resource_version() });
                 }
                 version = now.resource_version();
             }
             Err(error) => return Err(WriteError::Api(Box::new(error))),
         }
     }
-    Err(WriteError::Conflict)
+    Err(WriteError::Conflict { now: version })
 }
 
 /// Whether the fields that a difference changes still are what they were when it was worked out.

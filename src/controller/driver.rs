@@ -1,4 +1,4 @@
-//! What it takes to reconcile any kind: a permit for each pass, a pause after each failure, an end with the process.
+//! What it takes to reconcile any kind: a pause after each failure, an end with the process.
 
 use super::Context;
 use super::retries::Retries;
@@ -40,7 +40,6 @@ pub trait Reconcile<K>: Send + Sync + 'static {
 
 /// What a pass needs besides the object.
 struct Driven<R> {
-    context: Arc<Context>,
     reconciler: Arc<R>,
     failures: Retries,
 }
@@ -56,7 +55,7 @@ pub async fn drive<K, R>(
     R: Reconcile<K>,
 {
     let config = Config::default().concurrency(context.settings.concurrency);
-    let driven = Arc::new(Driven { context, reconciler, failures: Retries::default() });
+    let driven = Arc::new(Driven { reconciler, failures: Retries::default() });
     let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
         pass,
         pause,
@@ -80,14 +79,13 @@ where
     K: Resource<DynamicType = ()> + Send + Sync + 'static,
     R: Reconcile<K>,
 {
-    let Ok(_permit) = driven.context.running.acquire().await else { return Ok(Action::await_change()) };
     match driven.reconciler.reconcile(object.clone()).await {
         Ok(action) => {
             driven.failures.forget(&object.namespace().unwrap_or_default(), &object.name_any());
             Ok(action)
         }
         Err(Failure::Write(WriteError::Gone)) => Ok(Action::await_change()),
-        Err(Failure::Write(WriteError::Conflict)) => Ok(Action::requeue(AFTER_CONFLICT)),
+        Err(Failure::Write(WriteError::Conflict { .. })) => Ok(Action::requeue(AFTER_CONFLICT)),
         Err(failure) => Err(failure),
     }
 }

@@ -12,7 +12,7 @@ pub mod pace;
 pub mod pad;
 pub mod retries;
 
-use crate::cluster::{Scope, secrets::Secrets};
+use crate::cluster::{Scope, in_time, secrets::Secrets};
 use accounts::Accounts;
 use allowance::Allowances;
 use jiff::Timestamp;
@@ -65,7 +65,7 @@ pub struct Context {
     pub written: Written,
     /// The waits (uid of the Pad, since when) that an Event has told of.
     pub warned: Mutex<HashSet<(String, Timestamp)>>,
-    /// Reconciles at once, over all kinds and namespaces.
+    /// Pads reconciled at once, over all namespaces.
     pub running: Arc<Semaphore>,
     /// Asks for a connection (namespace, name) to be probed now.
     pub probes: broadcast::Sender<(String, String)>,
@@ -82,7 +82,7 @@ impl Context {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.recorder.publish(&event, object).await {
+        if let Err(error) = in_time(self.recorder.publish(&event, object)).await {
             tracing::warn!(%error, "an Event could not be written");
         }
     }

@@ -10,6 +10,9 @@ use kube::ResourceExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// Deliveries of one candidate are never further apart: older ones are refused (15 days, and 5 minutes of the clocks).
+const LATEST_MS: i64 = 16 * 24 * 60 * 60 * 1000;
+
 /// What is to be done for one candidate and one configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Intent {
@@ -23,7 +26,7 @@ pub enum Intent {
         /// Its name.
         name: String,
     },
-    /// This Pad was asked about already, by the same delivery.
+    /// This Pad was asked about already, by this delivery or a later one: if it is still there, all is done.
     Nothing {
         /// Its name.
         name: String,
@@ -43,7 +46,12 @@ pub fn configurations_of(
         .iter()
         .filter(|one| one.spec.connection_ref == connection.reference())
         .filter(|one| one.metadata.deletion_timestamp.is_none())
-        .filter(|one| rules::stage_of(one, stages).is_ok_and(|found| found.stage.id == stage_id))
+        .filter(|one| match rules::stage_of(one, stages) {
+            Ok(found) => found.stage.id == stage_id,
+            // A stage that is named by its id may be younger than the list of stages.
+            Err(rules::StageProblem::NotFound) => one.spec.stage == stage_id,
+            Err(rules::StageProblem::NotKnownYet | rules::StageProblem::Ambiguous(_)) => false,
+        })
         .filter(|one| rules::conflict(one, all(), stages).is_none())
         .cloned()
         .collect();
@@ -54,6 +62,23 @@ pub fn configurations_of(
 /// Whether a Pad is of this candidate and configuration. Told by its fields, because a Pad made by hand has no labels.
 pub fn is_of(pad: &Pad, configuration: &str, opportunity_id: &str) -> bool {
     pad.spec.configuration_ref.name == configuration && pad.spec.opportunity_id == opportunity_id
+}
+
+/// Whether a request that stands on a Pad is this delivery's, or a later one's: then the Pad is judged by what Lever
+/// says after both. An older one must not take its place, or it would look as if nothing were to be done.
+fn covers(asked: &str, change: &StageChange) -> bool {
+    if asked == change.request {
+        return true;
+    }
+    let delivered =
+        asked.split_once('-').and_then(|(at, _)| Some(at).filter(|at| is_number(at))?.parse::<i64>().ok());
+    let at = change.at.as_millisecond();
+    // What a person wrote there may look like a time far ahead.
+    delivered.is_some_and(|delivered| delivered > at && delivered - at <= LATEST_MS)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Chooses what to do. `pads` are those of the candidate and the configuration; `taken` are numbers whose names belong
@@ -68,7 +93,7 @@ pub fn decide(pads: &[Arc<Pad>], taken: &BTreeSet<u32>, configuration: &str, cha
     if let Some(newest) = staying.max_by_key(|pad| order(pad)) {
         let name = newest.name_any();
         let asked = newest.annotations().get(names::RECONCILE_REQUESTED_AT);
-        return if asked == Some(&change.request) {
+        return if asked.is_some_and(|asked| covers(asked, change)) {
             Intent::Nothing { name }
         } else {
             Intent::Annotate { name }

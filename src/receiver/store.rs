@@ -134,7 +134,7 @@ impl<'a> Candidate<'a> {
         let configuration = self.configuration.name_any();
         for _ in 0..MOST_TRIES {
             let settled = match decide(&self.known, &self.taken, &configuration, self.change) {
-                Intent::Nothing { name } => Some(name),
+                Intent::Nothing { name } => self.confirm(name).await?,
                 Intent::Annotate { name } => self.annotate(name).await?,
                 Intent::Create { n } => self.create(n).await?,
             };
@@ -143,6 +143,21 @@ impl<'a> Candidate<'a> {
             }
         }
         Err(StoreError::Unsettled)
+    }
+
+    /// The same delivery has come before. What the cache knows of it may be gone since.
+    async fn confirm(&mut self, name: String) -> Result<Option<String>, StoreError> {
+        match self.api.get_opt(&name).await? {
+            Some(pad) if pad.metadata.deletion_timestamp.is_none() && self.is_mine(&pad) => Ok(Some(name)),
+            Some(pad) => {
+                self.learn(pad);
+                Ok(None)
+            }
+            None => {
+                self.known.retain(|pad| pad.name_any() != name);
+                Ok(None)
+            }
+        }
     }
 
     async fn annotate(&mut self, name: String) -> Result<Option<String>, StoreError> {

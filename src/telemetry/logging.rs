@@ -12,6 +12,11 @@ const DEFAULT_LEVEL: &str = "info,kube_runtime::controller=warn";
 pub fn start(format: Option<LogFormat>) {
     let default = if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LEVEL));
+    // The Kubernetes client logs whole answers that it cannot read, and so candidates' names: whatever RUST_LOG says.
+    let filter = match "kube_client=off".parse() {
+        Ok(off) => filter.add_directive(off),
+        Err(_) => filter,
+    };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format.unwrap_or(default) {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),

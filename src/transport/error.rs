@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// Longest message of a service that is passed on, in characters.
 const MESSAGE_LIMIT: usize = 256;
+/// What stands for the message of a 429 that has none.
+const NO_MESSAGE_429: &str = "Too Many Requests";
 
 /// Which of the two services a call went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,7 +124,9 @@ impl Error {
         if self.class != Class::Throttled || self.operation != crate::interview::CREATE_PAD {
             return false;
         }
-        let message = self.message.to_lowercase();
+        // With no message of its own the service says nothing about the rate.
+        let message =
+            if self.message == NO_MESSAGE_429 { String::new() } else { self.message.to_lowercase() };
         let speaks_of_rate =
             ["too many requests", "rate limit", "throttl", "slow down"].iter().any(|w| message.contains(w));
         message.contains("quota") || (!speaks_of_rate && self.retry_after.is_none())

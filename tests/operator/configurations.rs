@@ -62,6 +62,7 @@ async fn the_api_server_refuses_what_cannot_work_and_says_what_to_do() {
         (json!({"writeBack": {"tags": {"ready": "same", "ended": "same"}}}), "differ"),
         (json!({"repeat": "Never", "ttlSecondsAfterEnded": 60}), "repeat: Never"),
         (json!({"title": "{name}"}), "{candidate}"),
+        (json!({"title": "{configura{candidate}tion}"}), "{candidate}"),
         (json!({"type": "takehome"}), "TakeHome"),
     ];
     for (mut spec, reason) in refused {
@@ -79,6 +80,13 @@ async fn the_api_server_refuses_what_cannot_work_and_says_what_to_do() {
 
     let pad = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": "not/an/id"});
     world.kubectl_apply("Pad", "wrong", &pad).await.unwrap_err();
+    // The API server's own check of times lets these through, and no watch of Pads could read them.
+    for at in ["2024-01-01T00:00:00Ztx", "2024-01-01T00:00:00+99:99"] {
+        let trigger = json!({"source": "Webhook", "at": at});
+        let pad =
+            json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": "o", "trigger": trigger});
+        world.kubectl_apply("Pad", "wrong", &pad).await.unwrap_err();
+    }
     world.finish().await;
 }
 

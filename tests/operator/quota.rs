@@ -1,5 +1,7 @@
 //! The plan's pads are used up: no pad that would be billed, unless that is allowed.
 
+use std::time::Duration;
+
 use serde_json::json;
 use simulators::Quota;
 
@@ -94,5 +96,27 @@ async fn a_bulk_move_makes_no_pad_that_is_billed() {
         world.wait_for_one_pad(candidate).await;
     }
     assert_eq!(world.interview.quota().billed, 0);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_goes_to_the_oldest_first() {
+    let mut options = Options::new("oldest-first").polling("1s");
+    options.interview.quota = USED_UP;
+    let world = World::start(options).await;
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let candidate = world.candidate();
+        world.enter(&candidate).await;
+        world.wait_for_pad(&candidate, "Pending/QuotaExceeded").await;
+        waiting.push(candidate);
+        // The API server keeps the time of creation in whole seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    for oldest in &waiting {
+        let quota = world.interview.quota();
+        world.interview.set_quota(Quota { limit: quota.limit.map(|limit| limit + 1), ..quota });
+        world.wait_for_one_pad(oldest).await;
+    }
     world.finish().await;
 }

@@ -97,6 +97,18 @@ async fn a_request_is_echoed_on_every_kind() {
         })
         .await;
     }
+    // Longer than the status may hold: echoed as far as it fits, and the status goes on being written.
+    for (plural, name) in
+        [("pads", pad.as_str()), ("padconfigurations", CONFIGURATION), ("leverconnections", CONNECTION)]
+    {
+        let long = json!({"padoperator.dev/reconcile-requested-at": "x".repeat(300)});
+        world.patch(plural, name, json!({"metadata": {"annotations": long}})).await;
+        eventually("the request is echoed in part", async || {
+            let echo = world.get(plural, name).await["status"]["lastHandledReconcileAt"].clone();
+            if echo == "x".repeat(256) { Ok(()) } else { Err(echo.to_string()) }
+        })
+        .await;
+    }
     let rule = world.get("padconfigurations", CONFIGURATION).await;
     assert_eq!(
         rule["status"]["pads"],

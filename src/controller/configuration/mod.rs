@@ -118,7 +118,8 @@ impl Reconcile<PadConfiguration> for Configurations {
         }
         let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
         let (id, uid) = ((namespace.as_str(), name.as_str()), configuration.metadata.uid.as_deref());
-        let requested = configuration.annotations().get(names::RECONCILE_REQUESTED_AT).map(String::as_str);
+        let requested = names::reconcile_requested_at(configuration.as_ref());
+        let requested = requested.as_deref();
         let scope = &self.context.scope;
         let connection = scope.connections.get(&namespace, &configuration.spec.connection_ref.name);
         let may_ask = !configuration.spec.suspend

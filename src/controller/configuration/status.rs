@@ -24,7 +24,6 @@ const STAGES_LISTED: usize = 40;
 const SHORT: usize = 60;
 /// Bounds of the schema.
 const TITLE_LIMIT: usize = 256;
-const REQUEST_LIMIT: usize = 256;
 
 /// All that the status is worked out from.
 #[derive(Clone, Copy, Debug)]
@@ -153,9 +152,7 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfiguration
     let (resolved, effective_since) = effect(observation, found.and_then(Result::ok), now);
     PadConfigurationStatus {
         observed_generation: generation,
-        last_handled_reconcile_at: handled
-            .map(|handled| text::cut(handled, REQUEST_LIMIT))
-            .or(before.last_handled_reconcile_at),
+        last_handled_reconcile_at: handled.map(ToOwned::to_owned).or(before.last_handled_reconcile_at),
         stage: resolved,
         question: match &checks.question {
             Some(Ok(question)) => {

@@ -100,7 +100,8 @@ impl Reconcile<LeverConnection> for Connections {
             return Ok(Action::await_change());
         }
         let token = observe::token(&self.context.secrets, &connection).await?;
-        let requested = seen.annotations().get(names::RECONCILE_REQUESTED_AT).map(String::as_str);
+        let requested = names::reconcile_requested_at(seen.as_ref());
+        let requested = requested.as_deref();
         if connection.spec.suspend {
             self.memory.forget(&namespace, &name);
             self.write(&connection, &token, Services::Suspended, requested).await?;

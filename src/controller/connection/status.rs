@@ -21,7 +21,6 @@ const ROUGHLY: SignedDuration = SignedDuration::from_hours(1);
 const MOST_STAGES: usize = 500;
 const ID_LIMIT: usize = 128;
 const NAME_LIMIT: usize = 256;
-const REQUEST_LIMIT: usize = 256;
 /// The reason before the first probe has ended.
 const CONNECTING: &str = "Connecting";
 const SUSPENDED: &str = crate::controller::notices::SUSPENDED;
@@ -67,7 +66,7 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
     let mut after = LeverConnectionStatus {
         observed_generation: generation,
         last_handled_reconcile_at: handled
-            .map(|handled| text::cut(handled, REQUEST_LIMIT))
+            .map(ToOwned::to_owned)
             .or_else(|| before.last_handled_reconcile_at.clone()),
         webhook_url: Some(webhook_url(public_url, connection)),
         ..before.clone()

@@ -10,6 +10,7 @@ use super::plan::Step;
 use crate::api::configuration::PadConfiguration;
 use crate::api::names::{self, Attempt, Reference};
 use crate::api::pad::Pad;
+use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
 use crate::controller::Context;
 use crate::controller::accounts::Account;
@@ -25,6 +26,8 @@ use tokio::time::Instant;
 const CLOCK_SKEW_MINUTES: i64 = 10;
 /// At most so many pages of 50 pads are searched; more pads than that in ten minutes there are not.
 const SEARCH_PAGES: usize = 1000;
+/// Most links of a candidate that are looked at for a pad of ours.
+const LINKS_READ: usize = 20;
 /// How often the storing of a result is tried again at once when somebody else changed the Pad.
 const STORE_TRIES: usize = 5;
 
@@ -63,8 +66,8 @@ impl Pass<'_> {
             }
             Step::ReadLinkedPads(ids) => {
                 let mut records = Vec::new();
-                for id in ids {
-                    records.extend(self.read_pad(&id).await?);
+                for id in ids.into_iter().take(LINKS_READ) {
+                    records.extend(self.read_linked_pad(&id).await?);
                 }
                 self.facts.linked_before = Some(records);
                 Ok(())
@@ -77,6 +80,7 @@ impl Pass<'_> {
             Step::RemoveLink(url) => {
                 let changed =
                     self.account()?.lever.remove_links(&self.facts.pad.opportunity_id, &[url]).await;
+                self.facts.link_removed = changed.is_ok();
                 self.after_lever_write(changed)
             }
             Step::DeletePad(id) => {
@@ -107,7 +111,12 @@ impl Pass<'_> {
 
     /// Writes metadata of the Pad and takes over what it is then.
     async fn write(&mut self, change: MetadataChange) -> Result<(), WriteError> {
-        let written = write_metadata(&self.api(), self.pad.as_ref(), &change).await?;
+        let written = write_metadata(&self.api(), self.pad.as_ref(), &change).await;
+        if let Err(WriteError::Conflict { now }) = &written {
+            // Nothing is tried again before the watch has told of what is there.
+            self.context.written.note_version(&self.pad, now.as_deref());
+        }
+        let written = written?;
         self.take_over(written);
         Ok(())
     }
@@ -127,8 +136,14 @@ impl Pass<'_> {
                 // Refused for this one, or for all? A key that may read another one lacks no permission.
                 match lever.any_opportunity().await.map_err(Trouble::Service)? {
                     Some(other) if other != self.facts.pad.opportunity_id => {
-                        lever.opportunity(&other).await.map_err(Trouble::Service)?;
-                        Candidate::Refused
+                        match lever.opportunity(&other).await {
+                            Ok(_) => Candidate::Refused,
+                            // Gone since it was listed: nothing can be concluded now.
+                            Err(gone) if gone.class == Class::NotFound => {
+                                return Err(Trouble::Service(error));
+                            }
+                            Err(other) => return Err(Trouble::Service(other)),
+                        }
                     }
                     _ => return Err(Trouble::Service(error)),
                 }
@@ -146,13 +161,23 @@ impl Pass<'_> {
         }
     }
 
+    /// A pad behind a link that anybody may have put on the candidate: one that the key may not see is not ours.
+    async fn read_linked_pad(&self, id: &str) -> Result<Option<PadRecord>, Trouble> {
+        match self.read_pad(id).await {
+            Err(Trouble::Service(error)) if matches!(error.class, Class::Forbidden | Class::Invalid) => {
+                Ok(None)
+            }
+            other => other,
+        }
+    }
+
     /// The rate limit's token, the intention, the request: in this order, and the request within 10 s or not at all.
     async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), Trouble> {
         let interview = self.account()?.interview.clone();
         let permit = interview.create_permit().await;
         let (allowances, namespace) = (&self.context.allowances, self.facts.pad.namespace.clone());
         let taken = match &mut self.facts.connection {
-            ConnectionFacts::Ready { name, pads_left: Some(left) } => {
+            ConnectionFacts::Ready { name, pads_left: Some(left), .. } => {
                 let Some(taken) = allowances.take(&namespace, name, *left) else {
                     // Others were faster; the plan says what follows.
                     *left = 0;
@@ -246,11 +271,13 @@ impl Pass<'_> {
     /// Stores the id. Whoever else changed the Pad meanwhile has not changed whose pad this is.
     async fn store(&mut self, record: PadRecord, keep_finalizer: bool) -> Result<(), Trouble> {
         let attempt = self.facts.pad.attempt.clone();
-        let change = MetadataChange::default()
-            .annotate(names::PAD_ID, &record.id)
-            .finalizer(names::FINALIZER, keep_finalizer);
         for _ in 0..STORE_TRIES {
-            match self.write(change.clone()).await {
+            // A Pad that is being deleted must stay until it is settled what becomes of its pad.
+            let change = MetadataChange::default()
+                .annotate(names::PAD_ID, &record.id)
+                .finalizer(names::FINALIZER, keep_finalizer || self.facts.pad.deleting)
+                .exclusively();
+            match self.write(change).await {
                 Ok(()) => {
                     if let Some(attempt) = &attempt {
                         self.context.flights.forget(attempt);
@@ -259,21 +286,28 @@ impl Pass<'_> {
                     self.facts.record = Record::Read(Box::new(record));
                     return Ok(());
                 }
-                Err(WriteError::Conflict) => {
-                    let now = self.api().get_opt(&self.facts.pad.name).await;
+                Err(WriteError::Conflict { .. }) => {
+                    let now = in_time(self.api().get_opt(&self.facts.pad.name)).await;
                     let now = now.map_err(|error| Trouble::Cluster { message: error.to_string() })?;
                     let Some(now) = now.filter(|now| now.uid() == self.pad.uid()) else {
                         return Err(cluster(WriteError::Gone));
                     };
                     self.take_over(now);
+                    if self.facts.pad.attempt == attempt && self.facts.pad.pad_id.as_ref() == Some(&record.id)
+                    {
+                        // By us, or by another process that is about to add the link: it is waited out.
+                        self.facts.link_flight = self.context.flights.link_lands_in(&record.id);
+                        self.facts.record = Record::Read(Box::new(record));
+                        return Ok(());
+                    }
                     if self.facts.pad.attempt != attempt || self.facts.pad.pad_id.is_some() {
-                        return Err(cluster(WriteError::Conflict));
+                        return Err(Trouble::Conflict);
                     }
                 }
                 Err(error) => return Err(cluster(error)),
             }
         }
-        Err(cluster(WriteError::Conflict))
+        Err(Trouble::Conflict)
     }
 
     async fn forget_attempt(&mut self) -> Result<(), Trouble> {
@@ -290,6 +324,11 @@ impl Pass<'_> {
     async fn add_link(&mut self, url: String) -> Result<(), Trouble> {
         let changed = self.account()?.lever.add_links(&self.facts.pad.opportunity_id, &[url]).await;
         self.facts.link_written = changed.is_ok();
+        if let (Err(error), Some(id)) = (&changed, &self.facts.pad.pad_id)
+            && error.class == Class::OutcomeUnknown
+        {
+            self.context.flights.link_may_land(id);
+        }
         self.after_lever_write(changed)
     }
 
@@ -306,7 +345,9 @@ impl Pass<'_> {
 
 fn cluster(error: WriteError) -> Trouble {
     match error {
-        WriteError::Conflict | WriteError::Gone => Trouble::Conflict,
-        WriteError::Api(_) | WriteError::Json(_) => Trouble::Cluster { message: error.to_string() },
+        WriteError::Conflict { .. } => Trouble::Conflict,
+        WriteError::Gone | WriteError::Api(_) | WriteError::Json(_) => {
+            Trouble::Cluster { message: error.to_string() }
+        }
     }
 }

@@ -32,6 +32,8 @@ pub struct Facts {
     pub linked_before: Option<Vec<PadRecord>>,
     /// Whether the link was written in this pass.
     pub link_written: bool,
+    /// Whether the link was taken off in this pass.
+    pub link_removed: bool,
     /// Ids of pads that were deleted at CoderPad in this pass.
     pub deleted: Vec<String>,
     /// A call or write of this pass that did not succeed. The pass ends with it.
@@ -65,8 +67,14 @@ pub struct PadFacts {
     pub attempt: Option<Attempt>,
     /// The id of the pad at CoderPad, as stored.
     pub pad_id: Option<String>,
+    /// The link of the pad, as last written.
+    pub url: Option<String>,
+    /// Whether another Pad of the same series is being deleted while it is not known whether its pad was made.
+    pub another_in_flight: bool,
     /// The phase as last written.
     pub phase: Option<Phase>,
+    /// Whether it was last seen to wait for quota.
+    pub waits_for_quota: bool,
     /// Whether the link is known to have been on the candidate.
     pub linked: bool,
     /// Whether somebody asked for it to be judged again since it was last judged.
@@ -115,6 +123,8 @@ pub enum ConnectionFacts {
         name: String,
         /// Pads that may still be made; None: no limit, or overage is allowed.
         pads_left: Option<i64>,
+        /// The host of the Interview API: links to it are pads too, besides those to coderpad.io.
+        pad_host: Option<String>,
     },
 }
 

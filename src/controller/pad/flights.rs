@@ -62,6 +62,11 @@ impl Flights {
         Some(lands_by.saturating_duration_since(Instant::now())).filter(|rest| !rest.is_zero())
     }
 
+    /// One's own request to add the link was sent, and it is not known whether it takes effect.
+    pub fn link_may_land(&self, pad_id: &str) {
+        self.links.lock().insert(pad_id.to_owned(), Instant::now() + TIME_LIMIT);
+    }
+
     /// This process has stored the id of the pad: nobody else adds its link.
     pub fn link_is_ours(&self, pad_id: &str) {
         self.links.lock().insert(pad_id.to_owned(), Instant::now());

@@ -49,6 +49,9 @@ const LONG_WAIT: SignedDuration = SignedDuration::from_mins(10);
 /// Runs the controller until `stop`; what is in flight then is finished.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let scope = &context.scope;
+    if stop.run_until_cancelled(scope.ready()).await != Some(true) {
+        return;
+    }
     let by_configuration = scope.configurations.changes().flat_map({
         let pads = scope.pads.clone();
         move |configuration| {
@@ -108,6 +111,8 @@ fn woken(
 }
 
 async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> {
+    // Connections and configurations need none: few as they are, they must not wait behind many Pads.
+    let Ok(_running) = context.running.acquire().await else { return Ok(Action::await_change()) };
     if context.written.is_ahead_of(&pad) {
         return Ok(Action::requeue(CATCH_UP));
     }
@@ -185,8 +190,11 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "a call for a Pad did not succeed; see its status");
-            let is_for_all =
-                matches!(error.class, Class::Unauthorized | Class::Forbidden) || error.is_quota();
+            // What may concern all Pads is for the connection's own probe to decide.
+            let is_for_all = match error.class {
+                Class::Unauthorized | Class::Forbidden | Class::Unavailable | Class::OutcomeUnknown => true,
+                Class::Invalid | Class::NotFound | Class::Throttled => error.is_quota(),
+            };
             if let Some(connection) = &around.connection_name
                 && is_for_all
             {
@@ -213,6 +221,9 @@ async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
     let news = notices::halted(&before.conditions, &after.conditions);
     if let Some((reason, note)) = news.or_else(|| has_waited_long(pass.context, &pass.pad, &after.conditions))
     {
+        // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
+        let name = after.candidate.as_deref().filter(|name| !name.is_empty());
+        let note = name.map_or(note.clone(), |name| note.replace(name, "(candidate)"));
         pass.context.warn(&pass.pad.object_ref(&()), &reason, &note).await;
     }
     Ok(())

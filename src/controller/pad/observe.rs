@@ -5,8 +5,9 @@ use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::PadConfiguration;
 use crate::api::connection::{LeverConnection, Overage};
 use crate::api::names::{self, Attempt};
-use crate::api::pad::Pad;
+use crate::api::pad::{Pad, Phase};
 use crate::controller::Context;
+use crate::controller::pad::reason::Reason;
 use kube::ResourceExt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -37,7 +38,8 @@ impl Surroundings {
     /// A value that changes whenever a person, or a probe, has changed something that this Pad may wait for.
     pub fn fingerprint(&self, pad: &Pad) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (pad.metadata.uid.as_ref(), pad.metadata.generation, requested(pad)).hash(&mut hasher);
+        (pad.metadata.uid.as_ref(), pad.metadata.generation, names::reconcile_requested_at(pad))
+            .hash(&mut hasher);
         pad.metadata.deletion_timestamp.is_some().hash(&mut hasher);
         if let Some(configuration) = &self.configuration {
             (configuration.metadata.uid.as_ref(), configuration.metadata.generation).hash(&mut hasher);
@@ -62,7 +64,9 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 
 /// Puts together what is known before any service is asked.
 pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
-    let pad = pad_facts(pad, around.configuration.as_deref());
+    let ahead = || waiting_before(pad, around, context);
+    let another_in_flight = another_in_flight(pad, context);
+    let pad = PadFacts { another_in_flight, ..pad_facts(pad, around.configuration.as_deref()) };
     let flight = match pad.open_attempt() {
         Some(attempt) => {
             context.flights.look(attempt, context.settings.create_timeout, context.settings.list_lag)
@@ -72,7 +76,7 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
     let may_be_linked = pad.pad_id.as_ref().filter(|_| !pad.linked);
     let link_flight = may_be_linked.and_then(|id| context.flights.link_lands_in(id));
     Facts {
-        connection: connection_facts(around),
+        connection: connection_facts(around, ahead),
         configuration: configuration_facts(&pad, around),
         pad,
         opportunity: Candidate::NotRead,
@@ -81,6 +85,7 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
         link_flight,
         linked_before: None,
         link_written: false,
+        link_removed: false,
         deleted: Vec::new(),
         trouble: None,
         pause: None,
@@ -91,6 +96,13 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
 pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFacts {
     let annotation = |key: &str| pad.annotations().get(key);
     let status = pad.status.as_ref();
+    let judged_at = status
+        .and_then(|status| condition::find(&status.conditions, types::READY))
+        .map(|ready| ready.last_transition_time);
+    // A configuration that was deleted and made again begins with the same generation.
+    let is_new = |configuration: &PadConfiguration| {
+        configuration.metadata.creation_timestamp.as_ref().map(|time| time.0) > judged_at
+    };
     let judged_with = status.and_then(|status| status.observed_configuration_generation);
     PadFacts {
         namespace: pad.namespace().unwrap_or_default(),
@@ -104,21 +116,48 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         finalizer: pad.finalizers().iter().any(|one| one == names::FINALIZER),
         attempt: annotation(names::ATTEMPT).and_then(|text| Attempt::parse(text)),
         pad_id: annotation(names::PAD_ID).cloned(),
+        url: status.and_then(|status| status.url.clone()),
         phase: pad.phase(),
+        another_in_flight: false,
+        waits_for_quota: pad.phase() == Some(Phase::Pending)
+            && status.and_then(|status| status.reason.as_deref()) == Some(Reason::QuotaExceeded.as_str()),
         linked: status.is_some_and(|status| status.linked_at.is_some()),
-        requested: requested(pad)
-            .is_some_and(|at| status.and_then(|s| s.last_handled_reconcile_at.as_deref()) != Some(at)),
-        configuration_changed: configuration
-            .is_some_and(|configuration| configuration.metadata.generation != judged_with),
+        requested: names::reconcile_requested_at(pad).is_some_and(|at| {
+            status.and_then(|status| status.last_handled_reconcile_at.as_ref()) != Some(&at)
+        }),
+        configuration_changed: configuration.is_some_and(|configuration| {
+            configuration.metadata.generation != judged_with || is_new(configuration)
+        }),
     }
 }
 
-/// The value of the annotation that asks for another look.
-pub fn requested(pad: &Pad) -> Option<&str> {
-    pad.annotations().get(names::RECONCILE_REQUESTED_AT).map(String::as_str)
+/// Pads of one series share their references, so a search for the one would find the pad of the other.
+fn another_in_flight(pad: &Pad, context: &Context) -> bool {
+    let is_in_flight = |other: &Pad| {
+        other.metadata.deletion_timestamp.is_some()
+            && other.spec.opportunity_id == pad.spec.opportunity_id
+            && other.spec.configuration_ref == pad.spec.configuration_ref
+            && other.uid() != pad.uid()
+            && pad_facts(other, None).open_attempt().is_some()
+    };
+    !context.scope.pads.matching(&pad.namespace().unwrap_or_default(), is_in_flight).is_empty()
 }
 
-fn connection_facts(around: &Surroundings) -> ConnectionFacts {
+/// How many older Pads of the connection wait for quota: what there is goes to the oldest first.
+fn waiting_before(pad: &Pad, around: &Surroundings, context: &Context) -> i64 {
+    let age = |pad: &Pad| (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.name_any());
+    let waits = |other: &Pad| {
+        other.status.as_ref().and_then(|status| status.reason.as_deref())
+            == Some(Reason::QuotaExceeded.as_str())
+            && other.metadata.deletion_timestamp.is_none()
+            && Surroundings::of(other, context).connection_name == around.connection_name
+            && age(other) < age(pad)
+    };
+    let count = context.scope.pads.matching(&pad.namespace().unwrap_or_default(), waits).len();
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn connection_facts(around: &Surroundings, waiting_before: impl Fn() -> i64) -> ConnectionFacts {
     let name = around.connection_name.clone().unwrap_or_default();
     let Some(connection) = &around.connection else { return ConnectionFacts::Missing { name } };
     if connection.spec.suspend {
@@ -144,7 +183,13 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
     }
     let quota = status.and_then(|status| status.quota.as_ref()).filter(|quota| !quota.unlimited);
     let limited = quota.filter(|_| connection.spec.interview.overage == Overage::Deny);
-    ConnectionFacts::Ready { name, pads_left: limited.and_then(|quota| quota.remaining) }
+    let remaining = limited.and_then(|quota| quota.remaining);
+    let pads_left = remaining.map(|left| if left > 0 { left - waiting_before() } else { left });
+    ConnectionFacts::Ready { name, pads_left, pad_host: host(&connection.spec.interview.url) }
+}
+
+fn host(url: &str) -> Option<String> {
+    url::Url::parse(url).ok()?.host_str().map(ToOwned::to_owned)
 }
 
 fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFacts {

@@ -1,12 +1,11 @@
 //! Builds the whole status of a Pad from the outcome of a pass. Pure; the driver writes only what differs.
 
 use super::facts::{Candidate, Facts, Record};
-use super::observe;
 use super::plan::{Outcome, profile_url};
 use super::reason::Reason;
 use crate::api::condition::{Conditions, Readiness, types};
 use crate::api::configuration::PadType;
-use crate::api::names::{Attempt, Reference};
+use crate::api::names::{self, Attempt, Reference};
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase};
 use crate::interview::{PadKind, PadRecord};
 use crate::text;
@@ -27,7 +26,7 @@ pub fn status(
     let mut conditions = Conditions::new(&status.conditions, generation, now);
     status.observed_generation = generation;
     if *outcome != Outcome::Undecided {
-        status.last_handled_reconcile_at = observe::requested(pad).map(ToOwned::to_owned);
+        status.last_handled_reconcile_at = names::reconcile_requested_at(pad);
     }
     take_over(&mut status, facts);
     match outcome {

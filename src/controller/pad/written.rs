@@ -28,6 +28,13 @@ impl Written {
         }
     }
 
+    /// The API server has this version of the Pad.
+    pub fn note_version(&self, pad: &Pad, version: Option<&str>) {
+        if let Some(number) = version.and_then(|version| version.parse().ok()) {
+            self.versions.lock().insert(key(pad), Version { uid: pad.uid(), number });
+        }
+    }
+
     /// Whether this version, from the watch, is older than one that was written here.
     pub fn is_ahead_of(&self, pad: &Pad) -> bool {
         let Some(seen) = version(pad) else { return false };

@@ -17,7 +17,7 @@ fn intent(pads: Vec<Pad>, taken: &[u32]) -> Intent {
     let change = StageChange {
         opportunity_id: OPPORTUNITY.into(),
         stage_id: "s-1".into(),
-        at: Timestamp::UNIX_EPOCH,
+        at: Timestamp::from_millisecond(1_431_458_021_951).unwrap(),
         request: REQUEST.into(),
     };
     let pads: Vec<Arc<Pad>> = pads.into_iter().map(Arc::new).collect();
@@ -60,6 +60,22 @@ fn the_newest_pad_is_asked_about() {
 #[test]
 fn a_repeated_delivery_asks_for_nothing() {
     assert_eq!(intent(vec![pad(1), asked(pad(2), REQUEST)], &[]), Intent::Nothing { name: numbered(2) });
+}
+
+/// Else a repeated old delivery would look as if the newer one had been judged already.
+#[test]
+fn an_older_delivery_does_not_take_the_place_of_a_newer_one() {
+    let at: i64 = REQUEST.split_once('-').unwrap().0.parse().unwrap();
+    let nothing = Intent::Nothing { name: numbered(1) };
+    let with = |request: String| intent(vec![asked(pad(1), &request)], &[]);
+    assert_eq!(with(format!("{}-fedcba98", at + 1)), nothing);
+    assert_eq!(with(format!("{}-fedcba98", at - 1)), annotate(&numbered(1)));
+    // What people write there holds nothing back.
+    for by_hand in
+        ["now".to_owned(), format!("{}", at * 1_000_000), format!("{}-x", at * 1000), "2099-01-01".into()]
+    {
+        assert_eq!(with(by_hand.clone()), annotate(&numbered(1)), "{by_hand}");
+    }
 }
 
 #[test]

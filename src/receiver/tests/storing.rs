@@ -75,7 +75,14 @@ async fn the_newest_pad_is_asked_about_with_one_write() {
 async fn a_repeated_delivery_writes_nothing() {
     let server = ApiServer::with(&[pad(1)]);
     assert_eq!(stored(&server, vec![asked(pad(1), REQUEST)]).await, [numbered(1)]);
-    assert!(server.calls().is_empty());
+    assert_eq!(server.calls(), [format!("GET pads/{}", numbered(1))]);
+}
+
+#[tokio::test]
+async fn a_repeated_delivery_makes_the_pad_that_is_gone_meanwhile() {
+    let server = ApiServer::default();
+    assert_eq!(stored(&server, vec![asked(pad(1), REQUEST)]).await, [numbered(1)]);
+    assert!(server.pad(&numbered(1)).is_some(), "a 200 stands for a Pad in the API server");
 }
 
 #[tokio::test]

@@ -83,7 +83,8 @@ fn entry(pad: &PadFacts, rule: &Rule, opportunity: &Opportunity) -> Entry {
 pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> Step {
     let pad = &facts.pad;
     let entry = entry(pad, rule, opportunity);
-    let links: Vec<String> = opportunity.links.iter().filter_map(|link| linked_pad_id(link)).collect();
+    let links: Vec<String> =
+        opportunity.links.iter().filter_map(|link| linked_pad_id(link, pad_host(facts))).collect();
     match &facts.linked_before {
         None if !links.is_empty() => return Step::ReadLinkedPads(links),
         Some(records) => {
@@ -93,13 +94,8 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         }
         None => {}
     }
-    if let ConnectionFacts::Ready { name, pads_left: Some(left) } = &facts.connection
-        && *left <= 0
-    {
-        let message = format!(
-            "The CoderPad plan of LeverConnection {name} has no pads left, and spec.interview.overage is Deny. The pad is made when there is quota again, or when overage is allowed."
-        );
-        return rest(Outcome::Waiting(Reason::QuotaExceeded, message));
+    if let Some(connection) = no_pads_left(facts) {
+        return rest(quota_exceeded(connection));
     }
     let profile = profile_url(opportunity);
     let candidate = text::candidate_name(&opportunity.name, &pad.opportunity_id);
@@ -113,6 +109,21 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         take_home: rule.type_ == PadType::TakeHome,
     };
     Step::Create { reference: entry.reference, pad: Box::new(new) }
+}
+
+/// The connection, if its plan has no pads left that are not billed.
+pub(super) fn no_pads_left(facts: &Facts) -> Option<&str> {
+    match &facts.connection {
+        ConnectionFacts::Ready { name, pads_left: Some(left), .. } if *left <= 0 => Some(name),
+        _ => None,
+    }
+}
+
+pub(super) fn quota_exceeded(connection: &str) -> Outcome {
+    let message = format!(
+        "The CoderPad plan of LeverConnection {connection} has no pads left for this one, and spec.interview.overage is Deny. The pad is made when there is quota again, or when overage is allowed."
+    );
+    Outcome::Waiting(Reason::QuotaExceeded, message)
 }
 
 /// Whether a pad found on the candidate is the one that this entry would make (contract, "Exactly once", Lost memory).
@@ -131,12 +142,19 @@ fn belongs(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool {
 }
 
 /// The id of a pad, from a link to it on the candidate.
-fn linked_pad_id(link: &str) -> Option<String> {
+fn linked_pad_id(link: &str, pad_host: Option<&str>) -> Option<String> {
     let url = url::Url::parse(link).or_else(|_| url::Url::parse(&format!("https://{link}"))).ok()?;
     let host = url.host_str()?;
-    let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io");
+    let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io") || Some(host) == pad_host;
     let id = url.path_segments()?.next().filter(|id| is_pad_id(id))?;
     is_coderpad.then(|| id.to_owned())
+}
+
+fn pad_host(facts: &Facts) -> Option<&str> {
+    match &facts.connection {
+        ConnectionFacts::Ready { pad_host, .. } => pad_host.as_deref(),
+        _ => None,
+    }
 }
 
 fn is_pad_id(text: &str) -> bool {

@@ -16,10 +16,13 @@ use crate::api::configuration::{DeletionPolicy, PadType};
 use crate::api::names::Reference;
 use crate::api::pad::{DesiredState, Phase};
 use crate::interview::{NewPad, PadKind, PadRecord};
-use candidate::{Judgement, create, judge};
+use candidate::{Judgement, create, judge, no_pads_left, quota_exceeded};
 use removal::removal;
 use std::time::Duration;
 use trouble::after_trouble;
+
+/// Nothing wakes a Pad when another one of its candidate goes.
+const SETTLES_SOON: Duration = Duration::from_secs(2);
 
 /// The next thing to do about one Pad.
 #[derive(Clone, Debug)]
@@ -144,6 +147,17 @@ fn life(facts: &Facts) -> Step {
         ConfigurationFacts::Ready(rule) => rule,
         other => return rest(configuration_not_usable(pad, other)),
     };
+    if pad.another_in_flight {
+        let message = "Another Pad of this candidate is being deleted, and it is not known yet whether CoderPad has made its pad: that is settled first; nobody has to act.";
+        let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
+        return Step::Rest { outcome, again: Some(SETTLES_SOON) };
+    }
+    if let Some(name) = no_pads_left(facts)
+        && pad.waits_for_quota
+        && !pad.requested
+    {
+        return rest(quota_exceeded(name));
+    }
     let opportunity = match judge(facts, rule) {
         Judgement::Unread => return Step::ReadOpportunity,
         Judgement::Skip(reason, message) => return rest(Outcome::Skipped(reason, message)),
@@ -168,6 +182,8 @@ fn keep_linked(pad: &PadFacts) -> Step {
 fn settled(pad: &PadFacts) -> bool {
     match pad.phase {
         Some(Phase::Skipped) => !pad.requested,
+        // With a pad in the making the refusal may be mended elsewhere, such as in the connection: it is tried again.
+        Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
         Some(Phase::Failed) => !pad.requested && !pad.configuration_changed,
         Some(Phase::Ended) => true,
         Some(Phase::Pending | Phase::Open | Phase::Started) | None => false,
@@ -240,6 +256,9 @@ fn resolve_attempt(facts: &Facts) -> Step {
         Flight::WithoutEffect => Step::ForgetAttempt,
         Flight::Searched(found) => match found.as_slice() {
             [] => Step::ForgetAttempt,
+            [oldest] if wants_take_home(facts) && oldest.kind == PadKind::Live => {
+                Step::DeletePad(oldest.id.clone())
+            }
             [oldest] => store(&facts.pad, oldest),
             [_, .., youngest] => Step::DeletePad(youngest.id.clone()),
         },
@@ -270,6 +289,10 @@ fn link(facts: &Facts) -> Step {
     }
     if pad.pad_id.is_none() {
         return store(pad, record);
+    }
+    // A row of a list may come without the link.
+    if record.url.is_empty() {
+        return Step::ReadPad(record.id.clone());
     }
     if facts.link_written {
         return keep_linked(pad);

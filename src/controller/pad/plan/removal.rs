@@ -28,21 +28,31 @@ pub(super) fn removal(facts: &Facts) -> Step {
     if let Some(rest) = facts.link_flight {
         return Step::Rest { outcome: Outcome::Undecided, again: Some(rest) };
     }
-    match (&facts.opportunity, &facts.record) {
-        (Candidate::NotRead, _) => Step::ReadOpportunity,
-        (_, Record::NotRead) => Step::ReadPad(id.clone()),
-        (Candidate::Read(opportunity), Record::Read(record)) if opportunity.links.contains(&record.url) => {
-            match pad.deletion_policy {
-                DeletionPolicy::Retain => Step::SetFinalizer(false),
-                DeletionPolicy::Unlink | DeletionPolicy::Delete => Step::RemoveLink(record.url.clone()),
-            }
-        }
-        (_, Record::Read(record))
-            if must_delete(pad) && !record.is_deleted() && !facts.deleted.contains(&record.id) =>
+    let record = match &facts.record {
+        Record::NotRead => return Step::ReadPad(id.clone()),
+        Record::Read(record) => Some(record),
+        Record::NotFound => None,
+    };
+    let opportunity = match &facts.opportunity {
+        Candidate::NotRead => return Step::ReadOpportunity,
+        Candidate::Read(opportunity) => Some(opportunity),
+        Candidate::NotFound | Candidate::Refused => None,
+    };
+    let url = record.map(|record| &record.url).or(pad.url.as_ref());
+    let link = url.filter(|url| opportunity.is_some_and(|opportunity| opportunity.links.contains(url)));
+    if let Some(url) = link
+        && pad.deletion_policy != DeletionPolicy::Retain
+    {
+        return Step::RemoveLink(url.clone());
+    }
+    let linked = link.is_some() || pad.linked || facts.link_removed;
+    match record {
+        Some(record)
+            if !record.is_deleted() && !facts.deleted.contains(&record.id) && must_delete(pad, linked) =>
         {
             Step::DeletePad(record.id.clone())
         }
-        (_, Record::Read(_) | Record::NotFound) => Step::SetFinalizer(false),
+        _ => Step::SetFinalizer(false),
     }
 }
 
@@ -52,8 +62,8 @@ fn retained(pad: &PadFacts) -> bool {
 }
 
 /// Whether the pad at CoderPad goes with the Pad: by policy, or because nobody was ever given its link.
-fn must_delete(pad: &PadFacts) -> bool {
-    pad.deletion_policy == DeletionPolicy::Delete || !pad.linked
+fn must_delete(pad: &PadFacts, linked: bool) -> bool {
+    pad.deletion_policy == DeletionPolicy::Delete || !linked
 }
 
 fn remove_attempt(facts: &Facts) -> Step {

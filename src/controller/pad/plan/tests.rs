@@ -69,12 +69,15 @@ fn facts() -> Facts {
             finalizer: false,
             attempt: None,
             pad_id: None,
+            url: None,
+            waits_for_quota: false,
+            another_in_flight: false,
             phase: None,
             linked: false,
             requested: false,
             configuration_changed: false,
         },
-        connection: ConnectionFacts::Ready { name: "acme".into(), pads_left: Some(5) },
+        connection: ConnectionFacts::Ready { name: "acme".into(), pads_left: Some(5), pad_host: None },
         configuration: ConfigurationFacts::Ready(rule()),
         opportunity: Candidate::NotRead,
         record: Record::NotRead,
@@ -82,6 +85,7 @@ fn facts() -> Facts {
         link_flight: None,
         linked_before: None,
         link_written: false,
+        link_removed: false,
         deleted: Vec::new(),
         trouble: None,
         pause: None,
@@ -218,6 +222,7 @@ fn what_is_not_usable_is_waited_for_without_a_call() {
             with(|f| f.connection = ConnectionFacts::Missing { name: "acme".into() }),
         ),
         ("waits: Suspended", with(|f| f.connection = ConnectionFacts::Suspended { name: "acme".into() })),
+        ("waits: CreateOutcomeUnknown", with(|f| f.pad.another_in_flight = true)),
         ("waits: ConnectionNotReady", not_ready("Connecting")),
         ("waits: ConnectionNotReady", not_ready("LeverUnavailable")),
         ("waits: LeverUnauthorized", not_ready("LeverUnauthorized")),
@@ -243,7 +248,7 @@ fn what_is_not_usable_is_waited_for_without_a_call() {
 fn used_up_quota_waits_unless_overage_is_allowed() {
     let left = |pads_left| {
         let mut facts = read(|_| {});
-        facts.connection = ConnectionFacts::Ready { name: "acme".into(), pads_left };
+        facts.connection = ConnectionFacts::Ready { name: "acme".into(), pads_left, pad_host: None };
         facts
     };
     assert_eq!(reason(&left(Some(0))), "waits: QuotaExceeded");
@@ -339,6 +344,14 @@ fn a_live_pad_where_a_take_home_was_asked_for_is_deleted_and_never_linked() {
     facts.pad.attempt = None;
     assert_eq!(reason(&facts), "failed: TakeHomeRefused");
 
+    let mut found = with(attempted);
+    found.configuration = facts.configuration.clone();
+    found.flight = Flight::Searched(vec![record("PAD1", 0)]);
+    assert!(
+        matches!(plan(&found), Step::DeletePad(id) if id == "PAD1"),
+        "also when it is found after a crash"
+    );
+
     let mut take_home = record("PAD1", 0);
     take_home.kind = PadKind::TakeHome;
     attempted(&mut facts);
@@ -398,6 +411,10 @@ fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
     ));
     assert!(matches!(deleting(Delete, true, |f| f.opportunity = candidate(|_| {})), Step::DeletePad(_)));
     assert!(matches!(deleting(Delete, true, |f| f.record = Record::NotFound), Step::SetFinalizer(false)));
+    let gone_but_linked = |f: &mut Facts| {
+        (f.record, f.pad.url) = (Record::NotFound, Some("https://app.coderpad.io/PAD1".into()));
+    };
+    assert!(matches!(deleting(Unlink, true, gone_but_linked), Step::RemoveLink(_)));
     assert!(matches!(deleting(Unlink, false, |f| f.opportunity = candidate(|_| {})), Step::DeletePad(_)));
     let gone = |f: &mut Facts| f.connection = ConnectionFacts::Missing { name: "acme".into() };
     assert!(matches!(deleting(Delete, true, gone), Step::SetFinalizer(false)));

@@ -3,6 +3,7 @@
 use super::{Outcome, Step, rest};
 use crate::controller::pad::facts::{ConfigurationFacts, Facts, Trouble};
 use crate::controller::pad::reason::Reason;
+use crate::interview::CREATE_PAD;
 use crate::transport::{Class, Error, Service};
 
 /// What follows from a call or write that did not succeed.
@@ -28,10 +29,15 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
         }
         Trouble::Service(error) => rest(match waiting_reason(error) {
             Some(reason) => Outcome::Waiting(reason, error.to_string()),
-            None if error.class == Class::NotFound && has_question(facts) => Outcome::Failed(
-                Reason::QuestionNotFound,
-                format!("{error}. Check spec.questionID of the configuration."),
-            ),
+            None if error.class == Class::NotFound
+                && error.operation == CREATE_PAD
+                && has_question(facts) =>
+            {
+                Outcome::Failed(
+                    Reason::QuestionNotFound,
+                    format!("{error}. Check spec.questionID of the configuration."),
+                )
+            }
             None => Outcome::Failed(
                 Reason::InvalidRequest,
                 format!(

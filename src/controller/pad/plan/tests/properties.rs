@@ -42,7 +42,11 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 reason: "LeverUnauthorized".into(),
                 message: "m".into(),
             },
-            _ => ConnectionFacts::Ready { name: "acme".into(), pads_left: bits[6].then_some(0) },
+            _ => ConnectionFacts::Ready {
+                name: "acme".into(),
+                pads_left: bits[6].then_some(0),
+                pad_host: None,
+            },
         };
         f.configuration = match configuration {
             0 => ConfigurationFacts::NotFound { message: "m".into() },

@@ -81,7 +81,6 @@ impl World {
             old_backup: false,
             old_hides_new: false,
             link_counts: true,
-            reads_back: true,
             wrong: None,
         }
     }

@@ -120,8 +120,8 @@ fn in_the_models_words(step: Step) -> Planned {
 fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
     let record = |pad: &CoderPad| record(pad, known.object.uid);
     Facts {
-        pad: pad_facts(&known.object, policy),
-        connection: ConnectionFacts::Ready { name: "acme".into(), pads_left: None },
+        pad: PadFacts { another_in_flight: known.another_in_flight, ..pad_facts(&known.object, policy) },
+        connection: ConnectionFacts::Ready { name: "acme".into(), pads_left: None, pad_host: None },
         configuration: ConfigurationFacts::Ready(rule()),
         opportunity: known
             .person
@@ -141,6 +141,7 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
         link_flight: known.link_flight.then_some(Duration::from_secs(1)),
         linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
         link_written: known.link_written,
+        link_removed: false,
         deleted: known.deleted.iter().map(|id| pad_id(*id)).collect(),
         trouble: known.stopped.map(trouble),
         pause: None,
@@ -162,6 +163,9 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
             Attempt::new(reference(attempt.entry, 0), Timestamp::from_second(i64::from(attempt.id)).unwrap())
         }),
         pad_id: object.pad.map(pad_id),
+        url: None,
+        another_in_flight: false,
+        waits_for_quota: false,
         phase: object.phase.map(|mark| match mark {
             Mark::Pending => Phase::Pending,
             Mark::Open => Phase::Open,
@@ -288,7 +292,7 @@ pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
     let change = event::StageChange {
         opportunity_id: OPPORTUNITY.into(),
         stage_id: STAGE.into(),
-        at: Timestamp::UNIX_EPOCH,
+        at: Timestamp::from_millisecond(triggered_at(delivery)).unwrap(),
         request: request(delivery),
     };
     let slot_of = |name: &str| {
@@ -304,8 +308,13 @@ pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
     decided
 }
 
+/// When a delivery was triggered, in milliseconds: a later one has a higher number.
+fn triggered_at(delivery: u8) -> i64 {
+    1_431_458_021_951 + i64::from(delivery)
+}
+
 fn request(delivery: u8) -> String {
-    format!("1431458021951-{delivery}")
+    format!("{}-{delivery:08}", triggered_at(delivery))
 }
 
 fn pad(slot: u8, deleting: bool, asked: u8) -> Pad {

@@ -70,6 +70,10 @@ impl World {
             return None;
         }
         process.written[s] = 0;
+        let goes_in_flight = |other: &Object| {
+            other.deleting && other.attempt.is_some() && other.pad.is_none() && other.uid != object.uid
+        };
+        let another_in_flight = process.cache.iter().flatten().any(goes_in_flight);
         let mut flight = FlightKnown::WithoutEffect;
         if let Some(attempt) = object.attempt.filter(|_| object.pad.is_none()) {
             let wait = match self.wrong {
@@ -103,6 +107,7 @@ impl World {
             record: RecordKnown::NotRead,
             flight,
             link_flight,
+            another_in_flight,
             linked_before: None,
             link_written: false,
             deleted: Vec::new(),
@@ -199,7 +204,8 @@ impl World {
         if now.version == known.object.version || blind {
             change.apply(now);
             now.version = version;
-        } else if !(self.reads_back && now.uid == known.object.uid && change.is_done(now)) {
+        } else if change.pad.is_some() || now.uid != known.object.uid || !change.is_done(now) {
+            // Of two that store the same id only one has stored it.
             return false;
         }
         known.object = now.clone();
@@ -213,8 +219,13 @@ impl World {
     fn store(&self, state: &mut State, at: At, known: &mut Known, pad: u8, keep_finalizer: bool) {
         let (p, s) = at;
         let attempt = known.object.attempt;
-        let change = Change { attempt: None, pad: Some(pad), finalizer: keep_finalizer };
-        if !self.write(state, at, known, &change) {
+        let change = |known: &Known| Change {
+            attempt: None,
+            pad: Some(pad),
+            finalizer: keep_finalizer || known.object.deleting,
+        };
+        let first = change(known);
+        if !self.write(state, at, known, &first) {
             // Whoever else changed the Pad meanwhile has not changed whose pad this is.
             let now = state.objects[s].clone().filter(|now| now.uid == known.object.uid);
             let Some(now) = now else {
@@ -223,9 +234,19 @@ impl World {
             };
             state.processes[p].written[s] = now.version;
             known.object = now;
+            if known.object.attempt == attempt && known.object.pad == Some(pad) {
+                let links = &mut state.processes[p].links;
+                if !links.iter().any(|(id, _)| *id == pad) {
+                    links.push((pad, LINK));
+                }
+                known.link_flight = true;
+                known.record = state.read(pad).map_or(RecordKnown::NotFound, RecordKnown::Read);
+                return;
+            }
+            let second = change(known);
             if known.object.attempt != attempt
                 || known.object.pad.is_some()
-                || !self.write(state, at, known, &change)
+                || !self.write(state, at, known, &second)
             {
                 known.stopped = Some(Stopped::Conflict);
                 return;
@@ -377,6 +398,10 @@ impl World {
         pass.waits = Waits::Nothing;
         if is_lost {
             pass.known.stopped = Some(Stopped::LinkUnknown);
+            // It may take effect all the same: it is waited out before the link is looked for.
+            let pad = state.link_flights[index].pad;
+            state.processes[p].links.retain(|(id, _)| *id != pad);
+            state.processes[p].links.push((pad, LINK));
         } else {
             pass.known.link_written = true;
             pass.known.person = Some(person);

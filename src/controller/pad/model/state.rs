@@ -144,6 +144,7 @@ pub struct Known {
     pub record: RecordKnown,
     pub flight: FlightKnown,
     pub link_flight: bool,
+    pub another_in_flight: bool,
     pub linked_before: Option<Vec<CoderPad>>,
     pub link_written: bool,
     pub deleted: Vec<u8>,
@@ -257,8 +258,6 @@ pub struct World {
     pub old_hides_new: bool,
     /// Whether a link that is added twice counts. Not where several processes lead: see the faults that are known.
     pub link_counts: bool,
-    /// A failed write counts as one's own if what it was to write stands there (as the product has it).
-    pub reads_back: bool,
     pub wrong: Option<Wrong>,
 }
 

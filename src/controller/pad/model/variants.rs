@@ -14,7 +14,7 @@ fn one(wrong: Wrong) -> World {
 /// Two processes, of which the second takes over.
 fn two(wrong: Wrong) -> World {
     let trouble = Trouble { handovers: 1, ..Trouble::default() };
-    World { processes: 2, reads_back: false, wrong: Some(wrong), ..World::calm() }.with(trouble)
+    World { processes: 2, wrong: Some(wrong), ..World::calm() }.with(trouble)
 }
 
 #[test]

@@ -22,5 +22,6 @@ mod lost_answers;
 mod main_job;
 mod outages;
 mod quota;
+mod record;
 mod suspension;
 mod users;

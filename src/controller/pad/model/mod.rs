@@ -22,7 +22,7 @@ mod worlds;
 
 use crate::api::configuration::DeletionPolicy;
 use actions::Action;
-use state::{Delivery, Person, Process, State, Trouble, World};
+use state::{CoderPad, Delivery, Intention, Mark, Object, Person, Process, SLOTS, State, Trouble, World};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::time::{Duration, Instant};
 
@@ -32,16 +32,22 @@ impl Model for World {
 
     fn init_states(&self) -> Vec<State> {
         vec![State {
-            objects: Default::default(),
+            objects: self.first_objects(),
             processes: vec![Process::default(); self.processes],
             leader: 0,
             flights: Vec::new(),
-            link_flights: Vec::new(),
-            pads: Vec::new(),
-            person: Person { in_stage: true, tagged: true, entry: 0, links: Vec::new() },
-            deliveries: vec![Delivery::default()],
+            lever_flights: Vec::new(),
+            pads: if self.opened { vec![FIRST_PAD] } else { Vec::new() },
+            person: Person {
+                in_stage: true,
+                tagged: true,
+                entry: 0,
+                links: if self.opened { vec![FIRST_PAD.id] } else { Vec::new() },
+                notes: Vec::new(),
+            },
+            deliveries: vec![Delivery { answered: self.opened, stored: self.opened, old: false }],
             left: self.trouble,
-            uids: 0,
+            uids: 1,
             unqualified: false,
             told: false,
         }]
@@ -60,7 +66,23 @@ impl Model for World {
     }
 }
 
+/// The pad of a world that begins with an open one.
+const FIRST_PAD: CoderPad = CoderPad { id: 0, entry: 0, salt: 0, deleted: false, ended: false, unlisted: None };
+
 impl World {
+    fn first_objects(&self) -> [Option<Object>; SLOTS] {
+        let opened = Object {
+            attempt: Some(Intention { id: 0, entry: 0 }),
+            pad: Some(FIRST_PAD.id),
+            phase: Some(Mark::Open),
+            linked: true,
+            finalizer: self.policy != DeletionPolicy::Retain,
+            version: 1,
+            ..Object::default()
+        };
+        [self.opened.then_some(opened), None]
+    }
+
     /// The state after an action; None if it changes nothing.
     fn after(&self, state: &State, action: Action) -> Option<State> {
         let mut after = state.clone();
@@ -76,11 +98,11 @@ impl World {
             trouble: Trouble::default(),
             policy: DeletionPolicy::Retain,
             all_lead: false,
-            slow_link: false,
-            late_link: false,
+            frozen: false,
+            late_writes: false,
             old_backup: false,
             old_hides_new: false,
-            link_counts: true,
+            opened: false,
             wrong: None,
         }
     }

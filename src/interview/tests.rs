@@ -55,7 +55,12 @@ fn soon() -> Instant {
 
 async fn create(client: &InterviewClient) -> Result<PadRecord, CreateError> {
     let permit = client.permit().await;
-    client.create_pad(Departure { permit, leave_by: soon() }, &NewPad { title: "T".into(), ..NewPad::default() }).await
+    client
+        .create_pad(
+            Departure { permit, leave_by: soon() },
+            &NewPad { title: "T".into(), ..NewPad::default() },
+        )
+        .await
 }
 
 #[tokio::test]
@@ -168,7 +173,10 @@ async fn a_take_home_has_two_hours() {
     let client = client(&server);
     let new = NewPad { title: "T".into(), question_id: Some(314), take_home: true, ..NewPad::default() };
     let permit = client.permit().await;
-    assert_eq!(client.create_pad(Departure { permit, leave_by: soon() }, &new).await.unwrap().kind, PadKind::TakeHome);
+    assert_eq!(
+        client.create_pad(Departure { permit, leave_by: soon() }, &new).await.unwrap().kind,
+        PadKind::TakeHome
+    );
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -246,7 +254,9 @@ async fn a_create_that_would_leave_too_late_does_not_leave() {
     let (server, client) = answering(ok(&pad())).await;
     for left in [Duration::ZERO, Duration::from_secs(4)] {
         let permit = client.permit().await;
-        let result = client.create_pad(Departure { permit, leave_by: Instant::now() + left }, &NewPad::default()).await;
+        let result = client
+            .create_pad(Departure { permit, leave_by: Instant::now() + left }, &NewPad::default())
+            .await;
         assert_eq!(kind_of(result), Kind::NotSent);
     }
     assert!(server.received_requests().await.unwrap().is_empty());

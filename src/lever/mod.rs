@@ -15,7 +15,8 @@ use serde_json::json;
 use url::Url;
 
 use crate::transport::{
-    Account, Call, Class, Departure, Error, Payload, Permit, Priority, Service, SetupError, Transport, api_key,
+    Account, Call, Class, Departure, Error, Payload, Permit, Priority, Service, SetupError, Transport,
+    api_key,
 };
 use types::{Data, Id, List, RawNote, RawOpportunity, RawStage};
 pub use types::{Note, Opportunity, OpportunityPage, PageToken, Stage, StageChange};

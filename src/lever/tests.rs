@@ -317,7 +317,10 @@ async fn deep_and_huge_answers_are_refused() {
     let (_server, client) = answering(ResponseTemplate::new(200).set_body_string(huge)).await;
     let error = client.opportunity(ID).await.unwrap_err();
     assert_eq!((error.class, error.message.as_str()), (Class::Unavailable, "the answer is over 8 MiB"));
-    assert_eq!(client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class, Class::OutcomeUnknown);
+    assert_eq!(
+        client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class,
+        Class::OutcomeUnknown
+    );
 }
 
 #[tokio::test]
@@ -328,7 +331,10 @@ async fn a_redirect_is_not_followed() {
         let (_server, client) =
             answering(ResponseTemplate::new(status).insert_header("location", target.as_str())).await;
         assert_eq!(client.stages().await.unwrap_err().class, Class::Unavailable);
-        assert_eq!(client.add_links(departure(&client).await, ID, &[]).await.unwrap_err().class, Class::OutcomeUnknown);
+        assert_eq!(
+            client.add_links(departure(&client).await, ID, &[]).await.unwrap_err().class,
+            Class::OutcomeUnknown
+        );
     }
     assert!(other.received_requests().await.unwrap().is_empty());
 }
@@ -337,7 +343,10 @@ async fn a_redirect_is_not_followed() {
 async fn a_reset_after_sending_leaves_a_write_unknown_and_is_not_repeated() {
     let (url, seen) = server(reset).await;
     let client = client_at(url.as_str());
-    assert_eq!(client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class, Class::OutcomeUnknown);
+    assert_eq!(
+        client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class,
+        Class::OutcomeUnknown
+    );
     assert_eq!(client.stages().await.unwrap_err().class, Class::Unavailable);
     assert_eq!((seen.connections(), seen.requests()), (2, 2));
 }

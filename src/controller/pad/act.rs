@@ -96,9 +96,9 @@ impl Pass<'_> {
             Step::ReadNotes { reference } => {
                 let notes = self.account()?.lever.notes(&self.facts.pad.opportunity_id).await;
                 let notes = notes.map_err(Trouble::Service)?;
-                let found = notes.into_iter().find(|note| {
-                    note.values.iter().any(|value| reference.is_of_note(value))
-                });
+                let found = notes
+                    .into_iter()
+                    .find(|note| note.values.iter().any(|value| reference.is_of_note(value)));
                 self.facts.note = found.map_or(NoteFacts::Absent, |note| NoteFacts::Written(note.id));
                 Ok(())
             }

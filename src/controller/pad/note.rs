@@ -85,7 +85,8 @@ fn code_of(record: &PadRecord, environments: &[Environment]) -> String {
 
 /// The code, cut to so many characters, saying so.
 fn fitting(code: &str, limit: usize) -> String {
-    const NOTICE: &str = "\n[The code is cut here: the note would be too long. The playback shows all of it.]\n";
+    const NOTICE: &str =
+        "\n[The code is cut here: the note would be too long. The playback shows all of it.]\n";
     if code.chars().count() <= limit {
         return code.to_owned();
     }

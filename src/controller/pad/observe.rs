@@ -129,9 +129,8 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         configuration.metadata.creation_timestamp.as_ref().map(|time| time.0) > judged_at
     };
     let claim = annotation(names::CLAIM).and_then(|text| Claim::parse(text));
-    let requested = names::reconcile_requested_at(pad).is_some_and(|at| {
-        status.and_then(|status| status.last_handled_reconcile_at.as_ref()) != Some(&at)
-    });
+    let requested = names::reconcile_requested_at(pad)
+        .is_some_and(|at| status.and_then(|status| status.last_handled_reconcile_at.as_ref()) != Some(&at));
     let judged_with = status.and_then(|status| status.observed_configuration_generation);
     PadFacts {
         namespace: pad.namespace().unwrap_or_default(),

@@ -63,8 +63,7 @@ pub fn status(
         }
         Outcome::Ended(recorded) => {
             status.linked_at.get_or_insert(now);
-            let message =
-                "The interview is over. The link on the candidate stays as its record; status.playbackURL shows it.";
+            let message = "The interview is over. The link on the candidate stays as its record; status.playbackURL shows it.";
             set(&mut status, Phase::Ended, Reason::Ended, &mut conditions, Readiness::Ready, message);
             record(&mut conditions, recorded);
         }

@@ -3,8 +3,7 @@
 use super::planned::{Decided, decided};
 use super::process::At;
 use super::state::{
-    ClaimMark, CoderPad, Delivery, FlightKnown, LAG, Object, Process, SLOTS, Seen, State, Waits, World,
-    Wrong,
+    ClaimMark, CoderPad, Delivery, FlightKnown, LAG, Object, Process, SLOTS, Seen, State, Waits, World, Wrong,
 };
 use crate::api::names::Effect;
 
@@ -181,6 +180,12 @@ impl State {
             || passes().any(|pass| pass.departs == Some(0))
     }
 
+    /// Whether somebody has claimed a write and not sent it yet.
+    fn is_departing(&self) -> bool {
+        let mut passes = self.processes.iter().flat_map(|process| process.passes.iter().flatten());
+        passes.any(|pass| pass.departs.is_some())
+    }
+
     fn tick(&mut self) -> Option<()> {
         if self.is_due() {
             return None;
@@ -243,7 +248,8 @@ impl World {
             if left.restores > 0 && !object.deleting {
                 actions.push(Action::Restore(slot));
             }
-            if left.recreations > 0 && !object.deleting && (object.linked || self.old_backup) {
+            let is_settled = || object.linked && state.lever_flights.is_empty() && !state.is_departing();
+            if left.recreations > 0 && !object.deleting && (self.old_backup || is_settled()) {
                 actions.push(Action::Recreate(slot));
             }
             if left.deletions > 0 && !object.deleting {

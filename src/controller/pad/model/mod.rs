@@ -22,7 +22,9 @@ mod worlds;
 
 use crate::api::configuration::DeletionPolicy;
 use actions::Action;
-use state::{CoderPad, Delivery, Intention, Mark, Object, Person, Process, SLOTS, State, Trouble, World};
+use state::{
+    Begins, CoderPad, Delivery, Intention, Mark, Object, Person, Process, SLOTS, State, Trouble, World,
+};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::time::{Duration, Instant};
 
@@ -31,21 +33,22 @@ impl Model for World {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
+        let is_stored = self.begins != Begins::Unknown;
         vec![State {
             objects: self.first_objects(),
             processes: vec![Process::default(); self.processes],
             leader: 0,
             flights: Vec::new(),
             lever_flights: Vec::new(),
-            pads: if self.opened { vec![FIRST_PAD] } else { Vec::new() },
+            pads: if self.begins == Begins::Unknown { Vec::new() } else { vec![FIRST_PAD] },
             person: Person {
                 in_stage: true,
                 tagged: true,
                 entry: 0,
-                links: if self.opened { vec![FIRST_PAD.id] } else { Vec::new() },
+                links: if self.begins == Begins::Open { vec![FIRST_PAD.id] } else { Vec::new() },
                 notes: Vec::new(),
             },
-            deliveries: vec![Delivery { answered: self.opened, stored: self.opened, old: false }],
+            deliveries: vec![Delivery { answered: is_stored, stored: is_stored, old: false }],
             left: self.trouble,
             uids: 1,
             unqualified: false,
@@ -67,20 +70,24 @@ impl Model for World {
 }
 
 /// The pad of a world that begins with an open one.
-const FIRST_PAD: CoderPad = CoderPad { id: 0, entry: 0, salt: 0, deleted: false, ended: false, unlisted: None };
+const FIRST_PAD: CoderPad =
+    CoderPad { id: 0, entry: 0, salt: 0, deleted: false, ended: false, unlisted: None };
 
 impl World {
     fn first_objects(&self) -> [Option<Object>; SLOTS] {
-        let opened = Object {
+        let stored = Object {
             attempt: Some(Intention { id: 0, entry: 0 }),
             pad: Some(FIRST_PAD.id),
-            phase: Some(Mark::Open),
-            linked: true,
             finalizer: self.policy != DeletionPolicy::Retain,
             version: 1,
             ..Object::default()
         };
-        [self.opened.then_some(opened), None]
+        let first = match self.begins {
+            Begins::Unknown => None,
+            Begins::Stored => Some(stored),
+            Begins::Open => Some(Object { phase: Some(Mark::Open), linked: true, ..stored }),
+        };
+        [first, None]
     }
 
     /// The state after an action; None if it changes nothing.
@@ -102,7 +109,7 @@ impl World {
             late_writes: false,
             old_backup: false,
             old_hides_new: false,
-            opened: false,
+            begins: Begins::Unknown,
             wrong: None,
         }
     }

@@ -10,8 +10,8 @@ use crate::api::configuration::{DeletionPolicy, PadType, Repeat, WriteBack};
 use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::pad::facts::{
-    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, PadFacts, Record, Rule,
-    Trouble,
+    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, PadFacts, Record,
+    Rule, Trouble,
 };
 use crate::controller::pad::plan::{Outcome, Recorded, Step, plan};
 use crate::interview::PadRecord;
@@ -278,9 +278,7 @@ fn trouble(stopped: Stopped) -> Trouble {
         Stopped::CreateUnknown => {
             Trouble::CreateOutcomeUnknown(error(Class::OutcomeUnknown, Service::Interview, "POST /pads"))
         }
-        Stopped::WriteNotSent => {
-            Trouble::Service(error(Class::Unavailable, Service::Lever, "POST addLinks"))
-        }
+        Stopped::WriteNotSent => Trouble::Service(error(Class::Unavailable, Service::Lever, "POST addLinks")),
         Stopped::WriteUnknown => {
             Trouble::Service(error(Class::OutcomeUnknown, Service::Lever, "POST addLinks"))
         }

@@ -278,7 +278,7 @@ pub struct Trouble {
     pub moves: u8,
     /// The Pad comes back from a backup: another uid, no status.
     pub restores: u8,
-    /// The Pad is made anew by hand: no status and no annotations.
+    /// The Pad is made anew by hand: no status and no annotations. Nothing is in flight then.
     pub recreations: u8,
     /// The Pad is deleted.
     pub deletions: u8,
@@ -305,6 +305,17 @@ pub struct State {
     pub told: bool,
 }
 
+/// How far the Pad is when a world begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Begins {
+    /// There is none: the first delivery is on its way.
+    Unknown,
+    /// The pad's id is stored; whoever has stored it is dead.
+    Stored,
+    /// It is Open, and the pad linked.
+    Open,
+}
+
 /// The kind of world, and which wrong variant of the operator is at work in it, if any.
 #[derive(Clone, Copy, Debug)]
 pub struct World {
@@ -321,8 +332,8 @@ pub struct World {
     pub old_backup: bool,
     /// A delivery that was stored already may come again while a later one still waits to be judged.
     pub old_hides_new: bool,
-    /// The Pad is Open and its pad linked when it begins.
-    pub opened: bool,
+    /// How far the Pad is when it begins.
+    pub begins: Begins,
     pub wrong: Option<Wrong>,
 }
 

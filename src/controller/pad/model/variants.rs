@@ -2,8 +2,8 @@
 //!
 //! The worlds are ones in which the right way holds (see `worlds`).
 
-use super::properties::{LINK_ONCE, NONE_LEFT, NOTE_ONCE, NOT_LOST};
-use super::state::{Trouble, World, Wrong};
+use super::properties::{LINK_ONCE, NONE_LEFT, NOT_LOST, NOTE_ONCE};
+use super::state::{Begins, Trouble, World, Wrong};
 
 /// One process, which crashes or does not get an answer.
 fn one(wrong: Wrong) -> World {
@@ -63,16 +63,16 @@ fn a_reference_from_the_uid() {
 
 #[test]
 fn a_link_without_a_claim() {
-    let trouble = Trouble { crashes: 1, ..Trouble::default() };
-    let world = World { processes: 2, all_lead: true, wrong: Some(Wrong::WriteWithoutClaim), ..World::calm() };
-    world.with(trouble).breaks("link without a claim", LINK_ONCE);
+    let wrong = Some(Wrong::WriteWithoutClaim);
+    let world = World { processes: 2, all_lead: true, begins: Begins::Stored, wrong, ..World::calm() };
+    world.breaks("link without a claim", LINK_ONCE);
 }
 
 #[test]
 fn a_note_without_a_claim() {
     let trouble = Trouble { ends: 1, ..Trouble::default() };
     let wrong = Some(Wrong::WriteWithoutClaim);
-    let world = World { processes: 2, all_lead: true, opened: true, wrong, ..World::calm() };
+    let world = World { processes: 2, all_lead: true, begins: Begins::Open, wrong, ..World::calm() };
     world.with(trouble).breaks("note without a claim", NOTE_ONCE);
 }
 

@@ -1,6 +1,6 @@
 //! The worlds in which the protocol must hold.
 
-use super::state::{Trouble, World};
+use super::state::{Begins, Trouble, World};
 use crate::api::configuration::DeletionPolicy;
 
 const NONE: Trouble = Trouble {
@@ -52,7 +52,7 @@ fn a_leader_that_is_deposed_and_held_up() {
 
 #[test]
 fn a_leader_that_is_deposed_and_goes_on_and_crashes() {
-    let trouble = Trouble { crashes: 1, handovers: 1, creates: 1, ..NONE };
+    let trouble = Trouble { crashes: 1, handovers: 1, ..NONE };
     handed_over().with(trouble).holds("deposed leader that crashes");
 }
 
@@ -125,25 +125,27 @@ fn an_older_delivery_that_is_repeated() {
 #[test]
 fn a_note_with_crashes_and_lost_answers() {
     let trouble = Trouble { crashes: 2, writes: 2, ends: 1, ..NONE };
-    World { opened: true, late_writes: true, ..World::calm() }.with(trouble).holds("note");
+    World { begins: Begins::Open, late_writes: true, ..World::calm() }.with(trouble).holds("note");
 }
 
 #[test]
 fn a_note_of_two_that_lead_at_once() {
-    let world = World { opened: true, late_writes: true, ..two_lead() };
+    let world = World { begins: Begins::Open, late_writes: true, ..two_lead() };
     world.with(Trouble { crashes: 1, writes: 1, ends: 1, ..NONE }).holds("note of two leaders");
 }
 
 #[test]
 fn a_note_while_memory_is_lost() {
     let trouble = Trouble { crashes: 1, writes: 1, restores: 1, recreations: 1, ends: 1, ..NONE };
-    World { opened: true, late_writes: true, ..World::calm() }.with(trouble).holds("note and lost memory");
+    World { begins: Begins::Open, late_writes: true, ..World::calm() }
+        .with(trouble)
+        .holds("note and lost memory");
 }
 
 /// Two processes that both lead find the same id after a crash: only one of them may add the link.
 #[test]
 fn a_link_of_two_that_lead_at_once() {
-    let world = World { late_writes: true, ..two_lead() };
+    let world = World { begins: Begins::Stored, late_writes: true, frozen: true, ..two_lead() };
     world.with(Trouble { crashes: 1, writes: 1, ..NONE }).holds("link of two leaders");
 }
 

@@ -109,9 +109,7 @@ fn end(facts: &Facts, record: &PadRecord) -> Step {
     {
         return step;
     }
-    if let Some(step) =
-        exchange_tags(facts, |tags| &tags.ended, &[|tags| &tags.ready, |tags| &tags.failed])
-    {
+    if let Some(step) = exchange_tags(facts, |tags| &tags.ended, &[|tags| &tags.ready, |tags| &tags.failed]) {
         return step;
     }
     rest(Outcome::Ended(Recorded::Written))

@@ -68,7 +68,8 @@ fn after_opening(facts: &Facts, trouble: &Trouble) -> Outcome {
     Outcome::Ended(match waiting_reason(error) {
         Some(reason) => Recorded::Waits(reason, error.to_string()),
         None if error.class == Class::NotFound && error.service == Service::Lever => {
-            let message = "Lever knows no opportunity of this id any more: there is nobody to write a note on.";
+            let message =
+                "Lever knows no opportunity of this id any more: there is nobody to write a note on.";
             Recorded::Never(Reason::CandidateNotFound, message.into())
         }
         None => {

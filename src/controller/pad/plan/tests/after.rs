@@ -154,9 +154,7 @@ fn the_note_is_looked_for_then_claimed_then_written_and_the_tags_exchanged() {
 
 #[test]
 fn what_is_recorded_stays_as_it_is_and_what_is_not_is_gone_on_with() {
-    let after = |recorded| {
-        open_with(|f| (f.pad.phase, f.pad.recorded) = (Some(Phase::Ended), recorded))
-    };
+    let after = |recorded| open_with(|f| (f.pad.phase, f.pad.recorded) = (Some(Phase::Ended), recorded));
     assert_eq!(outcome(&after(true)), Outcome::Unchanged);
     assert!(matches!(plan(&after(false)), Step::ReadPad(_)));
     let mut written = ended();

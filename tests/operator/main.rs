@@ -5,6 +5,7 @@
 
 mod actions;
 mod cluster;
+mod effects;
 mod link;
 mod process;
 mod status;

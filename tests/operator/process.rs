@@ -32,7 +32,12 @@ pub struct Operator {
 impl Operator {
     /// Prepares one; it is not started yet. `user` is who it is for the API server.
     pub async fn new(cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
-        let link = Link::to(cluster.plane.url()).await;
+        Self::reaching(cluster.plane.url(), cluster, user, groups).await
+    }
+
+    /// The same, with something between it and the API server.
+    pub async fn reaching(url: &str, cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
+        let link = Link::to(url).await;
         Self {
             program: cluster.operator(),
             arguments: Vec::new(),

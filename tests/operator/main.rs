@@ -23,5 +23,6 @@ mod lost_answers;
 mod main_job;
 mod outages;
 mod quota;
+mod restores;
 mod suspension;
 mod users;

@@ -48,7 +48,7 @@ struct Crash {
 
 impl Crash {
     async fn prepare(world: &World, effect: &'static Effect, killed: Killed) -> Self {
-        Self { effect, killed, subject: effect.prepare(world).await, held: None, landed: None }
+        Self { effect, killed, subject: effect.prepare(world, killed.told()).await, held: None, landed: None }
     }
 
     /// Brings it to its moment.

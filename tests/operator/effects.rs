@@ -152,6 +152,7 @@ pub fn world(name: &'static str) -> Options {
     (options.lever.rate_limit, options.interview.rate_limit) = (None, None);
     options.lever.retry_delays = [1, 1, 2, 4, 8].map(std::time::Duration::from_secs).to_vec();
     options.interview.settings.list_lag_milliseconds = 700;
+    options.connection["interview"]["maxPadsPerHour"] = json!(0);
     options
 }
 
@@ -165,9 +166,10 @@ impl Effect {
         }
     }
 
-    /// A candidate for whom nothing is missing but the cause.
-    pub async fn prepare(&self, world: &World) -> Subject {
+    /// A candidate for whom nothing is missing but the cause. `case` tells a failed test's reader who it is.
+    pub async fn prepare(&self, world: &World, case: &str) -> Subject {
         let candidate = world.candidate();
+        eprintln!("{candidate}: {}, {case}", self.name);
         let pad = pad_operator::api::names::pad_name(CONFIGURATION, &candidate, 1);
         let mut subject = Subject { candidate, pad, pad_id: String::new() };
         let candidate = &subject.candidate;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use simulators::DeliveryOutcome;
+use simulators::{DeliveryOutcome, Fault};
 
+use crate::effects::links_added;
 use crate::status::phase;
 use crate::wait::{eventually, eventually_within, soon};
 use crate::world::{CONNECTION, Options, STAGE, World};
@@ -118,5 +119,73 @@ async fn every_replica_answers_webhooks_and_one_leads() {
 
     assert_eq!(world.creates(), 4);
     world.operators[second].start().await;
+    world.finish().await;
+}
+
+/// The replica that holds the Lease.
+async fn leads(world: &World) -> Result<usize, String> {
+    let lease = world.get("leases", "pad-operator").await;
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+    let is_holder = |id: u32| holder.split('_').nth(1) == Some(id.to_string().as_str());
+    let leader = world.operators.iter().position(|operator| operator.id().is_some_and(is_holder));
+    leader.ok_or_else(|| format!("{lease:#}"))
+}
+
+/// Whoever loses the Lease has much under way, and may go on for a while without knowing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_changes_hands_while_pads_are_made() {
+    let mut options = Options::new("handover");
+    options.replicas = 2;
+    options.lever.retry_delays = [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec();
+    let mut world = World::start(options).await;
+    let slowly =
+        |path: &str| Fault::on("POST", path).delay_answer(Duration::from_millis(900)).until_removed();
+    world.interview.faults().add(slowly("^/api/pads/?$"));
+    world.lever.faults().add(slowly("/addLinks$"));
+    let (mut candidates, mut deliveries) = (Vec::new(), Vec::new());
+    let mut leader = leads(&world).await.unwrap();
+    for handover in ["told to go", "killed", "cut off", "told to go"] {
+        let next = 1 - leader;
+        send_to(&world, next);
+        let new = [(); 10].map(|()| world.candidate());
+        let before = world.creates();
+        for candidate in &new {
+            deliveries.extend(world.lever.move_to_stage(candidate, STAGE).await.deliveries);
+        }
+        candidates.extend(new);
+        eventually("much is under way", async || {
+            let begun = world.creates() - before;
+            if begun >= 5 { Ok(()) } else { Err(format!("{begun} pads begun")) }
+        })
+        .await;
+        let operator = &mut world.operators[leader];
+        match handover {
+            "killed" => operator.kill().await,
+            "cut off" => {
+                operator.link.cut();
+                assert_ne!(operator.ended().await, Some(0), "that it ended is a failure");
+                operator.link.mend();
+            }
+            _ => operator.terminate().await,
+        }
+        eventually("the other one leads", async || match leads(&world).await? {
+            leader if leader == next => Ok(()),
+            other => Err(format!("{other} leads")),
+        })
+        .await;
+        world.operators[leader].start().await;
+        leader = next;
+    }
+
+    for number in deliveries {
+        let delivery = soon("it is delivered", world.lever.wait_for_delivery(number)).await;
+        assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
+    }
+    for candidate in &candidates {
+        world.wait_for_one_pad(candidate).await;
+        let made = world.pads_made_for(candidate);
+        assert_eq!(made.len(), 1, "{made:#?}");
+        assert_eq!(links_added(&world, candidate).len(), 1);
+    }
     world.finish().await;
 }

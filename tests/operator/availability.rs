@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use simulators::{DeliveryOutcome, Fault};
+use simulators::{DeliveryOutcome, Fault, Moment};
 
-use crate::effects::links_added;
+use crate::effects::{self, EFFECTS, links_added};
 use crate::status::phase;
 use crate::wait::{eventually, eventually_within, soon};
 use crate::world::{CONNECTION, Options, STAGE, World};
@@ -187,5 +187,65 @@ async fn the_lease_changes_hands_while_pads_are_made() {
         assert_eq!(made.len(), 1, "{made:#?}");
         assert_eq!(links_added(&world, candidate).len(), 1);
     }
+    world.finish().await;
+}
+
+/// A leader whose machine stands still does not notice that another one has taken over. When it goes on, what it was
+/// about to do has been done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stood_still_does_nothing_late() {
+    let mut options = effects::world("frozen");
+    options.replicas = 2;
+    options.flags.retain(|flag| !flag.starts_with("--lever-rate"));
+    options.flags.extend(["--lever-rate=2", "--lever-burst=20"]);
+    let mut world = World::start(options).await;
+    let leader = leads(&world).await.unwrap();
+    send_to(&world, 1 - leader);
+    // Each is written, and the leader has not heard of it yet: what follows is sent as soon as it does.
+    let mut stopped = Vec::new();
+    let writes = ["intention", "pad's id", "status"];
+    for effect in EFFECTS.iter().filter(|effect| writes.contains(&effect.name)) {
+        let subject = effect.prepare(&world, "and stands still").await;
+        let fault = (effect.request)(&subject).pause(Moment::AfterEffect);
+        let held = world.cluster_faults(leader).add(fault);
+        effect.provoke(&world, &subject).await;
+        stopped.push((effect, subject, held));
+    }
+    for (effect, _, held) in &stopped {
+        soon(effect.name, held.reached()).await;
+    }
+    // The link waits for its turn behind what others ask of Lever.
+    let others = [(); 30].map(|()| world.candidate());
+    for candidate in &others {
+        world.enter(candidate).await;
+    }
+    let reads = || {
+        let calls = world.lever.calls();
+        let others = |path: &str| others.iter().any(|candidate| path.ends_with(candidate));
+        calls.iter().filter(|call| call.method == "GET" && others(&call.path)).count()
+    };
+    stopped.iter().filter(|(effect, ..)| effect.name == "pad's id").for_each(|(_, _, held)| held.release());
+    let before = reads();
+    eventually(
+        "it waits for its turn",
+        async || if reads() > before + 1 { Ok(()) } else { Err("not yet".into()) },
+    )
+    .await;
+    world.operators[leader].signal("STOP").await;
+    stopped.iter().for_each(|(_, _, held)| held.release());
+    for (effect, subject, _) in &stopped {
+        effect.ends(&world, subject).await;
+    }
+
+    world.operators[leader].signal("CONT").await;
+    assert_ne!(world.operators[leader].ended().await, Some(0), "that it ended is a failure");
+    for (effect, subject, _) in &stopped {
+        effect.ends(&world, subject).await;
+    }
+    for candidate in &others {
+        world.wait_for_one_pad(candidate).await;
+    }
+
+    world.operators[leader].start().await;
     world.finish().await;
 }

@@ -160,7 +160,7 @@ impl Effect {
     /// The faults that its request can meet.
     pub fn faults<'a>(&self, world: &'a World) -> &'a Faults {
         match self.of {
-            Of::ApiServer => world.cluster_faults(),
+            Of::ApiServer => world.cluster_faults(0),
             Of::Lever => world.lever.faults(),
             Of::CoderPad => world.interview.faults(),
         }

@@ -103,7 +103,7 @@ async fn a_write_to_the_api_server_that_was_not_answered_happens_once() {
     let cases = writes.flat_map(|effect| WAYS.map(|(what, way)| (effect, what, way)));
     let case = async |(effect, what, way): (&'static Effect, &str, fn(Fault) -> Fault)| {
         let subject = effect.prepare(&world, what).await;
-        let fault = world.cluster_faults().add(way((effect.request)(&subject)));
+        let fault = world.cluster_faults(0).add(way((effect.request)(&subject)));
         effect.provoke(&world, &subject).await;
         soon(what, fault.reached()).await;
         effect.ends(&world, &subject).await;

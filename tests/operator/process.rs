@@ -117,9 +117,14 @@ impl Operator {
 
     /// SIGTERM. Asserts that it ends in time, and with 0.
     pub async fn terminate(&mut self) {
-        let id = self.id().unwrap().to_string();
-        assert!(Command::new("kill").arg(id).status().await.unwrap().success());
+        self.signal("TERM").await;
         assert_eq!(self.ended().await, Some(0), "{}", self.logged());
+    }
+
+    /// Any signal, such as `STOP` and `CONT`: the machine stands still for a while.
+    pub async fn signal(&self, name: &str) {
+        let id = self.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().await.unwrap().success());
     }
 
     /// Asks its admin address.

@@ -95,7 +95,7 @@ pub struct World {
     pub lever: LeverSimulator,
     pub interview: InterviewSimulator,
     pub operators: Vec<Operator>,
-    relay: Option<Relay>,
+    relays: Vec<Relay>,
     pub signing_token: String,
     pub client: kube::Client,
     /// What must appear in no log line, event or metric.
@@ -116,9 +116,9 @@ impl World {
         for replica in 0..options.replicas {
             let (user, groups) = (world.user(replica), ["system:masters"]);
             if options.relayed {
-                world.relay = Some(world.cluster.relay(&user, &groups).await);
+                world.relays.push(world.cluster.relay(&user, &groups).await);
             }
-            let server = world.relay.as_ref().map_or(world.cluster.plane.url().to_owned(), Relay::origin);
+            let server = world.relays.last().map_or(world.cluster.plane.url().to_owned(), Relay::origin);
             let mut operator = Operator::reaching(&server, &world.cluster, &user, &groups).await;
             operator.set_arguments(world.arguments(&options.flags, operator.webhooks));
             operator.start().await;
@@ -138,7 +138,7 @@ impl World {
             lever: LeverSimulator::start(options.lever.clone()).await.unwrap(),
             interview: InterviewSimulator::start(options.interview.clone()).await.unwrap(),
             operators: Vec::new(),
-            relay: None,
+            relays: Vec::new(),
             signing_token: format!("signing-token-e07d-{}", options.name),
             private: Mutex::default(),
             _permits: permits,
@@ -190,9 +190,9 @@ impl World {
         format!("pad-operator-{}-{replica}", self.namespace)
     }
 
-    /// What can go wrong on the way to the API server.
-    pub fn cluster_faults(&self) -> &Faults {
-        self.relay.as_ref().expect("the operator is not relayed").faults()
+    /// What can go wrong on a replica's way to the API server, if that is relayed.
+    pub fn cluster_faults(&self, replica: usize) -> &Faults {
+        self.relays[replica].faults()
     }
 
     /// The only replica.

@@ -12,10 +12,12 @@ use reqwest::Method;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::transport::{
-    Account, Call, Class, Error, Payload, Priority, Service, SetupError, Transport, api_key,
+    Account, CONNECT_TIME_LIMIT, Call, Class, Error, Payload, Priority, Service, SetupError, Transport,
+    api_key,
 };
 use types::{Data, Id, List, RawNote, RawOpportunity, RawStage};
 pub use types::{Note, Opportunity, OpportunityPage, PageToken, Stage, StageChange};
@@ -44,6 +46,11 @@ pub struct LeverClient {
     perform_as: Option<String>,
     priority: Priority,
 }
+
+/// The rate limit's token for a write that must leave soon. See [`LeverClient::write_permit`].
+#[derive(Debug)]
+#[must_use]
+pub struct WritePermit(());
 
 impl LeverClient {
     /// A client for the account that `key` belongs to, at `base`, such as `https://api.lever.co/v1`.
@@ -142,13 +149,31 @@ impl LeverClient {
         self.opportunity_page(&[("archived_at_start", &at), ("archived", "true")], page).await
     }
 
+    /// Waits for the rate limit.
+    pub async fn write_permit(&self) -> WritePermit {
+        self.account.take_token(self.priority).await;
+        WritePermit(())
+    }
+
     /// Adds links to the candidate's contact: they show on all opportunities of the person. Returns the opportunity.
-    /// Whether Lever adds a link twice that is already there is not documented: compare first.
+    /// Whether Lever adds a link twice that is already there is not documented: compare first. The request leaves
+    /// before `leave_by`, with the time left that making a connection may take, or not at all: then None.
     ///
     /// # Errors
     /// Any class.
-    pub async fn add_links(&self, id: &str, links: &[String]) -> Result<Opportunity, Error> {
-        self.change(ADD_LINKS, id, "addLinks", "links", links).await
+    pub async fn add_links(
+        &self,
+        permit: WritePermit,
+        leave_by: Instant,
+        id: &str,
+        links: &[String],
+    ) -> Result<Option<Opportunity>, Error> {
+        let WritePermit(()) = permit;
+        let call = self.change_call(ADD_LINKS, id, "addLinks", "links", links)?;
+        if Instant::now() + CONNECT_TIME_LIMIT > leave_by {
+            return Ok(None);
+        }
+        self.account.send_now(call, opportunity_of).await.map(Some)
     }
 
     /// Removes links by their exact text. Returns the opportunity.
@@ -221,10 +246,21 @@ impl LeverClient {
         field: &str,
         values: &[String],
     ) -> Result<Opportunity, Error> {
+        let call = self.change_call(operation, id, path, field, values)?;
+        self.account.send(self.priority, call, opportunity_of).await
+    }
+
+    fn change_call(
+        &self,
+        operation: &'static str,
+        id: &str,
+        path: &str,
+        field: &str,
+        values: &[String],
+    ) -> Result<Call, Error> {
         let url = self.opportunity_url(operation, id, Some(path))?;
         let body = Payload::Json(json!({field: values}));
-        let call = Call::write(operation, Method::POST, self.performed(url), body);
-        self.account.send(self.priority, call, opportunity_of).await
+        Ok(Call::write(operation, Method::POST, self.performed(url), body))
     }
 
     async fn opportunity_page(

@@ -199,6 +199,21 @@ async fn opportunities_are_asked_for_by_stage_and_tag() {
     assert_eq!(client.any_opportunity().await.unwrap().as_deref(), Some(ID));
 }
 
+async fn add_links(client: &LeverClient, links: &[String]) -> Result<Opportunity, Error> {
+    let permit = client.write_permit().await;
+    let leave_by = Instant::now() + Duration::from_secs(10);
+    Ok(client.add_links(permit, leave_by, ID, links).await?.expect("it is in time"))
+}
+
+#[tokio::test]
+async fn links_that_would_leave_too_late_are_not_sent() {
+    let (server, client) = answering(ResponseTemplate::new(500)).await;
+    let permit = client.write_permit().await;
+    let sent = client.add_links(permit, Instant::now() + CONNECT_TIME_LIMIT, ID, &[]).await;
+    assert_eq!(sent.unwrap(), None);
+    assert!(server.received_requests().await.unwrap().is_empty());
+}
+
 #[rstest]
 #[case::add_links("addLinks", "links")]
 #[case::remove_links("removeLinks", "links")]
@@ -219,7 +234,7 @@ async fn changes_are_written_as_a_user_and_return_the_opportunity(#[case] call: 
     let client = client(&server);
     let values = ["one".to_owned(), "two".to_owned()];
     let changed = match call {
-        "addLinks" => client.add_links(ID, &values).await,
+        "addLinks" => add_links(&client, &values).await,
         "removeLinks" => client.remove_links(ID, &values).await,
         "addTags" => client.add_tags(ID, &values).await,
         _ => client.remove_tags(ID, &values).await,
@@ -295,7 +310,7 @@ async fn answers_that_cannot_be_read_quote_nothing() {
         let read = client.opportunity(ID).await.unwrap_err();
         assert_eq!((read.class, read.status), (Class::Unavailable, Some(200)));
         assert!(!read.to_string().contains("Noor"));
-        let write = client.add_links(ID, &[]).await.unwrap_err();
+        let write = add_links(&client, &[]).await.unwrap_err();
         assert_eq!((write.class, write.status), (Class::OutcomeUnknown, Some(200)));
     }
     let (_server, client) = answering(ResponseTemplate::new(502).set_body_string("<html>")).await;
@@ -322,7 +337,7 @@ async fn a_redirect_is_not_followed() {
         let (_server, client) =
             answering(ResponseTemplate::new(status).insert_header("location", target.as_str())).await;
         assert_eq!(client.stages().await.unwrap_err().class, Class::Unavailable);
-        assert_eq!(client.add_links(ID, &[]).await.unwrap_err().class, Class::OutcomeUnknown);
+        assert_eq!(add_links(&client, &[]).await.unwrap_err().class, Class::OutcomeUnknown);
     }
     assert!(other.received_requests().await.unwrap().is_empty());
 }

@@ -15,7 +15,7 @@ use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
 use crate::controller::Context;
 use crate::controller::accounts::Account;
 use crate::interview::{CreateError, CreatePermit, InterviewClient, NewPad, PadRecord, PadSort};
-use crate::lever::Opportunity;
+use crate::lever::{Opportunity, WritePermit};
 use crate::transport::{self, Class};
 use jiff::{Timestamp, ToSpan};
 use kube::{Api, ResourceExt};
@@ -43,9 +43,25 @@ pub struct Pass<'a> {
     pub account: Option<Arc<Account>>,
     /// What is known.
     pub facts: Facts,
+    /// The rate limit's token for the link, taken before the pad's id is stored.
+    link_permit: Option<WritePermit>,
+    /// When what is known of the candidate's links is too old to add one: this process may have stood still, and
+    /// another one have added it.
+    link_leaves_by: Instant,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// One in which nothing was done yet.
+    pub fn new(
+        context: &'a Context,
+        pad: Arc<Pad>,
+        configuration: Option<Arc<PadConfiguration>>,
+        facts: Facts,
+    ) -> Self {
+        let link_leaves_by = Instant::now() + LEAVES_WITHIN;
+        Self { context, pad, configuration, account: None, facts, link_permit: None, link_leaves_by }
+    }
+
     /// Does one step, and notes what came of it.
     pub async fn act(&mut self, step: Step) {
         if let Err(trouble) = self.try_to(step).await {
@@ -150,6 +166,7 @@ impl Pass<'_> {
             }
             Err(error) => return Err(Trouble::Service(error)),
         };
+        self.link_leaves_by = Instant::now() + LEAVES_WITHIN;
         Ok(())
     }
 
@@ -271,7 +288,11 @@ impl Pass<'_> {
     /// Stores the id. Whoever else changed the Pad meanwhile has not changed whose pad this is.
     async fn store(&mut self, record: PadRecord, keep_finalizer: bool) -> Result<(), Trouble> {
         let attempt = self.facts.pad.attempt.clone();
+        if !self.facts.pad.deleting {
+            self.link_permit = Some(self.account()?.lever.write_permit().await);
+        }
         for _ in 0..STORE_TRIES {
+            self.link_leaves_by = Instant::now() + LEAVES_WITHIN;
             // A Pad that is being deleted must stay until it is settled what becomes of its pad.
             let change = MetadataChange::default()
                 .annotate(names::PAD_ID, &record.id)
@@ -321,8 +342,22 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// The request leaves within 10 s of the storing of the id, or of the look at the links, or not at all.
     async fn add_link(&mut self, url: String) -> Result<(), Trouble> {
-        let changed = self.account()?.lever.add_links(&self.facts.pad.opportunity_id, &[url]).await;
+        let lever = self.account()?.lever.clone();
+        let permit = match self.link_permit.take() {
+            Some(permit) => permit,
+            None => lever.write_permit().await,
+        };
+        let id = &self.facts.pad.opportunity_id;
+        let Some(changed) = lever.add_links(permit, self.link_leaves_by, id, &[url]).await.transpose() else {
+            self.facts.opportunity = Candidate::NotRead;
+            self.facts.link_flight = self.facts.pad.pad_id.as_ref().and_then(|id| {
+                self.context.flights.forget_link(id);
+                self.context.flights.link_lands_in(id)
+            });
+            return Ok(());
+        };
         self.facts.link_written = changed.is_ok();
         if let (Err(error), Some(id)) = (&changed, &self.facts.pad.pad_id)
             && error.class == Class::OutcomeUnknown

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A POST leaves within this time of its intention, or not at all.
+/// A POST leaves within this time of its intention, or not at all; so does the link after the storing of the id.
 pub const LEAVES_WITHIN: Duration = Duration::from_secs(10);
 
 /// The attempts that were seen, by their text: two attempts never share it.
@@ -55,10 +55,11 @@ impl Flights {
     }
 
     /// How long another process's request to add the link of this pad may still take effect; None: not any more. It is
-    /// sent right after the pad's id is stored, so whoever finds only the id waits it out before looking for the link.
+    /// sent soon after the pad's id is stored, so whoever finds only the id waits it out before looking for the link.
     pub fn link_lands_in(&self, pad_id: &str) -> Option<Duration> {
         let mut links = self.links.lock();
-        let lands_by = links.entry(pad_id.to_owned()).or_insert_with(|| Instant::now() + TIME_LIMIT);
+        let lands_by =
+            links.entry(pad_id.to_owned()).or_insert_with(|| Instant::now() + LEAVES_WITHIN + TIME_LIMIT);
         Some(lands_by.saturating_duration_since(Instant::now())).filter(|rest| !rest.is_zero())
     }
 
@@ -136,8 +137,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn anothers_link_is_waited_out_and_ones_own_is_not() {
         let flights = Flights::default();
-        assert_eq!(flights.link_lands_in("PAD1"), Some(TIME_LIMIT));
-        tokio::time::advance(TIME_LIMIT).await;
+        assert_eq!(flights.link_lands_in("PAD1"), Some(LEAVES_WITHIN + TIME_LIMIT));
+        tokio::time::advance(LEAVES_WITHIN + TIME_LIMIT).await;
         assert_eq!(flights.link_lands_in("PAD1"), None);
         flights.link_is_ours("PAD2");
         assert_eq!(flights.link_lands_in("PAD2"), None);

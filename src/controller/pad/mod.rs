@@ -122,7 +122,7 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     let mut facts = observe::facts(&pad, &around, context);
     facts.pause = context.retries.remaining(&namespace, &name, &inputs);
 
-    let mut pass = Pass { context, pad, configuration: around.configuration.clone(), account: None, facts };
+    let mut pass = Pass::new(context, pad, around.configuration.clone(), facts);
     let (outcome, again) = drive(&mut pass, &around).await;
 
     if let (Outcome::Open, Some(id)) = (&outcome, &pass.facts.pad.pad_id) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use simulators::{DeliveryOutcome, Fault, Moment};
 
-use crate::effects::{self, EFFECTS, links_added};
+use crate::effects::{self, EFFECTS, Of, links_added};
 use crate::status::phase;
 use crate::wait::{eventually, eventually_within, soon};
 use crate::world::{CONNECTION, Options, STAGE, World};
@@ -144,10 +144,10 @@ async fn the_lease_changes_hands_while_pads_are_made() {
     world.lever.faults().add(slowly("/addLinks$"));
     let (mut candidates, mut deliveries) = (Vec::new(), Vec::new());
     let mut leader = leads(&world).await.unwrap();
-    for handover in ["told to go", "killed", "cut off", "told to go"] {
+    for handover in ["cut off", "killed", "told to go"] {
         let next = 1 - leader;
         send_to(&world, next);
-        let new = [(); 10].map(|()| world.candidate());
+        let new = [(); 12].map(|()| world.candidate());
         let before = world.creates();
         for candidate in &new {
             deliveries.extend(world.lever.move_to_stage(candidate, STAGE).await.deliveries);
@@ -196,40 +196,44 @@ async fn the_lease_changes_hands_while_pads_are_made() {
 async fn a_leader_that_stood_still_does_nothing_late() {
     let mut options = effects::world("frozen");
     options.replicas = 2;
-    options.flags.retain(|flag| !flag.starts_with("--lever-rate"));
-    options.flags.extend(["--lever-rate=2", "--lever-burst=20"]);
+    let others = ["--lever-rate", "--interview-create-timeout"];
+    options.flags.retain(|flag| !others.iter().any(|other| flag.starts_with(other)));
+    options.flags.extend(["--lever-rate=2", "--lever-burst=20", "--interview-create-timeout=8s"]);
     let mut world = World::start(options).await;
     let leader = leads(&world).await.unwrap();
     send_to(&world, 1 - leader);
-    // Each is written, and the leader has not heard of it yet: what follows is sent as soon as it does.
+    // Each has taken effect, and the leader has not heard of it yet: what follows is sent as soon as it does.
     let mut stopped = Vec::new();
-    let writes = ["intention", "pad's id", "status"];
-    for effect in EFFECTS.iter().filter(|effect| writes.contains(&effect.name)) {
+    let written = ["intention", "pad", "pad's id", "status"];
+    for effect in EFFECTS.iter().filter(|effect| written.contains(&effect.name)) {
         let subject = effect.prepare(&world, "and stands still").await;
         let fault = (effect.request)(&subject).pause(Moment::AfterEffect);
-        let held = world.cluster_faults(leader).add(fault);
+        let faults = match effect.of {
+            Of::ApiServer => world.cluster_faults(leader),
+            Of::Lever | Of::CoderPad => effect.faults(&world),
+        };
+        let held = faults.add(fault);
         effect.provoke(&world, &subject).await;
         stopped.push((effect, subject, held));
     }
     for (effect, _, held) in &stopped {
         soon(effect.name, held.reached()).await;
     }
-    // The link waits for its turn behind what others ask of Lever.
+    // One hears of its pad, and its link waits for its turn behind what others ask of Lever.
     let others = [(); 30].map(|()| world.candidate());
     for candidate in &others {
         world.enter(candidate).await;
     }
-    let reads = || {
+    let others_read = || {
         let calls = world.lever.calls();
         let others = |path: &str| others.iter().any(|candidate| path.ends_with(candidate));
         calls.iter().filter(|call| call.method == "GET" && others(&call.path)).count()
     };
-    stopped.iter().filter(|(effect, ..)| effect.name == "pad's id").for_each(|(_, _, held)| held.release());
-    let before = reads();
-    eventually(
-        "it waits for its turn",
-        async || if reads() > before + 1 { Ok(()) } else { Err("not yet".into()) },
-    )
+    stopped.iter().filter(|(effect, ..)| effect.of == Of::CoderPad).for_each(|(_, _, held)| held.release());
+    let before = others_read();
+    eventually("it waits for its turn", async || {
+        if others_read() > before + 1 { Ok(()) } else { Err("not yet".into()) }
+    })
     .await;
     world.operators[leader].signal("STOP").await;
     stopped.iter().for_each(|(_, _, held)| held.release());

@@ -95,8 +95,8 @@ impl Crash {
         self.effect.ends(world, &self.subject).await;
         let candidate = &self.subject.candidate;
         let by_whom = |times: Vec<i64>| match times.first() {
-            Some(at) if *at < restart => "of before the crash",
-            _ => "of after it",
+            Some(at) if *at < restart => "made before the crash",
+            _ => "made after it",
         };
         match self.effect.cause {
             Cause::Entry | Cause::Return | Cause::Policy => {

@@ -81,10 +81,12 @@ async fn a_link_whose_writing_was_not_answered_is_there_once() {
     all_get_one_pad(Options::new("link-lost"), cases).await;
 }
 
+type Way = fn(Fault) -> Fault;
+
 /// Every write to the API server, in every way that it can fail or seem to.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_to_the_api_server_that_was_not_answered_happens_once() {
-    const WAYS: [(&str, fn(Fault) -> Fault); 12] = [
+    const WAYS: [(&str, Way); 12] = [
         ("the answer is lost", Fault::lose_answer),
         ("the answer does not come", Fault::hang_after_effect),
         ("the answer is late", |fault| fault.delay_answer(Duration::from_secs(3))),
@@ -101,7 +103,7 @@ async fn a_write_to_the_api_server_that_was_not_answered_happens_once() {
     let world = World::start(effects::world("cluster-lost")).await;
     let writes = EFFECTS.iter().filter(|effect| effect.of == Of::ApiServer);
     let cases = writes.flat_map(|effect| WAYS.map(|(what, way)| (effect, what, way)));
-    let case = async |(effect, what, way): (&'static Effect, &str, fn(Fault) -> Fault)| {
+    let case = async |(effect, what, way): (&'static Effect, &str, Way)| {
         let subject = effect.prepare(&world, what).await;
         let fault = world.cluster_faults(0).add(way((effect.request)(&subject)));
         effect.provoke(&world, &subject).await;

@@ -5,6 +5,7 @@
 
 mod actions;
 mod cluster;
+mod effects;
 mod link;
 mod process;
 mod status;
@@ -23,5 +24,6 @@ mod main_job;
 mod outages;
 mod quota;
 mod record;
+mod restores;
 mod suspension;
 mod users;

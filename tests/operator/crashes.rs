@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures::future::join_all;
 use simulators::{FaultHandle, Moment};
 
-use crate::effects::{self, Cause, EFFECTS, Effect, Of, Subject, links_added, pads_created};
+use crate::effects::{self, Cause, EFFECTS, Effect, Of, Subject, links_added, pads_created, written};
 use crate::wait::soon;
 use crate::world::World;
 
@@ -103,6 +103,10 @@ impl Crash {
                 let (pad, link) = (pads_created(world, candidate), links_added(world, candidate));
                 format!("Pad Open; 1 pad, {}; 1 link, {}", by_whom(pad), by_whom(link))
             }
+            Cause::End => {
+                let note = written(world, candidate, "notes");
+                format!("Pad Ended; 1 note, {}; the tags exchanged", by_whom(note))
+            }
             Cause::Cancelled | Cause::Deletion(_) => {
                 let pad = match world.pads_made_for(candidate).as_slice() {
                     [] => "never made",
@@ -182,6 +186,8 @@ fn table(results: Vec<(&Effect, Killed, String)>) -> String {
         }
         if effect.next.is_some() && matches!(effect.cause, Cause::Entry | Cause::Return) {
             line(effect.name, "after the status", "that is: status, after the answer");
+        } else if effect.next.is_some() && effect.cause == Cause::End {
+            line(effect.name, "after the status", "that is: status of the end, after the answer");
         }
     }
     table

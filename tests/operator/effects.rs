@@ -4,7 +4,8 @@
 use serde_json::json;
 use simulators::{Fault, Faults};
 
-use crate::wait::eventually;
+use crate::status::brief;
+use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
 use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 
 /// Something that the operator changes outside itself.
@@ -39,7 +40,13 @@ pub enum Cause {
     Policy,
     /// An open Pad of this policy is deleted.
     Deletion(&'static str),
+    /// The interview of an open Pad has ended.
+    End,
 }
+
+/// The tags on a candidate while the pad is open, and after the interview.
+const READY: &str = "coderpad-ready";
+const ENDED: &str = "coderpad-done";
 
 pub const EFFECTS: &[Effect] = &[
     Effect {
@@ -81,7 +88,14 @@ pub const EFFECTS: &[Effect] = &[
         name: "link",
         of: Of::Lever,
         cause: Cause::Entry,
-        request: |one| Fault::on("POST", &format!("/{}/addLinks$", one.candidate)),
+        request: |one| one.write("addLinks"),
+        next: Some("first tag"),
+    },
+    Effect {
+        name: "first tag",
+        of: Of::Lever,
+        cause: Cause::Entry,
+        request: |one| one.write("addTags"),
         next: Some("status"),
     },
     Effect {
@@ -109,7 +123,14 @@ pub const EFFECTS: &[Effect] = &[
         name: "link's removal",
         of: Of::Lever,
         cause: Cause::Deletion("Unlink"),
-        request: |one| Fault::on("POST", &format!("/{}/removeLinks$", one.candidate)),
+        request: |one| one.write("removeLinks"),
+        next: Some("tag's removal"),
+    },
+    Effect {
+        name: "tag's removal",
+        of: Of::Lever,
+        cause: Cause::Deletion("Unlink"),
+        request: |one| one.write("removeTags"),
         next: Some("finalizer's removal"),
     },
     Effect {
@@ -126,6 +147,41 @@ pub const EFFECTS: &[Effect] = &[
         request: |one| one.patch("").containing(r#""finalizers":[]"#),
         next: None,
     },
+    Effect {
+        name: "claim of the note",
+        of: Of::ApiServer,
+        cause: Cause::End,
+        request: |one| one.patch("").containing("note@"),
+        next: Some("note"),
+    },
+    Effect {
+        name: "note",
+        of: Of::Lever,
+        cause: Cause::End,
+        request: |one| one.write("notes"),
+        next: Some("first tag, off"),
+    },
+    Effect {
+        name: "first tag, off",
+        of: Of::Lever,
+        cause: Cause::End,
+        request: |one| one.write("removeTags"),
+        next: Some("last tag"),
+    },
+    Effect {
+        name: "last tag",
+        of: Of::Lever,
+        cause: Cause::End,
+        request: |one| one.write("addTags"),
+        next: Some("status of the end"),
+    },
+    Effect {
+        name: "status of the end",
+        of: Of::ApiServer,
+        cause: Cause::End,
+        request: |one| one.patch("/status").containing("noteID"),
+        next: None,
+    },
 ];
 
 /// One candidate, to whom one effect happens.
@@ -138,6 +194,11 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// A write to the candidate in Lever.
+    fn write(&self, what: &str) -> Fault {
+        Fault::on("POST", &format!("/{}/{what}$", self.candidate))
+    }
+
     /// A patch of the Pad, or of its `/status`.
     fn patch(&self, part: &str) -> Fault {
         Fault::on("PATCH", &format!("/pads/{}{part}$", self.pad))
@@ -146,7 +207,8 @@ impl Subject {
 
 /// A world in which every request to all three can be held, none waits for its turn, and Lever sends for long.
 pub fn world(name: &'static str) -> Options {
-    let mut options = Options::new(name);
+    let tags = json!({"ready": READY, "ended": ENDED});
+    let mut options = Options::new(name).configuration(json!({"writeBack": {"tags": tags}}));
     options.relayed = true;
     options.flags.extend(["--lever-rate=0", "--interview-rate=0"]);
     (options.lever.rate_limit, options.interview.rate_limit) = (None, None);
@@ -183,9 +245,13 @@ impl Effect {
                 world.lever.move_to_stage(candidate, "Onsite").await;
                 return subject;
             }
-            Cause::Policy | Cause::Deletion(_) => world.enter(candidate).await,
+            Cause::Policy | Cause::Deletion(_) | Cause::End => world.enter(candidate).await,
         };
         subject.pad_id = world.wait_for_one_pad(candidate).await.id;
+        if self.cause == Cause::End {
+            world.interview.start_interview(&subject.pad_id, &["Ada"]);
+            world.interview.end_interview(&subject.pad_id);
+        }
         if let Cause::Deletion(policy) = self.cause {
             world.patch("pads", &subject.pad, json!({"spec": {"deletionPolicy": policy}})).await;
             has_finalizer(world, &subject).await;
@@ -203,6 +269,7 @@ impl Effect {
                 world.patch("pads", &subject.pad, json!({"spec": {"deletionPolicy": "Delete"}})).await;
             }
             Cause::Deletion(_) => world.delete("pads", &subject.pad).await,
+            Cause::End => world.request("pads", &subject.pad).await,
         }
     }
 
@@ -218,6 +285,14 @@ impl Effect {
                     has_finalizer(world, subject).await;
                 }
                 assert_eq!(links_added(world, candidate).len(), 1, "{}", self.name);
+                assert_eq!(world.lever.tags(candidate), [TAG, READY], "{}", self.name);
+                return;
+            }
+            Cause::End => {
+                is_recorded(world, subject).await;
+                let notes = written(world, candidate, "notes");
+                assert_eq!((world.lever.notes(candidate).len(), notes.len()), (1, 1), "{}", self.name);
+                assert_eq!(world.lever.tags(candidate), [TAG, ENDED], "{}", self.name);
                 return;
             }
             Cause::Cancelled | Cause::Deletion(_) => {
@@ -251,15 +326,27 @@ async fn is_gone(world: &World, subject: &Subject) {
     .await;
 }
 
+async fn is_recorded(world: &World, subject: &Subject) {
+    eventually_within(NOTE_IS_SURE, "the interview is recorded", async || {
+        let pad = world.get("pads", &subject.pad).await;
+        if brief(&pad, "RecordAdded") == "True/Written" { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+}
+
 /// When the requests arrived that added a link to this candidate.
 pub fn links_added(world: &World, candidate: &str) -> Vec<i64> {
+    written(world, candidate, "addLinks")
+}
+
+/// When the requests arrived that wrote something to this candidate, such as `notes`.
+pub fn written(world: &World, candidate: &str, what: &str) -> Vec<i64> {
     let calls = world.lever.calls();
-    let path = format!("/{candidate}/addLinks");
-    calls
-        .iter()
-        .filter(|call| call.path.ends_with(&path) && call.handled == Some(200))
-        .map(|call| call.at)
-        .collect()
+    let path = format!("/{candidate}/{what}");
+    let has_effect = |call: &&simulators::Call| {
+        call.method == "POST" && call.path.ends_with(&path) && matches!(call.handled, Some(200..=299))
+    };
+    calls.iter().filter(has_effect).map(|call| call.at).collect()
 }
 
 /// When the requests arrived that made a pad for this candidate.

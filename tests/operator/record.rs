@@ -1,16 +1,11 @@
 //! The end of an interview and what stays of it on the candidate: the note, the tags.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use simulators::Fault;
 
 use crate::status::{brief, phase};
-use crate::wait::{eventually, eventually_within};
+use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
 use crate::world::{Options, TAG, World};
-
-/// Longer than an unknown note is waited out by the process that sent it.
-const NOTE_IS_SURE: Duration = Duration::from_secs(120);
 
 fn options(name: &'static str) -> Options {
     let tags = json!({"ready": "coderpad-ready", "ended": "coderpad-done", "failed": "coderpad-error"});
@@ -18,6 +13,12 @@ fn options(name: &'static str) -> Options {
 }
 
 impl World {
+    /// The last webhook comes once more.
+    async fn enter_again(&self) {
+        let last = self.lever.deliveries().last().unwrap().number;
+        assert_eq!(self.lever.redeliver(last).await.status, Some(200));
+    }
+
     /// Asks for a look at a Pad, and waits until its record is written.
     async fn wait_for_record(&self, name: &str) -> Value {
         self.request("pads", name).await;
@@ -65,7 +66,7 @@ async fn the_end_is_recorded_once_with_its_code() {
 
     // A look more, and a webhook that is repeated, change nothing.
     let version = ended["metadata"]["resourceVersion"].clone();
-    world.lever.redeliver(1).await;
+    world.enter_again().await;
     eventually("the repeated webhook is handled", async || {
         let pad = world.get("pads", name_of(&pad)).await;
         let asked = &pad["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
@@ -141,7 +142,7 @@ async fn a_pad_that_is_deleted_at_coderpad_is_not_made_again() {
     let pad = world.pads_of(&candidate).await.remove(0);
     world.request("pads", name_of(&pad)).await;
     world.wait_for_pad(&candidate, "Ended/PadDeleted").await;
-    world.lever.redeliver(1).await;
+    world.enter_again().await;
     assert_eq!(world.creates(), 1);
     world.finish().await;
 }

@@ -155,7 +155,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         claim,
         started_at: status.and_then(|status| status.started_at),
         note_id: status.and_then(|status| status.note_id.clone()),
-        recorded: status.is_some_and(|status| is_recorded(status)) && !requested,
+        recorded: status.is_some_and(is_recorded) && !requested,
         requested,
         configuration_changed: configuration.is_some_and(|configuration| {
             configuration.metadata.generation != judged_with || is_new(configuration)

@@ -18,6 +18,7 @@ mod configurations;
 mod connections;
 mod crashes;
 mod deletion;
+mod limit;
 mod lost_answers;
 mod main_job;
 mod outages;

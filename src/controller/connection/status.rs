@@ -22,7 +22,7 @@ const MOST_STAGES: usize = 500;
 const ID_LIMIT: usize = 128;
 const NAME_LIMIT: usize = 256;
 /// The reason before the first probe has ended.
-const CONNECTING: &str = "Connecting";
+pub const CONNECTING: &str = "Connecting";
 const SUSPENDED: &str = crate::controller::notices::SUSPENDED;
 
 /// All that the status is worked out from.
@@ -338,9 +338,6 @@ fn ignored(connection: &LeverConnection) -> String {
     let mut fields = Vec::new();
     if spec.webhook.mode == WebhookMode::Managed {
         fields.push("spec.webhook.mode: Managed (register the webhook by hand as with Manual)");
-    }
-    if spec.interview.max_pads_per_hour != 0 {
-        fields.push("spec.interview.maxPadsPerHour (the number of pads an hour is not limited)");
     }
     fields.push(
         "spec.sync, beyond checking both services: missed webhooks, tags added late and ended interviews are not found",

@@ -5,6 +5,7 @@
 use crate::api::configuration::{DeletionPolicy, PadType, Repeat};
 use crate::api::names::{Attempt, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
+use crate::controller::hourly::Full;
 use crate::interview::PadRecord;
 use crate::lever::Opportunity;
 use crate::transport;
@@ -73,8 +74,8 @@ pub struct PadFacts {
     pub another_in_flight: bool,
     /// The phase as last written.
     pub phase: Option<Phase>,
-    /// Whether it was last seen to wait for quota.
-    pub waits_for_quota: bool,
+    /// Whether it was last seen to wait for quota, or for room in the hour.
+    pub waits_for_room: bool,
     /// Whether the link is known to have been on the candidate.
     pub linked: bool,
     /// Whether somebody asked for it to be judged again since it was last judged.
@@ -123,6 +124,10 @@ pub enum ConnectionFacts {
         name: String,
         /// Pads that may still be made; None: no limit, or overage is allowed.
         pads_left: Option<i64>,
+        /// How many pads it may make in an hour; None: no limit.
+        per_hour: Option<u32>,
+        /// Why there is no room for this Pad in the hour; None: there is.
+        hour_full: Option<Full>,
         /// The host of the Interview API: links to it are pads too, besides those to coderpad.io.
         pad_host: Option<String>,
     },

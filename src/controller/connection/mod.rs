@@ -174,10 +174,15 @@ impl Connections {
         let namespace = connection.namespace().unwrap_or_default();
         let api = Api::namespaced(self.context.client.clone(), &namespace);
         let written = write_status(&api, connection, &before, &after).await?;
-        if written.is_some()
-            && let Some((reason, note)) = notices::halted(connection.conditions(), &after.conditions)
-        {
-            self.context.warn(&connection.object_ref(&()), &reason, &note).await;
+        if written.is_some() {
+            let before = connection.conditions();
+            let news = [
+                notices::halted(before, &after.conditions),
+                status::quota_ran_low(before, &after.conditions),
+            ];
+            for (reason, note) in news.into_iter().flatten() {
+                self.context.warn(&connection.object_ref(&()), &reason, &note).await;
+            }
         }
         Ok(written)
     }

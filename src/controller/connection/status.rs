@@ -21,6 +21,12 @@ const ROUGHLY: SignedDuration = SignedDuration::from_hours(1);
 const MOST_STAGES: usize = 500;
 const ID_LIMIT: usize = 128;
 const NAME_LIMIT: usize = 256;
+/// Less than one pad in so many left is little.
+const LOW_ONE_IN: i64 = 10;
+const QUOTA_LOW: &str = "QuotaLow";
+const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+const MORE_QUOTA: &str = "There is more with the next billing cycle or a bigger CoderPad plan; spec.interview.overage \
+                          says whether pads beyond the quota may be made and billed.";
 /// The reason before the first probe has ended.
 pub const CONNECTING: &str = "Connecting";
 const SUSPENDED: &str = crate::controller::notices::SUSPENDED;
@@ -310,26 +316,51 @@ fn quota(
     match quota.remaining {
         _ if quota.unlimited => conditions.set(TYPE, true, "Unlimited", "The plan has no limit of pads."),
         None => conditions.set(TYPE, true, "QuotaAvailable", "CoderPad Interview names no limit."),
-        Some(remaining) if remaining > 0 => conditions.set(
-            TYPE,
-            true,
-            "QuotaAvailable",
-            format!("{remaining} pads are left in this billing cycle."),
-        ),
+        Some(remaining) if remaining > 0 => {
+            let limit = quota.limit.unwrap_or_default();
+            let left = match quota.limit {
+                Some(limit) => format!("{remaining} of {limit} pads are left in this billing cycle."),
+                None => format!("{remaining} pads are left in this billing cycle."),
+            };
+            if remaining.saturating_mul(LOW_ONE_IN) < limit {
+                let afterwards = match connection.spec.interview.overage {
+                    Overage::Deny => "After that new pads wait until there is quota again",
+                    Overage::Allow => {
+                        "After that CoderPad bills each further pad, if the plan has overages (spec.interview.overage: Allow)"
+                    }
+                };
+                let message = format!("{left} {afterwards}. {MORE_QUOTA}");
+                conditions.set(TYPE, true, QUOTA_LOW, message)
+            } else {
+                conditions.set(TYPE, true, "QuotaAvailable", left)
+            }
+        }
         Some(_) => {
             let consequence = match connection.spec.interview.overage {
                 Overage::Deny => {
-                    "New pads wait until there is quota again: with the next billing cycle, a bigger plan, or with \
-                     spec.interview.overage: Allow, if CoderPad may bill further pads."
+                    "No pad is made that would be billed (spec.interview.overage: Deny): new Pads wait, and go on by \
+                     themselves once there is quota, the oldest first."
                 }
                 Overage::Allow => {
-                    "Further pads are made, and CoderPad bills them (spec.interview.overage: Allow)."
+                    "Further pads are made, and CoderPad bills them (spec.interview.overage: Allow). If the plan has no \
+                     overages, CoderPad refuses them: then new Pads wait until there is quota."
                 }
             };
-            let message = format!("The pads of this billing cycle are used up. {consequence}");
-            conditions.set(TYPE, false, "QuotaExceeded", message)
+            let message = format!("The pads of this billing cycle are used up. {consequence} {MORE_QUOTA}");
+            conditions.set(TYPE, false, QUOTA_EXCEEDED, message)
         }
     };
+}
+
+/// Reason and note of the warning for a quota that has run low since the last status, if it has. It is given once: a
+/// quota that was low before is no news, until it has been above.
+pub fn quota_ran_low(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
+    let low = |conditions| {
+        find(conditions, types::QUOTA_AVAILABLE)
+            .filter(|quota| [QUOTA_LOW, QUOTA_EXCEEDED].contains(&quota.reason.as_str()))
+    };
+    let Condition { reason, message, .. } = low(after).filter(|_| low(before).is_none())?;
+    Some((reason.clone(), message.clone()))
 }
 
 /// Which fields of this connection have no effect yet.

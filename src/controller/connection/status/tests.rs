@@ -296,23 +296,55 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     );
 }
 
+/// The connection after a pass in which the quota is this.
+fn with_quota(mut connection: LeverConnection, quota: (bool, Option<i64>, Option<i64>)) -> LeverConnection {
+    let (unlimited, remaining, limit) = quota;
+    let mut status = connection.status.take().unwrap();
+    status.quota = Some(Quota { unlimited, used: 5, remaining, limit });
+    connection.status = Some(status);
+    let interview_down = failure(Service::Interview, Class::Unavailable);
+    after(connection, Services::Probed(&probed(None, Some(interview_down), 1)))
+}
+
 #[test]
 fn the_quota_says_what_follows_when_it_is_used_up() {
     let with = |unlimited, remaining, overage: &str| {
-        let mut connection = connected(json!({"interview": {"overage": overage}}));
-        let quota = Quota { unlimited, used: 5, remaining, limit: Some(5) };
-        connection.status.as_mut().unwrap().quota = Some(quota);
-        let lever_down = failure(Service::Interview, Class::Unavailable);
-        let status = pass(&connection, Services::Probed(&probed(None, Some(lever_down), 1)));
+        let connection = connected(json!({"interview": {"overage": overage}}));
+        let status = with_quota(connection, (unlimited, remaining, Some(20))).status.unwrap();
+        assert_eq!(short(&status, types::READY), "True Connected", "it is no part of Ready");
         (short(&status, types::QUOTA_AVAILABLE), message(&status, types::QUOTA_AVAILABLE))
     };
     assert_eq!(with(true, None, "Deny").0, "True Unlimited");
-    assert_eq!(with(false, Some(1), "Deny").0, "True QuotaAvailable");
     assert_eq!(with(false, None, "Deny").0, "True QuotaAvailable");
-    let (state, message) = with(false, Some(0), "Deny");
-    assert!(state == "False QuotaExceeded" && message.contains("wait"), "{state} {message}");
-    let (state, message) = with(false, Some(-2), "Allow");
-    assert!(state == "False QuotaExceeded" && message.contains("bills"), "{state} {message}");
+    assert_eq!(with(false, Some(2), "Deny").0, "True QuotaAvailable");
+    for (remaining, overage, expected, words) in [
+        (1, "Deny", "True QuotaLow", ["1 of 20", "wait"]),
+        (1, "Allow", "True QuotaLow", ["1 of 20", "bills"]),
+        (0, "Deny", "False QuotaExceeded", ["used up", "wait"]),
+        (-2, "Allow", "False QuotaExceeded", ["used up", "bills"]),
+    ] {
+        let (state, message) = with(false, Some(remaining), overage);
+        assert_eq!(state, expected);
+        for part in words.into_iter().chain(["spec.interview.overage", "bigger CoderPad plan"]) {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_quota_that_runs_low_is_news_once_until_it_was_above() {
+    let mut connection = connected(json!({}));
+    let mut news = Vec::new();
+    for remaining in [7, 1, 1, 0, 1, 0, 20, 0, 2] {
+        let before = connection.conditions().to_vec();
+        connection = with_quota(connection, (false, Some(remaining), Some(20)));
+        let told = quota_ran_low(&before, connection.conditions());
+        news.push(told.map(|(reason, _)| reason).unwrap_or_default());
+    }
+    assert_eq!(news, ["", "QuotaLow", "", "", "", "", "", "QuotaExceeded", ""]);
+    let unknown = after(super::tests::connection(json!({})), Services::Connecting);
+    let low = with_quota(unknown.clone(), (false, Some(1), Some(20)));
+    assert!(quota_ran_low(unknown.conditions(), low.conditions()).is_some());
 }
 
 #[test]

@@ -70,14 +70,8 @@ pub async fn probe(
 }
 
 async fn probe_lever(lever: &LeverClient, key: &SecretKeyRef, facts: &mut LeverFacts) -> Result<(), Trouble> {
-    // The names are those of Lever's settings screen. Permissions of a key cannot be changed there (reference:
-    // lever-api.md, 1. Authentication).
-    let permission = |name: &str| {
-        format!(
-            "It lacks the permission \"{name}\". Lever fixes a key's permissions when it is made: make a new one with \
-             all read and write permissions, and put it into the Secret."
-        )
-    };
+    // The names are those of Lever's settings screen.
+    let permission = |name: &str| trouble::lever_permission(&format!("the permission \"{name}\""));
     let stages = lever.stages().await;
     facts.stages =
         Some(stages.map_err(|error| trouble::of_call(&error, key, &permission("Find all stages")))?);
@@ -118,24 +112,28 @@ async fn probe_interview(
     pads.map(drop).map_err(|error| trouble::of_call(&error, key, ALL_PADS))
 }
 
-/// Looks for the signing token. Its value is dropped at once.
-pub async fn token(secrets: &Secrets, connection: &LeverConnection) -> Result<Token, SecretError> {
+/// Looks for the signing token. Its value is dropped at once; the version of its Secret comes beside.
+pub async fn token(
+    secrets: &Secrets,
+    connection: &LeverConnection,
+) -> Result<(Token, Option<String>), SecretError> {
     let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else {
-        return Ok(Token::Missing(
-            "spec.webhook.signingTokenSecretRef is not set, so no webhook can be trusted. Put the signature token of \
-             Lever's Candidate Stage Change webhook into a Secret and name it there."
-                .into(),
-        ));
+        let message = "spec.webhook.signingTokenSecretRef is not set, so no webhook can be trusted. Put the signature \
+                       token of Lever's Candidate Stage Change webhook into a Secret and name it there.";
+        return Ok((Token::Missing(message.into()), None));
     };
     let namespace = connection.namespace().unwrap_or_default();
     match secrets.read(&namespace, reference).await {
-        Ok(_) => Ok(Token::Present),
+        Ok(value) => Ok((Token::Present, Some(value.version))),
         Err(error) => match trouble::of_secret(&error, &namespace) {
-            Some((_, hint)) => Ok(Token::Missing(format!(
-                "spec.webhook.signingTokenSecretRef: {} Its value is the signature token of Lever's Candidate Stage \
-                 Change webhook.",
-                trouble::sentence(&format!("{error}{hint}"))
-            ))),
+            Some((_, hint)) => {
+                let message = format!(
+                    "spec.webhook.signingTokenSecretRef: {} Its value is the signature token of Lever's Candidate \
+                     Stage Change webhook.",
+                    trouble::sentence(&format!("{error}{hint}"))
+                );
+                Ok((Token::Missing(message), None))
+            }
             None => Err(error),
         },
     }

@@ -68,8 +68,16 @@ fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc
 }
 
 fn pass(connection: &LeverConnection, services: Services<'_>) -> LeverConnectionStatus {
+    with_webhook(connection, services, &State::Manual)
+}
+
+fn with_webhook(
+    connection: &LeverConnection,
+    services: Services<'_>,
+    webhook: &State,
+) -> LeverConnectionStatus {
     let (token, public_url) = (&Token::Present, Some("hooks.example.com"));
-    status(&Observation { connection, public_url, token, services, handled: None }, at(0))
+    status(&Observation { connection, public_url, token, webhook, services, handled: None }, at(0))
 }
 
 /// The connection after a pass.
@@ -277,7 +285,9 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     let probed = probed(None, None, 1);
     let webhook = |connection: &LeverConnection, token: &Token, public_url| {
         let services = Services::Probed(&probed);
-        let status = status(&Observation { connection, public_url, token, services, handled: None }, at(0));
+        let webhook = &State::Manual;
+        let observation = Observation { connection, public_url, token, webhook, services, handled: None };
+        let status = status(&observation, at(0));
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
     let mut connection = connection(json!({}));
@@ -349,11 +359,49 @@ fn a_quota_that_runs_low_is_news_once_until_it_was_above() {
 
 #[test]
 fn fields_without_effect_are_named() {
-    let named = |spec| message(connected(spec).status.as_ref().unwrap(), types::FIELDS_IGNORED);
-    let all = named(json!({"webhook": {"mode": "Managed"}}));
-    assert!(all.contains("Managed") && all.contains("spec.sync"), "{all}");
-    let few = named(json!({}));
-    assert!(!few.contains("Managed") && few.contains("spec.sync"), "{few}");
+    let named = message(connected(json!({})).status.as_ref().unwrap(), types::FIELDS_IGNORED);
+    assert!(named.contains("spec.sync"), "{named}");
+}
+
+#[test]
+fn a_managed_webhook_says_what_is_to_be_done_until_its_first_delivery() {
+    let probed = probed(None, None, 1);
+    let mut connection = connected(json!({"webhook": {"mode": "Managed"}}));
+    connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
+    let mut look = |webhook: &State| {
+        let status = with_webhook(&connection, Services::Probed(&probed), webhook);
+        connection.status = Some(status.clone());
+        let verified = types::WEBHOOK_VERIFIED;
+        (short(&status, verified), message(&status, verified), short(&status, types::READY), status)
+    };
+    assert_eq!(look(&State::Unknown).0, "False WebhookNotRegistered");
+    let registered = State::Registered { id: "w-1".into() };
+    let (state, message, ready, status) = look(&registered);
+    assert_eq!((state.as_str(), ready.as_str()), ("False AwaitingVerification", "True Connected"));
+    assert!(message.contains("Super Admin") && message.contains("Candidate Stage Change"), "{message}");
+    assert_eq!((status.webhook_id.as_deref(), status.last_webhook_at), (Some("w-1"), None));
+
+    connection.status.as_mut().unwrap().last_webhook_at = Some(at(9));
+    let mut look = |webhook: &State| {
+        let status = with_webhook(&connection, Services::Probed(&probed), webhook);
+        connection.status = Some(status.clone());
+        (short(&status, types::WEBHOOK_VERIFIED), short(&status, types::READY), status)
+    };
+    assert_eq!(look(&registered).0, "True SignatureVerified");
+    assert_eq!(look(&State::Unknown).0, "True SignatureVerified", "after a restart");
+    assert_eq!(look(&State::Registered { id: "w-2".into() }).0, "True SignatureVerified", "made anew");
+    let trouble = |reason| State::Troubled(Trouble::of_webhook(reason, Nature::Person, "Mend it.".into()));
+    let (state, ready, status) = look(&trouble("PublicURLMissing"));
+    assert_eq!((state.as_str(), ready.as_str()), ("False PublicURLMissing", "True Connected"));
+    assert_eq!(status.webhook_id.as_deref(), Some("w-2"));
+    let (state, ready, status) = look(&trouble(SECRET_NOT_OWNED));
+    assert_eq!((state.as_str(), ready.as_str()), ("False SecretNotOwned", "False SecretNotOwned"));
+    assert!(has(&status, types::STALLED) && !has(&status, types::RECONCILING));
+
+    connection.spec.webhook.mode = WebhookMode::Manual;
+    let status = with_webhook(&connection, Services::Probed(&probed), &State::Manual);
+    assert_eq!((status.webhook_id.as_deref(), status.last_webhook_at), (None, None));
+    assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False AwaitingVerification");
 }
 
 #[test]
@@ -365,6 +413,7 @@ fn a_request_is_echoed() {
         connection: &connection,
         public_url: None,
         token: &Token::Present,
+        webhook: &State::Manual,
         services,
         handled: Some("now"),
     };

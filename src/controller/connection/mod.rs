@@ -25,7 +25,7 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use webhook::{Occasion, Webhooks};
+use webhook::Webhooks;
 
 /// Reconciles the connections of a context's scope until `stop`.
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
@@ -109,7 +109,7 @@ impl Reconcile<LeverConnection> for Connections {
             let again = self.webhooks.bury(&mut connection, &url).await?;
             return Ok(again.map_or_else(Action::await_change, at));
         }
-        let (mut token, mut secret) = observe::token(&self.context.secrets, &connection).await?;
+        let mut token = observe::token(&self.context.secrets, &connection).await?;
         let requested = names::reconcile_requested_at(seen.as_ref());
         let requested = requested.as_deref();
         if connection.spec.suspend {
@@ -155,10 +155,8 @@ impl Reconcile<LeverConnection> for Connections {
             self.memory.record(&namespace, &name, start, lever, interview);
         }
         let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
-        let occasion = Occasion { probed: lever_answered, secret: secret.as_deref(), url: &url };
-        if self.webhooks.care(&mut connection, &account, occasion).await? {
-            (token, secret) = observe::token(&self.context.secrets, &connection).await?;
-            self.webhooks.note_secret(&connection, secret.as_deref());
+        if self.webhooks.care(&mut connection, &account, &url, lever_answered).await? {
+            token = observe::token(&self.context.secrets, &connection).await?;
         }
         self.write(&connection, &token, Services::Probed(&probed), probed.handled.as_deref()).await?;
         let (_, webhook_due) = self.webhooks.state(&connection);

@@ -112,28 +112,24 @@ async fn probe_interview(
     pads.map(drop).map_err(|error| trouble::of_call(&error, key, ALL_PADS))
 }
 
-/// Looks for the signing token. Its value is dropped at once; the version of its Secret comes beside.
-pub async fn token(
-    secrets: &Secrets,
-    connection: &LeverConnection,
-) -> Result<(Token, Option<String>), SecretError> {
+/// Looks for the signing token. Its value is dropped at once.
+pub async fn token(secrets: &Secrets, connection: &LeverConnection) -> Result<Token, SecretError> {
     let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else {
-        let message = "spec.webhook.signingTokenSecretRef is not set, so no webhook can be trusted. Put the signature \
-                       token of Lever's Candidate Stage Change webhook into a Secret and name it there.";
-        return Ok((Token::Missing(message.into()), None));
+        return Ok(Token::Missing(
+            "spec.webhook.signingTokenSecretRef is not set, so no webhook can be trusted. Put the signature token of \
+             Lever's Candidate Stage Change webhook into a Secret and name it there."
+                .into(),
+        ));
     };
     let namespace = connection.namespace().unwrap_or_default();
     match secrets.read(&namespace, reference).await {
-        Ok(value) => Ok((Token::Present, Some(value.version))),
+        Ok(_) => Ok(Token::Present),
         Err(error) => match trouble::of_secret(&error, &namespace) {
-            Some((_, hint)) => {
-                let message = format!(
-                    "spec.webhook.signingTokenSecretRef: {} Its value is the signature token of Lever's Candidate \
-                     Stage Change webhook.",
-                    trouble::sentence(&format!("{error}{hint}"))
-                );
-                Ok((Token::Missing(message), None))
-            }
+            Some((_, hint)) => Ok(Token::Missing(format!(
+                "spec.webhook.signingTokenSecretRef: {} Its value is the signature token of Lever's Candidate Stage \
+                 Change webhook.",
+                trouble::sentence(&format!("{error}{hint}"))
+            ))),
             None => Err(error),
         },
     }

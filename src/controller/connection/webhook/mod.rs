@@ -12,11 +12,15 @@ mod tokens;
 use super::trouble::{self, Nature, Trouble};
 use crate::api::connection::WebhookMode;
 use crate::api::{LeverConnection, names};
+use crate::cluster::in_time;
+use crate::cluster::secrets::SecretError;
+use crate::cluster::writes::is_status;
 use crate::controller::accounts::{Account, AccountError};
 use crate::controller::driver::Failure;
 use crate::controller::{Context, pace};
 use crate::transport::Priority;
-use kube::{Resource, ResourceExt};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Resource, ResourceExt};
 use parking_lot::Mutex;
 use pass::{Pass, Stop, let_go};
 use std::collections::HashMap;
@@ -46,17 +50,6 @@ pub enum State {
     Troubled(Trouble),
 }
 
-/// What wakes the care for a webhook.
-#[derive(Clone, Copy, Debug)]
-pub struct Occasion<'a> {
-    /// Lever has just answered a probe.
-    pub probed: bool,
-    /// The version of the Secret with the tokens; None: there is no token.
-    pub secret: Option<&'a str>,
-    /// status.webhookURL.
-    pub url: &'a str,
-}
-
 /// What is remembered of a connection's webhook. It may be lost.
 #[derive(Debug, Default)]
 struct Entry {
@@ -71,15 +64,16 @@ struct Entry {
 }
 
 impl Entry {
-    /// Whether to look now. If so, the look has begun.
-    fn begin(&mut self, occasion: Occasion<'_>, now: Instant) -> bool {
+    /// Whether to look now: Lever has just answered a probe, the Secret has another version than after the last look, or
+    /// the pause after a failure is over. If so, the look has begun.
+    fn begin(&mut self, probed: bool, secret: Option<&str>, now: Instant) -> bool {
         let soonest = self.began.map(|began| began + AT_MOST_EVERY).filter(|soonest| *soonest > now);
-        let changed = self.state != State::Unknown && self.secret.as_deref() != occasion.secret;
-        if let (true, false, Some(soonest)) = (changed, occasion.probed, soonest) {
+        let changed = self.state != State::Unknown && self.secret.as_deref() != secret;
+        if let (true, false, Some(soonest)) = (changed, probed, soonest) {
             self.next = Some(self.next.map_or(soonest, |next| next.min(soonest)));
         }
         let is_due = self.next.is_some_and(|next| next <= now);
-        let begins = occasion.probed || is_due || (changed && soonest.is_none());
+        let begins = probed || is_due || (changed && soonest.is_none());
         if begins {
             (self.began, self.next) = (Some(now), None);
         }
@@ -119,33 +113,31 @@ impl Webhooks {
         self.entry(connection, |entry| (entry.state.clone(), entry.next))
     }
 
-    /// Notes the version that the Secret has after a look.
-    pub fn note_secret(&self, connection: &LeverConnection, version: Option<&str>) {
-        self.entry(connection, |entry| entry.secret = version.map(str::to_owned));
-    }
-
     /// The connection is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.entries.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    /// Looks after the webhook, if that is due. Returns whether it did; the connection is replaced by what it is then.
+    /// Looks after the webhook, if that is due. `url` is status.webhookURL, `probed` whether Lever has just answered a
+    /// probe. Returns whether it did; the connection is replaced by what it is then.
     pub async fn care(
         &self,
         connection: &mut Arc<LeverConnection>,
         account: &Account,
-        occasion: Occasion<'_>,
+        url: &str,
+        probed: bool,
     ) -> Result<bool, Failure> {
         let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
         if !is_managed && !has_finalizer(connection) {
             self.entry(connection, |entry| entry.end(State::Manual));
             return Ok(false);
         }
-        if !self.entry(connection, |entry| entry.begin(occasion, Instant::now())) {
+        let secret = self.secret_version(connection).await?;
+        if !self.entry(connection, |entry| entry.begin(probed, secret.as_deref(), Instant::now())) {
             return Ok(false);
         }
         let lever = account.lever.with_priority(Priority::Poll);
-        let pass = Pass { context: &self.context, lever: &lever, url: occasion.url };
+        let pass = Pass { context: &self.context, lever: &lever, url };
         let result = if is_managed {
             pass.register(connection).await.map(|id| State::Registered { id })
         } else {
@@ -159,7 +151,24 @@ impl Webhooks {
                 return Err(failure);
             }
         }
+        let secret = self.secret_version(connection).await?;
+        self.entry(connection, |entry| entry.secret = secret);
         Ok(true)
+    }
+
+    /// The version of the Secret for the tokens; None, if there is none, or it may not be read.
+    async fn secret_version(&self, connection: &LeverConnection) -> Result<Option<String>, Failure> {
+        let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else { return Ok(None) };
+        let secrets: Api<Secret> =
+            Api::namespaced(self.context.client.clone(), &connection.namespace().unwrap_or_default());
+        match in_time(secrets.get_metadata_opt(&reference.name)).await {
+            Ok(secret) => Ok(secret.and_then(|secret| secret.resource_version())),
+            Err(error) if is_status(&error, 403) => Ok(None),
+            Err(source) => {
+                let name = reference.name.clone();
+                Err(SecretError::Unreadable { name, source: Box::new(source) }.into())
+            }
+        }
     }
 
     /// The connection is being deleted: removes the webhook. Returns when to try again, if Lever cannot be asked now.

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn occasion(probed: bool, secret: Option<&str>) -> Occasion<'_> {
-    Occasion { probed, secret, url: "https://hooks.example.com/w" }
-}
-
 fn trouble(nature: Nature) -> Trouble {
     Trouble::of_webhook("Reason", nature, "message".into())
 }
@@ -18,18 +14,18 @@ fn registered() -> State {
 async fn it_is_due_with_a_probe_and_when_the_secret_has_changed() {
     let mut entry = Entry::default();
     let now = Instant::now;
-    assert!(!entry.begin(occasion(false, None), now()), "Lever has not answered yet");
-    assert!(entry.begin(occasion(true, None), now()));
+    assert!(!entry.begin(false, None, now()), "Lever has not answered yet");
+    assert!(entry.begin(true, None, now()));
     entry.end(registered());
     entry.secret = Some("7".into());
-    assert!(!entry.begin(occasion(false, Some("7")), now()));
-    assert!(entry.begin(occasion(true, Some("7")), now()));
+    assert!(!entry.begin(false, Some("7"), now()));
+    assert!(entry.begin(true, Some("7"), now()));
     entry.end(registered());
 
-    assert!(!entry.begin(occasion(false, None), now()), "so soon after the last look");
+    assert!(!entry.begin(false, None, now()), "so soon after the last look");
     assert_eq!(entry.next, Some(now() + AT_MOST_EVERY));
     tokio::time::advance(AT_MOST_EVERY).await;
-    assert!(entry.begin(occasion(false, None), now()));
+    assert!(entry.begin(false, None, now()));
     assert_eq!(entry.next, None);
 }
 
@@ -39,9 +35,9 @@ async fn what_may_pass_is_tried_again_and_leaves_what_was_known() {
     entry.fail(trouble(Nature::Passing), None, Instant::now());
     assert_eq!(entry.state, State::Troubled(trouble(Nature::Passing)));
     let first = entry.next.unwrap();
-    assert!(!entry.begin(occasion(false, None), Instant::now()));
+    assert!(!entry.begin(false, None, Instant::now()));
     tokio::time::advance(first - Instant::now()).await;
-    assert!(entry.begin(occasion(false, None), Instant::now()));
+    assert!(entry.begin(false, None, Instant::now()));
     entry.fail(trouble(Nature::Passing), None, Instant::now());
     assert!(entry.next.unwrap() - Instant::now() > first - Instant::now());
 

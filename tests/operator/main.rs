@@ -21,6 +21,7 @@ mod deletion;
 mod limit;
 mod lost_answers;
 mod main_job;
+mod managed_webhooks;
 mod outages;
 mod quota;
 mod suspension;

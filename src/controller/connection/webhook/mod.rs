@@ -1,8 +1,9 @@
 //! Managed webhooks: the operator registers the webhook in Lever, keeps its token, and takes it away again.
 //!
 //! It is looked after with every probe, and when the Secret changes ([`Webhooks`]). What a pass does is in `pass`, what
-//! there is to do in `plan`, and what of the Secret is whose in `tokens`.
+//! there is to do in `plan`; the Secret is in `tokens`, and which token is whose in `book`.
 
+mod book;
 mod pass;
 mod plan;
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! The Secret with the signature tokens, as far as it is the operator's: which lines are whose, and the writes.
+//! The Secret with the signature tokens, and the writes to it.
 //!
-//! Beside the tokens stand two annotations for each connection: the ids of its webhooks with a digest of their tokens, so
-//! that it can be told whose token is missing, and a claim. Who is about to make or delete webhooks writes the claim
-//! first, and stores a token only while the claim is still there. So of two leaders only one goes on.
+//! Beside the tokens and what [`Book`] says of them stands a claim. Who is about to make or delete webhooks writes it
+//! first, and stores a token only while it is still there. So of two leaders only one goes on.
 
+use super::book::Book;
 use super::plan::Recorded;
-use crate::api::names::{self, MANAGED_BY_LABEL, sha256_hex};
+use crate::api::names::{self, MANAGED_BY_LABEL};
 use crate::api::{FIELD_MANAGER, LeverConnection, SecretKeyRef};
 use crate::cluster::in_time;
 use crate::cluster::writes::is_status;
@@ -13,14 +13,12 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Tokens of a connection that are kept: what Lever repeats may be signed with one that was replaced.
-const TOKENS_KEPT: usize = 5;
-/// Hex digits of a token's digest.
-const DIGEST: usize = 16;
+/// How often a token is stored again when somebody else has changed the Secret.
+const TRIES: u32 = 5;
 
 /// Why a write did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -46,9 +44,7 @@ pub struct TokenSecret {
     /// None: there is no such Secret.
     version: Option<String>,
     is_ours: bool,
-    tokens: Vec<SecretString>,
-    /// Ids and digests, oldest first.
-    records: Vec<(String, String)>,
+    book: Book,
     claim: Option<String>,
 }
 
@@ -66,8 +62,7 @@ impl TokenSecret {
             connection: connection.name_any(),
             version: None,
             is_ours: true,
-            tokens: Vec::new(),
-            records: Vec::new(),
+            book: Book::default(),
             claim: None,
         };
         let found = in_time(secret.api.get_opt(&reference.name)).await?;
@@ -78,23 +73,17 @@ impl TokenSecret {
     fn learn(&mut self, found: Option<Secret>) {
         let Some(mut found) = found else {
             (self.version, self.is_ours) = (None, true);
-            (self.tokens, self.records, self.claim) = Default::default();
+            (self.book, self.claim) = Default::default();
             return;
         };
         self.version = found.resource_version();
         self.is_ours = found.labels().get(MANAGED_BY_LABEL).is_some_and(|by| by == FIELD_MANAGER);
         let annotation = |key: String| found.annotations().get(&key).cloned();
         self.claim = annotation(self.claim_annotation());
-        self.records = annotation(self.records_annotation())
-            .unwrap_or_default()
-            .split_whitespace()
-            .filter_map(|record| record.rsplit_once('='))
-            .map(|(id, digest)| (id.to_owned(), digest.to_owned()))
-            .collect();
+        let records = annotation(self.records_annotation()).unwrap_or_default();
         let value = found.data.as_mut().and_then(|data| data.remove(&self.reference.key));
-        let text = value.and_then(|value| String::from_utf8(value.0).ok()).unwrap_or_default();
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        self.tokens = lines.map(SecretString::from).collect();
+        let value = value.and_then(|value| String::from_utf8(value.0).ok()).unwrap_or_default();
+        self.book = Book::read(&value, &records);
     }
 
     /// Whether it may be written: there is none yet, or it carries the operator's label.
@@ -104,8 +93,7 @@ impl TokenSecret {
 
     /// The webhooks that it knows.
     pub fn recorded(&self) -> Vec<Recorded> {
-        let has = |digest: &String| self.tokens.iter().any(|token| digest_of(token) == *digest);
-        self.records.iter().map(|(id, digest)| Recorded { id: id.clone(), has_token: has(digest) }).collect()
+        self.book.recorded()
     }
 
     /// Whether this claim stands there.
@@ -137,29 +125,15 @@ impl TokenSecret {
 
     /// Stores the token of a webhook, if the claim is still there. What a person changes beside it does no harm.
     pub async fn store(&mut self, claim: &str, id: &str, token: &SecretString) -> Result<(), TokenError> {
-        const TRIES: u32 = 5;
         let mut last = TokenError::Conflict;
         for _ in 0..TRIES {
             if !self.is_ours || !self.is_claimed_by(claim) {
                 return Err(TokenError::Conflict);
             }
-            let mut records = self.records.clone();
-            records.retain(|(known, _)| known != id);
-            records.push((id.to_owned(), digest_of(token)));
-            let outdated: Vec<_> = records.drain(..records.len().saturating_sub(TOKENS_KEPT)).collect();
-            let is_outdated = |token: &SecretString| {
-                let digest = digest_of(token);
-                outdated.iter().any(|(_, of)| *of == digest)
-            };
-            let kept = self.tokens.iter().filter(|known| !is_outdated(known));
-            let lines: String =
-                kept.chain([token]).map(|token| format!("{}\n", token.expose_secret())).collect();
-            let records: Vec<_> = records.iter().map(|(id, digest)| format!("{id}={digest}")).collect();
-            let annotations = Map::from_iter([
-                (self.records_annotation(), json!(records.join(" "))),
-                (self.claim_annotation(), json!(claim)),
-            ]);
-            match self.write(annotations, Some(lines)).await {
+            let mut book = self.book.clone();
+            book.add(id, token);
+            let annotations = Map::from_iter([(self.records_annotation(), json!(book.annotation()))]);
+            match self.write(annotations, Some(book.value())).await {
                 Ok(()) => return Ok(()),
                 Err(error) => last = error,
             }
@@ -175,32 +149,29 @@ impl TokenSecret {
 
     /// Takes out everything that belongs to the connection. The Secret stays, and what others have put into it.
     pub async fn clear(&mut self) -> Result<(), TokenError> {
-        if self.version.is_none() || !self.is_ours || (self.records.is_empty() && self.claim.is_none()) {
+        let is_empty = self.book.recorded().is_empty() && self.claim.is_none();
+        if self.version.is_none() || !self.is_ours || is_empty {
             return Ok(());
         }
-        let is_own = |token: &SecretString| {
-            let digest = digest_of(token);
-            self.records.iter().any(|(_, of)| *of == digest)
-        };
-        let kept = self.tokens.iter().filter(|token| !is_own(token));
-        let lines: String = kept.map(|token| format!("{}\n", token.expose_secret())).collect();
+        let mut book = self.book.clone();
+        book.clear();
         let annotations = Map::from_iter([
             (self.records_annotation(), Value::Null),
             (self.claim_annotation(), Value::Null),
         ]);
-        self.write(annotations, Some(lines)).await
+        self.write(annotations, Some(book.value())).await
     }
 
-    /// Changes the Secret as it was read. Without lines the key goes.
+    /// Changes the Secret as it was read. With an empty value the key goes.
     async fn write(
         &mut self,
         annotations: Map<String, Value>,
-        lines: Option<String>,
+        value: Option<String>,
     ) -> Result<(), TokenError> {
         let metadata = json!({"resourceVersion": self.version, "annotations": annotations});
         let mut change = json!({"metadata": metadata});
-        if let Some(lines) = lines {
-            let value = (!lines.is_empty()).then(|| ByteString(lines.into_bytes()));
+        if let Some(value) = value {
+            let value = (!value.is_empty()).then(|| ByteString(value.into_bytes()));
             change["data"] = json!({self.reference.key.as_str(): value});
         }
         let change = Patch::Merge(change);
@@ -225,8 +196,4 @@ impl TokenSecret {
     fn claim_annotation(&self) -> String {
         format!("{}{}", names::CLAIM_PREFIX, self.connection)
     }
-}
-
-fn digest_of(token: &SecretString) -> String {
-    sha256_hex(token.expose_secret(), DIGEST)
 }

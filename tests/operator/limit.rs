@@ -1,5 +1,8 @@
 //! spec.interview.maxPadsPerHour: a bulk move, or a tag too many, does not make hundreds of pads.
 
+use std::time::Duration;
+
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::status::{message_of, phase};
@@ -88,5 +91,38 @@ async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
         world.wait_for_one_pad(candidate).await;
     }
     assert_eq!(world.creates(), 14);
+    world.finish().await;
+}
+
+/// Nobody waits for an hour here: the first pad is made to look an hour old, less a few seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
+    let mut options = Options::new("limit-over");
+    options.connection["interview"] = json!({"maxPadsPerHour": 1});
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    let candidates = [(); 3].map(|()| world.candidate());
+    for (index, candidate) in candidates.iter().enumerate() {
+        world.enter(candidate).await;
+        let expected = if index == 0 { "Open/Open" } else { "Pending/LimitReached" };
+        world.wait_for_pad(candidate, expected).await;
+        // The API server keeps the time of creation in whole seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+
+    world.operator().kill().await;
+    let first = world.wait_for_pad(&candidates[0], "Open/Open").await;
+    let attempt = first["metadata"]["annotations"]["padoperator.dev/attempt"].as_str().unwrap();
+    let (reference, _) = attempt.rsplit_once('@').unwrap();
+    let almost = jiff::Timestamp::now() - SignedDuration::from_secs(60 * 60 - 6);
+    let older = json!({"padoperator.dev/attempt": format!("{reference}@{almost}")});
+    let name = first["metadata"]["name"].as_str().unwrap();
+    world.patch("pads", name, json!({"metadata": {"annotations": older}})).await;
+    world.operator().start().await;
+
+    world.wait_for_one_pad(&candidates[1]).await;
+    assert!(jiff::Timestamp::now() >= almost + SignedDuration::from_hours(1), "too early");
+    world.wait_for_pad(&candidates[2], "Pending/LimitReached").await;
+    assert_eq!(world.creates(), 2);
     world.finish().await;
 }

@@ -84,14 +84,7 @@ impl Allowances {
 
     /// When the pads of the last hour were made, those of this Pad left out: by what the cluster knows, and by what was
     /// taken here.
-    pub fn lately(
-        &self,
-        namespace: &str,
-        connection: &str,
-        pad: &str,
-        made: Made,
-        now: Timestamp,
-    ) -> Vec<Timestamp> {
+    pub fn lately(&self, namespace: &str, connection: &str, pad: &str, made: Made, now: Timestamp) -> Made {
         let mut counts = self.counts.lock();
         counts.entry(key(namespace, connection)).or_default().others(pad, made, now)
     }
@@ -115,7 +108,7 @@ impl Allowances {
                 return Err(Refusal::Quota);
             }
         }
-        let others = count.others(&pad, made, now);
+        let others = count.others(&pad, made, now).into_values().collect();
         // Older Pads that wait have been given way to already, where it was decided to make this pad.
         if let Some(full) = per_hour.and_then(|limit| full(limit, others, 0, now)) {
             return Err(Refusal::Hour(full));
@@ -143,14 +136,14 @@ impl Allowances {
 }
 
 impl Count {
-    fn others(&mut self, pad: &str, mut made: Made, now: Timestamp) -> Vec<Timestamp> {
+    fn others(&mut self, pad: &str, mut made: Made, now: Timestamp) -> Made {
         self.lately.retain(|_, at| now.duration_since(*at) < HOUR);
         for (pad, at) in &self.lately {
             let known = made.entry(pad.clone()).or_insert(*at);
             *known = (*known).max(*at);
         }
         made.remove(pad);
-        made.into_values().collect()
+        made
     }
 }
 
@@ -232,7 +225,8 @@ mod tests {
         assert!(take(1, 2).is_ok(), "the same Pad again: its first try has made none");
         allowances.give_back(NS, "acme", taken);
         assert!(take(2, 3).is_ok());
-        assert_eq!(allowances.lately(NS, "acme", "3", Made::new(), at(4)), [at(3)]);
-        assert_eq!(allowances.lately(NS, "acme", "2", Made::new(), at(4)), []);
+        let lately = |pad| allowances.lately(NS, "acme", pad, Made::new(), at(4));
+        assert_eq!(lately("3"), Made::from([("2".to_owned(), at(3))]));
+        assert_eq!(lately("2"), Made::new());
     }
 }

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// The time in which pads are counted.
 pub const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
+/// Older Pads that have room take it within this time, or turn out not to need it.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
+
 /// An hour that has no room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Full {
@@ -17,7 +20,7 @@ pub struct Full {
     pub limit: u32,
     /// When there is room, if nothing comes between.
     pub until: Timestamp,
-    /// How long that is from now.
+    /// When to look again, from now.
     pub rest: Duration,
 }
 
@@ -41,13 +44,15 @@ pub fn full(limit: u32, mut made: Vec<Timestamp>, waiting_before: usize, now: Ti
         Some(leaves) => made.get(leaves).and_then(|at| at.checked_add(HOUR).ok()).unwrap_or(now),
         None => now,
     };
+    let goes_next = rounds == 0 && made.len() < places;
     let rounds = HOUR.saturating_mul(i32::try_from(rounds).unwrap_or(i32::MAX));
     let until = first_round.checked_add(rounds).unwrap_or(Timestamp::MAX);
+    let rest = until.duration_since(now).unsigned_abs();
     Some(Full {
         made: u32::try_from(made.len()).unwrap_or(u32::MAX).max(limit),
         limit,
         until,
-        rest: until.duration_since(now).unsigned_abs(),
+        rest: if goes_next { rest.min(SETTLES_WITHIN) } else { rest },
     })
 }
 
@@ -63,7 +68,6 @@ mod tests {
     fn room(limit: u32, made: &[i64], waiting_before: usize, now: i64) -> Option<i64> {
         let made = made.iter().map(|minute| at(*minute)).collect();
         let full = full(limit, made, waiting_before, at(now))?;
-        assert_eq!(full.rest.as_secs(), (full.until.as_second() - at(now).as_second()).unsigned_abs());
         Some((full.until.as_second() - at(0).as_second()) / 60)
     }
 
@@ -84,6 +88,15 @@ mod tests {
         let turns = (0..8).map(|before| room(3, &[0, 10, 20], before, 25).unwrap());
         assert_eq!(turns.collect::<Vec<_>>(), [60, 70, 80, 120, 130, 140, 180, 190]);
         assert_eq!(room(3, &[], 4, 5), Some(65), "those ahead go at once, and this one an hour later");
+    }
+
+    #[test]
+    fn a_place_that_an_older_one_may_not_need_is_looked_at_again_soon() {
+        let rest = |waiting_before| full(3, vec![at(0), at(1)], waiting_before, at(2)).unwrap().rest;
+        assert_eq!((rest(1), rest(2)), (SETTLES_WITHIN, SETTLES_WITHIN));
+        assert_eq!(rest(3), Duration::from_secs(60 * 60), "not all of a long row");
+        let none_free = full(2, vec![at(0), at(1)], 0, at(2)).unwrap();
+        assert_eq!(none_free.rest, Duration::from_secs(58 * 60));
     }
 
     /// The turn of one that waits does not move when one before it has had its own.

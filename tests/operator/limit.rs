@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use simulators::{Fault, Moment};
 
 use crate::status::{message_of, phase};
-use crate::wait::eventually;
+use crate::wait::{eventually, soon};
 use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 async fn limit(world: &World, limit: u32) {
@@ -124,5 +125,31 @@ async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
     assert!(jiff::Timestamp::now() >= almost + SignedDuration::from_hours(1), "too early");
     world.wait_for_pad(&candidates[2], "Pending/LimitReached").await;
     assert_eq!(world.creates(), 2);
+    world.finish().await;
+}
+
+/// One that is being made still says that it waits: it must not take two places.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pad_under_way_holds_one_place_only() {
+    let mut options = Options::new("limit-under-way");
+    options.connection["interview"] = json!({"maxPadsPerHour": 1});
+    options.flags[0] = "--interview-create-timeout=50s";
+    let world = World::start(options).await;
+    let candidates = [(); 3].map(|()| world.candidate());
+    for (index, candidate) in candidates.iter().enumerate() {
+        world.enter(candidate).await;
+        let expected = if index == 0 { "Open/Open" } else { "Pending/LimitReached" };
+        world.wait_for_pad(candidate, expected).await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    let first = Fault::on("POST", "^/api/pads/?$").containing(&candidates[1]).pause(Moment::AfterEffect);
+    let held = world.interview.faults().add(first);
+    limit(&world, 2).await;
+    soon("the first is under way", held.reached()).await;
+    limit(&world, 3).await;
+    world.wait_for_one_pad(&candidates[2]).await;
+    held.release();
+    world.wait_for_one_pad(&candidates[1]).await;
+    assert_eq!(world.creates(), 3);
     world.finish().await;
 }

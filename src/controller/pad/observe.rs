@@ -170,22 +170,25 @@ fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) {
     if pads_left.is_none() && per_hour.is_none() {
         return;
     }
-    let waiting_before = waiting_before(pad, name, context);
+    let waiting = waiting_before(pad, name, context);
     if let Some(left) = pads_left.as_mut().filter(|left| **left > 0) {
-        *left -= i64::try_from(waiting_before).unwrap_or(i64::MAX);
+        *left -= i64::try_from(waiting.len()).unwrap_or(i64::MAX);
     }
     if let Some(limit) = *per_hour {
         let (namespace, uid) = (pad.namespace().unwrap_or_default(), pad.uid().unwrap_or_default());
         let now = Timestamp::now();
         let made = made_lately(&namespace, name, context, now);
         let made = context.allowances.lately(&namespace, name, &uid, made, now);
-        *hour_full = hourly::full(limit, made, waiting_before, now);
+        // One whose pad is being made has its place already, though its status still says that it waits.
+        let has_place = |other: &Pad| other.uid().is_some_and(|uid| made.contains_key(&uid));
+        let before = waiting.iter().filter(|other| !has_place(other)).count();
+        *hour_full = hourly::full(limit, made.into_values().collect(), before, now);
     }
 }
 
-/// How many older Pads of the connection wait for quota, for room in the hour, or have just waited for the connection
+/// The older Pads of the connection that wait for quota, for room in the hour, or have just waited for the connection
 /// itself: what there is goes to the oldest first. One that waits for something of its own does not hold up the others.
-fn waiting_before(pad: &Pad, connection: &str, context: &Context) -> usize {
+fn waiting_before(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc<Pad>> {
     fn age(pad: &Pad) -> (Option<Timestamp>, Option<&String>) {
         (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.metadata.name.as_ref())
     }
@@ -202,7 +205,7 @@ fn waiting_before(pad: &Pad, connection: &str, context: &Context) -> usize {
             && age(other) < age(pad)
             && goes_through(other, connection, context)
     };
-    context.scope.pads.matching(&pad.namespace().unwrap_or_default(), waits).len()
+    context.scope.pads.matching(&pad.namespace().unwrap_or_default(), waits)
 }
 
 /// When the Pads of a connection have made their pads, as far as that is not too long ago to count: an intention whose

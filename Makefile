@@ -23,6 +23,8 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 test: control-plane lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
+	@echo '==> test: what came of each crash'
+	@cat "$${CARGO_TARGET_DIR:-target}/crash-points.txt"
 
 .PHONY: lint
 lint: $(CARGO_DENY) ## Format, clippy, documentation, licences and sources of the dependencies.

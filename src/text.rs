@@ -17,6 +17,25 @@ pub fn one_line(text: &str, limit: usize) -> String {
     cut(&folded, limit)
 }
 
+/// Text of several lines without control, format and bidirectional characters, but with its lines and tabs.
+pub fn lines(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    text.chars().filter(|c| matches!(c, '\n' | '\t') || is_visible(*c)).collect()
+}
+
+/// The text with U+2060 after each `@` before a letter or digit, so that it mentions nobody.
+pub fn without_mentions(text: &str) -> String {
+    let mut apart = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        apart.push(c);
+        if c == '@' && rest.peek().is_some_and(|next| next.is_alphanumeric()) {
+            apart.push('\u{2060}');
+        }
+    }
+    apart
+}
+
 /// The name of a candidate as shown everywhere; an empty one is `Candidate <first 8 of the id>`.
 pub fn candidate_name(name: &str, opportunity_id: &str) -> String {
     let name = one_line(name, NAME_LIMIT);
@@ -84,6 +103,12 @@ mod tests {
         assert_eq!(one_line(&"x".repeat(300), 100).chars().count(), 100);
         assert_eq!(candidate_name("\u{200f}", "6408dc54-7015"), "Candidate 6408dc54");
         assert_eq!(candidate_name("", "ab"), "Candidate ab");
+    }
+
+    #[test]
+    fn lines_stay_and_mentions_do_not() {
+        assert_eq!(lines("a\r\n\tb\u{202e}\u{0000}c"), "a\n\tbc");
+        assert_eq!(without_mentions("@ada a@b @ @_ @é"), "@\u{2060}ada a@\u{2060}b @ @_ @\u{2060}é");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use tokio::sync::Mutex;
 
 use crate::api_server::Client;
 use crate::certificates::Authority;
@@ -30,8 +31,8 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct ControlPlane {
     // Fields are dropped in this order: the folder, which holds everything, last.
     _controller_manager: Process,
-    api_server: Option<Process>,
-    etcd: Process,
+    api_server: Mutex<Option<Process>>,
+    etcd: Mutex<Option<Process>>,
     folder: Folder,
     authority: Authority,
     programs: Programs,
@@ -53,8 +54,7 @@ impl ControlPlane {
         certificates::write(&authority, folder.path())?;
         api_server::write_audit_policy(folder.path())?;
 
-        let socket = folder.path().join("etcd.sock");
-        let mut etcd = start_etcd(&folder, &programs, &socket)?;
+        let mut etcd = spawn_etcd(&folder, &programs)?;
         let (port, mut api_server) =
             start_api_server_on_a_free_port(&folder, &programs, &authority, &mut etcd).await?;
         let url = api_server::url(port);
@@ -75,8 +75,8 @@ impl ControlPlane {
 
         Ok(Self {
             _controller_manager: controller_manager,
-            api_server: Some(api_server),
-            etcd,
+            api_server: Mutex::new(Some(api_server)),
+            etcd: Mutex::new(Some(etcd)),
             folder,
             authority,
             programs,
@@ -152,20 +152,47 @@ impl ControlPlane {
     ///
     /// # Errors
     /// If it is not running.
-    pub async fn stop_api_server(&mut self) -> anyhow::Result<()> {
-        let api_server = self.api_server.take().context("the API server is not running")?;
+    pub async fn stop_api_server(&self) -> anyhow::Result<()> {
+        let api_server = self.api_server.lock().await.take().context("the API server is not running")?;
         end(api_server).await
     }
 
     /// Starts the API server again, on the same port and with the same data, and waits until it is ready.
     ///
     /// # Errors
-    /// If it is running, or does not become ready.
-    pub async fn start_api_server(&mut self) -> anyhow::Result<()> {
-        ensure!(self.api_server.is_none(), "the API server is running already");
+    /// If it is running, if etcd is not, or if it does not become ready.
+    pub async fn start_api_server(&self) -> anyhow::Result<()> {
+        let (mut running, mut etcd) = (self.api_server.lock().await, self.etcd.lock().await);
+        ensure!(running.is_none(), "the API server is running already");
+        let etcd = etcd.as_mut().context("etcd is not running")?;
         let mut api_server = api_server::spawn(&self.folder, &self.programs, self.port)?;
-        api_server::wait_until_ready(&self.authority, &mut self.etcd, &mut api_server, self.port).await?;
-        self.api_server = Some(api_server);
+        api_server::wait_until_ready(&self.authority, etcd, &mut api_server, self.port).await?;
+        *running = Some(api_server);
+        Ok(())
+    }
+
+    /// Kills etcd (SIGKILL). What it has confirmed stays on the disk.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub async fn stop_etcd(&self) -> anyhow::Result<()> {
+        let etcd = self.etcd.lock().await.take().context("etcd is not running")?;
+        end(etcd).await
+    }
+
+    /// Starts etcd again, with the same data, and waits until the API server reads from it.
+    ///
+    /// # Errors
+    /// If it is running, if the API server is not, or if that cannot read from it.
+    pub async fn start_etcd(&self) -> anyhow::Result<()> {
+        let (mut api_server, mut running) = (self.api_server.lock().await, self.etcd.lock().await);
+        ensure!(running.is_none(), "etcd is running already");
+        let api_server = api_server.as_mut().context("the API server is not running")?;
+        let mut etcd = spawn_etcd(&self.folder, &self.programs)?;
+        let client = Client::new(&self.authority, &self.url)?;
+        // What the API server says of its own health lies behind.
+        wait_for_answer(&client, "/api/v1/namespaces/default", &mut [&mut etcd, api_server]).await?;
+        *running = Some(etcd);
         Ok(())
     }
 
@@ -190,10 +217,10 @@ async fn end<T: Send + 'static>(owner: T) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || drop(owner)).await.context("ending processes failed")
 }
 
-fn start_etcd(folder: &Folder, programs: &Programs, socket: &Path) -> anyhow::Result<Process> {
+fn spawn_etcd(folder: &Folder, programs: &Programs) -> anyhow::Result<Process> {
     let data = folder.path().join("etcd");
     // Sockets in a folder that nobody else may enter: no port that may be taken, and no database open to other users.
-    let client = format!("unix://{}", socket.display());
+    let client = format!("unix://{}", folder.path().join("etcd.sock").display());
     let peer = format!("unix://{}", folder.path().join("etcd-peer.sock").display());
     folder.spawn(
         &programs.path("etcd"),

@@ -12,7 +12,7 @@ use control_plane::ControlPlane;
 
 #[tokio::test]
 async fn is_a_real_cluster_and_leaves_nothing_behind() {
-    let mut plane = ControlPlane::start().await.unwrap();
+    let plane = ControlPlane::start().await.unwrap();
     let kubeconfig = plane.kubeconfig().to_owned();
     assert_eq!(kubectl(&plane, &kubeconfig, &["get", "--raw", "/readyz"]).unwrap(), "ok");
 
@@ -26,6 +26,11 @@ async fn is_a_real_cluster_and_leaves_nothing_behind() {
     kubectl(&plane, &kubeconfig, &["get", "--raw", "/readyz"]).expect_err("the API server is down");
     plane.start_api_server().await.unwrap();
     kubectl(&plane, &kubeconfig, &["get", "namespace", "hiring"]).expect("data outlives the API server");
+    plane.stop_etcd().await.unwrap();
+    let read = ["get", "namespace", "hiring", "--request-timeout=3s"];
+    kubectl(&plane, &kubeconfig, &read).expect_err("there is nowhere to read from");
+    plane.start_etcd().await.unwrap();
+    kubectl(&plane, &kubeconfig, &read).expect("data outlives etcd");
 
     let folder = plane.folder().to_owned();
     assert!(!processes_of(&folder).is_empty(), "the search for processes finds them while they run");

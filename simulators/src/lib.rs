@@ -9,6 +9,7 @@
 mod common;
 mod interview;
 mod lever;
+mod relay;
 
 pub use common::bucket::RateLimit;
 pub use common::faults::{Action, Fault, FaultHandle, Faults, Moment};
@@ -21,6 +22,7 @@ pub use lever::{
     Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, LeverOptions, LeverSimulator, Moved, NewCandidate,
     NewPosting, PERMISSIONS, Permissions, Stage, VerifyResult, signature,
 };
+pub use relay::Relay;
 
 /// Waits for SIGTERM or Ctrl-C; for the two programs.
 ///

@@ -25,6 +25,9 @@ pub const CLAIM_PREFIX: &str = "padoperator.dev/claim.";
 pub const ATTEMPT: &str = "padoperator.dev/attempt";
 /// Annotation: the id of the pad at CoderPad, written before its link.
 pub const PAD_ID: &str = "padoperator.dev/pad-id";
+/// Annotation: the last write to Lever that was claimed, `<effect>@<time>`; see [`Claim`]. Storing the pad's id claims its
+/// link, too.
+pub const CLAIM: &str = "padoperator.dev/claim";
 /// Annotation on any kind: "look at this now". Echoed in status.lastHandledReconcileAt.
 pub const RECONCILE_REQUESTED_AT: &str = "padoperator.dev/reconcile-requested-at";
 
@@ -107,7 +110,17 @@ impl Reference {
 
     /// The private notes of a new pad: the reference, then the candidate's profile.
     pub fn notes(&self, profile_url: &str) -> String {
-        format!("{REFERENCE_LINE}{self}\nCandidate: {profile_url}\n")
+        format!("{}\nCandidate: {profile_url}\n", self.line())
+    }
+
+    /// The line that says it, in a pad's notes and in a note on the candidate.
+    pub fn line(&self) -> String {
+        format!("{REFERENCE_LINE}{self}")
+    }
+
+    /// Whether this note on the candidate says it, in its last line.
+    pub fn is_of_note(&self, note: &str) -> bool {
+        note.trim_end().lines().next_back().is_some_and(|line| line.trim() == self.line())
     }
 
     /// The series it belongs to.
@@ -155,6 +168,53 @@ impl fmt::Display for Attempt {
     }
 }
 
+/// A write to Lever that must take effect once, and that Lever itself cannot tell from its repetition.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Effect {
+    /// The link of the pad on the candidate.
+    Link,
+    /// The note at the end of the interview.
+    Note,
+}
+
+impl Effect {
+    fn as_str(self) -> &'static str {
+        match self {
+            Effect::Link => "link",
+            Effect::Note => "note",
+        }
+    }
+}
+
+/// The right to make one such write, as the annotation on the Pad says it: whoever wrote it sends at once, or not at all.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Claim {
+    /// What is to be written.
+    pub effect: Effect,
+    /// When it was claimed, by the clock of the process that claimed it. Two claims differ in it.
+    pub at: String,
+}
+
+impl Claim {
+    /// A claim of now.
+    pub fn new(effect: Effect, now: jiff::Timestamp) -> Self {
+        Self { effect, at: now.to_string() }
+    }
+
+    /// Reads `<effect>@<time>`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (effect, at) = text.split_once('@')?;
+        let effect = [Effect::Link, Effect::Note].into_iter().find(|one| one.as_str() == effect)?;
+        Some(Self { effect, at: at.into() })
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.effect.as_str(), self.at)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +253,9 @@ mod tests {
         let attempt = Attempt::new(reference, jiff::Timestamp::from_second(1_700_000_000).unwrap());
         assert_eq!(Attempt::parse(&attempt.to_string()), Some(attempt));
         assert_eq!(Attempt::parse("nonsense"), None);
+        let claim = Claim::new(Effect::Note, jiff::Timestamp::from_second(1_700_000_000).unwrap());
+        assert_eq!(claim.to_string(), "note@2023-11-14T22:13:20Z");
+        assert_eq!(Claim::parse(&claim.to_string()), Some(claim));
+        assert_eq!(Claim::parse("tag@2023-11-14T22:13:20Z"), None);
     }
 }

@@ -1,27 +1,19 @@
 //! Creating a pad: the one call that costs money and cannot be repeated without asking first.
 //!
-//! It has two steps. The rate limit's token is taken first ([`InterviewClient::create_permit`]), because waiting for
-//! it may take long; then the caller writes down durably what it is about to do; then the request leaves at once, or
-//! not at all ([`InterviewClient::create_pad`]). Whoever finds the note later thus knows when no flight can be under
-//! way any more.
+//! The rate limit's token is taken first, then the caller writes down what it is about to do, then the request leaves at
+//! once or not at all: see [`Departure`].
 
 use reqwest::Method;
-use tokio::time::Instant;
 use url::form_urlencoded;
 
 use super::InterviewClient;
 use super::PadRecord;
 use super::types::RawPad;
-use crate::transport::{CONNECT_TIME_LIMIT, Call, Class, Error, Payload, Priority};
+use crate::transport::{Call, Class, Departure, Error, Payload, Permit};
 
 pub(crate) const CREATE_PAD: &str = "POST /pads";
 /// Take-homes made for an applicant tracking system always get two hours.
 const TAKE_HOME_MINUTES: &str = "120";
-
-/// The right to send one request to create a pad: a token of the rate limit, already taken.
-#[derive(Debug)]
-#[must_use = "the rate limit's token is spent"]
-pub struct CreatePermit(());
 
 /// A pad to be made (reference: interview-api.md, 2. POST fields). What is none is not sent: the account's own
 /// default holds.
@@ -104,42 +96,23 @@ impl From<Error> for CreateError {
 }
 
 impl InterviewClient {
-    /// Waits for the rate limit, before polls. The permit does not run out, but the longer it is kept, the less it
-    /// says about the present rate.
-    pub async fn create_permit(&self) -> CreatePermit {
-        self.account.take_token(Priority::Pad).await;
-        CreatePermit(())
+    /// Waits for the right to send one request.
+    pub async fn permit(&self) -> Permit {
+        self.account.permit(self.priority).await
     }
 
-    /// Makes a pad. The request leaves before `leave_by` or not at all; it ends, with or without an answer, at most
+    /// Makes a pad. The request leaves in time or not at all; it ends, with or without an answer, at most
     /// [`crate::transport::TransportSettings::create_timeout`] after that.
-    ///
-    /// To keep that promise it needs, before `leave_by`, the 5 s that making a connection may take.
     ///
     /// # Errors
     /// See [`CreateError`]. [`CreateError::Refused`] with [`Error::is_quota`] means that the plan's pads are used up.
-    pub async fn create_pad(
-        &self,
-        permit: CreatePermit,
-        leave_by: Instant,
-        pad: &NewPad,
-    ) -> Result<PadRecord, CreateError> {
-        let CreatePermit(()) = permit;
+    pub async fn create_pad(&self, departure: Departure, pad: &NewPad) -> Result<PadRecord, CreateError> {
         // The closing slash is the documented path (reference: interview-api.md, 1. Trailing slash).
         let url = self.account.url(CREATE_PAD, &["pads", ""])?;
         let call = Call {
             time_limit: self.account.transport().create_timeout(),
             ..Call::write(CREATE_PAD, Method::POST, url, Payload::Form(pad.form()))
         };
-        if Instant::now() + CONNECT_TIME_LIMIT > leave_by {
-            let reason = "not sent: too little time was left";
-            return Err(CreateError::NotSent(self.account.error(
-                Class::Unavailable,
-                CREATE_PAD,
-                None,
-                reason,
-            )));
-        }
-        Ok(self.account.send_now(call, RawPad::check).await?)
+        Ok(self.account.send_once(departure, call, RawPad::check).await?)
     }
 }

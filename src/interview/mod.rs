@@ -18,7 +18,7 @@ use crate::transport::{
     Account, Call, Class, Error, Payload, Priority, Service, SetupError, Transport, api_key,
 };
 pub(crate) use create::CREATE_PAD;
-pub use create::{CreateError, CreatePermit, NewPad};
+pub use create::{CreateError, NewPad};
 use types::{
     Done, RawEnvironment, RawEvents, RawOrganization, RawPad, RawPads, RawQuestion, RawQuota, RawUsers,
 };

@@ -9,6 +9,7 @@ use wiremock::matchers::{any, body_string, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
+use crate::transport::Departure;
 use crate::transport::testing::{bytes, reset, server, silence, transport};
 
 const KEY: &str = "cp-9b81d6e04c";
@@ -53,8 +54,13 @@ fn soon() -> Instant {
 }
 
 async fn create(client: &InterviewClient) -> Result<PadRecord, CreateError> {
-    let permit = client.create_permit().await;
-    client.create_pad(permit, soon(), &NewPad { title: "T".into(), ..NewPad::default() }).await
+    let permit = client.permit().await;
+    client
+        .create_pad(
+            Departure { permit, leave_by: soon() },
+            &NewPad { title: "T".into(), ..NewPad::default() },
+        )
+        .await
 }
 
 #[tokio::test]
@@ -151,8 +157,8 @@ async fn a_live_pad_is_made_from_a_flat_form() {
         owner_email: Some("lead+pads@example.com".into()),
         ..NewPad::default()
     };
-    let permit = client.create_permit().await;
-    let made = client.create_pad(permit, soon(), &new).await.unwrap();
+    let permit = client.permit().await;
+    let made = client.create_pad(Departure { permit, leave_by: soon() }, &new).await.unwrap();
     assert_eq!(made.id, "QX7Z2MPL");
 }
 
@@ -166,8 +172,11 @@ async fn a_take_home_has_two_hours() {
         .await;
     let client = client(&server);
     let new = NewPad { title: "T".into(), question_id: Some(314), take_home: true, ..NewPad::default() };
-    let permit = client.create_permit().await;
-    assert_eq!(client.create_pad(permit, soon(), &new).await.unwrap().kind, PadKind::TakeHome);
+    let permit = client.permit().await;
+    assert_eq!(
+        client.create_pad(Departure { permit, leave_by: soon() }, &new).await.unwrap().kind,
+        PadKind::TakeHome
+    );
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -244,8 +253,10 @@ async fn only_a_rate_429_pauses_the_account() {
 async fn a_create_that_would_leave_too_late_does_not_leave() {
     let (server, client) = answering(ok(&pad())).await;
     for left in [Duration::ZERO, Duration::from_secs(4)] {
-        let permit = client.create_permit().await;
-        let result = client.create_pad(permit, Instant::now() + left, &NewPad::default()).await;
+        let permit = client.permit().await;
+        let result = client
+            .create_pad(Departure { permit, leave_by: Instant::now() + left }, &NewPad::default())
+            .await;
         assert_eq!(kind_of(result), Kind::NotSent);
     }
     assert!(server.received_requests().await.unwrap().is_empty());

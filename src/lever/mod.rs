@@ -16,7 +16,8 @@ use serde_json::json;
 use url::Url;
 
 use crate::transport::{
-    Account, Call, Class, Error, Payload, Priority, Service, SetupError, Transport, api_key,
+    Account, Call, Class, Departure, Error, Payload, Permit, Priority, Service, SetupError, Transport,
+    api_key,
 };
 use types::{Data, Id, List, RawNote, RawOpportunity, RawStage};
 pub use types::{Note, Opportunity, OpportunityPage, PageToken, Stage, StageChange};
@@ -144,13 +145,24 @@ impl LeverClient {
         self.opportunity_page(&[("archived_at_start", &at), ("archived", "true")], page).await
     }
 
+    /// Waits for the right to send one request.
+    pub async fn permit(&self) -> Permit {
+        self.account.permit(self.priority).await
+    }
+
     /// Adds links to the candidate's contact: they show on all opportunities of the person. Returns the opportunity.
     /// Whether Lever adds a link twice that is already there is not documented: compare first.
     ///
     /// # Errors
-    /// Any class.
-    pub async fn add_links(&self, id: &str, links: &[String]) -> Result<Opportunity, Error> {
-        self.change(ADD_LINKS, id, "addLinks", "links", links).await
+    /// Any class; [`Class::Unavailable`] if it did not leave.
+    pub async fn add_links(
+        &self,
+        departure: Departure,
+        id: &str,
+        links: &[String],
+    ) -> Result<Opportunity, Error> {
+        let call = self.change(ADD_LINKS, id, "addLinks", "links", links)?;
+        self.account.send_once(departure, call, opportunity_of).await
     }
 
     /// Removes links by their exact text. Returns the opportunity.
@@ -158,7 +170,8 @@ impl LeverClient {
     /// # Errors
     /// Any class.
     pub async fn remove_links(&self, id: &str, links: &[String]) -> Result<Opportunity, Error> {
-        self.change(REMOVE_LINKS, id, "removeLinks", "links", links).await
+        let call = self.change(REMOVE_LINKS, id, "removeLinks", "links", links)?;
+        self.account.send(self.priority, call, opportunity_of).await
     }
 
     /// Adds tags to the opportunity; Lever makes those that do not exist. Returns the opportunity.
@@ -166,7 +179,8 @@ impl LeverClient {
     /// # Errors
     /// Any class.
     pub async fn add_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
-        self.change(ADD_TAGS, id, "addTags", "tags", tags).await
+        let call = self.change(ADD_TAGS, id, "addTags", "tags", tags)?;
+        self.account.send(self.priority, call, opportunity_of).await
     }
 
     /// Removes tags from the opportunity. Returns the opportunity.
@@ -174,7 +188,8 @@ impl LeverClient {
     /// # Errors
     /// Any class.
     pub async fn remove_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
-        self.change(REMOVE_TAGS, id, "removeTags", "tags", tags).await
+        let call = self.change(REMOVE_TAGS, id, "removeTags", "tags", tags)?;
+        self.account.send(self.priority, call, opportunity_of).await
     }
 
     /// All notes of an opportunity, deleted ones marked.
@@ -202,31 +217,31 @@ impl LeverClient {
     /// Writes a note on an opportunity, without telling its followers. Returns the note's id.
     ///
     /// # Errors
-    /// Any class. After [`Class::OutcomeUnknown`] search [`Self::notes`] before writing again: Lever has no way to say
-    /// that two writes are one.
-    pub async fn add_note(&self, id: &str, value: &str) -> Result<String, Error> {
+    /// Any class; [`Class::Unavailable`] if it did not leave. After [`Class::OutcomeUnknown`] search [`Self::notes`]
+    /// before writing again: Lever has no way to say that two writes are one.
+    pub async fn add_note(&self, departure: Departure, id: &str, value: &str) -> Result<String, Error> {
         let url = self.opportunity_url(ADD_NOTE, id, Some("notes"))?;
         let body = Payload::Json(json!({"value": value, "notifyFollowers": false}));
         let call = Call::write(ADD_NOTE, Method::POST, self.performed(url), body);
         self.account
-            .send(self.priority, call, |answer: Data<types::CreatedNote>| {
+            .send_once(departure, call, |answer: Data<types::CreatedNote>| {
                 answer.data.note_id().ok_or("the answer has no note id")
             })
             .await
     }
 
-    async fn change(
+    /// A write that changes links or tags; Lever answers it with the opportunity.
+    fn change(
         &self,
         operation: &'static str,
         id: &str,
         path: &str,
         field: &str,
         values: &[String],
-    ) -> Result<Opportunity, Error> {
+    ) -> Result<Call, Error> {
         let url = self.opportunity_url(operation, id, Some(path))?;
         let body = Payload::Json(json!({field: values}));
-        let call = Call::write(operation, Method::POST, self.performed(url), body);
-        self.account.send(self.priority, call, opportunity_of).await
+        Ok(Call::write(operation, Method::POST, self.performed(url), body))
     }
 
     async fn opportunity_page(

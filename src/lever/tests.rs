@@ -11,7 +11,7 @@ use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::*;
 use crate::transport::testing::{self, NO_LIMIT, bytes, reset, server, transport};
-use crate::transport::{Limit, Metrics, TransportSettings};
+use crate::transport::{Departure, Limit, Metrics, TransportSettings};
 
 const KEY: &str = "lvr-0f3c5a97d2";
 const ID: &str = "5b1f2a0e-77c1-4d1b-9a60-3f0a6b8f1c22";
@@ -23,6 +23,10 @@ fn client_at(url: &str) -> LeverClient {
 
 fn client(server: &MockServer) -> LeverClient {
     client_at(&format!("{}/v1", server.uri()))
+}
+
+async fn departure(client: &LeverClient) -> Departure {
+    Departure { permit: client.permit().await, leave_by: Instant::now() + Duration::from_secs(10) }
 }
 
 async fn answering(template: ResponseTemplate) -> (MockServer, LeverClient) {
@@ -219,7 +223,7 @@ async fn changes_are_written_as_a_user_and_return_the_opportunity(#[case] call: 
     let client = client(&server);
     let values = ["one".to_owned(), "two".to_owned()];
     let changed = match call {
-        "addLinks" => client.add_links(ID, &values).await,
+        "addLinks" => client.add_links(departure(&client).await, ID, &values).await,
         "removeLinks" => client.remove_links(ID, &values).await,
         "addTags" => client.add_tags(ID, &values).await,
         _ => client.remove_tags(ID, &values).await,
@@ -241,7 +245,9 @@ async fn a_note_is_written_quietly_and_its_id_read(#[case] answer: Value) {
         .expect(1)
         .mount(&server)
         .await;
-    assert_eq!(client(&server).add_note(ID, "Ended.").await.unwrap(), "n-1");
+    let client = client(&server);
+    let written = client.add_note(departure(&client).await, ID, "Ended.").await;
+    assert_eq!(written.unwrap(), "n-1");
 }
 
 #[tokio::test]
@@ -283,7 +289,7 @@ async fn every_status_has_its_class_and_is_asked_for_once(
     assert_eq!(error.to_string(), format!("Lever: GET /opportunities/{{id}} answered {status}: the reason"));
     // A fresh account: the 429 holds up the first one's next call.
     let client = client_at(&format!("{}/v1", server.uri()));
-    let error = client.add_note(ID, "text").await.unwrap_err();
+    let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
     assert_eq!((error.class, error.status), (write, Some(status)));
     assert_eq!(server.received_requests().await.unwrap().len(), 2);
 }
@@ -295,7 +301,7 @@ async fn answers_that_cannot_be_read_quote_nothing() {
         let read = client.opportunity(ID).await.unwrap_err();
         assert_eq!((read.class, read.status), (Class::Unavailable, Some(200)));
         assert!(!read.to_string().contains("Noor"));
-        let write = client.add_links(ID, &[]).await.unwrap_err();
+        let write = client.add_links(departure(&client).await, ID, &[]).await.unwrap_err();
         assert_eq!((write.class, write.status), (Class::OutcomeUnknown, Some(200)));
     }
     let (_server, client) = answering(ResponseTemplate::new(502).set_body_string("<html>")).await;
@@ -311,7 +317,10 @@ async fn deep_and_huge_answers_are_refused() {
     let (_server, client) = answering(ResponseTemplate::new(200).set_body_string(huge)).await;
     let error = client.opportunity(ID).await.unwrap_err();
     assert_eq!((error.class, error.message.as_str()), (Class::Unavailable, "the answer is over 8 MiB"));
-    assert_eq!(client.add_note(ID, "text").await.unwrap_err().class, Class::OutcomeUnknown);
+    assert_eq!(
+        client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class,
+        Class::OutcomeUnknown
+    );
 }
 
 #[tokio::test]
@@ -322,7 +331,10 @@ async fn a_redirect_is_not_followed() {
         let (_server, client) =
             answering(ResponseTemplate::new(status).insert_header("location", target.as_str())).await;
         assert_eq!(client.stages().await.unwrap_err().class, Class::Unavailable);
-        assert_eq!(client.add_links(ID, &[]).await.unwrap_err().class, Class::OutcomeUnknown);
+        assert_eq!(
+            client.add_links(departure(&client).await, ID, &[]).await.unwrap_err().class,
+            Class::OutcomeUnknown
+        );
     }
     assert!(other.received_requests().await.unwrap().is_empty());
 }
@@ -331,7 +343,10 @@ async fn a_redirect_is_not_followed() {
 async fn a_reset_after_sending_leaves_a_write_unknown_and_is_not_repeated() {
     let (url, seen) = server(reset).await;
     let client = client_at(url.as_str());
-    assert_eq!(client.add_note(ID, "text").await.unwrap_err().class, Class::OutcomeUnknown);
+    assert_eq!(
+        client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class,
+        Class::OutcomeUnknown
+    );
     assert_eq!(client.stages().await.unwrap_err().class, Class::Unavailable);
     assert_eq!((seen.connections(), seen.requests()), (2, 2));
 }
@@ -342,7 +357,8 @@ async fn a_cut_answer_leaves_a_write_unknown() {
         bytes(stream, b"HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n{\"data\": {\"noteId\"".to_vec())
     })
     .await;
-    let error = client_at(url.as_str()).add_note(ID, "text").await.unwrap_err();
+    let client = client_at(url.as_str());
+    let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
     assert_eq!((error.class, error.status), (Class::OutcomeUnknown, Some(201)));
 }
 
@@ -351,7 +367,8 @@ async fn what_was_not_sent_is_only_unavailable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
-    let error = client_at(&url).add_note(ID, "text").await.unwrap_err();
+    let client = client_at(&url);
+    let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
     assert_eq!((error.class, error.status), (Class::Unavailable, None));
     assert!(error.message.starts_with("no connection: Connection refused"), "{error}");
     assert!(!error.to_string().contains("127.0.0.1"), "{error}");
@@ -367,7 +384,7 @@ async fn writes_make_their_own_connections() {
     .await;
     let client = client_at(url.as_str());
     for _ in 0..3 {
-        client.add_note(ID, "text").await.unwrap();
+        client.add_note(departure(&client).await, ID, "text").await.unwrap();
     }
     assert_eq!(seen.connections(), 3);
 }
@@ -478,6 +495,6 @@ async fn a_silent_service_times_out() {
     let get = Call::get(STAGES, account.url(STAGES, &["stages"]).unwrap());
     assert_eq!(get.time_limit, Duration::from_secs(20));
     let call = Call { time_limit: Duration::from_millis(200), ..get };
-    let error = account.send_now(call, |_: Value| Ok(())).await.unwrap_err();
+    let error = account.send(Priority::Pad, call, |_: Value| Ok(())).await.unwrap_err();
     assert_eq!((error.class, error.message.as_str()), (Class::Unavailable, "timed out after 0.2 s"));
 }

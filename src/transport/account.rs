@@ -71,6 +71,24 @@ pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
     Ok(SecretString::from(trimmed))
 }
 
+/// The right to send one request: a token of the rate limit, already taken.
+#[derive(Debug)]
+#[must_use = "the rate limit's token is spent"]
+pub struct Permit(());
+
+/// How a request leaves that must be sent at most once: by a time, or not at all.
+///
+/// Waiting for the rate limit may take long, so its token is taken first; then the caller writes down durably what it is
+/// about to do; then the request leaves at once. Whoever finds the note later thus knows when no flight can be under way
+/// any more.
+#[derive(Debug)]
+pub struct Departure {
+    /// The rate limit's token.
+    pub permit: Permit,
+    /// When it is too late. Making a connection may take 5 s of it.
+    pub leave_by: Instant,
+}
+
 /// One account at one service. Debug shows neither key nor header.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
@@ -127,11 +145,13 @@ impl Account {
         Ok(url)
     }
 
-    /// Waits for the rate limit's token.
-    pub(crate) async fn take_token(&self, priority: Priority) {
+    /// Waits for the rate limit's token. It does not run out, but the longer it is kept, the less it says about the
+    /// present rate.
+    pub(crate) async fn permit(&self, priority: Priority) -> Permit {
         let began = Instant::now();
         self.bucket.take(priority).await;
         self.transport.0.metrics.wait(self.service, began.elapsed());
+        Permit(())
     }
 
     /// Waits for the rate limit, then sends.
@@ -141,14 +161,28 @@ impl Account {
         call: Call,
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
     ) -> Result<T, Error> {
-        self.take_token(priority).await;
-        self.send_now(call, convert).await
+        let permit = self.permit(priority).await;
+        self.send_now(permit, call, convert).await
     }
 
-    /// Sends without asking the rate limit: its token was taken before. `convert` checks what was decoded; what it
-    /// refuses counts as an answer that cannot be read.
-    pub(crate) async fn send_now<Raw: DeserializeOwned, T>(
+    /// Sends in time, or not at all: then the error is [`Class::Unavailable`], as where no connection can be made.
+    pub(crate) async fn send_once<Raw: DeserializeOwned, T>(
         &self,
+        Departure { permit, leave_by }: Departure,
+        call: Call,
+        convert: impl FnOnce(Raw) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        if Instant::now() + super::CONNECT_TIME_LIMIT > leave_by {
+            let reason = "not sent: too little time was left";
+            return Err(self.error(Class::Unavailable, call.operation, None, reason));
+        }
+        self.send_now(permit, call, convert).await
+    }
+
+    /// `convert` checks what was decoded; what it refuses counts as an answer that cannot be read.
+    async fn send_now<Raw: DeserializeOwned, T>(
+        &self,
+        Permit(()): Permit,
         call: Call,
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
     ) -> Result<T, Error> {

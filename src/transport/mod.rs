@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use account::{Account, Call, Payload, api_key};
+pub use account::{Departure, Permit};
 pub use error::{Class, Error, Service, SetupError};
 pub use limit::{Limit, Priority};
 pub use metrics::Metrics;

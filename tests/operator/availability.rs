@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use simulators::DeliveryOutcome;
+use simulators::{DeliveryOutcome, Fault, Moment};
 
+use crate::effects::{self, EFFECTS, Of, links_added};
 use crate::status::phase;
 use crate::wait::{eventually, eventually_within, soon};
 use crate::world::{CONNECTION, Options, STAGE, World};
@@ -118,5 +119,137 @@ async fn every_replica_answers_webhooks_and_one_leads() {
 
     assert_eq!(world.creates(), 4);
     world.operators[second].start().await;
+    world.finish().await;
+}
+
+/// The replica that holds the Lease.
+async fn leads(world: &World) -> Result<usize, String> {
+    let lease = world.get("leases", "pad-operator").await;
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+    let is_holder = |id: u32| holder.split('_').nth(1) == Some(id.to_string().as_str());
+    let leader = world.operators.iter().position(|operator| operator.id().is_some_and(is_holder));
+    leader.ok_or_else(|| format!("{lease:#}"))
+}
+
+/// Whoever loses the Lease has much under way, and may go on for a while without knowing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lease_changes_hands_while_pads_are_made() {
+    let mut options = Options::new("handover");
+    options.replicas = 2;
+    options.lever.retry_delays = [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec();
+    let mut world = World::start(options).await;
+    let slowly =
+        |path: &str| Fault::on("POST", path).delay_answer(Duration::from_millis(900)).until_removed();
+    world.interview.faults().add(slowly("^/api/pads/?$"));
+    world.lever.faults().add(slowly("/addLinks$"));
+    let (mut candidates, mut deliveries) = (Vec::new(), Vec::new());
+    let mut leader = leads(&world).await.unwrap();
+    for handover in ["cut off", "killed", "told to go"] {
+        let next = 1 - leader;
+        send_to(&world, next);
+        let new = [(); 12].map(|()| world.candidate());
+        let before = world.creates();
+        for candidate in &new {
+            deliveries.extend(world.lever.move_to_stage(candidate, STAGE).await.deliveries);
+        }
+        candidates.extend(new);
+        eventually("much is under way", async || {
+            let begun = world.creates() - before;
+            if begun >= 5 { Ok(()) } else { Err(format!("{begun} pads begun")) }
+        })
+        .await;
+        let operator = &mut world.operators[leader];
+        match handover {
+            "killed" => operator.kill().await,
+            "cut off" => {
+                operator.link.cut();
+                assert_ne!(operator.ended().await, Some(0), "that it ended is a failure");
+                operator.link.mend();
+            }
+            _ => operator.terminate().await,
+        }
+        eventually("the other one leads", async || match leads(&world).await? {
+            leader if leader == next => Ok(()),
+            other => Err(format!("{other} leads")),
+        })
+        .await;
+        world.operators[leader].start().await;
+        leader = next;
+    }
+
+    for number in deliveries {
+        let delivery = soon("it is delivered", world.lever.wait_for_delivery(number)).await;
+        assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
+    }
+    for candidate in &candidates {
+        world.wait_for_one_pad(candidate).await;
+        let made = world.pads_made_for(candidate);
+        assert_eq!(made.len(), 1, "{made:#?}");
+        assert_eq!(links_added(&world, candidate).len(), 1);
+    }
+    world.finish().await;
+}
+
+/// A leader whose machine stands still does not notice that another one has taken over. When it goes on, what it was
+/// about to do has been done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stood_still_does_nothing_late() {
+    let mut options = effects::world("frozen");
+    options.replicas = 2;
+    let others = ["--lever-rate", "--interview-create-timeout"];
+    options.flags.retain(|flag| !others.iter().any(|other| flag.starts_with(other)));
+    options.flags.extend(["--lever-rate=2", "--lever-burst=20", "--interview-create-timeout=8s"]);
+    let mut world = World::start(options).await;
+    let leader = leads(&world).await.unwrap();
+    send_to(&world, 1 - leader);
+    // Each has taken effect, and the leader has not heard of it yet: what follows is sent as soon as it does.
+    let mut stopped = Vec::new();
+    let written = ["intention", "pad", "pad's id", "status"];
+    for effect in EFFECTS.iter().filter(|effect| written.contains(&effect.name)) {
+        let subject = effect.prepare(&world, "and stands still").await;
+        let fault = (effect.request)(&subject).pause(Moment::AfterEffect);
+        let faults = match effect.of {
+            Of::ApiServer => world.cluster_faults(leader),
+            Of::Lever | Of::CoderPad => effect.faults(&world),
+        };
+        let held = faults.add(fault);
+        effect.provoke(&world, &subject).await;
+        stopped.push((effect, subject, held));
+    }
+    for (effect, _, held) in &stopped {
+        soon(effect.name, held.reached()).await;
+    }
+    // One hears of its pad, and its link waits for its turn behind what others ask of Lever.
+    let others = [(); 30].map(|()| world.candidate());
+    for candidate in &others {
+        world.enter(candidate).await;
+    }
+    let others_read = || {
+        let calls = world.lever.calls();
+        let others = |path: &str| others.iter().any(|candidate| path.ends_with(candidate));
+        calls.iter().filter(|call| call.method == "GET" && others(&call.path)).count()
+    };
+    stopped.iter().filter(|(effect, ..)| effect.of == Of::CoderPad).for_each(|(_, _, held)| held.release());
+    let before = others_read();
+    eventually("it waits for its turn", async || {
+        if others_read() > before + 1 { Ok(()) } else { Err("not yet".into()) }
+    })
+    .await;
+    world.operators[leader].signal("STOP").await;
+    stopped.iter().for_each(|(_, _, held)| held.release());
+    for (effect, subject, _) in &stopped {
+        effect.ends(&world, subject).await;
+    }
+
+    world.operators[leader].signal("CONT").await;
+    assert_ne!(world.operators[leader].ended().await, Some(0), "that it ended is a failure");
+    for (effect, subject, _) in &stopped {
+        effect.ends(&world, subject).await;
+    }
+    for candidate in &others {
+        world.wait_for_one_pad(candidate).await;
+    }
+
+    world.operators[leader].start().await;
     world.finish().await;
 }

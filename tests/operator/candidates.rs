@@ -166,23 +166,3 @@ async fn a_link_that_a_recruiter_removes_stays_removed() {
     assert!(world.lever.links(&candidate).is_empty());
     world.finish().await;
 }
-
-/// A Pad that lost its status, as after a restore from a backup, finds its pad again.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pad_made_anew_adopts_the_pad_that_is_linked() {
-    let world = World::start(Options::new("restored")).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
-    let name = name_of(&world, &candidate).await;
-    let before = world.get("pads", &name).await;
-    world.delete("pads", &name).await;
-    eventually("it is gone", async || {
-        world.find("pads", &name).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
-    })
-    .await;
-    world.apply("pads", &name, before["spec"].clone()).await;
-    assert_eq!(world.wait_for_one_pad(&candidate).await.id, made.id);
-    assert_eq!(world.creates(), 1);
-    world.finish().await;
-}

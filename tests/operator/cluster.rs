@@ -4,10 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request as HttpRequest;
+use axum::http::StatusCode;
 use control_plane::ControlPlane;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
+use simulators::Relay;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -25,14 +30,16 @@ impl Cluster {
     /// The one that all tests share. It ends with the process.
     pub async fn shared() -> Self {
         static SHARED: OnceCell<Cluster> = OnceCell::const_new();
-        let start = || async {
-            let cluster = Self::start().await;
-            cluster.kubectl(&["apply", "--filename", &source("crds")], None).await.unwrap();
-            let wait = ["wait", "--for=condition=Established", "--all", "crds"];
-            cluster.kubectl(&wait, None).await.unwrap();
-            cluster
-        };
-        SHARED.get_or_init(start).await.clone()
+        SHARED.get_or_init(Self::with_crds).await.clone()
+    }
+
+    /// One of its own, with the CustomResourceDefinitions in it.
+    pub async fn with_crds() -> Self {
+        let cluster = Self::start().await;
+        cluster.kubectl(&["apply", "--filename", &source("crds")], None).await.unwrap();
+        let wait = ["wait", "--for=condition=Established", "--all", "crds"];
+        cluster.kubectl(&wait, None).await.unwrap();
+        cluster
     }
 
     /// An empty one of its own.
@@ -88,9 +95,28 @@ impl Cluster {
     /// An administrator's client. It belongs to the runtime of the test that asks for it.
     pub async fn client(&self) -> kube::Client {
         let file = Kubeconfig::read_from(self.plane.kubeconfig()).unwrap();
-        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
-        kube::Client::try_from(config).unwrap()
+        kube::Client::try_from(config_of(file).await).unwrap()
     }
+
+    /// A relay to the API server, on which faults can be ordered. It knows whoever comes that way as this user.
+    pub async fn relay(&self, user: &str, groups: &[&str]) -> Relay {
+        let file = Kubeconfig::from_yaml(&self.plane.kubeconfig_yaml_for(user, groups).unwrap()).unwrap();
+        let mut config = config_of(file).await;
+        // One request is one request, and a watch lasts as long as the operator wants.
+        (config.default_retry, config.read_timeout) = (false, None);
+        let client = kube::Client::try_from(config).unwrap();
+        let send_on = async move |request: HttpRequest| {
+            let (parts, body) = request.into_parts();
+            let body = to_bytes(body, usize::MAX).await.map_err(|_| StatusCode::BAD_REQUEST)?;
+            let answer = client.send(HttpRequest::from_parts(parts, body.into())).await;
+            answer.map(|answer| answer.map(Body::new)).map_err(|_| StatusCode::BAD_GATEWAY)
+        };
+        Relay::start(Router::new().fallback(send_on)).await.unwrap()
+    }
+}
+
+async fn config_of(file: Kubeconfig) -> kube::Config {
+    kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap()
 }
 
 /// A file or folder of the repository.

@@ -1,134 +1,194 @@
-//! The operator is killed at each of its effects; the one that is started after it finds out what has happened.
+//! The operator is killed at each of its effects, at every moment of it; the one that is started after it finds out
+//! what has happened. What came of each crash is also written to `crash-points.txt`, beside what was built.
 
-use std::time::Duration;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use simulators::{Fault, FaultHandle, Moment};
+use futures::future::join_all;
+use simulators::{FaultHandle, Moment};
 
-use crate::wait::{eventually, soon};
-use crate::world::{Options, STAGE, World};
+use crate::effects::{self, Cause, EFFECTS, Effect, Of, Subject, links_added, pads_created, written};
+use crate::wait::soon;
+use crate::world::World;
 
-/// What becomes of the request that was held when the operator was killed.
+/// When the operator is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Then {
-    Lost,
-    /// It takes effect before the next operator starts.
-    Down,
-    /// It takes effect when the next operator is at work already.
-    Late,
+enum Killed {
+    /// The request never arrives.
+    BeforeSending,
+    /// The request has been sent, and takes effect when the next operator is at work already.
+    BeforeTheEffect,
+    /// The answer never arrives.
+    BeforeTheAnswer,
+    /// Nothing follows the answer.
+    AtTheEnd,
 }
 
-fn create(world: &World, candidate: &str, moment: Moment) -> FaultHandle {
-    let fault = Fault::on("POST", "^/api/pads/?$").containing(candidate).pause(moment);
-    world.interview.faults().add(fault)
-}
-
-fn link(world: &World, candidate: &str, moment: Moment) -> FaultHandle {
-    world.lever.faults().add(Fault::on("POST", &format!("/{candidate}/addLinks$")).pause(moment))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_effect_there_is_one_pad_and_one_link() {
-    type Order = fn(&World, &str, Moment) -> FaultHandle;
-    let moments: [(&str, Order, Moment, Then); 6] = [
-        ("before the pad, which is never made", create, Moment::BeforeEffect, Then::Lost),
-        ("before the pad, which is made after the restart", create, Moment::BeforeEffect, Then::Late),
-        ("after the pad, before its id is stored", create, Moment::AfterEffect, Then::Lost),
-        ("before the link, which is never added", link, Moment::BeforeEffect, Then::Lost),
-        ("before the link, which is added meanwhile", link, Moment::BeforeEffect, Then::Down),
-        ("after the link, before the status", link, Moment::AfterEffect, Then::Lost),
-    ];
-    let mut options = Options::new("killed");
-    // Without waiting for the Lease of the one that was killed.
-    options.flags.push("--leader-election=false");
-    let mut world = World::start(options).await;
-    world.interview.set_list_lag(Duration::from_millis(700));
-    let mut cases = Vec::new();
-    for (what, order, moment, then) in moments {
-        let candidate = world.candidate();
-        let fault = order(&world, &candidate, moment);
-        world.lever.move_to_stage(&candidate, STAGE).await;
-        cases.push((what, candidate, fault, then));
-    }
-    for (what, _, fault, _) in &cases {
-        soon(what, fault.reached()).await;
-    }
-
-    world.operator().kill().await;
-    for (what, candidate, fault, then) in &cases {
-        match then {
-            Then::Lost => fault.discard(),
-            Then::Down => {
-                fault.release();
-                eventually(what, async || {
-                    let links = world.lever.links(candidate).len();
-                    if links == 1 { Ok(()) } else { Err(format!("{links} links")) }
-                })
-                .await;
-            }
-            Then::Late => {}
+impl Killed {
+    fn told(self) -> &'static str {
+        match self {
+            Self::BeforeSending => "before it is sent",
+            Self::BeforeTheEffect => "sent, in effect after the restart",
+            Self::BeforeTheAnswer => "in effect, before the answer",
+            Self::AtTheEnd => "after the answer, nothing follows",
         }
     }
-    world.operator().start().await;
-    // And once more, while it waits until it may search.
-    world.wait_for_pad(&cases[0].1, "Pending/CreateOutcomeUnknown").await;
-    world.operator().kill().await;
-    world.operator().start().await;
-    for (_, _, fault, _) in cases.iter().filter(|case| case.3 == Then::Late) {
-        fault.release();
+}
+
+/// One crash.
+struct Crash {
+    effect: &'static Effect,
+    killed: Killed,
+    subject: Subject,
+    held: Option<FaultHandle>,
+    /// Is met when the held request has had its effect.
+    landed: Option<FaultHandle>,
+}
+
+impl Crash {
+    async fn prepare(world: &World, effect: &'static Effect, killed: Killed) -> Self {
+        Self { effect, killed, subject: effect.prepare(world, killed.told()).await, held: None, landed: None }
     }
 
-    for (what, candidate, ..) in &cases {
-        world.wait_for_one_pad(candidate).await;
-        let made = world.pads_made_for(candidate);
-        assert_eq!(made.len(), 1, "killed {what}: {made:#?}");
+    /// Brings it to its moment.
+    async fn provoke(&mut self, world: &World) {
+        let (faults, fault) = (self.effect.faults(world), (self.effect.request)(&self.subject));
+        let pause = |moment| Some(faults.add(fault.clone().pause(moment)));
+        self.held = match self.killed {
+            Killed::BeforeSending | Killed::BeforeTheEffect => pause(Moment::BeforeEffect),
+            Killed::BeforeTheAnswer => pause(Moment::AfterEffect),
+            Killed::AtTheEnd => None,
+        };
+        if self.killed == Killed::BeforeTheEffect {
+            self.landed = Some(faults.add(fault.delay_answer(std::time::Duration::ZERO)));
+        }
+        self.effect.provoke(world, &self.subject).await;
+        match &self.held {
+            Some(held) => soon(self.effect.name, held.reached()).await,
+            None => self.effect.ends(world, &self.subject).await,
+        }
+        if self.effect.cause == Cause::Cancelled {
+            world.delete("pads", &self.subject.pad).await;
+        }
     }
+
+    /// What was under way when the operator was killed is lost with it, unless it arrives late.
+    fn is_lost(&self) {
+        if let (Some(held), None) = (&self.held, &self.landed) {
+            held.discard();
+        }
+    }
+
+    /// What was under way arrives: at a service as soon as the next operator runs, at the API server when all is done.
+    async fn arrives(&self, world: &World) {
+        let (Some(held), Some(landed)) = (&self.held, &self.landed) else { return };
+        if self.effect.of == Of::ApiServer {
+            self.effect.ends(world, &self.subject).await;
+        }
+        held.release();
+        soon(self.effect.name, landed.reached()).await;
+    }
+
+    /// Waits for the end, and tells it.
+    async fn ends(&self, world: &World, restart: i64) -> String {
+        self.effect.ends(world, &self.subject).await;
+        let candidate = &self.subject.candidate;
+        let by_whom = |times: Vec<i64>| match times.first() {
+            Some(at) if *at < restart => "made before the crash",
+            _ => "made after it",
+        };
+        match self.effect.cause {
+            Cause::Entry | Cause::Return | Cause::Policy => {
+                let (pad, link) = (pads_created(world, candidate), links_added(world, candidate));
+                format!("Pad Open; 1 pad, {}; 1 link, {}", by_whom(pad), by_whom(link))
+            }
+            Cause::End => {
+                let note = written(world, candidate, "notes");
+                format!("Pad Ended; 1 note, {}; the tags exchanged", by_whom(note))
+            }
+            Cause::Cancelled | Cause::Deletion(_) => {
+                let pad = match world.pads_made_for(candidate).as_slice() {
+                    [] => "never made",
+                    [pad] if pad.deleted => "deleted",
+                    _ => "left, as the policy says",
+                };
+                format!("Pad gone; pad {pad}; no link")
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_of_any_effect_everything_happens_once() {
+    let mut options = effects::world("killed");
+    // Without waiting for the Lease of the one that was killed; and time enough to bring all to their moments.
+    options.flags.retain(|flag| !flag.starts_with("--interview-create-timeout"));
+    options.flags.extend(["--leader-election=false", "--interview-create-timeout=8s"]);
+    let mut world = World::start(options).await;
+    let moments = |effect: &'static Effect| {
+        let last = effect.next.is_none().then_some(Killed::AtTheEnd);
+        let held = [Killed::BeforeSending, Killed::BeforeTheEffect, Killed::BeforeTheAnswer];
+        held.into_iter().chain(last).map(move |killed| (effect, killed))
+    };
+    let cases = EFFECTS.iter().flat_map(moments);
+    let mut crashes = join_all(cases.map(|(effect, killed)| Crash::prepare(&world, effect, killed))).await;
+    join_all(crashes.iter_mut().map(|crash| crash.provoke(&world))).await;
+
+    world.operator().kill().await;
+    crashes.iter().for_each(Crash::is_lost);
+    let restart = now();
+    world.operator().start().await;
+    // And once more, while it waits for what may be under way.
+    for crash in crashes.iter().filter(|crash| crash.effect.cause == Cause::Entry) {
+        match crash.effect.of {
+            Of::CoderPad => {
+                drop(world.wait_for_pad(&crash.subject.candidate, "Pending/CreateOutcomeUnknown").await)
+            }
+            Of::Lever => drop(world.wait_for_pad(&crash.subject.candidate, "Pending/LeverUnavailable").await),
+            Of::ApiServer => {}
+        }
+    }
+    world.operator().kill().await;
+    world.operator().start().await;
+    join_all(crashes.iter().map(|crash| crash.arrives(&world))).await;
+
+    let results = join_all(crashes.iter().map(|crash| crash.ends(&world, restart))).await;
+    let lines = crashes.iter().zip(results);
+    let table = table(lines.map(|(crash, result)| (crash.effect, crash.killed, result)).collect());
+    println!("{table}");
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    std::fs::write(built.join("crash-points.txt"), table).unwrap();
     world.finish().await;
 }
 
-/// Whether Lever notices that it has a link already is not documented.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_takes_effect_after_the_restart_is_there_once() {
-    let mut options = Options::new("late-link");
-    options.flags.push("--leader-election=false");
-    let mut world = World::start(options).await;
-    let candidate = world.candidate();
-    let held = link(&world, &candidate, Moment::BeforeEffect);
-    world.enter(&candidate).await;
-    soon("the link is held", held.reached()).await;
-    world.operator().kill().await;
-    world.operator().start().await;
-    // It knows of the pad, and that its link may be under way.
-    world.wait_for_pad(&candidate, "Pending/LeverUnavailable").await;
-    assert!(world.lever.links(&candidate).is_empty());
-    held.release();
-    eventually("the late one has taken effect", async || {
-        let calls = world.lever.calls();
-        let late = calls.iter().find(|call| call.path.ends_with("/addLinks")).unwrap();
-        late.handled.map(|_| ()).ok_or_else(|| format!("{late:#?}"))
-    })
-    .await;
-    world.wait_for_one_pad(&candidate).await;
-    world.finish().await;
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
 }
 
-/// What a webhook was answered with 200 for is in the API server, and nowhere else.
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_right_after_the_webhooks_nothing_is_lost() {
-    let mut options = Options::new("killed-early");
-    options.flags.push("--leader-election=false");
-    let mut world = World::start(options).await;
-    // Nothing gets further than the first read.
-    let hang = world.lever.faults().add(Fault::on("GET", "/opportunities/").hang().until_removed());
-    let candidates = [(); 5].map(|()| world.candidate());
-    for candidate in &candidates {
-        world.enter(candidate).await;
+/// One line for each crash, and for each moment that is also another effect's.
+fn table(results: Vec<(&Effect, Killed, String)>) -> String {
+    let mut table = String::from("The operator killed at each effect, and again while it found out:\n\n");
+    let mut line = |effect: &str, moment: &str, result: &str| {
+        writeln!(table, "{effect:<22}| {moment:<38}| {result}").unwrap();
+    };
+    line("effect", "killed", "result");
+    for (effect, killed, result) in results {
+        line(effect.name, killed.told(), &result);
+        let Killed::BeforeTheAnswer = killed else { continue };
+        if let Some(next) = effect.next {
+            line(
+                effect.name,
+                "after the answer, before the status",
+                &format!("that is: {next}, before it is sent"),
+            );
+        }
+        if effect.next.is_some() && matches!(effect.cause, Cause::Entry | Cause::Return) {
+            line(effect.name, "after the status", "that is: status, after the answer");
+        } else if effect.next.is_some() && effect.cause == Cause::End {
+            line(effect.name, "after the status", "that is: status of the end, after the answer");
+        }
     }
-    world.operator().kill().await;
-    hang.remove();
-    world.operator().start().await;
-    for candidate in &candidates {
-        world.wait_for_one_pad(candidate).await;
-    }
-    assert_eq!(world.creates(), candidates.len());
-    world.finish().await;
+    table
 }

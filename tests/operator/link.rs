@@ -9,17 +9,19 @@ use tokio::sync::watch;
 /// It ends with the test's runtime.
 #[derive(Clone)]
 pub struct Link {
+    scheme: String,
     port: u16,
     whole: Arc<watch::Sender<bool>>,
 }
 
 impl Link {
-    /// Leads to a server that is given as `https://127.0.0.1:<port>`.
+    /// Leads to a server that is given as `https://127.0.0.1:<port>`, or with `http`.
     pub async fn to(url: &str) -> Self {
-        let target: u16 = url.rsplit(':').next().unwrap().parse().unwrap();
+        let (scheme, target) = (url.split(':').next().unwrap().to_owned(), url.rsplit(':').next().unwrap());
+        let target: u16 = target.parse().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let link =
-            Self { port: listener.local_addr().unwrap().port(), whole: Arc::new(watch::Sender::new(true)) };
+        let port = listener.local_addr().unwrap().port();
+        let link = Self { scheme, port, whole: Arc::new(watch::Sender::new(true)) };
         let whole = link.whole.subscribe();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
@@ -33,7 +35,7 @@ impl Link {
 
     /// Where it begins.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// Closes all connections and takes no new ones.

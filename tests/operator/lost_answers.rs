@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use simulators::{Fault, FaultHandle};
 
+use crate::effects::{self, EFFECTS, Effect, Of};
 use crate::wait::soon;
 use crate::world::{Options, STAGE, World};
 
@@ -77,4 +79,37 @@ async fn a_link_whose_writing_was_not_answered_is_there_once() {
         ("too many requests", |world, one| link(world, one, |f| f.status(429))),
     ];
     all_get_one_pad(Options::new("link-lost"), cases).await;
+}
+
+type Way = fn(Fault) -> Fault;
+
+/// Every write to the API server, in every way that it can fail or seem to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_to_the_api_server_that_was_not_answered_happens_once() {
+    const WAYS: [(&str, Way); 12] = [
+        ("the answer is lost", Fault::lose_answer),
+        ("the answer does not come", Fault::hang_after_effect),
+        ("the answer is late", |fault| fault.delay_answer(Duration::from_secs(3))),
+        ("the answer is 500", |fault| fault.status_after_effect(500)),
+        ("the answer is 504", |fault| fault.status_after_effect(504)),
+        ("the answer is garbage", Fault::garbage_after_effect),
+        ("the answer breaks off", Fault::truncate_after_effect),
+        ("the request is lost", Fault::reset),
+        ("the request hangs", Fault::hang),
+        ("the request is late", |fault| fault.delay(Duration::from_secs(3))),
+        ("it is refused with 500", |fault| fault.status(500)),
+        ("too many requests", |fault| fault.status(429)),
+    ];
+    let world = World::start(effects::world("cluster-lost")).await;
+    let writes = EFFECTS.iter().filter(|effect| effect.of == Of::ApiServer);
+    let cases = writes.flat_map(|effect| WAYS.map(|(what, way)| (effect, what, way)));
+    let case = async |(effect, what, way): (&'static Effect, &str, Way)| {
+        let subject = effect.prepare(&world, what).await;
+        let fault = world.cluster_faults(0).add(way((effect.request)(&subject)));
+        effect.provoke(&world, &subject).await;
+        soon(what, fault.reached()).await;
+        effect.ends(&world, &subject).await;
+    };
+    join_all(cases.map(case)).await;
+    world.finish().await;
 }

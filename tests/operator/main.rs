@@ -5,6 +5,7 @@
 
 mod actions;
 mod cluster;
+mod effects;
 mod link;
 mod process;
 mod status;
@@ -24,5 +25,7 @@ mod main_job;
 mod managed_webhooks;
 mod outages;
 mod quota;
+mod record;
+mod restores;
 mod suspension;
 mod users;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use simulators::{DeliveryOutcome, Fault, Moment};
 
+use crate::cluster::Cluster;
+use crate::effects::links_added;
 use crate::wait::{eventually, eventually_within, soon};
 use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
@@ -29,48 +31,101 @@ async fn a_service_that_is_away_is_told_and_waited_for() {
     world.finish().await;
 }
 
-/// The API server dies when a pad has been made and nothing of it is stored; webhooks meanwhile are sent again.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_api_server_dies_at_the_worst_moment() {
-    let mut options = Options::new("api-server-away");
+/// How the cluster fails.
+#[derive(Clone, Copy)]
+enum Failure {
+    /// Nothing reaches the API server.
+    CutOff,
+    /// The API server is killed, and started again.
+    ApiServer,
+    /// The same for what the API server stores in.
+    Etcd,
+}
+
+impl Failure {
+    async fn begins(self, world: &World) {
+        match self {
+            Self::CutOff => world.operators[0].link.cut(),
+            Self::ApiServer => world.cluster.plane.stop_api_server().await.unwrap(),
+            Self::Etcd => world.cluster.plane.stop_etcd().await.unwrap(),
+        }
+    }
+
+    async fn ends(self, world: &World) {
+        match self {
+            Self::CutOff => world.operators[0].link.mend(),
+            Self::ApiServer => world.cluster.plane.start_api_server().await.unwrap(),
+            Self::Etcd => world.cluster.plane.start_etcd().await.unwrap(),
+        }
+    }
+}
+
+/// The cluster fails at the worst moments: pads have been made and nothing of it is stored. Webhooks meanwhile are
+/// refused, and sent again.
+async fn nothing_is_lost_when_the_cluster_fails(name: &'static str, cluster: Cluster, failure: Failure) {
+    let mut options = Options::new(name);
     options.flags.push("--leader-election=false");
-    options.lever.retry_delays = [500, 1_000, 2_000, 4_000, 8_000].map(Duration::from_millis).to_vec();
-    let world = World::start(options).await;
-    let link = world.operators[0].link.clone();
-    let [before_id, before_link, before_status, during] = [(); 4].map(|()| world.candidate());
-    let pause = |path: &str| Fault::on("POST", path).pause(Moment::AfterEffect);
-    let made = pause("^/api/pads/?$").containing(&before_id);
-    let linked = |candidate: &str| pause(&format!("/{candidate}/addLinks$"));
-    let held = [
-        world.interview.faults().add(made),
-        world.lever.faults().add(linked(&before_status)),
-        world.lever.faults().add(linked(&before_link).pause(Moment::BeforeEffect)),
-    ];
-    for candidate in [&before_id, &before_link, &before_status] {
+    options.lever.retry_delays = [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec();
+    let world = World::start_in(cluster, options).await;
+    let candidates = || [(); 3].map(|()| world.candidate());
+    let [before_id, before_link, before_status, during] = [(); 4].map(|()| candidates());
+    let pause = |path: &str, moment| Fault::on("POST", path).pause(moment);
+    let made = |candidate: &String| pause("^/api/pads/?$", Moment::AfterEffect).containing(candidate);
+    let linked = |moment| move |candidate: &String| pause(&format!("/{candidate}/addLinks$"), moment);
+    let mut held = Vec::new();
+    held.extend(before_id.each_ref().map(|one| world.interview.faults().add(made(one))));
+    let order = |fault| world.lever.faults().add(fault);
+    held.extend(before_link.each_ref().map(linked(Moment::BeforeEffect)).map(order));
+    held.extend(before_status.each_ref().map(linked(Moment::AfterEffect)).map(order));
+    for candidate in [&before_link, &before_status, &before_id].into_iter().flatten() {
         world.lever.move_to_stage(candidate, STAGE).await;
     }
     for fault in &held {
         soon("it is held", fault.reached()).await;
     }
 
-    link.cut();
+    failure.begins(&world).await;
     held.iter().for_each(simulators::FaultHandle::release);
-    let moved = world.lever.move_to_stage(&during, STAGE).await;
-    let refused = eventually("the webhook is refused", async || {
-        let delivery = world.lever.deliveries().swap_remove(moved.deliveries[0]);
-        delivery.attempts.first().map(|attempt| attempt.status).ok_or("not yet".to_owned())
-    })
-    .await;
-    assert_eq!(refused, Some(503));
-    link.mend();
+    let mut deliveries = Vec::new();
+    for candidate in &during {
+        deliveries.extend(world.lever.move_to_stage(candidate, STAGE).await.deliveries);
+    }
+    for number in &deliveries {
+        let refused = eventually("the webhook is refused", async || {
+            let delivery = world.lever.deliveries().swap_remove(*number);
+            delivery.attempts.first().map(|attempt| attempt.status).ok_or("not yet".to_owned())
+        });
+        assert_eq!(refused.await, Some(503));
+    }
+    failure.ends(&world).await;
 
-    let delivery = soon("it is delivered", world.lever.wait_for_delivery(moved.deliveries[0])).await;
-    assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
-    for candidate in [&before_id, &before_link, &before_status, &during] {
+    for number in deliveries {
+        let delivery = soon("it is delivered", world.lever.wait_for_delivery(number)).await;
+        assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
+    }
+    for candidate in [&before_id, &before_link, &before_status, &during].into_iter().flatten() {
         world.wait_for_one_pad(candidate).await;
         assert_eq!(world.pads_made_for(candidate).len(), 1);
+        assert_eq!(links_added(&world, candidate).len(), 1);
     }
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_to_the_api_server_is_cut_at_the_worst_moment() {
+    nothing_is_lost_when_the_cluster_fails("api-server-away", Cluster::shared().await, Failure::CutOff).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_dies_at_the_worst_moment() {
+    let cluster = Cluster::with_crds().await;
+    nothing_is_lost_when_the_cluster_fails("api-server-dies", cluster, Failure::ApiServer).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn etcd_dies_at_the_worst_moment() {
+    let cluster = Cluster::with_crds().await;
+    nothing_is_lost_when_the_cluster_fails("etcd-dies", cluster, Failure::Etcd).await;
 }
 
 /// A leader that cannot renew its Lease ends, for another one may be at work already.

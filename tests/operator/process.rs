@@ -32,7 +32,12 @@ pub struct Operator {
 impl Operator {
     /// Prepares one; it is not started yet. `user` is who it is for the API server.
     pub async fn new(cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
-        let link = Link::to(cluster.plane.url()).await;
+        Self::reaching(cluster.plane.url(), cluster, user, groups).await
+    }
+
+    /// The same, with something between it and the API server.
+    pub async fn reaching(url: &str, cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
+        let link = Link::to(url).await;
         Self {
             program: cluster.operator(),
             arguments: Vec::new(),
@@ -89,14 +94,19 @@ impl Operator {
         .await;
     }
 
+    /// The number that the system gave it, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
     pub fn is_alive(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
-    /// The exit code of one that has ended by itself.
+    /// The exit code of one that ends by itself.
     pub async fn ended(&mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();
-        within(Duration::from_secs(10), "the operator ends", child.wait()).await.unwrap().code()
+        within(Duration::from_secs(25), "the operator ends", child.wait()).await.unwrap().code()
     }
 
     /// SIGKILL: the power fails.
@@ -107,9 +117,14 @@ impl Operator {
 
     /// SIGTERM. Asserts that it ends in time, and with 0.
     pub async fn terminate(&mut self) {
-        let id = self.child.as_ref().and_then(Child::id).unwrap().to_string();
-        assert!(Command::new("kill").arg(id).status().await.unwrap().success());
+        self.signal("TERM").await;
         assert_eq!(self.ended().await, Some(0), "{}", self.logged());
+    }
+
+    /// Any signal, such as `STOP` and `CONT`: the machine stands still for a while.
+    pub async fn signal(&self, name: &str) {
+        let id = self.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().await.unwrap().success());
     }
 
     /// Asks its admin address.

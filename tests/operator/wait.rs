@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 /// Far more than anything takes, so that a crowded machine only makes tests slow and not red.
 const LONG: Duration = Duration::from_secs(60);
+/// More than it takes until a note is looked for of which a dead process may be the author, twice.
+pub const NOTE_IS_SURE: Duration = Duration::from_secs(260);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Waits until the check is Ok. Its Err says what there is instead.

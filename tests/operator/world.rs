@@ -3,7 +3,9 @@
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
-use simulators::{DeliveryOutcome, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator};
+use simulators::{
+    DeliveryOutcome, Faults, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, Relay,
+};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::cluster::Cluster;
@@ -41,6 +43,8 @@ pub struct Options {
     /// Further flags.
     pub flags: Vec<&'static str>,
     pub replicas: usize,
+    /// Whether faults can be ordered on the way to the API server, too.
+    pub relayed: bool,
     /// Whether to go on as a user does, until all is Ready and the webhook is verified.
     pub settle: bool,
 }
@@ -60,6 +64,7 @@ impl Options {
             secret: json!({}),
             flags: vec!["--interview-create-timeout=2s", "--interview-list-lag=1s"],
             replicas: 1,
+            relayed: false,
             settle: true,
         }
     }
@@ -90,6 +95,7 @@ pub struct World {
     pub lever: LeverSimulator,
     pub interview: InterviewSimulator,
     pub operators: Vec<Operator>,
+    relays: Vec<Relay>,
     pub signing_token: String,
     pub client: kube::Client,
     /// What must appear in no log line, event or metric.
@@ -100,10 +106,20 @@ pub struct World {
 impl World {
     /// Starts one in the shared cluster.
     pub async fn start(options: Options) -> Self {
-        let mut world = Self::prepare(Cluster::shared().await, &options).await;
+        Self::start_in(Cluster::shared().await, options).await
+    }
+
+    /// Starts one in any cluster.
+    pub async fn start_in(cluster: Cluster, options: Options) -> Self {
+        let mut world = Self::prepare(cluster, &options).await;
         world.cluster.kubectl(&["create", "namespace", world.namespace], None).await.unwrap();
         for replica in 0..options.replicas {
-            let mut operator = Operator::new(&world.cluster, &world.user(replica), &["system:masters"]).await;
+            let (user, groups) = (world.user(replica), ["system:masters"]);
+            if options.relayed {
+                world.relays.push(world.cluster.relay(&user, &groups).await);
+            }
+            let server = world.relays.last().map_or(world.cluster.plane.url().to_owned(), Relay::origin);
+            let mut operator = Operator::reaching(&server, &world.cluster, &user, &groups).await;
             operator.set_arguments(world.arguments(&options.flags, operator.webhooks));
             operator.start().await;
             world.operators.push(operator);
@@ -122,6 +138,7 @@ impl World {
             lever: LeverSimulator::start(options.lever.clone()).await.unwrap(),
             interview: InterviewSimulator::start(options.interview.clone()).await.unwrap(),
             operators: Vec::new(),
+            relays: Vec::new(),
             signing_token: format!("signing-token-e07d-{}", options.name),
             private: Mutex::default(),
             _permits: permits,
@@ -172,6 +189,11 @@ impl World {
     /// Who a replica is for the API server.
     pub fn user(&self, replica: usize) -> String {
         format!("pad-operator-{}-{replica}", self.namespace)
+    }
+
+    /// What can go wrong on a replica's way to the API server, if that is relayed.
+    pub fn cluster_faults(&self, replica: usize) -> &Faults {
+        self.relays[replica].faults()
     }
 
     /// The only replica.

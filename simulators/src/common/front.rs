@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::bucket::{Buckets, RateLimit};
-use super::faults::{Action, Faults, Gate, Moment};
+use super::faults::{Action, Entry, Faults, Gate, Moment};
 use super::server::Abort;
 use super::wire::{Incoming, Reply};
 use super::{lock, now_ms};
@@ -74,11 +74,11 @@ pub(crate) struct Front {
     violations: Mutex<Vec<String>>,
 }
 
-enum Outcome {
+pub(crate) enum Outcome {
     Reply(Reply),
     Redirect(u16, String),
     Raw(u16, Bytes),
-    Truncated(Reply),
+    Truncated(u16, Bytes),
     Abort,
     Hang,
 }
@@ -166,34 +166,8 @@ async fn process<S: Service>(service: Arc<S>, request: Incoming) -> Outcome {
         front.update(number, |call| call.status = status);
         outcome
     };
-    let error = |code: u16, body: &Option<Value>| {
-        let body = body.clone().unwrap_or_else(|| service.error_body(code));
-        Outcome::Reply(Reply::json(code, body))
-    };
-
-    for entry in &entries {
-        let outcome = match entry.action() {
-            Action::Delay { milliseconds } => {
-                entry.hit();
-                tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
-                continue;
-            }
-            Action::Pause { at: Moment::BeforeEffect } => {
-                entry.hit();
-                match entry.held().await {
-                    Gate::Discard => Outcome::Abort,
-                    _ => continue,
-                }
-            }
-            Action::Status { code, body } => error(*code, body),
-            Action::Redirect { code, location } => Outcome::Redirect(*code, location.clone()),
-            Action::Reset => Outcome::Abort,
-            Action::Hang => Outcome::Hang,
-            _ => continue,
-        };
-        if !matches!(entry.action(), Action::Pause { .. }) {
-            entry.hit();
-        }
+    let error_body = |code: u16| service.error_body(code);
+    if let Some(outcome) = before_effect(&entries, error_body).await {
         return finish(outcome);
     }
 
@@ -204,8 +178,53 @@ async fn process<S: Service>(service: Arc<S>, request: Incoming) -> Outcome {
         call.auth = caller.auth;
         call.handled = Some(reply.status);
     });
+    let instead = after_effect(&entries, reply.status, || reply.text().into(), error_body).await;
+    finish(instead.unwrap_or(Outcome::Reply(reply)))
+}
 
-    for entry in &entries {
+fn error(code: u16, body: &Option<Value>, usual: impl Fn(u16) -> Value) -> Outcome {
+    Outcome::Reply(Reply::json(code, body.clone().unwrap_or_else(|| usual(code))))
+}
+
+/// What its faults do to a request that has no effect yet. None: it goes on.
+pub(crate) async fn before_effect(
+    entries: &[Arc<Entry>],
+    error_body: impl Fn(u16) -> Value,
+) -> Option<Outcome> {
+    for entry in entries {
+        let outcome = match entry.action() {
+            Action::Delay { milliseconds } => {
+                entry.hit();
+                tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+                continue;
+            }
+            Action::Pause { at: Moment::BeforeEffect } => {
+                entry.hit();
+                match entry.held().await {
+                    Gate::Discard => return Some(Outcome::Abort),
+                    _ => continue,
+                }
+            }
+            Action::Status { code, body } => error(*code, body, &error_body),
+            Action::Redirect { code, location } => Outcome::Redirect(*code, location.clone()),
+            Action::Reset => Outcome::Abort,
+            Action::Hang => Outcome::Hang,
+            _ => continue,
+        };
+        entry.hit();
+        return Some(outcome);
+    }
+    None
+}
+
+/// What its faults make of the answer to a request that took effect. None: it is sent as it is.
+pub(crate) async fn after_effect(
+    entries: &[Arc<Entry>],
+    status: u16,
+    body: impl Fn() -> Bytes,
+    error_body: impl Fn(u16) -> Value,
+) -> Option<Outcome> {
+    for entry in entries {
         let outcome = match entry.action() {
             Action::DelayAnswer { milliseconds } => {
                 entry.hit();
@@ -215,22 +234,22 @@ async fn process<S: Service>(service: Arc<S>, request: Incoming) -> Outcome {
             Action::Pause { at: Moment::AfterEffect } => {
                 entry.hit();
                 match entry.held().await {
-                    Gate::Discard => return finish(Outcome::Abort),
+                    Gate::Discard => return Some(Outcome::Abort),
                     _ => continue,
                 }
             }
             Action::LoseAnswer => Outcome::Abort,
             Action::HangAfterEffect => Outcome::Hang,
-            Action::StatusAfterEffect { code, body } => error(*code, body),
-            Action::GarbageAfterEffect => Outcome::Raw(reply.status, Bytes::from_static(b"<html>{oops")),
-            Action::TruncateAfterEffect => Outcome::Truncated(reply.clone()),
-            Action::HugeAfterEffect { bytes } => Outcome::Raw(reply.status, huge(*bytes)),
+            Action::StatusAfterEffect { code, body } => error(*code, body, &error_body),
+            Action::GarbageAfterEffect => Outcome::Raw(status, Bytes::from_static(b"<html>{oops")),
+            Action::TruncateAfterEffect => Outcome::Truncated(status, body()),
+            Action::HugeAfterEffect { bytes } => Outcome::Raw(status, huge(*bytes)),
             _ => continue,
         };
         entry.hit();
-        return finish(outcome);
+        return Some(outcome);
     }
-    finish(Outcome::Reply(reply))
+    None
 }
 
 fn huge(bytes: usize) -> Bytes {
@@ -243,8 +262,8 @@ fn huge(bytes: usize) -> Bytes {
 impl Outcome {
     fn status(&self) -> Option<u16> {
         match self {
-            Self::Reply(reply) | Self::Truncated(reply) => Some(reply.status),
-            Self::Redirect(code, _) | Self::Raw(code, _) => Some(*code),
+            Self::Reply(reply) => Some(reply.status),
+            Self::Redirect(code, _) | Self::Raw(code, _) | Self::Truncated(code, _) => Some(*code),
             Self::Abort | Self::Hang => None,
         }
     }
@@ -260,9 +279,8 @@ impl IntoResponse for Outcome {
             Self::Reply(reply) => reply.into_response(),
             Self::Redirect(code, location) => raw(code, "location", location, Body::empty()),
             Self::Raw(code, bytes) => raw(code, "content-type", "application/json".to_owned(), bytes.into()),
-            Self::Truncated(reply) => {
-                let text = reply.text();
-                let half = Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]);
+            Self::Truncated(code, whole) => {
+                let half = whole.slice(..whole.len() / 2);
                 let body = Body::from_stream(stream::unfold(Some(half), |half| async move {
                     if let Some(half) = half {
                         return Some((Ok(half), None));
@@ -271,7 +289,7 @@ impl IntoResponse for Outcome {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     Some((Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)), None))
                 }));
-                raw(reply.status, "content-length", text.len().to_string(), body)
+                raw(code, "content-length", whole.len().to_string(), body)
             }
             Self::Abort | Self::Hang => {
                 let mut response = Response::new(Body::empty());

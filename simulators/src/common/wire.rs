@@ -31,6 +31,18 @@ impl Incoming {
         })
     }
 
+    /// The request again, to be sent on.
+    pub(crate) fn into_request(self) -> Result<Request<Body>, axum::http::Error> {
+        let Self { method, path, raw_query, headers, body } = self;
+        let query = if raw_query.is_empty() { raw_query } else { format!("?{raw_query}") };
+        let mut request = Request::builder()
+            .method(method.as_str())
+            .uri(format!("{path}{query}"))
+            .body(Body::from(body))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }

@@ -3,21 +3,21 @@
 //! Each effect may take place and its answer be lost. So each is either safe to repeat, or preceded by a write that
 //! lets whoever comes later find out.
 
-use super::facts::{Candidate, ConnectionFacts, Facts, Record, Trouble};
-use super::flights::{LEAVES_WITHIN, agree};
+use super::facts::{Candidate, Claimed, ConnectionFacts, Facts, Flight, NoteFacts, Record, Trouble};
+use super::flights::{LEAVES_WITHIN, agree, shows_within};
 use super::observe;
 use super::plan::Step;
 use crate::api::configuration::PadConfiguration;
-use crate::api::names::{self, Attempt, Reference};
+use crate::api::names::{self, Attempt, Claim, Effect, Reference};
 use crate::api::pad::Pad;
 use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
 use crate::controller::Context;
 use crate::controller::accounts::Account;
 use crate::controller::allowance::{Refusal, Wanted};
-use crate::interview::{CreateError, CreatePermit, InterviewClient, NewPad, PadRecord, PadSort};
+use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::lever::Opportunity;
-use crate::transport::{self, Class};
+use crate::transport::{self, Class, Departure, Permit};
 use jiff::{Timestamp, ToSpan};
 use kube::{Api, ResourceExt};
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub struct Pass<'a> {
     pub configuration: Option<Arc<PadConfiguration>>,
     /// The services of its connection.
     pub account: Option<Arc<Account>>,
+    /// The right to make the write to Lever that this pass has claimed.
+    pub departure: Option<Departure>,
     /// What is known.
     pub facts: Facts,
 }
@@ -75,9 +77,54 @@ impl Pass<'_> {
             }
             Step::Create { reference, pad } => self.create(reference, &pad).await,
             Step::Search { reference } => self.search(&reference).await,
-            Step::StorePad { record, keep_finalizer } => self.store(*record, keep_finalizer).await,
+            Step::StorePad { record, keep_finalizer, claim_link } => {
+                let departure = if claim_link { Some(self.departure().await?) } else { None };
+                self.store(*record, keep_finalizer, departure).await
+            }
             Step::ForgetAttempt => self.forget_attempt().await,
+            Step::Claim(effect) => self.claim(effect).await,
             Step::AddLink(url) => self.add_link(url).await,
+            Step::AddTags(tags) => {
+                let changed = self.account()?.lever.add_tags(&self.facts.pad.opportunity_id, &tags).await;
+                self.facts.tags_written.extend(tags);
+                self.after_lever_write(changed)
+            }
+            Step::RemoveTags(tags) => {
+                let changed = self.account()?.lever.remove_tags(&self.facts.pad.opportunity_id, &tags).await;
+                self.facts.tags_written.extend(tags);
+                self.after_lever_write(changed)
+            }
+            Step::ReadNotes { reference } => {
+                let notes = self.account()?.lever.notes(&self.facts.pad.opportunity_id).await;
+                let notes = notes.map_err(Trouble::Service)?;
+                let found = notes
+                    .into_iter()
+                    .find(|note| note.values.iter().any(|value| reference.is_of_note(value)));
+                self.facts.note = found.map_or(NoteFacts::Absent, |note| NoteFacts::Written(note.id));
+                Ok(())
+            }
+            Step::AddNote(text) => self.add_note(&text).await,
+            Step::ReadEvents(id) => {
+                let events = self.account()?.interview.pad_events(&id).await;
+                self.facts.events = Some(events.map_err(Trouble::Service)?);
+                Ok(())
+            }
+            Step::ReadCode(ids) => {
+                let mut code = Vec::new();
+                for id in ids {
+                    code.push(self.account()?.interview.environment(id).await.map_err(Trouble::Service)?);
+                }
+                self.facts.code = Some(code);
+                Ok(())
+            }
+            Step::EndPad(id) => {
+                self.account()?.interview.end_pad(&id).await.map_err(Trouble::Service)?;
+                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "an interview was ended at CoderPad");
+                self.facts.end_asked = true;
+                // It answers without the pad.
+                self.facts.record = Record::NotRead;
+                Ok(())
+            }
             Step::RemoveLink(url) => {
                 let changed =
                     self.account()?.lever.remove_links(&self.facts.pad.opportunity_id, &[url]).await;
@@ -87,7 +134,7 @@ impl Pass<'_> {
             Step::DeletePad(id) => {
                 self.account()?.interview.delete_pad(&id).await.map_err(Trouble::Service)?;
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was deleted at CoderPad");
-                if let super::facts::Flight::Searched(found) = &mut self.facts.flight {
+                if let Flight::Searched(found) = &mut self.facts.flight {
                     found.retain(|record| record.id != id);
                 }
                 self.facts.deleted.push(id);
@@ -124,8 +171,16 @@ impl Pass<'_> {
 
     fn take_over(&mut self, pad: Pad) {
         self.context.written.note(&pad);
+        let before = (self.facts.pad.attempt.take(), self.facts.pad.open_claim());
         self.facts.pad = observe::pad_facts(&pad, self.configuration.as_deref());
         self.pad = Arc::new(pad);
+        // What another process has written meanwhile may be under way.
+        if self.facts.pad.attempt != before.0 {
+            self.facts.flight = observe::flight(&self.facts.pad, self.context);
+        }
+        if self.facts.pad.open_claim() != before.1 {
+            self.facts.claimed = observe::claimed(&self.facts.pad, self.context);
+        }
     }
 
     async fn read_opportunity(&mut self) -> Result<(), Trouble> {
@@ -175,7 +230,7 @@ impl Pass<'_> {
     /// The rate limit's token, the intention, the request: in this order, and the request within 10 s or not at all.
     async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), Trouble> {
         let interview = self.account()?.interview.clone();
-        let permit = interview.create_permit().await;
+        let permit = interview.permit().await;
         let (allowances, namespace) = (&self.context.allowances, self.facts.pad.namespace.clone());
         let ConnectionFacts::Ready { name, pads_left, per_hour, hour_full, .. } = &mut self.facts.connection
         else {
@@ -213,7 +268,7 @@ impl Pass<'_> {
     async fn create_once(
         &mut self,
         interview: &InterviewClient,
-        permit: CreatePermit,
+        permit: Permit,
         reference: Reference,
         new: &NewPad,
     ) -> Result<(), Trouble> {
@@ -223,20 +278,20 @@ impl Pass<'_> {
             .annotate(names::ATTEMPT, attempt.to_string())
             .finalizer(names::FINALIZER, true);
         self.write(intention).await.map_err(cluster)?;
-        match interview.create_pad(permit, leave_by, new).await {
+        match interview.create_pad(Departure { permit, leave_by }, new).await {
             Ok(record) => {
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was created at CoderPad");
                 self.facts.record = Record::Read(Box::new(record));
                 Ok(())
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
-                self.context.flights.without_effect(&attempt);
+                self.context.flights.without_effect(&attempt.to_string());
                 // If this write fails the next pass does it again; the memory above spares it the search.
                 self.forget_attempt().await.ok();
                 Err(Trouble::Service(error))
             }
             Err(CreateError::OutcomeUnknown(error)) => {
-                self.context.flights.ended(&attempt, self.context.settings.list_lag);
+                self.context.flights.ended(&attempt.to_string(), self.context.settings.list_lag);
                 Err(Trouble::CreateOutcomeUnknown(error))
             }
         }
@@ -255,7 +310,7 @@ impl Pass<'_> {
             pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, found = found.len(),
             "searched CoderPad's newest pads for one whose creation was not answered"
         );
-        self.facts.flight = super::facts::Flight::Searched(found);
+        self.facts.flight = Flight::Searched(found);
         Ok(())
     }
 
@@ -281,8 +336,19 @@ impl Pass<'_> {
         Err(Trouble::Cluster { message: "CoderPad's list of pads has no end".into() })
     }
 
+    /// The right to make one write to Lever, right after the write to the Pad that claims it.
+    async fn departure(&self) -> Result<Departure, Trouble> {
+        let permit = self.account()?.lever.permit().await;
+        Ok(Departure { permit, leave_by: Instant::now() + LEAVES_WITHIN })
+    }
+
     /// Stores the id. Whoever else changed the Pad meanwhile has not changed whose pad this is.
-    async fn store(&mut self, record: PadRecord, keep_finalizer: bool) -> Result<(), Trouble> {
+    async fn store(
+        &mut self,
+        record: PadRecord,
+        keep_finalizer: bool,
+        departure: Option<Departure>,
+    ) -> Result<(), Trouble> {
         let attempt = self.facts.pad.attempt.clone();
         for _ in 0..STORE_TRIES {
             // A Pad that is being deleted must stay until it is settled what becomes of its pad.
@@ -293,9 +359,13 @@ impl Pass<'_> {
             match self.write(change).await {
                 Ok(()) => {
                     if let Some(attempt) = &attempt {
-                        self.context.flights.forget(attempt);
+                        self.context.flights.forget(&attempt.to_string());
                     }
-                    self.context.flights.link_is_ours(&record.id);
+                    // Until it leaves, nothing is under way.
+                    self.context.flights.without_effect(&record.id);
+                    self.departure = departure;
+                    self.facts.claimed =
+                        if self.departure.is_some() { Claimed::Ours(Effect::Link) } else { Claimed::Nothing };
                     self.facts.record = Record::Read(Box::new(record));
                     return Ok(());
                 }
@@ -309,7 +379,7 @@ impl Pass<'_> {
                     if self.facts.pad.attempt == attempt && self.facts.pad.pad_id.as_ref() == Some(&record.id)
                     {
                         // By us, or by another process that is about to add the link: it is waited out.
-                        self.facts.link_flight = self.context.flights.link_lands_in(&record.id);
+                        self.facts.claimed = observe::claimed(&self.facts.pad, self.context);
                         self.facts.record = Record::Read(Box::new(record));
                         return Ok(());
                     }
@@ -329,20 +399,58 @@ impl Pass<'_> {
             MetadataChange::default().remove_annotation(names::ATTEMPT).finalizer(names::FINALIZER, false);
         self.write(change).await.map_err(cluster)?;
         if let Some(attempt) = &attempt {
-            self.context.flights.forget(attempt);
+            self.context.flights.forget(&attempt.to_string());
         }
         Ok(())
     }
 
-    async fn add_link(&mut self, url: String) -> Result<(), Trouble> {
-        let changed = self.account()?.lever.add_links(&self.facts.pad.opportunity_id, &[url]).await;
-        self.facts.link_written = changed.is_ok();
-        if let (Err(error), Some(id)) = (&changed, &self.facts.pad.pad_id)
-            && error.class == Class::OutcomeUnknown
-        {
-            self.context.flights.link_may_land(id);
+    /// Claims a write to Lever: of two processes only one succeeds, and only it may send.
+    async fn claim(&mut self, effect: Effect) -> Result<(), Trouble> {
+        let departure = self.departure().await?;
+        let claim = Claim::new(effect, Timestamp::now());
+        let mut change = MetadataChange::default().annotate(names::CLAIM, claim.to_string());
+        if effect == Effect::Link {
+            change = change.finalizer(names::FINALIZER, true);
         }
+        self.write(change).await.map_err(cluster)?;
+        self.context.flights.without_effect(&claim.to_string());
+        self.departure = Some(departure);
+        self.facts.claimed = Claimed::Ours(effect);
+        Ok(())
+    }
+
+    /// The departure of the write that was claimed, once, and its mark.
+    fn depart(&mut self) -> Result<(Departure, String), Trouble> {
+        let mark = self.facts.pad.open_claim().map(|(_, mark)| mark);
+        self.facts.claimed = Claimed::Nothing;
+        self.departure
+            .take()
+            .zip(mark)
+            .ok_or_else(|| Trouble::Cluster { message: "a write to Lever was not claimed".into() })
+    }
+
+    /// Remembers what may still become of a claimed write whose answer is missing.
+    fn arrived<T>(&self, effect: Effect, mark: &str, answer: &Result<T, transport::Error>) {
+        if answer.as_ref().is_err_and(|error| error.class == Class::OutcomeUnknown) {
+            self.context.flights.ended(mark, shows_within(effect));
+        }
+    }
+
+    async fn add_link(&mut self, url: String) -> Result<(), Trouble> {
+        let (departure, mark) = self.depart()?;
+        let changed =
+            self.account()?.lever.add_links(departure, &self.facts.pad.opportunity_id, &[url]).await;
+        self.facts.link_written = changed.is_ok();
+        self.arrived(Effect::Link, &mark, &changed);
         self.after_lever_write(changed)
+    }
+
+    async fn add_note(&mut self, text: &str) -> Result<(), Trouble> {
+        let (departure, mark) = self.depart()?;
+        let added = self.account()?.lever.add_note(departure, &self.facts.pad.opportunity_id, text).await;
+        self.arrived(Effect::Note, &mark, &added);
+        self.facts.note = NoteFacts::Written(added.map_err(Trouble::Service)?);
+        Ok(())
     }
 
     /// Lever answers a write with the whole opportunity.

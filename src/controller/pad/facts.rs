@@ -2,11 +2,11 @@
 //!
 //! `observe` fills them in from the cluster, `act` adds what the services answered, and a test or a model makes them up.
 
-use crate::api::configuration::{DeletionPolicy, PadType, Repeat};
-use crate::api::names::{Attempt, Reference, Series};
+use crate::api::configuration::{DeletionPolicy, PadType, Repeat, WriteBack};
+use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::hourly::Full;
-use crate::interview::PadRecord;
+use crate::interview::{Environment, PadEvent, PadRecord};
 use crate::lever::Opportunity;
 use crate::transport;
 use jiff::Timestamp;
@@ -27,20 +27,49 @@ pub struct Facts {
     pub record: Record,
     /// What is known of an attempt whose outcome is not stored.
     pub flight: Flight,
-    /// How long a link that another process has sent may still appear on the candidate.
-    pub link_flight: Option<Duration>,
+    /// What is known of the write to Lever that was claimed last.
+    pub claimed: Claimed,
     /// The pads behind the CoderPad links that were on the candidate before; None: not looked at.
     pub linked_before: Option<Vec<PadRecord>>,
     /// Whether the link was written in this pass.
     pub link_written: bool,
+    /// Tags that were put on or taken off in this pass: each once, whatever Lever makes of it.
+    pub tags_written: Vec<String>,
     /// Whether the link was taken off in this pass.
     pub link_removed: bool,
     /// Ids of pads that were deleted at CoderPad in this pass.
     pub deleted: Vec<String>,
+    /// What the configuration asks to be written to Lever; None: there is no configuration.
+    pub write_back: Option<WriteBack>,
+    /// Whether CoderPad was asked in this pass to end the interview.
+    pub end_asked: bool,
+    /// Whether somebody asked for a look at the pad at CoderPad.
+    pub look: bool,
+    /// Whether sync has heard that the candidate was archived.
+    pub archived: bool,
+    /// Whether the interview is to be ended when the candidate is archived.
+    pub ends_on_archive: bool,
+    /// What has happened in the pad; None: not asked for in this pass.
+    pub events: Option<Vec<PadEvent>>,
+    /// The final code; None: not asked for in this pass.
+    pub code: Option<Vec<Environment>>,
+    /// The note at the end of the interview.
+    pub note: NoteFacts,
     /// A call or write of this pass that did not succeed. The pass ends with it.
     pub trouble: Option<Trouble>,
     /// After a failure: how long no call may be made yet.
     pub pause: Option<Duration>,
+}
+
+impl Facts {
+    /// When the interview began, as far as it is known.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        let of = |kind: &str| {
+            let events = self.events.iter().flatten().filter(|event| event.kind == kind);
+            events.map(|event| event.created_at).min()
+        };
+        self.pad.started_at.or_else(|| of("started")).or_else(|| of("joined"))
+    }
 }
 
 /// The Pad, as the cluster has it.
@@ -70,14 +99,22 @@ pub struct PadFacts {
     pub pad_id: Option<String>,
     /// The link of the pad, as last written.
     pub url: Option<String>,
-    /// Whether another Pad of the same series is being deleted while it is not known whether its pad was made.
-    pub another_in_flight: bool,
+    /// Whether another Pad of the same series is being deleted, and it is not settled yet what becomes of its pad.
+    pub another_goes: bool,
     /// The phase as last written.
     pub phase: Option<Phase>,
     /// Whether it was last seen to wait for quota, or for room in the hour.
     pub waits_for_room: bool,
+    /// The write to Lever that was claimed last, as stored.
+    pub claim: Option<Claim>,
     /// Whether the link is known to have been on the candidate.
     pub linked: bool,
+    /// When the interview began, as far as it is known.
+    pub started_at: Option<Timestamp>,
+    /// The id of the note, if it is known.
+    pub note_id: Option<String>,
+    /// Whether all is settled that has to be written to Lever after the end.
+    pub recorded: bool,
     /// Whether somebody asked for it to be judged again since it was last judged.
     pub requested: bool,
     /// Whether its configuration has changed since it was last judged.
@@ -93,6 +130,18 @@ impl PadFacts {
     /// The attempt whose outcome is not stored.
     pub fn open_attempt(&self) -> Option<&Attempt> {
         self.attempt.as_ref().filter(|_| self.pad_id.is_none())
+    }
+
+    /// The write to Lever whose outcome is not stored, and its mark.
+    pub fn open_claim(&self) -> Option<(Effect, String)> {
+        let claim = self.claim.as_ref();
+        if !self.linked {
+            // Whoever stores the pad's id goes on to add its link.
+            let id = self.pad_id.as_ref()?;
+            return Some((Effect::Link, claim.map_or_else(|| id.clone(), Claim::to_string)));
+        }
+        let claim = claim.filter(|claim| claim.effect == Effect::Note && !self.recorded)?;
+        Some((Effect::Note, claim.to_string()))
     }
 }
 
@@ -217,6 +266,31 @@ pub enum Flight {
     Searched(Vec<PadRecord>),
     /// It certainly made no pad: refused, or never sent.
     WithoutEffect,
+}
+
+/// What is known of a write to Lever that must take effect once. It is made only by who has claimed it, right after that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Claimed {
+    /// None is under way.
+    Nothing,
+    /// One may still take effect, or its effect may not be seen yet.
+    MayStillLand {
+        /// How long that may last.
+        rest: Duration,
+    },
+    /// This pass has claimed it.
+    Ours(Effect),
+}
+
+/// The note at the end of the interview.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum NoteFacts {
+    /// Not looked for in this pass.
+    NotRead,
+    /// No note of the opportunity carries the reference.
+    Absent,
+    /// It is there, or was and somebody has deleted it: its id.
+    Written(String),
 }
 
 /// What stopped a pass.

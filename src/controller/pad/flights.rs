@@ -1,12 +1,12 @@
-//! What this process knows of attempts to create a pad whose outcome is not stored.
+//! What this process knows of requests that must not be repeated and whose outcome is not stored: the creation of a pad,
+//! and the writes to Lever that were claimed.
 //!
-//! A search may conclude "not there" only when no request can be under way any more and CoderPad's lists are fresh.
-//! For one's own request that is the list lag after its end; for another process's, whose clock says nothing, it is
-//! counted from when the attempt was first seen here (contract, "Exactly once", Unknown outcome). Losing this memory
-//! only makes the wait start again.
+//! Each is known by its mark: the text that stands on the Pad since before it left. Whoever finds a mark may conclude "it
+//! did not take effect" only when no such request can be under way any more, and what shows its effect is fresh. For one's
+//! own request that is counted from its end; for another process's, whose clock says nothing, from when its mark was first
+//! seen here (contract, "Exactly once", Unknown outcome). Losing this memory only makes the wait start again.
 
-use super::facts::Flight;
-use crate::api::names::Attempt;
+use crate::api::names::Effect;
 use crate::interview::PadRecord;
 use crate::transport::TIME_LIMIT;
 use parking_lot::Mutex;
@@ -14,14 +14,15 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A POST leaves within this time of its intention, or not at all.
+/// A request leaves within this time of its mark, or not at all.
 pub const LEAVES_WITHIN: Duration = Duration::from_secs(10);
+/// A note is looked for no sooner than this after a request to add it has ended (contract, "Exactly once").
+const NOTES_LAG: Duration = Duration::from_secs(60);
 
-/// The attempts that were seen, by their text: two attempts never share it.
+/// The requests that were seen, by their marks: two requests never share one.
 #[derive(Debug, Default)]
 pub struct Flights {
     seen: Mutex<HashMap<String, Seen>>,
-    links: Mutex<HashMap<String, Instant>>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,56 +31,65 @@ enum Seen {
     WithoutEffect,
 }
 
+/// What is known of one request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Look {
+    /// It may still take effect, or its effect may not be seen yet.
+    MayStillLand {
+        /// How long that may last.
+        rest: Duration,
+    },
+    /// It has ended; its effect can be looked for.
+    Landed,
+    /// It certainly took no effect.
+    WithoutEffect,
+}
+
 impl Flights {
-    /// What is known of an attempt. One that was never seen is another process's, or one's own from before a restart.
-    pub fn look(&self, attempt: &Attempt, create_timeout: Duration, list_lag: Duration) -> Flight {
+    /// Looks at one. If it was never seen it is another process's, or one's own from before a restart: it may have been
+    /// marked just now, so it takes `leaves + lands`.
+    pub fn look(&self, mark: &str, lands: Duration) -> Look {
         let mut all = self.seen.lock();
-        let first_seen = || Seen::LandsBy(Instant::now() + LEAVES_WITHIN + create_timeout + list_lag);
-        match all.entry(attempt.to_string()).or_insert_with(first_seen) {
-            Seen::WithoutEffect => Flight::WithoutEffect,
+        let first_seen = || Seen::LandsBy(Instant::now() + LEAVES_WITHIN + lands);
+        match all.entry(mark.to_owned()).or_insert_with(first_seen) {
+            Seen::WithoutEffect => Look::WithoutEffect,
             Seen::LandsBy(time) => {
                 let rest = time.saturating_duration_since(Instant::now());
-                if rest.is_zero() { Flight::Landed } else { Flight::MayStillLand { rest } }
+                if rest.is_zero() { Look::Landed } else { Look::MayStillLand { rest } }
             }
         }
     }
 
-    /// One's own request has ended, and it is not known how.
-    pub fn ended(&self, attempt: &Attempt, list_lag: Duration) {
-        self.seen.lock().insert(attempt.to_string(), Seen::LandsBy(Instant::now() + list_lag));
+    /// One's own request has ended, and it is not known how. `shows` is how long its effect may stay hidden.
+    pub fn ended(&self, mark: &str, shows: Duration) {
+        self.seen.lock().insert(mark.to_owned(), Seen::LandsBy(Instant::now() + shows));
     }
 
     /// One's own request was refused, or never sent.
-    pub fn without_effect(&self, attempt: &Attempt) {
-        self.seen.lock().insert(attempt.to_string(), Seen::WithoutEffect);
-    }
-
-    /// How long another process's request to add the link of this pad may still take effect; None: not any more. It is
-    /// sent right after the pad's id is stored, so whoever finds only the id waits it out before looking for the link.
-    pub fn link_lands_in(&self, pad_id: &str) -> Option<Duration> {
-        let mut links = self.links.lock();
-        let lands_by = links.entry(pad_id.to_owned()).or_insert_with(|| Instant::now() + TIME_LIMIT);
-        Some(lands_by.saturating_duration_since(Instant::now())).filter(|rest| !rest.is_zero())
-    }
-
-    /// One's own request to add the link was sent, and it is not known whether it takes effect.
-    pub fn link_may_land(&self, pad_id: &str) {
-        self.links.lock().insert(pad_id.to_owned(), Instant::now() + TIME_LIMIT);
-    }
-
-    /// This process has stored the id of the pad: nobody else adds its link.
-    pub fn link_is_ours(&self, pad_id: &str) {
-        self.links.lock().insert(pad_id.to_owned(), Instant::now());
-    }
-
-    /// The link is known to be there: nothing needs to be remembered.
-    pub fn forget_link(&self, pad_id: &str) {
-        self.links.lock().remove(pad_id);
+    pub fn without_effect(&self, mark: &str) {
+        self.seen.lock().insert(mark.to_owned(), Seen::WithoutEffect);
     }
 
     /// The outcome is stored: nothing needs to be remembered.
-    pub fn forget(&self, attempt: &Attempt) {
-        self.seen.lock().remove(&attempt.to_string());
+    pub fn forget(&self, mark: &str) {
+        self.seen.lock().remove(mark);
+    }
+}
+
+/// How long a write to Lever may stay hidden after its end. One whose answer is lost takes effect within the time limit
+/// of a call, if ever: nothing is documented, and this is assumed.
+pub fn shows_within(effect: Effect) -> Duration {
+    match effect {
+        Effect::Link => TIME_LIMIT,
+        Effect::Note => NOTES_LAG,
+    }
+}
+
+/// How long a write to Lever may take from its leaving until its effect is seen.
+pub fn lands_within(effect: Effect) -> Duration {
+    match effect {
+        Effect::Link => TIME_LIMIT,
+        Effect::Note => TIME_LIMIT + NOTES_LAG,
     }
 }
 
@@ -96,50 +106,36 @@ pub fn agree(mut first: Vec<PadRecord>, mut second: Vec<PadRecord>) -> Option<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::names::{Reference, Series};
 
-    const CREATE: Duration = Duration::from_secs(30);
+    const LANDS: Duration = Duration::from_secs(120);
     const LAG: Duration = Duration::from_secs(90);
 
-    fn attempt(second: i64) -> Attempt {
-        let reference = Reference::new(Series::new("ns", "cfg", "op"), 1);
-        Attempt::new(reference, jiff::Timestamp::from_second(second).unwrap())
-    }
-
-    fn rest(flight: Flight) -> Option<Duration> {
-        match flight {
-            Flight::MayStillLand { rest } => Some(rest),
-            _ => None,
+    fn rest(look: Look) -> Option<Duration> {
+        match look {
+            Look::MayStillLand { rest } => Some(rest),
+            Look::Landed | Look::WithoutEffect => None,
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn anothers_flight_is_waited_out_from_when_it_was_first_seen() {
         let flights = Flights::default();
-        assert_eq!(rest(flights.look(&attempt(1), CREATE, LAG)), Some(LEAVES_WITHIN + CREATE + LAG));
+        assert_eq!(rest(flights.look("one", LANDS)), Some(LEAVES_WITHIN + LANDS));
         tokio::time::advance(Duration::from_secs(100)).await;
-        assert_eq!(rest(flights.look(&attempt(1), CREATE, LAG)), Some(Duration::from_secs(30)));
+        assert_eq!(rest(flights.look("one", LANDS)), Some(Duration::from_secs(30)));
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert!(matches!(flights.look(&attempt(1), CREATE, LAG), Flight::Landed));
-        assert!(rest(flights.look(&attempt(2), CREATE, LAG)).is_some());
+        assert_eq!(flights.look("one", LANDS), Look::Landed);
+        assert!(rest(flights.look("two", LANDS)).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn ones_own_flight_is_waited_out_from_its_end() {
         let flights = Flights::default();
-        flights.ended(&attempt(1), LAG);
-        assert_eq!(rest(flights.look(&attempt(1), CREATE, LAG)), Some(LAG));
-        flights.without_effect(&attempt(2));
-        assert!(matches!(flights.look(&attempt(2), CREATE, LAG), Flight::WithoutEffect));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn anothers_link_is_waited_out_and_ones_own_is_not() {
-        let flights = Flights::default();
-        assert_eq!(flights.link_lands_in("PAD1"), Some(TIME_LIMIT));
-        tokio::time::advance(TIME_LIMIT).await;
-        assert_eq!(flights.link_lands_in("PAD1"), None);
-        flights.link_is_ours("PAD2");
-        assert_eq!(flights.link_lands_in("PAD2"), None);
+        flights.ended("one", LAG);
+        assert_eq!(rest(flights.look("one", LANDS)), Some(LAG));
+        flights.without_effect("two");
+        assert_eq!(flights.look("two", LANDS), Look::WithoutEffect);
+        flights.forget("two");
+        assert!(rest(flights.look("two", LANDS)).is_some());
     }
 }

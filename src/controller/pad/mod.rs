@@ -5,8 +5,10 @@
 mod act;
 mod facts;
 pub mod flights;
+pub mod looks;
 #[cfg(test)]
 mod model;
+mod note;
 mod observe;
 mod plan;
 mod reason;
@@ -16,21 +18,22 @@ pub mod written;
 pub use reason::Reason;
 
 use super::Context;
-use super::driver::{self, Failure, Reconcile};
+use super::driver::{self, Failure, Reconcile, heard};
 use super::{notices, pace};
 use crate::api::condition::{self, Condition, types};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::cluster::writes::{WriteError, write_status};
 use crate::transport::Class;
 use act::Pass;
-use facts::Trouble;
+use facts::{Candidate, Record, Trouble};
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
+use looks::What;
 use observe::Surroundings;
-use plan::{Outcome, Step, plan};
+use plan::{Outcome, Recorded, Step, plan};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +51,7 @@ const LONG_WAIT: SignedDuration = SignedDuration::from_mins(10);
 
 /// Runs the controller until `stop`; what is in flight then is finished.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let wakes = heard(context.looks.wakes());
     let scope = &context.scope;
     if stop.run_until_cancelled(scope.ready()).await != Some(true) {
         return;
@@ -72,9 +76,18 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             })
         }
     });
+    let asked_about = wakes.flat_map({
+        let context = context.clone();
+        move |wake| {
+            let pads = wake.map_or_else(|| context.looks.all(), |pad| vec![pad]);
+            let reference = |(namespace, name): (String, String)| ObjectRef::new(&name).within(&namespace);
+            futures::stream::iter(pads.into_iter().map(reference).collect::<Vec<_>>())
+        }
+    });
     let controller = Controller::for_shared_stream(scope.pads.changes(), scope.pads.store())
         .reconcile_on(by_configuration)
-        .reconcile_on(by_connection);
+        .reconcile_on(by_connection)
+        .reconcile_on(asked_about);
     driver::drive(controller, context.clone(), Arc::new(Pads { context: context.clone() }), stop).await;
 }
 
@@ -91,6 +104,7 @@ impl Reconcile<Pad> for Pads {
     fn forget(&self, namespace: &str, name: &str) {
         self.context.retries.forget(namespace, name);
         self.context.written.forget(namespace, name);
+        self.context.looks.forget(namespace, name);
     }
 }
 
@@ -102,7 +116,11 @@ fn woken(
 ) -> futures::stream::Iter<std::vec::IntoIter<ObjectRef<Pad>>> {
     let waiting = |pad: &Pad| {
         pad.metadata.deletion_timestamp.is_some()
-            || matches!(pad.phase(), None | Some(Phase::Pending | Phase::Failed))
+            || match pad.phase() {
+                None | Some(Phase::Pending | Phase::Failed) => true,
+                Some(Phase::Ended) => !observe::pad_facts(pad, None).recorded,
+                Some(Phase::Open | Phase::Started | Phase::Skipped) => false,
+            }
     };
     let all = pads.of_namespace(&namespace.unwrap_or_default());
     let concerned =
@@ -121,12 +139,19 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     let inputs = around.fingerprint(&pad);
     let mut facts = observe::facts(&pad, &around, context);
     facts.pause = context.retries.remaining(&namespace, &name, &inputs);
+    let looks = context.looks.wanted(&namespace, &name);
+    facts.look = looks.has(What::Record);
+    facts.archived = looks.has(What::Archived);
 
-    let mut pass = Pass { context, pad, configuration: around.configuration.clone(), account: None, facts };
+    let configuration = around.configuration.clone();
+    let mut pass = Pass { context, pad, configuration, account: None, departure: None, facts };
     let (outcome, again) = drive(&mut pass, &around).await;
 
-    if let (Outcome::Open, Some(id)) = (&outcome, &pass.facts.pad.pad_id) {
-        context.flights.forget_link(id);
+    if !matches!(pass.facts.record, Record::NotRead) {
+        context.looks.done(&namespace, &name, What::Record, &looks);
+    }
+    if !matches!(pass.facts.opportunity, Candidate::NotRead) {
+        context.looks.done(&namespace, &name, What::Archived, &looks);
     }
     let pause = match &pass.facts.trouble {
         // What the other has written is about to be heard of; nothing was called in vain.
@@ -145,14 +170,22 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     let generation =
         around.configuration.as_ref().and_then(|configuration| configuration.metadata.generation);
     let after = status::status(&pass.pad, &pass.facts, &outcome, generation, pace::now());
+    let claimed = pass.facts.pad.open_claim();
     if let Some(after) = after {
         write(&pass, after).await?;
+    }
+    if let (Outcome::Open | Outcome::Started | Outcome::Ended(Recorded::Written), Some((_, mark))) =
+        (&outcome, claimed)
+    {
+        context.flights.forget(&mark);
     }
     Ok(match (again, pause, &outcome) {
         (Some(again), Some(pause), _) => Action::requeue(again.max(pause)),
         (Some(again), None, _) => Action::requeue(again.min(LOOK_AGAIN)),
         (None, Some(pause), _) => Action::requeue(pause),
-        (None, None, Outcome::Waiting(..)) => Action::requeue(LOOK_AGAIN),
+        (None, None, Outcome::Waiting(..) | Outcome::Ended(Recorded::Waits(..))) => {
+            Action::requeue(LOOK_AGAIN)
+        }
         (None, None, _) => Action::await_change(),
     })
 }

@@ -1,11 +1,14 @@
 //! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
 
-use super::facts::{Candidate, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Rule};
+use super::facts::{
+    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, PadFacts, Record, Rule,
+};
+use super::flights::{Look, lands_within};
 use crate::api::condition::{self, Condition, types};
-use crate::api::configuration::PadConfiguration;
+use crate::api::configuration::{OnArchive, PadConfiguration};
 use crate::api::connection::{LeverConnection, Overage};
-use crate::api::names::{self, Attempt};
-use crate::api::pad::{Pad, Phase};
+use crate::api::names::{self, Attempt, Claim, Effect};
+use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::controller::Context;
 use crate::controller::allowance::Made;
 use crate::controller::connection::status::CONNECTING;
@@ -73,35 +76,57 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 /// Puts together what is known before any service is asked.
 pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
     let object = pad;
-    let another_in_flight = another_in_flight(pad, context);
-    let pad = PadFacts { another_in_flight, ..pad_facts(pad, around.configuration.as_deref()) };
+    let configuration = around.configuration.as_deref();
+    let another_goes = another_goes(pad, context);
+    let pad = PadFacts { another_goes, ..pad_facts(pad, configuration) };
     let mut connection = connection_facts(around);
     // Most Pads have their pad already: they need not be compared with all others.
     if pad.pad_id.is_none() && !pad.deleting && !settled(&pad) {
         give_way(object, &mut connection, context);
     }
-    let flight = match pad.open_attempt() {
-        Some(attempt) => {
-            context.flights.look(attempt, context.settings.create_timeout, context.settings.list_lag)
-        }
-        None => Flight::WithoutEffect,
-    };
-    let may_be_linked = pad.pad_id.as_ref().filter(|_| !pad.linked);
-    let link_flight = may_be_linked.and_then(|id| context.flights.link_lands_in(id));
     Facts {
         connection,
         configuration: configuration_facts(&pad, around),
-        pad,
         opportunity: Candidate::NotRead,
         record: Record::NotRead,
-        flight,
-        link_flight,
+        flight: flight(&pad, context),
+        claimed: claimed(&pad, context),
         linked_before: None,
         link_written: false,
         link_removed: false,
+        tags_written: Vec::new(),
         deleted: Vec::new(),
+        write_back: configuration.map(|one| one.spec.write_back.clone()),
+        end_asked: false,
+        look: false,
+        archived: false,
+        ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
+        events: None,
+        code: None,
+        note: NoteFacts::NotRead,
         trouble: None,
         pause: None,
+        pad,
+    }
+}
+
+/// What is known of the attempt whose outcome is not stored.
+pub fn flight(pad: &PadFacts, context: &Context) -> Flight {
+    let Some(attempt) = pad.open_attempt() else { return Flight::WithoutEffect };
+    let lands = context.settings.create_timeout + context.settings.list_lag;
+    match context.flights.look(&attempt.to_string(), lands) {
+        Look::MayStillLand { rest } => Flight::MayStillLand { rest },
+        Look::Landed => Flight::Landed,
+        Look::WithoutEffect => Flight::WithoutEffect,
+    }
+}
+
+/// What is known of the write to Lever whose outcome is not stored.
+pub fn claimed(pad: &PadFacts, context: &Context) -> Claimed {
+    let Some((effect, mark)) = pad.open_claim() else { return Claimed::Nothing };
+    match context.flights.look(&mark, lands_within(effect)) {
+        Look::MayStillLand { rest } => Claimed::MayStillLand { rest },
+        Look::Landed | Look::WithoutEffect => Claimed::Nothing,
     }
 }
 
@@ -116,6 +141,9 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
     let is_new = |configuration: &PadConfiguration| {
         configuration.metadata.creation_timestamp.as_ref().map(|time| time.0) > judged_at
     };
+    let claim = annotation(names::CLAIM).and_then(|text| Claim::parse(text));
+    let requested = names::reconcile_requested_at(pad)
+        .is_some_and(|at| status.and_then(|status| status.last_handled_reconcile_at.as_ref()) != Some(&at));
     let judged_with = status.and_then(|status| status.observed_configuration_generation);
     PadFacts {
         namespace: pad.namespace().unwrap_or_default(),
@@ -131,28 +159,41 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         pad_id: annotation(names::PAD_ID).cloned(),
         url: status.and_then(|status| status.url.clone()),
         phase: pad.phase(),
-        another_in_flight: false,
+        another_goes: false,
         waits_for_room: waits_for_room(pad),
-        linked: status.is_some_and(|status| status.linked_at.is_some()),
-        requested: names::reconcile_requested_at(pad).is_some_and(|at| {
-            status.and_then(|status| status.last_handled_reconcile_at.as_ref()) != Some(&at)
-        }),
+        // The note comes after the link.
+        linked: status.is_some_and(|status| status.linked_at.is_some())
+            || claim.as_ref().is_some_and(|claim| claim.effect == Effect::Note),
+        claim,
+        started_at: status.and_then(|status| status.started_at),
+        note_id: status.and_then(|status| status.note_id.clone()),
+        recorded: status.is_some_and(is_recorded) && !requested,
+        requested,
         configuration_changed: configuration.is_some_and(|configuration| {
             configuration.metadata.generation != judged_with || is_new(configuration)
         }),
     }
 }
 
-/// Pads of one series share their references, so a search for the one would find the pad of the other.
-fn another_in_flight(pad: &Pad, context: &Context) -> bool {
-    let is_in_flight = |other: &Pad| {
+/// Whether all is settled that has to be written to Lever after the end, and nobody need look again.
+fn is_recorded(status: &PadStatus) -> bool {
+    let never = [Reason::CandidateNotFound, Reason::InvalidRequest].map(Reason::as_str);
+    let recorded = condition::find(&status.conditions, types::RECORD_ADDED);
+    recorded.is_some_and(|recorded| {
+        recorded.status == condition::Status::True || never.contains(&recorded.reason.as_str())
+    }) || status.reason.as_deref() == Some(Reason::PadDeleted.as_str())
+}
+
+/// Pads of one series share their references and their links, so the one would take the pad that goes with the other.
+fn another_goes(pad: &Pad, context: &Context) -> bool {
+    let goes = |other: &Pad| {
         other.metadata.deletion_timestamp.is_some()
             && other.spec.opportunity_id == pad.spec.opportunity_id
             && other.spec.configuration_ref == pad.spec.configuration_ref
             && other.uid() != pad.uid()
-            && pad_facts(other, None).open_attempt().is_some()
+            && pad_facts(other, None).finalizer
     };
-    !context.scope.pads.matching(&pad.namespace().unwrap_or_default(), is_in_flight).is_empty()
+    !context.scope.pads.matching(&pad.namespace().unwrap_or_default(), goes).is_empty()
 }
 
 fn waits_for_room(pad: &Pad) -> bool {

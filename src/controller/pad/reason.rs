@@ -53,6 +53,10 @@ reasons! {
     Suspended,
     /// The pad is open and linked.
     Open,
+    /// The interview goes on.
+    Started,
+    /// The interview is over.
+    Ended,
     /// The pad was deleted at CoderPad.
     PadDeleted,
     /// The candidate lacks the tag.

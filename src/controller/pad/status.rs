@@ -1,12 +1,13 @@
 //! Builds the whole status of a Pad from the outcome of a pass. Pure; the driver writes only what differs.
 
-use super::facts::{Candidate, Facts, Record};
-use super::plan::{Outcome, profile_url};
+use super::facts::{Candidate, Facts, NoteFacts, Record};
+use super::note;
+use super::plan::{Outcome, Recorded, profile_url};
 use super::reason::Reason;
 use crate::api::condition::{Conditions, Readiness, types};
 use crate::api::configuration::PadType;
 use crate::api::names::{self, Attempt, Reference};
-use crate::api::pad::{DesiredState, Pad, PadStatus, Phase};
+use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::interview::{PadKind, PadRecord};
 use crate::text;
 use jiff::Timestamp;
@@ -28,7 +29,7 @@ pub fn status(
     if *outcome != Outcome::Undecided {
         status.last_handled_reconcile_at = names::reconcile_requested_at(pad);
     }
-    take_over(&mut status, facts);
+    take_over(&mut status, facts, now);
     match outcome {
         Outcome::Undecided => return None,
         Outcome::Unchanged => {
@@ -55,21 +56,28 @@ pub fn status(
             let message = "The pad is open and its link is on the candidate in Lever. Share status.url with the candidate and the interviewer.";
             set(&mut status, Phase::Open, Reason::Open, &mut conditions, Readiness::Ready, message);
         }
+        Outcome::Started => {
+            status.linked_at.get_or_insert(now);
+            let message = "The interview has begun.";
+            set(&mut status, Phase::Started, Reason::Started, &mut conditions, Readiness::Ready, message);
+        }
+        Outcome::Ended(recorded) => {
+            status.linked_at.get_or_insert(now);
+            let message = "The interview is over. The link on the candidate stays as its record; status.playbackURL shows it.";
+            set(&mut status, Phase::Ended, Reason::Ended, &mut conditions, Readiness::Ready, message);
+            record(&mut conditions, recorded);
+        }
         Outcome::PadDeleted => {
             let message = "The pad was deleted at CoderPad. It is not made again; make a Pad by hand if another one is needed.";
             set(&mut status, Phase::Ended, Reason::PadDeleted, &mut conditions, Readiness::Ready, message);
         }
-    }
-    if pad.spec.state == DesiredState::Ended && status.pad_id.is_some() {
-        let message = "This version does not end interviews yet: spec.state: Ended has no effect on a pad that exists. End it at CoderPad.";
-        conditions.set(types::FIELDS_IGNORED, true, "NotInThisVersion", message);
     }
     status.conditions = conditions.finish();
     Some(status)
 }
 
 /// What the services said in this pass.
-fn take_over(status: &mut PadStatus, facts: &Facts) {
+fn take_over(status: &mut PadStatus, facts: &Facts, now: Timestamp) {
     if let Candidate::Read(opportunity) = &facts.opportunity {
         status.candidate = Some(text::candidate_name(&opportunity.name, &facts.pad.opportunity_id));
         status.candidate_url = Some(text::cut(&profile_url(opportunity), 1000));
@@ -86,7 +94,42 @@ fn take_over(status: &mut PadStatus, facts: &Facts) {
             PadKind::Unknown => status.type_,
         };
         status.entry_at = entry_at(facts.pad.attempt.as_ref(), record).or(status.entry_at);
+        if record.is_started() {
+            status.started_at = facts.started_at();
+            status.participants = note::participants(record).collect();
+        }
+        if record.is_ended() {
+            status.playback_url = record.playback.as_deref().map(|url| text::cut(url, 1000));
+            status.ended_at = status.ended_at.or(record.ended_at).or(record.updated_at);
+        }
     }
+    if let NoteFacts::Written(id) = &facts.note {
+        status.note_id = Some(id.clone());
+    }
+    let is_linked = |record: &PadRecord| match &facts.opportunity {
+        Candidate::Read(opportunity) => opportunity.links.contains(&record.url),
+        Candidate::NotRead | Candidate::NotFound | Candidate::Refused => false,
+    };
+    if let (Record::Read(record), Some(_)) = (&facts.record, &facts.pad.pad_id)
+        && !facts.pad.deleting
+        && is_linked(record)
+    {
+        status.linked_at.get_or_insert(now);
+    }
+}
+
+/// What became of the note and the tags after the end.
+fn record(conditions: &mut Conditions, recorded: &Recorded) {
+    let (status, reason, message) = match recorded {
+        Recorded::Written => {
+            (true, "Written", "What the configuration asks for is written on the candidate in Lever.")
+        }
+        Recorded::NotAsked => (true, "NotAsked", "The configuration asks for no note and no tags."),
+        Recorded::Waits(reason, message) | Recorded::Never(reason, message) => {
+            (false, reason.as_str(), message.as_str())
+        }
+    };
+    conditions.set(types::RECORD_ADDED, status, reason, message);
 }
 
 /// The stage entry that the pad stands for: as the intention says, or the pad's own notes if it was adopted.

@@ -3,9 +3,9 @@
 use super::planned::{Decided, decided};
 use super::process::At;
 use super::state::{
-    CoderPad, Delivery, FlightKnown, LAG, Object, Process, RecordKnown, SLOTS, Seen, State, Waits, World,
-    Wrong,
+    ClaimMark, CoderPad, Delivery, FlightKnown, LAG, Object, Process, SLOTS, Seen, State, Waits, World, Wrong,
 };
+use crate::api::names::Effect;
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,14 +28,16 @@ pub enum Action {
     Answer(At),
     /// The answer of the POST is lost.
     Lost(At),
-    /// Lever adds the link.
-    LinkEffect(usize),
-    /// Lever never adds the link that a dead process has sent.
-    LinkVanish(usize),
+    /// What was claimed last does not leave any more: too late.
+    Late(At),
+    /// Lever adds the link or the note.
+    WriteEffect(usize),
+    /// Lever never adds what a dead process has sent.
+    WriteVanish(usize),
     /// The answer of Lever arrives.
-    LinkAnswer(At),
+    WriteAnswer(At),
     /// The answer of Lever is lost.
-    LinkLost(At),
+    WriteLost(At),
     /// Time passes.
     Tick,
     /// A process dies, and starts again without any memory.
@@ -54,6 +56,8 @@ pub enum Action {
     Recreate(usize),
     /// A person deletes the Pad.
     Delete(usize),
+    /// The interview in this pad comes to its end.
+    End(u8),
 }
 
 /// How a delivery ends.
@@ -100,11 +104,26 @@ impl State {
             let waits = process.passes.iter().flatten().map(|pass| pass.waits);
             known.extend(waits.filter_map(|waits| match waits {
                 Waits::ToSend { attempt, .. } => Some(attempt.id),
-                Waits::Nothing | Waits::Create | Waits::Link => None,
+                Waits::Nothing | Waits::Create | Waits::Write(_) => None,
             }));
         }
         for slot in 0..SLOTS {
             known.extend(self.copies(slot).filter_map(|object| object.attempt).map(|attempt| attempt.id));
+        }
+        (0..=u8::MAX).find(|id| !known.contains(id)).unwrap_or_default()
+    }
+
+    /// A number that nobody knows any claim by.
+    pub fn free_claim(&mut self) -> u8 {
+        let marks = self.processes.iter().flat_map(|process| &process.claims).map(|(mark, _)| *mark);
+        let mut known: Vec<u8> = marks
+            .filter_map(|mark| match mark {
+                ClaimMark::Claim(id) => Some(id),
+                ClaimMark::Pad(_) => None,
+            })
+            .collect();
+        for slot in 0..SLOTS {
+            known.extend(self.copies(slot).filter_map(|object| object.claim).map(|claim| claim.id));
         }
         (0..=u8::MAX).find(|id| !known.contains(id)).unwrap_or_default()
     }
@@ -137,41 +156,38 @@ impl State {
                 pass.known.linked_before = None;
             }
         }
-        let (mut attempts, mut pads) = (Vec::new(), Vec::new());
+        let (mut attempts, mut claims) = (Vec::new(), Vec::new());
         for slot in 0..SLOTS {
             for object in self.copies(slot) {
                 attempts.extend(object.attempt.map(|attempt| attempt.id));
-                pads.extend(object.pad.filter(|_| !object.linked));
+                claims.extend(object.open_claim().map(|(_, mark)| mark));
             }
         }
         for process in &mut self.processes {
             process.seen.retain(|(id, _)| attempts.contains(id));
             process.seen.sort_unstable_by_key(|(id, _)| *id);
-            process.links.retain(|(id, _)| pads.contains(id));
-            process.links.sort_unstable();
+            process.claims.retain(|(mark, _)| claims.contains(mark));
+            process.claims.sort_unstable_by_key(|(mark, _)| *mark);
         }
     }
 
     /// Whether something must happen before time can pass.
-    pub fn is_due(&self, world: &World) -> bool {
+    pub fn is_due(&self) -> bool {
         let passes = || self.processes.iter().flat_map(|process| process.passes.iter().flatten());
         self.flights.iter().any(|flight| flight.left == if flight.owner.is_some() { LAG } else { 0 })
-            || self.link_flights.iter().any(|flight| flight.left == 0)
+            || self.lever_flights.iter().any(|flight| flight.left == 0)
             || passes().any(|pass| matches!(pass.waits, Waits::ToSend { left: 0, .. }))
-            || (!world.slow_link
-                && passes().any(|pass| {
-                    let known = &pass.known;
-                    let is_linking =
-                        known.object.pad.is_some() && !known.object.linked && !known.link_written;
-                    is_linking
-                        && matches!(known.record, RecordKnown::Read(_))
-                        && known.stopped.is_none()
-                        && pass.waits == Waits::Nothing
-                }))
+            || passes().any(|pass| pass.departs == Some(0))
     }
 
-    fn tick(&mut self, world: &World) -> Option<()> {
-        if self.is_due(world) {
+    /// Whether somebody has claimed a write and not sent it yet.
+    fn is_departing(&self) -> bool {
+        let mut passes = self.processes.iter().flat_map(|process| process.passes.iter().flatten());
+        passes.any(|pass| pass.departs.is_some())
+    }
+
+    fn tick(&mut self) -> Option<()> {
+        if self.is_due() {
             return None;
         }
         let mut passes = false;
@@ -184,19 +200,24 @@ impl State {
         for pad in self.pads.iter_mut().filter(|pad| pad.unlisted == Some(0)) {
             pad.unlisted = None;
         }
-        self.link_flights.iter_mut().for_each(|flight| less(&mut flight.left));
+        self.lever_flights.iter_mut().for_each(|flight| less(&mut flight.left));
         for process in &mut self.processes {
             for pass in process.passes.iter_mut().flatten() {
                 if let Waits::ToSend { left, .. } = &mut pass.waits {
                     less(left);
                 }
+                pass.departs.iter_mut().for_each(&mut less);
             }
             for (_, seen) in &mut process.seen {
                 if let Seen::Lands(left) = seen {
                     less(left);
                 }
             }
-            process.links.iter_mut().for_each(|(_, left)| less(left));
+            for (_, seen) in &mut process.claims {
+                if let Seen::Lands(left) = seen {
+                    less(left);
+                }
+            }
         }
         passes.then_some(())
     }
@@ -218,12 +239,17 @@ impl World {
         if left.moves > 0 {
             actions.extend([Action::Move, Action::Tag]);
         }
+        if left.ends > 0 {
+            let linked = |pad: &&CoderPad| !pad.ended && state.person.links.contains(&pad.id);
+            actions.extend(state.pads.iter().filter(linked).map(|pad| Action::End(pad.id)));
+        }
         for slot in 0..SLOTS {
             let Some(object) = &state.objects[slot] else { continue };
             if left.restores > 0 && !object.deleting {
                 actions.push(Action::Restore(slot));
             }
-            if left.recreations > 0 && !object.deleting && (object.linked || self.old_backup) {
+            let is_settled = || object.linked && state.lever_flights.is_empty() && !state.is_departing();
+            if left.recreations > 0 && !object.deleting && (self.old_backup || is_settled()) {
                 actions.push(Action::Recreate(slot));
             }
             if left.deletions > 0 && !object.deleting {
@@ -241,6 +267,9 @@ impl World {
             }
             for s in 0..SLOTS {
                 let at = (p, s);
+                if self.frozen && process.passes[s].as_ref().is_some_and(|pass| pass.departs == Some(0)) {
+                    actions.push(Action::Late(at));
+                }
                 match process.passes[s].as_ref().map(|pass| pass.waits) {
                     None if process.cache[s].is_none() => {}
                     None => actions.push(Action::Step(at)),
@@ -252,7 +281,9 @@ impl World {
                     }
                     Some(Waits::ToSend { .. }) => actions.extend([Action::Send(at), Action::GiveUp(at)]),
                     Some(Waits::Create) => actions.extend([Action::Answer(at), Action::Lost(at)]),
-                    Some(Waits::Link) => actions.extend([Action::LinkAnswer(at), Action::LinkLost(at)]),
+                    Some(Waits::Write(_)) => {
+                        actions.extend([Action::WriteAnswer(at), Action::WriteLost(at)]);
+                    }
                 }
             }
             for (index, &Delivery { answered, stored, .. }) in state.deliveries.iter().enumerate() {
@@ -278,12 +309,12 @@ impl World {
                 actions.push(Action::Vanish(flight.attempt));
             }
         }
-        for (index, flight) in state.link_flights.iter().enumerate() {
+        for (index, flight) in state.lever_flights.iter().enumerate() {
             if !flight.done {
-                actions.push(Action::LinkEffect(index));
+                actions.push(Action::WriteEffect(index));
             }
             if flight.owner.is_none() {
-                actions.push(Action::LinkVanish(index));
+                actions.push(Action::WriteVanish(index));
             }
         }
         actions.push(Action::Tick);
@@ -299,8 +330,13 @@ impl World {
             Action::GiveUp(at) => self.give_up(state, at)?,
             Action::Answer(at) => self.answer(state, at, false)?,
             Action::Lost(at) => self.answer(state, at, true)?,
-            Action::LinkAnswer(at) => self.link_answer(state, at, false)?,
-            Action::LinkLost(at) => self.link_answer(state, at, true)?,
+            Action::WriteAnswer(at) => self.write_answer(state, at, false)?,
+            Action::WriteLost(at) => self.write_answer(state, at, true)?,
+            Action::Late((p, s)) => {
+                let departs = &mut state.processes[p].passes[s].as_mut()?.departs;
+                // The wrong variant sends all the same.
+                *departs = (self.wrong == Some(Wrong::LateWrite)).then_some(u8::MAX);
+            }
             Action::Effect(attempt) => {
                 let id = u8::try_from(state.pads.len()).ok()?;
                 let index = state.flights.iter().position(|flight| flight.attempt == attempt)?;
@@ -311,6 +347,7 @@ impl World {
                     entry: flight.entry,
                     salt: flight.salt,
                     deleted: false,
+                    ended: false,
                     unlisted,
                 });
                 flight.pad = Some(id);
@@ -319,16 +356,19 @@ impl World {
                 }
             }
             Action::Vanish(attempt) => state.flights.retain(|flight| flight.attempt != attempt),
-            Action::LinkEffect(index) => {
-                let flight = state.link_flights.get_mut(index)?;
+            Action::WriteEffect(index) => {
+                let flight = state.lever_flights.get_mut(index)?;
                 flight.done = true;
-                state.person.links.push(flight.pad);
+                match flight.effect {
+                    Effect::Link => state.person.links.push(flight.pad),
+                    Effect::Note => state.person.notes.push(flight.pad),
+                }
                 if flight.owner.is_none() {
-                    state.link_flights.remove(index);
+                    state.lever_flights.remove(index);
                 }
             }
-            Action::LinkVanish(index) => drop(state.link_flights.remove(index)),
-            Action::Tick => state.tick(self)?,
+            Action::WriteVanish(index) => drop(state.lever_flights.remove(index)),
+            Action::Tick => state.tick()?,
             Action::Crash(p) => {
                 state.left.crashes = state.left.crashes.checked_sub(1)?;
                 state.processes[p] = Process::default();
@@ -362,6 +402,10 @@ impl World {
             Action::Recreate(slot) => {
                 state.left.recreations = state.left.recreations.checked_sub(1)?;
                 state.renew(slot, |_| Object::default())?;
+            }
+            Action::End(id) => {
+                state.left.ends = state.left.ends.checked_sub(1)?;
+                state.pads.iter_mut().filter(|pad| pad.id == id).for_each(|pad| pad.ended = true);
             }
             Action::Delete(slot) => {
                 state.left.deletions = state.left.deletions.checked_sub(1)?;
@@ -451,7 +495,8 @@ impl State {
         let uid = self.uids;
         self.uids += 1;
         let before = self.objects[slot].take()?;
-        let renewed = Object { uid, version, phase: None, linked: false, handled: 0, ..kept(before) };
+        let renewed =
+            Object { uid, version, phase: None, linked: false, recorded: false, handled: 0, ..kept(before) };
         self.objects[slot] = Some(renewed);
         Some(())
     }
@@ -461,8 +506,8 @@ impl State {
         let is_its = |owner: Option<At>| owner.is_some_and(|(process, _)| process == p);
         self.flights.iter_mut().filter(|flight| is_its(flight.owner)).for_each(|flight| flight.owner = None);
         self.flights.retain(|flight| flight.owner.is_some() || flight.pad.is_none());
-        let links = self.link_flights.iter_mut().filter(|flight| is_its(flight.owner));
-        links.for_each(|flight| flight.owner = None);
-        self.link_flights.retain(|flight| flight.owner.is_some() || !flight.done);
+        let writes = self.lever_flights.iter_mut().filter(|flight| is_its(flight.owner));
+        writes.for_each(|flight| flight.owner = None);
+        self.lever_flights.retain(|flight| flight.owner.is_some() || !flight.done);
     }
 }

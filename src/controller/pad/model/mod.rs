@@ -22,7 +22,9 @@ mod worlds;
 
 use crate::api::configuration::DeletionPolicy;
 use actions::Action;
-use state::{Delivery, Person, Process, State, Trouble, World};
+use state::{
+    Begins, CoderPad, Delivery, Intention, Mark, Object, Person, Process, SLOTS, State, Trouble, World,
+};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::time::{Duration, Instant};
 
@@ -31,17 +33,24 @@ impl Model for World {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
+        let is_stored = self.begins != Begins::Unknown;
         vec![State {
-            objects: Default::default(),
+            objects: self.first_objects(),
             processes: vec![Process::default(); self.processes],
             leader: 0,
             flights: Vec::new(),
-            link_flights: Vec::new(),
-            pads: Vec::new(),
-            person: Person { in_stage: true, tagged: true, entry: 0, links: Vec::new() },
-            deliveries: vec![Delivery::default()],
+            lever_flights: Vec::new(),
+            pads: if self.begins == Begins::Unknown { Vec::new() } else { vec![FIRST_PAD] },
+            person: Person {
+                in_stage: true,
+                tagged: true,
+                entry: 0,
+                links: if self.begins == Begins::Open { vec![FIRST_PAD.id] } else { Vec::new() },
+                notes: Vec::new(),
+            },
+            deliveries: vec![Delivery { answered: is_stored, stored: is_stored, old: false }],
             left: self.trouble,
-            uids: 0,
+            uids: 1,
             unqualified: false,
             told: false,
         }]
@@ -60,7 +69,27 @@ impl Model for World {
     }
 }
 
+/// The pad of a world that begins with an open one.
+const FIRST_PAD: CoderPad =
+    CoderPad { id: 0, entry: 0, salt: 0, deleted: false, ended: false, unlisted: None };
+
 impl World {
+    fn first_objects(&self) -> [Option<Object>; SLOTS] {
+        let stored = Object {
+            attempt: Some(Intention { id: 0, entry: 0 }),
+            pad: Some(FIRST_PAD.id),
+            finalizer: self.policy != DeletionPolicy::Retain,
+            version: 1,
+            ..Object::default()
+        };
+        let first = match self.begins {
+            Begins::Unknown => None,
+            Begins::Stored => Some(stored),
+            Begins::Open => Some(Object { phase: Some(Mark::Open), linked: true, ..stored }),
+        };
+        [first, None]
+    }
+
     /// The state after an action; None if it changes nothing.
     fn after(&self, state: &State, action: Action) -> Option<State> {
         let mut after = state.clone();
@@ -76,11 +105,11 @@ impl World {
             trouble: Trouble::default(),
             policy: DeletionPolicy::Retain,
             all_lead: false,
-            slow_link: false,
-            late_link: false,
+            frozen: false,
+            late_writes: false,
             old_backup: false,
             old_hides_new: false,
-            link_counts: true,
+            begins: Begins::Unknown,
             wrong: None,
         }
     }

@@ -2,15 +2,18 @@
 //!
 //! The plan is pure, so its answer to the same facts is remembered; that is what makes millions of states possible.
 
-use super::state::{CoderPad, FlightKnown, Known, Mark, Object, Person, RecordKnown, SLOTS, Stopped};
+use super::state::{
+    ClaimedKnown, CoderPad, FlightKnown, Known, Mark, NoteKnown, Object, Person, RecordKnown, SLOTS, Stopped,
+};
 use crate::api::Pad;
-use crate::api::configuration::{DeletionPolicy, PadType, Repeat};
-use crate::api::names::{self, Attempt, Reference, Series};
+use crate::api::configuration::{DeletionPolicy, PadType, Repeat, WriteBack};
+use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::pad::facts::{
-    Candidate, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Rule, Trouble,
+    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, PadFacts, Record,
+    Rule, Trouble,
 };
-use crate::controller::pad::plan::{Outcome, Step, plan};
+use crate::controller::pad::plan::{Outcome, Recorded, Step, plan};
 use crate::interview::PadRecord;
 use crate::lever::{Opportunity, StageChange};
 use crate::receiver::decide::{Intent, decide};
@@ -40,8 +43,11 @@ pub enum Planned {
     ReadLinkedPads(Vec<u8>),
     Create { entry: u8 },
     Search { entry: u8 },
-    Store { pad: u8, keep_finalizer: bool },
+    Store { pad: u8, keep_finalizer: bool, claim_link: bool },
     Forget,
+    Claim(Effect),
+    ReadNotes,
+    AddNote,
     AddLink(u8),
     RemoveLink(u8),
     DeletePad(u8),
@@ -54,6 +60,7 @@ pub enum Told {
     Nothing,
     Unchanged,
     Phase(Mark),
+    Recorded,
 }
 
 /// What the receiver knows of each Pad (slot, whether it is being deleted, what was asked last), and the delivery.
@@ -85,14 +92,19 @@ pub fn planned(known: &Known, policy: DeletionPolicy) -> Planned {
 
 fn in_the_models_words(step: Step) -> Planned {
     match step {
-        Step::Rest { outcome, .. } => Planned::Rest(match outcome {
+        Step::Rest { outcome, .. } => Planned::Rest(match &outcome {
             Outcome::Undecided => Told::Nothing,
             Outcome::Unchanged => Told::Unchanged,
             Outcome::Waiting(..) => Told::Phase(Mark::Pending),
             Outcome::Skipped(..) => Told::Phase(Mark::Skipped),
             Outcome::Failed(..) => Told::Phase(Mark::Failed),
             Outcome::Open => Told::Phase(Mark::Open),
-            Outcome::PadDeleted => Told::Phase(Mark::Ended),
+            Outcome::Ended(Recorded::Written) => Told::Recorded,
+            Outcome::Ended(Recorded::Waits(..)) => Told::Phase(Mark::Ended),
+            Outcome::PadDeleted => Told::Recorded,
+            Outcome::Started | Outcome::Ended(Recorded::NotAsked | Recorded::Never(..)) => {
+                panic!("nothing in the model leads to this: {outcome:?}")
+            }
         }),
         Step::ReadOpportunity => Planned::ReadPerson,
         Step::ReadPad(id) => Planned::ReadPad(number(&id)),
@@ -106,9 +118,17 @@ fn in_the_models_words(step: Step) -> Planned {
             Planned::Create { entry: entry_of(&reference) }
         }
         Step::Search { reference } => Planned::Search { entry: entry_of(&reference) },
-        Step::StorePad { record, keep_finalizer } => {
-            Planned::Store { pad: number(&record.id), keep_finalizer }
+        Step::StorePad { record, keep_finalizer, claim_link } => {
+            Planned::Store { pad: number(&record.id), keep_finalizer, claim_link }
         }
+        Step::Claim(effect) => Planned::Claim(effect),
+        Step::ReadNotes { .. } => Planned::ReadNotes,
+        Step::AddNote(_) => Planned::AddNote,
+        step @ (Step::AddTags(_)
+        | Step::RemoveTags(_)
+        | Step::ReadEvents(_)
+        | Step::ReadCode(_)
+        | Step::EndPad(_)) => panic!("nothing in the model leads to this: {step:?}"),
         Step::ForgetAttempt => Planned::Forget,
         Step::AddLink(url) => Planned::AddLink(number(url.rsplit('/').next().unwrap())),
         Step::RemoveLink(url) => Planned::RemoveLink(number(url.rsplit('/').next().unwrap())),
@@ -120,7 +140,7 @@ fn in_the_models_words(step: Step) -> Planned {
 fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
     let record = |pad: &CoderPad| record(pad, known.object.uid);
     Facts {
-        pad: PadFacts { another_in_flight: known.another_in_flight, ..pad_facts(&known.object, policy) },
+        pad: PadFacts { another_goes: known.another_goes, ..pad_facts(&known.object, policy) },
         connection: ConnectionFacts::Ready {
             name: "acme".into(),
             pads_left: None,
@@ -144,10 +164,27 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
             FlightKnown::Searched(found) => Flight::Searched(found.iter().map(record).collect()),
             FlightKnown::WithoutEffect => Flight::WithoutEffect,
         },
-        link_flight: known.link_flight.then_some(Duration::from_secs(1)),
+        claimed: match known.claimed {
+            ClaimedKnown::Nothing => Claimed::Nothing,
+            ClaimedKnown::MayStillLand => Claimed::MayStillLand { rest: Duration::from_secs(1) },
+            ClaimedKnown::Ours(effect) => Claimed::Ours(effect),
+        },
         linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
         link_written: known.link_written,
         link_removed: false,
+        tags_written: Vec::new(),
+        write_back: Some(WriteBack::default()),
+        end_asked: false,
+        look: known.look,
+        archived: false,
+        ends_on_archive: false,
+        events: None,
+        code: None,
+        note: match known.note {
+            NoteKnown::NotRead => NoteFacts::NotRead,
+            NoteKnown::Absent => NoteFacts::Absent,
+            NoteKnown::Written => NoteFacts::Written("note-1".into()),
+        },
         deleted: known.deleted.iter().map(|id| pad_id(*id)).collect(),
         trouble: known.stopped.map(trouble),
         pause: None,
@@ -170,7 +207,13 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
         }),
         pad_id: object.pad.map(pad_id),
         url: None,
-        another_in_flight: false,
+        another_goes: false,
+        claim: object
+            .claim
+            .map(|claim| Claim::new(claim.effect, Timestamp::from_second(i64::from(claim.id)).unwrap())),
+        started_at: Some(Timestamp::from_millisecond(ENTRY).unwrap()),
+        note_id: None,
+        recorded: object.recorded,
         waits_for_room: false,
         phase: object.phase.map(|mark| match mark {
             Mark::Pending => Phase::Pending,
@@ -179,7 +222,7 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
             Mark::Failed => Phase::Failed,
             Mark::Ended => Phase::Ended,
         }),
-        linked: object.linked,
+        linked: object.is_linked(),
         requested: object.asked != 0 && object.asked != object.handled,
         configuration_changed: false,
     }
@@ -225,8 +268,9 @@ fn record(pad: &CoderPad, uid: u8) -> PadRecord {
     let salt = if pad.salt == uid + 1 { 0 } else { pad.salt };
     PadRecord::from_json(&json!({
         "status": "OK", "id": pad_id(pad.id), "title": "t", "state": if pad.deleted { "deleted" } else { "pending" },
-        "type": "live", "url": url(pad.id), "playback": null, "ended_at": null,
+        "type": "live", "url": url(pad.id), "playback": null,
         "created_at": Timestamp::from_millisecond(ENTRY + 1000 * i64::from(pad.id)).unwrap(),
+        "ended_at": pad.ended.then(|| Timestamp::from_millisecond(ENTRY + 1_000_000).unwrap()),
         "notes": reference(pad.entry, salt).notes("https://hire.example.com/candidates/op-1"),
     }))
     .unwrap()
@@ -240,7 +284,8 @@ fn trouble(stopped: Stopped) -> Trouble {
         Stopped::CreateUnknown => {
             Trouble::CreateOutcomeUnknown(error(Class::OutcomeUnknown, Service::Interview, "POST /pads"))
         }
-        Stopped::LinkUnknown => {
+        Stopped::WriteNotSent => Trouble::Service(error(Class::Unavailable, Service::Lever, "POST addLinks")),
+        Stopped::WriteUnknown => {
             Trouble::Service(error(Class::OutcomeUnknown, Service::Lever, "POST addLinks"))
         }
     }

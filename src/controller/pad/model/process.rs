@@ -5,25 +5,32 @@
 
 use super::planned::{Planned, Told, planned};
 use super::state::{
-    CREATE, CoderPad, Flight, FlightKnown, Intention, Known, LAG, LEAVES, LINK, LinkFlight, Mark, Object,
-    Pass, RecordKnown, Seen, State, Stopped, Waits, World, Wrong,
+    CREATE, Claim, ClaimMark, ClaimedKnown, CoderPad, Flight, FlightKnown, Intention, Known, LAG, LEAVES,
+    LeverFlight, Mark, NoteKnown, Object, Pass, Process, RecordKnown, Seen, State, Stopped, WRITE, Waits,
+    World, Wrong,
 };
+use crate::api::names::Effect;
 
 /// Another process's POST is waited out for so many ticks.
 const OTHERS: u8 = LEAVES + CREATE + LAG;
+/// Another process's write to Lever is waited out for so many ticks.
+const OTHERS_WRITE: u8 = LEAVES + WRITE;
 
 /// A change to the metadata of a Pad.
+#[derive(Default)]
 struct Change {
     attempt: Option<Option<Intention>>,
     pad: Option<u8>,
-    finalizer: bool,
+    claim: Option<Claim>,
+    finalizer: Option<bool>,
 }
 
 impl Change {
     fn is_done(&self, now: &Object) -> bool {
         self.attempt.is_none_or(|attempt| now.attempt == attempt)
             && self.pad.is_none_or(|pad| now.pad == Some(pad))
-            && now.finalizer == self.finalizer
+            && self.claim.is_none_or(|claim| now.claim == Some(claim))
+            && self.finalizer.is_none_or(|finalizer| now.finalizer == finalizer)
     }
 
     fn apply(&self, object: &mut Object) {
@@ -31,7 +38,8 @@ impl Change {
             object.attempt = attempt;
         }
         object.pad = self.pad.or(object.pad);
-        object.finalizer = self.finalizer;
+        object.claim = self.claim.or(object.claim);
+        object.finalizer = self.finalizer.unwrap_or(object.finalizer);
     }
 }
 
@@ -63,17 +71,15 @@ impl World {
 
     /// `observe`: what is known before any service is asked.
     fn begin(&self, state: &mut State, (p, s): At) -> Option<Pass> {
-        let is_due = state.is_due(self);
+        let is_due = state.is_due();
         let process = &mut state.processes[p];
         let object = process.cache[s].clone()?;
         if process.written[s] > object.version {
             return None;
         }
         process.written[s] = 0;
-        let goes_in_flight = |other: &Object| {
-            other.deleting && other.attempt.is_some() && other.pad.is_none() && other.uid != object.uid
-        };
-        let another_in_flight = process.cache.iter().flatten().any(goes_in_flight);
+        let goes = |other: &Object| other.deleting && other.finalizer && other.uid != object.uid;
+        let another_goes = process.cache.iter().flatten().any(goes);
         let mut flight = FlightKnown::WithoutEffect;
         if let Some(attempt) = object.attempt.filter(|_| object.pad.is_none()) {
             let wait = match self.wrong {
@@ -93,27 +99,24 @@ impl World {
                 Seen::Lands(_) => FlightKnown::MayStillLand,
             };
         }
-        let mut link_flight = false;
-        if let Some(pad) = object.pad.filter(|_| !object.linked) {
-            if !process.links.iter().any(|(id, _)| *id == pad) {
-                process.links.push((pad, LINK));
-            }
-            let (_, rest) = process.links.iter().find(|(id, _)| *id == pad)?;
-            link_flight = *rest > 0 || is_due;
-        }
+        let claimed = claimed(process, &object, is_due);
+        let has_ended = |pad: &CoderPad| Some(pad.id) == object.pad && pad.ended;
+        let look = object.phase == Some(Mark::Open) && state.pads.iter().any(has_ended);
         let known = Known {
             object,
             person: None,
             record: RecordKnown::NotRead,
             flight,
-            link_flight,
-            another_in_flight,
+            claimed,
+            another_goes,
             linked_before: None,
             link_written: false,
+            look,
+            note: NoteKnown::NotRead,
             deleted: Vec::new(),
             stopped: None,
         };
-        Some(Pass { known, waits: Waits::Nothing })
+        Some(Pass { known, waits: Waits::Nothing, departs: None })
     }
 
     fn act(
@@ -141,7 +144,8 @@ impl World {
             Planned::Create { entry } => {
                 state.unqualified |= !known.person.as_ref().is_some_and(|person| person.qualifies());
                 let attempt = Intention { id: state.free_attempt(), entry };
-                let change = Change { attempt: Some(Some(attempt)), pad: None, finalizer: true };
+                let change =
+                    Change { attempt: Some(Some(attempt)), finalizer: Some(true), ..Change::default() };
                 if !self.is(Wrong::NoIntention) && !self.write(state, at, known, &change) {
                     known.stopped = Some(Stopped::Conflict);
                 } else {
@@ -158,10 +162,12 @@ impl World {
                 known.flight = FlightKnown::Searched(state.pads.iter().filter(is_it).copied().collect());
             }
             Planned::Store { pad, .. } if self.is(Wrong::LinkBeforeStore) && !known.link_written => {
-                add_link(state, at, pad);
-                pass.waits = Waits::Link;
+                write_to_lever(state, at, Effect::Link, pad);
+                pass.waits = Waits::Write(Effect::Link);
             }
-            Planned::Store { pad, keep_finalizer } => self.store(state, at, known, pad, keep_finalizer),
+            Planned::Store { pad, keep_finalizer, claim_link } => {
+                pass.departs = self.store(state, at, known, pad, keep_finalizer, claim_link);
+            }
             Planned::Forget => {
                 let attempt = known.object.attempt;
                 if !self.forget_attempt(state, at, known) {
@@ -170,9 +176,24 @@ impl World {
                     state.processes[p].seen.retain(|(id, _)| *id != attempt.id);
                 }
             }
+            Planned::Claim(effect) => {
+                if self.is(Wrong::WriteWithoutClaim) {
+                    known.claimed = ClaimedKnown::Ours(effect);
+                    pass.departs = Some(LEAVES);
+                } else {
+                    pass.departs = self.claim(state, at, known, effect);
+                }
+            }
+            Planned::ReadNotes => {
+                let is_there = known.object.pad.is_some_and(|pad| state.person.notes.contains(&pad));
+                known.note = if is_there { NoteKnown::Written } else { NoteKnown::Absent };
+            }
+            Planned::AddNote => {
+                let pad = known.object.pad.unwrap();
+                pass.waits = depart(state, at, known, &mut pass.departs, Effect::Note, pad);
+            }
             Planned::AddLink(pad) => {
-                add_link(state, at, pad);
-                pass.waits = Waits::Link;
+                pass.waits = depart(state, at, known, &mut pass.departs, Effect::Link, pad);
             }
             Planned::RemoveLink(pad) => {
                 state.person.links.retain(|link| *link != pad);
@@ -186,7 +207,7 @@ impl World {
                 known.deleted.push(id);
             }
             Planned::SetFinalizer(present) => {
-                let change = Change { attempt: None, pad: None, finalizer: present };
+                let change = Change { finalizer: Some(present), ..Change::default() };
                 if !self.write(state, at, known, &change) {
                     known.stopped = Some(Stopped::Conflict);
                 }
@@ -208,21 +229,36 @@ impl World {
             // Of two that store the same id only one has stored it.
             return false;
         }
+        let before = known.object.open_claim();
         known.object = now.clone();
         state.processes[p].written[s] = known.object.version;
         if now.deleting && !now.finalizer {
             state.objects[s] = None;
         }
+        // What another process has written meanwhile may be under way.
+        if known.object.open_claim() != before {
+            let is_due = state.is_due();
+            known.claimed = claimed(&mut state.processes[p], &known.object, is_due);
+        }
         true
     }
 
-    fn store(&self, state: &mut State, at: At, known: &mut Known, pad: u8, keep_finalizer: bool) {
+    /// Returns how long the link may take to leave, if it was claimed.
+    fn store(
+        &self,
+        state: &mut State,
+        at: At,
+        known: &mut Known,
+        pad: u8,
+        keep_finalizer: bool,
+        claim_link: bool,
+    ) -> Option<u8> {
         let (p, s) = at;
         let attempt = known.object.attempt;
         let change = |known: &Known| Change {
-            attempt: None,
             pad: Some(pad),
-            finalizer: keep_finalizer || known.object.deleting,
+            finalizer: Some(keep_finalizer || known.object.deleting),
+            ..Change::default()
         };
         let first = change(known);
         if !self.write(state, at, known, &first) {
@@ -230,18 +266,15 @@ impl World {
             let now = state.objects[s].clone().filter(|now| now.uid == known.object.uid);
             let Some(now) = now else {
                 known.stopped = Some(Stopped::Conflict);
-                return;
+                return None;
             };
             state.processes[p].written[s] = now.version;
             known.object = now;
             if known.object.attempt == attempt && known.object.pad == Some(pad) {
-                let links = &mut state.processes[p].links;
-                if !links.iter().any(|(id, _)| *id == pad) {
-                    links.push((pad, LINK));
-                }
-                known.link_flight = true;
+                let is_due = state.is_due();
+                known.claimed = claimed(&mut state.processes[p], &known.object, is_due);
                 known.record = state.read(pad).map_or(RecordKnown::NotFound, RecordKnown::Read);
-                return;
+                return None;
             }
             let second = change(known);
             if known.object.attempt != attempt
@@ -249,20 +282,35 @@ impl World {
                 || !self.write(state, at, known, &second)
             {
                 known.stopped = Some(Stopped::Conflict);
-                return;
+                return None;
             }
         }
         let process = &mut state.processes[p];
         if let Some(attempt) = attempt {
             process.seen.retain(|(id, _)| *id != attempt.id);
         }
-        process.links.retain(|(id, _)| *id != pad);
-        process.links.push((pad, 0));
+        process.remember(ClaimMark::Pad(pad), Seen::WithoutEffect);
+        known.claimed = if claim_link { ClaimedKnown::Ours(Effect::Link) } else { ClaimedKnown::Nothing };
         known.record = state.read(pad).map_or(RecordKnown::NotFound, RecordKnown::Read);
+        claim_link.then_some(LEAVES)
+    }
+
+    /// Returns how long the write may take to leave, if it was claimed.
+    fn claim(&self, state: &mut State, at: At, known: &mut Known, effect: Effect) -> Option<u8> {
+        let claim = Claim { id: state.free_claim(), effect };
+        let finalizer = (effect == Effect::Link).then_some(true);
+        if !self.write(state, at, known, &Change { claim: Some(claim), finalizer, ..Change::default() }) {
+            known.stopped = Some(Stopped::Conflict);
+            return None;
+        }
+        state.processes[at.0].remember(ClaimMark::Claim(claim.id), Seen::WithoutEffect);
+        known.claimed = ClaimedKnown::Ours(effect);
+        Some(LEAVES)
     }
 
     fn forget_attempt(&self, state: &mut State, at: At, known: &mut Known) -> bool {
-        self.write(state, at, known, &Change { attempt: Some(None), pad: None, finalizer: false })
+        let change = Change { attempt: Some(None), finalizer: Some(false), ..Change::default() };
+        self.write(state, at, known, &change)
     }
 
     /// `status` and `write_status`: writes what differs, if nobody else has changed the same.
@@ -274,34 +322,39 @@ impl World {
             Told::Unchanged => {}
             Told::Phase(mark) => {
                 after.phase = Some(mark);
-                after.linked |= mark == Mark::Open;
+                after.linked |= matches!(mark, Mark::Open | Mark::Ended);
+            }
+            Told::Recorded => {
+                after.phase = Some(Mark::Ended);
+                after.linked = true;
+                after.recorded = true;
             }
         }
         after.handled = before.asked;
-        if let (Told::Phase(Mark::Open), Some(pad)) = (told, before.pad) {
-            state.processes[p].links.retain(|(id, _)| *id != pad);
-        }
-        let (judged, handled) =
-            ((before.phase, before.linked) != (after.phase, after.linked), before.handled != after.handled);
+        let shown = |object: &Object| (object.phase, object.linked, object.recorded);
+        let (judged, handled) = (shown(before) != shown(&after), before.handled != after.handled);
         if !judged && !handled {
             return;
         }
         let version = state.next_version(s);
         let Some(now) = &mut state.objects[s] else { return };
         let is_free = now.uid == before.uid
-            && (!judged || (now.phase, now.linked) == (before.phase, before.linked))
+            && (!judged || shown(now) == shown(before))
             && (!handled || now.handled == before.handled);
         if now.version != before.version && !is_free {
             return;
         }
         if judged {
-            (now.phase, now.linked) = (after.phase, after.linked);
+            (now.phase, now.linked, now.recorded) = shown(&after);
         }
         if handled {
             now.handled = after.handled;
         }
         now.version = version;
         state.processes[p].written[s] = version;
+        if let (Told::Phase(Mark::Open) | Told::Recorded, Some((_, mark))) = (told, before.open_claim()) {
+            state.processes[p].claims.retain(|(one, _)| *one != mark);
+        }
     }
 
     fn salt(&self, object: &Object) -> u8 {
@@ -383,38 +436,81 @@ impl World {
         Some(())
     }
 
-    /// The answer to the new link arrives, or is lost.
-    pub fn link_answer(&self, state: &mut State, at: At, is_lost: bool) -> Option<()> {
+    /// The answer to a write to Lever arrives, or is lost.
+    pub fn write_answer(&self, state: &mut State, at: At, is_lost: bool) -> Option<()> {
         let (p, s) = at;
-        let index = state.link_flights.iter().position(|flight| flight.owner == Some(at))?;
-        let is_done = state.link_flights[index].done;
+        let index = state.lever_flights.iter().position(|flight| flight.owner == Some(at))?;
+        let LeverFlight { effect, done, .. } = state.lever_flights[index];
         if is_lost {
-            state.left.links = state.left.links.checked_sub(1)?;
-        } else if !is_done {
+            state.left.writes = state.left.writes.checked_sub(1)?;
+        } else if !done {
             return None;
         }
         let person = state.person.clone();
-        let pass = state.processes[p].passes[s].as_mut()?;
+        let process = &mut state.processes[p];
+        let pass = process.passes[s].as_mut()?;
         pass.waits = Waits::Nothing;
         if is_lost {
-            pass.known.stopped = Some(Stopped::LinkUnknown);
-            // It may take effect all the same: it is waited out before the link is looked for.
-            let pad = state.link_flights[index].pad;
-            state.processes[p].links.retain(|(id, _)| *id != pad);
-            state.processes[p].links.push((pad, LINK));
-        } else {
+            pass.known.stopped = Some(Stopped::WriteUnknown);
+            // It may take effect all the same: it is waited out before its effect is looked for.
+            if let Some((_, mark)) = pass.known.object.open_claim() {
+                process.remember(mark, Seen::Lands(WRITE));
+            }
+        } else if effect == Effect::Link {
             pass.known.link_written = true;
             pass.known.person = Some(person);
-        }
-        if is_lost && !is_done && self.late_link {
-            state.link_flights[index].owner = None;
         } else {
-            state.link_flights.remove(index);
+            pass.known.note = NoteKnown::Written;
+        }
+        if is_lost && !done && self.late_writes {
+            state.lever_flights[index].owner = None;
+        } else {
+            state.lever_flights.remove(index);
         }
         Some(())
     }
 }
 
-fn add_link(state: &mut State, at: At, pad: u8) {
-    state.link_flights.push(LinkFlight { pad, owner: Some(at), done: false, left: LINK });
+impl Process {
+    fn remember(&mut self, mark: ClaimMark, seen: Seen) {
+        self.claims.retain(|(one, _)| *one != mark);
+        self.claims.push((mark, seen));
+    }
+}
+
+/// `observe::claimed`.
+fn claimed(process: &mut Process, object: &Object, is_due: bool) -> ClaimedKnown {
+    let Some((_, mark)) = object.open_claim() else { return ClaimedKnown::Nothing };
+    let seen = process.claims.iter().find(|(one, _)| *one == mark).map(|(_, seen)| *seen);
+    match seen.unwrap_or(Seen::Lands(OTHERS_WRITE)) {
+        Seen::WithoutEffect => ClaimedKnown::Nothing,
+        // A deadline and a wait that end in the same tick: the wait is a little longer.
+        Seen::Lands(0) if !is_due => ClaimedKnown::Nothing,
+        still => {
+            process.remember(mark, still);
+            ClaimedKnown::MayStillLand
+        }
+    }
+}
+
+/// `send_once`: what was claimed leaves in time, or not at all.
+fn depart(
+    state: &mut State,
+    at: At,
+    known: &mut Known,
+    departs: &mut Option<u8>,
+    effect: Effect,
+    pad: u8,
+) -> Waits {
+    known.claimed = ClaimedKnown::Nothing;
+    if departs.take().is_none() {
+        known.stopped = Some(Stopped::WriteNotSent);
+        return Waits::Nothing;
+    }
+    write_to_lever(state, at, effect, pad);
+    Waits::Write(effect)
+}
+
+fn write_to_lever(state: &mut State, at: At, effect: Effect, pad: u8) {
+    state.lever_flights.push(LeverFlight { effect, pad, owner: Some(at), done: false, left: WRITE });
 }

@@ -1,11 +1,13 @@
 //! What must hold: always, and whenever nothing more happens by itself.
 
-use super::state::{Mark, State, World};
+use super::state::{Mark, Object, State, World};
 use stateright::Property;
 use std::collections::BTreeSet;
 
 pub const ONE_LINKED: &str = "at most one pad is linked";
 pub const LINK_ONCE: &str = "a link is added once";
+pub const NOTE_ONCE: &str = "a note is written once";
+pub const NOTE_THERE: &str = "an interview that has ended has its note";
 pub const LINKED_LIVES: &str = "a linked pad is not deleted";
 pub const QUALIFIED: &str = "no pad without a candidate who qualifies";
 pub const NONE_LEFT: &str = "no pad is left behind";
@@ -18,9 +20,15 @@ pub fn all() -> Vec<Property<World>> {
         Property::always(ONE_LINKED, |_, state: &State| {
             state.person.links.iter().collect::<BTreeSet<_>>().len() <= 1
         }),
-        Property::always(LINK_ONCE, |world: &World, state: &State| {
-            let links = &state.person.links;
-            !world.link_counts || links.iter().collect::<BTreeSet<_>>().len() == links.len()
+        Property::always(LINK_ONCE, |_, state: &State| is_once(&state.person.links)),
+        Property::always(NOTE_ONCE, |_, state: &State| is_once(&state.person.notes)),
+        Property::always(NOTE_THERE, |world: &World, state: &State| {
+            let lacks = |object: &Object| {
+                let mut pads = state.pads.iter();
+                let has_ended = pads.any(|pad| Some(pad.id) == object.pad && pad.ended && !pad.deleted);
+                has_ended && !object.pad.is_some_and(|pad| state.person.notes.contains(&pad))
+            };
+            !state.objects.iter().flatten().any(lacks) || !world.is_quiet(state)
         }),
         Property::always(LINKED_LIVES, |_, state: &State| {
             state.pads.iter().all(|pad| !pad.deleted || !state.person.links.contains(&pad.id))
@@ -55,13 +63,17 @@ pub fn all() -> Vec<Property<World>> {
     ]
 }
 
+fn is_once(all: &[u8]) -> bool {
+    all.iter().collect::<BTreeSet<_>>().len() == all.len()
+}
+
 impl World {
     /// Whether nothing more happens by itself: whoever leads has nothing to do and nothing to wait for.
     pub fn is_quiet(&self, state: &State) -> bool {
         // The cheap signs first: this is asked of every state.
         let is_busy = state.processes.iter().any(|process| process.passes.iter().any(Option::is_some))
             || !state.flights.is_empty()
-            || !state.link_flights.is_empty()
+            || !state.lever_flights.is_empty()
             || state.deliveries.iter().any(|delivery| !delivery.answered);
         if is_busy {
             return false;

@@ -2,6 +2,7 @@
 //! compared and hashed. Times are counts of ticks that are still left, so that equal situations are equal states.
 
 use crate::api::configuration::DeletionPolicy;
+use crate::api::names::Effect;
 
 /// A POST leaves within this many ticks of its intention, or not at all.
 pub const LEAVES: u8 = 1;
@@ -9,8 +10,8 @@ pub const LEAVES: u8 = 1;
 pub const CREATE: u8 = 1;
 /// A pad is in CoderPad's lists this many ticks after the end of its POST, at the latest.
 pub const LAG: u8 = 1;
-/// A request to add a link has an end within this many ticks.
-pub const LINK: u8 = 1;
+/// A write to Lever has an end within this many ticks.
+pub const WRITE: u8 = 1;
 /// How many names there are for Pads of the one candidate: `...-1` and `...-2`.
 pub const SLOTS: usize = 2;
 
@@ -33,6 +34,21 @@ pub struct Intention {
     pub entry: u8,
 }
 
+/// What a write to Lever is known by: the annotation `padoperator.dev/claim`, or the stored id, which claims the link.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum ClaimMark {
+    Pad(u8),
+    /// Two claims never share it.
+    Claim(u8),
+}
+
+/// The annotation `padoperator.dev/claim`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Claim {
+    pub id: u8,
+    pub effect: Effect,
+}
+
 /// A Pad in the API server, or a copy of it.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Object {
@@ -43,12 +59,32 @@ pub struct Object {
     pub finalizer: bool,
     pub attempt: Option<Intention>,
     pub pad: Option<u8>,
+    pub claim: Option<Claim>,
     pub phase: Option<Mark>,
     pub linked: bool,
+    /// Whether the note is settled.
+    pub recorded: bool,
     /// The number of the delivery in `reconcile-requested-at`; 0: none.
     pub asked: u8,
     /// The same in the status.
     pub handled: u8,
+}
+
+impl Object {
+    /// What the real `PadFacts::open_claim` says.
+    pub fn open_claim(&self) -> Option<(Effect, ClaimMark)> {
+        if !self.is_linked() {
+            let pad = self.pad?;
+            let mark = self.claim.map_or(ClaimMark::Pad(pad), |claim| ClaimMark::Claim(claim.id));
+            return Some((Effect::Link, mark));
+        }
+        let claim = self.claim.filter(|claim| claim.effect == Effect::Note && !self.recorded)?;
+        Some((Effect::Note, ClaimMark::Claim(claim.id)))
+    }
+
+    pub fn is_linked(&self) -> bool {
+        self.linked || self.claim.is_some_and(|claim| claim.effect == Effect::Note)
+    }
 }
 
 /// The candidate in Lever, or what was read of it.
@@ -60,6 +96,8 @@ pub struct Person {
     pub entry: u8,
     /// The pads whose links are on the candidate, in the order in which they were added: twice is visible.
     pub links: Vec<u8>,
+    /// The pads of which there is a note, in the order in which they were written: twice is visible.
+    pub notes: Vec<u8>,
 }
 
 impl Person {
@@ -76,6 +114,8 @@ pub struct CoderPad {
     /// What else its reference was made from; 0 but for the variant that makes references from the uid.
     pub salt: u8,
     pub deleted: bool,
+    /// The interview is over.
+    pub ended: bool,
     /// Ticks until it is in the lists for certain; None: it is. Before, each search may show it or not.
     pub unlisted: Option<u8>,
 }
@@ -94,9 +134,10 @@ pub struct Flight {
     pub left: u8,
 }
 
-/// A request to add a link that was sent.
+/// A write to Lever that was sent.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct LinkFlight {
+pub struct LeverFlight {
+    pub effect: Effect,
     pub pad: u8,
     pub owner: Option<(usize, usize)>,
     pub done: bool,
@@ -127,13 +168,30 @@ pub enum FlightKnown {
     WithoutEffect,
 }
 
+/// What a pass knows of the last claimed write.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum ClaimedKnown {
+    Nothing,
+    MayStillLand,
+    Ours(Effect),
+}
+
+/// What a pass knows of the note.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum NoteKnown {
+    NotRead,
+    Absent,
+    Written,
+}
+
 /// What stopped a pass.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Stopped {
     Conflict,
     NotSent,
     CreateUnknown,
-    LinkUnknown,
+    WriteNotSent,
+    WriteUnknown,
 }
 
 /// All that the plan is given: this is turned into the real `Facts`.
@@ -143,10 +201,13 @@ pub struct Known {
     pub person: Option<Person>,
     pub record: RecordKnown,
     pub flight: FlightKnown,
-    pub link_flight: bool,
-    pub another_in_flight: bool,
+    pub claimed: ClaimedKnown,
+    pub another_goes: bool,
     pub linked_before: Option<Vec<CoderPad>>,
     pub link_written: bool,
+    /// Sync has seen that the interview is over.
+    pub look: bool,
+    pub note: NoteKnown,
     pub deleted: Vec<u8>,
     pub stopped: Option<Stopped>,
 }
@@ -161,7 +222,7 @@ pub enum Waits {
         attempt: Intention,
     },
     Create,
-    Link,
+    Write(Effect),
 }
 
 /// One pass over one Pad in a process.
@@ -169,6 +230,8 @@ pub enum Waits {
 pub struct Pass {
     pub known: Known,
     pub waits: Waits,
+    /// The write that was claimed leaves within so many ticks or not at all.
+    pub departs: Option<u8>,
 }
 
 /// One process of the operator.
@@ -181,8 +244,8 @@ pub struct Process {
     pub passes: [Option<Pass>; SLOTS],
     /// By the attempt's number.
     pub seen: Vec<(u8, Seen)>,
-    /// Ticks until another's link must have landed, by pad.
-    pub links: Vec<(u8, u8)>,
+    /// The writes to Lever.
+    pub claims: Vec<(ClaimMark, Seen)>,
     /// Deliveries that it has heard of: only the variant that tells deliveries by their id looks at it.
     pub heard: Vec<u8>,
 }
@@ -205,8 +268,8 @@ pub struct Trouble {
     pub handovers: u8,
     /// Answers of CoderPad that get lost, and requests that it never acts on.
     pub creates: u8,
-    /// The same for links at Lever.
-    pub links: u8,
+    /// The same for links and notes at Lever.
+    pub writes: u8,
     /// Deliveries that are not stored, or whose answer gets lost.
     pub deliveries: u8,
     /// Deliveries that come again.
@@ -215,10 +278,12 @@ pub struct Trouble {
     pub moves: u8,
     /// The Pad comes back from a backup: another uid, no status.
     pub restores: u8,
-    /// The Pad is made anew by hand: no status and no annotations.
+    /// The Pad is made anew by hand: no status and no annotations. Nothing is in flight then.
     pub recreations: u8,
     /// The Pad is deleted.
     pub deletions: u8,
+    /// An interview comes to its end.
+    pub ends: u8,
 }
 
 /// One moment of the whole.
@@ -228,7 +293,7 @@ pub struct State {
     pub processes: Vec<Process>,
     pub leader: usize,
     pub flights: Vec<Flight>,
-    pub link_flights: Vec<LinkFlight>,
+    pub lever_flights: Vec<LeverFlight>,
     pub pads: Vec<CoderPad>,
     pub person: Person,
     pub deliveries: Vec<Delivery>,
@@ -240,6 +305,17 @@ pub struct State {
     pub told: bool,
 }
 
+/// How far the Pad is when a world begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Begins {
+    /// There is none: the first delivery is on its way.
+    Unknown,
+    /// The pad's id is stored; whoever has stored it is dead.
+    Stored,
+    /// It is Open, and the pad linked.
+    Open,
+}
+
 /// The kind of world, and which wrong variant of the operator is at work in it, if any.
 #[derive(Clone, Copy, Debug)]
 pub struct World {
@@ -248,16 +324,16 @@ pub struct World {
     pub policy: DeletionPolicy,
     /// Every process believes that it leads, all the time.
     pub all_lead: bool,
-    /// Time may pass between the storing of a pad's id and the sending of its link.
-    pub slow_link: bool,
-    /// A link may appear after the operator has been told that adding it failed.
-    pub late_link: bool,
+    /// A process may be held up between a claim and the write to Lever that it is for.
+    pub frozen: bool,
+    /// A link or note may appear after the operator has been told that writing it failed.
+    pub late_writes: bool,
     /// A Pad may lose its annotations while its pad is being made.
     pub old_backup: bool,
     /// A delivery that was stored already may come again while a later one still waits to be judged.
     pub old_hides_new: bool,
-    /// Whether a link that is added twice counts. Not where several processes lead: see the faults that are known.
-    pub link_counts: bool,
+    /// How far the Pad is when it begins.
+    pub begins: Begins,
     pub wrong: Option<Wrong>,
 }
 
@@ -269,6 +345,8 @@ pub enum Wrong {
     BlindRetry,
     IntentionWithoutConflict,
     LinkBeforeStore,
+    WriteWithoutClaim,
+    LateWrite,
     DeliveryIds,
     ReferenceFromUid,
     IntentionsClock,

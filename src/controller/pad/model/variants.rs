@@ -2,8 +2,8 @@
 //!
 //! The worlds are ones in which the right way holds (see `worlds`).
 
-use super::properties::{LINK_ONCE, NONE_LEFT, NOT_LOST};
-use super::state::{Trouble, World, Wrong};
+use super::properties::{LINK_ONCE, NONE_LEFT, NOT_LOST, NOTE_ONCE};
+use super::state::{Begins, Trouble, World, Wrong};
 
 /// One process, which crashes or does not get an answer.
 fn one(wrong: Wrong) -> World {
@@ -59,4 +59,26 @@ fn a_reference_from_the_uid() {
     let trouble = Trouble { crashes: 1, restores: 1, ..Trouble::default() };
     let world = World { wrong: Some(Wrong::ReferenceFromUid), ..World::calm() };
     world.with(trouble).breaks("reference from the uid", NONE_LEFT);
+}
+
+#[test]
+fn a_link_without_a_claim() {
+    let wrong = Some(Wrong::WriteWithoutClaim);
+    let world = World { processes: 2, all_lead: true, begins: Begins::Stored, wrong, ..World::calm() };
+    world.breaks("link without a claim", LINK_ONCE);
+}
+
+#[test]
+fn a_note_without_a_claim() {
+    let trouble = Trouble { ends: 1, ..Trouble::default() };
+    let wrong = Some(Wrong::WriteWithoutClaim);
+    let world = World { processes: 2, all_lead: true, begins: Begins::Open, wrong, ..World::calm() };
+    world.with(trouble).breaks("note without a claim", NOTE_ONCE);
+}
+
+#[test]
+fn a_link_that_leaves_late() {
+    let trouble = Trouble { handovers: 1, ..Trouble::default() };
+    let world = World { processes: 2, frozen: true, wrong: Some(Wrong::LateWrite), ..World::calm() };
+    world.with(trouble).breaks("late link", LINK_ONCE);
 }

@@ -1,6 +1,7 @@
 //! Whether the candidate gets a pad, and what kind: judged by Lever's own books, never by what a webhook says.
 
-use super::{Outcome, Step, rest, store};
+use super::link::store;
+use super::{Outcome, Step, rest};
 use crate::api::configuration::{PadType, Repeat};
 use crate::api::names::Reference;
 use crate::controller::hourly::Full;
@@ -90,7 +91,7 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         None if !links.is_empty() => return Step::ReadLinkedPads(links),
         Some(records) => {
             if let Some(record) = records.iter().find(|record| belongs(record, &entry, rule.repeat)) {
-                return store(pad, record);
+                return store(facts, record);
             }
         }
         None => {}

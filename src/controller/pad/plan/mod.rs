@@ -3,6 +3,8 @@
 //! The driver calls it again after each step, with what the step has found out, until it says [`Step::Rest`].
 
 mod candidate;
+mod link;
+mod record;
 mod removal;
 #[cfg(test)]
 mod tests;
@@ -10,14 +12,15 @@ mod trouble;
 
 pub use candidate::profile_url;
 
-use super::facts::{Candidate, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record};
+use super::facts::{Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record};
 use super::reason::Reason;
-use crate::api::configuration::{DeletionPolicy, PadType};
-use crate::api::names::Reference;
+use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::connection::status::CONNECTING;
 use crate::interview::{NewPad, PadKind, PadRecord};
 use candidate::{Judgement, create, judge, no_room};
+use link::{link, store, wants_take_home};
+use record::keep_linked;
 use removal::removal;
 use std::time::Duration;
 use trouble::after_trouble;
@@ -59,13 +62,34 @@ pub enum Step {
         record: Box<PadRecord>,
         /// Whether the finalizer is still needed.
         keep_finalizer: bool,
+        /// Whether the link is added next: then storing the id claims it.
+        claim_link: bool,
     },
     /// Take back the intention: it is certain that it made no pad, or that its pad is deleted.
     ForgetAttempt,
-    /// Add the link to the candidate in Lever.
+    /// Claim a write to Lever that must take effect once, right before it is made.
+    Claim(Effect),
+    /// Add the link, which was claimed, to the candidate in Lever.
     AddLink(String),
     /// Take the link off the candidate in Lever.
     RemoveLink(String),
+    /// Put tags on the candidate in Lever.
+    AddTags(Vec<String>),
+    /// Take tags off the candidate in Lever.
+    RemoveTags(Vec<String>),
+    /// Look for the note of this reference among the candidate's notes in Lever.
+    ReadNotes {
+        /// What the note ends with.
+        reference: Reference,
+    },
+    /// Write the note, which was claimed, on the candidate in Lever.
+    AddNote(String),
+    /// Read what has happened in the pad of this id.
+    ReadEvents(String),
+    /// Read the files of these environments of a pad.
+    ReadCode(Vec<i64>),
+    /// End the interview at CoderPad.
+    EndPad(String),
     /// Delete a pad at CoderPad.
     DeletePad(String),
     /// Put the finalizer on the Pad (true), or take it off and let a deleted Pad go (false).
@@ -76,7 +100,10 @@ impl Step {
     /// Whether the step calls a service.
     pub fn calls(&self) -> bool {
         match self {
-            Step::Rest { .. } | Step::StorePad { .. } | Step::ForgetAttempt | Step::SetFinalizer(_) => false,
+            Step::Rest { .. } | Step::ForgetAttempt | Step::SetFinalizer(_) => false,
+            // The rate limit's token for what follows is taken first.
+            Step::Claim(_) => true,
+            Step::StorePad { claim_link, .. } => *claim_link,
             Step::ReadOpportunity
             | Step::ReadPad(_)
             | Step::ReadLinkedPads(_)
@@ -84,6 +111,13 @@ impl Step {
             | Step::Search { .. }
             | Step::AddLink(_)
             | Step::RemoveLink(_)
+            | Step::AddTags(_)
+            | Step::RemoveTags(_)
+            | Step::ReadNotes { .. }
+            | Step::AddNote(_)
+            | Step::ReadEvents(_)
+            | Step::ReadCode(_)
+            | Step::EndPad(_)
             | Step::DeletePad(_) => true,
         }
     }
@@ -104,8 +138,25 @@ pub enum Outcome {
     Failed(Reason, String),
     /// The pad is open, and linked.
     Open,
+    /// The interview goes on.
+    Started,
+    /// The interview is over.
+    Ended(Recorded),
     /// The pad was deleted at CoderPad.
     PadDeleted,
+}
+
+/// How far what is written to Lever after the end has got.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Recorded {
+    /// It is written.
+    Written,
+    /// The configuration asks for nothing.
+    NotAsked,
+    /// Not yet, for this reason; it goes on by itself or once a person has acted.
+    Waits(Reason, String),
+    /// It cannot be written.
+    Never(Reason, String),
 }
 
 /// Decides the next step.
@@ -125,7 +176,13 @@ pub fn plan(facts: &Facts) -> Step {
 fn life(facts: &Facts) -> Step {
     let pad = &facts.pad;
     if pad.linked {
-        return keep_linked(pad);
+        return keep_linked(facts);
+    }
+    // Without the finalizer the Pad could go before it is settled whether its pad is linked. Where all goes well the
+    // link follows in the same pass, and this is not needed.
+    let is_first_pass = matches!(facts.claimed, Claimed::Ours(_)) || matches!(facts.record, Record::Read(_));
+    if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !settled(pad) {
+        return Step::SetFinalizer(true);
     }
     let nothing_made =
         pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, Record::NotRead);
@@ -148,8 +205,8 @@ fn life(facts: &Facts) -> Step {
         ConfigurationFacts::Ready(rule) => rule,
         other => return rest(configuration_not_usable(pad, other)),
     };
-    if pad.another_in_flight {
-        let message = "Another Pad of this candidate is being deleted, and it is not known yet whether CoderPad has made its pad: that is settled first; nobody has to act.";
+    if pad.another_goes {
+        let message = "Another Pad of this candidate is being deleted, and it is not settled yet what becomes of its pad at CoderPad: that comes first; nobody has to act.";
         let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
         return Step::Rest { outcome, again: Some(SETTLES_SOON) };
     }
@@ -165,18 +222,6 @@ fn life(facts: &Facts) -> Step {
         Judgement::Qualifies(opportunity) => opportunity,
     };
     create(facts, rule, opportunity)
-}
-
-/// An open pad: only the finalizer may still have to follow the deletion policy.
-fn keep_linked(pad: &PadFacts) -> Step {
-    let wanted = pad.deletion_policy != DeletionPolicy::Retain;
-    if pad.finalizer != wanted {
-        return Step::SetFinalizer(wanted);
-    }
-    match pad.phase {
-        Some(Phase::Ended) => rest(Outcome::Unchanged),
-        _ => rest(Outcome::Open),
-    }
 }
 
 /// Whether the Pad was judged before and nobody has asked for another judgement.
@@ -268,79 +313,9 @@ fn resolve_attempt(facts: &Facts) -> Step {
             [oldest] if wants_take_home(facts) && oldest.kind == PadKind::Live => {
                 Step::DeletePad(oldest.id.clone())
             }
-            [oldest] => store(&facts.pad, oldest),
+            [oldest] => store(facts, oldest),
             [_, .., youngest] => Step::DeletePad(youngest.id.clone()),
         },
-    }
-}
-
-/// There is a pad at CoderPad: store its id, then link it.
-fn link(facts: &Facts) -> Step {
-    let pad = &facts.pad;
-    if let Some(rest) = facts.link_flight {
-        let message = "It is not known whether Lever has the link already: what is under way is waited for, then the link is looked for before it is added; nobody has to act.";
-        return Step::Rest {
-            outcome: Outcome::Waiting(Reason::LeverUnavailable, message.into()),
-            again: Some(rest),
-        };
-    }
-    let record = match (&facts.record, &pad.pad_id) {
-        (Record::Read(record), _) => record,
-        (Record::NotRead, Some(id)) => return Step::ReadPad(id.clone()),
-        (Record::NotFound, _) => return rest(Outcome::PadDeleted),
-        (Record::NotRead, None) => return rest(Outcome::Undecided),
-    };
-    if record.is_deleted() {
-        return rest(Outcome::PadDeleted);
-    }
-    if pad.pad_id.is_none() && wants_take_home(facts) && record.kind != PadKind::TakeHome {
-        return refuse_live(facts, record);
-    }
-    if pad.pad_id.is_none() {
-        return store(pad, record);
-    }
-    // A row of a list may come without the link.
-    if record.url.is_empty() {
-        return Step::ReadPad(record.id.clone());
-    }
-    if facts.link_written {
-        return keep_linked(pad);
-    }
-    match &facts.opportunity {
-        Candidate::NotRead => Step::ReadOpportunity,
-        Candidate::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(pad),
-        Candidate::Read(_) => Step::AddLink(record.url.clone()),
-        // Nobody can be given the link any more.
-        Candidate::NotFound | Candidate::Refused if !facts.deleted.contains(&record.id) => {
-            Step::DeletePad(record.id.clone())
-        }
-        Candidate::NotFound | Candidate::Refused => rest(Outcome::Skipped(
-            Reason::CandidateNotFound,
-            "The candidate went out of sight in Lever before the link could be added: the pad was deleted at CoderPad.".into(),
-        )),
-    }
-}
-
-/// A live pad where a take-home was asked for is deleted at once and never linked.
-fn refuse_live(facts: &Facts, record: &PadRecord) -> Step {
-    if !facts.deleted.contains(&record.id) {
-        return Step::DeletePad(record.id.clone());
-    }
-    if facts.pad.open_attempt().is_some() {
-        return Step::ForgetAttempt;
-    }
-    let message = "CoderPad made a live pad where a take-home was asked for; it was deleted at once. Ask CoderPad whether your plan has take-homes and whether the question may be used as one, then annotate this Pad with padoperator.dev/reconcile-requested-at.";
-    rest(Outcome::Failed(Reason::TakeHomeRefused, message.into()))
-}
-
-fn wants_take_home(facts: &Facts) -> bool {
-    matches!(&facts.configuration, ConfigurationFacts::Ready(rule) if rule.type_ == PadType::TakeHome)
-}
-
-fn store(pad: &PadFacts, record: &PadRecord) -> Step {
-    Step::StorePad {
-        record: Box::new(record.clone()),
-        keep_finalizer: pad.deletion_policy != DeletionPolicy::Retain,
     }
 }
 

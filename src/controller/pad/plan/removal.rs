@@ -2,7 +2,8 @@
 
 use super::{Outcome, Step, connection_not_usable, rest};
 use crate::api::configuration::DeletionPolicy;
-use crate::controller::pad::facts::{Candidate, ConnectionFacts, Facts, Flight, PadFacts, Record};
+use crate::controller::pad::facts::{Candidate, Claimed, ConnectionFacts, Facts, Flight, PadFacts, Record};
+use crate::lever::Opportunity;
 
 /// A Pad that is being deleted: what is in mid-flight is resolved first, then the policy is followed.
 pub(super) fn removal(facts: &Facts) -> Step {
@@ -25,7 +26,9 @@ pub(super) fn removal(facts: &Facts) -> Step {
         return Step::SetFinalizer(false);
     }
     let Some(id) = &pad.pad_id else { return remove_attempt(facts) };
-    if let Some(rest) = facts.link_flight {
+    if let Claimed::MayStillLand { rest } = facts.claimed
+        && !pad.linked
+    {
         return Step::Rest { outcome: Outcome::Undecided, again: Some(rest) };
     }
     let record = match &facts.record {
@@ -45,6 +48,14 @@ pub(super) fn removal(facts: &Facts) -> Step {
     {
         return Step::RemoveLink(url.clone());
     }
+    if pad.deletion_policy != DeletionPolicy::Retain
+        && let Some(opportunity) = opportunity
+    {
+        let tags = own_tags(facts, opportunity);
+        if !tags.is_empty() {
+            return Step::RemoveTags(tags);
+        }
+    }
     let linked = link.is_some() || pad.linked || facts.link_removed;
     match record {
         Some(record)
@@ -54,6 +65,14 @@ pub(super) fn removal(facts: &Facts) -> Step {
         }
         _ => Step::SetFinalizer(false),
     }
+}
+
+/// The tags on the candidate that the operator puts there.
+fn own_tags(facts: &Facts, opportunity: &Opportunity) -> Vec<String> {
+    let Some(write_back) = &facts.write_back else { return Vec::new() };
+    let tags = &write_back.tags;
+    let own = [&tags.ready, &tags.ended, &tags.failed].into_iter().flatten();
+    own.filter(|tag| opportunity.tags.contains(tag) && !facts.tags_written.contains(tag)).cloned().collect()
 }
 
 /// Whether deleting the Pad leaves all as it is.

@@ -1,8 +1,8 @@
 //! The plan as tables: what is known → what is done next.
 
 use super::{Outcome, Step, plan};
-use crate::api::configuration::{DeletionPolicy, PadType, Repeat};
-use crate::api::names::{Attempt, Reference};
+use crate::api::configuration::{DeletionPolicy, PadType, Repeat, WriteBack};
+use crate::api::names::{Attempt, Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::hourly::Full;
 use crate::controller::pad::facts::*;
@@ -13,6 +13,7 @@ use crate::transport::{Class, Error, Service};
 use jiff::Timestamp;
 use std::time::Duration;
 
+mod after;
 mod properties;
 
 const ENTRY: i64 = 1_700_000_000_123;
@@ -76,9 +77,13 @@ fn facts() -> Facts {
             pad_id: None,
             url: None,
             waits_for_room: false,
-            another_in_flight: false,
+            another_goes: false,
             phase: None,
+            claim: None,
             linked: false,
+            started_at: None,
+            note_id: None,
+            recorded: false,
             requested: false,
             configuration_changed: false,
         },
@@ -87,11 +92,20 @@ fn facts() -> Facts {
         opportunity: Candidate::NotRead,
         record: Record::NotRead,
         flight: Flight::WithoutEffect,
-        link_flight: None,
+        claimed: Claimed::Nothing,
         linked_before: None,
         link_written: false,
         link_removed: false,
+        tags_written: Vec::new(),
         deleted: Vec::new(),
+        write_back: Some(WriteBack::default()),
+        end_asked: false,
+        look: false,
+        archived: false,
+        ends_on_archive: false,
+        events: None,
+        code: None,
+        note: NoteFacts::NotRead,
         trouble: None,
         pause: None,
     }
@@ -177,9 +191,10 @@ fn a_fresh_pad_is_read_created_stored_linked_and_open() {
 
     attempted(&mut facts);
     facts.record = Record::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&facts), Step::StorePad { keep_finalizer: false, .. }));
+    assert!(matches!(plan(&facts), Step::StorePad { keep_finalizer: false, claim_link: true, .. }));
 
     stored(&mut facts);
+    facts.claimed = Claimed::Ours(Effect::Link);
     assert!(matches!(plan(&facts), Step::AddLink(url) if url == "https://app.coderpad.io/PAD1"));
 
     facts.link_written = true;
@@ -227,7 +242,7 @@ fn what_is_not_usable_is_waited_for_without_a_call() {
             with(|f| f.connection = ConnectionFacts::Missing { name: "acme".into() }),
         ),
         ("waits: Suspended", with(|f| f.connection = ConnectionFacts::Suspended { name: "acme".into() })),
-        ("waits: CreateOutcomeUnknown", with(|f| f.pad.another_in_flight = true)),
+        ("waits: CreateOutcomeUnknown", with(|f| f.pad.another_goes = true)),
         ("waits: ConnectionNotReady", not_ready("Connecting")),
         ("waits: ConnectionNotReady", not_ready("LeverUnavailable")),
         ("waits: LeverUnauthorized", not_ready("LeverUnauthorized")),
@@ -343,13 +358,19 @@ fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
 fn after_a_crash_the_link_is_compared_before_it_is_written() {
     let mut facts = facts();
     stored(&mut facts);
-    facts.link_flight = Some(Duration::from_secs(7));
+    assert!(matches!(plan(&facts), Step::SetFinalizer(true)), "it stays until it is settled");
+    facts.pad.finalizer = true;
+    facts.claimed = Claimed::MayStillLand { rest: Duration::from_secs(7) };
     assert_eq!(reason(&facts), "waits: LeverUnavailable", "what is under way may still land");
-    facts.link_flight = None;
+    facts.claimed = Claimed::Nothing;
     assert!(matches!(plan(&facts), Step::ReadPad(id) if id == "PAD1"));
     facts.record = Record::Read(Box::new(record("PAD1", 0)));
     assert!(matches!(plan(&facts), Step::ReadOpportunity));
+    facts.opportunity = candidate(|_| {});
+    assert!(matches!(plan(&facts), Step::Claim(Effect::Link)));
     facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
+    assert!(matches!(plan(&facts), Step::SetFinalizer(false)));
+    facts.pad.finalizer = false;
     assert_eq!(outcome(&facts), Outcome::Open);
     facts.record = Record::NotFound;
     assert_eq!(outcome(&facts), Outcome::PadDeleted);
@@ -406,14 +427,10 @@ fn settled_pads_stay_so_until_something_comes_up() {
     let mended = with(|f| (f.pad.phase, f.pad.configuration_changed) = (Some(Phase::Failed), true));
     assert!(matches!(plan(&mended), Step::ReadOpportunity));
     let linked = with(|f| {
-        (f.pad.linked, f.pad.requested, f.connection) =
-            (true, true, ConnectionFacts::Missing { name: "a".into() })
+        (f.pad.linked, f.pad.requested, f.pad.phase) = (true, true, Some(Phase::Open));
+        f.connection = ConnectionFacts::Missing { name: "a".into() };
     });
-    assert_eq!(
-        outcome(&linked),
-        Outcome::Open,
-        "a repeated delivery changes nothing, whatever the connection"
-    );
+    assert_eq!(outcome(&linked), Outcome::Unchanged, "nothing is asked through no connection");
 }
 
 #[test]

@@ -1,13 +1,23 @@
 //! What follows from a call or write that did not succeed: which reason a Pad waits for, or fails with.
 
-use super::{Outcome, Step, rest};
-use crate::controller::pad::facts::{ConfigurationFacts, Facts, Trouble};
+use super::{Outcome, Recorded, Step, rest};
+use crate::api::pad::Phase;
+use crate::controller::pad::facts::{ConfigurationFacts, Facts, Record, Trouble};
 use crate::controller::pad::reason::Reason;
 use crate::interview::CREATE_PAD;
 use crate::transport::{Class, Error, Service};
 
 /// What follows from a call or write that did not succeed.
 pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
+    let pad = &facts.pad;
+    let is_of_cluster = matches!(trouble, Trouble::Conflict | Trouble::Cluster { .. });
+    // The link did not follow at once: see the plan of a Pad's life.
+    if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
+        return Step::SetFinalizer(true);
+    }
+    if !pad.deleting && matches!(pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended)) {
+        return rest(after_opening(facts, trouble));
+    }
     match trouble {
         Trouble::Conflict | Trouble::Cluster { .. } => rest(Outcome::Undecided),
         Trouble::NoAccount { connection, message } => rest(Outcome::Waiting(
@@ -46,6 +56,29 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
             ),
         }),
     }
+}
+
+/// An open pad stays what it is while something about it cannot be done. What is missing after the end is said.
+fn after_opening(facts: &Facts, trouble: &Trouble) -> Outcome {
+    let has_ended = matches!(&facts.record, Record::Read(record) if record.is_ended());
+    let error = match trouble {
+        Trouble::Service(error) if has_ended => error,
+        _ => return Outcome::Undecided,
+    };
+    Outcome::Ended(match waiting_reason(error) {
+        Some(reason) => Recorded::Waits(reason, error.to_string()),
+        None if error.class == Class::NotFound && error.service == Service::Lever => {
+            let message =
+                "Lever knows no opportunity of this id any more: there is nobody to write a note on.";
+            Recorded::Never(Reason::CandidateNotFound, message.into())
+        }
+        None => {
+            let message = format!(
+                "{error}. Annotate this Pad with padoperator.dev/reconcile-requested-at to try again."
+            );
+            Recorded::Never(Reason::InvalidRequest, message)
+        }
+    })
 }
 
 fn has_question(facts: &Facts) -> bool {

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 fn any_facts() -> impl Strategy<Value = Facts> {
     let pad = (any::<[bool; 7]>(), 0..4u8, 0..3u8, 0..6u8);
-    let around = (0..4u8, 0..4u8, 0..8u8, 0..4u8, 0..5u8, 0..3u8, any::<[bool; 3]>());
+    let around = (0..4u8, 0..4u8, 0..8u8, 0..4u8, 0..5u8, 0..3u8, (any::<[bool; 6]>(), 0..4u8, 0..3u8));
     (pad, around).prop_map(|((bits, progress, policy, phase), around)| {
-        let (connection, configuration, opportunity, record_, flight, linked, more) = around;
+        let (connection, configuration, opportunity, record_, flight, linked, (more, claimed, note)) = around;
         let mut f = facts();
         f.pad.manual = bits[0];
         f.pad.wish = if bits[1] { DesiredState::Ended } else { DesiredState::Open };
@@ -74,6 +74,22 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         };
         f.linked_before = [None, Some(vec![]), Some(vec![record("PAD1", 0)])][usize::from(linked)].clone();
         f.link_written = more[0] && f.pad.pad_id.is_some();
+        f.claimed = match claimed {
+            0 => Claimed::MayStillLand { rest: Duration::from_secs(3) },
+            1 => Claimed::Ours(Effect::Link),
+            2 => Claimed::Ours(Effect::Note),
+            _ => Claimed::Nothing,
+        };
+        f.note = match note {
+            0 => NoteFacts::NotRead,
+            1 => NoteFacts::Absent,
+            _ => NoteFacts::Written("note-1".into()),
+        };
+        f.look = more[3];
+        f.pad.recorded = more[4];
+        if let (true, Record::Read(record)) = (more[5], &mut f.record) {
+            record.ended_at = Some(record.created_at);
+        }
         f.pause = more[1].then_some(Duration::from_secs(1));
         f.trouble = more[2].then(|| service_error(Service::Lever, Class::Unavailable, None));
         f
@@ -103,12 +119,17 @@ proptest! {
             }
             Step::AddLink(_) => {
                 prop_assert!(facts.pad.pad_id.is_some(), "linked before the id was stored");
+                prop_assert!(facts.claimed == Claimed::Ours(Effect::Link), "linked without a claim");
                 prop_assert!(!facts.pad.linked && !facts.pad.deleting);
                 let Candidate::Read(opportunity) = &facts.opportunity else { panic!("linked unread") };
                 prop_assert!(!opportunity.links.contains(&"https://app.coderpad.io/PAD1".into()), "linked twice");
             }
             Step::DeletePad(_) => {
                 prop_assert!(!facts.pad.linked || facts.pad.deletion_policy == DeletionPolicy::Delete);
+            }
+            Step::AddNote(_) => {
+                prop_assert!(facts.claimed == Claimed::Ours(Effect::Note), "a note without a claim");
+                prop_assert!(facts.note == NoteFacts::Absent && !facts.pad.deleting);
             }
             Step::RemoveLink(_) => prop_assert!(facts.pad.deleting),
             Step::Rest { outcome: Outcome::Open, .. } => {

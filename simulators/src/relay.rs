@@ -1,0 +1,83 @@
+//! A relay to a real HTTP service, on which the same [`Faults`] can be ordered as on a simulated one: what a test puts
+//! between the operator and the API server.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::common::faults::{Entry, Faults};
+use crate::common::front::{Outcome, after_effect, before_effect};
+use crate::common::server::Server;
+use crate::common::wire::Incoming;
+
+/// See the module. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Relay {
+    faults: Faults,
+    server: Server,
+}
+
+impl Relay {
+    /// Listens on a free port of this machine. `service` sends on what no fault keeps back.
+    ///
+    /// # Errors
+    /// If there is no port to listen on.
+    pub async fn start(service: Router) -> anyhow::Result<Self> {
+        let listener = Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let faults = Faults::default();
+        let router = service.layer(from_fn_with_state(faults.clone(), meet));
+        Ok(Self { faults, server: Server::start(listener, router)? })
+    }
+
+    /// Such as `http://127.0.0.1:54321`.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    /// The faults that requests meet here.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+}
+
+async fn meet(State(faults): State<Faults>, request: Request, next: Next) -> Response {
+    let Some(incoming) = Incoming::read(request).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    let entries = faults.take(&incoming);
+    let Ok(request) = incoming.into_request() else { return StatusCode::BAD_REQUEST.into_response() };
+    if entries.is_empty() {
+        // As it comes: a watch has no end.
+        return next.run(request).await;
+    }
+    // On a task of its own: a client that hangs up must not undo what is under way.
+    match tokio::spawn(async move { relay(&entries, request, next).await }).await {
+        Ok(Outcome::Hang) => std::future::pending().await,
+        Ok(outcome) => outcome.into_response(),
+        Err(_) => Outcome::Abort.into_response(),
+    }
+}
+
+async fn relay(entries: &[Arc<Entry>], request: Request, next: Next) -> Outcome {
+    if let Some(outcome) = before_effect(entries, error_body).await {
+        return outcome;
+    }
+    let (parts, body) = next.run(request).await.into_parts();
+    let Ok(body) = to_bytes(body, usize::MAX).await else { return Outcome::Abort };
+    let status = parts.status.as_u16();
+    let instead = after_effect(entries, status, || body.clone(), error_body).await;
+    instead.unwrap_or(Outcome::Raw(status, body))
+}
+
+fn error_body(status: u16) -> Value {
+    json!({"message": format!("the relay was told to answer {status}")})
+}

@@ -1,0 +1,162 @@
+//! The text of the note that is left on the candidate when the interview has ended. Pure.
+//!
+//! Its last line is the reference by which it is found again. All else comes from outside: it is made plain, and cannot
+//! mention Lever's users.
+
+use crate::api::names::Reference;
+use crate::interview::{Environment, PadKind, PadRecord};
+use crate::text;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Longest note, in characters (contract, "Until the end and after").
+const LIMIT: usize = 20_000;
+/// Most participants that are named.
+const PARTICIPANTS: usize = 50;
+
+/// The note. `code` is that of the environments; None: it is not asked for.
+pub fn text(
+    record: &PadRecord,
+    started_at: Option<Timestamp>,
+    code: Option<&[Environment]>,
+    reference: &Reference,
+) -> String {
+    let summary = text::without_mentions(&summary(record, started_at));
+    let last = format!("\n{}\n", reference.line());
+    let left = LIMIT - (summary.chars().count() + last.chars().count()).min(LIMIT);
+    let code = code.map(|environments| fitting(&code_of(record, environments), left));
+    format!("{summary}{}{last}", code.unwrap_or_default())
+}
+
+fn summary(record: &PadRecord, started_at: Option<Timestamp>) -> String {
+    let kind = if record.kind == PadKind::TakeHome { "take-home" } else { "interview" };
+    let mut lines = vec![format!("The CoderPad {kind} has ended.")];
+    let ended_at = record.ended_at;
+    lines.extend(started_at.map(|at| format!("Started: {}", minute(at))));
+    lines.extend(ended_at.map(|at| format!("Ended: {}", minute(at))));
+    if let (Some(from), Some(to)) = (started_at, ended_at) {
+        let minutes = to.duration_since(from).as_mins().max(0);
+        lines.push(format!("Duration: {minutes} min"));
+    }
+    let names: Vec<String> = participants(record).collect();
+    if !names.is_empty() {
+        lines.push(format!("Participants: {}", names.join(", ")));
+    }
+    lines.extend(
+        record.language.as_ref().map(|language| format!("Language: {}", text::one_line(language, 100))),
+    );
+    lines.extend(record.playback.as_ref().map(|url| format!("Playback: {}", text::one_line(url, 1000))));
+    lines.join("\n") + "\n"
+}
+
+/// The names that those who came gave themselves, as they are shown: at most 50.
+pub fn participants(record: &PadRecord) -> impl Iterator<Item = String> {
+    let names = record.participants.iter().map(|name| text::one_line(name, text::NAME_LIMIT));
+    names.filter(|name| !name.is_empty()).take(PARTICIPANTS)
+}
+
+fn minute(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// All files, each under its path; binary ones are only named.
+fn code_of(record: &PadRecord, environments: &[Environment]) -> String {
+    let mut code = String::new();
+    let mut add = |path: &str, language: Option<&str>, contents: Option<&str>| {
+        let path = text::one_line(path, 200);
+        let language = language.map(|language| text::one_line(language, 100)).unwrap_or_default();
+        let name = if path.is_empty() { "Code" } else { &path };
+        let heading = if language.is_empty() { name.to_owned() } else { format!("{name} ({language})") };
+        let contents = contents.map_or_else(|| "[binary]".to_owned(), text::lines);
+        code.push_str(&format!("\n--- {heading} ---\n{}\n", contents.trim_end()));
+    };
+    for environment in environments {
+        for file in &environment.files {
+            add(&file.path, environment.language.as_deref(), file.contents.as_deref());
+        }
+    }
+    if environments.is_empty()
+        && let Some(contents) = &record.contents
+    {
+        add("", None, Some(contents));
+    }
+    text::without_mentions(&code)
+}
+
+/// The code, cut to so many characters, saying so.
+fn fitting(code: &str, limit: usize) -> String {
+    const NOTICE: &str =
+        "\n[The code is cut here: the note would be too long. The playback shows all of it.]\n";
+    if code.chars().count() <= limit {
+        return code.to_owned();
+    }
+    let kept: String = code.chars().take(limit.saturating_sub(NOTICE.chars().count())).collect();
+    format!("{}{NOTICE}", kept.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::Series;
+    use crate::interview::EnvironmentFile;
+    use serde_json::json;
+
+    fn record() -> PadRecord {
+        PadRecord::from_json(&json!({
+            "status": "OK", "id": "PAD1", "title": "t", "state": "ended", "type": "live", "language": "python3",
+            "url": "https://app.coderpad.io/PAD1", "playback": "https://app.coderpad.io/PAD1/playback",
+            "created_at": "2026-02-03T09:00:00Z", "ended_at": "2026-02-03T11:05:30Z", "notes": "",
+            "participants": ["Ada  Lovelace", "@here", "mail me@example.com\u{202e}", " "],
+        }))
+        .unwrap()
+    }
+
+    fn reference() -> Reference {
+        Reference::new(Series::new("hiring", "phone-screen", "op-1"), 1)
+    }
+
+    fn environment(files: &[(&str, Option<&str>)]) -> Environment {
+        let files = files
+            .iter()
+            .map(|(path, contents)| EnvironmentFile {
+                path: (*path).to_owned(),
+                contents: contents.map(str::to_owned),
+            })
+            .collect();
+        Environment { language: Some("python3".into()), files }
+    }
+
+    #[test]
+    fn a_summary_says_when_who_and_where() {
+        let started = "2026-02-03T10:03:20Z".parse().unwrap();
+        let expected = format!(
+            "The CoderPad interview has ended.\nStarted: 2026-02-03 10:03 UTC\nEnded: 2026-02-03 11:05 UTC\n\
+             Duration: 62 min\nParticipants: Ada Lovelace, @\u{2060}here, mail me@\u{2060}example.com\nLanguage: python3\n\
+             Playback: https://app.coderpad.io/PAD1/playback\n\nReference: {}\n",
+            reference()
+        );
+        let note = text(&record(), Some(started), None, &reference());
+        assert_eq!(note, expected);
+        assert!(reference().is_of_note(&note));
+    }
+
+    #[test]
+    fn the_code_is_shown_file_by_file() {
+        let code = [environment(&[("main.py", Some("@app.route\nprint(1)\u{7}\n")), ("logo.png", None)])];
+        let note = text(&record(), None, Some(&code), &reference());
+        let shown = "\n--- main.py (python3) ---\n@\u{2060}app.route\nprint(1)\n\n--- logo.png (python3) ---\n[binary]\n";
+        assert!(note.contains(shown), "{note}");
+        let mut old = record();
+        old.contents = Some("puts 1".into());
+        assert!(text(&old, None, Some(&[]), &reference()).contains("\n--- Code ---\nputs 1\n"));
+    }
+
+    #[test]
+    fn too_much_code_is_cut_first_and_said_so() {
+        let code = [environment(&[("main.py", Some(&"é@a".repeat(20_000)))])];
+        let note = text(&record(), None, Some(&code), &reference());
+        assert!(note.chars().count() <= LIMIT, "{}", note.chars().count());
+        assert!(note.contains("[The code is cut here") && note.contains("Playback: https"));
+        assert!(reference().is_of_note(&note));
+    }
+}

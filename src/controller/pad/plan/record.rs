@@ -1,0 +1,180 @@
+//! A linked pad: the tags that show where it stands, the end of the interview, and the note that stays.
+
+use super::{Outcome, Recorded, Step, connection_not_usable, rest};
+use crate::api::configuration::{DeletionPolicy, Note, StatusTags, WriteBack};
+use crate::api::names::{Effect, Reference};
+use crate::api::pad::{DesiredState, Phase};
+use crate::controller::pad::facts::{Candidate, Claimed, Facts, NoteFacts, PadFacts, Record};
+use crate::controller::pad::note;
+use crate::controller::pad::reason::Reason;
+use crate::interview::PadRecord;
+use std::time::Duration;
+
+/// When to see whether CoderPad has ended an interview that it was asked to end.
+const ENDS_SOON: Duration = Duration::from_secs(30);
+
+/// The link is on the candidate, or was: what follows until the record of the interview is complete.
+pub(super) fn keep_linked(facts: &Facts) -> Step {
+    let pad = &facts.pad;
+    let wanted = pad.deletion_policy != DeletionPolicy::Retain;
+    if pad.finalizer != wanted {
+        return Step::SetFinalizer(wanted);
+    }
+    if pad.phase == Some(Phase::Ended) && pad.recorded {
+        return rest(Outcome::Unchanged);
+    }
+    if let Some(waiting) = connection_not_usable(facts) {
+        return rest(match (pad.phase, waiting) {
+            (Some(Phase::Open | Phase::Started), _) => Outcome::Unchanged,
+            (Some(Phase::Ended), Outcome::Waiting(reason, message)) => {
+                Outcome::Ended(Recorded::Waits(reason, message))
+            }
+            (_, waiting) => waiting,
+        });
+    }
+    if !was_open(pad)
+        && let Some(step) = exchange_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed])
+    {
+        return step;
+    }
+    follow(facts)
+}
+
+/// Whether the Pad was seen to be Open before.
+fn was_open(pad: &PadFacts) -> bool {
+    matches!(pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended))
+}
+
+/// Follows what CoderPad says of the pad.
+fn follow(facts: &Facts) -> Step {
+    let pad = &facts.pad;
+    let has_ended = pad.phase == Some(Phase::Ended);
+    if facts.archived && facts.ends_on_archive && matches!(facts.opportunity, Candidate::NotRead) {
+        return Step::ReadOpportunity;
+    }
+    let shall_end = shall_end(facts);
+    let must_look = facts.look || pad.requested || shall_end || has_ended;
+    let record = match (&facts.record, &pad.pad_id) {
+        (Record::Read(record), _) => record.as_ref(),
+        (Record::NotFound, _) => return rest(Outcome::PadDeleted),
+        (Record::NotRead, Some(id)) if must_look => return Step::ReadPad(id.clone()),
+        (Record::NotRead, _) if was_open(pad) => return rest(Outcome::Unchanged),
+        (Record::NotRead, _) => return rest(Outcome::Open),
+    };
+    if record.is_deleted() {
+        return rest(Outcome::PadDeleted);
+    }
+    if record.is_ended() || has_ended {
+        return end(facts, record);
+    }
+    if shall_end && !facts.end_asked {
+        return Step::EndPad(record.id.clone());
+    }
+    let outcome = match record.is_started() {
+        true if begins_unknown(facts) => return Step::ReadEvents(record.id.clone()),
+        true => Outcome::Started,
+        false => Outcome::Open,
+    };
+    Step::Rest { outcome, again: facts.end_asked.then_some(ENDS_SOON) }
+}
+
+/// Whether the interview is to be ended: a person wishes it, or the candidate is archived and the configuration says so.
+fn shall_end(facts: &Facts) -> bool {
+    let is_archived = || matches!(&facts.opportunity, Candidate::Read(opportunity) if opportunity.archived);
+    facts.pad.wish == DesiredState::Ended || (facts.archived && facts.ends_on_archive && is_archived())
+}
+
+fn begins_unknown(facts: &Facts) -> bool {
+    facts.pad.started_at.is_none() && facts.events.is_none()
+}
+
+/// The interview is over: the note, then the tags.
+fn end(facts: &Facts, record: &PadRecord) -> Step {
+    if begins_unknown(facts) {
+        return Step::ReadEvents(record.id.clone());
+    }
+    let Some(write_back) = &facts.write_back else {
+        let message = format!(
+            "PadConfiguration {} does not exist in this namespace, so it is not known what to write to Lever. Create it.",
+            facts.pad.configuration
+        );
+        return rest(Outcome::Ended(Recorded::Waits(Reason::ConfigurationNotFound, message)));
+    };
+    if write_back.note == Note::None && write_back.tags == StatusTags::default() {
+        return rest(Outcome::Ended(Recorded::NotAsked));
+    }
+    if write_back.note != Note::None
+        && facts.pad.note_id.is_none()
+        && let Some(step) = write_note(facts, write_back, record)
+    {
+        return step;
+    }
+    if let Some(step) = exchange_tags(facts, |tags| &tags.ended, &[|tags| &tags.ready, |tags| &tags.failed]) {
+        return step;
+    }
+    rest(Outcome::Ended(Recorded::Written))
+}
+
+/// The next step to the note; None: it is written. It is looked for before it is written, and written only by who has
+/// claimed it, because Lever cannot tell a second note from a repeated one.
+fn write_note(facts: &Facts, write_back: &WriteBack, record: &PadRecord) -> Option<Step> {
+    let reference = reference(facts, record);
+    Some(match &facts.note {
+        NoteFacts::Written(_) => return None,
+        NoteFacts::NotRead => match facts.claimed {
+            Claimed::MayStillLand { rest } => {
+                let message = "It is not known whether Lever has the note already: what is under way is waited for, then the note is looked for before it is written; nobody has to act.";
+                let outcome = Outcome::Ended(Recorded::Waits(Reason::LeverUnavailable, message.into()));
+                Step::Rest { outcome, again: Some(rest) }
+            }
+            Claimed::Nothing | Claimed::Ours(_) => Step::ReadNotes { reference },
+        },
+        NoteFacts::Absent => {
+            let with_code = write_back.note == Note::SummaryWithCode;
+            if with_code && facts.code.is_none() && !record.environment_ids.is_empty() {
+                return Some(Step::ReadCode(record.environment_ids.clone()));
+            }
+            if facts.claimed != Claimed::Ours(Effect::Note) {
+                return Some(Step::Claim(Effect::Note));
+            }
+            let code = with_code.then(|| facts.code.as_deref().unwrap_or_default());
+            Step::AddNote(note::text(record, facts.started_at(), code, &reference))
+        }
+    })
+}
+
+/// The reference of the pad: as its own notes say, or else as it was made.
+fn reference(facts: &Facts, record: &PadRecord) -> Reference {
+    let attempted = || facts.pad.attempt.as_ref().map(|attempt| attempt.reference.clone());
+    Reference::of_notes(&record.notes)
+        .or_else(attempted)
+        .unwrap_or_else(|| Reference::new(facts.pad.series(), &facts.pad.name))
+}
+
+/// One of the tags of a configuration.
+type Pick = fn(&StatusTags) -> &Option<String>;
+
+/// The next step until one tag is on the candidate and others are off; None: they are.
+fn exchange_tags(facts: &Facts, put: Pick, take: &[Pick]) -> Option<Step> {
+    let tags = &facts.write_back.as_ref()?.tags;
+    let (put, take) = (put(tags), take.iter().filter_map(|pick| pick(tags).as_ref()));
+    let take: Vec<_> = take.collect();
+    if put.is_none() && take.is_empty() {
+        return None;
+    }
+    let opportunity = match &facts.opportunity {
+        Candidate::NotRead => return Some(Step::ReadOpportunity),
+        Candidate::NotFound | Candidate::Refused => return None,
+        Candidate::Read(opportunity) => opportunity,
+    };
+    // What a recruiter changes in the same moment is left as it is.
+    let due = |tag: &str, present: bool| {
+        opportunity.tags.iter().any(|one| one == tag) == present
+            && !facts.tags_written.iter().any(|one| one == tag)
+    };
+    let off: Vec<String> = take.into_iter().filter(|tag| due(tag, true)).cloned().collect();
+    if !off.is_empty() {
+        return Some(Step::RemoveTags(off));
+    }
+    put.as_ref().filter(|tag| due(tag, false)).map(|tag| Step::AddTags(vec![tag.clone()]))
+}

@@ -1,0 +1,215 @@
+//! What follows once the link is on the candidate: tags, the end, the note.
+
+use super::*;
+use crate::api::configuration::{Note, StatusTags};
+use crate::controller::pad::plan::Recorded;
+use crate::interview::{Environment, PadEvent};
+
+/// An open pad, with all tags and the note with code configured.
+fn open() -> Facts {
+    with(|facts| {
+        stored(facts);
+        facts.pad.linked = true;
+        facts.pad.phase = Some(Phase::Open);
+        facts.write_back = Some(WriteBack {
+            note: Note::SummaryWithCode,
+            tags: StatusTags {
+                ready: Some("ready".into()),
+                ended: Some("ended".into()),
+                failed: Some("failed".into()),
+            },
+        });
+    })
+}
+
+fn open_with(change: impl FnOnce(&mut Facts)) -> Facts {
+    let mut facts = open();
+    change(&mut facts);
+    facts
+}
+
+fn ended_record() -> Record {
+    let mut record = record("PAD1", 0);
+    (record.state, record.ended_at) = ("ended".into(), Some(record.created_at));
+    record.environment_ids = vec![7, 8];
+    Record::Read(Box::new(record))
+}
+
+/// An interview whose end was just read.
+fn ended() -> Facts {
+    open_with(|facts| {
+        facts.record = ended_record();
+        facts.events = Some(vec![]);
+    })
+}
+
+fn tagged(tags: &[&str]) -> Candidate {
+    candidate(|o| {
+        o.tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        o.links.push("https://app.coderpad.io/PAD1".into());
+    })
+}
+
+#[test]
+fn the_tags_follow_the_link_before_the_pad_is_called_open() {
+    let mut facts = open_with(|facts| {
+        (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
+        facts.claimed = Claimed::Nothing;
+        facts.record = Record::Read(Box::new(record("PAD1", 0)));
+        facts.link_written = true;
+        facts.opportunity = tagged(&["coderpad", "failed"]);
+    });
+    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["failed"]));
+    facts.tags_written.push("failed".into());
+    assert!(matches!(plan(&facts), Step::AddTags(tags) if tags == ["ready"]));
+    facts.tags_written.push("ready".into());
+    assert_eq!(outcome(&facts), Outcome::Open, "each is written once, whatever Lever makes of it");
+    facts.tags_written.clear();
+    facts.opportunity = tagged(&["ready"]);
+    assert_eq!(outcome(&facts), Outcome::Open, "they are compared first");
+}
+
+#[test]
+fn an_open_pad_is_looked_at_only_when_somebody_asks() {
+    assert_eq!(outcome(&open()), Outcome::Unchanged);
+    for asked in [
+        open_with(|f| f.look = true),
+        open_with(|f| f.pad.requested = true),
+        open_with(|f| f.pad.wish = DesiredState::Ended),
+    ] {
+        assert!(matches!(plan(&asked), Step::ReadPad(id) if id == "PAD1"));
+    }
+    let read = |change: fn(&mut PadRecord)| {
+        let mut seen = record("PAD1", 0);
+        change(&mut seen);
+        open_with(|f| (f.look, f.record) = (true, Record::Read(Box::new(seen))))
+    };
+    assert_eq!(outcome(&read(|_| {})), Outcome::Open);
+    let mut started = read(|record| record.state = "started".into());
+    assert!(matches!(plan(&started), Step::ReadEvents(_)));
+    let event = |kind: &str, second| PadEvent {
+        kind: kind.into(),
+        created_at: Timestamp::from_second(second).unwrap(),
+        user_name: None,
+        user_email: None,
+    };
+    started.events = Some(vec![event("joined", 10), event("started", 30), event("joined", 20)]);
+    assert_eq!(outcome(&started), Outcome::Started);
+    assert_eq!(started.started_at(), Timestamp::from_second(30).ok());
+    assert_eq!(outcome(&read(|record| record.state = "deleted".into())), Outcome::PadDeleted);
+    assert_eq!(outcome(&open_with(|f| f.record = Record::NotFound)), Outcome::PadDeleted);
+}
+
+#[test]
+fn a_wish_or_an_archived_candidate_ends_the_interview_once() {
+    let wished = open_with(|f| {
+        f.pad.wish = DesiredState::Ended;
+        f.record = Record::Read(Box::new(record("PAD1", 0)));
+    });
+    assert!(matches!(plan(&wished), Step::EndPad(id) if id == "PAD1"));
+    let mut asked = wished.clone();
+    (asked.end_asked, asked.record) = (true, Record::NotRead);
+    assert!(matches!(plan(&asked), Step::ReadPad(_)), "what became of it is read");
+    asked.record = wished.record;
+    assert!(matches!(plan(&asked), Step::Rest { outcome: Outcome::Open, again: Some(_) }));
+
+    let mut archived = open_with(|f| (f.archived, f.ends_on_archive) = (true, true));
+    assert!(matches!(plan(&archived), Step::ReadOpportunity), "a list is not believed");
+    archived.opportunity = candidate(|_| {});
+    assert_eq!(outcome(&archived), Outcome::Unchanged);
+    archived.opportunity = candidate(|o| o.archived = true);
+    archived.record = Record::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&archived), Step::EndPad(_)));
+    archived.ends_on_archive = false;
+    assert_eq!(outcome(&archived), Outcome::Open);
+}
+
+#[test]
+fn the_note_is_looked_for_then_claimed_then_written_and_the_tags_exchanged() {
+    let mut facts = ended();
+    facts.claimed = Claimed::MayStillLand { rest: Duration::from_secs(60) };
+    let waits = Step::Rest {
+        outcome: Outcome::Ended(Recorded::Waits(Reason::LeverUnavailable, String::new())),
+        again: None,
+    };
+    assert_eq!(std::mem::discriminant(&plan(&facts)), std::mem::discriminant(&waits), "{:?}", plan(&facts));
+    facts.claimed = Claimed::Nothing;
+    assert!(matches!(plan(&facts), Step::ReadNotes { reference: r } if r == reference()));
+    facts.note = NoteFacts::Absent;
+    assert!(matches!(plan(&facts), Step::ReadCode(ids) if ids == [7, 8]));
+    facts.code = Some(vec![Environment { language: None, files: vec![] }]);
+    assert!(matches!(plan(&facts), Step::Claim(Effect::Note)));
+    facts.claimed = Claimed::Ours(Effect::Note);
+    let Step::AddNote(text) = plan(&facts) else { panic!("no note: {:?}", plan(&facts)) };
+    assert!(reference().is_of_note(&text), "{text}");
+    facts.note = NoteFacts::Written("note-1".into());
+    assert!(matches!(plan(&facts), Step::ReadOpportunity));
+    facts.opportunity = tagged(&["ready", "failed"]);
+    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ready", "failed"]));
+    facts.opportunity = tagged(&[]);
+    assert!(matches!(plan(&facts), Step::AddTags(tags) if tags == ["ended"]));
+    facts.opportunity = tagged(&["ended"]);
+    assert_eq!(outcome(&facts), Outcome::Ended(Recorded::Written));
+}
+
+#[test]
+fn what_is_recorded_stays_as_it_is_and_what_is_not_is_gone_on_with() {
+    let after = |recorded| open_with(|f| (f.pad.phase, f.pad.recorded) = (Some(Phase::Ended), recorded));
+    assert_eq!(outcome(&after(true)), Outcome::Unchanged);
+    assert!(matches!(plan(&after(false)), Step::ReadPad(_)));
+    let mut written = ended();
+    (written.pad.note_id, written.opportunity) = (Some("note-1".into()), tagged(&["ended"]));
+    assert_eq!(outcome(&written), Outcome::Ended(Recorded::Written), "the note is not looked for again");
+    let quiet = WriteBack { note: Note::None, ..WriteBack::default() };
+    let mut nothing = ended();
+    nothing.write_back = Some(quiet);
+    assert_eq!(outcome(&nothing), Outcome::Ended(Recorded::NotAsked));
+    nothing.write_back = None;
+    let Outcome::Ended(Recorded::Waits(reason, _)) = outcome(&nothing) else { panic!() };
+    assert_eq!(reason, Reason::ConfigurationNotFound);
+}
+
+#[test]
+fn trouble_after_the_link_does_not_take_the_pad_back() {
+    let lever = |class| Some(service_error(Service::Lever, class, None));
+    let open = open_with(|f| f.trouble = lever(Class::Unavailable));
+    assert_eq!(outcome(&open), Outcome::Undecided);
+    let mut facts = ended();
+    facts.trouble = lever(Class::Unavailable);
+    let Outcome::Ended(Recorded::Waits(reason, _)) = outcome(&facts) else { panic!() };
+    assert_eq!(reason, Reason::LeverUnavailable);
+    facts.trouble = lever(Class::NotFound);
+    let Outcome::Ended(Recorded::Never(reason, _)) = outcome(&facts) else { panic!() };
+    assert_eq!(reason, Reason::CandidateNotFound);
+    let unlinked = with(|f| {
+        stored(f);
+        f.record = Record::Read(Box::new(record("PAD1", 0)));
+        f.trouble = lever(Class::Unavailable);
+    });
+    assert!(matches!(plan(&unlinked), Step::SetFinalizer(true)), "it must not go before it is settled");
+}
+
+#[test]
+fn nothing_is_sent_for_an_open_pad_while_the_connection_is_not_usable() {
+    let suspended = |f: &mut Facts| f.connection = ConnectionFacts::Suspended { name: "acme".into() };
+    let mut open = open_with(|f| f.look = true);
+    suspended(&mut open);
+    assert_eq!(outcome(&open), Outcome::Unchanged);
+    let mut facts = open_with(|f| f.pad.phase = Some(Phase::Ended));
+    suspended(&mut facts);
+    let Outcome::Ended(Recorded::Waits(reason, _)) = outcome(&facts) else { panic!() };
+    assert_eq!(reason, Reason::Suspended);
+}
+
+#[test]
+fn deletion_takes_the_operators_tags_off_unless_all_is_retained() {
+    let mut facts = open_with(|f| {
+        (f.pad.deleting, f.pad.finalizer) = (true, true);
+        f.pad.deletion_policy = DeletionPolicy::Unlink;
+        f.record = Record::Read(Box::new(record("PAD1", 0)));
+        f.opportunity = candidate(|o| o.tags = vec!["coderpad".into(), "ended".into()]);
+    });
+    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ended"]));
+    facts.tags_written.push("ended".into());
+    assert!(matches!(plan(&facts), Step::SetFinalizer(false)));
+}

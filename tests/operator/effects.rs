@@ -1,0 +1,362 @@
+//! Every effect of the operator as a table: the request by which it happens, what leads to it, and how it must end.
+//! Another effect is another row of [`EFFECTS`].
+
+use serde_json::json;
+use simulators::{Fault, Faults};
+
+use crate::status::brief;
+use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
+use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
+
+/// Something that the operator changes outside itself.
+pub struct Effect {
+    pub name: &'static str,
+    pub of: Of,
+    /// What leads to it.
+    pub cause: Cause,
+    /// The request, for one candidate.
+    pub request: fn(&Subject) -> Fault,
+    /// The effect that follows it.
+    pub next: Option<&'static str>,
+}
+
+/// Who is asked for it.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Of {
+    ApiServer,
+    Lever,
+    CoderPad,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Cause {
+    /// The candidate comes into the stage.
+    Entry,
+    /// The candidate was there without the tag, and comes again with it.
+    Return,
+    /// The Pad of an [`Cause::Entry`] is deleted before anything has come of it.
+    Cancelled,
+    /// An open Pad gets the policy Delete.
+    Policy,
+    /// An open Pad of this policy is deleted.
+    Deletion(&'static str),
+    /// The interview of an open Pad has ended.
+    End,
+}
+
+/// The tags on a candidate while the pad is open, and after the interview.
+const READY: &str = "coderpad-ready";
+const ENDED: &str = "coderpad-done";
+
+pub const EFFECTS: &[Effect] = &[
+    Effect {
+        name: "Pad",
+        of: Of::ApiServer,
+        cause: Cause::Entry,
+        request: |one| Fault::on("POST", "/pads$").containing(&one.candidate),
+        next: Some("intention"),
+    },
+    Effect {
+        name: "annotation of a Pad",
+        of: Of::ApiServer,
+        cause: Cause::Return,
+        request: |one| one.patch("").containing("padoperator.dev/reconcile-requested-at"),
+        next: Some("intention"),
+    },
+    Effect {
+        name: "intention",
+        of: Of::ApiServer,
+        cause: Cause::Entry,
+        request: |one| one.patch("").containing(r#""padoperator.dev/attempt":""#),
+        next: Some("pad"),
+    },
+    Effect {
+        name: "pad",
+        of: Of::CoderPad,
+        cause: Cause::Entry,
+        request: |one| Fault::on("POST", "^/api/pads/?$").containing(&one.candidate),
+        next: Some("pad's id"),
+    },
+    Effect {
+        name: "pad's id",
+        of: Of::ApiServer,
+        cause: Cause::Entry,
+        request: |one| one.patch("").containing("padoperator.dev/pad-id"),
+        next: Some("link"),
+    },
+    Effect {
+        name: "link",
+        of: Of::Lever,
+        cause: Cause::Entry,
+        request: |one| one.write("addLinks"),
+        next: Some("first tag"),
+    },
+    Effect {
+        name: "first tag",
+        of: Of::Lever,
+        cause: Cause::Entry,
+        request: |one| one.write("addTags"),
+        next: Some("status"),
+    },
+    Effect {
+        name: "status",
+        of: Of::ApiServer,
+        cause: Cause::Entry,
+        request: |one| one.patch("/status").containing("linkedAt"),
+        next: None,
+    },
+    Effect {
+        name: "pad of a deleted Pad",
+        of: Of::CoderPad,
+        cause: Cause::Cancelled,
+        request: |one| Fault::on("POST", "^/api/pads/?$").containing(&one.candidate),
+        next: Some("pad's removal"),
+    },
+    Effect {
+        name: "finalizer",
+        of: Of::ApiServer,
+        cause: Cause::Policy,
+        request: |one| one.patch("").containing(r#""finalizers":["padoperator.dev/pad"]"#),
+        next: None,
+    },
+    Effect {
+        name: "link's removal",
+        of: Of::Lever,
+        cause: Cause::Deletion("Unlink"),
+        request: |one| one.write("removeLinks"),
+        next: Some("tag's removal"),
+    },
+    Effect {
+        name: "tag's removal",
+        of: Of::Lever,
+        cause: Cause::Deletion("Unlink"),
+        request: |one| one.write("removeTags"),
+        next: Some("finalizer's removal"),
+    },
+    Effect {
+        name: "pad's removal",
+        of: Of::CoderPad,
+        cause: Cause::Deletion("Delete"),
+        request: |one| Fault::on("PUT", &format!("^/api/pads/{}$", one.pad_id)),
+        next: Some("finalizer's removal"),
+    },
+    Effect {
+        name: "finalizer's removal",
+        of: Of::ApiServer,
+        cause: Cause::Deletion("Delete"),
+        request: |one| one.patch("").containing(r#""finalizers":[]"#),
+        next: None,
+    },
+    Effect {
+        name: "claim of the note",
+        of: Of::ApiServer,
+        cause: Cause::End,
+        request: |one| one.patch("").containing("note@"),
+        next: Some("note"),
+    },
+    Effect {
+        name: "note",
+        of: Of::Lever,
+        cause: Cause::End,
+        request: |one| one.write("notes"),
+        next: Some("first tag, off"),
+    },
+    Effect {
+        name: "first tag, off",
+        of: Of::Lever,
+        cause: Cause::End,
+        request: |one| one.write("removeTags"),
+        next: Some("last tag"),
+    },
+    Effect {
+        name: "last tag",
+        of: Of::Lever,
+        cause: Cause::End,
+        request: |one| one.write("addTags"),
+        next: Some("status of the end"),
+    },
+    Effect {
+        name: "status of the end",
+        of: Of::ApiServer,
+        cause: Cause::End,
+        request: |one| one.patch("/status").containing("noteID"),
+        next: None,
+    },
+];
+
+/// One candidate, to whom one effect happens.
+pub struct Subject {
+    pub candidate: String,
+    /// The name of the Pad.
+    pub pad: String,
+    /// The pad at CoderPad, if there was one from the beginning.
+    pad_id: String,
+}
+
+impl Subject {
+    /// A write to the candidate in Lever.
+    fn write(&self, what: &str) -> Fault {
+        Fault::on("POST", &format!("/{}/{what}$", self.candidate))
+    }
+
+    /// A patch of the Pad, or of its `/status`.
+    fn patch(&self, part: &str) -> Fault {
+        Fault::on("PATCH", &format!("/pads/{}{part}$", self.pad))
+    }
+}
+
+/// A world in which every request to all three can be held, none waits for its turn, and Lever sends for long.
+pub fn world(name: &'static str) -> Options {
+    let tags = json!({"ready": READY, "ended": ENDED});
+    let mut options = Options::new(name).configuration(json!({"writeBack": {"tags": tags}}));
+    options.relayed = true;
+    options.flags.extend(["--lever-rate=0", "--interview-rate=0"]);
+    (options.lever.rate_limit, options.interview.rate_limit) = (None, None);
+    options.lever.retry_delays = [1, 1, 2, 4, 8].map(std::time::Duration::from_secs).to_vec();
+    options.interview.settings.list_lag_milliseconds = 700;
+    options.connection["interview"]["maxPadsPerHour"] = json!(0);
+    options
+}
+
+impl Effect {
+    /// The faults that its request can meet.
+    pub fn faults<'a>(&self, world: &'a World) -> &'a Faults {
+        match self.of {
+            Of::ApiServer => world.cluster_faults(0),
+            Of::Lever => world.lever.faults(),
+            Of::CoderPad => world.interview.faults(),
+        }
+    }
+
+    /// A candidate for whom nothing is missing but the cause. `case` tells a failed test's reader who it is.
+    pub async fn prepare(&self, world: &World, case: &str) -> Subject {
+        let candidate = world.candidate();
+        eprintln!("{candidate}: {}, {case}", self.name);
+        let pad = pad_operator::api::names::pad_name(CONFIGURATION, &candidate, 1);
+        let mut subject = Subject { candidate, pad, pad_id: String::new() };
+        let candidate = &subject.candidate;
+        match self.cause {
+            Cause::Entry | Cause::Cancelled => return subject,
+            Cause::Return => {
+                world.lever.remove_tag(candidate, TAG);
+                world.enter(candidate).await;
+                world.wait_for_pad(candidate, "Skipped/TagMissing").await;
+                world.lever.add_tag(candidate, TAG);
+                world.lever.move_to_stage(candidate, "Onsite").await;
+                return subject;
+            }
+            Cause::Policy | Cause::Deletion(_) | Cause::End => world.enter(candidate).await,
+        };
+        subject.pad_id = world.wait_for_one_pad(candidate).await.id;
+        if self.cause == Cause::End {
+            world.interview.start_interview(&subject.pad_id, &["Ada"]);
+            world.interview.end_interview(&subject.pad_id);
+        }
+        if let Cause::Deletion(policy) = self.cause {
+            world.patch("pads", &subject.pad, json!({"spec": {"deletionPolicy": policy}})).await;
+            has_finalizer(world, &subject).await;
+        }
+        subject
+    }
+
+    /// The cause.
+    pub async fn provoke(&self, world: &World, subject: &Subject) {
+        match self.cause {
+            Cause::Entry | Cause::Return | Cause::Cancelled => {
+                world.lever.move_to_stage(&subject.candidate, STAGE).await;
+            }
+            Cause::Policy => {
+                world.patch("pads", &subject.pad, json!({"spec": {"deletionPolicy": "Delete"}})).await;
+            }
+            Cause::Deletion(_) => world.delete("pads", &subject.pad).await,
+            Cause::End => world.request("pads", &subject.pad).await,
+        }
+    }
+
+    /// Waits for the end, and asserts that everything has happened that must, and nothing twice.
+    pub async fn ends(&self, world: &World, subject: &Subject) {
+        let candidate = &subject.candidate;
+        let made = match self.cause {
+            Cause::Entry | Cause::Return | Cause::Policy => {
+                world.wait_for_one_pad(candidate).await;
+                let made = world.pads_made_for(candidate);
+                assert_eq!(made.len(), 1, "{}: {made:#?}", self.name);
+                if self.cause == Cause::Policy {
+                    has_finalizer(world, subject).await;
+                }
+                assert_eq!(links_added(world, candidate).len(), 1, "{}", self.name);
+                assert_eq!(world.lever.tags(candidate), [TAG, READY], "{}", self.name);
+                return;
+            }
+            Cause::End => {
+                is_recorded(world, subject).await;
+                let notes = written(world, candidate, "notes");
+                assert_eq!((world.lever.notes(candidate).len(), notes.len()), (1, 1), "{}", self.name);
+                assert_eq!(world.lever.tags(candidate), [TAG, ENDED], "{}", self.name);
+                return;
+            }
+            Cause::Cancelled | Cause::Deletion(_) => {
+                is_gone(world, subject).await;
+                world.pads_made_for(candidate)
+            }
+        };
+        let pad_stays = self.cause == Cause::Deletion("Unlink");
+        assert!(
+            made.len() <= 1 && made.iter().all(|pad| pad.deleted != pad_stays),
+            "{}: {made:#?}",
+            self.name
+        );
+        assert_eq!(world.lever.links(candidate), Vec::<String>::new(), "{}", self.name);
+    }
+}
+
+async fn has_finalizer(world: &World, subject: &Subject) {
+    eventually("the finalizer is there", async || {
+        let pad = world.get("pads", &subject.pad).await;
+        let finalizers = &pad["metadata"]["finalizers"];
+        if *finalizers == json!(["padoperator.dev/pad"]) { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+}
+
+async fn is_gone(world: &World, subject: &Subject) {
+    eventually("the Pad is gone", async || {
+        world.find("pads", &subject.pad).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
+    })
+    .await;
+}
+
+async fn is_recorded(world: &World, subject: &Subject) {
+    eventually_within(NOTE_IS_SURE, "the interview is recorded", async || {
+        let pad = world.get("pads", &subject.pad).await;
+        if brief(&pad, "RecordAdded") == "True/Written" { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+}
+
+/// When the requests arrived that added a link to this candidate.
+pub fn links_added(world: &World, candidate: &str) -> Vec<i64> {
+    written(world, candidate, "addLinks")
+}
+
+/// When the requests arrived that wrote something to this candidate, such as `notes`.
+pub fn written(world: &World, candidate: &str, what: &str) -> Vec<i64> {
+    let calls = world.lever.calls();
+    let path = format!("/{candidate}/{what}");
+    let has_effect = |call: &&simulators::Call| {
+        call.method == "POST" && call.path.ends_with(&path) && matches!(call.handled, Some(200..=299))
+    };
+    calls.iter().filter(has_effect).map(|call| call.at).collect()
+}
+
+/// When the requests arrived that made a pad for this candidate.
+pub fn pads_created(world: &World, candidate: &str) -> Vec<i64> {
+    let calls = world.interview.calls();
+    let is_creation = |call: &&simulators::Call| call.method == "POST" && call.path.starts_with("/api/pads");
+    calls
+        .iter()
+        .filter(is_creation)
+        .filter(|call| call.body.contains(candidate) && call.handled == Some(200))
+        .map(|call| call.at)
+        .collect()
+}

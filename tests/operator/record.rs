@@ -1,0 +1,148 @@
+//! The end of an interview and what stays of it on the candidate: the note, the tags.
+
+use serde_json::{Value, json};
+use simulators::Fault;
+
+use crate::status::{brief, phase};
+use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
+use crate::world::{Options, TAG, World};
+
+fn options(name: &'static str) -> Options {
+    let tags = json!({"ready": "coderpad-ready", "ended": "coderpad-done", "failed": "coderpad-error"});
+    Options::new(name).configuration(json!({"writeBack": {"note": "SummaryWithCode", "tags": tags}}))
+}
+
+impl World {
+    /// The last webhook comes once more.
+    async fn enter_again(&self) {
+        let last = self.lever.deliveries().last().unwrap().number;
+        assert_eq!(self.lever.redeliver(last).await.status, Some(200));
+    }
+
+    /// Asks for a look at a Pad, and waits until its record is written.
+    async fn wait_for_record(&self, name: &str) -> Value {
+        self.request("pads", name).await;
+        eventually_within(NOTE_IS_SURE, &format!("the interview of {name} is recorded"), async || {
+            let pad = self.get("pads", name).await;
+            let is_recorded = phase(&pad) == "Ended/Ended" && brief(&pad, "RecordAdded") == "True/Written";
+            if is_recorded { Ok(pad) } else { Err(format!("{pad:#}")) }
+        })
+        .await
+    }
+}
+
+fn name_of(pad: &Value) -> &str {
+    pad["metadata"]["name"].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_is_recorded_once_with_its_code() {
+    let world = World::start(options("record")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    let pad = world.pads_of(&candidate).await.remove(0);
+    assert_eq!(world.lever.tags(&candidate), [TAG, "coderpad-ready"]);
+
+    world.interview.start_interview(&made.id, &["Ada @lovelace", "Olga Owner"]);
+    world.request("pads", name_of(&pad)).await;
+    let started = world.wait_for_pad(&candidate, "Started/Started").await;
+    assert!(started["status"]["startedAt"].is_string());
+    world.interview.type_code(&made.id, "main.py", "print('@everyone')\n");
+    world.interview.end_interview(&made.id);
+    let ended = world.wait_for_record(name_of(&pad)).await;
+    let status = &ended["status"];
+    assert_eq!(status["participants"], json!(["Ada @lovelace", "Olga Owner"]));
+    assert!(status["playbackURL"].as_str().unwrap().ends_with("/playback") && status["endedAt"].is_string());
+
+    let notes = world.lever.notes(&candidate);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    for part in ["The CoderPad interview has ended.", "Playback: http", "--- main.py", "@\u{2060}everyone"] {
+        assert!(notes[0].contains(part), "{part} is not in {}", notes[0]);
+    }
+    assert_eq!(world.lever.mentions(), []);
+    assert_eq!(world.lever.tags(&candidate), [TAG, "coderpad-done"]);
+    assert!(status["noteID"].is_string());
+
+    // A look more, and a webhook that is repeated, change nothing.
+    let version = ended["metadata"]["resourceVersion"].clone();
+    world.enter_again().await;
+    eventually("the repeated webhook is handled", async || {
+        let pad = world.get("pads", name_of(&pad)).await;
+        let asked = &pad["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
+        let is_handled = pad["metadata"]["resourceVersion"] != version
+            && pad["status"]["lastHandledReconcileAt"] == *asked;
+        if is_handled { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+    world.wait_for_record(name_of(&pad)).await;
+    assert_eq!(world.lever.notes(&candidate).len(), 1);
+    assert_eq!(world.lever.links(&candidate).len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_or_tag_whose_answer_is_lost_is_not_written_twice() {
+    let world = World::start(options("record-lost")).await;
+    let faults: [(&str, fn(Fault) -> Fault); 6] = [
+        ("/notes$", Fault::lose_answer),
+        ("/notes$", Fault::reset),
+        ("/notes$", |fault| fault.status_after_effect(502)),
+        ("/notes$", |fault| fault.status(503)),
+        ("/addTags$", Fault::lose_answer),
+        ("/removeTags$", Fault::lose_answer),
+    ];
+    let mut cases = Vec::new();
+    for (path, fault) in faults {
+        let candidate = world.candidate();
+        world.enter(&candidate).await;
+        let made = world.wait_for_one_pad(&candidate).await;
+        world.interview.start_interview(&made.id, &["Ada"]);
+        world.interview.end_interview(&made.id);
+        let order = fault(Fault::on("POST", &format!("/{candidate}{path}")));
+        cases.push((candidate, path, world.lever.faults().add(order)));
+    }
+    for (candidate, ..) in &cases {
+        let pad = world.pads_of(candidate).await.remove(0);
+        world.request("pads", name_of(&pad)).await;
+    }
+    for (candidate, path, fault) in &cases {
+        let pad = world.pads_of(candidate).await.remove(0);
+        world.wait_for_record(name_of(&pad)).await;
+        assert_eq!(fault.hits(), 1, "{path}");
+        assert_eq!(world.lever.notes(candidate).len(), 1, "{path}");
+        assert_eq!(world.lever.tags(candidate), [TAG, "coderpad-done"], "{path}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_ends_the_interview_at_coderpad() {
+    let world = World::start(options("record-wish")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    let pad = world.pads_of(&candidate).await.remove(0);
+    world.patch("pads", name_of(&pad), json!({"spec": {"state": "Ended"}})).await;
+    world.wait_for_pad(&candidate, "Ended/Ended").await;
+    assert_eq!(world.interview.pad(&made.id).unwrap().state, "ended");
+    let back = ["patch", "pad", name_of(&pad), "--type=merge", "-p", r#"{"spec":{"state":"Open"}}"#];
+    let refused = world.kubectl(&back).await.unwrap_err();
+    assert!(refused.contains("Ended"), "there is no way back");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pad_that_is_deleted_at_coderpad_is_not_made_again() {
+    let world = World::start(options("record-deleted")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    world.interview.delete_pad(&made.id);
+    let pad = world.pads_of(&candidate).await.remove(0);
+    world.request("pads", name_of(&pad)).await;
+    world.wait_for_pad(&candidate, "Ended/PadDeleted").await;
+    world.enter_again().await;
+    assert_eq!(world.creates(), 1);
+    world.finish().await;
+}

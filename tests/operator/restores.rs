@@ -1,0 +1,119 @@
+//! The cluster forgets: all Pads come back from a backup, or do not come back at all. What CoderPad and Lever have is
+//! found again.
+
+use futures::future::join_all;
+use kube::api::{DynamicObject, PostParams};
+use serde_json::{Value, json};
+use simulators::PadView;
+
+use crate::cluster::objects;
+use crate::effects::links_added;
+use crate::wait::eventually;
+use crate::world::{Options, World};
+
+/// Candidates with an open pad each.
+async fn open_pads(world: &World, count: usize) -> Vec<(String, PadView)> {
+    let candidates: Vec<_> = (0..count).map(|_| world.candidate()).collect();
+    join_all(candidates.iter().map(|candidate| world.enter(candidate))).await;
+    let pads = join_all(candidates.iter().map(|candidate| world.wait_for_one_pad(candidate))).await;
+    candidates.into_iter().zip(pads).collect()
+}
+
+/// Deletes every Pad, and waits until none is left.
+async fn delete_all(world: &World) {
+    for pad in world.list("pads").await {
+        world.delete("pads", pad["metadata"]["name"].as_str().unwrap()).await;
+    }
+    eventually("no Pad is left", async || {
+        let left = world.list("pads").await;
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:#?}")) }
+    })
+    .await;
+}
+
+/// Asserts that each candidate has the pad and the link that there were, and nothing else was made.
+async fn are_as_before(world: &World, before: &[(String, PadView)]) {
+    for (candidate, pad) in before {
+        assert_eq!(world.wait_for_one_pad(candidate).await.id, pad.id);
+        assert_eq!(links_added(world, candidate).len(), 1);
+    }
+    assert_eq!(world.creates(), before.len());
+}
+
+/// What a tool for backups keeps of an object: neither its status nor what belongs to the old cluster.
+fn kept(pad: &Value) -> Value {
+    let metadata = &pad["metadata"];
+    let of_metadata = |field: &str| metadata.get(field).cloned().unwrap_or_default();
+    json!({"apiVersion": pad["apiVersion"], "kind": pad["kind"], "spec": pad["spec"], "metadata": {
+        "name": of_metadata("name"), "labels": of_metadata("labels"),
+        "annotations": of_metadata("annotations"), "finalizers": of_metadata("finalizers"),
+    }})
+}
+
+/// Backups of different age: of open Pads, of Pads whose pad was being made, and of Pads that were new.
+#[tokio::test(flavor = "multi_thread")]
+async fn pads_that_are_restored_from_a_backup_find_their_pads_again() {
+    const FINALIZER: &str = "padoperator.dev/pad";
+    let mut options = Options::new("backup");
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    let before = open_pads(&world, 9).await;
+    let name_of = |pad: &Value| pad["metadata"]["name"].as_str().unwrap().to_owned();
+    for (number, pad) in world.list("pads").await.iter().enumerate() {
+        // With a finalizer, too: what it stands for must not be done when a cluster is lost.
+        if number % 2 == 0 {
+            let spec = json!({"spec": {"deletionPolicy": "Delete"}});
+            world.patch("pads", &name_of(pad), spec).await;
+        }
+    }
+    eventually("they have it", async || {
+        let pads = world.list("pads").await;
+        let held = pads.iter().filter(|pad| pad["metadata"]["finalizers"] == json!([FINALIZER])).count();
+        if held == 5 { Ok(()) } else { Err(format!("{pads:#?}")) }
+    })
+    .await;
+    let mut backup: Vec<Value> = world.list("pads").await.iter().map(kept).collect();
+
+    world.operator().kill().await;
+    for pad in &backup {
+        world.patch("pads", &name_of(pad), json!({"metadata": {"finalizers": null}})).await;
+    }
+    delete_all(&world).await;
+    for (number, pad) in backup.iter_mut().enumerate() {
+        let metadata = pad["metadata"].as_object_mut().unwrap();
+        match number % 3 {
+            0 => {}
+            1 => {
+                let annotations = metadata["annotations"].as_object_mut().unwrap();
+                annotations.remove("padoperator.dev/pad-id").unwrap();
+                metadata["finalizers"] = json!([FINALIZER]);
+            }
+            _ => metadata.retain(|field, _| field != "annotations" && field != "finalizers"),
+        }
+    }
+    let api = objects(&world.client, world.namespace, "pads");
+    for pad in backup {
+        let pad: DynamicObject = serde_json::from_value(pad).unwrap();
+        api.create(&PostParams::default(), &pad).await.unwrap();
+    }
+    world.operator().start().await;
+    are_as_before(&world, &before).await;
+    world.finish().await;
+}
+
+/// Nobody has kept anything; Lever's settings page can send every webhook again.
+#[tokio::test(flavor = "multi_thread")]
+async fn pads_that_are_lost_for_good_come_back_when_the_webhooks_are_run_again() {
+    let world = World::start(Options::new("rerun")).await;
+    let before = open_pads(&world, 6).await;
+    delete_all(&world).await;
+    let deliveries = world.lever.deliveries().len();
+    // Twice each, as somebody does who is not sure.
+    let reruns = (0..deliveries).chain(0..deliveries).map(|number| world.lever.redeliver(number));
+    for attempt in join_all(reruns).await {
+        assert_eq!(attempt.status, Some(200), "{attempt:?}");
+    }
+    are_as_before(&world, &before).await;
+    assert_eq!(world.list("pads").await.len(), before.len());
+    world.finish().await;
+}

@@ -152,6 +152,13 @@ async fn webhooks_made_through_the_api_wait_for_a_super_admin() {
     assert!(own.get("hasNext").is_none());
     assert_eq!(list("other").await["data"], json!([]));
 
+    // The same again is another one.
+    let twin = client.post(&webhooks).basic_auth("lever-key", Some("")).json(&create).send().await.unwrap();
+    let twin: Value = twin.json().await.unwrap();
+    assert_ne!(twin["data"]["id"], made["data"]["id"]);
+    assert_eq!(list("lever-key").await["data"].as_array().unwrap().len(), 2);
+    lever.remove_webhook(twin["data"]["id"].as_str().unwrap());
+
     let id = lever.add_candidate(NewCandidate::default());
     assert!(lever.move_to_stage(&id, "Onsite").await.deliveries.is_empty());
     lever.switch_event("candidateStageChange", true);

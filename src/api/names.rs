@@ -15,6 +15,12 @@ pub const OPPORTUNITY_LABEL: &str = "padoperator.dev/opportunity";
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// Finalizer on a Pad while something at CoderPad may have to be settled before it goes.
 pub const FINALIZER: &str = "padoperator.dev/pad";
+/// Finalizer on a connection while there may be a webhook in Lever that the operator has made for it.
+pub const WEBHOOK_FINALIZER: &str = "padoperator.dev/webhook";
+/// Annotation on a Secret with signature tokens, followed by a connection's name: its webhooks, `<id>=<digest of token>`.
+pub const WEBHOOKS_PREFIX: &str = "padoperator.dev/webhooks.";
+/// Annotation on the same, followed by a connection's name: the pass that may make and delete its webhooks.
+pub const CLAIM_PREFIX: &str = "padoperator.dev/claim.";
 /// Annotation: the intention to create a pad, `<reference>@<time>`, written before the request leaves.
 pub const ATTEMPT: &str = "padoperator.dev/attempt";
 /// Annotation: the id of the pad at CoderPad, written before its link.
@@ -39,7 +45,7 @@ pub fn unobserved() -> i64 {
 }
 
 /// The first `digits` lower-case hex digits of SHA-256 of `text`.
-fn sha256_hex(text: &str, digits: usize) -> String {
+pub fn sha256_hex(text: &str, digits: usize) -> String {
     let mut hex: String =
         digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(digits);

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch as latest};
 use tokio_util::sync::CancellationToken;
 
 /// How many changes a slow listener may lie behind before it is told to look at everything again.
@@ -28,6 +28,8 @@ where
 {
     store: Store<K>,
     changes: broadcast::Sender<Arc<K>>,
+    /// Whether the first listing is complete. The store says so too, but wakes only the last one who has asked it.
+    listed: latest::Receiver<bool>,
 }
 
 impl<K> Cache<K>
@@ -38,11 +40,12 @@ where
     fn watch(api: Api<K>, stop: CancellationToken) -> Self {
         let (store, writer) = reflector::store();
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let cache = Self { store, changes };
+        let (complete, listed) = latest::channel(false);
+        let cache = Self { store, changes, listed };
         let events = reflector::reflector(writer, watch(api, watcher::Config::default()).default_backoff());
         tokio::spawn({
             let cache = cache.clone();
-            async move { stop.run_until_cancelled(cache.follow(events)).await }
+            async move { stop.run_until_cancelled(cache.follow(events, complete)).await }
         });
         cache
     }
@@ -52,11 +55,12 @@ where
     pub(crate) fn fed(events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static) -> Self {
         let (store, writer) = reflector::store();
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let cache = Self { store, changes };
+        let (complete, listed) = latest::channel(false);
+        let cache = Self { store, changes, listed };
         let events = reflector::reflector(writer, events);
         tokio::spawn({
             let cache = cache.clone();
-            async move { cache.follow(events).await }
+            async move { cache.follow(events, complete).await }
         });
         cache
     }
@@ -70,16 +74,23 @@ where
             writer.apply_watcher_event(&Event::InitApply(object));
         }
         writer.apply_watcher_event(&Event::InitDone);
-        Self { store, changes: broadcast::channel(CHANGES_KEPT).0 }
+        Self { store, changes: broadcast::channel(CHANGES_KEPT).0, listed: latest::channel(true).1 }
     }
 
-    async fn follow(&self, events: impl Stream<Item = watcher::Result<Event<K>>>) {
+    async fn follow(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<K>>>,
+        complete: latest::Sender<bool>,
+    ) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Apply(object) | Event::Delete(object)) => self.tell(Arc::new(object)),
                 // The store is whole only now: what was listed before is told of at once.
-                Ok(Event::InitDone) => self.store.state().into_iter().for_each(|object| self.tell(object)),
+                Ok(Event::InitDone) => {
+                    complete.send_replace(true);
+                    self.store.state().into_iter().for_each(|object| self.tell(object));
+                }
                 Ok(Event::Init | Event::InitApply(_)) => {}
                 Err(error) => {
                     tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off and is taken up again")
@@ -132,7 +143,7 @@ where
 
     /// Waits until the first listing is complete. Returns false if the watch has ended before that.
     pub async fn ready(&self) -> bool {
-        self.store.wait_until_ready().await.is_ok()
+        self.listed.clone().wait_for(|listed| *listed).await.is_ok()
     }
 }
 
@@ -212,5 +223,38 @@ where
     match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use futures::channel::mpsc;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn who_waits_is_woken_also_if_somebody_else_has_only_looked() {
+        let (mut events, fed) = mpsc::unbounded();
+        let cache: Cache<Pad> = Cache::fed(fed);
+        let waiting = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.ready().await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(cache.ready().now_or_never(), None);
+        for event in [Event::Init, Event::InitDone] {
+            futures::SinkExt::send(&mut events, Ok(event)).await.unwrap();
+        }
+        assert!(tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap());
+        drop(events);
+        assert!(cache.ready().await);
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_ends_too_early_is_told_of() {
+        let cache: Cache<Pad> = Cache::fed(stream::iter([Ok(Event::Init)]));
+        assert!(!tokio::time::timeout(Duration::from_secs(5), cache.ready()).await.unwrap());
     }
 }

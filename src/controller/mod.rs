@@ -7,6 +7,7 @@ pub mod allowance;
 pub mod configuration;
 pub mod connection;
 pub mod driver;
+pub mod hourly;
 pub mod notices;
 pub mod pace;
 pub mod pad;
@@ -56,7 +57,7 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// Writes Events.
     pub recorder: Recorder,
-    /// How many pads may still be made before CoderPad bills them.
+    /// How many pads may still be made, by the plan and in this hour.
     pub allowances: Allowances,
     /// When Pads in error may try again.
     pub retries: Retries,

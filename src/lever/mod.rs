@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 mod types;
+mod webhooks;
 
 use reqwest::Method;
 use secrecy::SecretString;
@@ -20,6 +21,7 @@ use crate::transport::{
 };
 use types::{Data, Id, List, RawNote, RawOpportunity, RawStage};
 pub use types::{Note, Opportunity, OpportunityPage, PageToken, Stage, StageChange};
+pub use webhooks::{NewWebhook, STAGE_CHANGE, Webhook};
 
 /// Rows per page, the most that Lever gives (reference: lever-api.md, 2. Paging).
 const PAGE_SIZE: &str = "100";

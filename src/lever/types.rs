@@ -266,7 +266,7 @@ impl CreatedNote {
 }
 
 /// A time in milliseconds: a number, or, as some of Lever's examples print it, a number in quotes.
-fn milliseconds(value: &Value) -> Option<i64> {
+pub(super) fn milliseconds(value: &Value) -> Option<i64> {
     match value {
         #[allow(clippy::cast_possible_truncation)]
         Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|ms| ms as i64)),

@@ -191,7 +191,8 @@ impl Account {
         let began = Instant::now();
         let answer = self.exchange(&call).instrument(span.clone()).await;
         let result = answer.and_then(|(status, body)| {
-            let raw = serde_json::from_slice(&body);
+            // 204: there is no answer but the status.
+            let raw = serde_json::from_slice(if body.is_empty() { b"null" } else { &body });
             // What the decoder says may quote the answer, and with it a candidate's data.
             raw.map_err(|_| "the answer is not what the documentation says")
                 .and_then(convert)

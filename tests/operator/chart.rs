@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, source};
 use crate::process::Operator;
-use crate::world::{CONNECTION, Options, World};
+use crate::status::message_of;
+use crate::wait::eventually;
+use crate::world::{CONNECTION, Options, SECRET, World};
 
 const RELEASE: &str = "pads";
 
@@ -70,7 +72,7 @@ async fn the_charts_rights_suffice_for_the_main_job() {
     world.kubectl(&delete).await.unwrap();
     world.patch("padconfigurations", "phone-screen", json!({"spec": {"stage": "Nowhere"}})).await;
     world.wait_for("padconfigurations", "phone-screen", "Ready", "False/StageNotFound").await;
-    crate::wait::eventually("there is a Warning Event", async || {
+    eventually("there is a Warning Event", async || {
         let events = world.list("events").await;
         let found =
             events.iter().any(|event| event["reason"] == "StageNotFound" && event["type"] == "Warning");
@@ -81,7 +83,8 @@ async fn the_charts_rights_suffice_for_the_main_job() {
     world.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
 
     // The same for the whole cluster.
-    helm(&world, "upgrade", &[values, vec!["clusterWide=true".to_owned()]].concat()).await;
+    let values = [values, vec!["clusterWide=true".to_owned()]].concat();
+    helm(&world, "upgrade", &values).await;
     let (arguments, _) = deployed(&world).await;
     assert!(!arguments.iter().any(|flag| flag.starts_with("--namespace")), "{arguments:?}");
     world.operator().terminate().await;
@@ -96,6 +99,8 @@ async fn the_charts_rights_suffice_for_the_main_job() {
         .collect();
     assert!(refused.is_empty(), "{refused:#?}");
     assert!(events.iter().any(|event| event["user"]["username"] == *user), "it is somebody in the log");
+
+    managed_webhooks_are_a_value(&world, &values).await;
 
     world.cluster.run("helm", &["uninstall", RELEASE, "--namespace", world.namespace], None).await.unwrap();
     let left =
@@ -114,4 +119,33 @@ async fn the_main_job(world: &World) {
     let candidate = world.candidate();
     world.enter(&candidate).await;
     world.wait_for_one_pad(&candidate).await;
+}
+
+/// Without the value the operator has no right to write a Secret, and says which value to set.
+async fn managed_webhooks_are_a_value(world: &World, values: &[String]) {
+    let mode = async |mode: &str, secret: &str| {
+        let reference = json!({"name": secret, "key": "lever-signing-token"});
+        let spec = json!({"spec": {"webhook": {"mode": mode, "signingTokenSecretRef": reference}}});
+        world.patch("leverconnections", CONNECTION, spec).await;
+    };
+    mode("Managed", "lever-webhook").await;
+    let refused = "False/ManagedWebhooksDisabled";
+    let connection = world.wait_for("leverconnections", CONNECTION, "WebhookVerified", refused).await;
+    let message = message_of(&connection, "WebhookVerified");
+    assert!(message.contains("managedWebhooks.enabled"), "{message}");
+    assert_eq!(world.lever.webhooks().len(), 1, "the one that a person made");
+
+    helm(world, "upgrade", &[values, &["managedWebhooks.enabled=true".to_owned()]].concat()).await;
+    let expected = "False/AwaitingVerification";
+    world.wait_for("leverconnections", CONNECTION, "WebhookVerified", expected).await;
+    let webhooks = world.lever.webhooks();
+    assert_eq!(webhooks.len(), 2);
+    world.keep_private(webhooks[1]["signatureToken"].as_str().unwrap());
+    mode("Manual", SECRET).await;
+    eventually("the webhook and the finalizer are gone", async || {
+        let connection = world.get("leverconnections", CONNECTION).await;
+        let is_free = connection["metadata"]["finalizers"].is_null();
+        if is_free && world.lever.webhooks().len() == 1 { Ok(()) } else { Err(format!("{connection:#}")) }
+    })
+    .await;
 }

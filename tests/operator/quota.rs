@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use simulators::Quota;
 
 use crate::status::{message_of, phase};
@@ -118,5 +118,52 @@ async fn what_there_is_goes_to_the_oldest_first() {
         world.interview.set_quota(Quota { limit: quota.limit.map(|limit| limit + 1), ..quota });
         world.wait_for_one_pad(oldest).await;
     }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_runs_low_is_told_of_once() {
+    let quota = |used| Quota { limit: Some(20), used, ..USED_UP };
+    let mut options = Options::new("quota-low");
+    options.interview.quota = quota(18);
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    let warnings = async |world: &World| {
+        let mut events = world.list("events").await;
+        events.retain(|event| event["regarding"]["kind"] == "LeverConnection");
+        events.sort_by_key(|event| event["metadata"]["creationTimestamp"].as_str().unwrap().to_owned());
+        let reason = |event: &Value| event["reason"].as_str().unwrap().to_owned();
+        (events.iter().map(reason).collect::<Vec<_>>(), events)
+    };
+    let look = async |world: &World, used, expected: &str| {
+        world.interview.set_quota(quota(used));
+        world.request("leverconnections", CONNECTION).await;
+        world.wait_for("leverconnections", CONNECTION, "QuotaAvailable", expected).await;
+        // It is settled what follows from that when the next request is answered.
+        world.request("leverconnections", CONNECTION).await;
+        eventually("the request is answered", async || {
+            let connection = world.get("leverconnections", CONNECTION).await;
+            let asked = &connection["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
+            let answered = &connection["status"]["lastHandledReconcileAt"];
+            if asked == answered { Ok(()) } else { Err(format!("{connection:#}")) }
+        })
+        .await;
+    };
+    look(&world, 18, "True/QuotaAvailable").await;
+    assert_eq!(warnings(&world).await.0, Vec::<String>::new());
+    look(&world, 19, "True/QuotaLow").await;
+    let (reasons, events) = warnings(&world).await;
+    assert_eq!(reasons, ["QuotaLow"]);
+    assert_eq!(events[0]["type"], "Warning");
+    let note = events[0]["note"].as_str().unwrap();
+    assert!(note.contains("1 of 20") && note.contains("spec.interview.overage"), "{note}");
+
+    world.operator().kill().await;
+    world.operator().start().await;
+    look(&world, 20, "False/QuotaExceeded").await;
+    assert_eq!(warnings(&world).await.0, ["QuotaLow"]);
+    look(&world, 5, "True/QuotaAvailable").await;
+    look(&world, 20, "False/QuotaExceeded").await;
+    assert_eq!(warnings(&world).await.0, ["QuotaLow", "QuotaExceeded"]);
     world.finish().await;
 }

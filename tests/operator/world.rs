@@ -145,7 +145,8 @@ impl World {
         }
     }
 
-    fn arguments(&self, flags: &[&str], webhooks: u16) -> Vec<String> {
+    /// The flags of an operator, besides its addresses.
+    pub fn arguments(&self, flags: &[&str], webhooks: u16) -> Vec<String> {
         let mut arguments = vec![
             format!("--namespace={}", self.namespace),
             format!("--lease-namespace={}", self.namespace),

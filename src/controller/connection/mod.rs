@@ -7,6 +7,7 @@ pub mod memory;
 pub mod observe;
 pub mod status;
 pub mod trouble;
+pub mod webhook;
 
 use super::driver::{self, Failure, Reconcile, heard};
 use super::{Context, notices, pace};
@@ -24,6 +25,7 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use webhook::Webhooks;
 
 /// Reconciles the connections of a context's scope until `stop`.
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
@@ -33,8 +35,12 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
         if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
             return;
         }
-        let reconciler =
-            Arc::new(Connections { context: context.clone(), memory: Memory::default(), stop: stop.clone() });
+        let reconciler = Arc::new(Connections {
+            context: context.clone(),
+            memory: Memory::default(),
+            webhooks: Webhooks::new(context.clone()),
+            stop: stop.clone(),
+        });
         let connections = &context.scope.connections;
         let controller = Controller::for_shared_stream(connections.changes(), connections.store())
             .reconcile_on(concerned_by_secrets(context.clone(), secrets))
@@ -89,6 +95,7 @@ fn references(
 struct Connections {
     context: Arc<Context>,
     memory: Memory,
+    webhooks: Webhooks,
     stop: CancellationToken,
 }
 
@@ -96,10 +103,13 @@ impl Reconcile<LeverConnection> for Connections {
     async fn reconcile(&self, seen: Arc<LeverConnection>) -> Result<Action, Failure> {
         let mut connection = seen.clone();
         let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let public_url = self.context.settings.public_url.as_deref();
+        let url = status::webhook_url(public_url, &connection);
         if connection.metadata.deletion_timestamp.is_some() {
-            return Ok(Action::await_change());
+            let again = self.webhooks.bury(&mut connection, &url).await?;
+            return Ok(again.map_or_else(Action::await_change, at));
         }
-        let token = observe::token(&self.context.secrets, &connection).await?;
+        let mut token = observe::token(&self.context.secrets, &connection).await?;
         let requested = names::reconcile_requested_at(seen.as_ref());
         let requested = requested.as_deref();
         if connection.spec.suspend {
@@ -119,6 +129,7 @@ impl Reconcile<LeverConnection> for Connections {
 
         let id = (namespace.as_str(), name.as_str(), seen.metadata.uid.as_deref());
         let due = || self.memory.due(id, &account.version, requested, Instant::now());
+        let mut lever_answered = false;
         if due() == Due::Now {
             if status::is_new(&connection)
                 && let Some(written) = self.write(&connection, &token, Services::Connecting, None).await?
@@ -140,22 +151,33 @@ impl Reconcile<LeverConnection> for Connections {
             if let Some(remaining) = interview.facts.quota.as_ref().and_then(|quota| quota.remaining) {
                 self.context.allowances.found(&namespace, &name, look, remaining);
             }
+            lever_answered = lever.trouble.is_none();
             self.memory.record(&namespace, &name, start, lever, interview);
         }
         let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
+        if self.webhooks.care(&mut connection, &account, &url, lever_answered).await? {
+            token = observe::token(&self.context.secrets, &connection).await?;
+        }
         self.write(&connection, &token, Services::Probed(&probed), probed.handled.as_deref()).await?;
-        Ok(match due() {
-            Due::Now => Action::requeue(std::time::Duration::ZERO),
-            Due::At(time) => Action::requeue(time.saturating_duration_since(Instant::now())),
-            Due::WhenAsked => Action::await_change(),
+        let (_, webhook_due) = self.webhooks.state(&connection);
+        Ok(match (due(), webhook_due) {
+            (Due::Now, _) => Action::requeue(std::time::Duration::ZERO),
+            (Due::At(time), webhook_due) => at(webhook_due.map_or(time, |due| due.min(time))),
+            (Due::WhenAsked, Some(time)) => at(time),
+            (Due::WhenAsked, None) => Action::await_change(),
         })
     }
 
     fn forget(&self, namespace: &str, name: &str) {
         self.memory.forget(namespace, name);
+        self.webhooks.forget(namespace, name);
         self.context.accounts.forget(namespace, name);
         self.context.allowances.forget(namespace, name);
     }
+}
+
+fn at(time: Instant) -> Action {
+    Action::requeue(time.saturating_duration_since(Instant::now()))
 }
 
 impl Connections {
@@ -168,16 +190,22 @@ impl Connections {
         handled: Option<&str>,
     ) -> Result<Option<LeverConnection>, Failure> {
         let public_url = self.context.settings.public_url.as_deref();
-        let observation = Observation { connection, public_url, token, services, handled };
+        let (webhook, _) = self.webhooks.state(connection);
+        let observation = Observation { connection, public_url, token, webhook: &webhook, services, handled };
         let after = status::status(&observation, pace::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
         let namespace = connection.namespace().unwrap_or_default();
         let api = Api::namespaced(self.context.client.clone(), &namespace);
         let written = write_status(&api, connection, &before, &after).await?;
-        if written.is_some()
-            && let Some((reason, note)) = notices::halted(connection.conditions(), &after.conditions)
-        {
-            self.context.warn(&connection.object_ref(&()), &reason, &note).await;
+        if written.is_some() {
+            let before = connection.conditions();
+            let news = [
+                notices::halted(before, &after.conditions),
+                status::quota_ran_low(before, &after.conditions),
+            ];
+            for (reason, note) in news.into_iter().flatten() {
+                self.context.warn(&connection.object_ref(&()), &reason, &note).await;
+            }
         }
         Ok(written)
     }

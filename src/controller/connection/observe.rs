@@ -70,14 +70,8 @@ pub async fn probe(
 }
 
 async fn probe_lever(lever: &LeverClient, key: &SecretKeyRef, facts: &mut LeverFacts) -> Result<(), Trouble> {
-    // The names are those of Lever's settings screen. Permissions of a key cannot be changed there (reference:
-    // lever-api.md, 1. Authentication).
-    let permission = |name: &str| {
-        format!(
-            "It lacks the permission \"{name}\". Lever fixes a key's permissions when it is made: make a new one with \
-             all read and write permissions, and put it into the Secret."
-        )
-    };
+    // The names are those of Lever's settings screen.
+    let permission = |name: &str| trouble::lever_permission(&format!("the permission \"{name}\""));
     let stages = lever.stages().await;
     facts.stages =
         Some(stages.map_err(|error| trouble::of_call(&error, key, &permission("Find all stages")))?);

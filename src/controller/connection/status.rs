@@ -3,6 +3,7 @@
 use super::memory::{Probed, Tried};
 use super::observe::Token;
 use super::trouble::{Nature, Trouble, sentence};
+use super::webhook::{SECRET_NOT_OWNED, State};
 use crate::api::condition::{Conditions, Readiness, Status, find, types};
 use crate::api::connection::{Overage, Quota, Stage, WebhookMode};
 use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus};
@@ -21,8 +22,17 @@ const ROUGHLY: SignedDuration = SignedDuration::from_hours(1);
 const MOST_STAGES: usize = 500;
 const ID_LIMIT: usize = 128;
 const NAME_LIMIT: usize = 256;
+/// Less than one pad in so many left is little.
+const LOW_ONE_IN: i64 = 10;
+const QUOTA_LOW: &str = "QuotaLow";
+const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+const MORE_QUOTA: &str = "There is more with the next billing cycle or a bigger CoderPad plan; spec.interview.overage \
+                          says whether pads beyond the quota may be made and billed.";
+/// Which fields have no effect yet.
+const IGNORED: &str = "This version stores, but does not act on: spec.sync, beyond checking both services: missed \
+                       webhooks, tags added late and ended interviews are not found.";
 /// The reason before the first probe has ended.
-const CONNECTING: &str = "Connecting";
+pub const CONNECTING: &str = "Connecting";
 const SUSPENDED: &str = crate::controller::notices::SUSPENDED;
 
 /// All that the status is worked out from.
@@ -34,6 +44,8 @@ pub struct Observation<'a> {
     pub public_url: Option<&'a str>,
     /// Whether webhooks can be checked.
     pub token: &'a Token,
+    /// How the webhook stands that the operator manages.
+    pub webhook: &'a State,
     /// How the services stand.
     pub services: Services<'a>,
     /// The request by annotation that this pass answers.
@@ -60,7 +72,7 @@ pub fn is_new(connection: &LeverConnection) -> bool {
 
 /// The status as it should be now.
 pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionStatus {
-    let Observation { connection, public_url, token, services, handled } = *observation;
+    let Observation { connection, public_url, token, webhook: managed, services, handled } = *observation;
     let before = connection.status.clone().unwrap_or_default();
     let generation = connection.metadata.generation.unwrap_or_default();
     let mut after = LeverConnectionStatus {
@@ -74,10 +86,11 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
     if let Services::Probed(probed) = services {
         take_facts(&mut after, probed);
     }
+    take_webhook(&mut after, managed);
 
     let mut conditions = Conditions::new(&before.conditions, generation, now);
-    connected(&mut conditions, &before.conditions, services);
-    webhook(&mut conditions, &after, connection, token);
+    connected(&mut conditions, &before.conditions, services, managed);
+    webhook(&mut conditions, &after, connection, token, managed);
     quota(&mut conditions, &after, connection, services);
     if connection.spec.suspend {
         conditions.set(
@@ -87,7 +100,7 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
             "spec.suspend is true: nothing is sent to either service.",
         );
     }
-    conditions.set(types::FIELDS_IGNORED, true, "NotInThisVersion", ignored(connection));
+    conditions.set(types::FIELDS_IGNORED, true, "NotInThisVersion", IGNORED);
     after.conditions = conditions.finish();
 
     if let Services::Probed(Probed { complete_at: Some(at), .. }) = services {
@@ -100,7 +113,7 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
 }
 
 /// What to paste into Lever; only the path, if nobody has said under which address webhooks arrive.
-fn webhook_url(public_url: Option<&str>, connection: &LeverConnection) -> String {
+pub fn webhook_url(public_url: Option<&str>, connection: &LeverConnection) -> String {
     let path =
         format!("/webhooks/lever/{}/{}", connection.namespace().unwrap_or_default(), connection.name_any());
     match public_url.map(|url| url.trim().trim_end_matches('/')).filter(|url| !url.is_empty()) {
@@ -122,6 +135,20 @@ fn take_facts(status: &mut LeverConnectionStatus, probed: &Probed) {
     if let Some(interview::Quota { unlimited, used, remaining, limit, overages_enabled: _ }) = facts.quota {
         status.quota = Some(Quota { unlimited, used, remaining, limit });
     }
+}
+
+/// Takes over which webhook there is. Whether signed requests arrive begins anew with the first one that is managed, and
+/// with the end of that.
+fn take_webhook(status: &mut LeverConnectionStatus, webhook: &State) {
+    let id = match webhook {
+        State::Registered { id } => Some(id.clone()),
+        State::Manual => None,
+        State::Unknown | State::Troubled(_) => return,
+    };
+    if id.is_some() != status.webhook_id.is_some() {
+        status.last_webhook_at = None;
+    }
+    status.webhook_id = id;
 }
 
 /// The stages within the bounds of the schema. A stage without a usable id cannot be followed and is left out.
@@ -152,7 +179,7 @@ enum Standing {
 }
 
 /// Sets Ready and what it is made of: LeverConnected and InterviewConnected.
-fn connected(conditions: &mut Conditions, before: &[Condition], services: Services<'_>) {
+fn connected(conditions: &mut Conditions, before: &[Condition], services: Services<'_>, webhook: &State) {
     const BOTH: [(&str, &str); 2] =
         [(types::LEVER_CONNECTED, "Lever"), (types::INTERVIEW_CONNECTED, "CoderPad Interview")];
     let standings = match services {
@@ -189,7 +216,7 @@ fn connected(conditions: &mut Conditions, before: &[Condition], services: Servic
             standing(find(before, types::INTERVIEW_CONNECTED), interview),
         ],
     };
-    ready(conditions, &standings, services);
+    ready(conditions, &standings, services, webhook);
     for ((type_, service), standing) in BOTH.into_iter().zip(standings) {
         match standing {
             Standing::Up => {
@@ -229,8 +256,8 @@ fn standing<Facts>(before: Option<&Condition>, tried: &Tried<Facts>) -> Standing
     down(trouble, format!("{} It is tried again by itself; {count}.", sentence(&trouble.message)))
 }
 
-/// Sets Ready. Where both services fail, what a person must do goes first.
-fn ready(conditions: &mut Conditions, standings: &[Standing; 2], services: Services<'_>) {
+/// Sets Ready. Where several things fail, what a person must do goes first.
+fn ready(conditions: &mut Conditions, standings: &[Standing; 2], services: Services<'_>, webhook: &State) {
     if matches!(services, Services::Connecting) {
         let message = "Lever and CoderPad Interview are being asked for the first time.";
         conditions.ready(Readiness::Reconciling, CONNECTING, message);
@@ -243,6 +270,9 @@ fn ready(conditions: &mut Conditions, standings: &[Standing; 2], services: Servi
             Standing::Up | Standing::Kept | Standing::Unknown { .. } => None,
         })
         .collect();
+    if let State::Troubled(Trouble { reason: SECRET_NOT_OWNED, message, .. }) = webhook {
+        failing.push((false, SECRET_NOT_OWNED, message));
+    }
     failing.sort_by_key(|(passing, ..)| *passing);
     let messages: Vec<&str> = failing.iter().map(|(.., message)| *message).collect();
     match failing.first() {
@@ -262,7 +292,26 @@ fn webhook(
     status: &LeverConnectionStatus,
     connection: &LeverConnection,
     token: &Token,
+    managed: &State,
 ) {
+    let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
+    match managed {
+        State::Troubled(trouble) if is_managed => {
+            conditions.set(types::WEBHOOK_VERIFIED, false, trouble.reason, &trouble.message);
+            return;
+        }
+        // As it was last known: the webhook is looked for when Lever answers.
+        State::Unknown if is_managed && status.webhook_id.is_some() => {
+            conditions.keep(types::WEBHOOK_VERIFIED);
+            return;
+        }
+        State::Unknown | State::Manual if is_managed => {
+            let message = "The webhook is registered in Lever as soon as Lever answers.";
+            conditions.set(types::WEBHOOK_VERIFIED, false, "WebhookNotRegistered", message);
+            return;
+        }
+        _ => {}
+    }
     if let Token::Missing(message) = token {
         conditions.set(types::WEBHOOK_VERIFIED, false, "SigningTokenMissing", message);
         return;
@@ -270,6 +319,13 @@ fn webhook(
     if status.last_webhook_at.is_some() {
         let message = "Correctly signed requests of Lever have arrived.";
         conditions.set(types::WEBHOOK_VERIFIED, true, "SignatureVerified", message);
+        return;
+    }
+    if is_managed {
+        let message = "The webhook is registered in Lever, and no signed request of it has arrived yet. Lever sends none \
+                       before a Super Admin has switched on Candidate Stage Change in Lever's settings, under \
+                       Integrations and API, Webhooks. After that move a candidate with the tag into the stage.";
+        conditions.set(types::WEBHOOK_VERIFIED, false, "AwaitingVerification", message);
         return;
     }
     let secret = connection.spec.webhook.signing_token_secret_ref.as_ref();
@@ -310,42 +366,51 @@ fn quota(
     match quota.remaining {
         _ if quota.unlimited => conditions.set(TYPE, true, "Unlimited", "The plan has no limit of pads."),
         None => conditions.set(TYPE, true, "QuotaAvailable", "CoderPad Interview names no limit."),
-        Some(remaining) if remaining > 0 => conditions.set(
-            TYPE,
-            true,
-            "QuotaAvailable",
-            format!("{remaining} pads are left in this billing cycle."),
-        ),
+        Some(remaining) if remaining > 0 => {
+            let limit = quota.limit.unwrap_or_default();
+            let left = match quota.limit {
+                Some(limit) => format!("{remaining} of {limit} pads are left in this billing cycle."),
+                None => format!("{remaining} pads are left in this billing cycle."),
+            };
+            if remaining.saturating_mul(LOW_ONE_IN) < limit {
+                let afterwards = match connection.spec.interview.overage {
+                    Overage::Deny => "After that new pads wait until there is quota again",
+                    Overage::Allow => {
+                        "After that CoderPad bills each further pad, if the plan has overages (spec.interview.overage: Allow)"
+                    }
+                };
+                let message = format!("{left} {afterwards}. {MORE_QUOTA}");
+                conditions.set(TYPE, true, QUOTA_LOW, message)
+            } else {
+                conditions.set(TYPE, true, "QuotaAvailable", left)
+            }
+        }
         Some(_) => {
             let consequence = match connection.spec.interview.overage {
                 Overage::Deny => {
-                    "New pads wait until there is quota again: with the next billing cycle, a bigger plan, or with \
-                     spec.interview.overage: Allow, if CoderPad may bill further pads."
+                    "No pad is made that would be billed (spec.interview.overage: Deny): new Pads wait, and go on by \
+                     themselves once there is quota, the oldest first."
                 }
                 Overage::Allow => {
-                    "Further pads are made, and CoderPad bills them (spec.interview.overage: Allow)."
+                    "Further pads are made, and CoderPad bills them (spec.interview.overage: Allow). If the plan has no \
+                     overages, CoderPad refuses them: then new Pads wait until there is quota."
                 }
             };
-            let message = format!("The pads of this billing cycle are used up. {consequence}");
-            conditions.set(TYPE, false, "QuotaExceeded", message)
+            let message = format!("The pads of this billing cycle are used up. {consequence} {MORE_QUOTA}");
+            conditions.set(TYPE, false, QUOTA_EXCEEDED, message)
         }
     };
 }
 
-/// Which fields of this connection have no effect yet.
-fn ignored(connection: &LeverConnection) -> String {
-    let spec = &connection.spec;
-    let mut fields = Vec::new();
-    if spec.webhook.mode == WebhookMode::Managed {
-        fields.push("spec.webhook.mode: Managed (register the webhook by hand as with Manual)");
-    }
-    if spec.interview.max_pads_per_hour != 0 {
-        fields.push("spec.interview.maxPadsPerHour (the number of pads an hour is not limited)");
-    }
-    fields.push(
-        "spec.sync, beyond checking both services: missed webhooks, tags added late and ended interviews are not found",
-    );
-    format!("This version stores, but does not act on: {}.", fields.join("; "))
+/// Reason and note of the warning for a quota that has run low since the last status, if it has. It is given once: a
+/// quota that was low before is no news, until it has been above.
+pub fn quota_ran_low(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
+    let low = |conditions| {
+        find(conditions, types::QUOTA_AVAILABLE)
+            .filter(|quota| [QUOTA_LOW, QUOTA_EXCEEDED].contains(&quota.reason.as_str()))
+    };
+    let Condition { reason, message, .. } = low(after).filter(|_| low(before).is_none())?;
+    Some((reason.clone(), message.clone()))
 }
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ impl Trouble {
         Self { reason, message, service, nature, retry_after: None }
     }
 
+    /// Something that keeps a webhook from being registered in Lever.
+    pub fn of_webhook(reason: &'static str, nature: Nature, message: String) -> Self {
+        Self::new(Service::Lever, reason, nature, message)
+    }
+
     /// Whether it may be over by itself, so that it is worth asking again soon.
     pub fn may_pass(&self) -> bool {
         self.nature != Nature::Person
@@ -82,6 +87,15 @@ pub fn of_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Trouble {
             format!("{said} Check {}.", reason("spec.lever.url", "spec.interview.url")),
         ),
     }
+}
+
+/// What to do about a Lever key that lacks permissions. Those of a key cannot be changed (reference: lever-api.md, 1.
+/// Authentication).
+pub fn lever_permission(lacking: &str) -> String {
+    format!(
+        "It lacks {lacking}. Lever fixes a key's permissions when it is made: make a new one with all read and write \
+         permissions, and put it into the Secret."
+    )
 }
 
 /// A key that belongs to no organization. `said` is what the service answered.

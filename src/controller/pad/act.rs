@@ -14,6 +14,7 @@ use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
 use crate::controller::Context;
 use crate::controller::accounts::Account;
+use crate::controller::allowance::{Refusal, Wanted};
 use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::lever::Opportunity;
 use crate::transport::{self, Class, Departure, Permit};
@@ -231,22 +232,34 @@ impl Pass<'_> {
         let interview = self.account()?.interview.clone();
         let permit = interview.permit().await;
         let (allowances, namespace) = (&self.context.allowances, self.facts.pad.namespace.clone());
-        let taken = match &mut self.facts.connection {
-            ConnectionFacts::Ready { name, pads_left: Some(left), .. } => {
-                let Some(taken) = allowances.take(&namespace, name, *left) else {
-                    // Others were faster; the plan says what follows.
-                    *left = 0;
-                    return Ok(());
-                };
-                Some((name.clone(), taken))
+        let ConnectionFacts::Ready { name, pads_left, per_hour, hour_full, .. } = &mut self.facts.connection
+        else {
+            return Ok(());
+        };
+        let (connection, now) = (name.clone(), Timestamp::now());
+        let wanted = Wanted {
+            pad: self.pad.uid().unwrap_or_default(),
+            remaining: *pads_left,
+            per_hour: *per_hour,
+            made: per_hour
+                .map(|_| observe::made_lately(&namespace, name, self.context, now))
+                .unwrap_or_default(),
+        };
+        let taken = match allowances.take(&namespace, name, wanted, now) {
+            Ok(taken) => taken,
+            // Others were faster; the plan says what follows.
+            Err(Refusal::Quota) => {
+                *pads_left = Some(0);
+                return Ok(());
             }
-            _ => None,
+            Err(Refusal::Hour(full)) => {
+                *hour_full = Some(full);
+                return Ok(());
+            }
         };
         let created = self.create_once(&interview, permit, reference, new).await;
         let is_certain_that_none = !matches!(created, Ok(()) | Err(Trouble::CreateOutcomeUnknown(_)));
-        if let Some((connection, taken)) = taken
-            && is_certain_that_none
-        {
+        if is_certain_that_none {
             allowances.give_back(&namespace, &connection, taken);
         }
         created

@@ -5,6 +5,7 @@
 use crate::api::configuration::{DeletionPolicy, PadType, Repeat, WriteBack};
 use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
+use crate::controller::hourly::Full;
 use crate::interview::{Environment, PadEvent, PadRecord};
 use crate::lever::Opportunity;
 use crate::transport;
@@ -102,8 +103,8 @@ pub struct PadFacts {
     pub another_goes: bool,
     /// The phase as last written.
     pub phase: Option<Phase>,
-    /// Whether it was last seen to wait for quota.
-    pub waits_for_quota: bool,
+    /// Whether it was last seen to wait for quota, or for room in the hour.
+    pub waits_for_room: bool,
     /// The write to Lever that was claimed last, as stored.
     pub claim: Option<Claim>,
     /// Whether the link is known to have been on the candidate.
@@ -172,6 +173,10 @@ pub enum ConnectionFacts {
         name: String,
         /// Pads that may still be made; None: no limit, or overage is allowed.
         pads_left: Option<i64>,
+        /// How many pads it may make in an hour; None: no limit.
+        per_hour: Option<u32>,
+        /// Why there is no room for this Pad in the hour; None: there is.
+        hour_full: Option<Full>,
         /// The host of the Interview API: links to it are pads too, besides those to coderpad.io.
         pad_host: Option<String>,
     },

@@ -181,7 +181,8 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     }
     Ok(match (again, pause, &outcome) {
         (Some(again), Some(pause), _) => Action::requeue(again.max(pause)),
-        (Some(time), None, _) | (None, Some(time), _) => Action::requeue(time),
+        (Some(again), None, _) => Action::requeue(again.min(LOOK_AGAIN)),
+        (None, Some(pause), _) => Action::requeue(pause),
         (None, None, Outcome::Waiting(..) | Outcome::Ended(Recorded::Waits(..))) => {
             Action::requeue(LOOK_AGAIN)
         }

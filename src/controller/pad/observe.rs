@@ -10,7 +10,12 @@ use crate::api::connection::{LeverConnection, Overage};
 use crate::api::names::{self, Attempt, Claim, Effect};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::controller::Context;
+use crate::controller::allowance::Made;
+use crate::controller::connection::status::CONNECTING;
+use crate::controller::hourly;
+use crate::controller::pad::plan::settled;
 use crate::controller::pad::reason::Reason;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -30,9 +35,7 @@ impl Surroundings {
     pub fn of(pad: &Pad, context: &Context) -> Self {
         let namespace = pad.namespace().unwrap_or_default();
         let configuration = context.scope.configurations.get(&namespace, &pad.spec.configuration_ref.name);
-        let of_configuration = configuration.as_ref().map(|configuration| &configuration.spec.connection_ref);
-        let connection_name =
-            pad.spec.connection_ref.as_ref().or(of_configuration).map(|reference| reference.name.clone());
+        let connection_name = connection_name(pad, configuration.as_deref()).map(ToOwned::to_owned);
         let connection =
             connection_name.as_ref().and_then(|name| context.scope.connections.get(&namespace, name));
         Self { configuration, connection, connection_name }
@@ -60,6 +63,11 @@ impl Surroundings {
     }
 }
 
+fn connection_name<'a>(pad: &'a Pad, configuration: Option<&'a PadConfiguration>) -> Option<&'a str> {
+    let of_configuration = configuration.map(|configuration| &configuration.spec.connection_ref);
+    pad.spec.connection_ref.as_ref().or(of_configuration).map(|reference| reference.name.as_str())
+}
+
 fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
     let ready = condition::find(conditions?, types::READY)?;
     Some((ready.last_transition_time.as_second(), ready.status == condition::Status::True))
@@ -67,12 +75,17 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 
 /// Puts together what is known before any service is asked.
 pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
-    let ahead = || waiting_before(pad, around, context);
+    let object = pad;
     let configuration = around.configuration.as_deref();
     let another_goes = another_goes(pad, context);
     let pad = PadFacts { another_goes, ..pad_facts(pad, configuration) };
+    let mut connection = connection_facts(around);
+    // Most Pads have their pad already: they need not be compared with all others.
+    if pad.pad_id.is_none() && !pad.deleting && !settled(&pad) {
+        give_way(object, &mut connection, context);
+    }
     Facts {
-        connection: connection_facts(around, ahead),
+        connection,
         configuration: configuration_facts(&pad, around),
         opportunity: Candidate::NotRead,
         record: Record::NotRead,
@@ -147,8 +160,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         url: status.and_then(|status| status.url.clone()),
         phase: pad.phase(),
         another_goes: false,
-        waits_for_quota: pad.phase() == Some(Phase::Pending)
-            && status.and_then(|status| status.reason.as_deref()) == Some(Reason::QuotaExceeded.as_str()),
+        waits_for_room: waits_for_room(pad),
         // The note comes after the link.
         linked: status.is_some_and(|status| status.linked_at.is_some())
             || claim.as_ref().is_some_and(|claim| claim.effect == Effect::Note),
@@ -184,21 +196,87 @@ fn another_goes(pad: &Pad, context: &Context) -> bool {
     !context.scope.pads.matching(&pad.namespace().unwrap_or_default(), goes).is_empty()
 }
 
-/// How many older Pads of the connection wait for quota: what there is goes to the oldest first.
-fn waiting_before(pad: &Pad, around: &Surroundings, context: &Context) -> i64 {
-    let age = |pad: &Pad| (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.name_any());
-    let waits = |other: &Pad| {
-        other.status.as_ref().and_then(|status| status.reason.as_deref())
-            == Some(Reason::QuotaExceeded.as_str())
-            && other.metadata.deletion_timestamp.is_none()
-            && Surroundings::of(other, context).connection_name == around.connection_name
-            && age(other) < age(pad)
-    };
-    let count = context.scope.pads.matching(&pad.namespace().unwrap_or_default(), waits).len();
-    i64::try_from(count).unwrap_or(i64::MAX)
+fn waits_for_room(pad: &Pad) -> bool {
+    waits_for(pad, &[Reason::QuotaExceeded, Reason::LimitReached])
 }
 
-fn connection_facts(around: &Surroundings, waiting_before: impl Fn() -> i64) -> ConnectionFacts {
+fn waits_for(pad: &Pad, reasons: &[Reason]) -> bool {
+    let reason = pad.status.as_ref().and_then(|status| status.reason.as_deref());
+    pad.phase() == Some(Phase::Pending) && reasons.iter().any(|one| Some(one.as_str()) == reason)
+}
+
+/// What older Pads that wait, and the pads of the last hour, leave of the connection's limits for this Pad.
+fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) {
+    let ConnectionFacts::Ready { name, pads_left, per_hour, hour_full, .. } = connection else { return };
+    if pads_left.is_none() && per_hour.is_none() {
+        return;
+    }
+    let waiting = waiting_before(pad, name, context);
+    if let Some(left) = pads_left.as_mut().filter(|left| **left > 0) {
+        *left -= i64::try_from(waiting.len()).unwrap_or(i64::MAX);
+    }
+    if let Some(limit) = *per_hour {
+        let (namespace, uid) = (pad.namespace().unwrap_or_default(), pad.uid().unwrap_or_default());
+        let now = Timestamp::now();
+        let made = made_lately(&namespace, name, context, now);
+        let made = context.allowances.lately(&namespace, name, &uid, made, now);
+        // One whose pad is being made has its place already, though its status still says that it waits.
+        let has_place = |other: &Pad| other.uid().is_some_and(|uid| made.contains_key(&uid));
+        let before = waiting.iter().filter(|other| !has_place(other)).count();
+        *hour_full = hourly::full(limit, made.into_values().collect(), before, now);
+    }
+}
+
+/// The older Pads of the connection that wait for quota, for room in the hour, or have just waited for the connection
+/// itself: what there is goes to the oldest first. One that waits for something of its own does not hold up the others.
+fn waiting_before(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc<Pad>> {
+    fn age(pad: &Pad) -> (Option<Timestamp>, Option<&String>) {
+        (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.metadata.name.as_ref())
+    }
+    let suspended = |other: &Pad| {
+        let namespace = other.namespace().unwrap_or_default();
+        let configuration = context.scope.configurations.get(&namespace, &other.spec.configuration_ref.name);
+        configuration.is_none_or(|configuration| configuration.spec.suspend)
+    };
+    let waits = |other: &Pad| {
+        (waits_for_room(other)
+            || waits_for(other, &[Reason::ConnectionNotReady])
+            || waits_for(other, &[Reason::Suspended]) && !suspended(other))
+            && other.metadata.deletion_timestamp.is_none()
+            && age(other) < age(pad)
+            && goes_through(other, connection, context)
+    };
+    context.scope.pads.matching(&pad.namespace().unwrap_or_default(), waits)
+}
+
+/// When the Pads of a connection have made their pads, as far as that is not too long ago to count: an intention whose
+/// outcome is not known counts as well.
+pub fn made_lately(namespace: &str, connection: &str, context: &Context, now: Timestamp) -> Made {
+    let lately = |pad: &Pad| made_at(pad).filter(|at| hourly::counts(*at, now));
+    let made = context
+        .scope
+        .pads
+        .matching(namespace, |pad| lately(pad).is_some() && goes_through(pad, connection, context));
+    made.iter().filter_map(|pad| Some((pad.uid()?, lately(pad)?))).collect()
+}
+
+/// When a Pad has begun to make its pad; for one that was adopted, when CoderPad has made it.
+fn made_at(pad: &Pad) -> Option<Timestamp> {
+    let attempt = pad.annotations().get(names::ATTEMPT).and_then(|text| text.rsplit_once('@'));
+    let begun = attempt.and_then(|(_, at)| at.parse().ok());
+    begun.or_else(|| pad.status.as_ref()?.created_at)
+}
+
+fn goes_through(pad: &Pad, connection: &str, context: &Context) -> bool {
+    let look_up = || {
+        let namespace = pad.namespace().unwrap_or_default();
+        context.scope.configurations.get(&namespace, &pad.spec.configuration_ref.name)
+    };
+    let configuration = if pad.spec.connection_ref.is_none() { look_up() } else { None };
+    connection_name(pad, configuration.as_deref()) == Some(connection)
+}
+
+fn connection_facts(around: &Surroundings) -> ConnectionFacts {
     let name = around.connection_name.clone().unwrap_or_default();
     let Some(connection) = &around.connection else { return ConnectionFacts::Missing { name } };
     if connection.spec.suspend {
@@ -219,14 +297,19 @@ fn connection_facts(around: &Surroundings, waiting_before: impl Fn() -> i64) -> 
         }
         _ => {
             let message = "it has not been tried yet since it was last changed.".to_owned();
-            return ConnectionFacts::NotReady { name, reason: "Connecting".into(), message };
+            return ConnectionFacts::NotReady { name, reason: CONNECTING.into(), message };
         }
     }
     let quota = status.and_then(|status| status.quota.as_ref()).filter(|quota| !quota.unlimited);
     let limited = quota.filter(|_| connection.spec.interview.overage == Overage::Deny);
-    let remaining = limited.and_then(|quota| quota.remaining);
-    let pads_left = remaining.map(|left| if left > 0 { left - waiting_before() } else { left });
-    ConnectionFacts::Ready { name, pads_left, pad_host: host(&connection.spec.interview.url) }
+    let per_hour = u32::try_from(connection.spec.interview.max_pads_per_hour).ok().filter(|limit| *limit > 0);
+    ConnectionFacts::Ready {
+        name,
+        pads_left: limited.and_then(|quota| quota.remaining),
+        per_hour,
+        hour_full: None,
+        pad_host: host(&connection.spec.interview.url),
+    }
 }
 
 fn host(url: &str) -> Option<String> {

@@ -39,6 +39,8 @@ reasons! {
     InterviewRateLimited,
     /// The plan's pads are used up.
     QuotaExceeded,
+    /// The connection has made as many pads in the last hour as it may.
+    LimitReached,
     /// It is not known whether CoderPad made the pad.
     CreateOutcomeUnknown,
     /// There is no such configuration.

@@ -68,8 +68,16 @@ fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc
 }
 
 fn pass(connection: &LeverConnection, services: Services<'_>) -> LeverConnectionStatus {
+    with_webhook(connection, services, &State::Manual)
+}
+
+fn with_webhook(
+    connection: &LeverConnection,
+    services: Services<'_>,
+    webhook: &State,
+) -> LeverConnectionStatus {
     let (token, public_url) = (&Token::Present, Some("hooks.example.com"));
-    status(&Observation { connection, public_url, token, services, handled: None }, at(0))
+    status(&Observation { connection, public_url, token, webhook, services, handled: None }, at(0))
 }
 
 /// The connection after a pass.
@@ -277,7 +285,9 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     let probed = probed(None, None, 1);
     let webhook = |connection: &LeverConnection, token: &Token, public_url| {
         let services = Services::Probed(&probed);
-        let status = status(&Observation { connection, public_url, token, services, handled: None }, at(0));
+        let webhook = &State::Manual;
+        let observation = Observation { connection, public_url, token, webhook, services, handled: None };
+        let status = status(&observation, at(0));
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
     let mut connection = connection(json!({}));
@@ -296,35 +306,102 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     );
 }
 
+/// The connection after a pass in which the quota is this.
+fn with_quota(mut connection: LeverConnection, quota: (bool, Option<i64>, Option<i64>)) -> LeverConnection {
+    let (unlimited, remaining, limit) = quota;
+    let mut status = connection.status.take().unwrap();
+    status.quota = Some(Quota { unlimited, used: 5, remaining, limit });
+    connection.status = Some(status);
+    let interview_down = failure(Service::Interview, Class::Unavailable);
+    after(connection, Services::Probed(&probed(None, Some(interview_down), 1)))
+}
+
 #[test]
 fn the_quota_says_what_follows_when_it_is_used_up() {
     let with = |unlimited, remaining, overage: &str| {
-        let mut connection = connected(json!({"interview": {"overage": overage}}));
-        let quota = Quota { unlimited, used: 5, remaining, limit: Some(5) };
-        connection.status.as_mut().unwrap().quota = Some(quota);
-        let lever_down = failure(Service::Interview, Class::Unavailable);
-        let status = pass(&connection, Services::Probed(&probed(None, Some(lever_down), 1)));
+        let connection = connected(json!({"interview": {"overage": overage}}));
+        let status = with_quota(connection, (unlimited, remaining, Some(20))).status.unwrap();
+        assert_eq!(short(&status, types::READY), "True Connected", "it is no part of Ready");
         (short(&status, types::QUOTA_AVAILABLE), message(&status, types::QUOTA_AVAILABLE))
     };
     assert_eq!(with(true, None, "Deny").0, "True Unlimited");
-    assert_eq!(with(false, Some(1), "Deny").0, "True QuotaAvailable");
     assert_eq!(with(false, None, "Deny").0, "True QuotaAvailable");
-    let (state, message) = with(false, Some(0), "Deny");
-    assert!(state == "False QuotaExceeded" && message.contains("wait"), "{state} {message}");
-    let (state, message) = with(false, Some(-2), "Allow");
-    assert!(state == "False QuotaExceeded" && message.contains("bills"), "{state} {message}");
+    assert_eq!(with(false, Some(2), "Deny").0, "True QuotaAvailable");
+    for (remaining, overage, expected, words) in [
+        (1, "Deny", "True QuotaLow", ["1 of 20", "wait"]),
+        (1, "Allow", "True QuotaLow", ["1 of 20", "bills"]),
+        (0, "Deny", "False QuotaExceeded", ["used up", "wait"]),
+        (-2, "Allow", "False QuotaExceeded", ["used up", "bills"]),
+    ] {
+        let (state, message) = with(false, Some(remaining), overage);
+        assert_eq!(state, expected);
+        for part in words.into_iter().chain(["spec.interview.overage", "bigger CoderPad plan"]) {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_quota_that_runs_low_is_news_once_until_it_was_above() {
+    let mut connection = connected(json!({}));
+    let mut news = Vec::new();
+    for remaining in [7, 1, 1, 0, 1, 0, 20, 0, 2] {
+        let before = connection.conditions().to_vec();
+        connection = with_quota(connection, (false, Some(remaining), Some(20)));
+        let told = quota_ran_low(&before, connection.conditions());
+        news.push(told.map(|(reason, _)| reason).unwrap_or_default());
+    }
+    assert_eq!(news, ["", "QuotaLow", "", "", "", "", "", "QuotaExceeded", ""]);
+    let unknown = after(super::tests::connection(json!({})), Services::Connecting);
+    let low = with_quota(unknown.clone(), (false, Some(1), Some(20)));
+    assert!(quota_ran_low(unknown.conditions(), low.conditions()).is_some());
 }
 
 #[test]
 fn fields_without_effect_are_named() {
-    let named = |spec| message(connected(spec).status.as_ref().unwrap(), types::FIELDS_IGNORED);
-    let all = named(json!({"webhook": {"mode": "Managed"}}));
-    assert!(all.contains("Managed") && all.contains("maxPadsPerHour") && all.contains("spec.sync"), "{all}");
-    let few = named(json!({"interview": {"maxPadsPerHour": 0}}));
-    assert!(
-        !few.contains("Managed") && !few.contains("maxPadsPerHour") && few.contains("spec.sync"),
-        "{few}"
-    );
+    let named = message(connected(json!({})).status.as_ref().unwrap(), types::FIELDS_IGNORED);
+    assert!(named.contains("spec.sync"), "{named}");
+}
+
+#[test]
+fn a_managed_webhook_says_what_is_to_be_done_until_its_first_delivery() {
+    let probed = probed(None, None, 1);
+    let mut connection = connected(json!({"webhook": {"mode": "Managed"}}));
+    connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
+    let mut look = |webhook: &State| {
+        let status = with_webhook(&connection, Services::Probed(&probed), webhook);
+        connection.status = Some(status.clone());
+        let verified = types::WEBHOOK_VERIFIED;
+        (short(&status, verified), message(&status, verified), short(&status, types::READY), status)
+    };
+    assert_eq!(look(&State::Unknown).0, "False WebhookNotRegistered");
+    let registered = State::Registered { id: "w-1".into() };
+    let (state, message, ready, status) = look(&registered);
+    assert_eq!((state.as_str(), ready.as_str()), ("False AwaitingVerification", "True Connected"));
+    assert!(message.contains("Super Admin") && message.contains("Candidate Stage Change"), "{message}");
+    assert_eq!((status.webhook_id.as_deref(), status.last_webhook_at), (Some("w-1"), None));
+
+    connection.status.as_mut().unwrap().last_webhook_at = Some(at(9));
+    let mut look = |webhook: &State| {
+        let status = with_webhook(&connection, Services::Probed(&probed), webhook);
+        connection.status = Some(status.clone());
+        (short(&status, types::WEBHOOK_VERIFIED), short(&status, types::READY), status)
+    };
+    assert_eq!(look(&registered).0, "True SignatureVerified");
+    assert_eq!(look(&State::Unknown).0, "True SignatureVerified", "after a restart");
+    assert_eq!(look(&State::Registered { id: "w-2".into() }).0, "True SignatureVerified", "made anew");
+    let trouble = |reason| State::Troubled(Trouble::of_webhook(reason, Nature::Person, "Mend it.".into()));
+    let (state, ready, status) = look(&trouble("PublicURLMissing"));
+    assert_eq!((state.as_str(), ready.as_str()), ("False PublicURLMissing", "True Connected"));
+    assert_eq!(status.webhook_id.as_deref(), Some("w-2"));
+    let (state, ready, status) = look(&trouble(SECRET_NOT_OWNED));
+    assert_eq!((state.as_str(), ready.as_str()), ("False SecretNotOwned", "False SecretNotOwned"));
+    assert!(has(&status, types::STALLED) && !has(&status, types::RECONCILING));
+
+    connection.spec.webhook.mode = WebhookMode::Manual;
+    let status = with_webhook(&connection, Services::Probed(&probed), &State::Manual);
+    assert_eq!((status.webhook_id.as_deref(), status.last_webhook_at), (None, None));
+    assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False AwaitingVerification");
 }
 
 #[test]
@@ -336,6 +413,7 @@ fn a_request_is_echoed() {
         connection: &connection,
         public_url: None,
         token: &Token::Present,
+        webhook: &State::Manual,
         services,
         handled: Some("now"),
     };

@@ -141,7 +141,13 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
     let record = |pad: &CoderPad| record(pad, known.object.uid);
     Facts {
         pad: PadFacts { another_goes: known.another_goes, ..pad_facts(&known.object, policy) },
-        connection: ConnectionFacts::Ready { name: "acme".into(), pads_left: None, pad_host: None },
+        connection: ConnectionFacts::Ready {
+            name: "acme".into(),
+            pads_left: None,
+            per_hour: None,
+            hour_full: None,
+            pad_host: None,
+        },
         configuration: ConfigurationFacts::Ready(rule()),
         opportunity: known
             .person
@@ -208,7 +214,7 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
         started_at: Some(Timestamp::from_millisecond(ENTRY).unwrap()),
         note_id: None,
         recorded: object.recorded,
-        waits_for_quota: false,
+        waits_for_room: false,
         phase: object.phase.map(|mark| match mark {
             Mark::Pending => Phase::Pending,
             Mark::Open => Phase::Open,

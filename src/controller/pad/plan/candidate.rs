@@ -4,12 +4,13 @@ use super::link::store;
 use super::{Outcome, Step, rest};
 use crate::api::configuration::{PadType, Repeat};
 use crate::api::names::Reference;
+use crate::controller::hourly::Full;
 use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Rule};
 use crate::controller::pad::reason::Reason;
 use crate::interview::{NewPad, PadRecord};
 use crate::lever::Opportunity;
 use crate::text;
-use jiff::Timestamp;
+use jiff::{Timestamp, ToSpan};
 
 /// What Lever says of the candidate.
 pub(super) enum Judgement<'a> {
@@ -95,8 +96,8 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         }
         None => {}
     }
-    if let Some(connection) = no_pads_left(facts) {
-        return rest(quota_exceeded(connection));
+    if let Some(waiting) = no_room(facts) {
+        return waiting;
     }
     let profile = profile_url(opportunity);
     let candidate = text::candidate_name(&opportunity.name, &pad.opportunity_id);
@@ -112,19 +113,23 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
     Step::Create { reference: entry.reference, pad: Box::new(new) }
 }
 
-/// The connection, if its plan has no pads left that are not billed.
-pub(super) fn no_pads_left(facts: &Facts) -> Option<&str> {
-    match &facts.connection {
-        ConnectionFacts::Ready { name, pads_left: Some(left), .. } if *left <= 0 => Some(name),
-        _ => None,
+/// What a Pad waits for if no pad may be made for it now, though the candidate is to have one: quota, or room in the
+/// hour.
+pub(super) fn no_room(facts: &Facts) -> Option<Step> {
+    let ConnectionFacts::Ready { name, pads_left, hour_full, .. } = &facts.connection else { return None };
+    if pads_left.is_some_and(|left| left <= 0) {
+        let message = format!(
+            "The CoderPad plan of LeverConnection {name} has no pads left for this one, and spec.interview.overage is Deny. The pad is made when there is quota again, or when overage is allowed."
+        );
+        return Some(rest(Outcome::Waiting(Reason::QuotaExceeded, message)));
     }
-}
-
-pub(super) fn quota_exceeded(connection: &str) -> Outcome {
+    let Full { made, limit, until, rest } = (*hour_full)?;
     let message = format!(
-        "The CoderPad plan of LeverConnection {connection} has no pads left for this one, and spec.interview.overage is Deny. The pad is made when there is quota again, or when overage is allowed."
+        "LeverConnection {name} has made {made} pads in the last hour, and may make {limit} (spec.interview.maxPadsPerHour). Older Pads go first; this pad is made by itself at about {}. If so many are meant, raise the limit; 0 is none.",
+        // Up to the next minute, so that a look a moment later finds the same.
+        until.checked_add(59.seconds()).unwrap_or(until).strftime("%Y-%m-%d %H:%M UTC")
     );
-    Outcome::Waiting(Reason::QuotaExceeded, message)
+    Some(Step::Rest { outcome: Outcome::Waiting(Reason::LimitReached, message), again: Some(rest) })
 }
 
 /// Whether a pad found on the candidate is the one that this entry would make (contract, "Exactly once", Lost memory).

@@ -16,8 +16,9 @@ use super::facts::{Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, 
 use super::reason::Reason;
 use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
+use crate::controller::connection::status::CONNECTING;
 use crate::interview::{NewPad, PadKind, PadRecord};
-use candidate::{Judgement, create, judge, no_pads_left, quota_exceeded};
+use candidate::{Judgement, create, judge, no_room};
 use link::{link, store, wants_take_home};
 use record::keep_linked;
 use removal::removal;
@@ -192,7 +193,7 @@ fn life(facts: &Facts) -> Step {
         return rest(Outcome::Unchanged);
     }
     if let Some(waiting) = connection_not_usable(facts) {
-        return rest(waiting);
+        return rest(if keeps_its_place(facts) { Outcome::Unchanged } else { waiting });
     }
     if pad.pad_id.is_some() || matches!(facts.record, Record::Read(_)) {
         return link(facts);
@@ -209,11 +210,11 @@ fn life(facts: &Facts) -> Step {
         let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
         return Step::Rest { outcome, again: Some(SETTLES_SOON) };
     }
-    if let Some(name) = no_pads_left(facts)
-        && pad.waits_for_quota
+    if let Some(waiting) = no_room(facts)
+        && pad.waits_for_room
         && !pad.requested
     {
-        return rest(quota_exceeded(name));
+        return waiting;
     }
     let opportunity = match judge(facts, rule) {
         Judgement::Unread => return Step::ReadOpportunity,
@@ -224,7 +225,7 @@ fn life(facts: &Facts) -> Step {
 }
 
 /// Whether the Pad was judged before and nobody has asked for another judgement.
-fn settled(pad: &PadFacts) -> bool {
+pub fn settled(pad: &PadFacts) -> bool {
     match pad.phase {
         Some(Phase::Skipped) => !pad.requested,
         // With a pad in the making the refusal may be mended elsewhere, such as in the connection: it is tried again.
@@ -233,6 +234,14 @@ fn settled(pad: &PadFacts) -> bool {
         Some(Phase::Ended) => true,
         Some(Phase::Pending | Phase::Open | Phase::Started) | None => false,
     }
+}
+
+/// A connection that was changed, such as its limit, is tried again within seconds: who waits for room goes on waiting,
+/// and need not be judged anew.
+fn keeps_its_place(facts: &Facts) -> bool {
+    let is_tried =
+        matches!(&facts.connection, ConnectionFacts::NotReady { reason, .. } if reason == CONNECTING);
+    is_tried && facts.pad.waits_for_room && !facts.pad.requested
 }
 
 /// Nothing is sent while the connection is not usable: its own probe decides for all its Pads.

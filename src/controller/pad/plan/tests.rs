@@ -4,6 +4,7 @@ use super::{Outcome, Step, plan};
 use crate::api::configuration::{DeletionPolicy, PadType, Repeat, WriteBack};
 use crate::api::names::{Attempt, Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
+use crate::controller::hourly::Full;
 use crate::controller::pad::facts::*;
 use crate::controller::pad::reason::Reason;
 use crate::interview::{PadKind, PadRecord};
@@ -55,6 +56,10 @@ fn rule() -> Rule {
     }
 }
 
+fn ready(pads_left: Option<i64>, hour_full: Option<Full>) -> ConnectionFacts {
+    ConnectionFacts::Ready { name: "acme".into(), pads_left, per_hour: Some(3), hour_full, pad_host: None }
+}
+
 /// A fresh Pad of a webhook, with everything in order and nothing read yet.
 fn facts() -> Facts {
     Facts {
@@ -71,7 +76,7 @@ fn facts() -> Facts {
             attempt: None,
             pad_id: None,
             url: None,
-            waits_for_quota: false,
+            waits_for_room: false,
             another_goes: false,
             phase: None,
             claim: None,
@@ -82,7 +87,7 @@ fn facts() -> Facts {
             requested: false,
             configuration_changed: false,
         },
-        connection: ConnectionFacts::Ready { name: "acme".into(), pads_left: Some(5), pad_host: None },
+        connection: ready(Some(5), None),
         configuration: ConfigurationFacts::Ready(rule()),
         opportunity: Candidate::NotRead,
         record: Record::NotRead,
@@ -263,12 +268,43 @@ fn what_is_not_usable_is_waited_for_without_a_call() {
 fn used_up_quota_waits_unless_overage_is_allowed() {
     let left = |pads_left| {
         let mut facts = read(|_| {});
-        facts.connection = ConnectionFacts::Ready { name: "acme".into(), pads_left, pad_host: None };
+        facts.connection = ready(pads_left, None);
         facts
     };
     assert_eq!(reason(&left(Some(0))), "waits: QuotaExceeded");
     assert!(matches!(plan(&left(Some(1))), Step::Create { .. }));
     assert!(matches!(plan(&left(None)), Step::Create { .. }));
+}
+
+#[test]
+fn an_hour_that_is_full_waits_until_there_is_room() {
+    let until = "2026-01-01T10:04:30Z".parse().unwrap();
+    let full = Full { made: 4, limit: 3, until, rest: Duration::from_secs(90) };
+    let mut fresh = facts();
+    fresh.connection = ready(Some(5), Some(full));
+    assert!(matches!(plan(&fresh), Step::ReadOpportunity), "who gets no pad at all need not wait");
+    fresh.opportunity = candidate(|o| o.tags.clear());
+    assert_eq!(reason(&fresh), "skipped: TagMissing");
+    fresh.opportunity = candidate(|_| {});
+    let Step::Rest { outcome: Outcome::Waiting(reason, message), again } = plan(&fresh) else {
+        panic!("it does not wait")
+    };
+    assert_eq!((reason, again), (Reason::LimitReached, Some(full.rest)));
+    for part in ["acme", "4 pads in the last hour", "may make 3", "maxPadsPerHour", "2026-01-01 10:05 UTC"] {
+        assert!(message.contains(part), "{message}");
+    }
+
+    let mut waiting = facts();
+    waiting.connection = fresh.connection.clone();
+    (waiting.pad.phase, waiting.pad.waits_for_room) = (Some(Phase::Pending), true);
+    assert_eq!(super::tests::reason(&waiting), "waits: LimitReached", "without a call");
+    let (name, reason, message) = ("acme".into(), "Connecting".into(), "m".into());
+    waiting.connection = ConnectionFacts::NotReady { name, reason, message };
+    assert_eq!(outcome(&waiting), Outcome::Unchanged, "the limit was changed: it keeps its place");
+    waiting.connection = ready(Some(5), None);
+    assert!(matches!(plan(&waiting), Step::ReadOpportunity));
+    waiting.connection = ready(Some(0), Some(full));
+    assert_eq!(super::tests::reason(&waiting), "waits: QuotaExceeded", "an hour is not what it takes");
 }
 
 #[test]

@@ -42,11 +42,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 reason: "LeverUnauthorized".into(),
                 message: "m".into(),
             },
-            _ => ConnectionFacts::Ready {
-                name: "acme".into(),
-                pads_left: bits[6].then_some(0),
-                pad_host: None,
-            },
+            _ => ready(bits[6].then_some(0), None),
         };
         f.configuration = match configuration {
             0 => ConfigurationFacts::NotFound { message: "m".into() },

@@ -1,0 +1,308 @@
+//! One pass over a connection's webhook: looks, does the planned step, and looks again, until there is nothing to do.
+//!
+//! Each effect may take place and its answer be lost: then the pass ends, and the next one finds out from Lever's list
+//! and the Secret.
+
+use super::super::trouble::{self, Nature, Trouble};
+use super::has_finalizer;
+use super::plan::{Facts, Recorded, Step, ours, plan};
+use super::tokens::{TokenError, TokenSecret};
+use crate::api::{LeverConnection, SecretKeyRef, names};
+use crate::cluster::secrets::SecretError;
+use crate::cluster::writes::{MetadataChange, WriteError, is_status, write_metadata};
+use crate::controller::Context;
+use crate::controller::driver::Failure;
+use crate::lever::{LeverClient, STAGE_CHANGE, Webhook};
+use crate::transport::{Class, Error};
+use jiff::Timestamp;
+use kube::{Api, ResourceExt};
+use std::sync::Arc;
+
+/// More steps than any pass has.
+const STEPS: usize = 64;
+
+/// What a pass works with.
+pub struct Pass<'a> {
+    /// The leader's context.
+    pub context: &'a Context,
+    /// The connection's Lever account.
+    pub lever: &'a LeverClient,
+    /// status.webhookURL.
+    pub url: &'a str,
+}
+
+/// What ended a pass early.
+pub enum Stop {
+    /// Lever, or something that a person has to mend.
+    Trouble(Trouble),
+    /// The API server.
+    Failure(Failure),
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl From<TokenError> for Stop {
+    fn from(error: TokenError) -> Self {
+        let said = error.to_string();
+        match error {
+            TokenError::Conflict => Self::Failure(WriteError::Conflict { now: None }.into()),
+            TokenError::Api { source, .. } if is_status(&source, 403) => not_permitted(&said).into(),
+            TokenError::Api { source, .. } if is_status(&source, 422) => {
+                let message = format!("{} Name another Secret there.", trouble::sentence(&said));
+                Trouble::of_webhook("SecretNotWritable", Nature::Person, message).into()
+            }
+            TokenError::Api { source, .. } => Self::Failure(WriteError::Api(source).into()),
+        }
+    }
+}
+
+impl From<WriteError> for Stop {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Api(source) if is_status(&source, 403) => {
+                not_permitted(&format!("The connection could not be written: {source}")).into()
+            }
+            error => Self::Failure(error.into()),
+        }
+    }
+}
+
+/// The API server lets the operator read but not write: so it is, unless Managed webhooks are asked for at installation.
+fn not_permitted(said: &str) -> Trouble {
+    let message = format!(
+        "{} Managed webhooks need more rights: set managedWebhooks.enabled to true in the values of the operator's \
+         chart, or use spec.webhook.mode: Manual.",
+        trouble::sentence(said)
+    );
+    Trouble::of_webhook("ManagedWebhooksDisabled", Nature::Unclear, message)
+}
+
+impl Pass<'_> {
+    /// Sees to it that there is one webhook for the URL, whose token is in the Secret. Returns its id.
+    pub async fn register(&self, connection: &mut Arc<LeverConnection>) -> Result<String, Stop> {
+        let reference = self.secret_for(connection)?;
+        // No other pass, here or elsewhere, has the same.
+        let claim = format!("{}-{}", std::process::id(), Timestamp::now());
+        let (mut has_claimed, mut made) = (false, Vec::<Webhook>::new());
+        for _ in 0..STEPS {
+            // Listed before the Secret is read: while the claim stands there, nobody else has made one of these.
+            let mut listed = self.lever.webhooks().await.map_err(|error| of_lever(&error, connection))?;
+            made.retain(|made| listed.iter().all(|one| one.id != made.id));
+            listed.extend(made.iter().cloned());
+            let mut secret = self.read(connection, &reference).await?;
+            if !secret.is_ours() {
+                return Err(not_owned(&reference, "it lacks the label").into());
+            }
+            let claimed = secret.is_claimed_by(&claim);
+            if has_claimed && !claimed {
+                return Err(TokenError::Conflict.into());
+            }
+            let facts = Facts {
+                url: self.url,
+                listed: &listed,
+                named: connection.status.as_ref().and_then(|status| status.webhook_id.as_deref()),
+                recorded: &secret.recorded(),
+                finalizer: has_finalizer(connection),
+                claimed,
+            };
+            match plan(&facts) {
+                Step::Settled(id) => return Ok(id),
+                Step::AddFinalizer => set_finalizer(self.context, connection, true).await?,
+                Step::Claim => {
+                    secret.claim(&claim).await?;
+                    has_claimed = true;
+                }
+                Step::Register => made.push(self.make(connection, &mut secret, &claim).await?),
+                Step::Delete(id) => {
+                    self.delete(connection, &id).await.map_err(|error| of_lever(&error, connection))?;
+                    made.retain(|made| made.id != id);
+                }
+            }
+        }
+        Err(TokenError::Conflict.into())
+    }
+
+    /// Removes the webhooks of the connection from Lever, their tokens from the Secret, and the finalizer. A key that
+    /// may not do that, or not any more, does not hold it up.
+    pub async fn remove(&self, connection: &mut Arc<LeverConnection>) -> Result<(), Stop> {
+        let mut secret = match &connection.spec.webhook.signing_token_secret_ref {
+            Some(reference) => match TokenSecret::read(&self.context.client, connection, reference).await {
+                Ok(secret) => Some(secret),
+                Err(error) if is_status(&error, 403) => None,
+                Err(error) => return Err(Stop::Failure(unreadable(reference, error))),
+            },
+            None => None,
+        };
+        let recorded = secret.as_ref().map(TokenSecret::recorded).unwrap_or_default();
+        match self.remove_from_lever(connection, &recorded).await {
+            Ok(()) => {}
+            Err(error) => match error.class {
+                Class::Unauthorized | Class::Forbidden | Class::NotFound | Class::Invalid => {
+                    let (namespace, name) = super::key(connection);
+                    let class = error.class.label();
+                    tracing::warn!(%namespace, connection = %name, class, "the webhook stays in Lever: it may not be removed with this key");
+                }
+                Class::Throttled | Class::Unavailable | Class::OutcomeUnknown => {
+                    return Err(of_lever(&error, connection).into());
+                }
+            },
+        }
+        if let Some(secret) = &mut secret {
+            match secret.clear().await {
+                Err(TokenError::Api { source, .. }) if is_status(&source, 403) => {}
+                cleared => cleared?,
+            }
+        }
+        let_go(self.context, connection).await
+    }
+
+    async fn remove_from_lever(
+        &self,
+        connection: &LeverConnection,
+        recorded: &[Recorded],
+    ) -> Result<(), Error> {
+        let named = connection.status.as_ref().and_then(|status| status.webhook_id.as_deref());
+        let listed = self.lever.webhooks().await?;
+        for webhook in ours(&listed, Some(self.url), named, recorded) {
+            self.delete(connection, &webhook.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a webhook and stores its token.
+    async fn make(
+        &self,
+        connection: &LeverConnection,
+        secret: &mut TokenSecret,
+        claim: &str,
+    ) -> Result<Webhook, Stop> {
+        let new = self.lever.create_webhook(self.url).await.map_err(|error| match error.class {
+            Class::Invalid => {
+                let said = trouble::sentence(&error.to_string());
+                let message = format!(
+                    "{said} Lever takes https addresses only that it can reach: check --public-url of the operator."
+                );
+                Trouble::of_webhook("WebhookRefused", Nature::Unclear, message)
+            }
+            _ => of_lever(&error, connection),
+        })?;
+        let (namespace, name) = super::key(connection);
+        tracing::info!(%namespace, connection = %name, webhook = %new.id, "a webhook was registered in Lever");
+        match secret.store(claim, &new.id, &new.token).await {
+            Ok(()) => {}
+            Err(TokenError::Conflict) => {
+                // Another process acts: it knows nothing of this one, and nobody will know its token. What is left of
+                // it, if this fails, is deleted with the next look.
+                self.delete(connection, &new.id).await.ok();
+                return Err(TokenError::Conflict.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Webhook {
+            id: new.id,
+            url: self.url.to_owned(),
+            event: STAGE_CHANGE.to_owned(),
+            created_at_ms: Some(Timestamp::now().as_millisecond()),
+        })
+    }
+
+    async fn delete(&self, connection: &LeverConnection, id: &str) -> Result<(), Error> {
+        match self.lever.delete_webhook(id).await {
+            Ok(()) => {
+                let (namespace, name) = super::key(connection);
+                tracing::info!(%namespace, connection = %name, webhook = %id, "a webhook was deleted in Lever");
+                Ok(())
+            }
+            Err(error) if error.class == Class::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The Secret that the tokens go to.
+    fn secret_for(&self, connection: &LeverConnection) -> Result<SecretKeyRef, Trouble> {
+        let Some(reference) = connection.spec.webhook.signing_token_secret_ref.clone() else {
+            let message = "spec.webhook.signingTokenSecretRef is not set. Name a Secret and a key there: the operator \
+                           makes the Secret and keeps the signature token in it.";
+            return Err(Trouble::of_webhook("SigningTokenMissing", Nature::Person, message.into()));
+        };
+        let namespace = connection.namespace().unwrap_or_default();
+        let holds_key = |other: &Arc<LeverConnection>| {
+            let spec = &other.spec;
+            [&spec.lever.api_key_secret_ref, &spec.interview.api_key_secret_ref]
+                .iter()
+                .any(|key| key.name == reference.name)
+        };
+        let connections = self.context.scope.connections.of_namespace(&namespace);
+        if let Some(other) = connections.iter().find(|other| holds_key(other)) {
+            let why = format!("it holds an API key of LeverConnection {}", other.name_any());
+            return Err(not_owned(&reference, &why));
+        }
+        if !self.url.contains("://") {
+            let message = format!(
+                "The operator does not know under which address Lever reaches it, so no webhook is registered. Set \
+                 --public-url (publicURL in the values of its chart), or use spec.webhook.mode: Manual and the path {}.",
+                self.url
+            );
+            return Err(Trouble::of_webhook("PublicURLMissing", Nature::Person, message));
+        }
+        Ok(reference)
+    }
+
+    async fn read(
+        &self,
+        connection: &LeverConnection,
+        reference: &SecretKeyRef,
+    ) -> Result<TokenSecret, Stop> {
+        let read = TokenSecret::read(&self.context.client, connection, reference).await;
+        read.map_err(|error| {
+            let error = SecretError::Unreadable { name: reference.name.clone(), source: Box::new(error) };
+            match trouble::of_secret(&error, &connection.namespace().unwrap_or_default()) {
+                Some((reason, hint)) => {
+                    let message =
+                        trouble::sentence(&format!("spec.webhook.signingTokenSecretRef: {error}{hint}"));
+                    Trouble::of_webhook(reason, Nature::Unclear, message).into()
+                }
+                None => Stop::Failure(error.into()),
+            }
+        })
+    }
+}
+
+/// Takes the finalizer off.
+pub async fn let_go(context: &Context, connection: &mut Arc<LeverConnection>) -> Result<(), Stop> {
+    set_finalizer(context, connection, false).await
+}
+
+async fn set_finalizer(
+    context: &Context,
+    connection: &mut Arc<LeverConnection>,
+    present: bool,
+) -> Result<(), Stop> {
+    let namespace = connection.namespace().unwrap_or_default();
+    let api: Api<LeverConnection> = Api::namespaced(context.client.clone(), &namespace);
+    let change = MetadataChange::default().finalizer(names::WEBHOOK_FINALIZER, present);
+    *connection = Arc::new(write_metadata(&api, connection.as_ref(), &change).await?);
+    Ok(())
+}
+
+fn not_owned(reference: &SecretKeyRef, why: &str) -> Trouble {
+    let message = format!(
+        "spec.webhook.signingTokenSecretRef: Secret {} is not the operator's to write: {why}. Name a Secret there that \
+         does not exist yet, or one for nothing else with the label app.kubernetes.io/managed-by: pad-operator.",
+        reference.name
+    );
+    Trouble::of_webhook(super::SECRET_NOT_OWNED, Nature::Person, message)
+}
+
+fn of_lever(error: &Error, connection: &LeverConnection) -> Trouble {
+    let permission = trouble::lever_permission("those of the group \"Webhooks\" (list, create, delete)");
+    trouble::of_call(error, &connection.spec.lever.api_key_secret_ref, &permission)
+}
+
+fn unreadable(reference: &SecretKeyRef, error: kube::Error) -> Failure {
+    SecretError::Unreadable { name: reference.name.clone(), source: Box::new(error) }.into()
+}

@@ -1,0 +1,241 @@
+//! What is to be done about a connection's webhook in Lever: what there is → one step. Pure.
+//!
+//! Lever tells a webhook's token once, and takes the same URL twice. So the order is: claim the Secret, make the webhook,
+//! store its token, and only then delete what it replaces. A webhook whose token was lost on the way is replaced as one
+//! whose URL has changed.
+
+use crate::lever::{STAGE_CHANGE, Webhook};
+
+/// Webhooks without a token that may stand beside each other. With fewer a delivery might be lost between deleting and
+/// making; more would grow with each failure.
+const MOST_WITHOUT_TOKEN: usize = 1;
+
+/// Everything that the step depends on.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// Where the webhook shall send to.
+    pub url: &'a str,
+    /// The webhooks that Lever has.
+    pub listed: &'a [Webhook],
+    /// The id that the status names.
+    pub named: Option<&'a str>,
+    /// What the Secret says of webhooks of this connection, present and past.
+    pub recorded: &'a [Recorded],
+    /// Whether the finalizer is on the connection.
+    pub finalizer: bool,
+    /// Whether this pass is the one that may make and delete webhooks.
+    pub claimed: bool,
+}
+
+/// A webhook that the Secret knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recorded {
+    /// Its id.
+    pub id: String,
+    /// Whether its token is in the Secret.
+    pub has_token: bool,
+}
+
+/// The next thing to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Nothing: this webhook is the one.
+    Settled(String),
+    /// Put the finalizer on the connection: from now on there may be a webhook to remove.
+    AddFinalizer,
+    /// Write into the Secret who acts. A token that another process is about to store is refused from then on.
+    Claim,
+    /// Make a webhook and store its token.
+    Register,
+    /// Delete this webhook.
+    Delete(String),
+}
+
+/// Decides the next step.
+pub fn plan(facts: &Facts<'_>) -> Step {
+    let mut ours = ours(facts.listed, Some(facts.url), facts.named, facts.recorded);
+    // All processes keep the same one.
+    ours.sort_by_key(|webhook| (webhook.created_at_ms, &webhook.id));
+    let has_token = |webhook: &Webhook| {
+        facts.recorded.iter().any(|recorded| recorded.id == webhook.id && recorded.has_token)
+    };
+    let kept = ours.iter().find(|webhook| webhook.url == facts.url && has_token(webhook));
+    let without_token: Vec<_> =
+        ours.iter().filter(|webhook| webhook.url == facts.url && !has_token(webhook)).collect();
+    let step = match kept {
+        Some(kept) => match ours.iter().find(|webhook| webhook.id != kept.id) {
+            Some(other) => Step::Delete(other.id.clone()),
+            None => Step::Settled(kept.id.clone()),
+        },
+        None => match without_token.as_slice() {
+            [oldest, rest @ ..] if rest.len() >= MOST_WITHOUT_TOKEN => Step::Delete(oldest.id.clone()),
+            _ => Step::Register,
+        },
+    };
+    match step {
+        Step::Register | Step::Settled(_) if !facts.finalizer => Step::AddFinalizer,
+        Step::Register | Step::Delete(_) if !facts.claimed => Step::Claim,
+        step => step,
+    }
+}
+
+/// The webhooks in Lever that are this connection's: by their URL, or because they are remembered.
+pub fn ours<'a>(
+    listed: &'a [Webhook],
+    url: Option<&str>,
+    named: Option<&str>,
+    recorded: &[Recorded],
+) -> Vec<&'a Webhook> {
+    let is_ours = |webhook: &&Webhook| {
+        webhook.event == STAGE_CHANGE
+            && (Some(webhook.url.as_str()) == url
+                || Some(webhook.id.as_str()) == named
+                || recorded.iter().any(|recorded| recorded.id == webhook.id))
+    };
+    listed.iter().filter(is_ours).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const URL: &str = "https://hooks.example.com/webhooks/lever/hiring/acme";
+    const OLD_URL: &str = "https://old.example.com/webhooks/lever/hiring/acme";
+
+    fn webhook(id: &str, url: &str) -> Webhook {
+        Webhook {
+            id: id.into(),
+            url: url.into(),
+            event: STAGE_CHANGE.into(),
+            created_at_ms: id.parse::<i64>().ok(),
+        }
+    }
+
+    fn recorded(ids: &[&str]) -> Vec<Recorded> {
+        ids.iter().map(|id| Recorded { id: (*id).into(), has_token: true }).collect()
+    }
+
+    fn step(listed: &[Webhook], recorded: &[Recorded], named: Option<&str>) -> Step {
+        plan(&Facts { url: URL, listed, named, recorded, finalizer: true, claimed: true })
+    }
+
+    #[test]
+    fn a_webhook_is_made_after_the_finalizer_and_the_claim() {
+        let facts =
+            Facts { url: URL, listed: &[], named: None, recorded: &[], finalizer: false, claimed: false };
+        assert_eq!(plan(&facts), Step::AddFinalizer);
+        let facts = Facts { finalizer: true, ..facts };
+        assert_eq!(plan(&facts), Step::Claim);
+        assert_eq!(plan(&Facts { claimed: true, ..facts }), Step::Register);
+    }
+
+    #[test]
+    fn one_whose_token_is_stored_is_left_alone_without_a_write() {
+        let (listed, recorded) = ([webhook("1", URL)], recorded(&["1"]));
+        let facts = Facts {
+            url: URL,
+            listed: &listed,
+            named: None,
+            recorded: &recorded,
+            finalizer: true,
+            claimed: false,
+        };
+        assert_eq!(plan(&facts), Step::Settled("1".into()));
+        assert_eq!(plan(&Facts { finalizer: false, ..facts }), Step::AddFinalizer, "restored from a backup");
+    }
+
+    #[test]
+    fn a_lost_token_and_an_old_url_are_replaced_before_they_are_deleted() {
+        let lost = [webhook("1", URL)];
+        assert_eq!(step(&lost, &[], None), Step::Register);
+        let emptied = [Recorded { id: "1".into(), has_token: false }];
+        assert_eq!(step(&lost, &emptied, Some("1")), Step::Register);
+        let both = [webhook("1", URL), webhook("2", URL)];
+        assert_eq!(step(&both, &recorded(&["2"]), None), Step::Delete("1".into()));
+
+        let old = [webhook("1", OLD_URL)];
+        assert_eq!(step(&old, &recorded(&["1"]), Some("1")), Step::Register);
+        let both = [webhook("1", OLD_URL), webhook("2", URL)];
+        assert_eq!(step(&both, &recorded(&["1", "2"]), Some("1")), Step::Delete("1".into()));
+        assert_eq!(step(&both[1..], &recorded(&["1", "2"]), Some("2")), Step::Settled("2".into()));
+    }
+
+    #[test]
+    fn webhooks_without_a_token_do_not_add_up() {
+        let lost = [webhook("1", URL), webhook("2", URL), webhook("3", URL)];
+        assert_eq!(step(&lost, &[], None), Step::Delete("1".into()));
+        assert_eq!(step(&lost[1..], &[], None), Step::Delete("2".into()));
+        assert_eq!(step(&lost[2..], &[], None), Step::Register);
+    }
+
+    #[test]
+    fn two_that_were_both_stored_leave_the_older_for_everybody() {
+        let (a, b) = (webhook("1", URL), webhook("2", URL));
+        for listed in [[a.clone(), b.clone()], [b, a]] {
+            assert_eq!(step(&listed, &recorded(&["2", "1"]), Some("2")), Step::Delete("2".into()));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_never_touched() {
+        let other_event = Webhook { event: "candidateHired".into(), ..webhook("1", URL) };
+        let listed = [other_event, webhook("2", OLD_URL), webhook("3", URL)];
+        assert_eq!(step(&listed, &recorded(&["1", "3"]), Some("1")), Step::Settled("3".into()));
+        assert_eq!(ours(&listed, Some(URL), None, &[]), [&listed[2]]);
+        assert_eq!(ours(&listed, None, Some("2"), &[]), [&listed[1]]);
+    }
+
+    proptest! {
+        /// From whatever there is, a pass ends with exactly one webhook of ours whose token is known, and it never
+        /// deletes the last one that a delivery could come by before there is another.
+        #[test]
+        fn a_pass_settles_from_anywhere(
+            there in proptest::collection::vec((0..6_u8, any::<[bool; 3]>()), 0..6),
+            named in proptest::option::of(0..6_u8),
+        ) {
+            let mut listed: Vec<Webhook> = Vec::new();
+            let mut known = Vec::new();
+            for (id, [current, is_known, has_token]) in there {
+                let id = id.to_string();
+                if listed.iter().all(|one| one.id != id) {
+                    if is_known {
+                        known.push(Recorded { id: id.clone(), has_token });
+                    }
+                    listed.push(webhook(&id, if current { URL } else { OLD_URL }));
+                }
+            }
+            let named = named.map(|id| id.to_string());
+            let (mut finalizer, mut claimed, mut made) = (false, false, 0);
+            for _ in 0..20 {
+                let facts = Facts {
+                    url: URL, listed: &listed, named: named.as_deref(), recorded: &known, finalizer, claimed,
+                };
+                let usable = |listed: &[Webhook]| ours(listed, Some(URL), named.as_deref(), &known).len();
+                match plan(&facts) {
+                    Step::Settled(id) => {
+                        let left = ours(&listed, Some(URL), named.as_deref(), &known);
+                        prop_assert!(left.len() == 1 && left[0].id == id && left[0].url == URL);
+                        let kept = Recorded { id, has_token: true };
+                        prop_assert!(known.contains(&kept) && made <= 1);
+                        return Ok(());
+                    }
+                    Step::AddFinalizer => finalizer = true,
+                    Step::Claim => claimed = true,
+                    Step::Register => {
+                        prop_assert!(finalizer && claimed);
+                        made += 1;
+                        let id = format!("{}", 100 + made);
+                        listed.push(webhook(&id, URL));
+                        known.push(Recorded { id, has_token: true });
+                    }
+                    Step::Delete(id) => {
+                        prop_assert!(claimed && usable(&listed) > 1, "the last one was deleted");
+                        listed.retain(|one| one.id != id);
+                    }
+                }
+            }
+            prop_assert!(false, "it never settled");
+        }
+    }
+}

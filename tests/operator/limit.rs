@@ -1,0 +1,155 @@
+//! spec.interview.maxPadsPerHour: a bulk move, or a tag too many, does not make hundreds of pads.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use simulators::{Fault, Moment};
+
+use crate::status::{message_of, phase};
+use crate::wait::{eventually, soon};
+use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
+
+async fn limit(world: &World, limit: u32) {
+    let spec = json!({"spec": {"interview": {"maxPadsPerHour": limit}}});
+    world.patch("leverconnections", CONNECTION, spec).await;
+}
+
+/// Waits until so many Pads are open and so many wait; returns the candidates that wait, the oldest Pad's first.
+async fn counts(world: &World, open: usize, waiting: usize) -> Vec<Value> {
+    let mut pads = eventually(&format!("{open} are open and {waiting} wait"), async || {
+        let mut pads = world.list("pads").await;
+        let is_open = pads.iter().filter(|pad| phase(pad) == "Open/Open").count();
+        pads.retain(|pad| phase(pad) == "Pending/LimitReached");
+        if (is_open, pads.len()) == (open, waiting) { Ok(pads) } else { Err(format!("{pads:#?}")) }
+    })
+    .await;
+    pads.sort_by_key(|pad| {
+        let text = |field: &str| pad["metadata"][field].as_str().unwrap().to_owned();
+        (text("creationTimestamp"), text("name"))
+    });
+    pads
+}
+
+fn calls(world: &World) -> usize {
+    world.lever.calls().len() + world.interview.calls().len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
+    let mut options = Options::new("limit");
+    options.connection["interview"] = json!({"maxPadsPerHour": 3});
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+
+    // One made by hand counts, too.
+    let by_hand = world.candidate();
+    let spec = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": by_hand});
+    world.apply("pads", "by-hand", spec).await;
+    world.wait_for_one_pad(&by_hand).await;
+
+    let candidates = [(); 12].map(|()| world.candidate());
+    for candidate in &candidates {
+        world.lever.move_to_stage(candidate, STAGE).await;
+    }
+    let waiting = counts(&world, 3, 10).await;
+    assert_eq!(world.creates(), 3);
+    let message = message_of(&waiting[0], "Ready");
+    for part in ["3 pads in the last hour", "may make 3", "maxPadsPerHour", "UTC"] {
+        assert!(message.contains(part), "{message}");
+    }
+
+    // Another operator knows what the one before has made, and to look again costs no call.
+    world.operator().kill().await;
+    world.operator().start().await;
+    let newcomer = world.candidate();
+    world.enter(&newcomer).await;
+    world.wait_for_pad(&newcomer, "Pending/LimitReached").await;
+    let (before, oldest) = (calls(&world), waiting[0]["metadata"]["name"].as_str().unwrap());
+    world.patch("pads", oldest, json!({"spec": {"deletionPolicy": "Unlink"}})).await;
+    world.wait_for("pads", oldest, "Ready", "False/LimitReached").await;
+    eventually("the change was seen", async || {
+        let pad = world.get("pads", oldest).await;
+        let seen = pad["status"]["observedGeneration"] == pad["metadata"]["generation"];
+        if seen { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+    assert_eq!((calls(&world), world.creates()), (before, 3));
+
+    // Room goes to the oldest.
+    limit(&world, 5).await;
+    let rest = counts(&world, 5, 9).await;
+    let name = |pad: &Value| pad["metadata"]["name"].clone();
+    assert_eq!(
+        rest.iter().map(name).collect::<Vec<_>>(),
+        waiting.iter().skip(2).map(name).chain([name(&rest[8])]).collect::<Vec<_>>()
+    );
+    assert_eq!(rest[8]["spec"]["opportunityID"], newcomer);
+    assert_eq!(world.creates(), 5);
+
+    limit(&world, 0).await;
+    for candidate in candidates.iter().chain([&newcomer]) {
+        world.wait_for_one_pad(candidate).await;
+    }
+    assert_eq!(world.creates(), 14);
+    world.finish().await;
+}
+
+/// Nobody waits for an hour here: the first pad is made to look an hour old, less a few seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
+    let mut options = Options::new("limit-over");
+    options.connection["interview"] = json!({"maxPadsPerHour": 1});
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    let candidates = [(); 3].map(|()| world.candidate());
+    for (index, candidate) in candidates.iter().enumerate() {
+        world.enter(candidate).await;
+        let expected = if index == 0 { "Open/Open" } else { "Pending/LimitReached" };
+        world.wait_for_pad(candidate, expected).await;
+        // The API server keeps the time of creation in whole seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+
+    world.operator().kill().await;
+    let first = world.wait_for_pad(&candidates[0], "Open/Open").await;
+    let attempt = first["metadata"]["annotations"]["padoperator.dev/attempt"].as_str().unwrap();
+    let (reference, _) = attempt.rsplit_once('@').unwrap();
+    let almost = jiff::Timestamp::now() - SignedDuration::from_secs(60 * 60 - 6);
+    let older = json!({"padoperator.dev/attempt": format!("{reference}@{almost}")});
+    let name = first["metadata"]["name"].as_str().unwrap();
+    world.patch("pads", name, json!({"metadata": {"annotations": older}})).await;
+    world.operator().start().await;
+
+    world.wait_for_one_pad(&candidates[1]).await;
+    assert!(jiff::Timestamp::now() >= almost + SignedDuration::from_hours(1), "too early");
+    world.wait_for_pad(&candidates[2], "Pending/LimitReached").await;
+    assert_eq!(world.creates(), 2);
+    world.finish().await;
+}
+
+/// One that is being made still says that it waits: it must not take two places.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pad_under_way_holds_one_place_only() {
+    let mut options = Options::new("limit-under-way");
+    options.connection["interview"] = json!({"maxPadsPerHour": 1});
+    options.flags[0] = "--interview-create-timeout=50s";
+    let world = World::start(options).await;
+    let candidates = [(); 3].map(|()| world.candidate());
+    for (index, candidate) in candidates.iter().enumerate() {
+        world.enter(candidate).await;
+        let expected = if index == 0 { "Open/Open" } else { "Pending/LimitReached" };
+        world.wait_for_pad(candidate, expected).await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    let first = Fault::on("POST", "^/api/pads/?$").containing(&candidates[1]).pause(Moment::AfterEffect);
+    let held = world.interview.faults().add(first);
+    limit(&world, 2).await;
+    soon("the first is under way", held.reached()).await;
+    limit(&world, 3).await;
+    world.wait_for_one_pad(&candidates[2]).await;
+    held.release();
+    world.wait_for_one_pad(&candidates[1]).await;
+    assert_eq!(world.creates(), 3);
+    world.finish().await;
+}

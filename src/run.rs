@@ -168,6 +168,7 @@ impl Reconciler<'_> {
             retries: Default::default(),
             flights: Default::default(),
             written: Default::default(),
+            looks: Default::default(),
             warned: Default::default(),
             running: running.clone(),
             probes,

@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
 use pad::flights::Flights;
+use pad::looks::Looks;
 use pad::written::Written;
 use parking_lot::Mutex;
 use retries::Retries;
@@ -63,6 +64,8 @@ pub struct Context {
     pub flights: Flights,
     /// The versions of Pads that were written last.
     pub written: Written,
+    /// Pads that sync has news of.
+    pub looks: Looks,
     /// The waits (uid of the Pad, since when) that an Event has told of.
     pub warned: Mutex<HashSet<(String, Timestamp)>>,
     /// Pads reconciled at once, over all namespaces.

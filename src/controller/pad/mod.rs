@@ -5,6 +5,7 @@
 mod act;
 mod facts;
 pub mod flights;
+pub mod looks;
 #[cfg(test)]
 mod model;
 mod observe;
@@ -16,7 +17,7 @@ pub mod written;
 pub use reason::Reason;
 
 use super::Context;
-use super::driver::{self, Failure, Reconcile};
+use super::driver::{self, Failure, Reconcile, heard};
 use super::{notices, pace};
 use crate::api::condition::{self, Condition, types};
 use crate::api::pad::{Pad, PadStatus, Phase};
@@ -48,6 +49,7 @@ const LONG_WAIT: SignedDuration = SignedDuration::from_mins(10);
 
 /// Runs the controller until `stop`; what is in flight then is finished.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let wakes = heard(context.looks.wakes());
     let scope = &context.scope;
     if stop.run_until_cancelled(scope.ready()).await != Some(true) {
         return;
@@ -72,9 +74,18 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             })
         }
     });
+    let asked_about = wakes.flat_map({
+        let context = context.clone();
+        move |wake| {
+            let pads = wake.map_or_else(|| context.looks.all(), |pad| vec![pad]);
+            let reference = |(namespace, name): (String, String)| ObjectRef::new(&name).within(&namespace);
+            futures::stream::iter(pads.into_iter().map(reference).collect::<Vec<_>>())
+        }
+    });
     let controller = Controller::for_shared_stream(scope.pads.changes(), scope.pads.store())
         .reconcile_on(by_configuration)
-        .reconcile_on(by_connection);
+        .reconcile_on(by_connection)
+        .reconcile_on(asked_about);
     driver::drive(controller, context.clone(), Arc::new(Pads { context: context.clone() }), stop).await;
 }
 
@@ -91,6 +102,7 @@ impl Reconcile<Pad> for Pads {
     fn forget(&self, namespace: &str, name: &str) {
         self.context.retries.forget(namespace, name);
         self.context.written.forget(namespace, name);
+        self.context.looks.forget(namespace, name);
     }
 }
 

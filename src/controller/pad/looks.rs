@@ -1,0 +1,131 @@
+//! What the rest of the leader asks of the Pad controller: "look at this Pad again, there is news of it".
+//!
+//! Sync walks over both services' lists and finds news of Pads that are settled and would sleep on. It concludes
+//! nothing itself: it asks for a look, and the Pad's own pass reads what is true now. This memory may be lost: the next
+//! sync finds the same news and asks again.
+
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use tokio::sync::broadcast;
+
+/// How many wakes a slow listener may lie behind before it is told to look at all that is wanted.
+const WAKES_KEPT: usize = 4096;
+
+/// What is to be looked at.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum What {
+    /// The pad at CoderPad: it has started, ended, or may be gone.
+    Record,
+    /// The candidate: whether there is a pad, or a further one, to be made.
+    Judge,
+    /// The candidate was archived.
+    Archived,
+}
+
+/// What is asked for about one Pad at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted(HashMap<What, u64>);
+
+impl Wanted {
+    /// Whether this is asked for.
+    pub fn has(&self, what: What) -> bool {
+        self.0.contains_key(&what)
+    }
+}
+
+/// The looks that are asked for and not yet taken, by namespace and name of the Pad.
+#[derive(Debug)]
+pub struct Looks {
+    asked: Mutex<Asked>,
+    wakes: broadcast::Sender<(String, String)>,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    number: u64,
+    looks: HashMap<(String, String), Wanted>,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { asked: Mutex::default(), wakes: broadcast::channel(WAKES_KEPT).0 }
+    }
+}
+
+impl Looks {
+    /// Asks for a look, and wakes the Pad.
+    pub fn want(&self, namespace: &str, name: &str, what: What) {
+        let mut asked = self.asked.lock();
+        asked.number += 1;
+        let number = asked.number;
+        asked.looks.entry(key(namespace, name)).or_default().0.insert(what, number);
+        drop(asked);
+        let _ = self.wakes.send(key(namespace, name));
+    }
+
+    /// What is asked for now about a Pad. What is asked for later, while it is being looked at, is another look.
+    pub fn wanted(&self, namespace: &str, name: &str) -> Wanted {
+        self.asked.lock().looks.get(&key(namespace, name)).cloned().unwrap_or_default()
+    }
+
+    /// The look that was `wanted` was taken.
+    pub fn done(&self, namespace: &str, name: &str, what: What, wanted: &Wanted) {
+        let mut asked = self.asked.lock();
+        let Some(left) = asked.looks.get_mut(&key(namespace, name)) else { return };
+        if left.0.get(&what) == wanted.0.get(&what) {
+            left.0.remove(&what);
+        }
+        if left.0.is_empty() {
+            asked.looks.remove(&key(namespace, name));
+        }
+    }
+
+    /// The Pad is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.asked.lock().looks.remove(&key(namespace, name));
+    }
+
+    /// Namespace and name of each Pad that is asked about from now on. Who lags behind looks at [`Self::all`].
+    pub fn wakes(&self) -> broadcast::Receiver<(String, String)> {
+        self.wakes.subscribe()
+    }
+
+    /// Namespace and name of every Pad that is asked about.
+    pub fn all(&self) -> Vec<(String, String)> {
+        self.asked.lock().looks.keys().cloned().collect()
+    }
+}
+
+fn key(namespace: &str, name: &str) -> (String, String) {
+    (namespace.to_owned(), name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_is_wanted_until_it_is_taken_and_what_is_asked_meanwhile_is_another() {
+        let looks = Looks::default();
+        let mut wakes = looks.wakes();
+        assert!(!looks.wanted("hiring", "a").has(What::Record));
+        looks.want("hiring", "a", What::Record);
+        looks.want("hiring", "a", What::Judge);
+        assert_eq!(wakes.try_recv().unwrap(), key("hiring", "a"));
+        let wanted = looks.wanted("hiring", "a");
+        assert!(wanted.has(What::Record) && wanted.has(What::Judge) && !wanted.has(What::Archived));
+        assert!(!looks.wanted("hiring", "b").has(What::Record));
+
+        looks.want("hiring", "a", What::Record);
+        looks.done("hiring", "a", What::Record, &wanted);
+        looks.done("hiring", "a", What::Judge, &wanted);
+        let later = looks.wanted("hiring", "a");
+        assert!(later.has(What::Record) && !later.has(What::Judge));
+        looks.done("hiring", "a", What::Record, &later);
+        assert_eq!(looks.all(), []);
+        looks.want("hiring", "a", What::Archived);
+        assert_eq!(looks.all(), [key("hiring", "a")]);
+        looks.forget("hiring", "a");
+        assert_eq!(looks.all(), []);
+    }
+}

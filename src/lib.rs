@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod controller;
 pub mod interview;
 pub mod lever;
+pub mod making;
 pub mod receiver;
 pub mod rules;
 pub mod run;

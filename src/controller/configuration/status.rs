@@ -161,6 +161,7 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfiguration
             Some(Err(_)) | None => before.question.filter(|question| Some(question.id) == spec.question_id),
         },
         effective_since,
+        existing_settled_for: before.existing_settled_for,
         matching: before.matching,
         pads: counts.cloned().or(before.pads),
         conditions: conditions.finish(),

@@ -11,6 +11,7 @@ mod model;
 mod observe;
 mod plan;
 mod reason;
+pub mod series;
 mod status;
 pub mod written;
 
@@ -30,6 +31,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
+use looks::What;
 use observe::Surroundings;
 use plan::{Outcome, Step, plan};
 use std::sync::Arc;
@@ -115,6 +117,7 @@ fn woken(
     let waiting = |pad: &Pad| {
         pad.metadata.deletion_timestamp.is_some()
             || matches!(pad.phase(), None | Some(Phase::Pending | Phase::Failed))
+            || observe::is_requested(pad)
     };
     let all = pads.of_namespace(&namespace.unwrap_or_default());
     let concerned =
@@ -133,10 +136,15 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     let inputs = around.fingerprint(&pad);
     let mut facts = observe::facts(&pad, &around, context);
     facts.pause = context.retries.remaining(&namespace, &name, &inputs);
+    let wanted = context.looks.wanted(&namespace, &name);
+    facts.judge = wanted.has(What::Judge);
 
     let mut pass = Pass { context, pad, configuration: around.configuration.clone(), account: None, facts };
     let (outcome, again) = drive(&mut pass, &around).await;
 
+    if outcome != Outcome::Undecided {
+        context.looks.done(&namespace, &name, What::Judge, &wanted);
+    }
     if let (Outcome::Open, Some(id)) = (&outcome, &pass.facts.pad.pad_id) {
         context.flights.forget_link(id);
     }

@@ -2,12 +2,14 @@
 
 use super::facts::{Candidate, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Rule};
 use crate::api::condition::{self, Condition, types};
-use crate::api::configuration::PadConfiguration;
+use crate::api::configuration::{PadConfiguration, PadConfigurationStatus};
 use crate::api::connection::{LeverConnection, Overage};
 use crate::api::names::{self, Attempt};
 use crate::api::pad::{Pad, Phase};
 use crate::controller::Context;
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::series::Member;
+use crate::making::is_of;
 use kube::ResourceExt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -65,7 +67,8 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 /// Puts together what is known before any service is asked.
 pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
     let ahead = || waiting_before(pad, around, context);
-    let another_in_flight = another_in_flight(pad, context);
+    let others = others(pad, context);
+    let another_in_flight = others.iter().any(|other| is_in_flight(other));
     let pad = PadFacts { another_in_flight, ..pad_facts(pad, around.configuration.as_deref()) };
     let flight = match pad.open_attempt() {
         Some(attempt) => {
@@ -83,6 +86,14 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
         record: Record::NotRead,
         flight,
         link_flight,
+        others: others
+            .iter()
+            .filter(|other| other.metadata.deletion_timestamp.is_none())
+            .map(|other| Member::of(other))
+            .collect(),
+        repeat: around.configuration.as_ref().map(|configuration| configuration.spec.repeat),
+        judge: false,
+        passed_on: false,
         linked_before: None,
         link_written: false,
         link_removed: false,
@@ -118,29 +129,39 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         pad_id: annotation(names::PAD_ID).cloned(),
         url: status.and_then(|status| status.url.clone()),
         phase: pad.phase(),
+        member: Member::of(pad),
+        existing_since: annotation(names::EXISTING_SINCE).and_then(|since| since.parse().ok()),
+        was_before: status.and_then(|status| status.reason.as_deref())
+            == Some(Reason::BeforeConfiguration.as_str()),
+        asked_by_person: annotation(names::RECONCILE_REQUESTED_AT)
+            .is_some_and(|asked| names::delivered_at(asked).is_none()),
         another_in_flight: false,
         waits_for_quota: pad.phase() == Some(Phase::Pending)
             && status.and_then(|status| status.reason.as_deref()) == Some(Reason::QuotaExceeded.as_str()),
         linked: status.is_some_and(|status| status.linked_at.is_some()),
-        requested: names::reconcile_requested_at(pad).is_some_and(|at| {
-            status.and_then(|status| status.last_handled_reconcile_at.as_ref()) != Some(&at)
-        }),
+        requested: is_requested(pad),
         configuration_changed: configuration.is_some_and(|configuration| {
             configuration.metadata.generation != judged_with || is_new(configuration)
         }),
     }
 }
 
+/// Whether somebody asks for the Pad to be judged again.
+pub fn is_requested(pad: &Pad) -> bool {
+    let handled = pad.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
+    names::reconcile_requested_at(pad).is_some_and(|at| handled != Some(&at))
+}
+
+/// The other Pads of the candidate by the same configuration.
+fn others(pad: &Pad, context: &Context) -> Vec<Arc<Pad>> {
+    let (configuration, opportunity_id) = (&pad.spec.configuration_ref.name, &pad.spec.opportunity_id);
+    let is_other = |other: &Pad| is_of(other, configuration, opportunity_id) && other.uid() != pad.uid();
+    context.scope.pads.matching(&pad.namespace().unwrap_or_default(), is_other)
+}
+
 /// Pads of one series share their references, so a search for the one would find the pad of the other.
-fn another_in_flight(pad: &Pad, context: &Context) -> bool {
-    let is_in_flight = |other: &Pad| {
-        other.metadata.deletion_timestamp.is_some()
-            && other.spec.opportunity_id == pad.spec.opportunity_id
-            && other.spec.configuration_ref == pad.spec.configuration_ref
-            && other.uid() != pad.uid()
-            && pad_facts(other, None).open_attempt().is_some()
-    };
-    !context.scope.pads.matching(&pad.namespace().unwrap_or_default(), is_in_flight).is_empty()
+fn is_in_flight(other: &Pad) -> bool {
+    other.metadata.deletion_timestamp.is_some() && pad_facts(other, None).open_attempt().is_some()
 }
 
 /// How many older Pads of the connection wait for quota: what there is goes to the oldest first.
@@ -230,6 +251,9 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
                 waiting_room: spec.waiting_room,
                 owner_email: spec.owner_email,
                 repeat: spec.repeat,
+                existing: spec.existing,
+                effective_since: status.and_then(|status| status.effective_since),
+                existing_settled: status.is_some_and(PadConfigurationStatus::existing_is_settled),
             })
         }
         (Some(ready), _) if seen && ready.status != condition::Status::True => {

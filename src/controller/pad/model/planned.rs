@@ -4,13 +4,14 @@
 
 use super::state::{CoderPad, FlightKnown, Known, Mark, Object, Person, RecordKnown, SLOTS, Stopped};
 use crate::api::Pad;
-use crate::api::configuration::{DeletionPolicy, PadType, Repeat};
+use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat};
 use crate::api::names::{self, Attempt, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::pad::facts::{
     Candidate, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Rule, Trouble,
 };
 use crate::controller::pad::plan::{Outcome, Step, plan};
+use crate::controller::pad::series::{Member, Standing};
 use crate::interview::PadRecord;
 use crate::lever::{Opportunity, StageChange};
 use crate::receiver::decide::{Intent, decide};
@@ -84,7 +85,7 @@ pub fn planned(known: &Known, policy: DeletionPolicy) -> Planned {
 }
 
 fn in_the_models_words(step: Step) -> Planned {
-    match step {
+    match step.clone() {
         Step::Rest { outcome, .. } => Planned::Rest(match outcome {
             Outcome::Undecided => Told::Nothing,
             Outcome::Unchanged => Told::Unchanged,
@@ -114,6 +115,7 @@ fn in_the_models_words(step: Step) -> Planned {
         Step::RemoveLink(url) => Planned::RemoveLink(number(url.rsplit('/').next().unwrap())),
         Step::DeletePad(id) => Planned::DeletePad(number(&id)),
         Step::SetFinalizer(present) => Planned::SetFinalizer(present),
+        Step::MakeFurther(_) | Step::PassOn(_) => panic!("{step:?}: the model has one Pad at a time"),
     }
 }
 
@@ -139,6 +141,10 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
             FlightKnown::WithoutEffect => Flight::WithoutEffect,
         },
         link_flight: known.link_flight.then_some(Duration::from_secs(1)),
+        others: Vec::new(),
+        repeat: Some(Repeat::AfterEnd),
+        judge: false,
+        passed_on: false,
         linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
         link_written: known.link_written,
         link_removed: false,
@@ -164,6 +170,10 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
         }),
         pad_id: object.pad.map(pad_id),
         url: None,
+        member: member(object),
+        existing_since: None,
+        was_before: false,
+        asked_by_person: false,
         another_in_flight: false,
         waits_for_quota: false,
         phase: object.phase.map(|mark| match mark {
@@ -179,6 +189,19 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
     }
 }
 
+/// No interview ends in the model: a Pad that has its pad serves every entry.
+fn member(object: &Object) -> Member {
+    let standing = match object.phase {
+        Some(Mark::Skipped) => Standing::Void,
+        Some(Mark::Failed) if object.pad.is_none() && object.attempt.is_none() => Standing::Void,
+        None | Some(Mark::Pending | Mark::Failed) => Standing::Underway,
+        Some(Mark::Open) => Standing::Open { entry: Timestamp::UNIX_EPOCH },
+        Some(Mark::Ended) => Standing::Ended { entry: Timestamp::UNIX_EPOCH, at: Timestamp::MAX },
+    };
+    let name = names::pad_name(CONFIGURATION, OPPORTUNITY, 1);
+    Member { name, number: Some(1), made_at: Timestamp::UNIX_EPOCH, standing }
+}
+
 fn rule() -> Rule {
     Rule {
         stage_id: STAGE.into(),
@@ -191,6 +214,9 @@ fn rule() -> Rule {
         waiting_room: None,
         owner_email: None,
         repeat: Repeat::AfterEnd,
+        existing: Existing::Skip,
+        effective_since: Timestamp::from_millisecond(ENTRY - 1000).ok(),
+        existing_settled: true,
     }
 }
 

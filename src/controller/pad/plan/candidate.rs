@@ -1,7 +1,7 @@
 //! Whether the candidate gets a pad, and what kind: judged by Lever's own books, never by what a webhook says.
 
 use super::{Outcome, Step, rest, store};
-use crate::api::configuration::{PadType, Repeat};
+use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
 use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Rule};
 use crate::controller::pad::reason::Reason;
@@ -20,9 +20,9 @@ pub(super) enum Judgement<'a> {
     Qualifies(&'a Opportunity),
 }
 
-/// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2).
-pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule) -> Judgement<'a> {
-    let pad = &facts.pad;
+/// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2). `manual`: a Pad made
+/// by hand asks for neither stage nor tag.
+pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgement<'a> {
     let again = "Then move the candidate into the stage again, or annotate this Pad with padoperator.dev/reconcile-requested-at.";
     let opportunity = match &facts.opportunity {
         Candidate::NotRead => return Judgement::Unread,
@@ -49,7 +49,7 @@ pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule) -> Judgement<'a> {
             format!("The candidate is archived in Lever. Take the candidate out of the archive. {again}");
         return Judgement::Skip(Reason::CandidateArchived, message);
     }
-    if pad.manual {
+    if manual {
         return Judgement::Qualifies(opportunity);
     }
     if opportunity.stage != rule.stage_id {
@@ -71,8 +71,7 @@ fn entry(pad: &PadFacts, rule: &Rule, opportunity: &Opportunity) -> Entry {
     if pad.manual {
         return Entry { at: None, reference: Reference::new(pad.series(), &pad.name) };
     }
-    let milliseconds =
-        opportunity.last_entry_into(&rule.stage_id).or(opportunity.created_at_ms).unwrap_or_default();
+    let milliseconds = opportunity.entry_into(&rule.stage_id);
     Entry {
         at: Timestamp::from_millisecond(milliseconds).ok(),
         reference: Reference::new(pad.series(), milliseconds),
@@ -94,6 +93,13 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         }
         None => {}
     }
+    if was_before(pad, rule, entry.at) {
+        let message = format!(
+            "The candidate was in the stage '{}' with the tag '{}' before this rule took effect, and spec.existing of the configuration is Skip. To have a pad, move the candidate into the stage again, or annotate this Pad with padoperator.dev/reconcile-requested-at.",
+            rule.stage_name, rule.tag
+        );
+        return rest(Outcome::Skipped(Reason::BeforeConfiguration, message));
+    }
     if let Some(connection) = no_pads_left(facts) {
         return rest(quota_exceeded(connection));
     }
@@ -109,6 +115,14 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         take_home: rule.type_ == PadType::TakeHome,
     };
     Step::Create { reference: entry.reference, pad: Box::new(new) }
+}
+
+/// Whether the candidate was there before the rule took effect, and gets no pad for that (contract, "When a pad is
+/// made"). Until a whole walk has found out who was, everybody who came earlier counts.
+fn was_before(pad: &PadFacts, rule: &Rule, entry: Option<Timestamp>) -> bool {
+    let (Some(entry), Some(since)) = (entry, rule.effective_since) else { return false };
+    let is_existing = pad.existing_since == Some(since) || pad.was_before || !rule.existing_settled;
+    rule.existing == Existing::Skip && entry <= since && is_existing && !pad.asked_by_person && !pad.manual
 }
 
 /// The connection, if its plan has no pads left that are not billed.

@@ -3,6 +3,7 @@
 //! The driver calls it again after each step, with what the step has found out, until it says [`Step::Rest`].
 
 mod candidate;
+mod further;
 mod removal;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use crate::api::names::Reference;
 use crate::api::pad::{DesiredState, Phase};
 use crate::interview::{NewPad, PadKind, PadRecord};
 use candidate::{Judgement, create, judge, no_pads_left, quota_exceeded};
+use further::{further, not_for_this_one};
 use removal::removal;
 use std::time::Duration;
 use trouble::after_trouble;
@@ -67,6 +69,10 @@ pub enum Step {
     RemoveLink(String),
     /// Delete a pad at CoderPad.
     DeletePad(String),
+    /// Make a further Pad, of this number, for the candidate.
+    MakeFurther(u32),
+    /// Have another Pad of the candidate judged again, by name.
+    PassOn(String),
     /// Put the finalizer on the Pad (true), or take it off and let a deleted Pad go (false).
     SetFinalizer(bool),
 }
@@ -75,7 +81,12 @@ impl Step {
     /// Whether the step calls a service.
     pub fn calls(&self) -> bool {
         match self {
-            Step::Rest { .. } | Step::StorePad { .. } | Step::ForgetAttempt | Step::SetFinalizer(_) => false,
+            Step::Rest { .. }
+            | Step::StorePad { .. }
+            | Step::ForgetAttempt
+            | Step::SetFinalizer(_)
+            | Step::MakeFurther(_)
+            | Step::PassOn(_) => false,
             Step::ReadOpportunity
             | Step::ReadPad(_)
             | Step::ReadLinkedPads(_)
@@ -123,6 +134,9 @@ pub fn plan(facts: &Facts) -> Step {
 /// The life of a Pad that is not being deleted.
 fn life(facts: &Facts) -> Step {
     let pad = &facts.pad;
+    if let Some(step) = further(facts) {
+        return step;
+    }
     if pad.linked {
         return keep_linked(pad);
     }
@@ -131,7 +145,7 @@ fn life(facts: &Facts) -> Step {
     if pad.wish == DesiredState::Ended && nothing_made {
         return rest(Outcome::Skipped(Reason::Cancelled, "spec.state is Ended: no pad was made.".into()));
     }
-    if settled(pad) {
+    if settled(facts) {
         return rest(Outcome::Unchanged);
     }
     if let Some(waiting) = connection_not_usable(facts) {
@@ -158,12 +172,12 @@ fn life(facts: &Facts) -> Step {
     {
         return rest(quota_exceeded(name));
     }
-    let opportunity = match judge(facts, rule) {
+    let opportunity = match judge(facts, rule, pad.manual) {
         Judgement::Unread => return Step::ReadOpportunity,
         Judgement::Skip(reason, message) => return rest(Outcome::Skipped(reason, message)),
         Judgement::Qualifies(opportunity) => opportunity,
     };
-    create(facts, rule, opportunity)
+    not_for_this_one(facts, rule, opportunity).unwrap_or_else(|| create(facts, rule, opportunity))
 }
 
 /// An open pad: only the finalizer may still have to follow the deletion policy.
@@ -179,12 +193,13 @@ fn keep_linked(pad: &PadFacts) -> Step {
 }
 
 /// Whether the Pad was judged before and nobody has asked for another judgement.
-fn settled(pad: &PadFacts) -> bool {
+fn settled(facts: &Facts) -> bool {
+    let pad = &facts.pad;
     match pad.phase {
-        Some(Phase::Skipped) => !pad.requested,
+        Some(Phase::Skipped) => !facts.is_asked(),
         // With a pad in the making the refusal may be mended elsewhere, such as in the connection: it is tried again.
         Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
-        Some(Phase::Failed) => !pad.requested && !pad.configuration_changed,
+        Some(Phase::Failed) => !facts.is_asked() && !pad.configuration_changed,
         Some(Phase::Ended) => true,
         Some(Phase::Pending | Phase::Open | Phase::Started) | None => false,
     }

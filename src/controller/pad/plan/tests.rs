@@ -1,17 +1,19 @@
 //! The plan as tables: what is known → what is done next.
 
 use super::{Outcome, Step, plan};
-use crate::api::configuration::{DeletionPolicy, PadType, Repeat};
+use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat};
 use crate::api::names::{Attempt, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::pad::facts::*;
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::series::{Member, Standing};
 use crate::interview::{PadKind, PadRecord};
 use crate::lever::{Opportunity, StageChange};
 use crate::transport::{Class, Error, Service};
 use jiff::Timestamp;
 use std::time::Duration;
 
+mod further;
 mod properties;
 
 const ENTRY: i64 = 1_700_000_000_123;
@@ -51,6 +53,9 @@ fn rule() -> Rule {
         waiting_room: Some(true),
         owner_email: None,
         repeat: Repeat::AfterEnd,
+        existing: Existing::Skip,
+        effective_since: Timestamp::from_millisecond(ENTRY - 1_000_000).ok(),
+        existing_settled: true,
     }
 }
 
@@ -71,6 +76,15 @@ fn facts() -> Facts {
             pad_id: None,
             url: None,
             waits_for_quota: false,
+            member: Member {
+                name: "phone-screen-0123456789-1".into(),
+                number: Some(1),
+                made_at: Timestamp::UNIX_EPOCH,
+                standing: Standing::Underway,
+            },
+            existing_since: None,
+            was_before: false,
+            asked_by_person: false,
             another_in_flight: false,
             phase: None,
             linked: false,
@@ -83,6 +97,10 @@ fn facts() -> Facts {
         record: Record::NotRead,
         flight: Flight::WithoutEffect,
         link_flight: None,
+        others: Vec::new(),
+        repeat: Some(Repeat::AfterEnd),
+        judge: false,
+        passed_on: false,
         linked_before: None,
         link_written: false,
         link_removed: false,
@@ -120,6 +138,16 @@ fn record(id: &str, second: i64) -> PadRecord {
         "notes": reference().notes("https://hire.example.com/candidates/op-1"),
     });
     PadRecord::from_json(&json).unwrap()
+}
+
+fn at(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).unwrap()
+}
+
+/// Another Pad of the candidate.
+fn member(number: u32, standing: Standing) -> Member {
+    let name = format!("phone-screen-0123456789-{number}");
+    Member { name, number: Some(number), made_at: at(0), standing }
 }
 
 /// After an intention was written.

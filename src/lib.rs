@@ -13,6 +13,7 @@ pub mod making;
 pub mod receiver;
 pub mod rules;
 pub mod run;
+pub mod sync;
 pub mod telemetry;
 pub mod text;
 pub mod transport;

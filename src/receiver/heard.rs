@@ -1,7 +1,8 @@
 //! Notes on a connection that a correctly signed request has arrived, so that the leader, which may be another
 //! replica, can turn WebhookVerified True.
 
-use crate::api::{FIELD_MANAGER, LeverConnection};
+use crate::api::{FIELD_MANAGER, HasConditions, LeverConnection, condition};
+use crate::controller::connection::status::DELIVERY_MISSED;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -60,5 +61,8 @@ impl Heard {
 
 fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
     let last = connection.status.as_ref().and_then(|status| status.last_webhook_at);
-    last.is_none_or(|last| now.duration_since(last) > FRESH)
+    // What says that deliveries are missed ends with the next one.
+    let is_missed = condition::find(connection.conditions(), condition::types::WEBHOOK_VERIFIED)
+        .is_some_and(|verified| verified.reason == DELIVERY_MISSED);
+    is_missed || last.is_none_or(|last| now.duration_since(last) > FRESH)
 }

@@ -6,9 +6,7 @@
 use super::observe::Checks;
 use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types};
 use crate::api::configuration::StatusTags;
-use crate::api::configuration::{
-    Existing, Note, OnArchive, PadCounts, PadType, Question, Repeat, ResolvedStage,
-};
+use crate::api::configuration::{Note, OnArchive, PadCounts, PadType, Question, ResolvedStage};
 use crate::api::connection::Stage;
 use crate::api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
 use crate::controller::notices::SUSPENDED;
@@ -452,13 +450,9 @@ fn ignored(configuration: &PadConfiguration) -> Option<String> {
     let spec = &configuration.spec;
     let StatusTags { ready, ended, failed } = &spec.write_back.tags;
     let fields = [
-        (spec.existing == Existing::Create, "spec.existing: Create"),
-        (spec.repeat != Repeat::Never, "spec.repeat (a further pad for a candidate is not made yet)"),
         (spec.on_archive == OnArchive::End, "spec.onArchive: End"),
         (spec.write_back.note != Note::None, "spec.writeBack.note"),
         (ready.is_some() || ended.is_some() || failed.is_some(), "spec.writeBack.tags"),
-        (spec.ttl_seconds_after_ended.is_some(), "spec.ttlSecondsAfterEnded"),
-        (true, "spec.ttlSecondsAfterSkipped"),
     ];
     let named: Vec<_> = fields.into_iter().filter(|(used, _)| *used).map(|(_, field)| field).collect();
     (!named.is_empty()).then(|| format!("This version stores, but does not act on: {}.", named.join(", ")))

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
     // Listening begins before anything is read, so that no change falls in between.
     let (secrets, probes) = (heard(context.secrets.changes()), heard(context.probes.subscribe()));
+    let syncs = heard(context.syncs.ends());
     async move {
         if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
             return;
@@ -38,7 +39,8 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
         let connections = &context.scope.connections;
         let controller = Controller::for_shared_stream(connections.changes(), connections.store())
             .reconcile_on(concerned_by_secrets(context.clone(), secrets))
-            .reconcile_on(concerned_by_refusals(reconciler.clone(), probes));
+            .reconcile_on(concerned_by_refusals(reconciler.clone(), probes))
+            .reconcile_on(synced(context.clone(), syncs));
         driver::drive(controller, context, reconciler, stop).await;
     }
 }
@@ -77,6 +79,20 @@ fn concerned_by_refusals(
             reconciler.memory.want(&connection.namespace().unwrap_or_default(), &connection.name_any());
         }
         references(concerned)
+    })
+}
+
+/// The connections whose sync has ended: a request is answered only then, and it may have found something.
+fn synced(
+    context: Arc<Context>,
+    ends: impl Stream<Item = Option<(String, String)>> + Send,
+) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
+    ends.flat_map(move |end| {
+        let connections = &context.scope.connections;
+        references(match end {
+            Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
+            None => connections.store().state(),
+        })
     })
 }
 
@@ -140,10 +156,15 @@ impl Reconcile<LeverConnection> for Connections {
             if let Some(remaining) = interview.facts.quota.as_ref().and_then(|quota| quota.remaining) {
                 self.context.allowances.found(&namespace, &name, look, remaining);
             }
-            self.memory.record(&namespace, &name, start, lever, interview);
+            let began = start.at;
+            if self.memory.record(&namespace, &name, start, lever, interview).complete_at == Some(began) {
+                self.context.syncs.want(&namespace, &name);
+            }
         }
         let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
-        self.write(&connection, &token, Services::Probed(&probed), probed.handled.as_deref()).await?;
+        let is_busy = self.context.syncs.is_busy(&namespace, &name);
+        let handled = probed.handled.as_deref().filter(|_| !is_busy);
+        self.write(&connection, &token, Services::Probed(&probed), handled).await?;
         Ok(match due() {
             Due::Now => Action::requeue(std::time::Duration::ZERO),
             Due::At(time) => Action::requeue(time.saturating_duration_since(Instant::now())),
@@ -155,6 +176,7 @@ impl Reconcile<LeverConnection> for Connections {
         self.memory.forget(namespace, name);
         self.context.accounts.forget(namespace, name);
         self.context.allowances.forget(namespace, name);
+        self.context.syncs.forget(namespace, name);
     }
 }
 
@@ -168,10 +190,12 @@ impl Connections {
         handled: Option<&str>,
     ) -> Result<Option<LeverConnection>, Failure> {
         let public_url = self.context.settings.public_url.as_deref();
-        let observation = Observation { connection, public_url, token, services, handled };
+        let namespace = connection.namespace().unwrap_or_default();
+        let missed = self.context.syncs.missed(&namespace, &connection.name_any());
+        let missed = missed.as_ref();
+        let observation = Observation { connection, public_url, token, services, missed, handled };
         let after = status::status(&observation, pace::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
-        let namespace = connection.namespace().unwrap_or_default();
         let api = Api::namespaced(self.context.client.clone(), &namespace);
         let written = write_status(&api, connection, &before, &after).await?;
         if written.is_some()

@@ -3,6 +3,7 @@
 //! The driver is a loop of plan and act over one set of facts. All rules are in `plan`, all effects in `act`.
 
 mod act;
+pub mod expiry;
 mod facts;
 pub mod flights;
 pub mod looks;
@@ -132,11 +133,20 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
         return Ok(Action::requeue(CATCH_UP));
     }
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
+    let wanted = context.looks.wanted(&namespace, &name);
     let around = Surroundings::of(&pad, context);
+    if wanted.has(What::Expired) {
+        context.looks.done(&namespace, &name, What::Expired, &wanted);
+        if is_expired(&pad, &around) {
+            let api = Api::namespaced(context.client.clone(), &namespace);
+            expiry::delete(&api, &pad, &context.written).await?;
+            tracing::info!(pad = %name, %namespace, "a Pad that was over was deleted, as its configuration says");
+            return Ok(Action::await_change());
+        }
+    }
     let inputs = around.fingerprint(&pad);
     let mut facts = observe::facts(&pad, &around, context);
     facts.pause = context.retries.remaining(&namespace, &name, &inputs);
-    let wanted = context.looks.wanted(&namespace, &name);
     facts.judge = wanted.has(What::Judge);
 
     let mut pass = Pass { context, pad, configuration: around.configuration.clone(), account: None, facts };
@@ -174,6 +184,13 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
         (None, None, Outcome::Waiting(..)) => Action::requeue(LOOK_AGAIN),
         (None, None, _) => Action::await_change(),
     })
+}
+
+/// Whether the Pad is over for as long as it is kept, and nobody asks about it any more.
+fn is_expired(pad: &Pad, around: &Surroundings) -> bool {
+    let configuration = around.configuration.as_deref();
+    !observe::is_requested(pad)
+        && configuration.is_some_and(|configuration| expiry::is_expired(pad, configuration, pace::now()))
 }
 
 /// Plan, act, and again, until the plan rests.

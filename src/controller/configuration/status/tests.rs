@@ -398,16 +398,14 @@ fn fields_without_effect_are_named() {
         message(&pass(&configuration(spec), Some(&good()), &Checks::default(), None), types::FIELDS_IGNORED)
     };
     let usual = named(json!({}));
-    for part in ["spec.repeat", "spec.writeBack.note", "spec.ttlSecondsAfterSkipped"] {
-        assert!(usual.contains(part), "{usual}");
-    }
-    let few = named(json!({"repeat": "Never", "writeBack": {"note": "None"}}));
-    assert_eq!(few, "This version stores, but does not act on: spec.ttlSecondsAfterSkipped.");
+    assert_eq!(usual, "This version stores, but does not act on: spec.writeBack.note.");
+    let none = configuration(json!({"writeBack": {"note": "None"}}));
+    let none = pass(&none, Some(&good()), &Checks::default(), None);
+    assert_eq!(short(&none, types::FIELDS_IGNORED), "absent");
     let all = named(json!({
-        "existing": "Create", "onArchive": "End", "deletionPolicy": "Unlink", "ttlSecondsAfterEnded": 5,
-        "writeBack": {"tags": {"ready": "r"}},
+        "onArchive": "End", "deletionPolicy": "Unlink", "writeBack": {"tags": {"ready": "r"}},
     }));
-    for part in ["existing: Create", "onArchive: End", "ttlSecondsAfterEnded", "writeBack.tags"] {
+    for part in ["onArchive: End", "writeBack.tags"] {
         assert!(all.contains(part), "{all}");
     }
 }

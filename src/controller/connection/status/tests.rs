@@ -69,7 +69,7 @@ fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc
 
 fn pass(connection: &LeverConnection, services: Services<'_>) -> LeverConnectionStatus {
     let (token, public_url) = (&Token::Present, Some("hooks.example.com"));
-    status(&Observation { connection, public_url, token, services, handled: None }, at(0))
+    status(&Observation { connection, public_url, token, services, missed: None, handled: None }, at(0))
 }
 
 /// The connection after a pass.
@@ -277,7 +277,10 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     let probed = probed(None, None, 1);
     let webhook = |connection: &LeverConnection, token: &Token, public_url| {
         let services = Services::Probed(&probed);
-        let status = status(&Observation { connection, public_url, token, services, handled: None }, at(0));
+        let status = status(
+            &Observation { connection, public_url, token, services, missed: None, handled: None },
+            at(0),
+        );
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
     let mut connection = connection(json!({}));
@@ -294,6 +297,34 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
         webhook(&connection, &missing, None),
         ("False SigningTokenMissing".into(), "Secret acme does not exist.".into())
     );
+}
+
+#[test]
+fn a_delivery_that_was_missed_is_told_of_until_the_next_one() {
+    let probed = probed(None, None, 1);
+    let webhook = |connection: &LeverConnection, missed: Option<&Missed>, now| {
+        let (services, token) = (Services::Probed(&probed), &Token::Present);
+        let public_url = Some("hooks.example.com");
+        let observation = Observation { connection, public_url, token, services, missed, handled: None };
+        status(&observation, at(now))
+    };
+    let mut connection = connection(json!({}));
+    connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
+    connection.status = Some(webhook(&connection, None, 0));
+    let missed = Missed { stage: "Phone Screen".into(), entry: at(-200), found: at(5) };
+    let status = webhook(&connection, Some(&missed), 5);
+    assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False DeliveryMissed");
+    let told = message(&status, types::WEBHOOK_VERIFIED);
+    for part in ["'Phone Screen'", "https://hooks.example.com/webhooks/lever/hiring/acme", "switched on"] {
+        assert!(told.contains(part), "{told}");
+    }
+    connection.status = Some(status.clone());
+    assert_eq!(webhook(&connection, None, 9), status, "also after a restart");
+    connection.status.as_mut().unwrap().last_webhook_at = Some(at(7));
+    for missed in [None, Some(&missed)] {
+        let status = webhook(&connection, missed, 9);
+        assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "True SignatureVerified");
+    }
 }
 
 #[test]
@@ -319,12 +350,9 @@ fn the_quota_says_what_follows_when_it_is_used_up() {
 fn fields_without_effect_are_named() {
     let named = |spec| message(connected(spec).status.as_ref().unwrap(), types::FIELDS_IGNORED);
     let all = named(json!({"webhook": {"mode": "Managed"}}));
-    assert!(all.contains("Managed") && all.contains("maxPadsPerHour") && all.contains("spec.sync"), "{all}");
-    let few = named(json!({"interview": {"maxPadsPerHour": 0}}));
-    assert!(
-        !few.contains("Managed") && !few.contains("maxPadsPerHour") && few.contains("spec.sync"),
-        "{few}"
-    );
+    assert!(all.contains("Managed") && all.contains("maxPadsPerHour"), "{all}");
+    let none = connected(json!({"interview": {"maxPadsPerHour": 0}}));
+    assert!(!has(none.status.as_ref().unwrap(), types::FIELDS_IGNORED));
 }
 
 #[test]
@@ -337,6 +365,7 @@ fn a_request_is_echoed() {
         public_url: None,
         token: &Token::Present,
         services,
+        missed: None,
         handled: Some("now"),
     };
     assert_eq!(status(&observation, at(0)).last_handled_reconcile_at.as_deref(), Some("now"));

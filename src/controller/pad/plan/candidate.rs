@@ -121,7 +121,11 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
 /// made"). Until a whole walk has found out who was, everybody who came earlier counts.
 fn was_before(pad: &PadFacts, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let (Some(entry), Some(since)) = (entry, rule.effective_since) else { return false };
-    let is_existing = pad.existing_since == Some(since) || pad.was_before || !rule.existing_settled;
+    let is_existing = match pad.existing_since {
+        Some(existing_since) => existing_since == since,
+        None => pad.was_before,
+    };
+    let is_existing = is_existing || !rule.existing_settled;
     rule.existing == Existing::Skip && entry <= since && is_existing && !pad.asked_by_person && !pad.manual
 }
 

@@ -1,0 +1,113 @@
+//! The walk over the organization's pads, last changed first: which of them tell something new of a Pad.
+//!
+//! It goes down to where the last one began, less what the list may lag behind. The first walk of a process, and one a
+//! day, goes down to the oldest open Pad, and so also finds those that the list does not show any more.
+
+use super::{Session, SyncError};
+use crate::api::Pad;
+use crate::api::names;
+use crate::api::pad::Phase;
+use crate::controller::pad::looks::What;
+use crate::interview::{PadRecord, PadSort};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How far the list may lag behind, twice over (reference: interview-api.md, 1. Freshness).
+const LAG: SignedDuration = SignedDuration::from_mins(2);
+/// How often all open Pads are looked for.
+const WHOLE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// At most so many pages of 50 pads.
+const PAGES: usize = 400;
+
+/// What is remembered of the walks of one connection.
+#[derive(Debug)]
+pub struct Marks {
+    /// The version of the account that was walked.
+    pub account: String,
+    /// When the last change was made that a walk has met, by CoderPad's clock.
+    updated: Option<Timestamp>,
+    /// When all open Pads were looked for last.
+    whole: Option<Instant>,
+    /// Down to when candidates who were archived have been looked for.
+    pub archived: Option<Timestamp>,
+}
+
+impl Marks {
+    /// Nothing is known yet.
+    pub fn new(account: &str) -> Self {
+        Self { account: account.to_owned(), updated: None, whole: None, archived: None }
+    }
+}
+
+/// Walks, and asks for a look at each Pad of which there is news.
+pub async fn walk(session: &Session<'_>, marks: &mut Marks) -> Result<(), SyncError> {
+    let open: HashMap<&str, &Arc<Pad>> =
+        session.pads.iter().filter(|pad| is_open(pad)).filter_map(|pad| Some((pad_id(pad)?, pad))).collect();
+    let began = Instant::now();
+    let is_whole = marks.whole.is_none_or(|last| began.duration_since(last) >= WHOLE_EVERY);
+    let oldest = open.values().filter_map(|pad| made_at(pad)).min();
+    let until = match marks.updated.filter(|_| !is_whole) {
+        Some(updated) => updated.checked_sub(LAG).ok(),
+        None => oldest,
+    };
+    let (mut latest, mut met, mut page) = (marks.updated, HashSet::new(), None);
+    let mut is_at_end = false;
+    for _ in 0..PAGES {
+        session.goes_on()?;
+        let list = session.account.interview.organization_pads(page.as_ref(), PadSort::Updated).await?;
+        for record in &list.pads {
+            latest = latest.max(Some(changed_at(record)));
+            if let Some(pad) = open.get(record.id.as_str()) {
+                met.insert(record.id.clone());
+                if is_news(pad, record) {
+                    session.want(pad, What::Record);
+                }
+            }
+        }
+        let is_reached =
+            list.pads.last().is_some_and(|last| until.is_none_or(|until| changed_at(last) < until));
+        page = list.next;
+        is_at_end = is_reached || page.is_none();
+        if is_at_end {
+            break;
+        }
+    }
+    marks.updated = latest;
+    if is_whole && is_at_end {
+        marks.whole = Some(began);
+        for pad in open.iter().filter(|(id, _)| !met.contains(**id)).map(|(_, pad)| pad) {
+            session.want(pad, What::Record);
+        }
+    }
+    Ok(())
+}
+
+fn is_open(pad: &Pad) -> bool {
+    matches!(pad.phase(), Some(Phase::Open | Phase::Started))
+}
+
+fn pad_id(pad: &Pad) -> Option<&str> {
+    let of_status = pad.status.as_ref().and_then(|status| status.pad_id.as_deref());
+    pad.annotations().get(names::PAD_ID).map(String::as_str).or(of_status)
+}
+
+fn made_at(pad: &Pad) -> Option<Timestamp> {
+    let at_coderpad = pad.status.as_ref().and_then(|status| status.created_at);
+    at_coderpad.or_else(|| pad.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+fn changed_at(record: &PadRecord) -> Timestamp {
+    record.updated_at.unwrap_or(record.created_at)
+}
+
+/// Whether the list says more of an open Pad than its status does. Who takes part counts as soon as there is somebody.
+fn is_news(pad: &Pad, record: &PadRecord) -> bool {
+    let Some(status) = &pad.status else { return false };
+    let knows_start = status.phase == Some(Phase::Started);
+    let knows_nobody = status.participants.is_empty() && !record.participants.is_empty();
+    record.is_deleted() || record.is_ended() || (record.is_started() && (!knows_start || knows_nobody))
+}

@@ -22,7 +22,7 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// Notes deliveries, at most one now and then.
 pub struct Heard {
     client: Client,
-    noted: Mutex<HashMap<(String, String), Instant>>,
+    noted: Mutex<HashMap<(String, String, Option<Timestamp>), Instant>>,
 }
 
 impl Heard {
@@ -52,7 +52,8 @@ impl Heard {
         let now = Instant::now();
         let mut noted = self.noted.lock();
         noted.retain(|_, at| now.duration_since(*at) < PAUSE);
-        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let key =
+            (connection.namespace().unwrap_or_default(), connection.name_any(), missed_since(connection));
         let is_due = !noted.contains_key(&key);
         noted.entry(key).or_insert(now);
         is_due
@@ -61,8 +62,11 @@ impl Heard {
 
 fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
     let last = connection.status.as_ref().and_then(|status| status.last_webhook_at);
-    // What says that deliveries are missed ends with the next one.
-    let is_missed = condition::find(connection.conditions(), condition::types::WEBHOOK_VERIFIED)
-        .is_some_and(|verified| verified.reason == DELIVERY_MISSED);
-    is_missed || last.is_none_or(|last| now.duration_since(last) > FRESH)
+    missed_since(connection).is_some() || last.is_none_or(|last| now.duration_since(last) > FRESH)
+}
+
+/// Since when the connection says that a delivery was missed, if it does. That ends with the next one, which is news.
+fn missed_since(connection: &LeverConnection) -> Option<Timestamp> {
+    let verified = condition::find(connection.conditions(), condition::types::WEBHOOK_VERIFIED)?;
+    (verified.reason == DELIVERY_MISSED).then_some(verified.last_transition_time)
 }

@@ -22,5 +22,8 @@ mod lost_answers;
 mod main_job;
 mod outages;
 mod quota;
+mod repeat;
 mod suspension;
+mod sync;
+mod sync_cost;
 mod users;

@@ -166,7 +166,7 @@ impl Reconcile<PadConfiguration> for Configurations {
             handled: requested
                 .filter(|request| self.is_synced(id, &configuration, connection.as_deref(), request)),
         };
-        self.write(&configuration, status::status(&observation, pace::now())).await?;
+        self.write(&configuration, status::status(&observation, pace::in_milliseconds())).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
         Ok(match self.memory.next(id, may_ask) {
             Some(time) => Action::requeue(time.saturating_duration_since(Instant::now()).max(SOONEST)),

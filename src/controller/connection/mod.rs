@@ -102,6 +102,12 @@ fn references(
     stream::iter(connections.into_iter().map(|connection| ObjectRef::from_obj(&*connection)))
 }
 
+/// Whether somebody asks for a look at the connection that was not answered yet.
+fn is_asked(connection: &LeverConnection, requested: Option<&str>) -> bool {
+    let status = connection.status.as_ref();
+    requested.is_some() && requested != status.and_then(|status| status.last_handled_reconcile_at.as_deref())
+}
+
 struct Connections {
     context: Arc<Context>,
     memory: Memory,
@@ -157,7 +163,9 @@ impl Reconcile<LeverConnection> for Connections {
                 self.context.allowances.found(&namespace, &name, look, remaining);
             }
             let began = start.at;
-            if self.memory.record(&namespace, &name, start, lever, interview).complete_at == Some(began) {
+            let is_by_the_clock = start.interval.is_some();
+            let probed = self.memory.record(&namespace, &name, start, lever, interview);
+            if probed.complete_at == Some(began) && (is_by_the_clock || is_asked(&seen, requested)) {
                 self.context.syncs.want(&namespace, &name);
             }
         }

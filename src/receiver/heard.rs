@@ -19,10 +19,13 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Lever waits for the answer meanwhile.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// Namespace and name of a connection, and since when it says that a delivery was missed.
+type News = (String, String, Option<Timestamp>);
+
 /// Notes deliveries, at most one now and then.
 pub struct Heard {
     client: Client,
-    noted: Mutex<HashMap<(String, String, Option<Timestamp>), Instant>>,
+    noted: Mutex<HashMap<News, Instant>>,
 }
 
 impl Heard {

@@ -1,7 +1,8 @@
 //! The walk over the organization's pads, last changed first: which of them tell something new of a Pad.
 //!
-//! It goes down to where the last one began, less what the list may lag behind. The first walk of a process, and one a
-//! day, goes down to the oldest open Pad, and so also finds those that the list does not show any more.
+//! It goes down to the last change that was met before, less what the list may lag behind; once that time is over, to
+//! that change itself, so that many changes at one moment are not walked over again and again. The first walk of a
+//! process, and one a day, goes down to the oldest open Pad, and so also finds those that the list does not show any more.
 
 use super::{Session, SyncError};
 use crate::api::Pad;
@@ -28,18 +29,36 @@ const PAGES: usize = 400;
 pub struct Marks {
     /// The version of the account that was walked.
     pub account: String,
-    /// When the last change was made that a walk has met, by CoderPad's clock.
-    updated: Option<Timestamp>,
+    /// The last change that a walk has met.
+    latest: Option<Latest>,
     /// When all open Pads were looked for last.
     whole: Option<Instant>,
     /// Down to when candidates who were archived have been looked for.
     pub archived: Option<Timestamp>,
 }
 
+/// The last change that a walk has met.
+#[derive(Clone, Copy, Debug)]
+struct Latest {
+    /// When it was made, by CoderPad's clock.
+    at: Timestamp,
+    /// When it was first met, by this process's.
+    met: Instant,
+    /// Whether all that was changed before has surely been met too, however late the list shows it.
+    is_settled: bool,
+}
+
+impl Latest {
+    /// Whether everything before this change is known.
+    fn covers(&self, at: Timestamp) -> bool {
+        if self.is_settled { at <= self.at } else { at < self.at - LAG }
+    }
+}
+
 impl Marks {
     /// Nothing is known yet.
     pub fn new(account: &str) -> Self {
-        Self { account: account.to_owned(), updated: None, whole: None, archived: None }
+        Self { account: account.to_owned(), latest: None, whole: None, archived: None }
     }
 }
 
@@ -50,11 +69,12 @@ pub async fn walk(session: &Session<'_>, marks: &mut Marks) -> Result<(), SyncEr
     let began = Instant::now();
     let is_whole = marks.whole.is_none_or(|last| began.duration_since(last) >= WHOLE_EVERY);
     let oldest = open.values().filter_map(|pad| made_at(pad)).min();
-    let until = match marks.updated.filter(|_| !is_whole) {
-        Some(updated) => updated.checked_sub(LAG).ok(),
-        None => oldest,
+    let before = marks.latest;
+    let is_known = |at: Timestamp| match before.filter(|_| !is_whole) {
+        Some(before) => before.covers(at),
+        None => oldest.is_none_or(|oldest| at < oldest),
     };
-    let (mut latest, mut met, mut page) = (marks.updated, HashSet::new(), None);
+    let (mut latest, mut met, mut page) = (before.map(|before| before.at), HashSet::new(), None);
     let mut is_at_end = false;
     for _ in 0..PAGES {
         session.goes_on()?;
@@ -68,15 +88,22 @@ pub async fn walk(session: &Session<'_>, marks: &mut Marks) -> Result<(), SyncEr
                 }
             }
         }
-        let is_reached =
-            list.pads.last().is_some_and(|last| until.is_none_or(|until| changed_at(last) < until));
+        let is_reached = list.pads.last().is_some_and(|last| is_known(changed_at(last)));
         page = list.next;
         is_at_end = is_reached || page.is_none();
         if is_at_end {
             break;
         }
     }
-    marks.updated = latest;
+    if is_at_end {
+        marks.latest = latest.map(|at| match before.filter(|before| before.at == at) {
+            Some(before) => {
+                let is_settled = before.is_settled || began.duration_since(before.met) >= LAG.unsigned_abs();
+                Latest { is_settled, ..before }
+            }
+            None => Latest { at, met: began, is_settled: false },
+        });
+    }
     if is_whole && is_at_end {
         marks.whole = Some(began);
         for pad in open.iter().filter(|(id, _)| !met.contains(**id)).map(|(_, pad)| pad) {

@@ -17,6 +17,8 @@ type Key = (String, String);
 pub struct Wish {
     /// Everything.
     pub whole: bool,
+    /// The request that is answered so.
+    pub request: Option<String>,
     /// The walks of the rules of these configurations, and the request of each that is answered so.
     pub rules: BTreeMap<String, Option<String>>,
 }
@@ -61,9 +63,13 @@ impl Default for Syncs {
 }
 
 impl Syncs {
-    /// Asks for everything of a connection.
-    pub fn want(&self, namespace: &str, connection: &str) {
-        self.connections.lock().entry(key(namespace, connection)).or_default().wanted.whole = true;
+    /// Asks for everything of a connection: by the clock, or by a request.
+    pub fn want(&self, namespace: &str, connection: &str, request: Option<&str>) {
+        let mut connections = self.connections.lock();
+        let wanted = &mut connections.entry(key(namespace, connection)).or_default().wanted;
+        wanted.whole = true;
+        wanted.request = request.map(str::to_owned).or(wanted.request.take());
+        drop(connections);
         self.asked.notify_one();
     }
 
@@ -90,10 +96,11 @@ impl Syncs {
         entry.and_then(|entry| entry.answered.get(rule)).is_some_and(|answered| answered == request)
     }
 
-    /// Whether everything of a connection is asked for and not done yet.
-    pub fn is_busy(&self, namespace: &str, connection: &str) -> bool {
+    /// Whether a request for everything of a connection is not answered yet.
+    pub fn is_pending(&self, namespace: &str, connection: &str, request: &str) -> bool {
         self.connections.lock().get(&key(namespace, connection)).is_some_and(|entry| {
-            entry.wanted.whole || entry.running.as_ref().is_some_and(|running| running.whole)
+            let mut open = entry.running.iter().chain([&entry.wanted]);
+            open.any(|wish| wish.request.as_deref() == Some(request))
         })
     }
 
@@ -155,21 +162,24 @@ mod tests {
     fn a_connection_is_synced_once_at_a_time_and_nothing_that_is_asked_meanwhile_is_lost() {
         let syncs = Syncs::default();
         assert!(syncs.begin().is_empty());
-        syncs.want(ID.0, ID.1);
+        syncs.want(ID.0, ID.1, Some("all"));
+        syncs.want(ID.0, ID.1, None);
         syncs.want_rule(ID, "phone-screen", Some("now"));
-        assert!(syncs.is_busy(ID.0, ID.1));
+        let is_pending = || syncs.is_pending(ID.0, ID.1, "all");
+        assert!(is_pending());
         let begun = syncs.begin();
         assert_eq!(begun.len(), 1);
         assert!(begun[0].1.whole && begun[0].1.rules.contains_key("phone-screen"));
-        assert!(syncs.is_busy(ID.0, ID.1) && !syncs.is_answered(ID, "phone-screen", "now"));
+        assert!(is_pending() && !syncs.is_answered(ID, "phone-screen", "now"));
 
+        syncs.want(ID.0, ID.1, None);
         syncs.want_rule(ID, "phone-screen", Some("now"));
         syncs.want_rule(ID, "onsite", None);
         assert!(syncs.begin().is_empty(), "it is under way");
         let mut ends = syncs.ends();
         syncs.end(&begun[0].0, None);
         assert_eq!(ends.try_recv().unwrap(), begun[0].0);
-        assert!(!syncs.is_busy(ID.0, ID.1) && syncs.is_answered(ID, "phone-screen", "now"));
+        assert!(!is_pending() && syncs.is_answered(ID, "phone-screen", "now"));
         assert!(!syncs.is_answered(ID, "phone-screen", "later"));
         let next = syncs.begin();
         assert_eq!(next[0].1.rules.keys().collect::<Vec<_>>(), ["onsite"], "once by the same request");

@@ -102,10 +102,9 @@ fn references(
     stream::iter(connections.into_iter().map(|connection| ObjectRef::from_obj(&*connection)))
 }
 
-/// Whether somebody asks for a look at the connection that was not answered yet.
-fn is_asked(connection: &LeverConnection, requested: Option<&str>) -> bool {
+fn is_handled(connection: &LeverConnection, request: &str) -> bool {
     let status = connection.status.as_ref();
-    requested.is_some() && requested != status.and_then(|status| status.last_handled_reconcile_at.as_deref())
+    status.and_then(|status| status.last_handled_reconcile_at.as_deref()) == Some(request)
 }
 
 struct Connections {
@@ -165,13 +164,15 @@ impl Reconcile<LeverConnection> for Connections {
             let began = start.at;
             let is_by_the_clock = start.interval.is_some();
             let probed = self.memory.record(&namespace, &name, start, lever, interview);
-            if probed.complete_at == Some(began) && (is_by_the_clock || is_asked(&seen, requested)) {
-                self.context.syncs.want(&namespace, &name);
+            let asked = requested.filter(|request| !is_handled(&seen, request));
+            if probed.complete_at == Some(began) && (is_by_the_clock || asked.is_some()) {
+                self.context.syncs.want(&namespace, &name, asked);
             }
         }
         let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
-        let is_busy = self.context.syncs.is_busy(&namespace, &name);
-        let handled = probed.handled.as_deref().filter(|_| !is_busy);
+        let syncs = &self.context.syncs;
+        let handled =
+            probed.handled.as_deref().filter(|request| !syncs.is_pending(&namespace, &name, request));
         self.write(&connection, &token, Services::Probed(&probed), handled).await?;
         Ok(match due() {
             Due::Now => Action::requeue(std::time::Duration::ZERO),

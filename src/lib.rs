@@ -1,7 +1,8 @@
 //! pad-operator: a Kubernetes operator that joins Lever with CoderPad Interview.
 //!
 //! The path of one stage change: the [`receiver`] stores a Pad; the [`controller`]s observe, plan, act and write the
-//! status. The two services are called through [`lever`] and [`interview`], over one [`transport`].
+//! status. What no webhook tells, [`sync`] finds. The two services are called through [`lever`] and [`interview`],
+//! over one [`transport`].
 
 pub mod api;
 pub mod cli;

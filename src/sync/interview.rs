@@ -138,3 +138,54 @@ fn is_news(pad: &Pad, record: &PadRecord) -> bool {
     let knows_nobody = status.participants.is_empty() && !record.participants.is_empty();
     record.is_deleted() || record.is_ended() || (record.is_started() && (!knows_start || knows_nobody))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn record(fields: Value) -> PadRecord {
+        let mut all = json!({"status": "OK", "id": "PAD1", "state": "pending", "created_at": at(0),
+            "url": "https://app.coderpad.io/PAD1"});
+        all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        PadRecord::from_json(&all).unwrap()
+    }
+
+    #[test]
+    fn only_what_the_status_does_not_say_is_news() {
+        let is_news_for = |status: Value, fields: Value| {
+            let mut status = status;
+            status["observedGeneration"] = json!(1);
+            let pad: Pad = serde_json::from_value(json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"}, "status": status,
+            }))
+            .unwrap();
+            is_news(&pad, &record(fields))
+        };
+        let open = || json!({"phase": "Open"});
+        let started = || json!({"phase": "Started", "participants": ["Ada"]});
+        assert!(!is_news_for(open(), json!({})));
+        assert!(!is_news_for(open(), json!({"participants": ["Olga Owner"]})), "nobody has begun");
+        assert!(is_news_for(open(), json!({"state": "started"})));
+        assert!(!is_news_for(started(), json!({"state": "started", "participants": ["Ada"]})));
+        let alone = json!({"phase": "Started"});
+        assert!(is_news_for(alone, json!({"state": "started", "participants": ["Ada"]})));
+        for over in [json!({"ended_at": at(9)}), json!({"state": "ended"}), json!({"deleted": true})] {
+            assert!(is_news_for(open(), over.clone()) && is_news_for(started(), over));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_still_be_listed_late_is_walked_over_again() {
+        let lag = LAG.as_secs();
+        let mut latest = Latest { at: at(1000), met: Instant::now(), is_settled: false };
+        assert!(!latest.covers(at(1000)) && !latest.covers(at(1000 - lag)) && latest.covers(at(999 - lag)));
+        latest.is_settled = true;
+        assert!(latest.covers(at(1000)) && !latest.covers(at(1001)));
+    }
+}

@@ -6,7 +6,7 @@
 //! service: one walk over Lever's opportunities for each stage and tag, one over those archived since if a rule has
 //! `onArchive: End`, and one over the pads that changed at CoderPad: mostly a page each, however many Pads there are.
 //!
-//! It decides little. It makes Pads for candidates who have none ([`candidates`]), and asks the Pads of whom there is
+//! It decides little. It makes Pads for candidates who have none (`candidates`), and asks the Pads of whom there is
 //! news for a look ([`crate::controller::pad::looks`]): each reads for itself what is true now. What it remembers may be
 //! lost: the next sync finds the same.
 
@@ -81,6 +81,8 @@ async fn sync(
     (namespace, name): &(String, String),
     wish: &Wish,
 ) -> Option<Missed> {
+    let key = (namespace.clone(), name.clone());
+    let before = marks.lock().remove(&key);
     let connection = context.scope.connections.get(namespace, name)?;
     let session = match Session::begin(context, connection).await {
         Ok(session) => session,
@@ -89,8 +91,7 @@ async fn sync(
             return None;
         }
     };
-    let key = (namespace.clone(), name.clone());
-    let before = marks.lock().remove(&key).filter(|marks| marks.account == session.account.version);
+    let before = before.filter(|marks| marks.account == session.account.version);
     let mut after = before.unwrap_or_else(|| Marks::new(&session.account.version));
     let (of_all, of_rules) = tokio::join!(
         async {

@@ -22,6 +22,8 @@ pub struct Member {
     pub number: Option<u32>,
     /// When it was made.
     pub made_at: Timestamp,
+    /// The id of its pad at CoderPad.
+    pub pad_id: Option<String>,
     /// How far it has come.
     pub standing: Standing,
 }
@@ -64,7 +66,8 @@ impl Member {
         let name = pad.name_any();
         let made_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
         let number = names::pad_number(&name, &pad.spec.configuration_ref.name, &pad.spec.opportunity_id);
-        Self { name, number, made_at, standing: standing(pad, made_at) }
+        let pad_id = pad.annotations().get(names::PAD_ID).cloned();
+        Self { name, number, made_at, pad_id, standing: standing(pad, made_at) }
     }
 
     /// Whether it has, or had, its pad.
@@ -137,7 +140,8 @@ mod tests {
     }
 
     fn member(number: u32, standing: Standing) -> Member {
-        Member { name: format!("p-{number}"), number: Some(number), made_at: at(0), standing }
+        let name = format!("p-{number}");
+        Member { name, number: Some(number), made_at: at(0), pad_id: None, standing }
     }
 
     fn open(entry: i64) -> Standing {
@@ -185,8 +189,7 @@ mod tests {
 
     #[test]
     fn of_several_that_do_not_count_the_newest_is_re_opened() {
-        let by_hand =
-            Member { name: "by-hand".into(), number: None, made_at: at(9), standing: Standing::Void };
+        let by_hand = Member { name: "by-hand".into(), number: None, ..member(9, Standing::Void) };
         let series = [member(2, Standing::Void), by_hand, member(1, Standing::Void)];
         assert_eq!(next(&series, at(1), AfterEnd), judge(2));
     }

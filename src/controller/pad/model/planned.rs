@@ -199,7 +199,7 @@ fn member(object: &Object) -> Member {
         Some(Mark::Ended) => Standing::Ended { entry: Timestamp::UNIX_EPOCH, at: Timestamp::MAX },
     };
     let name = names::pad_name(CONFIGURATION, OPPORTUNITY, 1);
-    Member { name, number: Some(1), made_at: Timestamp::UNIX_EPOCH, standing }
+    Member { name, number: Some(1), made_at: Timestamp::UNIX_EPOCH, pad_id: object.pad.map(pad_id), standing }
 }
 
 fn rule() -> Rule {

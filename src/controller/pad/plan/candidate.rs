@@ -23,7 +23,7 @@ pub(super) enum Judgement<'a> {
 /// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2). `manual`: a Pad made
 /// by hand asks for neither stage nor tag.
 pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgement<'a> {
-    let again = "Then move the candidate into the stage again, or annotate this Pad with padoperator.dev/reconcile-requested-at.";
+    let again = "The next sync finds that; to be faster, annotate this Pad with padoperator.dev/reconcile-requested-at.";
     let opportunity = match &facts.opportunity {
         Candidate::NotRead => return Judgement::Unread,
         Candidate::NotFound => {
@@ -87,7 +87,11 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
     match &facts.linked_before {
         None if !links.is_empty() => return Step::ReadLinkedPads(links),
         Some(records) => {
-            if let Some(record) = records.iter().find(|record| belongs(record, &entry, rule.repeat)) {
+            let is_free = |record: &PadRecord| {
+                !facts.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id))
+            };
+            let ours = |record: &&PadRecord| is_free(record) && belongs(record, &entry, rule.repeat);
+            if let Some(record) = records.iter().find(ours) {
                 return store(pad, record);
             }
         }
@@ -155,7 +159,9 @@ fn belongs(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool {
         Repeat::Never => true,
         Repeat::Always => reference == entry.reference,
         // A pad that had not ended when the candidate entered stands for this entry too.
-        Repeat::AfterEnd => reference == entry.reference || record.ended_at.is_none_or(|ended| at <= ended),
+        Repeat::AfterEnd => {
+            reference == entry.reference || record.ended_at.map_or(!record.is_ended(), |ended| at <= ended)
+        }
     }
 }
 

@@ -80,6 +80,7 @@ fn facts() -> Facts {
                 name: "phone-screen-0123456789-1".into(),
                 number: Some(1),
                 made_at: Timestamp::UNIX_EPOCH,
+                pad_id: None,
                 standing: Standing::Underway,
             },
             existing_since: None,
@@ -147,7 +148,7 @@ fn at(milliseconds: i64) -> Timestamp {
 /// Another Pad of the candidate.
 fn member(number: u32, standing: Standing) -> Member {
     let name = format!("phone-screen-0123456789-{number}");
-    Member { name, number: Some(number), made_at: at(0), standing }
+    Member { name, number: Some(number), made_at: at(0), pad_id: None, standing }
 }
 
 /// After an intention was written.
@@ -353,6 +354,10 @@ fn lost_memory_is_healed_from_the_links_on_the_candidate() {
     assert!(matches!(plan(&facts), Step::ReadLinkedPads(ids) if ids == ["PAD1"]));
     facts.linked_before = Some(vec![record("PAD1", 0)]);
     assert!(matches!(plan(&facts), Step::StorePad { record, .. } if record.id == "PAD1"));
+    let held =
+        Member { pad_id: Some("PAD1".into()), ..member(1, Standing::Ended { entry: at(0), at: at(1) }) };
+    facts.others.push(held);
+    assert!(matches!(plan(&facts), Step::Create { .. }), "another Pad of the series has it");
     facts.linked_before = Some(vec![]);
     assert!(matches!(plan(&facts), Step::Create { .. }), "a link to somebody else's pad does not count");
 }

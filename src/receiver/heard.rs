@@ -41,8 +41,7 @@ impl Heard {
         }
         let namespace = connection.namespace().unwrap_or_default();
         let connections: Api<LeverConnection> = Api::namespaced(self.client.clone(), &namespace);
-        let rough = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        let patch = Patch::Merge(json!({"status": {"lastWebhookAt": rough}}));
+        let patch = Patch::Merge(json!({"status": {"lastWebhookAt": now}}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let name = connection.name_any();
         if !matches!(timeout(LONGEST, connections.patch_status(&name, &parameters, &patch)).await, Ok(Ok(_)))

@@ -67,7 +67,7 @@ async fn apply(
         pads.entry(&pad.spec.opportunity_id).or_default().push(pad.clone());
     }
     let mut after = configuration.status.clone().unwrap_or_default();
-    let mut missed = None;
+    let (mut missed, now) = (None, Timestamp::now());
     if let Some(rule) = in_use(session, configuration) {
         missed = serve(session, configuration, &rule, &walk.rows, &pads).await?;
         if walk.is_whole {
@@ -78,7 +78,7 @@ async fn apply(
         let there: HashSet<&str> = walk.rows.iter().map(|row| row.id.as_str()).collect();
         let gone = pads.iter().filter(|(candidate, _)| !there.contains(*candidate));
         for pad in gone.flat_map(|(_, pads)| pads) {
-            if expiry::is_expired(pad, configuration, pace::now()) {
+            if expiry::is_expired(pad, configuration, now) {
                 session.want(pad, What::Expired);
             }
         }
@@ -151,7 +151,7 @@ async fn serve(
     }
     let stage = configuration.status.as_ref().and_then(|status| status.stage.as_ref());
     let stage = stage.map(|stage| stage.name.clone()).unwrap_or_default();
-    Ok(missed.map(|entry| Missed { stage, entry, found: pace::now() }))
+    Ok(missed.map(|entry| Missed { stage, entry, found: now }))
 }
 
 /// Notes on a Pad that its candidate was there before the rule took effect.

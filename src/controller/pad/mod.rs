@@ -190,7 +190,7 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
 fn is_expired(pad: &Pad, around: &Surroundings) -> bool {
     let configuration = around.configuration.as_deref();
     !observe::is_requested(pad)
-        && configuration.is_some_and(|configuration| expiry::is_expired(pad, configuration, pace::now()))
+        && configuration.is_some_and(|configuration| expiry::is_expired(pad, configuration, Timestamp::now()))
 }
 
 /// Plan, act, and again, until the plan rests.

@@ -139,7 +139,8 @@ impl Reconciler<'_> {
             let context = Arc::new(self.context(scope, &accounts, &settings, &running));
             controllers.spawn(crate::controller::connection::run(context.clone(), stop.clone()));
             controllers.spawn(crate::controller::configuration::run(context.clone(), stop.clone()));
-            controllers.spawn(crate::controller::pad::run(context, stop.clone()));
+            controllers.spawn(crate::controller::pad::run(context.clone(), stop.clone()));
+            controllers.spawn(crate::sync::run(context, stop.clone()));
         }
         controllers.close();
         stop.cancelled().await;
@@ -169,6 +170,7 @@ impl Reconciler<'_> {
             flights: Default::default(),
             written: Default::default(),
             looks: Default::default(),
+            syncs: Default::default(),
             warned: Default::default(),
             running: running.clone(),
             probes,

@@ -254,6 +254,10 @@ pub struct PadConfigurationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub effective_since: Option<Timestamp>,
+    /// The effectiveSince for which sync has found out who was in the stage with the tag before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub existing_settled_for: Option<Timestamp>,
     /// Candidates in the stage with the tag at the last sync, also while suspended: a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matching: Option<i64>,
@@ -264,6 +268,13 @@ pub struct PadConfigurationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+impl PadConfigurationStatus {
+    /// Whether it is known who was in the stage with the tag before the present rule took effect.
+    pub fn existing_is_settled(&self) -> bool {
+        self.effective_since.is_some() && self.existing_settled_for == self.effective_since
+    }
 }
 
 /// A stage of Lever that was found by its name or id.

@@ -31,12 +31,29 @@ pub const CLAIM: &str = "padoperator.dev/claim";
 /// Annotation on any kind: "look at this now". Echoed in status.lastHandledReconcileAt.
 pub const RECONCILE_REQUESTED_AT: &str = "padoperator.dev/reconcile-requested-at";
 
+/// Annotation on a Pad that sync has made for a candidate who was in the stage with the tag before the rule took effect:
+/// status.effectiveSince of the configuration then.
+pub const EXISTING_SINCE: &str = "padoperator.dev/existing-since";
+
 /// Longest value of [`RECONCILE_REQUESTED_AT`] that counts and is echoed, in characters.
 const REQUEST_LIMIT: usize = 256;
 
 /// What asks for another look at an object, as far as it is echoed.
 pub fn reconcile_requested_at(object: &impl kube::ResourceExt) -> Option<String> {
     Some(object.annotations().get(RECONCILE_REQUESTED_AT)?.chars().take(REQUEST_LIMIT).collect())
+}
+
+/// Earlier than this, in milliseconds (2001), no delivery was triggered: what looks so is a date that a person wrote.
+const FIRST_DELIVERY_MS: i64 = 1_000_000_000_000;
+/// How much of a delivery's token is part of what it asks with, in characters.
+pub const TOKEN_MARK: usize = 8;
+
+/// When the delivery was triggered that asks by this text, in milliseconds; None if a person asks.
+pub fn delivered_at(request: &str) -> Option<i64> {
+    let (at, token) = request.split_once('-')?;
+    let is_number = !at.is_empty() && at.bytes().all(|byte| byte.is_ascii_digit());
+    let is_mark = (1..=TOKEN_MARK).contains(&token.chars().count());
+    at.parse().ok().filter(|at| is_number && is_mark && *at >= FIRST_DELIVERY_MS)
 }
 
 /// status.observedGeneration before the first look.
@@ -227,6 +244,22 @@ mod tests {
         assert_eq!(pad_number(&name, "phone-screen", "6408dc54"), Some(2));
         assert_eq!(pad_number("by-hand", "phone-screen", "6408dc54"), None);
         assert_eq!(pad_number(&name, "phone-screen", "other"), None);
+    }
+
+    #[test]
+    fn what_a_delivery_asks_is_told_from_what_a_person_asks() {
+        assert_eq!(delivered_at("1700000000123-5f2c01ab"), Some(1_700_000_000_123));
+        for by_a_person in [
+            "2026-01-02T03:04:05Z",
+            "2026-1",
+            "now",
+            "request 7",
+            "1700000000123",
+            "1700000000-x",
+            "+1700000000123-x",
+        ] {
+            assert_eq!(delivered_at(by_a_person), None, "{by_a_person}");
+        }
     }
 
     #[test]

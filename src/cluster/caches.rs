@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
-use tokio::sync::{broadcast, watch as latest};
+use tokio::sync::{broadcast, watch as state};
 use tokio_util::sync::CancellationToken;
 
 /// How many changes a slow listener may lie behind before it is told to look at everything again.
@@ -28,8 +28,16 @@ where
 {
     store: Store<K>,
     changes: broadcast::Sender<Arc<K>>,
-    /// Whether the first listing is complete. The store says so too, but wakes only the last one who has asked it.
-    listed: latest::Receiver<bool>,
+    listed: Arc<state::Sender<Listing>>,
+}
+
+/// How far the first listing has come. The store itself wakes only the last who asked, so that a webhook that asks in
+/// passing would keep the process from ever hearing of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Listing {
+    UnderWay,
+    Complete,
+    BrokenOff,
 }
 
 impl<K> Cache<K>
@@ -39,28 +47,45 @@ where
     /// Starts the watch on a task of its own, which ends with `stop`.
     fn watch(api: Api<K>, stop: CancellationToken) -> Self {
         let (store, writer) = reflector::store();
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let (complete, listed) = latest::channel(false);
-        let cache = Self { store, changes, listed };
+        let cache = Self::new(store, Listing::UnderWay);
         let events = reflector::reflector(writer, watch(api, watcher::Config::default()).default_backoff());
         tokio::spawn({
             let cache = cache.clone();
-            async move { stop.run_until_cancelled(cache.follow(events, complete)).await }
+            async move {
+                stop.run_until_cancelled(cache.follow(events)).await;
+                cache.breaks_off();
+            }
         });
         cache
+    }
+
+    fn new(store: Store<K>, listing: Listing) -> Self {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        Self { store, changes, listed: Arc::new(state::Sender::new(listing)) }
+    }
+
+    fn breaks_off(&self) {
+        self.listed.send_if_modified(|listing| {
+            let is_news = *listing == Listing::UnderWay;
+            if is_news {
+                *listing = Listing::BrokenOff;
+            }
+            is_news
+        });
     }
 
     /// A cache that is fed by hand, for tests.
     #[cfg(test)]
     pub(crate) fn fed(events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static) -> Self {
         let (store, writer) = reflector::store();
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let (complete, listed) = latest::channel(false);
-        let cache = Self { store, changes, listed };
+        let cache = Self::new(store, Listing::UnderWay);
         let events = reflector::reflector(writer, events);
         tokio::spawn({
             let cache = cache.clone();
-            async move { cache.follow(events, complete).await }
+            async move {
+                cache.follow(events).await;
+                cache.breaks_off();
+            }
         });
         cache
     }
@@ -74,21 +99,17 @@ where
             writer.apply_watcher_event(&Event::InitApply(object));
         }
         writer.apply_watcher_event(&Event::InitDone);
-        Self { store, changes: broadcast::channel(CHANGES_KEPT).0, listed: latest::channel(true).1 }
+        Self::new(store, Listing::Complete)
     }
 
-    async fn follow(
-        &self,
-        events: impl Stream<Item = watcher::Result<Event<K>>>,
-        complete: latest::Sender<bool>,
-    ) {
+    async fn follow(&self, events: impl Stream<Item = watcher::Result<Event<K>>>) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Apply(object) | Event::Delete(object)) => self.tell(Arc::new(object)),
                 // The store is whole only now: what was listed before is told of at once.
                 Ok(Event::InitDone) => {
-                    complete.send_replace(true);
+                    self.listed.send_replace(Listing::Complete);
                     self.store.state().into_iter().for_each(|object| self.tell(object));
                 }
                 Ok(Event::Init | Event::InitApply(_)) => {}
@@ -143,7 +164,9 @@ where
 
     /// Waits until the first listing is complete. Returns false if the watch has ended before that.
     pub async fn ready(&self) -> bool {
-        self.listed.clone().wait_for(|listed| *listed).await.is_ok()
+        let mut listed = self.listed.subscribe();
+        let listing = listed.wait_for(|listing| *listing != Listing::UnderWay).await;
+        listing.is_ok_and(|listing| *listing == Listing::Complete)
     }
 }
 
@@ -227,34 +250,35 @@ where
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use futures::FutureExt;
-    use futures::channel::mpsc;
     use std::time::Duration;
 
-    #[tokio::test]
-    async fn who_waits_is_woken_also_if_somebody_else_has_only_looked() {
-        let (mut events, fed) = mpsc::unbounded();
-        let cache: Cache<Pad> = Cache::fed(fed);
-        let waiting = tokio::spawn({
-            let cache = cache.clone();
-            async move { cache.ready().await }
-        });
+    /// Whoever asks in passing, as each webhook does, must not be told in place of who waits.
+    #[tokio::test(start_paused = true)]
+    async fn everybody_who_waits_for_the_listing_hears_of_it() {
+        let (sender, events) = futures::channel::mpsc::unbounded();
+        let cache = Cache::<Pad>::fed(events);
+        let waiting: Vec<_> = (0..2)
+            .map(|_| {
+                let cache = cache.clone();
+                tokio::spawn(async move { cache.ready().await })
+            })
+            .collect();
         tokio::task::yield_now().await;
         assert_eq!(cache.ready().now_or_never(), None);
-        for event in [Event::Init, Event::InitDone] {
-            futures::SinkExt::send(&mut events, Ok(event)).await.unwrap();
+        sender.unbounded_send(Ok(Event::Init)).unwrap();
+        sender.unbounded_send(Ok(Event::InitDone)).unwrap();
+        for one in waiting {
+            let heard = tokio::time::timeout(Duration::from_secs(5), one).await;
+            assert!(heard.expect("it waits for ever").unwrap());
         }
-        assert!(tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap().unwrap());
-        drop(events);
-        assert!(cache.ready().await);
-    }
+        assert_eq!(cache.ready().now_or_never(), Some(true));
 
-    #[tokio::test]
-    async fn a_watch_that_ends_too_early_is_told_of() {
-        let cache: Cache<Pad> = Cache::fed(stream::iter([Ok(Event::Init)]));
-        assert!(!tokio::time::timeout(Duration::from_secs(5), cache.ready()).await.unwrap());
+        let (sender, events) = futures::channel::mpsc::unbounded();
+        let cache = Cache::<Pad>::fed(events);
+        drop(sender);
+        assert!(!cache.ready().await, "the watch has ended");
     }
 }

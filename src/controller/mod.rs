@@ -14,6 +14,7 @@ pub mod pad;
 pub mod retries;
 
 use crate::cluster::{Scope, in_time, secrets::Secrets};
+use crate::sync::requests::Syncs;
 use accounts::Accounts;
 use allowance::Allowances;
 use jiff::Timestamp;
@@ -67,6 +68,8 @@ pub struct Context {
     pub written: Written,
     /// Pads that sync has news of.
     pub looks: Looks,
+    /// What is asked of sync, and what it tells.
+    pub syncs: Syncs,
     /// The waits (uid of the Pad, since when) that an Event has told of.
     pub warned: Mutex<HashSet<(String, Timestamp)>>,
     /// Pads reconciled at once, over all namespaces.

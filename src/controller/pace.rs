@@ -19,6 +19,12 @@ pub fn now() -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
+/// The time as Lever writes it, to compare with its own.
+pub fn in_milliseconds() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
 /// The interval of a connection as its user set it. None: only when asked for.
 pub fn interval(connection: &LeverConnection) -> Option<Duration> {
     Some(Duration::from(connection.spec.sync.interval)).filter(|interval| !interval.is_zero())

@@ -77,8 +77,8 @@ async fn the_key_is_a_basic_user_without_password() {
     assert_eq!(found.name, "Noor Baker");
     assert_eq!(found.contact.as_deref(), Some("c-1"));
     assert_eq!(found.stage, "lead-responded");
-    assert_eq!(found.last_entry_into("lead-responded"), Some(1_700_000_300_000));
-    assert_eq!(found.last_entry_into("offer"), None);
+    assert_eq!(found.entry_into("lead-responded"), 1_700_000_300_000);
+    assert_eq!(Some(found.entry_into("offer")), found.created_at_ms);
     assert_eq!(found.tags, ["coderpad", "Full-time"]);
     assert_eq!(found.links, ["https://example.org/noor"]);
     assert!(!found.archived && !found.confidential && !found.is_anonymized);

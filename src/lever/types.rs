@@ -56,10 +56,10 @@ pub struct Opportunity {
 }
 
 impl Opportunity {
-    /// The last entry into a stage, in milliseconds since 1970, if there was one.
-    pub fn last_entry_into(&self, stage_id: &str) -> Option<i64> {
+    /// The last entry into a stage, in milliseconds since 1970; if none is known, the creation.
+    pub fn entry_into(&self, stage_id: &str) -> i64 {
         let entries = self.stage_changes.iter().filter(|change| change.to_stage_id == stage_id);
-        entries.map(|change| change.updated_at_ms).max()
+        entries.map(|change| change.updated_at_ms).max().or(self.created_at_ms).unwrap_or_default()
     }
 }
 

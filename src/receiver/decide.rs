@@ -59,26 +59,15 @@ pub fn configurations_of(
     found
 }
 
-/// Whether a Pad is of this candidate and configuration. Told by its fields, because a Pad made by hand has no labels.
-pub fn is_of(pad: &Pad, configuration: &str, opportunity_id: &str) -> bool {
-    pad.spec.configuration_ref.name == configuration && pad.spec.opportunity_id == opportunity_id
-}
-
 /// Whether a request that stands on a Pad is this delivery's, or a later one's: then the Pad is judged by what Lever
 /// says after both. An older one must not take its place, or it would look as if nothing were to be done.
 fn covers(asked: &str, change: &StageChange) -> bool {
     if asked == change.request {
         return true;
     }
-    let delivered =
-        asked.split_once('-').and_then(|(at, _)| Some(at).filter(|at| is_number(at))?.parse::<i64>().ok());
     let at = change.at.as_millisecond();
     // What a person wrote there may look like a time far ahead.
-    delivered.is_some_and(|delivered| delivered > at && delivered - at <= LATEST_MS)
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+    names::delivered_at(asked).is_some_and(|delivered| delivered > at && delivered - at <= LATEST_MS)
 }
 
 /// Chooses what to do. `pads` are those of the candidate and the configuration; `taken` are numbers whose names belong

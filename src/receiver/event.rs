@@ -4,6 +4,7 @@
 //! Only token and time are covered by the signature. Everything else in a delivery may have been written by anybody
 //! who has seen one, so it is only ever a hint: where to look, never what is true.
 
+use crate::api::names::TOKEN_MARK;
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -16,8 +17,6 @@ const OLDEST: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 const FARTHEST_AHEAD: Duration = Duration::from_secs(5 * 60);
 /// Lever's tokens have 48 characters.
 const LONGEST_TOKEN: usize = 256;
-/// How much of the token marks a delivery in the annotation of a Pad (contract, When a pad is made).
-const TOKEN_MARK: usize = 8;
 /// The one event that makes pads.
 const STAGE_CHANGE: &str = "candidateStageChange";
 

@@ -1,7 +1,8 @@
 //! Notes on a connection that a correctly signed request has arrived, so that the leader, which may be another
 //! replica, can turn WebhookVerified True.
 
-use crate::api::{FIELD_MANAGER, LeverConnection};
+use crate::api::{FIELD_MANAGER, HasConditions, LeverConnection, condition};
+use crate::controller::connection::status::DELIVERY_MISSED;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -18,10 +19,13 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Lever waits for the answer meanwhile.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// Namespace and name of a connection, and since when it says that a delivery was missed.
+type News = (String, String, Option<Timestamp>);
+
 /// Notes deliveries, at most one now and then.
 pub struct Heard {
     client: Client,
-    noted: Mutex<HashMap<(String, String), Instant>>,
+    noted: Mutex<HashMap<News, Instant>>,
 }
 
 impl Heard {
@@ -37,8 +41,7 @@ impl Heard {
         }
         let namespace = connection.namespace().unwrap_or_default();
         let connections: Api<LeverConnection> = Api::namespaced(self.client.clone(), &namespace);
-        let rough = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        let patch = Patch::Merge(json!({"status": {"lastWebhookAt": rough}}));
+        let patch = Patch::Merge(json!({"status": {"lastWebhookAt": now}}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let name = connection.name_any();
         if !matches!(timeout(LONGEST, connections.patch_status(&name, &parameters, &patch)).await, Ok(Ok(_)))
@@ -51,7 +54,8 @@ impl Heard {
         let now = Instant::now();
         let mut noted = self.noted.lock();
         noted.retain(|_, at| now.duration_since(*at) < PAUSE);
-        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let key =
+            (connection.namespace().unwrap_or_default(), connection.name_any(), missed_since(connection));
         let is_due = !noted.contains_key(&key);
         noted.entry(key).or_insert(now);
         is_due
@@ -60,5 +64,11 @@ impl Heard {
 
 fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
     let last = connection.status.as_ref().and_then(|status| status.last_webhook_at);
-    last.is_none_or(|last| now.duration_since(last) > FRESH)
+    missed_since(connection).is_some() || last.is_none_or(|last| now.duration_since(last) > FRESH)
+}
+
+/// Since when the connection says that a delivery was missed, if it does. That ends with the next one, which is news.
+fn missed_since(connection: &LeverConnection) -> Option<Timestamp> {
+    let verified = condition::find(connection.conditions(), condition::types::WEBHOOK_VERIFIED)?;
+    (verified.reason == DELIVERY_MISSED).then_some(verified.last_transition_time)
 }

@@ -4,15 +4,16 @@
 //! at, a Pad that is gone is made again. Doing it twice does no harm, so a delivery that was answered with 503 may have
 //! been stored in part.
 
-use super::decide::{Intent, configurations_of, decide, is_of};
+use super::decide::{Intent, configurations_of, decide};
 use super::event::StageChange;
-use crate::api::names::{self, CONFIGURATION_LABEL, CONNECTION_LABEL, MANAGED_BY_LABEL, OPPORTUNITY_LABEL};
-use crate::api::pad::{DesiredState, Phase, Trigger, TriggerSource};
-use crate::api::{FIELD_MANAGER, LeverConnection, NameRef, Pad, PadConfiguration, PadSpec};
+use crate::api::names;
+use crate::api::pad::{Phase, Trigger, TriggerSource};
+use crate::api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
 use crate::cluster::Scope;
 use crate::cluster::writes::is_status;
+use crate::making::{self, is_of};
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -182,8 +183,7 @@ impl<'a> Candidate<'a> {
     async fn create(&mut self, n: u32) -> Result<Option<String>, StoreError> {
         let pad = self.pad(n);
         let name = pad.name_any();
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-        match self.api.create(&parameters, &pad).await {
+        match self.api.create(&making::parameters(), &pad).await {
             Ok(_) => Ok(Some(name)),
             Err(error) if is_status(&error, 409) => {
                 // Nobody there any more: the name is free again.
@@ -228,28 +228,11 @@ impl<'a> Candidate<'a> {
 
     /// The labels by which the Pads of the candidate and the configuration are found.
     fn labels(&self) -> [(&'static str, String); 2] {
-        [
-            (CONFIGURATION_LABEL, self.configuration.name_any()),
-            (OPPORTUNITY_LABEL, names::opportunity_digest(&self.change.opportunity_id)),
-        ]
+        making::labels(&self.configuration.name_any(), &self.change.opportunity_id)
     }
 
     fn pad(&self, n: u32) -> Pad {
-        let PadConfiguration { spec: configuration, .. } = self.configuration;
-        let name = self.configuration.name_any();
-        let spec = PadSpec {
-            configuration_ref: NameRef { name: name.clone() },
-            connection_ref: Some(configuration.connection_ref.clone()),
-            opportunity_id: self.change.opportunity_id.clone(),
-            trigger: Trigger { source: TriggerSource::Webhook, at: Some(self.change.at) },
-            state: DesiredState::Open,
-            deletion_policy: configuration.deletion_policy,
-        };
-        let mut pad = Pad::new(&names::pad_name(&name, &self.change.opportunity_id, n), spec);
-        let labels = pad.labels_mut();
-        labels.extend(self.labels().map(|(label, value)| (label.to_owned(), value)));
-        labels.insert(CONNECTION_LABEL.into(), configuration.connection_ref.name.clone());
-        labels.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
-        pad
+        let trigger = Trigger { source: TriggerSource::Webhook, at: Some(self.change.at) };
+        making::pad(self.configuration, &self.change.opportunity_id, n, trigger)
     }
 }

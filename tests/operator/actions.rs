@@ -9,7 +9,7 @@ use simulators::{DeliveryOutcome, NewCandidate, PadView};
 use crate::cluster::objects;
 use crate::status::{assert_sound, brief, phase};
 use crate::wait::{eventually, soon};
-use crate::world::{SECRET, STAGE, TAG, World};
+use crate::world::{CONNECTION, SECRET, STAGE, TAG, World};
 
 /// Candidates in Lever.
 impl World {
@@ -72,6 +72,13 @@ impl World {
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
+    /// Sets these fields of a status, as the operator does.
+    pub async fn patch_status(&self, plural: &str, name: &str, status: Value) {
+        let api = objects(&self.client, self.namespace, plural);
+        let patch = Patch::Merge(json!({"status": status}));
+        api.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
     /// Makes the Secret; null leaves a value out.
     pub async fn make_secret(&self, mut values: Value) {
         let values = values.as_object_mut().unwrap();
@@ -85,6 +92,26 @@ impl World {
     pub async fn set_secret(&self, key: &str, value: &str) {
         self.keep_private(value);
         self.patch("secrets", SECRET, json!({"stringData": {key: value}})).await;
+    }
+
+    /// Asks for another look at an object, and waits until it was taken.
+    pub async fn look_at(&self, plural: &str, name: &str) {
+        self.request(plural, name).await;
+        eventually("the request is handled", async || {
+            let object = self.get(plural, name).await;
+            let asked = &object["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
+            if object["status"]["lastHandledReconcileAt"] == *asked {
+                Ok(())
+            } else {
+                Err(format!("{object:#}"))
+            }
+        })
+        .await;
+    }
+
+    /// Has the connection synced now.
+    pub async fn sync(&self) {
+        self.look_at("leverconnections", CONNECTION).await;
     }
 
     /// Asks for another look at an object.
@@ -148,6 +175,19 @@ impl World {
             assert!(pads.len() <= 1, "{pads:#?}");
             let pad = pads.pop().ok_or("there is none")?;
             if phase(&pad) == expected { Ok(pad) } else { Err(format!("{pad:#}")) }
+        })
+        .await
+    }
+
+    /// Waits until the n-th Pad of a candidate reads like `Open/Open`.
+    pub async fn wait_for_nth_pad(&self, opportunity: &str, n: usize, expected: &str) -> Value {
+        eventually(&format!("Pad {n} of {opportunity} is {expected}"), async || {
+            let pads = self.pads_of(opportunity).await;
+            let is_nth = |pad: &&Value| {
+                pad["metadata"]["name"].as_str().is_some_and(|name| name.ends_with(&format!("-{n}")))
+            };
+            let pad = pads.iter().find(is_nth).ok_or(format!("{pads:#?}"))?;
+            if phase(pad) == expected { Ok(pad.clone()) } else { Err(format!("{pad:#}")) }
         })
         .await
     }

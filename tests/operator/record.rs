@@ -84,7 +84,8 @@ async fn the_end_is_recorded_once_with_its_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_note_or_tag_whose_answer_is_lost_is_not_written_twice() {
     let world = World::start(options("record-lost")).await;
-    let faults: [(&str, fn(Fault) -> Fault); 6] = [
+    type Order = fn(Fault) -> Fault;
+    let faults: [(&str, Order); 6] = [
         ("/notes$", Fault::lose_answer),
         ("/notes$", Fault::reset),
         ("/notes$", |fault| fault.status_after_effect(502)),

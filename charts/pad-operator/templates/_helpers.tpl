@@ -72,7 +72,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [get, list, watch]
 - apiGroups: [padoperator.dev]
   resources: [pads]
-  verbs: [get, list, watch, create, patch]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [padoperator.dev]
   resources: [leverconnections/status, padconfigurations/status, pads/status]
   verbs: [patch]

@@ -153,8 +153,8 @@ impl Asked<'_> {
             ("PUT", ["pads", id]) => self.modify(model, id),
             ("GET", ["pads", id, "events"]) => {
                 let pad = model.existing(id).ok_or_else(missing)?;
-                let rows = pad.events.iter().rev().cloned().collect();
-                self.page(model, "events", rows)
+                let rows: Vec<Value> = pad.events.iter().rev().cloned().collect();
+                self.page(model, "events", &rows, Value::clone)
             }
             ("GET", ["pad_environments", id]) => {
                 let known = model.pads.values().map(|pad| &pad.now).filter(|pad| !pad.deleted);
@@ -163,8 +163,9 @@ impl Asked<'_> {
                 ok(environment(pad))
             }
             ("GET", ["questions"] | ["organization", "questions"]) => {
-                let rows = model.questions.keys().rev().filter_map(|id| question(model, *id)).collect();
-                self.page(model, "questions", rows)
+                let ids = model.questions.keys().rev();
+                let rows: Vec<Value> = ids.filter_map(|id| question(model, *id)).collect();
+                self.page(model, "questions", &rows, Value::clone)
             }
             ("GET", ["questions", id]) => {
                 let known = id.parse().ok().and_then(|id| question(model, id));
@@ -371,8 +372,8 @@ impl Asked<'_> {
         if direction == "desc" {
             rows.reverse();
         }
-        let rows = rows.into_iter().map(|(_, _, view)| self.pad(view)).collect();
-        self.page(model, "pads", rows)
+        let rows: Vec<PadView> = rows.into_iter().map(|(_, _, view)| view.clone()).collect();
+        self.page(model, "pads", &rows, |view| self.pad(view))
     }
 
     /// A pad as the API shows it.

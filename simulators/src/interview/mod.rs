@@ -335,13 +335,15 @@ impl InterviewSimulator {
 
 impl Model {
     pub(crate) fn add_by_hand(&mut self, new: NewPad) -> String {
-        let NewPad { title, notes, owner_email, question_id, take_home } = new;
+        let NewPad { title, notes, owner_email, question_id, take_home, made_at } = new;
         let first = self.users.first().map(|user| user.email.clone()).unwrap_or_default();
         let mut pad = self.blank(if owner_email.is_empty() { first } else { owner_email });
         pad.title = title;
         pad.notes = notes;
         pad.take_home = take_home;
         pad.question_ids = question_id.into_iter().collect();
+        pad.created_at = made_at.unwrap_or(pad.created_at);
+        pad.updated_at = made_at.unwrap_or(pad.updated_at);
         self.create(pad).id
     }
 }

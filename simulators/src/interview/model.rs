@@ -148,6 +148,8 @@ pub struct NewPad {
     pub question_id: Option<u64>,
     /// A take-home.
     pub take_home: bool,
+    /// When it was made, in milliseconds since the epoch; none = now.
+    pub made_at: Option<i64>,
 }
 
 /// A pad, with what the API does not show.

@@ -10,7 +10,14 @@ use crate::common::wire::Reply;
 const PER_PAGE: usize = 50;
 
 impl Asked<'_> {
-    pub(crate) fn page(&self, model: &mut Model, name: &str, rows: Vec<Value>) -> Answer {
+    /// `show` is asked for the rows of the page only.
+    pub(crate) fn page<T>(
+        &self,
+        model: &mut Model,
+        name: &str,
+        rows: &[T],
+        show: impl Fn(&T) -> Value,
+    ) -> Answer {
         let number = match (self.value("cursor"), self.value("page")) {
             (Some(cursor), other) => {
                 if other.is_some() || self.value("sort").is_some() {
@@ -29,7 +36,7 @@ impl Asked<'_> {
             (None, None) => 1,
         };
         let total = rows.len();
-        let shown: Vec<Value> = rows.into_iter().skip((number - 1) * PER_PAGE).take(PER_PAGE).collect();
+        let shown: Vec<Value> = rows.iter().skip((number - 1) * PER_PAGE).take(PER_PAGE).map(show).collect();
         let mut body = json!({"status": "OK", name: shown, "total": total});
         let next = (number * PER_PAGE < total).then(|| self.address(model, number + 1));
         let previous = (number > 1).then(|| self.address(model, number - 1));

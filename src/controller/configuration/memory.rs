@@ -3,8 +3,11 @@
 //! It may be lost. A configuration that nothing is remembered of is checked once more; its status stands meanwhile.
 
 use super::observe::Checks;
+use crate::api::PadConfiguration;
+use crate::api::condition::{is_true, types};
 use crate::api::configuration::PadCounts;
 use crate::controller::pace;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,8 +43,17 @@ struct Counted {
     next: Option<Instant>,
 }
 
+/// What makes a rule another one for sync.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Use {
+    since: Option<Timestamp>,
+    ready: bool,
+    suspended: bool,
+}
+
 #[derive(Debug, Default)]
 struct Entry {
+    in_use: Option<Use>,
     checked: Option<Checked>,
     counted: Option<Counted>,
 }
@@ -137,6 +149,21 @@ impl Memory {
                 counts
             }
         }
+    }
+
+    /// Whether a rule, as it was last written, has come into use since it was last seen, or is new to sync.
+    pub fn has_come_into_use(&self, id: (&str, &str), configuration: &PadConfiguration) -> bool {
+        let Some(status) = &configuration.status else { return false };
+        let now = Use {
+            since: status.effective_since,
+            ready: is_true(&status.conditions, types::READY),
+            suspended: configuration.spec.suspend,
+        };
+        let is_counted = now.since.is_some() && (now.ready || now.suspended);
+        let is_known = status.existing_is_settled() || (now.suspended && status.matching.is_some());
+        let mut entries = self.entries.lock();
+        let before = entries.entry(key(id)).or_default().in_use.replace(now.clone());
+        is_counted && before.map_or(!is_known, |before| before != now)
     }
 
     /// When something is due next by time. Checks count only while CoderPad may be asked.

@@ -7,7 +7,7 @@ pub mod memory;
 pub mod observe;
 pub mod status;
 
-use super::driver::{self, Failure, Reconcile};
+use super::driver::{self, Failure, Reconcile, heard};
 use super::{Context, notices, pace};
 use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus, names};
 use crate::cluster::caches::Cache;
@@ -32,6 +32,7 @@ const SOONEST: Duration = Duration::from_secs(5);
 
 /// Reconciles the configurations of a context's scope until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    let syncs = heard(context.syncs.ends());
     if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
         return;
     }
@@ -40,6 +41,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let (connections, configurations) = (&context.scope.connections, &context.scope.configurations);
     let controller = Controller::for_shared_stream(configurations.changes(), configurations.store())
         .reconcile_on(of_connections(configurations.clone(), connections.changes()))
+        .reconcile_on(of_connections(configurations.clone(), synced(context.clone(), syncs)))
         .reconcile_on(rivals(configurations.clone(), configurations.changes()));
     driver::drive(controller, context, reconciler, stop).await;
 }
@@ -53,6 +55,20 @@ fn of_connections(
         let mut concerned = configurations.of_namespace(&connection.namespace().unwrap_or_default());
         concerned.retain(|configuration| configuration.spec.connection_ref == connection.reference());
         stream::iter(concerned.into_iter().map(|configuration| ObjectRef::from_obj(&*configuration)))
+    })
+}
+
+/// The connections whose sync has ended: a request is answered only then.
+fn synced(
+    context: Arc<Context>,
+    ends: impl Stream<Item = Option<(String, String)>> + Send,
+) -> impl Stream<Item = Arc<LeverConnection>> + Send {
+    ends.flat_map(move |end| {
+        let connections = &context.scope.connections;
+        stream::iter(match end {
+            Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
+            None => connections.store().state(),
+        })
     })
 }
 
@@ -147,9 +163,11 @@ impl Reconcile<PadConfiguration> for Configurations {
             rival: rival.as_deref(),
             checks: &checks,
             counts: Some(&counts),
-            handled: requested,
+            handled: requested
+                .filter(|request| self.is_synced(id, &configuration, connection.as_deref(), request)),
         };
-        self.write(&configuration, status::status(&observation, pace::now())).await?;
+        self.write(&configuration, status::status(&observation, pace::in_milliseconds())).await?;
+        self.sync_if_new(id, &configuration, connection.as_deref());
         Ok(match self.memory.next(id, may_ask) {
             Some(time) => Action::requeue(time.saturating_duration_since(Instant::now()).max(SOONEST)),
             None => Action::await_change(),
@@ -162,6 +180,42 @@ impl Reconcile<PadConfiguration> for Configurations {
 }
 
 impl Configurations {
+    /// Whether the walk that a request asks for has been made; asks for it, if not. While there is nobody to ask, there
+    /// is none to wait for.
+    fn is_synced(
+        &self,
+        id: (&str, &str),
+        configuration: &PadConfiguration,
+        connection: Option<&LeverConnection>,
+        request: &str,
+    ) -> bool {
+        let handled =
+            configuration.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
+        let Some(connection) = connection.filter(|one| status::usable(one)) else { return true };
+        let of = (id.0, &*connection.name_any());
+        if handled == Some(request) || self.context.syncs.is_answered(of, id.1, request) {
+            return true;
+        }
+        self.context.syncs.want_rule(of, id.1, Some(request));
+        false
+    }
+
+    /// Asks for the walk of a rule that has come into use, so that nobody waits for the next sync.
+    fn sync_if_new(
+        &self,
+        id: (&str, &str),
+        configuration: &PadConfiguration,
+        connection: Option<&LeverConnection>,
+    ) {
+        let Some(connection) = connection.filter(|one| status::usable(one) && pace::interval(one).is_some())
+        else {
+            return;
+        };
+        if self.memory.has_come_into_use(id, configuration) {
+            self.context.syncs.want_rule((id.0, &connection.name_any()), id.1, None);
+        }
+    }
+
     /// Asks CoderPad what is due to be asked. Breaks off if the process ends.
     async fn check(
         &self,

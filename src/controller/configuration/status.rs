@@ -5,10 +5,7 @@
 
 use super::observe::Checks;
 use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types};
-use crate::api::configuration::StatusTags;
-use crate::api::configuration::{
-    Existing, Note, OnArchive, PadCounts, PadType, Question, Repeat, ResolvedStage,
-};
+use crate::api::configuration::{PadCounts, PadType, Question, ResolvedStage};
 use crate::api::connection::Stage;
 use crate::api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
 use crate::controller::notices::SUSPENDED;
@@ -161,6 +158,7 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfiguration
             Some(Err(_)) | None => before.question.filter(|question| Some(question.id) == spec.question_id),
         },
         effective_since,
+        existing_settled_for: before.existing_settled_for,
         matching: before.matching,
         pads: counts.cloned().or(before.pads),
         conditions: conditions.finish(),
@@ -448,19 +446,11 @@ fn quoted(name: &str) -> String {
 
 /// Which fields of this configuration have no effect yet.
 fn ignored(configuration: &PadConfiguration) -> Option<String> {
-    let spec = &configuration.spec;
-    let StatusTags { ready, ended, failed } = &spec.write_back.tags;
-    let fields = [
-        (spec.existing == Existing::Create, "spec.existing: Create"),
-        (spec.repeat != Repeat::Never, "spec.repeat (a further pad for a candidate is not made yet)"),
-        (spec.on_archive == OnArchive::End, "spec.onArchive: End"),
-        (spec.write_back.note != Note::None, "spec.writeBack.note"),
-        (ready.is_some() || ended.is_some() || failed.is_some(), "spec.writeBack.tags"),
-        (spec.ttl_seconds_after_ended.is_some(), "spec.ttlSecondsAfterEnded"),
-        (true, "spec.ttlSecondsAfterSkipped"),
-    ];
-    let named: Vec<_> = fields.into_iter().filter(|(used, _)| *used).map(|(_, field)| field).collect();
-    (!named.is_empty()).then(|| format!("This version stores, but does not act on: {}.", named.join(", ")))
+    let failed = configuration.spec.write_back.tags.failed.as_ref()?;
+    Some(format!(
+        "This version takes the tag {} (spec.writeBack.tags.failed) off when a pad is open, but does not put it on yet.",
+        quoted(failed)
+    ))
 }
 
 #[cfg(test)]

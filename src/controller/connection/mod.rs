@@ -31,6 +31,7 @@ use webhook::Webhooks;
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
     // Listening begins before anything is read, so that no change falls in between.
     let (secrets, probes) = (heard(context.secrets.changes()), heard(context.probes.subscribe()));
+    let syncs = heard(context.syncs.ends());
     async move {
         if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
             return;
@@ -44,7 +45,8 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
         let connections = &context.scope.connections;
         let controller = Controller::for_shared_stream(connections.changes(), connections.store())
             .reconcile_on(concerned_by_secrets(context.clone(), secrets))
-            .reconcile_on(concerned_by_refusals(reconciler.clone(), probes));
+            .reconcile_on(concerned_by_refusals(reconciler.clone(), probes))
+            .reconcile_on(synced(context.clone(), syncs));
         driver::drive(controller, context, reconciler, stop).await;
     }
 }
@@ -86,10 +88,29 @@ fn concerned_by_refusals(
     })
 }
 
+/// The connections whose sync has ended: a request is answered only then, and it may have found something.
+fn synced(
+    context: Arc<Context>,
+    ends: impl Stream<Item = Option<(String, String)>> + Send,
+) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
+    ends.flat_map(move |end| {
+        let connections = &context.scope.connections;
+        references(match end {
+            Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
+            None => connections.store().state(),
+        })
+    })
+}
+
 fn references(
     connections: Vec<Arc<LeverConnection>>,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
     stream::iter(connections.into_iter().map(|connection| ObjectRef::from_obj(&*connection)))
+}
+
+fn is_handled(connection: &LeverConnection, request: &str) -> bool {
+    let status = connection.status.as_ref();
+    status.and_then(|status| status.last_handled_reconcile_at.as_deref()) == Some(request)
 }
 
 struct Connections {
@@ -152,13 +173,22 @@ impl Reconcile<LeverConnection> for Connections {
                 self.context.allowances.found(&namespace, &name, look, remaining);
             }
             lever_answered = lever.trouble.is_none();
-            self.memory.record(&namespace, &name, start, lever, interview);
+            let began = start.at;
+            let is_by_the_clock = start.interval.is_some();
+            let probed = self.memory.record(&namespace, &name, start, lever, interview);
+            let asked = requested.filter(|request| !is_handled(&seen, request));
+            if probed.complete_at == Some(began) && (is_by_the_clock || asked.is_some()) {
+                self.context.syncs.want(&namespace, &name, asked);
+            }
         }
         let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
         if self.webhooks.care(&mut connection, &account, &url, lever_answered).await? {
             token = observe::token(&self.context.secrets, &connection).await?;
         }
-        self.write(&connection, &token, Services::Probed(&probed), probed.handled.as_deref()).await?;
+        let syncs = &self.context.syncs;
+        let handled =
+            probed.handled.as_deref().filter(|request| !syncs.is_pending(&namespace, &name, request));
+        self.write(&connection, &token, Services::Probed(&probed), handled).await?;
         let (_, webhook_due) = self.webhooks.state(&connection);
         Ok(match (due(), webhook_due) {
             (Due::Now, _) => Action::requeue(std::time::Duration::ZERO),
@@ -173,6 +203,7 @@ impl Reconcile<LeverConnection> for Connections {
         self.webhooks.forget(namespace, name);
         self.context.accounts.forget(namespace, name);
         self.context.allowances.forget(namespace, name);
+        self.context.syncs.forget(namespace, name);
     }
 }
 
@@ -190,11 +221,14 @@ impl Connections {
         handled: Option<&str>,
     ) -> Result<Option<LeverConnection>, Failure> {
         let public_url = self.context.settings.public_url.as_deref();
+        let namespace = connection.namespace().unwrap_or_default();
+        let missed = self.context.syncs.missed(&namespace, &connection.name_any());
+        let missed = missed.as_ref();
         let (webhook, _) = self.webhooks.state(connection);
-        let observation = Observation { connection, public_url, token, webhook: &webhook, services, handled };
+        let webhook = &webhook;
+        let observation = Observation { connection, public_url, token, webhook, services, missed, handled };
         let after = status::status(&observation, pace::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
-        let namespace = connection.namespace().unwrap_or_default();
         let api = Api::namespaced(self.context.client.clone(), &namespace);
         let written = write_status(&api, connection, &before, &after).await?;
         if written.is_some() {

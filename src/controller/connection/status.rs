@@ -7,6 +7,7 @@ use super::webhook::{SECRET_NOT_OWNED, State};
 use crate::api::condition::{Conditions, Readiness, Status, find, types};
 use crate::api::connection::{Overage, Quota, Stage, WebhookMode};
 use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus};
+use crate::sync::requests::Missed;
 use crate::text;
 use crate::transport::Service;
 use crate::{interview, lever};
@@ -28,12 +29,11 @@ const QUOTA_LOW: &str = "QuotaLow";
 const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 const MORE_QUOTA: &str = "There is more with the next billing cycle or a bigger CoderPad plan; spec.interview.overage \
                           says whether pads beyond the quota may be made and billed.";
-/// Which fields have no effect yet.
-const IGNORED: &str = "This version stores, but does not act on: spec.sync, beyond checking both services: missed \
-                       webhooks, tags added late and ended interviews are not found.";
 /// The reason before the first probe has ended.
 pub const CONNECTING: &str = "Connecting";
 const SUSPENDED: &str = crate::controller::notices::SUSPENDED;
+/// The reason while a stage entry was found that no webhook told of.
+pub const DELIVERY_MISSED: &str = "DeliveryMissed";
 
 /// All that the status is worked out from.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct Observation<'a> {
     pub webhook: &'a State,
     /// How the services stand.
     pub services: Services<'a>,
+    /// A stage entry that sync has found and no webhook told of.
+    pub missed: Option<&'a Missed>,
     /// The request by annotation that this pass answers.
     pub handled: Option<&'a str>,
 }
@@ -72,7 +74,8 @@ pub fn is_new(connection: &LeverConnection) -> bool {
 
 /// The status as it should be now.
 pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionStatus {
-    let Observation { connection, public_url, token, webhook: managed, services, handled } = *observation;
+    let Observation { connection, public_url, token, webhook: managed, services, missed, handled } =
+        *observation;
     let before = connection.status.clone().unwrap_or_default();
     let generation = connection.metadata.generation.unwrap_or_default();
     let mut after = LeverConnectionStatus {
@@ -90,7 +93,7 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
 
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     connected(&mut conditions, &before.conditions, services, managed);
-    webhook(&mut conditions, &after, connection, token, managed);
+    webhook(&mut conditions, &after, connection, token, managed, missed);
     quota(&mut conditions, &after, connection, services);
     if connection.spec.suspend {
         conditions.set(
@@ -100,7 +103,6 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
             "spec.suspend is true: nothing is sent to either service.",
         );
     }
-    conditions.set(types::FIELDS_IGNORED, true, "NotInThisVersion", IGNORED);
     after.conditions = conditions.finish();
 
     if let Services::Probed(Probed { complete_at: Some(at), .. }) = services {
@@ -286,6 +288,24 @@ fn ready(conditions: &mut Conditions, standings: &[Standing; 2], services: Servi
     };
 }
 
+/// What the condition says of a delivery that was missed, as long as none has arrived since: what sync has just found,
+/// or what an earlier process has.
+fn missed_delivery(status: &LeverConnectionStatus, missed: Option<&Missed>) -> Option<String> {
+    let is_open = |since: Timestamp| status.last_webhook_at.is_none_or(|last| last < since);
+    if let Some(Missed { stage, entry, .. }) = missed.filter(|missed| is_open(missed.found)) {
+        let url = status.webhook_url.as_deref().unwrap_or_default();
+        return Some(format!(
+            "A candidate entered the stage '{}' at {entry}, and no webhook told of it; sync has found it. In Lever's \
+             settings, under Integrations and API, Webhooks, check that Candidate Stage Change is switched on and that \
+             its URL leads to {url}; its list of deliveries says what went wrong. This ends with the next signed request: \
+             press Verify to send one.",
+            text::one_line(stage, NAME_LIMIT)
+        ));
+    }
+    let before = find(&status.conditions, types::WEBHOOK_VERIFIED)?;
+    (before.reason == DELIVERY_MISSED && is_open(before.last_transition_time)).then(|| before.message.clone())
+}
+
 /// Sets WebhookVerified. A token that is gone counts more than what was verified with it.
 fn webhook(
     conditions: &mut Conditions,
@@ -293,6 +313,7 @@ fn webhook(
     connection: &LeverConnection,
     token: &Token,
     managed: &State,
+    missed: Option<&Missed>,
 ) {
     let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
     match managed {
@@ -314,6 +335,10 @@ fn webhook(
     }
     if let Token::Missing(message) = token {
         conditions.set(types::WEBHOOK_VERIFIED, false, "SigningTokenMissing", message);
+        return;
+    }
+    if let Some(message) = missed_delivery(status, missed) {
+        conditions.set(types::WEBHOOK_VERIFIED, false, DELIVERY_MISSED, message);
         return;
     }
     if status.last_webhook_at.is_some() {

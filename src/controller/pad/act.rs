@@ -5,18 +5,20 @@
 
 use super::facts::{Candidate, Claimed, ConnectionFacts, Facts, Flight, NoteFacts, Record, Trouble};
 use super::flights::{LEAVES_WITHIN, agree, shows_within};
+use super::looks::What;
 use super::observe;
 use super::plan::Step;
 use crate::api::configuration::PadConfiguration;
 use crate::api::names::{self, Attempt, Claim, Effect, Reference};
-use crate::api::pad::Pad;
+use crate::api::pad::{Pad, Trigger, TriggerSource};
 use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
-use crate::controller::Context;
 use crate::controller::accounts::Account;
 use crate::controller::allowance::{Refusal, Wanted};
+use crate::controller::{Context, pace};
 use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::lever::Opportunity;
+use crate::making;
 use crate::transport::{self, Class, Departure, Permit};
 use jiff::{Timestamp, ToSpan};
 use kube::{Api, ResourceExt};
@@ -138,6 +140,12 @@ impl Pass<'_> {
                     found.retain(|record| record.id != id);
                 }
                 self.facts.deleted.push(id);
+                Ok(())
+            }
+            Step::MakeFurther(n) => self.make_further(n).await,
+            Step::PassOn(name) => {
+                self.context.looks.want(&self.facts.pad.namespace, &name, What::Judge);
+                self.facts.passed_on = true;
                 Ok(())
             }
             Step::SetFinalizer(present) => self
@@ -402,6 +410,26 @@ impl Pass<'_> {
             self.context.flights.forget(&attempt.to_string());
         }
         Ok(())
+    }
+
+    /// Makes the next Pad of the series; one that is there already is the one that was to be made.
+    async fn make_further(&mut self, n: u32) -> Result<(), Trouble> {
+        let Some(configuration) = self.configuration.clone() else { return Err(Trouble::Conflict) };
+        let asked = names::reconcile_requested_at(self.pad.as_ref()).filter(|_| self.facts.pad.requested);
+        let delivered =
+            asked.and_then(|asked| Timestamp::from_millisecond(names::delivered_at(&asked)?).ok());
+        let source = if delivered.is_some() { TriggerSource::Webhook } else { TriggerSource::Sync };
+        let trigger = Trigger { source, at: Some(delivered.unwrap_or_else(pace::now)) };
+        let opportunity_id = &self.facts.pad.opportunity_id;
+        let further = |n| making::pad(&configuration, opportunity_id, n, trigger.clone());
+        match making::store(&self.api(), n, further).await {
+            Ok(Some(_)) => {
+                self.facts.passed_on = true;
+                Ok(())
+            }
+            Ok(None) => Err(Trouble::Cluster { message: "the name of the next Pad is not free yet".into() }),
+            Err(error) => Err(Trouble::Cluster { message: error.to_string() }),
+        }
     }
 
     /// Claims a write to Lever: of two processes only one succeeds, and only it may send.

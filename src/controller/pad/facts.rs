@@ -2,7 +2,8 @@
 //!
 //! `observe` fills them in from the cluster, `act` adds what the services answered, and a test or a model makes them up.
 
-use crate::api::configuration::{DeletionPolicy, PadType, Repeat, WriteBack};
+use super::series::Member;
+use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::hourly::Full;
@@ -29,6 +30,14 @@ pub struct Facts {
     pub flight: Flight,
     /// What is known of the write to Lever that was claimed last.
     pub claimed: Claimed,
+    /// The other Pads of the candidate by the configuration, but for those that are being deleted.
+    pub others: Vec<Member>,
+    /// When the configuration makes a further pad; None: there is no configuration.
+    pub repeat: Option<Repeat>,
+    /// Whether sync has news of the candidate.
+    pub judge: bool,
+    /// Whether another Pad of the series was made, or asked to be judged, in this pass.
+    pub passed_on: bool,
     /// The pads behind the CoderPad links that were on the candidate before; None: not looked at.
     pub linked_before: Option<Vec<PadRecord>>,
     /// Whether the link was written in this pass.
@@ -101,6 +110,14 @@ pub struct PadFacts {
     pub url: Option<String>,
     /// Whether another Pad of the same series is being deleted, and it is not settled yet what becomes of its pad.
     pub another_goes: bool,
+    /// What it is in its series.
+    pub member: Member,
+    /// If sync made it for a candidate who was there before the rule took effect: when the rule did.
+    pub existing_since: Option<Timestamp>,
+    /// Whether it was skipped because the candidate was there before the rule took effect.
+    pub was_before: bool,
+    /// Whether it was a person who last asked for it to be judged.
+    pub asked_by_person: bool,
     /// The phase as last written.
     pub phase: Option<Phase>,
     /// Whether it was last seen to wait for quota, or for room in the hour.
@@ -119,6 +136,18 @@ pub struct PadFacts {
     pub requested: bool,
     /// Whether its configuration has changed since it was last judged.
     pub configuration_changed: bool,
+}
+
+impl Facts {
+    /// Whether somebody asks for the candidate to be judged again.
+    pub fn is_asked(&self) -> bool {
+        self.pad.requested || self.judge
+    }
+
+    /// All Pads of the series, this one included.
+    pub fn series(&self) -> Vec<Member> {
+        self.others.iter().chain([&self.pad.member]).cloned().collect()
+    }
 }
 
 impl PadFacts {
@@ -226,6 +255,12 @@ pub struct Rule {
     pub owner_email: Option<String>,
     /// When a further pad is made.
     pub repeat: Repeat,
+    /// What candidates get who were there before the rule took effect.
+    pub existing: Existing,
+    /// When it took effect.
+    pub effective_since: Option<Timestamp>,
+    /// Whether a whole walk has found out who was there before.
+    pub existing_settled: bool,
 }
 
 /// The candidate's opportunity, as Lever has it.

@@ -20,6 +20,8 @@ pub enum What {
     Judge,
     /// The candidate was archived.
     Archived,
+    /// Whether it has been over for long enough to be deleted: its candidate has left the stage, or lost the tag.
+    Expired,
 }
 
 /// What is asked for about one Pad at one moment.

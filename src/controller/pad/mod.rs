@@ -3,6 +3,7 @@
 //! The driver is a loop of plan and act over one set of facts. All rules are in `plan`, all effects in `act`.
 
 mod act;
+pub mod expiry;
 mod facts;
 pub mod flights;
 pub mod looks;
@@ -12,6 +13,7 @@ mod note;
 mod observe;
 mod plan;
 mod reason;
+pub mod series;
 mod status;
 pub mod written;
 
@@ -121,6 +123,7 @@ fn woken(
                 Some(Phase::Ended) => !observe::pad_facts(pad, None).recorded,
                 Some(Phase::Open | Phase::Started | Phase::Skipped) => false,
             }
+            || observe::is_requested(pad)
     };
     let all = pads.of_namespace(&namespace.unwrap_or_default());
     let concerned =
@@ -135,23 +138,33 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
         return Ok(Action::requeue(CATCH_UP));
     }
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
+    let wanted = context.looks.wanted(&namespace, &name);
     let around = Surroundings::of(&pad, context);
+    if wanted.has(What::Expired) {
+        context.looks.done(&namespace, &name, What::Expired, &wanted);
+        if is_expired(&pad, &around) {
+            let api = Api::namespaced(context.client.clone(), &namespace);
+            expiry::delete(&api, &pad, &context.written).await?;
+            tracing::info!(pad = %name, %namespace, "a Pad that was over was deleted, as its configuration says");
+            return Ok(Action::await_change());
+        }
+    }
     let inputs = around.fingerprint(&pad);
-    let mut facts = observe::facts(&pad, &around, context);
+    let mut facts = observe::facts(&pad, &around, context, &wanted);
     facts.pause = context.retries.remaining(&namespace, &name, &inputs);
-    let looks = context.looks.wanted(&namespace, &name);
-    facts.look = looks.has(What::Record);
-    facts.archived = looks.has(What::Archived);
 
     let configuration = around.configuration.clone();
     let mut pass = Pass { context, pad, configuration, account: None, departure: None, facts };
     let (outcome, again) = drive(&mut pass, &around).await;
 
     if !matches!(pass.facts.record, Record::NotRead) {
-        context.looks.done(&namespace, &name, What::Record, &looks);
+        context.looks.done(&namespace, &name, What::Record, &wanted);
     }
     if !matches!(pass.facts.opportunity, Candidate::NotRead) {
-        context.looks.done(&namespace, &name, What::Archived, &looks);
+        context.looks.done(&namespace, &name, What::Archived, &wanted);
+    }
+    if outcome != Outcome::Undecided {
+        context.looks.done(&namespace, &name, What::Judge, &wanted);
     }
     let pause = match &pass.facts.trouble {
         // What the other has written is about to be heard of; nothing was called in vain.
@@ -188,6 +201,13 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
         }
         (None, None, _) => Action::await_change(),
     })
+}
+
+/// Whether the Pad is over for as long as it is kept, and nobody asks about it any more.
+fn is_expired(pad: &Pad, around: &Surroundings) -> bool {
+    let configuration = around.configuration.as_deref();
+    !observe::is_requested(pad)
+        && configuration.is_some_and(|configuration| expiry::is_expired(pad, configuration, Timestamp::now()))
 }
 
 /// Plan, act, and again, until the plan rests.

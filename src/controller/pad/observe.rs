@@ -4,8 +4,9 @@ use super::facts::{
     Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, PadFacts, Record, Rule,
 };
 use super::flights::{Look, lands_within};
+use super::looks::{Wanted, What};
 use crate::api::condition::{self, Condition, types};
-use crate::api::configuration::{OnArchive, PadConfiguration};
+use crate::api::configuration::{OnArchive, PadConfiguration, PadConfigurationStatus};
 use crate::api::connection::{LeverConnection, Overage};
 use crate::api::names::{self, Attempt, Claim, Effect};
 use crate::api::pad::{Pad, PadStatus, Phase};
@@ -15,6 +16,8 @@ use crate::controller::connection::status::CONNECTING;
 use crate::controller::hourly;
 use crate::controller::pad::plan::settled;
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::series::Member;
+use crate::making::is_of;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -74,23 +77,27 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 }
 
 /// Puts together what is known before any service is asked.
-pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
+pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wanted) -> Facts {
     let object = pad;
     let configuration = around.configuration.as_deref();
-    let another_goes = another_goes(pad, context);
+    let others = others(pad, context);
+    let another_goes = others.iter().any(|other| goes(other));
     let pad = PadFacts { another_goes, ..pad_facts(pad, configuration) };
-    let mut connection = connection_facts(around);
-    // Most Pads have their pad already: they need not be compared with all others.
-    if pad.pad_id.is_none() && !pad.deleting && !settled(&pad) {
-        give_way(object, &mut connection, context);
-    }
-    Facts {
-        connection,
+    let mut facts = Facts {
+        connection: connection_facts(around),
         configuration: configuration_facts(&pad, around),
         opportunity: Candidate::NotRead,
         record: Record::NotRead,
         flight: flight(&pad, context),
         claimed: claimed(&pad, context),
+        others: others
+            .iter()
+            .filter(|other| other.metadata.deletion_timestamp.is_none())
+            .map(|other| Member::of(other))
+            .collect(),
+        repeat: configuration.map(|one| one.spec.repeat),
+        judge: wanted.has(What::Judge),
+        passed_on: false,
         linked_before: None,
         link_written: false,
         link_removed: false,
@@ -98,8 +105,8 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
         deleted: Vec::new(),
         write_back: configuration.map(|one| one.spec.write_back.clone()),
         end_asked: false,
-        look: false,
-        archived: false,
+        look: wanted.has(What::Record),
+        archived: wanted.has(What::Archived),
         ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
         events: None,
         code: None,
@@ -107,7 +114,12 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context) -> Facts {
         trouble: None,
         pause: None,
         pad,
+    };
+    // Most Pads have their pad already: they need not be compared with all others.
+    if facts.pad.pad_id.is_none() && !facts.pad.deleting && !settled(&facts) {
+        give_way(object, &mut facts.connection, context);
     }
+    facts
 }
 
 /// What is known of the attempt whose outcome is not stored.
@@ -159,6 +171,12 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         pad_id: annotation(names::PAD_ID).cloned(),
         url: status.and_then(|status| status.url.clone()),
         phase: pad.phase(),
+        member: Member::of(pad),
+        existing_since: annotation(names::EXISTING_SINCE).and_then(|since| since.parse().ok()),
+        was_before: status.and_then(|status| status.reason.as_deref())
+            == Some(Reason::BeforeConfiguration.as_str()),
+        asked_by_person: annotation(names::RECONCILE_REQUESTED_AT)
+            .is_some_and(|asked| names::delivered_at(asked).is_none()),
         another_goes: false,
         waits_for_room: waits_for_room(pad),
         // The note comes after the link.
@@ -167,7 +185,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         claim,
         started_at: status.and_then(|status| status.started_at),
         note_id: status.and_then(|status| status.note_id.clone()),
-        recorded: status.is_some_and(is_recorded) && !requested,
+        recorded: status.is_some_and(|status| is_recorded(status, requested)),
         requested,
         configuration_changed: configuration.is_some_and(|configuration| {
             configuration.metadata.generation != judged_with || is_new(configuration)
@@ -175,25 +193,33 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
     }
 }
 
-/// Whether all is settled that has to be written to Lever after the end, and nobody need look again.
-fn is_recorded(status: &PadStatus) -> bool {
+/// Whether all is settled that has to be written to Lever after the end. What cannot be written is tried again when
+/// somebody asks.
+fn is_recorded(status: &PadStatus, requested: bool) -> bool {
     let never = [Reason::CandidateNotFound, Reason::InvalidRequest].map(Reason::as_str);
     let recorded = condition::find(&status.conditions, types::RECORD_ADDED);
     recorded.is_some_and(|recorded| {
-        recorded.status == condition::Status::True || never.contains(&recorded.reason.as_str())
+        recorded.status == condition::Status::True
+            || (!requested && never.contains(&recorded.reason.as_str()))
     }) || status.reason.as_deref() == Some(Reason::PadDeleted.as_str())
 }
 
+/// Whether somebody asks for the Pad to be judged again.
+pub fn is_requested(pad: &Pad) -> bool {
+    let handled = pad.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
+    names::reconcile_requested_at(pad).is_some_and(|at| handled != Some(&at))
+}
+
+/// The other Pads of the candidate by the same configuration.
+fn others(pad: &Pad, context: &Context) -> Vec<Arc<Pad>> {
+    let (configuration, opportunity_id) = (&pad.spec.configuration_ref.name, &pad.spec.opportunity_id);
+    let is_other = |other: &Pad| is_of(other, configuration, opportunity_id) && other.uid() != pad.uid();
+    context.scope.pads.matching(&pad.namespace().unwrap_or_default(), is_other)
+}
+
 /// Pads of one series share their references and their links, so the one would take the pad that goes with the other.
-fn another_goes(pad: &Pad, context: &Context) -> bool {
-    let goes = |other: &Pad| {
-        other.metadata.deletion_timestamp.is_some()
-            && other.spec.opportunity_id == pad.spec.opportunity_id
-            && other.spec.configuration_ref == pad.spec.configuration_ref
-            && other.uid() != pad.uid()
-            && pad_facts(other, None).finalizer
-    };
-    !context.scope.pads.matching(&pad.namespace().unwrap_or_default(), goes).is_empty()
+fn goes(other: &Pad) -> bool {
+    other.metadata.deletion_timestamp.is_some() && pad_facts(other, None).finalizer
 }
 
 fn waits_for_room(pad: &Pad) -> bool {
@@ -354,6 +380,9 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
                 waiting_room: spec.waiting_room,
                 owner_email: spec.owner_email,
                 repeat: spec.repeat,
+                existing: spec.existing,
+                effective_since: status.and_then(|status| status.effective_since),
+                existing_settled: status.is_some_and(PadConfigurationStatus::existing_is_settled),
             })
         }
         (Some(ready), _) if seen && ready.status != condition::Status::True => {

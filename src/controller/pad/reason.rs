@@ -69,6 +69,8 @@ reasons! {
     CandidateNotFound,
     /// Lever keeps the candidate from the API key.
     CandidateConfidential,
+    /// The candidate was in the stage with the tag before the rule took effect.
+    BeforeConfiguration,
     /// A person ended it before there was a pad.
     Cancelled,
     /// A service refused the request as wrong.

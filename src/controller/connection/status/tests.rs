@@ -77,7 +77,9 @@ fn with_webhook(
     webhook: &State,
 ) -> LeverConnectionStatus {
     let (token, public_url) = (&Token::Present, Some("hooks.example.com"));
-    status(&Observation { connection, public_url, token, webhook, services, handled: None }, at(0))
+    let observation =
+        Observation { connection, public_url, token, webhook, services, missed: None, handled: None };
+    status(&observation, at(0))
 }
 
 /// The connection after a pass.
@@ -286,7 +288,8 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     let webhook = |connection: &LeverConnection, token: &Token, public_url| {
         let services = Services::Probed(&probed);
         let webhook = &State::Manual;
-        let observation = Observation { connection, public_url, token, webhook, services, handled: None };
+        let observation =
+            Observation { connection, public_url, token, webhook, services, missed: None, handled: None };
         let status = status(&observation, at(0));
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
@@ -314,6 +317,36 @@ fn with_quota(mut connection: LeverConnection, quota: (bool, Option<i64>, Option
     connection.status = Some(status);
     let interview_down = failure(Service::Interview, Class::Unavailable);
     after(connection, Services::Probed(&probed(None, Some(interview_down), 1)))
+}
+
+#[test]
+fn a_delivery_that_was_missed_is_told_of_until_the_next_one() {
+    let probed = probed(None, None, 1);
+    let webhook = |connection: &LeverConnection, missed: Option<&Missed>, now| {
+        let (services, token) = (Services::Probed(&probed), &Token::Present);
+        let public_url = Some("hooks.example.com");
+        let webhook = &State::Manual;
+        let observation =
+            Observation { connection, public_url, token, webhook, services, missed, handled: None };
+        status(&observation, at(now))
+    };
+    let mut connection = connection(json!({}));
+    connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
+    connection.status = Some(webhook(&connection, None, 0));
+    let missed = Missed { stage: "Phone Screen".into(), entry: at(-200), found: at(5) };
+    let status = webhook(&connection, Some(&missed), 5);
+    assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False DeliveryMissed");
+    let told = message(&status, types::WEBHOOK_VERIFIED);
+    for part in ["'Phone Screen'", "https://hooks.example.com/webhooks/lever/hiring/acme", "switched on"] {
+        assert!(told.contains(part), "{told}");
+    }
+    connection.status = Some(status.clone());
+    assert_eq!(webhook(&connection, None, 9), status, "also after a restart");
+    connection.status.as_mut().unwrap().last_webhook_at = Some(at(7));
+    for missed in [None, Some(&missed)] {
+        let status = webhook(&connection, missed, 9);
+        assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "True SignatureVerified");
+    }
 }
 
 #[test]
@@ -415,6 +448,7 @@ fn a_request_is_echoed() {
         token: &Token::Present,
         webhook: &State::Manual,
         services,
+        missed: None,
         handled: Some("now"),
     };
     assert_eq!(status(&observation, at(0)).last_handled_reconcile_at.as_deref(), Some("now"));

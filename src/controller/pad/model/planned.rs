@@ -6,7 +6,7 @@ use super::state::{
     ClaimedKnown, CoderPad, FlightKnown, Known, Mark, NoteKnown, Object, Person, RecordKnown, SLOTS, Stopped,
 };
 use crate::api::Pad;
-use crate::api::configuration::{DeletionPolicy, PadType, Repeat, WriteBack};
+use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::pad::facts::{
@@ -14,6 +14,7 @@ use crate::controller::pad::facts::{
     Rule, Trouble,
 };
 use crate::controller::pad::plan::{Outcome, Recorded, Step, plan};
+use crate::controller::pad::series::{Member, Standing};
 use crate::interview::PadRecord;
 use crate::lever::{Opportunity, StageChange};
 use crate::receiver::decide::{Intent, decide};
@@ -91,7 +92,7 @@ pub fn planned(known: &Known, policy: DeletionPolicy) -> Planned {
 }
 
 fn in_the_models_words(step: Step) -> Planned {
-    match step {
+    match step.clone() {
         Step::Rest { outcome, .. } => Planned::Rest(match &outcome {
             Outcome::Undecided => Told::Nothing,
             Outcome::Unchanged => Told::Unchanged,
@@ -134,6 +135,7 @@ fn in_the_models_words(step: Step) -> Planned {
         Step::RemoveLink(url) => Planned::RemoveLink(number(url.rsplit('/').next().unwrap())),
         Step::DeletePad(id) => Planned::DeletePad(number(&id)),
         Step::SetFinalizer(present) => Planned::SetFinalizer(present),
+        Step::MakeFurther(_) | Step::PassOn(_) => panic!("{step:?}: the model has one Pad at a time"),
     }
 }
 
@@ -169,6 +171,10 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
             ClaimedKnown::MayStillLand => Claimed::MayStillLand { rest: Duration::from_secs(1) },
             ClaimedKnown::Ours(effect) => Claimed::Ours(effect),
         },
+        others: Vec::new(),
+        repeat: Some(Repeat::AfterEnd),
+        judge: false,
+        passed_on: false,
         linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
         link_written: known.link_written,
         link_removed: false,
@@ -215,6 +221,10 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
         note_id: None,
         recorded: object.recorded,
         waits_for_room: false,
+        member: member(object),
+        existing_since: None,
+        was_before: false,
+        asked_by_person: false,
         phase: object.phase.map(|mark| match mark {
             Mark::Pending => Phase::Pending,
             Mark::Open => Phase::Open,
@@ -226,6 +236,19 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
         requested: object.asked != 0 && object.asked != object.handled,
         configuration_changed: false,
     }
+}
+
+/// No interview ends in the model: a Pad that has its pad serves every entry.
+fn member(object: &Object) -> Member {
+    let standing = match object.phase {
+        Some(Mark::Skipped) => Standing::Void,
+        Some(Mark::Failed) if object.pad.is_none() && object.attempt.is_none() => Standing::Void,
+        None | Some(Mark::Pending | Mark::Failed) => Standing::Underway,
+        Some(Mark::Open) => Standing::Open { entry: Timestamp::UNIX_EPOCH },
+        Some(Mark::Ended) => Standing::Ended { entry: Timestamp::UNIX_EPOCH, at: Timestamp::MAX },
+    };
+    let name = names::pad_name(CONFIGURATION, OPPORTUNITY, 1);
+    Member { name, number: Some(1), made_at: Timestamp::UNIX_EPOCH, pad_id: object.pad.map(pad_id), standing }
 }
 
 fn rule() -> Rule {
@@ -240,6 +263,9 @@ fn rule() -> Rule {
         waiting_room: None,
         owner_email: None,
         repeat: Repeat::AfterEnd,
+        existing: Existing::Skip,
+        effective_since: Timestamp::from_millisecond(ENTRY - 1000).ok(),
+        existing_settled: true,
     }
 }
 

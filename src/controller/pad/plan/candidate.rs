@@ -2,7 +2,7 @@
 
 use super::link::store;
 use super::{Outcome, Step, rest};
-use crate::api::configuration::{PadType, Repeat};
+use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
 use crate::controller::hourly::Full;
 use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Rule};
@@ -22,10 +22,10 @@ pub(super) enum Judgement<'a> {
     Qualifies(&'a Opportunity),
 }
 
-/// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2).
-pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule) -> Judgement<'a> {
-    let pad = &facts.pad;
-    let again = "Then move the candidate into the stage again, or annotate this Pad with padoperator.dev/reconcile-requested-at.";
+/// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2). `manual`: a Pad made
+/// by hand asks for neither stage nor tag.
+pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgement<'a> {
+    let again = "The next sync finds that; to be faster, annotate this Pad with padoperator.dev/reconcile-requested-at.";
     let opportunity = match &facts.opportunity {
         Candidate::NotRead => return Judgement::Unread,
         Candidate::NotFound => {
@@ -51,7 +51,7 @@ pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule) -> Judgement<'a> {
             format!("The candidate is archived in Lever. Take the candidate out of the archive. {again}");
         return Judgement::Skip(Reason::CandidateArchived, message);
     }
-    if pad.manual {
+    if manual {
         return Judgement::Qualifies(opportunity);
     }
     if opportunity.stage != rule.stage_id {
@@ -73,8 +73,7 @@ fn entry(pad: &PadFacts, rule: &Rule, opportunity: &Opportunity) -> Entry {
     if pad.manual {
         return Entry { at: None, reference: Reference::new(pad.series(), &pad.name) };
     }
-    let milliseconds =
-        opportunity.last_entry_into(&rule.stage_id).or(opportunity.created_at_ms).unwrap_or_default();
+    let milliseconds = opportunity.entry_into(&rule.stage_id);
     Entry {
         at: Timestamp::from_millisecond(milliseconds).ok(),
         reference: Reference::new(pad.series(), milliseconds),
@@ -90,11 +89,22 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
     match &facts.linked_before {
         None if !links.is_empty() => return Step::ReadLinkedPads(links),
         Some(records) => {
-            if let Some(record) = records.iter().find(|record| belongs(record, &entry, rule.repeat)) {
+            let is_free = |record: &PadRecord| {
+                !facts.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id))
+            };
+            let ours = |record: &&PadRecord| is_free(record) && belongs(record, &entry, rule.repeat);
+            if let Some(record) = records.iter().find(ours) {
                 return store(facts, record);
             }
         }
         None => {}
+    }
+    if was_before(pad, rule, entry.at) {
+        let message = format!(
+            "The candidate was in the stage '{}' with the tag '{}' before this rule took effect, and spec.existing of the configuration is Skip. To have a pad, move the candidate into the stage again, or annotate this Pad with padoperator.dev/reconcile-requested-at.",
+            rule.stage_name, rule.tag
+        );
+        return rest(Outcome::Skipped(Reason::BeforeConfiguration, message));
     }
     if let Some(waiting) = no_room(facts) {
         return waiting;
@@ -111,6 +121,18 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         take_home: rule.type_ == PadType::TakeHome,
     };
     Step::Create { reference: entry.reference, pad: Box::new(new) }
+}
+
+/// Whether the candidate was there before the rule took effect, and gets no pad for that (contract, "When a pad is
+/// made"). Until a whole walk has found out who was, everybody who came earlier counts.
+fn was_before(pad: &PadFacts, rule: &Rule, entry: Option<Timestamp>) -> bool {
+    let (Some(entry), Some(since)) = (entry, rule.effective_since) else { return false };
+    let is_existing = match pad.existing_since {
+        Some(existing_since) => existing_since == since,
+        None => pad.was_before,
+    };
+    let is_existing = is_existing || !rule.existing_settled;
+    rule.existing == Existing::Skip && entry <= since && is_existing && !pad.asked_by_person && !pad.manual
 }
 
 /// What a Pad waits for if no pad may be made for it now, though the candidate is to have one: quota, or room in the
@@ -143,7 +165,9 @@ fn belongs(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool {
         Repeat::Never => true,
         Repeat::Always => reference == entry.reference,
         // A pad that had not ended when the candidate entered stands for this entry too.
-        Repeat::AfterEnd => reference == entry.reference || record.ended_at.is_none_or(|ended| at <= ended),
+        Repeat::AfterEnd => {
+            reference == entry.reference || record.ended_at.map_or(!record.is_ended(), |ended| at <= ended)
+        }
     }
 }
 

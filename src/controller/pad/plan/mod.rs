@@ -3,6 +3,7 @@
 //! The driver calls it again after each step, with what the step has found out, until it says [`Step::Rest`].
 
 mod candidate;
+mod further;
 mod link;
 mod record;
 mod removal;
@@ -19,6 +20,7 @@ use crate::api::pad::{DesiredState, Phase};
 use crate::controller::connection::status::CONNECTING;
 use crate::interview::{NewPad, PadKind, PadRecord};
 use candidate::{Judgement, create, judge, no_room};
+use further::{further, not_for_this_one};
 use link::{link, store, wants_take_home};
 use record::keep_linked;
 use removal::removal;
@@ -92,6 +94,10 @@ pub enum Step {
     EndPad(String),
     /// Delete a pad at CoderPad.
     DeletePad(String),
+    /// Make a further Pad, of this number, for the candidate.
+    MakeFurther(u32),
+    /// Have another Pad of the candidate judged again, by name.
+    PassOn(String),
     /// Put the finalizer on the Pad (true), or take it off and let a deleted Pad go (false).
     SetFinalizer(bool),
 }
@@ -100,7 +106,11 @@ impl Step {
     /// Whether the step calls a service.
     pub fn calls(&self) -> bool {
         match self {
-            Step::Rest { .. } | Step::ForgetAttempt | Step::SetFinalizer(_) => false,
+            Step::Rest { .. }
+            | Step::ForgetAttempt
+            | Step::SetFinalizer(_)
+            | Step::MakeFurther(_)
+            | Step::PassOn(_) => false,
             // The rate limit's token for what follows is taken first.
             Step::Claim(_) => true,
             Step::StorePad { claim_link, .. } => *claim_link,
@@ -175,13 +185,16 @@ pub fn plan(facts: &Facts) -> Step {
 /// The life of a Pad that is not being deleted.
 fn life(facts: &Facts) -> Step {
     let pad = &facts.pad;
+    if let Some(step) = further(facts) {
+        return step;
+    }
     if pad.linked {
         return keep_linked(facts);
     }
     // Without the finalizer the Pad could go before it is settled whether its pad is linked. Where all goes well the
     // link follows in the same pass, and this is not needed.
     let is_first_pass = matches!(facts.claimed, Claimed::Ours(_)) || matches!(facts.record, Record::Read(_));
-    if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !settled(pad) {
+    if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !settled(facts) {
         return Step::SetFinalizer(true);
     }
     let nothing_made =
@@ -189,7 +202,7 @@ fn life(facts: &Facts) -> Step {
     if pad.wish == DesiredState::Ended && nothing_made {
         return rest(Outcome::Skipped(Reason::Cancelled, "spec.state is Ended: no pad was made.".into()));
     }
-    if settled(pad) {
+    if settled(facts) {
         return rest(Outcome::Unchanged);
     }
     if let Some(waiting) = connection_not_usable(facts) {
@@ -216,21 +229,22 @@ fn life(facts: &Facts) -> Step {
     {
         return waiting;
     }
-    let opportunity = match judge(facts, rule) {
+    let opportunity = match judge(facts, rule, pad.manual) {
         Judgement::Unread => return Step::ReadOpportunity,
         Judgement::Skip(reason, message) => return rest(Outcome::Skipped(reason, message)),
         Judgement::Qualifies(opportunity) => opportunity,
     };
-    create(facts, rule, opportunity)
+    not_for_this_one(facts, rule, opportunity).unwrap_or_else(|| create(facts, rule, opportunity))
 }
 
 /// Whether the Pad was judged before and nobody has asked for another judgement.
-pub fn settled(pad: &PadFacts) -> bool {
+pub fn settled(facts: &Facts) -> bool {
+    let pad = &facts.pad;
     match pad.phase {
-        Some(Phase::Skipped) => !pad.requested,
+        Some(Phase::Skipped) => !facts.is_asked(),
         // With a pad in the making the refusal may be mended elsewhere, such as in the connection: it is tried again.
         Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
-        Some(Phase::Failed) => !pad.requested && !pad.configuration_changed,
+        Some(Phase::Failed) => !facts.is_asked() && !pad.configuration_changed,
         Some(Phase::Ended) => true,
         Some(Phase::Pending | Phase::Open | Phase::Started) | None => false,
     }

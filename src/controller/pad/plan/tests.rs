@@ -1,12 +1,13 @@
 //! The plan as tables: what is known → what is done next.
 
 use super::{Outcome, Step, plan};
-use crate::api::configuration::{DeletionPolicy, PadType, Repeat, WriteBack};
+use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::names::{Attempt, Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::hourly::Full;
 use crate::controller::pad::facts::*;
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::series::{Member, Standing};
 use crate::interview::{PadKind, PadRecord};
 use crate::lever::{Opportunity, StageChange};
 use crate::transport::{Class, Error, Service};
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 mod after;
+mod further;
 mod properties;
 
 const ENTRY: i64 = 1_700_000_000_123;
@@ -53,6 +55,9 @@ fn rule() -> Rule {
         waiting_room: Some(true),
         owner_email: None,
         repeat: Repeat::AfterEnd,
+        existing: Existing::Skip,
+        effective_since: Timestamp::from_millisecond(ENTRY - 1_000_000).ok(),
+        existing_settled: true,
     }
 }
 
@@ -78,6 +83,16 @@ fn facts() -> Facts {
             url: None,
             waits_for_room: false,
             another_goes: false,
+            member: Member {
+                name: "phone-screen-0123456789-1".into(),
+                number: Some(1),
+                made_at: Timestamp::UNIX_EPOCH,
+                pad_id: None,
+                standing: Standing::Underway,
+            },
+            existing_since: None,
+            was_before: false,
+            asked_by_person: false,
             phase: None,
             claim: None,
             linked: false,
@@ -93,6 +108,10 @@ fn facts() -> Facts {
         record: Record::NotRead,
         flight: Flight::WithoutEffect,
         claimed: Claimed::Nothing,
+        others: Vec::new(),
+        repeat: Some(Repeat::AfterEnd),
+        judge: false,
+        passed_on: false,
         linked_before: None,
         link_written: false,
         link_removed: false,
@@ -139,6 +158,16 @@ fn record(id: &str, second: i64) -> PadRecord {
         "notes": reference().notes("https://hire.example.com/candidates/op-1"),
     });
     PadRecord::from_json(&json).unwrap()
+}
+
+fn at(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).unwrap()
+}
+
+/// Another Pad of the candidate.
+fn member(number: u32, standing: Standing) -> Member {
+    let name = format!("phone-screen-0123456789-{number}");
+    Member { name, number: Some(number), made_at: at(0), pad_id: None, standing }
 }
 
 /// After an intention was written.
@@ -382,6 +411,10 @@ fn lost_memory_is_healed_from_the_links_on_the_candidate() {
     assert!(matches!(plan(&facts), Step::ReadLinkedPads(ids) if ids == ["PAD1"]));
     facts.linked_before = Some(vec![record("PAD1", 0)]);
     assert!(matches!(plan(&facts), Step::StorePad { record, .. } if record.id == "PAD1"));
+    let held =
+        Member { pad_id: Some("PAD1".into()), ..member(1, Standing::Ended { entry: at(0), at: at(1) }) };
+    facts.others.push(held);
+    assert!(matches!(plan(&facts), Step::Create { .. }), "another Pad of the series has it");
     facts.linked_before = Some(vec![]);
     assert!(matches!(plan(&facts), Step::Create { .. }), "a link to somebody else's pad does not count");
 }

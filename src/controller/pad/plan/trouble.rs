@@ -20,6 +20,8 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
     }
     match trouble {
         Trouble::Conflict | Trouble::Cluster { .. } => rest(Outcome::Undecided),
+        // What it has stays so, whatever keeps a further one from being made.
+        _ if facts.pad.member.is_served() && !facts.pad.deleting => rest(Outcome::Undecided),
         Trouble::NoAccount { connection, message } => rest(Outcome::Waiting(
             Reason::ConnectionNotReady,
             format!("The keys of LeverConnection {connection} cannot be used: {message}"),

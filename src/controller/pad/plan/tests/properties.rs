@@ -34,6 +34,17 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             Some(Phase::Failed),
             Some(Phase::Ended),
         ][usize::from(phase)];
+        f.pad.member.standing = match phase {
+            0 | 1 => Standing::Underway,
+            2 => Standing::Open { entry: at(ENTRY) },
+            3 | 4 => Standing::Void,
+            _ => Standing::Ended { entry: at(ENTRY - 9), at: at(ENTRY - i64::from(linked)) },
+        };
+        f.judge = bits[4];
+        f.repeat = Some([Repeat::AfterEnd, Repeat::Always, Repeat::Never][usize::from(policy)]);
+        if more[0] {
+            f.others.push(member(2, Standing::Open { entry: at(ENTRY - 1) }));
+        }
         f.connection = match connection {
             0 => ConnectionFacts::Missing { name: "acme".into() },
             1 => ConnectionFacts::Suspended { name: "acme".into() },
@@ -132,6 +143,11 @@ proptest! {
                 prop_assert!(facts.note == NoteFacts::Absent && !facts.pad.deleting);
             }
             Step::RemoveLink(_) => prop_assert!(facts.pad.deleting),
+            Step::MakeFurther(_) | Step::PassOn(_) => {
+                prop_assert!(facts.is_asked() && !facts.pad.deleting);
+                let Candidate::Read(opportunity) = &facts.opportunity else { panic!("passed on unread") };
+                prop_assert!(opportunity.tags.contains(&"coderpad".into()) && !opportunity.archived);
+            }
             Step::Rest { outcome: Outcome::Open, .. } => {
                 prop_assert!(facts.pad.linked || facts.pad.pad_id.is_some());
             }

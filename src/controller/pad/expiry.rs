@@ -1,0 +1,104 @@
+//! Pads that are over and have been kept long enough are deleted, always as with Retain (contract, "Until the end and
+//! after", TTLs).
+//!
+//! Sync asks for it, when a whole walk no longer finds the candidate in the stage with the tag. It is done in the Pad's
+//! own pass, because the finalizer of another policy goes just before: no other pass can put it on again in between,
+//! and none sees the Pad as one that is being deleted.
+
+use super::written::Written;
+use crate::api::configuration::PadConfiguration;
+use crate::api::names::{self, FINALIZER};
+use crate::api::pad::{Pad, Phase};
+use crate::api::{HasConditions, condition};
+use crate::cluster::in_time;
+use crate::cluster::writes::{MetadataChange, WriteError, is_status, write_metadata};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, ResourceExt};
+
+/// Whether a Pad is over and has been kept as long as its configuration says.
+pub fn is_expired(pad: &Pad, configuration: &PadConfiguration, now: Timestamp) -> bool {
+    let settled_at =
+        condition::find(pad.conditions(), condition::types::READY).map(|ready| ready.last_transition_time);
+    let ended_at = pad.status.as_ref().and_then(|status| status.ended_at);
+    let (over_since, seconds) = match pad.phase() {
+        Some(Phase::Ended) => (ended_at.max(settled_at), configuration.spec.ttl_seconds_after_ended),
+        Some(Phase::Skipped) => (settled_at, Some(configuration.spec.ttl_seconds_after_skipped)),
+        Some(Phase::Pending | Phase::Open | Phase::Started | Phase::Failed) | None => return false,
+    };
+    // The note and the tags are written by the Pad.
+    let is_owed = condition::find(pad.conditions(), condition::types::RECORD_ADDED)
+        .is_some_and(|record| record.status != condition::Status::True);
+    let is_in_flight =
+        pad.annotations().contains_key(names::ATTEMPT) && !pad.annotations().contains_key(names::PAD_ID);
+    match (over_since, seconds) {
+        (Some(since), Some(seconds))
+            if !is_in_flight && !is_owed && pad.metadata.deletion_timestamp.is_none() =>
+        {
+            now.duration_since(since) >= SignedDuration::from_secs(seconds)
+        }
+        _ => false,
+    }
+}
+
+/// Deletes the Pad as it was read, and nothing else.
+pub async fn delete(api: &Api<Pad>, pad: &Pad, written: &Written) -> Result<(), WriteError> {
+    let mut pad = pad.clone();
+    if pad.finalizers().iter().any(|one| one == FINALIZER) {
+        pad = write_metadata(api, &pad, &MetadataChange::default().finalizer(FINALIZER, false)).await?;
+        written.note(&pad);
+    }
+    let preconditions = Preconditions { uid: pad.uid(), resource_version: pad.resource_version() };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    match in_time(api.delete(&pad.name_any(), &parameters)).await {
+        Ok(_) => Ok(()),
+        Err(error) if is_status(&error, 404) => Ok(()),
+        Err(error) if is_status(&error, 409) => Err(WriteError::Conflict { now: None }),
+        Err(error) => Err(WriteError::Api(Box::new(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn is_expired_at(second: i64, status: Value, spec: Value) -> bool {
+        let mut status = status;
+        status["observedGeneration"] = json!(1);
+        status["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "R", "message": "",
+            "observedGeneration": 1, "lastTransitionTime": at(0)}]);
+        let pad = serde_json::from_value(json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+            "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"}, "status": status,
+        }));
+        let mut configuration = json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "PadConfiguration", "metadata": {"name": "c"},
+            "spec": {"connectionRef": {"name": "acme"}},
+        });
+        for (field, value) in spec.as_object().unwrap() {
+            configuration["spec"][field] = value.clone();
+        }
+        is_expired(&pad.unwrap(), &serde_json::from_value(configuration).unwrap(), at(second))
+    }
+
+    #[test]
+    fn a_pad_that_is_over_is_kept_as_long_as_the_configuration_says() {
+        let skipped = || json!({"phase": "Skipped", "reason": "TagMissing"});
+        assert!(!is_expired_at(86_399, skipped(), json!({})));
+        assert!(is_expired_at(86_400, skipped(), json!({})));
+        assert!(is_expired_at(10, skipped(), json!({"ttlSecondsAfterSkipped": 10})));
+        let ended = || json!({"phase": "Ended", "endedAt": at(-50)});
+        assert!(!is_expired_at(1_000_000, ended(), json!({})), "without a limit it stays");
+        assert!(!is_expired_at(9, ended(), json!({"ttlSecondsAfterEnded": 10})), "seen to have ended");
+        assert!(is_expired_at(10, ended(), json!({"ttlSecondsAfterEnded": 10})));
+        for phase in ["Pending", "Open", "Started", "Failed"] {
+            let all = json!({"ttlSecondsAfterEnded": 0, "ttlSecondsAfterSkipped": 0});
+            assert!(!is_expired_at(1_000_000, json!({"phase": phase}), all), "{phase}");
+        }
+    }
+}

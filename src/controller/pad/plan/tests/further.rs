@@ -1,0 +1,116 @@
+//! Who was there before the rule, and who comes back.
+
+use super::*;
+
+/// A Pad whose interview is over, asked about, and the candidate's last entry so long after the end.
+fn ended(after: i64) -> Facts {
+    with(|f| {
+        stored(f);
+        (f.pad.linked, f.pad.phase, f.pad.requested) = (true, Some(Phase::Ended), true);
+        f.pad.member.standing = Standing::Ended { entry: at(ENTRY - 5000), at: at(ENTRY - after) };
+    })
+}
+
+fn with_candidate(mut facts: Facts) -> Facts {
+    facts.opportunity = candidate(|_| {});
+    facts
+}
+
+#[test]
+fn an_entry_after_the_end_makes_a_further_pad() {
+    let facts = ended(1);
+    assert!(matches!(plan(&facts), Step::ReadOpportunity));
+    let mut facts = with_candidate(facts);
+    assert!(matches!(plan(&facts), Step::MakeFurther(2)));
+    facts.passed_on = true;
+    assert_eq!(outcome(&facts), Outcome::Unchanged);
+
+    assert_eq!(outcome(&with_candidate(ended(0))), Outcome::Unchanged, "an entry before the end");
+    let mut by_sync = with_candidate(ended(1));
+    (by_sync.pad.requested, by_sync.judge) = (false, true);
+    assert!(matches!(plan(&by_sync), Step::MakeFurther(2)));
+    by_sync.judge = false;
+    assert_eq!(outcome(&by_sync), Outcome::Unchanged, "nobody asks");
+    for change in
+        [(|o| o.tags.clear()) as fn(&mut Opportunity), |o| o.stage = "offer".into(), |o| o.archived = true]
+    {
+        let mut gone = ended(1);
+        gone.opportunity = candidate(change);
+        assert_eq!(outcome(&gone), Outcome::Unchanged);
+    }
+}
+
+#[test]
+fn what_no_entry_can_change_costs_no_call() {
+    let mut open = with(|f| {
+        (f.pad.linked, f.pad.phase, f.pad.requested) = (true, Some(Phase::Open), true);
+        f.pad.member.standing = Standing::Open { entry: at(ENTRY - 5000) };
+    });
+    assert_eq!(outcome(&open), Outcome::Open);
+    open.repeat = Some(Repeat::Always);
+    open.configuration = ConfigurationFacts::Ready(Rule { repeat: Repeat::Always, ..rule() });
+    assert!(matches!(plan(&open), Step::ReadOpportunity));
+    assert!(matches!(plan(&with_candidate(open.clone())), Step::MakeFurther(2)));
+    open.pad.member.standing = Standing::Open { entry: at(ENTRY) };
+    assert_eq!(outcome(&with_candidate(open)), Outcome::Open);
+    let mut beside = ended(1);
+    beside.others.push(member(2, Standing::Underway));
+    assert_eq!(outcome(&beside), Outcome::Unchanged, "never beside one that is not yet open");
+}
+
+#[test]
+fn a_question_that_cannot_be_answered_now_stays_open() {
+    let mut suspended = ended(1);
+    suspended.connection = ConnectionFacts::Suspended { name: "acme".into() };
+    assert_eq!(outcome(&suspended), Outcome::Undecided);
+    let mut unready = ended(1);
+    unready.configuration = ConfigurationFacts::Suspended;
+    assert_eq!(outcome(&unready), Outcome::Undecided);
+    let mut unanswered = ended(1);
+    unanswered.trouble = Some(service_error(Service::Lever, Class::Unavailable, Some(503)));
+    assert_eq!(outcome(&unanswered), Outcome::Undecided, "the Pad stays Ended");
+}
+
+#[test]
+fn the_whole_series_is_judged_whichever_pad_is_asked() {
+    let mut older = with_candidate(ended(1));
+    older.others.push(member(2, Standing::Void));
+    assert!(matches!(plan(&older), Step::PassOn(name) if name.ends_with("-2")));
+
+    let mut void = read(|_| {});
+    (void.pad.phase, void.pad.requested) = (Some(Phase::Skipped), true);
+    void.pad.member.standing = Standing::Void;
+    assert!(matches!(plan(&void), Step::Create { .. }));
+    void.others.push(member(2, Standing::Open { entry: at(ENTRY) }));
+    assert_eq!(outcome(&void), Outcome::Unchanged, "the entry has its pad");
+    void.others = vec![member(2, Standing::Void)];
+    assert!(matches!(plan(&void), Step::PassOn(name) if name.ends_with("-2")));
+    void.passed_on = true;
+    assert_eq!(outcome(&void), Outcome::Unchanged);
+}
+
+#[test]
+fn who_was_there_before_the_rule_gets_no_pad_unless_a_person_asks() {
+    let ruled = |since: i64, change: fn(&mut Rule), pad: fn(&mut PadFacts)| {
+        let mut facts = read(|_| {});
+        let mut rule = Rule { effective_since: Some(at(ENTRY + since)), ..rule() };
+        change(&mut rule);
+        facts.pad.existing_since = rule.effective_since;
+        facts.configuration = ConfigurationFacts::Ready(rule);
+        pad(&mut facts.pad);
+        match plan(&facts) {
+            Step::Create { .. } => "created".to_owned(),
+            _ => reason(&facts),
+        }
+    };
+    let before = "skipped: BeforeConfiguration";
+    assert_eq!(ruled(0, |_| {}, |_| {}), before);
+    assert_eq!(ruled(-1, |_| {}, |_| {}), "created", "entered after the rule took effect");
+    assert_eq!(ruled(0, |rule| rule.existing = Existing::Create, |_| {}), "created");
+    assert_eq!(ruled(0, |_| {}, |pad| pad.existing_since = None), "created", "a late tag");
+    assert_eq!(ruled(0, |_| {}, |pad| pad.existing_since = Some(at(ENTRY - 1))), "created", "another rule");
+    assert_eq!(ruled(0, |rule| rule.existing_settled = false, |pad| pad.existing_since = None), before);
+    assert_eq!(ruled(0, |_| {}, |pad| (pad.existing_since, pad.was_before) = (None, true)), before);
+    assert_eq!(ruled(0, |_| {}, |pad| pad.asked_by_person = true), "created");
+    assert_eq!(ruled(0, |_| {}, |pad| pad.manual = true), "created");
+}

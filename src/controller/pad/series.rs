@@ -1,0 +1,236 @@
+//! When a candidate who enters the stage again gets a further pad (contract, "When a pad is made", 3). The one place of
+//! the rules about repetition: the plan asks here, and sync before it wakes anybody.
+//!
+//! A series is all Pads of one candidate by one configuration. Each that has a pad, or is on the way to one, may serve
+//! an entry into the stage; an entry that none serves asks for a pad. What is told twice, late or in another order leads
+//! to the same entry, and so to the same answer.
+
+use crate::api::configuration::Repeat;
+use crate::api::names::{self, Attempt};
+use crate::api::pad::{Pad, Phase};
+use crate::api::{HasConditions, condition};
+use crate::controller::pad::reason::Reason;
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+/// One Pad of a series, as far as the rules care.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// The number at the end of its name; None for a name that a person gave.
+    pub number: Option<u32>,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// The id of its pad at CoderPad.
+    pub pad_id: Option<String>,
+    /// How far it has come.
+    pub standing: Standing,
+}
+
+/// How far a Pad has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It is not decided yet, or its pad is in the making: whatever comes up meanwhile is for this one.
+    Underway,
+    /// It has a pad whose interview is not over.
+    Open {
+        /// The entry that it stands for.
+        entry: Timestamp,
+    },
+    /// Its interview is over, or a person has called it off.
+    Ended {
+        /// The entry that it stands for.
+        entry: Timestamp,
+        /// When it ended.
+        at: Timestamp,
+    },
+    /// It has no pad and does not count: it is re-opened before another one is made.
+    Void,
+}
+
+/// What an entry asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// Nothing: it is served.
+    Nothing,
+    /// That the Pad of this name be judged again.
+    Judge(String),
+    /// A further Pad, of this number.
+    Make(u32),
+}
+
+impl Member {
+    /// What a Pad is in its series.
+    pub fn of(pad: &Pad) -> Self {
+        let name = pad.name_any();
+        let made_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
+        let number = names::pad_number(&name, &pad.spec.configuration_ref.name, &pad.spec.opportunity_id);
+        let pad_id = pad.annotations().get(names::PAD_ID).cloned();
+        Self { name, number, made_at, pad_id, standing: standing(pad, made_at) }
+    }
+
+    /// Whether it has, or had, its pad.
+    pub fn is_served(&self) -> bool {
+        matches!(self.standing, Standing::Open { .. } | Standing::Ended { .. })
+    }
+
+    fn serves(&self, entry: Timestamp, repeat: Repeat) -> bool {
+        match (self.standing, repeat) {
+            (Standing::Void, _) => false,
+            (Standing::Underway, _) | (_, Repeat::Never) | (Standing::Open { .. }, Repeat::AfterEnd) => true,
+            (Standing::Ended { at, .. }, Repeat::AfterEnd) => entry <= at,
+            (Standing::Open { entry: own } | Standing::Ended { entry: own, .. }, Repeat::Always) => {
+                entry <= own
+            }
+        }
+    }
+}
+
+fn standing(pad: &Pad, made_at: Timestamp) -> Standing {
+    let status = pad.status.as_ref();
+    let settled_at = condition::find(pad.conditions(), condition::types::READY)
+        .map_or(made_at, |ready| ready.last_transition_time);
+    let entry = status.and_then(|status| status.entry_at).unwrap_or(made_at);
+    let ended_at = status.and_then(|status| status.ended_at).unwrap_or(settled_at);
+    let annotation = |key: &str| pad.annotations().get(key);
+    let is_in_the_making = annotation(names::PAD_ID).is_some()
+        || annotation(names::ATTEMPT).is_some_and(|text| Attempt::parse(text).is_some());
+    match pad.phase() {
+        None | Some(Phase::Pending) => Standing::Underway,
+        Some(Phase::Open | Phase::Started) => Standing::Open { entry },
+        Some(Phase::Ended) => Standing::Ended { entry, at: ended_at },
+        // A wish that cannot be taken back: only a later entry is another matter.
+        Some(Phase::Skipped)
+            if status.and_then(|status| status.reason.as_deref()) == Some(Reason::Cancelled.as_str()) =>
+        {
+            Standing::Ended { entry: settled_at, at: settled_at }
+        }
+        Some(Phase::Failed) if is_in_the_making => Standing::Underway,
+        Some(Phase::Skipped | Phase::Failed) => Standing::Void,
+    }
+}
+
+/// What an entry into the stage asks for, given the Pads of the series that are not being deleted.
+pub fn next(series: &[Member], entry: Timestamp, repeat: Repeat) -> Verdict {
+    if series.iter().any(|member| member.serves(entry, repeat)) {
+        return Verdict::Nothing;
+    }
+    let void = series.iter().filter(|member| member.standing == Standing::Void);
+    if let Some(newest) = void.max_by_key(|member| (member.number, member.made_at, &member.name)) {
+        return Verdict::Judge(newest.name.clone());
+    }
+    let highest = series.iter().filter_map(|member| member.number).max();
+    Verdict::Make(highest.unwrap_or_default().saturating_add(1))
+}
+
+/// Whether there can be an entry that asks for anything.
+pub fn may_ask(series: &[Member], repeat: Repeat) -> bool {
+    next(series, Timestamp::MAX, repeat) != Verdict::Nothing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Repeat::{AfterEnd, Always, Never};
+    use serde_json::json;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn member(number: u32, standing: Standing) -> Member {
+        let name = format!("p-{number}");
+        Member { name, number: Some(number), made_at: at(0), pad_id: None, standing }
+    }
+
+    fn open(entry: i64) -> Standing {
+        Standing::Open { entry: at(entry) }
+    }
+
+    fn ended(entry: i64, end: i64) -> Standing {
+        Standing::Ended { entry: at(entry), at: at(end) }
+    }
+
+    fn judge(number: u32) -> Verdict {
+        Verdict::Judge(format!("p-{number}"))
+    }
+
+    #[test]
+    fn each_rule_says_which_entry_asks_for_a_further_pad() {
+        use Standing::{Underway, Void};
+        use Verdict::{Make, Nothing};
+        // The standings of -1, -2, ..., the time of the entry, and what it asks for by each rule.
+        let cases: [(&[Standing], i64, [Verdict; 3]); 15] = [
+            (&[], 5, [Make(1), Make(1), Make(1)]),
+            (&[Underway], 50, [Nothing, Nothing, Nothing]),
+            (&[Void], 5, [judge(1), judge(1), judge(1)]),
+            (&[open(5)], 5, [Nothing, Nothing, Nothing]),
+            (&[open(5)], 4, [Nothing, Nothing, Nothing]),
+            (&[open(5)], 6, [Nothing, Nothing, Make(2)]),
+            (&[ended(5, 10)], 5, [Nothing, Nothing, Nothing]),
+            (&[ended(5, 10)], 8, [Nothing, Nothing, Make(2)]),
+            (&[ended(5, 10)], 10, [Nothing, Nothing, Make(2)]),
+            (&[ended(5, 10)], 11, [Nothing, Make(2), Make(2)]),
+            (&[ended(5, 10), Underway], 20, [Nothing, Nothing, Nothing]),
+            (&[ended(5, 10), Void], 20, [Nothing, judge(2), judge(2)]),
+            (&[ended(5, 10), Void], 7, [Nothing, Nothing, judge(2)]),
+            (&[ended(5, 10), open(12)], 20, [Nothing, Nothing, Make(3)]),
+            (&[ended(5, 10), ended(12, 15)], 14, [Nothing, Nothing, Make(3)]),
+        ];
+        for (standings, entry, verdicts) in cases {
+            let series: Vec<_> =
+                (1..).zip(standings).map(|(number, standing)| member(number, *standing)).collect();
+            for (repeat, expected) in [Never, AfterEnd, Always].into_iter().zip(verdicts) {
+                assert_eq!(next(&series, at(entry), repeat), expected, "{standings:?}, {entry}, {repeat:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_that_do_not_count_the_newest_is_re_opened() {
+        let by_hand = Member { name: "by-hand".into(), number: None, ..member(9, Standing::Void) };
+        let series = [member(2, Standing::Void), by_hand, member(1, Standing::Void)];
+        assert_eq!(next(&series, at(1), AfterEnd), judge(2));
+    }
+
+    #[test]
+    fn it_is_known_without_an_entry_that_none_can_ask() {
+        let may = |standing, repeat| may_ask(&[member(1, standing)], repeat);
+        assert!(!may(open(1), AfterEnd) && !may(open(1), Never) && may(open(1), Always));
+        assert!(may(ended(1, 2), AfterEnd) && !may(ended(1, 2), Never));
+        assert!(!may(Standing::Underway, Always) && may(Standing::Void, Never));
+    }
+
+    #[test]
+    fn how_far_a_pad_has_come_is_read_from_what_is_stored() {
+        let standing = |annotations: serde_json::Value, status: serde_json::Value| {
+            let mut status = status;
+            status["observedGeneration"] = json!(1);
+            status["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "R", "message": "",
+                "observedGeneration": 1, "lastTransitionTime": at(7)}]);
+            let pad: Pad = serde_json::from_value(json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad",
+                "metadata": {"name": names::pad_name("c", "o", 3), "annotations": annotations,
+                    "creationTimestamp": at(1)},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"}, "status": status,
+            }))
+            .unwrap();
+            let member = Member::of(&pad);
+            assert_eq!(member.number, Some(3));
+            member.standing
+        };
+        let plain = |status| standing(json!({}), status);
+        assert_eq!(plain(json!({})), Standing::Underway);
+        assert_eq!(plain(json!({"phase": "Pending"})), Standing::Underway);
+        assert_eq!(plain(json!({"phase": "Open", "entryAt": at(3)})), open(3));
+        assert_eq!(plain(json!({"phase": "Started"})), open(1));
+        assert_eq!(plain(json!({"phase": "Ended", "entryAt": at(3), "endedAt": at(5)})), ended(3, 5));
+        assert_eq!(plain(json!({"phase": "Ended", "entryAt": at(3)})), ended(3, 7));
+        assert_eq!(plain(json!({"phase": "Skipped", "reason": "TagMissing"})), Standing::Void);
+        assert_eq!(plain(json!({"phase": "Skipped", "reason": "Cancelled"})), ended(7, 7));
+        assert_eq!(plain(json!({"phase": "Failed"})), Standing::Void);
+        let with_pad = standing(json!({"padoperator.dev/pad-id": "PAD1"}), json!({"phase": "Failed"}));
+        assert_eq!(with_pad, Standing::Underway);
+    }
+}

@@ -1,0 +1,68 @@
+//! How a Pad is made: its name, its labels, what it copies from its configuration. The receiver, sync and the leader
+//! all make them here, so that whoever is first makes the same Pad.
+
+use crate::api::names::{self, CONFIGURATION_LABEL, CONNECTION_LABEL, MANAGED_BY_LABEL, OPPORTUNITY_LABEL};
+use crate::api::pad::{DesiredState, Trigger};
+use crate::api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
+use crate::cluster::in_time;
+use crate::cluster::writes::is_status;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+
+/// How many names that others hold are passed over before it is given up until the next time.
+const MOST_TRIES: u32 = 12;
+
+/// Whether a Pad is of this candidate and configuration. Told by its fields, because a Pad made by hand has no labels.
+pub fn is_of(pad: &Pad, configuration: &str, opportunity_id: &str) -> bool {
+    pad.spec.configuration_ref.name == configuration && pad.spec.opportunity_id == opportunity_id
+}
+
+/// The labels by which the Pads of a candidate and a configuration are found.
+pub fn labels(configuration: &str, opportunity_id: &str) -> [(&'static str, String); 2] {
+    [
+        (CONFIGURATION_LABEL, configuration.to_owned()),
+        (OPPORTUNITY_LABEL, names::opportunity_digest(opportunity_id)),
+    ]
+}
+
+/// The n-th Pad of a candidate by a configuration.
+pub fn pad(configuration: &PadConfiguration, opportunity_id: &str, n: u32, trigger: Trigger) -> Pad {
+    let (name, rule) = (configuration.name_any(), &configuration.spec);
+    let spec = PadSpec {
+        configuration_ref: NameRef { name: name.clone() },
+        connection_ref: Some(rule.connection_ref.clone()),
+        opportunity_id: opportunity_id.to_owned(),
+        trigger,
+        state: DesiredState::Open,
+        deletion_policy: rule.deletion_policy,
+    };
+    let mut pad = Pad::new(&names::pad_name(&name, opportunity_id, n), spec);
+    let all = pad.labels_mut();
+    all.extend(labels(&name, opportunity_id).map(|(label, value)| (label.to_owned(), value)));
+    all.insert(CONNECTION_LABEL.into(), rule.connection_ref.name.clone());
+    all.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
+    pad
+}
+
+/// What a Pad is created with.
+pub fn parameters() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
+}
+
+/// Stores the Pad of number `n` that `pad` makes, or of the next number whose name no other candidate holds. One of the
+/// same candidate that is there already is as good, but for one that is being deleted: then there is none for now.
+pub async fn store(api: &Api<Pad>, first: u32, pad: impl Fn(u32) -> Pad) -> kube::Result<Option<Pad>> {
+    for n in first..first.saturating_add(MOST_TRIES) {
+        let new = pad(n);
+        match in_time(api.create(&parameters(), &new)).await {
+            Ok(made) => return Ok(Some(made)),
+            Err(error) if is_status(&error, 409) => {}
+            Err(error) => return Err(error),
+        }
+        let Some(holder) = in_time(api.get_opt(&new.name_any())).await? else { return Ok(None) };
+        if is_of(&holder, &new.spec.configuration_ref.name, &new.spec.opportunity_id) {
+            return Ok(Some(holder).filter(|holder| holder.metadata.deletion_timestamp.is_none()));
+        }
+    }
+    Ok(None)
+}

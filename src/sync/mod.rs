@@ -1,0 +1,186 @@
+//! Sync: both services' lists are walked now and then, to find what no webhook told of and what no webhook can tell.
+//!
+//! It has no clock of its own. The connection's probe does (`spec.sync.interval` with jitter, at the start of a process,
+//! on request), and each probe that both services answered is followed by a sync; a configuration whose rule takes
+//! effect, or is asked for, has its own walk in between. So an interval costs, besides the probe's 3 calls to each
+//! service: one walk over Lever's opportunities for each stage and tag, one over those archived since if a rule has
+//! `onArchive: End`, and one over the pads that changed at CoderPad: mostly a page each, however many Pads there are.
+//!
+//! It decides little. It makes Pads for candidates who have none (`candidates`), and asks the Pads of whom there is
+//! news for a look ([`crate::controller::pad::looks`]): each reads for itself what is true now. What it remembers may be
+//! lost: the next sync finds the same.
+
+mod candidates;
+mod interview;
+mod lever;
+pub mod requests;
+mod rules;
+
+use crate::api::{LeverConnection, Pad, PadConfiguration};
+use crate::controller::Context;
+use crate::controller::accounts::{Account, AccountError};
+use crate::controller::pad::looks::What;
+use crate::transport::{self, Class, Priority};
+use interview::Marks;
+use kube::{Api, ResourceExt};
+use parking_lot::Mutex;
+use requests::{Missed, Wish};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Why a part of a sync came to nothing. The next one does it again.
+#[derive(Debug, thiserror::Error)]
+enum SyncError {
+    /// A service refused or did not answer.
+    #[error(transparent)]
+    Service(#[from] transport::Error),
+    /// The keys of the connection could not be had.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The API server did not take a Pad.
+    #[error("the API server did not take a Pad: {0}")]
+    Store(#[from] Box<kube::Error>),
+    /// The connection was suspended, changed or deleted meanwhile.
+    #[error("the connection has changed")]
+    Changed,
+}
+
+/// Syncs the connections of a context's scope whenever that is asked for, until `stop`.
+pub async fn run(context: Arc<Context>, stop: CancellationToken) {
+    if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
+        return;
+    }
+    let marks = Arc::new(Mutex::new(HashMap::new()));
+    let running = TaskTracker::new();
+    loop {
+        for (key, wish) in context.syncs.begin() {
+            let (context, marks, stop) = (context.clone(), marks.clone(), stop.clone());
+            running.spawn(async move {
+                let missed = stop.run_until_cancelled(sync(&context, &marks, &key, &wish)).await;
+                context.syncs.end(&key, missed.flatten());
+            });
+        }
+        tokio::select! {
+            () = context.syncs.asked() => {}
+            () = stop.cancelled() => break,
+        }
+    }
+    running.close();
+    running.wait().await;
+}
+
+/// What is remembered of each connection.
+type AllMarks = Mutex<HashMap<(String, String), Marks>>;
+
+/// One sync of one connection, as far as it goes. Returns a stage entry that no webhook told of, if it found one.
+async fn sync(
+    context: &Context,
+    marks: &AllMarks,
+    (namespace, name): &(String, String),
+    wish: &Wish,
+) -> Option<Missed> {
+    let key = (namespace.clone(), name.clone());
+    let before = marks.lock().remove(&key);
+    let connection = context.scope.connections.get(namespace, name)?;
+    let session = match Session::begin(context, connection).await {
+        Ok(session) => session,
+        Err(error) => {
+            report(context, namespace, name, &error);
+            return None;
+        }
+    };
+    let before = before.filter(|marks| marks.account == session.account.version);
+    let mut after = before.unwrap_or_else(|| Marks::new(&session.account.version));
+    let (of_all, of_rules) = tokio::join!(
+        async {
+            if wish.whole {
+                interview::walk(&session, &mut after).await?;
+                rules::walk_archived(&session, &mut after).await?;
+            }
+            Ok::<_, SyncError>(())
+        },
+        rules::walk_all(&session, wish),
+    );
+    marks.lock().insert(key, after);
+    let (missed, failure) = match of_rules {
+        Ok(missed) => (missed, None),
+        Err(error) => (None, Some(error)),
+    };
+    for error in of_all.err().into_iter().chain(failure) {
+        report(context, namespace, name, &error);
+    }
+    missed
+}
+
+/// Logs a failure, without what the service said (it may quote a candidate).
+fn report(context: &Context, namespace: &str, connection: &str, error: &SyncError) {
+    match error {
+        SyncError::Service(error) => {
+            let (service, operation, status) = (error.service, error.operation, error.status);
+            tracing::warn!(namespace, connection, %service, operation, status, class = error.class.label(), "a sync did not get to its end; the next one begins anew");
+            if matches!(error.class, Class::Unauthorized | Class::Forbidden) {
+                context.probe_now(namespace, connection);
+            }
+        }
+        SyncError::Account(_) | SyncError::Store(_) => {
+            tracing::warn!(namespace, connection, %error, "a sync did not get to its end; the next one begins anew");
+        }
+        SyncError::Changed => {}
+    }
+}
+
+/// One sync of one connection: whom to ask, and what there is in the cluster.
+struct Session<'a> {
+    context: &'a Context,
+    namespace: String,
+    connection: Arc<LeverConnection>,
+    account: Account,
+    api: Api<Pad>,
+    /// The configurations of the connection.
+    configurations: Vec<Arc<PadConfiguration>>,
+    /// The Pads of those configurations, but for those that are being deleted.
+    pads: Vec<Arc<Pad>>,
+}
+
+impl<'a> Session<'a> {
+    async fn begin(context: &'a Context, connection: Arc<LeverConnection>) -> Result<Self, SyncError> {
+        let namespace = connection.namespace().unwrap_or_default();
+        let account = context.accounts.of(&connection).await?;
+        let scope = &context.scope;
+        let mut configurations = scope.configurations.of_namespace(&namespace);
+        configurations.retain(|one| one.spec.connection_ref == connection.reference());
+        let of_connection = |pad: &Pad| {
+            pad.metadata.deletion_timestamp.is_none()
+                && configurations.iter().any(|one| one.name_any() == pad.spec.configuration_ref.name)
+        };
+        Ok(Self {
+            pads: scope.pads.matching(&namespace, of_connection),
+            api: Api::namespaced(context.client.clone(), &namespace),
+            account: Account {
+                lever: account.lever.with_priority(Priority::Poll),
+                interview: account.interview.with_priority(Priority::Poll),
+                version: account.version.clone(),
+            },
+            context,
+            namespace,
+            connection,
+            configurations,
+        })
+    }
+
+    /// Whether the services may still be called: a connection that is suspended sends nothing more.
+    fn goes_on(&self) -> Result<(), SyncError> {
+        let now = self.context.scope.connections.get(&self.namespace, &self.connection.name_any());
+        let same = now.is_some_and(|now| {
+            now.uid() == self.connection.uid() && now.spec == self.connection.spec && !now.spec.suspend
+        });
+        if same { Ok(()) } else { Err(SyncError::Changed) }
+    }
+
+    /// Asks for a look at a Pad.
+    fn want(&self, pad: &Pad, what: What) {
+        self.context.looks.want(&self.namespace, &pad.name_any(), what);
+    }
+}

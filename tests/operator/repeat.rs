@@ -1,0 +1,175 @@
+//! A candidate who comes into the stage again: who gets a further pad, and that telling of it again changes nothing.
+
+use jiff::Timestamp;
+use serde_json::json;
+use simulators::PadView;
+
+use crate::wait::eventually;
+use crate::world::{Options, STAGE, World};
+
+impl World {
+    /// The interview of a candidate's newest pad ends, and the operator knows of it.
+    pub async fn end_interview(&self, candidate: &str, pad: &str) {
+        self.interview.end_interview(pad);
+        let pads = self.pads_of(candidate).await;
+        let known = pads.iter().find(|known| known["status"]["padID"] == pad).unwrap();
+        let name = known["metadata"]["name"].as_str().unwrap();
+        let status = json!({"phase": "Ended", "endedAt": Timestamp::now()});
+        self.patch_status("pads", name, status).await;
+    }
+
+    /// Away, and back into the stage. Returns the number of the delivery.
+    async fn come_back(&self, candidate: &str) -> usize {
+        self.lever.move_to_stage(candidate, "Onsite").await;
+        self.enter(candidate).await;
+        self.lever.deliveries().len() - 1
+    }
+
+    /// Waits until all that was asked about a candidate's Pads is answered.
+    async fn settled(&self, candidate: &str) {
+        eventually("all is judged", async || {
+            let pads = self.pads_of(candidate).await;
+            let is_open = |pad: &&serde_json::Value| {
+                let asked = &pad["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
+                pad["status"]["lastHandledReconcileAt"] != *asked || pad["status"]["phase"] == "Pending"
+            };
+            pads.iter().find(is_open).map_or(Ok(()), |pad| Err(format!("{pad:#}")))
+        })
+        .await;
+    }
+
+    fn live_pads_of(&self, candidate: &str) -> Vec<PadView> {
+        let mut pads = self.pads_made_for(candidate);
+        pads.retain(|pad| !pad.deleted);
+        pads
+    }
+
+    /// Reads of one opportunity so far.
+    fn reads_of(&self, candidate: &str) -> usize {
+        let path = format!("/v1/opportunities/{candidate}");
+        self.lever.calls().iter().filter(|call| call.method == "GET" && call.path == path).count()
+    }
+}
+
+async fn started(name: &'static str, repeat: &str) -> (World, String, PadView) {
+    let world = World::start(Options::new(name).configuration(json!({"repeat": repeat}))).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    (world, candidate, made)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_end_another_entry_makes_a_further_pad_once() {
+    let (world, candidate, first) = started("repeat-after-end", "AfterEnd").await;
+    world.come_back(&candidate).await;
+    world.settled(&candidate).await;
+    assert_eq!(world.creates(), 1, "the interview is not over");
+
+    world.end_interview(&candidate, &first.id).await;
+    let number = world.come_back(&candidate).await;
+    let second = world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    assert_eq!(second["spec"]["trigger"]["source"], "Webhook");
+    assert_eq!(world.live_pads_of(&candidate).len(), 2);
+    let links = world.lever.links(&candidate);
+    assert_eq!(links.len(), 2);
+    assert!(links.contains(&first.url), "the first stays as the record");
+
+    // The whole history once more, newest first, and the last three at once.
+    let reads = world.reads_of(&candidate);
+    for number in (0..world.lever.deliveries().len()).rev() {
+        world.lever.redeliver(number).await;
+    }
+    let again = || world.lever.redeliver(number);
+    tokio::join!(again(), again(), again());
+    world.settled(&candidate).await;
+    assert_eq!(world.reads_of(&candidate), reads, "what no entry can change costs no call");
+    world.sync().await;
+    world.settled(&candidate).await;
+    assert_eq!(world.pads_of(&candidate).await.len(), 2);
+    assert_eq!((world.creates(), world.lever.links(&candidate)), (2, links));
+    world.wait_for_nth_pad(&candidate, 1, "Ended/Open").await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_before_the_end_was_seen_is_judged_again_by_sync() {
+    let (world, candidate, first) = started("repeat-unseen-end", "AfterEnd").await;
+    let before = world.get("pads", &world.name_of_first(&candidate).await).await;
+    world.interview.end_interview(&first.id);
+    let ended = Timestamp::now();
+    world.come_back(&candidate).await;
+    world.settled(&candidate).await;
+    assert_eq!(world.pads_of(&candidate).await.len(), 1);
+
+    let status = json!({"phase": "Ended", "endedAt": ended});
+    world.patch_status("pads", before["metadata"]["name"].as_str().unwrap(), status).await;
+    world.sync().await;
+    let second = world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    assert_eq!(second["spec"]["trigger"]["source"], "Sync");
+    world.sync().await;
+    assert_eq!(world.creates(), 2);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn always_makes_a_pad_at_each_entry() {
+    let (world, candidate, _) = started("repeat-always", "Always").await;
+    world.come_back(&candidate).await;
+    world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    let number = world.come_back(&candidate).await;
+    world.wait_for_nth_pad(&candidate, 3, "Open/Open").await;
+    let reads = world.reads_of(&candidate);
+    let writes = world.writes_to_pads().await;
+    world.lever.redeliver(number).await;
+    world.settled(&candidate).await;
+    // The first delivery, on the newest Pad: it is judged, by one read, and only that is written down.
+    world.lever.redeliver(1).await;
+    world.settled(&candidate).await;
+    assert!(world.reads_of(&candidate) <= reads + 2);
+    assert!(world.writes_to_pads().await <= writes + 4, "the receiver's and the echo");
+    assert_eq!((world.creates(), world.pads_of(&candidate).await.len()), (3, 3));
+    assert_eq!(world.lever.links(&candidate).len(), 3);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn never_makes_no_further_pad() {
+    let (world, candidate, first) = started("repeat-never", "Never").await;
+    world.end_interview(&candidate, &first.id).await;
+    world.come_back(&candidate).await;
+    world.settled(&candidate).await;
+    world.sync().await;
+    assert_eq!((world.creates(), world.pads_of(&candidate).await.len()), (1, 1));
+    world.finish().await;
+}
+
+/// While nothing may be sent the question stays open, and is answered afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_during_a_suspension_is_not_lost() {
+    let (world, candidate, first) = started("repeat-suspended", "AfterEnd").await;
+    world.end_interview(&candidate, &first.id).await;
+    world.patch("leverconnections", crate::world::CONNECTION, json!({"spec": {"suspend": true}})).await;
+    world.wait_for("leverconnections", crate::world::CONNECTION, "Suspended", "True/Suspended").await;
+    world.lever.move_to_stage(&candidate, "Onsite").await;
+    world.lever.move_to_stage(&candidate, STAGE).await;
+    world.lever.wait_for_deliveries(1).await;
+    world.patch("leverconnections", crate::world::CONNECTION, json!({"spec": {"suspend": false}})).await;
+    world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    world.finish().await;
+}
+
+impl World {
+    async fn name_of_first(&self, candidate: &str) -> String {
+        self.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
+    }
+
+    async fn writes_to_pads(&self) -> usize {
+        let requests = self.cluster.requests(self.namespace).await;
+        let is_ours = |user: &str| user.starts_with("pad-operator");
+        requests
+            .iter()
+            .filter(|one| one.is_write() && is_ours(&one.user) && one.resource.starts_with("pads"))
+            .count()
+    }
+}

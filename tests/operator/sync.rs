@@ -1,0 +1,254 @@
+//! What no webhook tells, or told in vain, is found by sync.
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+use simulators::{DeliveryBehaviour, NewCandidate};
+
+use crate::status::message_of;
+use crate::wait::eventually;
+use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
+
+const EVENT: &str = "candidateStageChange";
+
+fn tagged() -> NewCandidate {
+    NewCandidate { tags: vec![TAG.into()], ..NewCandidate::default() }
+}
+
+fn in_stage() -> NewCandidate {
+    NewCandidate { stage: STAGE.into(), ..tagged() }
+}
+
+/// Waits until it is known who was there before the rule.
+async fn settled(world: &World) -> Value {
+    eventually("the first walk is made", async || {
+        let configuration = world.get("padconfigurations", CONFIGURATION).await;
+        let status = &configuration["status"];
+        let is_settled = status["existingSettledFor"].is_string()
+            && status["existingSettledFor"] == status["effectiveSince"];
+        if is_settled { Ok(configuration) } else { Err(format!("{configuration:#}")) }
+    })
+    .await
+}
+
+async fn name_of(world: &World, candidate: &str) -> String {
+    world.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_moved_while_the_operator_was_down_gets_a_pad() {
+    let mut world = World::start(Options::new("moved-meanwhile").polling("1h")).await;
+    settled(&world).await;
+    world.operator().kill().await;
+    world.lever.switch_event(EVENT, false);
+    let candidate = world.candidate();
+    world.lever.move_to_stage(&candidate, STAGE).await;
+    world.operator().start().await;
+    world.wait_for_one_pad(&candidate).await;
+    let pad = world.pads_of(&candidate).await.remove(0);
+    assert_eq!(pad["spec"]["trigger"]["source"], "Sync");
+    assert_eq!(pad["metadata"]["labels"]["padoperator.dev/configuration"], CONFIGURATION);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_never_came_is_told_of_until_the_next_one() {
+    let world = World::start(Options::new("never-delivered")).await;
+    world.sync().await;
+    world.lever.switch_event(EVENT, false);
+    // The rule is older than the entry, and the entry older than any webhook may be under way.
+    let ago = |minutes: i64| Timestamp::now().checked_sub(minutes.minutes()).unwrap();
+    let since = ago(60).to_string();
+    let status = json!({"effectiveSince": since, "existingSettledFor": since});
+    world.patch_status("padconfigurations", CONFIGURATION, status).await;
+    let old = || NewCandidate { entered_at: Some(ago(90).as_millisecond()), ..NewCandidate::default() };
+    let late_tag = world.add_candidate(old());
+    world.lever.move_to_stage_at(&late_tag, STAGE, ago(80).as_millisecond()).await;
+    world.lever.add_tag(&late_tag, TAG);
+    world.sync().await;
+    world.wait_for_one_pad(&late_tag).await;
+    let connection = world.get("leverconnections", CONNECTION).await;
+    assert_eq!(crate::status::status_of(&connection, "WebhookVerified"), "True", "{connection:#}");
+
+    let candidate = world.add_candidate(NewCandidate { tags: vec![TAG.into()], ..old() });
+    world.lever.move_to_stage_at(&candidate, STAGE, ago(10).as_millisecond()).await;
+    world.sync().await;
+    world.wait_for_one_pad(&candidate).await;
+    let connection =
+        world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/DeliveryMissed").await;
+    let message = message_of(&connection, "WebhookVerified");
+    for part in [STAGE, "switched on", connection["status"]["webhookURL"].as_str().unwrap()] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(crate::status::brief(&connection, "Ready"), "True/Connected");
+
+    world.lever.switch_event(EVENT, true);
+    let another = world.candidate();
+    world.enter(&another).await;
+    world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "True/SignatureVerified").await;
+    world.wait_for_one_pad(&another).await;
+    world.sync().await;
+    let connection = world.get("leverconnections", CONNECTION).await;
+    assert_eq!(crate::status::status_of(&connection, "WebhookVerified"), "True", "{connection:#}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_is_added_late_makes_a_pad() {
+    let world = World::start(Options::new("late-tag").polling("1s")).await;
+    let candidate = world.add_candidate(NewCandidate::default());
+    world.enter(&candidate).await;
+    world.wait_for_pad(&candidate, "Skipped/TagMissing").await;
+    world.lever.add_tag(&candidate, TAG);
+    world.wait_for_one_pad(&candidate).await;
+
+    let archived = world.candidate();
+    world.lever.archive(&archived);
+    world.enter(&archived).await;
+    world.wait_for_pad(&archived, "Skipped/CandidateArchived").await;
+    world.lever.unarchive(&archived);
+    world.wait_for_one_pad(&archived).await;
+    assert_eq!(world.creates(), 2);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not() {
+    let mut world =
+        World::start(Options { configurations: vec![], ..Options::new("existing-skip").polling("1h") }).await;
+    let [before, asked, back] = [(); 3].map(|()| world.add_candidate(in_stage()));
+    let untagged = world.add_candidate(NewCandidate { tags: vec![], ..in_stage() });
+    world.configure(CONFIGURATION, json!({})).await;
+    let configuration = settled(&world).await;
+    assert_eq!(configuration["status"]["matching"], 3);
+    for candidate in [&before, &asked, &back] {
+        world.wait_for_pad(candidate, "Skipped/BeforeConfiguration").await;
+    }
+    assert_eq!(world.creates(), 0);
+
+    // It is remembered, also by the next process.
+    world.operator().kill().await;
+    world.lever.add_tag(&untagged, TAG);
+    world.operator().start().await;
+    world.wait_for_one_pad(&untagged).await;
+    world.sync().await;
+    world.wait_for_pad(&before, "Skipped/BeforeConfiguration").await;
+
+    // A person may ask, and a new entry is another matter; an old delivery is not.
+    world.request("pads", &name_of(&world, &asked).await).await;
+    world.wait_for_one_pad(&asked).await;
+    world.lever.move_to_stage(&back, "Onsite").await;
+    world.enter(&back).await;
+    world.wait_for_one_pad(&back).await;
+    let annotations = json!({"padoperator.dev/reconcile-requested-at": "1700000000123-deadbeef"});
+    let name = name_of(&world, &before).await;
+    world.patch("pads", &name, json!({"metadata": {"annotations": annotations}})).await;
+    eventually("the old delivery is judged", async || {
+        let pad = world.get("pads", &name).await;
+        let handled = &pad["status"]["lastHandledReconcileAt"];
+        if handled == "1700000000123-deadbeef" { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+    world.wait_for_pad(&before, "Skipped/BeforeConfiguration").await;
+    assert_eq!(world.creates(), 3);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_there_before_the_rule_gets_a_pad_where_that_is_asked_for() {
+    let world =
+        World::start(Options { configurations: vec![], ..Options::new("existing-create").polling("1h") })
+            .await;
+    let candidates = [(); 3].map(|()| world.add_candidate(in_stage()));
+    let elsewhere = world.candidate();
+    world.configure(CONFIGURATION, json!({"existing": "Create"})).await;
+    for candidate in &candidates {
+        world.wait_for_one_pad(candidate).await;
+    }
+    assert!(world.pads_of(&elsewhere).await.is_empty());
+    assert_eq!(world.creates(), 3);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_rule_counts_whom_it_would_concern_and_makes_nothing() {
+    let mut options = Options::new("dry-run").polling("1h").unsettled();
+    options.configurations = vec![];
+    let world = World::start(options).await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    let first = world.add_candidate(in_stage());
+    world.configure(CONFIGURATION, json!({"suspend": true})).await;
+    let matching = async |expected: i64| {
+        eventually("those who match are counted", async || {
+            let configuration = world.get("padconfigurations", CONFIGURATION).await;
+            if configuration["status"]["matching"] == expected {
+                Ok(())
+            } else {
+                Err(format!("{configuration:#}"))
+            }
+        })
+        .await;
+    };
+    matching(1).await;
+    let second = world.add_candidate(in_stage());
+    world.look_at("padconfigurations", CONFIGURATION).await;
+    matching(2).await;
+    assert!(world.list("pads").await.is_empty());
+
+    world.patch("padconfigurations", CONFIGURATION, json!({"spec": {"suspend": false}})).await;
+    world.wait_for_pad(&first, "Skipped/BeforeConfiguration").await;
+    world.wait_for_one_pad(&second).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pads_that_are_over_go_when_their_candidates_have_left_and_leave_everything() {
+    let spec = json!({"deletionPolicy": "Delete", "ttlSecondsAfterEnded": 0, "ttlSecondsAfterSkipped": 0});
+    let world = World::start(Options::new("ttl").configuration(spec)).await;
+    let (ended, open, untagged) =
+        (world.candidate(), world.candidate(), world.add_candidate(NewCandidate::default()));
+    for candidate in [&ended, &open] {
+        world.enter(candidate).await;
+    }
+    let made = world.wait_for_one_pad(&ended).await;
+    let stays = world.wait_for_one_pad(&open).await;
+    world.end_interview(&ended, &made.id).await;
+    world.sync().await;
+    assert_eq!(world.pads_of(&ended).await.len(), 1, "the candidate is still in the stage");
+
+    world.enter(&untagged).await;
+    world.wait_for_pad(&untagged, "Skipped/TagMissing").await;
+    for candidate in [&ended, &open] {
+        world.lever.move_to_stage(candidate, "Onsite").await;
+    }
+    world.sync().await;
+    eventually("the Pads that are over are gone", async || {
+        let pads = world.list("pads").await;
+        if pads.len() == 1 { Ok(()) } else { Err(format!("{pads:#?}")) }
+    })
+    .await;
+    world.wait_for_one_pad(&open).await;
+    assert_eq!(world.lever.links(&ended), [made.url]);
+    assert!(
+        !world.interview.pad(&made.id).unwrap().deleted && !world.interview.pad(&stays.id).unwrap().deleted
+    );
+    world.finish().await;
+}
+
+/// A walk in which somebody moves begins again, or concludes nothing; a repeated delivery beside it makes no second pad.
+#[tokio::test(flavor = "multi_thread")]
+async fn webhook_and_sync_at_once_make_one_pad() {
+    let world = World::start(Options::new("both-at-once").polling("1s")).await;
+    settled(&world).await;
+    world.lever.set_delivery_behaviour(DeliveryBehaviour { copies: 3, ..DeliveryBehaviour::default() });
+    let candidates = [(); 12].map(|()| world.candidate());
+    for candidate in &candidates {
+        world.lever.move_to_stage(candidate, STAGE).await;
+    }
+    for candidate in &candidates {
+        world.wait_for_one_pad(candidate).await;
+    }
+    world.lever.set_delivery_behaviour(DeliveryBehaviour::default());
+    world.sync().await;
+    assert_eq!(world.creates(), 12);
+    world.finish().await;
+}

@@ -1,0 +1,111 @@
+//! At rest nothing is written, and what an interval costs does not depend on how many Pads there are.
+
+use std::collections::BTreeMap;
+
+use futures::{StreamExt, stream};
+use jiff::{Timestamp, ToSpan};
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use simulators::NewPad;
+
+use crate::cluster::objects;
+use crate::wait::eventually;
+use crate::world::{CONFIGURATION, CONNECTION, Options, World};
+
+/// Calls to both services, by method and path without ids.
+type Cost = BTreeMap<String, usize>;
+
+/// Makes open Pads like this one, with their pads, as if one had been made every ten seconds until an hour ago. Their candidates have
+/// moved on.
+async fn make_open_pads(world: &World, like: &Value, numbers: std::ops::Range<usize>) {
+    let last = Timestamp::now().checked_sub(1.hour()).unwrap();
+    let api = objects(&world.client, world.namespace, "pads");
+    let made = stream::iter(numbers).map(|number| {
+        let made_at = last.checked_sub((10 * i64::try_from(number).unwrap()).seconds()).unwrap();
+        let new = NewPad { made_at: Some(made_at.as_millisecond()), ..NewPad::default() };
+        let pad_id = world.interview.add_pad(new);
+        let (api, name, like) = (api.clone(), format!("bulk-{number}"), &like["status"]);
+        async move {
+            let pad = json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad",
+                "metadata": {"name": name, "annotations": {"padoperator.dev/pad-id": pad_id}},
+                "spec": {"configurationRef": {"name": CONFIGURATION}, "connectionRef": {"name": CONNECTION},
+                    "opportunityID": format!("moved-on-{number}"), "trigger": {"source": "Webhook"}},
+            });
+            api.create(&PostParams::default(), &serde_json::from_value(pad).unwrap()).await.unwrap();
+            let mut status = like.clone();
+            let url = format!("https://app.coderpad.io/{pad_id}");
+            for (field, value) in
+                [("padID", json!(pad_id)), ("url", json!(url)), ("createdAt", json!(made_at))]
+            {
+                status[field] = value;
+            }
+            let patch = kube::api::Patch::Merge(json!({"status": status}));
+            api.patch_status(&name, &Default::default(), &patch).await.unwrap();
+        }
+    });
+    made.buffer_unordered(32).collect::<Vec<()>>().await;
+}
+
+/// What one interval costs: all calls from the beginning of one probe to the beginning of the next.
+async fn an_interval(world: &World) -> Cost {
+    let probes = |world: &World| {
+        let calls = world.lever.calls();
+        calls.iter().filter(|call| call.path == "/v1/stages").map(|call| call.at).collect::<Vec<_>>()
+    };
+    world.lever.clear_calls();
+    world.interview.clear_calls();
+    let (began, ended) = eventually("an interval has passed", async || match probes(world).as_slice() {
+        [began, ended, ..] => Ok((*began, *ended)),
+        fewer => Err(format!("{fewer:?}")),
+    })
+    .await;
+    let mut cost = Cost::new();
+    for call in world.lever.calls().into_iter().chain(world.interview.calls()) {
+        if (began..ended).contains(&call.at) {
+            let path = call.path.split('/').take(4).collect::<Vec<_>>().join("/");
+            *cost.entry(format!("{} {path}", call.method)).or_default() += 1;
+        }
+    }
+    cost
+}
+
+/// Waits until the first sync of the process is over: it goes down to the oldest open Pad.
+async fn first_sync(world: &World) {
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    world.sync().await;
+}
+
+async fn writes(world: &World) -> Vec<Value> {
+    let requests = world.cluster.requests(world.namespace).await;
+    let is_ours = |user: &str| user.starts_with("pad-operator");
+    let writes =
+        requests.iter().filter(|one| one.is_write() && is_ours(&one.user) && one.resource != "leases");
+    writes.map(|one| json!([one.verb, one.resource, one.name])).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_open_pads_cost_what_twenty_do() {
+    let mut options = Options::new("two-thousand").polling("3s");
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let like = world.wait_for_pad(&candidate, "Open/Open").await;
+    world.lever.move_to_stage(&candidate, "Onsite").await;
+    let mut costs = Vec::new();
+    for numbers in [0..20, 20..2000] {
+        world.operator().kill().await;
+        make_open_pads(&world, &like, numbers).await;
+        world.operator().start().await;
+        first_sync(&world).await;
+        let before = writes(&world).await;
+        costs.push(an_interval(&world).await);
+        let written = writes(&world).await.split_off(before.len());
+        assert!(written.is_empty(), "{} writes: {:?}", written.len(), written.first());
+    }
+    assert_eq!(costs[0], costs[1]);
+    let calls: usize = costs[0].values().sum();
+    assert!(calls <= 8, "{costs:#?}");
+    world.finish().await;
+}

@@ -391,12 +391,6 @@ fn a_quota_that_runs_low_is_news_once_until_it_was_above() {
 }
 
 #[test]
-fn fields_without_effect_are_named() {
-    let named = message(connected(json!({})).status.as_ref().unwrap(), types::FIELDS_IGNORED);
-    assert!(named.contains("spec.sync"), "{named}");
-}
-
-#[test]
 fn a_managed_webhook_says_what_is_to_be_done_until_its_first_delivery() {
     let probed = probed(None, None, 1);
     let mut connection = connected(json!({"webhook": {"mode": "Managed"}}));

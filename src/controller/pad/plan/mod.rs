@@ -193,7 +193,7 @@ fn life(facts: &Facts) -> Step {
     }
     // Without the finalizer the Pad could go before it is settled whether its pad is linked. Where all goes well the
     // link follows in the same pass, and this is not needed.
-    let is_first_pass = matches!(facts.claimed, Claimed::Ours(_)) || matches!(facts.record, Record::Read(_));
+    let is_first_pass = matches!(facts.claimed, Claimed::Ours(_)) || !matches!(facts.record, Record::NotRead);
     if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !settled(facts) {
         return Step::SetFinalizer(true);
     }

@@ -7,6 +7,7 @@ fn ended(after: i64) -> Facts {
     with(|f| {
         stored(f);
         (f.pad.linked, f.pad.phase, f.pad.requested) = (true, Some(Phase::Ended), true);
+        f.pad.recorded = true;
         f.pad.member.standing = Standing::Ended { entry: at(ENTRY - 5000), at: at(ENTRY - after) };
     })
 }
@@ -46,13 +47,13 @@ fn what_no_entry_can_change_costs_no_call() {
         (f.pad.linked, f.pad.phase, f.pad.requested) = (true, Some(Phase::Open), true);
         f.pad.member.standing = Standing::Open { entry: at(ENTRY - 5000) };
     });
-    assert_eq!(outcome(&open), Outcome::Open);
+    assert_eq!(outcome(&open), Outcome::Unchanged);
     open.repeat = Some(Repeat::Always);
     open.configuration = ConfigurationFacts::Ready(Rule { repeat: Repeat::Always, ..rule() });
     assert!(matches!(plan(&open), Step::ReadOpportunity));
     assert!(matches!(plan(&with_candidate(open.clone())), Step::MakeFurther(2)));
     open.pad.member.standing = Standing::Open { entry: at(ENTRY) };
-    assert_eq!(outcome(&with_candidate(open)), Outcome::Open);
+    assert_eq!(outcome(&with_candidate(open)), Outcome::Unchanged);
     let mut beside = ended(1);
     beside.others.push(member(2, Standing::Underway));
     assert_eq!(outcome(&beside), Outcome::Unchanged, "never beside one that is not yet open");

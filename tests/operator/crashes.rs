@@ -124,7 +124,7 @@ async fn killed_at_any_moment_of_any_effect_everything_happens_once() {
     let mut options = effects::world("killed");
     // Without waiting for the Lease of the one that was killed; and time enough to bring all to their moments.
     options.flags.retain(|flag| !flag.starts_with("--interview-create-timeout"));
-    options.flags.extend(["--leader-election=false", "--interview-create-timeout=8s"]);
+    options.flags.extend(["--leader-election=false", "--interview-create-timeout=18s"]);
     let mut world = World::start(options).await;
     let moments = |effect: &'static Effect| {
         let last = effect.next.is_none().then_some(Killed::AtTheEnd);

@@ -149,7 +149,7 @@ impl World {
 }
 
 /// No world takes so long; a change that makes one grow out of bounds shall not stop everything.
-const LONGEST: Duration = Duration::from_secs(180);
+const LONGEST: Duration = Duration::from_secs(400);
 
 /// A path in lines: what happened, then the last state.
 fn told(path: Vec<(State, Option<Action>)>) -> String {

@@ -91,8 +91,8 @@ async fn a_webhook_is_registered_verified_used_and_removed_with_the_connection()
     // Another operator finds all as it should be, and writes nothing.
     let before = world.get("secrets", TOKENS).await;
     world.operator().kill().await;
-    world.operator().start().await;
     let listed = calls(&world, "GET");
+    world.operator().start().await;
     eventually("the next operator has looked", async || {
         if calls(&world, "GET") > listed { Ok(()) } else { Err("not yet".into()) }
     })

@@ -40,3 +40,27 @@ async fn a_suspended_connection_sends_nothing_and_catches_up() {
 async fn a_suspended_configuration_sends_nothing_and_catches_up() {
     nothing_is_sent_until_resumed("suspended-rule", "padconfigurations", CONFIGURATION).await;
 }
+
+/// Nothing tells of it again: neither service has changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_from_a_suspension_is_followed_on_resume() {
+    let world = World::start(Options::new("suspended-wish")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": true}})).await;
+    world.wait_for("leverconnections", CONNECTION, "Suspended", "True/Suspended").await;
+    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.patch("pads", &name, json!({"spec": {"state": "Ended"}})).await;
+    crate::wait::eventually("the wish is seen", async || {
+        let pad = world.get("pads", &name).await;
+        let is_seen = pad["status"]["observedGeneration"] == pad["metadata"]["generation"];
+        if is_seen { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+
+    world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
+    world.wait_for_pad(&candidate, "Ended/Ended").await;
+    assert_eq!(world.interview.pad(&made.id).unwrap().state, "ended");
+    world.finish().await;
+}

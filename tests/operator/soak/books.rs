@@ -3,9 +3,9 @@
 use serde_json::Value;
 use simulators::Call;
 
+use super::RULES;
 use super::compare::{Books, CandidateBook, ClusterPad, PadBook, RuleBook};
 use super::run::{Candidate, Run};
-use super::{RECORD, RULES, SYNC};
 use crate::status::phase;
 use crate::world::World;
 
@@ -20,8 +20,6 @@ pub async fn take(run: &Run) -> Books {
         pads: pads(world),
         cluster: world.list("pads").await.iter().map(cluster_pad).collect(),
         deleted_by_user: run.deleted_by_user.clone(),
-        record: RECORD,
-        further: SYNC,
     }
 }
 

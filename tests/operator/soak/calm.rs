@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use simulators::{Call, DeliveryOutcome};
 
 use super::books;
-use super::compare::{Books, ClusterPad, Comparison, compare};
+use super::compare::{Books, Comparison, compare};
 use super::run::Run;
-use super::{RULES, SYNC};
 
 /// A run that has not settled by then has failed. The longest pauses after failures that a run can lead to are shorter.
 const LIMIT: Duration = Duration::from_secs(150);
@@ -22,16 +21,10 @@ pub async fn settle(run: &mut Run) -> Comparison {
     for operator in &mut run.world.operators {
         operator.wait_until_ready().await;
     }
-    let mut helped = BTreeSet::new();
     let (start, mut last_change) = (Instant::now(), Instant::now());
     let mut writes_before = 0;
     loop {
         run.supervise().await;
-        if !SYNC {
-            rerun_what_was_lost(run).await;
-            ask_about_late_tags(run, &mut helped).await;
-            ask_about_ends(run, &mut helped).await;
-        }
         let delivered = all_is_delivered(run);
         let (books, writes) = (books::take(run).await, writes(run));
         let comparison = compare(&books);
@@ -60,40 +53,6 @@ fn all_is_delivered(run: &mut Run) -> bool {
 fn writes(run: &Run) -> usize {
     let calls = [run.world.lever.calls(), run.world.interview.calls()].concat();
     calls.iter().filter(|call| call.method != "GET").count()
-}
-
-/// Somebody looks through Lever's list of deliveries and presses Rerun where none was received.
-async fn rerun_what_was_lost(run: &Run) {
-    let lost = [DeliveryOutcome::GivenUp, DeliveryOutcome::Dropped];
-    for delivery in run.world.lever.deliveries() {
-        let received = delivery.attempts.iter().any(simulators::Attempt::received);
-        if lost.contains(&delivery.outcome) && !received {
-            run.world.lever.redeliver(delivery.number).await;
-        }
-    }
-}
-
-/// Somebody does what the message of a Pad says that was skipped for want of the tag.
-async fn ask_about_late_tags(run: &Run, helped: &mut BTreeSet<String>) {
-    for pad in books::take(run).await.cluster {
-        let tag = RULES.iter().find(|rule| rule.name == pad.configuration).map(|rule| rule.tag);
-        let has_tag = run.world.lever.tags(&pad.candidate).iter().any(|one| Some(one.as_str()) == tag);
-        if pad.at_rest && pad.phase == "Skipped/TagMissing" && has_tag && helped.insert(pad.name.clone()) {
-            run.world.request("pads", &pad.name).await;
-        }
-    }
-}
-
-/// Somebody asks for a look at each Pad whose interview has ended.
-async fn ask_about_ends(run: &Run, helped: &mut BTreeSet<String>) {
-    let books = books::take(run).await;
-    for pad in books.pads.iter().filter(|pad| pad.ended_at.is_some() && !pad.by_hand) {
-        let is_missed =
-            |one: &ClusterPad| one.pad_id.as_ref() == Some(&pad.id) && one.phase.starts_with("Open/");
-        if books.cluster.iter().any(is_missed) && helped.insert(pad.id.clone()) {
-            run.ask_about(&pad.id).await;
-        }
-    }
 }
 
 /// Prints all that is wrong with what led to it.

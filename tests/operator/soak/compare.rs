@@ -16,10 +16,6 @@ pub struct Books {
     pub cluster: Vec<ClusterPad>,
     /// By configuration and candidate: a user has deleted a Pad of theirs.
     pub deleted_by_user: BTreeSet<(String, String)>,
-    /// Whether ends of interviews are followed up with notes and tags.
-    pub record: bool,
-    /// Whether an entry after an end leads to a further pad.
-    pub further: bool,
 }
 
 /// A PadConfiguration.
@@ -331,8 +327,7 @@ impl Pair<'_> {
         let is_in = candidate.stage_id == self.rule.stage_id && candidate.tags.contains(&self.rule.tag);
         let last = candidate.entries.iter().rfind(|(stage, _)| *stage == self.rule.stage_id);
         let Some((_, entered)) = last.filter(|_| is_in && !self.was_deleted_by_user()) else { return };
-        let stands =
-            |pad: &&PadBook| !self.books.further || pad.ended_at.is_none_or(|end| *entered <= end + BLUR);
+        let stands = |pad: &&PadBook| pad.ended_at.is_none_or(|end| *entered <= end + BLUR);
         let linked: Vec<&PadBook> = self.linked().into_iter().filter(stands).collect();
         let on_a_pad = |pad: &&PadBook| {
             self.cluster_pads().any(|one| one.has_pad() && one.pad_id.as_ref() == Some(&pad.id))
@@ -358,7 +353,7 @@ impl Pair<'_> {
                 self.add(Kind::Duplicate, format!("{count} notes say {reference}"));
             }
             let is_followed = self.cluster_pads().any(|one| one.pad_id.as_ref() == Some(&pad.id));
-            let is_due = self.books.record && self.rule.notes && is_followed && pad.ended_at.is_some();
+            let is_due = self.rule.notes && is_followed && pad.ended_at.is_some();
             if count == 0 && is_due && !pad.deleted && !self.was_deleted_by_user() {
                 self.add(
                     Kind::Lost,
@@ -373,7 +368,7 @@ impl Pair<'_> {
 
     /// The newest pad says which of the two tags is there.
     fn tags(&mut self) {
-        let Some((ready, ended)) = self.rule.tags.as_ref().filter(|_| self.books.record) else { return };
+        let Some((ready, ended)) = &self.rule.tags else { return };
         let linked = self.linked();
         let Some(newest) = linked.last().filter(|_| !self.was_deleted_by_user()) else { return };
         let has_ended = newest.ended_at.is_some();

@@ -21,12 +21,6 @@ use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 use compare::compare;
 use run::Run;
 
-/// Whether both services are polled: then missed webhooks, late tags and ends of interviews are found, and an entry after
-/// an end leads to a further pad. Until then people help: they press Rerun, and ask for another look at such a Pad.
-const SYNC: bool = false;
-/// Whether ends of interviews are followed up with notes and tags.
-const RECORD: bool = true;
-
 /// How large a run is.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {

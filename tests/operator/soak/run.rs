@@ -9,9 +9,9 @@ use serde_json::json;
 use simulators::{Fault, FaultHandle, NewCandidate, NewPad, PadView};
 use tokio::task::JoinSet;
 
+use super::Size;
 use super::replicas::Replicas;
 use super::schedule::{Event, Order, Service, Target, Then};
-use super::{SYNC, Size};
 use crate::cluster::objects;
 use crate::link::Link;
 use crate::world::{CONNECTION, World};
@@ -177,9 +177,6 @@ impl Run {
                         0 => self.world.interview.end_interview(&pad.id),
                         _ => self.world.interview.auto_end(&pad.id),
                     }
-                    if !SYNC {
-                        self.ask_about(&pad.id).await;
-                    }
                 }
             }
         }
@@ -320,15 +317,6 @@ impl Run {
         let mut pads = self.world.interview.live_pads();
         pads.retain(|pad| pad.ended_at.is_none() && links.contains(&pad.url));
         Some(pads.swap_remove(which.checked_rem(pads.len())?))
-    }
-
-    /// Somebody who knows that an interview has ended asks for a look at its Pad.
-    pub async fn ask_about(&self, pad_id: &str) {
-        for pad in self.pads().list(&Default::default()).await.unwrap() {
-            if pad.data["status"]["padID"] == pad_id && pad.metadata.deletion_timestamp.is_none() {
-                self.world.request("pads", &pad.metadata.name.unwrap()).await;
-            }
-        }
     }
 
     /// Everything is mended.

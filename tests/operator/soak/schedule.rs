@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use simulators::{Action, DeliveryBehaviour, Moment};
 
-use super::{RECORD, RULES, Size};
+use super::{RULES, Size};
 use crate::world::{STAGE, TAG};
 
 /// One thing that happens. Candidates are told by their number, Pads and deliveries by a number that is taken modulo
@@ -315,11 +315,11 @@ fn faults(part: &mut Part) {
                 part.add(at, Event::Order(order));
             }
         }
-        if RECORD && part.percent(10) {
+        if part.percent(10) {
             let order = order(part, Target::Tags(candidate));
             part.add(at, Event::Order(order));
         }
-        if RECORD && part.size.is_long() && part.percent(20) {
+        if part.size.is_long() && part.percent(20) {
             let order = order(part, Target::Note(candidate));
             part.add(at, Event::Order(order));
         }
@@ -442,15 +442,13 @@ fn pads(part: &mut Part) {
             part.add(at, kind(which));
         }
     }
-    if RECORD {
-        // Whether a note was written is found out only a minute later: in a short run early enough for that.
-        let (share, last) = if part.size.is_long() { (2, 90) } else { (6, 60) };
-        for _ in 0..part.size.candidates / share {
-            let (at, which) = (part.any_time() * last / 100, part.any_number());
-            part.add(at, Event::Begin(which));
-            let later = at + part.rng.u64(100..3000);
-            part.add(later, Event::End(which));
-        }
+    // Whether a note was written is found out only a minute later: in a short run early enough for that.
+    let (share, last) = if part.size.is_long() { (2, 90) } else { (6, 60) };
+    for _ in 0..part.size.candidates / share {
+        let (at, which) = (part.any_time() * last / 100, part.any_number());
+        part.add(at, Event::Begin(which));
+        let later = at + part.rng.u64(100..3000);
+        part.add(later, Event::End(which));
     }
 }
 

@@ -26,6 +26,14 @@ test: control-plane lint generate-check ## Everything CI runs: control plane, li
 	@echo '==> test: what came of each crash'
 	@cat "$${CARGO_TARGET_DIR:-target}/crash-points.txt"
 
+.PHONY: soak
+soak: control-plane ## Minutes of random faults, then the books are compared. SOAK_SEED=, SOAK_SECONDS=, SOAK_CANDIDATES=.
+	@echo '==> soak: building'
+	cargo test --locked --test operator --no-run
+	@echo '==> soak: running; the seed that is printed repeats the schedule'
+	@SOAK_SECONDS=$${SOAK_SECONDS:-180} SOAK_CANDIDATES=$${SOAK_CANDIDATES:-300} \
+	  cargo test --quiet --locked --test operator soak::whatever_goes_wrong -- --nocapture
+
 .PHONY: lint
 lint: $(CARGO_DENY) ## Format, clippy, documentation, licences and sources of the dependencies.
 	@echo '==> lint: format'

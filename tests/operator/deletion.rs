@@ -3,6 +3,7 @@
 use serde_json::json;
 use simulators::{Fault, Moment};
 
+use crate::status::phase;
 use crate::wait::{eventually, soon};
 use crate::world::{CONNECTION, Options, World};
 
@@ -93,6 +94,37 @@ async fn a_pad_that_is_deleted_in_mid_flight_leaves_nothing() {
     let made = world.pads_made_for(&candidate);
     assert!(made.len() == 1 && made[0].deleted, "{made:#?}");
     assert!(world.lever.links(&candidate).is_empty());
+    world.finish().await;
+}
+
+/// A repeated webhook makes a new Pad beside one that is being deleted. It must not take over a pad that goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pad_that_is_about_to_go_is_not_adopted() {
+    let options = Options::new("delete-and-repeat").configuration(json!({"deletionPolicy": "Delete"}));
+    let world = World::start(options).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let first = world.wait_for_one_pad(&candidate).await;
+    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let fault = Fault::on("POST", "/removeLinks$").pause(Moment::BeforeEffect);
+    let fault = world.lever.faults().add(fault);
+    world.delete("pads", &name).await;
+    soon("its link is about to be removed", fault.reached()).await;
+
+    let delivery = world.lever.deliveries().last().unwrap().number;
+    assert_eq!(world.lever.redeliver(delivery).await.status, Some(200));
+    eventually("the other one waits for it", async || {
+        let pads = world.pads_of(&candidate).await;
+        let waits = pads.iter().any(|pad| phase(pad) == "Pending/CreateOutcomeUnknown");
+        if waits { Ok(()) } else { Err(format!("{pads:#?}")) }
+    })
+    .await;
+    fault.release();
+    eventually("the first one is gone", async || {
+        world.find("pads", &name).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
+    })
+    .await;
+    assert_ne!(world.wait_for_one_pad(&candidate).await.id, first.id);
     world.finish().await;
 }
 

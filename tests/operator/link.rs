@@ -1,4 +1,5 @@
-//! The way from the operator to the API server, which can be cut: for the operator, the API server has died.
+//! A way over TCP that can be cut. From an operator to the API server: for the operator, the API server has died. From
+//! Lever to several replicas: it balances like a Service.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -17,16 +18,21 @@ pub struct Link {
 impl Link {
     /// Leads to a server that is given as `https://127.0.0.1:<port>`, or with `http`.
     pub async fn to(url: &str) -> Self {
-        let (scheme, target) = (url.split(':').next().unwrap().to_owned(), url.rsplit(':').next().unwrap());
-        let target: u16 = target.parse().unwrap();
+        let (scheme, target) = (url.split(':').next().unwrap(), url.rsplit(':').next().unwrap());
+        Self::to_any(scheme, vec![target.parse().unwrap()]).await
+    }
+
+    /// Leads to one of these ports in turn, past those where nobody listens.
+    pub async fn to_any(scheme: &str, mut targets: Vec<u16>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let link = Self { scheme, port, whole: Arc::new(watch::Sender::new(true)) };
+        let link = Self { scheme: scheme.to_owned(), port, whole: Arc::new(watch::Sender::new(true)) };
         let whole = link.whole.subscribe();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if *whole.borrow() {
-                    tokio::spawn(carry(near, target, whole.clone()));
+                    tokio::spawn(carry(near, targets.clone(), whole.clone()));
+                    targets.rotate_left(1);
                 }
             }
         });
@@ -48,10 +54,13 @@ impl Link {
     }
 }
 
-async fn carry(mut near: TcpStream, target: u16, mut whole: watch::Receiver<bool>) {
-    let Ok(mut far) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await else { return };
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-        _ = whole.wait_for(|whole| !whole) => {}
+async fn carry(mut near: TcpStream, targets: Vec<u16>, mut whole: watch::Receiver<bool>) {
+    for target in targets {
+        let Ok(mut far) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await else { continue };
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+            _ = whole.wait_for(|whole| !whole) => {}
+        }
+        return;
     }
 }

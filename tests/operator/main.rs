@@ -28,6 +28,7 @@ mod quota;
 mod record;
 mod repeat;
 mod restores;
+mod soak;
 mod suspension;
 mod sync;
 mod sync_cost;

@@ -141,7 +141,7 @@ impl Operator {
 
 /// A port below the range that the system hands out by itself, so that no outgoing connection takes it while the
 /// operator is down.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     let mut taken = TAKEN.lock().unwrap();
     let first = 10_000 + u16::try_from(std::process::id() % 8_000).unwrap();

@@ -32,11 +32,6 @@ pub(super) fn keep_linked(facts: &Facts) -> Step {
             (_, waiting) => waiting,
         });
     }
-    if !was_open(pad)
-        && let Some(step) = exchange_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed])
-    {
-        return step;
-    }
     follow(facts)
 }
 
@@ -59,7 +54,7 @@ fn follow(facts: &Facts) -> Step {
         (Record::NotFound, _) => return rest(Outcome::PadDeleted),
         (Record::NotRead, Some(id)) if must_look => return Step::ReadPad(id.clone()),
         (Record::NotRead, _) if was_open(pad) => return rest(Outcome::Unchanged),
-        (Record::NotRead, _) => return rest(Outcome::Open),
+        (Record::NotRead, _) => return becomes_ready(facts).unwrap_or(rest(Outcome::Open)),
     };
     if record.is_deleted() {
         return rest(Outcome::PadDeleted);
@@ -70,12 +65,24 @@ fn follow(facts: &Facts) -> Step {
     if shall_end && !facts.end_asked {
         return Step::EndPad(record.id.clone());
     }
+    if let Some(step) = becomes_ready(facts) {
+        return step;
+    }
     let outcome = match record.is_started() {
         true if begins_unknown(facts) => return Step::ReadEvents(record.id.clone()),
         true => Outcome::Started,
         false => Outcome::Open,
     };
     Step::Rest { outcome, again: facts.end_asked.then_some(ENDS_SOON) }
+}
+
+/// The next step to the tag of a pad that was not Open before; None: it is there. An interview that is over by then
+/// gets only the tag of its end.
+fn becomes_ready(facts: &Facts) -> Option<Step> {
+    match was_open(&facts.pad) {
+        true => None,
+        false => exchange_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed]),
+    }
 }
 
 /// Whether the interview is to be ended: a person wishes it, or the candidate is archived and the configuration says so.

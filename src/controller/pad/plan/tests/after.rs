@@ -69,6 +69,25 @@ fn the_tags_follow_the_link_before_the_pad_is_called_open() {
     assert_eq!(outcome(&facts), Outcome::Open, "they are compared first");
 }
 
+/// The operator could not see before that the link is there, or has forgotten it.
+#[test]
+fn an_interview_that_is_over_before_its_pad_is_called_open_gets_the_tag_of_its_end_alone() {
+    let mut facts = open_with(|facts| {
+        (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
+        facts.claimed = Claimed::Nothing;
+        facts.record = ended_record();
+        facts.events = Some(vec![]);
+        facts.note = NoteFacts::Written("note-1".into());
+        facts.opportunity = tagged(&["coderpad"]);
+    });
+    assert!(matches!(plan(&facts), Step::AddTags(tags) if tags == ["ended"]));
+    facts.opportunity = tagged(&["coderpad", "ready"]);
+    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ready"]));
+    facts.tags_written.push("ready".into());
+    facts.opportunity = tagged(&["coderpad", "ended"]);
+    assert_eq!(outcome(&facts), Outcome::Ended(Recorded::Written));
+}
+
 #[test]
 fn an_open_pad_is_looked_at_only_when_somebody_asks() {
     assert_eq!(outcome(&open()), Outcome::Unchanged);

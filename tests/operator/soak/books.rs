@@ -1,0 +1,99 @@
+//! Takes the books of both services and of the cluster.
+
+use serde_json::Value;
+use simulators::Call;
+
+use super::compare::{Books, CandidateBook, ClusterPad, PadBook, RuleBook};
+use super::run::{Candidate, Run};
+use super::{RECORD, RULES, SYNC};
+use crate::status::phase;
+use crate::world::World;
+
+/// As they are now.
+pub async fn take(run: &Run) -> Books {
+    let world = &run.world;
+    let calls = world.lever.calls();
+    Books {
+        namespace: world.namespace.to_owned(),
+        rules: rules(world),
+        candidates: run.candidates.iter().flatten().map(|one| candidate(world, one, &calls)).collect(),
+        pads: pads(world),
+        cluster: world.list("pads").await.iter().map(cluster_pad).collect(),
+        deleted_by_user: run.deleted_by_user.clone(),
+        record: RECORD,
+        further: SYNC,
+    }
+}
+
+fn rules(world: &World) -> Vec<RuleBook> {
+    let book = |rule: &super::Rule| RuleBook {
+        name: rule.name.to_owned(),
+        stage_id: world.lever.stage_id(rule.stage).unwrap(),
+        tag: rule.tag.to_owned(),
+        unlinks: rule.unlinks,
+        notes: rule.notes,
+        tags: rule.tags.map(|(ready, ended)| (ready.to_owned(), ended.to_owned())),
+    };
+    RULES.iter().map(book).collect()
+}
+
+fn candidate(world: &World, candidate: &Candidate, calls: &[Call]) -> CandidateBook {
+    let id = &candidate.id;
+    let opportunity = world.lever.opportunity(id).unwrap();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let entries = opportunity["stageChanges"].as_array().unwrap().iter();
+    CandidateBook {
+        id: id.clone(),
+        stage_id: text(&opportunity["stage"]),
+        entries: entries
+            .map(|change| (text(&change["toStageId"]), change["updatedAt"].as_i64().unwrap()))
+            .collect(),
+        tags: world.lever.tags(id),
+        tags_ever: candidate.tags_ever.clone(),
+        links: world.lever.links(id),
+        notes: world.lever.notes(id),
+        links_added: written(calls, &format!("/{id}/addLinks")),
+        links_removed: written(calls, &format!("/{id}/removeLinks")),
+    }
+}
+
+/// The links of the requests of this kind that took effect, whatever became of the answer.
+fn written(calls: &[Call], path: &str) -> Vec<String> {
+    let effective = calls.iter().filter(|call| call.path.ends_with(path) && call.handled == Some(200));
+    let links = |call: &Call| {
+        let body: Value = serde_json::from_str(&call.body).unwrap();
+        serde_json::from_value::<Vec<String>>(body["links"].clone()).unwrap()
+    };
+    effective.flat_map(links).collect()
+}
+
+fn pads(world: &World) -> Vec<PadBook> {
+    let pads = world.interview.pads().into_iter();
+    pads.map(|pad| PadBook {
+        by_hand: !pad.by_api,
+        notes: pad.notes.unwrap_or_default(),
+        id: pad.id,
+        url: pad.url,
+        deleted: pad.deleted,
+        ended_at: pad.ended_at,
+    })
+    .collect()
+}
+
+fn cluster_pad(pad: &Value) -> ClusterPad {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (metadata, status) = (&pad["metadata"], &pad["status"]);
+    let phase = phase(pad);
+    let rests = ["Open/", "Started/", "Ended/", "Skipped/"].iter().any(|one| phase.starts_with(one));
+    let asked = &metadata["annotations"]["padoperator.dev/reconcile-requested-at"];
+    ClusterPad {
+        name: text(&metadata["name"]),
+        configuration: text(&pad["spec"]["configurationRef"]["name"]),
+        candidate: text(&pad["spec"]["opportunityID"]),
+        pad_id: status["padID"].as_str().map(str::to_owned),
+        at_rest: rests
+            && metadata["deletionTimestamp"].is_null()
+            && status["lastHandledReconcileAt"] == *asked,
+        phase,
+    }
+}

@@ -1,0 +1,152 @@
+//! A randomised soak of the whole operator: hundreds of candidates while everything goes wrong that can, then calm, and
+//! then the books of both services are compared with the cluster.
+//!
+//! `cargo test` runs a short one; `make soak` a long one. `SOAK_SEED`, `SOAK_SECONDS` and `SOAK_CANDIDATES` say which
+//! and how large. The seed is printed: it repeats the schedule, though not what the schedule meets to the millisecond.
+
+mod books;
+mod calm;
+mod compare;
+mod replicas;
+mod run;
+mod schedule;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde_json::{Value, json};
+use simulators::{Quota, RateLimit};
+
+use crate::process::free_port;
+use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
+use compare::compare;
+use run::Run;
+
+/// Whether both services are polled: then missed webhooks, late tags and ends of interviews are found, and an entry after
+/// an end leads to a further pad. Until then people help: they press Rerun, and ask for another look at such a Pad.
+const SYNC: bool = false;
+/// Whether ends of interviews are followed up with notes and tags.
+const RECORD: bool = true;
+
+/// How large a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// How long things go wrong.
+    pub seconds: u64,
+    pub candidates: usize,
+}
+
+impl Size {
+    /// Whether there is time for what takes long.
+    fn is_long(self) -> bool {
+        self.seconds >= 60
+    }
+}
+
+/// A configuration of the soak.
+struct Rule {
+    name: &'static str,
+    stage: &'static str,
+    tag: &'static str,
+    /// Whether a deleted Pad takes its link along, and leaves the pad.
+    unlinks: bool,
+    /// Whether an interview's end is noted.
+    notes: bool,
+    /// Tags while a pad is open, and when it has ended.
+    tags: Option<(&'static str, &'static str)>,
+    spec: fn() -> Value,
+}
+
+const RULES: [Rule; 3] = [
+    Rule {
+        name: CONFIGURATION,
+        stage: STAGE,
+        tag: TAG,
+        unlinks: false,
+        notes: true,
+        tags: Some(("pad-ready", "pad-done")),
+        spec: || json!({"writeBack": {"note": "Summary", "tags": {"ready": "pad-ready", "ended": "pad-done"}}}),
+    },
+    Rule {
+        name: "take-home",
+        stage: "Take-home",
+        tag: "coderpad-take-home",
+        unlinks: false,
+        notes: true,
+        tags: None,
+        spec: || {
+            json!({"type": "TakeHome", "questionID": 1002, "deletionPolicy": "Delete",
+                "writeBack": {"note": "SummaryWithCode"}})
+        },
+    },
+    Rule {
+        name: "onsite",
+        stage: "Onsite",
+        tag: TAG,
+        unlinks: true,
+        notes: false,
+        tags: None,
+        spec: || {
+            json!({"language": "python3", "waitingRoom": true, "deletionPolicy": "Unlink",
+                "writeBack": {"note": "None"}})
+        },
+    },
+];
+
+fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
+}
+
+fn options() -> Options {
+    let mut options = Options::new("soak").polling("5s");
+    options.replicas = 2;
+    options.configurations = RULES
+        .iter()
+        .map(|rule| {
+            let mut spec = (rule.spec)();
+            spec["stage"] = json!(rule.stage);
+            spec["tag"] = json!(rule.tag);
+            (rule.name, spec)
+        })
+        .collect();
+    // Faster than the real ones, so that hundreds of candidates fit into minutes.
+    let limit = Some(RateLimit { per_second: 40.0, burst: 80.0 });
+    options.lever.rate_limit = limit;
+    options.interview.rate_limit = limit;
+    options.flags.extend([
+        "--lever-rate=40",
+        "--lever-burst=80",
+        "--interview-rate=40",
+        "--interview-burst=80",
+    ]);
+    // They go away and come back: nobody else may take their ports meanwhile.
+    options.lever.address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    options.interview.address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    options.interview.quota = Quota { limit: None, ..Quota::default() };
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_nothing_is_lost_or_made_twice() {
+    let seed = from_environment("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let size = Size {
+        seconds: from_environment("SOAK_SECONDS").unwrap_or(30),
+        candidates: from_environment("SOAK_CANDIDATES").unwrap_or(80),
+    };
+    let events = schedule::schedule(seed, size);
+    println!("soak: SOAK_SEED={seed} SOAK_SECONDS={} SOAK_CANDIDATES={}", size.seconds, size.candidates);
+    println!("soak: {}", schedule::summary(&events));
+    println!("soak: {}", schedule::troubles(&events));
+
+    let mut run = Run::new(World::start(options()).await, size).await;
+    run.go_through(&events).await;
+    println!(
+        "soak: calm after {:?}: {}: {}",
+        run.elapsed(),
+        run.figures(),
+        compare(&books::take(&run).await)
+    );
+    let comparison = calm::settle(&mut run).await;
+    println!("soak: seed {seed}: {}: {comparison} (after {:?})", run.figures(), run.elapsed());
+    run.world.finish().await;
+}

@@ -1,0 +1,114 @@
+//! The replicas, which are killed, ended and cut off, and started again as Kubernetes does it.
+
+use std::time::{Duration, Instant};
+
+use super::schedule::Who;
+use crate::cluster::objects;
+use crate::process::Operator;
+use crate::world::World;
+
+/// A leader that was cut off notices within this time.
+const NOTICES_WITHIN: Duration = Duration::from_secs(60);
+
+/// How one replica shall be, and why it may end.
+#[derive(Clone, Copy, Debug)]
+struct Replica {
+    wanted: bool,
+    is_up: bool,
+    asked_to_end: bool,
+    cut_at: Option<Instant>,
+}
+
+/// See the module.
+pub struct Replicas {
+    all: Vec<Replica>,
+    pub kills: usize,
+}
+
+impl Replicas {
+    pub fn new(world: &World) -> Self {
+        let up = Replica { wanted: true, is_up: true, asked_to_end: false, cut_at: None };
+        Self { all: vec![up; world.operators.len()], kills: 0 }
+    }
+
+    pub async fn kill(&mut self, world: &mut World, who: Who) {
+        for number in chosen(world, who).await {
+            let (replica, operator) = (&mut self.all[number], &mut world.operators[number]);
+            replica.wanted = false;
+            if replica.is_up && operator.is_alive() {
+                operator.kill().await;
+                replica.is_up = false;
+                self.kills += 1;
+            }
+        }
+    }
+
+    pub async fn terminate(&mut self, world: &mut World, who: Who) {
+        for number in chosen(world, who).await {
+            let (replica, operator) = (&mut self.all[number], &mut world.operators[number]);
+            replica.wanted = false;
+            if replica.is_up && operator.is_alive() {
+                operator.signal("TERM").await;
+                replica.asked_to_end = true;
+            }
+        }
+    }
+
+    pub async fn cut(&mut self, world: &World, who: Who) {
+        for number in chosen(world, who).await {
+            world.operators[number].link.cut();
+            self.all[number].cut_at = Some(Instant::now());
+        }
+    }
+
+    pub fn mend(&self, world: &World) {
+        world.operators.iter().for_each(|operator| operator.link.mend());
+    }
+
+    /// All shall run.
+    pub fn start(&mut self) {
+        self.all.iter_mut().for_each(|replica| replica.wanted = true);
+    }
+
+    /// Starts those that shall run and do not. None may have ended without a reason.
+    pub async fn supervise(&mut self, world: &mut World) {
+        for (replica, operator) in self.all.iter_mut().zip(&mut world.operators) {
+            if replica.is_up && !operator.is_alive() {
+                let code = operator.ended().await;
+                let was_cut = replica.cut_at.is_some_and(|at| at.elapsed() < NOTICES_WITHIN);
+                let expected = was_cut || (replica.asked_to_end && code == Some(0));
+                assert!(expected, "a replica ended with {code:?}: {replica:?}:\n{}", last_words(operator));
+                (replica.is_up, replica.asked_to_end) = (false, false);
+            }
+            if replica.wanted && !replica.is_up {
+                operator.spawn();
+                replica.is_up = true;
+            }
+        }
+    }
+}
+
+fn last_words(operator: &Operator) -> String {
+    let log = operator.logged();
+    let lines: Vec<_> = log.lines().rev().take(20).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+async fn chosen(world: &World, who: Who) -> Vec<usize> {
+    let leader = leader(world).await;
+    match who {
+        Who::Leader => vec![leader],
+        Who::Other => vec![1 - leader],
+        Who::Both => vec![0, 1],
+    }
+}
+
+/// The replica that holds the Lease, or held it last.
+async fn leader(world: &World) -> usize {
+    let leases = objects(&world.client, world.namespace, "leases");
+    let lease = leases.get_opt("pad-operator").await.unwrap();
+    let holder = lease.and_then(|lease| lease.data["spec"]["holderIdentity"].as_str().map(str::to_owned));
+    let Some(holder) = holder else { return 0 };
+    let holds = |operator: &Operator| operator.id().is_some_and(|id| holder.contains(&format!("_{id}_")));
+    world.operators.iter().position(holds).unwrap_or(0)
+}

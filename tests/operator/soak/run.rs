@@ -1,0 +1,350 @@
+//! Carries a schedule out on a [`World`].
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use kube::Api;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use serde_json::json;
+use simulators::{Fault, FaultHandle, NewCandidate, NewPad, PadView};
+use tokio::task::JoinSet;
+
+use super::replicas::Replicas;
+use super::schedule::{Event, Order, Service, Target, Then};
+use super::{SYNC, Size};
+use crate::cluster::objects;
+use crate::link::Link;
+use crate::world::{CONNECTION, World};
+
+/// How often the replicas are looked after.
+const TICK: Duration = Duration::from_millis(100);
+/// Pads that are there before: CoderPad's list has several pages.
+const PADS_BEFORE: usize = 60;
+
+/// A candidate in Lever.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub id: String,
+    pub tags_ever: BTreeSet<String>,
+}
+
+/// A run and what is known of it.
+pub struct Run {
+    pub world: World,
+    pub replicas: Replicas,
+    pub candidates: Vec<Option<Candidate>>,
+    /// By configuration and candidate.
+    pub deleted_by_user: BTreeSet<(String, String)>,
+    /// What happened besides the candidates' moves, and when.
+    pub journal: Vec<String>,
+    faults: Vec<FaultHandle>,
+    /// They let go of requests that are held.
+    holds: JoinSet<()>,
+    /// Deliveries under way.
+    pub deliveries: JoinSet<()>,
+    start: Instant,
+    /// From Lever to the replicas.
+    _balancer: Link,
+}
+
+impl Run {
+    pub async fn new(world: World, size: Size) -> Self {
+        for webhook in world.lever.webhooks() {
+            world.lever.remove_webhook(webhook["id"].as_str().unwrap());
+        }
+        let ports = world.operators.iter().map(|operator| operator.webhooks).collect();
+        let balancer = Link::to_any("http", ports).await;
+        let url = format!("{}/webhooks/lever/{}/{CONNECTION}", balancer.url(), world.namespace);
+        world.lever.set_webhook(&url, &world.signing_token);
+        for _ in 0..PADS_BEFORE {
+            world.interview.add_pad(NewPad::default());
+        }
+        Self {
+            replicas: Replicas::new(&world),
+            world,
+            candidates: vec![None; size.candidates],
+            deleted_by_user: BTreeSet::new(),
+            journal: Vec::new(),
+            faults: Vec::new(),
+            holds: JoinSet::new(),
+            deliveries: JoinSet::new(),
+            start: Instant::now(),
+            _balancer: balancer,
+        }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// What has happened, in figures.
+    pub fn figures(&self) -> String {
+        let met: u32 = self.faults.iter().map(FaultHandle::hits).sum();
+        let webhooks: usize =
+            self.world.lever.deliveries().iter().map(|delivery| delivery.attempts.len()).sum();
+        let (candidates, kills) = (self.candidates.len(), self.replicas.kills);
+        format!("{candidates} candidates, {met} faults met, {kills} kills, {webhooks} webhooks")
+    }
+
+    pub async fn supervise(&mut self) {
+        self.replicas.supervise(&mut self.world).await;
+    }
+
+    /// Carries out all events, each at its time.
+    pub async fn go_through(&mut self, events: &[(Duration, Event)]) {
+        for (at, event) in events {
+            loop {
+                self.supervise().await;
+                let rest = at.saturating_sub(self.elapsed());
+                if rest.is_zero() {
+                    break;
+                }
+                tokio::time::sleep(rest.min(TICK)).await;
+            }
+            self.journal.push(format!("{:>9.3?} {event:?}", self.elapsed()));
+            self.carry_out(event).await;
+        }
+        // What is still held goes on when the faults are cleared.
+        self.holds.abort_all();
+    }
+
+    async fn carry_out(&mut self, event: &Event) {
+        let lever = self.world.lever.clone();
+        match event {
+            Event::Appear { candidate, tags } => self.appear(*candidate, tags),
+            Event::Tag { candidate, tag } => {
+                let candidate = self.candidates[*candidate].as_mut().unwrap();
+                lever.add_tag(&candidate.id, tag);
+                candidate.tags_ever.insert((*tag).to_owned());
+            }
+            Event::Untag { candidate, tag } => lever.remove_tag(self.id(*candidate), tag),
+            Event::Move { candidate, stage } => drop(lever.move_to_stage(self.id(*candidate), stage).await),
+            Event::Deliver(behaviour) => lever.set_delivery_behaviour(behaviour.clone()),
+            Event::Release { newest_first } => {
+                let newest_first = *newest_first;
+                self.deliveries.spawn(async move { lever.release_deliveries(newest_first).await });
+            }
+            Event::Rerun(which) => {
+                let count = lever.deliveries().len();
+                if let Some(which) = which.checked_rem(count) {
+                    self.deliveries.spawn(async move { drop(lever.redeliver(which).await) });
+                }
+            }
+            Event::Order(order) => self.order(order),
+            Event::ListLag(lag) => self.world.interview.set_list_lag(Duration::from_millis(*lag)),
+            Event::PagesByCursor(by_cursor) => {
+                self.world.interview.change_settings(|settings| settings.cursors = *by_cursor);
+            }
+            Event::PadByHand => drop(self.world.interview.add_pad(NewPad::default())),
+            Event::ExpireTokens => lever.expire_offsets(),
+            Event::Kill(who) => self.replicas.kill(&mut self.world, *who).await,
+            Event::Terminate(who) => self.replicas.terminate(&mut self.world, *who).await,
+            Event::Start => self.replicas.start(),
+            Event::Cut(who) => self.replicas.cut(&self.world, *who).await,
+            Event::Mend => self.replicas.mend(&self.world),
+            Event::Away(Service::Lever) => lever.stop().await,
+            Event::Away(Service::Interview) => self.world.interview.stop().await,
+            Event::Back(service) => self.back(*service).await,
+            Event::Refuse(service) => self.set_key(*service, "a-wrong-key-0000").await,
+            Event::Accept(service) => self.accept(*service).await,
+            Event::Suspend(suspend) => {
+                let patch = json!({"spec": {"suspend": suspend}});
+                self.world.patch("leverconnections", CONNECTION, patch).await;
+            }
+            Event::WipeStatus(which) => {
+                if let Some(pad) = self.pad(*which).await {
+                    let wiped = Patch::Merge(json!({"status": null}));
+                    let name = pad.metadata.name.unwrap();
+                    self.pads().patch_status(&name, &PatchParams::default(), &wiped).await.unwrap();
+                }
+            }
+            Event::Restore(which) => self.restore(*which).await,
+            Event::Delete(which) => {
+                if let Some(pad) = self.pad(*which).await {
+                    self.note_deletion(&pad);
+                    let name = pad.metadata.name.unwrap();
+                    self.pads().delete(&name, &DeleteParams::default()).await.unwrap();
+                }
+            }
+            Event::Begin(which) => {
+                if let Some(pad) = self.interview_of(*which) {
+                    self.world.interview.start_interview(&pad.id, &["Olga Owner", "A Candidate"]);
+                }
+            }
+            Event::End(which) => {
+                if let Some(pad) = self.interview_of(*which) {
+                    match which % 2 {
+                        0 => self.world.interview.end_interview(&pad.id),
+                        _ => self.world.interview.auto_end(&pad.id),
+                    }
+                    if !SYNC {
+                        self.ask_about(&pad.id).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn id(&self, candidate: usize) -> &str {
+        &self.candidates[candidate].as_ref().unwrap().id
+    }
+
+    fn appear(&mut self, candidate: usize, tags: &[&str]) {
+        let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        let tags_ever = tags.iter().cloned().collect();
+        let id = self.world.add_candidate(NewCandidate { tags, ..NewCandidate::default() });
+        self.candidates[candidate] = Some(Candidate { id, tags_ever });
+    }
+
+    fn order(&mut self, order: &Order) {
+        let Order { target, action, skip, times, then } = order;
+        let (service, method, path, containing) = match target {
+            Target::Create(one) => {
+                (Service::Interview, "POST", "^/api/pads/?$".to_owned(), Some(self.id(*one)))
+            }
+            Target::Opportunity(one) => {
+                (Service::Lever, "GET", format!("/opportunities/{}$", self.id(*one)), None)
+            }
+            Target::AddLink(one) => (Service::Lever, "POST", format!("/{}/addLinks$", self.id(*one)), None),
+            Target::RemoveLink(one) => {
+                (Service::Lever, "POST", format!("/{}/removeLinks$", self.id(*one)), None)
+            }
+            Target::Tags(one) => {
+                (Service::Lever, "POST", format!("/{}/(add|remove)Tags$", self.id(*one)), None)
+            }
+            Target::Note(one) => (Service::Lever, "POST", format!("/{}/notes$", self.id(*one)), None),
+            Target::Opportunities => (Service::Lever, "GET", "^/v1/opportunities$".to_owned(), None),
+            Target::Pad => (Service::Interview, "*", "^/api/pads/[^/]+/?$".to_owned(), None),
+            Target::PadList => (Service::Interview, "GET", "^/api/organization/pads/?$".to_owned(), None),
+            Target::Every(service) => (*service, "*", "^/(v1|api)/".to_owned(), None),
+        };
+        let mut fault = Fault::on(method, &path).skip(*skip).times(*times).action(action.clone());
+        if let Some(text) = containing {
+            fault = fault.containing(text);
+        }
+        let faults = match service {
+            Service::Lever => self.world.lever.faults(),
+            Service::Interview => self.world.interview.faults(),
+        };
+        let handle = faults.add(fault);
+        if let Some((milliseconds, then)) = *then {
+            let held = handle.clone();
+            self.holds.spawn(async move {
+                held.reached().await;
+                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+                match then {
+                    Then::Release => held.release(),
+                    Then::Discard => held.discard(),
+                }
+            });
+        }
+        self.faults.push(handle);
+    }
+
+    async fn back(&self, service: Service) {
+        match service {
+            Service::Lever => self.world.lever.resume().await.unwrap(),
+            Service::Interview => self.world.interview.resume().await.unwrap(),
+        }
+    }
+
+    async fn accept(&self, service: Service) {
+        let options = super::options();
+        match service {
+            Service::Lever => self.set_key(service, &options.lever.api_key).await,
+            Service::Interview => self.set_key(service, &options.interview.api_key).await,
+        }
+    }
+
+    async fn set_key(&self, service: Service, key: &str) {
+        let name = match service {
+            Service::Lever => "lever-api-key",
+            Service::Interview => "interview-api-key",
+        };
+        self.world.set_secret(name, key).await;
+    }
+
+    fn pads(&self) -> Api<DynamicObject> {
+        objects(&self.world.client, self.world.namespace, "pads")
+    }
+
+    /// One of the Pads that are not being deleted.
+    async fn pad(&self, which: usize) -> Option<DynamicObject> {
+        let mut pads = self.pads().list(&Default::default()).await.unwrap().items;
+        pads.retain(|pad| pad.metadata.deletion_timestamp.is_none());
+        let which = which.checked_rem(pads.len())?;
+        Some(pads.swap_remove(which))
+    }
+
+    fn note_deletion(&mut self, pad: &DynamicObject) {
+        let spec = &pad.data["spec"];
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let whose = (text(&spec["configurationRef"]["name"]), text(&spec["opportunityID"]));
+        self.journal.push(format!("          a user deletes {:?} of {whose:?}", pad.metadata.name));
+        self.deleted_by_user.insert(whose);
+    }
+
+    /// Deletes a Pad and makes it anew as `kubectl apply` of a backup does: with its annotations, without its status.
+    /// Not one with a finalizer: for the operator that would be a deletion like any other.
+    async fn restore(&mut self, which: usize) {
+        let Some(pad) = self.pad(which).await else { return };
+        let metadata = &pad.metadata;
+        if metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty()) {
+            return;
+        }
+        let name = metadata.name.clone().unwrap();
+        let unchanged = Preconditions { resource_version: metadata.resource_version.clone(), uid: None };
+        let parameters = DeleteParams { preconditions: Some(unchanged), ..DeleteParams::default() };
+        if self.pads().delete(&name, &parameters).await.is_err() {
+            return;
+        }
+        let backup = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "spec": pad.data["spec"],
+            "metadata": {"name": name, "labels": metadata.labels, "annotations": metadata.annotations}});
+        let backup = serde_json::from_value(backup).unwrap();
+        let restored = self.pads().create(&PostParams::default(), &backup).await;
+        self.journal.push(format!("          restored {name}: {}", restored.is_ok()));
+        if restored.is_err() {
+            // A webhook was faster: then it was a deletion.
+            self.note_deletion(&pad);
+        }
+    }
+
+    /// A pad at CoderPad that a candidate has the link of, and that has not ended.
+    fn interview_of(&self, which: usize) -> Option<PadView> {
+        let links: BTreeSet<String> = self
+            .candidates
+            .iter()
+            .flatten()
+            .flat_map(|candidate| self.world.lever.links(&candidate.id))
+            .collect();
+        let mut pads = self.world.interview.live_pads();
+        pads.retain(|pad| pad.ended_at.is_none() && links.contains(&pad.url));
+        Some(pads.swap_remove(which.checked_rem(pads.len())?))
+    }
+
+    /// Somebody who knows that an interview has ended asks for a look at its Pad.
+    pub async fn ask_about(&self, pad_id: &str) {
+        for pad in self.pads().list(&Default::default()).await.unwrap() {
+            if pad.data["status"]["padID"] == pad_id && pad.metadata.deletion_timestamp.is_none() {
+                self.world.request("pads", &pad.metadata.name.unwrap()).await;
+            }
+        }
+    }
+
+    /// Everything is mended.
+    pub async fn mend(&mut self) {
+        self.replicas.mend(&self.world);
+        self.replicas.start();
+        self.supervise().await;
+        self.world.lever.faults().clear();
+        self.world.interview.faults().clear();
+        self.world.interview.set_list_lag(Duration::ZERO);
+        for service in [Service::Lever, Service::Interview] {
+            self.back(service).await;
+            self.accept(service).await;
+        }
+        self.world.lever.set_delivery_behaviour(Default::default());
+        self.world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
+        self.world.lever.release_deliveries(false).await;
+    }
+}

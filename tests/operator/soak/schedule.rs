@@ -1,0 +1,487 @@
+//! What happens when: made up front from the seed alone, so that a seed repeats it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+use simulators::{Action, DeliveryBehaviour, Moment};
+
+use super::{RECORD, RULES, Size};
+use crate::world::{STAGE, TAG};
+
+/// One thing that happens. Candidates are told by their number, Pads and deliveries by a number that is taken modulo
+/// how many there are by then.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A candidate comes into Lever, into its first stage.
+    Appear {
+        candidate: usize,
+        tags: Vec<&'static str>,
+    },
+    Tag {
+        candidate: usize,
+        tag: &'static str,
+    },
+    Untag {
+        candidate: usize,
+        tag: &'static str,
+    },
+    Move {
+        candidate: usize,
+        stage: &'static str,
+    },
+    /// How webhooks are delivered from now on.
+    Deliver(DeliveryBehaviour),
+    /// What was held is delivered.
+    Release {
+        newest_first: bool,
+    },
+    /// Somebody presses Rerun at a delivery.
+    Rerun(usize),
+    Order(Order),
+    /// CoderPad's lists lag behind by so many milliseconds.
+    ListLag(u64),
+    PagesByCursor(bool),
+    /// Somebody makes a pad at CoderPad: all pages shift.
+    PadByHand,
+    /// Lever's page tokens become stale.
+    ExpireTokens,
+    Kill(Who),
+    Terminate(Who),
+    /// All replicas that are down are started.
+    Start,
+    /// The way to the API server is cut.
+    Cut(Who),
+    Mend,
+    Away(Service),
+    Back(Service),
+    /// The key in the Secret is a wrong one.
+    Refuse(Service),
+    Accept(Service),
+    Suspend(bool),
+    WipeStatus(usize),
+    /// A Pad is lost and comes back from a backup, without its status.
+    Restore(usize),
+    /// A user deletes a Pad.
+    Delete(usize),
+    /// Somebody opens the pad of a Pad, or ends its interview.
+    Begin(usize),
+    End(usize),
+}
+
+/// A replica, or all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Who {
+    Leader,
+    Other,
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Service {
+    Lever,
+    Interview,
+}
+
+/// A fault on order.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub target: Target,
+    pub action: Action,
+    /// So many requests pass before, and so many meet it.
+    pub skip: u32,
+    pub times: u32,
+    /// For a pause: what becomes of the request, and after how many milliseconds.
+    pub then: Option<(u64, Then)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Then {
+    Release,
+    Discard,
+}
+
+/// The requests that a fault is for; with a number, those of one candidate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    Create(usize),
+    Opportunity(usize),
+    AddLink(usize),
+    RemoveLink(usize),
+    Tags(usize),
+    Note(usize),
+    Opportunities,
+    Pad,
+    PadList,
+    Every(Service),
+}
+
+/// Where candidates go who have nothing to do with any configuration.
+const ELSEWHERE: &str = "Offer";
+
+/// The ways that candidates go.
+const ROUTES: [&[&str]; 9] = [
+    &[STAGE],
+    &[STAGE],
+    &["Take-home"],
+    &["Onsite"],
+    &[STAGE, "Take-home"],
+    &[STAGE, "Take-home", "Onsite"],
+    &[STAGE, ELSEWHERE],
+    &[STAGE, ELSEWHERE, STAGE],
+    &["Onsite", ELSEWHERE, "Onsite"],
+];
+
+/// A request to make a pad that takes effect later than this after it was sent is beyond what the operator is told
+/// to expect by `--interview-create-timeout=2s`; how far the lists may lag is within its `--interview-list-lag=1s`.
+const LATEST_CREATE: u64 = 1500;
+const LONGEST_LAG: u64 = 700;
+/// The operator waits 20 s for what else it has sent.
+const LATEST_WRITE: u64 = 12_000;
+
+/// All events of a run, in order.
+pub fn schedule(seed: u64, size: Size) -> Vec<(Duration, Event)> {
+    let mut seeds = Rng::with_seed(seed);
+    let parts: [fn(&mut Part); 7] =
+        [candidates, deliveries, faults, lists, replicas, services_and_people, pads];
+    let mut events = Vec::new();
+    for part in parts {
+        // Each with a source of its own: a change to one part leaves the others as they were.
+        let mut part_of = Part { rng: seeds.fork(), size, events: Vec::new() };
+        part(&mut part_of);
+        events.extend(part_of.events);
+    }
+    events.sort_by_key(|(at, _)| *at);
+    events.into_iter().map(|(at, event)| (Duration::from_millis(at), event)).collect()
+}
+
+/// How many events there are of each kind.
+pub fn summary(events: &[(Duration, Event)]) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, event) in events {
+        let text = format!("{event:?}");
+        *counts.entry(text.split([' ', '(']).next().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    let counts: Vec<_> = counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    counts.join(", ")
+}
+
+/// When replicas and services are in trouble.
+pub fn troubles(events: &[(Duration, Event)]) -> String {
+    let is_trouble = |event: &Event| {
+        use Event::{Accept, Away, Back, Cut, Kill, Mend, Refuse, Start, Suspend, Terminate};
+        matches!(
+            event,
+            Kill(_)
+                | Terminate(_)
+                | Start
+                | Cut(_)
+                | Mend
+                | Away(_)
+                | Back(_)
+                | Refuse(_)
+                | Accept(_)
+                | Suspend(_)
+        )
+    };
+    let troubles = events.iter().filter(|(_, event)| is_trouble(event));
+    let troubles: Vec<_> =
+        troubles.map(|(at, event)| format!("{:.1} s {event:?}", at.as_secs_f32())).collect();
+    troubles.join(", ")
+}
+
+struct Part {
+    rng: Rng,
+    size: Size,
+    events: Vec<(u64, Event)>,
+}
+
+impl Part {
+    fn length(&self) -> u64 {
+        self.size.seconds * 1000
+    }
+
+    fn add(&mut self, at: u64, event: Event) {
+        self.events.push((at, event));
+    }
+
+    fn percent(&mut self, percent: u32) -> bool {
+        self.rng.u32(..100) < percent
+    }
+
+    fn one<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.rng.usize(..all.len())]
+    }
+
+    fn any_number(&mut self) -> usize {
+        self.rng.usize(..1_000_000)
+    }
+
+    fn any_time(&mut self) -> u64 {
+        let length = self.length();
+        self.rng.u64(length / 10..length)
+    }
+
+    /// Spans of time that do not overlap, about so many milliseconds apart, each of a length in this range.
+    fn spans(&mut self, apart: u64, lengths: std::ops::Range<u64>) -> Vec<(u64, u64)> {
+        let (first, last) = (self.length() / 10, self.length() * 9 / 10);
+        let count = ((last - first) / apart).max(1);
+        let room = (last - first) / count;
+        let span = |number| {
+            let length = self.rng.u64(lengths.clone()).min(room * 3 / 4);
+            let start = first + number * room + self.rng.u64(0..=(room - length));
+            (start, start + length)
+        };
+        (0..count).map(span).collect()
+    }
+}
+
+/// Who appears, is tagged before or after the move, moves on, and comes back.
+fn candidates(part: &mut Part) {
+    for candidate in 0..part.size.candidates {
+        let appears = appears_at(candidate, part.size);
+        let route = part.one(&ROUTES);
+        let mut moves = Vec::new();
+        let mut at = appears;
+        for stage in route {
+            at = (at + part.rng.u64(50..6000)).min(part.length() * 95 / 100);
+            moves.push((at, *stage));
+        }
+        let mut tags = Vec::new();
+        for tag in [TAG, RULES[1].tag] {
+            match part.rng.u32(..100) {
+                0..80 => tags.push(tag),
+                80..92 => {
+                    let late = at + part.rng.u64(..2000);
+                    part.add(late, Event::Tag { candidate, tag });
+                }
+                _ => {}
+            }
+        }
+        if part.percent(4) {
+            let soon = moves[0].0 + part.rng.u64(..1000);
+            part.add(soon, Event::Untag { candidate, tag: TAG });
+        }
+        part.add(appears, Event::Appear { candidate, tags });
+        for (at, stage) in moves {
+            part.add(at, Event::Move { candidate, stage });
+        }
+    }
+}
+
+/// Spread evenly, and told by the number alone, so that other parts know it, too.
+fn appears_at(candidate: usize, size: Size) -> u64 {
+    let share = if size.is_long() { 750 } else { 450 };
+    size.seconds * share * candidate as u64 / size.candidates as u64
+}
+
+/// Webhooks come several times, late, in another order, or not at all.
+fn deliveries(part: &mut Part) {
+    for (start, end) in part.spans(2500, 500..2000) {
+        let mut behaviour = DeliveryBehaviour { with_id: part.rng.bool(), ..DeliveryBehaviour::default() };
+        match part.rng.u32(..100) {
+            0..30 => behaviour.copies = part.rng.usize(2..4),
+            30..55 => behaviour.delay_milliseconds = part.rng.u64(200..4000),
+            55..90 => behaviour.hold = true,
+            _ => behaviour.drop = true,
+        }
+        let held = behaviour.hold;
+        part.add(start, Event::Deliver(behaviour));
+        part.add(end, Event::Deliver(DeliveryBehaviour::default()));
+        if held {
+            let newest_first = part.percent(70);
+            let release = end + part.rng.u64(..3000);
+            part.add(release, Event::Release { newest_first });
+        }
+    }
+    for _ in 0..part.size.candidates / 4 {
+        let (at, which) = (part.any_time(), part.any_number());
+        part.add(at, Event::Rerun(which));
+    }
+}
+
+/// Each candidate's own requests meet faults, and from time to time any request does.
+fn faults(part: &mut Part) {
+    for candidate in 0..part.size.candidates {
+        let at = appears_at(candidate, part.size) + 1;
+        for (percent, target) in [
+            (40, Target::Create(candidate)),
+            (40, Target::AddLink(candidate)),
+            (30, Target::Opportunity(candidate)),
+            (10, Target::RemoveLink(candidate)),
+        ] {
+            if part.percent(percent) {
+                let order = order(part, target);
+                part.add(at, Event::Order(order));
+            }
+        }
+        if RECORD && part.percent(10) {
+            let order = order(part, Target::Tags(candidate));
+            part.add(at, Event::Order(order));
+        }
+        if RECORD && part.size.is_long() && part.percent(20) {
+            let order = order(part, Target::Note(candidate));
+            part.add(at, Event::Order(order));
+        }
+    }
+    for _ in 0..part.length() / 1000 {
+        let at = part.any_time();
+        let target = part.one(&[
+            Target::Every(Service::Lever),
+            Target::Every(Service::Interview),
+            Target::Opportunities,
+            Target::Pad,
+            Target::PadList,
+        ]);
+        let order = order(part, target);
+        part.add(at, Event::Order(order));
+    }
+}
+
+fn order(part: &mut Part, target: Target) -> Order {
+    let latest = match target {
+        Target::Create(_) => LATEST_CREATE,
+        // Of these a pass sends several one after the other.
+        Target::Opportunity(_) | Target::Opportunities | Target::Pad | Target::PadList => 3000,
+        _ if part.size.is_long() => LATEST_WRITE,
+        _ => 5000,
+    };
+    let code = part.one(&[500, 502, 503, 504]);
+    let milliseconds = part.rng.u64(100..latest);
+    let patience = part.rng.u64(100..8000);
+    let (before, after) = (Moment::BeforeEffect, Moment::AfterEffect);
+    let plain = |action| (action, None);
+    let (action, then) = match part.rng.u32(..100) {
+        0..10 => plain(Action::Status { code, body: None }),
+        10..17 => plain(Action::Status { code: 429, body: None }),
+        17..27 => plain(Action::Reset),
+        27..29 => plain(Action::Hang),
+        29..31 => plain(Action::HangAfterEffect),
+        31..43 => plain(Action::LoseAnswer),
+        43..53 => plain(Action::StatusAfterEffect { code, body: None }),
+        53..60 => plain(Action::GarbageAfterEffect),
+        60..67 => plain(Action::TruncateAfterEffect),
+        67..70 => plain(Action::HugeAfterEffect { bytes: 9 << 20 }),
+        // A request that meets two of the following would be later than it may be.
+        _ if matches!(target, Target::Every(_)) => plain(Action::LoseAnswer),
+        70..78 => plain(Action::Delay { milliseconds }),
+        78..84 => plain(Action::DelayAnswer { milliseconds: patience }),
+        84..90 => (Action::Pause { at: before }, Some((milliseconds, Then::Release))),
+        90..93 => (Action::Pause { at: before }, Some((patience, Then::Discard))),
+        93..97 => (Action::Pause { at: after }, Some((patience, Then::Release))),
+        _ => (Action::Pause { at: after }, Some((patience, Then::Discard))),
+    };
+    let is_for_one = !matches!(target, Target::Every(_));
+    let times = if is_for_one { 1 } else { part.rng.u32(1..4) };
+    let skip = u32::from(part.percent(15));
+    Order { target, action, skip, times, then }
+}
+
+/// Lists lag behind, and their pages shift.
+fn lists(part: &mut Part) {
+    for _ in 0..part.length() / 5000 {
+        let (at, lag) = (part.any_time(), part.rng.u64(..LONGEST_LAG));
+        part.add(at, Event::ListLag(lag));
+        let (at, by_cursor) = (part.any_time(), part.rng.bool());
+        part.add(at, Event::PagesByCursor(by_cursor));
+        let at = part.any_time();
+        part.add(at, Event::ExpireTokens);
+    }
+    for _ in 0..part.length() / 1000 {
+        let at = part.any_time();
+        part.add(at, Event::PadByHand);
+    }
+}
+
+/// Replicas are killed, ended, and cut off. After a leader that was killed nobody leads for 15 s: in a short run it is
+/// killed once, and late.
+fn replicas(part: &mut Part) {
+    let spans = part.spans(if part.size.is_long() { 20_000 } else { 12_000 }, 300..5000);
+    let last = spans.len() - 1;
+    for (number, (start, end)) in spans.into_iter().enumerate() {
+        let dice = part.rng.u32(..100);
+        let (trouble, over) = match dice {
+            _ if number == last => (Event::Kill(Who::Leader), Event::Start),
+            0..20 => (Event::Kill(Who::Other), Event::Start),
+            20..30 => (Event::Terminate(Who::Other), Event::Start),
+            30..45 => (Event::Cut(Who::Leader), Event::Mend),
+            45..55 => (Event::Cut(Who::Both), Event::Mend),
+            _ if !part.size.is_long() => (Event::Cut(Who::Other), Event::Mend),
+            55..75 => (Event::Kill(Who::Leader), Event::Start),
+            75..85 => (Event::Kill(Who::Both), Event::Start),
+            85..95 => (Event::Terminate(Who::Leader), Event::Start),
+            _ => (Event::Terminate(Who::Both), Event::Start),
+        };
+        // So long that the leader gives up.
+        let longer = if part.size.is_long() && part.percent(10) { 12_000 } else { 0 };
+        part.add(start, trouble);
+        part.add(end + longer, over);
+    }
+}
+
+/// Services go away, keys are refused, the connection is suspended.
+fn services_and_people(part: &mut Part) {
+    for (start, end) in part.spans(12_000, 300..4000) {
+        let service = part.one(&[Service::Lever, Service::Interview]);
+        let (trouble, over) = match part.rng.u32(..3) {
+            0 => (Event::Away(service), Event::Back(service)),
+            1 => (Event::Refuse(service), Event::Accept(service)),
+            _ => (Event::Suspend(true), Event::Suspend(false)),
+        };
+        part.add(start, trouble);
+        part.add(end, over);
+    }
+}
+
+/// What people and broken clusters do to Pads, and interviewers to pads.
+fn pads(part: &mut Part) {
+    let kinds: [fn(usize) -> Event; 3] = [Event::WipeStatus, Event::Restore, Event::Delete];
+    for kind in kinds {
+        for _ in 0..part.size.candidates.div_ceil(12) {
+            let (at, which) = (part.any_time(), part.any_number());
+            part.add(at, kind(which));
+        }
+    }
+    if RECORD {
+        // Whether a note was written is found out only a minute later: in a short run early enough for that.
+        let (share, last) = if part.size.is_long() { (2, 90) } else { (6, 60) };
+        for _ in 0..part.size.candidates / share {
+            let (at, which) = (part.any_time() * last / 100, part.any_number());
+            part.add(at, Event::Begin(which));
+            let later = at + part.rng.u64(100..3000);
+            part.add(later, Event::End(which));
+        }
+    }
+}
+
+#[test]
+fn a_seed_repeats_its_schedule_and_no_other_has_the_same() {
+    let size = Size { seconds: 40, candidates: 60 };
+    let of = |seed| format!("{:?}", schedule(seed, size));
+    assert_eq!(of(7), of(7));
+    assert_ne!(of(7), of(8));
+}
+
+/// Whatever the seed and the size: nothing stays broken, everybody appears, and nothing happens after the end but
+/// what ends something.
+#[test]
+fn every_trouble_of_a_schedule_ends() {
+    for seed in 0..200 {
+        for size in [Size { seconds: 30, candidates: 60 }, Size { seconds: 300, candidates: 7 }] {
+            let events = schedule(seed, size);
+            assert!(events.is_sorted_by_key(|(at, _)| *at));
+            let count = |wanted: fn(&Event) -> bool| events.iter().filter(|(_, one)| wanted(one)).count();
+            assert_eq!(count(|one| matches!(one, Event::Appear { .. })), size.candidates);
+            let ended = count(|one| matches!(one, Event::Kill(_) | Event::Terminate(_)));
+            assert_eq!(ended, count(|one| matches!(one, Event::Start)));
+            let cut = count(|one| matches!(one, Event::Cut(_)));
+            assert_eq!(cut, count(|one| matches!(one, Event::Mend)));
+            let away = count(|one| matches!(one, Event::Away(_)));
+            assert_eq!(away, count(|one| matches!(one, Event::Back(_))));
+            let refused = count(|one| matches!(one, Event::Refuse(_)));
+            assert_eq!(refused, count(|one| matches!(one, Event::Accept(_))));
+            let suspended = count(|one| matches!(one, Event::Suspend(true)));
+            assert_eq!(suspended, count(|one| matches!(one, Event::Suspend(false))));
+        }
+    }
+}

@@ -118,6 +118,57 @@ async fn a_note_or_tag_whose_answer_is_lost_is_not_written_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sync_finds_what_has_happened_at_coderpad() {
+    let world = World::start(options("record-sync")).await;
+    let mut candidates = Vec::new();
+    for _ in 0..3 {
+        let candidate = world.candidate();
+        world.enter(&candidate).await;
+        let made = world.wait_for_one_pad(&candidate).await;
+        candidates.push((candidate, made.id));
+    }
+    let [started, ended, deleted] = candidates.as_slice() else { unreachable!() };
+    world.interview.start_interview(&started.1, &["Ada"]);
+    world.interview.start_interview(&ended.1, &["Grace"]);
+    world.interview.end_interview(&ended.1);
+    world.interview.delete_pad(&deleted.1);
+    world.sync().await;
+    world.wait_for_pad(&started.0, "Started/Started").await;
+    world.wait_for_pad(&ended.0, "Ended/Ended").await;
+    eventually("the note is there", async || {
+        let notes = world.lever.notes(&ended.0);
+        if notes.len() == 1 { Ok(()) } else { Err(format!("{notes:?}")) }
+    })
+    .await;
+    world.wait_for_pad(&deleted.0, "Ended/PadDeleted").await;
+
+    world.interview.end_interview(&started.1);
+    world.sync().await;
+    world.wait_for_pad(&started.0, "Ended/Ended").await;
+    assert_eq!(world.creates(), 3);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archived_candidates_interview_is_ended_where_the_configuration_says_so() {
+    for (name, rule, expected) in
+        [("archive-end", "End", "Ended/Ended"), ("archive-keep", "Keep", "Open/Open")]
+    {
+        let world = World::start(Options::new(name).configuration(json!({"onArchive": rule}))).await;
+        let candidate = world.candidate();
+        world.enter(&candidate).await;
+        let made = world.wait_for_one_pad(&candidate).await;
+        world.sync().await;
+        world.lever.archive(&candidate);
+        world.sync().await;
+        world.wait_for_pad(&candidate, expected).await;
+        let state = world.interview.pad(&made.id).unwrap().state;
+        assert_eq!(state == "ended", rule == "End", "{state}");
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wish_ends_the_interview_at_coderpad() {
     let world = World::start(options("record-wish")).await;
     let candidate = world.candidate();

@@ -79,7 +79,8 @@ impl Member {
         match (self.standing, repeat) {
             (Standing::Void, _) => false,
             (Standing::Underway, _) | (_, Repeat::Never) | (Standing::Open { .. }, Repeat::AfterEnd) => true,
-            (Standing::Ended { at, .. }, Repeat::AfterEnd) => entry <= at,
+            // CoderPad tells the end in whole seconds: it may look earlier than the entry that the pad was made for.
+            (Standing::Ended { entry: own, at }, Repeat::AfterEnd) => entry <= at.max(own),
             (Standing::Open { entry: own } | Standing::Ended { entry: own, .. }, Repeat::Always) => {
                 entry <= own
             }
@@ -161,7 +162,7 @@ mod tests {
         use Standing::{Underway, Void};
         use Verdict::{Make, Nothing};
         // The standings of -1, -2, ..., the time of the entry, and what it asks for by each rule.
-        let cases: [(&[Standing], i64, [Verdict; 3]); 15] = [
+        let cases: [(&[Standing], i64, [Verdict; 3]); 16] = [
             (&[], 5, [Make(1), Make(1), Make(1)]),
             (&[Underway], 50, [Nothing, Nothing, Nothing]),
             (&[Void], 5, [judge(1), judge(1), judge(1)]),
@@ -169,6 +170,7 @@ mod tests {
             (&[open(5)], 4, [Nothing, Nothing, Nothing]),
             (&[open(5)], 6, [Nothing, Nothing, Make(2)]),
             (&[ended(5, 10)], 5, [Nothing, Nothing, Nothing]),
+            (&[ended(5, 4)], 5, [Nothing, Nothing, Nothing]),
             (&[ended(5, 10)], 8, [Nothing, Nothing, Make(2)]),
             (&[ended(5, 10)], 10, [Nothing, Nothing, Make(2)]),
             (&[ended(5, 10)], 11, [Nothing, Make(2), Make(2)]),

@@ -23,7 +23,7 @@ use super::Context;
 use super::driver::{self, Failure, Reconcile, heard};
 use super::{notices, pace};
 use crate::api::condition::{self, Condition, types};
-use crate::api::pad::{Pad, PadStatus, Phase};
+use crate::api::pad::{DesiredState, Pad, PadStatus, Phase};
 use crate::cluster::writes::{WriteError, write_status};
 use crate::transport::Class;
 use act::Pass;
@@ -121,7 +121,9 @@ fn woken(
             || match pad.phase() {
                 None | Some(Phase::Pending | Phase::Failed) => true,
                 Some(Phase::Ended) => !observe::pad_facts(pad, None).recorded,
-                Some(Phase::Open | Phase::Started | Phase::Skipped) => false,
+                // A wish that came while nothing was sent.
+                Some(Phase::Open | Phase::Started) => pad.spec.state == DesiredState::Ended,
+                Some(Phase::Skipped) => false,
             }
             || observe::is_requested(pad)
     };

@@ -158,3 +158,14 @@ async fn an_entry_during_a_suspension_is_not_lost() {
     world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
     world.finish().await;
 }
+
+impl World {
+    async fn writes_to_pads(&self) -> usize {
+        let requests = self.cluster.requests(self.namespace).await;
+        let is_ours = |user: &str| user.starts_with("pad-operator");
+        requests
+            .iter()
+            .filter(|one| one.is_write() && is_ours(&one.user) && one.resource.starts_with("pads"))
+            .count()
+    }
+}

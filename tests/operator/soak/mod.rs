@@ -94,6 +94,7 @@ fn from_environment<T: std::str::FromStr>(name: &str) -> Option<T> {
 fn options() -> Options {
     let mut options = Options::new("soak").polling("5s");
     options.replicas = 2;
+    options.connection["interview"] = json!({"maxPadsPerHour": 0});
     options.configurations = RULES
         .iter()
         .map(|rule| {

@@ -21,6 +21,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// Pads that are there before: CoderPad's list has several pages.
 const PADS_BEFORE: usize = 60;
 
+/// A fault for any request is over after this time. If such faults waited for requests, a connection that is only
+/// probed now and then would meet nothing else for minutes.
+const PASSES: Duration = Duration::from_millis(1500);
+
 /// A candidate in Lever.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -224,17 +228,23 @@ impl Run {
             Service::Interview => self.world.interview.faults(),
         };
         let handle = faults.add(fault);
-        if let Some((milliseconds, then)) = *then {
-            let held = handle.clone();
-            self.holds.spawn(async move {
-                held.reached().await;
-                tokio::time::sleep(Duration::from_millis(milliseconds)).await;
-                match then {
-                    Then::Release => held.release(),
-                    Then::Discard => held.discard(),
+        let (ordered, then, passes) = (handle.clone(), *then, !target.is_of_one_candidate());
+        self.holds.spawn(async move {
+            if passes {
+                tokio::time::sleep(PASSES).await;
+                if then.is_none() || ordered.hits() == 0 {
+                    ordered.remove();
+                    return;
                 }
-            });
-        }
+            }
+            let Some((milliseconds, then)) = then else { return };
+            ordered.reached().await;
+            tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+            match then {
+                Then::Release => ordered.release(),
+                Then::Discard => ordered.discard(),
+            }
+        });
         self.faults.push(handle);
     }
 

@@ -116,6 +116,20 @@ pub enum Target {
     Every(Service),
 }
 
+impl Target {
+    pub fn is_of_one_candidate(self) -> bool {
+        match self {
+            Self::Create(_)
+            | Self::Opportunity(_)
+            | Self::AddLink(_)
+            | Self::RemoveLink(_)
+            | Self::Tags(_)
+            | Self::Note(_) => true,
+            Self::Opportunities | Self::Pad | Self::PadList | Self::Every(_) => false,
+        }
+    }
+}
+
 /// Where candidates go who have nothing to do with any configuration.
 const ELSEWHERE: &str = "Offer";
 
@@ -371,9 +385,8 @@ fn order(part: &mut Part, target: Target) -> Order {
         93..97 => (Action::Pause { at: after }, Some((patience, Then::Release))),
         _ => (Action::Pause { at: after }, Some((patience, Then::Discard))),
     };
-    let is_for_one = !matches!(target, Target::Every(_));
-    let times = if is_for_one { 1 } else { part.rng.u32(1..4) };
-    let skip = u32::from(part.percent(15));
+    let times = if matches!(target, Target::Every(_)) { part.rng.u32(1..4) } else { 1 };
+    let skip = u32::from(target.is_of_one_candidate() && part.percent(15));
     Order { target, action, skip, times, then }
 }
 

@@ -48,13 +48,14 @@ fn follow(facts: &Facts) -> Step {
         return Step::ReadOpportunity;
     }
     let shall_end = shall_end(facts);
-    let must_look = facts.look || pad.requested || shall_end || has_ended;
+    // What came before a Pad was called Open is not news to the walk over CoderPad's list any more.
+    let must_look = facts.look || pad.requested || shall_end || has_ended || !was_open(pad);
     let record = match (&facts.record, &pad.pad_id) {
         (Record::Read(record), _) => record.as_ref(),
         (Record::NotFound, _) => return rest(Outcome::PadDeleted),
         (Record::NotRead, Some(id)) if must_look => return Step::ReadPad(id.clone()),
         (Record::NotRead, _) if was_open(pad) => return rest(Outcome::Unchanged),
-        (Record::NotRead, _) => return becomes_ready(facts).unwrap_or(rest(Outcome::Open)),
+        (Record::NotRead, _) => return rest(Outcome::Open),
     };
     if record.is_deleted() {
         return rest(Outcome::PadDeleted);

@@ -88,6 +88,13 @@ fn an_interview_that_is_over_before_its_pad_is_called_open_gets_the_tag_of_its_e
     assert_eq!(outcome(&facts), Outcome::Ended(Recorded::Written));
 }
 
+/// Its first pass was broken off after the link, and the walk that would have told of an end has gone past it.
+#[test]
+fn a_linked_pad_that_was_not_open_yet_is_looked_at_before_it_is_called_open() {
+    let waiting = open_with(|f| f.pad.phase = Some(Phase::Pending));
+    assert!(matches!(plan(&waiting), Step::ReadPad(id) if id == "PAD1"));
+}
+
 #[test]
 fn an_open_pad_is_looked_at_only_when_somebody_asks() {
     assert_eq!(outcome(&open()), Outcome::Unchanged);

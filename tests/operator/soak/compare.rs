@@ -233,7 +233,7 @@ impl Pair<'_> {
 
     /// Whether the Pad that it belonged to was deleted by a user, and so it stays as it is.
     fn is_let_go(&self, pad: &PadBook) -> bool {
-        self.rule.unlinks && self.candidate.links_removed.contains(&pad.url)
+        self.rule.unlinks && self.candidate.links_removed.contains(&pad.url) && !self.is_linked(pad)
     }
 
     fn was_deleted_by_user(&self) -> bool {
@@ -277,7 +277,8 @@ impl Pair<'_> {
         for pad in self.pads.clone() {
             let count = |links: &[String]| links.iter().filter(|link| **link == pad.url).count();
             let (there, added) = (count(&self.candidate.links), count(&self.candidate.links_added));
-            if there > 1 || added > 1 {
+            // A Pad that comes back after its deletion may find the pad that was unlinked, and link it again.
+            if there > 1 || added > 1 + count(&self.candidate.links_removed) {
                 let what = format!("the link {} is there {there} times, added {added} times", pad.url);
                 self.add(Kind::Duplicate, what);
             }

@@ -75,6 +75,11 @@ impl Member {
         matches!(self.standing, Standing::Open { .. } | Standing::Ended { .. })
     }
 
+    /// Whether it has a pad whose interview is not over.
+    pub fn is_open(&self) -> bool {
+        matches!(self.standing, Standing::Open { .. })
+    }
+
     fn serves(&self, entry: Timestamp, repeat: Repeat) -> bool {
         match (self.standing, repeat) {
             (Standing::Void, _) => false,

@@ -164,10 +164,11 @@ impl Run {
             }
             Event::Restore(which) => self.restore(*which).await,
             Event::Delete(which) => {
-                if let Some(pad) = self.pad(*which).await {
+                let pad = self.pad(*which).await.filter(|pad| !awaits_link_alone(pad));
+                if let Some(pad) = pad
+                    && self.delete_as_seen(&pad).await
+                {
                     self.note_deletion(&pad);
-                    let name = pad.metadata.name.unwrap();
-                    self.pads().delete(&name, &DeleteParams::default()).await.unwrap();
                 }
             }
             Event::Begin(which) => {
@@ -300,9 +301,7 @@ impl Run {
             return;
         }
         let name = metadata.name.clone().unwrap();
-        let unchanged = Preconditions { resource_version: metadata.resource_version.clone(), uid: None };
-        let parameters = DeleteParams { preconditions: Some(unchanged), ..DeleteParams::default() };
-        if self.pads().delete(&name, &parameters).await.is_err() {
+        if !self.delete_as_seen(&pad).await {
             return;
         }
         let backup = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "spec": pad.data["spec"],
@@ -314,6 +313,14 @@ impl Run {
             // A webhook was faster: then it was a deletion.
             self.note_deletion(&pad);
         }
+    }
+
+    /// Deletes a Pad unless it has changed since it was read.
+    async fn delete_as_seen(&self, pad: &DynamicObject) -> bool {
+        let resource_version = pad.metadata.resource_version.clone();
+        let unchanged = Preconditions { resource_version, uid: None };
+        let parameters = DeleteParams { preconditions: Some(unchanged), ..DeleteParams::default() };
+        self.pads().delete(pad.metadata.name.as_ref().unwrap(), &parameters).await.is_ok()
     }
 
     /// A pad at CoderPad that a candidate has the link of, and that has not ended.
@@ -345,4 +352,13 @@ impl Run {
         self.world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
         self.world.lever.release_deliveries(false).await;
     }
+}
+
+/// Whether nothing holds a Pad whose pad is made and whose link is on its way: deleted in this moment, it may leave its
+/// pad behind (docs/exactly-once.md).
+fn awaits_link_alone(pad: &DynamicObject) -> bool {
+    let is_made =
+        pad.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("padoperator.dev/pad-id"));
+    let is_held = pad.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty());
+    is_made && !is_held && pad.data["status"]["linkedAt"].is_null()
 }

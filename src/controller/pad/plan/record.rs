@@ -7,6 +7,7 @@ use crate::api::pad::{DesiredState, Phase};
 use crate::controller::pad::facts::{Candidate, Claimed, Facts, NoteFacts, PadFacts, Record};
 use crate::controller::pad::note;
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::series::Member;
 use crate::interview::PadRecord;
 use std::time::Duration;
 
@@ -117,7 +118,11 @@ fn end(facts: &Facts, record: &PadRecord) -> Step {
     {
         return step;
     }
-    if let Some(step) = exchange_tags(facts, |tags| &tags.ended, &[|tags| &tags.ready, |tags| &tags.failed]) {
+    // The tags tell of the latest interview.
+    if !facts.others.iter().any(Member::is_open)
+        && let Some(step) =
+            exchange_tags(facts, |tags| &tags.ended, &[|tags| &tags.ready, |tags| &tags.failed])
+    {
         return step;
     }
     rest(Outcome::Ended(Recorded::Written))

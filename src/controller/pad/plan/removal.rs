@@ -3,6 +3,7 @@
 use super::{Outcome, Step, connection_not_usable, rest};
 use crate::api::configuration::DeletionPolicy;
 use crate::controller::pad::facts::{Candidate, Claimed, ConnectionFacts, Facts, Flight, PadFacts, Record};
+use crate::controller::pad::series::Member;
 use crate::lever::Opportunity;
 
 /// A Pad that is being deleted: what is in mid-flight is resolved first, then the policy is followed.
@@ -67,9 +68,12 @@ pub(super) fn removal(facts: &Facts) -> Step {
     }
 }
 
-/// The tags on the candidate that the operator puts there.
+/// The tags on the candidate that the operator puts there, unless they tell of another interview by now.
 fn own_tags(facts: &Facts, opportunity: &Opportunity) -> Vec<String> {
-    let Some(write_back) = &facts.write_back else { return Vec::new() };
+    let Some(write_back) = facts.write_back.as_ref().filter(|_| !facts.others.iter().any(Member::is_open))
+    else {
+        return Vec::new();
+    };
     let tags = &write_back.tags;
     let own = [&tags.ready, &tags.ended, &tags.failed].into_iter().flatten();
     own.filter(|tag| opportunity.tags.contains(tag) && !facts.tags_written.contains(tag)).cloned().collect()

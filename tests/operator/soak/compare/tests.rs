@@ -193,7 +193,8 @@ fn an_end_is_noted_once() {
     };
     let note = |books: &mut Books| {
         let line = books.pads[0].notes.lines().next().unwrap().to_owned();
-        books.candidates[0].notes.push(format!("Interview\n\n{line}"));
+        let playback = format!("{}/playback", books.pads[0].url);
+        books.candidates[0].notes.push(format!("Interview\nPlayback: {playback}\n\n{line}"));
     };
     assert_eq!(found(ended), [Kind::Lost]);
     assert_eq!(found(|books| (ended(books), books.rules[0].notes = false).1), []);

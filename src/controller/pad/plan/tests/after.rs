@@ -88,6 +88,17 @@ fn an_interview_that_is_over_before_its_pad_is_called_open_gets_the_tag_of_its_e
     assert_eq!(outcome(&facts), Outcome::Ended(Recorded::Written));
 }
 
+/// Its note took its time, and meanwhile the candidate came back and got a further pad.
+#[test]
+fn the_end_of_an_interview_leaves_the_tags_of_the_next_one() {
+    let mut facts = ended();
+    facts.note = NoteFacts::Written("note-1".into());
+    facts.opportunity = tagged(&["coderpad", "ready"]);
+    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ready"]));
+    facts.others = vec![member(2, Standing::Open { entry: at(9) })];
+    assert_eq!(outcome(&facts), Outcome::Ended(Recorded::Written));
+}
+
 /// Its first pass was broken off after the link, and the walk that would have told of an end has gone past it.
 #[test]
 fn a_linked_pad_that_was_not_open_yet_is_looked_at_before_it_is_called_open() {
@@ -236,6 +247,9 @@ fn deletion_takes_the_operators_tags_off_unless_all_is_retained() {
         f.opportunity = candidate(|o| o.tags = vec!["coderpad".into(), "ended".into()]);
     });
     assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ended"]));
+    let mut followed = facts.clone();
+    followed.others = vec![member(2, Standing::Open { entry: at(9) })];
+    assert!(matches!(plan(&followed), Step::SetFinalizer(false)), "the tags tell of the next interview");
     facts.tags_written.push("ended".into());
     assert!(matches!(plan(&facts), Step::SetFinalizer(false)));
 }

@@ -1,0 +1,252 @@
+//! What the plugin does to objects: it writes wishes only. The operator fulfils them, and its status says so.
+
+use crate::candidate::opportunity_id;
+use crate::cli::CreateArgs;
+use crate::cluster::{Cluster, list};
+use crate::overview::table;
+use anyhow::{Context, bail};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::runtime::wait::await_condition;
+use kube::{Resource, ResourceExt};
+use pad_operator::api::condition::{self, types};
+use pad_operator::api::names::{MANAGED_BY_LABEL, RECONCILE_REQUESTED_AT, opportunity_digest};
+use pad_operator::api::pad::{Phase, Trigger, TriggerSource};
+use pad_operator::api::{HasConditions, LeverConnection, Pad, PadConfiguration};
+use pad_operator::making;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fmt::{Debug, Write};
+use std::time::Duration;
+
+/// The name under which the plugin's writes appear in `managedFields`.
+const FIELD_MANAGER: &str = "kubectl-pad";
+
+/// The stages that a configuration may name.
+pub async fn stages(cluster: &Cluster, name: &str) -> anyhow::Result<String> {
+    let connection: LeverConnection = cluster.get(name).await?;
+    if connection.stages().is_empty() {
+        bail!("the stages of {name} are not known yet. {}", said(&connection));
+    }
+    let rows = connection.stages().iter().map(|stage| [stage.name.clone(), stage.id.clone()]);
+    Ok(table(["NAME", "ID"], rows))
+}
+
+/// The link of a pad.
+pub async fn open(cluster: &Cluster, name: &str, browser: bool) -> anyhow::Result<String> {
+    let pad: Pad = cluster.get(name).await?;
+    let Some(link) = link(&pad) else { bail!("{name} has no link yet. {}", said(&pad)) };
+    if browser {
+        open::that_detached(link).with_context(|| format!("cannot open a browser; the link is {link}"))?;
+    }
+    Ok(format!("{link}\n"))
+}
+
+fn link(pad: &Pad) -> Option<&str> {
+    let status = pad.status.as_ref()?;
+    let playback = status.playback_url.as_deref().filter(|_| status.phase == Some(Phase::Ended));
+    playback.or(status.url.as_deref())
+}
+
+/// Asks the operator to look at an object now.
+pub async fn retry(cluster: &Cluster, object: &str, limit: Option<Duration>) -> anyhow::Result<String> {
+    match object.split_once('/').unwrap_or(("pad", object)) {
+        ("pad" | "pads", name) => {
+            let handled = |pad: &Pad| pad.status.as_ref()?.last_handled_reconcile_at.clone();
+            ask(cluster, name, limit, handled).await
+        }
+        ("padcfg" | "padconfiguration" | "padconfigurations", name) => {
+            let handled = |rule: &PadConfiguration| rule.status.as_ref()?.last_handled_reconcile_at.clone();
+            ask(cluster, name, limit, handled).await
+        }
+        ("leverconn" | "leverconnection" | "leverconnections", name) => {
+            let handled =
+                |connection: &LeverConnection| connection.status.as_ref()?.last_handled_reconcile_at.clone();
+            ask(cluster, name, limit, handled).await
+        }
+        (kind, _) => {
+            bail!("{kind:?} cannot be asked: give the name of a Pad, or padcfg/NAME, or leverconn/NAME")
+        }
+    }
+}
+
+async fn ask<K: Shown>(
+    cluster: &Cluster,
+    name: &str,
+    limit: Option<Duration>,
+    handled: impl Fn(&K) -> Option<String>,
+) -> anyhow::Result<String> {
+    cluster.get::<K>(name).await?;
+    let request = jiff::Timestamp::now().to_string();
+    let patch = json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT: request}}});
+    let api = cluster.api::<K>();
+    write(&api, name, patch).await?;
+    let asked = format!("{} {name}: asked to look again.\n", K::kind(&()));
+    let is_handled = |object: &K| handled(object).as_ref() == Some(&request);
+    follow(api, name, limit, asked, is_handled).await
+}
+
+/// Wishes that an interview be ended.
+pub async fn end(cluster: &Cluster, name: &str, limit: Option<Duration>) -> anyhow::Result<String> {
+    let pad: Pad = cluster.get(name).await?;
+    if pad.phase() == Some(Phase::Ended) {
+        return Ok(format!("Pad {name}: the interview is over already.\n"));
+    }
+    let api = cluster.api::<Pad>();
+    write(&api, name, json!({"spec": {"state": "Ended"}})).await?;
+    let asked = format!("Pad {name}: asked to end the interview.\n");
+    follow(api, name, limit, asked, |pad| matches!(pad.phase(), Some(Phase::Ended | Phase::Skipped))).await
+}
+
+/// Makes a Pad by hand.
+pub async fn create(cluster: &Cluster, args: &CreateArgs) -> anyhow::Result<String> {
+    let candidate = opportunity_id(&args.candidate)?;
+    let configuration: PadConfiguration = cluster.get(&args.configuration).await?;
+    let api = cluster.api::<Pad>();
+    let mut pads = list(&api).await?;
+    if let Some(other) =
+        pads.iter().find(|pad| making::is_of(pad, &args.configuration, &candidate) && is_in_use(pad))
+        && !args.another
+    {
+        bail!(
+            "the candidate has the pad {} already. {} If there shall be another one beside it, give --another",
+            other.name_any(),
+            said(other)
+        );
+    }
+    let at = Some(jiff::Timestamp::now());
+    let mut pad = making::pad(&configuration, &candidate, 1, Trigger { source: TriggerSource::Manual, at });
+    pad.labels_mut().remove(MANAGED_BY_LABEL);
+    let name = match &args.name {
+        Some(name) => name.clone(),
+        None => {
+            free_name(&args.configuration, &candidate, pads.drain(..).map(|pad| pad.name_any()).collect())
+        }
+    };
+    pad.metadata.name = Some(name.clone());
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    api.create(&parameters, &pad).await.with_context(|| format!("cannot make the Pad {name}"))?;
+    let made = format!("Pad {name}: stored; the operator makes the pad.\n");
+    follow(api, &name, args.patience.limit(), made, |pad| {
+        pad.phase().is_some_and(|phase| phase != Phase::Pending)
+            || condition::is_true(pad.conditions(), types::STALLED)
+    })
+    .await
+}
+
+/// Whether a second pad beside this one would most likely be a mistake.
+fn is_in_use(pad: &Pad) -> bool {
+    !matches!(pad.phase(), Some(Phase::Ended | Phase::Skipped | Phase::Failed))
+}
+
+/// A name that the operator gives to none of its own, and the same for whoever asks next: two who ask at once make one.
+fn free_name(configuration: &str, candidate: &str, taken: Vec<String>) -> String {
+    let mut name = String::new();
+    for n in 1.. {
+        name = format!("{configuration}-{}-by-hand-{n}", opportunity_digest(candidate));
+        if !taken.contains(&name) {
+            break;
+        }
+    }
+    name
+}
+
+async fn write<K>(api: &Api<K>, name: &str, patch: Value) -> anyhow::Result<()>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    api.patch(name, &parameters, &Patch::Merge(patch))
+        .await
+        .with_context(|| format!("cannot write {name}"))?;
+    Ok(())
+}
+
+/// Waits until the operator has done what was asked, and says what came of it.
+async fn follow<K: Shown>(
+    api: Api<K>,
+    name: &str,
+    limit: Option<Duration>,
+    so_far: String,
+    is_done: impl Fn(&K) -> bool,
+) -> anyhow::Result<String> {
+    let Some(limit) = limit else { return Ok(so_far) };
+    let is_done = |object: Option<&K>| object.is_none_or(&is_done);
+    match tokio::time::timeout(limit, await_condition(api.clone(), name, is_done)).await {
+        Ok(Ok(Some(object))) => Ok(so_far + &object.shown()),
+        Ok(Ok(None)) => bail!("{so_far}{name} was deleted meanwhile"),
+        Ok(Err(error)) => Err(error).with_context(|| format!("{so_far}cannot watch {name}")),
+        Err(_) => {
+            let now = api.get_opt(name).await.ok().flatten().map(|object| said(&object)).unwrap_or_default();
+            bail!(
+                "{so_far}not done within {} s. {now} The wish stays: look again with `kubectl pad status`, and see \
+                 whether the operator runs",
+                limit.as_secs()
+            )
+        }
+    }
+}
+
+/// The Ready condition in one sentence.
+fn said(object: &impl HasConditions) -> String {
+    match condition::find(object.conditions(), types::READY) {
+        Some(ready) => format!("It says {}: {}", ready.reason, ready.message),
+        None => "The operator has not looked at it yet.".into(),
+    }
+}
+
+/// An object whose state can be told.
+trait Shown:
+    HasConditions
+    + Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + DeserializeOwned
+    + Debug
+    + Send
+    + 'static
+{
+    /// Its state, in some lines.
+    fn shown(&self) -> String {
+        format!("{}\n", said(self))
+    }
+}
+
+impl Shown for LeverConnection {}
+impl Shown for PadConfiguration {}
+impl Shown for Pad {
+    fn shown(&self) -> String {
+        let mut text = format!("{}\n", said(self));
+        if let Some(link) = link(self) {
+            let _ = writeln!(text, "{link}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_by_hand_is_none_of_the_operators_and_the_next_that_is_free() {
+        let first = free_name("phone-screen", "op-1", Vec::new());
+        assert_eq!(first, format!("phone-screen-{}-by-hand-1", opportunity_digest("op-1")));
+        assert_eq!(pad_operator::api::names::pad_number(&first, "phone-screen", "op-1"), None);
+        let second = free_name("phone-screen", "op-1", vec![first, "other".into()]);
+        assert!(second.ends_with("-by-hand-2"), "{second}");
+    }
+
+    #[test]
+    fn an_ended_interview_is_opened_where_it_is_played_back() {
+        let mut pad: Pad = serde_json::from_value(json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+            "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
+            "status": {"phase": "Open", "url": "https://a", "playbackURL": "https://b"},
+        }))
+        .unwrap();
+        assert_eq!(link(&pad), Some("https://a"));
+        pad.status.as_mut().unwrap().phase = Some(Phase::Ended);
+        assert_eq!(link(&pad), Some("https://b"));
+        pad.status = None;
+        assert_eq!(link(&pad), None);
+    }
+}

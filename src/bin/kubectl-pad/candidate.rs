@@ -1,0 +1,75 @@
+//! A candidate as people name one: by the address of the profile in Lever, or by the opportunity's id.
+
+use anyhow::{Context, bail};
+use url::Url;
+
+/// Longest id that a Pad may name; see the contract.
+const LONGEST: usize = 64;
+
+/// The opportunity's id of what a user has pasted.
+///
+/// # Errors
+///
+/// If it is neither an id nor the address of a profile, such as `https://hire.lever.co/candidates/<id>`.
+pub fn opportunity_id(text: &str) -> anyhow::Result<String> {
+    let text = text.trim();
+    let id = if text.contains("://") { of_profile(text)? } else { text.to_owned() };
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if id.is_empty() || id.len() > LONGEST || !id.bytes().all(is_id) {
+        bail!(
+            "{text:?} names no candidate: give the address of the profile in Lever, such as \
+             https://hire.lever.co/candidates/6408dc54-aaa6-48cd-b8e3-7ee5a92e92e0, or the id alone"
+        );
+    }
+    Ok(id)
+}
+
+fn of_profile(text: &str) -> anyhow::Result<String> {
+    let url = Url::parse(text).with_context(|| format!("{text:?} is not an address"))?;
+    let mut parts = url.path_segments().into_iter().flatten();
+    parts
+        .find(|part| *part == "candidates" || *part == "opportunities")
+        .and_then(|_| parts.next())
+        .filter(|id| !id.is_empty())
+        .map(ToOwned::to_owned)
+        .with_context(|| {
+            format!(
+                "{text:?} is not a profile in Lever: those are like https://hire.lever.co/candidates/<id>"
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_is_named_by_profile_or_id() {
+        let id = "6408dc54-aaa6-48cd-b8e3-7ee5a92e92e0";
+        for text in [
+            id.to_owned(),
+            format!("  {id}\n"),
+            format!("https://hire.lever.co/candidates/{id}"),
+            format!("https://hire.sandbox.lever.co/candidates/{id}/?stage=x#notes"),
+            format!("https://hire.lever.co/opportunities/{id}/resume"),
+        ] {
+            assert_eq!(opportunity_id(&text).unwrap(), id, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_nobody_is_refused_with_what_to_give() {
+        let long = "x".repeat(65);
+        for text in [
+            "",
+            "Jane Doe",
+            &long,
+            "https://hire.lever.co/candidates/",
+            "https://hire.lever.co/jobs/1",
+            "https://",
+        ] {
+            let error = format!("{:#}", opportunity_id(text).unwrap_err());
+            assert!(error.contains("Lever") || error.contains("address"), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The cluster, reached as kubectl reaches it.
+
+use crate::cli::Place;
+use anyhow::{Context, bail};
+use kube::api::{Api, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config, Resource};
+use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// How many objects are asked for at once.
+const PAGE: u32 = 500;
+
+/// A cluster, and the namespace that is meant.
+pub struct Cluster {
+    client: Client,
+    /// The namespace.
+    pub namespace: String,
+}
+
+/// All objects of the integration in one namespace, or in all.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The connections.
+    pub connections: Vec<LeverConnection>,
+    /// The configurations.
+    pub configurations: Vec<PadConfiguration>,
+    /// The Pads.
+    pub pads: Vec<Pad>,
+    /// The namespace; None: all.
+    pub namespace: Option<String>,
+}
+
+impl Cluster {
+    /// The cluster and namespace that the user means.
+    pub async fn of(place: &Place) -> anyhow::Result<Self> {
+        let options = KubeConfigOptions { context: place.context.clone(), ..KubeConfigOptions::default() };
+        let config = match &place.kubeconfig {
+            Some(file) => {
+                let file = Kubeconfig::read_from(file)
+                    .with_context(|| format!("cannot read the kubeconfig file {}", file.display()))?;
+                Config::from_custom_kubeconfig(file, &options).await?
+            }
+            None if place.context.is_some() => Config::from_kubeconfig(&options).await?,
+            None => Config::infer().await.context("no cluster: set KUBECONFIG, or give --kubeconfig FILE")?,
+        };
+        let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        Ok(Self { client: Client::try_from(config)?, namespace })
+    }
+
+    /// The objects of a kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// One object, or an error that says how to find those that there are.
+    pub async fn get<K>(&self, name: &str) -> anyhow::Result<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        let kind = K::kind(&K::DynamicType::default()).into_owned();
+        match self.api::<K>().get_opt(name).await {
+            Ok(Some(object)) => Ok(object),
+            Ok(None) => bail!(
+                "there is no {kind} {name:?} in namespace {}. `kubectl get {} --namespace {}` shows those there are",
+                self.namespace,
+                K::plural(&K::DynamicType::default()),
+                self.namespace
+            ),
+            Err(error) => Err(explained(error)).with_context(|| format!("cannot read {kind} {name}")),
+        }
+    }
+
+    /// All there is, in the namespace or in all of them.
+    pub async fn see(&self, everywhere: bool) -> anyhow::Result<Seen> {
+        let client = || self.client.clone();
+        let (connections, configurations, pads) = if everywhere {
+            (Api::all(client()), Api::all(client()), Api::all(client()))
+        } else {
+            (self.api(), self.api(), self.api())
+        };
+        Ok(Seen {
+            connections: list(&connections).await?,
+            configurations: list(&configurations).await?,
+            pads: list(&pads).await?,
+            namespace: (!everywhere).then(|| self.namespace.clone()),
+        })
+    }
+}
+
+/// All objects of a kind, page by page.
+pub async fn list<K>(api: &Api<K>) -> anyhow::Result<Vec<K>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+    K::DynamicType: Default,
+{
+    let mut all = Vec::new();
+    let mut parameters = ListParams::default().limit(PAGE);
+    loop {
+        let page = api
+            .list(&parameters)
+            .await
+            .map_err(explained)
+            .with_context(|| format!("cannot list {}", K::plural(&K::DynamicType::default())))?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Says what to do about an answer of the API server that users meet.
+fn explained(error: kube::Error) -> anyhow::Error {
+    let hint = match &error {
+        kube::Error::Api(status) if status.code == 404 => {
+            "the cluster does not know this kind: is pad-operator installed there?"
+        }
+        kube::Error::Api(status) if status.code == 403 => {
+            "ask whoever runs the cluster for the right to do so"
+        }
+        kube::Error::Api(status) if status.code == 401 => "log in to the cluster again",
+        _ => return error.into(),
+    };
+    anyhow::Error::from(error).context(hint)
+}

@@ -1,0 +1,65 @@
+//! `kubectl pad`: the plugin for those who run the integration. It sees what kubectl sees, with the rights of whoever
+//! calls it, and says what to do next.
+//!
+//! kubectl finds it by its name. Called as `kubectl_complete-pad` it completes the words of `kubectl pad`, which is
+//! how kubectl asks its plugins.
+
+mod actions;
+mod candidate;
+mod cli;
+mod cluster;
+mod complete;
+mod overview;
+
+use clap::{CommandFactory, Parser};
+use cli::{Cli, Command};
+use cluster::Cluster;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().collect();
+    let called = words.first().and_then(|word| Path::new(word).file_stem()?.to_str());
+    if called == Some(complete::PROGRAM) {
+        print(&complete::answer(words.get(1..).unwrap_or_default()).await);
+        return ExitCode::SUCCESS;
+    }
+    match run(Cli::parse()).await {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A reader who has seen enough, such as `head`, is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+async fn run(cli: Cli) -> anyhow::Result<String> {
+    if let Command::Completion { shell } = cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "kubectl-pad", &mut script);
+        return Ok(String::from_utf8(script)?);
+    }
+    let cluster = Cluster::of(&cli.place).await?;
+    match cli.command {
+        Command::Completion { .. } => Ok(String::new()),
+        Command::Status { all_namespaces } => {
+            let seen = cluster.see(all_namespaces).await?;
+            Ok(overview::text(&seen, jiff::Timestamp::now()))
+        }
+        Command::Stages { connection } => actions::stages(&cluster, &connection).await,
+        Command::Open { name, browser } => actions::open(&cluster, &name, browser).await,
+        Command::Retry { object, patience } => actions::retry(&cluster, &object, patience.limit()).await,
+        Command::End { name, patience } => actions::end(&cluster, &name, patience.limit()).await,
+        Command::Create(args) => actions::create(&cluster, &args).await,
+    }
+}

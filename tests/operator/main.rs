@@ -24,6 +24,7 @@ mod lost_answers;
 mod main_job;
 mod managed_webhooks;
 mod outages;
+mod plugin;
 mod quota;
 mod record;
 mod repeat;

@@ -1,0 +1,145 @@
+//! `kubectl pad`, called by the real kubectl as users call it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use serde_json::json;
+use simulators::NewCandidate;
+use tokio::process::Command;
+
+use crate::wait::eventually;
+use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
+
+/// kubectl with the plugin on its path.
+struct Kubectl<'a> {
+    world: &'a World,
+    folder: PathBuf,
+}
+
+impl<'a> Kubectl<'a> {
+    fn new(world: &'a World) -> Self {
+        let folder = world.cluster.plane.folder().join("plugins");
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["kubectl-pad", "kubectl_complete-pad"] {
+            let _ = std::fs::remove_file(folder.join(name));
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kubectl-pad"), folder.join(name)).unwrap();
+        }
+        Self { world, folder }
+    }
+
+    /// What kubectl prints, or what it complains of.
+    async fn run(&self, words: &[&str]) -> Result<String, String> {
+        let output = Command::new(self.world.cluster.plane.program("kubectl"))
+            .args(words)
+            .env("PATH", &self.folder)
+            .env("KUBECONFIG", self.world.cluster.plane.kubeconfig())
+            .env("HOME", self.world.cluster.plane.folder())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        match output.status.success() {
+            true => Ok(text(output.stdout)),
+            false => Err(text(output.stderr)),
+        }
+    }
+
+    async fn pad(&self, words: &[&str]) -> Result<String, String> {
+        self.run(&[&["pad"], words, &["--namespace", self.world.namespace]].concat()).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plugin_makes_shows_and_ends_a_pad() {
+    let world = World::start(Options::new("plugin")).await;
+    let kubectl = Kubectl::new(&world);
+    let stages = kubectl.pad(&["stages", CONNECTION]).await.unwrap();
+    assert!(stages.lines().any(|line| line.starts_with(&format!("{STAGE}  "))), "{stages}");
+
+    // The candidate has neither tag nor stage: what a person asks for is made.
+    let candidate = world.candidate();
+    let profile = format!("https://hire.lever.co/candidates/{candidate}");
+    let create = ["create", profile.as_str(), "--configuration", CONFIGURATION, "--timeout", "60s"];
+    let made = kubectl.pad(&create).await.unwrap();
+    let pad = world.wait_for_one_pad(&candidate).await;
+    assert!(made.ends_with(&format!("{}\n", pad.url)), "{made}");
+    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    assert!(made.starts_with(&format!("Pad {name}: stored")), "{made}");
+    // Asked again by mistake: no second pad.
+    let refused = kubectl.pad(&create).await.unwrap_err();
+    assert!(refused.contains(&name) && refused.contains("--another"), "{refused}");
+    assert_eq!(world.creates(), 1);
+
+    assert_eq!(kubectl.pad(&["open", &name]).await.unwrap(), format!("{}\n", pad.url));
+    let status = kubectl.pad(&["status"]).await.unwrap();
+    for text in [
+        "LeverConnection acme: Ready; organization Northwind; webhook verified; ",
+        "  PadConfiguration phone-screen: Ready; ",
+        &pad.url,
+        "Nothing to do.",
+    ] {
+        assert!(status.contains(text), "{text:?} is not in\n{status}");
+    }
+    let everywhere = kubectl.run(&["pad", "status", "-A"]).await.unwrap();
+    assert!(everywhere.contains(&format!("LeverConnection {}/acme", world.namespace)), "{everywhere}");
+
+    let ended = kubectl.pad(&["end", &name, "--timeout", "60s"]).await.unwrap();
+    assert!(ended.contains("asked to end the interview") && ended.contains("/playback"), "{ended}");
+    assert!(kubectl.pad(&["end", &name]).await.unwrap().contains("over already"));
+    assert!(kubectl.pad(&["open", &name]).await.unwrap().contains("/playback"));
+    // The first interview is over: another pad is no mistake.
+    kubectl.pad(&create).await.unwrap();
+    assert_eq!(world.creates(), 2);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plugin_says_what_is_wrong_and_tries_again() {
+    let world = World::start(Options::new("plugin-retry")).await;
+    let kubectl = Kubectl::new(&world);
+    let candidate = world.add_candidate(NewCandidate::default());
+    world.enter(&candidate).await;
+    let pad = world.wait_for_pad(&candidate, "Skipped/TagMissing").await;
+    let name = pad["metadata"]["name"].as_str().unwrap();
+    let refused = kubectl.pad(&["open", name]).await.unwrap_err();
+    assert!(refused.contains("has no link yet. It says TagMissing"), "{refused}");
+    let again = kubectl.pad(&["retry", name]).await.unwrap();
+    assert!(again.contains("asked to look again") && again.contains("TagMissing"), "{again}");
+    for object in ["padcfg/phone-screen", "leverconn/acme"] {
+        let again = kubectl.pad(&["retry", object]).await.unwrap();
+        assert!(again.contains("asked to look again") && again.contains("It says"), "{again}");
+    }
+    let unknown = kubectl.pad(&["retry", "nobody"]).await.unwrap_err();
+    assert!(unknown.contains("there is no Pad \"nobody\" in namespace"), "{unknown}");
+
+    world
+        .patch("leverconnections", CONNECTION, json!({"spec": {"lever": {"url": "https://example.com"}}}))
+        .await;
+    eventually("the connection is stalled", async || {
+        let status = kubectl.pad(&["status"]).await.unwrap();
+        let wanted = "Needs a person:\n  LeverConnection acme: OriginNotAllowed";
+        if status.contains(wanted) { Ok(()) } else { Err(status) }
+    })
+    .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_completes_the_plugins_words() {
+    let world = World::start(Options::new("plugin-words")).await;
+    let kubectl = Kubectl::new(&world);
+    let complete = async |words: &[&str]| {
+        let text = kubectl.run(&[&["__complete", "pad"], words].concat()).await.unwrap();
+        text.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    let commands = complete(&["st"]).await;
+    assert!(commands[0].starts_with("stages") || commands[0].starts_with("status"), "{commands:?}");
+    let names = complete(&["create", "x", "-n", world.namespace, "-c", ""]).await;
+    assert_eq!(names, [CONFIGURATION, ":4"]);
+    let names = complete(&["stages", "--namespace", world.namespace, "a"]).await;
+    assert_eq!(names, [CONNECTION, ":4"]);
+    let script = kubectl.run(&["pad", "completion", "bash"]).await.unwrap();
+    assert!(script.contains("kubectl-pad"), "{script}");
+    world.finish().await;
+}

@@ -182,7 +182,7 @@ fn is_test(root: &Path, file: &str, name: &str) -> bool {
             .and_then(|line| line.strip_prefix(name))
             .is_some_and(|rest| rest.starts_with('('))
     };
-    let Some(place) = lines.iter().position(|line| begins(&line)) else { return false };
+    let Some(place) = lines.iter().position(begins) else { return false };
     let above =
         lines[..place].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
     above

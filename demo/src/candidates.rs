@@ -23,6 +23,12 @@ impl Candidate {
         Self::add(lever, NewCandidate { tags, ..Default::default() }, name)
     }
 
+    /// Tagged, and in Lever since `at`, in milliseconds since the epoch.
+    pub(crate) fn since(lever: &LeverSimulator, name: &'static str, tag: &str, at: i64) -> Self {
+        let new = NewCandidate { tags: vec![tag.to_owned()], entered_at: Some(at), ..Default::default() };
+        Self::add(lever, new, name)
+    }
+
     /// Tagged only through the posting that the candidate has applied to.
     pub(crate) fn of_posting(lever: &LeverSimulator, name: &'static str, tag: &str) -> Self {
         Self::add(lever, NewCandidate { posting_tags: vec![tag.to_owned()], ..Default::default() }, name)
@@ -108,7 +114,50 @@ pub(crate) async fn check_pad(
 
     let links = lever.links(&candidate.id);
     ensure!(links == [url], "{name} should have the one link {url} in Lever, not {links:?}");
+    let tags = lever.tags(&candidate.id);
+    ensure!(
+        rule.ready.iter().all(|ready| tags.contains(ready)),
+        "{name} should have {:?}: {tags:?}",
+        rule.ready
+    );
     Ok(url.to_owned())
+}
+
+/// What an interview has left behind.
+pub(crate) struct Record {
+    pub playback: String,
+    pub note: String,
+}
+
+/// Checks what an interview that is over has left behind, in all three places. `code` is what was typed last.
+pub(crate) async fn check_record(
+    kubectl: &Kubectl,
+    lever: &LeverSimulator,
+    interview: &InterviewSimulator,
+    (candidate, pad, rule, code): (&Candidate, &str, &Rule, &str),
+) -> anyhow::Result<Record> {
+    let object = kubectl.get(&format!("pad/{pad}")).await?;
+    let (status, name) = (&object["status"], candidate.name);
+    ensure!(status["phase"] == "Ended", "pad {pad} should be Ended: {status}");
+    let made = status["padID"].as_str().and_then(|id| interview.pad(id));
+    let made = made.with_context(|| format!("the pad of {name} is not at CoderPad: {status}"))?;
+    ensure!(made.state == "ended", "the interview of {name} should be over at CoderPad, not {}", made.state);
+    ensure!(status["playbackURL"] == made.playback, "pad {pad} should lead to {}: {status}", made.playback);
+    let links = lever.links(&candidate.id);
+    ensure!(links == [made.url.as_str()], "{name} should keep the link {}, not {links:?}", made.url);
+
+    let notes = lever.notes(&candidate.id);
+    let [note] = notes.as_slice() else {
+        bail!("{name} should have one note in Lever, not {}", notes.len());
+    };
+    for part in made.participants.iter().chain([&made.playback]).map(String::as_str).chain([code.trim_end()])
+    {
+        ensure!(note.contains(part), "the note on {name} does not say {part:?}:\n{note}");
+    }
+    let tags = lever.tags(&candidate.id);
+    let expected: Vec<_> = [&rule.tag].into_iter().chain(&rule.ended).collect();
+    ensure!(tags.iter().eq(expected.iter().copied()), "{name} should be tagged {expected:?}, not {tags:?}");
+    Ok(Record { playback: made.playback, note: note.clone() })
 }
 
 /// Checks that a candidate got nothing, and returns why, in the operator's words.
@@ -127,10 +176,28 @@ pub(crate) async fn check_skipped(
         !interview.pads().iter().any(|made| made.title.starts_with(name)),
         "{name} should have no pad at CoderPad"
     );
+    let (_, message) = condition(&object, "Ready")?;
+    Ok(message)
+}
+
+/// Reason and message of a condition.
+pub(crate) fn condition(object: &Value, kind: &str) -> anyhow::Result<(String, String)> {
+    let status = &object["status"];
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
-    let message = ready.and_then(|ready| ready["message"].as_str()).filter(|message| !message.is_empty());
-    Ok(message.with_context(|| format!("pad {pad} does not say why: {status}"))?.to_owned())
+    let found = conditions.iter().find(|condition| condition["type"] == kind);
+    let text = |field: &str| found.and_then(|found| found[field].as_str()).filter(|text| !text.is_empty());
+    let both = text("reason").zip(text("message")).with_context(|| format!("no {kind} in {status}"))?;
+    Ok((both.0.to_owned(), both.1.to_owned()))
+}
+
+/// The one Pad of a candidate of whom no webhook has told, once sync has made it.
+pub(crate) async fn found_by_sync(kubectl: &Kubectl, candidate: &Candidate) -> anyhow::Result<String> {
+    let selector = format!("--field-selector=spec.opportunityID={}", candidate.id);
+    let found = kubectl.get(&format!("pads {selector}")).await?;
+    let pads = found["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let [pad] = pads else { bail!("{} should have one Pad, not {}", candidate.name, pads.len()) };
+    ensure!(pad["spec"]["trigger"]["source"] == "Sync", "sync should have made this: {pad}");
+    Ok(pad["metadata"]["name"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Waits until the operator has looked at a Pad again for the newest webhook about it.

@@ -35,6 +35,24 @@ impl Console {
         self.line(format_args!("           {text}"));
     }
 
+    /// What the operator has to say, a line or more for each sentence.
+    pub(crate) fn quote(&self, text: &str) {
+        const WIDTH: usize = 100;
+        for sentence in text.split_inclusive(". ") {
+            let mut line = String::new();
+            for word in sentence.split_whitespace() {
+                if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH {
+                    self.detail(std::mem::take(&mut line));
+                    line.push_str("  ");
+                } else if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(word);
+            }
+            self.detail(line);
+        }
+    }
+
     /// A command as one would type it, and what it answered.
     pub(crate) fn command(&self, command: &str, answer: &str) {
         self.line(format_args!("\n$ {command}\n{}", answer.trim_end()));

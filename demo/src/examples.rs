@@ -11,6 +11,9 @@ pub(crate) const NAMESPACE: &str = "hiring";
 /// The LeverConnection of the examples.
 pub(crate) const CONNECTION: &str = "leverconnection/acme";
 
+/// The PadConfiguration in `phone-screen.yaml`.
+pub(crate) const LIVE_RULE: &str = "padconfiguration/phone-screen";
+
 /// The PadConfigurations of the examples.
 pub(crate) const PHONE_SCREEN: &str = "phone-screen.yaml";
 pub(crate) const TAKE_HOME: &str = "take-home.yaml";
@@ -29,6 +32,10 @@ pub(crate) struct Rule {
     pub stage: String,
     pub tag: String,
     pub question: Option<u64>,
+    /// What is put on a candidate with the link.
+    pub ready: Option<String>,
+    /// What takes its place when the interview is over.
+    pub ended: Option<String>,
 }
 
 /// The root of the repository.
@@ -69,9 +76,14 @@ pub(crate) fn rule(file: &str) -> anyhow::Result<Rule> {
         let value = configuration["spec"].get(field).and_then(Value::as_str);
         value.map(str::to_owned).with_context(|| format!("{file} has no spec.{field}"))
     };
+    let written = |tag: &str| {
+        configuration["spec"]["writeBack"]["tags"].get(tag).and_then(Value::as_str).map(str::to_owned)
+    };
     Ok(Rule {
         stage: text("stage")?,
         tag: text("tag")?,
+        ready: written("ready"),
+        ended: written("ended"),
         question: configuration["spec"].get("questionID").and_then(Value::as_u64),
     })
 }

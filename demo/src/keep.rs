@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use crate::examples::{self, NAMESPACE, repository};
+use crate::examples::{self, CONNECTION, NAMESPACE, repository};
 use crate::stage::Stage;
 use crate::story::Cast;
 
@@ -13,10 +13,10 @@ pub(crate) fn explain(stage: &Stage, cast: &Cast) -> anyhow::Result<String> {
     let services = stage.services.as_ref().context("there are no simulated services")?;
     let rule = examples::rule(examples::PHONE_SCREEN)?;
 
-    let [ada, _, linus, _] = &cast.candidates;
-    let [ada_name, linus_name] = [ada, linus].map(|candidate| candidate.name);
-    let [ada, linus] = [ada, linus].map(|candidate| candidate.id.as_str());
-    let (skipped, example) = (&cast.skipped, examples::opportunity_by_hand()?);
+    let [ada, _, _, joan, _] = &cast.candidates;
+    let [ada_name, joan_name] = [ada, joan].map(|candidate| candidate.name);
+    let [ada, joan] = [ada, joan].map(|candidate| candidate.id.as_str());
+    let example = examples::opportunity_by_hand()?;
     let (stage_name, tag) = (&rule.stage, &rule.tag);
     let (repository, kubeconfig) = (repository().display(), plane.kubeconfig().display());
     let (programs, log) = (plane.programs().display(), operator.log().display());
@@ -36,13 +36,15 @@ pub(crate) fn explain(stage: &Stage, cast: &Cast) -> anyhow::Result<String> {
 Add a candidate to the simulated Lever, move them, and see the link on their profile:
 
     id=$(curl -sH "$json" -d '{{"name": "Your Name", "tags": ["{tag}"]}}' $lever/candidates | cut -d'"' -f4)
-    curl -sH "$json" -d '{{"stage": "{stage_name}"}}' $lever/candidates/$id/move
+    curl -sH "$json" -d '{{"stage": "{stage_name}"}}' $lever/candidates/$id/move; echo
     sleep 1; curl -s $lever/candidates/$id | grep -o '"links":[^]]*]'
 
-Tag {linus_name} after all, and ask for another look:
+End the interview of {joan_name}, ask for a sync, and read the note:
 
-    curl -sH "$json" -d '{{"add": ["{tag}"]}}' $lever/candidates/{linus}/tags
-    kubectl annotate pad/{skipped} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at=$(date +%s)
+    pad=$(kubectl get pads -n {NAMESPACE} --field-selector spec.opportunityID={joan} -o 'jsonpath={{.items[0].status.padID}}')
+    curl -sX POST $interview/pads/$pad/end; echo
+    kubectl annotate {CONNECTION} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at=$(date +%s)
+    sleep 2; curl -s $lever/candidates/{joan} | grep -o '"value":"The [^"]*"'
 
 Make a second pad for {ada_name} by hand:
 

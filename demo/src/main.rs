@@ -42,8 +42,8 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let mut signals = Signals::new()?;
     console.line(
-        "A real Kubernetes API server, the real operator and kubectl; Lever and CoderPad are simulated.\n\
-         In brackets: how long each step took.\n",
+        "A real Kubernetes API server, the real operator and kubectl; Lever and CoderPad are simulated, so the links\n\
+         to pads lead nowhere. Each step is checked. In brackets: how long it took.\n",
     );
     let mut stage = Stage::default();
     let outcome = tokio::select! {
@@ -71,6 +71,9 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(INTERRUPTED));
     }
     console.line(format_args!("\nDone in {took}: whoever had the tag has one pad, linked in Lever."));
+    if !keeping() {
+        console.line("To try things yourself: KEEP=1 make demo");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

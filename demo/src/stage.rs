@@ -55,11 +55,9 @@ impl Stage {
             log: folder.join("pad-operator.log"),
         })?);
         operator.ready().await?;
-        step.done(format_args!(
-            "pad-operator run: ready, takes webhooks at {}, metrics at {}/metrics",
-            operator.webhooks(),
-            operator.admin()
-        ));
+        step.done("pad-operator run: ready");
+        let (webhooks, admin) = (operator.webhooks(), operator.admin());
+        console.detail(format_args!("takes webhooks at {webhooks}, metrics are at {admin}/metrics"));
         Ok(())
     }
 

@@ -1,24 +1,34 @@
 //! The main job, from the first `kubectl apply` to the links in Lever, as a sequence of steps. Each step fails if what
 //! it says did not happen.
 
-use anyhow::{Context as _, ensure};
-use simulators::{DeliveryBehaviour, InterviewSimulator, LeverSimulator};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::candidates::{self, Candidate};
+use anyhow::{Context as _, ensure};
+use simulators::{DeliveryBehaviour, DeliveryOutcome, InterviewSimulator, LeverSimulator};
+
+use crate::candidates::{self, Candidate, Record};
 use crate::console::Console;
-use crate::examples::{self, CONNECTION, NAMESPACE, Rule};
+use crate::examples::{self, CONNECTION, LIVE_RULE, NAMESPACE, Rule};
 use crate::kubectl::Kubectl;
 use crate::stage::{Services, apply_file};
 
 /// How often the services are polled. Short, so that one can watch it; the default is five minutes.
 const SYNC_INTERVAL: &str = "10s";
 
+/// When the demo's rule is said to have taken effect: a webhook counts as lost only if it is some minutes overdue, and
+/// nobody wants to wait for that.
+const LONG_AGO: &str = "2020-01-01T00:00:00Z";
+
+/// How long ago the candidate was moved whose webhook is lost.
+const OVERDUE: Duration = Duration::from_secs(10 * 60);
+
+/// What is typed in the interview.
+const CODE: &str = "def is_palindrome(text):\n    return text == text[::-1]\n";
+
 /// Who was in the story.
 pub(crate) struct Cast {
-    /// With a live pad, with a take-home, skipped, moved twice.
-    pub candidates: [Candidate; 4],
-    /// The name of the skipped Pad.
-    pub skipped: String,
+    /// Interviewed, with a take-home, tagged late, moved twice, moved without a webhook.
+    pub candidates: [Candidate; 5],
 }
 
 /// Everything that the story is told with.
@@ -41,14 +51,26 @@ impl Story<'_> {
         let grace = Candidate::of_posting(lever, "Grace Fennimore", &take_home.tag);
         let linus = Candidate::new(lever, "Linus Oakhurst", None);
         let joan = Candidate::new(lever, "Joan Tamsin", Some(&phone_screen.tag));
-        self.live_pad(&ada, &phone_screen).await?;
+        let to_talk = self.live_pad(&ada, &phone_screen).await?;
         self.take_home(&grace, &take_home).await?;
         let skipped = self.no_tag(&linus, &phone_screen).await?;
         self.twice(&joan, &phone_screen).await?;
-        self.nothing_more(3, 4).await?;
-        self.ask_for_fresh_status(3).await?;
 
-        let cast = Cast { candidates: [ada, grace, linus, joan], skipped };
+        self.console.line(
+            "\nWhat no webhook tells is found by sync: every 5 minutes by default, here every 10 s, or when asked by\n\
+             kubectl annotate leverconnection/acme -n hiring padoperator.dev/reconcile-requested-at=..., as it is here:",
+        );
+        self.interview_starts(&ada, &to_talk).await?;
+        self.interview_ends(&ada, &to_talk, &phone_screen).await?;
+        self.late_tag(&linus, &skipped, &phone_screen).await?;
+        let edith = self.lost_webhook(&phone_screen).await?;
+        self.webhook_again().await?;
+
+        self.console.line("\nAll in all:");
+        self.nothing_more(5).await?;
+        self.ask_for_fresh_status(4, 1).await?;
+
+        let cast = Cast { candidates: [ada, grace, linus, joan, edith] };
         self.show(&cast).await?;
         Ok(cast)
     }
@@ -100,7 +122,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    async fn live_pad(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<()> {
+    async fn live_pad(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<String> {
         let Rule { stage, tag, .. } = rule;
         let what = format!("{}, tagged {tag:?}, moves to {stage:?}", candidate.name);
         let step = self.console.begin(&what);
@@ -108,7 +130,7 @@ impl Story<'_> {
         let url = self.check(candidate, &pad, rule).await?;
         step.done(format_args!("{what}: a live pad"));
         self.console.detail(format_args!("{url} is on the profile in Lever"));
-        Ok(())
+        Ok(pad)
     }
 
     async fn take_home(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<()> {
@@ -131,7 +153,7 @@ impl Story<'_> {
         let why = candidates::check_skipped(self.kubectl, self.lever(), self.interview(), (candidate, &pad));
         let why = why.await?;
         step.done(format_args!("{what}: skipped, TagMissing"));
-        why.split_inclusive(". ").for_each(|sentence| self.console.detail(sentence.trim_end()));
+        self.console.quote(&why);
         Ok(pad)
     }
 
@@ -159,6 +181,126 @@ impl Story<'_> {
         Ok(())
     }
 
+    async fn interview_starts(&self, candidate: &Candidate, pad: &str) -> anyhow::Result<()> {
+        let what = format!("{} and an interviewer join the pad", candidate.name);
+        let step = self.console.begin(&what);
+        let id = self.pad_id(pad).await?;
+        self.interview().start_interview(&id, &[candidate.name, "Olga Owner"]);
+        self.sync("the-interview-has-begun").await?;
+        self.reaches(pad, "Started").await?;
+        step.done(format_args!("{what}: Started"));
+        Ok(())
+    }
+
+    async fn interview_ends(&self, candidate: &Candidate, pad: &str, rule: &Rule) -> anyhow::Result<()> {
+        let what = format!("{} types some code, the interviewer ends the interview", candidate.name);
+        let step = self.console.begin(&what);
+        let id = self.pad_id(pad).await?;
+        let before = self.lever().tags(&candidate.id).join(", ");
+        self.interview().type_code(&id, "main.py", CODE);
+        self.interview().end_interview(&id);
+        self.sync("the-interview-is-over").await?;
+        self.reaches(pad, "Ended").await?;
+        self.kubectl.wait(&format!("pad/{pad}"), "condition=RecordAdded").await?;
+        let record = (candidate, pad, rule, CODE);
+        let record = candidates::check_record(self.kubectl, self.lever(), self.interview(), record).await?;
+        let Record { playback, note } = record;
+        step.done(format_args!("{what}: Ended"));
+        let console = self.console;
+        console.detail(format_args!("playback: {playback}"));
+        let after = self.lever().tags(&candidate.id).join(", ");
+        console.detail(format_args!("tags in Lever: {before} -> {after}"));
+        console.detail("one note on the profile in Lever:");
+        note.lines().for_each(|line| console.detail(format_args!("  | {line}").to_string().trim_end()));
+        Ok(())
+    }
+
+    async fn late_tag(&self, candidate: &Candidate, pad: &str, rule: &Rule) -> anyhow::Result<()> {
+        let what = format!("{} is tagged {:?} after all", candidate.name, rule.tag);
+        let step = self.console.begin(&what);
+        let told = self.lever().deliveries().len();
+        self.lever().add_tag(&candidate.id, &rule.tag);
+        self.sync("a-tag-was-late").await?;
+        self.reaches(pad, "Open").await?;
+        self.check(candidate, pad, rule).await?;
+        ensure!(self.lever().deliveries().len() == told, "Lever has no webhook for tags, but has sent one");
+        step.done(format_args!("{what}, of which Lever sends no webhook: a live pad"));
+        Ok(())
+    }
+
+    async fn lost_webhook(&self, rule: &Rule) -> anyhow::Result<Candidate> {
+        const NAME: &str = "Edith Calloway";
+        let what = format!("{NAME} moves to {:?}, and the webhook is lost", rule.stage);
+        let step = self.console.begin(&what);
+        self.date_back().await?;
+        let moved = SystemTime::now().duration_since(UNIX_EPOCH)?.saturating_sub(OVERDUE);
+        let at = |time: Duration| i64::try_from(time.as_millis());
+        let candidate = Candidate::since(self.lever(), NAME, &rule.tag, at(moved.saturating_sub(OVERDUE))?);
+        self.lever().set_delivery_behaviour(DeliveryBehaviour { drop: true, ..Default::default() });
+        let told = self.lever().move_to_stage_at(&candidate.id, &rule.stage, at(moved)?).await.deliveries;
+        self.lever().set_delivery_behaviour(DeliveryBehaviour::default());
+        let deliveries = self.lever().deliveries();
+        let lost = |number: &usize| {
+            deliveries.get(*number).is_some_and(|one| one.outcome == DeliveryOutcome::Dropped)
+        };
+        ensure!(!told.is_empty() && told.iter().all(lost), "Lever should have lost the webhook for {NAME}");
+
+        self.sync("a-webhook-was-lost").await?;
+        let pad = candidates::found_by_sync(self.kubectl, &candidate).await?;
+        self.reaches(&pad, "Open").await?;
+        self.check(&candidate, &pad, rule).await?;
+        self.kubectl.wait(CONNECTION, "condition=WebhookVerified=False").await?;
+        let (reason, why) = candidates::condition(&self.kubectl.get(CONNECTION).await?, "WebhookVerified")?;
+        ensure!(reason == "DeliveryMissed", "{CONNECTION} should say DeliveryMissed, not {reason}: {why}");
+        step.done(format_args!("{what}: a live pad all the same"));
+        let minutes = OVERDUE.as_secs() / 60;
+        let console = self.console;
+        console.detail(format_args!(
+            "(A webhook counts as lost when it is 2 minutes overdue: the move is dated back {minutes} minutes.)"
+        ));
+        console.detail("The connection now has WebhookVerified=False, DeliveryMissed:");
+        console.quote(&why);
+        Ok(candidate)
+    }
+
+    /// Has the rule be older than the candidate whose webhook is lost, and waits until the operator has seen that.
+    async fn date_back(&self) -> anyhow::Result<()> {
+        let status = format!(r#"{{"effectiveSince":"{LONG_AGO}","existingSettledFor":"{LONG_AGO}"}}"#);
+        let patch = format!(r#"--subresource=status --type=merge -p {{"status":{status}}}"#);
+        self.kubectl.run(&format!("patch {LIVE_RULE} -n {NAMESPACE} {patch}")).await?;
+        self.ask(LIVE_RULE, "dated-back").await
+    }
+
+    async fn webhook_again(&self) -> anyhow::Result<()> {
+        const WHAT: &str = "Verify pressed in Lever again, as the message says";
+        let step = self.console.begin(WHAT);
+        // A request is news for the receiver only once it has heard of the condition: after another sync it has.
+        self.sync("the-webhook-is-there-again").await?;
+        let verify = self.lever().verify().await;
+        ensure!(verify.verified, "Verify in Lever was answered with {:?} {}", verify.status, verify.answer);
+        self.kubectl.wait(CONNECTION, "condition=WebhookVerified").await?;
+        step.done(format_args!("{WHAT}: WebhookVerified=True"));
+        Ok(())
+    }
+
+    /// The id that CoderPad gave to the pad of a Pad.
+    async fn pad_id(&self, pad: &str) -> anyhow::Result<String> {
+        let object = self.kubectl.get(&format!("pad/{pad}")).await?;
+        let id = object["status"]["padID"].as_str();
+        Ok(id.with_context(|| format!("pad {pad} has no status.padID"))?.to_owned())
+    }
+
+    /// Asks for a sync as a person does, and waits until it is over. `request` is anything that was not asked before.
+    async fn sync(&self, request: &str) -> anyhow::Result<()> {
+        self.ask(CONNECTION, request).await
+    }
+
+    async fn ask(&self, whom: &str, request: &str) -> anyhow::Result<()> {
+        self.kubectl.run(&asking(whom, request)).await?;
+        let answered = format!("jsonpath={{.status.lastHandledReconcileAt}}={request}");
+        self.kubectl.wait(whom, &answered).await
+    }
+
     /// Moves a candidate and waits until the pad is open; returns the Pad's name.
     async fn open(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<String> {
         let told = candidates::move_to(self.lever(), candidate, &rule.stage).await?;
@@ -176,30 +318,28 @@ impl Story<'_> {
     }
 
     /// Counts what there is in all three places, and asks both services whether they had anything to complain of.
-    async fn nothing_more(&self, made: usize, resources: usize) -> anyhow::Result<()> {
+    async fn nothing_more(&self, candidates: usize) -> anyhow::Result<()> {
         let step = self.console.begin("counting");
-        let pads = self.interview().pads().len();
-        ensure!(pads == made, "{pads} pads have been made at CoderPad instead of {made}");
+        let made = self.interview().pads().len();
+        ensure!(made == candidates, "{made} pads have been made at CoderPad instead of {candidates}");
         let listed = self.kubectl.run(&format!("get pads -n {NAMESPACE} -o name")).await?.lines().count();
-        ensure!(listed == resources, "there are {listed} Pads instead of {resources}");
+        ensure!(listed == candidates, "there are {listed} Pads instead of {candidates}");
         let violations = [self.lever().violations(), self.interview().violations()].concat();
         ensure!(violations.is_empty(), "the real services would refuse this: {}", violations.join("; "));
         let requests = self.lever().calls().len() + self.interview().calls().len();
         step.done(format_args!(
-            "counted: {made} pads at CoderPad for {made} candidates; {requests} requests, none that the real services \
+            "{made} pads at CoderPad for {candidates} candidates; {requests} requests, none that the real services \
              would refuse"
         ));
         Ok(())
     }
 
     /// Asks, as a person may, for the status that is otherwise only brought up to date at each interval.
-    async fn ask_for_fresh_status(&self, open: u64) -> anyhow::Result<()> {
-        const BOTH: &str = "leverconnections,padconfigurations";
-        let command =
-            format!("annotate {BOTH} --all -n {NAMESPACE} padoperator.dev/reconcile-requested-at=now");
+    async fn ask_for_fresh_status(&self, open: u64, ended: u64) -> anyhow::Result<()> {
+        const ALL: &str = "leverconnections,padconfigurations --all";
+        let command = asking(ALL, "now");
         let step = self.console.begin(format_args!("kubectl {command}"));
-        self.kubectl.run(&command).await?;
-        self.kubectl.wait(&format!("{BOTH} --all"), "jsonpath={.status.lastHandledReconcileAt}=now").await?;
+        self.ask(ALL, "now").await?;
         let quota = self.interview().quota();
         let connection = self.kubectl.get(CONNECTION).await?;
         let remaining = &connection["status"]["quota"]["remaining"];
@@ -209,10 +349,16 @@ impl Story<'_> {
         );
         let configurations = self.kubectl.get("padconfigurations").await?;
         let items = configurations["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let counted: u64 = items.iter().filter_map(|item| item["status"]["pads"]["open"].as_u64()).sum();
-        ensure!(counted == open, "the PadConfigurations should count {open} open Pads, not {counted}");
-        step.done(format_args!("kubectl {command}"));
-        self.console.detail("their status is fresh: the quota and the counts below");
+        for (phase, expected) in [("open", open), ("ended", ended)] {
+            let counts = items.iter().filter_map(|item| item["status"]["pads"][phase].as_u64());
+            let counted: u64 = counts.sum();
+            ensure!(
+                counted == expected,
+                "the PadConfigurations should count {expected} {phase} Pads, not {counted}"
+            );
+        }
+        step.done("status brought up to date, as it is at each sync, for the tables below:");
+        self.console.detail(format_args!("kubectl {command}"));
         Ok(())
     }
 
@@ -227,4 +373,9 @@ impl Story<'_> {
         self.console.line("");
         Ok(())
     }
+}
+
+/// What to tell kubectl for another look at `whom`.
+fn asking(whom: &str, request: &str) -> String {
+    format!("annotate {whom} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at={request}")
 }

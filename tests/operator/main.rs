@@ -19,6 +19,7 @@ mod configurations;
 mod connections;
 mod crashes;
 mod deletion;
+mod guides;
 mod limit;
 mod lost_answers;
 mod main_job;

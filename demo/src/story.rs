@@ -256,7 +256,8 @@ impl Story<'_> {
         let minutes = OVERDUE.as_secs() / 60;
         let console = self.console;
         console.detail(format_args!(
-            "(A webhook counts as lost when it is 2 minutes overdue: the move is dated back {minutes} minutes.)"
+            "(A webhook counts as lost when it is 2 minutes overdue: so the move is dated back {minutes} minutes, and the \
+             rule further.)"
         ));
         console.detail("The connection now has WebhookVerified=False, DeliveryMissed:");
         console.quote(&why);

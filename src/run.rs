@@ -9,14 +9,17 @@ use crate::cluster::lease::Leadership;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{Caches, Scope};
 use crate::controller::accounts::Accounts;
-use crate::controller::{Context, Settings};
+use crate::controller::{self, Context, Settings};
 use crate::receiver::{self, Receiver};
 use crate::telemetry::admin::Admin;
+use crate::telemetry::process::Process;
+use crate::telemetry::state::State;
 use crate::transport::{self, Limit, Transport, TransportSettings};
 use anyhow::Context as _;
 use axum::http::{HeaderName, HeaderValue};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,12 +48,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let transport = Transport::new(transport_settings(&args), transport::Metrics::new(&mut registry))
         .context("the HTTP client could not be set up")?;
     let receiver_metrics = receiver::Metrics::new(&mut registry);
-    let admin = Admin::new(registry, stop.clone());
+    let metrics = controller::metrics::Metrics::new(&mut registry);
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("pad_operator_build", "Which build this is", build);
+    registry.register_collector(Box::new(Process::starting()));
 
     // What must outlive the graceful end, so that what is in flight can still be finished.
     let ended = CancellationToken::new();
     let _end_all = ended.clone().drop_guard();
     let caches = Caches::watch(&client, &args.namespaces, &ended);
+    registry.register_collector(Box::new(State::new(caches.clone())));
+    let admin = Admin::new(registry, stop.clone());
     let secrets = Secrets::watch(&client, &args.namespaces, &ended);
     let tokens = receiver::SigningTokens::follow(&caches, &secrets, ended.clone());
     let receiver = Receiver::new(client.clone(), caches.clone(), tokens, receiver_metrics);
@@ -72,7 +80,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         admin.caches_are_ready();
     }
 
-    let reconciler = Reconciler { client, caches, secrets, transport, args: &args, own_namespace };
+    let reconciler = Reconciler { client, caches, secrets, transport, metrics, args: &args, own_namespace };
     if ready.is_some() {
         // Without the Lease nothing may be finished: another replica may be at work. So an error ends all at once.
         reconciler.lead(&stop).await?;
@@ -90,6 +98,7 @@ struct Reconciler<'a> {
     caches: Caches,
     secrets: Secrets,
     transport: Transport,
+    metrics: controller::metrics::Metrics,
     args: &'a RunArgs,
     own_namespace: String,
 }
@@ -122,6 +131,7 @@ impl Reconciler<'_> {
 
     /// Runs the controllers until `stop`, then waits for what is in flight.
     async fn reconcile(&self, stop: &CancellationToken) {
+        self.metrics.leads();
         let accounts = Arc::new(Accounts::new(
             self.transport.clone(),
             self.secrets.clone(),
@@ -164,6 +174,7 @@ impl Reconciler<'_> {
             secrets: self.secrets.clone(),
             accounts: accounts.clone(),
             settings: settings.clone(),
+            metrics: self.metrics.clone(),
             recorder: Recorder::new(self.client.clone(), reporter),
             allowances: Default::default(),
             retries: Default::default(),

@@ -130,6 +130,11 @@ where
         self.store.get(&ObjectRef::new(name).within(namespace))
     }
 
+    /// All objects, as last heard of, in no order.
+    pub fn all(&self) -> Vec<Arc<K>> {
+        self.store.state()
+    }
+
     /// All objects of a namespace, as last heard of, in no order.
     pub fn of_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         let mut objects = self.store.state();

@@ -1,6 +1,7 @@
 //! What it takes to reconcile any kind: a pause after each failure, an end with the process.
 
 use super::Context;
+use super::metrics::Metrics;
 use super::retries::Retries;
 use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::WriteError;
@@ -13,6 +14,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The pause after a write that somebody else's was ahead of: what they wrote is about to be heard of anyway.
@@ -41,6 +43,7 @@ pub trait Reconcile<K>: Send + Sync + 'static {
 /// What a pass needs besides the object.
 struct Driven<R> {
     reconciler: Arc<R>,
+    metrics: Metrics,
     failures: Retries,
 }
 
@@ -55,7 +58,8 @@ pub async fn drive<K, R>(
     R: Reconcile<K>,
 {
     let config = Config::default().concurrency(context.settings.concurrency);
-    let driven = Arc::new(Driven { reconciler, failures: Retries::default() });
+    let driven =
+        Arc::new(Driven { reconciler, metrics: context.metrics.clone(), failures: Retries::default() });
     let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
         pass,
         pause,
@@ -79,7 +83,10 @@ where
     K: Resource<DynamicType = ()> + Send + Sync + 'static,
     R: Reconcile<K>,
 {
-    match driven.reconciler.reconcile(object.clone()).await {
+    let began = Instant::now();
+    let result = driven.reconciler.reconcile(object.clone()).await;
+    driven.metrics.passed(&K::kind(&()), &result.as_ref().map(|_| ()), began.elapsed());
+    match result {
         Ok(action) => {
             driven.failures.forget(&object.namespace().unwrap_or_default(), &object.name_any());
             Ok(action)

@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod connection;
 pub mod driver;
 pub mod hourly;
+pub mod metrics;
 pub mod notices;
 pub mod pace;
 pub mod pad;
@@ -56,6 +57,8 @@ pub struct Context {
     pub accounts: Arc<Accounts>,
     /// The flags.
     pub settings: Arc<Settings>,
+    /// What is counted.
+    pub metrics: metrics::Metrics,
     /// Writes Events.
     pub recorder: Recorder,
     /// How many pads may still be made, by the plan and in this hour.

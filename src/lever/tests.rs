@@ -479,7 +479,7 @@ async fn calls_are_counted_by_operation_and_outcome() {
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     let labels = "service=\"lever\",operation=\"GET /opportunities/{id}\"";
     for line in [
-        format!("pad_operator_service_requests_total{{{labels},outcome=\"not_found\"}} 1"),
+        format!("pad_operator_service_requests_total{{{labels},outcome=\"not_found\",priority=\"pad\"}} 1"),
         format!("pad_operator_service_request_seconds_count{{{labels}}} 1"),
         "pad_operator_service_rate_limit_wait_seconds_count{service=\"lever\"} 1".to_owned(),
     ] {

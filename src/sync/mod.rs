@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use requests::{Missed, Wish};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -82,7 +83,7 @@ async fn sync(
     wish: &Wish,
 ) -> Option<Missed> {
     let key = (namespace.clone(), name.clone());
-    let before = marks.lock().remove(&key);
+    let (began, before) = (Instant::now(), marks.lock().remove(&key));
     let connection = context.scope.connections.get(namespace, name)?;
     let session = match Session::begin(context, connection).await {
         Ok(session) => session,
@@ -108,6 +109,9 @@ async fn sync(
         Ok(missed) => (missed, None),
         Err(error) => (None, Some(error)),
     };
+    if wish.whole {
+        context.metrics.synced(namespace, name, of_all.is_ok() && failure.is_none(), began.elapsed());
+    }
     for error in of_all.err().into_iter().chain(failure) {
         report(context, namespace, name, &error);
     }

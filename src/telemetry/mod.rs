@@ -2,3 +2,5 @@
 
 pub mod admin;
 pub mod logging;
+pub mod process;
+pub mod state;

@@ -74,7 +74,7 @@ pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
 /// The right to send one request: a token of the rate limit, already taken.
 #[derive(Debug)]
 #[must_use = "the rate limit's token is spent"]
-pub struct Permit(());
+pub struct Permit(Priority);
 
 /// How a request leaves that must be sent at most once: by a time, or not at all.
 ///
@@ -151,7 +151,7 @@ impl Account {
         let began = Instant::now();
         self.bucket.take(priority).await;
         self.transport.0.metrics.wait(self.service, began.elapsed());
-        Permit(())
+        Permit(priority)
     }
 
     /// Waits for the rate limit, then sends.
@@ -182,7 +182,7 @@ impl Account {
     /// `convert` checks what was decoded; what it refuses counts as an answer that cannot be read.
     async fn send_now<Raw: DeserializeOwned, T>(
         &self,
-        Permit(()): Permit,
+        Permit(priority): Permit,
         call: Call,
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
     ) -> Result<T, Error> {
@@ -210,7 +210,7 @@ impl Account {
             Err(Error { status: None, .. }) => {}
             Ok(_) | Err(_) => self.bucket.accepted(began),
         }
-        self.transport.0.metrics.request(self.service, operation, outcome, took);
+        self.transport.0.metrics.request(self.service, operation, outcome, priority, took);
         span.record("outcome", outcome);
         if let Some(status) = status {
             span.record("status", status);

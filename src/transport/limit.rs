@@ -44,6 +44,16 @@ pub enum Priority {
     Poll,
 }
 
+impl Priority {
+    /// Its name in metrics.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Priority::Pad => "pad",
+            Priority::Poll => "poll",
+        }
+    }
+}
+
 /// The bucket of one account.
 #[derive(Debug)]
 pub(crate) struct Bucket {

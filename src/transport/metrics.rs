@@ -9,12 +9,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::error::Service;
+use super::limit::Priority;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     service: &'static str,
     operation: &'static str,
     outcome: &'static str,
+    priority: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,10 +69,12 @@ impl Metrics {
         service: Service,
         operation: &'static str,
         outcome: &'static str,
+        priority: Priority,
         took: Duration,
     ) {
         let service = service.label();
-        self.requests.get_or_create(&RequestLabels { service, operation, outcome }).inc();
+        let priority = priority.label();
+        self.requests.get_or_create(&RequestLabels { service, operation, outcome, priority }).inc();
         self.seconds.get_or_create(&OperationLabels { service, operation }).observe(took.as_secs_f64());
     }
 

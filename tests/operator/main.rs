@@ -24,6 +24,7 @@ mod limit;
 mod lost_answers;
 mod main_job;
 mod managed_webhooks;
+mod metrics;
 mod outages;
 mod plugin;
 mod quota;

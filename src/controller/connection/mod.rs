@@ -204,6 +204,7 @@ impl Reconcile<LeverConnection> for Connections {
         self.context.accounts.forget(namespace, name);
         self.context.allowances.forget(namespace, name);
         self.context.syncs.forget(namespace, name);
+        self.context.metrics.forget(namespace, name);
     }
 }
 

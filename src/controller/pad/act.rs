@@ -15,6 +15,7 @@ use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
 use crate::controller::accounts::Account;
 use crate::controller::allowance::{Refusal, Wanted};
+use crate::controller::metrics::Origin;
 use crate::controller::{Context, pace};
 use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::lever::Opportunity;
@@ -46,6 +47,8 @@ pub struct Pass<'a> {
     pub account: Option<Arc<Account>>,
     /// The right to make the write to Lever that this pass has claimed.
     pub departure: Option<Departure>,
+    /// The pad that this pass has made at CoderPad.
+    pub made: Option<String>,
     /// What is known.
     pub facts: Facts,
 }
@@ -289,6 +292,7 @@ impl Pass<'_> {
         match interview.create_pad(Departure { permit, leave_by }, new).await {
             Ok(record) => {
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was created at CoderPad");
+                self.made = Some(record.id.clone());
                 self.facts.record = Record::Read(Box::new(record));
                 Ok(())
             }
@@ -299,6 +303,7 @@ impl Pass<'_> {
                 Err(Trouble::Service(error))
             }
             Err(CreateError::OutcomeUnknown(error)) => {
+                self.context.metrics.outcome_unknown();
                 self.context.flights.ended(&attempt.to_string(), self.context.settings.list_lag);
                 Err(Trouble::CreateOutcomeUnknown(error))
             }
@@ -366,6 +371,8 @@ impl Pass<'_> {
                 .exclusively();
             match self.write(change).await {
                 Ok(()) => {
+                    let is_new = self.made.as_ref() == Some(&record.id);
+                    self.context.metrics.stored(if is_new { Origin::Created } else { Origin::Adopted });
                     if let Some(attempt) = &attempt {
                         self.context.flights.forget(&attempt.to_string());
                     }

@@ -23,7 +23,7 @@ use super::Context;
 use super::driver::{self, Failure, Reconcile, heard};
 use super::{notices, pace};
 use crate::api::condition::{self, Condition, types};
-use crate::api::pad::{DesiredState, Pad, PadStatus, Phase};
+use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::writes::{WriteError, write_status};
 use crate::transport::Class;
 use act::Pass;
@@ -135,7 +135,9 @@ fn woken(
 
 async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> {
     // Connections and configurations need none: few as they are, they must not wait behind many Pads.
+    let waits = context.metrics.waits();
     let Ok(_running) = context.running.acquire().await else { return Ok(Action::await_change()) };
+    drop(waits);
     if context.written.is_ahead_of(&pad) {
         return Ok(Action::requeue(CATCH_UP));
     }
@@ -156,7 +158,7 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     facts.pause = context.retries.remaining(&namespace, &name, &inputs);
 
     let configuration = around.configuration.clone();
-    let mut pass = Pass { context, pad, configuration, account: None, departure: None, facts };
+    let mut pass = Pass { context, pad, configuration, account: None, departure: None, made: None, facts };
     let (outcome, again) = drive(&mut pass, &around).await;
 
     if !matches!(pass.facts.record, Record::NotRead) {
@@ -187,7 +189,11 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     let after = status::status(&pass.pad, &pass.facts, &outcome, generation, pace::now());
     let claimed = pass.facts.pad.open_claim();
     if let Some(after) = after {
+        let moved_at = first_link(&pass.pad, &after);
         write(&pass, after).await?;
+        if let Some(moved_at) = moved_at {
+            context.metrics.linked(moved_at);
+        }
     }
     if let (Outcome::Open | Outcome::Started | Outcome::Ended(Recorded::Written), Some((_, mark))) =
         (&outcome, claimed)
@@ -203,6 +209,16 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
         }
         (None, None, _) => Action::await_change(),
     })
+}
+
+/// When the candidate was moved, if a webhook made the Pad for that and the link is there for the first time. One that
+/// was skipped in between did not wait for us.
+fn first_link(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
+    let trigger = &pad.spec.trigger;
+    let is_first = after.linked_at.is_some()
+        && matches!(pad.phase(), None | Some(Phase::Pending))
+        && pad.status.as_ref().is_none_or(|before| before.linked_at.is_none());
+    trigger.at.filter(|_| is_first && trigger.source == TriggerSource::Webhook)
 }
 
 /// Whether the Pad is over for as long as it is kept, and nobody asks about it any more.

@@ -1,0 +1,111 @@
+//! Numbers about what is in the cluster, read from the caches when somebody asks. Every replica tells them.
+
+use crate::api::condition::{Status, find, types};
+use crate::api::pad::Phase;
+use crate::api::{HasConditions, LeverConnection, Pad};
+use crate::cluster::Caches;
+use kube::ResourceExt;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Pads by phase, and how the connections and configurations are.
+pub struct State {
+    caches: Caches,
+}
+
+impl State {
+    /// Of everything that is watched.
+    pub fn new(caches: Caches) -> Self {
+        Self { caches }
+    }
+
+    fn connections(&self) -> Vec<std::sync::Arc<LeverConnection>> {
+        self.caches.scopes().iter().flat_map(|scope| scope.connections.all()).collect()
+    }
+
+    /// How many Pads are in each phase.
+    fn phases(&self) -> BTreeMap<&'static str, i64> {
+        let mut counts: BTreeMap<&str, i64> =
+            ["Pending", "Open", "Started", "Ended", "Skipped", "Failed"].map(|phase| (phase, 0)).into();
+        for scope in self.caches.scopes() {
+            scope.pads.all().iter().for_each(|pad| *counts.entry(phase(pad)).or_default() += 1);
+        }
+        counts
+    }
+
+    /// How many configurations are Ready, and how many are not.
+    fn configurations(&self) -> [(&'static str, i64); 2] {
+        let mut counts = [("true", 0), ("false", 0)];
+        for rule in self.caches.scopes().iter().flat_map(|scope| scope.configurations.all()) {
+            counts[usize::from(!is_ready(rule.as_ref()))].1 += 1;
+        }
+        counts
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("State")
+    }
+}
+
+/// A Pad that nobody has looked at yet is waiting.
+fn phase(pad: &Pad) -> &'static str {
+    match pad.phase() {
+        None | Some(Phase::Pending) => "Pending",
+        Some(Phase::Open) => "Open",
+        Some(Phase::Started) => "Started",
+        Some(Phase::Ended) => "Ended",
+        Some(Phase::Skipped) => "Skipped",
+        Some(Phase::Failed) => "Failed",
+    }
+}
+
+fn is_ready(object: &impl HasConditions) -> bool {
+    find(object.conditions(), types::READY).is_some_and(|ready| ready.status == Status::True)
+}
+
+impl Collector for State {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let gauge = MetricType::Gauge;
+        let mut family = encoder.encode_descriptor("pad_operator_pads", "Pads by phase", None, gauge)?;
+        for (phase, count) in self.phases() {
+            ConstGauge::new(count).encode(family.encode_family(&[("phase", phase)])?)?;
+        }
+        let help = "PadConfigurations by whether they are Ready";
+        let mut family = encoder.encode_descriptor("pad_operator_configurations", help, None, gauge)?;
+        for (ready, count) in self.configurations() {
+            ConstGauge::new(count).encode(family.encode_family(&[("ready", ready)])?)?;
+        }
+        let connections = self.connections();
+        let named = |connection: &LeverConnection| {
+            [("namespace", connection.namespace().unwrap_or_default()), ("connection", connection.name_any())]
+        };
+        let help = "Whether a LeverConnection is Ready";
+        let mut family = encoder.encode_descriptor("pad_operator_connection_ready", help, None, gauge)?;
+        for connection in &connections {
+            let ready = i64::from(is_ready(connection.as_ref()));
+            ConstGauge::new(ready).encode(family.encode_family(&named(connection))?)?;
+        }
+        let help = "Whether the newest webhook of a LeverConnection arrived and was signed rightly";
+        let mut family = encoder.encode_descriptor("pad_operator_webhook_verified", help, None, gauge)?;
+        for connection in &connections {
+            let verified = find(connection.conditions(), types::WEBHOOK_VERIFIED);
+            let verified = i64::from(verified.is_some_and(|one| one.status == Status::True));
+            ConstGauge::new(verified).encode(family.encode_family(&named(connection))?)?;
+        }
+        let help = "Pads left in the CoderPad plan; absent where it has no limit";
+        let mut family = encoder.encode_descriptor("pad_operator_quota_remaining", help, None, gauge)?;
+        for connection in &connections {
+            let quota = connection.status.as_ref().and_then(|status| status.quota.as_ref()?.remaining);
+            if let Some(remaining) = quota {
+                ConstGauge::new(remaining).encode(family.encode_family(&named(connection))?)?;
+            }
+        }
+        Ok(())
+    }
+}

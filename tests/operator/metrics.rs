@@ -1,0 +1,97 @@
+//! What Prometheus reads, and that docs/metrics.md tells all of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use simulators::{Fault, NewCandidate};
+
+use crate::cluster::source;
+use crate::world::{Options, World};
+
+/// By name: kind and labels.
+type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
+
+/// What an answer of `/metrics` holds.
+fn told(text: &str) -> Metrics {
+    let mut metrics = Metrics::new();
+    for line in text.lines() {
+        if let Some(described) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = described.split_once(' ').unwrap();
+            metrics.insert(name.to_owned(), (kind.to_owned(), BTreeSet::new()));
+        } else if !line.starts_with('#') {
+            let (sample, _) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
+            let whose = metrics.iter_mut().rfind(|(metric, _)| name.starts_with(metric.as_str()));
+            let (_, (_, known)) = whose.unwrap_or_else(|| panic!("{name} has no type"));
+            let names = labels.split(',').filter_map(|label| Some(label.split_once('=')?.0.to_owned()));
+            known.extend(names.filter(|label| label != "le"));
+        }
+    }
+    metrics
+}
+
+/// What docs/metrics.md says there is.
+fn documented() -> Metrics {
+    let page = std::fs::read_to_string(source("docs/metrics.md")).unwrap();
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let name = cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?;
+        let kind = cells.get(2)?.split(',').next()?.to_owned();
+        let labels = cells.get(3)?.split('`').skip(1).step_by(2).map(ToOwned::to_owned);
+        Some((name.to_owned(), (kind, labels.collect())))
+    };
+    page.lines().filter_map(row).collect()
+}
+
+fn value(text: &str, sample: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{sample} is not in\n{text}")).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_metric_is_told_and_documented() {
+    let mut world = World::start(Options::new("metrics").polling("1h")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    let other = world.add_candidate(NewCandidate::default());
+    world.enter(&other).await;
+    world.wait_for_pad(&other, "Skipped/TagMissing").await;
+    world.sync().await;
+
+    let (_, text) = world.operator().get("/metrics").await.unwrap();
+    assert_eq!(told(&text), documented(), "docs/metrics.md, on the right, tells what there is");
+    for (sample, expected) in [
+        ("pad_operator_leader", 1.0),
+        ("pad_operator_pads{phase=\"Open\"}", 1.0),
+        ("pad_operator_pads{phase=\"Skipped\"}", 1.0),
+        ("pad_operator_pads{phase=\"Failed\"}", 0.0),
+        ("pad_operator_configurations{ready=\"true\"}", 1.0),
+        ("pad_operator_connection_ready{namespace=\"metrics\",connection=\"acme\"}", 1.0),
+        ("pad_operator_webhook_verified{namespace=\"metrics\",connection=\"acme\"}", 1.0),
+        ("pad_operator_pads_stored_total{origin=\"created\"}", 1.0),
+        ("pad_operator_create_outcomes_unknown_total", 0.0),
+        ("pad_operator_webhook_to_link_seconds_count", 1.0),
+        ("pad_operator_webhooks_total{outcome=\"Accepted\"}", 2.0),
+        ("pad_operator_reconciles_waiting", 0.0),
+    ] {
+        assert_eq!(value(&text, sample), expected, "{sample} in\n{text}");
+    }
+    assert!(value(&text, "process_resident_memory_bytes") > 1e6);
+    world.finish().await;
+}
+
+/// A lost answer is counted, and so is the pad that is found again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_counted_with_the_pad_that_is_found_again() {
+    let mut world = World::start(Options::new("metrics-lost")).await;
+    let candidate = world.candidate();
+    world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502));
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    let (_, text) = world.operator().get("/metrics").await.unwrap();
+    assert_eq!(value(&text, "pad_operator_create_outcomes_unknown_total"), 1.0);
+    assert_eq!(value(&text, "pad_operator_pads_stored_total{origin=\"adopted\"}"), 1.0);
+    assert!(value(&text, "pad_operator_webhook_to_link_seconds_sum") < Duration::from_secs(60).as_secs_f64());
+    world.finish().await;
+}

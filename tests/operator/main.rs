@@ -19,6 +19,8 @@ mod configurations;
 mod connections;
 mod crashes;
 mod deletion;
+mod failed;
+mod gone;
 mod limit;
 mod lost_answers;
 mod main_job;

@@ -169,6 +169,9 @@ async fn who_was_there_before_the_rule_gets_a_pad_where_that_is_asked_for() {
     world.finish().await;
 }
 
+/// What Lever's page tokens begin with.
+const PAGE_TOKEN: &str = "%5B";
+
 /// More candidates than a page of Lever's list has.
 fn crowd(world: &World) -> Vec<String> {
     (0..110).map(|_| world.add_candidate(in_stage())).collect()
@@ -200,7 +203,7 @@ async fn a_walk_whose_place_lever_has_lost_begins_again() {
     let world = World::start(unlimited("stale-page")).await;
     let crowd = crowd(&world);
     let stale = json!({"code": "BadRequest", "message": "Invalid offset token"});
-    let fault = Fault::on("GET", "^/v1/opportunities$").containing("offset=");
+    let fault = Fault::on("GET", "^/v1/opportunities$").containing(PAGE_TOKEN);
     let fault = fault.action(Action::Status { code: 400, body: Some(stale) });
     let fault = world.lever.faults().add(fault);
     world.configure(CONFIGURATION, json!({})).await;
@@ -246,7 +249,7 @@ async fn killed_in_the_first_walk_it_still_knows_who_was_there_before() {
     options.relayed = true;
     let mut world = World::start(options).await;
     let crowd = crowd(&world);
-    let page = Fault::on("GET", "^/v1/opportunities$").containing("offset=").pause(Moment::BeforeEffect);
+    let page = Fault::on("GET", "^/v1/opportunities$").containing(PAGE_TOKEN).pause(Moment::BeforeEffect);
     let page = world.lever.faults().add(page);
     world.configure(CONFIGURATION, json!({})).await;
     soon("the walk is at its second page", page.reached()).await;

@@ -178,6 +178,7 @@ impl Reconciler<'_> {
             recorder: Recorder::new(self.client.clone(), reporter),
             allowances: Default::default(),
             retries: Default::default(),
+            flag_retries: Default::default(),
             flights: Default::default(),
             written: Default::default(),
             looks: Default::default(),

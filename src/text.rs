@@ -93,6 +93,11 @@ fn is_visible(c: char) -> bool {
     )
 }
 
+/// A message of a service, which may have quoted a candidate, without the candidate's name.
+pub fn without_name(message: &str, name: &str) -> String {
+    if name.is_empty() { message.to_owned() } else { message.replace(name, "(candidate)") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -242,6 +242,39 @@ async fn a_note_is_answered_as_the_live_service_does() {
 }
 
 #[tokio::test]
+async fn the_deleted_and_the_anonymized_are_found_by_their_times() {
+    let api = Api::start().await;
+    let [one, deleted] = [(); 2].map(|()| api.candidate("Phone Screen"));
+    let contact = api.lever.opportunity(&one).unwrap()["contact"].as_str().map(str::to_owned);
+    let two = api.lever.add_candidate(NewCandidate { contact, ..Default::default() });
+    let ids = async |path: &str| {
+        let rows = api.json(path).await["data"].as_array().unwrap().clone();
+        rows.into_iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let since = jiff::Timestamp::now().as_millisecond();
+    assert!(ids(&format!("/opportunities?updated_at_start={since}")).await.is_empty());
+    api.lever.anonymize(&one);
+    api.lever.delete(&deleted);
+    let mut changed = ids(&format!("/opportunities?updated_at_start={since}")).await;
+    changed.sort();
+    let mut both = vec![one.clone(), two.clone()];
+    both.sort();
+    assert_eq!(changed, both, "it is the person who is anonymized, and who is deleted is in no other list");
+    let view = api.json(&format!("/opportunities/{two}")).await;
+    assert_eq!((&view["data"]["isAnonymized"], &view["data"]["name"]), (&json!(true), &json!("")));
+
+    let row = &api.json(&format!("/opportunities/deleted?deleted_at_start={since}")).await["data"][0];
+    assert_eq!(row["id"], json!(deleted));
+    let at = row["deletedAt"].as_i64().unwrap();
+    assert!(at >= since && row["deletedBy"].is_string());
+    assert!(ids(&format!("/opportunities/deleted?deleted_at_start={}", at + 1)).await.is_empty());
+    assert_eq!(ids(&format!("/opportunities/deleted?deleted_at_end={at}")).await, [deleted]);
+    api.no_violations();
+    assert_eq!(api.get("/opportunities/deleted?updated_at_start=1").await.status(), 400);
+    api.violated("unknown query parameter");
+}
+
+#[tokio::test]
 async fn the_control_api_moves_candidates() {
     let api = Api::start().await;
     let control = async |path: &str, body: Value| {

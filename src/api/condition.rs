@@ -57,8 +57,6 @@ pub mod types {
     pub const STALLED: &str = "Stalled";
     /// Nothing is sent on behalf of this object because a person asked for that.
     pub const SUSPENDED: &str = "Suspended";
-    /// Fields that this version of the program stores but does not act on yet.
-    pub const FIELDS_IGNORED: &str = "FieldsIgnored";
     /// Connection: Lever answers.
     pub const LEVER_CONNECTED: &str = "LeverConnected";
     /// Connection: the Interview API answers.

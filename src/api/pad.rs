@@ -232,6 +232,11 @@ pub struct PadStatus {
     #[serde(default, rename = "noteID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub note_id: Option<String>,
+    /// The tag of writeBack.tags.failed, once it was put on the candidate because the Pad has failed or waits long, or
+    /// was found not to belong there. It is put on once: what a recruiter takes off stays off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub failed_tag: Option<String>,
     /// Ready, PadCreated, LinkAdded, RecordAdded, Suspended, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

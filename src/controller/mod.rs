@@ -65,6 +65,8 @@ pub struct Context {
     pub allowances: Allowances,
     /// When Pads in error may try again.
     pub retries: Retries,
+    /// When it may be tried again to put the tag of a pad that fails on its candidate, or to take it off.
+    pub flag_retries: Retries,
     /// Attempts to create a pad whose outcome is not stored.
     pub flights: Flights,
     /// The versions of Pads that were written last.

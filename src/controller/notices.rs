@@ -1,11 +1,22 @@
 //! Events for people who watch a namespace: one when an object comes to a halt and waits for them.
 
-use crate::api::condition::{Condition, find, is_true, types};
+use crate::api::condition::{Condition, Status, find, is_true, types};
+use jiff::{SignedDuration, Timestamp};
 
 /// Longest note that the API server takes, in bytes.
 const NOTE_LIMIT: usize = 1024;
 /// The reason of an object that a person has suspended: no news for that person.
 pub const SUSPENDED: &str = "Suspended";
+
+/// After this long a wait is news, too.
+const LONG_WAIT: SignedDuration = SignedDuration::from_mins(10);
+
+/// The condition that a person should look at, if there is one: the object has come to a halt, or has waited long.
+pub fn alarm(conditions: &[Condition], now: Timestamp) -> Option<&Condition> {
+    let on = |type_| find(conditions, type_).filter(|one| one.status == Status::True);
+    let is_long = |waits: &&Condition| now.duration_since(waits.last_transition_time) >= LONG_WAIT;
+    on(types::STALLED).or_else(|| on(types::RECONCILING).filter(is_long))
+}
 
 /// Reason and note of the warning for an object that has come to a halt since its last status, if it has.
 pub fn halted(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
@@ -35,6 +46,17 @@ mod tests {
         let mut conditions = Conditions::new(&[], 1, jiff::Timestamp::UNIX_EPOCH);
         conditions.ready(readiness, reason, "é".repeat(900));
         conditions.finish()
+    }
+
+    #[test]
+    fn a_halt_and_a_long_wait_are_for_a_person_to_look_at() {
+        let minute = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
+        let halts = conditions(Readiness::Stalled, "SecretNotFound");
+        assert_eq!(alarm(&halts, minute(0)).unwrap().reason, "SecretNotFound");
+        let waits = conditions(Readiness::Reconciling, "QuotaExceeded");
+        assert!(alarm(&waits, minute(9)).is_none());
+        assert_eq!(alarm(&waits, minute(10)).unwrap().type_, types::RECONCILING);
+        assert!(alarm(&conditions(Readiness::Ready, "Open"), minute(99)).is_none());
     }
 
     #[test]

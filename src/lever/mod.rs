@@ -32,6 +32,7 @@ const MOST_NOTES: usize = 2000;
 
 const STAGES: &str = "GET /stages";
 const OPPORTUNITIES: &str = "GET /opportunities";
+const DELETED: &str = "GET /opportunities/deleted";
 const OPPORTUNITY: &str = "GET /opportunities/{id}";
 const NOTES: &str = "GET /opportunities/{id}/notes";
 const ADD_NOTE: &str = "POST /opportunities/{id}/notes";
@@ -143,6 +144,34 @@ impl LeverClient {
     ) -> Result<OpportunityPage, Error> {
         let at = at_ms.to_string();
         self.opportunity_page(&[("archived_at_start", &at), ("archived", "true")], page).await
+    }
+
+    /// One page of the opportunities that have changed at or after a time, in milliseconds since 1970, archived ones too.
+    /// That a candidate was anonymized is such a change (reference: lever-api.md, 3).
+    ///
+    /// # Errors
+    /// As [`Self::opportunities`].
+    pub async fn updated_since(
+        &self,
+        at_ms: i64,
+        page: Option<&PageToken>,
+    ) -> Result<OpportunityPage, Error> {
+        self.opportunity_page(&[("updated_at_start", &at_ms.to_string())], page).await
+    }
+
+    /// One page of the opportunities that were deleted at or after a time, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// As [`Self::opportunities`].
+    pub async fn deleted_since(
+        &self,
+        at_ms: i64,
+        page: Option<&PageToken>,
+    ) -> Result<OpportunityPage, Error> {
+        let (path, since) = (["opportunities", "deleted"], at_ms.to_string());
+        let filter = [("deleted_at_start", since.as_str())];
+        let (rows, next) = self.page::<RawOpportunity>(DELETED, &path, &filter, page).await?;
+        Ok(OpportunityPage { opportunities: rows.into_iter().map(Opportunity::from).collect(), next })
     }
 
     /// Waits for the right to send one request.

@@ -35,6 +35,10 @@ pub struct Marks {
     whole: Option<Instant>,
     /// Down to when candidates who were archived have been looked for.
     pub archived: Option<Timestamp>,
+    /// The same of those who were deleted.
+    pub deleted: Option<Timestamp>,
+    /// The same of those who were anonymized.
+    pub anonymized: Option<Timestamp>,
 }
 
 /// The last change that a walk has met.
@@ -58,7 +62,14 @@ impl Latest {
 impl Marks {
     /// Nothing is known yet.
     pub fn new(account: &str) -> Self {
-        Self { account: account.to_owned(), latest: None, whole: None, archived: None }
+        Self {
+            account: account.to_owned(),
+            latest: None,
+            whole: None,
+            archived: None,
+            deleted: None,
+            anonymized: None,
+        }
     }
 }
 
@@ -135,7 +146,8 @@ fn changed_at(record: &PadRecord) -> Timestamp {
 fn is_news(pad: &Pad, record: &PadRecord) -> bool {
     let Some(status) = &pad.status else { return false };
     let knows_start = status.phase == Some(Phase::Started);
-    let knows_nobody = status.participants.is_empty() && !record.participants.is_empty();
+    let knows_nobody =
+        status.candidate.is_some() && status.participants.is_empty() && !record.participants.is_empty();
     record.is_deleted() || record.is_ended() || (record.is_started() && (!knows_start || knows_nobody))
 }
 
@@ -167,14 +179,15 @@ mod tests {
             .unwrap();
             is_news(&pad, &record(fields))
         };
-        let open = || json!({"phase": "Open"});
-        let started = || json!({"phase": "Started", "participants": ["Ada"]});
+        let open = || json!({"phase": "Open", "candidate": "Ada"});
+        let started = || json!({"phase": "Started", "candidate": "Ada", "participants": ["Ada"]});
         assert!(!is_news_for(open(), json!({})));
         assert!(!is_news_for(open(), json!({"participants": ["Olga Owner"]})), "nobody has begun");
         assert!(is_news_for(open(), json!({"state": "started"})));
         assert!(!is_news_for(started(), json!({"state": "started", "participants": ["Ada"]})));
-        let alone = json!({"phase": "Started"});
-        assert!(is_news_for(alone, json!({"state": "started", "participants": ["Ada"]})));
+        let named = json!({"state": "started", "participants": ["Ada"]});
+        assert!(is_news_for(json!({"phase": "Started", "candidate": "Ada"}), named.clone()));
+        assert!(!is_news_for(json!({"phase": "Started"}), named), "nobody may be named any more");
         for over in [json!({"ended_at": at(9)}), json!({"state": "ended"}), json!({"deleted": true})] {
             assert!(is_news_for(open(), over.clone()) && is_news_for(started(), over));
         }

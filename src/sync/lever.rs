@@ -49,6 +49,8 @@ pub struct Walk {
 enum List<'a> {
     InStage { stage_id: &'a str, tag: &'a str },
     ArchivedSince { at_ms: i64 },
+    DeletedSince { at_ms: i64 },
+    UpdatedSince { at_ms: i64 },
 }
 
 impl List<'_> {
@@ -56,6 +58,8 @@ impl List<'_> {
         match self {
             List::InStage { stage_id, tag } => lever.opportunities(stage_id, tag, page).await,
             List::ArchivedSince { at_ms } => lever.archived_since(*at_ms, page).await,
+            List::DeletedSince { at_ms } => lever.deleted_since(*at_ms, page).await,
+            List::UpdatedSince { at_ms } => lever.updated_since(*at_ms, page).await,
         }
     }
 }
@@ -72,6 +76,17 @@ pub async fn walk(session: &Session<'_>, stage_id: &str, tag: &str) -> Result<Wa
 /// The ids of the candidates who were archived since, and whether these are all.
 pub async fn archived_since(session: &Session<'_>, at_ms: i64) -> Result<(Vec<String>, bool), SyncError> {
     all_pages(session, List::ArchivedSince { at_ms }, |one| Some(one.id)).await
+}
+
+/// The ids of the candidates who were deleted since, and whether these are all.
+pub async fn deleted_since(session: &Session<'_>, at_ms: i64) -> Result<(Vec<String>, bool), SyncError> {
+    all_pages(session, List::DeletedSince { at_ms }, |one| Some(one.id)).await
+}
+
+/// The ids of the candidates who have changed since and are anonymized, and whether these are all.
+pub async fn anonymized_since(session: &Session<'_>, at_ms: i64) -> Result<(Vec<String>, bool), SyncError> {
+    let anonymized = |one: Opportunity| one.is_anonymized.then_some(one.id);
+    all_pages(session, List::UpdatedSince { at_ms }, anonymized).await
 }
 
 async fn all_pages<T>(

@@ -4,13 +4,15 @@
 //! on request), and each probe that both services answered is followed by a sync; a configuration whose rule takes
 //! effect, or is asked for, has its own walk in between. So an interval costs, besides the probe's 3 calls to each
 //! service: one walk over Lever's opportunities for each stage and tag, one over those archived since if a rule has
-//! `onArchive: End`, and one over the pads that changed at CoderPad: mostly a page each, however many Pads there are.
+//! `onArchive: End`, one over those deleted and one over those changed since, and one over the pads that changed at
+//! CoderPad: mostly a page each, however many Pads there are.
 //!
 //! It decides little. It makes Pads for candidates who have none (`candidates`), and asks the Pads of whom there is
 //! news for a look ([`crate::controller::pad::looks`]): each reads for itself what is true now. What it remembers may be
 //! lost: the next sync finds the same.
 
 mod candidates;
+mod gone;
 mod interview;
 mod lever;
 pub mod requests;
@@ -96,11 +98,14 @@ async fn sync(
     let mut after = before.unwrap_or_else(|| Marks::new(&session.account.version));
     let (of_all, of_rules) = tokio::join!(
         async {
-            if wish.whole {
-                interview::walk(&session, &mut after).await?;
-                rules::walk_archived(&session, &mut after).await?;
+            if !wish.whole {
+                return [Ok(()), Ok(()), Ok(())];
             }
-            Ok::<_, SyncError>(())
+            [
+                interview::walk(&session, &mut after).await,
+                rules::walk_archived(&session, &mut after).await,
+                gone::walk(&session, &mut after).await,
+            ]
         },
         rules::walk_all(&session, wish),
     );
@@ -110,9 +115,10 @@ async fn sync(
         Err(error) => (None, Some(error)),
     };
     if wish.whole {
-        context.metrics.synced(namespace, name, of_all.is_ok() && failure.is_none(), began.elapsed());
+        let complete = of_all.iter().all(Result::is_ok) && failure.is_none();
+        context.metrics.synced(namespace, name, complete, began.elapsed());
     }
-    for error in of_all.err().into_iter().chain(failure) {
+    for error in of_all.into_iter().filter_map(Result::err).chain(failure) {
         report(context, namespace, name, &error);
     }
     missed

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 /// How many Pads are made at the same time.
 const MADE_AT_ONCE: usize = 8;
-/// The walk over archived candidates overlaps with the one before by so much.
-const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
+/// A walk over what has happened since the one before overlaps with it by so much.
+pub const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 /// It reaches back no further than this, however old the oldest open Pad is.
 const FARTHEST_BACK: SignedDuration = SignedDuration::from_hours(24 * 30);
 

@@ -19,6 +19,8 @@ mod configurations;
 mod connections;
 mod crashes;
 mod deletion;
+mod failed;
+mod gone;
 mod guides;
 mod limit;
 mod lost_answers;

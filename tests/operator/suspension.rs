@@ -41,6 +41,35 @@ async fn a_suspended_configuration_sends_nothing_and_catches_up() {
     nothing_is_sent_until_resumed("suspended-rule", "padconfigurations", CONFIGURATION).await;
 }
 
+/// A request is answered when somebody has looked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_is_asked_for_in_a_suspension_is_taken_on_resume() {
+    let world = World::start(Options::new("suspended-look")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": true}})).await;
+    world.wait_for("leverconnections", CONNECTION, "Suspended", "True/Suspended").await;
+    world.interview.start_interview(&made.id, &["Ada"]);
+    world.request("pads", &name).await;
+    world.patch("pads", &name, json!({"spec": {"deletionPolicy": "Unlink"}})).await;
+    let pad = crate::wait::eventually("the Pad was passed", async || {
+        let pad = world.get("pads", &name).await;
+        let is_passed = pad["status"]["observedGeneration"] == pad["metadata"]["generation"];
+        if is_passed { Ok(pad) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+    assert_eq!(crate::status::phase(&pad), "Open/Open");
+    assert_eq!(pad["status"]["lastHandledReconcileAt"], serde_json::Value::Null, "{pad:#}");
+
+    world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
+    let pad = world.wait_for_pad(&candidate, "Started/Started").await;
+    let asked = &pad["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
+    assert_eq!(pad["status"]["lastHandledReconcileAt"], *asked);
+    world.finish().await;
+}
+
 /// Nothing tells of it again: neither service has changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_from_a_suspension_is_followed_on_resume() {

@@ -2,10 +2,10 @@
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
-use simulators::{DeliveryBehaviour, NewCandidate};
+use simulators::{Action, DeliveryBehaviour, Fault, Moment, NewCandidate, NewPad};
 
 use crate::status::message_of;
-use crate::wait::eventually;
+use crate::wait::{eventually, soon};
 use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 
 const EVENT: &str = "candidateStageChange";
@@ -166,6 +166,120 @@ async fn who_was_there_before_the_rule_gets_a_pad_where_that_is_asked_for() {
     }
     assert!(world.pads_of(&elsewhere).await.is_empty());
     assert_eq!(world.creates(), 3);
+    world.finish().await;
+}
+
+/// What Lever's page tokens begin with.
+const PAGE_TOKEN: &str = "%5B";
+
+/// More candidates than a page of Lever's list has.
+fn crowd(world: &World) -> Vec<String> {
+    (0..110).map(|_| world.add_candidate(in_stage())).collect()
+}
+
+/// A world without a rule yet, and without limits, so that a crowd is no matter of minutes.
+fn unlimited(name: &'static str) -> Options {
+    let mut options = Options { configurations: vec![], ..Options::new(name).polling("1h") };
+    (options.lever.rate_limit, options.interview.rate_limit) = (None, None);
+    options.flags.extend(["--lever-rate=0", "--interview-rate=0", "--leader-election=false"]);
+    options
+}
+
+/// Waits until all of them have one Pad each, which is Skipped.
+async fn all_are_skipped(world: &World, crowd: &[String]) {
+    eventually("all who were there before are skipped", async || {
+        let pads = world.list("pads").await;
+        let skipped = pads.iter().filter(|pad| crate::status::phase(pad) == "Skipped/BeforeConfiguration");
+        let skipped: Vec<_> =
+            skipped.filter_map(|pad| pad["spec"]["opportunityID"].as_str().map(str::to_owned)).collect();
+        let is_once = |one: &String| skipped.iter().filter(|other| *other == one).count() == 1;
+        if crowd.iter().all(is_once) { Ok(()) } else { Err(format!("{} of {}", skipped.len(), pads.len())) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_whose_place_lever_has_lost_begins_again() {
+    let world = World::start(unlimited("stale-page")).await;
+    let crowd = crowd(&world);
+    let stale = json!({"code": "BadRequest", "message": "Invalid offset token"});
+    let fault = Fault::on("GET", "^/v1/opportunities$").containing(PAGE_TOKEN);
+    let fault = fault.action(Action::Status { code: 400, body: Some(stale) });
+    let fault = world.lever.faults().add(fault);
+    world.configure(CONFIGURATION, json!({})).await;
+    let configuration = settled(&world).await;
+    assert_eq!(fault.hits(), 1);
+    assert_eq!(configuration["status"]["matching"], crowd.len());
+    all_are_skipped(&world, &crowd).await;
+    assert_eq!(world.creates(), 0);
+    world.finish().await;
+}
+
+/// Its list has no end then, and so says nothing of those that were not met.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_that_coderpad_breaks_off_is_made_again() {
+    let world = World::start(Options::new("cut-walk")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    world.sync().await;
+    world.interview.start_interview(&made.id, &["Ada"]);
+    // Beyond the first page.
+    for _ in 0..60 {
+        world.interview.add_pad(NewPad::default());
+    }
+    let fault = Fault::on("GET", "^/api/organization/pads/?$").skip(1);
+    let fault = fault.action(Action::Status { code: 400, body: None });
+    let fault = world.interview.faults().add(fault);
+    eventually("the second page is refused", async || {
+        world.sync().await;
+        if fault.hits() == 1 { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    world.wait_for_pad(&candidate, "Open/Open").await;
+    world.sync().await;
+    world.wait_for_pad(&candidate, "Started/Started").await;
+    world.finish().await;
+}
+
+/// Once between two pages, and once among the Pads.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_in_the_first_walk_it_still_knows_who_was_there_before() {
+    let mut options = unlimited("killed-walk");
+    options.relayed = true;
+    let mut world = World::start(options).await;
+    let crowd = crowd(&world);
+    let page = Fault::on("GET", "^/v1/opportunities$").containing(PAGE_TOKEN).pause(Moment::BeforeEffect);
+    let page = world.lever.faults().add(page);
+    world.configure(CONFIGURATION, json!({})).await;
+    soon("the walk is at its second page", page.reached()).await;
+    world.operator().kill().await;
+    page.discard();
+    world.lever.switch_event(EVENT, false);
+    let comes_later = async || {
+        let candidate = world.candidate();
+        world.lever.move_to_stage(&candidate, STAGE).await;
+        candidate
+    };
+    let first = comes_later().await;
+
+    let made = Fault::on("POST", "/pads$").skip(40).pause(Moment::BeforeEffect);
+    let made = world.cluster_faults(0).add(made);
+    let second = comes_later().await;
+    world.operator().start().await;
+    soon("some Pads are made", made.reached()).await;
+    let configuration = world.get("padconfigurations", CONFIGURATION).await;
+    assert_eq!(configuration["status"]["existingSettledFor"], Value::Null, "{configuration:#}");
+    world.operator().kill().await;
+    made.discard();
+
+    world.operator().start().await;
+    settled(&world).await;
+    all_are_skipped(&world, &crowd).await;
+    for candidate in [&first, &second] {
+        world.wait_for_one_pad(candidate).await;
+    }
+    assert_eq!(world.creates(), 2);
     world.finish().await;
 }
 

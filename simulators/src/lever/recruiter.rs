@@ -89,16 +89,21 @@ impl Lever {
     }
 
     pub(crate) fn anonymize(&self, id: &str) -> bool {
-        let changed = self.change(id, |_| {});
         let mut model = lock(&self.model);
-        let contact = model.opportunities.get(id).map(|opportunity| opportunity.contact.clone());
-        if let Some(person) = contact.and_then(|contact| model.contacts.get_mut(&contact)) {
+        let Some(contact) = model.existing(id).map(|opportunity| opportunity.contact.clone()) else {
+            return false;
+        };
+        if let Some(person) = model.contacts.get_mut(&contact) {
             person.name.clear();
             person.emails.clear();
             person.links.clear();
             person.anonymized = true;
         }
-        changed
+        // It shows on all opportunities of the person, and so all of them have changed.
+        for opportunity in model.opportunities.values_mut().filter(|one| one.contact == contact) {
+            opportunity.updated_at = Some(now_ms());
+        }
+        true
     }
 
     pub(crate) fn set_webhook(&self, event: &str, url: &str, signature_token: &str) -> String {

@@ -142,9 +142,6 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfiguration
         stage.set(&mut conditions, types::STAGE_FOUND);
         question.set(&mut conditions, types::QUESTION_USABLE);
     }
-    if let Some(message) = ignored(configuration) {
-        conditions.set(types::FIELDS_IGNORED, true, "NotInThisVersion", message);
-    }
 
     let (resolved, effective_since) = effect(observation, found.and_then(Result::ok), now);
     PadConfigurationStatus {
@@ -442,15 +439,6 @@ fn in_use(observation: &Observation<'_>, stage: &Finding, found: Option<&FoundSt
 
 fn quoted(name: &str) -> String {
     format!("'{}'", text::one_line(name, SHORT))
-}
-
-/// Which fields of this configuration have no effect yet.
-fn ignored(configuration: &PadConfiguration) -> Option<String> {
-    let failed = configuration.spec.write_back.tags.failed.as_ref()?;
-    Some(format!(
-        "This version takes the tag {} (spec.writeBack.tags.failed) off when a pad is open, but does not put it on yet.",
-        quoted(failed)
-    ))
 }
 
 #[cfg(test)]

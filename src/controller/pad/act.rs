@@ -410,8 +410,9 @@ impl Pass<'_> {
 
     async fn forget_attempt(&mut self) -> Result<(), Trouble> {
         let attempt = self.facts.pad.attempt.clone();
-        let change =
-            MetadataChange::default().remove_annotation(names::ATTEMPT).finalizer(names::FINALIZER, false);
+        let change = MetadataChange::default()
+            .remove_annotation(names::ATTEMPT)
+            .finalizer(names::FINALIZER, self.facts.pad.owes_tag());
         self.write(change).await.map_err(cluster)?;
         if let Some(attempt) = &attempt {
             self.context.flights.forget(&attempt.to_string());

@@ -56,6 +56,8 @@ pub struct Facts {
     pub look: bool,
     /// Whether sync has heard that the candidate was archived.
     pub archived: bool,
+    /// Whether sync has heard that the candidate's data is gone from Lever.
+    pub gone: bool,
     /// Whether the interview is to be ended when the candidate is archived.
     pub ends_on_archive: bool,
     /// What has happened in the pad; None: not asked for in this pass.
@@ -66,6 +68,8 @@ pub struct Facts {
     pub note: NoteFacts,
     /// A call or write of this pass that did not succeed. The pass ends with it.
     pub trouble: Option<Trouble>,
+    /// The same of what was done about the tag of a pad that fails: no trouble of the Pad itself.
+    pub flag_trouble: Option<Trouble>,
     /// After a failure: how long no call may be made yet.
     pub pause: Option<Duration>,
 }
@@ -132,6 +136,10 @@ pub struct PadFacts {
     pub note_id: Option<String>,
     /// Whether all is settled that has to be written to Lever after the end.
     pub recorded: bool,
+    /// Whether its status names the candidate.
+    pub names_candidate: bool,
+    /// The tag of a pad that fails, once it is settled that the candidate carries it, or cannot.
+    pub failed_tag: Option<String>,
     /// Whether somebody asked for it to be judged again since it was last judged.
     pub requested: bool,
     /// Whether its configuration has changed since it was last judged.
@@ -159,6 +167,11 @@ impl PadFacts {
     /// The attempt whose outcome is not stored.
     pub fn open_attempt(&self) -> Option<&Attempt> {
         self.attempt.as_ref().filter(|_| self.pad_id.is_none())
+    }
+
+    /// Whether its tag must be taken off the candidate before the Pad may go.
+    pub fn owes_tag(&self) -> bool {
+        self.failed_tag.is_some() && self.deletion_policy != DeletionPolicy::Retain
     }
 
     /// The write to Lever whose outcome is not stored, and its mark.
@@ -223,6 +236,8 @@ pub enum ConfigurationFacts {
     Suspended,
     /// It has a fault, or was not looked at yet.
     NotReady {
+        /// The tag that a candidate must carry.
+        tag: String,
         /// The reason of its Ready condition.
         reason: String,
         /// The message of its Ready condition.

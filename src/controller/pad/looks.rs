@@ -20,6 +20,8 @@ pub enum What {
     Judge,
     /// The candidate was archived.
     Archived,
+    /// The candidate's data is gone from Lever: deleted, or anonymized.
+    Gone,
     /// Whether it has been over for long enough to be deleted: its candidate has left the stage, or lost the tag.
     Expired,
 }
@@ -68,6 +70,11 @@ impl Looks {
     /// What is asked for now about a Pad. What is asked for later, while it is being looked at, is another look.
     pub fn wanted(&self, namespace: &str, name: &str) -> Wanted {
         self.asked.lock().looks.get(&key(namespace, name)).cloned().unwrap_or_default()
+    }
+
+    /// Whether anything is asked for about a Pad.
+    pub fn is_wanted(&self, namespace: &str, name: &str) -> bool {
+        self.asked.lock().looks.contains_key(&key(namespace, name))
     }
 
     /// The look that was `wanted` was taken.
@@ -126,6 +133,7 @@ mod tests {
         looks.done("hiring", "a", What::Record, &later);
         assert_eq!(looks.all(), []);
         looks.want("hiring", "a", What::Archived);
+        assert!(looks.is_wanted("hiring", "a") && !looks.is_wanted("hiring", "b"));
         assert_eq!(looks.all(), [key("hiring", "a")]);
         looks.forget("hiring", "a");
         assert_eq!(looks.all(), []);

@@ -22,19 +22,21 @@ pub use reason::Reason;
 use super::Context;
 use super::driver::{self, Failure, Reconcile, heard};
 use super::{notices, pace};
-use crate::api::condition::{self, Condition, types};
+use crate::api::condition::{Condition, types};
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::writes::{WriteError, write_status};
+use crate::text;
 use crate::transport::Class;
 use act::Pass;
 use facts::{Candidate, Record, Trouble};
 use futures::StreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 use looks::What;
 use observe::Surroundings;
+use plan::flag::{Flag, Stands};
 use plan::{Outcome, Recorded, Step, plan};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,8 +50,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(300);
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 /// By then the watch has surely told of one's own write; it wakes the Pad itself when it does.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// After this long a waiting Pad says so in an Event.
-const LONG_WAIT: SignedDuration = SignedDuration::from_mins(10);
 
 /// Runs the controller until `stop`; what is in flight then is finished.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
@@ -59,18 +59,18 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         return;
     }
     let by_configuration = scope.configurations.changes().flat_map({
-        let pads = scope.pads.clone();
+        let context = context.clone();
         move |configuration| {
             let name = configuration.name_any();
-            woken(&pads, configuration.namespace(), move |pad| pad.spec.configuration_ref.name == name)
+            woken(&context, configuration.namespace(), move |pad| pad.spec.configuration_ref.name == name)
         }
     });
     let by_connection = scope.connections.changes().flat_map({
-        let (pads, configurations) = (scope.pads.clone(), scope.configurations.clone());
+        let (context, configurations) = (context.clone(), scope.configurations.clone());
         move |connection| {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
             let configurations = configurations.clone();
-            woken(&pads, Some(namespace.clone()), move |pad| match &pad.spec.connection_ref {
+            woken(&context, Some(namespace.clone()), move |pad| match &pad.spec.connection_ref {
                 Some(reference) => reference.name == name,
                 None => configurations
                     .get(&namespace, &pad.spec.configuration_ref.name)
@@ -105,6 +105,7 @@ impl Reconcile<Pad> for Pads {
 
     fn forget(&self, namespace: &str, name: &str) {
         self.context.retries.forget(namespace, name);
+        self.context.flag_retries.forget(namespace, name);
         self.context.written.forget(namespace, name);
         self.context.looks.forget(namespace, name);
     }
@@ -112,7 +113,7 @@ impl Reconcile<Pad> for Pads {
 
 /// The Pads of a namespace that may wait for what has changed. Those that are settled stay asleep.
 fn woken(
-    pads: &crate::cluster::Cache<Pad>,
+    context: &Context,
     namespace: Option<String>,
     concerns: impl Fn(&Pad) -> bool,
 ) -> futures::stream::Iter<std::vec::IntoIter<ObjectRef<Pad>>> {
@@ -126,8 +127,10 @@ fn woken(
                 Some(Phase::Skipped) => false,
             }
             || observe::is_requested(pad)
+            || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
+            || context.looks.is_wanted(&pad.namespace().unwrap_or_default(), &pad.name_any())
     };
-    let all = pads.of_namespace(&namespace.unwrap_or_default());
+    let all = context.scope.pads.of_namespace(&namespace.unwrap_or_default());
     let concerned =
         all.iter().filter(|pad| waiting(pad) && concerns(pad)).map(|pad| ObjectRef::from_obj(pad.as_ref()));
     futures::stream::iter(concerned.collect::<Vec<_>>())
@@ -166,6 +169,7 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     }
     if !matches!(pass.facts.opportunity, Candidate::NotRead) {
         context.looks.done(&namespace, &name, What::Archived, &wanted);
+        context.looks.done(&namespace, &name, What::Gone, &wanted);
     }
     if outcome != Outcome::Undecided {
         context.looks.done(&namespace, &name, What::Judge, &wanted);
@@ -186,7 +190,13 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     };
     let generation =
         around.configuration.as_ref().and_then(|configuration| configuration.metadata.generation);
-    let after = status::status(&pass.pad, &pass.facts, &outcome, generation, pace::now());
+    let now = pace::now();
+    let mut after = status::status(&pass.pad, &pass.facts, &outcome, generation, now);
+    let mut flag_pause = None;
+    if let Some(stands) = after.as_ref().map(|after| Stands::of(&after.conditions, now)) {
+        flag_pause = flag(&mut pass, &around, stands, inputs).await;
+        after = status::status(&pass.pad, &pass.facts, &outcome, generation, now);
+    }
     let claimed = pass.facts.pad.open_claim();
     if let Some(after) = after {
         let moved_at = first_link(&pass.pad, &after);
@@ -200,15 +210,19 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     {
         context.flights.forget(&mark);
     }
-    Ok(match (again, pause, &outcome) {
-        (Some(again), Some(pause), _) => Action::requeue(again.max(pause)),
-        (Some(again), None, _) => Action::requeue(again.min(LOOK_AGAIN)),
-        (None, Some(pause), _) => Action::requeue(pause),
-        (None, None, Outcome::Waiting(..) | Outcome::Ended(Recorded::Waits(..))) => {
-            Action::requeue(LOOK_AGAIN)
-        }
-        (None, None, _) => Action::await_change(),
-    })
+    let rest = match (again, pause, &outcome) {
+        (Some(again), Some(pause), _) => Some(again.max(pause)),
+        (Some(again), None, _) => Some(again.min(LOOK_AGAIN)),
+        (None, Some(pause), _) => Some(pause),
+        (None, None, Outcome::Waiting(..) | Outcome::Ended(Recorded::Waits(..))) => Some(LOOK_AGAIN),
+        (None, None, _) => None,
+    };
+    // The Pad's own pause is not cut short.
+    let rest = match pause {
+        Some(_) => rest,
+        None => rest.into_iter().chain(flag_pause).min(),
+    };
+    Ok(rest.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// When the candidate was moved, if a webhook made the Pad for that and the link is there for the first time. One that
@@ -236,22 +250,67 @@ async fn drive(pass: &mut Pass<'_>, around: &Surroundings) -> (Outcome, Option<D
             return (outcome, again);
         }
         if step.calls()
-            && pass.account.is_none()
-            && let Some(connection) = &around.connection
+            && let Err(trouble) = open_account(pass, around).await
         {
-            match pass.context.accounts.of(connection).await {
-                Ok(account) => pass.account = Some(account),
-                Err(error) => {
-                    let connection = connection.name_any();
-                    pass.facts.trouble = Some(Trouble::NoAccount { connection, message: error.to_string() });
-                    continue;
-                }
-            }
+            pass.facts.trouble = Some(trouble);
+            continue;
         }
         pass.act(step).await;
     }
     tracing::error!(pad = %pass.facts.pad.name, namespace = %pass.facts.pad.namespace, "the plan goes in circles: please report this");
     (Outcome::Undecided, Some(LOOK_AGAIN))
+}
+
+/// Has the services of the connection at hand.
+async fn open_account(pass: &mut Pass<'_>, around: &Surroundings) -> Result<(), Trouble> {
+    if pass.account.is_none()
+        && let Some(connection) = &around.connection
+    {
+        let account = pass.context.accounts.of(connection).await;
+        let name = connection.name_any();
+        pass.account = Some(
+            account.map_err(|error| Trouble::NoAccount { connection: name, message: error.to_string() })?,
+        );
+    }
+    Ok(())
+}
+
+/// Does what is to be done about the tag of a pad that fails. Returns when to try again what did not succeed: it has
+/// pauses of its own, and leaves the Pad's trouble as it is.
+async fn flag(pass: &mut Pass<'_>, around: &Surroundings, stands: Stands, inputs: u64) -> Option<Duration> {
+    let retries = &pass.context.flag_retries;
+    let (namespace, name) = (pass.facts.pad.namespace.clone(), pass.facts.pad.name.clone());
+    for _ in 0..STEPS {
+        let step = match plan::flag::flag(&pass.facts, stands) {
+            Flag::Do(step) => step,
+            Flag::Settled(tag) => {
+                pass.facts.pad.failed_tag = tag;
+                break;
+            }
+            Flag::Later => break,
+        };
+        if step.calls()
+            && let Some(rest) = retries.remaining(&namespace, &name, &inputs)
+        {
+            return Some(rest);
+        }
+        let own = pass.facts.trouble.take();
+        match open_account(pass, around).await {
+            Ok(()) => pass.act(step).await,
+            Err(trouble) => pass.facts.trouble = Some(trouble),
+        }
+        pass.facts.flag_trouble = std::mem::replace(&mut pass.facts.trouble, own);
+    }
+    match &pass.facts.flag_trouble {
+        Some(trouble) => {
+            report(pass, trouble, around);
+            Some(retries.failed(&namespace, &name, &inputs))
+        }
+        None => {
+            retries.forget(&namespace, &name);
+            None
+        }
+    }
 }
 
 /// Logs a failure, without what the service said (it may quote a candidate), and asks the connection to look for itself.
@@ -294,8 +353,7 @@ async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
     if let Some((reason, note)) = news.or_else(|| has_waited_long(pass.context, &pass.pad, &after.conditions))
     {
         // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
-        let name = after.candidate.as_deref().filter(|name| !name.is_empty());
-        let note = name.map_or(note.clone(), |name| note.replace(name, "(candidate)"));
+        let note = text::without_name(&note, after.candidate.as_deref().unwrap_or_default());
         pass.context.warn(&pass.pad.object_ref(&()), &reason, &note).await;
     }
     Ok(())
@@ -303,9 +361,8 @@ async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
 
 /// Reason and message of a Pad that has waited long, once for each wait.
 fn has_waited_long(context: &Context, pad: &Pad, conditions: &[Condition]) -> Option<(String, String)> {
-    let waiting = condition::find(conditions, types::RECONCILING)?;
-    let long = Timestamp::now().duration_since(waiting.last_transition_time) >= LONG_WAIT;
-    let first =
-        || context.warned.lock().insert((pad.uid().unwrap_or_default(), waiting.last_transition_time));
-    (long && first()).then(|| (waiting.reason.clone(), waiting.message.clone()))
+    let waiting =
+        notices::alarm(conditions, Timestamp::now()).filter(|one| one.type_ == types::RECONCILING)?;
+    let wait = (pad.uid().unwrap_or_default(), waiting.last_transition_time);
+    context.warned.lock().insert(wait).then(|| (waiting.reason.clone(), waiting.message.clone()))
 }

@@ -107,11 +107,13 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
         end_asked: false,
         look: wanted.has(What::Record),
         archived: wanted.has(What::Archived),
+        gone: wanted.has(What::Gone),
         ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
         events: None,
         code: None,
         note: NoteFacts::NotRead,
         trouble: None,
+        flag_trouble: None,
         pause: None,
         pad,
     };
@@ -186,6 +188,8 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         started_at: status.and_then(|status| status.started_at),
         note_id: status.and_then(|status| status.note_id.clone()),
         recorded: status.is_some_and(|status| is_recorded(status, requested)),
+        names_candidate: status.is_some_and(|status| status.candidate.is_some()),
+        failed_tag: status.and_then(|status| status.failed_tag.clone()),
         requested,
         configuration_changed: configuration.is_some_and(|configuration| {
             configuration.metadata.generation != judged_with || is_new(configuration)
@@ -385,10 +389,13 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
                 existing_settled: status.is_some_and(PadConfigurationStatus::existing_is_settled),
             })
         }
-        (Some(ready), _) if seen && ready.status != condition::Status::True => {
-            ConfigurationFacts::NotReady { reason: ready.reason.clone(), message: ready.message.clone() }
-        }
+        (Some(ready), _) if seen && ready.status != condition::Status::True => ConfigurationFacts::NotReady {
+            tag: configuration.spec.tag.clone(),
+            reason: ready.reason.clone(),
+            message: ready.message.clone(),
+        },
         _ => ConfigurationFacts::NotReady {
+            tag: configuration.spec.tag.clone(),
             reason: "NotLookedAtYet".into(),
             message: "it has not been looked at yet since it was last changed.".into(),
         },

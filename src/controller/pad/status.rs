@@ -2,7 +2,7 @@
 
 use super::facts::{Candidate, Facts, NoteFacts, Record};
 use super::note;
-use super::plan::{Outcome, Recorded, profile_url};
+use super::plan::{self, Outcome, Recorded, profile_url};
 use super::reason::Reason;
 use crate::api::condition::{Conditions, Readiness, types};
 use crate::api::configuration::PadType;
@@ -26,10 +26,12 @@ pub fn status(
     let generation = pad.metadata.generation.unwrap_or_default();
     let mut conditions = Conditions::new(&status.conditions, generation, now);
     status.observed_generation = generation;
-    if *outcome != Outcome::Undecided {
+    // What is asked while nothing may be sent is done when it may: until then it is not echoed.
+    if !plan::sends_nothing(facts) {
         status.last_handled_reconcile_at = names::reconcile_requested_at(pad);
     }
     take_over(&mut status, facts, now);
+    status.failed_tag = facts.pad.failed_tag.clone();
     match outcome {
         Outcome::Undecided => return None,
         Outcome::Unchanged => {
@@ -73,14 +75,28 @@ pub fn status(
         }
     }
     status.conditions = conditions.finish();
+    let named = pad.status.as_ref().and_then(|before| before.candidate.as_deref());
+    if let (Some(name), None) = (named, &status.candidate) {
+        // A service may have quoted the title.
+        for condition in &mut status.conditions {
+            condition.message = text::without_name(&condition.message, name);
+        }
+    }
     Some(status)
 }
 
 /// What the services said in this pass.
 fn take_over(status: &mut PadStatus, facts: &Facts, now: Timestamp) {
-    if let Candidate::Read(opportunity) = &facts.opportunity {
-        status.candidate = Some(text::candidate_name(&opportunity.name, &facts.pad.opportunity_id));
-        status.candidate_url = Some(text::cut(&profile_url(opportunity), 1000));
+    match &facts.opportunity {
+        Candidate::Read(opportunity) if !opportunity.is_anonymized => {
+            status.candidate = Some(text::candidate_name(&opportunity.name, &facts.pad.opportunity_id));
+            status.candidate_url = Some(text::cut(&profile_url(opportunity), 1000));
+        }
+        Candidate::Read(_) | Candidate::NotFound => {
+            (status.candidate, status.candidate_url) = (None, None);
+            status.participants.clear();
+        }
+        Candidate::NotRead | Candidate::Refused => {}
     }
     if let Some(id) = &facts.pad.pad_id {
         status.pad_id = Some(id.clone());
@@ -96,7 +112,10 @@ fn take_over(status: &mut PadStatus, facts: &Facts, now: Timestamp) {
         status.entry_at = entry_at(facts.pad.attempt.as_ref(), record).or(status.entry_at);
         if record.is_started() {
             status.started_at = facts.started_at();
-            status.participants = note::participants(record).collect();
+            // Of whom Lever knows nothing any more, nobody shall be named.
+            if status.candidate.is_some() {
+                status.participants = note::participants(record).collect();
+            }
         }
         if record.is_ended() {
             status.playback_url = record.playback.as_deref().map(|url| text::cut(url, 1000));

@@ -393,17 +393,6 @@ fn a_suspended_configuration_keeps_what_it_was() {
 }
 
 #[test]
-fn fields_without_effect_are_named() {
-    let named = |spec| {
-        message(&pass(&configuration(spec), Some(&good()), &Checks::default(), None), types::FIELDS_IGNORED)
-    };
-    let named_failed = named(json!({"writeBack": {"tags": {"failed": "coderpad-error"}}}));
-    assert!(named_failed.contains("coderpad-error"), "{named_failed}");
-    let usual = pass(&configuration(json!({})), Some(&good()), &Checks::default(), None);
-    assert_eq!(short(&usual, types::FIELDS_IGNORED), "absent");
-}
-
-#[test]
 fn counts_and_requests_are_taken_over() {
     let configuration = configuration(json!({}));
     let counts = PadCounts { open: 3, ..PadCounts::default() };

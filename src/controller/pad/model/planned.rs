@@ -183,6 +183,7 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
         end_asked: false,
         look: known.look,
         archived: false,
+        gone: false,
         ends_on_archive: false,
         events: None,
         code: None,
@@ -193,6 +194,7 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
         },
         deleted: known.deleted.iter().map(|id| pad_id(*id)).collect(),
         trouble: known.stopped.map(trouble),
+        flag_trouble: None,
         pause: None,
     }
 }
@@ -220,6 +222,8 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
         started_at: Some(Timestamp::from_millisecond(ENTRY).unwrap()),
         note_id: None,
         recorded: object.recorded,
+        names_candidate: true,
+        failed_tag: None,
         waits_for_room: false,
         member: member(object),
         existing_since: None,

@@ -12,6 +12,10 @@ use crate::lever::Opportunity;
 use crate::text;
 use jiff::{Timestamp, ToSpan};
 
+/// How a Pad goes on that was skipped for what can change in Lever.
+const FOUND_LATER: &str =
+    "The next sync finds that; to be faster, annotate this Pad with padoperator.dev/reconcile-requested-at.";
+
 /// What Lever says of the candidate.
 pub(super) enum Judgement<'a> {
     /// Nothing yet: it was not asked.
@@ -25,7 +29,26 @@ pub(super) enum Judgement<'a> {
 /// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2). `manual`: a Pad made
 /// by hand asks for neither stage nor tag.
 pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgement<'a> {
-    let again = "The next sync finds that; to be faster, annotate this Pad with padoperator.dev/reconcile-requested-at.";
+    let opportunity = match can_have_pad(facts) {
+        Judgement::Qualifies(opportunity) if !manual => opportunity,
+        judgement => return judgement,
+    };
+    if opportunity.stage != rule.stage_id {
+        let message = format!("The candidate is not in the stage '{}' any more.", rule.stage_name);
+        return Judgement::Skip(Reason::StageChanged, message);
+    }
+    if !opportunity.tags.contains(&rule.tag) {
+        let message = format!(
+            "The candidate does not carry the tag '{}' (compared exactly, case and all). To have a pad, add the tag in Lever. {FOUND_LATER}",
+            rule.tag
+        );
+        return Judgement::Skip(Reason::TagMissing, message);
+    }
+    Judgement::Qualifies(opportunity)
+}
+
+/// Whether the candidate can have a pad at all, whatever the rule.
+pub(super) fn can_have_pad(facts: &Facts) -> Judgement<'_> {
     let opportunity = match &facts.opportunity {
         Candidate::NotRead => return Judgement::Unread,
         Candidate::NotFound => {
@@ -47,23 +70,10 @@ pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgemen
         return Judgement::Skip(Reason::CandidateNotFound, message.into());
     }
     if opportunity.archived {
-        let message =
-            format!("The candidate is archived in Lever. Take the candidate out of the archive. {again}");
-        return Judgement::Skip(Reason::CandidateArchived, message);
-    }
-    if manual {
-        return Judgement::Qualifies(opportunity);
-    }
-    if opportunity.stage != rule.stage_id {
-        let message = format!("The candidate is not in the stage '{}' any more.", rule.stage_name);
-        return Judgement::Skip(Reason::StageChanged, message);
-    }
-    if !opportunity.tags.contains(&rule.tag) {
         let message = format!(
-            "The candidate does not carry the tag '{}' (compared exactly, case and all). To have a pad, add the tag in Lever. {again}",
-            rule.tag
+            "The candidate is archived in Lever. Take the candidate out of the archive. {FOUND_LATER}"
         );
-        return Judgement::Skip(Reason::TagMissing, message);
+        return Judgement::Skip(Reason::CandidateArchived, message);
     }
     Judgement::Qualifies(opportunity)
 }

@@ -3,6 +3,7 @@
 //! The driver calls it again after each step, with what the step has found out, until it says [`Step::Rest`].
 
 mod candidate;
+pub mod flag;
 mod further;
 mod link;
 mod record;
@@ -13,7 +14,9 @@ mod trouble;
 
 pub use candidate::profile_url;
 
-use super::facts::{Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record};
+use super::facts::{
+    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record,
+};
 use super::reason::Reason;
 use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
@@ -185,6 +188,9 @@ pub fn plan(facts: &Facts) -> Step {
 /// The life of a Pad that is not being deleted.
 fn life(facts: &Facts) -> Step {
     let pad = &facts.pad;
+    if facts.gone && matches!(facts.opportunity, Candidate::NotRead) && !sends_nothing(facts) {
+        return Step::ReadOpportunity;
+    }
     if let Some(step) = further(facts) {
         return step;
     }
@@ -258,6 +264,11 @@ fn keeps_its_place(facts: &Facts) -> bool {
     is_tried && facts.pad.waits_for_room && !facts.pad.requested
 }
 
+/// Whether nothing may be sent for the Pad now.
+pub fn sends_nothing(facts: &Facts) -> bool {
+    connection_not_usable(facts).is_some()
+}
+
 /// Nothing is sent while the connection is not usable: its own probe decides for all its Pads.
 fn connection_not_usable(facts: &Facts) -> Option<Outcome> {
     match &facts.connection {
@@ -299,7 +310,7 @@ fn configuration_not_usable(pad: &PadFacts, configuration: &ConfigurationFacts) 
         ConfigurationFacts::NotFound { message } => {
             Outcome::Waiting(Reason::ConfigurationNotFound, message.clone())
         }
-        ConfigurationFacts::NotReady { reason, message } => Outcome::Waiting(
+        ConfigurationFacts::NotReady { reason, message, .. } => Outcome::Waiting(
             Reason::ConfigurationNotReady,
             format!("PadConfiguration {name} is not Ready ({reason}): {message}"),
         ),

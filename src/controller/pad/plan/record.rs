@@ -61,6 +61,10 @@ fn follow(facts: &Facts) -> Step {
     if record.is_deleted() {
         return rest(Outcome::PadDeleted);
     }
+    // Before anybody who took part is named: whether the candidate may still be.
+    if record.is_started() && !pad.names_candidate && matches!(facts.opportunity, Candidate::NotRead) {
+        return Step::ReadOpportunity;
+    }
     if record.is_ended() || has_ended {
         return end(facts, record);
     }

@@ -5,6 +5,7 @@ use crate::api::configuration::DeletionPolicy;
 use crate::controller::pad::facts::{Candidate, Claimed, ConnectionFacts, Facts, Flight, PadFacts, Record};
 use crate::controller::pad::series::Member;
 use crate::lever::Opportunity;
+use std::collections::BTreeSet;
 
 /// A Pad that is being deleted: what is in mid-flight is resolved first, then the policy is followed.
 pub(super) fn removal(facts: &Facts) -> Step {
@@ -26,7 +27,12 @@ pub(super) fn removal(facts: &Facts) -> Step {
     if retained(pad) {
         return Step::SetFinalizer(false);
     }
-    let Some(id) = &pad.pad_id else { return remove_attempt(facts) };
+    let Some(id) = &pad.pad_id else {
+        return match remove_attempt(facts) {
+            Step::SetFinalizer(false) => take_flag_off(facts).unwrap_or(Step::SetFinalizer(false)),
+            step => step,
+        };
+    };
     if let Claimed::MayStillLand { rest } = facts.claimed
         && !pad.linked
     {
@@ -70,18 +76,36 @@ pub(super) fn removal(facts: &Facts) -> Step {
 
 /// The tags on the candidate that the operator puts there, unless they tell of another interview by now.
 fn own_tags(facts: &Facts, opportunity: &Opportunity) -> Vec<String> {
-    let Some(write_back) = facts.write_back.as_ref().filter(|_| !facts.others.iter().any(Member::is_open))
-    else {
+    if facts.others.iter().any(Member::is_open) {
         return Vec::new();
+    }
+    let tags = facts.write_back.as_ref().map(|write_back| &write_back.tags);
+    let configured = tags.into_iter().flat_map(|tags| [&tags.ready, &tags.ended, &tags.failed]);
+    let own: BTreeSet<&String> = configured.chain([&facts.pad.failed_tag]).flatten().collect();
+    let is_on = |tag: &&String| opportunity.tags.contains(tag) && !facts.tags_written.contains(tag);
+    own.into_iter().filter(is_on).cloned().collect()
+}
+
+/// Of a Pad that has made no pad only the tag of its failure can be on the candidate.
+fn take_flag_off(facts: &Facts) -> Option<Step> {
+    let configured = facts.write_back.as_ref().and_then(|write_back| write_back.tags.failed.as_ref());
+    if facts.pad.deletion_policy == DeletionPolicy::Retain
+        || (configured.is_none() && facts.pad.failed_tag.is_none())
+    {
+        return None;
+    }
+    let opportunity = match &facts.opportunity {
+        Candidate::NotRead => return Some(Step::ReadOpportunity),
+        Candidate::Read(opportunity) => opportunity,
+        Candidate::NotFound | Candidate::Refused => return None,
     };
-    let tags = &write_back.tags;
-    let own = [&tags.ready, &tags.ended, &tags.failed].into_iter().flatten();
-    own.filter(|tag| opportunity.tags.contains(tag) && !facts.tags_written.contains(tag)).cloned().collect()
+    Some(own_tags(facts, opportunity)).filter(|tags| !tags.is_empty()).map(Step::RemoveTags)
 }
 
 /// Whether deleting the Pad leaves all as it is.
 fn retained(pad: &PadFacts) -> bool {
-    pad.deletion_policy == DeletionPolicy::Retain && pad.linked
+    let has_made_none = pad.pad_id.is_none() && pad.attempt.is_none();
+    pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || has_made_none)
 }
 
 /// Whether the pad at CoderPad goes with the Pad: by policy, or because nobody was ever given its link.

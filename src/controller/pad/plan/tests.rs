@@ -15,7 +15,9 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 mod after;
+mod flag;
 mod further;
+mod gone;
 mod properties;
 
 const ENTRY: i64 = 1_700_000_000_123;
@@ -99,6 +101,8 @@ fn facts() -> Facts {
             started_at: None,
             note_id: None,
             recorded: false,
+            names_candidate: true,
+            failed_tag: None,
             requested: false,
             configuration_changed: false,
         },
@@ -121,13 +125,20 @@ fn facts() -> Facts {
         end_asked: false,
         look: false,
         archived: false,
+        gone: false,
         ends_on_archive: false,
         events: None,
         code: None,
         note: NoteFacts::NotRead,
         trouble: None,
+        flag_trouble: None,
         pause: None,
     }
+}
+
+fn configuration_not_ready() -> ConfigurationFacts {
+    let (tag, reason) = ("coderpad".into(), "StageNotFound".into());
+    ConfigurationFacts::NotReady { tag, reason, message: "m".into() }
 }
 
 fn with(change: impl FnOnce(&mut Facts)) -> Facts {
@@ -281,13 +292,7 @@ fn what_is_not_usable_is_waited_for_without_a_call() {
             "waits: ConfigurationNotFound",
             with(|f| f.configuration = ConfigurationFacts::NotFound { message: "m".into() }),
         ),
-        (
-            "waits: ConfigurationNotReady",
-            with(|f| {
-                f.configuration =
-                    ConfigurationFacts::NotReady { reason: "StageNotFound".into(), message: "m".into() }
-            }),
-        ),
+        ("waits: ConfigurationNotReady", with(|f| f.configuration = configuration_not_ready())),
     ] {
         assert_eq!(reason(&facts), expected);
     }

@@ -1,6 +1,6 @@
 //! What follows from a call or write that did not succeed: which reason a Pad waits for, or fails with.
 
-use super::{Outcome, Recorded, Step, rest};
+use super::{Outcome, Recorded, Step, rest, settled};
 use crate::api::pad::Phase;
 use crate::controller::pad::facts::{ConfigurationFacts, Facts, Record, Trouble};
 use crate::controller::pad::reason::Reason;
@@ -20,8 +20,10 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
     }
     match trouble {
         Trouble::Conflict | Trouble::Cluster { .. } => rest(Outcome::Undecided),
-        // What it has stays so, whatever keeps a further one from being made.
-        _ if facts.pad.member.is_served() && !facts.pad.deleting => rest(Outcome::Undecided),
+        // What it has stays so, whatever keeps a further one from being made; and so does what was judged before.
+        _ if (facts.pad.member.is_served() || settled(facts)) && !facts.pad.deleting => {
+            rest(Outcome::Undecided)
+        }
         Trouble::NoAccount { connection, message } => rest(Outcome::Waiting(
             Reason::ConnectionNotReady,
             format!("The keys of LeverConnection {connection} cannot be used: {message}"),

@@ -1,0 +1,46 @@
+//! Candidates whose data is gone from Lever.
+
+use super::*;
+
+fn settled_in(phase: Phase) -> Facts {
+    with(|f| {
+        (f.gone, f.pad.phase) = (true, Some(phase));
+        f.pad.member.standing = Standing::Void;
+    })
+}
+
+#[test]
+fn a_list_is_not_believed_and_nothing_else_comes_of_it() {
+    for phase in [Phase::Skipped, Phase::Failed] {
+        let mut facts = settled_in(phase);
+        assert!(matches!(plan(&facts), Step::ReadOpportunity));
+        let mut troubled = facts.clone();
+        troubled.trouble = Some(service_error(Service::Lever, Class::Unavailable, None));
+        assert_eq!(outcome(&troubled), Outcome::Undecided, "it stays what it is");
+        for gone in [Candidate::NotFound, candidate(|o| o.is_anonymized = true), candidate(|_| {})] {
+            facts.opportunity = gone;
+            assert_eq!(outcome(&facts), Outcome::Unchanged);
+        }
+    }
+    let mut open = with(|f| {
+        stored(f);
+        (f.gone, f.pad.linked, f.pad.phase) = (true, true, Some(Phase::Open));
+    });
+    assert!(matches!(plan(&open), Step::ReadOpportunity));
+    open.connection = ConnectionFacts::Suspended { name: "acme".into() };
+    assert_eq!(outcome(&open), Outcome::Unchanged);
+}
+
+#[test]
+fn before_who_took_part_is_named_it_is_known_whether_anybody_may_be() {
+    let mut facts = with(|f| {
+        stored(f);
+        (f.pad.linked, f.pad.phase, f.pad.names_candidate) = (true, Some(Phase::Started), false);
+        let mut started = record("PAD1", 0);
+        started.state = "started".into();
+        (f.look, f.record, f.events) = (true, Record::Read(Box::new(started)), Some(vec![]));
+    });
+    assert!(matches!(plan(&facts), Step::ReadOpportunity));
+    facts.opportunity = Candidate::NotFound;
+    assert_eq!(outcome(&facts), Outcome::Started);
+}

@@ -26,6 +26,7 @@ mod managed_webhooks;
 mod outages;
 mod quota;
 mod record;
+mod refusals;
 mod repeat;
 mod restores;
 mod soak;

@@ -46,6 +46,16 @@ async fn an_unknown_stage_is_told_with_those_there_are() {
     world.lever.rename_stage("Onsite", "On site");
     let renamed = world.wait_for(PLURAL, "misspelt", "Ready", "True/StageRenamed").await;
     assert_eq!(renamed["status"]["stage"]["name"], "On site");
+    assert!(message_of(&renamed, "Ready").contains("Set spec.stage to the new name"), "{renamed:#}");
+
+    // Taken away in Lever, and put back.
+    let stages = world.lever.stages();
+    world.lever.remove_stage("On site");
+    let removed = world.wait_for(PLURAL, "misspelt", "Ready", "False/StageNotFound").await;
+    assert!(message_of(&removed, "Ready").contains("Set spec.stage to one of: "), "{removed:#}");
+    world.lever.set_stages(stages);
+    let back = world.wait_for(PLURAL, "misspelt", "Ready", "True/StageRenamed").await;
+    assert_eq!(back["status"]["stage"]["id"], renamed["status"]["stage"]["id"]);
     world.finish().await;
 }
 

@@ -200,7 +200,10 @@ fn life(facts: &Facts) -> Step {
     let nothing_made =
         pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, Record::NotRead);
     if pad.wish == DesiredState::Ended && nothing_made {
-        return rest(Outcome::Skipped(Reason::Cancelled, "spec.state is Ended: no pad was made.".into()));
+        return rest(Outcome::Skipped(
+            Reason::Cancelled,
+            "spec.state is Ended: no pad was made. If there should be one, make a new Pad.".into(),
+        ));
     }
     if settled(facts) {
         return rest(Outcome::Unchanged);

@@ -2,9 +2,11 @@
 
 use super::{Outcome, Recorded, Step, rest};
 use crate::api::pad::Phase;
+use crate::controller::connection::trouble::{lever_permission, sentence};
 use crate::controller::pad::facts::{ConfigurationFacts, Facts, Record, Trouble};
 use crate::controller::pad::reason::Reason;
 use crate::interview::CREATE_PAD;
+use crate::lever::permission;
 use crate::transport::{Class, Error, Service};
 
 /// What follows from a call or write that did not succeed.
@@ -36,11 +38,11 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
             let reason = waiting_reason(error).unwrap_or(unavailable(error.service));
             rest(Outcome::Waiting(
                 reason,
-                format!("What the deletion of this Pad asks for could not be done: {error}"),
+                format!("What the deletion of this Pad asks for could not be done: {}", told(error)),
             ))
         }
         Trouble::Service(error) => rest(match waiting_reason(error) {
-            Some(reason) => Outcome::Waiting(reason, error.to_string()),
+            Some(reason) => Outcome::Waiting(reason, told(error)),
             None if error.class == Class::NotFound
                 && error.operation == CREATE_PAD
                 && has_question(facts) =>
@@ -68,7 +70,7 @@ fn after_opening(facts: &Facts, trouble: &Trouble) -> Outcome {
         _ => return Outcome::Undecided,
     };
     Outcome::Ended(match waiting_reason(error) {
-        Some(reason) => Recorded::Waits(reason, error.to_string()),
+        Some(reason) => Recorded::Waits(reason, told(error)),
         None if error.class == Class::NotFound && error.service == Service::Lever => {
             let message =
                 "Lever knows no opportunity of this id any more: there is nobody to write a note on.";
@@ -81,6 +83,26 @@ fn after_opening(facts: &Facts, trouble: &Trouble) -> Outcome {
             Recorded::Never(Reason::InvalidRequest, message)
         }
     })
+}
+
+/// What failed, and the next step: a person's, or the Pad's own.
+fn told(error: &Error) -> String {
+    let next = match (error.class, error.service) {
+        (Class::Unauthorized, service) => format!(
+            "{service} does not accept the API key any more. Put a valid key into the Secret that the LeverConnection names."
+        ),
+        (Class::Forbidden, Service::Lever) => lever_permission(permission(error.operation)),
+        (Class::Forbidden, Service::Interview) => {
+            "The API key may not do this. Put the key of an organization owner into the Secret that the LeverConnection names."
+                .into()
+        }
+        (Class::Throttled, _) if error.is_quota() => {
+            "The pads of the CoderPad plan are used up. This goes on by itself with the next billing cycle or a bigger plan."
+                .into()
+        }
+        _ => "It is tried again by itself; nobody has to act.".into(),
+    };
+    format!("{} {next}", sentence(&error.to_string()))
 }
 
 fn has_question(facts: &Facts) -> bool {

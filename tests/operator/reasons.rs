@@ -168,7 +168,7 @@ fn in_sources() -> BTreeSet<String> {
     let mut reasons = BTreeSet::new();
     for file in files.iter().filter(|file| !is_test(file)) {
         let text = std::fs::read_to_string(file).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
         let is_name = |text: &&str| {
             text.starts_with(|first: char| first.is_ascii_uppercase())
                 && text.chars().all(|one| one.is_ascii_alphabetic())
@@ -287,8 +287,12 @@ async fn each_side_of_a_connection_says_what_keeps_it_from_working() {
     interview("InterviewRateLimited", &["GET /quota answered 429", "tried again by itself"]).await;
     slow_down.remove();
     told(&world, connection, "Ready", "True/Connected", &[]).await;
+    let odd = faults.add(Fault::on("GET", "/quota$").status(400).until_removed());
+    interview("InterviewUnexpectedAnswer", &["GET /quota answered 400", "Check spec.interview.url"]).await;
+    odd.remove();
     at("interview", &format!("{}/nothing-here", world.interview.origin())).await;
-    interview("InterviewUnexpectedAnswer", &["GET /organization answered", "Check spec.interview.url"]).await;
+    interview("OrganizationMissing", &["GET /organization answered 404", "or correct spec.interview.url"])
+        .await;
     at("interview", &world.interview.url()).await;
     told(&world, connection, "InterviewConnected", "True/Connected", &["CoderPad Interview answers"]).await;
     world.interview.clear_violations();
@@ -414,13 +418,12 @@ async fn what_keeps_a_managed_webhook_from_being_registered_is_told_and_heals() 
     world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
 
     let connection = ("leverconnections", CONNECTION);
-    let parts = ["Secret tokens", "Name another Secret"];
-    told(&world, connection, "WebhookVerified", "False/SecretNotWritable", &parts).await;
-    world.delete("secrets", "tokens").await;
-    world.request(connection.0, connection.1).await;
     let parts = ["POST /webhooks answered 400", "--public-url"];
     told(&world, connection, "WebhookVerified", "False/WebhookRefused", &parts).await;
     refused.remove();
+    let parts = ["Secret tokens", "Name another Secret"];
+    told(&world, connection, "WebhookVerified", "False/SecretNotWritable", &parts).await;
+    world.delete("secrets", "tokens").await;
     world.request(connection.0, connection.1).await;
     let parts = ["Candidate Stage Change"];
     told(&world, connection, "WebhookVerified", "False/AwaitingVerification", &parts).await;

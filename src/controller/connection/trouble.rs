@@ -107,7 +107,7 @@ pub fn lever_permission(lacking: &str) -> String {
 pub fn no_organization(said: &str, key: &SecretKeyRef) -> Trouble {
     let message = format!(
         "{} The user whose API key is in Secret {}, key {} belongs to no CoderPad organization. Use the key of an \
-         organization owner.",
+         organization owner, or correct spec.interview.url if it leads elsewhere.",
         sentence(said),
         key.name,
         key.key

@@ -156,7 +156,7 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// What the sources of the controllers have between quotes, or in the list of a Pad's reasons, and may be a reason.
 fn in_sources() -> BTreeSet<String> {
-    const NO_REASONS: [&str; 3] = ["Lever", "Code", "OwnerFound"];
+    const NO_REASONS: [&str; 4] = ["Lever", "Code", "OwnerFound", "POST"];
     let mut files = Vec::new();
     for kind in ["connection", "configuration", "pad"] {
         files_below(Path::new(&source("src/controller")).join(kind).as_path(), &mut files);

@@ -20,7 +20,7 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 	@cargo run --quiet --release --locked -p demo
 
 .PHONY: test
-test: control-plane lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
+test: control-plane kstatus lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'
@@ -69,6 +69,12 @@ generate-check: ## Fail if `make generate` would change anything.
 .PHONY: control-plane
 control-plane: ## Build etcd, kube-apiserver, kube-controller-manager, kubectl and helm into .tools/bin, once.
 	@tools/control-plane.sh
+
+.PHONY: kstatus
+kstatus: ## Build into .tools/bin what tells how Flux and Argo CD see an object; the tests ask it.
+	@echo '==> kstatus: building'
+	@mkdir -p .tools/bin
+	@cd tools/kstatus && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o ../../.tools/bin/kstatus .
 
 .PHONY: bench image
 bench image:

@@ -1,10 +1,13 @@
-//! The rules that more than one part of the program asks for: which stage a configuration means, and which of two
-//! configurations for the same stage and tag counts.
+//! The rules that more than one part of the program asks for: which stage a configuration means, which of two
+//! configurations for the same stage and tag counts, and whether a question fits.
 //!
-//! The receiver asks "whose stage is it?", the configuration's controller asks "is it right?"; both ask here.
+//! The receiver asks "whose stage is it?", the configuration's controller asks "is it right?", a Pad that was refused
+//! asks "why?"; all ask here.
 
 use crate::api::PadConfiguration;
+use crate::api::configuration::PadType;
 use crate::api::connection::Stage;
+use crate::interview::{PadKind, Question};
 use kube::ResourceExt;
 
 /// Why spec.stage names no stage.
@@ -72,6 +75,20 @@ pub fn conflict<'a>(
         .filter(|other| stage_of(other, stages).is_ok_and(|found| found.stage.id == stage.id))
         .filter(|other| age(other) < age(configuration))
         .min_by_key(|other| age(other))
+}
+
+/// Why no pad of this type can be made from a question, and what to do; None: it can.
+pub fn misfit(question: &Question, type_: PadType) -> Option<&'static str> {
+    match type_ {
+        _ if question.is_draft => Some("is a draft. Publish it in CoderPad, or choose another."),
+        PadType::Live if !question.usable_for(PadKind::Live) => {
+            Some("is for take-homes only. Choose another, or set spec.type to TakeHome.")
+        }
+        PadType::TakeHome if !question.usable_for(PadKind::TakeHome) => {
+            Some("is for live pads only. Choose another, or set spec.type to Live.")
+        }
+        PadType::Live | PadType::TakeHome => None,
+    }
 }
 
 #[cfg(test)]

@@ -51,12 +51,12 @@ pub struct PadConfigurationSpec {
     /// The hiring stage that makes a pad: its exact name in Lever, or its id. See status.stages of the connection.
     #[serde(default = "stage")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0").message("spec.stage must not be blank: name a stage of Lever, such as Phone Screen"))]
+    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("spec.stage must not be blank, nor have a line break: name a stage of Lever, such as Phone Screen"))]
     pub stage: String,
     /// The tag that a candidate must carry, on the profile or inherited from a posting. Compared exactly, case and all.
     #[serde(default = "tag")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0").message("spec.tag must not be blank: name the Lever tag that asks for a pad, such as coderpad"))]
+    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("spec.tag must not be blank, nor have a line break: name the Lever tag that asks for a pad, such as coderpad"))]
     pub tag: String,
     /// Live: an interview pad. TakeHome: an asynchronous test with a time limit of 2 hours.
     #[serde(default, rename = "type")]
@@ -67,11 +67,13 @@ pub struct PadConfigurationSpec {
     pub question_id: Option<i64>,
     /// Programming language of a Live pad without a question, as CoderPad names it, such as python3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_+#.-]+$"))]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_+#.-]+$')").message("spec.language is one word, as CoderPad's API names the language, such as python3, javascript or go"))]
     pub language: Option<String>,
     /// Title of the pad. Placeholders: {candidate}, {stage}, {configuration}.
     #[serde(default = "title")]
     #[schemars(length(min = 1, max = 200))]
+    #[x_kube(validation = Rule::new("self.trim().size() > 0").message("spec.title must not be blank: leave it out for '{candidate} - {stage}'"))]
     #[x_kube(validation = Rule::new("self.matches('^([^{}]|[{]candidate[}]|[{]stage[}]|[{]configuration[}])*$')").message("spec.title knows the placeholders {candidate}, {stage} and {configuration}; other braces are not allowed"))]
     pub title: String,
     /// Whether candidates wait in a waiting room until an interviewer lets them in. Unset: as the CoderPad account says.
@@ -79,7 +81,8 @@ pub struct PadConfigurationSpec {
     pub waiting_room: Option<bool>,
     /// E-mail of the CoderPad user who owns the pads. Must be a user of the organization. Unset: the owner of the API key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 254), regex(pattern = r"^[^@\s]+@[^@\s]+$"))]
+    #[schemars(length(min = 3, max = 254))]
+    #[x_kube(validation = Rule::new("self.matches('^[^@\\\\s]+@[^@\\\\s]+$')").message("spec.ownerEmail is the e-mail address of a user of the CoderPad organization, such as lead@example.com, and nothing else"))]
     pub owner_email: Option<String>,
     /// What happens to candidates that are already in the stage with the tag when the rule takes effect: Skip them, or
     /// Create a pad for each.
@@ -203,17 +206,17 @@ pub struct StatusTags {
     /// Put on the candidate when the pad is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0").message("a tag must not be blank: leave it out instead"))]
+    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("a tag must not be blank, nor have a line break: leave it out instead"))]
     pub ready: Option<String>,
     /// Takes the place of ready when the interview has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0").message("a tag must not be blank: leave it out instead"))]
+    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("a tag must not be blank, nor have a line break: leave it out instead"))]
     pub ended: Option<String>,
     /// Put on the candidate while the pad has failed or waits long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0").message("a tag must not be blank: leave it out instead"))]
+    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("a tag must not be blank, nor have a line break: leave it out instead"))]
     pub failed: Option<String>,
 }
 

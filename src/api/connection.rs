@@ -30,6 +30,11 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "URL", type_ = "string", priority = 1, json_path = ".status.webhookURL", description = "What to paste into Lever")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.lever.apiKeySecretRef.name != self.interview.apiKeySecretRef.name || self.lever.apiKeySecretRef.key != self.interview.apiKeySecretRef.key").message("spec.lever.apiKeySecretRef and spec.interview.apiKeySecretRef name the same value, but Lever and CoderPad have keys of their own. Keep each under a key of its own").field_path(".interview.apiKeySecretRef"),
+    validation = Rule::new("!has(self.webhook.signingTokenSecretRef) || !([self.webhook.signingTokenSecretRef.name, self.webhook.signingTokenSecretRef.key] in [[self.lever.apiKeySecretRef.name, self.lever.apiKeySecretRef.key], [self.interview.apiKeySecretRef.name, self.interview.apiKeySecretRef.key]])").message("spec.webhook.signingTokenSecretRef names the value of an API key, but the signature token of Lever's webhook is another secret. Keep it under a key of its own").field_path(".webhook.signingTokenSecretRef"),
+    validation = Rule::new("self.webhook.mode != 'Managed' || has(self.webhook.signingTokenSecretRef)").message("webhook.mode: Managed needs spec.webhook.signingTokenSecretRef: the Secret and key that the operator keeps the signature token in. The operator makes that Secret").field_path(".webhook.signingTokenSecretRef")
+)]
 pub struct LeverConnectionSpec {
     /// While true nothing is sent to either service. Webhooks are still accepted, and all is caught up on resume.
     #[serde(default)]
@@ -54,12 +59,14 @@ pub struct LeverSpec {
     /// operator allows.
     #[serde(default = "lever_url")]
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''").message("spec.lever.url is an absolute URL with a host, such as https://api.lever.co/v1; leave it out for the default"))]
     pub url: String,
     /// The Secret key that holds a Lever API key with all read and write permissions.
     pub api_key_secret_ref: SecretKeyRef,
     /// Id of the Lever user that links, notes and tags are written as. Empty: as the API key itself.
     #[serde(default)]
-    #[schemars(length(max = 64), regex(pattern = "^[A-Za-z0-9_-]*$"))]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]*$')").message("spec.lever.performAs is the id of a Lever user (letters, digits, - and _), not a name or an e-mail address; leave it out to write as the API key itself"))]
     pub perform_as: String,
 }
 
@@ -70,6 +77,7 @@ pub struct InterviewSpec {
     /// Base URL of the Interview API. Must be https and of an origin that the operator allows.
     #[serde(default = "interview_url")]
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''").message("spec.interview.url is an absolute URL with a host, such as https://app.coderpad.io/api; leave it out for the default"))]
     pub url: String,
     /// The Secret key that holds the Interview API key of an organization owner.
     pub api_key_secret_ref: SecretKeyRef,
@@ -124,6 +132,7 @@ pub struct SyncSpec {
     /// padoperator.dev/reconcile-requested-at; what only polling can find is then found only then.
     #[serde(default = "sync_interval", serialize_with = "super::schema::serialize_duration")]
     #[schemars(schema_with = "super::schema::duration")]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$') && self.size() > 0").message("spec.sync.interval is a duration in whole hours, minutes and seconds, such as 90s, 5m or 1h30m; 0s is only when asked for"))]
     pub interval: Duration,
 }
 

@@ -105,11 +105,12 @@ pub struct PadSpec {
     /// Id of the candidate's opportunity in Lever: the last part of the profile's address. Immutable.
     #[serde(rename = "opportunityID")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]{1,64}$"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]+$')").message("spec.opportunityID is the last part of the address of the candidate's profile in Lever, such as 6408dc54-0f8e-4a6b-9c7d-2f1e3b5a7c90, without the rest of the address"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("spec.opportunityID is immutable: make a new Pad for the other candidate"))]
     pub opportunity_id: String,
     /// What made the Pad. Immutable.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.trigger is immutable"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.trigger is immutable: it says what made this Pad. Make a new Pad instead"))]
     pub trigger: Trigger,
     /// Ended is the wish that the interview be ended. It cannot go back to Open.
     #[serde(default)]

@@ -31,6 +31,8 @@ pub struct Account {
     pub interview: InterviewClient,
     /// What it was made from: differs whenever the connection's generation or a key's Secret does.
     pub version: String,
+    /// The last write of a Pad that Lever refused this key.
+    pub refused: Arc<Mutex<Option<&'static str>>>,
 }
 
 /// Why a connection's services cannot be called. The messages are for conditions.
@@ -144,6 +146,7 @@ impl Accounts {
                 lever_key.version,
                 interview_key.version
             ),
+            refused: Arc::default(),
         });
         let known = Known {
             uid: connection.metadata.uid.clone(),

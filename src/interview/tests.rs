@@ -271,6 +271,20 @@ async fn a_create_without_connection_was_not_sent() {
 }
 
 #[tokio::test]
+async fn what_is_no_tls_is_told_as_such() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/api", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            bytes(stream, b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()).await;
+        }
+    });
+    let error = client_at(&url, Duration::from_secs(5)).quota().await.unwrap_err();
+    assert_eq!(error.class, Class::Unavailable);
+    assert!(error.message.starts_with("no TLS connection") && error.message.contains("Check"), "{error}");
+}
+
+#[tokio::test]
 async fn a_create_whose_tls_fails_was_not_sent() {
     let (url, _) = server(silence).await;
     let url = url.as_str().replace("http://", "https://");

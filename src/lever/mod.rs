@@ -41,6 +41,22 @@ const REMOVE_LINKS: &str = "POST /opportunities/{id}/removeLinks";
 const ADD_TAGS: &str = "POST /opportunities/{id}/addTags";
 const REMOVE_TAGS: &str = "POST /opportunities/{id}/removeTags";
 
+/// What a key needs for an operation: the words of Lever's settings screen, where they are known.
+pub fn permission(operation: &str) -> &'static str {
+    match operation {
+        STAGES => "the permission \"Find all stages\"",
+        OPPORTUNITIES => "the permission \"Find all opportunities\"",
+        OPPORTUNITY => "the permission \"Find an opportunity\"",
+        NOTES => "the permission to list the notes of an opportunity",
+        ADD_NOTE => "the permission \"Create an opportunity note\"",
+        ADD_LINKS => "the permission to add links to an opportunity",
+        REMOVE_LINKS => "the permission to remove links from an opportunity",
+        ADD_TAGS => "the permission \"Add opportunity tags\"",
+        REMOVE_TAGS => "the permission to remove tags from an opportunity",
+        _ => "those of the group \"Webhooks\" (list, create, delete)",
+    }
+}
+
 /// One Lever account. Cloning is cheap; Debug does not show the key.
 #[derive(Clone, Debug)]
 pub struct LeverClient {

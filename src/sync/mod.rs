@@ -172,6 +172,7 @@ impl<'a> Session<'a> {
                 lever: account.lever.with_priority(Priority::Poll),
                 interview: account.interview.with_priority(Priority::Poll),
                 version: account.version.clone(),
+                refused: account.refused.clone(),
             },
             context,
             namespace,

@@ -1,6 +1,7 @@
 //! One account at one service: where it is, its key, its rate limit; and the instrumented send.
 
 use std::error::Error as StdError;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -303,6 +304,11 @@ impl Account {
             format!("no connection within {} s", super::CONNECT_TIME_LIMIT.as_secs())
         } else if error.is_timeout() {
             format!("timed out after {} s", call.time_limit.as_secs_f64())
+        } else if error.is_connect() && is_tls(error) {
+            format!(
+                "no TLS connection: {}. Check the address, any proxy in between, and the certificates that the operator trusts",
+                innermost(error)
+            )
         } else if error.is_connect() {
             format!("no connection: {}", innermost(error))
         } else {
@@ -360,6 +366,23 @@ fn canonical(status: StatusCode) -> String {
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+/// Whether a connection was refused over its encryption: the peer's certificate is not trusted, or what it sends is no TLS.
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let mut io = error.downcast_ref::<std::io::Error>();
+        while let Some(error) = io {
+            if error.kind() == ErrorKind::InvalidData {
+                return true;
+            }
+            // An error of the same type inside does not count as its source.
+            io = error.get_ref().and_then(|inner| inner.downcast_ref());
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// What lies at the bottom of an error, such as "Connection refused": the layers above name the URL.

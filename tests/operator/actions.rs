@@ -66,6 +66,12 @@ impl World {
             .unwrap();
     }
 
+    /// Makes a Pad as a person does.
+    pub async fn by_hand(&self, name: &str, configuration: &str, opportunity: &str) {
+        let spec = json!({"configurationRef": {"name": configuration}, "opportunityID": opportunity});
+        self.apply("pads", name, spec).await;
+    }
+
     /// A merge patch.
     pub async fn patch(&self, plural: &str, name: &str, patch: Value) {
         let api = objects(&self.client, self.namespace, plural);

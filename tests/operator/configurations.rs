@@ -46,47 +46,16 @@ async fn an_unknown_stage_is_told_with_those_there_are() {
     world.lever.rename_stage("Onsite", "On site");
     let renamed = world.wait_for(PLURAL, "misspelt", "Ready", "True/StageRenamed").await;
     assert_eq!(renamed["status"]["stage"]["name"], "On site");
-    world.finish().await;
-}
+    assert!(message_of(&renamed, "Ready").contains("Set spec.stage to the new name"), "{renamed:#}");
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_api_server_refuses_what_cannot_work_and_says_what_to_do() {
-    let world = World::start(Options::new("refused")).await;
-    let reference = json!({"name": CONNECTION});
-    let refused = [
-        (json!({"type": "TakeHome"}), "needs spec.questionID"),
-        (json!({"language": "python3", "questionID": 1003}), "exclude each other"),
-        (json!({"tag": "  "}), "must not be blank"),
-        (json!({"stage": " "}), "must not be blank"),
-        (json!({"writeBack": {"tags": {"ready": "coderpad"}}}), "must differ"),
-        (json!({"writeBack": {"tags": {"ready": "same", "ended": "same"}}}), "differ"),
-        (json!({"repeat": "Never", "ttlSecondsAfterEnded": 60}), "repeat: Never"),
-        (json!({"title": "{name}"}), "{candidate}"),
-        (json!({"title": "{configura{candidate}tion}"}), "{candidate}"),
-        (json!({"type": "takehome"}), "TakeHome"),
-    ];
-    for (mut spec, reason) in refused {
-        spec["connectionRef"] = reference.clone();
-        let refusal = world.kubectl_apply("PadConfiguration", "wrong", &spec).await.unwrap_err();
-        assert!(refusal.contains(reason), "{spec}: {refusal}");
-    }
-    let other = json!({"connectionRef": {"name": "other"}});
-    let refusal = world.kubectl_apply("PadConfiguration", CONFIGURATION, &other).await.unwrap_err();
-    assert!(refusal.contains("immutable"), "{refusal}");
-    let long = "a".repeat(51);
-    let spec = json!({"connectionRef": reference});
-    let refusal = world.kubectl_apply("PadConfiguration", &long, &spec).await.unwrap_err();
-    assert!(refusal.contains("at most 50 characters"), "{refusal}");
-
-    let pad = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": "not/an/id"});
-    world.kubectl_apply("Pad", "wrong", &pad).await.unwrap_err();
-    // The API server's own check of times lets these through, and no watch of Pads could read them.
-    for at in ["2024-01-01T00:00:00Ztx", "2024-01-01T00:00:00+99:99"] {
-        let trigger = json!({"source": "Webhook", "at": at});
-        let pad =
-            json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": "o", "trigger": trigger});
-        world.kubectl_apply("Pad", "wrong", &pad).await.unwrap_err();
-    }
+    // Taken away in Lever, and put back.
+    let stages = world.lever.stages();
+    world.lever.remove_stage("On site");
+    let removed = world.wait_for(PLURAL, "misspelt", "Ready", "False/StageNotFound").await;
+    assert!(message_of(&removed, "Ready").contains("Set spec.stage to one of: "), "{removed:#}");
+    world.lever.set_stages(stages);
+    let back = world.wait_for(PLURAL, "misspelt", "Ready", "True/StageRenamed").await;
+    assert_eq!(back["status"]["stage"]["id"], renamed["status"]["stage"]["id"]);
     world.finish().await;
 }
 

@@ -52,6 +52,7 @@ pub fn assert_sound(object: &Value) {
         assert!(!one["reason"].as_str().unwrap().is_empty(), "{one:#}");
         assert!(!one["message"].as_str().unwrap().is_empty(), "{one:#} of\n{object:#}");
     }
+    crate::reasons::assert_documented(object);
     let is_true = |kind: &str| status_of(object, kind) == "True";
     let beside = [is_true("Reconciling"), is_true("Stalled")];
     match status_of(object, "Ready") {

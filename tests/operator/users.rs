@@ -37,9 +37,17 @@ async fn kubectl_shows_waits_for_and_explains() {
     assert_eq!(cells[..5], [CONNECTION, "Northwind", "True", "True", "500"], "{table}");
     let all = world.kubectl(&["get", "padoperator", "--output", "name"]).await.unwrap();
     assert_eq!(all.lines().count(), 3, "{all}");
-    let selected =
-        ["get", "pads", "--field-selector", "spec.configurationRef.name=phone-screen", "-o", "name"];
-    assert_eq!(world.kubectl(&selected).await.unwrap().trim(), "pad.padoperator.dev/by-hand");
+    // Kubernetes 1.30 takes the definition and leaves these selectors out; from 1.31 on they work.
+    for (kind, selector, found) in [
+        ("pads", "spec.configurationRef.name=phone-screen", "pad.padoperator.dev/by-hand"),
+        ("pads", &format!("spec.opportunityID={candidate},status.phase=Open"), "pad.padoperator.dev/by-hand"),
+        ("pads", "status.phase=Failed", ""),
+        ("padcfg", "spec.connectionRef.name=acme", "padconfiguration.padoperator.dev/phone-screen"),
+        ("padcfg", "spec.connectionRef.name=other", ""),
+    ] {
+        let selected = ["get", kind, "--field-selector", selector, "-o", "name"];
+        assert_eq!(world.kubectl(&selected).await.unwrap().trim(), found, "{selector}");
+    }
 
     let explained = [
         ("padconfigurations.spec.tag", "Compared exactly"),

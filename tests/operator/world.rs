@@ -292,7 +292,7 @@ impl Drop for World {
 }
 
 /// Takes over all fields of `other`, deeply.
-fn merge(value: &mut Value, other: &Value) {
+pub fn merge(value: &mut Value, other: &Value) {
     match (value, other) {
         (Value::Object(fields), Value::Object(others)) => {
             for (key, other) in others {

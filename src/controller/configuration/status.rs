@@ -9,8 +9,7 @@ use crate::api::configuration::{PadCounts, PadType, Question, ResolvedStage};
 use crate::api::connection::Stage;
 use crate::api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
 use crate::controller::notices::SUSPENDED;
-use crate::interview::PadKind;
-use crate::rules::{FoundStage, StageProblem, stage_of};
+use crate::rules::{FoundStage, StageProblem, misfit, stage_of};
 use crate::text;
 use crate::transport::{Class, Error};
 use jiff::Timestamp;
@@ -317,17 +316,10 @@ fn question(observation: &Observation<'_>) -> Finding {
     };
     let title = text::one_line(&question.title, SHORT);
     let not_usable = |why: &str| Finding::bad("QuestionNotUsable", format!("Question {id} '{title}' {why}"));
-    let usable = |kind| question.usable_for(kind);
-    match spec.type_ {
-        _ if question.is_draft => not_usable("is a draft. Publish it in CoderPad, or choose another."),
-        PadType::Live if usable(PadKind::Live) => {
-            Finding::good("Usable", format!("Live pads begin with '{title}'."))
-        }
-        PadType::TakeHome if usable(PadKind::TakeHome) => {
-            Finding::good("Usable", format!("Take-homes are made from '{title}'."))
-        }
-        PadType::Live => not_usable("is for take-homes only. Choose another, or set spec.type to TakeHome."),
-        PadType::TakeHome => not_usable("is for live pads only. Choose another, or set spec.type to Live."),
+    match (misfit(question, spec.type_), spec.type_) {
+        (Some(why), _) => not_usable(why),
+        (None, PadType::Live) => Finding::good("Usable", format!("Live pads begin with '{title}'.")),
+        (None, PadType::TakeHome) => Finding::good("Usable", format!("Take-homes are made from '{title}'.")),
     }
 }
 

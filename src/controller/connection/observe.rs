@@ -8,8 +8,8 @@ use crate::api::{LeverConnection, SecretKeyRef};
 use crate::cluster::secrets::{SecretError, Secrets};
 use crate::controller::accounts::Account;
 use crate::interview::{InterviewClient, PadSort, Quota};
-use crate::lever::{LeverClient, Stage};
-use crate::transport::{Class, Priority};
+use crate::lever::{self, LeverClient, Stage};
+use crate::transport::{Class, Error, Priority};
 use kube::ResourceExt;
 
 /// What a probe of one service found: as much as it got to know, and what stopped it.
@@ -26,6 +26,8 @@ pub struct Probe<Facts> {
 pub struct LeverFacts {
     /// The stages of the account.
     pub stages: Option<Vec<Stage>>,
+    /// The last write that this key was refused. Whether it may write cannot be asked for without writing.
+    pub refused: Option<&'static str>,
 }
 
 /// What CoderPad Interview told.
@@ -56,7 +58,7 @@ pub async fn probe(
     let spec = &connection.spec;
     tokio::join!(
         async {
-            let mut facts = LeverFacts::default();
+            let mut facts = LeverFacts { refused: *account.refused.lock(), ..LeverFacts::default() };
             let trouble = probe_lever(&lever, &spec.lever.api_key_secret_ref, &mut facts).await.err();
             Probe { facts, trouble }
         },
@@ -69,20 +71,22 @@ pub async fn probe(
     )
 }
 
-async fn probe_lever(lever: &LeverClient, key: &SecretKeyRef, facts: &mut LeverFacts) -> Result<(), Trouble> {
-    // The names are those of Lever's settings screen.
-    let permission = |name: &str| trouble::lever_permission(&format!("the permission \"{name}\""));
-    let stages = lever.stages().await;
-    facts.stages =
-        Some(stages.map_err(|error| trouble::of_call(&error, key, &permission("Find all stages")))?);
-    let some = lever.any_opportunity().await;
-    let some = some.map_err(|error| trouble::of_call(&error, key, &permission("Find all opportunities")))?;
+async fn probe_lever(
+    client: &LeverClient,
+    key: &SecretKeyRef,
+    facts: &mut LeverFacts,
+) -> Result<(), Trouble> {
+    let refused = |error: Error| {
+        trouble::of_call(&error, key, &trouble::lever_permission(lever::permission(error.operation)))
+    };
+    facts.stages = Some(client.stages().await.map_err(refused)?);
+    let some = client.any_opportunity().await.map_err(refused)?;
     let Some(id) = some else { return Ok(()) };
-    match lever.opportunity(&id).await {
+    match client.opportunity(&id).await {
         Ok(_) => Ok(()),
         // It was deleted since it was listed.
         Err(error) if error.class == Class::NotFound => Ok(()),
-        Err(error) => Err(trouble::of_call(&error, key, &permission("Find an opportunity"))),
+        Err(error) => Err(refused(error)),
     }
 }
 
@@ -91,7 +95,8 @@ async fn probe_interview(
     key: &SecretKeyRef,
     facts: &mut InterviewFacts,
 ) -> Result<(), Trouble> {
-    const OWNER: &str = "Use the key of an organization owner.";
+    const OWNER: &str =
+        "Use the key of an organization owner, and make sure that the CoderPad plan includes API access.";
     const ALL_PADS: &str = "Use the key of an organization owner, or let users see all pads in CoderPad's \
                             organization settings.";
     facts.organization = match interview.organization().await {

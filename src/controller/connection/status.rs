@@ -2,7 +2,7 @@
 
 use super::memory::{Probed, Tried};
 use super::observe::Token;
-use super::trouble::{Nature, Trouble, sentence};
+use super::trouble::{self, Nature, Trouble, sentence};
 use super::webhook::{SECRET_NOT_OWNED, State};
 use crate::api::condition::{Conditions, Readiness, Status, find, types};
 use crate::api::connection::{Overage, Quota, Stage, WebhookMode};
@@ -166,7 +166,10 @@ fn stages_of(stages: &[lever::Stage]) -> Vec<Stage> {
 
 /// How one service stands.
 enum Standing {
-    Up,
+    Up {
+        /// What there is to know all the same.
+        but: Option<String>,
+    },
     /// It failed, but not often enough to count: its condition stays as it is.
     Kept,
     Unknown {
@@ -214,15 +217,19 @@ fn connected(conditions: &mut Conditions, before: &[Condition], services: Servic
             })
         }
         Services::Probed(Probed { lever, interview, .. }) => [
-            standing(find(before, types::LEVER_CONNECTED), lever),
+            match standing(find(before, types::LEVER_CONNECTED), lever) {
+                Standing::Up { .. } => Standing::Up { but: lever.probe.facts.refused.map(refused_write) },
+                other => other,
+            },
             standing(find(before, types::INTERVIEW_CONNECTED), interview),
         ],
     };
     ready(conditions, &standings, services, webhook);
     for ((type_, service), standing) in BOTH.into_iter().zip(standings) {
         match standing {
-            Standing::Up => {
-                conditions.set(type_, true, "Connected", format!("{service} answers, and the key suffices."))
+            Standing::Up { but } => {
+                let message = but.unwrap_or_else(|| format!("{service} answers, and the key suffices."));
+                conditions.set(type_, true, "Connected", message)
             }
             Standing::Kept => conditions.keep(type_),
             Standing::Unknown { reason, message } => conditions.set(type_, Status::Unknown, reason, message),
@@ -231,12 +238,20 @@ fn connected(conditions: &mut Conditions, before: &[Condition], services: Servic
     }
 }
 
+/// Reading works, so the connection is Ready; the Pads that need the write wait and say so, too.
+fn refused_write(operation: &str) -> String {
+    format!(
+        "Lever answers, and the key may read, but {operation} was refused with 403. {}",
+        trouble::lever_permission(lever::permission(operation))
+    )
+}
+
 fn down(trouble: &Trouble, message: String) -> Standing {
     Standing::Down { reason: trouble.reason, message, stalled: trouble.nature != Nature::Passing }
 }
 
 fn standing<Facts>(before: Option<&Condition>, tried: &Tried<Facts>) -> Standing {
-    let Some(trouble) = &tried.probe.trouble else { return Standing::Up };
+    let Some(trouble) = &tried.probe.trouble else { return Standing::Up { but: None } };
     let failures = tried.failures;
     if !trouble.may_pass() {
         return down(trouble, trouble.message.clone());
@@ -269,7 +284,7 @@ fn ready(conditions: &mut Conditions, standings: &[Standing; 2], services: Servi
         .iter()
         .filter_map(|standing| match standing {
             Standing::Down { reason, message, stalled } => Some((!stalled, *reason, message.as_str())),
-            Standing::Up | Standing::Kept | Standing::Unknown { .. } => None,
+            Standing::Up { .. } | Standing::Kept | Standing::Unknown { .. } => None,
         })
         .collect();
     if let State::Troubled(Trouble { reason: SECRET_NOT_OWNED, message, .. }) = webhook {

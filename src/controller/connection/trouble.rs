@@ -49,6 +49,10 @@ impl Trouble {
     }
 }
 
+/// A key of another host is refused like any wrong one (reference: lever-api.md, 1. Transport).
+const OTHER_HOST: &str = ", or correct spec.lever.url: a key of Lever's sandbox works at \
+                          https://api.sandbox.lever.co/v1 only, and one of production does not work there";
+
 /// A call that failed. `permission` says what the key needs for this call, as a sentence.
 pub fn of_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Trouble {
     let said = sentence(&error.to_string());
@@ -63,7 +67,8 @@ pub fn of_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Trouble {
             reason("LeverUnauthorized", "InterviewUnauthorized"),
             Nature::Person,
             format!(
-                "{said} {service} does not accept the API key in {place}. Put a valid key of this account there."
+                "{said} {service} does not accept the API key in {place}. Put a valid key of this account there{}.",
+                reason(OTHER_HOST, "")
             ),
         ),
         Class::Forbidden => Trouble::new(
@@ -102,7 +107,7 @@ pub fn lever_permission(lacking: &str) -> String {
 pub fn no_organization(said: &str, key: &SecretKeyRef) -> Trouble {
     let message = format!(
         "{} The user whose API key is in Secret {}, key {} belongs to no CoderPad organization. Use the key of an \
-         organization owner.",
+         organization owner, or correct spec.interview.url if it leads elsewhere.",
         sentence(said),
         key.name,
         key.key
@@ -187,6 +192,16 @@ mod tests {
             message.contains("Find all stages") && message.contains("Secret acme, key api-key"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn a_secret_that_may_not_be_read_names_the_right_that_is_missing() {
+        let status = kube::core::Status::failure("forbidden", "Forbidden").with_code(403);
+        let source = Box::new(kube::Error::Api(Box::new(status)));
+        let (reason, hint) =
+            of_secret(&SecretError::Unreadable { name: "acme".into(), source }, "hiring").unwrap();
+        assert_eq!(reason, "SecretUnreadable");
+        assert!(hint.contains("ServiceAccount get and watch Secrets"), "{hint}");
     }
 
     #[test]

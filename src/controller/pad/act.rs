@@ -20,6 +20,7 @@ use crate::controller::{Context, pace};
 use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::lever::Opportunity;
 use crate::making;
+use crate::rules;
 use crate::transport::{self, Class, Departure, Permit};
 use jiff::{Timestamp, ToSpan};
 use kube::{Api, ResourceExt};
@@ -120,6 +121,12 @@ impl Pass<'_> {
                     code.push(self.account()?.interview.environment(id).await.map_err(Trouble::Service)?);
                 }
                 self.facts.code = Some(code);
+                Ok(())
+            }
+            Step::AskWhetherFits { question, type_ } => {
+                // The refusal stands, whatever comes of this.
+                let asked = self.account()?.interview.question(question).await;
+                self.facts.misfit = Some(asked.ok().and_then(|asked| rules::misfit(&asked, type_)));
                 Ok(())
             }
             Step::EndPad(id) => {

@@ -62,6 +62,8 @@ pub struct Facts {
     pub ends_on_archive: bool,
     /// What has happened in the pad; None: not asked for in this pass.
     pub events: Option<Vec<PadEvent>>,
+    /// Why a pad that was refused cannot be made from its question; the outer None: not asked for in this pass.
+    pub misfit: Option<Option<&'static str>>,
     /// The final code; None: not asked for in this pass.
     pub code: Option<Vec<Environment>>,
     /// The note at the end of the interview.

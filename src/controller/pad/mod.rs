@@ -26,7 +26,7 @@ use crate::api::condition::{Condition, types};
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::writes::{WriteError, write_status};
 use crate::text;
-use crate::transport::Class;
+use crate::transport::{Class, Service};
 use act::Pass;
 use facts::{Candidate, Record, Trouble};
 use futures::StreamExt;
@@ -321,6 +321,11 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "a call for a Pad did not succeed; see its status");
+            if let (Class::Forbidden, Service::Lever, Some(account)) = (error.class, service, &pass.account)
+                && operation.starts_with("POST")
+            {
+                *account.refused.lock() = Some(operation);
+            }
             // What may concern all Pads is for the connection's own probe to decide.
             let is_for_all = match error.class {
                 Class::Unauthorized | Class::Forbidden | Class::Unavailable | Class::OutcomeUnknown => true,

@@ -110,6 +110,7 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
         gone: wanted.has(What::Gone),
         ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
         events: None,
+        misfit: None,
         code: None,
         note: NoteFacts::NotRead,
         trouble: None,

@@ -77,6 +77,8 @@ reasons! {
     InvalidRequest,
     /// CoderPad does not know the question.
     QuestionNotFound,
+    /// The question is a draft, or for the other type of pad.
+    QuestionNotUsable,
     /// CoderPad made a live pad where a take-home was asked for.
     TakeHomeRefused,
 }

@@ -49,7 +49,7 @@ fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc
             at: at(0),
         };
         let stages = vec![lever::Stage { id: "s-1".into(), name: "Phone Screen".into() }];
-        let facts = LeverFacts { stages: lever.is_none().then_some(stages) };
+        let facts = LeverFacts { stages: lever.is_none().then_some(stages), refused: None };
         let lever = Probe { facts, trouble: lever.clone() };
         let quota = interview::Quota {
             unlimited: false,

@@ -12,7 +12,7 @@ use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::controller::Context;
 use crate::controller::driver::Failure;
-use crate::lever::{LeverClient, STAGE_CHANGE, Webhook};
+use crate::lever::{self, LeverClient, STAGE_CHANGE, Webhook};
 use crate::transport::{Class, Error};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt};
@@ -299,7 +299,7 @@ fn not_owned(reference: &SecretKeyRef, why: &str) -> Trouble {
 }
 
 fn of_lever(error: &Error, connection: &LeverConnection) -> Trouble {
-    let permission = trouble::lever_permission("those of the group \"Webhooks\" (list, create, delete)");
+    let permission = trouble::lever_permission(lever::permission(error.operation));
     trouble::of_call(error, &connection.spec.lever.api_key_secret_ref, &permission)
 }
 

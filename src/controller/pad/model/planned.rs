@@ -129,6 +129,7 @@ fn in_the_models_words(step: Step) -> Planned {
         | Step::RemoveTags(_)
         | Step::ReadEvents(_)
         | Step::ReadCode(_)
+        | Step::AskWhetherFits { .. }
         | Step::EndPad(_)) => panic!("nothing in the model leads to this: {step:?}"),
         Step::ForgetAttempt => Planned::Forget,
         Step::AddLink(url) => Planned::AddLink(number(url.rsplit('/').next().unwrap())),
@@ -186,6 +187,7 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
         gone: false,
         ends_on_archive: false,
         events: None,
+        misfit: None,
         code: None,
         note: match known.note {
             NoteKnown::NotRead => NoteFacts::NotRead,

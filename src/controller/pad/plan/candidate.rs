@@ -34,7 +34,10 @@ pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgemen
         judgement => return judgement,
     };
     if opportunity.stage != rule.stage_id {
-        let message = format!("The candidate is not in the stage '{}' any more.", rule.stage_name);
+        let message = format!(
+            "The candidate is not in the stage '{}' any more. To have a pad, move the candidate into it again.",
+            rule.stage_name
+        );
         return Judgement::Skip(Reason::StageChanged, message);
     }
     if !opportunity.tags.contains(&rule.tag) {
@@ -52,7 +55,7 @@ pub(super) fn can_have_pad(facts: &Facts) -> Judgement<'_> {
     let opportunity = match &facts.opportunity {
         Candidate::NotRead => return Judgement::Unread,
         Candidate::NotFound => {
-            let message = "Lever knows no opportunity of this id: it was deleted, or merged with another.";
+            let message = "Lever knows no opportunity of this id: it was deleted, or merged with another. For another candidate, make another Pad.";
             return Judgement::Skip(Reason::CandidateNotFound, message.into());
         }
         Candidate::Refused => {
@@ -62,7 +65,7 @@ pub(super) fn can_have_pad(facts: &Facts) -> Judgement<'_> {
         Candidate::Read(opportunity) => opportunity.as_ref(),
     };
     if opportunity.confidential {
-        let message = "The opportunity is confidential in Lever: no pad is made for it.";
+        let message = "The opportunity is confidential in Lever: no pad is made for it. If it should not be, take that off in Lever and ask again.";
         return Judgement::Skip(Reason::CandidateConfidential, message.into());
     }
     if opportunity.is_anonymized {

@@ -18,6 +18,7 @@ use super::facts::{
     Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record,
 };
 use super::reason::Reason;
+use crate::api::configuration::PadType;
 use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::connection::status::CONNECTING;
@@ -93,6 +94,13 @@ pub enum Step {
     ReadEvents(String),
     /// Read the files of these environments of a pad.
     ReadCode(Vec<i64>),
+    /// Ask whether the pad that was refused can be made from its question at all.
+    AskWhetherFits {
+        /// The question.
+        question: i64,
+        /// The type of the pad.
+        type_: PadType,
+    },
     /// End the interview at CoderPad.
     EndPad(String),
     /// Delete a pad at CoderPad.
@@ -131,6 +139,7 @@ impl Step {
             | Step::ReadEvents(_)
             | Step::ReadCode(_)
             | Step::EndPad(_)
+            | Step::AskWhetherFits { .. }
             | Step::DeletePad(_) => true,
         }
     }
@@ -206,7 +215,10 @@ fn life(facts: &Facts) -> Step {
     let nothing_made =
         pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, Record::NotRead);
     if pad.wish == DesiredState::Ended && nothing_made {
-        return rest(Outcome::Skipped(Reason::Cancelled, "spec.state is Ended: no pad was made.".into()));
+        return rest(Outcome::Skipped(
+            Reason::Cancelled,
+            "spec.state is Ended: no pad was made. If there should be one, make a new Pad.".into(),
+        ));
     }
     if settled(facts) {
         return rest(Outcome::Unchanged);

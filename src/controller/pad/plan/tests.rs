@@ -128,6 +128,7 @@ fn facts() -> Facts {
         gone: false,
         ends_on_archive: false,
         events: None,
+        misfit: None,
         code: None,
         note: NoteFacts::NotRead,
         trouble: None,
@@ -364,6 +365,21 @@ fn errors_of_the_services_have_their_reasons() {
         f.trouble = Some(service_error(Service::Interview, Class::NotFound, Some(404)));
     });
     assert_eq!(reason(&question), "failed: QuestionNotFound");
+}
+
+#[test]
+fn a_pad_that_was_refused_asks_whether_its_question_still_fits() {
+    let refused = |misfit| {
+        with(|f| {
+            f.configuration = ConfigurationFacts::Ready(Rule { question_id: Some(7), ..rule() });
+            f.trouble = Some(service_error(Service::Interview, Class::Invalid, Some(400)));
+            f.misfit = misfit;
+        })
+    };
+    let asked = plan(&refused(None));
+    assert!(matches!(asked, Step::AskWhetherFits { question: 7, type_: PadType::Live }), "{asked:?}");
+    assert_eq!(reason(&refused(Some(None))), "failed: InvalidRequest");
+    assert_eq!(reason(&refused(Some(Some("is a draft.")))), "failed: QuestionNotUsable");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! What follows from a call or write that did not succeed: which reason a Pad waits for, or fails with.
 
 use super::{Outcome, Recorded, Step, rest, settled};
+use crate::api::configuration::PadType;
 use crate::api::pad::Phase;
+use crate::controller::connection::trouble::{lever_permission, sentence};
 use crate::controller::pad::facts::{ConfigurationFacts, Facts, Record, Trouble};
 use crate::controller::pad::reason::Reason;
 use crate::interview::CREATE_PAD;
+use crate::lever::permission;
 use crate::transport::{Class, Error, Service};
 
 /// What follows from a call or write that did not succeed.
@@ -38,19 +41,23 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
             let reason = waiting_reason(error).unwrap_or(unavailable(error.service));
             rest(Outcome::Waiting(
                 reason,
-                format!("What the deletion of this Pad asks for could not be done: {error}"),
+                format!("What the deletion of this Pad asks for could not be done: {}", told(error)),
             ))
         }
+        Trouble::Service(error) if let Some(step) = ask_why(facts, error) => step,
         Trouble::Service(error) => rest(match waiting_reason(error) {
-            Some(reason) => Outcome::Waiting(reason, error.to_string()),
+            Some(reason) => Outcome::Waiting(reason, told(error)),
             None if error.class == Class::NotFound
                 && error.operation == CREATE_PAD
-                && has_question(facts) =>
+                && question(facts).is_some() =>
             {
                 Outcome::Failed(
                     Reason::QuestionNotFound,
                     format!("{error}. Check spec.questionID of the configuration."),
                 )
+            }
+            None if let (Some(Some(why)), Some((id, _))) = (facts.misfit, question(facts)) => {
+                Outcome::Failed(Reason::QuestionNotUsable, format!("{error}. Question {id} {why}"))
             }
             None => Outcome::Failed(
                 Reason::InvalidRequest,
@@ -70,7 +77,7 @@ fn after_opening(facts: &Facts, trouble: &Trouble) -> Outcome {
         _ => return Outcome::Undecided,
     };
     Outcome::Ended(match waiting_reason(error) {
-        Some(reason) => Recorded::Waits(reason, error.to_string()),
+        Some(reason) => Recorded::Waits(reason, told(error)),
         None if error.class == Class::NotFound && error.service == Service::Lever => {
             let message =
                 "Lever knows no opportunity of this id any more: there is nobody to write a note on.";
@@ -85,8 +92,39 @@ fn after_opening(facts: &Facts, trouble: &Trouble) -> Outcome {
     })
 }
 
-fn has_question(facts: &Facts) -> bool {
-    matches!(&facts.configuration, ConfigurationFacts::Ready(rule) if rule.question_id.is_some())
+/// What failed, and the next step: a person's, or the Pad's own.
+fn told(error: &Error) -> String {
+    let next = match (error.class, error.service) {
+        (Class::Unauthorized, service) => format!(
+            "{service} does not accept the API key any more. Put a valid key into the Secret that the LeverConnection names."
+        ),
+        (Class::Forbidden, Service::Lever) => lever_permission(permission(error.operation)),
+        (Class::Forbidden, Service::Interview) => {
+            "The API key may not do this. Put the key of an organization owner into the Secret that the LeverConnection names."
+                .into()
+        }
+        (Class::Throttled, _) if error.is_quota() => {
+            "The pads of the CoderPad plan are used up. This goes on by itself with the next billing cycle or a bigger plan."
+                .into()
+        }
+        _ => "It is tried again by itself; nobody has to act.".into(),
+    };
+    format!("{} {next}", sentence(&error.to_string()))
+}
+
+/// The question of the pad that was to be made, and the pad's type.
+fn question(facts: &Facts) -> Option<(i64, PadType)> {
+    match &facts.configuration {
+        ConfigurationFacts::Ready(rule) => rule.question_id.map(|id| (id, rule.type_)),
+        _ => None,
+    }
+}
+
+/// A pad that was refused may have had a question that has changed since the configuration was checked.
+fn ask_why(facts: &Facts, error: &Error) -> Option<Step> {
+    let is_refused = error.class == Class::Invalid && error.operation == CREATE_PAD && facts.misfit.is_none();
+    let (question, type_) = question(facts).filter(|_| is_refused)?;
+    Some(Step::AskWhetherFits { question, type_ })
 }
 
 /// The reason to wait for after an error of a service; None if waiting does not help.

@@ -1,0 +1,147 @@
+//! How tools see objects in every state: kstatus itself, Flux's expressions and Argo CD's script of docs/gitops.md.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use simulators::{Action, Fault, NewCandidate};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use crate::cluster::source;
+use crate::status::brief;
+use crate::world::{CONFIGURATION, CONNECTION, Options, World};
+
+/// What kstatus, Argo CD and Flux say, by `Kind/name`.
+async fn seen(world: &World, objects: &[Value]) -> BTreeMap<String, String> {
+    let page = std::fs::read_to_string(source("docs/gitops.md")).unwrap();
+    let blocks: Vec<Value> = page
+        .split("```yaml\n")
+        .skip(1)
+        .map(|rest| serde_yaml_ng::from_str(rest.split("```").next().unwrap()).unwrap())
+        .collect();
+    let of_kind = |kind: &str| blocks.iter().find(|block| block["kind"] == kind).unwrap();
+    let customizations = of_kind("ConfigMap")["data"]["resource.customizations"].as_str().unwrap();
+    let customizations: Value = serde_yaml_ng::from_str(customizations).unwrap();
+    let folder = world.cluster.plane.folder();
+    let (script, checks) = (folder.join("health.lua"), folder.join("flux.json"));
+    std::fs::write(&script, customizations["padoperator.dev/*"]["health.lua"].as_str().unwrap()).unwrap();
+    std::fs::write(&checks, of_kind("Kustomization")["spec"]["healthCheckExprs"].to_string()).unwrap();
+
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    let mut tool = Command::new(source(".tools/bin/kstatus"))
+        .args(["-lua".as_ref(), script.as_os_str(), "-flux".as_ref(), checks.as_os_str()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("make kstatus builds it");
+    tool.stdin.take().unwrap().write_all(list.to_string().as_bytes()).await.unwrap();
+    let output = tool.wait_with_output().await.unwrap();
+    assert!(output.status.success());
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(name, said)| (name.into(), said.into()))
+        .collect()
+}
+
+const CURRENT: &str = "Current Healthy Current";
+const IN_PROGRESS: &str = "InProgress Progressing InProgress";
+const FAILED: &str = "Failed Degraded Failed";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_see_every_state_as_it_is() {
+    let mut options = Options::new("kstatus");
+    options.configurations.push(("held", json!({"tag": "held"})));
+    let world = World::start(options).await;
+    let mut expected = Vec::new();
+
+    // Connections: ready, one that a person must mend, and one whose service is away.
+    expected.push(("LeverConnection/acme", "True/Connected", CURRENT));
+    let mut spec = world.connection_spec();
+    spec["lever"]["apiKeySecretRef"]["name"] = json!("nowhere");
+    world.apply("leverconnections", "broken", spec).await;
+    expected.push(("LeverConnection/broken", "False/SecretNotFound", FAILED));
+    world.lever.faults().add(Fault::on("GET", "/stages$").status(503).until_removed());
+    world.apply("leverconnections", "away", world.connection_spec()).await;
+    expected.push(("LeverConnection/away", "False/LeverUnavailable", IN_PROGRESS));
+
+    // Configurations: in use, wrong, waiting, held back.
+    expected.push(("PadConfiguration/phone-screen", "True/InUse", CURRENT));
+    world.configure("wrong", json!({"stage": "Nowhere"})).await;
+    expected.push(("PadConfiguration/wrong", "False/StageNotFound", FAILED));
+    world.apply("padconfigurations", "waits", json!({"connectionRef": {"name": "away"}})).await;
+    expected.push(("PadConfiguration/waits", "False/ConnectionNotReady", IN_PROGRESS));
+    world.patch("padconfigurations", "held", json!({"spec": {"suspend": true}})).await;
+    world.wait_for("padconfigurations", "held", "Suspended", "True/Suspended").await;
+    expected.push(("PadConfiguration/held", "True/InUse", "Current Suspended Current"));
+
+    // Pads, in every phase.
+    let candidates: Vec<String> = (0..7).map(|_| world.candidate()).collect();
+    let archived = world.add_candidate(NewCandidate { archived: true, ..NewCandidate::default() });
+    let refuse = Action::Status { code: 400, body: None };
+    let create = Fault::on("POST", "^/api/pads/?$").containing(&candidates[3]).action(refuse);
+    world.interview.faults().add(create);
+    for (name, configuration, candidate, ready, tools) in [
+        ("open", CONFIGURATION, &candidates[0], "True/Open", CURRENT),
+        ("started", CONFIGURATION, &candidates[1], "True/Started", CURRENT),
+        ("ended", CONFIGURATION, &candidates[2], "True/Ended", CURRENT),
+        ("skipped", CONFIGURATION, &archived, "True/CandidateArchived", CURRENT),
+        ("failed", CONFIGURATION, &candidates[3], "False/InvalidRequest", FAILED),
+        ("waits", "wrong", &candidates[4], "False/ConfigurationNotReady", IN_PROGRESS),
+        ("held", "held", &candidates[5], "False/Suspended", "InProgress Suspended InProgress"),
+        ("lost", "nowhere", &candidates[6], "False/ConfigurationNotFound", FAILED),
+    ] {
+        world.by_hand(name, configuration, candidate).await;
+        if ["started", "ended"].contains(&name) {
+            let made = world.wait_for_one_pad(candidate).await;
+            world.interview.start_interview(&made.id, &["Ada"]);
+            if name == "ended" {
+                world.interview.end_interview(&made.id);
+            }
+        }
+        expected.push((Box::leak(format!("Pad/{name}").into_boxed_str()), ready, tools));
+    }
+    for name in ["started", "ended"] {
+        world.look_at("pads", name).await;
+    }
+
+    let plural = |kind: &str| format!("{}s", kind.to_lowercase());
+    let mut objects = Vec::new();
+    for (name, ready, _) in &expected {
+        let (kind, name) = name.split_once('/').unwrap();
+        let object = world.wait_for(&plural(kind), name, "Ready", ready).await;
+        assert_eq!(object["status"]["observedGeneration"], object["metadata"]["generation"]);
+        objects.push(object);
+    }
+    let tools = seen(&world, &objects).await;
+    for (name, ready, said) in &expected {
+        assert_eq!(tools[*name], *said, "{name} {ready}");
+    }
+
+    // What was true before the last change, or is nothing but the schema's default, is true no more.
+    let mut stale: Vec<Value> =
+        objects.iter().filter(|object| brief(object, "Ready").starts_with("True")).cloned().collect();
+    for object in &mut stale {
+        let generation = object["metadata"]["generation"].as_i64().unwrap();
+        object["metadata"]["generation"] = json!(generation + 1);
+    }
+    let mut new = objects[0].clone();
+    (new["metadata"]["name"], new["status"]) = (json!("new"), json!({"observedGeneration": -1}));
+    stale.push(new);
+    for (name, said) in seen(&world, &stale).await {
+        assert_eq!(said, IN_PROGRESS, "{name}");
+    }
+
+    // The same, as a person asks.
+    for ready in
+        [format!("leverconnection/{CONNECTION}"), format!("padcfg/{CONFIGURATION}"), "pad/open".into()]
+    {
+        world.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", &ready]).await.unwrap();
+    }
+    for stalled in ["leverconnection/broken", "padcfg/wrong", "pad/failed"] {
+        world.kubectl(&["wait", "--for=condition=Stalled", "--timeout=60s", stalled]).await.unwrap();
+    }
+    world.finish().await;
+}

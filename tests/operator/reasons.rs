@@ -1,0 +1,447 @@
+//! Reasons that no other test provokes: each is provoked, says what to do, and goes with its cause. And that the page on
+//! reasons is complete.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use serde_json::json;
+use simulators::{Action, Fault, KeyRole, Permissions, Question};
+
+use crate::cluster::{Cluster, source};
+use crate::status::{brief, message_of, phase};
+use crate::wait::eventually;
+use crate::world::{CONFIGURATION, CONNECTION, Options, World};
+
+/// For each reason that somebody or something must end: a test that provokes it and sees it heal, where it can. Those of
+/// one file of this folder, or of the sources.
+const PROVOKED: [(&str, &str); 52] = [
+    // LeverConnection
+    ("SecretNotFound", "connections::a_missing_secret_and_a_missing_permission_are_told"),
+    ("SecretKeyMissing", "connections::a_missing_secret_and_a_missing_permission_are_told"),
+    ("SecretKeyInvalid", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    (
+        "SecretUnreadable",
+        "src/controller/connection/trouble.rs::a_secret_that_may_not_be_read_names_the_right_that_is_missing",
+    ),
+    ("OriginNotAllowed", "connections::a_url_that_is_not_allowed_gets_nothing_sent"),
+    ("LeverUnauthorized", "connections::a_wrong_lever_key_is_told_and_heals_with_the_secret"),
+    ("InterviewUnauthorized", "connections::a_wrong_interview_key_is_told_and_heals_with_the_secret"),
+    ("LeverForbidden", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    ("InterviewForbidden", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    ("OrganizationMissing", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    ("LeverUnavailable", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    ("InterviewUnavailable", "outages::a_service_that_is_away_is_told_and_waited_for"),
+    ("LeverRateLimited", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    ("InterviewRateLimited", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    ("LeverUnexpectedAnswer", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    ("InterviewUnexpectedAnswer", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    ("Suspended", "suspension::a_suspended_connection_sends_nothing_and_catches_up"),
+    ("SecretNotOwned", "managed_webhooks::a_secret_of_somebody_else_is_not_touched"),
+    ("SigningTokenMissing", "connections::a_wrong_signing_token_is_told_and_heals_with_the_secret"),
+    ("AwaitingVerification", "connections::a_wrong_signing_token_is_told_and_heals_with_the_secret"),
+    ("PublicURLMissing", "managed_webhooks::without_a_public_url_it_says_so_and_the_rest_works"),
+    ("ManagedWebhooksDisabled", "chart::the_charts_rights_suffice_for_the_main_job"),
+    ("SecretNotWritable", "reasons::what_keeps_a_managed_webhook_from_being_registered_is_told_and_heals"),
+    ("WebhookRefused", "reasons::what_keeps_a_managed_webhook_from_being_registered_is_told_and_heals"),
+    ("DeliveryMissed", "sync::a_delivery_that_never_came_is_told_of_until_the_next_one"),
+    ("QuotaLow", "quota::a_quota_that_runs_low_is_told_of_once"),
+    // PadConfiguration
+    ("StageRenamed", "configurations::an_unknown_stage_is_told_with_those_there_are"),
+    (
+        "ConnectionNotFound",
+        "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended",
+    ),
+    ("ConnectionNotReady", "outages::a_service_that_is_away_is_told_and_waited_for"),
+    ("StageNotFound", "configurations::an_unknown_stage_is_told_with_those_there_are"),
+    ("StageAmbiguous", "configurations::an_unknown_stage_is_told_with_those_there_are"),
+    ("QuestionNotFound", "configurations::a_question_that_cannot_be_used_is_told_and_heals"),
+    ("QuestionNotUsable", "configurations::a_question_that_cannot_be_used_is_told_and_heals"),
+    ("OwnerNotFound", "configurations::of_two_alike_the_older_counts_and_an_owner_must_exist"),
+    ("Conflict", "configurations::of_two_alike_the_older_counts_and_an_owner_must_exist"),
+    // Pad
+    ("PadDeleted", "record::a_pad_that_is_deleted_at_coderpad_is_not_made_again"),
+    ("TagMissing", "candidates::a_missing_tag_is_told_and_can_be_added"),
+    ("StageChanged", "candidates::candidates_who_get_no_pad_are_told_apart"),
+    ("CandidateArchived", "candidates::candidates_who_get_no_pad_are_told_apart"),
+    ("CandidateNotFound", "candidates::candidates_who_get_no_pad_are_told_apart"),
+    ("CandidateConfidential", "candidates::candidates_who_get_no_pad_are_told_apart"),
+    ("BeforeConfiguration", "sync::who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not"),
+    ("Cancelled", "suspension::a_wish_from_a_suspension_is_followed_on_resume"),
+    (
+        "ConfigurationNotFound",
+        "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended",
+    ),
+    ("ConfigurationNotReady", "configurations::a_question_that_cannot_be_used_is_told_and_heals"),
+    ("QuotaExceeded", "quota::without_quota_nothing_is_sent_until_there_is_some_again"),
+    (
+        "CreateOutcomeUnknown",
+        "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended",
+    ),
+    ("LimitReached", "limit::a_waiting_pad_goes_on_by_itself_when_the_hour_is_over"),
+    ("InvalidRequest", "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended"),
+    ("TakeHomeRefused", "main_job::a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked"),
+    // Both
+    ("Open", "main_job::a_live_pad_takes_3_calls_and_4_writes"),
+    ("Ended", "record::a_wish_ends_the_interview_at_coderpad"),
+];
+
+/// What the message of a Pad's Ready condition says to do, by reason. Every Pad that any test sees is held to it.
+const NEXT_STEPS: [(&str, &str); 22] = [
+    ("LeverUnauthorized", "Put a valid key"),
+    ("InterviewUnauthorized", "Put a valid key"),
+    ("LeverForbidden", "make a new one"),
+    ("InterviewForbidden", "organization owner"),
+    ("LeverUnavailable", "nobody has to act"),
+    ("InterviewUnavailable", "nobody has to act"),
+    ("LeverRateLimited", "nobody has to act"),
+    ("InterviewRateLimited", "nobody has to act"),
+    ("CreateOutcomeUnknown", "nobody has to act"),
+    ("ConfigurationNotReady", "PadConfiguration"),
+    ("ConnectionNotReady", "LeverConnection"),
+    ("QuotaExceeded", "plan"),
+    ("LimitReached", "spec.interview.maxPadsPerHour"),
+    ("Suspended", "suspended"),
+    ("TagMissing", "add the tag in Lever"),
+    ("StageChanged", "move the candidate into it again"),
+    ("CandidateArchived", "out of the archive"),
+    ("BeforeConfiguration", "To have a pad"),
+    ("Cancelled", "make a new Pad"),
+    ("TakeHomeRefused", "Ask CoderPad"),
+    ("InvalidRequest", "padoperator.dev/reconcile-requested-at"),
+    ("PadDeleted", "make a Pad by hand"),
+];
+
+/// The reasons of docs/reasons.md, with what it says to do about each.
+fn documented() -> &'static BTreeMap<String, String> {
+    static PAGE: OnceLock<BTreeMap<String, String>> = OnceLock::new();
+    PAGE.get_or_init(|| {
+        let page = std::fs::read_to_string(source("docs/reasons.md")).unwrap();
+        let mut reasons = BTreeMap::new();
+        for line in page.lines().filter(|line| line.starts_with("| ")) {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let names = cells[0].rsplit(": ").next().unwrap();
+            for name in names.split('`').skip(1).step_by(2) {
+                assert!(!cells[2].is_empty(), "{line}");
+                reasons.insert(name.to_owned(), cells[2].to_owned());
+            }
+        }
+        reasons
+    })
+}
+
+/// Asserts that the page knows the reasons of an object, and that a Pad says what to do.
+pub fn assert_documented(object: &serde_json::Value) {
+    for condition in object["status"]["conditions"].as_array().unwrap() {
+        let reason = condition["reason"].as_str().unwrap();
+        assert!(documented().contains_key(reason), "docs/reasons.md lacks {reason}:\n{object:#}");
+    }
+    let reason = crate::status::reason_of(object, "Ready");
+    let next = NEXT_STEPS.iter().find(|(of, _)| *of == reason && object["kind"] == "Pad");
+    if let Some((_, step)) = next {
+        let message = message_of(object, "Ready");
+        assert!(message.contains(step), "{reason} without {step:?}: {message}");
+    }
+}
+
+fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files_below(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+/// What the sources of the controllers have between quotes, or in the list of a Pad's reasons, and may be a reason.
+fn in_sources() -> BTreeSet<String> {
+    const NO_REASONS: [&str; 4] = ["Lever", "Code", "OwnerFound", "POST"];
+    let mut files = Vec::new();
+    for kind in ["connection", "configuration", "pad"] {
+        files_below(Path::new(&source("src/controller")).join(kind).as_path(), &mut files);
+    }
+    let is_test = |path: &PathBuf| {
+        let path = path.display().to_string();
+        path.contains("/tests") || path.contains("/model/")
+    };
+    let mut reasons = BTreeSet::new();
+    for file in files.iter().filter(|file| !is_test(file)) {
+        let text = std::fs::read_to_string(file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let is_name = |text: &&str| {
+            text.starts_with(|first: char| first.is_ascii_uppercase())
+                && text.chars().all(|one| one.is_ascii_alphabetic())
+        };
+        reasons.extend(code.split('"').filter(is_name).map(str::to_owned));
+        if let Some((_, list)) = code.split_once("reasons! {\n") {
+            let list = list.split("\n}").next().unwrap();
+            let names = list.lines().map(|line| line.trim().trim_end_matches(',')).filter(is_name);
+            reasons.extend(names.map(str::to_owned));
+        }
+    }
+    reasons.retain(|reason| !NO_REASONS.contains(&reason.as_str()));
+    reasons
+}
+
+#[test]
+fn the_page_on_reasons_is_complete_and_each_has_a_test() {
+    let page: BTreeSet<String> = documented().keys().cloned().collect();
+    assert_eq!(in_sources(), page, "what the program says, and what docs/reasons.md has");
+
+    let tests: BTreeMap<&str, &str> = PROVOKED.into_iter().collect();
+    for (reason, advice) in documented() {
+        let goes_alone = ["nothing", "wait", "see Ready"].contains(&advice.as_str());
+        assert!(goes_alone || tests.contains_key(reason.as_str()), "nothing provokes {reason}");
+    }
+    for (reason, test) in PROVOKED {
+        assert!(page.contains(reason), "{reason} is no reason");
+        let (file, name) = test.split_once("::").unwrap();
+        let path = if file.contains('/') { file.into() } else { format!("tests/operator/{file}.rs") };
+        let text = std::fs::read_to_string(source(&path)).unwrap();
+        assert!(text.contains(&format!("fn {name}()")), "{reason}: there is no {test}");
+    }
+}
+
+/// Waits until a condition reads like `False/LeverForbidden` and its message has all of these parts.
+async fn told(world: &World, (plural, name): (&str, &str), kind: &str, expected: &str, parts: &[&str]) {
+    eventually(&format!("{kind} of {name} is {expected} and tells of {parts:?}"), async || {
+        let object = world.get(plural, name).await;
+        let message = message_of(&object, kind);
+        let is_told = brief(&object, kind) == expected && parts.iter().all(|part| message.contains(part));
+        if is_told { Ok(()) } else { Err(format!("{object:#}")) }
+    })
+    .await;
+}
+
+/// "Test Connection": what was tried, what came back, and what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_side_of_a_connection_says_what_keeps_it_from_working() {
+    let mut options = Options::new("test-connection").unsettled().polling("1s");
+    let right = options.lever.api_key.clone();
+    // The API server is at hand as a host whose certificate nobody has vouched for.
+    let untrusted = Cluster::shared().await.plane.url().to_owned();
+    options.connection["lever"] = json!({"url": format!("{untrusted}/v1")});
+    options.flags.push(Box::leak(format!("--allow-api-origin={untrusted}").into_boxed_str()));
+    let world = World::start(options).await;
+    world.candidate();
+    let connection = ("leverconnections", CONNECTION);
+    let lever = async |reason: &str, parts: &[&str]| {
+        told(&world, connection, "LeverConnected", &format!("False/{reason}"), parts).await;
+        told(&world, connection, "Ready", &format!("False/{reason}"), parts).await;
+    };
+    let interview = async |reason: &str, parts: &[&str]| {
+        told(&world, connection, "InterviewConnected", &format!("False/{reason}"), parts).await;
+        told(&world, connection, "Ready", &format!("False/{reason}"), parts).await;
+    };
+    let at = async |field: &str, url: &str| {
+        world.patch(connection.0, connection.1, json!({"spec": {field: {"url": url}}})).await;
+    };
+
+    lever("LeverUnavailable", &["GET /stages", "no TLS connection", "certificate", "tried again by itself"])
+        .await;
+    at("lever", &format!("{}/nothing-here", world.lever.origin())).await;
+    lever("LeverUnexpectedAnswer", &["GET /stages answered 404", "Check spec.lever.url"]).await;
+    world.lever.clear_violations();
+    let slow_down = world.lever.faults().add(Fault::on("GET", "/stages$").status(429).until_removed());
+    at("lever", &world.lever.url()).await;
+    lever("LeverRateLimited", &["GET /stages answered 429", "tried again by itself"]).await;
+    slow_down.remove();
+
+    world.set_secret("lever-api-key", "two words").await;
+    lever("SecretKeyInvalid", &["spec.lever.apiKeySecretRef", "Secret acme", "white space"]).await;
+    world.set_secret("lever-api-key", "lever-5a4d-of-the-sandbox").await;
+    lever("LeverUnauthorized", &["answered 401", "Secret acme, key lever-api-key", "sandbox"]).await;
+    for (permission, name) in [
+        ("stages:list", "Find all stages"),
+        ("opportunities:list", "Find all opportunities"),
+        ("opportunities:read", "Find an opportunity"),
+    ] {
+        let key = format!("lever-7c1e-without-{}", permission.replace(':', "-"));
+        world.lever.set_key(&key, Permissions::all().without(permission));
+        world.set_secret("lever-api-key", &key).await;
+        lever("LeverForbidden", &["answered 403", name, "make a new one"]).await;
+    }
+    world.set_secret("lever-api-key", &right).await;
+    told(&world, connection, "Ready", "True/Connected", &["both keys suffice"]).await;
+
+    for (name, role) in [("alone", KeyRole::Alone), ("member", KeyRole::Member)] {
+        world.interview.set_key(
+            &format!("interview-40be-{name}"),
+            &format!("{name}@northwind.example"),
+            role,
+        );
+    }
+    world.interview.change_settings(|settings| settings.pads_visible = false);
+    world.set_secret("interview-api-key", "interview-40be-alone").await;
+    interview("OrganizationMissing", &["Secret acme, key interview-api-key", "organization owner"]).await;
+    world.set_secret("interview-api-key", "interview-40be-member").await;
+    interview("InterviewForbidden", &["GET /organization/pads answered 403", "see all pads"]).await;
+    world.interview.change_settings(|settings| settings.pads_visible = true);
+    told(&world, connection, "Ready", "True/Connected", &[]).await;
+    let faults = world.interview.faults();
+    let no_plan = faults.add(Fault::on("GET", "/quota$").status(403).until_removed());
+    interview("InterviewForbidden", &["GET /quota answered 403", "plan includes API access"]).await;
+    let slow_down = faults.add(Fault::on("GET", "/quota$").status(429).until_removed());
+    no_plan.remove();
+    interview("InterviewRateLimited", &["GET /quota answered 429", "tried again by itself"]).await;
+    slow_down.remove();
+    told(&world, connection, "Ready", "True/Connected", &[]).await;
+    let odd = faults.add(Fault::on("GET", "/quota$").status(400).until_removed());
+    interview("InterviewUnexpectedAnswer", &["GET /quota answered 400", "Check spec.interview.url"]).await;
+    odd.remove();
+    at("interview", &format!("{}/nothing-here", world.interview.origin())).await;
+    interview("OrganizationMissing", &["GET /organization answered 404", "or correct spec.interview.url"])
+        .await;
+    at("interview", &world.interview.url()).await;
+    told(&world, connection, "InterviewConnected", "True/Connected", &["CoderPad Interview answers"]).await;
+    world.interview.clear_violations();
+    world.finish().await;
+}
+
+/// Waits until a Pad reads like `Failed/InvalidRequest` and its message has all of these parts.
+async fn pad_tells(world: &World, name: &str, expected: &str, parts: &[&str]) {
+    eventually(&format!("Pad {name} is {expected} and tells of {parts:?}"), async || {
+        let pad = world.get("pads", name).await;
+        let message = message_of(&pad, "Ready");
+        let is_told = phase(&pad) == expected && parts.iter().all(|part| message.contains(part));
+        if is_told { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended() {
+    let mut options = Options::new("pads-reasons");
+    options.configurations.push(("asks", json!({"tag": "asks", "questionID": 1001})));
+    let world = World::start(options).await;
+    let create = |candidate: &str| Fault::on("POST", "^/api/pads/?$").containing(candidate);
+    let answer = |code: u16, message: &str| Action::Status {
+        code,
+        body: Some(json!({"status": "ERROR", "message": message})),
+    };
+    let candidates: Vec<String> = (0..9).map(|_| world.candidate()).collect();
+    let [missing, invalid, drafted, question, forbidden, unknown, refused, away, slow] =
+        candidates.as_slice()
+    else {
+        unreachable!()
+    };
+
+    world.by_hand("missing", "later", missing).await;
+    pad_tells(
+        &world,
+        "missing",
+        "Pending/ConfigurationNotFound",
+        &["PadConfiguration later", "does not exist"],
+    )
+    .await;
+    world.configure("later", json!({"tag": "later"})).await;
+    world.wait_for_one_pad(missing).await;
+
+    world.interview.faults().add(create(invalid).action(answer(400, "Title is too plain")));
+    world.by_hand("invalid", CONFIGURATION, invalid).await;
+    let parts = ["POST /pads answered 400: Title is too plain", "padoperator.dev/reconcile-requested-at"];
+    pad_tells(&world, "invalid", "Failed/InvalidRequest", &parts).await;
+    world.request("pads", "invalid").await;
+    world.wait_for_one_pad(invalid).await;
+
+    // What the question has become meanwhile the configuration knows only at its next look.
+    let draft = |is_draft| Question { is_draft, ..Question::new(1001, "Rate limiter", "live") };
+    world.interview.add_question(draft(true));
+    world.interview.faults().add(create(drafted).action(answer(400, "Unknown error")));
+    world.by_hand("drafted", "asks", drafted).await;
+    let parts = ["POST /pads answered 400", "Question 1001 is a draft. Publish it"];
+    pad_tells(&world, "drafted", "Failed/QuestionNotUsable", &parts).await;
+    world.interview.add_question(draft(false));
+    world.request("pads", "drafted").await;
+    world.wait_for_one_pad(drafted).await;
+
+    world.interview.remove_question(1001);
+    world.by_hand("question", "asks", question).await;
+    pad_tells(&world, "question", "Failed/QuestionNotFound", &["answered 404", "spec.questionID"]).await;
+    world.patch("padconfigurations", "asks", json!({"spec": {"questionID": null}})).await;
+    world.wait_for_one_pad(question).await;
+
+    world.interview.faults().add(create(forbidden).action(answer(403, "Forbidden")));
+    world.by_hand("forbidden", CONFIGURATION, forbidden).await;
+    let parts = ["POST /pads answered 403", "organization owner"];
+    pad_tells(&world, "forbidden", "Pending/InterviewForbidden", &parts).await;
+    world.request("pads", "forbidden").await;
+    world.wait_for_one_pad(forbidden).await;
+
+    world.interview.faults().add(create(unknown).action(Action::LoseAnswer));
+    world.by_hand("unknown", CONFIGURATION, unknown).await;
+    pad_tells(&world, "unknown", "Pending/CreateOutcomeUnknown", &["nobody has to act"]).await;
+    world.wait_for_one_pad(unknown).await;
+
+    // Whether a key may write is learned from the first write.
+    let (weak, strong) = ("lever-3e21-reads-only", "lever-3e22-reads-and-writes");
+    world.lever.set_key(weak, Permissions::all().without("opportunities:addLinks"));
+    world.lever.set_key(strong, Permissions::all());
+    world.set_secret("lever-api-key", weak).await;
+    world.by_hand("refused", CONFIGURATION, refused).await;
+    let parts = ["addLinks answered 403", "the permission to add links", "make a new one"];
+    pad_tells(&world, "refused", "Pending/LeverForbidden", &parts).await;
+    let parts = ["addLinks was refused with 403", "the permission to add links"];
+    told(&world, ("leverconnections", CONNECTION), "LeverConnected", "True/Connected", &parts).await;
+    world.set_secret("lever-api-key", strong).await;
+    world.wait_for_one_pad(refused).await;
+    let parts = ["the key suffices"];
+    told(&world, ("leverconnections", CONNECTION), "LeverConnected", "True/Connected", &parts).await;
+
+    let path = format!("/opportunities/{away}$");
+    let fault = world.lever.faults().add(Fault::on("GET", &path).status(503).until_removed());
+    world.by_hand("away", CONFIGURATION, away).await;
+    let parts = ["GET /opportunities/{id} answered 503", "tried again by itself"];
+    pad_tells(&world, "away", "Pending/LeverUnavailable", &parts).await;
+    let limited = world.lever.faults().add(Fault::on("GET", &path).status(429).until_removed());
+    fault.remove();
+    pad_tells(&world, "away", "Pending/LeverRateLimited", &["answered 429", "tried again by itself"]).await;
+    limited.remove();
+    world.wait_for_one_pad(away).await;
+
+    let too_fast = create(slow).action(answer(429, "Too many requests, slow down")).until_removed();
+    let limited = world.interview.faults().add(too_fast);
+    world.by_hand("slow", CONFIGURATION, slow).await;
+    let parts = ["POST /pads answered 429", "tried again by itself"];
+    pad_tells(&world, "slow", "Pending/InterviewRateLimited", &parts).await;
+    limited.remove();
+    world.wait_for_one_pad(slow).await;
+
+    let nowhere = json!({"connectionRef": {"name": "nowhere"}});
+    world.apply("padconfigurations", "orphan", nowhere).await;
+    let orphan = ("padconfigurations", "orphan");
+    told(&world, orphan, "Ready", "False/ConnectionNotFound", &["LeverConnection nowhere", "Create it"])
+        .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_managed_webhook_from_being_registered_is_told_and_heals() {
+    let mut options = Options::new("webhook-refused").unsettled().polling("1s");
+    let reference = json!({"name": "tokens", "key": "token"});
+    options.connection["webhook"] = json!({"mode": "Managed", "signingTokenSecretRef": reference});
+    options.connection["suspend"] = json!(true);
+    let world = World::start(options).await;
+    let labels = json!({"app.kubernetes.io/managed-by": "pad-operator"});
+    let fixed = json!({"apiVersion": "v1", "kind": "Secret", "immutable": true,
+        "metadata": {"name": "tokens", "namespace": world.namespace, "labels": labels}});
+    world.cluster.kubectl(&["create", "--filename", "-"], Some(&fixed.to_string())).await.unwrap();
+    let refused = world.lever.faults().add(Fault::on("POST", "^/v1/webhooks$").status(400).until_removed());
+    world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
+
+    let connection = ("leverconnections", CONNECTION);
+    let parts = ["POST /webhooks answered 400", "--public-url"];
+    told(&world, connection, "WebhookVerified", "False/WebhookRefused", &parts).await;
+    refused.remove();
+    let parts = ["Secret tokens", "Name another Secret"];
+    told(&world, connection, "WebhookVerified", "False/SecretNotWritable", &parts).await;
+    world.delete("secrets", "tokens").await;
+    world.request(connection.0, connection.1).await;
+    let parts = ["Candidate Stage Change"];
+    told(&world, connection, "WebhookVerified", "False/AwaitingVerification", &parts).await;
+    for webhook in world.lever.webhooks() {
+        world.keep_private(webhook["signatureToken"].as_str().unwrap());
+    }
+    world.finish().await;
+}

@@ -1,0 +1,302 @@
+//! What the API server itself refuses, and that each refusal says what to do: everything that can be wrong in one object.
+//!
+//! Each manifest of the tables is a good one with one thing changed, so that nothing else can be what is refused.
+
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::world::merge;
+
+const NAMESPACE: &str = "refusals";
+
+/// A good spec of a kind, without anything that is optional.
+fn good(kind: &str) -> Value {
+    match kind {
+        "LeverConnection" => json!({
+            "lever": {"apiKeySecretRef": {"name": "acme", "key": "lever-api-key"}},
+            "interview": {"apiKeySecretRef": {"name": "acme", "key": "interview-api-key"}},
+        }),
+        "PadConfiguration" => json!({"connectionRef": {"name": "acme"}}),
+        "Pad" => json!({"configurationRef": {"name": "phone-screen"}, "opportunityID": "6408dc54-0f8e"}),
+        other => panic!("{other} is not known here"),
+    }
+}
+
+fn manifest(kind: &str, name: &str, change: &Value) -> Value {
+    let mut spec = good(kind);
+    merge(&mut spec, change);
+    json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind,
+        "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
+}
+
+/// Good specs of each kind, with all that a user may set.
+fn accepted() -> Vec<(&'static str, Value)> {
+    vec![
+        ("LeverConnection", json!({})),
+        (
+            "LeverConnection",
+            json!({
+                "suspend": true,
+                "lever": {"url": "https://api.sandbox.lever.co/v1", "performAs": "8d49b010-cc6a_4f2d"},
+                "interview": {"url": "http://127.0.0.1:9002/api", "overage": "Allow", "maxPadsPerHour": 0},
+                "webhook": {"mode": "Managed", "signingTokenSecretRef": {"name": "lever-webhook", "key": "token"}},
+                "sync": {"interval": "1h30m"},
+            }),
+        ),
+        // The same Secret and the same key name elsewhere are no mistake.
+        ("LeverConnection", json!({"webhook": {"signingTokenSecretRef": {"name": "acme", "key": "token"}}})),
+        (
+            "LeverConnection",
+            json!({"interview": {"apiKeySecretRef": {"name": "other", "key": "lever-api-key"}},
+                "webhook": {"signingTokenSecretRef": null}, "sync": {"interval": "0s"}}),
+        ),
+        ("PadConfiguration", json!({})),
+        (
+            "PadConfiguration",
+            json!({
+                "stage": "5a1b-stage_id", "tag": "Coder Pad ", "type": "TakeHome", "questionID": 1,
+                "title": "{configuration}: {candidate} ({stage})", "waitingRoom": false,
+                "ownerEmail": "lead+pads@example.com", "existing": "Create", "repeat": "Always",
+                "onArchive": "End", "deletionPolicy": "Unlink",
+                "writeBack": {"note": "None", "tags": {"ready": "Coderpad", "ended": "done", "failed": "error"}},
+                "ttlSecondsAfterEnded": 0, "ttlSecondsAfterSkipped": 0,
+            }),
+        ),
+        ("PadConfiguration", json!({"language": "c++", "ownerEmail": null, "questionID": null})),
+        ("PadConfiguration", json!({"repeat": "Never", "writeBack": {"tags": {"ended": "done"}}})),
+        ("Pad", json!({})),
+        (
+            "Pad",
+            json!({
+                "connectionRef": {"name": "acme"}, "state": "Ended", "deletionPolicy": "Delete",
+                "trigger": {"source": "Sync", "at": "2026-05-04T12:00:00.123Z"},
+            }),
+        ),
+    ]
+}
+
+/// What is wrong with new objects, and what the refusal says.
+fn refused() -> Vec<(&'static str, Value, &'static str)> {
+    let long = |length: usize| "a".repeat(length);
+    let lever_key = json!({"name": "acme", "key": "lever-api-key"});
+    let interview_key = json!({"name": "acme", "key": "interview-api-key"});
+    let connection = [
+        (
+            json!({"lever": {"url": "api.lever.co/v1"}}),
+            "an absolute URL with a host, such as https://api.lever.co",
+        ),
+        (json!({"lever": {"url": "https:///v1"}}), "an absolute URL with a host"),
+        (json!({"lever": {"url": "ftp://api.lever.co/v1"}}), "such as https://api.lever.co/v1"),
+        (json!({"lever": {"url": ""}}), "leave it out for the default"),
+        (json!({"lever": {"url": format!("https://{}", long(512))}}), "may not be more than 512 bytes"),
+        (json!({"lever": {"performAs": "Ada Lovelace"}}), "the id of a Lever user"),
+        (json!({"lever": {"performAs": "ada@example.com"}}), "the id of a Lever user"),
+        (json!({"lever": {"performAs": long(65)}}), "may not be more than 64 bytes"),
+        (json!({"lever": {"apiKeySecretRef": {"name": ""}}}), "name a Secret of the same namespace"),
+        (
+            json!({"lever": {"apiKeySecretRef": {"name": "hiring/acme"}}}),
+            "name a Secret of the same namespace",
+        ),
+        (json!({"lever": {"apiKeySecretRef": {"key": "lever api key"}}}), "name a key of the Secret's data"),
+        (json!({"lever": {"apiKeySecretRef": {"key": null}}}), "lever.apiKeySecretRef.key: Required value"),
+        (json!({"lever": {"apiKeySecretRef": null}}), "lever.apiKeySecretRef: Required value"),
+        (json!({"lever": null}), "spec.lever: Required value"),
+        (json!({"interview": {"url": "coderpad"}}), "such as https://app.coderpad.io/api"),
+        (json!({"interview": {"apiKeySecretRef": lever_key}}), "Keep each under a key of its own"),
+        (json!({"interview": {"apiKeySecretRef": {"name": "Acme"}}}), "lower-case letters"),
+        (json!({"interview": {"overage": "deny"}}), "supported values: \"Deny\", \"Allow\""),
+        (json!({"interview": {"maxPadsPerHour": -1}}), "should be greater than or equal to 0"),
+        (json!({"interview": {"maxPadsPerHour": 100_001}}), "should be less than or equal to 100000"),
+        (json!({"webhook": {"mode": "Automatic"}}), "supported values: \"Manual\", \"Managed\""),
+        (json!({"webhook": {"mode": "Managed"}}), "needs spec.webhook.signingTokenSecretRef"),
+        (json!({"webhook": {"signingTokenSecretRef": lever_key}}), "is another secret"),
+        (json!({"webhook": {"signingTokenSecretRef": interview_key}}), "under a key of its own"),
+        (json!({"sync": {"interval": "5"}}), "such as 90s, 5m or 1h30m"),
+        (json!({"sync": {"interval": ""}}), "such as 90s, 5m or 1h30m"),
+        (json!({"sync": {"interval": "-5m"}}), "such as 90s, 5m or 1h30m"),
+        (json!({"sync": {"interval": "1d"}}), "such as 90s, 5m or 1h30m"),
+        (json!({"sync": {"interval": "1.5h"}}), "such as 90s, 5m or 1h30m"),
+        (json!({"sync": {"interval": "500ms"}}), "such as 90s, 5m or 1h30m"),
+        (json!({"suspend": "yes"}), "must be of type boolean"),
+    ];
+    let configuration = [
+        (json!({"type": "TakeHome"}), "needs spec.questionID"),
+        (json!({"type": "TakeHome", "questionID": null}), "needs spec.questionID"),
+        (json!({"type": "takehome"}), "supported values: \"Live\", \"TakeHome\""),
+        (json!({"language": "python3", "questionID": 1003}), "exclude each other"),
+        (json!({"language": "python3", "questionID": 1003, "type": "TakeHome"}), "for Live pads only"),
+        (json!({"language": ""}), "such as python3"),
+        (json!({"language": "Python 3"}), "such as python3"),
+        (json!({"questionID": 0}), "should be greater than or equal to 1"),
+        (json!({"questionID": "1003"}), "must be of type integer"),
+        (json!({"stage": " "}), "must not be blank"),
+        (json!({"stage": ""}), "name a stage of Lever"),
+        (json!({"stage": "Phone Screen\n"}), "nor have a line break"),
+        (json!({"stage": long(129)}), "may not be more than 128 bytes"),
+        (json!({"tag": "  "}), "must not be blank"),
+        (json!({"tag": "coderpad\n"}), "nor have a line break"),
+        (json!({"tag": long(129)}), "may not be more than 128 bytes"),
+        (json!({"title": "{name}"}), "the placeholders {candidate}, {stage} and {configuration}"),
+        (json!({"title": "{configura{candidate}tion}"}), "other braces are not allowed"),
+        (json!({"title": "{candidate"}), "other braces are not allowed"),
+        (json!({"title": " "}), "must not be blank: leave it out"),
+        (json!({"title": long(201)}), "may not be more than 200 bytes"),
+        (json!({"ownerEmail": "lead"}), "such as lead@example.com"),
+        (json!({"ownerEmail": "Lead <lead@example.com>"}), "and nothing else"),
+        (json!({"existing": "Make"}), "supported values: \"Skip\", \"Create\""),
+        (json!({"repeat": "Sometimes"}), "supported values: \"AfterEnd\", \"Never\", \"Always\""),
+        (json!({"onArchive": "Delete"}), "supported values: \"Keep\", \"End\""),
+        (json!({"deletionPolicy": "Orphan"}), "supported values: \"Retain\", \"Unlink\", \"Delete\""),
+        (
+            json!({"writeBack": {"note": "Full"}}),
+            "supported values: \"None\", \"Summary\", \"SummaryWithCode\"",
+        ),
+        (json!({"writeBack": {"tags": {"ready": "coderpad"}}}), "ready must differ from spec.tag"),
+        (json!({"writeBack": {"tags": {"ended": "coderpad"}}}), "ended must differ from spec.tag"),
+        (json!({"writeBack": {"tags": {"failed": "coderpad"}}}), "failed must differ from spec.tag"),
+        (json!({"writeBack": {"tags": {"ready": "same", "ended": "same"}}}), "must differ from each other"),
+        (json!({"writeBack": {"tags": {"ended": "same", "failed": "same"}}}), "must differ from each other"),
+        (json!({"writeBack": {"tags": {"ready": "same", "failed": "same"}}}), "must differ from each other"),
+        (json!({"writeBack": {"tags": {"ready": " "}}}), "leave it out instead"),
+        (json!({"writeBack": {"tags": {"failed": "a\nb"}}}), "nor have a line break"),
+        (json!({"repeat": "Never", "ttlSecondsAfterEnded": 60}), "Remove it, or choose AfterEnd"),
+        (json!({"ttlSecondsAfterEnded": -1}), "should be greater than or equal to 0"),
+        (json!({"ttlSecondsAfterSkipped": -1}), "should be greater than or equal to 0"),
+        (json!({"connectionRef": {"name": ""}}), "name only the resource"),
+        (json!({"connectionRef": {"name": "hiring/acme"}}), "in the same namespace"),
+        (json!({"connectionRef": {"name": long(51)}}), "may not be more than 50 bytes"),
+        (json!({"connectionRef": null}), "spec.connectionRef: Required value"),
+    ];
+    let pad = [
+        (json!({"opportunityID": "not/an/id"}), "the last part of the address"),
+        (
+            json!({"opportunityID": "https://hire.lever.co/candidates/6408dc54"}),
+            "without the rest of the address",
+        ),
+        (json!({"opportunityID": ""}), "the last part of the address"),
+        (json!({"opportunityID": long(65)}), "may not be more than 64 bytes"),
+        (json!({"opportunityID": null}), "spec.opportunityID: Required value"),
+        (json!({"configurationRef": null}), "spec.configurationRef: Required value"),
+        (json!({"configurationRef": {"name": "Phone Screen"}}), "name only the resource"),
+        (json!({"connectionRef": {"name": "other/acme"}}), "in the same namespace"),
+        (json!({"state": "Closed"}), "supported values: \"Open\", \"Ended\""),
+        (json!({"deletionPolicy": "Keep"}), "supported values: \"Retain\", \"Unlink\", \"Delete\""),
+        (json!({"trigger": {"source": "Me"}}), "supported values: \"Webhook\", \"Sync\", \"Manual\""),
+        (json!({"trigger": {"at": "today"}}), "must be of type date-time"),
+        // The API server's own check of times lets these through, and no watch of Pads could read them.
+        (json!({"trigger": {"at": "2024-01-01T00:00:00Ztx"}}), "should match"),
+        (json!({"trigger": {"at": "2024-01-01T00:00:00+99:99"}}), "should match"),
+    ];
+    let of = |kind: &'static str| move |(change, fragment)| (kind, change, fragment);
+    let rows = connection.into_iter().map(of("LeverConnection"));
+    let rows = rows.chain(configuration.into_iter().map(of("PadConfiguration")));
+    rows.chain(pad.into_iter().map(of("Pad"))).collect()
+}
+
+/// What may not become of an object: how it was, what is changed, and what the refusal says.
+fn refused_changes() -> Vec<(&'static str, Value, Value, &'static str)> {
+    vec![
+        (
+            "PadConfiguration",
+            json!({}),
+            json!({"connectionRef": {"name": "other"}}),
+            "make a new PadConfiguration for the other connection",
+        ),
+        (
+            "Pad",
+            json!({}),
+            json!({"configurationRef": {"name": "other"}}),
+            "immutable: make a new Pad instead",
+        ),
+        ("Pad", json!({}), json!({"opportunityID": "other"}), "make a new Pad for the other candidate"),
+        ("Pad", json!({}), json!({"connectionRef": {"name": "acme"}}), "spec.connectionRef is immutable"),
+        (
+            "Pad",
+            json!({"connectionRef": {"name": "acme"}}),
+            json!({"connectionRef": {"name": "other"}}),
+            "spec.connectionRef is immutable: make a new Pad instead",
+        ),
+        ("Pad", json!({}), json!({"trigger": {"source": "Sync"}}), "spec.trigger is immutable"),
+        (
+            "Pad",
+            json!({"state": "Ended"}),
+            json!({"state": "Open"}),
+            "cannot go back to Open: an ended interview stays ended. Make a new Pad instead",
+        ),
+    ]
+}
+
+/// `kubectl apply` of several objects at once.
+async fn apply(cluster: &Cluster, manifests: Vec<Value>) -> Result<String, String> {
+    let documents: Vec<_> = manifests.iter().map(Value::to_string).collect();
+    cluster.kubectl(&["apply", "--filename", "-"], Some(&documents.join("\n---\n"))).await
+}
+
+/// What kubectl says of each object: of several, each refusal begins with a line that names the object.
+fn told_of<'a>(refusals: &'a str, name: &str) -> &'a str {
+    let quoted = format!("\"{name}\" is invalid");
+    let Some(at) = refusals.find(&quoted) else { return "" };
+    let rest = &refusals[at + quoted.len()..];
+    &rest[..rest.find("\" is invalid").unwrap_or(rest.len())]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_refuses_what_cannot_work_and_says_what_to_do() {
+    let cluster = Cluster::shared().await;
+    cluster.kubectl(&["create", "namespace", NAMESPACE], None).await.unwrap();
+    let number = |(at, (kind, spec)): (usize, (&str, Value))| manifest(kind, &format!("good-{at}"), &spec);
+    apply(&cluster, accepted().into_iter().enumerate().map(number).collect()).await.unwrap();
+
+    let refused = refused();
+    let wrong = refused.iter().enumerate();
+    let wrong = wrong.map(|(at, (kind, change, _))| manifest(kind, &format!("wrong-{at}"), change));
+    let told = apply(&cluster, wrong.collect()).await.unwrap_err();
+    for (at, (kind, change, fragment)) in refused.iter().enumerate() {
+        let said = told_of(&told, &format!("wrong-{at}"));
+        assert!(said.contains(fragment), "{kind} {change}: instead of {fragment:?}: {said}");
+    }
+
+    let changes = refused_changes();
+    let before = changes.iter().enumerate();
+    let before: Vec<_> =
+        before.map(|(at, (kind, spec, ..))| manifest(kind, &format!("was-{at}"), spec)).collect();
+    apply(&cluster, before.clone()).await.unwrap();
+    let mut after = before;
+    for (manifest, (_, _, change, _)) in after.iter_mut().zip(&changes) {
+        merge(&mut manifest["spec"], change);
+    }
+    let told = apply(&cluster, after).await.unwrap_err();
+    for (at, (kind, _, change, fragment)) in changes.iter().enumerate() {
+        let said = told_of(&told, &format!("was-{at}"));
+        assert!(said.contains(fragment), "{kind} {change}: instead of {fragment:?}: {said}");
+    }
+}
+
+/// Of these kubectl does not name the object, so they come one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_misspelt_field_and_a_name_too_long_are_refused() {
+    let cluster = Cluster::shared().await;
+    let long = "a".repeat(51);
+    for (kind, name, change, fragment) in [
+        ("PadConfiguration", "wrong", json!({"tags": "coderpad"}), "unknown field \"spec.tags\""),
+        (
+            "LeverConnection",
+            "wrong",
+            json!({"lever": {"apiKey": "x"}}),
+            "unknown field \"spec.lever.apiKey\"",
+        ),
+        ("Pad", "wrong", json!({"candidate": "Ada"}), "unknown field \"spec.candidate\""),
+        (
+            "PadConfiguration",
+            &long,
+            json!({}),
+            "metadata.name may have at most 50 characters: the names of its Pads",
+        ),
+        ("LeverConnection", &long, json!({}), "metadata.name may have at most 50 characters: it is part of"),
+    ] {
+        let mut manifest = manifest(kind, name, &change);
+        manifest["metadata"]["namespace"] = json!("default");
+        let told = apply(&cluster, vec![manifest]).await.unwrap_err();
+        assert!(told.contains(fragment), "{kind} {name} {change}: {told}");
+    }
+}

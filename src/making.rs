@@ -1,7 +1,9 @@
 //! How a Pad is made: its name, its labels, what it copies from its configuration. The receiver, sync and the leader
 //! all make them here, so that whoever is first makes the same Pad.
 
-use crate::api::names::{self, CONFIGURATION_LABEL, CONNECTION_LABEL, MANAGED_BY_LABEL, OPPORTUNITY_LABEL};
+use crate::api::names::{
+    self, CONFIGURATION_LABEL, CONNECTION_LABEL, MANAGED_BY_LABEL, OPPORTUNITY_LABEL, TYPE_LABEL,
+};
 use crate::api::pad::{DesiredState, Trigger};
 use crate::api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
 use crate::cluster::in_time;
@@ -40,6 +42,7 @@ pub fn pad(configuration: &PadConfiguration, opportunity_id: &str, n: u32, trigg
     let all = pad.labels_mut();
     all.extend(labels(&name, opportunity_id).map(|(label, value)| (label.to_owned(), value)));
     all.insert(CONNECTION_LABEL.into(), rule.connection_ref.name.clone());
+    all.insert(TYPE_LABEL.into(), rule.type_.as_str().into());
     all.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
     pad
 }

@@ -9,6 +9,8 @@ use std::fmt;
 pub const CONFIGURATION_LABEL: &str = "padoperator.dev/configuration";
 /// Label: the LeverConnection of a Pad.
 pub const CONNECTION_LABEL: &str = "padoperator.dev/connection";
+/// Label: the type of pad, as the configuration said when the Pad was made: Live or TakeHome.
+pub const TYPE_LABEL: &str = "padoperator.dev/type";
 /// Label: the first 10 hex digits of SHA-256 of the opportunity's id.
 pub const OPPORTUNITY_LABEL: &str = "padoperator.dev/opportunity";
 /// Label that tools use for "who made this".

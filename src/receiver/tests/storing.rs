@@ -49,6 +49,7 @@ async fn a_new_pad_says_where_it_comes_from() {
         ("padoperator.dev/configuration", "phone"),
         ("padoperator.dev/connection", "acme"),
         ("padoperator.dev/opportunity", &digest),
+        ("padoperator.dev/type", "Live"),
     ];
     assert_eq!(
         labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect::<Vec<_>>(),

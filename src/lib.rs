@@ -9,6 +9,7 @@ pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod interview;
+pub mod lanes;
 pub mod lever;
 pub mod making;
 pub mod receiver;

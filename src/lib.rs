@@ -8,6 +8,8 @@ pub mod api;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
+#[cfg(test)]
+mod fuzz;
 pub mod interview;
 pub mod lanes;
 pub mod lever;

@@ -47,12 +47,8 @@ struct Driven<R> {
 pub const ALL: u16 = 0;
 
 /// Runs a controller, with so many passes at once, until `stop`; passes that have begun are finished.
-pub async fn drive<K, R>(
-    controller: Controller<K>,
-    at_once: u16,
-    reconciler: Arc<R>,
-    stop: CancellationToken,
-) where
+pub async fn drive<K, R>(controller: Controller<K>, at_once: u16, reconciler: Arc<R>, stop: CancellationToken)
+where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     R: Reconcile<K>,
 {

@@ -121,10 +121,7 @@ impl Inner {
             let _turn = lane.acquire().await;
             self.take(scope, &connection, &event).await
         };
-        let (taken, ()) = futures::join!(
-            timeout(LONGEST, in_turn),
-            self.heard.note(&connection, now),
-        );
+        let (taken, ()) = futures::join!(timeout(LONGEST, in_turn), self.heard.note(&connection, now),);
         let taken = taken.unwrap_or(Err(Refusal::TimedOut));
         log(&connection, &taken);
         taken

@@ -6,7 +6,11 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 CARGO_DENY_VERSION := 0.20.2
+CARGO_MACHETE_VERSION := 0.9.2
+CARGO_CYCLONEDX_VERSION := 0.5.9
 CARGO_DENY := .tools/bin/cargo-deny
+CARGO_MACHETE := .tools/bin/cargo-machete
+CARGO_CYCLONEDX := .tools/bin/cargo-cyclonedx
 
 .PHONY: help
 help: ## Print this list.
@@ -34,8 +38,18 @@ soak: control-plane ## Minutes of random faults, then the books are compared. SO
 	@SOAK_SECONDS=$${SOAK_SECONDS:-180} SOAK_CANDIDATES=$${SOAK_CANDIDATES:-300} \
 	  cargo test --quiet --locked --test operator soak::whatever_goes_wrong -- --nocapture
 
+.PHONY: fuzz
+fuzz: control-plane ## The tests on random inputs, with many more of them. PROPTEST_CASES=.
+	@echo '==> fuzz: building'
+	cargo test --locked -p pad-operator --lib --test operator --no-run
+	@echo '==> fuzz: what is read and written'
+	@PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --quiet --locked -p pad-operator --lib -- any_ only_token --nocapture
+	@echo '==> fuzz: objects, through the API server'
+	@PROPTEST_CASES=$${PROPTEST_CASES:-1500} cargo test --quiet --locked -p pad-operator --test operator -- \
+	  hostile_specs --nocapture
+
 .PHONY: lint
-lint: $(CARGO_DENY) ## Format, clippy, documentation, licences and sources of the dependencies.
+lint: $(CARGO_DENY) $(CARGO_MACHETE) ## Format, clippy, documentation, licences, sources and use of the dependencies.
 	@echo '==> lint: format'
 	cargo fmt --all --check
 	@echo '==> lint: clippy'
@@ -44,18 +58,37 @@ lint: $(CARGO_DENY) ## Format, clippy, documentation, licences and sources of th
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 	@echo '==> lint: licences, sources and versions of the dependencies'
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses sources bans
+	@echo '==> lint: no dependency is unused'
+	$(CARGO_MACHETE)
+
+.PHONY: sbom
+sbom: $(CARGO_CYCLONEDX) ## The bill of materials of what is shipped, as CycloneDX, into target/sbom.
+	@echo '==> sbom: target/sbom/pad-operator.cdx.json'
+	@mkdir -p target/sbom
+	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu \
+	  --override-filename pad-operator.cdx
+	@mv pad-operator.cdx.json target/sbom/
+	@rm -f simulators/pad-operator.cdx.json control-plane/pad-operator.cdx.json demo/pad-operator.cdx.json
 
 # Built once, from source, in some 2 minutes on 2 cores: little optimised, and without the parts that need the network.
 # A program of another version than the one above is replaced.
-.PHONY: FORCE
-$(CARGO_DENY): FORCE
-	@if [ "$$($(CARGO_DENY) --version 2>/dev/null)" != 'cargo-deny $(CARGO_DENY_VERSION)' ]; then \
-	  echo '==> lint: building cargo-deny $(CARGO_DENY_VERSION), once'; \
+define install
+	@if ! .tools/bin/$(1) $(4) --version 2>/dev/null | grep -qwF '$(2)'; then \
+	  echo '==> building $(1) $(2), once'; \
 	  CARGO_TARGET_DIR=.tools/build CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
 	  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=false \
-	    cargo install --locked --force --root .tools --no-default-features cargo-deny@$(CARGO_DENY_VERSION); \
+	    cargo install --locked --force --root .tools $(3) $(1)@$(2); \
 	  rm -rf .tools/build; \
 	fi
+endef
+
+.PHONY: FORCE
+$(CARGO_DENY): FORCE
+	$(call install,cargo-deny,$(CARGO_DENY_VERSION),--no-default-features,)
+$(CARGO_MACHETE): FORCE
+	$(call install,cargo-machete,$(CARGO_MACHETE_VERSION),,)
+$(CARGO_CYCLONEDX): FORCE
+	$(call install,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION),,cyclonedx)
 
 .PHONY: generate
 generate: ## Write crds/ and the chart's copy of it from the types in src/api.

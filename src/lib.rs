@@ -8,7 +8,10 @@ pub mod api;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
+#[cfg(test)]
+mod fuzz;
 pub mod interview;
+pub mod lanes;
 pub mod lever;
 pub mod making;
 pub mod receiver;

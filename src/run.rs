@@ -9,6 +9,7 @@ use crate::cluster::lease::Leadership;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{Caches, Scope};
 use crate::controller::accounts::Accounts;
+use crate::controller::turns::Turns;
 use crate::controller::{self, Context, Settings};
 use crate::receiver::{self, Receiver};
 use crate::telemetry::admin::Admin;
@@ -24,7 +25,7 @@ use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -143,10 +144,10 @@ impl Reconciler<'_> {
             create_timeout: self.args.interview_create_timeout,
             list_lag: self.args.interview_list_lag,
         });
-        let running = Arc::new(Semaphore::new(usize::from(self.args.concurrency)));
+        let turns = Arc::new(Turns::new(self.args.concurrency));
         let controllers = TaskTracker::new();
         for scope in self.caches.scopes() {
-            let context = Arc::new(self.context(scope, &accounts, &settings, &running));
+            let context = Arc::new(self.context(scope, &accounts, &settings, &turns));
             controllers.spawn(crate::controller::connection::run(context.clone(), stop.clone()));
             controllers.spawn(crate::controller::configuration::run(context.clone(), stop.clone()));
             controllers.spawn(crate::controller::pad::run(context.clone(), stop.clone()));
@@ -164,7 +165,7 @@ impl Reconciler<'_> {
         scope: &Scope,
         accounts: &Arc<Accounts>,
         settings: &Arc<Settings>,
-        running: &Arc<Semaphore>,
+        turns: &Arc<Turns>,
     ) -> Context {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
         let (probes, _) = broadcast::channel(256);
@@ -184,7 +185,7 @@ impl Reconciler<'_> {
             looks: Default::default(),
             syncs: Default::default(),
             warned: Default::default(),
-            running: running.clone(),
+            turns: turns.clone(),
             probes,
         }
     }

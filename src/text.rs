@@ -101,6 +101,27 @@ pub fn without_name(message: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzz::{any_text, try_all};
+    use proptest::prelude::*;
+
+    #[test]
+    fn any_title_is_one_plain_short_line() {
+        let inputs = (any_text(), any_text(), any_text(), "[a-z0-9-]{1,20}");
+        try_all("titles", inputs, |(template, name, stage, configuration)| {
+            let name = candidate_name(&name, "6408dc54-7015");
+            prop_assert!(!name.is_empty() && name.chars().count() <= NAME_LIMIT, "{name:?}");
+            let title = title(&template, &name, &stage, &configuration);
+            for text in [&name, &title] {
+                prop_assert!(
+                    text.chars().all(|c| c == ' ' || (is_visible(c) && !c.is_whitespace())),
+                    "{text:?}"
+                );
+                prop_assert_eq!(text.trim(), text);
+            }
+            prop_assert!(title.chars().count() <= TITLE_LIMIT, "{title:?}");
+            Ok(())
+        });
+    }
 
     #[test]
     fn hostile_names_become_one_plain_line() {

@@ -1,6 +1,5 @@
 //! What it takes to reconcile any kind: a pause after each failure, an end with the process.
 
-use super::Context;
 use super::metrics::Metrics;
 use super::retries::Retries;
 use crate::cluster::secrets::SecretError;
@@ -47,19 +46,22 @@ struct Driven<R> {
     failures: Retries,
 }
 
-/// Runs a controller until `stop`; passes that have begun are finished.
+/// How many passes a controller begins at once when the passes themselves wait for their turn.
+pub const ALL: u16 = 0;
+
+/// Runs a controller, with so many passes at once, until `stop`; passes that have begun are finished.
 pub async fn drive<K, R>(
     controller: Controller<K>,
-    context: Arc<Context>,
+    at_once: u16,
     reconciler: Arc<R>,
+    metrics: Metrics,
     stop: CancellationToken,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     R: Reconcile<K>,
 {
-    let config = Config::default().concurrency(context.settings.concurrency);
-    let driven =
-        Arc::new(Driven { reconciler, metrics: context.metrics.clone(), failures: Retries::default() });
+    let config = Config::default().concurrency(at_once);
+    let driven = Arc::new(Driven { reconciler, metrics, failures: Retries::default() });
     let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
         pass,
         pause,

@@ -13,6 +13,7 @@ pub mod notices;
 pub mod pace;
 pub mod pad;
 pub mod retries;
+pub mod turns;
 
 use crate::cluster::{Scope, in_time, secrets::Secrets};
 use crate::sync::requests::Syncs;
@@ -30,7 +31,8 @@ use retries::Retries;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
+use turns::Turns;
 
 /// What the flags say about reconciling.
 #[derive(Clone, Debug)]
@@ -77,8 +79,8 @@ pub struct Context {
     pub syncs: Syncs,
     /// The waits (uid of the Pad, since when) that an Event has told of.
     pub warned: Mutex<HashSet<(String, Timestamp)>>,
-    /// Pads reconciled at once, over all namespaces.
-    pub running: Arc<Semaphore>,
+    /// Who may work on a Pad now, over all namespaces.
+    pub turns: Arc<Turns>,
     /// Asks for a connection (namespace, name) to be probed now.
     pub probes: broadcast::Sender<(String, String)>,
 }

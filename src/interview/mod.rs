@@ -6,6 +6,8 @@
 
 mod create;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
 mod types;
 

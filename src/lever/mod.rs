@@ -5,6 +5,8 @@
 //! [`crate::transport::Class`] for what its errors mean.
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
 mod types;
 mod webhooks;
@@ -29,6 +31,8 @@ const PAGE_SIZE: &str = "100";
 const MOST_STAGES: usize = 500;
 /// Notes a candidate may have before a search among them is given up.
 const MOST_NOTES: usize = 2000;
+/// More pages than these rows fill. A service that always promises another page is given up.
+const MOST_PAGES: usize = 50;
 
 const STAGES: &str = "GET /stages";
 const OPPORTUNITIES: &str = "GET /opportunities";
@@ -93,11 +97,11 @@ impl LeverClient {
     /// The account's stages in pipeline order; at most 500, the rest is left out.
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`].
+    /// Any class but [`Class::OutcomeUnknown`]; [`Class::Unavailable`] also for a list without end.
     pub async fn stages(&self) -> Result<Vec<Stage>, Error> {
         let mut stages = Vec::new();
         let mut page = None;
-        loop {
+        for _ in 0..MOST_PAGES {
             let (rows, next) = self.page::<RawStage>(STAGES, &["stages"], &[], page.as_ref()).await?;
             stages.extend(rows.into_iter().filter_map(RawStage::into_stage));
             page = next;
@@ -106,6 +110,7 @@ impl LeverClient {
                 return Ok(stages);
             }
         }
+        Err(self.account.error(Class::Unavailable, STAGES, None, "the list has no end"))
     }
 
     /// The id of some opportunity, if the account has any: whether the key may list them.
@@ -245,7 +250,7 @@ impl LeverClient {
     pub async fn notes(&self, id: &str) -> Result<Vec<Note>, Error> {
         let mut notes = Vec::new();
         let mut page = None;
-        loop {
+        for _ in 0..MOST_PAGES {
             let path = ["opportunities", required(id), "notes"];
             let (rows, next) = self.page::<RawNote>(NOTES, &path, &[], page.as_ref()).await?;
             notes.extend(rows.into_iter().map(RawNote::into_note));
@@ -257,6 +262,7 @@ impl LeverClient {
                 return Err(self.account.error(Class::Unavailable, NOTES, None, "more than 2000 notes"));
             }
         }
+        Err(self.account.error(Class::Unavailable, NOTES, None, "the list has no end"))
     }
 
     /// Writes a note on an opportunity, without telling its followers. Returns the note's id.

@@ -66,6 +66,9 @@ pub enum Refusal {
         "no signature token is known for this LeverConnection yet. Put the token that Lever shows for this webhook into the Secret that the LeverConnection names, then try again"
     )]
     NoToken,
+    /// Too many deliveries of the connection are being stored.
+    #[error("too many deliveries of this LeverConnection arrive at once. Try again")]
+    Crowded,
     /// Could not be stored now.
     #[error("the event could not be stored now: {0}. Try again")]
     NotStored(#[from] StoreError),
@@ -115,9 +118,11 @@ impl Refusal {
             Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
             Refusal::BrokenOff | Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
             Refusal::Signature | Refusal::Age => StatusCode::UNAUTHORIZED,
-            Refusal::Starting | Refusal::NoToken | Refusal::NotStored(_) | Refusal::TimedOut => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::Starting
+            | Refusal::NoToken
+            | Refusal::Crowded
+            | Refusal::NotStored(_)
+            | Refusal::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -23,6 +23,7 @@ pub use tokens::SigningTokens;
 
 use crate::api::LeverConnection;
 use crate::cluster::{Caches, Scope};
+use crate::lanes::Lanes;
 use answer::{Refusal, Taken};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -42,6 +43,11 @@ use tokio::time::timeout;
 
 /// The answer must be out within 5 s.
 const LONGEST: Duration = Duration::from_millis(4500);
+/// Signed deliveries of one connection that are stored at the same time; others wait.
+const STORED_AT_ONCE: usize = 16;
+/// Signed deliveries of one connection that are taken in at the same time, those that wait included: more are sent away
+/// at once. A quarter of the connections that the endpoint serves.
+const TAKEN_AT_ONCE: usize = server::MOST_CONNECTIONS / 4;
 /// What the address of every webhook starts with.
 const PREFIX: &str = "/webhooks/lever/";
 
@@ -56,14 +62,15 @@ struct Inner {
     caches: Caches,
     tokens: SigningTokens,
     heard: Heard,
+    signed: Lanes,
     metrics: Metrics,
 }
 
 impl Receiver {
     /// The client must not retry by itself: Lever does, and waits for the answer meanwhile.
     pub fn new(client: Client, caches: Caches, tokens: SigningTokens, metrics: Metrics) -> Self {
-        let heard = Heard::new(client.clone());
-        Self { inner: Arc::new(Inner { client, caches, tokens, heard, metrics }) }
+        let (heard, signed) = (Heard::new(client.clone()), Lanes::new(STORED_AT_ONCE));
+        Self { inner: Arc::new(Inner { client, caches, tokens, heard, signed, metrics }) }
     }
 
     /// The endpoint as a service.
@@ -105,10 +112,16 @@ impl Inner {
         if !event.is_timely(now) {
             return Err(Refusal::Age);
         }
-        let (taken, ()) = futures::join!(
-            timeout(LONGEST, self.take(scope, &connection, &event)),
-            self.heard.note(&connection, now),
-        );
+        // Who knows the token, or has seen one delivery, can send any number. No line for each of these, either.
+        let lane = self.signed.of(namespace, name);
+        if Arc::strong_count(&lane) > TAKEN_AT_ONCE {
+            return Err(Refusal::Crowded);
+        }
+        let in_turn = async {
+            let _turn = lane.acquire().await;
+            self.take(scope, &connection, &event).await
+        };
+        let (taken, ()) = futures::join!(timeout(LONGEST, in_turn), self.heard.note(&connection, now),);
         let taken = taken.unwrap_or(Err(Refusal::TimedOut));
         log(&connection, &taken);
         taken

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -76,6 +77,29 @@ pub(crate) async fn silence(stream: TcpStream) {
 pub(crate) async fn bytes(mut stream: TcpStream, answer: Vec<u8>) {
     let _ = stream.write_all(&answer).await;
     let _ = stream.shutdown().await;
+}
+
+/// What a server of its own answers to every request, with status 200.
+#[derive(Clone, Default)]
+pub(crate) struct Shown(Arc<Mutex<Vec<u8>>>);
+
+impl Shown {
+    pub(crate) async fn start() -> (Url, Self) {
+        let shown = Self::default();
+        let answers = shown.clone();
+        let (url, _) = server(move |stream| {
+            let body = answers.0.lock().clone();
+            let head =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            bytes(stream, [head.into_bytes(), body].concat())
+        })
+        .await;
+        (url, shown)
+    }
+
+    pub(crate) fn set(&self, body: Vec<u8>) {
+        *self.0.lock() = body;
+    }
 }
 
 async fn read_request(stream: &mut TcpStream) -> bool {

@@ -47,7 +47,8 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
             .reconcile_on(concerned_by_secrets(context.clone(), secrets))
             .reconcile_on(concerned_by_refusals(reconciler.clone(), probes))
             .reconcile_on(synced(context.clone(), syncs));
-        driver::drive(controller, context, reconciler, stop).await;
+        driver::drive(controller, context.settings.concurrency, reconciler, context.metrics.clone(), stop)
+            .await;
     }
 }
 

@@ -90,17 +90,31 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .reconcile_on(by_configuration)
         .reconcile_on(by_connection)
         .reconcile_on(asked_about);
-    driver::drive(controller, context.clone(), Arc::new(Pads { context: context.clone() }), stop).await;
+    let pads = Pads { context: context.clone(), stop: stop.clone() };
+    driver::drive(controller, driver::ALL, Arc::new(pads), context.metrics.clone(), stop).await;
 }
 
 /// The controller of Pads, for the driver.
 struct Pads {
     context: Arc<Context>,
+    stop: CancellationToken,
 }
 
 impl Reconcile<Pad> for Pads {
     async fn reconcile(&self, pad: Arc<Pad>) -> Result<Action, Failure> {
-        reconcile(pad, &self.context).await
+        let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
+        let connection = Surroundings::of(&pad, &self.context).connection_name.unwrap_or_default();
+        drop(pad);
+        // Connections and configurations need no turn: few as they are, they must not wait behind many Pads.
+        let waits = self.context.metrics.waits();
+        let turn = self.stop.run_until_cancelled(self.context.turns.take(&namespace, &connection)).await;
+        // Who has waited long may have been overtaken.
+        let (Some(Some(_turn)), Some(pad)) = (turn, self.context.scope.pads.get(&namespace, &name)) else {
+            return Ok(Action::await_change());
+        };
+        drop(waits);
+        // Many may wait for their turn, and a pass is large.
+        Box::pin(reconcile(pad, &self.context)).await
     }
 
     fn forget(&self, namespace: &str, name: &str) {
@@ -137,10 +151,6 @@ fn woken(
 }
 
 async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> {
-    // Connections and configurations need none: few as they are, they must not wait behind many Pads.
-    let waits = context.metrics.waits();
-    let Ok(_running) = context.running.acquire().await else { return Ok(Action::await_change()) };
-    drop(waits);
     if context.written.is_ahead_of(&pad) {
         return Ok(Action::requeue(CATCH_UP));
     }

@@ -98,7 +98,10 @@ fn fitting(code: &str, limit: usize) -> String {
 mod tests {
     use super::*;
     use crate::api::names::Series;
+    use crate::fuzz::{any_text, try_all};
     use crate::interview::EnvironmentFile;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn record() -> PadRecord {
@@ -158,5 +161,27 @@ mod tests {
         assert!(note.chars().count() <= LIMIT, "{}", note.chars().count());
         assert!(note.contains("[The code is cut here") && note.contains("Playback: https"));
         assert!(reference().is_of_note(&note));
+    }
+
+    #[test]
+    fn any_note_is_found_again_mentions_nobody_and_fits() {
+        let files = vec((any_text(), proptest::option::of(any_text())), 0..4);
+        let inputs = (vec(any_text(), 0..60), proptest::option::of(any_text()), any_text(), files);
+        try_all("notes", inputs, |(participants, language, playback, files)| {
+            let mut record = record();
+            (record.participants, record.language, record.playback) =
+                (participants, language, Some(playback));
+            let files: Vec<_> = files.iter().map(|(path, code)| (path.as_str(), code.as_deref())).collect();
+            let note = text(&record, None, Some(&[environment(&files)]), &reference());
+            prop_assert!(note.chars().count() <= LIMIT, "{}", note.chars().count());
+            prop_assert!(reference().is_of_note(&note), "{note:?}");
+            let pairs = note.chars().zip(note.chars().skip(1));
+            prop_assert!(
+                !pairs.into_iter().any(|(at, next)| at == '@' && next.is_alphanumeric()),
+                "{note:?}"
+            );
+            prop_assert!(!note.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')), "{note:?}");
+            Ok(())
+        });
     }
 }

@@ -82,6 +82,11 @@ impl ApiServer {
         self.0.lock().objects.remove(target);
     }
 
+    /// Has nothing any more.
+    pub fn clear(&self) {
+        self.0.lock().objects.clear();
+    }
+
     pub fn fail(&self, code: Option<u16>) {
         self.0.lock().failing = code;
     }

@@ -4,6 +4,7 @@ mod answers;
 mod decisions;
 mod events;
 mod fake;
+mod fuzz;
 mod serving;
 mod storing;
 mod tokens;

@@ -66,3 +66,23 @@ async fn a_client_that_is_slow_with_its_headers_is_cut() {
     let cut = timeout(Duration::from_secs(13), client.read(&mut [0; 512])).await;
     assert!(matches!(cut, Ok(Ok(0) | Err(_))), "{cut:?}");
 }
+
+#[tokio::test]
+async fn a_large_head_is_refused() {
+    let (address, _stop, _served) = start().await;
+    for header in ["X: ".to_owned() + &"x".repeat(64 * 1024), "X: x\r\n".repeat(200) + "X: x"] {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let _ = client.write_all(format!("POST / HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n").as_bytes()).await;
+        assert!(answer(&mut client).await.starts_with("HTTP/1.1 431"));
+    }
+}
+
+/// Its answers fill all buffers on the way, and then it would keep its place for ever.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_no_answers_is_cut() {
+    let (address, _stop, _served) = start().await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let asked = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".repeat(1000);
+    let asks = async { while client.write_all(&asked).await.is_ok() {} };
+    timeout(Duration::from_secs(120), asks).await.expect("it is cut");
+}

@@ -1,0 +1,58 @@
+//! A semaphore for each connection that has something going on: whoever floods or hangs waits in a lane of its own, and
+//! not in the way of others.
+
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use tokio::sync::Semaphore;
+
+/// Lanes of one width, by namespace and name.
+#[derive(Debug)]
+pub struct Lanes {
+    width: usize,
+    used: Mutex<HashMap<(String, String), Weak<Semaphore>>>,
+}
+
+impl Lanes {
+    /// Lanes in each of which so many may work at once.
+    pub fn new(width: usize) -> Self {
+        Self { width, used: Mutex::default() }
+    }
+
+    /// The lane. It is forgotten when nobody holds it any more, so names that are made up cost nothing.
+    pub fn of(&self, namespace: &str, name: &str) -> Arc<Semaphore> {
+        let mut used = self.used.lock();
+        let key = (namespace.to_owned(), name.to_owned());
+        if let Some(lane) = used.get(&key).and_then(Weak::upgrade) {
+            return lane;
+        }
+        used.retain(|_, lane| lane.strong_count() > 0);
+        let lane = Arc::new(Semaphore::new(self.width));
+        used.insert(key, Arc::downgrade(&lane));
+        lane
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_lane_is_in_nobody_elses_way() {
+        let lanes = Lanes::new(2);
+        let busy = lanes.of("hiring", "acme");
+        let _working = (busy.try_acquire().unwrap(), busy.try_acquire().unwrap());
+        assert!(lanes.of("hiring", "acme").try_acquire().is_err());
+        assert!(lanes.of("hiring", "other").try_acquire().is_ok());
+        assert!(lanes.of("sales", "acme").try_acquire().is_ok());
+    }
+
+    #[test]
+    fn lanes_that_nobody_uses_are_forgotten() {
+        let lanes = Lanes::new(2);
+        let held = lanes.of("hiring", "acme");
+        (0..1000).for_each(|number| drop(lanes.of("hiring", &number.to_string())));
+        assert!(Arc::ptr_eq(&held, &lanes.of("hiring", "acme")));
+        assert!(lanes.used.lock().len() <= 2);
+    }
+}

@@ -62,6 +62,8 @@ async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
     // Another operator knows what the one before has made, and to look again costs no call.
     world.operator().kill().await;
     world.operator().start().await;
+    // The API server keeps the time of creation in whole seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let newcomer = world.candidate();
     world.enter(&newcomer).await;
     world.wait_for_pad(&newcomer, "Pending/LimitReached").await;

@@ -43,7 +43,8 @@ fuzz: control-plane ## The tests on random inputs, with many more of them. PROPT
 	@echo '==> fuzz: building'
 	cargo test --locked -p pad-operator --lib --test operator --no-run
 	@echo '==> fuzz: what is read and written'
-	@PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --quiet --locked -p pad-operator --lib -- any_ only_token --nocapture
+	@PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --quiet --locked -p pad-operator --lib -- \
+	  fuzz:: hostile:: any_title any_note --nocapture
 	@echo '==> fuzz: objects, through the API server'
 	@PROPTEST_CASES=$${PROPTEST_CASES:-1500} cargo test --quiet --locked -p pad-operator --test operator -- \
 	  hostile_specs --nocapture

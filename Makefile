@@ -43,7 +43,8 @@ fuzz: control-plane ## The tests on random inputs, with many more of them. PROPT
 	@echo '==> fuzz: building'
 	cargo test --locked -p pad-operator --lib --test operator --no-run
 	@echo '==> fuzz: what is read and written'
-	@PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --quiet --locked -p pad-operator --lib -- any_ only_token --nocapture
+	@PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --quiet --locked -p pad-operator --lib -- \
+	  fuzz:: hostile:: any_title any_note --nocapture
 	@echo '==> fuzz: objects, through the API server'
 	@PROPTEST_CASES=$${PROPTEST_CASES:-1500} cargo test --quiet --locked -p pad-operator --test operator -- \
 	  hostile_specs --nocapture
@@ -67,8 +68,8 @@ sbom: $(CARGO_CYCLONEDX) ## The bill of materials of what is shipped, as Cyclone
 	@mkdir -p target/sbom
 	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu \
 	  --override-filename pad-operator.cdx
-	@mv pad-operator.cdx.json target/sbom/
-	@rm -f simulators/pad-operator.cdx.json control-plane/pad-operator.cdx.json demo/pad-operator.cdx.json
+	@sed 's#file://$(CURDIR)#file:///pad-operator#g' pad-operator.cdx.json > target/sbom/pad-operator.cdx.json
+	@rm -f pad-operator.cdx.json simulators/pad-operator.cdx.json control-plane/pad-operator.cdx.json demo/pad-operator.cdx.json
 
 # Built once, from source, in some 2 minutes on 2 cores: little optimised, and without the parts that need the network.
 # A program of another version than the one above is replaced.

@@ -92,20 +92,13 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Bytes that are like one of these documents, and something is wrong with them: a value of another type or from
-/// elsewhere in it, a field more or less, the end missing, a byte changed, nested without end; or that are not like it
-/// at all.
-pub(crate) fn like(documents: Vec<Value>) -> impl Strategy<Value = Vec<u8>> {
-    let changes = proptest::collection::vec((any::<Index>(), any::<Index>(), any_json()), 0..4);
-    let damage = prop_oneof![
-        6 => Just(Damage::None),
-        1 => any::<Index>().prop_map(Damage::Cut),
-        1 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
-        1 => select(vec!["[", "{\"data\":", "{\"a\":["]).prop_map(Damage::Deep),
-        1 => proptest::collection::vec(any::<u8>(), 0..64).prop_map(Damage::Other),
-    ];
-    (select(documents), changes, damage).prop_map(|(mut document, changes, damage)| {
-        for (place, how, other) in changes {
+/// One of these documents, and up to so many things in it are wrong, or only unusual: a value of another type, another
+/// value of the same type, a field or row more, a field less.
+pub(crate) fn altered(documents: Vec<Value>, most: usize) -> impl Strategy<Value = Value> {
+    let change = (any::<Index>(), any::<Index>(), any_json(), any_text(), any::<i32>());
+    let changes = proptest::collection::vec(change, 0..=most);
+    (select(documents), changes).prop_map(|(mut document, changes)| {
+        for (place, how, other, text, number) in changes {
             let mut places = Vec::new();
             pointers(&document, String::new(), &mut places);
             let target = document.pointer_mut(place.get(&places[..]).as_str()).unwrap();
@@ -117,10 +110,28 @@ pub(crate) fn like(documents: Vec<Value>) -> impl Strategy<Value = Vec<u8>> {
                     let gone = fields.keys().next().cloned().unwrap_or_default();
                     fields.remove(&gone);
                 }
-                (2, Value::Array(rows)) => rows.push(other),
+                (0 | 1, Value::Array(rows)) => rows.push(other),
+                (0..3, Value::String(same)) => *same = text,
+                (0..3, Value::Number(same)) => *same = number.into(),
+                (0..3, Value::Bool(same)) => *same = !*same,
                 (_, target) => *target = other,
             }
         }
+        document
+    })
+}
+
+/// Bytes that are like one of these documents, or not at all: altered, and then also cut off, with a byte changed, or
+/// nested without end.
+pub(crate) fn like(documents: Vec<Value>) -> impl Strategy<Value = Vec<u8>> {
+    let damage = prop_oneof![
+        6 => Just(Damage::None),
+        1 => any::<Index>().prop_map(Damage::Cut),
+        1 => (any::<Index>(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
+        1 => select(vec!["[", "{\"data\":", "{\"a\":["]).prop_map(Damage::Deep),
+        1 => proptest::collection::vec(any::<u8>(), 0..64).prop_map(Damage::Other),
+    ];
+    (altered(documents, 4), damage).prop_map(|(document, damage)| {
         let mut bytes = document.to_string().into_bytes();
         match damage {
             Damage::None => {}

@@ -29,7 +29,7 @@ pub fn start(format: Option<LogFormat>) {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     // A filter of its own, because a more exact directive of RUST_LOG would win over any that is added to it.
-    let safe = filter_fn(|line| is_safe(line));
+    let safe = filter_fn(is_safe);
     if tracing_subscriber::registry().with(wanted).with(safe).with(lines).try_init().is_err() {
         tracing::debug!("logging was set up before");
     }

@@ -22,7 +22,7 @@ impl World {
     pub fn add_candidate(&self, mut new: NewCandidate) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         new.name = format!("Ottoline Vanterpool {}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        self.keep_private(&new.name);
+        new.emails.iter().chain([&new.name]).for_each(|private| self.keep_private(private));
         self.lever.add_candidate(new)
     }
 

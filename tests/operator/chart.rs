@@ -10,7 +10,8 @@ use crate::world::{CONNECTION, Options, SECRET, World};
 
 const RELEASE: &str = "pads";
 
-async fn helm(world: &World, command: &str, values: &[String]) {
+/// Installs the chart as it is in the repository, or upgrades it.
+pub async fn helm(world: &World, command: &str, values: &[String]) {
     let chart = source("charts/pad-operator");
     let mut arguments = vec![command, RELEASE, &chart, "--namespace", world.namespace, "--create-namespace"];
     if command == "upgrade" {
@@ -23,7 +24,7 @@ async fn helm(world: &World, command: &str, values: &[String]) {
 }
 
 /// The arguments of the Deployment, and its ServiceAccount.
-async fn deployed(world: &World) -> (Vec<String>, String) {
+pub async fn deployed(world: &World) -> (Vec<String>, String) {
     let text = world.kubectl(&["get", "deployments", "--output", "json"]).await.unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list:#}");

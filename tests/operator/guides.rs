@@ -2,11 +2,12 @@
 //! their sentences, `docs/guide-coverage.md`, names only tests that are there.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use serde_json::json;
 use simulators::{DeliveryBehaviour, KeyRole, NewCandidate, NewPosting};
 
+use crate::cluster::source;
+use crate::documents::assert_tests;
 use crate::status::{message_of, phase};
 use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
@@ -172,28 +173,9 @@ fn row(line: &str) -> Option<(u32, &str)> {
     Some((number, cells[3]))
 }
 
-/// Whether the file has a test of this name.
-fn is_test(root: &Path, file: &str, name: &str) -> bool {
-    let Ok(code) = std::fs::read_to_string(root.join(file)) else { return false };
-    let lines: Vec<_> = code.lines().map(str::trim).collect();
-    let begins = |line: &&str| {
-        let line = line.strip_prefix("async ").unwrap_or(line);
-        line.strip_prefix("fn ")
-            .and_then(|line| line.strip_prefix(name))
-            .is_some_and(|rest| rest.starts_with('('))
-    };
-    let Some(place) = lines.iter().position(begins) else { return false };
-    let above =
-        lines[..place].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
-    above
-        .copied()
-        .any(|line| ["#[test]", "#[tokio::test", "#[rstest"].iter().any(|mark| line.starts_with(mark)))
-}
-
 #[test]
 fn every_sentence_names_tests_that_are_there() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let document = std::fs::read_to_string(root.join("docs/guide-coverage.md")).unwrap();
+    let document = std::fs::read_to_string(source("docs/guide-coverage.md")).unwrap();
     let (mut last, mut sentences) = (0, 0);
     for line in document.lines() {
         if line.starts_with('#') {
@@ -205,13 +187,7 @@ fn every_sentence_names_tests_that_are_there() {
         if shown.strip_prefix("not tested: ").is_some_and(|why| !why.is_empty()) {
             continue;
         }
-        for test in shown.split(", ") {
-            let test = test.strip_prefix('`').and_then(|test| test.strip_suffix('`'));
-            let (file, name) = test.and_then(|test| test.split_once("::")).expect(line);
-            assert!(is_test(root, file, name), "there is no test {name} in {file}: {line}");
-        }
+        assert_tests(shown);
     }
     assert_eq!(sentences, SENTENCES);
-    assert!(!is_test(root, "tests/operator/guides.rs", "row"), "a helper is no test");
-    assert!(!is_test(root, "tests/operator/guides.rs", "every"), "nor is the beginning of a name");
 }

@@ -18,6 +18,7 @@ use crate::wait::{eventually, within};
 pub struct Operator {
     program: PathBuf,
     arguments: Vec<String>,
+    levels: String,
     kubeconfig: PathBuf,
     child: Option<Child>,
     /// Its way to the API server.
@@ -41,6 +42,7 @@ impl Operator {
         Self {
             program: cluster.operator(),
             arguments: Vec::new(),
+            levels: "info,pad_operator=debug".to_owned(),
             kubeconfig: cluster.kubeconfig_of(user, groups, &link.url()),
             link,
             child: None,
@@ -53,6 +55,11 @@ impl Operator {
     /// Sets its flags, besides its addresses.
     pub fn set_arguments(&mut self, arguments: Vec<String>) {
         self.arguments = arguments;
+    }
+
+    /// Sets what it logs, as RUST_LOG says it.
+    pub fn set_levels(&mut self, levels: &str) {
+        levels.clone_into(&mut self.levels);
     }
 
     /// Starts it and waits until it answers webhooks.
@@ -72,7 +79,7 @@ impl Operator {
             // Nothing of the machine's own settings: no proxy, no flags.
             .env_clear()
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("RUST_LOG", "info,pad_operator=debug")
+            .env("RUST_LOG", &self.levels)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -97,6 +104,13 @@ impl Operator {
     /// The number that the system gave it, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
+    }
+
+    /// How much of the machine's memory it has now, in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     pub fn is_alive(&mut self) -> bool {

@@ -42,6 +42,8 @@ pub struct Options {
     pub secret: Value,
     /// Further flags.
     pub flags: Vec<&'static str>,
+    /// What is logged, if not the usual.
+    pub levels: Option<&'static str>,
     pub replicas: usize,
     /// Whether faults can be ordered on the way to the API server, too.
     pub relayed: bool,
@@ -63,6 +65,7 @@ impl Options {
             configurations: vec![(CONFIGURATION, json!({}))],
             secret: json!({}),
             flags: vec!["--interview-create-timeout=2s", "--interview-list-lag=1s"],
+            levels: None,
             replicas: 1,
             relayed: false,
             settle: true,
@@ -121,6 +124,9 @@ impl World {
             let server = world.relays.last().map_or(world.cluster.plane.url().to_owned(), Relay::origin);
             let mut operator = Operator::reaching(&server, &world.cluster, &user, &groups).await;
             operator.set_arguments(world.arguments(&options.flags, operator.webhooks));
+            if let Some(levels) = options.levels {
+                operator.set_levels(levels);
+            }
             operator.start().await;
             world.operators.push(operator);
         }

@@ -1,0 +1,55 @@
+//! Documents that say which test shows what: each test that they name is there.
+
+use crate::cluster::source;
+
+/// How many threats `docs/security.md` names.
+const THREATS: usize = 27;
+
+/// Asserts that this is a list of tests that are there, such as "`tests/operator/chart.rs::name`, `...`".
+pub fn assert_tests(list: &str) {
+    for test in list.split(", ") {
+        let test = test.strip_prefix('`').and_then(|test| test.strip_suffix('`'));
+        let (file, name) = test.and_then(|test| test.split_once("::")).expect(list);
+        assert!(is_test(file, name), "there is no test {name} in {file}: {list}");
+    }
+}
+
+/// Whether the file has a test of this name.
+fn is_test(file: &str, name: &str) -> bool {
+    let Ok(code) = std::fs::read_to_string(source(file)) else { return false };
+    let lines: Vec<_> = code.lines().map(str::trim).collect();
+    let begins = |line: &&str| {
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        line.strip_prefix("fn ")
+            .and_then(|line| line.strip_prefix(name))
+            .is_some_and(|rest| rest.starts_with('('))
+    };
+    let Some(place) = lines.iter().position(begins) else { return false };
+    let above =
+        lines[..place].iter().rev().take_while(|line| line.starts_with("#[") || line.starts_with("//"));
+    above
+        .copied()
+        .any(|line| ["#[test]", "#[tokio::test", "#[rstest"].iter().any(|mark| line.starts_with(mark)))
+}
+
+#[test]
+fn only_a_test_is_a_test() {
+    assert!(is_test("tests/operator/documents.rs", "only_a_test_is_a_test"));
+    assert!(!is_test("tests/operator/documents.rs", "is_test"), "a helper is no test");
+    assert!(!is_test("tests/operator/documents.rs", "only_a_test"), "nor is the beginning of a name");
+}
+
+#[test]
+fn every_threat_names_what_stops_it_and_tests_that_are_there() {
+    let document = std::fs::read_to_string(source("docs/security.md")).unwrap();
+    let rows = document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| threat"));
+    let mut threats = 0;
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [threat, stopped_by, shown_by] = cells[..] else { panic!("not three cells: {row}") };
+        assert!(!threat.is_empty() && !stopped_by.is_empty(), "{row}");
+        assert_tests(shown_by);
+        threats += 1;
+    }
+    assert_eq!(threats, THREATS);
+}

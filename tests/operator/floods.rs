@@ -1,0 +1,266 @@
+//! Somebody floods the webhook endpoint: it costs what it must cost, and nobody else waits for it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use simulators::{KeyRole, Permissions, signature};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::process::Operator;
+use crate::status::phase;
+use crate::wait::{eventually, eventually_within};
+use crate::world::{CONNECTION, Options, STAGE, World};
+
+/// Another connection in the same namespace, to the same services under keys of its own.
+const FLOODED: &str = "flooded";
+const FLOODED_TOKEN: &str = "signing-token-77aa-flooded";
+
+/// Posts all bodies to a connection's webhook, so many at once, and counts the answers.
+async fn flood(
+    operator: &Operator,
+    namespace: &str,
+    connection: &str,
+    at_once: usize,
+    bodies: impl Iterator<Item = String>,
+) -> BTreeMap<u16, usize> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    let url = format!("http://127.0.0.1:{}/webhooks/lever/{namespace}/{connection}", operator.webhooks);
+    let posts = bodies.map(|body| {
+        let post = client.post(&url).body(body);
+        async move { post.send().await.unwrap().status().as_u16() }
+    });
+    let answers = stream::iter(posts).buffer_unordered(at_once);
+    answers
+        .fold(BTreeMap::new(), async |mut counts, status| {
+            *counts.entry(status).or_default() += 1;
+            counts
+        })
+        .await
+}
+
+fn delivery(signing_token: &str, opportunity: &str, stage: &str, padding: usize) -> String {
+    let (at, token) = (Timestamp::now().as_millisecond(), "0123456789abcdef");
+    let data = json!({"opportunityId": opportunity, "toStageId": stage, "padding": "x".repeat(padding)});
+    json!({"event": "candidateStageChange", "triggeredAt": at, "token": token, "data": data,
+        "signature": signature(signing_token, token, at)})
+    .to_string()
+}
+
+async fn requests_of(world: &World) -> usize {
+    let (user, all) = (world.user(0), world.cluster.requests(world.namespace).await);
+    // The watches end and begin again by themselves, and a note of what was heard is not for an unsigned one.
+    all.iter().filter(|one| one.user == user && one.verb != "watch" && one.resource != "leases").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsigned_flood_costs_no_request_no_log_line_and_no_memory() {
+    let mut options = Options::new("unsigned-flood");
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    let stage = world.lever.stage_id(STAGE).unwrap();
+    let bodies = |count: usize, padding: usize| {
+        let stage = stage.clone();
+        (0..count).map(move |n| delivery("another token", &format!("nobody-{n}"), &stage, padding))
+    };
+    let (namespace, large) = (world.namespace, 250_000);
+    let operator = world.operators.remove(0);
+    // What the first of them cost, such as buffers of connections, is not growth.
+    flood(&operator, namespace, CONNECTION, 64, bodies(1_000, 0)).await;
+    flood(&operator, namespace, CONNECTION, 64, bodies(200, large)).await;
+    let (memory, requests, lines) =
+        (operator.memory(), requests_of(&world).await, operator.logged().lines().count());
+    let small = flood(&operator, namespace, CONNECTION, 64, bodies(10_000, 0)).await;
+    let large = flood(&operator, namespace, CONNECTION, 64, bodies(600, large)).await;
+    let garbage = flood(&operator, namespace, CONNECTION, 64, (0..2_000).map(|n| "[".repeat(n))).await;
+    let nowhere = flood(&operator, namespace, "nowhere", 64, bodies(2_000, 0)).await;
+    assert_eq!(small, BTreeMap::from([(401, 10_000)]));
+    assert_eq!(large, BTreeMap::from([(401, 600)]));
+    assert_eq!(garbage, BTreeMap::from([(400, 2_000)]));
+    assert_eq!(nowhere, BTreeMap::from([(404, 2_000)]));
+    assert_eq!(requests_of(&world).await, requests, "to the API server");
+    assert_eq!(operator.logged().lines().count(), lines, "lines in the log");
+    let after = operator.memory();
+    println!("flood: 14600 unsigned requests, 600 of them of 250 kB: {memory} KiB before, {after} KiB after");
+    assert!(after < memory + 24 * 1024, "{memory} KiB before, {after} KiB after");
+
+    world.operators.push(operator);
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    world.finish().await;
+}
+
+/// A second connection, ready, with keys, a configuration and a webhook of its own.
+async fn add_flooded(world: &World) {
+    let owner = &simulators::InterviewOptions::default().users[0].email;
+    world.lever.set_key("lever-51c0-flooded", Permissions::all());
+    world.interview.set_key("interview-51c0-flooded", owner, KeyRole::Owner);
+    for private in ["lever-51c0-flooded", "interview-51c0-flooded", FLOODED_TOKEN] {
+        world.keep_private(private);
+    }
+    let secret = json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": FLOODED, "namespace": world.namespace}, "stringData": {"lever-api-key": "lever-51c0-flooded",
+        "interview-api-key": "interview-51c0-flooded", "lever-signing-token": FLOODED_TOKEN}});
+    world.cluster.kubectl(&["create", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
+    let mut spec = world.connection_spec();
+    for path in ["/lever/apiKeySecretRef", "/interview/apiKeySecretRef", "/webhook/signingTokenSecretRef"] {
+        spec.pointer_mut(path).unwrap()["name"] = json!(FLOODED);
+    }
+    spec["sync"] = json!({"interval": "0s"});
+    world.apply("leverconnections", FLOODED, spec).await;
+    world.apply("padconfigurations", FLOODED, json!({"connectionRef": {"name": FLOODED}})).await;
+    world.wait_for("leverconnections", FLOODED, "Ready", "True/Connected").await;
+    world.wait_for("padconfigurations", FLOODED, "Ready", "True/InUse").await;
+}
+
+/// The time until a candidate of the other connection has a pad.
+async fn time_of_one(world: &World, limit: Duration) -> [Duration; 2] {
+    let (candidate, began) = (world.candidate(), Instant::now());
+    assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
+    let taken = began.elapsed();
+    eventually_within(limit, "the other connection's pad is there", async || {
+        let name = world.pads_of(&candidate).await;
+        let phases: Vec<_> = name.iter().map(phase).collect();
+        if phases == ["Open/Open"] { Ok(()) } else { Err(format!("{phases:?}")) }
+    })
+    .await;
+    [taken, began.elapsed()]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_flood_of_one_connection_is_bounded_and_starves_no_other() {
+    let mut options = Options::new("signed-flood");
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    add_flooded(&world).await;
+    let stage = world.lever.stage_id(STAGE).unwrap();
+    let bodies = |numbers: std::ops::Range<usize>| {
+        numbers.map(|n| delivery(FLOODED_TOKEN, &format!("nobody-{n}"), &stage, 0)).collect::<Vec<_>>()
+    };
+    let namespace = world.namespace;
+    let operator = world.operators.remove(0);
+    let memory = operator.memory();
+    let (answers, during) = tokio::join!(
+        flood(&operator, namespace, FLOODED, 400, bodies(0..3_000).into_iter()),
+        time_of_one(&world, Duration::from_secs(30)),
+    );
+    let after = operator.memory();
+    // Now thousands of Pads of the other connection wait to be judged, at the pace of its account.
+    let [taken, open] = time_of_one(&world, Duration::from_secs(15)).await;
+    println!(
+        "flood: 3000 signed requests of one connection, 400 at once: {answers:?}; another connection's delivery took \
+         {during:?} during and {taken:?} after it, until its pad was there; then {open:?}; {memory} KiB before, {after} KiB after"
+    );
+    assert!(answers.keys().all(|status| [200, 503].contains(status)), "{answers:?}");
+    assert!(answers.get(&503).is_some_and(|sent_away| *sent_away > 100), "{answers:?}");
+    assert!(answers.get(&200).is_some_and(|taken| *taken >= 100), "{answers:?}");
+    let waiting = world
+        .list("pads")
+        .await
+        .into_iter()
+        .filter(|pad| phase(pad) == "/" || phase(pad).starts_with("Pending"));
+    assert!(waiting.count() > 100, "the flood was not over when the other connection's pad came");
+    world.operators.push(operator);
+    world.delete("leverconnections", FLOODED).await;
+    world.finish().await;
+}
+
+/// Connects and says this much of a request.
+async fn say(port: u16, what: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(what).await.unwrap();
+    stream
+}
+
+/// What comes until the other side closes, while a byte is said every now and then.
+async fn dripping(mut stream: TcpStream) -> String {
+    let mut heard = Vec::new();
+    let ends = async {
+        let mut buffer = [0; 512];
+        loop {
+            match timeout(Duration::from_millis(700), stream.read(&mut buffer)).await {
+                Ok(Ok(0) | Err(_)) => return,
+                Ok(Ok(length)) => heard.extend_from_slice(&buffer[..length]),
+                Err(_) => _ = stream.write_all(b"x").await,
+            }
+        }
+    };
+    timeout(Duration::from_secs(40), ends).await.expect("a slow client is cut");
+    String::from_utf8(heard).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_clients_are_cut_and_let_others_through() {
+    let world = World::start(Options::new("slow-clients")).await;
+    let port = world.operators[0].webhooks;
+    let memory = world.operators[0].memory();
+    let path = format!("/webhooks/lever/{}/{CONNECTION}", world.namespace);
+    let body = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n{{");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+    // More than are served at once: all places are taken, and others wait behind.
+    let mut slow = Vec::new();
+    for n in 0..600 {
+        slow.push(say(port, if n % 2 == 0 { &body } else { &head }.as_bytes()).await);
+    }
+    let all = tokio::spawn(stream::iter(slow).map(dripping).buffer_unordered(600).collect::<Vec<_>>());
+    let (candidate, began, stage) = (world.candidate(), Instant::now(), world.lever.stage_id(STAGE).unwrap());
+    // On a connection of its own: Lever's may have been there before.
+    let one = [delivery(&world.signing_token, &candidate, &stage, 0)].into_iter();
+    let answer = flood(&world.operators[0], world.namespace, CONNECTION, 1, one).await;
+    assert_eq!(answer, BTreeMap::from([(200, 1)]));
+    let taken = began.elapsed();
+    let answers = all.await.unwrap();
+    let cut = began.elapsed();
+    assert!(taken < Duration::from_secs(25), "a delivery waited {taken:?}");
+    world.wait_for_pad(&candidate, "Skipped/StageChanged").await;
+    let after = world.operators[0].memory();
+    println!(
+        "flood: 600 slow clients: a delivery took {taken:?}, all were cut after {cut:?}; {memory} KiB before, {after} KiB after"
+    );
+    assert!(
+        answers.iter().all(|answer| answer.is_empty() || answer.starts_with("HTTP/1.1 40")),
+        "{answers:?}"
+    );
+    assert!(answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 408")).count() > 100);
+    assert!(after < memory + 48 * 1024, "{memory} KiB before, {after} KiB after");
+    world.finish().await;
+}
+
+/// Their services' answers never come, so each of their Pads keeps its turn as long as it may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_service_delays_no_other_connection() {
+    let mut options = Options::new("hanging");
+    options.flags.push("--leader-election=false");
+    let world = World::start(options).await;
+    add_flooded(&world).await;
+    // All begin at once.
+    world.patch("leverconnections", FLOODED, json!({"spec": {"suspend": true}})).await;
+    world.wait_for("leverconnections", FLOODED, "Suspended", "True/Suspended").await;
+    let hang = simulators::Fault::on("GET", "^/v1/opportunities/hanging-").hang().until_removed();
+    let fault = world.lever.faults().add(hang);
+    for n in 0..60 {
+        let spec = json!({"configurationRef": {"name": FLOODED}, "connectionRef": {"name": FLOODED},
+            "opportunityID": format!("hanging-{n}")});
+        world.apply("pads", &format!("hanging-{n}"), spec).await;
+    }
+    world.patch("leverconnections", FLOODED, json!({"spec": {"suspend": false}})).await;
+    eventually("all turns that they may have are taken", async || {
+        if fault.hits() >= 16 { Ok(()) } else { Err(fault.hits().to_string()) }
+    })
+    .await;
+    let [taken, open] = time_of_one(&world, Duration::from_secs(12)).await;
+    println!(
+        "flood: beside {} hanging calls of another connection a delivery took {taken:?}, its pad {open:?}",
+        fault.hits()
+    );
+    let pads: Vec<Value> = world.list("pads").await;
+    assert!(pads.iter().filter(|pad| phase(pad).starts_with("Pending") || phase(pad) == "/").count() > 30);
+    fault.remove();
+    world.delete("leverconnections", FLOODED).await;
+    world.finish().await;
+}

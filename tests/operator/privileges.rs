@@ -1,0 +1,148 @@
+//! The chart gives the rights that are used, and no others: the API server's audit log compared with the Roles.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use simulators::{Action, Fault, NewCandidate};
+
+use crate::chart::{deployed, helm};
+use crate::cluster::Cluster;
+use crate::process::Operator;
+use crate::wait::eventually;
+use crate::world::{CONFIGURATION, CONNECTION, Options, SECRET, World};
+
+/// Such as `patch padoperator.dev/pads/status`.
+type Rights = BTreeSet<String>;
+
+fn texts(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().unwrap().iter().map(|text| text.as_str().unwrap())
+}
+
+async fn granted(world: &World) -> Rights {
+    let roles = world.kubectl(&["get", "roles", "--output", "json"]).await.unwrap();
+    let roles: Value = serde_json::from_str(&roles).unwrap();
+    let rules = roles["items"].as_array().unwrap().iter().flat_map(|role| role["rules"].as_array().unwrap());
+    let mut rights = Rights::new();
+    for rule in rules {
+        for (group, resource) in
+            texts(&rule["apiGroups"]).flat_map(|group| texts(&rule["resources"]).map(move |one| (group, one)))
+        {
+            rights.extend(texts(&rule["verbs"]).map(|verb| format!("{verb} {group}/{resource}")));
+        }
+    }
+    rights
+}
+
+/// What this user has asked for, and whether any of it was refused.
+async fn used(world: &World, user: &str) -> (Rights, Vec<Value>) {
+    let events = world.cluster.plane.audit_events().await.unwrap();
+    let (mut rights, mut refused) = (Rights::new(), Vec::new());
+    for event in events.into_iter().filter(|event| event["user"]["username"] == *user) {
+        let text = |field: &str| event["objectRef"][field].as_str().unwrap_or_default();
+        let (group, resource, below) = (text("apiGroup"), text("resource"), text("subresource"));
+        let below = if below.is_empty() { String::new() } else { format!("/{below}") };
+        rights.insert(format!("{} {group}/{resource}{below}", event["verb"].as_str().unwrap()));
+        if event["responseStatus"]["code"] == 403 {
+            refused.push(event);
+        }
+    }
+    (rights, refused)
+}
+
+/// The API server says that somebody else was faster, once, and the operator reads what there is now.
+fn conflict_on(path: &str) -> Fault {
+    let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409,
+        "message": "the object has been modified"});
+    Fault::on("PATCH", path).action(Action::Status { code: 409, body: Some(body) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chart_grants_what_is_used_and_nothing_else() {
+    let options = Options::new("privileges");
+    let mut world = World::prepare(Cluster::start().await, &options).await;
+    let values = vec![
+        "image.repository=registry.example.com/pad-operator".to_owned(),
+        "managedWebhooks.enabled=true".to_owned(),
+        format!("allowApiOrigins={{{},{}}}", world.lever.origin(), world.interview.origin()),
+    ];
+    helm(&world, "install", &values).await;
+    let (arguments, account) = deployed(&world).await;
+    let user = format!("system:serviceaccount:{}:{account}", world.namespace);
+    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", world.namespace)];
+    let groups = groups.each_ref().map(String::as_str);
+    let relay = world.cluster.relay(&user, &groups).await;
+    let mut operator = Operator::reaching(&relay.origin(), &world.cluster, &user, &groups).await;
+    let public = format!("--public-url=http://127.0.0.1:{}", operator.webhooks);
+    operator.set_arguments([arguments, vec![public]].concat());
+    operator.start().await;
+    world.operators.push(operator);
+    world.set_up(options).await;
+
+    // The main job, to its end.
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    world.end_interview(&candidate, &made.id).await;
+    world.sync().await;
+    // Others write at the same time.
+    for path in ["/padconfigurations/[^/]+/status$", "/leverconnections/[^/]+/status$", "/pads/[^/]+/status$"]
+    {
+        relay.faults().add(conflict_on(path));
+    }
+    let stale = world.add_candidate(NewCandidate::default());
+    world.enter(&stale).await;
+    world.wait_for_pad(&stale, "Skipped/TagMissing").await;
+    // A Pad that is over goes when its time has come.
+    let spec = json!({"spec": {"ttlSecondsAfterSkipped": 0}});
+    world.patch("padconfigurations", CONFIGURATION, spec).await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    world.lever.move_to_stage(&stale, "Onsite").await;
+    world.sync().await;
+    eventually("it is gone", async || {
+        let pads = world.pads_of(&stale).await;
+        if pads.is_empty() { Ok(()) } else { Err(format!("{pads:#?}")) }
+    })
+    .await;
+    // The same trouble twice: one Event, counted.
+    for (stage, reason) in [
+        ("Nowhere", "False/StageNotFound"),
+        ("Phone Screen", "True/InUse"),
+        ("Nowhere", "False/StageNotFound"),
+    ] {
+        world.patch("padconfigurations", CONFIGURATION, json!({"spec": {"stage": stage}})).await;
+        world.wait_for("padconfigurations", CONFIGURATION, "Ready", reason).await;
+    }
+    // The operator keeps a webhook of its own, and lets it go.
+    for (mode, secret) in [("Managed", "lever-webhook"), ("Manual", SECRET)] {
+        let reference = json!({"name": secret, "key": "lever-signing-token"});
+        let spec = json!({"spec": {"webhook": {"mode": mode, "signingTokenSecretRef": reference}}});
+        world.patch("leverconnections", CONNECTION, spec).await;
+        let wanted = if mode == "Managed" { 2 } else { 1 };
+        eventually("the webhook is there, or gone", async || {
+            let connection = world.get("leverconnections", CONNECTION).await;
+            let webhooks = world.lever.webhooks();
+            let token = webhooks.get(1).and_then(|one| one["signatureToken"].as_str());
+            token.into_iter().for_each(|token| world.keep_private(token));
+            let is_free = connection["metadata"]["finalizers"].is_null();
+            let is_done = webhooks.len() == wanted && is_free == (mode == "Manual");
+            if is_done { Ok(()) } else { Err(format!("{connection:#}")) }
+        })
+        .await;
+    }
+
+    // Watches are in the log when they have ended.
+    world.operator().terminate().await;
+    world.operator().start().await;
+    let granted = granted(&world).await;
+    let used = eventually("all that is granted is used", async || {
+        let (used, refused) = used(&world, &user).await;
+        assert!(refused.is_empty(), "{refused:#?}");
+        let unused: Vec<_> = granted.difference(&used).collect();
+        if unused.is_empty() { Ok(used) } else { Err(format!("{unused:#?}")) }
+    })
+    .await;
+    println!("rights: {} granted, {} used: {used:#?}", granted.len(), used.len());
+    let missing: Vec<_> = used.difference(&granted).collect();
+    assert!(missing.is_empty(), "used, but not by the Roles: {missing:#?}");
+    world.finish().await;
+}

@@ -1,0 +1,75 @@
+//! Nothing private gets out, not even with the most talkative log there is.
+
+use k8s_openapi::ByteString;
+use serde_json::{Value, json};
+use simulators::{Fault, NewCandidate};
+
+use crate::world::{CONFIGURATION, CONNECTION, Options, TAG, World};
+
+/// As much as can be asked for: more exact directives win over others.
+const EVERYTHING: &str = "trace,kube=trace,kube_client=trace,kube_client::client=trace,kube_client::client::builder=trace,\
+    kube_runtime::watcher=trace,hyper=trace,hyper_util::client::legacy=trace,reqwest::connect=trace,rustls::client=trace,\
+    tower::buffer=trace,[{namespace}]=trace";
+const PARTICIPANT: &str = "Perpetua Quillfeather";
+const CODE: &str = "def solve_c0ffee(): pass";
+const EMAIL: &str = "ottoline@vanterpool.example";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_scenario_at_trace_shows_nothing_private() {
+    let spec = json!({"writeBack": {"note": "SummaryWithCode"}});
+    let mut options = Options::new("trace").configuration(spec);
+    options.levels = Some(EVERYTHING);
+    let keys = [options.lever.api_key.clone(), options.interview.api_key.clone()];
+    let emails: Vec<_> = options.interview.users.iter().map(|user| user.email.clone()).collect();
+    let mut world = World::start(options).await;
+    // Also as they are on the wire, and in a Secret.
+    let signing_token = world.signing_token.clone();
+    for text in keys.iter().flat_map(|key| [key.clone(), format!("{key}:")]).chain([signing_token]) {
+        let Value::String(encoded) = json!(ByteString(text.into_bytes())) else { panic!("it is text") };
+        world.keep_private(encoded.trim_end_matches('='));
+    }
+    for private in emails.iter().map(String::as_str).chain([PARTICIPANT, CODE, EMAIL]) {
+        world.keep_private(private);
+    }
+
+    let candidate = world.add_candidate(NewCandidate {
+        tags: vec![TAG.into()],
+        emails: vec![EMAIL.into()],
+        ..NewCandidate::default()
+    });
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    world.interview.start_interview(&made.id, &[PARTICIPANT]);
+    world.interview.type_code(&made.id, "main.py", CODE);
+    world.end_interview(&candidate, &made.id).await;
+    world.sync().await;
+    let untagged = world.add_candidate(NewCandidate::default());
+    world.enter(&untagged).await;
+    world.wait_for_pad(&untagged, "Skipped/TagMissing").await;
+
+    // What is not as it should be is where logs talk most.
+    let forged = json!({"event": "candidateStageChange", "triggeredAt": 1, "token": "t0ken-5e1f", "signature": "51 6n",
+        "data": {"opportunityId": candidate, "toStageId": "s"}});
+    for private in ["t0ken-5e1f", "51 6n"] {
+        world.keep_private(private);
+    }
+    assert_eq!(world.lever.deliver_raw(forged.to_string()).await.status, Some(401));
+    world.lever.faults().add(Fault::on("GET", "^/v1/opportunities/").garbage_after_effect());
+    world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status(500));
+    let unlucky = world.candidate();
+    world.enter(&unlucky).await;
+    world.wait_for_one_pad(&unlucky).await;
+    world.set_secret("lever-api-key", "lever-0bad-mistyped").await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
+    world.set_secret("lever-api-key", &keys[0]).await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    world.patch("padconfigurations", CONFIGURATION, json!({"spec": {"stage": "Nowhere"}})).await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "False/StageNotFound").await;
+    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    world.kubectl(&["delete", "pad", &name, "--timeout=60s"]).await.unwrap();
+
+    let logged = world.operator().logged();
+    assert!(logged.contains(r#""level":"DEBUG""#), "our own lines are there at every level:\n{logged}");
+    println!("secrecy: {} lines at trace", logged.lines().count());
+    world.finish().await;
+}

@@ -43,10 +43,10 @@ fuzz: control-plane ## The tests on random inputs, with many more of them. PROPT
 	@echo '==> fuzz: building'
 	cargo test --locked -p pad-operator --lib --test operator --no-run
 	@echo '==> fuzz: what is read and written'
-	@PROPTEST_CASES=$${PROPTEST_CASES:-20000} cargo test --quiet --locked -p pad-operator --lib -- \
+	@PROPTEST_CASES=$${PROPTEST_CASES:-4000} cargo test --quiet --locked -p pad-operator --lib -- \
 	  fuzz:: hostile:: any_title any_note --nocapture
 	@echo '==> fuzz: objects, through the API server'
-	@PROPTEST_CASES=$${PROPTEST_CASES:-1500} cargo test --quiet --locked -p pad-operator --test operator -- \
+	@PROPTEST_CASES=$${PROPTEST_CASES:-1000} cargo test --quiet --locked -p pad-operator --test operator -- \
 	  hostile_specs --nocapture
 
 .PHONY: lint

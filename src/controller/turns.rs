@@ -20,13 +20,13 @@ pub struct Turns {
 pub struct Turn(#[expect(dead_code, reason = "held, not read")] [OwnedSemaphorePermit; 3]);
 
 impl Turns {
-    /// So many at once: at most half of them for one connection, and three quarters for one namespace.
+    /// So many at once: at most three quarters of them for one connection, and seven eighths for one namespace.
     pub fn new(at_once: u16) -> Self {
         let at_once = usize::from(at_once);
         Self {
             all: Arc::new(Semaphore::new(at_once)),
-            namespaces: Lanes::new((at_once * 3 / 4).max(1)),
-            connections: Lanes::new((at_once / 2).max(1)),
+            namespaces: Lanes::new((at_once * 7 / 8).max(1)),
+            connections: Lanes::new((at_once * 3 / 4).max(1)),
         }
     }
 
@@ -57,11 +57,11 @@ mod tests {
     fn one_connection_and_one_namespace_leave_turns_for_others() {
         let turns = Turns::new(32);
         let flooded = taken(&turns, "hiring", "acme");
-        assert_eq!(flooded.len(), 16);
+        assert_eq!(flooded.len(), 24);
         let of_the_same_namespace = taken(&turns, "hiring", "other");
-        assert_eq!(of_the_same_namespace.len(), 8);
+        assert_eq!(of_the_same_namespace.len(), 4);
         let elsewhere = taken(&turns, "sales", "acme");
-        assert_eq!(elsewhere.len(), 8);
+        assert_eq!(elsewhere.len(), 4);
         assert!(now(&turns, "third", "acme").is_none(), "32 at once, and no more");
         drop(flooded);
         assert!(now(&turns, "third", "acme").is_some());

@@ -88,6 +88,9 @@ async fn candidates_who_get_no_pad_are_told_apart() {
     world.lever.unarchive(&archived);
     world.request("pads", &name_of(&world, &archived).await).await;
     world.wait_for_one_pad(&archived).await;
+    world.lever.set_confidential(&confidential, false);
+    world.request("pads", &name_of(&world, &confidential).await).await;
+    world.wait_for_one_pad(&confidential).await;
     world.enter(&moved_on).await;
     world.wait_for_one_pad(&moved_on).await;
     world.finish().await;

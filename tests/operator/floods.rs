@@ -250,7 +250,7 @@ async fn a_hanging_service_delays_no_other_connection() {
     }
     world.patch("leverconnections", FLOODED, json!({"spec": {"suspend": false}})).await;
     eventually("all turns that they may have are taken", async || {
-        if fault.hits() >= 16 { Ok(()) } else { Err(fault.hits().to_string()) }
+        if fault.hits() >= 24 { Ok(()) } else { Err(fault.hits().to_string()) }
     })
     .await;
     let [taken, open] = time_of_one(&world, Duration::from_secs(12)).await;

@@ -124,3 +124,28 @@ async fn a_request_is_echoed_on_every_kind() {
     );
     world.finish().await;
 }
+
+/// However often it is looked at, and by another process too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_person_is_told_in_one_event() {
+    let mut options = Options::new("one-event");
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    world.configure("lost", json!({"stage": "Nowhere", "tag": "lost"})).await;
+    let stalled = ("padconfigurations", "lost");
+    world.wait_for(stalled.0, stalled.1, "Ready", "False/StageNotFound").await;
+    for _ in 0..2 {
+        world.sync().await;
+        world.look_at(stalled.0, stalled.1).await;
+        world.operator().kill().await;
+        world.operator().start().await;
+    }
+    world.look_at(stalled.0, stalled.1).await;
+    let events = world.events().await;
+    let [event] = events.as_array().unwrap().as_slice() else { panic!("{events:#}") };
+    assert_eq!(
+        (&event["type"], &event["reason"], &event["regarding"]["name"], &event["series"]),
+        (&json!("Warning"), &json!("StageNotFound"), &json!("lost"), &json!(null))
+    );
+    world.finish().await;
+}

@@ -134,7 +134,8 @@ impl World {
     }
 
     pub async fn find(&self, plural: &str, name: &str) -> Option<Value> {
-        let found = objects(&self.client, self.namespace, plural).get_opt(name).await.unwrap()?;
+        let api = objects(&self.client, self.namespace, plural);
+        let found = read(async || api.get_opt(name).await).await?;
         let found = serde_json::to_value(found).unwrap();
         if found["apiVersion"] == "padoperator.dev/v1alpha1" {
             assert_sound(&found);
@@ -147,7 +148,8 @@ impl World {
     }
 
     pub async fn list(&self, plural: &str) -> Vec<Value> {
-        let found = objects(&self.client, self.namespace, plural).list(&ListParams::default()).await.unwrap();
+        let api = objects(&self.client, self.namespace, plural);
+        let found = read(async || api.list(&ListParams::default()).await).await;
         found.items.into_iter().map(|one| serde_json::to_value(one).unwrap()).collect()
     }
 
@@ -221,5 +223,13 @@ impl World {
     pub fn creates(&self) -> usize {
         let calls = self.interview.calls();
         calls.iter().filter(|call| call.method == "POST" && call.path.starts_with("/api/pads")).count()
+    }
+}
+
+/// What is only read is read again if the API server, busy with another test, has dropped the connection.
+async fn read<T>(mut request: impl AsyncFnMut() -> kube::Result<T>) -> T {
+    match request().await {
+        Err(kube::Error::Service(_)) => request().await.unwrap(),
+        answer => answer.unwrap(),
     }
 }

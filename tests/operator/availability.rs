@@ -6,7 +6,7 @@ use simulators::{DeliveryOutcome, Fault, Moment};
 
 use crate::effects::{self, EFFECTS, Of, links_added};
 use crate::status::phase;
-use crate::wait::{eventually, eventually_within, soon};
+use crate::wait::{MACHINE, eventually, eventually_within, soon};
 use crate::world::{CONNECTION, Options, STAGE, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,6 +194,7 @@ async fn the_lease_changes_hands_while_pads_are_made() {
 /// about to do has been done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_stood_still_does_nothing_late() {
+    let _alone = MACHINE.lock().await;
     let mut options = effects::world("frozen");
     options.replicas = 2;
     let others = ["--lever-rate", "--interview-create-timeout"];

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use simulators::{FaultHandle, Moment};
 
 use crate::effects::{self, Cause, EFFECTS, Effect, Of, Subject, links_added, pads_created, written};
-use crate::wait::soon;
+use crate::wait::{MACHINE, soon};
 use crate::world::World;
 
 /// When the operator is killed.
@@ -121,6 +121,7 @@ impl Crash {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_of_any_effect_everything_happens_once() {
+    let _alone = MACHINE.lock().await;
     let mut options = effects::world("killed");
     // Without waiting for the Lease of the one that was killed; and time enough to bring all to their moments.
     options.flags.retain(|flag| !flag.starts_with("--interview-create-timeout"));

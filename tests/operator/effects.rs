@@ -210,7 +210,7 @@ pub fn world(name: &'static str) -> Options {
     let tags = json!({"ready": READY, "ended": ENDED});
     let mut options = Options::new(name).configuration(json!({"writeBack": {"tags": tags}}));
     options.relayed = true;
-    options.flags.extend(["--lever-rate=0", "--interview-rate=0", "--concurrency=64"]);
+    options.flags.extend(["--lever-rate=0", "--interview-rate=0", "--concurrency=128"]);
     (options.lever.rate_limit, options.interview.rate_limit) = (None, None);
     options.lever.retry_delays = [1, 1, 2, 4, 8].map(std::time::Duration::from_secs).to_vec();
     options.interview.settings.list_lag_milliseconds = 700;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::process::Operator;
 use crate::status::phase;
-use crate::wait::{eventually, eventually_within};
+use crate::wait::{MACHINE, eventually, eventually_within};
 use crate::world::{CONNECTION, Options, STAGE, World};
 
 /// Another connection in the same namespace, to the same services under keys of its own.
@@ -59,6 +59,7 @@ async fn requests_of(world: &World) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsigned_flood_costs_no_request_no_log_line_and_no_memory() {
+    let _alone = MACHINE.lock().await;
     let mut options = Options::new("unsigned-flood");
     options.flags.push("--leader-election=false");
     let mut world = World::start(options).await;
@@ -134,6 +135,7 @@ async fn time_of_one(world: &World, limit: Duration) -> [Duration; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_flood_of_one_connection_is_bounded_and_starves_no_other() {
+    let _alone = MACHINE.lock().await;
     let mut options = Options::new("signed-flood");
     options.flags.push("--leader-election=false");
     let mut world = World::start(options).await;
@@ -196,6 +198,7 @@ async fn dripping(mut stream: TcpStream) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_are_cut_and_let_others_through() {
+    let _alone = MACHINE.lock().await;
     let world = World::start(Options::new("slow-clients")).await;
     let port = world.operators[0].webhooks;
     let memory = world.operators[0].memory();

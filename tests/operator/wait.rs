@@ -3,10 +3,14 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Mutex;
+
 /// Far more than anything takes, so that a crowded machine only makes tests slow and not red.
 const LONG: Duration = Duration::from_secs(60);
 /// More than it takes until a note is looked for of which a dead process may be the author, twice.
 pub const NOTE_IS_SURE: Duration = Duration::from_secs(260);
+/// Held by tests that hold requests for a time, and by those that take all of the machine: never beside each other.
+pub static MACHINE: Mutex<()> = Mutex::const_new(());
 const POLL: Duration = Duration::from_millis(50);
 
 /// Waits until the check is Ok. Its Err says what there is instead.

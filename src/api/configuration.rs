@@ -51,12 +51,12 @@ pub struct PadConfigurationSpec {
     /// The hiring stage that makes a pad: its exact name in Lever, or its id. See status.stages of the connection.
     #[serde(default = "stage")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("spec.stage must not be blank, nor have a line break: name a stage of Lever, such as Phone Screen"))]
+    #[x_kube(validation = Rule::new(super::schema::ONE_LINE).message("spec.stage must not be blank, nor have a line break: name a stage of Lever, such as Phone Screen"))]
     pub stage: String,
     /// The tag that a candidate must carry, on the profile or inherited from a posting. Compared exactly, case and all.
     #[serde(default = "tag")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("spec.tag must not be blank, nor have a line break: name the Lever tag that asks for a pad, such as coderpad"))]
+    #[x_kube(validation = Rule::new(super::schema::ONE_LINE).message("spec.tag must not be blank, nor have a line break: name the Lever tag that asks for a pad, such as coderpad"))]
     pub tag: String,
     /// Live: an interview pad. TakeHome: an asynchronous test with a time limit of 2 hours.
     #[serde(default, rename = "type")]
@@ -206,17 +206,17 @@ pub struct StatusTags {
     /// Put on the candidate when the pad is open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("a tag must not be blank, nor have a line break: leave it out instead"))]
+    #[x_kube(validation = Rule::new(super::schema::ONE_LINE).message("a tag must not be blank, nor have a line break: leave it out instead"))]
     pub ready: Option<String>,
     /// Takes the place of ready when the interview has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("a tag must not be blank, nor have a line break: leave it out instead"))]
+    #[x_kube(validation = Rule::new(super::schema::ONE_LINE).message("a tag must not be blank, nor have a line break: leave it out instead"))]
     pub ended: Option<String>,
     /// Put on the candidate while the pad has failed or waits long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.trim().size() > 0 && !self.contains('\\n')").message("a tag must not be blank, nor have a line break: leave it out instead"))]
+    #[x_kube(validation = Rule::new(super::schema::ONE_LINE).message("a tag must not be blank, nor have a line break: leave it out instead"))]
     pub failed: Option<String>,
 }
 

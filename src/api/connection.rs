@@ -59,7 +59,7 @@ pub struct LeverSpec {
     /// operator allows.
     #[serde(default = "lever_url")]
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''").message("spec.lever.url is an absolute URL with a host, such as https://api.lever.co/v1; leave it out for the default"))]
+    #[x_kube(validation = Rule::new(super::schema::WEB_ADDRESS).message("spec.lever.url is an absolute URL with a host, such as https://api.lever.co/v1; leave it out for the default"))]
     pub url: String,
     /// The Secret key that holds a Lever API key with all read and write permissions.
     pub api_key_secret_ref: SecretKeyRef,
@@ -77,7 +77,7 @@ pub struct InterviewSpec {
     /// Base URL of the Interview API. Must be https and of an origin that the operator allows.
     #[serde(default = "interview_url")]
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new("isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''").message("spec.interview.url is an absolute URL with a host, such as https://app.coderpad.io/api; leave it out for the default"))]
+    #[x_kube(validation = Rule::new(super::schema::WEB_ADDRESS).message("spec.interview.url is an absolute URL with a host, such as https://app.coderpad.io/api; leave it out for the default"))]
     pub url: String,
     /// The Secret key that holds the Interview API key of an organization owner.
     pub api_key_secret_ref: SecretKeyRef,

@@ -31,7 +31,7 @@ pub const FIELD_MANAGER: &str = "pad-operator";
 pub struct NameRef {
     /// Name of the resource, in the same namespace.
     #[schemars(length(min = 1, max = 50))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("name only the resource, such as acme: lower-case letters, digits, - and . (it is in the same namespace, so no namespace stands before it)"))]
+    #[x_kube(validation = Rule::new(schema::RESOURCE_NAME).message("name only the resource, such as acme: lower-case letters, digits, - and . (it is in the same namespace, so no namespace stands before it)"))]
     pub name: String,
 }
 
@@ -41,7 +41,7 @@ pub struct NameRef {
 pub struct SecretKeyRef {
     /// Name of the Secret, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')").message("name a Secret of the same namespace, such as acme: lower-case letters, digits, - and . (the key itself belongs into the Secret, never here)"))]
+    #[x_kube(validation = Rule::new(schema::RESOURCE_NAME).message("name a Secret of the same namespace, such as acme: lower-case letters, digits, - and . (the key itself belongs into the Secret, never here)"))]
     pub name: String,
     /// The key of the Secret that holds the value. White space around the value is ignored.
     #[schemars(length(min = 1, max = 253))]

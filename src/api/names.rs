@@ -71,6 +71,12 @@ pub fn sha256_hex(text: &str, digits: usize) -> String {
     hex
 }
 
+/// Whether this can be the id of an opportunity: it becomes part of names, labels and paths.
+pub fn is_opportunity_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
 /// The 10 hex digits that stand for an opportunity in names and labels.
 pub fn opportunity_digest(opportunity_id: &str) -> String {
     sha256_hex(opportunity_id, 10)

@@ -5,6 +5,16 @@ use kube::core::Duration;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serializer};
 
+/// Rule of a text that people write in one line.
+pub const ONE_LINE: &str = r"self.trim().size() > 0 && !self.contains('\n')";
+
+/// Rule of the address of a service. Which of them may be asked is for the operator to say, not for the API server.
+pub const WEB_ADDRESS: &str =
+    "isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''";
+
+/// Rule of a reference by name.
+pub const RESOURCE_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
+
 /// Stricter than the API server's own check of date-time.
 const RFC_3339: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 

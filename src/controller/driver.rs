@@ -87,7 +87,7 @@ where
 {
     let began = Instant::now();
     let result = driven.reconciler.reconcile(object.clone()).await;
-    driven.metrics.passed(&K::kind(&()), &result.as_ref().map(|_| ()), began.elapsed());
+    driven.metrics.passed(&K::kind(&()), result.as_ref().err(), began.elapsed());
     match result {
         Ok(action) => {
             driven.failures.forget(&object.namespace().unwrap_or_default(), &object.name_any());

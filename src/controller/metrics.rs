@@ -135,13 +135,13 @@ impl Metrics {
     }
 
     /// A pass over an object of a kind has ended.
-    pub(super) fn passed(&self, kind: &str, outcome: &Result<(), &Failure>, took: Duration) {
-        let outcome = match outcome {
-            Ok(()) => "ok",
-            Err(Failure::Write(WriteError::Conflict { .. })) => "conflict",
-            Err(Failure::Write(WriteError::Gone)) => "gone",
-            Err(Failure::Write(WriteError::Api(_) | WriteError::Json(_))) => "write_failed",
-            Err(Failure::Secret(_)) => "secret_unreadable",
+    pub(super) fn passed(&self, kind: &str, failure: Option<&Failure>, took: Duration) {
+        let outcome = match failure {
+            None => "ok",
+            Some(Failure::Write(WriteError::Conflict { .. })) => "conflict",
+            Some(Failure::Write(WriteError::Gone)) => "gone",
+            Some(Failure::Write(WriteError::Api(_) | WriteError::Json(_))) => "write_failed",
+            Some(Failure::Secret(_)) => "secret_unreadable",
         };
         self.reconciles.get_or_create(&PassLabels { kind: kind.to_owned(), outcome }).inc();
         self.reconcile_seconds

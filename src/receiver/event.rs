@@ -4,7 +4,7 @@
 //! Only token and time are covered by the signature. Everything else in a delivery may have been written by anybody
 //! who has seen one, so it is only ever a hint: where to look, never what is true.
 
-use crate::api::names::TOKEN_MARK;
+use crate::api::names::{TOKEN_MARK, is_opportunity_id};
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -151,11 +151,6 @@ fn digest_of_hex(hex: &str) -> Option<[u8; 32]> {
 
 fn in_milliseconds(duration: Duration) -> i128 {
     i128::from(duration.as_secs()) * 1000
-}
-
-fn is_opportunity_id(id: &str) -> bool {
-    (1..=64).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 /// Lever's stage ids are opaque and not always UUIDs, so only what could do harm is refused.

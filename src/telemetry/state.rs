@@ -82,30 +82,29 @@ impl Collector for State {
             ConstGauge::new(count).encode(family.encode_family(&[("ready", ready)])?)?;
         }
         let connections = self.connections();
-        let named = |connection: &LeverConnection| {
-            [("namespace", connection.namespace().unwrap_or_default()), ("connection", connection.name_any())]
-        };
-        let help = "Whether a LeverConnection is Ready";
-        let mut family = encoder.encode_descriptor("pad_operator_connection_ready", help, None, gauge)?;
-        for connection in &connections {
-            let ready = i64::from(is_ready(connection.as_ref()));
-            ConstGauge::new(ready).encode(family.encode_family(&named(connection))?)?;
-        }
-        let help = "Whether the newest webhook of a LeverConnection arrived and was signed rightly";
-        let mut family = encoder.encode_descriptor("pad_operator_webhook_verified", help, None, gauge)?;
-        for connection in &connections {
+        let is_verified = |connection: &LeverConnection| {
             let verified = find(connection.conditions(), types::WEBHOOK_VERIFIED);
-            let verified = i64::from(verified.is_some_and(|one| one.status == Status::True));
-            ConstGauge::new(verified).encode(family.encode_family(&named(connection))?)?;
-        }
-        let help = "Pads left in the CoderPad plan; absent where it has no limit";
-        let mut family = encoder.encode_descriptor("pad_operator_quota_remaining", help, None, gauge)?;
-        for connection in &connections {
-            let quota = connection.status.as_ref().and_then(|status| status.quota.as_ref()?.remaining);
-            if let Some(remaining) = quota {
-                ConstGauge::new(remaining).encode(family.encode_family(&named(connection))?)?;
+            verified.is_some_and(|one| one.status == Status::True)
+        };
+        let remaining = |connection: &LeverConnection| connection.status.as_ref()?.quota.as_ref()?.remaining;
+        let mut tell = |name, help, value: &dyn Fn(&LeverConnection) -> Option<i64>| {
+            let mut family = encoder.encode_descriptor(name, help, None, gauge)?;
+            for connection in &connections {
+                let Some(value) = value(connection) else { continue };
+                let labels = [
+                    ("namespace", connection.namespace().unwrap_or_default()),
+                    ("connection", connection.name_any()),
+                ];
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
             }
-        }
-        Ok(())
+            Ok(())
+        };
+        tell("pad_operator_connection_ready", "Whether a LeverConnection is Ready", &|one| {
+            Some(i64::from(is_ready(one)))
+        })?;
+        let help = "Whether the newest webhook of a LeverConnection arrived and was signed rightly";
+        tell("pad_operator_webhook_verified", help, &|one| Some(i64::from(is_verified(one))))?;
+        let help = "Pads left in the CoderPad plan; absent where it has no limit";
+        tell("pad_operator_quota_remaining", help, &remaining)
     }
 }

@@ -15,7 +15,7 @@ pub fn assert_tests(list: &str) {
 }
 
 /// Whether the file has a test of this name.
-fn is_test(file: &str, name: &str) -> bool {
+pub fn is_test(file: &str, name: &str) -> bool {
     let Ok(code) = std::fs::read_to_string(source(file)) else { return false };
     let lines: Vec<_> = code.lines().map(str::trim).collect();
     let begins = |line: &&str| {

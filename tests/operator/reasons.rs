@@ -9,6 +9,7 @@ use serde_json::json;
 use simulators::{Action, Fault, KeyRole, Permissions, Question};
 
 use crate::cluster::{Cluster, source};
+use crate::documents::is_test;
 use crate::status::{brief, message_of, phase};
 use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, World};
@@ -198,8 +199,7 @@ fn the_page_on_reasons_is_complete_and_each_has_a_test() {
         assert!(page.contains(reason), "{reason} is no reason");
         let (file, name) = test.split_once("::").unwrap();
         let path = if file.contains('/') { file.into() } else { format!("tests/operator/{file}.rs") };
-        let text = std::fs::read_to_string(source(&path)).unwrap();
-        assert!(text.contains(&format!("fn {name}()")), "{reason}: there is no {test}");
+        assert!(is_test(&path, name), "{reason}: there is no {test}");
     }
 }
 

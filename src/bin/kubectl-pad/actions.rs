@@ -102,7 +102,7 @@ pub async fn create(cluster: &Cluster, args: &CreateArgs) -> anyhow::Result<Stri
     let candidate = opportunity_id(&args.candidate)?;
     let configuration: PadConfiguration = cluster.get(&args.configuration).await?;
     let api = cluster.api::<Pad>();
-    let mut pads = list(&api).await?;
+    let pads = list(&api).await?;
     if let Some(other) =
         pads.iter().find(|pad| making::is_of(pad, &args.configuration, &candidate) && is_in_use(pad))
         && !args.another
@@ -118,9 +118,7 @@ pub async fn create(cluster: &Cluster, args: &CreateArgs) -> anyhow::Result<Stri
     pad.labels_mut().remove(MANAGED_BY_LABEL);
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => {
-            free_name(&args.configuration, &candidate, pads.drain(..).map(|pad| pad.name_any()).collect())
-        }
+        None => free_name(&args.configuration, &candidate, pads.iter().map(Pad::name_any).collect()),
     };
     pad.metadata.name = Some(name.clone());
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
@@ -140,14 +138,9 @@ fn is_in_use(pad: &Pad) -> bool {
 
 /// A name that the operator gives to none of its own, and the same for whoever asks next: two who ask at once make one.
 fn free_name(configuration: &str, candidate: &str, taken: Vec<String>) -> String {
-    let mut name = String::new();
-    for n in 1.. {
-        name = format!("{configuration}-{}-by-hand-{n}", opportunity_digest(candidate));
-        if !taken.contains(&name) {
-            break;
-        }
-    }
-    name
+    let mut names =
+        (1_u64..).map(|n| format!("{configuration}-{}-by-hand-{n}", opportunity_digest(candidate)));
+    names.find(|name| !taken.contains(name)).unwrap_or_default()
 }
 
 async fn write<K>(api: &Api<K>, name: &str, patch: Value) -> anyhow::Result<()>

@@ -1,10 +1,8 @@
 //! A candidate as people name one: by the address of the profile in Lever, or by the opportunity's id.
 
 use anyhow::{Context, bail};
+use pad_operator::api::names::is_opportunity_id;
 use url::Url;
-
-/// Longest id that a Pad may name; see the contract.
-const LONGEST: usize = 64;
 
 /// The opportunity's id of what a user has pasted.
 ///
@@ -14,8 +12,7 @@ const LONGEST: usize = 64;
 pub fn opportunity_id(text: &str) -> anyhow::Result<String> {
     let text = text.trim();
     let id = if text.contains("://") { of_profile(text)? } else { text.to_owned() };
-    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if id.is_empty() || id.len() > LONGEST || !id.bytes().all(is_id) {
+    if !is_opportunity_id(&id) {
         bail!(
             "{text:?} names no candidate: give the address of the profile in Lever, such as \
              https://hire.lever.co/candidates/6408dc54-aaa6-48cd-b8e3-7ee5a92e92e0, or the id alone"

@@ -3,7 +3,8 @@
 
 use crate::cli::{Cli, Place};
 use crate::cluster::{Cluster, list};
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command, CommandFactory, ValueEnum};
+use clap_complete::Shell;
 use kube::ResourceExt;
 use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
 use std::time::Duration;
@@ -128,7 +129,7 @@ impl<'a> Line<'a> {
             (None, ["stages"]) => Wanted::Names(Kind::Connection),
             (None, ["open" | "retry" | "end"]) => Wanted::Names(Kind::Pad),
             (None, ["completion"]) => {
-                Wanted::Words(["bash", "zsh", "fish", "powershell", "elvish"].map(String::from).to_vec())
+                Wanted::Words(Shell::value_variants().iter().map(Shell::to_string).collect())
             }
             (None, _) => Wanted::Nothing,
         }

@@ -44,22 +44,23 @@ fn print(text: &str) {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<String> {
-    if let Command::Completion { shell } = cli.command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "kubectl-pad", &mut script);
-        return Ok(String::from_utf8(script)?);
-    }
-    let cluster = Cluster::of(&cli.place).await?;
+    let cluster = async || Cluster::of(&cli.place).await;
     match cli.command {
-        Command::Completion { .. } => Ok(String::new()),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "kubectl-pad", &mut script);
+            Ok(String::from_utf8(script)?)
+        }
         Command::Status { all_namespaces } => {
-            let seen = cluster.see(all_namespaces).await?;
+            let seen = cluster().await?.see(all_namespaces).await?;
             Ok(overview::text(&seen, jiff::Timestamp::now()))
         }
-        Command::Stages { connection } => actions::stages(&cluster, &connection).await,
-        Command::Open { name, browser } => actions::open(&cluster, &name, browser).await,
-        Command::Retry { object, patience } => actions::retry(&cluster, &object, patience.limit()).await,
-        Command::End { name, patience } => actions::end(&cluster, &name, patience.limit()).await,
-        Command::Create(args) => actions::create(&cluster, &args).await,
+        Command::Stages { connection } => actions::stages(&cluster().await?, &connection).await,
+        Command::Open { name, browser } => actions::open(&cluster().await?, &name, browser).await,
+        Command::Retry { object, patience } => {
+            actions::retry(&cluster().await?, &object, patience.limit()).await
+        }
+        Command::End { name, patience } => actions::end(&cluster().await?, &name, patience.limit()).await,
+        Command::Create(args) => actions::create(&cluster().await?, &args).await,
     }
 }

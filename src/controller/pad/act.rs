@@ -419,7 +419,7 @@ impl Pass<'_> {
         let attempt = self.facts.pad.attempt.clone();
         let change = MetadataChange::default()
             .remove_annotation(names::ATTEMPT)
-            .finalizer(names::FINALIZER, self.facts.pad.owes_tag());
+            .finalizer(names::FINALIZER, self.facts.pad.owes(self.facts.pad.failed_tag.as_ref()));
         self.write(change).await.map_err(cluster)?;
         if let Some(attempt) = &attempt {
             self.context.flights.forget(&attempt.to_string());

@@ -171,9 +171,14 @@ impl PadFacts {
         self.attempt.as_ref().filter(|_| self.pad_id.is_none())
     }
 
-    /// Whether its tag must be taken off the candidate before the Pad may go.
-    pub fn owes_tag(&self) -> bool {
-        self.failed_tag.is_some() && self.deletion_policy != DeletionPolicy::Retain
+    /// Whether this tag, of a pad that fails, must be taken off the candidate before the Pad may go.
+    pub fn owes(&self, tag: Option<&String>) -> bool {
+        tag.is_some() && self.deletion_policy != DeletionPolicy::Retain
+    }
+
+    /// Whether it has made a pad, or has begun to.
+    pub fn has_made_one(&self) -> bool {
+        self.pad_id.is_some() || self.attempt.is_some()
     }
 
     /// The write to Lever whose outcome is not stored, and its mark.

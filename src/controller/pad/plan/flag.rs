@@ -7,7 +7,6 @@
 use super::candidate::{Judgement, can_have_pad, judge};
 use super::{Step, sends_nothing};
 use crate::api::condition::{Condition, is_true, types};
-use crate::api::configuration::DeletionPolicy;
 use crate::controller::notices;
 use crate::controller::pad::facts::{Candidate, ConfigurationFacts, Facts, Trouble};
 use crate::transport::{Class, Service};
@@ -81,7 +80,7 @@ pub fn flag(facts: &Facts, stands: Stands) -> Flag {
         return Flag::Do(Step::RemoveTags(vec![tag.clone()]));
     }
     match wanted.filter(|tag| due(tag, false) && is_to_have_pad(facts)) {
-        Some(_) if must_hold(facts, wanted) && !facts.pad.finalizer => Flag::Do(Step::SetFinalizer(true)),
+        Some(_) if facts.pad.owes(wanted) && !facts.pad.finalizer => Flag::Do(Step::SetFinalizer(true)),
         Some(tag) => Flag::Do(Step::AddTags(vec![tag.clone()])),
         None => settled(facts, wanted),
     }
@@ -90,16 +89,11 @@ pub fn flag(facts: &Facts, stands: Stands) -> Flag {
 /// The finalizer is on as long as the tag must be taken off before the Pad goes.
 fn settled(facts: &Facts, tag: Option<&String>) -> Flag {
     let pad = &facts.pad;
-    let has_made_one = pad.pad_id.is_some() || pad.attempt.is_some();
-    match must_hold(facts, tag) {
+    match pad.owes(tag) {
         true if !pad.finalizer => Flag::Do(Step::SetFinalizer(true)),
-        false if pad.finalizer && !has_made_one => Flag::Do(Step::SetFinalizer(false)),
+        false if pad.finalizer && !pad.has_made_one() => Flag::Do(Step::SetFinalizer(false)),
         _ => Flag::Settled(tag.cloned()),
     }
-}
-
-fn must_hold(facts: &Facts, tag: Option<&String>) -> bool {
-    tag.is_some() && facts.pad.deletion_policy != DeletionPolicy::Retain
 }
 
 /// The Pad's own pass has just found that Lever cannot be asked.

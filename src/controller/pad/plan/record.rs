@@ -71,7 +71,10 @@ fn follow(facts: &Facts) -> Step {
     if shall_end && !facts.end_asked {
         return Step::EndPad(record.id.clone());
     }
-    if let Some(step) = becomes_ready(facts) {
+    // An interview that is over before its pad was called Open gets only the tag of its end.
+    if !was_open(pad)
+        && let Some(step) = exchange_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed])
+    {
         return step;
     }
     let outcome = match record.is_started() {
@@ -80,15 +83,6 @@ fn follow(facts: &Facts) -> Step {
         false => Outcome::Open,
     };
     Step::Rest { outcome, again: facts.end_asked.then_some(ENDS_SOON) }
-}
-
-/// The next step to the tag of a pad that was not Open before; None: it is there. An interview that is over by then
-/// gets only the tag of its end.
-fn becomes_ready(facts: &Facts) -> Option<Step> {
-    match was_open(&facts.pad) {
-        true => None,
-        false => exchange_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed]),
-    }
 }
 
 /// Whether the interview is to be ended: a person wishes it, or the candidate is archived and the configuration says so.

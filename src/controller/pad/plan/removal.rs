@@ -104,8 +104,7 @@ fn take_flag_off(facts: &Facts) -> Option<Step> {
 
 /// Whether deleting the Pad leaves all as it is.
 fn retained(pad: &PadFacts) -> bool {
-    let has_made_none = pad.pad_id.is_none() && pad.attempt.is_none();
-    pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || has_made_none)
+    pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || !pad.has_made_one())
 }
 
 /// Whether the pad at CoderPad goes with the Pad: by policy, or because nobody was ever given its link.

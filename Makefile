@@ -110,7 +110,14 @@ kstatus: ## Build into .tools/bin what tells how Flux and Argo CD see an object;
 	@mkdir -p .tools/bin
 	@cd tools/kstatus && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o ../../.tools/bin/kstatus .
 
-.PHONY: bench image
-bench image:
+.PHONY: bench
+bench: control-plane ## Measure against the budgets of benches/README.md. ONLY="single limit" runs only these scenarios.
+	@echo '==> bench: building (some minutes the first time)'
+	cargo build --release --locked -p pad-operator -p bench
+	@echo '==> bench: measuring; nothing else should run on this machine'
+	@target/release/bench $(ONLY)
+
+.PHONY: image
+image:
 	@echo 'make $@ is not there yet: it comes with a later version.' >&2
 	@exit 2

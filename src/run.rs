@@ -183,6 +183,7 @@ impl Reconciler<'_> {
             flights: Default::default(),
             written: Default::default(),
             looks: Default::default(),
+            readings: Default::default(),
             syncs: Default::default(),
             warned: Default::default(),
             turns: turns.clone(),

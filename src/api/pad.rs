@@ -278,6 +278,13 @@ impl Pad {
         self.status.as_ref().and_then(|status| status.phase)
     }
 
+    /// When it has begun to make its pad; for one that was adopted, when CoderPad has made it.
+    pub fn made_at(&self) -> Option<Timestamp> {
+        let attempt = self.metadata.annotations.as_ref().and_then(|all| all.get(super::names::ATTEMPT));
+        let begun = attempt.and_then(|text| text.rsplit_once('@')).and_then(|(_, at)| at.parse().ok());
+        begun.or_else(|| self.status.as_ref()?.created_at)
+    }
+
     /// Whether a person made it.
     pub fn is_manual(&self) -> bool {
         self.spec.trigger.source == TriggerSource::Manual

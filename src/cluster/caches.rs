@@ -3,12 +3,13 @@
 //!
 //! Every replica watches, so that each can answer webhooks; only the leader's controllers listen to the changes.
 
+use super::index::{Index, Place, Placed};
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::reflector::{self, Lookup, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -27,6 +28,7 @@ where
     K::DynamicType: Eq + Hash + Clone,
 {
     store: Store<K>,
+    index: Arc<Index>,
     changes: broadcast::Sender<Arc<K>>,
     listed: Arc<state::Sender<Listing>>,
 }
@@ -42,13 +44,17 @@ enum Listing {
 
 impl<K> Cache<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Placed + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     /// Starts the watch on a task of its own, which ends with `stop`.
     fn watch(api: Api<K>, stop: CancellationToken) -> Self {
         let (store, writer) = reflector::store();
         let cache = Self::new(store, Listing::UnderWay);
-        let events = reflector::reflector(writer, watch(api, watcher::Config::default()).default_backoff());
+        // Who owns which field is of no interest here, and half of an object.
+        let events = watch(api, watcher::Config::default())
+            .default_backoff()
+            .modify(|object| object.managed_fields_mut().clear());
+        let events = reflector::reflector(writer, events);
         tokio::spawn({
             let cache = cache.clone();
             async move {
@@ -61,7 +67,8 @@ where
 
     fn new(store: Store<K>, listing: Listing) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        Self { store, changes, listed: Arc::new(state::Sender::new(listing)) }
+        let (index, listed) = (Arc::default(), Arc::new(state::Sender::new(listing)));
+        Self { store, index, changes, listed }
     }
 
     fn breaks_off(&self) {
@@ -99,18 +106,30 @@ where
             writer.apply_watcher_event(&Event::InitApply(object));
         }
         writer.apply_watcher_event(&Event::InitDone);
-        Self::new(store, Listing::Complete)
+        let cache = Self::new(store, Listing::Complete);
+        cache.all().iter().for_each(|object| cache.place(object));
+        cache
     }
 
     async fn follow(&self, events: impl Stream<Item = watcher::Result<Event<K>>>) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Apply(object) | Event::Delete(object)) => self.tell(Arc::new(object)),
+                Ok(Event::Apply(object)) => {
+                    self.place(&object);
+                    self.tell(Arc::new(object));
+                }
+                Ok(Event::Delete(object)) => {
+                    let namespace = ResourceExt::namespace(&object).unwrap_or_default();
+                    self.index.remove(&namespace, &object.name_any(), &object);
+                    self.tell(Arc::new(object));
+                }
                 // The store is whole only now: what was listed before is told of at once.
                 Ok(Event::InitDone) => {
+                    let all = self.store.state();
+                    all.iter().for_each(|object| self.place(object));
                     self.listed.send_replace(Listing::Complete);
-                    self.store.state().into_iter().for_each(|object| self.tell(object));
+                    all.into_iter().for_each(|object| self.tell(object));
                 }
                 Ok(Event::Init | Event::InitApply(_)) => {}
                 Err(error) => {
@@ -118,6 +137,10 @@ where
                 }
             }
         }
+    }
+
+    fn place(&self, object: &K) {
+        self.index.put(&ResourceExt::namespace(object).unwrap_or_default(), &object.name_any(), object);
     }
 
     fn tell(&self, object: Arc<K>) {
@@ -146,6 +169,19 @@ where
     pub fn matching(&self, namespace: &str, holds: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let is_of_namespace = |object: &K| object.meta().namespace.as_deref() == Some(namespace);
         self.store.state_filter(|object| is_of_namespace(object) && holds(object))
+    }
+
+    /// The objects of a namespace that are at a place and for which something holds, as last heard of, in no order. Looks
+    /// at no others.
+    pub fn at(&self, namespace: &str, place: &Place, holds: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        let mut objects = self.index.at(namespace, place, |name| self.get(namespace, name));
+        objects.retain(|object| holds(object));
+        objects
+    }
+
+    /// No more than so many are at a place, as last heard of. Looks at none.
+    pub fn at_most(&self, namespace: &str, place: &Place) -> usize {
+        self.index.at_most(namespace, place)
     }
 
     /// The objects, for a controller.

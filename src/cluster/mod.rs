@@ -1,6 +1,7 @@
 //! The API server as this program sees it: what is watched, which namespaces, and the writes that fail on a conflict.
 
 pub mod caches;
+pub mod index;
 pub mod lease;
 pub mod secrets;
 pub mod writes;

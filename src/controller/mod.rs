@@ -25,6 +25,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
 use pad::flights::Flights;
 use pad::looks::Looks;
+use pad::readings::Readings;
 use pad::written::Written;
 use parking_lot::Mutex;
 use retries::Retries;
@@ -75,6 +76,8 @@ pub struct Context {
     pub written: Written,
     /// Pads that sync has news of.
     pub looks: Looks,
+    /// Pads that wait to hear of their candidates.
+    pub readings: Readings,
     /// What is asked of sync, and what it tells.
     pub syncs: Syncs,
     /// The waits (uid of the Pad, since when) that an Event has told of.

@@ -7,9 +7,10 @@
 use super::decide::{Intent, configurations_of, decide};
 use super::event::StageChange;
 use crate::api::names;
-use crate::api::pad::{Phase, Trigger, TriggerSource};
+use crate::api::pad::{Trigger, TriggerSource};
 use crate::api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
 use crate::cluster::Scope;
+use crate::cluster::index::Place;
 use crate::cluster::writes::is_status;
 use crate::making::{self, is_of};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -82,11 +83,11 @@ pub async fn store(
     if configurations.is_empty() {
         return Ok(Stored::NotNamed);
     }
-    if unjudged(scope, &namespace, connection) > MOST_UNJUDGED {
+    if are_too_many_unjudged(scope, &namespace, connection) {
         return Err(StoreError::TooManyUnjudged);
     }
     let candidates_pads =
-        scope.pads.matching(&namespace, |pad| pad.spec.opportunity_id == change.opportunity_id);
+        scope.pads.at(&namespace, &Place::Candidate(change.opportunity_id.clone()), |_| true);
     let pads: Api<Pad> = Api::namespaced(client.clone(), &namespace);
     let mut names: Vec<String> = stream::iter(configurations)
         .map(|configuration| {
@@ -101,13 +102,13 @@ pub async fn store(
     Ok(Stored::Pads(names))
 }
 
-fn unjudged(scope: &Scope, namespace: &str, connection: &LeverConnection) -> usize {
+fn are_too_many_unjudged(scope: &Scope, namespace: &str, connection: &LeverConnection) -> bool {
+    if scope.pads.at_most(namespace, &Place::Waiting) <= MOST_UNJUDGED {
+        return false;
+    }
     let reference = connection.reference();
-    let waits = |pad: &Pad| {
-        pad.spec.connection_ref.as_ref() == Some(&reference)
-            && matches!(pad.phase(), None | Some(Phase::Pending))
-    };
-    scope.pads.matching(namespace, waits).len()
+    let is_of_connection = |pad: &Pad| pad.spec.connection_ref.as_ref() == Some(&reference);
+    scope.pads.at(namespace, &Place::Waiting, is_of_connection).len() > MOST_UNJUDGED
 }
 
 /// One candidate and one configuration, on the way to a Pad that will be judged.

@@ -12,9 +12,10 @@ use aws_lc_rs::digest;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Share of the documented rate and burst that is used: other programs may hold the same key, and the service's clock
-/// is not ours.
-const MARGIN: f64 = 0.9;
+/// Share of the documented rate that is used: the service's clock is not ours.
+const RATE_SHARE: f64 = 0.97;
+/// Share of the documented burst that is used: requests that leave in good order may arrive closer together.
+const BURST_SHARE: f64 = 0.9;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A service that asks for more than this is asked again all the same, by one call, so that a wrong header cannot
@@ -77,9 +78,9 @@ struct State {
 
 impl Bucket {
     fn new(limit: Limit) -> Self {
-        let capacity = (f64::from(limit.burst) * MARGIN).floor().max(1.0);
+        let capacity = (f64::from(limit.burst) * BURST_SHARE).floor().max(1.0);
         Self {
-            rate: (limit.per_second > 0).then(|| (f64::from(limit.per_second) * MARGIN).max(1.0)),
+            rate: (limit.per_second > 0).then(|| (f64::from(limit.per_second) * RATE_SHARE).max(1.0)),
             capacity,
             state: Mutex::new(State {
                 tokens: capacity,

@@ -8,6 +8,7 @@ use super::flights::{LEAVES_WITHIN, agree, shows_within};
 use super::looks::What;
 use super::observe;
 use super::plan::Step;
+use super::readings::Demand;
 use crate::api::configuration::PadConfiguration;
 use crate::api::names::{self, Attempt, Claim, Effect, Reference};
 use crate::api::pad::{Pad, Trigger, TriggerSource};
@@ -46,6 +47,8 @@ pub struct Pass<'a> {
     pub configuration: Option<Arc<PadConfiguration>>,
     /// The services of its connection.
     pub account: Option<Arc<Account>>,
+    /// Its place among those that wait to hear of their candidates.
+    pub demand: Option<Demand>,
     /// The right to make the write to Lever that this pass has claimed.
     pub departure: Option<Departure>,
     /// The pad that this pass has made at CoderPad.
@@ -202,8 +205,13 @@ impl Pass<'_> {
     }
 
     async fn read_opportunity(&mut self) -> Result<(), Trouble> {
+        let demand = self.demand.take();
         let lever = &self.account()?.lever;
-        self.facts.opportunity = match lever.opportunity(&self.facts.pad.opportunity_id).await {
+        let read = match demand {
+            Some(demand) => demand.read(lever).await,
+            None => lever.opportunity(&self.facts.pad.opportunity_id).await,
+        };
+        self.facts.opportunity = match read {
             Ok(opportunity) => Candidate::Read(Box::new(opportunity)),
             Err(error) if error.class == Class::NotFound => Candidate::NotFound,
             Err(error) if error.class == Class::Forbidden => {

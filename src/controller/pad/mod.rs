@@ -12,6 +12,7 @@ mod model;
 mod note;
 mod observe;
 mod plan;
+pub mod readings;
 mod reason;
 pub mod series;
 mod status;
@@ -38,6 +39,7 @@ use looks::What;
 use observe::Surroundings;
 use plan::flag::{Flag, Stands};
 use plan::{Outcome, Recorded, Step, plan};
+use readings::Demand;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -103,8 +105,10 @@ struct Pads {
 impl Reconcile<Pad> for Pads {
     async fn reconcile(&self, pad: Arc<Pad>) -> Result<Action, Failure> {
         let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
-        let connection = Surroundings::of(&pad, &self.context).connection_name.unwrap_or_default();
-        drop(pad);
+        let around = Surroundings::of(&pad, &self.context);
+        let connection = around.connection_name.clone().unwrap_or_default();
+        let demand = self.context.readings.join(&pad, &around);
+        drop((pad, around));
         // Connections and configurations need no turn: few as they are, they must not wait behind many Pads.
         let waits = self.context.metrics.waits();
         let turn = self.stop.run_until_cancelled(self.context.turns.take(&namespace, &connection)).await;
@@ -114,7 +118,7 @@ impl Reconcile<Pad> for Pads {
         };
         drop(waits);
         // Many may wait for their turn, and a pass is large.
-        Box::pin(reconcile(pad, &self.context)).await
+        Box::pin(reconcile(pad, demand, &self.context)).await
     }
 
     fn forget(&self, namespace: &str, name: &str) {
@@ -150,13 +154,15 @@ fn woken(
     futures::stream::iter(concerned.collect::<Vec<_>>())
 }
 
-async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> {
+async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> Result<Action, Failure> {
     if context.written.is_ahead_of(&pad) {
         return Ok(Action::requeue(CATCH_UP));
     }
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
     let wanted = context.looks.wanted(&namespace, &name);
     let around = Surroundings::of(&pad, context);
+    // What it waited to hear may not be what it has to know now.
+    let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| context.readings.join(&pad, &around));
     if wanted.has(What::Expired) {
         context.looks.done(&namespace, &name, What::Expired, &wanted);
         if is_expired(&pad, &around) {
@@ -171,7 +177,8 @@ async fn reconcile(pad: Arc<Pad>, context: &Context) -> Result<Action, Failure> 
     facts.pause = context.retries.remaining(&namespace, &name, &inputs);
 
     let configuration = around.configuration.clone();
-    let mut pass = Pass { context, pad, configuration, account: None, departure: None, made: None, facts };
+    let mut pass =
+        Pass { context, pad, configuration, account: None, demand, departure: None, made: None, facts };
     let (outcome, again) = drive(&mut pass, &around).await;
 
     if !matches!(pass.facts.record, Record::NotRead) {

@@ -10,6 +10,7 @@ use crate::api::configuration::{OnArchive, PadConfiguration, PadConfigurationSta
 use crate::api::connection::{LeverConnection, Overage};
 use crate::api::names::{self, Attempt, Claim, Effect};
 use crate::api::pad::{Pad, PadStatus, Phase};
+use crate::cluster::index::Place;
 use crate::controller::Context;
 use crate::controller::allowance::Made;
 use crate::controller::connection::status::CONNECTING;
@@ -219,7 +220,8 @@ pub fn is_requested(pad: &Pad) -> bool {
 fn others(pad: &Pad, context: &Context) -> Vec<Arc<Pad>> {
     let (configuration, opportunity_id) = (&pad.spec.configuration_ref.name, &pad.spec.opportunity_id);
     let is_other = |other: &Pad| is_of(other, configuration, opportunity_id) && other.uid() != pad.uid();
-    context.scope.pads.matching(&pad.namespace().unwrap_or_default(), is_other)
+    let namespace = pad.namespace().unwrap_or_default();
+    context.scope.pads.at(&namespace, &Place::Candidate(opportunity_id.clone()), is_other)
 }
 
 /// Pads of one series share their references and their links, so the one would take the pad that goes with the other.
@@ -277,25 +279,17 @@ fn waiting_before(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc<Pad
             && age(other) < age(pad)
             && goes_through(other, connection, context)
     };
-    context.scope.pads.matching(&pad.namespace().unwrap_or_default(), waits)
+    context.scope.pads.at(&pad.namespace().unwrap_or_default(), &Place::Waiting, waits)
 }
 
 /// When the Pads of a connection have made their pads, as far as that is not too long ago to count: an intention whose
 /// outcome is not known counts as well.
 pub fn made_lately(namespace: &str, connection: &str, context: &Context, now: Timestamp) -> Made {
-    let lately = |pad: &Pad| made_at(pad).filter(|at| hourly::counts(*at, now));
-    let made = context
-        .scope
-        .pads
-        .matching(namespace, |pad| lately(pad).is_some() && goes_through(pad, connection, context));
-    made.iter().filter_map(|pad| Some((pad.uid()?, lately(pad)?))).collect()
-}
-
-/// When a Pad has begun to make its pad; for one that was adopted, when CoderPad has made it.
-fn made_at(pad: &Pad) -> Option<Timestamp> {
-    let attempt = pad.annotations().get(names::ATTEMPT).and_then(|text| text.rsplit_once('@'));
-    let begun = attempt.and_then(|(_, at)| at.parse().ok());
-    begun.or_else(|| pad.status.as_ref()?.created_at)
+    let lately = |pad: &Pad| pad.made_at().filter(|at| hourly::counts(*at, now));
+    let is_meant = |pad: &Pad| lately(pad).is_some() && goes_through(pad, connection, context);
+    let around = Place::made_around(now);
+    let made = around.iter().flat_map(|place| context.scope.pads.at(namespace, place, is_meant));
+    made.filter_map(|pad| Some((pad.uid()?, lately(&pad)?))).collect()
 }
 
 fn goes_through(pad: &Pad, connection: &str, context: &Context) -> bool {

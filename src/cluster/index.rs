@@ -1,0 +1,205 @@
+//! Finds objects by more than their name, so that what is done for one Pad does not cost more the more Pads there are.
+//!
+//! It only says where to look: whoever asks still compares what was found. An object that no longer belongs where it
+//! was put is dropped when somebody looks there, so that nothing has to be remembered of each object.
+
+use crate::api::pad::Phase;
+use crate::api::{LeverConnection, Pad, PadConfiguration};
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+/// Seconds of an hour.
+const HOUR: i64 = 3600;
+
+/// Where an object can be found, besides under its name.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Place {
+    /// Among the Pads of a candidate, by the opportunity's id.
+    Candidate(String),
+    /// Among the Pads that wait: those that are Pending, or that nobody has looked at yet.
+    Waiting,
+    /// Among the Pads whose pad was made in this hour, counted from 1970.
+    MadeIn(i64),
+}
+
+impl Place {
+    /// Where the Pads are that were made in the last hour or are said to be made in the next.
+    pub fn made_around(now: Timestamp) -> [Self; 3] {
+        let hour = hour_of(now);
+        [hour - 1, hour, hour + 1].map(Place::MadeIn)
+    }
+}
+
+/// An object that an [`Index`] holds.
+pub trait Placed {
+    /// Where it belongs as it is now.
+    fn places(&self) -> Vec<Place>;
+
+    /// Whether it belongs there as it is now.
+    fn is_at(&self, place: &Place) -> bool;
+}
+
+impl Placed for Pad {
+    fn places(&self) -> Vec<Place> {
+        let candidate = Place::Candidate(self.spec.opportunity_id.clone());
+        let made = self.made_at().map(|at| Place::MadeIn(hour_of(at)));
+        [candidate, Place::Waiting].into_iter().chain(made).filter(|place| self.is_at(place)).collect()
+    }
+
+    fn is_at(&self, place: &Place) -> bool {
+        match place {
+            Place::Candidate(opportunity_id) => self.spec.opportunity_id == *opportunity_id,
+            Place::Waiting => matches!(self.phase(), None | Some(Phase::Pending)),
+            Place::MadeIn(hour) => self.made_at().map(hour_of) == Some(*hour),
+        }
+    }
+}
+
+fn hour_of(at: Timestamp) -> i64 {
+    at.as_second().div_euclid(HOUR)
+}
+
+/// There are few of them.
+impl Placed for LeverConnection {
+    fn places(&self) -> Vec<Place> {
+        Vec::new()
+    }
+
+    fn is_at(&self, _: &Place) -> bool {
+        false
+    }
+}
+
+/// There are few of them.
+impl Placed for PadConfiguration {
+    fn places(&self) -> Vec<Place> {
+        Vec::new()
+    }
+
+    fn is_at(&self, _: &Place) -> bool {
+        false
+    }
+}
+
+/// Names of objects by their namespace and place.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// A place is told by its hash: what is found is compared anyway, and there is one for each Pad.
+    names: Mutex<HashMap<u64, HashSet<Box<str>>>>,
+    hasher: RandomState,
+}
+
+impl Index {
+    /// This object is there, or has changed.
+    pub fn put(&self, namespace: &str, name: &str, object: &impl Placed) {
+        let mut names = self.names.lock();
+        for place in object.places() {
+            let there = names.entry(self.key(namespace, &place)).or_default();
+            if !there.contains(name) {
+                there.insert(name.into());
+            }
+        }
+    }
+
+    /// This object, as it last was, is gone.
+    pub fn remove(&self, namespace: &str, name: &str, object: &impl Placed) {
+        let mut names = self.names.lock();
+        for place in object.places() {
+            let key = self.key(namespace, &place);
+            if let Some(there) = names.get_mut(&key) {
+                there.remove(name);
+                if there.is_empty() {
+                    names.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// What is at a place now. `find` returns the object of a name, as it is now.
+    pub fn at<K: Placed>(
+        &self,
+        namespace: &str,
+        place: &Place,
+        find: impl Fn(&str) -> Option<Arc<K>>,
+    ) -> Vec<Arc<K>> {
+        let mut names = self.names.lock();
+        let key = self.key(namespace, place);
+        let Some(there) = names.get_mut(&key) else { return Vec::new() };
+        let mut found = Vec::with_capacity(there.len());
+        there.retain(|name| {
+            let object = find(name).filter(|object| object.is_at(place));
+            let is_there = object.is_some();
+            found.extend(object);
+            is_there
+        });
+        if there.is_empty() {
+            names.remove(&key);
+        }
+        found
+    }
+
+    /// No more than so many are at a place now.
+    pub fn at_most(&self, namespace: &str, place: &Place) -> usize {
+        self.names.lock().get(&self.key(namespace, place)).map_or(0, HashSet::len)
+    }
+
+    fn key(&self, namespace: &str, place: &Place) -> u64 {
+        self.hasher.hash_one((namespace, place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pad(opportunity: &str, phase: &str) -> Arc<Pad> {
+        let pad = json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+            "spec": {"configurationRef": {"name": "c"}, "opportunityID": opportunity},
+            "status": {"phase": phase, "createdAt": "2026-03-02T10:59:59Z"},
+        });
+        Arc::new(serde_json::from_value(pad).unwrap())
+    }
+
+    #[test]
+    fn what_has_moved_on_or_gone_is_found_no_more() {
+        let (index, waiting, open) = (Index::default(), pad("o-1", "Pending"), pad("o-1", "Open"));
+        let places = |place: &Place, now: Option<&Arc<Pad>>| {
+            index.at("hiring", place, |name| now.filter(|_| name == "p").cloned()).len()
+        };
+        let candidate = Place::Candidate("o-1".into());
+        assert_eq!(places(&candidate, Some(&waiting)), 0);
+        index.put("hiring", "p", waiting.as_ref());
+        assert_eq!(places(&candidate, Some(&waiting)), 1);
+        assert_eq!(places(&Place::Waiting, Some(&waiting)), 1);
+        assert_eq!(index.at("sales", &candidate, |_| Some(waiting.clone())).len(), 0);
+
+        index.put("hiring", "p", open.as_ref());
+        assert_eq!(index.at_most("hiring", &Place::Waiting), 1, "nobody has looked");
+        assert_eq!(places(&Place::Waiting, Some(&open)), 0);
+        assert_eq!(index.at_most("hiring", &Place::Waiting), 0);
+        assert_eq!(places(&candidate, Some(&open)), 1);
+
+        index.remove("hiring", "p", open.as_ref());
+        assert_eq!(places(&candidate, Some(&open)), 0);
+        assert!(index.names.lock().is_empty());
+    }
+
+    #[test]
+    fn pads_of_the_last_hour_are_around_now() {
+        let index = Index::default();
+        let made = pad("o-1", "Open");
+        index.put("hiring", "p", made.as_ref());
+        let around = |now: &str| {
+            let places = Place::made_around(now.parse().unwrap());
+            places.iter().map(|place| index.at("hiring", place, |_| Some(made.clone())).len()).sum::<usize>()
+        };
+        assert_eq!(around("2026-03-02T11:59:58Z"), 1);
+        assert_eq!(around("2026-03-02T10:00:00Z"), 1);
+        assert_eq!(around("2026-03-02T12:00:00Z"), 0);
+    }
+}

@@ -16,7 +16,7 @@ use pad_operator::making;
 use serde_json::{Value, json};
 use simulators::{
     Call, Fault, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, NewCandidate, NewPad,
-    RateLimit, signature,
+    Quota, RateLimit, signature,
 };
 
 use crate::bench::Bench;
@@ -80,8 +80,9 @@ impl<'a> World<'a> {
     pub async fn start(bench: &'a Bench, setup: Setup) -> anyhow::Result<Self> {
         let rate_limit = setup.limited.then(RateLimit::default);
         let lever = LeverSimulator::start(LeverOptions { rate_limit, ..LeverOptions::default() }).await?;
-        let interview =
-            InterviewSimulator::start(InterviewOptions { rate_limit, ..InterviewOptions::default() }).await?;
+        let quota = Quota { limit: None, ..Quota::default() };
+        let options = InterviewOptions { rate_limit, quota, ..InterviewOptions::default() };
+        let interview = InterviewSimulator::start(options).await?;
         let stage_id = lever.stage_id(STAGE).context("the stage is there")?;
         let mut world =
             Self { bench, setup, lever, interview, operator: None, stage_id, starts: AtomicUsize::new(0) };
@@ -261,7 +262,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// How many writes the operator has made so far, Events counted, the Lease not.
+    /// How many writes of Pads and Events the operator has made so far.
     pub async fn writes(&self) -> anyhow::Result<usize> {
         let events = self.bench.plane.audit_events().await?;
         let is_ours = |event: &Value| {
@@ -269,7 +270,7 @@ impl<'a> World<'a> {
             let verb = event["verb"].as_str().unwrap_or_default();
             user.starts_with(self.setup.name)
                 && !["get", "list", "watch"].contains(&verb)
-                && event["objectRef"]["resource"] != "leases"
+                && ["pads", "events"].contains(&event["objectRef"]["resource"].as_str().unwrap_or_default())
         };
         Ok(events.iter().filter(|event| is_ours(event)).count())
     }

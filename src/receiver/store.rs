@@ -200,14 +200,20 @@ impl<'a> Candidate<'a> {
     }
 
     /// The cache lay behind: what the operator has made is listed from the API server. Pads made by hand carry no
-    /// labels, so what the cache knows of them stays.
+    /// labels, so of those that the cache knows each is asked for.
     async fn look_again(&mut self) -> Result<(), StoreError> {
         let selector: Vec<String> =
             self.labels().into_iter().map(|(label, value)| format!("{label}={value}")).collect();
-        let listed = self.api.list(&ListParams::default().labels(&selector.join(","))).await?;
-        let labels = self.labels();
-        self.known.retain(|pad| labels.iter().any(|(label, value)| pad.labels().get(*label) != Some(value)));
-        listed.items.into_iter().for_each(|pad| self.learn(pad));
+        let listed = self.api.list(&ListParams::default().labels(&selector.join(","))).await?.items;
+        for known in std::mem::take(&mut self.known) {
+            let name = known.name_any();
+            if listed.iter().all(|pad| pad.name_any() != name)
+                && let Some(pad) = self.api.get_opt(&name).await?
+            {
+                self.learn(pad);
+            }
+        }
+        listed.into_iter().for_each(|pad| self.learn(pad));
         Ok(())
     }
 

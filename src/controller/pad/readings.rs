@@ -23,7 +23,9 @@ use tokio::time::Instant;
 const CROWD: usize = 10;
 /// A page that tells fewer than this was not worth it.
 const FEW: usize = 5;
-/// After such a page, and after one that could not be had, so long each Pad asks for itself.
+/// After one such page, and one more for so many Pads, it is given up: the candidates are not on the list.
+const PADS_FOR_A_PAGE: usize = 100;
+/// For so long each Pad then asks for itself; also after a page that could not be had.
 const REST: Duration = Duration::from_secs(60);
 /// For so long it is believed what a page has told. A hundred Pads take about that long at Lever's rate limit.
 const FRESH: Duration = Duration::from_secs(15);
@@ -65,8 +67,18 @@ struct Asked {
 
 #[derive(Debug, Default)]
 struct Walk {
+    /// Where it goes on: those who came first are told first, by the pages that Lever fills first.
     next: Option<PageToken>,
+    in_vain: usize,
     rests_until: Option<Instant>,
+}
+
+/// What came of reading a page.
+#[derive(Eq, PartialEq)]
+enum Page {
+    ToldMany,
+    ToldFew,
+    Rests,
 }
 
 /// A Pad that waits to hear of its candidate. It waits no more when this is dropped.
@@ -135,13 +147,14 @@ impl Demand {
         if self.crowd.size() >= CROWD {
             // Who waits here is told by the page that the first of them reads.
             let mut walk = self.crowd.walk.lock().await;
-            if let Some(opportunity) = self.told() {
-                return Ok(opportunity);
+            loop {
+                if let Some(opportunity) = self.told() {
+                    return Ok(opportunity);
+                }
+                if self.crowd.read_page(&mut walk, lever).await != Page::ToldFew {
+                    break;
+                }
             }
-            if self.crowd.size() >= CROWD && walk.rests_until.is_none_or(|until| until <= Instant::now()) {
-                self.crowd.read_page(&mut walk, lever).await;
-            }
-            drop(walk);
             if let Some(opportunity) = self.told() {
                 return Ok(opportunity);
             }
@@ -173,28 +186,43 @@ impl Crowd {
         self.waiting.lock().asked.len()
     }
 
-    /// Reads the next page, and tells those who waited when it was asked for.
-    async fn read_page(&self, walk: &mut Walk, lever: &LeverClient) {
-        let (last, at) = (self.waiting.lock().number, Instant::now());
-        let was_worth_it =
-            match lever.opportunities(&self.rule.stage_id, &self.rule.tag, walk.next.as_ref()).await {
-                Ok(page) => {
-                    walk.next = page.next;
-                    self.tell(page.opportunities, last, at) >= FEW
-                }
-                Err(error) => {
-                    walk.next = None;
-                    error.is_stale_page()
-                }
-            };
-        if !was_worth_it {
-            walk.rests_until = Some(Instant::now() + REST);
+    /// Reads the next page, if that is worth it, and tells those who waited when it was asked for.
+    async fn read_page(&self, walk: &mut Walk, lever: &LeverClient) -> Page {
+        let size = self.size();
+        if size < CROWD || walk.rests_until.is_some_and(|until| until > Instant::now()) {
+            return Page::Rests;
         }
+        let (last, at) = (self.waiting.lock().number, Instant::now());
+        let Rule { stage_id, tag, .. } = &self.rule;
+        match lever.opportunities(stage_id, tag, walk.next.as_ref()).await {
+            Ok(page) => {
+                let told_many = self.tell(page.opportunities, last, at) >= FEW;
+                // On the last page there may soon be more.
+                let here = walk.next.take().filter(|_| told_many);
+                walk.next = page.next.or(here);
+                if told_many {
+                    walk.in_vain = 0;
+                    return Page::ToldMany;
+                }
+                walk.in_vain += 1;
+                if walk.in_vain <= size / PADS_FOR_A_PAGE {
+                    return Page::ToldFew;
+                }
+            }
+            Err(error) if error.is_stale_page() && walk.next.is_some() => {
+                walk.next = None;
+                return Page::ToldFew;
+            }
+            Err(_) => walk.next = None,
+        }
+        *walk = Walk { rests_until: Some(Instant::now() + REST), ..Walk::default() };
+        Page::Rests
     }
 
+    /// Returns how many are told who were not before.
     fn tell(&self, opportunities: Vec<Opportunity>, last: u64, at: Instant) -> usize {
         let mut waiting = self.waiting.lock();
-        let mut told = 0;
+        let mut news = 0;
         for opportunity in opportunities {
             // What does not fit the list has changed while it was made: it is asked for.
             let fits = opportunity.stage == self.rule.stage_id && opportunity.tags.contains(&self.rule.tag);
@@ -202,11 +230,11 @@ impl Crowd {
                 && asked.number <= last
                 && fits
             {
+                news += usize::from(asked.told.as_ref().is_none_or(|(before, _)| before.elapsed() > FRESH));
                 asked.told = Some((at, Box::new(opportunity)));
-                told += 1;
             }
         }
-        told
+        news
     }
 }
 
@@ -284,6 +312,17 @@ mod tests {
         // 159 are in the stage: two pages. Who is on neither when it is their turn asks.
         assert!(lists <= 3 && singles <= CROWD, "{lists} lists, {singles} single reads");
         assert_eq!(account.crowd.size(), 0);
+    }
+
+    #[tokio::test]
+    async fn those_who_have_their_pads_are_passed_over() {
+        let account = Account::new().await;
+        account.candidates(120).await;
+        let waiting = account.candidates(110).await;
+        let demands = waiting.iter().map(|id| account.ask(id)).collect();
+        assert_eq!(account.read_all(demands).await, waiting);
+        let (lists, singles) = account.calls();
+        assert!(lists <= 4 && singles <= CROWD, "{lists} lists, {singles} single reads");
     }
 
     #[tokio::test]

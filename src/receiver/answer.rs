@@ -10,6 +10,20 @@ use serde_json::json;
 /// Seconds after which somebody who got a 503 may come again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
+/// All names of answers.
+pub const OUTCOMES: [&str; 10] = [
+    "Accepted",
+    "Ignored",
+    "Verified",
+    "Malformed",
+    "Unauthorized",
+    "NotFound",
+    "MethodNotAllowed",
+    "TooLarge",
+    "Slow",
+    "Unavailable",
+];
+
 /// A delivery that is taken note of.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Taken {

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde_json::json;
 use simulators::{Fault, NewCandidate};
+use tokio::process::Command;
 
-use crate::cluster::source;
+use crate::cluster::{Output, run, source};
 use crate::world::{Options, World};
 
 /// By name: kind and labels.
@@ -43,6 +46,11 @@ fn documented() -> Metrics {
     page.lines().filter_map(row).collect()
 }
 
+/// Runs the real promtool. What it says if it finds nothing, and if it finds something.
+pub async fn promtool(arguments: &[&str], input: Option<&str>) -> Output {
+    run(Command::new(source(".tools/bin/promtool")).args(arguments), input).await
+}
+
 fn value(text: &str, sample: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("{sample} is not in\n{text}")).parse().unwrap()
@@ -58,14 +66,19 @@ async fn every_metric_is_told_and_documented() {
     world.enter(&other).await;
     world.wait_for_pad(&other, "Skipped/TagMissing").await;
     world.sync().await;
+    world
+        .apply("pads", "waits", json!({"configurationRef": {"name": "nowhere"}, "opportunityID": candidate}))
+        .await;
+    world.wait_for("pads", "waits", "Ready", "False/ConfigurationNotFound").await;
 
-    let (_, text) = world.operator().get("/metrics").await.unwrap();
+    let (_, text) = world.operator().get_as("/metrics", "application/openmetrics-text").await.unwrap();
     assert_eq!(told(&text), documented(), "docs/metrics.md, on the right, tells what there is");
     for (sample, expected) in [
         ("pad_operator_leader", 1.0),
         ("pad_operator_pads{phase=\"Open\"}", 1.0),
         ("pad_operator_pads{phase=\"Skipped\"}", 1.0),
         ("pad_operator_pads{phase=\"Failed\"}", 0.0),
+        ("pad_operator_pads{phase=\"Pending\"}", 1.0),
         ("pad_operator_configurations{ready=\"true\"}", 1.0),
         ("pad_operator_connection_ready{namespace=\"metrics\",connection=\"acme\"}", 1.0),
         ("pad_operator_webhook_verified{namespace=\"metrics\",connection=\"acme\"}", 1.0),
@@ -73,11 +86,20 @@ async fn every_metric_is_told_and_documented() {
         ("pad_operator_create_outcomes_unknown_total", 0.0),
         ("pad_operator_webhook_to_link_seconds_count", 1.0),
         ("pad_operator_webhooks_total{outcome=\"Accepted\"}", 2.0),
+        ("pad_operator_webhooks_total{outcome=\"Unauthorized\"}", 0.0),
+        ("pad_operator_reconciles_total{kind=\"Pad\",outcome=\"write_failed\"}", 0.0),
+        ("pad_operator_sync_interval_seconds{namespace=\"metrics\",connection=\"acme\"}", 3600.0),
         ("pad_operator_reconciles_waiting", 0.0),
     ] {
         assert_eq!(value(&text, sample), expected, "{sample} in\n{text}");
     }
     assert!(value(&text, "process_resident_memory_bytes") > 1e6);
+    let waiting = "pad_operator_pads_waiting_since_timestamp_seconds{reason=\"ConfigurationNotFound\"}";
+    let waits_for = Timestamp::now().as_second() as f64 - value(&text, waiting);
+    assert!((0.0..60.0).contains(&waits_for), "{waits_for} in\n{text}");
+
+    let (_, text) = world.operator().get_as("/metrics", "text/plain; version=0.0.4").await.unwrap();
+    assert_eq!(promtool(&["check", "metrics"], Some(&text)).await.as_deref(), Ok(""), "{text}");
     world.finish().await;
 }
 

@@ -24,7 +24,7 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 	@cargo run --quiet --release --locked -p demo
 
 .PHONY: test
-test: control-plane kstatus lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
+test: control-plane kstatus prometheus lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'
@@ -109,6 +109,23 @@ kstatus: ## Build into .tools/bin what tells how Flux and Argo CD see an object;
 	@echo '==> kstatus: building'
 	@mkdir -p .tools/bin
 	@cd tools/kstatus && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o ../../.tools/bin/kstatus .
+
+# Without the many ways in which Prometheus finds what it scrapes: they take most of the time to build.
+.PHONY: prometheus
+prometheus: ## Build into .tools/bin what checks alerts and dashboard: promtool, and its engine asked of what an operator told.
+	@echo '==> prometheus: building (some 2 minutes the first time)'
+	@mkdir -p .tools/bin
+	@cd tools/prometheus && export CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false -tags=remove_all_sd' && \
+	  go build -ldflags '-s -w' -o ../../.tools/bin/promtool github.com/prometheus/prometheus/cmd/promtool && \
+	  go build -ldflags '-s -w' -o ../../.tools/bin/panels .
+
+.PHONY: picture
+picture: control-plane prometheus ## Draw docs/dashboard.svg: the dashboard over a run of some minutes. DASHBOARD_SECONDS=.
+	@echo '==> picture: building'
+	cargo test --locked --test operator --no-run
+	@echo '==> picture: running'
+	@DASHBOARD_PICTURE=docs/dashboard.svg DASHBOARD_SECONDS=$${DASHBOARD_SECONDS:-180} \
+	  cargo test --quiet --locked --test operator alerts::every_query_finds
 
 .PHONY: bench image
 bench image:

@@ -12,6 +12,7 @@ mod status;
 mod wait;
 mod world;
 
+mod alerts;
 mod availability;
 mod candidates;
 mod chart;

@@ -12,7 +12,7 @@ use crate::cluster::{Output, run, source};
 use crate::world::{Options, World};
 
 /// By name: kind and labels.
-type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
+pub type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
 /// What an answer of `/metrics` holds.
 fn told(text: &str) -> Metrics {
@@ -34,7 +34,7 @@ fn told(text: &str) -> Metrics {
 }
 
 /// What docs/metrics.md says there is.
-fn documented() -> Metrics {
+pub fn documented() -> Metrics {
     let page = std::fs::read_to_string(source("docs/metrics.md")).unwrap();
     let row = |line: &str| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();

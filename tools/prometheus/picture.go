@@ -167,7 +167,7 @@ func format(unit string, value float64) string {
 	switch {
 	case unit == "s" && value > 0 && value < 1:
 		return short(math.Round(value*1e4)/10) + " ms"
-	case unit == "s" && value >= 120:
+	case unit == "s" && value >= 300:
 		return round(value/60) + " min"
 	case unit == "s":
 		return round(value) + " s"

@@ -195,7 +195,7 @@ func (t *told) unknownLabels(under parser.Expr, names []string) []string {
 
 // What a panel shows over the time of the scrapes.
 func (t *told) ask(query string) (promql.Matrix, error) {
-	step := max(t.to.Sub(t.from)/200, time.Second)
+	step := max(t.to.Sub(t.from)/120, time.Second)
 	asked, err := t.engine.NewRangeQuery(context.Background(), t.db, nil, query, t.from, t.to, step)
 	if err != nil {
 		return nil, err

@@ -46,6 +46,38 @@ pub fn documented() -> Metrics {
     page.lines().filter_map(row).collect()
 }
 
+/// The values that docs/metrics.md lists of labels, by metric and label.
+fn listed() -> BTreeMap<(String, String), BTreeSet<String>> {
+    let page = std::fs::read_to_string(source("docs/metrics.md")).unwrap();
+    let mut listed = BTreeMap::new();
+    for cells in page.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>()) {
+        let [_, name, _, labels, ..] = cells[..] else { continue };
+        for (label, values) in labels.split("; ").filter_map(|label| label.split_once(": ")) {
+            let values = values.split(", ").map(|value| value.split(' ').next().unwrap().to_owned());
+            listed.insert((name.replace('`', ""), label.replace('`', "")), values.collect());
+        }
+    }
+    listed
+}
+
+/// Asserts that no label has a value that is not listed, where values are listed.
+fn assert_closed(text: &str) {
+    let listed = listed();
+    assert!(listed.len() >= 10, "{listed:#?}");
+    for sample in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, labels)) = sample.split_once('{') else { continue };
+        let metric = ["_total", "_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        for (label, value) in labels.split("\",").filter_map(|label| label.split_once("=\"")) {
+            let key = (metric.unwrap_or(name).to_owned(), label.to_owned());
+            let value = value.split('"').next().unwrap();
+            assert!(
+                listed.get(&key).is_none_or(|values| values.contains(value)),
+                "docs/metrics.md lacks {sample}"
+            );
+        }
+    }
+}
+
 /// Runs the real promtool. What it says if it finds nothing, and if it finds something.
 pub async fn promtool(arguments: &[&str], input: Option<&str>) -> Output {
     run(Command::new(source(".tools/bin/promtool")).args(arguments), input).await
@@ -73,6 +105,7 @@ async fn every_metric_is_told_and_documented() {
 
     let (_, text) = world.operator().get_as("/metrics", "application/openmetrics-text").await.unwrap();
     assert_eq!(told(&text), documented(), "docs/metrics.md, on the right, tells what there is");
+    assert_closed(&text);
     for (sample, expected) in [
         ("pad_operator_leader", 1.0),
         ("pad_operator_pads{phase=\"Open\"}", 1.0),

@@ -17,7 +17,7 @@ const (
 	gap, head          = 8.0, 56.0
 	left, right        = 56.0, 14.0
 	above, below, line = 34.0, 46.0, 16.0
-	letter             = 6.2
+	letter             = 6.7
 )
 
 var colours = []string{

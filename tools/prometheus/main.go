@@ -14,7 +14,6 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -65,10 +64,9 @@ func main() {
 	board := flag.String("dashboard", "", "the dashboard's JSON")
 	alerts := flag.String("alerts", "", "the rule file")
 	scrapes := flag.String("scrapes", "", "folder with the scrapes")
-	window := flag.Duration("window", 10*time.Second, "what $__rate_interval stands for")
 	picture := flag.String("picture", "", "SVG file to draw")
 	flag.Parse()
-	problems, err := run(*board, *alerts, *scrapes, *window, *picture)
+	problems, err := run(*board, *alerts, *scrapes, *picture)
 	if err == nil && len(problems) > 0 {
 		err = fmt.Errorf("%s", strings.Join(problems, "\n"))
 	}
@@ -78,7 +76,7 @@ func main() {
 	}
 }
 
-func run(boardFile, alertsFile, scrapes string, window time.Duration, picture string) ([]string, error) {
+func run(boardFile, alertsFile, scrapes, picture string) ([]string, error) {
 	text, err := os.ReadFile(boardFile)
 	if err != nil {
 		return nil, err
@@ -114,7 +112,7 @@ func run(boardFile, alertsFile, scrapes string, window time.Duration, picture st
 	for i := range board.Panels {
 		panel := &board.Panels[i]
 		for _, target := range panel.Targets {
-			query := strings.NewReplacer("$__rate_interval", window.String(), "$job", ".*").Replace(target.Expr)
+			query := strings.NewReplacer("$__rate_interval", told.window().String(), "$job", ".*").Replace(target.Expr)
 			if found := told.unknown(query); len(found) > 0 {
 				complain(panel.Title, query, found)
 				continue

@@ -18,9 +18,6 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 )
 
-// How long a series is believed to go on after its last sample: a few scrapes.
-const lookback = 5 * time.Second
-
 // What Prometheus adds to all that it scrapes in a cluster.
 var target = map[string]string{"namespace": "pad-operator", "job": "pad-operator"}
 
@@ -32,6 +29,8 @@ type told struct {
 	parser   parser.Parser
 	known    map[string]map[string]map[string]bool // metric, label, values
 	from, to time.Time
+	last     map[string]time.Time // by instance
+	gap      time.Duration        // the longest between two scrapes of an instance
 }
 
 func load(scrapes string) (*told, error) {
@@ -44,10 +43,10 @@ func load(scrapes string) (*told, error) {
 		return nil, err
 	}
 	syntax := parser.NewParser(parser.Options{})
-	engine := promql.NewEngine(promql.EngineOpts{
-		MaxSamples: 50_000_000, Timeout: time.Minute, LookbackDelta: lookback, Parser: syntax,
-	})
-	t := &told{folder: folder, db: db, engine: engine, parser: syntax, known: map[string]map[string]map[string]bool{}}
+	t := &told{
+		folder: folder, db: db, parser: syntax,
+		known: map[string]map[string]map[string]bool{}, last: map[string]time.Time{},
+	}
 	files, err := filepath.Glob(filepath.Join(scrapes, "*.txt"))
 	if err != nil {
 		return nil, err
@@ -60,7 +59,16 @@ func load(scrapes string) (*told, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
+	// A series is believed to go on for a few scrapes after its last sample.
+	t.engine = promql.NewEngine(promql.EngineOpts{
+		MaxSamples: 50_000_000, Timeout: time.Minute, LookbackDelta: max(5*time.Second, 2*t.gap), Parser: syntax,
+	})
 	return t, nil
+}
+
+// What $__rate_interval stands for: some scrapes, as Grafana has it.
+func (t *told) window() time.Duration {
+	return max(20*time.Second, 4*t.gap).Round(time.Second)
 }
 
 func (t *told) close() {
@@ -80,6 +88,10 @@ func (t *told) add(file string) error {
 		t.from = at
 	}
 	t.to = at
+	if before, known := t.last[instance]; known {
+		t.gap = max(t.gap, at.Sub(before))
+	}
+	t.last[instance] = at
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err

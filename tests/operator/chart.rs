@@ -13,7 +13,7 @@ use crate::wait::eventually;
 use crate::world::{CONNECTION, Options, SECRET, World};
 
 const RELEASE: &str = "pads";
-const CHART: &str = "charts/pad-operator";
+pub const CHART: &str = "charts/pad-operator";
 
 /// What the chart makes of these values, or what helm says against them.
 pub async fn render(

@@ -24,10 +24,12 @@ mod failed;
 mod floods;
 #[path = "../../src/fuzz.rs"]
 mod fuzz;
+mod gitops;
 mod gone;
 mod guides;
 mod hostile_specs;
 mod kstatus;
+mod kustomize;
 mod limit;
 mod lost_answers;
 mod main_job;

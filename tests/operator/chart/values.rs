@@ -97,12 +97,13 @@ fn matrix(defaults: &Value) -> Vec<(String, Value)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_set_of_values_is_taken_by_the_api_server_and_leads_only_where_it_should() {
     let cluster = Cluster::with_the_crds_of_others().await;
-    let restricted = ["enforce", "warn"].map(|mode| format!("pod-security.kubernetes.io/{mode}=restricted"));
     for namespace in [NAMESPACE, "one", "two"] {
         cluster.kubectl(&["create", "namespace", namespace], None).await.unwrap();
     }
-    let label = [&["label", "namespace", NAMESPACE], restricted.each_ref().map(String::as_str).as_slice()];
-    cluster.kubectl(&label.concat(), None).await.unwrap();
+    let (enforce, warn) = ("pod-security.kubernetes.io/enforce", "pod-security.kubernetes.io/warn");
+    let restricted = [enforce, warn].map(|mode| format!("{mode}=restricted"));
+    let label = ["label", "namespace", NAMESPACE, &restricted[0], &restricted[1]];
+    cluster.kubectl(&label, None).await.unwrap();
     cluster.kubectl(&["create", "priorityclass", "important", "--value=1000"], None).await.unwrap();
     eventually("Pods can be made", async || {
         cluster.kubectl(&["get", "serviceaccount", "default", "--namespace", NAMESPACE], None).await
@@ -168,7 +169,7 @@ fn only_webhooks_are_led_in(name: &str, objects: &[Value]) {
     let (service, port) = (&webhooks[0]["metadata"]["name"], &webhooks[0]["spec"]["ports"][0]);
     assert_eq!(webhooks[0]["spec"]["ports"].as_array().unwrap().len(), 1, "{name}");
     for other in
-        services.iter().filter(|service| service["metadata"]["name"] != *webhooks[0]["metadata"]["name"])
+        services.iter().filter(|service| service["metadata"]["name"] != webhooks[0]["metadata"]["name"])
     {
         assert_eq!(other["spec"]["clusterIP"], "None", "{name}: metrics are for inside the cluster");
     }

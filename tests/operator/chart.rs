@@ -1,6 +1,7 @@
 //! The chart, in a cluster of its own: installed as users install it, with exactly the rights that it gives.
 
 mod refused;
+mod upgrade;
 mod values;
 
 use serde::Deserialize as _;

@@ -168,8 +168,9 @@ async fn helm_upgrade_under_load_loses_nothing() {
     })
     .await;
     assert_eq!(world.creates(), entered.len());
+    let memory: Vec<_> = world.operators.iter().map(Operator::memory).collect();
     println!(
-        "upgrade: {} candidates, {} pads, 0 lost, 0 duplicate, {retried} deliveries tried again",
+        "upgrade: {} candidates, {} pads, 0 lost, 0 duplicate, {retried} deliveries tried again, {memory:?} KiB",
         entered.len(),
         world.creates()
     );

@@ -1,6 +1,7 @@
 //! The chart, in a cluster of its own: installed as users install it, with exactly the rights that it gives.
 
 mod refused;
+mod roles;
 mod upgrade;
 mod values;
 

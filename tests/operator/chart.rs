@@ -1,5 +1,6 @@
 //! The chart, in a cluster of its own: installed as users install it, with exactly the rights that it gives.
 
+mod notes;
 mod refused;
 mod roles;
 mod upgrade;

@@ -125,10 +125,8 @@ fn messages() -> Vec<Vec<String>> {
         let after_fail = line.strip_prefix("{{- fail ").and_then(|line| line.split('"').nth(1));
         of_a_text.or(after_fail).map(str::to_owned)
     };
-    let texts: Vec<String> = code.lines().filter_map(told).collect();
-    let pieces =
-        |text: &String| text.split(['%']).map(|piece| piece.trim_start_matches(['d', 's', 'q']).to_owned());
-    texts.iter().map(|text| pieces(text).collect()).collect()
+    let piece = |piece: &str| piece.trim_start_matches(['d', 's', 'q']).to_owned();
+    code.lines().filter_map(told).map(|text| text.split('%').map(piece).collect()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

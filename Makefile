@@ -24,7 +24,7 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 	@cargo run --quiet --release --locked -p demo
 
 .PHONY: test
-test: control-plane kstatus prometheus lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
+test: control-plane kstatus prometheus foreign-crds lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'
@@ -92,12 +92,12 @@ $(CARGO_CYCLONEDX): FORCE
 	$(call install,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION),,cyclonedx)
 
 .PHONY: generate
-generate: ## Write crds/ and the chart's copy of it from the types in src/api.
+generate: control-plane ## Write crds/ and its copies from src/api, and deploy/kustomize from the chart.
 	@tools/generate.sh
 
 .PHONY: generate-check
-generate-check: ## Fail if `make generate` would change anything.
-	@echo '==> generate-check: what is generated from src/api'
+generate-check: control-plane ## Fail if `make generate` would change anything.
+	@echo '==> generate-check: what is generated from src/api and the chart'
 	@tools/generate.sh --check
 
 .PHONY: control-plane
@@ -126,6 +126,10 @@ picture: control-plane prometheus ## Draw docs/dashboard.svg: the dashboard over
 	@echo '==> picture: running'
 	@DASHBOARD_PICTURE=docs/dashboard.svg DASHBOARD_SECONDS=$${DASHBOARD_SECONDS:-180} \
 	  cargo test --quiet --locked --test operator alerts::every_query_finds
+
+.PHONY: foreign-crds
+foreign-crds: ## Fetch the CRDs of others that the chart and the examples name into .tools/crds, once, for the tests.
+	@tools/crds.sh
 
 .PHONY: bench image
 bench image:

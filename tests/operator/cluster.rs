@@ -42,6 +42,17 @@ impl Cluster {
         cluster
     }
 
+    /// One of its own, with the CustomResourceDefinitions of others in it that the chart and the examples speak of.
+    pub async fn with_the_crds_of_others() -> Self {
+        let cluster = Self::with_crds().await;
+        // They are too large for what kubectl notes of its own applying.
+        let apply = ["apply", "--server-side", "--filename", &source(".tools/crds")];
+        cluster.kubectl(&apply, None).await.expect("make foreign-crds fetches them");
+        let wait = ["wait", "--for=condition=Established", "--all", "crds", "--timeout=60s"];
+        cluster.kubectl(&wait, None).await.unwrap();
+        cluster
+    }
+
     /// An empty one of its own.
     pub async fn start() -> Self {
         let plane = Arc::new(ControlPlane::start().await.unwrap());

@@ -18,6 +18,7 @@ use crate::wait::{eventually, within};
 pub struct Operator {
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     levels: String,
     kubeconfig: PathBuf,
     child: Option<Child>,
@@ -42,6 +43,7 @@ impl Operator {
         Self {
             program: cluster.operator(),
             arguments: Vec::new(),
+            environment: Vec::new(),
             levels: "info,pad_operator=debug".to_owned(),
             kubeconfig: cluster.kubeconfig_of(user, groups, &link.url()),
             link,
@@ -55,6 +57,11 @@ impl Operator {
     /// Sets its flags, besides its addresses.
     pub fn set_arguments(&mut self, arguments: Vec<String>) {
         self.arguments = arguments;
+    }
+
+    /// Sets its environment variables; what it logs is said by [`Operator::set_levels`] all the same.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
     }
 
     /// Sets what it logs, as RUST_LOG says it.
@@ -78,6 +85,7 @@ impl Operator {
             .args(&self.arguments)
             // Nothing of the machine's own settings: no proxy, no flags.
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_LOG", &self.levels)
             .stdin(Stdio::null())

@@ -1,5 +1,6 @@
 //! The programs that people use with a cluster, as they use them: kubectl, helm, and what loads images.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -24,7 +25,8 @@ pub fn repository() -> &'static Path {
 
 /// Runs a program to its end and returns what it prints.
 pub async fn output(command: &mut Command, input: &str) -> anyhow::Result<String> {
-    let told = format!("{:?}", command.as_std());
+    let words = [command.as_std().get_program()].into_iter().chain(command.as_std().get_args());
+    let told = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -64,22 +66,20 @@ pub async fn eventually<T>(
 /// A way to the cluster, as its administrator.
 pub struct Cluster {
     kubeconfig: PathBuf,
-    path: String,
+    path: OsString,
     home: tempfile::TempDir,
 }
 
 impl Cluster {
     pub fn new(kubeconfig: &Path) -> anyhow::Result<Self> {
-        let tools = repository().join(".tools/bin").display().to_string();
-        let assets = std::env::var("KUBEBUILDER_ASSETS").unwrap_or_default();
-        let path = std::env::var("PATH").unwrap_or_default();
+        let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|assets| !assets.is_empty());
         // The plugin `kubectl pad` lies beside this program.
-        let beside = std::env::current_exe()?.with_file_name("").display().to_string();
-        Ok(Self {
-            kubeconfig: kubeconfig.to_owned(),
-            path: [assets, tools, beside, path].join(":"),
-            home: tempfile::tempdir()?,
-        })
+        let beside = std::env::current_exe()?.with_file_name("");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = assets.map(PathBuf::from).into_iter();
+        let folders = folders.chain([repository().join(".tools/bin"), beside]);
+        let path = std::env::join_paths(folders.chain(std::env::split_paths(&path)))?;
+        Ok(Self { kubeconfig: kubeconfig.to_owned(), path, home: tempfile::tempdir()? })
     }
 
     /// The folder of everything that the node has on the disk.

@@ -20,6 +20,9 @@ const CHART: &str = "pads charts/pad-operator --namespace pad-operator --wait --
 /// Long enough for the kubelet to measure again.
 const REST: Duration = Duration::from_secs(12);
 
+/// How many Pods end under load: each may close one kept connection just as a webhook goes out on it.
+const ENDED: usize = 4;
+
 /// Tells it from the installation to its end.
 pub async fn tell(report: &mut Report, node: &Node, image: &str) -> anyhow::Result<()> {
     let cluster = &node.cluster;
@@ -137,9 +140,11 @@ async fn under_load(
         let failures: Vec<_> =
             told.failures.iter().map(|(how, count)| format!("{count} times {how}")).collect();
         ensure!(failures.is_empty(), "of {} webhooks: {}", told.webhooks, failures.join("; "));
-        Ok(format!("{} webhooks, each answered with 2xx at the first try", told.webhooks))
+        ensure!(told.crossed <= ENDED, "{} connections were closed under a webhook", told.crossed);
+        let at_once = told.webhooks - told.crossed;
+        Ok(format!("{} webhooks, {at_once} of them answered with 2xx at the first try", told.webhooks))
     };
-    report.step("no webhook had to be sent twice", told).await?;
+    report.step("no webhook is refused", told).await?;
     let settled = async { Ok(books::settled(cluster, world, candidates, "Open").await?.to_string()) };
     report.step("nothing is lost and nothing is double", settled).await.map(drop)
 }

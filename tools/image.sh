@@ -11,7 +11,10 @@ if ! command -v buildah >/dev/null; then
 fi
 
 tools/image-files.sh target/image
-buildah build --quiet --file Containerfile --build-arg FILES=given --build-arg VERSION="$tag" --tag "$image:$tag" target/image \
-  >/dev/null
+before=$(buildah images --quiet "$image:$tag" 2>/dev/null || true)
+buildah build --quiet --file Containerfile --build-context files=target/image --build-arg VERSION="$tag" \
+  --tag "$image:$tag" target/image >/dev/null
+# The one that had this name would stay, without a name.
+if [ -n "$before" ] && [ "$before" != "$(buildah images --quiet "$image:$tag")" ]; then buildah rmi "$before" >/dev/null; fi
 size() { find "$@" -type f -printf '%s\n' | awk '{ sum += $1 } END { printf "%.1f MB", sum / 1e6 }'; }
 echo "image: $image:$tag is built: $(size target/image), of which the program is $(size target/image/pad-operator)"

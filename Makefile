@@ -124,7 +124,8 @@ node: ## Build and install what one real Kubernetes node takes beside the contro
 .PHONY: e2e
 e2e: node control-plane image ## The image, the chart and the main job on one real Kubernetes node; needs root. IMAGE=, TAG=.
 	@echo '==> e2e: building'
-	cargo build --locked -p e2e -p pad-operator --bin e2e --bin kubectl-pad
+# With the features that the tests need, so that what `make test` has built is not built again.
+	cargo build --workspace --locked --bins --tests
 	@echo '==> e2e: running'
 	@"$${CARGO_TARGET_DIR:-target}/debug/e2e" '$(IMAGE):$(TAG)'
 

@@ -17,7 +17,7 @@ CARGO_CYCLONEDX := .tools/bin/cargo-cyclonedx
 
 .PHONY: help
 help: ## Print this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 .PHONY: demo
 demo: control-plane ## Show the main job from end to end, on simulated services. KEEP=1 keeps it up.

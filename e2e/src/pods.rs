@@ -162,6 +162,6 @@ impl Usage {
     pub fn since(&self, before: &Self) -> String {
         let seconds = self.measured.saturating_sub(before.measured).as_secs_f64().max(1.0);
         let cores = (self.cpu - before.cpu) / seconds * 1000.0;
-        format!("{:.0} MiB in the larger Pod, {cores:.0}m CPU for both", self.memory)
+        format!("working set of the larger Pod {:.0} MiB; CPU of both {cores:.0}m", self.memory)
     }
 }

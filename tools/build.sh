@@ -22,7 +22,8 @@ build() {
   start=$SECONDS
   (cd "tools/$module" && go build -ldflags "$ldflags" -o "$bin/$program.new" "$package")
   mv "$bin/$program.new" "$bin/$program"
-  echo "$stamp" >"$bin/.$program.stamp"
+  echo "$stamp" >"$bin/.$program.stamp.new"
+  mv "$bin/.$program.stamp.new" "$bin/.$program.stamp"
   echo "$for: $program is built, in $((SECONDS - start)) s"
 }
 

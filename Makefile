@@ -8,13 +8,16 @@ SHELL := /bin/bash
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
 CARGO_CYCLONEDX_VERSION := 0.5.9
+# Where the image goes in the end, such as registry.example.com/pad-operator.
+IMAGE := localhost/pad-operator
+TAG := $(shell sed -n '/^\[workspace.package\]/,/^$$/ s/^version = "\(.*\)"/\1/p' Cargo.toml)
 CARGO_DENY := .tools/bin/cargo-deny
 CARGO_MACHETE := .tools/bin/cargo-machete
 CARGO_CYCLONEDX := .tools/bin/cargo-cyclonedx
 
 .PHONY: help
 help: ## Print this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 .PHONY: demo
 demo: control-plane ## Show the main job from end to end, on simulated services. KEEP=1 keeps it up.
@@ -69,7 +72,7 @@ sbom: $(CARGO_CYCLONEDX) ## The bill of materials of what is shipped, as Cyclone
 	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu \
 	  --override-filename pad-operator.cdx
 	@sed 's#file://$(CURDIR)#file:///pad-operator#g' pad-operator.cdx.json > target/sbom/pad-operator.cdx.json
-	@rm -f pad-operator.cdx.json simulators/pad-operator.cdx.json control-plane/pad-operator.cdx.json demo/pad-operator.cdx.json
+	@rm -f pad-operator.cdx.json simulators/pad-operator.cdx.json control-plane/pad-operator.cdx.json demo/pad-operator.cdx.json e2e/pad-operator.cdx.json
 
 # Built once, from source, in some 2 minutes on 2 cores: little optimised, and without the parts that need the network.
 # A program of another version than the one above is replaced.
@@ -131,7 +134,23 @@ picture: control-plane prometheus ## Draw docs/dashboard.svg: the dashboard over
 foreign-crds: ## Fetch the CRDs of others that the chart and the examples name into .tools/crds, once, for the tests.
 	@tools/crds.sh
 
-.PHONY: bench image
-bench image:
+.PHONY: image
+image: ## Build the container image with buildah. IMAGE=, TAG=.
+	@tools/image.sh '$(IMAGE)' '$(TAG)'
+
+.PHONY: node
+node: ## Build and install what one real Kubernetes node takes beside the control plane; needs root.
+	@tools/node.sh
+
+.PHONY: e2e
+e2e: node control-plane image ## The image, the chart and the main job on one real Kubernetes node; needs root. IMAGE=, TAG=.
+	@echo '==> e2e: building'
+# With the features that the tests need, so that what `make test` has built is not built again.
+	cargo build --workspace --locked --bins --tests
+	@echo '==> e2e: running'
+	@"$${CARGO_TARGET_DIR:-target}/debug/e2e" '$(IMAGE):$(TAG)'
+
+.PHONY: bench
+bench:
 	@echo 'make $@ is not there yet: it comes with a later version.' >&2
 	@exit 2

@@ -34,7 +34,6 @@ const FINISH: Duration = Duration::from_secs(40);
 
 /// Runs until SIGTERM or Ctrl-C (Ok), or until something that cannot be mended from inside happens (Err).
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let args = args.drop_empty();
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
 
@@ -69,9 +68,6 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     serving.spawn(receiver::serve(webhooks, receiver, stop.clone()));
     serving.close();
     tracing::info!(webhooks = %args.webhook_address, admin = %args.admin_address, "started");
-    if args.otlp_endpoint.is_some() {
-        tracing::warn!("--otlp-endpoint has no effect in this version: traces are not exported yet");
-    }
 
     let ready = stop.run_until_cancelled(caches.ready()).await;
     if ready == Some(false) {

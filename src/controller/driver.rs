@@ -2,8 +2,10 @@
 
 use super::metrics::Metrics;
 use super::retries::Retries;
+use crate::api::names;
 use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::WriteError;
+use crate::telemetry::traces::spans::Pass;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::{Resource, ResourceExt};
@@ -34,6 +36,11 @@ pub enum Failure {
 pub trait Reconcile<K>: Send + Sync + 'static {
     /// Looks at one object, does what is due, and says when to look again if nothing changes.
     fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Result<Action, Failure>> + Send;
+
+    /// Whether what the object's trace began with is not done yet: then the pass belongs to it.
+    fn continues(&self, _object: &K) -> bool {
+        false
+    }
 
     /// The object is gone: drops what is remembered of it.
     fn forget(&self, namespace: &str, name: &str);
@@ -85,12 +92,15 @@ where
     K: Resource<DynamicType = ()> + Send + Sync + 'static,
     R: Reconcile<K>,
 {
-    let began = Instant::now();
-    let result = driven.reconciler.reconcile(object.clone()).await;
-    driven.metrics.passed(&K::kind(&()), result.as_ref().err(), began.elapsed());
+    let (began, kind) = (Instant::now(), K::kind(&()));
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let mark = object.annotations().get(names::TRACEPARENT).map(String::as_str);
+    let traced = Pass::new(&kind, &namespace, &name, mark, driven.reconciler.continues(&object));
+    let result = traced.run(driven.reconciler.reconcile(object.clone())).await;
+    driven.metrics.passed(&kind, result.as_ref().err(), began.elapsed());
     match result {
         Ok(action) => {
-            driven.failures.forget(&object.namespace().unwrap_or_default(), &object.name_any());
+            driven.failures.forget(&namespace, &name);
             Ok(action)
         }
         Err(Failure::Write(WriteError::Gone)) => Ok(Action::await_change()),

@@ -25,6 +25,7 @@ use super::{notices, pace};
 use crate::api::condition::{Condition, types};
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::writes::{WriteError, write_status};
+use crate::telemetry::traces::spans;
 use crate::text;
 use crate::transport::{Class, Service};
 use act::Pass;
@@ -40,6 +41,7 @@ use plan::flag::{Flag, Stands};
 use plan::{Outcome, Recorded, Step, plan};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// More steps than any pass has: a plan that goes in circles ends here, with a log line.
@@ -106,15 +108,20 @@ impl Reconcile<Pad> for Pads {
         let connection = Surroundings::of(&pad, &self.context).connection_name.unwrap_or_default();
         drop(pad);
         // Connections and configurations need no turn: few as they are, they must not wait behind many Pads.
-        let waits = self.context.metrics.waits();
+        let (waits, began) = (self.context.metrics.waits(), Instant::now());
         let turn = self.stop.run_until_cancelled(self.context.turns.take(&namespace, &connection)).await;
         // Who has waited long may have been overtaken.
         let (Some(Some(_turn)), Some(pad)) = (turn, self.context.scope.pads.get(&namespace, &name)) else {
             return Ok(Action::await_change());
         };
         drop(waits);
+        spans::took_turn(began.elapsed());
         // Many may wait for their turn, and a pass is large.
         Box::pin(reconcile(pad, &self.context)).await
+    }
+
+    fn continues(&self, pad: &Pad) -> bool {
+        matches!(pad.phase(), None | Some(Phase::Pending)) || observe::is_requested(pad)
     }
 
     fn forget(&self, namespace: &str, name: &str) {

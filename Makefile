@@ -24,7 +24,7 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 	@cargo run --quiet --release --locked -p demo
 
 .PHONY: test
-test: control-plane kstatus lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
+test: control-plane kstatus otlp-receiver lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'
@@ -109,6 +109,12 @@ kstatus: ## Build into .tools/bin what tells how Flux and Argo CD see an object;
 	@echo '==> kstatus: building'
 	@mkdir -p .tools/bin
 	@cd tools/kstatus && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o ../../.tools/bin/kstatus .
+
+.PHONY: otlp-receiver
+otlp-receiver: ## Build into .tools/bin the OpenTelemetry Collector's receiver, to which the tests send traces.
+	@echo '==> otlp-receiver: building'
+	@mkdir -p .tools/bin
+	@cd tools/otlp-receiver && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o ../../.tools/bin/otlp-receiver .
 
 .PHONY: bench image
 bench image:

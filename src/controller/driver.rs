@@ -1,10 +1,12 @@
 //! What it takes to reconcile any kind: a pause after each failure, an end with the process.
 
+use super::Context;
 use super::metrics::Metrics;
 use super::retries::Retries;
 use crate::api::names;
 use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::WriteError;
+use crate::telemetry::health::Health;
 use crate::telemetry::traces::spans::Pass;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Config, Controller, Error};
@@ -50,6 +52,7 @@ pub trait Reconcile<K>: Send + Sync + 'static {
 struct Driven<R> {
     reconciler: Arc<R>,
     metrics: Metrics,
+    health: Health,
     failures: Retries,
 }
 
@@ -61,14 +64,15 @@ pub async fn drive<K, R>(
     controller: Controller<K>,
     at_once: u16,
     reconciler: Arc<R>,
-    metrics: Metrics,
+    context: &Context,
     stop: CancellationToken,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     R: Reconcile<K>,
 {
     let config = Config::default().concurrency(at_once);
-    let driven = Arc::new(Driven { reconciler, metrics, failures: Retries::default() });
+    let (metrics, health) = (context.metrics.clone(), context.health.clone());
+    let driven = Arc::new(Driven { reconciler, metrics, health, failures: Retries::default() });
     let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
         pass,
         pause,
@@ -96,7 +100,8 @@ where
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let mark = object.annotations().get(names::TRACEPARENT).map(String::as_str);
     let traced = Pass::new(&kind, &namespace, &name, mark, driven.reconciler.continues(&object));
-    let result = traced.run(driven.reconciler.reconcile(object.clone())).await;
+    let reconciled = traced.run(driven.reconciler.reconcile(object.clone()));
+    let result = driven.health.watched(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
     driven.metrics.passed(&kind, result.as_ref().err(), began.elapsed());
     match result {
         Ok(action) => {

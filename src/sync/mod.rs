@@ -64,6 +64,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             let (context, marks, stop) = (context.clone(), marks.clone(), stop.clone());
             running.spawn(async move {
                 let syncing = sync(&context, &marks, &key, &wish).instrument(spans::sync(&key.0, &key.1));
+                let syncing = context.health.watched(format!("sync of {}/{}", key.0, key.1), syncing);
                 let missed = stop.run_until_cancelled(syncing).await;
                 context.syncs.end(&key, missed.flatten());
             });

@@ -1,6 +1,7 @@
 //! What the program tells about itself: log lines, metrics, traces, health.
 
 pub mod admin;
+pub mod health;
 pub mod logging;
 pub mod process;
 pub mod state;

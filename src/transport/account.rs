@@ -15,6 +15,7 @@ use url::Url;
 
 use super::limit::{Bucket, Priority};
 use super::{Class, Error, Service, SetupError, Transport};
+use crate::telemetry::health;
 use crate::telemetry::traces::spans;
 
 /// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
@@ -153,7 +154,7 @@ impl Account {
     /// present rate.
     pub(crate) async fn permit(&self, priority: Priority) -> Permit {
         let began = Instant::now();
-        self.bucket.take(priority).await;
+        health::patiently(self.bucket.take(priority)).await;
         let waited = began.elapsed();
         self.transport.0.metrics.wait(self.service, waited);
         Permit { priority, waited }
@@ -195,6 +196,7 @@ impl Account {
         let span = spans::call(service, operation, call.method.as_str(), &call.url, priority, waited);
         let began = Instant::now();
         let answer = self.exchange(&call).instrument(span.clone()).await;
+        health::goes_on();
         let answered = answer.as_ref().map_or_else(|error| error.status, |(status, _)| Some(*status));
         let result = answer.and_then(|(status, body)| {
             // 204: there is no answer but the status.

@@ -22,9 +22,9 @@ use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tracing::{Metadata, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::Layer;
 
 /// What all spans that are exported are under; no other span and no log line is.
 pub const TARGET: &str = "pad_operator_trace";

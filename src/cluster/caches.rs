@@ -10,6 +10,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -146,6 +147,16 @@ where
     pub fn matching(&self, namespace: &str, holds: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let is_of_namespace = |object: &K| object.meta().namespace.as_deref() == Some(namespace);
         self.store.state_filter(|object| is_of_namespace(object) && holds(object))
+    }
+
+    /// How many objects of a namespace there are for which something holds, as last heard of. Copies none.
+    pub fn count(&self, namespace: &str, holds: impl Fn(&K) -> bool) -> usize {
+        let count = Cell::new(0);
+        self.matching(namespace, |object| {
+            count.set(count.get() + usize::from(holds(object)));
+            false
+        });
+        count.get()
     }
 
     /// The objects, for a controller.

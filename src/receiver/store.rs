@@ -108,7 +108,7 @@ fn unjudged(scope: &Scope, namespace: &str, connection: &LeverConnection) -> usi
         pad.spec.connection_ref.as_ref() == Some(&reference)
             && matches!(pad.phase(), None | Some(Phase::Pending))
     };
-    scope.pads.matching(namespace, waits).len()
+    scope.pads.count(namespace, waits)
 }
 
 /// One candidate and one configuration, on the way to a Pad that will be judged.

@@ -1,6 +1,5 @@
 //! Many accounts in one operator: what one of them suffers from delays no other.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -41,14 +40,22 @@ async fn add(world: &World, name: &str, lever: &LeverSimulator) {
 /// How long it takes from a webhook to the link, for one candidate of each healthy connection, begun one by one.
 async fn delays(world: &World, names: &[String], stage: &str) -> Vec<Duration> {
     let (operator, namespace) = (&world.operators[0], world.namespace);
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
     let one = async |number: usize, name: &String| {
         tokio::time::sleep(Duration::from_millis(100) * u32::try_from(number).unwrap()).await;
         let candidate = world.candidate();
         world.lever.move_to_stage(&candidate, STAGE).await;
         let began = Instant::now();
-        let body = delivery(&format!("token-of-{name}"), &candidate, stage, 0);
-        let answer = flood(operator, namespace, name, 1, [body].into_iter()).await;
-        assert_eq!(answer, BTreeMap::from([(200, 1)]), "{name}");
+        // Whoever is not heard tries again, as Lever does, and that takes its time, too.
+        let url = format!("http://127.0.0.1:{}/webhooks/lever/{namespace}/{name}", operator.webhooks);
+        eventually("the delivery is taken", async || {
+            let body = delivery(&format!("token-of-{name}"), &candidate, stage, 0);
+            match client.post(&url).body(body).send().await.map(|answer| answer.status().as_u16()) {
+                Ok(200) => Ok(()),
+                other => Err(format!("{other:?} for {name}")),
+            }
+        })
+        .await;
         eventually("the link is there", async || match world.lever.links(&candidate).len() {
             0 => Err(format!("none for {name} after {:?}", began.elapsed())),
             _ => Ok(()),

@@ -73,9 +73,8 @@ impl Carrier {
             let status = answer.status();
             answer.bytes().await.map(|body| (status, body))
         });
-        let (status, body) = exchange.await?.map_err(|error| {
-            self.failed(&transport::innermost(&error));
-            error
+        let (status, body) = exchange.await?.inspect_err(|error| {
+            self.failed(&transport::innermost(error));
         })?;
         if status.is_success() {
             self.succeeded();

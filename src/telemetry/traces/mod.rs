@@ -10,6 +10,8 @@
 
 mod export;
 pub mod spans;
+#[cfg(test)]
+mod tests;
 
 use anyhow::Context as _;
 use export::{Carrier, Worthwhile};

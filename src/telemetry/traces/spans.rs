@@ -148,10 +148,9 @@ struct Acts(Arc<AtomicBool>);
 /// A span begins under this parent: the pass that it is in does something.
 pub(super) fn acts(parent: &Context) {
     // The parent of the pass itself is none, or the webhook, in another process perhaps.
-    if let Some(Acts(acts)) = parent.get::<Acts>().filter(|_| !parent.span().span_context().is_remote()) {
-        if parent.has_active_span() {
-            acts.store(true, Ordering::Relaxed);
-        }
+    let of_pass = parent.has_active_span() && !parent.span().span_context().is_remote();
+    if let Some(Acts(acts)) = parent.get::<Acts>().filter(|_| of_pass) {
+        acts.store(true, Ordering::Relaxed);
     }
 }
 

@@ -20,18 +20,18 @@ async fn page(operator: &Operator, path: &str) -> (u16, Vec<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_part_is_told_and_a_lost_api_server_takes_the_replica_out_but_does_not_restart_it() {
-    let mut options = Options::new("health");
+    let mut options = Options::new("health-parts");
     options.replicas = 2;
     let world = World::start(options).await;
     let leader = leads(&world).await.unwrap();
     let (leader, follower) = (&world.operators[leader], &world.operators[1 - leader]);
     let parts = |parts: &[&str]| parts.iter().map(|part| format!("ok {part}")).collect::<Vec<_>>();
     let of_leader = [
-        "LeverConnections in health",
-        "PadConfigurations in health",
-        "Pads in health",
+        "LeverConnections in health-parts",
+        "PadConfigurations in health-parts",
+        "Pads in health-parts",
         "lease",
-        "sync in health",
+        "sync in health-parts",
         "webhooks",
     ];
     assert_eq!(page(leader, "/livez").await, (200, parts(&of_leader)));

@@ -79,7 +79,7 @@ async fn a_namespace_moves_from_one_shard_to_the_other() {
     world.enter(&before).await;
     let made = world.wait_for_one_pad(&before).await;
     let first = world.user(0);
-    assert_eq!(writers(&world).await, [first.clone()]);
+    assert_eq!(writers(&world).await, std::slice::from_ref(&first));
     send_to(&world, &other);
     let forged = world.lever.deliver_raw("{}".to_owned()).await;
     assert_eq!(forged.status, Some(404), "to the other shard this namespace does not exist: {forged:?}");

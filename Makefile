@@ -27,7 +27,7 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 	@cargo run --quiet --release --locked -p demo
 
 .PHONY: test
-test: control-plane kstatus prometheus foreign-crds lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
+test: control-plane kstatus prometheus otlp-receiver foreign-crds lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'
@@ -133,6 +133,12 @@ picture: control-plane prometheus ## Draw docs/dashboard.svg: the dashboard over
 .PHONY: foreign-crds
 foreign-crds: ## Fetch the CRDs of others that the chart and the examples name into .tools/crds, once, for the tests.
 	@tools/crds.sh
+
+.PHONY: otlp-receiver
+otlp-receiver: ## Build into .tools/bin the OpenTelemetry Collector's receiver, to which the tests send traces.
+	@echo '==> otlp-receiver: building'
+	@mkdir -p .tools/bin
+	@cd tools/otlp-receiver && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o ../../.tools/bin/otlp-receiver .
 
 .PHONY: image
 image: ## Build the container image with buildah. IMAGE=, TAG=.

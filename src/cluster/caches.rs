@@ -10,6 +10,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -148,6 +149,16 @@ where
         self.store.state_filter(|object| is_of_namespace(object) && holds(object))
     }
 
+    /// How many objects of a namespace there are for which something holds, as last heard of. Copies none.
+    pub fn count(&self, namespace: &str, holds: impl Fn(&K) -> bool) -> usize {
+        let count = Cell::new(0);
+        self.matching(namespace, |object| {
+            count.set(count.get() + usize::from(holds(object)));
+            false
+        });
+        count.get()
+    }
+
     /// The objects, for a controller.
     pub fn store(&self) -> Store<K> {
         self.store.clone()
@@ -165,6 +176,10 @@ where
             }
         });
         stream::iter([store.state()]).chain(later).flat_map(stream::iter)
+    }
+
+    fn is_complete(&self) -> bool {
+        *self.listed.borrow() == Listing::Complete
     }
 
     /// Waits until the first listing is complete. Returns false if the watch has ended before that.
@@ -235,6 +250,21 @@ impl Caches {
     /// All scopes. They do not overlap.
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
+    }
+
+    /// What is not known yet: kinds, and the namespaces where that matters.
+    pub fn missing(&self) -> Vec<String> {
+        let of_scope = |scope: &Scope| {
+            let kinds = [
+                ("LeverConnections", scope.connections.is_complete()),
+                ("PadConfigurations", scope.configurations.is_complete()),
+                ("Pads", scope.pads.is_complete()),
+            ];
+            let place =
+                scope.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+            kinds.into_iter().filter(|(_, known)| !known).map(move |(kind, _)| format!("{kind}{place}"))
+        };
+        self.scopes.iter().flat_map(of_scope).collect()
     }
 
     /// Waits until everything that is watched is known. Returns false if a watch has ended before that.

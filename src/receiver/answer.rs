@@ -124,7 +124,8 @@ impl Refusal {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    /// Its status over HTTP.
+    pub fn status(&self) -> StatusCode {
         match self {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Path | Refusal::Connection => StatusCode::NOT_FOUND,

@@ -12,11 +12,12 @@ use crate::api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
 use crate::cluster::Scope;
 use crate::cluster::writes::is_status;
 use crate::making::{self, is_of};
+use crate::telemetry::traces::spans;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// More waiting Pads of one connection than this, and Lever is asked to send again later.
@@ -107,7 +108,7 @@ fn unjudged(scope: &Scope, namespace: &str, connection: &LeverConnection) -> usi
         pad.spec.connection_ref.as_ref() == Some(&reference)
             && matches!(pad.phase(), None | Some(Phase::Pending))
     };
-    scope.pads.matching(namespace, waits).len()
+    scope.pads.count(namespace, waits)
 }
 
 /// One candidate and one configuration, on the way to a Pad that will be judged.
@@ -162,10 +163,14 @@ impl<'a> Candidate<'a> {
     }
 
     async fn annotate(&mut self, name: String) -> Result<Option<String>, StoreError> {
-        let annotations = json!({names::RECONCILE_REQUESTED_AT: self.change.request});
+        let request = (names::RECONCILE_REQUESTED_AT.to_owned(), self.change.request.clone());
+        let annotations: BTreeMap<_, _> = spans::mark().into_iter().chain([request]).collect();
         let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        match self.api.patch(&name, &parameters, &patch).await {
+        let namespace = self.api.namespace().unwrap_or_default();
+        let asked =
+            spans::write("annotate Pad", namespace, &name, self.api.patch(&name, &parameters, &patch)).await;
+        match asked {
             Ok(pad) if pad.metadata.deletion_timestamp.is_none() && self.is_mine(&pad) => Ok(Some(name)),
             // The cache lay behind: it is being deleted, or gone and its name given to somebody else.
             Ok(pad) => {
@@ -183,7 +188,7 @@ impl<'a> Candidate<'a> {
     async fn create(&mut self, n: u32) -> Result<Option<String>, StoreError> {
         let pad = self.pad(n);
         let name = pad.name_any();
-        match self.api.create(&making::parameters(), &pad).await {
+        match making::create(self.api, &pad).await {
             Ok(_) => Ok(Some(name)),
             Err(error) if is_status(&error, 409) => {
                 // Nobody there any more: the name is free again.

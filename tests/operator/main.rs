@@ -5,6 +5,7 @@
 
 mod actions;
 mod cluster;
+mod collector;
 mod effects;
 mod link;
 mod process;
@@ -23,12 +24,14 @@ mod crashes;
 mod deletion;
 mod documents;
 mod failed;
+mod fairness;
 mod floods;
 #[path = "../../src/fuzz.rs"]
 mod fuzz;
 mod gitops;
 mod gone;
 mod guides;
+mod health;
 mod hostile_specs;
 mod install;
 mod kstatus;
@@ -48,9 +51,11 @@ mod refusals;
 mod repeat;
 mod restores;
 mod secrecy;
+mod shards;
 mod soak;
 mod suspension;
 mod sync;
 mod sync_cost;
 mod tenants;
+mod traces;
 mod users;

@@ -8,13 +8,16 @@ SHELL := /bin/bash
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
 CARGO_CYCLONEDX_VERSION := 0.5.9
+# Where the image goes in the end, such as registry.example.com/pad-operator.
+IMAGE := localhost/pad-operator
+TAG := $(shell sed -n '/^\[workspace.package\]/,/^$$/ s/^version = "\(.*\)"/\1/p' Cargo.toml)
 CARGO_DENY := .tools/bin/cargo-deny
 CARGO_MACHETE := .tools/bin/cargo-machete
 CARGO_CYCLONEDX := .tools/bin/cargo-cyclonedx
 
 .PHONY: help
 help: ## Print this list.
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 .PHONY: demo
 demo: control-plane ## Show the main job from end to end, on simulated services. KEEP=1 keeps it up.
@@ -24,7 +27,7 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 	@cargo run --quiet --release --locked -p demo
 
 .PHONY: test
-test: control-plane kstatus lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
+test: control-plane kstatus prometheus otlp-receiver foreign-crds lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'
@@ -69,7 +72,7 @@ sbom: $(CARGO_CYCLONEDX) ## The bill of materials of what is shipped, as Cyclone
 	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu \
 	  --override-filename pad-operator.cdx
 	@sed 's#file://$(CURDIR)#file:///pad-operator#g' pad-operator.cdx.json > target/sbom/pad-operator.cdx.json
-	@rm -f pad-operator.cdx.json simulators/pad-operator.cdx.json control-plane/pad-operator.cdx.json demo/pad-operator.cdx.json
+	@rm -f pad-operator.cdx.json simulators/pad-operator.cdx.json control-plane/pad-operator.cdx.json demo/pad-operator.cdx.json e2e/pad-operator.cdx.json
 
 # Built once, from source, in some 2 minutes on 2 cores: little optimised, and without the parts that need the network.
 # A program of another version than the one above is replaced.
@@ -92,12 +95,12 @@ $(CARGO_CYCLONEDX): FORCE
 	$(call install,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION),,cyclonedx)
 
 .PHONY: generate
-generate: ## Write crds/ and the chart's copy of it from the types in src/api.
+generate: control-plane ## Write crds/ and its copies from src/api, and deploy/kustomize from the chart.
 	@tools/generate.sh
 
 .PHONY: generate-check
-generate-check: ## Fail if `make generate` would change anything.
-	@echo '==> generate-check: what is generated from src/api'
+generate-check: control-plane ## Fail if `make generate` would change anything.
+	@echo '==> generate-check: what is generated from src/api and the chart'
 	@tools/generate.sh --check
 
 .PHONY: control-plane
@@ -110,14 +113,52 @@ kstatus: ## Build into .tools/bin what tells how Flux and Argo CD see an object;
 	@mkdir -p .tools/bin
 	@cd tools/kstatus && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o ../../.tools/bin/kstatus .
 
+# Without the many ways in which Prometheus finds what it scrapes: they take most of the time to build.
+.PHONY: prometheus
+prometheus: ## Build into .tools/bin what checks alerts and dashboard: promtool, and its engine asked of what an operator told.
+	@echo '==> prometheus: building (some 2 minutes the first time)'
+	@mkdir -p .tools/bin
+	@cd tools/prometheus && export CGO_ENABLED=0 GOFLAGS='-trimpath -buildvcs=false -tags=remove_all_sd' && \
+	  go build -ldflags '-s -w' -o ../../.tools/bin/promtool github.com/prometheus/prometheus/cmd/promtool && \
+	  go build -ldflags '-s -w' -o ../../.tools/bin/panels .
+
+.PHONY: picture
+picture: control-plane prometheus ## Draw docs/dashboard.svg: the dashboard over a run of some minutes. DASHBOARD_SECONDS=.
+	@echo '==> picture: building'
+	cargo test --locked --test operator --no-run
+	@echo '==> picture: running'
+	@DASHBOARD_PICTURE=docs/dashboard.svg DASHBOARD_SECONDS=$${DASHBOARD_SECONDS:-180} \
+	  cargo test --quiet --locked --test operator alerts::every_query_finds
+
+.PHONY: foreign-crds
+foreign-crds: ## Fetch the CRDs of others that the chart and the examples name into .tools/crds, once, for the tests.
+	@tools/crds.sh
+
+.PHONY: otlp-receiver
+otlp-receiver: ## Build into .tools/bin the OpenTelemetry Collector's receiver, to which the tests send traces.
+	@echo '==> otlp-receiver: building'
+	@mkdir -p .tools/bin
+	@cd tools/otlp-receiver && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o ../../.tools/bin/otlp-receiver .
+
+.PHONY: image
+image: ## Build the container image with buildah. IMAGE=, TAG=.
+	@tools/image.sh '$(IMAGE)' '$(TAG)'
+
+.PHONY: node
+node: ## Build and install what one real Kubernetes node takes beside the control plane; needs root.
+	@tools/node.sh
+
+.PHONY: e2e
+e2e: node control-plane image ## The image, the chart and the main job on one real Kubernetes node; needs root. IMAGE=, TAG=.
+	@echo '==> e2e: building'
+# With the features that the tests need, so that what `make test` has built is not built again.
+	cargo build --workspace --locked --bins --tests
+	@echo '==> e2e: running'
+	@"$${CARGO_TARGET_DIR:-target}/debug/e2e" '$(IMAGE):$(TAG)'
+
 .PHONY: bench
 bench: control-plane ## Measure against the budgets of benches/README.md. ONLY="single limit" runs only these scenarios.
 	@echo '==> bench: building (some minutes the first time)'
 	cargo build --release --locked -p pad-operator -p bench
 	@echo '==> bench: measuring; nothing else should run on this machine'
 	@target/release/bench $(ONLY)
-
-.PHONY: image
-image:
-	@echo 'make $@ is not there yet: it comes with a later version.' >&2
-	@exit 2

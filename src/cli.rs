@@ -94,8 +94,9 @@ pub struct RunArgs {
     #[arg(long, env = "PAD_OPERATOR_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// Where traces go (OTLP). This version takes the flag but does not export traces yet, and says so at the start.
-    #[arg(long, env = "PAD_OPERATOR_OTLP_ENDPOINT")]
+    /// Where traces go: an OpenTelemetry collector that takes OTLP over HTTP, such as http://collector:4318. /v1/traces is
+    /// appended. Without it no traces are made.
+    #[arg(long, env = "PAD_OPERATOR_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
     pub otlp_endpoint: Option<String>,
 }
 
@@ -144,6 +145,25 @@ fn origin(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("only scheme, host and port; write it like https://api.example.com".into())
+    }
+}
+
+/// An empty variable is no endpoint; [`RunArgs::drop_empty`] leaves it out.
+fn otlp_endpoint(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let url =
+        url::Url::parse(text).map_err(|error| format!("{error}; write it like http://collector:4318"))?;
+    let is_plain = matches!(url.scheme(), "http" | "https")
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if is_plain {
+        Ok(text.to_owned())
+    } else {
+        Err("only http or https, without user and query; write it like http://collector:4318".into())
     }
 }
 
@@ -206,6 +226,8 @@ mod tests {
             ["--interview-list-lag", "soon"],
             ["--allow-api-origin", "http://h/path"],
             ["--concurrency", "0"],
+            ["--otlp-endpoint", "collector:4318"],
+            ["--otlp-endpoint", "http://user:key@collector:4318"],
         ] {
             assert!(run(&wrong).is_err(), "{wrong:?}");
         }

@@ -3,6 +3,7 @@
 use clap::Parser;
 use pad_operator::api::crd;
 use pad_operator::cli::{Cli, Command, CrdsArgs};
+use pad_operator::telemetry::traces::Traces;
 use pad_operator::{run, telemetry};
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,13 +12,15 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Crds(args) => crds(&args),
         Command::Run(args) => {
-            telemetry::logging::start(args.log_format);
+            let args = args.drop_empty();
             tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()
                 .map_err(anyhow::Error::from)
                 .and_then(|runtime| {
-                    let outcome = runtime.block_on(run::run(*args));
+                    let traces = telemetry::start(&args, runtime.handle())?;
+                    let outcome = runtime.block_on(run::run(args));
+                    traces.inspect(Traces::end);
                     runtime.shutdown_background();
                     outcome
                 })

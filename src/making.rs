@@ -8,6 +8,7 @@ use crate::api::pad::{DesiredState, Trigger};
 use crate::api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
 use crate::cluster::in_time;
 use crate::cluster::writes::is_status;
+use crate::telemetry::traces::spans;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 
@@ -44,12 +45,15 @@ pub fn pad(configuration: &PadConfiguration, opportunity_id: &str, n: u32, trigg
     all.insert(CONNECTION_LABEL.into(), rule.connection_ref.name.clone());
     all.insert(TYPE_LABEL.into(), rule.type_.as_str().into());
     all.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
+    pad.annotations_mut().extend(spans::mark());
     pad
 }
 
-/// What a Pad is created with.
-pub fn parameters() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
+/// Sends a new Pad to the API server.
+pub async fn create(api: &Api<Pad>, pad: &Pad) -> kube::Result<Pad> {
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let (namespace, name) = (api.namespace().unwrap_or_default(), pad.name_any());
+    spans::write("create Pad", namespace, &name, api.create(&parameters, pad)).await
 }
 
 /// Stores the Pad of number `n` that `pad` makes, or of the next number whose name no other candidate holds. One of the
@@ -57,7 +61,7 @@ pub fn parameters() -> PostParams {
 pub async fn store(api: &Api<Pad>, first: u32, pad: impl Fn(u32) -> Pad) -> kube::Result<Option<Pad>> {
     for n in first..first.saturating_add(MOST_TRIES) {
         let new = pad(n);
-        match in_time(api.create(&parameters(), &new)).await {
+        match in_time(create(api, &new)).await {
             Ok(made) => return Ok(Some(made)),
             Err(error) if is_status(&error, 409) => {}
             Err(error) => return Err(error),

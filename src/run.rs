@@ -6,6 +6,7 @@
 use crate::api::FIELD_MANAGER;
 use crate::cli::RunArgs;
 use crate::cluster::lease::Leadership;
+use crate::cluster::reach::Reach;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{Caches, Scope};
 use crate::controller::accounts::Accounts;
@@ -13,11 +14,13 @@ use crate::controller::turns::Turns;
 use crate::controller::{self, Context, Settings};
 use crate::receiver::{self, Receiver};
 use crate::telemetry::admin::Admin;
+use crate::telemetry::health::Health;
 use crate::telemetry::process::Process;
 use crate::telemetry::state::State;
 use crate::transport::{self, Limit, Transport, TransportSettings};
 use anyhow::Context as _;
 use axum::http::{HeaderName, HeaderValue};
+use futures::FutureExt;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
 use prometheus_client::metrics::info::Info;
@@ -34,7 +37,6 @@ const FINISH: Duration = Duration::from_secs(40);
 
 /// Runs until SIGTERM or Ctrl-C (Ok), or until something that cannot be mended from inside happens (Err).
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
-    let args = args.drop_empty();
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
 
@@ -59,29 +61,26 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let _end_all = ended.clone().drop_guard();
     let caches = Caches::watch(&client, &args.namespaces, &ended);
     registry.register_collector(Box::new(State::new(caches.clone())));
-    let admin = Admin::new(registry, stop.clone());
+    let health = Health::new(transport::TIME_LIMIT.max(args.interview_create_timeout));
+    let reach = Reach::watch(client.clone(), ended.clone());
+    let admin = Admin::new(registry, health.clone(), caches.clone(), reach, stop.clone());
     let secrets = Secrets::watch(&client, &args.namespaces, &ended);
     let tokens = receiver::SigningTokens::follow(&caches, &secrets, ended.clone());
     let receiver = Receiver::new(client.clone(), caches.clone(), tokens, receiver_metrics);
 
-    tokio::spawn(admin.clone().serve(admin_listener, ended.clone()));
+    tokio::spawn(admin.serve(admin_listener, ended.clone()));
     let serving = TaskTracker::new();
-    serving.spawn(receiver::serve(webhooks, receiver, stop.clone()));
+    let webhooks = receiver::serve(webhooks, receiver, stop.clone());
+    serving.spawn(health.clone().guarded("webhooks".into(), stop.clone(), webhooks));
     serving.close();
     tracing::info!(webhooks = %args.webhook_address, admin = %args.admin_address, "started");
-    if args.otlp_endpoint.is_some() {
-        tracing::warn!("--otlp-endpoint has no effect in this version: traces are not exported yet");
-    }
 
     let ready = stop.run_until_cancelled(caches.ready()).await;
     if ready == Some(false) {
         anyhow::bail!("a watch has ended before everything was listed");
     }
-    if ready.is_some() {
-        admin.caches_are_ready();
-    }
-
-    let reconciler = Reconciler { client, caches, secrets, transport, metrics, args: &args, own_namespace };
+    let reconciler =
+        Reconciler { client, health, caches, secrets, transport, metrics, args: &args, own_namespace };
     if ready.is_some() {
         // Without the Lease nothing may be finished: another replica may be at work. So an error ends all at once.
         reconciler.lead(&stop).await?;
@@ -96,6 +95,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
 struct Reconciler<'a> {
     client: Client,
+    health: Health,
     caches: Caches,
     secrets: Secrets,
     transport: Transport,
@@ -115,7 +115,9 @@ impl Reconciler<'_> {
         let namespace = self.args.lease_namespace.as_deref().unwrap_or(&self.own_namespace);
         let identity = identity();
         tracing::info!(%namespace, %identity, "waiting for the Lease");
-        let Some(mut leadership) = Leadership::acquire(&self.client, namespace, &identity, stop).await else {
+        let Some(mut leadership) =
+            Leadership::acquire(&self.client, namespace, &identity, &self.health, stop).await
+        else {
             return Ok(());
         };
         tracing::info!(%namespace, %identity, "leading: reconciling");
@@ -144,14 +146,22 @@ impl Reconciler<'_> {
             create_timeout: self.args.interview_create_timeout,
             list_lag: self.args.interview_list_lag,
         });
-        let turns = Arc::new(Turns::new(self.args.concurrency));
+        let turns = Turns::new(self.args.concurrency);
         let controllers = TaskTracker::new();
         for scope in self.caches.scopes() {
             let context = Arc::new(self.context(scope, &accounts, &settings, &turns));
-            controllers.spawn(crate::controller::connection::run(context.clone(), stop.clone()));
-            controllers.spawn(crate::controller::configuration::run(context.clone(), stop.clone()));
-            controllers.spawn(crate::controller::pad::run(context.clone(), stop.clone()));
-            controllers.spawn(crate::sync::run(context, stop.clone()));
+            let place =
+                scope.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+            let parts = [
+                ("LeverConnections", controller::connection::run(context.clone(), stop.clone()).boxed()),
+                ("PadConfigurations", controller::configuration::run(context.clone(), stop.clone()).boxed()),
+                ("Pads", controller::pad::run(context.clone(), stop.clone()).boxed()),
+                ("sync", crate::sync::run(context, stop.clone()).boxed()),
+            ];
+            for (part, task) in parts {
+                let name = format!("{part}{place}");
+                controllers.spawn(self.health.clone().guarded(name, stop.clone(), task));
+            }
         }
         controllers.close();
         stop.cancelled().await;
@@ -165,7 +175,7 @@ impl Reconciler<'_> {
         scope: &Scope,
         accounts: &Arc<Accounts>,
         settings: &Arc<Settings>,
-        turns: &Arc<Turns>,
+        turns: &Turns,
     ) -> Context {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
         let (probes, _) = broadcast::channel(256);
@@ -176,6 +186,7 @@ impl Reconciler<'_> {
             accounts: accounts.clone(),
             settings: settings.clone(),
             metrics: self.metrics.clone(),
+            health: self.health.clone(),
             recorder: Recorder::new(self.client.clone(), reporter),
             allowances: Default::default(),
             retries: Default::default(),

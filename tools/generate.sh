@@ -1,24 +1,53 @@
 #!/usr/bin/env bash
-# Writes what is generated from the types in src/api: crds/, and the chart's copy of it.
-# With --check nothing is written: it fails if anything that is checked in differs.
+# Writes what is generated: crds/ and the chart's copy of it from the types in src/api, and deploy/kustomize from these
+# and the chart. With --check nothing is written: it fails if anything that is checked in differs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-copies=(crds charts/pad-operator/files/crds)
+# One more copy each, since neither helm nor kustomize reads outside its own folder.
+copies=(crds charts/pad-operator/files/crds deploy/kustomize/base/crds)
+kustomize=deploy/kustomize
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 
-cargo run --quiet --locked --package pad-operator -- crds --output-dir "$new"
-count=$(find "$new" -name 'padoperator.dev_*.yaml' | wc -l)
+mkdir "$new/crds"
+cargo run --quiet --locked --package pad-operator -- crds --output-dir "$new/crds"
+count=$(find "$new/crds" -name 'padoperator.dev_*.yaml' | wc -l)
 if [ "$count" -ne 3 ]; then
   echo "generate: 3 CustomResourceDefinitions were expected, $count were written" >&2
   exit 1
 fi
 
+# render FILE TEMPLATES VALUE...: what the chart makes in these templates, without what only helm's own labels say.
+render() {
+  local file=$1 templates=$2 arguments=()
+  shift 2
+  for template in $templates; do arguments+=(--show-only "templates/$template.yaml"); done
+  for value in "$@"; do arguments+=(--set "$value"); done
+  mkdir -p "$new/$(dirname "$file")"
+  {
+    echo "# Generated from charts/pad-operator by \`make generate\`. Do not edit."
+    "${KUBEBUILDER_ASSETS:-.tools/bin}/helm" template pad-operator charts/pad-operator --namespace pad-operator \
+      --set image.repository=pad-operator "${arguments[@]}" |
+      sed -e '/^ *helm.sh\/chart: /d' -e '/^ *app.kubernetes.io\/managed-by: Helm$/d' -e '/^# Source: /d'
+  } >"$new/$file"
+}
+
+rendered=(base/pad-operator.yaml overlays/cluster-wide/rbac.yaml overlays/single-namespace/rbac.yaml)
+render "${rendered[0]}" "serviceaccount rbac-leader service service-metrics poddisruptionbudget deployment" clusterWide=true
+render "${rendered[1]}" rbac-cluster clusterWide=true
+render "${rendered[2]}" rbac-namespaces
+
 if [ "${1:-}" = --check ]; then
   for copy in "${copies[@]}"; do
-    if ! diff -ruN "$copy" "$new"; then
+    if ! diff -ruN "$copy" "$new/crds"; then
       echo "generate: $copy is not what src/api says: run make generate" >&2
+      exit 1
+    fi
+  done
+  for file in "${rendered[@]}"; do
+    if ! diff -uN "$kustomize/$file" "$new/$file"; then
+      echo "generate: $kustomize/$file is not what the chart says: run make generate" >&2
       exit 1
     fi
   done
@@ -29,6 +58,10 @@ fi
 for copy in "${copies[@]}"; do
   mkdir -p "$copy"
   find "$copy" -name '*.yaml' -delete
-  cp "$new"/*.yaml "$copy"/
+  cp "$new"/crds/*.yaml "$copy"/
   echo "generate: $copy"
+done
+for file in "${rendered[@]}"; do
+  cp "$new/$file" "$kustomize/$file"
+  echo "generate: $kustomize/$file"
 done

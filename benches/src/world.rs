@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use pad_operator::api::names::PAD_ID;
 use pad_operator::api::pad::{Trigger, TriggerSource};
-use pad_operator::api::{Condition, LeverConnection, Pad, PadConfiguration};
+use pad_operator::api::{Condition, FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
 use pad_operator::making;
 use serde_json::{Value, json};
 use simulators::{
@@ -290,12 +290,12 @@ impl<'a> World<'a> {
             pad.metadata.annotations = like.metadata.annotations.clone();
             kube::ResourceExt::annotations_mut(&mut pad).insert(PAD_ID.into(), id.clone());
             let name = kube::ResourceExt::name_any(&pad);
-            pads.create(&making::parameters(), &pad).await?;
+            pads.create(&field_manager(), &pad).await?;
             let mut status = serde_json::to_value(&like.status)?;
             status["padID"] = json!(id);
             status["url"] = json!(format!("https://app.coderpad.io/{id}"));
             status["createdAt"] = json!(made_at);
-            let parameters = PatchParams { field_manager: Some("pad-operator".into()), ..Default::default() };
+            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
             pads.patch_status(&name, &parameters, &Patch::Merge(json!({"status": status}))).await?;
             Ok(())
         });
@@ -320,6 +320,11 @@ impl<'a> World<'a> {
         ensure!(violations.is_empty(), "no correct client does this: {violations:?}");
         Ok(())
     }
+}
+
+/// What the operator makes Pads with.
+pub fn field_manager() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
 fn connection_name(number: usize) -> String {

@@ -37,6 +37,9 @@ pub const RECONCILE_REQUESTED_AT: &str = "padoperator.dev/reconcile-requested-at
 /// status.effectiveSince of the configuration then.
 pub const EXISTING_SINCE: &str = "padoperator.dev/existing-since";
 
+/// Annotation on a Pad, only while traces are on: the trace that it was made or asked about in, as the W3C writes it.
+pub const TRACEPARENT: &str = "padoperator.dev/traceparent";
+
 /// Longest value of [`RECONCILE_REQUESTED_AT`] that counts and is echoed, in characters.
 const REQUEST_LIMIT: usize = 256;
 

@@ -208,6 +208,10 @@ where
         stream::iter([store.state()]).chain(later).flat_map(stream::iter)
     }
 
+    fn is_complete(&self) -> bool {
+        *self.listed.borrow() == Listing::Complete
+    }
+
     /// Waits until the first listing is complete. Returns false if the watch has ended before that.
     pub async fn ready(&self) -> bool {
         let mut listed = self.listed.subscribe();
@@ -276,6 +280,21 @@ impl Caches {
     /// All scopes. They do not overlap.
     pub fn scopes(&self) -> &[Scope] {
         &self.scopes
+    }
+
+    /// What is not known yet: kinds, and the namespaces where that matters.
+    pub fn missing(&self) -> Vec<String> {
+        let of_scope = |scope: &Scope| {
+            let kinds = [
+                ("LeverConnections", scope.connections.is_complete()),
+                ("PadConfigurations", scope.configurations.is_complete()),
+                ("Pads", scope.pads.is_complete()),
+            ];
+            let place =
+                scope.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+            kinds.into_iter().filter(|(_, known)| !known).map(move |(kind, _)| format!("{kind}{place}"))
+        };
+        self.scopes.iter().flat_map(of_scope).collect()
     }
 
     /// Waits until everything that is watched is known. Returns false if a watch has ended before that.

@@ -3,11 +3,13 @@
 pub mod caches;
 pub mod index;
 pub mod lease;
+pub mod reach;
 pub mod secrets;
 pub mod writes;
 
 pub use caches::{Cache, Caches, Scope};
 
+use crate::telemetry::health;
 use std::future::Future;
 use std::time::Duration;
 
@@ -16,8 +18,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(15);
 
 /// The outcome of a request to the API server, or an error if there is none in time: then it may have taken effect.
 pub async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    match tokio::time::timeout(TIME_LIMIT, request).await {
-        Ok(outcome) => outcome,
-        Err(elapsed) => Err(kube::Error::Service(Box::new(elapsed))),
-    }
+    let outcome = tokio::time::timeout(TIME_LIMIT, request).await;
+    health::goes_on();
+    outcome.unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
 }

@@ -5,6 +5,7 @@
 
 use super::in_time;
 use crate::api::FIELD_MANAGER;
+use crate::telemetry::traces::spans;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
@@ -98,7 +99,10 @@ where
     }
     let patch = Patch::Merge(json!({"metadata": metadata}));
     let name = object.name_any();
-    match in_time(api.patch(&name, &parameters(), &patch)).await {
+    let (what, namespace) = (format!("patch {}", K::kind(&())), api.namespace().unwrap_or_default());
+    let parameters = parameters();
+    let written = spans::write(&what, namespace, &name, in_time(api.patch(&name, &parameters, &patch)));
+    match written.await {
         Ok(written) => Ok(written),
         Err(error) if is_status(&error, 404) => Err(WriteError::Gone),
         Err(error) => match in_time(api.get_opt(&name)).await {
@@ -136,10 +140,14 @@ where
     let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(after)?);
     let Some(difference) = difference(&before, &after) else { return Ok(None) };
     let name = object.name_any();
+    let (what, namespace) =
+        (format!("patch status of {}", K::kind(&())), api.namespace().unwrap_or_default());
     let mut version = object.resource_version();
     for _ in 0..3 {
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": difference}));
-        match in_time(api.patch_status(&name, &parameters(), &patch)).await {
+        let parameters = parameters();
+        let written = in_time(api.patch_status(&name, &parameters, &patch));
+        match spans::write(&what, namespace, &name, written).await {
             Ok(written) => return Ok(Some(written)),
             Err(error) if is_status(&error, 404) => return Err(WriteError::Gone),
             Err(error) if is_status(&error, 409) => {

@@ -1,9 +1,13 @@
 //! What it takes to reconcile any kind: a pause after each failure, an end with the process.
 
+use super::Context;
 use super::metrics::Metrics;
 use super::retries::Retries;
+use crate::api::names;
 use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::WriteError;
+use crate::telemetry::health::Health;
+use crate::telemetry::traces::spans::Pass;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::{Resource, ResourceExt};
@@ -35,6 +39,11 @@ pub trait Reconcile<K>: Send + Sync + 'static {
     /// Looks at one object, does what is due, and says when to look again if nothing changes.
     fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Result<Action, Failure>> + Send;
 
+    /// Whether what the object's trace began with is not done yet: then the pass belongs to it.
+    fn continues(&self, _object: &K) -> bool {
+        false
+    }
+
     /// The object is gone: drops what is remembered of it.
     fn forget(&self, namespace: &str, name: &str);
 }
@@ -43,6 +52,7 @@ pub trait Reconcile<K>: Send + Sync + 'static {
 struct Driven<R> {
     reconciler: Arc<R>,
     metrics: Metrics,
+    health: Health,
     failures: Retries,
 }
 
@@ -54,14 +64,15 @@ pub async fn drive<K, R>(
     controller: Controller<K>,
     at_once: u16,
     reconciler: Arc<R>,
-    metrics: Metrics,
+    context: &Context,
     stop: CancellationToken,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     R: Reconcile<K>,
 {
     let config = Config::default().concurrency(at_once);
-    let driven = Arc::new(Driven { reconciler, metrics, failures: Retries::default() });
+    let (metrics, health) = (context.metrics.clone(), context.health.clone());
+    let driven = Arc::new(Driven { reconciler, metrics, health, failures: Retries::default() });
     let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
         pass,
         pause,
@@ -85,12 +96,16 @@ where
     K: Resource<DynamicType = ()> + Send + Sync + 'static,
     R: Reconcile<K>,
 {
-    let began = Instant::now();
-    let result = driven.reconciler.reconcile(object.clone()).await;
-    driven.metrics.passed(&K::kind(&()), result.as_ref().err(), began.elapsed());
+    let (began, kind) = (Instant::now(), K::kind(&()));
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let mark = object.annotations().get(names::TRACEPARENT).map(String::as_str);
+    let traced = Pass::new(&kind, &namespace, &name, mark, driven.reconciler.continues(&object));
+    let reconciled = traced.run(driven.reconciler.reconcile(object.clone()));
+    let result = driven.health.watched(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
+    driven.metrics.passed(&kind, result.as_ref().err(), began.elapsed());
     match result {
         Ok(action) => {
-            driven.failures.forget(&object.namespace().unwrap_or_default(), &object.name_any());
+            driven.failures.forget(&namespace, &name);
             Ok(action)
         }
         Err(Failure::Write(WriteError::Gone)) => Ok(Action::await_change()),

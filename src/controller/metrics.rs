@@ -48,6 +48,20 @@ pub enum Origin {
     Adopted,
 }
 
+impl Origin {
+    fn label(self) -> &'static str {
+        match self {
+            Origin::Created => "created",
+            Origin::Adopted => "adopted",
+        }
+    }
+}
+
+/// How a pass ended that the API server failed.
+const FAILED: [&str; 2] = ["write_failed", "secret_unreadable"];
+/// How a sync ended that walked all to the end, and one that did not.
+const SYNCED: [&str; 2] = ["ok", "broken_off"];
+
 /// What the leader counts; a cheap handle.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -80,6 +94,13 @@ impl Metrics {
             sync_seconds: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
             last_sync: Family::default(),
         };
+        // What has not happened yet is told as 0: the first time would else not be seen to be an increase.
+        for origin in [Origin::Created, Origin::Adopted] {
+            drop(metrics.pads.get_or_create(&OriginLabels { origin: origin.label() }));
+        }
+        for outcome in SYNCED {
+            drop(metrics.syncs.get_or_create(&OutcomeLabels { outcome }));
+        }
         registry.register(
             "pad_operator_leader",
             "1 on the replica that reconciles, else 0",
@@ -136,14 +157,19 @@ impl Metrics {
 
     /// A pass over an object of a kind has ended.
     pub(super) fn passed(&self, kind: &str, failure: Option<&Failure>, took: Duration) {
+        let labels = |outcome| PassLabels { kind: kind.to_owned(), outcome };
+        // The first failure of a kind is then seen to be an increase.
+        if failure.is_none() {
+            FAILED.iter().for_each(|outcome| drop(self.reconciles.get_or_create(&labels(outcome))));
+        }
         let outcome = match failure {
             None => "ok",
             Some(Failure::Write(WriteError::Conflict { .. })) => "conflict",
             Some(Failure::Write(WriteError::Gone)) => "gone",
-            Some(Failure::Write(WriteError::Api(_) | WriteError::Json(_))) => "write_failed",
-            Some(Failure::Secret(_)) => "secret_unreadable",
+            Some(Failure::Write(WriteError::Api(_) | WriteError::Json(_))) => FAILED[0],
+            Some(Failure::Secret(_)) => FAILED[1],
         };
-        self.reconciles.get_or_create(&PassLabels { kind: kind.to_owned(), outcome }).inc();
+        self.reconciles.get_or_create(&labels(outcome)).inc();
         self.reconcile_seconds
             .get_or_create(&KindLabels { kind: kind.to_owned() })
             .observe(took.as_secs_f64());
@@ -157,11 +183,7 @@ impl Metrics {
 
     /// The id of a pad at CoderPad was stored.
     pub(super) fn stored(&self, origin: Origin) {
-        let origin = match origin {
-            Origin::Created => "created",
-            Origin::Adopted => "adopted",
-        };
-        self.pads.get_or_create(&OriginLabels { origin }).inc();
+        self.pads.get_or_create(&OriginLabels { origin: origin.label() }).inc();
     }
 
     /// The answer to a creation was lost.
@@ -177,7 +199,7 @@ impl Metrics {
 
     /// A sync has ended. `complete`: it walked all to the end.
     pub(crate) fn synced(&self, namespace: &str, connection: &str, complete: bool, took: Duration) {
-        let outcome = if complete { "ok" } else { "broken_off" };
+        let outcome = SYNCED[usize::from(!complete)];
         self.syncs.get_or_create(&OutcomeLabels { outcome }).inc();
         self.sync_seconds.observe(took.as_secs_f64());
         if complete {

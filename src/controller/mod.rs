@@ -17,6 +17,7 @@ pub mod turns;
 
 use crate::cluster::{Scope, in_time, secrets::Secrets};
 use crate::sync::requests::Syncs;
+use crate::telemetry::health::Health;
 use accounts::Accounts;
 use allowance::Allowances;
 use jiff::Timestamp;
@@ -62,6 +63,8 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// What is counted.
     pub metrics: metrics::Metrics,
+    /// Who is told that work goes on.
+    pub health: Health,
     /// Writes Events.
     pub recorder: Recorder,
     /// How many pads may still be made, by the plan and in this hour.
@@ -83,7 +86,7 @@ pub struct Context {
     /// The waits (uid of the Pad, since when) that an Event has told of.
     pub warned: Mutex<HashSet<(String, Timestamp)>>,
     /// Who may work on a Pad now, over all namespaces.
-    pub turns: Arc<Turns>,
+    pub turns: Turns,
     /// Asks for a connection (namespace, name) to be probed now.
     pub probes: broadcast::Sender<(String, String)>,
 }

@@ -1,42 +1,130 @@
-//! Who may work on a Pad now: all at once share one bound, and no connection and no namespace ever has all of it.
+//! Who may work on a Pad now. All at once share one bound, and whoever has little goes before whoever has much.
 //!
-//! A Pad keeps its turn while it waits for its account's rate limit or for a service that does not answer. Without
-//! shares, the Pads of one flooded or hanging connection would be in the way of all others.
+//! A Pad keeps its turn while it waits for its account's rate limit or for a service that does not answer. So the Pads of
+//! connections that are flooded or that hang hold turns for long, and must leave some to all others: a connection takes
+//! a further turn only while it holds less than a multiple of what is free. One such connection ends up with three
+//! quarters of the turns, two with 14 of 32 each; some are always left for who holds none.
 
-use crate::lanes::Lanes;
+use parking_lot::Mutex;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
+
+/// So many times what would be left free a connection may hold: alone it gets three quarters of all.
+const OF_CONNECTION: usize = 3;
+/// The same of a namespace: alone it gets seven eighths.
+const OF_NAMESPACE: usize = 7;
 
 /// The turns of all Pads.
+#[derive(Clone, Debug)]
+pub struct Turns(Arc<Mutex<State>>);
+
+/// Namespace and name of a connection.
+type Key = (String, String);
+
 #[derive(Debug)]
-pub struct Turns {
-    all: Arc<Semaphore>,
-    namespaces: Lanes,
-    connections: Lanes,
+struct State {
+    free: usize,
+    connections: HashMap<Key, Connection>,
+    /// How many turns each namespace holds.
+    namespaces: HashMap<String, usize>,
+    /// How many have come so far.
+    came: u64,
+}
+
+#[derive(Debug, Default)]
+struct Connection {
+    held: usize,
+    waiting: VecDeque<(u64, oneshot::Sender<Turn>)>,
 }
 
 /// The right to work on one Pad, given back when it is dropped.
+#[derive(Debug)]
 #[must_use = "the turn ends when it is dropped"]
-pub struct Turn(#[expect(dead_code, reason = "held, not read")] [OwnedSemaphorePermit; 3]);
+pub struct Turn {
+    turns: Turns,
+    of: Key,
+}
 
 impl Turns {
-    /// So many at once: at most three quarters of them for one connection, and seven eighths for one namespace.
+    /// So many at once.
     pub fn new(at_once: u16) -> Self {
-        let at_once = usize::from(at_once);
-        Self {
-            all: Arc::new(Semaphore::new(at_once)),
-            namespaces: Lanes::new((at_once * 7 / 8).max(1)),
-            connections: Lanes::new((at_once * 3 / 4).max(1)),
-        }
+        let (connections, namespaces) = (HashMap::new(), HashMap::new());
+        Self(Arc::new(Mutex::new(State { free: at_once.into(), connections, namespaces, came: 0 })))
     }
 
-    /// Waits for a turn. Who comes first goes first, within each share.
+    /// Waits for a turn. Of those who wait, that connection goes first which holds the fewest turns; within it, who came
+    /// first.
     pub async fn take(&self, namespace: &str, connection: &str) -> Option<Turn> {
-        // The narrowest first: nobody holds a place that others could use while waiting for a share of its own.
-        let connection = self.connections.of(namespace, connection).acquire_owned().await.ok()?;
-        let namespace = self.namespaces.of(namespace, "").acquire_owned().await.ok()?;
-        let any = self.all.clone().acquire_owned().await.ok()?;
-        Some(Turn([any, namespace, connection]))
+        let (sender, turn) = oneshot::channel();
+        {
+            let mut state = self.0.lock();
+            state.came += 1;
+            let came = state.came;
+            let key = (namespace.to_owned(), connection.to_owned());
+            state.connections.entry(key).or_default().waiting.push_back((came, sender));
+        }
+        self.hand_out();
+        turn.await.ok()
+    }
+
+    /// Gives away what is free, to whoever may have it.
+    fn hand_out(&self) {
+        // Who has gone meanwhile gives the turn back, for which the lock must be free again.
+        let mut nobodys = Vec::new();
+        let mut state = self.0.lock();
+        while let Some((of, waits)) = state.next() {
+            nobodys.extend(waits.send(Turn { turns: self.clone(), of }).err());
+        }
+        drop(state);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.0.lock().give_back(&self.of);
+        self.turns.hand_out();
+    }
+}
+
+impl State {
+    /// Takes a turn for whoever is next.
+    fn next(&mut self) -> Option<(Key, oneshot::Sender<Turn>)> {
+        // What would be left after this one.
+        let left = self.free.checked_sub(1)?;
+        let may = |held: usize, share: usize| held == 0 || held < share * left;
+        let of = self
+            .connections
+            .iter()
+            .filter(|((namespace, _), connection)| {
+                let in_namespace = self.namespaces.get(namespace).copied().unwrap_or_default();
+                may(connection.held, OF_CONNECTION) && may(in_namespace, OF_NAMESPACE)
+            })
+            .filter_map(|(key, connection)| Some((connection.held, connection.waiting.front()?.0, key)))
+            .min()
+            .map(|(_, _, key)| key.clone())?;
+        let connection = self.connections.get_mut(&of)?;
+        let (_, waits) = connection.waiting.pop_front()?;
+        connection.held += 1;
+        *self.namespaces.entry(of.0.clone()).or_default() += 1;
+        self.free = left;
+        Some((of, waits))
+    }
+
+    fn give_back(&mut self, of: &Key) {
+        self.free += 1;
+        if let Some(connection) = self.connections.get_mut(of) {
+            connection.held -= 1;
+            if connection.held == 0 && connection.waiting.is_empty() {
+                self.connections.remove(of);
+            }
+        }
+        if let Some(held) = self.namespaces.get_mut(&of.0) {
+            *held -= 1;
+            if *held == 0 {
+                self.namespaces.remove(&of.0);
+            }
+        }
     }
 }
 
@@ -61,10 +149,47 @@ mod tests {
         let of_the_same_namespace = taken(&turns, "hiring", "other");
         assert_eq!(of_the_same_namespace.len(), 4);
         let elsewhere = taken(&turns, "sales", "acme");
-        assert_eq!(elsewhere.len(), 4);
-        assert!(now(&turns, "third", "acme").is_none(), "32 at once, and no more");
+        assert_eq!(elsewhere.len(), 3);
+        let last = now(&turns, "third", "acme");
+        assert!(last.is_some(), "there is one left for who has none");
+        assert!(now(&turns, "fourth", "acme").is_none(), "32 at once, and no more");
         drop(flooded);
-        assert!(now(&turns, "third", "acme").is_some());
+        assert!(now(&turns, "fourth", "acme").is_some());
+    }
+
+    /// However many hang or are flooded: who comes with a single Pad goes as soon as any turn ends.
+    #[tokio::test]
+    async fn who_holds_the_fewest_goes_first() {
+        let turns = Turns::new(8);
+        let mut held: Vec<Vec<Turn>> =
+            (0..8).map(|number| taken(&turns, "hiring", &number.to_string())).collect();
+        assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 7, "one is left to other namespaces: {held:?}");
+        let crowd: Vec<_> = (0..50).map(|_| Box::pin(turns.take("hiring", "0"))).collect();
+        let mut crowd: Vec<_> = crowd.into_iter().map(|one| (one, None)).collect();
+        for (one, turn) in &mut crowd {
+            *turn = one.as_mut().now_or_never().flatten();
+        }
+        assert!(crowd.iter().all(|(_, turn)| turn.is_none()));
+        let mut late = Box::pin(turns.take("hiring", "late"));
+        assert!(late.as_mut().now_or_never().is_none());
+        held[0].pop();
+        assert!(late.now_or_never().flatten().is_some(), "before the crowd that came earlier");
+    }
+
+    #[tokio::test]
+    async fn who_waits_no_more_is_passed_over() {
+        let turns = Turns::new(1);
+        let turn = now(&turns, "hiring", "acme").unwrap();
+        let mut gone = Box::pin(turns.take("hiring", "gone"));
+        let mut waits = Box::pin(turns.take("hiring", "waits"));
+        assert!(gone.as_mut().now_or_never().is_none() && waits.as_mut().now_or_never().is_none());
+        drop(gone);
+        drop(turn);
+        let turn = waits.now_or_never().flatten();
+        assert!(turn.is_some());
+        drop(turn);
+        let state = turns.0.lock();
+        assert_eq!((state.free, state.connections.len(), state.namespaces.len()), (1, 0, 0));
     }
 
     #[test]

@@ -10,6 +10,20 @@ use serde_json::json;
 /// Seconds after which somebody who got a 503 may come again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
+/// All names of answers.
+pub const OUTCOMES: [&str; 10] = [
+    "Accepted",
+    "Ignored",
+    "Verified",
+    "Malformed",
+    "Unauthorized",
+    "NotFound",
+    "MethodNotAllowed",
+    "TooLarge",
+    "Slow",
+    "Unavailable",
+];
+
 /// A delivery that is taken note of.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Taken {
@@ -110,7 +124,8 @@ impl Refusal {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    /// Its status over HTTP.
+    pub fn status(&self) -> StatusCode {
         match self {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Path | Refusal::Connection => StatusCode::NOT_FOUND,

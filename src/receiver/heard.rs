@@ -3,6 +3,7 @@
 
 use crate::api::{FIELD_MANAGER, HasConditions, LeverConnection, condition};
 use crate::controller::connection::status::DELIVERY_MISSED;
+use crate::telemetry::traces::spans;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -44,8 +45,9 @@ impl Heard {
         let patch = Patch::Merge(json!({"status": {"lastWebhookAt": now}}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let name = connection.name_any();
-        if !matches!(timeout(LONGEST, connections.patch_status(&name, &parameters, &patch)).await, Ok(Ok(_)))
-        {
+        let noting = connections.patch_status(&name, &parameters, &patch);
+        let noting = spans::write("patch status of LeverConnection", &namespace, &name, noting);
+        if !matches!(timeout(LONGEST, noting).await, Ok(Ok(_))) {
             tracing::warn!(namespace, connection = name, "could not note that a signed webhook arrived");
         }
     }

@@ -24,11 +24,12 @@ pub use tokens::SigningTokens;
 use crate::api::LeverConnection;
 use crate::cluster::{Caches, Scope};
 use crate::lanes::Lanes;
+use crate::telemetry::traces::spans;
 use answer::{Refusal, Taken};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Method;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use body::Incoming;
 use event::{Event, Malformed, Meaning};
@@ -40,6 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::Stored;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 /// The answer must be out within 5 s.
 const LONGEST: Duration = Duration::from_millis(4500);
@@ -117,13 +119,22 @@ impl Inner {
         if Arc::strong_count(&lane) > TAKEN_AT_ONCE {
             return Err(Refusal::Crowded);
         }
-        let in_turn = async {
-            let _turn = lane.acquire().await;
-            self.take(scope, &connection, &event).await
+        let span = spans::webhook(namespace, name);
+        let answering = async {
+            let in_turn = async {
+                let _turn = lane.acquire().await;
+                self.take(scope, &connection, &event).await
+            };
+            let (taken, ()) = futures::join!(timeout(LONGEST, in_turn), self.heard.note(&connection, now));
+            let taken = taken.unwrap_or(Err(Refusal::TimedOut));
+            log(&connection, &taken);
+            taken
         };
-        let (taken, ()) = futures::join!(timeout(LONGEST, in_turn), self.heard.note(&connection, now),);
-        let taken = taken.unwrap_or(Err(Refusal::TimedOut));
-        log(&connection, &taken);
+        let taken = answering.instrument(span.clone()).await;
+        match &taken {
+            Ok(taken) => spans::answered(&span, taken.name(), StatusCode::OK),
+            Err(refusal) => spans::answered(&span, refusal.name(), refusal.status()),
+        }
         taken
     }
 

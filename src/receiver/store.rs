@@ -13,11 +13,12 @@ use crate::cluster::Scope;
 use crate::cluster::index::Place;
 use crate::cluster::writes::is_status;
 use crate::making::{self, is_of};
+use crate::telemetry::traces::spans;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// More waiting Pads of one connection than this, and Lever is asked to send again later.
@@ -163,10 +164,14 @@ impl<'a> Candidate<'a> {
     }
 
     async fn annotate(&mut self, name: String) -> Result<Option<String>, StoreError> {
-        let annotations = json!({names::RECONCILE_REQUESTED_AT: self.change.request});
+        let request = (names::RECONCILE_REQUESTED_AT.to_owned(), self.change.request.clone());
+        let annotations: BTreeMap<_, _> = spans::mark().into_iter().chain([request]).collect();
         let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        match self.api.patch(&name, &parameters, &patch).await {
+        let namespace = self.api.namespace().unwrap_or_default();
+        let asked =
+            spans::write("annotate Pad", namespace, &name, self.api.patch(&name, &parameters, &patch)).await;
+        match asked {
             Ok(pad) if pad.metadata.deletion_timestamp.is_none() && self.is_mine(&pad) => Ok(Some(name)),
             // The cache lay behind: it is being deleted, or gone and its name given to somebody else.
             Ok(pad) => {
@@ -184,7 +189,7 @@ impl<'a> Candidate<'a> {
     async fn create(&mut self, n: u32) -> Result<Option<String>, StoreError> {
         let pad = self.pad(n);
         let name = pad.name_any();
-        match self.api.create(&making::parameters(), &pad).await {
+        match making::create(self.api, &pad).await {
             Ok(_) => Ok(Some(name)),
             Err(error) if is_status(&error, 409) => {
                 // Nobody there any more: the name is free again.

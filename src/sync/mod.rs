@@ -22,6 +22,7 @@ use crate::api::{LeverConnection, Pad, PadConfiguration};
 use crate::controller::Context;
 use crate::controller::accounts::{Account, AccountError};
 use crate::controller::pad::looks::What;
+use crate::telemetry::traces::spans;
 use crate::transport::{self, Class, Priority};
 use interview::Marks;
 use kube::{Api, ResourceExt};
@@ -32,6 +33,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// Why a part of a sync came to nothing. The next one does it again.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +63,9 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         for (key, wish) in context.syncs.begin() {
             let (context, marks, stop) = (context.clone(), marks.clone(), stop.clone());
             running.spawn(async move {
-                let missed = stop.run_until_cancelled(sync(&context, &marks, &key, &wish)).await;
+                let syncing = sync(&context, &marks, &key, &wish).instrument(spans::sync(&key.0, &key.1));
+                let syncing = context.health.watched(format!("sync of {}/{}", key.0, key.1), syncing);
+                let missed = stop.run_until_cancelled(syncing).await;
                 context.syncs.end(&key, missed.flatten());
             });
         }

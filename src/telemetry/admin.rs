@@ -1,14 +1,16 @@
 //! `/livez`, `/readyz` and `/metrics` on the admin address.
 
+use super::exposition::Format;
+use super::health::{Finding, Health, page};
+use crate::cluster::Caches;
+use crate::cluster::reach::Reach;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -16,25 +18,46 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub struct Admin {
     registry: Arc<Registry>,
-    caches_ready: Arc<AtomicBool>,
+    health: Health,
+    caches: Caches,
+    reach: Reach,
     stopping: CancellationToken,
 }
 
 impl Admin {
     /// `stopping` is cancelled when the process begins to end: then it is not ready any more.
-    pub fn new(registry: Registry, stopping: CancellationToken) -> Self {
-        Self { registry: Arc::new(registry), caches_ready: Arc::default(), stopping }
+    pub fn new(
+        registry: Registry,
+        health: Health,
+        caches: Caches,
+        reach: Reach,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { registry: Arc::new(registry), health, caches, reach, stopping }
     }
 
-    /// Everything that is watched has been listed: webhooks can be answered.
-    pub fn caches_are_ready(&self) {
-        self.caches_ready.store(true, Ordering::Release);
+    /// Whether webhooks can be taken here, part by part.
+    fn readiness(&self) -> Vec<Finding> {
+        let missing = self.caches.missing();
+        let listed = if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!(
+                "not listed yet: {}. If this stays, check the operator's Role and that the CustomResourceDefinitions are installed",
+                missing.join(", ")
+            ))
+        };
+        let ends = if self.stopping.is_cancelled() { Err("the process is stopping".into()) } else { Ok(()) };
+        let api_server = self.reach.found().map_err(|problem| {
+            format!("{problem}. If this stays, check the network between this Pod and the API server")
+        });
+        vec![("API server".into(), api_server), ("resources".into(), listed), ("process".into(), ends)]
     }
 
     /// Serves the endpoints until `stop`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         let router = Router::new()
-            .route("/livez", get(async || "ok\n"))
+            .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .with_state(self);
@@ -42,24 +65,28 @@ impl Admin {
     }
 }
 
-async fn readyz(State(admin): State<Admin>) -> (StatusCode, &'static str) {
-    if admin.stopping.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: stopping\n")
-    } else if admin.caches_ready.load(Ordering::Acquire) {
-        (StatusCode::OK, "ok\n")
-    } else {
-        let why = "not ready: the API server has not listed everything yet. If this stays, check the operator's Role and that the CustomResourceDefinitions are installed\n";
-        (StatusCode::SERVICE_UNAVAILABLE, why)
-    }
+async fn livez(State(admin): State<Admin>) -> (StatusCode, String) {
+    let findings = admin.health.findings();
+    // Who is about to end is not hurried: there is a time limit for that.
+    let is_alive = admin.stopping.is_cancelled() || findings.iter().all(|(_, found)| found.is_ok());
+    answer(is_alive, &findings)
 }
 
-async fn metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let mut text = String::new();
-    match encode(&mut text, &admin.registry) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            (StatusCode::OK, [(header::CONTENT_TYPE, kind)], text).into_response()
-        }
+async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
+    let findings = admin.readiness();
+    answer(findings.iter().all(|(_, found)| found.is_ok()), &findings)
+}
+
+fn answer(is_well: bool, findings: &[Finding]) -> (StatusCode, String) {
+    let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, page(findings))
+}
+
+async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let format = Format::wanted(accepted);
+    match format.write(&admin.registry) {
+        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n").into_response(),
     }
 }

@@ -1,6 +1,21 @@
-//! What the program tells about itself: log lines, metrics, health.
+//! What the program tells about itself: log lines, metrics, traces, health.
 
 pub mod admin;
+mod exposition;
+pub mod health;
 pub mod logging;
 pub mod process;
 pub mod state;
+pub mod traces;
+
+use crate::cli::RunArgs;
+use tokio::runtime::Handle;
+use traces::Traces;
+
+/// Sets up log lines and, if they are wanted, traces. `runtime` is what the traces are sent on.
+pub fn start(args: &RunArgs, runtime: &Handle) -> anyhow::Result<Option<Traces>> {
+    let endpoint = args.otlp_endpoint.as_deref();
+    let traces = endpoint.map(|endpoint| Traces::to(endpoint, runtime.clone())).transpose()?;
+    logging::start(args.log_format, traces.as_ref());
+    Ok(traces)
+}

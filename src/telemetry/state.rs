@@ -4,6 +4,9 @@ use crate::api::condition::{Status, find, types};
 use crate::api::pad::Phase;
 use crate::api::{HasConditions, LeverConnection, Pad};
 use crate::cluster::Caches;
+use crate::controller::pace;
+use crate::controller::pad::Reason;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -11,6 +14,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// The reason of a Pad that nobody has looked at yet.
+const NOT_LOOKED_AT: &str = "NotLookedAt";
 
 /// Pads by phase, and how the connections and configurations are.
 pub struct State {
@@ -35,6 +41,18 @@ impl State {
             scope.pads.all().iter().for_each(|pad| *counts.entry(phase(pad)).or_default() += 1);
         }
         counts
+    }
+
+    /// For each reason that Pads wait for: since when the one waits that has waited longest.
+    fn waiting_since(&self) -> BTreeMap<&'static str, Timestamp> {
+        let mut longest = BTreeMap::new();
+        for scope in self.caches.scopes() {
+            for (reason, since) in scope.pads.all().iter().filter_map(|pad| waits(pad)) {
+                let known = longest.entry(reason).or_insert(since);
+                *known = since.min(*known);
+            }
+        }
+        longest
     }
 
     /// How many configurations are Ready, and how many are not.
@@ -65,6 +83,20 @@ fn phase(pad: &Pad) -> &'static str {
     }
 }
 
+/// Why and since when a Pad waits, if it does. The time does not begin anew with another reason.
+fn waits(pad: &Pad) -> Option<(&'static str, Timestamp)> {
+    let made = pad.metadata.creation_timestamp.as_ref()?.0;
+    match pad.phase() {
+        None => Some((NOT_LOOKED_AT, made)),
+        Some(Phase::Pending) => {
+            let ready = find(pad.conditions(), types::READY)?;
+            // Written by somebody else, perhaps: it becomes no label.
+            Some((Reason::parse(&ready.reason)?.as_str(), ready.last_transition_time))
+        }
+        Some(Phase::Open | Phase::Started | Phase::Ended | Phase::Skipped | Phase::Failed) => None,
+    }
+}
+
 fn is_ready(object: &impl HasConditions) -> bool {
     find(object.conditions(), types::READY).is_some_and(|ready| ready.status == Status::True)
 }
@@ -76,6 +108,12 @@ impl Collector for State {
         for (phase, count) in self.phases() {
             ConstGauge::new(count).encode(family.encode_family(&[("phase", phase)])?)?;
         }
+        let help = "Since when the Pad waits that has waited longest for this reason";
+        let name = "pad_operator_pads_waiting_since_timestamp_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, gauge)?;
+        for (reason, since) in self.waiting_since() {
+            ConstGauge::new(since.as_second()).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
         let help = "PadConfigurations by whether they are Ready";
         let mut family = encoder.encode_descriptor("pad_operator_configurations", help, None, gauge)?;
         for (ready, count) in self.configurations() {
@@ -86,7 +124,11 @@ impl Collector for State {
             let verified = find(connection.conditions(), types::WEBHOOK_VERIFIED);
             verified.is_some_and(|one| one.status == Status::True)
         };
-        let remaining = |connection: &LeverConnection| connection.status.as_ref()?.quota.as_ref()?.remaining;
+        let quota = |connection: &LeverConnection| connection.status.as_ref()?.quota.clone();
+        let interval = |connection: &LeverConnection| {
+            let interval = pace::interval(connection).filter(|_| !connection.spec.suspend)?;
+            i64::try_from(interval.as_secs()).ok()
+        };
         let mut tell = |name, help, value: &dyn Fn(&LeverConnection) -> Option<i64>| {
             let mut family = encoder.encode_descriptor(name, help, None, gauge)?;
             for connection in &connections {
@@ -105,6 +147,11 @@ impl Collector for State {
         let help = "Whether the newest webhook of a LeverConnection arrived and was signed rightly";
         tell("pad_operator_webhook_verified", help, &|one| Some(i64::from(is_verified(one))))?;
         let help = "Pads left in the CoderPad plan; absent where it has no limit";
-        tell("pad_operator_quota_remaining", help, &remaining)
+        tell("pad_operator_quota_remaining", help, &|one| quota(one)?.remaining)?;
+        let help = "Pads of a billing cycle of the CoderPad plan; absent where it has no limit";
+        tell("pad_operator_quota_limit", help, &|one| quota(one)?.limit)?;
+        let help =
+            "How often a connection is synced by the clock; absent where it is suspended or only asked";
+        tell("pad_operator_sync_interval_seconds", help, &interval)
     }
 }

@@ -11,11 +11,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::Instrument;
-use tracing::field::Empty;
 use url::Url;
 
 use super::limit::{Bucket, Priority};
 use super::{Class, Error, Service, SetupError, Transport};
+use crate::telemetry::health;
+use crate::telemetry::traces::spans;
 
 /// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
 const ANSWER_LIMIT: usize = 8 << 20;
@@ -75,7 +76,10 @@ pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
 /// The right to send one request: a token of the rate limit, already taken.
 #[derive(Debug)]
 #[must_use = "the rate limit's token is spent"]
-pub struct Permit(Priority);
+pub struct Permit {
+    priority: Priority,
+    waited: Duration,
+}
 
 /// How a request leaves that must be sent at most once: by a time, or not at all.
 ///
@@ -150,9 +154,10 @@ impl Account {
     /// present rate.
     pub(crate) async fn permit(&self, priority: Priority) -> Permit {
         let began = Instant::now();
-        self.bucket.take(priority).await;
-        self.transport.0.metrics.wait(self.service, began.elapsed());
-        Permit(priority)
+        health::patiently(self.bucket.take(priority)).await;
+        let waited = began.elapsed();
+        self.transport.0.metrics.wait(self.service, waited);
+        Permit { priority, waited }
     }
 
     /// Waits for the rate limit, then sends.
@@ -183,14 +188,16 @@ impl Account {
     /// `convert` checks what was decoded; what it refuses counts as an answer that cannot be read.
     async fn send_now<Raw: DeserializeOwned, T>(
         &self,
-        Permit(priority): Permit,
+        Permit { priority, waited }: Permit,
         call: Call,
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
     ) -> Result<T, Error> {
-        let (service, operation) = (self.service.label(), call.operation);
-        let span = tracing::info_span!("service_call", service, operation, outcome = Empty, status = Empty);
+        let (service, operation) = (self.service, call.operation);
+        let span = spans::call(service, operation, call.method.as_str(), &call.url, priority, waited);
         let began = Instant::now();
         let answer = self.exchange(&call).instrument(span.clone()).await;
+        health::goes_on();
+        let answered = answer.as_ref().map_or_else(|error| error.status, |(status, _)| Some(*status));
         let result = answer.and_then(|(status, body)| {
             // 204: there is no answer but the status.
             let raw = serde_json::from_slice(if body.is_empty() { b"null" } else { &body });
@@ -200,10 +207,8 @@ impl Account {
                 .map_err(|reason| self.error(after_sending(&call), operation, Some(status), reason))
         });
         let took = began.elapsed();
-        let (outcome, status) = match &result {
-            Ok(_) => ("ok", None),
-            Err(error) => (error.class.label(), error.status),
-        };
+        let failure = result.as_ref().err().map(|error| error.class);
+        let outcome = failure.map_or("ok", Class::label);
         match &result {
             Err(error) if error.class == Class::Throttled && !error.is_quota() => {
                 self.bucket.refused(began, error.retry_after);
@@ -211,12 +216,12 @@ impl Account {
             Err(Error { status: None, .. }) => {}
             Ok(_) | Err(_) => self.bucket.accepted(began),
         }
-        self.transport.0.metrics.request(self.service, operation, outcome, priority, took);
-        span.record("outcome", outcome);
-        if let Some(status) = status {
-            span.record("status", status);
-        }
-        span.in_scope(|| tracing::debug!(elapsed_ms = took.as_millis(), "called a service"));
+        self.transport.0.metrics.request(service, operation, outcome, priority, took);
+        spans::called(&span, answered, failure);
+        span.in_scope(|| {
+            let (service, elapsed_ms) = (service.label(), took.as_millis());
+            tracing::debug!(service, operation, outcome, status = answered, elapsed_ms, "called a service");
+        });
         result
     }
 
@@ -386,7 +391,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
 }
 
 /// What lies at the bottom of an error, such as "Connection refused": the layers above name the URL.
-pub(super) fn innermost(error: &dyn StdError) -> String {
+pub(crate) fn innermost(error: &dyn StdError) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

@@ -47,7 +47,7 @@ pub enum Priority {
 
 impl Priority {
     /// Its name in metrics.
-    pub(super) fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Priority::Pad => "pad",
             Priority::Poll => "poll",

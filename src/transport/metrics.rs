@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::error::Service;
+use super::error::{Class, Service};
 use super::limit::Priority;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,7 +74,10 @@ impl Metrics {
     ) {
         let service = service.label();
         let priority = priority.label();
-        self.requests.get_or_create(&RequestLabels { service, operation, outcome, priority }).inc();
+        let labels = |outcome| RequestLabels { service, operation, outcome, priority };
+        // A first 429 is then seen to be an increase.
+        drop(self.requests.get_or_create(&labels(Class::Throttled.label())));
+        self.requests.get_or_create(&labels(outcome)).inc();
         self.seconds.get_or_create(&OperationLabels { service, operation }).observe(took.as_secs_f64());
     }
 

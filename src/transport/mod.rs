@@ -17,7 +17,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use account::{Account, Call, Payload, api_key};
+pub(crate) use account::{Account, Call, Payload, api_key, innermost};
 pub use account::{Departure, Permit};
 pub use error::{Class, Error, Service, SetupError};
 pub use limit::{Limit, Priority};
@@ -102,5 +102,5 @@ fn http_client(idle_connections: usize) -> Result<reqwest::Client, SetupError> {
         .pool_idle_timeout(IDLE_CONNECTION_TIME_LIMIT)
         .pool_max_idle_per_host(idle_connections)
         .build()
-        .map_err(|error| SetupError::HttpClient(account::innermost(&error)))
+        .map_err(|error| SetupError::HttpClient(innermost(&error)))
 }

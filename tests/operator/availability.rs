@@ -1,6 +1,6 @@
 //! The operator is away, or one of its replicas is: nothing is lost, and somebody goes on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use simulators::{DeliveryOutcome, Fault, Moment};
 
@@ -97,9 +97,11 @@ async fn every_replica_answers_webhooks_and_one_leads() {
     // The leader dies. Its Lease has to run out first.
     send_to(&world, second);
     world.operators[first].kill().await;
+    let began = Instant::now();
     let candidate = world.candidate();
     assert_eq!(world.enter(&candidate).await["outcome"], "Accepted", "also without a leader");
     becomes_open_within(&world, Duration::from_secs(25), &candidate).await;
+    println!("availability: leader killed: the next webhook's link is there after {:?}", began.elapsed());
     assert_eq!(writers(&world).await.last(), Some(&world.user(second)));
 
     // The leader is told to go. It gives the Lease back.
@@ -111,10 +113,12 @@ async fn every_replica_answers_webhooks_and_one_leads() {
     })
     .await;
     send_to(&world, first);
+    let began = Instant::now();
     world.operators[second].terminate().await;
     let candidate = world.candidate();
     assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
     becomes_open_within(&world, Duration::from_secs(8), &candidate).await;
+    println!("availability: leader told to go: the next webhook's link is there after {:?}", began.elapsed());
     assert_eq!(writers(&world).await.last(), Some(&world.user(first)));
 
     assert_eq!(world.creates(), 4);
@@ -123,7 +127,7 @@ async fn every_replica_answers_webhooks_and_one_leads() {
 }
 
 /// The replica that holds the Lease.
-async fn leads(world: &World) -> Result<usize, String> {
+pub async fn leads(world: &World) -> Result<usize, String> {
     let lease = world.get("leases", "pad-operator").await;
     let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
     let is_holder = |id: u32| holder.split('_').nth(1) == Some(id.to_string().as_str());

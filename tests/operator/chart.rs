@@ -1,5 +1,12 @@
 //! The chart, in a cluster of its own: installed as users install it, with exactly the rights that it gives.
 
+mod notes;
+mod refused;
+mod roles;
+mod upgrade;
+mod values;
+
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, source};
@@ -9,6 +16,25 @@ use crate::wait::eventually;
 use crate::world::{CONNECTION, Options, SECRET, World};
 
 const RELEASE: &str = "pads";
+pub const CHART: &str = "charts/pad-operator";
+
+/// What the chart makes of these values, or what helm says against them.
+pub async fn render(
+    cluster: &Cluster,
+    release: &str,
+    namespace: &str,
+    values: &Value,
+) -> Result<Vec<Value>, String> {
+    let chart = source(CHART);
+    let template = ["template", release, &chart, "--namespace", namespace, "--values=-"];
+    cluster.run("helm", &template, Some(&values.to_string())).await.map(|text| documents(&text))
+}
+
+/// The objects in a file with several YAML documents.
+pub fn documents(text: &str) -> Vec<Value> {
+    let documents = serde_yaml_ng::Deserializer::from_str(text).map(|one| Value::deserialize(one).unwrap());
+    documents.filter(|document| !document.is_null()).collect()
+}
 
 /// Installs the chart as it is in the repository, or upgrades it.
 pub async fn helm(world: &World, command: &str, values: &[String]) {
@@ -23,19 +49,68 @@ pub async fn helm(world: &World, command: &str, values: &[String]) {
     world.cluster.run("helm", &arguments, None).await.unwrap();
 }
 
-/// The arguments of the Deployment, and its ServiceAccount.
-pub async fn deployed(world: &World) -> (Vec<String>, String) {
+/// The values for `spec.webhook.mode: Managed`.
+pub fn managed_webhooks() -> [String; 2] {
+    ["managedWebhooks.enabled=true", "publicURL=https://hooks.example.com"].map(str::to_owned)
+}
+
+/// What the Deployment says of the operator's process.
+pub struct Deployed {
+    pub arguments: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub account: String,
+}
+
+/// As it is installed in the world's namespace.
+pub async fn deployed(world: &World) -> Deployed {
     let text = world.kubectl(&["get", "deployments", "--output", "json"]).await.unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list:#}");
-    let pod = &list["items"][0]["spec"]["template"]["spec"];
-    let arguments: Vec<String> = serde_json::from_value(pod["containers"][0]["args"].clone()).unwrap();
-    assert_eq!(arguments[0], "run");
-    // The test has addresses of its own.
-    let is_address =
-        |flag: &String| flag.starts_with("--webhook-address") || flag.starts_with("--admin-address");
-    let arguments = arguments.into_iter().skip(1).filter(|flag| !is_address(flag)).collect();
-    (arguments, pod["serviceAccountName"].as_str().unwrap().to_owned())
+    Deployed::of(&list["items"][0])
+}
+
+impl Deployed {
+    /// Reads a Deployment.
+    pub fn of(deployment: &Value) -> Self {
+        let pod = &deployment["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        let arguments: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
+        assert_eq!(arguments[0], "run");
+        // The test has addresses of its own.
+        let own = ["--webhook-address", "--admin-address", "--public-url"];
+        let is_kept = |flag: &String| !own.iter().any(|own| flag.starts_with(own));
+        let variables = container["env"].as_array().unwrap().iter().map(|variable| {
+            let name = variable["name"].as_str().unwrap().to_owned();
+            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+                Some("metadata.namespace") => &deployment["metadata"]["namespace"],
+                None => &variable["value"],
+                Some(other) => panic!("what is {other} of a Pod?"),
+            };
+            (name, value.as_str().unwrap().to_owned())
+        });
+        Self {
+            environment: variables.collect(),
+            arguments: arguments.into_iter().skip(1).filter(is_kept).collect(),
+            account: pod["serviceAccountName"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    /// Who the operator is for the API server.
+    pub fn user(&self, namespace: &str) -> String {
+        format!("system:serviceaccount:{namespace}:{}", self.account)
+    }
+
+    /// Has the operator run as it is deployed, besides its addresses.
+    pub fn configure(self, operator: &mut Operator) {
+        let public = format!("--public-url=http://127.0.0.1:{}", operator.webhooks);
+        operator.set_arguments([self.arguments, vec![public]].concat());
+        operator.set_environment(self.environment);
+    }
+}
+
+/// The groups of a namespace's ServiceAccounts.
+pub fn groups(namespace: &str) -> [String; 2] {
+    ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,12 +127,10 @@ async fn the_charts_rights_suffice_for_the_main_job() {
         format!("allowApiOrigins={{{},{}}}", world.lever.origin(), world.interview.origin()),
     ];
     helm(&world, "install", &values).await;
-    let (arguments, account) = deployed(&world).await;
-    let user = format!("system:serviceaccount:{}:{account}", world.namespace);
-    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", world.namespace)];
+    let deployment = deployed(&world).await;
+    let (user, groups) = (deployment.user(world.namespace), groups(world.namespace));
     let mut operator = Operator::new(&world.cluster, &user, &groups.each_ref().map(String::as_str)).await;
-    let public = format!("--public-url=http://127.0.0.1:{}", operator.webhooks);
-    operator.set_arguments([arguments, vec![public.clone()]].concat());
+    deployment.configure(&mut operator);
     operator.start().await;
     world.operators.push(operator);
     world.set_up(options).await;
@@ -86,10 +159,10 @@ async fn the_charts_rights_suffice_for_the_main_job() {
     // The same for the whole cluster.
     let values = [values, vec!["clusterWide=true".to_owned()]].concat();
     helm(&world, "upgrade", &values).await;
-    let (arguments, _) = deployed(&world).await;
-    assert!(!arguments.iter().any(|flag| flag.starts_with("--namespace")), "{arguments:?}");
+    let deployment = deployed(&world).await;
+    assert!(!deployment.environment.iter().any(|(name, _)| name == "PAD_OPERATOR_NAMESPACE"));
     world.operator().terminate().await;
-    world.operator().set_arguments([arguments, vec![public]].concat());
+    deployment.configure(world.operator());
     world.operator().start().await;
     the_main_job(&world).await;
 
@@ -136,7 +209,7 @@ async fn managed_webhooks_are_a_value(world: &World, values: &[String]) {
     assert!(message.contains("managedWebhooks.enabled"), "{message}");
     assert_eq!(world.lever.webhooks().len(), 1, "the one that a person made");
 
-    helm(world, "upgrade", &[values, &["managedWebhooks.enabled=true".to_owned()]].concat()).await;
+    helm(world, "upgrade", &[values, &managed_webhooks()].concat()).await;
     let expected = "False/AwaitingVerification";
     world.wait_for("leverconnections", CONNECTION, "WebhookVerified", expected).await;
     let webhooks = world.lever.webhooks();

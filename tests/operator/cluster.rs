@@ -42,6 +42,17 @@ impl Cluster {
         cluster
     }
 
+    /// One of its own, with the CustomResourceDefinitions of others in it that the chart and the examples speak of.
+    pub async fn with_the_crds_of_others() -> Self {
+        let cluster = Self::with_crds().await;
+        // They are too large for what kubectl notes of its own applying.
+        let apply = ["apply", "--server-side", "--filename", &source(".tools/crds")];
+        cluster.kubectl(&apply, None).await.expect("make foreign-crds fetches them");
+        let wait = ["wait", "--for=condition=Established", "--all", "crds", "--timeout=60s"];
+        cluster.kubectl(&wait, None).await.unwrap();
+        cluster
+    }
+
     /// An empty one of its own.
     pub async fn start() -> Self {
         let plane = Arc::new(ControlPlane::start().await.unwrap());
@@ -63,25 +74,9 @@ impl Cluster {
 
     /// Runs a program of the control plane, such as helm.
     pub async fn run(&self, program: &str, arguments: &[&str], input: Option<&str>) -> Output {
-        let mut child = Command::new(self.plane.program(program))
-            .args(arguments)
-            .env("KUBECONFIG", self.plane.kubeconfig())
-            .env("HOME", self.plane.folder())
-            .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
-            stdin.write_all(input.as_bytes()).await.unwrap();
-        }
-        let output = child.wait_with_output().await.unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        match output.status.success() {
-            true => Ok(text(output.stdout)),
-            false => Err(text(output.stderr)),
-        }
+        let mut command = Command::new(self.plane.program(program));
+        command.env("KUBECONFIG", self.plane.kubeconfig()).env("HOME", self.plane.folder());
+        run(command.args(arguments), input).await
     }
 
     /// Writes a kubeconfig for a user who reaches the API server under this address, and returns its file.
@@ -112,6 +107,26 @@ impl Cluster {
             answer.map(|answer| answer.map(Body::new)).map_err(|_| StatusCode::BAD_GATEWAY)
         };
         Relay::start(Router::new().fallback(send_on)).await.unwrap()
+    }
+}
+
+/// Runs a command, with something on its standard input. What it prints, or what it complains of.
+pub async fn run(command: &mut Command, input: Option<&str>) -> Output {
+    let mut child = command
+        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    if let (Some(input), Some(mut stdin)) = (input, child.stdin.take()) {
+        stdin.write_all(input.as_bytes()).await.unwrap();
+    }
+    let output = child.wait_with_output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    match output.status.success() {
+        true => Ok(text(output.stdout)),
+        false => Err(text(output.stderr)),
     }
 }
 

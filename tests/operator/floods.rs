@@ -21,7 +21,7 @@ const FLOODED: &str = "flooded";
 const FLOODED_TOKEN: &str = "signing-token-77aa-flooded";
 
 /// Posts all bodies to a connection's webhook, so many at once, and counts the answers.
-async fn flood(
+pub async fn flood(
     operator: &Operator,
     namespace: &str,
     connection: &str,
@@ -43,7 +43,7 @@ async fn flood(
         .await
 }
 
-fn delivery(signing_token: &str, opportunity: &str, stage: &str, padding: usize) -> String {
+pub fn delivery(signing_token: &str, opportunity: &str, stage: &str, padding: usize) -> String {
     let (at, token) = (Timestamp::now().as_millisecond(), "0123456789abcdef");
     let data = json!({"opportunityId": opportunity, "toStageId": stage, "padding": "x".repeat(padding)});
     json!({"event": "candidateStageChange", "triggeredAt": at, "token": token, "data": data,

@@ -1,4 +1,4 @@
-//! How tools see objects in every state: kstatus itself, Flux's expressions and Argo CD's script of docs/gitops.md.
+//! How tools see objects in every state: kstatus itself, Flux's expressions and Argo CD's script of examples/gitops.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -9,28 +9,24 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::cluster::source;
+use crate::gitops::gitops;
 use crate::status::brief;
 use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 /// What kstatus, Argo CD and Flux say, by `Kind/name`.
 async fn seen(world: &World, objects: &[Value]) -> BTreeMap<String, String> {
-    let page = std::fs::read_to_string(source("docs/gitops.md")).unwrap();
-    let blocks: Vec<Value> = page
-        .split("```yaml\n")
-        .skip(1)
-        .map(|rest| serde_yaml_ng::from_str(rest.split("```").next().unwrap()).unwrap())
-        .collect();
-    let of_kind = |kind: &str| blocks.iter().find(|block| block["kind"] == kind).unwrap();
-    let customizations = of_kind("ConfigMap")["data"]["resource.customizations"].as_str().unwrap();
-    let customizations: Value = serde_yaml_ng::from_str(customizations).unwrap();
+    let flux = gitops("flux/kustomizations.yaml");
+    let checks = flux.iter().find_map(|one| one["spec"]["healthCheckExprs"].as_array()).unwrap();
+    let customizations = gitops("argocd/argocd-cm.yaml")[0]["data"]["resource.customizations"].clone();
+    let customizations: Value = serde_yaml_ng::from_str(customizations.as_str().unwrap()).unwrap();
     let folder = world.cluster.plane.folder();
-    let (script, checks) = (folder.join("health.lua"), folder.join("flux.json"));
+    let (script, expressions) = (folder.join("health.lua"), folder.join("flux.json"));
     std::fs::write(&script, customizations["padoperator.dev/*"]["health.lua"].as_str().unwrap()).unwrap();
-    std::fs::write(&checks, of_kind("Kustomization")["spec"]["healthCheckExprs"].to_string()).unwrap();
+    std::fs::write(&expressions, json!(checks).to_string()).unwrap();
 
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     let mut tool = Command::new(source(".tools/bin/kstatus"))
-        .args(["-lua".as_ref(), script.as_os_str(), "-flux".as_ref(), checks.as_os_str()])
+        .args(["-lua".as_ref(), script.as_os_str(), "-flux".as_ref(), expressions.as_os_str()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -33,7 +33,7 @@ async fn a_live_pad_takes_3_calls_and_4_writes() {
     world.finish().await;
 }
 
-fn assert_calls(world: &World, candidate: &str) {
+pub fn assert_calls(world: &World, candidate: &str) {
     let mut calls: Vec<_> = [world.lever.calls(), world.interview.calls()].concat();
     calls.sort_by_key(|call| call.at);
     let calls: Vec<_> = calls.iter().map(|call| format!("{} {}", call.method, call.path)).collect();
@@ -44,7 +44,7 @@ fn assert_calls(world: &World, candidate: &str) {
 }
 
 /// Every write of the operator since the connection was settled, but those for other Pads.
-async fn assert_writes(world: &World, name: &str) {
+pub async fn assert_writes(world: &World, name: &str) {
     let user = world.user(0);
     let requests = world.cluster.requests(world.namespace).await;
     let settled =

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use serde_json::json;
 use simulators::{Fault, NewCandidate};
+use tokio::process::Command;
 
-use crate::cluster::source;
+use crate::cluster::{Output, run, source};
 use crate::world::{Options, World};
 
 /// By name: kind and labels.
-type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
+pub type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
 /// What an answer of `/metrics` holds.
 fn told(text: &str) -> Metrics {
@@ -31,7 +34,7 @@ fn told(text: &str) -> Metrics {
 }
 
 /// What docs/metrics.md says there is.
-fn documented() -> Metrics {
+pub fn documented() -> Metrics {
     let page = std::fs::read_to_string(source("docs/metrics.md")).unwrap();
     let row = |line: &str| {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
@@ -41,6 +44,43 @@ fn documented() -> Metrics {
         Some((name.to_owned(), (kind, labels.collect())))
     };
     page.lines().filter_map(row).collect()
+}
+
+/// The values that docs/metrics.md lists of labels, by metric and label.
+fn listed() -> BTreeMap<(String, String), BTreeSet<String>> {
+    let page = std::fs::read_to_string(source("docs/metrics.md")).unwrap();
+    let mut listed = BTreeMap::new();
+    for cells in page.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>()) {
+        let [_, name, _, labels, ..] = cells[..] else { continue };
+        for (label, values) in labels.split("; ").filter_map(|label| label.split_once(": ")) {
+            let values = values.split(", ").map(|value| value.split(' ').next().unwrap().to_owned());
+            listed.insert((name.replace('`', ""), label.replace('`', "")), values.collect());
+        }
+    }
+    listed
+}
+
+/// Asserts that no label has a value that is not listed, where values are listed.
+fn assert_closed(text: &str) {
+    let listed = listed();
+    assert!(listed.len() >= 10, "{listed:#?}");
+    for sample in text.lines().filter(|line| !line.starts_with('#')) {
+        let Some((name, labels)) = sample.split_once('{') else { continue };
+        let metric = ["_total", "_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        for (label, value) in labels.split("\",").filter_map(|label| label.split_once("=\"")) {
+            let key = (metric.unwrap_or(name).to_owned(), label.to_owned());
+            let value = value.split('"').next().unwrap();
+            assert!(
+                listed.get(&key).is_none_or(|values| values.contains(value)),
+                "docs/metrics.md lacks {sample}"
+            );
+        }
+    }
+}
+
+/// Runs the real promtool. What it says if it finds nothing, and if it finds something.
+pub async fn promtool(arguments: &[&str], input: Option<&str>) -> Output {
+    run(Command::new(source(".tools/bin/promtool")).args(arguments), input).await
 }
 
 fn value(text: &str, sample: &str) -> f64 {
@@ -58,14 +98,20 @@ async fn every_metric_is_told_and_documented() {
     world.enter(&other).await;
     world.wait_for_pad(&other, "Skipped/TagMissing").await;
     world.sync().await;
+    world
+        .apply("pads", "waits", json!({"configurationRef": {"name": "nowhere"}, "opportunityID": candidate}))
+        .await;
+    world.wait_for("pads", "waits", "Ready", "False/ConfigurationNotFound").await;
 
-    let (_, text) = world.operator().get("/metrics").await.unwrap();
+    let (_, text) = world.operator().get_as("/metrics", "application/openmetrics-text").await.unwrap();
     assert_eq!(told(&text), documented(), "docs/metrics.md, on the right, tells what there is");
+    assert_closed(&text);
     for (sample, expected) in [
         ("pad_operator_leader", 1.0),
         ("pad_operator_pads{phase=\"Open\"}", 1.0),
         ("pad_operator_pads{phase=\"Skipped\"}", 1.0),
         ("pad_operator_pads{phase=\"Failed\"}", 0.0),
+        ("pad_operator_pads{phase=\"Pending\"}", 1.0),
         ("pad_operator_configurations{ready=\"true\"}", 1.0),
         ("pad_operator_connection_ready{namespace=\"metrics\",connection=\"acme\"}", 1.0),
         ("pad_operator_webhook_verified{namespace=\"metrics\",connection=\"acme\"}", 1.0),
@@ -73,11 +119,20 @@ async fn every_metric_is_told_and_documented() {
         ("pad_operator_create_outcomes_unknown_total", 0.0),
         ("pad_operator_webhook_to_link_seconds_count", 1.0),
         ("pad_operator_webhooks_total{outcome=\"Accepted\"}", 2.0),
+        ("pad_operator_webhooks_total{outcome=\"Unauthorized\"}", 0.0),
+        ("pad_operator_reconciles_total{kind=\"Pad\",outcome=\"write_failed\"}", 0.0),
+        ("pad_operator_sync_interval_seconds{namespace=\"metrics\",connection=\"acme\"}", 3600.0),
         ("pad_operator_reconciles_waiting", 0.0),
     ] {
         assert_eq!(value(&text, sample), expected, "{sample} in\n{text}");
     }
     assert!(value(&text, "process_resident_memory_bytes") > 1e6);
+    let waiting = "pad_operator_pads_waiting_since_timestamp_seconds{reason=\"ConfigurationNotFound\"}";
+    let waits_for = Timestamp::now().as_second() as f64 - value(&text, waiting);
+    assert!((0.0..60.0).contains(&waits_for), "{waits_for} in\n{text}");
+
+    let (_, text) = world.operator().get_as("/metrics", "text/plain; version=0.0.4").await.unwrap();
+    assert_eq!(promtool(&["check", "metrics"], Some(&text)).await.as_deref(), Ok(""), "{text}");
     world.finish().await;
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use simulators::{Action, Fault, NewCandidate};
 
-use crate::chart::{deployed, helm};
+use crate::chart::{deployed, groups, helm, managed_webhooks};
 use crate::cluster::Cluster;
 use crate::process::Operator;
 use crate::wait::eventually;
@@ -62,18 +62,15 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
     let mut world = World::prepare(Cluster::start().await, &options).await;
     let values = vec![
         "image.repository=registry.example.com/pad-operator".to_owned(),
-        "managedWebhooks.enabled=true".to_owned(),
         format!("allowApiOrigins={{{},{}}}", world.lever.origin(), world.interview.origin()),
     ];
-    helm(&world, "install", &values).await;
-    let (arguments, account) = deployed(&world).await;
-    let user = format!("system:serviceaccount:{}:{account}", world.namespace);
-    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", world.namespace)];
+    helm(&world, "install", &[values.as_slice(), &managed_webhooks()].concat()).await;
+    let deployment = deployed(&world).await;
+    let (user, groups) = (deployment.user(world.namespace), groups(world.namespace));
     let groups = groups.each_ref().map(String::as_str);
     let relay = world.cluster.relay(&user, &groups).await;
     let mut operator = Operator::reaching(&relay.origin(), &world.cluster, &user, &groups).await;
-    let public = format!("--public-url=http://127.0.0.1:{}", operator.webhooks);
-    operator.set_arguments([arguments, vec![public]].concat());
+    deployment.configure(&mut operator);
     operator.start().await;
     world.operators.push(operator);
     world.set_up(options).await;

@@ -18,6 +18,7 @@ use crate::wait::{eventually, within};
 pub struct Operator {
     program: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     levels: String,
     kubeconfig: PathBuf,
     child: Option<Child>,
@@ -42,6 +43,7 @@ impl Operator {
         Self {
             program: cluster.operator(),
             arguments: Vec::new(),
+            environment: Vec::new(),
             levels: "info,pad_operator=debug".to_owned(),
             kubeconfig: cluster.kubeconfig_of(user, groups, &link.url()),
             link,
@@ -55,6 +57,11 @@ impl Operator {
     /// Sets its flags, besides its addresses.
     pub fn set_arguments(&mut self, arguments: Vec<String>) {
         self.arguments = arguments;
+    }
+
+    /// Sets its environment variables; what it logs is said by [`Operator::set_levels`] all the same.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
     }
 
     /// Sets what it logs, as RUST_LOG says it.
@@ -78,6 +85,7 @@ impl Operator {
             .args(&self.arguments)
             // Nothing of the machine's own settings: no proxy, no flags.
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_LOG", &self.levels)
             .stdin(Stdio::null())
@@ -143,8 +151,14 @@ impl Operator {
 
     /// Asks its admin address.
     pub async fn get(&self, path: &str) -> Result<(u16, String), reqwest::Error> {
+        self.get_as(path, "*/*").await
+    }
+
+    /// The same, for an answer of this kind.
+    pub async fn get_as(&self, path: &str, accepted: &str) -> Result<(u16, String), reqwest::Error> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
-        let answer = client.get(format!("http://127.0.0.1:{}{path}", self.admin)).send().await?;
+        let address = format!("http://127.0.0.1:{}{path}", self.admin);
+        let answer = client.get(address).header("Accept", accepted).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 

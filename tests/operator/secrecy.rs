@@ -4,6 +4,8 @@ use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use simulators::{Fault, NewCandidate};
 
+use crate::cluster::Cluster;
+use crate::collector::Collector;
 use crate::world::{CONFIGURATION, CONNECTION, Options, TAG, World};
 
 /// As much as can be asked for: more exact directives win over others.
@@ -17,11 +19,15 @@ const EMAIL: &str = "ottoline@vanterpool.example";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_scenario_at_trace_shows_nothing_private() {
     let spec = json!({"writeBack": {"note": "SummaryWithCode"}});
+    let cluster = Cluster::shared().await;
+    let collector = Collector::start(&cluster).await;
     let mut options = Options::new("trace").configuration(spec);
+    options.flags.push(collector.flag());
     options.levels = Some(EVERYTHING);
     let keys = [options.lever.api_key.clone(), options.interview.api_key.clone()];
     let emails: Vec<_> = options.interview.users.iter().map(|user| user.email.clone()).collect();
-    let mut world = World::start(options).await;
+    let mut world = World::start_in(cluster, options).await;
+    world.told_too.push(collector.received.clone());
     // Also as they are on the wire, and in a Secret.
     let signing_token = world.signing_token.clone();
     for text in keys.iter().flat_map(|key| [key.clone(), format!("{key}:")]).chain([signing_token]) {
@@ -70,6 +76,6 @@ async fn a_whole_scenario_at_trace_shows_nothing_private() {
 
     let logged = world.operator().logged();
     assert!(logged.contains(r#""level":"DEBUG""#), "our own lines are there at every level:\n{logged}");
-    println!("secrecy: {} lines at trace", logged.lines().count());
+    println!("secrecy: {} lines at trace, {} spans", logged.lines().count(), collector.spans().len());
     world.finish().await;
 }

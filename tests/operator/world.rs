@@ -1,5 +1,6 @@
 //! One test's world: a namespace, both simulated services, and the operator between them.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use serde_json::{Value, json};
@@ -101,6 +102,8 @@ pub struct World {
     relays: Vec<Relay>,
     pub signing_token: String,
     pub client: kube::Client,
+    /// Files in which nothing private must be at the end, besides the logs.
+    pub told_too: Vec<PathBuf>,
     /// What must appear in no log line, event or metric.
     private: Mutex<Vec<String>>,
     _permits: SemaphorePermit<'static>,
@@ -146,6 +149,7 @@ impl World {
             operators: Vec::new(),
             relays: Vec::new(),
             signing_token: format!("signing-token-e07d-{}", options.name),
+            told_too: Vec::new(),
             private: Mutex::default(),
             _permits: permits,
         }
@@ -255,6 +259,9 @@ impl World {
             told.push(("a metric".into(), metrics));
             operator.terminate().await;
             told.push(("the log".into(), operator.logged()));
+        }
+        for file in &self.told_too {
+            told.push((file.display().to_string(), std::fs::read_to_string(file).unwrap()));
         }
         for delivery in self.lever.deliveries() {
             assert_ne!(delivery.outcome, DeliveryOutcome::Pending, "{delivery:#?}");

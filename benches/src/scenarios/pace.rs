@@ -8,14 +8,13 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use pad_operator::api::Pad;
-use pad_operator::making;
 use serde_json::json;
 use simulators::{InterviewOptions, LeverOptions};
 
 use crate::bench::Bench;
 use crate::load::{paced, timed};
 use crate::report::{Figure, milliseconds, percentile};
-use crate::world::{Sent, Setup, World};
+use crate::world::{Sent, Setup, World, field_manager};
 
 /// Turns of the two things that are compared: a machine that is slow for a while is so for both.
 const ROUNDS: usize = 10;
@@ -39,7 +38,7 @@ pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
             let (pads, mut pad) = (pads.clone(), like.clone());
             pad.spec.opportunity_id = format!("bare-{round}-{number}");
             pad.metadata.name = Some(format!("bare-{round}-{number}"));
-            async move { Ok(timed(async { Ok(pads.create(&making::parameters(), &pad).await?) }).await?.1) }
+            async move { Ok(timed(async { Ok(pads.create(&field_manager(), &pad).await?) }).await?.1) }
         });
         let created = paced(PER_SECOND, creates.collect::<Vec<_>>()).await?;
         let moves =
@@ -151,7 +150,7 @@ async fn bare(
     (lever, interview, opportunity): &(String, String, String),
 ) -> anyhow::Result<Bare> {
     let name = pad.name_any();
-    let (_, create) = timed(async { Ok(pads.create(&making::parameters(), pad).await?) }).await?;
+    let (_, create) = timed(async { Ok(pads.create(&field_manager(), pad).await?) }).await?;
     let parameters = PatchParams::default();
     let change = async |body: serde_json::Value| -> anyhow::Result<Pad> {
         Ok(pads.patch(&name, &parameters, &Patch::Merge(body)).await?)

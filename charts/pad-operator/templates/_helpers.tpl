@@ -2,11 +2,11 @@
 {{- define "pad-operator.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | replace "." "-" | trunc 50 | trimSuffix "-" -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 50 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -31,7 +31,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "pad-operator.fullname" .) .Values.serviceAccount.name -}}
 {{- else -}}
-{{- default "default" .Values.serviceAccount.name -}}
+{{- required "serviceAccount.name must be set if serviceAccount.create is false: the ServiceAccount that is there and shall have the operator's rights" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
 
@@ -49,15 +49,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.publicURL -}}
 {{- .Values.publicURL -}}
 {{- else if .Values.ingress.enabled -}}
-{{- printf "https://%s" (required "ingress.host must be set if ingress.enabled is true, such as hooks.example.com" .Values.ingress.host) -}}
+{{- printf "https://%s" .Values.ingress.host -}}
+{{- else if .Values.httpRoute.enabled -}}
+{{- printf "https://%s" .Values.httpRoute.host -}}
 {{- end -}}
 {{- end -}}
 
 {{/* The watched namespaces as a JSON list; empty if all are watched. */}}
 {{- define "pad-operator.namespaces" -}}
-{{- if and .Values.clusterWide .Values.namespaces -}}
-{{- fail "clusterWide and namespaces exclude each other: with clusterWide all namespaces are watched. Remove one of them" -}}
-{{- end -}}
 {{- if .Values.clusterWide -}}
 []
 {{- else -}}
@@ -90,4 +89,20 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- end -}}
+
+{{/* The ports that the API server, both services and the other addresses of the values have, as a JSON list. */}}
+{{- define "pad-operator.egressPorts" -}}
+{{- $ports := concat (list 443) .Values.networkPolicy.apiServerPorts -}}
+{{- range prepend .Values.allowApiOrigins .Values.otlpEndpoint -}}
+{{- $port := regexFind ":[0-9]+$" (urlParse .).host | trimPrefix ":" -}}
+{{- if $port -}}
+{{- $ports = append $ports $port -}}
+{{- else if hasPrefix "http:" . -}}
+{{- $ports = append $ports 80 -}}
+{{- end -}}
+{{- end -}}
+{{- $unique := list -}}
+{{- range $ports -}}{{- $unique = append $unique (int .) -}}{{- end -}}
+{{- $unique | uniq | toJson -}}
 {{- end -}}

@@ -43,7 +43,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .reconcile_on(of_connections(configurations.clone(), connections.changes()))
         .reconcile_on(of_connections(configurations.clone(), synced(context.clone(), syncs)))
         .reconcile_on(rivals(configurations.clone(), configurations.changes()));
-    driver::drive(controller, context.settings.concurrency, reconciler, context.metrics.clone(), stop).await;
+    driver::drive(controller, context.settings.concurrency, reconciler, &context, stop).await;
 }
 
 /// The configurations of connections that change.

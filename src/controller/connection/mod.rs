@@ -47,8 +47,7 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
             .reconcile_on(concerned_by_secrets(context.clone(), secrets))
             .reconcile_on(concerned_by_refusals(reconciler.clone(), probes))
             .reconcile_on(synced(context.clone(), syncs));
-        driver::drive(controller, context.settings.concurrency, reconciler, context.metrics.clone(), stop)
-            .await;
+        driver::drive(controller, context.settings.concurrency, reconciler, &context, stop).await;
     }
 }
 

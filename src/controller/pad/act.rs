@@ -22,11 +22,13 @@ use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort}
 use crate::lever::Opportunity;
 use crate::making;
 use crate::rules;
+use crate::telemetry::traces::spans;
 use crate::transport::{self, Class, Departure, Permit};
 use jiff::{Timestamp, ToSpan};
 use kube::{Api, ResourceExt};
 use std::sync::Arc;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// How far the clocks of two replicas, and CoderPad's, may differ: so much further back a search goes.
 const CLOCK_SKEW_MINUTES: i64 = 10;
@@ -60,7 +62,9 @@ pub struct Pass<'a> {
 impl Pass<'_> {
     /// Does one step, and notes what came of it.
     pub async fn act(&mut self, step: Step) {
-        if let Err(trouble) = self.try_to(step).await {
+        let span = spans::step(step.name());
+        if let Err(trouble) = self.try_to(step).instrument(span.clone()).await {
+            span.record("otel.status_code", "error");
             self.facts.trouble = Some(trouble);
         }
     }

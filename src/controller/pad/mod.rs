@@ -24,8 +24,11 @@ use super::Context;
 use super::driver::{self, Failure, Reconcile, heard};
 use super::{notices, pace};
 use crate::api::condition::{Condition, types};
+use crate::api::names;
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::writes::{WriteError, write_status};
+use crate::telemetry::health;
+use crate::telemetry::traces::spans;
 use crate::text;
 use crate::transport::{Class, Service};
 use act::Pass;
@@ -42,6 +45,7 @@ use plan::{Outcome, Recorded, Step, plan};
 use readings::Demand;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// More steps than any pass has: a plan that goes in circles ends here, with a log line.
@@ -93,7 +97,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .reconcile_on(by_connection)
         .reconcile_on(asked_about);
     let pads = Pads { context: context.clone(), stop: stop.clone() };
-    driver::drive(controller, driver::ALL, Arc::new(pads), context.metrics.clone(), stop).await;
+    driver::drive(controller, driver::ALL, Arc::new(pads), &context, stop).await;
 }
 
 /// The controller of Pads, for the driver.
@@ -110,15 +114,23 @@ impl Reconcile<Pad> for Pads {
         let demand = self.context.readings.join(&pad, &around);
         drop((pad, around));
         // Connections and configurations need no turn: few as they are, they must not wait behind many Pads.
-        let waits = self.context.metrics.waits();
-        let turn = self.stop.run_until_cancelled(self.context.turns.take(&namespace, &connection)).await;
+        let (waits, began) = (self.context.metrics.waits(), Instant::now());
+        let turn = health::patiently(self.context.turns.take(&namespace, &connection));
+        let turn = self.stop.run_until_cancelled(turn).await;
         // Who has waited long may have been overtaken.
         let (Some(Some(_turn)), Some(pad)) = (turn, self.context.scope.pads.get(&namespace, &name)) else {
             return Ok(Action::await_change());
         };
         drop(waits);
+        spans::took_turn(began.elapsed());
         // Many may wait for their turn, and a pass is large.
         Box::pin(reconcile(pad, demand, &self.context)).await
+    }
+
+    fn continues(&self, pad: &Pad) -> bool {
+        let asked = names::reconcile_requested_at(pad).filter(|_| observe::is_requested(pad));
+        let by_webhook = asked.is_some_and(|asked| names::delivered_at(&asked).is_some());
+        by_webhook || matches!(pad.phase(), None | Some(Phase::Pending))
     }
 
     fn forget(&self, namespace: &str, name: &str) {

@@ -114,6 +114,35 @@ pub enum Step {
 }
 
 impl Step {
+    /// What it is called in a trace: nothing of what it carries.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::Rest { .. } => "Rest",
+            Step::ReadOpportunity => "ReadOpportunity",
+            Step::ReadPad(_) => "ReadPad",
+            Step::ReadLinkedPads(_) => "ReadLinkedPads",
+            Step::Create { .. } => "Create",
+            Step::Search { .. } => "Search",
+            Step::StorePad { .. } => "StorePad",
+            Step::ForgetAttempt => "ForgetAttempt",
+            Step::Claim(_) => "Claim",
+            Step::AddLink(_) => "AddLink",
+            Step::RemoveLink(_) => "RemoveLink",
+            Step::AddTags(_) => "AddTags",
+            Step::RemoveTags(_) => "RemoveTags",
+            Step::ReadNotes { .. } => "ReadNotes",
+            Step::AddNote(_) => "AddNote",
+            Step::ReadEvents(_) => "ReadEvents",
+            Step::ReadCode(_) => "ReadCode",
+            Step::AskWhetherFits { .. } => "AskWhetherFits",
+            Step::EndPad(_) => "EndPad",
+            Step::DeletePad(_) => "DeletePad",
+            Step::MakeFurther(_) => "MakeFurther",
+            Step::PassOn(_) => "PassOn",
+            Step::SetFinalizer(_) => "SetFinalizer",
+        }
+    }
+
     /// Whether the step calls a service.
     pub fn calls(&self) -> bool {
         match self {

@@ -1,0 +1,146 @@
+//! The books of Lever, CoderPad and the cluster, compared: for each entry into the stage exactly one pad was ever made,
+//! its link was added once and is there, and after the end there is one note.
+
+use std::fmt;
+
+use anyhow::ensure;
+use serde_json::Value;
+use simulators::{Call, InterviewSimulator, LeverSimulator, PadView};
+
+use crate::cluster::{Cluster, NAMESPACE, eventually};
+use crate::world::{Candidate, World};
+
+/// What came of one entry.
+#[derive(Debug, Default)]
+struct Entry {
+    /// The pads that were made, deleted ones too.
+    pads: Vec<String>,
+    /// The links that are there.
+    links: Vec<String>,
+    /// How often a link was added.
+    added: usize,
+    notes: usize,
+}
+
+impl Entry {
+    fn of(lever: &LeverSimulator, calls: &[Call], pads: &[PadView], candidate: &Candidate) -> Self {
+        let adds = format!("/{}/addLinks", candidate.id);
+        let added = calls.iter().filter(|call| call.path.ends_with(&adds) && call.handled == Some(200));
+        let title = format!("{} - ", candidate.name);
+        let made = pads.iter().filter(|pad| pad.title.starts_with(&title));
+        Self {
+            pads: made.map(|pad| pad.url.clone()).collect(),
+            links: lever.links(&candidate.id),
+            added: added.count(),
+            notes: lever.notes(&candidate.id).len(),
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.pads.is_empty() || !self.pads.iter().all(|pad| self.links.contains(pad))
+    }
+
+    fn is_double(&self) -> bool {
+        self.pads.len() > 1 || self.links.len() > 1 || self.added > 1 || self.notes > 1
+    }
+}
+
+/// How many entries came to what.
+#[derive(Debug)]
+pub struct Books {
+    entries: usize,
+    pub notes: usize,
+}
+
+impl fmt::Display for Books {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            to,
+            "{} entries: {} pads, {} links, {} notes",
+            self.entries, self.entries, self.entries, self.notes
+        )?;
+        write!(to, "; 0 lost, 0 double")
+    }
+}
+
+/// Compares the books as they are now.
+pub fn compare(world: &World, candidates: &[Candidate]) -> anyhow::Result<Books> {
+    let World { lever, interview, .. } = world;
+    let (calls, pads) = (lever.calls(), InterviewSimulator::pads(interview));
+    let entries: Vec<_> =
+        candidates.iter().map(|candidate| (candidate, Entry::of(lever, &calls, &pads, candidate))).collect();
+    let told = |which: fn(&Entry) -> bool| -> Vec<String> {
+        let of = entries.iter().filter(|(_, entry)| which(entry));
+        of.map(|(candidate, entry)| format!("{} ({}): {entry:?}", candidate.name, candidate.id)).collect()
+    };
+    let (lost, double) = (told(Entry::is_lost), told(Entry::is_double));
+    ensure!(
+        lost.is_empty() && double.is_empty(),
+        "of {} entries {} are lost and {} are double:\n{}",
+        entries.len(),
+        lost.len(),
+        double.len(),
+        [lost, double].concat().join("\n")
+    );
+    Ok(Books { entries: entries.len(), notes: entries.iter().map(|(_, entry)| entry.notes).sum() })
+}
+
+/// Waits until the Pads of all these candidates are in this phase, and only then compares the books.
+pub async fn settled(
+    cluster: &Cluster,
+    world: &World,
+    candidates: &[Candidate],
+    phase: &str,
+) -> anyhow::Result<Books> {
+    eventually("all Pads have come to rest", async || {
+        let pads = cluster.list(&format!("pads --namespace {NAMESPACE}")).await?;
+        let of =
+            |candidate: &Candidate| pads.iter().find(|pad| pad["spec"]["opportunityID"] == *candidate.id);
+        let missing: Vec<_> = candidates
+            .iter()
+            .filter_map(|candidate| match of(candidate).map(|pad| &pad["status"]) {
+                Some(status) if status["phase"] == phase && is_told(status) => None,
+                Some(status) => Some(format!("{}: {} {}", candidate.name, status["phase"], status["reason"])),
+                None => Some(format!("{}: no Pad", candidate.name)),
+            })
+            .collect();
+        ensure!(missing.is_empty(), "{} are not {phase}: {}", missing.len(), missing.join("; "));
+        Ok(())
+    })
+    .await?;
+    compare(world, candidates)
+}
+
+/// What an ended interview leaves behind is complete.
+fn is_told(status: &Value) -> bool {
+    let recorded = |condition: &Value| condition["type"] == "RecordAdded" && condition["status"] == "True";
+    status["phase"] != "Ended"
+        || status["conditions"].as_array().is_some_and(|conditions| conditions.iter().any(recorded))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Entry;
+
+    fn entry(pads: &[&str], links: &[&str], added: usize, notes: usize) -> Entry {
+        let all = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Entry { pads: all(pads), links: all(links), added, notes }
+    }
+
+    #[test]
+    fn one_of_each_is_right_and_anything_else_is_not() {
+        let right = entry(&["a"], &["a"], 1, 1);
+        assert!(!right.is_lost() && !right.is_double());
+        for lost in [entry(&[], &[], 0, 0), entry(&["a"], &[], 0, 0), entry(&["a"], &["b"], 1, 0)] {
+            assert!(lost.is_lost(), "{lost:?}");
+        }
+        for double in [
+            entry(&["a", "b"], &["a"], 1, 0),
+            entry(&["a"], &["a", "b"], 1, 0),
+            entry(&["a"], &["a"], 2, 0),
+            entry(&["a"], &["a"], 1, 2),
+        ] {
+            assert!(double.is_double(), "{double:?}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The programs that people use with a cluster, as they use them: kubectl, helm, and what loads images.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+/// Where the operator is installed.
+pub const RELEASE_NAMESPACE: &str = "pad-operator";
+/// Where the recruiters' resources are.
+pub const NAMESPACE: &str = "hiring";
+
+/// Far more than anything takes, so that a crowded machine only makes the test slow and not red.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
+}
+
+/// Runs a program to its end and returns what it prints.
+pub async fn output(command: &mut Command, input: &str) -> anyhow::Result<String> {
+    let words = [command.as_std().get_program()].into_iter().chain(command.as_std().get_args());
+    let told = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot run {told}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // If it does not read to the end it says why.
+        let _ = stdin.write_all(input.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await?;
+    if !output.status.success() {
+        bail!("{told}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Waits until the check is Ok. Its error says what there is instead.
+pub async fn eventually<T>(
+    what: &str,
+    mut check: impl AsyncFnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let start = Instant::now();
+    loop {
+        match check().await {
+            Err(error) if start.elapsed() > PATIENCE => {
+                return Err(error.context(format!("waited {PATIENCE:?} in vain until {what}")));
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            done => return done,
+        }
+    }
+}
+
+/// A way to the cluster, as its administrator.
+pub struct Cluster {
+    kubeconfig: PathBuf,
+    path: OsString,
+    home: tempfile::TempDir,
+}
+
+impl Cluster {
+    pub fn new(kubeconfig: &Path) -> anyhow::Result<Self> {
+        let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|assets| !assets.is_empty());
+        // The plugin `kubectl pad` lies beside this program.
+        let beside = std::env::current_exe()?.with_file_name("");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = assets.map(PathBuf::from).into_iter();
+        let folders = folders.chain([repository().join(".tools/bin"), beside]);
+        let path = std::env::join_paths(folders.chain(std::env::split_paths(&path)))?;
+        Ok(Self { kubeconfig: kubeconfig.to_owned(), path, home: tempfile::tempdir()? })
+    }
+
+    /// The folder of everything that the node has on the disk.
+    pub fn folder(&self) -> &Path {
+        self.kubeconfig.parent().unwrap_or(&self.kubeconfig)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        // Neither a proxy nor a person's own settings.
+        command
+            .env_clear()
+            .env("PATH", &self.path)
+            .env("HOME", self.home.path())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .current_dir(repository());
+        command
+    }
+
+    /// Runs kubectl with arguments as one would type them, without any quoting.
+    pub async fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
+        self.kubectl_with(arguments, "").await
+    }
+
+    /// The same, with something on its standard input.
+    pub async fn kubectl_with(&self, arguments: &str, input: &str) -> anyhow::Result<String> {
+        output(self.command("kubectl").args(arguments.split_whitespace()), input).await
+    }
+
+    /// What kubectl prints as JSON.
+    pub async fn get(&self, what: &str) -> anyhow::Result<Value> {
+        let text = self.kubectl(&format!("get {what} --output json")).await?;
+        serde_json::from_str(&text).with_context(|| format!("kubectl printed no JSON for {what}"))
+    }
+
+    /// The items of a list.
+    pub async fn list(&self, what: &str) -> anyhow::Result<Vec<Value>> {
+        let mut list = self.get(what).await?;
+        Ok(serde_json::from_value(list["items"].take())?)
+    }
+
+    /// Applies an object.
+    pub async fn apply(&self, object: &Value) -> anyhow::Result<()> {
+        self.kubectl_with("apply --filename -", &object.to_string()).await.map(drop)
+    }
+
+    /// Runs helm with arguments as one would type them, and values.
+    pub async fn helm(&self, arguments: &str, values: &Value) -> anyhow::Result<String> {
+        output(self.command("helm").args(arguments.split_whitespace()), &values.to_string()).await
+    }
+
+    /// Puts an image from an archive where the node takes images from.
+    pub async fn load(&self, archive: &Path) -> anyhow::Result<()> {
+        let socket = self.folder().join("containerd/containerd.sock");
+        let mut ctr = self.command("ctr");
+        ctr.arg("--address").arg(socket).args(["--namespace", "k8s.io", "images", "import"]).arg(archive);
+        output(&mut ctr, "").await.map(drop)
+    }
+
+    /// Says how things stand when something has failed.
+    pub async fn diagnose(&self) {
+        for question in [
+            "get pods --all-namespaces --output wide",
+            "get events --all-namespaces --sort-by .lastTimestamp",
+            "get leverconnections,padconfigurations,pads --all-namespaces --output wide",
+            "describe pods --namespace pad-operator",
+            "logs --namespace pad-operator --selector app.kubernetes.io/name=pad-operator --tail 40 --prefix",
+        ] {
+            let answer = self.kubectl(question).await.unwrap_or_else(|error| format!("{error:#}"));
+            let lines: Vec<_> = answer.lines().collect();
+            eprintln!("--- kubectl {question}\n{}", lines[lines.len().saturating_sub(80)..].join("\n"));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The operator as users run it (`make e2e`): its container image in real Pods on one real Kubernetes node, installed
+//! with helm, with Lever and CoderPad outside of the cluster.
+//!
+//! The other tests run the program as a process. What only this one can show: the image and its rights, the Service
+//! and the names in front of it, what becomes of webhooks when Pods are exchanged, and what the kubelet does with a
+//! Pod that dies or hangs. Lever and CoderPad are the strict simulators of the other tests, and in the end the books
+//! must be right: one pad and one link for each entry into the stage.
+
+mod books;
+mod cluster;
+mod image;
+mod load;
+mod node;
+mod pods;
+mod report;
+mod story;
+mod world;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::node::Node;
+use crate::report::Report;
+
+/// The exit code that shells have for a program that Ctrl-C has ended.
+const INTERRUPTED: u8 = 130;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut report = Report::default();
+    let ended = tokio::select! {
+        // The end of the node, if there is one, is part of it.
+        outcome = run(&mut report) => outcome,
+        interrupted = interrupted() => match interrupted {
+            Ok(()) => return ExitCode::from(INTERRUPTED),
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = ended {
+        eprintln!("e2e: {error:#}");
+    }
+    report.close()
+}
+
+async fn run(report: &mut Report) -> anyhow::Result<()> {
+    let image = std::env::args().nth(1).context("the image is missing: e2e IMAGE:TAG")?;
+    image::check(report, &image).await?;
+    let node = report.step("one real Kubernetes node", Node::start()).await?;
+    let outcome = story::tell(report, &node, &image).await;
+    if outcome.is_err() {
+        node.cluster.diagnose().await;
+    }
+    let stopped = report.step("the node ends and leaves nothing behind", node.stop()).await;
+    outcome.and(stopped.map(drop))
+}
+
+async fn interrupted() -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    eprintln!("e2e: interrupted");
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The node: `tools/node/run.sh` starts it, and ends it when nobody holds its standard input any more, however this
+//! program ends.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::cluster::{Cluster, repository};
+use crate::report::Seen;
+
+/// What services outside of the cluster listen at, as `run.sh` has it.
+pub const HOST_ADDRESS: [u8; 4] = [172, 31, 99, 254];
+
+/// `run.sh`. Dropping it ends the node and waits for that.
+struct Run(Child);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        const LONG: Duration = Duration::from_secs(30);
+        drop(self.0.stdin.take());
+        let start = Instant::now();
+        while start.elapsed() < LONG && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// A running node.
+pub struct Node {
+    run: Run,
+    pub cluster: Cluster,
+    said: Vec<String>,
+}
+
+impl Node {
+    /// Starts it and waits until Pods can be made and names are resolved.
+    pub async fn start() -> anyhow::Result<Self> {
+        let run = Command::new(repository().join("tools/node/run.sh"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Ctrl-C is meant for this program, whose end ends the node.
+            .process_group(0)
+            .spawn()
+            .context("tools/node/run.sh cannot be started")?;
+        let mut run = Run(run);
+        let mut lines = BufReader::new(run.0.stdout.take().context("it has no output")?).lines();
+        let mut said = Vec::new();
+        while let Some(line) = lines.next_line().await? {
+            if let Some(kubeconfig) = line.strip_prefix("KUBECONFIG=") {
+                let cluster = Cluster::new(Path::new(kubeconfig))?;
+                return Ok(Self { run, cluster, said });
+            }
+            said.push(line.trim_start_matches("node: ").to_owned());
+        }
+        bail!("the node has ended early ({}): {}", run.0.wait().await?, said.join("; "))
+    }
+
+    /// Ends it.
+    pub async fn stop(self) -> anyhow::Result<String> {
+        let folder = self.cluster.folder().to_owned();
+        tokio::task::spawn_blocking(move || drop(self.run)).await?;
+        let left = std::fs::read_dir("/sys/fs/cgroup")?.flatten().map(|entry| entry.path());
+        let left: Vec<_> =
+            left.filter(|path| path.ends_with("kubepods") || path.join("kubepods").exists()).collect();
+        if folder.exists() || !left.is_empty() {
+            bail!("there is still {} or {left:?}", folder.display());
+        }
+        Ok("no process, mount, interface, cgroup or file of it".to_owned())
+    }
+}
+
+impl Seen for Node {
+    fn seen(&self) -> String {
+        self.said.join("\n")
+    }
+}

@@ -1,0 +1,173 @@
+//! What the operator stands between: Lever and CoderPad outside of the cluster, and the resources of one team in it.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
+use serde_json::{Value, json};
+use simulators::{InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, NewCandidate, Quota};
+
+use crate::cluster::{Cluster, NAMESPACE, RELEASE_NAMESPACE, eventually};
+use crate::node::HOST_ADDRESS;
+
+/// The stage and the tag of the one rule there is.
+pub const STAGE: &str = "Phone Screen";
+const TAG: &str = "coderpad";
+/// Where everybody waits at first: a stage that no rule names.
+const START: &str = "Recruiter Screen";
+/// The name by which Pods know Lever, so that names are looked up too. CoderPad is known by its address.
+const LEVER_NAME: &str = "lever.outside.svc.cluster.local";
+
+const SIGNING_TOKEN: &str = "the-signing-token-of-simulated-lever";
+const CONNECTION: &str = "leverconnection/acme";
+
+/// Both services.
+pub struct World {
+    pub lever: LeverSimulator,
+    pub interview: InterviewSimulator,
+    lever_origin: String,
+}
+
+/// A candidate in Lever. No two have the same name.
+#[derive(Clone)]
+pub struct Candidate {
+    pub id: String,
+    pub name: String,
+}
+
+impl World {
+    /// Starts the services where Pods reach them, with the limits that the real ones have.
+    pub async fn start() -> anyhow::Result<Self> {
+        let address = SocketAddr::from((HOST_ADDRESS, 0));
+        let lever = LeverOptions { address, ..LeverOptions::default() };
+        let quota = Quota { limit: None, ..Quota::default() };
+        let interview = InterviewOptions { address, quota, ..InterviewOptions::default() };
+        let lever = LeverSimulator::start(lever).await?;
+        let port = lever.origin().rsplit(':').next().unwrap_or_default().to_owned();
+        Ok(Self {
+            lever,
+            interview: InterviewSimulator::start(interview).await?,
+            lever_origin: format!("http://{LEVER_NAME}:{port}"),
+        })
+    }
+
+    /// The values of the chart.
+    pub fn values(&self, image: &str) -> anyhow::Result<Value> {
+        let (repository, tag) = image.rsplit_once(':').context("the image has no tag")?;
+        Ok(json!({
+            // There is no registry: the image is on the node.
+            "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
+            "namespaces": [NAMESPACE],
+            "publicURL": "https://hooks.example.com",
+            "allowApiOrigins": [self.lever_origin, self.interview.origin()],
+            // So that what becomes of a lost answer is known within seconds and not minutes.
+            "extraArgs": ["--interview-create-timeout=5s", "--interview-list-lag=2s"],
+        }))
+    }
+
+    /// Leads the name of Lever out of the cluster: a Service without Pods.
+    pub async fn lead_out(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        cluster.kubectl("create namespace outside").await?;
+        let metadata = json!({"name": "lever", "namespace": "outside",
+            "labels": {"kubernetes.io/service-name": "lever"}});
+        let address = HOST_ADDRESS.map(|part| part.to_string()).join(".");
+        let ports = json!([{"name": "http", "port": 80}]);
+        cluster
+            .apply(&json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
+                "spec": {"clusterIP": "None", "ports": ports}}))
+            .await?;
+        let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata,
+            "addressType": "IPv4", "endpoints": [{"addresses": [address]}], "ports": ports});
+        cluster.apply(&slice).await
+    }
+
+    /// What a user does: the Secret, the connection, a rule; then the webhook's address into Lever, and Verify.
+    pub async fn join(&self, cluster: &Cluster) -> anyhow::Result<String> {
+        let defaults = (LeverOptions::default().api_key, InterviewOptions::default().api_key);
+        let object = |version: &str, kind: &str, name: &str, mut rest: Value| {
+            rest["apiVersion"] = version.into();
+            rest["kind"] = kind.into();
+            rest["metadata"] = json!({"name": name, "namespace": NAMESPACE});
+            rest
+        };
+        let secret = json!({"stringData": {"lever-api-key": defaults.0, "interview-api-key": defaults.1,
+            "lever-signing-token": SIGNING_TOKEN}});
+        cluster.apply(&object("v1", "Secret", "acme", secret)).await?;
+        let key = |key: &str| json!({"name": "acme", "key": key});
+        let spec = json!({"spec": {
+            "lever": {"url": format!("{}/v1", self.lever_origin), "apiKeySecretRef": key("lever-api-key")},
+            // No limit, as this makes more pads within minutes than a team within hours.
+            "interview": {"url": self.interview.url(), "apiKeySecretRef": key("interview-api-key"), "maxPadsPerHour": 0},
+            "webhook": {"signingTokenSecretRef": key("lever-signing-token")},
+            "sync": {"interval": "0s"}}});
+        let ours = "padoperator.dev/v1alpha1";
+        cluster.apply(&object(ours, "LeverConnection", "acme", spec)).await?;
+        let rule = json!({"spec": {"connectionRef": {"name": "acme"}, "stage": STAGE, "tag": TAG}});
+        cluster.apply(&object(ours, "PadConfiguration", "phone-screen", rule)).await?;
+        let wait = format!("wait --namespace {NAMESPACE} --timeout 60s --for condition=");
+        cluster.kubectl(&format!("{wait}Ready {CONNECTION} padconfiguration/phone-screen")).await?;
+
+        let connection = cluster.get(&format!("{CONNECTION} --namespace {NAMESPACE}")).await?;
+        let told = connection["status"]["webhookURL"].as_str().unwrap_or_default();
+        let path =
+            told.strip_prefix("https://hooks.example.com").context("status.webhookURL lacks publicURL")?;
+        // What stands before the Service, such as an Ingress, is not the operator's: Lever calls the Service.
+        let url = format!("http://{}{path}", service_address(cluster).await?);
+        self.lever.set_webhook(&url, SIGNING_TOKEN);
+        let verified = self.lever.verify().await;
+        ensure!(
+            verified.verified,
+            "Verify in Lever was answered with {:?} {}",
+            verified.status,
+            verified.answer
+        );
+        cluster.kubectl(&format!("{wait}WebhookVerified {CONNECTION}")).await?;
+        Ok(format!("Lever by the name {LEVER_NAME}, CoderPad by its address; webhooks go to {url}"))
+    }
+
+    /// A candidate with the tag, not yet in the stage.
+    pub fn candidate(&self, name: &str) -> Candidate {
+        let new = NewCandidate {
+            name: name.to_owned(),
+            stage: START.to_owned(),
+            tags: vec![TAG.to_owned()],
+            ..NewCandidate::default()
+        };
+        Candidate { id: self.lever.add_candidate(new), name: name.to_owned() }
+    }
+
+    /// A candidate who has just reached the stage.
+    pub async fn entered(&self, name: &str) -> Candidate {
+        let candidate = self.candidate(name);
+        self.lever.move_to_stage(&candidate.id, STAGE).await;
+        candidate
+    }
+
+    /// Asks for a sync, as a person may, and waits until it is over.
+    pub async fn sync(&self, cluster: &Cluster, request: &str) -> anyhow::Result<()> {
+        let asked = format!("padoperator.dev/reconcile-requested-at={request}");
+        cluster
+            .kubectl(&format!("annotate {CONNECTION} --namespace {NAMESPACE} --overwrite {asked}"))
+            .await?;
+        let answered = format!("jsonpath={{.status.lastHandledReconcileAt}}={request}");
+        let wait = format!("wait {CONNECTION} --namespace {NAMESPACE} --timeout 60s --for {answered}");
+        cluster.kubectl(&wait).await.map(drop)
+    }
+
+    /// Checks that neither service had anything to complain of.
+    pub fn check_manners(&self) -> anyhow::Result<usize> {
+        let violations = [self.lever.violations(), self.interview.violations()].concat();
+        ensure!(violations.is_empty(), "the real services would refuse this: {}", violations.join("; "));
+        Ok(self.lever.calls().len() + self.interview.calls().len())
+    }
+}
+
+/// The address and port of the operator's Service, which is reached from outside of the cluster as an Ingress reaches it.
+async fn service_address(cluster: &Cluster) -> anyhow::Result<String> {
+    eventually("there is the Service", async || {
+        let services = cluster.list(&format!("services --namespace {RELEASE_NAMESPACE}")).await?;
+        let spec = &services.first().context("there is no Service")?["spec"];
+        let address = spec["clusterIP"].as_str().context("it has no address")?;
+        Ok(format!("{address}:{}", spec["ports"][0]["port"]))
+    })
+    .await
+}

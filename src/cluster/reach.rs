@@ -1,0 +1,93 @@
+//! Whether the API server can be reached. A replica that cannot reach it takes no webhooks: others may.
+
+use kube::Client;
+use kube::client::Body;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How often it is asked, and how long it may take to answer.
+const LOOK: Duration = Duration::from_secs(3);
+/// Without an answer for this long it counts as away. One that is lost is nothing yet.
+const AWAY: Duration = Duration::from_secs(10);
+
+/// When the API server answered last; a cheap handle.
+#[derive(Clone, Debug)]
+pub struct Reach {
+    last: Arc<Mutex<Last>>,
+}
+
+#[derive(Debug)]
+struct Last {
+    answered: Instant,
+    problem: String,
+}
+
+impl Reach {
+    /// Asks now and then, until `stop`.
+    pub fn watch(client: Client, stop: CancellationToken) -> Self {
+        let last = Last { answered: Instant::now(), problem: "it was not asked yet".to_owned() };
+        let reach = Self { last: Arc::new(Mutex::new(last)) };
+        let watching = {
+            let reach = reach.clone();
+            async move {
+                loop {
+                    let answer = timeout(LOOK, ask(&client)).await;
+                    reach.note(
+                        answer.unwrap_or_else(|_| Err(format!("no answer within {} s", LOOK.as_secs()))),
+                    );
+                    sleep(LOOK).await;
+                }
+            }
+        };
+        tokio::spawn(async move { stop.run_until_cancelled(watching).await });
+        reach
+    }
+
+    fn note(&self, answer: Result<(), String>) {
+        let mut last = self.last.lock();
+        match answer {
+            Ok(()) => last.answered = Instant::now(),
+            Err(problem) => last.problem = problem,
+        }
+    }
+
+    /// What is wrong, if it has not answered for a while.
+    pub fn found(&self) -> Result<(), String> {
+        let last = self.last.lock();
+        let silence = last.answered.elapsed();
+        if silence <= AWAY {
+            return Ok(());
+        }
+        Err(format!("no good answer for {} s; the last attempt: {}", silence.as_secs(), last.problem))
+    }
+}
+
+/// Any answer will do that does not say that it cannot serve: whether we may ask does not matter.
+async fn ask(client: &Client) -> Result<(), String> {
+    let request =
+        axum::http::Request::get("/readyz").body(Body::empty()).map_err(|error| error.to_string())?;
+    let answer = client.send(request).await.map_err(|error| error.to_string())?;
+    let status = answer.status();
+    if status.is_server_error() { Err(format!("it answered {status}")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_away_when_it_has_not_answered_for_a_while() {
+        let last = Last { answered: Instant::now(), problem: String::new() };
+        let reach = Reach { last: Arc::new(Mutex::new(last)) };
+        reach.note(Err("connection refused".into()));
+        assert_eq!(reach.found(), Ok(()), "one lost answer is nothing");
+        tokio::time::advance(Duration::from_secs(12)).await;
+        let problem = "no good answer for 12 s; the last attempt: connection refused";
+        assert_eq!(reach.found(), Err(problem.to_owned()));
+        reach.note(Ok(()));
+        assert_eq!(reach.found(), Ok(()));
+    }
+}

@@ -1,0 +1,213 @@
+//! The spans there are, and how one trace goes on where another process takes over: by an annotation of the Pad.
+//!
+//! All names and attributes are here. They hold names of the cluster, operations with placeholders, and outcomes of
+//! closed sets; no id of Lever or CoderPad, no address with an id, no message of a service, nothing of a candidate.
+
+use super::TARGET;
+use crate::api::names::TRACEPARENT;
+use crate::transport::{Class, Priority, Service};
+use axum::http::StatusCode;
+use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use url::Url;
+
+/// The attribute of a pass that did nothing.
+pub(super) const IDLE: &str = "pad_operator.idle";
+/// What the W3C calls the context of a trace.
+const W3C: &str = "traceparent";
+
+/// A signed delivery, until it is answered. An unsigned one has no span, or a flood of them would flood the collector.
+pub fn webhook(namespace: &str, connection: &str) -> Span {
+    info_span!(
+        target: TARGET,
+        "POST /webhooks/lever/{namespace}/{connection}",
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = "POST",
+        http.route = "/webhooks/lever/{namespace}/{connection}",
+        http.response.status_code = Empty,
+        k8s.namespace.name = namespace,
+        pad_operator.connection = connection,
+        pad_operator.outcome = Empty,
+    )
+}
+
+/// Notes what a delivery was answered with.
+pub fn answered(span: &Span, outcome: &str, status: StatusCode) {
+    span.record("pad_operator.outcome", outcome).record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "error");
+    }
+}
+
+/// One sync of a connection.
+pub fn sync(namespace: &str, connection: &str) -> Span {
+    info_span!(target: TARGET, "sync", k8s.namespace.name = namespace, pad_operator.connection = connection)
+}
+
+/// One step of the plan of a Pad.
+pub fn step(name: &'static str) -> Span {
+    info_span!(target: TARGET, "step", otel.name = name, otel.status_code = Empty)
+}
+
+/// One call to a service. `waited` is how long the rate limit held it back before.
+pub fn call(
+    service: Service,
+    operation: &'static str,
+    method: &str,
+    url: &Url,
+    priority: Priority,
+    waited: Duration,
+) -> Span {
+    info_span!(
+        target: TARGET,
+        "call",
+        otel.name = operation,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.response.status_code = Empty,
+        server.address = url.host_str(),
+        server.port = url.port_or_known_default(),
+        "error.type" = Empty,
+        pad_operator.service = service.label(),
+        pad_operator.priority = priority.label(),
+        pad_operator.rate_limit_wait_ms = milliseconds(waited),
+    )
+}
+
+/// Notes how a call ended.
+pub fn called(span: &Span, status: Option<u16>, failure: Option<Class>) {
+    if let Some(status) = status {
+        span.record("http.response.status_code", status);
+    }
+    if let Some(class) = failure {
+        span.record("error.type", class.label()).record("otel.status_code", "error");
+    }
+}
+
+/// A write to the API server, with its span.
+pub async fn write<T>(
+    operation: &str,
+    namespace: &str,
+    name: &str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> kube::Result<T> {
+    let span = info_span!(
+        target: TARGET,
+        "write",
+        otel.name = operation,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        http.response.status_code = Empty,
+        "error.type" = Empty,
+        k8s.namespace.name = namespace,
+        pad_operator.object = name,
+    );
+    let result = request.instrument(span.clone()).await;
+    match &result {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) => {
+            span.record("http.response.status_code", status.code).record("otel.status_code", "error");
+        }
+        Err(_) => {
+            span.record("error.type", "no_answer").record("otel.status_code", "error");
+        }
+    }
+    result
+}
+
+/// The annotation that lets the trace that is under way here go on where the object is reconciled; None outside of any.
+pub fn mark() -> Option<(String, String)> {
+    let mut carrier = HashMap::new();
+    TraceContextPropagator::new().inject_context(&Context::current(), &mut carrier);
+    Some((TRACEPARENT.to_owned(), carrier.remove(W3C)?))
+}
+
+/// Where an annotation says that the trace began. What cannot be one counts as none: anybody may write it.
+fn marked(annotation: &str) -> Option<SpanContext> {
+    let carrier = HashMap::from([(W3C.to_owned(), annotation.to_owned())]);
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
+    Some(context.span().span_context().clone()).filter(SpanContext::is_valid)
+}
+
+/// Whether anything was done under a pass.
+#[derive(Clone, Default)]
+struct Acts(Arc<AtomicBool>);
+
+/// A span begins under this parent: the pass that it is in does something.
+pub(super) fn acts(parent: &Context) {
+    // The parent of the pass itself is none, or the webhook, in another process perhaps.
+    let of_pass = parent.has_active_span() && !parent.span().span_context().is_remote();
+    if let Some(Acts(acts)) = parent.get::<Acts>().filter(|_| of_pass) {
+        acts.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Notes how long the pass that is under way has waited for its turn.
+pub fn took_turn(waited: Duration) {
+    Span::current().record("pad_operator.turn_wait_ms", milliseconds(waited));
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One pass over an object.
+pub struct Pass {
+    span: Span,
+    acts: Acts,
+}
+
+impl Pass {
+    /// `annotation` is the object's mark. The pass belongs to that trace while what began it is not done (`continues`);
+    /// later ones are traces of their own, with a link to it.
+    pub fn new(kind: &str, namespace: &str, name: &str, annotation: Option<&str>, continues: bool) -> Self {
+        let span = info_span!(
+            target: TARGET,
+            "reconcile",
+            otel.name = format!("reconcile {kind}"),
+            otel.status_code = Empty,
+            k8s.namespace.name = namespace,
+            pad_operator.kind = kind,
+            pad_operator.object = name,
+            pad_operator.turn_wait_ms = Empty,
+            pad_operator.idle = Empty,
+        );
+        let acts = Acts::default();
+        if span.is_disabled() {
+            return Self { span, acts };
+        }
+        let marked = annotation.and_then(marked);
+        let mut parent = Context::new().with_value(acts.clone());
+        match marked {
+            Some(began) if continues => parent = parent.with_remote_span_context(began),
+            Some(began) => span.add_link(began),
+            None => {}
+        }
+        // It can only fail where nothing is traced.
+        let _ = span.set_parent(parent);
+        Self { span, acts }
+    }
+
+    /// Runs the pass in its span.
+    pub async fn run<T, E>(self, pass: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let result = pass.instrument(self.span.clone()).await;
+        if result.is_err() {
+            self.span.record("otel.status_code", "error");
+        } else if !self.acts.0.load(Ordering::Relaxed) {
+            self.span.record(IDLE, true);
+        }
+        result
+    }
+}

@@ -1,0 +1,46 @@
+//! What helm prints after an installation: the next step, for these values.
+
+use serde_json::{Value, json};
+
+use super::{CHART, RELEASE};
+use crate::cluster::{Cluster, source};
+use crate::world::merge;
+
+async fn notes(cluster: &Cluster, values: &Value) -> String {
+    let mut given = json!({"image": {"repository": "pad-operator"}, "crds": {"install": false}});
+    merge(&mut given, values);
+    let chart = source(CHART);
+    let install = ["install", RELEASE, &chart, "--dry-run=client", "--namespace", "hiring", "--values=-"];
+    let said = cluster.run("helm", &install, Some(&given.to_string())).await.unwrap();
+    said.split_once("NOTES:\n").unwrap().1.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_notes_say_the_next_step_for_these_values() {
+    let cluster = Cluster::shared().await;
+    let (no_address, paste, managed) = ("First: Lever has to reach", "Paste this address", "switches on");
+    let ingress = json!({"ingress": {"enabled": true, "host": "hooks.example.com"}});
+    for (values, said, unsaid) in [
+        (json!({}), vec![no_address, paste, "watches hiring."], vec![managed, "No replica"]),
+        (ingress, vec![paste, "names no TLS certificate"], vec![no_address]),
+        (
+            json!({"publicURL": "hooks.example.com", "managedWebhooks": {"enabled": true}}),
+            vec![managed, "mode: Managed"],
+            vec![paste, no_address, "--from-file=lever-signing-token"],
+        ),
+        (json!({"clusterWide": true}), vec!["watches all namespaces."], vec![]),
+        (json!({"namespaces": ["one", "two"]}), vec!["watches one, two.", "namespace: one}"], vec![]),
+        (json!({"replicas": 0}), vec!["No replica runs"], vec![]),
+        (json!({"crds": {"install": true}}), vec![paste], vec!["which this release does not install"]),
+        (json!({"crds": {"install": false}}), vec!["which this release does not install"], vec![]),
+    ] {
+        let notes = notes(&cluster, &values).await;
+        for text in said {
+            assert!(notes.contains(text), "{values} does not say {text:?}:\n{notes}");
+        }
+        for text in unsaid {
+            assert!(!notes.contains(text), "{values} says {text:?}:\n{notes}");
+        }
+        assert!(!notes.contains("<no value>"), "{notes}");
+    }
+}

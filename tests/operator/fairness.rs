@@ -1,0 +1,138 @@
+//! Many accounts in one operator: what one of them suffers from delays no other.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::json;
+use simulators::{Fault, KeyRole, LeverOptions, LeverSimulator, Permissions};
+
+use crate::floods::{delivery, flood};
+use crate::wait::{MACHINE, eventually};
+use crate::world::{Options, STAGE, World};
+
+const HEALTHY: usize = 50;
+/// Its services take requests and never answer.
+const HANGING: &str = "hanging";
+/// It gets this many webhooks.
+const FLOODED: &str = "flooded";
+const FLOOD: usize = 10_000;
+
+/// A connection with keys and a configuration of its own; its signing token is `token-of-<name>`.
+async fn add(world: &World, name: &str, lever: &LeverSimulator) {
+    let owner = &simulators::InterviewOptions::default().users[0].email;
+    let key = |service: &str| format!("{service}-key-0f41-{name}");
+    lever.set_key(&key("lever"), Permissions::all());
+    world.interview.set_key(&key("interview"), owner, KeyRole::Owner);
+    let secret = json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": name, "namespace": world.namespace}, "stringData": {"lever-api-key": key("lever"),
+        "interview-api-key": key("interview"), "lever-signing-token": format!("token-of-{name}")}});
+    world.cluster.kubectl(&["create", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
+    let mut spec = world.connection_spec();
+    for path in ["/lever/apiKeySecretRef", "/interview/apiKeySecretRef", "/webhook/signingTokenSecretRef"] {
+        spec.pointer_mut(path).unwrap()["name"] = json!(name);
+    }
+    spec["lever"]["url"] = json!(lever.url());
+    spec["sync"] = json!({"interval": "0s"});
+    world.apply("leverconnections", name, spec).await;
+    world.apply("padconfigurations", name, json!({"connectionRef": {"name": name}})).await;
+}
+
+/// How long it takes from a webhook to the link, for one candidate of each healthy connection, begun one by one.
+async fn delays(world: &World, names: &[String], stage: &str) -> Vec<Duration> {
+    let (operator, namespace) = (&world.operators[0], world.namespace);
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
+    let one = async |number: usize, name: &String| {
+        tokio::time::sleep(Duration::from_millis(100) * u32::try_from(number).unwrap()).await;
+        let candidate = world.candidate();
+        world.lever.move_to_stage(&candidate, STAGE).await;
+        let began = Instant::now();
+        // Whoever is not heard tries again, as Lever does, and that takes its time, too.
+        let url = format!("http://127.0.0.1:{}/webhooks/lever/{namespace}/{name}", operator.webhooks);
+        eventually("the delivery is taken", async || {
+            let body = delivery(&format!("token-of-{name}"), &candidate, stage, 0);
+            match client.post(&url).body(body).send().await.map(|answer| answer.status().as_u16()) {
+                Ok(200) => Ok(()),
+                other => Err(format!("{other:?} for {name}")),
+            }
+        })
+        .await;
+        eventually("the link is there", async || match world.lever.links(&candidate).len() {
+            0 => Err(format!("none for {name} after {:?}", began.elapsed())),
+            _ => Ok(()),
+        })
+        .await;
+        began.elapsed()
+    };
+    let mut delays = join_all(names.iter().enumerate().map(|(number, name)| one(number, name))).await;
+    delays.sort();
+    delays
+}
+
+/// Median, 95th percentile and worst.
+fn told(delays: &[Duration]) -> [Duration; 3] {
+    [delays[delays.len() / 2], delays[delays.len() * 95 / 100], delays[delays.len() - 1]]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_connections_go_on_while_one_hangs_and_one_is_flooded() {
+    let _alone = MACHINE.lock().await;
+    let hanging = LeverSimulator::start(LeverOptions::default()).await.unwrap();
+    let mut options = Options::new("fairness").unsettled();
+    options
+        .flags
+        .extend(["--leader-election=false", format!("--allow-api-origin={}", hanging.origin()).leak()]);
+    // A line for each call would be most of the work.
+    options.levels = Some("warn");
+    let world = World::start(options).await;
+    let names: Vec<String> = (0..HEALTHY).map(|number| format!("healthy-{number}")).collect();
+    for name in names.iter().map(String::as_str).chain([FLOODED]) {
+        add(&world, name, &world.lever).await;
+    }
+    add(&world, HANGING, &hanging).await;
+    for name in names.iter().map(String::as_str).chain([FLOODED, HANGING]) {
+        world.wait_for("leverconnections", name, "Ready", "True/Connected").await;
+        world.wait_for("padconfigurations", name, "Ready", "True/InUse").await;
+    }
+    let stage = world.lever.stage_id(STAGE).unwrap();
+    let quiet = told(&delays(&world, &names, &stage).await);
+
+    let fault = hanging.faults().add(Fault::on("*", "^/").hang().until_removed());
+    let stage_there = hanging.stage_id(STAGE).unwrap();
+    let to_hang = (0..60).map(|n| delivery("token-of-hanging", &format!("hanging-{n}"), &stage_there, 0));
+    flood(&world.operators[0], world.namespace, HANGING, 8, to_hang).await;
+    eventually(
+        "its calls hang",
+        async || {
+            if fault.hits() >= 20 { Ok(()) } else { Err(fault.hits().to_string()) }
+        },
+    )
+    .await;
+    let bodies = (0..FLOOD).map(|n| delivery("token-of-flooded", &format!("nobody-{n}"), &stage, 0));
+    let (operator, began) = (&world.operators[0], Instant::now());
+    let flooding = async {
+        let answers = flood(operator, world.namespace, FLOODED, 200, bodies).await;
+        (answers, began.elapsed())
+    };
+    let twice = async {
+        let first = delays(&world, &names, &stage).await;
+        let mut both = [first, delays(&world, &names, &stage).await].concat();
+        both.sort();
+        both
+    };
+    let ((answers, took), bad) = tokio::join!(flooding, twice);
+    let bad = told(&bad);
+    println!(
+        "fairness: from the webhook to the link, over {HEALTHY} connections, median, 95 % and worst: {quiet:?} when all is \
+         quiet; {bad:?} while one account hangs and one gets {FLOOD} webhooks, answered {answers:?} within {took:?}"
+    );
+    assert!(fault.hits() >= 20 && answers.values().sum::<usize>() == FLOOD);
+    // The flood takes all of a small machine. Who stood behind it, or behind the calls that hang, would wait for minutes.
+    for (bad, quiet, more) in [(bad[0], quiet[0], 12), (bad[1], quiet[1], 24)] {
+        assert!(bad < quiet + Duration::from_secs(more), "{quiet:?}, then {bad:?}");
+    }
+    fault.remove();
+    for name in [HANGING, FLOODED] {
+        world.delete("leverconnections", name).await;
+    }
+    world.finish().await;
+}

@@ -1,0 +1,143 @@
+//! What `/livez` and `/readyz` say, and that nothing is lost while replicas come and go under load.
+
+use std::time::Duration;
+
+use simulators::DeliveryOutcome;
+
+use crate::availability::leads;
+use crate::cluster::Cluster;
+use crate::effects::links_added;
+use crate::link::Link;
+use crate::process::Operator;
+use crate::wait::{eventually, soon};
+use crate::world::{CONNECTION, Options, STAGE, World};
+
+/// Status and lines of a page.
+async fn page(operator: &Operator, path: &str) -> (u16, Vec<String>) {
+    let (status, text) = operator.get(path).await.unwrap();
+    (status, text.lines().map(str::to_owned).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_part_is_told_and_a_lost_api_server_takes_the_replica_out_but_does_not_restart_it() {
+    let mut options = Options::new("health-parts");
+    options.replicas = 2;
+    let world = World::start(options).await;
+    let leader = leads(&world).await.unwrap();
+    let (leader, follower) = (&world.operators[leader], &world.operators[1 - leader]);
+    let parts = |parts: &[&str]| parts.iter().map(|part| format!("ok {part}")).collect::<Vec<_>>();
+    let of_leader = [
+        "LeverConnections in health-parts",
+        "PadConfigurations in health-parts",
+        "Pads in health-parts",
+        "lease",
+        "sync in health-parts",
+        "webhooks",
+    ];
+    assert_eq!(page(leader, "/livez").await, (200, parts(&of_leader)));
+    assert_eq!(page(follower, "/livez").await, (200, parts(&["lease", "webhooks"])));
+    let ready = (200, parts(&["API server", "resources", "process"]));
+    for operator in [leader, follower] {
+        assert_eq!(page(operator, "/readyz").await, ready);
+    }
+
+    follower.link.cut();
+    let lines = eventually("it is not ready any more", async || match page(follower, "/readyz").await {
+        (503, lines) => Ok(lines),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert!(lines[0].starts_with("failed API server: no good answer for 1"), "{lines:?}");
+    assert!(lines[0].contains("check the network"), "{lines:?}");
+    assert_eq!(lines[1..], parts(&["resources", "process"]));
+    // Far longer than a part may stand still.
+    tokio::time::sleep(Duration::from_secs(35)).await;
+    assert_eq!(page(follower, "/livez").await, (200, parts(&["lease", "webhooks"])));
+    assert_eq!(page(leader, "/readyz").await, ready, "the other one is");
+    follower.link.mend();
+    eventually("it is ready again", async || match page(follower, "/readyz").await {
+        (200, _) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_not_list_says_what_is_missing() {
+    let cluster = Cluster::shared().await;
+    let mut operator = Operator::new(&cluster, "nobody-who-may-list", &[]).await;
+    operator.set_arguments(vec![
+        "--namespace=a".into(),
+        "--namespace=b".into(),
+        "--leader-election=false".into(),
+    ]);
+    operator.spawn();
+    let lines = eventually("it says why", async || match operator.get("/readyz").await {
+        Ok((503, text)) => Ok(text),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert!(lines.contains("failed resources: not listed yet: LeverConnections in a, "), "{lines}");
+    assert!(lines.contains("Pads in b. If this stays, check the operator's Role"), "{lines}");
+    assert_eq!(operator.get("/livez").await.unwrap().0, 200, "a restart would not help");
+    operator.terminate().await;
+}
+
+/// A rolling update, thrice, while candidates are moved all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_are_replaced_under_load_lose_nothing() {
+    let mut options = Options::new("rolling");
+    options.replicas = 2;
+    options.lever.retry_delays = [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec();
+    let mut world = World::start(options).await;
+    let ports = world.operators.iter().map(|operator| operator.webhooks).collect();
+    let service = Link::to_any("http", ports).await;
+    for webhook in world.lever.webhooks() {
+        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
+    }
+    let url = service.url().replace("http://", "");
+    let url = format!("{url}/webhooks/lever/{}/{CONNECTION}", world.namespace);
+    world.lever.set_webhook(&url, &world.signing_token);
+
+    let mut operators = std::mem::take(&mut world.operators);
+    let rolling = async {
+        for _ in 0..3 {
+            for operator in &mut operators {
+                operator.terminate().await;
+                operator.start().await;
+            }
+        }
+    };
+    let (mut candidates, mut deliveries) = (Vec::new(), Vec::new());
+    let load = async {
+        loop {
+            let candidate = world.candidate();
+            deliveries.extend(world.lever.move_to_stage(&candidate, STAGE).await.deliveries);
+            candidates.push(candidate);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::select! {
+        () = rolling => {}
+        () = load => {}
+    }
+    world.operators = operators;
+    let mut again = 0;
+    for number in &deliveries {
+        let delivery = soon("it is delivered", world.lever.wait_for_delivery(*number)).await;
+        assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
+        again += usize::from(delivery.attempts.len() > 1);
+    }
+    for candidate in &candidates {
+        world.wait_for_one_pad(candidate).await;
+        assert_eq!(links_added(&world, candidate).len(), 1);
+    }
+    assert_eq!(world.interview.pads().len(), candidates.len(), "no pad is left behind");
+    println!(
+        "availability: {} candidates moved while 2 replicas were replaced thrice; {again} deliveries came twice; a pad each",
+        candidates.len()
+    );
+    assert!(candidates.len() > 10);
+    world.finish().await;
+}

@@ -1,0 +1,167 @@
+//! `docs/install.md`, as somebody follows it: its commands are run in their order, and lead to a first pad.
+
+use serde_json::Value;
+use simulators::{DeliveryOutcome, NewCandidate};
+use tokio::process::Command;
+
+use crate::chart::{deployed, documents, groups};
+use crate::cluster::{Cluster, source};
+use crate::process::Operator;
+use crate::wait::soon;
+use crate::world::{Options, STAGE, TAG, World};
+
+/// The blocks of the page in this language, without the indentation of the list that they are in.
+fn blocks(language: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(source("docs/install.md")).unwrap();
+    let (mut found, mut inside) = (Vec::new(), None::<(usize, String)>);
+    for line in page.lines() {
+        let indentation = line.len() - line.trim_start().len();
+        match &mut inside {
+            None if line.trim() == format!("```{language}") => inside = Some((indentation, String::new())),
+            None => {}
+            Some(_) if line.trim() == "```" => found.extend(inside.take().map(|(_, text)| text)),
+            Some((margin, text)) => {
+                text.push_str(line.get(*margin..).unwrap_or_default());
+                text.push('\n');
+            }
+        }
+    }
+    found
+}
+
+/// A block that says in its first line which file it is.
+fn file(name: &str) -> String {
+    let first = format!("# {name}\n");
+    blocks("yaml").into_iter().find(|block| block.starts_with(&first)).expect(name)
+}
+
+/// All commands, each in a line of its own.
+fn commands() -> Vec<String> {
+    let text = blocks("sh").concat().replace("\\\n", " ");
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// Runs a command of the page as it stands there, in a folder that has what the page says is there.
+async fn run(world: &World, command: &str) -> String {
+    let path = format!("{}:/usr/bin:/bin", world.cluster.plane.programs().display());
+    let output = Command::new("bash")
+        .args(["-c", command])
+        .current_dir(folder(world))
+        .env("PATH", path)
+        .env("KUBECONFIG", world.cluster.plane.kubeconfig())
+        .env("HOME", world.cluster.plane.folder())
+        .output();
+    let output = soon(command, output).await.unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(output.status.success(), "{command}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn folder(world: &World) -> std::path::PathBuf {
+    world.cluster.plane.folder().join("install")
+}
+
+/// What is in the folder: the repository, the values, and the keys. Only the services' addresses are others.
+fn prepare(world: &World, options: &Options) {
+    let write = |name: &str, text: &str| std::fs::write(folder(world).join(name), text).unwrap();
+    std::fs::create_dir_all(folder(world).join("examples")).unwrap();
+    std::os::unix::fs::symlink(source("charts"), folder(world).join("charts")).unwrap();
+    std::os::unix::fs::symlink(source("."), folder(world).join("pad-operator")).unwrap();
+    for name in ["connection.yaml", "phone-screen.yaml"] {
+        let text = std::fs::read_to_string(source(&format!("examples/{name}"))).unwrap();
+        let text = text.replace("url: https://api.lever.co/v1", &format!("url: {}", world.lever.url()));
+        let text =
+            text.replace("url: https://app.coderpad.io/api", &format!("url: {}", world.interview.url()));
+        write(&format!("examples/{name}"), &text);
+    }
+    let origins =
+        format!("allowApiOrigins: [\"{}\", \"{}\"]\n", world.lever.origin(), world.interview.origin());
+    write("values.yaml", &(file("values.yaml") + &origins));
+    for name in ["kustomization.yaml", "ingress.yaml"] {
+        write(name, &file(name));
+    }
+    let keys = [
+        ("lever-api-key", &options.lever.api_key),
+        ("interview-api-key", &options.interview.api_key),
+        ("lever-signing-token", &world.signing_token),
+    ];
+    for (name, key) in keys {
+        world.keep_private(key);
+        write(name, key);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_leads_from_nothing_to_a_first_pad_and_back() {
+    let options = Options::new("hiring");
+    let mut world = World::prepare(Cluster::start().await, &options).await;
+    let cluster = world.cluster.clone();
+    prepare(&world, &options);
+
+    let commands = commands();
+    let (mut address, mut last) = (String::new(), String::new());
+    for command in &commands {
+        println!("$ {command}");
+        if command.contains("rollout status") {
+            // There are no nodes here: the operator is started as its Deployment says.
+            let deployment = deployed(&world).await;
+            let (user, groups) = (deployment.user(world.namespace), groups(world.namespace));
+            let groups = groups.each_ref().map(String::as_str);
+            let mut operator = Operator::new(&world.cluster, &user, &groups).await;
+            deployment.configure(&mut operator);
+            operator.start().await;
+            world.operators.push(operator);
+            continue;
+        }
+        if command.contains("condition=WebhookVerified") {
+            world.lever.set_webhook(address.trim(), &world.signing_token);
+            assert!(world.lever.verify().await.verified);
+        }
+        if command.ends_with("get pads") {
+            let candidate = world.add_candidate(NewCandidate::default());
+            world.lever.add_tag(&candidate, TAG);
+            let moved = world.lever.move_to_stage(&candidate, STAGE).await;
+            let delivery = soon("it is delivered", world.lever.wait_for_delivery(moved.deliveries[0])).await;
+            assert_eq!(delivery.outcome, DeliveryOutcome::Received);
+            world.wait_for_one_pad(&candidate).await;
+        }
+        if command.starts_with("kubectl delete crds") {
+            last.clone_from(command);
+            break;
+        }
+        let said = run(&world, command).await;
+        if command.contains(".status.webhookURL") {
+            address = said;
+        } else if command.contains(".status.stages") {
+            assert!(said.lines().any(|line| line == STAGE), "{said}");
+        } else if command.ends_with("get pads") {
+            assert!(said.contains("Open"), "{said}");
+        }
+    }
+    assert_eq!(Some(&last), commands.last(), "the definitions go last");
+    assert!(commands.len() > 12, "{commands:#?}");
+    for plural in ["leverconnections", "padconfigurations", "pads"] {
+        assert!(world.list(plural).await.is_empty());
+    }
+    world.finish().await;
+    cluster.kubectl(&last.split(' ').skip(1).collect::<Vec<_>>(), None).await.unwrap();
+}
+
+/// The kustomization of the page: what it makes is taken, and the image and the address are in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kustomization_of_the_page_is_taken() {
+    let options = Options::new("hiring-kustomized");
+    let world = World::prepare(Cluster::with_crds().await, &options).await;
+    prepare(&world, &options);
+    let built = documents(&run(&world, "kubectl kustomize .").await);
+    let of_kind = |kind: &str| built.iter().filter(|object| object["kind"] == kind).collect::<Vec<&Value>>();
+    let container = &of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"][0];
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(container["image"], format!("registry.example.com/pad-operator:{version}"));
+    let arguments = container["args"].as_array().unwrap();
+    assert!(arguments.iter().any(|flag| flag == "--public-url=https://hooks.example.com"), "{arguments:?}");
+    assert_eq!(of_kind("Ingress").len(), 1);
+    run(&world, "kubectl create namespace hiring").await;
+    let taken = run(&world, "kubectl apply --dry-run=server --kustomize .").await;
+    assert_eq!(taken.lines().count(), built.len(), "{taken}");
+}

@@ -1,0 +1,112 @@
+//! The overlays of `deploy/kustomize`: the same as the chart makes, and enough for the main job.
+
+use serde_json::{Value, json};
+
+use crate::chart::{Deployed, documents, groups, render};
+use crate::cluster::{Cluster, source};
+use crate::process::Operator;
+use crate::world::{Options, World};
+
+/// What an overlay makes, without its Namespace.
+async fn build(cluster: &Cluster, folder: &str) -> Vec<Value> {
+    let text = cluster.kubectl(&["kustomize", folder], None).await.unwrap();
+    documents(&text).into_iter().filter(|object| object["kind"] != "Namespace").collect()
+}
+
+/// Who it is, and what it says: without what only one of both tools puts there, and in one order.
+fn plain(objects: Vec<Value>) -> Vec<(String, Value)> {
+    let mut plain: Vec<_> = objects
+        .into_iter()
+        .map(|mut object| {
+            if let Some(labels) = object["metadata"]["labels"].as_object_mut() {
+                labels.retain(|label, _| {
+                    !["helm.sh/chart", "app.kubernetes.io/managed-by"].contains(&label.as_str())
+                });
+            }
+            if object["kind"] == "CustomResourceDefinition" {
+                for field in ["labels", "annotations"] {
+                    object["metadata"].as_object_mut().unwrap().remove(field);
+                }
+            }
+            if let Some(environment) = object.pointer_mut("/spec/template/spec/containers/0/env") {
+                let key = |variable: &Value| variable["name"].as_str().unwrap().to_owned();
+                environment.as_array_mut().unwrap().sort_by_key(key);
+            }
+            let metadata = &object["metadata"];
+            (format!("{} {} {}", object["kind"], metadata["namespace"], metadata["name"]), object)
+        })
+        .collect();
+    plain.sort_by(|one, other| one.0.cmp(&other.0));
+    plain
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_overlays_are_what_the_chart_makes() {
+    let cluster = Cluster::shared().await;
+    let image = json!({"repository": "pad-operator"});
+    for (overlay, namespace, values) in [
+        ("single-namespace", "hiring", json!({"image": image})),
+        ("cluster-wide", "pad-operator", json!({"image": image, "clusterWide": true})),
+    ] {
+        let built = build(&cluster, &source(&format!("deploy/kustomize/overlays/{overlay}"))).await;
+        let rendered = render(&cluster, "pad-operator", namespace, &values).await.unwrap();
+        let (built, rendered) = (plain(built), plain(rendered));
+        assert_eq!(
+            built.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            rendered.iter().map(|(name, _)| name).collect::<Vec<_>>()
+        );
+        for ((name, one), (_, other)) in built.iter().zip(&rendered) {
+            assert_eq!(one, other, "{overlay}: {name}");
+        }
+    }
+}
+
+/// As docs/install.md says: a kustomization of one's own over an overlay, with another namespace.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overlay_is_applied_and_does_the_main_job() {
+    for (overlay, name) in [("single-namespace", "kustomized"), ("cluster-wide", "kustomized-wide")] {
+        let options = Options::new(name);
+        let mut world = World::prepare(Cluster::start().await, &options).await;
+        // kustomize takes no absolute paths, but it follows links.
+        let folder = world.cluster.plane.folder().join("overlay");
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink(source("deploy"), world.cluster.plane.folder().join("deploy")).unwrap();
+        let origins = [world.lever.origin(), world.interview.origin()];
+        let add = origins.map(|origin| {
+            json!({"op": "add", "path": "/spec/template/spec/containers/0/args/-",
+                "value": format!("--allow-api-origin={origin}")})
+        });
+        let kustomization = json!({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+            "namespace": world.namespace, "resources": [format!("../deploy/kustomize/overlays/{overlay}")],
+            "images": [{"name": "pad-operator", "newName": "registry.example.com/pad-operator"}],
+            "patches": [{"target": {"kind": "Deployment"}, "patch": json!(add).to_string()}],
+        });
+        std::fs::write(folder.join("kustomization.yaml"), kustomization.to_string()).unwrap();
+
+        let folder = folder.to_str().unwrap().to_owned();
+        world.cluster.kubectl(&["apply", "--kustomize", &folder], None).await.unwrap();
+        let objects = build(&world.cluster, &folder).await;
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert_eq!(image, concat!("registry.example.com/pad-operator:", env!("CARGO_PKG_VERSION")));
+        let deployed = Deployed::of(deployment);
+        let (user, groups) = (deployed.user(world.namespace), groups(world.namespace));
+        let mut operator = Operator::new(&world.cluster, &user, &groups.each_ref().map(String::as_str)).await;
+        deployed.configure(&mut operator);
+        operator.start().await;
+        world.operators.push(operator);
+        world.set_up(options).await;
+        let candidate = world.candidate();
+        world.enter(&candidate).await;
+        world.wait_for_one_pad(&candidate).await;
+
+        let events = world.cluster.plane.audit_events().await.unwrap();
+        let refused: Vec<_> = events
+            .iter()
+            .filter(|event| event["user"]["username"] == *user && event["responseStatus"]["code"] == 403)
+            .collect();
+        assert!(refused.is_empty(), "{refused:#?}");
+        world.finish().await;
+    }
+}

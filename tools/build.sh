@@ -1,0 +1,37 @@
+# Sourced by the scripts that build programs from the pinned Go modules in tools/ into .tools/bin.
+# shellcheck shell=bash
+
+bin="$PWD/.tools/bin"
+mkdir -p "$bin"
+export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false"
+
+# build FOR MODULE PROGRAM PACKAGE [LDFLAGS]: builds it once; a stamp of the pins, of the Go version and of what is built
+# says when to build again. One line before, so that a long build is seen to live, and one after. A build to a temporary
+# name and a rename, so that an interrupted build leaves no half program behind.
+build() {
+  local for=$1 module=$2 program=$3 package=$4 ldflags="-s -w ${5:-}" stamp start
+  stamp=$({
+    find "tools/$module" -name 'go.*' -o -name '*.go' | LC_ALL=C sort | xargs cat
+    go version
+    echo "$package $ldflags"
+  } | sha256sum | cut -c1-64)
+  if [ -x "$bin/$program" ] && [ "$(cat "$bin/.$program.stamp" 2>/dev/null)" = "$stamp" ]; then
+    return
+  fi
+  echo "$for: building $program ..."
+  start=$SECONDS
+  (cd "tools/$module" && go build -ldflags "$ldflags" -o "$bin/$program.new" "$package")
+  mv "$bin/$program.new" "$bin/$program"
+  echo "$stamp" >"$bin/.$program.stamp.new"
+  mv "$bin/.$program.stamp.new" "$bin/.$program.stamp"
+  echo "$for: $program is built, in $((SECONDS - start)) s"
+}
+
+# The flags that tell the programs of Kubernetes their version, from the module that pins it.
+kubernetes_version() {
+  local version minor
+  version=$(cd "tools/$1" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
+  minor=${version#v1.}
+  echo "-X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=1" \
+    "-X k8s.io/component-base/version.gitMinor=${minor%%.*} -X k8s.io/component-base/version.gitTreeState=clean"
+}

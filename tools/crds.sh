@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Fetches the CustomResourceDefinitions of others into .tools/crds, once: those of the Gateway API, of Prometheus, Flux,
+# Argo CD and of what keeps Secrets. So the API server of the tests can check what the chart and the examples write.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=.tools/crds
+stamp=$(cat "$0" tools/crds/* | sha256sum | cut -c1-64)
+if [ "$(cat "$target/.stamp" 2>/dev/null)" = "$stamp" ]; then
+  echo "crds: ready in $target"
+  exit 0
+fi
+if ! command -v go >/dev/null; then
+  echo "crds: Go is needed to fetch them. Install Go 1.26 or newer." >&2
+  exit 1
+fi
+
+# To a folder beside it and a rename, so that what is interrupted leaves no half behind.
+mkdir -p .tools
+new=$(mktemp -d "$(readlink -f .tools)/crds.XXXXXX")
+trap 'rm -rf "$new"' EXIT
+
+# field NAME: of the JSON that go prints.
+field() { sed -n "s/^\t\"$1\": \"\(.*\)\",\{0,1\}$/\1/p"; }
+
+while read -r module version sum files; do
+  echo "crds: $module $version"
+  answer=$(cd tools/crds && go mod download -json "$module@$version") || true
+  if [ "$(field Sum <<<"$answer")" != "$sum" ]; then
+    echo "crds: $module $version could not be had as tools/crds/modules has it: $(field Error <<<"$answer") $(field Sum <<<"$answer")" >&2
+    exit 1
+  fi
+  for file in $files; do
+    install -m 644 "$(field Dir <<<"$answer")/$file" "$new/"
+  done
+done < <(grep -v '^#' tools/crds/modules)
+
+# The module with this one's file cannot be had; its types can.
+echo "crds: github.com/fluxcd/helm-controller, made from its types"
+(cd tools/crds && go tool controller-gen crd paths=github.com/fluxcd/helm-controller/api/v2 "output:crd:dir=$new")
+
+echo "$stamp" >"$new/.stamp"
+chmod 755 "$new"
+rm -rf "$target"
+mv "$new" "$target"
+echo "crds: ready in $target"

@@ -102,7 +102,8 @@ impl LeverClient {
         let mut stages = Vec::new();
         let mut page = None;
         for _ in 0..MOST_PAGES {
-            let (rows, next) = self.page::<RawStage>(STAGES, &["stages"], &[], page.as_ref()).await?;
+            let (rows, next) =
+                self.page::<RawStage>(self.permit().await, STAGES, &["stages"], &[], page.as_ref()).await?;
             stages.extend(rows.into_iter().filter_map(RawStage::into_stage));
             page = next;
             if page.is_none() || stages.len() >= MOST_STAGES {
@@ -138,7 +139,7 @@ impl LeverClient {
     }
 
     /// One page of the opportunities that are in a stage, carry a tag (compared exactly) and are not archived.
-    /// Confidential ones are left out by Lever.
+    /// Confidential ones are left out by Lever. Sent at once: so it is known what the page can tell of.
     ///
     /// The list is ordered by stage: one that moves during a walk can be missed or met twice (reference:
     /// lever-api.md, 2. Paging).
@@ -147,11 +148,13 @@ impl LeverClient {
     /// Any class but [`Class::OutcomeUnknown`]; see also [`Error::is_stale_page`].
     pub async fn opportunities(
         &self,
+        permit: Permit,
         stage_id: &str,
         tag: &str,
         page: Option<&PageToken>,
     ) -> Result<OpportunityPage, Error> {
-        self.opportunity_page(&[("stage_id", stage_id), ("tag", tag), ("archived", "false")], page).await
+        let filter = [("stage_id", stage_id), ("tag", tag), ("archived", "false")];
+        self.opportunity_page(permit, &filter, page).await
     }
 
     /// One page of the opportunities that were archived at or after a time, in milliseconds since 1970.
@@ -164,7 +167,8 @@ impl LeverClient {
         page: Option<&PageToken>,
     ) -> Result<OpportunityPage, Error> {
         let at = at_ms.to_string();
-        self.opportunity_page(&[("archived_at_start", &at), ("archived", "true")], page).await
+        let filter = [("archived_at_start", at.as_str()), ("archived", "true")];
+        self.opportunity_page(self.permit().await, &filter, page).await
     }
 
     /// One page of the opportunities that have changed at or after a time, in milliseconds since 1970, archived ones too.
@@ -177,7 +181,7 @@ impl LeverClient {
         at_ms: i64,
         page: Option<&PageToken>,
     ) -> Result<OpportunityPage, Error> {
-        self.opportunity_page(&[("updated_at_start", &at_ms.to_string())], page).await
+        self.opportunity_page(self.permit().await, &[("updated_at_start", &at_ms.to_string())], page).await
     }
 
     /// One page of the opportunities that were deleted at or after a time, in milliseconds since 1970.
@@ -191,7 +195,8 @@ impl LeverClient {
     ) -> Result<OpportunityPage, Error> {
         let (path, since) = (["opportunities", "deleted"], at_ms.to_string());
         let filter = [("deleted_at_start", since.as_str())];
-        let (rows, next) = self.page::<RawOpportunity>(DELETED, &path, &filter, page).await?;
+        let (rows, next) =
+            self.page::<RawOpportunity>(self.permit().await, DELETED, &path, &filter, page).await?;
         Ok(OpportunityPage { opportunities: rows.into_iter().map(Opportunity::from).collect(), next })
     }
 
@@ -252,7 +257,8 @@ impl LeverClient {
         let mut page = None;
         for _ in 0..MOST_PAGES {
             let path = ["opportunities", required(id), "notes"];
-            let (rows, next) = self.page::<RawNote>(NOTES, &path, &[], page.as_ref()).await?;
+            let (rows, next) =
+                self.page::<RawNote>(self.permit().await, NOTES, &path, &[], page.as_ref()).await?;
             notes.extend(rows.into_iter().map(RawNote::into_note));
             page = next;
             if page.is_none() {
@@ -297,17 +303,19 @@ impl LeverClient {
 
     async fn opportunity_page(
         &self,
+        permit: Permit,
         filter: &[(&str, &str)],
         page: Option<&PageToken>,
     ) -> Result<OpportunityPage, Error> {
         let (rows, next) =
-            self.page::<RawOpportunity>(OPPORTUNITIES, &["opportunities"], filter, page).await?;
+            self.page::<RawOpportunity>(permit, OPPORTUNITIES, &["opportunities"], filter, page).await?;
         Ok(OpportunityPage { opportunities: rows.into_iter().map(Opportunity::from).collect(), next })
     }
 
     /// One page of any list, and the token of the next.
     async fn page<Row: DeserializeOwned>(
         &self,
+        permit: Permit,
         operation: &'static str,
         path: &[&str],
         filter: &[(&str, &str)],
@@ -319,7 +327,7 @@ impl LeverClient {
             .append_pair("limit", PAGE_SIZE)
             .extend_pairs(page.map(|token| ("offset", token.as_str())));
         self.account
-            .send(self.priority, Call::get(operation, url), |list: List<Row>| {
+            .send_now(permit, Call::get(operation, url), |list: List<Row>| {
                 let next = list.next_page();
                 if next.is_some() && next.as_ref() == page {
                     return Err("the list does not advance");

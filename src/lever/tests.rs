@@ -195,9 +195,12 @@ async fn opportunities_are_asked_for_by_stage_and_tag() {
         .await;
     let client = client(&server).with_priority(Priority::Poll);
 
-    let page = client.opportunities("9c0e", "Full-time & more", None).await.unwrap();
+    let page = client.opportunities(client.permit().await, "9c0e", "Full-time & more", None).await.unwrap();
     assert_eq!(page.opportunities.len(), 1);
-    let again = client.opportunities("9c0e", "Full-time & more", page.next.as_ref()).await.unwrap_err();
+    let again = client
+        .opportunities(client.permit().await, "9c0e", "Full-time & more", page.next.as_ref())
+        .await
+        .unwrap_err();
     assert_eq!(again.class, Class::Unavailable);
     assert_eq!(client.archived_since(1_700_000_000_000, None).await.unwrap().next, None);
     assert_eq!(client.any_opportunity().await.unwrap().as_deref(), Some(ID));

@@ -56,7 +56,9 @@ enum List<'a> {
 impl List<'_> {
     async fn page(&self, lever: &LeverClient, page: Option<&PageToken>) -> Result<OpportunityPage, Error> {
         match self {
-            List::InStage { stage_id, tag } => lever.opportunities(stage_id, tag, page).await,
+            List::InStage { stage_id, tag } => {
+                lever.opportunities(lever.permit().await, stage_id, tag, page).await
+            }
             List::ArchivedSince { at_ms } => lever.archived_since(*at_ms, page).await,
             List::DeletedSince { at_ms } => lever.deleted_since(*at_ms, page).await,
             List::UpdatedSince { at_ms } => lever.updated_since(*at_ms, page).await,

@@ -185,8 +185,8 @@ impl Account {
         self.send_now(permit, call, convert).await
     }
 
-    /// `convert` checks what was decoded; what it refuses counts as an answer that cannot be read.
-    async fn send_now<Raw: DeserializeOwned, T>(
+    /// Sends at once. `convert` checks what was decoded; what it refuses counts as an answer that cannot be read.
+    pub(crate) async fn send_now<Raw: DeserializeOwned, T>(
         &self,
         Permit { priority, waited }: Permit,
         call: Call,

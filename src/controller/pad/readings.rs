@@ -188,13 +188,14 @@ impl Crowd {
 
     /// Reads the next page, if that is worth it, and tells those who waited when it was asked for.
     async fn read_page(&self, walk: &mut Walk, lever: &LeverClient) -> Page {
-        let size = self.size();
-        if size < CROWD || walk.rests_until.is_some_and(|until| until > Instant::now()) {
+        if self.size() < CROWD || walk.rests_until.is_some_and(|until| until > Instant::now()) {
             return Page::Rests;
         }
-        let (last, at) = (self.waiting.lock().number, Instant::now());
+        // The rate limit may take its time, in which others come that the page can tell as well.
+        let permit = lever.permit().await;
+        let (last, size, at) = (self.waiting.lock().number, self.size(), Instant::now());
         let Rule { stage_id, tag, .. } = &self.rule;
-        match lever.opportunities(stage_id, tag, walk.next.as_ref()).await {
+        match lever.opportunities(permit, stage_id, tag, walk.next.as_ref()).await {
             Ok(page) => {
                 let told_many = self.tell(page.opportunities, last, at) >= FEW;
                 // On the last page there may soon be more.

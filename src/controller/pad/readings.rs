@@ -193,7 +193,8 @@ impl Crowd {
         }
         // The rate limit may take its time, in which others come that the page can tell as well.
         let permit = lever.permit().await;
-        let (last, size, at) = (self.waiting.lock().number, self.size(), Instant::now());
+        let (size, at) = (self.size(), Instant::now());
+        let last = self.waiting.lock().number;
         let Rule { stage_id, tag, .. } = &self.rule;
         match lever.opportunities(permit, stage_id, tag, walk.next.as_ref()).await {
             Ok(page) => {

@@ -1,0 +1,129 @@
+//! What was measured: figures, each with its budget, as a table for people and as JSON for programs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+/// One measured value.
+#[derive(Clone, Debug, Serialize)]
+pub struct Figure {
+    /// What was measured.
+    pub what: String,
+    /// How much it is.
+    pub value: f64,
+    /// What it is counted in; "x" for a ratio.
+    pub unit: &'static str,
+    /// The most, or the least, that it may be; None: it is only reported.
+    pub budget: Option<Budget>,
+}
+
+/// How much a value may be.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Budget {
+    /// No more than this.
+    AtMost(f64),
+    /// No less than this.
+    AtLeast(f64),
+}
+
+impl Figure {
+    /// A value without a budget.
+    pub fn new(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
+        Self { what: what.into(), value, unit, budget: None }
+    }
+
+    /// The median of some times, in milliseconds.
+    pub fn median(what: impl Into<String>, times: &[Duration]) -> Self {
+        Self::new(what, milliseconds(percentile(times, 50)), "ms")
+    }
+
+    /// It may be no more than this.
+    pub fn at_most(self, most: f64) -> Self {
+        Self { budget: Some(Budget::AtMost(most)), ..self }
+    }
+
+    /// It may be no less than this.
+    pub fn at_least(self, least: f64) -> Self {
+        Self { budget: Some(Budget::AtLeast(least)), ..self }
+    }
+
+    /// Whether the budget holds.
+    pub fn holds(&self) -> bool {
+        match self.budget {
+            None => true,
+            Some(Budget::AtMost(most)) => self.value <= most,
+            Some(Budget::AtLeast(least)) => self.value >= least,
+        }
+    }
+
+    /// One line of the table.
+    pub fn line(&self) -> String {
+        let budget = match self.budget {
+            None => String::new(),
+            Some(Budget::AtMost(most)) => format!("at most {}", short(most)),
+            Some(Budget::AtLeast(least)) => format!("at least {}", short(least)),
+        };
+        let verdict = match (self.budget, self.holds()) {
+            (None, _) => "",
+            (Some(_), true) => "ok",
+            (Some(_), false) => "OVER BUDGET",
+        };
+        format!("{:<86} {:>10} {:<5} {budget:<16} {verdict}", self.what, short(self.value), self.unit)
+    }
+}
+
+/// Three digits that count, and no more behind the point than needed.
+fn short(value: f64) -> String {
+    match value.abs() {
+        large if large >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
+        middle if middle >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// Writes all figures as JSON.
+pub fn write(file: &Path, figures: &[Figure]) -> anyhow::Result<()> {
+    let folder = file.parent().context("a file has a folder")?;
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(file, serde_json::to_vec_pretty(figures)?)
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The value below which so many of a hundred lie; zero if there are none.
+pub fn percentile(times: &[Duration], percent: usize) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or_default()
+}
+
+/// A time in milliseconds.
+pub fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let times: Vec<_> = (1..=200).rev().map(Duration::from_millis).collect();
+        assert_eq!(percentile(&times, 50), Duration::from_millis(100));
+        assert_eq!(percentile(&times, 99), Duration::from_millis(198));
+        assert_eq!(percentile(&times[..1], 99), Duration::from_millis(200));
+        assert_eq!(percentile(&[], 50), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_budget_holds_up_to_its_limit() {
+        let figure = |value| Figure::new("calls", value, "");
+        assert!(figure(3.0).at_most(3.0).holds() && !figure(3.01).at_most(3.0).holds());
+        assert!(figure(0.95).at_least(0.95).holds() && !figure(0.94).at_least(0.95).holds());
+        assert!(figure(1e9).holds());
+        assert!(figure(3.5).at_most(3.0).line().ends_with("OVER BUDGET"));
+    }
+}

@@ -1,0 +1,30 @@
+//! The scenarios: each measures some figures in a control plane of its own.
+
+mod limit;
+mod pace;
+mod rest;
+mod rush;
+mod single;
+
+use crate::bench::Bench;
+use crate::report::Figure;
+
+/// Their names, in the order in which they run.
+pub const NAMES: [&str; 9] =
+    ["single", "limit", "rush", "answers", "latency", "slow-services", "pads", "connections", "secrets"];
+
+/// Runs the scenario of this name.
+pub async fn run(name: &str, bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    match name {
+        "single" => single::single(bench).await,
+        "limit" => limit::limit(bench).await,
+        "rush" => rush::rush(bench).await,
+        "answers" => pace::answers(bench).await,
+        "latency" => pace::latency(bench).await,
+        "slow-services" => pace::slow_services(bench).await,
+        "pads" => rest::pads(bench).await,
+        "connections" => rest::connections(bench).await,
+        "secrets" => rest::secrets(bench).await,
+        other => anyhow::bail!("there is no scenario {other}"),
+    }
+}

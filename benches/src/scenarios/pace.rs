@@ -1,0 +1,214 @@
+//! How long answers and links take, compared with the bare requests on the same machine in the same run.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use pad_operator::api::Pad;
+use serde_json::json;
+use simulators::{InterviewOptions, LeverOptions};
+
+use crate::bench::Bench;
+use crate::load::{paced, timed};
+use crate::report::{Figure, milliseconds, percentile};
+use crate::world::{Sent, Setup, World, field_manager};
+
+/// Turns of the two things that are compared: a machine that is slow for a while is so for both.
+const ROUNDS: usize = 10;
+
+/// The answers of a replica that does not lead: what a webhook costs beside the one write that it is for.
+pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    const PER_SECOND: u32 = 200;
+    const EACH_ROUND: usize = 300;
+    let mut world = World::start(bench, Setup::new("answers")).await?;
+    // Somebody else leads, for longer than this takes.
+    let lease = json!({"metadata": {"name": "pad-operator"}, "spec": {"holderIdentity": "somebody-else",
+        "leaseDurationSeconds": 3600, "leaseTransitions": 1, "acquireTime": micro_time(), "renewTime": micro_time()}});
+    let leases: Api<Lease> = world.api();
+    leases.create(&PostParams::default(), &serde_json::from_value(lease)?).await?;
+    world.restart_with(&[]).await?;
+    let (mut bare, mut answered) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let pads: Api<Pad> = world.api();
+        let like = world.pad_for("like").await?;
+        let creates = (0..EACH_ROUND).map(|number| {
+            let (pads, mut pad) = (pads.clone(), like.clone());
+            pad.spec.opportunity_id = format!("bare-{round}-{number}");
+            pad.metadata.name = Some(format!("bare-{round}-{number}"));
+            async move { Ok(timed(async { Ok(pads.create(&field_manager(), &pad).await?) }).await?.1) }
+        });
+        let created = paced(PER_SECOND, creates.collect::<Vec<_>>()).await?;
+        let moves =
+            (0..EACH_ROUND).map(|_| world.change_stage(world.candidate())).collect::<Result<Vec<_>, _>>()?;
+        let sent = paced(PER_SECOND, moves).await?;
+        // The first round warms up.
+        if round > 0 {
+            bare.extend(created);
+            answered.extend(sent.iter().map(|one| one.took));
+        }
+    }
+    let p99 = |times: &[Duration]| milliseconds(percentile(times, 99));
+    Ok(vec![
+        Figure::median("at 200/s: bare create of a Pad, p50", &bare),
+        Figure::median("at 200/s: webhook answer, p50", &answered),
+        Figure::new("at 200/s: bare create of a Pad, p99", p99(&bare), "ms"),
+        Figure::new("at 200/s: webhook answer, p99", p99(&answered), "ms"),
+        Figure::new(
+            "at 200/s: webhook answer p99, compared with a bare create",
+            p99(&answered) / p99(&bare),
+            "x",
+        )
+        .at_most(1.5),
+    ])
+}
+
+fn micro_time() -> String {
+    format!("{:.6}", Timestamp::now())
+}
+
+const PER_SECOND: u32 = 30;
+const EACH_ROUND: usize = 90;
+
+/// Answers and links at a pace that leaves the machine room.
+pub async fn latency(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let world = World::start(bench, Setup::new("latency")).await?;
+    // Nobody watches there.
+    let aside = World::start(bench, Setup::new("latency-aside")).await?;
+    let like = aside.pad_for("like").await?;
+    let (mut creates, mut writes, mut calls, mut sent) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let bare = (0..EACH_ROUND).map(|number| {
+            let (bench, pads) = (bench.http.clone(), aside.api::<Pad>());
+            let mut pad = like.clone();
+            pad.metadata.name = Some(format!("bare-{round}-{number}"));
+            let services = (aside.lever.url(), aside.interview.url(), aside.candidate());
+            async move { bare(&bench, &pads, &pad, &services).await }
+        });
+        let bare = paced(PER_SECOND, bare.collect::<Vec<_>>()).await?;
+        let round_sent = stage_changes(&world).await?;
+        // The first round warms up.
+        if round > 0 {
+            for one in bare {
+                creates.push(one.create);
+                writes.push(one.writes);
+                calls.push(one.calls);
+            }
+            sent.extend(round_sent);
+        }
+    }
+    let answers: Vec<_> = sent.iter().map(|one| one.took).collect();
+    let links = world.times_to_link(&sent)?;
+    world.check()?;
+    let p50 = |times: &[Duration]| milliseconds(percentile(times, 50));
+    let sum = p50(&writes) + p50(&calls);
+    Ok(vec![
+        Figure::median("at 30/s: bare create of a Pad, p50", &creates),
+        Figure::median("at 30/s: 4 bare writes, p50", &writes),
+        Figure::median("at 30/s: 3 bare calls, p50", &calls),
+        Figure::median("at 30/s: webhook answer, p50", &answers),
+        Figure::new("at 30/s: webhook answer, p99", milliseconds(percentile(&answers, 99)), "ms"),
+        Figure::new(
+            "at 30/s: webhook answer p50, compared with a bare create",
+            p50(&answers) / p50(&creates),
+            "x",
+        )
+        .at_most(1.3),
+        Figure::median("at 30/s: webhook to link, p50", &links),
+        Figure::new("at 30/s: webhook to link, p99", milliseconds(percentile(&links, 99)), "ms"),
+        Figure::new(
+            "at 30/s: webhook to link p50, compared with 4 bare writes and 3 bare calls",
+            p50(&links) / sum,
+            "x",
+        )
+        .at_most(1.3),
+    ])
+}
+
+async fn stage_changes(world: &World<'_>) -> anyhow::Result<Vec<Sent>> {
+    let candidates: Vec<_> = (0..EACH_ROUND).map(|_| world.candidate()).collect();
+    let moves =
+        candidates.iter().map(|one| world.change_stage(one.clone())).collect::<Result<Vec<_>, _>>()?;
+    let sent = paced(PER_SECOND, moves).await?;
+    world.wait_for_links(&candidates).await?;
+    Ok(sent)
+}
+
+struct Bare {
+    create: Duration,
+    writes: Duration,
+    calls: Duration,
+}
+
+/// What the operator does for one pad, without the operator.
+async fn bare(
+    http: &reqwest::Client,
+    pads: &Api<Pad>,
+    pad: &Pad,
+    (lever, interview, opportunity): &(String, String, String),
+) -> anyhow::Result<Bare> {
+    let name = pad.name_any();
+    let (_, create) = timed(async { Ok(pads.create(&field_manager(), pad).await?) }).await?;
+    let parameters = PatchParams::default();
+    let change = async |body: serde_json::Value| -> anyhow::Result<Pad> {
+        Ok(pads.patch(&name, &parameters, &Patch::Merge(body)).await?)
+    };
+    let (_, others) = timed(async {
+        change(json!({"metadata": {"annotations": {"bench/first": "1"}, "finalizers": ["bench/first"]}}))
+            .await?;
+        change(json!({"metadata": {"annotations": {"bench/second": "2"}, "finalizers": []}})).await?;
+        let status =
+            json!({"status": {"phase": "Open", "padID": "ABC", "url": "https://app.coderpad.io/ABC"}});
+        Ok(pads.patch_status(&name, &parameters, &Patch::Merge(status)).await?)
+    })
+    .await?;
+    let (lever_key, interview_key) = (LeverOptions::default().api_key, InterviewOptions::default().api_key);
+    let (_, calls) = timed(async {
+        let candidate = format!("{lever}/opportunities/{opportunity}");
+        let read = http.get(&candidate).basic_auth(&lever_key, Some("")).send().await?;
+        ensure!(read.status().is_success(), "the bare read was answered {}", read.status());
+        read.bytes().await?;
+        let form = [("title", "Candidate - Phone Screen"), ("notes", "Reference: none"), ("private", "true")];
+        let token = format!("Token token=\"{interview_key}\"");
+        let made =
+            http.post(format!("{interview}/pads/")).header("authorization", token).form(&form).send().await?;
+        ensure!(made.status().is_success(), "the bare creation was answered {}", made.status());
+        made.bytes().await?;
+        let links = json!({"links": ["https://app.coderpad.io/ABC"]});
+        let linked = http
+            .post(format!("{candidate}/addLinks"))
+            .basic_auth(&lever_key, Some(""))
+            .json(&links)
+            .send()
+            .await?;
+        ensure!(linked.status().is_success(), "the bare link was answered {}", linked.status());
+        Ok(linked.bytes().await?)
+    })
+    .await?;
+    Ok(Bare { create, writes: create + others, calls })
+}
+
+/// Services that take their time.
+pub async fn slow_services(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    const EACH_CALL: Duration = Duration::from_millis(100);
+    let world = World::start(bench, Setup::new("slow-services")).await?;
+    stage_changes(&world).await?;
+    world.slow_down(EACH_CALL);
+    let mut sent = Vec::new();
+    for _ in 0..5 {
+        sent.extend(stage_changes(&world).await?);
+    }
+    // A link is there when its call is over.
+    let links: Vec<_> = world.times_to_link(&sent)?.into_iter().map(|time| time + EACH_CALL).collect();
+    world.check()?;
+    Ok(vec![
+        Figure::median("at 30/s, 100 ms a call: webhook to link, p50", &links).at_most(350.0),
+        Figure::new(
+            "at 30/s, 100 ms a call: webhook to link, p99",
+            milliseconds(percentile(&links, 99)),
+            "ms",
+        ),
+    ])
+}

@@ -1,0 +1,52 @@
+//! Everybody at once, and no rate limit: what a pad costs the machine.
+
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::bench::Bench;
+use crate::process::{cpu, memory};
+use crate::report::{Figure, milliseconds};
+use crate::world::{Setup, World};
+
+const CANDIDATES: usize = 5_000;
+/// Webhooks under way at once.
+const AT_ONCE: usize = 32;
+
+/// 5,000 candidates are moved as fast as their webhooks are taken.
+pub async fn rush(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+    let world = World::start(bench, Setup::new("rush")).await?;
+    let candidates: Vec<_> = (0..CANDIDATES).map(|_| world.candidate()).collect();
+    let (operator, api_server) = (world.running()?.id()?, bench.api_server()?);
+    let before = (cpu(operator)?, cpu(api_server)?);
+    let began = Instant::now();
+    let moves =
+        candidates.iter().map(|one| world.change_stage(one.clone())).collect::<Result<Vec<_>, _>>()?;
+    stream::iter(moves).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
+    let stored = began.elapsed();
+    world.wait_for_links(&candidates).await?;
+    let took = began.elapsed().as_secs_f64();
+    // The last statuses.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let each = |after: Duration, before: Duration| milliseconds(after - before) / CANDIDATES as f64;
+    let own = each(cpu(operator)?, before.0);
+    let servers = each(cpu(api_server)?, before.1);
+    world.check()?;
+    Ok(vec![
+        Figure::new(
+            "5,000 candidates moved at once: webhooks taken",
+            CANDIDATES as f64 / stored.as_secs_f64(),
+            "/s",
+        ),
+        Figure::new("5,000 candidates moved at once: pads linked", CANDIDATES as f64 / took, "/s"),
+        Figure::new(
+            "calls to the services for a live pad, then",
+            world.calls().len() as f64 / CANDIDATES as f64,
+            "",
+        ),
+        Figure::new("CPU of the operator for a Pad", own, "ms").at_most(1.2),
+        Figure::new("CPU of the API server for a Pad", servers, "ms"),
+        Figure::new("CPU of the operator, compared with the API server's", own / servers, "x").at_most(0.1),
+        Figure::new("memory afterwards", memory(operator)?, "MiB"),
+    ])
+}

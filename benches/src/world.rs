@@ -1,0 +1,373 @@
+//! What a scenario measures in: a namespace, both simulated services, and the operator between them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::{Timestamp, ToSpan};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use pad_operator::api::names::PAD_ID;
+use pad_operator::api::pad::{Trigger, TriggerSource};
+use pad_operator::api::{Condition, FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
+use pad_operator::making;
+use serde_json::{Value, json};
+use simulators::{
+    Call, Fault, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, NewCandidate, NewPad,
+    Quota, RateLimit, signature,
+};
+
+use crate::bench::Bench;
+use crate::load::timed;
+use crate::operator::Operator;
+
+/// The configuration of every world.
+pub const CONFIGURATION: &str = "phone-screen";
+const STAGE: &str = "Phone Screen";
+const TAG: &str = "coderpad";
+const SIGNING_TOKEN: &str = "the-signing-token";
+/// Far more than anything takes that goes on at all.
+const PATIENCE: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_millis(100);
+
+/// How a world begins.
+pub struct Setup {
+    /// The namespace.
+    pub name: &'static str,
+    /// How many connections, each with its configuration. Candidates come by the first.
+    pub connections: usize,
+    /// Whether services and operator keep Lever's documented rate limit; else there is none.
+    pub limited: bool,
+    /// How often both services are polled; `0s` is never.
+    pub sync: &'static str,
+}
+
+impl Setup {
+    /// One connection, no rate limit, no polls.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, connections: 1, limited: false, sync: "0s" }
+    }
+}
+
+/// See the module.
+pub struct World<'a> {
+    bench: &'a Bench,
+    setup: Setup,
+    /// Simulated Lever.
+    pub lever: LeverSimulator,
+    /// Simulated CoderPad Interview.
+    pub interview: InterviewSimulator,
+    /// The operator, while it runs.
+    pub operator: Option<Operator>,
+    stage_id: String,
+    starts: AtomicUsize,
+}
+
+/// A webhook that was answered.
+pub struct Sent {
+    /// Whose stage change it told of.
+    pub opportunity: String,
+    /// When it was sent, in milliseconds since the epoch.
+    pub at: f64,
+    /// How long the answer took.
+    pub took: Duration,
+}
+
+impl<'a> World<'a> {
+    /// Starts one, and waits until all its connections and configurations are Ready.
+    pub async fn start(bench: &'a Bench, setup: Setup) -> anyhow::Result<Self> {
+        let rate_limit = setup.limited.then(RateLimit::default);
+        let lever = LeverSimulator::start(LeverOptions { rate_limit, ..LeverOptions::default() }).await?;
+        let quota = Quota { limit: None, ..Quota::default() };
+        let options = InterviewOptions { rate_limit, quota, ..InterviewOptions::default() };
+        let interview = InterviewSimulator::start(options).await?;
+        let stage_id = lever.stage_id(STAGE).context("the stage is there")?;
+        let mut world =
+            Self { bench, setup, lever, interview, operator: None, stage_id, starts: AtomicUsize::new(0) };
+        world.make_resources().await?;
+        world.restart().await?;
+        Ok(world)
+    }
+
+    async fn make_resources(&self) -> anyhow::Result<()> {
+        let name = self.setup.name;
+        let namespaces: Api<Namespace> = Api::all(self.bench.client.clone());
+        let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+        namespaces.create(&PostParams::default(), &namespace).await?;
+        let secret = json!({"metadata": {"name": "keys"}, "stringData": {
+            "lever": LeverOptions::default().api_key, "interview": InterviewOptions::default().api_key,
+            "token": SIGNING_TOKEN}});
+        let secrets: Api<Secret> = self.api();
+        secrets.create(&PostParams::default(), &serde_json::from_value(secret)?).await?;
+        let key = |key: &str| json!({"name": "keys", "key": key});
+        for number in 0..self.setup.connections {
+            let connection = json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
+            "metadata": {"name": connection_name(number)},
+            "spec": {
+                "lever": {"url": self.lever.url(), "apiKeySecretRef": key("lever")},
+                "interview": {"url": self.interview.url(), "apiKeySecretRef": key("interview"),
+                    "maxPadsPerHour": 0},
+                "webhook": {"signingTokenSecretRef": key("token")},
+                "sync": {"interval": self.setup.sync},
+            }});
+            let connections: Api<LeverConnection> = self.api();
+            connections.create(&PostParams::default(), &serde_json::from_value(connection)?).await?;
+            let configuration = json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "PadConfiguration",
+                "metadata": {"name": configuration_name(number)},
+                "spec": {"connectionRef": {"name": connection_name(number)}, "stage": STAGE, "tag": TAG}});
+            let configurations: Api<PadConfiguration> = self.api();
+            configurations.create(&PostParams::default(), &serde_json::from_value(configuration)?).await?;
+        }
+        Ok(())
+    }
+
+    /// The objects of a kind in the namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.bench.client.clone(), self.setup.name)
+    }
+
+    /// Ends the operator, starts it anew, and waits until all is Ready. Returns how long it took to be ready itself.
+    pub async fn restart(&mut self) -> anyhow::Result<Duration> {
+        let took = self.restart_with(&["--leader-election=false"]).await?;
+        wait_until("all is Ready", async || {
+            let connections: Api<LeverConnection> = self.api();
+            let connections = connections.list(&Default::default()).await?;
+            let configurations: Api<PadConfiguration> = self.api();
+            let configurations = configurations.list(&Default::default()).await?;
+            let ready = |conditions: Option<&[Condition]>| {
+                let ready = pad_operator::api::condition::find(conditions?, "Ready")?;
+                Some(ready.status == pad_operator::api::condition::Status::True)
+            };
+            Ok(connections
+                .iter()
+                .all(|one| ready(one.status.as_ref().map(|status| &status.conditions[..])) == Some(true))
+                && configurations
+                    .iter()
+                    .all(|one| ready(one.status.as_ref().map(|status| &status.conditions[..])) == Some(true)))
+        })
+        .await?;
+        Ok(took)
+    }
+
+    /// Ends the operator and starts it anew with further flags. Returns how long it took to be ready.
+    pub async fn restart_with(&mut self, flags: &[&str]) -> anyhow::Result<Duration> {
+        if let Some(before) = self.operator.take() {
+            before.kill().await?;
+        }
+        let mut arguments = vec![
+            format!("--namespace={}", self.setup.name),
+            format!("--lease-namespace={}", self.setup.name),
+            format!("--allow-api-origin={}", self.lever.origin()),
+            format!("--allow-api-origin={}", self.interview.origin()),
+        ];
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        if !self.setup.limited {
+            arguments.extend(["--lever-rate=0", "--interview-rate=0"].map(ToOwned::to_owned));
+        }
+        let user = format!("{}-{}", self.setup.name, self.starts.fetch_add(1, Ordering::Relaxed));
+        let (operator, took) = Operator::start(self.bench, &user, &arguments).await?;
+        self.operator = Some(operator);
+        Ok(took)
+    }
+
+    /// The operator.
+    pub fn running(&self) -> anyhow::Result<&Operator> {
+        self.operator.as_ref().context("the operator runs")
+    }
+
+    /// A candidate with the tag, in the first stage.
+    pub fn candidate(&self) -> String {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let name = format!("Candidate {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.lever.add_candidate(NewCandidate { name, tags: vec![TAG.into()], ..NewCandidate::default() })
+    }
+
+    /// Moves a candidate to the stage, and tells the operator as Lever does.
+    pub fn change_stage(
+        &self,
+        opportunity: String,
+    ) -> anyhow::Result<impl Future<Output = anyhow::Result<Sent>> + Send + 'static> {
+        let url = self.running()?.webhook(self.setup.name, &connection_name(0));
+        let (lever, http, stage_id) = (self.lever.clone(), self.bench.http.clone(), self.stage_id.clone());
+        Ok(async move {
+            let triggered_at = lever.move_to_stage(&opportunity, STAGE).await.at;
+            let body = webhook(&opportunity, &stage_id, triggered_at);
+            let at = now();
+            let answer = async { Ok(http.post(url).json(&body).send().await?.text().await?) };
+            let (answer, took) = timed(answer).await?;
+            ensure!(answer.contains("Accepted"), "the webhook was answered: {answer}");
+            Ok(Sent { opportunity, at, took })
+        })
+    }
+
+    /// A Pad such as the receiver makes for this candidate.
+    pub async fn pad_for(&self, opportunity: &str) -> anyhow::Result<Pad> {
+        let configurations: Api<PadConfiguration> = self.api();
+        let configuration = configurations.get(CONFIGURATION).await?;
+        let trigger = Trigger { source: TriggerSource::Webhook, at: Some(Timestamp::now()) };
+        Ok(making::pad(&configuration, opportunity, 1, trigger))
+    }
+
+    /// Waits until each of these candidates has a link.
+    pub async fn wait_for_links(&self, opportunities: &[String]) -> anyhow::Result<()> {
+        let mut left: Vec<&String> = opportunities.iter().collect();
+        wait_until("all have their link", async || {
+            left.retain(|one| self.lever.links(one).is_empty());
+            Ok(left.is_empty())
+        })
+        .await
+    }
+
+    /// From each webhook to the arrival of its link at Lever.
+    pub fn times_to_link(&self, sent: &[Sent]) -> anyhow::Result<Vec<Duration>> {
+        let calls = self.lever.calls();
+        let added: BTreeMap<&str, i64> = calls
+            .iter()
+            .filter(|call| call.path.ends_with("/addLinks"))
+            .filter_map(|call| Some((call.path.split('/').nth(3)?, call.at)))
+            .collect();
+        sent.iter()
+            .map(|one| {
+                let linked_at = added.get(one.opportunity.as_str()).context("there is no link")?;
+                Ok(Duration::from_secs_f64(((*linked_at as f64) - one.at).max(0.0) / 1000.0))
+            })
+            .collect()
+    }
+
+    /// The calls to both services since they were last forgotten.
+    pub fn calls(&self) -> Vec<Call> {
+        self.lever.calls().into_iter().chain(self.interview.calls()).collect()
+    }
+
+    /// Forgets the calls so far.
+    pub fn forget_calls(&self) {
+        self.lever.clear_calls();
+        self.interview.clear_calls();
+    }
+
+    /// Each call of both services takes so long.
+    pub fn slow_down(&self, by: Duration) {
+        for faults in [self.lever.faults(), self.interview.faults()] {
+            for method in ["GET", "POST", "PUT"] {
+                faults.add(Fault::on(method, ".").delay(by).until_removed());
+            }
+        }
+    }
+
+    /// How many writes of Pads and Events the operator has made so far.
+    pub async fn writes(&self) -> anyhow::Result<usize> {
+        let events = self.bench.plane.audit_events().await?;
+        let is_ours = |event: &Value| {
+            let user = event["user"]["username"].as_str().unwrap_or_default();
+            let verb = event["verb"].as_str().unwrap_or_default();
+            user.starts_with(self.setup.name)
+                && !["get", "list", "watch"].contains(&verb)
+                && ["pads", "events"].contains(&event["objectRef"]["resource"].as_str().unwrap_or_default())
+        };
+        Ok(events.iter().filter(|event| is_ours(event)).count())
+    }
+
+    /// Makes open Pads like the one of this candidate, with their pads, as if one had been made every second until an hour
+    /// ago. Their candidates have moved on.
+    pub async fn make_open_pads(&self, like: &str, numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
+        let last = Timestamp::now().checked_sub(1.hour())?;
+        let pads: Api<Pad> = self.api();
+        let like = pads.get(&kube::ResourceExt::name_any(&self.pad_for(like).await?)).await?;
+        let (pads, like) = (&pads, &like);
+        let made = stream::iter(numbers).map(async |number| -> anyhow::Result<()> {
+            let made_at = last.checked_sub(i64::try_from(number)?.seconds())?;
+            let new = NewPad { made_at: Some(made_at.as_millisecond()), ..NewPad::default() };
+            let id = self.interview.add_pad(new);
+            let mut pad = self.pad_like(like, &format!("moved-on-{number}"));
+            pad.metadata.annotations = like.metadata.annotations.clone();
+            kube::ResourceExt::annotations_mut(&mut pad).insert(PAD_ID.into(), id.clone());
+            let name = kube::ResourceExt::name_any(&pad);
+            pads.create(&field_manager(), &pad).await?;
+            let mut status = serde_json::to_value(&like.status)?;
+            status["padID"] = json!(id);
+            status["url"] = json!(format!("https://app.coderpad.io/{id}"));
+            status["createdAt"] = json!(made_at);
+            let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+            pads.patch_status(&name, &parameters, &Patch::Merge(json!({"status": status}))).await?;
+            Ok(())
+        });
+        made.buffer_unordered(32).try_collect::<Vec<()>>().await?;
+        Ok(())
+    }
+
+    fn pad_like(&self, like: &Pad, opportunity: &str) -> Pad {
+        let name = pad_operator::api::names::pad_name(CONFIGURATION, opportunity, 1);
+        let mut pad = Pad::new(&name, like.spec.clone());
+        pad.spec.opportunity_id = opportunity.to_owned();
+        pad.metadata.labels = like.metadata.labels.clone();
+        let digest = pad_operator::api::names::opportunity_digest(opportunity);
+        kube::ResourceExt::labels_mut(&mut pad)
+            .insert(pad_operator::api::names::OPPORTUNITY_LABEL.into(), digest);
+        pad
+    }
+
+    /// Asserts that the services had nothing to complain of.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let violations = [self.lever.violations(), self.interview.violations()].concat();
+        ensure!(violations.is_empty(), "no correct client does this: {violations:?}");
+        Ok(())
+    }
+}
+
+/// What the operator makes Pads with.
+pub fn field_manager() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
+}
+
+fn connection_name(number: usize) -> String {
+    if number == 0 { "acme".to_owned() } else { format!("acme-{number}") }
+}
+
+fn configuration_name(number: usize) -> String {
+    if number == 0 { CONFIGURATION.to_owned() } else { format!("{CONFIGURATION}-{number}") }
+}
+
+/// Milliseconds since the epoch, with what lies behind the point.
+fn now() -> f64 {
+    Timestamp::now().as_duration().as_secs_f64() * 1000.0
+}
+
+/// Lever's webhook, signed.
+fn webhook(opportunity: &str, stage_id: &str, triggered_at: i64) -> Value {
+    let digits = format!("{triggered_at:x}{}", opportunity.replace('-', ""));
+    let token: String = digits.chars().cycle().take(48).collect();
+    json!({
+        "event": "candidateStageChange",
+        "triggeredAt": triggered_at,
+        "token": token,
+        "signature": signature(SIGNING_TOKEN, &token, triggered_at),
+        "data": {"opportunityId": opportunity, "candidateId": opportunity, "contactId": opportunity,
+            "fromStageId": "applicant-new", "toStageId": stage_id},
+    })
+}
+
+/// Waits until something holds.
+///
+/// # Errors
+/// If it never does, or cannot be looked at.
+pub async fn wait_until(
+    what: &str,
+    mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while !holds().await? {
+        if began.elapsed() > PATIENCE {
+            bail!("waited {PATIENCE:?} in vain until {what}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}

@@ -150,8 +150,7 @@ impl Reconciler<'_> {
         let controllers = TaskTracker::new();
         for scope in self.caches.scopes() {
             let context = Arc::new(self.context(scope, &accounts, &settings, &turns));
-            let place =
-                scope.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+            let place = scope.place();
             let parts = [
                 ("LeverConnections", controller::connection::run(context.clone(), stop.clone()).boxed()),
                 ("PadConfigurations", controller::configuration::run(context.clone(), stop.clone()).boxed()),

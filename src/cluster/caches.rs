@@ -243,6 +243,11 @@ impl Scope {
         }
     }
 
+    /// How it is told apart from other scopes, such as ` in hiring`; empty if it is all namespaces.
+    pub fn place(&self) -> String {
+        self.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default()
+    }
+
     /// Waits until everything in the scope is known. Returns false if a watch has ended before that.
     pub async fn ready(&self) -> bool {
         self.connections.ready().await && self.configurations.ready().await && self.pads.ready().await
@@ -290,8 +295,7 @@ impl Caches {
                 ("PadConfigurations", scope.configurations.is_complete()),
                 ("Pads", scope.pads.is_complete()),
             ];
-            let place =
-                scope.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+            let place = scope.place();
             kinds.into_iter().filter(|(_, known)| !known).map(move |(kind, _)| format!("{kind}{place}"))
         };
         self.scopes.iter().flat_map(of_scope).collect()

@@ -35,10 +35,14 @@ pub fn start(format: Option<LogFormat>, traces: Option<&Traces>) {
     let lines = match (format.unwrap_or(default), traces) {
         (LogFormat::Text, None) => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         (LogFormat::Text, Some(_)) => {
-            lines.with_ansi(std::io::stderr().is_terminal()).map_event_format(TextWithIds).boxed()
+            let lines = lines.with_ansi(std::io::stderr().is_terminal());
+            lines.map_event_format(|inner| WithIds { form: LogFormat::Text, inner }).boxed()
         }
         (LogFormat::Json, None) => lines.json().flatten_event(true).boxed(),
-        (LogFormat::Json, Some(_)) => lines.json().flatten_event(true).map_event_format(JsonWithIds).boxed(),
+        (LogFormat::Json, Some(_)) => {
+            let lines = lines.json().flatten_event(true);
+            lines.map_event_format(|inner| WithIds { form: LogFormat::Json, inner }).boxed()
+        }
     };
     // A filter of its own, because a more exact directive of RUST_LOG would win over any that is added to it.
     let lines = lines.with_filter(wanted.and(filter_fn(is_safe)));
@@ -65,32 +69,13 @@ fn ids() -> Option<SpanContext> {
     Some(Context::current().span().span_context().clone()).filter(SpanContext::is_valid)
 }
 
-/// Lines for people, with the ids first.
-struct TextWithIds<F>(F);
-
-impl<S, N, F> FormatEvent<S, N> for TextWithIds<F>
-where
-    S: Subscriber + for<'span> LookupSpan<'span>,
-    N: for<'writer> FormatFields<'writer> + 'static,
-    F: FormatEvent<S, N>,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut line: Writer<'_>,
-        event: &Event<'_>,
-    ) -> std::fmt::Result {
-        if let Some(ids) = ids() {
-            write!(line, "trace_id={} span_id={} ", ids.trace_id(), ids.span_id())?;
-        }
-        self.0.format_event(context, line, event)
-    }
+/// Lines with the ids first; in JSON, as fields.
+struct WithIds<F> {
+    form: LogFormat,
+    inner: F,
 }
 
-/// Lines of JSON, with the ids as fields.
-struct JsonWithIds<F>(F);
-
-impl<S, N, F> FormatEvent<S, N> for JsonWithIds<F>
+impl<S, N, F> FormatEvent<S, N> for WithIds<F>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     N: for<'writer> FormatFields<'writer> + 'static,
@@ -102,10 +87,19 @@ where
         mut line: Writer<'_>,
         event: &Event<'_>,
     ) -> std::fmt::Result {
-        let Some(ids) = ids() else { return self.0.format_event(context, line, event) };
-        let mut object = String::new();
-        self.0.format_event(context, Writer::new(&mut object), event)?;
-        let fields = object.strip_prefix('{').unwrap_or(&object);
-        write!(line, r#"{{"trace_id":"{}","span_id":"{}",{fields}"#, ids.trace_id(), ids.span_id())
+        let Some(ids) = ids() else { return self.inner.format_event(context, line, event) };
+        let (trace, span) = (ids.trace_id(), ids.span_id());
+        match self.form {
+            LogFormat::Text => {
+                write!(line, "trace_id={trace} span_id={span} ")?;
+                self.inner.format_event(context, line, event)
+            }
+            LogFormat::Json => {
+                let mut object = String::new();
+                self.inner.format_event(context, Writer::new(&mut object), event)?;
+                let fields = object.strip_prefix('{').unwrap_or(&object);
+                write!(line, r#"{{"trace_id":"{trace}","span_id":"{span}",{fields}"#)
+            }
+        }
     }
 }

@@ -4,9 +4,8 @@ use serde_json::Value;
 use simulators::{DeliveryOutcome, NewCandidate};
 use tokio::process::Command;
 
-use crate::chart::{deployed, documents, groups};
+use crate::chart::{deployed, documents};
 use crate::cluster::{Cluster, source};
-use crate::process::Operator;
 use crate::wait::soon;
 use crate::world::{Options, STAGE, TAG, World};
 
@@ -104,13 +103,7 @@ async fn the_page_leads_from_nothing_to_a_first_pad_and_back() {
         println!("$ {command}");
         if command.contains("rollout status") {
             // There are no nodes here: the operator is started as its Deployment says.
-            let deployment = deployed(&world).await;
-            let (user, groups) = (deployment.user(world.namespace), groups(world.namespace));
-            let groups = groups.each_ref().map(String::as_str);
-            let mut operator = Operator::new(&world.cluster, &user, &groups).await;
-            deployment.configure(&mut operator);
-            operator.start().await;
-            world.operators.push(operator);
+            deployed(&world).await.start(&mut world).await;
             continue;
         }
         if command.contains("condition=WebhookVerified") {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::chart::{Deployed, documents, groups, render};
+use crate::chart::{Deployed, documents, render};
 use crate::cluster::{Cluster, source};
-use crate::process::Operator;
+use crate::privileges::used;
 use crate::world::{Options, World};
 
 /// What an overlay makes, without its Namespace.
@@ -90,22 +90,13 @@ async fn an_overlay_is_applied_and_does_the_main_job() {
         let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
         let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
         assert_eq!(image, concat!("registry.example.com/pad-operator:", env!("CARGO_PKG_VERSION")));
-        let deployed = Deployed::of(deployment);
-        let (user, groups) = (deployed.user(world.namespace), groups(world.namespace));
-        let mut operator = Operator::new(&world.cluster, &user, &groups.each_ref().map(String::as_str)).await;
-        deployed.configure(&mut operator);
-        operator.start().await;
-        world.operators.push(operator);
+        let user = Deployed::of(deployment).start(&mut world).await;
         world.set_up(options).await;
         let candidate = world.candidate();
         world.enter(&candidate).await;
         world.wait_for_one_pad(&candidate).await;
 
-        let events = world.cluster.plane.audit_events().await.unwrap();
-        let refused: Vec<_> = events
-            .iter()
-            .filter(|event| event["user"]["username"] == *user && event["responseStatus"]["code"] == 403)
-            .collect();
+        let (_, refused) = used(&world, &user).await;
         assert!(refused.is_empty(), "{refused:#?}");
         world.finish().await;
     }

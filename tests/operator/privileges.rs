@@ -34,7 +34,7 @@ async fn granted(world: &World) -> Rights {
 }
 
 /// What this user has asked for, and whether any of it was refused.
-async fn used(world: &World, user: &str) -> (Rights, Vec<Value>) {
+pub async fn used(world: &World, user: &str) -> (Rights, Vec<Value>) {
     let events = world.cluster.plane.audit_events().await.unwrap();
     let (mut rights, mut refused) = (Rights::new(), Vec::new());
     for event in events.into_iter().filter(|event| event["user"]["username"] == *user) {

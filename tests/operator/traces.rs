@@ -91,7 +91,7 @@ async fn one_trace_leads_from_the_webhook_to_the_link() {
     assert_eq!(pass.attribute("pad_operator.object"), Some(name));
     assert!(pass.attribute("pad_operator.turn_wait_ms").is_some(), "{pass:?}");
     let steps = under(&of_trace, pass);
-    assert_eq!(names(&steps), ["ReadOpportunity", "Create", "StorePad", "AddLink", "patch status of Pad"],);
+    assert_eq!(names(&steps), ["read opportunity", "create", "store pad", "add link", "patch status of Pad"],);
     let done: Vec<_> = steps.iter().map(|step| names(&under(&of_trace, step)).join(", ")).collect();
     let expected = [
         "GET /opportunities/{id}",

@@ -47,7 +47,7 @@ fn traces() -> (Sent, DefaultGuard) {
 }
 
 async fn something() -> Result<(), ()> {
-    async {}.instrument(step("ReadOpportunity")).await;
+    async {}.instrument(step("read opportunity")).await;
     Ok(())
 }
 
@@ -65,7 +65,7 @@ async fn a_trace_goes_on_by_its_mark_until_its_work_is_done() {
     assert_eq!(own.parent_span_id, webhook.span_context.span_id());
     assert_ne!(later.span_context.trace_id(), webhook.span_context.trace_id());
     assert_eq!(later.links[0].span_context.trace_id(), webhook.span_context.trace_id());
-    let steps = sent.named("ReadOpportunity");
+    let steps = sent.named("read opportunity");
     assert_eq!(steps[0].parent_span_id, own.span_context.span_id());
     assert_eq!(steps[1].parent_span_id, later.span_context.span_id());
 }

@@ -134,8 +134,16 @@ impl LeverClient {
     /// [`Class::NotFound`] if it was deleted; [`Class::Forbidden`] also if only this one is confidential and the key
     /// may not see confidential data; any other class but [`Class::OutcomeUnknown`].
     pub async fn opportunity(&self, id: &str) -> Result<Opportunity, Error> {
+        self.opportunity_now(self.permit().await, id).await
+    }
+
+    /// One opportunity. Sent at once.
+    ///
+    /// # Errors
+    /// As [`LeverClient::opportunity`].
+    pub async fn opportunity_now(&self, permit: Permit, id: &str) -> Result<Opportunity, Error> {
         let url = self.opportunity_url(OPPORTUNITY, id, None)?;
-        self.account.send(self.priority, Call::get(OPPORTUNITY, url), opportunity_of).await
+        self.account.send_now(permit, Call::get(OPPORTUNITY, url), opportunity_of).await
     }
 
     /// One page of the opportunities that are in a stage, carry a tag (compared exactly) and are not archived.

@@ -11,7 +11,7 @@ use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
 use crate::lever::{LeverClient, Opportunity, PageToken};
-use crate::transport::Error;
+use crate::transport::{Error, Permit};
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -20,15 +20,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// So many Pads of one rule are a crowd: a page costs one call, as a single read does.
-const CROWD: usize = 10;
+const CROWD: usize = 5;
 /// A page that tells fewer than this was not worth it.
-const FEW: usize = 5;
+const FEW: usize = 3;
 /// After one such page, and one more for so many Pads, it is given up: the candidates are not on the list.
-const PADS_FOR_A_PAGE: usize = 100;
+const PADS_FOR_A_PAGE: usize = 25;
 /// For so long each Pad then asks for itself; also after a page that could not be had.
 const REST: Duration = Duration::from_secs(60);
-/// For so long it is believed what a page has told. A hundred Pads take about that long at Lever's rate limit.
-const FRESH: Duration = Duration::from_secs(15);
+/// For so long it is believed what a page has told. A hundred Pads take a third of that at Lever's rate limit.
+const FRESH: Duration = Duration::from_secs(30);
 
 /// Whose list it is.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -52,33 +52,41 @@ struct Crowd {
     walk: tokio::sync::Mutex<Walk>,
 }
 
+/// Those who wait, by the opportunity's id.
 #[derive(Debug, Default)]
 struct Waiting {
     number: u64,
-    /// By the opportunity's id.
     asked: HashMap<String, Asked>,
+    /// How many of them have been told nothing.
+    untold: usize,
 }
 
 #[derive(Debug)]
 struct Asked {
     number: u64,
-    told: Option<(Instant, Box<Opportunity>)>,
+    told: Option<Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    at: Instant,
+    /// The page that told it; None is the first.
+    page: Option<PageToken>,
+    opportunity: Box<Opportunity>,
+}
+
+impl Told {
+    fn is_fresh(&self) -> bool {
+        self.at.elapsed() <= FRESH
+    }
 }
 
 #[derive(Debug, Default)]
 struct Walk {
-    /// Where it goes on: those who came first are told first, by the pages that Lever fills first.
+    /// Where it goes on, unless the page is known that tells of whoever is next.
     next: Option<PageToken>,
     in_vain: usize,
     rests_until: Option<Instant>,
-}
-
-/// What came of reading a page.
-#[derive(Eq, PartialEq)]
-enum Page {
-    ToldMany,
-    ToldFew,
-    Rests,
 }
 
 /// A Pad that waits to hear of its candidate. It waits no more when this is dropped.
@@ -88,6 +96,8 @@ pub struct Demand {
     opportunity_id: String,
     number: u64,
     version: Option<String>,
+    /// The page that has told it what is too old by now; inside, None is the first page.
+    told_by: Option<Option<PageToken>>,
 }
 
 impl Readings {
@@ -121,14 +131,47 @@ impl Readings {
     }
 }
 
+impl Waiting {
+    /// Of a candidate the last one to ask is told; its number is returned.
+    fn ask(&mut self, opportunity_id: String) -> u64 {
+        self.number += 1;
+        let asked = Asked { number: self.number, told: None };
+        let before = self.asked.insert(opportunity_id, asked);
+        self.untold += usize::from(before.is_none_or(|before| before.told.is_some()));
+        self.number
+    }
+
+    fn tell(&mut self, told: Told, last: u64) -> bool {
+        let Some(asked) = self.asked.get_mut(&told.opportunity.id).filter(|asked| asked.number <= last)
+        else {
+            return false;
+        };
+        let before = asked.told.replace(told);
+        self.untold -= usize::from(before.is_none());
+        before.is_none_or(|before| !before.is_fresh())
+    }
+
+    fn take(&mut self, opportunity_id: &str, number: u64) -> Option<Told> {
+        let asked = self.asked.get_mut(opportunity_id).filter(|asked| asked.number == number)?;
+        let told = asked.told.take()?;
+        self.untold += 1;
+        Some(told)
+    }
+
+    fn forget(&mut self, opportunity_id: &str, number: u64) {
+        // A later one of the same candidate has its place.
+        if self.asked.get(opportunity_id).is_some_and(|asked| asked.number == number)
+            && let Some(asked) = self.asked.remove(opportunity_id)
+        {
+            self.untold -= usize::from(asked.told.is_none());
+        }
+    }
+}
+
 impl Demand {
     fn new(crowd: Arc<Crowd>, opportunity_id: String, version: Option<String>) -> Self {
-        let mut waiting = crowd.waiting.lock();
-        waiting.number += 1;
-        let number = waiting.number;
-        waiting.asked.insert(opportunity_id.clone(), Asked { number, told: None });
-        drop(waiting);
-        Self { crowd, opportunity_id, number, version }
+        let number = crowd.waiting.lock().ask(opportunity_id.clone());
+        Self { crowd, opportunity_id, number, version, told_by: None }
     }
 
     /// Whether it is this version of the Pad that waits.
@@ -140,103 +183,107 @@ impl Demand {
     ///
     /// # Errors
     /// As [`LeverClient::opportunity`].
-    pub async fn read(self, lever: &LeverClient) -> Result<Opportunity, Error> {
+    pub async fn read(mut self, lever: &LeverClient) -> Result<Opportunity, Error> {
         if let Some(opportunity) = self.told() {
             return Ok(opportunity);
         }
-        if self.crowd.size() >= CROWD {
-            // Who waits here is told by the page that the first of them reads.
-            let mut walk = self.crowd.walk.lock().await;
-            loop {
-                if let Some(opportunity) = self.told() {
-                    return Ok(opportunity);
-                }
-                if self.crowd.read_page(&mut walk, lever).await != Page::ToldFew {
-                    break;
-                }
-            }
+        let crowd = self.crowd.clone();
+        // Who waits here is told by the page that the first of them reads. While they wait for the rate limit others come,
+        // so one at a time does, and only then is it decided what to read.
+        let mut walk = crowd.walk.lock().await;
+        for _ in 0..=crowd.untold() / PADS_FOR_A_PAGE {
             if let Some(opportunity) = self.told() {
                 return Ok(opportunity);
             }
+            let permit = lever.permit().await;
+            let is_for_pages = self.told_by.is_some() || crowd.untold() >= CROWD;
+            if !is_for_pages || walk.rests() {
+                drop(walk);
+                return lever.opportunity_now(permit, &self.opportunity_id).await;
+            }
+            if let Some(page) = self.told_by.take() {
+                walk.next = page;
+            }
+            crowd.read_page(&mut walk, lever, permit).await;
         }
-        lever.opportunity(&self.opportunity_id).await
+        drop(walk);
+        match self.told() {
+            Some(opportunity) => Ok(opportunity),
+            None => lever.opportunity(&self.opportunity_id).await,
+        }
     }
 
-    fn told(&self) -> Option<Opportunity> {
-        let mut waiting = self.crowd.waiting.lock();
-        let asked =
-            waiting.asked.get_mut(&self.opportunity_id).filter(|asked| asked.number == self.number)?;
-        let (at, opportunity) = asked.told.take()?;
-        (at.elapsed() <= FRESH).then_some(*opportunity)
+    /// What a page has told, unless that is too old.
+    fn told(&mut self) -> Option<Opportunity> {
+        let told = self.crowd.waiting.lock().take(&self.opportunity_id, self.number)?;
+        if told.is_fresh() {
+            return Some(*told.opportunity);
+        }
+        self.told_by = Some(told.page);
+        None
     }
 }
 
 impl Drop for Demand {
     fn drop(&mut self) {
-        let mut waiting = self.crowd.waiting.lock();
-        // A later one of the same candidate has its place.
-        if waiting.asked.get(&self.opportunity_id).is_some_and(|asked| asked.number == self.number) {
-            waiting.asked.remove(&self.opportunity_id);
-        }
+        self.crowd.waiting.lock().forget(&self.opportunity_id, self.number);
+    }
+}
+
+impl Walk {
+    fn rests(&self) -> bool {
+        self.rests_until.is_some_and(|until| until > Instant::now())
     }
 }
 
 impl Crowd {
-    fn size(&self) -> usize {
-        self.waiting.lock().asked.len()
+    fn untold(&self) -> usize {
+        self.waiting.lock().untold
     }
 
-    /// Reads the next page, if that is worth it, and tells those who waited when it was asked for.
-    async fn read_page(&self, walk: &mut Walk, lever: &LeverClient) -> Page {
-        if self.size() < CROWD || walk.rests_until.is_some_and(|until| until > Instant::now()) {
-            return Page::Rests;
-        }
-        // The rate limit may take its time, in which others come that the page can tell as well.
-        let permit = lever.permit().await;
-        let (size, at) = (self.size(), Instant::now());
-        let last = self.waiting.lock().number;
+    /// Reads the next page, and tells those who waited when it was asked for. After pages in vain the walk rests.
+    async fn read_page(&self, walk: &mut Walk, lever: &LeverClient, permit: Permit) {
+        let (last, untold) = {
+            let waiting = self.waiting.lock();
+            (waiting.number, waiting.untold)
+        };
+        let at = Instant::now();
         let Rule { stage_id, tag, .. } = &self.rule;
         match lever.opportunities(permit, stage_id, tag, walk.next.as_ref()).await {
             Ok(page) => {
-                let told_many = self.tell(page.opportunities, last, at) >= FEW;
+                let here = walk.next.take();
+                let told_many = self.tell(page.opportunities, here.as_ref(), last, at) >= FEW;
                 // On the last page there may soon be more.
-                let here = walk.next.take().filter(|_| told_many);
-                walk.next = page.next.or(here);
-                if told_many {
-                    walk.in_vain = 0;
-                    return Page::ToldMany;
-                }
-                walk.in_vain += 1;
-                if walk.in_vain <= size / PADS_FOR_A_PAGE {
-                    return Page::ToldFew;
+                walk.next = page.next.or_else(|| here.filter(|_| told_many));
+                walk.in_vain = if told_many { 0 } else { walk.in_vain + 1 };
+                if walk.in_vain <= untold / PADS_FOR_A_PAGE {
+                    return;
                 }
             }
             Err(error) if error.is_stale_page() && walk.next.is_some() => {
                 walk.next = None;
-                return Page::ToldFew;
+                return;
             }
-            Err(_) => walk.next = None,
+            Err(_) => {}
         }
         *walk = Walk { rests_until: Some(Instant::now() + REST), ..Walk::default() };
-        Page::Rests
     }
 
     /// Returns how many are told who were not before.
-    fn tell(&self, opportunities: Vec<Opportunity>, last: u64, at: Instant) -> usize {
+    fn tell(
+        &self,
+        opportunities: Vec<Opportunity>,
+        page: Option<&PageToken>,
+        last: u64,
+        at: Instant,
+    ) -> usize {
         let mut waiting = self.waiting.lock();
-        let mut news = 0;
-        for opportunity in opportunities {
-            // What does not fit the list has changed while it was made: it is asked for.
-            let fits = opportunity.stage == self.rule.stage_id && opportunity.tags.contains(&self.rule.tag);
-            if let Some(asked) = waiting.asked.get_mut(&opportunity.id)
-                && asked.number <= last
-                && fits
-            {
-                news += usize::from(asked.told.as_ref().is_none_or(|(before, _)| before.elapsed() > FRESH));
-                asked.told = Some((at, Box::new(opportunity)));
-            }
-        }
-        news
+        // What does not fit the list has changed while it was made: it is asked for.
+        let fits = |one: &Opportunity| one.stage == self.rule.stage_id && one.tags.contains(&self.rule.tag);
+        let told = opportunities.into_iter().filter(fits);
+        told.map(|one| Told { at, page: page.cloned(), opportunity: Box::new(one) })
+            .map(|told| usize::from(waiting.tell(told, last)))
+            .sum()
     }
 }
 
@@ -313,7 +360,7 @@ mod tests {
         let (lists, singles) = account.calls();
         // 159 are in the stage: two pages. Who is on neither when it is their turn asks.
         assert!(lists <= 3 && singles <= CROWD, "{lists} lists, {singles} single reads");
-        assert_eq!(account.crowd.size(), 0);
+        assert_eq!(account.crowd.waiting.lock().asked.len(), 0);
     }
 
     #[tokio::test]
@@ -336,10 +383,10 @@ mod tests {
         first.read(&account.lever).await.unwrap();
         assert_eq!(account.calls(), (1, 0));
         // The next version of a Pad that was told of already.
-        let (again, told) = (account.ask(&ids[1]), demands.remove(0));
-        assert_eq!(told.told(), None, "another one has its place");
+        let (mut again, mut told) = (account.ask(&ids[1]), demands.remove(0));
+        assert!(told.told().is_none(), "another one has its place");
         drop(told);
-        assert_eq!(again.told(), None);
+        assert!(again.told().is_none());
         assert!(demands[0].told().is_some());
     }
 
@@ -361,5 +408,18 @@ mod tests {
         let demands = ids.iter().map(|id| account.ask(id)).collect();
         assert_eq!(account.read_all(demands).await, ids);
         assert_eq!(account.calls(), (1, CROWD));
+    }
+
+    #[tokio::test]
+    async fn what_was_told_too_long_ago_is_not_believed_and_read_again_for_all() {
+        let account = Account::new().await;
+        let ids = account.candidates(2 * CROWD).await;
+        let mut demands: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
+        demands.remove(0).read(&account.lever).await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(FRESH + Duration::from_secs(1)).await;
+        tokio::time::resume();
+        assert_eq!(account.read_all(demands).await, ids[1..]);
+        assert_eq!(account.calls(), (2, 0));
     }
 }

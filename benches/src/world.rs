@@ -159,9 +159,7 @@ impl<'a> World<'a> {
 
     /// Ends the operator and starts it anew with further flags. Returns how long it took to be ready.
     pub async fn restart_with(&mut self, flags: &[&str]) -> anyhow::Result<Duration> {
-        if let Some(before) = self.operator.take() {
-            before.kill().await?;
-        }
+        self.stop().await?;
         let mut arguments = vec![
             format!("--namespace={}", self.setup.name),
             format!("--lease-namespace={}", self.setup.name),
@@ -176,6 +174,14 @@ impl<'a> World<'a> {
         let (operator, took) = Operator::start(self.bench, &user, &arguments).await?;
         self.operator = Some(operator);
         Ok(took)
+    }
+
+    /// Ends the operator, if it runs.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        match self.operator.take() {
+            Some(operator) => operator.kill().await,
+            None => Ok(()),
+        }
     }
 
     /// The operator.

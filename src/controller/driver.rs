@@ -36,6 +36,11 @@ pub enum Failure {
 
 /// The controller of one kind.
 pub trait Reconcile<K>: Send + Sync + 'static {
+    /// Whether a pass may begin now. If not, whoever says so asks for another one when it may.
+    fn may_begin(&self, _object: &K) -> bool {
+        true
+    }
+
     /// Looks at one object, does what is due, and says when to look again if nothing changes.
     fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Result<Action, Failure>> + Send;
 
@@ -56,7 +61,7 @@ struct Driven<R> {
     failures: Retries,
 }
 
-/// How many passes a controller begins at once when the passes themselves wait for their turn.
+/// How many passes a controller has under way at once when it is told of each whether it may begin.
 pub const ALL: u16 = 0;
 
 /// Runs a controller, with so many passes at once, until `stop`; passes that have begun are finished.
@@ -96,6 +101,9 @@ where
     K: Resource<DynamicType = ()> + Send + Sync + 'static,
     R: Reconcile<K>,
 {
+    if !driven.reconciler.may_begin(&object) {
+        return Ok(Action::await_change());
+    }
     let (began, kind) = (Instant::now(), K::kind(&()));
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let mark = object.annotations().get(names::TRACEPARENT).map(String::as_str);

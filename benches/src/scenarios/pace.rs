@@ -76,8 +76,9 @@ const EACH_ROUND: usize = 90;
 pub async fn latency(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let world = World::start(bench, Setup::new("latency")).await?;
     // Nobody watches there.
-    let aside = World::start(bench, Setup::new("latency-aside")).await?;
+    let mut aside = World::start(bench, Setup::new("latency-aside")).await?;
     let like = aside.pad_for("like").await?;
+    aside.stop().await?;
     let (mut creates, mut writes, mut calls, mut sent) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let bare = (0..EACH_ROUND).map(|number| {

@@ -12,6 +12,7 @@ mod model;
 mod note;
 mod observe;
 mod plan;
+mod queue;
 pub mod readings;
 mod reason;
 pub mod series;
@@ -27,7 +28,6 @@ use crate::api::condition::{Condition, types};
 use crate::api::names;
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::writes::{WriteError, write_status};
-use crate::telemetry::health;
 use crate::telemetry::traces::spans;
 use crate::text;
 use crate::transport::{Class, Service};
@@ -42,10 +42,10 @@ use looks::What;
 use observe::Surroundings;
 use plan::flag::{Flag, Stands};
 use plan::{Outcome, Recorded, Step, plan};
+use queue::Queue;
 use readings::Demand;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// More steps than any pass has: a plan that goes in circles ends here, with a log line.
@@ -88,42 +88,43 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         let context = context.clone();
         move |wake| {
             let pads = wake.map_or_else(|| context.looks.all(), |pad| vec![pad]);
-            let reference = |(namespace, name): (String, String)| ObjectRef::new(&name).within(&namespace);
             futures::stream::iter(pads.into_iter().map(reference).collect::<Vec<_>>())
         }
     });
+    let (queue, called) = Queue::new(context.clone(), stop.clone());
     let controller = Controller::for_shared_stream(scope.pads.changes(), scope.pads.store())
         .reconcile_on(by_configuration)
         .reconcile_on(by_connection)
-        .reconcile_on(asked_about);
-    let pads = Pads { context: context.clone(), stop: stop.clone() };
+        .reconcile_on(asked_about)
+        .reconcile_on(called.map(reference));
+    let pads = Pads { context: context.clone(), queue };
     driver::drive(controller, driver::ALL, Arc::new(pads), &context, stop).await;
+}
+
+fn reference((namespace, name): (String, String)) -> ObjectRef<Pad> {
+    ObjectRef::new(&name).within(&namespace)
 }
 
 /// The controller of Pads, for the driver.
 struct Pads {
     context: Arc<Context>,
-    stop: CancellationToken,
+    queue: Arc<Queue>,
 }
 
 impl Reconcile<Pad> for Pads {
+    /// Connections and configurations need no turn: few as they are, they must not wait behind many Pads.
+    fn may_begin(&self, pad: &Pad) -> bool {
+        self.queue.is_called(pad)
+    }
+
     async fn reconcile(&self, pad: Arc<Pad>) -> Result<Action, Failure> {
         let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
-        let around = Surroundings::of(&pad, &self.context);
-        let connection = around.connection_name.clone().unwrap_or_default();
-        let demand = self.context.readings.join(&pad, &around);
-        drop((pad, around));
-        // Connections and configurations need no turn: few as they are, they must not wait behind many Pads.
-        let (waits, began) = (self.context.metrics.waits(), Instant::now());
-        let turn = health::patiently(self.context.turns.take(&namespace, &connection));
-        let turn = self.stop.run_until_cancelled(turn).await;
-        // Who has waited long may have been overtaken.
-        let (Some(Some(_turn)), Some(pad)) = (turn, self.context.scope.pads.get(&namespace, &name)) else {
+        let Some(mut called) = self.queue.begin(&namespace, &name) else {
             return Ok(Action::await_change());
         };
-        drop(waits);
-        spans::took_turn(began.elapsed());
-        // Many may wait for their turn, and a pass is large.
+        spans::took_turn(called.waited);
+        let demand = called.demand.take();
+        // Many passes are under way, and one is large.
         Box::pin(reconcile(pad, demand, &self.context)).await
     }
 
@@ -134,6 +135,7 @@ impl Reconcile<Pad> for Pads {
     }
 
     fn forget(&self, namespace: &str, name: &str) {
+        self.queue.forget(namespace, name);
         self.context.retries.forget(namespace, name);
         self.context.flag_retries.forget(namespace, name);
         self.context.written.forget(namespace, name);

@@ -11,6 +11,7 @@ use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
 use crate::lever::{LeverClient, Opportunity, PageToken};
+use crate::telemetry::health::patiently;
 use crate::transport::{Error, Permit};
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -190,7 +191,7 @@ impl Demand {
         let crowd = self.crowd.clone();
         // Who waits here is told by the page that the first of them reads. While they wait for the rate limit others come,
         // so one at a time does, and only then is it decided what to read.
-        let mut walk = crowd.walk.lock().await;
+        let mut walk = patiently(crowd.walk.lock()).await;
         for _ in 0..=crowd.untold() / PADS_FOR_A_PAGE {
             if let Some(opportunity) = self.told() {
                 return Ok(opportunity);

@@ -1,0 +1,84 @@
+//! Pads that wait for their turn. They wait here, and not within their passes: the controller looks at all passes that
+//! have begun whenever one of them moves on, which costs too much when thousands have.
+
+use super::observe::Surroundings;
+use super::readings::Demand;
+use crate::api::Pad;
+use crate::controller::Context;
+use crate::controller::turns::Turn;
+use futures::channel::mpsc;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// The Pads that one controller may begin to work on, and those that wait for it.
+pub struct Queue {
+    context: Arc<Context>,
+    stop: CancellationToken,
+    /// None: it waits.
+    pads: Mutex<HashMap<Key, Option<Called>>>,
+    calls: mpsc::UnboundedSender<Key>,
+}
+
+/// A Pad whose turn it is, until this is dropped.
+pub struct Called {
+    /// Its place among those that wait to hear of their candidates.
+    pub demand: Option<Demand>,
+    /// How long it has waited.
+    pub waited: Duration,
+    _turn: Turn,
+}
+
+impl Queue {
+    /// An empty one, and what it calls. Nobody is called any more after `stop`.
+    pub fn new(context: Arc<Context>, stop: CancellationToken) -> (Arc<Self>, mpsc::UnboundedReceiver<Key>) {
+        let (calls, called) = mpsc::unbounded();
+        (Arc::new(Self { context, stop, pads: Mutex::default(), calls }), called)
+    }
+
+    /// Whether it is this Pad's turn. If not, it waits from now on, and will be called.
+    pub fn is_called(self: &Arc<Self>, pad: &Pad) -> bool {
+        let key = (pad.namespace().unwrap_or_default(), pad.name_any());
+        match self.pads.lock().entry(key.clone()) {
+            Entry::Occupied(known) => return known.get().is_some(),
+            Entry::Vacant(unknown) => unknown.insert(None),
+        };
+        let around = Surroundings::of(pad, &self.context);
+        let demand = self.context.readings.join(pad, &around);
+        let connection = around.connection_name.unwrap_or_default();
+        let queue = self.clone();
+        tokio::spawn(async move {
+            let (waits, began) = (queue.context.metrics.waits(), Instant::now());
+            let turn = queue.context.turns.take(&key.0, &connection);
+            let Some(Some(turn)) = queue.stop.run_until_cancelled(turn).await else { return };
+            drop(waits);
+            // Nobody works on what is gone.
+            if let Some(place) = queue.pads.lock().get_mut(&key) {
+                *place = Some(Called { demand, waited: began.elapsed(), _turn: turn });
+                let _ = queue.calls.unbounded_send(key);
+            }
+        });
+        false
+    }
+
+    /// Begins the turn of a Pad that was called.
+    pub fn begin(&self, namespace: &str, name: &str) -> Option<Called> {
+        match self.pads.lock().entry((namespace.to_owned(), name.to_owned())) {
+            Entry::Occupied(known) if known.get().is_some() => known.remove(),
+            _ => None,
+        }
+    }
+
+    /// The Pad is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.pads.lock().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+}

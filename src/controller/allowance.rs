@@ -108,13 +108,15 @@ impl Allowances {
                 return Err(Refusal::Quota);
             }
         }
-        let others = count.others(&pad, made, now).into_values().collect();
-        // Older Pads that wait have been given way to already, where it was decided to make this pad.
-        if let Some(full) = per_hour.and_then(|limit| full(limit, others, 0, now)) {
-            return Err(Refusal::Hour(full));
+        if let Some(limit) = per_hour {
+            let others = count.others(&pad, made, now).into_values().collect();
+            // Older Pads that wait have been given way to already, where it was decided to make this pad.
+            if let Some(full) = full(limit, others, 0, now) {
+                return Err(Refusal::Hour(full));
+            }
+            count.lately.insert(pad.clone(), now);
         }
         count.taken += 1;
-        count.lately.insert(pad.clone(), now);
         Ok(Taken { number: count.taken, pad })
     }
 

@@ -23,10 +23,10 @@ use tokio::time::Instant;
 /// So many Pads of one rule are a crowd: a page costs one call, as a single read does.
 const CROWD: usize = 5;
 /// A page that tells fewer than this was not worth it.
-const FEW: usize = 3;
+const FEW: usize = 5;
 /// After one such page, and one more for so many Pads, it is given up: the candidates are not on the list.
 const PADS_FOR_A_PAGE: usize = 25;
-/// For so long each Pad then asks for itself; also after a page that could not be had.
+/// For so long each Pad then asks for itself, unless twice as many wait by then; also after a page that could not be had.
 const REST: Duration = Duration::from_secs(60);
 /// For so long it is believed what a page has told. A hundred Pads take a third of that at Lever's rate limit.
 const FRESH: Duration = Duration::from_secs(30);
@@ -87,7 +87,14 @@ struct Walk {
     /// Where it goes on, unless the page is known that tells of whoever is next.
     next: Option<PageToken>,
     in_vain: usize,
-    rests_until: Option<Instant>,
+    rest: Option<Rest>,
+}
+
+/// No page is read until a time, or until so many wait.
+#[derive(Debug)]
+struct Rest {
+    until: Instant,
+    enough: usize,
 }
 
 /// A Pad that waits to hear of its candidate. It waits no more when this is dropped.
@@ -197,8 +204,9 @@ impl Demand {
                 return Ok(opportunity);
             }
             let permit = lever.permit().await;
-            let is_for_pages = self.told_by.is_some() || crowd.untold() >= CROWD;
-            if !is_for_pages || walk.rests() {
+            let untold = crowd.untold();
+            let is_for_pages = self.told_by.is_some() || untold >= CROWD;
+            if !is_for_pages || walk.rests(untold) {
                 drop(walk);
                 return lever.opportunity_now(permit, &self.opportunity_id).await;
             }
@@ -232,8 +240,8 @@ impl Drop for Demand {
 }
 
 impl Walk {
-    fn rests(&self) -> bool {
-        self.rests_until.is_some_and(|until| until > Instant::now())
+    fn rests(&self, untold: usize) -> bool {
+        self.rest.as_ref().is_some_and(|rest| untold < rest.enough && Instant::now() < rest.until)
     }
 }
 
@@ -250,6 +258,7 @@ impl Crowd {
         };
         let at = Instant::now();
         let Rule { stage_id, tag, .. } = &self.rule;
+        let rest = |enough: usize| Walk { rest: Some(Rest { until: at + REST, enough }), ..Walk::default() };
         match lever.opportunities(permit, stage_id, tag, walk.next.as_ref()).await {
             Ok(page) => {
                 let here = walk.next.take();
@@ -257,17 +266,13 @@ impl Crowd {
                 // On the last page there may soon be more.
                 walk.next = page.next.or_else(|| here.filter(|_| told_many));
                 walk.in_vain = if told_many { 0 } else { walk.in_vain + 1 };
-                if walk.in_vain <= untold / PADS_FOR_A_PAGE {
-                    return;
+                if walk.in_vain > untold / PADS_FOR_A_PAGE {
+                    *walk = rest(2 * untold);
                 }
             }
-            Err(error) if error.is_stale_page() && walk.next.is_some() => {
-                walk.next = None;
-                return;
-            }
-            Err(_) => {}
+            Err(error) if error.is_stale_page() && walk.next.is_some() => walk.next = None,
+            Err(_) => *walk = rest(usize::MAX),
         }
-        *walk = Walk { rests_until: Some(Instant::now() + REST), ..Walk::default() };
     }
 
     /// Returns how many are told who were not before.

@@ -19,6 +19,12 @@ CARGO_CYCLONEDX := .tools/bin/cargo-cyclonedx
 help: ## Print this list.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
+.PHONY: setup
+setup: control-plane kstatus prometheus otlp-receiver foreign-crds $(CARGO_DENY) $(CARGO_MACHETE) ## All that tests and lint need, into .tools, once (some 20 minutes on 2 cores).
+	@echo '==> setup: fetching the crates'
+	cargo fetch --locked
+	@echo '==> setup: ready. Next: make dev, or make test'
+
 .PHONY: demo
 demo: control-plane ## Show the main job from end to end, on simulated services. KEEP=1 keeps it up.
 	@echo '==> demo: building (some minutes the first time)'
@@ -26,8 +32,24 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 	@echo '==> demo: starting'
 	@cargo run --quiet --release --locked -p demo
 
+# Built as `make check` builds it, so that one build serves both.
+.PHONY: dev
+dev: control-plane ## Keep a control plane, the simulators and the operator up while you write code. Again, elsewhere: build and restart it.
+	@echo '==> dev: building (some minutes the first time)'
+	cargo test --locked --no-run -p pad-operator -p demo --test operator --test demo
+	@"$${CARGO_TARGET_DIR:-target}/debug/demo" dev
+
+.PHONY: check
+check: control-plane ## The tests of one area, such as AREA=sync; in the control plane of `make dev`, if that is up.
+	@echo '==> check: building'
+	cargo test --locked --no-run -p pad-operator -p demo --test operator --test demo --lib
+	@echo '==> check: $(AREA)'
+	@kept="$${CARGO_TARGET_DIR:-target}/debug/kept-control-plane"; \
+	  if [ -e "$$kept" ]; then export CONTROL_PLANE="$$kept"; fi; \
+	  cargo test --quiet --locked -p pad-operator -p demo --test operator --lib -- '$(AREA)'
+
 .PHONY: test
-test: control-plane kstatus prometheus otlp-receiver foreign-crds lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
+test: setup lint generate-check ## Everything CI runs: what setup builds, lint, generated files, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'

@@ -5,14 +5,16 @@ use std::time::Duration;
 use serde_json::Value;
 use simulators::{Fault, Moment};
 
-use crate::cluster::{Cluster, objects};
+use crate::cluster::objects;
 use crate::process::Operator;
 use crate::status::phase;
 use crate::wait::{eventually, soon};
 use crate::world::{CONNECTION, Options, World};
 
-/// The namespace of the other shard.
-const OTHER: &str = "shards-other";
+/// The namespace of the other shard. Each test has one, so that no two share a Lease.
+fn elsewhere(world: &World) -> String {
+    format!("{}-other", world.namespace)
+}
 
 /// Another operator for the namespace of a world, with a Lease elsewhere: another shard.
 async fn other_shard(world: &World, namespaces: &[&str]) -> Operator {
@@ -23,7 +25,7 @@ async fn other_shard(world: &World, namespaces: &[&str]) -> Operator {
     let flags = ["--interview-create-timeout=2s", "--interview-list-lag=1s", &public_url];
     let mut arguments = world.arguments(&flags, operator.webhooks);
     arguments.retain(|flag| !flag.starts_with("--namespace=") && !flag.starts_with("--lease-namespace="));
-    arguments.push(format!("--lease-namespace={OTHER}"));
+    arguments.push(format!("--lease-namespace={}", elsewhere(world)));
     arguments.extend(namespaces.iter().map(|namespace| format!("--namespace={namespace}")));
     operator.set_arguments(arguments);
     operator.start().await;
@@ -59,19 +61,19 @@ async fn writers(world: &World) -> Vec<String> {
 }
 
 async fn start(name: &'static str) -> World {
-    let cluster = Cluster::shared().await;
-    // Each test has an other shard's namespace; whoever is first makes it.
-    let _ = cluster.kubectl(&["create", "namespace", OTHER], None).await;
-    World::start_in(cluster, Options::new(name)).await
+    let world = World::start(Options::new(name)).await;
+    world.cluster.make_namespace(&elsewhere(&world)).await;
+    world
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_moves_from_one_shard_to_the_other() {
     let mut world = start("shards").await;
     // Each has a leader of its own, and does only what is its own.
-    let mut other = other_shard(&world, &[OTHER]).await;
+    let elsewhere = elsewhere(&world);
+    let mut other = other_shard(&world, &[&elsewhere]).await;
     eventually("both lead", async || {
-        let leaders = [leader(&world, world.namespace).await, leader(&world, OTHER).await];
+        let leaders = [leader(&world, world.namespace).await, leader(&world, &elsewhere).await];
         if leaders == [world.operators[0].id(), other.id()] { Ok(()) } else { Err(format!("{leaders:?}")) }
     })
     .await;
@@ -96,7 +98,7 @@ async fn a_namespace_moves_from_one_shard_to_the_other() {
     }
     world.operators[0].terminate().await;
     other.terminate().await;
-    let mut other = other_shard(&world, &[OTHER, world.namespace]).await;
+    let mut other = other_shard(&world, &[&elsewhere, world.namespace]).await;
     send_to(&world, &other);
     let after = world.candidate();
     world.enter(&after).await;
@@ -151,7 +153,7 @@ async fn two_shards_that_overlap_make_one_pad_and_one_link() {
         let made = world.pads_made_for(candidate);
         assert_eq!(made.iter().filter(|pad| !pad.deleted).count(), 1, "{made:#?}");
     }
-    let leaders = [leader(&world, world.namespace).await, leader(&world, OTHER).await];
+    let leaders = [leader(&world, world.namespace).await, leader(&world, &elsewhere(&world)).await];
     assert_eq!(leaders, both, "both led all the time");
     other.terminate().await;
     world.finish().await;

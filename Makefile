@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
+JSCPD_VERSION := 5.1.0
 CARGO_CYCLONEDX_VERSION := 0.5.9
 # Where the image goes in the end, such as registry.example.com/pad-operator.
 IMAGE := localhost/pad-operator
@@ -14,6 +15,7 @@ TAG := $(shell sed -n '/^\[workspace.package\]/,/^$$/ s/^version = "\(.*\)"/\1/p
 CARGO_DENY := .tools/bin/cargo-deny
 CARGO_MACHETE := .tools/bin/cargo-machete
 CARGO_CYCLONEDX := .tools/bin/cargo-cyclonedx
+JSCPD := .tools/bin/jscpd
 
 .PHONY: help
 help: ## Print this list.
@@ -113,6 +115,8 @@ $(CARGO_DENY): FORCE
 	$(call install,cargo-deny,$(CARGO_DENY_VERSION),--no-default-features,)
 $(CARGO_MACHETE): FORCE
 	$(call install,cargo-machete,$(CARGO_MACHETE_VERSION),,)
+$(JSCPD): FORCE
+	$(call install,jscpd,$(JSCPD_VERSION),,)
 $(CARGO_CYCLONEDX): FORCE
 	$(call install,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION),,cyclonedx)
 

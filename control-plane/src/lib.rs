@@ -7,6 +7,7 @@
 
 mod api_server;
 mod certificates;
+mod output;
 mod process;
 mod programs;
 
@@ -20,6 +21,8 @@ use crate::api_server::Client;
 use crate::certificates::Authority;
 use crate::process::{Folder, Process};
 use crate::programs::Programs;
+
+pub use output::output;
 
 /// Far more than a start takes, so that a crowded machine only makes tests slow and not red.
 const START_TIMEOUT: Duration = Duration::from_secs(120);

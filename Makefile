@@ -7,7 +7,7 @@ SHELL := /bin/bash
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
-JSCPD_VERSION := 5.1.0
+JSCPD_VERSION := 5.0.12
 CARGO_CYCLONEDX_VERSION := 0.5.9
 # Where the image goes in the end, such as registry.example.com/pad-operator.
 IMAGE := localhost/pad-operator
@@ -22,7 +22,7 @@ help: ## Print this list.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 .PHONY: setup
-setup: control-plane kstatus prometheus otlp-receiver foreign-crds $(CARGO_DENY) $(CARGO_MACHETE) ## All that tests and lint need, into .tools, once (some 20 minutes on 2 cores).
+setup: control-plane kstatus prometheus otlp-receiver foreign-crds $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## All that tests and lint need, into .tools, once (some 20 minutes on 2 cores).
 	@echo '==> setup: fetching the crates'
 	cargo fetch --locked
 	@echo '==> setup: ready. Next: make dev, or make test'
@@ -77,13 +77,15 @@ fuzz: control-plane ## The tests on random inputs, with many more of them. PROPT
 	  hostile_specs --nocapture
 
 .PHONY: lint
-lint: $(CARGO_DENY) $(CARGO_MACHETE) ## Format, clippy, documentation, licences, sources and use of the dependencies.
+lint: $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## Format, clippy, documentation, copied code, licences, sources and use of the dependencies.
 	@echo '==> lint: format'
 	cargo fmt --all --check
 	@echo '==> lint: clippy'
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@echo '==> lint: documentation'
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+	@echo '==> lint: no code stands twice'
+	$(JSCPD) --no-colors --no-tips
 	@echo '==> lint: licences, sources and versions of the dependencies'
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses sources bans
 	@echo '==> lint: no dependency is unused'

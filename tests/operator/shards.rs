@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use simulators::{Fault, Moment};
 
 use crate::cluster::objects;
 use crate::process::Operator;
-use crate::status::phase;
 use crate::wait::{eventually, soon};
-use crate::world::{CONNECTION, Options, World};
+use crate::world::{Options, World};
 
 /// The namespace of the other shard. Each test has one, so that no two share a Lease.
 fn elsewhere(world: &World) -> String {
@@ -39,27 +37,6 @@ async fn leader(world: &World, namespace: &str) -> Option<u32> {
     lease["spec"]["holderIdentity"].as_str()?.split('_').nth(1)?.parse().ok()
 }
 
-/// Lever's webhook goes to this operator from now on.
-fn send_to(world: &World, operator: &Operator) {
-    for webhook in world.lever.webhooks() {
-        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
-    }
-    let url = format!("127.0.0.1:{}/webhooks/lever/{}/{CONNECTION}", operator.webhooks, world.namespace);
-    world.lever.set_webhook(&url, &world.signing_token);
-}
-
-/// Who has written to Pads of the world's namespace, oldest first.
-async fn writers(world: &World) -> Vec<String> {
-    let requests = world.cluster.requests(world.namespace).await;
-    let mut users: Vec<_> = requests
-        .into_iter()
-        .filter(|request| request.is_write() && request.resource == "pads/status")
-        .map(|request| request.user)
-        .collect();
-    users.dedup();
-    users
-}
-
 async fn start(name: &'static str) -> World {
     let world = World::start(Options::new(name)).await;
     world.cluster.make_namespace(&elsewhere(&world)).await;
@@ -81,13 +58,13 @@ async fn a_namespace_moves_from_one_shard_to_the_other() {
     world.enter(&before).await;
     let made = world.wait_for_one_pad(&before).await;
     let first = world.user(0);
-    assert_eq!(writers(&world).await, std::slice::from_ref(&first));
-    send_to(&world, &other);
+    assert_eq!(world.writers(&["pads/status"]).await, std::slice::from_ref(&first));
+    world.send_to(&other);
     let forged = world.lever.deliver_raw("{}".to_owned()).await;
     assert_eq!(forged.status, Some(404), "to the other shard this namespace does not exist: {forged:?}");
 
     // It moves while pads are being made: the one shard ends, the other takes the namespace over.
-    send_to(&world, &world.operators[0]);
+    world.send_to(&world.operators[0]);
     world
         .interview
         .faults()
@@ -99,14 +76,14 @@ async fn a_namespace_moves_from_one_shard_to_the_other() {
     world.operators[0].terminate().await;
     other.terminate().await;
     let mut other = other_shard(&world, &[&elsewhere, world.namespace]).await;
-    send_to(&world, &other);
+    world.send_to(&other);
     let after = world.candidate();
     world.enter(&after).await;
     for candidate in under_way.iter().chain([&after]) {
         world.wait_for_one_pad(candidate).await;
         assert_eq!(world.pads_made_for(candidate).len(), 1);
     }
-    assert_eq!(writers(&world).await.len(), 2);
+    assert_eq!(world.writers(&["pads/status"]).await.len(), 2);
     // What was Open before is the other's now.
     world.end_interview(&before, &made.id).await;
     world.sync().await;
@@ -133,21 +110,16 @@ async fn two_shards_that_overlap_make_one_pad_and_one_link() {
         .add(Fault::on("POST", "^/api/pads/?$").delay_answer(Duration::from_millis(300)).until_removed());
     for (number, candidate) in candidates.iter().enumerate() {
         if number % 2 == 0 {
-            send_to(&world, &world.operators[0])
+            world.send_to(&world.operators[0])
         } else {
-            send_to(&world, &other)
+            world.send_to(&other)
         }
         world.enter(candidate).await;
     }
     soon("a pad is made", held.reached()).await;
     held.release();
     for candidate in &candidates {
-        eventually("it is Open", async || {
-            let pads: Vec<Value> = world.pads_of(candidate).await;
-            let phases: Vec<_> = pads.iter().map(phase).collect();
-            if phases == ["Open/Open"] { Ok(()) } else { Err(format!("{phases:?}")) }
-        })
-        .await;
+        world.wait_for_pad(candidate, "Open/Open").await;
         world.wait_for_one_pad(candidate).await;
         assert_eq!(world.lever.links(candidate).len(), 1);
         let made = world.pads_made_for(candidate);

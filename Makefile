@@ -9,6 +9,8 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
 JSCPD_VERSION := 5.0.12
 CARGO_CYCLONEDX_VERSION := 0.5.9
+# A control plane that is kept is for `make check` alone.
+unexport CONTROL_PLANE
 # Where the image goes in the end, such as registry.example.com/pad-operator.
 IMAGE := localhost/pad-operator
 TAG := $(shell sed -n '/^\[workspace.package\]/,/^$$/ s/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -43,6 +45,7 @@ dev: control-plane ## Keep a control plane, the simulators and the operator up w
 
 .PHONY: check
 check: control-plane ## The tests of one area, such as AREA=sync; in the control plane of `make dev`, if that is up.
+	@test -n '$(AREA)' || { echo 'check: which area? Such as: make check AREA=sync' >&2; exit 1; }
 	@echo '==> check: building'
 	cargo test --locked --no-run -p pad-operator -p demo --test operator --test demo --lib
 	@echo '==> check: $(AREA)'

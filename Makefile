@@ -7,17 +7,27 @@ SHELL := /bin/bash
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
+JSCPD_VERSION := 5.0.12
 CARGO_CYCLONEDX_VERSION := 0.5.9
+# A control plane that is kept is for `make check` alone.
+unexport CONTROL_PLANE
 # Where the image goes in the end, such as registry.example.com/pad-operator.
 IMAGE := localhost/pad-operator
 TAG := $(shell sed -n '/^\[workspace.package\]/,/^$$/ s/^version = "\(.*\)"/\1/p' Cargo.toml)
 CARGO_DENY := .tools/bin/cargo-deny
 CARGO_MACHETE := .tools/bin/cargo-machete
 CARGO_CYCLONEDX := .tools/bin/cargo-cyclonedx
+JSCPD := .tools/bin/jscpd
 
 .PHONY: help
 help: ## Print this list.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
+
+.PHONY: setup
+setup: control-plane kstatus prometheus otlp-receiver foreign-crds $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## All that tests and lint need, into .tools, once (some 20 minutes on 2 cores).
+	@echo '==> setup: fetching the crates'
+	cargo fetch --locked
+	@echo '==> setup: ready. Next: make dev, or make test'
 
 .PHONY: demo
 demo: control-plane ## Show the main job from end to end, on simulated services. KEEP=1 keeps it up.
@@ -26,8 +36,25 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 	@echo '==> demo: starting'
 	@cargo run --quiet --release --locked -p demo
 
+# Built as `make check` builds it, so that one build serves both.
+.PHONY: dev
+dev: control-plane ## Keep a control plane, the simulators and the operator up while you write code. Again, elsewhere: build and restart it.
+	@echo '==> dev: building (some minutes the first time)'
+	cargo test --locked --no-run -p pad-operator -p demo --test operator --test demo
+	@"$${CARGO_TARGET_DIR:-target}/debug/demo" dev
+
+.PHONY: check
+check: control-plane ## The tests of one area, such as AREA=sync; in the control plane of `make dev`, if that is up.
+	@test -n '$(AREA)' || { echo 'check: which area? Such as: make check AREA=sync' >&2; exit 1; }
+	@echo '==> check: building'
+	cargo test --locked --no-run -p pad-operator -p demo --test operator --test demo --lib
+	@echo '==> check: $(AREA)'
+	@kept="$${CARGO_TARGET_DIR:-target}/debug/kept-control-plane"; \
+	  if [ -e "$$kept" ]; then export CONTROL_PLANE="$$kept"; fi; \
+	  cargo test --quiet --locked -p pad-operator -p demo --test operator --lib -- '$(AREA)'
+
 .PHONY: test
-test: control-plane kstatus prometheus otlp-receiver foreign-crds lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
+test: setup lint generate-check ## Everything CI runs: what setup builds, lint, generated files, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'
@@ -53,13 +80,15 @@ fuzz: control-plane ## The tests on random inputs, with many more of them. PROPT
 	  hostile_specs --nocapture
 
 .PHONY: lint
-lint: $(CARGO_DENY) $(CARGO_MACHETE) ## Format, clippy, documentation, licences, sources and use of the dependencies.
+lint: $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## Format, clippy, documentation, copied code, licences, sources and use of the dependencies.
 	@echo '==> lint: format'
 	cargo fmt --all --check
 	@echo '==> lint: clippy'
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@echo '==> lint: documentation'
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+	@echo '==> lint: no code stands twice'
+	$(JSCPD) --no-colors --no-tips
 	@echo '==> lint: licences, sources and versions of the dependencies'
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses sources bans
 	@echo '==> lint: no dependency is unused'
@@ -91,6 +120,8 @@ $(CARGO_DENY): FORCE
 	$(call install,cargo-deny,$(CARGO_DENY_VERSION),--no-default-features,)
 $(CARGO_MACHETE): FORCE
 	$(call install,cargo-machete,$(CARGO_MACHETE_VERSION),,)
+$(JSCPD): FORCE
+	$(call install,jscpd,$(JSCPD_VERSION),,)
 $(CARGO_CYCLONEDX): FORCE
 	$(call install,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION),,cyclonedx)
 

@@ -133,38 +133,27 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(parsed.into())
 }
 
-/// An empty variable is no origin; [`RunArgs::drop_empty`] leaves it out.
 fn origin(text: &str) -> Result<String, String> {
-    if text.is_empty() {
-        return Ok(String::new());
-    }
-    let url =
-        url::Url::parse(text).map_err(|error| format!("{error}; write it like https://api.example.com"))?;
-    let is_origin = matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none();
-    if is_origin {
-        Ok(text.to_owned())
-    } else {
-        Err("only scheme, host and port; write it like https://api.example.com".into())
-    }
+    let says = "only scheme, host and port; write it like https://api.example.com";
+    address(text, says, |url| url.path() == "/")
 }
 
-/// An empty variable is no endpoint; [`RunArgs::drop_empty`] leaves it out.
 fn otlp_endpoint(text: &str) -> Result<String, String> {
+    let says = "only http or https, without user and query; write it like http://collector:4318";
+    address(text, says, |url| {
+        url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
+    })
+}
+
+/// An http or https address without a query, that is as `fits` asks. An empty variable is none;
+/// [`RunArgs::drop_empty`] leaves it out.
+fn address(text: &str, says: &str, fits: impl FnOnce(&url::Url) -> bool) -> Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
     }
-    let url =
-        url::Url::parse(text).map_err(|error| format!("{error}; write it like http://collector:4318"))?;
-    let is_plain = matches!(url.scheme(), "http" | "https")
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    if is_plain {
-        Ok(text.to_owned())
-    } else {
-        Err("only http or https, without user and query; write it like http://collector:4318".into())
-    }
+    let url = url::Url::parse(text).map_err(|error| format!("{error}: {says}"))?;
+    let is_plain = matches!(url.scheme(), "http" | "https") && url.query().is_none();
+    if is_plain && fits(&url) { Ok(text.to_owned()) } else { Err(says.to_owned()) }
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use rcgen::{
 };
 
 pub(crate) const CA: &str = "ca.crt";
+/// For those who join the control plane later. Nobody else may enter the folder.
+const CA_KEY: &str = "ca.key";
 pub(crate) const SERVER_CERTIFICATE: &str = "kube-apiserver.crt";
 pub(crate) const SERVER_KEY: &str = "kube-apiserver.key";
 pub(crate) const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
@@ -42,13 +44,17 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> anyhow::Result<Self> {
+        let (params, key) = (Self::params(), KeyPair::generate()?);
+        let certificate = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    fn params() -> CertificateParams {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         params.distinguished_name = common_name("control-plane");
-        let key = KeyPair::generate()?;
-        let certificate = params.self_signed(&key)?.pem();
-        Ok(Self { issuer: Issuer::new(params, key), certificate })
+        params
     }
 
     /// The authority's own certificate as PEM.
@@ -116,11 +122,19 @@ pub(crate) fn write(authority: &Authority, folder: &Path) -> anyhow::Result<()> 
     let server = authority.server()?;
     let service_accounts = KeyPair::generate()?;
     fs::write(folder.join(CA), authority.certificate())?;
+    fs::write(folder.join(CA_KEY), authority.issuer.key().serialize_pem())?;
     fs::write(folder.join(SERVER_CERTIFICATE), server.certificate)?;
     fs::write(folder.join(SERVER_KEY), server.key)?;
     fs::write(folder.join(SERVICE_ACCOUNT_KEY), service_accounts.serialize_pem())?;
     fs::write(folder.join(SERVICE_ACCOUNT_PUBLIC_KEY), service_accounts.public_key_pem())?;
     Ok(())
+}
+
+/// The authority that [`write`] has left in a folder.
+pub(crate) fn read(folder: &Path) -> anyhow::Result<Authority> {
+    let certificate = fs::read_to_string(folder.join(CA))?;
+    let key = KeyPair::from_pem(&fs::read_to_string(folder.join(CA_KEY))?)?;
+    Ok(Authority { issuer: Issuer::new(Authority::params(), key), certificate })
 }
 
 fn common_name(name: &str) -> DistinguishedName {

@@ -2,10 +2,12 @@
 //! kube-controller-manager with RBAC on, but without nodes, so that no container ever runs.
 //!
 //! Every [`ControlPlane`] has its own temporary folder and port, so any number can run side by side. None of its
-//! processes outlives its owner, however the owner ends: see `process.rs`.
+//! processes outlives its owner, however the owner ends: see `process.rs`. Whoever cannot wait for a start
+//! [joins](ControlPlane::join) one that somebody else keeps.
 
 mod api_server;
 mod certificates;
+mod output;
 mod process;
 mod programs;
 
@@ -20,6 +22,8 @@ use crate::certificates::Authority;
 use crate::process::{Folder, Process};
 use crate::programs::Programs;
 
+pub use output::output;
+
 /// Far more than a start takes, so that a crowded machine only makes tests slow and not red.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -30,7 +34,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// [`ControlPlane::stop`] does the same without blocking and says if something is left.
 pub struct ControlPlane {
     // Fields are dropped in this order: the folder, which holds everything, last.
-    _controller_manager: Process,
+    _controller_manager: Option<Process>,
     api_server: Mutex<Option<Process>>,
     etcd: Mutex<Option<Process>>,
     folder: Folder,
@@ -59,7 +63,7 @@ impl ControlPlane {
             start_api_server_on_a_free_port(&folder, &programs, &authority, &mut etcd).await?;
         let url = api_server::url(port);
 
-        let kubeconfig = folder.path().join("kubeconfig");
+        let kubeconfig = kubeconfig_in(folder.path());
         let admin = authority.client("admin", &["system:masters"])?;
         std::fs::write(&kubeconfig, authority.kubeconfig(&url, "admin", &admin))?;
 
@@ -74,7 +78,7 @@ impl ControlPlane {
         .await?;
 
         Ok(Self {
-            _controller_manager: controller_manager,
+            _controller_manager: Some(controller_manager),
             api_server: Mutex::new(Some(api_server)),
             etcd: Mutex::new(Some(etcd)),
             folder,
@@ -84,6 +88,36 @@ impl ControlPlane {
             url,
             kubeconfig,
             audit_log,
+        })
+    }
+
+    /// Joins a control plane that another process has started and keeps in this folder, as a user of it: what is written
+    /// here goes into a folder of one's own, and its programs cannot be stopped from here.
+    ///
+    /// # Errors
+    /// If none is kept there: its folder goes with it.
+    pub fn join(kept: &Path) -> anyhow::Result<Self> {
+        let programs = Programs::find()?;
+        let none = || format!("no control plane is kept in {}", kept.display());
+        // The way there may be a link, and lead elsewhere tomorrow.
+        let kept = &kept.canonicalize().with_context(none)?;
+        let authority = certificates::read(kept).with_context(none)?;
+        let kubeconfig = kubeconfig_in(kept);
+        let config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&kubeconfig).with_context(none)?)?;
+        let url = config["clusters"][0]["cluster"]["server"].as_str().with_context(none)?.to_owned();
+        let port = url.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).with_context(none)?;
+        Ok(Self {
+            _controller_manager: None,
+            api_server: Mutex::default(),
+            etcd: Mutex::default(),
+            folder: Folder::new()?,
+            authority,
+            programs,
+            port,
+            url,
+            kubeconfig,
+            audit_log: api_server::audit_log(kept),
         })
     }
 
@@ -118,7 +152,7 @@ impl ControlPlane {
         self.programs.folder()
     }
 
-    /// The folder of this control plane alone, with the log of each program in `<program>.log`.
+    /// The folder of this control plane alone, with the log of each program that it has started in `<program>.log`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -151,9 +185,10 @@ impl ControlPlane {
     /// Kills the API server (SIGKILL). Its data stays in etcd.
     ///
     /// # Errors
-    /// If it is not running.
+    /// If it is not running, or not one's own.
     pub async fn stop_api_server(&self) -> anyhow::Result<()> {
-        let api_server = self.api_server.lock().await.take().context("the API server is not running")?;
+        let api_server =
+            self.api_server.lock().await.take().context("no API server of one's own is running")?;
         end(api_server).await
     }
 
@@ -174,9 +209,9 @@ impl ControlPlane {
     /// Kills etcd (SIGKILL). What it has confirmed stays on the disk.
     ///
     /// # Errors
-    /// If it is not running.
+    /// If it is not running, or not one's own.
     pub async fn stop_etcd(&self) -> anyhow::Result<()> {
-        let etcd = self.etcd.lock().await.take().context("etcd is not running")?;
+        let etcd = self.etcd.lock().await.take().context("no etcd of one's own is running")?;
         end(etcd).await
     }
 
@@ -210,6 +245,10 @@ impl ControlPlane {
         );
         Ok(())
     }
+}
+
+fn kubeconfig_in(folder: &Path) -> PathBuf {
+    folder.join("kubeconfig")
 }
 
 /// Drops what waits for processes as it is dropped, where that blocks nobody.

@@ -32,11 +32,34 @@ async fn is_a_real_cluster_and_leaves_nothing_behind() {
     plane.start_etcd().await.unwrap();
     kubectl(&plane, &kubeconfig, &read).expect("data outlives etcd");
 
+    whoever_joins_is_a_guest(&plane).await;
+
     let folder = plane.folder().to_owned();
     assert!(!processes_of(&folder).is_empty(), "the search for processes finds them while they run");
     plane.stop().await.unwrap();
     assert!(!folder.exists());
     assert_eq!(processes_of(&folder), Vec::<String>::new());
+    let error = ControlPlane::join(&folder).err().unwrap().to_string();
+    assert!(error.contains("no control plane is kept in"), "{error}");
+}
+
+/// It is known by certificates of its own, which count, and can end nothing.
+async fn whoever_joins_is_a_guest(plane: &ControlPlane) {
+    let guest = ControlPlane::join(plane.folder()).unwrap();
+    assert_eq!((guest.url(), guest.kubeconfig()), (plane.url(), plane.kubeconfig()));
+    let (folder, user) = (guest.folder().to_owned(), "system:serviceaccount:hiring:guest");
+    assert_ne!(folder, plane.folder());
+    let file = folder.join("guest.kubeconfig");
+    fs::write(&file, guest.kubeconfig_yaml_for(user, &["system:masters"]).unwrap()).unwrap();
+    kubectl(&guest, &file, &["get", "secrets", "-n", "hiring"]).unwrap();
+    let heard = guest.audit_events().await.unwrap();
+    assert!(heard.iter().any(|event| event["user"]["username"] == user));
+
+    guest.stop_api_server().await.expect_err("it is somebody else's");
+    guest.stop_etcd().await.expect_err("it is somebody else's");
+    guest.stop().await.unwrap();
+    assert!(!folder.exists());
+    assert_eq!(kubectl(plane, plane.kubeconfig(), &["get", "--raw", "/readyz"]).unwrap(), "ok");
 }
 
 /// A ServiceAccount known by certificate has no right of its own, and then exactly the one that is given to one of its

@@ -1,21 +1,20 @@
-//! `KEEP=1`: how to go on by hand.
+//! How to go on by hand, with `KEEP=1` and with `make dev`.
 
 use anyhow::Context as _;
 
+use crate::candidates::Candidate;
 use crate::examples::{self, CONNECTION, NAMESPACE, repository};
 use crate::stage::Stage;
-use crate::story::Cast;
 
-/// What to type in another terminal.
-pub(crate) fn explain(stage: &Stage, cast: &Cast) -> anyhow::Result<String> {
+/// What to type in another terminal. `open` has a pad that is open, and `again` shall have a second one.
+pub(crate) fn explain(stage: &Stage, open: &Candidate, again: &Candidate) -> anyhow::Result<String> {
     let plane = stage.plane.as_ref().context("there is no control plane")?;
     let operator = stage.operator.as_ref().context("there is no operator")?;
     let services = stage.services.as_ref().context("there are no simulated services")?;
     let rule = examples::rule(examples::PHONE_SCREEN)?;
 
-    let [ada, _, _, joan, _] = &cast.candidates;
-    let [ada_name, joan_name] = [ada, joan].map(|candidate| candidate.name);
-    let [ada, joan] = [ada, joan].map(|candidate| candidate.id.as_str());
+    let [open_name, again_name] = [open, again].map(|candidate| candidate.name);
+    let [open, again] = [open, again].map(|candidate| candidate.id.as_str());
     let example = examples::opportunity_by_hand()?;
     let (stage_name, tag) = (&rule.stage, &rule.tag);
     let (repository, kubeconfig) = (repository().display(), plane.kubeconfig().display());
@@ -39,16 +38,16 @@ Add a candidate to the simulated Lever, move them, and see the link on their pro
     curl -sH "$json" -d '{{"stage": "{stage_name}"}}' $lever/candidates/$id/move; echo
     sleep 1; curl -s $lever/candidates/$id | grep -o '"links":[^]]*]'
 
-End the interview of {joan_name}, ask for a sync, and read the note:
+End the interview of {open_name}, ask for a sync, and read the note:
 
-    pad=$(kubectl get pads -n {NAMESPACE} --field-selector spec.opportunityID={joan} -o 'jsonpath={{.items[0].status.padID}}')
+    pad=$(kubectl get pads -n {NAMESPACE} --field-selector spec.opportunityID={open} -o 'jsonpath={{.items[0].status.padID}}')
     curl -sX POST $interview/pads/$pad/end; echo
     kubectl annotate {CONNECTION} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at=$(date +%s)
-    sleep 2; curl -s $lever/candidates/{joan} | grep -o '"value":"The [^"]*"'
+    sleep 2; curl -s $lever/candidates/{open} | grep -o '"value":"The [^"]*"'
 
-Make a second pad for {ada_name} by hand:
+Make a second pad for {again_name} by hand:
 
-    sed s/{example}/{ada}/ examples/pad-by-hand.yaml | kubectl apply -f -
+    sed s/{example}/{again}/ examples/pad-by-hand.yaml | kubectl apply -f -
 
 Look around:
 

@@ -1,13 +1,11 @@
 //! kubectl, used as a person would use it: from the root of the repository, with its own words for what went wrong.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use control_plane::ControlPlane;
+use anyhow::Context as _;
+use control_plane::{ControlPlane, output};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::examples::{NAMESPACE, repository};
@@ -57,29 +55,14 @@ impl Kubectl {
     }
 
     async fn run_with(&self, arguments: &str, input: &str) -> anyhow::Result<String> {
-        let mut child = Command::new(&self.program)
+        let mut kubectl = Command::new(&self.program);
+        kubectl
             .args(arguments.split_whitespace())
             .current_dir(repository())
             // Neither a proxy nor the person's own settings for kubectl.
             .env_clear()
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("KUBECACHEDIR", &self.cache)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Ctrl-C is meant for the demo, which then ends the others in order.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("cannot run {}", self.program.display()))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // If it does not read to the end it says why.
-            let _ = stdin.write_all(input.as_bytes()).await;
-        }
-        let output = child.wait_with_output().await?;
-        if !output.status.success() {
-            bail!("kubectl {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            .env("KUBECACHEDIR", &self.cache);
+        output(&mut kubectl, input).await
     }
 }

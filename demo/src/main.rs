@@ -2,10 +2,12 @@
 //! and kubectl on the one side, simulated Lever and CoderPad Interview on the other.
 //!
 //! It shows each step as it happens, checks that it did, and ends with exit code 0 only if all of it did. However it
-//! ends, nothing is left running. With `KEEP=1` everything stays up until Ctrl-C, to be tried by hand.
+//! ends, nothing is left running. With `KEEP=1` everything stays up until Ctrl-C, to be tried by hand; `demo dev`
+//! (`make dev`) keeps it up for whoever writes code.
 
 mod candidates;
 mod console;
+mod dev;
 mod examples;
 mod keep;
 mod kubectl;
@@ -16,11 +18,10 @@ mod story;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::console::{Console, seconds};
-use crate::examples::NAMESPACE;
 use crate::stage::Stage;
 use crate::story::{Cast, Story};
 
@@ -29,13 +30,16 @@ const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match demo(&Console::new()).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("\ndemo failed: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let (console, argument) = (Console::new(), std::env::args().nth(1));
+    let outcome = match argument.as_deref() {
+        None => demo(&console).await,
+        Some("dev") => dev::dev(&console).await.map(|()| ExitCode::SUCCESS),
+        Some(other) => Err(anyhow!("{other:?} is neither nothing nor \"dev\"")),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("\ndemo failed: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
@@ -61,7 +65,7 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
         outcome => outcome,
     };
     if outcome.is_err() {
-        diagnose(&stage).await;
+        stage::diagnose(&stage).await;
     }
     let stopped = stage.strike(console, outcome.is_err()).await;
     // Why it failed matters more than how it ended.
@@ -79,11 +83,7 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
 
 async fn play(stage: &mut Stage, console: &Console) -> anyhow::Result<Cast> {
     stage.set(console).await?;
-    let Stage { kubectl: Some(kubectl), services: Some(services), operator: Some(operator), .. } = stage
-    else {
-        bail!("the stage is not set");
-    };
-    let story = Story { console, kubectl, services };
+    let (story, operator) = Story::on(stage, console)?;
     tokio::select! {
         told = story.tell() => told,
         status = operator.ended() => bail!("the operator has ended early ({})", status?),
@@ -100,28 +100,12 @@ async fn keep_up(
     signals: &mut Signals,
     cast: &Cast,
 ) -> anyhow::Result<()> {
-    console.line(keep::explain(stage, cast)?);
+    let [ada, _, _, joan, _] = &cast.candidates;
+    console.line(keep::explain(stage, joan, ada)?);
     let Some(operator) = &mut stage.operator else { bail!("there is no operator") };
     tokio::select! {
         () = signals.received() => Ok(()),
         status = operator.ended() => bail!("the operator has ended by itself ({})", status?),
-    }
-}
-
-/// Says how things stood when something failed: what Kubernetes has to say, and what the operator has logged last.
-async fn diagnose(stage: &Stage) {
-    const STORIES: &str = "-o=custom-columns=KIND:.kind,NAME:.metadata.name,\
-        READY:.status.conditions[?(@.type==\"Ready\")].status,\
-        REASON:.status.conditions[?(@.type==\"Ready\")].reason,\
-        MESSAGE:.status.conditions[?(@.type==\"Ready\")].message";
-    if let (Some(kubectl), Some(operator)) = (&stage.kubectl, &stage.operator) {
-        let objects = kubectl.run(&format!("get padoperator -n {NAMESPACE} {STORIES}")).await;
-        let objects = objects.unwrap_or_else(|error| format!("{error:#}"));
-        eprintln!(
-            "\nThe resources:\n{objects}\n{} ends with:\n{}",
-            operator.log().display(),
-            operator.log_tail()
-        );
     }
 }
 

@@ -1,7 +1,7 @@
-//! The operator: its release binary as a child process, which does not outlive the demo however that ends.
+//! The operator: its program as a child process, which does not outlive this one however that ends.
 //!
-//! The kernel closes a dead process's pipes, whatever it died of. A shell waits for the end of a pipe that only the
-//! demo can write to, and then sends the operator SIGTERM: closing the pipe is also the orderly way to stop it.
+//! The kernel closes a dead process's pipes, whatever it died of. A shell waits for the end of a pipe that only this
+//! process can write to, and then sends the operator SIGTERM: closing the pipe is also the orderly way to stop it.
 
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -39,16 +39,26 @@ pub(crate) struct Settings<'a> {
     pub kubeconfig: &'a Path,
     /// The simulated services, which a LeverConnection may not name otherwise.
     pub origins: [&'a str; 2],
+    /// The only namespace that it serves, if not all.
+    pub namespace: Option<&'a str>,
     pub log: PathBuf,
 }
 
 /// The operator, running.
 pub(crate) struct Operator {
-    shell: Child,
-    life: Option<ChildStdin>,
+    program: PathBuf,
+    arguments: Vec<String>,
+    kubeconfig: PathBuf,
+    log: PathBuf,
     admin: String,
     webhooks: String,
-    log: PathBuf,
+    running: Running,
+}
+
+/// One process of it, and the shell that watches it.
+struct Running {
+    shell: Child,
+    life: Option<ChildStdin>,
 }
 
 impl Operator {
@@ -56,33 +66,35 @@ impl Operator {
         let program = program()?;
         let [webhook_port, admin_port] = free_ports()?;
         let webhooks = format!("http://127.0.0.1:{webhook_port}");
-        let log = File::create(&settings.log)
-            .with_context(|| format!("cannot write {}", settings.log.display()))?;
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-c", WATCH, "sh"])
-            .arg(program)
-            .arg("run")
-            .arg(format!("--webhook-address=127.0.0.1:{webhook_port}"))
-            .arg(format!("--admin-address=127.0.0.1:{admin_port}"))
+        let mut arguments = vec![
+            "run".to_owned(),
+            format!("--webhook-address=127.0.0.1:{webhook_port}"),
+            format!("--admin-address=127.0.0.1:{admin_port}"),
             // The real Lever wants https, and a proxy in front of the operator gives it that.
-            .arg(format!("--public-url={webhooks}"))
-            .args(settings.origins.map(|origin| format!("--allow-api-origin={origin}")))
+            format!("--public-url={webhooks}"),
             // The simulated lists are never behind.
-            .arg("--interview-list-lag=2s")
-            .arg("--log-format=text")
-            // Neither a proxy nor settings that are meant for another run of the operator.
-            .env_clear()
-            .envs(["PATH", "RUST_LOG"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-            .env("KUBECONFIG", settings.kubeconfig)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            // Ctrl-C is meant for the demo, which then ends the others in order.
-            .process_group(0);
-        let mut shell = shell.spawn().context("cannot start sh")?;
-        let life = shell.stdin.take();
-        Ok(Self { shell, life, admin: format!("http://127.0.0.1:{admin_port}"), webhooks, log: settings.log })
+            "--interview-list-lag=2s".to_owned(),
+            "--log-format=text".to_owned(),
+        ];
+        arguments.extend(settings.origins.map(|origin| format!("--allow-api-origin={origin}")));
+        arguments.extend(settings.namespace.map(|namespace| format!("--namespace={namespace}")));
+        let kubeconfig = settings.kubeconfig.to_owned();
+        let running = Running::start(&program, &arguments, &kubeconfig, &settings.log)?;
+        let admin = format!("http://127.0.0.1:{admin_port}");
+        Ok(Self { program, arguments, kubeconfig, log: settings.log, admin, webhooks, running })
+    }
+
+    /// Ends it and starts what its program is now, at the same addresses. It need not have run any more.
+    pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
+        drop(self.running.life.take());
+        self.running.shell.wait().await?;
+        self.running = Running::start(&self.program, &self.arguments, &self.kubeconfig, &self.log)?;
+        self.ready().await
+    }
+
+    /// The file that it was started from.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Where it serves `/readyz` and `/metrics`.
@@ -120,19 +132,19 @@ impl Operator {
             ready = tokio::time::timeout(crate::kubectl::PATIENCE, asked) => {
                 ready.with_context(|| format!("the operator is not ready: {url}"))
             }
-            status = self.shell.wait() => bail!("the operator has ended early ({})", status?),
+            status = self.running.shell.wait() => bail!("the operator has ended early ({})", status?),
         }
     }
 
     /// Waits until it ends by itself, which it should not.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
-        Ok(self.shell.wait().await?)
+        Ok(self.running.shell.wait().await?)
     }
 
     /// Sends SIGTERM. An orderly end is exit code 0, soon.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        drop(self.life.take());
-        match tokio::time::timeout(END, self.shell.wait()).await {
+        drop(self.running.life.take());
+        match tokio::time::timeout(END, self.running.shell.wait()).await {
             Ok(status) => {
                 let status = status?;
                 let (log, tail) = (self.log.display(), self.log_tail());
@@ -143,7 +155,7 @@ impl Operator {
                 Ok(())
             }
             Err(_) => {
-                self.shell.wait().await?;
+                self.running.shell.wait().await?;
                 let (log, tail) = (self.log.display(), self.log_tail());
                 bail!("the operator had not ended {END:?} after SIGTERM; {log} ends with\n{tail}")
             }
@@ -151,9 +163,33 @@ impl Operator {
     }
 }
 
+impl Running {
+    fn start(program: &Path, arguments: &[String], kubeconfig: &Path, log: &Path) -> anyhow::Result<Self> {
+        let log = File::options().create(true).append(true).open(log);
+        let log = log.context("the log of the operator cannot be written")?;
+        let mut shell = Command::new("sh")
+            .args(["-c", WATCH, "sh"])
+            .arg(program)
+            .args(arguments)
+            // Neither a proxy nor settings that are meant for another run of the operator.
+            .env_clear()
+            .envs(["PATH", "RUST_LOG"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .env("KUBECONFIG", kubeconfig)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // Ctrl-C is meant for this process, which then ends the others in order.
+            .process_group(0)
+            .spawn()
+            .context("cannot start sh")?;
+        let life = shell.stdin.take();
+        Ok(Self { shell, life })
+    }
+}
+
 fn program() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("pad-operator");
-    ensure!(program.is_file(), "{} is not there: `make demo` builds it", program.display());
+    ensure!(program.is_file(), "{} is not there: `make demo` and `make dev` build it", program.display());
     Ok(program)
 }
 

@@ -6,13 +6,14 @@ use simulators::{InterviewOptions, InterviewSimulator, LeverOptions, LeverSimula
 use tempfile::TempDir;
 
 use crate::console::Console;
-use crate::examples::{self, Keys};
+use crate::examples::{self, Keys, NAMESPACE};
 use crate::kubectl::Kubectl;
 use crate::operator::{Operator, Settings};
 
 /// What runs so far; it is stopped in order however the demo ends.
 #[derive(Default)]
 pub(crate) struct Stage {
+    namespace: Option<&'static str>,
     folder: Option<TempDir>,
     pub plane: Option<ControlPlane>,
     pub operator: Option<Operator>,
@@ -28,6 +29,11 @@ pub(crate) struct Services {
 }
 
 impl Stage {
+    /// One whose operator serves only this namespace.
+    pub(crate) fn serving(namespace: &'static str) -> Self {
+        Self { namespace: Some(namespace), ..Self::default() }
+    }
+
     /// Starts everything, step by step.
     pub(crate) async fn set(&mut self, console: &Console) -> anyhow::Result<()> {
         let folder =
@@ -52,6 +58,7 @@ impl Stage {
         let operator = self.operator.insert(Operator::start(Settings {
             kubeconfig: plane.kubeconfig(),
             origins: [&lever, &interview],
+            namespace: self.namespace,
             log: folder.join("pad-operator.log"),
         })?);
         operator.ready().await?;
@@ -104,6 +111,23 @@ async fn start_services() -> anyhow::Result<Services> {
         examples::rule(examples::TAKE_HOME)?.question.context("take-home.yaml has no questionID")?;
     interview.add_question(Question::new(question, "Log parser, at home", "take_home"));
     Ok(Services { lever, interview, keys })
+}
+
+/// Says how things stood when something failed: what Kubernetes has to say, and what the operator has logged last.
+pub(crate) async fn diagnose(stage: &Stage) {
+    const STORIES: &str = "-o=custom-columns=KIND:.kind,NAME:.metadata.name,\
+        READY:.status.conditions[?(@.type==\"Ready\")].status,\
+        REASON:.status.conditions[?(@.type==\"Ready\")].reason,\
+        MESSAGE:.status.conditions[?(@.type==\"Ready\")].message";
+    if let (Some(kubectl), Some(operator)) = (&stage.kubectl, &stage.operator) {
+        let objects = kubectl.run(&format!("get padoperator -n {NAMESPACE} {STORIES}")).await;
+        let objects = objects.unwrap_or_else(|error| format!("{error:#}"));
+        eprintln!(
+            "\nThe resources:\n{objects}\n{} ends with:\n{}",
+            operator.log().display(),
+            operator.log_tail()
+        );
+    }
 }
 
 /// Applies a file of the repository and shows what kubectl says of it.

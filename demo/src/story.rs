@@ -3,14 +3,15 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use simulators::{DeliveryBehaviour, DeliveryOutcome, InterviewSimulator, LeverSimulator};
 
 use crate::candidates::{self, Candidate, Record};
 use crate::console::Console;
 use crate::examples::{self, CONNECTION, LIVE_RULE, NAMESPACE, Rule};
 use crate::kubectl::Kubectl;
-use crate::stage::{Services, apply_file};
+use crate::operator::Operator;
+use crate::stage::{Services, Stage, apply_file};
 
 /// How often the services are polled. Short, so that one can watch it; the default is five minutes.
 const SYNC_INTERVAL: &str = "10s";
@@ -38,20 +39,25 @@ pub(crate) struct Story<'a> {
     pub services: &'a Services,
 }
 
-impl Story<'_> {
+impl<'a> Story<'a> {
+    /// On a stage that is set, beside the operator.
+    pub(crate) fn on(stage: &'a mut Stage, console: &'a Console) -> anyhow::Result<(Self, &'a mut Operator)> {
+        let Stage { kubectl: Some(kubectl), services: Some(services), operator: Some(operator), .. } = stage
+        else {
+            bail!("the stage is not set");
+        };
+        Ok((Self { console, kubectl, services }, operator))
+    }
+
     /// Tells it, and returns who was in it.
     pub(crate) async fn tell(&self) -> anyhow::Result<Cast> {
-        self.console.line("\nConnect the two accounts, as in examples/:");
-        let (phone_screen, take_home) = self.apply_examples().await?;
-        self.connect_webhook().await?;
-
+        let (phone_screen, take_home) = self.connect().await?;
         self.console.line("\nRecruiters move candidates, Lever sends signed webhooks:");
         let lever = &self.services.lever;
-        let ada = Candidate::new(lever, "Ada Marlow", Some(&phone_screen.tag));
+        let (ada, to_talk) = self.first_candidate(&phone_screen).await?;
         let grace = Candidate::of_posting(lever, "Grace Fennimore", &take_home.tag);
         let linus = Candidate::new(lever, "Linus Oakhurst", None);
         let joan = Candidate::new(lever, "Joan Tamsin", Some(&phone_screen.tag));
-        let to_talk = self.live_pad(&ada, &phone_screen).await?;
         self.take_home(&grace, &take_home).await?;
         let skipped = self.no_tag(&linus, &phone_screen).await?;
         self.twice(&joan, &phone_screen).await?;
@@ -73,6 +79,21 @@ impl Story<'_> {
         let cast = Cast { candidates: [ada, grace, linus, joan, edith] };
         self.show(&cast).await?;
         Ok(cast)
+    }
+
+    /// Joins the two accounts; returns what the examples say of candidates, of the live interview and the take-home.
+    pub(crate) async fn connect(&self) -> anyhow::Result<(Rule, Rule)> {
+        self.console.line("\nConnect the two accounts, as in examples/:");
+        let rules = self.apply_examples().await?;
+        self.connect_webhook().await?;
+        Ok(rules)
+    }
+
+    /// The candidate with whom all begins, and the name of the Pad.
+    pub(crate) async fn first_candidate(&self, rule: &Rule) -> anyhow::Result<(Candidate, String)> {
+        let ada = Candidate::new(self.lever(), "Ada Marlow", Some(&rule.tag));
+        let pad = self.live_pad(&ada, rule).await?;
+        Ok((ada, pad))
     }
 
     fn lever(&self) -> &LeverSimulator {

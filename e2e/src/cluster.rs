@@ -2,12 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use control_plane::output;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 /// Where the operator is installed.
@@ -21,29 +20,6 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
-}
-
-/// Runs a program to its end and returns what it prints.
-pub async fn output(command: &mut Command, input: &str) -> anyhow::Result<String> {
-    let words = [command.as_std().get_program()].into_iter().chain(command.as_std().get_args());
-    let told = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("cannot run {told}"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // If it does not read to the end it says why.
-        let _ = stdin.write_all(input.as_bytes()).await;
-    }
-    let output = child.wait_with_output().await?;
-    if !output.status.success() {
-        bail!("{told}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Waits until the check is Ok. Its error says what there is instead.

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
+use control_plane::output;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::cluster::output;
 use crate::report::Report;
 
 /// Every file that may be in it.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use control_plane::output;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::cluster::{Cluster, RELEASE_NAMESPACE, eventually, output};
+use crate::cluster::{Cluster, RELEASE_NAMESPACE, eventually};
 
 /// One Pod of the operator.
 pub struct Pod {

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::common::faults::{Entry, Faults};
-use crate::common::front::{Outcome, after_effect, before_effect};
+use crate::common::front::{Outcome, after_effect, before_effect, finished};
 use crate::common::server::Server;
 use crate::common::wire::Incoming;
 
@@ -59,12 +59,7 @@ async fn meet(State(faults): State<Faults>, request: Request, next: Next) -> Res
         // As it comes: a watch has no end.
         return next.run(request).await;
     }
-    // On a task of its own: a client that hangs up must not undo what is under way.
-    match tokio::spawn(async move { relay(&entries, request, next).await }).await {
-        Ok(Outcome::Hang) => std::future::pending().await,
-        Ok(outcome) => outcome.into_response(),
-        Err(_) => Outcome::Abort.into_response(),
-    }
+    finished(async move { relay(&entries, request, next).await }).await
 }
 
 async fn relay(entries: &[Arc<Entry>], request: Request, next: Next) -> Outcome {

@@ -16,6 +16,11 @@ use std::time::Duration;
 /// How long one request to the API server may take. A connection that hangs must not hold up what waits for it.
 const TIME_LIMIT: Duration = Duration::from_secs(15);
 
+/// What an object of one kind is remembered by.
+pub fn key(namespace: &str, name: &str) -> (String, String) {
+    (namespace.to_owned(), name.to_owned())
+}
+
 /// The outcome of a request to the API server, or an error if there is none in time: then it may have taken effect.
 pub async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     let outcome = tokio::time::timeout(TIME_LIMIT, request).await;

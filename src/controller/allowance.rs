@@ -9,6 +9,7 @@
 //! themselves, so that it holds over restarts, and beside it what was taken here.
 
 use super::hourly::{Full, HOUR, full};
+use crate::cluster::key;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -147,10 +148,6 @@ impl Count {
         made.remove(pad);
         made
     }
-}
-
-fn key(namespace: &str, connection: &str) -> (String, String) {
-    (namespace.to_owned(), connection.to_owned())
 }
 
 #[cfg(test)]

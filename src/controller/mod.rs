@@ -15,6 +15,7 @@ pub mod pad;
 pub mod retries;
 pub mod turns;
 
+use crate::api::LeverConnection;
 use crate::cluster::{Scope, in_time, secrets::Secrets};
 use crate::sync::requests::Syncs;
 use crate::telemetry::health::Health;
@@ -104,6 +105,15 @@ impl Context {
         };
         if let Err(error) = in_time(self.recorder.publish(&event, object)).await {
             tracing::warn!(%error, "an Event could not be written");
+        }
+    }
+
+    /// The connection that a channel tells of; all, where something was missed.
+    fn connections_told_of(&self, told: Option<(String, String)>) -> Vec<Arc<LeverConnection>> {
+        let connections = &self.scope.connections;
+        match told {
+            Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
+            None => connections.store().state(),
         }
     }
 

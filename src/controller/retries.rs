@@ -4,6 +4,7 @@
 //! pause. What a person changed ends the pause at once, because the cause may be gone. This memory may be lost: then
 //! the object tries once more.
 
+use crate::cluster::key;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -55,10 +56,6 @@ impl Retries {
     pub fn forget(&self, namespace: &str, name: &str) {
         self.pauses.lock().remove(&key(namespace, name));
     }
-}
-
-fn key(namespace: &str, name: &str) -> (String, String) {
-    (namespace.to_owned(), name.to_owned())
 }
 
 fn fingerprint(inputs: &impl Hash) -> u64 {

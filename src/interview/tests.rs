@@ -303,21 +303,15 @@ async fn lost_answers_of_creating_are_unknown_and_never_repeated() {
     assert_eq!(kind_of(result), Kind::OutcomeUnknown);
     assert_eq!(seen.requests(), 1);
 
-    let (url, seen) = server(reset).await;
-    let client = client_at(url.as_str(), Duration::from_secs(5));
-    assert_eq!(kind_of(create(&client).await), Kind::OutcomeUnknown);
-    assert_eq!(seen.requests(), 1);
-
-    let (url, seen) =
-        server(|stream| bytes(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_vec())).await;
-    let client = client_at(url.as_str(), Duration::from_secs(5));
-    assert_eq!(kind_of(create(&client).await), Kind::OutcomeUnknown);
-    assert_eq!(seen.requests(), 1);
-
-    let (url, seen) = server(|stream| bytes(stream, b"SSH-2.0-hello\r\n".to_vec())).await;
-    let client = client_at(url.as_str(), Duration::from_secs(5));
-    assert_eq!(kind_of(create(&client).await), Kind::OutcomeUnknown);
-    assert_eq!(seen.requests(), 1);
+    for (url, seen) in [
+        server(reset).await,
+        server(|stream| bytes(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_vec())).await,
+        server(|stream| bytes(stream, b"SSH-2.0-hello\r\n".to_vec())).await,
+    ] {
+        let client = client_at(url.as_str(), Duration::from_secs(5));
+        assert_eq!(kind_of(create(&client).await), Kind::OutcomeUnknown);
+        assert_eq!(seen.requests(), 1);
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The webhook endpoint: takes Lever's deliveries and stores them in the API server before it answers.
 //!
 //! Every replica answers. The order of the checks is that of the contract; until the signature holds, a request costs
-//! no call to the API server and leaves no line in the log. It has no rules of its own: what a stage change leads to
-//! is for the leader to decide.
+//! no call to the API server and leaves no line in the log. It has no rules of its own: `decide` says
+//! which Pad stands for a stage change, `store` writes it, and what it leads to is for the leader to decide
+//! ([`crate::controller::pad`]).
 
 mod answer;
 mod body;

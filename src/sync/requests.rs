@@ -1,6 +1,7 @@
 //! What is asked of sync, and what the rest of the leader may know of it: whether a request is answered, and whether a
 //! stage entry was found that no webhook told of. All in memory: after a restart everything is synced anyway.
 
+use crate::cluster::key;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -146,10 +147,6 @@ impl Syncs {
         let _ = self.ends.send(key.clone());
         self.asked.notify_one();
     }
-}
-
-fn key(namespace: &str, name: &str) -> Key {
-    (namespace.to_owned(), name.to_owned())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use simulators::{DeliveryOutcome, NewCandidate, PadView};
 
 use crate::cluster::objects;
+use crate::process::Operator;
 use crate::status::{assert_sound, brief, phase};
 use crate::wait::{eventually, soon};
 use crate::world::{CONNECTION, SECRET, STAGE, TAG, World};
@@ -33,6 +34,23 @@ impl World {
         let delivery = soon("the webhook is delivered", delivery).await;
         assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
         serde_json::from_str(&delivery.attempts.last().unwrap().answer).unwrap()
+    }
+
+    /// Waits until Lever has delivered all of these, however often it had to try.
+    pub async fn all_delivered(&self, deliveries: Vec<usize>) {
+        for number in deliveries {
+            let delivery = soon("it is delivered", self.lever.wait_for_delivery(number)).await;
+            assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
+        }
+    }
+
+    /// Lever's webhook goes to this operator from now on.
+    pub fn send_to(&self, operator: &Operator) {
+        for webhook in self.lever.webhooks() {
+            self.lever.remove_webhook(webhook["id"].as_str().unwrap());
+        }
+        let url = format!("127.0.0.1:{}/webhooks/lever/{}/{CONNECTION}", operator.webhooks, self.namespace);
+        self.lever.set_webhook(&url, &self.signing_token);
     }
 }
 
@@ -174,6 +192,17 @@ impl World {
         pads.iter().for_each(assert_sound);
         pads.retain(|pad| pad["spec"]["opportunityID"] == opportunity);
         pads
+    }
+
+    /// Which operators have written any of these resources, such as `pads/status`, oldest first.
+    pub async fn writers(&self, resources: &[&str]) -> Vec<String> {
+        let requests = self.cluster.requests(self.namespace).await.into_iter();
+        let mut users: Vec<_> = requests
+            .filter(|request| request.is_write() && resources.contains(&request.resource.as_str()))
+            .map(|request| request.user)
+            .collect();
+        users.dedup();
+        users
     }
 
     /// Waits until the only Pad of a candidate reads like `Open/Open`.

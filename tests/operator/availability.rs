@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use simulators::{DeliveryOutcome, Fault, Moment};
+use simulators::{Fault, Moment};
 
 use crate::effects::{self, EFFECTS, Of, links_added};
 use crate::status::phase;
 use crate::wait::{MACHINE, eventually, eventually_within, soon};
-use crate::world::{CONNECTION, Options, STAGE, World};
+use crate::world::{Options, STAGE, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_that_come_while_it_is_down_are_not_lost() {
@@ -29,10 +29,7 @@ async fn webhooks_that_come_while_it_is_down_are_not_lost() {
     .await;
 
     world.operator().start().await;
-    for number in deliveries {
-        let delivery = soon("it is delivered", world.lever.wait_for_delivery(number)).await;
-        assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
-    }
+    world.all_delivered(deliveries).await;
     for candidate in &candidates {
         world.wait_for_one_pad(candidate).await;
     }
@@ -40,28 +37,8 @@ async fn webhooks_that_come_while_it_is_down_are_not_lost() {
     world.finish().await;
 }
 
-/// Lever's webhook goes to this replica from now on.
-fn send_to(world: &World, replica: usize) {
-    for webhook in world.lever.webhooks() {
-        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
-    }
-    let port = world.operators[replica].webhooks;
-    let url = format!("127.0.0.1:{port}/webhooks/lever/{}/{CONNECTION}", world.namespace);
-    world.lever.set_webhook(&url, &world.signing_token);
-}
-
-/// Which replicas have written what only a leader writes, oldest first.
-async fn writers(world: &World) -> Vec<String> {
-    let requests = world.cluster.requests(world.namespace).await;
-    let leads = |resource: &str| ["padconfigurations/status", "pads/status"].contains(&resource);
-    let mut users: Vec<_> = requests
-        .into_iter()
-        .filter(|request| request.is_write() && leads(&request.resource))
-        .map(|request| request.user)
-        .collect();
-    users.dedup();
-    users
-}
+/// What only a leader writes.
+const OF_THE_LEADER: &[&str] = &["padconfigurations/status", "pads/status"];
 
 async fn looks_at_the_lease(world: &World, replica: usize) -> usize {
     let (user, requests) = (world.user(replica), world.cluster.requests(world.namespace).await);
@@ -84,25 +61,25 @@ async fn every_replica_answers_webhooks_and_one_leads() {
     options.replicas = 2;
     let mut world = World::start(options).await;
     for replica in [0, 1] {
-        send_to(&world, replica);
+        world.send_to(&world.operators[replica]);
         let candidate = world.candidate();
         assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
         world.wait_for_one_pad(&candidate).await;
     }
-    let leaders = writers(&world).await;
+    let leaders = world.writers(OF_THE_LEADER).await;
     assert_eq!(leaders.len(), 1, "{leaders:?}");
     let first = usize::from(leaders[0] != world.user(0));
     let second = 1 - first;
 
     // The leader dies. Its Lease has to run out first.
-    send_to(&world, second);
+    world.send_to(&world.operators[second]);
     world.operators[first].kill().await;
     let began = Instant::now();
     let candidate = world.candidate();
     assert_eq!(world.enter(&candidate).await["outcome"], "Accepted", "also without a leader");
     becomes_open_within(&world, Duration::from_secs(25), &candidate).await;
     println!("availability: leader killed: the next webhook's link is there after {:?}", began.elapsed());
-    assert_eq!(writers(&world).await.last(), Some(&world.user(second)));
+    assert_eq!(world.writers(OF_THE_LEADER).await.last(), Some(&world.user(second)));
 
     // The leader is told to go. It gives the Lease back.
     let before = looks_at_the_lease(&world, first).await;
@@ -112,14 +89,14 @@ async fn every_replica_answers_webhooks_and_one_leads() {
         if looks > before { Ok(()) } else { Err(format!("{looks} looks")) }
     })
     .await;
-    send_to(&world, first);
+    world.send_to(&world.operators[first]);
     let began = Instant::now();
     world.operators[second].terminate().await;
     let candidate = world.candidate();
     assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
     becomes_open_within(&world, Duration::from_secs(8), &candidate).await;
     println!("availability: leader told to go: the next webhook's link is there after {:?}", began.elapsed());
-    assert_eq!(writers(&world).await.last(), Some(&world.user(first)));
+    assert_eq!(world.writers(OF_THE_LEADER).await.last(), Some(&world.user(first)));
 
     assert_eq!(world.creates(), 4);
     world.operators[second].start().await;
@@ -150,7 +127,7 @@ async fn the_lease_changes_hands_while_pads_are_made() {
     let mut leader = leads(&world).await.unwrap();
     for handover in ["cut off", "killed", "told to go"] {
         let next = 1 - leader;
-        send_to(&world, next);
+        world.send_to(&world.operators[next]);
         let new = [(); 12].map(|()| world.candidate());
         let before = world.creates();
         for candidate in &new {
@@ -181,10 +158,7 @@ async fn the_lease_changes_hands_while_pads_are_made() {
         leader = next;
     }
 
-    for number in deliveries {
-        let delivery = soon("it is delivered", world.lever.wait_for_delivery(number)).await;
-        assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
-    }
+    world.all_delivered(deliveries).await;
     for candidate in &candidates {
         world.wait_for_one_pad(candidate).await;
         let made = world.pads_made_for(candidate);
@@ -206,7 +180,7 @@ async fn a_leader_that_stood_still_does_nothing_late() {
     options.flags.extend(["--lever-rate=2", "--lever-burst=20", "--interview-create-timeout=8s"]);
     let mut world = World::start(options).await;
     let leader = leads(&world).await.unwrap();
-    send_to(&world, 1 - leader);
+    world.send_to(&world.operators[1 - leader]);
     // Each has taken effect, and the leader has not heard of it yet: what follows is sent as soon as it does.
     let mut stopped = Vec::new();
     let written = ["intention", "pad", "pad's id", "status"];

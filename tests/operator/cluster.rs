@@ -1,4 +1,7 @@
 //! The cluster that the tests run in: a real API server, with the CustomResourceDefinitions in it.
+//!
+//! Tests of one run share one, which is started with the first of them. While one writes code and runs a test again and
+//! again, it can be one that is kept: `CONTROL_PLANE` names its folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,7 +14,7 @@ use axum::http::StatusCode;
 use control_plane::ControlPlane;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use serde_json::Value;
+use serde_json::{Value, json};
 use simulators::Relay;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -21,25 +24,42 @@ use tokio::sync::OnceCell;
 #[derive(Clone)]
 pub struct Cluster {
     pub plane: Arc<ControlPlane>,
+    /// What it is told apart by from earlier runs, if it outlives this one.
+    run: Option<u32>,
 }
 
 /// The outcome of a command.
 pub type Output = Result<String, String>;
 
 impl Cluster {
-    /// The one that all tests share. It ends with the process.
+    /// The one that all tests share. It ends with the process, unless it is kept.
     pub async fn shared() -> Self {
         static SHARED: OnceCell<Cluster> = OnceCell::const_new();
-        SHARED.get_or_init(Self::with_crds).await.clone()
+        let shared = SHARED.get_or_init(async || match std::env::var_os("CONTROL_PLANE") {
+            Some(kept) => Self::join(kept.as_ref()).await,
+            None => Self::with_crds().await,
+        });
+        shared.await.clone()
+    }
+
+    /// One that outlives the tests. It may know the CustomResourceDefinitions as they were before they were changed.
+    async fn join(kept: &Path) -> Self {
+        let cluster = Self::of(ControlPlane::join(kept).unwrap(), Some(std::process::id())).await;
+        cluster.apply_crds().await;
+        cluster
     }
 
     /// One of its own, with the CustomResourceDefinitions in it.
     pub async fn with_crds() -> Self {
         let cluster = Self::start().await;
-        cluster.kubectl(&["apply", "--filename", &source("crds")], None).await.unwrap();
-        let wait = ["wait", "--for=condition=Established", "--all", "crds"];
-        cluster.kubectl(&wait, None).await.unwrap();
+        cluster.apply_crds().await;
         cluster
+    }
+
+    async fn apply_crds(&self) {
+        self.kubectl(&["apply", "--filename", &source("crds")], None).await.unwrap();
+        let wait = ["wait", "--for=condition=Established", "--all", "crds"];
+        self.kubectl(&wait, None).await.unwrap();
     }
 
     /// One of its own, with the CustomResourceDefinitions of others in it that the chart and the examples speak of.
@@ -55,11 +75,25 @@ impl Cluster {
 
     /// An empty one of its own.
     pub async fn start() -> Self {
-        let plane = Arc::new(ControlPlane::start().await.unwrap());
-        let cluster = Self { plane };
+        Self::of(ControlPlane::start().await.unwrap(), None).await
+    }
+
+    async fn of(plane: ControlPlane, run: Option<u32>) -> Self {
+        let cluster = Self { plane: Arc::new(plane), run };
         // A build of the same program elsewhere must not change it under the tests.
         tokio::fs::copy(env!("CARGO_BIN_EXE_pad-operator"), cluster.operator()).await.unwrap();
         cluster
+    }
+
+    /// A namespace of this name, or one like it that no earlier run has left anything in.
+    pub fn namespace(&self, name: &'static str) -> &'static str {
+        self.run.map_or(name, |run| format!("{name}-{run}").leak())
+    }
+
+    /// Makes a namespace, or leaves the one that is there as it is.
+    pub async fn make_namespace(&self, name: &str) {
+        let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        self.kubectl(&["apply", "--filename", "-"], Some(&manifest.to_string())).await.unwrap();
     }
 
     /// The operator's program.

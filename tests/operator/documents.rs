@@ -1,4 +1,4 @@
-//! Documents that say which test shows what: each test that they name is there.
+//! Documents that say where something is: each test and each file that they name is there.
 
 use crate::cluster::source;
 
@@ -52,4 +52,30 @@ fn every_threat_names_what_stops_it_and_tests_that_are_there() {
         threats += 1;
     }
     assert_eq!(threats, THREATS);
+}
+
+/// What the document for contributors, or that on releases, calls by its path in the repository.
+fn named(document: &str) -> Vec<String> {
+    const FOLDERS: [&str; 8] =
+        ["src/", "tests/", "docs/", "simulators/", "charts/", "examples/", "released", "crds"];
+    let text = std::fs::read_to_string(source(document)).unwrap();
+    let spans = text.split('`').skip(1).step_by(2);
+    let is_path = |span: &&str| {
+        let file = ["CHANGELOG.md", "Cargo.toml", "Cargo.lock"].contains(span);
+        let placeholder = span.contains(char::is_whitespace) || span.contains("X.Y.Z");
+        (file || FOLDERS.iter().any(|folder| span.starts_with(folder))) && !placeholder
+    };
+    spans.filter(is_path).map(ToOwned::to_owned).collect()
+}
+
+#[test]
+fn files_that_contributors_are_led_to_are_there() {
+    let mut found = 0;
+    for document in ["docs/contributing.md", "docs/releases.md"] {
+        for path in named(document) {
+            assert!(std::fs::exists(source(&path)).unwrap(), "{document} names {path}, which is not there");
+            found += 1;
+        }
+    }
+    assert!(found > 60, "{found}: the documents name more than that");
 }

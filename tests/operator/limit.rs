@@ -97,13 +97,8 @@ async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
     world.finish().await;
 }
 
-/// Nobody waits for an hour here: the first pad is made to look an hour old, less a few seconds.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
-    let mut options = Options::new("limit-over");
-    options.connection["interview"] = json!({"maxPadsPerHour": 1});
-    options.flags.push("--leader-election=false");
-    let mut world = World::start(options).await;
+/// Three candidates, one after the other, of whom the first gets the only pad of the hour.
+async fn three_for_one_place(world: &World) -> [String; 3] {
     let candidates = [(); 3].map(|()| world.candidate());
     for (index, candidate) in candidates.iter().enumerate() {
         world.enter(candidate).await;
@@ -112,6 +107,17 @@ async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
         // The API server keeps the time of creation in whole seconds.
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
+    candidates
+}
+
+/// Nobody waits for an hour here: the first pad is made to look an hour old, less a few seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
+    let mut options = Options::new("limit-over");
+    options.connection["interview"] = json!({"maxPadsPerHour": 1});
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    let candidates = three_for_one_place(&world).await;
 
     world.operator().kill().await;
     let first = world.wait_for_pad(&candidates[0], "Open/Open").await;
@@ -137,13 +143,7 @@ async fn a_pad_under_way_holds_one_place_only() {
     options.connection["interview"] = json!({"maxPadsPerHour": 1});
     options.flags[0] = "--interview-create-timeout=50s";
     let world = World::start(options).await;
-    let candidates = [(); 3].map(|()| world.candidate());
-    for (index, candidate) in candidates.iter().enumerate() {
-        world.enter(candidate).await;
-        let expected = if index == 0 { "Open/Open" } else { "Pending/LimitReached" };
-        world.wait_for_pad(candidate, expected).await;
-        tokio::time::sleep(Duration::from_millis(1100)).await;
-    }
+    let candidates = three_for_one_place(&world).await;
     let first = Fault::on("POST", "^/api/pads/?$").containing(&candidates[1]).pause(Moment::AfterEffect);
     let held = world.interview.faults().add(first);
     limit(&world, 2).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simulators::{DeliveryOutcome, Fault, Moment};
+use simulators::{Fault, Moment};
 
 use crate::cluster::Cluster;
 use crate::effects::links_added;
@@ -99,10 +99,7 @@ async fn nothing_is_lost_when_the_cluster_fails(name: &'static str, cluster: Clu
     }
     failure.ends(&world).await;
 
-    for number in deliveries {
-        let delivery = soon("it is delivered", world.lever.wait_for_delivery(number)).await;
-        assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
-    }
+    world.all_delivered(deliveries).await;
     for candidate in [&before_id, &before_link, &before_status, &during].into_iter().flatten() {
         world.wait_for_one_pad(candidate).await;
         assert_eq!(world.pads_made_for(candidate).len(), 1);

@@ -243,7 +243,7 @@ fn told_of<'a>(refusals: &'a str, name: &str) -> &'a str {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_refuses_what_cannot_work_and_says_what_to_do() {
     let cluster = Cluster::shared().await;
-    cluster.kubectl(&["create", "namespace", NAMESPACE], None).await.unwrap();
+    cluster.make_namespace(NAMESPACE).await;
     let number = |(at, (kind, spec)): (usize, (&str, Value))| manifest(kind, &format!("good-{at}"), &spec);
     apply(&cluster, accepted().into_iter().enumerate().map(number).collect()).await.unwrap();
 

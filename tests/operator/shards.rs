@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use simulators::{Fault, Moment};
 
-use crate::cluster::{Cluster, objects};
+use crate::cluster::objects;
 use crate::process::Operator;
-use crate::status::phase;
 use crate::wait::{eventually, soon};
-use crate::world::{CONNECTION, Options, World};
+use crate::world::{Options, World};
 
-/// The namespace of the other shard.
-const OTHER: &str = "shards-other";
+/// The namespace of the other shard. Each test has one, so that no two share a Lease.
+fn elsewhere(world: &World) -> String {
+    format!("{}-other", world.namespace)
+}
 
 /// Another operator for the namespace of a world, with a Lease elsewhere: another shard.
 async fn other_shard(world: &World, namespaces: &[&str]) -> Operator {
@@ -23,7 +23,7 @@ async fn other_shard(world: &World, namespaces: &[&str]) -> Operator {
     let flags = ["--interview-create-timeout=2s", "--interview-list-lag=1s", &public_url];
     let mut arguments = world.arguments(&flags, operator.webhooks);
     arguments.retain(|flag| !flag.starts_with("--namespace=") && !flag.starts_with("--lease-namespace="));
-    arguments.push(format!("--lease-namespace={OTHER}"));
+    arguments.push(format!("--lease-namespace={}", elsewhere(world)));
     arguments.extend(namespaces.iter().map(|namespace| format!("--namespace={namespace}")));
     operator.set_arguments(arguments);
     operator.start().await;
@@ -37,41 +37,20 @@ async fn leader(world: &World, namespace: &str) -> Option<u32> {
     lease["spec"]["holderIdentity"].as_str()?.split('_').nth(1)?.parse().ok()
 }
 
-/// Lever's webhook goes to this operator from now on.
-fn send_to(world: &World, operator: &Operator) {
-    for webhook in world.lever.webhooks() {
-        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
-    }
-    let url = format!("127.0.0.1:{}/webhooks/lever/{}/{CONNECTION}", operator.webhooks, world.namespace);
-    world.lever.set_webhook(&url, &world.signing_token);
-}
-
-/// Who has written to Pads of the world's namespace, oldest first.
-async fn writers(world: &World) -> Vec<String> {
-    let requests = world.cluster.requests(world.namespace).await;
-    let mut users: Vec<_> = requests
-        .into_iter()
-        .filter(|request| request.is_write() && request.resource == "pads/status")
-        .map(|request| request.user)
-        .collect();
-    users.dedup();
-    users
-}
-
 async fn start(name: &'static str) -> World {
-    let cluster = Cluster::shared().await;
-    // Each test has an other shard's namespace; whoever is first makes it.
-    let _ = cluster.kubectl(&["create", "namespace", OTHER], None).await;
-    World::start_in(cluster, Options::new(name)).await
+    let world = World::start(Options::new(name)).await;
+    world.cluster.make_namespace(&elsewhere(&world)).await;
+    world
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_moves_from_one_shard_to_the_other() {
     let mut world = start("shards").await;
     // Each has a leader of its own, and does only what is its own.
-    let mut other = other_shard(&world, &[OTHER]).await;
+    let elsewhere = elsewhere(&world);
+    let mut other = other_shard(&world, &[&elsewhere]).await;
     eventually("both lead", async || {
-        let leaders = [leader(&world, world.namespace).await, leader(&world, OTHER).await];
+        let leaders = [leader(&world, world.namespace).await, leader(&world, &elsewhere).await];
         if leaders == [world.operators[0].id(), other.id()] { Ok(()) } else { Err(format!("{leaders:?}")) }
     })
     .await;
@@ -79,13 +58,13 @@ async fn a_namespace_moves_from_one_shard_to_the_other() {
     world.enter(&before).await;
     let made = world.wait_for_one_pad(&before).await;
     let first = world.user(0);
-    assert_eq!(writers(&world).await, std::slice::from_ref(&first));
-    send_to(&world, &other);
+    assert_eq!(world.writers(&["pads/status"]).await, std::slice::from_ref(&first));
+    world.send_to(&other);
     let forged = world.lever.deliver_raw("{}".to_owned()).await;
     assert_eq!(forged.status, Some(404), "to the other shard this namespace does not exist: {forged:?}");
 
     // It moves while pads are being made: the one shard ends, the other takes the namespace over.
-    send_to(&world, &world.operators[0]);
+    world.send_to(&world.operators[0]);
     world
         .interview
         .faults()
@@ -96,15 +75,15 @@ async fn a_namespace_moves_from_one_shard_to_the_other() {
     }
     world.operators[0].terminate().await;
     other.terminate().await;
-    let mut other = other_shard(&world, &[OTHER, world.namespace]).await;
-    send_to(&world, &other);
+    let mut other = other_shard(&world, &[&elsewhere, world.namespace]).await;
+    world.send_to(&other);
     let after = world.candidate();
     world.enter(&after).await;
     for candidate in under_way.iter().chain([&after]) {
         world.wait_for_one_pad(candidate).await;
         assert_eq!(world.pads_made_for(candidate).len(), 1);
     }
-    assert_eq!(writers(&world).await.len(), 2);
+    assert_eq!(world.writers(&["pads/status"]).await.len(), 2);
     // What was Open before is the other's now.
     world.end_interview(&before, &made.id).await;
     world.sync().await;
@@ -131,27 +110,22 @@ async fn two_shards_that_overlap_make_one_pad_and_one_link() {
         .add(Fault::on("POST", "^/api/pads/?$").delay_answer(Duration::from_millis(300)).until_removed());
     for (number, candidate) in candidates.iter().enumerate() {
         if number % 2 == 0 {
-            send_to(&world, &world.operators[0])
+            world.send_to(&world.operators[0])
         } else {
-            send_to(&world, &other)
+            world.send_to(&other)
         }
         world.enter(candidate).await;
     }
     soon("a pad is made", held.reached()).await;
     held.release();
     for candidate in &candidates {
-        eventually("it is Open", async || {
-            let pads: Vec<Value> = world.pads_of(candidate).await;
-            let phases: Vec<_> = pads.iter().map(phase).collect();
-            if phases == ["Open/Open"] { Ok(()) } else { Err(format!("{phases:?}")) }
-        })
-        .await;
+        world.wait_for_pad(candidate, "Open/Open").await;
         world.wait_for_one_pad(candidate).await;
         assert_eq!(world.lever.links(candidate).len(), 1);
         let made = world.pads_made_for(candidate);
         assert_eq!(made.iter().filter(|pad| !pad.deleted).count(), 1, "{made:#?}");
     }
-    let leaders = [leader(&world, world.namespace).await, leader(&world, OTHER).await];
+    let leaders = [leader(&world, world.namespace).await, leader(&world, &elsewhere(&world)).await];
     assert_eq!(leaders, both, "both led all the time");
     other.terminate().await;
     world.finish().await;

@@ -87,13 +87,13 @@ async fn no_spec_uses_a_secret_of_another_namespace() {
     options.flags.push("--namespace=tenants-others");
     let world = {
         let cluster = crate::cluster::Cluster::shared().await;
-        cluster.kubectl(&["create", "namespace", OTHERS], None).await.unwrap();
+        cluster.make_namespace(OTHERS).await;
         World::start_in(cluster, options).await
     };
     world.keep_private(OTHERS_KEY);
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "theirs", "namespace": OTHERS},
         "stringData": {"lever-api-key": OTHERS_KEY, "interview-api-key": OTHERS_KEY, "lever-signing-token": OTHERS_KEY}});
-    world.cluster.kubectl(&["create", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
+    world.cluster.kubectl(&["apply", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
 
     let names = [
         "theirs",

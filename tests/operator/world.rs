@@ -142,8 +142,8 @@ impl World {
         let permits = OPERATORS.acquire_many(u32::try_from(options.replicas).unwrap()).await.unwrap();
         Self {
             client: cluster.client().await,
+            namespace: cluster.namespace(options.name),
             cluster,
-            namespace: options.name,
             lever: LeverSimulator::start(options.lever.clone()).await.unwrap(),
             interview: InterviewSimulator::start(options.interview.clone()).await.unwrap(),
             operators: Vec::new(),

@@ -148,8 +148,12 @@ pub(crate) async fn receive<S: Service>(State(service): State<Arc<S>>, request: 
     let Some(incoming) = Incoming::read(request).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
-    // On a task of its own: a client that hangs up must not undo what is under way.
-    match tokio::spawn(process(service, incoming)).await {
+    finished(process(service, incoming)).await
+}
+
+/// The answer of work that is done on a task of its own: a client that hangs up must not undo what is under way.
+pub(crate) async fn finished(work: impl Future<Output = Outcome> + Send + 'static) -> Response {
+    match tokio::spawn(work).await {
         Ok(Outcome::Hang) => std::future::pending().await,
         Ok(outcome) => outcome.into_response(),
         Err(_) => Outcome::Abort.into_response(),

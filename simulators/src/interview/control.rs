@@ -44,25 +44,17 @@ fn whether(found: bool, id: &str) -> Response {
     }
 }
 
-fn all_pads(interview: &Interview) -> Vec<PadView> {
-    let model = lock(&interview.model);
-    let mut pads: Vec<_> = model.pads.values().collect();
-    pads.sort_by_key(|pad| pad.order);
-    pads.into_iter().map(|pad| pad.now.clone()).collect()
-}
-
 async fn state(State(interview): Service) -> Json<Value> {
-    let pads = all_pads(&interview);
     let model = lock(&interview.model);
     Json(
         json!({"organization": model.organization, "users": model.users, "createdUsers": model.created_users,
         "questions": model.questions.values().collect::<Vec<_>>(), "quota": model.quota,
-        "settings": model.settings, "pads": pads}),
+        "settings": model.settings, "pads": model.views()}),
     )
 }
 
 async fn pads(State(interview): Service) -> Json<Vec<PadView>> {
-    Json(all_pads(&interview))
+    Json(lock(&interview.model).views())
 }
 
 async fn add_pad(State(interview): Service, Json(new): Json<NewPad>) -> Json<Value> {

@@ -14,10 +14,11 @@ use serde_json::Value;
 
 pub use model::{KeyRole, NewPad, OrganizationUser, PadView, Question, Quota, Settings};
 
+use crate::RateLimit;
 use crate::common::front::Front;
+use crate::common::handle::handle;
 use crate::common::lock;
 use crate::common::server::Server;
-use crate::{Call, Faults, RateLimit};
 use model::Model;
 
 /// How a simulated Interview service is set up.
@@ -91,6 +92,8 @@ pub struct InterviewSimulator {
     running: Arc<Running>,
 }
 
+handle!(InterviewSimulator, interview);
+
 impl InterviewSimulator {
     /// Starts one on the current tokio runtime.
     ///
@@ -136,66 +139,10 @@ impl InterviewSimulator {
         format!("{}/api", self.origin())
     }
 
-    /// The origin, such as `http://127.0.0.1:4712`.
-    #[must_use]
-    pub fn origin(&self) -> String {
-        self.interview().origin()
-    }
-
-    /// Closes the port and all connections; everything stays known.
-    pub async fn stop(&self) {
-        self.running.server.stop().await;
-    }
-
-    /// Listens again, after [`stop`](Self::stop), on the same port.
-    ///
-    /// # Errors
-    /// If the port has been taken meanwhile.
-    pub async fn resume(&self) -> anyhow::Result<()> {
-        self.running.server.resume().await
-    }
-
-    /// The faults on order.
-    #[must_use]
-    pub fn faults(&self) -> &Faults {
-        &self.interview().front.faults
-    }
-
-    /// The requests received, oldest first.
-    #[must_use]
-    pub fn calls(&self) -> Vec<Call> {
-        self.interview().front.calls()
-    }
-
-    /// Forgets the requests received so far.
-    pub fn clear_calls(&self) {
-        self.interview().front.clear_calls();
-    }
-
-    /// What no correct client does. Tests assert that it is empty.
-    #[must_use]
-    pub fn violations(&self) -> Vec<String> {
-        self.interview().front.violations()
-    }
-
-    /// Forgets the violations so far.
-    pub fn clear_violations(&self) {
-        self.interview().front.clear_violations();
-    }
-
-    /// Changes the limit of all keys and fills their buckets.
-    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        self.interview().front.buckets.set(limit);
-    }
-
     /// All pads, deleted ones too, in the order in which they were made.
     #[must_use]
     pub fn pads(&self) -> Vec<PadView> {
-        self.with(|model| {
-            let mut pads: Vec<_> = model.pads.values().collect();
-            pads.sort_by_key(|pad| pad.order);
-            pads.into_iter().map(|pad| pad.now.clone()).collect()
-        })
+        self.with(|model| model.views())
     }
 
     /// The pads that are not deleted.

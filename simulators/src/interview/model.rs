@@ -250,6 +250,13 @@ pub(crate) struct Model {
 pub(crate) const TEAM: &str = "3d0f6a52-8c9b-4f6e-a0d1-7e2c5b4a9f18";
 
 impl Model {
+    /// All pads, deleted ones too, in the order in which they were made.
+    pub(crate) fn views(&self) -> Vec<PadView> {
+        let mut pads: Vec<_> = self.pads.values().collect();
+        pads.sort_by_key(|pad| pad.order);
+        pads.into_iter().map(|pad| pad.now.clone()).collect()
+    }
+
     pub(crate) fn create(&mut self, mut pad: PadView) -> PadView {
         self.made += 1;
         self.quota.used += 1;

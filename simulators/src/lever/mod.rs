@@ -21,10 +21,11 @@ use tokio_util::sync::CancellationToken;
 pub use delivery::{Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, VerifyResult, signature};
 pub use model::{NewCandidate, NewPosting, PERMISSIONS, Permissions, Stage};
 
+use crate::RateLimit;
 use crate::common::front::Front;
+use crate::common::handle::handle;
 use crate::common::lock;
 use crate::common::server::Server;
-use crate::{Call, Faults, RateLimit};
 use model::Model;
 
 /// How a simulated Lever is set up.
@@ -118,6 +119,8 @@ pub struct LeverSimulator {
     running: Arc<Running>,
 }
 
+handle!(LeverSimulator, lever);
+
 impl LeverSimulator {
     /// Starts one on the current tokio runtime.
     ///
@@ -150,58 +153,6 @@ impl LeverSimulator {
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}/v1", self.origin())
-    }
-
-    /// The origin, such as `http://127.0.0.1:4711`.
-    #[must_use]
-    pub fn origin(&self) -> String {
-        format!("http://{}", self.running.server.address())
-    }
-
-    /// Closes the port and all connections; everything stays known. Webhooks are still sent.
-    pub async fn stop(&self) {
-        self.running.server.stop().await;
-    }
-
-    /// Listens again, after [`stop`](Self::stop), on the same port.
-    ///
-    /// # Errors
-    /// If the port has been taken meanwhile.
-    pub async fn resume(&self) -> anyhow::Result<()> {
-        self.running.server.resume().await
-    }
-
-    /// The faults on order.
-    #[must_use]
-    pub fn faults(&self) -> &Faults {
-        &self.lever().front.faults
-    }
-
-    /// The requests received, oldest first.
-    #[must_use]
-    pub fn calls(&self) -> Vec<Call> {
-        self.lever().front.calls()
-    }
-
-    /// Forgets the requests received so far.
-    pub fn clear_calls(&self) {
-        self.lever().front.clear_calls();
-    }
-
-    /// What no correct client does. Tests assert that it is empty.
-    #[must_use]
-    pub fn violations(&self) -> Vec<String> {
-        self.lever().front.violations()
-    }
-
-    /// Forgets the violations so far.
-    pub fn clear_violations(&self) {
-        self.lever().front.clear_violations();
-    }
-
-    /// Changes the limit of all keys and fills their buckets.
-    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        self.lever().front.buckets.set(limit);
     }
 
     /// Adds a key, or changes what one may do.

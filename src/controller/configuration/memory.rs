@@ -6,6 +6,7 @@ use super::observe::Checks;
 use crate::api::PadConfiguration;
 use crate::api::condition::{is_true, types};
 use crate::api::configuration::PadCounts;
+use crate::cluster::key;
 use crate::controller::pace;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -73,11 +74,13 @@ impl Memory {
         requested: Option<&str>,
         now: Instant,
     ) -> bool {
-        self.entries.lock().get(&key(id)).and_then(|entry| entry.checked.as_ref()).is_none_or(|checked| {
-            checked.subject != *subject
-                || unanswered(requested, &checked.handled)
-                || has_come(checked.next, now)
-        })
+        self.entries.lock().get(&key(id.0, id.1)).and_then(|entry| entry.checked.as_ref()).is_none_or(
+            |checked| {
+                checked.subject != *subject
+                    || unanswered(requested, &checked.handled)
+                    || has_come(checked.next, now)
+            },
+        )
     }
 
     /// Takes over what CoderPad said.
@@ -91,7 +94,7 @@ impl Memory {
         now: Instant,
     ) {
         let mut entries = self.entries.lock();
-        let entry = entries.entry(key(id)).or_default();
+        let entry = entries.entry(key(id.0, id.1)).or_default();
         let before = entry.checked.take().filter(|before| before.subject == subject);
         let failing = checks.errors().any(|error| error.is_retryable());
         let failures =
@@ -114,7 +117,7 @@ impl Memory {
     /// What CoderPad said of this generation of the configuration, to whichever key.
     pub fn checks(&self, id: (&str, &str), uid: Option<&str>, generation: Option<i64>) -> Checks {
         let entries = self.entries.lock();
-        let checked = entries.get(&key(id)).and_then(|entry| entry.checked.as_ref());
+        let checked = entries.get(&key(id.0, id.1)).and_then(|entry| entry.checked.as_ref());
         let same =
             checked.filter(|one| one.subject.uid.as_deref() == uid && one.subject.generation == generation);
         same.map(|checked| checked.checks.clone()).unwrap_or_default()
@@ -131,7 +134,7 @@ impl Memory {
         count: impl FnOnce() -> PadCounts,
     ) -> PadCounts {
         let mut entries = self.entries.lock();
-        let entry = entries.entry(key(id)).or_default();
+        let entry = entries.entry(key(id.0, id.1)).or_default();
         match &entry.counted {
             Some(counted)
                 if counted.uid.as_deref() == uid
@@ -162,14 +165,14 @@ impl Memory {
         let is_counted = now.since.is_some() && (now.ready || now.suspended);
         let is_known = status.existing_is_settled() || (now.suspended && status.matching.is_some());
         let mut entries = self.entries.lock();
-        let before = entries.entry(key(id)).or_default().in_use.replace(now.clone());
+        let before = entries.entry(key(id.0, id.1)).or_default().in_use.replace(now.clone());
         is_counted && before.map_or(!is_known, |before| before != now)
     }
 
     /// When something is due next by time. Checks count only while CoderPad may be asked.
     pub fn next(&self, id: (&str, &str), may_ask: bool) -> Option<Instant> {
         let entries = self.entries.lock();
-        let entry = entries.get(&key(id))?;
+        let entry = entries.get(&key(id.0, id.1))?;
         let check = entry.checked.as_ref().filter(|_| may_ask).and_then(|checked| checked.next);
         let count = entry.counted.as_ref().and_then(|counted| counted.next);
         check.into_iter().chain(count).min()
@@ -177,12 +180,8 @@ impl Memory {
 
     /// The configuration is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.entries.lock().remove(&key((namespace, name)));
+        self.entries.lock().remove(&key(namespace, name));
     }
-}
-
-fn key((namespace, name): (&str, &str)) -> (String, String) {
-    (namespace.to_owned(), name.to_owned())
 }
 
 fn seed(id: (&str, &str)) -> u64 {

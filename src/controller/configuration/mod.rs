@@ -63,13 +63,7 @@ fn synced(
     context: Arc<Context>,
     ends: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = Arc<LeverConnection>> + Send {
-    ends.flat_map(move |end| {
-        let connections = &context.scope.connections;
-        stream::iter(match end {
-            Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
-            None => connections.store().state(),
-        })
-    })
+    ends.flat_map(move |end| stream::iter(context.connections_told_of(end)))
 }
 
 /// What other configurations look at, to see whether one takes precedence over them.

@@ -4,6 +4,7 @@
 
 use super::observe::{InterviewFacts, LeverFacts, Probe};
 use super::trouble::Trouble;
+use crate::cluster::key;
 use crate::controller::pace;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -148,10 +149,6 @@ impl Memory {
     pub fn forget(&self, namespace: &str, name: &str) {
         self.entries.lock().remove(&key(namespace, name));
     }
-}
-
-fn key(namespace: &str, name: &str) -> (String, String) {
-    (namespace.to_owned(), name.to_owned())
 }
 
 fn due(entry: &Entry, version: &str, requested: Option<&str>, now: Instant) -> Due {

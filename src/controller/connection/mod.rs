@@ -76,11 +76,7 @@ fn concerned_by_refusals(
     refusals: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
     refusals.flat_map(move |refusal| {
-        let connections = &reconciler.context.scope.connections;
-        let concerned = match refusal {
-            Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
-            None => connections.store().state(),
-        };
+        let concerned = reconciler.context.connections_told_of(refusal);
         for connection in &concerned {
             reconciler.memory.want(&connection.namespace().unwrap_or_default(), &connection.name_any());
         }
@@ -93,13 +89,7 @@ fn synced(
     context: Arc<Context>,
     ends: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
-    ends.flat_map(move |end| {
-        let connections = &context.scope.connections;
-        references(match end {
-            Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
-            None => connections.store().state(),
-        })
-    })
+    ends.flat_map(move |end| references(context.connections_told_of(end)))
 }
 
 fn references(

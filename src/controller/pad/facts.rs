@@ -77,6 +77,43 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Before any service was asked, and with nothing that sync or other Pads have to tell.
+    pub fn unread(pad: PadFacts, connection: ConnectionFacts, configuration: ConfigurationFacts) -> Self {
+        Self {
+            pad,
+            connection,
+            configuration,
+            opportunity: Candidate::NotRead,
+            record: Record::NotRead,
+            flight: Flight::WithoutEffect,
+            claimed: Claimed::Nothing,
+            others: Vec::new(),
+            repeat: None,
+            judge: false,
+            passed_on: false,
+            linked_before: None,
+            link_written: false,
+            tags_written: Vec::new(),
+            link_removed: false,
+            deleted: Vec::new(),
+            write_back: None,
+            end_asked: false,
+            look: false,
+            archived: false,
+            gone: false,
+            ends_on_archive: false,
+            events: None,
+            misfit: None,
+            code: None,
+            note: NoteFacts::NotRead,
+            trouble: None,
+            flag_trouble: None,
+            pause: None,
+        }
+    }
+}
+
+impl Facts {
     /// When the interview began, as far as it is known.
     pub fn started_at(&self) -> Option<Timestamp> {
         let of = |kind: &str| {

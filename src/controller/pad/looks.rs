@@ -4,6 +4,7 @@
 //! nothing itself: it asks for a look, and the Pad's own pass reads what is true now. This memory may be lost: the next
 //! sync finds the same news and asks again.
 
+use crate::cluster::key;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use tokio::sync::broadcast;
@@ -103,10 +104,6 @@ impl Looks {
     pub fn all(&self) -> Vec<(String, String)> {
         self.asked.lock().looks.keys().cloned().collect()
     }
-}
-
-fn key(namespace: &str, name: &str) -> (String, String) {
-    (namespace.to_owned(), name.to_owned())
 }
 
 #[cfg(test)]

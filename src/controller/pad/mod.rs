@@ -1,6 +1,7 @@
 //! The controller of Pads: drives each one until its pad is made and its link is on the candidate.
 //!
-//! The driver is a loop of plan and act over one set of facts. All rules are in `plan`, all effects in `act`.
+//! The driver is a loop of plan and act over one set of facts: `observe` reads them from the cluster, `plan` has all
+//! rules, `act` all effects, and `status` says what has come of it.
 
 mod act;
 pub mod expiry;

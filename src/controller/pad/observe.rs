@@ -1,8 +1,6 @@
 //! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
 
-use super::facts::{
-    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, PadFacts, Record, Rule,
-};
+use super::facts::{Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Rule};
 use super::flights::{Look, lands_within};
 use super::looks::{Wanted, What};
 use crate::api::condition::{self, Condition, types};
@@ -84,11 +82,8 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
     let others = others(pad, context);
     let another_goes = others.iter().any(|other| goes(other));
     let pad = PadFacts { another_goes, ..pad_facts(pad, configuration) };
+    let rule = configuration_facts(&pad, around);
     let mut facts = Facts {
-        connection: connection_facts(around),
-        configuration: configuration_facts(&pad, around),
-        opportunity: Candidate::NotRead,
-        record: Record::NotRead,
         flight: flight(&pad, context),
         claimed: claimed(&pad, context),
         others: others
@@ -97,27 +92,13 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
             .map(|other| Member::of(other))
             .collect(),
         repeat: configuration.map(|one| one.spec.repeat),
-        judge: wanted.has(What::Judge),
-        passed_on: false,
-        linked_before: None,
-        link_written: false,
-        link_removed: false,
-        tags_written: Vec::new(),
-        deleted: Vec::new(),
         write_back: configuration.map(|one| one.spec.write_back.clone()),
-        end_asked: false,
+        ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
+        judge: wanted.has(What::Judge),
         look: wanted.has(What::Record),
         archived: wanted.has(What::Archived),
         gone: wanted.has(What::Gone),
-        ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
-        events: None,
-        misfit: None,
-        code: None,
-        note: NoteFacts::NotRead,
-        trouble: None,
-        flag_trouble: None,
-        pause: None,
-        pad,
+        ..Facts::unread(pad, connection_facts(around), rule)
     };
     // Most Pads have their pad already: they need not be compared with all others.
     if facts.pad.pad_id.is_none() && !facts.pad.deleting && !settled(&facts) {
@@ -158,8 +139,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         configuration.metadata.creation_timestamp.as_ref().map(|time| time.0) > judged_at
     };
     let claim = annotation(names::CLAIM).and_then(|text| Claim::parse(text));
-    let requested = names::reconcile_requested_at(pad)
-        .is_some_and(|at| status.and_then(|status| status.last_handled_reconcile_at.as_ref()) != Some(&at));
+    let requested = is_requested(pad);
     let judged_with = status.and_then(|status| status.observed_configuration_generation);
     PadFacts {
         namespace: pad.namespace().unwrap_or_default(),

@@ -20,6 +20,14 @@ struct World {
 }
 
 impl World {
+    async fn with_one_token() -> Self {
+        let world = Self::new();
+        world.server.put_secret("acme", "signing", "one");
+        world.tell(Event::Apply(connection()));
+        world.becomes(Some(&["one"])).await;
+        world
+    }
+
     fn new() -> Self {
         let server = ApiServer::default();
         let (connections, events) = mpsc::unbounded();
@@ -102,10 +110,7 @@ async fn a_secret_that_comes_later_changes_or_goes_is_followed() {
 
 #[tokio::test(start_paused = true)]
 async fn while_the_api_server_does_not_answer_the_old_tokens_stay() {
-    let world = World::new();
-    world.server.put_secret("acme", "signing", "one");
-    world.tell(Event::Apply(connection()));
-    world.becomes(Some(&["one"])).await;
+    let world = World::with_one_token().await;
     world.server.calls();
 
     world.server.put_secret("acme", "signing", "two");
@@ -121,10 +126,7 @@ async fn while_the_api_server_does_not_answer_the_old_tokens_stay() {
 
 #[tokio::test(start_paused = true)]
 async fn tokens_go_with_their_connection_or_its_reference() {
-    let world = World::new();
-    world.server.put_secret("acme", "signing", "one");
-    world.tell(Event::Apply(connection()));
-    world.becomes(Some(&["one"])).await;
+    let world = World::with_one_token().await;
     world.tell(Event::Delete(connection()));
     world.becomes(None).await;
 
@@ -138,10 +140,7 @@ async fn tokens_go_with_their_connection_or_its_reference() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_went_unnoticed_is_forgotten() {
-    let world = World::new();
-    world.server.put_secret("acme", "signing", "one");
-    world.tell(Event::Apply(connection()));
-    world.becomes(Some(&["one"])).await;
+    let world = World::with_one_token().await;
     world.tell(Event::Init);
     world.tell(Event::InitDone);
     world.settle().await;

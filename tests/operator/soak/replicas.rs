@@ -32,26 +32,29 @@ impl Replicas {
     }
 
     pub async fn kill(&mut self, world: &mut World, who: Who) {
-        for number in chosen(world, who).await {
-            let (replica, operator) = (&mut self.all[number], &mut world.operators[number]);
-            replica.wanted = false;
-            if replica.is_up && operator.is_alive() {
-                operator.kill().await;
-                replica.is_up = false;
-                self.kills += 1;
-            }
+        for number in self.unwanted(world, who).await {
+            world.operators[number].kill().await;
+            self.all[number].is_up = false;
+            self.kills += 1;
         }
     }
 
     pub async fn terminate(&mut self, world: &mut World, who: Who) {
-        for number in chosen(world, who).await {
-            let (replica, operator) = (&mut self.all[number], &mut world.operators[number]);
-            replica.wanted = false;
-            if replica.is_up && operator.is_alive() {
-                operator.signal("TERM").await;
-                replica.asked_to_end = true;
-            }
+        for number in self.unwanted(world, who).await {
+            world.operators[number].signal("TERM").await;
+            self.all[number].asked_to_end = true;
         }
+    }
+
+    /// Those that shall not run from now on, and do.
+    async fn unwanted(&mut self, world: &mut World, who: Who) -> Vec<usize> {
+        let mut running = chosen(world, who).await;
+        running.retain(|number| {
+            let replica = &mut self.all[*number];
+            replica.wanted = false;
+            replica.is_up && world.operators[*number].is_alive()
+        });
+        running
     }
 
     pub async fn cut(&mut self, world: &World, who: Who) {

@@ -1,6 +1,5 @@
-//! What may happen next, and what follows from it: the services, time, crashes, people and deliveries.
+//! What may happen next, and what follows from it: the services, time, crashes and people.
 
-use super::planned::{Decided, decided};
 use super::process::At;
 use super::state::{
     ClaimMark, CoderPad, Delivery, FlightKnown, LAG, Object, Process, SLOTS, Seen, State, Waits, World, Wrong,
@@ -421,31 +420,6 @@ impl World {
         }
         Some(())
     }
-
-    /// The receiver: the real decision from what the cache says, put right when the API server knows better.
-    fn deliver(&self, state: &mut State, p: usize, delivery: u8, ending: Ending) -> Option<()> {
-        let index = usize::from(delivery - 1);
-        if state.deliveries[index].answered {
-            state.left.repeats = state.left.repeats.checked_sub(1)?;
-        }
-        if ending != Ending::Acknowledged {
-            state.left.deliveries = state.left.deliveries.checked_sub(1)?;
-        }
-        let ids = self.wrong == Some(Wrong::DeliveryIds);
-        let is_heard = ids && state.processes[p].heard.contains(&delivery);
-        if ids && !is_heard {
-            state.processes[p].heard.push(delivery);
-        }
-        if ending != Ending::NotStored && !is_heard {
-            state.store(state.processes[p].cache.clone(), delivery)?;
-            state.deliveries[index].stored = true;
-        }
-        if ending == Ending::Acknowledged {
-            state.deliveries[index].answered = true;
-            state.told |= !state.deliveries[index].old;
-        }
-        Some(())
-    }
 }
 
 impl State {
@@ -453,40 +427,6 @@ impl State {
     fn changed(&mut self) {
         self.told = false;
         self.deliveries.iter_mut().for_each(|delivery| delivery.old |= delivery.stored);
-    }
-
-    fn store(&mut self, mut known: [Option<Object>; SLOTS], delivery: u8) -> Option<()> {
-        for _ in 0..2 * SLOTS {
-            match decided(&known, delivery) {
-                Decided::Nothing => return Some(()),
-                Decided::Annotate(slot) => {
-                    let version = self.next_version(slot);
-                    let Some(object) = &mut self.objects[slot] else {
-                        known[slot] = None;
-                        continue;
-                    };
-                    if object.asked != delivery {
-                        object.asked = delivery;
-                        object.version = version;
-                    }
-                    if !object.deleting {
-                        return Some(());
-                    }
-                    known[slot] = Some(object.clone());
-                }
-                // There are more Pads than the model has room for.
-                Decided::Create(slot) if slot >= SLOTS => return None,
-                Decided::Create(slot) if self.objects[slot].is_some() => known = self.objects.clone(),
-                Decided::Create(slot) => {
-                    let version = self.next_version(slot);
-                    let uid = self.uids;
-                    self.uids += 1;
-                    self.objects[slot] = Some(Object { uid, version, ..Object::default() });
-                    return Some(());
-                }
-            }
-        }
-        None
     }
 
     /// The Pad is another object from now on.

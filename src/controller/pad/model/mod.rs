@@ -2,7 +2,8 @@
 //! Lever, time, crashes and people can act, within the bounds of each world.
 //!
 //! Real: the plan of Pads and the receiver's decision ([`planned`]). Modelled: what `act` does between its effects
-//! ([`process`]) and the world around it ([`actions`]). A conclusion holds for as much trouble at once as a world allows.
+//! ([`process`], [`writes`]), what the receiver stores ([`receiver`]), and the world around them ([`actions`]). A
+//! conclusion holds for as much trouble at once as a world allows.
 //!
 //! `worlds` hold, `faults` are what the model has found wrong with the protocol, `variants` are wrong on purpose and must
 //! be found. Run with `--nocapture` to see how many states were explored.
@@ -16,9 +17,11 @@ mod faults;
 mod planned;
 mod process;
 mod properties;
+mod receiver;
 mod state;
 mod variants;
 mod worlds;
+mod writes;
 
 use crate::api::configuration::DeletionPolicy;
 use actions::Action;

@@ -142,16 +142,15 @@ fn in_the_models_words(step: Step) -> Planned {
 
 fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
     let record = |pad: &CoderPad| record(pad, known.object.uid);
+    let pad = PadFacts { another_goes: known.another_goes, ..pad_facts(&known.object, policy) };
+    let connection = ConnectionFacts::Ready {
+        name: "acme".into(),
+        pads_left: None,
+        per_hour: None,
+        hour_full: None,
+        pad_host: None,
+    };
     Facts {
-        pad: PadFacts { another_goes: known.another_goes, ..pad_facts(&known.object, policy) },
-        connection: ConnectionFacts::Ready {
-            name: "acme".into(),
-            pads_left: None,
-            per_hour: None,
-            hour_full: None,
-            pad_host: None,
-        },
-        configuration: ConfigurationFacts::Ready(rule()),
         opportunity: known
             .person
             .as_ref()
@@ -172,23 +171,11 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
             ClaimedKnown::MayStillLand => Claimed::MayStillLand { rest: Duration::from_secs(1) },
             ClaimedKnown::Ours(effect) => Claimed::Ours(effect),
         },
-        others: Vec::new(),
         repeat: Some(Repeat::AfterEnd),
-        judge: false,
-        passed_on: false,
         linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
         link_written: known.link_written,
-        link_removed: false,
-        tags_written: Vec::new(),
         write_back: Some(WriteBack::default()),
-        end_asked: false,
         look: known.look,
-        archived: false,
-        gone: false,
-        ends_on_archive: false,
-        events: None,
-        misfit: None,
-        code: None,
         note: match known.note {
             NoteKnown::NotRead => NoteFacts::NotRead,
             NoteKnown::Absent => NoteFacts::Absent,
@@ -196,8 +183,7 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
         },
         deleted: known.deleted.iter().map(|id| pad_id(*id)).collect(),
         trouble: known.stopped.map(trouble),
-        flag_trouble: None,
-        pause: None,
+        ..Facts::unread(pad, connection, ConfigurationFacts::Ready(rule()))
     }
 }
 

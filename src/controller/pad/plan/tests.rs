@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 mod after;
+mod attempts;
 mod flag;
 mod further;
 mod gone;
@@ -69,71 +70,46 @@ fn ready(pads_left: Option<i64>, hour_full: Option<Full>) -> ConnectionFacts {
 
 /// A fresh Pad of a webhook, with everything in order and nothing read yet.
 fn facts() -> Facts {
-    Facts {
-        pad: PadFacts {
-            namespace: "hiring".into(),
+    let pad = PadFacts {
+        namespace: "hiring".into(),
+        name: "phone-screen-0123456789-1".into(),
+        configuration: "phone-screen".into(),
+        opportunity_id: "op-1".into(),
+        manual: false,
+        wish: DesiredState::Open,
+        deletion_policy: DeletionPolicy::Retain,
+        deleting: false,
+        finalizer: false,
+        attempt: None,
+        pad_id: None,
+        url: None,
+        waits_for_room: false,
+        another_goes: false,
+        member: Member {
             name: "phone-screen-0123456789-1".into(),
-            configuration: "phone-screen".into(),
-            opportunity_id: "op-1".into(),
-            manual: false,
-            wish: DesiredState::Open,
-            deletion_policy: DeletionPolicy::Retain,
-            deleting: false,
-            finalizer: false,
-            attempt: None,
+            number: Some(1),
+            made_at: Timestamp::UNIX_EPOCH,
             pad_id: None,
-            url: None,
-            waits_for_room: false,
-            another_goes: false,
-            member: Member {
-                name: "phone-screen-0123456789-1".into(),
-                number: Some(1),
-                made_at: Timestamp::UNIX_EPOCH,
-                pad_id: None,
-                standing: Standing::Underway,
-            },
-            existing_since: None,
-            was_before: false,
-            asked_by_person: false,
-            phase: None,
-            claim: None,
-            linked: false,
-            started_at: None,
-            note_id: None,
-            recorded: false,
-            names_candidate: true,
-            failed_tag: None,
-            requested: false,
-            configuration_changed: false,
+            standing: Standing::Underway,
         },
-        connection: ready(Some(5), None),
-        configuration: ConfigurationFacts::Ready(rule()),
-        opportunity: Candidate::NotRead,
-        record: Record::NotRead,
-        flight: Flight::WithoutEffect,
-        claimed: Claimed::Nothing,
-        others: Vec::new(),
+        existing_since: None,
+        was_before: false,
+        asked_by_person: false,
+        phase: None,
+        claim: None,
+        linked: false,
+        started_at: None,
+        note_id: None,
+        recorded: false,
+        names_candidate: true,
+        failed_tag: None,
+        requested: false,
+        configuration_changed: false,
+    };
+    Facts {
         repeat: Some(Repeat::AfterEnd),
-        judge: false,
-        passed_on: false,
-        linked_before: None,
-        link_written: false,
-        link_removed: false,
-        tags_written: Vec::new(),
-        deleted: Vec::new(),
         write_back: Some(WriteBack::default()),
-        end_asked: false,
-        look: false,
-        archived: false,
-        gone: false,
-        ends_on_archive: false,
-        events: None,
-        misfit: None,
-        code: None,
-        note: NoteFacts::NotRead,
-        trouble: None,
-        flag_trouble: None,
-        pause: None,
+        ..Facts::unread(pad, ready(Some(5), None), ConfigurationFacts::Ready(rule()))
     }
 }
 
@@ -380,95 +356,6 @@ fn a_pad_that_was_refused_asks_whether_its_question_still_fits() {
     assert!(matches!(asked, Step::AskWhetherFits { question: 7, type_: PadType::Live }), "{asked:?}");
     assert_eq!(reason(&refused(Some(None))), "failed: InvalidRequest");
     assert_eq!(reason(&refused(Some(Some("is a draft.")))), "failed: QuestionNotUsable");
-}
-
-#[test]
-fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
-    let flight = |flight| {
-        let mut facts = read(|_| {});
-        attempted(&mut facts);
-        facts.flight = flight;
-        facts
-    };
-    let waiting = flight(Flight::MayStillLand { rest: Duration::from_secs(5) });
-    assert_eq!(reason(&waiting), "waits: CreateOutcomeUnknown");
-    assert!(matches!(plan(&flight(Flight::Landed)), Step::Search { reference: r } if r == reference()));
-    assert!(matches!(plan(&flight(Flight::WithoutEffect)), Step::ForgetAttempt));
-    assert!(matches!(plan(&flight(Flight::Searched(vec![]))), Step::ForgetAttempt));
-    let (old, young) = (record("OLD1", 0), record("YOUNG1", 1));
-    assert!(
-        matches!(plan(&flight(Flight::Searched(vec![old.clone(), young]))), Step::DeletePad(id) if id == "YOUNG1")
-    );
-    assert!(
-        matches!(plan(&flight(Flight::Searched(vec![old]))), Step::StorePad { record, .. } if record.id == "OLD1")
-    );
-}
-
-#[test]
-fn after_a_crash_the_link_is_compared_before_it_is_written() {
-    let mut facts = facts();
-    stored(&mut facts);
-    assert!(matches!(plan(&facts), Step::SetFinalizer(true)), "it stays until it is settled");
-    facts.pad.finalizer = true;
-    facts.claimed = Claimed::MayStillLand { rest: Duration::from_secs(7) };
-    assert_eq!(reason(&facts), "waits: LeverUnavailable", "what is under way may still land");
-    facts.claimed = Claimed::Nothing;
-    assert!(matches!(plan(&facts), Step::ReadPad(id) if id == "PAD1"));
-    facts.record = Record::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&facts), Step::ReadOpportunity));
-    facts.opportunity = candidate(|_| {});
-    assert!(matches!(plan(&facts), Step::Claim(Effect::Link)));
-    facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
-    assert!(matches!(plan(&facts), Step::SetFinalizer(false)));
-    facts.pad.finalizer = false;
-    assert_eq!(outcome(&facts), Outcome::Open);
-    facts.record = Record::NotFound;
-    assert_eq!(outcome(&facts), Outcome::PadDeleted);
-}
-
-#[test]
-fn lost_memory_is_healed_from_the_links_on_the_candidate() {
-    let mut facts = read(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
-    assert!(matches!(plan(&facts), Step::ReadLinkedPads(ids) if ids == ["PAD1"]));
-    facts.linked_before = Some(vec![record("PAD1", 0)]);
-    assert!(matches!(plan(&facts), Step::StorePad { record, .. } if record.id == "PAD1"));
-    let held =
-        Member { pad_id: Some("PAD1".into()), ..member(1, Standing::Ended { entry: at(0), at: at(1) }) };
-    facts.others.push(held);
-    assert!(matches!(plan(&facts), Step::Create { .. }), "another Pad of the series has it");
-    facts.linked_before = Some(vec![]);
-    assert!(matches!(plan(&facts), Step::Create { .. }), "a link to somebody else's pad does not count");
-}
-
-#[test]
-fn a_live_pad_where_a_take_home_was_asked_for_is_deleted_and_never_linked() {
-    let mut facts = read(|_| {});
-    facts.configuration =
-        ConfigurationFacts::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
-    let Step::Create { pad, .. } = plan(&facts) else { panic!("no create") };
-    assert!(pad.take_home);
-    attempted(&mut facts);
-    facts.record = Record::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&facts), Step::DeletePad(id) if id == "PAD1"));
-    facts.deleted.push("PAD1".into());
-    assert!(matches!(plan(&facts), Step::ForgetAttempt));
-    facts.pad.attempt = None;
-    assert_eq!(reason(&facts), "failed: TakeHomeRefused");
-
-    let mut found = with(attempted);
-    found.configuration = facts.configuration.clone();
-    found.flight = Flight::Searched(vec![record("PAD1", 0)]);
-    assert!(
-        matches!(plan(&found), Step::DeletePad(id) if id == "PAD1"),
-        "also when it is found after a crash"
-    );
-
-    let mut take_home = record("PAD1", 0);
-    take_home.kind = PadKind::TakeHome;
-    attempted(&mut facts);
-    facts.deleted.clear();
-    facts.record = Record::Read(Box::new(take_home));
-    assert!(matches!(plan(&facts), Step::StorePad { .. }));
 }
 
 #[test]

@@ -1,0 +1,78 @@
+//! The loop of whoever writes code: a world that is kept, and an operator that is started anew with each build.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::{BufRead as _, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use control_plane::ControlPlane;
+
+/// `make dev`, in a folder of programs of its own. Killed if the test fails.
+struct Dev {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Dev {
+    fn start(programs: &Path) -> Self {
+        let mut process =
+            Command::new(programs.join("demo")).arg("dev").stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    /// Reads on until a line has this in it.
+    fn says(&mut self, what: &str) -> String {
+        let line = self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(what));
+        line.unwrap_or_else(|| panic!("it has ended without a word of '{what}'"))
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+    }
+}
+
+#[test]
+fn a_world_is_kept_and_takes_each_build() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (built, folder) = (Path::new(env!("CARGO_BIN_EXE_demo")), folder.path());
+    // With `cargo test -p demo` alone the operator is not built: `cargo test --workspace` builds both.
+    for program in ["demo", "pad-operator"] {
+        std::fs::hard_link(built.with_file_name(program), folder.join(program)).unwrap();
+    }
+    let mut dev = Dev::start(folder);
+    dev.says("Ada Marlow, tagged \"coderpad\", moves to \"Phone Screen\": a live pad");
+    dev.says("make check AREA=");
+
+    let kept = folder.join("kept-control-plane");
+    let plane = ControlPlane::join(&kept).unwrap();
+    let columns = "custom-columns=:.status.candidate,:.status.phase";
+    let pads = Command::new(plane.program("kubectl"))
+        .env("KUBECONFIG", plane.kubeconfig())
+        .args(["get", "pads", "--namespace", "hiring", "--no-headers", "--output", columns])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(pads.stdout).unwrap().trim(), "Ada Marlow   Open");
+
+    Dev::start(folder).says("runs in another terminal");
+    // As a build does: the file is another one.
+    let (program, new) = (folder.join("pad-operator"), folder.join("new"));
+    std::fs::copy(&program, &new).unwrap();
+    std::fs::rename(&new, &program).unwrap();
+    dev.says("a new build of the operator runs: ready");
+    // A build that cannot run is no end: the next one can.
+    std::fs::write(&new, "no program").unwrap();
+    std::fs::rename(&new, &program).unwrap();
+    dev.says("The new build does not start");
+    std::fs::copy(built.with_file_name("pad-operator"), &new).unwrap();
+    std::fs::rename(&new, &program).unwrap();
+    dev.says("a new build of the operator runs: ready");
+
+    let id = dev.process.id().to_string();
+    assert!(Command::new("kill").arg(id).status().unwrap().success());
+    dev.says("nothing is left running");
+    assert!(dev.process.wait().unwrap().success());
+    assert!(!kept.is_symlink() && !plane.kubeconfig().exists());
+}

@@ -1,0 +1,203 @@
+//! How a pad comes to be made once (contract, "Exactly once"): the intention is written down, the request leaves, the id is
+//! stored. Where the outcome is unknown the pad is searched for by its reference, and the intention taken back if it is
+//! certain that there is none.
+
+use super::{Pass, cluster};
+use crate::api::names::{self, Attempt, Effect, Reference};
+use crate::cluster::in_time;
+use crate::cluster::writes::{MetadataChange, WriteError};
+use crate::controller::allowance::{Refusal, Wanted};
+use crate::controller::metrics::Origin;
+use crate::controller::pad::facts::{Claimed, ConnectionFacts, Flight, Record, Trouble};
+use crate::controller::pad::flights::{LEAVES_WITHIN, agree};
+use crate::controller::pad::observe;
+use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
+use crate::transport::{Departure, Permit};
+use jiff::{Timestamp, ToSpan};
+use kube::ResourceExt;
+use tokio::time::Instant;
+
+/// How far the clocks of two replicas, and CoderPad's, may differ: so much further back a search goes.
+const CLOCK_SKEW_MINUTES: i64 = 10;
+/// At most so many pages of 50 pads are searched; more pads than that in ten minutes there are not.
+const SEARCH_PAGES: usize = 1000;
+/// How often the storing of a result is tried again at once when somebody else changed the Pad.
+const STORE_TRIES: usize = 5;
+
+impl Pass<'_> {
+    /// The rate limit's token, the intention, the request: in this order, and the request within 10 s or not at all.
+    pub(super) async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), Trouble> {
+        let interview = self.account()?.interview.clone();
+        let permit = interview.permit().await;
+        let (allowances, namespace) = (&self.context.allowances, self.facts.pad.namespace.clone());
+        let ConnectionFacts::Ready { name, pads_left, per_hour, hour_full, .. } = &mut self.facts.connection
+        else {
+            return Ok(());
+        };
+        let (connection, now) = (name.clone(), Timestamp::now());
+        let wanted = Wanted {
+            pad: self.pad.uid().unwrap_or_default(),
+            remaining: *pads_left,
+            per_hour: *per_hour,
+            made: per_hour
+                .map(|_| observe::made_lately(&namespace, name, self.context, now))
+                .unwrap_or_default(),
+        };
+        let taken = match allowances.take(&namespace, name, wanted, now) {
+            Ok(taken) => taken,
+            // Others were faster; the plan says what follows.
+            Err(Refusal::Quota) => {
+                *pads_left = Some(0);
+                return Ok(());
+            }
+            Err(Refusal::Hour(full)) => {
+                *hour_full = Some(full);
+                return Ok(());
+            }
+        };
+        let created = self.create_once(&interview, permit, reference, new).await;
+        let is_certain_that_none = !matches!(created, Ok(()) | Err(Trouble::CreateOutcomeUnknown(_)));
+        if is_certain_that_none {
+            allowances.give_back(&namespace, &connection, taken);
+        }
+        created
+    }
+
+    async fn create_once(
+        &mut self,
+        interview: &InterviewClient,
+        permit: Permit,
+        reference: Reference,
+        new: &NewPad,
+    ) -> Result<(), Trouble> {
+        let leave_by = Instant::now() + LEAVES_WITHIN;
+        let attempt = Attempt::new(reference, Timestamp::now());
+        let intention = MetadataChange::default()
+            .annotate(names::ATTEMPT, attempt.to_string())
+            .finalizer(names::FINALIZER, true);
+        self.write(intention).await.map_err(cluster)?;
+        match interview.create_pad(Departure { permit, leave_by }, new).await {
+            Ok(record) => {
+                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was created at CoderPad");
+                self.made = Some(record.id.clone());
+                self.facts.record = Record::Read(Box::new(record));
+                Ok(())
+            }
+            Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
+                self.context.flights.without_effect(&attempt.to_string());
+                // If this write fails the next pass does it again; the memory above spares it the search.
+                self.forget_attempt().await.ok();
+                Err(Trouble::Service(error))
+            }
+            Err(CreateError::OutcomeUnknown(error)) => {
+                self.context.metrics.outcome_unknown();
+                self.context.flights.ended(&attempt.to_string(), self.context.settings.list_lag);
+                Err(Trouble::CreateOutcomeUnknown(error))
+            }
+        }
+    }
+
+    /// Two walks over the newest pads, down to the time of the intention.
+    pub(super) async fn search(&mut self, reference: &Reference) -> Result<(), Trouble> {
+        let since = self.facts.pad.attempt.as_ref().and_then(|attempt| attempt.at.parse::<Timestamp>().ok());
+        let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
+        let first = self.walk(reference, since).await?;
+        let second = self.walk(reference, since).await?;
+        let found = agree(first, second).ok_or_else(|| Trouble::Cluster {
+            message: "two walks over CoderPad's pads did not agree".into(),
+        })?;
+        tracing::info!(
+            pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, found = found.len(),
+            "searched CoderPad's newest pads for one whose creation was not answered"
+        );
+        self.facts.flight = Flight::Searched(found);
+        Ok(())
+    }
+
+    async fn walk(&self, reference: &Reference, since: Option<Timestamp>) -> Result<Vec<PadRecord>, Trouble> {
+        let interview = &self.account()?.interview;
+        let mut found = Vec::new();
+        let mut next = None;
+        for _ in 0..SEARCH_PAGES {
+            let page = interview
+                .organization_pads(next.as_ref(), PadSort::Created)
+                .await
+                .map_err(Trouble::Service)?;
+            let reached =
+                page.pads.last().is_some_and(|oldest| since.is_some_and(|since| oldest.created_at < since));
+            found.extend(page.pads.into_iter().filter(|record| {
+                !record.is_deleted() && Reference::of_notes(&record.notes).as_ref() == Some(reference)
+            }));
+            next = page.next;
+            if reached || next.is_none() {
+                return Ok(found);
+            }
+        }
+        Err(Trouble::Cluster { message: "CoderPad's list of pads has no end".into() })
+    }
+
+    /// Stores the id. Whoever else changed the Pad meanwhile has not changed whose pad this is.
+    pub(super) async fn store(
+        &mut self,
+        record: PadRecord,
+        keep_finalizer: bool,
+        departure: Option<Departure>,
+    ) -> Result<(), Trouble> {
+        let attempt = self.facts.pad.attempt.clone();
+        for _ in 0..STORE_TRIES {
+            // A Pad that is being deleted must stay until it is settled what becomes of its pad.
+            let change = MetadataChange::default()
+                .annotate(names::PAD_ID, &record.id)
+                .finalizer(names::FINALIZER, keep_finalizer || self.facts.pad.deleting)
+                .exclusively();
+            match self.write(change).await {
+                Ok(()) => {
+                    let is_new = self.made.as_ref() == Some(&record.id);
+                    self.context.metrics.stored(if is_new { Origin::Created } else { Origin::Adopted });
+                    if let Some(attempt) = &attempt {
+                        self.context.flights.forget(&attempt.to_string());
+                    }
+                    // Until it leaves, nothing is under way.
+                    self.context.flights.without_effect(&record.id);
+                    self.departure = departure;
+                    self.facts.claimed =
+                        if self.departure.is_some() { Claimed::Ours(Effect::Link) } else { Claimed::Nothing };
+                    self.facts.record = Record::Read(Box::new(record));
+                    return Ok(());
+                }
+                Err(WriteError::Conflict { .. }) => {
+                    let now = in_time(self.api().get_opt(&self.facts.pad.name)).await;
+                    let now = now.map_err(|error| Trouble::Cluster { message: error.to_string() })?;
+                    let Some(now) = now.filter(|now| now.uid() == self.pad.uid()) else {
+                        return Err(cluster(WriteError::Gone));
+                    };
+                    self.take_over(now);
+                    if self.facts.pad.attempt == attempt && self.facts.pad.pad_id.as_ref() == Some(&record.id)
+                    {
+                        // By us, or by another process that is about to add the link: it is waited out.
+                        self.facts.claimed = observe::claimed(&self.facts.pad, self.context);
+                        self.facts.record = Record::Read(Box::new(record));
+                        return Ok(());
+                    }
+                    if self.facts.pad.attempt != attempt || self.facts.pad.pad_id.is_some() {
+                        return Err(Trouble::Conflict);
+                    }
+                }
+                Err(error) => return Err(cluster(error)),
+            }
+        }
+        Err(Trouble::Conflict)
+    }
+
+    pub(super) async fn forget_attempt(&mut self) -> Result<(), Trouble> {
+        let attempt = self.facts.pad.attempt.clone();
+        let change = MetadataChange::default()
+            .remove_annotation(names::ATTEMPT)
+            .finalizer(names::FINALIZER, self.facts.pad.owes(self.facts.pad.failed_tag.as_ref()));
+        self.write(change).await.map_err(cluster)?;
+        if let Some(attempt) = &attempt {
+            self.context.flights.forget(&attempt.to_string());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! What is written to Lever. The link and the note must be written once: each is claimed by a write to the Pad that fails on
+//! a conflict, and leaves right after that or not at all.
+
+use super::{Pass, cluster};
+use crate::api::names::{self, Claim, Effect};
+use crate::cluster::writes::MetadataChange;
+use crate::controller::pad::facts::{Candidate, Claimed, NoteFacts, Trouble};
+use crate::controller::pad::flights::{LEAVES_WITHIN, shows_within};
+use crate::lever::Opportunity;
+use crate::transport::{self, Class, Departure};
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+impl Pass<'_> {
+    /// The right to make one write to Lever, right after the write to the Pad that claims it.
+    pub(super) async fn departure(&self) -> Result<Departure, Trouble> {
+        let permit = self.account()?.lever.permit().await;
+        Ok(Departure { permit, leave_by: Instant::now() + LEAVES_WITHIN })
+    }
+
+    /// Claims a write to Lever: of two processes only one succeeds, and only it may send.
+    pub(super) async fn claim(&mut self, effect: Effect) -> Result<(), Trouble> {
+        let departure = self.departure().await?;
+        let claim = Claim::new(effect, Timestamp::now());
+        let mut change = MetadataChange::default().annotate(names::CLAIM, claim.to_string());
+        if effect == Effect::Link {
+            change = change.finalizer(names::FINALIZER, true);
+        }
+        self.write(change).await.map_err(cluster)?;
+        self.context.flights.without_effect(&claim.to_string());
+        self.departure = Some(departure);
+        self.facts.claimed = Claimed::Ours(effect);
+        Ok(())
+    }
+
+    /// The departure of the write that was claimed, once, and its mark.
+    fn depart(&mut self) -> Result<(Departure, String), Trouble> {
+        let mark = self.facts.pad.open_claim().map(|(_, mark)| mark);
+        self.facts.claimed = Claimed::Nothing;
+        self.departure
+            .take()
+            .zip(mark)
+            .ok_or_else(|| Trouble::Cluster { message: "a write to Lever was not claimed".into() })
+    }
+
+    /// Remembers what may still become of a claimed write whose answer is missing.
+    fn arrived<T>(&self, effect: Effect, mark: &str, answer: &Result<T, transport::Error>) {
+        if answer.as_ref().is_err_and(|error| error.class == Class::OutcomeUnknown) {
+            self.context.flights.ended(mark, shows_within(effect));
+        }
+    }
+
+    pub(super) async fn add_link(&mut self, url: String) -> Result<(), Trouble> {
+        let (departure, mark) = self.depart()?;
+        let changed =
+            self.account()?.lever.add_links(departure, &self.facts.pad.opportunity_id, &[url]).await;
+        self.facts.link_written = changed.is_ok();
+        self.arrived(Effect::Link, &mark, &changed);
+        self.after_lever_write(changed)
+    }
+
+    pub(super) async fn add_note(&mut self, text: &str) -> Result<(), Trouble> {
+        let (departure, mark) = self.depart()?;
+        let added = self.account()?.lever.add_note(departure, &self.facts.pad.opportunity_id, text).await;
+        self.arrived(Effect::Note, &mark, &added);
+        self.facts.note = NoteFacts::Written(added.map_err(Trouble::Service)?);
+        Ok(())
+    }
+
+    /// Lever answers a write with the whole opportunity.
+    pub(super) fn after_lever_write(
+        &mut self,
+        changed: Result<Opportunity, transport::Error>,
+    ) -> Result<(), Trouble> {
+        self.facts.opportunity = match changed {
+            Ok(opportunity) => Candidate::Read(Box::new(opportunity)),
+            Err(error) if error.class == Class::NotFound => Candidate::NotFound,
+            Err(error) => return Err(Trouble::Service(error)),
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,68 @@
+//! What the receiver of a process does with a delivery: the real decision, from what the process knows then.
+
+use super::actions::Ending;
+use super::planned::{Decided, decided};
+use super::state::{Object, SLOTS, State, World, Wrong};
+
+impl World {
+    /// The receiver: the real decision from what the cache says, put right when the API server knows better.
+    pub fn deliver(&self, state: &mut State, p: usize, delivery: u8, ending: Ending) -> Option<()> {
+        let index = usize::from(delivery - 1);
+        if state.deliveries[index].answered {
+            state.left.repeats = state.left.repeats.checked_sub(1)?;
+        }
+        if ending != Ending::Acknowledged {
+            state.left.deliveries = state.left.deliveries.checked_sub(1)?;
+        }
+        let ids = self.wrong == Some(Wrong::DeliveryIds);
+        let is_heard = ids && state.processes[p].heard.contains(&delivery);
+        if ids && !is_heard {
+            state.processes[p].heard.push(delivery);
+        }
+        if ending != Ending::NotStored && !is_heard {
+            state.store(state.processes[p].cache.clone(), delivery)?;
+            state.deliveries[index].stored = true;
+        }
+        if ending == Ending::Acknowledged {
+            state.deliveries[index].answered = true;
+            state.told |= !state.deliveries[index].old;
+        }
+        Some(())
+    }
+}
+
+impl State {
+    fn store(&mut self, mut known: [Option<Object>; SLOTS], delivery: u8) -> Option<()> {
+        for _ in 0..2 * SLOTS {
+            match decided(&known, delivery) {
+                Decided::Nothing => return Some(()),
+                Decided::Annotate(slot) => {
+                    let version = self.next_version(slot);
+                    let Some(object) = &mut self.objects[slot] else {
+                        known[slot] = None;
+                        continue;
+                    };
+                    if object.asked != delivery {
+                        object.asked = delivery;
+                        object.version = version;
+                    }
+                    if !object.deleting {
+                        return Some(());
+                    }
+                    known[slot] = Some(object.clone());
+                }
+                // There are more Pads than the model has room for.
+                Decided::Create(slot) if slot >= SLOTS => return None,
+                Decided::Create(slot) if self.objects[slot].is_some() => known = self.objects.clone(),
+                Decided::Create(slot) => {
+                    let version = self.next_version(slot);
+                    let uid = self.uids;
+                    self.uids += 1;
+                    self.objects[slot] = Some(Object { uid, version, ..Object::default() });
+                    return Some(());
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,179 @@
+//! What a process writes to a Pad: `write_metadata`, `write_status`, and what `act` does when somebody else was faster.
+
+use super::planned::Told;
+use super::process::{At, claimed};
+use super::state::{
+    Claim, ClaimMark, ClaimedKnown, Intention, Known, LEAVES, Mark, Object, RecordKnown, Seen, State,
+    Stopped, World, Wrong,
+};
+use crate::api::names::Effect;
+
+/// A change to the metadata of a Pad.
+#[derive(Default)]
+pub struct Change {
+    pub attempt: Option<Option<Intention>>,
+    pub pad: Option<u8>,
+    pub claim: Option<Claim>,
+    pub finalizer: Option<bool>,
+}
+
+impl Change {
+    fn is_done(&self, now: &Object) -> bool {
+        self.attempt.is_none_or(|attempt| now.attempt == attempt)
+            && self.pad.is_none_or(|pad| now.pad == Some(pad))
+            && self.claim.is_none_or(|claim| now.claim == Some(claim))
+            && self.finalizer.is_none_or(|finalizer| now.finalizer == finalizer)
+    }
+
+    fn apply(&self, object: &mut Object) {
+        if let Some(attempt) = self.attempt {
+            object.attempt = attempt;
+        }
+        object.pad = self.pad.or(object.pad);
+        object.claim = self.claim.or(object.claim);
+        object.finalizer = self.finalizer.unwrap_or(object.finalizer);
+    }
+}
+
+impl World {
+    /// `write_metadata`: a write that fails if somebody else was faster.
+    pub fn write(&self, state: &mut State, (p, s): At, known: &mut Known, change: &Change) -> bool {
+        let version = state.next_version(s);
+        let Some(now) = &mut state.objects[s] else { return false };
+        let is_intention = matches!(change.attempt, Some(Some(_)));
+        let blind = is_intention && self.is(Wrong::IntentionWithoutConflict);
+        if now.version == known.object.version || blind {
+            change.apply(now);
+            now.version = version;
+        } else if change.pad.is_some() || now.uid != known.object.uid || !change.is_done(now) {
+            // Of two that store the same id only one has stored it.
+            return false;
+        }
+        let before = known.object.open_claim();
+        known.object = now.clone();
+        state.processes[p].written[s] = known.object.version;
+        if now.deleting && !now.finalizer {
+            state.objects[s] = None;
+        }
+        // What another process has written meanwhile may be under way.
+        if known.object.open_claim() != before {
+            let is_due = state.is_due();
+            known.claimed = claimed(&mut state.processes[p], &known.object, is_due);
+        }
+        true
+    }
+
+    /// Returns how long the link may take to leave, if it was claimed.
+    pub fn store(
+        &self,
+        state: &mut State,
+        at: At,
+        known: &mut Known,
+        pad: u8,
+        keep_finalizer: bool,
+        claim_link: bool,
+    ) -> Option<u8> {
+        let (p, s) = at;
+        let attempt = known.object.attempt;
+        let change = |known: &Known| Change {
+            pad: Some(pad),
+            finalizer: Some(keep_finalizer || known.object.deleting),
+            ..Change::default()
+        };
+        let first = change(known);
+        if !self.write(state, at, known, &first) {
+            // Whoever else changed the Pad meanwhile has not changed whose pad this is.
+            let now = state.objects[s].clone().filter(|now| now.uid == known.object.uid);
+            let Some(now) = now else {
+                known.stopped = Some(Stopped::Conflict);
+                return None;
+            };
+            state.processes[p].written[s] = now.version;
+            known.object = now;
+            if known.object.attempt == attempt && known.object.pad == Some(pad) {
+                let is_due = state.is_due();
+                known.claimed = claimed(&mut state.processes[p], &known.object, is_due);
+                known.record = state.read(pad).map_or(RecordKnown::NotFound, RecordKnown::Read);
+                return None;
+            }
+            let second = change(known);
+            if known.object.attempt != attempt
+                || known.object.pad.is_some()
+                || !self.write(state, at, known, &second)
+            {
+                known.stopped = Some(Stopped::Conflict);
+                return None;
+            }
+        }
+        let process = &mut state.processes[p];
+        if let Some(attempt) = attempt {
+            process.seen.retain(|(id, _)| *id != attempt.id);
+        }
+        process.remember(ClaimMark::Pad(pad), Seen::WithoutEffect);
+        known.claimed = if claim_link { ClaimedKnown::Ours(Effect::Link) } else { ClaimedKnown::Nothing };
+        known.record = state.read(pad).map_or(RecordKnown::NotFound, RecordKnown::Read);
+        claim_link.then_some(LEAVES)
+    }
+
+    /// Returns how long the write may take to leave, if it was claimed.
+    pub fn claim(&self, state: &mut State, at: At, known: &mut Known, effect: Effect) -> Option<u8> {
+        let claim = Claim { id: state.free_claim(), effect };
+        let finalizer = (effect == Effect::Link).then_some(true);
+        if !self.write(state, at, known, &Change { claim: Some(claim), finalizer, ..Change::default() }) {
+            known.stopped = Some(Stopped::Conflict);
+            return None;
+        }
+        state.processes[at.0].remember(ClaimMark::Claim(claim.id), Seen::WithoutEffect);
+        known.claimed = ClaimedKnown::Ours(effect);
+        Some(LEAVES)
+    }
+
+    pub fn forget_attempt(&self, state: &mut State, at: At, known: &mut Known) -> bool {
+        let change = Change { attempt: Some(None), finalizer: Some(false), ..Change::default() };
+        self.write(state, at, known, &change)
+    }
+
+    /// `status` and `write_status`: writes what differs, if nobody else has changed the same.
+    pub fn write_status(&self, state: &mut State, (p, s): At, known: &Known, told: Told) {
+        let before = &known.object;
+        let mut after = before.clone();
+        match told {
+            Told::Nothing => return,
+            Told::Unchanged => {}
+            Told::Phase(mark) => {
+                after.phase = Some(mark);
+                after.linked |= matches!(mark, Mark::Open | Mark::Ended);
+            }
+            Told::Recorded => {
+                after.phase = Some(Mark::Ended);
+                after.linked = true;
+                after.recorded = true;
+            }
+        }
+        after.handled = before.asked;
+        let shown = |object: &Object| (object.phase, object.linked, object.recorded);
+        let (judged, handled) = (shown(before) != shown(&after), before.handled != after.handled);
+        if !judged && !handled {
+            return;
+        }
+        let version = state.next_version(s);
+        let Some(now) = &mut state.objects[s] else { return };
+        let is_free = now.uid == before.uid
+            && (!judged || shown(now) == shown(before))
+            && (!handled || now.handled == before.handled);
+        if now.version != before.version && !is_free {
+            return;
+        }
+        if judged {
+            (now.phase, now.linked, now.recorded) = shown(&after);
+        }
+        if handled {
+            now.handled = after.handled;
+        }
+        now.version = version;
+        state.processes[p].written[s] = version;
+        if let (Told::Phase(Mark::Open) | Told::Recorded, Some((_, mark))) = (told, before.open_claim()) {
+            state.processes[p].claims.retain(|(one, _)| *one != mark);
+        }
+    }
+}

@@ -8,12 +8,14 @@ SHELL := /bin/bash
 CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
 CARGO_CYCLONEDX_VERSION := 0.5.9
+MDBOOK_VERSION := 0.5.4
 # Where the image goes in the end, such as registry.example.com/pad-operator.
 IMAGE := localhost/pad-operator
 TAG := $(shell sed -n '/^\[workspace.package\]/,/^$$/ s/^version = "\(.*\)"/\1/p' Cargo.toml)
 CARGO_DENY := .tools/bin/cargo-deny
 CARGO_MACHETE := .tools/bin/cargo-machete
 CARGO_CYCLONEDX := .tools/bin/cargo-cyclonedx
+MDBOOK := .tools/bin/mdbook
 
 .PHONY: help
 help: ## Print this list.
@@ -27,7 +29,7 @@ demo: control-plane ## Show the main job from end to end, on simulated services.
 	@cargo run --quiet --release --locked -p demo
 
 .PHONY: test
-test: control-plane kstatus prometheus otlp-receiver foreign-crds lint generate-check ## Everything CI runs: control plane, lint, generated files, all tests.
+test: control-plane kstatus prometheus otlp-receiver foreign-crds lint generate-check docs ## Everything CI runs: control plane, lint, generated files, the site, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'
@@ -93,9 +95,28 @@ $(CARGO_MACHETE): FORCE
 	$(call install,cargo-machete,$(CARGO_MACHETE_VERSION),,)
 $(CARGO_CYCLONEDX): FORCE
 	$(call install,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION),,cyclonedx)
+$(MDBOOK): FORCE
+	$(call install,mdbook,$(MDBOOK_VERSION),--no-default-features --features search,)
+
+.PHONY: docs
+docs: $(MDBOOK) ## Build the site of docs/ into target/book. A warning or a link that leads nowhere is an error.
+	@echo '==> docs: target/book'
+	@rm -rf target/book && mkdir -p target
+	@$(MDBOOK) build 2>&1 | tee target/mdbook.log
+	@if grep -qE 'WARN|ERROR' target/mdbook.log; then echo 'docs: mdbook warns, see above' >&2; exit 1; fi
+	@cargo run --quiet --locked --package documents -- check target/book
+
+.PHONY: recording
+recording: control-plane ## Record the demonstration anew: docs/demo.svg, from a real run.
+	@echo '==> recording: building'
+# With the features that the tests need, so that what `make test` has built is not built again.
+	cargo build --workspace --locked --bins --tests
+	@echo '==> recording: running'
+	@target/debug/documents record --shown 'make demo' target/debug/demo > target/demo.svg
+	@mv target/demo.svg docs/demo.svg
 
 .PHONY: generate
-generate: control-plane ## Write crds/ and its copies from src/api, and deploy/kustomize from the chart.
+generate: control-plane ## Write crds/ and its copies from src/api, deploy/kustomize from the chart, and pages of docs/.
 	@tools/generate.sh
 
 .PHONY: generate-check

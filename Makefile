@@ -74,7 +74,7 @@ sbom: $(CARGO_CYCLONEDX) ## The bill of materials of what is shipped, as Cyclone
 	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu \
 	  --override-filename pad-operator.cdx
 	@sed 's#file://$(CURDIR)#file:///pad-operator#g' pad-operator.cdx.json > target/sbom/pad-operator.cdx.json
-	@rm -f pad-operator.cdx.json simulators/pad-operator.cdx.json control-plane/pad-operator.cdx.json demo/pad-operator.cdx.json e2e/pad-operator.cdx.json
+	@rm -f pad-operator.cdx.json */pad-operator.cdx.json tools/documents/pad-operator.cdx.json
 
 # Built once, from source, in some 2 minutes on 2 cores: little optimised, and without the parts that need the network.
 # A program of another version than the one above is replaced.
@@ -112,8 +112,8 @@ recording: control-plane ## Record the demonstration anew: docs/demo.svg, from a
 # With the features that the tests need, so that what `make test` has built is not built again.
 	cargo build --workspace --locked --bins --tests
 	@echo '==> recording: running'
-	@target/debug/documents record --shown 'make demo' target/debug/demo > target/demo.svg
-	@mv target/demo.svg docs/demo.svg
+	@built="$${CARGO_TARGET_DIR:-target}/debug" && \
+	  "$$built/documents" record --shown 'make demo' "$$built/demo" > target/demo.svg && mv target/demo.svg docs/demo.svg
 
 .PHONY: generate
 generate: control-plane ## Write crds/ and its copies from src/api, deploy/kustomize from the chart, and pages of docs/.

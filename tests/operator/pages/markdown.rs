@@ -111,12 +111,9 @@ pub fn words(page: &str) -> Vec<String> {
 
 /// Where the links and pictures of a page lead.
 pub fn links(page: &str) -> Vec<String> {
-    let mut text = String::new();
-    for line in prose(page) {
-        // What stands in code is no link.
-        text.extend(line.split('`').step_by(2).flat_map(|part| [part, "`"]));
-        text.push('\n');
-    }
+    let text = prose(page).collect::<Vec<_>>().join("\n");
+    // What stands in code is no link.
+    let text = text.split('`').step_by(2).collect::<Vec<_>>().join("`");
     let inline = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let html = ["src=\"", "href=\""]
         .into_iter()

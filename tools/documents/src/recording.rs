@@ -1,4 +1,5 @@
-//! Runs a command and draws what it prints as a picture that moves: each line comes when the command printed it.
+//! Runs a command and draws what it prints as a picture that moves: each line comes when the command printed it, only that
+//! all is slower.
 //!
 //! An SVG alone does it, with two animations in steps: the text scrolls, and a curtain below the newest line hides what is
 //! still to come. Who asks for less motion, and a program that draws no animations, sees the end.
@@ -13,14 +14,16 @@ use anyhow::{Context as _, ensure};
 /// Lines that are seen at once.
 const ROWS: usize = 30;
 /// Characters of the widest line that is shown whole.
-const COLUMNS: usize = 126;
+const COLUMNS: usize = 134;
 const LINE: f64 = 17.0;
-const CHARACTER: f64 = 7.8;
+const CHARACTER: f64 = 7.83;
 const MARGIN: f64 = 14.0;
+/// How much slower it is shown than it was: nobody reads as fast as machines print.
+const SLOWER: f64 = 3.0;
 /// How long the end stays, in seconds.
 const REST: f64 = 8.0;
 
-/// A line, and when it came, in seconds after the start.
+/// A line, and when it is shown, in seconds after the start.
 struct Line {
     at: f64,
     text: String,
@@ -41,7 +44,7 @@ pub(crate) fn record(shown: &str, command: &[String]) -> anyhow::Result<String> 
     for text in BufReader::new(output).lines() {
         let text = text?;
         eprintln!("{text}");
-        lines.push(Line { at: start.elapsed().as_secs_f64(), text });
+        lines.push(Line { at: start.elapsed().as_secs_f64() * SLOWER, text });
     }
     let status = child.wait()?;
     ensure!(status.success(), "{program} ended with {status}");

@@ -27,6 +27,11 @@ pub fn is_command(text: &str) -> bool {
     programs.iter().chain(NOT_RUN.iter().map(|(start, _, _)| start)).any(|start| text.starts_with(start))
 }
 
+/// Whether it only names a command, such as `kubectl wait`.
+pub fn is_name(command: &str) -> bool {
+    command.split(' ').count() < 3
+}
+
 /// Whether the command is one that no test runs; then what is looked at instead is as it should be.
 pub fn checked(command: &str) -> bool {
     let Some((start, why, is_sound)) = NOT_RUN.iter().find(|(start, _, _)| command.starts_with(start)) else {

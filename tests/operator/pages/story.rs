@@ -278,8 +278,7 @@ impl Story {
         }
         println!("`{word}`");
         let command = self.local(word).await;
-        // Only what is spoken of, such as `kubectl wait`: it must be there.
-        let command = if command.split(' ').count() < 3 { format!("{command} --help") } else { command };
+        let command = if instead::is_name(word) { format!("{command} --help") } else { command };
         self.shell.succeed(&command).await;
     }
 }

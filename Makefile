@@ -79,7 +79,7 @@ sbom: $(CARGO_CYCLONEDX) ## The bill of materials of what is shipped, as Cyclone
 # Built once, from source, in some 2 minutes on 2 cores: little optimised, and without the parts that need the network.
 # A program of another version than the one above is replaced.
 define install
-	@if ! .tools/bin/$(1) $(4) --version 2>/dev/null | grep -qwF '$(2)'; then \
+	@if ! .tools/bin/$(1) $(4) --version 2>/dev/null | grep -qE '(^|[ v])$(2)( |$$)'; then \
 	  echo '==> building $(1) $(2), once'; \
 	  CARGO_TARGET_DIR=.tools/build CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
 	  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=false \

@@ -5,20 +5,20 @@ use clap::Parser as _;
 use crate::cluster::source;
 
 /// How a command begins, why no page's test runs it, and what is looked at instead.
-const NOT_RUN: &[(&str, &str, fn(&str) -> bool)] = &[
+type NotRun = (&'static str, &'static str, fn(&str) -> bool);
+
+const NOT_RUN: &[NotRun] = &[
     ("make ", "builds for minutes; CI runs most of them", is_target),
     ("KEEP=1 make ", "the same, and it goes on until Ctrl-C", is_target),
     ("cargo ", "builds for minutes", names_what_there_is),
     ("PAGES=write cargo ", "the same", names_what_there_is),
     ("docker build ", "needs Docker", names_what_there_is),
     ("pad-operator run", "goes on until it is stopped", has_flags),
-    ("git clone ", "needs an address", |_| true),
     ("helm ", "done by tests/operator/install.rs and tests/operator/chart.rs", is_of_the_chart),
-    ("cd ", "there is another folder here", |_| true),
-    ("export KUBECONFIG=", "there is another cluster here", |_| true),
-    ("export PATH=", "the programs are on the path here", |_| true),
-    ("lever=", "there are other addresses here", |_| true),
-    ("sudo ", "needs root; done by make e2e", names_what_there_is),
+    ("cd ", "there is another folder here", is_printed_by_the_demo),
+    ("export KUBECONFIG=", "there is another cluster here", is_printed_by_the_demo),
+    ("export PATH=", "the programs are on the path here", is_printed_by_the_demo),
+    ("lever=", "there are other addresses here", is_printed_by_the_demo),
 ];
 
 /// Whether this is a command, and not only code.
@@ -78,6 +78,13 @@ fn names_what_there_is(command: &str) -> bool {
 
 fn exists(file: &str) -> bool {
     std::path::Path::new(&source(file)).exists()
+}
+
+/// `KEEP=1 make demo` prints such a line.
+fn is_printed_by_the_demo(command: &str) -> bool {
+    let start = command.split_inclusive([' ', '=']).next().unwrap_or_default();
+    let printed = std::fs::read_to_string(source("demo/src/keep.rs")).unwrap();
+    printed.lines().any(|line| line.trim().starts_with(start))
 }
 
 /// The program knows the flags.

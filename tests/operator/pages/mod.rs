@@ -32,7 +32,7 @@ macro_rules! pages {
 pages! {
     readme: "README.md",
     concepts: "docs/concepts.md",
-    first: "docs/first-pad.md",
+    first_pad: "docs/first-pad.md",
     api: "docs/api.md",
     gitops: "docs/gitops.md",
     reasons: "docs/reasons.md",
@@ -112,6 +112,12 @@ fn every_document_with_commands_or_resources_has_a_test() {
     for document in &documents {
         let elsewhere = ELSEWHERE.iter().find(|(start, ..)| document.starts_with(start));
         for block in markdown::blocks(&read(document)) {
+            let mut lines = block.text.lines().map(|line| line.trim().trim_start_matches("$ "));
+            assert!(
+                block.language != "text" || !lines.any(instead::is_command),
+                "{document}:{}: commands belong into a block of sh or console",
+                block.line
+            );
             let is_dealt_with = FOLLOWED.contains(&document.as_str())
                 || block.language == "text"
                 || elsewhere.is_some_and(|(_, languages, _)| languages.contains(&block.language.as_str()))

@@ -31,6 +31,7 @@ macro_rules! pages {
 
 pages! {
     readme: "README.md",
+    front: "docs/README.md",
     concepts: "docs/concepts.md",
     first_pad: "docs/first-pad.md",
     api: "docs/api.md",

@@ -13,8 +13,10 @@ use crate::cluster::source;
 use crate::wait::eventually;
 use crate::world::{Options, World};
 
-/// Set to rewrite the outputs of pages as they are now.
-const WRITE: &str = "PAGES";
+/// Whether the outputs on the pages shall become what they are now.
+fn writes() -> bool {
+    std::env::var_os("PAGES").is_some_and(|what| what == "write")
+}
 
 pub struct Story {
     page: &'static str,
@@ -125,8 +127,6 @@ impl Story {
             }
             "console" => self.console(block).await,
             "yaml" => self.yaml(&block.text).await,
-            // Asked of an operator by `alerts::every_query_finds_something_in_what_an_operator_tells`.
-            "promql" => {}
             "text" => {}
             other => panic!(
                 "{}:{}: nothing is known to do with a block of {other:?}. Use sh for commands, console for commands with \
@@ -188,14 +188,13 @@ impl Story {
             let said = self.look(&command, &output).await;
             new.push_str(&format!("$ {typed}\n{}\n", said.trim_end()));
         }
-        if std::env::var_os(WRITE).is_some_and(|what| what == "write") {
+        if writes() {
             self.rewrite(block, &new);
         }
     }
 
     /// Runs a command until it prints what the page says.
     async fn look(&mut self, command: &str, told: &str) -> String {
-        let writes = std::env::var_os(WRITE).is_some_and(|what| what == "write");
         let only_looks = ["kubectl get ", "kubectl pad status", "curl -s $"].iter().any(|start| {
             command.replace(&format!("--namespace {} ", self.world.namespace), "").starts_with(start)
         });
@@ -209,7 +208,7 @@ impl Story {
         if is_as_told(told, &once) {
             return told.to_owned();
         }
-        if writes {
+        if writes() {
             return once;
         }
         assert!(only_looks, "{page}: {command} prints\n{once}\nand not\n{told}");

@@ -203,7 +203,7 @@ mod tests {
     fn each_kind_has_its_fields_with_bounds_defaults_and_words() {
         let page = page().unwrap();
         for row in [
-            "| `spec.sync.interval` | text, at most 32 characters | `5m` |",
+            "| `spec.sync.interval` | text, at most 20 characters | `5m` |",
             "| `spec.type` | `Live`, `TakeHome` | `Live` |",
             "| `spec.lever.apiKeySecretRef.key` | text, 1 to 253 characters | **required** |",
             "| `status.participants` | list, at most 50 | |",

@@ -9,6 +9,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_MACHETE_VERSION := 0.9.2
 JSCPD_VERSION := 5.0.12
 CARGO_CYCLONEDX_VERSION := 0.5.9
+MDBOOK_VERSION := 0.5.4
 # A control plane that is kept is for `make check` alone.
 unexport CONTROL_PLANE
 # Where the image goes in the end, such as registry.example.com/pad-operator.
@@ -18,13 +19,14 @@ CARGO_DENY := .tools/bin/cargo-deny
 CARGO_MACHETE := .tools/bin/cargo-machete
 CARGO_CYCLONEDX := .tools/bin/cargo-cyclonedx
 JSCPD := .tools/bin/jscpd
+MDBOOK := .tools/bin/mdbook
 
 .PHONY: help
 help: ## Print this list.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 .PHONY: setup
-setup: control-plane kstatus prometheus otlp-receiver foreign-crds $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## All that tests and lint need, into .tools, once (some 20 minutes on 2 cores).
+setup: control-plane kstatus prometheus otlp-receiver foreign-crds $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) $(MDBOOK) ## All that tests and lint need, into .tools, once (some 20 minutes on 2 cores).
 	@echo '==> setup: fetching the crates'
 	cargo fetch --locked
 	@echo '==> setup: ready. Next: make dev, or make test'
@@ -54,7 +56,7 @@ check: control-plane ## The tests of one area, such as AREA=sync; in the control
 	  cargo test --quiet --locked -p pad-operator -p demo --test operator --lib -- '$(AREA)'
 
 .PHONY: test
-test: setup lint generate-check ## Everything CI runs: what setup builds, lint, generated files, all tests.
+test: setup lint generate-check docs ## Everything CI runs: what setup builds, lint, generated files, the site, all tests.
 	@echo '==> test: building and running all tests'
 	cargo test --workspace --locked --no-fail-fast
 	@echo '==> test: what came of each crash'
@@ -101,12 +103,12 @@ sbom: $(CARGO_CYCLONEDX) ## The bill of materials of what is shipped, as Cyclone
 	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu \
 	  --override-filename pad-operator.cdx
 	@sed 's#file://$(CURDIR)#file:///pad-operator#g' pad-operator.cdx.json > target/sbom/pad-operator.cdx.json
-	@rm -f pad-operator.cdx.json simulators/pad-operator.cdx.json control-plane/pad-operator.cdx.json demo/pad-operator.cdx.json e2e/pad-operator.cdx.json
+	@rm -f pad-operator.cdx.json */pad-operator.cdx.json tools/documents/pad-operator.cdx.json
 
 # Built once, from source, in some 2 minutes on 2 cores: little optimised, and without the parts that need the network.
 # A program of another version than the one above is replaced.
 define install
-	@if ! .tools/bin/$(1) $(4) --version 2>/dev/null | grep -qwF '$(2)'; then \
+	@if ! .tools/bin/$(1) $(4) --version 2>/dev/null | grep -qE '(^|[ v])$(2)( |$$)'; then \
 	  echo '==> building $(1) $(2), once'; \
 	  CARGO_TARGET_DIR=.tools/build CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
 	  CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=false \
@@ -124,9 +126,28 @@ $(JSCPD): FORCE
 	$(call install,jscpd,$(JSCPD_VERSION),,)
 $(CARGO_CYCLONEDX): FORCE
 	$(call install,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION),,cyclonedx)
+$(MDBOOK): FORCE
+	$(call install,mdbook,$(MDBOOK_VERSION),--no-default-features --features search,)
+
+.PHONY: docs
+docs: $(MDBOOK) ## Build the site of docs/ into target/book. A warning or a link that leads nowhere is an error.
+	@echo '==> docs: target/book'
+	@rm -rf target/book && mkdir -p target
+	@$(MDBOOK) build 2>&1 | tee target/mdbook.log
+	@if grep -qE 'WARN|ERROR' target/mdbook.log; then echo 'docs: mdbook warns, see above' >&2; exit 1; fi
+	@cargo run --quiet --locked --package documents -- check target/book
+
+.PHONY: recording
+recording: control-plane ## Record the demonstration anew: docs/demo.svg, from a real run.
+	@echo '==> recording: building'
+# With the features that the tests need, so that what `make test` has built is not built again.
+	cargo build --workspace --locked --bins --tests
+	@echo '==> recording: running'
+	@built="$${CARGO_TARGET_DIR:-target}/debug" && \
+	  "$$built/documents" record --shown 'make demo' "$$built/demo" > target/demo.svg && mv target/demo.svg docs/demo.svg
 
 .PHONY: generate
-generate: control-plane ## Write crds/ and its copies from src/api, and deploy/kustomize from the chart.
+generate: control-plane ## Write crds/ and its copies from src/api, deploy/kustomize from the chart, and pages of docs/.
 	@tools/generate.sh
 
 .PHONY: generate-check

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes what is generated: crds/ and the chart's copy of it from the types in src/api, and deploy/kustomize from these
-# and the chart. With --check nothing is written: it fails if anything that is checked in differs.
+# Writes what is generated: crds/ and the chart's copy of it from the types in src/api, deploy/kustomize from these and the
+# chart, and the pages of docs/ that follow from the sources. With --check nothing is written: it fails if anything that is checked in differs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,6 +38,10 @@ render "${rendered[0]}" "serviceaccount rbac-leader service service-metrics podd
 render "${rendered[1]}" rbac-cluster clusterWide=true
 render "${rendered[2]}" rbac-namespaces
 
+pages=(api.md flags.md examples.md values.md)
+mkdir "$new/docs"
+cargo run --quiet --locked --package documents -- pages "$new/docs"
+
 if [ "${1:-}" = --check ]; then
   for copy in "${copies[@]}"; do
     if ! diff -ruN "$copy" "$new/crds"; then
@@ -48,6 +52,12 @@ if [ "${1:-}" = --check ]; then
   for file in "${rendered[@]}"; do
     if ! diff -uN "$kustomize/$file" "$new/$file"; then
       echo "generate: $kustomize/$file is not what the chart says: run make generate" >&2
+      exit 1
+    fi
+  done
+  for page in "${pages[@]}"; do
+    if ! diff -uN "docs/$page" "$new/docs/$page"; then
+      echo "generate: docs/$page is not what the sources say: run make generate" >&2
       exit 1
     fi
   done
@@ -64,4 +74,8 @@ done
 for file in "${rendered[@]}"; do
   cp "$new/$file" "$kustomize/$file"
   echo "generate: $kustomize/$file"
+done
+for page in "${pages[@]}"; do
+  cp "$new/docs/$page" "docs/$page"
+  echo "generate: docs/$page"
 done

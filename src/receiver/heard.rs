@@ -2,7 +2,7 @@
 //! replica, can turn WebhookVerified True.
 
 use crate::api::{FIELD_MANAGER, HasConditions, LeverConnection, condition};
-use crate::controller::connection::status::DELIVERY_MISSED;
+use crate::controller::connection::status::{AWAITING_VERIFICATION, DELIVERY_MISSED};
 use crate::telemetry::traces::spans;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Lever waits for the answer meanwhile.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Namespace and name of a connection, and since when it says that a delivery was missed.
+/// Namespace and name of a connection, and since when it waits for a delivery.
 type News = (String, String, Option<Timestamp>);
 
 /// Notes deliveries, at most one now and then.
@@ -57,7 +57,7 @@ impl Heard {
         let mut noted = self.noted.lock();
         noted.retain(|_, at| now.duration_since(*at) < PAUSE);
         let key =
-            (connection.namespace().unwrap_or_default(), connection.name_any(), missed_since(connection));
+            (connection.namespace().unwrap_or_default(), connection.name_any(), waits_since(connection));
         let is_due = !noted.contains_key(&key);
         noted.entry(key).or_insert(now);
         is_due
@@ -66,11 +66,13 @@ impl Heard {
 
 fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
     let last = connection.status.as_ref().and_then(|status| status.last_webhook_at);
-    missed_since(connection).is_some() || last.is_none_or(|last| now.duration_since(last) > FRESH)
+    waits_since(connection).is_some() || last.is_none_or(|last| now.duration_since(last) > FRESH)
 }
 
-/// Since when the connection says that a delivery was missed, if it does. That ends with the next one, which is news.
-fn missed_since(connection: &LeverConnection) -> Option<Timestamp> {
+/// Since when the connection says that it waits for a delivery, if it does: because one was missed, or because the webhook
+/// is another one now. That ends with the next one, which is news even just after a note.
+fn waits_since(connection: &LeverConnection) -> Option<Timestamp> {
     let verified = condition::find(connection.conditions(), condition::types::WEBHOOK_VERIFIED)?;
-    (verified.reason == DELIVERY_MISSED).then_some(verified.last_transition_time)
+    let waits = [AWAITING_VERIFICATION, DELIVERY_MISSED].contains(&verified.reason.as_str());
+    waits.then_some(verified.last_transition_time)
 }

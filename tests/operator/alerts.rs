@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, run, source};
 use crate::metrics::{documented, promtool};
+use crate::pages::markdown;
 use crate::world::{Options, World};
 
 const ALERTS: &str = "charts/pad-operator/files/alerts.yaml";
@@ -32,19 +33,6 @@ fn pages() -> Vec<(String, String)> {
     let files = std::fs::read_dir(source("docs/runbooks")).unwrap().map(|file| file.unwrap().path());
     let stem = |file: &Path| file.file_stem().unwrap().to_str().unwrap().to_owned();
     files.map(|file| (stem(&file), std::fs::read_to_string(&file).unwrap())).collect()
-}
-
-/// The blocks of a page in this language.
-fn blocks<'a>(page: &'a str, language: &str) -> impl Iterator<Item = &'a str> {
-    page.split("```")
-        .skip(1)
-        .step_by(2)
-        .filter_map(move |block| block.strip_prefix(language)?.strip_prefix('\n'))
-}
-
-/// What stands between back-ticks in the text of a page.
-fn words(page: &str) -> impl Iterator<Item = &str> {
-    page.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,7 +111,7 @@ async fn the_chart_brings_both_into_the_cluster() {
 #[test]
 fn the_pages_name_only_reasons_metrics_flags_and_pages_that_there_are() {
     let known = ["docs/reasons.md", "docs/metrics.md", "src/api/condition.rs"].map(read).concat();
-    let flags = read("README.md");
+    let flags = read("docs/flags.md");
     let metrics = documented();
     let is_name =
         |word: &str| word.chars().all(char::is_alphanumeric) && word.chars().skip(1).any(char::is_uppercase);
@@ -132,7 +120,8 @@ fn the_pages_name_only_reasons_metrics_flags_and_pages_that_there_are() {
         for heading in ["What users notice", "How to look", "What to do", "When it goes away"] {
             assert!(page.contains(&format!("\n## {heading}\n\n")), "{name} has no {heading}");
         }
-        for word in words(&page) {
+        for word in markdown::words(&page) {
+            let word = word.as_str();
             if word.starts_with(char::is_uppercase) && word != "OOMKilled" && is_name(word) {
                 assert!(known.contains(word), "{name} names {word}");
             }
@@ -142,9 +131,6 @@ fn the_pages_name_only_reasons_metrics_flags_and_pages_that_there_are() {
             if word.starts_with("pad_operator_") {
                 assert!(metrics.contains_key(word), "{name} names {word}");
             }
-        }
-        for link in page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            assert!(Path::new(&source("docs/runbooks")).join(link).exists(), "{name} leads to {link}");
         }
     }
 }
@@ -221,7 +207,8 @@ async fn every_query_finds_something_in_what_an_operator_tells() {
     let told = read("docs/metrics.md");
     let questions = told.lines().skip_while(|line| *line != "| question | query |").skip(2);
     let questions = questions.map_while(|line| line.split('`').nth(1));
-    let queries = pages.iter().flat_map(|(_, page)| blocks(page, "promql")).chain(questions);
+    let queries = pages.iter().flat_map(|(_, page)| markdown::blocks_of(page, "promql"));
+    let queries = queries.chain(questions.map(ToOwned::to_owned));
     rules.extend(queries.map(|query| json!({"alert": "in the documents", "expr": query})));
     let file = run_of_it.folder.join("rules.yaml");
     std::fs::write(&file, json!({"groups": [{"rules": rules}]}).to_string()).unwrap();
@@ -244,9 +231,11 @@ async fn every_query_finds_something_in_what_an_operator_tells() {
 /// Runs what the pages say, in this world instead of theirs.
 async fn the_commands_are_understood(world: &World, pages: &[(String, String)]) {
     let pad = world.list("pads").await[0]["metadata"]["name"].as_str().unwrap().to_owned();
-    let inline = pages.iter().flat_map(|(_, page)| words(page)).filter(|word| word.starts_with("kubectl "));
-    let lines = pages.iter().flat_map(|(_, page)| blocks(page, "sh")).flat_map(str::lines);
-    let commands: BTreeSet<&str> = lines.chain(inline).collect();
+    let inline = pages.iter().flat_map(|(_, page)| markdown::words(page));
+    let inline = inline.filter(|word| word.starts_with("kubectl "));
+    let typed = pages.iter().flat_map(|(_, page)| markdown::blocks_of(page, "sh"));
+    let typed = typed.flat_map(|block| markdown::commands(&block));
+    let commands: BTreeSet<String> = typed.chain(inline).collect();
     assert!(commands.len() > 20, "{commands:#?}");
     let kubectl = world.cluster.plane.program("kubectl");
     let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-pad")).parent().unwrap();

@@ -42,6 +42,7 @@ mod main_job;
 mod managed_webhooks;
 mod metrics;
 mod outages;
+mod pages;
 mod plugin;
 mod privileges;
 mod quota;

@@ -14,7 +14,7 @@ wrong names and types before.
   (list "publicURL" $v.publicURL (printf "(https?://)?%s(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?" $host) "an address, such as https://hooks.example.com")
   (list "ingress.host" $v.ingress.host "[a-z0-9]([-a-z0-9.]*[a-z0-9])?" "a host name alone, such as hooks.example.com")
   (list "httpRoute.host" $v.httpRoute.host "[a-z0-9]([-a-z0-9.]*[a-z0-9])?" "a host name alone, such as hooks.example.com")
-  (list "otlpEndpoint" $v.otlpEndpoint (printf "%s(/[^ ]*)?" $origin) "an address with its scheme, such as http://otel-collector.monitoring:4317")
+  (list "otlpEndpoint" $v.otlpEndpoint (printf "%s(/[^ ]*)?" $origin) "an address with its scheme, such as http://otel-collector.monitoring:4318")
 -}}
 {{- range $v.allowApiOrigins -}}
 {{- $texts = append $texts (list "allowApiOrigins" . $origin "a list of schemes, hosts and ports without a path, such as https://lever-proxy.example.com") -}}

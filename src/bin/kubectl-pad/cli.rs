@@ -70,7 +70,7 @@ pub enum Command {
     },
     /// Make a pad for a candidate by hand: tag, stage and earlier pads are not asked for.
     Create(CreateArgs),
-    /// Print the completion script of the program kubectl-pad for a shell. For `kubectl pad` itself see the README.
+    /// Print the completion script of the program kubectl-pad for a shell. For `kubectl pad` itself see docs/how-to/plugin.md.
     Completion {
         /// The shell.
         shell: clap_complete::Shell,

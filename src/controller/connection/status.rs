@@ -34,6 +34,8 @@ pub const CONNECTING: &str = "Connecting";
 const SUSPENDED: &str = crate::controller::notices::SUSPENDED;
 /// The reason while a stage entry was found that no webhook told of.
 pub const DELIVERY_MISSED: &str = "DeliveryMissed";
+/// Why WebhookVerified is False before the first delivery of a webhook.
+pub const AWAITING_VERIFICATION: &str = "AwaitingVerification";
 
 /// All that the status is worked out from.
 #[derive(Clone, Debug)]
@@ -365,7 +367,7 @@ fn webhook(
         let message = "The webhook is registered in Lever, and no signed request of it has arrived yet. Lever sends none \
                        before a Super Admin has switched on Candidate Stage Change in Lever's settings, under \
                        Integrations and API, Webhooks. After that move a candidate with the tag into the stage.";
-        conditions.set(types::WEBHOOK_VERIFIED, false, "AwaitingVerification", message);
+        conditions.set(types::WEBHOOK_VERIFIED, false, AWAITING_VERIFICATION, message);
         return;
     }
     let secret = connection.spec.webhook.signing_token_secret_ref.as_ref();
@@ -383,7 +385,7 @@ fn webhook(
         "No signed request has arrived yet. In Lever's settings, under Integrations and API, Webhooks, Candidate Stage \
          Change, enter {address}; put the signature token shown there into {secret}; then press Verify."
     );
-    conditions.set(types::WEBHOOK_VERIFIED, false, "AwaitingVerification", message);
+    conditions.set(types::WEBHOOK_VERIFIED, false, AWAITING_VERIFICATION, message);
 }
 
 /// Sets QuotaAvailable.

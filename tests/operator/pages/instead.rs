@@ -1,0 +1,98 @@
+//! The commands of the pages that no test runs, why, and what is looked at instead.
+
+use clap::Parser as _;
+
+use crate::cluster::source;
+
+/// How a command begins, why no page's test runs it, and what is looked at instead.
+type NotRun = (&'static str, &'static str, fn(&str) -> bool);
+
+const NOT_RUN: &[NotRun] = &[
+    ("make ", "builds for minutes; CI runs most of them", is_target),
+    ("KEEP=1 make ", "the same, and it goes on until Ctrl-C", is_target),
+    ("cargo ", "builds for minutes", names_what_there_is),
+    ("PAGES=write cargo ", "the same", names_what_there_is),
+    ("docker build ", "needs Docker", names_what_there_is),
+    ("pad-operator run", "goes on until it is stopped", has_flags),
+    ("helm ", "done by tests/operator/install.rs and tests/operator/chart.rs", is_of_the_chart),
+    ("cd ", "there is another folder here", is_printed_by_the_demo),
+    ("export KUBECONFIG=", "there is another cluster here", is_printed_by_the_demo),
+    ("export PATH=", "the programs are on the path here", is_printed_by_the_demo),
+    ("lever=", "there are other addresses here", is_printed_by_the_demo),
+];
+
+/// Whether this is a command, and not only code.
+pub fn is_command(text: &str) -> bool {
+    let programs = ["kubectl ", "curl ", "ln ", "sed "];
+    programs.iter().chain(NOT_RUN.iter().map(|(start, _, _)| start)).any(|start| text.starts_with(start))
+}
+
+/// Whether it only names a command, such as `kubectl wait`.
+pub fn is_name(command: &str) -> bool {
+    command.split(' ').count() < 3
+}
+
+/// Whether the command is one that no test runs; then what is looked at instead is as it should be.
+pub fn checked(command: &str) -> bool {
+    let Some((start, why, is_sound)) = NOT_RUN.iter().find(|(start, _, _)| command.starts_with(start)) else {
+        return false;
+    };
+    assert!(
+        is_sound(command),
+        "{command}: it is not run ({start}: {why}), but something that it names is not there"
+    );
+    true
+}
+
+/// Each target is one of the Makefile.
+fn is_target(command: &str) -> bool {
+    let makefile = std::fs::read_to_string(source("Makefile")).unwrap();
+    let command = command.split(" && ").next().unwrap_or_default();
+    let command = command.split(" #").next().unwrap_or_default();
+    // What stands in quotes is a value.
+    let command: String = command.split('"').step_by(2).collect();
+    let mut targets = command.split_whitespace().filter(|word| *word != "make" && !word.contains('='));
+    targets.all(|target| makefile.contains(&format!("\n{target}:")))
+}
+
+/// Packages, tests, programs and files are there.
+fn names_what_there_is(command: &str) -> bool {
+    let words: Vec<_> = command.split(" #").next().unwrap_or_default().split_whitespace().collect();
+    let manifests = ["", "simulators/", "control-plane/", "demo/", "e2e/", "benches/", "tools/documents/"];
+    let manifests =
+        manifests.map(|folder| std::fs::read_to_string(source(&format!("{folder}Cargo.toml"))).unwrap());
+    let is_there = |pair: &[&str]| match pair {
+        ["--package" | "-p" | "--test", name] => {
+            let is_named = manifests.iter().any(|text| text.contains(&format!("name = \"{name}\"")));
+            is_named || std::path::Path::new(&source(&format!("tests/{name}"))).exists()
+        }
+        ["--bin", name] => ["src/bin", "simulators/src/bin"].iter().any(|folder| {
+            [name.to_string(), format!("{name}.rs")].iter().any(|name| exists(&format!("{folder}/{name}")))
+        }),
+        ["--file" | "--path", file] => exists(file),
+        [_, script] if script.ends_with(".sh") => exists(script),
+        _ => true,
+    };
+    words.windows(2).all(is_there)
+}
+
+fn exists(file: &str) -> bool {
+    std::path::Path::new(&source(file)).exists()
+}
+
+/// `KEEP=1 make demo` prints such a line.
+fn is_printed_by_the_demo(command: &str) -> bool {
+    let start = command.split_inclusive([' ', '=']).next().unwrap_or_default();
+    let printed = std::fs::read_to_string(source("demo/src/keep.rs")).unwrap();
+    printed.lines().any(|line| line.trim().starts_with(start))
+}
+
+/// The program knows the flags.
+fn has_flags(command: &str) -> bool {
+    pad_operator::cli::Cli::try_parse_from(command.split_whitespace()).is_ok()
+}
+
+/// The chart that is named is there; what does not name one is only spoken of.
+fn is_of_the_chart(command: &str) -> bool {
+    command.split_whitespace().filter(|word| word.starts_with("charts/")).all(exists)
+}

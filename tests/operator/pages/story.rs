@@ -1,0 +1,275 @@
+//! One page, followed from its first line to its last, in a world of its own.
+
+use std::path::PathBuf;
+
+use tokio::process::Command;
+
+use super::instead;
+use super::markdown::{self, Block, Piece};
+use super::output::is_as_told;
+use super::shell::Shell;
+use crate::chart::{documents, render};
+use crate::cluster::source;
+use crate::wait::eventually;
+use crate::world::{Options, World};
+
+/// Whether the outputs on the pages shall become what they are now.
+fn writes() -> bool {
+    std::env::var_os("PAGES").is_some_and(|what| what == "write")
+}
+
+pub struct Story {
+    page: &'static str,
+    world: World,
+    shell: Shell,
+    /// What is run on the page.
+    folder: PathBuf,
+    text: String,
+}
+
+/// Follows a page. Its world is that of somebody who has installed the operator: a connection that is Ready and
+/// verified, and the rule `phone-screen`; both services are polled only when it is asked for.
+pub async fn follow(page: &'static str, name: &str) {
+    // It lives as long as the test's process, as the options of a world want it.
+    let namespace: &'static str = Box::leak(format!("page-{}", name.replace('_', "-")).into_boxed_str());
+    let world = World::start(Options::new(namespace)).await;
+    let folder = world.cluster.plane.folder().join(namespace);
+    let story = Story {
+        page,
+        shell: shell(&world, &folder),
+        folder,
+        text: std::fs::read_to_string(source(page)).unwrap(),
+        world,
+    };
+    story.tell().await;
+}
+
+/// A shell with kubectl, the plugin and the examples, and what the pages' comments use.
+fn shell(world: &World, folder: &std::path::Path) -> Shell {
+    std::fs::create_dir_all(folder.join("bin")).unwrap();
+    for (name, to) in
+        [("bin/kubectl-pad", env!("CARGO_BIN_EXE_kubectl-pad").to_owned()), ("charts", source("charts"))]
+    {
+        std::os::unix::fs::symlink(to, folder.join(name)).unwrap();
+    }
+    std::fs::create_dir(folder.join("examples")).unwrap();
+    for file in std::fs::read_dir(source("examples")).unwrap().map(|file| file.unwrap().path()) {
+        if file.is_file() {
+            let text = localized(world, &std::fs::read_to_string(&file).unwrap());
+            std::fs::write(folder.join("examples").join(file.file_name().unwrap()), text).unwrap();
+        }
+    }
+    // The page has a current namespace of its own.
+    let kubeconfig = folder.join("kubeconfig");
+    std::fs::copy(world.cluster.plane.kubeconfig(), &kubeconfig).unwrap();
+    let programs = world.cluster.plane.programs();
+    let path = format!("{}:{}:/usr/bin:/bin", folder.join("bin").display(), programs.display());
+    let mut command = Command::new("bash");
+    command
+        .args(["--noprofile", "--norc"])
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", folder)
+        .env("KUBECONFIG", kubeconfig)
+        .env("BASH_ENV", "/dev/null")
+        .env("namespace", world.namespace)
+        .env("json", "content-type: application/json")
+        .env("lever", format!("{}/_simulator", world.lever.origin()))
+        .env("interview", format!("{}/_simulator", world.interview.origin()));
+    Shell::start(command)
+}
+
+/// A text of a page for this world: its namespace, and the addresses of its services.
+fn localized(world: &World, text: &str) -> String {
+    let mut local = String::new();
+    let mut parts = text.split("hiring").peekable();
+    while let Some(part) = parts.next() {
+        local.push_str(part);
+        if let Some(next) = parts.peek() {
+            let is_whole = !next.starts_with(|one: char| one.is_alphanumeric() || one == '-');
+            local.push_str(if is_whole { world.namespace } else { "hiring" });
+        }
+    }
+    local
+        .replace("https://api.lever.co/v1", &world.lever.url())
+        .replace("https://app.coderpad.io/api", &world.interview.url())
+}
+
+impl Story {
+    async fn tell(mut self) {
+        self.shell.succeed(&format!("set -o pipefail; . {}", source("tests/operator/pages/stage.sh"))).await;
+        self.shell.succeed("kubectl config set-context --current --namespace $namespace").await;
+        for piece in markdown::pieces(&self.text.clone()) {
+            match piece {
+                Piece::Behind(commands) => {
+                    for command in markdown::commands(&commands) {
+                        println!("  {command}");
+                        self.shell.succeed(&command).await;
+                    }
+                }
+                Piece::Block(block) => self.block(&block).await,
+            }
+        }
+        for word in markdown::words(&self.text.clone()) {
+            self.word(&word).await;
+        }
+        self.world.finish().await;
+    }
+
+    async fn block(&mut self, block: &Block) {
+        println!("{}:{}", self.page, block.line);
+        match block.language.as_str() {
+            "sh" => {
+                for command in markdown::commands(&block.text) {
+                    self.command(&command).await;
+                }
+            }
+            "console" => self.console(block).await,
+            "yaml" => self.yaml(&block.text).await,
+            "text" => {}
+            other => panic!(
+                "{}:{}: nothing is known to do with a block of {other:?}. Use sh for commands, console for commands with \
+                 their output, yaml for resources, files and values, text for drawings",
+                self.page, block.line
+            ),
+        }
+    }
+
+    /// A command whose output does not matter.
+    async fn command(&mut self, command: &str) {
+        println!("$ {command}");
+        // `install.rs` installs it; here the chart shows that it takes the values.
+        if let Some(installed) = command.strip_prefix("helm install ") {
+            let rendered = installed.replace("--create-namespace", "");
+            self.shell.succeed(&format!("helm template {rendered} | grep --quiet 'kind: Deployment'")).await;
+            return;
+        }
+        if instead::checked(command) {
+            return;
+        }
+        let command = self.local(command).await;
+        self.shell.succeed(&command).await;
+    }
+
+    /// What is typed on the page, for this world. NAME is the newest Pad, PROFILE what the page's comments say.
+    async fn local(&self, command: &str) -> String {
+        let mut command = localized(&self.world, command).replace(" PROFILE ", " $PROFILE ");
+        if command.split(|one: char| !one.is_alphanumeric()).any(|word| word == "NAME") {
+            let mut pads = self.world.list("pads").await;
+            pads.sort_by_key(|pad| pad["metadata"]["creationTimestamp"].as_str().unwrap().to_owned());
+            let newest = pads.last().unwrap_or_else(|| panic!("{command}: there is no Pad yet"));
+            command = command.replace("NAME", newest["metadata"]["name"].as_str().unwrap());
+        }
+        command
+    }
+
+    /// Commands, each with what it prints.
+    async fn console(&mut self, block: &Block) {
+        let mut told: Vec<(String, String)> = Vec::new();
+        for line in block.text.lines() {
+            match (line.strip_prefix("$ "), told.last_mut()) {
+                (Some(command), _) => told.push((command.to_owned(), String::new())),
+                (None, Some((command, _))) if command.ends_with('\\') => {
+                    command.push('\n');
+                    command.push_str(line);
+                }
+                (None, Some((_, output))) => {
+                    output.push_str(line);
+                    output.push('\n');
+                }
+                (None, None) => panic!("{}:{}: it begins with $ and a command", self.page, block.line),
+            }
+        }
+        let mut new = String::new();
+        for (typed, output) in told {
+            println!("$ {typed}");
+            let command = self.local(&typed).await;
+            let said = self.look(&command, &output).await;
+            new.push_str(&format!("$ {typed}\n{}\n", said.trim_end()));
+        }
+        if writes() {
+            self.rewrite(block, &new);
+        }
+    }
+
+    /// Runs a command until it prints what the page says.
+    async fn look(&mut self, command: &str, told: &str) -> String {
+        let only_looks = ["kubectl get ", "kubectl pad status", "curl -s $"].iter().any(|start| {
+            command.replace(&format!("--namespace {} ", self.world.namespace), "").starts_with(start)
+        });
+        let (world, shell, page) = (&self.world, &mut self.shell, self.page);
+        let globalize = |said: String| {
+            said.replace(world.namespace, "hiring")
+                .replace(&world.lever.url(), "https://api.lever.co/v1")
+                .replace(&world.interview.url(), "https://app.coderpad.io/api")
+        };
+        let once = globalize(shell.run(command).await.0);
+        if is_as_told(told, &once) {
+            return told.to_owned();
+        }
+        if writes() {
+            return once;
+        }
+        assert!(only_looks, "{page}: {command} prints\n{once}\nand not\n{told}");
+        eventually(&format!("{page}: {command} prints\n{told}"), async || {
+            let said = globalize(shell.run(command).await.0);
+            if is_as_told(told, &said) {
+                Ok(said)
+            } else {
+                Err(format!("\n{said}\n(PAGES=write puts it into the page)"))
+            }
+        })
+        .await
+    }
+
+    fn rewrite(&mut self, block: &Block, new: &str) {
+        let indented = |text: &str| {
+            let margin = " ".repeat(block.margin);
+            text.lines()
+                .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("{margin}{line}\n") })
+                .collect::<String>()
+        };
+        let page = std::fs::read_to_string(source(self.page)).unwrap();
+        // With its end: another block may go on in the same way.
+        let [before, after] = [&block.text, new].map(|text| indented(&format!("{text}```")));
+        let page = page.replacen(&before, &after, 1);
+        std::fs::write(source(self.page), page).unwrap();
+    }
+
+    /// A file that the page says to write, resources, or values of the chart.
+    async fn yaml(&mut self, text: &str) {
+        let text = &localized(&self.world, text);
+        let first = text.lines().next().unwrap_or_default();
+        if let Some(name) = first.strip_prefix("# ").filter(|name| name.ends_with(".yaml")) {
+            std::fs::write(self.folder.join(name), text).unwrap();
+        }
+        let objects = documents(text);
+        assert!(!objects.is_empty(), "{}: an empty block of yaml", self.page);
+        if objects.iter().all(|object| object["kind"].is_string()) {
+            let apply =
+                ["apply", "--dry-run=server", "--warnings-as-errors", "--validate=strict", "--filename=-"];
+            let taken = self.world.cluster.kubectl(&apply, Some(text)).await;
+            let taken = taken.unwrap_or_else(|error| panic!("{}: {error}\n{text}", self.page));
+            assert_eq!(taken.lines().count(), objects.len(), "{taken}");
+            return;
+        }
+        let [values] = &objects[..] else { panic!("{}: neither resources nor values:\n{text}", self.page) };
+        let mut values = values.clone();
+        let image = serde_json::json!({"image": {"repository": "registry.example.com/pad-operator"}});
+        crate::world::merge(&mut values, &image);
+        let made = render(&self.world.cluster, "pad-operator", "hiring", &values).await;
+        assert!(made.is_ok(), "{}: values that the chart refuses: {made:?}\n{text}", self.page);
+    }
+
+    /// A command in the text.
+    async fn word(&mut self, word: &str) {
+        if !instead::is_command(word) || instead::checked(word) {
+            return;
+        }
+        println!("`{word}`");
+        let command = self.local(word).await;
+        let command = if instead::is_name(word) { format!("{command} --help") } else { command };
+        self.shell.succeed(&command).await;
+    }
+}

@@ -1,0 +1,81 @@
+//! `flags.md`: the command line, as the program's own help has it.
+
+use anyhow::Context as _;
+use clap::{Arg, Command, CommandFactory as _};
+use pad_operator::cli::Cli;
+
+const INTRODUCTION: &str = "# Flags and environment variables
+
+`pad-operator run` runs the operator. The chart sets what is needed from its [values](values.md); `extraArgs` and `extraEnv`
+are for the rest. Several values of one variable are separated by commas. The cluster is found as kubectl finds it:
+`KUBECONFIG`, `~/.kube/config`, or the Pod's own account.
+
+";
+
+const AFTERWORD: &str = "
+- `--namespace`: several operators can share a cluster by it, see [Many accounts](scale.md).
+- `--concurrency`: at most three quarters of them are for Pads of one connection, see [Many accounts](scale.md).
+- `--leader-election`: by the Lease `pad-operator`; a process that loses it ends, and begins anew as a follower.
+- `--interview-create-timeout`, `--interview-list-lag`: what [Exactly once](exactly-once.md#what-it-rests-on) rests on.
+- `--otlp-endpoint`: see [Traces](traces.md), which also names the variables of OpenTelemetry that are heard.
+- `RUST_LOG` says what is logged, such as `info,pad_operator=debug`. Keys, signatures, tokens and candidates' data appear in
+  no log line, event, metric or trace, whatever it says: libraries are not heard below `info`, and the Kubernetes client not
+  at all.
+- The operator calls only the built-in origins of Lever and CoderPad and those of `--allow-api-origin`, whatever a
+  LeverConnection says.
+
+On SIGTERM it stops accepting, finishes what is in flight, gives the Lease back and exits with 0.
+
+";
+
+/// The page.
+pub(crate) fn page() -> anyhow::Result<String> {
+    let command = Cli::command();
+    let subcommand = |name: &str| {
+        command.find_subcommand(name).cloned().with_context(|| format!("there is no subcommand {name}"))
+    };
+    Ok(format!(
+        "{}{INTRODUCTION}{}{AFTERWORD}## pad-operator crds\n\n{}.\n\n{}",
+        crate::generated("src/cli.rs"),
+        table(&subcommand("run")?),
+        subcommand("crds")?.get_about().map(ToString::to_string).unwrap_or_default().trim_end_matches('.'),
+        table(&subcommand("crds")?),
+    ))
+}
+
+fn table(command: &Command) -> String {
+    let rows = command.get_arguments().filter(|argument| argument.get_id() != "help").map(row);
+    format!("| flag | variable | default | |\n|---|---|---|---|\n{}", rows.collect::<String>())
+}
+
+fn row(argument: &Arg) -> String {
+    let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+    let flag = argument.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+    let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let defaults = argument.get_default_values().iter().map(|value| value.to_string_lossy().into_owned());
+    let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
+    let sentence = if help.ends_with('.') || help.is_empty() { help } else { format!("{help}.") };
+    format!(
+        "| {} | {} | {} | {} |\n",
+        code(&flag),
+        code(&variable),
+        code(&defaults.collect::<Vec<_>>().join(",")),
+        sentence.replace('\n', " ").replace('<', "&lt;").replace('|', "\\|"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_flag_has_its_variable_and_default() {
+        let page = page().unwrap();
+        for row in [
+            "| `--interview-list-lag` | `PAD_OPERATOR_INTERVIEW_LIST_LAG` | `90s` | How far",
+            "| `--output-dir` |  |  | Write one file",
+        ] {
+            assert!(page.contains(row), "{row} is not in\n{page}");
+        }
+    }
+}

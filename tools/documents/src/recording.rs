@@ -1,0 +1,125 @@
+//! Runs a command and draws what it prints as a picture that moves: each line comes when the command printed it, only that
+//! all is slower.
+//!
+//! An SVG alone does it, with two animations in steps: the text scrolls, and a curtain below the newest line hides what is
+//! still to come. Who asks for less motion, and a program that draws no animations, sees the end.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+
+/// Lines that are seen at once.
+const ROWS: usize = 30;
+/// Characters of the widest line that is shown whole.
+const COLUMNS: usize = 134;
+const LINE: f64 = 17.0;
+const CHARACTER: f64 = 7.83;
+const MARGIN: f64 = 14.0;
+/// How much slower it is shown than it was: nobody reads as fast as machines print.
+const SLOWER: f64 = 3.0;
+/// How long the end stays, in seconds.
+const REST: f64 = 8.0;
+
+/// A line, and when it is shown, in seconds after the start.
+struct Line {
+    at: f64,
+    text: String,
+}
+
+/// What the command printed, as SVG.
+pub(crate) fn record(shown: &str, command: &[String]) -> anyhow::Result<String> {
+    let [program, arguments @ ..] = command else { anyhow::bail!("there is no command") };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| program.clone())?;
+    let output = child.stdout.take().context("it has no output")?;
+    let start = Instant::now();
+    let mut lines = vec![Line { at: 0.0, text: format!("$ {shown}") }];
+    for text in BufReader::new(output).lines() {
+        let text = text?;
+        eprintln!("{text}");
+        lines.push(Line { at: start.elapsed().as_secs_f64() * SLOWER, text });
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "{program} ended with {status}");
+    draw(&lines)
+}
+
+fn draw(lines: &[Line]) -> anyhow::Result<String> {
+    let too_wide: Vec<_> =
+        lines.iter().map(|line| &line.text).filter(|text| text.chars().count() > COLUMNS).collect();
+    ensure!(too_wide.is_empty(), "too wide for {COLUMNS} columns: {too_wide:?}");
+    let columns = f64::from(u32::try_from(COLUMNS)?);
+    let rows = f64::from(u32::try_from(ROWS)?);
+    let (width, height) = (columns * CHARACTER + 2.0 * MARGIN, rows * LINE + 2.0 * MARGIN);
+    let duration = lines.last().map_or(0.0, |line| line.at) + REST;
+
+    let (mut scroll, mut curtain, mut texts) = (String::new(), String::new(), String::new());
+    for (number, line) in lines.iter().enumerate() {
+        let shown = f64::from(u32::try_from(number)?) + 1.0;
+        let at = line.at / duration * 100.0;
+        let up = (shown - rows).max(0.0) * LINE;
+        writeln!(scroll, "{at:.2}% {{ transform: translateY(-{up}px) }}")?;
+        writeln!(curtain, "{at:.2}% {{ transform: translateY({}px) }}", shown.min(rows) * LINE)?;
+        let y = MARGIN + shown * LINE - 4.0;
+        if !line.text.is_empty() {
+            let class = if line.text.starts_with("$ ") { " class=\"typed\"" } else { "" };
+            writeln!(texts, "<text x=\"{MARGIN}\" y=\"{y}\"{class}>{}</text>", escaped(&line.text))?;
+        }
+    }
+    let count = f64::from(u32::try_from(lines.len())?);
+    let end = (count - rows).max(0.0) * LINE;
+    let hidden = count.min(rows) * LINE;
+    writeln!(scroll, "100% {{ transform: translateY(-{end}px) }}")?;
+    writeln!(curtain, "100% {{ transform: translateY({hidden}px) }}")?;
+    Ok(format!(
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">
+<title>A recorded terminal session</title>
+<style>
+text {{ font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #d5dae1; white-space: pre }}
+.typed {{ fill: #8fd18f; font-weight: bold }}
+@media (prefers-reduced-motion: no-preference) {{
+.scroll {{ animation: scroll {duration:.1}s steps(1) infinite }}
+.curtain {{ animation: curtain {duration:.1}s steps(1) infinite }}
+}}
+@keyframes scroll {{
+{scroll}}}
+@keyframes curtain {{
+{curtain}}}
+</style>
+<clipPath id="window"><rect x="0" y="{MARGIN}" width="{width}" height="{visible}"/></clipPath>
+<rect width="{width}" height="{height}" rx="8" fill="#1c2128"/>
+<g clip-path="url(#window)">
+<g class="scroll" transform="translate(0 -{end})" xml:space="preserve">
+{texts}</g>
+<g class="curtain" transform="translate(0 {hidden})"><rect x="0" y="{MARGIN}" width="{width}" height="{visible}" fill="#1c2128"/></g>
+</g>
+</svg>
+"##,
+        visible = rows * LINE,
+    ))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_comes_when_it_was_printed_and_the_end_stays() {
+        let picture = record("echo '<done>'", &["echo", "<done>"].map(str::to_owned)).unwrap();
+        assert!(picture.contains(">$ echo '&lt;done&gt;'</text>"), "{picture}");
+        assert!(picture.contains(">&lt;done&gt;</text>"), "{picture}");
+        assert!(picture.contains("100% { transform: translateY(34px) }"), "{picture}");
+        assert!(record("false", &["false".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! Looks at every link of the built site: those that stay in it must lead to a file that is there, and to a place in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+
+/// Fails if a link leads nowhere.
+pub(crate) fn check(site: &Path) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    collect(site, &mut files)?;
+    let pages: BTreeMap<PathBuf, String> = files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "html"))
+        .map(|file| Ok((file.clone(), std::fs::read_to_string(file)?)))
+        .collect::<anyhow::Result<_>>()?;
+    let places: BTreeMap<&Path, BTreeSet<&str>> =
+        pages.iter().map(|(file, text)| (file.as_path(), attributes(text, " id=\"").collect())).collect();
+    let (mut looked_at, mut broken) = (0, Vec::new());
+    for (file, text) in &pages {
+        // It stands for every address that is not there, so its links are from the root of wherever the site is.
+        if file.ends_with("404.html") {
+            continue;
+        }
+        for link in attributes(text, " href=\"").chain(attributes(text, " src=\"")) {
+            looked_at += usize::from(!is_elsewhere(link));
+            if let Some(why) = fault(file, link, &files, &places) {
+                broken.push(format!("{}: {link} {why}", file.display()));
+            }
+        }
+    }
+    ensure!(looked_at > 0, "{} has no links", site.display());
+    ensure!(broken.is_empty(), "links of the site lead nowhere:\n{}", broken.join("\n"));
+    println!("documents: {looked_at} links of {} pages lead somewhere", pages.len());
+    Ok(())
+}
+
+fn is_elsewhere(link: &str) -> bool {
+    ["http:", "https:", "mailto:", "data:"].iter().any(|scheme| link.starts_with(scheme))
+}
+
+fn fault(
+    from: &Path,
+    link: &str,
+    files: &[PathBuf],
+    places: &BTreeMap<&Path, BTreeSet<&str>>,
+) -> Option<String> {
+    if is_elsewhere(link) {
+        return None;
+    }
+    let (path, place) = link.split_once('#').unwrap_or((link, ""));
+    let target = if path.is_empty() { from.to_owned() } else { resolved(from.parent()?, path) };
+    if !files.contains(&target) {
+        return Some("is not in the site".to_owned());
+    }
+    let has_place =
+        place.is_empty() || places.get(target.as_path()).is_some_and(|places| places.contains(place));
+    (!has_place).then(|| format!("has no place of this name in {}", target.display()))
+}
+
+fn resolved(folder: &Path, path: &str) -> PathBuf {
+    let mut resolved = folder.to_owned();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir => drop(resolved.pop()),
+            Component::Normal(name) => resolved.push(name),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    resolved
+}
+
+/// The values of an attribute, written as mdBook writes it.
+fn attributes<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(start).skip(1).filter_map(|rest| rest.split('"').next())
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() { collect(&path, files)? } else { files.push(path) }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_leads_to_a_file_and_a_place_in_it() {
+        let files = ["s/a.html", "s/deep/b.html", "s/c.svg"].map(PathBuf::from);
+        let places = BTreeMap::from([(files[0].as_path(), BTreeSet::from(["here"]))]);
+        let is_fine = |link: &str| fault(&files[1], link, &files, &places).is_none();
+        for link in ["../a.html#here", "../c.svg", "b.html", "https://example.com/x", "../a.html"] {
+            assert!(is_fine(link), "{link}");
+        }
+        for link in ["../a.html#there", "a.html", "../README.md", "#here"] {
+            assert!(!is_fine(link), "{link}");
+        }
+    }
+}

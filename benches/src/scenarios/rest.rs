@@ -20,6 +20,9 @@ use crate::world::{Setup, World, wait_until};
 const INTERVAL: Duration = Duration::from_secs(5);
 const INTERVAL_TEXT: &str = "5s";
 
+/// For so long a sync looks back at what has changed, in case a list lies behind.
+const SETTLED: Duration = Duration::from_secs(125);
+
 /// What an operator at rest takes.
 struct Rest {
     ready: Duration,
@@ -99,6 +102,7 @@ async fn at_rest(world: &mut World<'_>) -> anyhow::Result<Rest> {
     let operator = world.running()?.id()?;
     // The first sync of a process goes down to the oldest open Pad.
     an_interval(world).await?;
+    tokio::time::sleep(SETTLED).await;
     let memory = memory(operator)?;
     let (writes, cpu_before, began) = (world.writes().await?, cpu(operator)?, Instant::now());
     let calls = an_interval(world).await?;

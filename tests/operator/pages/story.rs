@@ -142,7 +142,7 @@ impl Story {
         // `install.rs` installs it; here the chart shows that it takes the values.
         if let Some(installed) = command.strip_prefix("helm install ") {
             let rendered = installed.replace("--create-namespace", "");
-            self.shell.succeed(&format!("helm template {rendered} | grep --quiet 'kind: Deployment'")).await;
+            self.shell.succeed(&format!("helm template {rendered} | grep --count 'kind: Deployment'")).await;
             return;
         }
         if instead::checked(command) {

@@ -8,8 +8,8 @@ use pad_operator::{run, telemetry};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// It keeps a long-running process small and is faster than the C library's, above all than that of static programs. How
-/// it is set up stands in .cargo/config.toml.
+/// It keeps a long-running process small, and takes less time than the C library's (docs/performance.md). How it is set up
+/// stands in .cargo/config.toml.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

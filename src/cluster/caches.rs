@@ -53,7 +53,7 @@ where
     fn watch(api: Api<K>, stop: CancellationToken) -> Self {
         let (store, writer) = reflector::store();
         let cache = Self::new(store, Listing::UnderWay);
-        // Half of what a large cluster's Pads would take: nothing here asks who owns a field, or for a label.
+        // They take memory for each Pad, and nothing here asks who owns a field, or for a label.
         let events =
             watch(api, watcher::Config::default().page_size(PAGE)).default_backoff().modify(|object| {
                 object.meta_mut().managed_fields = None;

@@ -168,7 +168,7 @@ fn collect_rules(path: &str, schema: &Value, rules: &mut Vec<String>) {
         let place = format!("{path}{}", text(&rule["fieldPath"]));
         let place =
             if place.is_empty() { String::new() } else { format!("`{}`: ", place.trim_start_matches('.')) };
-        let rule = format!("{place}{}", escaped(text(&rule["message"])));
+        let rule = format!("{place}{}", crate::escaped(text(&rule["message"])));
         if !rules.contains(&rule) {
             rules.push(rule);
         }
@@ -180,11 +180,7 @@ fn collect_rules(path: &str, schema: &Value, rules: &mut Vec<String>) {
 
 /// A description, as one cell of a table.
 fn prose(schema: &Value) -> String {
-    escaped(&text(&schema["description"]).replace("\n\n", " ").replace('\n', " "))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('<', "&lt;").replace('|', "\\|").replace('*', "\\*")
+    crate::escaped(&text(&schema["description"]).replace("\n\n", " ").replace('\n', " "))
 }
 
 fn text(value: &Value) -> &str {

@@ -60,7 +60,7 @@ fn row(argument: &Arg) -> String {
         code(&flag),
         code(&variable),
         code(&defaults.collect::<Vec<_>>().join(",")),
-        sentence.replace('\n', " ").replace('<', "&lt;").replace('|', "\\|"),
+        crate::escaped(&sentence.replace('\n', " ")),
     )
 }
 

@@ -81,3 +81,8 @@ fn run(command: Command) -> anyhow::Result<()> {
 fn generated(from: &str) -> String {
     format!("<!-- Generated from {from} by `make generate`. Do not edit. -->\n\n")
 }
+
+/// Text of which no character means anything to Markdown in the cell of a table.
+fn escaped(text: &str) -> String {
+    text.replace('<', "&lt;").replace('|', "\\|").replace('*', "\\*")
+}

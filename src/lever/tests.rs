@@ -378,18 +378,25 @@ async fn what_was_not_sent_is_only_unavailable() {
 }
 
 #[tokio::test]
-async fn writes_make_their_own_connections() {
+async fn writes_use_only_connections_that_were_busy_a_moment_ago() {
     let (url, seen) = server(|mut stream| async move {
         let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 25\r\n\r\n{\"data\": {\"noteId\": \"n\"}}";
-        stream.write_all(answer).await.unwrap();
-        testing::silence(stream).await;
+        loop {
+            stream.write_all(answer).await.unwrap();
+            if !testing::read_request(&mut stream).await {
+                break;
+            }
+        }
     })
     .await;
     let client = client_at(url.as_str());
     for _ in 0..3 {
         client.add_note(departure(&client).await, ID, "text").await.unwrap();
     }
-    assert_eq!(seen.connections(), 3);
+    assert_eq!(seen.connections(), 1);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    client.add_note(departure(&client).await, ID, "text").await.unwrap();
+    assert_eq!(seen.connections(), 2);
 }
 
 #[tokio::test]

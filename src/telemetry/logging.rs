@@ -46,8 +46,13 @@ pub fn start(format: Option<LogFormat>, traces: Option<&Traces>) {
     };
     // A filter of its own, because a more exact directive of RUST_LOG would win over any that is added to it.
     let lines = lines.with_filter(wanted.and(filter_fn(is_safe)));
-    let traces = traces.map(Traces::layer);
-    if tracing_subscriber::registry().with(lines).with(traces).try_init().is_err() {
+    let lines = tracing_subscriber::registry().with(lines);
+    // A layer that may be there or not would have every span made that no layer hears of.
+    let started = match traces {
+        Some(traces) => lines.with(traces.layer()).try_init(),
+        None => lines.try_init(),
+    };
+    if started.is_err() {
         tracing::debug!("logging was set up before");
     }
 }

@@ -32,6 +32,9 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Shorter than load balancers usually keep idle connections, so that they seldom close one as it is used again.
 const IDLE_CONNECTION_TIME_LIMIT: Duration = Duration::from_secs(30);
+/// When a kept connection is closed by the other side just as a write is sent, nobody knows whether the write took effect.
+/// No service closes one that was busy a moment ago, so where many writes follow each other, they need not each connect.
+const IDLE_CONNECTION_TIME_LIMIT_OF_WRITES: Duration = Duration::from_secs(1);
 
 /// What a [`Transport`] is set up with.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +67,8 @@ impl Transport {
     /// [`SetupError::HttpClient`] if the TLS library finds no certificate authorities or the like.
     pub fn new(settings: TransportSettings, metrics: Metrics) -> Result<Self, SetupError> {
         Ok(Self(Arc::new(Shared {
-            reads: http_client(usize::MAX)?,
-            // Each write makes its own connection: when a kept one is closed by the other side just as a write is
-            // sent, nobody knows whether the write took effect.
-            writes: http_client(0)?,
+            reads: http_client(IDLE_CONNECTION_TIME_LIMIT)?,
+            writes: http_client(IDLE_CONNECTION_TIME_LIMIT_OF_WRITES)?,
             settings,
             metrics,
             buckets: Buckets::default(),
@@ -91,7 +92,7 @@ impl Transport {
 ///
 /// HTTP/1.1 only: a request then leaves as soon as its connection stands, while HTTP/2 may hold it back for a free
 /// stream, or refuse it for another try.
-fn http_client(idle_connections: usize) -> Result<reqwest::Client, SetupError> {
+fn http_client(idle_connection_time_limit: Duration) -> Result<reqwest::Client, SetupError> {
     reqwest::Client::builder()
         .user_agent(concat!("pad-operator/", env!("CARGO_PKG_VERSION")))
         .http1_only()
@@ -99,8 +100,7 @@ fn http_client(idle_connections: usize) -> Result<reqwest::Client, SetupError> {
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .connect_timeout(CONNECT_TIME_LIMIT)
-        .pool_idle_timeout(IDLE_CONNECTION_TIME_LIMIT)
-        .pool_max_idle_per_host(idle_connections)
+        .pool_idle_timeout(idle_connection_time_limit)
         .build()
         .map_err(|error| SetupError::HttpClient(innermost(&error)))
 }

@@ -102,7 +102,8 @@ impl Shown {
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> bool {
+/// Reads a whole request, headers and body. False when the other side has closed the connection instead.
+pub(crate) async fn read_request(stream: &mut TcpStream) -> bool {
     let mut request = Vec::new();
     let mut chunk = [0; 4096];
     loop {

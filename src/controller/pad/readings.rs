@@ -15,13 +15,21 @@ use crate::telemetry::health::patiently;
 use crate::transport::{Error, Permit};
 use kube::ResourceExt;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// So many Pads of one rule are a crowd: a page costs one call, as a single read does.
 const CROWD: usize = 5;
+/// A crowd that has come within this time is still coming: a moment later a page tells more.
+const LATELY: Duration = Duration::from_millis(100);
+/// So long it is waited for, at most, until a page is read; not when there are enough for a whole page.
+const GATHER: Duration = Duration::from_millis(250);
+/// How often it is looked whether they still come.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How many a page tells at most (reference: lever-api.md, 3. Pagination).
+const PAGE: usize = 100;
 /// A page that tells fewer than this was not worth it.
 const FEW: usize = 5;
 /// After one such page, and one more for so many Pads, it is given up: the candidates are not on the list.
@@ -60,6 +68,8 @@ struct Waiting {
     asked: HashMap<String, Asked>,
     /// How many of them have been told nothing.
     untold: usize,
+    /// When the last ones came, as many as are a crowd.
+    came: VecDeque<Instant>,
 }
 
 #[derive(Debug)]
@@ -143,10 +153,18 @@ impl Waiting {
     /// Of a candidate the last one to ask is told; its number is returned.
     fn ask(&mut self, opportunity_id: String) -> u64 {
         self.number += 1;
+        self.came.push_back(Instant::now());
+        if self.came.len() > CROWD {
+            self.came.pop_front();
+        }
         let asked = Asked { number: self.number, told: None };
         let before = self.asked.insert(opportunity_id, asked);
         self.untold += usize::from(before.is_none_or(|before| before.told.is_some()));
         self.number
+    }
+
+    fn is_coming(&self) -> bool {
+        self.came.len() == CROWD && self.came.front().is_some_and(|first| first.elapsed() < LATELY)
     }
 
     fn tell(&mut self, told: Told, last: u64) -> bool {
@@ -203,6 +221,7 @@ impl Demand {
             if let Some(opportunity) = self.told() {
                 return Ok(opportunity);
             }
+            patiently(crowd.gather(&walk)).await;
             let permit = lever.permit().await;
             let untold = crowd.untold();
             let is_for_pages = self.told_by.is_some() || untold >= CROWD;
@@ -248,6 +267,18 @@ impl Walk {
 impl Crowd {
     fn untold(&self) -> usize {
         self.waiting.lock().untold
+    }
+
+    /// Waits for those who are still coming, unless no page is read anyway.
+    async fn gather(&self, walk: &Walk) {
+        let until = Instant::now() + GATHER;
+        let is_coming = || {
+            let waiting = self.waiting.lock();
+            waiting.untold < PAGE && waiting.is_coming() && !walk.rests(waiting.untold)
+        };
+        while Instant::now() < until && is_coming() {
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     /// Reads the next page, and tells those who waited when it was asked for. After pages in vain the walk rests.
@@ -367,6 +398,20 @@ mod tests {
         // 159 are in the stage: two pages. Who is on neither when it is their turn asks.
         assert!(lists <= 3 && singles <= CROWD, "{lists} lists, {singles} single reads");
         assert_eq!(account.crowd.waiting.lock().asked.len(), 0);
+    }
+
+    /// Those who come first ask for themselves, for nobody knows how many will follow.
+    #[tokio::test]
+    async fn a_crowd_that_is_still_coming_is_waited_for() {
+        let account = Account::new().await;
+        let ids = account.candidates(60).await;
+        let reads = ids.iter().enumerate().map(async |(number, id)| {
+            tokio::time::sleep(Duration::from_millis(3 * number as u64)).await;
+            account.ask(id).read(&account.lever).await.unwrap().id
+        });
+        assert_eq!(join_all(reads).await, ids);
+        let (lists, singles) = account.calls();
+        assert!(lists + singles <= 15, "{lists} lists, {singles} single reads");
     }
 
     #[tokio::test]

@@ -14,12 +14,14 @@ const CANDIDATES: usize = 400;
 const FEWEST: usize = 100;
 /// Faster than the limit, and slow enough that the webhooks themselves take nothing from the pads.
 const PER_SECOND: u32 = 100;
+/// The fewest are moved with one click, so that they do wait for the rule together.
+const AT_ONCE: u32 = 10_000;
 
 /// All candidates are moved within a few seconds.
 pub async fn limit(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let world = World::start(bench, Setup { limited: true, ..Setup::new("limit") }).await?;
-    let fewest = measure(&world, FEWEST).await?;
-    let many = measure(&world, CANDIDATES).await?;
+    let fewest = measure(&world, FEWEST, AT_ONCE).await?;
+    let many = measure(&world, CANDIDATES, PER_SECOND).await?;
     world.check()?;
     let calls = |measured: &Measured| {
         let what =
@@ -45,7 +47,7 @@ struct Measured {
     refused: usize,
 }
 
-async fn measure(world: &World<'_>, candidates: usize) -> anyhow::Result<Measured> {
+async fn measure(world: &World<'_>, candidates: usize, per_second: u32) -> anyhow::Result<Measured> {
     // What came before has taken of the burst.
     let limit = RateLimit::default();
     tokio::time::sleep(Duration::from_secs_f64(limit.burst / limit.per_second)).await;
@@ -53,7 +55,7 @@ async fn measure(world: &World<'_>, candidates: usize) -> anyhow::Result<Measure
     let moved: Vec<_> = (0..candidates).map(|_| world.candidate()).collect();
     let began = Instant::now();
     let moves = moved.iter().map(|one| world.change_stage(one.clone())).collect::<Result<Vec<_>, _>>()?;
-    paced(PER_SECOND, moves).await?;
+    paced(per_second, moves).await?;
     world.wait_for_links(&moved).await?;
     let seconds = began.elapsed().as_secs_f64();
     let calls = world.calls();

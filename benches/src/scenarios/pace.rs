@@ -23,6 +23,8 @@ const ROUNDS: usize = 10;
 pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     const PER_SECOND: u32 = 200;
     const EACH_ROUND: usize = 300;
+    /// A pause of the machine spoils one round, not all: so each has a 99th percentile, and the median of them counts.
+    const ROUNDS: usize = 15;
     let mut world = World::start(bench, Setup::new("answers")).await?;
     // Somebody else leads, for longer than this takes.
     let lease = json!({"metadata": {"name": "pad-operator"}, "spec": {"holderIdentity": "somebody-else",
@@ -46,19 +48,33 @@ pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         let sent = paced(PER_SECOND, moves).await?;
         // The first round warms up.
         if round > 0 {
-            bare.extend(created);
-            answered.extend(sent.iter().map(|one| one.took));
+            bare.push(created);
+            answered.push(sent.iter().map(|one| one.took).collect::<Vec<_>>());
         }
     }
-    let p99 = |times: &[Duration]| milliseconds(percentile(times, 99));
+    let typical = |rounds: &[Vec<Duration>], percent| {
+        let each: Vec<_> = rounds.iter().map(|times| percentile(times, percent)).collect();
+        milliseconds(percentile(&each, 50))
+    };
+    let (bare_p99, answered_p99) = (typical(&bare, 99), typical(&answered, 99));
     Ok(vec![
-        Figure::median("at 200/s: bare create of a Pad, p50", &bare),
-        Figure::median("at 200/s: webhook answer, p50", &answered),
-        Figure::new("at 200/s: bare create of a Pad, p99", p99(&bare), "ms"),
-        Figure::new("at 200/s: webhook answer, p99", p99(&answered), "ms"),
+        Figure::new("at 200/s: bare create of a Pad, p50", typical(&bare, 50), "ms"),
+        Figure::new("at 200/s: webhook answer, p50", typical(&answered, 50), "ms"),
+        Figure::new("at 200/s: bare create of a Pad, p99", bare_p99, "ms"),
+        Figure::new("at 200/s: webhook answer, p99", answered_p99, "ms"),
+        Figure::new(
+            "at 200/s: webhook answer p99, all rounds",
+            milliseconds(percentile(&answered.concat(), 99)),
+            "ms",
+        ),
+        Figure::new(
+            "at 200/s: bare create p99, all rounds",
+            milliseconds(percentile(&bare.concat(), 99)),
+            "ms",
+        ),
         Figure::new(
             "at 200/s: webhook answer p99, compared with a bare create",
-            p99(&answered) / p99(&bare),
+            answered_p99 / bare_p99,
             "x",
         )
         .at_most(1.5),

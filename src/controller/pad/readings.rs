@@ -28,7 +28,7 @@ const LATELY: Duration = Duration::from_millis(100);
 const GATHER: Duration = Duration::from_millis(250);
 /// How often it is looked whether they still come.
 const GLANCE: Duration = Duration::from_millis(20);
-/// How many a page tells at most (reference: lever-api.md, 3. Pagination).
+/// How many a page tells at most (reference: lever-api.md, 2. Paging).
 const PAGE: usize = 100;
 /// A page that tells fewer than this was not worth it.
 const FEW: usize = 5;

@@ -71,10 +71,16 @@ impl Queue {
 
     /// Begins the turn of a Pad that was called.
     pub fn begin(&self, namespace: &str, name: &str) -> Option<Called> {
-        match self.pads.lock().entry((namespace.to_owned(), name.to_owned())) {
+        let mut pads = self.pads.lock();
+        let called = match pads.entry((namespace.to_owned(), name.to_owned())) {
             Entry::Occupied(known) if known.get().is_some() => known.remove(),
             _ => None,
+        };
+        // At the start all Pads wait: the room that took is not needed again for long.
+        if pads.is_empty() {
+            pads.shrink_to_fit();
         }
+        called
     }
 
     /// The Pad is gone.

@@ -26,7 +26,7 @@ pub use types::{Note, Opportunity, OpportunityPage, PageToken, Stage, StageChang
 pub use webhooks::{NewWebhook, STAGE_CHANGE, Webhook};
 
 /// Rows per page, the most that Lever gives (reference: lever-api.md, 2. Paging).
-const PAGE_SIZE: &str = "100";
+pub(crate) const PAGE_SIZE: usize = 100;
 /// Stages an account may have before the rest is left out.
 const MOST_STAGES: usize = 500;
 /// Notes a candidate may have before a search among them is given up.
@@ -332,7 +332,7 @@ impl LeverClient {
         let mut url = self.account.url(operation, path)?;
         url.query_pairs_mut()
             .extend_pairs(filter)
-            .append_pair("limit", PAGE_SIZE)
+            .append_pair("limit", &PAGE_SIZE.to_string())
             .extend_pairs(page.map(|token| ("offset", token.as_str())));
         self.account
             .send_now(permit, Call::get(operation, url), |list: List<Row>| {

@@ -10,7 +10,7 @@ use super::observe::Surroundings;
 use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
-use crate::lever::{LeverClient, Opportunity, PageToken};
+use crate::lever::{LeverClient, Opportunity, PAGE_SIZE, PageToken};
 use crate::telemetry::health::patiently;
 use crate::transport::{Error, Permit};
 use kube::ResourceExt;
@@ -26,10 +26,6 @@ const CROWD: usize = 5;
 const LATELY: Duration = Duration::from_millis(100);
 /// So long it is waited for, at most, until a page is read; not when there are enough for a whole page.
 const GATHER: Duration = Duration::from_millis(250);
-/// How often it is looked whether they still come.
-const GLANCE: Duration = Duration::from_millis(20);
-/// How many a page tells at most (reference: lever-api.md, 2. Paging).
-const PAGE: usize = 100;
 /// A page that tells fewer than this was not worth it.
 const FEW: usize = 5;
 /// After one such page, and one more for so many Pads, it is given up: the candidates are not on the list.
@@ -163,8 +159,10 @@ impl Waiting {
         self.number
     }
 
-    fn is_coming(&self) -> bool {
-        self.came.len() == CROWD && self.came.front().is_some_and(|first| first.elapsed() < LATELY)
+    /// Until when it counts as still coming if nobody else comes; None if it has come.
+    fn comes_until(&self) -> Option<Instant> {
+        let first = self.came.front().filter(|_| self.came.len() == CROWD)?;
+        Some(*first + LATELY).filter(|until| Instant::now() < *until)
     }
 
     fn tell(&mut self, told: Told, last: u64) -> bool {
@@ -271,13 +269,14 @@ impl Crowd {
 
     /// Waits for those who are still coming, unless no page is read anyway.
     async fn gather(&self, walk: &Walk) {
-        let until = Instant::now() + GATHER;
-        let is_coming = || {
+        let latest = Instant::now() + GATHER;
+        let comes_until = || {
             let waiting = self.waiting.lock();
-            waiting.untold < PAGE && waiting.is_coming() && !walk.rests(waiting.untold)
+            let is_for_a_page = waiting.untold < PAGE_SIZE && !walk.rests(waiting.untold);
+            waiting.comes_until().filter(|_| is_for_a_page && Instant::now() < latest)
         };
-        while Instant::now() < until && is_coming() {
-            tokio::time::sleep(GLANCE).await;
+        while let Some(until) = comes_until() {
+            tokio::time::sleep_until(until.min(latest)).await;
         }
     }
 

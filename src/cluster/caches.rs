@@ -58,7 +58,6 @@ where
             watch(api, watcher::Config::default().page_size(PAGE)).default_backoff().modify(|object| {
                 object.meta_mut().managed_fields = None;
                 object.meta_mut().labels = None;
-                object.shrink();
             });
         let events = reflector::reflector(writer, events);
         tokio::spawn({

@@ -40,9 +40,6 @@ pub trait Placed {
 
     /// Whether it belongs there as it is now.
     fn is_at(&self, place: &Place) -> bool;
-
-    /// Gives back the memory that was set aside for more than there is.
-    fn shrink(&mut self) {}
 }
 
 impl Placed for Pad {
@@ -57,15 +54,6 @@ impl Placed for Pad {
             Place::Candidate(opportunity_id) => self.spec.opportunity_id == *opportunity_id,
             Place::Waiting => matches!(self.phase(), None | Some(Phase::Pending)),
             Place::MadeIn(hour) => self.made_at().map(hour_of) == Some(*hour),
-        }
-    }
-
-    fn shrink(&mut self) {
-        if let Some(finalizers) = &mut self.metadata.finalizers {
-            finalizers.shrink_to_fit();
-        }
-        if let Some(status) = &mut self.status {
-            status.conditions.shrink_to_fit();
         }
     }
 }
@@ -213,27 +201,5 @@ mod tests {
         assert_eq!(around("2026-03-02T11:59:58Z"), 1);
         assert_eq!(around("2026-03-02T10:00:00Z"), 1);
         assert_eq!(around("2026-03-02T12:00:00Z"), 0);
-    }
-
-    #[test]
-    fn what_is_kept_takes_no_more_than_it_needs() {
-        let condition = |type_: &str| {
-            json!({"type": type_, "status": "True", "reason": "Open", "message": "", "observedGeneration": 1,
-                "lastTransitionTime": "2026-03-02T10:59:59Z"})
-        };
-        let mut pad: Pad = serde_json::from_value(json!({
-            "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad",
-            "metadata": {"name": "p", "finalizers": ["padoperator.dev/pad"]},
-            "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
-            "status": {"conditions": [condition("Ready"), condition("PadCreated"), condition("LinkAdded")]},
-        }))
-        .unwrap();
-        pad.metadata.finalizers.as_mut().unwrap().reserve(8);
-        pad.status.as_mut().unwrap().conditions.reserve(8);
-        let before = pad.clone();
-        pad.shrink();
-        assert_eq!(pad, before);
-        assert_eq!(pad.metadata.finalizers.unwrap().capacity(), 1);
-        assert_eq!(pad.status.unwrap().conditions.capacity(), 3);
     }
 }

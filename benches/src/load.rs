@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use futures::future::try_join_all;
+use anyhow::ensure;
+use futures::future::{BoxFuture, try_join_all};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Begins one piece of work after the other, so many a second, and returns what came of each, in order.
@@ -23,6 +24,31 @@ where
         begun.push(tokio::spawn(piece));
     }
     try_join_all(begun).await?.into_iter().collect()
+}
+
+/// Begins two kinds of work at a steady pace, so many pieces of the one, then as many of the other, and returns what came
+/// of each kind, in order. What happens to the machine meanwhile happens to both.
+///
+/// # Errors
+/// That of the first piece that has one.
+pub async fn in_turns<T>(
+    per_second: u32,
+    turn: usize,
+    one: Vec<BoxFuture<'static, anyhow::Result<T>>>,
+    other: Vec<BoxFuture<'static, anyhow::Result<T>>>,
+) -> anyhow::Result<(Vec<T>, Vec<T>)>
+where
+    T: Send + 'static,
+{
+    let is_of_one = |place: usize| (place / turn).is_multiple_of(2);
+    let (count, mut one, mut other) = (one.len() + other.len(), one.into_iter(), other.into_iter());
+    let work: Vec<_> =
+        (0..count).filter_map(|place| if is_of_one(place) { one.next() } else { other.next() }).collect();
+    ensure!(work.len() == count, "both kinds of work come in as many full turns");
+    let came = paced(per_second, work).await?.into_iter().enumerate();
+    let (ones, others): (Vec<_>, Vec<_>) = came.partition(|(place, _)| is_of_one(*place));
+    let plain = |came: Vec<(usize, T)>| came.into_iter().map(|(_, what)| what).collect();
+    Ok((plain(ones), plain(others)))
 }
 
 /// What came of something, and how long it took.

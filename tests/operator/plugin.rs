@@ -91,6 +91,11 @@ async fn the_plugin_makes_shows_and_ends_a_pad() {
     // The first interview is over: another pad is no mistake.
     kubectl.pad(&create).await.unwrap();
     assert_eq!(world.creates(), 2);
+    let told = kubectl.pad(&["candidate", &profile]).await.unwrap();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].starts_with(&format!("Pad {name} by {CONFIGURATION}: Ended. It says ")), "{told}");
+    assert!(lines[1].ends_with("/playback"), "{told}");
+    assert!(lines[2].contains(": Open. It says ") && lines[3].starts_with("http"), "{told}");
     world.finish().await;
 }
 
@@ -104,6 +109,16 @@ async fn the_plugin_says_what_is_wrong_and_tries_again() {
     let name = pad["metadata"]["name"].as_str().unwrap();
     let refused = kubectl.pad(&["open", name]).await.unwrap_err();
     assert!(refused.contains("has no link yet. It says TagMissing"), "{refused}");
+    let profile = format!("https://hire.lever.co/candidates/{candidate}");
+    let told = kubectl.pad(&["candidate", &profile]).await.unwrap();
+    assert!(
+        told.starts_with(&format!("Pad {name} by {CONFIGURATION}: Skipped. It says TagMissing: ")),
+        "{told}"
+    );
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let nobody = world.add_candidate(NewCandidate::default());
+    let none = kubectl.pad(&["candidate", &nobody]).await.unwrap_err();
+    assert!(none.contains("no Pad in namespace") && none.contains("kubectl pad status"), "{none}");
     let again = kubectl.pad(&["retry", name]).await.unwrap();
     assert!(again.contains("asked to look again") && again.contains("TagMissing"), "{again}");
     for object in ["padcfg/phone-screen", "leverconn/acme"] {

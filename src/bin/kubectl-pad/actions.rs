@@ -31,6 +31,26 @@ pub async fn stages(cluster: &Cluster, name: &str) -> anyhow::Result<String> {
     Ok(table(["NAME", "ID"], rows))
 }
 
+/// The Pads of one candidate, the newest last, and what each says.
+pub async fn candidate(cluster: &Cluster, candidate: &str) -> anyhow::Result<String> {
+    let id = opportunity_id(candidate)?;
+    let mut pads = cluster.pads_of(&id).await?;
+    if pads.is_empty() {
+        let namespace = &cluster.namespace;
+        bail!(
+            "no Pad in namespace {namespace} is for this candidate: no webhook has told that a stage of a \
+             PadConfiguration was reached, and no sync has found the candidate there. `kubectl pad status --namespace \
+             {namespace}` shows the stages, and whether webhooks arrive; `kubectl pad create` makes a pad by hand"
+        );
+    }
+    pads.sort_by_key(|pad| (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.name_any()));
+    let told = pads.iter().map(|pad| {
+        let phase = pad.phase().map_or_else(String::new, |phase| format!(" {phase:?}."));
+        format!("Pad {} by {}:{phase} {}", pad.name_any(), pad.spec.configuration_ref.name, pad.shown())
+    });
+    Ok(told.collect())
+}
+
 /// The link of a pad.
 pub async fn open(cluster: &Cluster, name: &str, browser: bool) -> anyhow::Result<String> {
     let pad: Pad = cluster.get(name).await?;

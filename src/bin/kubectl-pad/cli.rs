@@ -39,6 +39,11 @@ pub enum Command {
         #[arg(short = 'A', long)]
         all_namespaces: bool,
     },
+    /// Show the pads of one candidate, and why there is none.
+    Candidate {
+        /// The address of the profile in Lever, or the opportunity's id.
+        candidate: String,
+    },
     /// List the stages of a LeverConnection: what spec.stage of a PadConfiguration may name.
     Stages {
         /// The LeverConnection.

@@ -77,6 +77,13 @@ impl Cluster {
         }
     }
 
+    /// The Pads of a candidate in the namespace, also those made by hand.
+    pub async fn pads_of(&self, opportunity_id: &str) -> anyhow::Result<Vec<Pad>> {
+        let of_candidate = ListParams::default().fields(&format!("spec.opportunityID={opportunity_id}"));
+        let pads = self.api::<Pad>().list(&of_candidate).await.map_err(explained);
+        Ok(pads.context("cannot list pads")?.items)
+    }
+
     /// All there is, in the namespace or in all of them.
     pub async fn see(&self, everywhere: bool) -> anyhow::Result<Seen> {
         let client = || self.client.clone();

@@ -55,6 +55,7 @@ async fn run(cli: Cli) -> anyhow::Result<String> {
             let seen = cluster().await?.see(all_namespaces).await?;
             Ok(overview::text(&seen, jiff::Timestamp::now()))
         }
+        Command::Candidate { candidate } => actions::candidate(&cluster().await?, &candidate).await,
         Command::Stages { connection } => actions::stages(&cluster().await?, &connection).await,
         Command::Open { name, browser } => actions::open(&cluster().await?, &name, browser).await,
         Command::Retry { object, patience } => {

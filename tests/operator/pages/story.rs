@@ -154,7 +154,9 @@ impl Story {
 
     /// What is typed on the page, for this world. NAME is the newest Pad, PROFILE what the page's comments say.
     async fn local(&self, command: &str) -> String {
-        let mut command = localized(&self.world, command).replace(" PROFILE ", " $PROFILE ");
+        let command = localized(&self.world, command);
+        let words = command.split(' ').map(|word| if word == "PROFILE" { "$PROFILE" } else { word });
+        let mut command = words.collect::<Vec<_>>().join(" ");
         if command.split(|one: char| !one.is_alphanumeric()).any(|word| word == "NAME") {
             let mut pads = self.world.list("pads").await;
             pads.sort_by_key(|pad| pad["metadata"]["creationTimestamp"].as_str().unwrap().to_owned());

@@ -30,10 +30,8 @@ pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     /// A pause of the machine spoils one round, not all: so each has a 99th percentile, and the median of them counts.
     const ROUNDS: usize = 30;
     let mut world = World::start(bench, Setup::new("answers")).await?;
-    // Nobody watches there: the replica takes no more webhooks when 10,000 Pads wait.
-    let mut aside = World::start(bench, Setup::new("answers-aside")).await?;
-    let like = aside.pad_for("like").await?;
-    aside.stop().await?;
+    // The replica takes no more webhooks when 10,000 Pads wait.
+    let (aside, like) = aside(bench, "answers-aside").await?;
     // Somebody else leads, for longer than this takes.
     let lease = json!({"metadata": {"name": "pad-operator"}, "spec": {"holderIdentity": "somebody-else",
         "leaseDurationSeconds": 3600, "leaseTransitions": 1, "acquireTime": micro_time(), "renewTime": micro_time()}});
@@ -90,6 +88,14 @@ pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
+/// A world where nobody watches, for what is bare, and a Pad such as the receiver makes there.
+async fn aside<'a>(bench: &'a Bench, name: &'static str) -> anyhow::Result<(World<'a>, Pad)> {
+    let mut aside = World::start(bench, Setup::new(name)).await?;
+    let like = aside.pad_for("like").await?;
+    aside.stop().await?;
+    Ok((aside, like))
+}
+
 fn micro_time() -> String {
     format!("{:.6}", Timestamp::now())
 }
@@ -100,10 +106,7 @@ const EACH_ROUND: usize = 90;
 /// Answers and links at a pace that leaves the machine room.
 pub async fn latency(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let world = World::start(bench, Setup::new("latency")).await?;
-    // Nobody watches there.
-    let mut aside = World::start(bench, Setup::new("latency-aside")).await?;
-    let like = aside.pad_for("like").await?;
-    aside.stop().await?;
+    let (aside, like) = aside(bench, "latency-aside").await?;
     let (mut creates, mut writes, mut calls, mut sent) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let bare = (0..EACH_ROUND).map(|number| {

@@ -79,9 +79,7 @@ impl Cluster {
 
     /// The Pads of a candidate in the namespace, also those made by hand.
     pub async fn pads_of(&self, opportunity_id: &str) -> anyhow::Result<Vec<Pad>> {
-        let of_candidate = ListParams::default().fields(&format!("spec.opportunityID={opportunity_id}"));
-        let pads = self.api::<Pad>().list(&of_candidate).await.map_err(explained);
-        Ok(pads.context("cannot list pads")?.items)
+        list_by(&self.api(), &format!("spec.opportunityID={opportunity_id}")).await
     }
 
     /// All there is, in the namespace or in all of them.
@@ -101,14 +99,23 @@ impl Cluster {
     }
 }
 
-/// All objects of a kind, page by page.
+/// All objects of a kind.
 pub async fn list<K>(api: &Api<K>) -> anyhow::Result<Vec<K>>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
     K::DynamicType: Default,
 {
+    list_by(api, "").await
+}
+
+/// The objects of a kind that a field selector selects, page by page; an empty one selects all.
+async fn list_by<K>(api: &Api<K>, selector: &str) -> anyhow::Result<Vec<K>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+    K::DynamicType: Default,
+{
     let mut all = Vec::new();
-    let mut parameters = ListParams::default().limit(PAGE);
+    let mut parameters = ListParams::default().limit(PAGE).fields(selector);
     loop {
         let page = api
             .list(&parameters)

@@ -22,14 +22,14 @@ use tokio::time::Instant;
 
 /// So many Pads of one rule are a crowd: a page costs one call, as a single read does.
 const CROWD: usize = 5;
-/// A crowd that has come within this time is still coming: a moment later a page tells more.
-const LATELY: Duration = Duration::from_millis(100);
+/// Three or more that come no further apart than this are a crowd that is still coming: a moment later a page tells more.
+const APART: Duration = Duration::from_millis(25);
 /// So long it is waited for, at most, until a page is read; not when there are enough for a whole page.
 const GATHER: Duration = Duration::from_millis(250);
 /// A page that tells fewer than this was not worth it.
 const FEW: usize = 5;
 /// After one such page, and one more for so many Pads, it is given up: the candidates are not on the list.
-const PADS_FOR_A_PAGE: usize = 25;
+const PADS_FOR_A_PAGE: usize = 10;
 /// For so long each Pad then asks for itself, unless twice as many wait by then; also after a page that could not be had.
 const REST: Duration = Duration::from_secs(60);
 /// For so long it is believed what a page has told. A hundred Pads take a third of that at Lever's rate limit.
@@ -161,8 +161,9 @@ impl Waiting {
 
     /// Until when it counts as still coming if nobody else comes; None if it has come.
     fn comes_until(&self) -> Option<Instant> {
-        let first = self.came.front().filter(|_| self.came.len() == CROWD)?;
-        Some(*first + LATELY).filter(|until| Instant::now() < *until)
+        let later = (0..).zip(self.came.iter().rev());
+        let until = later.skip(2).map(|(later, came)| *came + APART * later).max()?;
+        Some(until).filter(|until| Instant::now() < *until)
     }
 
     fn tell(&mut self, told: Told, last: u64) -> bool {
@@ -410,7 +411,7 @@ mod tests {
         });
         assert_eq!(join_all(reads).await, ids);
         let (lists, singles) = account.calls();
-        assert!(lists + singles <= 15, "{lists} lists, {singles} single reads");
+        assert!(lists <= 5 && singles <= 2, "{lists} lists, {singles} single reads");
     }
 
     #[tokio::test]
@@ -443,10 +444,10 @@ mod tests {
     #[tokio::test]
     async fn who_is_not_on_the_list_is_asked_for_and_a_list_that_tells_nothing_is_left_alone() {
         let account = Account::new().await;
-        let untagged = join_all((0..2 * CROWD).map(|_| account.candidate("other"))).await;
+        let untagged = join_all((0..PADS_FOR_A_PAGE - 1).map(|_| account.candidate("other"))).await;
         let demands = untagged.iter().map(|id| account.ask(id)).collect();
         assert_eq!(account.read_all(demands).await, untagged);
-        assert_eq!(account.calls(), (1, 2 * CROWD));
+        assert_eq!(account.calls(), (1, PADS_FOR_A_PAGE - 1));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use crate::api::names::{
 use crate::api::pad::{DesiredState, Trigger};
 use crate::api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
 use crate::cluster::in_time;
+use crate::cluster::lean::{Lean, lean};
 use crate::cluster::writes::is_status;
 use crate::telemetry::traces::spans;
 use kube::api::PostParams;
@@ -53,7 +54,10 @@ pub fn pad(configuration: &PadConfiguration, opportunity_id: &str, n: u32, trigg
 pub async fn create(api: &Api<Pad>, pad: &Pad) -> kube::Result<Pad> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let (namespace, name) = (api.namespace().unwrap_or_default(), pad.name_any());
-    spans::write("create Pad", namespace, &name, api.create(&parameters, pad)).await
+    let api = lean(api);
+    let Lean(made) =
+        spans::write("create Pad", namespace, &name, api.create(&parameters, &Lean(pad.clone()))).await?;
+    Ok(made)
 }
 
 /// Stores the Pad of number `n` that `pad` makes, or of the next number whose name no other candidate holds. One of the

@@ -4,6 +4,7 @@
 //! Every replica watches, so that each can answer webhooks; only the leader's controllers listen to the changes.
 
 use super::index::{Index, Place, Placed};
+use super::lean::{self, Kind, Lean};
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::reflector::{self, Lookup, ObjectRef, Store};
@@ -50,16 +51,14 @@ where
     K: Resource<DynamicType = ()> + Placed + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     /// Starts the watch on a task of its own, which ends with `stop`.
-    fn watch(api: Api<K>, stop: CancellationToken) -> Self {
+    fn watch(api: Api<Lean<K>>, stop: CancellationToken) -> Self
+    where
+        K: Kind,
+    {
         let (store, writer) = reflector::store();
         let cache = Self::new(store, Listing::UnderWay);
-        // They take memory for each Pad, and nothing here asks who owns a field, or for a label.
-        let events =
-            watch(api, watcher::Config::default().page_size(PAGE)).default_backoff().modify(|object| {
-                object.meta_mut().managed_fields = None;
-                object.meta_mut().labels = None;
-            });
-        let events = reflector::reflector(writer, events);
+        let events = watch(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+        let events = reflector::reflector(writer, events.map(|event| event.map(lean::event)));
         tokio::spawn({
             let cache = cache.clone();
             async move {

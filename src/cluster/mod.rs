@@ -2,6 +2,7 @@
 
 pub mod caches;
 pub mod index;
+pub mod lean;
 pub mod lease;
 pub mod reach;
 pub mod secrets;

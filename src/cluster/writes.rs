@@ -4,12 +4,12 @@
 //! not guessed at: the object is read back, and what stands there already counts as written by us.
 
 use super::in_time;
+use super::lean::{Kind, Lean, lean};
 use crate::api::FIELD_MANAGER;
 use crate::telemetry::traces::spans;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::fmt::Debug;
 
@@ -90,7 +90,7 @@ impl MetadataChange {
 /// Changes the metadata of an object as it was read. Returns the object as it is then.
 pub async fn write_metadata<K>(api: &Api<K>, object: &K, change: &MetadataChange) -> Result<K, WriteError>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Kind + Debug,
 {
     let mut metadata =
         json!({"resourceVersion": object.resource_version(), "annotations": change.annotations});
@@ -101,12 +101,13 @@ where
     let name = object.name_any();
     let (what, namespace) = (format!("patch {}", K::kind(&())), api.namespace().unwrap_or_default());
     let parameters = parameters();
+    let api = lean(api);
     let written = spans::write(&what, namespace, &name, in_time(api.patch(&name, &parameters, &patch)));
     match written.await {
-        Ok(written) => Ok(written),
+        Ok(Lean(written)) => Ok(written),
         Err(error) if is_status(&error, 404) => Err(WriteError::Gone),
         Err(error) => match in_time(api.get_opt(&name)).await {
-            Ok(Some(now)) if now.uid() == object.uid() && change.is_done(&now) => {
+            Ok(Some(Lean(now))) if now.uid() == object.uid() && change.is_done(&now) => {
                 if change.exclusive {
                     Err(WriteError::Conflict { now: now.resource_version() })
                 } else {
@@ -134,7 +135,7 @@ pub async fn write_status<K, S>(
     after: &S,
 ) -> Result<Option<K>, WriteError>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize,
+    K: Kind + Debug + Serialize,
     S: Serialize,
 {
     let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(after)?);
@@ -142,13 +143,14 @@ where
     let name = object.name_any();
     let (what, namespace) =
         (format!("patch status of {}", K::kind(&())), api.namespace().unwrap_or_default());
+    let api = lean(api);
     let mut version = object.resource_version();
     for _ in 0..3 {
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": difference}));
         let parameters = parameters();
         let written = in_time(api.patch_status(&name, &parameters, &patch));
         match spans::write(&what, namespace, &name, written).await {
-            Ok(written) => return Ok(Some(written)),
+            Ok(Lean(written)) => return Ok(Some(written)),
             Err(error) if is_status(&error, 404) => return Err(WriteError::Gone),
             Err(error) if is_status(&error, 409) => {
                 let now =

@@ -44,11 +44,13 @@ impl Queue {
         (Arc::new(Self { context, stop, pads: Mutex::default(), calls }), called)
     }
 
-    /// Whether it is this Pad's turn. If not, it waits from now on, and will be called.
+    /// Whether it is this Pad's turn. If not, it waits from now on and will be called, or its next version will be.
     pub fn is_called(self: &Arc<Self>, pad: &Pad) -> bool {
         let key = (pad.namespace().unwrap_or_default(), pad.name_any());
         match self.pads.lock().entry(key.clone()) {
             Entry::Occupied(known) => return known.get().is_some(),
+            // The watch is about to tell of the version that was written, and that wakes it.
+            Entry::Vacant(_) if self.context.written.is_ahead_of(pad) => return false,
             Entry::Vacant(unknown) => unknown.insert(None),
         };
         let around = Surroundings::of(pad, &self.context);

@@ -1,0 +1,193 @@
+//! Objects without what nobody here reads of them: the managed fields and the labels.
+//!
+//! Managed fields name each field of an object once more for each of its writers. They come with each answer and each
+//! event of the API server, and to make trees of them took longer than to read all else (docs/performance.md).
+
+use crate::api::{LeverConnection, Pad, PadConfiguration};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use kube::core::object::{HasSpec, HasStatus};
+use kube::runtime::watcher::Event;
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// A kind of this operator.
+pub trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + HasSpec<Spec: DeserializeOwned>
+    + HasStatus<Status: DeserializeOwned>
+    + Clone
+{
+    /// An object with this spec and nothing else.
+    fn of(spec: Self::Spec) -> Self;
+}
+
+impl Kind for LeverConnection {
+    fn of(spec: Self::Spec) -> Self {
+        Self::new("", spec)
+    }
+}
+
+impl Kind for PadConfiguration {
+    fn of(spec: Self::Spec) -> Self {
+        Self::new("", spec)
+    }
+}
+
+impl Kind for Pad {
+    fn of(spec: Self::Spec) -> Self {
+        Self::new("", spec)
+    }
+}
+
+/// An object that is read without managed fields and labels, and written as it is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Lean<K>(pub K);
+
+/// The same API, whose answers are read so.
+pub fn lean<K: Kind>(api: &Api<K>) -> Api<Lean<K>> {
+    Api::namespaced(api.clone().into_client(), api.namespace().unwrap_or_default())
+}
+
+/// What a watch of such objects tells of.
+pub fn event<K>(event: Event<Lean<K>>) -> Event<K> {
+    match event {
+        Event::Apply(Lean(object)) => Event::Apply(object),
+        Event::Delete(Lean(object)) => Event::Delete(object),
+        Event::Init => Event::Init,
+        Event::InitApply(Lean(object)) => Event::InitApply(object),
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+impl<'de, K: Kind> Deserialize<'de> for Lean<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Parts { metadata, spec, status } = Parts::<K::Spec, K::Status>::deserialize(deserializer)?;
+        let mut object = K::of(spec);
+        *object.meta_mut() = metadata.into();
+        *object.status_mut() = status;
+        Ok(Self(object))
+    }
+}
+
+#[derive(Deserialize)]
+struct Parts<Spec, Status> {
+    metadata: Metadata,
+    spec: Spec,
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    annotations: Option<BTreeMap<String, String>>,
+    creation_timestamp: Option<Time>,
+    deletion_grace_period_seconds: Option<i64>,
+    deletion_timestamp: Option<Time>,
+    finalizers: Option<Vec<String>>,
+    generate_name: Option<String>,
+    generation: Option<i64>,
+    name: Option<String>,
+    namespace: Option<String>,
+    owner_references: Option<Vec<OwnerReference>>,
+    resource_version: Option<String>,
+    uid: Option<String>,
+}
+
+impl From<Metadata> for ObjectMeta {
+    fn from(read: Metadata) -> Self {
+        Self {
+            annotations: read.annotations,
+            creation_timestamp: read.creation_timestamp,
+            deletion_grace_period_seconds: read.deletion_grace_period_seconds,
+            deletion_timestamp: read.deletion_timestamp,
+            finalizers: read.finalizers,
+            generate_name: read.generate_name,
+            generation: read.generation,
+            name: read.name,
+            namespace: read.namespace,
+            owner_references: read.owner_references,
+            resource_version: read.resource_version,
+            uid: read.uid,
+            ..Self::default()
+        }
+    }
+}
+
+impl<K: Kind> Resource for Lean<K> {
+    type DynamicType = ();
+    type Scope = NamespaceResourceScope;
+
+    fn kind(_: &()) -> Cow<'_, str> {
+        K::kind(&())
+    }
+
+    fn group(_: &()) -> Cow<'_, str> {
+        K::group(&())
+    }
+
+    fn version(_: &()) -> Cow<'_, str> {
+        K::version(&())
+    }
+
+    fn plural(_: &()) -> Cow<'_, str> {
+        K::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        self.0.meta()
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.meta_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Each field of the metadata, so that one that is added to Kubernetes, or forgotten here, is noticed.
+    #[test]
+    fn an_object_is_read_whole_but_for_managed_fields_and_labels() {
+        let time = "2026-01-02T03:04:05Z";
+        let all = json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad",
+            "metadata": {
+                "annotations": {"a": "b"}, "creationTimestamp": time, "deletionGracePeriodSeconds": 3,
+                "deletionTimestamp": time, "finalizers": ["f"], "generateName": "p-", "generation": 2,
+                "name": "p-1", "namespace": "hiring", "resourceVersion": "10", "uid": "u-1",
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Secret", "name": "s", "uid": "u-2"}],
+                "labels": {"l": "m"},
+                "managedFields": [{"manager": "kubectl", "operation": "Apply", "apiVersion": "v1",
+                    "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:opportunityID": {}}}}],
+            },
+            "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
+            "status": {"phase": "Pending", "conditions": []},
+        });
+        let mut expected: Pad = serde_json::from_value(all.clone()).unwrap();
+        // Each field there is but the one that API servers no longer set.
+        let names = serde_json::to_value(&expected.metadata).unwrap();
+        assert_eq!(names.as_object().unwrap().len() + 1, count_of_fields(), "{names}");
+        (expected.metadata.labels, expected.metadata.managed_fields) = (None, None);
+        let Lean::<Pad>(read) = serde_json::from_value(all).unwrap();
+        assert_eq!(read, expected);
+    }
+
+    /// How many fields the metadata of an object has in this version of Kubernetes.
+    fn count_of_fields() -> usize {
+        format!("{:#?}", ObjectMeta::default()).lines().count() - 2
+    }
+
+    #[test]
+    fn what_is_written_is_the_object_itself() {
+        let spec = json!({"configurationRef": {"name": "c"}, "opportunityID": "o"});
+        let pad = Pad::new("p-1", serde_json::from_value(spec).unwrap());
+        assert_eq!(serde_json::to_value(Lean(pad.clone())).unwrap(), serde_json::to_value(pad).unwrap());
+    }
+}

@@ -20,8 +20,12 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Lever waits for the answer meanwhile.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Namespace and name of a connection, and since when it waits for a delivery.
-type News = (String, String, Option<Timestamp>);
+/// Namespace and name of a connection, and for what delivery it waits.
+type News = (String, String, Option<Wait>);
+
+/// Why a connection waits for a delivery, and since when. The time alone does not tell two waits apart: it is in whole
+/// seconds.
+type Wait = (String, Timestamp);
 
 /// Notes deliveries, at most one now and then.
 pub struct Heard {
@@ -56,8 +60,7 @@ impl Heard {
         let now = Instant::now();
         let mut noted = self.noted.lock();
         noted.retain(|_, at| now.duration_since(*at) < PAUSE);
-        let key =
-            (connection.namespace().unwrap_or_default(), connection.name_any(), waits_since(connection));
+        let key = (connection.namespace().unwrap_or_default(), connection.name_any(), wait(connection));
         let is_due = !noted.contains_key(&key);
         noted.entry(key).or_insert(now);
         is_due
@@ -66,13 +69,13 @@ impl Heard {
 
 fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
     let last = connection.status.as_ref().and_then(|status| status.last_webhook_at);
-    waits_since(connection).is_some() || last.is_none_or(|last| now.duration_since(last) > FRESH)
+    wait(connection).is_some() || last.is_none_or(|last| now.duration_since(last) > FRESH)
 }
 
-/// Since when the connection says that it waits for a delivery, if it does: because one was missed, or because the webhook
-/// is another one now. That ends with the next one, which is news even just after a note.
-fn waits_since(connection: &LeverConnection) -> Option<Timestamp> {
+/// What the connection says of its wait for a delivery, if it waits: because one was missed, or because the webhook is
+/// another one now. That ends with the next one, which is news even just after a note.
+fn wait(connection: &LeverConnection) -> Option<Wait> {
     let verified = condition::find(connection.conditions(), condition::types::WEBHOOK_VERIFIED)?;
     let waits = [AWAITING_VERIFICATION, DELIVERY_MISSED].contains(&verified.reason.as_str());
-    waits.then_some(verified.last_transition_time)
+    waits.then(|| (verified.reason.clone(), verified.last_transition_time))
 }

@@ -4,6 +4,7 @@ use super::fake::*;
 use crate::api::names::pad_name;
 use crate::cluster::{Cache, Caches, Scope};
 use crate::receiver::Receiver;
+use crate::receiver::heard::Heard;
 use crate::receiver::metrics::Metrics;
 use crate::receiver::tokens::SigningTokens;
 use axum::body::Body;
@@ -261,6 +262,22 @@ async fn a_fresh_note_of_a_delivery_is_not_written_again() {
             assert_eq!(post(&receiver, delivery("candidateHired", json!({"a": 1}))).await.0, StatusCode::OK);
         }
         assert_eq!(server.calls().len(), writes, "{age} minutes old");
+    }
+}
+
+/// Times of transitions are whole seconds: a wait that begins in the second in which another one ended is one of its own.
+#[tokio::test]
+async fn each_wait_for_a_delivery_ends_with_the_next_one() {
+    let server = ApiServer::default();
+    let heard = Heard::new(server.client());
+    let since = "2026-01-02T03:04:05Z";
+    let mut waiting = connection();
+    for (reason, notes) in [("AwaitingVerification", 1), ("DeliveryMissed", 1), ("DeliveryMissed", 0)] {
+        let condition = json!({"type": "WebhookVerified", "status": "False", "reason": reason, "message": "M",
+            "observedGeneration": 1, "lastTransitionTime": since});
+        waiting.status.as_mut().unwrap().conditions = vec![serde_json::from_value(condition).unwrap()];
+        heard.note(&waiting, Timestamp::now()).await;
+        assert_eq!(server.calls().len(), notes, "{reason}");
     }
 }
 

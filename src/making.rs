@@ -54,7 +54,7 @@ pub fn pad(configuration: &PadConfiguration, opportunity_id: &str, n: u32, trigg
 pub async fn create(api: &Api<Pad>, pad: &Pad) -> kube::Result<Pad> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let (namespace, name) = (api.namespace().unwrap_or_default(), pad.name_any());
-    let api = lean(api);
+    let api = lean(&api.clone().into_client(), namespace);
     let Lean(made) =
         spans::write("create Pad", namespace, &name, api.create(&parameters, &Lean(pad.clone()))).await?;
     Ok(made)

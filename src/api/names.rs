@@ -68,10 +68,14 @@ pub fn unobserved() -> i64 {
 
 /// The first `digits` lower-case hex digits of SHA-256 of `text`.
 pub fn sha256_hex(text: &str, digits: usize) -> String {
-    let mut hex: String =
-        digest(&SHA256, text.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.truncate(digits);
-    hex
+    let halves = |byte: &u8| [byte >> 4, byte & 0xf];
+    let hash = digest(&SHA256, text.as_bytes());
+    hash.as_ref()
+        .iter()
+        .flat_map(halves)
+        .take(digits)
+        .filter_map(|half| char::from_digit(half.into(), 16))
+        .collect()
 }
 
 /// Whether this can be the id of an opportunity: it becomes part of names, labels and paths.

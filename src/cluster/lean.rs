@@ -8,7 +8,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::core::object::{HasSpec, HasStatus};
 use kube::runtime::watcher::Event;
-use kube::{Api, Resource};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
@@ -48,9 +48,9 @@ impl Kind for Pad {
 #[serde(transparent)]
 pub struct Lean<K>(pub K);
 
-/// The same API, whose answers are read so.
-pub fn lean<K: Kind>(api: &Api<K>) -> Api<Lean<K>> {
-    Api::namespaced(api.clone().into_client(), api.namespace().unwrap_or_default())
+/// The API of a kind in one namespace, whose answers are read so.
+pub fn lean<K: Kind>(client: &Client, namespace: &str) -> Api<Lean<K>> {
+    Api::namespaced(client.clone(), namespace)
 }
 
 /// What a watch of such objects tells of.

@@ -8,7 +8,7 @@ use super::lean::{Kind, Lean, lean};
 use crate::api::FIELD_MANAGER;
 use crate::telemetry::traces::spans;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::{Client, ResourceExt};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Debug;
@@ -88,7 +88,7 @@ impl MetadataChange {
 }
 
 /// Changes the metadata of an object as it was read. Returns the object as it is then.
-pub async fn write_metadata<K>(api: &Api<K>, object: &K, change: &MetadataChange) -> Result<K, WriteError>
+pub async fn write_metadata<K>(client: &Client, object: &K, change: &MetadataChange) -> Result<K, WriteError>
 where
     K: Kind + Debug,
 {
@@ -98,11 +98,10 @@ where
         metadata["finalizers"] = json!(finalizers);
     }
     let patch = Patch::Merge(json!({"metadata": metadata}));
-    let name = object.name_any();
-    let (what, namespace) = (format!("patch {}", K::kind(&())), api.namespace().unwrap_or_default());
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let (api, what) = (lean::<K>(client, &namespace), format!("patch {}", K::kind(&())));
     let parameters = parameters();
-    let api = lean(api);
-    let written = spans::write(&what, namespace, &name, in_time(api.patch(&name, &parameters, &patch)));
+    let written = spans::write(&what, &namespace, &name, in_time(api.patch(&name, &parameters, &patch)));
     match written.await {
         Ok(Lean(written)) => Ok(written),
         Err(error) if is_status(&error, 404) => Err(WriteError::Gone),
@@ -129,27 +128,29 @@ where
 /// Returns the object as it is then, or None if there was nothing to write. A conflict that left the status alone (an
 /// annotation was added meanwhile) is not one.
 pub async fn write_status<K, S>(
-    api: &Api<K>,
+    client: &Client,
     object: &K,
     before: &S,
     after: &S,
 ) -> Result<Option<K>, WriteError>
 where
     K: Kind + Debug + Serialize,
-    S: Serialize,
+    S: PartialEq + Serialize,
 {
+    if before == after {
+        return Ok(None);
+    }
     let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(after)?);
-    let Some(difference) = difference(&before, &after) else { return Ok(None) };
-    let name = object.name_any();
-    let (what, namespace) =
-        (format!("patch status of {}", K::kind(&())), api.namespace().unwrap_or_default());
-    let api = lean(api);
+    let Some(difference) = difference(&before, after) else { return Ok(None) };
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    let (api, what) = (lean::<K>(client, &namespace), format!("patch status of {}", K::kind(&())));
     let mut version = object.resource_version();
     for _ in 0..3 {
-        let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "status": difference}));
+        let metadata = json!({"resourceVersion": version});
+        let patch = Patch::Merge(StatusChange { metadata, status: &difference });
         let parameters = parameters();
         let written = in_time(api.patch_status(&name, &parameters, &patch));
-        match spans::write(&what, namespace, &name, written).await {
+        match spans::write(&what, &namespace, &name, written).await {
             Ok(Lean(written)) => return Ok(Some(written)),
             Err(error) if is_status(&error, 404) => return Err(WriteError::Gone),
             Err(error) if is_status(&error, 409) => {
@@ -168,6 +169,13 @@ where
     Err(WriteError::Conflict { now: version })
 }
 
+/// The body of a patch of a status. What has changed is lent, because a conflict may make it leave again.
+#[derive(Debug, Serialize)]
+struct StatusChange<'a> {
+    metadata: Value,
+    status: &'a Value,
+}
+
 /// Whether the fields that a difference changes still are what they were when it was worked out.
 fn touches_only_what_was(difference: &Value, before: &Value, now: &Value) -> bool {
     let Some(fields) = difference.as_object() else { return false };
@@ -177,18 +185,19 @@ fn touches_only_what_was(difference: &Value, before: &Value, now: &Value) -> boo
 }
 
 /// The JSON merge patch that turns one value into the other; None if they are equal.
-fn difference(before: &Value, after: &Value) -> Option<Value> {
+fn difference(before: &Value, after: Value) -> Option<Value> {
     match (before, after) {
-        (before, after) if before == after => None,
+        (before, after) if *before == after => None,
         (Value::Object(before), Value::Object(after)) => {
-            let removed =
-                before.keys().filter(|key| !after.contains_key(*key)).map(|key| (key.clone(), Value::Null));
-            let changed = after.iter().filter_map(|(key, value)| {
-                Some((key.clone(), difference(before.get(key).unwrap_or(&Value::Null), value)?))
-            });
-            Some(Value::Object(removed.chain(changed).collect()))
+            let removed = before.keys().filter(|key| !after.contains_key(*key));
+            let mut changes: Map<_, _> = removed.map(|key| (key.clone(), Value::Null)).collect();
+            changes.extend(after.into_iter().filter_map(|(key, value)| {
+                let change = difference(before.get(&key).unwrap_or(&Value::Null), value)?;
+                Some((key, change))
+            }));
+            Some(Value::Object(changes))
         }
-        (_, after) => Some(after.clone()),
+        (_, after) => Some(after),
     }
 }
 
@@ -211,8 +220,8 @@ mod tests {
             json!({"phase": "Pending", "reason": "X", "conditions": [1], "quota": {"used": 1, "limit": 5}});
         let after = json!({"phase": "Open", "conditions": [1], "quota": {"used": 2, "limit": 5}});
         let expected = json!({"phase": "Open", "reason": null, "quota": {"used": 2}});
-        assert_eq!(difference(&before, &after), Some(expected));
-        assert_eq!(difference(&before, &before), None);
+        assert_eq!(difference(&before, after), Some(expected));
+        assert_eq!(difference(&before, before.clone()), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::controller::pad::{expiry, looks::What};
 use crate::{making, rules};
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -163,7 +163,7 @@ async fn mark(
 ) -> Result<(), SyncError> {
     let change = MetadataChange::default().annotate(names::EXISTING_SINCE, since.to_string());
     for pad in pads.iter().filter(|pad| pad.name_any() == name) {
-        let marked = write_metadata(&session.api, pad.as_ref(), &change).await;
+        let marked = write_metadata(&session.context.client, pad.as_ref(), &change).await;
         session.context.written.note(&marked.map_err(|_| SyncError::Changed)?);
     }
     Ok(())
@@ -172,9 +172,8 @@ async fn mark(
 /// Writes what the walk has found out about a configuration, if it differs. If somebody else was faster, the next walk
 /// does it.
 async fn write(session: &Session<'_>, configuration: &PadConfiguration, after: &PadConfigurationStatus) {
-    let api: Api<PadConfiguration> = Api::namespaced(session.context.client.clone(), &session.namespace);
     let before = configuration.status.clone().unwrap_or_default();
-    if let Err(error) = write_status(&api, configuration, &before, after).await {
+    if let Err(error) = write_status(&session.context.client, configuration, &before, after).await {
         let (namespace, configuration) = (&session.namespace, configuration.name_any());
         tracing::debug!(%namespace, configuration, %error, "what sync found was not written");
     }

@@ -16,7 +16,7 @@ use crate::rules;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use memory::{Memory, Subject};
 use observe::Checks;
 use status::Observation;
@@ -248,9 +248,7 @@ impl Configurations {
         after: PadConfigurationStatus,
     ) -> Result<(), Failure> {
         let before: PadConfigurationStatus = configuration.status.clone().unwrap_or_default();
-        let namespace = configuration.namespace().unwrap_or_default();
-        let api = Api::namespaced(self.context.client.clone(), &namespace);
-        if write_status(&api, configuration, &before, &after).await?.is_some()
+        if write_status(&self.context.client, configuration, &before, &after).await?.is_some()
             && let Some((reason, note)) = notices::halted(configuration.conditions(), &after.conditions)
         {
             self.context.warn(&configuration.object_ref(&()), &reason, &note).await;

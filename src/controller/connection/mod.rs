@@ -17,7 +17,7 @@ use crate::cluster::writes::write_status;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use memory::{Due, Memory, Start};
 use observe::Token;
 use status::{Observation, Services};
@@ -220,8 +220,7 @@ impl Connections {
         let observation = Observation { connection, public_url, token, webhook, services, missed, handled };
         let after = status::status(&observation, pace::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
-        let api = Api::namespaced(self.context.client.clone(), &namespace);
-        let written = write_status(&api, connection, &before, &after).await?;
+        let written = write_status(&self.context.client, connection, &before, &after).await?;
         if written.is_some() {
             let before = connection.conditions();
             let news = [

@@ -175,7 +175,7 @@ impl Pass<'_> {
 
     /// Writes metadata of the Pad and takes over what it is then.
     async fn write(&mut self, change: MetadataChange) -> Result<(), WriteError> {
-        let written = write_metadata(&self.api(), self.pad.as_ref(), &change).await;
+        let written = write_metadata(&self.context.client, self.pad.as_ref(), &change).await;
         if let Err(WriteError::Conflict { now }) = &written {
             // Nothing is tried again before the watch has told of what is there.
             self.context.written.note_version(&self.pad, now.as_deref());

@@ -14,7 +14,7 @@ use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError, is_status, write_metadata};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Preconditions};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 
 /// Whether a Pad is over and has been kept as long as its configuration says.
 pub fn is_expired(pad: &Pad, configuration: &PadConfiguration, now: Timestamp) -> bool {
@@ -42,12 +42,13 @@ pub fn is_expired(pad: &Pad, configuration: &PadConfiguration, now: Timestamp) -
 }
 
 /// Deletes the Pad as it was read, and nothing else.
-pub async fn delete(api: &Api<Pad>, pad: &Pad, written: &Written) -> Result<(), WriteError> {
+pub async fn delete(client: &Client, pad: &Pad, written: &Written) -> Result<(), WriteError> {
     let mut pad = pad.clone();
     if pad.finalizers().iter().any(|one| one == FINALIZER) {
-        pad = write_metadata(api, &pad, &MetadataChange::default().finalizer(FINALIZER, false)).await?;
+        pad = write_metadata(client, &pad, &MetadataChange::default().finalizer(FINALIZER, false)).await?;
         written.note(&pad);
     }
+    let api: Api<Pad> = Api::namespaced(client.clone(), &pad.namespace().unwrap_or_default());
     let preconditions = Preconditions { uid: pad.uid(), resource_version: pad.resource_version() };
     let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     match in_time(api.delete(&pad.name_any(), &parameters)).await {

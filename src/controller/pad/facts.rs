@@ -263,8 +263,8 @@ pub enum ConnectionFacts {
         per_hour: Option<u32>,
         /// Why there is no room for this Pad in the hour; None: there is.
         hour_full: Option<Full>,
-        /// The host of the Interview API: links to it are pads too, besides those to coderpad.io.
-        pad_host: Option<String>,
+        /// The base URL of the Interview API: links to its host are pads too, besides those to coderpad.io.
+        interview_url: String,
     },
 }
 

@@ -38,7 +38,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use looks::What;
 use observe::Surroundings;
 use plan::flag::{Flag, Stands};
@@ -181,8 +181,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     if wanted.has(What::Expired) {
         context.looks.done(&namespace, &name, What::Expired, &wanted);
         if is_expired(&pad, &around) {
-            let api = Api::namespaced(context.client.clone(), &namespace);
-            expiry::delete(&api, &pad, &context.written).await?;
+            expiry::delete(&context.client, &pad, &context.written).await?;
             tracing::info!(pad = %name, %namespace, "a Pad that was over was deleted, as its configuration says");
             return Ok(Action::await_change());
         }
@@ -381,9 +380,8 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
 }
 
 async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
-    let api: Api<Pad> = Api::namespaced(pass.context.client.clone(), &pass.facts.pad.namespace);
     let before = pass.pad.status.clone().unwrap_or_default();
-    if let Some(written) = write_status(&api, pass.pad.as_ref(), &before, &after).await? {
+    if let Some(written) = write_status(&pass.context.client, pass.pad.as_ref(), &before, &after).await? {
         pass.context.written.note(&written);
     }
     let news = notices::halted(&before.conditions, &after.conditions);

@@ -313,12 +313,8 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
         pads_left: limited.and_then(|quota| quota.remaining),
         per_hour,
         hour_full: None,
-        pad_host: host(&connection.spec.interview.url),
+        interview_url: connection.spec.interview.url.clone(),
     }
-}
-
-fn host(url: &str) -> Option<String> {
-    url::Url::parse(url).ok()?.host_str().map(ToOwned::to_owned)
 }
 
 fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFacts {

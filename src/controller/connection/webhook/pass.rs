@@ -15,7 +15,7 @@ use crate::controller::driver::Failure;
 use crate::lever::{self, LeverClient, STAGE_CHANGE, Webhook};
 use crate::transport::{Class, Error};
 use jiff::Timestamp;
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
 use std::sync::Arc;
 
 /// More steps than any pass has.
@@ -282,10 +282,8 @@ async fn set_finalizer(
     connection: &mut Arc<LeverConnection>,
     present: bool,
 ) -> Result<(), Stop> {
-    let namespace = connection.namespace().unwrap_or_default();
-    let api: Api<LeverConnection> = Api::namespaced(context.client.clone(), &namespace);
     let change = MetadataChange::default().finalizer(names::WEBHOOK_FINALIZER, present);
-    *connection = Arc::new(write_metadata(&api, connection.as_ref(), &change).await?);
+    *connection = Arc::new(write_metadata(&context.client, connection.as_ref(), &change).await?);
     Ok(())
 }
 

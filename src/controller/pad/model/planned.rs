@@ -148,7 +148,7 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
         pads_left: None,
         per_hour: None,
         hour_full: None,
-        pad_host: None,
+        interview_url: String::new(),
     };
     Facts {
         opportunity: known

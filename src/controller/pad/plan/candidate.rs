@@ -98,7 +98,7 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
     let pad = &facts.pad;
     let entry = entry(pad, rule, opportunity);
     let links: Vec<String> =
-        opportunity.links.iter().filter_map(|link| linked_pad_id(link, pad_host(facts))).collect();
+        opportunity.links.iter().filter_map(|link| linked_pad_id(link, &facts.connection)).collect();
     match &facts.linked_before {
         None if !links.is_empty() => return Step::ReadLinkedPads(links),
         Some(records) => {
@@ -185,19 +185,18 @@ fn belongs(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool {
 }
 
 /// The id of a pad, from a link to it on the candidate.
-fn linked_pad_id(link: &str, pad_host: Option<&str>) -> Option<String> {
+fn linked_pad_id(link: &str, connection: &ConnectionFacts) -> Option<String> {
     let url = url::Url::parse(link).or_else(|_| url::Url::parse(&format!("https://{link}"))).ok()?;
     let host = url.host_str()?;
-    let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io") || Some(host) == pad_host;
+    let is_own = || pad_host(connection).is_some_and(|own| own == host);
+    let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io") || is_own();
     let id = url.path_segments()?.next().filter(|id| is_pad_id(id))?;
     is_coderpad.then(|| id.to_owned())
 }
 
-fn pad_host(facts: &Facts) -> Option<&str> {
-    match &facts.connection {
-        ConnectionFacts::Ready { pad_host, .. } => pad_host.as_deref(),
-        _ => None,
-    }
+fn pad_host(connection: &ConnectionFacts) -> Option<String> {
+    let ConnectionFacts::Ready { interview_url, .. } = connection else { return None };
+    url::Url::parse(interview_url).ok()?.host_str().map(ToOwned::to_owned)
 }
 
 fn is_pad_id(text: &str) -> bool {

@@ -65,7 +65,13 @@ fn rule() -> Rule {
 }
 
 fn ready(pads_left: Option<i64>, hour_full: Option<Full>) -> ConnectionFacts {
-    ConnectionFacts::Ready { name: "acme".into(), pads_left, per_hour: Some(3), hour_full, pad_host: None }
+    ConnectionFacts::Ready {
+        name: "acme".into(),
+        pads_left,
+        per_hour: Some(3),
+        hour_full,
+        interview_url: String::new(),
+    }
 }
 
 /// A fresh Pad of a webhook, with everything in order and nothing read yet.

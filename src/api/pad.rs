@@ -133,7 +133,8 @@ pub struct Trigger {
         deserialize_with = "super::schema::lenient_timestamp",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    #[schemars(schema_with = "super::schema::written_timestamp")]
+    #[x_kube(validation = Rule::new(super::schema::time()).message("spec.trigger.at is a time with its offset, such as 2026-05-04T12:00:00Z"))]
     pub at: Option<Timestamp>,
 }
 
@@ -294,18 +295,24 @@ impl Pad {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_time_that_is_none_hides_no_pad() {
-        for (text, is_time) in
-            [("2026-01-01T00:00:00Z", true), ("2026-01-01T00:00:00Ztx", false), ("soon", false)]
-        {
-            let pad: Pad = serde_json::from_value(serde_json::json!({
+        for (at, is_time) in [
+            (json!("2026-01-01T00:00:00Z"), true),
+            (json!("2026-01-01T00:00:00Ztx"), false),
+            (json!("soon"), false),
+            (json!(["2026-01-01T00:00:00Z"]), false),
+            (json!([[false], -5, {}]), false),
+            (json!(null), false),
+        ] {
+            let pad: Pad = serde_json::from_value(json!({
                 "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
-                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o", "trigger": {"at": text}},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o", "trigger": {"at": at}},
             }))
             .unwrap();
-            assert_eq!(pad.spec.trigger.at.is_some(), is_time, "{text}");
+            assert_eq!(pad.spec.trigger.at.is_some(), is_time, "{at}");
         }
     }
 }

@@ -135,6 +135,12 @@ impl Table {
     }
 }
 
+/// A time has a pattern, or a rule where a user may write it, that begins with a year.
+fn is_time(field: &Value) -> bool {
+    let rules = list(&field["x-kubernetes-validations"]).iter().map(|rule| text(&rule["rule"]));
+    rules.chain([text(&field["pattern"])]).any(|shape| shape.contains("^[0-9]{4}-"))
+}
+
 /// What a field may hold, with its bounds.
 fn kind(field: &Value) -> String {
     let number = |name: &str| field[name].as_f64();
@@ -143,7 +149,7 @@ fn kind(field: &Value) -> String {
             let words: Vec<_> = list(&field["enum"]).iter().map(|word| format!("`{}`", text(word))).collect();
             words.join(", ")
         }
-        "string" if field["format"] == "date-time" => "time".to_owned(),
+        "string" if is_time(field) => "time".to_owned(),
         "string" => match (number("minLength"), number("maxLength")) {
             (Some(least), Some(most)) if least > 0.0 => format!("text, {least} to {most} characters"),
             (_, Some(most)) => format!("text, at most {most} characters"),

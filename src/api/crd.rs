@@ -121,17 +121,6 @@ mod tests {
         assert!(faults.is_empty(), "{}", faults.join("\n"));
     }
 
-    /// Where a text has a format, API servers take lists too, which no watch could read.
-    #[test]
-    fn no_text_has_a_format() {
-        let with_format: Vec<_> = nodes()
-            .into_iter()
-            .filter(|(_, node)| node["type"] == "string" && node.get("format").is_some())
-            .map(|(path, _)| path)
-            .collect();
-        assert!(with_format.is_empty(), "{with_format:?}");
-    }
-
     #[test]
     fn defaults_are_those_of_the_contract() {
         let defaults: Vec<(String, Value)> = nodes()

@@ -134,7 +134,6 @@ pub struct Trigger {
         skip_serializing_if = "Option::is_none"
     )]
     #[schemars(schema_with = "super::schema::written_timestamp")]
-    #[x_kube(validation = Rule::new(super::schema::time()).message("spec.trigger.at is a time with its offset, such as 2026-05-04T12:00:00Z"))]
     pub at: Option<Timestamp>,
 }
 

@@ -16,32 +16,27 @@ pub const WEB_ADDRESS: &str =
 /// Rule of a reference by name.
 pub const RESOURCE_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')";
 
-/// What a time looks like; the days of a month are not counted.
-const RFC_3339: &str = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+/// Stricter than the API server's own check of date-time.
+const RFC_3339: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
-/// Rule of a time that a user may write.
-pub fn time() -> String {
-    format!("self.matches('{RFC_3339}')")
-}
-
-/// An RFC 3339 point in time. It has no format, because where one stands API servers take a list as well
-/// (kube-openapi, pkg/validation/validate/type.go), and one object that cannot be read hides all others from a watch.
+/// An RFC 3339 point in time.
 pub fn timestamp(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "maxLength": 40, "pattern": RFC_3339})
+    json_schema!({"type": "string", "format": "date-time", "maxLength": 40, "pattern": RFC_3339})
 }
 
 /// An RFC 3339 point in time that may be absent.
 pub fn optional_timestamp(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time", "maxLength": 40, "pattern": RFC_3339, "nullable": true})
+}
+
+/// The same where a user may write it. It has no format: with one, API servers take lists as well (kube-openapi,
+/// pkg/validation/validate/type.go).
+pub fn written_timestamp(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "maxLength": 40, "pattern": RFC_3339, "nullable": true})
 }
 
-/// A point in time that a user may write. The field's own rule says what is one.
-pub fn written_timestamp(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "maxLength": 40, "nullable": true})
-}
-
-/// Reads a point in time that a user may have written; what is none counts as absent. The schema lets a 30th of February
-/// through, and there may be objects from before it refused what is no text.
+/// Reads a point in time that a user may have written; what is none counts as absent. The pattern lets some through, and
+/// lists may be stored from before they were refused: one object that cannot be read would keep the rest from being listed.
 pub fn lenient_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     Ok(Value::deserialize(deserializer)?.as_str().and_then(|text| text.parse().ok()))
 }

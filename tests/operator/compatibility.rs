@@ -129,12 +129,14 @@ fn released() -> String {
     format!("released/{}", folders[0])
 }
 
+/// What was taken and could not work: with a format, a list was taken for a time. No such Pad could be written again, for
+/// the rule of spec.trigger could not be worked out, and the operator could not read it.
+const COULD_NOT_WORK: [&str; 1] = [r#"v1alpha1.spec.trigger.at: format was "date-time", and is nothing"#];
+
 #[test]
 fn nothing_that_the_last_release_took_is_refused_or_means_something_else() {
-    for name in NAMES {
-        let (old, new) = (definition(&released(), name), definition("crds", name));
-        assert_eq!(breaks(&old, &new), Vec::<String>::new(), "{name}");
-    }
+    let compare = |name| breaks(&definition(&released(), name), &definition("crds", name));
+    assert_eq!(NAMES.map(compare).concat(), COULD_NOT_WORK);
 }
 
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";

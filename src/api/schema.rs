@@ -25,14 +25,18 @@ pub fn timestamp(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// An RFC 3339 point in time that may be absent.
-pub fn optional_timestamp(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date-time", "maxLength": 40, "pattern": RFC_3339, "nullable": true})
+pub fn optional_timestamp(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = timestamp(generator);
+    schema.insert("nullable".to_owned(), true.into());
+    schema
 }
 
 /// The same where a user may write it. It has no format: with one, API servers take lists as well (kube-openapi,
 /// pkg/validation/validate/type.go).
-pub fn written_timestamp(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "maxLength": 40, "pattern": RFC_3339, "nullable": true})
+pub fn written_timestamp(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = optional_timestamp(generator);
+    schema.remove("format");
+    schema
 }
 
 /// Reads a point in time that a user may have written; what is none counts as absent. The pattern lets some through, and

@@ -48,10 +48,16 @@ async fn faults_before_the_effect() {
     let faults = api.interview.faults();
     faults.add(Fault::on("POST", PADS).status(503));
     faults.add(Fault::on("POST", PADS).redirect(307, "https://elsewhere.example/"));
+    faults.add(Fault::on("POST", PADS).throttle(7));
     faults.add(Fault::on("POST", PADS).reset());
     faults.add(Fault::on("POST", PADS).hang());
     assert_eq!(api.create("a").await.unwrap().status(), 503);
     assert_eq!(api.create("b").await.unwrap().headers()["location"], "https://elsewhere.example/");
+    let throttled = api.create("too fast").await.unwrap();
+    assert_eq!(
+        (throttled.status().as_u16(), &throttled.headers()["retry-after"]),
+        (429, &"7".parse().unwrap())
+    );
     let reset = api.create("c").await.unwrap_err();
     assert!(!reset.is_timeout() && !reset.is_connect(), "{reset:?}");
     assert!(api.create("d").await.unwrap_err().is_timeout());

@@ -168,6 +168,10 @@ async fn the_lease_changes_hands_while_pads_are_made() {
     world.finish().await;
 }
 
+/// For so long Lever takes nothing from the leader. It stands still for longer: until its Lease has run out, and after
+/// that the creation of a pad is waited out for 19 s.
+const PATIENCE_SECONDS: u64 = 20;
+
 /// A leader whose machine stands still does not notice that another one has taken over. When it goes on, what it was
 /// about to do has been done.
 #[tokio::test(flavor = "multi_thread")]
@@ -175,9 +179,8 @@ async fn a_leader_that_stood_still_does_nothing_late() {
     let _alone = MACHINE.lock().await;
     let mut options = effects::world("frozen");
     options.replicas = 2;
-    let others = ["--lever-rate", "--interview-create-timeout"];
-    options.flags.retain(|flag| !others.iter().any(|other| flag.starts_with(other)));
-    options.flags.extend(["--lever-rate=2", "--lever-burst=20", "--interview-create-timeout=8s"]);
+    options.flags.retain(|flag| !flag.starts_with("--interview-create-timeout"));
+    options.flags.push("--interview-create-timeout=8s");
     let mut world = World::start(options).await;
     let leader = leads(&world).await.unwrap();
     world.send_to(&world.operators[1 - leader]);
@@ -198,24 +201,18 @@ async fn a_leader_that_stood_still_does_nothing_late() {
     for (effect, _, held) in &stopped {
         soon(effect.name, held.reached()).await;
     }
-    // One hears of its pad, and its link waits for its turn behind what others ask of Lever.
-    let others = [(); 30].map(|()| world.candidate());
-    for candidate in &others {
-        world.enter(candidate).await;
-    }
-    // A page of the list tells of many.
-    let asked_for_others = || {
-        let calls = world.lever.calls();
-        let others = |path: &str| others.iter().any(|candidate| path.contains(candidate));
-        calls.iter().filter(|call| call.path == "/v1/opportunities" || others(&call.path)).count()
-    };
-    stopped.iter().filter(|(effect, ..)| effect.of == Of::CoderPad).for_each(|(_, _, held)| held.release());
-    let before = asked_for_others();
-    eventually("it waits for its turn", async || {
-        if asked_for_others() > before + 1 { Ok(()) } else { Err("not yet".into()) }
-    })
-    .await;
+    let put_off = world.candidate();
+    let too_fast = Fault::on("GET", &format!("/opportunities/{put_off}$")).throttle(PATIENCE_SECONDS);
+    world.lever.faults().add(too_fast);
+    world.enter(&put_off).await;
+    world.wait_for_pad(&put_off, "Pending/LeverRateLimited").await;
+    // One hears of its pad, and its link waits for its turn.
+    let (_, waits, held) = stopped.iter().find(|(effect, ..)| effect.of == Of::CoderPad).unwrap();
+    held.release();
+    // What it does with the answer can be seen nowhere before the link's turn.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     world.operators[leader].signal("STOP").await;
+    assert!(links_added(&world, &waits.candidate).is_empty(), "it does not wait");
     stopped.iter().for_each(|(_, _, held)| held.release());
     for (effect, subject, _) in &stopped {
         effect.ends(&world, subject).await;
@@ -226,9 +223,7 @@ async fn a_leader_that_stood_still_does_nothing_late() {
     for (effect, subject, _) in &stopped {
         effect.ends(&world, subject).await;
     }
-    for candidate in &others {
-        world.wait_for_one_pad(candidate).await;
-    }
+    world.wait_for_one_pad(&put_off).await;
 
     world.operators[leader].start().await;
     world.finish().await;

@@ -43,6 +43,11 @@ pub enum Action {
         /// The `Location` header.
         location: String,
     },
+    /// Nothing is applied; 429 is answered, and when to come back.
+    Throttle {
+        /// The `Retry-After` header.
+        retry_after_seconds: u64,
+    },
     /// Nothing is applied; the connection is closed without an answer.
     Reset,
     /// Nothing is applied and nothing is answered, for ever.
@@ -185,6 +190,12 @@ impl Fault {
     #[must_use]
     pub fn redirect(self, code: u16, location: &str) -> Self {
         self.action(Action::Redirect { code, location: location.to_owned() })
+    }
+
+    /// See [`Action::Throttle`].
+    #[must_use]
+    pub fn throttle(self, retry_after_seconds: u64) -> Self {
+        self.action(Action::Throttle { retry_after_seconds })
     }
 
     /// See [`Action::Delay`].

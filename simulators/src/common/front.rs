@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
@@ -76,6 +77,7 @@ pub(crate) struct Front {
 
 pub(crate) enum Outcome {
     Reply(Reply),
+    Throttle(Reply, u64),
     Redirect(u16, String),
     Raw(u16, Bytes),
     Truncated(u16, Bytes),
@@ -211,6 +213,9 @@ pub(crate) async fn before_effect(
             }
             Action::Status { code, body } => error(*code, body, &error_body),
             Action::Redirect { code, location } => Outcome::Redirect(*code, location.clone()),
+            Action::Throttle { retry_after_seconds } => {
+                Outcome::Throttle(Reply::json(429, error_body(429)), *retry_after_seconds)
+            }
             Action::Reset => Outcome::Abort,
             Action::Hang => Outcome::Hang,
             _ => continue,
@@ -266,7 +271,7 @@ fn huge(bytes: usize) -> Bytes {
 impl Outcome {
     fn status(&self) -> Option<u16> {
         match self {
-            Self::Reply(reply) => Some(reply.status),
+            Self::Reply(reply) | Self::Throttle(reply, _) => Some(reply.status),
             Self::Redirect(code, _) | Self::Raw(code, _) | Self::Truncated(code, _) => Some(*code),
             Self::Abort | Self::Hang => None,
         }
@@ -281,6 +286,11 @@ impl IntoResponse for Outcome {
         };
         match self {
             Self::Reply(reply) => reply.into_response(),
+            Self::Throttle(reply, seconds) => {
+                let mut response = reply.into_response();
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+                response
+            }
             Self::Redirect(code, location) => raw(code, "location", location, Body::empty()),
             Self::Raw(code, bytes) => raw(code, "content-type", "application/json".to_owned(), bytes.into()),
             Self::Truncated(code, whole) => {

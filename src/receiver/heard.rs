@@ -1,7 +1,7 @@
 //! Notes on a connection that a correctly signed request has arrived, so that the leader, which may be another
 //! replica, can turn WebhookVerified True.
 
-use crate::api::{FIELD_MANAGER, HasConditions, LeverConnection, condition};
+use crate::api::{FIELD_MANAGER, LeverConnection, condition};
 use crate::controller::connection::status::{AWAITING_VERIFICATION, DELIVERY_MISSED};
 use crate::telemetry::traces::spans;
 use jiff::{SignedDuration, Timestamp};
@@ -23,9 +23,9 @@ const LONGEST: Duration = Duration::from_secs(2);
 /// Namespace and name of a connection, and for what delivery it waits.
 type News = (String, String, Option<Wait>);
 
-/// Why a connection waits for a delivery, and since when. The time alone does not tell two waits apart: it is in whole
-/// seconds.
-type Wait = (String, Timestamp);
+/// Why a connection waits for a delivery, since when, and the id of the webhook if the operator manages it. The time is
+/// in whole seconds: alone it does not tell two waits apart that begin within one.
+type Wait = (String, Timestamp, Option<String>);
 
 /// Notes deliveries, at most one now and then.
 pub struct Heard {
@@ -75,7 +75,8 @@ fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
 /// What the connection says of its wait for a delivery, if it waits: because one was missed, or because the webhook is
 /// another one now. That ends with the next one, which is news even just after a note.
 fn wait(connection: &LeverConnection) -> Option<Wait> {
-    let verified = condition::find(connection.conditions(), condition::types::WEBHOOK_VERIFIED)?;
+    let status = connection.status.as_ref()?;
+    let verified = condition::find(&status.conditions, condition::types::WEBHOOK_VERIFIED)?;
     let waits = [AWAITING_VERIFICATION, DELIVERY_MISSED].contains(&verified.reason.as_str());
-    waits.then(|| (verified.reason.clone(), verified.last_transition_time))
+    waits.then(|| (verified.reason.clone(), verified.last_transition_time, status.webhook_id.clone()))
 }

@@ -268,16 +268,27 @@ async fn a_fresh_note_of_a_delivery_is_not_written_again() {
 /// Times of transitions are whole seconds: a wait that begins in the second in which another one ended is one of its own.
 #[tokio::test]
 async fn each_wait_for_a_delivery_ends_with_the_next_one() {
-    let server = ApiServer::default();
-    let heard = Heard::new(server.client());
     let since = "2026-01-02T03:04:05Z";
-    let mut waiting = connection();
-    for (reason, notes) in [("AwaitingVerification", 1), ("DeliveryMissed", 1), ("DeliveryMissed", 0)] {
-        let condition = json!({"type": "WebhookVerified", "status": "False", "reason": reason, "message": "M",
-            "observedGeneration": 1, "lastTransitionTime": since});
-        waiting.status.as_mut().unwrap().conditions = vec![serde_json::from_value(condition).unwrap()];
-        heard.note(&waiting, Timestamp::now()).await;
-        assert_eq!(server.calls().len(), notes, "{reason}");
+    let entered_by_hand = ("AwaitingVerification", None);
+    let managed = ("AwaitingVerification", Some("w-1"));
+    let missed = ("DeliveryMissed", None);
+    for waits in
+        [vec![entered_by_hand, missed], vec![entered_by_hand, managed], vec![managed, entered_by_hand]]
+    {
+        let server = ApiServer::default();
+        let heard = Heard::new(server.client());
+        let mut waiting = connection();
+        for (reason, webhook) in waits {
+            let condition = json!({"type": "WebhookVerified", "status": "False", "reason": reason,
+                "message": "M", "observedGeneration": 1, "lastTransitionTime": since});
+            let status = waiting.status.as_mut().unwrap();
+            status.conditions = vec![serde_json::from_value(condition).unwrap()];
+            status.webhook_id = webhook.map(ToOwned::to_owned);
+            for notes in [1, 0] {
+                heard.note(&waiting, Timestamp::now()).await;
+                assert_eq!(server.calls().len(), notes, "{reason} {webhook:?}");
+            }
+        }
     }
 }
 

@@ -207,7 +207,16 @@ impl<'a> World<'a> {
             let triggered_at = lever.move_to_stage(&opportunity, STAGE).await.at;
             let body = webhook(&opportunity, &stage_id, triggered_at);
             let at = now();
-            let answer = async { Ok(http.post(url).json(&body).send().await?.text().await?) };
+            let send = async || http.post(&url).json(&body).send().await;
+            let answer = async {
+                // The receiver ends connections that are idle or old, perhaps just as this webhook is written to one. Lever
+                // sends such a webhook again, and so does this; the time counts both.
+                let answer = match send().await {
+                    Err(error) if error.is_request() && !error.is_connect() => send().await?,
+                    other => other?,
+                };
+                Ok(answer.text().await?)
+            };
             let (answer, took) = timed(answer).await?;
             ensure!(answer.contains("Accepted"), "the webhook was answered: {answer}");
             Ok(Sent { opportunity, at, took })

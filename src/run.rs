@@ -192,6 +192,7 @@ impl Reconciler<'_> {
             flag_retries: Default::default(),
             flights: Default::default(),
             written: Default::default(),
+            stale_reads: Default::default(),
             looks: Default::default(),
             readings: Default::default(),
             syncs: Default::default(),

@@ -261,6 +261,16 @@ pub struct PadConfigurationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub existing_settled_for: Option<Timestamp>,
+    /// Fingerprints, 12 hexadecimal digits each, of the stage entries of candidates in the stage with the tag that had
+    /// their pad or were skipped as BeforeConfiguration. They stay served if somebody deletes their Pads. A sync removes
+    /// those of candidates who have left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 240_000), regex(pattern = "^([0-9a-f]{12})*$"))]
+    pub served_entries: Option<String>,
+    /// The generation for which CoderPad created a live pad where a take-home was requested. No further pad is created
+    /// until the spec changes or somebody requests a reconcile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_home_refused_generation: Option<i64>,
     /// Candidates in the stage with the tag at the last sync, also while suspended: a dry run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matching: Option<i64>,
@@ -271,6 +281,14 @@ pub struct PadConfigurationStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+impl PadConfiguration {
+    /// Whether CoderPad refuses to create take-homes for the present spec (contract F7).
+    pub fn is_take_home_refused(&self) -> bool {
+        let refused = self.status.as_ref().and_then(|status| status.take_home_refused_generation);
+        refused.is_some() && refused == self.metadata.generation
+    }
 }
 
 impl PadConfigurationStatus {

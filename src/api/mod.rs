@@ -10,6 +10,7 @@ pub mod crd;
 pub mod names;
 pub mod pad;
 pub mod schema;
+pub mod served;
 
 pub use condition::Condition;
 pub use configuration::{PadConfiguration, PadConfigurationSpec, PadConfigurationStatus};

@@ -169,6 +169,36 @@ pub struct PadStatus {
     /// The generation of the configuration that this status was decided with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_configuration_generation: Option<i64>,
+    /// The uid of the configuration that this status was decided with: one that is deleted and created again counts its
+    /// generations from 1.
+    #[serde(default, rename = "observedConfigurationUID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub observed_configuration_uid: Option<String>,
+    /// When the Pad reached its phase, by the operator's clock.
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub phase_since: Option<Timestamp>,
+    /// The candidate's last entry into the stage when the Pad was last judged, by Lever's clock.
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub judged_entry_at: Option<Timestamp>,
+    /// The last stage entry for which a person requested a pad with the annotation
+    /// padoperator.dev/reconcile-requested-at, by Lever's clock.
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub requested_entry_at: Option<Timestamp>,
     /// The value of the annotation padoperator.dev/reconcile-requested-at that was last acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
@@ -276,6 +306,13 @@ impl Pad {
     /// The phase as last written.
     pub fn phase(&self) -> Option<Phase> {
         self.status.as_ref().and_then(|status| status.phase)
+    }
+
+    /// When the Pad reached its phase. A status of version 0.1.0 has only the transition time of its condition.
+    pub fn phase_since(&self) -> Option<Timestamp> {
+        let status = self.status.as_ref()?;
+        let ready = || super::condition::find(&status.conditions, super::condition::types::READY);
+        status.phase_since.or_else(|| Some(ready()?.last_transition_time))
     }
 
     /// When it has begun to make its pad; for one that was adopted, when CoderPad has made it.

@@ -28,6 +28,7 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use pad::flights::Flights;
 use pad::looks::Looks;
 use pad::readings::Readings;
+use pad::stale_reads::StaleReads;
 use pad::written::Written;
 use parking_lot::Mutex;
 use retries::Retries;
@@ -78,6 +79,8 @@ pub struct Context {
     pub flights: Flights,
     /// The versions of Pads that were written last.
     pub written: Written,
+    /// Lever's answers that were older than a webhook.
+    pub stale_reads: StaleReads,
     /// Pads that sync has news of.
     pub looks: Looks,
     /// Pads that wait to hear of their candidates.

@@ -4,7 +4,8 @@
 use super::lever::Row;
 use crate::api::configuration::{Existing, Repeat};
 use crate::api::pad::{Phase, TriggerSource};
-use crate::api::{HasConditions, Pad, condition, names};
+use crate::api::served::{self, Fingerprint};
+use crate::api::{Pad, names};
 use crate::controller::pad::Reason;
 use crate::controller::pad::series::{self, Member, Verdict};
 use jiff::{SignedDuration, Timestamp};
@@ -49,41 +50,76 @@ pub enum Deed {
     Skip(String),
 }
 
-/// What a candidate leads to. `pads` are those of the candidate by the rule's configuration.
-pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>]) -> Deed {
-    if !row.is_free {
+/// What a candidate leads to. `pads` are those of the candidate by the rule's configuration, those that are being deleted
+/// included; `served_entries` are what the configuration's status stores.
+pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], served_entries: Option<&str>) -> Deed {
+    let is_terminating = |pad: &Arc<Pad>| pad.metadata.deletion_timestamp.is_some();
+    // A Pad that is being deleted may have had the pad of this entry; its deletion stores that (contract P9).
+    let is_served = || served::contains(served_entries, &row.id, row.entry, Some(rule.since));
+    if !row.is_free || pads.iter().any(is_terminating) || is_served() {
         return Deed::Nothing;
     }
-    let is_skipped = !rule.is_settled && row.entry <= rule.since && rule.existing == Existing::Skip;
+    let was_before = !rule.is_settled && row.entry <= rule.since && rule.existing == Existing::Skip;
     let series: Vec<Member> = pads.iter().map(|pad| Member::of(pad)).collect();
     match series::next(&series, row.entry, rule.repeat) {
         Verdict::Nothing => Deed::Nothing,
         Verdict::Judge(name) => match pads.iter().find(|pad| pad.name_any() == name) {
-            Some(pad) if is_skipped && existing_since(pad) != Some(rule.since) => Deed::Skip(name),
+            // Only a Pad that sync made for such a candidate stays one (contract P10).
+            Some(pad)
+                if was_before
+                    && existing_since(pad).is_some_and(|since| since != rule.since)
+                    && is_skipped_as_before(pad) =>
+            {
+                Deed::Skip(name)
+            }
             Some(pad) if is_worth_judging(rule, row, pad) => Deed::Judge(name),
             _ => Deed::Nothing,
         },
         Verdict::Make(n) => {
-            let served = series.into_iter().filter(|member| member.is_served() && !is_skipped);
+            let served = series.into_iter().filter(Member::is_served);
             let newest = served.max_by_key(|member| (member.number, member.made_at));
-            newest.map_or(Deed::Make { n, existing: is_skipped }, |newest| Deed::Judge(newest.name))
+            newest.map_or(Deed::Make { n, existing: was_before }, |newest| Deed::Judge(newest.name))
         }
     }
 }
 
+/// What is stored of an entry that stays served if its Pad is deleted (contract P9): it had its pad, or a person ended
+/// the Pad before there was one, or there is none because the candidate was there before the rule took effect.
+pub fn served(rule: &Rule, row: &Row, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
+    let has_pad = |pad: &Arc<Pad>| {
+        let member = Member::of(pad);
+        member.is_served() && member.serves(row.entry, rule.repeat)
+    };
+    if pads.iter().any(has_pad) {
+        return Some(Fingerprint::new(&row.id, row.entry));
+    }
+    let is_before = |pad: &Arc<Pad>| is_skipped_as_before(pad) && !is_worth_judging(rule, row, pad);
+    pads.iter().any(is_before).then(|| Fingerprint::existing(&row.id, row.entry, rule.since))
+}
+
+fn is_skipped_as_before(pad: &Pad) -> bool {
+    let reason = pad.status.as_ref().and_then(|status| status.reason.as_deref());
+    pad.phase() == Some(Phase::Skipped) && reason == Some(Reason::BeforeConfiguration.as_str())
+}
+
 /// Whether a Pad that came to nothing may fare better now that its candidate is in the stage with the tag.
 fn is_worth_judging(rule: &Rule, row: &Row, pad: &Pad) -> bool {
-    let reason = pad.status.as_ref().and_then(|status| status.reason.as_deref());
+    let status = pad.status.as_ref();
+    let judged_entry = status.and_then(|status| status.judged_entry_at);
+    let is_new_entry = judged_entry.is_some_and(|judged| row.entry > judged);
     if pad.phase() == Some(Phase::Failed) {
         // Only what is mended, or another entry, changes that.
-        let ready = condition::find(pad.conditions(), condition::types::READY);
-        return ready.is_some_and(|ready| row.entry > ready.last_transition_time);
+        return is_new_entry;
     }
-    if reason != Some(Reason::BeforeConfiguration.as_str()) || rule.existing == Existing::Create {
-        return reason != Some(Reason::BeforeConfiguration.as_str());
+    match status.and_then(|status| status.reason.as_deref()).and_then(Reason::parse) {
+        Some(Reason::BeforeConfiguration) if rule.existing == Existing::Create => false,
+        Some(Reason::BeforeConfiguration) => {
+            let of_another_rule = existing_since(pad).is_some_and(|since| since != rule.since);
+            is_new_entry || row.entry > rule.since || (of_another_rule && rule.is_settled)
+        }
+        Some(Reason::AlreadyServed) => is_new_entry,
+        _ => true,
     }
-    let of_another_rule = existing_since(pad).is_some_and(|since| since != rule.since);
-    row.entry > rule.since || (of_another_rule && rule.is_settled)
 }
 
 fn existing_since(pad: &Pad) -> Option<Timestamp> {
@@ -171,37 +207,90 @@ mod tests {
             (&rule(), -1, false),
             (&create, -1, false),
         ] {
-            assert_eq!(deed(rule, &row(entry), &[]), Deed::Make { n: 1, existing }, "{rule:?}, {entry}");
+            assert_eq!(
+                deed(rule, &row(entry), &[], None),
+                Deed::Make { n: 1, existing },
+                "{rule:?}, {entry}"
+            );
         }
-        assert_eq!(deed(&rule(), &Row { is_free: false, ..row(1) }, &[]), Deed::Nothing);
+        assert_eq!(deed(&rule(), &Row { is_free: false, ..row(1) }, &[], None), Deed::Nothing);
     }
 
     #[test]
     fn who_came_to_nothing_is_judged_again_where_that_can_change_anything() {
         for reason in ["TagMissing", "StageChanged", "CandidateArchived", "CandidateNotFound"] {
-            assert_eq!(deed(&rule(), &row(5), &[skipped(reason)]), judge(1), "{reason}");
+            assert_eq!(deed(&rule(), &row(5), &[skipped(reason)], None), judge(1), "{reason}");
         }
-        assert_eq!(deed(&rule(), &row(5), &[skipped("Cancelled")]), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(5), &[skipped("Cancelled")], None), Deed::Nothing);
         let before = skipped("BeforeConfiguration");
-        assert_eq!(deed(&rule(), &row(-5), std::slice::from_ref(&before)), Deed::Nothing);
-        assert_eq!(deed(&rule(), &row(5), &[before]), judge(1));
+        assert_eq!(deed(&rule(), &row(-5), std::slice::from_ref(&before), None), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(5), &[before], None), judge(1));
         let marked = |since: i64| {
             let status = json!({"phase": "Skipped", "reason": "BeforeConfiguration"});
             [pad(1, json!({names::EXISTING_SINCE: at(since)}), json!({}), status)]
         };
-        assert_eq!(deed(&rule(), &row(-5), &marked(0)), Deed::Nothing);
-        assert_eq!(deed(&rule(), &row(-5), &marked(-3)), judge(1), "the rule has changed since");
+        assert_eq!(deed(&rule(), &row(-5), &marked(0), None), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(-5), &marked(-3), None), judge(1), "the rule has changed since");
         let first = Rule { is_settled: false, ..rule() };
         let name = names::pad_name("c", "op-1", 1);
+        assert_eq!(deed(&first, &row(-5), &[skipped("TagMissing")], None), judge(1), "it was there before");
+        assert_eq!(deed(&first, &row(-5), &marked(-3), None), Deed::Skip(name), "of the rule before");
+        assert_eq!(deed(&first, &row(-5), &marked(0), None), Deed::Nothing);
+        let failed = |judged: i64| {
+            let status = json!({"phase": "Failed", "reason": "InvalidRequest", "judgedEntryAt": at(judged)});
+            [pad(1, json!({}), json!({}), status)]
+        };
+        // Once for each entry, whatever the clocks of conditions say.
+        assert_eq!(deed(&rule(), &row(25), &failed(25), None), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(26), &failed(25), None), judge(1));
+        let again = |reason: &str, judged: i64| {
+            let status = json!({"phase": "Skipped", "reason": reason, "judgedEntryAt": at(judged)});
+            deed(&rule(), &row(-5), &[pad(1, json!({}), json!({}), status)], None)
+        };
+        assert_eq!(again("AlreadyServed", -5), Deed::Nothing);
+        assert_eq!(again("AlreadyServed", -6), judge(1));
+        assert_eq!(again("BeforeConfiguration", -5), Deed::Nothing);
+        assert_eq!(again("BeforeConfiguration", -6), judge(1), "another entry");
+    }
+
+    #[test]
+    fn a_served_entry_stays_served_without_its_pad() {
+        let status = |phase: &str, reason: &str| json!({"phase": phase, "reason": reason, "entryAt": at(5)});
+        let one = |phase, reason, since| {
+            let marked = json!({names::EXISTING_SINCE: at(since)});
+            [pad(1, marked, json!({}), status(phase, reason))]
+        };
+        let first = Rule { is_settled: false, ..rule() };
+        for (row, pads, is_stored) in [
+            (row(5), one("Open", "Open", 0), true),
+            (row(5), one("Ended", "Ended", 0), true),
+            (row(-5), one("Skipped", "BeforeConfiguration", 0), true),
+            (row(-5), one("Skipped", "Cancelled", 0), true),
+            (row(5), one("Skipped", "TagMissing", 0), false),
+            (row(5), one("Pending", "QuotaExceeded", 0), false),
+            (row(5), one("Failed", "InvalidRequest", 0), false),
+            (row(5), one("Skipped", "BeforeConfiguration", 0), false),
+        ] {
+            let stored = served::add(None, served(&rule(), &row, &pads));
+            assert_eq!(stored.is_some(), is_stored, "{pads:?}");
+            let next = deed(&rule(), &row, &[], stored.as_deref());
+            assert_eq!(next == Deed::Nothing, is_stored, "{pads:?}");
+            let later = Row { entry: at(30), ..row.clone() };
+            let made = Deed::Make { n: 1, existing: false };
+            assert_eq!(deed(&rule(), &later, &[], stored.as_deref()), made, "a new entry");
+        }
+        let before = served(&first, &row(-5), &one("Skipped", "BeforeConfiguration", 0));
+        let stored = served::add(None, before);
+        let another = Rule { since: at(10), ..first };
+        let made = Deed::Make { n: 1, existing: true };
+        assert_eq!(deed(&another, &row(-5), &[], stored.as_deref()), made, "there before another rule");
+        let mut leaves = (*one("Open", "Open", 0)[0]).clone();
+        leaves.metadata.deletion_timestamp = Some(serde_json::from_value(json!(at(9))).unwrap());
         assert_eq!(
-            deed(&first, &row(-5), &[skipped("TagMissing")]),
-            Deed::Skip(name),
-            "there before the rule"
+            deed(&rule(), &row(30), &[Arc::new(leaves)], None),
+            Deed::Nothing,
+            "its deletion comes first"
         );
-        assert_eq!(deed(&first, &row(-5), &marked(0)), Deed::Nothing);
-        let failed = [pad(1, json!({}), json!({}), json!({"phase": "Failed", "reason": "InvalidRequest"}))];
-        assert_eq!(deed(&rule(), &row(5), &failed), Deed::Nothing);
-        assert_eq!(deed(&rule(), &row(25), &failed), judge(1));
     }
 
     #[test]
@@ -210,13 +299,17 @@ mod tests {
             let status = json!({"phase": "Ended", "entryAt": at(1), "endedAt": at(end)});
             pad(n, json!({}), json!({}), status)
         };
-        assert_eq!(deed(&rule(), &row(9), &[ended(1, 10)]), Deed::Nothing);
-        assert_eq!(deed(&rule(), &row(30), &[ended(2, 20), ended(1, 10)]), judge(2));
+        assert_eq!(deed(&rule(), &row(9), &[ended(1, 10)], None), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(30), &[ended(2, 20), ended(1, 10)], None), judge(2));
         let first = Rule { is_settled: false, since: at(40), ..rule() };
-        assert_eq!(deed(&first, &row(30), &[ended(1, 10)]), Deed::Make { n: 2, existing: true });
+        assert_eq!(
+            deed(&first, &row(30), &[ended(1, 10)], None),
+            judge(1),
+            "with a Pad nobody is new to the rule"
+        );
         let open = [pad(1, json!({}), json!({}), json!({"phase": "Open", "entryAt": at(1)}))];
-        assert_eq!(deed(&rule(), &row(30), &open), Deed::Nothing);
-        assert_eq!(deed(&Rule { repeat: Repeat::Always, ..rule() }, &row(30), &open), judge(1));
+        assert_eq!(deed(&rule(), &row(30), &open, None), Deed::Nothing);
+        assert_eq!(deed(&Rule { repeat: Repeat::Always, ..rule() }, &row(30), &open, None), judge(1));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The walks over Lever's candidates, one for each stage and tag, and what they lead to in the cluster.
 
-use super::candidates::{Deed, Rule, deed, is_missed};
+use super::candidates::{Deed, Rule, deed, is_missed, served};
 use super::interview::Marks;
 use super::lever::{self, Row, Walk};
 use super::requests::{Missed, Wish};
 use super::{Session, SyncError};
 use crate::api::configuration::OnArchive;
 use crate::api::pad::{Phase, Trigger, TriggerSource};
+use crate::api::served::{self, Fingerprint};
 use crate::api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, condition, names};
 use crate::cluster::writes::{MetadataChange, write_metadata, write_status};
 use crate::controller::pace;
@@ -62,14 +63,21 @@ async fn apply(
     walk: &Walk,
 ) -> Result<Option<Missed>, SyncError> {
     let name = configuration.name_any();
+    let all = session
+        .context
+        .scope
+        .pads
+        .matching(&session.namespace, |pad| pad.spec.configuration_ref.name == name);
     let mut pads: HashMap<&str, Vec<Arc<Pad>>> = HashMap::new();
-    for pad in session.pads.iter().filter(|pad| pad.spec.configuration_ref.name == name) {
+    for pad in &all {
         pads.entry(&pad.spec.opportunity_id).or_default().push(pad.clone());
     }
     let mut after = configuration.status.clone().unwrap_or_default();
     let (mut missed, now) = (None, Timestamp::now());
     if let Some(rule) = in_use(session, configuration) {
-        missed = serve(session, configuration, &rule, &walk.rows, &pads).await?;
+        let entries = after.served_entries.take();
+        missed = serve(session, configuration, &rule, &walk.rows, &pads, entries.as_deref()).await?;
+        after.served_entries = served_after(&rule, walk, &pads, entries.as_deref());
         if walk.is_whole {
             after.existing_settled_for = after.effective_since;
         }
@@ -86,6 +94,30 @@ async fn apply(
     }
     write(session, configuration, &after).await;
     Ok(missed)
+}
+
+/// The served entries that the configuration's status is to store after a walk (contract P9).
+fn served_after(
+    rule: &Rule,
+    walk: &Walk,
+    pads: &HashMap<&str, Vec<Arc<Pad>>>,
+    entries: Option<&str>,
+) -> Option<String> {
+    let served = walk.rows.iter().filter_map(|row| {
+        let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
+        match deed(rule, row, known, entries) {
+            // Its Pad was just created, or is about to be.
+            Deed::Make { existing: true, .. } => Some(Fingerprint::existing(&row.id, row.entry, rule.since)),
+            _ => served(rule, row, known),
+        }
+    });
+    if !walk.is_whole {
+        return served::add(entries, served);
+    }
+    let fingerprints = |row: &Row| {
+        [Fingerprint::new(&row.id, row.entry), Fingerprint::existing(&row.id, row.entry, rule.since)]
+    };
+    served::after_scan(entries, &walk.rows.iter().flat_map(fingerprints).collect(), served)
 }
 
 /// What a configuration says, if it makes pads now.
@@ -112,12 +144,13 @@ async fn serve(
     rule: &Rule,
     rows: &[Row],
     pads: &HashMap<&str, Vec<Arc<Pad>>>,
+    served_entries: Option<&str>,
 ) -> Result<Option<Missed>, SyncError> {
     let now = Timestamp::now();
     let (mut missed, mut to_make) = (None, Vec::new());
     for row in rows {
         let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
-        match deed(rule, row, known) {
+        match deed(rule, row, known, served_entries) {
             Deed::Nothing => continue,
             Deed::Make { n, existing } => to_make.push((row, n, existing)),
             Deed::Skip(name) => {

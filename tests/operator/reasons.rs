@@ -88,7 +88,7 @@ const PROVOKED: [(&str, &str); 52] = [
 ];
 
 /// What the message of a Pad's Ready condition says to do, by reason. Every Pad that any test sees is held to it.
-const NEXT_STEPS: [(&str, &str); 22] = [
+const NEXT_STEPS: [(&str, &str); 23] = [
     ("LeverUnauthorized", "Put a valid key"),
     ("InterviewUnauthorized", "Put a valid key"),
     ("LeverForbidden", "make a new one"),
@@ -97,7 +97,7 @@ const NEXT_STEPS: [(&str, &str); 22] = [
     ("InterviewUnavailable", "nobody has to act"),
     ("LeverRateLimited", "nobody has to act"),
     ("InterviewRateLimited", "nobody has to act"),
-    ("CreateOutcomeUnknown", "nobody has to act"),
+    ("CreateOutcomeUnknown", "No action needed"),
     ("ConfigurationNotReady", "PadConfiguration"),
     ("ConnectionNotReady", "LeverConnection"),
     ("QuotaExceeded", "plan"),
@@ -107,6 +107,7 @@ const NEXT_STEPS: [(&str, &str); 22] = [
     ("StageChanged", "move the candidate into it again"),
     ("CandidateArchived", "out of the archive"),
     ("BeforeConfiguration", "To have a pad"),
+    ("AlreadyServed", "kubectl pad retry"),
     ("Cancelled", "make a new Pad"),
     ("TakeHomeRefused", "Ask CoderPad"),
     ("InvalidRequest", "padoperator.dev/reconcile-requested-at"),

@@ -9,6 +9,7 @@ use crate::api::configuration::{PadCounts, PadType, Question, ResolvedStage};
 use crate::api::connection::Stage;
 use crate::api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
 use crate::controller::notices::SUSPENDED;
+use crate::controller::pad::Reason;
 use crate::rules::{FoundStage, StageProblem, misfit, stage_of};
 use crate::text;
 use crate::transport::{Class, Error};
@@ -47,6 +48,15 @@ impl Observation<'_> {
     fn last(&self, type_: &str) -> Option<&Condition> {
         find(self.configuration.conditions(), type_)
             .filter(|one| one.observed_generation == self.generation())
+    }
+
+    /// The generation for which CoderPad refuses to create take-homes, unless a person has requested a retry
+    /// (contract F7).
+    fn refused_generation(&self) -> Option<i64> {
+        let before = self.configuration.status.as_ref()?;
+        let is_retried =
+            self.handled.is_some() && self.handled != before.last_handled_reconcile_at.as_deref();
+        before.take_home_refused_generation.filter(|refused| *refused == self.generation() && !is_retried)
     }
 
     fn connection_name(&self) -> &str {
@@ -155,6 +165,8 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfiguration
         },
         effective_since,
         existing_settled_for: before.existing_settled_for,
+        served_entries: before.served_entries,
+        take_home_refused_generation: observation.refused_generation(),
         matching: before.matching,
         pads: counts.cloned().or(before.pads),
         conditions: conditions.finish(),
@@ -200,9 +212,21 @@ fn verdict(
         observation.rival.map(conflict),
         Some(question.clone()),
         owner(observation),
+        take_home_refused(observation),
     ];
     let obstacle = obstacles.into_iter().flatten().find(|finding| !matches!(finding, Finding::Good { .. }));
     obstacle.unwrap_or_else(|| in_use(observation, stage, found))
+}
+
+fn take_home_refused(observation: &Observation<'_>) -> Option<Finding> {
+    observation.refused_generation()?;
+    let object = &observation.configuration.metadata;
+    let (name, namespace) =
+        (object.name.as_deref().unwrap_or_default(), object.namespace.as_deref().unwrap_or_default());
+    let message = format!(
+        "CoderPad did not create the take-home that this configuration requests, so no further pad is created for it. Ask CoderPad whether your plan has take-homes and whether the question may be used as one. Then change the spec, or retry: kubectl annotate padconfiguration {name} --namespace {namespace} --overwrite padoperator.dev/reconcile-requested-at=\"$(date)\""
+    );
+    Some(Finding::bad(Reason::TakeHomeRefused.as_str(), message))
 }
 
 fn connection(observation: &Observation<'_>) -> Option<Finding> {

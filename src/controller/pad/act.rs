@@ -11,10 +11,12 @@ use super::looks::What;
 use super::observe;
 use super::plan::Step;
 use super::readings::Demand;
-use crate::api::configuration::PadConfiguration;
+use crate::api::configuration::{PadConfiguration, PadConfigurationStatus};
 use crate::api::names;
 use crate::api::pad::{Pad, Trigger, TriggerSource};
-use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
+use crate::api::served::{self, Fingerprint};
+use crate::cluster::in_time;
+use crate::cluster::writes::{MetadataChange, WriteError, write_metadata, write_status};
 use crate::controller::accounts::Account;
 use crate::controller::{Context, pace};
 use crate::interview::PadRecord;
@@ -25,8 +27,11 @@ use crate::transport::{Class, Departure};
 use jiff::Timestamp;
 use kube::Api;
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::Instrument;
 
+/// Delay before a negative answer is read again: some seconds, as services that are consistent in the end need.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(3);
 /// Most links of a candidate that are looked at for a pad of ours.
 const LINKS_READ: usize = 20;
 
@@ -72,13 +77,27 @@ impl Pass<'_> {
                 Ok(())
             }
             Step::ReadLinkedPads(ids) => {
-                let mut records = Vec::new();
-                for id in ids.into_iter().take(LINKS_READ) {
-                    records.extend(self.read_linked_pad(&id).await?);
-                }
-                self.facts.linked_before = Some(records);
+                // The newest ones: Lever appends.
+                let newest: Vec<String> = ids.into_iter().rev().take(LINKS_READ).collect();
+                self.facts.linked_before = Some(self.read_linked_pads(newest).await?);
                 Ok(())
             }
+            Step::ReadKindAgain(id) => {
+                tokio::time::sleep(READ_AGAIN_AFTER).await;
+                self.facts.kind_read_again = true;
+                let record = self.read_pad(&id).await?;
+                // A pad that is gone needs no other conclusion than a live one.
+                self.facts.record = match (record, &self.facts.flight) {
+                    (Some(record), _) => Record::Read(Box::new(record)),
+                    (None, Flight::Searched(found)) if let [found] = found.as_slice() => {
+                        Record::Read(Box::new(found.clone()))
+                    }
+                    (None, _) => std::mem::replace(&mut self.facts.record, Record::NotRead),
+                };
+                Ok(())
+            }
+            Step::StoreRefusal { refused } => self.store_refusal(refused).await,
+            Step::StoreServed(entries) => self.store_served(&entries).await,
             Step::Create { reference, pad } => self.create(reference, &pad).await,
             Step::Search { reference } => self.search(&reference).await,
             Step::StorePad { record, keep_finalizer, claim_link } => {
@@ -91,12 +110,12 @@ impl Pass<'_> {
             Step::AddTags(tags) => {
                 let changed = self.account()?.lever.add_tags(&self.facts.pad.opportunity_id, &tags).await;
                 self.facts.tags_written.extend(tags);
-                self.after_lever_write(changed)
+                self.after_lever_write(changed).await
             }
             Step::RemoveTags(tags) => {
                 let changed = self.account()?.lever.remove_tags(&self.facts.pad.opportunity_id, &tags).await;
                 self.facts.tags_written.extend(tags);
-                self.after_lever_write(changed)
+                self.after_lever_write(changed).await
             }
             Step::ReadNotes { reference } => {
                 let notes = self.account()?.lever.notes(&self.facts.pad.opportunity_id).await;
@@ -139,7 +158,7 @@ impl Pass<'_> {
                 let changed =
                     self.account()?.lever.remove_links(&self.facts.pad.opportunity_id, &[url]).await;
                 self.facts.link_removed = changed.is_ok();
-                self.after_lever_write(changed)
+                self.after_lever_write(changed).await
             }
             Step::DeletePad(id) => {
                 self.account()?.interview.delete_pad(&id).await.map_err(Trouble::Service)?;
@@ -199,13 +218,20 @@ impl Pass<'_> {
         }
     }
 
+    /// Reads the candidate. That there is none has consequences that cannot be undone, so it is read again before it is
+    /// believed (contract P7b); after a webhook, the plan does that with delays of its own (contract P7a).
     async fn read_opportunity(&mut self) -> Result<(), Trouble> {
         let demand = self.demand.take();
         let lever = &self.account()?.lever;
-        let read = match demand {
+        let mut read = match demand {
             Some(demand) => demand.read(lever).await,
             None => lever.opportunity(&self.facts.pad.opportunity_id).await,
         };
+        let is_read_later = self.facts.event.is_some_and(|event| event.read_again_in.is_some());
+        if read.as_ref().is_err_and(|error| error.class == Class::NotFound) && !is_read_later {
+            tokio::time::sleep(READ_AGAIN_AFTER).await;
+            read = lever.opportunity(&self.facts.pad.opportunity_id).await;
+        }
         self.facts.opportunity = match read {
             Ok(opportunity) => Candidate::Read(Box::new(opportunity)),
             Err(error) if error.class == Class::NotFound => Candidate::NotFound,
@@ -230,22 +256,83 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Reads a pad. That there is none is read again before it is believed, as for the candidate.
     async fn read_pad(&self, id: &str) -> Result<Option<PadRecord>, Trouble> {
-        match self.account()?.interview.pad(id).await {
+        let interview = &self.account()?.interview;
+        let mut read = interview.pad(id).await;
+        if read.as_ref().is_err_and(|error| error.class == Class::NotFound) {
+            tokio::time::sleep(READ_AGAIN_AFTER).await;
+            read = interview.pad(id).await;
+        }
+        match read {
             Ok(record) => Ok(Some(record)),
             Err(error) if error.class == Class::NotFound => Ok(None),
             Err(error) => Err(Trouble::Service(error)),
         }
     }
 
-    /// A pad behind a link that anybody may have put on the candidate: one that the key may not see is not ours.
-    async fn read_linked_pad(&self, id: &str) -> Result<Option<PadRecord>, Trouble> {
-        match self.read_pad(id).await {
-            Err(Trouble::Service(error)) if matches!(error.class, Class::Forbidden | Class::Invalid) => {
-                Ok(None)
-            }
-            other => other,
+    /// Stores on the configuration whether CoderPad refuses to create take-homes for its spec.
+    async fn store_refusal(&mut self, refused: bool) -> Result<(), Trouble> {
+        let generation = self.configuration.as_ref().and_then(|one| one.metadata.generation);
+        self.write_configuration(|status| {
+            status.take_home_refused_generation = generation.filter(|_| refused);
+        })
+        .await?;
+        self.facts.refusal_stored = true;
+        Ok(())
+    }
+
+    /// Stores on the configuration that these entries of the candidate were served.
+    async fn store_served(&mut self, entries: &[Timestamp]) -> Result<(), Trouble> {
+        let id = self.facts.pad.opportunity_id.clone();
+        let added = entries.iter().map(|entry| Fingerprint::new(&id, *entry));
+        self.write_configuration(|status| {
+            status.served_entries = served::add(status.served_entries.as_deref(), added);
+        })
+        .await?;
+        self.facts.served_stored = true;
+        Ok(())
+    }
+
+    /// Changes the status of the Pad's configuration, as it is now. One that is gone needs nothing.
+    async fn write_configuration(
+        &self,
+        change: impl FnOnce(&mut PadConfigurationStatus),
+    ) -> Result<(), Trouble> {
+        let api: Api<PadConfiguration> =
+            Api::namespaced(self.context.client.clone(), &self.facts.pad.namespace);
+        let now = in_time(api.get_opt(&self.facts.pad.configuration)).await;
+        let Some(now) = now.map_err(|error| Trouble::Cluster { message: error.to_string() })? else {
+            return Ok(());
+        };
+        let before = now.status.clone().unwrap_or_default();
+        let mut after = before.clone();
+        change(&mut after);
+        match write_status(&self.context.client, &now, &before, &after).await {
+            Ok(_) | Err(WriteError::Gone) => Ok(()),
+            Err(error) => Err(cluster(error)),
         }
+    }
+
+    /// The pads behind links that anybody may have put on the candidate: one that the key may not see is not ours. Those
+    /// that are not found are read again once, all after one delay.
+    async fn read_linked_pads(&self, ids: Vec<String>) -> Result<Vec<PadRecord>, Trouble> {
+        let interview = &self.account()?.interview;
+        let (mut records, mut missing) = (Vec::new(), ids);
+        for attempt in 0..2 {
+            if attempt > 0 && !missing.is_empty() {
+                tokio::time::sleep(READ_AGAIN_AFTER).await;
+            }
+            for id in std::mem::take(&mut missing) {
+                match interview.pad(&id).await {
+                    Ok(record) => records.push(record),
+                    Err(error) if error.class == Class::NotFound => missing.push(id),
+                    Err(error) if matches!(error.class, Class::Forbidden | Class::Invalid) => {}
+                    Err(error) => return Err(Trouble::Service(error)),
+                }
+            }
+        }
+        Ok(records)
     }
 
     /// Makes the next Pad of the series; one that is there already is the one that was to be made.

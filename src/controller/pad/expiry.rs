@@ -18,8 +18,7 @@ use kube::{Api, Client, ResourceExt};
 
 /// Whether a Pad is over and has been kept as long as its configuration says.
 pub fn is_expired(pad: &Pad, configuration: &PadConfiguration, now: Timestamp) -> bool {
-    let settled_at =
-        condition::find(pad.conditions(), condition::types::READY).map(|ready| ready.last_transition_time);
+    let settled_at = pad.phase_since();
     let ended_at = pad.status.as_ref().and_then(|status| status.ended_at);
     let (over_since, seconds) = match pad.phase() {
         Some(Phase::Ended) => (ended_at.max(settled_at), configuration.spec.ttl_seconds_after_ended),

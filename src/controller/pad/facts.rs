@@ -34,6 +34,24 @@ pub struct Facts {
     pub others: Vec<Member>,
     /// When the configuration makes a further pad; None: there is no configuration.
     pub repeat: Option<Repeat>,
+    /// The stage entries that need no further pad, as the configuration's status stores them.
+    pub served_entries: Option<String>,
+    /// Whether the served entries that this Pad's deletion leaves behind were stored in this pass.
+    pub served_stored: bool,
+    /// The stage that the configuration means, also while it is not Ready.
+    pub stage_id: Option<String>,
+    /// Whether the pad must be a take-home.
+    pub wants_take_home: bool,
+    /// Whether the configuration says that CoderPad refuses to create take-homes for it.
+    pub take_home_refused: bool,
+    /// Whether the refusal of a take-home was stored on the configuration in this pass.
+    pub refusal_stored: bool,
+    /// Whether the pad was read again because its type was not the requested one.
+    pub kind_read_again: bool,
+    /// The signed webhook that this Pad is to be judged by, and what follows from a read that is older.
+    pub event: Option<SignedEvent>,
+    /// The candidate's last entry into the stage when the plan came to rest.
+    pub judged: Option<Timestamp>,
     /// Whether sync has news of the candidate.
     pub judge: bool,
     /// Whether another Pad of the series was made, or asked to be judged, in this pass.
@@ -89,6 +107,15 @@ impl Facts {
             claimed: Claimed::Nothing,
             others: Vec::new(),
             repeat: None,
+            served_entries: None,
+            served_stored: false,
+            stage_id: None,
+            wants_take_home: false,
+            take_home_refused: false,
+            refusal_stored: false,
+            kind_read_again: false,
+            event: None,
+            judged: None,
             judge: false,
             passed_on: false,
             linked_before: None,
@@ -159,8 +186,16 @@ pub struct PadFacts {
     pub existing_since: Option<Timestamp>,
     /// Whether it was skipped because the candidate was there before the rule took effect.
     pub was_before: bool,
-    /// Whether it was a person who last asked for it to be judged.
+    /// Whether a person asked for it to be judged again since it was last judged.
     pub asked_by_person: bool,
+    /// The stage entry that its pad serves.
+    pub entry: Option<Timestamp>,
+    /// The last stage entry that it was judged for.
+    pub judged_entry: Option<Timestamp>,
+    /// The last stage entry for which a person asked for a pad.
+    pub requested_entry: Option<Timestamp>,
+    /// Whether its pad was found to be deleted in CoderPad.
+    pub pad_was_deleted: bool,
     /// The phase as last written.
     pub phase: Option<Phase>,
     /// Whether it was last seen to wait for quota, or for room in the hour.
@@ -189,6 +224,16 @@ impl Facts {
     /// Whether somebody asks for the candidate to be judged again.
     pub fn is_asked(&self) -> bool {
         self.pad.requested || self.judge
+    }
+
+    /// The candidate's last entry into the stage, as far as it was read in this pass.
+    pub fn entry(&self) -> Option<Timestamp> {
+        match (&self.opportunity, &self.stage_id) {
+            (Candidate::Read(opportunity), Some(stage_id)) => {
+                Timestamp::from_millisecond(opportunity.entry_into(stage_id)).ok()
+            }
+            _ => None,
+        }
     }
 
     /// All Pads of the series, this one included.
@@ -229,6 +274,15 @@ impl PadFacts {
         let claim = claim.filter(|claim| claim.effect == Effect::Note && !self.recorded)?;
         Some((Effect::Note, claim.to_string()))
     }
+}
+
+/// A signed webhook: Lever's answers must be at least as new before they decide (contract P7a).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SignedEvent {
+    /// When Lever triggered it.
+    pub at: Timestamp,
+    /// Delay until the next read if the present one is older; None: what is read then decides.
+    pub read_again_in: Option<Duration>,
 }
 
 /// The connection, as far as a Pad cares.
@@ -318,8 +372,6 @@ pub struct Rule {
     pub existing: Existing,
     /// When it took effect.
     pub effective_since: Option<Timestamp>,
-    /// Whether a whole walk has found out who was there before.
-    pub existing_settled: bool,
 }
 
 /// The candidate's opportunity, as Lever has it.
@@ -349,10 +401,13 @@ pub enum Record {
 /// What is known of an attempt whose outcome is not stored.
 #[derive(Clone, Debug)]
 pub enum Flight {
-    /// The request may still be under way, or CoderPad's lists may not show its pad yet.
+    /// The request may still be under way, or CoderPad's lists may not show its pad yet. A pad that a search finds is
+    /// the right one all the same (contract X5a).
     MayStillLand {
         /// How long that may last.
         rest: Duration,
+        /// Delay until the next search; zero: now.
+        search_in: Duration,
     },
     /// Every request has ended and the lists are fresh: a search can conclude.
     Landed,

@@ -16,6 +16,10 @@ use tokio::time::Instant;
 
 /// A request leaves within this time of its mark, or not at all.
 pub const LEAVES_WITHIN: Duration = Duration::from_secs(10);
+/// Delay between the first two searches for a pad whose creation was not confirmed; each further delay is twice as long.
+const SEARCH_DELAY_MIN: Duration = Duration::from_secs(2);
+/// Longest delay between two such searches.
+const SEARCH_DELAY_MAX: Duration = Duration::from_secs(30);
 /// A note is looked for no sooner than this after a request to add it has ended (contract, "Exactly once").
 const NOTES_LAG: Duration = Duration::from_secs(60);
 
@@ -27,8 +31,22 @@ pub struct Flights {
 
 #[derive(Clone, Debug)]
 enum Seen {
-    LandsBy(Instant),
+    LandsBy { time: Instant, searches: Searches },
     WithoutEffect,
+}
+
+/// The searches for the effect of a request while it may still take effect.
+#[derive(Clone, Debug)]
+struct Searches {
+    made: u32,
+    next: Instant,
+}
+
+impl Seen {
+    fn lands_in(time: Duration) -> Self {
+        let now = Instant::now();
+        Seen::LandsBy { time: now + time, searches: Searches { made: 0, next: now } }
+    }
 }
 
 /// What is known of one request.
@@ -38,6 +56,8 @@ pub enum Look {
     MayStillLand {
         /// How long that may last.
         rest: Duration,
+        /// Delay until its effect is to be searched for next; zero: now.
+        search_in: Duration,
     },
     /// It has ended; its effect can be looked for.
     Landed,
@@ -50,19 +70,35 @@ impl Flights {
     /// marked just now, so it takes `leaves + lands`.
     pub fn look(&self, mark: &str, lands: Duration) -> Look {
         let mut all = self.seen.lock();
-        let first_seen = || Seen::LandsBy(Instant::now() + LEAVES_WITHIN + lands);
+        let first_seen = || Seen::lands_in(LEAVES_WITHIN + lands);
         match all.entry(mark.to_owned()).or_insert_with(first_seen) {
             Seen::WithoutEffect => Look::WithoutEffect,
-            Seen::LandsBy(time) => {
-                let rest = time.saturating_duration_since(Instant::now());
-                if rest.is_zero() { Look::Landed } else { Look::MayStillLand { rest } }
+            Seen::LandsBy { time, searches } => {
+                let now = Instant::now();
+                let rest = time.saturating_duration_since(now);
+                let search_in = searches.next.saturating_duration_since(now);
+                if rest.is_zero() { Look::Landed } else { Look::MayStillLand { rest, search_in } }
             }
+        }
+    }
+
+    /// A search has not found the effect of a request that may still take effect. Returns the delay until the next one:
+    /// the delays grow (contract X5a).
+    pub fn not_found_yet(&self, mark: &str) -> Duration {
+        match self.seen.lock().get_mut(mark) {
+            Some(Seen::LandsBy { searches, .. }) => {
+                let delay = SEARCH_DELAY_MIN.saturating_mul(1 << searches.made.min(5)).min(SEARCH_DELAY_MAX);
+                searches.made += 1;
+                searches.next = Instant::now() + delay;
+                delay
+            }
+            Some(Seen::WithoutEffect) | None => SEARCH_DELAY_MIN,
         }
     }
 
     /// One's own request has ended, and it is not known how. `shows` is how long its effect may stay hidden.
     pub fn ended(&self, mark: &str, shows: Duration) {
-        self.seen.lock().insert(mark.to_owned(), Seen::LandsBy(Instant::now() + shows));
+        self.seen.lock().insert(mark.to_owned(), Seen::lands_in(shows));
     }
 
     /// One's own request was refused, or never sent.
@@ -112,7 +148,7 @@ mod tests {
 
     fn rest(look: Look) -> Option<Duration> {
         match look {
-            Look::MayStillLand { rest } => Some(rest),
+            Look::MayStillLand { rest, .. } => Some(rest),
             Look::Landed | Look::WithoutEffect => None,
         }
     }
@@ -137,5 +173,23 @@ mod tests {
         assert_eq!(flights.look("two", LANDS), Look::WithoutEffect);
         flights.forget("two");
         assert!(rest(flights.look("two", LANDS)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pad_is_searched_for_at_once_and_then_with_growing_delays() {
+        let flights = Flights::default();
+        let search_in = |look| match look {
+            Look::MayStillLand { search_in, .. } => search_in.as_secs(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(search_in(flights.look("one", LANDS)), 0);
+        for delay in [2, 4, 8, 16, 30, 30] {
+            assert_eq!(flights.not_found_yet("one").as_secs(), delay);
+            assert_eq!(search_in(flights.look("one", LANDS)), delay);
+            tokio::time::advance(Duration::from_secs(delay)).await;
+            assert_eq!(search_in(flights.look("one", LANDS)), 0);
+        }
+        flights.ended("one", LAG);
+        assert_eq!(search_in(flights.look("one", LANDS)), 0, "one's own request has just ended");
     }
 }

@@ -17,6 +17,7 @@ mod queue;
 pub mod readings;
 mod reason;
 pub mod series;
+pub mod stale_reads;
 mod status;
 pub mod written;
 
@@ -141,6 +142,7 @@ impl Reconcile<Pad> for Pads {
         self.context.flag_retries.forget(namespace, name);
         self.context.written.forget(namespace, name);
         self.context.looks.forget(namespace, name);
+        self.context.stale_reads.forget(namespace, name);
     }
 }
 
@@ -194,6 +196,13 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     let mut pass =
         Pass { context, pad, configuration, account: None, demand, departure: None, made: None, facts };
     let (outcome, again) = drive(&mut pass, &around).await;
+    // What is read from here on is not what the Pad was judged by.
+    pass.facts.judged = pass.facts.entry();
+    match (&outcome, pass.facts.event) {
+        (Outcome::StaleRead, Some(event)) => context.stale_reads.count(&namespace, &name, event.at),
+        (Outcome::Undecided, _) => {}
+        _ => context.stale_reads.forget(&namespace, &name),
+    }
 
     if !matches!(pass.facts.record, Record::NotRead) {
         context.looks.done(&namespace, &name, What::Record, &wanted);
@@ -202,7 +211,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
         context.looks.done(&namespace, &name, What::Archived, &wanted);
         context.looks.done(&namespace, &name, What::Gone, &wanted);
     }
-    if outcome != Outcome::Undecided {
+    if !matches!(outcome, Outcome::Undecided | Outcome::StaleRead) {
         context.looks.done(&namespace, &name, What::Judge, &wanted);
     }
     let pause = match &pass.facts.trouble {
@@ -219,14 +228,13 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
             None
         }
     };
-    let generation =
-        around.configuration.as_ref().and_then(|configuration| configuration.metadata.generation);
-    let now = pace::now();
-    let mut after = status::status(&pass.pad, &pass.facts, &outcome, generation, now);
+    let configuration = around.configuration.as_deref();
+    let now = pace::in_milliseconds();
+    let mut after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     let mut flag_pause = None;
     if let Some(stands) = after.as_ref().map(|after| Stands::of(&after.conditions, now)) {
         flag_pause = flag(&mut pass, &around, stands, inputs).await;
-        after = status::status(&pass.pad, &pass.facts, &outcome, generation, now);
+        after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     }
     let claimed = pass.facts.pad.open_claim();
     if let Some(after) = after {

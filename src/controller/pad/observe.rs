@@ -1,13 +1,15 @@
 //! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
 
-use super::facts::{Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Rule};
+use super::facts::{
+    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Rule, SignedEvent,
+};
 use super::flights::{Look, lands_within};
 use super::looks::{Wanted, What};
 use crate::api::condition::{self, Condition, types};
-use crate::api::configuration::{OnArchive, PadConfiguration, PadConfigurationStatus};
+use crate::api::configuration::{OnArchive, PadConfiguration, PadType};
 use crate::api::connection::{LeverConnection, Overage};
 use crate::api::names::{self, Attempt, Claim, Effect};
-use crate::api::pad::{Pad, PadStatus, Phase};
+use crate::api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::index::Place;
 use crate::controller::Context;
 use crate::controller::allowance::Made;
@@ -92,6 +94,13 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
             .map(|other| Member::of(other))
             .collect(),
         repeat: configuration.map(|one| one.spec.repeat),
+        stage_id: configuration
+            .and_then(|one| one.status.as_ref()?.stage.as_ref())
+            .map(|stage| stage.id.clone()),
+        wants_take_home: wants_take_home(object, configuration),
+        take_home_refused: configuration.is_some_and(PadConfiguration::is_take_home_refused),
+        event: signed_event(object)
+            .map(|at| SignedEvent { at, read_again_in: context.stale_reads.read_again_in(object, at) }),
         write_back: configuration.map(|one| one.spec.write_back.clone()),
         ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
         judge: wanted.has(What::Judge),
@@ -100,6 +109,10 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
         gone: wanted.has(What::Gone),
         ..Facts::unread(pad, connection_facts(around), rule)
     };
+    if facts.pad.pad_id.is_none() || facts.pad.deleting {
+        let status = configuration.and_then(|one| one.status.as_ref());
+        facts.served_entries = status.and_then(|status| status.served_entries.clone());
+    }
     // Most Pads have their pad already: they need not be compared with all others.
     if facts.pad.pad_id.is_none() && !facts.pad.deleting && !settled(&facts) {
         give_way(object, &mut facts.connection, context);
@@ -107,12 +120,32 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
     facts
 }
 
+/// Whether the pad must be a take-home: as the configuration says, or said when the Pad was created.
+fn wants_take_home(pad: &Pad, configuration: Option<&PadConfiguration>) -> bool {
+    match configuration {
+        Some(configuration) => configuration.spec.type_ == PadType::TakeHome,
+        None => pad.labels().get(names::TYPE_LABEL).is_some_and(|type_| type_ == PadType::TakeHome.as_str()),
+    }
+}
+
+/// When Lever triggered the signed webhook that the Pad is to be judged by; None: a webhook is not the cause, or it was
+/// judged by it already.
+pub fn signed_event(pad: &Pad) -> Option<Timestamp> {
+    if is_requested(pad) {
+        let delivered_at = names::delivered_at(&names::reconcile_requested_at(pad)?)?;
+        return Timestamp::from_millisecond(delivered_at).ok();
+    }
+    let trigger = &pad.spec.trigger;
+    let is_new = matches!(pad.phase(), None | Some(Phase::Pending));
+    trigger.at.filter(|_| is_new && trigger.source == TriggerSource::Webhook)
+}
+
 /// What is known of the attempt whose outcome is not stored.
 pub fn flight(pad: &PadFacts, context: &Context) -> Flight {
     let Some(attempt) = pad.open_attempt() else { return Flight::WithoutEffect };
     let lands = context.settings.create_timeout + context.settings.list_lag;
     match context.flights.look(&attempt.to_string(), lands) {
-        Look::MayStillLand { rest } => Flight::MayStillLand { rest },
+        Look::MayStillLand { rest, search_in } => Flight::MayStillLand { rest, search_in },
         Look::Landed => Flight::Landed,
         Look::WithoutEffect => Flight::WithoutEffect,
     }
@@ -122,7 +155,7 @@ pub fn flight(pad: &PadFacts, context: &Context) -> Flight {
 pub fn claimed(pad: &PadFacts, context: &Context) -> Claimed {
     let Some((effect, mark)) = pad.open_claim() else { return Claimed::Nothing };
     match context.flights.look(&mark, lands_within(effect)) {
-        Look::MayStillLand { rest } => Claimed::MayStillLand { rest },
+        Look::MayStillLand { rest, .. } => Claimed::MayStillLand { rest },
         Look::Landed | Look::WithoutEffect => Claimed::Nothing,
     }
 }
@@ -131,12 +164,10 @@ pub fn claimed(pad: &PadFacts, context: &Context) -> Claimed {
 pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFacts {
     let annotation = |key: &str| pad.annotations().get(key);
     let status = pad.status.as_ref();
-    let judged_at = status
-        .and_then(|status| condition::find(&status.conditions, types::READY))
-        .map(|ready| ready.last_transition_time);
-    // A configuration that was deleted and made again begins with the same generation.
-    let is_new = |configuration: &PadConfiguration| {
-        configuration.metadata.creation_timestamp.as_ref().map(|time| time.0) > judged_at
+    // A configuration that was deleted and created again begins with the same generation.
+    let judged_by = status.and_then(|status| status.observed_configuration_uid.as_ref());
+    let is_another = |configuration: &PadConfiguration| {
+        judged_by.is_some_and(|uid| configuration.metadata.uid.as_ref() != Some(uid))
     };
     let claim = annotation(names::CLAIM).and_then(|text| Claim::parse(text));
     let requested = is_requested(pad);
@@ -159,8 +190,14 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         existing_since: annotation(names::EXISTING_SINCE).and_then(|since| since.parse().ok()),
         was_before: status.and_then(|status| status.reason.as_deref())
             == Some(Reason::BeforeConfiguration.as_str()),
-        asked_by_person: annotation(names::RECONCILE_REQUESTED_AT)
-            .is_some_and(|asked| names::delivered_at(asked).is_none()),
+        asked_by_person: requested
+            && annotation(names::RECONCILE_REQUESTED_AT)
+                .is_some_and(|asked| names::delivered_at(asked).is_none()),
+        entry: status.and_then(|status| status.entry_at),
+        judged_entry: status.and_then(|status| status.judged_entry_at),
+        requested_entry: status.and_then(|status| status.requested_entry_at),
+        pad_was_deleted: status.and_then(|status| status.reason.as_deref())
+            == Some(Reason::PadDeleted.as_str()),
         another_goes: false,
         waits_for_room: waits_for_room(pad),
         // The note comes after the link.
@@ -174,7 +211,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         failed_tag: status.and_then(|status| status.failed_tag.clone()),
         requested,
         configuration_changed: configuration.is_some_and(|configuration| {
-            configuration.metadata.generation != judged_with || is_new(configuration)
+            configuration.metadata.generation != judged_with || is_another(configuration)
         }),
     }
 }
@@ -342,7 +379,11 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
     let ready = status.and_then(|status| condition::find(&status.conditions, types::READY));
     let stage = status.and_then(|status| status.stage.as_ref());
     match (ready, stage) {
-        (Some(ready), Some(stage)) if seen && ready.status == condition::Status::True => {
+        (Some(ready), Some(stage))
+            if seen
+                && (ready.status == condition::Status::True
+                    || pad.asked_by_person && ready.reason == Reason::TakeHomeRefused.as_str()) =>
+        {
             let spec = configuration.spec.clone();
             ConfigurationFacts::Ready(Rule {
                 stage_id: stage.id.clone(),
@@ -357,7 +398,6 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
                 repeat: spec.repeat,
                 existing: spec.existing,
                 effective_since: status.and_then(|status| status.effective_since),
-                existing_settled: status.is_some_and(PadConfigurationStatus::existing_is_settled),
             })
         }
         (Some(ready), _) if seen && ready.status != condition::Status::True => ConfigurationFacts::NotReady {

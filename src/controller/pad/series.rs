@@ -8,7 +8,6 @@
 use crate::api::configuration::Repeat;
 use crate::api::names::{self, Attempt};
 use crate::api::pad::{Pad, Phase};
-use crate::api::{HasConditions, condition};
 use crate::controller::pad::reason::Reason;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -80,7 +79,8 @@ impl Member {
         matches!(self.standing, Standing::Open { .. })
     }
 
-    fn serves(&self, entry: Timestamp, repeat: Repeat) -> bool {
+    /// Whether this Pad already stands for an entry.
+    pub fn serves(&self, entry: Timestamp, repeat: Repeat) -> bool {
         match (self.standing, repeat) {
             (Standing::Void, _) => false,
             (Standing::Underway, _) | (_, Repeat::Never) | (Standing::Open { .. }, Repeat::AfterEnd) => true,
@@ -95,22 +95,26 @@ impl Member {
 
 fn standing(pad: &Pad, made_at: Timestamp) -> Standing {
     let status = pad.status.as_ref();
-    let settled_at = condition::find(pad.conditions(), condition::types::READY)
-        .map_or(made_at, |ready| ready.last_transition_time);
+    let since = || pad.phase_since().unwrap_or(made_at);
+    let judged_entry = status.and_then(|status| status.judged_entry_at);
     let entry = status.and_then(|status| status.entry_at).unwrap_or(made_at);
-    let ended_at = status.and_then(|status| status.ended_at).unwrap_or(settled_at);
     let annotation = |key: &str| pad.annotations().get(key);
     let is_in_the_making = annotation(names::PAD_ID).is_some()
         || annotation(names::ATTEMPT).is_some_and(|text| Attempt::parse(text).is_some());
     match pad.phase() {
         None | Some(Phase::Pending) => Standing::Underway,
         Some(Phase::Open | Phase::Started) => Standing::Open { entry },
-        Some(Phase::Ended) => Standing::Ended { entry, at: ended_at },
+        Some(Phase::Ended) => {
+            // CoderPad does not say when a pad was deleted. The candidate's last entry at that time does as well (E2).
+            let ended_at = status.and_then(|status| status.ended_at).max(judged_entry);
+            Standing::Ended { entry, at: ended_at.unwrap_or_else(since) }
+        }
         // A wish that cannot be taken back: only a later entry is another matter.
         Some(Phase::Skipped)
             if status.and_then(|status| status.reason.as_deref()) == Some(Reason::Cancelled.as_str()) =>
         {
-            Standing::Ended { entry: settled_at, at: settled_at }
+            let entry = judged_entry.unwrap_or_else(since);
+            Standing::Ended { entry, at: entry }
         }
         Some(Phase::Failed) if is_in_the_making => Standing::Underway,
         Some(Phase::Skipped | Phase::Failed) => Standing::Void,
@@ -237,6 +241,22 @@ mod tests {
         assert_eq!(plain(json!({"phase": "Skipped", "reason": "TagMissing"})), Standing::Void);
         assert_eq!(plain(json!({"phase": "Skipped", "reason": "Cancelled"})), ended(7, 7));
         assert_eq!(plain(json!({"phase": "Failed"})), Standing::Void);
+        let since = |status: serde_json::Value| {
+            let mut status = status;
+            status["phaseSince"] = json!(at(6));
+            plain(status)
+        };
+        assert_eq!(
+            since(json!({"phase": "Ended", "entryAt": at(3)})),
+            ended(3, 6),
+            "not the condition's time"
+        );
+        assert_eq!(since(json!({"phase": "Skipped", "reason": "Cancelled"})), ended(6, 6));
+        let judged = json!({"phase": "Skipped", "reason": "Cancelled", "judgedEntryAt": at(4)});
+        assert_eq!(since(judged), ended(4, 4), "by Lever's clock alone");
+        let deleted =
+            json!({"phase": "Ended", "reason": "PadDeleted", "entryAt": at(3), "judgedEntryAt": at(5)});
+        assert_eq!(since(deleted), ended(3, 5));
         let with_pad = standing(json!({"padoperator.dev/pad-id": "PAD1"}), json!({"phase": "Failed"}));
         assert_eq!(with_pad, Standing::Underway);
     }

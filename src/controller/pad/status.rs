@@ -5,7 +5,7 @@ use super::note;
 use super::plan::{self, Outcome, Recorded, profile_url};
 use super::reason::Reason;
 use crate::api::condition::{Conditions, Readiness, types};
-use crate::api::configuration::PadType;
+use crate::api::configuration::{PadConfiguration, PadType};
 use crate::api::names::{self, Attempt, Reference};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::interview::{PadKind, PadRecord};
@@ -14,12 +14,12 @@ use jiff::Timestamp;
 
 /// The status that a pass ends with; None if it has decided nothing.
 ///
-/// `configuration_generation` is that of the configuration that was looked at, if there is one.
+/// `configuration` is the one that was looked at, if there is one.
 pub fn status(
     pad: &Pad,
     facts: &Facts,
     outcome: &Outcome,
-    configuration_generation: Option<i64>,
+    configuration: Option<&PadConfiguration>,
     now: Timestamp,
 ) -> Option<PadStatus> {
     let mut status = pad.status.clone().unwrap_or_default();
@@ -31,9 +31,10 @@ pub fn status(
         status.last_handled_reconcile_at = names::reconcile_requested_at(pad);
     }
     take_over(&mut status, facts, now);
+    take_entries(&mut status, facts, outcome);
     status.failed_tag = facts.pad.failed_tag.clone();
     match outcome {
-        Outcome::Undecided => return None,
+        Outcome::Undecided | Outcome::StaleRead => return None,
         Outcome::Unchanged => {
             for before in &pad.status.as_ref()?.conditions {
                 conditions.keep(&before.type_);
@@ -50,7 +51,8 @@ pub fn status(
             set(&mut status, Phase::Skipped, *reason, &mut conditions, Readiness::Ready, message);
         }
         Outcome::Failed(reason, message) => {
-            status.observed_configuration_generation = configuration_generation;
+            status.observed_configuration_generation = configuration.and_then(|one| one.metadata.generation);
+            status.observed_configuration_uid = configuration.and_then(|one| one.metadata.uid.clone());
             set(&mut status, Phase::Failed, *reason, &mut conditions, Readiness::Stalled, message);
         }
         Outcome::Open => {
@@ -74,6 +76,9 @@ pub fn status(
             set(&mut status, Phase::Ended, Reason::PadDeleted, &mut conditions, Readiness::Ready, message);
         }
     }
+    if phase_of(pad.status.as_ref()) != phase_of(Some(&status)) || status.phase_since.is_none() {
+        status.phase_since = Some(now);
+    }
     status.conditions = conditions.finish();
     let named = pad.status.as_ref().and_then(|before| before.candidate.as_deref());
     if let (Some(name), None) = (named, &status.candidate) {
@@ -83,6 +88,30 @@ pub fn status(
         }
     }
     Some(status)
+}
+
+/// What `phaseSince` is the beginning of: the phase, and the reason of one that is final.
+fn phase_of(status: Option<&PadStatus>) -> (Option<Phase>, Option<&str>) {
+    let phase = status.and_then(|status| status.phase);
+    let is_final = matches!(phase, Some(Phase::Skipped | Phase::Failed | Phase::Ended));
+    (phase, status.and_then(|status| status.reason.as_deref()).filter(|_| is_final))
+}
+
+/// The moments by which later decisions are made, by Lever's clock.
+fn take_entries(status: &mut PadStatus, facts: &Facts, outcome: &Outcome) {
+    let Some(entry) = facts.judged else { return };
+    // What is over covers the entries until then, and no later ones.
+    let was_over = facts.pad.member.is_served() && !facts.pad.member.is_open();
+    match outcome {
+        Outcome::Skipped(Reason::Cancelled, _) | Outcome::PadDeleted if was_over => {}
+        Outcome::Skipped(..) | Outcome::Failed(..) | Outcome::PadDeleted => {
+            status.judged_entry_at = Some(entry)
+        }
+        _ => {}
+    }
+    if facts.pad.asked_by_person && !matches!(outcome, Outcome::Unchanged) {
+        status.requested_entry_at = Some(entry);
+    }
 }
 
 /// What the services said in this pass.

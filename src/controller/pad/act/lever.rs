@@ -56,7 +56,7 @@ impl Pass<'_> {
             self.account()?.lever.add_links(departure, &self.facts.pad.opportunity_id, &[url]).await;
         self.facts.link_written = changed.is_ok();
         self.arrived(Effect::Link, &mark, &changed);
-        self.after_lever_write(changed)
+        self.after_lever_write(changed).await
     }
 
     pub(super) async fn add_note(&mut self, text: &str) -> Result<(), Trouble> {
@@ -67,16 +67,25 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Lever answers a write with the whole opportunity.
-    pub(super) fn after_lever_write(
+    /// Lever answers a write with the whole opportunity. Its 404 may be about something else, such as the user of
+    /// performAs: whether the candidate is gone is for a read to say.
+    pub(super) async fn after_lever_write(
         &mut self,
         changed: Result<Opportunity, transport::Error>,
     ) -> Result<(), Trouble> {
-        self.facts.opportunity = match changed {
-            Ok(opportunity) => Candidate::Read(Box::new(opportunity)),
-            Err(error) if error.class == Class::NotFound => Candidate::NotFound,
-            Err(error) => return Err(Trouble::Service(error)),
-        };
-        Ok(())
+        match changed {
+            Ok(opportunity) => {
+                self.facts.opportunity = Candidate::Read(Box::new(opportunity));
+                Ok(())
+            }
+            Err(error) if error.class == Class::NotFound => {
+                self.read_opportunity().await?;
+                match self.facts.opportunity {
+                    Candidate::NotFound => Ok(()),
+                    _ => Err(Trouble::Service(error)),
+                }
+            }
+            Err(error) => Err(Trouble::Service(error)),
+        }
     }
 }

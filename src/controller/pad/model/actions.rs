@@ -359,7 +359,12 @@ impl World {
                 let flight = state.lever_flights.get_mut(index)?;
                 flight.done = true;
                 match flight.effect {
-                    Effect::Link => state.person.links.push(flight.pad),
+                    Effect::Link => {
+                        state.person.links.push(flight.pad);
+                        state.ever_linked.push(flight.pad);
+                        state.ever_linked.sort_unstable();
+                        state.ever_linked.dedup();
+                    }
                     Effect::Note => state.person.notes.push(flight.pad),
                 }
                 if flight.owner.is_none() {

@@ -51,6 +51,8 @@ impl Model for World {
                 links: if self.begins == Begins::Open { vec![FIRST_PAD.id] } else { Vec::new() },
                 notes: Vec::new(),
             },
+            ever_linked: if self.begins == Begins::Open { vec![FIRST_PAD.id] } else { Vec::new() },
+            served: Vec::new(),
             deliveries: vec![Delivery { answered: is_stored, stored: is_stored, old: false }],
             left: self.trouble,
             uids: 1,

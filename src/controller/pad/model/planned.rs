@@ -9,6 +9,7 @@ use crate::api::Pad;
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
+use crate::api::served::{self, Fingerprint};
 use crate::controller::pad::facts::{
     Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, PadFacts, Record,
     Rule, Trouble,
@@ -44,6 +45,7 @@ pub enum Planned {
     ReadLinkedPads(Vec<u8>),
     Create { entry: u8 },
     Search { entry: u8 },
+    StoreServed(Vec<u8>),
     Store { pad: u8, keep_finalizer: bool, claim_link: bool },
     Forget,
     Claim(Effect),
@@ -94,7 +96,7 @@ pub fn planned(known: &Known, policy: DeletionPolicy) -> Planned {
 fn in_the_models_words(step: Step) -> Planned {
     match step.clone() {
         Step::Rest { outcome, .. } => Planned::Rest(match &outcome {
-            Outcome::Undecided => Told::Nothing,
+            Outcome::Undecided | Outcome::StaleRead => Told::Nothing,
             Outcome::Unchanged => Told::Unchanged,
             Outcome::Waiting(..) => Told::Phase(Mark::Pending),
             Outcome::Skipped(..) => Told::Phase(Mark::Skipped),
@@ -122,6 +124,10 @@ fn in_the_models_words(step: Step) -> Planned {
         Step::StorePad { record, keep_finalizer, claim_link } => {
             Planned::Store { pad: number(&record.id), keep_finalizer, claim_link }
         }
+        Step::StoreServed(entries) => {
+            let number = |entry: Timestamp| u8::try_from((entry.as_millisecond() - ENTRY) / 1000).unwrap();
+            Planned::StoreServed(entries.into_iter().map(number).collect())
+        }
         Step::Claim(effect) => Planned::Claim(effect),
         Step::ReadNotes { .. } => Planned::ReadNotes,
         Step::AddNote(_) => Planned::AddNote,
@@ -130,6 +136,8 @@ fn in_the_models_words(step: Step) -> Planned {
         | Step::ReadEvents(_)
         | Step::ReadCode(_)
         | Step::AskWhetherFits { .. }
+        | Step::ReadKindAgain(_)
+        | Step::StoreRefusal { .. }
         | Step::EndPad(_)) => panic!("nothing in the model leads to this: {step:?}"),
         Step::ForgetAttempt => Planned::Forget,
         Step::AddLink(url) => Planned::AddLink(number(url.rsplit('/').next().unwrap())),
@@ -161,7 +169,10 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
             RecordKnown::Read(pad) => Record::Read(Box::new(record(pad))),
         },
         flight: match &known.flight {
-            FlightKnown::MayStillLand => Flight::MayStillLand { rest: Duration::from_secs(1) },
+            FlightKnown::MayStillLand { searched } => Flight::MayStillLand {
+                rest: Duration::from_secs(1),
+                search_in: Duration::from_secs(u64::from(*searched)),
+            },
             FlightKnown::Landed => Flight::Landed,
             FlightKnown::Searched(found) => Flight::Searched(found.iter().map(record).collect()),
             FlightKnown::WithoutEffect => Flight::WithoutEffect,
@@ -172,6 +183,9 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
             ClaimedKnown::Ours(effect) => Claimed::Ours(effect),
         },
         repeat: Some(Repeat::AfterEnd),
+        stage_id: Some(STAGE.into()),
+        served_entries: served::add(None, known.served.iter().map(|entry| fingerprint(*entry))),
+        served_stored: known.served_stored,
         linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
         link_written: known.link_written,
         write_back: Some(WriteBack::default()),
@@ -217,6 +231,10 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
         existing_since: None,
         was_before: false,
         asked_by_person: false,
+        entry: None,
+        judged_entry: None,
+        requested_entry: None,
+        pad_was_deleted: false,
         phase: object.phase.map(|mark| match mark {
             Mark::Pending => Phase::Pending,
             Mark::Open => Phase::Open,
@@ -257,7 +275,6 @@ fn rule() -> Rule {
         repeat: Repeat::AfterEnd,
         existing: Existing::Skip,
         effective_since: Timestamp::from_millisecond(ENTRY - 1000).ok(),
-        existing_settled: true,
     }
 }
 
@@ -323,6 +340,10 @@ fn number(id: &str) -> u8 {
 
 fn milliseconds(entry: u8) -> i64 {
     ENTRY + 1000 * i64::from(entry)
+}
+
+fn fingerprint(entry: u8) -> Fingerprint {
+    Fingerprint::new(OPPORTUNITY, Timestamp::from_millisecond(milliseconds(entry)).unwrap())
 }
 
 fn series(salt: u8) -> Series {

@@ -70,7 +70,7 @@ impl World {
                 Seen::WithoutEffect => FlightKnown::WithoutEffect,
                 // A deadline and a wait that end in the same tick: the wait is a little longer.
                 Seen::Lands(0) if !is_due => FlightKnown::Landed,
-                Seen::Lands(_) => FlightKnown::MayStillLand,
+                Seen::Lands(_) => FlightKnown::MayStillLand { searched: false },
             };
         }
         let claimed = claimed(process, &object, is_due);
@@ -79,6 +79,8 @@ impl World {
         let known = Known {
             object,
             person: None,
+            served: if self.is(Wrong::ForgetServed) { Vec::new() } else { state.served.clone() },
+            served_stored: false,
             record: RecordKnown::NotRead,
             flight,
             claimed,
@@ -133,7 +135,19 @@ impl World {
                         && !pad.deleted
                         && (pad.entry, pad.salt) == (entry, salt)
                 };
-                known.flight = FlightKnown::Searched(state.pads.iter().filter(is_it).copied().collect());
+                let found: Vec<_> = state.pads.iter().filter(is_it).copied().collect();
+                let is_early = matches!(known.flight, FlightKnown::MayStillLand { .. });
+                known.flight = if is_early && found.is_empty() {
+                    FlightKnown::MayStillLand { searched: true }
+                } else {
+                    FlightKnown::Searched(found)
+                };
+            }
+            Planned::StoreServed(entries) => {
+                state.served.extend(entries);
+                state.served.sort_unstable();
+                state.served.dedup();
+                known.served_stored = true;
             }
             Planned::Store { pad, .. } if self.is(Wrong::LinkBeforeStore) && !known.link_written => {
                 write_to_lever(state, at, Effect::Link, pad);

@@ -1,6 +1,6 @@
 //! What must hold: always, and whenever nothing more happens by itself.
 
-use super::state::{Mark, Object, State, World};
+use super::state::{CoderPad, Mark, Object, State, World};
 use stateright::Property;
 use std::collections::BTreeSet;
 
@@ -12,6 +12,7 @@ pub const LINKED_LIVES: &str = "a linked pad is not deleted";
 pub const QUALIFIED: &str = "no pad without a candidate who qualifies";
 pub const NONE_LEFT: &str = "no pad is left behind";
 pub const SETTLED: &str = "every Pad is settled in the end";
+pub const NOT_AGAIN: &str = "an entry has a linked pad once, also if its Pad is deleted";
 pub const NOT_LOST: &str = "what was acknowledged is not lost";
 
 /// All properties.
@@ -29,6 +30,11 @@ pub fn all() -> Vec<Property<World>> {
                 has_ended && !object.pad.is_some_and(|pad| state.person.notes.contains(&pad))
             };
             !state.objects.iter().flatten().any(lacks) || !world.is_quiet(state)
+        }),
+        Property::always(NOT_AGAIN, |_, state: &State| {
+            let linked = |pad: &&CoderPad| state.ever_linked.contains(&pad.id);
+            let entries: Vec<u8> = state.pads.iter().filter(linked).map(|pad| pad.entry).collect();
+            is_once(&entries)
         }),
         Property::always(LINKED_LIVES, |_, state: &State| {
             state.pads.iter().all(|pad| !pad.deleted || !state.person.links.contains(&pad.id))
@@ -52,7 +58,9 @@ pub fn all() -> Vec<Property<World>> {
         Property::always(NOT_LOST, |world: &World, state: &State| {
             let is_kept = !state.told
                 || (state.objects.iter().flatten().any(|object| !object.deleting)
-                    && (!state.person.qualifies() || !state.person.links.is_empty()));
+                    && (!state.person.qualifies()
+                        || !state.person.links.is_empty()
+                        || state.served.contains(&state.person.entry)));
             is_kept || !world.is_quiet(state)
         }),
         Property::sometimes("a pad is linked and the Pad is Open", |_, state: &State| {

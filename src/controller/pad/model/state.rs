@@ -162,7 +162,10 @@ pub enum RecordKnown {
 /// The attempt's outcome, as a pass knows it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum FlightKnown {
-    MayStillLand,
+    MayStillLand {
+        /// Whether this pass has searched for its pad, in vain.
+        searched: bool,
+    },
     Landed,
     Searched(Vec<CoderPad>),
     WithoutEffect,
@@ -199,6 +202,9 @@ pub enum Stopped {
 pub struct Known {
     pub object: Object,
     pub person: Option<Person>,
+    /// The entries that the configuration knows to be served.
+    pub served: Vec<u8>,
+    pub served_stored: bool,
     pub record: RecordKnown,
     pub flight: FlightKnown,
     pub claimed: ClaimedKnown,
@@ -296,6 +302,10 @@ pub struct State {
     pub lever_flights: Vec<LeverFlight>,
     pub pads: Vec<CoderPad>,
     pub person: Person,
+    /// The pads whose links were ever on the candidate.
+    pub ever_linked: Vec<u8>,
+    /// The entries that the configuration's status stores as served.
+    pub served: Vec<u8>,
     pub deliveries: Vec<Delivery>,
     pub left: Trouble,
     pub uids: u8,
@@ -350,4 +360,6 @@ pub enum Wrong {
     DeliveryIds,
     ReferenceFromUid,
     IntentionsClock,
+    /// That an entry had its pad is known by its Pad and its link alone.
+    ForgetServed,
 }

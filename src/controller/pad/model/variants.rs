@@ -2,8 +2,9 @@
 //!
 //! The worlds are ones in which the right way holds (see `worlds`).
 
-use super::properties::{LINK_ONCE, NONE_LEFT, NOT_LOST, NOTE_ONCE};
+use super::properties::{LINK_ONCE, NONE_LEFT, NOT_AGAIN, NOT_LOST, NOTE_ONCE};
 use super::state::{Begins, Trouble, World, Wrong};
+use crate::api::configuration::DeletionPolicy;
 
 /// One process, which crashes or does not get an answer.
 fn one(wrong: Wrong) -> World {
@@ -81,4 +82,12 @@ fn a_link_that_leaves_late() {
     let trouble = Trouble { handovers: 1, ..Trouble::default() };
     let world = World { processes: 2, frozen: true, wrong: Some(Wrong::LateWrite), ..World::calm() };
     world.with(trouble).breaks("late link", LINK_ONCE);
+}
+
+#[test]
+fn a_served_entry_that_only_its_pad_knows_of() {
+    let trouble = Trouble { deletions: 1, repeats: 1, ..Trouble::default() };
+    let wrong = Some(Wrong::ForgetServed);
+    let world = World { policy: DeletionPolicy::Delete, begins: Begins::Open, wrong, ..World::calm() };
+    world.with(trouble).breaks("served entry forgotten", NOT_AGAIN);
 }

@@ -156,3 +156,13 @@ fn a_pad_that_goes_and_the_next_one() {
     let world = World { policy: DeletionPolicy::Delete, ..World::calm() };
     world.with(trouble).holds("the next one");
 }
+
+/// A person deletes the Pad, the webhook is repeated, and the candidate enters the stage again.
+#[test]
+fn an_open_pad_that_is_deleted_by_a_person() {
+    for policy in [DeletionPolicy::Delete, DeletionPolicy::Unlink] {
+        let trouble = Trouble { crashes: 1, deletions: 1, repeats: 1, moves: 2, ..NONE };
+        let world = World { policy, begins: Begins::Open, ..World::calm() };
+        world.with(trouble).holds("deleted by a person");
+    }
+}

@@ -4,13 +4,19 @@ use super::link::store;
 use super::{Outcome, Step, rest};
 use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
+use crate::api::served;
 use crate::controller::hourly::Full;
-use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Rule};
+use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Rule, SignedEvent};
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::series::{Member, Standing};
 use crate::interview::{NewPad, PadRecord};
 use crate::lever::Opportunity;
 use crate::text;
 use jiff::{Timestamp, ToSpan};
+use std::time::Duration;
+
+/// How much older than the webhook a stage change may look: Lever's API and its webhooks have clocks of their own.
+const EVENT_TOLERANCE_MS: i64 = 5_000;
 
 /// How a Pad goes on that was skipped for what can change in Lever.
 const FOUND_LATER: &str =
@@ -20,6 +26,8 @@ const FOUND_LATER: &str =
 pub(super) enum Judgement<'a> {
     /// Nothing yet: it was not asked.
     Unread,
+    /// Nothing yet: the answer is older than the webhook. It is read again after this delay.
+    Stale(Duration),
     /// No pad, and why.
     Skip(Reason, String),
     /// A pad.
@@ -29,6 +37,9 @@ pub(super) enum Judgement<'a> {
 /// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2). `manual`: a Pad made
 /// by hand asks for neither stage nor tag.
 pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgement<'a> {
+    if let Some(again) = stale_read(facts) {
+        return Judgement::Stale(again);
+    }
     let opportunity = match can_have_pad(facts) {
         Judgement::Qualifies(opportunity) if !manual => opportunity,
         judgement => return judgement,
@@ -48,6 +59,21 @@ pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgemen
         return Judgement::Skip(Reason::TagMissing, message);
     }
     Judgement::Qualifies(opportunity)
+}
+
+/// Delay until the opportunity is read again, if what was read is older than the signed webhook (contract P7a).
+fn stale_read(facts: &Facts) -> Option<Duration> {
+    let SignedEvent { at, read_again_in } = facts.event?;
+    let is_current = match &facts.opportunity {
+        Candidate::NotRead | Candidate::Refused => true,
+        Candidate::NotFound => false,
+        Candidate::Read(opportunity) => {
+            let earliest = at.as_millisecond().saturating_sub(EVENT_TOLERANCE_MS);
+            let changes = opportunity.stage_changes.iter().map(|change| change.updated_at_ms);
+            changes.max().is_none_or(|last| last >= earliest)
+        }
+    };
+    read_again_in.filter(|_| !is_current)
 }
 
 /// Whether the candidate can have a pad at all, whatever the rule.
@@ -101,23 +127,22 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         opportunity.links.iter().filter_map(|link| linked_pad_id(link, &facts.connection)).collect();
     match &facts.linked_before {
         None if !links.is_empty() => return Step::ReadLinkedPads(links),
-        Some(records) => {
-            let is_free = |record: &PadRecord| {
-                !facts.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id))
-            };
-            let ours = |record: &&PadRecord| is_free(record) && belongs(record, &entry, rule.repeat);
-            if let Some(record) = records.iter().find(ours) {
-                return store(facts, record);
-            }
-        }
+        Some(records) => match adoption(facts, records, &entry, rule.repeat) {
+            Adoption::Adopt(record) => return store(facts, record),
+            Adoption::LeaveToNewer => return left_to_newer(pad),
+            Adoption::Nothing => {}
+        },
         None => {}
     }
     if was_before(pad, rule, entry.at) {
         let message = format!(
-            "The candidate was in the stage '{}' with the tag '{}' before this rule took effect, and spec.existing of the configuration is Skip. To have a pad, move the candidate into the stage again, or annotate this Pad with padoperator.dev/reconcile-requested-at.",
-            rule.stage_name, rule.tag
+            "The candidate was in the stage '{}' with the tag '{}' before this rule took effect, and spec.existing of the configuration is Skip. To have a pad, move the candidate into the stage again, or request one: kubectl pad retry {} --namespace {}",
+            rule.stage_name, rule.tag, pad.name, pad.namespace
         );
         return rest(Outcome::Skipped(Reason::BeforeConfiguration, message));
+    }
+    if is_served(facts, rule, entry.at) {
+        return already_served(pad);
     }
     if let Some(waiting) = no_room(facts) {
         return waiting;
@@ -136,16 +161,84 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
     Step::Create { reference: entry.reference, pad: Box::new(new) }
 }
 
-/// Whether the candidate was there before the rule took effect, and gets no pad for that (contract, "When a pad is
-/// made"). Until a whole walk has found out who was, everybody who came earlier counts.
+/// Whether the candidate was there before the rule took effect, and gets no pad for that (contract P5). Only sync finds
+/// such candidates, and marks the Pad that it creates for them (contract P10).
 fn was_before(pad: &PadFacts, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let (Some(entry), Some(since)) = (entry, rule.effective_since) else { return false };
     let is_existing = match pad.existing_since {
         Some(existing_since) => existing_since == since,
         None => pad.was_before,
     };
-    let is_existing = is_existing || !rule.existing_settled;
-    rule.existing == Existing::Skip && entry <= since && is_existing && !pad.asked_by_person && !pad.manual
+    rule.existing == Existing::Skip && entry <= since && is_existing && !is_requested_for(pad, entry)
+}
+
+/// Whether the entry had its pad, though its Pad is gone (contract P9).
+fn is_served(facts: &Facts, rule: &Rule, entry: Option<Timestamp>) -> bool {
+    let entries = facts.served_entries.as_deref();
+    entry.is_some_and(|entry| {
+        served::contains(entries, &facts.pad.opportunity_id, entry, rule.effective_since)
+            && !is_requested_for(&facts.pad, entry)
+    })
+}
+
+/// Whether a person wants a pad for this entry, whatever was before.
+fn is_requested_for(pad: &PadFacts, entry: Timestamp) -> bool {
+    pad.manual || pad.asked_by_person || pad.requested_entry.is_some_and(|requested| entry <= requested)
+}
+
+fn already_served(pad: &PadFacts) -> Step {
+    let message = format!(
+        "The candidate had a pad for this entry into the stage, and its Pad was deleted. To have another one, move the candidate into the stage again, or request one: kubectl pad retry {} --namespace {}",
+        pad.name, pad.namespace
+    );
+    rest(Outcome::Skipped(Reason::AlreadyServed, message))
+}
+
+fn left_to_newer(pad: &PadFacts) -> Step {
+    let message = format!(
+        "A newer Pad of the candidate serves the present entry into the stage, and no pad of an earlier one is linked. To have another pad nevertheless: kubectl pad retry {} --namespace {}",
+        pad.name, pad.namespace
+    );
+    rest(Outcome::Skipped(Reason::AlreadyServed, message))
+}
+
+/// What a Pad without memory does about the pads that are linked on its candidate (contract X6).
+enum Adoption<'a> {
+    /// This one is its own.
+    Adopt(&'a PadRecord),
+    /// None is its own, and the present entry is for a newer Pad.
+    LeaveToNewer,
+    /// None is its own.
+    Nothing,
+}
+
+/// Chooses the linked pad that a Pad adopts. Of several Pads that have lost their memory, the newest serves the present
+/// entry; the others take the pads of earlier entries, in order.
+fn adoption<'a>(facts: &Facts, records: &'a [PadRecord], entry: &Entry, repeat: Repeat) -> Adoption<'a> {
+    let pad = &facts.pad;
+    let is_free =
+        |record: &PadRecord| !facts.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id));
+    let own = records.iter().filter(|record| is_free(record)).find(|record| belongs(record, entry, repeat));
+    let age = |member: &Member| (member.number, member.made_at);
+    let has_lost_memory = |other: &&Member| {
+        other.standing == Standing::Underway && other.pad_id.is_none() && other.number.is_some()
+    };
+    let lost: Vec<&Member> = facts.others.iter().filter(has_lost_memory).collect();
+    if pad.manual || !lost.iter().any(|other| age(other) > age(&pad.member)) {
+        return own.map_or(Adoption::Nothing, Adoption::Adopt);
+    }
+    let mut earlier: Vec<(i64, &PadRecord)> = records
+        .iter()
+        .filter(|record| is_free(record) && !record.is_deleted() && own.is_none_or(|own| own.id != record.id))
+        .filter_map(|record| {
+            let reference = Reference::of_notes(&record.notes)?;
+            let at = reference.entry().parse().ok()?;
+            (reference.series() == entry.reference.series()).then_some((at, record))
+        })
+        .collect();
+    earlier.sort_by_key(|(at, record)| (*at, record.created_at));
+    let older = lost.iter().filter(|other| age(other) < age(&pad.member)).count();
+    earlier.get(older).map_or(Adoption::LeaveToNewer, |(_, record)| Adoption::Adopt(record))
 }
 
 /// What a Pad waits for if no pad may be made for it now, though the candidate is to have one: quota, or room in the

@@ -1,7 +1,7 @@
 //! A further pad for a candidate who has, or had, one: the rules are those of [`series`], here they meet the Pad.
 
 use super::candidate::{Judgement, judge};
-use super::{Outcome, Step, connection_not_usable, rest};
+use super::{Outcome, Step, connection_not_usable, rest, stale};
 use crate::controller::pad::facts::{ConfigurationFacts, Facts, Rule};
 use crate::controller::pad::series::{self, Standing, Verdict};
 use crate::lever::Opportunity;
@@ -27,6 +27,7 @@ pub(super) fn further(facts: &Facts) -> Option<Step> {
     };
     match judge(facts, rule, false) {
         Judgement::Unread => Some(Step::ReadOpportunity),
+        Judgement::Stale(again) => Some(stale(again)),
         Judgement::Skip(..) => None,
         Judgement::Qualifies(opportunity) => match verdict(facts, rule, opportunity) {
             Verdict::Nothing => None,

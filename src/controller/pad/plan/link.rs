@@ -1,10 +1,10 @@
 //! From a pad at CoderPad to its link on the candidate.
 
 use super::record::keep_linked;
-use super::{Outcome, Step, rest};
-use crate::api::configuration::{DeletionPolicy, PadType};
+use super::{Outcome, Step, rest, sends_nothing};
+use crate::api::configuration::DeletionPolicy;
 use crate::api::names::Effect;
-use crate::controller::pad::facts::{Candidate, Claimed, ConfigurationFacts, Facts, Record};
+use crate::controller::pad::facts::{Candidate, Claimed, Facts, Record};
 use crate::controller::pad::reason::Reason;
 use crate::interview::{PadKind, PadRecord};
 
@@ -21,17 +21,29 @@ pub(super) fn link(facts: &Facts) -> Step {
     let record = match (&facts.record, &pad.pad_id) {
         (Record::Read(record), _) => record,
         (Record::NotRead, Some(id)) => return Step::ReadPad(id.clone()),
-        (Record::NotFound, _) => return rest(Outcome::PadDeleted),
+        (Record::NotFound, _) => return pad_deleted(facts),
         (Record::NotRead, None) => return rest(Outcome::Undecided),
     };
     if record.is_deleted() {
-        return rest(Outcome::PadDeleted);
+        return pad_deleted(facts);
     }
-    if pad.pad_id.is_none() && wants_take_home(facts) && record.kind != PadKind::TakeHome {
-        return refuse_live(facts, record);
+    if pad.pad_id.is_none() && facts.wants_take_home && record.kind != PadKind::TakeHome {
+        // CoderPad may say so only at first (contract P7b).
+        return match record.kind {
+            _ if !facts.kind_read_again => Step::ReadKindAgain(record.id.clone()),
+            PadKind::Unknown => store_unlinked(record),
+            PadKind::Live | PadKind::TakeHome => refuse_live(facts, record),
+        };
     }
     if pad.pad_id.is_none() {
-        return store(facts, record);
+        return if facts.take_home_refused && record.kind == PadKind::TakeHome && !facts.refusal_stored {
+            Step::StoreRefusal { refused: false }
+        } else {
+            store(facts, record)
+        };
+    }
+    if facts.wants_take_home && record.kind == PadKind::Unknown && !pad.linked && !pad.asked_by_person {
+        return unknown_kind(facts, record);
     }
     // A row of a list may come without the link.
     if record.url.is_empty() {
@@ -58,20 +70,49 @@ pub(super) fn link(facts: &Facts) -> Step {
     }
 }
 
+/// The pad is gone in CoderPad. No other one is created for an entry until then (contract E2): Lever says which is the
+/// last one.
+pub(super) fn pad_deleted(facts: &Facts) -> Step {
+    match facts.opportunity {
+        Candidate::NotRead if !facts.pad.pad_was_deleted && !sends_nothing(facts) => Step::ReadOpportunity,
+        _ => rest(Outcome::PadDeleted),
+    }
+}
+
 /// A live pad where a take-home was asked for is deleted at once and never linked.
 fn refuse_live(facts: &Facts, record: &PadRecord) -> Step {
     if !facts.deleted.contains(&record.id) {
         return Step::DeletePad(record.id.clone());
     }
+    if facts.repeat.is_some() && !facts.refusal_stored {
+        return Step::StoreRefusal { refused: true };
+    }
     if facts.pad.open_attempt().is_some() {
         return Step::ForgetAttempt;
     }
-    let message = "CoderPad made a live pad where a take-home was asked for; it was deleted at once. Ask CoderPad whether your plan has take-homes and whether the question may be used as one, then annotate this Pad with padoperator.dev/reconcile-requested-at.";
-    rest(Outcome::Failed(Reason::TakeHomeRefused, message.into()))
+    let (name, namespace) = (&facts.pad.name, &facts.pad.namespace);
+    let message = format!(
+        "CoderPad created a live pad where a take-home was requested; the pad was deleted. No further pad of PadConfiguration {} is created until its spec changes or you retry. Ask CoderPad whether your plan has take-homes and whether the question may be used as one, then run: kubectl pad retry {name} --namespace {namespace}",
+        facts.pad.configuration
+    );
+    rest(Outcome::Failed(Reason::TakeHomeRefused, message))
 }
 
-pub(super) fn wants_take_home(facts: &Facts) -> bool {
-    matches!(&facts.configuration, ConfigurationFacts::Ready(rule) if rule.type_ == PadType::TakeHome)
+/// A pad whose type the operator does not know is kept, not linked, and a person decides (contract F7).
+fn unknown_kind(facts: &Facts, record: &PadRecord) -> Step {
+    if facts.repeat.is_some() && !facts.refusal_stored {
+        return Step::StoreRefusal { refused: true };
+    }
+    let (name, namespace) = (&facts.pad.name, &facts.pad.namespace);
+    let message = format!(
+        "CoderPad does not say whether pad {} is the take-home that was requested. The pad was kept and not linked. Open it in CoderPad; if it is a take-home, link it: kubectl pad retry {name} --namespace {namespace}. If it is not, delete this Pad and the pad.",
+        record.id
+    );
+    rest(Outcome::Failed(Reason::TakeHomeRefused, message))
+}
+
+fn store_unlinked(record: &PadRecord) -> Step {
+    Step::StorePad { record: Box::new(record.clone()), keep_finalizer: true, claim_link: false }
 }
 
 /// Stores the id. Where the link follows at once, the Pad needs no finalizer of its own for that.

@@ -15,7 +15,7 @@ mod trouble;
 pub use candidate::profile_url;
 
 use super::facts::{
-    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record,
+    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Trouble,
 };
 use super::reason::Reason;
 use crate::api::configuration::PadType;
@@ -25,7 +25,8 @@ use crate::controller::connection::status::CONNECTING;
 use crate::interview::{NewPad, PadKind, PadRecord};
 use candidate::{Judgement, create, judge, no_room};
 use further::{further, not_for_this_one};
-use link::{link, store, wants_take_home};
+use jiff::Timestamp;
+use link::{link, store};
 use record::keep_linked;
 use removal::removal;
 use std::time::Duration;
@@ -57,6 +58,15 @@ pub enum Step {
         /// The pad.
         pad: Box<NewPad>,
     },
+    /// Read the pad of this id from CoderPad again, some seconds later: its type is not the requested one (contract P7b).
+    ReadKindAgain(String),
+    /// Store on the configuration whether CoderPad refuses to create take-homes for it (contract F7).
+    StoreRefusal {
+        /// Whether it does.
+        refused: bool,
+    },
+    /// Store the stage entries that stay served when this Pad is gone (contract P9).
+    StoreServed(Vec<Timestamp>),
     /// Search CoderPad's newest pads for the reference of an attempt whose outcome is unknown.
     Search {
         /// What to look for.
@@ -121,6 +131,9 @@ impl Step {
             Step::ReadOpportunity => "read opportunity",
             Step::ReadPad(_) => "read pad",
             Step::ReadLinkedPads(_) => "read linked pads",
+            Step::ReadKindAgain(_) => "read kind again",
+            Step::StoreRefusal { .. } => "store refusal",
+            Step::StoreServed(_) => "store served entries",
             Step::Create { .. } => "create",
             Step::Search { .. } => "search",
             Step::StorePad { .. } => "store pad",
@@ -148,6 +161,8 @@ impl Step {
         match self {
             Step::Rest { .. }
             | Step::ForgetAttempt
+            | Step::StoreRefusal { .. }
+            | Step::StoreServed(_)
             | Step::SetFinalizer(_)
             | Step::MakeFurther(_)
             | Step::PassOn(_) => false,
@@ -157,6 +172,7 @@ impl Step {
             Step::ReadOpportunity
             | Step::ReadPad(_)
             | Step::ReadLinkedPads(_)
+            | Step::ReadKindAgain(_)
             | Step::Create { .. }
             | Step::Search { .. }
             | Step::AddLink(_)
@@ -181,6 +197,8 @@ pub enum Outcome {
     Unchanged,
     /// Nothing: this pass has decided nothing.
     Undecided,
+    /// Nothing: Lever's answer is older than the webhook that the Pad is judged by.
+    StaleRead,
     /// It waits.
     Waiting(Reason, String),
     /// The candidate gets no pad.
@@ -213,6 +231,7 @@ pub enum Recorded {
 /// Decides the next step.
 pub fn plan(facts: &Facts) -> Step {
     let step = match &facts.trouble {
+        Some(Trouble::Service(_) | Trouble::NoAccount { .. }) if is_cancelled(facts) => cancel(facts),
         Some(trouble) => after_trouble(facts, trouble),
         None if facts.pad.deleting => removal(facts),
         None => life(facts),
@@ -241,13 +260,8 @@ fn life(facts: &Facts) -> Step {
     if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !settled(facts) {
         return Step::SetFinalizer(true);
     }
-    let nothing_made =
-        pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, Record::NotRead);
-    if pad.wish == DesiredState::Ended && nothing_made {
-        return rest(Outcome::Skipped(
-            Reason::Cancelled,
-            "spec.state is Ended: no pad was made. If there should be one, make a new Pad.".into(),
-        ));
+    if is_cancelled(facts) {
+        return cancel(facts);
     }
     if settled(facts) {
         return rest(Outcome::Unchanged);
@@ -266,7 +280,7 @@ fn life(facts: &Facts) -> Step {
         other => return rest(configuration_not_usable(pad, other)),
     };
     if pad.another_goes {
-        let message = "Another Pad of this candidate is being deleted, and it is not settled yet what becomes of its pad at CoderPad: that comes first; nobody has to act.";
+        let message = "Another Pad of this candidate is being deleted, and it is not settled yet what becomes of its pad at CoderPad: that comes first. No action needed.";
         let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
         return Step::Rest { outcome, again: Some(SETTLES_SOON) };
     }
@@ -278,10 +292,43 @@ fn life(facts: &Facts) -> Step {
     }
     let opportunity = match judge(facts, rule, pad.manual) {
         Judgement::Unread => return Step::ReadOpportunity,
+        Judgement::Stale(again) => return stale(again),
         Judgement::Skip(reason, message) => return rest(Outcome::Skipped(reason, message)),
         Judgement::Qualifies(opportunity) => opportunity,
     };
+    // What has failed fails again: it is tried once for each entry, unless a person changes something (contract, Phases).
+    let is_same_entry =
+        || facts.entry().is_some_and(|entry| pad.judged_entry.is_some_and(|judged| entry <= judged));
+    if pad.phase == Some(Phase::Failed)
+        && pad.attempt.is_none()
+        && !pad.configuration_changed
+        && !pad.asked_by_person
+        && is_same_entry()
+    {
+        return rest(Outcome::Unchanged);
+    }
     not_for_this_one(facts, rule, opportunity).unwrap_or_else(|| create(facts, rule, opportunity))
+}
+
+/// Whether a person has ended the Pad before there was a pad.
+fn is_cancelled(facts: &Facts) -> bool {
+    let pad = &facts.pad;
+    let nothing_made =
+        pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, Record::NotRead);
+    pad.wish == DesiredState::Ended && nothing_made && !pad.deleting && !pad.linked
+}
+
+/// Only a later entry is another matter. Which one is the last is for Lever to say, not for the operator's clock; if Lever
+/// cannot be asked, that clock must do.
+fn cancel(facts: &Facts) -> Step {
+    let is_known = facts.pad.member.is_served() || !matches!(facts.opportunity, Candidate::NotRead);
+    if !is_known && facts.trouble.is_none() && facts.pause.is_none() && !sends_nothing(facts) {
+        return Step::ReadOpportunity;
+    }
+    rest(Outcome::Skipped(
+        Reason::Cancelled,
+        "spec.state is Ended: no pad was made. If there should be one, make a new Pad.".into(),
+    ))
 }
 
 /// Whether the Pad was judged before and nobody has asked for another judgement.
@@ -365,24 +412,34 @@ fn configuration_not_usable(pad: &PadFacts, configuration: &ConfigurationFacts) 
 fn resolve_attempt(facts: &Facts) -> Step {
     let Some(attempt) = facts.pad.open_attempt() else { return rest(Outcome::Undecided) };
     match &facts.flight {
-        Flight::MayStillLand { rest } => {
-            let message = "CoderPad did not say whether it made the pad. Its list of pads is searched before another one is made; nobody has to act.";
+        // A pad that is found is the right one, however early it shows (contract X5a).
+        Flight::MayStillLand { search_in, .. } if search_in.is_zero() => {
+            Step::Search { reference: attempt.reference.clone() }
+        }
+        Flight::MayStillLand { rest, search_in } => {
+            let message = "CoderPad did not confirm the creation of the pad. The operator searches CoderPad's list of pads for it and creates another one only if it is missing. No action needed.";
             Step::Rest {
                 outcome: Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into()),
-                again: Some(*rest),
+                again: Some(*rest.min(search_in)),
             }
         }
         Flight::Landed => Step::Search { reference: attempt.reference.clone() },
         Flight::WithoutEffect => Step::ForgetAttempt,
         Flight::Searched(found) => match found.as_slice() {
             [] => Step::ForgetAttempt,
-            [oldest] if wants_take_home(facts) && oldest.kind == PadKind::Live => {
-                Step::DeletePad(oldest.id.clone())
+            // What becomes of it is decided as right after its creation.
+            [oldest] if facts.wants_take_home && oldest.kind != PadKind::TakeHome => {
+                Step::ReadKindAgain(oldest.id.clone())
             }
             [oldest] => store(facts, oldest),
             [_, .., youngest] => Step::DeletePad(youngest.id.clone()),
         },
     }
+}
+
+/// Lever's answer is older than the webhook: it is read again before it decides.
+fn stale(again: Duration) -> Step {
+    Step::Rest { outcome: Outcome::StaleRead, again: Some(again) }
 }
 
 fn rest(outcome: Outcome) -> Step {

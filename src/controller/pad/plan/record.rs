@@ -1,5 +1,6 @@
 //! A linked pad: the tags that show where it stands, the end of the interview, and the note that stays.
 
+use super::link::pad_deleted;
 use super::{Outcome, Recorded, Step, connection_not_usable, rest};
 use crate::api::configuration::{DeletionPolicy, Note, StatusTags, WriteBack};
 use crate::api::names::{Effect, Reference};
@@ -21,7 +22,9 @@ pub(super) fn keep_linked(facts: &Facts) -> Step {
     if pad.finalizer != wanted {
         return Step::SetFinalizer(wanted);
     }
-    if pad.phase == Some(Phase::Ended) && pad.recorded {
+    // A pad that was deleted in CoderPad may be there again: then the phase follows it (contract E2).
+    let asks_for_deleted = pad.pad_was_deleted && (facts.look || pad.requested);
+    if pad.phase == Some(Phase::Ended) && pad.recorded && !asks_for_deleted {
         return rest(Outcome::Unchanged);
     }
     if let Some(waiting) = connection_not_usable(facts) {
@@ -44,7 +47,7 @@ fn was_open(pad: &PadFacts) -> bool {
 /// Follows what CoderPad says of the pad.
 fn follow(facts: &Facts) -> Step {
     let pad = &facts.pad;
-    let has_ended = pad.phase == Some(Phase::Ended);
+    let has_ended = pad.phase == Some(Phase::Ended) && !pad.pad_was_deleted;
     if facts.archived && facts.ends_on_archive && matches!(facts.opportunity, Candidate::NotRead) {
         return Step::ReadOpportunity;
     }
@@ -53,13 +56,13 @@ fn follow(facts: &Facts) -> Step {
     let must_look = facts.look || pad.requested || shall_end || has_ended || !was_open(pad);
     let record = match (&facts.record, &pad.pad_id) {
         (Record::Read(record), _) => record.as_ref(),
-        (Record::NotFound, _) => return rest(Outcome::PadDeleted),
-        (Record::NotRead, Some(id)) if must_look => return Step::ReadPad(id.clone()),
+        (Record::NotFound, _) => return pad_deleted(facts),
+        (Record::NotRead, Some(id)) if must_look || pad.pad_was_deleted => return Step::ReadPad(id.clone()),
         (Record::NotRead, _) if was_open(pad) => return rest(Outcome::Unchanged),
         (Record::NotRead, _) => return rest(Outcome::Open),
     };
     if record.is_deleted() {
-        return rest(Outcome::PadDeleted);
+        return pad_deleted(facts);
     }
     // Before anybody who took part is named: whether the candidate may still be.
     if record.is_started() && !pad.names_candidate && matches!(facts.opportunity, Candidate::NotRead) {

@@ -2,13 +2,42 @@
 
 use super::{Outcome, Step, connection_not_usable, rest};
 use crate::api::configuration::DeletionPolicy;
+use crate::api::served::Fingerprint;
 use crate::controller::pad::facts::{Candidate, Claimed, ConnectionFacts, Facts, Flight, PadFacts, Record};
 use crate::controller::pad::series::Member;
 use crate::lever::Opportunity;
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 
-/// A Pad that is being deleted: what is in mid-flight is resolved first, then the policy is followed.
+/// A Pad that is being deleted: what is in mid-flight is resolved first, then the policy is followed. Before anything of
+/// its pad goes, the configuration stores that its entries were served (contract P9).
 pub(super) fn removal(facts: &Facts) -> Step {
+    let step = remove(facts);
+    let removes = matches!(
+        step,
+        Step::RemoveLink(_) | Step::RemoveTags(_) | Step::DeletePad(_) | Step::SetFinalizer(false)
+    );
+    let entries = entries_left_behind(facts);
+    if removes && !facts.served_stored && !entries.is_empty() { Step::StoreServed(entries) } else { step }
+}
+
+/// The entries that had the pad of this Pad, as far as the configuration does not know them yet.
+fn entries_left_behind(facts: &Facts) -> Vec<Timestamp> {
+    let pad = &facts.pad;
+    if pad.pad_id.is_none() || facts.repeat.is_none() {
+        return Vec::new();
+    }
+    let attempted = pad.attempt.as_ref().and_then(|attempt| attempt.reference.entry().parse().ok());
+    let attempted = attempted.and_then(|entry| Timestamp::from_millisecond(entry).ok());
+    let all: BTreeSet<Timestamp> =
+        [attempted, pad.entry, pad.judged_entry, facts.entry()].into_iter().flatten().collect();
+    let is_known = |entry: &Timestamp| {
+        Fingerprint::new(&pad.opportunity_id, *entry).is_in(facts.served_entries.as_deref())
+    };
+    all.into_iter().filter(|entry| !is_known(entry)).collect()
+}
+
+fn remove(facts: &Facts) -> Step {
     let pad = &facts.pad;
     if !pad.finalizer {
         return rest(Outcome::Undecided);
@@ -117,7 +146,16 @@ fn remove_attempt(facts: &Facts) -> Step {
         return Step::SetFinalizer(false);
     }
     match &facts.flight {
-        Flight::MayStillLand { rest } => Step::Rest { outcome: Outcome::Undecided, again: Some(*rest) },
+        // A pad that is found is the right one, however early it shows (contract X5a).
+        Flight::MayStillLand { search_in, .. }
+            if search_in.is_zero()
+                && let Some(attempt) = facts.pad.open_attempt() =>
+        {
+            Step::Search { reference: attempt.reference.clone() }
+        }
+        Flight::MayStillLand { rest, search_in } => {
+            Step::Rest { outcome: Outcome::Undecided, again: Some(*rest.min(search_in)) }
+        }
         Flight::WithoutEffect => Step::SetFinalizer(false),
         Flight::Landed => match facts.pad.open_attempt() {
             Some(attempt) => Step::Search { reference: attempt.reference.clone() },

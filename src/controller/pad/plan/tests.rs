@@ -4,6 +4,7 @@ use super::{Outcome, Step, plan};
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::names::{Attempt, Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
+use crate::api::served::{self, Fingerprint};
 use crate::controller::hourly::Full;
 use crate::controller::pad::facts::*;
 use crate::controller::pad::reason::Reason;
@@ -60,7 +61,6 @@ fn rule() -> Rule {
         repeat: Repeat::AfterEnd,
         existing: Existing::Skip,
         effective_since: Timestamp::from_millisecond(ENTRY - 1_000_000).ok(),
-        existing_settled: true,
     }
 }
 
@@ -101,6 +101,10 @@ fn facts() -> Facts {
         existing_since: None,
         was_before: false,
         asked_by_person: false,
+        entry: None,
+        judged_entry: None,
+        requested_entry: None,
+        pad_was_deleted: false,
         phase: None,
         claim: None,
         linked: false,
@@ -114,6 +118,7 @@ fn facts() -> Facts {
     };
     Facts {
         repeat: Some(Repeat::AfterEnd),
+        stage_id: Some("stage-phone".into()),
         write_back: Some(WriteBack::default()),
         ..Facts::unread(pad, ready(Some(5), None), ConfigurationFacts::Ready(rule()))
     }
@@ -382,7 +387,20 @@ fn settled_pads_stay_so_until_something_comes_up() {
 
 #[test]
 fn a_wish_to_end_before_there_is_a_pad_cancels_it() {
-    assert_eq!(reason(&with(|f| f.pad.wish = DesiredState::Ended)), "skipped: Cancelled");
+    let wished = with(|f| f.pad.wish = DesiredState::Ended);
+    assert!(matches!(plan(&wished), Step::ReadOpportunity), "for which entry");
+    let cancelled = |change: fn(&mut Facts)| {
+        let mut facts = wished.clone();
+        change(&mut facts);
+        reason(&facts) == "skipped: Cancelled"
+    };
+    assert!(cancelled(|f| f.opportunity = candidate(|_| {})));
+    assert!(cancelled(|f| f.connection = ConnectionFacts::Missing { name: "a".into() }));
+    assert!(cancelled(|f| f.trouble = Some(service_error(Service::Lever, Class::Unavailable, None))));
+    assert!(
+        cancelled(|f| f.pad.member.standing = Standing::Ended { entry: at(0), at: at(0) }),
+        "it is known"
+    );
     let mut in_flight = read(|_| {});
     attempted(&mut in_flight);
     in_flight.pad.wish = DesiredState::Ended;
@@ -400,6 +418,10 @@ fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
         facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
         facts.record = Record::Read(Box::new(record("PAD1", 0)));
         change(&mut facts);
+        // Before anything of the pad goes (contract P9).
+        let is_left = matches!(plan(&facts), Step::StoreServed(entries) if entries == [at(ENTRY)]);
+        assert!(is_left, "{:?}", plan(&facts));
+        facts.served_stored = true;
         plan(&facts)
     };
     use DeletionPolicy::{Delete, Retain, Unlink};
@@ -426,7 +448,7 @@ fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
         plan(&facts)
     };
     assert!(matches!(
-        mid_flight(Flight::MayStillLand { rest: Duration::from_secs(1) }),
+        mid_flight(Flight::MayStillLand { rest: Duration::from_secs(1), search_in: Duration::from_secs(1) }),
         Step::Rest { again: Some(_), .. }
     ));
     assert!(matches!(mid_flight(Flight::Landed), Step::Search { .. }));

@@ -33,7 +33,7 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
         )),
         Trouble::CreateOutcomeUnknown(error) => {
             let message = format!(
-                "It is not known whether CoderPad made the pad ({error}). Its list of pads is searched before another one is made; nobody has to act."
+                "CoderPad did not confirm the creation of the pad ({error}). The operator searches CoderPad's list of pads for it and creates another one only if it is missing. No action needed."
             );
             rest(Outcome::Waiting(Reason::CreateOutcomeUnknown, message))
         }

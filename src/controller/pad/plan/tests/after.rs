@@ -133,8 +133,32 @@ fn an_open_pad_is_looked_at_only_when_somebody_asks() {
     started.events = Some(vec![event("joined", 10), event("started", 30), event("joined", 20)]);
     assert_eq!(outcome(&started), Outcome::Started);
     assert_eq!(started.started_at(), Timestamp::from_second(30).ok());
-    assert_eq!(outcome(&read(|record| record.state = "deleted".into())), Outcome::PadDeleted);
-    assert_eq!(outcome(&open_with(|f| f.record = Record::NotFound)), Outcome::PadDeleted);
+    for mut deleted in
+        [read(|record| record.state = "deleted".into()), open_with(|f| f.record = Record::NotFound)]
+    {
+        assert!(matches!(plan(&deleted), Step::ReadOpportunity), "for which entries there is no other pad");
+        deleted.opportunity = candidate(|_| {});
+        assert_eq!(outcome(&deleted), Outcome::PadDeleted);
+    }
+}
+
+/// Contract E2.
+#[test]
+fn a_deleted_pad_that_is_there_again_is_followed() {
+    let deleted = |change: fn(&mut Facts)| {
+        open_with(|f| {
+            (f.pad.phase, f.pad.pad_was_deleted, f.pad.recorded) = (Some(Phase::Ended), true, true);
+            change(f);
+        })
+    };
+    assert_eq!(outcome(&deleted(|_| {})), Outcome::Unchanged);
+    for asked in [deleted(|f| f.look = true), deleted(|f| f.pad.requested = true)] {
+        assert!(matches!(plan(&asked), Step::ReadPad(id) if id == "PAD1"));
+        let with = |seen| Facts { record: seen, ..asked.clone() };
+        assert_eq!(outcome(&with(Record::NotFound)), Outcome::PadDeleted);
+        let there = record("PAD1", 0);
+        assert_eq!(outcome(&with(Record::Read(Box::new(there)))), Outcome::Open);
+    }
 }
 
 #[test]
@@ -245,6 +269,7 @@ fn deletion_takes_the_operators_tags_off_unless_all_is_retained() {
         f.pad.deletion_policy = DeletionPolicy::Unlink;
         f.record = Record::Read(Box::new(record("PAD1", 0)));
         f.opportunity = candidate(|o| o.tags = vec!["coderpad".into(), "ended".into()]);
+        f.served_stored = true;
     });
     assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ended"]));
     let mut followed = facts.clone();

@@ -10,8 +10,14 @@ fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
         facts.flight = flight;
         facts
     };
-    let waiting = flight(Flight::MayStillLand { rest: Duration::from_secs(5) });
-    assert_eq!(reason(&waiting), "waits: CreateOutcomeUnknown");
+    let pending = |search_in| {
+        let (rest, search_in) = (Duration::from_secs(5), Duration::from_secs(search_in));
+        flight(Flight::MayStillLand { rest, search_in })
+    };
+    assert!(matches!(plan(&pending(0)), Step::Search { .. }), "a pad that is there is adopted at once");
+    assert_eq!(reason(&pending(2)), "waits: CreateOutcomeUnknown");
+    assert!(matches!(plan(&pending(2)), Step::Rest { again: Some(again), .. } if again.as_secs() == 2));
+    assert!(matches!(plan(&pending(9)), Step::Rest { again: Some(again), .. } if again.as_secs() == 5));
     assert!(matches!(plan(&flight(Flight::Landed)), Step::Search { reference: r } if r == reference()));
     assert!(matches!(plan(&flight(Flight::WithoutEffect)), Step::ForgetAttempt));
     assert!(matches!(plan(&flight(Flight::Searched(vec![]))), Step::ForgetAttempt));
@@ -44,6 +50,8 @@ fn after_a_crash_the_link_is_compared_before_it_is_written() {
     assert_eq!(outcome(&facts), Outcome::Open);
     facts.record = Record::NotFound;
     assert_eq!(outcome(&facts), Outcome::PadDeleted);
+    facts.opportunity = Candidate::NotRead;
+    assert!(matches!(plan(&facts), Step::ReadOpportunity), "for which entries there is no other pad");
 }
 
 #[test]
@@ -60,33 +68,90 @@ fn lost_memory_is_healed_from_the_links_on_the_candidate() {
     assert!(matches!(plan(&facts), Step::Create { .. }), "a link to somebody else's pad does not count");
 }
 
+/// Contract X6: each Pad of a series that was restored without annotations and status adopts its own pad.
+#[test]
+fn several_pads_that_have_lost_their_memory_adopt_each_its_own() {
+    let of_entry = |id: &str, ago: i64, ended: bool| {
+        let mut record = record(id, -ago);
+        let reference = Reference::new(facts().pad.series(), ENTRY - 1000 * ago);
+        record.notes = reference.notes("https://hire.example.com/candidates/op-1");
+        record.ended_at = ended.then(|| at(ENTRY - 1000 * ago + 500));
+        record
+    };
+    let records = [of_entry("NEWEST", 0, false), of_entry("OLDEST", 90, true), of_entry("MIDDLE", 50, true)];
+    let adopted = |own: u32, others: &[u32], records: &[PadRecord]| {
+        let mut facts = read(|o| o.links.push("https://app.coderpad.io/OLDEST".into()));
+        facts.pad.member = member(own, Standing::Underway);
+        facts.others = others.iter().map(|number| member(*number, Standing::Underway)).collect();
+        facts.linked_before = Some(records.to_vec());
+        match plan(&facts) {
+            Step::StorePad { record, .. } => record.id,
+            Step::Create { .. } => "created".into(),
+            _ => reason(&facts),
+        }
+    };
+    assert_eq!(adopted(1, &[2, 3], &records), "OLDEST");
+    assert_eq!(adopted(2, &[3, 1], &records), "MIDDLE");
+    assert_eq!(adopted(3, &[1, 2], &records), "NEWEST");
+    assert_eq!(adopted(1, &[2], &records[..1]), "skipped: AlreadyServed", "no third pad");
+    assert_eq!(adopted(2, &[1], &records[..1]), "NEWEST");
+    assert_eq!(adopted(2, &[1], &records[1..]), "created", "the present entry has none yet");
+}
+
 #[test]
 fn a_live_pad_where_a_take_home_was_asked_for_is_deleted_and_never_linked() {
     let mut facts = read(|_| {});
     facts.configuration =
         ConfigurationFacts::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
+    facts.wants_take_home = true;
     let Step::Create { pad, .. } = plan(&facts) else { panic!("no create") };
     assert!(pad.take_home);
     attempted(&mut facts);
     facts.record = Record::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&facts), Step::ReadKindAgain(id) if id == "PAD1"), "one answer decides nothing");
+    facts.kind_read_again = true;
     assert!(matches!(plan(&facts), Step::DeletePad(id) if id == "PAD1"));
     facts.deleted.push("PAD1".into());
+    assert!(
+        matches!(plan(&facts), Step::StoreRefusal { refused: true }),
+        "no other pad is created for the rule"
+    );
+    facts.refusal_stored = true;
     assert!(matches!(plan(&facts), Step::ForgetAttempt));
     facts.pad.attempt = None;
     assert_eq!(reason(&facts), "failed: TakeHomeRefused");
 
     let mut found = with(attempted);
     found.configuration = facts.configuration.clone();
+    found.wants_take_home = true;
     found.flight = Flight::Searched(vec![record("PAD1", 0)]);
+    assert!(matches!(plan(&found), Step::ReadKindAgain(_)), "also when it is found after a crash");
+    (found.record, found.kind_read_again) = (Record::Read(Box::new(record("PAD1", 0))), true);
+    assert!(matches!(plan(&found), Step::DeletePad(id) if id == "PAD1"));
+    found.configuration = configuration_not_ready();
+    assert!(matches!(plan(&found), Step::DeletePad(_)), "whether or not the configuration is Ready");
+
+    let mut unknown = with(attempted);
+    let mut of_unknown_kind = record("PAD1", 0);
+    of_unknown_kind.kind = PadKind::Unknown;
+    (unknown.wants_take_home, unknown.kind_read_again) = (true, true);
+    unknown.record = Record::Read(Box::new(of_unknown_kind));
     assert!(
-        matches!(plan(&found), Step::DeletePad(id) if id == "PAD1"),
-        "also when it is found after a crash"
+        matches!(plan(&unknown), Step::StorePad { claim_link: false, keep_finalizer: true, .. }),
+        "it is kept, not linked"
     );
+    (unknown.pad.pad_id, unknown.refusal_stored) = (Some("PAD1".into()), true);
+    assert_eq!(reason(&unknown), "failed: TakeHomeRefused");
+    unknown.pad.asked_by_person = true;
+    assert!(matches!(plan(&unknown), Step::ReadOpportunity), "a person decides to link it");
 
     let mut take_home = record("PAD1", 0);
     take_home.kind = PadKind::TakeHome;
     attempted(&mut facts);
+    (facts.refusal_stored, facts.take_home_refused) = (false, true);
     facts.deleted.clear();
     facts.record = Record::Read(Box::new(take_home));
+    assert!(matches!(plan(&facts), Step::StoreRefusal { refused: false }), "CoderPad creates them again");
+    facts.refusal_stored = true;
     assert!(matches!(plan(&facts), Step::StorePad { .. }));
 }

@@ -110,8 +110,78 @@ fn who_was_there_before_the_rule_gets_no_pad_unless_a_person_asks() {
     assert_eq!(ruled(0, |rule| rule.existing = Existing::Create, |_| {}), "created");
     assert_eq!(ruled(0, |_| {}, |pad| pad.existing_since = None), "created", "a late tag");
     assert_eq!(ruled(0, |_| {}, |pad| pad.existing_since = Some(at(ENTRY - 1))), "created", "another rule");
-    assert_eq!(ruled(0, |rule| rule.existing_settled = false, |pad| pad.existing_since = None), before);
     assert_eq!(ruled(0, |_| {}, |pad| (pad.existing_since, pad.was_before) = (None, true)), before);
     assert_eq!(ruled(0, |_| {}, |pad| pad.asked_by_person = true), "created");
     assert_eq!(ruled(0, |_| {}, |pad| pad.manual = true), "created");
+    assert_eq!(
+        ruled(0, |_| {}, |pad| pad.requested_entry = Some(at(ENTRY))),
+        "created",
+        "while it waits, too"
+    );
+    assert_eq!(ruled(0, |_| {}, |pad| pad.requested_entry = Some(at(ENTRY - 1))), before, "an older request");
+}
+
+/// Contract P9.
+#[test]
+fn a_served_entry_gets_no_second_pad_unless_a_person_requests_it() {
+    let ruled = |change: fn(&mut Facts)| {
+        let mut facts = read(|_| {});
+        facts.served_entries = served::add(None, [Fingerprint::new("op-1", at(ENTRY))]);
+        change(&mut facts);
+        match plan(&facts) {
+            Step::Create { .. } => "created".to_owned(),
+            _ => reason(&facts),
+        }
+    };
+    assert_eq!(ruled(|_| {}), "skipped: AlreadyServed");
+    assert_eq!(ruled(|facts| facts.pad.manual = true), "created");
+    assert_eq!(ruled(|facts| facts.pad.asked_by_person = true), "created");
+    assert_eq!(ruled(|facts| facts.pad.requested_entry = Some(at(ENTRY))), "created");
+    let enters_again: fn(&mut Facts) =
+        |facts| facts.opportunity = candidate(|o| o.stage_changes[2].updated_at_ms += 1);
+    assert_eq!(ruled(enters_again), "created");
+}
+
+/// Contract, Phases: Failed.
+#[test]
+fn a_failed_pad_is_tried_once_for_each_entry() {
+    let tried = |change: fn(&mut Facts)| {
+        let mut facts = read(|_| {});
+        facts.pad.phase = Some(Phase::Failed);
+        facts.pad.member.standing = Standing::Void;
+        (facts.pad.requested, facts.judge, facts.pad.judged_entry) = (true, true, Some(at(ENTRY)));
+        change(&mut facts);
+        matches!(plan(&facts), Step::Create { .. })
+    };
+    assert!(!tried(|_| {}), "a webhook of the same entry");
+    assert!(tried(|facts| facts.pad.judged_entry = Some(at(ENTRY - 1))), "a new entry");
+    assert!(tried(|facts| facts.pad.asked_by_person = true));
+    assert!(tried(|facts| facts.pad.configuration_changed = true));
+}
+
+/// Contract P7a.
+#[test]
+fn a_read_that_is_older_than_the_webhook_decides_nothing() {
+    let ruled = |event: i64, again: Option<u64>, change: fn(&mut Facts)| {
+        let mut facts = read(|o| o.stage = "offer".into());
+        let read_again_in = again.map(Duration::from_secs);
+        facts.event = Some(SignedEvent { at: at(ENTRY + event), read_again_in });
+        change(&mut facts);
+        match plan(&facts) {
+            Step::Rest { outcome: Outcome::StaleRead, again } => format!("again in {again:?}"),
+            _ => reason(&facts),
+        }
+    };
+    let (again, moved) = ("again in Some(2s)", "skipped: StageChanged");
+    assert_eq!(ruled(5_001, Some(2), |_| {}), again);
+    assert_eq!(ruled(5_000, Some(2), |_| {}), moved, "as new as the webhook");
+    assert_eq!(ruled(9_000, None, |_| {}), moved, "after the last delay it decides");
+    let gone: fn(&mut Facts) = |facts| facts.opportunity = Candidate::NotFound;
+    assert_eq!(ruled(0, Some(2), gone), again);
+    assert_eq!(ruled(0, None, gone), "skipped: CandidateNotFound");
+    let open: fn(&mut Facts) = |facts| {
+        (facts.pad.requested, facts.judge) = (true, true);
+        facts.pad.member.standing = Standing::Ended { entry: at(ENTRY - 9), at: at(ENTRY - 5) };
+    };
+    assert_eq!(ruled(9_000, Some(2), open), again, "for another pad of the series as well");
 }

@@ -55,6 +55,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             },
             _ => ready(bits[6].then_some(0), None),
         };
+        f.wants_take_home = configuration == 2;
         f.configuration = match configuration {
             0 => ConfigurationFacts::NotFound { message: "m".into() },
             1 => ConfigurationFacts::Suspended,
@@ -77,7 +78,10 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             _ => Record::Read(Box::new(record("PAD1", 0))),
         };
         f.flight = match flight {
-            0 => Flight::MayStillLand { rest: Duration::from_secs(3) },
+            0 => Flight::MayStillLand {
+                rest: Duration::from_secs(3),
+                search_in: Duration::from_secs(u64::from(linked)),
+            },
             1 => Flight::Landed,
             2 => Flight::Searched(vec![]),
             3 => Flight::Searched(vec![record("PAD1", 0), record("PAD2", 1)]),

@@ -1,0 +1,69 @@
+//! How often Lever's answers were older than the signed webhook that a Pad is judged by (contract P7a).
+//!
+//! Lever's API can lag behind its webhooks. An answer that is older decides nothing: the opportunity is read again after
+//! growing delays. This memory may be lost: the delays then start again.
+
+use crate::api::Pad;
+use crate::cluster::key;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// Delays before the opportunity is read again; what is read after the last one decides.
+const DELAYS: [Duration; 4] =
+    [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(30)];
+
+/// The reads that were older than an event, by namespace and name of the Pad.
+#[derive(Debug, Default)]
+pub struct StaleReads {
+    counts: Mutex<HashMap<(String, String), (Timestamp, usize)>>,
+}
+
+impl StaleReads {
+    /// Delay before the next read if the one that follows is older than the event, too; None: there is no next one.
+    pub fn read_again_in(&self, pad: &Pad, event: Timestamp) -> Option<Duration> {
+        let counts = self.counts.lock();
+        let known = counts.get(&key(&pad.namespace().unwrap_or_default(), &pad.name_any()));
+        let count = known.filter(|(at, _)| *at == event).map_or(0, |(_, count)| *count);
+        DELAYS.get(count).copied()
+    }
+
+    /// Counts a read that was older than the event.
+    pub fn count(&self, namespace: &str, name: &str, event: Timestamp) {
+        let mut counts = self.counts.lock();
+        let entry = counts.entry(key(namespace, name)).or_insert((event, 0));
+        *entry = if entry.0 == event { (event, entry.1 + 1) } else { (event, 1) };
+    }
+
+    /// The Pad is judged, or gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.counts.lock().remove(&key(namespace, name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stale_reads_are_repeated_after_growing_delays_for_each_event() {
+        let pad: Pad = serde_json::from_value(serde_json::json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p", "namespace": "hiring"},
+            "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
+        }))
+        .unwrap();
+        let (reads, at) = (StaleReads::default(), |second| Timestamp::from_second(second).unwrap());
+        let delay = |event| reads.read_again_in(&pad, event).map(|delay| delay.as_secs());
+        for expected in [Some(2), Some(5), Some(15), Some(30), None] {
+            assert_eq!(delay(at(1)), expected);
+            reads.count("hiring", "p", at(1));
+        }
+        assert_eq!(delay(at(2)), Some(2), "another event");
+        reads.count("hiring", "p", at(2));
+        assert_eq!((delay(at(2)), delay(at(1))), (Some(5), Some(2)));
+        reads.forget("hiring", "p");
+        assert_eq!(delay(at(2)), Some(2));
+    }
+}

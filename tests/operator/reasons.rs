@@ -16,7 +16,7 @@ use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 /// For each reason that somebody or something must end: a test that provokes it and sees it heal, where it can. Those of
 /// one file of this folder, or of the sources.
-const PROVOKED: [(&str, &str); 52] = [
+const PROVOKED: [(&str, &str); 53] = [
     // LeverConnection
     ("SecretNotFound", "connections::a_missing_secret_and_a_missing_permission_are_told"),
     ("SecretKeyMissing", "connections::a_missing_secret_and_a_missing_permission_are_told"),
@@ -81,6 +81,7 @@ const PROVOKED: [(&str, &str); 52] = [
     ),
     ("LimitReached", "limit::a_waiting_pad_goes_on_by_itself_when_the_hour_is_over"),
     ("InvalidRequest", "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended"),
+    ("AlreadyServed", "served::a_deleted_pad_is_not_created_again_for_the_same_entry"),
     ("TakeHomeRefused", "main_job::a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked"),
     // Both
     ("Open", "main_job::a_live_pad_takes_3_calls_and_4_writes"),

@@ -105,7 +105,7 @@ fn unknown_kind(facts: &Facts, record: &PadRecord) -> Step {
     }
     let (name, namespace) = (&facts.pad.name, &facts.pad.namespace);
     let message = format!(
-        "CoderPad does not say whether pad {} is the take-home that was requested. The pad was kept and not linked. Open it in CoderPad; if it is a take-home, link it: kubectl pad retry {name} --namespace {namespace}. If it is not, delete this Pad and the pad.",
+        "CoderPad does not say whether pad {} is the take-home that was requested. The pad was kept and not linked. Ask CoderPad, or open the pad there; if it is a take-home, link it: kubectl pad retry {name} --namespace {namespace}. If it is not, delete this Pad and the pad.",
         record.id
     );
     rest(Outcome::Failed(Reason::TakeHomeRefused, message))

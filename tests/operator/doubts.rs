@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use kube::api::{DynamicObject, PostParams};
 use serde_json::json;
 use simulators::Fault;
 use tokio::time::{Instant, sleep};
 
-use crate::wait::soon;
+use crate::cluster::objects;
+use crate::wait::{eventually, soon};
 use crate::world::{Options, STAGE, TAG, World};
 
 fn reads(candidate: &str) -> Fault {
@@ -77,16 +79,63 @@ async fn one_negative_answer_has_no_final_consequence() {
 async fn a_take_home_that_looks_live_at_first_is_kept() {
     let spec = json!({"type": "TakeHome", "questionID": 1002});
     let world = World::start(Options::new("late-take-home").configuration(spec)).await;
-    world.interview.change_settings(|settings| settings.take_home_type = "live".into());
+    let created = async |type_: &str| {
+        world.interview.change_settings(|settings| settings.take_home_type = type_.to_owned());
+        let candidate = world.candidate();
+        world.enter(&candidate).await;
+        let pad = eventually("the pad is created", async || {
+            world.pads_made_for(&candidate).pop().ok_or("there is none".to_owned())
+        });
+        (pad.await, candidate)
+    };
+    let (pad, candidate) = created("live").await;
+    world.interview.set_pad_type(&pad.id, "take_home");
+    assert!(world.wait_for_one_pad(&candidate).await.take_home);
+
+    // Contract F7: what it is stays unknown, so a person decides.
+    let (pad, candidate) = created("homework").await;
+    let stored = world.wait_for_pad(&candidate, "Failed/TakeHomeRefused").await;
+    assert_eq!(stored["status"]["padID"], pad.id);
+    assert!(world.lever.links(&candidate).is_empty());
+    world.sync().await;
+    let waits = world.candidate();
+    world.enter(&waits).await;
+    world.wait_for_pad(&waits, "Pending/ConfigurationNotReady").await;
+    world.request("pads", stored["metadata"]["name"].as_str().unwrap()).await;
+    assert_eq!(world.wait_for_one_pad(&candidate).await.id, pad.id);
+    assert_eq!(world.creates(), 2);
+    world.finish().await;
+}
+
+/// Contract X6: Pads of one candidate that come back without annotations and status adopt each its own pad.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_restored_pads_of_one_candidate_adopt_each_its_own() {
+    let mut world = World::start(Options::new("restored-two")).await;
     let candidate = world.candidate();
-    let fault =
-        world.interview.faults().add(Fault::on("GET", "^/api/pads/[A-Z0-9]+$").delay(Duration::from_secs(1)));
     world.enter(&candidate).await;
-    soon("the pad is read again", fault.reached()).await;
-    world.interview.change_settings(|settings| settings.take_home_type = "take_home".into());
-    let made = world.wait_for_one_pad(&candidate).await;
-    assert!(made.take_home);
-    assert_eq!(world.pads_made_for(&candidate).len(), 1);
+    let first = world.wait_for_one_pad(&candidate).await;
+    world.end_interview(&candidate, &first.id).await;
+    world.lever.move_to_stage(&candidate, "Onsite").await;
+    world.enter(&candidate).await;
+    let second = world.wait_for_nth_pad(&candidate, 2, "Open/Open").await["status"]["padID"].clone();
+    world.operator().terminate().await;
+    let mut backup = world.pads_of(&candidate).await;
+    for pad in &mut backup {
+        world.delete("pads", pad["metadata"]["name"].as_str().unwrap()).await;
+        let kept = json!({"name": pad["metadata"]["name"], "labels": pad["metadata"]["labels"]});
+        *pad = json!({"apiVersion": pad["apiVersion"], "kind": "Pad", "metadata": kept, "spec": pad["spec"]});
+    }
+    for pad in backup {
+        let pad: DynamicObject = serde_json::from_value(pad).unwrap();
+        let api = objects(&world.client, world.namespace, "pads");
+        api.create(&PostParams::default(), &pad).await.unwrap();
+    }
+    world.operator().start().await;
+    let ended = world.wait_for_nth_pad(&candidate, 1, "Ended/Ended").await;
+    let open = world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    assert_eq!((&ended["status"]["padID"], &open["status"]["padID"]), (&json!(first.id), &second));
+    world.sync().await;
+    assert_eq!((world.creates(), world.pads_of(&candidate).await.len()), (2, 2));
     world.finish().await;
 }
 

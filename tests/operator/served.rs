@@ -12,7 +12,7 @@ impl World {
     fn already_in_stage(&self) -> String {
         self.add_candidate(NewCandidate {
             tags: vec![TAG.into()],
-            stage: Some(STAGE.into()),
+            stage: STAGE.into(),
             ..NewCandidate::default()
         })
     }
@@ -219,7 +219,7 @@ async fn a_pad_older_than_its_configuration_fails_once() {
         .faults()
         .add(Fault::on("POST", "^/api/pads/?$").containing(&refused).status(400).until_removed());
     world.configure(CONFIGURATION, take_home.clone()).await;
-    world.configure("other", json!({})).await;
+    world.configure("other", json!({"tag": "other"})).await;
     world.wait_for_pad(&candidate, "Failed/TakeHomeRefused").await;
     world.wait_for_pad(&refused, "Failed/InvalidRequest").await;
     // Each of these wakes the Pads.

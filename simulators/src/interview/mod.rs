@@ -208,6 +208,11 @@ impl InterviewSimulator {
         self.change(id, |pad| pad.title = title.to_owned());
     }
 
+    /// The type of the pad is spelt like this from now on.
+    pub fn set_pad_type(&self, id: &str, pad_type: &str) {
+        self.change(id, |pad| pad.pad_type = pad_type.to_owned());
+    }
+
     /// Somebody deletes the pad.
     pub fn delete_pad(&self, id: &str) {
         self.change(id, |pad| pad.deleted = true);

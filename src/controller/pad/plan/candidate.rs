@@ -68,9 +68,15 @@ fn stale_read(facts: &Facts) -> Option<Duration> {
         Candidate::NotRead | Candidate::Refused => true,
         Candidate::NotFound => false,
         Candidate::Read(opportunity) => {
-            let earliest = at.as_millisecond().saturating_sub(EVENT_TOLERANCE_MS);
-            let changes = opportunity.stage_changes.iter().map(|change| change.updated_at_ms);
-            changes.max().is_none_or(|last| last >= earliest)
+            let event = at.as_millisecond();
+            // Shortly before the event, only a change into the stage can be the one that the event is about.
+            opportunity.stage_changes.is_empty()
+                || opportunity.stage_changes.iter().any(|change| {
+                    let is_into_stage =
+                        facts.stage_id.as_ref().is_none_or(|stage| *stage == change.to_stage_id);
+                    let tolerance = if is_into_stage { EVENT_TOLERANCE_MS } else { 0 };
+                    change.updated_at_ms >= event.saturating_sub(tolerance)
+                })
         }
     };
     read_again_in.filter(|_| !is_current)

@@ -176,6 +176,14 @@ fn a_read_that_is_older_than_the_webhook_decides_nothing() {
     assert_eq!(ruled(5_001, Some(2), |_| {}), again);
     assert_eq!(ruled(5_000, Some(2), |_| {}), moved, "as new as the webhook");
     assert_eq!(ruled(9_000, None, |_| {}), moved, "after the last delay it decides");
+    let moved_on: fn(&mut Facts) = |facts| {
+        facts.opportunity = candidate(|o| {
+            o.stage = "offer".into();
+            o.stage_changes[2].to_stage_id = "offer".into();
+        });
+    };
+    assert_eq!(ruled(1, Some(2), moved_on), again, "an older change into another stage is another event");
+    assert_eq!(ruled(0, Some(2), moved_on), moved);
     let gone: fn(&mut Facts) = |facts| facts.opportunity = Candidate::NotFound;
     assert_eq!(ruled(0, Some(2), gone), again);
     assert_eq!(ruled(0, None, gone), "skipped: CandidateNotFound");

@@ -177,6 +177,10 @@ pub struct LeverConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub organization: Option<String>,
+    /// ID of the CoderPad organization, if the Interview API returns one. A key of another organization is not used.
+    #[serde(default, rename = "organizationID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub organization_id: Option<String>,
     /// The stages of the Lever account: what a PadConfiguration may name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 500), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]

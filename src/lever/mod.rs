@@ -11,10 +11,12 @@ mod tests;
 mod types;
 mod webhooks;
 
+use parking_lot::Mutex;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use std::sync::Arc;
 use url::Url;
 
 use crate::transport::{
@@ -67,6 +69,8 @@ pub struct LeverClient {
     account: Account,
     perform_as: Option<String>,
     priority: Priority,
+    /// The last operation that writes and was refused, until it succeeds. Shared by all clones.
+    refused: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl LeverClient {
@@ -85,7 +89,7 @@ impl LeverClient {
     ) -> Result<Self, SetupError> {
         let account = Account::new(transport, Service::Lever, base, api_key(&key)?)?;
         let perform_as = perform_as.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
-        Ok(Self { account, perform_as, priority: Priority::default() })
+        Ok(Self { account, perform_as, priority: Priority::default(), refused: Arc::default() })
     }
 
     /// The same client, whose calls wait for the rate limit with this priority.
@@ -225,7 +229,7 @@ impl LeverClient {
         links: &[String],
     ) -> Result<Opportunity, Error> {
         let call = self.change(ADD_LINKS, id, "addLinks", "links", links)?;
-        self.account.send_once(departure, call, opportunity_of).await
+        self.written(ADD_LINKS, self.account.send_once(departure, call, opportunity_of).await)
     }
 
     /// Removes links by their exact text. Returns the opportunity.
@@ -234,7 +238,7 @@ impl LeverClient {
     /// Any class.
     pub async fn remove_links(&self, id: &str, links: &[String]) -> Result<Opportunity, Error> {
         let call = self.change(REMOVE_LINKS, id, "removeLinks", "links", links)?;
-        self.account.send(self.priority, call, opportunity_of).await
+        self.written(REMOVE_LINKS, self.account.send(self.priority, call, opportunity_of).await)
     }
 
     /// Adds tags to the opportunity; Lever makes those that do not exist. Returns the opportunity.
@@ -243,7 +247,7 @@ impl LeverClient {
     /// Any class.
     pub async fn add_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
         let call = self.change(ADD_TAGS, id, "addTags", "tags", tags)?;
-        self.account.send(self.priority, call, opportunity_of).await
+        self.written(ADD_TAGS, self.account.send(self.priority, call, opportunity_of).await)
     }
 
     /// Removes tags from the opportunity. Returns the opportunity.
@@ -252,7 +256,7 @@ impl LeverClient {
     /// Any class.
     pub async fn remove_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
         let call = self.change(REMOVE_TAGS, id, "removeTags", "tags", tags)?;
-        self.account.send(self.priority, call, opportunity_of).await
+        self.written(REMOVE_TAGS, self.account.send(self.priority, call, opportunity_of).await)
     }
 
     /// All notes of an opportunity, deleted ones marked.
@@ -288,11 +292,28 @@ impl LeverClient {
         let url = self.opportunity_url(ADD_NOTE, id, Some("notes"))?;
         let body = Payload::Json(json!({"value": value, "notifyFollowers": false}));
         let call = Call::write(ADD_NOTE, Method::POST, self.performed(url), body);
-        self.account
-            .send_once(departure, call, |answer: Data<types::CreatedNote>| {
-                answer.data.note_id().ok_or("the answer has no note id")
-            })
-            .await
+        let written = self.account.send_once(departure, call, |answer: Data<types::CreatedNote>| {
+            answer.data.note_id().ok_or("the answer has no note id")
+        });
+        self.written(ADD_NOTE, written.await)
+    }
+
+    /// The last operation of [`Self::add_links`] and the other writes that Lever refused with 403, unless it has
+    /// succeeded since. Whether a key may write cannot be read.
+    pub fn refused(&self) -> Option<&'static str> {
+        *self.refused.lock()
+    }
+
+    /// Notes whether the key may do this.
+    fn written<T>(&self, operation: &'static str, result: Result<T, Error>) -> Result<T, Error> {
+        let mut refused = self.refused.lock();
+        match &result {
+            Ok(_) if *refused == Some(operation) => *refused = None,
+            Err(error) if error.class == Class::Forbidden => *refused = Some(operation),
+            Ok(_) | Err(_) => {}
+        }
+        drop(refused);
+        result
     }
 
     /// A write that changes links or tags; Lever answers it with the opportunity.

@@ -10,7 +10,7 @@ pub mod trouble;
 pub mod webhook;
 
 use super::driver::{self, Failure, Reconcile, heard};
-use super::{Context, notices, pace};
+use super::{Context, notices, organization, pace};
 use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use crate::cluster::secrets::SecretChange;
 use crate::cluster::writes::write_status;
@@ -128,7 +128,7 @@ impl Reconcile<LeverConnection> for Connections {
             self.write(&connection, &token, Services::Suspended, requested).await?;
             return Ok(Action::await_change());
         }
-        let account = match self.context.accounts.of(&connection).await {
+        let account = match self.context.accounts.unconfirmed(&connection).await {
             Ok(account) => account,
             Err(error) => {
                 let trouble = trouble::of_account(error, &connection)?;
@@ -139,7 +139,10 @@ impl Reconcile<LeverConnection> for Connections {
         };
 
         let id = (namespace.as_str(), name.as_str(), seen.metadata.uid.as_deref());
-        let due = || self.memory.due(id, &account.version, requested, Instant::now());
+        // An organization that a person accepts is another attempt, as a new key is.
+        let version =
+            format!("{} {}", account.version, organization::accepted(&connection).unwrap_or_default());
+        let due = || self.memory.due(id, &version, requested, Instant::now());
         let mut lever_answered = false;
         if due() == Due::Now {
             if status::is_new(&connection)
@@ -148,7 +151,7 @@ impl Reconcile<LeverConnection> for Connections {
                 connection = Arc::new(written);
             }
             let start = Start {
-                version: account.version.clone(),
+                version: version.clone(),
                 requested: requested.map(str::to_owned),
                 interval: pace::interval(&connection),
                 began: Instant::now(),

@@ -7,6 +7,7 @@ use super::trouble::{self, Trouble};
 use crate::api::{LeverConnection, SecretKeyRef};
 use crate::cluster::secrets::{SecretError, Secrets};
 use crate::controller::accounts::Account;
+use crate::controller::organization::{OfKey, Organization};
 use crate::interview::{InterviewClient, PadSort, Quota};
 use crate::lever::{self, LeverClient, Stage};
 use crate::transport::{Class, Error, Priority};
@@ -33,8 +34,8 @@ pub struct LeverFacts {
 /// What CoderPad Interview told.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct InterviewFacts {
-    /// The organization's name.
-    pub organization: Option<String>,
+    /// The organization, if the connection may use it.
+    pub organization: Option<Organization>,
     /// The pads of the plan.
     pub quota: Option<Quota>,
 }
@@ -58,14 +59,14 @@ pub async fn probe(
     let spec = &connection.spec;
     tokio::join!(
         async {
-            let mut facts = LeverFacts { refused: *account.refused.lock(), ..LeverFacts::default() };
+            let mut facts = LeverFacts { refused: lever.refused(), ..LeverFacts::default() };
             let trouble = probe_lever(&lever, &spec.lever.api_key_secret_ref, &mut facts).await.err();
             Probe { facts, trouble }
         },
         async {
             let mut facts = InterviewFacts::default();
             let trouble =
-                probe_interview(&interview, &spec.interview.api_key_secret_ref, &mut facts).await.err();
+                probe_interview(&interview, &account.organization, connection, &mut facts).await.err();
             Probe { facts, trouble }
         }
     )
@@ -92,26 +93,31 @@ async fn probe_lever(
 
 async fn probe_interview(
     interview: &InterviewClient,
-    key: &SecretKeyRef,
+    of_key: &OfKey,
+    connection: &LeverConnection,
     facts: &mut InterviewFacts,
 ) -> Result<(), Trouble> {
+    let key = &connection.spec.interview.api_key_secret_ref;
     const OWNER: &str =
         "Use the key of an organization owner, and make sure that the CoderPad plan includes API access.";
     const ALL_PADS: &str = "Use the key of an organization owner, or let users see all pads in CoderPad's \
                             organization settings.";
-    facts.organization = match interview.organization().await {
-        Ok(organization) => organization.name,
+    let organization = match of_key.ask(interview).await {
+        Ok(organization) => organization,
         Err(error) if error.class == Class::NotFound => {
             return Err(trouble::no_organization(&error.to_string(), key));
         }
         Err(error) => return Err(trouble::of_call(&error, key, OWNER)),
     };
-    if facts.organization.is_none() {
+    let Some(organization) = organization else {
         return Err(trouble::no_organization(
             "CoderPad Interview: GET /organization names no organization",
             key,
         ));
-    }
+    };
+    // contract C4a: nothing else is asked in another organization, and its facts are not taken over.
+    organization.check(connection).map_err(trouble::organization_changed)?;
+    facts.organization = Some(organization);
     facts.quota = Some(interview.quota().await.map_err(|error| trouble::of_call(&error, key, OWNER))?);
     let pads = interview.organization_pads(None, PadSort::Updated).await;
     pads.map(drop).map_err(|error| trouble::of_call(&error, key, ALL_PADS))

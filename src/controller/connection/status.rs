@@ -134,7 +134,13 @@ fn take_facts(status: &mut LeverConnectionStatus, probed: &Probed) {
     }
     let facts = &probed.interview.probe.facts;
     if let Some(organization) = &facts.organization {
-        status.organization = Some(text::one_line(organization, NAME_LIMIT));
+        // One answer without an ID does not undo what was known of the same organization.
+        let known = status
+            .organization_id
+            .take()
+            .filter(|_| status.organization.as_ref() == Some(&organization.name));
+        status.organization_id = organization.id.clone().or(known);
+        status.organization = Some(organization.name.clone());
     }
     if let Some(interview::Quota { unlimited, used, remaining, limit, overages_enabled: _ }) = facts.quota {
         status.quota = Some(Quota { unlimited, used, remaining, limit });

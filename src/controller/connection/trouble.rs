@@ -115,6 +115,11 @@ pub fn no_organization(said: &str, key: &SecretKeyRef) -> Trouble {
     Trouble::new(Service::Interview, "OrganizationMissing", Nature::Person, message)
 }
 
+/// A key that leads to another organization than the connection had (contract C4a). `message` says which, and what to do.
+pub fn organization_changed(message: String) -> Trouble {
+    Trouble::new(Service::Interview, "OrganizationChanged", Nature::Person, message)
+}
+
 /// Settings of the connection that keep both services from being called; the error itself, if it says nothing about
 /// the settings.
 pub fn of_account(error: AccountError, connection: &LeverConnection) -> Result<Trouble, SecretError> {
@@ -127,6 +132,10 @@ pub fn of_account(error: AccountError, connection: &LeverConnection) -> Result<T
     let trouble = |reason, message: &str| Trouble::new(service, reason, Nature::Person, sentence(message));
     match error {
         AccountError::OriginNotAllowed { .. } => Ok(trouble("OriginNotAllowed", &error.to_string())),
+        AccountError::OrganizationChanged { message } => Ok(organization_changed(message)),
+        AccountError::Unconfirmed { source } => {
+            Ok(of_call(&source, &connection.spec.interview.api_key_secret_ref, ""))
+        }
         AccountError::Key { .. } => Ok(trouble("SecretKeyInvalid", &format!("{field}: {error}"))),
         AccountError::Secret { source, .. } => {
             let reason = of_secret(&source, namespace)

@@ -3,6 +3,7 @@ use super::super::observe::{InterviewFacts, LeverFacts, Probe};
 use super::super::trouble;
 use super::*;
 use crate::api::SecretKeyRef;
+use crate::controller::organization::Organization;
 use crate::transport::{Class, Error};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -59,8 +60,10 @@ fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc
             overages_enabled: None,
         };
         let known = interview.is_none();
-        let facts =
-            InterviewFacts { organization: known.then(|| "Acme".into()), quota: known.then_some(quota) };
+        let facts = InterviewFacts {
+            organization: known.then(|| Organization { name: "Acme".into(), id: None }),
+            quota: known.then_some(quota),
+        };
         let interview = Probe { facts, trouble: interview.clone() };
         last = Some(memory.record("hiring", "acme", start, lever, interview));
     }

@@ -182,7 +182,7 @@ impl Webhooks {
             return Ok(None);
         }
         let (namespace, name) = key(connection);
-        let result = match self.context.accounts.of(connection).await {
+        let result = match self.context.accounts.unconfirmed(connection).await {
             Ok(account) => {
                 Pass { context: &self.context, lever: &account.lever, url }.remove(connection).await
             }

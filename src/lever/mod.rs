@@ -14,6 +14,7 @@ mod webhooks;
 use parking_lot::Mutex;
 use reqwest::Method;
 use secrecy::SecretString;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ const STAGES: &str = "GET /stages";
 const OPPORTUNITIES: &str = "GET /opportunities";
 const DELETED: &str = "GET /opportunities/deleted";
 const OPPORTUNITY: &str = "GET /opportunities/{id}";
+const USER: &str = "GET /users/{id}";
 const NOTES: &str = "GET /opportunities/{id}/notes";
 const ADD_NOTE: &str = "POST /opportunities/{id}/notes";
 const ADD_LINKS: &str = "POST /opportunities/{id}/addLinks";
@@ -53,6 +55,7 @@ pub fn permission(operation: &str) -> &'static str {
         STAGES => "the permission \"Find all stages\"",
         OPPORTUNITIES => "the permission \"Find all opportunities\"",
         OPPORTUNITY => "the permission \"Find an opportunity\"",
+        USER => "the permission \"Find a user\"",
         NOTES => "the permission to list the notes of an opportunity",
         ADD_NOTE => "the permission \"Create an opportunity note\"",
         ADD_LINKS => "the permission to add links to an opportunity",
@@ -61,6 +64,23 @@ pub fn permission(operation: &str) -> &'static str {
         REMOVE_TAGS => "the permission to remove tags from an opportunity",
         _ => "those of the group \"Webhooks\" (list, create, delete)",
     }
+}
+
+/// How a user of Lever stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum User {
+    /// Lever knows no user of this id.
+    Unknown,
+    /// The user was deactivated.
+    Deactivated,
+    /// The user is active.
+    Active,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawUser {
+    deactivated_at: Option<serde_json::Value>,
 }
 
 /// One Lever account. Cloning is cheap; Debug does not show the key.
@@ -123,13 +143,42 @@ impl LeverClient {
     /// # Errors
     /// Any class but [`Class::OutcomeUnknown`].
     pub async fn any_opportunity(&self) -> Result<Option<String>, Error> {
+        Ok(self.some_opportunities(1).await?.into_iter().next())
+    }
+
+    /// The ids of some opportunities, at most `limit`.
+    ///
+    /// # Errors
+    /// Any class but [`Class::OutcomeUnknown`].
+    pub async fn some_opportunities(&self, limit: usize) -> Result<Vec<String>, Error> {
         let mut url = self.account.url(OPPORTUNITIES, &["opportunities"])?;
-        url.query_pairs_mut().append_pair("limit", "1");
+        url.query_pairs_mut().append_pair("limit", &limit.to_string());
         self.account
             .send(self.priority, Call::get(OPPORTUNITIES, url), |list: List<Id>| {
-                Ok(list.data.into_iter().next().map(|row| row.id))
+                Ok(list.data.into_iter().map(|row| row.id).collect())
             })
             .await
+    }
+
+    /// The user that links, notes and tags are written as, if one is set.
+    pub fn performer(&self) -> Option<&str> {
+        self.perform_as.as_deref()
+    }
+
+    /// Whether a user of this id exists and is active.
+    ///
+    /// # Errors
+    /// [`Class::Forbidden`] if the key may not read users; any other class but [`Class::NotFound`] and
+    /// [`Class::OutcomeUnknown`].
+    pub async fn user(&self, id: &str) -> Result<User, Error> {
+        let url = self.account.url(USER, &["users", required(id)])?;
+        let read = self.account.send(self.priority, Call::get(USER, url), |answer: Data<RawUser>| {
+            Ok(if answer.data.deactivated_at.is_some() { User::Deactivated } else { User::Active })
+        });
+        match read.await {
+            Err(error) if matches!(error.class, Class::NotFound | Class::Invalid) => Ok(User::Unknown),
+            result => result,
+        }
     }
 
     /// One opportunity.

@@ -46,6 +46,7 @@ mod outages;
 mod pages;
 mod plugin;
 mod privileges;
+mod probes;
 mod quota;
 mod reasons;
 mod record;

@@ -18,6 +18,7 @@ use super::limit::{Bucket, Priority};
 use super::{Class, Error, Service, SetupError, Transport};
 use crate::telemetry::health;
 use crate::telemetry::traces::spans;
+use crate::text;
 
 /// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
 const ANSWER_LIMIT: usize = 8 << 20;
@@ -64,7 +65,7 @@ impl Call {
 
 /// A key as it came out of a Secret: trimmed, and refused if it cannot be one.
 pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
-    let trimmed = key.expose_secret().trim();
+    let trimmed = text::trimmed(key.expose_secret());
     if trimmed.is_empty() {
         return Err(SetupError::EmptyKey);
     }

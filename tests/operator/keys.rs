@@ -51,7 +51,8 @@ async fn a_key_of_another_organization_ends_nothing_and_the_right_one_continues(
     world.patch("pads", &deleted_name, json!({"spec": {"deletionPolicy": "Delete"}})).await;
 
     // The first use of the key is slow: Pads that are asked about meanwhile must wait for its end.
-    let held = world.interview.faults().add(Fault::on("GET", "^/api/organization$").pause(Moment::BeforeEffect));
+    let held =
+        world.interview.faults().add(Fault::on("GET", "^/api/organization$").pause(Moment::BeforeEffect));
     world.set_secret("interview-api-key", FOREIGN).await;
     soon("the new key is tried", held.reached()).await;
     world.request("pads", &kept_name).await;

@@ -7,8 +7,8 @@ pub mod memory;
 pub mod observe;
 pub mod status;
 
-use super::driver::{self, Failure, Reconcile, heard};
 use super::accounts::AccountError;
+use super::driver::{self, Failure, Reconcile, heard};
 use super::{Context, notices, pace};
 use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus, names};
 use crate::cluster::caches::Cache;

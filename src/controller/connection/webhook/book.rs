@@ -5,6 +5,7 @@
 
 use super::plan::Recorded;
 use crate::api::names::sha256_hex;
+use crate::text;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Webhooks of a connection whose tokens are kept: what Lever repeats may be signed with one that was replaced.
@@ -23,7 +24,7 @@ pub struct Book {
 impl Book {
     /// Reads the value and the annotation.
     pub fn read(value: &str, annotation: &str) -> Self {
-        let lines = value.lines().map(str::trim).filter(|line| !line.is_empty());
+        let lines = value.lines().map(text::trimmed).filter(|line| !line.is_empty());
         let records = annotation.split_whitespace().filter_map(|record| record.rsplit_once('='));
         Self {
             tokens: lines.map(SecretString::from).collect(),

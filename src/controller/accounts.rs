@@ -122,6 +122,8 @@ struct Known {
     uid: Option<String>,
     generation: Option<i64>,
     secrets: [String; 2],
+    /// Whether a Secret may have changed since it was read.
+    stale: bool,
     account: Arc<Account>,
 }
 
@@ -161,6 +163,7 @@ impl Accounts {
         if let Some(known) = self.known.lock().get(&key)
             && known.uid == connection.metadata.uid
             && known.generation == connection.metadata.generation
+            && !known.stale
         {
             return Ok(known.account.clone());
         }
@@ -199,6 +202,7 @@ impl Accounts {
         let known = Known {
             uid: connection.metadata.uid.clone(),
             generation: connection.metadata.generation,
+            stale: false,
             secrets: [lever_secret.clone(), interview_secret.clone()],
             account: account.clone(),
         };
@@ -210,14 +214,24 @@ impl Accounts {
         Ok(account)
     }
 
-    /// Forgets the accounts that a change to Secrets may concern, so that the keys are read again.
+    /// The services as they were last known, though their keys may have changed or gone since: for the one call that must
+    /// still be made with a key whose Secret is gone (contract C14).
+    pub fn last(&self, connection: &LeverConnection) -> Option<Arc<Account>> {
+        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let all = self.known.lock();
+        all.get(&key).filter(|known| known.uid == connection.metadata.uid).map(|known| known.account.clone())
+    }
+
+    /// Marks the accounts that a change to Secrets may concern, so that the keys are read again.
     pub fn forget_changed(&self, change: &SecretChange) {
         let mut all = self.known.lock();
         self.changes.fetch_add(1, Ordering::SeqCst);
-        all.retain(|(namespace, _), known| match change {
-            SecretChange::Any => false,
-            SecretChange::One { namespace: of, name } => namespace != of || !known.secrets.contains(name),
-        });
+        for ((namespace, _), known) in all.iter_mut() {
+            known.stale |= match change {
+                SecretChange::Any => true,
+                SecretChange::One { namespace: of, name } => namespace == of && known.secrets.contains(name),
+            };
+        }
     }
 
     /// Forgets the account of a connection that is gone.

@@ -132,6 +132,10 @@ impl Reconcile<LeverConnection> for Connections {
             Ok(account) => account,
             Err(error) => {
                 let trouble = trouble::of_account(error, &connection)?;
+                if !webhook::has_finalizer(&connection) {
+                    // A key that was taken away is not kept without need.
+                    self.context.accounts.forget(&namespace, &name);
+                }
                 self.memory.forget(&namespace, &name);
                 self.write(&connection, &token, Services::Unusable(&trouble), requested).await?;
                 return Ok(Action::await_change());

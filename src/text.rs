@@ -17,6 +17,12 @@ pub fn one_line(text: &str, limit: usize) -> String {
     cut(&folded, limit)
 }
 
+/// The text without white space, line ends and byte order marks around it: editors and shells of Windows add them
+/// (contract A8).
+pub fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
 /// Text of several lines without control, format and bidirectional characters, but with its lines and tabs.
 pub fn lines(text: &str) -> String {
     let text = text.replace("\r\n", "\n");

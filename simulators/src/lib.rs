@@ -15,8 +15,8 @@ pub use common::bucket::RateLimit;
 pub use common::faults::{Action, Fault, FaultHandle, Faults, Moment};
 pub use common::front::Call;
 pub use interview::{
-    InterviewOptions, InterviewSimulator, KeyRole, NewPad, OrganizationUser, PadView, Question, Quota,
-    Settings,
+    ELSEWHERE, InterviewOptions, InterviewSimulator, KeyRole, NewPad, OrganizationUser, PadView, Question,
+    Quota, Settings,
 };
 pub use lever::{
     Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, LeverOptions, LeverSimulator, Moved, NewCandidate,

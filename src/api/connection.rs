@@ -177,6 +177,10 @@ pub struct LeverConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub organization: Option<String>,
+    /// ID of the CoderPad organization, if the Interview API returns one. A key of another organization is not used.
+    #[serde(default, rename = "organizationID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub organization_id: Option<String>,
     /// The stages of the Lever account: what a PadConfiguration may name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 500), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
@@ -192,6 +196,10 @@ pub struct LeverConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_webhook_at: Option<Timestamp>,
+    /// Why a request that looks like Lever's webhook was refused; written at most every 5 minutes, and only while
+    /// WebhookVerified is not True or the request was signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_refusal: Option<WebhookRefusal>,
     /// When both services were last polled; written with another change, or hourly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
@@ -200,6 +208,26 @@ pub struct LeverConnectionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A refused webhook.
+#[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookRefusal {
+    /// SignatureMismatch: not signed with a token in the Secret. ClockSkew: signed, but ahead of the operator's clock.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// When it was refused, by the operator's clock.
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(schema_with = "super::schema::written_timestamp")]
+    pub at: Option<Timestamp>,
+    /// ClockSkew only: how far the request was ahead of the operator's clock, in seconds.
+    #[serde(default, rename = "aheadSeconds", skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<i64>,
 }
 
 /// A stage of the hiring pipeline in Lever.

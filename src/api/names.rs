@@ -30,6 +30,8 @@ pub const PAD_ID: &str = "padoperator.dev/pad-id";
 /// Annotation: the last write to Lever that was claimed, `<effect>@<time>`; see [`Claim`]. Storing the pad's id claims its
 /// link, too.
 pub const CLAIM: &str = "padoperator.dev/claim";
+/// Annotation on a connection: the CoderPad organization that it may belong to from now on, by name.
+pub const ACCEPT_ORGANIZATION: &str = "padoperator.dev/accept-organization";
 /// Annotation on any kind: "look at this now". Echoed in status.lastHandledReconcileAt.
 pub const RECONCILE_REQUESTED_AT: &str = "padoperator.dev/reconcile-requested-at";
 

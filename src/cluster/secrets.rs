@@ -3,6 +3,7 @@
 //! Whole Secrets are never kept. A value lives in memory as a secret type and only as long as somebody uses it.
 
 use crate::api::SecretKeyRef;
+use crate::text;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
@@ -58,13 +59,15 @@ pub enum SecretError {
     },
     /// The value is no text.
     #[error(
-        "Secret {name} holds something under the key {key} that is not UTF-8 text. Replace it by the key as the service shows it"
+        "Secret {name} holds something under the key {key} that is {instead}. Replace it by the key as the service shows it"
     )]
     NotText {
         /// The Secret's name.
         name: String,
         /// The key that was looked for.
         key: String,
+        /// What it is instead.
+        instead: &'static str,
     },
     /// The API server did not say.
     #[error("Secret {name} could not be read: {source}")]
@@ -144,8 +147,11 @@ impl Secrets {
         let Some(bytes) = secret.data.and_then(|mut data| data.remove(&key)) else {
             return Err(SecretError::KeyMissing { name, key });
         };
-        let Ok(text) = String::from_utf8(bytes.0) else { return Err(SecretError::NotText { name, key }) };
-        match text.trim() {
+        let text = match text_of(bytes.0) {
+            Ok(text) => text,
+            Err(instead) => return Err(SecretError::NotText { name, key, instead }),
+        };
+        match text::trimmed(&text) {
             "" => Err(SecretError::KeyMissing { name, key }),
             value => Ok(SecretValue {
                 value: SecretString::from(value.to_owned()),
@@ -155,9 +161,43 @@ impl Secrets {
     }
 }
 
+/// The text in a value; the error says what it is instead.
+fn text_of(value: Vec<u8>) -> Result<String, &'static str> {
+    const UTF_16: &str = "UTF-16 text, as Windows tools write it: save it as UTF-8";
+    if value.starts_with(&[0xff, 0xfe]) || value.starts_with(&[0xfe, 0xff]) {
+        return Err(UTF_16);
+    }
+    match String::from_utf8(value) {
+        // UTF-16 without a byte order mark: every other byte of a key is 0.
+        Ok(text) if text.contains('\0') => Err(UTF_16),
+        Ok(text) => Ok(text),
+        Err(_) => Err("not UTF-8 text"),
+    }
+}
+
 fn one(secret: &PartialObjectMeta<Secret>) -> Option<SecretChange> {
     Some(SecretChange::One {
         namespace: secret.metadata.namespace.clone()?,
         name: secret.metadata.name.clone()?,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    // contract A8
+    #[test]
+    fn a_byte_order_mark_is_ignored_and_utf_16_is_named() {
+        let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for value in ["\u{feff}a-key", "\u{feff} a-key\r\n", " a-key\n\u{feff}", "\u{a0}a-key"] {
+            assert_eq!(text::trimmed(&text_of(value.as_bytes().to_vec()).unwrap()), "a-key");
+        }
+        assert_eq!(text::trimmed("\u{feff}\n"), "");
+        for value in [utf_16("a-key"), utf_16("\u{feff}a-key")] {
+            assert!(text_of(value).unwrap_err().contains("UTF-16"));
+        }
+        assert_eq!(text_of(vec![b'a', 0x80]).unwrap_err(), "not UTF-8 text");
+    }
 }

@@ -3,11 +3,12 @@
 //! This is the one place that decides whether a URL of a LeverConnection may be called at all: a user of a namespace
 //! writes any spec, and a key must never leave for an address that the cluster's owner has not allowed.
 
+use super::organization::{OfKey, Organization};
 use crate::api::LeverConnection;
 use crate::cluster::secrets::{SecretChange, SecretError, Secrets};
 use crate::interview::InterviewClient;
 use crate::lever::LeverClient;
-use crate::transport::{Service, SetupError, Transport};
+use crate::transport::{self, Priority, Service, SetupError, Transport};
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -31,8 +32,17 @@ pub struct Account {
     pub interview: InterviewClient,
     /// What it was made from: differs whenever the connection's generation or a key's Secret does.
     pub version: String,
-    /// The last write of a Pad that Lever refused this key.
-    pub refused: Arc<Mutex<Option<&'static str>>>,
+    /// The organization that the key of the Interview API leads to.
+    pub organization: Arc<OfKey>,
+}
+
+impl Account {
+    /// The same account, whose calls wait for the rate limit with this priority.
+    #[must_use]
+    pub fn with_priority(&self, priority: Priority) -> Self {
+        let (lever, interview) = (self.lever.with_priority(priority), self.interview.with_priority(priority));
+        Self { lever, interview, ..self.clone() }
+    }
 }
 
 /// Why a connection's services cannot be called. The messages are for conditions.
@@ -72,6 +82,19 @@ pub enum AccountError {
         /// What is wrong with it.
         source: SetupError,
     },
+    /// The key of the Interview API leads to another organization than the connection had. Only for calls that conclude
+    /// something about pads.
+    #[error("{message}")]
+    OrganizationChanged {
+        /// What to say to a person.
+        message: String,
+    },
+    /// CoderPad did not say to which organization a new key leads.
+    #[error("{source}")]
+    Unconfirmed {
+        /// The failed call.
+        source: transport::Error,
+    },
 }
 
 impl AccountError {
@@ -81,6 +104,7 @@ impl AccountError {
             AccountError::OriginNotAllowed { service, .. }
             | AccountError::Secret { service, .. }
             | AccountError::Key { service, .. } => *service,
+            AccountError::OrganizationChanged { .. } | AccountError::Unconfirmed { .. } => Service::Interview,
         }
     }
 }
@@ -98,6 +122,8 @@ struct Known {
     uid: Option<String>,
     generation: Option<i64>,
     secrets: [String; 2],
+    /// Whether a Secret may have changed since it was read.
+    stale: bool,
     account: Arc<Account>,
 }
 
@@ -107,12 +133,37 @@ impl Accounts {
         Self { transport, secrets, allowed, known: Mutex::default(), changes: AtomicU64::default() }
     }
 
-    /// The services of a connection. Reads its keys if they are not known yet.
+    /// The services of a connection, for Pads, sync and configurations: with keys that may be used for its pads. A key
+    /// that was not used before is confirmed first, so that no 404 of another organization is believed (contract C4a).
+    ///
+    /// # Errors
+    /// Those of [`Self::unconfirmed`]; [`AccountError::OrganizationChanged`] and [`AccountError::Unconfirmed`].
     pub async fn of(&self, connection: &LeverConnection) -> Result<Arc<Account>, AccountError> {
+        let account = self.unconfirmed(connection).await?;
+        if Organization::known(connection).is_none() {
+            // The first probe: it has no Pads yet that could lose anything.
+            return Ok(account);
+        }
+        let found = account.organization.get(&account.interview).await;
+        let found = found.map_err(|source| AccountError::Unconfirmed { source })?;
+        let checked = match found {
+            Some(found) => found.check(connection),
+            None => Err("The user of the CoderPad API key belongs to no organization.".to_owned()),
+        };
+        checked.map_err(|message| AccountError::OrganizationChanged { message })?;
+        Ok(account)
+    }
+
+    /// The services of a connection, for its probe and its webhook in Lever. Reads its keys if they are not known yet.
+    ///
+    /// # Errors
+    /// If a URL is not allowed, or a key cannot be read or used.
+    pub async fn unconfirmed(&self, connection: &LeverConnection) -> Result<Arc<Account>, AccountError> {
         let key = (connection.namespace().unwrap_or_default(), connection.name_any());
         if let Some(known) = self.known.lock().get(&key)
             && known.uid == connection.metadata.uid
             && known.generation == connection.metadata.generation
+            && !known.stale
         {
             return Ok(known.account.clone());
         }
@@ -146,11 +197,12 @@ impl Accounts {
                 lever_key.version,
                 interview_key.version
             ),
-            refused: Arc::default(),
+            organization: Arc::default(),
         });
         let known = Known {
             uid: connection.metadata.uid.clone(),
             generation: connection.metadata.generation,
+            stale: false,
             secrets: [lever_secret.clone(), interview_secret.clone()],
             account: account.clone(),
         };
@@ -162,14 +214,24 @@ impl Accounts {
         Ok(account)
     }
 
-    /// Forgets the accounts that a change to Secrets may concern, so that the keys are read again.
+    /// The services as they were last known, though their keys may have changed or gone since: for the one call that must
+    /// still be made with a key whose Secret is gone (contract C14).
+    pub fn last(&self, connection: &LeverConnection) -> Option<Arc<Account>> {
+        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let all = self.known.lock();
+        all.get(&key).filter(|known| known.uid == connection.metadata.uid).map(|known| known.account.clone())
+    }
+
+    /// Marks the accounts that a change to Secrets may concern, so that the keys are read again.
     pub fn forget_changed(&self, change: &SecretChange) {
         let mut all = self.known.lock();
         self.changes.fetch_add(1, Ordering::SeqCst);
-        all.retain(|(namespace, _), known| match change {
-            SecretChange::Any => false,
-            SecretChange::One { namespace: of, name } => namespace != of || !known.secrets.contains(name),
-        });
+        for ((namespace, _), known) in all.iter_mut() {
+            known.stale |= match change {
+                SecretChange::Any => true,
+                SecretChange::One { namespace: of, name } => namespace == of && known.secrets.contains(name),
+            };
+        }
     }
 
     /// Forgets the account of a connection that is gone.

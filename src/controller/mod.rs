@@ -10,6 +10,7 @@ pub mod driver;
 pub mod hourly;
 pub mod metrics;
 pub mod notices;
+pub mod organization;
 pub mod pace;
 pub mod pad;
 pub mod retries;

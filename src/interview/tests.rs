@@ -226,8 +226,10 @@ async fn every_status_of_creating_is_certain_or_unknown(#[case] status: u16, #[c
 
 #[tokio::test]
 async fn only_a_rate_429_pauses_the_account() {
-    let (_server, client) =
-        answering(ResponseTemplate::new(429).set_body_json(json!({"message": "Over quota"}))).await;
+    let (_server, client) = answering(
+        ResponseTemplate::new(429).set_body_json(json!({"status": "ERROR", "message": "Over quota"})),
+    )
+    .await;
     let began = Instant::now();
     for _ in 0..3 {
         assert!(create(&client).await.unwrap_err().error().is_quota());
@@ -236,11 +238,10 @@ async fn only_a_rate_429_pauses_the_account() {
     assert!(began.elapsed() < Duration::from_millis(2500));
     let silent = ResponseTemplate::new(429).set_body_string("<html>");
     let (_server, client) = answering(silent).await;
-    assert!(
-        create(&client).await.unwrap_err().error().is_quota(),
-        "429 is the documented code for the quota"
-    );
-    let of_rate = ResponseTemplate::new(429).set_body_json(json!({"message": "Too many requests"}));
+    // contract C3a
+    assert!(!create(&client).await.unwrap_err().error().is_quota(), "something in between limits the rate");
+    let of_rate =
+        ResponseTemplate::new(429).set_body_json(json!({"status": "ERROR", "message": "Too many requests"}));
     let (_server, client) = answering(of_rate).await;
     let began = Instant::now();
     let error = create(&client).await.unwrap_err();
@@ -387,12 +388,31 @@ async fn ending_and_deleting_are_updates() {
     here.end_pad("QX7Z2MPL").await.unwrap();
     here.delete_pad("QX7Z2MPL").await.unwrap();
 
-    let (_server, gone) = answering(ResponseTemplate::new(404)).await;
+    let answer = json!({"status": "ERROR", "message": "Resource not found"});
+    let (_server, gone) = answering(ResponseTemplate::new(404).set_body_json(&answer)).await;
     assert_eq!(gone.end_pad("QX7Z2MPL").await.unwrap_err().class, Class::NotFound);
     gone.delete_pad("QX7Z2MPL").await.unwrap();
 
     let (_server, broken) = answering(ResponseTemplate::new(500)).await;
     assert_eq!(broken.delete_pad("QX7Z2MPL").await.unwrap_err().class, Class::OutcomeUnknown);
+}
+
+/// contract C3a: neither a balancer's empty 404 nor a firewall's page deletes or refuses anything.
+#[tokio::test]
+async fn answers_of_something_in_between_conclude_nothing() {
+    for body in ["", "<html>Not here</html>", "{\"message\": \"Not Found\"}"] {
+        for status in [400, 401, 403, 404, 410] {
+            let (_server, client) = answering(ResponseTemplate::new(status).set_body_string(body)).await;
+            assert_eq!(
+                client.pad("QX7Z2MPL").await.unwrap_err().class,
+                Class::Unavailable,
+                "{status} {body}"
+            );
+            let deleted = client.delete_pad("QX7Z2MPL").await;
+            assert_eq!(deleted.unwrap_err().class, Class::OutcomeUnknown, "{status} {body}");
+            assert_eq!(kind_of(create(&client).await), Kind::OutcomeUnknown, "{status} {body}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -431,7 +451,8 @@ async fn the_organization_and_its_users_are_read() {
     let found = client.user_by_email("lead@example.com").await.unwrap();
     assert_eq!(found.unwrap().email, "Lead@Example.com");
     assert_eq!(client.user_by_email("other@example.com").await.unwrap(), None);
-    let (_server, client) = answering(ResponseTemplate::new(404)).await;
+    let answer = json!({"status": "ERROR", "message": "Resource not found"});
+    let (_server, client) = answering(ResponseTemplate::new(404).set_body_json(answer)).await;
     assert_eq!(client.user_by_email("other@example.com").await.unwrap(), None);
 }
 
@@ -480,8 +501,8 @@ async fn events_and_environments_are_read() {
 
 #[tokio::test]
 async fn the_key_is_never_shown() {
-    let (_server, client) =
-        answering(ResponseTemplate::new(401).set_body_json(json!({"message": format!("bad {KEY}")}))).await;
+    let answer = json!({"status": "ERROR", "message": format!("bad {KEY}")});
+    let (_server, client) = answering(ResponseTemplate::new(401).set_body_json(answer)).await;
     let error = client.quota().await.unwrap_err();
     assert_eq!((error.class, error.message.as_str()), (Class::Unauthorized, "bad (key)"));
     assert!(!format!("{client:?} {error:?}").contains(KEY));

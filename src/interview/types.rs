@@ -13,6 +13,8 @@ const PAD_ID_LIMIT: usize = 64;
 pub struct Organization {
     /// What it is called; none for a key without an organization.
     pub name: Option<String>,
+    /// Its ID, if CoderPad returns one: seen by a client, not documented.
+    pub id: Option<String>,
     /// The addresses of its users, as CoderPad writes them.
     pub user_emails: Vec<String>,
 }
@@ -257,6 +259,7 @@ impl Done {
 #[derive(Deserialize)]
 pub(super) struct RawOrganization {
     status: Option<String>,
+    id: Option<serde_json::Value>,
     organization_name: Option<String>,
     users: Option<Vec<RawUser>>,
 }
@@ -266,6 +269,11 @@ impl RawOrganization {
         check_status(self.status.as_deref())?;
         Ok(Organization {
             name: self.organization_name.filter(|name| !name.trim().is_empty()),
+            id: self.id.and_then(|id| match id {
+                serde_json::Value::String(id) => Some(id),
+                serde_json::Value::Number(id) => Some(id.to_string()),
+                _ => None,
+            }),
             user_emails: users_of(self.users).into_iter().map(|user| user.email).collect(),
         })
     }

@@ -11,10 +11,13 @@ mod tests;
 mod types;
 mod webhooks;
 
+use parking_lot::Mutex;
 use reqwest::Method;
 use secrecy::SecretString;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use std::sync::Arc;
 use url::Url;
 
 use crate::transport::{
@@ -38,6 +41,7 @@ const STAGES: &str = "GET /stages";
 const OPPORTUNITIES: &str = "GET /opportunities";
 const DELETED: &str = "GET /opportunities/deleted";
 const OPPORTUNITY: &str = "GET /opportunities/{id}";
+const USER: &str = "GET /users/{id}";
 const NOTES: &str = "GET /opportunities/{id}/notes";
 const ADD_NOTE: &str = "POST /opportunities/{id}/notes";
 const ADD_LINKS: &str = "POST /opportunities/{id}/addLinks";
@@ -51,6 +55,7 @@ pub fn permission(operation: &str) -> &'static str {
         STAGES => "the permission \"Find all stages\"",
         OPPORTUNITIES => "the permission \"Find all opportunities\"",
         OPPORTUNITY => "the permission \"Find an opportunity\"",
+        USER => "the permission \"Find a user\"",
         NOTES => "the permission to list the notes of an opportunity",
         ADD_NOTE => "the permission \"Create an opportunity note\"",
         ADD_LINKS => "the permission to add links to an opportunity",
@@ -61,12 +66,31 @@ pub fn permission(operation: &str) -> &'static str {
     }
 }
 
+/// How a user of Lever stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum User {
+    /// Lever knows no user of this id.
+    Unknown,
+    /// The user was deactivated.
+    Deactivated,
+    /// The user is active.
+    Active,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawUser {
+    deactivated_at: Option<serde_json::Value>,
+}
+
 /// One Lever account. Cloning is cheap; Debug does not show the key.
 #[derive(Clone, Debug)]
 pub struct LeverClient {
     account: Account,
     perform_as: Option<String>,
     priority: Priority,
+    /// The last operation that writes and was refused, until it succeeds. Shared by all clones.
+    refused: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl LeverClient {
@@ -85,7 +109,7 @@ impl LeverClient {
     ) -> Result<Self, SetupError> {
         let account = Account::new(transport, Service::Lever, base, api_key(&key)?)?;
         let perform_as = perform_as.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
-        Ok(Self { account, perform_as, priority: Priority::default() })
+        Ok(Self { account, perform_as, priority: Priority::default(), refused: Arc::default() })
     }
 
     /// The same client, whose calls wait for the rate limit with this priority.
@@ -119,13 +143,42 @@ impl LeverClient {
     /// # Errors
     /// Any class but [`Class::OutcomeUnknown`].
     pub async fn any_opportunity(&self) -> Result<Option<String>, Error> {
+        Ok(self.some_opportunities(1).await?.into_iter().next())
+    }
+
+    /// The ids of some opportunities, at most `limit`.
+    ///
+    /// # Errors
+    /// Any class but [`Class::OutcomeUnknown`].
+    pub async fn some_opportunities(&self, limit: usize) -> Result<Vec<String>, Error> {
         let mut url = self.account.url(OPPORTUNITIES, &["opportunities"])?;
-        url.query_pairs_mut().append_pair("limit", "1");
+        url.query_pairs_mut().append_pair("limit", &limit.to_string());
         self.account
             .send(self.priority, Call::get(OPPORTUNITIES, url), |list: List<Id>| {
-                Ok(list.data.into_iter().next().map(|row| row.id))
+                Ok(list.data.into_iter().map(|row| row.id).collect())
             })
             .await
+    }
+
+    /// The user that links, notes and tags are written as, if one is set.
+    pub fn performer(&self) -> Option<&str> {
+        self.perform_as.as_deref()
+    }
+
+    /// Whether a user of this id exists and is active.
+    ///
+    /// # Errors
+    /// [`Class::Forbidden`] if the key may not read users; any other class but [`Class::NotFound`] and
+    /// [`Class::OutcomeUnknown`].
+    pub async fn user(&self, id: &str) -> Result<User, Error> {
+        let url = self.account.url(USER, &["users", required(id)])?;
+        let read = self.account.send(self.priority, Call::get(USER, url), |answer: Data<RawUser>| {
+            Ok(if answer.data.deactivated_at.is_some() { User::Deactivated } else { User::Active })
+        });
+        match read.await {
+            Err(error) if matches!(error.class, Class::NotFound | Class::Invalid) => Ok(User::Unknown),
+            result => result,
+        }
     }
 
     /// One opportunity.
@@ -225,7 +278,7 @@ impl LeverClient {
         links: &[String],
     ) -> Result<Opportunity, Error> {
         let call = self.change(ADD_LINKS, id, "addLinks", "links", links)?;
-        self.account.send_once(departure, call, opportunity_of).await
+        self.written(ADD_LINKS, self.account.send_once(departure, call, opportunity_of).await)
     }
 
     /// Removes links by their exact text. Returns the opportunity.
@@ -234,7 +287,7 @@ impl LeverClient {
     /// Any class.
     pub async fn remove_links(&self, id: &str, links: &[String]) -> Result<Opportunity, Error> {
         let call = self.change(REMOVE_LINKS, id, "removeLinks", "links", links)?;
-        self.account.send(self.priority, call, opportunity_of).await
+        self.written(REMOVE_LINKS, self.account.send(self.priority, call, opportunity_of).await)
     }
 
     /// Adds tags to the opportunity; Lever makes those that do not exist. Returns the opportunity.
@@ -243,7 +296,7 @@ impl LeverClient {
     /// Any class.
     pub async fn add_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
         let call = self.change(ADD_TAGS, id, "addTags", "tags", tags)?;
-        self.account.send(self.priority, call, opportunity_of).await
+        self.written(ADD_TAGS, self.account.send(self.priority, call, opportunity_of).await)
     }
 
     /// Removes tags from the opportunity. Returns the opportunity.
@@ -252,7 +305,7 @@ impl LeverClient {
     /// Any class.
     pub async fn remove_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
         let call = self.change(REMOVE_TAGS, id, "removeTags", "tags", tags)?;
-        self.account.send(self.priority, call, opportunity_of).await
+        self.written(REMOVE_TAGS, self.account.send(self.priority, call, opportunity_of).await)
     }
 
     /// All notes of an opportunity, deleted ones marked.
@@ -288,11 +341,28 @@ impl LeverClient {
         let url = self.opportunity_url(ADD_NOTE, id, Some("notes"))?;
         let body = Payload::Json(json!({"value": value, "notifyFollowers": false}));
         let call = Call::write(ADD_NOTE, Method::POST, self.performed(url), body);
-        self.account
-            .send_once(departure, call, |answer: Data<types::CreatedNote>| {
-                answer.data.note_id().ok_or("the answer has no note id")
-            })
-            .await
+        let written = self.account.send_once(departure, call, |answer: Data<types::CreatedNote>| {
+            answer.data.note_id().ok_or("the answer has no note id")
+        });
+        self.written(ADD_NOTE, written.await)
+    }
+
+    /// The last operation of [`Self::add_links`] and the other writes that Lever refused with 403, unless it has
+    /// succeeded since. Whether a key may write cannot be read.
+    pub fn refused(&self) -> Option<&'static str> {
+        *self.refused.lock()
+    }
+
+    /// Notes whether the key may do this.
+    fn written<T>(&self, operation: &'static str, result: Result<T, Error>) -> Result<T, Error> {
+        let mut refused = self.refused.lock();
+        match &result {
+            Ok(_) if *refused == Some(operation) => *refused = None,
+            Err(error) if error.class == Class::Forbidden => *refused = Some(operation),
+            Ok(_) | Err(_) => {}
+        }
+        drop(refused);
+        result
     }
 
     /// A write that changes links or tags; Lever answers it with the opportunity.

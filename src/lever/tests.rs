@@ -277,6 +277,7 @@ async fn notes_are_read_with_comments_and_deletions() {
 #[case(404, Class::NotFound, Class::NotFound)]
 #[case(408, Class::Unavailable, Class::OutcomeUnknown)]
 #[case(409, Class::Invalid, Class::Invalid)]
+#[case(410, Class::NotFound, Class::NotFound)]
 #[case(422, Class::Invalid, Class::Invalid)]
 #[case(429, Class::Throttled, Class::Throttled)]
 #[case(500, Class::Unavailable, Class::OutcomeUnknown)]
@@ -313,6 +314,32 @@ async fn answers_that_cannot_be_read_quote_nothing() {
     assert_eq!(client.stages().await.unwrap_err().message, "Bad Gateway");
 }
 
+/// contract C3a
+#[tokio::test]
+async fn the_page_of_a_firewall_never_blames_the_key() {
+    for status in [400, 401, 403, 404, 410, 451] {
+        let page = ResponseTemplate::new(status)
+            .insert_header("server", "edge")
+            .set_body_raw("<html>Noor Baker</html>", "text/html");
+        let (_server, client) = answering(page).await;
+        let error = client.stages().await.unwrap_err();
+        assert_eq!((error.class, error.status), (Class::Unavailable, Some(status)));
+        assert!(error.message.contains("text/html, server edge"), "{error}");
+        assert!(!error.message.contains("Noor"), "{error}");
+        let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
+        assert_eq!(error.class, Class::OutcomeUnknown);
+    }
+}
+
+#[tokio::test]
+async fn a_429_of_something_in_between_is_a_pause() {
+    let page = ResponseTemplate::new(429).insert_header("retry-after", "7").set_body_string("<html>");
+    let (_server, client) = answering(page).await;
+    let error = client.stages().await.unwrap_err();
+    assert_eq!((error.class, error.retry_after), (Class::Throttled, Some(Duration::from_secs(7))));
+    assert_eq!(error.message, "Too Many Requests");
+}
+
 #[tokio::test]
 async fn deep_and_huge_answers_are_refused() {
     let deep = "[".repeat(100_000);
@@ -335,7 +362,9 @@ async fn a_redirect_is_not_followed() {
     for status in [301, 302, 307, 308] {
         let (_server, client) =
             answering(ResponseTemplate::new(status).insert_header("location", target.as_str())).await;
-        assert_eq!(client.stages().await.unwrap_err().class, Class::Unavailable);
+        let error = client.stages().await.unwrap_err();
+        assert_eq!(error.class, Class::Unavailable);
+        assert!(error.message.contains("to 127.0.0.1:"), "{error}");
         assert_eq!(
             client.add_links(departure(&client).await, ID, &[]).await.unwrap_err().class,
             Class::OutcomeUnknown
@@ -408,7 +437,7 @@ fn clients_that_cannot_be_are_refused() {
 
 #[tokio::test]
 async fn the_key_is_never_shown() {
-    let answer = json!({"message": format!("key {KEY} is unknown")});
+    let answer = json!({"code": "UnauthorizedError", "message": format!("key {KEY} is unknown")});
     let (_server, client) = answering(ResponseTemplate::new(401).set_body_json(answer)).await;
     let error = client.stages().await.unwrap_err();
     assert_eq!(error.message, "key (key) is unknown");
@@ -419,7 +448,8 @@ async fn the_key_is_never_shown() {
 
 #[tokio::test]
 async fn calls_are_counted_by_operation_and_outcome() {
-    let (server, _) = answering(ResponseTemplate::new(404)).await;
+    let answer = json!({"code": "ResourceNotFound", "message": "no"});
+    let (server, _) = answering(ResponseTemplate::new(404).set_body_json(answer)).await;
     let mut registry = prometheus_client::registry::Registry::default();
     let settings = TransportSettings {
         lever_limit: Limit { per_second: 10, burst: 20 },
@@ -452,4 +482,28 @@ async fn a_silent_service_times_out() {
     let call = Call { time_limit: Duration::from_millis(200), ..get };
     let error = account.send(Priority::Pad, call, |_: Value| Ok(())).await.unwrap_err();
     assert_eq!((error.class, error.message.as_str()), (Class::Unavailable, "timed out after 0.2 s"));
+}
+
+#[tokio::test]
+async fn a_refused_write_is_remembered_until_it_succeeds() {
+    let server = MockServer::start().await;
+    let forbidden = json!({"code": "Forbidden", "message": "no"});
+    Mock::given(path(format!("/v1/opportunities/{ID}/addTags")))
+        .respond_with(ResponseTemplate::new(403).set_body_json(forbidden))
+        .up_to_n_times(1)
+        .mount(&server)
+        .await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"data": opportunity()})))
+        .mount(&server)
+        .await;
+    let client = client(&server);
+    let clone = client.with_priority(Priority::Poll);
+    let tags = ["ready".to_owned()];
+    client.add_tags(ID, &tags).await.unwrap_err();
+    assert_eq!(clone.refused(), Some(ADD_TAGS));
+    client.remove_tags(ID, &tags).await.unwrap();
+    assert_eq!(clone.refused(), Some(ADD_TAGS), "another operation says nothing about it");
+    clone.add_tags(ID, &tags).await.unwrap();
+    assert_eq!(client.refused(), None);
 }

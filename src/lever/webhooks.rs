@@ -223,8 +223,9 @@ mod tests {
         assert!(server.received_requests().await.unwrap()[0].body.is_empty());
         assert_eq!(client.delete_webhook("").await.unwrap_err().class, Class::Invalid);
         for (status, class) in [(401, Class::Unauthorized), (403, Class::Forbidden), (404, Class::NotFound)] {
-            let (_server, client) =
-                answering("DELETE", "/v1/webhooks/w-1", ResponseTemplate::new(status)).await;
+            let answer = json!({"code": "SomeError", "message": "no"});
+            let answer = ResponseTemplate::new(status).set_body_json(answer);
+            let (_server, client) = answering("DELETE", "/v1/webhooks/w-1", answer).await;
             assert_eq!(client.delete_webhook("w-1").await.unwrap_err().class, class);
         }
     }

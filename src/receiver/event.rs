@@ -29,6 +29,20 @@ pub struct Event {
     data: Value,
 }
 
+/// How the time of a delivery compares with the operator's clock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Timeliness {
+    /// Lever may still send it.
+    Timely,
+    /// Lever sends none that is as old.
+    Outdated,
+    /// It is from the future: the operator's clock is behind.
+    Ahead {
+        /// How far.
+        seconds: i64,
+    },
+}
+
 /// What a delivery asks for.
 pub enum Meaning {
     /// Lever's Verify button: prove that you know the signature token.
@@ -88,10 +102,23 @@ impl Event {
         })
     }
 
+    /// Whether it has a signature in Lever's form, by whatever token.
+    pub fn looks_signed(&self) -> bool {
+        self.signature.as_deref().and_then(digest_of_hex).is_some()
+    }
+
     /// Whether its age is one at which Lever may still send it. Verify is answered at any age.
-    pub fn is_timely(&self, now: Timestamp) -> bool {
+    pub fn timeliness(&self, now: Timestamp) -> Timeliness {
         let age = i128::from(now.as_millisecond()) - i128::from(self.triggered_at_ms);
-        self.is_verify() || (-in_milliseconds(FARTHEST_AHEAD)..=in_milliseconds(OLDEST)).contains(&age)
+        if self.is_verify() {
+            Timeliness::Timely
+        } else if age > in_milliseconds(OLDEST) {
+            Timeliness::Outdated
+        } else if age < -in_milliseconds(FARTHEST_AHEAD) {
+            Timeliness::Ahead { seconds: i64::try_from(-age / 1000).unwrap_or(i64::MAX) }
+        } else {
+            Timeliness::Timely
+        }
     }
 
     fn is_verify(&self) -> bool {

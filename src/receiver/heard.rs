@@ -2,7 +2,9 @@
 //! replica, can turn WebhookVerified True.
 
 use crate::api::{FIELD_MANAGER, LeverConnection, condition};
-use crate::controller::connection::status::{AWAITING_VERIFICATION, DELIVERY_MISSED};
+use crate::controller::connection::status::{
+    AWAITING_VERIFICATION, CLOCK_SKEW, DELIVERY_MISSED, SIGNATURE_MISMATCH,
+};
 use crate::telemetry::traces::spans;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
@@ -77,6 +79,7 @@ fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
 fn wait(connection: &LeverConnection) -> Option<Wait> {
     let status = connection.status.as_ref()?;
     let verified = condition::find(&status.conditions, condition::types::WEBHOOK_VERIFIED)?;
-    let waits = [AWAITING_VERIFICATION, DELIVERY_MISSED].contains(&verified.reason.as_str());
+    let reasons = [AWAITING_VERIFICATION, DELIVERY_MISSED, SIGNATURE_MISMATCH, CLOCK_SKEW];
+    let waits = reasons.contains(&verified.reason.as_str());
     waits.then(|| (verified.reason.clone(), verified.last_transition_time, status.webhook_id.clone()))
 }

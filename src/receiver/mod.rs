@@ -11,6 +11,7 @@ pub(crate) mod decide;
 pub(crate) mod event;
 mod heard;
 mod metrics;
+mod refused;
 mod server;
 mod store;
 mod tokens;
@@ -33,11 +34,12 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use body::Incoming;
-use event::{Event, Malformed, Meaning};
+use event::{Event, Malformed, Meaning, Timeliness};
 use futures::FutureExt;
 use heard::Heard;
 use jiff::Timestamp;
 use kube::{Client, ResourceExt};
+use refused::Refused;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Stored;
@@ -65,6 +67,7 @@ struct Inner {
     caches: Caches,
     tokens: SigningTokens,
     heard: Heard,
+    refused: Refused,
     signed: Lanes,
     metrics: Metrics,
 }
@@ -73,7 +76,8 @@ impl Receiver {
     /// The client must not retry by itself: Lever does, and waits for the answer meanwhile.
     pub fn new(client: Client, caches: Caches, tokens: SigningTokens, metrics: Metrics) -> Self {
         let (heard, signed) = (Heard::new(client.clone()), Lanes::new(STORED_AT_ONCE));
-        Self { inner: Arc::new(Inner { client, caches, tokens, heard, signed, metrics }) }
+        let refused = Refused::new(client.clone());
+        Self { inner: Arc::new(Inner { client, caches, tokens, heard, refused, signed, metrics }) }
     }
 
     /// The endpoint as a service.
@@ -110,10 +114,21 @@ impl Inner {
         let signing_tokens = self.tokens.get(namespace, name).ok_or(Refusal::NoToken)?;
         let now = Timestamp::now();
         if !event.is_signed_with(&signing_tokens) {
+            if event.looks_signed() {
+                self.refused.mismatch(&connection, now).await;
+            }
             return Err(Refusal::Signature);
         }
-        if !event.is_timely(now) {
-            return Err(Refusal::Age);
+        match event.timeliness(now) {
+            Timeliness::Timely => {}
+            Timeliness::Outdated => {
+                self.refused.outdated(&connection);
+                return Err(Refusal::Age);
+            }
+            Timeliness::Ahead { seconds } => {
+                self.refused.ahead(&connection, now, seconds).await;
+                return Err(Refusal::Age);
+            }
         }
         // Who knows the token, or has seen one delivery, can send any number. No line for each of these, either.
         let lane = self.signed.of(namespace, name);

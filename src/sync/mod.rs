@@ -172,12 +172,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             pads: scope.pads.matching(&namespace, of_connection),
             api: Api::namespaced(context.client.clone(), &namespace),
-            account: Account {
-                lever: account.lever.with_priority(Priority::Poll),
-                interview: account.interview.with_priority(Priority::Poll),
-                version: account.version.clone(),
-                refused: account.refused.clone(),
-            },
+            account: account.with_priority(Priority::Poll),
             context,
             namespace,
             connection,

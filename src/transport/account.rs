@@ -5,18 +5,20 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
+use super::answer;
 use super::limit::{Bucket, Priority};
 use super::{Class, Error, Service, SetupError, Transport};
 use crate::telemetry::health;
 use crate::telemetry::traces::spans;
+use crate::text;
 
 /// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
 const ANSWER_LIMIT: usize = 8 << 20;
@@ -63,7 +65,7 @@ impl Call {
 
 /// A key as it came out of a Secret: trimmed, and refused if it cannot be one.
 pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
-    let trimmed = key.expose_secret().trim();
+    let trimmed = text::trimmed(key.expose_secret());
     if trimmed.is_empty() {
         return Err(SetupError::EmptyKey);
     }
@@ -274,23 +276,14 @@ impl Account {
     /// The error for an answer whose status is not a success.
     async fn refusal(&self, call: &Call, mut response: Response) -> Error {
         let status = response.status();
-        let class = match status.as_u16() {
-            401 => Class::Unauthorized,
-            403 => Class::Forbidden,
-            404 => Class::NotFound,
-            429 => Class::Throttled,
-            // A proxy in between answers 408 without knowing what became of the request.
-            408 => after_sending(call),
-            400..=499 => Class::Invalid,
-            _ => after_sending(call),
-        };
         let retry_after = retry_after(response.headers());
-        let message = if status.is_redirection() && response.headers().contains_key(LOCATION) {
-            "redirects are not followed: check the address".to_owned()
-        } else {
-            let body = read_body(&mut response, ERROR_ANSWER_LIMIT).await.ok().flatten();
-            body.and_then(|body| service_message(&body)).unwrap_or_else(|| canonical(status))
-        };
+        let redirect = answer::redirect(&call.url, response.headers()).filter(|_| status.is_redirection());
+        let body = read_body(&mut response, ERROR_ANSWER_LIMIT).await.ok().flatten();
+        let own = body.and_then(|body| answer::envelope(self.service, &body));
+        let class = answer::class(status, own.is_some(), after_sending(call));
+        let described = || answer::description(self.service, status, response.headers(), own.is_some());
+        let message =
+            redirect.or_else(|| own.clone().filter(|message| !message.is_empty())).unwrap_or_else(described);
         let mut error = self.error(class, call.operation, Some(status.as_u16()), &message);
         error.retry_after = retry_after;
         error
@@ -353,18 +346,6 @@ async fn read_body(response: &mut Response, limit: usize) -> Result<Option<Vec<u
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
-}
-
-/// The `message` of an error answer; both services call it so (reference: lever-api.md, 2. Errors; interview-api.md,
-/// 1. Envelope).
-fn service_message(body: &[u8]) -> Option<String> {
-    let answer: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let message = answer.get("message")?.as_str()?.trim();
-    (!message.is_empty()).then(|| message.to_owned())
-}
-
-fn canonical(status: StatusCode) -> String {
-    status.canonical_reason().unwrap_or("no message").to_owned()
 }
 
 /// `Retry-After` in seconds. The form with a date is not honoured: neither service documents the header at all.

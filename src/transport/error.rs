@@ -5,8 +5,6 @@ use std::time::Duration;
 
 /// Longest message of a service that is passed on, in characters.
 const MESSAGE_LIMIT: usize = 256;
-/// What stands for the message of a 429 that has none.
-const NO_MESSAGE_429: &str = "Too Many Requests";
 
 /// Which of the two services a call went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,13 +37,14 @@ impl fmt::Display for Service {
 /// What a failed call means. Every class but [`Class::OutcomeUnknown`] is certain: the call had no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// The request itself is wrong: 400, 422 and every 4xx not named below; also refused before sending.
+    /// The request itself is wrong: 400, 422 and every 4xx not named below; also refused before sending. As every other
+    /// class that follows from a status, but for 429, only if the answer is the service's own error envelope.
     Invalid,
     /// 401: the API key is not accepted.
     Unauthorized,
     /// 403: the API key may not do this.
     Forbidden,
-    /// 404: no such object, or no such path.
+    /// 404 or 410: no such object, or no such path.
     NotFound,
     /// 429: too many requests, or, on creating a pad, over the quota (see [`Error::is_quota`]).
     Throttled,
@@ -119,17 +118,18 @@ impl Error {
     ///
     /// CoderPad documents 429 as "Over quota" and documents no rate limit (reference: interview-api.md, 1. Transport,
     /// Errors), yet the API stands behind a proxy that may limit rates with the same status. So a 429 of creating a pad
-    /// is the quota, unless it speaks of the request rate or says when to come back.
+    /// is the quota, unless it speaks of the request rate, says when to come back, or has no message of CoderPad's
+    /// (contract C3a): a pause is always safe, and the quota itself is read with the next probe.
     pub fn is_quota(&self) -> bool {
         if self.class != Class::Throttled || self.operation != crate::interview::CREATE_PAD {
             return false;
         }
-        // With no message of its own the service says nothing about the rate.
-        let message =
-            if self.message == NO_MESSAGE_429 { String::new() } else { self.message.to_lowercase() };
+        // Without a message of the service, the message is the status line's: "Too Many Requests".
+        let message = self.message.to_lowercase();
         let speaks_of_rate =
             ["too many requests", "rate limit", "throttl", "slow down"].iter().any(|w| message.contains(w));
-        message.contains("quota") || (!speaks_of_rate && self.retry_after.is_none())
+        let may_be = !speaks_of_rate && self.retry_after.is_none() && !message.is_empty();
+        message.contains("quota") || may_be
     }
 
     /// Whether Lever no longer accepts a page token, so that a walk has to begin anew (reference: lever-api.md, 2.

@@ -6,6 +6,7 @@
 //! decides when to try again. The rest of the program knows nothing of HTTP.
 
 mod account;
+mod answer;
 mod error;
 mod limit;
 mod metrics;

@@ -172,7 +172,8 @@ fn clients_of_one_key_share_a_bucket() {
 
 #[rstest]
 #[case::documented("Over quota", None, true)]
-#[case::silent("", None, true)]
+#[case::silent("", None, false)]
+#[case::status_line("Too Many Requests", None, false)]
 #[case::rate("Too many requests, slow down", None, false)]
 #[case::proxy("Rate limit exceeded", None, false)]
 #[case::throttled("Request was throttled.", None, false)]

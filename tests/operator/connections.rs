@@ -55,7 +55,7 @@ async fn a_wrong_lever_key_is_told_and_heals_with_the_secret() {
     assert_told(&world, "pads", "by-hand", "LeverUnauthorized", place).await;
     assert_nothing_for(&world, &candidate);
 
-    world.set_secret("lever-api-key", &format!("  {right}\n")).await;
+    world.set_secret("lever-api-key", &format!("\u{feff}  {right}\r\n")).await;
     world.wait_for_one_pad(&candidate).await;
     world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
     world.finish().await;
@@ -160,6 +160,10 @@ async fn a_wrong_signing_token_is_told_and_heals_with_the_secret() {
         if status == Some(401) { Ok(()) } else { Err(format!("{status:?}")) }
     })
     .await;
+    // contract C7
+    let connection =
+        world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/SignatureMismatch").await;
+    assert!(message_of(&connection, "WebhookVerified").contains("Secret acme, key lever-signing-token"));
     let candidate = world.candidate();
     let moved = world.lever.move_to_stage(&candidate, STAGE).await;
     let refused = soon("the delivery ends", world.lever.wait_for_delivery(moved.deliveries[0])).await;
@@ -167,8 +171,8 @@ async fn a_wrong_signing_token_is_told_and_heals_with_the_secret() {
     assert_eq!(refused.attempts[0].status, Some(401));
     assert!(world.pads_of(&candidate).await.is_empty());
 
-    // The new one beside the old one, as while changing over.
-    let both = format!("signing-4c1e-of-another-webhook\n{}\n", world.signing_token);
+    // The new one beside the old one, as while changing over, and as an editor of Windows saves it (contract A8).
+    let both = format!("\u{feff}{}\r\nsigning-4c1e-of-another-webhook\r\n", world.signing_token);
     world.set_secret("lever-signing-token", &both).await;
     eventually_within(SECONDS, "Verify works", async || {
         let answer = world.lever.verify().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulators::{Fault, Moment, PERMISSIONS, Permissions};
+use simulators::{Action, Fault, Moment, PERMISSIONS, Permissions};
 
 use crate::status::{brief, message_of};
 use crate::wait::{eventually, soon};
@@ -287,11 +287,11 @@ async fn what_people_delete_is_made_anew() {
 async fn a_key_that_is_refused_does_not_hold_up_the_deletion_and_an_outage_does() {
     let options = managed("managed-refused");
     let key = options.lever.api_key.clone();
-    let world = World::start(options).await;
+    let mut world = World::start(options).await;
     let spec = world.get("leverconnections", CONNECTION).await["spec"].clone();
     let without_delete: Vec<_> =
         PERMISSIONS.iter().copied().filter(|one| *one != "webhooks:delete").collect();
-    for case in ["401", "403", "no Secret", "down"] {
+    for case in ["401", "403", "no Secret", "no Secret and no memory", "down"] {
         world.apply("leverconnections", CONNECTION, spec.clone()).await;
         let registered = settled(&world).await;
         let fault = match case {
@@ -303,8 +303,17 @@ async fn a_key_that_is_refused_does_not_hold_up_the_deletion_and_an_outage_does(
                 world.lever.set_key(&key, Permissions::only(&without_delete));
                 None
             }
+            // contract C14: as with `kubectl delete namespace`. The key in memory is used.
             "no Secret" => {
                 world.delete("secrets", SECRET).await;
+                world.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretNotFound").await;
+                None
+            }
+            "no Secret and no memory" => {
+                world.operator().kill().await;
+                world.delete("secrets", SECRET).await;
+                world.operator().start().await;
+                world.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretNotFound").await;
                 None
             }
             _ => {
@@ -328,18 +337,77 @@ async fn a_key_that_is_refused_does_not_hold_up_the_deletion_and_an_outage_does(
         }
         wait_until_gone(&world).await;
         let left: Vec<_> = world.lever.webhooks().into_iter().map(|one| one["id"].clone()).collect();
-        if case == "down" {
+        if ["down", "no Secret"].contains(&case) {
             assert_eq!(left, Vec::<Value>::new());
         } else {
             assert_eq!(left, [registered["id"].clone()], "{case}");
             world.lever.remove_webhook(registered["id"].as_str().unwrap());
         }
         world.lever.set_key(&key, Permissions::all());
-        if case == "no Secret" {
+        if case.starts_with("no Secret") {
             let values =
                 json!({"lever-api-key": key, "interview-api-key": "interview-77b02e-managed-refused"});
             world.make_secret(values).await;
         }
+    }
+    world.finish().await;
+}
+
+/// contract C15: after a rotation, Lever's list may stay empty for the new key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_stays_empty_costs_one_more_webhook_and_then_asks_a_person() {
+    let world = World::start(managed("managed-unlisted")).await;
+    settled(&world).await;
+    let empty = Action::Status { code: 200, body: Some(json!({"data": []})) };
+    let list = world.lever.faults().add(Fault::on("GET", "^/v1/webhooks$").action(empty).until_removed());
+    world.lever.set_key("lever-2b61-renewed", Permissions::all());
+    world.set_secret("lever-api-key", "lever-2b61-renewed").await;
+    eventually("the new key has its webhook", async || {
+        if calls(&world, "POST") == 2 { Ok(()) } else { Err(format!("{} were made", calls(&world, "POST"))) }
+    })
+    .await;
+    world.sync().await;
+    let connection =
+        world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/WebhookNotListed").await;
+    let command =
+        format!("kubectl annotate secret {TOKENS} -n managed-unlisted padoperator.dev/webhooks.acme-");
+    assert!(message_of(&connection, "WebhookVerified").contains(&command), "{connection:#}");
+    for _ in 0..4 {
+        world.sync().await;
+    }
+    assert_eq!(calls(&world, "POST"), 2);
+    assert_eq!(stored(&world).await.len(), 2, "both are still taken");
+    for token in stored(&world).await {
+        world.keep_private(&token);
+    }
+
+    // What the message says to do, in vain: one more, and no further one.
+    let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
+    world.cluster.kubectl(&arguments, None).await.unwrap();
+    eventually("one more is registered", async || {
+        if calls(&world, "POST") == 3 { Ok(()) } else { Err(format!("{} were made", calls(&world, "POST"))) }
+    })
+    .await;
+    for _ in 0..2 {
+        world.sync().await;
+    }
+    assert_eq!(calls(&world, "POST"), 3);
+    list.remove();
+    world.sync().await;
+    eventually("there is one for the new key", async || {
+        let connection = world.get("leverconnections", CONNECTION).await;
+        let id = &connection["status"]["webhookID"];
+        let is_there = world.lever.webhooks().iter().any(|one| one["id"] == *id);
+        let reason = brief(&connection, "WebhookVerified");
+        if is_there && reason == "False/AwaitingVerification" {
+            Ok(())
+        } else {
+            Err(format!("{connection:#}"))
+        }
+    })
+    .await;
+    for token in stored(&world).await {
+        world.keep_private(&token);
     }
     world.finish().await;
 }

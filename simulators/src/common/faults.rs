@@ -36,6 +36,16 @@ pub enum Action {
         #[serde(default)]
         body: Option<Value>,
     },
+    /// Nothing is applied; this status is answered with an HTML page, as a firewall or a proxy does.
+    Page {
+        /// The HTTP status.
+        code: u16,
+    },
+    /// Nothing is applied; this status is answered with no body, as a balancer does.
+    Empty {
+        /// The HTTP status.
+        code: u16,
+    },
     /// Nothing is applied; a redirect is answered.
     Redirect {
         /// The HTTP status, such as 301 or 307.
@@ -178,6 +188,18 @@ impl Fault {
     #[must_use]
     pub fn status(self, code: u16) -> Self {
         self.action(Action::Status { code, body: None })
+    }
+
+    /// See [`Action::Page`].
+    #[must_use]
+    pub fn page(self, code: u16) -> Self {
+        self.action(Action::Page { code })
+    }
+
+    /// See [`Action::Empty`].
+    #[must_use]
+    pub fn empty(self, code: u16) -> Self {
+        self.action(Action::Empty { code })
     }
 
     /// See [`Action::StatusAfterEffect`].

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
@@ -79,6 +79,7 @@ pub(crate) enum Outcome {
     Reply(Reply),
     Throttle(Reply, u64),
     Redirect(u16, String),
+    Page(u16),
     Raw(u16, Bytes),
     Truncated(u16, Bytes),
     Abort,
@@ -212,6 +213,8 @@ pub(crate) async fn before_effect(
                 }
             }
             Action::Status { code, body } => error(*code, body, &error_body),
+            Action::Page { code } => Outcome::Page(*code),
+            Action::Empty { code } => Outcome::Reply(Reply::empty(*code)),
             Action::Redirect { code, location } => Outcome::Redirect(*code, location.clone()),
             Action::Throttle { retry_after_seconds } => {
                 Outcome::Throttle(Reply::json(429, error_body(429)), *retry_after_seconds)
@@ -272,6 +275,7 @@ impl Outcome {
     fn status(&self) -> Option<u16> {
         match self {
             Self::Reply(reply) | Self::Throttle(reply, _) => Some(reply.status),
+            Self::Page(code) => Some(*code),
             Self::Redirect(code, _) | Self::Raw(code, _) | Self::Truncated(code, _) => Some(*code),
             Self::Abort | Self::Hang => None,
         }
@@ -292,6 +296,12 @@ impl IntoResponse for Outcome {
                 response
             }
             Self::Redirect(code, location) => raw(code, "location", location, Body::empty()),
+            Self::Page(code) => {
+                let page = Body::from("<html><head><title>Blocked</title></head></html>");
+                let mut response = raw(code, "content-type", "text/html".to_owned(), page);
+                response.headers_mut().insert("server", HeaderValue::from_static("edge"));
+                response
+            }
             Self::Raw(code, bytes) => raw(code, "content-type", "application/json".to_owned(), bytes.into()),
             Self::Truncated(code, whole) => {
                 let half = whole.slice(..whole.len() / 2);

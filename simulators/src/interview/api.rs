@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Interview;
 use super::form::Fields;
-use super::model::{KeyRole, Model, PadView, TEAM, seconds, with_offset};
+use super::model::{ELSEWHERE, KeyRole, Model, PadView, TEAM, seconds, with_offset};
 use crate::common::front::{Caller, Front, Service};
 use crate::common::wire::{Incoming, Pairs, Reply};
 use crate::common::{lock, now_ms};
@@ -31,6 +31,13 @@ fn ok(body: Value) -> Answer {
         fields.extend(body);
     }
     Ok(Reply::json(200, Value::Object(fields)))
+}
+
+fn with_id(mut body: Value, id: Option<u64>) -> Value {
+    if let Some(id) = id {
+        body["id"] = json!(id);
+    }
+    body
 }
 
 pub(crate) struct Asked<'a> {
@@ -138,6 +145,9 @@ impl Asked<'_> {
         if method == "GET" && !self.request.body.is_empty() {
             self.violation("a body where none belongs");
         }
+        if self.role == KeyRole::Elsewhere {
+            return self.elsewhere(model, method, segments);
+        }
         match (method, segments) {
             ("GET", ["pads"]) => self.pads(model, Some(&self.email)),
             ("GET", ["organization", "pads"]) => match self.role {
@@ -194,6 +204,27 @@ impl Asked<'_> {
         }
     }
 
+    /// What another organization answers: it knows nothing of this one's pads.
+    fn elsewhere(&self, model: &Model, method: &str, segments: &[&str]) -> Answer {
+        match (method, segments) {
+            ("GET", ["organization"]) => {
+                let id = model.settings.organization_id.map(|id| id + 1);
+                ok(with_id(
+                    json!({"organization_name": ELSEWHERE, "user_count": 0, "users": [], "teams": []}),
+                    id,
+                ))
+            }
+            ("GET", ["quota"]) => ok(json!({"unlimited": true, "pads_used": 0, "overages_enabled": false})),
+            ("GET", ["pads"] | ["organization", "pads"]) => ok(json!({"pads": [], "total": 0})),
+            ("GET", ["organization", "users"]) => ok(json!({"users": []})),
+            ("GET", _) => Err(missing()),
+            _ => {
+                self.violation("a write to another organization");
+                Err(missing())
+            }
+        }
+    }
+
     fn organization(&self, model: &Model) -> Answer {
         if self.role == KeyRole::Alone {
             // A guess: what a user without an organization gets is not documented.
@@ -204,9 +235,10 @@ impl Asked<'_> {
             .iter()
             .map(|user| json!({"email": user.email, "name": user.name, "teams": [TEAM]}))
             .collect();
-        ok(json!({"organization_name": model.organization, "user_count": users.len(), "users": users,
+        let body = json!({"organization_name": model.organization, "user_count": users.len(), "users": users,
             "organization_default_language": "python3", "single_sign_on_supported": false,
-            "teams": [{"id": TEAM, "name": "Main Team"}]}))
+            "teams": [{"id": TEAM, "name": "Main Team"}]});
+        ok(with_id(body, model.settings.organization_id))
     }
 
     fn create(&self, model: &mut Model) -> Answer {

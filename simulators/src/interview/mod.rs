@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use model::{KeyRole, NewPad, OrganizationUser, PadView, Question, Quota, Settings};
+pub use model::{ELSEWHERE, KeyRole, NewPad, OrganizationUser, PadView, Question, Quota, Settings};
 
 use crate::RateLimit;
 use crate::common::front::Front;
@@ -259,6 +259,11 @@ impl InterviewSimulator {
     /// Adds a key of a user, or changes its role.
     pub fn set_key(&self, key: &str, email: &str, role: KeyRole) {
         self.with(|model| drop(model.keys.insert(key.to_owned(), (email.to_owned(), role))));
+    }
+
+    /// Renames the organization.
+    pub fn rename_organization(&self, name: &str) {
+        self.with(|model| model.organization = name.to_owned());
     }
 
     /// Takes a key away: 401 from now on.

@@ -20,7 +20,12 @@ pub enum KeyRole {
     Member,
     /// Of a user without an organization.
     Alone,
+    /// Of an owner of another organization, [`ELSEWHERE`], which has no pads and no questions.
+    Elsewhere,
 }
+
+/// The name of the other organization. Its ID is one above that of the usual one, if that has an ID.
+pub const ELSEWHERE: &str = "Southwind";
 
 /// A user of the organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +115,8 @@ pub struct Settings {
     pub pad_origin: String,
     /// The answer to a pad with a question that does not exist (a guess: 404).
     pub unknown_question_status: u16,
+    /// The ID in `GET /organization`; none = the field is left out, as in the documented answer.
+    pub organization_id: Option<u64>,
 }
 
 impl Default for Settings {
@@ -124,6 +131,7 @@ impl Default for Settings {
             page_origin: None,
             pad_origin: "https://app.coderpad.io".to_owned(),
             unknown_question_status: 404,
+            organization_id: None,
         }
     }
 }

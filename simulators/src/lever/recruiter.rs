@@ -378,6 +378,13 @@ impl LeverSimulator {
         id
     }
 
+    /// Deactivates a Lever user.
+    pub fn deactivate_user(&self, id: &str) {
+        let mut model = lock(&self.lever().model);
+        let users = model.users.iter_mut().filter(|user| user["id"] == id);
+        users.for_each(|user| user["deactivatedAt"] = json!(now_ms()));
+    }
+
     /// The id of a user that is always there, for `perform_as`.
     #[must_use]
     pub fn user_id(&self) -> String {

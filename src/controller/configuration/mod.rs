@@ -7,6 +7,7 @@ pub mod memory;
 pub mod observe;
 pub mod status;
 
+use super::accounts::AccountError;
 use super::driver::{self, Failure, Reconcile, heard};
 use super::{Context, notices, pace};
 use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus, names};
@@ -21,7 +22,6 @@ use memory::{Memory, Subject};
 use observe::Checks;
 use status::Observation;
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -115,6 +115,16 @@ fn rivals(
     })
 }
 
+/// How the checks of a configuration ended.
+enum Checked {
+    /// Those that were due are made.
+    Done,
+    /// CoderPad did not confirm the organization of a new key; the connection may not change, so nothing else wakes it.
+    NotNow,
+    /// The process ends.
+    Stopped,
+}
+
 struct Configurations {
     context: Arc<Context>,
     memory: Memory,
@@ -135,10 +145,12 @@ impl Reconcile<PadConfiguration> for Configurations {
         let may_ask = !configuration.spec.suspend
             && observe::needs_checks(&configuration.spec)
             && connection.as_deref().is_some_and(status::usable);
-        if let Some(connection) = connection.as_deref().filter(|_| may_ask)
-            && self.check(id, &configuration, connection, requested).await.is_break()
-        {
-            return Ok(Action::await_change());
+        let mut check = Checked::Done;
+        if let Some(connection) = connection.as_deref().filter(|_| may_ask) {
+            check = self.check(id, &configuration, connection, requested).await;
+            if matches!(check, Checked::Stopped) {
+                return Ok(Action::await_change());
+            }
         }
 
         let checks = self.memory.checks(id, uid, configuration.metadata.generation);
@@ -163,6 +175,7 @@ impl Reconcile<PadConfiguration> for Configurations {
         self.write(&configuration, status::status(&observation, pace::in_milliseconds())).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
         Ok(match self.memory.next(id, may_ask) {
+            _ if matches!(check, Checked::NotNow) => Action::requeue(SOONEST),
             Some(time) => Action::requeue(time.saturating_duration_since(Instant::now()).max(SOONEST)),
             None => Action::await_change(),
         })
@@ -210,17 +223,19 @@ impl Configurations {
         }
     }
 
-    /// Asks CoderPad what is due to be asked. Breaks off if the process ends.
+    /// Asks CoderPad what is due to be asked.
     async fn check(
         &self,
         id: (&str, &str),
         configuration: &PadConfiguration,
         connection: &LeverConnection,
         requested: Option<&str>,
-    ) -> ControlFlow<()> {
+    ) -> Checked {
         // What is wrong with the account is for the connection's own status to say.
-        let Ok(account) = self.context.accounts.of(connection).await else {
-            return ControlFlow::Continue(());
+        let account = match self.context.accounts.of(connection).await {
+            Ok(account) => account,
+            Err(AccountError::Unconfirmed { .. }) => return Checked::NotNow,
+            Err(_) => return Checked::Done,
         };
         let subject = Subject {
             uid: configuration.metadata.uid.clone(),
@@ -228,17 +243,17 @@ impl Configurations {
             account: account.version.clone(),
         };
         if !self.memory.check_is_due(id, &subject, requested, Instant::now()) {
-            return ControlFlow::Continue(());
+            return Checked::Done;
         }
         let asked: Option<Checks> =
             self.stop.run_until_cancelled(observe::checks(&account.interview, &configuration.spec)).await;
-        let Some(checks) = asked else { return ControlFlow::Break(()) };
+        let Some(checks) = asked else { return Checked::Stopped };
         if checks.errors().any(observe::doubts_key) {
             self.context.probe_now(id.0, &connection.name_any());
         }
         let interval = pace::interval(connection);
         self.memory.checked(id, subject, checks, requested, interval, Instant::now());
-        ControlFlow::Continue(())
+        Checked::Done
     }
 
     /// Writes the status if it differs, and warns if the configuration has come to a halt.

@@ -10,7 +10,7 @@ pub mod trouble;
 pub mod webhook;
 
 use super::driver::{self, Failure, Reconcile, heard};
-use super::{Context, notices, pace};
+use super::{Context, notices, organization, pace};
 use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use crate::cluster::secrets::SecretChange;
 use crate::cluster::writes::write_status;
@@ -128,10 +128,14 @@ impl Reconcile<LeverConnection> for Connections {
             self.write(&connection, &token, Services::Suspended, requested).await?;
             return Ok(Action::await_change());
         }
-        let account = match self.context.accounts.of(&connection).await {
+        let account = match self.context.accounts.unconfirmed(&connection).await {
             Ok(account) => account,
             Err(error) => {
                 let trouble = trouble::of_account(error, &connection)?;
+                if !webhook::has_finalizer(&connection) {
+                    // A key that was taken away is not kept without need.
+                    self.context.accounts.forget(&namespace, &name);
+                }
                 self.memory.forget(&namespace, &name);
                 self.write(&connection, &token, Services::Unusable(&trouble), requested).await?;
                 return Ok(Action::await_change());
@@ -139,7 +143,10 @@ impl Reconcile<LeverConnection> for Connections {
         };
 
         let id = (namespace.as_str(), name.as_str(), seen.metadata.uid.as_deref());
-        let due = || self.memory.due(id, &account.version, requested, Instant::now());
+        // An organization that a person accepts is another attempt, as a new key is.
+        let version =
+            format!("{} {}", account.version, organization::accepted(&connection).unwrap_or_default());
+        let due = || self.memory.due(id, &version, requested, Instant::now());
         let mut lever_answered = false;
         if due() == Due::Now {
             if status::is_new(&connection)
@@ -148,7 +155,7 @@ impl Reconcile<LeverConnection> for Connections {
                 connection = Arc::new(written);
             }
             let start = Start {
-                version: account.version.clone(),
+                version: version.clone(),
                 requested: requested.map(str::to_owned),
                 interval: pace::interval(&connection),
                 began: Instant::now(),

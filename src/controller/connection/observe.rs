@@ -4,13 +4,17 @@
 //! that a missing permission is told of before the first candidate arrives.
 
 use super::trouble::{self, Trouble};
-use crate::api::{LeverConnection, SecretKeyRef};
+use crate::api::LeverConnection;
 use crate::cluster::secrets::{SecretError, Secrets};
 use crate::controller::accounts::Account;
+use crate::controller::organization::{OfKey, Organization};
 use crate::interview::{InterviewClient, PadSort, Quota};
-use crate::lever::{self, LeverClient, Stage};
+use crate::lever::{self, LeverClient, Stage, User};
 use crate::transport::{Class, Error, Priority};
 use kube::ResourceExt;
+
+/// How many other opportunities are tried if the first one cannot be read.
+const OTHERS: usize = 3;
 
 /// What a probe of one service found: as much as it got to know, and what stopped it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,8 +37,8 @@ pub struct LeverFacts {
 /// What CoderPad Interview told.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct InterviewFacts {
-    /// The organization's name.
-    pub organization: Option<String>,
+    /// The organization, if the connection may use it.
+    pub organization: Option<Organization>,
     /// The pads of the plan.
     pub quota: Option<Quota>,
 }
@@ -55,17 +59,16 @@ pub async fn probe(
 ) -> (Probe<LeverFacts>, Probe<InterviewFacts>) {
     let (lever, interview) =
         (account.lever.with_priority(Priority::Poll), account.interview.with_priority(Priority::Poll));
-    let spec = &connection.spec;
     tokio::join!(
         async {
-            let mut facts = LeverFacts { refused: *account.refused.lock(), ..LeverFacts::default() };
-            let trouble = probe_lever(&lever, &spec.lever.api_key_secret_ref, &mut facts).await.err();
+            let mut facts = LeverFacts { refused: lever.refused(), ..LeverFacts::default() };
+            let trouble = probe_lever(&lever, connection, &mut facts).await.err();
             Probe { facts, trouble }
         },
         async {
             let mut facts = InterviewFacts::default();
             let trouble =
-                probe_interview(&interview, &spec.interview.api_key_secret_ref, &mut facts).await.err();
+                probe_interview(&interview, &account.organization, connection, &mut facts).await.err();
             Probe { facts, trouble }
         }
     )
@@ -73,45 +76,76 @@ pub async fn probe(
 
 async fn probe_lever(
     client: &LeverClient,
-    key: &SecretKeyRef,
+    connection: &LeverConnection,
     facts: &mut LeverFacts,
 ) -> Result<(), Trouble> {
+    let key = &connection.spec.lever.api_key_secret_ref;
     let refused = |error: Error| {
         trouble::of_call(&error, key, &trouble::lever_permission(lever::permission(error.operation)))
     };
     facts.stages = Some(client.stages().await.map_err(refused)?);
-    let some = client.any_opportunity().await.map_err(refused)?;
-    let Some(id) = some else { return Ok(()) };
-    match client.opportunity(&id).await {
-        Ok(_) => Ok(()),
-        // It was deleted since it was listed.
-        Err(error) if error.class == Class::NotFound => Ok(()),
+    probe_opportunities(client).await.map_err(refused)?;
+    let Some(performer) = client.performer() else { return Ok(()) };
+    // contract C3b
+    match client.user(performer).await {
+        Ok(User::Active) => Ok(()),
+        Ok(user) => Err(trouble::perform_as_invalid(connection, user)),
+        // Whether the user exists cannot be read with this key.
+        Err(error) if error.class == Class::Forbidden => Ok(()),
         Err(error) => Err(refused(error)),
     }
 }
 
+/// Checks that opportunities can be listed and read. One that cannot be read, such as one that was deleted or merged
+/// since, says nothing about the others.
+async fn probe_opportunities(client: &LeverClient) -> Result<(), Error> {
+    let Some(first) = client.any_opportunity().await? else { return Ok(()) };
+    let error = match client.opportunity(&first).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    if matches!(error.class, Class::Unauthorized | Class::Throttled) || error.status.is_none() {
+        return Err(error);
+    }
+    let others = client.some_opportunities(OTHERS + 1).await?;
+    for other in others.iter().filter(|other| **other != first).take(OTHERS) {
+        if client.opportunity(other).await.is_ok() {
+            return Ok(());
+        }
+    }
+    // Deleted since it was listed, or moved: an answer about this one, not about the key.
+    let is_of_this_one = error.class == Class::NotFound
+        || error.status.is_some_and(|status| (300..400).contains(&status) || status == 404 || status == 410);
+    if is_of_this_one { Ok(()) } else { Err(error) }
+}
+
 async fn probe_interview(
     interview: &InterviewClient,
-    key: &SecretKeyRef,
+    of_key: &OfKey,
+    connection: &LeverConnection,
     facts: &mut InterviewFacts,
 ) -> Result<(), Trouble> {
+    let key = &connection.spec.interview.api_key_secret_ref;
     const OWNER: &str =
         "Use the key of an organization owner, and make sure that the CoderPad plan includes API access.";
     const ALL_PADS: &str = "Use the key of an organization owner, or let users see all pads in CoderPad's \
                             organization settings.";
-    facts.organization = match interview.organization().await {
-        Ok(organization) => organization.name,
+    let organization = match of_key.ask(interview).await {
+        Ok(organization) => organization,
         Err(error) if error.class == Class::NotFound => {
             return Err(trouble::no_organization(&error.to_string(), key));
         }
         Err(error) => return Err(trouble::of_call(&error, key, OWNER)),
     };
-    if facts.organization.is_none() {
+    let Some(organization) = organization else {
         return Err(trouble::no_organization(
             "CoderPad Interview: GET /organization names no organization",
             key,
         ));
-    }
+    };
+    // contract C4a: nothing else is asked in another organization, and its facts are not taken over.
+    organization.check(connection).map_err(trouble::organization_changed)?;
+    facts.organization = Some(organization);
     facts.quota = Some(interview.quota().await.map_err(|error| trouble::of_call(&error, key, OWNER))?);
     let pads = interview.organization_pads(None, PadSort::Updated).await;
     pads.map(drop).map_err(|error| trouble::of_call(&error, key, ALL_PADS))

@@ -5,7 +5,7 @@ use super::observe::Token;
 use super::trouble::{self, Nature, Trouble, sentence};
 use super::webhook::{SECRET_NOT_OWNED, State};
 use crate::api::condition::{Conditions, Readiness, Status, find, types};
-use crate::api::connection::{Overage, Quota, Stage, WebhookMode};
+use crate::api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
 use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus};
 use crate::sync::requests::Missed;
 use crate::text;
@@ -36,6 +36,13 @@ const SUSPENDED: &str = crate::controller::notices::SUSPENDED;
 pub const DELIVERY_MISSED: &str = "DeliveryMissed";
 /// Why WebhookVerified is False before the first delivery of a webhook.
 pub const AWAITING_VERIFICATION: &str = "AwaitingVerification";
+
+/// Why WebhookVerified is True.
+const VERIFIED: &str = "SignatureVerified";
+/// Why WebhookVerified is False while requests arrive that are signed with another token.
+pub const SIGNATURE_MISMATCH: &str = "SignatureMismatch";
+/// Why WebhookVerified is False while signed requests are refused because of the operator's clock.
+pub const CLOCK_SKEW: &str = "ClockSkew";
 
 /// All that the status is worked out from.
 #[derive(Clone, Debug)]
@@ -134,7 +141,13 @@ fn take_facts(status: &mut LeverConnectionStatus, probed: &Probed) {
     }
     let facts = &probed.interview.probe.facts;
     if let Some(organization) = &facts.organization {
-        status.organization = Some(text::one_line(organization, NAME_LIMIT));
+        // One answer without an ID does not undo what was known of the same organization.
+        let known = status
+            .organization_id
+            .take()
+            .filter(|_| status.organization.as_ref() == Some(&organization.name));
+        status.organization_id = organization.id.clone().or(known);
+        status.organization = Some(organization.name.clone());
     }
     if let Some(interview::Quota { unlimited, used, remaining, limit, overages_enabled: _ }) = facts.quota {
         status.quota = Some(Quota { unlimited, used, remaining, limit });
@@ -323,6 +336,72 @@ fn missed_delivery(status: &LeverConnectionStatus, missed: Option<&Missed>) -> O
     (before.reason == DELIVERY_MISSED && is_open(before.last_transition_time)).then(|| before.message.clone())
 }
 
+/// What the condition says of a request that was refused, unless a signed one was accepted since.
+fn refused(status: &LeverConnectionStatus, connection: &LeverConnection) -> Option<(&'static str, String)> {
+    let refusal = status.webhook_refusal.as_ref()?;
+    let at = refusal.at?;
+    if status.last_webhook_at.is_some_and(|last| last >= at) {
+        return None;
+    }
+    let url = status.webhook_url.as_deref().unwrap_or_default();
+    if refusal.reason == CLOCK_SKEW {
+        let ahead = refusal.ahead.unwrap_or_default();
+        let message = format!(
+            "Lever's correctly signed requests are refused: their time is {ahead} s ahead of the operator's clock, and at \
+             most 300 s are allowed. Sync still finds the candidates. Correct the clock of the operator's node (kubectl \
+             get pods --all-namespaces -l app.kubernetes.io/name=pad-operator -o wide); then press Verify in Lever."
+        );
+        return Some((CLOCK_SKEW, message));
+    }
+    let managed = connection.spec.webhook.mode == WebhookMode::Managed;
+    let secret = connection.spec.webhook.signing_token_secret_ref.as_ref()?;
+    let what = format!(
+        "Requests that look like Lever's arrive at {url}, but none is signed with a token in Secret {}, key {}. They are \
+         refused with 401.",
+        secret.name, secret.key
+    );
+    let next = if managed {
+        "Probably another webhook in Lever has the same URL: in Lever's settings, under Integrations and API, Webhooks, \
+         remove all others for this URL."
+            .to_owned()
+    } else {
+        format!(
+            "In Lever's settings, under Integrations and API, Webhooks, Candidate Stage Change, copy the signature token \
+             and put it into the Secret: kubectl patch secret {} -n {} --type merge -p \
+             '{{\"stringData\":{{\"{}\":\"TOKEN\"}}}}'. Then press Verify in Lever.",
+            secret.name,
+            connection.namespace().unwrap_or_default(),
+            secret.key
+        )
+    };
+    Some((SIGNATURE_MISMATCH, format!("{what} {next}")))
+}
+
+/// The conditions of a connection that refuses a request, as the leader works them out as well; None if another reason
+/// counts more, or nothing changes.
+pub fn refusing(
+    connection: &LeverConnection,
+    refusal: &WebhookRefusal,
+    now: Timestamp,
+) -> Option<Vec<Condition>> {
+    let mut status = connection.status.clone()?;
+    let verified = find(&status.conditions, types::WEBHOOK_VERIFIED)?;
+    let waits = [AWAITING_VERIFICATION, DELIVERY_MISSED, SIGNATURE_MISMATCH, CLOCK_SKEW, VERIFIED];
+    if !waits.contains(&verified.reason.as_str()) || verified.reason == refusal.reason {
+        return None;
+    }
+    status.webhook_refusal = Some(refusal.clone());
+    let (reason, message) = refused(&status, connection)?;
+    let mut conditions = Conditions::new(&status.conditions, status.observed_generation, now);
+    for condition in &status.conditions {
+        match condition.type_.as_str() {
+            types::WEBHOOK_VERIFIED => conditions.set(types::WEBHOOK_VERIFIED, false, reason, &message),
+            other => conditions.keep(other),
+        };
+    }
+    Some(conditions.finish())
+}
+
 /// Sets WebhookVerified. A token that is gone counts more than what was verified with it.
 fn webhook(
     conditions: &mut Conditions,
@@ -354,13 +433,17 @@ fn webhook(
         conditions.set(types::WEBHOOK_VERIFIED, false, "SigningTokenMissing", message);
         return;
     }
+    if let Some((reason, message)) = refused(status, connection) {
+        conditions.set(types::WEBHOOK_VERIFIED, false, reason, message);
+        return;
+    }
     if let Some(message) = missed_delivery(status, missed) {
         conditions.set(types::WEBHOOK_VERIFIED, false, DELIVERY_MISSED, message);
         return;
     }
     if status.last_webhook_at.is_some() {
         let message = "Correctly signed requests of Lever have arrived.";
-        conditions.set(types::WEBHOOK_VERIFIED, true, "SignatureVerified", message);
+        conditions.set(types::WEBHOOK_VERIFIED, true, VERIFIED, message);
         return;
     }
     if is_managed {

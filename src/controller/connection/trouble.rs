@@ -4,7 +4,9 @@ use crate::api::{LeverConnection, SecretKeyRef};
 use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::is_status;
 use crate::controller::accounts::AccountError;
+use crate::lever::User;
 use crate::transport::{Class, Error, Service};
+use kube::ResourceExt;
 use std::time::Duration;
 
 /// Why a service does not count as connected.
@@ -115,6 +117,29 @@ pub fn no_organization(said: &str, key: &SecretKeyRef) -> Trouble {
     Trouble::new(Service::Interview, "OrganizationMissing", Nature::Person, message)
 }
 
+/// A `performAs` that no write would be taken for (contract C3b).
+pub fn perform_as_invalid(connection: &LeverConnection, user: User) -> Trouble {
+    let spec = &connection.spec.lever;
+    let problem = match user {
+        User::Deactivated => "is deactivated in Lever",
+        User::Unknown | User::Active => "does not exist in this Lever account",
+    };
+    let message = format!(
+        "spec.lever.performAs: user {} {problem}. Links, notes and tags could not be written, so no pad is created. Set \
+         the ID of an active user, or write as the API key itself: kubectl patch leverconnection {} -n {} --type merge \
+         -p '{{\"spec\":{{\"lever\":{{\"performAs\":\"\"}}}}}}'",
+        spec.perform_as,
+        connection.name_any(),
+        connection.namespace().unwrap_or_default(),
+    );
+    Trouble::new(Service::Lever, "PerformAsInvalid", Nature::Person, message)
+}
+
+/// A key that leads to another organization than the connection had (contract C4a). `message` says which, and what to do.
+pub fn organization_changed(message: String) -> Trouble {
+    Trouble::new(Service::Interview, "OrganizationChanged", Nature::Person, message)
+}
+
 /// Settings of the connection that keep both services from being called; the error itself, if it says nothing about
 /// the settings.
 pub fn of_account(error: AccountError, connection: &LeverConnection) -> Result<Trouble, SecretError> {
@@ -127,6 +152,10 @@ pub fn of_account(error: AccountError, connection: &LeverConnection) -> Result<T
     let trouble = |reason, message: &str| Trouble::new(service, reason, Nature::Person, sentence(message));
     match error {
         AccountError::OriginNotAllowed { .. } => Ok(trouble("OriginNotAllowed", &error.to_string())),
+        AccountError::OrganizationChanged { message } => Ok(organization_changed(message)),
+        AccountError::Unconfirmed { source } => {
+            Ok(of_call(&source, &connection.spec.interview.api_key_secret_ref, ""))
+        }
         AccountError::Key { .. } => Ok(trouble("SecretKeyInvalid", &format!("{field}: {error}"))),
         AccountError::Secret { source, .. } => {
             let reason = of_secret(&source, namespace)

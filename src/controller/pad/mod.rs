@@ -24,6 +24,7 @@ pub mod written;
 pub use reason::Reason;
 
 use super::Context;
+use super::accounts::AccountError;
 use super::driver::{self, Failure, Reconcile, heard};
 use super::{notices, pace};
 use crate::api::condition::{Condition, types};
@@ -32,7 +33,7 @@ use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::writes::{WriteError, write_status};
 use crate::telemetry::traces::spans;
 use crate::text;
-use crate::transport::{Class, Service};
+use crate::transport::{self, Class};
 use act::Pass;
 use facts::{Candidate, Record, Trouble};
 use futures::StreamExt;
@@ -307,11 +308,17 @@ async fn open_account(pass: &mut Pass<'_>, around: &Surroundings) -> Result<(), 
     {
         let account = pass.context.accounts.of(connection).await;
         let name = connection.name_any();
-        pass.account = Some(
-            account.map_err(|error| Trouble::NoAccount { connection: name, message: error.to_string() })?,
-        );
+        pass.account = Some(account.map_err(|error| match error {
+            AccountError::Unconfirmed { source } if !is_final(&source) => Trouble::Service(source),
+            error => Trouble::NoAccount { connection: name, message: error.to_string() },
+        })?);
     }
     Ok(())
+}
+
+/// Whether a failed call would end a Pad for good, though it was about the key and not about the Pad.
+fn is_final(error: &transport::Error) -> bool {
+    matches!(error.class, Class::NotFound | Class::Invalid)
 }
 
 /// Does what is to be done about the tag of a pad that fails. Returns when to try again what did not succeed: it has
@@ -360,11 +367,6 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "a call for a Pad did not succeed; see its status");
-            if let (Class::Forbidden, Service::Lever, Some(account)) = (error.class, service, &pass.account)
-                && operation.starts_with("POST")
-            {
-                *account.refused.lock() = Some(operation);
-            }
             // What may concern all Pads is for the connection's own probe to decide.
             let is_for_all = match error.class {
                 Class::Unauthorized | Class::Forbidden | Class::Unavailable | Class::OutcomeUnknown => true,

@@ -24,7 +24,7 @@ fn documents() -> Vec<Value> {
 /// Everything that is done with a body, without any state.
 fn is_judged_signed(body: &[u8]) -> bool {
     let Ok(event) = Event::parse(body) else { return false };
-    let _ = event.is_timely(jiff::Timestamp::now());
+    let _ = event.timeliness(jiff::Timestamp::now());
     if let Ok(Meaning::StageChange(change)) = event.meaning() {
         assert!((1..=64).contains(&change.opportunity_id.len()), "it becomes part of a label and a path");
         assert!(change.opportunity_id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/'));

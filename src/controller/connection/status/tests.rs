@@ -3,6 +3,7 @@ use super::super::observe::{InterviewFacts, LeverFacts, Probe};
 use super::super::trouble;
 use super::*;
 use crate::api::SecretKeyRef;
+use crate::controller::organization::Organization;
 use crate::transport::{Class, Error};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -59,8 +60,10 @@ fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc
             overages_enabled: None,
         };
         let known = interview.is_none();
-        let facts =
-            InterviewFacts { organization: known.then(|| "Acme".into()), quota: known.then_some(quota) };
+        let facts = InterviewFacts {
+            organization: known.then(|| Organization { name: "Acme".into(), id: None }),
+            quota: known.then_some(quota),
+        };
         let interview = Probe { facts, trouble: interview.clone() };
         last = Some(memory.record("hiring", "acme", start, lever, interview));
     }
@@ -463,4 +466,26 @@ fn stages_are_cut_to_the_bounds_of_the_schema() {
     assert_eq!(stages.len(), 500);
     assert_eq!((stages[0].id.as_str(), stages[1].id.as_str(), stages[2].id.as_str()), ("a", "b", "s-0"));
     assert_eq!(stages[1].name.chars().count(), 256);
+}
+
+/// What the receiver writes is what the leader works out: otherwise each would undo the other's.
+#[test]
+fn a_refused_webhook_is_shown_until_a_signed_one_is_accepted() {
+    for (reason, ahead) in [(SIGNATURE_MISMATCH, None), (CLOCK_SKEW, Some(600))] {
+        let mut connection = connection(json!({}));
+        connection.status = Some(pass(&connection, Services::Connecting));
+        let refusal = WebhookRefusal { reason: reason.into(), at: Some(at(10)), ahead };
+        let written = refusing(&connection, &refusal, at(10)).unwrap();
+        let status = connection.status.as_mut().unwrap();
+        status.webhook_refusal = Some(refusal.clone());
+        status.conditions = written;
+        let after = pass(&connection, Services::Connecting);
+        assert_eq!(connection.status.as_ref(), Some(&after));
+        assert_eq!(find(&after.conditions, types::WEBHOOK_VERIFIED).unwrap().reason, reason);
+        assert_eq!(refusing(&connection, &refusal, at(400)), None, "nothing changes");
+
+        connection.status.as_mut().unwrap().last_webhook_at = Some(at(11));
+        let after = pass(&connection, Services::Connecting);
+        assert_eq!(find(&after.conditions, types::WEBHOOK_VERIFIED).unwrap().reason, VERIFIED);
+    }
 }

@@ -5,10 +5,13 @@
 
 use super::plan::Recorded;
 use crate::api::names::sha256_hex;
+use crate::text;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Webhooks of a connection whose tokens are kept: what Lever repeats may be signed with one that was replaced.
 const KEPT: usize = 5;
+/// Mark of a webhook that Lever's list has not shown yet.
+const NOT_LISTED: &str = "?";
 /// Hex digits of a token's digest.
 const DIGEST: usize = 16;
 
@@ -16,19 +19,29 @@ const DIGEST: usize = 16;
 #[derive(Clone, Default)]
 pub struct Book {
     tokens: Vec<SecretString>,
-    /// Ids and digests, oldest first.
-    records: Vec<(String, String)>,
+    /// Oldest first.
+    records: Vec<Record>,
+}
+
+#[derive(Clone)]
+struct Record {
+    id: String,
+    digest: String,
+    /// Whether Lever's list has shown the webhook.
+    listed: bool,
 }
 
 impl Book {
     /// Reads the value and the annotation.
     pub fn read(value: &str, annotation: &str) -> Self {
-        let lines = value.lines().map(str::trim).filter(|line| !line.is_empty());
-        let records = annotation.split_whitespace().filter_map(|record| record.rsplit_once('='));
-        Self {
-            tokens: lines.map(SecretString::from).collect(),
-            records: records.map(|(id, digest)| (id.to_owned(), digest.to_owned())).collect(),
-        }
+        let lines = value.lines().map(text::trimmed).filter(|line| !line.is_empty());
+        let records = annotation.split_whitespace().filter_map(|record| {
+            let (id, digest) = record.rsplit_once('=')?;
+            let plain = digest.strip_suffix(NOT_LISTED);
+            let (digest, listed) = (plain.unwrap_or(digest).to_owned(), plain.is_none());
+            Some(Record { id: id.to_owned(), digest, listed })
+        });
+        Self { tokens: lines.map(SecretString::from).collect(), records: records.collect() }
     }
 
     /// The value.
@@ -38,23 +51,35 @@ impl Book {
 
     /// The annotation.
     pub fn annotation(&self) -> String {
-        let records: Vec<_> = self.records.iter().map(|(id, digest)| format!("{id}={digest}")).collect();
-        records.join(" ")
+        let records = self.records.iter().map(|Record { id, digest, listed }| {
+            let mark = if *listed { "" } else { NOT_LISTED };
+            format!("{id}={digest}{mark}")
+        });
+        records.collect::<Vec<_>>().join(" ")
     }
 
     /// The webhooks of the connection, present and past.
     pub fn recorded(&self) -> Vec<Recorded> {
         let has = |digest: &String| self.tokens.iter().any(|token| digest_of(token) == *digest);
-        let recorded = |(id, digest): &(String, String)| Recorded { id: id.clone(), has_token: has(digest) };
+        let recorded = |record: &Record| Recorded {
+            id: record.id.clone(),
+            has_token: has(&record.digest),
+            listed: record.listed,
+        };
         self.records.iter().map(recorded).collect()
     }
 
     /// Adds a webhook and its token; the oldest of too many go.
     pub fn add(&mut self, id: &str, token: &SecretString) {
-        self.records.retain(|(known, _)| known != id);
-        self.records.push((id.to_owned(), digest_of(token)));
+        self.records.retain(|known| known.id != id);
+        self.records.push(Record { id: id.to_owned(), digest: digest_of(token), listed: false });
         self.tokens.push(token.clone());
         self.drop_oldest(self.records.len().saturating_sub(KEPT));
+    }
+
+    /// Notes that Lever's list shows a webhook.
+    pub fn confirm(&mut self, id: &str) {
+        self.records.iter_mut().filter(|record| record.id == id).for_each(|record| record.listed = true);
     }
 
     /// Takes out all webhooks of the connection and their tokens. Those of others stay.
@@ -63,8 +88,8 @@ impl Book {
     }
 
     fn drop_oldest(&mut self, count: usize) {
-        for (_, digest) in self.records.drain(..count) {
-            self.tokens.retain(|token| digest_of(token) != digest);
+        for record in self.records.drain(..count) {
+            self.tokens.retain(|token| digest_of(token) != record.digest);
         }
     }
 }
@@ -98,6 +123,19 @@ mod tests {
         assert_eq!(book.value(), "by-hand\ntoken-of-w=1\ntoken-of-w-2\n");
         assert_eq!(known(&book), [("w=1".to_owned(), true), ("w-2".to_owned(), true)]);
         assert!(!book.annotation().contains("token"), "{}", book.annotation());
+    }
+
+    #[test]
+    fn a_webhook_counts_as_listed_once_it_is_confirmed() {
+        let mut book = Book::default();
+        add(&mut book, "w-1");
+        add(&mut book, "w-2");
+        book.confirm("w-1");
+        let listed: Vec<_> = written(&book).recorded().into_iter().map(|one| one.listed).collect();
+        assert_eq!(listed, [true, false]);
+        assert!(written(&book).recorded().iter().all(|one| one.has_token));
+        // The annotation of version 0.1.0 has no mark.
+        assert!(Book::read("token-of-w-1", "w-1=0123456789abcdef").recorded()[0].listed);
     }
 
     #[test]

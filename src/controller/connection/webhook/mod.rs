@@ -182,7 +182,15 @@ impl Webhooks {
             return Ok(None);
         }
         let (namespace, name) = key(connection);
-        let result = match self.context.accounts.of(connection).await {
+        let account = match self.context.accounts.unconfirmed(connection).await {
+            // contract C14: with a namespace, the Secret may go first. The key in memory is as good.
+            Err(error) => match self.context.accounts.last(connection) {
+                Some(account) if is_gone(&error) => Ok(account),
+                _ => Err(error),
+            },
+            account => account,
+        };
+        let result = match account {
             Ok(account) => {
                 Pass { context: &self.context, lever: &account.lever, url }.remove(connection).await
             }
@@ -235,6 +243,18 @@ fn key(connection: &LeverConnection) -> (String, String) {
     (connection.namespace().unwrap_or_default(), connection.name_any())
 }
 
-fn has_finalizer(connection: &LeverConnection) -> bool {
+/// Whether a key is not there any more.
+fn is_gone(error: &AccountError) -> bool {
+    let AccountError::Secret { source, .. } = error else { return false };
+    match source {
+        SecretError::NotFound { .. } | SecretError::KeyMissing { .. } => true,
+        // The rights in a namespace go with it, too.
+        SecretError::Unreadable { source, .. } => is_status(source, 403),
+        SecretError::NotText { .. } => false,
+    }
+}
+
+/// Whether there may be a webhook to remove.
+pub fn has_finalizer(connection: &LeverConnection) -> bool {
     connection.finalizers().iter().any(|one| one == names::WEBHOOK_FINALIZER)
 }

@@ -16,6 +16,7 @@ use crate::lever::{self, LeverClient, STAGE_CHANGE, Webhook};
 use crate::transport::{Class, Error};
 use jiff::Timestamp;
 use kube::ResourceExt;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// More steps than any pass has.
@@ -92,6 +93,7 @@ impl Pass<'_> {
             // Listed before the Secret is read: while the claim stands there, nobody else has made one of these.
             let mut listed = self.lever.webhooks().await.map_err(|error| of_lever(&error, connection))?;
             made.retain(|made| listed.iter().all(|one| one.id != made.id));
+            let shown: Vec<String> = listed.iter().map(|one| one.id.clone()).collect();
             listed.extend(made.iter().cloned());
             let mut secret = self.read(connection, &reference).await?;
             if !secret.is_ours() {
@@ -110,7 +112,14 @@ impl Pass<'_> {
                 claimed,
             };
             match plan(&facts) {
-                Step::Settled(id) => return Ok(id),
+                Step::Settled(id) => {
+                    if shown.contains(&id) && secret.recorded().iter().any(|one| one.id == id && !one.listed)
+                    {
+                        secret.confirm(&id).await?;
+                    }
+                    return Ok(id);
+                }
+                Step::NotListed(id) => return Err(not_listed(connection, &reference, self.url, &id).into()),
                 Step::AddFinalizer => set_finalizer(self.context, connection, true).await?,
                 Step::Claim => {
                     secret.claim(&claim).await?;
@@ -169,6 +178,13 @@ impl Pass<'_> {
         let listed = self.lever.webhooks().await?;
         for webhook in ours(&listed, Some(self.url), named, recorded) {
             self.delete(connection, &webhook.id).await?;
+        }
+        // Lever lists webhooks per API key; what it does not list may be there all the same.
+        let unseen = recorded.iter().filter(|one| !one.listed).map(|one| one.id.as_str()).chain(named);
+        for id in unseen.collect::<BTreeSet<_>>() {
+            if listed.iter().all(|one| one.id != id) {
+                self.delete(connection, id).await?;
+            }
         }
         Ok(())
     }
@@ -294,6 +310,19 @@ fn not_owned(reference: &SecretKeyRef, why: &str) -> Trouble {
         reference.name
     );
     Trouble::of_webhook(super::SECRET_NOT_OWNED, Nature::Person, message)
+}
+
+/// Lever has taken the webhook, but its list does not show it: whether it works cannot be checked (contract C15).
+fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id: &str) -> Trouble {
+    let (namespace, name) = super::key(connection);
+    let message = format!(
+        "Lever's list of webhooks does not show webhook {id}, which the operator registered. No further one is registered. \
+         In Lever's settings, under Integrations and API, Webhooks, look for {url}: keep one webhook at most. If there is \
+         none, or it does not work, remove it and have a new one registered: kubectl annotate secret {} -n {namespace} {}{name}-",
+        secret.name,
+        names::WEBHOOKS_PREFIX,
+    );
+    Trouble::of_webhook("WebhookNotListed", Nature::Person, message)
 }
 
 fn of_lever(error: &Error, connection: &LeverConnection) -> Trouble {

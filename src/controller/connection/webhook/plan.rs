@@ -34,6 +34,8 @@ pub struct Recorded {
     pub id: String,
     /// Whether its token is in the Secret.
     pub has_token: bool,
+    /// Whether Lever's list has shown it since it was created.
+    pub listed: bool,
 }
 
 /// The next thing to do.
@@ -49,6 +51,9 @@ pub enum Step {
     Register,
     /// Delete this webhook.
     Delete(String),
+    /// Nothing: Lever's list does not show this webhook, which was created. Another one would not be shown either, and
+    /// each probe would create one more (contract C15).
+    NotListed(String),
 }
 
 /// Decides the next step.
@@ -69,7 +74,10 @@ pub fn plan(facts: &Facts<'_>) -> Step {
         },
         None => match without_token.as_slice() {
             [oldest, rest @ ..] if rest.len() >= MOST_WITHOUT_TOKEN => Step::Delete(oldest.id.clone()),
-            _ => Step::Register,
+            _ => match not_listed(facts) {
+                Some(id) => Step::NotListed(id),
+                None => Step::Register,
+            },
         },
     };
     match step {
@@ -77,6 +85,15 @@ pub fn plan(facts: &Facts<'_>) -> Step {
         Step::Register | Step::Delete(_) if !facts.claimed => Step::Claim,
         step => step,
     }
+}
+
+/// A webhook that was created, whose token is stored, and that Lever's list has never shown. One that was shown before
+/// and is not any more was removed by a person, or belongs to the API key before: then a new one is created.
+fn not_listed(facts: &Facts<'_>) -> Option<String> {
+    let unseen = |recorded: &&Recorded| {
+        recorded.has_token && !recorded.listed && facts.listed.iter().all(|one| one.id != recorded.id)
+    };
+    facts.recorded.iter().find(unseen).map(|recorded| recorded.id.clone())
 }
 
 /// The webhooks in Lever that are this connection's: by their URL, or because they are remembered.
@@ -113,7 +130,7 @@ mod tests {
     }
 
     fn recorded(ids: &[&str]) -> Vec<Recorded> {
-        ids.iter().map(|id| Recorded { id: (*id).into(), has_token: true }).collect()
+        ids.iter().map(|id| Recorded { id: (*id).into(), has_token: true, listed: true }).collect()
     }
 
     fn step(listed: &[Webhook], recorded: &[Recorded], named: Option<&str>) -> Step {
@@ -149,7 +166,7 @@ mod tests {
     fn a_lost_token_and_an_old_url_are_replaced_before_they_are_deleted() {
         let lost = [webhook("1", URL)];
         assert_eq!(step(&lost, &[], None), Step::Register);
-        let emptied = [Recorded { id: "1".into(), has_token: false }];
+        let emptied = [Recorded { id: "1".into(), has_token: false, listed: true }];
         assert_eq!(step(&lost, &emptied, Some("1")), Step::Register);
         let both = [webhook("1", URL), webhook("2", URL)];
         assert_eq!(step(&both, &recorded(&["2"]), None), Step::Delete("1".into()));
@@ -177,6 +194,22 @@ mod tests {
         }
     }
 
+    // contract C15
+    #[test]
+    fn a_webhook_that_the_list_does_not_show_is_created_once_and_not_at_each_probe() {
+        let mut known = recorded(&["1"]);
+        assert_eq!(step(&[], &known, Some("1")), Step::Register, "removed by a person, or another key");
+        known.push(Recorded { id: "2".into(), has_token: true, listed: false });
+        assert_eq!(step(&[], &known, Some("2")), Step::NotListed("2".into()));
+        assert_eq!(step(&[webhook("2", URL)], &known, Some("2")), Step::Settled("2".into()));
+        known[1].has_token = false;
+        assert_eq!(
+            step(&[], &known, Some("2")),
+            Step::Register,
+            "the Secret was emptied: a person's request"
+        );
+    }
+
     #[test]
     fn what_is_not_ours_is_never_touched() {
         let other_event = Webhook { event: "candidateHired".into(), ..webhook("1", URL) };
@@ -200,7 +233,7 @@ mod tests {
                 let id = id.to_string();
                 if listed.iter().all(|one| one.id != id) {
                     if is_known {
-                        known.push(Recorded { id: id.clone(), has_token });
+                        known.push(Recorded { id: id.clone(), has_token, listed: true });
                     }
                     listed.push(webhook(&id, if current { URL } else { OLD_URL }));
                 }
@@ -216,8 +249,8 @@ mod tests {
                     Step::Settled(id) => {
                         let left = ours(&listed, Some(URL), named.as_deref(), &known);
                         prop_assert!(left.len() == 1 && left[0].id == id && left[0].url == URL);
-                        let kept = Recorded { id, has_token: true };
-                        prop_assert!(known.contains(&kept) && made <= 1);
+                        let kept = known.iter().any(|one| one.id == id && one.has_token);
+                        prop_assert!(kept && made <= 1);
                         return Ok(());
                     }
                     Step::AddFinalizer => finalizer = true,
@@ -227,8 +260,9 @@ mod tests {
                         made += 1;
                         let id = format!("{}", 100 + made);
                         listed.push(webhook(&id, URL));
-                        known.push(Recorded { id, has_token: true });
+                        known.push(Recorded { id, has_token: true, listed: false });
                     }
+                    Step::NotListed(id) => prop_assert!(false, "{id} is listed"),
                     Step::Delete(id) => {
                         prop_assert!(claimed && usable(&listed) > 1, "the last one was deleted");
                         listed.retain(|one| one.id != id);

@@ -140,11 +140,19 @@ impl TokenSecret {
             // Whether it was a conflict or a lost answer, what stands there says.
             let now = in_time(self.api.get_opt(&self.reference.name)).await;
             self.learn(now.map_err(|error| self.error(error))?);
-            if self.recorded().contains(&Recorded { id: id.to_owned(), has_token: true }) {
+            if self.recorded().iter().any(|one| one.id == id && one.has_token) {
                 return Ok(());
             }
         }
         Err(last)
+    }
+
+    /// Notes that Lever's list shows a webhook.
+    pub async fn confirm(&mut self, id: &str) -> Result<(), TokenError> {
+        let mut book = self.book.clone();
+        book.confirm(id);
+        let annotations = Map::from_iter([(self.records_annotation(), json!(book.annotation()))]);
+        self.write(annotations, None).await
     }
 
     /// Takes out everything that belongs to the connection. The Secret stays, and what others have put into it.

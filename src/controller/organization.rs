@@ -1,0 +1,275 @@
+//! The CoderPad organization that a key leads to, and whether the connection may use it (contract C4a).
+//!
+//! In another organization every pad of the connection is missing, so each 404 would end a Pad for good. Therefore a key
+//! is not used for Pads before `GET /organization` has confirmed that it leads to the organization that the connection
+//! had before: the one in its status, or one that a person has accepted.
+
+use crate::api::{LeverConnection, names};
+use crate::interview::{self, InterviewClient};
+use crate::text;
+use crate::transport::Error;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use std::fmt;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest name that the status keeps, in characters.
+const NAME_LIMIT: usize = 256;
+/// Longest ID that the status keeps, in characters.
+const ID_LIMIT: usize = 64;
+/// How long a failed request answers for all that wait for the same, so that they do not wait for it one by one.
+const FAILURE_SHARED: Duration = Duration::from_secs(2);
+
+/// An organization, within the bounds of the status.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Organization {
+    /// Its name.
+    pub name: String,
+    /// Its ID, if CoderPad returns one: seen by a client, not documented.
+    pub id: Option<String>,
+}
+
+impl Organization {
+    /// The organization in an answer of CoderPad; None if it has no name.
+    pub fn of(found: &interview::Organization) -> Option<Self> {
+        let name = text::one_line(found.name.as_deref()?, NAME_LIMIT);
+        let id = found.id.as_deref().map(|id| text::one_line(id, ID_LIMIT)).filter(|id| !id.is_empty());
+        Some(Self { name, id })
+    }
+
+    /// The organization that the connection had when it was last probed.
+    pub fn known(connection: &LeverConnection) -> Option<Self> {
+        let status = connection.status.as_ref()?;
+        Some(Self { name: status.organization.clone()?, id: status.organization_id.clone() })
+    }
+
+    /// Reports whether both are the same one. An ID outlives a new name; without both IDs the names are compared.
+    fn is(&self, other: &Self) -> bool {
+        match (&self.id, &other.id) {
+            (Some(own), Some(other)) => own == other,
+            _ => self.name == other.name,
+        }
+    }
+
+    /// What the annotation must contain to accept this one instead of `known`: its name, or its ID if both have one name.
+    fn acceptance<'a>(&'a self, known: &Self) -> &'a str {
+        match &self.id {
+            Some(id) if self.name == known.name => id,
+            _ => &self.name,
+        }
+    }
+
+    /// Checks that the connection may use this organization. The error is a sentence for a person.
+    ///
+    /// # Errors
+    /// If the connection had another one, and nobody has accepted this one.
+    pub fn check(&self, connection: &LeverConnection) -> Result<(), String> {
+        let Some(known) = Self::known(connection) else { return Ok(()) };
+        let wanted = self.acceptance(&known);
+        if self.is(&known) || accepted(connection) == Some(wanted) {
+            return Ok(());
+        }
+        let key = &connection.spec.interview.api_key_secret_ref;
+        let (name, namespace) = (connection.name_any(), connection.namespace().unwrap_or_default());
+        let command = format!(
+            "kubectl annotate leverconnection {name} -n {namespace} {}={} --overwrite",
+            names::ACCEPT_ORGANIZATION,
+            quoted(wanted)
+        );
+        Err(format!(
+            "The API key in Secret {}, key {} leads to the CoderPad organization {self}, but this connection belongs to \
+             {known}. Nothing is sent for its Pads, and nothing is concluded about existing pads. Put a key of {known} \
+             into the Secret. Or, to move the connection to {self} (its open Pads then end, because their pads are not \
+             there), run: {command}",
+            key.name, key.key
+        ))
+    }
+}
+
+impl fmt::Display for Organization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.id {
+            Some(id) => write!(f, "'{}' (ID {id})", self.name),
+            None => write!(f, "'{}'", self.name),
+        }
+    }
+}
+
+/// The organization that a person has accepted for the connection, by name or ID.
+pub fn accepted(connection: &LeverConnection) -> Option<&str> {
+    connection.annotations().get(names::ACCEPT_ORGANIZATION).map(|name| name.trim())
+}
+
+/// A word that a shell takes as it is, whatever the organization is called.
+fn quoted(text: &str) -> String {
+    if text.chars().all(|c| c.is_alphanumeric() || " .,&()+-_/".contains(c)) {
+        format!("\"{text}\"")
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// The organization of one key, as far as CoderPad has returned it.
+#[derive(Debug, Default)]
+pub struct OfKey {
+    seen: Mutex<Option<Seen>>,
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+enum Seen {
+    Organization(Option<Organization>),
+    Failed(Error, Instant),
+}
+
+impl OfKey {
+    /// Asks CoderPad. For the probe.
+    ///
+    /// # Errors
+    /// Those of [`InterviewClient::organization`].
+    pub async fn ask(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
+        let _asking = self.asking.lock().await;
+        self.refresh(client).await
+    }
+
+    /// Returns what is known of the key; asks CoderPad if nothing is. Many that ask at the same time cost one request.
+    ///
+    /// # Errors
+    /// Those of [`InterviewClient::organization`].
+    pub async fn get(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
+        if let Some(Seen::Organization(known)) = self.seen() {
+            return Ok(known);
+        }
+        let _asking = self.asking.lock().await;
+        match self.seen() {
+            Some(Seen::Organization(known)) => Ok(known),
+            Some(Seen::Failed(error, at)) if at.elapsed() < FAILURE_SHARED => Err(error),
+            Some(Seen::Failed(..)) | None => self.refresh(client).await,
+        }
+    }
+
+    async fn refresh(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
+        let answer = client.organization().await.map(|found| Organization::of(&found));
+        let mut seen = self.seen.lock();
+        match &answer {
+            Ok(found) => *seen = Some(Seen::Organization(found.clone())),
+            // What was seen of the key stays: it cannot become another one's because CoderPad does not answer.
+            Err(error) if !matches!(*seen, Some(Seen::Organization(_))) => {
+                *seen = Some(Seen::Failed(error.clone(), Instant::now()));
+            }
+            Err(_) => {}
+        }
+        answer
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        self.seen.lock().clone()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::transport::testing::transport;
+    use serde_json::json;
+    use url::Url;
+    use wiremock::matchers::path;
+    use wiremock::{Mock, MockServer, ResponseTemplate};
+
+    fn organization(name: &str, id: Option<&str>) -> Organization {
+        Organization { name: name.into(), id: id.map(str::to_owned) }
+    }
+
+    fn connection(known: Option<(&str, Option<&str>)>, accepted: Option<&str>) -> LeverConnection {
+        let mut connection: LeverConnection = serde_json::from_value(json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
+            "metadata": {"name": "acme", "namespace": "hiring"},
+            "spec": {"lever": {"apiKeySecretRef": {"name": "acme", "key": "l"}},
+                "interview": {"apiKeySecretRef": {"name": "acme", "key": "i"}}},
+            "status": {"observedGeneration": 1},
+        }))
+        .unwrap();
+        if let (Some((name, id)), Some(status)) = (known, &mut connection.status) {
+            status.organization = Some(name.into());
+            status.organization_id = id.map(str::to_owned);
+        }
+        if let Some(accepted) = accepted {
+            let accepted = (names::ACCEPT_ORGANIZATION.to_owned(), accepted.to_owned());
+            connection.metadata.annotations = Some([accepted].into());
+        }
+        connection
+    }
+
+    // contract C4a
+    #[test]
+    fn another_organization_needs_a_person_and_a_new_name_does_not() {
+        let check = |found: &Organization, known, accepted| found.check(&connection(known, accepted)).is_ok();
+        let (acme, other) = (organization("Acme", None), organization("Other", None));
+        assert!(check(&acme, None, None), "the first one");
+        assert!(check(&acme, Some(("Acme", None)), None));
+        assert!(!check(&other, Some(("Acme", None)), None));
+        assert!(check(&other, Some(("Acme", None)), Some(" Other\n")));
+        assert!(!check(&other, Some(("Acme", None)), Some("other")), "the exact name");
+        assert!(!check(&other, Some(("Acme", None)), Some("Acme")));
+
+        let with_id = organization("Acme", Some("42"));
+        assert!(check(&with_id, Some(("Acme", None)), None), "the ID is new to the status");
+        assert!(check(&with_id, Some(("Old name", Some("42"))), None), "renamed");
+        assert!(!check(&with_id, Some(("Acme", Some("7"))), None), "another one of the same name");
+        assert!(
+            !check(&with_id, Some(("Acme", Some("7"))), Some("Acme")),
+            "the name does not tell them apart"
+        );
+        assert!(check(&with_id, Some(("Acme", Some("7"))), Some("42")));
+        assert!(check(&acme, Some(("Acme", Some("7"))), None), "CoderPad returned no ID this time");
+    }
+
+    #[test]
+    fn the_message_names_both_and_both_ways_out() {
+        let found = organization("Other", Some("43"));
+        let said = found.check(&connection(Some(("Acme", Some("42"))), None)).unwrap_err();
+        for part in [
+            "'Other' (ID 43)",
+            "'Acme' (ID 42)",
+            "Secret acme, key i",
+            "kubectl annotate leverconnection acme -n hiring padoperator.dev/accept-organization=\"Other\" --overwrite",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        let hostile = organization("a\"; curl $(id) 'x' #", None);
+        let said = hostile.check(&connection(Some(("Acme", None)), None)).unwrap_err();
+        assert!(said.contains(r#"accept-organization='a"; curl $(id) '\''x'\'' #' --overwrite"#), "{said}");
+    }
+
+    #[tokio::test]
+    async fn many_that_ask_cost_one_request_and_a_failure_is_not_kept() {
+        let server = MockServer::start().await;
+        let broken = ResponseTemplate::new(503);
+        Mock::given(path("/api/organization"))
+            .respond_with(broken)
+            .up_to_n_times(1)
+            .expect(1)
+            .mount(&server)
+            .await;
+        let answer = json!({"status": "OK", "organization_name": "Acme", "id": 42});
+        Mock::given(path("/api/organization"))
+            .respond_with(ResponseTemplate::new(200).set_body_json(answer))
+            .expect(2)
+            .mount(&server)
+            .await;
+        let base = Url::parse(&format!("{}/api", server.uri())).unwrap();
+        let client = InterviewClient::new(&transport(Duration::from_secs(5)), &base, "key".into()).unwrap();
+        let of_key = OfKey::default();
+        let both = tokio::join!(of_key.get(&client), of_key.get(&client));
+        assert!(both.0.is_err() && both.1.is_err());
+        tokio::time::sleep(FAILURE_SHARED).await;
+        let expected = Some(organization("Acme", Some("42")));
+        for _ in 0..3 {
+            let both = tokio::join!(of_key.get(&client), of_key.get(&client));
+            assert_eq!((both.0.unwrap(), both.1.unwrap()), (expected.clone(), expected.clone()));
+        }
+        assert_eq!(of_key.ask(&client).await.unwrap(), expected, "the probe always asks");
+    }
+}

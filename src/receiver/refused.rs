@@ -1,0 +1,132 @@
+//! Shows on a connection why requests that look like Lever's are refused: signed with a token that is not in the Secret,
+//! or signed and timely for Lever but not for the operator's clock.
+//!
+//! An unsigned request may cost nothing (contract W3). The one exception is one status write per 5 minutes, and only
+//! while the connection waits for its first signed request (contract C7). The same write contains the condition, so that
+//! the leader has nothing to add.
+
+use crate::api::connection::WebhookRefusal;
+use crate::api::{FIELD_MANAGER, LeverConnection, condition};
+use crate::controller::connection::status::{self, CLOCK_SKEW, SIGNATURE_MISMATCH};
+use crate::telemetry::traces::spans;
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use parking_lot::Mutex;
+use serde_json::json;
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::time::{Instant, timeout};
+
+/// Between two writes, and two log lines, about one connection.
+const PAUSE: Duration = Duration::from_secs(5 * 60);
+/// The same for all processes, as the status shows it.
+const FRESH: SignedDuration = SignedDuration::from_mins(5);
+/// Delay before another write after one that the API server did not take, such as one of two at the same time.
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
+/// Lever waits for the answer meanwhile.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Namespace and name of a connection, and the reason.
+type Key = (String, String, &'static str);
+
+/// Reports refused requests, at most one now and then.
+pub struct Refused {
+    client: Client,
+    next: Mutex<HashMap<Key, Instant>>,
+}
+
+impl Refused {
+    /// Nothing reported yet.
+    pub fn new(client: Client) -> Self {
+        Self { client, next: Mutex::default() }
+    }
+
+    /// A request has Lever's shape, but is not signed with a known token.
+    pub async fn mismatch(&self, connection: &LeverConnection, now: Timestamp) {
+        // A connection that has seen signed requests is never changed by an unsigned one.
+        if is_verified(connection) || !self.is_due(connection, SIGNATURE_MISMATCH) {
+            return;
+        }
+        self.write(
+            connection,
+            WebhookRefusal { reason: SIGNATURE_MISMATCH.into(), at: Some(now), ahead: None },
+            now,
+        )
+        .await;
+    }
+
+    /// A signed request was refused, because it is this far ahead of the operator's clock.
+    pub async fn ahead(&self, connection: &LeverConnection, now: Timestamp, ahead: i64) {
+        if !self.is_due(connection, CLOCK_SKEW) {
+            return;
+        }
+        let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+        tracing::warn!(
+            namespace,
+            connection = name,
+            ahead_seconds = ahead,
+            "refused signed webhook: the operator's clock is behind Lever's; check the time of the node"
+        );
+        self.write(
+            connection,
+            WebhookRefusal { reason: CLOCK_SKEW.into(), at: Some(now), ahead: Some(ahead) },
+            now,
+        )
+        .await;
+    }
+
+    /// A signed request was refused, because it is too old. Anybody who has seen one may repeat it, so only the log
+    /// contains it.
+    pub fn outdated(&self, connection: &LeverConnection) {
+        if self.is_due(connection, "outdated") {
+            let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+            tracing::warn!(
+                namespace,
+                connection = name,
+                "refused signed webhook: it is over 15 days old; if it is not, the operator's clock is ahead"
+            );
+        }
+    }
+
+    async fn write(&self, connection: &LeverConnection, refusal: WebhookRefusal, now: Timestamp) {
+        let before = connection.status.as_ref().and_then(|status| status.webhook_refusal.as_ref());
+        if before.and_then(|before| before.at).is_some_and(|at| now.duration_since(at).abs() < FRESH) {
+            return;
+        }
+        let Some(conditions) = status::refusing(connection, &refusal, now) else { return };
+        let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let connections: Api<LeverConnection> = Api::namespaced(self.client.clone(), &namespace);
+        // Only on top of what was read: of two replicas one writes, and no newer condition is overwritten.
+        let patch = Patch::Merge(json!({
+            "metadata": {"resourceVersion": connection.resource_version()},
+            "status": {"webhookRefusal": refusal, "conditions": conditions},
+        }));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let writing = connections.patch_status(&name, &parameters, &patch);
+        let writing = spans::write("patch status of LeverConnection", &namespace, &name, writing);
+        if !matches!(timeout(LONGEST, writing).await, Ok(Ok(_))) {
+            let of_this = |key: &Key| key.0 == namespace && key.1 == name;
+            let until = Instant::now() + AFTER_FAILURE;
+            let mut next = self.next.lock();
+            next.iter_mut().filter(|(key, _)| of_this(key)).for_each(|(_, next)| *next = until);
+        }
+    }
+
+    fn is_due(&self, connection: &LeverConnection, reason: &'static str) -> bool {
+        let now = Instant::now();
+        let mut next = self.next.lock();
+        next.retain(|_, next| *next > now);
+        let key = (connection.namespace().unwrap_or_default(), connection.name_any(), reason);
+        let is_due = !next.contains_key(&key);
+        next.entry(key).or_insert(now + PAUSE);
+        is_due
+    }
+}
+
+fn is_verified(connection: &LeverConnection) -> bool {
+    connection
+        .status
+        .as_ref()
+        .is_none_or(|status| condition::is_true(&status.conditions, condition::types::WEBHOOK_VERIFIED))
+}

@@ -1,0 +1,158 @@
+//! Classifies answers that are not a success. This is the only place that derives a [`Class`] from a status and a body.
+//!
+//! Proxies, firewalls, captive portals and load balancers also answer with 401, 403 or 404. Their answers say nothing
+//! about the key or the object, so only the service's own error envelope is believed (contract C3, C3a).
+
+use super::{Class, Service};
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, SERVER};
+use serde_json::Value;
+use url::Url;
+
+/// Longest value of a header that becomes part of a message, in characters.
+const HEADER_LIMIT: usize = 60;
+
+/// The message of the service's own error envelope; None if the body is something else. The message may be empty.
+///
+/// Lever sends `{"code", "message"}` (reference: lever-api.md, 2. Errors), CoderPad `{"status": "ERROR", "message"}`
+/// (reference: interview-api.md, 1. Envelope). An API gateway may send JSON with a `message` alone: not believed.
+pub(super) fn envelope(service: Service, body: &[u8]) -> Option<String> {
+    let Ok(Value::Object(answer)) = serde_json::from_slice(body) else { return None };
+    let text = |name: &str| answer.get(name).and_then(Value::as_str);
+    let is_own = match service {
+        Service::Lever => text("code").is_some() && text("message").is_some(),
+        Service::Interview => text("status").is_some_and(|status| status.eq_ignore_ascii_case("ERROR")),
+    };
+    is_own.then(|| text("message").unwrap_or_default().trim().to_owned())
+}
+
+/// The class of an answer that is not a success. `unclear` is the class of a call without a usable answer; `is_own` says
+/// whether the body is the service's error envelope.
+pub(super) fn class(status: StatusCode, is_own: bool, unclear: Class) -> Class {
+    match status.as_u16() {
+        // Whoever limits the rate, the request had no effect and a pause is right.
+        429 => Class::Throttled,
+        // A proxy in between answers 408 without knowing what became of the request.
+        408 => unclear,
+        // contract C3a
+        _ if !is_own => unclear,
+        401 => Class::Unauthorized,
+        403 => Class::Forbidden,
+        404 | 410 => Class::NotFound,
+        400..=499 => Class::Invalid,
+        _ => unclear,
+    }
+}
+
+/// What to say of an answer that has no message of the service.
+pub(super) fn description(service: Service, status: StatusCode, headers: &HeaderMap, is_own: bool) -> String {
+    let reason = status.canonical_reason().unwrap_or("no message");
+    if is_own || !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return reason.to_owned();
+    }
+    let kind = header(headers, &CONTENT_TYPE).unwrap_or_else(|| "no content type".to_owned());
+    let server = header(headers, &SERVER).map(|server| format!(", server {server}")).unwrap_or_default();
+    format!(
+        "{reason}. The answer is not from {service}'s API ({kind}{server}): a proxy or firewall on the way may have sent \
+         it, or the address is wrong"
+    )
+}
+
+/// What to say of a redirect: its host, but no path and no query, which may contain a secret.
+pub(super) fn redirect(called: &Url, headers: &HeaderMap) -> Option<String> {
+    let location = headers.get(LOCATION)?;
+    let target = location.to_str().ok().and_then(|location| called.join(location).ok());
+    let to = match target.as_ref().and_then(|target| Some((target.host_str()?, target.port()))) {
+        Some((host, Some(port))) => format!(" to {host}:{port}"),
+        Some((host, None)) => format!(" to {host}"),
+        None => String::new(),
+    };
+    Some(format!("a redirect{to}, which is not followed: check the address"))
+}
+
+fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?.trim();
+    (!value.is_empty()).then(|| value.chars().take(HEADER_LIMIT).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::lever(Service::Lever, r#"{"code": "Forbidden", "message": " no "}"#, Some("no"))]
+    #[case::lever_empty(Service::Lever, r#"{"code": "Forbidden", "message": ""}"#, Some(""))]
+    #[case::interview(Service::Interview, r#"{"status": "ERROR", "message": "no"}"#, Some("no"))]
+    #[case::interview_silent(Service::Interview, r#"{"status": "ERROR"}"#, Some(""))]
+    #[case::api_gateway(Service::Lever, r#"{"message": "Forbidden"}"#, None)]
+    #[case::api_gateway(Service::Interview, r#"{"message": "Forbidden"}"#, None)]
+    #[case::of_the_other_service(Service::Lever, r#"{"status": "ERROR", "message": "no"}"#, None)]
+    #[case::of_the_other_service(Service::Interview, r#"{"code": "Forbidden", "message": "no"}"#, None)]
+    #[case::a_list(Service::Lever, r#"["code", "message"]"#, None)]
+    #[case::html(Service::Lever, "<html>403</html>", None)]
+    #[case::empty(Service::Interview, "", None)]
+    fn only_the_services_own_envelope_is_believed(
+        #[case] service: Service,
+        #[case] body: &str,
+        #[case] message: Option<&str>,
+    ) {
+        assert_eq!(envelope(service, body.as_bytes()).as_deref(), message);
+    }
+
+    // contract C3a
+    #[rstest]
+    #[case(400, Class::Invalid)]
+    #[case(401, Class::Unauthorized)]
+    #[case(403, Class::Forbidden)]
+    #[case(404, Class::NotFound)]
+    #[case(405, Class::Invalid)]
+    #[case(407, Class::Invalid)]
+    #[case(410, Class::NotFound)]
+    #[case(422, Class::Invalid)]
+    #[case(451, Class::Invalid)]
+    fn without_the_envelope_no_4xx_is_certain(#[case] status: u16, #[case] own: Class) {
+        let status = StatusCode::from_u16(status).unwrap();
+        for unclear in [Class::Unavailable, Class::OutcomeUnknown] {
+            assert_eq!(class(status, true, unclear), own);
+            assert_eq!(class(status, false, unclear), unclear);
+        }
+    }
+
+    #[test]
+    fn a_429_is_a_pause_whoever_sends_it() {
+        for is_own in [true, false] {
+            let class = class(StatusCode::TOO_MANY_REQUESTS, is_own, Class::OutcomeUnknown);
+            assert_eq!(class, Class::Throttled);
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_described_by_its_host_alone() {
+        let called = Url::parse("https://api.lever.co/v1/stages").unwrap();
+        let of = |location: &'static str| {
+            let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static(location))]);
+            redirect(&called, &headers).unwrap()
+        };
+        let said = of("https://user:pw@login.example.com:8443/sso?token=secret#x");
+        assert_eq!(said, "a redirect to login.example.com:8443, which is not followed: check the address");
+        assert!(of("/v2/stages?key=secret").contains("to api.lever.co,"), "{}", of("/v2/stages?key=secret"));
+        assert!(of("data:text/html,x").starts_with("a redirect, which"), "{}", of("data:text/html,x"));
+        assert_eq!(redirect(&called, &HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn an_answer_of_something_in_between_names_it() {
+        let mut headers = HeaderMap::from_iter([(SERVER, HeaderValue::from_static("edge"))]);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+        let said = description(Service::Lever, StatusCode::FORBIDDEN, &headers, false);
+        assert!(
+            said.starts_with("Forbidden. The answer is not from Lever's API (text/html, server edge)"),
+            "{said}"
+        );
+        assert_eq!(description(Service::Lever, StatusCode::FORBIDDEN, &headers, true), "Forbidden");
+        assert_eq!(description(Service::Lever, StatusCode::BAD_GATEWAY, &headers, false), "Bad Gateway");
+    }
+}

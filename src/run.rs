@@ -5,8 +5,9 @@
 
 use crate::api::FIELD_MANAGER;
 use crate::cli::RunArgs;
+use crate::cluster::connect::Cluster;
 use crate::cluster::lease::Leadership;
-use crate::cluster::reach::Reach;
+use crate::cluster::reach::{Paths, Reach};
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{Caches, Scope};
 use crate::controller::accounts::Accounts;
@@ -22,7 +23,8 @@ use anyhow::Context as _;
 use axum::http::{HeaderName, HeaderValue};
 use futures::FutureExt;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Client, Config};
+use kube::Client;
+use kube::config::KubeConfigOptions;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -40,9 +42,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
 
-    let config = cluster_config().await?;
-    let own_namespace = config.default_namespace.clone();
-    let client = Client::try_from(config).context("the Kubernetes client could not be set up")?;
+    let cluster = find_cluster().await?;
+    let own_namespace = cluster.config.default_namespace.clone();
+    let setting_up = "the Kubernetes client could not be set up";
+    let (client, connections) = cluster.client().context(setting_up)?;
+    let fresh = cluster.fresh_client().context(setting_up)?;
 
     let webhooks = listen(args.webhook_address, "--webhook-address").await?;
     let admin_listener = listen(args.admin_address, "--admin-address").await?;
@@ -62,7 +66,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let caches = Caches::watch(&client, &args.namespaces, &ended);
     registry.register_collector(Box::new(State::new(caches.clone())));
     let health = Health::new(transport::TIME_LIMIT.max(args.interview_create_timeout));
-    let reach = Reach::watch(client.clone(), ended.clone());
+    let reach = Reach::watch(Paths { client: client.clone(), fresh, connections }, &mut registry, ended.clone());
     let admin = Admin::new(registry, health.clone(), caches.clone(), reach, stop.clone());
     let secrets = Secrets::watch(&client, &args.namespaces, &ended);
     let tokens = receiver::SigningTokens::follow(&caches, &secrets, ended.clone());
@@ -204,17 +208,18 @@ impl Reconciler<'_> {
 
 /// The cluster as kubectl finds it. Requests are not repeated by the client itself: whoever makes one knows whether it
 /// may be repeated.
-async fn cluster_config() -> anyhow::Result<Config> {
-    let mut config = Config::infer().await.context(
+async fn find_cluster() -> anyhow::Result<Cluster> {
+    let mut cluster = Cluster::find(None, &KubeConfigOptions::default()).await.context(
         "no Kubernetes cluster was found. Set KUBECONFIG, or run inside a cluster with a ServiceAccount",
     )?;
+    let config = &mut cluster.config;
     config.default_retry = false;
-    // Longer than a quiet watch, which the API server ends after 295 s.
-    config.read_timeout = Some(Duration::from_secs(300));
+    // Longer than a quiet watch, which the API server ends after a minute.
+    config.read_timeout = Some(Duration::from_secs(90));
     // The API server takes the field manager of writes that name none, such as Events, from here.
     let agent = concat!("pad-operator/", env!("CARGO_PKG_VERSION"));
     config.headers.push((HeaderName::from_static("user-agent"), HeaderValue::from_static(agent)));
-    Ok(config)
+    Ok(cluster)
 }
 
 fn transport_settings(args: &RunArgs) -> TransportSettings {

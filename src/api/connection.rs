@@ -189,11 +189,19 @@ pub struct LeverConnectionStatus {
     #[schemars(length(max = 128))]
     pub webhook_id: Option<String>,
     /// When a correctly signed webhook last arrived; written at most every 5 minutes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_webhook_at: Option<Timestamp>,
     /// When both services were last polled; written with another change, or hourly.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_sync_at: Option<Timestamp>,
     /// Ready, LeverConnected, InterviewConnected, WebhookVerified, QuotaAvailable, Suspended, Reconciling, Stalled.

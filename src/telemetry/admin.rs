@@ -2,7 +2,7 @@
 
 use super::exposition::Format;
 use super::health::{Finding, Health, page};
-use crate::cluster::Caches;
+use crate::cluster::{Caches, Scope};
 use crate::cluster::reach::Reach;
 use axum::Router;
 use axum::extract::State;
@@ -54,6 +54,18 @@ impl Admin {
         vec![("API server".into(), api_server), ("resources".into(), listed), ("process".into(), ends)]
     }
 
+    /// What is wrong without making the replica unready: a namespace that the API server refuses (contract W6).
+    fn warnings(&self) -> String {
+        let refused = self.caches.refused();
+        let line = |(scope, kind, answer): (&Scope, &str, String)| {
+            format!(
+                "warning resources: {kind}{} are not served: {answer}. Check the operator's Role and RoleBinding there\n",
+                scope.place()
+            )
+        };
+        refused.into_iter().map(line).collect()
+    }
+
     /// Serves the endpoints until `stop`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         let router = Router::new()
@@ -74,7 +86,8 @@ async fn livez(State(admin): State<Admin>) -> (StatusCode, String) {
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     let findings = admin.readiness();
-    answer(findings.iter().all(|(_, found)| found.is_ok()), &findings)
+    let (status, page) = answer(findings.iter().all(|(_, found)| found.is_ok()), &findings);
+    (status, page + &admin.warnings())
 }
 
 fn answer(is_well: bool, findings: &[Finding]) -> (StatusCode, String) {

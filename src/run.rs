@@ -14,7 +14,7 @@ use crate::controller::accounts::Accounts;
 use crate::controller::turns::Turns;
 use crate::controller::{self, Context, Settings};
 use crate::receiver::{self, Receiver};
-use crate::telemetry::admin::Admin;
+use crate::telemetry::admin::{Admin, Readiness};
 use crate::telemetry::health::Health;
 use crate::telemetry::process::Process;
 use crate::telemetry::state::State;
@@ -67,10 +67,12 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     registry.register_collector(Box::new(State::new(caches.clone())));
     let health = Health::new(transport::TIME_LIMIT.max(args.interview_create_timeout));
     let reach = Reach::watch(Paths { client: client.clone(), fresh, connections }, &mut registry, ended.clone());
-    let admin = Admin::new(registry, health.clone(), caches.clone(), reach, stop.clone());
+    let readiness = Readiness::new(caches.clone(), reach, stop.clone());
+    let admin = Admin::new(registry, health.clone(), readiness.clone());
     let secrets = Secrets::watch(&client, &args.namespaces, &ended);
     let tokens = receiver::SigningTokens::follow(&caches, &secrets, ended.clone());
-    let receiver = Receiver::new(client.clone(), caches.clone(), tokens, receiver_metrics);
+    let is_ready = move || readiness.is_ready();
+    let receiver = Receiver::new(client.clone(), caches.clone(), tokens, receiver_metrics, is_ready);
 
     tokio::spawn(admin.serve(admin_listener, ended.clone()));
     let serving = TaskTracker::new();

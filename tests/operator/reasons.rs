@@ -16,7 +16,7 @@ use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 /// For each reason that somebody or something must end: a test that provokes it and sees it heal, where it can. Those of
 /// one file of this folder, or of the sources.
-const PROVOKED: [(&str, &str); 52] = [
+const PROVOKED: [(&str, &str); 53] = [
     // LeverConnection
     ("SecretNotFound", "connections::a_missing_secret_and_a_missing_permission_are_told"),
     ("SecretKeyMissing", "connections::a_missing_secret_and_a_missing_permission_are_told"),
@@ -79,6 +79,7 @@ const PROVOKED: [(&str, &str); 52] = [
         "CreateOutcomeUnknown",
         "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended",
     ),
+    ("WriteRefused", "policies::a_refused_write_is_reported_on_the_pad_and_retried"),
     ("LimitReached", "limit::a_waiting_pad_goes_on_by_itself_when_the_hour_is_over"),
     ("InvalidRequest", "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended"),
     ("TakeHomeRefused", "main_job::a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked"),
@@ -88,7 +89,7 @@ const PROVOKED: [(&str, &str); 52] = [
 ];
 
 /// What the message of a Pad's Ready condition says to do, by reason. Every Pad that any test sees is held to it.
-const NEXT_STEPS: [(&str, &str); 22] = [
+const NEXT_STEPS: [(&str, &str); 23] = [
     ("LeverUnauthorized", "Put a valid key"),
     ("InterviewUnauthorized", "Put a valid key"),
     ("LeverForbidden", "make a new one"),
@@ -101,6 +102,7 @@ const NEXT_STEPS: [(&str, &str); 22] = [
     ("ConfigurationNotReady", "PadConfiguration"),
     ("ConnectionNotReady", "LeverConnection"),
     ("QuotaExceeded", "plan"),
+    ("WriteRefused", "retries automatically"),
     ("LimitReached", "spec.interview.maxPadsPerHour"),
     ("Suspended", "suspended"),
     ("TagMissing", "add the tag in Lever"),

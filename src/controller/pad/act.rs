@@ -14,7 +14,7 @@ use super::readings::Demand;
 use crate::api::configuration::PadConfiguration;
 use crate::api::names;
 use crate::api::pad::{Pad, Trigger, TriggerSource};
-use crate::cluster::writes::{MetadataChange, WriteError, write_metadata};
+use crate::cluster::writes::{MetadataChange, WriteError, refusal, write_metadata};
 use crate::controller::accounts::Account;
 use crate::controller::{Context, pace};
 use crate::interview::PadRecord;
@@ -270,6 +270,9 @@ impl Pass<'_> {
 }
 
 fn cluster(error: WriteError) -> Trouble {
+    if let Some(answer) = refusal(&error) {
+        return Trouble::Refused { answer };
+    }
     match error {
         WriteError::Conflict { .. } => Trouble::Conflict,
         WriteError::Gone | WriteError::Api(_) | WriteError::Json(_) => {

@@ -373,6 +373,12 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             pass.context.probe_now(namespace, connection);
         }
         Trouble::Conflict => {}
+        Trouble::Refused { answer } => {
+            // A policy's message may quote the status.
+            let candidate = pass.pad.status.as_ref().and_then(|status| status.candidate.as_deref());
+            let answer = text::without_name(answer, candidate.unwrap_or_default());
+            tracing::warn!(%pad, %namespace, %answer, "API server refused a write to a Pad; will retry");
+        }
         Trouble::Cluster { message } => {
             tracing::debug!(%pad, %namespace, %message, "a Pad is looked at again")
         }

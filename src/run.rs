@@ -13,6 +13,7 @@ use crate::cluster::{Caches, Scope};
 use crate::controller::accounts::Accounts;
 use crate::controller::turns::Turns;
 use crate::controller::{self, Context, Settings};
+use crate::listen::listen;
 use crate::receiver::{self, Receiver};
 use crate::telemetry::admin::{Admin, Readiness};
 use crate::telemetry::health::Health;
@@ -29,7 +30,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,8 +48,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let (client, connections) = cluster.client().context(setting_up)?;
     let fresh = cluster.fresh_client().context(setting_up)?;
 
-    let webhooks = listen(args.webhook_address, "--webhook-address").await?;
-    let admin_listener = listen(args.admin_address, "--admin-address").await?;
+    let webhooks = listen(args.webhook_address, "--webhook-address")?;
+    let admin_listener = listen(args.admin_address, "--admin-address")?;
 
     let mut registry = Registry::default();
     let transport = Transport::new(transport_settings(&args), transport::Metrics::new(&mut registry))
@@ -230,10 +230,6 @@ fn transport_settings(args: &RunArgs) -> TransportSettings {
         interview_limit: Limit { per_second: args.interview_rate, burst: args.interview_burst },
         create_timeout: args.interview_create_timeout,
     }
-}
-
-async fn listen(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{flag} {address} cannot be listened on"))
 }
 
 /// A name for this process among the replicas: the Pod's name, and something that a restart changes.

@@ -88,11 +88,11 @@ async fn an_object_that_does_not_decode_is_skipped_and_takes_its_deliveries() {
     }
     let crd = "customresourcedefinition/pads.padoperator.dev";
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/deletionPolicy/enum/-";
-    let patch = json!([{"op": "add", "path": path, "value": "Archive"}]).to_string();
+    let patch = json!([{"op": "add", "path": path, "value": "Hold"}]).to_string();
     world.cluster.kubectl(&["patch", crd, "--type=json", "--patch", &patch], None).await.unwrap();
     let name = world.pads_of(&odd).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     eventually("the API server takes it", async || {
-        let patch = json!({"spec": {"deletionPolicy": "Archive"}}).to_string();
+        let patch = json!({"spec": {"deletionPolicy": "Hold"}}).to_string();
         world.kubectl(&["patch", "pad", &name, "--type=merge", "--patch", &patch]).await
     })
     .await;

@@ -9,10 +9,11 @@ use super::writes::is_status;
 use crate::api::FIELD_MANAGER;
 use crate::telemetry::health::{Health, Pulse};
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -108,7 +109,7 @@ impl Leadership {
         let release = async {
             let mut held = self.held;
             loop {
-                match self.api.replace(LEASE, &parameters(), &released(&held)).await {
+                match write(&self.api, &held, released()).await {
                     Ok(_) => return true,
                     Err(error) if is_status(&error, 409) => match self.api.get_opt(LEASE).await {
                         Ok(Some(now)) if holder(&now) == Some(self.identity.as_str()) => held = now,
@@ -154,15 +155,30 @@ async fn try_acquire(
     identity: &str,
     observed: &mut Observed,
 ) -> kube::Result<Option<Lease>> {
-    let now = Timestamp::now();
-    let Some(lease) = api.get_opt(LEASE).await? else {
-        return won(api.create(&parameters(), &acquired(None, identity, now)).await);
-    };
+    let Some(lease) = api.get_opt(LEASE).await? else { return create(api, identity).await };
     let is_ours = holder(&lease) == Some(identity);
     if holder(&lease).is_some() && !is_ours && !observed.is_silent(&lease, Instant::now()) {
         return Ok(None);
     }
-    won(api.replace(LEASE, &parameters(), &acquired(Some(&lease), identity, now)).await)
+    won(write(api, &lease, acquired(Some(&lease), identity, Timestamp::now())).await)
+}
+
+/// Creates the Lease as its holder.
+async fn create(api: &Api<Lease>, identity: &str) -> kube::Result<Option<Lease>> {
+    let metadata = ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() };
+    let spec = acquired(None, identity, Timestamp::now());
+    let lease = Lease { metadata, spec: serde_json::from_value(spec).ok() };
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    won(api.create(&parameters, &lease).await)
+}
+
+/// Changes fields of the spec, unless the Lease has changed since it was read. A patch, because the Role of version 0.1.0
+/// permits no update.
+async fn write(api: &Api<Lease>, read: &Lease, spec: Value) -> kube::Result<Lease> {
+    let metadata = json!({"resourceVersion": read.metadata.resource_version});
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"metadata": metadata, "spec": spec}));
+    api.patch(LEASE, &parameters, &patch).await
 }
 
 /// A conflict means that another replica was faster.
@@ -182,14 +198,14 @@ enum Renewal {
 }
 
 async fn renew(api: &Api<Lease>, identity: &str, held: &Lease) -> kube::Result<Renewal> {
-    match api.replace(LEASE, &parameters(), &renewed(held, Timestamp::now())).await {
+    match write(api, held, json!({"renewTime": MicroTime(Timestamp::now())})).await {
         Ok(lease) => Ok(Renewal::Held(Box::new(lease))),
         Err(error) if is_status(&error, 409) || is_status(&error, 404) => match api.get_opt(LEASE).await? {
             Some(now) if holder(&now) == Some(identity) => Ok(Renewal::Outdated(Box::new(now))),
             Some(_) => Ok(Renewal::Lost),
             None => {
-                let created = api.create(&parameters(), &acquired(None, identity, Timestamp::now())).await;
-                Ok(won(created)?.map_or(Renewal::Lost, |lease| Renewal::Held(Box::new(lease))))
+                let created = create(api, identity).await?;
+                Ok(created.map_or(Renewal::Lost, |lease| Renewal::Held(Box::new(lease))))
             }
         },
         Err(error) => Err(error),
@@ -200,48 +216,28 @@ fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// The Lease as its new holder writes it.
-fn acquired(before: Option<&Lease>, identity: &str, now: Timestamp) -> Lease {
+/// The spec as the new holder writes it.
+fn acquired(before: Option<&Lease>, identity: &str, now: Timestamp) -> Value {
     let spec = before.and_then(|lease| lease.spec.as_ref());
     let transitions = spec.map_or(0, |spec| spec.lease_transitions.unwrap_or_default().saturating_add(1));
-    Lease {
-        metadata: before.map_or_else(
-            || ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() },
-            |lease| lease.metadata.clone(),
-        ),
-        spec: Some(LeaseSpec {
-            holder_identity: Some(identity.into()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-            acquire_time: Some(MicroTime(now)),
-            renew_time: Some(MicroTime(now)),
-            lease_transitions: Some(transitions),
-            ..LeaseSpec::default()
-        }),
-    }
+    json!({
+        "holderIdentity": identity,
+        "leaseDurationSeconds": DURATION.as_secs(),
+        "acquireTime": MicroTime(now),
+        "renewTime": MicroTime(now),
+        "leaseTransitions": transitions,
+    })
 }
 
-fn renewed(held: &Lease, now: Timestamp) -> Lease {
-    let mut lease = held.clone();
-    lease.spec.get_or_insert_default().renew_time = Some(MicroTime(now));
-    lease
-}
-
-fn released(held: &Lease) -> Lease {
-    let mut lease = held.clone();
-    let spec = lease.spec.get_or_insert_default();
-    (spec.holder_identity, spec.acquire_time, spec.renew_time) = (None, None, None);
-    spec.lease_duration_seconds = Some(1);
-    lease
-}
-
-fn parameters() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
+/// The spec without a holder.
+fn released() -> Value {
+    json!({"holderIdentity": null, "acquireTime": null, "renewTime": null, "leaseDurationSeconds": 1})
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use k8s_openapi::api::coordination::v1::LeaseSpec;
 
     fn lease(holder: &str, version: u32, renewed: &str) -> Lease {
         serde_json::from_value(json!({
@@ -273,15 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn a_release_leaves_no_holder_and_a_takeover_counts() {
-        let now = Timestamp::now();
-        let held = acquired(Some(&lease("a", 1, BEHIND)), "b", now);
-        assert_eq!((holder(&held), held.metadata.resource_version.as_deref()), (Some("b"), Some("1")));
-        assert_eq!(held.spec.as_ref().unwrap().lease_transitions, Some(1));
-        assert_eq!(holder(&renewed(&held, now)), Some("b"));
-        let free = released(&held);
-        assert_eq!((holder(&free), free.metadata.resource_version.as_deref()), (None, Some("1")));
-        assert_eq!(free.spec.unwrap().lease_transitions, Some(1));
+    fn a_takeover_counts_and_a_release_leaves_no_holder() {
+        let held = acquired(Some(&lease("a", 1, BEHIND)), "b", Timestamp::now());
+        assert_eq!((&held["holderIdentity"], &held["leaseTransitions"]), (&json!("b"), &json!(1)));
+        let spec = serde_json::from_value::<LeaseSpec>(held).unwrap();
+        assert_eq!(spec.lease_duration_seconds, Some(15));
+        assert!(released()["holderIdentity"].is_null());
         assert_eq!(holder(&lease("", 1, AHEAD)), None);
+        assert_eq!(holder(&Lease::default()), None);
     }
 }

@@ -13,7 +13,7 @@ use crate::cluster::Scope;
 use crate::cluster::decode::Decoded;
 use crate::cluster::index::Place;
 use crate::cluster::writes::is_status;
-use crate::making::{self, is_of};
+use crate::making::{self, is_of, is_of_spec};
 use crate::telemetry::traces::spans;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams};
@@ -248,7 +248,7 @@ impl<'a> Candidate<'a> {
         self.known.retain(|known| known.name_any() != name);
         let is_going = pad.meta().deletion_timestamp.is_some();
         match pad {
-            Decoded::Undecodable(_, _, spec) if self.is_my_spec(&spec) && !is_going => self.undecodable = Some(name),
+            Decoded::Undecodable(_, _, spec) if !is_going && self.is_my_spec(&spec) => self.undecodable = Some(name),
             Decoded::Object(pad, _) if self.is_mine(&pad) => self.known.push(Arc::from(pad)),
             Decoded::Object(..) | Decoded::Undecodable(..) => {
             let number =
@@ -263,8 +263,7 @@ impl<'a> Candidate<'a> {
     }
 
     fn is_my_spec(&self, spec: &Value) -> bool {
-        spec["configurationRef"]["name"] == self.configuration.name_any()
-            && spec["opportunityID"] == self.change.opportunity_id
+        is_of_spec(spec, &self.configuration.name_any(), &self.change.opportunity_id)
     }
 
     /// The labels by which the Pads of the candidate and the configuration are found.

@@ -47,7 +47,8 @@ async fn a_lease_is_judged_by_its_changes_and_not_by_its_holders_clock() {
         .await;
         let taken = silent.elapsed().as_secs_f64();
         println!("availability: holder silent, clock {clock}: replaced after {taken:.1} s");
-        assert!((15.0..=20.0).contains(&taken), "replaced after {taken} s");
+        // 15 to 20 s after the last change was observed, which is up to 2 s after it was written.
+        assert!((15.0..=22.0).contains(&taken), "replaced after {taken} s");
     }
     world.finish().await;
 }

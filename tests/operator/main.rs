@@ -25,6 +25,7 @@ mod decoding;
 mod deletion;
 mod documents;
 mod elections;
+mod events;
 mod failed;
 mod fairness;
 mod floods;

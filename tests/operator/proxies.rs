@@ -149,8 +149,9 @@ async fn the_proxy_of_the_kubeconfig_or_of_the_environment_is_used() {
         plugin(&file, &[("NO_PROXY", "*")]).await.unwrap();
         assert_eq!(proxy.asked().first().map(String::as_str), Some(expected), "{at}");
         let before = proxy.asked().len();
-        starts(&cluster, &name, file, Vec::new()).await;
-        assert!(proxy.asked().len() > before && proxy.asked().iter().all(|asked| asked == expected));
+        starts(&cluster, &format!("{name}-too"), file, Vec::new()).await;
+        let asked = proxy.asked();
+        assert!(asked.len() > before && asked.iter().all(|asked| asked == expected), "{at}: {asked:?}");
     }
 
     // The environment, and what NO_PROXY excludes.
@@ -159,7 +160,7 @@ async fn the_proxy_of_the_kubeconfig_or_of_the_environment_is_used() {
     plugin(&file, &[("HTTPS_PROXY", &at), ("NO_PROXY", "other.example,10.0.0.0/8")]).await.unwrap();
     let asked = proxy.asked().len();
     assert!(asked > 0);
-    starts(&cluster, "behind-environment", file.clone(), vec![("HTTPS_PROXY".into(), at.clone())]).await;
+    starts(&cluster, "behind-environment-too", file.clone(), vec![("HTTPS_PROXY".into(), at.clone())]).await;
     assert!(proxy.asked().len() > asked);
     let asked = proxy.asked().len();
     plugin(&file, &[("HTTPS_PROXY", &at), ("NO_PROXY", ".example")]).await.unwrap_err();
@@ -170,5 +171,5 @@ async fn the_proxy_of_the_kubeconfig_or_of_the_environment_is_used() {
     let environment = [("HTTPS_PROXY", "http://127.0.0.1:9"), ("NO_PROXY", "127.0.0.1")];
     plugin(&direct, &environment).await.unwrap();
     let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    starts(&cluster, "beside-proxy", direct, environment).await;
+    starts(&cluster, "beside-proxy-too", direct, environment).await;
 }

@@ -128,7 +128,7 @@ fn warn_of(undecodable: &[String]) {
 /// Whether the API server refused a field selector that it does not support.
 fn is_unknown_selector(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<kube::Error>()).any(
-        |cause| matches!(cause, kube::Error::Api(status) if status.code == 400 && status.message.contains("field")),
+        |cause| matches!(cause, kube::Error::Api(status) if status.code == 400 && status.message.contains("field label not supported")),
     )
 }
 
@@ -164,4 +164,47 @@ fn explained(error: kube::Error) -> anyhow::Error {
         _ => return error.into(),
     };
     anyhow::Error::from(error).context(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::{Request, Response};
+    use serde_json::{Value, json};
+    use std::convert::Infallible;
+
+    /// An API server of Kubernetes 1.30, which selects custom resources by their metadata only, with two Pads that decode.
+    fn kubernetes_1_30() -> Cluster {
+        let pad = |name: &str, opportunity: &str, phase: &str| {
+            json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": name, "namespace": "hiring"},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": opportunity}, "status": {"phase": phase}})
+        };
+        let items = [pad("a", "o-1", "Open"), pad("b", "o-2", "Open"), pad("odd", "o-1", "Other")];
+        let list = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "PadList", "metadata": {}, "items": items});
+        let refusal = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "BadRequest", "code": 400,
+            "message": "Unable to find pads that match field selector: field label not supported: spec.opportunityID"});
+        let answer = move |request: &Request<kube::client::Body>| -> (u16, Value) {
+            let query = request.uri().query().unwrap_or_default();
+            if query.contains("fieldSelector") { (400, refusal.clone()) } else { (200, list.clone()) }
+        };
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let (code, body) = answer(&request);
+            let response = Response::builder().status(code).body(Body::from(body.to_string()));
+            async move { Ok::<_, Infallible>(response.unwrap()) }
+        });
+        Cluster { client: Client::new(service, "hiring"), namespace: "hiring".into() }
+    }
+
+    #[tokio::test]
+    async fn without_field_selectors_the_pads_of_a_candidate_are_filtered_here() {
+        let pads = kubernetes_1_30().pads_of("o-1").await.unwrap();
+        assert_eq!(pads.iter().map(kube::ResourceExt::name_any).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn an_overview_names_what_does_not_decode() {
+        let pads = list_by::<Pad>(&kubernetes_1_30().api(), "").await.unwrap();
+        assert_eq!((pads.0.len(), pads.1), (2, vec!["Pad hiring/odd: status.phase".to_owned()]));
+    }
 }

@@ -23,9 +23,9 @@ use crate::transport::{self, Limit, Transport, TransportSettings};
 use anyhow::Context as _;
 use axum::http::{HeaderName, HeaderValue};
 use futures::FutureExt;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::Client;
 use kube::config::KubeConfigOptions;
+use kube::runtime::events::{Recorder, Reporter};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -66,7 +66,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let caches = Caches::watch(&client, &args.namespaces, &ended);
     registry.register_collector(Box::new(State::new(caches.clone())));
     let health = Health::new(transport::TIME_LIMIT.max(args.interview_create_timeout));
-    let reach = Reach::watch(Paths { client: client.clone(), fresh, connections }, &mut registry, ended.clone());
+    let reach =
+        Reach::watch(Paths { client: client.clone(), fresh, connections }, &mut registry, ended.clone());
     let readiness = Readiness::new(caches.clone(), reach, stop.clone());
     let admin = Admin::new(registry, health.clone(), readiness.clone());
     let secrets = Secrets::watch(&client, &args.namespaces, &ended);

@@ -319,7 +319,7 @@ impl Scope {
     }
 
     /// The kinds of the scope: whether each is listed, and why the API server refuses it, if it does.
-    fn kinds(&self) -> [(&'static str, bool, Option<String>); 3] {
+    pub fn kinds(&self) -> [(&'static str, bool, Option<String>); 3] {
         let of = |complete, refusal| (complete, refusal);
         let connections = of(self.connections.is_complete(), self.connections.refusal());
         let configurations = of(self.configurations.is_complete(), self.configurations.refusal());

@@ -123,8 +123,7 @@ impl Cluster {
         C::Error: StdError + Send + Sync + 'static,
     {
         let config = &self.config;
-        let mut connector =
-            TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
+        let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector)?);
         connector.set_connect_timeout(config.connect_timeout);
         connector.set_read_timeout(config.read_timeout);
         connector.set_write_timeout(config.write_timeout);
@@ -254,11 +253,7 @@ impl<T: Read + Unpin> Read for Closable<T> {
 }
 
 impl<T: Write + Unpin> Write for Closable<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.check(cx))?;
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }

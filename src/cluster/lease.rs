@@ -260,8 +260,9 @@ mod tests {
                 assert!(!observed.is_silent(&lease("a", version, written), at(u64::from(version) * 14)));
             }
             let last = at(99 * 14);
-            let silent =
-                |seconds, observed: &mut Observed| observed.is_silent(&lease("a", 99, written), last + Duration::from_secs(seconds));
+            let silent = |seconds, observed: &mut Observed| {
+                observed.is_silent(&lease("a", 99, written), last + Duration::from_secs(seconds))
+            };
             assert!(!silent(15, &mut observed));
             assert!(silent(16, &mut observed));
             assert!(!observed.is_silent(&lease("a", 100, written), last + Duration::from_secs(17)));

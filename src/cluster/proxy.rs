@@ -38,7 +38,9 @@ fn parse(text: &str) -> anyhow::Result<Uri> {
     let text = text.trim();
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     // The text may contain a password, so no error quotes it.
-    let Ok(uri) = with_scheme.parse::<Uri>() else { bail!("not a proxy's address, such as http://proxy:3128") };
+    let Ok(uri) = with_scheme.parse::<Uri>() else {
+        bail!("not a proxy's address, such as http://proxy:3128")
+    };
     match uri.scheme_str() {
         Some("http" | "https" | "socks5" | "socks5h") if uri.host().is_some_and(|host| !host.is_empty()) => {
             Ok(uri)

@@ -207,7 +207,8 @@ impl<'a> Candidate<'a> {
     async fn create(&mut self, n: u32) -> Result<Option<String>, StoreError> {
         let pad = self.pad(n);
         let name = pad.name_any();
-        let api: Api<Pad> = Api::namespaced(self.api.clone().into_client(), self.api.namespace().unwrap_or_default());
+        let api: Api<Pad> =
+            Api::namespaced(self.api.clone().into_client(), self.api.namespace().unwrap_or_default());
         match making::create(&api, &pad).await {
             Ok(_) => Ok(Some(name)),
             Err(error) if is_status(&error, 409) => {
@@ -248,13 +249,15 @@ impl<'a> Candidate<'a> {
         self.known.retain(|known| known.name_any() != name);
         let is_going = pad.meta().deletion_timestamp.is_some();
         match pad {
-            Decoded::Undecodable(_, _, spec) if !is_going && self.is_my_spec(&spec) => self.undecodable = Some(name),
+            Decoded::Undecodable(_, _, spec) if !is_going && self.is_my_spec(&spec) => {
+                self.undecodable = Some(name)
+            }
             Decoded::Object(pad, _) if self.is_mine(&pad) => self.known.push(Arc::from(pad)),
             Decoded::Object(..) | Decoded::Undecodable(..) => {
-            let number =
-                names::pad_number(&name, &self.configuration.name_any(), &self.change.opportunity_id);
-            self.taken.extend(number);
-        }
+                let number =
+                    names::pad_number(&name, &self.configuration.name_any(), &self.change.opportunity_id);
+                self.taken.extend(number);
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::exposition::Format;
 use super::health::{Finding, Health, page};
-use crate::cluster::{Caches, Scope};
 use crate::cluster::reach::Reach;
+use crate::cluster::{Caches, Scope};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};

@@ -144,12 +144,15 @@ impl Collector for State {
             let labels = [("kind", kind), ("effect", effect)];
             ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
         }
-        let help = "Whether the API server refuses to list or watch a kind; absent where it permits it";
+        let help = "Whether the API server refuses to list or watch a kind";
         let mut family = encoder.encode_descriptor("pad_operator_watch_refused", help, None, gauge)?;
-        for (scope, kind, _) in self.caches.refused() {
-            let namespace = scope.namespace.clone().unwrap_or_default();
-            let labels = [("namespace", namespace), ("kind", kind.to_owned())];
-            ConstGauge::new(1_i64).encode(family.encode_family(&labels)?)?;
+        for scope in self.caches.scopes() {
+            for (kind, _, refusal) in scope.kinds() {
+                let namespace = scope.namespace.clone().unwrap_or_default();
+                let labels = [("namespace", namespace), ("kind", kind.to_owned())];
+                let is_refused = ConstGauge::new(i64::from(refusal.is_some()));
+                is_refused.encode(family.encode_family(&labels)?)?;
+            }
         }
         let connections = self.connections();
         let is_verified = |connection: &LeverConnection| {

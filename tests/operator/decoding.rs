@@ -27,7 +27,9 @@ async fn logs(world: &World, name: &str, field: &str) {
     eventually(&format!("the log names {name} and {field}"), async || {
         let log = world.operators[0].logged();
         let named = log.lines().any(|line| {
-            line.contains(&format!("\"name\":\"{name}\"")) && line.contains(field) && line.contains(world.namespace)
+            line.contains(&format!("\"name\":\"{name}\""))
+                && line.contains(field)
+                && line.contains(world.namespace)
         });
         if named { Ok(()) } else { Err("no such line".into()) }
     })
@@ -118,7 +120,11 @@ async fn an_object_that_does_not_decode_is_skipped_and_takes_its_deliveries() {
     eventually("the delivery is handled", async || {
         let pad = world.get("pads", &name).await;
         let asked = &pad["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
-        if !asked.is_null() && pad["status"]["lastHandledReconcileAt"] == *asked { Ok(()) } else { Err(format!("{pad:#}")) }
+        if !asked.is_null() && pad["status"]["lastHandledReconcileAt"] == *asked {
+            Ok(())
+        } else {
+            Err(format!("{pad:#}"))
+        }
     })
     .await;
     tokio::time::sleep(Duration::from_millis(500)).await;

@@ -9,8 +9,7 @@ use crate::world::{Options, World};
 
 /// A policy that refuses updates of Pads by this user while they add a finalizer.
 fn policy(user: &str) -> String {
-    let rules =
-        json!([{"apiGroups": ["padoperator.dev"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["pads"]}]);
+    let rules = json!([{"apiGroups": ["padoperator.dev"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["pads"]}]);
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": "no-finalizers"},
@@ -69,7 +68,11 @@ async fn a_refused_write_is_reported_on_the_pad_and_retried() {
         eventually("it is judged", async || {
             let pad = world.pads_of(&candidate).await.pop().ok_or("none")?;
             let phase = phase(&pad);
-            if ["Open/Open", "Pending/WriteRefused"].contains(&phase.as_str()) { Ok(phase) } else { Err(phase) }
+            if ["Open/Open", "Pending/WriteRefused"].contains(&phase.as_str()) {
+                Ok(phase)
+            } else {
+                Err(phase)
+            }
         })
         .await
         .strip_prefix("Open")

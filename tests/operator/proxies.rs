@@ -156,7 +156,8 @@ async fn the_proxy_of_the_kubeconfig_or_of_the_environment_is_used() {
 
     // The environment, and what NO_PROXY excludes.
     let proxy = Proxy::to(target).await;
-    let (file, at) = (kubeconfig(&cluster, "behind-environment", None), format!("http://127.0.0.1:{}", proxy.port));
+    let (file, at) =
+        (kubeconfig(&cluster, "behind-environment", None), format!("http://127.0.0.1:{}", proxy.port));
     plugin(&file, &[("HTTPS_PROXY", &at), ("NO_PROXY", "other.example,10.0.0.0/8")]).await.unwrap();
     let asked = proxy.asked().len();
     assert!(asked > 0);

@@ -50,8 +50,7 @@ impl Cluster {
         };
         let found = connect::Cluster::find(file, &options);
         let found = found.await.context("no cluster: set KUBECONFIG, or give --kubeconfig FILE")?;
-        let namespace =
-            place.namespace.clone().unwrap_or_else(|| found.config.default_namespace.clone());
+        let namespace = place.namespace.clone().unwrap_or_else(|| found.config.default_namespace.clone());
         Ok(Self { client: found.client()?.0, namespace })
     }
 
@@ -134,7 +133,10 @@ fn is_unknown_selector(error: &anyhow::Error) -> bool {
 
 /// The objects of a kind that a field selector selects, page by page; an empty one selects all. Besides them, the names
 /// of those that do not decode.
-async fn list_by<K: Kind + Debug>(api: &Api<Decoded<K>>, selector: &str) -> anyhow::Result<(Vec<K>, Vec<String>)> {
+async fn list_by<K: Kind + Debug>(
+    api: &Api<Decoded<K>>,
+    selector: &str,
+) -> anyhow::Result<(Vec<K>, Vec<String>)> {
     let mut all = Vec::new();
     let mut parameters = ListParams::default().limit(PAGE).fields(selector);
     loop {

@@ -161,9 +161,7 @@ async fn names(kind: Kind, place: &Place) -> Vec<String> {
     let Ok(cluster) = Cluster::of(place).await else { return Vec::new() };
     let names = match kind {
         Kind::Connection => list::<LeverConnection>(&cluster).await.map(|all| named(&all, |_| None)),
-        Kind::Configuration => {
-            list::<PadConfiguration>(&cluster).await.map(|all| named(&all, |_| None))
-        }
+        Kind::Configuration => list::<PadConfiguration>(&cluster).await.map(|all| named(&all, |_| None)),
         Kind::Pad => list::<Pad>(&cluster)
             .await
             .map(|all| named(&all, |pad| pad.status.as_ref().and_then(|status| status.candidate.clone()))),

@@ -392,8 +392,7 @@ async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
         pass.context.written.note(&written);
     }
     // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
-    let without_name =
-        |note: &str| text::without_name(note, after.candidate.as_deref().unwrap_or_default());
+    let without_name = |note: &str| text::without_name(note, after.candidate.as_deref().unwrap_or_default());
     match notices::halted(&before.conditions, &after.conditions) {
         Some((reason, note)) => {
             let note = without_name(&note);

@@ -54,7 +54,8 @@ async fn a_health_check_is_answered_as_ready_only_while_webhooks_are_taken() {
     let starting = receiver(&ApiServer::default(), starting);
     for method in [Method::GET, Method::HEAD] {
         for path in ["/", "/healthz"] {
-            let status = async |receiver: &Receiver| send(receiver, request(method.clone(), path, "")).await.status();
+            let status =
+                async |receiver: &Receiver| send(receiver, request(method.clone(), path, "")).await.status();
             assert_eq!(status(&ready).await, StatusCode::OK, "{method} {path}");
             assert_eq!(status(&starting).await, StatusCode::SERVICE_UNAVAILABLE, "{method} {path}");
         }
@@ -319,7 +320,8 @@ async fn answers_are_counted_by_outcome() {
     let mut registry = Registry::default();
     let tokens = SigningTokens::of([(NAMESPACE, "acme", SIGNING_TOKEN)]);
     let caches = Caches::of_scopes(vec![usual()]);
-    let receiver = Receiver::new(ApiServer::default().client(), caches, tokens, Metrics::new(&mut registry), || true);
+    let receiver =
+        Receiver::new(ApiServer::default().client(), caches, tokens, Metrics::new(&mut registry), || true);
     post(&receiver, "{").await;
     post(&receiver, stage_change("s-1")).await;
     post(&receiver, stage_change("s-1")).await;

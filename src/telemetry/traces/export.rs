@@ -19,7 +19,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 const REPEAT: Duration = Duration::from_secs(600);
 const CHANGED: Duration = Duration::from_secs(60);
 /// The mistake that is made most often: to a gRPC port it looks like a broken connection.
-const HINT: &str = "It must be the collector's port for OTLP over HTTP, usually 4318; gRPC, usually 4317, is not supported";
+const HINT: &str =
+    "It must be the collector's port for OTLP over HTTP, usually 4318; gRPC, usually 4317, is not supported";
 
 /// Leaves out passes that did nothing. A leader that begins looks at each Pad there is, and a collector that is told of
 /// all that would have no room for the rest.

@@ -13,7 +13,8 @@ use crate::transport::{Class, Error, Service};
 /// What follows from a call or write that did not succeed.
 pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
     let pad = &facts.pad;
-    let is_of_cluster = matches!(trouble, Trouble::Conflict | Trouble::Refused { .. } | Trouble::Cluster { .. });
+    let is_of_cluster =
+        matches!(trouble, Trouble::Conflict | Trouble::Refused { .. } | Trouble::Cluster { .. });
     // The link did not follow at once: see the plan of a Pad's life.
     if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
         return Step::SetFinalizer(true);

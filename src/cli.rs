@@ -34,8 +34,9 @@ pub struct CrdsArgs {
 /// Flags of `run`.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Where webhooks are received.
-    #[arg(long, env = "PAD_OPERATOR_WEBHOOK_ADDRESS", default_value = "0.0.0.0:8080")]
+    /// Where webhooks are received. [::] is every address of both IP families; where the kernel has no IPv6, every IPv4
+    /// address.
+    #[arg(long, env = "PAD_OPERATOR_WEBHOOK_ADDRESS", default_value = "[::]:8080")]
     pub webhook_address: SocketAddr,
 
     /// Where /livez, /readyz and /metrics are served.
@@ -187,6 +188,7 @@ mod tests {
     fn flags_read_as_the_contract_says() {
         let defaults = run(&[]).unwrap();
         assert!(defaults.leader_election);
+        assert_eq!(defaults.webhook_address, "[::]:8080".parse().unwrap());
         assert_eq!(defaults.interview_create_timeout, Duration::from_secs(30));
         assert_eq!(defaults.interview_list_lag, Duration::from_secs(90));
         assert_eq!((defaults.concurrency, defaults.lever_rate, defaults.lever_burst), (32, 10, 20));

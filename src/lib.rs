@@ -25,6 +25,7 @@ mod fuzz;
 pub mod interview;
 pub mod lanes;
 pub mod lever;
+mod listen;
 pub mod making;
 pub mod receiver;
 pub mod rules;

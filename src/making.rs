@@ -6,12 +6,14 @@ use crate::api::names::{
 };
 use crate::api::pad::{DesiredState, Trigger};
 use crate::api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
+use crate::cluster::decode::Decoded;
 use crate::cluster::in_time;
 use crate::cluster::lean::{Lean, lean};
 use crate::cluster::writes::is_status;
 use crate::telemetry::traces::spans;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
+use serde_json::Value;
 
 /// How many names that others hold are passed over before it is given up until the next time.
 const MOST_TRIES: u32 = 12;
@@ -19,6 +21,11 @@ const MOST_TRIES: u32 = 12;
 /// Whether a Pad is of this candidate and configuration. Told by its fields, because a Pad made by hand has no labels.
 pub fn is_of(pad: &Pad, configuration: &str, opportunity_id: &str) -> bool {
     pad.spec.configuration_ref.name == configuration && pad.spec.opportunity_id == opportunity_id
+}
+
+/// The same for the spec of a Pad that does not decode.
+pub fn is_of_spec(spec: &Value, configuration: &str, opportunity_id: &str) -> bool {
+    spec["configurationRef"]["name"] == configuration && spec["opportunityID"] == opportunity_id
 }
 
 /// The labels by which the Pads of a candidate and a configuration are found.
@@ -70,9 +77,19 @@ pub async fn store(api: &Api<Pad>, first: u32, pad: impl Fn(u32) -> Pad) -> kube
             Err(error) if is_status(&error, 409) => {}
             Err(error) => return Err(error),
         }
-        let Some(holder) = in_time(api.get_opt(&new.name_any())).await? else { return Ok(None) };
-        if is_of(&holder, &new.spec.configuration_ref.name, &new.spec.opportunity_id) {
-            return Ok(Some(holder).filter(|holder| holder.metadata.deletion_timestamp.is_none()));
+        let decoded: Api<Decoded<Pad>> =
+            Api::namespaced(api.clone().into_client(), api.namespace().unwrap_or_default());
+        let (configuration, candidate) = (&new.spec.configuration_ref.name, &new.spec.opportunity_id);
+        match in_time(decoded.get_opt(&new.name_any())).await? {
+            None => return Ok(None),
+            Some(Decoded::Object(holder, _)) if is_of(&holder, configuration, candidate) => {
+                return Ok(Some(*holder).filter(|holder| holder.metadata.deletion_timestamp.is_none()));
+            }
+            // Another one would be a second Pad for the candidate. This one is judged when it decodes again.
+            Some(Decoded::Undecodable(_, _, spec)) if is_of_spec(&spec, configuration, candidate) => {
+                return Ok(None);
+            }
+            Some(Decoded::Object(..) | Decoded::Undecodable(..)) => {}
         }
     }
     Ok(None)

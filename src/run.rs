@@ -5,15 +5,17 @@
 
 use crate::api::FIELD_MANAGER;
 use crate::cli::RunArgs;
+use crate::cluster::connect::Cluster;
 use crate::cluster::lease::Leadership;
-use crate::cluster::reach::Reach;
+use crate::cluster::reach::{Paths, Reach};
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{Caches, Scope};
 use crate::controller::accounts::Accounts;
 use crate::controller::turns::Turns;
 use crate::controller::{self, Context, Settings};
+use crate::listen::listen;
 use crate::receiver::{self, Receiver};
-use crate::telemetry::admin::Admin;
+use crate::telemetry::admin::{Admin, Readiness};
 use crate::telemetry::health::Health;
 use crate::telemetry::process::Process;
 use crate::telemetry::state::State;
@@ -21,13 +23,13 @@ use crate::transport::{self, Limit, Transport, TransportSettings};
 use anyhow::Context as _;
 use axum::http::{HeaderName, HeaderValue};
 use futures::FutureExt;
+use kube::Client;
+use kube::config::KubeConfigOptions;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::{Client, Config};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,12 +42,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
 
-    let config = cluster_config().await?;
-    let own_namespace = config.default_namespace.clone();
-    let client = Client::try_from(config).context("the Kubernetes client could not be set up")?;
+    let cluster = find_cluster().await?;
+    let own_namespace = cluster.config.default_namespace.clone();
+    let setting_up = "the Kubernetes client could not be set up";
+    let (client, connections) = cluster.client().context(setting_up)?;
+    let fresh = cluster.fresh_client().context(setting_up)?;
 
-    let webhooks = listen(args.webhook_address, "--webhook-address").await?;
-    let admin_listener = listen(args.admin_address, "--admin-address").await?;
+    let webhooks = listen(args.webhook_address, "--webhook-address")?;
+    let admin_listener = listen(args.admin_address, "--admin-address")?;
 
     let mut registry = Registry::default();
     let transport = Transport::new(transport_settings(&args), transport::Metrics::new(&mut registry))
@@ -62,11 +66,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let caches = Caches::watch(&client, &args.namespaces, &ended);
     registry.register_collector(Box::new(State::new(caches.clone())));
     let health = Health::new(transport::TIME_LIMIT.max(args.interview_create_timeout));
-    let reach = Reach::watch(client.clone(), ended.clone());
-    let admin = Admin::new(registry, health.clone(), caches.clone(), reach, stop.clone());
+    let reach =
+        Reach::watch(Paths { client: client.clone(), fresh, connections }, &mut registry, ended.clone());
+    let readiness = Readiness::new(caches.clone(), reach, stop.clone());
+    let admin = Admin::new(registry, health.clone(), readiness.clone());
     let secrets = Secrets::watch(&client, &args.namespaces, &ended);
     let tokens = receiver::SigningTokens::follow(&caches, &secrets, ended.clone());
-    let receiver = Receiver::new(client.clone(), caches.clone(), tokens, receiver_metrics);
+    let is_ready = move || readiness.is_ready();
+    let receiver = Receiver::new(client.clone(), caches.clone(), tokens, receiver_metrics, is_ready);
 
     tokio::spawn(admin.serve(admin_listener, ended.clone()));
     let serving = TaskTracker::new();
@@ -205,17 +212,18 @@ impl Reconciler<'_> {
 
 /// The cluster as kubectl finds it. Requests are not repeated by the client itself: whoever makes one knows whether it
 /// may be repeated.
-async fn cluster_config() -> anyhow::Result<Config> {
-    let mut config = Config::infer().await.context(
+async fn find_cluster() -> anyhow::Result<Cluster> {
+    let mut cluster = Cluster::find(None, &KubeConfigOptions::default()).await.context(
         "no Kubernetes cluster was found. Set KUBECONFIG, or run inside a cluster with a ServiceAccount",
     )?;
+    let config = &mut cluster.config;
     config.default_retry = false;
-    // Longer than a quiet watch, which the API server ends after 295 s.
-    config.read_timeout = Some(Duration::from_secs(300));
+    // Longer than a quiet watch, which the API server ends after a minute.
+    config.read_timeout = Some(Duration::from_secs(90));
     // The API server takes the field manager of writes that name none, such as Events, from here.
     let agent = concat!("pad-operator/", env!("CARGO_PKG_VERSION"));
     config.headers.push((HeaderName::from_static("user-agent"), HeaderValue::from_static(agent)));
-    Ok(config)
+    Ok(cluster)
 }
 
 fn transport_settings(args: &RunArgs) -> TransportSettings {
@@ -224,10 +232,6 @@ fn transport_settings(args: &RunArgs) -> TransportSettings {
         interview_limit: Limit { per_second: args.interview_rate, burst: args.interview_burst },
         create_timeout: args.interview_create_timeout,
     }
-}
-
-async fn listen(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{flag} {address} cannot be listened on"))
 }
 
 /// A name for this process among the replicas: the Pod's name, and something that a restart changes.

@@ -2,6 +2,7 @@
 //!
 //! kube has no helper for conditions. This module is the only place that decides when a transition time moves.
 
+use super::schema::UNKNOWN_TIME;
 use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -26,6 +27,7 @@ pub struct Condition {
     /// The metadata.generation that this condition was decided for.
     pub observed_generation: i64,
     /// When the status last changed.
+    #[serde(deserialize_with = "super::schema::lenient_transition")]
     #[schemars(schema_with = "super::schema::timestamp")]
     pub last_transition_time: Timestamp,
 }
@@ -103,6 +105,7 @@ impl Conditions {
         let status = status.into();
         let since = find(&self.before, type_)
             .filter(|condition| condition.status == status)
+            .filter(|condition| condition.last_transition_time != UNKNOWN_TIME)
             .map_or(self.now, |condition| condition.last_transition_time);
         let condition = Condition {
             type_: type_.into(),

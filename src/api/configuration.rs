@@ -254,11 +254,19 @@ pub struct PadConfigurationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
     /// When stage and tag of the present rule took effect.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub effective_since: Option<Timestamp>,
     /// The effectiveSince for which sync has found out who was in the stage with the tag before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub existing_settled_for: Option<Timestamp>,
     /// Fingerprints, 12 hexadecimal digits each, of the stage entries of candidates in the stage with the tag that had

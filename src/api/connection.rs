@@ -193,7 +193,11 @@ pub struct LeverConnectionStatus {
     #[schemars(length(max = 128))]
     pub webhook_id: Option<String>,
     /// When a correctly signed webhook last arrived; written at most every 5 minutes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_webhook_at: Option<Timestamp>,
     /// Why a request that looks like Lever's webhook was refused; written at most every 5 minutes, and only while
@@ -201,7 +205,11 @@ pub struct LeverConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_refusal: Option<WebhookRefusal>,
     /// When both services were last polled; written with another change, or hourly.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_sync_at: Option<Timestamp>,
     /// Ready, LeverConnected, InterviewConnected, WebhookVerified, QuotaAvailable, Suspended, Reconciling, Stalled.

@@ -236,23 +236,43 @@ pub struct PadStatus {
     #[schemars(length(max = 1024))]
     pub candidate_url: Option<String>,
     /// The stage entry that the pad stands for, by Lever's own books.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub entry_at: Option<Timestamp>,
     /// When the pad was made at CoderPad.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub created_at: Option<Timestamp>,
     /// When the link was seen on the candidate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub linked_at: Option<Timestamp>,
     /// When the interview started.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub started_at: Option<Timestamp>,
     /// When the interview ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub ended_at: Option<Timestamp>,
     /// Names of those who took part, as they gave them; at most 50.

@@ -39,10 +39,26 @@ pub fn written_timestamp(generator: &mut SchemaGenerator) -> Schema {
     schema
 }
 
-/// Reads a point in time that a user may have written; what is none counts as absent. The pattern lets some through, and
-/// lists may be stored from before they were refused: one object that cannot be read would keep the rest from being listed.
+/// Reads a point in time; anything else counts as absent. One object that does not decode would keep the others from
+/// being listed, and neither the pattern nor the format excludes it: API servers accept lists where a format is set.
 pub fn lenient_timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    Ok(Value::deserialize(deserializer)?.as_str().and_then(|text| text.parse().ok()))
+    Ok(usable_time(&Value::deserialize(deserializer)?))
+}
+
+/// Reads the time of a condition. [`UNKNOWN_TIME`] stands for anything that is no time.
+pub fn lenient_transition<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    Ok(usable_time(&Value::deserialize(deserializer)?).unwrap_or(UNKNOWN_TIME))
+}
+
+/// The transition time of a condition whose own time is unusable. It is replaced when the condition is written again.
+pub const UNKNOWN_TIME: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// Returns the point in time that a JSON value contains, if arithmetic with it is safe: from 1970 to the year 9000.
+pub fn usable_time(value: &Value) -> Option<Timestamp> {
+    /// 9000-01-01T00:00:00Z.
+    const END: i64 = 221_845_392_000;
+    let time: Timestamp = value.as_str()?.parse().ok()?;
+    (0..END).contains(&time.as_second()).then_some(time)
 }
 
 /// A duration such as `90s`, `5m` or `1h30m`. The field's own rule says what is one.

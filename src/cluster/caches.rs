@@ -3,9 +3,13 @@
 //!
 //! Every replica watches, so that each can answer webhooks; only the leader's controllers listen to the changes.
 
+use super::decode::Decoded;
 use super::index::{Index, Place, Placed};
-use super::lean::{self, Kind, Lean};
+use super::lean::Kind;
+use super::undecodable::{Problem, Undecodable};
+use super::watching::Watching;
 use crate::api::{LeverConnection, Pad, PadConfiguration};
+use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::reflector::{self, Lookup, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
@@ -21,6 +25,10 @@ use tokio_util::sync::CancellationToken;
 /// Objects listed at once. What a page takes while it is read stays with the process.
 const PAGE: u32 = 200;
 
+/// Seconds after which the API server ends a watch, which then continues from where it was. A connection that forwards
+/// nothing any more is noticed by the missing end.
+pub(super) const WATCH_SECONDS: u32 = 60;
+
 /// How many changes a slow listener may lie behind before it is told to look at everything again.
 const CHANGES_KEPT: usize = 4096;
 
@@ -35,6 +43,8 @@ where
     index: Arc<Index>,
     changes: broadcast::Sender<Arc<K>>,
     listed: Arc<state::Sender<Listing>>,
+    undecodable: Arc<Undecodable>,
+    watching: Arc<Watching>,
 }
 
 /// How far the first listing has come. The store itself wakes only the last who asked, so that a webhook that asks in
@@ -51,14 +61,19 @@ where
     K: Resource<DynamicType = ()> + Placed + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     /// Starts the watch on a task of its own, which ends with `stop`.
-    fn watch(api: Api<Lean<K>>, stop: CancellationToken) -> Self
+    fn watch(api: Api<Decoded<K>>, stop: CancellationToken) -> Self
     where
         K: Kind,
     {
         let (store, writer) = reflector::store();
         let cache = Self::new(store, Listing::UnderWay);
-        let events = watch(api, watcher::Config::default().page_size(PAGE)).default_backoff();
-        let events = reflector::reflector(writer, events.map(|event| event.map(lean::event)));
+        let config = watcher::Config::default().page_size(PAGE).timeout(WATCH_SECONDS);
+        let decoding = cache.clone();
+        let events = watch(api, config).default_backoff().filter_map(move |event| {
+            let decoded = event.map(|event| decoding.decoded(event)).transpose();
+            std::future::ready(decoded)
+        });
+        let events = reflector::reflector(writer, events);
         tokio::spawn({
             let cache = cache.clone();
             async move {
@@ -69,10 +84,56 @@ where
         cache
     }
 
+    /// The event with the object itself; None if that does not decode. One that did before is deleted from the cache: what
+    /// it was is outdated, and after a restart it would not be there either.
+    fn decoded(&self, event: Event<Decoded<K>>) -> Option<Event<K>>
+    where
+        K: Kind,
+    {
+        match event {
+            Event::Init => {
+                self.undecodable.listing_begins();
+                Some(Event::Init)
+            }
+            Event::InitApply(read) => self.object(read).map(Event::InitApply),
+            Event::InitDone => {
+                self.undecodable.listing_ends();
+                Some(Event::InitDone)
+            }
+            Event::Apply(read) => {
+                let before = self.get(&ResourceExt::namespace(&read).unwrap_or_default(), &read.name_any());
+                let object = self.object(read).map(Event::Apply);
+                object.or_else(|| before.map(|before| Event::Delete(before.as_ref().clone())))
+            }
+            Event::Delete(read) => {
+                let (namespace, name) = (ResourceExt::namespace(&read).unwrap_or_default(), read.name_any());
+                self.undecodable.note(&namespace, &name, None);
+                let before = self.get(&namespace, &name);
+                read.object().or_else(|| before.map(|before| before.as_ref().clone())).map(Event::Delete)
+            }
+        }
+    }
+
+    /// The object, if it decodes. Records what is wrong with it.
+    fn object(&self, read: Decoded<K>) -> Option<K>
+    where
+        K: Kind,
+    {
+        let problem = match &read {
+            Decoded::Object(_, times) if times.is_empty() => None,
+            Decoded::Object(_, times) => Some(Problem::Partly(times.clone())),
+            Decoded::Undecodable(_, field, _) => Some(Problem::Skipped(field.clone())),
+        };
+        let namespace = ResourceExt::namespace(&read).unwrap_or_default();
+        self.undecodable.note(&namespace, &read.name_any(), problem);
+        read.object()
+    }
+
     fn new(store: Store<K>, listing: Listing) -> Self {
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let (index, listed) = (Arc::default(), Arc::new(state::Sender::new(listing)));
-        Self { store, index, changes, listed }
+        let undecodable = Arc::new(Undecodable::new(&K::kind(&())));
+        Self { store, index, changes, listed, undecodable, watching: Arc::default() }
     }
 
     fn breaks_off(&self) {
@@ -120,6 +181,7 @@ where
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Apply(object)) => {
+                    self.watching.succeeded();
                     self.place(&object);
                     self.tell(Arc::new(object));
                 }
@@ -130,15 +192,14 @@ where
                 }
                 // The store is whole only now: what was listed before is told of at once.
                 Ok(Event::InitDone) => {
+                    self.watching.succeeded();
                     let all = self.store.state();
                     all.iter().for_each(|object| self.place(object));
                     self.listed.send_replace(Listing::Complete);
                     all.into_iter().for_each(|object| self.tell(object));
                 }
                 Ok(Event::Init | Event::InitApply(_)) => {}
-                Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), %error, "the watch broke off and is taken up again")
-                }
+                Err(error) => self.watching.failed(&K::kind(&()), &error),
             }
         }
     }
@@ -211,6 +272,16 @@ where
         *self.listed.borrow() == Listing::Complete
     }
 
+    /// Number of objects that do not decode, and of those of which fields are ignored.
+    pub fn undecodable(&self) -> (usize, usize) {
+        self.undecodable.counts()
+    }
+
+    /// Why the API server refuses to list or watch the objects, if it does.
+    pub fn refusal(&self) -> Option<String> {
+        self.watching.refusal()
+    }
+
     /// Waits until the first listing is complete. Returns false if the watch has ended before that.
     pub async fn ready(&self) -> bool {
         let mut listed = self.listed.subscribe();
@@ -245,6 +316,23 @@ impl Scope {
     /// How it is told apart from other scopes, such as ` in hiring`; empty if it is all namespaces.
     pub fn place(&self) -> String {
         self.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default()
+    }
+
+    /// The kinds of the scope: whether each is listed, and why the API server refuses it, if it does.
+    pub fn kinds(&self) -> [(&'static str, bool, Option<String>); 3] {
+        let of = |complete, refusal| (complete, refusal);
+        let connections = of(self.connections.is_complete(), self.connections.refusal());
+        let configurations = of(self.configurations.is_complete(), self.configurations.refusal());
+        let pads = of(self.pads.is_complete(), self.pads.refusal());
+        [
+            ("LeverConnections", connections.0, connections.1),
+            ("PadConfigurations", configurations.0, configurations.1),
+            ("Pads", pads.0, pads.1),
+        ]
+    }
+
+    fn is_complete(&self) -> bool {
+        self.kinds().iter().all(|(_, complete, _)| *complete)
     }
 
     /// Waits until everything in the scope is known. Returns false if a watch has ended before that.
@@ -286,23 +374,41 @@ impl Caches {
         &self.scopes
     }
 
-    /// What is not known yet: kinds, and the namespaces where that matters.
+    /// The kinds that are not listed yet, with the namespaces where that matters. Those that the API server refuses are
+    /// not among them, as long as another namespace is served (contract W6).
     pub fn missing(&self) -> Vec<String> {
+        let serves = self.scopes.iter().any(Scope::is_complete);
         let of_scope = |scope: &Scope| {
-            let kinds = [
-                ("LeverConnections", scope.connections.is_complete()),
-                ("PadConfigurations", scope.configurations.is_complete()),
-                ("Pads", scope.pads.is_complete()),
-            ];
             let place = scope.place();
-            kinds.into_iter().filter(|(_, known)| !known).map(move |(kind, _)| format!("{kind}{place}"))
+            let missing = scope.kinds().into_iter();
+            let missing = missing.filter(move |(_, complete, no)| !complete && !(serves && no.is_some()));
+            missing.map(move |(kind, ..)| format!("{kind}{place}"))
         };
         self.scopes.iter().flat_map(of_scope).collect()
     }
 
-    /// Waits until everything that is watched is known. Returns false if a watch has ended before that.
+    /// What the API server refuses to list or watch, and its answer: scope, kind, answer.
+    pub fn refused(&self) -> Vec<(&Scope, &'static str, String)> {
+        let of_scope = |scope: &'_ Scope| {
+            let kinds = scope.kinds().into_iter();
+            kinds.filter_map(|(kind, _, refusal)| Some((kind, refusal?))).collect::<Vec<_>>()
+        };
+        let scopes = self.scopes.iter();
+        scopes
+            .flat_map(|scope| of_scope(scope).into_iter().map(move |(kind, refusal)| (scope, kind, refusal)))
+            .collect()
+    }
+
+    /// Waits until everything in at least one scope is known: others may be refused for a long time, and their controllers
+    /// wait for them (contract W6). Returns false if every watch has ended before that.
     pub async fn ready(&self) -> bool {
-        futures::future::join_all(self.scopes.iter().map(Scope::ready)).await.into_iter().all(|ready| ready)
+        let mut waiting: FuturesUnordered<_> = self.scopes.iter().map(Scope::ready).collect();
+        while let Some(ready) = waiting.next().await {
+            if ready {
+                return true;
+            }
+        }
+        false
     }
 }
 

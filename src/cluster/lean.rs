@@ -7,7 +7,6 @@ use crate::api::{LeverConnection, Pad, PadConfiguration};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::core::object::{HasSpec, HasStatus};
-use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -53,17 +52,6 @@ pub fn lean<K: Kind>(client: &Client, namespace: &str) -> Api<Lean<K>> {
     Api::namespaced(client.clone(), namespace)
 }
 
-/// What a watch of such objects tells of.
-pub fn event<K>(event: Event<Lean<K>>) -> Event<K> {
-    match event {
-        Event::Apply(Lean(object)) => Event::Apply(object),
-        Event::Delete(Lean(object)) => Event::Delete(object),
-        Event::Init => Event::Init,
-        Event::InitApply(Lean(object)) => Event::InitApply(object),
-        Event::InitDone => Event::InitDone,
-    }
-}
-
 impl<'de, K: Kind> Deserialize<'de> for Lean<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Parts { metadata, spec, status } = Parts::<K::Spec, K::Status>::deserialize(deserializer)?;
@@ -83,7 +71,7 @@ struct Parts<Spec, Status> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+pub(super) struct Metadata {
     annotations: Option<BTreeMap<String, String>>,
     creation_timestamp: Option<Time>,
     deletion_grace_period_seconds: Option<i64>,

@@ -1,11 +1,16 @@
 //! The API server as this program sees it: what is watched, which namespaces, and the writes that fail on a conflict.
 
 pub mod caches;
+pub mod connect;
+pub mod decode;
 pub mod index;
 pub mod lean;
 pub mod lease;
+pub mod proxy;
 pub mod reach;
 pub mod secrets;
+pub mod undecodable;
+mod watching;
 pub mod writes;
 
 pub use caches::{Cache, Caches, Scope};

@@ -1,8 +1,15 @@
 //! Whether the API server can be reached. A replica that cannot reach it takes no webhooks: others may.
+//!
+//! If requests on open connections get no answer while a new connection does, the open ones no longer forward: a load
+//! balancer or a tunnel has lost them without closing them. Then all are closed, and what runs on them is repeated on new
+//! ones.
 
+use super::connect::Connections;
 use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -25,16 +32,34 @@ struct Last {
     problem: String,
 }
 
+/// The ways to the API server.
+#[derive(Clone)]
+pub struct Paths {
+    /// The client of all requests and watches.
+    pub client: Client,
+    /// A client that opens a connection for each request.
+    pub fresh: Client,
+    /// The connections of `client`.
+    pub connections: Connections,
+}
+
 impl Reach {
     /// Asks now and then, until `stop`.
-    pub fn watch(client: Client, stop: CancellationToken) -> Self {
+    pub fn watch(paths: Paths, registry: &mut Registry, stop: CancellationToken) -> Self {
         let last = Last { answered: Instant::now(), problem: "it was not asked yet".to_owned() };
         let reach = Self { last: Arc::new(Mutex::new(last)) };
+        let reconnects = Counter::<u64>::default();
+        let help = "Times that all connections to the API server were closed because they stopped forwarding";
+        registry.register("pad_operator_api_server_reconnects", help, reconnects.clone());
         let watching = {
             let reach = reach.clone();
             async move {
                 loop {
-                    let answer = timeout(LOOK, ask(&client)).await;
+                    let mut answer = timeout(LOOK, ask(&paths.client)).await;
+                    if answer.is_err() && reconnect(&paths).await {
+                        reconnects.inc();
+                        answer = Ok(Ok(()));
+                    }
                     reach.note(
                         answer.unwrap_or_else(|_| Err(format!("no answer within {} s", LOOK.as_secs()))),
                     );
@@ -63,6 +88,18 @@ impl Reach {
         }
         Err(format!("no good answer for {} s; the last attempt: {}", silence.as_secs(), last.problem))
     }
+}
+
+/// Closes all open connections if a new one is answered. Reports whether it was.
+async fn reconnect(paths: &Paths) -> bool {
+    let is_answered = matches!(timeout(LOOK, ask(&paths.fresh)).await, Ok(Ok(())));
+    if is_answered {
+        tracing::warn!(
+            "open connections to the API server stopped forwarding; closed all of them, because a new one works"
+        );
+        paths.connections.close_all();
+    }
+    is_answered
 }
 
 /// Any answer will do that does not say that it cannot serve: whether we may ask does not matter.

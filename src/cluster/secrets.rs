@@ -2,6 +2,8 @@
 //!
 //! Whole Secrets are never kept. A value lives in memory as a secret type and only as long as somebody uses it.
 
+use super::caches::WATCH_SECONDS;
+use super::watching::Watching;
 use crate::api::SecretKeyRef;
 use crate::text;
 use futures::StreamExt;
@@ -113,14 +115,15 @@ impl Secrets {
     }
 
     async fn follow(&self, api: Api<PartialObjectMeta<Secret>>) {
-        let mut events = watch(api, watcher::Config::default()).default_backoff().boxed();
+        let (config, watching) = (watcher::Config::default().timeout(WATCH_SECONDS), Watching::default());
+        let mut events = watch(api, config).default_backoff().boxed();
         while let Some(event) = events.next().await {
             let change = match event {
                 Ok(Event::Apply(secret) | Event::Delete(secret)) => one(&secret),
                 Ok(Event::InitDone) => Some(SecretChange::Any),
                 Ok(Event::Init | Event::InitApply(_)) => None,
                 Err(error) => {
-                    tracing::warn!(%error, "the watch of Secrets broke off and is taken up again");
+                    watching.failed("Secret", &error);
                     None
                 }
             };

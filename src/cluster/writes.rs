@@ -210,6 +210,22 @@ pub fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
+/// Maximum length of an API server's answer in a message, in characters.
+const ANSWER_LIMIT: usize = 512;
+
+/// Returns the API server's answer, as one line, if it refuses a write and will until a person changes something: an
+/// admission policy or webhook, the schema, or the rights of the operator. Conflicts, missing objects, timeouts and rate
+/// limits are transient.
+pub fn refusal(error: &WriteError) -> Option<String> {
+    let WriteError::Api(error) = error else { return None };
+    let kube::Error::Api(status) = error.as_ref() else { return None };
+    let is_refused = (400..500).contains(&status.code) && ![404, 408, 409, 425, 429].contains(&status.code);
+    is_refused.then(|| {
+        let message = if status.message.is_empty() { &status.reason } else { &status.message };
+        crate::text::one_line(&format!("{} {message}", status.code), ANSWER_LIMIT)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,6 +238,22 @@ mod tests {
         let expected = json!({"phase": "Open", "reason": null, "quota": {"used": 2}});
         assert_eq!(difference(&before, after), Some(expected));
         assert_eq!(difference(&before, before.clone()), None);
+    }
+
+    #[test]
+    fn only_what_a_person_must_change_is_a_refusal() {
+        let answered = |code: u16| {
+            let message = "denied\nby policy \u{202e}x".into();
+            let status = kube::core::Status { code, message, ..kube::core::Status::default() };
+            refusal(&WriteError::Api(Box::new(kube::Error::Api(Box::new(status)))))
+        };
+        for code in [400, 403, 413, 422] {
+            assert_eq!(answered(code), Some(format!("{code} denied by policy x")));
+        }
+        for code in [404, 408, 409, 429, 500, 503] {
+            assert_eq!(answered(code), None, "{code}");
+        }
+        assert_eq!(refusal(&WriteError::Gone), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod pace;
 pub mod pad;
 pub mod retries;
 pub mod turns;
+pub mod warned;
 
 use crate::api::LeverConnection;
 use crate::cluster::{Scope, in_time, secrets::Secrets};
@@ -22,7 +23,6 @@ use crate::sync::requests::Syncs;
 use crate::telemetry::health::Health;
 use accounts::Accounts;
 use allowance::Allowances;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
@@ -31,13 +31,12 @@ use pad::looks::Looks;
 use pad::readings::Readings;
 use pad::stale_reads::StaleReads;
 use pad::written::Written;
-use parking_lot::Mutex;
 use retries::Retries;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 use turns::Turns;
+use warned::Warned;
 
 /// What the flags say about reconciling.
 #[derive(Clone, Debug)]
@@ -88,8 +87,8 @@ pub struct Context {
     pub readings: Readings,
     /// What is asked of sync, and what it tells.
     pub syncs: Syncs,
-    /// The waits (uid of the Pad, since when) that an Event has told of.
-    pub warned: Mutex<HashSet<(String, Timestamp)>>,
+    /// The waits that an Event was written for.
+    pub warned: Warned,
     /// Who may work on a Pad now, over all namespaces.
     pub turns: Turns,
     /// Asks for a connection (namespace, name) to be probed now.

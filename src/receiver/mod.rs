@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod connections;
 pub(crate) mod decide;
 pub(crate) mod event;
 mod heard;
@@ -70,14 +71,23 @@ struct Inner {
     refused: Refused,
     signed: Lanes,
     metrics: Metrics,
+    is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Receiver {
-    /// The client must not retry by itself: Lever does, and waits for the answer meanwhile.
-    pub fn new(client: Client, caches: Caches, tokens: SigningTokens, metrics: Metrics) -> Self {
+    /// The client must not retry by itself: Lever does, and waits for the answer meanwhile. `is_ready` reports whether
+    /// webhooks can be taken here now.
+    pub fn new(
+        client: Client,
+        caches: Caches,
+        tokens: SigningTokens,
+        metrics: Metrics,
+        is_ready: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
         let (heard, signed) = (Heard::new(client.clone()), Lanes::new(STORED_AT_ONCE));
         let refused = Refused::new(client.clone());
-        Self { inner: Arc::new(Inner { client, caches, tokens, heard, refused, signed, metrics }) }
+        let is_ready = Box::new(is_ready);
+        Self { inner: Arc::new(Inner { client, caches, tokens, heard, refused, signed, metrics, is_ready }) }
     }
 
     /// The endpoint as a service.
@@ -87,6 +97,13 @@ impl Receiver {
 }
 
 async fn handle(State(receiver): State<Receiver>, request: Request) -> Response {
+    if is_health_check(request.method(), request.uri().path()) {
+        let (status, text) = match (receiver.inner.is_ready)() {
+            true => (StatusCode::OK, "ok\n"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        };
+        return (status, text).into_response();
+    }
     let (parts, body) = request.into_parts();
     let mut body = Incoming::new(body);
     let answer = receiver.inner.answer(&parts, &mut body).await;
@@ -187,6 +204,11 @@ fn log(connection: &LeverConnection, taken: &Result<Taken, Refusal>) {
         }
         Err(refusal) => tracing::warn!(namespace, connection, outcome = refusal.name(), %refusal, "webhook"),
     }
+}
+
+/// A health check of a load balancer (contract W1a).
+fn is_health_check(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && matches!(path, "/" | "/healthz")
 }
 
 /// The namespace and the connection that an address names.

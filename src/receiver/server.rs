@@ -1,38 +1,40 @@
 //! Serves the webhook endpoint: bounded in connections, memory and time, and ends without losing what is in flight.
 
 use super::Receiver;
+use super::connections::{Connections, Observed, Tracked};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
 /// Each may hold one body in memory. Further ones wait until one of these has ended.
 pub(super) const MOST_CONNECTIONS: usize = 512;
-/// A client that needs longer for its headers, or sends nothing at all, is cut.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest request line and headers; also how much of a body is read ahead.
 const LARGEST_HEAD: usize = 32 * 1024;
-/// How long a connection is used. A client that takes no answers would keep its place for ever.
-const LONGEST_CONNECTION: Duration = Duration::from_secs(60);
+/// How long a connection is used, so that those of a load balancer are spread over new replicas.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(3600);
 /// More than a request may last at all.
 const LONGEST_END: Duration = Duration::from_secs(16);
 /// Between two attempts to take a connection when the system has no more.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Delay before another idle connection is closed while all places are taken.
+const SHED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, then takes no more connections and returns when all requests in flight are answered.
 pub async fn serve(listener: TcpListener, receiver: Receiver, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let connections = TaskTracker::new();
+    let (tasks, connections) = (TaskTracker::new(), Connections::default());
     let accept = async {
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let Some(slot) = slot(&slots, &connections).await else { return };
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -41,33 +43,60 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
                     continue;
                 }
             };
-            let (receiver, stop) = (receiver.clone(), stop.clone());
-            connections.spawn(async move {
-                attend(stream, &receiver, &stop).await;
+            let (receiver, stop, tracked) = (receiver.clone(), stop.clone(), connections.track());
+            tasks.spawn(async move {
+                attend(stream, &receiver, tracked, &stop).await;
                 drop(slot);
             });
         }
     };
     stop.run_until_cancelled(accept).await;
     drop(listener);
-    connections.close();
-    connections.wait().await;
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// Waits for a place for one more connection. While all are taken, idle connections are closed.
+async fn slot(slots: &Arc<Semaphore>, connections: &Connections) -> Option<OwnedSemaphorePermit> {
+    loop {
+        let slot = timeout(SHED_PAUSE, Arc::clone(slots).acquire_owned());
+        if slots.available_permits() == 0 {
+            connections.shed();
+        }
+        match slot.await {
+            Ok(slot) => return slot.ok(),
+            Err(_) => continue,
+        }
+    }
 }
 
 /// Serves one connection to its end. How it ends is the client's business: every request was answered, or its client has
 /// gone, or it takes no answer.
-async fn attend(stream: TcpStream, receiver: &Receiver, stop: &CancellationToken) {
+async fn attend(stream: TcpStream, receiver: &Receiver, tracked: Tracked, stop: &CancellationToken) {
     let _ = stream.set_nodelay(true);
+    let router = receiver.router();
+    let service = service_fn(|request| {
+        tracked.serves();
+        let answering = router.clone().oneshot(request);
+        let tracked = tracked.clone();
+        async move {
+            let answer = answering.await;
+            tracked.rests();
+            answer
+        }
+    });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
+            // Its own timeout would close idle connections, too.
+            .header_read_timeout(None)
             .max_buf_size(LARGEST_HEAD)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(receiver.router()))
+            .serve_connection(TokioIo::new(Observed::new(stream, tracked.clone())), service)
     );
     tokio::select! {
         _ = connection.as_mut() => return,
         () = stop.cancelled() => {}
+        () = tracked.overdue() => if tracked.is_in_head() { return },
         () = sleep(LONGEST_CONNECTION) => {}
     }
     connection.as_mut().graceful_shutdown();

@@ -10,14 +10,15 @@ use crate::api::names;
 use crate::api::pad::{Trigger, TriggerSource};
 use crate::api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
 use crate::cluster::Scope;
+use crate::cluster::decode::Decoded;
 use crate::cluster::index::Place;
 use crate::cluster::writes::is_status;
-use crate::making::{self, is_of};
+use crate::making::{self, is_of, is_of_spec};
 use crate::telemetry::traces::spans;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
-use serde_json::json;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -89,7 +90,7 @@ pub async fn store(
     }
     let candidates_pads =
         scope.pads.at(&namespace, &Place::Candidate(change.opportunity_id.clone()), |_| true);
-    let pads: Api<Pad> = Api::namespaced(client.clone(), &namespace);
+    let pads = decoded(client, &namespace);
     let mut names: Vec<String> = stream::iter(configurations)
         .map(|configuration| {
             let known = candidates_pads.clone();
@@ -112,30 +113,47 @@ fn are_too_many_unjudged(scope: &Scope, namespace: &str, connection: &LeverConne
     scope.pads.at(namespace, &Place::Waiting, is_of_connection).len() > MOST_UNJUDGED
 }
 
+/// The Pads of a namespace. One that does not decode must not make deliveries fail for ever.
+fn decoded(client: &Client, namespace: &str) -> Api<Decoded<Pad>> {
+    Api::namespaced(client.clone(), namespace)
+}
+
+fn is_kept(pad: &Pad) -> bool {
+    pad.metadata.deletion_timestamp.is_none()
+}
+
 /// One candidate and one configuration, on the way to a Pad that will be judged.
 struct Candidate<'a> {
-    api: &'a Api<Pad>,
+    api: &'a Api<Decoded<Pad>>,
     configuration: &'a PadConfiguration,
     change: &'a StageChange,
     known: Vec<Arc<Pad>>,
     taken: BTreeSet<u32>,
+    /// A Pad of the candidate that does not decode.
+    undecodable: Option<String>,
 }
 
 impl<'a> Candidate<'a> {
     fn new(
-        api: &'a Api<Pad>,
+        api: &'a Api<Decoded<Pad>>,
         configuration: &'a PadConfiguration,
         change: &'a StageChange,
         mut known: Vec<Arc<Pad>>,
     ) -> Self {
         known.retain(|pad| is_of(pad, &configuration.name_any(), &change.opportunity_id));
-        Self { api, configuration, change, known, taken: BTreeSet::new() }
+        Self { api, configuration, change, known, taken: BTreeSet::new(), undecodable: None }
     }
 
     /// Returns the name of the Pad that stands for the stage change.
     async fn settle(mut self) -> Result<String, StoreError> {
         let configuration = self.configuration.name_any();
         for _ in 0..MOST_TRIES {
+            if let Some(name) = self.undecodable.take() {
+                if self.annotate(name.clone()).await?.is_some() || self.undecodable.is_some() {
+                    return Ok(name);
+                }
+                continue;
+            }
             let settled = match decide(&self.known, &self.taken, &configuration, self.change) {
                 Intent::Nothing { name } => self.confirm(name).await?,
                 Intent::Annotate { name } => self.annotate(name).await?,
@@ -151,7 +169,7 @@ impl<'a> Candidate<'a> {
     /// The same delivery has come before. What the cache knows of it may be gone since.
     async fn confirm(&mut self, name: String) -> Result<Option<String>, StoreError> {
         match self.api.get_opt(&name).await? {
-            Some(pad) if pad.metadata.deletion_timestamp.is_none() && self.is_mine(&pad) => Ok(Some(name)),
+            Some(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
             Some(pad) => {
                 self.learn(pad);
                 Ok(None)
@@ -172,7 +190,7 @@ impl<'a> Candidate<'a> {
         let asked =
             spans::write("annotate Pad", namespace, &name, self.api.patch(&name, &parameters, &patch)).await;
         match asked {
-            Ok(pad) if pad.metadata.deletion_timestamp.is_none() && self.is_mine(&pad) => Ok(Some(name)),
+            Ok(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
             // The cache lay behind: it is being deleted, or gone and its name given to somebody else.
             Ok(pad) => {
                 self.learn(pad);
@@ -189,12 +207,14 @@ impl<'a> Candidate<'a> {
     async fn create(&mut self, n: u32) -> Result<Option<String>, StoreError> {
         let pad = self.pad(n);
         let name = pad.name_any();
-        match making::create(self.api, &pad).await {
+        let api: Api<Pad> =
+            Api::namespaced(self.api.clone().into_client(), self.api.namespace().unwrap_or_default());
+        match making::create(&api, &pad).await {
             Ok(_) => Ok(Some(name)),
             Err(error) if is_status(&error, 409) => {
                 // Nobody there any more: the name is free again.
                 let Some(holder) = self.api.get_opt(&name).await? else { return Ok(None) };
-                if self.is_mine(&holder) {
+                if matches!(&holder, Decoded::Object(pad, _) if self.is_mine(pad)) {
                     self.look_again().await?;
                 }
                 self.learn(holder);
@@ -222,20 +242,31 @@ impl<'a> Candidate<'a> {
         Ok(())
     }
 
-    fn learn(&mut self, pad: Pad) {
+    /// The stage change is stored also on a Pad that does not decode: it is judged when the Pad can be read again. A second
+    /// Pad for the candidate would be wrong.
+    fn learn(&mut self, pad: Decoded<Pad>) {
         let name = pad.name_any();
         self.known.retain(|known| known.name_any() != name);
-        if self.is_mine(&pad) {
-            self.known.push(Arc::new(pad));
-        } else {
-            let number =
-                names::pad_number(&name, &self.configuration.name_any(), &self.change.opportunity_id);
-            self.taken.extend(number);
+        let is_going = pad.meta().deletion_timestamp.is_some();
+        match pad {
+            Decoded::Undecodable(_, _, spec) if !is_going && self.is_my_spec(&spec) => {
+                self.undecodable = Some(name)
+            }
+            Decoded::Object(pad, _) if self.is_mine(&pad) => self.known.push(Arc::from(pad)),
+            Decoded::Object(..) | Decoded::Undecodable(..) => {
+                let number =
+                    names::pad_number(&name, &self.configuration.name_any(), &self.change.opportunity_id);
+                self.taken.extend(number);
+            }
         }
     }
 
     fn is_mine(&self, pad: &Pad) -> bool {
         is_of(pad, &self.configuration.name_any(), &self.change.opportunity_id)
+    }
+
+    fn is_my_spec(&self, spec: &Value) -> bool {
+        is_of_spec(spec, &self.configuration.name_any(), &self.change.opportunity_id)
     }
 
     /// The labels by which the Pads of the candidate and the configuration are found.

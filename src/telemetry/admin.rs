@@ -2,8 +2,8 @@
 
 use super::exposition::Format;
 use super::health::{Finding, Health, page};
-use crate::cluster::Caches;
 use crate::cluster::reach::Reach;
+use crate::cluster::{Caches, Scope};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -19,25 +19,30 @@ use tokio_util::sync::CancellationToken;
 pub struct Admin {
     registry: Arc<Registry>,
     health: Health,
+    readiness: Readiness,
+}
+
+/// Whether webhooks can be taken here; a cheap handle.
+#[derive(Clone)]
+pub struct Readiness {
     caches: Caches,
     reach: Reach,
     stopping: CancellationToken,
 }
 
-impl Admin {
+impl Readiness {
     /// `stopping` is cancelled when the process begins to end: then it is not ready any more.
-    pub fn new(
-        registry: Registry,
-        health: Health,
-        caches: Caches,
-        reach: Reach,
-        stopping: CancellationToken,
-    ) -> Self {
-        Self { registry: Arc::new(registry), health, caches, reach, stopping }
+    pub fn new(caches: Caches, reach: Reach, stopping: CancellationToken) -> Self {
+        Self { caches, reach, stopping }
+    }
+
+    /// Reports whether webhooks can be taken here now.
+    pub fn is_ready(&self) -> bool {
+        self.findings().iter().all(|(_, found)| found.is_ok())
     }
 
     /// Whether webhooks can be taken here, part by part.
-    fn readiness(&self) -> Vec<Finding> {
+    fn findings(&self) -> Vec<Finding> {
         let missing = self.caches.missing();
         let listed = if missing.is_empty() {
             Ok(())
@@ -54,6 +59,25 @@ impl Admin {
         vec![("API server".into(), api_server), ("resources".into(), listed), ("process".into(), ends)]
     }
 
+    /// What is wrong without making the replica unready: a namespace that the API server refuses (contract W6).
+    fn warnings(&self) -> String {
+        let refused = self.caches.refused();
+        let line = |(scope, kind, answer): (&Scope, &str, String)| {
+            format!(
+                "warning resources: {kind}{} are not served: {answer}. Check the operator's Role and RoleBinding there\n",
+                scope.place()
+            )
+        };
+        refused.into_iter().map(line).collect()
+    }
+}
+
+impl Admin {
+    /// What is registered and found so far.
+    pub fn new(registry: Registry, health: Health, readiness: Readiness) -> Self {
+        Self { registry: Arc::new(registry), health, readiness }
+    }
+
     /// Serves the endpoints until `stop`.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         let router = Router::new()
@@ -68,13 +92,14 @@ impl Admin {
 async fn livez(State(admin): State<Admin>) -> (StatusCode, String) {
     let findings = admin.health.findings();
     // Who is about to end is not hurried: there is a time limit for that.
-    let is_alive = admin.stopping.is_cancelled() || findings.iter().all(|(_, found)| found.is_ok());
+    let is_alive = admin.readiness.stopping.is_cancelled() || findings.iter().all(|(_, found)| found.is_ok());
     answer(is_alive, &findings)
 }
 
 async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
-    let findings = admin.readiness();
-    answer(findings.iter().all(|(_, found)| found.is_ok()), &findings)
+    let findings = admin.readiness.findings();
+    let (status, page) = answer(findings.iter().all(|(_, found)| found.is_ok()), &findings);
+    (status, page + &admin.readiness.warnings())
 }
 
 fn answer(is_well: bool, findings: &[Finding]) -> (StatusCode, String) {

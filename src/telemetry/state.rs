@@ -55,6 +55,24 @@ impl State {
         longest
     }
 
+    /// Number of objects that do not decode, by kind and effect.
+    fn undecodable(&self) -> BTreeMap<[&'static str; 2], i64> {
+        let mut counts = BTreeMap::new();
+        for scope in self.caches.scopes() {
+            let of_kinds = [
+                ("LeverConnection", scope.connections.undecodable()),
+                ("PadConfiguration", scope.configurations.undecodable()),
+                ("Pad", scope.pads.undecodable()),
+            ];
+            for (kind, (skipped, partly)) in of_kinds {
+                for (effect, count) in [("skipped", skipped), ("partly", partly)] {
+                    *counts.entry([kind, effect]).or_insert(0) += i64::try_from(count).unwrap_or(i64::MAX);
+                }
+            }
+        }
+        counts
+    }
+
     /// How many configurations are Ready, and how many are not.
     fn configurations(&self) -> [(&'static str, i64); 2] {
         let mut counts = [("true", 0), ("false", 0)];
@@ -118,6 +136,23 @@ impl Collector for State {
         let mut family = encoder.encode_descriptor("pad_operator_configurations", help, None, gauge)?;
         for (ready, count) in self.configurations() {
             ConstGauge::new(count).encode(family.encode_family(&[("ready", ready)])?)?;
+        }
+        let help = "Objects that do not decode (skipped) or of which fields are ignored (partly)";
+        let name = "pad_operator_undecodable_objects";
+        let mut family = encoder.encode_descriptor(name, help, None, gauge)?;
+        for ([kind, effect], count) in self.undecodable() {
+            let labels = [("kind", kind), ("effect", effect)];
+            ConstGauge::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "Whether the API server refuses to list or watch a kind";
+        let mut family = encoder.encode_descriptor("pad_operator_watch_refused", help, None, gauge)?;
+        for scope in self.caches.scopes() {
+            for (kind, _, refusal) in scope.kinds() {
+                let namespace = scope.namespace.clone().unwrap_or_default();
+                let labels = [("namespace", namespace), ("kind", kind.to_owned())];
+                let is_refused = ConstGauge::new(i64::from(refusal.is_some()));
+                is_refused.encode(family.encode_family(&labels)?)?;
+            }
         }
         let connections = self.connections();
         let is_verified = |connection: &LeverConnection| {

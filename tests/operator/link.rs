@@ -13,6 +13,8 @@ pub struct Link {
     scheme: String,
     port: u16,
     whole: Arc<watch::Sender<bool>>,
+    /// Connections that were opened before this number was reached forward nothing.
+    frozen: Arc<watch::Sender<u64>>,
 }
 
 impl Link {
@@ -26,12 +28,13 @@ impl Link {
     pub async fn to_any(scheme: &str, mut targets: Vec<u16>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let link = Self { scheme: scheme.to_owned(), port, whole: Arc::new(watch::Sender::new(true)) };
-        let whole = link.whole.subscribe();
+        let (whole, frozen) = (Arc::new(watch::Sender::new(true)), Arc::new(watch::Sender::new(0)));
+        let link = Self { scheme: scheme.to_owned(), port, whole, frozen };
+        let (whole, frozen) = (link.whole.subscribe(), link.frozen.subscribe());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if *whole.borrow() {
-                    tokio::spawn(carry(near, targets.clone(), whole.clone()));
+                    tokio::spawn(carry(near, targets.clone(), whole.clone(), frozen.clone()));
                     targets.rotate_left(1);
                 }
             }
@@ -49,17 +52,33 @@ impl Link {
         self.whole.send_replace(false);
     }
 
+    /// All connections that are open now stop forwarding, without being closed. New ones work.
+    pub fn freeze(&self) {
+        self.frozen.send_modify(|frozen| *frozen += 1);
+    }
+
     pub fn mend(&self) {
         self.whole.send_replace(true);
     }
 }
 
-async fn carry(mut near: TcpStream, targets: Vec<u16>, mut whole: watch::Receiver<bool>) {
+async fn carry(
+    mut near: TcpStream,
+    targets: Vec<u16>,
+    mut whole: watch::Receiver<bool>,
+    mut frozen: watch::Receiver<u64>,
+) {
+    let opened = *frozen.borrow();
     for target in targets {
         let Ok(mut far) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).await else { continue };
         tokio::select! {
             _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-            _ = whole.wait_for(|whole| !whole) => {}
+            _ = whole.wait_for(|whole| !whole) => return,
+            _ = frozen.wait_for(|frozen| *frozen > opened) => {}
+        }
+        if *frozen.borrow() > opened {
+            // Both ends stay open: what is sent is acknowledged by this machine, and never arrives.
+            let _ = whole.wait_for(|whole| !whole).await;
         }
         return;
     }

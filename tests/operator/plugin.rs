@@ -11,13 +11,13 @@ use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 /// kubectl with the plugin on its path.
-struct Kubectl<'a> {
+pub struct Kubectl<'a> {
     world: &'a World,
     folder: PathBuf,
 }
 
 impl<'a> Kubectl<'a> {
-    fn new(world: &'a World) -> Self {
+    pub fn new(world: &'a World) -> Self {
         let folder = world.cluster.plane.folder().join("plugins");
         std::fs::create_dir_all(&folder).unwrap();
         for name in ["kubectl-pad", "kubectl_complete-pad"] {
@@ -28,7 +28,7 @@ impl<'a> Kubectl<'a> {
     }
 
     /// What kubectl prints, or what it complains of.
-    async fn run(&self, words: &[&str]) -> Result<String, String> {
+    pub async fn run(&self, words: &[&str]) -> Result<String, String> {
         let output = Command::new(self.world.cluster.plane.program("kubectl"))
             .args(words)
             .env("PATH", &self.folder)
@@ -45,7 +45,7 @@ impl<'a> Kubectl<'a> {
         }
     }
 
-    async fn pad(&self, words: &[&str]) -> Result<String, String> {
+    pub async fn pad(&self, words: &[&str]) -> Result<String, String> {
         self.run(&[&["pad"], words, &["--namespace", self.world.namespace]].concat()).await
     }
 }

@@ -59,6 +59,11 @@ impl Operator {
         self.arguments = arguments;
     }
 
+    /// Sets the kubeconfig file that it uses.
+    pub fn set_kubeconfig(&mut self, file: PathBuf) {
+        self.kubeconfig = file;
+    }
+
     /// Sets its environment variables; what it logs is said by [`Operator::set_levels`] all the same.
     pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
         self.environment = environment;

@@ -122,7 +122,7 @@ pub async fn create(cluster: &Cluster, args: &CreateArgs) -> anyhow::Result<Stri
     let candidate = opportunity_id(&args.candidate)?;
     let configuration: PadConfiguration = cluster.get(&args.configuration).await?;
     let api = cluster.api::<Pad>();
-    let pads = list(&api).await?;
+    let pads: Vec<Pad> = list(cluster).await?;
     if let Some(other) =
         pads.iter().find(|pad| making::is_of(pad, &args.configuration, &candidate) && is_in_use(pad))
         && !args.another

@@ -4,8 +4,11 @@ use crate::cli::Place;
 use anyhow::{Context, bail};
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, Resource};
+use kube::{Client, Resource};
 use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
+use pad_operator::cluster::connect;
+use pad_operator::cluster::decode::{Decoded, split};
+use pad_operator::cluster::lean::Kind;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
@@ -28,6 +31,8 @@ pub struct Seen {
     pub configurations: Vec<PadConfiguration>,
     /// The Pads.
     pub pads: Vec<Pad>,
+    /// The objects that do not decode, with the field at fault.
+    pub undecodable: Vec<String>,
     /// The namespace; None: all.
     pub namespace: Option<String>,
 }
@@ -36,17 +41,17 @@ impl Cluster {
     /// The cluster and namespace that the user means.
     pub async fn of(place: &Place) -> anyhow::Result<Self> {
         let options = KubeConfigOptions { context: place.context.clone(), ..KubeConfigOptions::default() };
-        let config = match &place.kubeconfig {
-            Some(file) => {
-                let file = Kubeconfig::read_from(file)
-                    .with_context(|| format!("cannot read the kubeconfig file {}", file.display()))?;
-                Config::from_custom_kubeconfig(file, &options).await?
-            }
-            None if place.context.is_some() => Config::from_kubeconfig(&options).await?,
-            None => Config::infer().await.context("no cluster: set KUBECONFIG, or give --kubeconfig FILE")?,
+        let file = match &place.kubeconfig {
+            Some(file) => Some(
+                Kubeconfig::read_from(file)
+                    .with_context(|| format!("cannot read the kubeconfig file {}", file.display()))?,
+            ),
+            None => None,
         };
-        let namespace = place.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        Ok(Self { client: Client::try_from(config)?, namespace })
+        let found = connect::Cluster::find(file, &options);
+        let found = found.await.context("no cluster: set KUBECONFIG, or give --kubeconfig FILE")?;
+        let namespace = place.namespace.clone().unwrap_or_else(|| found.config.default_namespace.clone());
+        Ok(Self { client: found.client()?.0, namespace })
     }
 
     /// The objects of a kind in the namespace.
@@ -77,9 +82,17 @@ impl Cluster {
         }
     }
 
-    /// The Pads of a candidate in the namespace, also those made by hand.
+    /// The Pads of a candidate in the namespace, also those made by hand. Kubernetes selects by fields of custom resources
+    /// since 1.31; before that, all Pads are listed.
     pub async fn pads_of(&self, opportunity_id: &str) -> anyhow::Result<Vec<Pad>> {
-        list_by(&self.api(), &format!("spec.opportunityID={opportunity_id}")).await
+        let selected = list_by(&self.api(), &format!("spec.opportunityID={opportunity_id}")).await;
+        let (mut pads, undecodable) = match selected {
+            Err(error) if is_unknown_selector(&error) => list_by(&self.api(), "").await?,
+            selected => selected?,
+        };
+        warn_of(&undecodable);
+        pads.retain(|pad: &Pad| pad.spec.opportunity_id == opportunity_id);
+        Ok(pads)
     }
 
     /// All there is, in the namespace or in all of them.
@@ -90,30 +103,40 @@ impl Cluster {
         } else {
             (self.api(), self.api(), self.api())
         };
-        Ok(Seen {
-            connections: list(&connections).await?,
-            configurations: list(&configurations).await?,
-            pads: list(&pads).await?,
-            namespace: (!everywhere).then(|| self.namespace.clone()),
-        })
+        let (connections, mut undecodable) = list_by(&connections, "").await?;
+        let (configurations, more) = list_by(&configurations, "").await?;
+        undecodable.extend(more);
+        let (pads, more) = list_by(&pads, "").await?;
+        undecodable.extend(more);
+        let namespace = (!everywhere).then(|| self.namespace.clone());
+        Ok(Seen { connections, configurations, pads, undecodable, namespace })
     }
 }
 
-/// All objects of a kind.
-pub async fn list<K>(api: &Api<K>) -> anyhow::Result<Vec<K>>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-    K::DynamicType: Default,
-{
-    list_by(api, "").await
+/// All objects of a kind in the namespace that decode.
+pub async fn list<K: Kind + Debug>(cluster: &Cluster) -> anyhow::Result<Vec<K>> {
+    Ok(list_by(&cluster.api(), "").await?.0)
 }
 
-/// The objects of a kind that a field selector selects, page by page; an empty one selects all.
-async fn list_by<K>(api: &Api<K>, selector: &str) -> anyhow::Result<Vec<K>>
-where
-    K: Resource + Clone + DeserializeOwned + Debug,
-    K::DynamicType: Default,
-{
+fn warn_of(undecodable: &[String]) {
+    for fault in undecodable {
+        crate::complain(&format!("warning: does not decode and is skipped: {fault}"));
+    }
+}
+
+/// Whether the API server refused a field selector that it does not support.
+fn is_unknown_selector(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<kube::Error>()).any(
+        |cause| matches!(cause, kube::Error::Api(status) if status.code == 400 && status.message.contains("field label not supported")),
+    )
+}
+
+/// The objects of a kind that a field selector selects, page by page; an empty one selects all. Besides them, the names
+/// of those that do not decode.
+async fn list_by<K: Kind + Debug>(
+    api: &Api<Decoded<K>>,
+    selector: &str,
+) -> anyhow::Result<(Vec<K>, Vec<String>)> {
     let mut all = Vec::new();
     let mut parameters = ListParams::default().limit(PAGE).fields(selector);
     loop {
@@ -121,11 +144,11 @@ where
             .list(&parameters)
             .await
             .map_err(explained)
-            .with_context(|| format!("cannot list {}", K::plural(&K::DynamicType::default())))?;
+            .with_context(|| format!("cannot list {}", K::plural(&())))?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
-            None => return Ok(all),
+            None => return Ok(split(all)),
         }
     }
 }
@@ -143,4 +166,47 @@ fn explained(error: kube::Error) -> anyhow::Error {
         _ => return error.into(),
     };
     anyhow::Error::from(error).context(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::{Request, Response};
+    use serde_json::{Value, json};
+    use std::convert::Infallible;
+
+    /// An API server of Kubernetes 1.30, which selects custom resources by their metadata only, with two Pads that decode.
+    fn kubernetes_1_30() -> Cluster {
+        let pad = |name: &str, opportunity: &str, phase: &str| {
+            json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": name, "namespace": "hiring"},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": opportunity}, "status": {"phase": phase}})
+        };
+        let items = [pad("a", "o-1", "Open"), pad("b", "o-2", "Open"), pad("odd", "o-1", "Other")];
+        let list = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "PadList", "metadata": {}, "items": items});
+        let refusal = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "BadRequest", "code": 400,
+            "message": "Unable to find pads that match field selector: field label not supported: spec.opportunityID"});
+        let answer = move |request: &Request<kube::client::Body>| -> (u16, Value) {
+            let query = request.uri().query().unwrap_or_default();
+            if query.contains("fieldSelector") { (400, refusal.clone()) } else { (200, list.clone()) }
+        };
+        let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+            let (code, body) = answer(&request);
+            let response = Response::builder().status(code).body(Body::from(body.to_string()));
+            async move { Ok::<_, Infallible>(response.unwrap()) }
+        });
+        Cluster { client: Client::new(service, "hiring"), namespace: "hiring".into() }
+    }
+
+    #[tokio::test]
+    async fn without_field_selectors_the_pads_of_a_candidate_are_filtered_here() {
+        let pads = kubernetes_1_30().pads_of("o-1").await.unwrap();
+        assert_eq!(pads.iter().map(kube::ResourceExt::name_any).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[tokio::test]
+    async fn an_overview_names_what_does_not_decode() {
+        let pads = list_by::<Pad>(&kubernetes_1_30().api(), "").await.unwrap();
+        assert_eq!((pads.0.len(), pads.1), (2, vec!["Pad hiring/odd: status.phase".to_owned()]));
+    }
 }

@@ -160,11 +160,9 @@ fn flags(command: &Command) -> Vec<String> {
 async fn names(kind: Kind, place: &Place) -> Vec<String> {
     let Ok(cluster) = Cluster::of(place).await else { return Vec::new() };
     let names = match kind {
-        Kind::Connection => list(&cluster.api::<LeverConnection>()).await.map(|all| named(&all, |_| None)),
-        Kind::Configuration => {
-            list(&cluster.api::<PadConfiguration>()).await.map(|all| named(&all, |_| None))
-        }
-        Kind::Pad => list(&cluster.api::<Pad>())
+        Kind::Connection => list::<LeverConnection>(&cluster).await.map(|all| named(&all, |_| None)),
+        Kind::Configuration => list::<PadConfiguration>(&cluster).await.map(|all| named(&all, |_| None)),
+        Kind::Pad => list::<Pad>(&cluster)
             .await
             .map(|all| named(&all, |pad| pad.status.as_ref().and_then(|status| status.candidate.clone()))),
     };

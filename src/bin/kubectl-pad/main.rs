@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            complain(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -40,7 +40,18 @@ async fn main() -> ExitCode {
 
 /// A reader who has seen enough, such as `head`, is no error.
 fn print(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(plain(text).as_bytes());
+}
+
+/// Prints one message on standard error.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", plain(text));
+}
+
+/// Text from the cluster, such as a tag, may contain control characters that change what the terminal shows. All output
+/// passes here.
+fn plain(text: &str) -> String {
+    pad_operator::text::lines(text)
 }
 
 async fn run(cli: Cli) -> anyhow::Result<String> {
@@ -63,5 +74,16 @@ async fn run(cli: Cli) -> anyhow::Result<String> {
         }
         Command::End { name, patience } => actions::end(&cluster().await?, &name, patience.limit()).await,
         Command::Create(args) => actions::create(&cluster().await?, &args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let text = "tag \"a\u{1b}[2J\u{1b}]0;title\u{7}\u{202e}\"\n\tnext\u{9b}31m\n";
+        assert_eq!(plain(text), "tag \"a[2J]0;title\"\n\tnext31m\n");
     }
 }

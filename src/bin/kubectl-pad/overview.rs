@@ -18,7 +18,8 @@ const LISTED: usize = 15;
 
 /// The overview, as of now.
 pub fn text(seen: &Seen, now: Timestamp) -> String {
-    if seen.connections.is_empty() && seen.configurations.is_empty() && seen.pads.is_empty() {
+    let nothing = seen.connections.is_empty() && seen.configurations.is_empty() && seen.pads.is_empty();
+    if nothing && seen.undecodable.is_empty() {
         return match &seen.namespace {
             Some(namespace) => format!(
                 "Nothing in namespace {namespace}: no LeverConnection, no PadConfiguration, no Pad.\n\
@@ -46,11 +47,17 @@ pub fn text(seen: &Seen, now: Timestamp) -> String {
         let _ = writeln!(out, "No LeverConnection for:");
         configurations(&mut out, seen, &orphans);
     }
+    if !seen.undecodable.is_empty() {
+        let _ = writeln!(out, "\nDo not decode and are skipped; fix the field or delete the object:");
+        for fault in &seen.undecodable {
+            let _ = writeln!(out, "  {fault}");
+        }
+    }
     let troubles = troubles(seen);
     list(&mut out, "Needs a person", &troubles, now, |trouble| trouble.needs_person);
     list(&mut out, "Goes on by itself", &troubles, now, |trouble| !trouble.needs_person);
     open_pads(&mut out, seen, now);
-    if troubles.is_empty() {
+    if troubles.is_empty() && seen.undecodable.is_empty() {
         let _ = writeln!(out, "\nNothing to do.");
     }
     out
@@ -349,6 +356,7 @@ mod tests {
             connections: vec![connection(&[condition("Ready", "True", "Connected", ""), webhook])],
             configurations: vec![rule()],
             pads,
+            undecodable: Vec::new(),
             namespace: Some("hiring".into()),
         }
     }
@@ -367,6 +375,14 @@ mod tests {
             assert!(text.contains(line), "{line}is not in\n{text}");
         }
         assert!(!text.contains("Nothing to do"), "{text}");
+    }
+
+    #[test]
+    fn objects_that_do_not_decode_are_named() {
+        let undecodable = vec!["Pad hiring/odd: status.phase".into()];
+        let text = text(&Seen { undecodable, ..Seen::default() }, now());
+        assert!(text.contains("delete the object:\n  Pad hiring/odd: status.phase\n"), "{text}");
+        assert!(!text.contains("Nothing"), "{text}");
     }
 
     #[test]

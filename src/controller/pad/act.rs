@@ -16,7 +16,7 @@ use crate::api::names;
 use crate::api::pad::{Pad, Trigger, TriggerSource};
 use crate::api::served::{self, Fingerprint};
 use crate::cluster::in_time;
-use crate::cluster::writes::{MetadataChange, WriteError, write_metadata, write_status};
+use crate::cluster::writes::{MetadataChange, WriteError, refusal, write_metadata, write_status};
 use crate::controller::accounts::Account;
 use crate::controller::{Context, pace};
 use crate::interview::PadRecord;
@@ -357,6 +357,9 @@ impl Pass<'_> {
 }
 
 fn cluster(error: WriteError) -> Trouble {
+    if let Some(answer) = refusal(&error) {
+        return Trouble::Refused { answer };
+    }
     match error {
         WriteError::Conflict { .. } => Trouble::Conflict,
         WriteError::Gone | WriteError::Api(_) | WriteError::Json(_) => {

@@ -458,6 +458,11 @@ pub enum Trouble {
     },
     /// Somebody else has changed the Pad since it was read: look again at once.
     Conflict,
+    /// The API server refuses a write to the Pad, and will until a person changes what refuses it.
+    Refused {
+        /// The API server's answer.
+        answer: String,
+    },
     /// The API server did not take a write, or what was read does not fit together: look again later.
     Cluster {
         /// What happened.

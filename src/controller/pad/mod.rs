@@ -26,8 +26,8 @@ pub use reason::Reason;
 use super::Context;
 use super::accounts::AccountError;
 use super::driver::{self, Failure, Reconcile, heard};
-use super::{notices, pace};
-use crate::api::condition::{Condition, types};
+use super::{notices, pace, warned};
+use crate::api::condition::{Condition, is_true, types};
 use crate::api::names;
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::writes::{WriteError, write_status};
@@ -144,6 +144,7 @@ impl Reconcile<Pad> for Pads {
         self.context.written.forget(namespace, name);
         self.context.looks.forget(namespace, name);
         self.context.stale_reads.forget(namespace, name);
+        self.context.warned.forget(namespace, name);
     }
 }
 
@@ -383,6 +384,12 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             pass.context.probe_now(namespace, connection);
         }
         Trouble::Conflict => {}
+        Trouble::Refused { answer } => {
+            // A policy's message may quote the status.
+            let candidate = pass.pad.status.as_ref().and_then(|status| status.candidate.as_deref());
+            let answer = text::without_name(answer, candidate.unwrap_or_default());
+            tracing::warn!(%pad, %namespace, %answer, "API server refused a write to a Pad; will retry");
+        }
         Trouble::Cluster { message } => {
             tracing::debug!(%pad, %namespace, %message, "a Pad is looked at again")
         }
@@ -394,20 +401,37 @@ async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
     if let Some(written) = write_status(&pass.context.client, pass.pad.as_ref(), &before, &after).await? {
         pass.context.written.note(&written);
     }
-    let news = notices::halted(&before.conditions, &after.conditions);
-    if let Some((reason, note)) = news.or_else(|| has_waited_long(pass.context, &pass.pad, &after.conditions))
-    {
-        // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
-        let note = text::without_name(&note, after.candidate.as_deref().unwrap_or_default());
-        pass.context.warn(&pass.pad.object_ref(&()), &reason, &note).await;
+    // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
+    let without_name = |note: &str| text::without_name(note, after.candidate.as_deref().unwrap_or_default());
+    match notices::halted(&before.conditions, &after.conditions) {
+        Some((reason, note)) => {
+            let note = without_name(&note);
+            pass.context.warn(&pass.pad.object_ref(&()), &reason, &note).await;
+        }
+        None => report_long_wait(pass.context, &pass.pad, &after.conditions, without_name).await,
     }
     Ok(())
 }
 
-/// Reason and message of a Pad that has waited long, once for each wait.
-fn has_waited_long(context: &Context, pad: &Pad, conditions: &[Condition]) -> Option<(String, String)> {
-    let waiting =
-        notices::alarm(conditions, Timestamp::now()).filter(|one| one.type_ == types::RECONCILING)?;
-    let wait = (pad.uid().unwrap_or_default(), waiting.last_transition_time);
-    context.warned.lock().insert(wait).then(|| (waiting.reason.clone(), waiting.message.clone()))
+/// Writes the Event of a Pad that has waited long, once for each wait (contract K6).
+async fn report_long_wait(
+    context: &Context,
+    pad: &Pad,
+    conditions: &[Condition],
+    without_name: impl Fn(&str) -> String,
+) {
+    let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
+    let now = Timestamp::now();
+    let alarm = notices::alarm(conditions, now).filter(|one| one.type_ == types::RECONCILING);
+    let Some(waiting) = alarm else {
+        if !is_true(conditions, types::RECONCILING) {
+            context.warned.forget(&namespace, &name);
+        }
+        return;
+    };
+    let (uid, since) = (pad.uid().unwrap_or_default(), waiting.last_transition_time);
+    if context.warned.is_due(&namespace, &name, &uid, since, now) {
+        let note = notices::fitting(&without_name(&waiting.message));
+        warned::write(&context.client, &pad.object_ref(&()), since, &waiting.reason, note).await;
+    }
 }

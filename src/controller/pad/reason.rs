@@ -43,6 +43,8 @@ reasons! {
     LimitReached,
     /// It is not known whether CoderPad made the pad.
     CreateOutcomeUnknown,
+    /// The API server refuses to store what the operator must record on the Pad.
+    WriteRefused,
     /// There is no such configuration.
     ConfigurationNotFound,
     /// The configuration has a fault.

@@ -38,11 +38,34 @@ async fn the_method_is_looked_at_first() {
     let server = ApiServer::default();
     let receiver = receiver(&server, usual());
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS, Method::DELETE] {
-        for path in ["/webhooks/lever/hiring/acme", "/", "/webhooks/lever/hiring/none"] {
+        for path in ["/webhooks/lever/hiring/acme", "/healthz/", "/webhooks/lever/hiring/none"] {
             let response = send(&receiver, request(method.clone(), path, "x".repeat(300 * 1024))).await;
             assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
             assert_eq!(response.headers()["allow"], "POST");
         }
+    }
+}
+
+/// contract W1a
+#[tokio::test]
+async fn a_health_check_is_answered_as_ready_only_while_webhooks_are_taken() {
+    let ready = receiver(&ApiServer::default(), usual());
+    let starting = Scope { pads: Cache::fed(stream::pending()), ..usual() };
+    let starting = receiver(&ApiServer::default(), starting);
+    for method in [Method::GET, Method::HEAD] {
+        for path in ["/", "/healthz"] {
+            let status =
+                async |receiver: &Receiver| send(receiver, request(method.clone(), path, "")).await.status();
+            assert_eq!(status(&ready).await, StatusCode::OK, "{method} {path}");
+            assert_eq!(status(&starting).await, StatusCode::SERVICE_UNAVAILABLE, "{method} {path}");
+        }
+    }
+    for (method, path, expected) in [
+        (Method::POST, "/healthz", StatusCode::NOT_FOUND),
+        (Method::PUT, "/", StatusCode::METHOD_NOT_ALLOWED),
+        (Method::GET, "/livez", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        assert_eq!(send(&ready, request(method, path, "")).await.status(), expected, "{path}");
     }
 }
 
@@ -297,7 +320,8 @@ async fn answers_are_counted_by_outcome() {
     let mut registry = Registry::default();
     let tokens = SigningTokens::of([(NAMESPACE, "acme", SIGNING_TOKEN)]);
     let caches = Caches::of_scopes(vec![usual()]);
-    let receiver = Receiver::new(ApiServer::default().client(), caches, tokens, Metrics::new(&mut registry));
+    let receiver =
+        Receiver::new(ApiServer::default().client(), caches, tokens, Metrics::new(&mut registry), || true);
     post(&receiver, "{").await;
     post(&receiver, stage_change("s-1")).await;
     post(&receiver, stage_change("s-1")).await;

@@ -257,7 +257,9 @@ pub fn receiver(server: &ApiServer, scope: Scope) -> Receiver {
 
 pub fn receiver_with(server: &ApiServer, scope: Scope, tokens: SigningTokens) -> Receiver {
     let caches = Caches::of_scopes(vec![scope]);
-    Receiver::new(server.client(), caches, tokens, Metrics::new(&mut Registry::default()))
+    let known = caches.clone();
+    let is_ready = move || known.missing().is_empty();
+    Receiver::new(server.client(), caches, tokens, Metrics::new(&mut Registry::default()), is_ready)
 }
 
 /// Signs as Lever does.

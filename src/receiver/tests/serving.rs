@@ -2,6 +2,7 @@
 
 use super::fake::*;
 use crate::receiver::serve;
+use crate::receiver::server::MOST_CONNECTIONS;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -85,4 +86,36 @@ async fn a_client_that_takes_no_answers_is_cut() {
     let asked = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".repeat(1000);
     let asks = async { while client.write_all(&asked).await.is_ok() {} };
     timeout(Duration::from_secs(120), asks).await.expect("it is cut");
+}
+
+async fn request_and_answer(client: &mut TcpStream) -> String {
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    answer(client).await
+}
+
+/// Load balancers keep connections for 60 s, and a request that meets the close is lost.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_kept_for_longer_than_balancers_do() {
+    let (address, _stop, _served) = start().await;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    for idle in [0, 11, 61, 74] {
+        sleep(Duration::from_secs(idle)).await;
+        assert!(request_and_answer(&mut client).await.starts_with("HTTP/1.1 200"), "after {idle} s");
+    }
+    let closed = timeout(Duration::from_secs(80), client.read(&mut [0; 1])).await;
+    assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_for_new_ones() {
+    let (address, _stop, _served) = start().await;
+    let mut idle = Vec::new();
+    for _ in 0..MOST_CONNECTIONS + 20 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let answer = timeout(Duration::from_secs(5), request_and_answer(&mut client)).await;
+        assert!(answer.expect("it waits for a place").starts_with("HTTP/1.1 200"));
+        idle.push(client);
+    }
+    assert_eq!(idle[0].read(&mut [0; 1]).await.unwrap_or_default(), 0, "the oldest was closed");
+    assert!(request_and_answer(idle.last_mut().unwrap()).await.starts_with("HTTP/1.1 200"));
 }

@@ -7,14 +7,20 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
+use parking_lot::Mutex;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// How long a delivery may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Delay before the same failure is logged again, and before another one is.
+const REPEAT: Duration = Duration::from_secs(600);
+const CHANGED: Duration = Duration::from_secs(60);
+/// The mistake that is made most often: to a gRPC port it looks like a broken connection.
+const HINT: &str =
+    "It must be the collector's port for OTLP over HTTP, usually 4318; gRPC, usually 4317, is not supported";
 
 /// Leaves out passes that did nothing. A leader that begins looks at each Pad there is, and a collector that is told of
 /// all that would have no room for the rest.
@@ -51,7 +57,14 @@ impl<P: SpanProcessor> SpanProcessor for Worthwhile<P> {
 pub struct Carrier {
     client: reqwest::Client,
     runtime: Handle,
-    fails: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// A failure that lasts.
+#[derive(Debug)]
+struct Failure {
+    logged: Instant,
+    reason: String,
 }
 
 impl Carrier {
@@ -62,7 +75,7 @@ impl Carrier {
             .redirect(reqwest::redirect::Policy::none())
             .timeout(TIME_LIMIT)
             .build()?;
-        Ok(Self { client, runtime, fails: AtomicBool::new(false) })
+        Ok(Self { client, runtime, failure: Mutex::default() })
     }
 
     async fn deliver(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -84,18 +97,28 @@ impl Carrier {
         Ok(Response::builder().status(status.as_u16()).body(body)?)
     }
 
-    /// One line when it begins to fail, and one when that is over, however long it lasts.
+    /// One line when it begins to fail, one each [`REPEAT`] while it lasts, and one when it is over.
     fn failed(&self, reason: &str) {
-        if !self.fails.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%reason, "traces cannot be delivered to the collector of --otlp-endpoint; nothing else depends on it");
+        let mut failure = self.failure.lock();
+        if is_due(failure.as_ref(), reason, Instant::now()) {
+            tracing::warn!(%reason, "traces cannot be delivered to the collector of --otlp-endpoint; nothing else depends on it. {HINT}");
+            *failure = Some(Failure { logged: Instant::now(), reason: reason.to_owned() });
         }
     }
 
     fn succeeded(&self) {
-        if self.fails.swap(false, Ordering::Relaxed) {
+        if self.failure.lock().take().is_some() {
             tracing::info!("traces are delivered to the collector again");
         }
     }
+}
+
+/// Whether a failure is to be logged now.
+fn is_due(last: Option<&Failure>, reason: &str, now: Instant) -> bool {
+    last.is_none_or(|last| {
+        let pause = if last.reason == reason { REPEAT } else { CHANGED };
+        now.saturating_duration_since(last.logged) >= pause
+    })
 }
 
 impl HttpClient for Carrier {
@@ -108,5 +131,21 @@ impl HttpClient for Carrier {
         Self: 'f,
     {
         Box::pin(self.deliver(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_lasts_is_logged_at_a_bounded_rate() {
+        let logged = Instant::now();
+        let last = Failure { logged, reason: "it answered 404".into() };
+        assert!(is_due(None, "it answered 404", logged));
+        assert!(!is_due(Some(&last), "it answered 404", logged + REPEAT / 2));
+        assert!(is_due(Some(&last), "it answered 404", logged + REPEAT));
+        assert!(!is_due(Some(&last), "connection refused", logged + CHANGED / 2));
+        assert!(is_due(Some(&last), "connection refused", logged + CHANGED));
     }
 }

@@ -102,7 +102,9 @@ fn lever_is_in_trouble(facts: &Facts) -> bool {
         Some(Trouble::Service(error) | Trouble::CreateOutcomeUnknown(error)) => {
             error.service == Service::Lever
         }
-        Some(Trouble::NoAccount { .. } | Trouble::Conflict | Trouble::Cluster { .. }) => true,
+        Some(
+            Trouble::NoAccount { .. } | Trouble::Conflict | Trouble::Refused { .. } | Trouble::Cluster { .. },
+        ) => true,
         None => false,
     }
 }

@@ -13,7 +13,8 @@ use crate::transport::{Class, Error, Service};
 /// What follows from a call or write that did not succeed.
 pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
     let pad = &facts.pad;
-    let is_of_cluster = matches!(trouble, Trouble::Conflict | Trouble::Cluster { .. });
+    let is_of_cluster =
+        matches!(trouble, Trouble::Conflict | Trouble::Refused { .. } | Trouble::Cluster { .. });
     // The link did not follow at once: see the plan of a Pad's life.
     if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
         return Step::SetFinalizer(true);
@@ -27,6 +28,7 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
         _ if (facts.pad.member.is_served() || settled(facts)) && !facts.pad.deleting => {
             rest(Outcome::Undecided)
         }
+        Trouble::Refused { answer } => rest(Outcome::Waiting(Reason::WriteRefused, refused(answer))),
         Trouble::NoAccount { connection, message } => rest(Outcome::Waiting(
             Reason::ConnectionNotReady,
             format!("The keys of LeverConnection {connection} cannot be used: {message}"),
@@ -67,6 +69,14 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
             ),
         }),
     }
+}
+
+/// The message for a write that an admission policy, an admission webhook or the authorization refuses.
+fn refused(answer: &str) -> String {
+    format!(
+        "The API server refuses to store this Pad's annotations and finalizer: {} The operator creates no pad without them, and retries automatically. Permit its ServiceAccount to update Pads: check admission policies and webhooks with kubectl get validatingadmissionpolicies,validatingwebhookconfigurations, and the operator's Role.",
+        sentence(answer)
+    )
 }
 
 /// An open pad stays what it is while something about it cannot be done. What is missing after the end is said.

@@ -1,0 +1,120 @@
+//! Which waits an Event was written for: once for each, also over restarts.
+//!
+//! The Event of a wait has a name that follows from the Pad and from the time since when it waits. Another process that
+//! writes it again creates nothing. When the API server has deleted the Event (after an hour by default), waits that are
+//! that old get none: an earlier process has written it.
+
+use crate::api::FIELD_MANAGER;
+use crate::api::names::sha256_hex;
+use crate::cluster::writes::is_status;
+use crate::cluster::{in_time, key};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+/// The age of a wait after which its Event may have been deleted again: the 10 minutes until it is written, the longest
+/// time between two passes, and less than the hour for which API servers keep Events.
+const LATEST: SignedDuration = SignedDuration::from_mins(65);
+/// Maximum length of the part of an Event's name that is the Pad's.
+const NAME_LIMIT: usize = 200;
+
+/// The waits that were reported; one for each Pad.
+#[derive(Debug, Default)]
+pub struct Warned {
+    waits: Mutex<HashMap<(String, String), (String, Timestamp)>>,
+}
+
+impl Warned {
+    /// Reports whether an Event is due for the wait of a Pad, and records that it is written.
+    pub fn is_due(&self, namespace: &str, name: &str, uid: &str, since: Timestamp, now: Timestamp) -> bool {
+        let wait = (uid.to_owned(), since);
+        let before = self.waits.lock().insert(key(namespace, name), wait.clone());
+        before != Some(wait) && now.duration_since(since) < LATEST
+    }
+
+    /// The Pad is gone, or does not wait any more.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.waits.lock().remove(&key(namespace, name));
+    }
+}
+
+/// Writes the Event of a wait, unless it was written before. That it cannot be written is only logged: the object's
+/// conditions say the same.
+pub async fn write(client: &Client, object: &ObjectReference, since: Timestamp, reason: &str, note: String) {
+    let event = event(object, since, reason, note);
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    match in_time(api.create(&parameters, &event)).await {
+        Ok(_) => {}
+        Err(error) if is_status(&error, 409) => {}
+        Err(error) => tracing::warn!(%error, "cannot write an Event"),
+    }
+}
+
+fn event(object: &ObjectReference, since: Timestamp, reason: &str, note: String) -> Event {
+    let (uid, name) = (object.uid.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
+    let wait = sha256_hex(&format!("{uid}/{since}"), 16);
+    let name = name.get(..NAME_LIMIT).unwrap_or(name).trim_end_matches(['.', '-']);
+    Event {
+        action: Some("Reconcile".into()),
+        event_time: Some(MicroTime(Timestamp::now())),
+        metadata: ObjectMeta {
+            name: Some(format!("{name}.{wait}")),
+            namespace: object.namespace.clone(),
+            ..ObjectMeta::default()
+        },
+        note: Some(note),
+        reason: Some(reason.into()),
+        regarding: Some(object.clone()),
+        reporting_controller: Some(FIELD_MANAGER.into()),
+        reporting_instance: Some(FIELD_MANAGER.into()),
+        type_: Some("Warning".into()),
+        ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn minute(minutes: i64) -> Timestamp {
+        Timestamp::from_second(60 * minutes).unwrap()
+    }
+
+    #[test]
+    fn each_wait_is_due_once_and_nothing_is_kept_of_one_that_is_over() {
+        let warned = Warned::default();
+        assert!(warned.is_due("hiring", "a", "u-1", minute(0), minute(10)));
+        assert!(!warned.is_due("hiring", "a", "u-1", minute(0), minute(15)));
+        assert!(warned.is_due("hiring", "a", "u-1", minute(30), minute(40)), "another wait");
+        assert!(warned.is_due("hiring", "a", "u-2", minute(30), minute(40)), "another Pad of this name");
+        warned.forget("hiring", "a");
+        assert!(warned.waits.lock().is_empty());
+    }
+
+    /// As after a restart: the memory is empty, and the wait is older than any Event.
+    #[test]
+    fn a_wait_of_days_is_not_reported_again_by_another_process() {
+        assert!(!Warned::default().is_due("hiring", "a", "u-1", minute(0), minute(3 * 24 * 60)));
+    }
+
+    #[test]
+    fn the_event_of_a_wait_has_one_name() {
+        let object = ObjectReference {
+            name: Some(format!("{}-1", "p".repeat(240))),
+            namespace: Some("hiring".into()),
+            uid: Some("u-1".into()),
+            ..ObjectReference::default()
+        };
+        let name = |since| event(&object, since, "QuotaExceeded", String::new()).metadata.name.unwrap();
+        assert_eq!(name(minute(0)), name(minute(0)));
+        assert_ne!(name(minute(0)), name(minute(1)));
+        assert!(name(minute(0)).len() < 253);
+    }
+}

@@ -1,0 +1,243 @@
+//! The open connections of the webhook endpoint: what each is doing, how long it may, and which is closed when there is
+//! no room for another.
+
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Time that a connection may be idle between two requests. Above the 60 s of common load balancers, so that it is they
+/// who close: a request that meets the close is lost (their idle timeouts are 60 s by default).
+pub(super) const IDLE: Duration = Duration::from_secs(75);
+/// A client that needs longer for its headers is cut.
+pub(super) const HEAD: Duration = Duration::from_secs(10);
+
+/// What a connection is doing, and since when.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    /// No request has begun since the last answer.
+    Idle(Instant),
+    /// The head of a request is being received.
+    Head(Instant),
+    /// A request is being answered. It has timeouts of its own.
+    Serving,
+}
+
+impl Phase {
+    /// When the connection must have left this phase.
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Idle(since) => Some(since + IDLE),
+            Self::Head(since) => Some(since + HEAD),
+            Self::Serving => None,
+        }
+    }
+}
+
+/// One connection; a cheap handle.
+#[derive(Clone)]
+pub(super) struct Tracked {
+    phase: Arc<watch::Sender<Phase>>,
+    closing: CancellationToken,
+    _entry: Arc<Entry>,
+}
+
+struct Entry {
+    number: u64,
+    open: Arc<Mutex<Open>>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.open.lock().connections.remove(&self.number);
+    }
+}
+
+#[derive(Default)]
+struct Open {
+    next: u64,
+    connections: BTreeMap<u64, (Arc<watch::Sender<Phase>>, CancellationToken)>,
+}
+
+/// All open connections; a cheap handle.
+#[derive(Clone, Default)]
+pub(super) struct Connections {
+    open: Arc<Mutex<Open>>,
+}
+
+impl Connections {
+    /// A connection that was just accepted. It counts until the last handle is dropped.
+    pub(super) fn track(&self) -> Tracked {
+        let phase = Arc::new(watch::Sender::new(Phase::Idle(Instant::now())));
+        let closing = CancellationToken::new();
+        let mut open = self.open.lock();
+        let number = open.next;
+        open.next += 1;
+        open.connections.insert(number, (phase.clone(), closing.clone()));
+        let entry = Arc::new(Entry { number, open: self.open.clone() });
+        Tracked { phase, closing, _entry: entry }
+    }
+
+    /// Closes the connection that has been idle for longest, to make room. Reports whether there is one.
+    pub(super) fn shed(&self) -> bool {
+        let open = self.open.lock();
+        let idle = open.connections.values().filter(|(_, closing)| !closing.is_cancelled());
+        let idle = idle.filter_map(|(phase, closing)| match *phase.borrow() {
+            Phase::Idle(since) => Some((since, closing)),
+            Phase::Head(_) | Phase::Serving => None,
+        });
+        let longest = idle.min_by_key(|(since, _)| *since);
+        longest.inspect(|(_, closing)| closing.cancel()).is_some()
+    }
+}
+
+impl Tracked {
+    /// A request is being answered.
+    pub(super) fn serves(&self) {
+        self.phase.send_replace(Phase::Serving);
+    }
+
+    /// The answer is made.
+    pub(super) fn rests(&self) {
+        self.phase.send_replace(Phase::Idle(Instant::now()));
+    }
+
+    /// Whether the head of a request is being received.
+    pub(super) fn is_in_head(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Head(_))
+    }
+
+    fn receives(&self) {
+        self.phase.send_if_modified(|phase| match phase {
+            Phase::Idle(_) => {
+                *phase = Phase::Head(Instant::now());
+                true
+            }
+            Phase::Head(_) | Phase::Serving => false,
+        });
+    }
+
+    /// Waits until the connection must be closed: it was idle or sent a head for too long, or its place is needed.
+    pub(super) async fn overdue(&self) {
+        let mut phase = self.phase.subscribe();
+        let watching = async {
+            loop {
+                let deadline = phase.borrow_and_update().deadline();
+                let expired = async {
+                    match deadline {
+                        Some(deadline) => tokio::time::sleep_until(deadline).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    () = expired => return,
+                    changed = phase.changed() => if changed.is_err() { return },
+                }
+            }
+        };
+        let _ = self.closing.run_until_cancelled(watching).await;
+    }
+}
+
+/// A stream that records when a request begins.
+pub(super) struct Observed<T> {
+    stream: T,
+    tracked: Tracked,
+}
+
+impl<T> Observed<T> {
+    pub(super) fn new(stream: T, tracked: Tracked) -> Self {
+        Self { stream, tracked }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Observed<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            self.tracked.receives();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Observed<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_that_is_idle_for_longest_makes_room() {
+        let connections = Connections::default();
+        let first = connections.track();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let (second, third) = (connections.track(), connections.track());
+        first.serves();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        third.serves();
+        third.rests();
+        assert!(connections.shed());
+        assert!(second.overdue().now_or_never().is_some(), "idle for 1 s");
+        assert!(first.overdue().now_or_never().is_none() && third.overdue().now_or_never().is_none());
+        assert!(connections.shed());
+        assert!(third.overdue().now_or_never().is_some());
+        assert!(!connections.shed(), "the other one is serving");
+        drop((first, second, third));
+        assert!(connections.open.lock().connections.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_is_long_and_a_head_is_short() {
+        let tracked = Connections::default().track();
+        let began = Instant::now();
+        tracked.overdue().await;
+        assert_eq!(began.elapsed().as_secs(), IDLE.as_secs());
+        tracked.rests();
+        tracked.receives();
+        let began = Instant::now();
+        tracked.overdue().await;
+        assert_eq!(began.elapsed().as_secs(), HEAD.as_secs());
+        tracked.serves();
+        tracked.receives();
+        let hour = tokio::time::timeout(Duration::from_secs(3600), tracked.overdue()).await;
+        assert!(hour.is_err(), "a request has timeouts of its own");
+    }
+}

@@ -1,0 +1,86 @@
+//! Admission policies that refuse what the operator must store.
+
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::status::{message_of, phase};
+use crate::wait::eventually;
+use crate::world::{Options, World};
+
+/// A policy that refuses updates of Pads by this user while they add a finalizer.
+fn policy(user: &str) -> String {
+    let rules = json!([{"apiGroups": ["padoperator.dev"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["pads"]}]);
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "no-finalizers"},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": rules},
+            "validations": [{
+                "expression": format!("request.userInfo.username != '{user}' || !has(object.metadata.finalizers)"),
+                "message": "finalizers need a ticket",
+            }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "no-finalizers"},
+        "spec": {"policyName": "no-finalizers", "validationActions": ["Deny"]},
+    });
+    format!("{policy}\n---\n{binding}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_write_is_reported_on_the_pad_and_retried() {
+    let world = World::start_in(Cluster::with_crds().await, Options::new("policy")).await;
+    let manifests = policy(&world.user(0));
+    world.cluster.kubectl(&["apply", "--filename", "-"], Some(&manifests)).await.unwrap();
+    // A policy takes effect some time after it is stored.
+    eventually("the policy is in effect", async || {
+        let candidate = world.candidate();
+        world.enter(&candidate).await;
+        let found = eventually("it is judged", async || {
+            let pad = world.pads_of(&candidate).await.pop().ok_or("none")?;
+            let phase = phase(&pad);
+            if ["Open/Open", "Pending/WriteRefused"].contains(&phase.as_str()) { Ok(pad) } else { Err(phase) }
+        })
+        .await;
+        if phase(&found) == "Open/Open" { Err("not yet".into()) } else { Ok(()) }
+    })
+    .await;
+
+    let (candidate, creates) = (world.candidate(), world.creates());
+    world.enter(&candidate).await;
+    let pad = world.wait_for_pad(&candidate, "Pending/WriteRefused").await;
+    let message = message_of(&pad, "Ready");
+    assert!(message.contains("finalizers need a ticket"), "{message}");
+    let name = pad["metadata"]["name"].as_str().unwrap();
+    let log = world.operators[0].logged();
+    let line = log.lines().find(|line| line.contains(name) && line.contains("finalizers need a ticket"));
+    assert!(line.is_some_and(|line| line.contains("\"level\":\"WARN\"") && line.contains("policy")), "{log}");
+    assert_eq!(world.creates(), creates, "nothing was sent");
+
+    let policy = ["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-finalizers"];
+    world.cluster.kubectl(&policy, None).await.unwrap();
+    eventually("the policy has no effect any more", async || {
+        let candidate = world.candidate();
+        world.enter(&candidate).await;
+        eventually("it is judged", async || {
+            let pad = world.pads_of(&candidate).await.pop().ok_or("none")?;
+            let phase = phase(&pad);
+            if ["Open/Open", "Pending/WriteRefused"].contains(&phase.as_str()) {
+                Ok(phase)
+            } else {
+                Err(phase)
+            }
+        })
+        .await
+        .strip_prefix("Open")
+        .map(|_| ())
+        .ok_or("not yet".into())
+    })
+    .await;
+    world.request("pads", name).await;
+    world.wait_for_one_pad(&candidate).await;
+    world.finish().await;
+}

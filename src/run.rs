@@ -190,6 +190,7 @@ impl Reconciler<'_> {
             allowances: Default::default(),
             retries: Default::default(),
             flag_retries: Default::default(),
+            tag_retries: Default::default(),
             flights: Default::default(),
             written: Default::default(),
             looks: Default::default(),

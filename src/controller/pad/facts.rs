@@ -3,6 +3,7 @@
 //! `observe` fills them in from the cluster, `act` adds what the services answered, and a test or a model makes them up.
 
 use super::series::Member;
+use super::tags::TagFacts;
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
@@ -74,6 +75,10 @@ pub struct Facts {
     pub flag_trouble: Option<Trouble>,
     /// After a failure: how long no call may be made yet.
     pub pause: Option<Duration>,
+    /// What is known of the tags besides those of the candidate.
+    pub tags: TagFacts,
+    /// Whether Lever refused the note with the code in this pass.
+    pub code_refused: bool,
 }
 
 impl Facts {
@@ -109,6 +114,8 @@ impl Facts {
             trouble: None,
             flag_trouble: None,
             pause: None,
+            tags: TagFacts::default(),
+            code_refused: false,
         }
     }
 }

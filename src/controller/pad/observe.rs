@@ -3,6 +3,7 @@
 use super::facts::{Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Rule};
 use super::flights::{Look, lands_within};
 use super::looks::{Wanted, What};
+use super::tags::{self, TagFacts};
 use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::{OnArchive, PadConfiguration, PadConfigurationStatus};
 use crate::api::connection::{LeverConnection, Overage};
@@ -98,6 +99,11 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
         look: wanted.has(What::Record),
         archived: wanted.has(What::Archived),
         gone: wanted.has(What::Gone),
+        tags: TagFacts {
+            reported: tags::is_reported(object.status.as_ref()),
+            needed: tags_needed(object, context),
+            ..TagFacts::default()
+        },
         ..Facts::unread(pad, connection_facts(around), rule)
     };
     // Most Pads have their pad already: they need not be compared with all others.
@@ -181,8 +187,14 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
 
 /// Whether all is settled that has to be written to Lever after the end. What cannot be written is tried again when
 /// somebody asks.
-fn is_recorded(status: &PadStatus, requested: bool) -> bool {
-    let never = [Reason::CandidateNotFound, Reason::InvalidRequest].map(Reason::as_str);
+pub fn is_recorded(status: &PadStatus, requested: bool) -> bool {
+    let never = [
+        Reason::CandidateNotFound,
+        Reason::CandidateConfidential,
+        Reason::InvalidRequest,
+        Reason::Cancelled,
+    ]
+    .map(Reason::as_str);
     let recorded = condition::find(&status.conditions, types::RECORD_ADDED);
     recorded.is_some_and(|recorded| {
         recorded.status == condition::Status::True
@@ -202,6 +214,24 @@ fn others(pad: &Pad, context: &Context) -> Vec<Arc<Pad>> {
     let is_other = |other: &Pad| is_of(other, configuration, opportunity_id) && other.uid() != pad.uid();
     let namespace = pad.namespace().unwrap_or_default();
     context.scope.pads.at(&namespace, &Place::Candidate(opportunity_id.clone()), is_other)
+}
+
+/// The tags that Pads of the candidate by other configurations of the connection need.
+fn tags_needed(pad: &Pad, context: &Context) -> Vec<String> {
+    let (namespace, configuration) = (pad.namespace().unwrap_or_default(), &pad.spec.configuration_ref.name);
+    let is_other = |other: &Pad| {
+        other.spec.opportunity_id == pad.spec.opportunity_id
+            && other.spec.configuration_ref.name != *configuration
+            && other.metadata.deletion_timestamp.is_none()
+    };
+    let others =
+        context.scope.pads.at(&namespace, &Place::Candidate(pad.spec.opportunity_id.clone()), is_other);
+    let needed = others.iter().flat_map(|other| {
+        let configuration =
+            context.scope.configurations.get(&namespace, &other.spec.configuration_ref.name);
+        tags::needed_by(other, configuration.as_deref())
+    });
+    needed.collect()
 }
 
 /// Pads of one series share their references and their links, so the one would take the pad that goes with the other.

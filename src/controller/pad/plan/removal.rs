@@ -82,7 +82,11 @@ fn own_tags(facts: &Facts, opportunity: &Opportunity) -> Vec<String> {
     let tags = facts.write_back.as_ref().map(|write_back| &write_back.tags);
     let configured = tags.into_iter().flat_map(|tags| [&tags.ready, &tags.ended, &tags.failed]);
     let own: BTreeSet<&String> = configured.chain([&facts.pad.failed_tag]).flatten().collect();
-    let is_on = |tag: &&String| opportunity.tags.contains(tag) && !facts.tags_written.contains(tag);
+    let is_on = |tag: &&String| {
+        opportunity.tags.contains(tag)
+            && !facts.tags_written.contains(tag)
+            && !facts.tags.needed.contains(tag)
+    };
     own.into_iter().filter(is_on).cloned().collect()
 }
 

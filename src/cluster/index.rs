@@ -54,9 +54,10 @@ impl Placed for Pad {
         match place {
             Place::Candidate(opportunity_id) => self.spec.opportunity_id == *opportunity_id,
             Place::Waiting => matches!(self.phase(), None | Some(Phase::Pending)),
-            Place::MadeIn(hour) => {
-                [self.made_at(), self.created_in_vain_at()].into_iter().flatten().any(|at| hour_of(at) == *hour)
-            }
+            Place::MadeIn(hour) => [self.made_at(), self.created_in_vain_at()]
+                .into_iter()
+                .flatten()
+                .any(|at| hour_of(at) == *hour),
         }
     }
 }

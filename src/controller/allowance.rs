@@ -263,7 +263,10 @@ mod tests {
         assert!(take(2, &before, 10).is_ok());
         let Err(Refusal::Hour(full)) = take(3, &before, 11) else { panic!("a fourth pad in the hour") };
         assert_eq!((full.made, full.until), (3, at(30)));
-        assert!(take(3, &[("before", -30), ("1", 0), ("2", 10)], 12).is_err(), "the same pads, reported late");
+        assert!(
+            take(3, &[("before", -30), ("1", 0), ("2", 10)], 12).is_err(),
+            "the same pads, reported late"
+        );
         assert!(take(4, &before, 30).is_ok(), "the first is an hour old");
         assert!(take(5, &before, 59).is_err());
         assert!(take(5, &before, 60).is_ok());

@@ -27,9 +27,8 @@ fn name_of(pad: &Value) -> &str {
 
 /// Calls about one candidate and all pads: the probe of the connection does not count.
 fn calls(world: &World, candidate: &str) -> usize {
-    let about = |call: &&simulators::Call| {
-        call.path.contains(candidate) || call.path.starts_with("/api/pads")
-    };
+    let about =
+        |call: &&simulators::Call| call.path.contains(candidate) || call.path.starts_with("/api/pads");
     world.lever.calls().iter().chain(&world.interview.calls()).filter(about).count()
 }
 
@@ -57,7 +56,8 @@ impl World {
 /// contract K4a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_tag_leaves_the_pad_open_until_lever_takes_it() {
-    let world = World::start(Options::new("tag-refused").configuration(json!({"writeBack": {"tags": tags()}}))).await;
+    let world =
+        World::start(Options::new("tag-refused").configuration(json!({"writeBack": {"tags": tags()}}))).await;
     for (status, reason) in [(400, "InvalidRequest"), (403, "LeverForbidden")] {
         let candidate = world.candidate();
         // A 403 is about the key only if another candidate can be read.
@@ -72,10 +72,13 @@ async fn a_refused_tag_leaves_the_pad_open_until_lever_takes_it() {
         world.wait_for_one_pad(&candidate).await;
         assert_eq!(world.lever.tags(&candidate), [TAG]);
         // It is not sent without a pause, whatever wakes the Pad.
-        eventually("it is sent again", async || if fault.hits() >= 2 { Ok(()) } else { Err(String::new()) }).await;
+        eventually("it is sent again", async || if fault.hits() >= 2 { Ok(()) } else { Err(String::new()) })
+            .await;
         let before = fault.hits();
         for _ in 0..5 {
-            world.patch("pads", name_of(&pad), json!({"metadata": {"labels": {"look": before.to_string()}}})).await;
+            world
+                .patch("pads", name_of(&pad), json!({"metadata": {"labels": {"look": before.to_string()}}}))
+                .await;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(fault.hits() <= before + 1, "{} after {before}", fault.hits());
@@ -99,7 +102,9 @@ async fn a_refused_tag_leaves_the_pad_open_until_lever_takes_it() {
 /// contract K4a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
-    let world = World::start(Options::new("end-tag-refused").configuration(json!({"writeBack": {"tags": tags()}}))).await;
+    let world =
+        World::start(Options::new("end-tag-refused").configuration(json!({"writeBack": {"tags": tags()}})))
+            .await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
     world.wait_for_one_pad(&candidate).await;
@@ -119,7 +124,9 @@ async fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
 /// contract E6
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pad_whose_link_is_refused_is_ended_when_a_person_wants_that() {
-    let world = World::start(Options::new("end-unlinked").configuration(json!({"writeBack": {"tags": tags()}}))).await;
+    let world =
+        World::start(Options::new("end-unlinked").configuration(json!({"writeBack": {"tags": tags()}})))
+            .await;
     let candidate = world.candidate();
     world.lever.faults().add(refuse(&candidate, "addLinks", 400));
     world.enter(&candidate).await;
@@ -202,7 +209,10 @@ async fn code_that_coderpad_does_not_return_or_lever_refuses_is_left_out_of_the_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_record_of_a_candidate_who_has_become_confidential_is_settled() {
-    let world = World::start(Options::new("ended-confidential").configuration(json!({"writeBack": {"tags": tags()}}))).await;
+    let world = World::start(
+        Options::new("ended-confidential").configuration(json!({"writeBack": {"tags": tags()}})),
+    )
+    .await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
     world.wait_for_one_pad(&candidate).await;
@@ -231,7 +241,8 @@ async fn the_record_of_a_candidate_who_has_become_confidential_is_settled() {
 async fn the_end_of_one_rules_interview_leaves_the_tags_that_another_rules_pad_needs() {
     let mut options = Options::new("shared-tags");
     let second = json!({"tag": "coderpad-2", "writeBack": {"tags": tags()}});
-    options.configurations = vec![(CONFIGURATION, json!({"writeBack": {"tags": tags()}})), ("second", second)];
+    options.configurations =
+        vec![(CONFIGURATION, json!({"writeBack": {"tags": tags()}})), ("second", second)];
     let world = World::start(options).await;
     let candidate = world.candidate();
     world.lever.add_tag(&candidate, "coderpad-2");

@@ -207,13 +207,9 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
 /// Whether all is settled that has to be written to Lever after the end. What cannot be written is tried again when
 /// somebody asks.
 pub fn is_recorded(status: &PadStatus, requested: bool) -> bool {
-    let never = [
-        Reason::CandidateNotFound,
-        Reason::CandidateConfidential,
-        Reason::InvalidRequest,
-        Reason::Cancelled,
-    ]
-    .map(Reason::as_str);
+    let never =
+        [Reason::CandidateNotFound, Reason::CandidateConfidential, Reason::InvalidRequest, Reason::Cancelled]
+            .map(Reason::as_str);
     let recorded = condition::find(&status.conditions, types::RECORD_ADDED);
     recorded.is_some_and(|recorded| {
         recorded.status == condition::Status::True
@@ -246,8 +242,7 @@ fn tags_needed(pad: &Pad, context: &Context) -> Vec<String> {
     let others =
         context.scope.pads.at(&namespace, &Place::Candidate(pad.spec.opportunity_id.clone()), is_other);
     let needed = others.iter().flat_map(|other| {
-        let configuration =
-            context.scope.configurations.get(&namespace, &other.spec.configuration_ref.name);
+        let configuration = context.scope.configurations.get(&namespace, &other.spec.configuration_ref.name);
         tags::needed_by(other, configuration.as_deref())
     });
     needed.collect()
@@ -288,8 +283,8 @@ fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) -> O
     let left = pads_left.as_mut().filter(|left| **left > 0)?;
     // The status is as old as the last probe, and does not contain what other connections with the same key took.
     let account = context.accounts.known(&namespace, name);
-    let all =
-        account.map_or(*left, |account| context.allowances.quotas().left(account.interview.account_id(), *left));
+    let all = account
+        .map_or(*left, |account| context.allowances.quotas().left(account.interview.account_id(), *left));
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     *left = all.saturating_sub(before);
     let is_in_front = before < all.saturating_add(i64::try_from(hourly::FRONT).unwrap_or(i64::MAX));

@@ -77,6 +77,8 @@ pub mod types {
     pub const LINK_ADDED: &str = "LinkAdded";
     /// Pad: its record is on the candidate in Lever.
     pub const RECORD_ADDED: &str = "RecordAdded";
+    /// Pad: Lever refused a tag of an open pad (contract K4a). Absent otherwise.
+    pub const TAG_REFUSED: &str = "TagRefused";
 }
 
 /// The conditions of one status, built anew on each pass and stamped against the ones written before.

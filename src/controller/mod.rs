@@ -13,6 +13,7 @@ pub mod notices;
 pub mod organization;
 pub mod pace;
 pub mod pad;
+pub mod quotas;
 pub mod retries;
 pub mod turns;
 pub mod warned;
@@ -75,6 +76,8 @@ pub struct Context {
     pub retries: Retries,
     /// When it may be tried again to put the tag of a pad that fails on its candidate, or to take it off.
     pub flag_retries: Retries,
+    /// When a refused tag of an open pad may be sent again.
+    pub tag_retries: Retries,
     /// Attempts to create a pad whose outcome is not stored.
     pub flights: Flights,
     /// The versions of Pads that were written last.

@@ -83,6 +83,11 @@ struct RawUser {
     deactivated_at: Option<serde_json::Value>,
 }
 
+/// Whether the operation reads or writes the record of an interview on one candidate: notes and tags.
+pub fn is_record(operation: &str) -> bool {
+    [NOTES, ADD_NOTE, ADD_TAGS, REMOVE_TAGS].contains(&operation)
+}
+
 /// One Lever account. Cloning is cheap; Debug does not show the key.
 #[derive(Clone, Debug)]
 pub struct LeverClient {

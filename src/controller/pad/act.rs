@@ -3,8 +3,11 @@
 //! Each effect may take place and its answer be lost. So each is either safe to repeat, or preceded by a write that
 //! lets whoever comes later find out: `create` does so for the pad, `lever` for the link and the note.
 
+mod aside;
 mod create;
 mod lever;
+
+pub use aside::IfRefused;
 
 use super::facts::{Candidate, Facts, Flight, NoteFacts, Record, Trouble};
 use super::looks::What;
@@ -135,7 +138,12 @@ impl Pass<'_> {
             Step::ReadCode(ids) => {
                 let mut code = Vec::new();
                 for id in ids {
-                    code.push(self.account()?.interview.environment(id).await.map_err(Trouble::Service)?);
+                    match self.account()?.interview.environment(id).await {
+                        Ok(environment) => code.push(environment),
+                        // One file that CoderPad does not return must not cost the whole record (contract E3).
+                        Err(error) if matches!(error.class, Class::NotFound | Class::Invalid) => {}
+                        Err(error) => return Err(Trouble::Service(error)),
+                    }
                 }
                 self.facts.code = Some(code);
                 Ok(())
@@ -163,6 +171,10 @@ impl Pass<'_> {
             Step::DeletePad(id) => {
                 self.account()?.interview.delete_pad(&id).await.map_err(Trouble::Service)?;
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was deleted at CoderPad");
+                // A pad that is not kept counts in the hour like one (contract F2).
+                let attempt = self.facts.pad.open_attempt().filter(|_| !self.facts.pad.deleting);
+                let attempted = attempt.and_then(|attempt| attempt.at.parse().ok());
+                self.facts.create_answered_at = self.facts.create_answered_at.or(attempted);
                 if let Flight::Searched(found) = &mut self.facts.flight {
                     found.retain(|record| record.id != id);
                 }

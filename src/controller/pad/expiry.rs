@@ -5,6 +5,7 @@
 //! own pass, because the finalizer of another policy goes just before: no other pass can put it on again in between,
 //! and none sees the Pad as one that is being deleted.
 
+use super::observe::is_recorded;
 use super::written::Written;
 use crate::api::configuration::PadConfiguration;
 use crate::api::names::{self, FINALIZER};
@@ -25,9 +26,9 @@ pub fn is_expired(pad: &Pad, configuration: &PadConfiguration, now: Timestamp) -
         Some(Phase::Skipped) => (settled_at, Some(configuration.spec.ttl_seconds_after_skipped)),
         Some(Phase::Pending | Phase::Open | Phase::Started | Phase::Failed) | None => return false,
     };
-    // The note and the tags are written by the Pad.
-    let is_owed = condition::find(pad.conditions(), condition::types::RECORD_ADDED)
-        .is_some_and(|record| record.status != condition::Status::True);
+    // The note and the tags are written by the Pad. What can never be written is settled as well.
+    let is_owed = condition::find(pad.conditions(), condition::types::RECORD_ADDED).is_some()
+        && !pad.status.as_ref().is_some_and(|status| is_recorded(status, false));
     let is_in_flight =
         pad.annotations().contains_key(names::ATTEMPT) && !pad.annotations().contains_key(names::PAD_ID);
     match (over_since, seconds) {
@@ -70,8 +71,11 @@ mod tests {
     fn is_expired_at(second: i64, status: Value, spec: Value) -> bool {
         let mut status = status;
         status["observedGeneration"] = json!(1);
-        status["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "R", "message": "",
-            "observedGeneration": 1, "lastTransitionTime": at(0)}]);
+        let ready = json!({"type": "Ready", "status": "True", "reason": "R", "message": "",
+            "observedGeneration": 1, "lastTransitionTime": at(0)});
+        let mut conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.push(ready);
+        status["conditions"] = json!(conditions);
         let pad = serde_json::from_value(json!({
             "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
             "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"}, "status": status,
@@ -96,6 +100,19 @@ mod tests {
         assert!(!is_expired_at(1_000_000, ended(), json!({})), "without a limit it stays");
         assert!(!is_expired_at(9, ended(), json!({"ttlSecondsAfterEnded": 10})), "seen to have ended");
         assert!(is_expired_at(10, ended(), json!({"ttlSecondsAfterEnded": 10})));
+        let recorded = |status: &str, reason: &str| {
+            let mut ended = ended();
+            ended["conditions"] = json!([{"type": "RecordAdded", "status": status, "reason": reason, "message": "",
+                "observedGeneration": 1, "lastTransitionTime": at(0)}]);
+            is_expired_at(10, ended, json!({"ttlSecondsAfterEnded": 10}))
+        };
+        assert!(recorded("True", "Written"));
+        for owed in ["LeverUnavailable", "LeverForbidden", "ConfigurationNotFound", "Suspended"] {
+            assert!(!recorded("False", owed), "{owed}: the record is still to be written");
+        }
+        for never in ["InvalidRequest", "CandidateNotFound", "CandidateConfidential", "Cancelled"] {
+            assert!(recorded("False", never), "{never}: the record can never be written");
+        }
         for phase in ["Pending", "Open", "Started", "Failed"] {
             let all = json!({"ttlSecondsAfterEnded": 0, "ttlSecondsAfterSkipped": 0});
             assert!(!is_expired_at(1_000_000, json!({"phase": phase}), all), "{phase}");

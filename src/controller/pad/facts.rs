@@ -3,6 +3,7 @@
 //! `observe` fills them in from the cluster, `act` adds what the services answered, and a test or a model makes them up.
 
 use super::series::Member;
+use super::tags::TagFacts;
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
@@ -92,6 +93,14 @@ pub struct Facts {
     pub flag_trouble: Option<Trouble>,
     /// After a failure: how long no call may be made yet.
     pub pause: Option<Duration>,
+    /// What is known of the tags besides those of the candidate.
+    pub tags: TagFacts,
+    /// Whether Lever refused the note with the code in this pass.
+    pub code_refused: bool,
+    /// Delay until the next look of a Pad that waits for quota while older Pads have what is left.
+    pub front: Option<Duration>,
+    /// When a request of this pass to create a pad was sent that CoderPad has answered.
+    pub create_answered_at: Option<Timestamp>,
 }
 
 impl Facts {
@@ -136,6 +145,10 @@ impl Facts {
             trouble: None,
             flag_trouble: None,
             pause: None,
+            tags: TagFacts::default(),
+            code_refused: false,
+            front: None,
+            create_answered_at: None,
         }
     }
 }

@@ -17,8 +17,10 @@ mod queue;
 pub mod readings;
 mod reason;
 pub mod series;
+mod singles;
 pub mod stale_reads;
 mod status;
+mod tags;
 pub mod written;
 
 pub use reason::Reason;
@@ -34,7 +36,7 @@ use crate::cluster::writes::{WriteError, write_status};
 use crate::telemetry::traces::spans;
 use crate::text;
 use crate::transport::{self, Class};
-use act::Pass;
+use act::{IfRefused, Pass};
 use facts::{Candidate, Record, Trouble};
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -141,6 +143,7 @@ impl Reconcile<Pad> for Pads {
         self.queue.forget(namespace, name);
         self.context.retries.forget(namespace, name);
         self.context.flag_retries.forget(namespace, name);
+        self.context.tag_retries.forget(namespace, name);
         self.context.written.forget(namespace, name);
         self.context.looks.forget(namespace, name);
         self.context.stale_reads.forget(namespace, name);
@@ -165,6 +168,7 @@ fn woken(
             }
             || observe::is_requested(pad)
             || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
+            || tags::is_reported(pad.status.as_ref())
             || context.looks.is_wanted(&pad.namespace().unwrap_or_default(), &pad.name_any())
     };
     let all = context.scope.pads.of_namespace(&namespace.unwrap_or_default());
@@ -181,7 +185,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     let wanted = context.looks.wanted(&namespace, &name);
     let around = Surroundings::of(&pad, context);
     // What it waited to hear may not be what it has to know now.
-    let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| context.readings.join(&pad, &around));
+    let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| around.join(&pad, context));
     if wanted.has(What::Expired) {
         context.looks.done(&namespace, &name, What::Expired, &wanted);
         if is_expired(&pad, &around) {
@@ -193,6 +197,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     let inputs = around.fingerprint(&pad);
     let mut facts = observe::facts(&pad, &around, context, &wanted);
     facts.pause = context.retries.remaining(&namespace, &name, &inputs);
+    facts.tags.pause = context.tag_retries.remaining(&namespace, &name, &inputs);
 
     let configuration = around.configuration.clone();
     let mut pass =
@@ -238,6 +243,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
         flag_pause = flag(&mut pass, &around, stands, inputs).await;
         after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     }
+    let tag_pause = pace_tags(&pass, &around, inputs);
     let claimed = pass.facts.pad.open_claim();
     if let Some(after) = after {
         let moved_at = first_link(&pass.pad, &after);
@@ -261,7 +267,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     // The Pad's own pause is not cut short.
     let rest = match pause {
         Some(_) => rest,
-        None => rest.into_iter().chain(flag_pause).min(),
+        None => rest.into_iter().chain(flag_pause).chain(tag_pause).min(),
     };
     Ok(rest.map_or_else(Action::await_change, Action::requeue))
 }
@@ -296,7 +302,9 @@ async fn drive(pass: &mut Pass<'_>, around: &Surroundings) -> (Outcome, Option<D
             pass.facts.trouble = Some(trouble);
             continue;
         }
+        let if_refused = IfRefused::of(&step);
         pass.act(step).await;
+        pass.set_aside(if_refused);
     }
     tracing::error!(pad = %pass.facts.pad.name, namespace = %pass.facts.pad.namespace, "the plan goes in circles: please report this");
     (Outcome::Undecided, Some(LOOK_AGAIN))
@@ -360,6 +368,20 @@ async fn flag(pass: &mut Pass<'_>, around: &Surroundings, stands: Stands, inputs
     }
 }
 
+/// Returns the delay until a refused tag of an open pad is sent again (contract K4a). Its pauses are its own: they hold
+/// back nothing else about the Pad.
+fn pace_tags(pass: &Pass<'_>, around: &Surroundings, inputs: u64) -> Option<Duration> {
+    let (retries, pad) = (&pass.context.tag_retries, &pass.facts.pad);
+    if let Some(refused) = &pass.facts.tags.refused {
+        report(pass, &Trouble::Service(refused.error.clone()), around);
+        return Some(retries.failed(&pad.namespace, &pad.name, &inputs));
+    }
+    if pass.facts.tags.pause.is_none() {
+        retries.forget(&pad.namespace, &pad.name);
+    }
+    pass.facts.tags.pause
+}
+
 /// Logs a failure, without what the service said (it may quote a candidate), and asks the connection to look for itself.
 fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
     let (pad, namespace) = (&pass.facts.pad.name, &pass.facts.pad.namespace);
@@ -368,6 +390,10 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "a call for a Pad did not succeed; see its status");
+            // It concerns this candidate only.
+            if matches!(pass.facts.opportunity, Candidate::Refused) {
+                return;
+            }
             // What may concern all Pads is for the connection's own probe to decide.
             let is_for_all = match error.class {
                 Class::Unauthorized | Class::Forbidden | Class::Unavailable | Class::OutcomeUnknown => true,

@@ -11,21 +11,39 @@ use jiff::tz::TimeZone;
 
 /// Longest note, in characters (contract, "Until the end and after").
 const LIMIT: usize = 20_000;
+/// Replaces code that Lever refuses.
+const LEFT_OUT: &str =
+    "\n[Lever refused this note with the code, so the code is left out. The playback shows it.]\n";
 /// Most participants that are named.
 const PARTICIPANTS: usize = 50;
 
-/// The note. `code` is that of the environments; None: it is not asked for.
+/// The code of the interview, as the note has it.
+#[derive(Clone, Copy, Debug)]
+pub enum Code<'a> {
+    /// The configuration asks for none.
+    NotAsked,
+    /// That of the environments.
+    Of(&'a [Environment]),
+    /// Lever refused the note with the code.
+    Refused,
+}
+
+/// The note.
 pub fn text(
     record: &PadRecord,
     started_at: Option<Timestamp>,
-    code: Option<&[Environment]>,
+    code: Code<'_>,
     reference: &Reference,
 ) -> String {
     let summary = text::without_mentions(&summary(record, started_at));
     let last = format!("\n{}\n", reference.line());
     let left = LIMIT - (summary.chars().count() + last.chars().count()).min(LIMIT);
-    let code = code.map(|environments| fitting(&code_of(record, environments), left));
-    format!("{summary}{}{last}", code.unwrap_or_default())
+    let code = match code {
+        Code::NotAsked => String::new(),
+        Code::Of(environments) => fitting(&code_of(record, environments), left),
+        Code::Refused => LEFT_OUT.to_owned(),
+    };
+    format!("{summary}{code}{last}")
 }
 
 fn summary(record: &PadRecord, started_at: Option<Timestamp>) -> String {
@@ -79,6 +97,10 @@ fn code_of(record: &PadRecord, environments: &[Environment]) -> String {
         && let Some(contents) = &record.contents
     {
         add("", None, Some(contents));
+    }
+    let missing = record.environment_ids.len().saturating_sub(environments.len());
+    if missing > 0 {
+        code.push_str(&format!("\n[CoderPad did not return {missing} of the files.]\n"));
     }
     text::without_mentions(&code)
 }
@@ -138,7 +160,7 @@ mod tests {
              Playback: https://app.coderpad.io/PAD1/playback\n\nReference: {}\n",
             reference()
         );
-        let note = text(&record(), Some(started), None, &reference());
+        let note = text(&record(), Some(started), Code::NotAsked, &reference());
         assert_eq!(note, expected);
         assert!(reference().is_of_note(&note));
     }
@@ -146,18 +168,18 @@ mod tests {
     #[test]
     fn the_code_is_shown_file_by_file() {
         let code = [environment(&[("main.py", Some("@app.route\nprint(1)\u{7}\n")), ("logo.png", None)])];
-        let note = text(&record(), None, Some(&code), &reference());
+        let note = text(&record(), None, Code::Of(&code), &reference());
         let shown = "\n--- main.py (python3) ---\n@\u{2060}app.route\nprint(1)\n\n--- logo.png (python3) ---\n[binary]\n";
         assert!(note.contains(shown), "{note}");
         let mut old = record();
         old.contents = Some("puts 1".into());
-        assert!(text(&old, None, Some(&[]), &reference()).contains("\n--- Code ---\nputs 1\n"));
+        assert!(text(&old, None, Code::Of(&[]), &reference()).contains("\n--- Code ---\nputs 1\n"));
     }
 
     #[test]
     fn too_much_code_is_cut_first_and_said_so() {
         let code = [environment(&[("main.py", Some(&"é@a".repeat(20_000)))])];
-        let note = text(&record(), None, Some(&code), &reference());
+        let note = text(&record(), None, Code::Of(&code), &reference());
         assert!(note.chars().count() <= LIMIT, "{}", note.chars().count());
         assert!(note.contains("[The code is cut here") && note.contains("Playback: https"));
         assert!(reference().is_of_note(&note));
@@ -172,7 +194,7 @@ mod tests {
             (record.participants, record.language, record.playback) =
                 (participants, language, Some(playback));
             let files: Vec<_> = files.iter().map(|(path, code)| (path.as_str(), code.as_deref())).collect();
-            let note = text(&record, None, Some(&[environment(&files)]), &reference());
+            let note = text(&record, None, Code::Of(&[environment(&files)]), &reference());
             prop_assert!(note.chars().count() <= LIMIT, "{}", note.chars().count());
             prop_assert!(reference().is_of_note(&note), "{note:?}");
             let pairs = note.chars().zip(note.chars().skip(1));

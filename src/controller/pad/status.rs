@@ -4,6 +4,7 @@ use super::facts::{Candidate, Facts, NoteFacts, Record};
 use super::note;
 use super::plan::{self, Outcome, Recorded, profile_url};
 use super::reason::Reason;
+use super::tags;
 use crate::api::condition::{Conditions, Readiness, types};
 use crate::api::configuration::{PadConfiguration, PadType};
 use crate::api::names::{self, Attempt, Reference};
@@ -33,12 +34,17 @@ pub fn status(
     take_over(&mut status, facts, now);
     take_entries(&mut status, facts, outcome);
     status.failed_tag = facts.pad.failed_tag.clone();
+    if !facts.pad.has_made_one() {
+        status.last_create_at = facts.create_answered_at.or(status.last_create_at);
+    }
     match outcome {
         Outcome::Undecided | Outcome::StaleRead => return None,
         Outcome::Unchanged => {
-            for before in &pad.status.as_ref()?.conditions {
+            let refused = |type_: &str| type_ == types::TAG_REFUSED;
+            for before in pad.status.as_ref()?.conditions.iter().filter(|before| !refused(&before.type_)) {
                 conditions.keep(&before.type_);
             }
+            tags::report(&mut conditions, facts);
         }
         Outcome::Waiting(reason, message) => {
             let readiness = if reason.needs_a_person() { Readiness::Stalled } else { Readiness::Reconciling };
@@ -59,11 +65,13 @@ pub fn status(
             status.linked_at.get_or_insert(now);
             let message = "The pad is open and its link is on the candidate in Lever. Share status.url with the candidate and the interviewer.";
             set(&mut status, Phase::Open, Reason::Open, &mut conditions, Readiness::Ready, message);
+            tags::report(&mut conditions, facts);
         }
         Outcome::Started => {
             status.linked_at.get_or_insert(now);
             let message = "The interview has begun.";
             set(&mut status, Phase::Started, Reason::Started, &mut conditions, Readiness::Ready, message);
+            tags::report(&mut conditions, facts);
         }
         Outcome::Ended(recorded) => {
             status.linked_at.get_or_insert(now);
@@ -74,6 +82,11 @@ pub fn status(
         Outcome::PadDeleted => {
             let message = "The pad was deleted at CoderPad. It is not made again; make a Pad by hand if another one is needed.";
             set(&mut status, Phase::Ended, Reason::PadDeleted, &mut conditions, Readiness::Ready, message);
+        }
+        Outcome::CalledOff => {
+            let message = "The interview was ended in CoderPad before its link was on the candidate: spec.state is Ended. The operator adds no link, note or tag in Lever. For another pad, create a new Pad.";
+            set(&mut status, Phase::Ended, Reason::Ended, &mut conditions, Readiness::Ready, message);
+            record(&mut conditions, &Recorded::Never(Reason::Cancelled, message.into()));
         }
     }
     if phase_of(pad.status.as_ref()) != phase_of(Some(&status)) || status.phase_since.is_none() {

@@ -104,7 +104,7 @@ fn in_the_models_words(step: Step) -> Planned {
             Outcome::Open => Told::Phase(Mark::Open),
             Outcome::Ended(Recorded::Written) => Told::Recorded,
             Outcome::Ended(Recorded::Waits(..)) => Told::Phase(Mark::Ended),
-            Outcome::PadDeleted => Told::Recorded,
+            Outcome::PadDeleted | Outcome::CalledOff => Told::Recorded,
             Outcome::Started | Outcome::Ended(Recorded::NotAsked | Recorded::Never(..)) => {
                 panic!("nothing in the model leads to this: {outcome:?}")
             }

@@ -76,7 +76,7 @@ pub fn flag(facts: &Facts, stands: Stands) -> Flag {
     let due = |tag: &&String, present: bool| {
         opportunity.tags.contains(tag) == present && !facts.tags_written.contains(tag)
     };
-    if let Some(tag) = known.filter(|tag| due(tag, true)) {
+    if let Some(tag) = known.filter(|tag| due(tag, true) && !facts.tags.needed.contains(tag)) {
         return Flag::Do(Step::RemoveTags(vec![tag.clone()]));
     }
     match wanted.filter(|tag| due(tag, false) && is_to_have_pad(facts)) {

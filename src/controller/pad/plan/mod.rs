@@ -2,6 +2,7 @@
 //!
 //! The driver calls it again after each step, with what the step has found out, until it says [`Step::Rest`].
 
+mod call_off;
 mod candidate;
 pub mod flag;
 mod further;
@@ -13,6 +14,7 @@ mod tests;
 mod trouble;
 
 pub use candidate::profile_url;
+pub use record::is_tag_settled;
 
 use super::facts::{
     Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Trouble,
@@ -23,6 +25,7 @@ use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::connection::status::CONNECTING;
 use crate::interview::{NewPad, PadKind, PadRecord};
+use call_off::call_off;
 use candidate::{Judgement, create, judge, no_room};
 use further::{further, not_for_this_one};
 use jiff::Timestamp;
@@ -213,6 +216,8 @@ pub enum Outcome {
     Ended(Recorded),
     /// The pad was deleted at CoderPad.
     PadDeleted,
+    /// A person ended the interview before the link could be added.
+    CalledOff,
 }
 
 /// How far what is written to Lever after the end has got.
@@ -268,6 +273,10 @@ fn life(facts: &Facts) -> Step {
     }
     if let Some(waiting) = connection_not_usable(facts) {
         return rest(if keeps_its_place(facts) { Outcome::Unchanged } else { waiting });
+    }
+    // contract E6
+    if pad.wish == DesiredState::Ended && pad.pad_id.is_some() && !facts.link_written {
+        return call_off(facts);
     }
     if pad.pad_id.is_some() || matches!(facts.record, Record::Read(_)) {
         return link(facts);

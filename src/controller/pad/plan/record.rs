@@ -6,7 +6,7 @@ use crate::api::configuration::{DeletionPolicy, Note, StatusTags, WriteBack};
 use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::pad::facts::{Candidate, Claimed, Facts, NoteFacts, PadFacts, Record};
-use crate::controller::pad::note;
+use crate::controller::pad::note::{self, Code};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::Member;
 use crate::interview::PadRecord;
@@ -58,7 +58,9 @@ fn follow(facts: &Facts) -> Step {
         (Record::Read(record), _) => record.as_ref(),
         (Record::NotFound, _) => return pad_deleted(facts),
         (Record::NotRead, Some(id)) if must_look || pad.pad_was_deleted => return Step::ReadPad(id.clone()),
-        (Record::NotRead, _) if was_open(pad) => return rest(Outcome::Unchanged),
+        (Record::NotRead, _) if was_open(pad) => {
+            return ready_tag(facts).unwrap_or_else(|| rest(Outcome::Unchanged));
+        }
         (Record::NotRead, _) => return rest(Outcome::Open),
     };
     if record.is_deleted() {
@@ -75,9 +77,7 @@ fn follow(facts: &Facts) -> Step {
         return Step::EndPad(record.id.clone());
     }
     // An interview that is over before its pad was called Open gets only the tag of its end.
-    if !was_open(pad)
-        && let Some(step) = exchange_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed])
-    {
+    if let Some(step) = ready_tag(facts) {
         return step;
     }
     let outcome = match record.is_started() {
@@ -86,6 +86,19 @@ fn follow(facts: &Facts) -> Step {
         false => Outcome::Open,
     };
     Step::Rest { outcome, again: facts.end_asked.then_some(ENDS_SOON) }
+}
+
+/// The next step until the tag of an open pad is on the candidate; None: there is none now. It is added when the Pad
+/// becomes Open, and after a refusal (contract K4a).
+fn ready_tag(facts: &Facts) -> Option<Step> {
+    let is_due = !was_open(&facts.pad) || (facts.tags.reported && facts.tags.pause.is_none());
+    let exchange = || exchange_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed]);
+    is_due.then(exchange).flatten()
+}
+
+/// Whether a refused tag of an open pad is on the candidate by now, or not configured any more.
+pub fn is_tag_settled(facts: &Facts) -> bool {
+    facts.tags.pause.is_none() && connection_not_usable(facts).is_none() && ready_tag(facts).is_none()
 }
 
 /// Whether the interview is to be ended: a person wishes it, or the candidate is archived and the configuration says so.
@@ -144,14 +157,18 @@ fn write_note(facts: &Facts, write_back: &WriteBack, record: &PadRecord) -> Opti
             Claimed::Nothing | Claimed::Ours(_) => Step::ReadNotes { reference },
         },
         NoteFacts::Absent => {
-            let with_code = write_back.note == Note::SummaryWithCode;
+            let with_code = write_back.note == Note::SummaryWithCode && !facts.code_refused;
             if with_code && facts.code.is_none() && !record.environment_ids.is_empty() {
                 return Some(Step::ReadCode(record.environment_ids.clone()));
             }
             if facts.claimed != Claimed::Ours(Effect::Note) {
                 return Some(Step::Claim(Effect::Note));
             }
-            let code = with_code.then(|| facts.code.as_deref().unwrap_or_default());
+            let code = match (write_back.note, with_code) {
+                (Note::SummaryWithCode, false) => Code::Refused,
+                (_, true) => Code::Of(facts.code.as_deref().unwrap_or_default()),
+                (Note::None | Note::Summary, false) => Code::NotAsked,
+            };
             Step::AddNote(note::text(record, facts.started_at(), code, &reference))
         }
     })
@@ -186,7 +203,8 @@ fn exchange_tags(facts: &Facts, put: Pick, take: &[Pick]) -> Option<Step> {
         opportunity.tags.iter().any(|one| one == tag) == present
             && !facts.tags_written.iter().any(|one| one == tag)
     };
-    let off: Vec<String> = take.into_iter().filter(|tag| due(tag, true)).cloned().collect();
+    let off: Vec<String> =
+        take.into_iter().filter(|tag| due(tag, true) && !facts.tags.needed.contains(tag)).cloned().collect();
     if !off.is_empty() {
         return Some(Step::RemoveTags(off));
     }

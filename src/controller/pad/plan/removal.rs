@@ -2,6 +2,7 @@
 
 use super::{Outcome, Step, connection_not_usable, rest};
 use crate::api::configuration::DeletionPolicy;
+use crate::api::pad::Phase;
 use crate::api::served::Fingerprint;
 use crate::controller::pad::facts::{Candidate, Claimed, ConnectionFacts, Facts, Flight, PadFacts, Record};
 use crate::controller::pad::series::Member;
@@ -111,7 +112,11 @@ fn own_tags(facts: &Facts, opportunity: &Opportunity) -> Vec<String> {
     let tags = facts.write_back.as_ref().map(|write_back| &write_back.tags);
     let configured = tags.into_iter().flat_map(|tags| [&tags.ready, &tags.ended, &tags.failed]);
     let own: BTreeSet<&String> = configured.chain([&facts.pad.failed_tag]).flatten().collect();
-    let is_on = |tag: &&String| opportunity.tags.contains(tag) && !facts.tags_written.contains(tag);
+    let is_on = |tag: &&String| {
+        opportunity.tags.contains(tag)
+            && !facts.tags_written.contains(tag)
+            && !facts.tags.needed.contains(tag)
+    };
     own.into_iter().filter(is_on).cloned().collect()
 }
 
@@ -133,7 +138,9 @@ fn take_flag_off(facts: &Facts) -> Option<Step> {
 
 /// Whether deleting the Pad leaves all as it is.
 fn retained(pad: &PadFacts) -> bool {
-    pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || !pad.has_made_one())
+    // A person ended it before it was linked: it stays as it is (contract E6, E9).
+    let is_over = pad.phase == Some(Phase::Ended);
+    pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || is_over || !pad.has_made_one())
 }
 
 /// Whether the pad at CoderPad goes with the Pad: by policy, or because nobody was ever given its link.

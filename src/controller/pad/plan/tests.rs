@@ -21,6 +21,7 @@ mod flag;
 mod further;
 mod gone;
 mod properties;
+mod refused;
 
 const ENTRY: i64 = 1_700_000_000_123;
 

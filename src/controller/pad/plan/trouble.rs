@@ -1,13 +1,13 @@
 //! What follows from a call or write that did not succeed: which reason a Pad waits for, or fails with.
 
-use super::{Outcome, Recorded, Step, rest, settled};
+use super::{Outcome, Recorded, Step, call_off, rest, settled};
 use crate::api::configuration::PadType;
 use crate::api::pad::Phase;
 use crate::controller::connection::trouble::{lever_permission, sentence};
-use crate::controller::pad::facts::{ConfigurationFacts, Facts, Record, Trouble};
+use crate::controller::pad::facts::{Candidate, ConfigurationFacts, Facts, Record, Trouble};
 use crate::controller::pad::reason::Reason;
 use crate::interview::CREATE_PAD;
-use crate::lever::permission;
+use crate::lever::{is_record, permission};
 use crate::transport::{Class, Error, Service};
 
 /// What follows from a call or write that did not succeed.
@@ -19,8 +19,17 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
     if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
         return Step::SetFinalizer(true);
     }
-    if !pad.deleting && matches!(pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended)) {
+    if let Some(step) = ask_whether_confidential(facts, trouble) {
+        return step;
+    }
+    let was_open = matches!(pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended));
+    if !pad.deleting && (was_open || is_over(facts)) {
         return rest(after_opening(facts, trouble));
+    }
+    if let Trouble::Service(error) = trouble
+        && let Some(outcome) = call_off::after_refusal(facts, error)
+    {
+        return rest(outcome);
     }
     match trouble {
         Trouble::Conflict | Trouble::Cluster { .. } => rest(Outcome::Undecided),
@@ -79,6 +88,21 @@ fn refused(answer: &str) -> String {
     )
 }
 
+/// Whether the interview of a linked pad is over: what fails then is its record (contract K4a).
+fn is_over(facts: &Facts) -> bool {
+    let Record::Read(record) = &facts.record else { return false };
+    let is_on = || matches!(&facts.opportunity, Candidate::Read(opportunity) if opportunity.links.contains(&record.url));
+    record.is_ended() && (facts.pad.linked || facts.link_written || (facts.pad.pad_id.is_some() && is_on()))
+}
+
+/// Reads the candidate after a 403 on the record of an interview: the API key, or this candidate only (contract P2b)?
+fn ask_whether_confidential(facts: &Facts, trouble: &Trouble) -> Option<Step> {
+    let Trouble::Service(error) = trouble else { return None };
+    let is_of_record = error.class == Class::Forbidden && is_record(error.operation);
+    let is_unread = matches!(facts.opportunity, Candidate::NotRead) && !facts.pad.deleting;
+    (is_of_record && is_unread).then_some(Step::ReadOpportunity)
+}
+
 /// An open pad stays what it is while something about it cannot be done. What is missing after the end is said.
 fn after_opening(facts: &Facts, trouble: &Trouble) -> Outcome {
     let has_ended = matches!(&facts.record, Record::Read(record) if record.is_ended());
@@ -87,6 +111,10 @@ fn after_opening(facts: &Facts, trouble: &Trouble) -> Outcome {
         _ => return Outcome::Undecided,
     };
     Outcome::Ended(match waiting_reason(error) {
+        Some(Reason::LeverForbidden) if matches!(facts.opportunity, Candidate::Refused) => {
+            let message = "Lever does not show this opportunity to the API key: it is confidential. The operator writes no note and no tag on it. To write them, put a key that can see confidential data into the Secret, then annotate this Pad with padoperator.dev/reconcile-requested-at.";
+            Recorded::Never(Reason::CandidateConfidential, message.into())
+        }
         Some(reason) => Recorded::Waits(reason, told(error)),
         None if error.class == Class::NotFound && error.service == Service::Lever => {
             let message =

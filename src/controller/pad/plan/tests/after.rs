@@ -6,7 +6,7 @@ use crate::controller::pad::plan::Recorded;
 use crate::interview::{Environment, PadEvent};
 
 /// An open pad, with all tags and the note with code configured.
-fn open() -> Facts {
+pub(super) fn open() -> Facts {
     with(|facts| {
         stored(facts);
         facts.pad.linked = true;
@@ -22,13 +22,13 @@ fn open() -> Facts {
     })
 }
 
-fn open_with(change: impl FnOnce(&mut Facts)) -> Facts {
+pub(super) fn open_with(change: impl FnOnce(&mut Facts)) -> Facts {
     let mut facts = open();
     change(&mut facts);
     facts
 }
 
-fn ended_record() -> Record {
+pub(super) fn ended_record() -> Record {
     let mut record = record("PAD1", 0);
     (record.state, record.ended_at) = ("ended".into(), Some(record.created_at));
     record.environment_ids = vec![7, 8];
@@ -36,14 +36,14 @@ fn ended_record() -> Record {
 }
 
 /// An interview whose end was just read.
-fn ended() -> Facts {
+pub(super) fn ended() -> Facts {
     open_with(|facts| {
         facts.record = ended_record();
         facts.events = Some(vec![]);
     })
 }
 
-fn tagged(tags: &[&str]) -> Candidate {
+pub(super) fn tagged(tags: &[&str]) -> Candidate {
     candidate(|o| {
         o.tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
         o.links.push("https://app.coderpad.io/PAD1".into());

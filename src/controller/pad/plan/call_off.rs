@@ -1,0 +1,53 @@
+//! `spec.state: Ended` while the link of the pad is not on the candidate (contract E6).
+
+use super::record::keep_linked;
+use super::{Outcome, Step, rest};
+use crate::controller::pad::facts::{Candidate, Claimed, Facts, Record};
+use crate::controller::pad::reason::Reason;
+use crate::transport::{Class, Error, Service};
+use std::time::Duration;
+
+/// Delay before the pad is read again if CoderPad has not ended it yet.
+const ENDS_SOON: Duration = Duration::from_secs(30);
+
+/// Ends the interview in CoderPad first, whatever Lever answers. A link that reached the candidate after all makes it
+/// an ordinary end, with note and tags.
+pub(super) fn call_off(facts: &Facts) -> Step {
+    let record = match (&facts.record, &facts.pad.pad_id) {
+        (Record::Read(record), _) => record,
+        (Record::NotRead, Some(id)) => return Step::ReadPad(id.clone()),
+        (Record::NotRead, None) => return rest(Outcome::Undecided),
+        (Record::NotFound, _) => return rest(Outcome::PadDeleted),
+    };
+    if record.is_deleted() {
+        return rest(Outcome::PadDeleted);
+    }
+    if !record.is_ended() {
+        return match facts.end_asked {
+            false => Step::EndPad(record.id.clone()),
+            true => Step::Rest { outcome: Outcome::Undecided, again: Some(ENDS_SOON) },
+        };
+    }
+    if let Claimed::MayStillLand { rest } = facts.claimed {
+        let message = "The interview is ended in CoderPad. Lever did not confirm the link; the operator checks whether the candidate has it. No action needed: nobody has to act.";
+        let outcome = Outcome::Waiting(Reason::LeverUnavailable, message.into());
+        return Step::Rest { outcome, again: Some(rest) };
+    }
+    match &facts.opportunity {
+        Candidate::NotRead => Step::ReadOpportunity,
+        Candidate::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
+        Candidate::Read(_) | Candidate::NotFound | Candidate::Refused => rest(Outcome::CalledOff),
+    }
+}
+
+/// The outcome if Lever refuses to show whether the link is there: the interview is over, and Lever is not called again.
+pub(super) fn after_refusal(facts: &Facts, error: &Error) -> Option<Outcome> {
+    let is_refusal =
+        error.service == Service::Lever && matches!(error.class, Class::Forbidden | Class::Invalid);
+    let is_over = matches!(&facts.record, Record::Read(record) if record.is_ended());
+    let is_called_off = facts.pad.wish == crate::api::pad::DesiredState::Ended
+        && facts.pad.pad_id.is_some()
+        && !facts.pad.linked
+        && !facts.link_written;
+    (is_refusal && is_over && is_called_off).then_some(Outcome::CalledOff)
+}

@@ -1,0 +1,96 @@
+//! What is known of the tags besides the candidate's own list: those that Lever refuses for a pad that is linked
+//! (contract K4a), and those that other Pads of the candidate need.
+
+use super::facts::Facts;
+use super::plan::{Step, is_tag_settled};
+use super::reason::Reason;
+use crate::api::condition::{Conditions, is_true, types};
+use crate::api::configuration::PadConfiguration;
+use crate::api::names::{ATTEMPT, PAD_ID};
+use crate::api::pad::{Pad, PadStatus, Phase};
+use crate::controller::connection::trouble::{lever_permission, sentence};
+use crate::lever::permission;
+use crate::transport::{Class, Error};
+use kube::ResourceExt;
+use std::time::Duration;
+
+/// The part of the facts that is about tags.
+#[derive(Clone, Debug, Default)]
+pub struct TagFacts {
+    /// Whether the status reports a refused tag.
+    pub reported: bool,
+    /// Delay until a refused tag may be sent again.
+    pub pause: Option<Duration>,
+    /// The refusal of this pass.
+    pub refused: Option<Refused>,
+    /// Tags that Pads of other configurations need on the candidate: they are not removed.
+    pub needed: Vec<String>,
+}
+
+/// A change of tags that Lever refused.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The tags.
+    pub tags: Vec<String>,
+    /// The answer.
+    pub error: Error,
+}
+
+impl Refused {
+    /// The tags that the step sends, if the error is a refusal that retries at once cannot change.
+    pub fn of(step: &Step, error: &Error) -> Option<Self> {
+        let (Step::AddTags(tags) | Step::RemoveTags(tags)) = step else { return None };
+        matches!(error.class, Class::Invalid | Class::Forbidden)
+            .then(|| Self { tags: tags.clone(), error: error.clone() })
+    }
+
+    fn reason(&self) -> Reason {
+        match self.error.class {
+            Class::Forbidden => Reason::LeverForbidden,
+            _ => Reason::InvalidRequest,
+        }
+    }
+
+    fn message(&self, configuration: &str) -> String {
+        let (tags, said) = (self.tags.join("', '"), sentence(&self.error.to_string()));
+        let next = match self.error.class {
+            Class::Forbidden => lever_permission(permission(self.error.operation)),
+            _ => format!(
+                "Set another tag in spec.writeBack.tags of PadConfiguration {configuration}, or allow the tag in Lever."
+            ),
+        };
+        format!(
+            "Lever refused to change the tag '{tags}' of the candidate. The pad and its link are not affected. {said} {next} The operator retries at least every 6 minutes."
+        )
+    }
+}
+
+/// Whether the status reports a refused tag.
+pub fn is_reported(status: Option<&PadStatus>) -> bool {
+    status.is_some_and(|status| is_true(&status.conditions, types::TAG_REFUSED))
+}
+
+/// Sets the condition of a pad that is linked and not over. It is absent unless a tag was refused.
+pub fn report(conditions: &mut Conditions, facts: &Facts) {
+    if let Some(refused) = &facts.tags.refused {
+        let message = refused.message(&facts.pad.configuration);
+        conditions.set(types::TAG_REFUSED, true, refused.reason().as_str(), message);
+    } else if facts.tags.reported && !is_tag_settled(facts) {
+        conditions.keep(types::TAG_REFUSED);
+    }
+}
+
+/// The tags that a Pad of another configuration needs on their candidate.
+pub fn needed_by(other: &Pad, configuration: Option<&PadConfiguration>) -> Vec<String> {
+    let status = other.status.as_ref();
+    let failed = status.and_then(|status| status.failed_tag.clone());
+    let tags = configuration.map(|configuration| &configuration.spec.write_back.tags);
+    let has_begun = [ATTEMPT, PAD_ID].iter().any(|key| other.annotations().contains_key(*key));
+    let own = match other.phase() {
+        Some(Phase::Open | Phase::Started) => tags.and_then(|tags| tags.ready.clone()),
+        None | Some(Phase::Pending) if has_begun => tags.and_then(|tags| tags.ready.clone()),
+        Some(Phase::Ended) => tags.and_then(|tags| tags.ended.clone()),
+        None | Some(Phase::Pending | Phase::Skipped | Phase::Failed) => None,
+    };
+    own.into_iter().chain(failed).collect()
+}

@@ -124,6 +124,11 @@ async fn a_pad_that_is_about_to_go_is_not_adopted() {
         world.find("pads", &name).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
     })
     .await;
+    // Contract P9: that entry had its pad.
+    world.wait_for_pad(&candidate, "Skipped/AlreadyServed").await;
+    assert_eq!(world.creates(), 1);
+    world.lever.move_to_stage(&candidate, "Onsite").await;
+    world.enter(&candidate).await;
     assert_ne!(world.wait_for_one_pad(&candidate).await.id, first.id);
     world.finish().await;
 }

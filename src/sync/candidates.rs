@@ -79,6 +79,11 @@ fn is_worth_judging(rule: &Rule, row: &Row, pad: &Pad) -> bool {
         let ready = condition::find(pad.conditions(), condition::types::READY);
         return ready.is_some_and(|ready| row.entry > ready.last_transition_time);
     }
+    // The other installation has the pad of this entry; a later one is another matter.
+    if reason == Some(Reason::OwnedByAnotherInstallation.as_str()) {
+        let entry = pad.status.as_ref().and_then(|status| status.entry_at);
+        return entry.is_none_or(|entry| row.entry > entry);
+    }
     if reason != Some(Reason::BeforeConfiguration.as_str()) || rule.existing == Existing::Create {
         return reason != Some(Reason::BeforeConfiguration.as_str());
     }

@@ -4,6 +4,7 @@
 //! lets whoever comes later find out: `create` does so for the pad, `lever` for the link and the note.
 
 mod create;
+mod installation;
 mod lever;
 
 use super::facts::{Candidate, Facts, Flight, NoteFacts, Record, Trouble};
@@ -72,11 +73,12 @@ impl Pass<'_> {
                 Ok(())
             }
             Step::ReadLinkedPads(ids) => {
-                let mut records = Vec::new();
-                for id in ids.into_iter().take(LINKS_READ) {
-                    records.extend(self.read_linked_pad(&id).await?);
+                let mut records = self.facts.linked_before.take().unwrap_or_default();
+                for id in ids.iter().take(LINKS_READ) {
+                    records.extend(self.read_linked_pad(id).await?);
                 }
                 self.facts.linked_before = Some(records);
+                self.facts.ownership.links_read.extend(ids);
                 Ok(())
             }
             Step::Create { reference, pad } => self.create(reference, &pad).await,
@@ -150,6 +152,8 @@ impl Pass<'_> {
                 self.facts.deleted.push(id);
                 Ok(())
             }
+            Step::Yield(id) => self.mark_as_yielding(id).await,
+            Step::ForgetPad => self.forget_pad().await,
             Step::MakeFurther(n) => self.make_further(n).await,
             Step::PassOn(name) => {
                 self.context.looks.want(&self.facts.pad.namespace, &name, What::Judge);

@@ -4,6 +4,7 @@
 
 use super::series::Member;
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
+use crate::api::installation::Installation;
 use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::hourly::Full;
@@ -38,6 +39,8 @@ pub struct Facts {
     pub judge: bool,
     /// Whether another Pad of the series was made, or asked to be judged, in this pass.
     pub passed_on: bool,
+    /// Which pads count as own, and what is known of other installations.
+    pub ownership: Ownership,
     /// The pads behind the CoderPad links that were on the candidate before; None: not looked at.
     pub linked_before: Option<Vec<PadRecord>>,
     /// Whether the link was written in this pass.
@@ -91,6 +94,7 @@ impl Facts {
             repeat: None,
             judge: false,
             passed_on: false,
+            ownership: Ownership::default(),
             linked_before: None,
             link_written: false,
             tags_written: Vec::new(),
@@ -229,6 +233,21 @@ impl PadFacts {
         let claim = claim.filter(|claim| claim.effect == Effect::Note && !self.recorded)?;
         Some((Effect::Note, claim.to_string()))
     }
+}
+
+/// Which pads count as own, and what is known of other installations (contract, "Several installations").
+#[derive(Clone, Debug, Default)]
+pub struct Ownership {
+    /// The installation of the connection.
+    pub installation: Installation,
+    /// The other installation that the status names.
+    pub reported: Option<String>,
+    /// The installation that the pad gives way to, as stored.
+    pub yields_to: Option<String>,
+    /// Whether sync asks to look for pads of other installations among the candidate's links.
+    pub look: bool,
+    /// IDs of the linked pads that were looked at in this pass.
+    pub links_read: Vec<String>,
 }
 
 /// The connection, as far as a Pad cares.

@@ -18,8 +18,10 @@ pub mod readings;
 mod reason;
 pub mod series;
 mod status;
+mod strangers;
 pub mod written;
 
+pub use plan::pad_id_of_link;
 pub use reason::Reason;
 
 use super::Context;
@@ -157,7 +159,8 @@ fn woken(
                 Some(Phase::Ended) => !observe::pad_facts(pad, None).recorded,
                 // A wish that came while nothing was sent.
                 Some(Phase::Open | Phase::Started) => pad.spec.state == DesiredState::Ended,
-                Some(Phase::Skipped) => false,
+                // Its connection may count the pads of that installation as own by now (contract I6).
+                Some(Phase::Skipped) => observe::is_owned_elsewhere(pad),
             }
             || observe::is_requested(pad)
             || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
@@ -201,6 +204,10 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     if !matches!(pass.facts.opportunity, Candidate::NotRead) {
         context.looks.done(&namespace, &name, What::Archived, &wanted);
         context.looks.done(&namespace, &name, What::Gone, &wanted);
+    }
+    context.looks.strangers.note(&namespace, &name, &pass.facts.ownership.links_read);
+    if outcome != Outcome::Undecided && pass.facts.trouble.is_none() {
+        context.looks.done(&namespace, &name, What::Rivals, &wanted);
     }
     if outcome != Outcome::Undecided {
         context.looks.done(&namespace, &name, What::Judge, &wanted);

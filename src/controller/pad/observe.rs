@@ -1,11 +1,14 @@
 //! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
 
-use super::facts::{Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Rule};
+use super::facts::{
+    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, Ownership, PadFacts, Rule,
+};
 use super::flights::{Look, lands_within};
 use super::looks::{Wanted, What};
 use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::{OnArchive, PadConfiguration, PadConfigurationStatus};
 use crate::api::connection::{LeverConnection, Overage};
+use crate::api::installation::YIELDS_TO;
 use crate::api::names::{self, Attempt, Claim, Effect};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::cluster::index::Place;
@@ -94,6 +97,7 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
         repeat: configuration.map(|one| one.spec.repeat),
         write_back: configuration.map(|one| one.spec.write_back.clone()),
         ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
+        ownership: ownership(object, around, wanted),
         judge: wanted.has(What::Judge),
         look: wanted.has(What::Record),
         archived: wanted.has(What::Archived),
@@ -105,6 +109,22 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
         give_way(object, &mut facts.connection, context);
     }
     facts
+}
+
+/// Which pads count as own, and what is stored of other installations.
+fn ownership(pad: &Pad, around: &Surroundings, wanted: &Wanted) -> Ownership {
+    Ownership {
+        installation: around.connection.as_deref().map(LeverConnection::installation).unwrap_or_default(),
+        reported: pad.status.as_ref().and_then(|status| status.other_installation.clone()),
+        yields_to: pad.annotations().get(YIELDS_TO).cloned(),
+        look: wanted.has(What::Rivals),
+        links_read: Vec::new(),
+    }
+}
+
+/// Whether the Pad was skipped for the pad of another installation.
+pub fn is_owned_elsewhere(pad: &Pad) -> bool {
+    pad.status.as_ref().is_some_and(|status| status.other_installation.is_some())
 }
 
 /// What is known of the attempt whose outcome is not stored.
@@ -304,6 +324,11 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
             let message = "it has not been tried yet since it was last changed.".to_owned();
             return ConnectionFacts::NotReady { name, reason: CONNECTING.into(), message };
         }
+    }
+    // contract I1: the notes of a pad name it.
+    if connection.installation_id().is_none() {
+        let message = "it has no installation ID yet.".to_owned();
+        return ConnectionFacts::NotReady { name, reason: CONNECTING.into(), message };
     }
     let quota = status.and_then(|status| status.quota.as_ref()).filter(|quota| !quota.unlimited);
     let limited = quota.filter(|_| connection.spec.interview.overage == Overage::Deny);

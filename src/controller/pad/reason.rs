@@ -71,6 +71,8 @@ reasons! {
     CandidateConfidential,
     /// The candidate was in the stage with the tag before the rule took effect.
     BeforeConfiguration,
+    /// Another installation of the operator has created the pad for this stage entry.
+    OwnedByAnotherInstallation,
     /// A person ended it before there was a pad.
     Cancelled,
     /// A service refused the request as wrong.

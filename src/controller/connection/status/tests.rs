@@ -25,7 +25,8 @@ fn connection(spec: Value) -> LeverConnection {
     }
     serde_json::from_value(json!({
         "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
-        "metadata": {"name": "acme", "namespace": "hiring", "generation": 3},
+        "metadata": {"name": "acme", "namespace": "hiring", "generation": 3,
+            "annotations": {"padoperator.dev/installation": "0123456789abcdef"}},
         "spec": all, "status": {"observedGeneration": -1},
     }))
     .unwrap()
@@ -78,7 +79,7 @@ fn with_webhook(
 ) -> LeverConnectionStatus {
     let (token, public_url) = (&Token::Present, Some("hooks.example.com"));
     let observation =
-        Observation { connection, public_url, token, webhook, services, missed: None, handled: None };
+        Observation { connection, public_url, token, webhook, services, missed: None, others: &BTreeSet::new(), handled: None };
     status(&observation, at(0))
 }
 
@@ -289,7 +290,7 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
         let services = Services::Probed(&probed);
         let webhook = &State::Manual;
         let observation =
-            Observation { connection, public_url, token, webhook, services, missed: None, handled: None };
+            Observation { connection, public_url, token, webhook, services, missed: None, others: &BTreeSet::new(), handled: None };
         let status = status(&observation, at(0));
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
@@ -327,7 +328,7 @@ fn a_delivery_that_was_missed_is_told_of_until_the_next_one() {
         let public_url = Some("hooks.example.com");
         let webhook = &State::Manual;
         let observation =
-            Observation { connection, public_url, token, webhook, services, missed, handled: None };
+            Observation { connection, public_url, token, webhook, services, missed, others: &BTreeSet::new(), handled: None };
         status(&observation, at(now))
     };
     let mut connection = connection(json!({}));
@@ -443,6 +444,7 @@ fn a_request_is_echoed() {
         webhook: &State::Manual,
         services,
         missed: None,
+        others: &BTreeSet::new(),
         handled: Some("now"),
     };
     assert_eq!(status(&observation, at(0)).last_handled_reconcile_at.as_deref(), Some("now"));

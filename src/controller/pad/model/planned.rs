@@ -130,6 +130,8 @@ fn in_the_models_words(step: Step) -> Planned {
         | Step::ReadEvents(_)
         | Step::ReadCode(_)
         | Step::AskWhetherFits { .. }
+        | Step::Yield(_)
+        | Step::ForgetPad
         | Step::EndPad(_)) => panic!("nothing in the model leads to this: {step:?}"),
         Step::ForgetAttempt => Planned::Forget,
         Step::AddLink(url) => Planned::AddLink(number(url.rsplit('/').next().unwrap())),

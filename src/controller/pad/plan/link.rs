@@ -1,7 +1,7 @@
 //! From a pad at CoderPad to its link on the candidate.
 
 use super::record::keep_linked;
-use super::{Outcome, Step, rest};
+use super::{Outcome, Step, installation, rest};
 use crate::api::configuration::{DeletionPolicy, PadType};
 use crate::api::names::Effect;
 use crate::controller::pad::facts::{Candidate, Claimed, ConfigurationFacts, Facts, Record};
@@ -24,6 +24,10 @@ pub(super) fn link(facts: &Facts) -> Step {
         (Record::NotFound, _) => return rest(Outcome::PadDeleted),
         (Record::NotRead, None) => return rest(Outcome::Undecided),
     };
+    // contract I3
+    if let Some(id) = installation::foreign(facts, record) {
+        return installation::owned(facts, id);
+    }
     if record.is_deleted() {
         return rest(Outcome::PadDeleted);
     }
@@ -43,6 +47,8 @@ pub(super) fn link(facts: &Facts) -> Step {
     match &facts.opportunity {
         Candidate::NotRead => Step::ReadOpportunity,
         Candidate::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
+        // contract I4
+        Candidate::Read(_) if let Some(step) = installation::not_beside_another(facts, record) => step,
         Candidate::Read(_) if facts.claimed == Claimed::Ours(Effect::Link) => {
             Step::AddLink(record.url.clone())
         }

@@ -19,6 +19,7 @@ mod attempts;
 mod flag;
 mod further;
 mod gone;
+mod installations;
 mod properties;
 
 const ENTRY: i64 = 1_700_000_000_123;

@@ -34,6 +34,7 @@ mod guides;
 mod health;
 mod hostile_specs;
 mod install;
+mod installations;
 mod kstatus;
 mod kustomize;
 mod limit;

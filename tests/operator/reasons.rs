@@ -16,7 +16,7 @@ use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 /// For each reason that somebody or something must end: a test that provokes it and sees it heal, where it can. Those of
 /// one file of this folder, or of the sources.
-const PROVOKED: [(&str, &str); 52] = [
+const PROVOKED: [(&str, &str); 57] = [
     // LeverConnection
     ("SecretNotFound", "connections::a_missing_secret_and_a_missing_permission_are_told"),
     ("SecretKeyMissing", "connections::a_missing_secret_and_a_missing_permission_are_told"),
@@ -47,7 +47,14 @@ const PROVOKED: [(&str, &str); 52] = [
     ("WebhookRefused", "reasons::what_keeps_a_managed_webhook_from_being_registered_is_told_and_heals"),
     ("DeliveryMissed", "sync::a_delivery_that_never_came_is_told_of_until_the_next_one"),
     ("QuotaLow", "quota::a_quota_that_runs_low_is_told_of_once"),
+    (
+        "InstallationIDMissing",
+        "src/controller/connection/status/tests.rs::a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do",
+    ),
+    ("InstallationIDInvalid", "installations::an_installation_id_is_written_once_and_restored"),
+    ("AccountShared", "installations::the_second_cluster_leaves_the_pads_of_the_first_alone"),
     // PadConfiguration
+    ("Duplicate", "installations::two_connections_of_one_account_report_the_same_rule"),
     ("StageRenamed", "configurations::an_unknown_stage_is_told_with_those_there_are"),
     (
         "ConnectionNotFound",
@@ -68,6 +75,10 @@ const PROVOKED: [(&str, &str); 52] = [
     ("CandidateNotFound", "candidates::candidates_who_get_no_pad_are_told_apart"),
     ("CandidateConfidential", "candidates::candidates_who_get_no_pad_are_told_apart"),
     ("BeforeConfiguration", "sync::who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not"),
+    (
+        "OwnedByAnotherInstallation",
+        "installations::the_second_cluster_leaves_the_pads_of_the_first_alone",
+    ),
     ("Cancelled", "suspension::a_wish_from_a_suspension_is_followed_on_resume"),
     (
         "ConfigurationNotFound",
@@ -88,7 +99,7 @@ const PROVOKED: [(&str, &str); 52] = [
 ];
 
 /// What the message of a Pad's Ready condition says to do, by reason. Every Pad that any test sees is held to it.
-const NEXT_STEPS: [(&str, &str); 22] = [
+const NEXT_STEPS: [(&str, &str); 23] = [
     ("LeverUnauthorized", "Put a valid key"),
     ("InterviewUnauthorized", "Put a valid key"),
     ("LeverForbidden", "make a new one"),
@@ -108,6 +119,7 @@ const NEXT_STEPS: [(&str, &str); 22] = [
     ("CandidateArchived", "out of the archive"),
     ("BeforeConfiguration", "To have a pad"),
     ("Cancelled", "make a new Pad"),
+    ("OwnedByAnotherInstallation", "describe leverconnection"),
     ("TakeHomeRefused", "Ask CoderPad"),
     ("InvalidRequest", "padoperator.dev/reconcile-requested-at"),
     ("PadDeleted", "make a Pad by hand"),

@@ -466,3 +466,63 @@ fn stages_are_cut_to_the_bounds_of_the_schema() {
     assert_eq!((stages[0].id.as_str(), stages[1].id.as_str(), stages[2].id.as_str()), ("a", "b", "s-0"));
     assert_eq!(stages[1].name.chars().count(), 256);
 }
+
+// contract I1
+#[test]
+fn a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do() {
+    let probed = probed(None, None, 1);
+    let mut one = connected(json!({}));
+    assert_eq!(one.status.as_ref().unwrap().installation.as_deref(), Some("0123456789abcdef"));
+    let mut annotate = |value: Option<&str>| {
+        let annotations = one.metadata.annotations.get_or_insert_default();
+        match value {
+            Some(value) => annotations.insert("padoperator.dev/installation".into(), value.into()),
+            None => annotations.remove("padoperator.dev/installation"),
+        };
+        pass(&one, Services::Probed(&probed))
+    };
+    let status = annotate(Some("production"));
+    assert_eq!(short(&status, types::READY), "False InstallationIDInvalid");
+    assert!(has(&status, types::STALLED));
+    let fix = "annotate leverconnection acme padoperator.dev/installation=0123456789abcdef --overwrite";
+    assert!(message(&status, types::READY).contains(fix), "{}", message(&status, types::READY));
+    assert_eq!(status.installation.as_deref(), Some("0123456789abcdef"), "it is remembered");
+
+    let status = annotate(None);
+    assert_eq!(short(&status, types::READY), "False InstallationIDMissing");
+    assert!(message(&status, types::READY).contains("patch on leverconnections"));
+    assert_eq!(short(&annotate(Some("0123456789abcdef")), types::READY), "True Connected");
+}
+
+// contract I4
+#[test]
+fn another_installation_is_named_once_until_it_is_gone() {
+    let exclusive = |connection: &LeverConnection, others: &[&str]| {
+        let others: BTreeSet<String> = others.iter().map(|id| (*id).to_owned()).collect();
+        let observation = Observation {
+            connection,
+            public_url: None,
+            token: &Token::Present,
+            webhook: &State::Manual,
+            services: Services::Probed(&probed(None, None, 1)),
+            missed: None,
+            others: &others,
+            handled: None,
+        };
+        status(&observation, at(0))
+    };
+    let mut one = connection(json!({"takeOver": ["aaaaaaaaaaaaaaaa"]}));
+    let alone = exclusive(&one, &[]);
+    assert_eq!(short(&alone, types::EXCLUSIVE), "True Exclusive");
+    one.status = Some(alone.clone());
+    let shared = exclusive(&one, &["fedcba9876543210"]);
+    assert_eq!(short(&shared, types::EXCLUSIVE), "False AccountShared");
+    assert_eq!(short(&shared, types::READY), "True Connected", "it is no part of Ready");
+    let told = message(&shared, types::EXCLUSIVE);
+    for part in ["fedcba9876543210", r#"{"spec":{"takeOver":["aaaaaaaaaaaaaaaa","fedcba9876543210"]}}"#] {
+        assert!(told.contains(part), "{told}");
+    }
+    let (reason, note) = installation::became_shared(&alone.conditions, &shared.conditions).unwrap();
+    assert_eq!((reason.as_str(), note), ("AccountShared", told));
+    assert_eq!(installation::became_shared(&shared.conditions, &shared.conditions), None);
+}

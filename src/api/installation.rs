@@ -51,6 +51,13 @@ impl Installation {
         Self { id, taken_over: taken_over.into_iter().collect() }
     }
 
+    /// The same, whose own pads are also those of another ID.
+    #[must_use]
+    pub fn with(mut self, id: Option<&str>) -> Self {
+        self.taken_over.extend(id.map(ToOwned::to_owned));
+        self
+    }
+
     /// Reports whether the pads of this installation count as own (contract I3, I6).
     pub fn includes(&self, id: &str) -> bool {
         self.id.as_deref() == Some(id) || self.taken_over.contains(id)

@@ -3,14 +3,18 @@
 //! This is the one place that decides whether a URL of a LeverConnection may be called at all: a user of a namespace
 //! writes any spec, and a key must never leave for an address that the cluster's owner has not allowed.
 
+use super::configuration::duplicates::Duplicates;
 use crate::api::LeverConnection;
+use crate::api::names::sha256_hex;
 use crate::cluster::secrets::{SecretChange, SecretError, Secrets};
 use crate::interview::InterviewClient;
 use crate::lever::LeverClient;
 use crate::transport::{Service, SetupError, Transport};
 use kube::ResourceExt;
 use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use url::Url;
@@ -31,8 +35,30 @@ pub struct Account {
     pub interview: InterviewClient,
     /// What it was made from: differs whenever the connection's generation or a key's Secret does.
     pub version: String,
+    /// Tells Lever accounts apart.
+    pub lever_key: KeyDigest,
+    /// Tells CoderPad organizations apart.
+    pub interview_key: KeyDigest,
     /// The last write of a Pad that Lever refused this key.
     pub refused: Arc<Mutex<Option<&'static str>>>,
+}
+
+/// Digest of an API key and the address that it is for: equal for two connections of one account. It stays in memory.
+#[derive(Clone, Eq, PartialEq)]
+pub struct KeyDigest(String);
+
+impl KeyDigest {
+    /// The digest of a key for the API at this address.
+    pub fn of(url: &str, api_key: &str) -> Self {
+        let address = url.trim_end_matches('/');
+        Self(sha256_hex(&format!("{address}\n{}", api_key.trim()), 64))
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest")
+    }
 }
 
 /// Why a connection's services cannot be called. The messages are for conditions.
@@ -87,6 +113,8 @@ impl AccountError {
 
 /// The accounts of all connections that are in use.
 pub struct Accounts {
+    /// Rules that serve the same candidates through different connections.
+    pub duplicates: Duplicates,
     transport: Transport,
     secrets: Secrets,
     allowed: Vec<String>,
@@ -104,7 +132,28 @@ struct Known {
 impl Accounts {
     /// `allowed`: further origins that a connection may name, for either service.
     pub fn new(transport: Transport, secrets: Secrets, allowed: Vec<String>) -> Self {
-        Self { transport, secrets, allowed, known: Mutex::default(), changes: AtomicU64::default() }
+        Self {
+            duplicates: Duplicates::default(),
+            transport,
+            secrets,
+            allowed,
+            known: Mutex::default(),
+            changes: AtomicU64::default(),
+        }
+    }
+
+    /// The services of a connection, if its keys were read since it last changed.
+    pub fn known(&self, connection: &LeverConnection) -> Option<Arc<Account>> {
+        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let all = self.known.lock();
+        let known = all.get(&key).filter(|known| known.uid == connection.metadata.uid)?;
+        Some(known.account.clone())
+    }
+
+    /// Whether both connections have the same keys, as far as they were read.
+    pub fn are_same(&self, one: &LeverConnection, other: &LeverConnection) -> bool {
+        let keys = |connection| self.known(connection).map(|known| (known.lever_key.clone(), known.interview_key.clone()));
+        keys(one).is_some_and(|keys_of_one| keys(other) == Some(keys_of_one))
     }
 
     /// The services of a connection. Reads its keys if they are not known yet.
@@ -135,7 +184,10 @@ impl Accounts {
         };
         let (lever_secret, interview_secret) =
             (&spec.lever.api_key_secret_ref.name, &spec.interview.api_key_secret_ref.name);
+        let digest = |url: &Url, key: &SecretString| KeyDigest::of(url.as_str(), key.expose_secret());
         let account = Arc::new(Account {
+            lever_key: digest(&lever_url, &lever_key.value),
+            interview_key: digest(&interview_url, &interview_key.value),
             lever: LeverClient::new(&self.transport, &lever_url, lever_key.value, performer)
                 .map_err(unusable(Service::Lever, lever_secret))?,
             interview: InterviewClient::new(&self.transport, &interview_url, interview_key.value)

@@ -177,6 +177,8 @@ impl<'a> Session<'a> {
                 lever: account.lever.with_priority(Priority::Poll),
                 interview: account.interview.with_priority(Priority::Poll),
                 version: account.version.clone(),
+                lever_key: account.lever_key.clone(),
+                interview_key: account.interview_key.clone(),
                 refused: account.refused.clone(),
             },
             context,

@@ -323,3 +323,69 @@ async fn a_later_pad_that_somebody_has_joined_stays_and_is_reported() {
     second.finish().await;
     first.finish().await;
 }
+
+// contract I7
+#[tokio::test(flavor = "multi_thread")]
+async fn two_connections_of_one_account_report_the_same_rule() {
+    let world = World::start(Options::new("duplicate-rules")).await;
+    world.apply("leverconnections", "acme-2", world.connection_spec()).await;
+    world.apply("padconfigurations", "twin", json!({"connectionRef": {"name": "acme-2"}})).await;
+    for (name, other) in [(CONFIGURATION, "twin"), ("twin", CONFIGURATION)] {
+        let told = world.wait_for("padconfigurations", name, "Ready", "True/Duplicate").await;
+        assert!(message_of(&told, "Ready").contains(&format!("delete padconfiguration {other}")), "{told:#}");
+    }
+    // Another tag is another rule.
+    world.patch("padconfigurations", "twin", json!({"spec": {"tag": "other"}})).await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    world.wait_for("padconfigurations", "twin", "Ready", "True/InUse").await;
+    world.patch("padconfigurations", "twin", json!({"spec": {"tag": "coderpad"}})).await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/Duplicate").await;
+    world.delete("padconfigurations", "twin").await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    world.finish().await;
+}
+
+/// The connection gets another name, and the rule is made again under its old one.
+// row 13
+#[tokio::test(flavor = "multi_thread")]
+async fn pads_continue_after_their_connection_was_renamed() {
+    let world = World::start(Options::new("renamed")).await;
+    let (open, over) = (world.candidate(), world.candidate());
+    let mut made = Vec::new();
+    for candidate in [&open, &over] {
+        world.enter(candidate).await;
+        made.push(world.wait_for_one_pad(candidate).await);
+    }
+    world.end_interview(&over, &made[1].id).await;
+    world.sync().await;
+    world.wait_for_pad(&over, "Ended/Ended").await;
+
+    for webhook in world.lever.webhooks() {
+        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
+    }
+    world.delete("padconfigurations", CONFIGURATION).await;
+    world.delete("leverconnections", CONNECTION).await;
+    let mut spec = world.connection_spec();
+    spec["sync"] = json!({"interval": "0s"});
+    world.apply("leverconnections", "acme-2", spec).await;
+    world.apply("padconfigurations", CONFIGURATION, json!({"connectionRef": {"name": "acme-2"}})).await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    let own = world.get("leverconnections", "acme-2").await;
+    assert_ne!(own["status"]["installation"], signed_by(made[0].notes.as_ref()));
+    // What was open is followed to its end.
+    world.end_interview(&open, &made[0].id).await;
+    world.look_at("leverconnections", "acme-2").await;
+    let ended = world.wait_for_pad(&open, "Ended/Ended").await;
+    assert_eq!(brief(&ended, "RecordAdded"), "True/Written", "{ended:#}");
+    // A new entry of a candidate with an older Pad gets its pad.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    world.lever.move_to_stage(&over, "Onsite").await;
+    world.lever.move_to_stage(&over, STAGE).await;
+    world.look_at("leverconnections", "acme-2").await;
+    let second = world.wait_for_nth_pad(&over, 2, "Open/Open").await;
+    assert_eq!(second["spec"]["connectionRef"]["name"], "acme-2");
+    assert_eq!(world.pads_made_for(&over).len(), 2);
+    let told = world.get("leverconnections", "acme-2").await;
+    assert_eq!(brief(&told, "Exclusive"), "True/Exclusive");
+    world.finish().await;
+}

@@ -79,11 +79,13 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         move |connection| {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
             let configurations = configurations.clone();
-            woken(&context, Some(namespace.clone()), move |pad| match &pad.spec.connection_ref {
-                Some(reference) => reference.name == name,
-                None => configurations
-                    .get(&namespace, &pad.spec.configuration_ref.name)
-                    .is_some_and(|configuration| configuration.spec.connection_ref.name == name),
+            woken(&context, Some(namespace.clone()), move |pad| {
+                let of_rule = || {
+                    configurations
+                        .get(&namespace, &pad.spec.configuration_ref.name)
+                        .is_some_and(|configuration| configuration.spec.connection_ref.name == name)
+                };
+                pad.spec.connection_ref.as_ref().is_some_and(|reference| reference.name == name) || of_rule()
             })
         }
     });
@@ -205,8 +207,8 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
         context.looks.done(&namespace, &name, What::Archived, &wanted);
         context.looks.done(&namespace, &name, What::Gone, &wanted);
     }
-    context.looks.strangers.note(&namespace, &name, &pass.facts.ownership.links_read);
     if outcome != Outcome::Undecided && pass.facts.trouble.is_none() {
+        context.looks.strangers.note(&namespace, &name, &pass.facts.ownership.links_read);
         context.looks.done(&namespace, &name, What::Rivals, &wanted);
     }
     if outcome != Outcome::Undecided {

@@ -1,7 +1,7 @@
 //! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
 
 use super::facts::{
-    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, Ownership, PadFacts, Rule,
+    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, MadeThrough, Ownership, PadFacts, Rule,
 };
 use super::flights::{Look, lands_within};
 use super::looks::{Wanted, What};
@@ -33,6 +33,16 @@ pub struct Surroundings {
     pub connection: Option<Arc<LeverConnection>>,
     /// The name of its connection, if it is known.
     pub connection_name: Option<String>,
+    /// The connection that the Pad was created through, if its configuration has another one of the same account by now.
+    pub former: Option<Former>,
+}
+
+/// A connection that has given its configurations to another one: it was renamed, or is about to be replaced.
+pub struct Former {
+    /// Its name.
+    pub name: String,
+    /// The connection, if it still exists.
+    pub connection: Option<Arc<LeverConnection>>,
 }
 
 impl Surroundings {
@@ -40,10 +50,13 @@ impl Surroundings {
     pub fn of(pad: &Pad, context: &Context) -> Self {
         let namespace = pad.namespace().unwrap_or_default();
         let configuration = context.scope.configurations.get(&namespace, &pad.spec.configuration_ref.name);
-        let connection_name = connection_name(pad, configuration.as_deref()).map(ToOwned::to_owned);
+        let own = connection_name(pad, configuration.as_deref());
+        let former = configuration.as_deref().zip(own).and_then(|(one, own)| former(one, own, context));
+        let of_rule = configuration.as_ref().map(|one| one.spec.connection_ref.name.as_str());
+        let connection_name = if former.is_some() { of_rule } else { own }.map(ToOwned::to_owned);
         let connection =
             connection_name.as_ref().and_then(|name| context.scope.connections.get(&namespace, name));
-        Self { configuration, connection, connection_name }
+        Self { configuration, connection, connection_name, former }
     }
 
     /// A value that changes whenever a person, or a probe, has changed something that this Pad may wait for.
@@ -66,6 +79,20 @@ impl Surroundings {
         }
         hasher.finish()
     }
+}
+
+/// The connection that a Pad names, if the Pad goes on through that of its configuration: the one that it names is gone, as
+/// after a rename, or has the same keys.
+fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Option<Former> {
+    let (namespace, of_rule) = (configuration.namespace().unwrap_or_default(), &configuration.spec.connection_ref.name);
+    if own == of_rule {
+        return None;
+    }
+    let connections = &context.scope.connections;
+    let present = connections.get(&namespace, of_rule)?;
+    let connection = connections.get(&namespace, own);
+    let is_same = connection.as_ref().is_none_or(|former| context.accounts.are_same(former, &present));
+    is_same.then(|| Former { name: own.to_owned(), connection })
 }
 
 fn connection_name<'a>(pad: &'a Pad, configuration: Option<&'a PadConfiguration>) -> Option<&'a str> {
@@ -113,9 +140,18 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
 
 /// Which pads count as own, and what is stored of other installations.
 fn ownership(pad: &Pad, around: &Surroundings, wanted: &Wanted) -> Ownership {
+    let of_former = around.former.as_ref().and_then(|former| former.connection.as_deref()?.installation_id());
+    let status = pad.status.as_ref();
+    let gone = around.former.as_ref().filter(|former| former.connection.is_none());
+    let made_through = gone.map(|former| MadeThrough {
+        connection: former.name.clone(),
+        pad_id: status.and_then(|status| status.pad_id.clone()),
+    });
+    let installation = around.connection.as_deref().map(LeverConnection::installation).unwrap_or_default();
     Ownership {
-        installation: around.connection.as_deref().map(LeverConnection::installation).unwrap_or_default(),
-        reported: pad.status.as_ref().and_then(|status| status.other_installation.clone()),
+        installation: installation.with(of_former),
+        made_through,
+        reported: status.and_then(|status| status.other_installation.clone()),
         yields_to: pad.annotations().get(YIELDS_TO).cloned(),
         look: wanted.has(What::Rivals),
         links_read: Vec::new(),

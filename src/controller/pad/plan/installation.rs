@@ -6,7 +6,7 @@ use super::{Outcome, Step, connection_not_usable, rest};
 use crate::api::configuration::Repeat;
 use crate::api::names::Reference;
 use crate::api::pad::Phase;
-use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, Record};
+use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Record};
 use crate::controller::pad::reason::Reason;
 use crate::interview::PadRecord;
 use crate::lever::Opportunity;
@@ -16,6 +16,10 @@ const JOINED: [&str; 2] = ["joined", "started"];
 
 /// The other installation that a pad belongs to; None: it counts as own.
 pub(super) fn foreign<'a>(facts: &Facts, record: &'a PadRecord) -> Option<&'a str> {
+    let made_through = facts.ownership.made_through.as_ref();
+    if made_through.is_some_and(|made| made.pad_id.as_ref() == Some(&record.id)) {
+        return None;
+    }
     facts.ownership.installation.foreign(&record.notes)
 }
 
@@ -48,6 +52,27 @@ pub(super) fn served_elsewhere(
     serving.filter_map(|record| foreign(facts, record)).next().map(|id| owned(facts, id))
 }
 
+/// The Pad continues through another connection than it was created through, which is gone, and the present account does
+/// not know the candidate or the pad. It may be another account, so nothing is concluded.
+pub(super) fn other_account(facts: &Facts) -> Option<Step> {
+    let made_through = facts.ownership.made_through.as_ref()?;
+    let unknown = match (&facts.opportunity, &facts.record) {
+        (Candidate::NotFound, _) => "candidate",
+        (_, Record::NotFound) => "pad",
+        _ => return None,
+    };
+    let PadFacts { namespace, name, configuration, .. } = &facts.pad;
+    let ConnectionFacts::Ready { name: present, .. } = &facts.connection else { return None };
+    let former = &made_through.connection;
+    let message = format!(
+        "This Pad was created through LeverConnection {former}, which does not exist any more, and PadConfiguration \
+         {configuration} now belongs to LeverConnection {present}. {present} does not find this {unknown}: it was deleted, \
+         or {present} is for another account. Create LeverConnection {former} again, or give this Pad up: kubectl \
+         --namespace {namespace} delete pad {name}"
+    );
+    Some(rest(Outcome::Waiting(Reason::ConfigurationNotFound, message)))
+}
+
 /// Reports whether a Pad was skipped for an installation whose pads count as own by now (contract I6).
 pub(super) fn is_released(facts: &Facts) -> bool {
     let ownership = &facts.ownership;
@@ -60,12 +85,10 @@ pub(super) fn is_released(facts: &Facts) -> bool {
 ///
 /// Whoever adds the second link sees both in Lever's answer. Whoever added the first learns of the second by sync.
 pub(super) fn contest(facts: &Facts) -> Option<Step> {
-    let ownership = &facts.ownership;
-    if !facts.link_written && !ownership.look {
-        return None;
-    }
+    let looks = looks(facts)?;
     let id = facts.pad.pad_id.as_ref()?;
     let opportunity = match &facts.opportunity {
+        Candidate::NotRead if looks == Looks::WhereRead => return None,
         Candidate::NotRead => return Some(Step::ReadOpportunity),
         Candidate::Read(opportunity) => opportunity,
         Candidate::NotFound | Candidate::Refused => return None,
@@ -89,6 +112,23 @@ pub(super) fn contest(facts: &Facts) -> Option<Step> {
         Some(true) => None,
         Some(false) => Some(Step::Yield(Some(winner.to_owned()))),
     }
+}
+
+/// When a linked pad is compared with others.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Looks {
+    /// Sync found a link of somebody else: the opportunity is read for it.
+    Asked,
+    /// The pad is about to be called Open, and the opportunity may have been read.
+    WhereRead,
+}
+
+fn looks(facts: &Facts) -> Option<Looks> {
+    if facts.ownership.look {
+        return Some(Looks::Asked);
+    }
+    let was_open = matches!(facts.pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended));
+    (!was_open).then_some(Looks::WhereRead)
 }
 
 /// Our pad is not linked yet: the next step if a pad of another installation, for what ours was created for, is linked
@@ -172,9 +212,7 @@ pub fn other_installation(facts: &Facts) -> Option<String> {
 /// The installation whose earlier pad stays next to ours, because somebody has joined ours (contract I5). The outer None:
 /// this pass has not looked.
 pub fn stays_beside(facts: &Facts) -> Option<Option<String>> {
-    if !facts.link_written && !facts.ownership.look {
-        return None;
-    }
+    looks(facts)?;
     let (Record::Read(own), Candidate::Read(_)) = (&facts.record, &facts.opportunity) else { return None };
     Some(earlier_rival(facts, own).map(ToOwned::to_owned))
 }

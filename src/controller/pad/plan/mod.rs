@@ -238,6 +238,9 @@ fn life(facts: &Facts) -> Step {
     if facts.gone && matches!(facts.opportunity, Candidate::NotRead) && !sends_nothing(facts) {
         return Step::ReadOpportunity;
     }
+    if let Some(step) = installation::other_account(facts) {
+        return step;
+    }
     if let Some(step) = installation::yielding(facts).or_else(|| further(facts)) {
         return step;
     }

@@ -244,3 +244,26 @@ fn the_tags_of_the_other_installation_stay_when_a_skipped_pad_is_deleted() {
     facts.ownership.reported = Some(OTHER.into());
     assert!(matches!(plan(&facts), Step::SetFinalizer(false)));
 }
+
+/// A connection that was renamed: the Pad continues through the one that its configuration names now.
+#[test]
+fn a_pad_of_a_renamed_connection_keeps_its_pad_and_concludes_nothing_from_what_is_not_found() {
+    let own = pad_of(OTHER, "PADM", 5);
+    let mut facts = stored(&own, &[]);
+    facts.opportunity = Candidate::NotRead;
+    (facts.pad.linked, facts.pad.phase, facts.look) = (true, Some(Phase::Open), true);
+    assert!(is_owned(&plan(&facts)), "another installation's");
+    facts.ownership.made_through =
+        Some(MadeThrough { connection: "acme-old".into(), pad_id: Some("PADM".into()) });
+    assert!(matches!(plan(&facts), Step::Rest { outcome: Outcome::Open, .. }), "{:?}", plan(&facts));
+    for (record, opportunity) in
+        [(Record::NotFound, Candidate::NotRead), (Record::Read(Box::new(own)), Candidate::NotFound)]
+    {
+        let facts = Facts { record, opportunity, ..facts.clone() };
+        let Step::Rest { outcome: Outcome::Waiting(reason, message), .. } = plan(&facts) else {
+            panic!("{:?}", plan(&facts))
+        };
+        assert_eq!(reason, Reason::ConfigurationNotFound);
+        assert!(message.contains("Create LeverConnection acme-old again") && message.contains("delete pad"));
+    }
+}

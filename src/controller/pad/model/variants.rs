@@ -2,7 +2,7 @@
 //!
 //! The worlds are ones in which the right way holds (see `worlds`).
 
-use super::properties::{LINK_ONCE, NONE_LEFT, NOT_LOST, NOTE_ONCE};
+use super::properties::{LINK_ONCE, NONE_LEFT, NOT_LOST, NOTE_ONCE, ONE_IN_THE_END, UNTOUCHED};
 use super::state::{Begins, Trouble, World, Wrong};
 
 /// One process, which crashes or does not get an answer.
@@ -81,4 +81,18 @@ fn a_link_that_leaves_late() {
     let trouble = Trouble { handovers: 1, ..Trouble::default() };
     let world = World { processes: 2, frozen: true, wrong: Some(Wrong::LateWrite), ..World::calm() };
     world.with(trouble).breaks("late link", LINK_ONCE);
+}
+
+fn two_installations(wrong: Wrong) -> World {
+    World { processes: 2, apart: true, all_lead: true, wrong: Some(wrong), ..World::calm() }
+}
+
+#[test]
+fn pads_of_the_other_installation_count_as_own() {
+    two_installations(Wrong::NoInstallations).breaks("installations that are mixed up", UNTOUCHED);
+}
+
+#[test]
+fn nobody_looks_again_after_its_link() {
+    two_installations(Wrong::NoContest).breaks("no second look", ONE_IN_THE_END);
 }

@@ -108,7 +108,8 @@ mod tests {
     // contract I2, I3, I6
     #[test]
     fn pads_of_another_installation_are_foreign_unless_it_is_taken_over() {
-        let (own, other) = (Installation::new(Some(OWN.into()), []), Installation::new(Some(OTHER.into()), []));
+        let (own, other) =
+            (Installation::new(Some(OWN.into()), []), Installation::new(Some(OTHER.into()), []));
         assert_eq!(own.foreign(&notes(&other)), Some(OTHER));
         assert_eq!(own.foreign(&notes(&own)), None);
         assert_eq!(own.foreign(&notes(&Installation::default())), None);

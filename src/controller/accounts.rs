@@ -152,7 +152,9 @@ impl Accounts {
 
     /// Whether both connections have the same keys, as far as they were read.
     pub fn are_same(&self, one: &LeverConnection, other: &LeverConnection) -> bool {
-        let keys = |connection| self.known(connection).map(|known| (known.lever_key.clone(), known.interview_key.clone()));
+        let keys = |connection| {
+            self.known(connection).map(|known| (known.lever_key.clone(), known.interview_key.clone()))
+        };
         keys(one).is_some_and(|keys_of_one| keys(other) == Some(keys_of_one))
     }
 

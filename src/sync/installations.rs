@@ -25,10 +25,13 @@ impl Session<'_> {
 
 /// Asks the open Pads for a look whose candidates carry links of pads that nobody here knows. `linked` are the IDs of the
 /// linked pads by candidate, `pads` the Pads of one configuration by candidate.
-pub fn ask(session: &Session<'_>, linked: &HashMap<String, Vec<String>>, pads: &HashMap<&str, Vec<Arc<Pad>>>) {
+pub fn ask(
+    session: &Session<'_>,
+    linked: &HashMap<String, Vec<String>>,
+    pads: &HashMap<&str, Vec<Arc<Pad>>>,
+) {
     // Other configurations have pads for the candidate, too.
-    let own: HashSet<&String> =
-        session.pads.iter().filter_map(|pad| pad.annotations().get(PAD_ID)).collect();
+    let own: HashSet<&String> = session.pads.iter().filter_map(|pad| pad.annotations().get(PAD_ID)).collect();
     let concerned = linked.iter().filter_map(|(candidate, ids)| {
         let of_candidate = pads.get(candidate.as_str())?;
         let open = of_candidate.iter().find(|pad| is_open(pad))?;

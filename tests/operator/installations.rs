@@ -71,7 +71,11 @@ async fn settles_with_one_pad(worlds: [&World; 2], candidate: &str) {
         }
         phases.sort();
         let is_one = links.len() == 1 && alive.len() == 1 && alive[0].url == links[0];
-        if is_one && phases == [OPEN, OWNED] { Ok(()) } else { Err(format!("{phases:?} {links:?} {alive:#?}")) }
+        if is_one && phases == [OPEN, OWNED] {
+            Ok(())
+        } else {
+            Err(format!("{phases:?} {links:?} {alive:#?}"))
+        }
     })
     .await;
 }
@@ -175,7 +179,8 @@ async fn the_second_cluster_leaves_the_pads_of_the_first_alone() {
         "labels": restored["metadata"]["labels"], "annotations": restored["metadata"]["annotations"]});
     let mut spec = restored["spec"].clone();
     spec["deletionPolicy"] = json!("Delete");
-    let restored = json!({"apiVersion": restored["apiVersion"], "kind": "Pad", "metadata": metadata, "spec": spec});
+    let restored =
+        json!({"apiVersion": restored["apiVersion"], "kind": "Pad", "metadata": metadata, "spec": spec});
     second.cluster.kubectl(&["create", "--filename", "-"], Some(&restored.to_string())).await.unwrap();
     second.wait_for_pad(candidate, "Skipped/OwnedByAnotherInstallation").await;
 

@@ -75,10 +75,7 @@ const PROVOKED: [(&str, &str); 57] = [
     ("CandidateNotFound", "candidates::candidates_who_get_no_pad_are_told_apart"),
     ("CandidateConfidential", "candidates::candidates_who_get_no_pad_are_told_apart"),
     ("BeforeConfiguration", "sync::who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not"),
-    (
-        "OwnedByAnotherInstallation",
-        "installations::the_second_cluster_leaves_the_pads_of_the_first_alone",
-    ),
+    ("OwnedByAnotherInstallation", "installations::the_second_cluster_leaves_the_pads_of_the_first_alone"),
     ("Cancelled", "suspension::a_wish_from_a_suspension_is_followed_on_resume"),
     (
         "ConfigurationNotFound",

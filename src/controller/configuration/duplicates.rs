@@ -83,7 +83,8 @@ impl Duplicates {
         let own = key(namespace, name);
         let rules = self.rules.lock();
         let Some(serves) = rules.get(&own) else { return Vec::new() };
-        let is_of_another = |other: &Key, one: &Serves| other.0 != own.0 || one.connection != serves.connection;
+        let is_of_another =
+            |other: &Key, one: &Serves| other.0 != own.0 || one.connection != serves.connection;
         let twins = rules.iter().filter(|(other, one)| serves.is_twin(one) && is_of_another(other, one));
         twins.map(|(other, one)| (other.clone(), one.connection.clone())).collect()
     }
@@ -116,9 +117,11 @@ impl Duplicates {
                 Some((namespace, name)) => configurations.get(&namespace, &name).into_iter().collect(),
                 None => configurations.all(),
             };
-            stream::iter(concerned.into_iter().map(|one| {
-                ObjectRef::new(&one.name_any()).within(&one.namespace().unwrap_or_default())
-            }))
+            stream::iter(
+                concerned
+                    .into_iter()
+                    .map(|one| ObjectRef::new(&one.name_any()).within(&one.namespace().unwrap_or_default())),
+            )
         })
     }
 }
@@ -153,7 +156,11 @@ mod tests {
         assert_eq!(wakes.try_recv().unwrap(), key("hiring", "a"), "it is reconciled again");
         let (reason, message) = report(&duplicates, "hiring", "a");
         assert_eq!(reason, "Duplicate");
-        for part in ["It is used.", "staging/b (LeverConnection acme)", "--namespace staging delete padconfiguration b"] {
+        for part in [
+            "It is used.",
+            "staging/b (LeverConnection acme)",
+            "--namespace staging delete padconfiguration b",
+        ] {
             assert!(message.contains(part), "{message}");
         }
         assert_eq!(report(&duplicates, "staging", "b").0, "Duplicate");

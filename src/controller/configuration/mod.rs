@@ -14,11 +14,11 @@ use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurat
 use crate::cluster::caches::Cache;
 use crate::cluster::writes::write_status;
 use crate::rules;
+use duplicates::Serves;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use duplicates::Serves;
 use memory::{Memory, Subject};
 use observe::Checks;
 use status::Observation;
@@ -186,7 +186,11 @@ impl Reconcile<PadConfiguration> for Configurations {
 
 impl Configurations {
     /// What a configuration serves, if it makes pads.
-    fn serves(&self, configuration: &PadConfiguration, connection: Option<&LeverConnection>) -> Option<Serves> {
+    fn serves(
+        &self,
+        configuration: &PadConfiguration,
+        connection: Option<&LeverConnection>,
+    ) -> Option<Serves> {
         let connection = connection.filter(|one| status::usable(one) && !configuration.spec.suspend)?;
         Some(Serves {
             connection: connection.name_any(),

@@ -85,7 +85,8 @@ pub fn obstacle(connection: &LeverConnection) -> Option<(&'static str, String)> 
 pub fn others(scope: &Scope, connection: &LeverConnection) -> BTreeSet<String> {
     let (namespace, own) = (connection.namespace().unwrap_or_default(), connection.installation());
     let pads = scope.pads.matching(&namespace, |pad| other(pad).is_some());
-    let through_this = pads.iter().filter(|pad| connection_of(scope, pad).as_deref() == Some(&connection.name_any()));
+    let through_this =
+        pads.iter().filter(|pad| connection_of(scope, pad).as_deref() == Some(&connection.name_any()));
     through_this.filter_map(|pad| other(pad)).filter(|id| !own.includes(id)).map(ToOwned::to_owned).collect()
 }
 
@@ -129,7 +130,8 @@ pub fn concerned_by_pads(
 /// Sets the condition Exclusive (contract I4).
 pub fn exclusive(conditions: &mut Conditions, connection: &LeverConnection, others: &BTreeSet<String>) {
     if others.is_empty() {
-        let message = "No other installation of the operator is known to create pads for the same candidates.";
+        let message =
+            "No other installation of the operator is known to create pads for the same candidates.";
         conditions.set(types::EXCLUSIVE, true, EXCLUSIVE, message);
         return;
     }

@@ -89,7 +89,10 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
             .map(ToOwned::to_owned)
             .or_else(|| before.last_handled_reconcile_at.clone()),
         webhook_url: Some(webhook_url(public_url, connection)),
-        installation: connection.installation_id().map(ToOwned::to_owned).or_else(|| before.installation.clone()),
+        installation: connection
+            .installation_id()
+            .map(ToOwned::to_owned)
+            .or_else(|| before.installation.clone()),
         ..before.clone()
     };
     if let Services::Probed(probed) = services {

@@ -58,7 +58,11 @@ struct Asked {
 
 impl Default for Looks {
     fn default() -> Self {
-        Self { strangers: Strangers::default(), asked: Mutex::default(), wakes: broadcast::channel(WAKES_KEPT).0 }
+        Self {
+            strangers: Strangers::default(),
+            asked: Mutex::default(),
+            wakes: broadcast::channel(WAKES_KEPT).0,
+        }
     }
 }
 

@@ -84,7 +84,8 @@ impl Surroundings {
 /// The connection that a Pad names, if the Pad goes on through that of its configuration: the one that it names is gone, as
 /// after a rename, or has the same keys.
 fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Option<Former> {
-    let (namespace, of_rule) = (configuration.namespace().unwrap_or_default(), &configuration.spec.connection_ref.name);
+    let (namespace, of_rule) =
+        (configuration.namespace().unwrap_or_default(), &configuration.spec.connection_ref.name);
     if own == of_rule {
         return None;
     }

@@ -78,8 +78,16 @@ fn with_webhook(
     webhook: &State,
 ) -> LeverConnectionStatus {
     let (token, public_url) = (&Token::Present, Some("hooks.example.com"));
-    let observation =
-        Observation { connection, public_url, token, webhook, services, missed: None, others: &BTreeSet::new(), handled: None };
+    let observation = Observation {
+        connection,
+        public_url,
+        token,
+        webhook,
+        services,
+        missed: None,
+        others: &BTreeSet::new(),
+        handled: None,
+    };
     status(&observation, at(0))
 }
 
@@ -289,8 +297,16 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     let webhook = |connection: &LeverConnection, token: &Token, public_url| {
         let services = Services::Probed(&probed);
         let webhook = &State::Manual;
-        let observation =
-            Observation { connection, public_url, token, webhook, services, missed: None, others: &BTreeSet::new(), handled: None };
+        let observation = Observation {
+            connection,
+            public_url,
+            token,
+            webhook,
+            services,
+            missed: None,
+            others: &BTreeSet::new(),
+            handled: None,
+        };
         let status = status(&observation, at(0));
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
@@ -327,8 +343,16 @@ fn a_delivery_that_was_missed_is_told_of_until_the_next_one() {
         let (services, token) = (Services::Probed(&probed), &Token::Present);
         let public_url = Some("hooks.example.com");
         let webhook = &State::Manual;
-        let observation =
-            Observation { connection, public_url, token, webhook, services, missed, others: &BTreeSet::new(), handled: None };
+        let observation = Observation {
+            connection,
+            public_url,
+            token,
+            webhook,
+            services,
+            missed,
+            others: &BTreeSet::new(),
+            handled: None,
+        };
         status(&observation, at(now))
     };
     let mut connection = connection(json!({}));

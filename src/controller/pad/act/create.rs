@@ -128,7 +128,9 @@ impl Pass<'_> {
             found.extend(page.pads.into_iter().filter(|record| {
                 // contract I3
                 let is_own = self.facts.ownership.installation.foreign(&record.notes).is_none();
-                is_own && !record.is_deleted() && Reference::of_notes(&record.notes).as_ref() == Some(reference)
+                is_own
+                    && !record.is_deleted()
+                    && Reference::of_notes(&record.notes).as_ref() == Some(reference)
             }));
             next = page.next;
             if reached || next.is_none() {

@@ -28,7 +28,8 @@ impl Pass<'_> {
     /// Removes what names the pad that gave way, so that the Pad can be judged again.
     pub(super) async fn forget_pad(&mut self) -> Result<(), Trouble> {
         let names = [names::ATTEMPT, names::PAD_ID, names::CLAIM, YIELDS_TO];
-        let change = names.iter().fold(MetadataChange::default(), |change, name| change.remove_annotation(name));
+        let change =
+            names.iter().fold(MetadataChange::default(), |change, name| change.remove_annotation(name));
         self.write(change).await.map_err(cluster)?;
         self.facts.ownership.yields_to = None;
         self.facts.record = Record::NotRead;

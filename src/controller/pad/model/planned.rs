@@ -12,8 +12,8 @@ use crate::api::installation::Installation;
 use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::pad::facts::{
-    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, Ownership,
-    PadFacts, Record, Rule, Trouble,
+    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, Ownership, PadFacts,
+    Record, Rule, Trouble,
 };
 use crate::controller::pad::plan::{Outcome, Recorded, Step, plan};
 use crate::controller::pad::reason::Reason;

@@ -132,7 +132,10 @@ impl World {
                 known.record = state.read(id).map_or(RecordKnown::NotFound, RecordKnown::Read)
             }
             Planned::ReadLinkedPads(ids) => {
-                known.linked_before.get_or_insert_default().extend(ids.iter().filter_map(|id| state.read(*id)));
+                known
+                    .linked_before
+                    .get_or_insert_default()
+                    .extend(ids.iter().filter_map(|id| state.read(*id)));
                 known.links_read.extend(ids);
             }
             Planned::Create { entry } => {
@@ -148,7 +151,8 @@ impl World {
             }
             Planned::Search { entry } => {
                 let (salt, installation) = (self.salt(&known.object), known.installation);
-                let is_own = |pad: &CoderPad| pad.installation == installation || self.is(Wrong::NoInstallations);
+                let is_own =
+                    |pad: &CoderPad| pad.installation == installation || self.is(Wrong::NoInstallations);
                 let is_it = |pad: &&CoderPad| {
                     (pad.unlisted.is_none() || !is_stale_search)
                         && !pad.deleted

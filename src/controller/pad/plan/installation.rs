@@ -175,25 +175,27 @@ fn earlier_rival<'a>(facts: &'a Facts, own: &PadRecord) -> Option<&'a str> {
         return None;
     }
     let age = |record: &PadRecord| (record.created_at, record.id.clone());
-    let rivals = facts.linked_before.iter().flatten().filter(|other| {
-        age(other) < age(own) && rules_each_other_out(facts.repeat, own, other)
-    });
+    let rivals = facts
+        .linked_before
+        .iter()
+        .flatten()
+        .filter(|other| age(other) < age(own) && rules_each_other_out(facts.repeat, own, other));
     let foreign = rivals.filter_map(|record| Some((age(record), foreign(facts, record)?)));
     foreign.min().map(|(_, id)| id)
 }
 
 /// Whether only one of two pads may stay. The answer is the same for both of their installations.
 fn rules_each_other_out(repeat: Option<Repeat>, own: &PadRecord, other: &PadRecord) -> bool {
-    let (Some(mine), Some(theirs)) = (Reference::of_notes(&own.notes), Reference::of_notes(&other.notes)) else {
+    let (Some(mine), Some(theirs)) = (Reference::of_notes(&own.notes), Reference::of_notes(&other.notes))
+    else {
         return false;
     };
     if other.is_deleted() || mine.series() != theirs.series() {
         return false;
     }
     let is_entry = |reference: &Reference| reference.entry().parse::<i64>().is_ok();
-    let is_one_interview = || {
-        repeat != Some(Repeat::Always) && is_entry(&mine) && is_entry(&theirs) && !other.is_ended()
-    };
+    let is_one_interview =
+        || repeat != Some(Repeat::Always) && is_entry(&mine) && is_entry(&theirs) && !other.is_ended();
     mine == theirs || is_one_interview()
 }
 

@@ -1,8 +1,10 @@
 //! Pads of other installations (contract I2 to I6).
 
+use super::properties::any_facts;
 use super::*;
 use crate::api::installation::Installation;
 use crate::interview::PadEvent;
+use proptest::prelude::*;
 
 const OWN: &str = "0123456789abcdef";
 const OTHER: &str = "fedcba9876543210";
@@ -236,7 +238,8 @@ fn a_pad_skipped_for_another_installation_is_judged_again_when_that_is_taken_ove
 #[test]
 fn the_tags_of_the_other_installation_stay_when_a_skipped_pad_is_deleted() {
     let mut facts = read(|one| one.tags.push("coderpad-ready".into()));
-    facts.write_back = Some(serde_json::from_value(serde_json::json!({"tags": {"ready": "coderpad-ready"}})).unwrap());
+    facts.write_back =
+        Some(serde_json::from_value(serde_json::json!({"tags": {"ready": "coderpad-ready"}})).unwrap());
     (facts.pad.deleting, facts.pad.finalizer) = (true, true);
     facts.pad.deletion_policy = DeletionPolicy::Delete;
     facts.pad.failed_tag = Some("coderpad-error".into());
@@ -265,5 +268,31 @@ fn a_pad_of_a_renamed_connection_keeps_its_pad_and_concludes_nothing_from_what_i
         };
         assert_eq!(reason, Reason::ConfigurationNotFound);
         assert!(message.contains("Create LeverConnection acme-old again") && message.contains("delete pad"));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// Whatever else is known (contract I3).
+    #[test]
+    fn no_facts_lead_to_a_change_of_a_pad_of_another_installation(facts in any_facts()) {
+        let mut facts = facts;
+        facts.ownership.installation = installation(OWN);
+        facts.flight = Flight::WithoutEffect;
+        let sign = |record: &mut PadRecord| {
+            let reference = Reference::new(super::facts().pad.series(), ENTRY);
+            record.notes = installation(OTHER).sign(&reference.notes("u"));
+        };
+        facts.linked_before.iter_mut().flatten().for_each(sign);
+        let Record::Read(record) = &mut facts.record else { return Ok(()) };
+        sign(record);
+        let step = plan(&facts);
+        let changes = matches!(
+            step,
+            Step::StorePad { .. } | Step::AddLink(_) | Step::RemoveLink(_) | Step::EndPad(_) | Step::DeletePad(_)
+                | Step::AddNote(_) | Step::AddTags(_) | Step::RemoveTags(_) | Step::Claim(_)
+        );
+        prop_assert!(!changes, "{step:?}");
     }
 }

@@ -67,6 +67,8 @@ pub mod types {
     pub const WEBHOOK_VERIFIED: &str = "WebhookVerified";
     /// Connection: there is quota left for new pads.
     pub const QUOTA_AVAILABLE: &str = "QuotaAvailable";
+    /// Connection: no other installation of the operator serves the same candidates.
+    pub const EXCLUSIVE: &str = "Exclusive";
     /// Configuration: the stage is known in Lever.
     pub const STAGE_FOUND: &str = "StageFound";
     /// Configuration: the question can be used for this type of pad.

@@ -1,5 +1,6 @@
 //! LeverConnection: one Lever account joined to one CoderPad Interview organization.
 
+use super::installation::{INSTALLATION, Installation, is_id};
 use super::{Condition, NameRef, SecretKeyRef};
 use jiff::Timestamp;
 use kube::core::Duration;
@@ -49,6 +50,12 @@ pub struct LeverConnectionSpec {
     /// How often both services are polled.
     #[serde(default)]
     pub sync: SyncSpec,
+    /// IDs of other installations whose pads count as own, such as that of a cluster that this one replaces. The ID of an
+    /// installation is in status.installation of its LeverConnection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(max = 16)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(id, id.matches('^[0-9a-f]{16}$'))").message("spec.takeOver lists IDs of installations: 16 hex digits each, as status.installation of the other LeverConnection has it"))]
+    pub take_over: Vec<String>,
 }
 
 /// The Lever account.
@@ -192,6 +199,11 @@ pub struct LeverConnectionStatus {
     #[serde(default, rename = "webhookID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub webhook_id: Option<String>,
+    /// ID of this installation: the private notes of its pads name it. It is kept in the annotation
+    /// padoperator.dev/installation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub installation: Option<String>,
     /// When a correctly signed webhook last arrived; written at most every 5 minutes.
     #[serde(
         default,
@@ -212,7 +224,7 @@ pub struct LeverConnectionStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_sync_at: Option<Timestamp>,
-    /// Ready, LeverConnected, InterviewConnected, WebhookVerified, QuotaAvailable, Suspended, Reconciling, Stalled.
+    /// Ready, LeverConnected, InterviewConnected, WebhookVerified, QuotaAvailable, Exclusive, Suspended, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -270,6 +282,17 @@ impl LeverConnection {
     /// The stages known so far.
     pub fn stages(&self) -> &[Stage] {
         self.status.as_ref().map(|status| status.stages.as_slice()).unwrap_or_default()
+    }
+
+    /// Its installation ID, if the annotation holds a valid one.
+    pub fn installation_id(&self) -> Option<&str> {
+        let annotations = self.metadata.annotations.as_ref()?;
+        annotations.get(INSTALLATION).map(String::as_str).filter(|id| is_id(id))
+    }
+
+    /// The installation that it acts for.
+    pub fn installation(&self) -> Installation {
+        Installation::new(self.installation_id().map(ToOwned::to_owned), self.spec.take_over.iter().cloned())
     }
 
     /// Names of the Secrets that this connection reads.

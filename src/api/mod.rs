@@ -7,6 +7,7 @@ pub mod condition;
 pub mod configuration;
 pub mod connection;
 pub mod crd;
+pub mod installation;
 pub mod names;
 pub mod pad;
 pub mod schema;

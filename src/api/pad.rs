@@ -293,6 +293,10 @@ pub struct PadStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub failed_tag: Option<String>,
+    /// ID of another installation of the operator that created a pad for the same stage entry of this candidate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub other_installation: Option<String>,
     /// Ready, PadCreated, LinkAdded, RecordAdded, TagRefused, Suspended, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -3,15 +3,19 @@
 //! This is the one place that decides whether a URL of a LeverConnection may be called at all: a user of a namespace
 //! writes any spec, and a key must never leave for an address that the cluster's owner has not allowed.
 
+use super::configuration::duplicates::Duplicates;
 use super::organization::{OfKey, Organization};
 use crate::api::LeverConnection;
+use crate::api::names::sha256_hex;
 use crate::cluster::secrets::{SecretChange, SecretError, Secrets};
 use crate::interview::InterviewClient;
 use crate::lever::LeverClient;
 use crate::transport::{self, Priority, Service, SetupError, Transport};
 use kube::ResourceExt;
 use parking_lot::Mutex;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use url::Url;
@@ -34,6 +38,10 @@ pub struct Account {
     pub version: String,
     /// The organization that the key of the Interview API leads to.
     pub organization: Arc<OfKey>,
+    /// Tells Lever accounts apart.
+    pub lever_key: KeyDigest,
+    /// Tells CoderPad organizations apart.
+    pub interview_key: KeyDigest,
 }
 
 impl Account {
@@ -42,6 +50,24 @@ impl Account {
     pub fn with_priority(&self, priority: Priority) -> Self {
         let (lever, interview) = (self.lever.with_priority(priority), self.interview.with_priority(priority));
         Self { lever, interview, ..self.clone() }
+    }
+}
+
+/// Digest of an API key and the address that it is for: equal for two connections of one account. It stays in memory.
+#[derive(Clone, Eq, PartialEq)]
+pub struct KeyDigest(String);
+
+impl KeyDigest {
+    /// The digest of a key for the API at this address.
+    pub fn of(url: &str, api_key: &str) -> Self {
+        let address = url.trim_end_matches('/');
+        Self(sha256_hex(&format!("{address}\n{}", api_key.trim()), 64))
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyDigest")
     }
 }
 
@@ -111,6 +137,8 @@ impl AccountError {
 
 /// The accounts of all connections that are in use.
 pub struct Accounts {
+    /// Rules that serve the same candidates through different connections.
+    pub duplicates: Duplicates,
     transport: Transport,
     secrets: Secrets,
     allowed: Vec<String>,
@@ -130,7 +158,30 @@ struct Known {
 impl Accounts {
     /// `allowed`: further origins that a connection may name, for either service.
     pub fn new(transport: Transport, secrets: Secrets, allowed: Vec<String>) -> Self {
-        Self { transport, secrets, allowed, known: Mutex::default(), changes: AtomicU64::default() }
+        Self {
+            duplicates: Duplicates::default(),
+            transport,
+            secrets,
+            allowed,
+            known: Mutex::default(),
+            changes: AtomicU64::default(),
+        }
+    }
+
+    /// The services of a connection, if its keys were read since it last changed.
+    pub fn known(&self, connection: &LeverConnection) -> Option<Arc<Account>> {
+        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let all = self.known.lock();
+        let known = all.get(&key).filter(|known| known.uid == connection.metadata.uid && !known.stale)?;
+        Some(known.account.clone())
+    }
+
+    /// Whether both connections have the same keys, as far as they were read.
+    pub fn are_same(&self, one: &LeverConnection, other: &LeverConnection) -> bool {
+        let keys = |connection| {
+            self.known(connection).map(|known| (known.lever_key.clone(), known.interview_key.clone()))
+        };
+        keys(one).is_some_and(|keys_of_one| keys(other) == Some(keys_of_one))
     }
 
     /// The services of a connection, for Pads, sync and configurations: with keys that may be used for its pads. A key
@@ -186,7 +237,10 @@ impl Accounts {
         };
         let (lever_secret, interview_secret) =
             (&spec.lever.api_key_secret_ref.name, &spec.interview.api_key_secret_ref.name);
+        let digest = |url: &Url, key: &SecretString| KeyDigest::of(url.as_str(), key.expose_secret());
         let account = Arc::new(Account {
+            lever_key: digest(&lever_url, &lever_key.value),
+            interview_key: digest(&interview_url, &interview_key.value),
             lever: LeverClient::new(&self.transport, &lever_url, lever_key.value, performer)
                 .map_err(unusable(Service::Lever, lever_secret))?,
             interview: InterviewClient::new(&self.transport, &interview_url, interview_key.value)
@@ -220,12 +274,6 @@ impl Accounts {
         let key = (connection.namespace().unwrap_or_default(), connection.name_any());
         let all = self.known.lock();
         all.get(&key).filter(|known| known.uid == connection.metadata.uid).map(|known| known.account.clone())
-    }
-
-    /// The services of a connection, if they were used since the connection or a key last changed. Reads nothing.
-    pub fn known(&self, namespace: &str, name: &str) -> Option<Arc<Account>> {
-        let known = self.known.lock();
-        known.get(&(namespace.to_owned(), name.to_owned())).map(|known| known.account.clone())
     }
 
     /// Marks the accounts that a change to Secrets may concern, so that the keys are read again.

@@ -118,6 +118,10 @@ fn is_worth_judging(rule: &Rule, row: &Row, pad: &Pad) -> bool {
             is_new_entry || row.entry > rule.since || (of_another_rule && rule.is_settled)
         }
         Some(Reason::AlreadyServed) => is_new_entry,
+        // The other installation has the pad of this entry; a later one is another matter.
+        Some(Reason::OwnedByAnotherInstallation) => {
+            status.and_then(|status| status.entry_at).is_none_or(|entry| row.entry > entry)
+        }
         _ => true,
     }
 }

@@ -60,10 +60,9 @@ fn want(session: &Session<'_>, named: &[Arc<Pad>], gone: Vec<String>) {
 /// Whether a Pad of the connection has a name in its status. It may be the last trace of its configuration.
 fn names_somebody(session: &Session<'_>, pad: &Pad) -> bool {
     let names = |one: &str| one == pad.spec.configuration_ref.name;
-    let is_ours = match &pad.spec.connection_ref {
-        Some(reference) => *reference == session.connection.reference(),
-        None => session.configurations.iter().any(|one| names(&one.name_any())),
-    };
+    // A Pad may name a connection that was renamed since.
+    let is_ours = pad.spec.connection_ref.as_ref() == Some(&session.connection.reference())
+        || session.configurations.iter().any(|one| names(&one.name_any()));
     let holds = |status: &crate::api::pad::PadStatus| {
         status.candidate.is_some() || status.candidate_url.is_some() || !status.participants.is_empty()
     };

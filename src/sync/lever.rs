@@ -4,7 +4,7 @@ use super::{Session, SyncError};
 use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken};
 use crate::transport::Error;
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// At most so many pages of 100 candidates; more are in no stage.
 const PAGES: usize = 500;
@@ -41,6 +41,8 @@ impl Row {
 pub struct Walk {
     /// Each once.
     pub rows: Vec<Row>,
+    /// IDs of the pads whose links are on a candidate, by the opportunity's ID; only of candidates with any.
+    pub linked: HashMap<String, Vec<String>>,
     /// Whether it got to the end: only then it says who is not there.
     pub is_whole: bool,
 }
@@ -68,11 +70,17 @@ impl List<'_> {
 
 /// All candidates who are in the stage, carry the tag and are not archived.
 pub async fn walk(session: &Session<'_>, stage_id: &str, tag: &str) -> Result<Walk, SyncError> {
-    let row = |one: Opportunity| Row::of(&one, stage_id);
+    let row = |one: Opportunity| Some((Row::of(&one, stage_id)?, session.linked_pads(&one)));
     let (found, is_whole) = all_pages(session, List::InStage { stage_id, tag }, row).await?;
+    let (mut rows, mut linked) = (Vec::new(), HashMap::new());
     let mut met = HashSet::new();
-    let rows = found.into_iter().filter(|row| met.insert(row.id.clone())).collect();
-    Ok(Walk { rows, is_whole })
+    for (row, pads) in found.into_iter().filter(|(row, _)| met.insert(row.id.clone())) {
+        if !pads.is_empty() {
+            linked.insert(row.id.clone(), pads);
+        }
+        rows.push(row);
+    }
+    Ok(Walk { rows, linked, is_whole })
 }
 
 /// The ids of the candidates who were archived since, and whether these are all.

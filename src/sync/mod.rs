@@ -13,6 +13,7 @@
 
 mod candidates;
 mod gone;
+mod installations;
 mod interview;
 mod lever;
 pub mod requests;

@@ -1,6 +1,7 @@
 //! The walks over Lever's candidates, one for each stage and tag, and what they lead to in the cluster.
 
 use super::candidates::{Deed, Rule, deed, is_missed, served};
+use super::installations;
 use super::interview::Marks;
 use super::lever::{self, Row, Walk};
 use super::requests::{Missed, Wish};
@@ -82,6 +83,7 @@ async fn apply(
             after.existing_settled_for = after.effective_since;
         }
     }
+    installations::ask(session, &walk.linked, &pads);
     if walk.is_whole {
         let there: HashSet<&str> = walk.rows.iter().map(|row| row.id.as_str()).collect();
         let gone = pads.iter().filter(|(candidate, _)| !there.contains(*candidate));

@@ -38,6 +38,7 @@ mod guides;
 mod health;
 mod hostile_specs;
 mod install;
+mod installations;
 mod keys;
 mod kstatus;
 mod kustomize;

@@ -58,7 +58,14 @@ const PROVOKED: &[(&str, &str)] = &[
     ("WebhookRefused", "reasons::what_keeps_a_managed_webhook_from_being_registered_is_told_and_heals"),
     ("DeliveryMissed", "sync::a_delivery_that_never_came_is_told_of_until_the_next_one"),
     ("QuotaLow", "quota::a_quota_that_runs_low_is_told_of_once"),
+    (
+        "InstallationIDMissing",
+        "src/controller/connection/status/tests.rs::a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do",
+    ),
+    ("InstallationIDInvalid", "installations::an_installation_id_is_written_once_and_restored"),
+    ("AccountShared", "installations::the_second_cluster_leaves_the_pads_of_the_first_alone"),
     // PadConfiguration
+    ("Duplicate", "installations::two_connections_of_one_account_report_the_same_rule"),
     ("StageRenamed", "configurations::an_unknown_stage_is_told_with_those_there_are"),
     (
         "ConnectionNotFound",
@@ -79,6 +86,7 @@ const PROVOKED: &[(&str, &str)] = &[
     ("CandidateNotFound", "candidates::candidates_who_get_no_pad_are_told_apart"),
     ("CandidateConfidential", "candidates::candidates_who_get_no_pad_are_told_apart"),
     ("BeforeConfiguration", "sync::who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not"),
+    ("OwnedByAnotherInstallation", "installations::the_second_cluster_leaves_the_pads_of_the_first_alone"),
     ("Cancelled", "suspension::a_wish_from_a_suspension_is_followed_on_resume"),
     (
         "ConfigurationNotFound",
@@ -123,6 +131,7 @@ const NEXT_STEPS: &[(&str, &str)] = &[
     ("BeforeConfiguration", "To have a pad"),
     ("AlreadyServed", "kubectl pad retry"),
     ("Cancelled", "make a new Pad"),
+    ("OwnedByAnotherInstallation", "describe leverconnection"),
     ("TakeHomeRefused", "Ask CoderPad"),
     ("InvalidRequest", "padoperator.dev/reconcile-requested-at"),
     ("PadDeleted", "make a Pad by hand"),

@@ -117,7 +117,19 @@ impl World {
 
     /// Starts one in any cluster.
     pub async fn start_in(cluster: Cluster, options: Options) -> Self {
-        let mut world = Self::prepare(cluster, &options).await;
+        let world = Self::prepare(cluster, &options).await;
+        world.begin(options).await
+    }
+
+    /// Starts one in another cluster, with the services of this one.
+    pub async fn twin_in(&self, cluster: Cluster, options: Options) -> Self {
+        let mut twin = Self::prepare(cluster, &options).await;
+        (twin.lever, twin.interview) = (self.lever.clone(), self.interview.clone());
+        twin.begin(options).await
+    }
+
+    async fn begin(self, options: Options) -> Self {
+        let mut world = self;
         world.cluster.kubectl(&["create", "namespace", world.namespace], None).await.unwrap();
         for replica in 0..options.replicas {
             let (user, groups) = (world.user(replica), ["system:masters"]);

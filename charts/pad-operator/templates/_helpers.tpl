@@ -67,7 +67,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* What the operator may do where it watches: exactly the verbs that it uses. */}}
 {{- define "pad-operator.rules" -}}
 - apiGroups: [padoperator.dev]
-  resources: [leverconnections, padconfigurations]
+  resources: [leverconnections]
+  verbs: [get, list, watch, patch]
+- apiGroups: [padoperator.dev]
+  resources: [padconfigurations]
   verbs: [get, list, watch]
 - apiGroups: [padoperator.dev]
   resources: [pads]
@@ -82,9 +85,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [""]
   resources: [secrets]
   verbs: [create, patch]
-- apiGroups: [padoperator.dev]
-  resources: [leverconnections]
-  verbs: [patch]
 {{- end }}
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -3,6 +3,7 @@
 //! Most of it needs no call: the stages are those of the connection's status. CoderPad is asked for the question and
 //! the owner only, when that is due ([`memory`]) and while the connection is in use.
 
+pub mod duplicates;
 pub mod memory;
 pub mod observe;
 pub mod status;
@@ -14,6 +15,7 @@ use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurat
 use crate::cluster::caches::Cache;
 use crate::cluster::writes::write_status;
 use crate::rules;
+use duplicates::Serves;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
@@ -42,6 +44,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let controller = Controller::for_shared_stream(configurations.changes(), configurations.store())
         .reconcile_on(of_connections(configurations.clone(), connections.changes()))
         .reconcile_on(of_connections(configurations.clone(), synced(context.clone(), syncs)))
+        .reconcile_on(context.accounts.duplicates.concerned(configurations.clone()))
         .reconcile_on(rivals(configurations.clone(), configurations.changes()));
     driver::drive(controller, context.settings.concurrency, reconciler, &context, stop).await;
 }
@@ -134,6 +137,8 @@ struct Configurations {
 impl Reconcile<PadConfiguration> for Configurations {
     async fn reconcile(&self, configuration: Arc<PadConfiguration>) -> Result<Action, Failure> {
         if configuration.metadata.deletion_timestamp.is_some() {
+            let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
+            self.context.accounts.duplicates.note(&namespace, &name, None);
             return Ok(Action::await_change());
         }
         let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
@@ -172,7 +177,12 @@ impl Reconcile<PadConfiguration> for Configurations {
             handled: requested
                 .filter(|request| self.is_synced(id, &configuration, connection.as_deref(), request)),
         };
-        self.write(&configuration, status::status(&observation, pace::in_milliseconds())).await?;
+        let serves = self.serves(&configuration, connection.as_deref()).filter(|_| rival.is_none());
+        let duplicates = &self.context.accounts.duplicates;
+        duplicates.note(&namespace, &name, serves);
+        let mut after = status::status(&observation, pace::in_milliseconds());
+        duplicates.report(&namespace, &name, &mut after.conditions);
+        self.write(&configuration, after).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
         Ok(match self.memory.next(id, may_ask) {
             _ if matches!(check, Checked::NotNow) => Action::requeue(SOONEST),
@@ -183,10 +193,26 @@ impl Reconcile<PadConfiguration> for Configurations {
 
     fn forget(&self, namespace: &str, name: &str) {
         self.memory.forget(namespace, name);
+        self.context.accounts.duplicates.note(namespace, name, None);
     }
 }
 
 impl Configurations {
+    /// What a configuration serves, if it makes pads.
+    fn serves(
+        &self,
+        configuration: &PadConfiguration,
+        connection: Option<&LeverConnection>,
+    ) -> Option<Serves> {
+        let connection = connection.filter(|one| status::usable(one) && !configuration.spec.suspend)?;
+        Some(Serves {
+            connection: connection.name_any(),
+            key: self.context.accounts.known(connection)?.lever_key.clone(),
+            stage_id: rules::stage_of(configuration, connection.stages()).ok()?.stage.id,
+            tag: configuration.spec.tag.clone(),
+        })
+    }
+
     /// Whether the walk that a request asks for has been made; asks for it, if not. While there is nobody to ask, there
     /// is none to wait for.
     fn is_synced(

@@ -3,6 +3,7 @@
 //! It alone decides whether a connection is Ready; configurations and Pads follow it. Both services are asked only
 //! when a probe is due ([`memory`]), however often a connection is woken.
 
+pub mod installation;
 pub mod memory;
 pub mod observe;
 pub mod status;
@@ -43,7 +44,9 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
             stop: stop.clone(),
         });
         let connections = &context.scope.connections;
+        let pads = installation::concerned_by_pads(context.scope.clone(), context.scope.pads.changes());
         let controller = Controller::for_shared_stream(connections.changes(), connections.store())
+            .reconcile_on(pads)
             .reconcile_on(concerned_by_secrets(context.clone(), secrets))
             .reconcile_on(concerned_by_refusals(reconciler.clone(), probes))
             .reconcile_on(synced(context.clone(), syncs));
@@ -120,6 +123,7 @@ impl Reconcile<LeverConnection> for Connections {
             let again = self.webhooks.bury(&mut connection, &url).await?;
             return Ok(again.map_or_else(Action::await_change, at));
         }
+        installation::ensure(&self.context, &mut connection).await?;
         let mut token = observe::token(&self.context.secrets, &connection).await?;
         let requested = names::reconcile_requested_at(seen.as_ref());
         let requested = requested.as_deref();
@@ -225,7 +229,9 @@ impl Connections {
         let missed = missed.as_ref();
         let (webhook, _) = self.webhooks.state(connection);
         let webhook = &webhook;
-        let observation = Observation { connection, public_url, token, webhook, services, missed, handled };
+        let others = &installation::others(&self.context.scope, connection);
+        let observation =
+            Observation { connection, public_url, token, webhook, services, missed, others, handled };
         let after = status::status(&observation, pace::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
         let written = write_status(&self.context.client, connection, &before, &after).await?;
@@ -234,6 +240,7 @@ impl Connections {
             let news = [
                 notices::halted(before, &after.conditions),
                 status::quota_ran_low(before, &after.conditions),
+                installation::became_shared(before, &after.conditions),
             ];
             for (reason, note) in news.into_iter().flatten() {
                 self.context.warn(&connection.object_ref(&()), &reason, &note).await;

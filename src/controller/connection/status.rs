@@ -1,5 +1,6 @@
 //! The status of a connection, worked out from what was observed. No client, no clock.
 
+use super::installation;
 use super::memory::{Probed, Tried};
 use super::observe::Token;
 use super::trouble::{self, Nature, Trouble, sentence};
@@ -13,7 +14,7 @@ use crate::transport::Service;
 use crate::{interview, lever};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// How many failures in a row, of a kind that may pass, end a connection.
 const FAILURES_THAT_COUNT: u32 = 3;
@@ -59,6 +60,8 @@ pub struct Observation<'a> {
     pub services: Services<'a>,
     /// A stage entry that sync has found and no webhook told of.
     pub missed: Option<&'a Missed>,
+    /// Other installations that create pads for the same candidates.
+    pub others: &'a BTreeSet<String>,
     /// The request by annotation that this pass answers.
     pub handled: Option<&'a str>,
 }
@@ -83,7 +86,7 @@ pub fn is_new(connection: &LeverConnection) -> bool {
 
 /// The status as it should be now.
 pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionStatus {
-    let Observation { connection, public_url, token, webhook: managed, services, missed, handled } =
+    let Observation { connection, public_url, token, webhook: managed, services, missed, others, handled } =
         *observation;
     let before = connection.status.clone().unwrap_or_default();
     let generation = connection.metadata.generation.unwrap_or_default();
@@ -93,6 +96,10 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
             .map(ToOwned::to_owned)
             .or_else(|| before.last_handled_reconcile_at.clone()),
         webhook_url: Some(webhook_url(public_url, connection)),
+        installation: connection
+            .installation_id()
+            .map(ToOwned::to_owned)
+            .or_else(|| before.installation.clone()),
         ..before.clone()
     };
     if let Services::Probed(probed) = services {
@@ -101,9 +108,10 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
     take_webhook(&mut after, managed);
 
     let mut conditions = Conditions::new(&before.conditions, generation, now);
-    connected(&mut conditions, &before.conditions, services, managed);
+    connected(&mut conditions, connection, services, managed);
     webhook(&mut conditions, &after, connection, token, managed, missed);
     quota(&mut conditions, &after, connection, services);
+    installation::exclusive(&mut conditions, connection, others);
     if connection.spec.suspend {
         conditions.set(
             types::SUSPENDED,
@@ -199,7 +207,13 @@ enum Standing {
 }
 
 /// Sets Ready and what it is made of: LeverConnected and InterviewConnected.
-fn connected(conditions: &mut Conditions, before: &[Condition], services: Services<'_>, webhook: &State) {
+fn connected(
+    conditions: &mut Conditions,
+    connection: &LeverConnection,
+    services: Services<'_>,
+    webhook: &State,
+) {
+    let before = connection.conditions();
     const BOTH: [(&str, &str); 2] =
         [(types::LEVER_CONNECTED, "Lever"), (types::INTERVIEW_CONNECTED, "CoderPad Interview")];
     let standings = match services {
@@ -239,7 +253,8 @@ fn connected(conditions: &mut Conditions, before: &[Condition], services: Servic
             standing(find(before, types::INTERVIEW_CONNECTED), interview),
         ],
     };
-    ready(conditions, &standings, services, webhook);
+    let obstacle = installation::obstacle(connection);
+    ready(conditions, &standings, services, webhook, obstacle.as_ref());
     for ((type_, service), standing) in BOTH.into_iter().zip(standings) {
         match standing {
             Standing::Up { but } => {
@@ -289,7 +304,13 @@ fn standing<Facts>(before: Option<&Condition>, tried: &Tried<Facts>) -> Standing
 }
 
 /// Sets Ready. Where several things fail, what a person must do goes first.
-fn ready(conditions: &mut Conditions, standings: &[Standing; 2], services: Services<'_>, webhook: &State) {
+fn ready(
+    conditions: &mut Conditions,
+    standings: &[Standing; 2],
+    services: Services<'_>,
+    webhook: &State,
+    obstacle: Option<&(&'static str, String)>,
+) {
     if matches!(services, Services::Connecting) {
         let message = "Lever and CoderPad Interview are being asked for the first time.";
         conditions.ready(Readiness::Reconciling, CONNECTING, message);
@@ -305,6 +326,7 @@ fn ready(conditions: &mut Conditions, standings: &[Standing; 2], services: Servi
     if let State::Troubled(Trouble { reason: SECRET_NOT_OWNED, message, .. }) = webhook {
         failing.push((false, SECRET_NOT_OWNED, message));
     }
+    failing.extend(obstacle.map(|(reason, message)| (false, *reason, message.as_str())));
     failing.sort_by_key(|(passing, ..)| *passing);
     let messages: Vec<&str> = failing.iter().map(|(.., message)| *message).collect();
     match failing.first() {

@@ -5,6 +5,7 @@
 
 mod aside;
 mod create;
+mod installation;
 mod lever;
 
 pub use aside::IfRefused;
@@ -81,8 +82,11 @@ impl Pass<'_> {
             }
             Step::ReadLinkedPads(ids) => {
                 // The newest ones: Lever appends.
-                let newest: Vec<String> = ids.into_iter().rev().take(LINKS_READ).collect();
-                self.facts.linked_before = Some(self.read_linked_pads(newest).await?);
+                let newest: Vec<String> = ids.iter().rev().take(LINKS_READ).cloned().collect();
+                let mut records = self.facts.linked_before.take().unwrap_or_default();
+                records.extend(self.read_linked_pads(newest).await?);
+                self.facts.linked_before = Some(records);
+                self.facts.ownership.links_read.extend(ids);
                 Ok(())
             }
             Step::ReadKindAgain(id) => {
@@ -181,6 +185,8 @@ impl Pass<'_> {
                 self.facts.deleted.push(id);
                 Ok(())
             }
+            Step::Yield(id) => self.mark_as_yielding(id).await,
+            Step::ForgetPad => self.forget_pad().await,
             Step::MakeFurther(n) => self.make_further(n).await,
             Step::PassOn(name) => {
                 self.context.looks.want(&self.facts.pad.namespace, &name, What::Judge);

@@ -5,6 +5,7 @@
 use super::series::Member;
 use super::tags::TagFacts;
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
+use crate::api::installation::Installation;
 use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::hourly::Full;
@@ -57,6 +58,8 @@ pub struct Facts {
     pub judge: bool,
     /// Whether another Pad of the series was made, or asked to be judged, in this pass.
     pub passed_on: bool,
+    /// Which pads count as own, and what is known of other installations.
+    pub ownership: Ownership,
     /// The pads behind the CoderPad links that were on the candidate before; None: not looked at.
     pub linked_before: Option<Vec<PadRecord>>,
     /// Whether the link was written in this pass.
@@ -127,6 +130,7 @@ impl Facts {
             judged: None,
             judge: false,
             passed_on: false,
+            ownership: Ownership::default(),
             linked_before: None,
             link_written: false,
             tags_written: Vec::new(),
@@ -296,6 +300,32 @@ pub struct SignedEvent {
     pub at: Timestamp,
     /// Delay until the next read if the present one is older; None: what is read then decides.
     pub read_again_in: Option<Duration>,
+}
+
+/// Which pads count as own, and what is known of other installations (contract, "Several installations").
+#[derive(Clone, Debug, Default)]
+pub struct Ownership {
+    /// The installation of the connection.
+    pub installation: Installation,
+    /// The connection that the Pad was created through, if that is gone and the Pad continues through another one.
+    pub made_through: Option<MadeThrough>,
+    /// The other installation that the status names.
+    pub reported: Option<String>,
+    /// The installation that the pad gives way to, as stored.
+    pub yields_to: Option<String>,
+    /// Whether sync asks to look for pads of other installations among the candidate's links.
+    pub look: bool,
+    /// IDs of the linked pads that were looked at in this pass.
+    pub links_read: Vec<String>,
+}
+
+/// A connection that was deleted since the Pad was created.
+#[derive(Clone, Debug)]
+pub struct MadeThrough {
+    /// Its name.
+    pub connection: String,
+    /// The pad that was created then, by this cluster's own status: it counts as own, whatever installation it names.
+    pub pad_id: Option<String>,
 }
 
 /// The connection, as far as a Pad cares.

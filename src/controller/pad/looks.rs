@@ -4,6 +4,7 @@
 //! nothing itself: it asks for a look, and the Pad's own pass reads what is true now. This memory may be lost: the next
 //! sync finds the same news and asks again.
 
+use super::strangers::Strangers;
 use crate::cluster::key;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -23,6 +24,8 @@ pub enum What {
     Archived,
     /// The candidate's data is gone from Lever: deleted, or anonymized.
     Gone,
+    /// Whether another installation has a pad among the candidate's links.
+    Rivals,
     /// Whether it has been over for long enough to be deleted: its candidate has left the stage, or lost the tag.
     Expired,
 }
@@ -41,6 +44,8 @@ impl Wanted {
 /// The looks that are asked for and not yet taken, by namespace and name of the Pad.
 #[derive(Debug)]
 pub struct Looks {
+    /// Links of candidates that were looked at for pads of other installations.
+    pub strangers: Strangers,
     asked: Mutex<Asked>,
     wakes: broadcast::Sender<(String, String)>,
 }
@@ -53,7 +58,11 @@ struct Asked {
 
 impl Default for Looks {
     fn default() -> Self {
-        Self { asked: Mutex::default(), wakes: broadcast::channel(WAKES_KEPT).0 }
+        Self {
+            strangers: Strangers::default(),
+            asked: Mutex::default(),
+            wakes: broadcast::channel(WAKES_KEPT).0,
+        }
     }
 }
 
@@ -92,6 +101,7 @@ impl Looks {
 
     /// The Pad is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
+        self.strangers.forget(namespace, name);
         self.asked.lock().looks.remove(&key(namespace, name));
     }
 

@@ -20,9 +20,11 @@ pub mod series;
 mod singles;
 pub mod stale_reads;
 mod status;
+mod strangers;
 mod tags;
 pub mod written;
 
+pub use plan::pad_id_of_link;
 pub use reason::Reason;
 
 use super::Context;
@@ -81,11 +83,13 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         move |connection| {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
             let configurations = configurations.clone();
-            woken(&context, Some(namespace.clone()), move |pad| match &pad.spec.connection_ref {
-                Some(reference) => reference.name == name,
-                None => configurations
-                    .get(&namespace, &pad.spec.configuration_ref.name)
-                    .is_some_and(|configuration| configuration.spec.connection_ref.name == name),
+            woken(&context, Some(namespace.clone()), move |pad| {
+                let of_rule = || {
+                    configurations
+                        .get(&namespace, &pad.spec.configuration_ref.name)
+                        .is_some_and(|configuration| configuration.spec.connection_ref.name == name)
+                };
+                pad.spec.connection_ref.as_ref().is_some_and(|reference| reference.name == name) || of_rule()
             })
         }
     });
@@ -164,7 +168,8 @@ fn woken(
                 Some(Phase::Ended) => !observe::pad_facts(pad, None).recorded,
                 // A wish that came while nothing was sent.
                 Some(Phase::Open | Phase::Started) => pad.spec.state == DesiredState::Ended,
-                Some(Phase::Skipped) => false,
+                // Its connection may count the pads of that installation as own by now (contract I6).
+                Some(Phase::Skipped) => observe::is_owned_elsewhere(pad),
             }
             || observe::is_requested(pad)
             || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
@@ -218,7 +223,12 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
         context.looks.done(&namespace, &name, What::Archived, &wanted);
         context.looks.done(&namespace, &name, What::Gone, &wanted);
     }
-    if !matches!(outcome, Outcome::Undecided | Outcome::StaleRead) {
+    let is_decided = !matches!(outcome, Outcome::Undecided | Outcome::StaleRead);
+    if is_decided && pass.facts.trouble.is_none() {
+        context.looks.strangers.note(&namespace, &name, &pass.facts.ownership.links_read);
+        context.looks.done(&namespace, &name, What::Rivals, &wanted);
+    }
+    if is_decided {
         context.looks.done(&namespace, &name, What::Judge, &wanted);
     }
     let pause = match &pass.facts.trouble {

@@ -1,7 +1,8 @@
 //! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
 
 use super::facts::{
-    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Rule, SignedEvent,
+    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, MadeThrough, Ownership, PadFacts, Rule,
+    SignedEvent,
 };
 use super::flights::{Look, lands_within};
 use super::looks::{Wanted, What};
@@ -10,6 +11,7 @@ use super::tags::{self, TagFacts};
 use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::{OnArchive, PadConfiguration, PadType};
 use crate::api::connection::{LeverConnection, Overage};
+use crate::api::installation::YIELDS_TO;
 use crate::api::names::{self, Attempt, Claim, Effect};
 use crate::api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::index::Place;
@@ -36,6 +38,16 @@ pub struct Surroundings {
     pub connection: Option<Arc<LeverConnection>>,
     /// The name of its connection, if it is known.
     pub connection_name: Option<String>,
+    /// The connection that the Pad was created through, if its configuration has another one of the same account by now.
+    pub former: Option<Former>,
+}
+
+/// A connection that has given its configurations to another one: it was renamed, or is about to be replaced.
+pub struct Former {
+    /// Its name.
+    pub name: String,
+    /// The connection, if it still exists.
+    pub connection: Option<Arc<LeverConnection>>,
 }
 
 impl Surroundings {
@@ -43,10 +55,13 @@ impl Surroundings {
     pub fn of(pad: &Pad, context: &Context) -> Self {
         let namespace = pad.namespace().unwrap_or_default();
         let configuration = context.scope.configurations.get(&namespace, &pad.spec.configuration_ref.name);
-        let connection_name = connection_name(pad, configuration.as_deref()).map(ToOwned::to_owned);
+        let own = connection_name(pad, configuration.as_deref());
+        let former = configuration.as_deref().zip(own).and_then(|(one, own)| former(one, own, context));
+        let of_rule = configuration.as_ref().map(|one| one.spec.connection_ref.name.as_str());
+        let connection_name = if former.is_some() { of_rule } else { own }.map(ToOwned::to_owned);
         let connection =
             connection_name.as_ref().and_then(|name| context.scope.connections.get(&namespace, name));
-        Self { configuration, connection, connection_name }
+        Self { configuration, connection, connection_name, former }
     }
 
     /// Registers the Pad among those that wait for their candidates. Another Pad of the candidate is likely to register,
@@ -87,6 +102,21 @@ impl Surroundings {
     }
 }
 
+/// The connection that a Pad names, if the Pad goes on through that of its configuration: the one that it names is gone, as
+/// after a rename, or has the same keys.
+fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Option<Former> {
+    let (namespace, of_rule) =
+        (configuration.namespace().unwrap_or_default(), &configuration.spec.connection_ref.name);
+    if own == of_rule {
+        return None;
+    }
+    let connections = &context.scope.connections;
+    let present = connections.get(&namespace, of_rule)?;
+    let connection = connections.get(&namespace, own);
+    let is_same = connection.as_ref().is_none_or(|former| context.accounts.are_same(former, &present));
+    is_same.then(|| Former { name: own.to_owned(), connection })
+}
+
 fn connection_name<'a>(pad: &'a Pad, configuration: Option<&'a PadConfiguration>) -> Option<&'a str> {
     let of_configuration = configuration.map(|configuration| &configuration.spec.connection_ref);
     pad.spec.connection_ref.as_ref().or(of_configuration).map(|reference| reference.name.as_str())
@@ -123,6 +153,7 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
             .map(|at| SignedEvent { at, read_again_in: context.stale_reads.read_again_in(object, at) }),
         write_back: configuration.map(|one| one.spec.write_back.clone()),
         ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
+        ownership: ownership(object, around, wanted),
         judge: wanted.has(What::Judge),
         look: wanted.has(What::Record),
         archived: wanted.has(What::Archived),
@@ -163,6 +194,31 @@ pub fn signed_event(pad: &Pad) -> Option<Timestamp> {
     let trigger = &pad.spec.trigger;
     let is_new = matches!(pad.phase(), None | Some(Phase::Pending));
     trigger.at.filter(|_| is_new && trigger.source == TriggerSource::Webhook)
+}
+
+/// Which pads count as own, and what is stored of other installations.
+fn ownership(pad: &Pad, around: &Surroundings, wanted: &Wanted) -> Ownership {
+    let of_former = around.former.as_ref().and_then(|former| former.connection.as_deref()?.installation_id());
+    let status = pad.status.as_ref();
+    let gone = around.former.as_ref().filter(|former| former.connection.is_none());
+    let made_through = gone.map(|former| MadeThrough {
+        connection: former.name.clone(),
+        pad_id: status.and_then(|status| status.pad_id.clone()),
+    });
+    let installation = around.connection.as_deref().map(LeverConnection::installation).unwrap_or_default();
+    Ownership {
+        installation: installation.with(of_former),
+        made_through,
+        reported: status.and_then(|status| status.other_installation.clone()),
+        yields_to: pad.annotations().get(YIELDS_TO).cloned(),
+        look: wanted.has(What::Rivals),
+        links_read: Vec::new(),
+    }
+}
+
+/// Whether the Pad was skipped for the pad of another installation.
+pub fn is_owned_elsewhere(pad: &Pad) -> bool {
+    pad.status.as_ref().is_some_and(|status| status.other_installation.is_some())
 }
 
 /// What is known of the attempt whose outcome is not stored.
@@ -319,7 +375,8 @@ fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) -> O
     }
     let left = pads_left.as_mut().filter(|left| **left > 0)?;
     // The status is as old as the last probe, and does not contain what other connections with the same key took.
-    let account = context.accounts.known(&namespace, name);
+    let connection = context.scope.connections.get(&namespace, name);
+    let account = connection.and_then(|connection| context.accounts.known(&connection));
     let all = account
         .map_or(*left, |account| context.allowances.quotas().left(account.interview.account_id(), *left));
     let before = i64::try_from(before).unwrap_or(i64::MAX);
@@ -402,6 +459,11 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
             let message = "it has not been tried yet since it was last changed.".to_owned();
             return ConnectionFacts::NotReady { name, reason: CONNECTING.into(), message };
         }
+    }
+    // contract I1: the notes of a pad name it.
+    if connection.installation_id().is_none() {
+        let message = "it has no installation ID yet.".to_owned();
+        return ConnectionFacts::NotReady { name, reason: CONNECTING.into(), message };
     }
     let quota = status.and_then(|status| status.quota.as_ref()).filter(|quota| !quota.unlimited);
     let limited = quota.filter(|_| connection.spec.interview.overage == Overage::Deny);

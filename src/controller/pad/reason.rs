@@ -75,6 +75,8 @@ reasons! {
     BeforeConfiguration,
     /// The stage entry had its pad, whose Pad was deleted.
     AlreadyServed,
+    /// Another installation of the operator has created the pad for this stage entry.
+    OwnedByAnotherInstallation,
     /// A person ended it before there was a pad.
     Cancelled,
     /// A service refused the request as wrong.

@@ -1,8 +1,8 @@
 //! Builds the whole status of a Pad from the outcome of a pass. Pure; the driver writes only what differs.
 
-use super::facts::{Candidate, Facts, NoteFacts, Record};
+use super::facts::{Candidate, ConfigurationFacts, Facts, NoteFacts, Record};
 use super::note;
-use super::plan::{self, Outcome, Recorded, profile_url};
+use super::plan::{self, Outcome, Recorded, installation, profile_url};
 use super::reason::Reason;
 use super::tags;
 use crate::api::condition::{Conditions, Readiness, types};
@@ -37,6 +37,7 @@ pub fn status(
     if !facts.pad.has_made_one() {
         status.last_create_at = facts.create_answered_at.or(status.last_create_at);
     }
+    status.other_installation = other_installation(status.other_installation, facts, outcome);
     match outcome {
         Outcome::Undecided | Outcome::StaleRead => return None,
         Outcome::Unchanged => {
@@ -54,6 +55,9 @@ pub fn status(
             }
         }
         Outcome::Skipped(reason, message) => {
+            if *reason == Reason::OwnedByAnotherInstallation {
+                without_pad(&mut status, facts);
+            }
             set(&mut status, Phase::Skipped, *reason, &mut conditions, Readiness::Ready, message);
         }
         Outcome::Failed(reason, message) => {
@@ -64,13 +68,14 @@ pub fn status(
         Outcome::Open => {
             status.linked_at.get_or_insert(now);
             let message = "The pad is open and its link is on the candidate in Lever. Share status.url with the candidate and the interviewer.";
-            set(&mut status, Phase::Open, Reason::Open, &mut conditions, Readiness::Ready, message);
+            let message = beside_another(&status, message);
+            set(&mut status, Phase::Open, Reason::Open, &mut conditions, Readiness::Ready, &message);
             tags::report(&mut conditions, facts);
         }
         Outcome::Started => {
             status.linked_at.get_or_insert(now);
-            let message = "The interview has begun.";
-            set(&mut status, Phase::Started, Reason::Started, &mut conditions, Readiness::Ready, message);
+            let message = beside_another(&status, "The interview has begun.");
+            set(&mut status, Phase::Started, Reason::Started, &mut conditions, Readiness::Ready, &message);
             tags::report(&mut conditions, facts);
         }
         Outcome::Ended(recorded) => {
@@ -176,6 +181,43 @@ fn take_over(status: &mut PadStatus, facts: &Facts, now: Timestamp) {
         && is_linked(record)
     {
         status.linked_at.get_or_insert(now);
+    }
+}
+
+/// The other installation that the status names after a pass (contract I4, I5).
+fn other_installation(before: Option<String>, facts: &Facts, outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Skipped(Reason::OwnedByAnotherInstallation, _) => {
+            installation::other_installation(facts).or(before)
+        }
+        Outcome::Unchanged | Outcome::Undecided | Outcome::StaleRead => before,
+        Outcome::Open | Outcome::Started => installation::stays_beside(facts).unwrap_or(before),
+        Outcome::Waiting(..) | Outcome::Failed(..) | Outcome::Skipped(..) => None,
+        Outcome::Ended(_) | Outcome::PadDeleted | Outcome::CalledOff => None,
+    }
+}
+
+/// The status of a Pad whose candidate has the pad of another installation: it names no pad, only the entry.
+fn without_pad(status: &mut PadStatus, facts: &Facts) {
+    if let (Candidate::Read(opportunity), ConfigurationFacts::Ready(rule)) =
+        (&facts.opportunity, &facts.configuration)
+        && !facts.pad.manual
+    {
+        status.entry_at = Timestamp::from_millisecond(opportunity.entry_into(&rule.stage_id)).ok();
+    }
+    (status.pad_id, status.url, status.playback_url, status.type_) = (None, None, None, None);
+    (status.created_at, status.linked_at, status.started_at, status.ended_at) = (None, None, None, None);
+    status.participants.clear();
+}
+
+/// The message of a pad that stays, though another installation created one for the same stage entry.
+fn beside_another(status: &PadStatus, message: &str) -> String {
+    match &status.other_installation {
+        None => message.to_owned(),
+        Some(id) => format!(
+            "{message} Installation {id} of the operator has created another pad for the same stage entry, and somebody has \
+             joined this one already. Remove the link of the pad that is not used from the candidate in Lever."
+        ),
     }
 }
 

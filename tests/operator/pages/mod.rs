@@ -44,6 +44,7 @@ pages! {
     stage_and_tag: "docs/how-to/stage-and-tag.md",
     take_home: "docs/how-to/take-home.md",
     several: "docs/how-to/several.md",
+    clusters: "docs/how-to/clusters.md",
     postings: "docs/how-to/postings.md",
     existing: "docs/how-to/existing.md",
     link: "docs/how-to/link.md",

@@ -26,7 +26,8 @@ fn connection(spec: Value) -> LeverConnection {
     }
     serde_json::from_value(json!({
         "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
-        "metadata": {"name": "acme", "namespace": "hiring", "generation": 3},
+        "metadata": {"name": "acme", "namespace": "hiring", "generation": 3,
+            "annotations": {"padoperator.dev/installation": "0123456789abcdef"}},
         "spec": all, "status": {"observedGeneration": -1},
     }))
     .unwrap()
@@ -80,8 +81,16 @@ fn with_webhook(
     webhook: &State,
 ) -> LeverConnectionStatus {
     let (token, public_url) = (&Token::Present, Some("hooks.example.com"));
-    let observation =
-        Observation { connection, public_url, token, webhook, services, missed: None, handled: None };
+    let observation = Observation {
+        connection,
+        public_url,
+        token,
+        webhook,
+        services,
+        missed: None,
+        others: &BTreeSet::new(),
+        handled: None,
+    };
     status(&observation, at(0))
 }
 
@@ -291,8 +300,16 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     let webhook = |connection: &LeverConnection, token: &Token, public_url| {
         let services = Services::Probed(&probed);
         let webhook = &State::Manual;
-        let observation =
-            Observation { connection, public_url, token, webhook, services, missed: None, handled: None };
+        let observation = Observation {
+            connection,
+            public_url,
+            token,
+            webhook,
+            services,
+            missed: None,
+            others: &BTreeSet::new(),
+            handled: None,
+        };
         let status = status(&observation, at(0));
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
@@ -329,8 +346,16 @@ fn a_delivery_that_was_missed_is_told_of_until_the_next_one() {
         let (services, token) = (Services::Probed(&probed), &Token::Present);
         let public_url = Some("hooks.example.com");
         let webhook = &State::Manual;
-        let observation =
-            Observation { connection, public_url, token, webhook, services, missed, handled: None };
+        let observation = Observation {
+            connection,
+            public_url,
+            token,
+            webhook,
+            services,
+            missed,
+            others: &BTreeSet::new(),
+            handled: None,
+        };
         status(&observation, at(now))
     };
     let mut connection = connection(json!({}));
@@ -446,6 +471,7 @@ fn a_request_is_echoed() {
         webhook: &State::Manual,
         services,
         missed: None,
+        others: &BTreeSet::new(),
         handled: Some("now"),
     };
     assert_eq!(status(&observation, at(0)).last_handled_reconcile_at.as_deref(), Some("now"));
@@ -488,4 +514,64 @@ fn a_refused_webhook_is_shown_until_a_signed_one_is_accepted() {
         let after = pass(&connection, Services::Connecting);
         assert_eq!(find(&after.conditions, types::WEBHOOK_VERIFIED).unwrap().reason, VERIFIED);
     }
+}
+
+// contract I1
+#[test]
+fn a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do() {
+    let probed = probed(None, None, 1);
+    let mut one = connected(json!({}));
+    assert_eq!(one.status.as_ref().unwrap().installation.as_deref(), Some("0123456789abcdef"));
+    let mut annotate = |value: Option<&str>| {
+        let annotations = one.metadata.annotations.get_or_insert_default();
+        match value {
+            Some(value) => annotations.insert("padoperator.dev/installation".into(), value.into()),
+            None => annotations.remove("padoperator.dev/installation"),
+        };
+        pass(&one, Services::Probed(&probed))
+    };
+    let status = annotate(Some("production"));
+    assert_eq!(short(&status, types::READY), "False InstallationIDInvalid");
+    assert!(has(&status, types::STALLED));
+    let fix = "annotate leverconnection acme padoperator.dev/installation=0123456789abcdef --overwrite";
+    assert!(message(&status, types::READY).contains(fix), "{}", message(&status, types::READY));
+    assert_eq!(status.installation.as_deref(), Some("0123456789abcdef"), "it is remembered");
+
+    let status = annotate(None);
+    assert_eq!(short(&status, types::READY), "False InstallationIDMissing");
+    assert!(message(&status, types::READY).contains("patch on leverconnections"));
+    assert_eq!(short(&annotate(Some("0123456789abcdef")), types::READY), "True Connected");
+}
+
+// contract I4
+#[test]
+fn another_installation_is_named_once_until_it_is_gone() {
+    let exclusive = |connection: &LeverConnection, others: &[&str]| {
+        let others: BTreeSet<String> = others.iter().map(|id| (*id).to_owned()).collect();
+        let observation = Observation {
+            connection,
+            public_url: None,
+            token: &Token::Present,
+            webhook: &State::Manual,
+            services: Services::Probed(&probed(None, None, 1)),
+            missed: None,
+            others: &others,
+            handled: None,
+        };
+        status(&observation, at(0))
+    };
+    let mut one = connection(json!({"takeOver": ["aaaaaaaaaaaaaaaa"]}));
+    let alone = exclusive(&one, &[]);
+    assert_eq!(short(&alone, types::EXCLUSIVE), "True Exclusive");
+    one.status = Some(alone.clone());
+    let shared = exclusive(&one, &["fedcba9876543210"]);
+    assert_eq!(short(&shared, types::EXCLUSIVE), "False AccountShared");
+    assert_eq!(short(&shared, types::READY), "True Connected", "it is no part of Ready");
+    let told = message(&shared, types::EXCLUSIVE);
+    for part in ["fedcba9876543210", r#"{"spec":{"takeOver":["aaaaaaaaaaaaaaaa","fedcba9876543210"]}}"#] {
+        assert!(told.contains(part), "{told}");
+    }
+    let (reason, note) = installation::became_shared(&alone.conditions, &shared.conditions).unwrap();
+    assert_eq!((reason.as_str(), note), ("AccountShared", told));
+    assert_eq!(installation::became_shared(&shared.conditions, &shared.conditions), None);
 }

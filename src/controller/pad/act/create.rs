@@ -150,7 +150,11 @@ impl Pass<'_> {
             let reached =
                 page.pads.last().is_some_and(|oldest| since.is_some_and(|since| oldest.created_at < since));
             found.extend(page.pads.into_iter().filter(|record| {
-                !record.is_deleted() && Reference::of_notes(&record.notes).as_ref() == Some(reference)
+                // contract I3
+                let is_own = self.facts.ownership.installation.foreign(&record.notes).is_none();
+                is_own
+                    && !record.is_deleted()
+                    && Reference::of_notes(&record.notes).as_ref() == Some(reference)
             }));
             next = page.next;
             if reached || next.is_none() {

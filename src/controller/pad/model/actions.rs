@@ -137,6 +137,7 @@ impl State {
 
     /// Makes equal what cannot be told apart: versions by their order, and memories that nobody will ask for.
     pub fn normalize(&mut self) {
+        let is_shared = self.pads.iter().any(|pad| pad.installation > 0);
         for slot in 0..SLOTS {
             let versions = self.versions(slot);
             let rank = |version: u8| {
@@ -152,7 +153,10 @@ impl State {
         for process in &mut self.processes {
             for pass in process.passes.iter_mut().flatten().filter(|pass| pass.known.object.pad.is_some()) {
                 pass.known.flight = FlightKnown::WithoutEffect;
-                pass.known.linked_before = None;
+                if !is_shared {
+                    pass.known.linked_before = None;
+                    pass.known.links_read.clear();
+                }
             }
         }
         let (mut attempts, mut claims) = (Vec::new(), Vec::new());
@@ -261,7 +265,11 @@ impl World {
     pub fn progress(&self, state: &State, actions: &mut Vec<Action>) {
         for p in 0..self.processes {
             let process = &state.processes[p];
-            if process.cache != state.objects {
+            let is_behind = match self.apart {
+                true => process.cache[p] != state.objects[p],
+                false => process.cache != state.objects,
+            };
+            if is_behind {
                 actions.push(Action::Sync(p));
             }
             for s in 0..SLOTS {
@@ -287,6 +295,9 @@ impl World {
             }
             for (index, &Delivery { answered, stored, .. }) in state.deliveries.iter().enumerate() {
                 let delivery = u8::try_from(index + 1).unwrap_or_default();
+                if self.apart && index % self.processes != p {
+                    continue;
+                }
                 let deliver = |ending| Action::Deliver { process: p, delivery, ending };
                 let hides = |object: &Object| object.asked > delivery && object.handled != object.asked;
                 if !self.old_hides_new && stored && state.objects.iter().flatten().any(hides) {
@@ -322,6 +333,7 @@ impl World {
     /// What follows; None: it cannot happen now.
     pub fn follow(&self, state: &mut State, action: Action) -> Option<()> {
         match action {
+            Action::Sync(p) if self.apart => state.processes[p].cache[p] = state.objects[p].clone(),
             Action::Sync(p) => state.processes[p].cache = state.objects.clone(),
             Action::Step(at) => self.step(state, at, false)?,
             Action::StaleSearch(at) => self.step(state, at, true)?,
@@ -345,6 +357,7 @@ impl World {
                     id,
                     entry: flight.entry,
                     salt: flight.salt,
+                    installation: flight.installation,
                     deleted: false,
                     ended: false,
                     unlisted,
@@ -391,7 +404,8 @@ impl World {
                 state.person.in_stage = !state.person.in_stage;
                 if state.person.in_stage {
                     state.person.entry += 1;
-                    state.deliveries.push(Delivery::default());
+                    let receivers = if self.apart { self.processes } else { 1 };
+                    state.deliveries.extend(vec![Delivery::default(); receivers]);
                 }
             }
             Action::Tag => {
@@ -414,6 +428,8 @@ impl World {
             Action::Delete(slot) => {
                 state.left.deletions = state.left.deletions.checked_sub(1)?;
                 state.changed();
+                // The other installation hears of the same entry, and it had its pad.
+                state.deliveries.iter_mut().for_each(|delivery| delivery.old |= self.apart);
                 let version = state.next_version(slot);
                 let object = state.objects[slot].as_mut()?;
                 object.deleting = true;

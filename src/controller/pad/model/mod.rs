@@ -36,7 +36,7 @@ impl Model for World {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let is_stored = self.begins != Begins::Unknown;
+        let is_stored = self.apart || self.begins != Begins::Unknown;
         vec![State {
             objects: self.first_objects(),
             processes: vec![Process::default(); self.processes],
@@ -53,11 +53,15 @@ impl Model for World {
             },
             ever_linked: if self.begins == Begins::Open { vec![FIRST_PAD.id] } else { Vec::new() },
             served: Vec::new(),
-            deliveries: vec![Delivery { answered: is_stored, stored: is_stored, old: false }],
+            deliveries: vec![
+                Delivery { answered: is_stored, stored: is_stored, old: false };
+                if self.apart { self.processes } else { 1 }
+            ],
             left: self.trouble,
-            uids: 1,
+            uids: if self.apart { 2 } else { 1 },
             unqualified: false,
-            told: false,
+            touched: false,
+            told: self.apart,
         }]
     }
 
@@ -76,7 +80,7 @@ impl Model for World {
 
 /// The pad of a world that begins with an open one.
 const FIRST_PAD: CoderPad =
-    CoderPad { id: 0, entry: 0, salt: 0, deleted: false, ended: false, unlisted: None };
+    CoderPad { id: 0, entry: 0, salt: 0, installation: 0, deleted: false, ended: false, unlisted: None };
 
 impl World {
     fn first_objects(&self) -> [Option<Object>; SLOTS] {
@@ -87,6 +91,10 @@ impl World {
             version: 1,
             ..Object::default()
         };
+        if self.apart {
+            // Both have stored the webhook of the same stage entry.
+            return [0, 1].map(|uid| Some(Object { uid, version: 1, ..Object::default() }));
+        }
         let first = match self.begins {
             Begins::Unknown => None,
             Begins::Stored => Some(stored),
@@ -109,6 +117,7 @@ impl World {
             processes: 1,
             trouble: Trouble::default(),
             policy: DeletionPolicy::Retain,
+            apart: false,
             all_lead: false,
             frozen: false,
             late_writes: false,

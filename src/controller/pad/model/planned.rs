@@ -4,17 +4,20 @@
 
 use super::state::{
     ClaimedKnown, CoderPad, FlightKnown, Known, Mark, NoteKnown, Object, Person, RecordKnown, SLOTS, Stopped,
+    Wrong,
 };
 use crate::api::Pad;
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
+use crate::api::installation::Installation;
 use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::served::{self, Fingerprint};
 use crate::controller::pad::facts::{
-    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, PadFacts, Record,
-    Rule, Trouble,
+    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, Ownership, PadFacts,
+    Record, Rule, Trouble,
 };
 use crate::controller::pad::plan::{Outcome, Recorded, Step, plan};
+use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Member, Standing};
 use crate::interview::PadRecord;
 use crate::lever::{Opportunity, StageChange};
@@ -55,6 +58,9 @@ pub enum Planned {
     RemoveLink(u8),
     DeletePad(u8),
     SetFinalizer(bool),
+    ReadEvents,
+    Yield(bool),
+    ForgetPad,
 }
 
 /// What the status is to say.
@@ -63,6 +69,8 @@ pub enum Told {
     Nothing,
     Unchanged,
     Phase(Mark),
+    /// Skipped: the other installation has the pad.
+    Owned,
     Recorded,
 }
 
@@ -70,12 +78,12 @@ pub enum Told {
 type Delivered = (Vec<(u8, bool, u8)>, u8);
 
 thread_local! {
-    static PLANNED: RefCell<HashMap<(Known, u8), Planned>> = RefCell::default();
+    static PLANNED: RefCell<HashMap<(Known, u8, bool), Planned>> = RefCell::default();
     static DECIDED: RefCell<HashMap<Delivered, Decided>> = RefCell::default();
 }
 
 /// What the real plan says.
-pub fn planned(known: &Known, policy: DeletionPolicy) -> Planned {
+pub fn planned(known: &Known, policy: DeletionPolicy, wrong: Option<Wrong>) -> Planned {
     let number = match policy {
         DeletionPolicy::Retain => 0,
         DeletionPolicy::Unlink => 1,
@@ -84,11 +92,12 @@ pub fn planned(known: &Known, policy: DeletionPolicy) -> Planned {
     // What the plan is not told does not tell two questions apart.
     let mut known = known.clone();
     known.object.version = 0;
-    let key = (known, number);
+    let mixes = wrong == Some(Wrong::NoInstallations);
+    let key = (known, number, mixes);
     if let Some(planned) = PLANNED.with_borrow(|all| all.get(&key).cloned()) {
         return planned;
     }
-    let planned = in_the_models_words(plan(&facts(&key.0, policy)));
+    let planned = in_the_models_words(plan(&facts(&key.0, policy, mixes)));
     PLANNED.with_borrow_mut(|all| all.insert(key, planned.clone()));
     planned
 }
@@ -99,6 +108,7 @@ fn in_the_models_words(step: Step) -> Planned {
             Outcome::Undecided | Outcome::StaleRead => Told::Nothing,
             Outcome::Unchanged => Told::Unchanged,
             Outcome::Waiting(..) => Told::Phase(Mark::Pending),
+            Outcome::Skipped(Reason::OwnedByAnotherInstallation, _) => Told::Owned,
             Outcome::Skipped(..) => Told::Phase(Mark::Skipped),
             Outcome::Failed(..) => Told::Phase(Mark::Failed),
             Outcome::Open => Told::Phase(Mark::Open),
@@ -133,12 +143,14 @@ fn in_the_models_words(step: Step) -> Planned {
         Step::AddNote(_) => Planned::AddNote,
         step @ (Step::AddTags(_)
         | Step::RemoveTags(_)
-        | Step::ReadEvents(_)
         | Step::ReadCode(_)
         | Step::AskWhetherFits { .. }
         | Step::ReadKindAgain(_)
         | Step::StoreRefusal { .. }
         | Step::EndPad(_)) => panic!("nothing in the model leads to this: {step:?}"),
+        Step::ReadEvents(_) => Planned::ReadEvents,
+        Step::Yield(id) => Planned::Yield(id.is_some()),
+        Step::ForgetPad => Planned::ForgetPad,
         Step::ForgetAttempt => Planned::Forget,
         Step::AddLink(url) => Planned::AddLink(number(url.rsplit('/').next().unwrap())),
         Step::RemoveLink(url) => Planned::RemoveLink(number(url.rsplit('/').next().unwrap())),
@@ -148,7 +160,13 @@ fn in_the_models_words(step: Step) -> Planned {
     }
 }
 
-fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
+/// The ID of an installation.
+fn id_of(installation: u8) -> String {
+    format!("{installation:016x}")
+}
+
+/// `mixes`: the pads of both installations count as own.
+fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> Facts {
     let record = |pad: &CoderPad| record(pad, known.object.uid);
     let pad = PadFacts { another_goes: known.another_goes, ..pad_facts(&known.object, policy) };
     let connection = ConnectionFacts::Ready {
@@ -158,7 +176,17 @@ fn facts(known: &Known, policy: DeletionPolicy) -> Facts {
         hour_full: None,
         interview_url: String::new(),
     };
+    let other = id_of(1 - known.installation);
+    let ownership = Ownership {
+        installation: Installation::new(Some(id_of(known.installation)), mixes.then(|| other.clone())),
+        yields_to: known.object.yields.then_some(other),
+        look: known.rivals,
+        links_read: known.links_read.iter().map(|id| pad_id(*id)).collect(),
+        ..Ownership::default()
+    };
     Facts {
+        ownership,
+        events: known.events.then(Vec::new),
         opportunity: known
             .person
             .as_ref()
@@ -306,7 +334,8 @@ fn record(pad: &CoderPad, uid: u8) -> PadRecord {
         "type": "live", "url": url(pad.id), "playback": null,
         "created_at": Timestamp::from_millisecond(ENTRY + 1000 * i64::from(pad.id)).unwrap(),
         "ended_at": pad.ended.then(|| Timestamp::from_millisecond(ENTRY + 1_000_000).unwrap()),
-        "notes": reference(pad.entry, salt).notes("https://hire.example.com/candidates/op-1"),
+        "notes": Installation::new(Some(id_of(pad.installation)), [])
+            .sign(&reference(pad.entry, salt).notes("https://hire.example.com/candidates/op-1")),
     }))
     .unwrap()
 }

@@ -3,7 +3,7 @@
 //! This is a second telling of `act`, `flights` and `written` (they need a network and a clock), kept as close to them
 //! as the model's small values allow. The decisions are not retold: they are those of the real plan.
 
-use super::planned::{Planned, planned};
+use super::planned::{Planned, Told, planned};
 use super::state::{
     CREATE, ClaimMark, ClaimedKnown, CoderPad, Flight, FlightKnown, Intention, Known, LAG, LEAVES,
     LeverFlight, Mark, NoteKnown, Object, Pass, Process, RecordKnown, Seen, State, Stopped, WRITE, Waits,
@@ -34,7 +34,7 @@ impl World {
             None if state.leader == p || self.all_lead => self.begin(state, at)?,
             None => return None,
         };
-        let step = planned(&pass.known, self.policy);
+        let step = planned(&pass.known, self.policy, self.wrong);
         if is_stale_search && !matches!(step, Planned::Search { .. }) {
             return None;
         }
@@ -45,7 +45,11 @@ impl World {
 
     /// `observe`: what is known before any service is asked.
     fn begin(&self, state: &mut State, (p, s): At) -> Option<Pass> {
+        if self.apart && p != s {
+            return None;
+        }
         let is_due = state.is_due();
+        let links = state.person.links.clone();
         let process = &mut state.processes[p];
         let object = process.cache[s].clone()?;
         if process.written[s] > object.version {
@@ -53,7 +57,12 @@ impl World {
         }
         process.written[s] = 0;
         let goes = |other: &Object| other.deleting && other.finalizer && other.uid != object.uid;
-        let another_goes = process.cache.iter().flatten().any(goes);
+        let another_goes = !self.apart && process.cache.iter().flatten().any(goes);
+        let is_news = |link: &u8| object.pad != Some(*link) && !process.looked.contains(link);
+        let rivals = self.apart
+            && object.phase == Some(Mark::Open)
+            && !self.is(Wrong::NoContest)
+            && links.iter().any(is_news);
         let mut flight = FlightKnown::WithoutEffect;
         if let Some(attempt) = object.attempt.filter(|_| object.pad.is_none()) {
             let wait = match self.wrong {
@@ -85,7 +94,11 @@ impl World {
             flight,
             claimed,
             another_goes,
+            installation: self.installation(p),
             linked_before: None,
+            links_read: Vec::new(),
+            rivals,
+            events: false,
             link_written: false,
             look,
             note: NoteKnown::NotRead,
@@ -107,6 +120,12 @@ impl World {
         let known = &mut pass.known;
         match step {
             Planned::Rest(told) => {
+                if self.apart && told != Told::Nothing && known.stopped.is_none() {
+                    let looked = &mut state.processes[p].looked;
+                    looked.extend(&known.links_read);
+                    looked.sort_unstable();
+                    looked.dedup();
+                }
                 self.write_status(state, at, known, told);
                 return None;
             }
@@ -115,7 +134,11 @@ impl World {
                 known.record = state.read(id).map_or(RecordKnown::NotFound, RecordKnown::Read)
             }
             Planned::ReadLinkedPads(ids) => {
-                known.linked_before = Some(ids.into_iter().filter_map(|id| state.read(id)).collect());
+                known
+                    .linked_before
+                    .get_or_insert_default()
+                    .extend(ids.iter().filter_map(|id| state.read(*id)));
+                known.links_read.extend(ids);
             }
             Planned::Create { entry } => {
                 state.unqualified |= !known.person.as_ref().is_some_and(|person| person.qualifies());
@@ -129,10 +152,13 @@ impl World {
                 }
             }
             Planned::Search { entry } => {
-                let salt = self.salt(&known.object);
+                let (salt, installation) = (self.salt(&known.object), known.installation);
+                let is_own =
+                    |pad: &CoderPad| pad.installation == installation || self.is(Wrong::NoInstallations);
                 let is_it = |pad: &&CoderPad| {
                     (pad.unlisted.is_none() || !is_stale_search)
                         && !pad.deleted
+                        && is_own(pad)
                         && (pad.entry, pad.salt) == (entry, salt)
                 };
                 let found: Vec<_> = state.pads.iter().filter(is_it).copied().collect();
@@ -154,6 +180,7 @@ impl World {
                 pass.waits = Waits::Write(Effect::Link);
             }
             Planned::Store { pad, keep_finalizer, claim_link } => {
+                state.touch(pad, p, self);
                 pass.departs = self.store(state, at, known, pad, keep_finalizer, claim_link);
             }
             Planned::Forget => {
@@ -184,15 +211,33 @@ impl World {
                 pass.waits = depart(state, at, known, &mut pass.departs, Effect::Link, pad);
             }
             Planned::RemoveLink(pad) => {
+                state.touch(pad, p, self);
                 state.person.links.retain(|link| *link != pad);
                 known.person = Some(state.person.clone());
             }
             Planned::DeletePad(id) => {
+                state.touch(id, p, self);
                 state.pads.iter_mut().filter(|pad| pad.id == id).for_each(|pad| pad.deleted = true);
                 if let FlightKnown::Searched(found) = &mut known.flight {
                     found.retain(|pad| pad.id != id);
                 }
                 known.deleted.push(id);
+            }
+            Planned::ReadEvents => known.events = true,
+            Planned::Yield(yields) => {
+                let finalizer = yields.then_some(true);
+                let change = Change { yields: Some(yields), finalizer, ..Change::default() };
+                if !self.write(state, at, known, &change) {
+                    known.stopped = Some(Stopped::Conflict);
+                }
+            }
+            Planned::ForgetPad => {
+                let change = Change { forget: true, ..Change::default() };
+                if !self.write(state, at, known, &change) {
+                    known.stopped = Some(Stopped::Conflict);
+                }
+                known.record = RecordKnown::NotRead;
+                known.flight = FlightKnown::WithoutEffect;
             }
             Planned::SetFinalizer(present) => {
                 let change = Change { finalizer: Some(present), ..Change::default() };
@@ -208,13 +253,20 @@ impl World {
         if self.is(Wrong::ReferenceFromUid) { object.uid + 1 } else { 0 }
     }
 
+    /// The installation of a process.
+    pub fn installation(&self, p: usize) -> u8 {
+        if self.apart { u8::try_from(p).unwrap_or_default() } else { 0 }
+    }
+
     /// The POST leaves.
     pub fn send(&self, state: &mut State, (p, s): At) -> Option<()> {
         let pass = state.processes[p].passes[s].as_mut()?;
         let Waits::ToSend { attempt, .. } = pass.waits else { return None };
         pass.waits = Waits::Create;
         let salt = self.salt(&pass.known.object);
+        let installation = self.installation(p);
         state.flights.push(Flight {
+            installation,
             attempt: attempt.id,
             entry: attempt.entry,
             salt,
@@ -315,6 +367,14 @@ impl World {
             state.lever_flights.remove(index);
         }
         Some(())
+    }
+}
+
+impl State {
+    /// Notes if this process is about to change a pad of the other installation.
+    fn touch(&mut self, pad: u8, p: usize, world: &World) {
+        let is_others = |one: &CoderPad| one.id == pad && one.installation != world.installation(p);
+        self.touched |= self.pads.iter().any(is_others);
     }
 }
 

@@ -5,6 +5,8 @@ use stateright::Property;
 use std::collections::BTreeSet;
 
 pub const ONE_LINKED: &str = "at most one pad is linked";
+pub const ONE_IN_THE_END: &str = "in the end at most one pad is linked";
+pub const UNTOUCHED: &str = "no installation touches a pad of the other";
 pub const LINK_ONCE: &str = "a link is added once";
 pub const NOTE_ONCE: &str = "a note is written once";
 pub const NOTE_THERE: &str = "an interview that has ended has its note";
@@ -18,9 +20,13 @@ pub const NOT_LOST: &str = "what was acknowledged is not lost";
 /// All properties.
 pub fn all() -> Vec<Property<World>> {
     vec![
-        Property::always(ONE_LINKED, |_, state: &State| {
-            state.person.links.iter().collect::<BTreeSet<_>>().len() <= 1
+        Property::always(ONE_LINKED, |world: &World, state: &State| {
+            world.apart || state.person.links.iter().collect::<BTreeSet<_>>().len() <= 1
         }),
+        Property::always(ONE_IN_THE_END, |world: &World, state: &State| {
+            state.person.links.len() <= 1 || !world.is_quiet(state)
+        }),
+        Property::always(UNTOUCHED, |_, state: &State| !state.touched),
         Property::always(LINK_ONCE, |_, state: &State| is_once(&state.person.links)),
         Property::always(NOTE_ONCE, |_, state: &State| is_once(&state.person.notes)),
         Property::always(NOTE_THERE, |world: &World, state: &State| {

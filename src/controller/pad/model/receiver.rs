@@ -20,7 +20,10 @@ impl World {
             state.processes[p].heard.push(delivery);
         }
         if ending != Ending::NotStored && !is_heard {
-            state.store(state.processes[p].cache.clone(), delivery)?;
+            match self.apart {
+                true => state.store_apart(p, delivery)?,
+                false => state.store(state.processes[p].cache.clone(), delivery)?,
+            }
             state.deliveries[index].stored = true;
         }
         if ending == Ending::Acknowledged {
@@ -32,6 +35,43 @@ impl World {
 }
 
 impl State {
+    /// The same in a cluster of its own: its one Pad is in the slot of the process.
+    fn store_apart(&mut self, p: usize, delivery: u8) -> Option<()> {
+        let mut known: [Option<Object>; SLOTS] = Default::default();
+        known[0] = self.processes[p].cache[p].clone();
+        for _ in 0..2 * SLOTS {
+            match decided(&known, delivery) {
+                Decided::Nothing => return Some(()),
+                Decided::Annotate(_) => {
+                    let version = self.next_version(p);
+                    let Some(object) = &mut self.objects[p] else {
+                        known[0] = None;
+                        continue;
+                    };
+                    if object.asked != delivery {
+                        object.asked = delivery;
+                        object.version = version;
+                    }
+                    if !object.deleting {
+                        return Some(());
+                    }
+                    known[0] = Some(object.clone());
+                }
+                // There are more Pads than the model has room for.
+                Decided::Create(n) if n > 0 => return None,
+                Decided::Create(_) if self.objects[p].is_some() => known[0] = self.objects[p].clone(),
+                Decided::Create(_) => {
+                    let version = self.next_version(p);
+                    let uid = self.uids;
+                    self.uids += 1;
+                    self.objects[p] = Some(Object { uid, version, ..Object::default() });
+                    return Some(());
+                }
+            }
+        }
+        None
+    }
+
     fn store(&mut self, mut known: [Option<Object>; SLOTS], delivery: u8) -> Option<()> {
         for _ in 0..2 * SLOTS {
             match decided(&known, delivery) {

@@ -60,6 +60,8 @@ pub struct Object {
     pub attempt: Option<Intention>,
     pub pad: Option<u8>,
     pub claim: Option<Claim>,
+    /// Whether its pad gives way to that of the other installation.
+    pub yields: bool,
     pub phase: Option<Mark>,
     pub linked: bool,
     /// Whether the note is settled.
@@ -113,6 +115,8 @@ pub struct CoderPad {
     pub entry: u8,
     /// What else its reference was made from; 0 but for the variant that makes references from the uid.
     pub salt: u8,
+    /// The installation that created it.
+    pub installation: u8,
     pub deleted: bool,
     /// The interview is over.
     pub ended: bool,
@@ -126,6 +130,7 @@ pub struct Flight {
     pub attempt: u8,
     pub entry: u8,
     pub salt: u8,
+    pub installation: u8,
     /// The process and the slot that wait for the answer.
     pub owner: Option<(usize, usize)>,
     /// The pad, once it took effect.
@@ -209,7 +214,14 @@ pub struct Known {
     pub flight: FlightKnown,
     pub claimed: ClaimedKnown,
     pub another_goes: bool,
+    /// The installation that the process belongs to.
+    pub installation: u8,
     pub linked_before: Option<Vec<CoderPad>>,
+    pub links_read: Vec<u8>,
+    /// Sync has seen a link of the other installation.
+    pub rivals: bool,
+    /// Whether the events of the pad were read: nobody joins.
+    pub events: bool,
     pub link_written: bool,
     /// Sync has seen that the interview is over.
     pub look: bool,
@@ -252,6 +264,8 @@ pub struct Process {
     pub seen: Vec<(u8, Seen)>,
     /// The writes to Lever.
     pub claims: Vec<(ClaimMark, Seen)>,
+    /// Linked pads of the other installation that were looked at.
+    pub looked: Vec<u8>,
     /// Deliveries that it has heard of: only the variant that tells deliveries by their id looks at it.
     pub heard: Vec<u8>,
 }
@@ -311,6 +325,8 @@ pub struct State {
     pub uids: u8,
     /// A pad was asked for although the candidate, as read, did not qualify.
     pub unqualified: bool,
+    /// An installation has adopted, unlinked or deleted a pad of the other.
+    pub touched: bool,
     /// Since the candidate last changed, or a Pad was deleted, a new delivery was answered with 2xx.
     pub told: bool,
 }
@@ -332,6 +348,8 @@ pub struct World {
     pub processes: usize,
     pub trouble: Trouble,
     pub policy: DeletionPolicy,
+    /// Each process is an installation of its own, with a cluster of its own: process n has the Pad of slot n.
+    pub apart: bool,
     /// Every process believes that it leads, all the time.
     pub all_lead: bool,
     /// A process may be held up between a claim and the write to Lever that it is for.
@@ -362,4 +380,8 @@ pub enum Wrong {
     IntentionsClock,
     /// That an entry had its pad is known by its Pad and its link alone.
     ForgetServed,
+    /// The pads of the other installation count as own.
+    NoInstallations,
+    /// Nobody looks again once its own link is added.
+    NoContest,
 }

@@ -2,7 +2,7 @@
 //!
 //! The worlds are ones in which the right way holds (see `worlds`).
 
-use super::properties::{LINK_ONCE, NONE_LEFT, NOT_AGAIN, NOT_LOST, NOTE_ONCE};
+use super::properties::{LINK_ONCE, NONE_LEFT, NOT_AGAIN, NOT_LOST, NOTE_ONCE, ONE_IN_THE_END, UNTOUCHED};
 use super::state::{Begins, Trouble, World, Wrong};
 use crate::api::configuration::DeletionPolicy;
 
@@ -90,4 +90,18 @@ fn a_served_entry_that_only_its_pad_knows_of() {
     let wrong = Some(Wrong::ForgetServed);
     let world = World { policy: DeletionPolicy::Delete, begins: Begins::Open, wrong, ..World::calm() };
     world.with(trouble).breaks("served entry forgotten", NOT_AGAIN);
+}
+
+fn two_installations(wrong: Wrong) -> World {
+    World { processes: 2, apart: true, all_lead: true, wrong: Some(wrong), ..World::calm() }
+}
+
+#[test]
+fn pads_of_the_other_installation_count_as_own() {
+    two_installations(Wrong::NoInstallations).breaks("installations that are mixed up", UNTOUCHED);
+}
+
+#[test]
+fn nobody_looks_again_after_its_link() {
+    two_installations(Wrong::NoContest).breaks("no second look", ONE_IN_THE_END);
 }

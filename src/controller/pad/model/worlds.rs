@@ -166,3 +166,30 @@ fn an_open_pad_that_is_deleted_by_a_person() {
         world.with(trouble).holds("deleted by a person");
     }
 }
+
+/// Two installations with a cluster each, and webhooks of the same account to both (contract I1 to I5).
+fn two_installations() -> World {
+    World { processes: 2, apart: true, all_lead: true, ..World::calm() }
+}
+
+#[test]
+fn two_installations_make_one_pad() {
+    two_installations().with(NONE).holds("two installations");
+}
+
+#[test]
+fn two_installations_that_crash_make_one_pad() {
+    two_installations().with(Trouble { crashes: 1, ..NONE }).holds("two installations that crash");
+}
+
+#[test]
+fn two_installations_with_lost_answers_make_one_pad() {
+    two_installations().with(Trouble { creates: 1, ..NONE }).holds("two installations, lost creations");
+    two_installations().with(Trouble { writes: 1, ..NONE }).holds("two installations, lost links");
+}
+
+#[test]
+fn a_pad_that_is_deleted_in_one_of_two_installations() {
+    let world = World { policy: DeletionPolicy::Delete, ..two_installations() };
+    world.with(Trouble { deletions: 1, ..NONE }).holds("two installations, deletion");
+}

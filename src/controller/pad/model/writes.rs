@@ -15,6 +15,9 @@ pub struct Change {
     pub pad: Option<u8>,
     pub claim: Option<Claim>,
     pub finalizer: Option<bool>,
+    pub yields: Option<bool>,
+    /// Whether everything that names the pad is removed.
+    pub forget: bool,
 }
 
 impl Change {
@@ -23,6 +26,8 @@ impl Change {
             && self.pad.is_none_or(|pad| now.pad == Some(pad))
             && self.claim.is_none_or(|claim| now.claim == Some(claim))
             && self.finalizer.is_none_or(|finalizer| now.finalizer == finalizer)
+            && self.yields.is_none_or(|yields| now.yields == yields)
+            && !self.forget
     }
 
     fn apply(&self, object: &mut Object) {
@@ -32,6 +37,10 @@ impl Change {
         object.pad = self.pad.or(object.pad);
         object.claim = self.claim.or(object.claim);
         object.finalizer = self.finalizer.unwrap_or(object.finalizer);
+        object.yields = self.yields.unwrap_or(object.yields);
+        if self.forget {
+            (object.attempt, object.pad, object.claim, object.yields) = (None, None, None, false);
+        }
     }
 }
 
@@ -144,6 +153,7 @@ impl World {
                 after.phase = Some(mark);
                 after.linked |= matches!(mark, Mark::Open | Mark::Ended);
             }
+            Told::Owned => (after.phase, after.linked) = (Some(Mark::Skipped), false),
             Told::Recorded => {
                 after.phase = Some(Mark::Ended);
                 after.linked = true;

@@ -1,7 +1,7 @@
 //! Whether the candidate gets a pad, and what kind: judged by Lever's own books, never by what a webhook says.
 
 use super::link::store;
-use super::{Outcome, Step, rest};
+use super::{Outcome, Step, installation, rest};
 use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
 use crate::api::served;
@@ -21,6 +21,9 @@ const EVENT_TOLERANCE_MS: i64 = 5_000;
 /// How a Pad goes on that was skipped for what can change in Lever.
 const FOUND_LATER: &str =
     "The next sync finds that; to be faster, annotate this Pad with padoperator.dev/reconcile-requested-at.";
+
+/// Maximum number of characters of a profile's address in a pad's notes: it is one line there.
+const PROFILE_LIMIT: usize = 1000;
 
 /// What Lever says of the candidate.
 pub(super) enum Judgement<'a> {
@@ -133,11 +136,17 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         opportunity.links.iter().filter_map(|link| linked_pad_id(link, &facts.connection)).collect();
     match &facts.linked_before {
         None if !links.is_empty() => return Step::ReadLinkedPads(links),
-        Some(records) => match adoption(facts, records, &entry, rule.repeat) {
-            Adoption::Adopt(record) => return store(facts, record),
-            Adoption::LeaveToNewer => return left_to_newer(pad),
-            Adoption::Nothing => {}
-        },
+        Some(records) => {
+            match adoption(facts, records, &entry, rule.repeat) {
+                Adoption::Adopt(record) => return store(facts, record),
+                Adoption::LeaveToNewer => return left_to_newer(pad),
+                Adoption::Nothing => {}
+            }
+            // contract I4
+            if let Some(step) = installation::served_elsewhere(facts, records, &entry, rule.repeat) {
+                return step;
+            }
+        }
         None => {}
     }
     if was_before(pad, rule, entry.at) {
@@ -153,13 +162,13 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
     if let Some(waiting) = no_room(facts) {
         return waiting;
     }
-    let profile = profile_url(opportunity);
+    let profile = text::one_line(&profile_url(opportunity), PROFILE_LIMIT);
     let candidate = text::candidate_name(&opportunity.name, &pad.opportunity_id);
     let new = NewPad {
         title: text::title(&rule.title, &candidate, &rule.stage_name, &pad.configuration),
         language: rule.language.clone(),
         question_id: rule.question_id,
-        notes: entry.reference.notes(&profile),
+        notes: facts.ownership.installation.sign(&entry.reference.notes(&profile)),
         private: rule.waiting_room,
         owner_email: rule.owner_email.clone(),
         take_home: rule.type_ == PadType::TakeHome,
@@ -222,9 +231,11 @@ enum Adoption<'a> {
 /// entry; the others take the pads of earlier entries, in order.
 fn adoption<'a>(facts: &Facts, records: &'a [PadRecord], entry: &Entry, repeat: Repeat) -> Adoption<'a> {
     let pad = &facts.pad;
-    let is_free =
-        |record: &PadRecord| !facts.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id));
-    let own = records.iter().filter(|record| is_free(record)).find(|record| belongs(record, entry, repeat));
+    let is_free = |record: &PadRecord| {
+        let is_taken = facts.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id));
+        !is_taken && installation::foreign(facts, record).is_none()
+    };
+    let own = records.iter().filter(|record| is_free(record)).find(|record| serves(record, entry, repeat));
     let age = |member: &Member| (member.number, member.made_at);
     let has_lost_memory = |other: &&Member| {
         other.standing == Standing::Underway && other.pad_id.is_none() && other.number.is_some()
@@ -268,7 +279,7 @@ pub(super) fn no_room(facts: &Facts) -> Option<Step> {
 }
 
 /// Whether a pad found on the candidate is the one that this entry would make (contract, "Exactly once", Lost memory).
-fn belongs(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool {
+pub(super) fn serves(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool {
     let Some(reference) = Reference::of_notes(&record.notes) else { return false };
     if record.is_deleted() || reference.series() != entry.reference.series() {
         return false;
@@ -285,18 +296,19 @@ fn belongs(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool {
 }
 
 /// The id of a pad, from a link to it on the candidate.
-fn linked_pad_id(link: &str, connection: &ConnectionFacts) -> Option<String> {
+pub(super) fn linked_pad_id(link: &str, connection: &ConnectionFacts) -> Option<String> {
+    let ConnectionFacts::Ready { interview_url, .. } = connection else { return None };
+    pad_id_of_link(link, interview_url)
+}
+
+/// Returns the ID of a pad from a link to it: one to coderpad.io, or to the host of the Interview API.
+pub fn pad_id_of_link(link: &str, interview_url: &str) -> Option<String> {
     let url = url::Url::parse(link).or_else(|_| url::Url::parse(&format!("https://{link}"))).ok()?;
     let host = url.host_str()?;
-    let is_own = || pad_host(connection).is_some_and(|own| own == host);
+    let is_own = || url::Url::parse(interview_url).is_ok_and(|own| own.host_str() == Some(host));
     let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io") || is_own();
     let id = url.path_segments()?.next().filter(|id| is_pad_id(id))?;
     is_coderpad.then(|| id.to_owned())
-}
-
-fn pad_host(connection: &ConnectionFacts) -> Option<String> {
-    let ConnectionFacts::Ready { interview_url, .. } = connection else { return None };
-    url::Url::parse(interview_url).ok()?.host_str().map(ToOwned::to_owned)
 }
 
 fn is_pad_id(text: &str) -> bool {

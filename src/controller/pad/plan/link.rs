@@ -1,7 +1,7 @@
 //! From a pad at CoderPad to its link on the candidate.
 
 use super::record::keep_linked;
-use super::{Outcome, Step, rest, sends_nothing};
+use super::{Outcome, Step, installation, rest, sends_nothing};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::names::Effect;
 use crate::controller::pad::facts::{Candidate, Claimed, Facts, Record};
@@ -24,6 +24,10 @@ pub(super) fn link(facts: &Facts) -> Step {
         (Record::NotFound, _) => return pad_deleted(facts),
         (Record::NotRead, None) => return rest(Outcome::Undecided),
     };
+    // contract I3
+    if let Some(id) = installation::foreign(facts, record) {
+        return installation::owned(facts, id);
+    }
     if record.is_deleted() {
         return pad_deleted(facts);
     }
@@ -55,6 +59,8 @@ pub(super) fn link(facts: &Facts) -> Step {
     match &facts.opportunity {
         Candidate::NotRead => Step::ReadOpportunity,
         Candidate::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
+        // contract I4
+        Candidate::Read(_) if let Some(step) = installation::not_beside_another(facts, record) => step,
         Candidate::Read(_) if facts.claimed == Claimed::Ours(Effect::Link) => {
             Step::AddLink(record.url.clone())
         }

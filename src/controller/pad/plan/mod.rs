@@ -6,6 +6,7 @@ mod call_off;
 mod candidate;
 pub mod flag;
 mod further;
+pub mod installation;
 mod link;
 mod record;
 mod removal;
@@ -13,7 +14,7 @@ mod removal;
 mod tests;
 mod trouble;
 
-pub use candidate::profile_url;
+pub use candidate::{pad_id_of_link, profile_url};
 pub use record::is_tag_settled;
 
 use super::facts::{
@@ -118,6 +119,10 @@ pub enum Step {
     EndPad(String),
     /// Delete a pad at CoderPad.
     DeletePad(String),
+    /// Mark the Pad: its pad gives way to that of another installation, by ID. None: take the mark off.
+    Yield(Option<String>),
+    /// Remove from the Pad what names the pad that gave way.
+    ForgetPad,
     /// Make a further Pad, of this number, for the candidate.
     MakeFurther(u32),
     /// Have another Pad of the candidate judged again, by name.
@@ -153,6 +158,8 @@ impl Step {
             Step::AskWhetherFits { .. } => "ask whether fits",
             Step::EndPad(_) => "end pad",
             Step::DeletePad(_) => "delete pad",
+            Step::Yield(_) => "yield",
+            Step::ForgetPad => "forget pad",
             Step::MakeFurther(_) => "make further",
             Step::PassOn(_) => "pass on",
             Step::SetFinalizer(_) => "set finalizer",
@@ -166,6 +173,8 @@ impl Step {
             | Step::ForgetAttempt
             | Step::StoreRefusal { .. }
             | Step::StoreServed(_)
+            | Step::Yield(_)
+            | Step::ForgetPad
             | Step::SetFinalizer(_)
             | Step::MakeFurther(_)
             | Step::PassOn(_) => false,
@@ -253,7 +262,10 @@ fn life(facts: &Facts) -> Step {
     if facts.gone && matches!(facts.opportunity, Candidate::NotRead) && !sends_nothing(facts) {
         return Step::ReadOpportunity;
     }
-    if let Some(step) = further(facts) {
+    if let Some(step) = installation::other_account(facts) {
+        return step;
+    }
+    if let Some(step) = installation::yielding(facts).or_else(|| further(facts)) {
         return step;
     }
     if pad.linked {
@@ -344,7 +356,7 @@ fn cancel(facts: &Facts) -> Step {
 pub fn settled(facts: &Facts) -> bool {
     let pad = &facts.pad;
     match pad.phase {
-        Some(Phase::Skipped) => !facts.is_asked(),
+        Some(Phase::Skipped) => !facts.is_asked() && !installation::is_released(facts),
         // With a pad in the making the refusal may be mended elsewhere, such as in the connection: it is tried again.
         Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
         Some(Phase::Failed) => !facts.is_asked() && !pad.configuration_changed,

@@ -1,7 +1,7 @@
 //! A linked pad: the tags that show where it stands, the end of the interview, and the note that stays.
 
 use super::link::pad_deleted;
-use super::{Outcome, Recorded, Step, connection_not_usable, rest};
+use super::{Outcome, Recorded, Step, connection_not_usable, installation, rest};
 use crate::api::configuration::{DeletionPolicy, Note, StatusTags, WriteBack};
 use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
@@ -36,7 +36,7 @@ pub(super) fn keep_linked(facts: &Facts) -> Step {
             (_, waiting) => waiting,
         });
     }
-    follow(facts)
+    installation::contest(facts).unwrap_or_else(|| follow(facts))
 }
 
 /// Whether the Pad was seen to be Open before.
@@ -63,6 +63,10 @@ fn follow(facts: &Facts) -> Step {
         }
         (Record::NotRead, _) => return rest(Outcome::Open),
     };
+    // contract I3
+    if let Some(id) = installation::foreign(facts, record) {
+        return installation::owned(facts, id);
+    }
     if record.is_deleted() {
         return pad_deleted(facts);
     }

@@ -1,6 +1,6 @@
 //! A Pad that is being deleted.
 
-use super::{Outcome, Step, connection_not_usable, rest};
+use super::{Outcome, Step, connection_not_usable, installation, rest};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::pad::Phase;
 use crate::api::served::Fingerprint;
@@ -54,6 +54,9 @@ fn remove(facts: &Facts) -> Step {
             return rest(connection_not_usable(facts).unwrap_or(Outcome::Undecided));
         }
     }
+    if facts.ownership.yields_to.is_some() {
+        return installation::give_up(facts).unwrap_or(Step::SetFinalizer(false));
+    }
     if retained(pad) {
         return Step::SetFinalizer(false);
     }
@@ -70,6 +73,10 @@ fn remove(facts: &Facts) -> Step {
     }
     let record = match &facts.record {
         Record::NotRead => return Step::ReadPad(id.clone()),
+        // contract I3
+        Record::Read(record) if installation::foreign(facts, record).is_some() => {
+            return Step::SetFinalizer(false);
+        }
         Record::Read(record) => Some(record),
         Record::NotFound => None,
     };
@@ -106,7 +113,8 @@ fn remove(facts: &Facts) -> Step {
 
 /// The tags on the candidate that the operator puts there, unless they tell of another interview by now.
 fn own_tags(facts: &Facts, opportunity: &Opportunity) -> Vec<String> {
-    if facts.others.iter().any(Member::is_open) {
+    // The tags on the candidate may be those of the other installation.
+    if facts.others.iter().any(Member::is_open) || facts.ownership.reported.is_some() {
         return Vec::new();
     }
     let tags = facts.write_back.as_ref().map(|write_back| &write_back.tags);

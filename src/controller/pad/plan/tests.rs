@@ -20,6 +20,7 @@ mod attempts;
 mod flag;
 mod further;
 mod gone;
+mod installations;
 mod properties;
 mod refused;
 

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn any_facts() -> impl Strategy<Value = Facts> {
+pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
     let pad = (any::<[bool; 7]>(), 0..4u8, 0..3u8, 0..6u8);
     let around = (0..4u8, 0..4u8, 0..8u8, 0..4u8, 0..5u8, 0..3u8, (any::<[bool; 6]>(), 0..4u8, 0..3u8));
     (pad, around).prop_map(|((bits, progress, policy, phase), around)| {

@@ -1,0 +1,127 @@
+//! Installation IDs: which installation of the operator a pad belongs to, when several share one Lever account (contract,
+//! "Several installations").
+
+use aws_lc_rs::rand;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// Annotation on a LeverConnection: its installation ID.
+pub const INSTALLATION: &str = "padoperator.dev/installation";
+/// Annotation on a Pad whose pad gives way to the pad of another installation: the ID of that installation. It is written
+/// before the first effect, so that a new leader completes what was begun.
+pub const YIELDS_TO: &str = "padoperator.dev/yields-to";
+
+/// Length of an ID in hex digits.
+const DIGITS: usize = 16;
+/// Prefix of the line in a pad's private notes that names its installation.
+const LINE: &str = "Installation: ";
+/// Number of that line, counted from 0: the reference and the candidate's profile come first.
+const LINE_NUMBER: usize = 2;
+
+/// Reports whether a text is an installation ID: 16 lower-case hex digits.
+pub fn is_id(text: &str) -> bool {
+    text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// Returns a new random ID; None if the system has no randomness to give.
+pub fn random_id() -> Option<String> {
+    let mut bytes = [0; DIGITS / 2];
+    rand::fill(&mut bytes).ok()?;
+    Some(bytes.iter().fold(String::new(), |mut id, byte| {
+        let _ = write!(id, "{byte:02x}");
+        id
+    }))
+}
+
+/// The installation ID in the private notes of a pad. None: version 0.1.0 created the pad, or it is not ours at all.
+pub fn of_notes(notes: &str) -> Option<&str> {
+    notes.lines().nth(LINE_NUMBER)?.strip_prefix(LINE).map(str::trim).filter(|id| is_id(id))
+}
+
+/// The installation that a process acts for: its own ID, and the IDs of those whose pads count as own.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Installation {
+    id: Option<String>,
+    taken_over: BTreeSet<String>,
+}
+
+impl Installation {
+    /// The installation with this ID; `taken_over` are the installations whose pads count as own.
+    pub fn new(id: Option<String>, taken_over: impl IntoIterator<Item = String>) -> Self {
+        Self { id, taken_over: taken_over.into_iter().collect() }
+    }
+
+    /// The same, whose own pads are also those of another ID.
+    #[must_use]
+    pub fn with(mut self, id: Option<&str>) -> Self {
+        self.taken_over.extend(id.map(ToOwned::to_owned));
+        self
+    }
+
+    /// Reports whether the pads of this installation count as own (contract I3, I6).
+    pub fn includes(&self, id: &str) -> bool {
+        self.id.as_deref() == Some(id) || self.taken_over.contains(id)
+    }
+
+    /// The other installation that a pad with these notes belongs to. None: the pad counts as own, also without the line
+    /// (contract I2).
+    pub fn foreign<'a>(&self, notes: &'a str) -> Option<&'a str> {
+        of_notes(notes).filter(|id| !self.includes(id))
+    }
+
+    /// The private notes of a new pad of this installation, from those that name its reference and candidate.
+    pub fn sign(&self, notes: &str) -> String {
+        let line = self.id.as_ref().map(|id| format!("{LINE}{id}\n")).unwrap_or_default();
+        format!("{notes}{line}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::{Reference, Series};
+
+    const OWN: &str = "0123456789abcdef";
+    const OTHER: &str = "fedcba9876543210";
+
+    fn notes(installation: &Installation) -> String {
+        let reference = Reference::new(Series::new("hiring", "phone-screen", "op-1"), 1_700_000_000_123_i64);
+        installation.sign(&reference.notes("https://hire.example.com/candidates/op-1"))
+    }
+
+    // contract I1, I2
+    #[test]
+    fn the_third_line_of_the_notes_names_the_installation() {
+        let own = Installation::new(Some(OWN.into()), []);
+        let signed = notes(&own);
+        assert_eq!(signed.lines().nth(2), Some("Installation: 0123456789abcdef"));
+        assert_eq!(of_notes(&signed), Some(OWN));
+        assert!(Reference::of_notes(&signed).is_some());
+        assert_eq!(of_notes(&format!("{signed}\nA remark of the interviewer")), Some(OWN));
+        assert_eq!(of_notes(&notes(&Installation::default())), None, "as version 0.1.0 wrote them");
+        for odd in ["Installation: ", "Installation: 0123456789ABCDEF", "Installation: 0123", "A remark"] {
+            assert_eq!(of_notes(&format!("Reference: r\nCandidate: c\n{odd}\n")), None, "{odd}");
+        }
+        assert_eq!(of_notes(&format!("Reference: r\nA remark\nCandidate: c\nInstallation: {OWN}")), None);
+    }
+
+    // contract I2, I3, I6
+    #[test]
+    fn pads_of_another_installation_are_foreign_unless_it_is_taken_over() {
+        let (own, other) =
+            (Installation::new(Some(OWN.into()), []), Installation::new(Some(OTHER.into()), []));
+        assert_eq!(own.foreign(&notes(&other)), Some(OTHER));
+        assert_eq!(own.foreign(&notes(&own)), None);
+        assert_eq!(own.foreign(&notes(&Installation::default())), None);
+        let both = Installation::new(Some(OWN.into()), [OTHER.to_owned()]);
+        assert_eq!(both.foreign(&notes(&other)), None);
+        assert!(both.includes(OTHER) && both.includes(OWN) && !both.includes("0000000000000000"));
+    }
+
+    #[test]
+    fn random_ids_are_valid_and_differ() {
+        let ids: BTreeSet<_> = (0..100).map(|_| random_id().unwrap()).collect();
+        assert!(ids.iter().all(|id| is_id(id)), "{ids:?}");
+        assert_eq!(ids.len(), 100);
+    }
+}

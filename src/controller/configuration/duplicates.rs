@@ -1,0 +1,189 @@
+//! Rules of different connections that serve the same candidates: connections with the same Lever key, the same stage and
+//! the same tag (contract I7). They are reported, not prevented.
+//!
+//! One memory for all namespaces of the process, because the two connections may be in different ones. It may be lost:
+//! each configuration is reconciled after a start and registers its rule again.
+
+use crate::api::condition::{Status, types};
+use crate::api::{Condition, PadConfiguration};
+use crate::cluster::caches::Cache;
+use crate::cluster::key;
+use crate::controller::accounts::KeyDigest;
+use crate::controller::driver::heard;
+use crate::text;
+use futures::{Stream, StreamExt, stream};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use tokio::sync::broadcast;
+
+/// Maximum number of wakes that a slow listener may lag behind before it reconciles all its configurations.
+const WAKES_KEPT: usize = 1024;
+/// Maximum number of twins that a message names.
+const NAMED: usize = 5;
+/// Reason of a Ready condition that stays True.
+const DUPLICATE: &str = "Duplicate";
+
+/// What a configuration in use serves.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Serves {
+    /// Its connection.
+    pub connection: String,
+    /// The Lever key of that.
+    pub key: KeyDigest,
+    /// The stage's ID.
+    pub stage_id: String,
+    /// The tag.
+    pub tag: String,
+}
+
+impl Serves {
+    fn is_twin(&self, other: &Self) -> bool {
+        (&self.key, &self.stage_id, &self.tag) == (&other.key, &other.stage_id, &other.tag)
+    }
+}
+
+type Key = (String, String);
+
+/// The configurations in use, by namespace and name.
+pub struct Duplicates {
+    rules: Mutex<BTreeMap<Key, Serves>>,
+    wakes: broadcast::Sender<Key>,
+}
+
+impl Default for Duplicates {
+    fn default() -> Self {
+        Self { rules: Mutex::default(), wakes: broadcast::channel(WAKES_KEPT).0 }
+    }
+}
+
+impl Duplicates {
+    /// Notes what a configuration serves now; None: nothing. Wakes those whose twin it becomes, or was.
+    pub fn note(&self, namespace: &str, name: &str, now: Option<Serves>) {
+        let own = key(namespace, name);
+        let mut rules = self.rules.lock();
+        let before = match now.clone() {
+            Some(serves) => rules.insert(own.clone(), serves),
+            None => rules.remove(&own),
+        };
+        if before == now {
+            return;
+        }
+        let concerned = rules.iter().filter(|(other, serves)| {
+            **other != own && before.iter().chain(&now).any(|one| one.is_twin(serves))
+        });
+        for (other, _) in concerned {
+            let _ = self.wakes.send(other.clone());
+        }
+    }
+
+    /// Namespace, name and connection of the configurations of other connections that serve the same candidates.
+    fn twins(&self, namespace: &str, name: &str) -> Vec<(Key, String)> {
+        let own = key(namespace, name);
+        let rules = self.rules.lock();
+        let Some(serves) = rules.get(&own) else { return Vec::new() };
+        let is_of_another =
+            |other: &Key, one: &Serves| other.0 != own.0 || one.connection != serves.connection;
+        let twins = rules.iter().filter(|(other, one)| serves.is_twin(one) && is_of_another(other, one));
+        twins.map(|(other, one)| (other.clone(), one.connection.clone())).collect()
+    }
+
+    /// Says on a Ready configuration which others serve the same candidates.
+    pub fn report(&self, namespace: &str, name: &str, conditions: &mut [Condition]) {
+        let twins = self.twins(namespace, name);
+        let ready = conditions.iter_mut().find(|one| one.type_ == types::READY && one.status == Status::True);
+        let (Some(ready), [((in_namespace, first), _), ..]) = (ready, twins.as_slice()) else { return };
+        let name_of = |((namespace, name), connection): &(Key, String)| {
+            format!("{namespace}/{name} (LeverConnection {connection})")
+        };
+        let named: Vec<_> = twins.iter().take(NAMED).map(name_of).collect();
+        let message = format!(
+            "{} The same Lever key, stage and tag are also served by PadConfiguration {}: each candidate gets a pad from \
+             each. Keep one of them: kubectl --namespace {in_namespace} delete padconfiguration {first}",
+            ready.message,
+            named.join(", ")
+        );
+        (ready.reason, ready.message) = (DUPLICATE.into(), text::cut(&message, 4000));
+    }
+
+    /// The configurations of a scope whose twins have come or gone, from now on.
+    pub fn concerned(
+        &self,
+        configurations: Cache<PadConfiguration>,
+    ) -> impl Stream<Item = ObjectRef<PadConfiguration>> + Send + use<> {
+        heard(self.wakes.subscribe()).flat_map(move |wake| {
+            let concerned = match wake {
+                Some((namespace, name)) => configurations.get(&namespace, &name).into_iter().collect(),
+                None => configurations.all(),
+            };
+            stream::iter(
+                concerned
+                    .into_iter()
+                    .map(|one| ObjectRef::new(&one.name_any()).within(&one.namespace().unwrap_or_default())),
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::condition::{Conditions, Readiness};
+    use jiff::Timestamp;
+
+    fn serves(connection: &str, account_key: &str, tag: &str) -> Option<Serves> {
+        let key = KeyDigest::of("https://api.lever.co/v1", account_key);
+        Some(Serves { connection: connection.into(), key, stage_id: "s-1".into(), tag: tag.into() })
+    }
+
+    fn report(duplicates: &Duplicates, namespace: &str, name: &str) -> (String, String) {
+        let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
+        conditions.ready(Readiness::Ready, "InUse", "It is used.");
+        let mut conditions = conditions.finish();
+        duplicates.report(namespace, name, &mut conditions);
+        (conditions[0].reason.clone(), conditions[0].message.clone())
+    }
+
+    // contract I7
+    #[test]
+    fn rules_of_two_connections_with_one_key_stage_and_tag_are_reported_on_both() {
+        let duplicates = Duplicates::default();
+        let mut wakes = duplicates.wakes.subscribe();
+        duplicates.note("hiring", "a", serves("acme", "key-1", "coderpad"));
+        assert_eq!(report(&duplicates, "hiring", "a").0, "InUse");
+        duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
+        assert_eq!(wakes.try_recv().unwrap(), key("hiring", "a"), "it is reconciled again");
+        let (reason, message) = report(&duplicates, "hiring", "a");
+        assert_eq!(reason, "Duplicate");
+        for part in [
+            "It is used.",
+            "staging/b (LeverConnection acme)",
+            "--namespace staging delete padconfiguration b",
+        ] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(report(&duplicates, "staging", "b").0, "Duplicate");
+        duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
+        assert!(wakes.try_recv().is_err(), "nothing has changed");
+
+        for other in [serves("acme", "key-2", "coderpad"), serves("acme", "key-1", "other"), None] {
+            duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
+            duplicates.note("staging", "b", other);
+            assert_eq!(report(&duplicates, "hiring", "a").0, "InUse");
+        }
+        // Of one connection the older counts, which has a reason of its own.
+        duplicates.note("hiring", "c", serves("acme", "key-1", "coderpad"));
+        assert_eq!(report(&duplicates, "hiring", "a").0, "InUse");
+        duplicates.note("hiring", "c", serves("acme-2", "key-1", "coderpad"));
+        assert_eq!(report(&duplicates, "hiring", "a").0, "Duplicate");
+    }
+
+    #[test]
+    fn a_key_cannot_be_read_from_its_digest() {
+        let digest = KeyDigest::of("https://api.lever.co/v1", "key-1");
+        assert_eq!(format!("{digest:?}"), "KeyDigest");
+        assert!(digest == KeyDigest::of("https://api.lever.co/v1/", " key-1\n"));
+        assert!(digest != KeyDigest::of("https://api.eu.lever.co/v1", "key-1"));
+    }
+}

@@ -1,0 +1,158 @@
+//! The installation ID of a connection, and whether another installation serves the same candidates (contract, "Several
+//! installations").
+
+use crate::api::condition::{Conditions, Status, find, types};
+use crate::api::installation::{INSTALLATION, is_id, random_id};
+use crate::api::pad::Phase;
+use crate::api::{Condition, LeverConnection, Pad};
+use crate::cluster::caches::Scope;
+use crate::cluster::writes::{MetadataChange, WriteError, is_status, write_metadata};
+use crate::controller::Context;
+use crate::controller::driver::Failure;
+use futures::{Stream, StreamExt, stream};
+use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Reason while the connection has no installation ID and the operator cannot write one.
+const MISSING: &str = "InstallationIDMissing";
+/// Reason while the annotation holds something else than an installation ID.
+const INVALID: &str = "InstallationIDInvalid";
+/// Reason of Exclusive: True.
+const EXCLUSIVE: &str = "Exclusive";
+/// Reason of Exclusive: False.
+const SHARED: &str = "AccountShared";
+
+/// Writes the installation ID of a connection that has none yet (contract I1). Of two processes only one succeeds, so
+/// that a connection never has two IDs.
+///
+/// A connection that lost its annotation, such as by `kubectl replace`, gets back the ID of its status: a new ID would
+/// make all its pads those of another installation. A value that is no ID stays, and [`obstacle`] reports it: whoever
+/// wrote it may be about to correct it.
+pub async fn ensure(context: &Context, connection: &mut Arc<LeverConnection>) -> Result<(), Failure> {
+    if connection.annotations().contains_key(INSTALLATION) {
+        return Ok(());
+    }
+    let known = connection.status.as_ref().and_then(|status| status.installation.clone());
+    let Some(id) = known.filter(|id| is_id(id)).or_else(random_id) else { return Ok(()) };
+    let change = MetadataChange::default().annotate(INSTALLATION, &id).exclusively();
+    match write_metadata(&context.client, connection.as_ref(), &change).await {
+        Ok(written) => {
+            let (namespace, name) = (written.namespace().unwrap_or_default(), written.name_any());
+            tracing::info!(%namespace, connection = %name, installation = %id, "stored the installation ID of a connection");
+            *connection = Arc::new(written);
+            Ok(())
+        }
+        // The status reports it.
+        Err(WriteError::Api(error)) if is_status(&error, 403) => {
+            let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+            tracing::warn!(%namespace, connection = %name, %error, "the API server refused the installation ID of a connection");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reason and message for a connection that has no valid installation ID. Nothing is created for it meanwhile.
+pub fn obstacle(connection: &LeverConnection) -> Option<(&'static str, String)> {
+    let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+    let Some(value) = connection.annotations().get(INSTALLATION) else {
+        let message = format!(
+            "The connection has no installation ID: the operator may not write the annotation {INSTALLATION}. Pads wait. \
+             Upgrade the operator's Role together with its program: it needs the verb patch on leverconnections. Check: \
+             kubectl auth can-i patch leverconnections.padoperator.dev --namespace {namespace} \
+             --as system:serviceaccount:NAMESPACE:SERVICEACCOUNT"
+        );
+        return Some((MISSING, message));
+    };
+    if is_id(value) {
+        return None;
+    }
+    let known = connection.status.as_ref().and_then(|status| status.installation.as_ref());
+    let fix = match known {
+        Some(id) => format!("{INSTALLATION}={id} --overwrite"),
+        None => format!("{INSTALLATION}-"),
+    };
+    let message = format!(
+        "The annotation {INSTALLATION} is not an installation ID (16 hex digits). Pads wait. Restore it: kubectl \
+         --namespace {namespace} annotate leverconnection {name} {fix}"
+    );
+    Some((INVALID, message))
+}
+
+/// Other installations that have created pads for candidates of this connection, by the statuses of its Pads.
+pub fn others(scope: &Scope, connection: &LeverConnection) -> BTreeSet<String> {
+    let (namespace, own) = (connection.namespace().unwrap_or_default(), connection.installation());
+    let pads = scope.pads.matching(&namespace, |pad| other(pad).is_some());
+    let through_this =
+        pads.iter().filter(|pad| connection_of(scope, pad).as_deref() == Some(&connection.name_any()));
+    through_this.filter_map(|pad| other(pad)).filter(|id| !own.includes(id)).map(ToOwned::to_owned).collect()
+}
+
+/// The other installation that a Pad reports.
+fn other(pad: &Pad) -> Option<&str> {
+    let status = pad.status.as_ref()?;
+    let counts = matches!(status.phase, Some(Phase::Skipped | Phase::Open | Phase::Started));
+    status.other_installation.as_deref().filter(|_| counts)
+}
+
+fn connection_of(scope: &Scope, pad: &Pad) -> Option<String> {
+    let of_rule = || {
+        let namespace = pad.namespace().unwrap_or_default();
+        let configuration = scope.configurations.get(&namespace, &pad.spec.configuration_ref.name)?;
+        Some(configuration.spec.connection_ref.name.clone())
+    };
+    of_rule().or_else(|| Some(pad.spec.connection_ref.as_ref()?.name.clone()))
+}
+
+/// The connections whose Pads begin or cease to report another installation.
+pub fn concerned_by_pads(
+    scope: Scope,
+    changes: impl Stream<Item = Arc<Pad>> + Send,
+) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
+    let mut known: HashMap<(String, String), String> = HashMap::new();
+    changes.flat_map(move |changed| {
+        let key = (changed.namespace().unwrap_or_default(), changed.name_any());
+        let now = scope.pads.get(&key.0, &key.1);
+        let reported = now.as_deref().and_then(other).map(ToOwned::to_owned);
+        let before = known.get(&key).cloned();
+        let is_news = reported != before;
+        match reported {
+            Some(id) => known.insert(key.clone(), id),
+            None => known.remove(&key),
+        };
+        let connection = connection_of(&scope, &changed).filter(|_| is_news);
+        stream::iter(connection.map(|name| ObjectRef::new(&name).within(&key.0)))
+    })
+}
+
+/// Sets the condition Exclusive (contract I4).
+pub fn exclusive(conditions: &mut Conditions, connection: &LeverConnection, others: &BTreeSet<String>) {
+    if others.is_empty() {
+        let message =
+            "No other installation of the operator is known to create pads for the same candidates.";
+        conditions.set(types::EXCLUSIVE, true, EXCLUSIVE, message);
+        return;
+    }
+    let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
+    let ids: Vec<&str> = others.iter().map(String::as_str).collect();
+    let own = connection.spec.take_over.iter().map(String::as_str);
+    let list = own.chain(ids.iter().copied()).map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(",");
+    let message = format!(
+        "Another installation of the operator serves the same Lever account: {}. Its pads are left alone, and its \
+         candidates get no second pad here. Let one cluster serve the account. If it is not this one: kubectl --namespace \
+         {namespace} patch leverconnection {name} --type merge --patch '{{\"spec\":{{\"suspend\":true}}}}'. If this one \
+         replaces the other, stop the other first, then: kubectl --namespace {namespace} patch leverconnection {name} \
+         --type merge --patch '{{\"spec\":{{\"takeOver\":[{list}]}}}}'",
+        ids.join(", ")
+    );
+    conditions.set(types::EXCLUSIVE, false, SHARED, message);
+}
+
+/// Reason and note of the Event for a connection that has just been found to share its account (contract I4).
+pub fn became_shared(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
+    let shared = |conditions| find(conditions, types::EXCLUSIVE).filter(|one| one.status == Status::False);
+    let Condition { reason, message, .. } = shared(after).filter(|_| shared(before).is_none())?;
+    Some((reason.clone(), message.clone()))
+}

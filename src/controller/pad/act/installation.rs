@@ -1,0 +1,39 @@
+//! What is written to a Pad when its pad gives way to that of another installation (contract I5).
+
+use super::{Pass, cluster};
+use crate::api::installation::YIELDS_TO;
+use crate::api::names;
+use crate::cluster::writes::MetadataChange;
+use crate::controller::pad::facts::{Record, Trouble};
+use crate::controller::pad::observe;
+
+impl Pass<'_> {
+    /// Writes that the pad gives way, before anything is done about it; or, with None, that it does not.
+    pub(super) async fn mark_as_yielding(&mut self, id: Option<String>) -> Result<(), Trouble> {
+        let change = match &id {
+            Some(id) => MetadataChange::default().annotate(YIELDS_TO, id).finalizer(names::FINALIZER, true),
+            None => MetadataChange::default().remove_annotation(YIELDS_TO),
+        };
+        self.write(change).await.map_err(cluster)?;
+        if let Some(id) = &id {
+            tracing::info!(
+                pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, installation = %id,
+                "removes a pad that another installation created earlier"
+            );
+        }
+        self.facts.ownership.yields_to = id;
+        Ok(())
+    }
+
+    /// Removes what names the pad that gave way, so that the Pad can be judged again.
+    pub(super) async fn forget_pad(&mut self) -> Result<(), Trouble> {
+        let names = [names::ATTEMPT, names::PAD_ID, names::CLAIM, YIELDS_TO];
+        let change =
+            names.iter().fold(MetadataChange::default(), |change, name| change.remove_annotation(name));
+        self.write(change).await.map_err(cluster)?;
+        self.facts.ownership.yields_to = None;
+        self.facts.record = Record::NotRead;
+        self.facts.flight = observe::flight(&self.facts.pad, self.context);
+        Ok(())
+    }
+}

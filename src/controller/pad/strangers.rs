@@ -1,0 +1,42 @@
+//! Links to pads of somebody else that a candidate carries next to the link of our pad, and that were looked at.
+//!
+//! Sync finds such links on every walk. Without this memory each of them would cost a call per sync. It may be lost: each
+//! link is then looked at once more.
+
+use crate::cluster::key;
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+
+/// Maximum number of links remembered for one Pad; a candidate has fewer.
+const MOST: usize = 100;
+
+/// IDs of pads by namespace and name of the Pad.
+#[derive(Debug, Default)]
+pub struct Strangers {
+    known: Mutex<HashMap<(String, String), HashSet<String>>>,
+}
+
+impl Strangers {
+    /// These linked pads were looked at in a pass over the Pad.
+    pub fn note(&self, namespace: &str, name: &str, ids: &[String]) {
+        if ids.is_empty() {
+            return;
+        }
+        let mut known = self.known.lock();
+        let of_pad = known.entry(key(namespace, name)).or_default();
+        let room = MOST.saturating_sub(of_pad.len());
+        of_pad.extend(ids.iter().take(room).cloned());
+    }
+
+    /// Whether all these linked pads were looked at before.
+    pub fn are_known(&self, namespace: &str, name: &str, ids: &[&String]) -> bool {
+        let known = self.known.lock();
+        let of_pad = known.get(&key(namespace, name));
+        ids.iter().all(|id| of_pad.is_some_and(|of_pad| of_pad.contains(*id)))
+    }
+
+    /// The Pad is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.known.lock().remove(&key(namespace, name));
+    }
+}

@@ -1,0 +1,49 @@
+//! Links of other pads on candidates who have ours: another installation may have created one at the same time (contract
+//! I5). Sync asks the Pads concerned for a look; each reads for itself what is behind the links.
+
+use super::Session;
+use crate::api::Pad;
+use crate::api::names::PAD_ID;
+use crate::api::pad::Phase;
+use crate::controller::pad::looks::What;
+use crate::controller::pad::pad_id_of_link;
+use crate::lever::Opportunity;
+use kube::ResourceExt;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Maximum number of Pads of one configuration that a sync asks for a look.
+const MOST: usize = 20;
+
+impl Session<'_> {
+    /// IDs of the pads whose links are on a candidate.
+    pub(super) fn linked_pads(&self, opportunity: &Opportunity) -> Vec<String> {
+        let url = &self.connection.spec.interview.url;
+        opportunity.links.iter().filter_map(|link| pad_id_of_link(link, url)).collect()
+    }
+}
+
+/// Asks the open Pads for a look whose candidates carry links of pads that nobody here knows. `linked` are the IDs of the
+/// linked pads by candidate, `pads` the Pads of one configuration by candidate.
+pub fn ask(
+    session: &Session<'_>,
+    linked: &HashMap<String, Vec<String>>,
+    pads: &HashMap<&str, Vec<Arc<Pad>>>,
+) {
+    // Other configurations have pads for the candidate, too.
+    let own: HashSet<&String> = session.pads.iter().filter_map(|pad| pad.annotations().get(PAD_ID)).collect();
+    let concerned = linked.iter().filter_map(|(candidate, ids)| {
+        let of_candidate = pads.get(candidate.as_str())?;
+        let open = of_candidate.iter().find(|pad| is_open(pad))?;
+        let others: Vec<&String> = ids.iter().filter(|id| !own.contains(id)).collect();
+        let strangers = &session.context.looks.strangers;
+        (!strangers.are_known(&session.namespace, &open.name_any(), &others)).then_some(open)
+    });
+    for pad in concerned.take(MOST) {
+        session.want(pad, What::Rivals);
+    }
+}
+
+fn is_open(pad: &Pad) -> bool {
+    matches!(pad.phase(), Some(Phase::Open | Phase::Started))
+}

@@ -1,0 +1,396 @@
+//! Two clusters with the same manifests on one Lever account: each candidate gets one pad, and neither cluster touches a
+//! pad of the other (contract, "Several installations").
+
+use std::time::Duration;
+
+use serde_json::json;
+use simulators::Fault;
+use tokio::sync::OnceCell;
+
+use crate::cluster::Cluster;
+use crate::effects::links_added;
+use crate::status::{brief, message_of, phase};
+use crate::wait::{eventually, soon};
+use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
+
+const INSTALLATION: &str = "padoperator.dev/installation";
+const CREATE: &str = "^/api/pads/?$";
+
+/// The other cluster, which all tests of this file share.
+async fn other_cluster() -> Cluster {
+    static OTHER: OnceCell<Cluster> = OnceCell::const_new();
+    OTHER.get_or_init(Cluster::with_crds).await.clone()
+}
+
+/// The same manifests in two clusters.
+async fn two_clusters(name: &'static str, options: impl Fn(&'static str) -> Options) -> (World, World) {
+    let first = World::start(options(name)).await;
+    let second = first.twin_in(other_cluster().await, options(name)).await;
+    assert_eq!(first.namespace, second.namespace, "else these are no twins");
+    (first, second)
+}
+
+/// Lever's webhooks go to this world alone from now on.
+fn deliver_to(world: &World) {
+    world.send_to(&world.operators[0]);
+}
+
+fn deliver_to_both(first: &World, second: &World) {
+    deliver_to(first);
+    let port = second.operators[0].webhooks;
+    let url = format!("127.0.0.1:{port}/webhooks/lever/{}/{CONNECTION}", second.namespace);
+    first.lever.set_webhook(&url, &second.signing_token);
+}
+
+async fn installation_of(world: &World) -> String {
+    let connection = world.get("leverconnections", CONNECTION).await;
+    connection["metadata"]["annotations"][INSTALLATION].as_str().unwrap_or_default().to_owned()
+}
+
+async fn pad_name(world: &World, candidate: &str) -> String {
+    world.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
+}
+
+/// The installation that a pad names in its third line.
+fn signed_by(notes: Option<&String>) -> String {
+    let line = notes.and_then(|notes| notes.lines().nth(2)).unwrap_or_default();
+    line.strip_prefix("Installation: ").unwrap_or_default().to_owned()
+}
+
+/// Waits until a candidate has one pad and one link, the Pad of one cluster is Open, and that of the other gave way.
+async fn settles_with_one_pad(worlds: [&World; 2], candidate: &str) {
+    const OPEN: &str = "Open/Open";
+    const OWNED: &str = "Skipped/OwnedByAnotherInstallation";
+    eventually(&format!("{candidate} has one pad"), async || {
+        let links = worlds[0].lever.links(candidate);
+        let mut alive = worlds[0].pads_made_for(candidate);
+        alive.retain(|pad| !pad.deleted);
+        let mut phases = Vec::new();
+        for world in worlds {
+            phases.extend(world.pads_of(candidate).await.iter().map(phase));
+        }
+        phases.sort();
+        let is_one = links.len() == 1 && alive.len() == 1 && alive[0].url == links[0];
+        if is_one && phases == [OPEN, OWNED] {
+            Ok(())
+        } else {
+            Err(format!("{phases:?} {links:?} {alive:#?}"))
+        }
+    })
+    .await;
+}
+
+// contract I1
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_id_is_written_once_and_restored() {
+    let world = World::start(Options::new("installation-id")).await;
+    let id = installation_of(&world).await;
+    assert_eq!(id.len(), 16, "{id}");
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    assert_eq!(signed_by(made.notes.as_ref()), id, "contract I2");
+    // Whoever applies manifests does not own it, and `kubectl replace` takes it away.
+    let connection = world.get("leverconnections", CONNECTION).await;
+    world.kubectl_apply("LeverConnection", CONNECTION, &connection["spec"]).await.unwrap();
+    assert_eq!(installation_of(&world).await, id);
+    let bare = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
+        "metadata": {"name": CONNECTION, "namespace": world.namespace}, "spec": connection["spec"]});
+    world.cluster.kubectl(&["replace", "--filename", "-"], Some(&bare.to_string())).await.unwrap();
+    eventually("the ID is back", async || {
+        let now = installation_of(&world).await;
+        if now == id { Ok(()) } else { Err(now) }
+    })
+    .await;
+    // What is no ID is reported, and no pad is created under it.
+    let annotate = async |value: &str| {
+        let patch = json!({"metadata": {"annotations": {INSTALLATION: value}}});
+        world.patch("leverconnections", CONNECTION, patch).await;
+    };
+    annotate("production").await;
+    let told = world.wait_for("leverconnections", CONNECTION, "Ready", "False/InstallationIDInvalid").await;
+    assert!(message_of(&told, "Ready").contains(&id), "{told:#}");
+    let later = world.candidate();
+    world.enter(&later).await;
+    world.wait_for_pad(&later, "Pending/ConnectionNotReady").await;
+    annotate(&id).await;
+    world.wait_for_one_pad(&later).await;
+    world.finish().await;
+}
+
+// contract I3, I4, I6
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_cluster_leaves_the_pads_of_the_first_alone() {
+    let (first, second) = two_clusters("two-clusters", Options::new).await;
+    let (own, other) = (installation_of(&second).await, installation_of(&first).await);
+    assert_ne!(own, other);
+    assert_eq!(brief(&second.get("leverconnections", CONNECTION).await, "Exclusive"), "True/Exclusive");
+
+    // One after the other, and deleted in the second with each policy.
+    let mut kept = Vec::new();
+    for policy in ["Retain", "Unlink", "Delete"] {
+        let candidate = first.candidate();
+        deliver_to(&first);
+        first.enter(&candidate).await;
+        let made = first.wait_for_one_pad(&candidate).await;
+        deliver_to(&second);
+        let delivery = first.lever.deliveries().len() - 1;
+        let again = first.lever.deliveries()[delivery].body.clone();
+        let said = second.lever.deliver_raw(again.to_string()).await;
+        assert_eq!(said.status, Some(200), "{said:?}");
+        let pad = second.wait_for_pad(&candidate, "Skipped/OwnedByAnotherInstallation").await;
+        assert!(message_of(&pad, "Ready").contains(&other), "{pad:#}");
+        assert_eq!(pad["status"]["otherInstallation"], other);
+        kept.push((policy, candidate, made));
+    }
+    let told = second.wait_for("leverconnections", CONNECTION, "Exclusive", "False/AccountShared").await;
+    assert!(message_of(&told, "Exclusive").contains(&other), "{told:#}");
+    assert_eq!(brief(&told, "Ready"), "True/Connected");
+    let events = second.list("events").await;
+    let warnings = events.iter().filter(|event| event["reason"] == "AccountShared").count();
+    assert_eq!(warnings, 1, "{events:#?}");
+    // A sync does not ask about them again and again.
+    second.sync().await;
+    second.interview.clear_calls();
+    second.sync().await;
+    let calls = second.interview.calls();
+    let reads = calls.iter().filter(|call| kept.iter().any(|(_, _, made)| call.path.ends_with(&made.id)));
+    assert_eq!(reads.count(), 0, "{calls:#?}");
+
+    for (policy, candidate, made) in &kept {
+        let name = pad_name(&second, candidate).await;
+        second.patch("pads", &name, json!({"spec": {"deletionPolicy": policy}})).await;
+        second.delete("pads", &name).await;
+        eventually("it is gone", async || {
+            let pads = second.pads_of(candidate).await;
+            if pads.is_empty() { Ok(()) } else { Err(format!("{pads:#?}")) }
+        })
+        .await;
+        assert_eq!(first.lever.links(candidate), [made.url.as_str()], "{policy}");
+        assert!(!first.interview.pad(&made.id).unwrap().deleted, "{policy}");
+        first.wait_for_one_pad(candidate).await;
+    }
+    second.wait_for("leverconnections", CONNECTION, "Exclusive", "True/Exclusive").await;
+
+    // A Pad that came from the first with its annotations names a pad that is not the second's.
+    let (_, candidate, made) = &kept[2];
+    let restored = first.pads_of(candidate).await.pop().unwrap();
+    let metadata = json!({"name": restored["metadata"]["name"], "namespace": second.namespace,
+        "labels": restored["metadata"]["labels"], "annotations": restored["metadata"]["annotations"]});
+    let mut spec = restored["spec"].clone();
+    spec["deletionPolicy"] = json!("Delete");
+    let restored =
+        json!({"apiVersion": restored["apiVersion"], "kind": "Pad", "metadata": metadata, "spec": spec});
+    second.cluster.kubectl(&["create", "--filename", "-"], Some(&restored.to_string())).await.unwrap();
+    second.wait_for_pad(candidate, "Skipped/OwnedByAnotherInstallation").await;
+
+    // The second replaces the first: it adopts what is there.
+    let mut first = first;
+    first.operator().terminate().await;
+    second.patch("leverconnections", CONNECTION, json!({"spec": {"takeOver": [other]}})).await;
+    second.wait_for_one_pad(candidate).await;
+    second.wait_for("leverconnections", CONNECTION, "Exclusive", "True/Exclusive").await;
+    assert_eq!(links_added(&second, candidate).len(), 1);
+    let name = pad_name(&second, candidate).await;
+    second.delete("pads", &name).await;
+    eventually("its pad is deleted", async || {
+        let deleted = second.interview.pad(&made.id).unwrap().deleted;
+        if deleted && second.lever.links(candidate).is_empty() { Ok(()) } else { Err(format!("{deleted}")) }
+    })
+    .await;
+    first.operator().start().await;
+    deliver_to_both(&first, &second);
+    second.finish().await;
+    first.finish().await;
+}
+
+// contract I1: the ID is part of a backup that keeps metadata, and not of the manifests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_cluster_with_the_restored_id_adopts_the_pads() {
+    let mut first = World::start(Options::new("rebuilt")).await;
+    let id = installation_of(&first).await;
+    let candidate = first.candidate();
+    first.enter(&candidate).await;
+    let made = first.wait_for_one_pad(&candidate).await;
+    first.operator().terminate().await;
+
+    let options = Options::new("rebuilt").unsettled();
+    let second = first.twin_in(other_cluster().await, options).await;
+    let patch = json!({"metadata": {"annotations": {INSTALLATION: id}}});
+    second.patch("leverconnections", CONNECTION, patch).await;
+    second.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    deliver_to(&second);
+    let delivery = second.lever.deliveries().last().unwrap().body.clone();
+    assert_eq!(second.lever.deliver_raw(delivery.to_string()).await.status, Some(200));
+    assert_eq!(second.wait_for_one_pad(&candidate).await.id, made.id);
+    assert_eq!(links_added(&second, &candidate).len(), 1);
+    first.operator().start().await;
+    second.finish().await;
+    first.finish().await;
+}
+
+/// Both hear of each candidate at the same moment, and both create a pad before either has a link.
+// contract I5
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_of_two_clusters_end_with_one_pad_each() {
+    const ROUNDS: usize = 5;
+    const CANDIDATES: usize = 20;
+    let (first, second) = two_clusters("both-at-once", |name| Options::new(name).polling("2s")).await;
+    deliver_to_both(&first, &second);
+    let slow = Fault::on("POST", CREATE).delay_answer(Duration::from_millis(150)).until_removed();
+    first.interview.faults().add(slow);
+    let mut all = Vec::new();
+    for round in 0..ROUNDS {
+        // The link that is added first is that of the later pad now and then.
+        for nth in 0..2 {
+            let link = Fault::on("POST", "/addLinks$").delay(Duration::from_millis(400 * (nth + 1)));
+            first.lever.faults().add(link.times(2 + u32::try_from(round).unwrap()));
+        }
+        let candidates: Vec<_> = (0..CANDIDATES / ROUNDS).map(|_| first.candidate()).collect();
+        for candidate in &candidates {
+            let moved = first.lever.move_to_stage(candidate, STAGE).await;
+            first.all_delivered(moved.deliveries).await;
+        }
+        all.extend(candidates);
+    }
+    for candidate in &all {
+        settles_with_one_pad([&first, &second], candidate).await;
+    }
+    let made = first.creates();
+    println!("{} candidates: {made} pads created, one of each is left", all.len());
+    assert!(made > all.len(), "no two were created for one candidate: the test shows nothing");
+    for candidate in &all {
+        let shared = [&first, &second];
+        let links = shared.map(|world| links_added(world, candidate).len());
+        assert!(links[0] <= 2, "{links:?}");
+    }
+    let mut exclusive = Vec::new();
+    for world in [&first, &second] {
+        exclusive.push(brief(&world.get("leverconnections", CONNECTION).await, "Exclusive"));
+    }
+    assert!(exclusive.iter().any(|one| one == "False/AccountShared"), "{exclusive:?}");
+    second.finish().await;
+    first.finish().await;
+}
+
+/// A's answer is lost, B creates and links meanwhile: A must find neither B's pad nor delete it.
+// contract I3, row 14
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_after_a_lost_answer_leaves_the_pad_of_the_other_alone() {
+    let (first, second) = two_clusters("lost-between-two", Options::new).await;
+    let lost = first.interview.faults().add(Fault::on("POST", CREATE).lose_answer());
+    let candidate = first.candidate();
+    deliver_to(&first);
+    first.enter(&candidate).await;
+    soon("its answer is lost", lost.reached()).await;
+    deliver_to(&second);
+    let delivery = second.lever.deliveries().last().unwrap().body.clone();
+    assert_eq!(second.lever.deliver_raw(delivery.to_string()).await.status, Some(200));
+    let of_second = second.wait_for_pad(&candidate, "Open/Open").await;
+    settles_with_one_pad([&first, &second], &candidate).await;
+    assert_eq!(first.lever.links(&candidate), [of_second["status"]["url"].as_str().unwrap()]);
+    first.wait_for_pad(&candidate, "Skipped/OwnedByAnotherInstallation").await;
+    second.finish().await;
+    first.finish().await;
+}
+
+/// Somebody has joined the pad that would give way: it stays, and that is reported.
+// contract I5
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_pad_that_somebody_has_joined_stays_and_is_reported() {
+    let (first, second) = two_clusters("joined", Options::new).await;
+    let other = installation_of(&first).await;
+    let candidate = first.candidate();
+    // The first creates its pad first, and links it last.
+    deliver_to(&first);
+    let held = first.lever.faults().add(Fault::on("POST", "/addLinks$").delay(Duration::from_secs(6)));
+    first.enter(&candidate).await;
+    soon("its link is on the way", held.reached()).await;
+    deliver_to(&second);
+    let delivery = second.lever.deliveries().last().unwrap().body.clone();
+    assert_eq!(second.lever.deliver_raw(delivery.to_string()).await.status, Some(200));
+    let later = second.wait_for_pad(&candidate, "Open/Open").await;
+    let later_id = later["status"]["padID"].as_str().unwrap().to_owned();
+    second.interview.start_interview(&later_id, &["Ada"]);
+    first.wait_for_pad(&candidate, "Open/Open").await;
+    assert_eq!(first.lever.links(&candidate).len(), 2);
+    second.sync().await;
+    let told = eventually("it is reported", async || {
+        let pad = second.pads_of(&candidate).await.pop().unwrap();
+        if pad["status"]["otherInstallation"] == other { Ok(pad) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+    assert_eq!(phase(&told), "Started/Started", "{told:#}");
+    assert!(message_of(&told, "Ready").contains(&other), "{told:#}");
+    second.wait_for("leverconnections", CONNECTION, "Exclusive", "False/AccountShared").await;
+    assert!(!second.interview.pad(&later_id).unwrap().deleted);
+    assert_eq!(first.lever.links(&candidate).len(), 2);
+    second.finish().await;
+    first.finish().await;
+}
+
+// contract I7
+#[tokio::test(flavor = "multi_thread")]
+async fn two_connections_of_one_account_report_the_same_rule() {
+    let world = World::start(Options::new("duplicate-rules")).await;
+    world.apply("leverconnections", "acme-2", world.connection_spec()).await;
+    world.apply("padconfigurations", "twin", json!({"connectionRef": {"name": "acme-2"}})).await;
+    for (name, other) in [(CONFIGURATION, "twin"), ("twin", CONFIGURATION)] {
+        let told = world.wait_for("padconfigurations", name, "Ready", "True/Duplicate").await;
+        assert!(message_of(&told, "Ready").contains(&format!("delete padconfiguration {other}")), "{told:#}");
+    }
+    // Another tag is another rule.
+    world.patch("padconfigurations", "twin", json!({"spec": {"tag": "other"}})).await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    world.wait_for("padconfigurations", "twin", "Ready", "True/InUse").await;
+    world.patch("padconfigurations", "twin", json!({"spec": {"tag": "coderpad"}})).await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/Duplicate").await;
+    world.delete("padconfigurations", "twin").await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    world.finish().await;
+}
+
+/// The connection gets another name, and the rule is made again under its old one.
+// row 13
+#[tokio::test(flavor = "multi_thread")]
+async fn pads_continue_after_their_connection_was_renamed() {
+    let world = World::start(Options::new("renamed")).await;
+    let (open, over) = (world.candidate(), world.candidate());
+    let mut made = Vec::new();
+    for candidate in [&open, &over] {
+        world.enter(candidate).await;
+        made.push(world.wait_for_one_pad(candidate).await);
+    }
+    world.end_interview(&over, &made[1].id).await;
+    world.sync().await;
+    world.wait_for_pad(&over, "Ended/Ended").await;
+
+    for webhook in world.lever.webhooks() {
+        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
+    }
+    world.delete("padconfigurations", CONFIGURATION).await;
+    world.delete("leverconnections", CONNECTION).await;
+    let mut spec = world.connection_spec();
+    spec["sync"] = json!({"interval": "0s"});
+    world.apply("leverconnections", "acme-2", spec).await;
+    world.apply("padconfigurations", CONFIGURATION, json!({"connectionRef": {"name": "acme-2"}})).await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    let own = world.get("leverconnections", "acme-2").await;
+    assert_ne!(own["status"]["installation"], signed_by(made[0].notes.as_ref()));
+    // What was open is followed to its end.
+    world.end_interview(&open, &made[0].id).await;
+    world.look_at("leverconnections", "acme-2").await;
+    let ended = world.wait_for_pad(&open, "Ended/Ended").await;
+    assert_eq!(brief(&ended, "RecordAdded"), "True/Written", "{ended:#}");
+    // A new entry of a candidate with an older Pad gets its pad.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    world.lever.move_to_stage(&over, "Onsite").await;
+    world.lever.move_to_stage(&over, STAGE).await;
+    world.look_at("leverconnections", "acme-2").await;
+    let second = world.wait_for_nth_pad(&over, 2, "Open/Open").await;
+    assert_eq!(second["spec"]["connectionRef"]["name"], "acme-2");
+    assert_eq!(world.pads_made_for(&over).len(), 2);
+    let told = world.get("leverconnections", "acme-2").await;
+    assert_eq!(brief(&told, "Exclusive"), "True/Exclusive");
+    world.finish().await;
+}

@@ -393,9 +393,9 @@ async fn a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_men
     world.request("pads", "forbidden").await;
     world.wait_for_one_pad(forbidden).await;
 
-    world.interview.faults().add(create(unknown).action(Action::LoseAnswer));
+    world.interview.faults().add(create(unknown).action(Action::Hang));
     world.by_hand("unknown", CONFIGURATION, unknown).await;
-    pad_tells(&world, "unknown", "Pending/CreateOutcomeUnknown", &["nobody has to act"]).await;
+    pad_tells(&world, "unknown", "Pending/CreateOutcomeUnknown", &["No action needed"]).await;
     world.wait_for_one_pad(unknown).await;
 
     // Whether a key may write is learned from the first write.

@@ -60,11 +60,13 @@ impl Cluster {
             None if options.context.is_some() => Config::from_kubeconfig(options).await?,
             None => Config::infer().await?,
         };
-        Self::of(config, explicit.as_deref())
+        Self::of(config, kubeconfig.is_some(), explicit.as_deref())
     }
 
-    fn of(mut config: Config, explicit: Option<&str>) -> anyhow::Result<Self> {
-        let proxy = proxy::choose(explicit, &config.cluster_url, |name| std::env::var(name).ok())
+    /// In a cluster, the API server is never behind the proxy that the environment names for the two services.
+    fn of(mut config: Config, is_outside: bool, explicit: Option<&str>) -> anyhow::Result<Self> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|_| is_outside);
+        let proxy = proxy::choose(explicit, &config.cluster_url, variable)
             .context("the proxy in front of the API server cannot be used")?;
         config.proxy_url = None;
         Ok(Self { config, proxy })

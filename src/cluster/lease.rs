@@ -24,11 +24,11 @@ pub const LEASE: &str = "pad-operator";
 const DURATION: Duration = Duration::from_secs(15);
 /// Time since the last successful renewal after which the holder stops. Below [`DURATION`], so that it has stopped when
 /// another replica starts.
-const RENEW_DEADLINE: Duration = Duration::from_secs(10);
+const RENEW_DEADLINE: Duration = Duration::from_secs(13);
 /// Delay between two renewals, and between two observations by the others.
 const PERIOD: Duration = Duration::from_secs(2);
 /// Timeout of one request.
-const REQUEST: Duration = Duration::from_secs(5);
+const REQUEST: Duration = Duration::from_secs(4);
 /// How long the release may take.
 const RELEASE: Duration = Duration::from_secs(5);
 /// The election does something this often, also while the API server does not answer.

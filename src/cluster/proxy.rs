@@ -1,4 +1,5 @@
-//! Which proxy leads to the API server, decided as kubectl does: `proxy-url` of the kubeconfig, else the environment.
+//! Which proxy leads to the API server, decided as kubectl does: `proxy-url` of the kubeconfig, else the environment. In a
+//! cluster there is none.
 //!
 //! The Kubernetes client library compares NO_PROXY with the proxy's own host and rejects some of its values, so the
 //! choice is made here. The rules are those of Go's golang.org/x/net/http/httpproxy.

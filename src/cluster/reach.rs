@@ -10,6 +10,7 @@ use kube::client::Body;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -17,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often it is asked, and how long it may take to answer.
 const LOOK: Duration = Duration::from_secs(3);
+/// Additional time for the answer on an open connection after a new one was answered.
+const GRACE: Duration = Duration::from_secs(1);
 /// Without an answer for this long it counts as away. One that is lost is nothing yet.
 const AWAY: Duration = Duration::from_secs(10);
 
@@ -55,14 +58,20 @@ impl Reach {
             let reach = reach.clone();
             async move {
                 loop {
-                    let mut answer = timeout(LOOK, ask(&paths.client)).await;
-                    if answer.is_err() && reconnect(&paths).await {
-                        reconnects.inc();
-                        answer = Ok(Ok(()));
-                    }
-                    reach.note(
-                        answer.unwrap_or_else(|_| Err(format!("no answer within {} s", LOOK.as_secs()))),
-                    );
+                    let mut asked = pin!(ask(&paths.client));
+                    let answer = match timeout(LOOK, asked.as_mut()).await {
+                        Ok(answer) => answer,
+                        Err(_) if is_answered(&paths.fresh).await => {
+                            // A busy process or API server answers both.
+                            if timeout(GRACE, asked).await.is_err() {
+                                reconnect(&paths);
+                                reconnects.inc();
+                            }
+                            Ok(())
+                        }
+                        Err(_) => Err(format!("no answer within {} s", LOOK.as_secs())),
+                    };
+                    reach.note(answer);
                     sleep(LOOK).await;
                 }
             }
@@ -90,16 +99,15 @@ impl Reach {
     }
 }
 
-/// Closes all open connections if a new one is answered. Reports whether it was.
-async fn reconnect(paths: &Paths) -> bool {
-    let is_answered = matches!(timeout(LOOK, ask(&paths.fresh)).await, Ok(Ok(())));
-    if is_answered {
-        tracing::warn!(
-            "open connections to the API server stopped forwarding; closed all of them, because a new one works"
-        );
-        paths.connections.close_all();
-    }
-    is_answered
+async fn is_answered(client: &Client) -> bool {
+    matches!(timeout(LOOK, ask(client)).await, Ok(Ok(())))
+}
+
+fn reconnect(paths: &Paths) {
+    tracing::warn!(
+        "open connections to the API server stopped forwarding; closed all of them, because a new one works"
+    );
+    paths.connections.close_all();
 }
 
 /// Any answer will do that does not say that it cannot serve: whether we may ask does not matter.

@@ -17,6 +17,8 @@ const AFTERWORD: &str = "
 - `--concurrency`: at most three quarters of them are for Pads of one connection, see [Many accounts](scale.md).
 - `--leader-election`: by the Lease `pad-operator`; a process that loses it ends, and begins anew as a follower.
 - `--interview-create-timeout`, `--interview-list-lag`: what [Exactly once](exactly-once.md#what-it-rests-on) rests on.
+- Outside a cluster, the API server is reached through `proxy-url` of the kubeconfig, else through the proxy of `HTTPS_PROXY`
+  unless `NO_PROXY` names the API server, as with kubectl: http, https and socks5. In a cluster it is reached directly.
 - `--otlp-endpoint`: see [Traces](traces.md), which also names the variables of OpenTelemetry that are heard.
 - `RUST_LOG` says what is logged, such as `info,pad_operator=debug`. Keys, signatures, tokens and candidates' data appear in
   no log line, event, metric or trace, whatever it says: libraries are not heard below `info`, and the Kubernetes client not

@@ -67,6 +67,10 @@ impl Pass<'_> {
             }
             Err(_) => allowances.not_sent(&namespace, &connection, &taken),
         }
+        if matches!(created, Err(Trouble::Service(_))) {
+            // If this write fails the next pass does it again; the memory of its flight spares it the search.
+            self.forget_attempt().await.ok();
+        }
         created
     }
 
@@ -97,8 +101,6 @@ impl Pass<'_> {
                 if error.class != Class::Unavailable {
                     self.facts.create_answered_at = Some(sent_at);
                 }
-                // If this write fails the next pass does it again; the memory above spares it the search.
-                self.forget_attempt().await.ok();
                 Err(Trouble::Service(error))
             }
             Err(CreateError::OutcomeUnknown(error)) => {

@@ -9,7 +9,8 @@ use futures::future::join_all;
 use simulators::{FaultHandle, Moment};
 
 use crate::effects::{self, Cause, EFFECTS, Effect, Of, Subject, links_added, pads_created, written};
-use crate::wait::{MACHINE, soon};
+use crate::status::phase;
+use crate::wait::{MACHINE, eventually, soon};
 use crate::world::World;
 
 /// When the operator is killed.

@@ -6,6 +6,7 @@
 //! decides when to try again. The rest of the program knows nothing of HTTP.
 
 mod account;
+mod answer;
 mod error;
 mod limit;
 mod metrics;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub(crate) use account::{Account, Call, Payload, api_key, innermost};
 pub use account::{Departure, Permit};
+pub(crate) use answer::{Oddities, Part, milliseconds};
 pub use error::{Class, Error, Service, SetupError};
 pub use limit::{Limit, Priority};
 pub use metrics::Metrics;

@@ -6,6 +6,7 @@
 pub mod memory;
 pub mod observe;
 pub mod status;
+mod synced;
 pub mod trouble;
 pub mod webhook;
 
@@ -125,7 +126,7 @@ impl Reconcile<LeverConnection> for Connections {
         let requested = requested.as_deref();
         if connection.spec.suspend {
             self.memory.forget(&namespace, &name);
-            self.write(&connection, &token, Services::Suspended, requested).await?;
+            self.write(&connection, &token, Services::Suspended, None).await?;
             return Ok(Action::await_change());
         }
         let account = match self.context.accounts.of(&connection).await {
@@ -133,7 +134,7 @@ impl Reconcile<LeverConnection> for Connections {
             Err(error) => {
                 let trouble = trouble::of_account(error, &connection)?;
                 self.memory.forget(&namespace, &name);
-                self.write(&connection, &token, Services::Unusable(&trouble), requested).await?;
+                self.write(&connection, &token, Services::Unusable(&trouble), None).await?;
                 return Ok(Action::await_change());
             }
         };
@@ -177,7 +178,7 @@ impl Reconcile<LeverConnection> for Connections {
         }
         let syncs = &self.context.syncs;
         let handled =
-            probed.handled.as_deref().filter(|request| !syncs.is_pending(&namespace, &name, request));
+            probed.handled.as_deref().filter(|request| syncs.is_complete(&namespace, &name, request));
         self.write(&connection, &token, Services::Probed(&probed), handled).await?;
         let (_, webhook_due) = self.webhooks.state(&connection);
         Ok(match (due(), webhook_due) {
@@ -218,8 +219,9 @@ impl Connections {
         let (webhook, _) = self.webhooks.state(connection);
         let webhook = &webhook;
         let observation = Observation { connection, public_url, token, webhook, services, missed, handled };
-        let after = status::status(&observation, pace::now());
+        let mut after = status::status(&observation, pace::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
+        synced::add(&before, &mut after, self.context.syncs.complete(&namespace, &connection.name_any()));
         let written = write_status(&self.context.client, connection, &before, &after).await?;
         if written.is_some() {
             let before = connection.conditions();

@@ -3,7 +3,6 @@
 //! Each test tries 256 of them, or as many as PROPTEST_CASES says (`make fuzz`), and prints how many.
 #![allow(clippy::unwrap_used)] // This is how a test fails.
 
-use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
@@ -73,13 +72,6 @@ pub(crate) fn any_text() -> impl Strategy<Value = String> {
         1 => (select(odd.to_vec()), 1..400_usize).prop_map(|(text, times)| text.repeat(times)),
     ];
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
-}
-
-/// Any point in time that the type can hold, often one at its limits.
-pub(crate) fn any_time() -> impl Strategy<Value = Timestamp> {
-    let limits = [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH, Timestamp::now()];
-    let second = Timestamp::MIN.as_second()..=Timestamp::MAX.as_second();
-    prop_oneof![select(limits.to_vec()), second.prop_map(|second| Timestamp::from_second(second).unwrap()),]
 }
 
 /// Any JSON.

@@ -9,7 +9,7 @@ use super::{before, gone, looks, rules};
 use crate::api::configuration::{Existing, Repeat};
 use crate::api::{Pad, names};
 use crate::controller::pad::expiry;
-use crate::fuzz::{any_time, try_all};
+use crate::fuzz::try_all;
 use crate::interview::PadRecord;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -17,6 +17,13 @@ use proptest::sample::select;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::time::Instant;
+
+/// Any point in time that the type can hold, often one at its limits.
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    let limits = [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH, Timestamp::now()];
+    let second = Timestamp::MIN.as_second()..=Timestamp::MAX.as_second();
+    prop_oneof![select(limits.to_vec()), second.prop_map(|second| Timestamp::from_second(second).unwrap()),]
+}
 
 fn pad(times: &[Timestamp], phase: &str, reason: &str) -> Arc<Pad> {
     let pad = json!({

@@ -104,9 +104,9 @@ struct Concerned<'a> {
 }
 
 impl<'a> Concerned<'a> {
-    fn of(session: &'a Session<'_>) -> Self {
+    fn of(pads: &'a [Arc<Pad>]) -> Self {
         let by_id = |is: fn(&Pad) -> bool| {
-            let pads = session.pads.iter().filter(move |pad| is(pad));
+            let pads = pads.iter().filter(move |pad| is(pad));
             pads.filter_map(|pad| Some((pad_id(pad)?, pad))).collect::<HashMap<_, _>>()
         };
         Self { open: by_id(is_open), deleted: by_id(is_deleted) }
@@ -114,19 +114,20 @@ impl<'a> Concerned<'a> {
 
     /// Asks for a look at each Pad of which a page has news. Returns the ids of the open Pads' pads that it has.
     fn read(&self, session: &Session<'_>, page: &PadPage) -> Vec<String> {
-        let mut met = Vec::new();
-        for record in &page.pads {
-            if let Some(pad) = self.open.get(record.id.as_str()) {
-                met.push(record.id.clone());
-                if is_news(pad, record) {
-                    session.want(pad, What::Record);
-                }
-            }
-            if let Some(pad) = self.deleted.get(record.id.as_str()).filter(|_| !record.is_deleted()) {
-                session.want(pad, What::Record);
-            }
-        }
-        met
+        page.pads
+            .iter()
+            .filter_map(|record| self.news(record))
+            .for_each(|pad| session.want(pad, What::Record));
+        let ids = page.pads.iter().map(|record| &record.id);
+        ids.filter(|id| self.open.contains_key(id.as_str())).cloned().collect()
+    }
+
+    /// The Pad of which a row has news.
+    fn news(&self, record: &PadRecord) -> Option<&'a Arc<Pad>> {
+        let open = self.open.get(record.id.as_str()).filter(|pad| is_news(pad, record));
+        // contract E2
+        let is_there = || self.deleted.get(record.id.as_str()).filter(|_| !record.is_deleted());
+        open.or_else(is_there).copied()
     }
 
     /// Asks for a look at each open Pad whose pad was not met.
@@ -139,7 +140,7 @@ impl<'a> Concerned<'a> {
 
 /// Walks, and asks for a look at each Pad of which there is news.
 pub async fn walk(session: &Session<'_>, marks: &mut Pads) -> Result<(), SyncError> {
-    let concerned = Concerned::of(session);
+    let concerned = Concerned::of(&session.pads);
     let pages = head(session, marks, &concerned).await?;
     if marks.rest.is_some() && pages < PAGES {
         tail(session, marks, &concerned, PAGES - pages).await?;
@@ -334,6 +335,25 @@ mod tests {
         for over in [json!({"ended_at": at(9)}), json!({"state": "ended"}), json!({"deleted": true})] {
             assert!(is_news_for(open(), over.clone()) && is_news_for(started(), over));
         }
+    }
+
+    // contract E2
+    #[test]
+    fn a_pad_that_is_there_again_after_it_was_deleted_is_news() {
+        let pad = |reason: &str| {
+            let pad = json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
+                "status": {"observedGeneration": 1, "phase": "Ended", "reason": reason, "padID": "PAD1"},
+            });
+            [Arc::new(serde_json::from_value(pad).unwrap())]
+        };
+        let is_news_for =
+            |reason: &str, fields: Value| Concerned::of(&pad(reason)).news(&record(fields)).is_some();
+        assert!(is_news_for("PadDeleted", json!({})) && is_news_for("PadDeleted", json!({"state": "ended"})));
+        assert!(!is_news_for("PadDeleted", json!({"deleted": true})));
+        assert!(!is_news_for("PadDeleted", json!({"id": "PAD2"})));
+        assert!(!is_news_for("Ended", json!({"state": "ended"})));
     }
 
     #[test]

@@ -164,11 +164,12 @@ impl Reconcile<LeverConnection> for Connections {
                 self.context.allowances.found(&namespace, &name, look, remaining);
             }
             lever_answered = lever.trouble.is_none();
-            let began = start.at;
+            // Not by the time of the last complete probe, which has whole seconds.
+            let is_complete = lever_answered && interview.trouble.is_none();
             let is_by_the_clock = start.interval.is_some();
-            let probed = self.memory.record(&namespace, &name, start, lever, interview);
+            self.memory.record(&namespace, &name, start, lever, interview);
             let asked = requested.filter(|request| !is_handled(&seen, request));
-            if probed.complete_at == Some(began) && (is_by_the_clock || asked.is_some()) {
+            if is_complete && (is_by_the_clock || asked.is_some()) {
                 self.context.syncs.want(&namespace, &name, asked);
             }
         }

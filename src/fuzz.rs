@@ -62,6 +62,8 @@ pub(crate) fn any_text() -> impl Strategy<Value = String> {
         "e\u{301}",
         "-1",
         "null",
+        "-009999-01-02T01:59:59Z",
+        "9999-12-30T22:00:00.999999999Z",
     ];
     let piece = prop_oneof![
         4 => select(odd.to_vec()).prop_map(str::to_owned),

@@ -216,7 +216,7 @@ pub struct LeverConnectionStatus {
     /// WebhookVerified is not True or the request was signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_refusal: Option<WebhookRefusal>,
-    /// When both services were last polled; written with another change, or hourly.
+    /// When the last complete sync began; written with another change, or hourly.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -224,6 +224,14 @@ pub struct LeverConnectionStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_sync_at: Option<Timestamp>,
+    /// Up to when sync has looked for candidates who were deleted or anonymized in Lever; written with lastSyncAt.
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub erasures_checked_until: Option<Timestamp>,
     /// Ready, LeverConnected, InterviewConnected, WebhookVerified, QuotaAvailable, Exclusive, Suspended, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -242,9 +242,11 @@ impl Accounts {
             lever_key: digest(&lever_url, &lever_key.value),
             interview_key: digest(&interview_url, &interview_key.value),
             lever: LeverClient::new(&self.transport, &lever_url, lever_key.value, performer)
-                .map_err(unusable(Service::Lever, lever_secret))?,
+                .map_err(unusable(Service::Lever, lever_secret))?
+                .named(&format!("{}/{}", key.0, key.1)),
             interview: InterviewClient::new(&self.transport, &interview_url, interview_key.value)
-                .map_err(unusable(Service::Interview, interview_secret))?,
+                .map_err(unusable(Service::Interview, interview_secret))?
+                .named(&format!("{}/{}", key.0, key.1)),
             version: format!(
                 "{}/{}/{}",
                 connection.metadata.generation.unwrap_or_default(),

@@ -74,6 +74,7 @@ pub struct Metrics {
     webhook_to_link: Histogram,
     syncs: Family<OutcomeLabels, Counter>,
     sync_seconds: Histogram,
+    walks_cut: Counter,
     last_sync: Family<ConnectionLabels, Gauge<f64, AtomicU64>>,
 }
 
@@ -92,6 +93,7 @@ impl Metrics {
             ]),
             syncs: Family::default(),
             sync_seconds: Histogram::new([0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0]),
+            walks_cut: Counter::default(),
             last_sync: Family::default(),
         };
         // What has not happened yet is told as 0: the first time would else not be seen to be an increase.
@@ -141,6 +143,11 @@ impl Metrics {
             "pad_operator_sync_seconds",
             "How long walks over both services' lists took",
             metrics.sync_seconds.clone(),
+        );
+        registry.register(
+            "pad_operator_sync_walks_cut",
+            "Walks over CoderPad's pads that were too long for one sync and continue with the next",
+            metrics.walks_cut.clone(),
         );
         registry.register(
             "pad_operator_last_sync_timestamp_seconds",
@@ -206,6 +213,11 @@ impl Metrics {
             let now = Timestamp::now().as_duration().as_secs_f64();
             self.last_sync.get_or_create(&labels(namespace, connection)).set(now);
         }
+    }
+
+    /// A walk over CoderPad's pads was too long for one sync.
+    pub(crate) fn walk_cut(&self) {
+        self.walks_cut.inc();
     }
 
     /// A connection is gone.

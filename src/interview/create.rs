@@ -4,11 +4,12 @@
 //! once or not at all: see [`Departure`].
 
 use reqwest::Method;
+use serde_json::Value;
 use url::form_urlencoded;
 
 use super::InterviewClient;
 use super::PadRecord;
-use super::types::RawPad;
+use super::types;
 use crate::transport::{Call, Class, Departure, Error, Payload, Permit};
 
 pub(crate) const CREATE_PAD: &str = "POST /pads";
@@ -113,6 +114,7 @@ impl InterviewClient {
             time_limit: self.account.transport().create_timeout(),
             ..Call::write(CREATE_PAD, Method::POST, url, Payload::Form(pad.form()))
         };
-        Ok(self.account.send_once(departure, call, RawPad::check).await?)
+        let read = |answer: Value| self.account.read_answer(CREATE_PAD, &answer, types::single_pad);
+        Ok(self.account.send_once(departure, call, read).await?)
     }
 }

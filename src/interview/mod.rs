@@ -14,19 +14,18 @@ mod types;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use url::Url;
 
 use crate::transport::{
-    Account, AccountId, Call, Class, Error, Payload, Priority, Service, SetupError, Transport, api_key,
+    Account, AccountId, Call, Class, Error, Part, Payload, Priority, Service, SetupError, Transport, api_key,
 };
 pub(crate) use create::CREATE_PAD;
 pub use create::{CreateError, NewPad};
-use types::{
-    Done, RawEnvironment, RawEvents, RawOrganization, RawPad, RawPads, RawQuestion, RawQuota, RawUsers,
-};
+use types::{Done, RawQuestion, RawQuota};
 pub use types::{
-    Environment, EnvironmentFile, Organization, PadEvent, PadKind, PadPage, PadRecord, PadSort, PageRef,
-    Question, Quota, User,
+    Environment, EnvironmentFile, LeftOut, Organization, PadEvent, PadKind, PadPage, PadRecord, PadSort,
+    PageRef, Question, Quota, User,
 };
 
 const ORGANIZATION: &str = "GET /organization";
@@ -69,13 +68,19 @@ impl InterviewClient {
         self.account.id()
     }
 
+    /// The same client, named in log lines by the connection that it is for.
+    #[must_use]
+    pub fn named(self, connection: &str) -> Self {
+        Self { account: self.account.named(connection), ..self }
+    }
+
     /// The organization of the key.
     ///
     /// # Errors
     /// Any class but [`Class::OutcomeUnknown`].
     pub async fn organization(&self) -> Result<Organization, Error> {
         let url = self.account.url(ORGANIZATION, &["organization"])?;
-        self.read(ORGANIZATION, url, RawOrganization::check).await
+        self.read_part(ORGANIZATION, url, types::organization).await
     }
 
     /// How many pads the plan still allows in this billing cycle.
@@ -94,7 +99,7 @@ impl InterviewClient {
     pub async fn user_by_email(&self, email: &str) -> Result<Option<User>, Error> {
         let mut url = self.account.url(USERS, &["organization", "users"])?;
         url.query_pairs_mut().append_pair("email", email);
-        let users = self.read(USERS, url, RawUsers::check).await;
+        let users = self.read_part(USERS, url, types::users).await;
         match users {
             Ok(users) => Ok(users.into_iter().find(|user| user.email.eq_ignore_ascii_case(email))),
             Err(error) if error.class == Class::NotFound => Ok(None),
@@ -106,8 +111,9 @@ impl InterviewClient {
     /// interview-api.md, 1. Freshness). `cursor` is the page before's [`PadPage::next`] and carries the order with it.
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`]; [`Class::Unavailable`] also if any row cannot be understood, or the
-    /// next page is said to be somewhere else: a walk that leaves out rows would say "not there" of a pad that is.
+    /// Any class but [`Class::OutcomeUnknown`]; [`Class::Unavailable`] also if the next page is said to be somewhere else.
+    /// Rows that cannot be read are in [`PadPage::left_out`]: a search must not conclude "there is none" from a page of
+    /// which one of them may be the pad.
     pub async fn organization_pads(&self, cursor: Option<&PageRef>, sort: PadSort) -> Result<PadPage, Error> {
         let endpoint = self.account.url(PADS, &["organization", "pads"])?;
         let mut url = endpoint.clone();
@@ -117,7 +123,7 @@ impl InterviewClient {
                 url.query_pairs_mut().append_pair("sort", sort.parameter());
             }
         }
-        self.read(PADS, url, |raw: RawPads| raw.check(&endpoint, cursor)).await
+        self.read_part(PADS, url, |answer| types::pad_page(answer, &endpoint, cursor)).await
     }
 
     /// One pad, as it is now.
@@ -126,7 +132,7 @@ impl InterviewClient {
     /// [`Class::NotFound`] if there is none; any other class but [`Class::OutcomeUnknown`].
     pub async fn pad(&self, id: &str) -> Result<PadRecord, Error> {
         let url = self.pad_url(PAD, id, None)?;
-        self.read(PAD, url, RawPad::check).await
+        self.read_part(PAD, url, types::single_pad).await
     }
 
     /// What happened in a pad, oldest first: its first 50 events.
@@ -136,7 +142,7 @@ impl InterviewClient {
     pub async fn pad_events(&self, id: &str) -> Result<Vec<PadEvent>, Error> {
         let mut url = self.pad_url(PAD_EVENTS, id, Some("events"))?;
         url.query_pairs_mut().append_pair("sort", "created_at,asc");
-        self.read(PAD_EVENTS, url, RawEvents::check).await
+        self.read_part(PAD_EVENTS, url, types::events).await
     }
 
     /// The files of one of a pad's environments ([`PadRecord::environment_ids`]).
@@ -145,7 +151,7 @@ impl InterviewClient {
     /// [`Class::NotFound`] if there is none; any other class but [`Class::OutcomeUnknown`].
     pub async fn environment(&self, id: i64) -> Result<Environment, Error> {
         let url = self.account.url(ENVIRONMENT, &["pad_environments", &id.to_string()])?;
-        self.read(ENVIRONMENT, url, RawEnvironment::check).await
+        self.read_part(ENVIRONMENT, url, types::environment).await
     }
 
     /// A question that a pad may be made from.
@@ -189,6 +195,15 @@ impl InterviewClient {
         check: impl FnOnce(Raw) -> Result<T, &'static str>,
     ) -> Result<T, Error> {
         self.account.send(self.priority, Call::get(operation, url), check).await
+    }
+
+    async fn read_part<T>(
+        &self,
+        operation: &'static str,
+        url: Url,
+        read: impl FnOnce(&Part<'_>) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        self.read(operation, url, |answer: Value| self.account.read_answer(operation, &answer, read)).await
     }
 
     fn pad_url(&self, operation: &'static str, id: &str, tail: Option<&str>) -> Result<Url, Error> {

@@ -1,5 +1,7 @@
-//! What the Interview API's answers hold, read leniently: unknown keys are ignored, null is the same as absent.
+//! What the Interview API's answers hold, read leniently: unknown keys are ignored, null is the same as absent, and so is
+//! what is odd, but for what identifies an object or costs money (contract S2a).
 
+use crate::transport::Part;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -92,8 +94,6 @@ pub struct PadRecord {
     pub participants: Vec<String>,
     /// The language; none for a pad with several environments.
     pub language: Option<String>,
-    /// The questions in it.
-    pub question_ids: Vec<i64>,
     /// The owner's address.
     pub owner_email: Option<String>,
     /// Where the code is, for [`super::InterviewClient::environment`].
@@ -107,7 +107,7 @@ pub struct PadRecord {
 impl PadRecord {
     /// A pad as the API would show it by itself.
     pub(crate) fn from_json(json: &Value) -> Option<Self> {
-        serde_json::from_value::<RawPad>(json.clone()).ok()?.check().ok()
+        single_pad(&Part::whole(json, &Default::default())).ok()
     }
 }
 
@@ -156,11 +156,20 @@ impl PageRef {
     }
 }
 
+/// A row of a list of pads that was left out. Of a pad that is searched for it may be the row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its private notes; None if they cannot be read either.
+    pub notes: Option<String>,
+}
+
 /// A page of pads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PadPage {
     /// The rows of this page.
     pub pads: Vec<PadRecord>,
+    /// The rows that were left out because they cannot be read.
+    pub left_out: Vec<LeftOut>,
     /// Where the next page is; none on the last.
     pub next: Option<PageRef>,
 }
@@ -256,51 +265,33 @@ impl Done {
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct RawOrganization {
-    status: Option<String>,
-    id: Option<serde_json::Value>,
-    organization_name: Option<String>,
-    users: Option<Vec<RawUser>>,
-}
-
-impl RawOrganization {
-    pub(super) fn check(self) -> Result<Organization, &'static str> {
-        check_status(self.status.as_deref())?;
-        Ok(Organization {
-            name: self.organization_name.filter(|name| !name.trim().is_empty()),
-            id: self.id.and_then(|id| match id {
-                serde_json::Value::String(id) => Some(id),
-                serde_json::Value::Number(id) => Some(id.to_string()),
-                _ => None,
-            }),
-            user_emails: users_of(self.users).into_iter().map(|user| user.email).collect(),
-        })
+pub(super) fn organization(answer: &Part<'_>) -> Result<Organization, &'static str> {
+    check_status(answer.text("status").as_deref())?;
+    let name = answer.text("organization_name");
+    if name.is_none() && answer.member("organization_name").is_some() {
+        return Err("the organization's name cannot be read");
     }
+    Ok(Organization {
+        name: name.filter(|name| !name.trim().is_empty()),
+        id: answer.member("id").and_then(|id| match id.value() {
+            serde_json::Value::String(id) => Some(id.clone()),
+            serde_json::Value::Number(id) => Some(id.to_string()),
+            _ => None,
+        }),
+        user_emails: users_of(answer).into_iter().map(|user| user.email).collect(),
+    })
 }
 
-#[derive(Deserialize)]
-pub(super) struct RawUsers {
-    status: Option<String>,
-    users: Option<Vec<RawUser>>,
+pub(super) fn users(answer: &Part<'_>) -> Result<Vec<User>, &'static str> {
+    check_status(answer.text("status").as_deref())?;
+    Ok(users_of(answer))
 }
 
-impl RawUsers {
-    pub(super) fn check(self) -> Result<Vec<User>, &'static str> {
-        check_status(self.status.as_deref())?;
-        Ok(users_of(self.users))
-    }
-}
-
-#[derive(Deserialize)]
-struct RawUser {
-    email: Option<String>,
-    name: Option<String>,
-}
-
-fn users_of(raw: Option<Vec<RawUser>>) -> Vec<User> {
-    let rows = raw.unwrap_or_default().into_iter();
-    rows.filter_map(|row| Some(User { email: row.email?, name: row.name })).collect()
+fn users_of(answer: &Part<'_>) -> Vec<User> {
+    let user = |user: &Part<'_>| {
+        Some(User { email: user.needs("email", user.text("email"))?, name: user.text("name") })
+    };
+    answer.rows("users", user).map(|(users, _)| users).unwrap_or_default()
 }
 
 #[derive(Deserialize)]
@@ -326,90 +317,82 @@ impl RawQuota {
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct RawPad {
-    status: Option<String>,
-    id: Option<String>,
-    title: Option<String>,
-    state: Option<String>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    url: Option<String>,
-    playback: Option<String>,
-    created_at: Option<Timestamp>,
-    updated_at: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
-    notes: Option<String>,
-    participants: Option<Vec<Option<String>>>,
-    language: Option<String>,
-    question_ids: Option<Vec<i64>>,
-    owner_email: Option<String>,
-    pad_environment_ids: Option<Vec<i64>>,
-    contents: Option<String>,
-    deleted: Option<Value>,
-    deleted_at: Option<Value>,
+/// A pad that was asked for by itself.
+pub(super) fn single_pad(answer: &Part<'_>) -> Result<PadRecord, &'static str> {
+    check_status(answer.text("status").as_deref())?;
+    let pad = pad(answer)?;
+    if pad.url.is_empty() { Err("the pad has no url") } else { Ok(pad) }
 }
 
-impl RawPad {
-    /// A pad that was asked for by itself.
-    pub(super) fn check(self) -> Result<PadRecord, &'static str> {
-        check_status(self.status.as_deref())?;
-        let pad = self.row()?;
-        if pad.url.is_empty() { Err("the pad has no url") } else { Ok(pad) }
-    }
+/// A pad in a list, which may be without a URL. Required are its identity (ID and notes, contract X2) and its creation time.
+fn pad(row: &Part<'_>) -> Result<PadRecord, &'static str> {
+    let id = row.needs("id", row.text("id").filter(|id| is_pad_id(id)));
+    let created_at = row.needs("created_at", row.time("created_at"));
+    let ids = row.items("pad_environment_ids", |id| id.value().as_i64());
+    Ok(PadRecord {
+        id: id.ok_or("the pad has no id that can be one")?,
+        title: row.text("title").unwrap_or_default(),
+        state: row.text("state").unwrap_or_default(),
+        kind: PadKind::of(row.text("type").as_deref()),
+        url: web_address(row, "url").unwrap_or_default(),
+        playback: web_address(row, "playback"),
+        created_at: created_at.ok_or("the pad has no creation time")?,
+        updated_at: row.time("updated_at"),
+        ended_at: row.time("ended_at"),
+        notes: notes(row).ok_or("the pad's notes cannot be read")?,
+        participants: row.texts("participants"),
+        language: row.text("language"),
+        owner_email: row.text("owner_email"),
+        environment_ids: ids.unwrap_or_default(),
+        contents: row.text("contents"),
+        deleted: row.value().get("deleted") == Some(&Value::Bool(true)) || row.member("deleted_at").is_some(),
+    })
+}
 
-    /// A pad in a list.
-    fn row(self) -> Result<PadRecord, &'static str> {
-        let url = self.url.unwrap_or_default();
-        if !(url.is_empty() || is_web_address(&url)) {
-            return Err("the pad's url is not a web address");
-        }
-        Ok(PadRecord {
-            id: self.id.filter(|id| is_pad_id(id)).ok_or("the pad has no id that can be one")?,
-            title: self.title.unwrap_or_default(),
-            state: self.state.unwrap_or_default(),
-            kind: PadKind::of(self.kind.as_deref()),
-            url,
-            playback: self.playback.filter(|url| is_web_address(url)),
-            created_at: self.created_at.ok_or("the pad has no creation time")?,
-            updated_at: self.updated_at,
-            ended_at: self.ended_at,
-            notes: self.notes.unwrap_or_default(),
-            participants: self.participants.unwrap_or_default().into_iter().flatten().collect(),
-            language: self.language,
-            question_ids: self.question_ids.unwrap_or_default(),
-            owner_email: self.owner_email,
-            environment_ids: self.pad_environment_ids.unwrap_or_default(),
-            contents: self.contents,
-            deleted: self.deleted == Some(Value::Bool(true)) || self.deleted_at.is_some(),
-        })
+/// The private notes of a row; empty if it has none, None if they cannot be read.
+fn notes(row: &Part<'_>) -> Option<String> {
+    match row.member("notes") {
+        None => row.is_object().then(String::new),
+        Some(_) => row.text("notes"),
     }
+}
+
+fn web_address(row: &Part<'_>, name: &'static str) -> Option<String> {
+    let address = row.text(name).filter(|address| !address.is_empty())?;
+    if is_web_address(&address) { Some(address) } else { row.member(name)?.is_odd() }
 }
 
 fn is_web_address(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
-#[derive(Deserialize)]
-pub(super) struct RawPads {
-    status: Option<String>,
-    pads: Vec<RawPad>,
-    next_page: Option<String>,
-}
-
-impl RawPads {
-    /// `endpoint` is where the list was asked for, `asked` the page that was asked for.
-    pub(super) fn check(self, endpoint: &Url, asked: Option<&PageRef>) -> Result<PadPage, &'static str> {
-        check_status(self.status.as_deref())?;
-        let next = match self.next_page.filter(|next| !next.is_empty()) {
-            None => None,
-            Some(next) => Some(page_ref(&next, endpoint)?),
-        };
-        if next.is_some() && next.as_ref() == asked {
-            return Err("the list does not advance");
-        }
-        Ok(PadPage { pads: self.pads.into_iter().map(RawPad::row).collect::<Result<_, _>>()?, next })
+/// `endpoint` is where the list was asked for, `asked` the page that was asked for.
+pub(super) fn pad_page(
+    answer: &Part<'_>,
+    endpoint: &Url,
+    asked: Option<&PageRef>,
+) -> Result<PadPage, &'static str> {
+    check_status(answer.text("status").as_deref())?;
+    let next = answer.value().get("next_page").unwrap_or(&Value::Null);
+    let next = match next.as_str() {
+        None if next.is_null() => None,
+        None => return Err("the answer does not say where the next page is"),
+        Some("") => None,
+        Some(next) => Some(page_ref(next, endpoint)?),
+    };
+    if next.is_some() && next.as_ref() == asked {
+        return Err("the list does not advance");
     }
+    let mut left_out = Vec::new();
+    let read = |row: &Part<'_>| match pad(row) {
+        Ok(pad) => Some(pad),
+        Err(_) => {
+            left_out.push(LeftOut { notes: notes(row) });
+            None
+        }
+    };
+    let (pads, _) = answer.rows("pads", read).ok_or("the answer has no list of pads")?;
+    Ok(PadPage { pads, left_out, next })
 }
 
 /// The next page's absolute address, if it is one of the same endpoint: the key is sent to no other (reference:
@@ -428,55 +411,30 @@ fn page_ref(next: &str, endpoint: &Url) -> Result<PageRef, &'static str> {
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct RawEvents {
-    status: Option<String>,
-    events: Vec<RawEvent>,
-}
-
-#[derive(Deserialize)]
-struct RawEvent {
-    kind: Option<String>,
-    created_at: Option<Timestamp>,
-    user_name: Option<String>,
-    user_email: Option<String>,
-}
-
-impl RawEvents {
-    pub(super) fn check(self) -> Result<Vec<PadEvent>, &'static str> {
-        check_status(self.status.as_deref())?;
-        let events = self.events.into_iter().filter_map(|event| {
-            let RawEvent { kind, created_at, user_name, user_email } = event;
-            Some(PadEvent { kind: kind?, created_at: created_at?, user_name, user_email })
-        });
-        Ok(events.collect())
-    }
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawEnvironment {
-    status: Option<String>,
-    language: Option<String>,
-    file_contents: Option<Vec<RawFile>>,
-}
-
-#[derive(Deserialize)]
-struct RawFile {
-    path: Option<String>,
-    contents: Option<String>,
-}
-
-impl RawEnvironment {
-    pub(super) fn check(self) -> Result<Environment, &'static str> {
-        check_status(self.status.as_deref())?;
-        let files = self.file_contents.unwrap_or_default().into_iter();
-        Ok(Environment {
-            language: self.language,
-            files: files
-                .map(|file| EnvironmentFile { path: file.path.unwrap_or_default(), contents: file.contents })
-                .collect(),
+pub(super) fn events(answer: &Part<'_>) -> Result<Vec<PadEvent>, &'static str> {
+    check_status(answer.text("status").as_deref())?;
+    let event = |event: &Part<'_>| {
+        Some(PadEvent {
+            kind: event.needs("kind", event.text("kind"))?,
+            created_at: event.needs("created_at", event.time("created_at"))?,
+            user_name: event.text("user_name"),
+            user_email: event.text("user_email"),
         })
-    }
+    };
+    let (events, _) = answer.rows("events", event).ok_or("the answer has no list of events")?;
+    Ok(events)
+}
+
+pub(super) fn environment(answer: &Part<'_>) -> Result<Environment, &'static str> {
+    check_status(answer.text("status").as_deref())?;
+    let file = |file: &Part<'_>| {
+        file.is_object().then(|| EnvironmentFile {
+            path: file.text("path").unwrap_or_default(),
+            contents: file.text("contents"),
+        })
+    };
+    let files = answer.items("file_contents", file).unwrap_or_default();
+    Ok(Environment { language: answer.text("language"), files })
 }
 
 #[derive(Deserialize)]

@@ -15,17 +15,16 @@ use parking_lot::Mutex;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use url::Url;
 
 use crate::transport::{
-    Account, Call, Class, Departure, Error, Payload, Permit, Priority, Service, SetupError, Transport,
+    Account, Call, Class, Departure, Error, Part, Payload, Permit, Priority, Service, SetupError, Transport,
     api_key,
 };
-use types::{Data, Id, List, RawNote, RawOpportunity, RawStage};
-pub use types::{Note, Opportunity, OpportunityPage, PageToken, Stage, StageChange};
+use types::{Data, Rows};
+pub use types::{Note, Notes, Opportunity, OpportunityPage, PageToken, Stage, StageChange};
 pub use webhooks::{NewWebhook, STAGE_CHANGE, Webhook};
 
 /// Rows per page, the most that Lever gives (reference: lever-api.md, 2. Paging).
@@ -123,6 +122,12 @@ impl LeverClient {
         Self { priority, ..self.clone() }
     }
 
+    /// The same client, named in log lines by the connection that it is for.
+    #[must_use]
+    pub fn named(self, connection: &str) -> Self {
+        Self { account: self.account.named(connection), ..self }
+    }
+
     /// The account's stages in pipeline order; at most 500, the rest is left out.
     ///
     /// # Errors
@@ -131,10 +136,10 @@ impl LeverClient {
         let mut stages = Vec::new();
         let mut page = None;
         for _ in 0..MOST_PAGES {
-            let (rows, next) =
-                self.page::<RawStage>(self.permit().await, STAGES, &["stages"], &[], page.as_ref()).await?;
-            stages.extend(rows.into_iter().filter_map(RawStage::into_stage));
-            page = next;
+            let found =
+                self.page(self.permit().await, STAGES, &["stages"], &[], page.as_ref(), types::stage).await?;
+            stages.extend(found.rows);
+            page = found.next;
             if page.is_none() || stages.len() >= MOST_STAGES {
                 stages.truncate(MOST_STAGES);
                 return Ok(stages);
@@ -159,8 +164,11 @@ impl LeverClient {
         let mut url = self.account.url(OPPORTUNITIES, &["opportunities"])?;
         url.query_pairs_mut().append_pair("limit", &limit.to_string());
         self.account
-            .send(self.priority, Call::get(OPPORTUNITIES, url), |list: List<Id>| {
-                Ok(list.data.into_iter().map(|row| row.id).collect())
+            .send(self.priority, Call::get(OPPORTUNITIES, url), |answer: Value| {
+                let list = self
+                    .account
+                    .read_answer(OPPORTUNITIES, &answer, |answer| Rows::of(answer, types::opportunity_id))?;
+                Ok(list.rows)
             })
             .await
     }
@@ -201,7 +209,9 @@ impl LeverClient {
     /// As [`LeverClient::opportunity`].
     pub async fn opportunity_now(&self, permit: Permit, id: &str) -> Result<Opportunity, Error> {
         let url = self.opportunity_url(OPPORTUNITY, id, None)?;
-        self.account.send_now(permit, Call::get(OPPORTUNITY, url), opportunity_of).await
+        self.account
+            .send_now(permit, Call::get(OPPORTUNITY, url), |answer| self.opportunity_of(OPPORTUNITY, &answer))
+            .await
     }
 
     /// One page of the opportunities that are in a stage, carry a tag (compared exactly) and are not archived.
@@ -237,33 +247,29 @@ impl LeverClient {
         self.opportunity_page(self.permit().await, &filter, page).await
     }
 
-    /// One page of the opportunities that have changed at or after a time, in milliseconds since 1970, archived ones too.
+    /// One page of the opportunities that have changed in a span of time, in milliseconds since 1970, archived ones too.
     /// That a candidate was anonymized is such a change (reference: lever-api.md, 3).
     ///
     /// # Errors
     /// As [`Self::opportunities`].
-    pub async fn updated_since(
-        &self,
-        at_ms: i64,
-        page: Option<&PageToken>,
-    ) -> Result<OpportunityPage, Error> {
-        self.opportunity_page(self.permit().await, &[("updated_at_start", &at_ms.to_string())], page).await
+    pub async fn updated_in(&self, span: SpanMs, page: Option<&PageToken>) -> Result<OpportunityPage, Error> {
+        let filter = span.filter(["updated_at_start", "updated_at_end"]);
+        let filter: Vec<_> = filter.iter().map(|(name, at)| (*name, at.as_str())).collect();
+        self.opportunity_page(self.permit().await, &filter, page).await
     }
 
-    /// One page of the opportunities that were deleted at or after a time, in milliseconds since 1970.
+    /// One page of the opportunities that were deleted in a span of time, in milliseconds since 1970.
     ///
     /// # Errors
     /// As [`Self::opportunities`].
-    pub async fn deleted_since(
-        &self,
-        at_ms: i64,
-        page: Option<&PageToken>,
-    ) -> Result<OpportunityPage, Error> {
-        let (path, since) = (["opportunities", "deleted"], at_ms.to_string());
-        let filter = [("deleted_at_start", since.as_str())];
-        let (rows, next) =
-            self.page::<RawOpportunity>(self.permit().await, DELETED, &path, &filter, page).await?;
-        Ok(OpportunityPage { opportunities: rows.into_iter().map(Opportunity::from).collect(), next })
+    pub async fn deleted_in(&self, span: SpanMs, page: Option<&PageToken>) -> Result<OpportunityPage, Error> {
+        let path = ["opportunities", "deleted"];
+        let filter = span.filter(["deleted_at_start", "deleted_at_end"]);
+        let filter: Vec<_> = filter.iter().map(|(name, at)| (*name, at.as_str())).collect();
+        let permit = self.permit().await;
+        let Rows { rows, left_out, next } =
+            self.page(permit, DELETED, &path, &filter, page, types::opportunity).await?;
+        Ok(OpportunityPage { opportunities: rows, left_out, next })
     }
 
     /// Waits for the right to send one request.
@@ -283,7 +289,8 @@ impl LeverClient {
         links: &[String],
     ) -> Result<Opportunity, Error> {
         let call = self.change(ADD_LINKS, id, "addLinks", "links", links)?;
-        self.written(ADD_LINKS, self.account.send_once(departure, call, opportunity_of).await)
+        let read = |answer| self.opportunity_of(ADD_LINKS, &answer);
+        self.written(ADD_LINKS, self.account.send_once(departure, call, read).await)
     }
 
     /// Removes links by their exact text. Returns the opportunity.
@@ -292,7 +299,8 @@ impl LeverClient {
     /// Any class.
     pub async fn remove_links(&self, id: &str, links: &[String]) -> Result<Opportunity, Error> {
         let call = self.change(REMOVE_LINKS, id, "removeLinks", "links", links)?;
-        self.written(REMOVE_LINKS, self.account.send(self.priority, call, opportunity_of).await)
+        let read = |answer| self.opportunity_of(REMOVE_LINKS, &answer);
+        self.written(REMOVE_LINKS, self.account.send(self.priority, call, read).await)
     }
 
     /// Adds tags to the opportunity; Lever makes those that do not exist. Returns the opportunity.
@@ -301,7 +309,8 @@ impl LeverClient {
     /// Any class.
     pub async fn add_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
         let call = self.change(ADD_TAGS, id, "addTags", "tags", tags)?;
-        self.written(ADD_TAGS, self.account.send(self.priority, call, opportunity_of).await)
+        let read = |answer| self.opportunity_of(ADD_TAGS, &answer);
+        self.written(ADD_TAGS, self.account.send(self.priority, call, read).await)
     }
 
     /// Removes tags from the opportunity. Returns the opportunity.
@@ -310,25 +319,26 @@ impl LeverClient {
     /// Any class.
     pub async fn remove_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
         let call = self.change(REMOVE_TAGS, id, "removeTags", "tags", tags)?;
-        self.written(REMOVE_TAGS, self.account.send(self.priority, call, opportunity_of).await)
+        let read = |answer| self.opportunity_of(REMOVE_TAGS, &answer);
+        self.written(REMOVE_TAGS, self.account.send(self.priority, call, read).await)
     }
 
     /// All notes of an opportunity, deleted ones marked.
     ///
     /// # Errors
     /// Any class but [`Class::OutcomeUnknown`]; [`Class::Unavailable`] also for more than 2000 notes: a part of them
-    /// would make a search say "not there" of a note that is.
-    pub async fn notes(&self, id: &str) -> Result<Vec<Note>, Error> {
-        let mut notes = Vec::new();
+    /// would make a search say "not there" of a note that is. See also [`Notes::unreadable`].
+    pub async fn notes(&self, id: &str) -> Result<Notes, Error> {
+        let (mut notes, mut left_out) = (Vec::new(), 0);
         let mut page = None;
         for _ in 0..MOST_PAGES {
             let path = ["opportunities", required(id), "notes"];
-            let (rows, next) =
-                self.page::<RawNote>(self.permit().await, NOTES, &path, &[], page.as_ref()).await?;
-            notes.extend(rows.into_iter().map(RawNote::into_note));
-            page = next;
+            let found = self.page(self.permit().await, NOTES, &path, &[], page.as_ref(), types::note).await?;
+            notes.extend(found.rows);
+            left_out += found.left_out;
+            page = found.next;
             if page.is_none() {
-                return Ok(notes);
+                return Ok(Notes { notes, left_out });
             }
             if notes.len() >= MOST_NOTES {
                 return Err(self.account.error(Class::Unavailable, NOTES, None, "more than 2000 notes"));
@@ -390,34 +400,44 @@ impl LeverClient {
         filter: &[(&str, &str)],
         page: Option<&PageToken>,
     ) -> Result<OpportunityPage, Error> {
-        let (rows, next) =
-            self.page::<RawOpportunity>(permit, OPPORTUNITIES, &["opportunities"], filter, page).await?;
-        Ok(OpportunityPage { opportunities: rows.into_iter().map(Opportunity::from).collect(), next })
+        let Rows { rows, left_out, next } =
+            self.page(permit, OPPORTUNITIES, &["opportunities"], filter, page, types::opportunity).await?;
+        Ok(OpportunityPage { opportunities: rows, left_out, next })
     }
 
-    /// One page of any list, and the token of the next.
-    async fn page<Row: DeserializeOwned>(
+    /// One page of any list.
+    async fn page<Row>(
         &self,
         permit: Permit,
         operation: &'static str,
         path: &[&str],
         filter: &[(&str, &str)],
         page: Option<&PageToken>,
-    ) -> Result<(Vec<Row>, Option<PageToken>), Error> {
+        read: impl FnMut(&Part<'_>) -> Option<Row>,
+    ) -> Result<Rows<Row>, Error> {
         let mut url = self.account.url(operation, path)?;
         url.query_pairs_mut()
             .extend_pairs(filter)
             .append_pair("limit", &PAGE_SIZE.to_string())
             .extend_pairs(page.map(|token| ("offset", token.as_str())));
         self.account
-            .send_now(permit, Call::get(operation, url), |list: List<Row>| {
-                let next = list.next_page();
-                if next.is_some() && next.as_ref() == page {
+            .send_now(permit, Call::get(operation, url), |answer: Value| {
+                let list = self.account.read_answer(operation, &answer, |answer| Rows::of(answer, read))?;
+                if list.next.is_some() && list.next.as_ref() == page {
                     return Err("the list does not advance");
                 }
-                Ok((list.data, next))
+                Ok(list)
             })
             .await
+    }
+
+    fn opportunity_of(&self, operation: &'static str, answer: &Value) -> Result<Opportunity, &'static str> {
+        self.account.read_answer(operation, answer, |answer| {
+            answer
+                .member("data")
+                .and_then(|data| types::opportunity(&data))
+                .ok_or("the opportunity has no ID")
+        })
     }
 
     fn opportunity_url(&self, operation: &'static str, id: &str, tail: Option<&str>) -> Result<Url, Error> {
@@ -434,8 +454,32 @@ impl LeverClient {
     }
 }
 
-fn opportunity_of(answer: Data<RawOpportunity>) -> Result<Opportunity, &'static str> {
-    Ok(answer.data.into())
+/// A span of time in milliseconds since 1970, both ends included (reference: lever-api.md, 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanMs {
+    /// Its start.
+    pub from: i64,
+    /// Its end; none: until now.
+    pub to: Option<i64>,
+}
+
+impl SpanMs {
+    fn filter(self, [start, end]: [&'static str; 2]) -> Vec<(&'static str, String)> {
+        let end = self.to.map(|to| (end, to.to_string()));
+        [(start, self.from.to_string())].into_iter().chain(end).collect()
+    }
+}
+
+impl Notes {
+    /// Why it cannot be concluded that a note is not among these; none if all of them can be read.
+    pub fn unreadable(&self) -> Option<Error> {
+        let message = format!(
+            "{} of the candidate's notes cannot be read, so that it is not certain that the operator's note is missing. \
+             Check the notes in Lever",
+            self.left_out
+        );
+        (self.left_out > 0).then(|| Error::new(Class::Unavailable, Service::Lever, NOTES, None, &message))
+    }
 }
 
 /// An id that is not empty: a path without it would be another endpoint. `.` is what [`Account::url`] refuses.

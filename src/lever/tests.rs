@@ -117,6 +117,70 @@ async fn null_absent_and_expanded_fields_are_tolerated() {
     assert!(found.confidential && found.is_anonymized && found.name.is_empty() && found.tags.is_empty());
 }
 
+// contract S2a
+#[tokio::test]
+async fn odd_rows_are_left_out_and_odd_members_dropped_beside_good_rows() {
+    let with = |part: Value| {
+        let mut row = opportunity();
+        row.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        row
+    };
+    let rows = json!([
+        opportunity(),
+        with(json!({"id": "odd", "tags": ["coderpad", null], "links": [null, {"url": "https://x/PAD"}],
+            "stageChanges": [null, {"toStageId": "s", "updatedAt": -9e18}, {"toStageId": "s", "updatedAt": 1_700_000_000_000_i64}],
+            "name": 5, "urls": "u", "createdAt": i64::MAX, "isAnonymized": "no", "contact": 7})),
+        with(json!({"id": null})),
+        with(json!({"id": "a/b"})),
+        null,
+    ]);
+    let (_server, client) = answering(ResponseTemplate::new(200).set_body_json(json!({"data": rows}))).await;
+    let page = client.opportunities(client.permit().await, "s", "coderpad", None).await.unwrap();
+    assert_eq!((page.opportunities.len(), page.left_out), (2, 3));
+    let odd = &page.opportunities[1];
+    assert_eq!(
+        (odd.tags.as_slice(), odd.links.as_slice()),
+        (&["coderpad".to_owned()][..], &["https://x/PAD".to_owned()][..])
+    );
+    assert_eq!((odd.entry_into("s"), odd.created_at_ms), (1_700_000_000_000, None));
+    assert!(odd.name.is_empty() && odd.contact.is_none() && !odd.is_anonymized);
+    assert_eq!(client.any_opportunity().await.unwrap().as_deref(), Some(ID));
+}
+
+#[tokio::test]
+async fn a_probe_meets_no_opportunity_where_the_only_row_cannot_be_read() {
+    let (_server, client) =
+        answering(ResponseTemplate::new(200).set_body_json(json!({"data": [{"id": null}]}))).await;
+    assert_eq!(client.any_opportunity().await.unwrap(), None);
+    for answer in [json!({"data": null}), json!([]), json!({"data": [], "next": 5, "hasNext": true})] {
+        let (_server, client) = answering(ResponseTemplate::new(200).set_body_json(&answer)).await;
+        assert_eq!(client.any_opportunity().await.unwrap_err().class, Class::Unavailable, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn spans_of_time_have_both_ends_or_reach_until_now() {
+    let server = MockServer::start().await;
+    let empty = || ResponseTemplate::new(200).set_body_json(json!({"data": [], "hasNext": false}));
+    Mock::given(path("/v1/opportunities"))
+        .and(query_param("updated_at_start", "5"))
+        .and(query_param_is_missing("updated_at_end"))
+        .respond_with(empty())
+        .expect(1)
+        .mount(&server)
+        .await;
+    Mock::given(path("/v1/opportunities/deleted"))
+        .and(query_param("deleted_at_start", "5"))
+        .and(query_param("deleted_at_end", "9"))
+        .respond_with(empty())
+        .expect(1)
+        .mount(&server)
+        .await;
+    let client = client(&server);
+    client.updated_in(SpanMs { from: 5, to: None }, None).await.unwrap();
+    client.deleted_in(SpanMs { from: 5, to: Some(9) }, None).await.unwrap();
+}
+
 #[tokio::test]
 async fn stages_follow_pages_with_the_token_unchanged() {
     let server = MockServer::start().await;
@@ -263,10 +327,30 @@ async fn notes_are_read_with_comments_and_deletions() {
         {"id": "n-2", "fields": null, "createdAt": "1700000000001", "deletedAt": 1_700_000_000_002_i64}
     ]})))
     .await;
-    let notes = client.notes(ID).await.unwrap();
+    let found = client.notes(ID).await.unwrap();
+    assert!(found.unreadable().is_none());
+    let notes = found.notes;
     assert_eq!(notes[0].values, ["one", "two"]);
     assert_eq!((notes[0].created_at_ms, notes[0].deleted), (Some(1_700_000_000_000), false));
     assert_eq!((notes[1].created_at_ms, notes[1].deleted), (Some(1_700_000_000_001), true));
+}
+
+// contract X9
+#[tokio::test]
+async fn a_note_that_cannot_be_read_may_be_the_one_that_is_searched_for() {
+    let good = json!({"id": "n-1", "fields": [{"value": "one"}, null, {"value": ["x"]}]});
+    for (odd, is_readable) in [
+        (json!({"id": 7, "createdAt": "soon"}), true),
+        (json!(null), false),
+        (json!({"fields": "text"}), false),
+    ] {
+        let answer = json!({"data": [odd, good]});
+        let (_server, client) = answering(ResponseTemplate::new(200).set_body_json(answer)).await;
+        let found = client.notes(ID).await.unwrap();
+        assert_eq!(found.notes.last().unwrap().values, ["one"]);
+        let unreadable = found.unreadable().map(|error| error.class);
+        assert_eq!(unreadable, (!is_readable).then_some(Class::Unavailable), "{odd}");
+    }
 }
 
 #[rstest]

@@ -1,8 +1,12 @@
-//! What Lever's answers hold, read leniently: unknown keys are ignored, null is the same as absent.
+//! What Lever's answers hold, read leniently: unknown keys are ignored, null is the same as absent, and so is what is odd
+//! (contract S2a). Only the ID is required.
 
+use crate::transport::Part;
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny};
 use serde_json::Value;
+
+/// Longest ID of an opportunity (contract, spec.opportunityID).
+const OPPORTUNITY_ID_LIMIT: usize = 64;
 
 /// A stage of the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +80,15 @@ pub struct Note {
     pub deleted: bool,
 }
 
+/// The notes of an opportunity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notes {
+    /// Those that can be read.
+    pub notes: Vec<Note>,
+    /// Number of notes that cannot be read: each could be the one that is searched for.
+    pub left_out: usize,
+}
+
 /// Where the next page of a list begins. Only Lever understands it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken(String);
@@ -91,6 +104,8 @@ impl PageToken {
 pub struct OpportunityPage {
     /// The rows of this page.
     pub opportunities: Vec<Opportunity>,
+    /// Number of rows that were left out because they cannot be read: the page says nothing of those candidates.
+    pub left_out: usize,
     /// Where the next page begins; none on the last.
     pub next: Option<PageToken>,
 }
@@ -101,154 +116,132 @@ pub(super) struct Data<T> {
     pub data: T,
 }
 
-/// The envelope of a list.
+/// The envelope of a list whose rows must all be readable.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct List<T> {
     pub data: Vec<T>,
-    next: Option<String>,
-    has_next: Option<bool>,
 }
 
-impl<T> List<T> {
-    /// Some lists come without `hasNext`: it counts as false (reference: lever-api.md, 2. Paging).
-    pub(super) fn next_page(&self) -> Option<PageToken> {
-        let next = self.next.as_ref().filter(|next| !next.is_empty())?;
-        self.has_next.unwrap_or(false).then(|| PageToken(next.clone()))
+/// The rows of one page of a list.
+pub(super) struct Rows<T> {
+    pub rows: Vec<T>,
+    /// Number of rows that were left out.
+    pub left_out: usize,
+    pub next: Option<PageToken>,
+}
+
+impl<T> Rows<T> {
+    /// A page whose place in its list cannot be read is refused: the rest of the list would be missed.
+    pub(super) fn of(
+        answer: &Part<'_>,
+        read: impl FnMut(&Part<'_>) -> Option<T>,
+    ) -> Result<Self, &'static str> {
+        let (rows, left_out) = answer.rows("data", read).ok_or("the answer has no list of rows")?;
+        let place = "the answer does not say where the next page begins";
+        let next = answer.value().get("next").unwrap_or(&Value::Null);
+        let next = if next.is_null() { "" } else { next.as_str().ok_or(place)? };
+        // Some lists come without `hasNext`: it counts as false (reference: lever-api.md, 2. Paging).
+        let has_next = answer.value().get("hasNext").unwrap_or(&Value::Null);
+        let has_next = if has_next.is_null() { false } else { has_next.as_bool().ok_or(place)? };
+        let next = (has_next && !next.is_empty()).then(|| PageToken(next.to_owned()));
+        Ok(Self { rows, left_out, next })
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct Id {
-    pub id: String,
+/// The ID of any object; none if it is empty.
+pub(super) fn id(row: &Part<'_>) -> Option<String> {
+    row.needs("id", row.text("id").filter(|id| !id.is_empty()))
 }
 
-#[derive(Deserialize)]
-pub(super) struct RawStage {
-    id: Option<String>,
-    text: Option<String>,
+/// The ID of an opportunity: what a Pad can name and what can be part of a path.
+pub(super) fn opportunity_id(row: &Part<'_>) -> Option<String> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    id(row).filter(|id| id.len() <= OPPORTUNITY_ID_LIMIT && id.chars().all(is_allowed))
 }
 
-impl RawStage {
-    pub(super) fn into_stage(self) -> Option<Stage> {
-        Some(Stage { id: self.id.filter(|id| !id.is_empty())?, name: self.text.unwrap_or_default() })
-    }
+pub(super) fn stage(row: &Part<'_>) -> Option<Stage> {
+    Some(Stage { id: id(row)?, name: row.text("text").unwrap_or_default() })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RawOpportunity {
-    id: String,
-    name: Option<String>,
-    contact: Option<Reference>,
-    stage: Option<Reference>,
-    stage_changes: Option<Vec<RawStageChange>>,
-    tags: Option<Vec<String>>,
-    links: Option<Vec<String>>,
-    archived: Option<Value>,
-    archived_at: Option<Value>,
-    confidentiality: Option<String>,
-    is_anonymized: Option<bool>,
-    urls: Option<Urls>,
-    created_at: Option<Value>,
-    updated_at: Option<Value>,
+/// An ID, or, if the answer was asked to expand it, an object that holds it (reference: lever-api.md, 2. expand).
+fn reference(of: &Part<'_>, name: &'static str) -> Option<String> {
+    let member = of.member(name)?;
+    let id = if member.is_object() { member.text("id") } else { of.text(name) };
+    id.filter(|id| !id.is_empty())
 }
 
-/// An id, or, if the answer was asked to expand it, an object that holds it (reference: lever-api.md, 2. expand).
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Reference {
-    Id(String),
-    Object { id: String },
-    Other(IgnoredAny),
+pub(super) fn opportunity(row: &Part<'_>) -> Option<Opportunity> {
+    let id = opportunity_id(row)?;
+    // Live answers have `archived`, the printed example `archivedAt` (reference: lever-api.md, 3).
+    let archived = row.member("archived");
+    let archived_at_ms =
+        archived.filter(Part::is_object).and_then(|archived| archived.milliseconds("archivedAt"));
+    let archived_at_ms = archived_at_ms.or_else(|| row.milliseconds("archivedAt"));
+    let marked = archived.is_some_and(|archived| match archived.value() {
+        Value::Null => false,
+        Value::Bool(archived) => *archived,
+        Value::Object(parts) => parts.values().any(|part| !part.is_null()),
+        Value::Number(_) | Value::String(_) | Value::Array(_) => true,
+    });
+    let stage_changes = row.items("stageChanges", |change| {
+        let (to_stage_id, at) = (change.text("toStageId"), change.milliseconds("updatedAt"));
+        Some(StageChange { to_stage_id: to_stage_id?, updated_at_ms: at? })
+    });
+    Some(Opportunity {
+        id,
+        name: row.text("name").unwrap_or_default(),
+        contact: reference(row, "contact"),
+        stage: reference(row, "stage").unwrap_or_default(),
+        stage_changes: stage_changes.unwrap_or_default(),
+        tags: row.texts("tags"),
+        links: links(row),
+        archived: marked || archived_at_ms.is_some(),
+        archived_at_ms,
+        confidential: row.text("confidentiality").as_deref() == Some("confidential"),
+        is_anonymized: row.flag("isAnonymized").unwrap_or(false),
+        profile_url: row.member("urls").and_then(|urls| urls.text("show")),
+        created_at_ms: row.milliseconds("createdAt"),
+        updated_at_ms: row.milliseconds("updatedAt"),
+    })
 }
 
-impl Reference {
-    fn into_id(self) -> Option<String> {
-        match self {
-            Self::Id(id) | Self::Object { id } => Some(id).filter(|id| !id.is_empty()),
-            Self::Other(_) => None,
+/// All texts of the links, also those within odd members: a link that was overlooked would be added twice, or the pad
+/// behind it made twice (contract X6, X9).
+fn links(row: &Part<'_>) -> Vec<String> {
+    fn texts(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::String(text) => found.push(text.clone()),
+            Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+            Value::Object(members) => members.values().for_each(|member| texts(member, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawStageChange {
-    to_stage_id: Option<String>,
-    updated_at: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Urls {
-    show: Option<String>,
-}
-
-impl From<RawOpportunity> for Opportunity {
-    fn from(raw: RawOpportunity) -> Self {
-        // Live answers have `archived`, the printed example `archivedAt` (reference: lever-api.md, 3).
-        let archived = raw.archived.unwrap_or_default();
-        let archived_at_ms = archived.get("archivedAt").and_then(milliseconds);
-        let archived_at_ms = archived_at_ms.or_else(|| raw.archived_at.as_ref().and_then(milliseconds));
-        let marked = match &archived {
-            Value::Null => false,
-            Value::Bool(archived) => *archived,
-            Value::Object(parts) => parts.values().any(|part| !part.is_null()),
-            Value::Number(_) | Value::String(_) | Value::Array(_) => true,
-        };
-        let stage_changes = raw.stage_changes.unwrap_or_default().into_iter();
-        Self {
-            id: raw.id,
-            name: raw.name.unwrap_or_default(),
-            contact: raw.contact.and_then(Reference::into_id),
-            stage: raw.stage.and_then(Reference::into_id).unwrap_or_default(),
-            stage_changes: stage_changes
-                .filter_map(|change| {
-                    let updated_at_ms = milliseconds(&change.updated_at?)?;
-                    Some(StageChange { to_stage_id: change.to_stage_id?, updated_at_ms })
-                })
-                .collect(),
-            tags: raw.tags.unwrap_or_default(),
-            links: raw.links.unwrap_or_default(),
-            archived: marked || archived_at_ms.is_some(),
-            archived_at_ms,
-            confidential: raw.confidentiality.as_deref() == Some("confidential"),
-            is_anonymized: raw.is_anonymized.unwrap_or(false),
-            profile_url: raw.urls.and_then(|urls| urls.show),
-            created_at_ms: raw.created_at.as_ref().and_then(milliseconds),
-            updated_at_ms: raw.updated_at.as_ref().and_then(milliseconds),
-        }
+    let mut found = Vec::new();
+    if let Some(links) = row.member("links") {
+        texts(links.value(), &mut found);
+        // Notes those that are no texts.
+        row.texts("links");
     }
+    found
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct RawNote {
-    id: Option<String>,
-    #[serde(default, deserialize_with = "null_as_empty")]
-    fields: Vec<RawNoteField>,
-    created_at: Option<Value>,
-    deleted_at: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct RawNoteField {
-    value: Option<Value>,
-}
-
-impl RawNote {
-    pub(super) fn into_note(self) -> Note {
-        let values = self.fields.into_iter().filter_map(|field| match field.value? {
-            Value::String(text) => Some(text),
-            _ => None,
-        });
-        Note {
-            id: self.id.unwrap_or_default(),
-            values: values.collect(),
-            created_at_ms: self.created_at.as_ref().and_then(milliseconds),
-            deleted: self.deleted_at.is_some_and(|at| !at.is_null()),
-        }
+/// A note. One whose text cannot be read could be any note, so it counts as left out.
+pub(super) fn note(row: &Part<'_>) -> Option<Note> {
+    if !row.is_object() {
+        return None;
     }
+    // Fields of forms hold numbers and lists as well.
+    let text = |field: &Part<'_>| Some(field.value().get("value").and_then(Value::as_str).map(str::to_owned));
+    let fields = match row.member("fields") {
+        None => Vec::new(),
+        Some(_) => row.items("fields", text)?,
+    };
+    Some(Note {
+        id: row.text("id").unwrap_or_default(),
+        values: fields.into_iter().flatten().collect(),
+        created_at_ms: row.milliseconds("createdAt"),
+        deleted: row.member("deletedAt").is_some(),
+    })
 }
 
 /// The answer to a new note: printed with only `noteId`, live with the whole note (reference: lever-api.md, 4. Notes).
@@ -263,18 +256,4 @@ impl CreatedNote {
     pub(super) fn note_id(self) -> Option<String> {
         self.note_id.or(self.id).filter(|id| !id.is_empty())
     }
-}
-
-/// A time in milliseconds: a number, or, as some of Lever's examples print it, a number in quotes.
-pub(super) fn milliseconds(value: &Value) -> Option<i64> {
-    match value {
-        #[allow(clippy::cast_possible_truncation)]
-        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|ms| ms as i64)),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
-}
-
-fn null_as_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::<Vec<T>>::deserialize(from)?.unwrap_or_default())
 }

@@ -2,8 +2,8 @@
 //! (reference: lever-api.md, 6. Managing by API).
 
 use super::LeverClient;
-use super::types::{List, milliseconds};
-use crate::transport::{Call, Error, Payload};
+use super::types::List;
+use crate::transport::{Call, Error, Payload, milliseconds};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;

@@ -3,13 +3,17 @@
 //! It goes down to the last change that was met before, less what the list may lag behind; once that time is over, to
 //! that change itself, so that many changes at one moment are not walked over again and again. The first walk of a
 //! process, and one a day, goes down to the oldest open Pad, and so also finds those that the list does not show any more.
+//!
+//! A walk that is too long for one sync continues with the next, from where it stopped ([`Rest`]).
 
-use super::{Session, SyncError};
+use super::{Session, SyncError, before};
 use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
+use crate::controller::pad::Reason;
 use crate::controller::pad::looks::What;
-use crate::interview::{PadRecord, PadSort};
+use crate::interview::{PadPage, PadRecord, PadSort, PageRef};
+use crate::transport::Class;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::{HashMap, HashSet};
@@ -19,26 +23,22 @@ use tokio::time::Instant;
 
 /// How far the list may lag behind, twice over (reference: interview-api.md, 1. Freshness).
 const LAG: SignedDuration = SignedDuration::from_mins(2);
+/// How far CoderPad's clock may be ahead. A change that claims to be later is no mark for the next walk.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 /// How often all open Pads are looked for.
 const WHOLE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-/// At most so many pages of 50 pads.
-const PAGES: usize = 400;
+/// Maximum number of pages of 50 pads in one sync.
+const PAGES: usize = 100;
 
-/// What is remembered of the walks of one connection.
-#[derive(Debug)]
-pub struct Marks {
-    /// The version of the account that was walked.
-    pub account: String,
+/// What is remembered of the walks over the pads of one connection.
+#[derive(Debug, Default)]
+pub struct Pads {
     /// The last change that a walk has met.
     latest: Option<Latest>,
     /// When all open Pads were looked for last.
     whole: Option<Instant>,
-    /// Down to when candidates who were archived have been looked for.
-    pub archived: Option<Timestamp>,
-    /// The same of those who were deleted.
-    pub deleted: Option<Timestamp>,
-    /// The same of those who were anonymized.
-    pub anonymized: Option<Timestamp>,
+    /// What is left of a walk that was too long for one sync.
+    rest: Option<Rest>,
 }
 
 /// The last change that a walk has met.
@@ -55,73 +55,217 @@ struct Latest {
 impl Latest {
     /// Whether everything before this change is known.
     fn covers(&self, at: Timestamp) -> bool {
-        if self.is_settled { at <= self.at } else { at < self.at - LAG }
+        if self.is_settled { at <= self.at } else { at < before(self.at, LAG) }
     }
 }
 
-impl Marks {
-    /// Nothing is known yet.
-    pub fn new(account: &str) -> Self {
-        Self {
-            account: account.to_owned(),
-            latest: None,
-            whole: None,
-            archived: None,
-            deleted: None,
-            anonymized: None,
+/// What is left of a walk.
+#[derive(Debug)]
+struct Rest {
+    /// The next page.
+    next: PageRef,
+    /// Down to where it goes.
+    floor: Floor,
+    /// If it is one that looks for all open Pads: when it began, and whose pads it has met.
+    whole: Option<Whole>,
+}
+
+/// Down to where a walk goes.
+#[derive(Clone, Copy, Debug)]
+enum Floor {
+    /// What an earlier walk covers.
+    Covered(Latest),
+    /// Pads that were changed before this are no concern of any Pad.
+    Before(Timestamp),
+}
+
+impl Floor {
+    fn is_reached(&self, at: Timestamp) -> bool {
+        match self {
+            Floor::Covered(latest) => latest.covers(at),
+            Floor::Before(oldest) => at < *oldest,
+        }
+    }
+}
+
+/// A walk that looks for all open Pads.
+#[derive(Debug)]
+struct Whole {
+    began: Instant,
+    /// The ids of the pads that it has met, as far as they are of open Pads.
+    met: HashSet<String>,
+}
+
+/// The Pads that a row of the list can be news of, by the id of their pads.
+struct Concerned<'a> {
+    open: HashMap<&'a str, &'a Arc<Pad>>,
+    /// Ended because their pad was deleted. It may be there again (contract E2).
+    deleted: HashMap<&'a str, &'a Arc<Pad>>,
+}
+
+impl<'a> Concerned<'a> {
+    fn of(pads: &'a [Arc<Pad>]) -> Self {
+        let by_id = |is: fn(&Pad) -> bool| {
+            let pads = pads.iter().filter(move |pad| is(pad));
+            pads.filter_map(|pad| Some((pad_id(pad)?, pad))).collect::<HashMap<_, _>>()
+        };
+        Self { open: by_id(is_open), deleted: by_id(is_deleted) }
+    }
+
+    /// Asks for a look at each Pad of which a page has news. Returns the ids of the open Pads' pads that it has.
+    fn read(&self, session: &Session<'_>, page: &PadPage) -> Vec<String> {
+        page.pads
+            .iter()
+            .filter_map(|record| self.news(record))
+            .for_each(|pad| session.want(pad, What::Record));
+        let ids = page.pads.iter().map(|record| &record.id);
+        ids.filter(|id| self.open.contains_key(id.as_str())).cloned().collect()
+    }
+
+    /// The Pad of which a row has news.
+    fn news(&self, record: &PadRecord) -> Option<&'a Arc<Pad>> {
+        let open = self.open.get(record.id.as_str()).filter(|pad| is_news(pad, record));
+        // contract E2
+        let is_there = || self.deleted.get(record.id.as_str()).filter(|_| !record.is_deleted());
+        open.or_else(is_there).copied()
+    }
+
+    /// Asks for a look at each open Pad whose pad was not met.
+    fn look_for_unmet(&self, session: &Session<'_>, met: &HashSet<String>) {
+        for pad in self.open.iter().filter(|(id, _)| !met.contains(**id)).map(|(_, pad)| pad) {
+            session.want(pad, What::Record);
         }
     }
 }
 
 /// Walks, and asks for a look at each Pad of which there is news.
-pub async fn walk(session: &Session<'_>, marks: &mut Marks) -> Result<(), SyncError> {
-    let open: HashMap<&str, &Arc<Pad>> =
-        session.pads.iter().filter(|pad| is_open(pad)).filter_map(|pad| Some((pad_id(pad)?, pad))).collect();
+pub async fn walk(session: &Session<'_>, marks: &mut Pads) -> Result<(), SyncError> {
+    let concerned = Concerned::of(&session.pads);
+    let pages = head(session, marks, &concerned).await?;
+    if marks.rest.is_some() && pages < PAGES {
+        tail(session, marks, &concerned, PAGES - pages).await?;
+    }
+    if marks.rest.is_some() {
+        return Err(SyncError::Continues("pads"));
+    }
+    Ok(())
+}
+
+/// Walks from the newest change down. Returns the number of pages.
+async fn head(
+    session: &Session<'_>,
+    marks: &mut Pads,
+    concerned: &Concerned<'_>,
+) -> Result<usize, SyncError> {
     let began = Instant::now();
-    let is_whole = marks.whole.is_none_or(|last| began.duration_since(last) >= WHOLE_EVERY);
-    let oldest = open.values().filter_map(|pad| made_at(pad)).min();
-    let before = marks.latest;
-    let is_known = |at: Timestamp| match before.filter(|_| !is_whole) {
-        Some(before) => before.covers(at),
-        None => oldest.is_none_or(|oldest| at < oldest),
+    let is_continued = marks.rest.as_ref().is_some_and(|rest| rest.whole.is_some());
+    let is_whole = !is_continued && marks.whole.is_none_or(|last| began.duration_since(last) >= WHOLE_EVERY);
+    let oldest = concerned.open.values().filter_map(|pad| made_at(pad)).min();
+    let earlier = marks.latest;
+    // Without an open Pad the first page tells all that there is to know.
+    let floor = match earlier.filter(|_| !is_whole) {
+        Some(earlier) => Floor::Covered(earlier),
+        None => Floor::Before(oldest.unwrap_or(Timestamp::MAX)),
     };
-    let (mut latest, mut met, mut page) = (before.map(|before| before.at), HashSet::new(), None);
-    let mut is_at_end = false;
-    for _ in 0..PAGES {
+    let latest_believed = Timestamp::now().checked_add(AHEAD).unwrap_or(Timestamp::MAX);
+    let (mut latest, mut met) = (earlier.map(|earlier| earlier.at), HashSet::new());
+    let (mut page, mut pages) = (None, 0);
+    let mut rest = None;
+    while pages < PAGES {
         session.goes_on()?;
         let list = session.account.interview.organization_pads(page.as_ref(), PadSort::Updated).await?;
-        for record in &list.pads {
-            latest = latest.max(Some(changed_at(record)));
-            if let Some(pad) = open.get(record.id.as_str()) {
-                met.insert(record.id.clone());
-                if is_news(pad, record) {
-                    session.want(pad, What::Record);
-                }
-            }
-        }
-        let is_reached = list.pads.last().is_some_and(|last| is_known(changed_at(last)));
-        page = list.next;
-        is_at_end = is_reached || page.is_none();
-        if is_at_end {
+        pages += 1;
+        met.extend(concerned.read(session, &list));
+        latest = list.pads.iter().map(changed_at).filter(|at| *at <= latest_believed).chain(latest).max();
+        let is_reached = last_change(&list).is_some_and(|at| floor.is_reached(at));
+        page = list.next.filter(|_| !is_reached);
+        rest = page.clone();
+        if page.is_none() {
             break;
         }
     }
-    if is_at_end {
-        marks.latest = latest.map(|at| match before.filter(|before| before.at == at) {
-            Some(before) => {
-                let is_settled = before.is_settled || began.duration_since(before.met) >= LAG.unsigned_abs();
-                Latest { is_settled, ..before }
-            }
-            None => Latest { at, met: began, is_settled: false },
-        });
+    marks.latest = latest.map(|at| match earlier.filter(|earlier| earlier.at == at) {
+        Some(earlier) => {
+            let is_settled = earlier.is_settled || began.duration_since(earlier.met) >= LAG.unsigned_abs();
+            Latest { is_settled, ..earlier }
+        }
+        None => Latest { at, met: began, is_settled: false },
+    });
+    match (rest, is_whole) {
+        (None, true) => {
+            concerned.look_for_unmet(session, &met);
+            (marks.whole, marks.rest) = (Some(began), None);
+        }
+        (None, false) => {}
+        (Some(next), _) => cut(session, marks, next, floor, is_whole.then_some(Whole { began, met })),
     }
-    if is_whole && is_at_end {
-        marks.whole = Some(began);
-        for pad in open.iter().filter(|(id, _)| !met.contains(**id)).map(|(_, pad)| pad) {
-            session.want(pad, What::Record);
+    Ok(pages)
+}
+
+/// Notes that a walk was too long for one sync. What is left of an earlier one lies further down, so it becomes part of it.
+fn cut(session: &Session<'_>, marks: &mut Pads, next: PageRef, floor: Floor, whole: Option<Whole>) {
+    session.context.metrics.walk_cut();
+    let rest = match (whole, marks.rest.take()) {
+        (whole, None) => Rest { next, floor, whole },
+        (Some(whole), Some(_)) => Rest { next, floor, whole: Some(whole) },
+        (None, Some(earlier)) => Rest { next, floor: earlier.floor, whole: earlier.whole },
+    };
+    marks.rest = Some(rest);
+}
+
+/// Continues a walk that was too long for the sync before.
+async fn tail(
+    session: &Session<'_>,
+    marks: &mut Pads,
+    concerned: &Concerned<'_>,
+    most: usize,
+) -> Result<(), SyncError> {
+    let Some(mut rest) = marks.rest.take() else { return Ok(()) };
+    for _ in 0..most {
+        session.goes_on()?;
+        let list = session.account.interview.organization_pads(Some(&rest.next), PadSort::Updated).await;
+        let list = match list {
+            Ok(list) => list,
+            Err(error) => {
+                if matches!(error.class, Class::Invalid | Class::NotFound) {
+                    // The place is lost: all open Pads are looked for from the beginning.
+                    marks.whole = None;
+                } else {
+                    marks.rest = Some(rest);
+                }
+                return Err(error.into());
+            }
+        };
+        let met = concerned.read(session, &list);
+        if let Some(whole) = &mut rest.whole {
+            whole.met.extend(met);
+        }
+        let is_reached = last_change(&list).is_some_and(|at| rest.floor.is_reached(at));
+        match list.next.filter(|_| !is_reached) {
+            Some(next) => rest.next = next,
+            None => {
+                if let Some(whole) = rest.whole {
+                    concerned.look_for_unmet(session, &whole.met);
+                    marks.whole = Some(whole.began);
+                }
+                return Ok(());
+            }
         }
     }
+    marks.rest = Some(rest);
+    session.context.metrics.walk_cut();
     Ok(())
+}
+
+/// When the last pad of a page was changed. A pad without that time says nothing of the order, unless all are without.
+fn last_change(page: &PadPage) -> Option<Timestamp> {
+    let noted = page.pads.iter().rev().find_map(|record| record.updated_at);
+    noted.or_else(|| page.pads.last().map(|record| record.created_at))
+}
+
+fn is_deleted(pad: &Pad) -> bool {
+    let reason = pad.status.as_ref().and_then(|status| status.reason.as_deref());
+    pad.phase() == Some(Phase::Ended) && reason == Some(Reason::PadDeleted.as_str())
 }
 
 fn is_open(pad: &Pad) -> bool {
@@ -191,6 +335,39 @@ mod tests {
         for over in [json!({"ended_at": at(9)}), json!({"state": "ended"}), json!({"deleted": true})] {
             assert!(is_news_for(open(), over.clone()) && is_news_for(started(), over));
         }
+    }
+
+    // contract E2
+    #[test]
+    fn a_pad_that_is_there_again_after_it_was_deleted_is_news() {
+        let pad = |reason: &str| {
+            let pad = json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
+                "status": {"observedGeneration": 1, "phase": "Ended", "reason": reason, "padID": "PAD1"},
+            });
+            [Arc::new(serde_json::from_value(pad).unwrap())]
+        };
+        let is_news_for =
+            |reason: &str, fields: Value| Concerned::of(&pad(reason)).news(&record(fields)).is_some();
+        assert!(is_news_for("PadDeleted", json!({})) && is_news_for("PadDeleted", json!({"state": "ended"})));
+        assert!(!is_news_for("PadDeleted", json!({"deleted": true})));
+        assert!(!is_news_for("PadDeleted", json!({"id": "PAD2"})));
+        assert!(!is_news_for("Ended", json!({"state": "ended"})));
+    }
+
+    #[test]
+    fn the_order_of_a_page_is_told_by_times_of_change_alone() {
+        let page = |rows: &[Value]| PadPage {
+            pads: rows.iter().cloned().map(record).collect(),
+            left_out: Vec::new(),
+            next: None,
+        };
+        let changed = json!({"updated_at": at(500)});
+        let odd = json!({"updated_at": "-009999-01-02T01:59:59Z", "created_at": at(3)});
+        assert_eq!(last_change(&page(&[changed, odd.clone()])), Some(at(500)));
+        assert_eq!(last_change(&page(&[odd])), Some(at(3)));
+        assert_eq!(last_change(&page(&[])), None);
     }
 
     #[tokio::test(start_paused = true)]

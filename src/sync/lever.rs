@@ -1,12 +1,12 @@
 //! Walks over Lever's opportunities.
 
 use super::{Session, SyncError};
-use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken};
+use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};
 use crate::transport::Error;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 
-/// At most so many pages of 100 candidates; more are in no stage.
+/// Maximum number of pages of 100 candidates; no stage has more.
 const PAGES: usize = 500;
 /// How often a walk begins again whose place Lever has lost.
 const BEGINNINGS: usize = 3;
@@ -27,9 +27,11 @@ pub struct Row {
 impl Row {
     fn of(opportunity: &Opportunity, stage_id: &str) -> Option<Self> {
         let Opportunity { archived, confidential, is_anonymized, created_at_ms, .. } = opportunity;
+        // 0 stands for an entry that no time of the row tells.
+        let entry = Some(opportunity.entry_into(stage_id)).filter(|at| *at > 0)?;
         Some(Self {
             id: opportunity.id.clone(),
-            entry: Timestamp::from_millisecond(opportunity.entry_into(stage_id)).ok()?,
+            entry: Timestamp::from_millisecond(entry).ok()?,
             made_at: created_at_ms.and_then(|at| Timestamp::from_millisecond(at).ok()),
             is_free: !archived && !confidential && !is_anonymized && opportunity.stage == stage_id,
         })
@@ -43,16 +45,25 @@ pub struct Walk {
     pub rows: Vec<Row>,
     /// IDs of the pads whose links are on a candidate, by the opportunity's ID; only of candidates with any.
     pub linked: HashMap<String, Vec<String>>,
-    /// Whether it got to the end: only then it says who is not there.
+    /// Whether it reached the end of the list.
     pub is_whole: bool,
+    /// Number of candidates whose rows cannot be read.
+    pub left_out: usize,
+}
+
+impl Walk {
+    /// Whether a candidate who is not among the rows is certainly not in the list (contract S2b).
+    pub fn shows_absence(&self) -> bool {
+        self.is_whole && self.left_out == 0
+    }
 }
 
 /// Which candidates a walk goes over.
 enum List<'a> {
     InStage { stage_id: &'a str, tag: &'a str },
     ArchivedSince { at_ms: i64 },
-    DeletedSince { at_ms: i64 },
-    UpdatedSince { at_ms: i64 },
+    DeletedIn(SpanMs),
+    UpdatedIn(SpanMs),
 }
 
 impl List<'_> {
@@ -62,66 +73,91 @@ impl List<'_> {
                 lever.opportunities(lever.permit().await, stage_id, tag, page).await
             }
             List::ArchivedSince { at_ms } => lever.archived_since(*at_ms, page).await,
-            List::DeletedSince { at_ms } => lever.deleted_since(*at_ms, page).await,
-            List::UpdatedSince { at_ms } => lever.updated_since(*at_ms, page).await,
+            List::DeletedIn(span) => lever.deleted_in(*span, page).await,
+            List::UpdatedIn(span) => lever.updated_in(*span, page).await,
         }
     }
 }
 
+/// What a walk found.
+struct Found<T> {
+    found: Vec<T>,
+    is_whole: bool,
+    left_out: usize,
+}
+
 /// All candidates who are in the stage, carry the tag and are not archived.
 pub async fn walk(session: &Session<'_>, stage_id: &str, tag: &str) -> Result<Walk, SyncError> {
-    let row = |one: Opportunity| Some((Row::of(&one, stage_id)?, session.linked_pads(&one)));
-    let (found, is_whole) = all_pages(session, List::InStage { stage_id, tag }, row).await?;
+    let row = |one: Opportunity| Some((Row::of(&one, stage_id), session.linked_pads(&one)));
+    let Found { found, is_whole, left_out } =
+        pages(session, List::InStage { stage_id, tag }, PAGES, row).await?;
+    let without_entry = found.iter().filter(|(row, _)| row.is_none()).count();
     let (mut rows, mut linked) = (Vec::new(), HashMap::new());
     let mut met = HashSet::new();
-    for (row, pads) in found.into_iter().filter(|(row, _)| met.insert(row.id.clone())) {
+    let with_entry = found.into_iter().filter_map(|(row, pads)| Some((row?, pads)));
+    for (row, pads) in with_entry.filter(|(row, _)| met.insert(row.id.clone())) {
         if !pads.is_empty() {
             linked.insert(row.id.clone(), pads);
         }
         rows.push(row);
     }
-    Ok(Walk { rows, linked, is_whole })
+    Ok(Walk { rows, linked, is_whole, left_out: left_out.saturating_add(without_entry) })
 }
 
 /// The ids of the candidates who were archived since, and whether these are all.
 pub async fn archived_since(session: &Session<'_>, at_ms: i64) -> Result<(Vec<String>, bool), SyncError> {
-    all_pages(session, List::ArchivedSince { at_ms }, |one| Some(one.id)).await
+    let archived = pages(session, List::ArchivedSince { at_ms }, PAGES, |one| Some(one.id)).await?;
+    Ok((archived.found, archived.is_whole))
 }
 
-/// The ids of the candidates who were deleted since, and whether these are all.
-pub async fn deleted_since(session: &Session<'_>, at_ms: i64) -> Result<(Vec<String>, bool), SyncError> {
-    all_pages(session, List::DeletedSince { at_ms }, |one| Some(one.id)).await
+/// The ids of the candidates who were deleted in a span of time, and whether these are all.
+pub async fn deleted_in(
+    session: &Session<'_>,
+    span: SpanMs,
+    most: usize,
+) -> Result<(Vec<String>, bool), SyncError> {
+    let deleted = pages(session, List::DeletedIn(span), most, |one| Some(one.id)).await?;
+    Ok((deleted.found, deleted.is_whole))
 }
 
-/// The ids of the candidates who have changed since and are anonymized, and whether these are all.
-pub async fn anonymized_since(session: &Session<'_>, at_ms: i64) -> Result<(Vec<String>, bool), SyncError> {
+/// The ids of the candidates who have changed in a span of time and are anonymized, and whether these are all.
+pub async fn anonymized_in(
+    session: &Session<'_>,
+    span: SpanMs,
+    most: usize,
+) -> Result<(Vec<String>, bool), SyncError> {
     let anonymized = |one: Opportunity| one.is_anonymized.then_some(one.id);
-    all_pages(session, List::UpdatedSince { at_ms }, anonymized).await
+    let anonymized = pages(session, List::UpdatedIn(span), most, anonymized).await?;
+    Ok((anonymized.found, anonymized.is_whole))
 }
 
-async fn all_pages<T>(
+/// Walks over a list, over at most so many pages.
+async fn pages<T>(
     session: &Session<'_>,
     list: List<'_>,
+    most: usize,
     keep: impl Fn(Opportunity) -> Option<T>,
-) -> Result<(Vec<T>, bool), SyncError> {
-    let (mut found, mut page, mut beginnings) = (Vec::new(), None, 1);
-    for _ in 0..PAGES {
+) -> Result<Found<T>, SyncError> {
+    let (mut page, mut beginnings) = (None, 1);
+    let mut found = Found { found: Vec::new(), is_whole: false, left_out: 0 };
+    for _ in 0..most {
         session.goes_on()?;
         match list.page(&session.account.lever, page.as_ref()).await {
-            Ok(OpportunityPage { opportunities, next }) => {
-                found.extend(opportunities.into_iter().filter_map(&keep));
+            Ok(OpportunityPage { opportunities, left_out, next }) => {
+                found.found.extend(opportunities.into_iter().filter_map(&keep));
+                found.left_out = found.left_out.saturating_add(left_out);
                 page = next;
                 if page.is_none() {
-                    return Ok((found, true));
+                    found.is_whole = true;
+                    return Ok(found);
                 }
             }
             Err(error) if error.is_stale_page() && beginnings < BEGINNINGS => {
                 beginnings += 1;
-                found.clear();
-                page = None;
+                (found.found, found.left_out, page) = (Vec::new(), 0, None);
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((found, false))
+    Ok(found)
 }

@@ -13,22 +13,26 @@
 
 mod candidates;
 mod gone;
+#[cfg(test)]
+mod hostile;
 mod installations;
 mod interview;
 mod lever;
+mod looks;
 pub mod requests;
 mod rules;
 
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use crate::controller::Context;
 use crate::controller::accounts::{Account, AccountError};
+use crate::controller::pace;
 use crate::controller::pad::looks::What;
 use crate::telemetry::traces::spans;
 use crate::transport::{self, Class, Priority};
-use interview::Marks;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
-use requests::{Missed, Wish};
+use requests::{Complete, Ended, Wish};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -51,6 +55,39 @@ enum SyncError {
     /// The connection was suspended, changed or deleted meanwhile.
     #[error("the connection has changed")]
     Changed,
+    /// A scan was too long for one sync; the next one continues it.
+    #[error("a scan of {0} continues with the next sync")]
+    Continues(&'static str),
+    /// A list is longer than any should be.
+    #[error("there are more {0} than one sync reads")]
+    TooLong(&'static str),
+}
+
+impl SyncError {
+    /// Whether other scans of the same sync would fail for the same reason.
+    fn concerns_all(&self) -> bool {
+        match self {
+            SyncError::Changed | SyncError::Account(_) => true,
+            SyncError::Service(error) => error.class == Class::Unauthorized,
+            SyncError::Store(_) | SyncError::Continues(_) | SyncError::TooLong(_) => false,
+        }
+    }
+}
+
+/// A time so much earlier, as far as there is one: some come from a service, a status or an annotation.
+fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_sub(by).unwrap_or(Timestamp::MIN)
+}
+
+/// What is remembered of the syncs of one connection.
+#[derive(Debug, Default)]
+struct Marks {
+    /// The version of the account that was walked.
+    account: String,
+    pads: interview::Pads,
+    archived: Option<rules::Archived>,
+    erasures: gone::Erasures,
+    looks: looks::Looks,
 }
 
 /// Syncs the connections of a context's scope whenever that is asked for, until `stop`.
@@ -66,8 +103,13 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             running.spawn(async move {
                 let syncing = sync(&context, &marks, &key, &wish).instrument(spans::sync(&key.0, &key.1));
                 let syncing = context.health.watched(format!("sync of {}/{}", key.0, key.1), syncing);
-                let missed = stop.run_until_cancelled(syncing).await;
-                context.syncs.end(&key, missed.flatten());
+                let ended = stop.run_until_cancelled(syncing).await.unwrap_or_default();
+                if let Some(pause) = context.syncs.end(&key, ended)
+                    && stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some()
+                {
+                    let connection = context.scope.connections.get(&key.0, &key.1);
+                    context.syncs.retry(&key, connection.is_some_and(|one| !one.spec.suspend));
+                }
             });
         }
         tokio::select! {
@@ -82,51 +124,57 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
 /// What is remembered of each connection.
 type AllMarks = Mutex<HashMap<(String, String), Marks>>;
 
-/// One sync of one connection, as far as it goes. Returns a stage entry that no webhook told of, if it found one.
+/// One sync of one connection, as far as it goes.
 async fn sync(
     context: &Context,
     marks: &AllMarks,
     (namespace, name): &(String, String),
     wish: &Wish,
-) -> Option<Missed> {
+) -> Ended {
     let key = (namespace.clone(), name.clone());
-    let (began, before) = (Instant::now(), marks.lock().remove(&key));
-    let connection = context.scope.connections.get(namespace, name)?;
+    let (began, began_at, known) = (Instant::now(), pace::now(), marks.lock().remove(&key));
+    let nothing = || Ended { failed_rules: wish.rules.keys().cloned().collect(), ..Ended::default() };
+    let Some(connection) = context.scope.connections.get(namespace, name) else { return nothing() };
     let session = match Session::begin(context, connection).await {
         Ok(session) => session,
         Err(error) => {
             report(context, namespace, name, &error);
-            return None;
+            return nothing();
         }
     };
-    let before = before.filter(|marks| marks.account == session.account.version);
-    let mut after = before.unwrap_or_else(|| Marks::new(&session.account.version));
+    let mut after = known.filter(|marks| marks.account == session.account.version).unwrap_or_default();
+    after.account.clone_from(&session.account.version);
     let (of_all, of_rules) = tokio::join!(
         async {
             if !wish.whole {
                 return Vec::new();
             }
+            let pads = interview::walk(&session, &mut after.pads).await;
+            after.looks.want(&session);
             vec![
-                interview::walk(&session, &mut after).await,
-                rules::walk_archived(&session, &mut after).await,
-                gone::walk(&session, &mut after).await,
+                pads,
+                rules::walk_archived(&session, &mut after.archived).await,
+                gone::walk(&session, &mut after.erasures).await,
             ]
         },
         rules::walk_all(&session, wish),
     );
+    let erasures = after.erasures.until();
     marks.lock().insert(key, after);
-    let (missed, failure) = match of_rules {
-        Ok(missed) => (missed, None),
-        Err(error) => (None, Some(error)),
-    };
+    let errors: Vec<SyncError> = of_all.into_iter().filter_map(Result::err).chain(of_rules.errors).collect();
+    let complete = errors.is_empty();
     if wish.whole {
-        let complete = of_all.iter().all(Result::is_ok) && failure.is_none();
         context.metrics.synced(namespace, name, complete, began.elapsed());
     }
-    for error in of_all.into_iter().filter_map(Result::err).chain(failure) {
-        report(context, namespace, name, &error);
+    for error in &errors {
+        report(context, namespace, name, error);
     }
-    missed
+    Ended {
+        missed: of_rules.missed,
+        complete: (wish.whole && complete).then_some(Complete { at: began_at, erasures }),
+        failed_rules: of_rules.failed,
+        continues: !complete && errors.iter().all(|error| matches!(error, SyncError::Continues(_))),
+    }
 }
 
 /// Logs a failure, without what the service said (it may quote a candidate).
@@ -139,8 +187,11 @@ fn report(context: &Context, namespace: &str, connection: &str, error: &SyncErro
                 context.probe_now(namespace, connection);
             }
         }
-        SyncError::Account(_) | SyncError::Store(_) => {
+        SyncError::Account(_) | SyncError::Store(_) | SyncError::TooLong(_) => {
             tracing::warn!(namespace, connection, %error, "a sync did not get to its end; the next one begins anew");
+        }
+        SyncError::Continues(_) => {
+            tracing::info!(namespace, connection, %error, "sync incomplete; will continue");
         }
         SyncError::Changed => {}
     }
@@ -188,6 +239,13 @@ impl<'a> Session<'a> {
             now.uid() == self.connection.uid() && now.spec == self.connection.spec && !now.spec.suspend
         });
         if same { Ok(()) } else { Err(SyncError::Changed) }
+    }
+
+    /// The Pads of a configuration as they are now, but for those that are being deleted.
+    fn present_pads(&self, configuration: &str) -> Vec<Arc<Pad>> {
+        self.context.scope.pads.matching(&self.namespace, |pad| {
+            pad.metadata.deletion_timestamp.is_none() && pad.spec.configuration_ref.name == configuration
+        })
     }
 
     /// Asks for a look at a Pad.

@@ -2,10 +2,9 @@
 
 use super::candidates::{Deed, Rule, deed, is_missed, served};
 use super::installations;
-use super::interview::Marks;
 use super::lever::{self, Row, Walk};
 use super::requests::{Missed, Wish};
-use super::{Session, SyncError};
+use super::{Session, SyncError, before};
 use crate::api::configuration::OnArchive;
 use crate::api::pad::{Phase, Trigger, TriggerSource};
 use crate::api::served::{self, Fingerprint};
@@ -17,7 +16,7 @@ use crate::{making, rules};
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// How many Pads are made at the same time.
@@ -27,16 +26,59 @@ pub const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 /// It reaches back no further than this, however old the oldest open Pad is.
 const FARTHEST_BACK: SignedDuration = SignedDuration::from_hours(24 * 30);
 
-/// Makes the walks that are wished for. Returns a stage entry that no webhook told of, if there is one.
-pub async fn walk_all(session: &Session<'_>, wish: &Wish) -> Result<Option<Missed>, SyncError> {
-    let mut missed = None;
-    for ((stage_id, tag), configurations) in groups(session, wish) {
-        let walk = lever::walk(session, &stage_id, &tag).await?;
+/// What came of the walks of the rules.
+#[derive(Debug, Default)]
+pub struct Walked {
+    /// The last stage entry that no webhook told of.
+    pub missed: Option<Missed>,
+    /// The configurations whose walk was not completed.
+    pub failed: BTreeSet<String>,
+    /// Why.
+    pub errors: Vec<SyncError>,
+}
+
+impl Walked {
+    fn failed<'a>(
+        &mut self,
+        configurations: impl IntoIterator<Item = &'a Arc<PadConfiguration>>,
+        error: SyncError,
+    ) {
+        self.failed.extend(configurations.into_iter().map(|configuration| configuration.name_any()));
+        self.errors.push(error);
+    }
+}
+
+/// Makes the walks that are wished for. One that fails does not keep the others from being made, unless they would fail for
+/// the same reason (contract S2b).
+pub async fn walk_all(session: &Session<'_>, wish: &Wish) -> Walked {
+    let mut walked = Walked::default();
+    let mut groups = groups(session, wish).into_iter();
+    for ((stage_id, tag), configurations) in groups.by_ref() {
+        let walk = match lever::walk(session, &stage_id, &tag).await {
+            Ok(walk) => walk,
+            Err(error) => {
+                let concerns_all = error.concerns_all();
+                walked.failed(configurations, error);
+                if concerns_all {
+                    break;
+                }
+                continue;
+            }
+        };
+        if !walk.is_whole {
+            walked.failed(configurations.iter().copied(), SyncError::TooLong("candidates in one stage"));
+        }
         for configuration in configurations {
-            missed = apply(session, configuration, &walk).await?.or(missed);
+            match apply(session, configuration, &walk).await {
+                Ok(missed) => walked.missed = missed.or(walked.missed),
+                Err(error) => walked.failed([configuration], error),
+            }
         }
     }
-    Ok(missed)
+    for (_, configurations) in groups {
+        walked.failed.extend(configurations.iter().map(|configuration| configuration.name_any()));
+    }
+    walked
 }
 
 /// The configurations by stage and tag, as far as they are wished for.
@@ -64,38 +106,40 @@ async fn apply(
     walk: &Walk,
 ) -> Result<Option<Missed>, SyncError> {
     let name = configuration.name_any();
-    let all = session
-        .context
-        .scope
-        .pads
-        .matching(&session.namespace, |pad| pad.spec.configuration_ref.name == name);
+    // As they are now: the walk may have taken minutes, and webhooks have arrived meanwhile.
+    let present = session.present_pads(&name);
     let mut pads: HashMap<&str, Vec<Arc<Pad>>> = HashMap::new();
-    for pad in &all {
+    for pad in &present {
         pads.entry(&pad.spec.opportunity_id).or_default().push(pad.clone());
     }
     let mut after = configuration.status.clone().unwrap_or_default();
-    let (mut missed, now) = (None, Timestamp::now());
+    let (mut outcome, now) = (Ok(None), Timestamp::now());
     if let Some(rule) = in_use(session, configuration) {
         let entries = after.served_entries.take();
-        missed = serve(session, configuration, &rule, &walk.rows, &pads, entries.as_deref()).await?;
+        outcome = serve(session, configuration, &rule, &walk.rows, &pads, entries.as_deref()).await;
         after.served_entries = served_after(&rule, walk, &pads, entries.as_deref());
-        if walk.is_whole {
+        if outcome.is_ok() && walk.shows_absence() {
             after.existing_settled_for = after.effective_since;
         }
     }
     installations::ask(session, &walk.linked, &pads);
-    if walk.is_whole {
+    if walk.shows_absence() {
         let there: HashSet<&str> = walk.rows.iter().map(|row| row.id.as_str()).collect();
+        // One that has changed since the walk began is left to the next.
+        let before: HashSet<_> = session.pads.iter().map(|pad| (pad.uid(), pad.resource_version())).collect();
         let gone = pads.iter().filter(|(candidate, _)| !there.contains(*candidate));
         for pad in gone.flat_map(|(_, pads)| pads) {
-            if expiry::is_expired(pad, configuration, now) {
+            let is_unchanged = before.contains(&(pad.uid(), pad.resource_version()));
+            if is_unchanged && expiry::is_expired(pad, configuration, now) {
                 session.want(pad, What::Expired);
             }
         }
+    }
+    if walk.is_whole {
         after.matching = i64::try_from(walk.rows.len()).ok();
     }
     write(session, configuration, &after).await;
-    Ok(missed)
+    outcome
 }
 
 /// The served entries that the configuration's status is to store after a walk (contract P9).
@@ -113,7 +157,7 @@ fn served_after(
             _ => served(rule, row, known),
         }
     });
-    if !walk.is_whole {
+    if !walk.shows_absence() {
         return served::add(entries, served);
     }
     let fingerprints = |row: &Row| {
@@ -214,8 +258,16 @@ async fn write(session: &Session<'_>, configuration: &PadConfiguration, after: &
     }
 }
 
-/// Asks the open Pads of candidates who were archived for a look, where the rule says that they end then.
-pub async fn walk_archived(session: &Session<'_>, marks: &mut Marks) -> Result<(), SyncError> {
+/// Down to when candidates who were archived have been looked for, and for which Pads.
+#[derive(Debug)]
+pub struct Archived {
+    until: Timestamp,
+    /// The uids of the Pads.
+    pads: HashSet<String>,
+}
+
+/// Asks the open Pads of candidates who were archived for a look, where the rule says that they end then (contract E7).
+pub async fn walk_archived(session: &Session<'_>, marks: &mut Option<Archived>) -> Result<(), SyncError> {
     let ends = |pad: &&Arc<Pad>| {
         let of = |one: &&Arc<PadConfiguration>| one.name_any() == pad.spec.configuration_ref.name;
         let configuration = session.configurations.iter().find(of);
@@ -224,20 +276,72 @@ pub async fn walk_archived(session: &Session<'_>, marks: &mut Marks) -> Result<(
     };
     let open: Vec<&Arc<Pad>> = session.pads.iter().filter(ends).collect();
     let now = Timestamp::now();
-    let oldest =
-        open.iter().filter_map(|pad| pad.metadata.creation_timestamp.as_ref()).map(|time| time.0).min();
-    let Some(oldest) = oldest else {
-        marks.archived = None;
+    let Some(since) = archived_since(marks.as_ref(), &open, now) else {
+        *marks = None;
         return Ok(());
     };
-    let since = marks.archived.unwrap_or(oldest.max(now - FARTHEST_BACK)) - OVERLAP;
-    let (archived, is_whole) = lever::archived_since(session, since.as_millisecond()).await?;
+    let since = before(since, OVERLAP).as_millisecond().max(0);
+    let (archived, is_whole) = lever::archived_since(session, since).await?;
     let archived: HashSet<String> = archived.into_iter().collect();
-    for pad in open.into_iter().filter(|pad| archived.contains(&pad.spec.opportunity_id)) {
+    for pad in open.iter().filter(|pad| archived.contains(&pad.spec.opportunity_id)) {
         session.want(pad, What::Archived);
     }
-    if is_whole {
-        marks.archived = Some(now);
+    if !is_whole {
+        return Err(SyncError::TooLong("candidates who were archived"));
     }
+    *marks = Some(Archived { until: now, pads: open.iter().filter_map(|pad| pad.uid()).collect() });
     Ok(())
+}
+
+/// From when on archived candidates are looked for; None if no Pad is concerned. Pads that were not looked for so far, as
+/// those of a configuration that was suspended, reach back to when they were made.
+fn archived_since(marks: Option<&Archived>, open: &[&Arc<Pad>], now: Timestamp) -> Option<Timestamp> {
+    let is_known =
+        |pad: &Pad| marks.is_some_and(|marks| pad.uid().is_some_and(|uid| marks.pads.contains(&uid)));
+    let made_at = |pad: &&Arc<Pad>| pad.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let new = open.iter().filter(|pad| !is_known(pad)).filter_map(made_at).min();
+    let new = new.map(|at| at.max(before(now, FARTHEST_BACK)));
+    let known = marks.filter(|_| !open.is_empty()).map(|marks| marks.until);
+    new.into_iter().chain(known).min()
+}
+
+#[cfg(test)]
+pub(super) fn try_times(pad: &Arc<Pad>, any: Timestamp, now: Timestamp) {
+    let marks = Archived { until: any, pads: HashSet::new() };
+    archived_since(Some(&marks), &[pad], now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + 60 * minute).unwrap()
+    }
+
+    fn pad(uid: &str, made_at: i64) -> Arc<Pad> {
+        let pad = serde_json::from_value(json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad",
+            "metadata": {"name": uid, "uid": uid, "creationTimestamp": at(made_at)},
+            "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
+        }));
+        Arc::new(pad.unwrap())
+    }
+
+    // contract E7
+    #[test]
+    fn pads_that_become_concerned_later_are_looked_for_from_when_they_were_made() {
+        let (old, new, resumed) = (pad("old", 0), pad("new", 95), pad("resumed", 10));
+        let now = at(100);
+        assert_eq!(archived_since(None, &[], now), None);
+        assert_eq!(archived_since(None, &[&old, &resumed], now), Some(at(0)));
+        let marks = Archived { until: at(90), pads: ["old".to_owned()].into() };
+        assert_eq!(archived_since(Some(&marks), &[], now), None);
+        assert_eq!(archived_since(Some(&marks), &[&old], now), Some(at(90)));
+        assert_eq!(archived_since(Some(&marks), &[&old, &new], now), Some(at(90)));
+        assert_eq!(archived_since(Some(&marks), &[&old, &resumed], now), Some(at(10)));
+        let ages_ago = pad("ages", -10_000_000);
+        assert_eq!(archived_since(None, &[&ages_ago], now), Some(before(now, FARTHEST_BACK)));
+    }
 }

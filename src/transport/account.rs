@@ -1,21 +1,24 @@
 //! One account at one service: where it is, its key, its rate limit; and the instrumented send.
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
 use super::answer;
 use super::limit::{AccountId, Bucket, Priority};
-use super::{Class, Error, Service, SetupError, Transport};
+use super::{Class, Error, Oddities, Part, Service, SetupError, Transport};
 use crate::telemetry::health;
 use crate::telemetry::traces::spans;
 use crate::text;
@@ -27,6 +30,8 @@ const ERROR_ANSWER_LIMIT: usize = 64 << 10;
 const SHORTEST_HIDDEN_KEY: usize = 8;
 /// Longer ids than this are of no service we know.
 const SEGMENT_LIMIT: usize = 128;
+/// Time between two log lines about the odd rows, or the odd members, of one operation of one account.
+const ODD_LOGGED_EVERY: Duration = Duration::from_secs(600);
 
 /// One call to a service.
 #[derive(Debug)]
@@ -104,6 +109,10 @@ pub(crate) struct Account {
     base: Url,
     key: SecretString,
     bucket: Arc<Bucket>,
+    /// The connection that it is for, in log lines: its namespace and name.
+    connection: Arc<str>,
+    /// When a log line last reported odd rows (true) or odd members of an operation.
+    odd_logged: Arc<Mutex<HashMap<(&'static str, bool), Instant>>>,
 }
 
 impl Account {
@@ -125,7 +134,61 @@ impl Account {
         }
         let origin = base.origin().ascii_serialization();
         let bucket = transport.0.buckets.of(&origin, key.expose_secret(), transport.limit(service));
-        Ok(Self { transport: transport.clone(), service, base: base.clone(), key, bucket })
+        Ok(Self {
+            transport: transport.clone(),
+            service,
+            base: base.clone(),
+            key,
+            bucket,
+            connection: "".into(),
+            odd_logged: Arc::default(),
+        })
+    }
+
+    /// The same account, named in log lines by the connection that it is for.
+    pub(crate) fn named(self, connection: &str) -> Self {
+        Self { connection: connection.into(), ..self }
+    }
+
+    /// Reads an answer tolerantly, and reports what was odd in it: in a metric, and now and then in a log line.
+    pub(crate) fn read_answer<T>(
+        &self,
+        operation: &'static str,
+        answer: &Value,
+        read: impl FnOnce(&Part<'_>) -> T,
+    ) -> T {
+        let odd = Oddities::default();
+        let result = read(&Part::whole(answer, &odd));
+        self.report(operation, &odd);
+        result
+    }
+
+    fn report(&self, operation: &'static str, odd: &Oddities) {
+        let (service, connection) = (self.service.label(), &self.connection);
+        if let Some(rows) = odd.rows() {
+            self.transport.0.metrics.odd(self.service, operation, "row", rows.count);
+            if self.may_log(operation, true) {
+                let (count, path) = (rows.count, rows.first);
+                tracing::warn!(%connection, service, operation, count, path, "left out rows of an answer that cannot be read; the other rows are processed");
+            }
+        }
+        if let Some(members) = odd.members() {
+            self.transport.0.metrics.odd(self.service, operation, "member", members.count);
+            if self.may_log(operation, false) {
+                let (count, path) = (members.count, members.first);
+                tracing::warn!(%connection, service, operation, count, path, "dropped members of an answer that cannot be read");
+            }
+        }
+    }
+
+    fn may_log(&self, operation: &'static str, rows: bool) -> bool {
+        let mut logged = self.odd_logged.lock();
+        let last = logged.get(&(operation, rows));
+        let may = last.is_none_or(|last| last.elapsed() >= ODD_LOGGED_EVERY);
+        if may {
+            logged.insert((operation, rows), Instant::now());
+        }
+        may
     }
 
     /// Which key at which origin it is: clients of one key share it.

@@ -26,6 +26,13 @@ struct OperationLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OddLabels {
+    service: &'static str,
+    operation: &'static str,
+    part: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ServiceLabels {
     service: &'static str,
 }
@@ -36,6 +43,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<OperationLabels, Histogram>,
     wait: Family<ServiceLabels, Histogram>,
+    odd: Family<OddLabels, Counter>,
 }
 
 impl Metrics {
@@ -45,6 +53,7 @@ impl Metrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(request_buckets),
             wait: Family::new_with_constructor(wait_buckets),
+            odd: Family::default(),
         };
         registry.register(
             "pad_operator_service_requests",
@@ -61,6 +70,11 @@ impl Metrics {
             "How long calls waited for the rate limit before they were made",
             metrics.wait.clone(),
         );
+        registry.register(
+            "pad_operator_service_odd_parts",
+            "Rows left out and members dropped from answers because they cannot be read",
+            metrics.odd.clone(),
+        );
         metrics
     }
 
@@ -72,13 +86,23 @@ impl Metrics {
         priority: Priority,
         took: Duration,
     ) {
-        let service = service.label();
+        let (service_of, service) = (service, service.label());
         let priority = priority.label();
         let labels = |outcome| RequestLabels { service, operation, outcome, priority };
         // A first 429 is then seen to be an increase.
         drop(self.requests.get_or_create(&labels(Class::Throttled.label())));
         self.requests.get_or_create(&labels(outcome)).inc();
+        if operation.starts_with("GET ") {
+            // The same for a first odd row.
+            for part in ["row", "member"] {
+                self.odd(service_of, operation, part, 0);
+            }
+        }
         self.seconds.get_or_create(&OperationLabels { service, operation }).observe(took.as_secs_f64());
+    }
+
+    pub(super) fn odd(&self, service: Service, operation: &'static str, part: &'static str, count: u64) {
+        self.odd.get_or_create(&OddLabels { service: service.label(), operation, part }).inc_by(count);
     }
 
     pub(super) fn wait(&self, service: Service, waited: Duration) {

@@ -14,6 +14,7 @@ mod metrics;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tolerant;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use account::{Departure, Permit};
 pub use error::{Class, Error, Service, SetupError};
 pub use limit::{AccountId, Limit, Priority};
 pub use metrics::Metrics;
+pub(crate) use tolerant::{Oddities, Part, milliseconds};
 
 use limit::Buckets;
 

@@ -149,7 +149,8 @@ async fn killed_at_any_moment_of_any_effect_everything_happens_once() {
                 eventually("its creation is unknown, or its pad is adopted", async || {
                     let pads = world.pads_of(&crash.subject.candidate).await;
                     let phases: Vec<String> = pads.iter().map(phase).collect();
-                    let is_either = ["Pending/CreateOutcomeUnknown", "Open/Open"].contains(&&*phases.concat());
+                    let is_either =
+                        ["Pending/CreateOutcomeUnknown", "Open/Open"].contains(&&*phases.concat());
                     if is_either { Ok(()) } else { Err(format!("{pads:#?}")) }
                 })
                 .await

@@ -24,7 +24,7 @@ async fn a_key_of_no_organization_is_told_and_heals_with_the_secret() {
     let world = World::start(options).await;
     world.keep_private(ALONE);
     world.interview.set_key(ALONE, &users[1].email, KeyRole::Alone);
-    world.look_at("leverconnections", CONNECTION).await;
+    world.request("leverconnections", CONNECTION).await;
     let connection =
         world.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationMissing").await;
     assert!(

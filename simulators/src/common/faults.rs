@@ -89,6 +89,12 @@ pub enum Action {
         #[serde(default)]
         body: Option<Value>,
     },
+    /// The effect is applied; values are added to the JSON of the answer, each at a JSON pointer. In a list, a number
+    /// inserts before that item and `-` appends; in an object, a member is set. What has no place is left out.
+    Edit {
+        /// Pointers and values, such as `/pads/0` and a row.
+        adds: Vec<(String, Value)>,
+    },
     /// The effect is applied; the status is right, the body is not JSON.
     GarbageAfterEffect,
     /// The effect is applied; the connection is closed in the middle of the body.
@@ -236,6 +242,13 @@ impl Fault {
     #[must_use]
     pub fn pause(self, at: Moment) -> Self {
         self.action(Action::Pause { at })
+    }
+
+    /// See [`Action::Edit`].
+    #[must_use]
+    pub fn edit(self, adds: &[(&str, Value)]) -> Self {
+        let adds = adds.iter().map(|(pointer, value)| ((*pointer).to_owned(), value.clone())).collect();
+        self.action(Action::Edit { adds })
     }
 
     simple_actions! {

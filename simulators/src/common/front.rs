@@ -253,6 +253,7 @@ pub(crate) async fn after_effect(
             Action::LoseAnswer => Outcome::Abort,
             Action::HangAfterEffect => Outcome::Hang,
             Action::StatusAfterEffect { code, body } => error(*code, body, &error_body),
+            Action::Edit { adds } => Outcome::Raw(status, edited(&body(), adds)),
             Action::GarbageAfterEffect => Outcome::Raw(status, Bytes::from_static(b"<html>{oops")),
             Action::TruncateAfterEffect => Outcome::Truncated(status, body()),
             Action::HugeAfterEffect { bytes } => Outcome::Raw(status, huge(*bytes)),
@@ -262,6 +263,22 @@ pub(crate) async fn after_effect(
         return Some(outcome);
     }
     None
+}
+
+fn edited(body: &[u8], adds: &[(String, Value)]) -> Bytes {
+    let mut answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    for (pointer, value) in adds {
+        let Some((parent, name)) = pointer.rsplit_once('/') else { continue };
+        match (answer.pointer_mut(parent), name.parse()) {
+            (Some(Value::Array(items)), Ok(index)) if index <= items.len() => {
+                items.insert(index, value.clone())
+            }
+            (Some(Value::Array(items)), _) if name == "-" => items.push(value.clone()),
+            (Some(Value::Object(members)), _) => drop(members.insert(name.to_owned(), value.clone())),
+            _ => {}
+        }
+    }
+    answer.to_string().into()
 }
 
 fn huge(bytes: usize) -> Bytes {

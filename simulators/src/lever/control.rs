@@ -83,7 +83,7 @@ async fn candidate(State(lever): Service, Path(id): Path<String>) -> Response {
 }
 
 async fn remove_candidate(State(lever): Service, Path(id): Path<String>) -> Response {
-    whether(lever.delete(&id), &id)
+    whether(lever.delete(&id, crate::common::now_ms()), &id)
 }
 
 #[derive(Deserialize)]

@@ -78,9 +78,8 @@ impl Lever {
         true
     }
 
-    pub(crate) fn delete(self: &Arc<Self>, id: &str) -> bool {
-        let now = now_ms();
-        let deleted = self.change(id, |opportunity| opportunity.deleted_at = Some(now));
+    pub(crate) fn delete(self: &Arc<Self>, id: &str, at: i64) -> bool {
+        let deleted = self.change(id, |opportunity| opportunity.deleted_at = Some(at));
         let opportunity = lock(&self.model).opportunities.get(id).cloned();
         if let (true, Some(opportunity)) = (deleted, opportunity) {
             self.fire("candidateDeleted", &opportunity, json!({}));
@@ -283,7 +282,12 @@ impl LeverSimulator {
 
     /// Deletes the opportunity: 404 from now on.
     pub fn delete(&self, id: &str) {
-        assert!(self.lever().delete(id), "there is no opportunity {id}");
+        self.delete_at(id, now_ms());
+    }
+
+    /// The same, at a time in milliseconds since the epoch.
+    pub fn delete_at(&self, id: &str, at: i64) {
+        assert!(self.lever().delete(id, at), "there is no opportunity {id}");
     }
 
     /// Anonymizes the opportunity's contact: no name, no e-mail addresses, no links.

@@ -213,8 +213,8 @@ impl Configurations {
         })
     }
 
-    /// Whether the walk that a request asks for has been made; asks for it, if not. While there is nobody to ask, there
-    /// is none to wait for.
+    /// Whether the walk that a request asks for has been made; asks for it, if not. A connection that cannot be used now is
+    /// waited for (contract S4).
     fn is_synced(
         &self,
         id: (&str, &str),
@@ -224,7 +224,7 @@ impl Configurations {
     ) -> bool {
         let handled =
             configuration.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_deref());
-        let Some(connection) = connection.filter(|one| status::usable(one)) else { return true };
+        let Some(connection) = connection.filter(|one| status::usable(one)) else { return false };
         let of = (id.0, &*connection.name_any());
         if handled == Some(request) || self.context.syncs.is_answered(of, id.1, request) {
             return true;

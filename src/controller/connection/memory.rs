@@ -28,8 +28,6 @@ pub struct Probed {
     pub lever: Tried<LeverFacts>,
     /// CoderPad Interview's side.
     pub interview: Tried<InterviewFacts>,
-    /// When both services last answered all of a probe.
-    pub complete_at: Option<Timestamp>,
     began: Instant,
     next: Option<Instant>,
 }
@@ -185,10 +183,8 @@ fn following(
         // The later one: a service that asks for a pause gets it, also from the probe that the other needs.
         (lever, interview) => lever.max(interview),
     };
-    let complete = lever.probe.trouble.is_none() && interview.probe.trouble.is_none();
     Probed {
         handled: requested.or_else(|| before.and_then(|before| before.handled.clone())),
-        complete_at: if complete { Some(at) } else { before.and_then(|before| before.complete_at) },
         next: pause.map(|pause| began + pause),
         version,
         lever,

@@ -7,6 +7,7 @@ pub mod installation;
 pub mod memory;
 pub mod observe;
 pub mod status;
+mod synced;
 pub mod trouble;
 pub mod webhook;
 
@@ -129,7 +130,7 @@ impl Reconcile<LeverConnection> for Connections {
         let requested = requested.as_deref();
         if connection.spec.suspend {
             self.memory.forget(&namespace, &name);
-            self.write(&connection, &token, Services::Suspended, requested).await?;
+            self.write(&connection, &token, Services::Suspended, None).await?;
             return Ok(Action::await_change());
         }
         let account = match self.context.accounts.unconfirmed(&connection).await {
@@ -141,7 +142,7 @@ impl Reconcile<LeverConnection> for Connections {
                     self.context.accounts.forget(&namespace, &name);
                 }
                 self.memory.forget(&namespace, &name);
-                self.write(&connection, &token, Services::Unusable(&trouble), requested).await?;
+                self.write(&connection, &token, Services::Unusable(&trouble), None).await?;
                 return Ok(Action::await_change());
             }
         };
@@ -175,11 +176,12 @@ impl Reconcile<LeverConnection> for Connections {
                 self.context.allowances.quotas().found(key, look, remaining);
             }
             lever_answered = lever.trouble.is_none();
-            let began = start.at;
+            // Not by the time of the last complete probe, which has whole seconds.
+            let is_complete = lever_answered && interview.trouble.is_none();
             let is_by_the_clock = start.interval.is_some();
-            let probed = self.memory.record(&namespace, &name, start, lever, interview);
+            self.memory.record(&namespace, &name, start, lever, interview);
             let asked = requested.filter(|request| !is_handled(&seen, request));
-            if probed.complete_at == Some(began) && (is_by_the_clock || asked.is_some()) {
+            if is_complete && (is_by_the_clock || asked.is_some()) {
                 self.context.syncs.want(&namespace, &name, asked);
             }
         }
@@ -189,7 +191,7 @@ impl Reconcile<LeverConnection> for Connections {
         }
         let syncs = &self.context.syncs;
         let handled =
-            probed.handled.as_deref().filter(|request| !syncs.is_pending(&namespace, &name, request));
+            probed.handled.as_deref().filter(|request| syncs.is_complete(&namespace, &name, request));
         self.write(&connection, &token, Services::Probed(&probed), handled).await?;
         let (_, webhook_due) = self.webhooks.state(&connection);
         Ok(match (due(), webhook_due) {
@@ -232,8 +234,9 @@ impl Connections {
         let others = &installation::others(&self.context.scope, connection);
         let observation =
             Observation { connection, public_url, token, webhook, services, missed, others, handled };
-        let after = status::status(&observation, pace::now());
+        let mut after = status::status(&observation, pace::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
+        synced::add(&before, &mut after, self.context.syncs.complete(&namespace, &connection.name_any()));
         let written = write_status(&self.context.client, connection, &before, &after).await?;
         if written.is_some() {
             let before = connection.conditions();

@@ -12,14 +12,12 @@ use crate::sync::requests::Missed;
 use crate::text;
 use crate::transport::Service;
 use crate::{interview, lever};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::{BTreeSet, HashSet};
 
 /// How many failures in a row, of a kind that may pass, end a connection.
 const FAILURES_THAT_COUNT: u32 = 3;
-/// How old lastSyncAt may get while nothing else is written.
-const ROUGHLY: SignedDuration = SignedDuration::from_hours(1);
 /// Bounds of the schema.
 const MOST_STAGES: usize = 500;
 const ID_LIMIT: usize = 128;
@@ -122,12 +120,6 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionS
     }
     after.conditions = conditions.finish();
 
-    if let Services::Probed(Probed { complete_at: Some(at), .. }) = services {
-        let old = before.last_sync_at.is_none_or(|before| at.duration_since(before) >= ROUGHLY);
-        if old || after != before {
-            after.last_sync_at = Some(*at);
-        }
-    }
     after
 }
 

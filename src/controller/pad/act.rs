@@ -127,9 +127,15 @@ impl Pass<'_> {
             Step::ReadNotes { reference } => {
                 let notes = self.account()?.lever.notes(&self.facts.pad.opportunity_id).await;
                 let notes = notes.map_err(Trouble::Service)?;
+                let unreadable = notes.unreadable();
                 let found = notes
+                    .notes
                     .into_iter()
                     .find(|note| note.values.iter().any(|value| reference.is_of_note(value)));
+                // Each note that cannot be read may be the one (contract X9).
+                if let (None, Some(unreadable)) = (&found, unreadable) {
+                    return Err(Trouble::Service(unreadable));
+                }
                 self.facts.note = found.map_or(NoteFacts::Absent, |note| NoteFacts::Written(note.id));
                 Ok(())
             }

@@ -156,26 +156,7 @@ fn a_good_probe_fills_the_status_and_a_second_one_changes_nothing() {
     assert!(!has(&status, types::RECONCILING) && !has(&status, types::STALLED));
     assert_eq!((status.organization.as_deref(), status.stages.len()), (Some("Acme"), 1));
     assert_eq!(status.quota.as_ref().unwrap().remaining, Some(7));
-    assert_eq!(status.last_sync_at, Some(at(0)));
     assert_eq!(pass(&connection, Services::Probed(&probed(None, None, 1))), status);
-}
-
-#[test]
-fn last_sync_at_is_rough() {
-    let mut connection = connected(json!({}));
-    let moved = |connection: &LeverConnection| {
-        pass(connection, Services::Probed(&probed(None, None, 1))).last_sync_at
-    };
-    let set = |connection: &mut LeverConnection, second| {
-        connection.status.as_mut().unwrap().last_sync_at = Some(at(second));
-    };
-    set(&mut connection, -3599);
-    assert_eq!(moved(&connection), Some(at(-3599)));
-    set(&mut connection, -3600);
-    assert_eq!(moved(&connection), Some(at(0)));
-    set(&mut connection, -5);
-    connection.status.as_mut().unwrap().organization = Some("Old".into());
-    assert_eq!(moved(&connection), Some(at(0)));
 }
 
 #[test]

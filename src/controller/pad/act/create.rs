@@ -25,6 +25,9 @@ const SEARCH_PAGES: usize = 1000;
 /// How often the storing of a result is tried again at once when somebody else changed the Pad.
 const STORE_TRIES: usize = 5;
 
+/// Why a search does not conclude that there is no pad.
+const UNREADABLE: &str = "CoderPad's list has rows that cannot be read, and one of them may be the pad";
+
 impl Pass<'_> {
     /// The rate limit's token, the intention, the request: in this order, and the request within 10 s or not at all.
     pub(super) async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), Trouble> {
@@ -142,7 +145,7 @@ impl Pass<'_> {
 
     async fn walk(&self, reference: &Reference, since: Option<Timestamp>) -> Result<Vec<PadRecord>, Trouble> {
         let interview = &self.account()?.interview;
-        let mut found = Vec::new();
+        let (mut found, mut may_be_ours) = (Vec::new(), false);
         let mut next = None;
         for _ in 0..SEARCH_PAGES {
             let page = interview
@@ -158,7 +161,20 @@ impl Pass<'_> {
                     && !record.is_deleted()
                     && Reference::of_notes(&record.notes).as_ref() == Some(reference)
             }));
+            // A row that was left out, and whose notes name another reference or none, is certainly another pad.
+            may_be_ours |= page.left_out.iter().any(|row| {
+                row.notes
+                    .as_deref()
+                    .is_none_or(|notes| Reference::of_notes(notes).as_ref() == Some(reference))
+            });
             next = page.next;
+            if (reached || next.is_none()) && found.is_empty() && may_be_ours {
+                tracing::warn!(
+                    pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace,
+                    "a search for a pad is not conclusive: CoderPad's list has rows that cannot be read; will retry"
+                );
+                return Err(Trouble::Cluster { message: UNREADABLE.into() });
+            }
             if reached || next.is_none() {
                 return Ok(found);
             }

@@ -1,0 +1,151 @@
+//! Looks at open pads one by one: ends that CoderPad's list does not show are found that way (contract S2).
+//!
+//! At most 60 an hour for each connection, however many Pads there are, and each Pad at most once a day.
+
+use super::{Session, before};
+use crate::api::Pad;
+use crate::api::pad::Phase;
+use crate::controller::pad::looks::What;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Maximum number of looks in an hour, for one connection.
+const PER_HOUR: usize = 60;
+const HOUR: Duration = Duration::from_secs(3600);
+/// A pad is looked at when neither it nor its last look is younger than this.
+const EVERY: SignedDuration = SignedDuration::from_hours(24);
+
+/// The looks that were asked for.
+#[derive(Debug, Default)]
+pub struct Looks {
+    /// When each open Pad was looked at last, by its uid.
+    last: HashMap<String, Timestamp>,
+    /// The looks of the last hour.
+    recent: VecDeque<Instant>,
+    /// When looks were chosen last.
+    chosen: Option<Instant>,
+}
+
+impl Looks {
+    /// Asks for the looks that are due.
+    pub fn want(&mut self, session: &Session<'_>) {
+        for pad in self.choose(&session.pads, Timestamp::now(), Instant::now()) {
+            session.want(&pad, What::Record);
+        }
+    }
+
+    /// The Pads whose look is due, as far as the hour has room: one for each minute since the last choice. Those that have
+    /// not started come first, then those that were looked at longest ago.
+    pub(super) fn choose(&mut self, pads: &[Arc<Pad>], now: Timestamp, instant: Instant) -> Vec<Arc<Pad>> {
+        let is_open = |pad: &&Arc<Pad>| matches!(pad.phase(), Some(Phase::Open | Phase::Started));
+        let open: Vec<(String, &Arc<Pad>)> =
+            pads.iter().filter(is_open).filter_map(|pad| Some((pad.uid()?, pad))).collect();
+        let mut last = HashMap::with_capacity(self.last.len());
+        for (uid, _) in &open {
+            last.extend(self.last.remove_entry(uid));
+        }
+        self.last = last;
+        while self.recent.front().is_some_and(|at| instant.duration_since(*at) >= HOUR) {
+            self.recent.pop_front();
+        }
+        let minutes = self.chosen.map_or(0, |at| instant.duration_since(at).as_secs() / 60);
+        let room = PER_HOUR.saturating_sub(self.recent.len());
+        let room = room.min(usize::try_from(minutes).unwrap_or(PER_HOUR));
+        if room == 0 {
+            self.chosen.get_or_insert(instant);
+            return Vec::new();
+        }
+        self.chosen = Some(instant);
+        let due_before = before(now, EVERY);
+        let mut due: Vec<_> = open
+            .into_iter()
+            .filter_map(|(uid, pad)| {
+                let looked_at = self.last.get(&uid).copied().or_else(|| known_since(pad))?;
+                let is_started = pad.phase() == Some(Phase::Started);
+                (looked_at < due_before).then_some((is_started, looked_at, uid, pad))
+            })
+            .collect();
+        due.sort_unstable_by(|one, other| (one.0, one.1, &one.2).cmp(&(other.0, other.1, &other.2)));
+        due.truncate(room);
+        due.into_iter()
+            .map(|(_, _, uid, pad)| {
+                self.last.insert(uid, now);
+                self.recent.push_back(instant);
+                pad.clone()
+            })
+            .collect()
+    }
+}
+
+/// Since when a Pad has had its pad.
+fn known_since(pad: &Pad) -> Option<Timestamp> {
+    let made_at = pad.status.as_ref().and_then(|status| status.created_at);
+    made_at.or_else(|| pad.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + 3600 * hour).unwrap()
+    }
+
+    fn pad(name: &str, phase: &str, made_at: i64) -> Arc<Pad> {
+        let pad = serde_json::from_value(json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": name, "uid": name},
+            "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
+            "status": {"observedGeneration": 1, "phase": phase, "createdAt": at(made_at)},
+        }));
+        Arc::new(pad.unwrap())
+    }
+
+    fn names(pads: Vec<Arc<Pad>>) -> Vec<String> {
+        pads.iter().map(|pad| pad.name_any()).collect()
+    }
+
+    // contract S2
+    #[test]
+    fn pads_that_have_not_started_come_first_and_no_pad_is_looked_at_twice_a_day() {
+        let pads = [
+            pad("started", "Started", -90),
+            pad("young", "Open", -23),
+            pad("ended", "Ended", -90),
+            pad("older", "Open", -80),
+            pad("old", "Open", -30),
+        ];
+        let (mut looks, start) = (Looks::default(), Instant::now());
+        let mut choose =
+            |minute: u64, now| names(looks.choose(&pads, now, start + HOUR * minute as u32 / 60));
+        assert_eq!(choose(0, at(0)), Vec::<String>::new(), "not all at once after a restart");
+        assert_eq!(choose(2, at(0)), ["older", "old"]);
+        assert_eq!(choose(7, at(0)), ["started"]);
+        assert_eq!(choose(30, at(0)), Vec::<String>::new());
+        assert_eq!(choose(40, at(2)), ["young"]);
+        assert_eq!(choose(70, at(25)).len(), 3);
+    }
+
+    #[test]
+    fn there_are_at_most_sixty_looks_in_any_hour_however_many_pads_and_syncs_there_are() {
+        let pads: Vec<_> = (0..1000).map(|n| pad(&format!("p-{n}"), "Open", -48)).collect();
+        let (mut looks, start) = (Looks::default(), Instant::now());
+        let mut times = Vec::new();
+        for second in (0..4 * 3600).step_by(7) {
+            let now = start + Duration::from_secs(second);
+            times.extend(looks.choose(&pads, at(0), now).iter().map(|_| second));
+        }
+        // After a long pause, not more.
+        let late = start + Duration::from_secs(40 * 3600);
+        assert_eq!(looks.choose(&pads, at(0), late).len(), PER_HOUR);
+        for from in &times {
+            let in_hour = times.iter().filter(|at| (*from..from + 3600).contains(*at)).count();
+            assert!(in_hour <= PER_HOUR, "{in_hour}");
+        }
+        assert!(times.len() > 200, "{}", times.len());
+    }
+}

@@ -1,0 +1,269 @@
+//! Tolerant reading of answers (contract S2a): an odd member is dropped and an odd row is left out, so that it stops
+//! neither its page nor a probe, a search or a sync. Each is noted by its path, never by its value.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+/// Times that a service may report, in seconds since 1970: the years 2000 to 2199. Anything else counts as odd, so that
+/// arithmetic on a foreign time stays far from the limits of the type.
+const PLAUSIBLE: std::ops::Range<i64> = 946_684_800..7_258_118_400;
+
+/// The oddities of one answer.
+#[derive(Debug, Default)]
+pub(crate) struct Oddities {
+    members: Cell<u64>,
+    first_member: RefCell<Option<String>>,
+    rows: Cell<u64>,
+    first_row: RefCell<Option<String>>,
+    /// What was noted last within the row that is being read.
+    in_row: RefCell<Option<String>>,
+}
+
+/// Oddities of one kind: how many, and the path of the first.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Odd {
+    pub count: u64,
+    pub first: String,
+}
+
+impl Oddities {
+    /// Members that were dropped.
+    pub(crate) fn members(&self) -> Option<Odd> {
+        Some(Odd { count: self.members.get(), first: self.first_member.borrow().clone()? })
+    }
+
+    /// Rows that were left out.
+    pub(crate) fn rows(&self) -> Option<Odd> {
+        Some(Odd { count: self.rows.get(), first: self.first_row.borrow().clone()? })
+    }
+
+    fn member(&self, at: At<'_>) {
+        let path = at.to_string();
+        self.members.set(self.members.get().saturating_add(1));
+        self.first_member.borrow_mut().get_or_insert_with(|| path.clone());
+        self.in_row.replace(Some(path));
+    }
+
+    fn row(&self, at: At<'_>) {
+        let path = self.in_row.take().unwrap_or_else(|| at.to_string());
+        self.rows.set(self.rows.get().saturating_add(1));
+        self.first_row.borrow_mut().get_or_insert(path);
+    }
+}
+
+/// Where a part stands in its answer. Shown as `data[17].tags[2]`.
+#[derive(Clone, Copy)]
+enum At<'a> {
+    Answer,
+    Member(&'a At<'a>, &'static str),
+    Item(&'a At<'a>, usize),
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Answer => Ok(()),
+            At::Member(At::Answer, name) => f.write_str(name),
+            At::Member(of, name) => write!(f, "{of}.{name}"),
+            At::Item(of, index) => write!(f, "{of}[{index}]"),
+        }
+    }
+}
+
+/// A part of an answer. Its readers return None for what is absent or null, and for what is odd, which they note.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    value: &'a Value,
+    at: At<'a>,
+    odd: &'a Oddities,
+}
+
+impl<'a> Part<'a> {
+    /// The whole answer.
+    pub(crate) fn whole(answer: &'a Value, odd: &'a Oddities) -> Self {
+        Self { value: answer, at: At::Answer, odd }
+    }
+
+    /// The value itself.
+    pub(crate) fn value(&self) -> &'a Value {
+        self.value
+    }
+
+    /// Whether this is an object.
+    pub(crate) fn is_object(&self) -> bool {
+        self.value.is_object()
+    }
+
+    /// A member of an object; None if absent or null.
+    pub(crate) fn member<'b>(&'b self, name: &'static str) -> Option<Part<'b>> {
+        let value = self.value.get(name).filter(|value| !value.is_null())?;
+        Some(Part { value, at: At::Member(&self.at, name), odd: self.odd })
+    }
+
+    /// Notes that this part cannot be used.
+    pub(crate) fn is_odd<T>(&self) -> Option<T> {
+        self.odd.member(self.at);
+        None
+    }
+
+    /// Notes that a member that is needed is absent, so that the path of its row says which.
+    pub(crate) fn needs<T>(&self, name: &'static str, member: Option<T>) -> Option<T> {
+        if member.is_none() && self.member(name).is_none() {
+            self.odd.in_row.replace(Some(At::Member(&self.at, name).to_string()));
+        }
+        member
+    }
+
+    /// This part, read as what `read` accepts.
+    fn read<T>(&self, read: impl FnOnce(&'a Value) -> Option<T>) -> Option<T> {
+        read(self.value).or_else(|| self.is_odd())
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, name: &'static str) -> Option<String> {
+        self.member(name)?.read(|value| value.as_str().map(str::to_owned))
+    }
+
+    /// True or false.
+    pub(crate) fn flag(&self, name: &'static str) -> Option<bool> {
+        self.member(name)?.read(Value::as_bool)
+    }
+
+    /// A point in time of a plausible year, as RFC 3339 writes it.
+    pub(crate) fn time(&self, name: &'static str) -> Option<Timestamp> {
+        self.member(name)?.read(|value| value.as_str()?.parse().ok().filter(is_plausible))
+    }
+
+    /// A point in time of a plausible year, in milliseconds since 1970.
+    pub(crate) fn milliseconds(&self, name: &'static str) -> Option<i64> {
+        self.member(name)?.read(milliseconds)
+    }
+
+    /// The items of a list, as far as `read` returns them; the others are odd. None if absent, null or no list.
+    pub(crate) fn items<T>(
+        &self,
+        name: &'static str,
+        mut read: impl FnMut(&Part<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let list = self.member(name)?;
+        let Some(items) = list.value.as_array() else { return list.is_odd() };
+        let mut found = Vec::with_capacity(items.len());
+        for (index, value) in items.iter().enumerate() {
+            let item = Part { value, at: At::Item(&list.at, index), odd: self.odd };
+            let before = self.odd.members.get();
+            match read(&item) {
+                Some(read) => found.push(read),
+                // One oddity is noted once.
+                None if self.odd.members.get() == before => drop(item.is_odd::<()>()),
+                None => {}
+            }
+        }
+        Some(found)
+    }
+
+    /// The texts of a list.
+    pub(crate) fn texts(&self, name: &'static str) -> Vec<String> {
+        self.items(name, |item| item.value.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// The rows of the list that an answer is about: as far as `read` returns them, and how many were left out. None if
+    /// there is no list.
+    pub(crate) fn rows<T>(
+        &self,
+        name: &'static str,
+        mut read: impl FnMut(&Part<'_>) -> Option<T>,
+    ) -> Option<(Vec<T>, usize)> {
+        let list = self.member(name)?;
+        let rows = list.value.as_array()?;
+        let mut found = Vec::with_capacity(rows.len());
+        for (index, value) in rows.iter().enumerate() {
+            let row = Part { value, at: At::Item(&list.at, index), odd: self.odd };
+            self.odd.in_row.replace(None);
+            match read(&row) {
+                Some(read) => found.push(read),
+                None => self.odd.row(row.at),
+            }
+        }
+        let left_out = rows.len().saturating_sub(found.len());
+        Some((found, left_out))
+    }
+}
+
+fn is_plausible(at: &Timestamp) -> bool {
+    PLAUSIBLE.contains(&at.as_second())
+}
+
+/// A point in time of a plausible year, in milliseconds: a number, or, as some of Lever's examples print it, a number in
+/// quotes.
+pub(crate) fn milliseconds(value: &Value) -> Option<i64> {
+    let milliseconds = match value {
+        #[allow(clippy::cast_possible_truncation)]
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|ms| ms as i64)),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    milliseconds.filter(|ms| PLAUSIBLE.contains(&ms.div_euclid(1000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(answer: &Value) -> (Option<(Vec<String>, usize)>, Option<Odd>, Option<Odd>) {
+        let odd = Oddities::default();
+        let rows = Part::whole(answer, &odd).rows("data", |row| {
+            row.texts("tags");
+            row.needs("id", row.text("id"))
+        });
+        (rows, odd.members(), odd.rows())
+    }
+
+    #[test]
+    fn odd_members_are_dropped_and_rows_without_identity_left_out_each_with_its_path() {
+        let odd = |count, first: &str| Some(Odd { count, first: first.into() });
+        let good = json!({"id": "a", "tags": ["x"]});
+        let found = |rows: Value| read(&json!({"data": rows}));
+        assert_eq!(found(json!([good])), (Some((vec!["a".into()], 0)), None, None));
+        assert_eq!(
+            found(json!([good, {"id": "b", "tags": ["x", null, 3]}, {"id": "c", "tags": 5}])),
+            (Some((vec!["a".into(), "b".into(), "c".into()], 0)), odd(3, "data[1].tags[1]"), None)
+        );
+        assert_eq!(
+            found(json!([good, {"id": null}])),
+            (Some((vec!["a".into()], 1)), None, odd(1, "data[1].id"))
+        );
+        assert_eq!(
+            found(json!([{"id": 7}, good])),
+            (Some((vec!["a".into()], 1)), odd(1, "data[0].id"), odd(1, "data[0].id"))
+        );
+        assert_eq!(found(json!([null, good])), (Some((vec!["a".into()], 1)), None, odd(1, "data[0].id")));
+        assert_eq!(found(json!({"id": "a"})).0, None, "no list");
+        assert_eq!(read(&json!([])).0, None);
+    }
+
+    #[test]
+    fn times_outside_of_plausible_years_count_as_odd() {
+        let time = |text: Value| {
+            let (answer, odd) = (json!({"at": text}), Oddities::default());
+            let at = Part::whole(&answer, &odd).time("at");
+            (at.is_some(), odd.members().is_some())
+        };
+        for text in ["2000-01-01T00:00:00Z", "2199-12-31T23:59:59Z", "2026-02-03T10:00:01.250-07:00"] {
+            assert_eq!(time(json!(text)), (true, false), "{text}");
+        }
+        for text in ["-009999-01-02T01:59:59Z", "9999-12-30T22:00:00Z", "1999-12-31T23:59:59Z", "soon", ""] {
+            assert_eq!(time(json!(text)), (false, true), "{text}");
+        }
+        assert_eq!(time(json!(1_700_000_000)), (false, true));
+        assert_eq!(time(Value::Null), (false, false));
+        for ms in [json!(1_700_000_000_000_i64), json!("1700000000000"), json!(1.7e12)] {
+            assert_eq!(milliseconds(&ms), Some(1_700_000_000_000));
+        }
+        for ms in [json!(i64::MAX), json!(i64::MIN), json!(0), json!(1e300), json!("-1"), json!(null)] {
+            assert_eq!(milliseconds(&ms), None, "{ms}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Odd rows in the services' lists, beside good ones: the odd ones are left out, and stop nothing.
+
+use serde_json::{Value, json};
+use simulators::{Fault, NewCandidate};
+
+use crate::status::phase;
+use crate::wait::eventually;
+use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
+
+const EVENT: &str = "candidateStageChange";
+/// Stands for what must not be logged of an odd row.
+const PRIVATE: &str = "Quillon Ravensworth";
+
+/// Rows of CoderPad's list that cannot be read, or only in part.
+fn odd_pads() -> [Value; 8] {
+    let row = |part: Value| {
+        let mut row = json!({"id": "ODDROW", "title": PRIVATE, "state": "pending", "created_at": "2026-02-03T10:00:01Z",
+            "updated_at": "2026-02-03T10:00:01Z", "url": "https://app.coderpad.io/ODDROW", "notes": ""});
+        crate::world::merge(&mut row, &part);
+        row
+    };
+    [
+        row(json!({"created_at": null})),
+        row(json!({"question_ids": ["12"]})),
+        row(json!({"participants": [null]})),
+        row(json!({"updated_at": "-009999-01-02T01:59:59Z"})),
+        row(json!({"created_at": "9999-12-30T22:00:00Z", "ended_at": "-009999-01-02T01:59:59Z"})),
+        row(json!({"id": null, "notes": null})),
+        row(json!({"id": ["x"], "state": 7, "title": {}})),
+        row(json!({"deleted_at": PRIVATE, "pad_environment_ids": [PRIVATE]})),
+    ]
+}
+
+/// Rows of Lever's list that cannot be read, or only in part.
+fn odd_opportunities() -> [Value; 5] {
+    [
+        json!({"id": null, "name": PRIVATE, "tags": [TAG]}),
+        json!({"id": "odd-1", "name": PRIVATE, "tags": [TAG, null], "links": [null], "stage": null, "createdAt": 1}),
+        json!({"id": "not an ID", "name": PRIVATE}),
+        json!({"id": "odd-2", "stageChanges": [null, {"updatedAt": 9e18}], "createdAt": -9e18, "archived": PRIVATE}),
+        Value::Null,
+    ]
+}
+
+fn sample(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find(|line| line.starts_with(name));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
+// contract S2a
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_rows_of_both_lists_stop_no_probe_no_pad_and_no_sync() {
+    let mut world = World::start(Options::new("odd-rows").polling("1s")).await;
+    world.keep_private(PRIVATE);
+    let rows: Vec<_> = odd_pads().into_iter().map(|row| ("/pads/0", row)).collect();
+    let fault = Fault::on("GET", "^/api/organization/pads/?$").edit(&rows).until_removed();
+    let odd_pads = world.interview.faults().add(fault);
+    let rows: Vec<_> = odd_opportunities().into_iter().map(|row| ("/data/0", row)).collect();
+    let fault = Fault::on("GET", "^/v1/opportunities(/deleted)?$").edit(&rows).until_removed();
+    let odd_opportunities = world.lever.faults().add(fault);
+
+    // One by a webhook, one that only sync finds.
+    let by_webhook = world.candidate();
+    world.enter(&by_webhook).await;
+    let made = world.wait_for_one_pad(&by_webhook).await;
+    world.lever.switch_event(EVENT, false);
+    let by_sync = world.candidate();
+    world.lever.move_to_stage(&by_sync, STAGE).await;
+    world.wait_for_one_pad(&by_sync).await;
+    world.end_interview(&by_webhook, &made.id).await;
+    world.sync().await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    eventually("both lists were read often", async || {
+        let hits = (odd_pads.hits(), odd_opportunities.hits());
+        if hits.0 > 3 && hits.1 > 3 { Ok(()) } else { Err(format!("{hits:?}")) }
+    })
+    .await;
+    assert_eq!(world.creates(), 2);
+
+    let (_, metrics) = world.operator().get("/metrics").await.unwrap();
+    for (operation, part) in
+        [("GET /organization/pads", "row"), ("GET /opportunities", "row"), ("GET /opportunities", "member")]
+    {
+        let named = metrics.lines().find(|line| {
+            ["pad_operator_service_odd_parts_total", operation, part].iter().all(|one| line.contains(one))
+        });
+        assert!(
+            named.is_some_and(|line| sample(line, "pad_operator") > 0.0),
+            "{operation} {part}:\n{metrics}"
+        );
+    }
+    let logged = world.operator().logged();
+    let lines: Vec<_> = logged.lines().filter(|line| line.contains("left out rows")).collect();
+    // Once for each operation, however many syncs there are.
+    assert!((2..=4).contains(&lines.len()), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.contains("odd-rows/acme")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("data[0]")), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("pads[")), "{lines:#?}");
+    world.finish().await;
+}
+
+/// One of them may be a candidate who was there before the rule, so that is not settled while it cannot be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_there_before_a_rule_is_not_settled_by_a_list_with_odd_rows() {
+    let options = Options { configurations: vec![], ..Options::new("odd-unsettled").polling("1s") };
+    let world = World::start(options).await;
+    let before = world.add_candidate(NewCandidate {
+        tags: vec![TAG.into()],
+        stage: STAGE.into(),
+        ..NewCandidate::default()
+    });
+    let fault = Fault::on("GET", "^/v1/opportunities$").containing(TAG);
+    let fault = world.lever.faults().add(fault.edit(&[("/data/0", json!({"id": null}))]).until_removed());
+    world.configure(CONFIGURATION, json!({})).await;
+    world.wait_for_pad(&before, "Skipped/BeforeConfiguration").await;
+    let settled = async || {
+        let configuration = world.get("padconfigurations", CONFIGURATION).await;
+        configuration["status"]["existingSettledFor"].clone()
+    };
+    let hits = fault.hits();
+    eventually("two more walks are made", async || {
+        if fault.hits() > hits + 2 { Ok(()) } else { Err(fault.hits().to_string()) }
+    })
+    .await;
+    assert_eq!(settled().await, Value::Null);
+    fault.remove();
+    eventually("it is settled", async || {
+        let settled = settled().await;
+        if settled.is_string() { Ok(()) } else { Err(settled.to_string()) }
+    })
+    .await;
+    world.finish().await;
+}
+
+// contract X5b
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_concludes_nothing_from_a_list_in_which_the_pad_may_be_an_odd_row() {
+    let world = World::start(Options::new("odd-search")).await;
+    // The pad that is made, as the list shows it, has lost its ID.
+    let fault = Fault::on("GET", "^/api/organization/pads/?$").containing("created_at");
+    let fault = world.interview.faults().add(fault.edit(&[("/pads/0/id", Value::Null)]).until_removed());
+    world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502));
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    eventually("the list was searched more than once", async || {
+        if fault.hits() >= 4 { Ok(()) } else { Err(fault.hits().to_string()) }
+    })
+    .await;
+    let pad = world.pads_of(&candidate).await.remove(0);
+    assert_eq!(phase(&pad), "Pending/CreateOutcomeUnknown", "{pad:#}");
+    assert_eq!(world.creates(), 1);
+    fault.remove();
+    world.wait_for_one_pad(&candidate).await;
+    assert_eq!(world.creates(), 1);
+    world.finish().await;
+}
+
+/// Another pad's row, whose notes can be read, is in nobody's way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_concludes_from_a_list_whose_odd_rows_are_certainly_other_pads() {
+    let world = World::start(Options::new("odd-search-others")).await;
+    let odd = json!({"id": null, "notes": "of somebody else", "created_at": null});
+    let fault = Fault::on("GET", "^/api/organization/pads/?$").edit(&[("/pads/0", odd)]).until_removed();
+    world.interview.faults().add(fault);
+    world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status(502));
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    assert_eq!(world.creates(), 2);
+    world.finish().await;
+}

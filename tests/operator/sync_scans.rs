@@ -1,0 +1,217 @@
+//! How far sync looks back, and what it looks at beyond the lists.
+
+use std::time::Duration;
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+use simulators::{DeliveryBehaviour, Fault, Moment, NewCandidate, NewPad};
+
+use crate::status::{brief, status_of};
+use crate::wait::{eventually, eventually_within, soon};
+use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
+
+fn ago(hours: i64) -> Timestamp {
+    Timestamp::now().checked_sub(hours.hours()).unwrap()
+}
+
+// contract E7, F5
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_archived_while_the_rule_was_suspended_or_kept_is_ended_by_the_next_sync() {
+    let options = Options::new("archived-late").configuration(json!({"onArchive": "End"}));
+    let world = World::start(options).await;
+    let candidates = [(); 3].map(|()| world.candidate());
+    for candidate in &candidates {
+        world.enter(candidate).await;
+        world.wait_for_one_pad(candidate).await;
+    }
+    // The mark is set.
+    world.sync().await;
+    let [suspended, kept, open] = candidates;
+    let change = async |spec: Value, type_: &str, expected: &str| {
+        world.patch("padconfigurations", CONFIGURATION, json!({"spec": spec})).await;
+        eventually("the configuration is seen", async || {
+            let configuration = world.get("padconfigurations", CONFIGURATION).await;
+            let is_seen =
+                configuration["status"]["observedGeneration"] == configuration["metadata"]["generation"];
+            if is_seen && brief(&configuration, type_) == expected {
+                Ok(())
+            } else {
+                Err(format!("{configuration:#}"))
+            }
+        })
+        .await;
+    };
+    change(json!({"suspend": true}), "Suspended", "True/Suspended").await;
+    world.lever.archive(&suspended);
+    world.sync().await;
+    change(json!({"suspend": false, "onArchive": "Keep"}), "Ready", "True/InUse").await;
+    world.lever.archive(&kept);
+    world.sync().await;
+    change(json!({"onArchive": "End"}), "Ready", "True/InUse").await;
+    world.sync().await;
+    for candidate in [&suspended, &kept] {
+        world.wait_for_pad(candidate, "Ended/Ended").await;
+    }
+    world.wait_for_pad(&open, "Open/Open").await;
+    world.finish().await;
+}
+
+// contract E12
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_deleted_long_before_the_restart_and_during_a_failed_list_is_named_nowhere() {
+    let mut world = World::start(Options::new("erased-long-ago")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let pad = world.wait_for_pad(&candidate, "Open/Open").await;
+    world.operator().kill().await;
+    // As after a stop of two days: polled just now, but the lists of the deleted were walked long ago.
+    let (now, name) = (Timestamp::now(), pad["metadata"]["name"].as_str().unwrap());
+    world.patch_status("pads", name, json!({"createdAt": ago(60), "linkedAt": ago(60)})).await;
+    let status = json!({"lastSyncAt": now, "erasuresCheckedUntil": ago(48)});
+    world.patch_status("leverconnections", CONNECTION, status).await;
+    world.lever.delete_at(&candidate, ago(40).as_millisecond());
+    let fault = Fault::on("GET", "^/v1/opportunities/deleted$").status(503);
+    let fault = world.lever.faults().add(fault);
+    world.operator().start().await;
+    world.sync().await;
+    assert_eq!(fault.hits(), 1);
+    eventually("nobody is named", async || {
+        let pad = world.get("pads", name).await;
+        if pad["status"]["candidate"].is_null() { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_erasures_were_looked_for_is_written_with_a_complete_sync() {
+    let world = World::start(Options::new("erased-until")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    let old = json!({"lastSyncAt": ago(2), "erasuresCheckedUntil": ago(2)});
+    world.patch_status("leverconnections", CONNECTION, old.clone()).await;
+    let fault =
+        world.lever.faults().add(Fault::on("GET", "^/v1/opportunities/deleted$").status(503).until_removed());
+    world.request("leverconnections", CONNECTION).await;
+    eventually("the list fails", async || if fault.hits() > 1 { Ok(()) } else { Err(String::new()) }).await;
+    let status = world.get("leverconnections", CONNECTION).await["status"].clone();
+    for field in ["lastSyncAt", "erasuresCheckedUntil"] {
+        assert_eq!(status[field], old[field]);
+    }
+    fault.remove();
+    let moved = |status: &Value, field: &str| {
+        let at: Timestamp = status[field].as_str().unwrap().parse().unwrap();
+        at > ago(1)
+    };
+    eventually("both times have moved", async || {
+        let status = world.get("leverconnections", CONNECTION).await["status"].clone();
+        let both = moved(&status, "lastSyncAt") && moved(&status, "erasuresCheckedUntil");
+        if both { Ok(()) } else { Err(format!("{status:#}")) }
+    })
+    .await;
+    world.finish().await;
+}
+
+// contract C7
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_arrives_during_a_long_sync_is_not_missed() {
+    let world = World::start(Options::new("delivery-meanwhile")).await;
+    world.sync().await;
+    let minutes = |minutes: i64| Timestamp::now().checked_sub(minutes.minutes()).unwrap();
+    let since = minutes(60).to_string();
+    let status = json!({"effectiveSince": since, "existingSettledFor": since});
+    world.patch_status("padconfigurations", CONFIGURATION, status).await;
+    world.lever.set_delivery_behaviour(DeliveryBehaviour { hold: true, ..DeliveryBehaviour::default() });
+    let old = minutes(90).as_millisecond();
+    let new = NewCandidate { tags: vec![TAG.into()], entered_at: Some(old), ..NewCandidate::default() };
+    let candidate = world.add_candidate(new);
+    world.lever.move_to_stage_at(&candidate, STAGE, minutes(10).as_millisecond()).await;
+    // The candidate is in the answer of the list, which takes its time.
+    let list = Fault::on("GET", "^/v1/opportunities$").containing(TAG).pause(Moment::AfterEffect);
+    let list = world.lever.faults().add(list);
+    world.request("leverconnections", CONNECTION).await;
+    soon("the list is asked for", list.reached()).await;
+    world.lever.set_delivery_behaviour(DeliveryBehaviour::default());
+    world.lever.release_deliveries(false).await;
+    world.wait_for_one_pad(&candidate).await;
+    list.release();
+    eventually("the request is echoed", async || {
+        let connection = world.get("leverconnections", CONNECTION).await;
+        let asked = &connection["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
+        if connection["status"]["lastHandledReconcileAt"] == *asked {
+            Ok(())
+        } else {
+            Err(format!("{connection:#}"))
+        }
+    })
+    .await;
+    let connection = world.get("leverconnections", CONNECTION).await;
+    assert_eq!(status_of(&connection, "WebhookVerified"), "True", "{connection:#}");
+    assert_eq!(world.creates(), 1);
+    world.finish().await;
+}
+
+// contract S1, S2
+#[tokio::test(flavor = "multi_thread")]
+async fn a_walk_over_more_pads_than_fit_into_a_sync_continues_and_comes_to_its_end() {
+    let mut options = Options::new("many-pads");
+    (options.lever.rate_limit, options.interview.rate_limit) = (None, None);
+    options.flags.extend(["--lever-rate=0", "--interview-rate=0", "--leader-election=false"]);
+    let mut world = World::start(options).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    world.operator().kill().await;
+    // More than the 100 pages of one sync, all changed since, and the pad itself is not in the list any more.
+    let pad = world.pads_of(&candidate).await.remove(0);
+    let name = pad["metadata"]["name"].as_str().unwrap();
+    world.patch_status("pads", name, json!({"createdAt": ago(60)})).await;
+    for number in 0..5_120_i64 {
+        let made_at = ago(1).checked_sub((30 * number).seconds()).unwrap();
+        let new = NewPad { made_at: Some(made_at.as_millisecond()), ..NewPad::default() };
+        world.interview.add_pad(new);
+    }
+    world.interview.delete_pad(&made.id);
+    world.interview.clear_calls();
+    world.operator().start().await;
+    let lists = |world: &World| {
+        let calls = world.interview.calls();
+        calls.iter().filter(|call| call.path.starts_with("/api/organization/pads")).count()
+    };
+    world.sync().await;
+    world.wait_for_pad(&candidate, "Ended/PadDeleted").await;
+    let (_, metrics) = world.operator().get("/metrics").await.unwrap();
+    assert!(metrics.contains("pad_operator_sync_walks_cut_total 1"), "{metrics}");
+    assert!((103..=120).contains(&lists(&world)), "{}", lists(&world));
+    let before = lists(&world);
+    world.sync().await;
+    assert!(lists(&world) - before <= 5, "the next one is short: {}", lists(&world) - before);
+    world.finish().await;
+}
+
+// contract S2
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_the_list_does_not_show_is_found_by_a_look_at_the_pad() {
+    let world = World::start(Options::new("unlisted-end").polling("5s")).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    world.sync().await;
+    // The list hangs behind for ever.
+    let row = json!({"id": made.id, "state": "pending", "url": made.url, "notes": "",
+        "created_at": ago(48), "updated_at": ago(48)});
+    let list =
+        Fault::on("GET", "^/api/organization/pads/?$").edit(&[("/pads", json!([row]))]).until_removed();
+    world.interview.faults().add(list);
+    let pad = world.pads_of(&candidate).await.remove(0);
+    let name = pad["metadata"]["name"].as_str().unwrap();
+    world.patch_status("pads", name, json!({"createdAt": ago(48)})).await;
+    world.interview.end_interview(&made.id);
+    eventually_within(Duration::from_secs(150), "the end is found", async || {
+        let pad = world.get("pads", name).await;
+        if pad["status"]["phase"] == "Ended" { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+    world.finish().await;
+}

@@ -67,7 +67,8 @@ fn covers(asked: &str, change: &StageChange) -> bool {
     }
     let at = change.at.as_millisecond();
     // What a person wrote there may look like a time far ahead.
-    names::delivered_at(asked).is_some_and(|delivered| delivered > at && delivered.saturating_sub(at) <= LATEST_MS)
+    names::delivered_at(asked)
+        .is_some_and(|delivered| delivered > at && delivered.saturating_sub(at) <= LATEST_MS)
 }
 
 /// Chooses what to do. `pads` are those of the candidate and the configuration; `taken` are numbers whose names belong

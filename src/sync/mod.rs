@@ -72,6 +72,11 @@ impl SyncError {
             SyncError::Store(_) | SyncError::Continues(_) | SyncError::TooLong(_) => false,
         }
     }
+
+    /// Whether a service refused the key.
+    fn is_refusal(&self) -> bool {
+        matches!(self, SyncError::Service(error) if matches!(error.class, Class::Unauthorized | Class::Forbidden))
+    }
 }
 
 /// A time so much earlier, as far as there is one: some come from a service, a status or an annotation.
@@ -88,6 +93,8 @@ struct Marks {
     archived: Option<rules::Archived>,
     erasures: gone::Erasures,
     looks: looks::Looks,
+    /// Whether the last sync was refused something.
+    is_refused: bool,
 }
 
 /// Syncs the connections of a context's scope whenever that is asked for, until `stop`.
@@ -138,7 +145,7 @@ async fn sync(
     let session = match Session::begin(context, connection).await {
         Ok(session) => session,
         Err(error) => {
-            report(context, namespace, name, &error);
+            report(namespace, name, &error);
             return nothing();
         }
     };
@@ -160,14 +167,19 @@ async fn sync(
         rules::walk_all(&session, wish),
     );
     let erasures = after.erasures.until();
-    marks.lock().insert(key, after);
     let errors: Vec<SyncError> = of_all.into_iter().filter_map(Result::err).chain(of_rules.errors).collect();
+    let was_refused = std::mem::replace(&mut after.is_refused, errors.iter().any(SyncError::is_refusal));
+    // Each complete probe leads to a sync: what the probe cannot see is not probed for again and again.
+    if after.is_refused && !was_refused {
+        context.probe_now(namespace, name);
+    }
+    marks.lock().insert(key, after);
     let complete = errors.is_empty();
     if wish.whole {
         context.metrics.synced(namespace, name, complete, began.elapsed());
     }
     for error in &errors {
-        report(context, namespace, name, error);
+        report(namespace, name, error);
     }
     Ended {
         missed: of_rules.missed,
@@ -178,14 +190,11 @@ async fn sync(
 }
 
 /// Logs a failure, without what the service said (it may quote a candidate).
-fn report(context: &Context, namespace: &str, connection: &str, error: &SyncError) {
+fn report(namespace: &str, connection: &str, error: &SyncError) {
     match error {
         SyncError::Service(error) => {
             let (service, operation, status) = (error.service, error.operation, error.status);
             tracing::warn!(namespace, connection, %service, operation, status, class = error.class.label(), "a sync did not get to its end; the next one begins anew");
-            if matches!(error.class, Class::Unauthorized | Class::Forbidden) {
-                context.probe_now(namespace, connection);
-            }
         }
         SyncError::Account(_) | SyncError::Store(_) | SyncError::TooLong(_) => {
             tracing::warn!(namespace, connection, %error, "a sync did not get to its end; the next one begins anew");

@@ -212,7 +212,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(answer: &Value) -> (Option<(Vec<String>, usize)>, Option<Odd>, Option<Odd>) {
+    type Rows = Option<(Vec<String>, usize)>;
+
+    fn read(answer: &Value) -> (Rows, Option<Odd>, Option<Odd>) {
         let odd = Oddities::default();
         let rows = Part::whole(answer, &odd).rows("data", |row| {
             row.texts("tags");

@@ -82,7 +82,9 @@ async fn odd_rows_of_both_lists_stop_no_probe_no_pad_and_no_sync() {
         [("GET /organization/pads", "row"), ("GET /opportunities", "row"), ("GET /opportunities", "member")]
     {
         let named = metrics.lines().find(|line| {
-            ["pad_operator_service_odd_parts_total", operation, part].iter().all(|one| line.contains(one))
+            let labels = [format!("operation=\"{operation}\""), format!("part=\"{part}\"")];
+            line.starts_with("pad_operator_service_odd_parts_total")
+                && labels.iter().all(|one| line.contains(one))
         });
         assert!(
             named.is_some_and(|line| sample(line, "pad_operator") > 0.0),

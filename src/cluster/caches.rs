@@ -380,8 +380,9 @@ impl Caches {
         let serves = self.scopes.iter().any(Scope::is_complete);
         let of_scope = |scope: &Scope| {
             let place = scope.place();
-            let missing = scope.kinds().into_iter();
-            let missing = missing.filter(move |(_, complete, no)| !complete && !(serves && no.is_some()));
+            let is_passed_over = move |refusal: &Option<String>| serves && refusal.is_some();
+            let kinds = scope.kinds().into_iter();
+            let missing = kinds.filter(move |(_, complete, refusal)| !complete && !is_passed_over(refusal));
             missing.map(move |(kind, ..)| format!("{kind}{place}"))
         };
         self.scopes.iter().flat_map(of_scope).collect()

@@ -183,8 +183,15 @@ fn troubles(seen: &Seen) -> Vec<Trouble> {
             all.push(Trouble::of("LeverConnection", name(), quota, true));
         }
     }
+    for connection in &seen.connections {
+        let shared =
+            find(connection.conditions(), types::EXCLUSIVE).filter(|one| one.status == Status::False);
+        all.extend(shared.map(|one| Trouble::of("LeverConnection", seen.name(connection), one, true)));
+    }
     for rule in &seen.configurations {
         all.extend(of_ready("PadConfiguration", seen.name(rule), rule));
+        let twin = find(rule.conditions(), types::READY).filter(|ready| ready.reason == "Duplicate");
+        all.extend(twin.map(|ready| Trouble::of("PadConfiguration", seen.name(rule), ready, true)));
     }
     all.extend(of_pads(seen));
     all
@@ -391,6 +398,23 @@ mod tests {
         seen.connections = vec![connection(&[condition("Ready", "True", "Connected", "")])];
         seen.pads.retain(|pad| pad.name_any() == "o1");
         assert!(text(&seen, now()).ends_with("\nNothing to do.\n"));
+    }
+
+    #[test]
+    fn accounts_and_rules_that_are_served_twice_need_a_person() {
+        let mut seen = seen();
+        let exclusive = condition("Exclusive", "False", "AccountShared", "Another installation serves it.");
+        seen.connections = vec![connection(&[condition("Ready", "True", "Connected", ""), exclusive])];
+        let status = json!({"conditions": [condition("Ready", "True", "Duplicate", "Also served by twin.")]});
+        let spec = json!({"connectionRef": {"name": "acme"}});
+        seen.configurations = vec![object("PadConfiguration", "phone-screen", spec, status)];
+        let text = text(&seen, now());
+        for line in [
+            "LeverConnection acme: AccountShared, for 20m\n    Another installation serves it.\n",
+            "PadConfiguration phone-screen: Duplicate, for 20m\n    Also served by twin.\n",
+        ] {
+            assert!(text.contains(line), "{line}is not in\n{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! This is a second telling of `act`, `flights` and `written` (they need a network and a clock), kept as close to them
 //! as the model's small values allow. The decisions are not retold: they are those of the real plan.
 
+use super::actions::Action;
 use super::planned::{Planned, Told, planned};
 use super::state::{
     CREATE, ClaimMark, ClaimedKnown, CoderPad, Flight, FlightKnown, Intention, Known, LAG, LEAVES,
@@ -40,6 +41,28 @@ impl World {
         }
         let pass = self.act(state, at, pass, step, is_stale_search);
         state.processes[p].passes[s] = pass;
+        if self.apart {
+            self.answer_at_once(state, at)?;
+        }
+        Some(())
+    }
+
+    /// With two installations each request takes effect and is answered in one piece: what happens between is explored
+    /// with one, and there would be too many states.
+    fn answer_at_once(&self, state: &mut State, at: At) -> Option<()> {
+        let (p, s) = at;
+        let waits = |state: &State| state.processes[p].passes[s].as_ref().map(|pass| pass.waits);
+        if let Some(Waits::ToSend { attempt, .. }) = waits(state) {
+            self.send(state, at)?;
+            self.follow(state, Action::Effect(attempt.id))?;
+            state.pads.iter_mut().for_each(|pad| pad.unlisted = None);
+            self.answer(state, at, false)?;
+        }
+        if let Some(Waits::Write(_)) = waits(state) {
+            let index = state.lever_flights.iter().position(|flight| flight.owner == Some(at))?;
+            self.follow(state, Action::WriteEffect(index))?;
+            self.write_answer(state, at, false)?;
+        }
         Some(())
     }
 

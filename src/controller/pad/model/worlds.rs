@@ -183,12 +183,6 @@ fn two_installations_that_crash_make_one_pad() {
 }
 
 #[test]
-fn two_installations_with_lost_answers_make_one_pad() {
-    two_installations().with(Trouble { creates: 1, ..NONE }).holds("two installations, lost creations");
-    two_installations().with(Trouble { writes: 1, ..NONE }).holds("two installations, lost links");
-}
-
-#[test]
 fn a_pad_that_is_deleted_in_one_of_two_installations() {
     let world = World { policy: DeletionPolicy::Delete, ..two_installations() };
     world.with(Trouble { deletions: 1, ..NONE }).holds("two installations, deletion");

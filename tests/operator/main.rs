@@ -60,3 +60,4 @@ mod sync_cost;
 mod tenants;
 mod traces;
 mod users;
+mod write_back;

@@ -42,7 +42,8 @@ pub(super) fn call_off(facts: &Facts) -> Step {
 
 /// The outcome if Lever refuses to show whether the link is there: the interview is over, and Lever is not called again.
 pub(super) fn after_refusal(facts: &Facts, error: &Error) -> Option<Outcome> {
-    let is_refusal = error.service == Service::Lever && matches!(error.class, Class::Forbidden | Class::Invalid);
+    let is_refusal =
+        error.service == Service::Lever && matches!(error.class, Class::Forbidden | Class::Invalid);
     let is_over = matches!(&facts.record, Record::Read(record) if record.is_ended());
     let is_called_off = facts.pad.wish == crate::api::pad::DesiredState::Ended
         && facts.pad.pad_id.is_some()

@@ -2,6 +2,7 @@
 
 use super::{Outcome, Step, connection_not_usable, rest};
 use crate::api::configuration::DeletionPolicy;
+use crate::api::pad::Phase;
 use crate::controller::pad::facts::{Candidate, Claimed, ConnectionFacts, Facts, Flight, PadFacts, Record};
 use crate::controller::pad::series::Member;
 use crate::lever::Opportunity;
@@ -108,7 +109,9 @@ fn take_flag_off(facts: &Facts) -> Option<Step> {
 
 /// Whether deleting the Pad leaves all as it is.
 fn retained(pad: &PadFacts) -> bool {
-    pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || !pad.has_made_one())
+    // A person ended it before it was linked: it stays as it is (contract E6, E9).
+    let is_over = pad.phase == Some(Phase::Ended);
+    pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || is_over || !pad.has_made_one())
 }
 
 /// Whether the pad at CoderPad goes with the Pad: by policy, or because nobody was ever given its link.

@@ -72,7 +72,8 @@ fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
         facts
     };
     for (phase, linked) in [(Phase::Open, true), (Phase::Pending, true), (Phase::Pending, false)] {
-        let Outcome::Ended(Recorded::Never(reason, _)) = outcome(&facts(Class::Invalid, phase, linked)) else {
+        let Outcome::Ended(Recorded::Never(reason, _)) = outcome(&facts(Class::Invalid, phase, linked))
+        else {
             panic!("{phase:?} {linked}")
         };
         assert_eq!(reason, Reason::InvalidRequest);
@@ -99,7 +100,9 @@ fn a_403_on_the_record_is_settled_if_only_this_candidate_is_confidential() {
     assert_eq!(reason, Reason::LeverForbidden, "it is the key");
     let read = refusal(Class::Forbidden, "GET /opportunities/{id}");
     (facts.opportunity, facts.trouble) = (Candidate::NotRead, Some(Trouble::Service(read)));
-    let Outcome::Ended(Recorded::Waits(reason, _)) = outcome(&facts) else { panic!("it is read in a circle") };
+    let Outcome::Ended(Recorded::Waits(reason, _)) = outcome(&facts) else {
+        panic!("it is read in a circle")
+    };
     assert_eq!(reason, Reason::LeverForbidden);
 }
 
@@ -184,6 +187,8 @@ fn a_pad_that_cannot_be_linked_is_ended_in_coderpad_when_a_person_wants_that() {
         facts.pad.phase = Some(Phase::Ended);
         (facts.record, facts.opportunity) = (Record::NotRead, Candidate::NotRead);
         assert_eq!(outcome(&facts), Outcome::Unchanged, "and nothing is called again");
+        facts.pad.deleting = true;
+        assert!(matches!(plan(&facts), Step::SetFinalizer(false)), "with Retain the pad stays");
     }
 }
 

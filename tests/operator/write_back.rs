@@ -1,0 +1,272 @@
+//! Writes to Lever that are refused, and what becomes of the Pad: its tags, its note, the end of its interview.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use simulators::Fault;
+
+use crate::status::{brief, condition, message_of, phase};
+use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
+use crate::world::{CONFIGURATION, CONNECTION, Options, TAG, World};
+
+const READY: &str = "coderpad-ready";
+const ENDED: &str = "coderpad-done";
+const FAILED: &str = "coderpad-error";
+
+fn tags() -> Value {
+    json!({"ready": READY, "ended": ENDED, "failed": FAILED})
+}
+
+fn refuse(candidate: &str, what: &str, status: u16) -> Fault {
+    Fault::on("POST", &format!("/{candidate}/{what}$")).status(status).until_removed()
+}
+
+fn name_of(pad: &Value) -> &str {
+    pad["metadata"]["name"].as_str().unwrap()
+}
+
+/// Calls about one candidate and all pads: the probe of the connection does not count.
+fn calls(world: &World, candidate: &str) -> usize {
+    let about =
+        |call: &&simulators::Call| call.path.contains(candidate) || call.path.starts_with("/api/pads");
+    world.lever.calls().iter().chain(&world.interview.calls()).filter(about).count()
+}
+
+impl World {
+    /// Waits until a condition of the candidate's only Pad reads like `True/Written`.
+    async fn wait_for_condition(&self, candidate: &str, kind: &str, expected: &str) -> Value {
+        eventually_within(NOTE_IS_SURE, &format!("{kind} is {expected}"), async || {
+            let pad = self.pads_of(candidate).await.remove(0);
+            if brief(&pad, kind) == expected { Ok(pad) } else { Err(format!("{pad:#}")) }
+        })
+        .await
+    }
+
+    /// Lets an interview take place, and asks for a look at its Pad.
+    async fn end(&self, candidate: &str) {
+        let pad = self.pads_of(candidate).await.remove(0);
+        let id = pad["status"]["padID"].as_str().unwrap();
+        self.interview.start_interview(id, &["Ada"]);
+        self.interview.type_code(id, "main.py", "print('a secret plan')\n");
+        self.interview.end_interview(id);
+        self.request("pads", name_of(&pad)).await;
+    }
+}
+
+/// contract K4a
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_tag_leaves_the_pad_open_until_lever_takes_it() {
+    let world =
+        World::start(Options::new("tag-refused").configuration(json!({"writeBack": {"tags": tags()}}))).await;
+    for (status, reason) in [(400, "InvalidRequest"), (403, "LeverForbidden")] {
+        let candidate = world.candidate();
+        // A 403 is about the key only if another candidate can be read.
+        let fault = world.lever.faults().add(refuse(&candidate, "addTags", status));
+        world.enter(&candidate).await;
+        let pad = world.wait_for_pad(&candidate, "Open/Open").await;
+        let pad = world.wait_for("pads", name_of(&pad), "TagRefused", &format!("True/{reason}")).await;
+        let message = message_of(&pad, "TagRefused");
+        for part in [READY, "The pad and its link are not affected", "The operator retries"] {
+            assert!(message.contains(part), "{message}");
+        }
+        world.wait_for_one_pad(&candidate).await;
+        assert_eq!(world.lever.tags(&candidate), [TAG]);
+        // It is not sent without a pause, whatever wakes the Pad.
+        eventually("it is sent again", async || if fault.hits() >= 2 { Ok(()) } else { Err(String::new()) })
+            .await;
+        let before = fault.hits();
+        for _ in 0..5 {
+            world
+                .patch("pads", name_of(&pad), json!({"metadata": {"labels": {"look": before.to_string()}}}))
+                .await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(fault.hits() <= before + 1, "{} after {before}", fault.hits());
+        assert_eq!(phase(&world.get("pads", name_of(&pad)).await), "Open/Open");
+
+        fault.remove();
+        eventually("the tag is there, and nothing is reported any more", async || {
+            let pad = world.get("pads", name_of(&pad)).await;
+            let is_well = condition(&pad, "TagRefused").is_none() && phase(&pad) == "Open/Open";
+            match world.lever.tags(&candidate) {
+                tags if is_well && tags == [TAG, READY] => Ok(()),
+                tags => Err(format!("{tags:?}\n{pad:#}")),
+            }
+        })
+        .await;
+    }
+    assert_eq!(world.creates(), 2);
+    world.finish().await;
+}
+
+/// contract K4a
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
+    let world =
+        World::start(Options::new("end-tag-refused").configuration(json!({"writeBack": {"tags": tags()}})))
+            .await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    let fault = world.lever.faults().add(refuse(&candidate, "addTags", 400));
+    world.end(&candidate).await;
+    let pad = world.wait_for_condition(&candidate, "RecordAdded", "False/InvalidRequest").await;
+    assert_eq!(phase(&pad), "Ended/Ended");
+    assert_eq!(world.lever.notes(&candidate).len(), 1);
+    fault.remove();
+    world.request("pads", name_of(&pad)).await;
+    world.wait_for_condition(&candidate, "RecordAdded", "True/Written").await;
+    assert_eq!(world.lever.tags(&candidate), [TAG, ENDED]);
+    assert_eq!(world.lever.notes(&candidate).len(), 1);
+    world.finish().await;
+}
+
+/// contract E6
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pad_whose_link_is_refused_is_ended_when_a_person_wants_that() {
+    let world =
+        World::start(Options::new("end-unlinked").configuration(json!({"writeBack": {"tags": tags()}})))
+            .await;
+    let candidate = world.candidate();
+    world.lever.faults().add(refuse(&candidate, "addLinks", 400));
+    world.enter(&candidate).await;
+    let pad = world.wait_for_pad(&candidate, "Failed/InvalidRequest").await;
+    let made = world.pads_made_for(&candidate).remove(0);
+    assert_eq!(made.state, "pending");
+
+    world.patch("pads", name_of(&pad), json!({"spec": {"state": "Ended"}})).await;
+    let pad = world.wait_for_pad(&candidate, "Ended/Ended").await;
+    assert_eq!(world.interview.pad(&made.id).unwrap().state, "ended");
+    assert!(message_of(&pad, "Ready").contains("before its link was on the candidate"), "{pad:#}");
+    assert_eq!(brief(&pad, "LinkAdded"), "False/Ended");
+    assert_eq!(brief(&pad, "RecordAdded"), "False/Cancelled");
+    assert_eq!(pad["status"]["linkedAt"], Value::Null);
+
+    // Nothing is sent again, whoever asks.
+    eventually("the tag of the failure is off", async || match world.lever.tags(&candidate) {
+        tags if tags == [TAG] => Ok(()),
+        tags => Err(format!("{tags:?}")),
+    })
+    .await;
+    world.look_at("pads", name_of(&pad)).await;
+    let before = calls(&world, &candidate);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(calls(&world, &candidate), before);
+    assert_eq!((world.lever.links(&candidate), world.lever.notes(&candidate)), (vec![], vec![]));
+    assert_eq!(phase(&world.get("pads", name_of(&pad)).await), "Ended/Ended");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pad_whose_note_is_refused_expires() {
+    let spec = json!({"ttlSecondsAfterEnded": 0});
+    let world = World::start(Options::new("note-refused").configuration(spec)).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    let fault = world.lever.faults().add(refuse(&candidate, "notes", 400));
+    world.end(&candidate).await;
+    let pad = world.wait_for_condition(&candidate, "RecordAdded", "False/InvalidRequest").await;
+    assert_eq!(fault.hits(), 1, "without code it is not sent again");
+    world.lever.move_to_stage(&candidate, "Onsite").await;
+    world.sync().await;
+    eventually("the Pad is gone", async || {
+        world.find("pads", name_of(&pad)).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
+    })
+    .await;
+    world.finish().await;
+}
+
+/// contract E3
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_coderpad_does_not_return_or_lever_refuses_is_left_out_of_the_note() {
+    let spec = json!({"writeBack": {"note": "SummaryWithCode"}});
+    let world = World::start(Options::new("code-left-out").configuration(spec)).await;
+    let [missing, refused] = [(); 2].map(|()| world.candidate());
+    for candidate in [&missing, &refused] {
+        world.enter(candidate).await;
+        world.wait_for_one_pad(candidate).await;
+    }
+    let gone = Fault::on("GET", "^/api/pad_environments/").status(404).until_removed();
+    let gone = world.interview.faults().add(gone);
+    world.end(&missing).await;
+    world.wait_for_condition(&missing, "RecordAdded", "True/Written").await;
+    let notes = world.lever.notes(&missing);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains("CoderPad did not return 1 of the files"), "{}", notes[0]);
+    assert!(notes[0].contains("Playback: ") && !notes[0].contains("a secret plan"), "{}", notes[0]);
+    gone.remove();
+
+    let long = Fault::on("POST", &format!("/{refused}/notes$")).containing("a secret plan");
+    let long = world.lever.faults().add(long.status(400).until_removed());
+    world.end(&refused).await;
+    world.wait_for_condition(&refused, "RecordAdded", "True/Written").await;
+    let notes = world.lever.notes(&refused);
+    assert_eq!((notes.len(), long.hits()), (1, 1), "{notes:?}");
+    assert!(notes[0].contains("the code is left out") && notes[0].contains("Playback: "), "{}", notes[0]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_a_candidate_who_has_become_confidential_is_settled() {
+    let world = World::start(
+        Options::new("ended-confidential").configuration(json!({"writeBack": {"tags": tags()}})),
+    )
+    .await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    world.wait_for_one_pad(&candidate).await;
+    // Another one can be read: it is not the key.
+    world.candidate();
+    world.lever.set_confidential(&candidate, true);
+    world.end(&candidate).await;
+    let pad = world.wait_for_condition(&candidate, "RecordAdded", "False/CandidateConfidential").await;
+    assert_eq!(phase(&pad), "Ended/Ended");
+    let before = calls(&world, &candidate);
+    world.patch("pads", name_of(&pad), json!({"metadata": {"labels": {"look": "again"}}})).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(calls(&world, &candidate), before, "it is not tried again");
+    // The API key is not blamed.
+    let connection = world.get("leverconnections", CONNECTION).await;
+    assert!(!message_of(&connection, "LeverConnected").contains("notes"), "{connection:#}");
+
+    world.lever.set_confidential(&candidate, false);
+    world.request("pads", name_of(&pad)).await;
+    world.wait_for_condition(&candidate, "RecordAdded", "True/Written").await;
+    assert_eq!(world.lever.notes(&candidate).len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_one_rules_interview_leaves_the_tags_that_another_rules_pad_needs() {
+    let mut options = Options::new("shared-tags");
+    let second = json!({"tag": "coderpad-2", "writeBack": {"tags": tags()}});
+    options.configurations =
+        vec![(CONFIGURATION, json!({"writeBack": {"tags": tags()}})), ("second", second)];
+    let world = World::start(options).await;
+    let candidate = world.candidate();
+    world.lever.add_tag(&candidate, "coderpad-2");
+    world.enter(&candidate).await;
+    let pads = eventually("both are open", async || {
+        let pads = world.pads_of(&candidate).await;
+        let is_open = pads.len() == 2 && pads.iter().all(|pad| phase(pad) == "Open/Open");
+        if is_open { Ok(pads) } else { Err(format!("{pads:#?}")) }
+    })
+    .await;
+    let end = async |pad: &Value| {
+        world.interview.start_interview(pad["status"]["padID"].as_str().unwrap(), &["Ada"]);
+        world.interview.end_interview(pad["status"]["padID"].as_str().unwrap());
+        world.look_at("pads", name_of(pad)).await;
+        eventually_within(NOTE_IS_SURE, "it is recorded", async || {
+            let pad = world.get("pads", name_of(pad)).await;
+            if brief(&pad, "RecordAdded") == "True/Written" { Ok(()) } else { Err(format!("{pad:#}")) }
+        })
+        .await;
+    };
+    end(&pads[0]).await;
+    assert_eq!(world.lever.tags(&candidate), [TAG, "coderpad-2", READY, ENDED]);
+    end(&pads[1]).await;
+    assert_eq!(world.lever.tags(&candidate), [TAG, "coderpad-2", ENDED]);
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    world.finish().await;
+}

@@ -52,6 +52,7 @@ mod refusals;
 mod repeat;
 mod restores;
 mod secrecy;
+mod several;
 mod shards;
 mod soak;
 mod suspension;

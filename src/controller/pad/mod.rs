@@ -17,6 +17,7 @@ mod queue;
 pub mod readings;
 mod reason;
 pub mod series;
+mod singles;
 mod status;
 mod tags;
 pub mod written;
@@ -180,7 +181,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     let wanted = context.looks.wanted(&namespace, &name);
     let around = Surroundings::of(&pad, context);
     // What it waited to hear may not be what it has to know now.
-    let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| context.readings.join(&pad, &around));
+    let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| around.join(&pad, context));
     if wanted.has(What::Expired) {
         context.looks.done(&namespace, &name, What::Expired, &wanted);
         if is_expired(&pad, &around) {
@@ -373,6 +374,10 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "a call for a Pad did not succeed; see its status");
+            // It concerns this candidate only.
+            if matches!(pass.facts.opportunity, Candidate::Refused) {
+                return;
+            }
             if let (Class::Forbidden, Service::Lever, Some(account)) = (error.class, service, &pass.account)
                 && operation.starts_with("POST")
             {

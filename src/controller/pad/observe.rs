@@ -3,6 +3,7 @@
 use super::facts::{Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Rule};
 use super::flights::{Look, lands_within};
 use super::looks::{Wanted, What};
+use super::readings::Demand;
 use super::tags::{self, TagFacts};
 use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::{OnArchive, PadConfiguration, PadConfigurationStatus};
@@ -42,6 +43,22 @@ impl Surroundings {
         let connection =
             connection_name.as_ref().and_then(|name| context.scope.connections.get(&namespace, name));
         Self { configuration, connection, connection_name }
+    }
+
+    /// Registers the Pad among those that wait for their candidates. Another Pad of the candidate is likely to register,
+    /// too, if several rules name the stage.
+    pub fn join(&self, pad: &Pad, context: &Context) -> Option<Demand> {
+        let rules_of_stage = || {
+            let status = |configuration: &PadConfiguration| configuration.status.as_ref()?.stage.clone();
+            let stage = self.configuration.as_deref().and_then(status).map(|stage| stage.id);
+            let is_one = |other: &PadConfiguration| {
+                Some(other.spec.connection_ref.name.as_str()) == self.connection_name.as_deref()
+                    && status(other).map(|stage| stage.id) == stage
+            };
+            let namespace = pad.namespace().unwrap_or_default();
+            if stage.is_some() { context.scope.configurations.matching(&namespace, is_one).len() } else { 0 }
+        };
+        context.readings.join(pad, self, rules_of_stage)
     }
 
     /// A value that changes whenever a person, or a probe, has changed something that this Pad may wait for.

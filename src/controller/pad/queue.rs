@@ -54,7 +54,7 @@ impl Queue {
             Entry::Vacant(unknown) => unknown.insert(None),
         };
         let around = Surroundings::of(pad, &self.context);
-        let demand = self.context.readings.join(pad, &around);
+        let demand = around.join(pad, &self.context);
         let connection = around.connection_name.unwrap_or_default();
         let queue = self.clone();
         tokio::spawn(async move {

@@ -6,7 +6,8 @@
 //! A page only tells who is there: about a candidate who is not on it, the candidate is asked for. And it tells nobody
 //! who began to wait after it was asked for: what a Pad is judged by is never older than what it is judged for.
 
-use super::observe::Surroundings;
+use super::observe::{self, Surroundings};
+use super::singles::{Place, Singles};
 use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
@@ -48,6 +49,7 @@ struct Rule {
 #[derive(Debug, Default)]
 pub struct Readings {
     crowds: Mutex<HashMap<Rule, Weak<Crowd>>>,
+    singles: Singles,
 }
 
 #[derive(Debug)]
@@ -106,30 +108,51 @@ struct Rest {
 /// A Pad that waits to hear of its candidate. It waits no more when this is dropped.
 #[derive(Debug)]
 pub struct Demand {
+    version: Option<String>,
+    single: Place,
+    /// None: no list reports whether it gets a pad.
+    listed: Option<Listed>,
+}
+
+/// A Pad whose candidate a page may report.
+#[derive(Debug)]
+struct Listed {
     crowd: Arc<Crowd>,
     opportunity_id: String,
     number: u64,
-    version: Option<String>,
     /// The page that has told it what is too old by now; inside, None is the first page.
     told_by: Option<Option<PageToken>>,
 }
 
 impl Readings {
-    /// From now on this Pad waits; None if it is not for a list to tell whether it gets a pad.
-    pub fn join(&self, pad: &Pad, around: &Surroundings) -> Option<Demand> {
-        let is_new = matches!(pad.phase(), None | Some(Phase::Pending))
+    /// From now on this Pad waits; None if it is not likely to read its candidate. `rules_of_stage` counts the rules of
+    /// the connection that name the stage.
+    pub fn join(
+        &self,
+        pad: &Pad,
+        around: &Surroundings,
+        rules_of_stage: impl FnOnce() -> usize,
+    ) -> Option<Demand> {
+        let is_waiting = matches!(pad.phase(), None | Some(Phase::Pending));
+        let is_alive = pad.metadata.deletion_timestamp.is_none();
+        if !is_alive || !(is_waiting || observe::is_requested(pad)) {
+            return None;
+        }
+        let (namespace, connection) = (pad.namespace().unwrap_or_default(), around.connection_name.as_ref()?);
+        let opportunity_id = &pad.spec.opportunity_id;
+        let expects_more = rules_of_stage() > 1 && !pad.is_manual();
+        let single = self.singles.join(&namespace, connection, opportunity_id, expects_more);
+        let is_new = is_waiting
             && !pad.is_manual()
-            && pad.metadata.deletion_timestamp.is_none()
             && [names::ATTEMPT, names::PAD_ID].iter().all(|key| !pad.annotations().contains_key(*key));
-        let configuration = around.configuration.as_deref().filter(|_| is_new)?;
-        let stage = configuration.status.as_ref()?.stage.as_ref()?;
-        let rule = Rule {
-            namespace: pad.namespace().unwrap_or_default(),
-            connection: around.connection_name.clone()?,
-            stage_id: stage.id.clone(),
-            tag: configuration.spec.tag.clone(),
+        let rule = || {
+            let configuration = around.configuration.as_deref().filter(|_| is_new)?;
+            let stage_id = configuration.status.as_ref()?.stage.as_ref()?.id.clone();
+            let (connection, tag) = (connection.clone(), configuration.spec.tag.clone());
+            Some(Rule { namespace: namespace.clone(), connection, stage_id, tag })
         };
-        Some(Demand::new(self.crowd(rule), pad.spec.opportunity_id.clone(), pad.resource_version()))
+        let listed = rule().map(|rule| Listed::new(self.crowd(rule), opportunity_id.clone()));
+        Some(Demand { version: pad.resource_version(), single, listed })
     }
 
     fn crowd(&self, rule: Rule) -> Arc<Crowd> {
@@ -194,11 +217,6 @@ impl Waiting {
 }
 
 impl Demand {
-    fn new(crowd: Arc<Crowd>, opportunity_id: String, version: Option<String>) -> Self {
-        let number = crowd.waiting.lock().ask(opportunity_id.clone());
-        Self { crowd, opportunity_id, number, version, told_by: None }
-    }
-
     /// Whether it is this version of the Pad that waits.
     pub fn is_of(&self, pad: &Pad) -> bool {
         self.version == pad.resource_version()
@@ -208,7 +226,21 @@ impl Demand {
     ///
     /// # Errors
     /// As [`LeverClient::opportunity`].
-    pub async fn read(mut self, lever: &LeverClient) -> Result<Opportunity, Error> {
+    pub async fn read(self, lever: &LeverClient) -> Result<Opportunity, Error> {
+        match self.listed {
+            Some(listed) => listed.read(lever, &self.single).await,
+            None => self.single.read(lever, None).await,
+        }
+    }
+}
+
+impl Listed {
+    fn new(crowd: Arc<Crowd>, opportunity_id: String) -> Self {
+        let number = crowd.waiting.lock().ask(opportunity_id.clone());
+        Self { crowd, opportunity_id, number, told_by: None }
+    }
+
+    async fn read(mut self, lever: &LeverClient, single: &Place) -> Result<Opportunity, Error> {
         if let Some(opportunity) = self.told() {
             return Ok(opportunity);
         }
@@ -221,12 +253,18 @@ impl Demand {
                 return Ok(opportunity);
             }
             patiently(crowd.gather(&walk)).await;
-            let permit = lever.permit().await;
-            let untold = crowd.untold();
-            let is_for_pages = self.told_by.is_some() || untold >= CROWD;
-            if !is_for_pages || walk.rests(untold) {
+            let is_for_pages = |walk: &Walk, untold: usize| {
+                (self.told_by.is_some() || untold >= CROWD) && !walk.rests(untold)
+            };
+            // A permit for each Pad of a candidate would delay all others.
+            if single.is_shared() && !is_for_pages(&walk, crowd.untold()) {
                 drop(walk);
-                return lever.opportunity_now(permit, &self.opportunity_id).await;
+                return single.read(lever, None).await;
+            }
+            let permit = lever.permit().await;
+            if !is_for_pages(&walk, crowd.untold()) {
+                drop(walk);
+                return single.read(lever, Some(permit)).await;
             }
             if let Some(page) = self.told_by.take() {
                 walk.next = page;
@@ -236,7 +274,7 @@ impl Demand {
         drop(walk);
         match self.told() {
             Some(opportunity) => Ok(opportunity),
-            None => lever.opportunity(&self.opportunity_id).await,
+            None => single.read(lever, None).await,
         }
     }
 
@@ -251,7 +289,7 @@ impl Demand {
     }
 }
 
-impl Drop for Demand {
+impl Drop for Listed {
     fn drop(&mut self) {
         self.crowd.waiting.lock().forget(&self.opportunity_id, self.number);
     }
@@ -338,6 +376,7 @@ mod tests {
         simulator: LeverSimulator,
         lever: LeverClient,
         crowd: Arc<Crowd>,
+        singles: Singles,
     }
 
     impl Account {
@@ -351,7 +390,7 @@ mod tests {
             let (namespace, connection) = ("hiring".to_owned(), "acme".to_owned());
             let rule = Rule { namespace, connection, stage_id, tag: TAG.into() };
             let crowd = Readings::default().crowd(rule);
-            Self { simulator, lever, crowd }
+            Self { simulator, lever, crowd, singles: Singles::default() }
         }
 
         async fn candidate(&self, tag: &str) -> String {
@@ -366,7 +405,17 @@ mod tests {
         }
 
         fn ask(&self, id: &str) -> Demand {
-            Demand::new(self.crowd.clone(), id.to_owned(), None)
+            let single = self.singles.join("hiring", "acme", id, false);
+            let listed = Some(Listed::new(self.crowd.clone(), id.to_owned()));
+            Demand { version: None, single, listed }
+        }
+
+        /// A Pad of another rule with the same stage, whose tag the candidate does not carry.
+        fn ask_by_rule(&self, number: usize, id: &str) -> Demand {
+            let rule = Rule { tag: format!("tag-{number}"), ..self.crowd.rule.clone() };
+            let crowd = Readings::default().crowd(rule);
+            let single = self.singles.join("hiring", "acme", id, true);
+            Demand { version: None, single, listed: Some(Listed::new(crowd, id.to_owned())) }
         }
 
         async fn read_all(&self, demands: Vec<Demand>) -> Vec<String> {
@@ -435,10 +484,11 @@ mod tests {
         assert_eq!(account.calls(), (1, 0));
         // The next version of a Pad that was told of already.
         let (mut again, mut told) = (account.ask(&ids[1]), demands.remove(0));
-        assert!(told.told().is_none(), "another one has its place");
+        let heard = |demand: &mut Demand| demand.listed.as_mut().unwrap().told();
+        assert!(heard(&mut told).is_none(), "another one has its place");
         drop(told);
-        assert!(again.told().is_none());
-        assert!(demands[0].told().is_some());
+        assert!(heard(&mut again).is_none());
+        assert!(heard(&mut demands[0]).is_some());
     }
 
     #[tokio::test]
@@ -459,6 +509,58 @@ mod tests {
         let demands = ids.iter().map(|id| account.ask(id)).collect();
         assert_eq!(account.read_all(demands).await, ids);
         assert_eq!(account.calls(), (1, CROWD));
+    }
+
+    #[tokio::test]
+    async fn one_read_serves_the_pads_of_all_rules_of_a_candidate() {
+        let account = Account::new().await;
+        let id = account.candidate(TAG).await;
+        let by_rules = (0..20).map(async |number| {
+            // The receiver stores them one after the other.
+            tokio::time::sleep(Duration::from_millis(5 * number as u64)).await;
+            account.ask_by_rule(number, &id).read(&account.lever).await.unwrap().id
+        });
+        assert_eq!(join_all(by_rules).await, vec![id.clone(); 20]);
+        assert_eq!(account.calls(), (0, 1));
+        // The next move is another matter, and a candidate who is gone is asked for once as well.
+        assert_eq!(account.read_all(vec![account.ask(&id)]).await, [id]);
+        assert_eq!(account.calls(), (0, 2));
+        let gone: Vec<_> = (0..20).map(|number| account.ask_by_rule(number, "nobody")).collect();
+        let answers = join_all(gone.into_iter().map(|demand| demand.read(&account.lever))).await;
+        assert!(answers.iter().all(Result::is_err));
+        assert_eq!(account.calls(), (0, 3));
+    }
+
+    /// contract P7
+    #[tokio::test]
+    async fn a_read_that_began_before_a_pad_registered_does_not_serve_it() {
+        let account = Account::new().await;
+        let id = account.candidate(TAG).await;
+        let slow = simulators::Fault::on("GET", &format!("/{id}$")).pause(simulators::Moment::AfterEffect);
+        let slow = account.simulator.faults().add(slow);
+        let first = account.ask(&id).read(&account.lever);
+        let later = async {
+            slow.reached().await;
+            account.simulator.add_tag(&id, "added-later");
+            let demand = account.ask(&id);
+            slow.release();
+            demand.read(&account.lever).await.unwrap().tags.contains(&"added-later".to_owned())
+        };
+        let (first, is_up_to_date) = tokio::join!(first, later);
+        assert!(first.is_ok() && is_up_to_date);
+        assert_eq!(account.calls(), (0, 2));
+    }
+
+    #[tokio::test]
+    async fn a_failed_read_is_not_shared() {
+        let account = Account::new().await;
+        let id = account.candidate(TAG).await;
+        let fault = simulators::Fault::on("GET", &format!("/{id}$")).status(503).times(1);
+        account.simulator.faults().add(fault);
+        let demands = (0..3).map(|number| account.ask_by_rule(number, &id).read(&account.lever));
+        let answers = join_all(demands).await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2, "{answers:?}");
+        assert_eq!(account.calls(), (0, 2));
     }
 
     #[tokio::test]

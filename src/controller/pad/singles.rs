@@ -1,0 +1,147 @@
+//! One read of a candidate serves all Pads that wait for it.
+//!
+//! If several rules name one stage, each move into it makes several Pads of one candidate. They register here before
+//! they read, and share a read that began after each of them registered: no Pad is decided on an answer that is older
+//! than what woke it (contract P7).
+
+use crate::lever::{LeverClient, Opportunity};
+use crate::telemetry::health::patiently;
+use crate::transport::{Class, Error, Permit};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Age at which an answer is read again: the last of many Pads may get its turn late.
+const FRESH: Duration = Duration::from_secs(30);
+/// Delay after the last Pad of the candidate registered until the read begins, if more are expected.
+const APART: Duration = Duration::from_millis(25);
+/// Longest delay of a read for Pads that are still to register.
+const GATHER: Duration = Duration::from_millis(250);
+
+/// Namespace, connection, and opportunity.
+type Key = (String, String, String);
+
+/// Entries that are kept before those that no Pad waits for any more are removed.
+const FEW: usize = 64;
+
+/// The candidates that Pads wait for.
+#[derive(Debug, Default)]
+pub struct Singles {
+    all: Mutex<All>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    known: HashMap<Key, Weak<Single>>,
+    /// Entries that were in use at the last cleanup.
+    in_use: usize,
+}
+
+#[derive(Debug)]
+struct Single {
+    opportunity_id: String,
+    arrivals: Mutex<Arrivals>,
+    answer: tokio::sync::Mutex<Option<Answer>>,
+}
+
+#[derive(Debug)]
+struct Arrivals {
+    waiting: usize,
+    last: Instant,
+}
+
+#[derive(Debug)]
+struct Answer {
+    began: Instant,
+    result: Result<Box<Opportunity>, Error>,
+}
+
+/// A Pad that waits for its candidate, until this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    single: Arc<Single>,
+    since: Instant,
+    expects_more: bool,
+}
+
+impl Singles {
+    /// Registers a Pad. `expects_more`: more Pads of the candidate are likely to register at the same time.
+    pub fn join(&self, namespace: &str, connection: &str, opportunity_id: &str, expects_more: bool) -> Place {
+        let key = (namespace.to_owned(), connection.to_owned(), opportunity_id.to_owned());
+        let since = Instant::now();
+        let mut all = self.all.lock();
+        let known = all.known.get(&key).and_then(Weak::upgrade);
+        let single = known.unwrap_or_else(|| {
+            if all.known.len() >= FEW.max(2 * all.in_use) {
+                all.known.retain(|_, one| one.strong_count() > 0);
+                all.in_use = all.known.len();
+            }
+            let single = Arc::new(Single {
+                opportunity_id: opportunity_id.to_owned(),
+                arrivals: Mutex::new(Arrivals { waiting: 0, last: since }),
+                answer: tokio::sync::Mutex::default(),
+            });
+            all.known.insert(key, Arc::downgrade(&single));
+            single
+        });
+        let mut arrivals = single.arrivals.lock();
+        arrivals.waiting += 1;
+        arrivals.last = since;
+        drop(arrivals);
+        Place { single, since, expects_more }
+    }
+}
+
+impl Place {
+    /// Whether another Pad waits for the same candidate, or is likely to.
+    pub fn is_shared(&self) -> bool {
+        self.expects_more || self.single.arrivals.lock().waiting > 1
+    }
+
+    /// The candidate: by a read that began after this Pad registered. `permit` is used if a read is necessary.
+    ///
+    /// # Errors
+    /// As [`LeverClient::opportunity`].
+    pub async fn read(&self, lever: &LeverClient, permit: Option<Permit>) -> Result<Opportunity, Error> {
+        let mut answer = patiently(self.single.answer.lock()).await;
+        if let Some(known) = answer.as_ref().filter(|answer| answer.serves(self.since)) {
+            return known.result.clone().map(|opportunity| *opportunity);
+        }
+        patiently(self.gather()).await;
+        let permit = match permit {
+            Some(permit) => permit,
+            None => lever.permit().await,
+        };
+        let began = Instant::now();
+        let result = lever.opportunity_now(permit, &self.single.opportunity_id).await;
+        // Another failure may be over for the next Pad.
+        let is_answer = result.as_ref().err().is_none_or(|error| error.class == Class::NotFound);
+        *answer = is_answer.then(|| Answer { began, result: result.clone().map(Box::new) });
+        result
+    }
+
+    async fn gather(&self) {
+        let latest = Instant::now() + GATHER;
+        while self.is_shared() {
+            let until = (self.single.arrivals.lock().last + APART).min(latest);
+            if until <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.single.arrivals.lock().waiting -= 1;
+    }
+}
+
+impl Answer {
+    fn serves(&self, since: Instant) -> bool {
+        self.began >= since && self.began.elapsed() <= FRESH
+    }
+}

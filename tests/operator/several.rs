@@ -1,0 +1,40 @@
+//! Many rules for one stage.
+
+use serde_json::json;
+
+use crate::status::phase;
+use crate::wait::eventually;
+use crate::world::{Options, TAG, World};
+
+const RULES: usize = 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_into_a_stage_of_many_rules_reads_the_candidate_once() {
+    let mut options = Options::new("many-rules");
+    options.configurations = (0..RULES)
+        .map(|number| {
+            let tag = if number == 0 { TAG.to_owned() } else { format!("coderpad-{number}") };
+            (&*format!("rule-{number}").leak(), json!({"tag": tag}))
+        })
+        .collect();
+    let world = World::start(options).await;
+    let candidate = world.candidate();
+    world.lever.clear_calls();
+    world.enter(&candidate).await;
+    let pads = eventually("all are decided", async || {
+        let pads = world.pads_of(&candidate).await;
+        let is_decided =
+            |pad: &&serde_json::Value| ["Open/Open", "Skipped/TagMissing"].contains(&phase(pad).as_str());
+        if pads.iter().filter(is_decided).count() == RULES { Ok(pads) } else { Err(format!("{pads:#?}")) }
+    })
+    .await;
+    // contract P1a: a Pad for each rule says why there is no pad, or has it.
+    assert_eq!(pads.iter().filter(|pad| phase(pad) == "Open/Open").count(), 1);
+    let calls = world.lever.calls();
+    let reads: Vec<_> =
+        calls.iter().filter(|call| call.method == "GET" && call.path.contains("/opportunities")).collect();
+    // The receiver stores the Pads one after the other: on a busy machine the last may come too late for the first read.
+    assert!((1..=3).contains(&reads.len()), "{reads:#?}");
+    assert_eq!(world.creates(), 1);
+    world.finish().await;
+}

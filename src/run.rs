@@ -10,6 +10,8 @@ use crate::cluster::reach::Reach;
 use crate::cluster::secrets::Secrets;
 use crate::cluster::{Caches, Scope};
 use crate::controller::accounts::Accounts;
+use crate::controller::allowance::Allowances;
+use crate::controller::quotas::Quotas;
 use crate::controller::turns::Turns;
 use crate::controller::{self, Context, Settings};
 use crate::receiver::{self, Receiver};
@@ -147,9 +149,14 @@ impl Reconciler<'_> {
             list_lag: self.args.interview_list_lag,
         });
         let turns = Turns::new(self.args.concurrency);
+        let quotas = Arc::<Quotas>::default();
         let controllers = TaskTracker::new();
         for scope in self.caches.scopes() {
-            let context = Arc::new(self.context(scope, &accounts, &settings, &turns));
+            let context = Context {
+                allowances: Allowances::new(quotas.clone()),
+                ..self.context(scope, &accounts, &settings, &turns)
+            };
+            let context = Arc::new(context);
             let place = scope.place();
             let parts = [
                 ("LeverConnections", controller::connection::run(context.clone(), stop.clone()).boxed()),

@@ -213,6 +213,11 @@ pub struct PadStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub created_at: Option<Timestamp>,
+    /// When the last request to create a pad was sent that CoderPad answered and that came to nothing: it was refused,
+    /// or the pad was deleted at once. It counts in spec.interview.maxPadsPerHour of the connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::optional_timestamp")]
+    pub last_create_at: Option<Timestamp>,
     /// When the link was seen on the candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
@@ -238,7 +243,7 @@ pub struct PadStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub failed_tag: Option<String>,
-    /// Ready, PadCreated, LinkAdded, RecordAdded, Suspended, Reconciling, Stalled.
+    /// Ready, PadCreated, LinkAdded, RecordAdded, TagRefused, Suspended, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -283,6 +288,11 @@ impl Pad {
         let attempt = self.metadata.annotations.as_ref().and_then(|all| all.get(super::names::ATTEMPT));
         let begun = attempt.and_then(|text| text.rsplit_once('@')).and_then(|(_, at)| at.parse().ok());
         begun.or_else(|| self.status.as_ref()?.created_at)
+    }
+
+    /// When the last request to create a pad was sent that CoderPad answered and that came to nothing.
+    pub fn created_in_vain_at(&self) -> Option<Timestamp> {
+        self.status.as_ref()?.last_create_at
     }
 
     /// Whether a person made it.

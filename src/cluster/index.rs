@@ -21,7 +21,7 @@ pub enum Place {
     Candidate(String),
     /// Among the Pads that wait: those that are Pending, or that nobody has looked at yet.
     Waiting,
-    /// Among the Pads whose pad was made in this hour, counted from 1970.
+    /// Among the Pads whose pad was made, or was created in vain, in this hour, counted from 1970.
     MadeIn(i64),
 }
 
@@ -45,7 +45,8 @@ pub trait Placed {
 impl Placed for Pad {
     fn places(&self) -> Vec<Place> {
         let candidate = Place::Candidate(self.spec.opportunity_id.clone());
-        let made = self.made_at().map(|at| Place::MadeIn(hour_of(at)));
+        let made = [self.made_at(), self.created_in_vain_at()];
+        let made = made.into_iter().flatten().map(|at| Place::MadeIn(hour_of(at)));
         [candidate, Place::Waiting].into_iter().chain(made).filter(|place| self.is_at(place)).collect()
     }
 
@@ -53,7 +54,10 @@ impl Placed for Pad {
         match place {
             Place::Candidate(opportunity_id) => self.spec.opportunity_id == *opportunity_id,
             Place::Waiting => matches!(self.phase(), None | Some(Phase::Pending)),
-            Place::MadeIn(hour) => self.made_at().map(hour_of) == Some(*hour),
+            Place::MadeIn(hour) => [self.made_at(), self.created_in_vain_at()]
+                .into_iter()
+                .flatten()
+                .any(|at| hour_of(at) == *hour),
         }
     }
 }

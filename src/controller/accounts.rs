@@ -162,6 +162,12 @@ impl Accounts {
         Ok(account)
     }
 
+    /// The services of a connection, if they were used since the connection or a key last changed. Reads nothing.
+    pub fn known(&self, namespace: &str, name: &str) -> Option<Arc<Account>> {
+        let known = self.known.lock();
+        known.get(&(namespace.to_owned(), name.to_owned())).map(|known| known.account.clone())
+    }
+
     /// Forgets the accounts that a change to Secrets may concern, so that the keys are read again.
     pub fn forget_changed(&self, change: &SecretChange) {
         let mut all = self.known.lock();

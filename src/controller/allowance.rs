@@ -1,68 +1,93 @@
-//! How many pads may still be made: before CoderPad bills them, and in this hour.
+//! Whether a pad may be created now: by the quota of the API key, and by spec.interview.maxPadsPerHour of the connection.
 //!
-//! The quota in a connection's status is as old as the last look at it, and the Pads that this process knows lie a
-//! little behind its own writes. Many candidates moved at once would each find the same last pad there. So each creation
-//! takes one from a count of this process.
-//!
-//! The quota's count starts anew with every look. What was made while a look was under way counts against it: rather
-//! one pad too few until the next look than one that is billed. The hour's count is what the Pads in the cluster say of
-//! themselves, so that it holds over restarts, and beside it what was taken here.
+//! The hour counts requests to create a pad that CoderPad answered, whatever came of them: a take-home that was refused,
+//! or a request that CoderPad refuses, costs as much attention as a pad (contract F2). The Pads in the cluster report
+//! theirs, so that the count holds over restarts. Besides, this process counts its own: the cache lags behind.
 
-use super::hourly::{Full, HOUR, full};
+use super::hourly::{Full, HOUR, counts, full};
+use super::quotas::{self, Quotas};
 use crate::cluster::key;
-use jiff::Timestamp;
+use crate::transport::AccountId;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-/// When pads were made, by the uid of their Pads.
-pub type Made = HashMap<String, Timestamp>;
+/// A creation that the cluster reports and one that this process knows are the same if they are not further apart: one
+/// time is taken right before the other. Two creations of one Pad are this far apart, or one hides the other.
+const SAME: SignedDuration = SignedDuration::from_secs(30);
 
-/// The counts of all connections, by namespace and name.
+/// A creation of the last hour, as a Pad reports it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Creation {
+    /// The uid of the Pad.
+    pub pad: String,
+    /// When the request was sent.
+    pub at: Timestamp,
+    /// Whether the Pad has the pad, or its request is in flight.
+    pub holds: bool,
+}
+
+/// The creations of the last hour that count for one Pad.
+#[derive(Debug, Default)]
+pub struct Lately {
+    /// When they were sent.
+    pub times: Vec<Timestamp>,
+    /// The uids of Pads that have their place among them: they do not wait for one.
+    pub placed: HashSet<String>,
+}
+
+/// The counts of all connections of a context, and those of the API keys, which all contexts share.
 #[derive(Debug, Default)]
 pub struct Allowances {
-    counts: Mutex<HashMap<(String, String), Count>>,
+    quotas: Arc<Quotas>,
+    hours: Mutex<HashMap<(String, String), Vec<Sent>>>,
 }
 
-#[derive(Debug, Default)]
-struct Count {
-    taken: u64,
-    quota: Option<Quota>,
-    lately: Made,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Quota {
-    remaining: i64,
-    taken_before: u64,
-}
-
-/// A look at the quota that has begun.
+/// A request that this process has sent, or is about to send.
 #[derive(Debug)]
-#[must_use = "what the look finds is to be noted"]
-pub struct Look(u64);
+struct Sent {
+    pad: String,
+    at: Timestamp,
+    came: Came,
+}
 
-/// A pad that is about to be made.
+/// What came of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Came {
+    /// It is in flight, or its outcome is unknown.
+    Unknown,
+    /// A pad.
+    Pad,
+    /// An answer, and no pad that was kept.
+    Nothing,
+}
+
+/// A pad that is about to be created.
 #[derive(Debug)]
 pub struct Wanted {
     /// The uid of its Pad.
     pub pad: String,
-    /// What the status says of the quota: it counts until this process has looked for itself. None: no limit.
+    /// The API key of CoderPad.
+    pub account: AccountId,
+    /// What the status says of the quota: it counts until this process has probed. None: no limit.
     pub remaining: Option<i64>,
     /// Pads an hour. None: no limit.
     pub per_hour: Option<u32>,
-    /// What the cluster knows of the last hour.
-    pub made: Made,
+    /// What the cluster reports of the last hour.
+    pub made: Vec<Creation>,
 }
 
-/// A pad that may be made.
+/// A pad that may be created.
 #[derive(Debug)]
-#[must_use = "give it back if no pad is made"]
+#[must_use = "report what came of it"]
 pub struct Taken {
-    number: u64,
+    quota: quotas::Taken,
     pad: String,
+    at: Timestamp,
 }
 
-/// Why a pad may not be made now.
+/// Why a pad may not be created now.
 #[derive(Debug, PartialEq)]
 pub enum Refusal {
     /// The plan has none left.
@@ -72,22 +97,26 @@ pub enum Refusal {
 }
 
 impl Allowances {
-    /// A look at the quota begins.
-    pub fn look(&self, namespace: &str, connection: &str) -> Look {
-        Look(self.counts.lock().entry(key(namespace, connection)).or_default().taken)
+    /// Nothing was created yet. `quotas` is shared by all connections of the process.
+    pub fn new(quotas: Arc<Quotas>) -> Self {
+        Self { quotas, hours: Mutex::default() }
     }
 
-    /// What the look has found: pads that remain.
-    pub fn found(&self, namespace: &str, connection: &str, look: Look, remaining: i64) {
-        let quota = Quota { remaining, taken_before: look.0 };
-        self.counts.lock().entry(key(namespace, connection)).or_default().quota = Some(quota);
+    /// The counts of the API keys.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
-    /// When the pads of the last hour were made, those of this Pad left out: by what the cluster knows, and by what was
-    /// taken here.
-    pub fn lately(&self, namespace: &str, connection: &str, pad: &str, made: Made, now: Timestamp) -> Made {
-        let mut counts = self.counts.lock();
-        counts.entry(key(namespace, connection)).or_default().others(pad, made, now)
+    /// The creations of the last hour that count for this Pad: as the cluster reports them, and those of this process.
+    pub fn lately(
+        &self,
+        namespace: &str,
+        connection: &str,
+        pad: &str,
+        made: Vec<Creation>,
+        now: Timestamp,
+    ) -> Lately {
+        lately(self.hours.lock().entry(key(namespace, connection)).or_default(), pad, made, now)
     }
 
     /// Takes one pad, if there is one left.
@@ -98,56 +127,93 @@ impl Allowances {
         wanted: Wanted,
         now: Timestamp,
     ) -> Result<Taken, Refusal> {
-        let Wanted { pad, remaining, per_hour, made } = wanted;
-        let mut counts = self.counts.lock();
-        let count = counts.entry(key(namespace, connection)).or_default();
-        if let Some(remaining) = remaining {
-            let quota = *count.quota.get_or_insert(Quota { remaining, taken_before: count.taken });
-            let taken_since =
-                i64::try_from(count.taken.saturating_sub(quota.taken_before)).unwrap_or(i64::MAX);
-            if quota.remaining <= taken_since {
-                return Err(Refusal::Quota);
-            }
-        }
+        let Wanted { pad, account, remaining, per_hour, made } = wanted;
+        let mut hours = self.hours.lock();
+        let sent = hours.entry(key(namespace, connection)).or_default();
+        let quota = self.quotas.take(account, remaining).ok_or(Refusal::Quota)?;
         if let Some(limit) = per_hour {
-            let others = count.others(&pad, made, now).into_values().collect();
-            // Older Pads that wait have been given way to already, where it was decided to make this pad.
-            if let Some(full) = full(limit, others, 0, now) {
+            // Older Pads that wait were considered where it was decided to create this pad.
+            if let Some(full) = full(limit, lately(sent, &pad, made, now).times, 0, now) {
+                self.quotas.give_back(quota);
                 return Err(Refusal::Hour(full));
             }
-            count.lately.insert(pad.clone(), now);
         }
-        count.taken += 1;
-        Ok(Taken { number: count.taken, pad })
+        sent.retain(|one| is_lately(one, now) && (one.pad != pad || one.came != Came::Unknown));
+        sent.push(Sent { pad: pad.clone(), at: now, came: Came::Unknown });
+        Ok(Taken { quota, pad, at: now })
     }
 
-    /// Gives one back: it is certain that no pad was made. One that the last look has not counted is not given back to
-    /// the quota.
-    pub fn give_back(&self, namespace: &str, connection: &str, taken: Taken) {
-        let mut counts = self.counts.lock();
-        let Some(count) = counts.get_mut(&key(namespace, connection)) else { return };
-        count.lately.remove(&taken.pad);
-        if let Some(quota) = count.quota.as_mut().filter(|quota| taken.number > quota.taken_before) {
-            quota.remaining += 1;
+    /// CoderPad created the pad.
+    pub fn created(&self, namespace: &str, connection: &str, taken: &Taken) {
+        self.came(namespace, connection, taken, Came::Pad);
+    }
+
+    /// CoderPad refused: the answer counts in the hour, and no pad in the quota.
+    pub fn refused(&self, namespace: &str, connection: &str, taken: &Taken) {
+        self.came(namespace, connection, taken, Came::Nothing);
+        self.quotas.give_back(taken.quota);
+    }
+
+    /// Nothing was sent.
+    pub fn not_sent(&self, namespace: &str, connection: &str, taken: &Taken) {
+        if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
+            sent.retain(|one| one.pad != taken.pad || one.at != taken.at);
+        }
+        self.quotas.give_back(taken.quota);
+    }
+
+    /// The Pad has given up its attempt: a pad that was created is deleted, and a request without an answer made none.
+    pub fn forgotten(&self, namespace: &str, connection: &str, pad: &str) {
+        if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
+            sent.retain(|one| one.pad != pad || one.came != Came::Unknown);
+            for one in sent.iter_mut().filter(|one| one.pad == pad) {
+                one.came = Came::Nothing;
+            }
         }
     }
 
     /// Forgets a connection that is gone.
     pub fn forget(&self, namespace: &str, connection: &str) {
-        self.counts.lock().remove(&key(namespace, connection));
+        self.hours.lock().remove(&key(namespace, connection));
+    }
+
+    fn came(&self, namespace: &str, connection: &str, taken: &Taken, came: Came) {
+        let mut hours = self.hours.lock();
+        let sent = hours.get_mut(&key(namespace, connection)).into_iter().flatten();
+        for one in sent.filter(|one| one.pad == taken.pad && one.at == taken.at) {
+            one.came = came;
+        }
     }
 }
 
-impl Count {
-    fn others(&mut self, pad: &str, mut made: Made, now: Timestamp) -> Made {
-        self.lately.retain(|_, at| now.duration_since(*at) < HOUR);
-        for (pad, at) in &self.lately {
-            let known = made.entry(pad.clone()).or_insert(*at);
-            *known = (*known).max(*at);
+fn is_lately(one: &Sent, now: Timestamp) -> bool {
+    now.duration_since(one.at) < HOUR
+}
+
+/// The creations that count for a Pad. Its own request without an answer does not: the Pad is past it.
+fn lately(sent: &mut Vec<Sent>, pad: &str, made: Vec<Creation>, now: Timestamp) -> Lately {
+    sent.retain(|one| is_lately(one, now));
+    let is_same = |one: &Creation| {
+        sent.iter().any(|sent| sent.pad == one.pad && one.at.duration_since(sent.at).abs() < SAME)
+    };
+    let mut all = Lately::default();
+    for one in made.into_iter().filter(|one| counts(one.at, now)) {
+        if !is_same(&one) {
+            all.times.push(one.at);
         }
-        made.remove(pad);
-        made
+        if one.holds {
+            all.placed.insert(one.pad);
+        }
     }
+    for one in sent.iter() {
+        if one.pad != pad || one.came != Came::Unknown {
+            all.times.push(one.at);
+        }
+        if one.came != Came::Nothing {
+            all.placed.insert(one.pad.clone());
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -160,72 +226,110 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + minute * 60).unwrap()
     }
 
-    fn of_quota(pad: usize, remaining: i64) -> Wanted {
-        Wanted { pad: pad.to_string(), remaining: Some(remaining), per_hour: None, made: Made::new() }
+    fn wanted(pad: usize, per_hour: Option<u32>, made: &[(&str, i64)]) -> Wanted {
+        let made = made.iter().map(|(pad, minute)| creation(pad, *minute, true)).collect();
+        let account = AccountId::of("https://app.coderpad.io", "key");
+        Wanted { pad: pad.to_string(), account, remaining: None, per_hour, made }
     }
 
-    fn of_hour(pad: usize, per_hour: u32, made: &[(&str, i64)]) -> Wanted {
-        let made = made.iter().map(|(pad, minute)| ((*pad).to_owned(), at(*minute))).collect();
-        Wanted { pad: pad.to_string(), remaining: None, per_hour: Some(per_hour), made }
+    fn creation(pad: &str, minute: i64, holds: bool) -> Creation {
+        Creation { pad: pad.to_owned(), at: at(minute), holds }
     }
 
     #[test]
-    fn no_more_are_taken_than_the_quota_has() {
+    fn connections_with_one_key_share_its_quota() {
         let allowances = Allowances::default();
-        let take = |pad| allowances.take(NS, "acme", of_quota(pad, 3), at(0));
-        let mut taken: Vec<_> = (0..10).filter_map(|pad| take(pad).ok()).collect();
+        let take = |connection, pad| {
+            allowances.take(NS, connection, Wanted { remaining: Some(3), ..wanted(pad, Some(9), &[]) }, at(0))
+        };
+        let mut taken: Vec<_> = (0..3).filter_map(|pad| take("acme", pad).ok()).collect();
         assert_eq!(taken.len(), 3);
-        assert!(allowances.take(NS, "other", of_quota(0, 1), at(0)).is_ok());
-        allowances.give_back(NS, "acme", taken.remove(0));
-        assert!(take(10).is_ok());
-        assert_eq!(take(11).unwrap_err(), Refusal::Quota);
+        assert_eq!(take("other", 3).unwrap_err(), Refusal::Quota);
+        allowances.refused(NS, "acme", &taken.remove(0));
+        assert!(take("other", 3).is_ok());
+        assert_eq!(take("acme", 4).unwrap_err(), Refusal::Quota);
+        allowances.not_sent(NS, "acme", &taken.remove(0));
+        assert!(take("acme", 4).is_ok());
     }
 
     #[test]
-    fn what_is_made_during_a_look_counts_against_it() {
-        let allowances = Allowances::default();
-        let take = |pad| allowances.take(NS, "acme", of_quota(pad, 5), at(0));
-        let early = take(1);
-        let look = allowances.look(NS, "acme");
-        let during = take(2);
-        allowances.found(NS, "acme", look, 2);
-        assert!(take(3).is_ok());
-        assert!(take(4).is_err());
-        allowances.give_back(NS, "acme", early.unwrap());
-        assert!(take(4).is_err(), "the look has not counted it");
-        allowances.give_back(NS, "acme", during.unwrap());
-        assert!(take(4).is_ok());
-    }
-
-    #[test]
-    fn no_more_are_taken_than_the_hour_has_whatever_the_watch_has_told_of() {
+    fn no_more_are_taken_than_the_hour_has_although_the_cache_lags() {
         let allowances = Allowances::default();
         let take = |pad, known: &[(&str, i64)], minute| {
-            allowances.take(NS, "acme", of_hour(pad, 3, known), at(minute))
+            allowances.take(NS, "acme", wanted(pad, Some(3), known), at(minute))
         };
         let before = [("before", -30)];
         assert!(take(1, &before, 0).is_ok());
         assert!(take(2, &before, 10).is_ok());
         let Err(Refusal::Hour(full)) = take(3, &before, 11) else { panic!("a fourth pad in the hour") };
         assert_eq!((full.made, full.until), (3, at(30)));
-        assert!(take(3, &[("before", -30), ("1", 0), ("2", 10)], 12).is_err(), "the same pads, told of late");
+        assert!(
+            take(3, &[("before", -30), ("1", 0), ("2", 10)], 12).is_err(),
+            "the same pads, reported late"
+        );
         assert!(take(4, &before, 30).is_ok(), "the first is an hour old");
         assert!(take(5, &before, 59).is_err());
         assert!(take(5, &before, 60).is_ok());
-        assert!(allowances.take(NS, "other", of_hour(1, 1, &[]), at(60)).is_ok());
+        assert!(allowances.take(NS, "other", wanted(1, Some(1), &[]), at(60)).is_ok());
     }
 
     #[test]
-    fn a_pad_that_was_not_made_leaves_its_place_and_a_second_try_needs_none() {
+    fn an_hour_that_is_full_takes_nothing_from_the_quota() {
         let allowances = Allowances::default();
-        let take = |pad, minute| allowances.take(NS, "acme", of_hour(pad, 1, &[]), at(minute));
+        let take = |pad, per_hour| {
+            let wanted = Wanted { remaining: Some(2), ..wanted(pad, Some(per_hour), &[]) };
+            allowances.take(NS, "acme", wanted, at(0))
+        };
+        assert!(take(1, 1).is_ok());
+        assert!(matches!(take(2, 1), Err(Refusal::Hour(_))));
+        assert!(take(2, 2).is_ok());
+        assert_eq!(take(3, 9).unwrap_err(), Refusal::Quota);
+    }
+
+    /// A Pad whose creation is refused, or whose pad is deleted at once, tries again as often as something wakes it.
+    #[test]
+    fn an_answered_request_counts_for_an_hour_whatever_came_of_it() {
+        let allowances = Allowances::default();
+        let take = |pad, minute| allowances.take(NS, "acme", wanted(pad, Some(3), &[]), at(minute));
+        allowances.refused(NS, "acme", &take(1, 0).unwrap());
+        allowances.created(NS, "acme", &take(1, 1).unwrap());
+        allowances.forgotten(NS, "acme", "1");
+        allowances.refused(NS, "acme", &take(2, 2).unwrap());
+        let Err(Refusal::Hour(full)) = take(1, 3) else { panic!("the same Pad, a fourth time in the hour") };
+        assert_eq!((full.made, full.until), (3, at(60)));
+        assert!(take(3, 59).is_err());
+        assert!(take(3, 60).is_ok());
+    }
+
+    #[test]
+    fn a_request_that_was_not_sent_or_not_answered_leaves_its_place_to_the_same_pad() {
+        let allowances = Allowances::default();
+        let take = |pad, minute| allowances.take(NS, "acme", wanted(pad, Some(1), &[]), at(minute));
         let taken = take(1, 0).unwrap();
         assert!(take(2, 1).is_err());
-        assert!(take(1, 2).is_ok(), "the same Pad again: its first try has made none");
-        allowances.give_back(NS, "acme", taken);
-        assert!(take(2, 3).is_ok());
-        let lately = |pad| allowances.lately(NS, "acme", pad, Made::new(), at(4));
-        assert_eq!(lately("3"), Made::from([("2".to_owned(), at(3))]));
-        assert_eq!(lately("2"), Made::new());
+        assert!(take(1, 2).is_ok(), "the same Pad again: nobody answered its first request");
+        allowances.not_sent(NS, "acme", &taken);
+        assert!(take(2, 3).is_err(), "the second request is in flight");
+        allowances.forgotten(NS, "acme", "1");
+        assert!(take(2, 4).is_ok(), "it made no pad");
+    }
+
+    /// After a restart only the Pads know.
+    #[test]
+    fn what_the_cluster_reports_counts_once_and_a_pad_in_vain_holds_no_place() {
+        let allowances = Allowances::default();
+        let taken = allowances.take(NS, "acme", wanted(1, Some(9), &[]), at(0)).unwrap();
+        let reported = |holds| {
+            let made = vec![creation("1", 0, true), creation("2", -5, holds), creation("3", -61, true)];
+            allowances.lately(NS, "acme", "4", made, at(1))
+        };
+        let mut all = reported(false);
+        all.times.sort();
+        assert_eq!(all.times, [at(-5), at(0)]);
+        assert_eq!(all.placed, HashSet::from(["1".to_owned()]));
+        assert_eq!(reported(true).placed, HashSet::from(["1".to_owned(), "2".to_owned()]));
+        allowances.refused(NS, "acme", &taken);
+        let none = allowances.lately(NS, "acme", "4", Vec::new(), at(1));
+        assert_eq!((none.times, none.placed), (vec![at(0)], HashSet::new()));
     }
 }

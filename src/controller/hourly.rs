@@ -9,7 +9,10 @@ use std::time::Duration;
 pub const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Older Pads that have room take it within this time, or turn out not to need it.
-const SETTLES_WITHIN: Duration = Duration::from_secs(5);
+pub const SETTLES_WITHIN: Duration = Duration::from_secs(5);
+/// Pads at the front of the line that look again when a place is free, although older Pads go first: the candidates of
+/// those may have left. Pads behind them look again at the usual interval.
+pub const FRONT: usize = 100;
 
 /// An hour that has no room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,7 +47,12 @@ pub fn full(limit: u32, mut made: Vec<Timestamp>, waiting_before: usize, now: Ti
         Some(leaves) => made.get(leaves).and_then(|at| at.checked_add(HOUR).ok()).unwrap_or(now),
         None => now,
     };
-    let goes_next = rounds == 0 && made.len() < places;
+    let is_in_front = waiting_before < FRONT.max(places);
+    let place_is_free = match made.len().checked_sub(places) {
+        Some(leaves) => made.get(leaves).and_then(|at| at.checked_add(HOUR).ok()).unwrap_or(now),
+        None => now,
+    };
+    let front_looks = place_is_free.duration_since(now).unsigned_abs().saturating_add(SETTLES_WITHIN);
     let rounds = HOUR.saturating_mul(i32::try_from(rounds).unwrap_or(i32::MAX));
     let until = first_round.checked_add(rounds).unwrap_or(Timestamp::MAX);
     let rest = until.duration_since(now).unsigned_abs();
@@ -52,7 +60,7 @@ pub fn full(limit: u32, mut made: Vec<Timestamp>, waiting_before: usize, now: Ti
         made: u32::try_from(made.len()).unwrap_or(u32::MAX).max(limit),
         limit,
         until,
-        rest: if goes_next { rest.min(SETTLES_WITHIN) } else { rest },
+        rest: if is_in_front { rest.min(front_looks) } else { rest },
     })
 }
 
@@ -93,10 +101,20 @@ mod tests {
     #[test]
     fn a_place_that_an_older_one_may_not_need_is_looked_at_again_soon() {
         let rest = |waiting_before| full(3, vec![at(0), at(1)], waiting_before, at(2)).unwrap().rest;
-        assert_eq!((rest(1), rest(2)), (SETTLES_WITHIN, SETTLES_WITHIN));
-        assert_eq!(rest(3), Duration::from_secs(60 * 60), "not all of a long row");
+        assert_eq!((rest(1), rest(2), rest(FRONT - 1)), (SETTLES_WITHIN, SETTLES_WITHIN, SETTLES_WITHIN));
+        assert!(rest(FRONT) > Duration::from_secs(60 * 60), "not all of a long row");
         let none_free = full(2, vec![at(0), at(1)], 0, at(2)).unwrap();
         assert_eq!(none_free.rest, Duration::from_secs(58 * 60));
+    }
+
+    /// The candidate of the oldest may have left: its place is not lost until the next one is free.
+    #[test]
+    fn those_in_front_look_again_right_after_a_place_is_free() {
+        let rest = |waiting_before| full(2, vec![at(0), at(40)], waiting_before, at(50)).unwrap().rest;
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert_eq!(rest(0), minutes(10), "it goes at once");
+        assert_eq!((rest(1), rest(2)), (minutes(10) + SETTLES_WITHIN, minutes(10) + SETTLES_WITHIN));
+        assert!(rest(FRONT) > minutes(60));
     }
 
     /// The turn of one that waits does not move when one before it has had its own.

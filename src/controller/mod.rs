@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod notices;
 pub mod pace;
 pub mod pad;
+pub mod quotas;
 pub mod retries;
 pub mod turns;
 

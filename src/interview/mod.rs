@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::transport::{
-    Account, Call, Class, Error, Payload, Priority, Service, SetupError, Transport, api_key,
+    Account, AccountId, Call, Class, Error, Payload, Priority, Service, SetupError, Transport, api_key,
 };
 pub(crate) use create::CREATE_PAD;
 pub use create::{CreateError, NewPad};
@@ -62,6 +62,11 @@ impl InterviewClient {
     #[must_use]
     pub fn with_priority(&self, priority: Priority) -> Self {
         Self { priority, ..self.clone() }
+    }
+
+    /// Which API key it is: clients of one key at one origin share it, whatever their connection.
+    pub fn account_id(&self) -> AccountId {
+        self.account.id()
     }
 
     /// The organization of the key.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
-use super::limit::{Bucket, Priority};
+use super::limit::{AccountId, Bucket, Priority};
 use super::{Class, Error, Service, SetupError, Transport};
 use crate::telemetry::health;
 use crate::telemetry::traces::spans;
@@ -124,6 +124,11 @@ impl Account {
         let origin = base.origin().ascii_serialization();
         let bucket = transport.0.buckets.of(&origin, key.expose_secret(), transport.limit(service));
         Ok(Self { transport: transport.clone(), service, base: base.clone(), key, bucket })
+    }
+
+    /// Which key at which origin it is: clients of one key share it.
+    pub(crate) fn id(&self) -> AccountId {
+        self.bucket.id()
     }
 
     pub(crate) fn transport(&self) -> &Transport {

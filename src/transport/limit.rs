@@ -4,6 +4,7 @@
 //! going before polls, and a clock that tests can hold still.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,6 +66,31 @@ pub(crate) struct Bucket {
     polls: tokio::sync::Mutex<()>,
     pads_waiting: AtomicUsize,
     pads_gone: Notify,
+    id: AccountId,
+}
+
+/// Identifies an API key at an origin: a digest, so that neither can be read from it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AccountId([u8; digest::SHA256_OUTPUT_LEN]);
+
+impl AccountId {
+    /// The ID of a key at an origin.
+    pub(crate) fn of(origin: &str, key: &str) -> Self {
+        let mut text = digest::Context::new(&digest::SHA256);
+        text.update(origin.as_bytes());
+        text.update(&[0]);
+        text.update(key.as_bytes());
+        let mut id = [0; digest::SHA256_OUTPUT_LEN];
+        id.copy_from_slice(text.finish().as_ref());
+        Self(id)
+    }
+}
+
+/// Without the digest: a short key can be found by trying.
+impl fmt::Debug for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AccountId")
+    }
 }
 
 #[derive(Debug)]
@@ -77,7 +103,7 @@ struct State {
 }
 
 impl Bucket {
-    fn new(limit: Limit) -> Self {
+    fn new(id: AccountId, limit: Limit) -> Self {
         let capacity = (f64::from(limit.burst) * BURST_SHARE).floor().max(1.0);
         Self {
             rate: (limit.per_second > 0).then(|| (f64::from(limit.per_second) * RATE_SHARE).max(1.0)),
@@ -93,7 +119,13 @@ impl Bucket {
             polls: tokio::sync::Mutex::new(()),
             pads_waiting: AtomicUsize::new(0),
             pads_gone: Notify::new(),
+            id,
         }
+    }
+
+    /// Whose bucket it is.
+    pub(crate) fn id(&self) -> AccountId {
+        self.id
     }
 
     /// Waits for a token and takes it. First come, first served within a priority.
@@ -201,20 +233,16 @@ impl Drop for PadWaiting<'_> {
 
 /// The buckets of all accounts, so that every client of one key shares one.
 #[derive(Debug, Default)]
-pub(crate) struct Buckets(Mutex<HashMap<Vec<u8>, Arc<Bucket>>>);
+pub(crate) struct Buckets(Mutex<HashMap<AccountId, Arc<Bucket>>>);
 
 impl Buckets {
     /// The bucket of a key at an origin, made at first sight. Only a hash of the key is kept.
     pub(crate) fn of(&self, origin: &str, key: &str, limit: Limit) -> Arc<Bucket> {
-        let mut text = digest::Context::new(&digest::SHA256);
-        text.update(origin.as_bytes());
-        text.update(&[0]);
-        text.update(key.as_bytes());
-        let id = text.finish().as_ref().to_vec();
+        let id = AccountId::of(origin, key);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= REMEMBERED_ACCOUNTS {
             buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1);
         }
-        Arc::clone(buckets.entry(id).or_insert_with(|| Arc::new(Bucket::new(limit))))
+        Arc::clone(buckets.entry(id).or_insert_with(|| Arc::new(Bucket::new(id, limit))))
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 pub(crate) use account::{Account, Call, Payload, api_key, innermost};
 pub use account::{Departure, Permit};
 pub use error::{Class, Error, Service, SetupError};
-pub use limit::{Limit, Priority};
+pub use limit::{AccountId, Limit, Priority};
 pub use metrics::Metrics;
 
 use limit::Buckets;

@@ -155,3 +155,67 @@ async fn a_pad_under_way_holds_one_place_only() {
     assert_eq!(world.creates(), 3);
     world.finish().await;
 }
+
+/// contract F2: CoderPad answered, so it counts, whatever came of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn creations_that_are_refused_count_in_the_hour_over_a_restart() {
+    let mut options = Options::new("limit-refused");
+    options.connection["interview"] = json!({"maxPadsPerHour": 3});
+    options.flags.push("--leader-election=false");
+    let mut world = World::start(options).await;
+    let refused =
+        world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status(400).until_removed());
+    let candidates = [(); 4].map(|()| world.candidate());
+    let [first, second, third, fourth] = &candidates;
+    for candidate in [first, second] {
+        world.enter(candidate).await;
+        let pad = world.wait_for_pad(candidate, "Failed/InvalidRequest").await;
+        assert!(pad["status"]["lastCreateAt"].is_string(), "{pad:#}");
+    }
+    let name = async |candidate: &String| {
+        let pad = world.pads_of(candidate).await.remove(0);
+        pad["metadata"]["name"].as_str().unwrap().to_owned()
+    };
+    // The same Pad, a second and a third time.
+    world.look_at("pads", &name(first).await).await;
+    world.wait_for_pad(first, "Failed/InvalidRequest").await;
+    assert_eq!(refused.hits(), 3);
+    world.look_at("pads", &name(first).await).await;
+    world.wait_for_pad(first, "Pending/LimitReached").await;
+    world.enter(third).await;
+    world.wait_for_pad(third, "Pending/LimitReached").await;
+    assert_eq!((refused.hits(), world.creates()), (3, 3));
+
+    // What the Pads report is enough for another process: one creation of each Pad.
+    let limit = json!({"spec": {"interview": {"maxPadsPerHour": 2}}});
+    world.patch("leverconnections", CONNECTION, limit).await;
+    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    world.operator().kill().await;
+    world.operator().start().await;
+    world.enter(fourth).await;
+    world.wait_for_pad(fourth, "Pending/LimitReached").await;
+    assert_eq!(world.creates(), 3);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn take_homes_that_are_refused_count_in_the_hour() {
+    let spec = json!({"type": "TakeHome", "questionID": 1002});
+    let mut options = Options::new("limit-take-home").configuration(spec);
+    options.connection["interview"] = json!({"maxPadsPerHour": 2});
+    let world = World::start(options).await;
+    world.interview.change_settings(|settings| settings.accept_take_home = false);
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let pad = world.wait_for_pad(&candidate, "Failed/TakeHomeRefused").await;
+    assert!(pad["status"]["lastCreateAt"].is_string(), "{pad:#}");
+    let name = pad["metadata"]["name"].as_str().unwrap();
+    world.look_at("pads", name).await;
+    world.wait_for_pad(&candidate, "Failed/TakeHomeRefused").await;
+    assert_eq!(world.creates(), 2);
+    world.look_at("pads", name).await;
+    world.wait_for_pad(&candidate, "Pending/LimitReached").await;
+    assert_eq!(world.creates(), 2);
+    assert!(world.pads_made_for(&candidate).iter().all(|pad| pad.deleted));
+    world.finish().await;
+}

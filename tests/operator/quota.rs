@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use simulators::Quota;
 
 use crate::status::{message_of, phase};
-use crate::wait::eventually;
-use crate::world::{CONNECTION, Options, STAGE, World};
+use crate::wait::{eventually, eventually_within};
+use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 const USED_UP: Quota = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
 const SOME_LEFT: Quota = Quota { limit: Some(10), used: 3, overages_enabled: false, billed: 0 };
@@ -165,5 +165,73 @@ async fn a_quota_that_runs_low_is_told_of_once() {
     look(&world, 5, "True/QuotaAvailable").await;
     look(&world, 20, "False/QuotaExceeded").await;
     assert_eq!(warnings(&world).await.0, ["QuotaLow", "QuotaExceeded"]);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_with_one_key_share_the_quota() {
+    let mut options = Options::new("quota-shared");
+    options.interview.quota = Quota { used: 0, overages_enabled: true, ..USED_UP };
+    let world = World::start(options).await;
+    let mut spec = world.connection_spec();
+    spec["sync"] = json!({"interval": "0s"});
+    world.apply("leverconnections", "other", spec).await;
+    world.apply("padconfigurations", "other", json!({"connectionRef": {"name": "other"}})).await;
+    world.wait_for("padconfigurations", "other", "Ready", "True/InUse").await;
+    let candidates = [(); 6].map(|()| world.candidate());
+    for (number, candidate) in candidates.iter().enumerate() {
+        let configuration = if number % 2 == 0 { CONFIGURATION } else { "other" };
+        world.by_hand(&format!("by-hand-{number}"), configuration, candidate).await;
+    }
+    let counts = async || {
+        let phases: Vec<String> = world.list("pads").await.iter().map(phase).collect();
+        let count = |wanted: &str| phases.iter().filter(|phase| *phase == wanted).count();
+        (count("Open/Open"), count("Pending/QuotaExceeded"))
+    };
+    eventually("three are open and three wait", async || match counts().await {
+        (3, 3) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert_eq!((world.creates(), world.interview.quota().billed), (3, 0));
+
+    world.interview.set_quota(Quota { limit: Some(9), ..world.interview.quota() });
+    for connection in [CONNECTION, "other"] {
+        world.request("leverconnections", connection).await;
+    }
+    for candidate in &candidates {
+        world.wait_for_one_pad(candidate).await;
+    }
+    assert_eq!(world.interview.quota().billed, 0);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_pad_whose_candidate_has_left_holds_nobody_up() {
+    let mut options = Options::new("quota-left");
+    options.interview.quota = USED_UP;
+    let world = World::start(options).await;
+    let candidates = [(); 3].map(|()| world.candidate());
+    for candidate in &candidates {
+        world.enter(candidate).await;
+        world.wait_for_pad(candidate, "Pending/QuotaExceeded").await;
+        // The API server keeps the time of creation in whole seconds.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    let [first, second, youngest] = &candidates;
+    for candidate in [first, second] {
+        world.lever.move_to_stage(candidate, "Onsite").await;
+    }
+    world.interview.set_quota(Quota { limit: USED_UP.limit.map(|limit| limit + 1), ..USED_UP });
+    world.request("leverconnections", CONNECTION).await;
+    eventually_within(Duration::from_secs(40), "the youngest is open", async || {
+        let pad = world.pads_of(youngest).await.remove(0);
+        if phase(&pad) == "Open/Open" { Ok(()) } else { Err(format!("{pad:#}")) }
+    })
+    .await;
+    for candidate in [first, second] {
+        world.wait_for_pad(candidate, "Skipped/StageChanged").await;
+    }
+    assert_eq!(world.creates(), 1);
     world.finish().await;
 }

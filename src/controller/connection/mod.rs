@@ -155,12 +155,13 @@ impl Reconcile<LeverConnection> for Connections {
                 at: pace::now(),
             };
             self.memory.begin(&namespace, &name);
-            let look = self.context.allowances.look(&namespace, &name);
+            let key = account.interview.account_id();
+            let look = self.context.allowances.quotas().look(key);
             // Reads may be given up at any time, and a service that hangs must not hold up the end of the process.
             let probe = self.stop.run_until_cancelled(observe::probe(&account, &connection)).await;
             let Some((lever, interview)) = probe else { return Ok(Action::await_change()) };
             if let Some(remaining) = interview.facts.quota.as_ref().and_then(|quota| quota.remaining) {
-                self.context.allowances.found(&namespace, &name, look, remaining);
+                self.context.allowances.quotas().found(key, look, remaining);
             }
             lever_answered = lever.trouble.is_none();
             let began = start.at;

@@ -152,6 +152,10 @@ impl Pass<'_> {
             Step::DeletePad(id) => {
                 self.account()?.interview.delete_pad(&id).await.map_err(Trouble::Service)?;
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was deleted at CoderPad");
+                // A pad that is not kept counts in the hour like one (contract F2).
+                let attempt = self.facts.pad.open_attempt().filter(|_| !self.facts.pad.deleting);
+                let attempted = attempt.and_then(|attempt| attempt.at.parse().ok());
+                self.facts.create_answered_at = self.facts.create_answered_at.or(attempted);
                 if let Flight::Searched(found) = &mut self.facts.flight {
                     found.retain(|record| record.id != id);
                 }

@@ -79,6 +79,10 @@ pub struct Facts {
     pub tags: TagFacts,
     /// Whether Lever refused the note with the code in this pass.
     pub code_refused: bool,
+    /// Delay until the next look of a Pad that waits for quota while older Pads have what is left.
+    pub front: Option<Duration>,
+    /// When a request of this pass to create a pad was sent that CoderPad has answered.
+    pub create_answered_at: Option<Timestamp>,
 }
 
 impl Facts {
@@ -116,6 +120,8 @@ impl Facts {
             pause: None,
             tags: TagFacts::default(),
             code_refused: false,
+            front: None,
+            create_answered_at: None,
         }
     }
 }

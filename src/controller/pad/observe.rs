@@ -12,7 +12,7 @@ use crate::api::names::{self, Attempt, Claim, Effect};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::cluster::index::Place;
 use crate::controller::Context;
-use crate::controller::allowance::Made;
+use crate::controller::allowance::Creation;
 use crate::controller::connection::status::CONNECTING;
 use crate::controller::hourly;
 use crate::controller::pad::plan::settled;
@@ -21,8 +21,10 @@ use crate::controller::pad::series::Member;
 use crate::making::is_of;
 use jiff::Timestamp;
 use kube::ResourceExt;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What surrounds a Pad.
 pub struct Surroundings {
@@ -125,7 +127,7 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
     };
     // Most Pads have their pad already: they need not be compared with all others.
     if facts.pad.pad_id.is_none() && !facts.pad.deleting && !settled(&facts) {
-        give_way(object, &mut facts.connection, context);
+        facts.front = give_way(object, &mut facts.connection, context);
     }
     facts
 }
@@ -205,13 +207,9 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
 /// Whether all is settled that has to be written to Lever after the end. What cannot be written is tried again when
 /// somebody asks.
 pub fn is_recorded(status: &PadStatus, requested: bool) -> bool {
-    let never = [
-        Reason::CandidateNotFound,
-        Reason::CandidateConfidential,
-        Reason::InvalidRequest,
-        Reason::Cancelled,
-    ]
-    .map(Reason::as_str);
+    let never =
+        [Reason::CandidateNotFound, Reason::CandidateConfidential, Reason::InvalidRequest, Reason::Cancelled]
+            .map(Reason::as_str);
     let recorded = condition::find(&status.conditions, types::RECORD_ADDED);
     recorded.is_some_and(|recorded| {
         recorded.status == condition::Status::True
@@ -244,8 +242,7 @@ fn tags_needed(pad: &Pad, context: &Context) -> Vec<String> {
     let others =
         context.scope.pads.at(&namespace, &Place::Candidate(pad.spec.opportunity_id.clone()), is_other);
     let needed = others.iter().flat_map(|other| {
-        let configuration =
-            context.scope.configurations.get(&namespace, &other.spec.configuration_ref.name);
+        let configuration = context.scope.configurations.get(&namespace, &other.spec.configuration_ref.name);
         tags::needed_by(other, configuration.as_deref())
     });
     needed.collect()
@@ -265,26 +262,33 @@ fn waits_for(pad: &Pad, reasons: &[Reason]) -> bool {
     pad.phase() == Some(Phase::Pending) && reasons.iter().any(|one| Some(one.as_str()) == reason)
 }
 
-/// What older Pads that wait, and the pads of the last hour, leave of the connection's limits for this Pad.
-fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) {
-    let ConnectionFacts::Ready { name, pads_left, per_hour, hour_full, .. } = connection else { return };
+/// What older Pads that wait, and the pads of the last hour, leave of the connection's limits for this Pad. Returns when
+/// to look again at what is left of the quota, if older Pads have it: the candidates of those may have left.
+fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) -> Option<Duration> {
+    let ConnectionFacts::Ready { name, pads_left, per_hour, hour_full, .. } = connection else { return None };
     if pads_left.is_none() && per_hour.is_none() {
-        return;
+        return None;
     }
+    let (namespace, uid) = (pad.namespace().unwrap_or_default(), pad.uid().unwrap_or_default());
+    let now = Timestamp::now();
+    let made = per_hour.map(|_| made_lately(pad, name, context, now)).unwrap_or_default();
+    let made = context.allowances.lately(&namespace, name, &uid, made, now);
+    // One whose pad is being made has its place already, though its status still says that it waits.
+    let has_place = |other: &Pad| other.uid().is_some_and(|uid| made.placed.contains(&uid));
     let waiting = waiting_before(pad, name, context);
-    if let Some(left) = pads_left.as_mut().filter(|left| **left > 0) {
-        *left -= i64::try_from(waiting.len()).unwrap_or(i64::MAX);
-    }
+    let before = waiting.iter().filter(|other| !has_place(other)).count();
     if let Some(limit) = *per_hour {
-        let (namespace, uid) = (pad.namespace().unwrap_or_default(), pad.uid().unwrap_or_default());
-        let now = Timestamp::now();
-        let made = made_lately(&namespace, name, context, now);
-        let made = context.allowances.lately(&namespace, name, &uid, made, now);
-        // One whose pad is being made has its place already, though its status still says that it waits.
-        let has_place = |other: &Pad| other.uid().is_some_and(|uid| made.contains_key(&uid));
-        let before = waiting.iter().filter(|other| !has_place(other)).count();
-        *hour_full = hourly::full(limit, made.into_values().collect(), before, now);
+        *hour_full = hourly::full(limit, made.times, before, now);
     }
+    let left = pads_left.as_mut().filter(|left| **left > 0)?;
+    // The status is as old as the last probe, and does not contain what other connections with the same key took.
+    let account = context.accounts.known(&namespace, name);
+    let all = account
+        .map_or(*left, |account| context.allowances.quotas().left(account.interview.account_id(), *left));
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    *left = all.saturating_sub(before);
+    let is_in_front = before < all.saturating_add(i64::try_from(hourly::FRONT).unwrap_or(i64::MAX));
+    (all > 0 && *left <= 0 && is_in_front).then_some(hourly::SETTLES_WITHIN)
 }
 
 /// The older Pads of the connection that wait for quota, for room in the hour, or have just waited for the connection
@@ -309,14 +313,24 @@ fn waiting_before(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc<Pad
     context.scope.pads.at(&pad.namespace().unwrap_or_default(), &Place::Waiting, waits)
 }
 
-/// When the Pads of a connection have made their pads, as far as that is not too long ago to count: an intention whose
-/// outcome is not known counts as well.
-pub fn made_lately(namespace: &str, connection: &str, context: &Context, now: Timestamp) -> Made {
-    let lately = |pad: &Pad| pad.made_at().filter(|at| hourly::counts(*at, now));
-    let is_meant = |pad: &Pad| lately(pad).is_some() && goes_through(pad, connection, context);
+/// The creations of the last hour that the Pads of a connection report, for this Pad: an intention whose outcome is
+/// unknown counts as well, except its own.
+pub fn made_lately(pad: &Pad, connection: &str, context: &Context, now: Timestamp) -> Vec<Creation> {
+    let (namespace, own) = (pad.namespace().unwrap_or_default(), pad.uid());
+    let is_meant = |other: &Pad| other.uid() != own && goes_through(other, connection, context);
     let around = Place::made_around(now);
-    let made = around.iter().flat_map(|place| context.scope.pads.at(namespace, place, is_meant));
-    made.filter_map(|pad| Some((pad.uid()?, lately(&pad)?))).collect()
+    let others: HashMap<_, _> = around
+        .iter()
+        .flat_map(|place| context.scope.pads.at(&namespace, place, is_meant))
+        .map(|other| (other.uid(), other))
+        .collect();
+    let of = |pad: &Pad, at: Option<Timestamp>, holds| {
+        let at = at.filter(|at| hourly::counts(*at, now))?;
+        Some(Creation { pad: pad.uid()?, at, holds })
+    };
+    let kept = others.values().filter_map(|other| of(other, other.made_at(), true));
+    let all = others.values().map(AsRef::as_ref).chain([pad]);
+    kept.chain(all.filter_map(|one| of(one, one.created_in_vain_at(), false))).collect()
 }
 
 fn goes_through(pad: &Pad, connection: &str, context: &Context) -> bool {

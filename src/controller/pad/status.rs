@@ -33,6 +33,9 @@ pub fn status(
     }
     take_over(&mut status, facts, now);
     status.failed_tag = facts.pad.failed_tag.clone();
+    if !facts.pad.has_made_one() {
+        status.last_create_at = facts.create_answered_at.or(status.last_create_at);
+    }
     match outcome {
         Outcome::Undecided => return None,
         Outcome::Unchanged => {

@@ -8,11 +8,12 @@ use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError};
 use crate::controller::allowance::{Refusal, Wanted};
 use crate::controller::metrics::Origin;
+use crate::controller::pace;
 use crate::controller::pad::facts::{Claimed, ConnectionFacts, Flight, Record, Trouble};
 use crate::controller::pad::flights::{LEAVES_WITHIN, agree};
 use crate::controller::pad::observe;
 use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
-use crate::transport::{Departure, Permit};
+use crate::transport::{Class, Departure, Permit};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
 use tokio::time::Instant;
@@ -37,10 +38,11 @@ impl Pass<'_> {
         let (connection, now) = (name.clone(), Timestamp::now());
         let wanted = Wanted {
             pad: self.pad.uid().unwrap_or_default(),
+            account: interview.account_id(),
             remaining: *pads_left,
             per_hour: *per_hour,
             made: per_hour
-                .map(|_| observe::made_lately(&namespace, name, self.context, now))
+                .map(|_| observe::made_lately(&self.pad, name, self.context, now))
                 .unwrap_or_default(),
         };
         let taken = match allowances.take(&namespace, name, wanted, now) {
@@ -56,9 +58,18 @@ impl Pass<'_> {
             }
         };
         let created = self.create_once(&interview, permit, reference, new).await;
-        let is_certain_that_none = !matches!(created, Ok(()) | Err(Trouble::CreateOutcomeUnknown(_)));
-        if is_certain_that_none {
-            allowances.give_back(&namespace, &connection, taken);
+        match &created {
+            Ok(()) => allowances.created(&namespace, &connection, &taken),
+            Err(Trouble::CreateOutcomeUnknown(_)) => {}
+            // See CreateError: of this class is what was not sent.
+            Err(Trouble::Service(error)) if error.class != Class::Unavailable => {
+                allowances.refused(&namespace, &connection, &taken);
+            }
+            Err(_) => allowances.not_sent(&namespace, &connection, &taken),
+        }
+        if matches!(created, Err(Trouble::Service(_))) {
+            // If this write fails the next pass does it again; the memory of its flight spares it the search.
+            self.forget_attempt().await.ok();
         }
         created
     }
@@ -71,6 +82,7 @@ impl Pass<'_> {
         new: &NewPad,
     ) -> Result<(), Trouble> {
         let leave_by = Instant::now() + LEAVES_WITHIN;
+        let sent_at = pace::now();
         let attempt = Attempt::new(reference, Timestamp::now());
         let intention = MetadataChange::default()
             .annotate(names::ATTEMPT, attempt.to_string())
@@ -80,13 +92,15 @@ impl Pass<'_> {
             Ok(record) => {
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was created at CoderPad");
                 self.made = Some(record.id.clone());
+                self.facts.create_answered_at = Some(sent_at);
                 self.facts.record = Record::Read(Box::new(record));
                 Ok(())
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
                 self.context.flights.without_effect(&attempt.to_string());
-                // If this write fails the next pass does it again; the memory above spares it the search.
-                self.forget_attempt().await.ok();
+                if error.class != Class::Unavailable {
+                    self.facts.create_answered_at = Some(sent_at);
+                }
                 Err(Trouble::Service(error))
             }
             Err(CreateError::OutcomeUnknown(error)) => {
@@ -195,6 +209,9 @@ impl Pass<'_> {
             .remove_annotation(names::ATTEMPT)
             .finalizer(names::FINALIZER, self.facts.pad.owes(self.facts.pad.failed_tag.as_ref()));
         self.write(change).await.map_err(cluster)?;
+        if let (ConnectionFacts::Ready { name, .. }, Some(uid)) = (&self.facts.connection, self.pad.uid()) {
+            self.context.allowances.forgotten(&self.facts.pad.namespace, name, &uid);
+        }
         if let Some(attempt) = &attempt {
             self.context.flights.forget(&attempt.to_string());
         }

@@ -156,7 +156,8 @@ pub(super) fn no_room(facts: &Facts) -> Option<Step> {
         let message = format!(
             "The CoderPad plan of LeverConnection {name} has no pads left for this one, and spec.interview.overage is Deny. The pad is made when there is quota again, or when overage is allowed."
         );
-        return Some(rest(Outcome::Waiting(Reason::QuotaExceeded, message)));
+        let outcome = Outcome::Waiting(Reason::QuotaExceeded, message);
+        return Some(Step::Rest { outcome, again: facts.front });
     }
     let Full { made, limit, until, rest } = (*hour_full)?;
     let message = format!(

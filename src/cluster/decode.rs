@@ -127,7 +127,7 @@ fn collect_unusable(value: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 fn is_time(field: &str) -> bool {
-    let suffixes = ["At", "Time", "Since", "SettledFor"];
+    let suffixes = ["At", "Time", "Since", "Until", "SettledFor"];
     !TEXTS.contains(&field) && (field == "at" || suffixes.iter().any(|suffix| field.ends_with(suffix)))
 }
 

@@ -1,7 +1,8 @@
 //! `spec.state: Ended` while the link of the pad is not on the candidate (contract E6).
 
+use super::link::pad_deleted;
 use super::record::keep_linked;
-use super::{Outcome, Step, rest};
+use super::{Outcome, Step, installation, rest};
 use crate::controller::pad::facts::{Candidate, Claimed, Facts, Record};
 use crate::controller::pad::reason::Reason;
 use crate::transport::{Class, Error, Service};
@@ -17,10 +18,14 @@ pub(super) fn call_off(facts: &Facts) -> Step {
         (Record::Read(record), _) => record,
         (Record::NotRead, Some(id)) => return Step::ReadPad(id.clone()),
         (Record::NotRead, None) => return rest(Outcome::Undecided),
-        (Record::NotFound, _) => return rest(Outcome::PadDeleted),
+        (Record::NotFound, _) => return pad_deleted(facts),
     };
+    // contract I3
+    if let Some(id) = installation::foreign(facts, record) {
+        return installation::owned(facts, id);
+    }
     if record.is_deleted() {
-        return rest(Outcome::PadDeleted);
+        return pad_deleted(facts);
     }
     if !record.is_ended() {
         return match facts.end_asked {

@@ -134,6 +134,7 @@ fn a_stored_pad_of_another_installation_is_neither_linked_ended_nor_deleted() {
         assert!(is_owned(&plan(&facts)), "to be ended");
         facts.pad.finalizer = true;
         facts.pad.deleting = true;
+        facts.served_stored = true;
         facts.opportunity = candidate(|one| one.links.push(other.url.clone()));
         assert!(matches!(plan(&facts), Step::SetFinalizer(false)), "contract I3, {policy:?}");
     }
@@ -198,7 +199,7 @@ fn a_pad_that_gives_way_loses_its_link_and_is_deleted_whoever_leads() {
     facts.ownership.yields_to = Some(OTHER.into());
     for deleting in [false, true] {
         let mut facts = facts.clone();
-        facts.pad.deleting = deleting;
+        (facts.pad.deleting, facts.served_stored) = (deleting, true);
         assert!(matches!(plan(&facts), Step::ReadPad(id) if id == "PADM"));
         facts.record = Record::Read(Box::new(own.clone()));
         assert!(matches!(plan(&facts), Step::ReadOpportunity));

@@ -140,6 +140,7 @@ fn a_tag_that_a_pad_of_another_configuration_needs_stays() {
         f.pad.deletion_policy = DeletionPolicy::Unlink;
         f.record = Record::Read(Box::new(record("PAD1", 0)));
         f.opportunity = candidate(|o| o.tags = vec!["coderpad".into(), "ready".into()]);
+        f.served_stored = true;
     });
     assert!(matches!(plan(&deleted), Step::RemoveTags(tags) if tags == ["ready"]));
     deleted.tags.needed = vec!["ready".into()];
@@ -187,7 +188,7 @@ fn a_pad_that_cannot_be_linked_is_ended_in_coderpad_when_a_person_wants_that() {
         facts.pad.phase = Some(Phase::Ended);
         (facts.record, facts.opportunity) = (Record::NotRead, Candidate::NotRead);
         assert_eq!(outcome(&facts), Outcome::Unchanged, "and nothing is called again");
-        facts.pad.deleting = true;
+        (facts.pad.deleting, facts.served_stored) = (true, true);
         assert!(matches!(plan(&facts), Step::SetFinalizer(false)), "with Retain the pad stays");
     }
 }

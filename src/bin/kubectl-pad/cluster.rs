@@ -138,7 +138,8 @@ async fn list_by<K: Kind + Debug>(
     selector: &str,
 ) -> anyhow::Result<(Vec<K>, Vec<String>)> {
     let mut all = Vec::new();
-    let mut parameters = ListParams::default().limit(PAGE).fields(selector);
+    let mut parameters = ListParams::default().limit(PAGE);
+    parameters.field_selector = Some(selector.to_owned()).filter(|selector| !selector.is_empty());
     loop {
         let page = api
             .list(&parameters)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simulators::Fault;
+use simulators::{Fault, Moment};
 use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
@@ -303,7 +303,7 @@ async fn a_later_pad_that_somebody_has_joined_stays_and_is_reported() {
     let candidate = first.candidate();
     // The first creates its pad first, and links it last.
     deliver_to(&first);
-    let held = first.lever.faults().add(Fault::on("POST", "/addLinks$").delay(Duration::from_secs(6)));
+    let held = first.lever.faults().add(Fault::on("POST", "/addLinks$").pause(Moment::BeforeEffect));
     first.enter(&candidate).await;
     soon("its link is on the way", held.reached()).await;
     deliver_to(&second);
@@ -312,6 +312,7 @@ async fn a_later_pad_that_somebody_has_joined_stays_and_is_reported() {
     let later = second.wait_for_pad(&candidate, "Open/Open").await;
     let later_id = later["status"]["padID"].as_str().unwrap().to_owned();
     second.interview.start_interview(&later_id, &["Ada"]);
+    held.release();
     first.wait_for_pad(&candidate, "Open/Open").await;
     assert_eq!(first.lever.links(&candidate).len(), 2);
     second.sync().await;

@@ -94,7 +94,9 @@ pub fn status(
             record(&mut conditions, &Recorded::Never(Reason::Cancelled, message.into()));
         }
     }
-    if phase_of(pad.status.as_ref()) != phase_of(Some(&status)) || status.phase_since.is_none() {
+    // A status of version 0.1.0 that stays as it is must not be written for this alone.
+    let is_unknown = status.phase_since.is_none() && *outcome != Outcome::Unchanged;
+    if is_unknown || phase_of(pad.status.as_ref()) != phase_of(Some(&status)) {
         status.phase_since = Some(now);
     }
     status.conditions = conditions.finish();

@@ -193,8 +193,14 @@ fn is_lately(one: &Sent, now: Timestamp) -> bool {
 /// The creations that count for a Pad. Its own request without an answer does not: the Pad is past it.
 fn lately(sent: &mut Vec<Sent>, pad: &str, made: Vec<Creation>, now: Timestamp) -> Lately {
     sent.retain(|one| is_lately(one, now));
+    // Each pass of a Pad that waits comes here: no comparison of all with all.
+    let mut by_pad: HashMap<&str, Vec<Timestamp>> = HashMap::with_capacity(sent.len());
+    for one in sent.iter() {
+        by_pad.entry(&one.pad).or_default().push(one.at);
+    }
     let is_same = |one: &Creation| {
-        sent.iter().any(|sent| sent.pad == one.pad && one.at.duration_since(sent.at).abs() < SAME)
+        let known = by_pad.get(one.pad.as_str()).into_iter().flatten();
+        known.into_iter().any(|at| one.at.duration_since(*at).abs() < SAME)
     };
     let mut all = Lately::default();
     for one in made.into_iter().filter(|one| counts(one.at, now)) {

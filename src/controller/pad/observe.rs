@@ -382,7 +382,8 @@ fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) -> O
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     *left = all.saturating_sub(before);
     let is_in_front = before < all.saturating_add(i64::try_from(hourly::FRONT).unwrap_or(i64::MAX));
-    (all > 0 && *left <= 0 && is_in_front).then_some(hourly::SETTLES_WITHIN)
+    let hour_is_free = hour_full.is_none_or(|full| full.rest <= hourly::SETTLES_WITHIN);
+    (all > 0 && *left <= 0 && is_in_front && hour_is_free).then_some(hourly::SETTLES_WITHIN)
 }
 
 /// The older Pads of the connection that wait for quota, for room in the hour, or have just waited for the connection

@@ -218,10 +218,7 @@ mod tests {
         assert!(check(&with_id, Some(("Acme", None)), None), "the ID is new to the status");
         assert!(check(&with_id, Some(("Old name", Some("42"))), None), "renamed");
         assert!(!check(&with_id, Some(("Acme", Some("7"))), None), "another one of the same name");
-        assert!(
-            !check(&with_id, Some(("Acme", Some("7"))), Some("Acme")),
-            "the name does not tell them apart"
-        );
+        assert!(!check(&with_id, Some(("Acme", Some("7"))), Some("Acme")), "both have this name");
         assert!(check(&with_id, Some(("Acme", Some("7"))), Some("42")));
         assert!(check(&acme, Some(("Acme", Some("7"))), None), "CoderPad returned no ID this time");
     }

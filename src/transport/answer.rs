@@ -30,7 +30,7 @@ pub(super) fn envelope(service: Service, body: &[u8]) -> Option<String> {
 /// whether the body is the service's error envelope.
 pub(super) fn class(status: StatusCode, is_own: bool, unclear: Class) -> Class {
     match status.as_u16() {
-        // Whoever limits the rate, the request had no effect and a pause is right.
+        // From the service or a proxy: the request had no effect, and a pause is right.
         429 => Class::Throttled,
         // A proxy in between answers 408 without knowing what became of the request.
         408 => unclear,

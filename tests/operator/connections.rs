@@ -171,7 +171,7 @@ async fn a_wrong_signing_token_is_told_and_heals_with_the_secret() {
     assert_eq!(refused.attempts[0].status, Some(401));
     assert!(world.pads_of(&candidate).await.is_empty());
 
-    // The new one beside the old one, as while changing over, and as an editor of Windows saves it (contract A8).
+    // The new one next to the old one, as while changing over, and as an editor of Windows saves it (contract A8).
     let both = format!("\u{feff}{}\r\nsigning-4c1e-of-another-webhook\r\n", world.signing_token);
     world.set_secret("lever-signing-token", &both).await;
     eventually_within(SECONDS, "Verify works", async || {

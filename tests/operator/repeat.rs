@@ -1,7 +1,7 @@
 //! A candidate who comes into the stage again: who gets a further pad, and that telling of it again changes nothing.
 
 use serde_json::json;
-use simulators::PadView;
+use simulators::{DeliveryBehaviour, PadView};
 
 use crate::status::phase;
 use crate::wait::eventually;
@@ -107,6 +107,24 @@ async fn an_entry_before_the_end_was_seen_is_judged_again_by_sync() {
     world.sync().await;
     let second = world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
     assert_eq!(second["spec"]["trigger"]["source"], "Sync");
+    world.sync().await;
+    assert_eq!(world.creates(), 2);
+    world.finish().await;
+}
+
+/// The same without a webhook: the sync that finds the entry is the one that notices the end (contract P3d).
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_after_an_unseen_end_gets_its_pad_without_a_webhook() {
+    let (world, candidate, first) = started("repeat-unseen-entry", "AfterEnd").await;
+    world.interview.end_interview(&first.id);
+    world.lever.set_delivery_behaviour(DeliveryBehaviour { drop: true, ..DeliveryBehaviour::default() });
+    world.lever.move_to_stage(&candidate, "Onsite").await;
+    world.lever.move_to_stage(&candidate, STAGE).await;
+
+    world.sync().await;
+    world.wait_for_nth_pad(&candidate, 1, "Ended/Ended").await;
+    world.sync().await;
+    world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
     world.sync().await;
     assert_eq!(world.creates(), 2);
     world.finish().await;

@@ -22,6 +22,13 @@ mod looks;
 pub mod requests;
 mod rules;
 
+#[cfg(test)]
+pub(crate) use candidates::{Deed, Rule, deed};
+#[cfg(test)]
+pub(crate) use lever::{Row, Walk};
+#[cfg(test)]
+pub(crate) use rules::served_after;
+
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use crate::controller::Context;
 use crate::controller::accounts::{Account, AccountError};

@@ -143,7 +143,7 @@ async fn apply(
 }
 
 /// The served entries that the configuration's status is to store after a walk (contract P9).
-fn served_after(
+pub fn served_after(
     rule: &Rule,
     walk: &Walk,
     pads: &HashMap<&str, Vec<Arc<Pad>>>,

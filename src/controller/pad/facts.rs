@@ -253,6 +253,13 @@ impl Facts {
         }
     }
 
+    /// The candidate's last change of stage, as far as it was read in this pass.
+    pub fn last_stage_change(&self) -> Option<Timestamp> {
+        let Candidate::Read(opportunity) = &self.opportunity else { return None };
+        let last = opportunity.stage_changes.iter().map(|change| change.updated_at_ms).max();
+        last.or(opportunity.created_at_ms).and_then(|at| Timestamp::from_millisecond(at).ok())
+    }
+
     /// All Pads of the series, this one included.
     pub fn series(&self) -> Vec<Member> {
         self.others.iter().chain([&self.pad.member]).cloned().collect()

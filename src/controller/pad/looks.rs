@@ -35,6 +35,12 @@ pub enum What {
 pub struct Wanted(HashMap<What, u64>);
 
 impl Wanted {
+    /// These.
+    #[cfg(test)]
+    pub fn of(all: impl IntoIterator<Item = What>) -> Self {
+        Self(all.into_iter().map(|what| (what, 1)).collect())
+    }
+
     /// Whether this is asked for.
     pub fn has(&self, what: What) -> bool {
         self.0.contains_key(&what)

@@ -7,6 +7,8 @@ mod act;
 pub mod expiry;
 mod facts;
 pub mod flights;
+#[cfg(test)]
+mod histories;
 pub mod looks;
 #[cfg(test)]
 mod model;

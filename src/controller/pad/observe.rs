@@ -129,15 +129,29 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 
 /// Puts together what is known before any service is asked.
 pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wanted) -> Facts {
+    let mut facts = of_objects(pad, around, &others(pad, context), wanted);
+    facts.flight = flight(&facts.pad, context);
+    facts.claimed = claimed(&facts.pad, context);
+    facts.tags.needed = tags_needed(pad, context);
+    if let Some(event) = &mut facts.event {
+        event.read_again_in = context.stale_reads.read_again_in(pad, event.at);
+    }
+    // Most Pads have their pad already: they need not be compared with all others.
+    if facts.pad.pad_id.is_none() && !facts.pad.deleting && !settled(&facts) {
+        facts.front = give_way(pad, &mut facts.connection, context);
+    }
+    facts
+}
+
+/// The part of it that the objects themselves contain. `others` are the other Pads of the candidate by the same
+/// configuration.
+pub(super) fn of_objects(pad: &Pad, around: &Surroundings, others: &[Arc<Pad>], wanted: &Wanted) -> Facts {
     let object = pad;
     let configuration = around.configuration.as_deref();
-    let others = others(pad, context);
     let another_goes = others.iter().any(|other| goes(other));
     let pad = PadFacts { another_goes, ..pad_facts(pad, configuration) };
     let rule = configuration_facts(&pad, around);
     let mut facts = Facts {
-        flight: flight(&pad, context),
-        claimed: claimed(&pad, context),
         others: others
             .iter()
             .filter(|other| other.metadata.deletion_timestamp.is_none())
@@ -149,8 +163,7 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
             .map(|stage| stage.id.clone()),
         wants_take_home: wants_take_home(object, configuration),
         take_home_refused: configuration.is_some_and(PadConfiguration::is_take_home_refused),
-        event: signed_event(object)
-            .map(|at| SignedEvent { at, read_again_in: context.stale_reads.read_again_in(object, at) }),
+        event: signed_event(object).map(|at| SignedEvent { at, read_again_in: None }),
         write_back: configuration.map(|one| one.spec.write_back.clone()),
         ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
         ownership: ownership(object, around, wanted),
@@ -158,20 +171,12 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
         look: wanted.has(What::Record),
         archived: wanted.has(What::Archived),
         gone: wanted.has(What::Gone),
-        tags: TagFacts {
-            reported: tags::is_reported(object.status.as_ref()),
-            needed: tags_needed(object, context),
-            ..TagFacts::default()
-        },
+        tags: TagFacts { reported: tags::is_reported(object.status.as_ref()), ..TagFacts::default() },
         ..Facts::unread(pad, connection_facts(around), rule)
     };
     if facts.pad.pad_id.is_none() || facts.pad.deleting {
         let status = configuration.and_then(|one| one.status.as_ref());
         facts.served_entries = status.and_then(|status| status.served_entries.clone());
-    }
-    // Most Pads have their pad already: they need not be compared with all others.
-    if facts.pad.pad_id.is_none() && !facts.pad.deleting && !settled(&facts) {
-        facts.front = give_way(object, &mut facts.connection, context);
     }
     facts
 }

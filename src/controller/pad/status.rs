@@ -119,7 +119,10 @@ fn phase_of(status: Option<&PadStatus>) -> (Option<Phase>, Option<&str>) {
 
 /// The moments by which later decisions are made, by Lever's clock.
 fn take_entries(status: &mut PadStatus, facts: &Facts, outcome: &Outcome) {
-    let Some(entry) = facts.judged else { return };
+    // Without a configuration its stage is not known: the last change of stage is no earlier than any entry.
+    let is_cancelled = matches!(outcome, Outcome::Skipped(Reason::Cancelled, _));
+    let last_change = || facts.last_stage_change().filter(|_| is_cancelled && facts.stage_id.is_none());
+    let Some(entry) = facts.judged.or_else(last_change) else { return };
     // What is over covers the entries until then, and no later ones.
     let was_over = facts.pad.member.is_served() && !facts.pad.member.is_open();
     match outcome {

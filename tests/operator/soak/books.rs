@@ -13,17 +13,23 @@ use crate::world::World;
 pub async fn take(run: &Run) -> Books {
     let world = &run.world;
     let calls = world.lever.calls();
+    let configurations = world.list("padconfigurations").await;
     Books {
         namespace: world.namespace.to_owned(),
-        rules: rules(world),
+        rules: rules(world, &configurations),
         candidates: run.candidates.iter().flatten().map(|one| candidate(world, one, &calls)).collect(),
         pads: pads(world),
         cluster: world.list("pads").await.iter().map(cluster_pad).collect(),
-        deleted_by_user: run.deleted_by_user.clone(),
+        people: run.people.clone(),
     }
 }
 
-fn rules(world: &World) -> Vec<RuleBook> {
+fn rules(world: &World, configurations: &[Value]) -> Vec<RuleBook> {
+    let effective_since = |name: &str| {
+        let found = configurations.iter().find(|one| one["metadata"]["name"] == name)?;
+        let since: jiff::Timestamp = found["status"]["effectiveSince"].as_str()?.parse().ok()?;
+        Some(since.as_millisecond())
+    };
     let book = |rule: &super::Rule| RuleBook {
         name: rule.name.to_owned(),
         stage_id: world.lever.stage_id(rule.stage).unwrap(),
@@ -31,6 +37,7 @@ fn rules(world: &World) -> Vec<RuleBook> {
         unlinks: rule.unlinks,
         notes: rule.notes,
         tags: rule.tags.map(|(ready, ended)| (ready.to_owned(), ended.to_owned())),
+        effective_since: effective_since(rule.name),
     };
     RULES.iter().map(book).collect()
 }
@@ -92,6 +99,7 @@ fn cluster_pad(pad: &Value) -> ClusterPad {
         at_rest: rests
             && metadata["deletionTimestamp"].is_null()
             && status["lastHandledReconcileAt"] == *asked,
+        source: pad["spec"]["trigger"]["source"].as_str().unwrap_or("Manual").to_owned(),
         phase,
     }
 }

@@ -1,6 +1,6 @@
 //! The calm after it: everything is mended, and then all must come right by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use simulators::{Call, DeliveryOutcome};
@@ -12,8 +12,10 @@ use super::run::Run;
 /// A run that has not settled by then has failed. The longest pauses after failures that a run can lead to are shorter.
 const LIMIT: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(500);
-/// So long nothing more is sent before all counts as settled.
-const QUIET: Duration = Duration::from_secs(3);
+/// How long nothing is sent or written before all counts as settled: longer than the interval of sync.
+const QUIET: Duration = Duration::from_secs(8);
+/// Reads of single pads that sync makes in that time without a cause: it looks at some open pads in turn.
+const POLLED_PADS: usize = 2;
 
 /// Mends everything and waits until the books agree and nothing happens any more.
 pub async fn settle(run: &mut Run) -> Comparison {
@@ -22,22 +24,27 @@ pub async fn settle(run: &mut Run) -> Comparison {
         operator.wait_until_ready().await;
     }
     let (start, mut last_change) = (Instant::now(), Instant::now());
-    let mut writes_before = 0;
+    let (mut before, mut reads_before) = (Activity::default(), Reads::default());
     loop {
         run.supervise().await;
         let delivered = all_is_delivered(run);
-        let (books, writes) = (books::take(run).await, writes(run));
+        let (books, activity) = (books::take(run).await, Activity::of(run).await);
         let comparison = compare(&books);
         let has_settled = delivered && comparison.findings.is_empty();
-        if !has_settled || writes != writes_before {
-            (last_change, writes_before) = (Instant::now(), writes);
+        let changed = activity.differs_from(&before);
+        if !has_settled || !changed.is_empty() {
+            (last_change, before, reads_before) = (Instant::now(), activity, Reads::of(run));
         }
+        let restless = Reads::of(run).restless_since(&reads_before);
         if has_settled && last_change.elapsed() > QUIET {
+            assert_eq!(restless, None, "an object reads something for ever");
             return comparison;
         }
         if start.elapsed() > LIMIT {
             report(run, &books, &comparison);
-            panic!("not settled {LIMIT:?} after the calm began: all delivered: {delivered}, {comparison}");
+            panic!(
+                "not settled {LIMIT:?} after the calm began: all delivered: {delivered}, {comparison}; last changed: {changed:?}"
+            );
         }
         tokio::time::sleep(POLL).await;
     }
@@ -50,9 +57,67 @@ fn all_is_delivered(run: &mut Run) -> bool {
     run.deliveries.is_empty() && !all.iter().any(|delivery| waits.contains(&delivery.outcome))
 }
 
-fn writes(run: &Run) -> usize {
-    let calls = [run.world.lever.calls(), run.world.interview.calls()].concat();
-    calls.iter().filter(|call| call.method != "GET").count()
+/// Everything that is written: requests to both services, and the version of each object.
+#[derive(Debug, Default)]
+struct Activity {
+    sent: usize,
+    versions: BTreeMap<String, String>,
+}
+
+impl Activity {
+    async fn of(run: &Run) -> Self {
+        let calls = [run.world.lever.calls(), run.world.interview.calls()].concat();
+        let mut versions = BTreeMap::new();
+        for plural in ["leverconnections", "padconfigurations", "pads"] {
+            for object in run.world.list(plural).await {
+                let metadata = &object["metadata"];
+                let name = format!("{plural}/{}", metadata["name"].as_str().unwrap());
+                versions.insert(name, metadata["resourceVersion"].as_str().unwrap().to_owned());
+            }
+        }
+        Self { sent: calls.iter().filter(|call| call.method != "GET").count(), versions }
+    }
+
+    /// What has been written since then.
+    fn differs_from(&self, before: &Self) -> Vec<String> {
+        let sent = (self.sent != before.sent).then(|| "a service".to_owned());
+        let names: BTreeSet<&String> = self.versions.keys().chain(before.versions.keys()).collect();
+        let written = names.into_iter().filter(|name| self.versions.get(*name) != before.versions.get(*name));
+        sent.into_iter().chain(written.cloned()).collect()
+    }
+}
+
+/// How often single objects are read, compared with the probes of the connection, which read one opportunity each.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Reads {
+    probes: usize,
+    opportunities: usize,
+    pads: usize,
+}
+
+impl Reads {
+    fn of(run: &Run) -> Self {
+        let (lever, interview) = (run.world.lever.calls(), run.world.interview.calls());
+        let count = |calls: &[Call], path: &str| {
+            calls.iter().filter(|call| call.method == "GET" && call.path.starts_with(path)).count()
+        };
+        Self {
+            probes: count(&lever, "/v1/stages"),
+            opportunities: count(&lever, "/v1/opportunities/"),
+            pads: count(&interview, "/api/pads/"),
+        }
+    }
+
+    /// The reads since then, if they are more than what polling needs.
+    fn restless_since(self, before: &Self) -> Option<Self> {
+        let since = Self {
+            probes: self.probes - before.probes,
+            opportunities: self.opportunities - before.opportunities,
+            pads: self.pads - before.pads,
+        };
+        // A probe may have begun before.
+        (since.opportunities > since.probes + 1 || since.pads > POLLED_PADS).then_some(since)
+    }
 }
 
 /// Prints all that is wrong with what led to it.

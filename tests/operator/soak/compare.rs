@@ -14,8 +14,25 @@ pub struct Books {
     /// Also those that are deleted.
     pub pads: Vec<PadBook>,
     pub cluster: Vec<ClusterPad>,
-    /// By configuration and candidate: a user has deleted a Pad of theirs.
-    pub deleted_by_user: BTreeSet<(String, String)>,
+    pub people: People,
+}
+
+/// A configuration and a candidate.
+pub type Whose = (String, String);
+
+/// What people did that explains a difference.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    /// How many Pads a user has deleted.
+    pub deletions: BTreeMap<Whose, usize>,
+    /// A user has deleted a Pad whose policy was Unlink.
+    pub unlinked: BTreeSet<Whose>,
+    /// How many Pads a user has applied.
+    pub applied: BTreeMap<Whose, usize>,
+    /// Ids of the pads that somebody has deleted in CoderPad, and when.
+    pub removed: BTreeMap<String, i64>,
+    /// Configurations that were deleted and applied again.
+    pub replaced: BTreeSet<String>,
 }
 
 /// A PadConfiguration.
@@ -30,6 +47,8 @@ pub struct RuleBook {
     pub notes: bool,
     /// Tags while a pad is open, and when it has ended.
     pub tags: Option<(String, String)>,
+    /// status.effectiveSince, in milliseconds.
+    pub effective_since: Option<i64>,
 }
 
 /// A candidate, as Lever has it.
@@ -74,11 +93,17 @@ pub struct ClusterPad {
     pub pad_id: Option<String>,
     /// Whether all that was asked of it is handled, and it is not being deleted.
     pub at_rest: bool,
+    /// Webhook, Sync or Manual.
+    pub source: String,
 }
 
 impl ClusterPad {
     fn has_pad(&self) -> bool {
         ["Open/", "Started/", "Ended/"].iter().any(|phase| self.phase.starts_with(phase))
+    }
+
+    fn is_before_configuration(&self) -> bool {
+        self.phase == "Skipped/BeforeConfiguration"
     }
 }
 
@@ -206,6 +231,10 @@ impl Pair<'_> {
         self.pads.sort_by_key(|pad| entry(pad));
         self.strangers();
         self.pads_twice();
+        self.linked_twice();
+        self.too_many();
+        self.before_the_end();
+        self.not_before();
         self.links();
         self.left_behind();
         self.cluster();
@@ -233,11 +262,33 @@ impl Pair<'_> {
 
     /// Whether the Pad that it belonged to was deleted by a user, and so it stays as it is.
     fn is_let_go(&self, pad: &PadBook) -> bool {
-        self.rule.unlinks && self.candidate.links_removed.contains(&pad.url) && !self.is_linked(pad)
+        let unlinks = self.rule.unlinks || self.books.people.unlinked.contains(&self.whose());
+        unlinks && self.candidate.links_removed.contains(&pad.url) && !self.is_linked(pad)
+    }
+
+    fn whose(&self) -> Whose {
+        (self.rule.name.clone(), self.candidate.id.clone())
     }
 
     fn was_deleted_by_user(&self) -> bool {
-        self.books.deleted_by_user.contains(&(self.rule.name.clone(), self.candidate.id.clone()))
+        self.books.people.deletions.contains_key(&self.whose())
+    }
+
+    fn has_pads_by_hand(&self) -> bool {
+        self.books.people.applied.contains_key(&self.whose())
+    }
+
+    fn is_replaced(&self) -> bool {
+        self.books.people.replaced.contains(&self.rule.name)
+    }
+
+    fn removed_at(&self, pad: &PadBook) -> Option<i64> {
+        self.books.people.removed.get(&pad.id).copied()
+    }
+
+    /// Whether somebody has deleted a pad of theirs in CoderPad. The operator may not have found that yet.
+    fn has_removed(&self) -> bool {
+        self.pads.iter().any(|pad| self.removed_at(pad).is_some())
     }
 
     fn cluster_pads(&self) -> impl Iterator<Item = &ClusterPad> {
@@ -250,7 +301,11 @@ impl Pair<'_> {
     fn strangers(&mut self) {
         let entries = self.candidate.entries.iter().filter(|(stage, _)| *stage == self.rule.stage_id);
         let entries: BTreeSet<i64> = entries.map(|(_, at)| *at).collect();
-        for pad in self.pads.clone() {
+        let is_by_hand = |pad: &PadBook| {
+            self.has_pads_by_hand() && reference(pad).is_some_and(|(_, entry)| entry.starts_with("by-hand-"))
+        };
+        let by_entry: Vec<_> = self.pads.iter().copied().filter(|pad| !is_by_hand(pad)).collect();
+        for pad in by_entry {
             if !entries.contains(&entry(pad)) {
                 self.add(Kind::Stranger, format!("pad {} stands for no entry: {}", pad.id, pad.notes));
             }
@@ -264,12 +319,72 @@ impl Pair<'_> {
     fn pads_twice(&mut self) {
         let kept: Vec<_> = self.living().into_iter().filter(|pad| !self.is_let_go(pad)).cloned().collect();
         self.comparison.pads += kept.len();
+        if self.has_pads_by_hand() {
+            return;
+        }
         for two in kept.windows(2) {
             let is_over = two[0].ended_at.is_some_and(|end| end - BLUR <= entry(&two[1]));
             if !is_over {
                 self.add(Kind::Duplicate, format!("pad {} is made beside pad {}", two[1].id, two[0].id));
             }
         }
+    }
+
+    /// Of the pads of one reference, at most one was ever linked (contract X1, P9).
+    fn linked_twice(&mut self) {
+        let mut linked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for pad in self.pads.iter().filter(|pad| self.candidate.links_added.contains(&pad.url)) {
+            let line = pad.notes.lines().next().unwrap_or_default();
+            linked.entry(line).or_default().push(&pad.id);
+        }
+        let twice: Vec<String> = linked
+            .iter()
+            .filter(|(_, ids)| ids.len() > 1 && !self.is_replaced())
+            .map(|(line, ids)| format!("{ids:?} were all linked: {line}"))
+            .collect();
+        twice.into_iter().for_each(|what| self.add(Kind::Duplicate, what));
+    }
+
+    /// No more pads are created than there are entries, and requests of people.
+    fn too_many(&mut self) {
+        let entries = self.candidate.entries.iter().filter(|(stage, _)| *stage == self.rule.stage_id).count();
+        let people = &self.books.people;
+        let count = |of: &BTreeMap<Whose, usize>| of.get(&self.whose()).copied().unwrap_or_default();
+        let most =
+            entries + count(&people.deletions) + count(&people.applied) + usize::from(self.is_replaced());
+        if self.pads.len() > most {
+            let what = format!("{} pads were created, and there are causes for {most}", self.pads.len());
+            self.add(Kind::Duplicate, what);
+        }
+    }
+
+    /// A pad that somebody deleted in CoderPad is not created again for an entry until then (contract E2).
+    fn before_the_end(&mut self) {
+        let removed: Vec<(&PadBook, i64)> =
+            self.pads.iter().filter_map(|pad| Some((*pad, self.removed_at(pad)?))).collect();
+        for (gone, at) in removed {
+            let is_early = |pad: &&&PadBook| {
+                let entry = entry(pad);
+                pad.id != gone.id && entry >= self::entry(gone).max(1) && entry + BLUR < at
+            };
+            let early: Vec<String> = self.pads.iter().filter(is_early).map(|pad| pad.id.clone()).collect();
+            if !self.is_replaced() && !early.is_empty() {
+                self.add(
+                    Kind::Duplicate,
+                    format!("{early:?} for an entry before pad {} was deleted", gone.id),
+                );
+            }
+        }
+    }
+
+    /// Only Pads that sync creates are for candidates who were there before the configuration (contract P10).
+    fn not_before(&mut self) {
+        let wrong: Vec<String> = self
+            .cluster_pads()
+            .filter(|pad| pad.is_before_configuration() && pad.source != "Sync")
+            .map(|pad| format!("the Pad {} ({}) is {}", pad.name, pad.source, pad.phase))
+            .collect();
+        wrong.into_iter().for_each(|what| self.add(Kind::Lost, what));
     }
 
     fn links(&mut self) {
@@ -282,7 +397,7 @@ impl Pair<'_> {
                 let what = format!("the link {} is there {there} times, added {added} times", pad.url);
                 self.add(Kind::Duplicate, what);
             }
-            if there > 0 && pad.deleted {
+            if there > 0 && pad.deleted && self.removed_at(pad).is_none() {
                 self.add(Kind::Left, format!("the link {} leads to a deleted pad", pad.url));
             }
         }
@@ -303,7 +418,10 @@ impl Pair<'_> {
     /// What the cluster says is there, is there.
     fn cluster(&mut self) {
         let linked: Vec<String> = self.linked().iter().map(|pad| pad.id.clone()).collect();
-        let is_there = |pad: &ClusterPad| pad.pad_id.as_ref().is_some_and(|id| linked.contains(id));
+        let removed = &self.books.people.removed;
+        let is_there = |pad: &ClusterPad| {
+            pad.pad_id.as_ref().is_some_and(|id| linked.contains(id) || removed.contains_key(id))
+        };
         let wrong: Vec<String> = self
             .cluster_pads()
             .filter(|pad| pad.has_pad() && !is_there(pad))
@@ -317,7 +435,7 @@ impl Pair<'_> {
             .filter(|pad| pad.has_pad() && !pad.phase.starts_with("Ended"))
             .map(|pad| pad.name.clone())
             .collect();
-        if open.len() > 1 {
+        if open.len() > 1 && !self.has_pads_by_hand() {
             self.add(Kind::Duplicate, format!("{open:?} are all open"));
         }
     }
@@ -327,7 +445,8 @@ impl Pair<'_> {
         let candidate = self.candidate;
         let is_in = candidate.stage_id == self.rule.stage_id && candidate.tags.contains(&self.rule.tag);
         let last = candidate.entries.iter().rfind(|(stage, _)| *stage == self.rule.stage_id);
-        let Some((_, entered)) = last.filter(|_| is_in && !self.was_deleted_by_user()) else { return };
+        let is_explained = self.was_deleted_by_user() || self.has_removed() || self.was_there_before();
+        let Some((_, entered)) = last.filter(|_| is_in && !is_explained) else { return };
         let stands = |pad: &&PadBook| pad.ended_at.is_none_or(|end| *entered <= end + BLUR);
         let linked: Vec<&PadBook> = self.linked().into_iter().filter(stands).collect();
         let on_a_pad = |pad: &&PadBook| {
@@ -339,6 +458,14 @@ impl Pair<'_> {
             let what = format!("qualifies since {entered}; linked pads {ids:?}, Pads {pads:?}");
             self.add(Kind::Lost, what);
         }
+    }
+
+    /// Whether the candidate was in the stage before the configuration took effect, and is Skipped for that.
+    fn was_there_before(&self) -> bool {
+        let last = self.candidate.entries.iter().rfind(|(stage, _)| *stage == self.rule.stage_id);
+        let is_before =
+            last.zip(self.rule.effective_since).is_some_and(|((_, entered), since)| *entered <= since + BLUR);
+        is_before && self.cluster_pads().any(ClusterPad::is_before_configuration)
     }
 
     /// One note for each interview that has ended, with the reference as its last line.
@@ -373,7 +500,8 @@ impl Pair<'_> {
     fn tags(&mut self) {
         let Some((ready, ended)) = &self.rule.tags else { return };
         let linked = self.linked();
-        let Some(newest) = linked.last().filter(|_| !self.was_deleted_by_user()) else { return };
+        let is_explained = self.was_deleted_by_user() || self.has_removed() || self.has_pads_by_hand();
+        let Some(newest) = linked.last().filter(|_| !is_explained) else { return };
         let has_ended = newest.ended_at.is_some();
         let has = |tag: &String| self.candidate.tags.contains(tag);
         if has(ready) == has_ended || (has_ended && !has(ended)) {

@@ -50,6 +50,15 @@ struct Rule {
     spec: fn() -> Value,
 }
 
+impl Rule {
+    fn whole_spec(&self) -> Value {
+        let mut spec = (self.spec)();
+        spec["stage"] = json!(self.stage);
+        spec["tag"] = json!(self.tag);
+        spec
+    }
+}
+
 const RULES: [Rule; 3] = [
     Rule {
         name: CONFIGURATION,
@@ -95,15 +104,7 @@ fn options() -> Options {
     let mut options = Options::new("soak").polling("5s");
     options.replicas = 2;
     options.connection["interview"] = json!({"maxPadsPerHour": 0});
-    options.configurations = RULES
-        .iter()
-        .map(|rule| {
-            let mut spec = (rule.spec)();
-            spec["stage"] = json!(rule.stage);
-            spec["tag"] = json!(rule.tag);
-            (rule.name, spec)
-        })
-        .collect();
+    options.configurations = RULES.iter().map(|rule| (rule.name, rule.whole_spec())).collect();
     // Faster than the real ones, so that hundreds of candidates fit into minutes.
     let limit = Some(RateLimit { per_second: 40.0, burst: 80.0 });
     options.lever.rate_limit = limit;

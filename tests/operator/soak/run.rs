@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
-use simulators::{Fault, FaultHandle, NewCandidate, NewPad, PadView};
+use simulators::{Fault, FaultHandle, KeyRole, NewCandidate, NewPad, PadView};
 use tokio::task::JoinSet;
 
-use super::Size;
+use super::compare::{People, Whose};
 use super::replicas::Replicas;
 use super::schedule::{Event, Order, Service, Target, Then};
+use super::{RULES, Size};
 use crate::cluster::objects;
 use crate::link::Link;
 use crate::world::{CONNECTION, World};
@@ -25,6 +26,9 @@ const PADS_BEFORE: usize = 60;
 /// probed now and then would meet nothing else for minutes.
 const PASSES: Duration = Duration::from_millis(1500);
 
+/// A valid key, of another CoderPad organization.
+const OTHER_KEY: &str = "interview-77b02e-soak-of-another-organization";
+
 /// A candidate in Lever.
 #[derive(Clone, Debug)]
 pub struct Candidate {
@@ -37,8 +41,7 @@ pub struct Run {
     pub world: World,
     pub replicas: Replicas,
     pub candidates: Vec<Option<Candidate>>,
-    /// By configuration and candidate.
-    pub deleted_by_user: BTreeSet<(String, String)>,
+    pub people: People,
     /// What happened besides the candidates' moves, and when.
     pub journal: Vec<String>,
     faults: Vec<FaultHandle>,
@@ -60,6 +63,8 @@ impl Run {
         let balancer = Link::to_any("http", ports).await;
         let url = format!("{}/webhooks/lever/{}/{CONNECTION}", balancer.url(), world.namespace);
         world.lever.set_webhook(&url, &world.signing_token);
+        world.interview.set_key(OTHER_KEY, "owner@elsewhere.example", KeyRole::Elsewhere);
+        world.keep_private(OTHER_KEY);
         for _ in 0..PADS_BEFORE {
             world.interview.add_pad(NewPad::default());
         }
@@ -67,7 +72,7 @@ impl Run {
             replicas: Replicas::new(&world),
             world,
             candidates: vec![None; size.candidates],
-            deleted_by_user: BTreeSet::new(),
+            people: People::default(),
             journal: Vec::new(),
             faults: Vec::new(),
             holds: JoinSet::new(),
@@ -171,6 +176,29 @@ impl Run {
                     self.note_deletion(&pad);
                 }
             }
+            Event::DeleteWith { which, policy } => self.delete_with(*which, policy).await,
+            Event::DeleteSkipped(which) => self.delete_skipped(*which).await,
+            Event::Unconfigure(rule) => {
+                self.people.replaced.insert(RULES[*rule].name.to_owned());
+                self.world.delete("padconfigurations", RULES[*rule].name).await;
+            }
+            Event::Configure(rule) => self.configure(*rule).await,
+            Event::ChangeTag(rule) => self.edit(*rule, json!({"tag": "another-tag"})).await,
+            Event::ChangeTagBack(rule) => self.edit(*rule, json!({"tag": RULES[*rule].tag})).await,
+            Event::ChangeTitle(rule) => {
+                let title = format!("{{candidate}} after {} s", self.elapsed().as_secs());
+                self.edit(*rule, json!({"title": title})).await;
+            }
+            Event::Apply { rule, candidate } => self.apply(*rule, *candidate).await,
+            Event::DeletePad(which) => {
+                if let Some(pad) = self.interview_of(*which) {
+                    self.journal.push(format!("          somebody deletes pad {:?}", pad.id));
+                    self.world.interview.delete_pad(&pad.id);
+                    let now = jiff::Timestamp::now().as_millisecond();
+                    self.people.removed.insert(pad.id, now);
+                }
+            }
+            Event::Swap => self.set_key(Service::Interview, OTHER_KEY).await,
             Event::Begin(which) => {
                 if let Some(pad) = self.interview_of(*which) {
                     self.world.interview.start_interview(&pad.id, &["Olga Owner", "A Candidate"]);
@@ -285,11 +313,62 @@ impl Run {
     }
 
     fn note_deletion(&mut self, pad: &DynamicObject) {
-        let spec = &pad.data["spec"];
-        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-        let whose = (text(&spec["configurationRef"]["name"]), text(&spec["opportunityID"]));
+        let whose = whose(pad);
         self.journal.push(format!("          a user deletes {:?} of {whose:?}", pad.metadata.name));
-        self.deleted_by_user.insert(whose);
+        *self.people.deletions.entry(whose).or_default() += 1;
+    }
+
+    /// Deletes a Pad with this policy.
+    async fn delete_with(&mut self, which: usize, policy: &str) {
+        let Some(pad) = self.pad(which).await.filter(|pad| !awaits_link_alone(pad)) else { return };
+        let name = pad.metadata.name.clone().unwrap();
+        let edited = Patch::Merge(json!({"spec": {"deletionPolicy": policy}}));
+        let Ok(edited) = self.pads().patch(&name, &PatchParams::default(), &edited).await else { return };
+        if !awaits_link_alone(&edited) && self.delete_as_seen(&edited).await {
+            self.note_deletion(&edited);
+            if policy == "Unlink" {
+                self.people.unlinked.insert(whose(&edited));
+            }
+        }
+    }
+
+    async fn delete_skipped(&mut self, which: usize) {
+        let mut pads = self.pads().list(&Default::default()).await.unwrap().items;
+        pads.retain(|pad| {
+            pad.data["status"]["phase"] == "Skipped" && pad.metadata.deletion_timestamp.is_none()
+        });
+        let Some(which) = which.checked_rem(pads.len()) else { return };
+        if self.delete_as_seen(&pads[which]).await {
+            self.note_deletion(&pads[which]);
+        }
+    }
+
+    async fn configure(&self, rule: usize) {
+        self.world.configure(RULES[rule].name, RULES[rule].whole_spec()).await;
+    }
+
+    /// Edits a configuration, unless it is deleted now.
+    async fn edit(&self, rule: usize, spec: serde_json::Value) {
+        let api = objects(&self.world.client, self.world.namespace, "padconfigurations");
+        let edit = Patch::Merge(json!({"spec": spec}));
+        match api.patch(RULES[rule].name, &PatchParams::default(), &edit).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A user applies a Pad for a candidate who is there.
+    async fn apply(&mut self, rule: usize, candidate: usize) {
+        let Some(id) = self.candidates[candidate].as_ref().map(|candidate| candidate.id.clone()) else {
+            return;
+        };
+        let rule = RULES[rule].name;
+        let count = self.people.applied.entry((rule.to_owned(), id.clone())).or_default();
+        *count += 1;
+        let name = format!("by-hand-{rule}-{candidate}-{count}");
+        let spec = json!({"configurationRef": {"name": rule}, "opportunityID": id});
+        self.world.apply("pads", &name, spec).await;
     }
 
     /// Deletes a Pad and makes it anew as `kubectl apply` of a backup does: with its annotations, without its status.
@@ -352,6 +431,13 @@ impl Run {
         self.world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
         self.world.lever.release_deliveries(false).await;
     }
+}
+
+/// Configuration and candidate of a Pad.
+fn whose(pad: &DynamicObject) -> Whose {
+    let spec = &pad.data["spec"];
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    (text(&spec["configurationRef"]["name"]), text(&spec["opportunityID"]))
 }
 
 /// Whether nothing holds a Pad whose pad is made and whose link is on its way: deleted in this moment, it may leave its

@@ -64,6 +64,30 @@ pub enum Event {
     Restore(usize),
     /// A user deletes a Pad.
     Delete(usize),
+    /// A user changes the deletion policy of a Pad and deletes it.
+    DeleteWith {
+        which: usize,
+        policy: &'static str,
+    },
+    /// A user deletes a Pad that is Skipped.
+    DeleteSkipped(usize),
+    /// A user deletes a configuration, and applies it again later.
+    Unconfigure(usize),
+    Configure(usize),
+    /// A user changes the tag of a configuration, and changes it back later.
+    ChangeTag(usize),
+    ChangeTagBack(usize),
+    /// A user changes the title of a configuration.
+    ChangeTitle(usize),
+    /// A user applies a Pad, whether its configuration is there or not.
+    Apply {
+        rule: usize,
+        candidate: usize,
+    },
+    /// Somebody deletes a pad in CoderPad.
+    DeletePad(usize),
+    /// The Secret contains the key of another CoderPad organization.
+    Swap,
     /// Somebody opens the pad of a Pad, or ends its interview.
     Begin(usize),
     End(usize),
@@ -156,8 +180,8 @@ const LATEST_WRITE: u64 = 12_000;
 /// All events of a run, in order.
 pub fn schedule(seed: u64, size: Size) -> Vec<(Duration, Event)> {
     let mut seeds = Rng::with_seed(seed);
-    let parts: [fn(&mut Part); 7] =
-        [candidates, deliveries, faults, lists, replicas, services_and_people, pads];
+    let parts: [fn(&mut Part); 8] =
+        [candidates, deliveries, faults, lists, replicas, services_and_people, pads, people];
     let mut events = Vec::new();
     for part in parts {
         // Each with a source of its own: a change to one part leaves the others as they were.
@@ -183,7 +207,10 @@ pub fn summary(events: &[(Duration, Event)]) -> String {
 /// When replicas and services are in trouble.
 pub fn troubles(events: &[(Duration, Event)]) -> String {
     let is_trouble = |event: &Event| {
-        use Event::{Accept, Away, Back, Cut, Kill, Mend, Refuse, Start, Suspend, Terminate};
+        use Event::{
+            Accept, Away, Back, ChangeTag, ChangeTagBack, Configure, Cut, Kill, Mend, Refuse, Start, Suspend,
+            Swap, Terminate, Unconfigure,
+        };
         matches!(
             event,
             Kill(_)
@@ -196,6 +223,11 @@ pub fn troubles(events: &[(Duration, Event)]) -> String {
                 | Refuse(_)
                 | Accept(_)
                 | Suspend(_)
+                | Swap
+                | Unconfigure(_)
+                | Configure(_)
+                | ChangeTag(_)
+                | ChangeTagBack(_)
         )
     };
     let troubles = events.iter().filter(|(_, event)| is_trouble(event));
@@ -465,6 +497,45 @@ fn pads(part: &mut Part) {
     }
 }
 
+/// What people do to Pads, configurations, keys and pads.
+fn people(part: &mut Part) {
+    for _ in 0..part.size.candidates.div_ceil(16) {
+        let (at, which) = (part.any_time(), part.any_number());
+        let policy = part.one(&["Retain", "Unlink", "Delete"]);
+        part.add(at, Event::DeleteWith { which, policy });
+        let (at, which) = (part.any_time(), part.any_number());
+        part.add(at, Event::DeleteSkipped(which));
+        let (at, which) = (part.any_time(), part.any_number());
+        part.add(at, Event::DeletePad(which));
+    }
+    let (rule, kind) = (part.rng.usize(..RULES.len()), part.rng.usize(..3));
+    for (number, (start, end)) in part.spans(12_000, 500..4000).into_iter().enumerate() {
+        let rule = (rule + number) % RULES.len();
+        match (kind + number) % 3 {
+            0 => {
+                part.add(start, Event::Unconfigure(rule));
+                for _ in 0..2 {
+                    let (at, candidate) = (part.rng.u64(start..end), part.rng.usize(..part.size.candidates));
+                    part.add(at, Event::Apply { rule, candidate });
+                }
+                part.add(end, Event::Configure(rule));
+            }
+            1 => {
+                part.add(start, Event::ChangeTag(rule));
+                part.add(end, Event::ChangeTagBack(rule));
+            }
+            _ => {
+                part.add(start, Event::Swap);
+                part.add(end, Event::Accept(Service::Interview));
+            }
+        }
+    }
+    for _ in 0..part.length() / 10_000 {
+        let (at, rule) = (part.any_time(), part.rng.usize(..RULES.len()));
+        part.add(at, Event::ChangeTitle(rule));
+    }
+}
+
 #[test]
 fn a_seed_repeats_its_schedule_and_no_other_has_the_same() {
     let size = Size { seconds: 40, candidates: 60 };
@@ -489,8 +560,12 @@ fn every_trouble_of_a_schedule_ends() {
             assert_eq!(cut, count(|one| matches!(one, Event::Mend)));
             let away = count(|one| matches!(one, Event::Away(_)));
             assert_eq!(away, count(|one| matches!(one, Event::Back(_))));
-            let refused = count(|one| matches!(one, Event::Refuse(_)));
+            let refused = count(|one| matches!(one, Event::Refuse(_) | Event::Swap));
             assert_eq!(refused, count(|one| matches!(one, Event::Accept(_))));
+            let removed = count(|one| matches!(one, Event::Unconfigure(_)));
+            assert_eq!(removed, count(|one| matches!(one, Event::Configure(_))));
+            let changed = count(|one| matches!(one, Event::ChangeTag(_)));
+            assert_eq!(changed, count(|one| matches!(one, Event::ChangeTagBack(_))));
             let suspended = count(|one| matches!(one, Event::Suspend(true)));
             assert_eq!(suspended, count(|one| matches!(one, Event::Suspend(false))));
         }

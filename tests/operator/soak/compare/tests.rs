@@ -14,6 +14,7 @@ fn sound() -> Books {
         unlinks: false,
         notes: true,
         tags: None,
+        effective_since: None,
     };
     let pad = pad("PAD1", ENTRY);
     let candidate = CandidateBook {
@@ -54,7 +55,12 @@ fn cluster(name: &str, pad_id: &str) -> ClusterPad {
         phase: "Open/Open".to_owned(),
         pad_id: Some(pad_id.to_owned()),
         at_rest: true,
+        source: "Webhook".to_owned(),
     }
+}
+
+fn whose() -> Whose {
+    ("phone".to_owned(), "op-1".to_owned())
 }
 
 /// What is found when the sound books are changed so.
@@ -80,7 +86,7 @@ fn unlink(books: &mut Books) {
 
 fn deleted(books: &mut Books) {
     books.cluster.clear();
-    books.deleted_by_user.insert(("phone".to_owned(), "op-1".to_owned()));
+    books.people.deletions.insert(whose(), 1);
 }
 
 #[test]
@@ -165,6 +171,78 @@ fn a_pad_that_belongs_to_nobody_is_left_behind() {
     assert_eq!(found(of_a_second_try), [Kind::Duplicate, Kind::Left]);
     let dead_link = |books: &mut Books| (deleted(books), books.pads[0].deleted = true).1;
     assert_eq!(found(dead_link), [Kind::Left]);
+}
+
+#[test]
+fn a_second_pad_for_a_served_entry_is_a_duplicate_whoever_deleted_the_first() {
+    let second = |books: &mut Books| {
+        deleted(books);
+        unlink(books);
+        books.pads[0].deleted = true;
+        books.pads.push(pad("PAD2", ENTRY));
+        link(books, "PAD2");
+        books.cluster.push(cluster("phone-2", "PAD2"));
+    };
+    assert_eq!(found(second), [Kind::Duplicate]);
+    let replaced = |books: &mut Books| (second(books), books.people.replaced.insert("phone".into())).0;
+    assert_eq!(found(replaced), [], "with the configuration its memory goes");
+    let unexplained = |books: &mut Books| (replaced(books), books.people.deletions.clear()).1;
+    assert_eq!(found(unexplained), [], "one for the new configuration");
+    let third = |books: &mut Books| {
+        unexplained(books);
+        books.pads.push(PadBook { deleted: true, ..pad("PAD3", ENTRY) });
+    };
+    assert_eq!(found(third), [Kind::Duplicate], "more pads than causes");
+}
+
+#[test]
+fn a_pad_that_somebody_deleted_in_coderpad_is_not_created_again() {
+    let removed = |books: &mut Books| {
+        books.pads[0].deleted = true;
+        books.people.removed.insert("PAD1".into(), ENTRY + 60_000);
+    };
+    assert_eq!(found(removed), []);
+    let further = |books: &mut Books, entry| {
+        removed(books);
+        books.candidates[0].entries.push(("s-1".into(), entry));
+        books.pads.push(pad("PAD2", entry));
+        link(books, "PAD2");
+        books.cluster[0].phase = "Ended/PadDeleted".into();
+        books.cluster.push(cluster("phone-2", "PAD2"));
+    };
+    assert_eq!(found(|books| further(books, ENTRY + 30_000)), [Kind::Duplicate]);
+    assert_eq!(found(|books| further(books, ENTRY + 90_000)), []);
+}
+
+#[test]
+fn a_pad_by_hand_comes_in_addition() {
+    let by_hand = |books: &mut Books| {
+        let notes = books.pads[0].notes.replace(&ENTRY.to_string(), "by-hand-1");
+        books.pads.push(PadBook { notes, ..pad("PAD2", ENTRY) });
+        link(books, "PAD2");
+        books.cluster.push(ClusterPad { source: "Manual".into(), ..cluster("by-hand-1", "PAD2") });
+    };
+    assert_eq!(found(by_hand), [Kind::Duplicate, Kind::Stranger]);
+    assert_eq!(found(|books| (by_hand(books), books.people.applied.insert(whose(), 1)).0), []);
+}
+
+#[test]
+fn only_sync_finds_who_was_there_before() {
+    let before = |books: &mut Books, source: &str, since: i64| {
+        books.pads.clear();
+        books.candidates[0].links.clear();
+        books.candidates[0].links_added.clear();
+        books.rules[0].effective_since = Some(since);
+        books.cluster[0] = ClusterPad {
+            phase: "Skipped/BeforeConfiguration".into(),
+            pad_id: None,
+            source: source.into(),
+            ..cluster("phone-1", "")
+        };
+    };
+    assert_eq!(found(|books| before(books, "Sync", ENTRY + 5000)), []);
+    assert_eq!(found(|books| before(books, "Webhook", ENTRY + 5000)), [Kind::Lost]);
+    assert_eq!(found(|books| before(books, "Sync", ENTRY - 5000)), [Kind::Lost]);
 }
 
 #[test]

@@ -1,0 +1,591 @@
+//! The operator in a history: the real decisions, and the smallest executor for them.
+
+use super::mutants;
+use super::truth::{Broken, Post};
+use super::world::{Creation, OPPORTUNITY, World, at, url};
+use crate::api::condition::{find, is_true, types};
+use crate::api::configuration::{Existing, PadConfiguration, PadConfigurationStatus};
+use crate::api::names::{self, Attempt, Claim, Effect, Reference};
+use crate::api::pad::{Pad, Phase, Trigger, TriggerSource};
+use crate::api::served::{self, Fingerprint};
+use crate::api::{HasConditions, PadStatus};
+use crate::controller::configuration::observe::Checks;
+use crate::controller::configuration::status::{Observation, status as configuration_status};
+use crate::controller::pad::facts::{Candidate, Claimed, Facts, Flight, NoteFacts, Record, Trouble};
+use crate::controller::pad::looks::{Wanted, What};
+use crate::controller::pad::observe::{self, Surroundings};
+use crate::controller::pad::plan::flag::{Flag, Stands, flag};
+use crate::controller::pad::plan::{Outcome, Step, plan};
+use crate::controller::pad::reason::Reason;
+use crate::controller::pad::status::status;
+use crate::interview::{CREATE_PAD, NewPad, PadKind, PadRecord, Question};
+use crate::making;
+use crate::sync::{Deed, Row, Rule, Walk, deed, served_after};
+use crate::transport::{Class, Error, Service};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// More steps than any pass has.
+const STEPS: usize = 64;
+/// More rounds than any change needs.
+const ROUNDS: usize = 12;
+
+/// An object as the API server returns it after it was written.
+fn stored<T: Serialize + DeserializeOwned>(object: &T) -> T {
+    serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap()
+}
+
+impl World {
+    /// Reconciles everything until nothing changes.
+    pub fn settle(&mut self) {
+        for _ in 0..ROUNDS {
+            if !self.is_up {
+                return;
+            }
+            let before = (self.writes, self.truth.posts);
+            (0..self.configurations.len()).for_each(|number| self.reconcile_configuration(number));
+            let names: Vec<String> = self.pads.iter().map(ResourceExt::name_any).collect();
+            names.iter().for_each(|name| self.reconcile_pad(name));
+            if before == (self.writes, self.truth.posts) {
+                return;
+            }
+        }
+        self.truth.fails(Broken::Restless, "the objects do not come to rest");
+    }
+
+    /// The process starts again, and what it had only in memory is gone.
+    pub fn start(&mut self) {
+        self.is_up = true;
+        self.stops_after = None;
+        self.looks.clear();
+    }
+
+    /// Whether the operator gets to the next effect. If not, it stops before it.
+    fn reaches_effect(&mut self) -> bool {
+        match &mut self.stops_after {
+            Some(0) => self.is_up = false,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.is_up
+    }
+
+    fn reconcile_configuration(&mut self, number: usize) {
+        let Some(configuration) = self.configurations[number].clone() else { return };
+        let question = Question {
+            id: 7,
+            title: "Fizz".into(),
+            pad_type: Some("take_home".into()),
+            take_home: true,
+            is_draft: false,
+        };
+        let question = configuration.spec.question_id.map(|_| Ok(question));
+        let handled = names::reconcile_requested_at(&configuration);
+        let observation = Observation {
+            configuration: &configuration,
+            connection: Some(&self.connection),
+            rival: None,
+            checks: &Checks { question, owner: None },
+            counts: None,
+            handled: handled.as_deref(),
+        };
+        let after = configuration_status(&observation, at(self.now));
+        let since = after.effective_since;
+        if since != configuration.status.as_ref().and_then(|status| status.effective_since)
+            && let Some(since) = since.map(Timestamp::as_millisecond)
+            && configuration.spec.existing == Existing::Skip
+            && self.is_in_stage_with(number)
+            && self.entry() <= since
+        {
+            let entry = self.entry();
+            self.truth.took_effect(number, since, entry);
+        }
+        self.write_configuration(number, after);
+    }
+
+    fn write_configuration(&mut self, number: usize, after: PadConfigurationStatus) {
+        let Some(configuration) = &mut self.configurations[number] else { return };
+        if configuration.status.as_ref() != Some(&after) {
+            configuration.status = Some(stored(&after));
+            self.writes += 1;
+        }
+    }
+
+    /// The configuration as the operator reads it.
+    fn configuration(&self, number: usize) -> Option<PadConfiguration> {
+        let configuration = self.configurations[number].clone()?;
+        Some(match self.mutant {
+            Some(mutant) => mutants::configuration(mutant, configuration, self.entry()),
+            None => configuration,
+        })
+    }
+
+    /// A Pad as the operator reads it.
+    fn read(&self, pad: &Pad) -> Pad {
+        match self.mutant {
+            Some(mutant) => mutants::pad(mutant, pad.clone()),
+            None => pad.clone(),
+        }
+    }
+
+    /// The other Pads of the candidate by the same configuration, or all of them.
+    fn pads_of(&self, configuration: &str, except: Option<&str>) -> Vec<Arc<Pad>> {
+        let is_meant =
+            |pad: &&Pad| making::is_of(pad, configuration, OPPORTUNITY) && Some(&*pad.name_any()) != except;
+        self.pads.iter().filter(is_meant).map(|pad| Arc::new(self.read(pad))).collect()
+    }
+
+    // Sync
+
+    pub fn sync(&mut self) {
+        if !self.is_up {
+            return;
+        }
+        let is_open = |pad: &&Pad| matches!(pad.phase(), Some(Phase::Open | Phase::Started));
+        let open: Vec<String> = self.pads.iter().filter(is_open).map(ResourceExt::name_any).collect();
+        open.iter().for_each(|name| self.want(name, What::Record));
+        for number in 0..self.configurations.len() {
+            if let Some(configuration) = self.configuration(number) {
+                self.scan(number, &configuration);
+            }
+        }
+    }
+
+    fn scan(&mut self, number: usize, configuration: &PadConfiguration) {
+        let mut after = configuration.status.clone().unwrap_or_default();
+        let row = Row {
+            id: OPPORTUNITY.into(),
+            entry: at(self.entry()),
+            made_at: self.person.created_at_ms.map(at),
+            is_free: true,
+        };
+        let rows: Vec<Row> = self.is_in_stage_with(number).then_some(row).into_iter().collect();
+        let walk = Walk { rows, linked: HashMap::new(), is_whole: true, left_out: 0 };
+        let known = self.pads_of(&configuration.name_any(), None);
+        if let Some(rule) = rule_of(configuration) {
+            let entries = after.served_entries.take();
+            for row in &walk.rows {
+                self.serve(configuration, &rule, row, &known, entries.as_deref());
+            }
+            if !self.is_up {
+                return;
+            }
+            for (row, pad) in walk.rows.iter().flat_map(|row| known.iter().map(move |pad| (row, pad))) {
+                if matches!(pad.phase(), Some(Phase::Open | Phase::Started | Phase::Ended)) {
+                    self.truth.noted(&pad.uid().unwrap(), row.entry.as_millisecond());
+                }
+            }
+            if !rule.is_settled {
+                self.truth.found(number, rule.since.as_millisecond(), known.is_empty());
+            }
+            let pads = HashMap::from([(OPPORTUNITY, known)]);
+            after.served_entries = served_after(&rule, &walk, &pads, entries.as_deref());
+            after.existing_settled_for = after.effective_since;
+        }
+        after.matching = i64::try_from(walk.rows.len()).ok();
+        if self.reaches_effect() {
+            self.write_configuration(number, after);
+        }
+    }
+
+    fn serve(
+        &mut self,
+        configuration: &PadConfiguration,
+        rule: &Rule,
+        row: &Row,
+        known: &[Arc<Pad>],
+        entries: Option<&str>,
+    ) {
+        match deed(rule, row, known, entries) {
+            Deed::Nothing => {}
+            Deed::Make { n, existing } => {
+                if !self.reaches_effect() {
+                    return;
+                }
+                let trigger = Trigger { source: TriggerSource::Sync, at: Some(at(self.now)) };
+                let mut pad = making::pad(configuration, OPPORTUNITY, n, trigger);
+                if existing {
+                    pad.annotations_mut().insert(names::EXISTING_SINCE.into(), rule.since.to_string());
+                }
+                self.create(pad);
+            }
+            Deed::Judge(name) => self.want(&name, What::Judge),
+            Deed::Skip(name) => {
+                if !self.reaches_effect() {
+                    return;
+                }
+                if let Some(pad) = self.pad_mut(&name) {
+                    pad.annotations_mut().insert(names::EXISTING_SINCE.into(), rule.since.to_string());
+                }
+                self.writes += 1;
+                self.want(&name, What::Judge);
+            }
+        }
+    }
+
+    // One Pad
+
+    fn reconcile_pad(&mut self, name: &str) {
+        let Some(pad) = self.pad(name).map(|pad| self.read(pad)).filter(|_| self.is_up) else { return };
+        let number = self.number_of(&pad);
+        let configuration = self.configuration(number).map(Arc::new);
+        let around = Surroundings {
+            configuration: configuration.clone(),
+            connection: Some(self.connection.clone()),
+            connection_name: Some("acme".into()),
+            former: None,
+        };
+        let wanted = Wanted::of(self.looks.get(name).into_iter().flatten().copied());
+        let others = self.pads_of(&pad.spec.configuration_ref.name, Some(name));
+        let mut facts = observe::of_objects(&pad, &around, &others, &wanted);
+        // What an earlier process sent has landed.
+        facts.flight = match facts.pad.open_attempt() {
+            Some(_) => Flight::Landed,
+            None => Flight::WithoutEffect,
+        };
+        if let Some(mutant) = self.mutant {
+            mutants::facts(mutant, &mut facts, configuration.as_deref());
+        }
+        let mut pass = Pass { world: self, name: name.into(), number, configuration, facts };
+        let Some(outcome) = pass.drive() else { return };
+        pass.facts.judged = pass.facts.entry();
+        let (facts, configuration) = (pass.finish(&outcome), pass.configuration.clone());
+        if !self.is_up {
+            return;
+        }
+        let is_decided = !matches!(outcome, Outcome::Undecided | Outcome::StaleRead);
+        if let Some(looks) = self.looks.get_mut(name) {
+            looks.retain(|what| match what {
+                What::Record => matches!(facts.record, Record::NotRead),
+                _ => !(is_decided && wanted.has(*what)),
+            });
+        }
+        self.write_pad(name, number, &facts, &outcome, configuration.as_deref());
+    }
+
+    fn write_pad(
+        &mut self,
+        name: &str,
+        number: usize,
+        facts: &Facts,
+        outcome: &Outcome,
+        configuration: Option<&PadConfiguration>,
+    ) {
+        let Some(pad) = self.pad(name).map(|pad| self.read(pad)) else { return };
+        let Some(after) = status(&pad, facts, outcome, configuration, at(self.now)) else { return };
+        let entry = facts.judged.map(Timestamp::as_millisecond);
+        if facts.pad.asked_by_person
+            && let Some(entry) = entry
+        {
+            self.truth.answered(number, entry);
+        }
+        if self.pad(name).and_then(|pad| pad.status.as_ref()) == Some(&after) {
+            return;
+        }
+        let after: PadStatus = stored(&after);
+        let Some(pad) = self.pad_mut(name) else { return };
+        let (uid, has_changed) = (pad.uid().unwrap(), pad.phase() != after.phase);
+        pad.status = Some(after.clone());
+        self.writes += 1;
+        if let Outcome::Failed(..) = outcome
+            && let Some(configuration) = configuration.and_then(ResourceExt::uid)
+        {
+            self.truth.failed(uid.clone(), configuration);
+        }
+        if after.reason.as_deref() == Some(Reason::BeforeConfiguration.as_str()) {
+            let since = configuration.and_then(|one| one.status.as_ref()?.effective_since);
+            if let (Some(since), Some(entry)) = (since, entry.filter(|_| has_changed)) {
+                self.truth.is_before(number, since.as_millisecond(), entry);
+            }
+            if !self.truth.existing.contains(&uid) {
+                let message = format!("{name} is BeforeConfiguration, though sync did not create it as that");
+                self.truth.fails(Broken::NotBefore, message);
+            }
+        }
+    }
+}
+
+/// As sync reads a configuration that makes pads now.
+fn rule_of(configuration: &PadConfiguration) -> Option<Rule> {
+    let status = configuration.status.as_ref()?;
+    let is_current = Some(status.observed_generation) == configuration.metadata.generation;
+    let is_ready = is_true(configuration.conditions(), types::READY);
+    (is_current && is_ready).then_some(Rule {
+        repeat: configuration.spec.repeat,
+        existing: configuration.spec.existing,
+        since: status.effective_since?,
+        is_settled: status.existing_is_settled(),
+        kept_skipped: SignedDuration::from_secs(configuration.spec.ttl_seconds_after_skipped),
+    })
+}
+
+/// One pass of one Pad.
+struct Pass<'a> {
+    world: &'a mut World,
+    name: String,
+    number: usize,
+    configuration: Option<Arc<PadConfiguration>>,
+    facts: Facts,
+}
+
+impl Pass<'_> {
+    /// Plan and act until the plan rests; None: the operator stopped, or the Pad is gone.
+    fn drive(&mut self) -> Option<Outcome> {
+        for _ in 0..STEPS {
+            let step = plan(&self.facts);
+            if let Step::Rest { outcome, .. } = step {
+                return Some(outcome);
+            }
+            self.act(step);
+            if !self.world.is_up || self.world.pad(&self.name).is_none() {
+                return None;
+            }
+        }
+        self.world.truth.fails(Broken::Restless, "the plan goes in circles");
+        None
+    }
+
+    /// What the flag asks for afterwards. Returns the facts of the pass.
+    fn finish(&mut self, outcome: &Outcome) -> Facts {
+        let Some(pad) = self.world.pad(&self.name).map(|pad| self.world.read(pad)) else {
+            return self.facts.clone();
+        };
+        let now = at(self.world.now);
+        if let Some(after) = status(&pad, &self.facts, outcome, self.configuration.as_deref(), now) {
+            let stands = Stands::of(&after.conditions, now);
+            for _ in 0..STEPS {
+                match flag(&self.facts, stands) {
+                    Flag::Do(step) => self.act(step),
+                    Flag::Settled(tag) => {
+                        self.facts.pad.failed_tag = tag;
+                        break;
+                    }
+                    Flag::Later => break,
+                }
+            }
+        }
+        self.facts.clone()
+    }
+
+    fn act(&mut self, step: Step) {
+        match step {
+            Step::ReadOpportunity => {
+                self.facts.opportunity = Candidate::Read(Box::new(self.world.person.clone()));
+            }
+            Step::ReadPad(id) => self.facts.record = self.record(&id),
+            Step::ReadKindAgain(id) => {
+                self.facts.kind_read_again = true;
+                if let Record::Read(record) = self.record(&id) {
+                    self.facts.record = Record::Read(record);
+                }
+            }
+            Step::ReadLinkedPads(ids) => {
+                let all = self.world.records.iter().filter(|record| ids.contains(&record.id));
+                self.facts.linked_before.get_or_insert_default().extend(all.cloned());
+                self.facts.ownership.links_read.extend(ids);
+            }
+            Step::Search { reference } => {
+                let is_it =
+                    |record: &&PadRecord| Reference::of_notes(&record.notes).as_ref() == Some(&reference);
+                let found = self.world.records.iter().filter(is_it).cloned().collect();
+                self.facts.flight = Flight::Searched(found);
+            }
+            Step::ReadEvents(_) => self.facts.events = Some(Vec::new()),
+            Step::AskWhetherFits { .. } => self.facts.misfit = Some(None),
+            Step::ReadNotes { .. } => self.facts.note = NoteFacts::Absent,
+            Step::PassOn(name) => {
+                self.world.want(&name, What::Judge);
+                self.world.writes += 1;
+                self.facts.passed_on = true;
+            }
+            step if self.world.reaches_effect() => self.take_effect(step),
+            _ => {}
+        }
+    }
+
+    /// A step that changes something in Lever, CoderPad or the cluster.
+    fn take_effect(&mut self, step: Step) {
+        let now = at(self.world.now);
+        match step {
+            Step::Create { reference, pad } => self.post(&reference, &pad),
+            Step::StorePad { record, keep_finalizer, claim_link } => {
+                let deleting = self.facts.pad.deleting;
+                self.write(|pad| {
+                    pad.annotations_mut().insert(names::PAD_ID.into(), record.id.clone());
+                    set_finalizer(pad, keep_finalizer || deleting);
+                });
+                self.facts.claimed = if claim_link { Claimed::Ours(Effect::Link) } else { Claimed::Nothing };
+                self.facts.record = Record::Read(record);
+            }
+            Step::ForgetAttempt => {
+                self.write(|pad| {
+                    pad.annotations_mut().remove(names::ATTEMPT);
+                    set_finalizer(pad, false);
+                });
+                self.facts.flight = Flight::WithoutEffect;
+            }
+            Step::Claim(effect) => {
+                let claim = Claim::new(effect, now).to_string();
+                self.write(|pad| {
+                    pad.annotations_mut().insert(names::CLAIM.into(), claim);
+                    set_finalizer(pad, true);
+                });
+                self.facts.claimed = Claimed::Ours(effect);
+            }
+            Step::AddLink(link) => {
+                self.facts.claimed = Claimed::Nothing;
+                self.world.person.links.push(link.clone());
+                self.world.truth.linked(link.rsplit('/').next().unwrap());
+                self.facts.link_written = true;
+                self.facts.opportunity = Candidate::Read(Box::new(self.world.person.clone()));
+            }
+            Step::RemoveLink(link) => {
+                self.world.person.links.retain(|one| *one != link);
+                self.facts.link_removed = true;
+                self.facts.opportunity = Candidate::Read(Box::new(self.world.person.clone()));
+            }
+            Step::EndPad(id) => {
+                let ended = at(self.world.now / 1000 * 1000);
+                if let Some(record) = self.world.records.iter_mut().find(|record| record.id == id) {
+                    record.state = "ended".into();
+                    record.ended_at = Some(ended);
+                }
+                self.world.truth.ended(&id, ended.as_millisecond());
+                self.facts.end_asked = true;
+                self.facts.record = Record::NotRead;
+            }
+            Step::DeletePad(id) => {
+                self.world.records.retain(|record| record.id != id);
+                let lever_now = self.world.lever_now();
+                self.world.truth.gone(&id, lever_now);
+                if let Flight::Searched(found) = &mut self.facts.flight {
+                    found.retain(|record| record.id != id);
+                }
+                self.facts.deleted.push(id);
+            }
+            Step::StoreRefusal { refused } => {
+                let generation = self.configuration.as_ref().and_then(|one| one.metadata.generation);
+                self.write_configuration(|status| {
+                    status.take_home_refused_generation = generation.filter(|_| refused);
+                });
+                self.facts.refusal_stored = true;
+            }
+            Step::StoreServed(entries) => {
+                let added = entries.iter().map(|entry| Fingerprint::new(OPPORTUNITY, *entry));
+                self.write_configuration(|status| {
+                    status.served_entries = served::add(status.served_entries.as_deref(), added);
+                });
+                self.facts.served_stored = true;
+            }
+            Step::MakeFurther(n) => {
+                let Some(configuration) = self.configuration.clone() else { return };
+                let trigger = Trigger { source: TriggerSource::Sync, at: Some(now) };
+                let further = making::pad(&configuration, OPPORTUNITY, n, trigger);
+                if self.world.create(further) {
+                    self.facts.passed_on = true;
+                } else {
+                    self.facts.trouble = Some(Trouble::Cluster { message: "its name is not free".into() });
+                }
+            }
+            Step::SetFinalizer(present) => self.write(|pad| set_finalizer(pad, present)),
+            step => panic!("no history leads to this: {step:?}"),
+        }
+    }
+
+    fn record(&self, id: &str) -> Record {
+        let found = self.world.records.iter().find(|record| record.id == id);
+        found.map_or(Record::NotFound, |record| Record::Read(Box::new(record.clone())))
+    }
+
+    /// The intention, the request, and what follows from its answer.
+    fn post(&mut self, reference: &Reference, new: &NewPad) {
+        let attempt = Attempt::new(reference.clone(), at(self.world.now)).to_string();
+        self.write(|pad| {
+            pad.annotations_mut().insert(names::ATTEMPT.into(), attempt);
+            set_finalizer(pad, true);
+        });
+        if !self.world.reaches_effect() {
+            return;
+        }
+        let Some(pad) = self.world.pad(&self.name).cloned() else { return };
+        let uid = pad.uid().unwrap();
+        let present: BTreeSet<String> = self.world.pads.iter().filter_map(ResourceExt::uid).collect();
+        let since = self.configuration.as_ref().and_then(|one| one.status.as_ref()?.effective_since);
+        let post = Post {
+            configuration: self.number,
+            owner: &uid,
+            entry: reference.entry().parse().ok(),
+            is_asked: self.facts.pad.asked_by_person,
+            is_by_sync: pad.spec.trigger.source == TriggerSource::Sync,
+            since: since.map(Timestamp::as_millisecond),
+            is_always: self.world.setting.repeat == "Always",
+            present: &present,
+        };
+        self.world.truth.posted(&post);
+        if self.world.creation == Creation::Refused {
+            let error = Error::new(Class::Invalid, Service::Interview, CREATE_PAD, Some(400), "no");
+            if self.world.reaches_effect() {
+                self.write(|pad| {
+                    pad.annotations_mut().remove(names::ATTEMPT);
+                    set_finalizer(pad, false);
+                });
+                self.facts.trouble = Some(Trouble::Service(error));
+            }
+            return;
+        }
+        let id = format!("PAD{}", self.world.id());
+        let kind = if new.take_home && self.world.creation == Creation::Works {
+            PadKind::TakeHome
+        } else {
+            PadKind::Live
+        };
+        let record = PadRecord::from_json(&json!({
+            "status": "OK", "id": id, "title": new.title, "state": "pending", "type": "live", "url": url(&id),
+            "playback": null, "created_at": at(self.world.now / 1000 * 1000), "ended_at": null, "notes": new.notes,
+        }));
+        let mut record = record.unwrap();
+        record.kind = kind;
+        self.world.truth.made(&post, &id, reference.to_string());
+        self.world.records.push(record.clone());
+        self.facts.record = Record::Read(Box::new(record));
+    }
+
+    fn write(&mut self, change: impl FnOnce(&mut Pad)) {
+        let Some(pad) = self.world.pad_mut(&self.name) else { return };
+        change(pad);
+        let pad = pad.clone();
+        self.world.writes += 1;
+        self.world.sweep();
+        let read = self.world.read(&pad);
+        self.facts.pad = observe::pad_facts(&read, self.configuration.as_deref());
+        if let Some(mutant) = self.world.mutant {
+            mutants::facts(mutant, &mut self.facts, self.configuration.as_deref());
+        }
+    }
+
+    fn write_configuration(&mut self, change: impl FnOnce(&mut PadConfigurationStatus)) {
+        let now = self.world.configurations[self.number].as_ref();
+        if let Some(mut status) = now.and_then(|one| one.status.clone()) {
+            change(&mut status);
+            self.world.write_configuration(self.number, status);
+        }
+    }
+}
+
+fn set_finalizer(pad: &mut Pad, present: bool) {
+    let finalizers = pad.finalizers_mut();
+    finalizers.retain(|one| one != names::FINALIZER);
+    if present {
+        finalizers.push(names::FINALIZER.into());
+    }
+}
+
+/// The transition time of the condition Ready.
+pub fn ready_since(status: &PadStatus) -> Option<Timestamp> {
+    find(&status.conditions, types::READY).map(|ready| ready.last_transition_time)
+}

@@ -253,7 +253,11 @@ pub struct PadStatus {
     pub created_at: Option<Timestamp>,
     /// When the last request to create a pad was sent that CoderPad answered and that came to nothing: it was refused,
     /// or the pad was deleted at once. It counts in spec.interview.maxPadsPerHour of the connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "super::schema::lenient_timestamp",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_create_at: Option<Timestamp>,
     /// When the link was seen on the candidate.

@@ -4,7 +4,7 @@
 //! The schema does not exclude such objects. API servers accept lists where a `format` is set, and an object may be from
 //! a newer version of the CustomResourceDefinitions.
 
-use super::lean::{Kind, Metadata};
+use super::lean::{Kind, Metadata, names_of_kind};
 use crate::api::schema;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -132,24 +132,7 @@ fn is_time(field: &str) -> bool {
 }
 
 impl<K: Kind> Resource for Decoded<K> {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind(_: &()) -> Cow<'_, str> {
-        K::kind(&())
-    }
-
-    fn group(_: &()) -> Cow<'_, str> {
-        K::group(&())
-    }
-
-    fn version(_: &()) -> Cow<'_, str> {
-        K::version(&())
-    }
-
-    fn plural(_: &()) -> Cow<'_, str> {
-        K::plural(&())
-    }
+    names_of_kind!();
 
     fn meta(&self) -> &ObjectMeta {
         match self {

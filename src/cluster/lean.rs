@@ -106,25 +106,33 @@ impl From<Metadata> for ObjectMeta {
     }
 }
 
+/// What the API server calls a resource that stands for one of kind `K`.
+macro_rules! names_of_kind {
+    () => {
+        type DynamicType = ();
+        type Scope = NamespaceResourceScope;
+
+        fn kind(_: &()) -> Cow<'_, str> {
+            K::kind(&())
+        }
+
+        fn group(_: &()) -> Cow<'_, str> {
+            K::group(&())
+        }
+
+        fn version(_: &()) -> Cow<'_, str> {
+            K::version(&())
+        }
+
+        fn plural(_: &()) -> Cow<'_, str> {
+            K::plural(&())
+        }
+    };
+}
+pub(super) use names_of_kind;
+
 impl<K: Kind> Resource for Lean<K> {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind(_: &()) -> Cow<'_, str> {
-        K::kind(&())
-    }
-
-    fn group(_: &()) -> Cow<'_, str> {
-        K::group(&())
-    }
-
-    fn version(_: &()) -> Cow<'_, str> {
-        K::version(&())
-    }
-
-    fn plural(_: &()) -> Cow<'_, str> {
-        K::plural(&())
-    }
+    names_of_kind!();
 
     fn meta(&self) -> &ObjectMeta {
         self.0.meta()

@@ -128,7 +128,7 @@ async fn the_page_of_a_firewall_never_blames_the_key_and_is_retried_within_secon
     let candidate = world.candidate();
     world.enter(&candidate).await;
     world.wait_for_one_pad(&candidate).await;
-    let pad = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let pad = world.name_of_pad(&candidate).await;
     let empty = world.interview.faults().add(Fault::on("GET", "^/api/pads/").empty(404).until_removed());
     world.request("pads", &pad).await;
     soon("it is met", empty.reached_times(2)).await;

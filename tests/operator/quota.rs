@@ -68,6 +68,18 @@ async fn with_overage_allowed_the_pad_is_made_and_billed() {
     world.finish().await;
 }
 
+/// Waits until three Pads are Open and so many wait for quota, and asserts that nothing more was created or billed.
+async fn only_three_are_open(world: &World, waiting: usize) {
+    eventually("three are open and the others wait", async || {
+        let phases: Vec<String> = world.list("pads").await.iter().map(phase).collect();
+        let count = |wanted: &str| phases.iter().filter(|phase| *phase == wanted).count();
+        let counts = (count("Open/Open"), count("Pending/QuotaExceeded"));
+        if counts == (3, waiting) { Ok(()) } else { Err(format!("{counts:?}")) }
+    })
+    .await;
+    assert_eq!((world.creates(), world.interview.quota().billed), (3, 0));
+}
+
 /// Many at once find the same last pads in the status; only so many may be made as there are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_move_makes_no_pad_that_is_billed() {
@@ -78,18 +90,7 @@ async fn a_bulk_move_makes_no_pad_that_is_billed() {
     for candidate in &candidates {
         world.lever.move_to_stage(candidate, STAGE).await;
     }
-    let counts = async || {
-        let phases: Vec<String> = world.list("pads").await.iter().map(phase).collect();
-        let count = |wanted: &str| phases.iter().filter(|phase| *phase == wanted).count();
-        (count("Open/Open"), count("Pending/QuotaExceeded"))
-    };
-    eventually("three are open and six wait", async || match counts().await {
-        (3, 6) => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .await;
-    assert_eq!((world.creates(), world.interview.quota().billed), (3, 0));
-
+    only_three_are_open(&world, 6).await;
     world.interview.set_quota(Quota { limit: Some(9), ..world.interview.quota() });
     world.request("leverconnections", CONNECTION).await;
     for candidate in &candidates {
@@ -183,18 +184,7 @@ async fn connections_with_one_key_share_the_quota() {
         let configuration = if number % 2 == 0 { CONFIGURATION } else { "other" };
         world.by_hand(&format!("by-hand-{number}"), configuration, candidate).await;
     }
-    let counts = async || {
-        let phases: Vec<String> = world.list("pads").await.iter().map(phase).collect();
-        let count = |wanted: &str| phases.iter().filter(|phase| *phase == wanted).count();
-        (count("Open/Open"), count("Pending/QuotaExceeded"))
-    };
-    eventually("three are open and three wait", async || match counts().await {
-        (3, 3) => Ok(()),
-        other => Err(format!("{other:?}")),
-    })
-    .await;
-    assert_eq!((world.creates(), world.interview.quota().billed), (3, 0));
-
+    only_three_are_open(&world, 3).await;
     world.interview.set_quota(Quota { limit: Some(9), ..world.interview.quota() });
     for connection in [CONNECTION, "other"] {
         world.request("leverconnections", connection).await;

@@ -17,7 +17,7 @@ impl World {
         })
     }
 
-    async fn name_of_pad(&self, candidate: &str) -> String {
+    pub async fn name_of_pad(&self, candidate: &str) -> String {
         self.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
     }
 

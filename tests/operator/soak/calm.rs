@@ -169,3 +169,26 @@ fn report(run: &Run, books: &Books, comparison: &Comparison) {
         }
     }
 }
+
+#[test]
+fn more_reads_than_polling_needs_are_restless() {
+    let before = Reads { probes: 3, opportunities: 7, pads: 5 };
+    let after = |opportunities: usize, pads: usize| {
+        let now = Reads { probes: 5, opportunities: 7 + opportunities, pads: 5 + pads };
+        now.restless_since(&before).is_some()
+    };
+    assert!(!after(3, POLLED_PADS), "one with each probe");
+    assert!(after(4, 0) && after(0, POLLED_PADS + 1));
+}
+
+#[test]
+fn each_object_that_was_written_is_named() {
+    let of = |sent, versions: &[(&str, &str)]| Activity {
+        sent,
+        versions: versions.iter().map(|(name, version)| ((*name).into(), (*version).into())).collect(),
+    };
+    let before = of(2, &[("pads/a", "1"), ("pads/b", "1")]);
+    assert!(of(2, &[("pads/a", "1"), ("pads/b", "1")]).differs_from(&before).is_empty());
+    let after = of(3, &[("pads/a", "2"), ("pads/c", "1")]);
+    assert_eq!(after.differs_from(&before), ["a service", "pads/a", "pads/b", "pads/c"]);
+}

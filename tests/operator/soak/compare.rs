@@ -504,7 +504,9 @@ impl Pair<'_> {
         let Some(newest) = linked.last().filter(|_| !is_explained) else { return };
         let has_ended = newest.ended_at.is_some();
         let has = |tag: &String| self.candidate.tags.contains(tag);
-        if has(ready) == has_ended || (has_ended && !has(ended)) {
+        // The pad may have opened while there was no configuration to say which tag.
+        let opened_without = self.is_replaced() && !has_ended && !has(ended);
+        if (has(ready) == has_ended && !opened_without) || (has_ended && !has(ended)) {
             let what = format!("ended: {has_ended}, and the tags are {:?}", self.candidate.tags);
             self.add(Kind::Lost, what);
         }

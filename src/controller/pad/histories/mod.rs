@@ -22,7 +22,7 @@ use truth::Broken;
 use world::{Creation, World, configuration_name};
 
 /// Number of histories that must keep every rule; `PROPTEST_CASES` can raise it.
-const CASES: u32 = 3000;
+const CASES: u32 = 2000;
 /// Maximum number of histories until one finds that a stored value is missing.
 const MUTANT_CASES: u32 = 3000;
 

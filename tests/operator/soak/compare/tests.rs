@@ -290,6 +290,8 @@ fn the_tags_follow_the_pad() {
     };
     assert_eq!(found(|books| tagged(books, &[])), [Kind::Lost]);
     assert_eq!(found(|books| tagged(books, &["ready"])), []);
+    let replaced = |books: &mut Books| (tagged(books, &[]), books.people.replaced.insert("phone".into())).0;
+    assert_eq!(found(replaced), [], "it opened while there was no configuration");
     let ended = |books: &mut Books, tags: &[&str]| {
         tagged(books, tags);
         books.pads[0].ended_at = Some(ENTRY + 30_000);

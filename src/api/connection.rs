@@ -243,6 +243,7 @@ pub struct LeverConnectionStatus {
 #[serde(rename_all = "camelCase")]
 pub struct WebhookRefusal {
     /// SignatureMismatch: not signed with a token in the Secret. ClockSkew: signed, but ahead of the operator's clock.
+    #[serde(default)]
     #[schemars(length(max = 64))]
     pub reason: String,
     /// When it was refused, by the operator's clock.

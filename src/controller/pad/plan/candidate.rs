@@ -1,7 +1,7 @@
 //! Whether the candidate gets a pad, and what kind: judged by Lever's own books, never by what a webhook says.
 
 use super::link::store;
-use super::{Outcome, Step, installation, rest};
+use super::{Outcome, SETTLES_SOON, Step, installation, rest};
 use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
 use crate::api::served;
@@ -134,20 +134,19 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
     let entry = entry(pad, rule, opportunity);
     let links: Vec<String> =
         opportunity.links.iter().filter_map(|link| linked_pad_id(link, &facts.connection)).collect();
-    match &facts.linked_before {
-        None if !links.is_empty() => return Step::ReadLinkedPads(links),
-        Some(records) => {
-            match adoption(facts, records, &entry, rule.repeat) {
-                Adoption::Adopt(record) => return store(facts, record),
-                Adoption::LeaveToNewer => return left_to_newer(pad),
-                Adoption::Nothing => {}
-            }
-            // contract I4
-            if let Some(step) = installation::served_elsewhere(facts, records, &entry, rule.repeat) {
-                return step;
-            }
-        }
-        None => {}
+    if facts.linked_before.is_none() && !links.is_empty() {
+        return Step::ReadLinkedPads(links);
+    }
+    let records = facts.linked_before.as_deref().unwrap_or_default();
+    match adoption(facts, records, &entry, rule.repeat) {
+        Adoption::Adopt(record) => return store(facts, record),
+        Adoption::LeaveToAnother => return left_to_another(pad),
+        Adoption::Wait => return older_first(),
+        Adoption::Nothing => {}
+    }
+    // contract I4
+    if let Some(step) = installation::served_elsewhere(facts, records, &entry, rule.repeat) {
+        return step;
     }
     if was_before(pad, rule, entry.at) {
         let message = format!(
@@ -209,26 +208,35 @@ fn already_served(pad: &PadFacts) -> Step {
     rest(Outcome::Skipped(Reason::AlreadyServed, message))
 }
 
-fn left_to_newer(pad: &PadFacts) -> Step {
+fn left_to_another(pad: &PadFacts) -> Step {
     let message = format!(
-        "A newer Pad of the candidate serves the present entry into the stage, and no pad of an earlier one is linked. To have another pad nevertheless: kubectl pad retry {} --namespace {}",
+        "Another Pad of the candidate serves the present entry into the stage, and no pad of an earlier one is linked. To have another pad nevertheless: kubectl pad retry {} --namespace {}",
         pad.name, pad.namespace
     );
     rest(Outcome::Skipped(Reason::AlreadyServed, message))
+}
+
+fn older_first() -> Step {
+    let message = "An older Pad of this candidate is not decided yet: that comes first. No action needed.";
+    let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
+    Step::Rest { outcome, again: Some(SETTLES_SOON) }
 }
 
 /// What a Pad without memory does about the pads that are linked on its candidate (contract X6).
 enum Adoption<'a> {
     /// This one is its own.
     Adopt(&'a PadRecord),
-    /// None is its own, and the present entry is for a newer Pad.
-    LeaveToNewer,
+    /// None is its own, and the present entry is for another Pad.
+    LeaveToAnother,
+    /// None is its own, and an older Pad may still have a pad for the present entry.
+    Wait,
     /// None is its own.
     Nothing,
 }
 
-/// Chooses the linked pad that a Pad adopts. Of several Pads that have lost their memory, the newest serves the present
-/// entry; the others take the pads of earlier entries, in order.
+/// Chooses the linked pad that a Pad adopts. Of several Pads that are not decided, the newest serves the present entry; the
+/// others take the pads of earlier entries, in order. Such Pads were restored without their memory, or two receivers
+/// created them at once. No Pad is for an entry that another one serves (contract P3, X1).
 fn adoption<'a>(facts: &Facts, records: &'a [PadRecord], entry: &Entry, repeat: Repeat) -> Adoption<'a> {
     let pad = &facts.pad;
     let is_free = |record: &PadRecord| {
@@ -241,8 +249,19 @@ fn adoption<'a>(facts: &Facts, records: &'a [PadRecord], entry: &Entry, repeat: 
         other.standing == Standing::Underway && other.pad_id.is_none() && other.number.is_some()
     };
     let lost: Vec<&Member> = facts.others.iter().filter(has_lost_memory).collect();
-    if pad.manual || !lost.iter().any(|other| age(other) > age(&pad.member)) {
+    if pad.manual {
         return own.map_or(Adoption::Nothing, Adoption::Adopt);
+    }
+    if !lost.iter().any(|other| age(other) > age(&pad.member)) {
+        let serves =
+            |other: &Member| other.is_served() && entry.at.is_some_and(|at| other.serves(at, repeat));
+        let is_requested = entry.at.is_some_and(|at| is_requested_for(pad, at));
+        return match own {
+            Some(own) => Adoption::Adopt(own),
+            None if facts.others.iter().any(serves) && !is_requested => Adoption::LeaveToAnother,
+            None if !lost.is_empty() => Adoption::Wait,
+            None => Adoption::Nothing,
+        };
     }
     let mut earlier: Vec<(i64, &PadRecord)> = records
         .iter()
@@ -255,7 +274,7 @@ fn adoption<'a>(facts: &Facts, records: &'a [PadRecord], entry: &Entry, repeat: 
         .collect();
     earlier.sort_by_key(|(at, record)| (*at, record.created_at));
     let older = lost.iter().filter(|other| age(other) < age(&pad.member)).count();
-    earlier.get(older).map_or(Adoption::LeaveToNewer, |(_, record)| Adoption::Adopt(record))
+    earlier.get(older).map_or(Adoption::LeaveToAnother, |(_, record)| Adoption::Adopt(record))
 }
 
 /// What a Pad waits for if no pad may be made for it now, though the candidate is to have one: quota, or room in the

@@ -95,7 +95,25 @@ fn several_pads_that_have_lost_their_memory_adopt_each_its_own() {
     assert_eq!(adopted(3, &[1, 2], &records), "NEWEST");
     assert_eq!(adopted(1, &[2], &records[..1]), "skipped: AlreadyServed", "no third pad");
     assert_eq!(adopted(2, &[1], &records[..1]), "NEWEST");
-    assert_eq!(adopted(2, &[1], &records[1..]), "created", "the present entry has none yet");
+    assert_eq!(adopted(2, &[1], &records[1..]), "waits: CreateOutcomeUnknown", "the older one comes first");
+    assert_eq!(adopted(1, &[2], &[]), "skipped: AlreadyServed", "two that were created at once");
+    assert_eq!(adopted(2, &[1], &[]), "waits: CreateOutcomeUnknown");
+    let beside = |standing| {
+        let mut facts = read(|_| {});
+        facts.pad.member = member(2, Standing::Underway);
+        facts.others = vec![member(1, standing)];
+        match plan(&facts) {
+            Step::Create { .. } => "created".into(),
+            _ => reason(&facts),
+        }
+    };
+    assert_eq!(
+        beside(Standing::Open { entry: at(ENTRY) }),
+        "skipped: AlreadyServed",
+        "the older one has its pad"
+    );
+    assert_eq!(beside(Standing::Void), "created");
+    assert_eq!(beside(Standing::Ended { entry: at(ENTRY - 9), at: at(ENTRY - 5) }), "created");
 }
 
 #[test]

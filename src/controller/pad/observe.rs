@@ -483,6 +483,11 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
     }
 }
 
+/// Whether a person has requested another attempt for this Pad, which may still be waiting for room (contract F7).
+fn wants_retry(pad: &PadFacts) -> bool {
+    pad.asked_by_person || (pad.phase == Some(Phase::Pending) && pad.requested_entry.is_some())
+}
+
 fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFacts {
     let name = &pad.configuration;
     let Some(configuration) = &around.configuration else {
@@ -511,7 +516,7 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
         (Some(ready), Some(stage))
             if seen
                 && (ready.status == condition::Status::True
-                    || pad.asked_by_person && ready.reason == Reason::TakeHomeRefused.as_str()) =>
+                    || wants_retry(pad) && ready.reason == Reason::TakeHomeRefused.as_str()) =>
         {
             let spec = configuration.spec.clone();
             ConfigurationFacts::Ready(Rule {

@@ -235,7 +235,7 @@ async fn a_new_cluster_with_the_restored_id_adopts_the_pads() {
 async fn candidates_of_two_clusters_end_with_one_pad_each() {
     const ROUNDS: usize = 5;
     const CANDIDATES: usize = 20;
-    let (first, second) = two_clusters("both-at-once", |name| Options::new(name).polling("2s")).await;
+    let (first, second) = two_clusters("two-at-once", |name| Options::new(name).polling("2s")).await;
     deliver_to_both(&first, &second);
     let slow = Fault::on("POST", CREATE).delay_answer(Duration::from_millis(150)).until_removed();
     first.interview.faults().add(slow);

@@ -178,7 +178,7 @@ async fn connections_with_one_key_share_the_quota() {
     spec["sync"] = json!({"interval": "0s"});
     world.apply("leverconnections", "other", spec).await;
     world.apply("padconfigurations", "other", json!({"connectionRef": {"name": "other"}})).await;
-    world.wait_for("padconfigurations", "other", "Ready", "True/InUse").await;
+    world.wait_for("padconfigurations", "other", "Ready", "True/Duplicate").await;
     let candidates = [(); 6].map(|()| world.candidate());
     for (number, candidate) in candidates.iter().enumerate() {
         let configuration = if number % 2 == 0 { CONFIGURATION } else { "other" };

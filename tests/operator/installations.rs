@@ -274,7 +274,7 @@ async fn candidates_of_two_clusters_end_with_one_pad_each() {
 }
 
 /// A's answer is lost, B creates and links meanwhile: A must find neither B's pad nor delete it.
-// contract I3, row 14
+// contract I3
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_after_a_lost_answer_leaves_the_pad_of_the_other_alone() {
     let (first, second) = two_clusters("lost-between-two", Options::new).await;
@@ -354,7 +354,6 @@ async fn two_connections_of_one_account_report_the_same_rule() {
 }
 
 /// The connection gets another name, and the rule is made again under its old one.
-// row 13
 #[tokio::test(flavor = "multi_thread")]
 async fn pads_continue_after_their_connection_was_renamed() {
     let world = World::start(Options::new("renamed")).await;

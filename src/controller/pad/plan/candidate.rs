@@ -72,13 +72,16 @@ fn stale_read(facts: &Facts) -> Option<Duration> {
         Candidate::NotFound => false,
         Candidate::Read(opportunity) => {
             let event = at.as_millisecond();
-            // Shortly before the event, only a change into the stage can be the one that the event is about.
+            // At the time of the event and shortly before, only a change into the stage can be what the event is about.
             opportunity.stage_changes.is_empty()
                 || opportunity.stage_changes.iter().any(|change| {
                     let is_into_stage =
                         facts.stage_id.as_ref().is_none_or(|stage| *stage == change.to_stage_id);
-                    let tolerance = if is_into_stage { EVENT_TOLERANCE_MS } else { 0 };
-                    change.updated_at_ms >= event.saturating_sub(tolerance)
+                    if is_into_stage {
+                        change.updated_at_ms >= event.saturating_sub(EVENT_TOLERANCE_MS)
+                    } else {
+                        change.updated_at_ms > event
+                    }
                 })
         }
     };

@@ -183,7 +183,8 @@ fn a_read_that_is_older_than_the_webhook_decides_nothing() {
         });
     };
     assert_eq!(ruled(1, Some(2), moved_on), again, "an older change into another stage is another event");
-    assert_eq!(ruled(0, Some(2), moved_on), moved);
+    assert_eq!(ruled(0, Some(2), moved_on), again);
+    assert_eq!(ruled(-1, Some(2), moved_on), moved, "it has left since");
     let gone: fn(&mut Facts) = |facts| facts.opportunity = Candidate::NotFound;
     assert_eq!(ruled(0, Some(2), gone), again);
     assert_eq!(ruled(0, None, gone), "skipped: CandidateNotFound");

@@ -34,7 +34,7 @@ pub struct CrdsArgs {
 /// Flags of `run`.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Where webhooks are received. [::] is every address of both IP families; where the kernel has no IPv6, every IPv4
+    /// Where webhooks are received. `[::]` is every address of both IP families; where the kernel has no IPv6, every IPv4
     /// address.
     #[arg(long, env = "PAD_OPERATOR_WEBHOOK_ADDRESS", default_value = "[::]:8080")]
     pub webhook_address: SocketAddr,

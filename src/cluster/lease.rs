@@ -1,7 +1,7 @@
 //! Leader election: the replica that holds the Lease `pad-operator` reconciles. Losing the Lease ends the process.
 //!
 //! As in client-go, no clock is compared with another one. A replica measures on its own monotonic clock how long it has
-//! not seen the Lease change, and takes it over only after [`DURATION`]; the times that the holder writes are for people.
+//! not seen the Lease change, and takes it over only after `DURATION`; the times that the holder writes are for people.
 //! Each write carries the resourceVersion that was read, so that of two replicas only one succeeds. Nothing that must
 //! happen once depends on the Lease: the conflict-failing writes to Pads ensure that.
 

@@ -32,18 +32,18 @@ pub async fn settle(run: &mut Run) -> Comparison {
         let comparison = compare(&books);
         let has_settled = delivered && comparison.findings.is_empty();
         let changed = activity.differs_from(&before);
-        if !has_settled || !changed.is_empty() {
+        let restless = Reads::of(run).restless_since(&reads_before);
+        // A sync may still have some Pads read their candidates once. What reads for ever never comes to rest.
+        if !has_settled || !changed.is_empty() || restless.is_some() {
             (last_change, before, reads_before) = (Instant::now(), activity, Reads::of(run));
         }
-        let restless = Reads::of(run).restless_since(&reads_before);
-        if has_settled && last_change.elapsed() > QUIET {
-            assert_eq!(restless, None, "an object reads something for ever");
+        if last_change.elapsed() > QUIET {
             return comparison;
         }
         if start.elapsed() > LIMIT {
             report(run, &books, &comparison);
             panic!(
-                "not settled {LIMIT:?} after the calm began: all delivered: {delivered}, {comparison}; last changed: {changed:?}"
+                "not settled {LIMIT:?} after the calm began: all delivered: {delivered}, {comparison}; last changed: {changed:?}; read without end: {restless:?}"
             );
         }
         tokio::time::sleep(POLL).await;

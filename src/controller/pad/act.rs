@@ -246,6 +246,7 @@ impl Pass<'_> {
     /// believed (contract P7b); after a webhook, the plan does that with delays of its own (contract P7a).
     async fn read_opportunity(&mut self) -> Result<(), Trouble> {
         let demand = self.demand.take();
+        self.facts.read_is_shared = demand.is_some();
         let lever = &self.account()?.lever;
         let mut read = match demand {
             Some(demand) => demand.read(lever).await,

@@ -38,6 +38,8 @@ pub struct Facts {
     pub repeat: Option<Repeat>,
     /// The stage entries that need no further pad, as the configuration's status stores them.
     pub served_entries: Option<String>,
+    /// Whether the opportunity is from a page or a read that other Pads share: it may be some seconds old.
+    pub read_is_shared: bool,
     /// Whether the served entries that this Pad's deletion leaves behind were stored in this pass.
     pub served_stored: bool,
     /// The stage that the configuration means, also while it is not Ready.
@@ -120,6 +122,7 @@ impl Facts {
             others: Vec::new(),
             repeat: None,
             served_entries: None,
+            read_is_shared: false,
             served_stored: false,
             stage_id: None,
             wants_take_home: false,

@@ -140,15 +140,18 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
     if facts.linked_before.is_none() && !links.is_empty() {
         return Step::ReadLinkedPads(links);
     }
-    let records = facts.linked_before.as_deref().unwrap_or_default();
-    match adoption(facts, records, &entry, rule.repeat) {
+    let is_linked = |record: &&PadRecord| links.contains(&record.id);
+    let records: Vec<PadRecord> = facts.linked_before.iter().flatten().filter(is_linked).cloned().collect();
+    match adoption(facts, &records, &entry, rule.repeat) {
+        // Another Pad's deletion may have removed the link since.
+        Adoption::Adopt(_) if facts.read_is_shared => return Step::ReadOpportunity,
         Adoption::Adopt(record) => return store(facts, record),
         Adoption::LeaveToAnother => return left_to_another(pad),
         Adoption::Wait => return older_first(),
         Adoption::Nothing => {}
     }
     // contract I4
-    if let Some(step) = installation::served_elsewhere(facts, records, &entry, rule.repeat) {
+    if let Some(step) = installation::served_elsewhere(facts, &records, &entry, rule.repeat) {
         return step;
     }
     if was_before(pad, rule, entry.at) {

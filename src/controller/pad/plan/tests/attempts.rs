@@ -80,7 +80,7 @@ fn several_pads_that_have_lost_their_memory_adopt_each_its_own() {
     };
     let records = [of_entry("NEWEST", 0, false), of_entry("OLDEST", 90, true), of_entry("MIDDLE", 50, true)];
     let adopted = |own: u32, others: &[u32], records: &[PadRecord]| {
-        let mut facts = read(|o| o.links.push("https://app.coderpad.io/OLDEST".into()));
+        let mut facts = read(|o| o.links.extend(records.iter().map(|record| record.url.clone())));
         facts.pad.member = member(own, Standing::Underway);
         facts.others = others.iter().map(|number| member(*number, Standing::Underway)).collect();
         facts.linked_before = Some(records.to_vec());

@@ -26,7 +26,7 @@ help: ## Print this list.
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 24
 
 .PHONY: setup
-setup: control-plane kstatus prometheus otlp-receiver foreign-crds $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) $(MDBOOK) ## All that tests and lint need, into .tools, once (some 20 minutes on 2 cores).
+setup: control-plane kstatus prometheus otlp-receiver foreign-crds vale $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) $(MDBOOK) ## All that tests and lint need, into .tools, once (some 20 minutes on 2 cores).
 	@echo '==> setup: fetching the crates'
 	cargo fetch --locked
 	@echo '==> setup: ready. Next: make dev, or make test'
@@ -95,6 +95,14 @@ lint: $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## Format, clippy, documentation, 
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses sources bans
 	@echo '==> lint: no dependency is unused'
 	$(CARGO_MACHETE)
+
+.PHONY: prose
+prose: ## Check the language of the documentation, the chart, and the comments and messages in src/, and print the rate of warnings.
+	@tools/prose.sh
+
+.PHONY: vale
+vale: ## Build into .tools/bin the prose linter.
+	@tools/prose.sh --build
 
 .PHONY: sbom
 sbom: $(CARGO_CYCLONEDX) ## The bill of materials of what is shipped, as CycloneDX, into target/sbom.

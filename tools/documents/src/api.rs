@@ -8,10 +8,10 @@ use serde_json::Value;
 /// What stands above the kinds.
 const INTRODUCTION: &str = "# API reference
 
-Group `padoperator.dev`, version `v1alpha1`. All three kinds are namespaced, refer only to resources of their own namespace,
-and belong to the category `padoperator` (`kubectl get padoperator`). From here on the version only gains optional fields.
-`kubectl explain padconfiguration.spec` tells the same in a terminal. Durations are like `90s`, `5m` and `1h30m`. What each
-reason of a condition means is in [Reasons](reasons.md).
+Group `padoperator.dev`, version `v1alpha1`. All three kinds are namespaced, refer only to resources of their own namespace, and
+belong to the category `padoperator` (`kubectl get padoperator`). From now on, this version only gains optional fields.
+`kubectl explain padconfiguration.spec` prints the same in a terminal. Durations are written like `90s`, `5m` and `1h30m`.
+[Condition reasons](reasons.md) describes each reason of a condition.
 
 ";
 
@@ -25,7 +25,7 @@ pub(crate) fn page() -> anyhow::Result<String> {
         page += &kind.text()?;
         condition = kind.schema["properties"]["status"]["properties"]["conditions"].clone();
     }
-    page += "## Conditions\n\nThe same for all three kinds, as in Kubernetes itself.\n\n";
+    page += "## Conditions\n\nAll three kinds have conditions of the same form as in Kubernetes itself.\n\n";
     let mut table = Table::default();
     table.fields("", &condition["items"]);
     page += &table.text();
@@ -62,7 +62,7 @@ impl<'a> Kind<'a> {
                 .collect();
             writeln!(
                 page,
-                "Can be selected by (`--field-selector`, Kubernetes 1.31 or newer): {}.\n",
+                "Selectable fields (`--field-selector`, Kubernetes 1.31 or newer): {}.\n",
                 fields.join(", ")
             )?;
         }
@@ -76,7 +76,7 @@ impl<'a> Kind<'a> {
             page += &table.text();
         }
         if !rules.is_empty() {
-            writeln!(page, "### {kind}: what the API server refuses\n\nWith these words:\n")?;
+            writeln!(page, "### {kind}: validation messages\n\nThe API server rejects invalid objects with these messages:\n")?;
             rules.iter().try_for_each(|rule| writeln!(page, "- {rule}"))?;
             page.push('\n');
         }

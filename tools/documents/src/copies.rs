@@ -7,13 +7,13 @@ use anyhow::Context as _;
 
 const EXAMPLES: &str = "# Examples
 
-The files of the folder `examples`. Put your names and addresses in; an API server takes each of them in every test run.
+The files of the folder `examples`. Replace names and addresses with your own. In every test run, an API server accepts each of them.
 
 ";
 
-const VALUES: &str = "# Values of the chart
+const VALUES: &str = "# Helm values
 
-`charts/pad-operator/values.yaml`, which describes all of them. A name or value that is not described here is refused.
+The file `charts/pad-operator/values.yaml`, which describes all values. Helm rejects a name or value that is not described here.
 
 ";
 

@@ -6,27 +6,28 @@ use pad_operator::cli::Cli;
 
 const INTRODUCTION: &str = "# Flags and environment variables
 
-`pad-operator run` runs the operator. The chart sets what is needed from its [values](values.md); `extraArgs` and `extraEnv`
-are for the rest. Several values of one variable are separated by commas. The cluster is found as kubectl finds it:
-`KUBECONFIG`, `~/.kube/config`, or the Pod's own account.
+`pad-operator run` runs the operator. The chart sets the usual flags from its [values](values.md); `extraArgs` and `extraEnv` set
+all others. Separate several values of one variable with commas. The operator locates the cluster as kubectl does: `KUBECONFIG`,
+`~/.kube/config`, or the Pod's own service account.
 
 ";
 
 const AFTERWORD: &str = "
-- `--namespace`: several operators can share a cluster by it, see [Many accounts](scale.md).
-- `--concurrency`: at most three quarters of them are for Pads of one connection, see [Many accounts](scale.md).
-- `--leader-election`: by the Lease `pad-operator`; a process that loses it ends, and begins anew as a follower.
-- `--interview-create-timeout`, `--interview-list-lag`: what [Exactly once](exactly-once.md#what-it-rests-on) rests on.
-- Outside a cluster, the API server is reached through `proxy-url` of the kubeconfig, else through the proxy of `HTTPS_PROXY`
-  unless `NO_PROXY` names the API server, as with kubectl: http, https and socks5. In a cluster it is reached directly.
-- `--otlp-endpoint`: see [Traces](traces.md), which also names the variables of OpenTelemetry that are heard.
-- `RUST_LOG` says what is logged, such as `info,pad_operator=debug`. Keys, signatures, tokens and candidates' data appear in
-  no log line, event, metric or trace, whatever it says: libraries are not heard below `info`, and the Kubernetes client not
-  at all.
-- The operator calls only the built-in origins of Lever and CoderPad and those of `--allow-api-origin`, whatever a
-  LeverConnection says.
+- `--namespace`: lets several operators share a cluster, see [Multiple accounts and scaling](scale.md).
+- `--concurrency`: at most three quarters of the reconciles are for Pads of one connection, see
+  [Multiple accounts and scaling](scale.md).
+- `--leader-election`: uses the Lease `pad-operator`. A process that loses the Lease exits, and restarts as a follower.
+- `--interview-create-timeout`, `--interview-list-lag`: see the [assumptions](exactly-once.md#assumptions) of the exactly-once
+  guarantees.
+- Outside a cluster, the operator connects to the API server through `proxy-url` of the kubeconfig, else through the proxy of
+  `HTTPS_PROXY` unless `NO_PROXY` names the API server, as kubectl does: http, https and socks5. In a cluster it connects directly.
+- `--otlp-endpoint`: see [Traces](traces.md), which also lists the supported variables of OpenTelemetry.
+- `RUST_LOG` sets the log level, such as `info,pad_operator=debug`. Keys, signatures, tokens and candidates' data appear in no log
+  line, event, metric or trace, at any level. Libraries log nothing below `info`, and the Kubernetes client logs nothing.
+- The operator calls only the built-in origins of Lever and CoderPad and those of `--allow-api-origin`, whatever a LeverConnection
+  contains.
 
-On SIGTERM it stops accepting, finishes what is in flight, gives the Lease back and exits with 0.
+On SIGTERM, the operator stops accepting requests, finishes the work in flight, releases the Lease and exits with 0.
 
 ";
 

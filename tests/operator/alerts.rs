@@ -117,7 +117,7 @@ fn the_pages_name_only_reasons_metrics_flags_and_pages_that_there_are() {
         |word: &str| word.chars().all(char::is_alphanumeric) && word.chars().skip(1).any(char::is_uppercase);
     for (name, page) in pages() {
         assert!(page.starts_with(&format!("# {name}\n")));
-        for heading in ["What users notice", "How to look", "What to do", "When it goes away"] {
+        for heading in ["Impact", "Diagnosis", "Fix", "When the alert ends"] {
             assert!(page.contains(&format!("\n## {heading}\n\n")), "{name} has no {heading}");
         }
         for word in markdown::words(&page) {

@@ -1,16 +1,16 @@
 {{/*
-Values that cannot work, or would do harm, alone or together. Each message says what to do. The schema has refused
-wrong names and types before.
+Rejects values that cannot work or would do harm, alone or in combination. Each message describes the fix. The schema has
+already rejected wrong names and types.
 */}}
 {{- define "pad-operator.check" -}}
 {{- $v := .Values -}}
 {{- $replicas := int $v.replicas -}}
 
-{{- /* Here and not in the schema, whose message would only be the pattern. */ -}}
+{{- /* Not in the schema, because its message would only contain the pattern. */ -}}
 {{- $host := "[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?" -}}
 {{- $origin := printf `https?://(%s|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?` $host -}}
 {{- $texts := list
-  (list "image.repository" $v.image.repository `[a-z0-9]([a-zA-Z0-9._/-]|:[0-9]+/)*` "registry and name of the image, such as registry.example.com/pad-operator. The tag belongs into image.tag, the digest into image.digest")
+  (list "image.repository" $v.image.repository `[a-z0-9]([a-zA-Z0-9._/-]|:[0-9]+/)*` "registry and name of the image, such as registry.example.com/pad-operator. Set the tag in image.tag, and the digest in image.digest")
   (list "publicURL" $v.publicURL (printf "(https?://)?%s(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?" $host) "an address, such as https://hooks.example.com")
   (list "ingress.host" $v.ingress.host "[a-z0-9]([-a-z0-9.]*[a-z0-9])?" "a host name alone, such as hooks.example.com")
   (list "httpRoute.host" $v.httpRoute.host "[a-z0-9]([-a-z0-9.]*[a-z0-9])?" "a host name alone, such as hooks.example.com")
@@ -34,18 +34,18 @@ wrong names and types before.
 {{- end -}}
 
 {{- if and (gt $replicas 1) (not $v.leaderElection) -}}
-{{- fail (printf "leaderElection must be true for %d replicas: without it each of them would make the pads. Set replicas to 1, or leaderElection to true" $replicas) -}}
+{{- fail (printf "leaderElection must be true for %d replicas: without it, each replica would create the pads. Set replicas to 1, or leaderElection to true" $replicas) -}}
 {{- end -}}
 
 {{- $minAvailable := int $v.podDisruptionBudget.minAvailable -}}
 {{- if and $v.podDisruptionBudget.enabled (gt $replicas 1) (ge $minAvailable $replicas) -}}
-{{- fail (printf "podDisruptionBudget.minAvailable must be less than replicas: with %d of %d no node could ever be emptied. Set it to %d, or set podDisruptionBudget.enabled to false" $minAvailable $replicas (sub $replicas 1)) -}}
+{{- fail (printf "podDisruptionBudget.minAvailable must be less than replicas: with %d of %d no node could be drained. Set it to %d, or set podDisruptionBudget.enabled to false" $minAvailable $replicas (sub $replicas 1)) -}}
 {{- end -}}
 
-{{- /* As long as what is in flight may take (40 s), and a little. */ -}}
+{{- /* Longer than the work in flight can take (40 s). */ -}}
 {{- $needed := add $v.preStopSleepSeconds 45 | int -}}
 {{- if lt (int $v.terminationGracePeriodSeconds) $needed -}}
-{{- fail (printf "terminationGracePeriodSeconds must be at least %d: preStopSleepSeconds, and 45 for a pad that is being made to be finished" $needed) -}}
+{{- fail (printf "terminationGracePeriodSeconds must be at least %d: preStopSleepSeconds plus 45 seconds to finish the creation of a pad" $needed) -}}
 {{- end -}}
 
 {{- if and $v.ingress.enabled (not $v.ingress.host) -}}
@@ -59,12 +59,12 @@ wrong names and types before.
 {{- fail "httpRoute.parentRefs must name the Gateway if httpRoute.enabled is true, such as [{name: public, namespace: gateways}]" -}}
 {{- end -}}
 {{- if and $v.ingress.enabled (ne $v.ingress.host $v.httpRoute.host) (not $v.publicURL) -}}
-{{- fail "publicURL must be set: ingress.host and httpRoute.host differ, and Lever calls one of them. Set it to the one that Lever shall call" -}}
+{{- fail "publicURL must be set: ingress.host and httpRoute.host differ, and Lever calls one of them. Set it to the one that Lever calls" -}}
 {{- end -}}
 {{- end -}}
 
 {{- if and $v.managedWebhooks.enabled (not (include "pad-operator.publicURL" .)) -}}
-{{- fail "publicURL must be set if managedWebhooks.enabled is true: it is what the operator registers at Lever, such as https://hooks.example.com. Set it, or enable ingress or httpRoute" -}}
+{{- fail "publicURL must be set if managedWebhooks.enabled is true: the operator registers it in Lever, such as https://hooks.example.com. Set it, or enable ingress or httpRoute" -}}
 {{- end -}}
 
 {{- if $v.monitoring.serviceMonitor.enabled -}}

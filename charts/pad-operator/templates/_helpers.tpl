@@ -1,4 +1,4 @@
-{{/* The names of the release's resources. Leaves room for what is appended to them. */}}
+{{/* The names of the release's resources, short enough for suffixes. */}}
 {{- define "pad-operator.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -10,7 +10,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* The names of resources without a namespace, which two releases may not share. */}}
+{{/* The names of cluster-scoped resources, which two releases must not share. */}}
 {{- define "pad-operator.clusterName" -}}
 {{- printf "%s-%s" .Release.Namespace (include "pad-operator.fullname" .) -}}
 {{- end -}}
@@ -64,7 +64,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* What the operator may do where it watches: exactly the verbs that it uses. */}}
+{{/* The rights of the operator in the watched namespaces: exactly the verbs that it uses. */}}
 {{- define "pad-operator.rules" -}}
 - apiGroups: [padoperator.dev]
   resources: [leverconnections]
@@ -91,7 +91,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [create, patch]
 {{- end -}}
 
-{{/* The ports that the API server, both services and the other addresses of the values have, as a JSON list. */}}
+{{/* The ports of the API server, of both services and of the other addresses in the values, as a JSON list. */}}
 {{- define "pad-operator.egressPorts" -}}
 {{- $ports := concat (list 443) .Values.networkPolicy.apiServerPorts -}}
 {{- range prepend .Values.allowApiOrigins .Values.otlpEndpoint -}}

@@ -77,7 +77,7 @@ fn refused() -> Vec<(Value, &'static str)> {
             "clusterWide and namespaces exclude each other",
         ),
         (json!({"leaderElection": false}), "Set replicas to 1, or leaderElection to true"),
-        (json!({"podDisruptionBudget": {"minAvailable": 2}}), "no node could ever be emptied. Set it to 1"),
+        (json!({"podDisruptionBudget": {"minAvailable": 2}}), "no node could be drained. Set it to 1"),
         (json!({"terminationGracePeriodSeconds": 20}), "terminationGracePeriodSeconds must be at least 50"),
         (json!({"preStopSleepSeconds": 30}), "terminationGracePeriodSeconds must be at least 75"),
         (json!({"ingress": {"enabled": true}}), "ingress.host must be set if ingress.enabled is true"),
@@ -89,7 +89,7 @@ fn refused() -> Vec<(Value, &'static str)> {
         (
             json!({"ingress": {"enabled": true, "host": "a.example.com"}, "httpRoute": {"enabled": true,
             "host": "b.example.com", "parentRefs": [{"name": "public"}]}}),
-            "Set it to the one that Lever shall call",
+            "Set it to the one that Lever calls",
         ),
         (
             json!({"managedWebhooks": {"enabled": true}}),

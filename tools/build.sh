@@ -5,9 +5,9 @@ bin="$PWD/.tools/bin"
 mkdir -p "$bin"
 export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false"
 
-# build FOR MODULE PROGRAM PACKAGE [LDFLAGS]: builds it once; a stamp of the pins, of the Go version and of what is built
-# says when to build again. One line before, so that a long build is seen to live, and one after. A build to a temporary
-# name and a rename, so that an interrupted build leaves no half program behind.
+# build FOR MODULE PROGRAM PACKAGE [LDFLAGS]: builds the program once. A stamp of the pins, the Go version, the package and
+# the flags decides whether to build again. Prints one line before and one after, so that a long build shows progress.
+# Builds to a temporary name and renames it, so that an interrupted build leaves no partial program behind.
 build() {
   local for=$1 module=$2 program=$3 package=$4 ldflags="-s -w ${5:-}" stamp start
   stamp=$({
@@ -24,10 +24,10 @@ build() {
   mv "$bin/$program.new" "$bin/$program"
   echo "$stamp" >"$bin/.$program.stamp.new"
   mv "$bin/.$program.stamp.new" "$bin/.$program.stamp"
-  echo "$for: $program is built, in $((SECONDS - start)) s"
+  echo "$for: built $program in $((SECONDS - start)) s"
 }
 
-# The flags that tell the programs of Kubernetes their version, from the module that pins it.
+# Prints the linker flags that set the version of the Kubernetes programs, from the module that pins it.
 kubernetes_version() {
   local version minor
   version=$(cd "tools/$1" && go list -m -f '{{.Version}}' k8s.io/kubernetes)

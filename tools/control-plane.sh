@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the real control plane (etcd, kube-apiserver, kube-controller-manager, kubectl, helm) into .tools/bin
 # from the pinned Go modules in tools/, once.
-# With KUBEBUILDER_ASSETS set, nothing is built; the programs are looked for there instead.
+# If KUBEBUILDER_ASSETS is set, builds nothing and uses the programs in that folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,15 +11,15 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
   missing=()
   for program in "${programs[@]}"; do [ -x "$KUBEBUILDER_ASSETS/$program" ] || missing+=("$program"); done
   if [ ${#missing[@]} -gt 0 ]; then
-    echo "control plane: KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS lacks: ${missing[*]}. Put them there, or unset it to have them built." >&2
+    echo "control plane: KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS lacks: ${missing[*]}. Add them, or unset KUBEBUILDER_ASSETS to build them." >&2
     exit 1
   fi
-  echo "control plane: taken from $KUBEBUILDER_ASSETS"
+  echo "control plane: using $KUBEBUILDER_ASSETS"
   exit 0
 fi
 
 if ! command -v go >/dev/null; then
-  echo "control plane: Go is needed to build it. Install Go 1.26 or newer, or point KUBEBUILDER_ASSETS at a folder with: ${programs[*]}." >&2
+  echo "control plane: the build needs Go. Install Go 1.26 or newer, or set KUBEBUILDER_ASSETS to a folder with: ${programs[*]}." >&2
   exit 1
 fi
 
@@ -27,7 +27,7 @@ fi
 . tools/build.sh
 version=$(kubernetes_version control-plane)
 
-# kube-apiserver, the largest, takes some 5 minutes the first time.
+# kube-apiserver, the largest, takes about 5 minutes the first time.
 build "control plane" control-plane etcd go.etcd.io/etcd/server/v3
 build "control plane" control-plane kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$version"
 build "control plane" control-plane kube-controller-manager k8s.io/kubernetes/cmd/kube-controller-manager "$version"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Writes what is generated: crds/ and the chart's copy of it from the types in src/api, deploy/kustomize from these and the
-# chart, and the pages of docs/ that follow from the sources. With --check nothing is written: it fails if anything that is checked in differs.
+# Writes the generated files: crds/ and its copies from the types in src/api, deploy/kustomize from these and the chart, and
+# the generated pages of docs/. With --check, writes nothing, and fails if any file in the repository differs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# One more copy each, since neither helm nor kustomize reads outside its own folder.
+# The copies are needed because neither helm nor kustomize reads outside its own folder.
 copies=(crds charts/pad-operator/files/crds deploy/kustomize/base/crds)
 kustomize=deploy/kustomize
 new=$(mktemp -d)
@@ -14,11 +14,11 @@ mkdir "$new/crds"
 cargo run --quiet --locked --package pad-operator -- crds --output-dir "$new/crds"
 count=$(find "$new/crds" -name 'padoperator.dev_*.yaml' | wc -l)
 if [ "$count" -ne 3 ]; then
-  echo "generate: 3 CustomResourceDefinitions were expected, $count were written" >&2
+  echo "generate: expected 3 CustomResourceDefinitions, but $count were written" >&2
   exit 1
 fi
 
-# render FILE TEMPLATES VALUE...: what the chart makes in these templates, without what only helm's own labels say.
+# render FILE TEMPLATES VALUE...: renders these templates of the chart to FILE, without the labels that are specific to Helm.
 render() {
   local file=$1 templates=$2 arguments=()
   shift 2
@@ -45,19 +45,19 @@ cargo run --quiet --locked --package documents -- pages "$new/docs"
 if [ "${1:-}" = --check ]; then
   for copy in "${copies[@]}"; do
     if ! diff -ruN "$copy" "$new/crds"; then
-      echo "generate: $copy is not what src/api says: run make generate" >&2
+      echo "generate: $copy does not match src/api. Run make generate" >&2
       exit 1
     fi
   done
   for file in "${rendered[@]}"; do
     if ! diff -uN "$kustomize/$file" "$new/$file"; then
-      echo "generate: $kustomize/$file is not what the chart says: run make generate" >&2
+      echo "generate: $kustomize/$file does not match the chart. Run make generate" >&2
       exit 1
     fi
   done
   for page in "${pages[@]}"; do
     if ! diff -uN "docs/$page" "$new/docs/$page"; then
-      echo "generate: docs/$page is not what the sources say: run make generate" >&2
+      echo "generate: docs/$page does not match its source. Run make generate" >&2
       exit 1
     fi
   done

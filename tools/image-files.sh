@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Lays out in the folder OUT all files of the container image, and nothing else: the program, linked statically, so that
-# the image needs neither a C library nor a shell; the certificates by which Lever, CoderPad and the API server are
-# known; and a name for the user that it runs as. The Containerfile runs this inside, `make image` outside.
+# Writes all files of the container image to the folder OUT: the program, linked statically, so that the image needs neither a
+# C library nor a shell; the CA certificates to verify Lever, CoderPad and the API server; and a name for the user of the
+# process. The Containerfile runs this inside the build, `make image` outside.
 #   tools/image-files.sh OUT
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,9 +9,9 @@ cd "$(dirname "$0")/.."
 out=${1:?the folder for the files of the image}
 host=$(rustc -vV | sed -n 's/^host: //p')
 
-# They would take the place of the flags below.
+# These variables would override the flags below.
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
-# With a target named, what is built lies apart from the usual builds, and build scripts are not linked statically.
+# An explicit target keeps the output separate from the usual builds, and build scripts are not linked statically.
 cargo build --release --locked --package pad-operator --bin pad-operator --target "$host" \
   --config "target.$host.rustflags = ['-Ctarget-feature=+crt-static', '-Cstrip=symbols']"
 

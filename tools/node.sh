@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Builds what one real Kubernetes node takes beside the control plane (kubelet, kube-proxy, kube-scheduler, CoreDNS and
-# the program of Pods' first containers) into .tools/bin from the pinned Go modules in tools/, once. Says which of
-# Debian's packages are missing, or installs them if it may.
+# Builds the parts of one real Kubernetes node, in addition to the control plane (kubelet, kube-proxy, kube-scheduler, CoreDNS
+# and the pause program), into .tools/bin from the pinned Go modules in tools/, once. Installs missing Debian packages, or
+# lists them if it cannot install them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" -ne 0 ]; then
-  echo "node: root is needed, for namespaces, cgroups and containers: sudo --preserve-env=PATH make e2e" >&2
+  echo "node: needs root for namespaces, cgroups and containers: sudo --preserve-env=PATH make e2e" >&2
   exit 1
 fi
 
-# What comes with each: containerd and ctr, runc, bridge and its like, nft, ip, buildah, openssl, unshare.
+# They provide containerd and ctr, runc, bridge and other network plugins, nft, ip, buildah, openssl, unshare.
 packages=(containerd runc containernetworking-plugins nftables iproute2 buildah openssl util-linux ca-certificates)
 missing=()
 for package in "${packages[@]}"; do
@@ -18,7 +18,7 @@ for package in "${packages[@]}"; do
 done
 if [ ${#missing[@]} -gt 0 ]; then
   if ! command -v apt-get >/dev/null; then
-    echo "node: these packages of Debian are missing here: ${missing[*]}" >&2
+    echo "node: missing Debian packages: ${missing[*]}" >&2
     exit 1
   fi
   echo "node: installing ${missing[*]} ..."
@@ -28,7 +28,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 if ! command -v go >/dev/null; then
-  echo "node: Go is needed to build it. Install Go 1.26 or newer." >&2
+  echo "node: the build needs Go. Install Go 1.26 or newer." >&2
   exit 1
 fi
 
@@ -36,7 +36,7 @@ fi
 . tools/build.sh
 version=$(kubernetes_version node)
 if [ "$version" != "$(kubernetes_version control-plane)" ]; then
-  echo "node: tools/node and tools/control-plane name two versions of Kubernetes" >&2
+  echo "node: tools/node and tools/control-plane pin different versions of Kubernetes" >&2
   exit 1
 fi
 

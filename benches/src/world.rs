@@ -12,7 +12,7 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use pad_operator::api::names::PAD_ID;
 use pad_operator::api::pad::{Trigger, TriggerSource};
 use pad_operator::api::{Condition, FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
-use pad_operator::making;
+use pad_operator::pad_builder;
 use serde_json::{Value, json};
 use simulators::{
     Call, Fault, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, NewCandidate, NewPad,
@@ -228,7 +228,7 @@ impl<'a> World<'a> {
         let configurations: Api<PadConfiguration> = self.api();
         let configuration = configurations.get(CONFIGURATION).await?;
         let trigger = Trigger { source: TriggerSource::Webhook, at: Some(Timestamp::now()) };
-        Ok(making::pad(&configuration, opportunity, 1, trigger))
+        Ok(pad_builder::pad(&configuration, opportunity, 1, trigger))
     }
 
     /// Waits until each of these candidates has a link.

@@ -115,7 +115,7 @@ impl Conditions {
             type_: type_.into(),
             status,
             reason: reason.into(),
-            message: crate::text::cut(message.as_ref(), 4000),
+            message: crate::sanitize::cut(message.as_ref(), 4000),
             observed_generation: self.generation,
             last_transition_time: whole_seconds(since),
         };

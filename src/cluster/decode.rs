@@ -119,7 +119,7 @@ fn collect_unusable(value: &Value, path: &str, found: &mut Vec<String>) {
         Value::Array(items) => {
             for item in items {
                 let name = item.get("type").and_then(Value::as_str).unwrap_or_default();
-                collect_unusable(item, &format!("{path}[{}]", crate::text::one_line(name, 64)), found);
+                collect_unusable(item, &format!("{path}[{}]", crate::sanitize::one_line(name, 64)), found);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

@@ -5,7 +5,7 @@
 use super::caches::WATCH_SECONDS;
 use super::watching::Watching;
 use crate::api::SecretKeyRef;
-use crate::text;
+use crate::sanitize;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
@@ -154,7 +154,7 @@ impl Secrets {
             Ok(text) => text,
             Err(instead) => return Err(SecretError::NotText { name, key, instead }),
         };
-        match text::trimmed(&text) {
+        match sanitize::trimmed(&text) {
             "" => Err(SecretError::KeyMissing { name, key }),
             value => Ok(SecretValue {
                 value: SecretString::from(value.to_owned()),
@@ -195,9 +195,9 @@ mod tests {
     fn a_byte_order_mark_is_ignored_and_utf_16_is_named() {
         let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
         for value in ["\u{feff}a-key", "\u{feff} a-key\r\n", " a-key\n\u{feff}", "\u{a0}a-key"] {
-            assert_eq!(text::trimmed(&text_of(value.as_bytes().to_vec()).unwrap()), "a-key");
+            assert_eq!(sanitize::trimmed(&text_of(value.as_bytes().to_vec()).unwrap()), "a-key");
         }
-        assert_eq!(text::trimmed("\u{feff}\n"), "");
+        assert_eq!(sanitize::trimmed("\u{feff}\n"), "");
         for value in [utf_16("a-key"), utf_16("\u{feff}a-key")] {
             assert!(text_of(value).unwrap_err().contains("UTF-16"));
         }

@@ -222,7 +222,7 @@ pub fn refusal(error: &WriteError) -> Option<String> {
     let is_refused = (400..500).contains(&status.code) && ![404, 408, 409, 425, 429].contains(&status.code);
     is_refused.then(|| {
         let message = if status.message.is_empty() { &status.reason } else { &status.message };
-        crate::text::one_line(&format!("{} {message}", status.code), ANSWER_LIMIT)
+        crate::sanitize::one_line(&format!("{} {message}", status.code), ANSWER_LIMIT)
     })
 }
 

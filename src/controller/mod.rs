@@ -2,42 +2,42 @@
 //!
 //! They run on the leader only. What they share is here: the context, how they are woken, how they end.
 
-pub mod accounts;
-pub mod allowance;
+pub mod backoff;
 pub mod configuration;
 pub mod connection;
-pub mod driver;
-pub mod hourly;
+pub mod events;
+pub mod fair_share;
+pub mod long_wait_events;
 pub mod metrics;
-pub mod notices;
 pub mod organization;
-pub mod pace;
 pub mod pad;
+pub mod pad_budget;
 pub mod quotas;
-pub mod retries;
-pub mod turns;
-pub mod warned;
+pub mod rolling_limit;
+pub mod runtime;
+pub mod schedule;
+pub mod service_clients;
 
 use crate::api::LeverConnection;
 use crate::cluster::{Scope, in_time, secrets::Secrets};
 use crate::sync::requests::Syncs;
 use crate::telemetry::health::Health;
-use accounts::Accounts;
-use allowance::Allowances;
+use backoff::Retries;
+use fair_share::Turns;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
-use pad::flights::Flights;
-use pad::looks::Looks;
-use pad::readings::Readings;
+use long_wait_events::Warned;
+use pad::candidate_loader::Readings;
+use pad::hints::Looks;
+use pad::in_flight::Flights;
 use pad::stale_reads::StaleReads;
-use pad::written::Written;
-use retries::Retries;
+use pad::write_tracker::Written;
+use pad_budget::Allowances;
+use service_clients::Accounts;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
-use turns::Turns;
-use warned::Warned;
 
 /// What the flags say about reconciling.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ impl Context {
         let event = Event {
             type_: EventType::Warning,
             reason: reason.to_owned(),
-            note: Some(notices::fitting(note)),
+            note: Some(events::fitting(note)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };

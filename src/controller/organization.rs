@@ -6,7 +6,7 @@
 
 use crate::api::{LeverConnection, names};
 use crate::interview::{self, InterviewClient};
-use crate::text;
+use crate::sanitize;
 use crate::transport::Error;
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -33,8 +33,8 @@ pub struct Organization {
 impl Organization {
     /// The organization in an answer of CoderPad; None if it has no name.
     pub fn of(found: &interview::Organization) -> Option<Self> {
-        let name = text::one_line(found.name.as_deref()?, NAME_LIMIT);
-        let id = found.id.as_deref().map(|id| text::one_line(id, ID_LIMIT)).filter(|id| !id.is_empty());
+        let name = sanitize::one_line(found.name.as_deref()?, NAME_LIMIT);
+        let id = found.id.as_deref().map(|id| sanitize::one_line(id, ID_LIMIT)).filter(|id| !id.is_empty());
         Some(Self { name, id })
     }
 

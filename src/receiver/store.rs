@@ -13,7 +13,7 @@ use crate::cluster::Scope;
 use crate::cluster::decode::Decoded;
 use crate::cluster::index::Place;
 use crate::cluster::writes::is_status;
-use crate::making::{self, is_of, is_of_spec};
+use crate::pad_builder::{self, is_of, is_of_spec};
 use crate::telemetry::traces::spans;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams};
@@ -209,7 +209,7 @@ impl<'a> Candidate<'a> {
         let name = pad.name_any();
         let api: Api<Pad> =
             Api::namespaced(self.api.clone().into_client(), self.api.namespace().unwrap_or_default());
-        match making::create(&api, &pad).await {
+        match pad_builder::create(&api, &pad).await {
             Ok(_) => Ok(Some(name)),
             Err(error) if is_status(&error, 409) => {
                 // Nobody there any more: the name is free again.
@@ -271,11 +271,11 @@ impl<'a> Candidate<'a> {
 
     /// The labels by which the Pads of the candidate and the configuration are found.
     fn labels(&self) -> [(&'static str, String); 2] {
-        making::labels(&self.configuration.name_any(), &self.change.opportunity_id)
+        pad_builder::labels(&self.configuration.name_any(), &self.change.opportunity_id)
     }
 
     fn pad(&self, n: u32) -> Pad {
         let trigger = Trigger { source: TriggerSource::Webhook, at: Some(self.change.at) };
-        making::pad(self.configuration, &self.change.opportunity_id, n, trigger)
+        pad_builder::pad(self.configuration, &self.change.opportunity_id, n, trigger)
     }
 }

@@ -7,7 +7,7 @@
 use crate::api::{LeverConnection, SecretKeyRef};
 use crate::cluster::Caches;
 use crate::cluster::secrets::{SecretChange, SecretError, SecretValue, Secrets};
-use crate::text;
+use crate::sanitize;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, select_all};
 use futures::{FutureExt, StreamExt};
@@ -74,7 +74,7 @@ impl SigningTokens {
     }
 
     fn learn(&self, key: &Key, lines: &str) {
-        let lines = lines.lines().map(text::trimmed).filter(|line| !line.is_empty());
+        let lines = lines.lines().map(sanitize::trimmed).filter(|line| !line.is_empty());
         let tokens: Vec<SecretString> = lines.map(|line| SecretString::from(line.to_owned())).collect();
         self.known.write().insert(key.clone(), Arc::new(tokens));
     }

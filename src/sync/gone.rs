@@ -8,7 +8,7 @@
 use super::rules::OVERLAP;
 use super::{Session, SyncError, before, lever};
 use crate::api::Pad;
-use crate::controller::pad::looks::What;
+use crate::controller::pad::hints::What;
 use crate::lever::SpanMs;
 use crate::transport::Class;
 use jiff::{SignedDuration, Timestamp};

@@ -8,7 +8,7 @@ use super::lever::Row;
 use super::{before, gone, looks, rules};
 use crate::api::configuration::{Existing, Repeat};
 use crate::api::{Pad, names};
-use crate::controller::pad::expiry;
+use crate::controller::pad::ttl;
 use crate::fuzz::try_all;
 use crate::interview::PadRecord;
 use jiff::{SignedDuration, Timestamp};
@@ -64,7 +64,7 @@ fn any_time_is_reckoned_with() {
             "apiVersion": "padoperator.dev/v1alpha1", "kind": "PadConfiguration", "metadata": {"name": "c"},
             "spec": {"connectionRef": {"name": "acme"}, "ttlSecondsAfterEnded": seconds, "ttlSecondsAfterSkipped": seconds},
         });
-        expiry::is_expired(&pad, &serde_json::from_value(configuration).unwrap(), now);
+        ttl::is_expired(&pad, &serde_json::from_value(configuration).unwrap(), now);
         prop_assert!(before(any, SignedDuration::from_secs(seconds.saturating_abs())) <= any);
         gone::try_times(&pad, any, now);
         rules::try_times(&pad, any, now);

@@ -5,7 +5,7 @@ use super::Session;
 use crate::api::Pad;
 use crate::api::names::PAD_ID;
 use crate::api::pad::Phase;
-use crate::controller::pad::looks::What;
+use crate::controller::pad::hints::What;
 use crate::controller::pad::pad_id_of_link;
 use crate::lever::Opportunity;
 use kube::ResourceExt;

@@ -11,7 +11,7 @@ use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
 use crate::controller::pad::Reason;
-use crate::controller::pad::looks::What;
+use crate::controller::pad::hints::What;
 use crate::interview::{PadPage, PadRecord, PadSort, PageRef};
 use crate::transport::Class;
 use jiff::{SignedDuration, Timestamp};

@@ -5,7 +5,7 @@
 use super::{Session, before};
 use crate::api::Pad;
 use crate::api::pad::Phase;
-use crate::controller::pad::looks::What;
+use crate::controller::pad::hints::What;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::{HashMap, VecDeque};

@@ -8,7 +8,7 @@
 //! CoderPad: mostly a page each, however many Pads there are.
 //!
 //! It decides little. It makes Pads for candidates who have none (`candidates`), and asks the Pads of whom there is
-//! news for a look ([`crate::controller::pad::looks`]): each reads for itself what is true now. What it remembers may be
+//! news for a look ([`crate::controller::pad::hints`]): each reads for itself what is true now. What it remembers may be
 //! lost: the next sync finds the same.
 
 mod candidates;
@@ -31,9 +31,9 @@ pub(crate) use rules::served_after;
 
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use crate::controller::Context;
-use crate::controller::accounts::{Account, AccountError};
-use crate::controller::pace;
-use crate::controller::pad::looks::What;
+use crate::controller::pad::hints::What;
+use crate::controller::schedule;
+use crate::controller::service_clients::{Account, AccountError};
 use crate::telemetry::traces::spans;
 use crate::transport::{self, Class, Priority};
 use jiff::{SignedDuration, Timestamp};
@@ -146,7 +146,7 @@ async fn sync(
     wish: &Wish,
 ) -> Ended {
     let key = (namespace.clone(), name.clone());
-    let (began, began_at, known) = (Instant::now(), pace::now(), marks.lock().remove(&key));
+    let (began, began_at, known) = (Instant::now(), schedule::now(), marks.lock().remove(&key));
     let nothing = || Ended { failed_rules: wish.rules.keys().cloned().collect(), ..Ended::default() };
     let Some(connection) = context.scope.connections.get(namespace, name) else { return nothing() };
     let session = match Session::begin(context, connection).await {

@@ -2,7 +2,7 @@
 //! stage entry was found that no webhook told of. All in memory: after a restart everything is synced anyway.
 
 use crate::cluster::key;
-use crate::controller::pace;
+use crate::controller::schedule;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -193,7 +193,7 @@ impl Syncs {
             let is_unfinished = !entry.unfinished.is_empty();
             let failures = if ended.continues { 1 } else { entry.failures.saturating_add(1) };
             entry.failures = if is_unfinished { failures } else { 0 };
-            pause = is_unfinished.then(|| pace::after_failures(failures, None, None));
+            pause = is_unfinished.then(|| schedule::after_failures(failures, None, None));
         }
         let _ = self.ends.send(key.clone());
         self.asked.notify_one();

@@ -10,9 +10,9 @@ use crate::api::pad::{Phase, Trigger, TriggerSource};
 use crate::api::served::{self, Fingerprint};
 use crate::api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, condition, names};
 use crate::cluster::writes::{MetadataChange, write_metadata, write_status};
-use crate::controller::pace;
-use crate::controller::pad::{expiry, looks::What};
-use crate::{making, rules};
+use crate::controller::pad::{hints::What, ttl};
+use crate::controller::schedule;
+use crate::{pad_builder, rules};
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -130,7 +130,7 @@ async fn apply(
         let gone = pads.iter().filter(|(candidate, _)| !there.contains(*candidate));
         for pad in gone.flat_map(|(_, pads)| pads) {
             let is_unchanged = before.contains(&(pad.uid(), pad.resource_version()));
-            if is_unchanged && expiry::is_expired(pad, configuration, now) {
+            if is_unchanged && ttl::is_expired(pad, configuration, now) {
                 session.want(pad, What::Expired);
             }
         }
@@ -212,15 +212,15 @@ async fn serve(
     let make = |(row, first, existing): (&Row, u32, bool)| {
         let (opportunity_id, since) = (row.id.clone(), rule.since);
         async move {
-            let trigger = Trigger { source: TriggerSource::Sync, at: Some(pace::now()) };
+            let trigger = Trigger { source: TriggerSource::Sync, at: Some(schedule::now()) };
             let pad = |n| {
-                let mut pad = making::pad(configuration, &opportunity_id, n, trigger.clone());
+                let mut pad = pad_builder::pad(configuration, &opportunity_id, n, trigger.clone());
                 if existing {
                     pad.annotations_mut().insert(names::EXISTING_SINCE.into(), since.to_string());
                 }
                 pad
             };
-            making::store(&session.api, first, pad).await
+            pad_builder::store(&session.api, first, pad).await
         }
     };
     let made: Vec<_> =

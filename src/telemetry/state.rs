@@ -4,8 +4,8 @@ use crate::api::condition::{Status, find, types};
 use crate::api::pad::Phase;
 use crate::api::{HasConditions, LeverConnection, Pad};
 use crate::cluster::Caches;
-use crate::controller::pace;
 use crate::controller::pad::Reason;
+use crate::controller::schedule;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use prometheus_client::collector::Collector;
@@ -161,7 +161,7 @@ impl Collector for State {
         };
         let quota = |connection: &LeverConnection| connection.status.as_ref()?.quota.clone();
         let interval = |connection: &LeverConnection| {
-            let interval = pace::interval(connection).filter(|_| !connection.spec.suspend)?;
+            let interval = schedule::interval(connection).filter(|_| !connection.spec.suspend)?;
             i64::try_from(interval.as_secs()).ok()
         };
         let mut tell = |name, help, value: &dyn Fn(&LeverConnection) -> Option<i64>| {

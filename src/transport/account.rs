@@ -19,9 +19,9 @@ use url::Url;
 use super::answer;
 use super::limit::{AccountId, Bucket, Priority};
 use super::{Class, Error, Oddities, Part, Service, SetupError, Transport};
+use crate::sanitize;
 use crate::telemetry::health;
 use crate::telemetry::traces::spans;
-use crate::text;
 
 /// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
 const ANSWER_LIMIT: usize = 8 << 20;
@@ -70,7 +70,7 @@ impl Call {
 
 /// A key as it came out of a Secret: trimmed, and refused if it cannot be one.
 pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
-    let trimmed = text::trimmed(key.expose_secret());
+    let trimmed = sanitize::trimmed(key.expose_secret());
     if trimmed.is_empty() {
         return Err(SetupError::EmptyKey);
     }

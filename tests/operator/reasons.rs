@@ -23,7 +23,7 @@ const PROVOKED: &[(&str, &str)] = &[
     ("SecretKeyInvalid", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
     (
         "SecretUnreadable",
-        "src/controller/connection/trouble.rs::a_secret_that_may_not_be_read_names_the_right_that_is_missing",
+        "src/controller/connection/diagnosis.rs::a_secret_that_may_not_be_read_names_the_right_that_is_missing",
     ),
     ("OriginNotAllowed", "connections::a_url_that_is_not_allowed_gets_nothing_sent"),
     ("LeverUnauthorized", "connections::a_wrong_lever_key_is_told_and_heals_with_the_secret"),

@@ -12,7 +12,7 @@ use pad_operator::api::condition::{self, types};
 use pad_operator::api::names::{MANAGED_BY_LABEL, RECONCILE_REQUESTED_AT, opportunity_digest};
 use pad_operator::api::pad::{Phase, Trigger, TriggerSource};
 use pad_operator::api::{HasConditions, LeverConnection, Pad, PadConfiguration};
-use pad_operator::making;
+use pad_operator::pad_builder;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::{Debug, Write};
@@ -124,7 +124,7 @@ pub async fn create(cluster: &Cluster, args: &CreateArgs) -> anyhow::Result<Stri
     let api = cluster.api::<Pad>();
     let pads: Vec<Pad> = list(cluster).await?;
     if let Some(other) =
-        pads.iter().find(|pad| making::is_of(pad, &args.configuration, &candidate) && is_in_use(pad))
+        pads.iter().find(|pad| pad_builder::is_of(pad, &args.configuration, &candidate) && is_in_use(pad))
         && !args.another
     {
         bail!(
@@ -134,7 +134,8 @@ pub async fn create(cluster: &Cluster, args: &CreateArgs) -> anyhow::Result<Stri
         );
     }
     let at = Some(jiff::Timestamp::now());
-    let mut pad = making::pad(&configuration, &candidate, 1, Trigger { source: TriggerSource::Manual, at });
+    let mut pad =
+        pad_builder::pad(&configuration, &candidate, 1, Trigger { source: TriggerSource::Manual, at });
     pad.labels_mut().remove(MANAGED_BY_LABEL);
     let name = match &args.name {
         Some(name) => name.clone(),

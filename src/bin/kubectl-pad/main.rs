@@ -51,7 +51,7 @@ fn complain(text: &str) {
 /// Text from the cluster, such as a tag, may contain control characters that change what the terminal shows. All output
 /// passes here.
 fn plain(text: &str) -> String {
-    pad_operator::text::lines(text)
+    pad_operator::sanitize::lines(text)
 }
 
 async fn run(cli: Cli) -> anyhow::Result<String> {

@@ -8,9 +8,9 @@ use crate::api::condition::{Status, types};
 use crate::api::{Condition, PadConfiguration};
 use crate::cluster::caches::Cache;
 use crate::cluster::key;
-use crate::controller::accounts::KeyDigest;
-use crate::controller::driver::heard;
-use crate::text;
+use crate::controller::runtime::heard;
+use crate::controller::service_clients::KeyDigest;
+use crate::sanitize;
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -104,7 +104,7 @@ impl Duplicates {
             ready.message,
             named.join(", ")
         );
-        (ready.reason, ready.message) = (DUPLICATE.into(), text::cut(&message, 4000));
+        (ready.reason, ready.message) = (DUPLICATE.into(), sanitize::cut(&message, 4000));
     }
 
     /// The configurations of a scope whose twins have come or gone, from now on.

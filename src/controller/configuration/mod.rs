@@ -1,26 +1,26 @@
 //! The controller of PadConfigurations: finds the stage, checks question and owner, and says whether the rule counts.
 //!
 //! Most of it needs no call: the stages are those of the connection's status. CoderPad is asked for the question and
-//! the owner only, when that is due ([`memory`]) and while the connection is in use.
+//! the owner only, when that is due ([`check_schedule`]) and while the connection is in use.
 
+pub mod check_schedule;
 pub mod duplicates;
-pub mod memory;
 pub mod observe;
 pub mod status;
 
-use super::accounts::AccountError;
-use super::driver::{self, Failure, Reconcile, heard};
-use super::{Context, notices, pace};
+use super::runtime::{self, Failure, Reconcile, heard};
+use super::service_clients::AccountError;
+use super::{Context, events, schedule};
 use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus, names};
 use crate::cluster::caches::Cache;
 use crate::cluster::writes::write_status;
 use crate::rules;
+use check_schedule::{Memory, Subject};
 use duplicates::Serves;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use memory::{Memory, Subject};
 use observe::Checks;
 use status::Observation;
 use std::collections::HashMap;
@@ -46,7 +46,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .reconcile_on(of_connections(configurations.clone(), synced(context.clone(), syncs)))
         .reconcile_on(context.accounts.duplicates.concerned(configurations.clone()))
         .reconcile_on(rivals(configurations.clone(), configurations.changes()));
-    driver::drive(controller, context.settings.concurrency, reconciler, &context, stop).await;
+    runtime::drive(controller, context.settings.concurrency, reconciler, &context, stop).await;
 }
 
 /// The configurations of connections that change.
@@ -159,7 +159,7 @@ impl Reconcile<PadConfiguration> for Configurations {
         }
 
         let checks = self.memory.checks(id, uid, configuration.metadata.generation);
-        let interval = connection.as_deref().and_then(pace::interval);
+        let interval = connection.as_deref().and_then(schedule::interval);
         let count = || observe::count(&scope.pads.of_namespace(&namespace), &name);
         let counts = self.memory.counts(id, uid, requested, interval, Instant::now(), count);
         // The connection as it is now: asking CoderPad may have taken a while.
@@ -180,7 +180,7 @@ impl Reconcile<PadConfiguration> for Configurations {
         let serves = self.serves(&configuration, connection.as_deref()).filter(|_| rival.is_none());
         let duplicates = &self.context.accounts.duplicates;
         duplicates.note(&namespace, &name, serves);
-        let mut after = status::status(&observation, pace::in_milliseconds());
+        let mut after = status::status(&observation, schedule::in_milliseconds());
         duplicates.report(&namespace, &name, &mut after.conditions);
         self.write(&configuration, after).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
@@ -240,7 +240,8 @@ impl Configurations {
         configuration: &PadConfiguration,
         connection: Option<&LeverConnection>,
     ) {
-        let Some(connection) = connection.filter(|one| status::usable(one) && pace::interval(one).is_some())
+        let Some(connection) =
+            connection.filter(|one| status::usable(one) && schedule::interval(one).is_some())
         else {
             return;
         };
@@ -277,7 +278,7 @@ impl Configurations {
         if checks.errors().any(observe::doubts_key) {
             self.context.probe_now(id.0, &connection.name_any());
         }
-        let interval = pace::interval(connection);
+        let interval = schedule::interval(connection);
         self.memory.checked(id, subject, checks, requested, interval, Instant::now());
         Checked::Done
     }
@@ -290,7 +291,7 @@ impl Configurations {
     ) -> Result<(), Failure> {
         let before: PadConfigurationStatus = configuration.status.clone().unwrap_or_default();
         if write_status(&self.context.client, configuration, &before, &after).await?.is_some()
-            && let Some((reason, note)) = notices::halted(configuration.conditions(), &after.conditions)
+            && let Some((reason, note)) = events::halted(configuration.conditions(), &after.conditions)
         {
             self.context.warn(&configuration.object_ref(&()), &reason, &note).await;
         }

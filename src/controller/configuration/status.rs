@@ -8,10 +8,10 @@ use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types}
 use crate::api::configuration::{PadCounts, PadType, Question, ResolvedStage};
 use crate::api::connection::Stage;
 use crate::api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
-use crate::controller::notices::SUSPENDED;
+use crate::controller::events::SUSPENDED;
 use crate::controller::pad::Reason;
 use crate::rules::{FoundStage, StageProblem, misfit, stage_of};
-use crate::text;
+use crate::sanitize;
 use crate::transport::{Class, Error};
 use jiff::Timestamp;
 
@@ -159,7 +159,7 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfiguration
         stage: resolved,
         question: match &checks.question {
             Some(Ok(question)) => {
-                Some(Question { id: question.id, title: text::one_line(&question.title, TITLE_LIMIT) })
+                Some(Question { id: question.id, title: sanitize::one_line(&question.title, TITLE_LIMIT) })
             }
             Some(Err(_)) | None => before.question.filter(|question| Some(question.id) == spec.question_id),
         },
@@ -338,7 +338,7 @@ fn question(observation: &Observation<'_>) -> Finding {
         Some(Err(error)) => return question_error(observation, id, error),
         None => return not_asked(observation, observation.last(types::QUESTION_USABLE), "question"),
     };
-    let title = text::one_line(&question.title, SHORT);
+    let title = sanitize::one_line(&question.title, SHORT);
     let not_usable = |why: &str| Finding::bad("QuestionNotUsable", format!("Question {id} '{title}' {why}"));
     match (misfit(question, spec.type_), spec.type_) {
         (Some(why), _) => not_usable(why),
@@ -442,7 +442,7 @@ fn in_use(observation: &Observation<'_>, stage: &Finding, found: Option<&FoundSt
         PadType::TakeHome => "a take-home of 2 hours",
     };
     let title = match &observation.checks.question {
-        Some(Ok(question)) => format!(" with the question '{}'", text::one_line(&question.title, SHORT)),
+        Some(Ok(question)) => format!(" with the question '{}'", sanitize::one_line(&question.title, SHORT)),
         Some(Err(_)) | None => spec.question_id.map(|id| format!(" with question {id}")).unwrap_or_default(),
     };
     let message = format!(
@@ -454,7 +454,7 @@ fn in_use(observation: &Observation<'_>, stage: &Finding, found: Option<&FoundSt
 }
 
 fn quoted(name: &str) -> String {
-    format!("'{}'", text::one_line(name, SHORT))
+    format!("'{}'", sanitize::one_line(name, SHORT))
 }
 
 #[cfg(test)]

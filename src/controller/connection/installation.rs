@@ -8,7 +8,7 @@ use crate::api::{Condition, LeverConnection, Pad};
 use crate::cluster::caches::Scope;
 use crate::cluster::writes::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::controller::Context;
-use crate::controller::driver::Failure;
+use crate::controller::runtime::Failure;
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;

@@ -1,18 +1,18 @@
 //! The controller of LeverConnections: tests both services, now and then again, and says what it found.
 //!
 //! It alone decides whether a connection is Ready; configurations and Pads follow it. Both services are asked only
-//! when a probe is due ([`memory`]), however often a connection is woken.
+//! when a probe is due ([`probe_schedule`]), however often a connection is woken.
 
+pub mod diagnosis;
 pub mod installation;
-pub mod memory;
+mod last_sync;
 pub mod observe;
+pub mod probe_schedule;
 pub mod status;
-mod synced;
-pub mod trouble;
 pub mod webhook;
 
-use super::driver::{self, Failure, Reconcile, heard};
-use super::{Context, notices, organization, pace};
+use super::runtime::{self, Failure, Reconcile, heard};
+use super::{Context, events, organization, schedule};
 use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use crate::cluster::secrets::SecretChange;
 use crate::cluster::writes::write_status;
@@ -20,8 +20,8 @@ use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use memory::{Due, Memory, Start};
 use observe::Token;
+use probe_schedule::{Due, Memory, Start};
 use status::{Observation, Services};
 use std::future::Future;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
             .reconcile_on(concerned_by_secrets(context.clone(), secrets))
             .reconcile_on(concerned_by_refusals(reconciler.clone(), probes))
             .reconcile_on(synced(context.clone(), syncs));
-        driver::drive(controller, context.settings.concurrency, reconciler, &context, stop).await;
+        runtime::drive(controller, context.settings.concurrency, reconciler, &context, stop).await;
     }
 }
 
@@ -136,7 +136,7 @@ impl Reconcile<LeverConnection> for Connections {
         let account = match self.context.accounts.unconfirmed(&connection).await {
             Ok(account) => account,
             Err(error) => {
-                let trouble = trouble::of_account(error, &connection)?;
+                let trouble = diagnosis::of_account(error, &connection)?;
                 if !webhook::has_finalizer(&connection) {
                     // A key that was taken away is not kept without need.
                     self.context.accounts.forget(&namespace, &name);
@@ -162,9 +162,9 @@ impl Reconcile<LeverConnection> for Connections {
             let start = Start {
                 version: version.clone(),
                 requested: requested.map(str::to_owned),
-                interval: pace::interval(&connection),
+                interval: schedule::interval(&connection),
                 began: Instant::now(),
-                at: pace::now(),
+                at: schedule::now(),
             };
             self.memory.begin(&namespace, &name);
             let key = account.interview.account_id();
@@ -234,14 +234,14 @@ impl Connections {
         let others = &installation::others(&self.context.scope, connection);
         let observation =
             Observation { connection, public_url, token, webhook, services, missed, others, handled };
-        let mut after = status::status(&observation, pace::now());
+        let mut after = status::status(&observation, schedule::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
-        synced::add(&before, &mut after, self.context.syncs.complete(&namespace, &connection.name_any()));
+        last_sync::add(&before, &mut after, self.context.syncs.complete(&namespace, &connection.name_any()));
         let written = write_status(&self.context.client, connection, &before, &after).await?;
         if written.is_some() {
             let before = connection.conditions();
             let news = [
-                notices::halted(before, &after.conditions),
+                events::halted(before, &after.conditions),
                 status::quota_ran_low(before, &after.conditions),
                 installation::became_shared(before, &after.conditions),
             ];

@@ -3,11 +3,11 @@
 //! The probes are the guides' "Test Connection": what every later call needs of the keys is asked for once here, so
 //! that a missing permission is told of before the first candidate arrives.
 
-use super::trouble::{self, Trouble};
+use super::diagnosis::{self, Trouble};
 use crate::api::LeverConnection;
 use crate::cluster::secrets::{SecretError, Secrets};
-use crate::controller::accounts::Account;
 use crate::controller::organization::{OfKey, Organization};
+use crate::controller::service_clients::Account;
 use crate::interview::{InterviewClient, PadSort, Quota};
 use crate::lever::{self, LeverClient, Stage, User};
 use crate::transport::{Class, Error, Priority};
@@ -81,7 +81,7 @@ async fn probe_lever(
 ) -> Result<(), Trouble> {
     let key = &connection.spec.lever.api_key_secret_ref;
     let refused = |error: Error| {
-        trouble::of_call(&error, key, &trouble::lever_permission(lever::permission(error.operation)))
+        diagnosis::of_call(&error, key, &diagnosis::lever_permission(lever::permission(error.operation)))
     };
     facts.stages = Some(client.stages().await.map_err(refused)?);
     probe_opportunities(client).await.map_err(refused)?;
@@ -89,7 +89,7 @@ async fn probe_lever(
     // contract C3b
     match client.user(performer).await {
         Ok(User::Active) => Ok(()),
-        Ok(user) => Err(trouble::perform_as_invalid(connection, user)),
+        Ok(user) => Err(diagnosis::perform_as_invalid(connection, user)),
         // Whether the user exists cannot be read with this key.
         Err(error) if error.class == Class::Forbidden => Ok(()),
         Err(error) => Err(refused(error)),
@@ -133,22 +133,22 @@ async fn probe_interview(
     let organization = match of_key.ask(interview).await {
         Ok(organization) => organization,
         Err(error) if error.class == Class::NotFound => {
-            return Err(trouble::no_organization(&error.to_string(), key));
+            return Err(diagnosis::no_organization(&error.to_string(), key));
         }
-        Err(error) => return Err(trouble::of_call(&error, key, OWNER)),
+        Err(error) => return Err(diagnosis::of_call(&error, key, OWNER)),
     };
     let Some(organization) = organization else {
-        return Err(trouble::no_organization(
+        return Err(diagnosis::no_organization(
             "CoderPad Interview: GET /organization names no organization",
             key,
         ));
     };
     // contract C4a: nothing else is asked in another organization, and its facts are not taken over.
-    organization.check(connection).map_err(trouble::organization_changed)?;
+    organization.check(connection).map_err(diagnosis::organization_changed)?;
     facts.organization = Some(organization);
-    facts.quota = Some(interview.quota().await.map_err(|error| trouble::of_call(&error, key, OWNER))?);
+    facts.quota = Some(interview.quota().await.map_err(|error| diagnosis::of_call(&error, key, OWNER))?);
     let pads = interview.organization_pads(None, PadSort::Updated).await;
-    pads.map(drop).map_err(|error| trouble::of_call(&error, key, ALL_PADS))
+    pads.map(drop).map_err(|error| diagnosis::of_call(&error, key, ALL_PADS))
 }
 
 /// Looks for the signing token. Its value is dropped at once.
@@ -163,11 +163,11 @@ pub async fn token(secrets: &Secrets, connection: &LeverConnection) -> Result<To
     let namespace = connection.namespace().unwrap_or_default();
     match secrets.read(&namespace, reference).await {
         Ok(_) => Ok(Token::Present),
-        Err(error) => match trouble::of_secret(&error, &namespace) {
+        Err(error) => match diagnosis::of_secret(&error, &namespace) {
             Some((_, hint)) => Ok(Token::Missing(format!(
                 "spec.webhook.signingTokenSecretRef: {} Its value is the signature token of Lever's Candidate Stage \
                  Change webhook.",
-                trouble::sentence(&format!("{error}{hint}"))
+                diagnosis::sentence(&format!("{error}{hint}"))
             ))),
             None => Err(error),
         },

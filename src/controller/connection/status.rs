@@ -1,15 +1,15 @@
 //! The status of a connection, worked out from what was observed. No client, no clock.
 
+use super::diagnosis::{self, Nature, Trouble, sentence};
 use super::installation;
-use super::memory::{Probed, Tried};
 use super::observe::Token;
-use super::trouble::{self, Nature, Trouble, sentence};
+use super::probe_schedule::{Probed, Tried};
 use super::webhook::{SECRET_NOT_OWNED, State};
 use crate::api::condition::{Conditions, Readiness, Status, find, types};
 use crate::api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
 use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus};
+use crate::sanitize;
 use crate::sync::requests::Missed;
-use crate::text;
 use crate::transport::Service;
 use crate::{interview, lever};
 use jiff::Timestamp;
@@ -30,7 +30,7 @@ const MORE_QUOTA: &str = "There is more with the next billing cycle or a bigger 
                           says whether pads beyond the quota may be made and billed.";
 /// The reason before the first probe has ended.
 pub const CONNECTING: &str = "Connecting";
-const SUSPENDED: &str = crate::controller::notices::SUSPENDED;
+const SUSPENDED: &str = crate::controller::events::SUSPENDED;
 /// The reason while a stage entry was found that no webhook told of.
 pub const DELIVERY_MISSED: &str = "DeliveryMissed";
 /// Why WebhookVerified is False before the first delivery of a webhook.
@@ -175,7 +175,7 @@ fn stages_of(stages: &[lever::Stage]) -> Vec<Stage> {
         .iter()
         .filter(|stage| !stage.id.is_empty() && stage.id.chars().count() <= ID_LIMIT && ids.insert(&stage.id))
         .take(MOST_STAGES)
-        .map(|stage| Stage { id: stage.id.clone(), name: text::cut(&stage.name, NAME_LIMIT) })
+        .map(|stage| Stage { id: stage.id.clone(), name: sanitize::cut(&stage.name, NAME_LIMIT) })
         .collect()
 }
 
@@ -264,7 +264,7 @@ fn connected(
 fn refused_write(operation: &str) -> String {
     format!(
         "Lever answers, and the key may read, but {operation} was refused with 403. {}",
-        trouble::lever_permission(lever::permission(operation))
+        diagnosis::lever_permission(lever::permission(operation))
     )
 }
 
@@ -343,7 +343,7 @@ fn missed_delivery(status: &LeverConnectionStatus, missed: Option<&Missed>) -> O
              settings, under Integrations and API, Webhooks, check that Candidate Stage Change is switched on and that \
              its URL leads to {url}; its list of deliveries says what went wrong. This ends with the next signed request: \
              press Verify to send one.",
-            text::one_line(stage, NAME_LIMIT)
+            sanitize::one_line(stage, NAME_LIMIT)
         ));
     }
     let before = find(&status.conditions, types::WEBHOOK_VERIFIED)?;

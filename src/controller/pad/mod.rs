@@ -3,59 +3,59 @@
 //! The driver is a loop of plan and act over one set of facts: `observe` reads them from the cluster, `plan` has all
 //! rules, `act` all effects, and `status` says what has come of it.
 
-mod act;
-pub mod expiry;
-mod facts;
-pub mod flights;
+pub mod candidate_loader;
+mod execute;
+mod foreign_links;
+pub mod hints;
 #[cfg(test)]
 mod histories;
-pub mod looks;
+pub mod in_flight;
 #[cfg(test)]
 mod model;
 mod note;
 mod observe;
 mod plan;
-mod queue;
-pub mod readings;
 mod reason;
 pub mod series;
-mod singles;
+mod shared_reads;
 pub mod stale_reads;
+mod state;
 mod status;
-mod strangers;
 mod tags;
-pub mod written;
+pub mod ttl;
+mod workqueue;
+pub mod write_tracker;
 
 pub use plan::pad_id_of_link;
 pub use reason::Reason;
 
 use super::Context;
-use super::accounts::AccountError;
-use super::driver::{self, Failure, Reconcile, heard};
-use super::{notices, pace, warned};
+use super::runtime::{self, Failure, Reconcile, heard};
+use super::service_clients::AccountError;
+use super::{events, long_wait_events, schedule};
 use crate::api::condition::{Condition, is_true, types};
 use crate::api::names;
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::writes::{WriteError, write_status};
+use crate::sanitize;
 use crate::telemetry::traces::spans;
-use crate::text;
 use crate::transport::{self, Class};
-use act::{IfRefused, Pass};
-use facts::{Candidate, Record, Trouble};
+use candidate_loader::Demand;
+use execute::{IfRefused, Pass};
 use futures::StreamExt;
+use hints::What;
 use jiff::Timestamp;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use looks::What;
 use observe::Surroundings;
-use plan::flag::{Flag, Stands};
+use plan::failure_tag::{Flag, Stands};
 use plan::{Outcome, Recorded, Step, plan};
-use queue::Queue;
-use readings::Demand;
+use state::{Candidate, Record, Trouble};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use workqueue::Queue;
 
 /// More steps than any pass has: a plan that goes in circles ends here, with a log line.
 const STEPS: usize = 64;
@@ -109,7 +109,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .reconcile_on(asked_about)
         .reconcile_on(called.map(reference));
     let pads = Pads { context: context.clone(), queue };
-    driver::drive(controller, driver::ALL, Arc::new(pads), &context, stop).await;
+    runtime::drive(controller, runtime::ALL, Arc::new(pads), &context, stop).await;
 }
 
 fn reference((namespace, name): (String, String)) -> ObjectRef<Pad> {
@@ -196,7 +196,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     if wanted.has(What::Expired) {
         context.looks.done(&namespace, &name, What::Expired, &wanted);
         if is_expired(&pad, &around) {
-            expiry::delete(&context.client, &pad, &context.written).await?;
+            ttl::delete(&context.client, &pad, &context.written).await?;
             tracing::info!(pad = %name, %namespace, "a Pad that was over was deleted, as its configuration says");
             return Ok(Action::await_change());
         }
@@ -248,7 +248,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
         }
     };
     let configuration = around.configuration.as_deref();
-    let now = pace::in_milliseconds();
+    let now = schedule::in_milliseconds();
     let mut after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     let mut flag_pause = None;
     if let Some(stands) = after.as_ref().map(|after| Stands::of(&after.conditions, now)) {
@@ -298,7 +298,7 @@ fn first_link(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
 fn is_expired(pad: &Pad, around: &Surroundings) -> bool {
     let configuration = around.configuration.as_deref();
     !observe::is_requested(pad)
-        && configuration.is_some_and(|configuration| expiry::is_expired(pad, configuration, Timestamp::now()))
+        && configuration.is_some_and(|configuration| ttl::is_expired(pad, configuration, Timestamp::now()))
 }
 
 /// Plan, act, and again, until the plan rests.
@@ -348,7 +348,7 @@ async fn flag(pass: &mut Pass<'_>, around: &Surroundings, stands: Stands, inputs
     let retries = &pass.context.flag_retries;
     let (namespace, name) = (pass.facts.pad.namespace.clone(), pass.facts.pad.name.clone());
     for _ in 0..STEPS {
-        let step = match plan::flag::flag(&pass.facts, stands) {
+        let step = match plan::failure_tag::flag(&pass.facts, stands) {
             Flag::Do(step) => step,
             Flag::Settled(tag) => {
                 pass.facts.pad.failed_tag = tag;
@@ -425,7 +425,7 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
         Trouble::Refused { answer } => {
             // A policy's message may quote the status.
             let candidate = pass.pad.status.as_ref().and_then(|status| status.candidate.as_deref());
-            let answer = text::without_name(answer, candidate.unwrap_or_default());
+            let answer = sanitize::without_name(answer, candidate.unwrap_or_default());
             tracing::warn!(%pad, %namespace, %answer, "API server refused a write to a Pad; will retry");
         }
         Trouble::Cluster { message } => {
@@ -440,8 +440,9 @@ async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
         pass.context.written.note(&written);
     }
     // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
-    let without_name = |note: &str| text::without_name(note, after.candidate.as_deref().unwrap_or_default());
-    match notices::halted(&before.conditions, &after.conditions) {
+    let without_name =
+        |note: &str| sanitize::without_name(note, after.candidate.as_deref().unwrap_or_default());
+    match events::halted(&before.conditions, &after.conditions) {
         Some((reason, note)) => {
             let note = without_name(&note);
             pass.context.warn(&pass.pad.object_ref(&()), &reason, &note).await;
@@ -460,7 +461,7 @@ async fn report_long_wait(
 ) {
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
     let now = Timestamp::now();
-    let alarm = notices::alarm(conditions, now).filter(|one| one.type_ == types::RECONCILING);
+    let alarm = events::alarm(conditions, now).filter(|one| one.type_ == types::RECONCILING);
     let Some(waiting) = alarm else {
         if !is_true(conditions, types::RECONCILING) {
             context.warned.forget(&namespace, &name);
@@ -469,7 +470,7 @@ async fn report_long_wait(
     };
     let (uid, since) = (pad.uid().unwrap_or_default(), waiting.last_transition_time);
     if context.warned.is_due(&namespace, &name, &uid, since, now) {
-        let note = notices::fitting(&without_name(&waiting.message));
-        warned::write(&context.client, &pad.object_ref(&()), since, &waiting.reason, note).await;
+        let note = events::fitting(&without_name(&waiting.message));
+        long_wait_events::write(&context.client, &pad.object_ref(&()), since, &waiting.reason, note).await;
     }
 }

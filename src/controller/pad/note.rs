@@ -5,7 +5,7 @@
 
 use crate::api::names::Reference;
 use crate::interview::{Environment, PadKind, PadRecord};
-use crate::text;
+use crate::sanitize;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -35,7 +35,7 @@ pub fn text(
     code: Code<'_>,
     reference: &Reference,
 ) -> String {
-    let summary = text::without_mentions(&summary(record, started_at));
+    let summary = sanitize::without_mentions(&summary(record, started_at));
     let last = format!("\n{}\n", reference.line());
     let left = LIMIT - (summary.chars().count() + last.chars().count()).min(LIMIT);
     let code = match code {
@@ -61,15 +61,15 @@ fn summary(record: &PadRecord, started_at: Option<Timestamp>) -> String {
         lines.push(format!("Participants: {}", names.join(", ")));
     }
     lines.extend(
-        record.language.as_ref().map(|language| format!("Language: {}", text::one_line(language, 100))),
+        record.language.as_ref().map(|language| format!("Language: {}", sanitize::one_line(language, 100))),
     );
-    lines.extend(record.playback.as_ref().map(|url| format!("Playback: {}", text::one_line(url, 1000))));
+    lines.extend(record.playback.as_ref().map(|url| format!("Playback: {}", sanitize::one_line(url, 1000))));
     lines.join("\n") + "\n"
 }
 
 /// The names that those who came gave themselves, as they are shown: at most 50.
 pub fn participants(record: &PadRecord) -> impl Iterator<Item = String> {
-    let names = record.participants.iter().map(|name| text::one_line(name, text::NAME_LIMIT));
+    let names = record.participants.iter().map(|name| sanitize::one_line(name, sanitize::NAME_LIMIT));
     names.filter(|name| !name.is_empty()).take(PARTICIPANTS)
 }
 
@@ -81,11 +81,11 @@ fn minute(time: Timestamp) -> String {
 fn code_of(record: &PadRecord, environments: &[Environment]) -> String {
     let mut code = String::new();
     let mut add = |path: &str, language: Option<&str>, contents: Option<&str>| {
-        let path = text::one_line(path, 200);
-        let language = language.map(|language| text::one_line(language, 100)).unwrap_or_default();
+        let path = sanitize::one_line(path, 200);
+        let language = language.map(|language| sanitize::one_line(language, 100)).unwrap_or_default();
         let name = if path.is_empty() { "Code" } else { &path };
         let heading = if language.is_empty() { name.to_owned() } else { format!("{name} ({language})") };
-        let contents = contents.map_or_else(|| "[binary]".to_owned(), text::lines);
+        let contents = contents.map_or_else(|| "[binary]".to_owned(), sanitize::lines);
         code.push_str(&format!("\n--- {heading} ---\n{}\n", contents.trim_end()));
     };
     for environment in environments {
@@ -102,7 +102,7 @@ fn code_of(record: &PadRecord, environments: &[Environment]) -> String {
     if missing > 0 {
         code.push_str(&format!("\n[CoderPad did not return {missing} of the files.]\n"));
     }
-    text::without_mentions(&code)
+    sanitize::without_mentions(&code)
 }
 
 /// The code, cut to so many characters, saying so.

@@ -1,12 +1,12 @@
 //! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
 
-use super::facts::{
+use super::candidate_loader::Demand;
+use super::hints::{Wanted, What};
+use super::in_flight::{Look, lands_within};
+use super::state::{
     Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, MadeThrough, Ownership, PadFacts, Rule,
     SignedEvent,
 };
-use super::flights::{Look, lands_within};
-use super::looks::{Wanted, What};
-use super::readings::Demand;
 use super::tags::{self, TagFacts};
 use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::{OnArchive, PadConfiguration, PadType};
@@ -16,13 +16,13 @@ use crate::api::names::{self, Attempt, Claim, Effect};
 use crate::api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::index::Place;
 use crate::controller::Context;
-use crate::controller::allowance::Creation;
 use crate::controller::connection::status::CONNECTING;
-use crate::controller::hourly;
 use crate::controller::pad::plan::settled;
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::Member;
-use crate::making::is_of;
+use crate::controller::pad_budget::Creation;
+use crate::controller::rolling_limit;
+use crate::pad_builder::is_of;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::HashMap;
@@ -376,7 +376,7 @@ fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) -> O
     let waiting = waiting_before(pad, name, context);
     let before = waiting.iter().filter(|other| !has_place(other)).count();
     if let Some(limit) = *per_hour {
-        *hour_full = hourly::full(limit, made.times, before, now);
+        *hour_full = rolling_limit::full(limit, made.times, before, now);
     }
     let left = pads_left.as_mut().filter(|left| **left > 0)?;
     // The status is as old as the last probe, and does not contain what other connections with the same key took.
@@ -386,9 +386,9 @@ fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) -> O
         .map_or(*left, |account| context.allowances.quotas().left(account.interview.account_id(), *left));
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     *left = all.saturating_sub(before);
-    let is_in_front = before < all.saturating_add(i64::try_from(hourly::FRONT).unwrap_or(i64::MAX));
-    let hour_is_free = hour_full.is_none_or(|full| full.rest <= hourly::SETTLES_WITHIN);
-    (all > 0 && *left <= 0 && is_in_front && hour_is_free).then_some(hourly::SETTLES_WITHIN)
+    let is_in_front = before < all.saturating_add(i64::try_from(rolling_limit::FRONT).unwrap_or(i64::MAX));
+    let hour_is_free = hour_full.is_none_or(|full| full.rest <= rolling_limit::SETTLES_WITHIN);
+    (all > 0 && *left <= 0 && is_in_front && hour_is_free).then_some(rolling_limit::SETTLES_WITHIN)
 }
 
 /// The older Pads of the connection that wait for quota, for room in the hour, or have just waited for the connection
@@ -425,7 +425,7 @@ pub fn made_lately(pad: &Pad, connection: &str, context: &Context, now: Timestam
         .map(|other| (other.uid(), other))
         .collect();
     let of = |pad: &Pad, at: Option<Timestamp>, holds| {
-        let at = at.filter(|at| hourly::counts(*at, now))?;
+        let at = at.filter(|at| rolling_limit::counts(*at, now))?;
         Some(Creation { pad: pad.uid()?, at, holds })
     };
     let kept = others.values().filter_map(|other| of(other, other.made_at(), true));

@@ -1,16 +1,16 @@
 //! Builds the whole status of a Pad from the outcome of a pass. Pure; the driver writes only what differs.
 
-use super::facts::{Candidate, ConfigurationFacts, Facts, NoteFacts, Record};
 use super::note;
 use super::plan::{self, Outcome, Recorded, installation, profile_url};
 use super::reason::Reason;
+use super::state::{Candidate, ConfigurationFacts, Facts, NoteFacts, Record};
 use super::tags;
 use crate::api::condition::{Conditions, Readiness, types};
 use crate::api::configuration::{PadConfiguration, PadType};
 use crate::api::names::{self, Attempt, Reference};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::interview::{PadKind, PadRecord};
-use crate::text;
+use crate::sanitize;
 use jiff::Timestamp;
 
 /// The status that a pass ends with; None if it has decided nothing.
@@ -104,7 +104,7 @@ pub fn status(
     if let (Some(name), None) = (named, &status.candidate) {
         // A service may have quoted the title.
         for condition in &mut status.conditions {
-            condition.message = text::without_name(&condition.message, name);
+            condition.message = sanitize::without_name(&condition.message, name);
         }
     }
     Some(status)
@@ -141,8 +141,8 @@ fn take_entries(status: &mut PadStatus, facts: &Facts, outcome: &Outcome) {
 fn take_over(status: &mut PadStatus, facts: &Facts, now: Timestamp) {
     match &facts.opportunity {
         Candidate::Read(opportunity) if !opportunity.is_anonymized => {
-            status.candidate = Some(text::candidate_name(&opportunity.name, &facts.pad.opportunity_id));
-            status.candidate_url = Some(text::cut(&profile_url(opportunity), 1000));
+            status.candidate = Some(sanitize::candidate_name(&opportunity.name, &facts.pad.opportunity_id));
+            status.candidate_url = Some(sanitize::cut(&profile_url(opportunity), 1000));
         }
         Candidate::Read(_) | Candidate::NotFound => {
             (status.candidate, status.candidate_url) = (None, None);
@@ -170,7 +170,7 @@ fn take_over(status: &mut PadStatus, facts: &Facts, now: Timestamp) {
             }
         }
         if record.is_ended() {
-            status.playback_url = record.playback.as_deref().map(|url| text::cut(url, 1000));
+            status.playback_url = record.playback.as_deref().map(|url| sanitize::cut(url, 1000));
             status.ended_at = status.ended_at.or(record.ended_at).or(record.updated_at);
         }
     }

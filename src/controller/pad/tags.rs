@@ -1,14 +1,14 @@
 //! What is known of the tags besides the candidate's own list: those that Lever refuses for a pad that is linked
 //! (contract K4a), and those that other Pads of the candidate need.
 
-use super::facts::Facts;
 use super::plan::{Step, is_tag_settled};
 use super::reason::Reason;
+use super::state::Facts;
 use crate::api::condition::{Conditions, is_true, types};
 use crate::api::configuration::PadConfiguration;
 use crate::api::names::{ATTEMPT, PAD_ID};
 use crate::api::pad::{Pad, PadStatus, Phase};
-use crate::controller::connection::trouble::{lever_permission, sentence};
+use crate::controller::connection::diagnosis::{lever_permission, sentence};
 use crate::lever::permission;
 use crate::transport::{Class, Error};
 use kube::ResourceExt;

@@ -3,27 +3,27 @@
 //! It is looked after with every probe, and when the Secret changes ([`Webhooks`]). What a pass does is in `pass`, what
 //! there is to do in `plan`; the Secret is in `tokens`, and which token is whose in `book`.
 
-mod book;
-mod pass;
 mod plan;
+mod reconcile;
 #[cfg(test)]
 mod tests;
+mod token_ledger;
 mod tokens;
 
-use super::trouble::{self, Nature, Trouble};
+use super::diagnosis::{self, Nature, Trouble};
 use crate::api::connection::WebhookMode;
 use crate::api::{LeverConnection, names};
 use crate::cluster::in_time;
 use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::is_status;
-use crate::controller::accounts::{Account, AccountError};
-use crate::controller::driver::Failure;
-use crate::controller::{Context, pace};
+use crate::controller::runtime::Failure;
+use crate::controller::service_clients::{Account, AccountError};
+use crate::controller::{Context, schedule};
 use crate::transport::Priority;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::Mutex;
-use pass::{Pass, Stop, let_go};
+use reconcile::{Pass, Stop, let_go};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl Entry {
         self.failures = self.failures.saturating_add(1);
         self.next = trouble
             .may_pass()
-            .then(|| now + pace::after_failures(self.failures, interval, trouble.retry_after));
+            .then(|| now + schedule::after_failures(self.failures, interval, trouble.retry_after));
         if trouble.nature != Nature::Passing || !matches!(self.state, State::Registered { .. }) {
             self.state = State::Troubled(trouble);
         }
@@ -194,7 +194,9 @@ impl Webhooks {
             Ok(account) => {
                 Pass { context: &self.context, lever: &account.lever, url }.remove(connection).await
             }
-            Err(AccountError::Secret { source, .. }) if trouble::of_secret(&source, &namespace).is_none() => {
+            Err(AccountError::Secret { source, .. })
+                if diagnosis::of_secret(&source, &namespace).is_none() =>
+            {
                 return Err(source.into());
             }
             // Without a key there is nobody who could remove it.
@@ -214,7 +216,7 @@ impl Webhooks {
             let note = format!(
                 "The deletion waits until the webhook is removed from Lever: {} It is tried again by itself. To let \
                  go without, take the finalizer {} off.",
-                trouble::sentence(&trouble.message),
+                diagnosis::sentence(&trouble.message),
                 names::WEBHOOK_FINALIZER
             );
             self.context.warn(&connection.object_ref(&()), trouble.reason, &note).await;
@@ -225,7 +227,7 @@ impl Webhooks {
     fn fail(&self, connection: &LeverConnection, trouble: Trouble) {
         let (namespace, name) = key(connection);
         tracing::warn!(%namespace, connection = %name, reason = trouble.reason, "the webhook in Lever could not be looked after");
-        let interval = pace::interval(connection);
+        let interval = schedule::interval(connection);
         self.entry(connection, |entry| entry.fail(trouble, interval, Instant::now()));
     }
 

@@ -3,8 +3,8 @@
 //! Beside the tokens and what [`Book`] says of them stands a claim. Who is about to make or delete webhooks writes it
 //! first, and stores a token only while it is still there. So of two leaders only one goes on.
 
-use super::book::Book;
 use super::plan::Recorded;
+use super::token_ledger::Book;
 use crate::api::names::{self, MANAGED_BY_LABEL};
 use crate::api::{FIELD_MANAGER, LeverConnection, SecretKeyRef};
 use crate::cluster::in_time;

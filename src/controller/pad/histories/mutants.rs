@@ -5,8 +5,8 @@ use super::world::{OPPORTUNITY, at};
 use crate::api::configuration::PadConfiguration;
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::api::served::{self, Fingerprint};
-use crate::controller::pad::facts::Facts;
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::state::Facts;
 
 /// The value that is missing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

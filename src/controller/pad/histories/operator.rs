@@ -11,15 +11,15 @@ use crate::api::served::{self, Fingerprint};
 use crate::api::{HasConditions, PadStatus};
 use crate::controller::configuration::observe::Checks;
 use crate::controller::configuration::status::{Observation, status as configuration_status};
-use crate::controller::pad::facts::{Candidate, Claimed, Facts, Flight, NoteFacts, Record, Trouble};
-use crate::controller::pad::looks::{Wanted, What};
+use crate::controller::pad::hints::{Wanted, What};
 use crate::controller::pad::observe::{self, Surroundings};
-use crate::controller::pad::plan::flag::{Flag, Stands, flag};
+use crate::controller::pad::plan::failure_tag::{Flag, Stands, flag};
 use crate::controller::pad::plan::{Outcome, Step, plan};
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::state::{Candidate, Claimed, Facts, Flight, NoteFacts, Record, Trouble};
 use crate::controller::pad::status::status;
 use crate::interview::{CREATE_PAD, NewPad, PadKind, PadRecord, Question};
-use crate::making;
+use crate::pad_builder;
 use crate::sync::{Deed, Row, Rule, Walk, deed, served_after};
 use crate::transport::{Class, Error, Service};
 use jiff::{SignedDuration, Timestamp};
@@ -135,8 +135,9 @@ impl World {
 
     /// The other Pads of the candidate by the same configuration, or all of them.
     fn pads_of(&self, configuration: &str, except: Option<&str>) -> Vec<Arc<Pad>> {
-        let is_meant =
-            |pad: &&Pad| making::is_of(pad, configuration, OPPORTUNITY) && Some(&*pad.name_any()) != except;
+        let is_meant = |pad: &&Pad| {
+            pad_builder::is_of(pad, configuration, OPPORTUNITY) && Some(&*pad.name_any()) != except
+        };
         self.pads.iter().filter(is_meant).map(|pad| Arc::new(self.read(pad))).collect()
     }
 
@@ -208,7 +209,7 @@ impl World {
                     return;
                 }
                 let trigger = Trigger { source: TriggerSource::Sync, at: Some(at(self.now)) };
-                let mut pad = making::pad(configuration, OPPORTUNITY, n, trigger);
+                let mut pad = pad_builder::pad(configuration, OPPORTUNITY, n, trigger);
                 if existing {
                     pad.annotations_mut().insert(names::EXISTING_SINCE.into(), rule.since.to_string());
                 }
@@ -485,7 +486,7 @@ impl Pass<'_> {
             Step::MakeFurther(n) => {
                 let Some(configuration) = self.configuration.clone() else { return };
                 let trigger = Trigger { source: TriggerSource::Sync, at: Some(now) };
-                let further = making::pad(&configuration, OPPORTUNITY, n, trigger);
+                let further = pad_builder::pad(&configuration, OPPORTUNITY, n, trigger);
                 if self.world.create(further) {
                     self.facts.passed_on = true;
                 } else {

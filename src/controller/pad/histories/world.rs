@@ -7,10 +7,10 @@ use crate::api::connection::LeverConnection;
 use crate::api::installation::INSTALLATION;
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::{Pad, names};
-use crate::controller::pad::looks::What;
+use crate::controller::pad::hints::What;
 use crate::interview::PadRecord;
 use crate::lever::{Opportunity, StageChange as Change};
-use crate::making;
+use crate::pad_builder;
 use crate::receiver::decide::{Intent, configurations_of, decide};
 use crate::receiver::event::StageChange;
 use crate::{api::pad::Trigger, api::pad::TriggerSource};
@@ -237,12 +237,12 @@ impl World {
             self.configurations.iter().flatten().cloned().map(Arc::new).collect();
         for configuration in configurations_of(STAGE, &self.connection, &all) {
             let name = configuration.name_any();
-            let known = self.pads.iter().filter(|pad| making::is_of(pad, &name, OPPORTUNITY));
+            let known = self.pads.iter().filter(|pad| pad_builder::is_of(pad, &name, OPPORTUNITY));
             let known: Vec<Arc<Pad>> = known.cloned().map(Arc::new).collect();
             match decide(&known, &BTreeSet::new(), &name, change) {
                 Intent::Create { n } => {
                     let trigger = Trigger { source: TriggerSource::Webhook, at: Some(change.at) };
-                    self.create(making::pad(&configuration, OPPORTUNITY, n, trigger));
+                    self.create(pad_builder::pad(&configuration, OPPORTUNITY, n, trigger));
                 }
                 Intent::Annotate { name } => self.annotate(&name, &change.request),
                 Intent::Nothing { .. } => {}

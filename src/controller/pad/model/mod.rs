@@ -1,7 +1,7 @@
 //! The protocol of "exactly once" in a model checker: every order in which the operator, the API server, CoderPad,
 //! Lever, time, crashes and people can act, within the bounds of each world.
 //!
-//! Real: the plan of Pads and the receiver's decision ([`planned`]). Modelled: what `act` does between its effects
+//! Real: the plan of Pads and the receiver's decision ([`adapter`]). Modelled: what `act` does between its effects
 //! ([`process`], [`writes`]), what the receiver stores ([`receiver`]), and the world around them ([`actions`]). A
 //! conclusion holds for as much trouble at once as a world allows.
 //!
@@ -13,14 +13,14 @@
 //! in the same tick end in the order deadline, wait.
 
 mod actions;
-mod faults;
-mod planned;
+mod adapter;
+mod known_limits;
+mod mutants;
 mod process;
 mod properties;
 mod receiver;
+mod scenarios;
 mod state;
-mod variants;
-mod worlds;
 mod writes;
 
 use crate::api::configuration::DeletionPolicy;

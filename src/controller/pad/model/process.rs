@@ -4,7 +4,7 @@
 //! as the model's small values allow. The decisions are not retold: they are those of the real plan.
 
 use super::actions::Action;
-use super::planned::{Planned, Told, planned};
+use super::adapter::{Planned, Told, planned};
 use super::state::{
     CREATE, ClaimMark, ClaimedKnown, CoderPad, Flight, FlightKnown, Intention, Known, LAG, LEAVES,
     LeverFlight, Mark, NoteKnown, Object, Pass, Process, RecordKnown, Seen, State, Stopped, WRITE, Waits,

@@ -1,7 +1,7 @@
 //! What the receiver of a process does with a delivery: the real decision, from what the process knows then.
 
 use super::actions::Ending;
-use super::planned::{Decided, decided};
+use super::adapter::{Decided, decided};
 use super::state::{Object, SLOTS, State, World, Wrong};
 
 impl World {

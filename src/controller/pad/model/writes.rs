@@ -1,6 +1,6 @@
 //! What a process writes to a Pad: `write_metadata`, `write_status`, and what `act` does when somebody else was faster.
 
-use super::planned::Told;
+use super::adapter::Told;
 use super::process::{At, claimed};
 use super::state::{
     Claim, ClaimMark, ClaimedKnown, Intention, Known, LEAVES, Mark, Object, RecordKnown, Seen, State,

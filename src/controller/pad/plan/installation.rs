@@ -1,13 +1,13 @@
 //! Pads of other installations: none of them is touched, and of two pads for one stage entry the later one gives way
 //! (contract, "Several installations").
 
-use super::candidate::{linked_pad_id, serves};
+use super::eligibility::{linked_pad_id, serves};
 use super::{Outcome, Step, connection_not_usable, rest};
 use crate::api::configuration::Repeat;
 use crate::api::names::Reference;
 use crate::api::pad::Phase;
-use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Record};
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::state::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Record};
 use crate::interview::PadRecord;
 use crate::lever::Opportunity;
 

@@ -1,11 +1,11 @@
 //! From a pad at CoderPad to its link on the candidate.
 
-use super::record::keep_linked;
+use super::write_back::keep_linked;
 use super::{Outcome, Step, installation, rest, sends_nothing};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::names::Effect;
-use crate::controller::pad::facts::{Candidate, Claimed, Facts, Record};
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::state::{Candidate, Claimed, Facts, Record};
 use crate::interview::{PadKind, PadRecord};
 
 /// There is a pad at CoderPad: store its id, then link it.

@@ -2,39 +2,39 @@
 //!
 //! The driver calls it again after each step, with what the step has found out, until it says [`Step::Rest`].
 
-mod call_off;
-mod candidate;
-pub mod flag;
-mod further;
+mod cancellation;
+mod deletion;
+mod eligibility;
+mod errors;
+pub mod failure_tag;
 pub mod installation;
 mod link;
-mod record;
-mod removal;
+mod repeat;
 #[cfg(test)]
 mod tests;
-mod trouble;
+mod write_back;
 
-pub use candidate::{pad_id_of_link, profile_url};
-pub use record::is_tag_settled;
+pub use eligibility::{pad_id_of_link, profile_url};
+pub use write_back::is_tag_settled;
 
-use super::facts::{
+use super::reason::Reason;
+use super::state::{
     Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Trouble,
 };
-use super::reason::Reason;
 use crate::api::configuration::PadType;
 use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::controller::connection::status::CONNECTING;
 use crate::interview::{NewPad, PadKind, PadRecord};
-use call_off::call_off;
-use candidate::{Judgement, create, judge, no_room};
-use further::{further, not_for_this_one};
+use cancellation::call_off;
+use deletion::removal;
+use eligibility::{Judgement, create, judge, no_room};
+use errors::after_trouble;
 use jiff::Timestamp;
 use link::{link, store};
-use record::keep_linked;
-use removal::removal;
+use repeat::{further, not_for_this_one};
 use std::time::Duration;
-use trouble::after_trouble;
+use write_back::keep_linked;
 
 /// Nothing wakes a Pad when another one of its candidate goes.
 const SETTLES_SOON: Duration = Duration::from_secs(2);

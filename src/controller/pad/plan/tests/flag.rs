@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::condition::{Conditions, Readiness};
 use crate::api::configuration::StatusTags;
-use crate::controller::pad::plan::flag::{Flag, Stands, flag};
+use crate::controller::pad::plan::failure_tag::{Flag, Stands, flag};
 
 /// A Pad that CoderPad has refused, with the candidate as judged in the same pass.
 fn refused() -> Facts {

@@ -2,7 +2,7 @@
 
 use super::after::{ended, ended_record, open, open_with, tagged};
 use super::*;
-use crate::controller::pad::plan::{Recorded, flag, is_tag_settled};
+use crate::controller::pad::plan::{Recorded, failure_tag, is_tag_settled};
 use crate::controller::pad::tags::Refused;
 use crate::interview::Environment;
 
@@ -151,8 +151,8 @@ fn a_tag_that_a_pad_of_another_configuration_needs_stays() {
         f.opportunity = tagged(&["coderpad", "failed"]);
     });
     let takes_off = |facts: &Facts| {
-        let next = flag::flag(facts, flag::Stands::Well);
-        matches!(next, flag::Flag::Do(Step::RemoveTags(_)))
+        let next = failure_tag::flag(facts, failure_tag::Stands::Well);
+        matches!(next, failure_tag::Flag::Do(Step::RemoveTags(_)))
     };
     assert!(takes_off(&well));
     well.tags.needed = vec!["failed".into()];

@@ -1,8 +1,8 @@
 //! Refusals that do not stop a pass.
 
 use super::Pass;
-use crate::controller::pad::facts::{Record, Trouble};
 use crate::controller::pad::plan::Step;
+use crate::controller::pad::state::{Record, Trouble};
 use crate::controller::pad::tags::Refused;
 use crate::transport::Class;
 

@@ -4,11 +4,11 @@
 //! candidate is no trouble of the Pad's. It is put on once, when a person is called, and taken off when all is well.
 //! That it was dealt with is kept in the status, so that nobody is asked again, and what a recruiter takes off stays off.
 
-use super::candidate::{Judgement, can_have_pad, judge};
+use super::eligibility::{Judgement, can_have_pad, judge};
 use super::{Step, sends_nothing};
 use crate::api::condition::{Condition, is_true, types};
-use crate::controller::notices;
-use crate::controller::pad::facts::{Candidate, ConfigurationFacts, Facts, Trouble};
+use crate::controller::events;
+use crate::controller::pad::state::{Candidate, ConfigurationFacts, Facts, Trouble};
 use crate::transport::{Class, Service};
 use jiff::Timestamp;
 
@@ -26,7 +26,7 @@ pub enum Stands {
 impl Stands {
     /// As the conditions say.
     pub fn of(conditions: &[Condition], now: Timestamp) -> Self {
-        match notices::alarm(conditions, now) {
+        match events::alarm(conditions, now) {
             Some(_) => Stands::Badly,
             None if is_true(conditions, types::READY) => Stands::Well,
             None => Stands::Underway,

@@ -7,7 +7,7 @@ use crate::api::PadConfiguration;
 use crate::api::condition::{is_true, types};
 use crate::api::configuration::PadCounts;
 use crate::cluster::key;
-use crate::controller::pace;
+use crate::controller::schedule;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -101,9 +101,9 @@ impl Memory {
             if failing { before.as_ref().map_or(0, |before| before.failures).saturating_add(1) } else { 0 };
         let pause = if failing {
             let asked_for = checks.errors().filter_map(|error| error.retry_after).max();
-            Some(pace::after_failures(failures, interval, asked_for))
+            Some(schedule::after_failures(failures, interval, asked_for))
         } else {
-            interval.map(|interval| pace::spread(interval, seed(id)))
+            interval.map(|interval| schedule::spread(interval, seed(id)))
         };
         entry.checked = Some(Checked {
             subject,
@@ -146,7 +146,7 @@ impl Memory {
             }
             _ => {
                 let counts = count();
-                let next = interval.map(|interval| now + pace::spread(interval, seed(id)));
+                let next = interval.map(|interval| now + schedule::spread(interval, seed(id)));
                 let (uid, handled) = (uid.map(str::to_owned), requested.map(str::to_owned));
                 entry.counted = Some(Counted { uid, counts: counts.clone(), handled, interval, next });
                 counts

@@ -2,10 +2,10 @@
 //!
 //! It may be lost. A connection that nothing is remembered of is probed once more; its conditions stand meanwhile.
 
+use super::diagnosis::Trouble;
 use super::observe::{InterviewFacts, LeverFacts, Probe};
-use super::trouble::Trouble;
 use crate::cluster::key;
-use crate::controller::pace;
+use crate::controller::schedule;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 /// The last probe of a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probed {
-    /// What it was made with: [`crate::controller::accounts::Account::version`].
+    /// What it was made with: [`crate::controller::service_clients::Account::version`].
     pub version: String,
     /// The request by annotation that it answers.
     pub handled: Option<String>,
@@ -50,7 +50,7 @@ impl<Facts> Tried<Facts> {
     /// The pause before this service is worth asking again, if it failed in a way that may pass.
     fn pause(&self, interval: Option<Duration>) -> Option<Duration> {
         let trouble = self.probe.trouble.as_ref().filter(|trouble| trouble.may_pass())?;
-        Some(pace::after_failures(self.failures, interval, trouble.retry_after))
+        Some(schedule::after_failures(self.failures, interval, trouble.retry_after))
     }
 }
 
@@ -177,7 +177,7 @@ fn following(
     let interview = Tried::new(interview, same.map_or(0, |before| before.interview.failures));
     let mut hasher = DefaultHasher::new();
     (seed, at.as_nanosecond()).hash(&mut hasher);
-    let regular = interval.map(|interval| pace::spread(interval, hasher.finish()));
+    let regular = interval.map(|interval| schedule::spread(interval, hasher.finish()));
     let pause = match (lever.pause(interval), interview.pause(interval)) {
         (None, None) => regular,
         // The later one: a service that asks for a pause gets it, also from the probe that the other needs.
@@ -195,7 +195,7 @@ fn following(
 
 #[cfg(test)]
 mod tests {
-    use super::super::trouble::Nature;
+    use super::super::diagnosis::Nature;
     use super::*;
 
     const ID: (&str, &str, Option<&str>) = ("hiring", "acme", Some("uid"));

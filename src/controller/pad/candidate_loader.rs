@@ -7,7 +7,7 @@
 //! who began to wait after it was asked for: what a Pad is judged by is never older than what it is judged for.
 
 use super::observe::{self, Surroundings};
-use super::singles::{Place, Singles};
+use super::shared_reads::{Place, Singles};
 use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;

@@ -6,7 +6,7 @@
 //! and none sees the Pad as one that is being deleted.
 
 use super::observe::is_recorded;
-use super::written::Written;
+use super::write_tracker::Written;
 use crate::api::configuration::PadConfiguration;
 use crate::api::names::{self, FINALIZER};
 use crate::api::pad::{Pad, Phase};

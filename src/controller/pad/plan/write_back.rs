@@ -5,10 +5,10 @@ use super::{Outcome, Recorded, Step, connection_not_usable, installation, rest};
 use crate::api::configuration::{DeletionPolicy, Note, StatusTags, WriteBack};
 use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
-use crate::controller::pad::facts::{Candidate, Claimed, Facts, NoteFacts, PadFacts, Record};
 use crate::controller::pad::note::{self, Code};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::Member;
+use crate::controller::pad::state::{Candidate, Claimed, Facts, NoteFacts, PadFacts, Record};
 use crate::interview::PadRecord;
 use std::time::Duration;
 

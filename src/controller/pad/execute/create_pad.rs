@@ -6,12 +6,12 @@ use super::{Pass, cluster};
 use crate::api::names::{self, Attempt, Effect, Reference};
 use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError};
-use crate::controller::allowance::{Refusal, Wanted};
 use crate::controller::metrics::Origin;
-use crate::controller::pace;
-use crate::controller::pad::facts::{Claimed, ConnectionFacts, Flight, Record, Trouble};
-use crate::controller::pad::flights::{LEAVES_WITHIN, agree};
+use crate::controller::pad::in_flight::{LEAVES_WITHIN, agree};
 use crate::controller::pad::observe;
+use crate::controller::pad::state::{Claimed, ConnectionFacts, Flight, Record, Trouble};
+use crate::controller::pad_budget::{Refusal, Wanted};
+use crate::controller::schedule;
 use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::transport::{Class, Departure, Permit};
 use jiff::{Timestamp, ToSpan};
@@ -85,7 +85,7 @@ impl Pass<'_> {
         new: &NewPad,
     ) -> Result<(), Trouble> {
         let leave_by = Instant::now() + LEAVES_WITHIN;
-        let sent_at = pace::now();
+        let sent_at = schedule::now();
         let attempt = Attempt::new(reference, Timestamp::now());
         let intention = MetadataChange::default()
             .annotate(names::ATTEMPT, attempt.to_string())

@@ -1,11 +1,11 @@
 //! What follows from a call or write that did not succeed: which reason a Pad waits for, or fails with.
 
-use super::{Outcome, Recorded, Step, call_off, rest, settled};
+use super::{Outcome, Recorded, Step, cancellation, rest, settled};
 use crate::api::configuration::PadType;
 use crate::api::pad::Phase;
-use crate::controller::connection::trouble::{lever_permission, sentence};
-use crate::controller::pad::facts::{Candidate, ConfigurationFacts, Facts, Record, Trouble};
+use crate::controller::connection::diagnosis::{lever_permission, sentence};
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::state::{Candidate, ConfigurationFacts, Facts, Record, Trouble};
 use crate::interview::CREATE_PAD;
 use crate::lever::{is_record, permission};
 use crate::transport::{Class, Error, Service};
@@ -27,7 +27,7 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
         return rest(after_opening(facts, trouble));
     }
     if let Trouble::Service(error) = trouble
-        && let Some(outcome) = call_off::after_refusal(facts, error)
+        && let Some(outcome) = cancellation::after_refusal(facts, error)
     {
         return rest(outcome);
     }

@@ -1,10 +1,10 @@
 //! `spec.state: Ended` while the link of the pad is not on the candidate (contract E6).
 
 use super::link::pad_deleted;
-use super::record::keep_linked;
+use super::write_back::keep_linked;
 use super::{Outcome, Step, installation, rest};
-use crate::controller::pad::facts::{Candidate, Claimed, Facts, Record};
 use crate::controller::pad::reason::Reason;
+use crate::controller::pad::state::{Candidate, Claimed, Facts, Record};
 use crate::transport::{Class, Error, Service};
 use std::time::Duration;
 

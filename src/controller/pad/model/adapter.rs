@@ -12,13 +12,13 @@ use crate::api::installation::Installation;
 use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::served::{self, Fingerprint};
-use crate::controller::pad::facts::{
-    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, Ownership, PadFacts,
-    Record, Rule, Trouble,
-};
 use crate::controller::pad::plan::{Outcome, Recorded, Step, plan};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Member, Standing};
+use crate::controller::pad::state::{
+    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, Ownership, PadFacts,
+    Record, Rule, Trouble,
+};
 use crate::interview::PadRecord;
 use crate::lever::{Opportunity, StageChange};
 use crate::receiver::decide::{Intent, decide};

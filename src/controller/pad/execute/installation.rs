@@ -4,8 +4,8 @@ use super::{Pass, cluster};
 use crate::api::installation::YIELDS_TO;
 use crate::api::names;
 use crate::cluster::writes::MetadataChange;
-use crate::controller::pad::facts::{Record, Trouble};
 use crate::controller::pad::observe;
+use crate::controller::pad::state::{Record, Trouble};
 
 impl Pass<'_> {
     /// Writes that the pad gives way, before anything is done about it; or, with None, that it does not.

@@ -1,7 +1,7 @@
 //! Time for the controllers: what now is, and how often the services are asked by the clock (each interval, and sooner
 //! after a failure that may pass by itself).
 
-use super::retries::jittered;
+use super::backoff::jittered;
 use crate::api::LeverConnection;
 use jiff::Timestamp;
 use std::time::Duration;

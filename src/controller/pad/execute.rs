@@ -3,28 +3,28 @@
 //! Each effect may take place and its answer be lost. So each is either safe to repeat, or preceded by a write that
 //! lets whoever comes later find out: `create` does so for the pad, `lever` for the link and the note.
 
-mod aside;
-mod create;
+mod create_pad;
 mod installation;
-mod lever;
+mod on_refusal;
+mod write_back;
 
-pub use aside::IfRefused;
+pub use on_refusal::IfRefused;
 
-use super::facts::{Candidate, Facts, Flight, NoteFacts, Record, Trouble};
-use super::looks::What;
+use super::candidate_loader::Demand;
+use super::hints::What;
 use super::observe;
 use super::plan::Step;
-use super::readings::Demand;
+use super::state::{Candidate, Facts, Flight, NoteFacts, Record, Trouble};
 use crate::api::configuration::{PadConfiguration, PadConfigurationStatus};
 use crate::api::names;
 use crate::api::pad::{Pad, Trigger, TriggerSource};
 use crate::api::served::{self, Fingerprint};
 use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError, refusal, write_metadata, write_status};
-use crate::controller::accounts::Account;
-use crate::controller::{Context, pace};
+use crate::controller::service_clients::Account;
+use crate::controller::{Context, schedule};
 use crate::interview::PadRecord;
-use crate::making;
+use crate::pad_builder;
 use crate::rules;
 use crate::telemetry::traces::spans;
 use crate::transport::{Class, Departure};
@@ -367,10 +367,10 @@ impl Pass<'_> {
         let delivered =
             asked.and_then(|asked| Timestamp::from_millisecond(names::delivered_at(&asked)?).ok());
         let source = if delivered.is_some() { TriggerSource::Webhook } else { TriggerSource::Sync };
-        let trigger = Trigger { source, at: Some(delivered.unwrap_or_else(pace::now)) };
+        let trigger = Trigger { source, at: Some(delivered.unwrap_or_else(schedule::now)) };
         let opportunity_id = &self.facts.pad.opportunity_id;
-        let further = |n| making::pad(&configuration, opportunity_id, n, trigger.clone());
-        match making::store(&self.api(), n, further).await {
+        let further = |n| pad_builder::pad(&configuration, opportunity_id, n, trigger.clone());
+        match pad_builder::store(&self.api(), n, further).await {
             Ok(Some(_)) => {
                 self.facts.passed_on = true;
                 Ok(())

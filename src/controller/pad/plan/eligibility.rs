@@ -5,13 +5,13 @@ use super::{Outcome, SETTLES_SOON, Step, installation, rest};
 use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
 use crate::api::served;
-use crate::controller::hourly::Full;
-use crate::controller::pad::facts::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Rule, SignedEvent};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Member, Standing};
+use crate::controller::pad::state::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Rule, SignedEvent};
+use crate::controller::rolling_limit::Full;
 use crate::interview::{NewPad, PadRecord};
 use crate::lever::Opportunity;
-use crate::text;
+use crate::sanitize;
 use jiff::{Timestamp, ToSpan};
 use std::time::Duration;
 
@@ -167,10 +167,10 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
     if let Some(waiting) = no_room(facts) {
         return waiting;
     }
-    let profile = text::one_line(&profile_url(opportunity), PROFILE_LIMIT);
-    let candidate = text::candidate_name(&opportunity.name, &pad.opportunity_id);
+    let profile = sanitize::one_line(&profile_url(opportunity), PROFILE_LIMIT);
+    let candidate = sanitize::candidate_name(&opportunity.name, &pad.opportunity_id);
     let new = NewPad {
-        title: text::title(&rule.title, &candidate, &rule.stage_name, &pad.configuration),
+        title: sanitize::title(&rule.title, &candidate, &rule.stage_name, &pad.configuration),
         language: rule.language.clone(),
         question_id: rule.question_id,
         notes: facts.ownership.installation.sign(&entry.reference.notes(&profile)),

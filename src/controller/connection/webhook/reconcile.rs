@@ -3,7 +3,7 @@
 //! Each effect may take place and its answer be lost: then the pass ends, and the next one finds out from Lever's list
 //! and the Secret.
 
-use super::super::trouble::{self, Nature, Trouble};
+use super::super::diagnosis::{self, Nature, Trouble};
 use super::has_finalizer;
 use super::plan::{Facts, Recorded, Step, ours, plan};
 use super::tokens::{TokenError, TokenSecret};
@@ -11,7 +11,7 @@ use crate::api::{LeverConnection, SecretKeyRef, names};
 use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::controller::Context;
-use crate::controller::driver::Failure;
+use crate::controller::runtime::Failure;
 use crate::lever::{self, LeverClient, STAGE_CHANGE, Webhook};
 use crate::transport::{Class, Error};
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ impl From<TokenError> for Stop {
             TokenError::Conflict => Self::Failure(WriteError::Conflict { now: None }.into()),
             TokenError::Api { source, .. } if is_status(&source, 403) => not_permitted(&said).into(),
             TokenError::Api { source, .. } if is_status(&source, 422) => {
-                let message = format!("{} Name another Secret there.", trouble::sentence(&said));
+                let message = format!("{} Name another Secret there.", diagnosis::sentence(&said));
                 Trouble::of_webhook("SecretNotWritable", Nature::Person, message).into()
             }
             TokenError::Api { source, .. } => Self::Failure(WriteError::Api(source).into()),
@@ -77,7 +77,7 @@ fn not_permitted(said: &str) -> Trouble {
     let message = format!(
         "{} Managed webhooks need more rights: set managedWebhooks.enabled to true in the values of the operator's \
          chart, or use spec.webhook.mode: Manual.",
-        trouble::sentence(said)
+        diagnosis::sentence(said)
     );
     Trouble::of_webhook("ManagedWebhooksDisabled", Nature::Unclear, message)
 }
@@ -198,7 +198,7 @@ impl Pass<'_> {
     ) -> Result<Webhook, Stop> {
         let new = self.lever.create_webhook(self.url).await.map_err(|error| match error.class {
             Class::Invalid => {
-                let said = trouble::sentence(&error.to_string());
+                let said = diagnosis::sentence(&error.to_string());
                 let message = format!(
                     "{said} Lever takes https addresses only that it can reach: check --public-url of the operator."
                 );
@@ -276,10 +276,10 @@ impl Pass<'_> {
         let read = TokenSecret::read(&self.context.client, connection, reference).await;
         read.map_err(|error| {
             let error = SecretError::Unreadable { name: reference.name.clone(), source: Box::new(error) };
-            match trouble::of_secret(&error, &connection.namespace().unwrap_or_default()) {
+            match diagnosis::of_secret(&error, &connection.namespace().unwrap_or_default()) {
                 Some((reason, hint)) => {
                     let message =
-                        trouble::sentence(&format!("spec.webhook.signingTokenSecretRef: {error}{hint}"));
+                        diagnosis::sentence(&format!("spec.webhook.signingTokenSecretRef: {error}{hint}"));
                     Trouble::of_webhook(reason, Nature::Unclear, message).into()
                 }
                 None => Stop::Failure(error.into()),
@@ -326,8 +326,8 @@ fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id
 }
 
 fn of_lever(error: &Error, connection: &LeverConnection) -> Trouble {
-    let permission = trouble::lever_permission(lever::permission(error.operation));
-    trouble::of_call(error, &connection.spec.lever.api_key_secret_ref, &permission)
+    let permission = diagnosis::lever_permission(lever::permission(error.operation));
+    diagnosis::of_call(error, &connection.spec.lever.api_key_secret_ref, &permission)
 }
 
 fn unreadable(reference: &SecretKeyRef, error: kube::Error) -> Failure {

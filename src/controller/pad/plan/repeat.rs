@@ -1,9 +1,9 @@
 //! A further pad for a candidate who has, or had, one: the rules are those of [`series`], here they meet the Pad.
 
-use super::candidate::{Judgement, judge};
+use super::eligibility::{Judgement, judge};
 use super::{Outcome, Step, connection_not_usable, rest, stale};
-use crate::controller::pad::facts::{ConfigurationFacts, Facts, Rule};
 use crate::controller::pad::series::{self, Standing, Verdict};
+use crate::controller::pad::state::{ConfigurationFacts, Facts, Rule};
 use crate::lever::Opportunity;
 use jiff::Timestamp;
 use std::time::Duration;

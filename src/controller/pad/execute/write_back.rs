@@ -4,8 +4,8 @@
 use super::{Pass, cluster};
 use crate::api::names::{self, Claim, Effect};
 use crate::cluster::writes::MetadataChange;
-use crate::controller::pad::facts::{Candidate, Claimed, NoteFacts, Trouble};
-use crate::controller::pad::flights::{LEAVES_WITHIN, shows_within};
+use crate::controller::pad::in_flight::{LEAVES_WITHIN, shows_within};
+use crate::controller::pad::state::{Candidate, Claimed, NoteFacts, Trouble};
 use crate::lever::Opportunity;
 use crate::transport::{self, Class, Departure};
 use jiff::Timestamp;

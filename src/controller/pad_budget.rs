@@ -4,8 +4,8 @@
 //! or a request that CoderPad refuses, costs as much attention as a pad (contract F2). The Pads in the cluster report
 //! theirs, so that the count holds over restarts. Besides, this process counts its own: the cache lags behind.
 
-use super::hourly::{Full, HOUR, counts, full};
 use super::quotas::{self, Quotas};
+use super::rolling_limit::{Full, HOUR, counts, full};
 use crate::cluster::key;
 use crate::transport::AccountId;
 use jiff::{SignedDuration, Timestamp};

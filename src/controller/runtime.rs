@@ -1,8 +1,8 @@
 //! What it takes to reconcile any kind: a pause after each failure, an end with the process.
 
 use super::Context;
+use super::backoff::Retries;
 use super::metrics::Metrics;
-use super::retries::Retries;
 use crate::api::names;
 use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::WriteError;

@@ -5,7 +5,7 @@
 
 use super::plan::Recorded;
 use crate::api::names::sha256_hex;
-use crate::text;
+use crate::sanitize;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Webhooks of a connection whose tokens are kept: what Lever repeats may be signed with one that was replaced.
@@ -34,7 +34,7 @@ struct Record {
 impl Book {
     /// Reads the value and the annotation.
     pub fn read(value: &str, annotation: &str) -> Self {
-        let lines = value.lines().map(text::trimmed).filter(|line| !line.is_empty());
+        let lines = value.lines().map(sanitize::trimmed).filter(|line| !line.is_empty());
         let records = annotation.split_whitespace().filter_map(|record| {
             let (id, digest) = record.rsplit_once('=')?;
             let plain = digest.strip_suffix(NOT_LISTED);

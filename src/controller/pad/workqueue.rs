@@ -1,11 +1,11 @@
 //! Pads that wait for their turn. They wait here, and not within their passes: the controller looks at all passes that
 //! have begun whenever one of them moves on, which costs too much when thousands have.
 
+use super::candidate_loader::Demand;
 use super::observe::Surroundings;
-use super::readings::Demand;
 use crate::api::Pad;
 use crate::controller::Context;
-use crate::controller::turns::Turn;
+use crate::controller::fair_share::Turn;
 use futures::channel::mpsc;
 use kube::ResourceExt;
 use parking_lot::Mutex;

@@ -4,7 +4,7 @@
 //! nothing itself: it asks for a look, and the Pad's own pass reads what is true now. This memory may be lost: the next
 //! sync finds the same news and asks again.
 
-use super::strangers::Strangers;
+use super::foreign_links::Strangers;
 use crate::cluster::key;
 use parking_lot::Mutex;
 use std::collections::HashMap;

@@ -3,7 +3,7 @@
 use crate::api::{LeverConnection, SecretKeyRef};
 use crate::cluster::secrets::SecretError;
 use crate::cluster::writes::is_status;
-use crate::controller::accounts::AccountError;
+use crate::controller::service_clients::AccountError;
 use crate::lever::User;
 use crate::transport::{Class, Error, Service};
 use kube::ResourceExt;

@@ -3,10 +3,12 @@
 
 use aws_lc_rs::rand;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// Annotation on a LeverConnection: its installation ID.
 pub const INSTALLATION: &str = "padoperator.dev/installation";
+/// Annotation on a Pad: the installation that requested its pad, and the Pad's UID; see [`RequestedBy`].
+pub const REQUESTED_BY: &str = "padoperator.dev/requested-by";
 /// Annotation on a Pad whose pad gives way to the pad of another installation: the ID of that installation. It is written
 /// before the first effect, so that a new leader completes what was begun.
 pub const YIELDS_TO: &str = "padoperator.dev/yields-to";
@@ -38,6 +40,32 @@ pub fn of_notes(notes: &str) -> Option<&str> {
     notes.lines().nth(LINE_NUMBER)?.strip_prefix(LINE).map(str::trim).filter(|id| is_id(id))
 }
 
+/// The installation that requested a Pad's pad, as the annotation [`REQUESTED_BY`] stores it: `<ID>/<UID of the Pad>`.
+///
+/// A connection that is deleted and created again, under its old name or another, has a new ID; the pads of the former
+/// one stay the Pad's own. The UID binds this to the object: a copy of the Pad in another cluster owns nothing by it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequestedBy<'a> {
+    /// ID of the installation.
+    pub installation: &'a str,
+    /// UID of the Pad.
+    pub uid: &'a str,
+}
+
+impl<'a> RequestedBy<'a> {
+    /// Parses `<ID>/<UID>`; None: the text is something else.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (installation, uid) = text.split_once('/')?;
+        is_id(installation).then_some(Self { installation, uid })
+    }
+}
+
+impl fmt::Display for RequestedBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.installation, self.uid)
+    }
+}
+
 /// The installation that a process acts for: its own ID, and the IDs of those whose pads count as own.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Installation {
@@ -49,6 +77,11 @@ impl Installation {
     /// The installation with this ID; `taken_over` are the installations whose pads count as own.
     pub fn new(id: Option<String>, taken_over: impl IntoIterator<Item = String>) -> Self {
         Self { id, taken_over: taken_over.into_iter().collect() }
+    }
+
+    /// Its ID; None: it has none yet, and creates nothing.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
     }
 
     /// The same, whose own pads are also those of another ID.
@@ -116,6 +149,16 @@ mod tests {
         let both = Installation::new(Some(OWN.into()), [OTHER.to_owned()]);
         assert_eq!(both.foreign(&notes(&other)), None);
         assert!(both.includes(OTHER) && both.includes(OWN) && !both.includes("0000000000000000"));
+    }
+
+    #[test]
+    fn only_an_id_with_a_uid_names_who_requested_a_pad() {
+        let requested_by = RequestedBy { installation: OWN, uid: "6408dc54-0f8e" };
+        assert_eq!(requested_by.to_string(), "0123456789abcdef/6408dc54-0f8e");
+        assert_eq!(RequestedBy::parse(&requested_by.to_string()), Some(requested_by));
+        for odd in ["", OWN, "/6408dc54", "0123456789ABCDEF/6408dc54"] {
+            assert_eq!(RequestedBy::parse(odd), None, "{odd}");
+        }
     }
 
     #[test]

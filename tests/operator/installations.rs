@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simulators::{Fault, Moment};
+use simulators::{Action, Fault, Moment};
 use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
@@ -394,5 +394,77 @@ async fn pads_continue_after_their_connection_was_renamed() {
     assert_eq!(world.pads_made_for(&over).len(), 2);
     let told = world.get("leverconnections", "acme-2").await;
     assert_eq!(brief(&told, "Exclusive"), "True/Exclusive");
+    world.finish().await;
+}
+
+/// Deletes the connection and its configuration.
+async fn remove_connection(world: &World) {
+    for webhook in world.lever.webhooks() {
+        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
+    }
+    world.delete("padconfigurations", CONFIGURATION).await;
+    world.delete("leverconnections", CONNECTION).await;
+    let gone = async || {
+        world.find("leverconnections", CONNECTION).await.is_none().then_some(()).ok_or("there".to_owned())
+    };
+    eventually("the connection is gone", gone).await;
+}
+
+/// Applies the same manifests again, the connection under this name.
+async fn recreate_connection(world: &World, name: &str) {
+    let mut spec = world.connection_spec();
+    spec["sync"] = json!({"interval": "0s"});
+    world.apply("leverconnections", name, spec).await;
+    world.apply("padconfigurations", CONFIGURATION, json!({"connectionRef": {"name": name}})).await;
+    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+}
+
+/// CoderPad created the pad, its answer was lost, and before the search the connection was deleted and created again,
+/// under the same name or another: it has a new installation ID, and the pad names the former one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_in_flight_is_adopted_after_its_connection_was_recreated() {
+    for (namespace, name) in [("in-flight-same", CONNECTION), ("in-flight-renamed", "acme-2")] {
+        let world = World::start(Options::new(namespace)).await;
+        let candidate = world.candidate();
+        let faults = world.interview.faults();
+        let created = faults.add(Fault::on("POST", CREATE).action(Action::LoseAnswer));
+        let unlisted = Action::Status { code: 503, body: None };
+        let list =
+            faults.add(Fault::on("GET", "^/api/organization/pads/?$").times(u32::MAX).action(unlisted));
+        world.enter(&candidate).await;
+        created.reached().await;
+        eventually("the pad was created", async || {
+            let made = world.pads_made_for(&candidate);
+            (made.len() == 1).then_some(()).ok_or(format!("{made:?}"))
+        })
+        .await;
+        remove_connection(&world).await;
+        list.remove();
+        recreate_connection(&world, name).await;
+        world.wait_for_pad(&candidate, "Open/Open").await;
+        assert_eq!(world.pads_made_for(&candidate).len(), 1, "{name}");
+        world.finish().await;
+    }
+}
+
+/// An open pad stays the own one when its connection is deleted and created again under the same name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pad_is_deleted_with_its_pad_after_its_connection_was_recreated() {
+    let mut options = Options::new("recreated");
+    options.configurations[0].1["deletionPolicy"] = json!("Delete");
+    let world = World::start(options).await;
+    let candidate = world.candidate();
+    world.enter(&candidate).await;
+    let made = world.wait_for_one_pad(&candidate).await;
+    world.wait_for_pad(&candidate, "Open/Open").await;
+    remove_connection(&world).await;
+    recreate_connection(&world, CONNECTION).await;
+    world.delete("pads", &pad_name(&world, &candidate).await).await;
+    eventually("the pad is deleted", async || {
+        let live = world.interview.live_pads();
+        live.iter().all(|pad| pad.id != made.id).then_some(()).ok_or(format!("{live:?}"))
+    })
+    .await;
+    assert_eq!(world.lever.links(&candidate), Vec::<String>::new());
     world.finish().await;
 }

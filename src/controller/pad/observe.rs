@@ -4,14 +4,14 @@ use super::candidate_loader::Demand;
 use super::hints::{Wanted, What};
 use super::in_flight::{Look, lands_within};
 use super::state::{
-    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, MadeThrough, Ownership, PadFacts, Rule,
+    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, Ownership, PadFacts, Rule,
     SignedEvent,
 };
 use super::tags::{self, TagFacts};
 use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::{OnArchive, PadConfiguration, PadType};
 use crate::api::connection::{LeverConnection, Overage};
-use crate::api::installation::YIELDS_TO;
+use crate::api::installation::{REQUESTED_BY, RequestedBy, YIELDS_TO};
 use crate::api::names::{self, Attempt, Claim, Effect};
 use crate::api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use crate::cluster::index::Place;
@@ -206,14 +206,12 @@ fn ownership(pad: &Pad, around: &Surroundings, wanted: &Wanted) -> Ownership {
     let of_former = around.former.as_ref().and_then(|former| former.connection.as_deref()?.installation_id());
     let status = pad.status.as_ref();
     let gone = around.former.as_ref().filter(|former| former.connection.is_none());
-    let made_through = gone.map(|former| MadeThrough {
-        connection: former.name.clone(),
-        pad_id: status.and_then(|status| status.pad_id.clone()),
-    });
+    let requested_by = pad.annotations().get(REQUESTED_BY).and_then(|text| RequestedBy::parse(text));
+    let requested_by = requested_by.filter(|by| Some(by.uid) == pad.metadata.uid.as_deref());
     let installation = around.connection.as_deref().map(LeverConnection::installation).unwrap_or_default();
     Ownership {
-        installation: installation.with(of_former),
-        made_through,
+        installation: installation.with(of_former).with(requested_by.map(|by| by.installation)),
+        former_connection: gone.map(|former| former.name.clone()),
         reported: status.and_then(|status| status.other_installation.clone()),
         yields_to: pad.annotations().get(YIELDS_TO).cloned(),
         look: wanted.has(What::Rivals),

@@ -317,8 +317,8 @@ pub struct SignedEvent {
 pub struct Ownership {
     /// The installation of the connection.
     pub installation: Installation,
-    /// The connection that the Pad was created through, if that is gone and the Pad continues through another one.
-    pub made_through: Option<MadeThrough>,
+    /// Name of the connection that the Pad was created through, if that is gone and the Pad continues through another one.
+    pub former_connection: Option<String>,
     /// The other installation that the status names.
     pub reported: Option<String>,
     /// The installation that the pad gives way to, as stored.
@@ -327,15 +327,6 @@ pub struct Ownership {
     pub look: bool,
     /// IDs of the linked pads that were looked at in this pass.
     pub links_read: Vec<String>,
-}
-
-/// A connection that was deleted since the Pad was created.
-#[derive(Clone, Debug)]
-pub struct MadeThrough {
-    /// Its name.
-    pub connection: String,
-    /// The pad that was created then, by this cluster's own status: it counts as own, whatever installation it names.
-    pub pad_id: Option<String>,
 }
 
 /// The connection, as far as a Pad cares.

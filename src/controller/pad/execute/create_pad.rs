@@ -3,6 +3,7 @@
 //! certain that there is none.
 
 use super::{Pass, cluster};
+use crate::api::installation::{self, REQUESTED_BY, RequestedBy};
 use crate::api::names::{self, Attempt, Effect, Reference};
 use crate::cluster::in_time;
 use crate::cluster::writes::{MetadataChange, WriteError};
@@ -87,9 +88,12 @@ impl Pass<'_> {
         let leave_by = Instant::now() + LEAVES_WITHIN;
         let sent_at = schedule::now();
         let attempt = Attempt::new(reference, Timestamp::now());
-        let intention = MetadataChange::default()
+        let mut intention = MetadataChange::default()
             .annotate(names::ATTEMPT, attempt.to_string())
             .finalizer(names::FINALIZER, true);
+        if let Some(requested_by) = self.requested_by(self.facts.ownership.installation.id()) {
+            intention = intention.annotate(REQUESTED_BY, requested_by);
+        }
         self.write(intention).await.map_err(cluster)?;
         match interview.create_pad(Departure { permit, leave_by }, new).await {
             Ok(record) => {
@@ -192,10 +196,13 @@ impl Pass<'_> {
         let attempt = self.facts.pad.attempt.clone();
         for _ in 0..STORE_TRIES {
             // A Pad that is being deleted must stay until it is settled what becomes of its pad.
-            let change = MetadataChange::default()
+            let mut change = MetadataChange::default()
                 .annotate(names::PAD_ID, &record.id)
                 .finalizer(names::FINALIZER, keep_finalizer || self.facts.pad.deleting)
                 .exclusively();
+            if let Some(requested_by) = self.requested_by(installation::of_notes(&record.notes)) {
+                change = change.annotate(REQUESTED_BY, requested_by);
+            }
             match self.write(change).await {
                 Ok(()) => {
                     let is_new = self.made.as_ref() == Some(&record.id);
@@ -235,10 +242,19 @@ impl Pass<'_> {
         Err(Trouble::Conflict)
     }
 
+    /// Returns the annotation [`REQUESTED_BY`] for a pad of this installation, unless the Pad has it.
+    fn requested_by(&self, installation: Option<&str>) -> Option<String> {
+        let requested_by =
+            RequestedBy { installation: installation?, uid: self.pad.metadata.uid.as_deref()? };
+        let requested_by = requested_by.to_string();
+        (self.pad.annotations().get(REQUESTED_BY) != Some(&requested_by)).then_some(requested_by)
+    }
+
     pub(super) async fn forget_attempt(&mut self) -> Result<(), Trouble> {
         let attempt = self.facts.pad.attempt.clone();
         let change = MetadataChange::default()
             .remove_annotation(names::ATTEMPT)
+            .remove_annotation(REQUESTED_BY)
             .finalizer(names::FINALIZER, self.facts.pad.owes(self.facts.pad.failed_tag.as_ref()));
         self.write(change).await.map_err(cluster)?;
         if let (ConnectionFacts::Ready { name, .. }, Some(uid)) = (&self.facts.connection, self.pad.uid()) {

@@ -1,7 +1,7 @@
 //! What is written to a Pad when its pad gives way to that of another installation (contract I5).
 
 use super::{Pass, cluster};
-use crate::api::installation::YIELDS_TO;
+use crate::api::installation::{REQUESTED_BY, YIELDS_TO};
 use crate::api::names;
 use crate::cluster::writes::MetadataChange;
 use crate::controller::pad::observe;
@@ -27,7 +27,7 @@ impl Pass<'_> {
 
     /// Removes what names the pad that gave way, so that the Pad can be judged again.
     pub(super) async fn forget_pad(&mut self) -> Result<(), Trouble> {
-        let names = [names::ATTEMPT, names::PAD_ID, names::CLAIM, YIELDS_TO];
+        let names = [names::ATTEMPT, names::PAD_ID, names::CLAIM, REQUESTED_BY, YIELDS_TO];
         let change =
             names.iter().fold(MetadataChange::default(), |change, name| change.remove_annotation(name));
         self.write(change).await.map_err(cluster)?;

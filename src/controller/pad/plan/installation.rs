@@ -16,10 +16,6 @@ const JOINED: [&str; 2] = ["joined", "started"];
 
 /// The other installation that a pad belongs to; None: it counts as own.
 pub(super) fn foreign<'a>(facts: &Facts, record: &'a PadRecord) -> Option<&'a str> {
-    let made_through = facts.ownership.made_through.as_ref();
-    if made_through.is_some_and(|made| made.pad_id.as_ref() == Some(&record.id)) {
-        return None;
-    }
     facts.ownership.installation.foreign(&record.notes)
 }
 
@@ -55,7 +51,7 @@ pub(super) fn served_elsewhere(
 /// The Pad continues through another connection than it was created through, which is gone, and the present account does
 /// not know the candidate or the pad. It may be another account, so nothing is concluded.
 pub(super) fn other_account(facts: &Facts) -> Option<Step> {
-    let made_through = facts.ownership.made_through.as_ref()?;
+    let former = facts.ownership.former_connection.as_ref()?;
     let unknown = match (&facts.opportunity, &facts.record) {
         (Candidate::NotFound, _) => "candidate",
         (_, Record::NotFound) => "pad",
@@ -63,7 +59,6 @@ pub(super) fn other_account(facts: &Facts) -> Option<Step> {
     };
     let PadFacts { namespace, name, configuration, .. } = &facts.pad;
     let ConnectionFacts::Ready { name: present, .. } = &facts.connection else { return None };
-    let former = &made_through.connection;
     let message = format!(
         "This Pad was created through LeverConnection {former}, which does not exist any more, and PadConfiguration \
          {configuration} now belongs to LeverConnection {present}. {present} does not find this {unknown}: it was deleted, \

@@ -257,8 +257,8 @@ fn a_pad_of_a_renamed_connection_keeps_its_pad_and_concludes_nothing_from_what_i
     facts.opportunity = Candidate::NotRead;
     (facts.pad.linked, facts.pad.phase, facts.look) = (true, Some(Phase::Open), true);
     assert!(is_owned(&plan(&facts)), "another installation's");
-    facts.ownership.made_through =
-        Some(MadeThrough { connection: "acme-old".into(), pad_id: Some("PADM".into()) });
+    facts.ownership.installation = installation(OWN).with(Some(OTHER));
+    facts.ownership.former_connection = Some("acme-old".into());
     assert!(matches!(plan(&facts), Step::Rest { outcome: Outcome::Open, .. }), "{:?}", plan(&facts));
     for (record, opportunity) in
         [(Record::NotFound, Candidate::NotRead), (Record::Read(Box::new(own)), Candidate::NotFound)]

@@ -33,6 +33,10 @@ pub struct People {
     pub removed: BTreeMap<String, i64>,
     /// Configurations that were deleted and applied again.
     pub replaced: BTreeSet<String>,
+    /// A Pad of theirs was being deleted while there was no connection: its pad and its link stay.
+    pub unattended: BTreeSet<Whose>,
+    /// The connection was deleted and applied again under another name.
+    pub renamed: bool,
 }
 
 /// A PadConfiguration.
@@ -202,12 +206,19 @@ pub fn compare(books: &Books) -> Comparison {
         comparison.add(Kind::Stranger, "", format!("pad {} is of no known candidate: {}", pad.id, pad.notes));
     }
     for pad in &books.cluster {
-        if !pad.at_rest {
+        if !pad.at_rest && !waits_for_decision(books, pad) {
             let what = format!("the Pad {} is not at rest: {}", pad.name, pad.phase);
             comparison.add(Kind::Restless, &pad.candidate, what);
         }
     }
     comparison
+}
+
+/// Whether a person has to decide about a Pad: its pad is not found, and its connection has another name by now, so it
+/// may be another account.
+fn waits_for_decision(books: &Books, pad: &ClusterPad) -> bool {
+    let is_removed = pad.pad_id.as_ref().is_some_and(|id| books.people.removed.contains_key(id));
+    books.people.renamed && is_removed && pad.phase == "Pending/ConfigurationNotFound"
 }
 
 impl Comparison {
@@ -262,7 +273,12 @@ impl Pair<'_> {
 
     /// Whether the Pad that it belonged to was deleted by a user, and so it stays as it is.
     fn is_let_go(&self, pad: &PadBook) -> bool {
-        let unlinks = self.rule.unlinks || self.books.people.unlinked.contains(&self.whose());
+        let people = &self.books.people;
+        let on_a_pad = || self.cluster_pads().any(|one| one.pad_id.as_ref() == Some(&pad.id));
+        if people.unattended.contains(&self.whose()) && !on_a_pad() {
+            return true;
+        }
+        let unlinks = self.rule.unlinks || people.unlinked.contains(&self.whose());
         unlinks && self.candidate.links_removed.contains(&pad.url) && !self.is_linked(pad)
     }
 

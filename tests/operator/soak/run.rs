@@ -15,7 +15,7 @@ use super::schedule::{Event, Order, Service, Target, Then};
 use super::{RULES, Size};
 use crate::cluster::objects;
 use crate::link::Link;
-use crate::world::{CONNECTION, World};
+use crate::world::{CONNECTION, World, merge};
 
 /// How often the replicas are looked after.
 const TICK: Duration = Duration::from_millis(100);
@@ -51,24 +51,22 @@ pub struct Run {
     pub deliveries: JoinSet<()>,
     start: Instant,
     /// From Lever to the replicas.
-    _balancer: Link,
+    balancer: Link,
+    /// Names that the connection has had; the last one is its name now.
+    connections: Vec<String>,
+    is_connected: bool,
 }
 
 impl Run {
     pub async fn new(world: World, size: Size) -> Self {
-        for webhook in world.lever.webhooks() {
-            world.lever.remove_webhook(webhook["id"].as_str().unwrap());
-        }
         let ports = world.operators.iter().map(|operator| operator.webhooks).collect();
         let balancer = Link::to_any("http", ports).await;
-        let url = format!("{}/webhooks/lever/{}/{CONNECTION}", balancer.url(), world.namespace);
-        world.lever.set_webhook(&url, &world.signing_token);
         world.interview.set_key(OTHER_KEY, "owner@elsewhere.example", KeyRole::Elsewhere);
         world.keep_private(OTHER_KEY);
         for _ in 0..PADS_BEFORE {
             world.interview.add_pad(NewPad::default());
         }
-        Self {
+        let run = Self {
             replicas: Replicas::new(&world),
             world,
             candidates: vec![None; size.candidates],
@@ -78,8 +76,26 @@ impl Run {
             holds: JoinSet::new(),
             deliveries: JoinSet::new(),
             start: Instant::now(),
-            _balancer: balancer,
+            balancer,
+            connections: vec![CONNECTION.to_owned()],
+            is_connected: true,
+        };
+        run.set_webhook();
+        run
+    }
+
+    fn connection(&self) -> &str {
+        self.connections.last().unwrap()
+    }
+
+    /// Pastes the webhook's URL of the present connection into Lever.
+    fn set_webhook(&self) {
+        let lever = &self.world.lever;
+        for webhook in lever.webhooks() {
+            lever.remove_webhook(webhook["id"].as_str().unwrap());
         }
+        let (base, namespace, name) = (self.balancer.url(), self.world.namespace, self.connection());
+        lever.set_webhook(&format!("{base}/webhooks/lever/{namespace}/{name}"), &self.world.signing_token);
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -157,8 +173,7 @@ impl Run {
             Event::Refuse(service) => self.set_key(*service, "a-wrong-key-0000").await,
             Event::Accept(service) => self.accept(*service).await,
             Event::Suspend(suspend) => {
-                let patch = json!({"spec": {"suspend": suspend}});
-                self.world.patch("leverconnections", CONNECTION, patch).await;
+                self.edit("leverconnections", self.connection(), json!({"suspend": suspend})).await;
             }
             Event::WipeStatus(which) => {
                 if let Some(pad) = self.pad(*which).await {
@@ -183,11 +198,13 @@ impl Run {
                 self.world.delete("padconfigurations", RULES[*rule].name).await;
             }
             Event::Configure(rule) => self.configure(*rule).await,
-            Event::ChangeTag(rule) => self.edit(*rule, json!({"tag": "another-tag"})).await,
-            Event::ChangeTagBack(rule) => self.edit(*rule, json!({"tag": RULES[*rule].tag})).await,
+            Event::Disconnect => self.disconnect().await,
+            Event::Reconnect => self.reconnect().await,
+            Event::ChangeTag(rule) => self.edit_rule(*rule, json!({"tag": "another-tag"})).await,
+            Event::ChangeTagBack(rule) => self.edit_rule(*rule, json!({"tag": RULES[*rule].tag})).await,
             Event::ChangeTitle(rule) => {
                 let title = format!("{{candidate}} after {} s", self.elapsed().as_secs());
-                self.edit(*rule, json!({"title": title})).await;
+                self.edit_rule(*rule, json!({"title": title})).await;
             }
             Event::Apply { rule, candidate } => self.apply(*rule, *candidate).await,
             Event::DeletePad(which) => {
@@ -315,6 +332,9 @@ impl Run {
     fn note_deletion(&mut self, pad: &DynamicObject) {
         let whose = whose(pad);
         self.journal.push(format!("          a user deletes {:?} of {whose:?}", pad.metadata.name));
+        if !self.is_connected {
+            self.people.unattended.insert(whose.clone());
+        }
         *self.people.deletions.entry(whose).or_default() += 1;
     }
 
@@ -344,14 +364,45 @@ impl Run {
     }
 
     async fn configure(&self, rule: usize) {
-        self.world.configure(RULES[rule].name, RULES[rule].whole_spec()).await;
+        let mut spec = RULES[rule].whole_spec();
+        spec["connectionRef"] = json!({"name": self.connection()});
+        self.world.apply("padconfigurations", RULES[rule].name, spec).await;
     }
 
-    /// Edits a configuration, unless it is deleted now.
-    async fn edit(&self, rule: usize, spec: serde_json::Value) {
-        let api = objects(&self.world.client, self.world.namespace, "padconfigurations");
+    async fn disconnect(&mut self) {
+        for rule in &RULES {
+            self.people.replaced.insert(rule.name.to_owned());
+            self.world.delete("padconfigurations", rule.name).await;
+        }
+        self.world.delete("leverconnections", self.connection()).await;
+        self.is_connected = false;
+        let pads = self.pads().list(&Default::default()).await.unwrap().items;
+        let deleted = pads.iter().filter(|pad| pad.metadata.deletion_timestamp.is_some());
+        self.people.unattended.extend(deleted.map(whose));
+    }
+
+    async fn reconnect(&mut self) {
+        self.connections.push(format!("{CONNECTION}-{}", self.connections.len() + 1));
+        let mut spec = self.world.connection_spec();
+        merge(&mut spec, &super::options().connection);
+        self.world.apply("leverconnections", self.connection(), spec).await;
+        for rule in 0..RULES.len() {
+            self.configure(rule).await;
+        }
+        self.set_webhook();
+        self.is_connected = true;
+        self.people.renamed = true;
+    }
+
+    async fn edit_rule(&self, rule: usize, spec: serde_json::Value) {
+        self.edit("padconfigurations", RULES[rule].name, spec).await;
+    }
+
+    /// Edits an object, unless it is deleted now.
+    async fn edit(&self, plural: &str, name: &str, spec: serde_json::Value) {
+        let api = objects(&self.world.client, self.world.namespace, plural);
         let edit = Patch::Merge(json!({"spec": spec}));
-        match api.patch(RULES[rule].name, &PatchParams::default(), &edit).await {
+        match api.patch(name, &PatchParams::default(), &edit).await {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.code == 404 => {}
             Err(error) => panic!("{error}"),
@@ -428,7 +479,7 @@ impl Run {
             self.accept(service).await;
         }
         self.world.lever.set_delivery_behaviour(Default::default());
-        self.world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
+        self.edit("leverconnections", self.connection(), json!({"suspend": false})).await;
         self.world.lever.release_deliveries(false).await;
     }
 }

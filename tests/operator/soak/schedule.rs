@@ -74,6 +74,10 @@ pub enum Event {
     /// A user deletes a configuration, and applies it again later.
     Unconfigure(usize),
     Configure(usize),
+    /// A user deletes the connection with all its configurations, and applies all again later, the connection under
+    /// another name.
+    Disconnect,
+    Reconnect,
     /// A user changes the tag of a configuration, and changes it back later.
     ChangeTag(usize),
     ChangeTagBack(usize),
@@ -208,8 +212,8 @@ pub fn summary(events: &[(Duration, Event)]) -> String {
 pub fn troubles(events: &[(Duration, Event)]) -> String {
     let is_trouble = |event: &Event| {
         use Event::{
-            Accept, Away, Back, ChangeTag, ChangeTagBack, Configure, Cut, Kill, Mend, Refuse, Start, Suspend,
-            Swap, Terminate, Unconfigure,
+            Accept, Away, Back, ChangeTag, ChangeTagBack, Configure, Cut, Disconnect, Kill, Mend, Reconnect,
+            Refuse, Start, Suspend, Swap, Terminate, Unconfigure,
         };
         matches!(
             event,
@@ -226,6 +230,8 @@ pub fn troubles(events: &[(Duration, Event)]) -> String {
                 | Swap
                 | Unconfigure(_)
                 | Configure(_)
+                | Disconnect
+                | Reconnect
                 | ChangeTag(_)
                 | ChangeTagBack(_)
         )
@@ -508,10 +514,10 @@ fn people(part: &mut Part) {
         let (at, which) = (part.any_time(), part.any_number());
         part.add(at, Event::DeletePad(which));
     }
-    let (rule, kind) = (part.rng.usize(..RULES.len()), part.rng.usize(..3));
+    let (rule, kind) = (part.rng.usize(..RULES.len()), part.rng.usize(..4));
     for (number, (start, end)) in part.spans(12_000, 500..4000).into_iter().enumerate() {
         let rule = (rule + number) % RULES.len();
-        match (kind + number) % 3 {
+        match (kind + number) % 4 {
             0 => {
                 part.add(start, Event::Unconfigure(rule));
                 for _ in 0..2 {
@@ -523,6 +529,10 @@ fn people(part: &mut Part) {
             1 => {
                 part.add(start, Event::ChangeTag(rule));
                 part.add(end, Event::ChangeTagBack(rule));
+            }
+            2 => {
+                part.add(start, Event::Disconnect);
+                part.add(end, Event::Reconnect);
             }
             _ => {
                 part.add(start, Event::Swap);
@@ -564,6 +574,8 @@ fn every_trouble_of_a_schedule_ends() {
             assert_eq!(refused, count(|one| matches!(one, Event::Accept(_))));
             let removed = count(|one| matches!(one, Event::Unconfigure(_)));
             assert_eq!(removed, count(|one| matches!(one, Event::Configure(_))));
+            let disconnected = count(|one| matches!(one, Event::Disconnect));
+            assert_eq!(disconnected, count(|one| matches!(one, Event::Reconnect)));
             let changed = count(|one| matches!(one, Event::ChangeTag(_)));
             assert_eq!(changed, count(|one| matches!(one, Event::ChangeTagBack(_))));
             let suspended = count(|one| matches!(one, Event::Suspend(true)));

@@ -167,6 +167,8 @@ fn a_pad_that_belongs_to_nobody_is_left_behind() {
     assert_eq!(found(unlinked), [Kind::Left]);
     let policy = |books: &mut Books| (unlinked(books), books.rules[0].unlinks = true).1;
     assert_eq!(found(policy), []);
+    let unattended = |books: &mut Books| (unlinked(books), books.people.unattended.insert(whose())).0;
+    assert_eq!(found(unattended), [], "there was no connection to delete the pad with");
     let of_a_second_try = |books: &mut Books| books.pads.push(pad("PAD2", ENTRY));
     assert_eq!(found(of_a_second_try), [Kind::Duplicate, Kind::Left]);
     let dead_link = |books: &mut Books| (deleted(books), books.pads[0].deleted = true).1;
@@ -300,4 +302,16 @@ fn the_tags_follow_the_pad() {
     assert_eq!(found(|books| ended(books, &["done"])), []);
     assert_eq!(found(|books| ended(books, &["ready", "done"])), [Kind::Lost]);
     assert_eq!(found(|books| ended(books, &[])), [Kind::Lost]);
+}
+
+#[test]
+fn a_pad_that_is_not_found_after_a_rename_waits_for_a_person() {
+    let waiting = |books: &mut Books| {
+        (books.cluster[0].phase, books.cluster[0].at_rest) = ("Pending/ConfigurationNotFound".into(), false);
+        books.pads[0].deleted = true;
+        books.people.removed.insert("PAD1".into(), ENTRY + 60_000);
+    };
+    assert_eq!(found(waiting), [Kind::Restless]);
+    let renamed = |books: &mut Books| (waiting(books), books.people.renamed = true).0;
+    assert_eq!(found(renamed), []);
 }

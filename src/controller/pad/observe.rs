@@ -4,8 +4,7 @@ use super::candidate_loader::Demand;
 use super::hints::{Wanted, What};
 use super::in_flight::{Look, lands_within};
 use super::state::{
-    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, Ownership, PadFacts, Rule,
-    SignedEvent,
+    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, Ownership, PadFacts, Rule, SignedEvent,
 };
 use super::tags::{self, TagFacts};
 use crate::api::condition::{self, Condition, types};

@@ -18,7 +18,8 @@ async fn notes(cluster: &Cluster, values: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_notes_say_the_next_step_for_these_values() {
     let cluster = Cluster::shared().await;
-    let (no_address, paste, managed) = ("First: make the operator reachable", "Paste this URL", "must enable");
+    let (no_address, paste, managed) =
+        ("First: make the operator reachable", "Paste this URL", "must enable");
     let ingress = json!({"ingress": {"enabled": true, "host": "hooks.example.com"}});
     for (values, said, unsaid) in [
         (json!({}), vec![no_address, paste, "watches hiring."], vec![managed, "No replica"]),

@@ -76,7 +76,10 @@ impl<'a> Kind<'a> {
             page += &table.text();
         }
         if !rules.is_empty() {
-            writeln!(page, "### {kind}: validation messages\n\nThe API server rejects invalid objects with these messages:\n")?;
+            writeln!(
+                page,
+                "### {kind}: validation messages\n\nThe API server rejects invalid objects with these messages:\n"
+            )?;
             rules.iter().try_for_each(|rule| writeln!(page, "- {rule}"))?;
             page.push('\n');
         }

@@ -2,7 +2,7 @@
 //!
 //! The path of one stage change, and where to read on:
 //!
-//! 1. **Receive**: [`receiver`] checks the webhook and stores a [`Pad`](api::Pad) before Lever is answered. It has no rules.
+//! 1. **Receive**: [`webhook`] checks the webhook and stores a [`Pad`](api::Pad) before Lever is answered. It has no rules.
 //! 2. **Wake**: [`controller::pad`] is the driver. On the leader it takes each Pad through the next four steps; its file
 //!    reads as they do.
 //! 3. **Observe**: all that the cluster knows of the Pad becomes one set of plain facts (`pad/observe.rs`, `pad/state.rs`).
@@ -12,25 +12,24 @@
 //! 6. **Status**: what it rests with becomes the whole status, and is written where it differs (`pad/status.rs`).
 //!
 //! [`controller::connection`] and [`controller::configuration`] have the same steps. What no webhook tells, [`sync`]
-//! finds, and wakes the Pads concerned. The two services are called through [`lever`] and [`interview`], over one
-//! [`transport`]; they know nothing of Kubernetes. [`cluster`] is what is watched and written there. Rules that several
+//! finds, and wakes the Pads concerned. The two services are called through [`lever`] and [`coderpad`], over one
+//! [`transport`]; they know nothing of Kubernetes. [`k8s`] is what is watched and written there. Rules that several
 //! parts ask for have one place each: [`rules`], [`pad_builder`], [`sanitize`], [`controller::pad::series`]. [`run`] wires it all.
 
 pub mod api;
 pub mod cli;
-pub mod cluster;
+pub mod coderpad;
 pub mod controller;
 #[cfg(test)]
 mod fuzz;
-pub mod interview;
-pub mod lanes;
+pub mod k8s;
 pub mod lever;
 mod listen;
 pub mod pad_builder;
-pub mod receiver;
 pub mod rules;
 pub mod run;
 pub mod sanitize;
 pub mod sync;
 pub mod telemetry;
 pub mod transport;
+pub mod webhook;

@@ -6,10 +6,10 @@ use crate::api::names::{
 };
 use crate::api::pad::{DesiredState, Trigger};
 use crate::api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
-use crate::cluster::decode::Decoded;
-use crate::cluster::in_time;
-use crate::cluster::lean::{Lean, lean};
-use crate::cluster::writes::is_status;
+use crate::k8s::decode::Decoded;
+use crate::k8s::in_time;
+use crate::k8s::patch::is_status;
+use crate::k8s::trimmed::{Lean, lean};
 use crate::telemetry::traces::spans;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};

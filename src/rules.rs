@@ -7,7 +7,7 @@
 use crate::api::PadConfiguration;
 use crate::api::configuration::PadType;
 use crate::api::connection::Stage;
-use crate::interview::{PadKind, Question};
+use crate::coderpad::{PadKind, Question};
 use kube::ResourceExt;
 
 /// Why spec.stage names no stage.

@@ -5,23 +5,23 @@
 
 use crate::api::FIELD_MANAGER;
 use crate::cli::RunArgs;
-use crate::cluster::connect::Cluster;
-use crate::cluster::lease::Leadership;
-use crate::cluster::reach::{Paths, Reach};
-use crate::cluster::secrets::Secrets;
-use crate::cluster::{Caches, Scope};
 use crate::controller::fair_share::Turns;
 use crate::controller::pad_budget::Allowances;
 use crate::controller::quotas::Quotas;
 use crate::controller::service_clients::Accounts;
 use crate::controller::{self, Context, Settings};
+use crate::k8s::api_server_probe::{Paths, Reach};
+use crate::k8s::connect::Cluster;
+use crate::k8s::leader_election::Leadership;
+use crate::k8s::secrets::Secrets;
+use crate::k8s::{Caches, Scope};
 use crate::listen::listen;
-use crate::receiver::{self, Receiver};
 use crate::telemetry::admin::{Admin, Readiness};
 use crate::telemetry::health::Health;
+use crate::telemetry::inventory_metrics::State;
 use crate::telemetry::process::Process;
-use crate::telemetry::state::State;
 use crate::transport::{self, Limit, Transport, TransportSettings};
+use crate::webhook::{self, Receiver};
 use anyhow::Context as _;
 use axum::http::{HeaderName, HeaderValue};
 use futures::FutureExt;
@@ -56,7 +56,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     let transport = Transport::new(transport_settings(&args), transport::Metrics::new(&mut registry))
         .context("the HTTP client could not be set up")?;
-    let receiver_metrics = receiver::Metrics::new(&mut registry);
+    let receiver_metrics = webhook::Metrics::new(&mut registry);
     let metrics = controller::metrics::Metrics::new(&mut registry);
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("pad_operator_build", "Which build this is", build);
@@ -73,13 +73,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let readiness = Readiness::new(caches.clone(), reach, stop.clone());
     let admin = Admin::new(registry, health.clone(), readiness.clone());
     let secrets = Secrets::watch(&client, &args.namespaces, &ended);
-    let tokens = receiver::SigningTokens::follow(&caches, &secrets, ended.clone());
+    let tokens = webhook::SigningTokens::follow(&caches, &secrets, ended.clone());
     let is_ready = move || readiness.is_ready();
     let receiver = Receiver::new(client.clone(), caches.clone(), tokens, receiver_metrics, is_ready);
 
     tokio::spawn(admin.serve(admin_listener, ended.clone()));
     let serving = TaskTracker::new();
-    let webhooks = receiver::serve(webhooks, receiver, stop.clone());
+    let webhooks = webhook::serve(webhooks, receiver, stop.clone());
     serving.spawn(health.clone().guarded("webhooks".into(), stop.clone(), webhooks));
     serving.close();
     tracing::info!(webhooks = %args.webhook_address, admin = %args.admin_address, "started");

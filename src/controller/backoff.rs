@@ -4,7 +4,7 @@
 //! pause. What a person changed ends the pause at once, because the cause may be gone. This memory may be lost: then
 //! the object tries once more.
 
-use crate::cluster::key;
+use crate::k8s::key;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

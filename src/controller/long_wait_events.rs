@@ -6,8 +6,8 @@
 
 use crate::api::FIELD_MANAGER;
 use crate::api::names::sha256_hex;
-use crate::cluster::writes::is_status;
-use crate::cluster::{in_time, key};
+use crate::k8s::patch::is_status;
+use crate::k8s::{in_time, key};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;

@@ -1,7 +1,7 @@
 //! Numbers about what the leader does. Labels come from closed sets, but for the names of connections that there are.
 
-use crate::cluster::writes::WriteError;
 use crate::controller::runtime::Failure;
+use crate::k8s::patch::WriteError;
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

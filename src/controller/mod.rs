@@ -19,8 +19,8 @@ pub mod schedule;
 pub mod service_clients;
 
 use crate::api::LeverConnection;
-use crate::cluster::{Scope, in_time, secrets::Secrets};
-use crate::sync::requests::Syncs;
+use crate::k8s::{Scope, in_time, secrets::Secrets};
+use crate::sync::queue::Syncs;
 use crate::telemetry::health::Health;
 use backoff::Retries;
 use fair_share::Turns;

@@ -5,7 +5,7 @@
 //! had before: the one in its status, or one that a person has accepted.
 
 use crate::api::{LeverConnection, names};
-use crate::interview::{self, InterviewClient};
+use crate::coderpad::{self, InterviewClient};
 use crate::sanitize;
 use crate::transport::Error;
 use kube::ResourceExt;
@@ -32,7 +32,7 @@ pub struct Organization {
 
 impl Organization {
     /// The organization in an answer of CoderPad; None if it has no name.
-    pub fn of(found: &interview::Organization) -> Option<Self> {
+    pub fn of(found: &coderpad::Organization) -> Option<Self> {
         let name = sanitize::one_line(found.name.as_deref()?, NAME_LIMIT);
         let id = found.id.as_deref().map(|id| sanitize::one_line(id, ID_LIMIT)).filter(|id| !id.is_empty());
         Some(Self { name, id })

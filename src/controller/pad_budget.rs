@@ -6,7 +6,7 @@
 
 use super::quotas::{self, Quotas};
 use super::rolling_limit::{Full, HOUR, counts, full};
-use crate::cluster::key;
+use crate::k8s::key;
 use crate::transport::AccountId;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;

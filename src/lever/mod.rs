@@ -5,7 +5,7 @@
 //! [`crate::transport::Class`] for what its errors mean.
 
 #[cfg(test)]
-mod hostile;
+mod fuzz_tests;
 #[cfg(test)]
 mod tests;
 mod types;

@@ -7,27 +7,27 @@
 //! `onArchive: End`, one over those deleted and one over those changed since, and one over the pads that changed at
 //! CoderPad: mostly a page each, however many Pads there are.
 //!
-//! It decides little. It makes Pads for candidates who have none (`candidates`), and asks the Pads of whom there is
+//! It decides little. It makes Pads for candidates who have none (`backfill`), and asks the Pads of whom there is
 //! news for a look ([`crate::controller::pad::hints`]): each reads for itself what is true now. What it remembers may be
 //! lost: the next sync finds the same.
 
-mod candidates;
-mod gone;
+mod backfill;
+mod coderpad;
+mod erasure;
 #[cfg(test)]
-mod hostile;
+mod fuzz_tests;
 mod installations;
-mod interview;
 mod lever;
-mod looks;
-pub mod requests;
-mod rules;
+mod open_pads;
+mod opportunities;
+pub mod queue;
 
 #[cfg(test)]
-pub(crate) use candidates::{Deed, Rule, deed};
+pub(crate) use backfill::{Deed, Rule, deed};
 #[cfg(test)]
 pub(crate) use lever::{Row, Walk};
 #[cfg(test)]
-pub(crate) use rules::served_after;
+pub(crate) use opportunities::served_after;
 
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use crate::controller::Context;
@@ -39,7 +39,7 @@ use crate::transport::{self, Class, Priority};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
-use requests::{Complete, Ended, Wish};
+use queue::{Complete, Ended, Wish};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -96,10 +96,10 @@ fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
 struct Marks {
     /// The version of the account that was walked.
     account: String,
-    pads: interview::Pads,
-    archived: Option<rules::Archived>,
-    erasures: gone::Erasures,
-    looks: looks::Looks,
+    pads: coderpad::Pads,
+    archived: Option<opportunities::Archived>,
+    erasures: erasure::Erasures,
+    looks: open_pads::Looks,
     /// Whether the last sync was refused something.
     is_refused: bool,
 }
@@ -163,15 +163,15 @@ async fn sync(
             if !wish.whole {
                 return Vec::new();
             }
-            let pads = interview::walk(&session, &mut after.pads).await;
+            let pads = coderpad::walk(&session, &mut after.pads).await;
             after.looks.want(&session);
             vec![
                 pads,
-                rules::walk_archived(&session, &mut after.archived).await,
-                gone::walk(&session, &mut after.erasures).await,
+                opportunities::walk_archived(&session, &mut after.archived).await,
+                erasure::walk(&session, &mut after.erasures).await,
             ]
         },
-        rules::walk_all(&session, wish),
+        opportunities::walk_all(&session, wish),
     );
     let erasures = after.erasures.until();
     let errors: Vec<SyncError> = of_all.into_iter().filter_map(Result::err).chain(of_rules.errors).collect();

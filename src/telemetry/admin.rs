@@ -2,8 +2,8 @@
 
 use super::exposition::Format;
 use super::health::{Finding, Health, page};
-use crate::cluster::reach::Reach;
-use crate::cluster::{Caches, Scope};
+use crate::k8s::api_server_probe::Reach;
+use crate::k8s::{Caches, Scope};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};

@@ -3,9 +3,9 @@
 pub mod admin;
 mod exposition;
 pub mod health;
+pub mod inventory_metrics;
 pub mod logging;
 pub mod process;
-pub mod state;
 pub mod traces;
 
 use crate::cli::RunArgs;

@@ -121,7 +121,7 @@ impl Error {
     /// is the quota, unless it speaks of the request rate, says when to come back, or has no message of CoderPad's
     /// (contract C3a): a pause is always safe, and the quota itself is read with the next probe.
     pub fn is_quota(&self) -> bool {
-        if self.class != Class::Throttled || self.operation != crate::interview::CREATE_PAD {
+        if self.class != Class::Throttled || self.operation != crate::coderpad::CREATE_PAD {
             return false;
         }
         // Without a message of the service, the message is the status line's: "Too Many Requests".

@@ -5,11 +5,11 @@
 //! write could take effect twice, and an object in error must not call more often than a healthy one. Whoever calls
 //! decides when to try again. The rest of the program knows nothing of HTTP.
 
-mod account;
-mod answer;
+mod client;
 mod error;
-mod limit;
 mod metrics;
+mod rate_limit;
+mod response;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -19,14 +19,14 @@ mod tolerant;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use account::{Account, Call, Payload, api_key, innermost};
-pub use account::{Departure, Permit};
+pub(crate) use client::{Account, Call, Payload, api_key, innermost};
+pub use client::{Departure, Permit};
 pub use error::{Class, Error, Service, SetupError};
-pub use limit::{AccountId, Limit, Priority};
 pub use metrics::Metrics;
+pub use rate_limit::{AccountId, Limit, Priority};
 pub(crate) use tolerant::{Oddities, Part, milliseconds};
 
-use limit::Buckets;
+use rate_limit::Buckets;
 
 /// How long a request may take, from its leaving to the end of its answer; creating a pad has its own limit. A request
 /// whose process has died is under way no longer than this.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use rstest::rstest;
 use tokio::time::{Instant, sleep};
 
-use super::limit::{Bucket, Buckets};
+use super::rate_limit::{Bucket, Buckets};
 use super::{Class, Error, Limit, Priority, Service};
-use crate::interview::CREATE_PAD;
+use crate::coderpad::CREATE_PAD;
 
 fn bucket(per_second: u32, burst: u32) -> Arc<Bucket> {
     Buckets::default().of("https://api.example.com", "key", Limit { per_second, burst })

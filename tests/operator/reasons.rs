@@ -36,7 +36,7 @@ const PROVOKED: &[(&str, &str)] = &[
     ("SignatureMismatch", "connections::a_wrong_signing_token_is_told_and_heals_with_the_secret"),
     (
         "ClockSkew",
-        "src/receiver/tests/refused.rs::a_clock_that_is_behind_is_named_also_after_a_signed_request",
+        "src/webhook/tests/refused.rs::a_clock_that_is_behind_is_named_also_after_a_signed_request",
     ),
     (
         "WebhookNotListed",

@@ -3,7 +3,7 @@
 use crate::candidate::opportunity_id;
 use crate::cli::CreateArgs;
 use crate::cluster::{Cluster, list};
-use crate::overview::table;
+use crate::status::table;
 use anyhow::{Context, bail};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;

@@ -6,9 +6,9 @@ use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Resource};
 use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
-use pad_operator::cluster::connect;
-use pad_operator::cluster::decode::{Decoded, split};
-use pad_operator::cluster::lean::Kind;
+use pad_operator::k8s::connect;
+use pad_operator::k8s::decode::{Decoded, split};
+use pad_operator::k8s::trimmed::Kind;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 

@@ -9,7 +9,7 @@ mod candidate;
 mod cli;
 mod cluster;
 mod complete;
-mod overview;
+mod status;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
@@ -64,7 +64,7 @@ async fn run(cli: Cli) -> anyhow::Result<String> {
         }
         Command::Status { all_namespaces } => {
             let seen = cluster().await?.see(all_namespaces).await?;
-            Ok(overview::text(&seen, jiff::Timestamp::now()))
+            Ok(status::text(&seen, jiff::Timestamp::now()))
         }
         Command::Candidate { candidate } => actions::candidate(&cluster().await?, &candidate).await,
         Command::Stages { connection } => actions::stages(&cluster().await?, &connection).await,

@@ -6,10 +6,10 @@
 
 use crate::api::condition::{Status, types};
 use crate::api::{Condition, PadConfiguration};
-use crate::cluster::caches::Cache;
-use crate::cluster::key;
 use crate::controller::runtime::heard;
 use crate::controller::service_clients::KeyDigest;
+use crate::k8s::cache::Cache;
+use crate::k8s::key;
 use crate::sanitize;
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;

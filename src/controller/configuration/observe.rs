@@ -3,7 +3,7 @@
 use crate::api::configuration::PadCounts;
 use crate::api::pad::Phase;
 use crate::api::{Pad, PadConfigurationSpec};
-use crate::interview::{InterviewClient, Question};
+use crate::coderpad::{InterviewClient, Question};
 use crate::transport::{Class, Error, Priority};
 use std::sync::Arc;
 

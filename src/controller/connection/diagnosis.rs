@@ -1,9 +1,9 @@
 //! What can be wrong with one of the two services of a connection, in words that say what to do.
 
 use crate::api::{LeverConnection, SecretKeyRef};
-use crate::cluster::secrets::SecretError;
-use crate::cluster::writes::is_status;
 use crate::controller::service_clients::AccountError;
+use crate::k8s::patch::is_status;
+use crate::k8s::secrets::SecretError;
 use crate::lever::User;
 use crate::transport::{Class, Error, Service};
 use kube::ResourceExt;

@@ -1,7 +1,7 @@
 //! What the last complete sync adds to the status of a connection.
 
 use crate::api::LeverConnectionStatus;
-use crate::sync::requests::Complete;
+use crate::sync::queue::Complete;
 use jiff::SignedDuration;
 
 /// Maximum age of lastSyncAt while nothing else is written.

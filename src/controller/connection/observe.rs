@@ -5,10 +5,10 @@
 
 use super::diagnosis::{self, Trouble};
 use crate::api::LeverConnection;
-use crate::cluster::secrets::{SecretError, Secrets};
+use crate::coderpad::{InterviewClient, PadSort, Quota};
 use crate::controller::organization::{OfKey, Organization};
 use crate::controller::service_clients::Account;
-use crate::interview::{InterviewClient, PadSort, Quota};
+use crate::k8s::secrets::{SecretError, Secrets};
 use crate::lever::{self, LeverClient, Stage, User};
 use crate::transport::{Class, Error, Priority};
 use kube::ResourceExt;

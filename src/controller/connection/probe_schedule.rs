@@ -4,8 +4,8 @@
 
 use super::diagnosis::Trouble;
 use super::observe::{InterviewFacts, LeverFacts, Probe};
-use crate::cluster::key;
 use crate::controller::schedule;
+use crate::k8s::key;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;

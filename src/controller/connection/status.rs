@@ -9,9 +9,9 @@ use crate::api::condition::{Conditions, Readiness, Status, find, types};
 use crate::api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
 use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus};
 use crate::sanitize;
-use crate::sync::requests::Missed;
+use crate::sync::queue::Missed;
 use crate::transport::Service;
-use crate::{interview, lever};
+use crate::{coderpad, lever};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::{BTreeSet, HashSet};
@@ -149,7 +149,7 @@ fn take_facts(status: &mut LeverConnectionStatus, probed: &Probed) {
         status.organization_id = organization.id.clone().or(known);
         status.organization = Some(organization.name.clone());
     }
-    if let Some(interview::Quota { unlimited, used, remaining, limit, overages_enabled: _ }) = facts.quota {
+    if let Some(coderpad::Quota { unlimited, used, remaining, limit, overages_enabled: _ }) = facts.quota {
         status.quota = Some(Quota { unlimited, used, remaining, limit });
     }
 }

@@ -3,7 +3,7 @@
 //! Sync finds such links on every walk. Without this memory each of them would cost a call per sync. It may be lost: each
 //! link is then looked at once more.
 
-use crate::cluster::key;
+use crate::k8s::key;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 

@@ -5,7 +5,7 @@
 //! sync finds the same news and asks again.
 
 use super::foreign_links::Strangers;
-use crate::cluster::key;
+use crate::k8s::key;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use tokio::sync::broadcast;

@@ -7,7 +7,7 @@
 //! seen here (contract, "Exactly once", Unknown outcome). Losing this memory only makes the wait start again.
 
 use crate::api::names::Effect;
-use crate::interview::PadRecord;
+use crate::coderpad::PadRecord;
 use crate::transport::TIME_LIMIT;
 use parking_lot::Mutex;
 use std::collections::HashMap;

@@ -36,7 +36,7 @@ use super::{events, long_wait_events, schedule};
 use crate::api::condition::{Condition, is_true, types};
 use crate::api::names;
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
-use crate::cluster::writes::{WriteError, write_status};
+use crate::k8s::patch::{WriteError, write_status};
 use crate::sanitize;
 use crate::telemetry::traces::spans;
 use crate::transport::{self, Class};

@@ -4,7 +4,7 @@
 //! mention Lever's users.
 
 use crate::api::names::Reference;
-use crate::interview::{Environment, PadKind, PadRecord};
+use crate::coderpad::{Environment, PadKind, PadRecord};
 use crate::sanitize;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -120,8 +120,8 @@ fn fitting(code: &str, limit: usize) -> String {
 mod tests {
     use super::*;
     use crate::api::names::Series;
+    use crate::coderpad::EnvironmentFile;
     use crate::fuzz::{any_text, try_all};
-    use crate::interview::EnvironmentFile;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use serde_json::json;

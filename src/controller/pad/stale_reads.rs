@@ -4,7 +4,7 @@
 //! growing delays. This memory may be lost: the delays then start again.
 
 use crate::api::Pad;
-use crate::cluster::key;
+use crate::k8s::key;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;

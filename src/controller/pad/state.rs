@@ -8,8 +8,8 @@ use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, Write
 use crate::api::installation::Installation;
 use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
+use crate::coderpad::{Environment, PadEvent, PadRecord};
 use crate::controller::rolling_limit::Full;
-use crate::interview::{Environment, PadEvent, PadRecord};
 use crate::lever::Opportunity;
 use crate::transport;
 use jiff::Timestamp;

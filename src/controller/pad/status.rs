@@ -9,7 +9,7 @@ use crate::api::condition::{Conditions, Readiness, types};
 use crate::api::configuration::{PadConfiguration, PadType};
 use crate::api::names::{self, Attempt, Reference};
 use crate::api::pad::{Pad, PadStatus, Phase};
-use crate::interview::{PadKind, PadRecord};
+use crate::coderpad::{PadKind, PadRecord};
 use crate::sanitize;
 use jiff::Timestamp;
 

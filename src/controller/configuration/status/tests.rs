@@ -1,5 +1,5 @@
 use super::*;
-use crate::interview;
+use crate::coderpad;
 use crate::transport::Service;
 use serde_json::{Value, json};
 
@@ -40,16 +40,16 @@ fn good() -> LeverConnection {
     connection("True", "Connected", STAGES)
 }
 
-fn question(id: i64, pad_type: &str, is_draft: bool) -> interview::Question {
+fn question(id: i64, pad_type: &str, is_draft: bool) -> coderpad::Question {
     let take_home = pad_type == "take_home";
-    interview::Question { id, title: "Fizz".into(), pad_type: Some(pad_type.into()), take_home, is_draft }
+    coderpad::Question { id, title: "Fizz".into(), pad_type: Some(pad_type.into()), take_home, is_draft }
 }
 
 fn error(class: Class) -> Error {
     Error::new(class, Service::Interview, "GET /questions/{id}", Some(418), "Sorry")
 }
 
-fn asked(question: Result<interview::Question, Error>) -> Checks {
+fn asked(question: Result<coderpad::Question, Error>) -> Checks {
     Checks { question: Some(question), owner: None }
 }
 

@@ -53,7 +53,7 @@ fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc
         let stages = vec![lever::Stage { id: "s-1".into(), name: "Phone Screen".into() }];
         let facts = LeverFacts { stages: lever.is_none().then_some(stages), refused: None };
         let lever = Probe { facts, trouble: lever.clone() };
-        let quota = interview::Quota {
+        let quota = coderpad::Quota {
             unlimited: false,
             used: 3,
             remaining: Some(7),

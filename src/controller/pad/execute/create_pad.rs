@@ -5,15 +5,15 @@
 use super::{Pass, cluster};
 use crate::api::installation::{self, REQUESTED_BY, RequestedBy};
 use crate::api::names::{self, Attempt, Effect, Reference};
-use crate::cluster::in_time;
-use crate::cluster::writes::{MetadataChange, WriteError};
+use crate::coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::controller::metrics::Origin;
 use crate::controller::pad::in_flight::{LEAVES_WITHIN, agree};
 use crate::controller::pad::observe;
 use crate::controller::pad::state::{Claimed, ConnectionFacts, Flight, Record, Trouble};
 use crate::controller::pad_budget::{Refusal, Wanted};
 use crate::controller::schedule;
-use crate::interview::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
+use crate::k8s::in_time;
+use crate::k8s::patch::{MetadataChange, WriteError};
 use crate::transport::{Class, Departure, Permit};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;

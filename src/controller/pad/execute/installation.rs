@@ -3,9 +3,9 @@
 use super::{Pass, cluster};
 use crate::api::installation::{REQUESTED_BY, YIELDS_TO};
 use crate::api::names;
-use crate::cluster::writes::MetadataChange;
 use crate::controller::pad::observe;
 use crate::controller::pad::state::{Record, Trouble};
+use crate::k8s::patch::MetadataChange;
 
 impl Pass<'_> {
     /// Writes that the pad gives way, before anything is done about it; or, with None, that it does not.

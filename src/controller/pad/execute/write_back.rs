@@ -3,9 +3,9 @@
 
 use super::{Pass, cluster};
 use crate::api::names::{self, Claim, Effect};
-use crate::cluster::writes::MetadataChange;
 use crate::controller::pad::in_flight::{LEAVES_WITHIN, shows_within};
 use crate::controller::pad::state::{Candidate, Claimed, NoteFacts, Trouble};
+use crate::k8s::patch::MetadataChange;
 use crate::lever::Opportunity;
 use crate::transport::{self, Class, Departure};
 use jiff::Timestamp;

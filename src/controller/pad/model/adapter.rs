@@ -12,6 +12,7 @@ use crate::api::installation::Installation;
 use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::served::{self, Fingerprint};
+use crate::coderpad::PadRecord;
 use crate::controller::pad::plan::{Outcome, Recorded, Step, plan};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Member, Standing};
@@ -19,11 +20,10 @@ use crate::controller::pad::state::{
     Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, Ownership, PadFacts,
     Record, Rule, Trouble,
 };
-use crate::interview::PadRecord;
 use crate::lever::{Opportunity, StageChange};
-use crate::receiver::decide::{Intent, decide};
-use crate::receiver::event;
 use crate::transport::{Class, Error, Service};
+use crate::webhook::event;
+use crate::webhook::routing::{Intent, decide};
 use jiff::Timestamp;
 use serde_json::json;
 use std::cell::RefCell;

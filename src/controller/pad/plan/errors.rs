@@ -3,10 +3,10 @@
 use super::{Outcome, Recorded, Step, cancellation, rest, settled};
 use crate::api::configuration::PadType;
 use crate::api::pad::Phase;
+use crate::coderpad::CREATE_PAD;
 use crate::controller::connection::diagnosis::{lever_permission, sentence};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{Candidate, ConfigurationFacts, Facts, Record, Trouble};
-use crate::interview::CREATE_PAD;
 use crate::lever::{is_record, permission};
 use crate::transport::{Class, Error, Service};
 

@@ -6,9 +6,9 @@ use super::{Outcome, Step, connection_not_usable, rest};
 use crate::api::configuration::Repeat;
 use crate::api::names::Reference;
 use crate::api::pad::Phase;
+use crate::coderpad::PadRecord;
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Record};
-use crate::interview::PadRecord;
 use crate::lever::Opportunity;
 
 /// Kinds of events by which a person has been in a pad.

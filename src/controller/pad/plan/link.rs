@@ -4,9 +4,9 @@ use super::write_back::keep_linked;
 use super::{Outcome, Step, installation, rest, sends_nothing};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::names::Effect;
+use crate::coderpad::{PadKind, PadRecord};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{Candidate, Claimed, Facts, Record};
-use crate::interview::{PadKind, PadRecord};
 
 /// There is a pad at CoderPad: store its id, then link it.
 pub(super) fn link(facts: &Facts) -> Step {

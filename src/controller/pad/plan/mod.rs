@@ -24,8 +24,8 @@ use super::state::{
 use crate::api::configuration::PadType;
 use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
+use crate::coderpad::{NewPad, PadKind, PadRecord};
 use crate::controller::connection::status::CONNECTING;
-use crate::interview::{NewPad, PadKind, PadRecord};
 use cancellation::call_off;
 use deletion::removal;
 use eligibility::{Judgement, create, judge, no_room};

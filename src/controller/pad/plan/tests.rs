@@ -5,11 +5,11 @@ use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, Write
 use crate::api::names::{Attempt, Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::served::{self, Fingerprint};
+use crate::coderpad::{PadKind, PadRecord};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Member, Standing};
 use crate::controller::pad::state::*;
 use crate::controller::rolling_limit::Full;
-use crate::interview::{PadKind, PadRecord};
 use crate::lever::{Opportunity, StageChange};
 use crate::transport::{Class, Error, Service};
 use jiff::Timestamp;

@@ -5,11 +5,11 @@ use super::{Outcome, Recorded, Step, connection_not_usable, installation, rest};
 use crate::api::configuration::{DeletionPolicy, Note, StatusTags, WriteBack};
 use crate::api::names::{Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
+use crate::coderpad::PadRecord;
 use crate::controller::pad::note::{self, Code};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::Member;
 use crate::controller::pad::state::{Candidate, Claimed, Facts, NoteFacts, PadFacts, Record};
-use crate::interview::PadRecord;
 use std::time::Duration;
 
 /// When to see whether CoderPad has ended an interview that it was asked to end.

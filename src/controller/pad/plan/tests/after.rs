@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::api::configuration::{Note, StatusTags};
+use crate::coderpad::{Environment, PadEvent};
 use crate::controller::pad::plan::Recorded;
-use crate::interview::{Environment, PadEvent};
 
 /// An open pad, with all tags and the note with code configured.
 pub(super) fn open() -> Facts {

@@ -3,7 +3,7 @@
 use super::properties::any_facts;
 use super::*;
 use crate::api::installation::Installation;
-use crate::interview::PadEvent;
+use crate::coderpad::PadEvent;
 use proptest::prelude::*;
 
 const OWN: &str = "0123456789abcdef";

@@ -2,9 +2,9 @@
 
 use super::after::{ended, ended_record, open, open_with, tagged};
 use super::*;
+use crate::coderpad::Environment;
 use crate::controller::pad::plan::{Recorded, failure_tag, is_tag_settled};
 use crate::controller::pad::tags::Refused;
-use crate::interview::Environment;
 
 fn refusal(class: Class, operation: &'static str) -> Error {
     Error::new(class, Service::Lever, operation, Some(400), "refused")

@@ -1,0 +1,282 @@
+//! Leader election: the replica that holds the Lease `pad-operator` reconciles. Losing the Lease ends the process.
+//!
+//! As in client-go, no clock is compared with another one. A replica measures on its own monotonic clock how long it has
+//! not seen the Lease change, and takes it over only after `DURATION`; the times that the holder writes are for people.
+//! Each write carries the resourceVersion that was read, so that of two replicas only one succeeds. Nothing that must
+//! happen once depends on the Lease: the conflict-failing writes to Pads ensure that.
+
+use super::patch::is_status;
+use crate::api::FIELD_MANAGER;
+use crate::telemetry::health::{Health, Pulse};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Name of the Lease (contract, Program).
+pub const LEASE: &str = "pad-operator";
+/// Time without an observed change after which another replica takes over.
+const DURATION: Duration = Duration::from_secs(15);
+/// Time since the last successful renewal after which the holder stops. Below [`DURATION`], so that it has stopped when
+/// another replica starts.
+const RENEW_DEADLINE: Duration = Duration::from_secs(13);
+/// Delay between two renewals, and between two observations by the others.
+const PERIOD: Duration = Duration::from_secs(2);
+/// Timeout of one request.
+const REQUEST: Duration = Duration::from_secs(4);
+/// How long the release may take.
+const RELEASE: Duration = Duration::from_secs(5);
+/// The election does something this often, also while the API server does not answer.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// The Lease, held.
+pub struct Leadership {
+    api: Api<Lease>,
+    identity: String,
+    pulse: Pulse,
+    held: Lease,
+    renewed: Instant,
+}
+
+impl Leadership {
+    /// Waits until this process holds the Lease; None if `stop` comes first.
+    pub async fn acquire(
+        client: &Client,
+        namespace: &str,
+        identity: &str,
+        health: &Health,
+        stop: &CancellationToken,
+    ) -> Option<Leadership> {
+        let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+        let pulse = health.pulse("lease", SILENCE);
+        let mut observed = Observed::default();
+        loop {
+            pulse.beat();
+            let began = Instant::now();
+            let attempt = timeout(REQUEST, try_acquire(&api, identity, &mut observed));
+            match stop.run_until_cancelled(attempt).await? {
+                Ok(Ok(Some(held))) => {
+                    let identity = identity.to_owned();
+                    return Some(Leadership { api, identity, pulse, held, renewed: began });
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => tracing::warn!(
+                    %namespace, %error,
+                    "cannot acquire the Lease {LEASE}; will retry. Check the operator's Role for leases in this namespace"
+                ),
+                Err(_) => tracing::warn!(
+                    %namespace,
+                    "cannot acquire the Lease {LEASE}; will retry. The API server does not answer"
+                ),
+            }
+            stop.run_until_cancelled(sleep(PERIOD)).await?;
+        }
+    }
+
+    /// Renews the Lease until it is lost. Returns why.
+    pub async fn lost(&mut self) -> String {
+        let mut problem = "no renewal was confirmed".to_owned();
+        loop {
+            self.pulse.beat();
+            sleep_until(self.renewed + PERIOD).await;
+            let deadline = self.renewed + RENEW_DEADLINE;
+            // A process that stood still must not renew: another replica may have taken over and ended meanwhile.
+            if Instant::now() >= deadline {
+                return format!("it was not renewed for {} s: {problem}", RENEW_DEADLINE.as_secs());
+            }
+            let began = Instant::now();
+            let renewal = timeout(REQUEST, renew(&self.api, &self.identity, &self.held));
+            match timeout_at(deadline, renewal).await {
+                Ok(Ok(Ok(Renewal::Held(held)))) => (self.held, self.renewed) = (*held, began),
+                Ok(Ok(Ok(Renewal::Outdated(held)))) => self.held = *held,
+                Ok(Ok(Ok(Renewal::Lost))) => return "another replica holds it".into(),
+                Ok(Ok(Err(error))) => {
+                    problem = error.to_string();
+                    sleep(PERIOD / 2).await;
+                }
+                Ok(Err(_)) | Err(_) => "the API server does not answer".clone_into(&mut problem),
+            }
+        }
+    }
+
+    /// Releases the Lease, so that another replica can take over at once (contract O4).
+    pub async fn give_back(self) {
+        let release = async {
+            let mut held = self.held;
+            loop {
+                match write(&self.api, &held, released()).await {
+                    Ok(_) => return true,
+                    Err(error) if is_status(&error, 409) => match self.api.get_opt(LEASE).await {
+                        Ok(Some(now)) if holder(&now) == Some(self.identity.as_str()) => held = now,
+                        Ok(_) => return true,
+                        Err(_) => return false,
+                    },
+                    Err(_) => return false,
+                }
+            }
+        };
+        if !timeout(RELEASE, release).await.unwrap_or(false) {
+            tracing::warn!("could not release the Lease; another replica takes over within 20 s");
+        }
+    }
+}
+
+/// What was seen of the Lease of another holder.
+#[derive(Debug, Default)]
+struct Observed {
+    last: Option<(Version, Instant)>,
+}
+
+/// Uid and resourceVersion: what changes with each renewal, whatever the holder's clock says.
+type Version = (Option<String>, Option<String>);
+
+impl Observed {
+    /// Records the Lease as it was just read. Reports whether it has not changed for [`DURATION`].
+    fn is_silent(&mut self, lease: &Lease, now: Instant) -> bool {
+        let version = (lease.metadata.uid.clone(), lease.metadata.resource_version.clone());
+        match &self.last {
+            Some((last, since)) if *last == version => now.duration_since(*since) > DURATION,
+            _ => {
+                self.last = Some((version, now));
+                false
+            }
+        }
+    }
+}
+
+/// One observation, and one write if the Lease is free or its holder is silent. Returns the Lease if it is ours then.
+async fn try_acquire(
+    api: &Api<Lease>,
+    identity: &str,
+    observed: &mut Observed,
+) -> kube::Result<Option<Lease>> {
+    let Some(lease) = api.get_opt(LEASE).await? else { return create(api, identity).await };
+    let is_ours = holder(&lease) == Some(identity);
+    if holder(&lease).is_some() && !is_ours && !observed.is_silent(&lease, Instant::now()) {
+        return Ok(None);
+    }
+    won(write(api, &lease, acquired(Some(&lease), identity, Timestamp::now())).await)
+}
+
+/// Creates the Lease as its holder.
+async fn create(api: &Api<Lease>, identity: &str) -> kube::Result<Option<Lease>> {
+    let metadata = ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() };
+    let spec = acquired(None, identity, Timestamp::now());
+    let lease = Lease { metadata, spec: serde_json::from_value(spec).ok() };
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    won(api.create(&parameters, &lease).await)
+}
+
+/// Changes fields of the spec, unless the Lease has changed since it was read. A patch, because the Role of version 0.1.0
+/// permits no update.
+async fn write(api: &Api<Lease>, read: &Lease, spec: Value) -> kube::Result<Lease> {
+    let metadata = json!({"resourceVersion": read.metadata.resource_version});
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"metadata": metadata, "spec": spec}));
+    api.patch(LEASE, &parameters, &patch).await
+}
+
+/// A conflict means that another replica was faster.
+fn won(written: kube::Result<Lease>) -> kube::Result<Option<Lease>> {
+    match written {
+        Ok(lease) => Ok(Some(lease)),
+        Err(error) if is_status(&error, 409) || is_status(&error, 404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+enum Renewal {
+    Held(Box<Lease>),
+    /// It is ours, but has changed since it was read: an answer was lost, or a person edited it.
+    Outdated(Box<Lease>),
+    Lost,
+}
+
+async fn renew(api: &Api<Lease>, identity: &str, held: &Lease) -> kube::Result<Renewal> {
+    match write(api, held, json!({"renewTime": MicroTime(Timestamp::now())})).await {
+        Ok(lease) => Ok(Renewal::Held(Box::new(lease))),
+        Err(error) if is_status(&error, 409) || is_status(&error, 404) => match api.get_opt(LEASE).await? {
+            Some(now) if holder(&now) == Some(identity) => Ok(Renewal::Outdated(Box::new(now))),
+            Some(_) => Ok(Renewal::Lost),
+            None => {
+                let created = create(api, identity).await?;
+                Ok(created.map_or(Renewal::Lost, |lease| Renewal::Held(Box::new(lease))))
+            }
+        },
+        Err(error) => Err(error),
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+}
+
+/// The spec as the new holder writes it.
+fn acquired(before: Option<&Lease>, identity: &str, now: Timestamp) -> Value {
+    let spec = before.and_then(|lease| lease.spec.as_ref());
+    let transitions = spec.map_or(0, |spec| spec.lease_transitions.unwrap_or_default().saturating_add(1));
+    json!({
+        "holderIdentity": identity,
+        "leaseDurationSeconds": DURATION.as_secs(),
+        "acquireTime": MicroTime(now),
+        "renewTime": MicroTime(now),
+        "leaseTransitions": transitions,
+    })
+}
+
+/// The spec without a holder.
+fn released() -> Value {
+    json!({"holderIdentity": null, "acquireTime": null, "renewTime": null, "leaseDurationSeconds": 1})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::api::coordination::v1::LeaseSpec;
+
+    fn lease(holder: &str, version: u32, renewed: &str) -> Lease {
+        serde_json::from_value(json!({
+            "metadata": {"name": LEASE, "uid": "u", "resourceVersion": version.to_string()},
+            "spec": {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 15},
+        }))
+        .unwrap()
+    }
+
+    const AHEAD: &str = "2100-01-01T00:00:00.000000Z";
+    const BEHIND: &str = "2001-01-01T00:00:00.000000Z";
+
+    #[test]
+    fn a_lease_that_changes_is_never_silent_and_one_that_does_not_is_after_15_seconds() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        for written in [AHEAD, BEHIND] {
+            let mut observed = Observed::default();
+            for version in 0..100 {
+                assert!(!observed.is_silent(&lease("a", version, written), at(u64::from(version) * 14)));
+            }
+            let last = at(99 * 14);
+            let silent = |seconds, observed: &mut Observed| {
+                observed.is_silent(&lease("a", 99, written), last + Duration::from_secs(seconds))
+            };
+            assert!(!silent(15, &mut observed));
+            assert!(silent(16, &mut observed));
+            assert!(!observed.is_silent(&lease("a", 100, written), last + Duration::from_secs(17)));
+        }
+    }
+
+    #[test]
+    fn a_takeover_counts_and_a_release_leaves_no_holder() {
+        let held = acquired(Some(&lease("a", 1, BEHIND)), "b", Timestamp::now());
+        assert_eq!((&held["holderIdentity"], &held["leaseTransitions"]), (&json!("b"), &json!(1)));
+        let spec = serde_json::from_value::<LeaseSpec>(held).unwrap();
+        assert_eq!(spec.lease_duration_seconds, Some(15));
+        assert!(released()["holderIdentity"].is_null());
+        assert_eq!(holder(&lease("", 1, AHEAD)), None);
+        assert_eq!(holder(&Lease::default()), None);
+    }
+}

@@ -1,0 +1,206 @@
+//! Secrets: which have changed (by a watch of their metadata only), and single keys read when they are needed.
+//!
+//! Whole Secrets are never kept. A value lives in memory as a secret type and only as long as somebody uses it.
+
+use super::cache::WATCH_SECONDS;
+use super::watch_state::Watching;
+use crate::api::SecretKeyRef;
+use crate::sanitize;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client};
+use secrecy::SecretString;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+
+/// How many changes a slow listener may lie behind before it is told to look at everything again.
+const CHANGES_KEPT: usize = 1024;
+
+/// What has changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SecretChange {
+    /// One Secret was made, changed or deleted.
+    One {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// The watch was taken up (again): any Secret may have changed.
+    Any,
+}
+
+/// Hears of changes to Secrets and reads single keys of them.
+#[derive(Clone)]
+pub struct Secrets {
+    client: Client,
+    changes: broadcast::Sender<SecretChange>,
+}
+
+/// Why a value could not be had. The messages are for conditions: they name the Secret and the key, never a value.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// There is no such Secret.
+    #[error("Secret {name} does not exist. Create it with the key {key}")]
+    NotFound {
+        /// The Secret's name.
+        name: String,
+        /// The key that was looked for.
+        key: String,
+    },
+    /// The Secret lacks the key, or holds nothing but white space there.
+    #[error("Secret {name} has no value under the key {key}. Add it")]
+    KeyMissing {
+        /// The Secret's name.
+        name: String,
+        /// The key that was looked for.
+        key: String,
+    },
+    /// The value is no text.
+    #[error(
+        "Secret {name} holds something under the key {key} that is {instead}. Replace it by the key as the service shows it"
+    )]
+    NotText {
+        /// The Secret's name.
+        name: String,
+        /// The key that was looked for.
+        key: String,
+        /// What it is instead.
+        instead: &'static str,
+    },
+    /// The API server did not say.
+    #[error("Secret {name} could not be read: {source}")]
+    Unreadable {
+        /// The Secret's name.
+        name: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+}
+
+/// A value and the version of the Secret that it was read from.
+pub struct SecretValue {
+    /// The value, without the white space around it.
+    pub value: SecretString,
+    /// metadata.resourceVersion of the Secret.
+    pub version: String,
+}
+
+impl Secrets {
+    /// Starts a metadata watch of the Secrets of each namespace (none is all namespaces); they end with `stop`.
+    pub fn watch(client: &Client, namespaces: &[String], stop: &CancellationToken) -> Self {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let secrets = Self { client: client.clone(), changes };
+        let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
+            vec![None]
+        } else {
+            namespaces.iter().map(|name| Some(name.as_str())).collect()
+        };
+        for scope in scopes {
+            let api: Api<PartialObjectMeta<Secret>> = super::cache::api(client, scope);
+            let (stop, secrets) = (stop.clone(), secrets.clone());
+            tokio::spawn(async move { stop.run_until_cancelled(secrets.follow(api)).await });
+        }
+        secrets
+    }
+
+    /// Without a watch, for tests: changes are told through what is returned beside it.
+    #[cfg(test)]
+    pub(crate) fn told_by_hand(client: &Client) -> (Self, broadcast::Sender<SecretChange>) {
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        (Self { client: client.clone(), changes: changes.clone() }, changes)
+    }
+
+    async fn follow(&self, api: Api<PartialObjectMeta<Secret>>) {
+        let (config, watching) = (watcher::Config::default().timeout(WATCH_SECONDS), Watching::default());
+        let mut events = watch(api, config).default_backoff().boxed();
+        while let Some(event) = events.next().await {
+            let change = match event {
+                Ok(Event::Apply(secret) | Event::Delete(secret)) => one(&secret),
+                Ok(Event::InitDone) => Some(SecretChange::Any),
+                Ok(Event::Init | Event::InitApply(_)) => None,
+                Err(error) => {
+                    watching.failed("Secret", &error);
+                    None
+                }
+            };
+            if let Some(change) = change {
+                let _ = self.changes.send(change);
+            }
+        }
+    }
+
+    /// Changes from now on. A receiver that lags behind must take it as [`SecretChange::Any`].
+    pub fn changes(&self) -> broadcast::Receiver<SecretChange> {
+        self.changes.subscribe()
+    }
+
+    /// Reads one key of one Secret.
+    pub async fn read(&self, namespace: &str, reference: &SecretKeyRef) -> Result<SecretValue, SecretError> {
+        let SecretKeyRef { name, key } = reference.clone();
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let secret = match super::in_time(api.get_opt(&name)).await {
+            Ok(Some(secret)) => secret,
+            Ok(None) => return Err(SecretError::NotFound { name, key }),
+            Err(source) => return Err(SecretError::Unreadable { name, source: Box::new(source) }),
+        };
+        let Some(bytes) = secret.data.and_then(|mut data| data.remove(&key)) else {
+            return Err(SecretError::KeyMissing { name, key });
+        };
+        let text = match text_of(bytes.0) {
+            Ok(text) => text,
+            Err(instead) => return Err(SecretError::NotText { name, key, instead }),
+        };
+        match sanitize::trimmed(&text) {
+            "" => Err(SecretError::KeyMissing { name, key }),
+            value => Ok(SecretValue {
+                value: SecretString::from(value.to_owned()),
+                version: secret.metadata.resource_version.unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+/// The text in a value; the error says what it is instead.
+fn text_of(value: Vec<u8>) -> Result<String, &'static str> {
+    const UTF_16: &str = "UTF-16 text, as Windows tools write it: save it as UTF-8";
+    if value.starts_with(&[0xff, 0xfe]) || value.starts_with(&[0xfe, 0xff]) {
+        return Err(UTF_16);
+    }
+    match String::from_utf8(value) {
+        // UTF-16 without a byte order mark: every other byte of a key is 0.
+        Ok(text) if text.contains('\0') => Err(UTF_16),
+        Ok(text) => Ok(text),
+        Err(_) => Err("not UTF-8 text"),
+    }
+}
+
+fn one(secret: &PartialObjectMeta<Secret>) -> Option<SecretChange> {
+    Some(SecretChange::One {
+        namespace: secret.metadata.namespace.clone()?,
+        name: secret.metadata.name.clone()?,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    // contract A8
+    #[test]
+    fn a_byte_order_mark_is_ignored_and_utf_16_is_named() {
+        let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for value in ["\u{feff}a-key", "\u{feff} a-key\r\n", " a-key\n\u{feff}", "\u{a0}a-key"] {
+            assert_eq!(sanitize::trimmed(&text_of(value.as_bytes().to_vec()).unwrap()), "a-key");
+        }
+        assert_eq!(sanitize::trimmed("\u{feff}\n"), "");
+        for value in [utf_16("a-key"), utf_16("\u{feff}a-key")] {
+            assert!(text_of(value).unwrap_err().contains("UTF-16"));
+        }
+        assert_eq!(text_of(vec![b'a', 0x80]).unwrap_err(), "not UTF-8 text");
+    }
+}

@@ -1,0 +1,381 @@
+//! The walk over the organization's pads, last changed first: which of them tell something new of a Pad.
+//!
+//! It goes down to the last change that was met before, less what the list may lag behind; once that time is over, to
+//! that change itself, so that many changes at one moment are not walked over again and again. The first walk of a
+//! process, and one a day, goes down to the oldest open Pad, and so also finds those that the list does not show any more.
+//!
+//! A walk that is too long for one sync continues with the next, from where it stopped ([`Rest`]).
+
+use super::{Session, SyncError, before};
+use crate::api::Pad;
+use crate::api::names;
+use crate::api::pad::Phase;
+use crate::coderpad::{PadPage, PadRecord, PadSort, PageRef};
+use crate::controller::pad::Reason;
+use crate::controller::pad::hints::What;
+use crate::transport::Class;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How far the list may lag behind, twice over (reference: interview-api.md, 1. Freshness).
+const LAG: SignedDuration = SignedDuration::from_mins(2);
+/// How far CoderPad's clock may be ahead. A change that claims to be later is no mark for the next walk.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
+/// How often all open Pads are looked for.
+const WHOLE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Maximum number of pages of 50 pads in one sync.
+const PAGES: usize = 100;
+
+/// What is remembered of the walks over the pads of one connection.
+#[derive(Debug, Default)]
+pub struct Pads {
+    /// The last change that a walk has met.
+    latest: Option<Latest>,
+    /// When all open Pads were looked for last.
+    whole: Option<Instant>,
+    /// What is left of a walk that was too long for one sync.
+    rest: Option<Rest>,
+}
+
+/// The last change that a walk has met.
+#[derive(Clone, Copy, Debug)]
+struct Latest {
+    /// When it was made, by CoderPad's clock.
+    at: Timestamp,
+    /// When it was first met, by this process's.
+    met: Instant,
+    /// Whether all that was changed before has surely been met too, however late the list shows it.
+    is_settled: bool,
+}
+
+impl Latest {
+    /// Whether everything before this change is known.
+    fn covers(&self, at: Timestamp) -> bool {
+        if self.is_settled { at <= self.at } else { at < before(self.at, LAG) }
+    }
+}
+
+/// What is left of a walk.
+#[derive(Debug)]
+struct Rest {
+    /// The next page.
+    next: PageRef,
+    /// Down to where it goes.
+    floor: Floor,
+    /// If it is one that looks for all open Pads: when it began, and whose pads it has met.
+    whole: Option<Whole>,
+}
+
+/// Down to where a walk goes.
+#[derive(Clone, Copy, Debug)]
+enum Floor {
+    /// What an earlier walk covers.
+    Covered(Latest),
+    /// Pads that were changed before this are no concern of any Pad.
+    Before(Timestamp),
+}
+
+impl Floor {
+    fn is_reached(&self, at: Timestamp) -> bool {
+        match self {
+            Floor::Covered(latest) => latest.covers(at),
+            Floor::Before(oldest) => at < *oldest,
+        }
+    }
+}
+
+/// A walk that looks for all open Pads.
+#[derive(Debug)]
+struct Whole {
+    began: Instant,
+    /// The ids of the pads that it has met, as far as they are of open Pads.
+    met: HashSet<String>,
+}
+
+/// The Pads that a row of the list can be news of, by the id of their pads.
+struct Concerned<'a> {
+    open: HashMap<&'a str, &'a Arc<Pad>>,
+    /// Ended because their pad was deleted. It may be there again (contract E2).
+    deleted: HashMap<&'a str, &'a Arc<Pad>>,
+}
+
+impl<'a> Concerned<'a> {
+    fn of(pads: &'a [Arc<Pad>]) -> Self {
+        let by_id = |is: fn(&Pad) -> bool| {
+            let pads = pads.iter().filter(move |pad| is(pad));
+            pads.filter_map(|pad| Some((pad_id(pad)?, pad))).collect::<HashMap<_, _>>()
+        };
+        Self { open: by_id(is_open), deleted: by_id(is_deleted) }
+    }
+
+    /// Asks for a look at each Pad of which a page has news. Returns the ids of the open Pads' pads that it has.
+    fn read(&self, session: &Session<'_>, page: &PadPage) -> Vec<String> {
+        page.pads
+            .iter()
+            .filter_map(|record| self.news(record))
+            .for_each(|pad| session.want(pad, What::Record));
+        let ids = page.pads.iter().map(|record| &record.id);
+        ids.filter(|id| self.open.contains_key(id.as_str())).cloned().collect()
+    }
+
+    /// The Pad of which a row has news.
+    fn news(&self, record: &PadRecord) -> Option<&'a Arc<Pad>> {
+        let open = self.open.get(record.id.as_str()).filter(|pad| is_news(pad, record));
+        // contract E2
+        let is_there = || self.deleted.get(record.id.as_str()).filter(|_| !record.is_deleted());
+        open.or_else(is_there).copied()
+    }
+
+    /// Asks for a look at each open Pad whose pad was not met.
+    fn look_for_unmet(&self, session: &Session<'_>, met: &HashSet<String>) {
+        for pad in self.open.iter().filter(|(id, _)| !met.contains(**id)).map(|(_, pad)| pad) {
+            session.want(pad, What::Record);
+        }
+    }
+}
+
+/// Walks, and asks for a look at each Pad of which there is news.
+pub async fn walk(session: &Session<'_>, marks: &mut Pads) -> Result<(), SyncError> {
+    let concerned = Concerned::of(&session.pads);
+    let pages = head(session, marks, &concerned).await?;
+    if marks.rest.is_some() && pages < PAGES {
+        tail(session, marks, &concerned, PAGES - pages).await?;
+    }
+    if marks.rest.is_some() {
+        return Err(SyncError::Continues("pads"));
+    }
+    Ok(())
+}
+
+/// Walks from the newest change down. Returns the number of pages.
+async fn head(
+    session: &Session<'_>,
+    marks: &mut Pads,
+    concerned: &Concerned<'_>,
+) -> Result<usize, SyncError> {
+    let began = Instant::now();
+    let is_continued = marks.rest.as_ref().is_some_and(|rest| rest.whole.is_some());
+    let is_whole = !is_continued && marks.whole.is_none_or(|last| began.duration_since(last) >= WHOLE_EVERY);
+    let oldest = concerned.open.values().filter_map(|pad| made_at(pad)).min();
+    let earlier = marks.latest;
+    // Without an open Pad the first page tells all that there is to know.
+    let floor = match earlier.filter(|_| !is_whole) {
+        Some(earlier) => Floor::Covered(earlier),
+        None => Floor::Before(oldest.unwrap_or(Timestamp::MAX)),
+    };
+    let latest_believed = Timestamp::now().checked_add(AHEAD).unwrap_or(Timestamp::MAX);
+    let (mut latest, mut met) = (earlier.map(|earlier| earlier.at), HashSet::new());
+    let (mut page, mut pages) = (None, 0);
+    let mut rest = None;
+    while pages < PAGES {
+        session.goes_on()?;
+        let list = session.account.interview.organization_pads(page.as_ref(), PadSort::Updated).await?;
+        pages += 1;
+        met.extend(concerned.read(session, &list));
+        latest = list.pads.iter().map(changed_at).filter(|at| *at <= latest_believed).chain(latest).max();
+        let is_reached = last_change(&list).is_some_and(|at| floor.is_reached(at));
+        page = list.next.filter(|_| !is_reached);
+        rest = page.clone();
+        if page.is_none() {
+            break;
+        }
+    }
+    marks.latest = latest.map(|at| match earlier.filter(|earlier| earlier.at == at) {
+        Some(earlier) => {
+            let is_settled = earlier.is_settled || began.duration_since(earlier.met) >= LAG.unsigned_abs();
+            Latest { is_settled, ..earlier }
+        }
+        None => Latest { at, met: began, is_settled: false },
+    });
+    match (rest, is_whole) {
+        (None, true) => {
+            concerned.look_for_unmet(session, &met);
+            (marks.whole, marks.rest) = (Some(began), None);
+        }
+        (None, false) => {}
+        (Some(next), _) => cut(session, marks, next, floor, is_whole.then_some(Whole { began, met })),
+    }
+    Ok(pages)
+}
+
+/// Notes that a walk was too long for one sync. What is left of an earlier one lies further down, so it becomes part of it.
+fn cut(session: &Session<'_>, marks: &mut Pads, next: PageRef, floor: Floor, whole: Option<Whole>) {
+    session.context.metrics.walk_cut();
+    let rest = match (whole, marks.rest.take()) {
+        (whole, None) => Rest { next, floor, whole },
+        (Some(whole), Some(_)) => Rest { next, floor, whole: Some(whole) },
+        (None, Some(earlier)) => Rest { next, floor: earlier.floor, whole: earlier.whole },
+    };
+    marks.rest = Some(rest);
+}
+
+/// Continues a walk that was too long for the sync before.
+async fn tail(
+    session: &Session<'_>,
+    marks: &mut Pads,
+    concerned: &Concerned<'_>,
+    most: usize,
+) -> Result<(), SyncError> {
+    let Some(mut rest) = marks.rest.take() else { return Ok(()) };
+    for _ in 0..most {
+        session.goes_on()?;
+        let list = session.account.interview.organization_pads(Some(&rest.next), PadSort::Updated).await;
+        let list = match list {
+            Ok(list) => list,
+            Err(error) => {
+                if matches!(error.class, Class::Invalid | Class::NotFound) {
+                    // The place is lost: all open Pads are looked for from the beginning.
+                    marks.whole = None;
+                } else {
+                    marks.rest = Some(rest);
+                }
+                return Err(error.into());
+            }
+        };
+        let met = concerned.read(session, &list);
+        if let Some(whole) = &mut rest.whole {
+            whole.met.extend(met);
+        }
+        let is_reached = last_change(&list).is_some_and(|at| rest.floor.is_reached(at));
+        match list.next.filter(|_| !is_reached) {
+            Some(next) => rest.next = next,
+            None => {
+                if let Some(whole) = rest.whole {
+                    concerned.look_for_unmet(session, &whole.met);
+                    marks.whole = Some(whole.began);
+                }
+                return Ok(());
+            }
+        }
+    }
+    marks.rest = Some(rest);
+    session.context.metrics.walk_cut();
+    Ok(())
+}
+
+/// When the last pad of a page was changed. A pad without that time says nothing of the order, unless all are without.
+fn last_change(page: &PadPage) -> Option<Timestamp> {
+    let noted = page.pads.iter().rev().find_map(|record| record.updated_at);
+    noted.or_else(|| page.pads.last().map(|record| record.created_at))
+}
+
+fn is_deleted(pad: &Pad) -> bool {
+    let reason = pad.status.as_ref().and_then(|status| status.reason.as_deref());
+    pad.phase() == Some(Phase::Ended) && reason == Some(Reason::PadDeleted.as_str())
+}
+
+fn is_open(pad: &Pad) -> bool {
+    matches!(pad.phase(), Some(Phase::Open | Phase::Started))
+}
+
+fn pad_id(pad: &Pad) -> Option<&str> {
+    let of_status = pad.status.as_ref().and_then(|status| status.pad_id.as_deref());
+    pad.annotations().get(names::PAD_ID).map(String::as_str).or(of_status)
+}
+
+fn made_at(pad: &Pad) -> Option<Timestamp> {
+    let at_coderpad = pad.status.as_ref().and_then(|status| status.created_at);
+    at_coderpad.or_else(|| pad.metadata.creation_timestamp.as_ref().map(|time| time.0))
+}
+
+fn changed_at(record: &PadRecord) -> Timestamp {
+    record.updated_at.unwrap_or(record.created_at)
+}
+
+/// Whether the list says more of an open Pad than its status does. Who takes part counts as soon as there is somebody.
+fn is_news(pad: &Pad, record: &PadRecord) -> bool {
+    let Some(status) = &pad.status else { return false };
+    let knows_start = status.phase == Some(Phase::Started);
+    let knows_nobody =
+        status.candidate.is_some() && status.participants.is_empty() && !record.participants.is_empty();
+    record.is_deleted() || record.is_ended() || (record.is_started() && (!knows_start || knows_nobody))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + second).unwrap()
+    }
+
+    fn record(fields: Value) -> PadRecord {
+        let mut all = json!({"status": "OK", "id": "PAD1", "state": "pending", "created_at": at(0),
+            "url": "https://app.coderpad.io/PAD1"});
+        all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        PadRecord::from_json(&all).unwrap()
+    }
+
+    #[test]
+    fn only_what_the_status_does_not_say_is_news() {
+        let is_news_for = |status: Value, fields: Value| {
+            let mut status = status;
+            status["observedGeneration"] = json!(1);
+            let pad: Pad = serde_json::from_value(json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"}, "status": status,
+            }))
+            .unwrap();
+            is_news(&pad, &record(fields))
+        };
+        let open = || json!({"phase": "Open", "candidate": "Ada"});
+        let started = || json!({"phase": "Started", "candidate": "Ada", "participants": ["Ada"]});
+        assert!(!is_news_for(open(), json!({})));
+        assert!(!is_news_for(open(), json!({"participants": ["Olga Owner"]})), "nobody has begun");
+        assert!(is_news_for(open(), json!({"state": "started"})));
+        assert!(!is_news_for(started(), json!({"state": "started", "participants": ["Ada"]})));
+        let named = json!({"state": "started", "participants": ["Ada"]});
+        assert!(is_news_for(json!({"phase": "Started", "candidate": "Ada"}), named.clone()));
+        assert!(!is_news_for(json!({"phase": "Started"}), named), "nobody may be named any more");
+        for over in [json!({"ended_at": at(9)}), json!({"state": "ended"}), json!({"deleted": true})] {
+            assert!(is_news_for(open(), over.clone()) && is_news_for(started(), over));
+        }
+    }
+
+    // contract E2
+    #[test]
+    fn a_pad_that_is_there_again_after_it_was_deleted_is_news() {
+        let pad = |reason: &str| {
+            let pad = json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
+                "status": {"observedGeneration": 1, "phase": "Ended", "reason": reason, "padID": "PAD1"},
+            });
+            [Arc::new(serde_json::from_value(pad).unwrap())]
+        };
+        let is_news_for =
+            |reason: &str, fields: Value| Concerned::of(&pad(reason)).news(&record(fields)).is_some();
+        assert!(is_news_for("PadDeleted", json!({})) && is_news_for("PadDeleted", json!({"state": "ended"})));
+        assert!(!is_news_for("PadDeleted", json!({"deleted": true})));
+        assert!(!is_news_for("PadDeleted", json!({"id": "PAD2"})));
+        assert!(!is_news_for("Ended", json!({"state": "ended"})));
+    }
+
+    #[test]
+    fn the_order_of_a_page_is_told_by_times_of_change_alone() {
+        let page = |rows: &[Value]| PadPage {
+            pads: rows.iter().cloned().map(record).collect(),
+            left_out: Vec::new(),
+            next: None,
+        };
+        let changed = json!({"updated_at": at(500)});
+        let odd = json!({"updated_at": "-009999-01-02T01:59:59Z", "created_at": at(3)});
+        assert_eq!(last_change(&page(&[changed, odd.clone()])), Some(at(500)));
+        assert_eq!(last_change(&page(&[odd])), Some(at(3)));
+        assert_eq!(last_change(&page(&[])), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_still_be_listed_late_is_walked_over_again() {
+        let lag = LAG.as_secs();
+        let mut latest = Latest { at: at(1000), met: Instant::now(), is_settled: false };
+        assert!(!latest.covers(at(1000)) && !latest.covers(at(1000 - lag)) && latest.covers(at(999 - lag)));
+        latest.is_settled = true;
+        assert!(latest.covers(at(1000)) && !latest.covers(at(1001)));
+    }
+}

@@ -1,0 +1,223 @@
+//! Whom Lever has deleted or anonymized: the Pads that name them are asked for a look, and name nobody afterwards
+//! (contract E12).
+//!
+//! Two lists tell it, however many Pads there are: the deleted opportunities, and those that have changed, among them the
+//! anonymized. Where no Pad names anybody neither is walked over. How far both have been walked is remembered in the
+//! status of the connection, and only what was walked to the end counts.
+
+use super::opportunities::OVERLAP;
+use super::{Session, SyncError, before, lever};
+use crate::api::Pad;
+use crate::controller::pad::hints::What;
+use crate::lever::SpanMs;
+use crate::transport::Class;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Maximum number of pages of 100 candidates that one sync walks over in each list. A longer list is walked in spans.
+const PAGES: usize = 100;
+/// The same for the shortest span, which is not divided further.
+const MOST_PAGES: usize = 500;
+/// Shortest span: it reaches further than the overlap.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(3);
+
+/// How far both lists have been walked.
+#[derive(Debug, Default)]
+pub struct Erasures {
+    /// Whether the status of the connection has been asked what an earlier process has walked.
+    is_begun: bool,
+    deleted: Progress,
+    anonymized: Progress,
+}
+
+impl Erasures {
+    /// Up to when candidates have been looked for in both lists.
+    pub fn until(&self) -> Option<Timestamp> {
+        Some(self.deleted.until?.min(self.anonymized.until?))
+    }
+}
+
+/// How far one list has been walked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    until: Option<Timestamp>,
+    /// Length of the next span, if the list since then is too long for one sync.
+    span: Option<SignedDuration>,
+}
+
+impl Progress {
+    /// The next span to walk over, and its end if that is not now.
+    fn next(&self, first: Timestamp, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
+        let from = before(self.until.unwrap_or(first), OVERLAP);
+        let to = self.span.and_then(|span| from.checked_add(span).ok()).filter(|to| *to < now);
+        (from, to)
+    }
+
+    /// Maximum number of pages of the next walk.
+    fn pages(&self) -> usize {
+        if self.span == Some(SHORTEST) { MOST_PAGES } else { PAGES }
+    }
+
+    /// Notes how the walk over a span went. Returns whether the list has been walked to its present end.
+    fn walked(&mut self, (from, to): (Timestamp, Option<Timestamp>), now: Timestamp, is_whole: bool) -> bool {
+        let length = to.unwrap_or(now).duration_since(from);
+        if is_whole {
+            self.until = Some(to.unwrap_or(now));
+            self.span = to.map(|_| length.saturating_mul(2));
+        } else {
+            self.span = Some((length / 2).max(SHORTEST));
+        }
+        is_whole && to.is_none()
+    }
+}
+
+/// Asks the Pads that name somebody who is gone for a look.
+pub async fn walk(session: &Session<'_>, marks: &mut Erasures) -> Result<(), SyncError> {
+    let named = session.context.scope.pads.matching(&session.namespace, |pad| names_somebody(session, pad));
+    let now = Timestamp::now();
+    if !marks.is_begun {
+        let status = session.connection.status.as_ref();
+        let until = status.and_then(|status| status.erasures_checked_until).filter(|until| *until <= now);
+        *marks = Erasures { is_begun: true, ..Erasures::default() };
+        (marks.deleted.until, marks.anonymized.until) = (until, until);
+    }
+    let Some(oldest) = named.iter().filter_map(|pad| made_at(pad, marks.until())).min() else {
+        // Who is named from now on has been read from Lever by then.
+        let walked = Progress { until: Some(now), span: None };
+        (marks.deleted, marks.anonymized) = (walked, walked);
+        return Ok(());
+    };
+    let in_spans = marks.deleted.span.or(marks.anonymized.span).is_some();
+    if !in_spans && marks.until().is_some_and(|until| named.iter().any(|pad| is_restored(pad, until))) {
+        (marks.deleted, marks.anonymized) = Default::default();
+    }
+    let span_of = |(from, to): (Timestamp, Option<Timestamp>)| SpanMs {
+        from: from.as_millisecond().max(0),
+        to: to.map(Timestamp::as_millisecond),
+    };
+    let mut is_whole = true;
+
+    let span = marks.deleted.next(oldest, now);
+    match lever::deleted_in(session, span_of(span), marks.deleted.pages()).await {
+        Ok((ids, whole)) => {
+            want(session, &named, ids);
+            is_whole &= marks.deleted.walked(span, now, whole);
+        }
+        // All else works without this permission: the connection stays as it is.
+        Err(SyncError::Service(error)) if error.class == Class::Forbidden => {
+            let (namespace, connection) = (&session.namespace, session.connection.name_any());
+            tracing::warn!(%namespace, connection, operation = error.operation, "the Lever API key lacks a permission: Pads go on naming candidates who were deleted in Lever. Use a key with all read and write permissions");
+        }
+        Err(error) => return Err(error),
+    }
+    let span = marks.anonymized.next(oldest, now);
+    let (ids, whole) = lever::anonymized_in(session, span_of(span), marks.anonymized.pages()).await?;
+    want(session, &named, ids);
+    is_whole &= marks.anonymized.walked(span, now, whole);
+    if is_whole { Ok(()) } else { Err(SyncError::Continues("candidates who were deleted or anonymized")) }
+}
+
+fn want(session: &Session<'_>, named: &[Arc<Pad>], gone: Vec<String>) {
+    let gone: HashSet<String> = gone.into_iter().collect();
+    for pad in named.iter().filter(|pad| gone.contains(&pad.spec.opportunity_id)) {
+        session.want(pad, What::Gone);
+    }
+}
+
+/// Whether a Pad was restored after both lists were walked: it may name somebody who had been deleted before.
+fn is_restored(pad: &Pad, walked_until: Timestamp) -> bool {
+    let stored_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    stored_at.is_some_and(|at| at >= before(walked_until, OVERLAP))
+        && made_at(pad, Some(walked_until)).is_some_and(|at| at < before(walked_until, OVERLAP))
+}
+
+/// Since when a Pad may name its candidate. A Pad that was stored after the last walk may be a restored one: then its
+/// status says more.
+fn made_at(pad: &Pad, walked_until: Option<Timestamp>) -> Option<Timestamp> {
+    let stored_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0)?;
+    let status = pad.status.as_ref();
+    let noted = status.and_then(|status| status.created_at.into_iter().chain(status.linked_at).min());
+    let is_new = walked_until.is_none_or(|until| stored_at >= before(until, OVERLAP));
+    Some(noted.filter(|_| is_new).map_or(stored_at, |noted| noted.min(stored_at)))
+}
+
+/// Whether a Pad of the connection has a name in its status. It may be the last trace of its configuration.
+fn names_somebody(session: &Session<'_>, pad: &Pad) -> bool {
+    let names = |one: &str| one == pad.spec.configuration_ref.name;
+    // A Pad may name a connection that was renamed since.
+    let is_ours = pad.spec.connection_ref.as_ref() == Some(&session.connection.reference())
+        || session.configurations.iter().any(|one| names(&one.name_any()));
+    let holds = |status: &crate::api::pad::PadStatus| {
+        status.candidate.is_some() || status.candidate_url.is_some() || !status.participants.is_empty()
+    };
+    is_ours && pad.status.as_ref().is_some_and(holds)
+}
+
+#[cfg(test)]
+pub(super) fn try_times(pad: &Pad, any: Timestamp, now: Timestamp) {
+    is_restored(pad, any);
+    made_at(pad, Some(any));
+    let mut progress = Progress { until: Some(any), span: Some(SignedDuration::MAX) };
+    for is_whole in [true, false, true] {
+        let span = progress.next(any, now);
+        progress.walked(span, now, is_whole);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + 60 * minute).unwrap()
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_for_one_sync_is_walked_in_spans_until_it_is_whole() {
+        let mut progress = Progress::default();
+        let (first, now) = (at(0), at(10_000));
+        // 12,000 changes, one each minute or so, and no more than 3,000 fit into a sync.
+        let mut syncs = 0;
+        loop {
+            let span = progress.next(first, now);
+            let fits = span.1.unwrap_or(now).duration_since(span.0) <= SignedDuration::from_mins(3000);
+            let before = progress.until;
+            let is_at_end = progress.walked(span, now, fits);
+            assert!(progress.until >= before && (fits || progress.until == before));
+            syncs += 1;
+            if is_at_end {
+                break;
+            }
+            assert!(syncs < 20);
+        }
+        assert_eq!((progress.until, progress.span), (Some(now), None));
+        assert_eq!(progress.next(first, now), (before(now, OVERLAP), None));
+
+        let mut crowded = Progress::default();
+        for _ in 0..40 {
+            let span = crowded.next(first, now);
+            assert!(!crowded.walked(span, now, false));
+        }
+        assert!(crowded.span.unwrap() > OVERLAP, "a span reaches further than the overlap");
+    }
+
+    #[test]
+    fn a_restored_pad_counts_from_what_its_status_says() {
+        let pad = |stored_at: i64, created_at: i64| -> Pad {
+            let status = json!({"observedGeneration": 1, "candidate": "Ada", "createdAt": at(created_at)});
+            let pad: Value = json!({
+                "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad",
+                "metadata": {"name": "p", "creationTimestamp": at(stored_at)},
+                "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"}, "status": status,
+            });
+            serde_json::from_value(pad).unwrap()
+        };
+        assert!(is_restored(&pad(500, 10), at(400)) && !is_restored(&pad(500, 501), at(400)));
+        assert!(!is_restored(&pad(5, 3), at(400)), "stored before the walk");
+        assert_eq!(made_at(&pad(500, 10), Some(at(400))), Some(at(10)));
+        assert_eq!(made_at(&pad(5, 3), Some(at(400))), Some(at(5)));
+    }
+}

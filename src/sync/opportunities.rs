@@ -1,0 +1,347 @@
+//! The walks over Lever's candidates, one for each stage and tag, and what they lead to in the cluster.
+
+use super::backfill::{Deed, Rule, deed, is_missed, served};
+use super::installations;
+use super::lever::{self, Row, Walk};
+use super::queue::{Missed, Wish};
+use super::{Session, SyncError, before};
+use crate::api::configuration::OnArchive;
+use crate::api::pad::{Phase, Trigger, TriggerSource};
+use crate::api::served::{self, Fingerprint};
+use crate::api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, condition, names};
+use crate::controller::pad::{hints::What, ttl};
+use crate::controller::schedule;
+use crate::k8s::patch::{MetadataChange, write_metadata, write_status};
+use crate::{pad_builder, rules};
+use futures::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// How many Pads are made at the same time.
+const MADE_AT_ONCE: usize = 8;
+/// A walk over what has happened since the one before overlaps with it by so much.
+pub const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
+/// It reaches back no further than this, however old the oldest open Pad is.
+const FARTHEST_BACK: SignedDuration = SignedDuration::from_hours(24 * 30);
+
+/// What came of the walks of the rules.
+#[derive(Debug, Default)]
+pub struct Walked {
+    /// The last stage entry that no webhook told of.
+    pub missed: Option<Missed>,
+    /// The configurations whose walk was not completed.
+    pub failed: BTreeSet<String>,
+    /// Why.
+    pub errors: Vec<SyncError>,
+}
+
+impl Walked {
+    fn failed<'a>(
+        &mut self,
+        configurations: impl IntoIterator<Item = &'a Arc<PadConfiguration>>,
+        error: SyncError,
+    ) {
+        self.failed.extend(configurations.into_iter().map(|configuration| configuration.name_any()));
+        self.errors.push(error);
+    }
+}
+
+/// Makes the walks that are wished for. One that fails does not keep the others from being made, unless they would fail for
+/// the same reason (contract S2b).
+pub async fn walk_all(session: &Session<'_>, wish: &Wish) -> Walked {
+    let mut walked = Walked::default();
+    let mut groups = groups(session, wish).into_iter();
+    for ((stage_id, tag), configurations) in groups.by_ref() {
+        let walk = match lever::walk(session, &stage_id, &tag).await {
+            Ok(walk) => walk,
+            Err(error) => {
+                let concerns_all = error.concerns_all();
+                walked.failed(configurations, error);
+                if concerns_all {
+                    break;
+                }
+                continue;
+            }
+        };
+        if !walk.is_whole {
+            walked.failed(configurations.iter().copied(), SyncError::TooLong("candidates in one stage"));
+        }
+        for configuration in configurations {
+            match apply(session, configuration, &walk).await {
+                Ok(missed) => walked.missed = missed.or(walked.missed),
+                Err(error) => walked.failed([configuration], error),
+            }
+        }
+    }
+    for (_, configurations) in groups {
+        walked.failed.extend(configurations.iter().map(|configuration| configuration.name_any()));
+    }
+    walked
+}
+
+/// The configurations by stage and tag, as far as they are wished for.
+fn groups<'a>(
+    session: &'a Session<'_>,
+    wish: &Wish,
+) -> BTreeMap<(String, String), Vec<&'a Arc<PadConfiguration>>> {
+    let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for configuration in &session.configurations {
+        if configuration.metadata.deletion_timestamp.is_none()
+            && (wish.whole || wish.rules.contains_key(&configuration.name_any()))
+            && let Ok(found) = rules::stage_of(configuration, session.connection.stages())
+        {
+            let key = (found.stage.id, configuration.spec.tag.clone());
+            groups.entry(key).or_default().push(configuration);
+        }
+    }
+    groups
+}
+
+/// Does what a walk leads to for one configuration.
+async fn apply(
+    session: &Session<'_>,
+    configuration: &Arc<PadConfiguration>,
+    walk: &Walk,
+) -> Result<Option<Missed>, SyncError> {
+    let name = configuration.name_any();
+    // As they are now: the walk may have taken minutes, and webhooks have arrived meanwhile.
+    let present = session.present_pads(&name);
+    let mut pads: HashMap<&str, Vec<Arc<Pad>>> = HashMap::new();
+    for pad in &present {
+        pads.entry(&pad.spec.opportunity_id).or_default().push(pad.clone());
+    }
+    let mut after = configuration.status.clone().unwrap_or_default();
+    let (mut outcome, now) = (Ok(None), Timestamp::now());
+    if let Some(rule) = in_use(session, configuration) {
+        let entries = after.served_entries.take();
+        outcome = serve(session, configuration, &rule, &walk.rows, &pads, entries.as_deref()).await;
+        after.served_entries = served_after(&rule, walk, &pads, entries.as_deref());
+        if outcome.is_ok() && walk.shows_absence() {
+            after.existing_settled_for = after.effective_since;
+        }
+    }
+    installations::ask(session, &walk.linked, &pads);
+    if walk.shows_absence() {
+        let there: HashSet<&str> = walk.rows.iter().map(|row| row.id.as_str()).collect();
+        // One that has changed since the walk began is left to the next.
+        let before: HashSet<_> = session.pads.iter().map(|pad| (pad.uid(), pad.resource_version())).collect();
+        let gone = pads.iter().filter(|(candidate, _)| !there.contains(*candidate));
+        for pad in gone.flat_map(|(_, pads)| pads) {
+            let is_unchanged = before.contains(&(pad.uid(), pad.resource_version()));
+            if is_unchanged && ttl::is_expired(pad, configuration, now) {
+                session.want(pad, What::Expired);
+            }
+        }
+    }
+    if walk.is_whole {
+        after.matching = i64::try_from(walk.rows.len()).ok();
+    }
+    write(session, configuration, &after).await;
+    outcome
+}
+
+/// The served entries that the configuration's status is to store after a walk (contract P9).
+pub fn served_after(
+    rule: &Rule,
+    walk: &Walk,
+    pads: &HashMap<&str, Vec<Arc<Pad>>>,
+    entries: Option<&str>,
+) -> Option<String> {
+    let served = walk.rows.iter().filter_map(|row| {
+        let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
+        match deed(rule, row, known, entries) {
+            // Its Pad was just created, or is about to be.
+            Deed::Make { existing: true, .. } => Some(Fingerprint::existing(&row.id, row.entry, rule.since)),
+            _ => served(rule, row, known),
+        }
+    });
+    if !walk.shows_absence() {
+        return served::add(entries, served);
+    }
+    let fingerprints = |row: &Row| {
+        [Fingerprint::new(&row.id, row.entry), Fingerprint::existing(&row.id, row.entry, rule.since)]
+    };
+    served::after_scan(entries, &walk.rows.iter().flat_map(fingerprints).collect(), served)
+}
+
+/// What a configuration says, if it makes pads now.
+fn in_use(session: &Session<'_>, configuration: &PadConfiguration) -> Option<Rule> {
+    let status = configuration.status.as_ref()?;
+    let is_current = Some(status.observed_generation) == configuration.metadata.generation;
+    let is_ready = condition::is_true(configuration.conditions(), condition::types::READY);
+    let others = session.configurations.iter().map(Arc::as_ref);
+    let gives_way = rules::conflict(configuration, others, session.connection.stages()).is_some();
+    let spec = &configuration.spec;
+    (is_current && is_ready && !gives_way && !spec.suspend).then_some(Rule {
+        repeat: spec.repeat,
+        existing: spec.existing,
+        since: status.effective_since?,
+        is_settled: status.existing_is_settled(),
+        kept_skipped: SignedDuration::from_secs(spec.ttl_seconds_after_skipped),
+    })
+}
+
+/// Makes the Pads that are missing, and asks for those that are to be judged again.
+async fn serve(
+    session: &Session<'_>,
+    configuration: &Arc<PadConfiguration>,
+    rule: &Rule,
+    rows: &[Row],
+    pads: &HashMap<&str, Vec<Arc<Pad>>>,
+    served_entries: Option<&str>,
+) -> Result<Option<Missed>, SyncError> {
+    let now = Timestamp::now();
+    let (mut missed, mut to_make) = (None, Vec::new());
+    for row in rows {
+        let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
+        match deed(rule, row, known, served_entries) {
+            Deed::Nothing => continue,
+            Deed::Make { n, existing } => to_make.push((row, n, existing)),
+            Deed::Skip(name) => {
+                mark(session, known, &name, rule.since).await?;
+                session.context.looks.want(&session.namespace, &name, What::Judge);
+            }
+            Deed::Judge(name) => session.context.looks.want(&session.namespace, &name, What::Judge),
+        }
+        if is_missed(rule, row, known, now) {
+            missed = Some(row.entry).max(missed);
+        }
+    }
+    let make = |(row, first, existing): (&Row, u32, bool)| {
+        let (opportunity_id, since) = (row.id.clone(), rule.since);
+        async move {
+            let trigger = Trigger { source: TriggerSource::Sync, at: Some(schedule::now()) };
+            let pad = |n| {
+                let mut pad = pad_builder::pad(configuration, &opportunity_id, n, trigger.clone());
+                if existing {
+                    pad.annotations_mut().insert(names::EXISTING_SINCE.into(), since.to_string());
+                }
+                pad
+            };
+            pad_builder::store(&session.api, first, pad).await
+        }
+    };
+    let made: Vec<_> =
+        stream::iter(to_make.into_iter().map(make)).buffer_unordered(MADE_AT_ONCE).collect().await;
+    if let Some(error) = made.into_iter().find_map(Result::err) {
+        return Err(SyncError::Store(Box::new(error)));
+    }
+    let stage = configuration.status.as_ref().and_then(|status| status.stage.as_ref());
+    let stage = stage.map(|stage| stage.name.clone()).unwrap_or_default();
+    Ok(missed.map(|entry| Missed { stage, entry, found: now }))
+}
+
+/// Notes on a Pad that its candidate was there before the rule took effect.
+async fn mark(
+    session: &Session<'_>,
+    pads: &[Arc<Pad>],
+    name: &str,
+    since: Timestamp,
+) -> Result<(), SyncError> {
+    let change = MetadataChange::default().annotate(names::EXISTING_SINCE, since.to_string());
+    for pad in pads.iter().filter(|pad| pad.name_any() == name) {
+        let marked = write_metadata(&session.context.client, pad.as_ref(), &change).await;
+        session.context.written.note(&marked.map_err(|_| SyncError::Changed)?);
+    }
+    Ok(())
+}
+
+/// Writes what the walk has found out about a configuration, if it differs. If somebody else was faster, the next walk
+/// does it.
+async fn write(session: &Session<'_>, configuration: &PadConfiguration, after: &PadConfigurationStatus) {
+    let before = configuration.status.clone().unwrap_or_default();
+    if let Err(error) = write_status(&session.context.client, configuration, &before, after).await {
+        let (namespace, configuration) = (&session.namespace, configuration.name_any());
+        tracing::debug!(%namespace, configuration, %error, "what sync found was not written");
+    }
+}
+
+/// Down to when candidates who were archived have been looked for, and for which Pads.
+#[derive(Debug)]
+pub struct Archived {
+    until: Timestamp,
+    /// The uids of the Pads.
+    pads: HashSet<String>,
+}
+
+/// Asks the open Pads of candidates who were archived for a look, where the rule says that they end then (contract E7).
+pub async fn walk_archived(session: &Session<'_>, marks: &mut Option<Archived>) -> Result<(), SyncError> {
+    let ends = |pad: &&Arc<Pad>| {
+        let of = |one: &&Arc<PadConfiguration>| one.name_any() == pad.spec.configuration_ref.name;
+        let configuration = session.configurations.iter().find(of);
+        configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End && !one.spec.suspend)
+            && matches!(pad.phase(), Some(Phase::Open | Phase::Started))
+    };
+    let open: Vec<&Arc<Pad>> = session.pads.iter().filter(ends).collect();
+    let now = Timestamp::now();
+    let Some(since) = archived_since(marks.as_ref(), &open, now) else {
+        *marks = None;
+        return Ok(());
+    };
+    let since = before(since, OVERLAP).as_millisecond().max(0);
+    let (archived, is_whole) = lever::archived_since(session, since).await?;
+    let archived: HashSet<String> = archived.into_iter().collect();
+    for pad in open.iter().filter(|pad| archived.contains(&pad.spec.opportunity_id)) {
+        session.want(pad, What::Archived);
+    }
+    if !is_whole {
+        return Err(SyncError::TooLong("candidates who were archived"));
+    }
+    *marks = Some(Archived { until: now, pads: open.iter().filter_map(|pad| pad.uid()).collect() });
+    Ok(())
+}
+
+/// From when on archived candidates are looked for; None if no Pad is concerned. Pads that were not looked for so far, as
+/// those of a configuration that was suspended, reach back to when they were made.
+fn archived_since(marks: Option<&Archived>, open: &[&Arc<Pad>], now: Timestamp) -> Option<Timestamp> {
+    let is_known =
+        |pad: &Pad| marks.is_some_and(|marks| pad.uid().is_some_and(|uid| marks.pads.contains(&uid)));
+    let made_at = |pad: &&Arc<Pad>| pad.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let new = open.iter().filter(|pad| !is_known(pad)).filter_map(made_at).min();
+    let new = new.map(|at| at.max(before(now, FARTHEST_BACK)));
+    let known = marks.filter(|_| !open.is_empty()).map(|marks| marks.until);
+    new.into_iter().chain(known).min()
+}
+
+#[cfg(test)]
+pub(super) fn try_times(pad: &Arc<Pad>, any: Timestamp, now: Timestamp) {
+    let marks = Archived { until: any, pads: HashSet::new() };
+    archived_since(Some(&marks), &[pad], now);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + 60 * minute).unwrap()
+    }
+
+    fn pad(uid: &str, made_at: i64) -> Arc<Pad> {
+        let pad = serde_json::from_value(json!({
+            "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad",
+            "metadata": {"name": uid, "uid": uid, "creationTimestamp": at(made_at)},
+            "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
+        }));
+        Arc::new(pad.unwrap())
+    }
+
+    // contract E7
+    #[test]
+    fn pads_that_become_concerned_later_are_looked_for_from_when_they_were_made() {
+        let (old, new, resumed) = (pad("old", 0), pad("new", 95), pad("resumed", 10));
+        let now = at(100);
+        assert_eq!(archived_since(None, &[], now), None);
+        assert_eq!(archived_since(None, &[&old, &resumed], now), Some(at(0)));
+        let marks = Archived { until: at(90), pads: ["old".to_owned()].into() };
+        assert_eq!(archived_since(Some(&marks), &[], now), None);
+        assert_eq!(archived_since(Some(&marks), &[&old], now), Some(at(90)));
+        assert_eq!(archived_since(Some(&marks), &[&old, &new], now), Some(at(90)));
+        assert_eq!(archived_since(Some(&marks), &[&old, &resumed], now), Some(at(10)));
+        let ages_ago = pad("ages", -10_000_000);
+        assert_eq!(archived_since(None, &[&ages_ago], now), Some(before(now, FARTHEST_BACK)));
+    }
+}

@@ -1,0 +1,311 @@
+//! What is asked of sync, and what the rest of the leader may know of it: whether a request is answered, and whether a
+//! stage entry was found that no webhook told of. All in memory: after a restart everything is synced anyway.
+
+use crate::controller::schedule;
+use crate::k8s::key;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+use tokio::sync::{Notify, broadcast};
+
+/// How many ends a slow listener may lie behind before it is told to look at everything.
+const ENDS_KEPT: usize = 256;
+
+/// Namespace and name.
+type Key = (String, String);
+
+/// What is asked for about one connection.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Everything.
+    pub whole: bool,
+    /// The request that is answered so.
+    pub request: Option<String>,
+    /// The walks of the rules of these configurations, and the request of each that is answered so.
+    pub rules: BTreeMap<String, Option<String>>,
+}
+
+impl Wish {
+    fn is_empty(&self) -> bool {
+        !self.whole && self.rules.is_empty()
+    }
+}
+
+/// A stage entry that no webhook told of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Missed {
+    /// The stage's name.
+    pub stage: String,
+    /// When the candidate entered.
+    pub entry: Timestamp,
+    /// When sync found it.
+    pub found: Timestamp,
+}
+
+/// How a sync ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// The last stage entry that it found and no webhook had reported.
+    pub missed: Option<Missed>,
+    /// When it began, if it was asked for everything and completed all scans.
+    pub complete: Option<Complete>,
+    /// The configurations whose walks were not completed.
+    pub failed_rules: BTreeSet<String>,
+    /// Whether a scan was cut because it was too long for one sync, and continues with the next.
+    pub continues: bool,
+}
+
+/// A sync of everything that completed all its scans.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Complete {
+    /// When it began.
+    pub at: Timestamp,
+    /// Up to when deleted and anonymized candidates have been looked for; none if Lever refused one of the lists.
+    pub erasures: Option<Timestamp>,
+}
+
+#[derive(Debug, Default)]
+struct Connection {
+    wanted: Wish,
+    running: Option<Wish>,
+    /// What was asked for, but not completed: it becomes wanted again after a pause.
+    unfinished: Wish,
+    /// Number of syncs in a row that left something unfinished.
+    failures: u32,
+    missed: Option<Missed>,
+    answered: HashMap<String, String>,
+    /// The last request for everything whose scans were made.
+    answered_whole: Option<String>,
+    complete: Option<Complete>,
+}
+
+/// The wishes of all connections.
+#[derive(Debug)]
+pub struct Syncs {
+    connections: Mutex<HashMap<Key, Connection>>,
+    asked: Notify,
+    ends: broadcast::Sender<Key>,
+}
+
+impl Default for Syncs {
+    fn default() -> Self {
+        Self { connections: Mutex::default(), asked: Notify::new(), ends: broadcast::channel(ENDS_KEPT).0 }
+    }
+}
+
+impl Syncs {
+    /// Asks for everything of a connection: by the clock, or by a request.
+    pub fn want(&self, namespace: &str, connection: &str, request: Option<&str>) {
+        let mut connections = self.connections.lock();
+        let wanted = &mut connections.entry(key(namespace, connection)).or_default().wanted;
+        wanted.whole = true;
+        wanted.request = request.map(str::to_owned).or(wanted.request.take());
+        drop(connections);
+        self.asked.notify_one();
+    }
+
+    /// Asks for the walk of a configuration's rule. What is asked twice by the same request is done once.
+    pub fn want_rule(&self, (namespace, connection): (&str, &str), rule: &str, request: Option<&str>) {
+        let mut connections = self.connections.lock();
+        let entry = connections.entry(key(namespace, connection)).or_default();
+        let by_it = |wish: &Wish| wish.rules.get(rule).is_some_and(|known| known.as_deref() == request);
+        let is_retried = by_it(&entry.unfinished);
+        if request.is_some() && (is_retried || entry.running.as_ref().is_some_and(by_it)) {
+            return;
+        }
+        let known = entry.wanted.rules.entry(rule.to_owned()).or_default();
+        if request.is_some() {
+            *known = request.map(str::to_owned);
+        }
+        drop(connections);
+        self.asked.notify_one();
+    }
+
+    /// Whether the walk that a request by annotation asks for has been made.
+    pub fn is_answered(&self, (namespace, connection): (&str, &str), rule: &str, request: &str) -> bool {
+        let connections = self.connections.lock();
+        let entry = connections.get(&key(namespace, connection));
+        entry.and_then(|entry| entry.answered.get(rule)).is_some_and(|answered| answered == request)
+    }
+
+    /// Whether all scans that a request for everything of a connection asks for have been made (contract S2b, S4).
+    pub fn is_complete(&self, namespace: &str, connection: &str, request: &str) -> bool {
+        let connections = self.connections.lock();
+        let entry = connections.get(&key(namespace, connection));
+        entry.and_then(|entry| entry.answered_whole.as_deref()) == Some(request)
+    }
+
+    /// The last sync of everything that completed all its scans.
+    pub fn complete(&self, namespace: &str, connection: &str) -> Option<Complete> {
+        self.connections.lock().get(&key(namespace, connection)).and_then(|entry| entry.complete)
+    }
+
+    /// The last stage entry that no webhook told of.
+    pub fn missed(&self, namespace: &str, connection: &str) -> Option<Missed> {
+        self.connections.lock().get(&key(namespace, connection)).and_then(|entry| entry.missed.clone())
+    }
+
+    /// Namespace and name of each connection whose sync ends from now on.
+    pub fn ends(&self) -> broadcast::Receiver<Key> {
+        self.ends.subscribe()
+    }
+
+    /// The connection is gone.
+    pub fn forget(&self, namespace: &str, connection: &str) {
+        self.connections.lock().remove(&key(namespace, connection));
+    }
+
+    /// Waits until something is asked for.
+    pub(super) async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// Takes up what is asked for, of each connection that is not being synced.
+    pub(super) fn begin(&self) -> Vec<(Key, Wish)> {
+        let mut connections = self.connections.lock();
+        let free = connections.iter_mut().filter(|(_, one)| one.running.is_none() && !one.wanted.is_empty());
+        free.map(|(key, one)| {
+            let wish = std::mem::take(&mut one.wanted);
+            one.running = Some(wish.clone());
+            (key.clone(), wish)
+        })
+        .collect()
+    }
+
+    /// A sync has ended. Returns the pause after which [`Self::retry`] is due, if something that was asked for by a
+    /// request, or by a rule that came into use, was not completed.
+    pub(super) fn end(&self, key: &Key, ended: Ended) -> Option<Duration> {
+        let mut pause = None;
+        if let Some(entry) = self.connections.lock().get_mut(key) {
+            let Wish { whole, request, rules } = entry.running.take().unwrap_or_default();
+            let (failed, done): (BTreeMap<_, _>, _) =
+                rules.into_iter().partition(|(rule, _)| ended.failed_rules.contains(rule));
+            entry.answered.extend(done.into_iter().filter_map(|(rule, request)| Some((rule, request?))));
+            entry.unfinished.rules.extend(failed);
+            entry.missed = ended.missed.or(entry.missed.take());
+            if whole && ended.complete.is_some() {
+                entry.complete = ended.complete;
+                entry.answered_whole = request.or(entry.answered_whole.take());
+            } else if whole && request.is_some() {
+                (entry.unfinished.whole, entry.unfinished.request) = (true, request);
+            }
+            let is_unfinished = !entry.unfinished.is_empty();
+            let failures = if ended.continues { 1 } else { entry.failures.saturating_add(1) };
+            entry.failures = if is_unfinished { failures } else { 0 };
+            pause = is_unfinished.then(|| schedule::after_failures(failures, None, None));
+        }
+        let _ = self.ends.send(key.clone());
+        self.asked.notify_one();
+        pause
+    }
+
+    /// Asks again for what was not completed; not for a connection that sends nothing (`is_usable`), which is synced as
+    /// soon as it does.
+    pub(super) fn retry(&self, key: &Key, is_usable: bool) {
+        let mut connections = self.connections.lock();
+        let Some(entry) = connections.get_mut(key) else { return };
+        let Wish { whole, request, rules } = std::mem::take(&mut entry.unfinished);
+        if is_usable {
+            entry.wanted.whole |= whole;
+            // What was asked for meanwhile is newer.
+            entry.wanted.request = entry.wanted.request.take().or(request);
+            for (rule, request) in rules {
+                let known = entry.wanted.rules.entry(rule).or_default();
+                *known = known.take().or(request);
+            }
+        }
+        drop(connections);
+        self.asked.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: (&str, &str) = ("hiring", "acme");
+
+    fn complete() -> Ended {
+        let complete = Complete { at: Timestamp::UNIX_EPOCH, erasures: None };
+        Ended { complete: Some(complete), ..Ended::default() }
+    }
+
+    #[test]
+    fn a_connection_is_synced_once_at_a_time_and_nothing_that_is_asked_meanwhile_is_lost() {
+        let syncs = Syncs::default();
+        assert!(syncs.begin().is_empty());
+        syncs.want(ID.0, ID.1, Some("all"));
+        syncs.want(ID.0, ID.1, None);
+        syncs.want_rule(ID, "phone-screen", Some("now"));
+        let is_complete = || syncs.is_complete(ID.0, ID.1, "all");
+        let begun = syncs.begin();
+        assert_eq!(begun.len(), 1);
+        assert!(begun[0].1.whole && begun[0].1.rules.contains_key("phone-screen"));
+        assert!(!is_complete() && !syncs.is_answered(ID, "phone-screen", "now"));
+
+        syncs.want(ID.0, ID.1, None);
+        syncs.want_rule(ID, "phone-screen", Some("now"));
+        syncs.want_rule(ID, "onsite", None);
+        assert!(syncs.begin().is_empty(), "it is under way");
+        let mut ends = syncs.ends();
+        assert_eq!(syncs.end(&begun[0].0, complete()), None);
+        assert_eq!(ends.try_recv().unwrap(), begun[0].0);
+        assert!(is_complete() && syncs.is_answered(ID, "phone-screen", "now"));
+        assert!(!syncs.is_answered(ID, "phone-screen", "later"));
+        let next = syncs.begin();
+        assert_eq!(next[0].1.rules.keys().collect::<Vec<_>>(), ["onsite"], "once by the same request");
+    }
+
+    // contract S2b, S4
+    #[test]
+    fn requests_are_answered_only_by_completed_scans_and_retried_until_then() {
+        let syncs = Syncs::default();
+        let seconds = |pause: Option<Duration>| pause.map(|pause| pause.as_secs());
+        syncs.want(ID.0, ID.1, Some("all"));
+        syncs.want_rule(ID, "good", Some("now"));
+        syncs.want_rule(ID, "bad", Some("now"));
+        let bad = || Ended { failed_rules: BTreeSet::from(["bad".into()]), ..Ended::default() };
+        let key = syncs.begin().remove(0).0;
+        assert_eq!(seconds(syncs.end(&key, bad())), Some(5));
+        let is_complete = || syncs.is_complete(ID.0, ID.1, "all");
+        assert!(!is_complete() && syncs.complete(ID.0, ID.1).is_none());
+        assert!(syncs.is_answered(ID, "good", "now") && !syncs.is_answered(ID, "bad", "now"));
+
+        // The configuration, woken by the end, asks again: that does not cut the pause short.
+        syncs.want_rule(ID, "bad", Some("now"));
+        assert!(syncs.begin().is_empty());
+        syncs.retry(&key, true);
+        let again = syncs.begin().remove(0).1;
+        assert_eq!((again.whole, again.request.as_deref()), (true, Some("all")));
+        assert_eq!(again.rules, BTreeMap::from([("bad".into(), Some("now".into()))]));
+        assert_eq!(seconds(syncs.end(&key, bad())), Some(10));
+        syncs.retry(&key, true);
+        assert_eq!(syncs.begin().len(), 1);
+        assert_eq!(syncs.end(&key, complete()), None);
+        assert!(is_complete() && syncs.is_answered(ID, "bad", "now"));
+        assert!(syncs.complete(ID.0, ID.1).is_some());
+
+        // By the clock alone, the next interval is soon enough.
+        syncs.want(ID.0, ID.1, None);
+        assert_eq!(syncs.begin().len(), 1);
+        assert_eq!(syncs.end(&key, Ended::default()), None);
+        assert!(is_complete(), "an old answer stays one");
+    }
+
+    #[test]
+    fn nothing_is_retried_for_a_connection_that_sends_nothing_and_a_newer_request_wins() {
+        let syncs = Syncs::default();
+        syncs.want(ID.0, ID.1, Some("first"));
+        let key = syncs.begin().remove(0).0;
+        assert!(syncs.end(&key, Ended::default()).is_some());
+        syncs.retry(&key, false);
+        assert!(syncs.begin().is_empty());
+        syncs.want(ID.0, ID.1, Some("first"));
+        assert_eq!(syncs.begin().len(), 1);
+        assert!(syncs.end(&key, Ended { continues: true, ..Ended::default() }).is_some());
+        syncs.want(ID.0, ID.1, Some("second"));
+        syncs.retry(&key, true);
+        assert_eq!(syncs.begin()[0].1.request.as_deref(), Some("second"));
+    }
+}

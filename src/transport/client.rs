@@ -1,0 +1,449 @@
+//! One account at one service: where it is, its key, its rate limit; and the instrumented send.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::Instrument;
+use url::Url;
+
+use super::rate_limit::{AccountId, Bucket, Priority};
+use super::response;
+use super::{Class, Error, Oddities, Part, Service, SetupError, Transport};
+use crate::sanitize;
+use crate::telemetry::health;
+use crate::telemetry::traces::spans;
+
+/// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
+const ANSWER_LIMIT: usize = 8 << 20;
+const ERROR_ANSWER_LIMIT: usize = 64 << 10;
+/// A shorter key would be found in any text by chance.
+const SHORTEST_HIDDEN_KEY: usize = 8;
+/// Longer ids than this are of no service we know.
+const SEGMENT_LIMIT: usize = 128;
+/// Time between two log lines about the odd rows, or the odd members, of one operation of one account.
+const ODD_LOGGED_EVERY: Duration = Duration::from_secs(600);
+
+/// One call to a service.
+#[derive(Debug)]
+pub(crate) struct Call {
+    /// A name with placeholders for ids: it becomes a label and part of messages.
+    pub operation: &'static str,
+    pub method: Method,
+    pub url: Url,
+    pub payload: Payload,
+    pub time_limit: Duration,
+}
+
+/// What a call carries.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Nothing,
+    Json(serde_json::Value),
+    Form(String),
+}
+
+impl Call {
+    /// A read.
+    pub(crate) fn get(operation: &'static str, url: Url) -> Self {
+        Self { operation, method: Method::GET, url, payload: Payload::Nothing, time_limit: super::TIME_LIMIT }
+    }
+
+    /// A write.
+    pub(crate) fn write(operation: &'static str, method: Method, url: Url, payload: Payload) -> Self {
+        Self { operation, method, url, payload, time_limit: super::TIME_LIMIT }
+    }
+
+    fn is_write(&self) -> bool {
+        self.method != Method::GET
+    }
+}
+
+/// A key as it came out of a Secret: trimmed, and refused if it cannot be one.
+pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
+    let trimmed = sanitize::trimmed(key.expose_secret());
+    if trimmed.is_empty() {
+        return Err(SetupError::EmptyKey);
+    }
+    if !trimmed.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '\\') {
+        return Err(SetupError::MalformedKey);
+    }
+    Ok(SecretString::from(trimmed))
+}
+
+/// The right to send one request: a token of the rate limit, already taken.
+#[derive(Debug)]
+#[must_use = "the rate limit's token is spent"]
+pub struct Permit {
+    priority: Priority,
+    waited: Duration,
+}
+
+/// How a request leaves that must be sent at most once: by a time, or not at all.
+///
+/// Waiting for the rate limit may take long, so its token is taken first; then the caller writes down durably what it is
+/// about to do; then the request leaves at once. Whoever finds the note later thus knows when no flight can be under way
+/// any more.
+#[derive(Debug)]
+pub struct Departure {
+    /// The rate limit's token.
+    pub permit: Permit,
+    /// When it is too late. Making a connection may take 5 s of it.
+    pub leave_by: Instant,
+}
+
+/// One account at one service. Debug shows neither key nor header.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    transport: Transport,
+    service: Service,
+    base: Url,
+    key: SecretString,
+    bucket: Arc<Bucket>,
+    /// The connection that it is for, in log lines: its namespace and name.
+    connection: Arc<str>,
+    /// When a log line last reported odd rows (true) or odd members of an operation.
+    odd_logged: Arc<Mutex<HashMap<(&'static str, bool), Instant>>>,
+}
+
+impl Account {
+    /// `key` as [`api_key`] returns it; `base` is the address that paths are appended to.
+    pub(crate) fn new(
+        transport: &Transport,
+        service: Service,
+        base: &Url,
+        key: SecretString,
+    ) -> Result<Self, SetupError> {
+        let plain = matches!(base.scheme(), "http" | "https")
+            && base.has_host()
+            && base.username().is_empty()
+            && base.password().is_none()
+            && base.query().is_none()
+            && base.fragment().is_none();
+        if !plain {
+            return Err(SetupError::BadUrl);
+        }
+        let origin = base.origin().ascii_serialization();
+        let bucket = transport.0.buckets.of(&origin, key.expose_secret(), transport.limit(service));
+        Ok(Self {
+            transport: transport.clone(),
+            service,
+            base: base.clone(),
+            key,
+            bucket,
+            connection: "".into(),
+            odd_logged: Arc::default(),
+        })
+    }
+
+    /// The same account, named in log lines by the connection that it is for.
+    pub(crate) fn named(self, connection: &str) -> Self {
+        Self { connection: connection.into(), ..self }
+    }
+
+    /// Reads an answer tolerantly, and reports what was odd in it: in a metric, and now and then in a log line.
+    pub(crate) fn read_answer<T>(
+        &self,
+        operation: &'static str,
+        answer: &Value,
+        read: impl FnOnce(&Part<'_>) -> T,
+    ) -> T {
+        let odd = Oddities::default();
+        let result = read(&Part::whole(answer, &odd));
+        self.report(operation, &odd);
+        result
+    }
+
+    fn report(&self, operation: &'static str, odd: &Oddities) {
+        let (service, connection) = (self.service.label(), &self.connection);
+        if let Some(rows) = odd.rows() {
+            self.transport.0.metrics.odd(self.service, operation, "row", rows.count);
+            if self.may_log(operation, true) {
+                let (count, path) = (rows.count, rows.first);
+                tracing::warn!(%connection, service, operation, count, path, "left out rows of an answer that cannot be read; the other rows are processed");
+            }
+        }
+        if let Some(members) = odd.members() {
+            self.transport.0.metrics.odd(self.service, operation, "member", members.count);
+            if self.may_log(operation, false) {
+                let (count, path) = (members.count, members.first);
+                tracing::warn!(%connection, service, operation, count, path, "dropped members of an answer that cannot be read");
+            }
+        }
+    }
+
+    fn may_log(&self, operation: &'static str, rows: bool) -> bool {
+        let mut logged = self.odd_logged.lock();
+        let last = logged.get(&(operation, rows));
+        let may = last.is_none_or(|last| last.elapsed() >= ODD_LOGGED_EVERY);
+        if may {
+            logged.insert((operation, rows), Instant::now());
+        }
+        may
+    }
+
+    /// Which key at which origin it is: clients of one key share it.
+    pub(crate) fn id(&self) -> AccountId {
+        self.bucket.id()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    /// The address of a path below the base. Segments are percent-encoded; an empty last one gives a closing slash.
+    pub(crate) fn url(&self, operation: &'static str, segments: &[&str]) -> Result<Url, Error> {
+        let mut url = self.base.clone();
+        let fits =
+            |s: &str| s.len() <= SEGMENT_LIMIT && s != "." && s != ".." && !s.contains(char::is_control);
+        let last = segments.len().saturating_sub(1);
+        if segments.iter().enumerate().any(|(i, s)| !fits(s) || (s.is_empty() && i < last)) {
+            return Err(self.error(Class::Invalid, operation, None, "an id that cannot be one"));
+        }
+        match url.path_segments_mut() {
+            Ok(mut path) => {
+                path.pop_if_empty().extend(segments);
+            }
+            Err(()) => {
+                return Err(self.error(Class::Invalid, operation, None, "the address cannot have paths"));
+            }
+        }
+        Ok(url)
+    }
+
+    /// Waits for the rate limit's token. It does not run out, but the longer it is kept, the less it says about the
+    /// present rate.
+    pub(crate) async fn permit(&self, priority: Priority) -> Permit {
+        let began = Instant::now();
+        health::patiently(self.bucket.take(priority)).await;
+        let waited = began.elapsed();
+        self.transport.0.metrics.wait(self.service, waited);
+        Permit { priority, waited }
+    }
+
+    /// Waits for the rate limit, then sends.
+    pub(crate) async fn send<Raw: DeserializeOwned, T>(
+        &self,
+        priority: Priority,
+        call: Call,
+        convert: impl FnOnce(Raw) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        let permit = self.permit(priority).await;
+        self.send_now(permit, call, convert).await
+    }
+
+    /// Sends in time, or not at all: then the error is [`Class::Unavailable`], as where no connection can be made.
+    pub(crate) async fn send_once<Raw: DeserializeOwned, T>(
+        &self,
+        Departure { permit, leave_by }: Departure,
+        call: Call,
+        convert: impl FnOnce(Raw) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        if Instant::now() + super::CONNECT_TIME_LIMIT > leave_by {
+            let reason = "not sent: too little time was left";
+            return Err(self.error(Class::Unavailable, call.operation, None, reason));
+        }
+        self.send_now(permit, call, convert).await
+    }
+
+    /// Sends at once. `convert` checks what was decoded; what it refuses counts as an answer that cannot be read.
+    pub(crate) async fn send_now<Raw: DeserializeOwned, T>(
+        &self,
+        Permit { priority, waited }: Permit,
+        call: Call,
+        convert: impl FnOnce(Raw) -> Result<T, &'static str>,
+    ) -> Result<T, Error> {
+        let (service, operation) = (self.service, call.operation);
+        let span = spans::call(service, operation, call.method.as_str(), &call.url, priority, waited);
+        let began = Instant::now();
+        let answer = self.exchange(&call).instrument(span.clone()).await;
+        health::goes_on();
+        let answered = answer.as_ref().map_or_else(|error| error.status, |(status, _)| Some(*status));
+        let result = answer.and_then(|(status, body)| {
+            // 204: there is no answer but the status.
+            let raw = serde_json::from_slice(if body.is_empty() { b"null" } else { &body });
+            // What the decoder says may quote the answer, and with it a candidate's data.
+            raw.map_err(|_| "the answer is not what the documentation says")
+                .and_then(convert)
+                .map_err(|reason| self.error(after_sending(&call), operation, Some(status), reason))
+        });
+        let took = began.elapsed();
+        let failure = result.as_ref().err().map(|error| error.class);
+        let outcome = failure.map_or("ok", Class::label);
+        match &result {
+            Err(error) if error.class == Class::Throttled && !error.is_quota() => {
+                self.bucket.refused(began, error.retry_after);
+            }
+            Err(Error { status: None, .. }) => {}
+            Ok(_) | Err(_) => self.bucket.accepted(began),
+        }
+        self.transport.0.metrics.request(service, operation, outcome, priority, took);
+        spans::called(&span, answered, failure);
+        span.in_scope(|| {
+            let (service, elapsed_ms) = (service.label(), took.as_millis());
+            tracing::debug!(service, operation, outcome, status = answered, elapsed_ms, "called a service");
+        });
+        result
+    }
+
+    /// One request and its whole answer, if that is a success.
+    async fn exchange(&self, call: &Call) -> Result<(u16, Vec<u8>), Error> {
+        let sent = self.request(call).send().await;
+        let mut response = sent.map_err(|error| self.no_answer(call, None, &error))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refusal(call, response).await);
+        }
+        let code = Some(status.as_u16());
+        match read_body(&mut response, ANSWER_LIMIT).await {
+            Ok(Some(body)) => Ok((status.as_u16(), body)),
+            Ok(None) => {
+                Err(self.error(after_sending(call), call.operation, code, "the answer is over 8 MiB"))
+            }
+            Err(error) => Err(self.no_answer(call, code, &error)),
+        }
+    }
+
+    fn request(&self, call: &Call) -> RequestBuilder {
+        let http = if call.is_write() { &self.transport.0.writes } else { &self.transport.0.reads };
+        let request = http
+            .request(call.method.clone(), call.url.clone())
+            .timeout(call.time_limit)
+            .header(ACCEPT, "application/json");
+        let key = self.key.expose_secret();
+        let request = match self.service {
+            // reference: lever-api.md, 1. Authentication: the key is the user, the password is empty.
+            Service::Lever => request.basic_auth(key, Some("")),
+            // reference: interview-api.md, 1. Transport, Auth header.
+            Service::Interview => match HeaderValue::try_from(format!("Token token=\"{key}\"")) {
+                Ok(mut header) => {
+                    header.set_sensitive(true);
+                    request.header(AUTHORIZATION, header)
+                }
+                Err(_) => request,
+            },
+        };
+        match &call.payload {
+            Payload::Nothing => request,
+            Payload::Json(value) => request.header(CONTENT_TYPE, "application/json").body(value.to_string()),
+            Payload::Form(form) => {
+                request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone())
+            }
+        }
+    }
+
+    /// The error for an answer whose status is not a success.
+    async fn refusal(&self, call: &Call, mut response: Response) -> Error {
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let redirect = response::redirect(&call.url, response.headers()).filter(|_| status.is_redirection());
+        let body = read_body(&mut response, ERROR_ANSWER_LIMIT).await.ok().flatten();
+        let own = body.and_then(|body| response::envelope(self.service, &body));
+        let class = response::class(status, own.is_some(), after_sending(call));
+        let described = || response::description(self.service, status, response.headers(), own.is_some());
+        let message =
+            redirect.or_else(|| own.clone().filter(|message| !message.is_empty())).unwrap_or_else(described);
+        let mut error = self.error(class, call.operation, Some(status.as_u16()), &message);
+        error.retry_after = retry_after;
+        error
+    }
+
+    /// The error for a call without a (whole) answer.
+    fn no_answer(&self, call: &Call, status: Option<u16>, error: &reqwest::Error) -> Error {
+        let class = if error.is_builder() {
+            Class::Invalid
+        } else if error.is_connect() {
+            Class::Unavailable
+        } else {
+            after_sending(call)
+        };
+        let message = if error.is_timeout() && error.is_connect() {
+            format!("no connection within {} s", super::CONNECT_TIME_LIMIT.as_secs())
+        } else if error.is_timeout() {
+            format!("timed out after {} s", call.time_limit.as_secs_f64())
+        } else if error.is_connect() && is_tls(error) {
+            format!(
+                "no TLS connection: {}. Check the address, any proxy in between, and the certificates that the operator trusts",
+                innermost(error)
+            )
+        } else if error.is_connect() {
+            format!("no connection: {}", innermost(error))
+        } else {
+            innermost(error)
+        };
+        self.error(class, call.operation, status, &message)
+    }
+
+    /// An error of this account. A service that quotes the key back is not passed on with it.
+    pub(crate) fn error(
+        &self,
+        class: Class,
+        operation: &'static str,
+        status: Option<u16>,
+        message: &str,
+    ) -> Error {
+        let key = self.key.expose_secret();
+        if key.len() >= SHORTEST_HIDDEN_KEY && message.contains(key) {
+            return Error::new(class, self.service, operation, status, &message.replace(key, "(key)"));
+        }
+        Error::new(class, self.service, operation, status, message)
+    }
+}
+
+/// What a call that may have reached the service, but has no usable answer, counts as.
+fn after_sending(call: &Call) -> Class {
+    if call.is_write() { Class::OutcomeUnknown } else { Class::Unavailable }
+}
+
+/// The whole body, or nothing if it is longer than `limit` bytes.
+async fn read_body(response: &mut Response, limit: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+/// `Retry-After` in seconds. The form with a date is not honoured: neither service documents the header at all.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Whether a connection was refused over its encryption: the peer's certificate is not trusted, or what it sends is no TLS.
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let mut io = error.downcast_ref::<std::io::Error>();
+        while let Some(error) = io {
+            if error.kind() == ErrorKind::InvalidData {
+                return true;
+            }
+            // An error of the same type inside does not count as its source.
+            io = error.get_ref().and_then(|inner| inner.downcast_ref());
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What lies at the bottom of an error, such as "Connection refused": the layers above name the URL.
+pub(crate) fn innermost(error: &dyn StdError) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}

@@ -1,0 +1,225 @@
+//! The webhook endpoint: takes Lever's deliveries and stores them in the API server before it answers.
+//!
+//! Every replica answers. The order of the checks is that of the contract; until the signature holds, a request costs
+//! no call to the API server and leaves no line in the log. It has no rules of its own: `routing` says
+//! which Pad stands for a stage change, `persist` writes it, and what it leads to is for the leader to decide
+//! ([`crate::controller::pad`]).
+
+mod body;
+mod connections;
+pub(crate) mod event;
+mod last_delivery;
+mod limits;
+mod metrics;
+mod persist;
+mod rejected;
+mod response;
+pub(crate) mod routing;
+mod server;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+pub use metrics::Metrics;
+pub use server::serve;
+pub use tokens::SigningTokens;
+
+use crate::api::LeverConnection;
+use crate::k8s::{Caches, Scope};
+use crate::telemetry::traces::spans;
+use crate::webhook::limits::Lanes;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use body::Incoming;
+use event::{Event, Malformed, Meaning, Timeliness};
+use futures::FutureExt;
+use jiff::Timestamp;
+use kube::{Client, ResourceExt};
+use last_delivery::Heard;
+use persist::Stored;
+use rejected::Refused;
+use response::{Refusal, Taken};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use tracing::Instrument;
+
+/// The answer must be out within 5 s.
+const LONGEST: Duration = Duration::from_millis(4500);
+/// Signed deliveries of one connection that are stored at the same time; others wait.
+const STORED_AT_ONCE: usize = 16;
+/// Signed deliveries of one connection that are taken in at the same time, those that wait included: more are sent away
+/// at once. A quarter of the connections that the endpoint serves.
+const TAKEN_AT_ONCE: usize = server::MOST_CONNECTIONS / 4;
+/// What the address of every webhook starts with.
+const PREFIX: &str = "/webhooks/lever/";
+
+/// Answers deliveries; a cheap handle.
+#[derive(Clone)]
+pub struct Receiver {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    client: Client,
+    caches: Caches,
+    tokens: SigningTokens,
+    heard: Heard,
+    refused: Refused,
+    signed: Lanes,
+    metrics: Metrics,
+    is_ready: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Receiver {
+    /// The client must not retry by itself: Lever does, and waits for the answer meanwhile. `is_ready` reports whether
+    /// webhooks can be taken here now.
+    pub fn new(
+        client: Client,
+        caches: Caches,
+        tokens: SigningTokens,
+        metrics: Metrics,
+        is_ready: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let (heard, signed) = (Heard::new(client.clone()), Lanes::new(STORED_AT_ONCE));
+        let refused = Refused::new(client.clone());
+        let is_ready = Box::new(is_ready);
+        Self { inner: Arc::new(Inner { client, caches, tokens, heard, refused, signed, metrics, is_ready }) }
+    }
+
+    /// The endpoint as a service.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(handle).with_state(self.clone())
+    }
+}
+
+async fn handle(State(receiver): State<Receiver>, request: Request) -> Response {
+    if is_health_check(request.method(), request.uri().path()) {
+        let (status, text) = match (receiver.inner.is_ready)() {
+            true => (StatusCode::OK, "ok\n"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        };
+        return (status, text).into_response();
+    }
+    let (parts, body) = request.into_parts();
+    let mut body = Incoming::new(body);
+    let answer = receiver.inner.answer(&parts, &mut body).await;
+    body.discard().await;
+    let outcome = match &answer {
+        Ok(taken) => taken.name(),
+        Err(refusal) => refusal.name(),
+    };
+    receiver.inner.metrics.answered(outcome);
+    answer.into_response()
+}
+
+impl Inner {
+    async fn answer(&self, parts: &Parts, body: &mut Incoming) -> Result<Taken, Refusal> {
+        if parts.method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        let (namespace, name) = target(parts.uri.path()).ok_or(Refusal::Path)?;
+        let scope = self.caches.of(namespace).ok_or(Refusal::Connection)?;
+        if scope.ready().now_or_never() != Some(true) {
+            return Err(Refusal::Starting);
+        }
+        let connection = scope.connections.get(namespace, name).ok_or(Refusal::Connection)?;
+        let event = Event::parse(&body.read(&parts.headers).await?)?;
+        let signing_tokens = self.tokens.get(namespace, name).ok_or(Refusal::NoToken)?;
+        let now = Timestamp::now();
+        if !event.is_signed_with(&signing_tokens) {
+            if event.looks_signed() {
+                self.refused.mismatch(&connection, now).await;
+            }
+            return Err(Refusal::Signature);
+        }
+        match event.timeliness(now) {
+            Timeliness::Timely => {}
+            Timeliness::Outdated => {
+                self.refused.outdated(&connection);
+                return Err(Refusal::Age);
+            }
+            Timeliness::Ahead { seconds } => {
+                self.refused.ahead(&connection, now, seconds).await;
+                return Err(Refusal::Age);
+            }
+        }
+        // Who knows the token, or has seen one delivery, can send any number. No line for each of these, either.
+        let lane = self.signed.of(namespace, name);
+        if Arc::strong_count(&lane) > TAKEN_AT_ONCE {
+            return Err(Refusal::Crowded);
+        }
+        let span = spans::webhook(namespace, name);
+        let answering = async {
+            let in_turn = async {
+                let _turn = lane.acquire().await;
+                self.take(scope, &connection, &event).await
+            };
+            let (taken, ()) = futures::join!(timeout(LONGEST, in_turn), self.heard.note(&connection, now));
+            let taken = taken.unwrap_or(Err(Refusal::TimedOut));
+            log(&connection, &taken);
+            taken
+        };
+        let taken = answering.instrument(span.clone()).await;
+        match &taken {
+            Ok(taken) => spans::answered(&span, taken.name(), StatusCode::OK),
+            Err(refusal) => spans::answered(&span, refusal.name(), refusal.status()),
+        }
+        taken
+    }
+
+    async fn take(
+        &self,
+        scope: &Scope,
+        connection: &LeverConnection,
+        event: &Event,
+    ) -> Result<Taken, Refusal> {
+        let change = match event.meaning()? {
+            Meaning::Verify => return Ok(Taken::Verified),
+            Meaning::Other => return Ok(Taken::Ignored),
+            Meaning::StageChange(change) => change,
+        };
+        Ok(match persist::store(&self.client, scope, connection, &change).await? {
+            Stored::NotNamed => Taken::Ignored,
+            Stored::Pads(pads) => Taken::Accepted(pads),
+        })
+    }
+}
+
+/// One line per signed delivery. Only names of the cluster: nothing of the delivery itself.
+fn log(connection: &LeverConnection, taken: &Result<Taken, Refusal>) {
+    let (namespace, connection) = (connection.namespace().unwrap_or_default(), connection.name_any());
+    match taken {
+        Ok(taken) => {
+            tracing::info!(
+                namespace,
+                connection,
+                outcome = taken.name(),
+                pads = taken.pads().len(),
+                "webhook"
+            );
+        }
+        Err(refusal) => tracing::warn!(namespace, connection, outcome = refusal.name(), %refusal, "webhook"),
+    }
+}
+
+/// A health check of a load balancer (contract W1a).
+fn is_health_check(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) && matches!(path, "/" | "/healthz")
+}
+
+/// The namespace and the connection that an address names.
+fn target(path: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = path.strip_prefix(PREFIX)?.split_once('/')?;
+    (!namespace.is_empty() && !name.is_empty() && !name.contains('/')).then_some((namespace, name))
+}
+
+impl From<Malformed> for Refusal {
+    fn from(Malformed(problem): Malformed) -> Self {
+        Refusal::Malformed(problem)
+    }
+}

@@ -1,0 +1,281 @@
+//! Stores a stage change in the API server, before Lever is told that it has arrived.
+//!
+//! The choice is made from the cache and is put right when the API server knows better: a name that is taken is looked
+//! at, a Pad that is gone is made again. Doing it twice does no harm, so a delivery that was answered with 503 may have
+//! been stored in part.
+
+use super::event::StageChange;
+use super::routing::{Intent, configurations_of, decide};
+use crate::api::names;
+use crate::api::pad::{Trigger, TriggerSource};
+use crate::api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
+use crate::k8s::Scope;
+use crate::k8s::decode::Decoded;
+use crate::k8s::pad_index::Place;
+use crate::k8s::patch::is_status;
+use crate::pad_builder::{self, is_of, is_of_spec};
+use crate::telemetry::traces::spans;
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// More waiting Pads of one connection than this, and Lever is asked to send again later.
+const MOST_UNJUDGED: usize = 10_000;
+/// How often a choice is put right before Lever is asked to send again later.
+const MOST_TRIES: u32 = 12;
+/// How many configurations are served at the same time.
+const CONFIGURATIONS_AT_ONCE: usize = 8;
+
+/// What a stage change has led to.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Stored {
+    /// No configuration names the stage.
+    NotNamed,
+    /// These Pads are in the API server, by name.
+    Pads(Vec<String>),
+}
+
+/// Why a stage change could not be stored now. All of these pass: Lever shall send again.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The connection has not yet been probed.
+    #[error("the stages of the Lever account are not known yet")]
+    StagesUnknown,
+    /// The leader lies far behind, or does not work at all.
+    #[error("more than {MOST_UNJUDGED} Pads of the connection wait to be judged")]
+    TooManyUnjudged,
+    /// The Pads of a candidate changed at every look.
+    #[error("the Pads of the candidate change too fast")]
+    Unsettled,
+    /// The API server refused or did not answer.
+    #[error("{}", brief(.0))]
+    Api(#[from] Box<kube::Error>),
+}
+
+impl From<kube::Error> for StoreError {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(Box::new(error))
+    }
+}
+
+/// An API server's message may repeat what was sent to it, so only its code and reason are told.
+fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("the API server answered {} {}", status.code, status.reason),
+        other => format!("the API server did not answer: {other}"),
+    }
+}
+
+/// Stores a stage change for every configuration that it concerns.
+pub async fn store(
+    client: &Client,
+    scope: &Scope,
+    connection: &LeverConnection,
+    change: &StageChange,
+) -> Result<Stored, StoreError> {
+    if connection.stages().is_empty() {
+        return Err(StoreError::StagesUnknown);
+    }
+    let namespace = connection.namespace().unwrap_or_default();
+    let configurations =
+        configurations_of(&change.stage_id, connection, &scope.configurations.of_namespace(&namespace));
+    if configurations.is_empty() {
+        return Ok(Stored::NotNamed);
+    }
+    if are_too_many_unjudged(scope, &namespace, connection) {
+        return Err(StoreError::TooManyUnjudged);
+    }
+    let candidates_pads =
+        scope.pads.at(&namespace, &Place::Candidate(change.opportunity_id.clone()), |_| true);
+    let pads = decoded(client, &namespace);
+    let mut names: Vec<String> = stream::iter(configurations)
+        .map(|configuration| {
+            let known = candidates_pads.clone();
+            let pads = &pads;
+            async move { Candidate::new(pads, &configuration, change, known).settle().await }
+        })
+        .buffer_unordered(CONFIGURATIONS_AT_ONCE)
+        .try_collect()
+        .await?;
+    names.sort();
+    Ok(Stored::Pads(names))
+}
+
+fn are_too_many_unjudged(scope: &Scope, namespace: &str, connection: &LeverConnection) -> bool {
+    if scope.pads.at_most(namespace, &Place::Waiting) <= MOST_UNJUDGED {
+        return false;
+    }
+    let reference = connection.reference();
+    let is_of_connection = |pad: &Pad| pad.spec.connection_ref.as_ref() == Some(&reference);
+    scope.pads.at(namespace, &Place::Waiting, is_of_connection).len() > MOST_UNJUDGED
+}
+
+/// The Pads of a namespace. One that does not decode must not make deliveries fail for ever.
+fn decoded(client: &Client, namespace: &str) -> Api<Decoded<Pad>> {
+    Api::namespaced(client.clone(), namespace)
+}
+
+fn is_kept(pad: &Pad) -> bool {
+    pad.metadata.deletion_timestamp.is_none()
+}
+
+/// One candidate and one configuration, on the way to a Pad that will be judged.
+struct Candidate<'a> {
+    api: &'a Api<Decoded<Pad>>,
+    configuration: &'a PadConfiguration,
+    change: &'a StageChange,
+    known: Vec<Arc<Pad>>,
+    taken: BTreeSet<u32>,
+    /// A Pad of the candidate that does not decode.
+    undecodable: Option<String>,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(
+        api: &'a Api<Decoded<Pad>>,
+        configuration: &'a PadConfiguration,
+        change: &'a StageChange,
+        mut known: Vec<Arc<Pad>>,
+    ) -> Self {
+        known.retain(|pad| is_of(pad, &configuration.name_any(), &change.opportunity_id));
+        Self { api, configuration, change, known, taken: BTreeSet::new(), undecodable: None }
+    }
+
+    /// Returns the name of the Pad that stands for the stage change.
+    async fn settle(mut self) -> Result<String, StoreError> {
+        let configuration = self.configuration.name_any();
+        for _ in 0..MOST_TRIES {
+            if let Some(name) = self.undecodable.take() {
+                if self.annotate(name.clone()).await?.is_some() || self.undecodable.is_some() {
+                    return Ok(name);
+                }
+                continue;
+            }
+            let settled = match decide(&self.known, &self.taken, &configuration, self.change) {
+                Intent::Nothing { name } => self.confirm(name).await?,
+                Intent::Annotate { name } => self.annotate(name).await?,
+                Intent::Create { n } => self.create(n).await?,
+            };
+            if let Some(name) = settled {
+                return Ok(name);
+            }
+        }
+        Err(StoreError::Unsettled)
+    }
+
+    /// The same delivery has come before. What the cache knows of it may be gone since.
+    async fn confirm(&mut self, name: String) -> Result<Option<String>, StoreError> {
+        match self.api.get_opt(&name).await? {
+            Some(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
+            Some(pad) => {
+                self.learn(pad);
+                Ok(None)
+            }
+            None => {
+                self.known.retain(|pad| pad.name_any() != name);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn annotate(&mut self, name: String) -> Result<Option<String>, StoreError> {
+        let request = (names::RECONCILE_REQUESTED_AT.to_owned(), self.change.request.clone());
+        let annotations: BTreeMap<_, _> = spans::mark().into_iter().chain([request]).collect();
+        let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let namespace = self.api.namespace().unwrap_or_default();
+        let asked =
+            spans::write("annotate Pad", namespace, &name, self.api.patch(&name, &parameters, &patch)).await;
+        match asked {
+            Ok(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
+            // The cache lay behind: it is being deleted, or gone and its name given to somebody else.
+            Ok(pad) => {
+                self.learn(pad);
+                Ok(None)
+            }
+            Err(error) if is_status(&error, 404) => {
+                self.known.retain(|pad| pad.name_any() != name);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn create(&mut self, n: u32) -> Result<Option<String>, StoreError> {
+        let pad = self.pad(n);
+        let name = pad.name_any();
+        let api: Api<Pad> =
+            Api::namespaced(self.api.clone().into_client(), self.api.namespace().unwrap_or_default());
+        match pad_builder::create(&api, &pad).await {
+            Ok(_) => Ok(Some(name)),
+            Err(error) if is_status(&error, 409) => {
+                // Nobody there any more: the name is free again.
+                let Some(holder) = self.api.get_opt(&name).await? else { return Ok(None) };
+                if matches!(&holder, Decoded::Object(pad, _) if self.is_mine(pad)) {
+                    self.look_again().await?;
+                }
+                self.learn(holder);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The cache lay behind: what the operator has made is listed from the API server. Pads made by hand carry no
+    /// labels, so of those that the cache knows each is asked for.
+    async fn look_again(&mut self) -> Result<(), StoreError> {
+        let selector: Vec<String> =
+            self.labels().into_iter().map(|(label, value)| format!("{label}={value}")).collect();
+        let listed = self.api.list(&ListParams::default().labels(&selector.join(","))).await?.items;
+        for known in std::mem::take(&mut self.known) {
+            let name = known.name_any();
+            if listed.iter().all(|pad| pad.name_any() != name)
+                && let Some(pad) = self.api.get_opt(&name).await?
+            {
+                self.learn(pad);
+            }
+        }
+        listed.into_iter().for_each(|pad| self.learn(pad));
+        Ok(())
+    }
+
+    /// The stage change is stored also on a Pad that does not decode: it is judged when the Pad can be read again. A second
+    /// Pad for the candidate would be wrong.
+    fn learn(&mut self, pad: Decoded<Pad>) {
+        let name = pad.name_any();
+        self.known.retain(|known| known.name_any() != name);
+        let is_going = pad.meta().deletion_timestamp.is_some();
+        match pad {
+            Decoded::Undecodable(_, _, spec) if !is_going && self.is_my_spec(&spec) => {
+                self.undecodable = Some(name)
+            }
+            Decoded::Object(pad, _) if self.is_mine(&pad) => self.known.push(Arc::from(pad)),
+            Decoded::Object(..) | Decoded::Undecodable(..) => {
+                let number =
+                    names::pad_number(&name, &self.configuration.name_any(), &self.change.opportunity_id);
+                self.taken.extend(number);
+            }
+        }
+    }
+
+    fn is_mine(&self, pad: &Pad) -> bool {
+        is_of(pad, &self.configuration.name_any(), &self.change.opportunity_id)
+    }
+
+    fn is_my_spec(&self, spec: &Value) -> bool {
+        is_of_spec(spec, &self.configuration.name_any(), &self.change.opportunity_id)
+    }
+
+    /// The labels by which the Pads of the candidate and the configuration are found.
+    fn labels(&self) -> [(&'static str, String); 2] {
+        pad_builder::labels(&self.configuration.name_any(), &self.change.opportunity_id)
+    }
+
+    fn pad(&self, n: u32) -> Pad {
+        let trigger = Trigger { source: TriggerSource::Webhook, at: Some(self.change.at) };
+        pad_builder::pad(self.configuration, &self.change.opportunity_id, n, trigger)
+    }
+}

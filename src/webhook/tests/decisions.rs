@@ -1,0 +1,134 @@
+//! What is to be done, by what is known.
+
+use super::fake::{OPPORTUNITY, asked, configuration, connection, going, pad, pad_by_hand};
+use crate::api::names::pad_name;
+use crate::api::{Pad, PadConfiguration};
+use crate::webhook::event::StageChange;
+use crate::webhook::routing::{Intent, configurations_of, decide};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+const REQUEST: &str = "1431458021951-00112233";
+
+fn intent(pads: Vec<Pad>, taken: &[u32]) -> Intent {
+    let change = StageChange {
+        opportunity_id: OPPORTUNITY.into(),
+        stage_id: "s-1".into(),
+        at: Timestamp::from_millisecond(1_431_458_021_951).unwrap(),
+        request: REQUEST.into(),
+    };
+    let pads: Vec<Arc<Pad>> = pads.into_iter().map(Arc::new).collect();
+    decide(&pads, &BTreeSet::from_iter(taken.iter().copied()), "phone", &change)
+}
+
+fn annotate(name: &str) -> Intent {
+    Intent::Annotate { name: name.into() }
+}
+
+fn numbered(n: u32) -> String {
+    pad_name("phone", OPPORTUNITY, n)
+}
+
+fn made_in(minute: u8, mut pad: Pad) -> Pad {
+    pad.metadata.creation_timestamp =
+        serde_json::from_value(json!(format!("2025-01-01T00:{minute:02}:00Z"))).unwrap();
+    pad
+}
+
+#[test]
+fn a_first_stage_change_makes_the_first_pad() {
+    assert_eq!(intent(vec![], &[]), Intent::Create { n: 1 });
+}
+
+#[test]
+fn names_of_others_are_passed_over() {
+    assert_eq!(intent(vec![], &[1, 2]), Intent::Create { n: 3 });
+    assert_eq!(intent(vec![going(pad(1))], &[2]), Intent::Create { n: 3 });
+}
+
+#[test]
+fn the_newest_pad_is_asked_about() {
+    assert_eq!(intent(vec![pad(1)], &[]), annotate(&numbered(1)));
+    assert_eq!(intent(vec![pad(9), pad(10), pad(2)], &[]), annotate(&numbered(10)));
+    assert_eq!(intent(vec![asked(pad(1), REQUEST), pad(2)], &[]), annotate(&numbered(2)));
+    assert_eq!(intent(vec![asked(pad(1), "an older request")], &[]), annotate(&numbered(1)));
+}
+
+#[test]
+fn a_repeated_delivery_asks_for_nothing() {
+    assert_eq!(intent(vec![pad(1), asked(pad(2), REQUEST)], &[]), Intent::Nothing { name: numbered(2) });
+}
+
+/// Else a repeated old delivery would look as if the newer one had been judged already.
+#[test]
+fn an_older_delivery_does_not_take_the_place_of_a_newer_one() {
+    let at: i64 = REQUEST.split_once('-').unwrap().0.parse().unwrap();
+    let nothing = Intent::Nothing { name: numbered(1) };
+    let with = |request: String| intent(vec![asked(pad(1), &request)], &[]);
+    assert_eq!(with(format!("{}-fedcba98", at + 1)), nothing);
+    assert_eq!(with(format!("{}-fedcba98", at - 1)), annotate(&numbered(1)));
+    // What people write there holds nothing back.
+    for by_hand in
+        ["now".to_owned(), format!("{}", at * 1_000_000), format!("{}-x", at * 1000), "2099-01-01".into()]
+    {
+        assert_eq!(with(by_hand.clone()), annotate(&numbered(1)), "{by_hand}");
+    }
+}
+
+#[test]
+fn a_pad_made_by_hand_counts_where_there_is_no_numbered_one() {
+    let by_hand =
+        || vec![made_in(5, pad_by_hand("b")), made_in(9, pad_by_hand("a")), made_in(1, pad_by_hand("c"))];
+    assert_eq!(intent(by_hand(), &[]), annotate("a"));
+    let mut both = by_hand();
+    both.push(made_in(0, pad(1)));
+    assert_eq!(intent(both, &[]), annotate(&numbered(1)));
+}
+
+#[test]
+fn a_pad_that_goes_does_not_count_and_its_name_is_not_used() {
+    assert_eq!(intent(vec![going(pad(1))], &[]), Intent::Create { n: 2 });
+    assert_eq!(intent(vec![going(asked(pad(3), REQUEST)), going(pad(1))], &[]), Intent::Create { n: 4 });
+    assert_eq!(intent(vec![pad(1), going(pad(2))], &[]), annotate(&numbered(1)));
+}
+
+fn configurations(stage: &str, all: Vec<PadConfiguration>) -> Vec<String> {
+    let all: Vec<Arc<PadConfiguration>> = all.into_iter().map(Arc::new).collect();
+    configurations_of(stage, &connection(), &all).iter().map(|one| one.name_any()).collect()
+}
+
+#[test]
+fn a_stage_change_is_for_all_configurations_of_its_stage() {
+    let all = || {
+        vec![
+            configuration("tagged", "Phone Screen", "b", 1),
+            configuration("by-id", "s-1", "c", 1),
+            configuration("elsewhere", "Onsite", "a", 1),
+            configuration("unknown", "Lunch", "a", 1),
+        ]
+    };
+    assert_eq!(configurations("s-1", all()), ["by-id", "tagged"]);
+    assert_eq!(configurations("s-2", all()), ["elsewhere"]);
+    assert!(configurations("Phone Screen", all()).is_empty());
+    assert!(configurations("s-3", all()).is_empty());
+}
+
+#[test]
+fn of_two_for_the_same_stage_and_tag_one_counts() {
+    let both = vec![configuration("young", "s-1", "a", 2), configuration("old", "Phone Screen", "a", 1)];
+    assert_eq!(configurations("s-1", both), ["old"]);
+}
+
+#[test]
+fn those_of_another_connection_or_being_deleted_do_not_count_but_suspended_ones_do() {
+    let mut suspended = configuration("suspended", "s-1", "a", 1);
+    suspended.spec.suspend = true;
+    let mut other = configuration("other", "s-1", "b", 1);
+    other.spec.connection_ref.name = "other".into();
+    let mut going = configuration("going", "s-1", "c", 1);
+    going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
+    assert_eq!(configurations("s-1", vec![suspended, other, going]), ["suspended"]);
+}

@@ -1,0 +1,214 @@
+//! The signature tokens of all connections, in memory, so that a request that is not signed costs no call to the API
+//! server.
+//!
+//! One task keeps them up: it hears of changes to connections and Secrets, and reads single keys again. When the API
+//! server does not answer, the old tokens stay until it does.
+
+use crate::api::{LeverConnection, SecretKeyRef};
+use crate::k8s::Caches;
+use crate::k8s::secrets::{SecretChange, SecretError, SecretValue, Secrets};
+use crate::sanitize;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, select_all};
+use futures::{FutureExt, StreamExt};
+use kube::ResourceExt;
+use parking_lot::RwLock;
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How many keys are read at the same time.
+const READS_AT_ONCE: usize = 16;
+/// How long the API server may take to answer one read.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after the first read that got no answer; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// A connection: its namespace and name.
+type Key = (String, String);
+
+/// The signature tokens of one connection.
+pub type Tokens = Arc<Vec<SecretString>>;
+
+/// The signature tokens of all connections; a cheap handle.
+#[derive(Clone, Default)]
+pub struct SigningTokens {
+    known: Arc<RwLock<HashMap<Key, Tokens>>>,
+}
+
+impl SigningTokens {
+    /// Starts the task that keeps them up; it ends with `stop`.
+    pub fn follow(caches: &Caches, secrets: &Secrets, stop: CancellationToken) -> Self {
+        let tokens = Self::default();
+        // Subscribed to before the first read, so that no change falls between the two.
+        let changes = secrets.changes();
+        let follower = Follower {
+            caches: caches.clone(),
+            secrets: secrets.clone(),
+            tokens: tokens.clone(),
+            wanted: HashMap::new(),
+        };
+        tokio::spawn(async move { stop.run_until_cancelled(follower.run(changes)).await });
+        tokens
+    }
+
+    /// The tokens of a connection; None if none is known. Any of them may have signed.
+    pub fn get(&self, namespace: &str, connection: &str) -> Option<Tokens> {
+        self.known.read().get(&(namespace.to_owned(), connection.to_owned())).cloned()
+    }
+
+    /// Known tokens without a task, for tests.
+    #[cfg(test)]
+    pub(crate) fn of<const N: usize>(known: [(&str, &str, &str); N]) -> Self {
+        let tokens = Self::default();
+        for (namespace, connection, lines) in known {
+            tokens.learn(&(namespace.into(), connection.into()), lines);
+        }
+        tokens
+    }
+
+    fn learn(&self, key: &Key, lines: &str) {
+        let lines = lines.lines().map(sanitize::trimmed).filter(|line| !line.is_empty());
+        let tokens: Vec<SecretString> = lines.map(|line| SecretString::from(line.to_owned())).collect();
+        self.known.write().insert(key.clone(), Arc::new(tokens));
+    }
+
+    fn forget(&self, key: &Key) {
+        self.known.write().remove(key);
+    }
+}
+
+/// What is to be read for one connection.
+struct Wanted {
+    reference: SecretKeyRef,
+    /// When to read; None: nothing to do before a change.
+    due: Option<Instant>,
+    is_being_read: bool,
+    failures: u32,
+}
+
+/// A finished read: of which connection, of which key, with what result (None: no answer in time).
+type Read = (Key, SecretKeyRef, Option<Result<SecretValue, SecretError>>);
+
+struct Follower {
+    caches: Caches,
+    secrets: Secrets,
+    tokens: SigningTokens,
+    wanted: HashMap<Key, Wanted>,
+}
+
+impl Follower {
+    async fn run(mut self, mut secrets: broadcast::Receiver<SecretChange>) {
+        let mut connections =
+            select_all(self.caches.scopes().iter().map(|scope| scope.connections.changes().boxed()));
+        let mut reads: FuturesUnordered<BoxFuture<'static, Read>> = FuturesUnordered::new();
+        loop {
+            while reads.len() < READS_AT_ONCE {
+                let Some(read) = self.next_read() else { break };
+                reads.push(read);
+            }
+            let next = self.next_due().filter(|_| reads.len() < READS_AT_ONCE);
+            tokio::select! {
+                Some(connection) = connections.next() => self.heard_of_connection(&connection),
+                change = secrets.recv() => self.heard_of_secret(change.unwrap_or(SecretChange::Any)),
+                Some(read) = reads.next() => self.learn(read),
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            }
+        }
+    }
+
+    fn heard_of_connection(&mut self, heard_of: &LeverConnection) {
+        let key = (heard_of.namespace().unwrap_or_default(), heard_of.name_any());
+        // Of an object that was deleted the last state is told; only the cache knows that it is gone.
+        let reference =
+            self.cached(&key).and_then(|connection| connection.spec.webhook.signing_token_secret_ref.clone());
+        match (reference, self.wanted.get_mut(&key)) {
+            (None, _) => {
+                self.wanted.remove(&key);
+                self.tokens.forget(&key);
+            }
+            (Some(reference), Some(wanted)) if wanted.reference == reference => {}
+            (Some(reference), _) => {
+                let wanted =
+                    Wanted { reference, due: Some(Instant::now()), is_being_read: false, failures: 0 };
+                self.wanted.insert(key, wanted);
+            }
+        }
+    }
+
+    fn heard_of_secret(&mut self, change: SecretChange) {
+        let now = Instant::now();
+        match change {
+            SecretChange::One { namespace, name } => {
+                for (key, wanted) in &mut self.wanted {
+                    if key.0 == namespace && wanted.reference.name == name {
+                        (wanted.due, wanted.failures) = (Some(now), 0);
+                    }
+                }
+            }
+            SecretChange::Any => {
+                // Nobody tells of a connection that went while the watch was broken.
+                let gone: Vec<Key> =
+                    self.wanted.keys().filter(|key| self.cached(key).is_none()).cloned().collect();
+                for key in gone {
+                    self.wanted.remove(&key);
+                    self.tokens.forget(&key);
+                }
+                self.wanted.values_mut().for_each(|wanted| wanted.due = Some(now));
+            }
+        }
+    }
+
+    fn cached(&self, (namespace, name): &Key) -> Option<Arc<LeverConnection>> {
+        self.caches.of(namespace)?.connections.get(namespace, name)
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.wanted.values().filter(|wanted| !wanted.is_being_read).filter_map(|wanted| wanted.due).min()
+    }
+
+    fn next_read(&mut self) -> Option<BoxFuture<'static, Read>> {
+        let now = Instant::now();
+        let is_due = |wanted: &Wanted| !wanted.is_being_read && wanted.due.is_some_and(|due| due <= now);
+        let (key, wanted) = self.wanted.iter_mut().find(|(_, wanted)| is_due(wanted))?;
+        (wanted.due, wanted.is_being_read) = (None, true);
+        let (key, reference, secrets) = (key.clone(), wanted.reference.clone(), self.secrets.clone());
+        let read = async move {
+            let value = timeout(READ_TIMEOUT, secrets.read(&key.0, &reference)).await.ok();
+            (key, reference, value)
+        };
+        Some(read.boxed())
+    }
+
+    fn learn(&mut self, (key, reference, value): Read) {
+        // A read for what a connection named before says nothing about what it names now.
+        let Some(wanted) = self.wanted.get_mut(&key).filter(|wanted| wanted.reference == reference) else {
+            return;
+        };
+        wanted.is_being_read = false;
+        match value {
+            Some(Ok(value)) => {
+                wanted.failures = 0;
+                self.tokens.learn(&key, value.value.expose_secret());
+            }
+            Some(Err(SecretError::Unreadable { .. })) | None => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << wanted.failures.min(10)).min(LONGEST_PAUSE);
+                wanted.failures = wanted.failures.saturating_add(1);
+                wanted.due.get_or_insert(Instant::now() + pause);
+            }
+            // No retry: the watch tells when somebody mends it.
+            Some(Err(
+                SecretError::NotFound { .. } | SecretError::KeyMissing { .. } | SecretError::NotText { .. },
+            )) => {
+                wanted.failures = 0;
+                self.tokens.forget(&key);
+            }
+        }
+    }
+}

@@ -31,7 +31,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "pad-operator.fullname" .) .Values.serviceAccount.name -}}
 {{- else -}}
-{{- required "serviceAccount.name must be set if serviceAccount.create is false: the ServiceAccount that is there and shall have the operator's rights" .Values.serviceAccount.name -}}
+{{- required "serviceAccount.name must be set if serviceAccount.create is false: the name of the existing ServiceAccount for the operator" .Values.serviceAccount.name -}}
 {{- end -}}
 {{- end -}}
 

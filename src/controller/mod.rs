@@ -28,11 +28,11 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
 use long_wait_events::Warned;
-use pad::candidate_loader::Readings;
-use pad::hints::Looks;
-use pad::in_flight::Flights;
+use pad::candidate_loader::CandidateLoader;
+use pad::hints::Hints;
+use pad::in_flight::InFlight;
 use pad::stale_reads::StaleReads;
-use pad::write_tracker::Written;
+use pad::write_tracker::WriteTracker;
 use pad_budget::Allowances;
 use service_clients::Accounts;
 use std::sync::Arc;
@@ -79,15 +79,15 @@ pub struct Context {
     /// When a refused tag of an open pad may be sent again.
     pub tag_retries: Retries,
     /// Attempts to create a pad whose outcome is not stored.
-    pub flights: Flights,
+    pub flights: InFlight,
     /// The versions of Pads that were written last.
-    pub written: Written,
+    pub written: WriteTracker,
     /// Lever's answers that were older than a webhook.
     pub stale_reads: StaleReads,
     /// Pads that sync has news of.
-    pub looks: Looks,
+    pub looks: Hints,
     /// Pads that wait to hear of their candidates.
-    pub readings: Readings,
+    pub readings: CandidateLoader,
     /// What is asked of sync, and what it tells.
     pub syncs: Syncs,
     /// The waits that an Event was written for.

@@ -7,7 +7,7 @@ use crate::api::pad::{Phase, TriggerSource};
 use crate::api::served::{self, Fingerprint};
 use crate::api::{Pad, names};
 use crate::controller::pad::Reason;
-use crate::controller::pad::series::{self, Member, Standing, Verdict};
+use crate::controller::pad::series::{self, Progress, RepeatDecision, SeriesMember};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::sync::Arc;
@@ -60,10 +60,10 @@ pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], served_entries: Option<&s
         return Deed::Nothing;
     }
     let was_before = !rule.is_settled && row.entry <= rule.since && rule.existing == Existing::Skip;
-    let series: Vec<Member> = pads.iter().map(|pad| Member::of(pad)).collect();
+    let series: Vec<SeriesMember> = pads.iter().map(|pad| SeriesMember::of(pad)).collect();
     match series::next(&series, row.entry, rule.repeat) {
-        Verdict::Nothing => Deed::Nothing,
-        Verdict::Judge(name) => match pads.iter().find(|pad| pad.name_any() == name) {
+        RepeatDecision::NoPad => Deed::Nothing,
+        RepeatDecision::Judge(name) => match pads.iter().find(|pad| pad.name_any() == name) {
             // Only a Pad that sync made for such a candidate stays one (contract P10).
             Some(pad)
                 if was_before
@@ -75,8 +75,8 @@ pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], served_entries: Option<&s
             Some(pad) if is_worth_judging(rule, row, pad) => Deed::Judge(name),
             _ => Deed::Nothing,
         },
-        Verdict::Make(n) => {
-            let served = series.into_iter().filter(Member::is_served);
+        RepeatDecision::Create(n) => {
+            let served = series.into_iter().filter(SeriesMember::is_served);
             let newest = served.max_by_key(|member| (member.number, member.made_at));
             newest.map_or(Deed::Make { n, existing: was_before }, |newest| Deed::Judge(newest.name))
         }
@@ -87,10 +87,10 @@ pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], served_entries: Option<&s
 /// the Pad before there was one, or there is none because the candidate was there before the rule took effect.
 pub fn served(rule: &Rule, row: &Row, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
     let has_pad = |pad: &Arc<Pad>| {
-        let member = Member::of(pad);
+        let member = SeriesMember::of(pad);
         match member.standing {
             // Its interview may have ended before this entry, though nobody has noticed that yet (contract P3d).
-            Standing::Open { entry } if rule.repeat != Repeat::Never => row.entry <= entry,
+            Progress::Open { entry } if rule.repeat != Repeat::Never => row.entry <= entry,
             _ => member.is_served() && member.serves(row.entry, rule.repeat),
         }
     };

@@ -12,7 +12,7 @@ use crate::api::names;
 use crate::api::pad::Phase;
 use crate::coderpad::{PadPage, PadRecord, PadSort, PageRef};
 use crate::controller::pad::Reason;
-use crate::controller::pad::hints::What;
+use crate::controller::pad::hints::Hint;
 use crate::transport::Class;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -117,7 +117,7 @@ impl<'a> Concerned<'a> {
         page.pads
             .iter()
             .filter_map(|record| self.news(record))
-            .for_each(|pad| session.want(pad, What::Record));
+            .for_each(|pad| session.want(pad, Hint::Record));
         let ids = page.pads.iter().map(|record| &record.id);
         ids.filter(|id| self.open.contains_key(id.as_str())).cloned().collect()
     }
@@ -133,7 +133,7 @@ impl<'a> Concerned<'a> {
     /// Asks for a look at each open Pad whose pad was not met.
     fn look_for_unmet(&self, session: &Session<'_>, met: &HashSet<String>) {
         for pad in self.open.iter().filter(|(id, _)| !met.contains(**id)).map(|(_, pad)| pad) {
-            session.want(pad, What::Record);
+            session.want(pad, Hint::Record);
         }
     }
 }

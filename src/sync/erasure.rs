@@ -8,7 +8,7 @@
 use super::opportunities::OVERLAP;
 use super::{Session, SyncError, before, lever};
 use crate::api::Pad;
-use crate::controller::pad::hints::What;
+use crate::controller::pad::hints::Hint;
 use crate::lever::SpanMs;
 use crate::transport::Class;
 use jiff::{SignedDuration, Timestamp};
@@ -122,7 +122,7 @@ pub async fn walk(session: &Session<'_>, marks: &mut Erasures) -> Result<(), Syn
 fn want(session: &Session<'_>, named: &[Arc<Pad>], gone: Vec<String>) {
     let gone: HashSet<String> = gone.into_iter().collect();
     for pad in named.iter().filter(|pad| gone.contains(&pad.spec.opportunity_id)) {
-        session.want(pad, What::Gone);
+        session.want(pad, Hint::Erased);
     }
 }
 

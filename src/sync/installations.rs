@@ -5,7 +5,7 @@ use super::Session;
 use crate::api::Pad;
 use crate::api::names::PAD_ID;
 use crate::api::pad::Phase;
-use crate::controller::pad::hints::What;
+use crate::controller::pad::hints::Hint;
 use crate::controller::pad::pad_id_of_link;
 use crate::lever::Opportunity;
 use kube::ResourceExt;
@@ -40,7 +40,7 @@ pub fn ask(
         (!strangers.are_known(&session.namespace, &open.name_any(), &others)).then_some(open)
     });
     for pad in concerned.take(MOST) {
-        session.want(pad, What::Rivals);
+        session.want(pad, Hint::OtherInstallations);
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) use opportunities::served_after;
 
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use crate::controller::Context;
-use crate::controller::pad::hints::What;
+use crate::controller::pad::hints::Hint;
 use crate::controller::schedule;
 use crate::controller::service_clients::{Account, AccountError};
 use crate::telemetry::traces::spans;
@@ -265,7 +265,7 @@ impl<'a> Session<'a> {
     }
 
     /// Asks for a look at a Pad.
-    fn want(&self, pad: &Pad, what: What) {
+    fn want(&self, pad: &Pad, what: Hint) {
         self.context.looks.want(&self.namespace, &pad.name_any(), what);
     }
 }

@@ -5,7 +5,7 @@
 use super::{Session, before};
 use crate::api::Pad;
 use crate::api::pad::Phase;
-use crate::controller::pad::hints::What;
+use crate::controller::pad::hints::Hint;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::{HashMap, VecDeque};
@@ -34,7 +34,7 @@ impl Looks {
     /// Asks for the looks that are due.
     pub fn want(&mut self, session: &Session<'_>) {
         for pad in self.choose(&session.pads, Timestamp::now(), Instant::now()) {
-            session.want(&pad, What::Record);
+            session.want(&pad, Hint::Record);
         }
     }
 

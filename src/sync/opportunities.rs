@@ -9,7 +9,7 @@ use crate::api::configuration::OnArchive;
 use crate::api::pad::{Phase, Trigger, TriggerSource};
 use crate::api::served::{self, Fingerprint};
 use crate::api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, condition, names};
-use crate::controller::pad::{hints::What, ttl};
+use crate::controller::pad::{hints::Hint, ttl};
 use crate::controller::schedule;
 use crate::k8s::patch::{MetadataChange, write_metadata, write_status};
 use crate::{pad_builder, rules};
@@ -131,7 +131,7 @@ async fn apply(
         for pad in gone.flat_map(|(_, pads)| pads) {
             let is_unchanged = before.contains(&(pad.uid(), pad.resource_version()));
             if is_unchanged && ttl::is_expired(pad, configuration, now) {
-                session.want(pad, What::Expired);
+                session.want(pad, Hint::Expired);
             }
         }
     }
@@ -201,9 +201,9 @@ async fn serve(
             Deed::Make { n, existing } => to_make.push((row, n, existing)),
             Deed::Skip(name) => {
                 mark(session, known, &name, rule.since).await?;
-                session.context.looks.want(&session.namespace, &name, What::Judge);
+                session.context.looks.want(&session.namespace, &name, Hint::Judge);
             }
-            Deed::Judge(name) => session.context.looks.want(&session.namespace, &name, What::Judge),
+            Deed::Judge(name) => session.context.looks.want(&session.namespace, &name, Hint::Judge),
         }
         if is_missed(rule, row, known, now) {
             missed = Some(row.entry).max(missed);
@@ -284,7 +284,7 @@ pub async fn walk_archived(session: &Session<'_>, marks: &mut Option<Archived>) 
     let (archived, is_whole) = lever::archived_since(session, since).await?;
     let archived: HashSet<String> = archived.into_iter().collect();
     for pad in open.iter().filter(|pad| archived.contains(&pad.spec.opportunity_id)) {
-        session.want(pad, What::Archived);
+        session.want(pad, Hint::Archived);
     }
     if !is_whole {
         return Err(SyncError::TooLong("candidates who were archived"));

@@ -6,8 +6,8 @@
 //! A page only tells who is there: about a candidate who is not on it, the candidate is asked for. And it tells nobody
 //! who began to wait after it was asked for: what a Pad is judged by is never older than what it is judged for.
 
-use super::observe::{self, Surroundings};
-use super::shared_reads::{Place, Singles};
+use super::observe::{self, RelatedObjects};
+use super::shared_reads::{SharedReadTicket, SharedReads};
 use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
@@ -38,7 +38,7 @@ const FRESH: Duration = Duration::from_secs(30);
 
 /// Whose list it is.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct Rule {
+struct ListKey {
     namespace: String,
     connection: String,
     stage_id: String,
@@ -47,23 +47,23 @@ struct Rule {
 
 /// The Pads that wait, by rule.
 #[derive(Debug, Default)]
-pub struct Readings {
-    crowds: Mutex<HashMap<Rule, Weak<Crowd>>>,
-    singles: Singles,
+pub struct CandidateLoader {
+    crowds: Mutex<HashMap<ListKey, Weak<Batch>>>,
+    singles: SharedReads,
 }
 
 #[derive(Debug)]
-struct Crowd {
-    rule: Rule,
-    waiting: Mutex<Waiting>,
-    walk: tokio::sync::Mutex<Walk>,
+struct Batch {
+    rule: ListKey,
+    waiting: Mutex<Waiters>,
+    walk: tokio::sync::Mutex<Cursor>,
 }
 
 /// Those who wait, by the opportunity's id.
 #[derive(Debug, Default)]
-struct Waiting {
+struct Waiters {
     number: u64,
-    asked: HashMap<String, Asked>,
+    asked: HashMap<String, Waiter>,
     /// How many of them have been told nothing.
     untold: usize,
     /// When the last ones came, as many as are a crowd.
@@ -71,68 +71,68 @@ struct Waiting {
 }
 
 #[derive(Debug)]
-struct Asked {
+struct Waiter {
     number: u64,
-    told: Option<Told>,
+    told: Option<CachedCandidate>,
 }
 
 #[derive(Debug)]
-struct Told {
+struct CachedCandidate {
     at: Instant,
     /// The page that told it; None is the first.
     page: Option<PageToken>,
     opportunity: Box<Opportunity>,
 }
 
-impl Told {
+impl CachedCandidate {
     fn is_fresh(&self) -> bool {
         self.at.elapsed() <= FRESH
     }
 }
 
 #[derive(Debug, Default)]
-struct Walk {
+struct Cursor {
     /// Where it goes on, unless the page is known that tells of whoever is next.
     next: Option<PageToken>,
     in_vain: usize,
-    rest: Option<Rest>,
+    rest: Option<Cooldown>,
 }
 
 /// No page is read until a time, or until so many wait.
 #[derive(Debug)]
-struct Rest {
+struct Cooldown {
     until: Instant,
     enough: usize,
 }
 
 /// A Pad that waits to hear of its candidate. It waits no more when this is dropped.
 #[derive(Debug)]
-pub struct Demand {
+pub struct Ticket {
     version: Option<String>,
-    single: Place,
+    single: SharedReadTicket,
     /// None: no list reports whether it gets a pad.
-    listed: Option<Listed>,
+    listed: Option<BatchTicket>,
 }
 
 /// A Pad whose candidate a page may report.
 #[derive(Debug)]
-struct Listed {
-    crowd: Arc<Crowd>,
+struct BatchTicket {
+    crowd: Arc<Batch>,
     opportunity_id: String,
     number: u64,
     /// The page that has told it what is too old by now; inside, None is the first page.
     told_by: Option<Option<PageToken>>,
 }
 
-impl Readings {
+impl CandidateLoader {
     /// From now on this Pad waits; None if it is not likely to read its candidate. `rules_of_stage` counts the rules of
     /// the connection that name the stage.
     pub fn join(
         &self,
         pad: &Pad,
-        around: &Surroundings,
+        around: &RelatedObjects,
         rules_of_stage: impl FnOnce() -> usize,
-    ) -> Option<Demand> {
+    ) -> Option<Ticket> {
         let is_waiting = matches!(pad.phase(), None | Some(Phase::Pending));
         let is_alive = pad.metadata.deletion_timestamp.is_none();
         if !is_alive || !(is_waiting || observe::is_requested(pad)) {
@@ -149,26 +149,26 @@ impl Readings {
             let configuration = around.configuration.as_deref().filter(|_| is_new)?;
             let stage_id = configuration.status.as_ref()?.stage.as_ref()?.id.clone();
             let (connection, tag) = (connection.clone(), configuration.spec.tag.clone());
-            Some(Rule { namespace: namespace.clone(), connection, stage_id, tag })
+            Some(ListKey { namespace: namespace.clone(), connection, stage_id, tag })
         };
-        let listed = rule().map(|rule| Listed::new(self.crowd(rule), opportunity_id.clone()));
-        Some(Demand { version: pad.resource_version(), single, listed })
+        let listed = rule().map(|rule| BatchTicket::new(self.crowd(rule), opportunity_id.clone()));
+        Some(Ticket { version: pad.resource_version(), single, listed })
     }
 
-    fn crowd(&self, rule: Rule) -> Arc<Crowd> {
+    fn crowd(&self, rule: ListKey) -> Arc<Batch> {
         let mut crowds = self.crowds.lock();
         if let Some(crowd) = crowds.get(&rule).and_then(Weak::upgrade) {
             return crowd;
         }
         crowds.retain(|_, crowd| crowd.strong_count() > 0);
         let crowd =
-            Arc::new(Crowd { rule: rule.clone(), waiting: Mutex::default(), walk: Default::default() });
+            Arc::new(Batch { rule: rule.clone(), waiting: Mutex::default(), walk: Default::default() });
         crowds.insert(rule, Arc::downgrade(&crowd));
         crowd
     }
 }
 
-impl Waiting {
+impl Waiters {
     /// Of a candidate the last one to ask is told; its number is returned.
     fn ask(&mut self, opportunity_id: String) -> u64 {
         self.number += 1;
@@ -176,7 +176,7 @@ impl Waiting {
         if self.came.len() > CROWD {
             self.came.pop_front();
         }
-        let asked = Asked { number: self.number, told: None };
+        let asked = Waiter { number: self.number, told: None };
         let before = self.asked.insert(opportunity_id, asked);
         self.untold += usize::from(before.is_none_or(|before| before.told.is_some()));
         self.number
@@ -189,7 +189,7 @@ impl Waiting {
         Some(until).filter(|until| Instant::now() < *until)
     }
 
-    fn tell(&mut self, told: Told, last: u64) -> bool {
+    fn tell(&mut self, told: CachedCandidate, last: u64) -> bool {
         let Some(asked) = self.asked.get_mut(&told.opportunity.id).filter(|asked| asked.number <= last)
         else {
             return false;
@@ -199,7 +199,7 @@ impl Waiting {
         before.is_none_or(|before| !before.is_fresh())
     }
 
-    fn take(&mut self, opportunity_id: &str, number: u64) -> Option<Told> {
+    fn take(&mut self, opportunity_id: &str, number: u64) -> Option<CachedCandidate> {
         let asked = self.asked.get_mut(opportunity_id).filter(|asked| asked.number == number)?;
         let told = asked.told.take()?;
         self.untold += 1;
@@ -216,7 +216,7 @@ impl Waiting {
     }
 }
 
-impl Demand {
+impl Ticket {
     /// Whether it is this version of the Pad that waits.
     pub fn is_of(&self, pad: &Pad) -> bool {
         self.version == pad.resource_version()
@@ -234,13 +234,13 @@ impl Demand {
     }
 }
 
-impl Listed {
-    fn new(crowd: Arc<Crowd>, opportunity_id: String) -> Self {
+impl BatchTicket {
+    fn new(crowd: Arc<Batch>, opportunity_id: String) -> Self {
         let number = crowd.waiting.lock().ask(opportunity_id.clone());
         Self { crowd, opportunity_id, number, told_by: None }
     }
 
-    async fn read(mut self, lever: &LeverClient, single: &Place) -> Result<Opportunity, Error> {
+    async fn read(mut self, lever: &LeverClient, single: &SharedReadTicket) -> Result<Opportunity, Error> {
         if let Some(opportunity) = self.told() {
             return Ok(opportunity);
         }
@@ -253,7 +253,7 @@ impl Listed {
                 return Ok(opportunity);
             }
             patiently(crowd.gather(&walk)).await;
-            let is_for_pages = |walk: &Walk, untold: usize| {
+            let is_for_pages = |walk: &Cursor, untold: usize| {
                 (self.told_by.is_some() || untold >= CROWD) && !walk.rests(untold)
             };
             // A permit for each Pad of a candidate would delay all others.
@@ -289,25 +289,25 @@ impl Listed {
     }
 }
 
-impl Drop for Listed {
+impl Drop for BatchTicket {
     fn drop(&mut self) {
         self.crowd.waiting.lock().forget(&self.opportunity_id, self.number);
     }
 }
 
-impl Walk {
+impl Cursor {
     fn rests(&self, untold: usize) -> bool {
         self.rest.as_ref().is_some_and(|rest| untold < rest.enough && Instant::now() < rest.until)
     }
 }
 
-impl Crowd {
+impl Batch {
     fn untold(&self) -> usize {
         self.waiting.lock().untold
     }
 
     /// Waits for those who are still coming, unless no page is read anyway.
-    async fn gather(&self, walk: &Walk) {
+    async fn gather(&self, walk: &Cursor) {
         let latest = Instant::now() + GATHER;
         let comes_until = || {
             let waiting = self.waiting.lock();
@@ -320,14 +320,15 @@ impl Crowd {
     }
 
     /// Reads the next page, and tells those who waited when it was asked for. After pages in vain the walk rests.
-    async fn read_page(&self, walk: &mut Walk, lever: &LeverClient, permit: Permit) {
+    async fn read_page(&self, walk: &mut Cursor, lever: &LeverClient, permit: Permit) {
         let (last, untold) = {
             let waiting = self.waiting.lock();
             (waiting.number, waiting.untold)
         };
         let at = Instant::now();
-        let Rule { stage_id, tag, .. } = &self.rule;
-        let rest = |enough: usize| Walk { rest: Some(Rest { until: at + REST, enough }), ..Walk::default() };
+        let ListKey { stage_id, tag, .. } = &self.rule;
+        let rest =
+            |enough: usize| Cursor { rest: Some(Cooldown { until: at + REST, enough }), ..Cursor::default() };
         match lever.opportunities(permit, stage_id, tag, walk.next.as_ref()).await {
             Ok(page) => {
                 let here = walk.next.take();
@@ -356,7 +357,7 @@ impl Crowd {
         // What does not fit the list has changed while it was made: it is asked for.
         let fits = |one: &Opportunity| one.stage == self.rule.stage_id && one.tags.contains(&self.rule.tag);
         let told = opportunities.into_iter().filter(fits);
-        told.map(|one| Told { at, page: page.cloned(), opportunity: Box::new(one) })
+        told.map(|one| CachedCandidate { at, page: page.cloned(), opportunity: Box::new(one) })
             .map(|told| usize::from(waiting.tell(told, last)))
             .sum()
     }
@@ -375,8 +376,8 @@ mod tests {
     struct Account {
         simulator: LeverSimulator,
         lever: LeverClient,
-        crowd: Arc<Crowd>,
-        singles: Singles,
+        crowd: Arc<Batch>,
+        singles: SharedReads,
     }
 
     impl Account {
@@ -388,9 +389,9 @@ mod tests {
             let lever = LeverClient::new(&transport(Duration::from_secs(5)), &url, key, None).unwrap();
             let stage_id = simulator.stage_id(STAGE).unwrap();
             let (namespace, connection) = ("hiring".to_owned(), "acme".to_owned());
-            let rule = Rule { namespace, connection, stage_id, tag: TAG.into() };
-            let crowd = Readings::default().crowd(rule);
-            Self { simulator, lever, crowd, singles: Singles::default() }
+            let rule = ListKey { namespace, connection, stage_id, tag: TAG.into() };
+            let crowd = CandidateLoader::default().crowd(rule);
+            Self { simulator, lever, crowd, singles: SharedReads::default() }
         }
 
         async fn candidate(&self, tag: &str) -> String {
@@ -404,21 +405,21 @@ mod tests {
             join_all((0..count).map(|_| self.candidate(TAG))).await
         }
 
-        fn ask(&self, id: &str) -> Demand {
+        fn ask(&self, id: &str) -> Ticket {
             let single = self.singles.join("hiring", "acme", id, false);
-            let listed = Some(Listed::new(self.crowd.clone(), id.to_owned()));
-            Demand { version: None, single, listed }
+            let listed = Some(BatchTicket::new(self.crowd.clone(), id.to_owned()));
+            Ticket { version: None, single, listed }
         }
 
         /// A Pad of another rule with the same stage, whose tag the candidate does not carry.
-        fn ask_by_rule(&self, number: usize, id: &str) -> Demand {
-            let rule = Rule { tag: format!("tag-{number}"), ..self.crowd.rule.clone() };
-            let crowd = Readings::default().crowd(rule);
+        fn ask_by_rule(&self, number: usize, id: &str) -> Ticket {
+            let rule = ListKey { tag: format!("tag-{number}"), ..self.crowd.rule.clone() };
+            let crowd = CandidateLoader::default().crowd(rule);
             let single = self.singles.join("hiring", "acme", id, true);
-            Demand { version: None, single, listed: Some(Listed::new(crowd, id.to_owned())) }
+            Ticket { version: None, single, listed: Some(BatchTicket::new(crowd, id.to_owned())) }
         }
 
-        async fn read_all(&self, demands: Vec<Demand>) -> Vec<String> {
+        async fn read_all(&self, demands: Vec<Ticket>) -> Vec<String> {
             let read = join_all(demands.into_iter().map(|demand| demand.read(&self.lever))).await;
             read.into_iter().map(|opportunity| opportunity.unwrap().id).collect()
         }
@@ -484,7 +485,7 @@ mod tests {
         assert_eq!(account.calls(), (1, 0));
         // The next version of a Pad that was told of already.
         let (mut again, mut told) = (account.ask(&ids[1]), demands.remove(0));
-        let heard = |demand: &mut Demand| demand.listed.as_mut().unwrap().told();
+        let heard = |demand: &mut Ticket| demand.listed.as_mut().unwrap().told();
         assert!(heard(&mut told).is_none(), "another one has its place");
         drop(told);
         assert!(heard(&mut again).is_none());

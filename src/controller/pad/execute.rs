@@ -8,13 +8,13 @@ mod installation;
 mod on_refusal;
 mod write_back;
 
-pub use on_refusal::IfRefused;
+pub use on_refusal::OnRefusal;
 
-use super::candidate_loader::Demand;
-use super::hints::What;
+use super::candidate_loader::Ticket;
+use super::hints::Hint;
 use super::observe;
-use super::plan::Step;
-use super::state::{Candidate, Facts, Flight, NoteFacts, Record, Trouble};
+use super::plan::Command;
+use super::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError};
 use crate::api::configuration::{PadConfiguration, PadConfigurationStatus};
 use crate::api::names;
 use crate::api::pad::{Pad, Trigger, TriggerSource};
@@ -40,7 +40,7 @@ const READ_AGAIN_AFTER: Duration = Duration::from_secs(3);
 const LINKS_READ: usize = 20;
 
 /// One Pad in the hands of one pass: the object as it is now, and what is known.
-pub struct Pass<'a> {
+pub struct PadReconcile<'a> {
     /// The leader's context.
     pub context: &'a Context,
     /// The Pad, as last read or written.
@@ -50,18 +50,18 @@ pub struct Pass<'a> {
     /// The services of its connection.
     pub account: Option<Arc<Account>>,
     /// Its place among those that wait to hear of their candidates.
-    pub demand: Option<Demand>,
+    pub demand: Option<Ticket>,
     /// The right to make the write to Lever that this pass has claimed.
     pub departure: Option<Departure>,
     /// The pad that this pass has made at CoderPad.
     pub made: Option<String>,
     /// What is known.
-    pub facts: Facts,
+    pub facts: PadState,
 }
 
-impl Pass<'_> {
+impl PadReconcile<'_> {
     /// Does one step, and notes what came of it.
-    pub async fn act(&mut self, step: Step) {
+    pub async fn act(&mut self, step: Command) {
         let span = spans::step(step.name());
         if let Err(trouble) = self.try_to(step).instrument(span.clone()).await {
             span.record("otel.status_code", "error");
@@ -69,18 +69,18 @@ impl Pass<'_> {
         }
     }
 
-    async fn try_to(&mut self, step: Step) -> Result<(), Trouble> {
+    async fn try_to(&mut self, step: Command) -> Result<(), PassError> {
         match step {
-            Step::Rest { .. } => Ok(()),
-            Step::ReadOpportunity => self.read_opportunity().await,
-            Step::ReadPad(id) => {
+            Command::Done { .. } => Ok(()),
+            Command::ReadOpportunity => self.read_opportunity().await,
+            Command::ReadPad(id) => {
                 self.facts.record = self
                     .read_pad(&id)
                     .await?
-                    .map_or(Record::NotFound, |record| Record::Read(Box::new(record)));
+                    .map_or(PadLookup::NotFound, |record| PadLookup::Read(Box::new(record)));
                 Ok(())
             }
-            Step::ReadLinkedPads(ids) => {
+            Command::ReadLinkedPads(ids) => {
                 // The newest ones: Lever appends.
                 let newest: Vec<String> = ids.iter().rev().take(LINKS_READ).cloned().collect();
                 let mut records = self.facts.linked_before.take().unwrap_or_default();
@@ -89,44 +89,44 @@ impl Pass<'_> {
                 self.facts.ownership.links_read.extend(ids);
                 Ok(())
             }
-            Step::ReadKindAgain(id) => {
+            Command::ReadKindAgain(id) => {
                 tokio::time::sleep(READ_AGAIN_AFTER).await;
                 self.facts.kind_read_again = true;
                 let record = self.read_pad(&id).await?;
                 // A pad that is gone needs no other conclusion than a live one.
                 self.facts.record = match (record, &self.facts.flight) {
-                    (Some(record), _) => Record::Read(Box::new(record)),
-                    (None, Flight::Searched(found)) if let [found] = found.as_slice() => {
-                        Record::Read(Box::new(found.clone()))
+                    (Some(record), _) => PadLookup::Read(Box::new(record)),
+                    (None, CreateOutcome::Searched(found)) if let [found] = found.as_slice() => {
+                        PadLookup::Read(Box::new(found.clone()))
                     }
-                    (None, _) => std::mem::replace(&mut self.facts.record, Record::NotRead),
+                    (None, _) => std::mem::replace(&mut self.facts.record, PadLookup::NotRead),
                 };
                 Ok(())
             }
-            Step::StoreRefusal { refused } => self.store_refusal(refused).await,
-            Step::StoreServed(entries) => self.store_served(&entries).await,
-            Step::Create { reference, pad } => self.create(reference, &pad).await,
-            Step::Search { reference } => self.search(&reference).await,
-            Step::StorePad { record, keep_finalizer, claim_link } => {
+            Command::StoreRefusal { refused } => self.store_refusal(refused).await,
+            Command::StoreServed(entries) => self.store_served(&entries).await,
+            Command::Create { reference, pad } => self.create(reference, &pad).await,
+            Command::Search { reference } => self.search(&reference).await,
+            Command::StorePad { record, keep_finalizer, claim_link } => {
                 let departure = if claim_link { Some(self.departure().await?) } else { None };
                 self.store(*record, keep_finalizer, departure).await
             }
-            Step::ForgetAttempt => self.forget_attempt().await,
-            Step::Claim(effect) => self.claim(effect).await,
-            Step::AddLink(url) => self.add_link(url).await,
-            Step::AddTags(tags) => {
+            Command::ClearAttempt => self.forget_attempt().await,
+            Command::Claim(effect) => self.claim(effect).await,
+            Command::AddLink(url) => self.add_link(url).await,
+            Command::AddTags(tags) => {
                 let changed = self.account()?.lever.add_tags(&self.facts.pad.opportunity_id, &tags).await;
                 self.facts.tags_written.extend(tags);
                 self.after_lever_write(changed).await
             }
-            Step::RemoveTags(tags) => {
+            Command::RemoveTags(tags) => {
                 let changed = self.account()?.lever.remove_tags(&self.facts.pad.opportunity_id, &tags).await;
                 self.facts.tags_written.extend(tags);
                 self.after_lever_write(changed).await
             }
-            Step::ReadNotes { reference } => {
+            Command::ReadNotes { reference } => {
                 let notes = self.account()?.lever.notes(&self.facts.pad.opportunity_id).await;
-                let notes = notes.map_err(Trouble::Service)?;
+                let notes = notes.map_err(PassError::Service)?;
                 let unreadable = notes.unreadable();
                 let found = notes
                     .notes
@@ -134,82 +134,82 @@ impl Pass<'_> {
                     .find(|note| note.values.iter().any(|value| reference.is_of_note(value)));
                 // Each note that cannot be read may be the one (contract X9).
                 if let (None, Some(unreadable)) = (&found, unreadable) {
-                    return Err(Trouble::Service(unreadable));
+                    return Err(PassError::Service(unreadable));
                 }
-                self.facts.note = found.map_or(NoteFacts::Absent, |note| NoteFacts::Written(note.id));
+                self.facts.note = found.map_or(NoteLookup::Absent, |note| NoteLookup::Written(note.id));
                 Ok(())
             }
-            Step::AddNote(text) => self.add_note(&text).await,
-            Step::ReadEvents(id) => {
+            Command::AddNote(text) => self.add_note(&text).await,
+            Command::ReadEvents(id) => {
                 let events = self.account()?.interview.pad_events(&id).await;
-                self.facts.events = Some(events.map_err(Trouble::Service)?);
+                self.facts.events = Some(events.map_err(PassError::Service)?);
                 Ok(())
             }
-            Step::ReadCode(ids) => {
+            Command::ReadCode(ids) => {
                 let mut code = Vec::new();
                 for id in ids {
                     match self.account()?.interview.environment(id).await {
                         Ok(environment) => code.push(environment),
                         // One file that CoderPad does not return must not cost the whole record (contract E3).
                         Err(error) if matches!(error.class, Class::NotFound | Class::Invalid) => {}
-                        Err(error) => return Err(Trouble::Service(error)),
+                        Err(error) => return Err(PassError::Service(error)),
                     }
                 }
                 self.facts.code = Some(code);
                 Ok(())
             }
-            Step::AskWhetherFits { question, type_ } => {
+            Command::CheckQuestion { question, type_ } => {
                 // The refusal stands, whatever comes of this.
                 let asked = self.account()?.interview.question(question).await;
                 self.facts.misfit = Some(asked.ok().and_then(|asked| rules::misfit(&asked, type_)));
                 Ok(())
             }
-            Step::EndPad(id) => {
-                self.account()?.interview.end_pad(&id).await.map_err(Trouble::Service)?;
+            Command::EndPad(id) => {
+                self.account()?.interview.end_pad(&id).await.map_err(PassError::Service)?;
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "an interview was ended at CoderPad");
                 self.facts.end_asked = true;
                 // It answers without the pad.
-                self.facts.record = Record::NotRead;
+                self.facts.record = PadLookup::NotRead;
                 Ok(())
             }
-            Step::RemoveLink(url) => {
+            Command::RemoveLink(url) => {
                 let changed =
                     self.account()?.lever.remove_links(&self.facts.pad.opportunity_id, &[url]).await;
                 self.facts.link_removed = changed.is_ok();
                 self.after_lever_write(changed).await
             }
-            Step::DeletePad(id) => {
-                self.account()?.interview.delete_pad(&id).await.map_err(Trouble::Service)?;
+            Command::DeletePad(id) => {
+                self.account()?.interview.delete_pad(&id).await.map_err(PassError::Service)?;
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was deleted at CoderPad");
                 // A pad that is not kept counts in the hour like one (contract F2).
                 let attempt = self.facts.pad.open_attempt().filter(|_| !self.facts.pad.deleting);
                 let attempted = attempt.and_then(|attempt| attempt.at.parse().ok());
                 self.facts.create_answered_at = self.facts.create_answered_at.or(attempted);
-                if let Flight::Searched(found) = &mut self.facts.flight {
+                if let CreateOutcome::Searched(found) = &mut self.facts.flight {
                     found.retain(|record| record.id != id);
                 }
                 self.facts.deleted.push(id);
                 Ok(())
             }
-            Step::Yield(id) => self.mark_as_yielding(id).await,
-            Step::ForgetPad => self.forget_pad().await,
-            Step::MakeFurther(n) => self.make_further(n).await,
-            Step::PassOn(name) => {
-                self.context.looks.want(&self.facts.pad.namespace, &name, What::Judge);
+            Command::Yield(id) => self.mark_as_yielding(id).await,
+            Command::ClearPad => self.forget_pad().await,
+            Command::CreateNextPad(n) => self.make_further(n).await,
+            Command::JudgeSibling(name) => {
+                self.context.looks.want(&self.facts.pad.namespace, &name, Hint::Judge);
                 self.facts.passed_on = true;
                 Ok(())
             }
-            Step::SetFinalizer(present) => self
+            Command::SetFinalizer(present) => self
                 .write(MetadataChange::default().finalizer(names::FINALIZER, present))
                 .await
                 .map_err(cluster),
         }
     }
 
-    fn account(&self) -> Result<&Account, Trouble> {
+    fn account(&self) -> Result<&Account, PassError> {
         self.account
             .as_deref()
-            .ok_or_else(|| Trouble::Cluster { message: "the connection is not ready".into() })
+            .ok_or_else(|| PassError::Cluster { message: "the connection is not ready".into() })
     }
 
     fn api(&self) -> Api<Pad> {
@@ -244,7 +244,7 @@ impl Pass<'_> {
 
     /// Reads the candidate. That there is none has consequences that cannot be undone, so it is read again before it is
     /// believed (contract P7b); after a webhook, the plan does that with delays of its own (contract P7a).
-    async fn read_opportunity(&mut self) -> Result<(), Trouble> {
+    async fn read_opportunity(&mut self) -> Result<(), PassError> {
         let demand = self.demand.take();
         self.facts.read_is_shared = demand.is_some();
         let lever = &self.account()?.lever;
@@ -258,31 +258,31 @@ impl Pass<'_> {
             read = lever.opportunity(&self.facts.pad.opportunity_id).await;
         }
         self.facts.opportunity = match read {
-            Ok(opportunity) => Candidate::Read(Box::new(opportunity)),
-            Err(error) if error.class == Class::NotFound => Candidate::NotFound,
+            Ok(opportunity) => CandidateLookup::Read(Box::new(opportunity)),
+            Err(error) if error.class == Class::NotFound => CandidateLookup::NotFound,
             Err(error) if error.class == Class::Forbidden => {
                 // Refused for this one, or for all? A key that may read another one lacks no permission.
-                match lever.any_opportunity().await.map_err(Trouble::Service)? {
+                match lever.any_opportunity().await.map_err(PassError::Service)? {
                     Some(other) if other != self.facts.pad.opportunity_id => {
                         match lever.opportunity(&other).await {
-                            Ok(_) => Candidate::Refused,
+                            Ok(_) => CandidateLookup::Refused,
                             // Gone since it was listed: nothing can be concluded now.
                             Err(gone) if gone.class == Class::NotFound => {
-                                return Err(Trouble::Service(error));
+                                return Err(PassError::Service(error));
                             }
-                            Err(other) => return Err(Trouble::Service(other)),
+                            Err(other) => return Err(PassError::Service(other)),
                         }
                     }
-                    _ => return Err(Trouble::Service(error)),
+                    _ => return Err(PassError::Service(error)),
                 }
             }
-            Err(error) => return Err(Trouble::Service(error)),
+            Err(error) => return Err(PassError::Service(error)),
         };
         Ok(())
     }
 
     /// Reads a pad. That there is none is read again before it is believed, as for the candidate.
-    async fn read_pad(&self, id: &str) -> Result<Option<PadRecord>, Trouble> {
+    async fn read_pad(&self, id: &str) -> Result<Option<PadRecord>, PassError> {
         let interview = &self.account()?.interview;
         let mut read = interview.pad(id).await;
         if read.as_ref().is_err_and(|error| error.class == Class::NotFound) {
@@ -292,12 +292,12 @@ impl Pass<'_> {
         match read {
             Ok(record) => Ok(Some(record)),
             Err(error) if error.class == Class::NotFound => Ok(None),
-            Err(error) => Err(Trouble::Service(error)),
+            Err(error) => Err(PassError::Service(error)),
         }
     }
 
     /// Stores on the configuration whether CoderPad refuses to create take-homes for its spec.
-    async fn store_refusal(&mut self, refused: bool) -> Result<(), Trouble> {
+    async fn store_refusal(&mut self, refused: bool) -> Result<(), PassError> {
         let generation = self.configuration.as_ref().and_then(|one| one.metadata.generation);
         self.write_configuration(|status| {
             status.take_home_refused_generation = generation.filter(|_| refused);
@@ -308,7 +308,7 @@ impl Pass<'_> {
     }
 
     /// Stores on the configuration that these entries of the candidate were served.
-    async fn store_served(&mut self, entries: &[Timestamp]) -> Result<(), Trouble> {
+    async fn store_served(&mut self, entries: &[Timestamp]) -> Result<(), PassError> {
         let id = self.facts.pad.opportunity_id.clone();
         let added = entries.iter().map(|entry| Fingerprint::new(&id, *entry));
         self.write_configuration(|status| {
@@ -323,11 +323,11 @@ impl Pass<'_> {
     async fn write_configuration(
         &self,
         change: impl FnOnce(&mut PadConfigurationStatus),
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PassError> {
         let api: Api<PadConfiguration> =
             Api::namespaced(self.context.client.clone(), &self.facts.pad.namespace);
         let now = in_time(api.get_opt(&self.facts.pad.configuration)).await;
-        let Some(now) = now.map_err(|error| Trouble::Cluster { message: error.to_string() })? else {
+        let Some(now) = now.map_err(|error| PassError::Cluster { message: error.to_string() })? else {
             return Ok(());
         };
         let before = now.status.clone().unwrap_or_default();
@@ -341,7 +341,7 @@ impl Pass<'_> {
 
     /// The pads behind links that anybody may have put on the candidate: one that the key may not see is not ours. Those
     /// that are not found are read again once, all after one delay.
-    async fn read_linked_pads(&self, ids: Vec<String>) -> Result<Vec<PadRecord>, Trouble> {
+    async fn read_linked_pads(&self, ids: Vec<String>) -> Result<Vec<PadRecord>, PassError> {
         let interview = &self.account()?.interview;
         let (mut records, mut missing) = (Vec::new(), ids);
         for attempt in 0..2 {
@@ -353,7 +353,7 @@ impl Pass<'_> {
                     Ok(record) => records.push(record),
                     Err(error) if error.class == Class::NotFound => missing.push(id),
                     Err(error) if matches!(error.class, Class::Forbidden | Class::Invalid) => {}
-                    Err(error) => return Err(Trouble::Service(error)),
+                    Err(error) => return Err(PassError::Service(error)),
                 }
             }
         }
@@ -361,8 +361,8 @@ impl Pass<'_> {
     }
 
     /// Makes the next Pad of the series; one that is there already is the one that was to be made.
-    async fn make_further(&mut self, n: u32) -> Result<(), Trouble> {
-        let Some(configuration) = self.configuration.clone() else { return Err(Trouble::Conflict) };
+    async fn make_further(&mut self, n: u32) -> Result<(), PassError> {
+        let Some(configuration) = self.configuration.clone() else { return Err(PassError::Conflict) };
         let asked = names::reconcile_requested_at(self.pad.as_ref()).filter(|_| self.facts.pad.requested);
         let delivered =
             asked.and_then(|asked| Timestamp::from_millisecond(names::delivered_at(&asked)?).ok());
@@ -375,20 +375,22 @@ impl Pass<'_> {
                 self.facts.passed_on = true;
                 Ok(())
             }
-            Ok(None) => Err(Trouble::Cluster { message: "the name of the next Pad is not free yet".into() }),
-            Err(error) => Err(Trouble::Cluster { message: error.to_string() }),
+            Ok(None) => {
+                Err(PassError::Cluster { message: "the name of the next Pad is not free yet".into() })
+            }
+            Err(error) => Err(PassError::Cluster { message: error.to_string() }),
         }
     }
 }
 
-fn cluster(error: WriteError) -> Trouble {
+fn cluster(error: WriteError) -> PassError {
     if let Some(answer) = refusal(&error) {
-        return Trouble::Refused { answer };
+        return PassError::Refused { answer };
     }
     match error {
-        WriteError::Conflict { .. } => Trouble::Conflict,
+        WriteError::Conflict { .. } => PassError::Conflict,
         WriteError::Gone | WriteError::Api(_) | WriteError::Json(_) => {
-            Trouble::Cluster { message: error.to_string() }
+            PassError::Cluster { message: error.to_string() }
         }
     }
 }

@@ -12,11 +12,11 @@ const MOST: usize = 100;
 
 /// IDs of pads by namespace and name of the Pad.
 #[derive(Debug, Default)]
-pub struct Strangers {
+pub struct ForeignLinks {
     known: Mutex<HashMap<(String, String), HashSet<String>>>,
 }
 
-impl Strangers {
+impl ForeignLinks {
     /// These linked pads were looked at in a pass over the Pad.
     pub fn note(&self, namespace: &str, name: &str, ids: &[String]) {
         if ids.is_empty() {

@@ -4,7 +4,7 @@
 //! nothing itself: it asks for a look, and the Pad's own pass reads what is true now. This memory may be lost: the next
 //! sync finds the same news and asks again.
 
-use super::foreign_links::Strangers;
+use super::foreign_links::ForeignLinks;
 use crate::k8s::key;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ const WAKES_KEPT: usize = 4096;
 
 /// What is to be looked at.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum What {
+pub enum Hint {
     /// The pad at CoderPad: it has started, ended, or may be gone.
     Record,
     /// The candidate: whether there is a pad, or a further one, to be made.
@@ -23,58 +23,58 @@ pub enum What {
     /// The candidate was archived.
     Archived,
     /// The candidate's data is gone from Lever: deleted, or anonymized.
-    Gone,
+    Erased,
     /// Whether another installation has a pad among the candidate's links.
-    Rivals,
+    OtherInstallations,
     /// Whether it has been over for long enough to be deleted: its candidate has left the stage, or lost the tag.
     Expired,
 }
 
 /// What is asked for about one Pad at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted(HashMap<What, u64>);
+pub struct PendingHints(HashMap<Hint, u64>);
 
-impl Wanted {
+impl PendingHints {
     /// These.
     #[cfg(test)]
-    pub fn of(all: impl IntoIterator<Item = What>) -> Self {
+    pub fn of(all: impl IntoIterator<Item = Hint>) -> Self {
         Self(all.into_iter().map(|what| (what, 1)).collect())
     }
 
     /// Whether this is asked for.
-    pub fn has(&self, what: What) -> bool {
+    pub fn has(&self, what: Hint) -> bool {
         self.0.contains_key(&what)
     }
 }
 
 /// The looks that are asked for and not yet taken, by namespace and name of the Pad.
 #[derive(Debug)]
-pub struct Looks {
+pub struct Hints {
     /// Links of candidates that were looked at for pads of other installations.
-    pub strangers: Strangers,
-    asked: Mutex<Asked>,
+    pub strangers: ForeignLinks,
+    asked: Mutex<HintTable>,
     wakes: broadcast::Sender<(String, String)>,
 }
 
 #[derive(Debug, Default)]
-struct Asked {
+struct HintTable {
     number: u64,
-    looks: HashMap<(String, String), Wanted>,
+    looks: HashMap<(String, String), PendingHints>,
 }
 
-impl Default for Looks {
+impl Default for Hints {
     fn default() -> Self {
         Self {
-            strangers: Strangers::default(),
+            strangers: ForeignLinks::default(),
             asked: Mutex::default(),
             wakes: broadcast::channel(WAKES_KEPT).0,
         }
     }
 }
 
-impl Looks {
+impl Hints {
     /// Asks for a look, and wakes the Pad.
-    pub fn want(&self, namespace: &str, name: &str, what: What) {
+    pub fn want(&self, namespace: &str, name: &str, what: Hint) {
         let mut asked = self.asked.lock();
         asked.number += 1;
         let number = asked.number;
@@ -84,7 +84,7 @@ impl Looks {
     }
 
     /// What is asked for now about a Pad. What is asked for later, while it is being looked at, is another look.
-    pub fn wanted(&self, namespace: &str, name: &str) -> Wanted {
+    pub fn wanted(&self, namespace: &str, name: &str) -> PendingHints {
         self.asked.lock().looks.get(&key(namespace, name)).cloned().unwrap_or_default()
     }
 
@@ -94,7 +94,7 @@ impl Looks {
     }
 
     /// The look that was `wanted` was taken.
-    pub fn done(&self, namespace: &str, name: &str, what: What, wanted: &Wanted) {
+    pub fn done(&self, namespace: &str, name: &str, what: Hint, wanted: &PendingHints) {
         let mut asked = self.asked.lock();
         let Some(left) = asked.looks.get_mut(&key(namespace, name)) else { return };
         if left.0.get(&what) == wanted.0.get(&what) {
@@ -128,24 +128,24 @@ mod tests {
 
     #[test]
     fn a_look_is_wanted_until_it_is_taken_and_what_is_asked_meanwhile_is_another() {
-        let looks = Looks::default();
+        let looks = Hints::default();
         let mut wakes = looks.wakes();
-        assert!(!looks.wanted("hiring", "a").has(What::Record));
-        looks.want("hiring", "a", What::Record);
-        looks.want("hiring", "a", What::Judge);
+        assert!(!looks.wanted("hiring", "a").has(Hint::Record));
+        looks.want("hiring", "a", Hint::Record);
+        looks.want("hiring", "a", Hint::Judge);
         assert_eq!(wakes.try_recv().unwrap(), key("hiring", "a"));
         let wanted = looks.wanted("hiring", "a");
-        assert!(wanted.has(What::Record) && wanted.has(What::Judge) && !wanted.has(What::Archived));
-        assert!(!looks.wanted("hiring", "b").has(What::Record));
+        assert!(wanted.has(Hint::Record) && wanted.has(Hint::Judge) && !wanted.has(Hint::Archived));
+        assert!(!looks.wanted("hiring", "b").has(Hint::Record));
 
-        looks.want("hiring", "a", What::Record);
-        looks.done("hiring", "a", What::Record, &wanted);
-        looks.done("hiring", "a", What::Judge, &wanted);
+        looks.want("hiring", "a", Hint::Record);
+        looks.done("hiring", "a", Hint::Record, &wanted);
+        looks.done("hiring", "a", Hint::Judge, &wanted);
         let later = looks.wanted("hiring", "a");
-        assert!(later.has(What::Record) && !later.has(What::Judge));
-        looks.done("hiring", "a", What::Record, &later);
+        assert!(later.has(Hint::Record) && !later.has(Hint::Judge));
+        looks.done("hiring", "a", Hint::Record, &later);
         assert_eq!(looks.all(), []);
-        looks.want("hiring", "a", What::Archived);
+        looks.want("hiring", "a", Hint::Archived);
         assert!(looks.is_wanted("hiring", "a") && !looks.is_wanted("hiring", "b"));
         assert_eq!(looks.all(), [key("hiring", "a")]);
         looks.forget("hiring", "a");

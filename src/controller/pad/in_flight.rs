@@ -25,59 +25,63 @@ const NOTES_LAG: Duration = Duration::from_secs(60);
 
 /// The requests that were seen, by their marks: two requests never share one.
 #[derive(Debug, Default)]
-pub struct Flights {
-    seen: Mutex<HashMap<String, Seen>>,
+pub struct InFlight {
+    seen: Mutex<HashMap<String, RequestState>>,
 }
 
 #[derive(Clone, Debug)]
-enum Seen {
-    LandsBy { time: Instant, searches: Searches },
-    WithoutEffect,
+enum RequestState {
+    CompletesBy { time: Instant, searches: SearchBackoff },
+    NotSent,
 }
 
 /// The searches for the effect of a request while it may still take effect.
 #[derive(Clone, Debug)]
-struct Searches {
+struct SearchBackoff {
     made: u32,
     next: Instant,
 }
 
-impl Seen {
+impl RequestState {
     fn lands_in(time: Duration) -> Self {
         let now = Instant::now();
-        Seen::LandsBy { time: now + time, searches: Searches { made: 0, next: now } }
+        RequestState::CompletesBy { time: now + time, searches: SearchBackoff { made: 0, next: now } }
     }
 }
 
 /// What is known of one request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Look {
+pub enum InFlightState {
     /// It may still take effect, or its effect may not be seen yet.
-    MayStillLand {
+    InFlight {
         /// How long that may last.
         rest: Duration,
         /// Delay until its effect is to be searched for next; zero: now.
         search_in: Duration,
     },
     /// It has ended; its effect can be looked for.
-    Landed,
+    Completed,
     /// It certainly took no effect.
-    WithoutEffect,
+    NotSent,
 }
 
-impl Flights {
+impl InFlight {
     /// Looks at one. If it was never seen it is another process's, or one's own from before a restart: it may have been
     /// marked just now, so it takes `leaves + lands`.
-    pub fn look(&self, mark: &str, lands: Duration) -> Look {
+    pub fn look(&self, mark: &str, lands: Duration) -> InFlightState {
         let mut all = self.seen.lock();
-        let first_seen = || Seen::lands_in(LEAVES_WITHIN + lands);
+        let first_seen = || RequestState::lands_in(LEAVES_WITHIN + lands);
         match all.entry(mark.to_owned()).or_insert_with(first_seen) {
-            Seen::WithoutEffect => Look::WithoutEffect,
-            Seen::LandsBy { time, searches } => {
+            RequestState::NotSent => InFlightState::NotSent,
+            RequestState::CompletesBy { time, searches } => {
                 let now = Instant::now();
                 let rest = time.saturating_duration_since(now);
                 let search_in = searches.next.saturating_duration_since(now);
-                if rest.is_zero() { Look::Landed } else { Look::MayStillLand { rest, search_in } }
+                if rest.is_zero() {
+                    InFlightState::Completed
+                } else {
+                    InFlightState::InFlight { rest, search_in }
+                }
             }
         }
     }
@@ -86,24 +90,24 @@ impl Flights {
     /// the delays grow (contract X5a).
     pub fn not_found_yet(&self, mark: &str) -> Duration {
         match self.seen.lock().get_mut(mark) {
-            Some(Seen::LandsBy { searches, .. }) => {
+            Some(RequestState::CompletesBy { searches, .. }) => {
                 let delay = SEARCH_DELAY_MIN.saturating_mul(1 << searches.made.min(5)).min(SEARCH_DELAY_MAX);
                 searches.made += 1;
                 searches.next = Instant::now() + delay;
                 delay
             }
-            Some(Seen::WithoutEffect) | None => SEARCH_DELAY_MIN,
+            Some(RequestState::NotSent) | None => SEARCH_DELAY_MIN,
         }
     }
 
     /// One's own request has ended, and it is not known how. `shows` is how long its effect may stay hidden.
     pub fn ended(&self, mark: &str, shows: Duration) {
-        self.seen.lock().insert(mark.to_owned(), Seen::lands_in(shows));
+        self.seen.lock().insert(mark.to_owned(), RequestState::lands_in(shows));
     }
 
     /// One's own request was refused, or never sent.
     pub fn without_effect(&self, mark: &str) {
-        self.seen.lock().insert(mark.to_owned(), Seen::WithoutEffect);
+        self.seen.lock().insert(mark.to_owned(), RequestState::NotSent);
     }
 
     /// The outcome is stored: nothing needs to be remembered.
@@ -146,40 +150,40 @@ mod tests {
     const LANDS: Duration = Duration::from_secs(120);
     const LAG: Duration = Duration::from_secs(90);
 
-    fn rest(look: Look) -> Option<Duration> {
+    fn rest(look: InFlightState) -> Option<Duration> {
         match look {
-            Look::MayStillLand { rest, .. } => Some(rest),
-            Look::Landed | Look::WithoutEffect => None,
+            InFlightState::InFlight { rest, .. } => Some(rest),
+            InFlightState::Completed | InFlightState::NotSent => None,
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn anothers_flight_is_waited_out_from_when_it_was_first_seen() {
-        let flights = Flights::default();
+        let flights = InFlight::default();
         assert_eq!(rest(flights.look("one", LANDS)), Some(LEAVES_WITHIN + LANDS));
         tokio::time::advance(Duration::from_secs(100)).await;
         assert_eq!(rest(flights.look("one", LANDS)), Some(Duration::from_secs(30)));
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(flights.look("one", LANDS), Look::Landed);
+        assert_eq!(flights.look("one", LANDS), InFlightState::Completed);
         assert!(rest(flights.look("two", LANDS)).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn ones_own_flight_is_waited_out_from_its_end() {
-        let flights = Flights::default();
+        let flights = InFlight::default();
         flights.ended("one", LAG);
         assert_eq!(rest(flights.look("one", LANDS)), Some(LAG));
         flights.without_effect("two");
-        assert_eq!(flights.look("two", LANDS), Look::WithoutEffect);
+        assert_eq!(flights.look("two", LANDS), InFlightState::NotSent);
         flights.forget("two");
         assert!(rest(flights.look("two", LANDS)).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pad_is_searched_for_at_once_and_then_with_growing_delays() {
-        let flights = Flights::default();
+        let flights = InFlight::default();
         let search_in = |look| match look {
-            Look::MayStillLand { search_in, .. } => search_in.as_secs(),
+            InFlightState::InFlight { search_in, .. } => search_in.as_secs(),
             other => panic!("{other:?}"),
         };
         assert_eq!(search_in(flights.look("one", LANDS)), 0);

@@ -40,22 +40,22 @@ use crate::k8s::patch::{WriteError, write_status};
 use crate::sanitize;
 use crate::telemetry::traces::spans;
 use crate::transport::{self, Class};
-use candidate_loader::Demand;
-use execute::{IfRefused, Pass};
+use candidate_loader::Ticket;
+use execute::{OnRefusal, PadReconcile};
 use futures::StreamExt;
-use hints::What;
+use hints::Hint;
 use jiff::Timestamp;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use observe::Surroundings;
-use plan::failure_tag::{Flag, Stands};
-use plan::{Outcome, Recorded, Step, plan};
-use state::{Candidate, Record, Trouble};
+use observe::RelatedObjects;
+use plan::failure_tag::{FailureTag, PadHealth};
+use plan::{Command, Outcome, WriteBackState, plan};
+use state::{CandidateLookup, PadLookup, PassError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use workqueue::Queue;
+use workqueue::WorkQueue;
 
 /// More steps than any pass has: a plan that goes in circles ends here, with a log line.
 const STEPS: usize = 64;
@@ -102,13 +102,13 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
             futures::stream::iter(pads.into_iter().map(reference).collect::<Vec<_>>())
         }
     });
-    let (queue, called) = Queue::new(context.clone(), stop.clone());
+    let (queue, called) = WorkQueue::new(context.clone(), stop.clone());
     let controller = Controller::for_shared_stream(scope.pads.changes(), scope.pads.store())
         .reconcile_on(by_configuration)
         .reconcile_on(by_connection)
         .reconcile_on(asked_about)
         .reconcile_on(called.map(reference));
-    let pads = Pads { context: context.clone(), queue };
+    let pads = PadController { context: context.clone(), queue };
     runtime::drive(controller, runtime::ALL, Arc::new(pads), &context, stop).await;
 }
 
@@ -117,12 +117,12 @@ fn reference((namespace, name): (String, String)) -> ObjectRef<Pad> {
 }
 
 /// The controller of Pads, for the driver.
-struct Pads {
+struct PadController {
     context: Arc<Context>,
-    queue: Arc<Queue>,
+    queue: Arc<WorkQueue>,
 }
 
-impl Reconcile<Pad> for Pads {
+impl Reconcile<Pad> for PadController {
     /// Connections and configurations need no turn: few as they are, they must not wait behind many Pads.
     fn may_begin(&self, pad: &Pad) -> bool {
         self.queue.is_called(pad)
@@ -184,17 +184,17 @@ fn woken(
     futures::stream::iter(concerned.collect::<Vec<_>>())
 }
 
-async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> Result<Action, Failure> {
+async fn reconcile(pad: Arc<Pad>, demand: Option<Ticket>, context: &Context) -> Result<Action, Failure> {
     if context.written.is_ahead_of(&pad) {
         return Ok(Action::requeue(CATCH_UP));
     }
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
     let wanted = context.looks.wanted(&namespace, &name);
-    let around = Surroundings::of(&pad, context);
+    let around = RelatedObjects::of(&pad, context);
     // What it waited to hear may not be what it has to know now.
     let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| around.join(&pad, context));
-    if wanted.has(What::Expired) {
-        context.looks.done(&namespace, &name, What::Expired, &wanted);
+    if wanted.has(Hint::Expired) {
+        context.looks.done(&namespace, &name, Hint::Expired, &wanted);
         if is_expired(&pad, &around) {
             ttl::delete(&context.client, &pad, &context.written).await?;
             tracing::info!(pad = %name, %namespace, "a Pad that was over was deleted, as its configuration says");
@@ -207,35 +207,43 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     facts.tags.pause = context.tag_retries.remaining(&namespace, &name, &inputs);
 
     let configuration = around.configuration.clone();
-    let mut pass =
-        Pass { context, pad, configuration, account: None, demand, departure: None, made: None, facts };
+    let mut pass = PadReconcile {
+        context,
+        pad,
+        configuration,
+        account: None,
+        demand,
+        departure: None,
+        made: None,
+        facts,
+    };
     let (outcome, again) = drive(&mut pass, &around).await;
     // What is read from here on is not what the Pad was judged by.
     pass.facts.judged = pass.facts.entry();
     match (&outcome, pass.facts.event) {
         (Outcome::StaleRead, Some(event)) => context.stale_reads.count(&namespace, &name, event.at),
-        (Outcome::Undecided, _) => {}
+        (Outcome::NoDecision, _) => {}
         _ => context.stale_reads.forget(&namespace, &name),
     }
 
-    if !matches!(pass.facts.record, Record::NotRead) {
-        context.looks.done(&namespace, &name, What::Record, &wanted);
+    if !matches!(pass.facts.record, PadLookup::NotRead) {
+        context.looks.done(&namespace, &name, Hint::Record, &wanted);
     }
-    if !matches!(pass.facts.opportunity, Candidate::NotRead) {
-        context.looks.done(&namespace, &name, What::Archived, &wanted);
-        context.looks.done(&namespace, &name, What::Gone, &wanted);
+    if !matches!(pass.facts.opportunity, CandidateLookup::NotRead) {
+        context.looks.done(&namespace, &name, Hint::Archived, &wanted);
+        context.looks.done(&namespace, &name, Hint::Erased, &wanted);
     }
-    let is_decided = !matches!(outcome, Outcome::Undecided | Outcome::StaleRead);
+    let is_decided = !matches!(outcome, Outcome::NoDecision | Outcome::StaleRead);
     if is_decided && pass.facts.trouble.is_none() {
         context.looks.strangers.note(&namespace, &name, &pass.facts.ownership.links_read);
-        context.looks.done(&namespace, &name, What::Rivals, &wanted);
+        context.looks.done(&namespace, &name, Hint::OtherInstallations, &wanted);
     }
     if is_decided {
-        context.looks.done(&namespace, &name, What::Judge, &wanted);
+        context.looks.done(&namespace, &name, Hint::Judge, &wanted);
     }
     let pause = match &pass.facts.trouble {
         // What the other has written is about to be heard of; nothing was called in vain.
-        Some(Trouble::Conflict) => Some(AFTER_CONFLICT),
+        Some(PassError::Conflict) => Some(AFTER_CONFLICT),
         Some(trouble) => {
             report(&pass, trouble, &around);
             Some(context.retries.failed(&namespace, &name, &inputs))
@@ -251,7 +259,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
     let now = schedule::in_milliseconds();
     let mut after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     let mut flag_pause = None;
-    if let Some(stands) = after.as_ref().map(|after| Stands::of(&after.conditions, now)) {
+    if let Some(stands) = after.as_ref().map(|after| PadHealth::of(&after.conditions, now)) {
         flag_pause = flag(&mut pass, &around, stands, inputs).await;
         after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     }
@@ -264,7 +272,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
             context.metrics.linked(moved_at);
         }
     }
-    if let (Outcome::Open | Outcome::Started | Outcome::Ended(Recorded::Written), Some((_, mark))) =
+    if let (Outcome::Open | Outcome::Started | Outcome::Ended(WriteBackState::Written), Some((_, mark))) =
         (&outcome, claimed)
     {
         context.flights.forget(&mark);
@@ -273,7 +281,7 @@ async fn reconcile(pad: Arc<Pad>, demand: Option<Demand>, context: &Context) -> 
         (Some(again), Some(pause), _) => Some(again.max(pause)),
         (Some(again), None, _) => Some(again.min(LOOK_AGAIN)),
         (None, Some(pause), _) => Some(pause),
-        (None, None, Outcome::Waiting(..) | Outcome::Ended(Recorded::Waits(..))) => Some(LOOK_AGAIN),
+        (None, None, Outcome::Waiting(..) | Outcome::Ended(WriteBackState::Pending(..))) => Some(LOOK_AGAIN),
         (None, None, _) => None,
     };
     // The Pad's own pause is not cut short.
@@ -295,17 +303,17 @@ fn first_link(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
 }
 
 /// Whether the Pad is over for as long as it is kept, and nobody asks about it any more.
-fn is_expired(pad: &Pad, around: &Surroundings) -> bool {
+fn is_expired(pad: &Pad, around: &RelatedObjects) -> bool {
     let configuration = around.configuration.as_deref();
     !observe::is_requested(pad)
         && configuration.is_some_and(|configuration| ttl::is_expired(pad, configuration, Timestamp::now()))
 }
 
 /// Plan, act, and again, until the plan rests.
-async fn drive(pass: &mut Pass<'_>, around: &Surroundings) -> (Outcome, Option<Duration>) {
+async fn drive(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> (Outcome, Option<Duration>) {
     for _ in 0..STEPS {
         let step = plan(&pass.facts);
-        if let Step::Rest { outcome, again } = step {
+        if let Command::Done { outcome, again } = step {
             return (outcome, again);
         }
         if step.calls()
@@ -314,24 +322,24 @@ async fn drive(pass: &mut Pass<'_>, around: &Surroundings) -> (Outcome, Option<D
             pass.facts.trouble = Some(trouble);
             continue;
         }
-        let if_refused = IfRefused::of(&step);
+        let if_refused = OnRefusal::of(&step);
         pass.act(step).await;
         pass.set_aside(if_refused);
     }
     tracing::error!(pad = %pass.facts.pad.name, namespace = %pass.facts.pad.namespace, "the plan goes in circles: please report this");
-    (Outcome::Undecided, Some(LOOK_AGAIN))
+    (Outcome::NoDecision, Some(LOOK_AGAIN))
 }
 
 /// Has the services of the connection at hand.
-async fn open_account(pass: &mut Pass<'_>, around: &Surroundings) -> Result<(), Trouble> {
+async fn open_account(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> Result<(), PassError> {
     if pass.account.is_none()
         && let Some(connection) = &around.connection
     {
         let account = pass.context.accounts.of(connection).await;
         let name = connection.name_any();
         pass.account = Some(account.map_err(|error| match error {
-            AccountError::Unconfirmed { source } if !is_final(&source) => Trouble::Service(source),
-            error => Trouble::NoAccount { connection: name, message: error.to_string() },
+            AccountError::Unconfirmed { source } if !is_final(&source) => PassError::Service(source),
+            error => PassError::NoCredentials { connection: name, message: error.to_string() },
         })?);
     }
     Ok(())
@@ -344,17 +352,22 @@ fn is_final(error: &transport::Error) -> bool {
 
 /// Does what is to be done about the tag of a pad that fails. Returns when to try again what did not succeed: it has
 /// pauses of its own, and leaves the Pad's trouble as it is.
-async fn flag(pass: &mut Pass<'_>, around: &Surroundings, stands: Stands, inputs: u64) -> Option<Duration> {
+async fn flag(
+    pass: &mut PadReconcile<'_>,
+    around: &RelatedObjects,
+    stands: PadHealth,
+    inputs: u64,
+) -> Option<Duration> {
     let retries = &pass.context.flag_retries;
     let (namespace, name) = (pass.facts.pad.namespace.clone(), pass.facts.pad.name.clone());
     for _ in 0..STEPS {
         let step = match plan::failure_tag::flag(&pass.facts, stands) {
-            Flag::Do(step) => step,
-            Flag::Settled(tag) => {
+            FailureTag::Execute(step) => step,
+            FailureTag::Settled(tag) => {
                 pass.facts.pad.failed_tag = tag;
                 break;
             }
-            Flag::Later => break,
+            FailureTag::Later => break,
         };
         if step.calls()
             && let Some(rest) = retries.remaining(&namespace, &name, &inputs)
@@ -382,10 +395,10 @@ async fn flag(pass: &mut Pass<'_>, around: &Surroundings, stands: Stands, inputs
 
 /// Returns the delay until a refused tag of an open pad is sent again (contract K4a). Its pauses are its own: they hold
 /// back nothing else about the Pad.
-fn pace_tags(pass: &Pass<'_>, around: &Surroundings, inputs: u64) -> Option<Duration> {
+fn pace_tags(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64) -> Option<Duration> {
     let (retries, pad) = (&pass.context.tag_retries, &pass.facts.pad);
     if let Some(refused) = &pass.facts.tags.refused {
-        report(pass, &Trouble::Service(refused.error.clone()), around);
+        report(pass, &PassError::Service(refused.error.clone()), around);
         return Some(retries.failed(&pad.namespace, &pad.name, &inputs));
     }
     if pass.facts.tags.pause.is_none() {
@@ -395,15 +408,15 @@ fn pace_tags(pass: &Pass<'_>, around: &Surroundings, inputs: u64) -> Option<Dura
 }
 
 /// Logs a failure, without what the service said (it may quote a candidate), and asks the connection to look for itself.
-fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
+fn report(pass: &PadReconcile<'_>, trouble: &PassError, around: &RelatedObjects) {
     let (pad, namespace) = (&pass.facts.pad.name, &pass.facts.pad.namespace);
     match trouble {
-        Trouble::Service(error) | Trouble::CreateOutcomeUnknown(error) => {
+        PassError::Service(error) | PassError::CreateOutcomeUnknown(error) => {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "a call for a Pad did not succeed; see its status");
             // It concerns this candidate only.
-            if matches!(pass.facts.opportunity, Candidate::Refused) {
+            if matches!(pass.facts.opportunity, CandidateLookup::Refused) {
                 return;
             }
             // What may concern all Pads is for the connection's own probe to decide.
@@ -417,24 +430,24 @@ fn report(pass: &Pass<'_>, trouble: &Trouble, around: &Surroundings) {
                 pass.context.probe_now(namespace, connection);
             }
         }
-        Trouble::NoAccount { connection, .. } => {
+        PassError::NoCredentials { connection, .. } => {
             tracing::warn!(%pad, %namespace, %connection, "the keys of a connection cannot be used; see its status");
             pass.context.probe_now(namespace, connection);
         }
-        Trouble::Conflict => {}
-        Trouble::Refused { answer } => {
+        PassError::Conflict => {}
+        PassError::Refused { answer } => {
             // A policy's message may quote the status.
             let candidate = pass.pad.status.as_ref().and_then(|status| status.candidate.as_deref());
             let answer = sanitize::without_name(answer, candidate.unwrap_or_default());
             tracing::warn!(%pad, %namespace, %answer, "API server refused a write to a Pad; will retry");
         }
-        Trouble::Cluster { message } => {
+        PassError::Cluster { message } => {
             tracing::debug!(%pad, %namespace, %message, "a Pad is looked at again")
         }
     }
 }
 
-async fn write(pass: &Pass<'_>, after: PadStatus) -> Result<(), WriteError> {
+async fn write(pass: &PadReconcile<'_>, after: PadStatus) -> Result<(), WriteError> {
     let before = pass.pad.status.clone().unwrap_or_default();
     if let Some(written) = write_status(&pass.context.client, pass.pad.as_ref(), &before, &after).await? {
         pass.context.written.note(&written);

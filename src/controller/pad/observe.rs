@@ -1,12 +1,12 @@
 //! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
 
-use super::candidate_loader::Demand;
-use super::hints::{Wanted, What};
-use super::in_flight::{Look, lands_within};
+use super::candidate_loader::Ticket;
+use super::hints::{Hint, PendingHints};
+use super::in_flight::{InFlightState, lands_within};
 use super::state::{
-    Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, Ownership, PadFacts, Rule, SignedEvent,
+    ConnectionState, CreateOutcome, Ownership, PadState, Rule, RuleState, SignedEvent, StoredPad, WriteClaim,
 };
-use super::tags::{self, TagFacts};
+use super::tags::{self, TagState};
 use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::{OnArchive, PadConfiguration, PadType};
 use crate::api::connection::{LeverConnection, Overage};
@@ -17,7 +17,7 @@ use crate::controller::Context;
 use crate::controller::connection::status::CONNECTING;
 use crate::controller::pad::plan::settled;
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::series::Member;
+use crate::controller::pad::series::SeriesMember;
 use crate::controller::pad_budget::Creation;
 use crate::controller::rolling_limit;
 use crate::k8s::pad_index::Place;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What surrounds a Pad.
-pub struct Surroundings {
+pub struct RelatedObjects {
     /// Its configuration, if there is one of that name.
     pub configuration: Option<Arc<PadConfiguration>>,
     /// Its connection, if there is one of that name.
@@ -38,18 +38,18 @@ pub struct Surroundings {
     /// The name of its connection, if it is known.
     pub connection_name: Option<String>,
     /// The connection that the Pad was created through, if its configuration has another one of the same account by now.
-    pub former: Option<Former>,
+    pub former: Option<FormerConnection>,
 }
 
 /// A connection that has given its configurations to another one: it was renamed, or is about to be replaced.
-pub struct Former {
+pub struct FormerConnection {
     /// Its name.
     pub name: String,
     /// The connection, if it still exists.
     pub connection: Option<Arc<LeverConnection>>,
 }
 
-impl Surroundings {
+impl RelatedObjects {
     /// Looks them up in the caches.
     pub fn of(pad: &Pad, context: &Context) -> Self {
         let namespace = pad.namespace().unwrap_or_default();
@@ -65,7 +65,7 @@ impl Surroundings {
 
     /// Registers the Pad among those that wait for their candidates. Another Pad of the candidate is likely to register,
     /// too, if several rules name the stage.
-    pub fn join(&self, pad: &Pad, context: &Context) -> Option<Demand> {
+    pub fn join(&self, pad: &Pad, context: &Context) -> Option<Ticket> {
         let rules_of_stage = || {
             let status = |configuration: &PadConfiguration| configuration.status.as_ref()?.stage.clone();
             let stage = self.configuration.as_deref().and_then(status).map(|stage| stage.id);
@@ -103,7 +103,7 @@ impl Surroundings {
 
 /// The connection that a Pad names, if the Pad goes on through that of its configuration: the one that it names is gone, as
 /// after a rename, or has the same keys.
-fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Option<Former> {
+fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Option<FormerConnection> {
     let (namespace, of_rule) =
         (configuration.namespace().unwrap_or_default(), &configuration.spec.connection_ref.name);
     if own == of_rule {
@@ -113,7 +113,7 @@ fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Opt
     let present = connections.get(&namespace, of_rule)?;
     let connection = connections.get(&namespace, own);
     let is_same = connection.as_ref().is_none_or(|former| context.accounts.are_same(former, &present));
-    is_same.then(|| Former { name: own.to_owned(), connection })
+    is_same.then(|| FormerConnection { name: own.to_owned(), connection })
 }
 
 fn connection_name<'a>(pad: &'a Pad, configuration: Option<&'a PadConfiguration>) -> Option<&'a str> {
@@ -127,7 +127,7 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 }
 
 /// Puts together what is known before any service is asked.
-pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wanted) -> Facts {
+pub fn facts(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &PendingHints) -> PadState {
     let mut facts = of_objects(pad, around, &others(pad, context), wanted);
     facts.flight = flight(&facts.pad, context);
     facts.claimed = claimed(&facts.pad, context);
@@ -144,17 +144,22 @@ pub fn facts(pad: &Pad, around: &Surroundings, context: &Context, wanted: &Wante
 
 /// The part of it that the objects themselves contain. `others` are the other Pads of the candidate by the same
 /// configuration.
-pub(super) fn of_objects(pad: &Pad, around: &Surroundings, others: &[Arc<Pad>], wanted: &Wanted) -> Facts {
+pub(super) fn of_objects(
+    pad: &Pad,
+    around: &RelatedObjects,
+    others: &[Arc<Pad>],
+    wanted: &PendingHints,
+) -> PadState {
     let object = pad;
     let configuration = around.configuration.as_deref();
     let another_goes = others.iter().any(|other| goes(other));
-    let pad = PadFacts { another_goes, ..pad_facts(pad, configuration) };
+    let pad = StoredPad { another_goes, ..pad_facts(pad, configuration) };
     let rule = configuration_facts(&pad, around);
-    let mut facts = Facts {
+    let mut facts = PadState {
         others: others
             .iter()
             .filter(|other| other.metadata.deletion_timestamp.is_none())
-            .map(|other| Member::of(other))
+            .map(|other| SeriesMember::of(other))
             .collect(),
         repeat: configuration.map(|one| one.spec.repeat),
         stage_id: configuration
@@ -166,12 +171,12 @@ pub(super) fn of_objects(pad: &Pad, around: &Surroundings, others: &[Arc<Pad>], 
         write_back: configuration.map(|one| one.spec.write_back.clone()),
         ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
         ownership: ownership(object, around, wanted),
-        judge: wanted.has(What::Judge),
-        look: wanted.has(What::Record),
-        archived: wanted.has(What::Archived),
-        gone: wanted.has(What::Gone),
-        tags: TagFacts { reported: tags::is_reported(object.status.as_ref()), ..TagFacts::default() },
-        ..Facts::unread(pad, connection_facts(around), rule)
+        judge: wanted.has(Hint::Judge),
+        look: wanted.has(Hint::Record),
+        archived: wanted.has(Hint::Archived),
+        gone: wanted.has(Hint::Erased),
+        tags: TagState { reported: tags::is_reported(object.status.as_ref()), ..TagState::default() },
+        ..PadState::unread(pad, connection_facts(around), rule)
     };
     if facts.pad.pad_id.is_none() || facts.pad.deleting {
         let status = configuration.and_then(|one| one.status.as_ref());
@@ -201,7 +206,7 @@ pub fn signed_event(pad: &Pad) -> Option<Timestamp> {
 }
 
 /// Which pads count as own, and what is stored of other installations.
-fn ownership(pad: &Pad, around: &Surroundings, wanted: &Wanted) -> Ownership {
+fn ownership(pad: &Pad, around: &RelatedObjects, wanted: &PendingHints) -> Ownership {
     let of_former = around.former.as_ref().and_then(|former| former.connection.as_deref()?.installation_id());
     let status = pad.status.as_ref();
     let gone = around.former.as_ref().filter(|former| former.connection.is_none());
@@ -213,7 +218,7 @@ fn ownership(pad: &Pad, around: &Surroundings, wanted: &Wanted) -> Ownership {
         former_connection: gone.map(|former| former.name.clone()),
         reported: status.and_then(|status| status.other_installation.clone()),
         yields_to: pad.annotations().get(YIELDS_TO).cloned(),
-        look: wanted.has(What::Rivals),
+        look: wanted.has(Hint::OtherInstallations),
         links_read: Vec::new(),
     }
 }
@@ -224,27 +229,27 @@ pub fn is_owned_elsewhere(pad: &Pad) -> bool {
 }
 
 /// What is known of the attempt whose outcome is not stored.
-pub fn flight(pad: &PadFacts, context: &Context) -> Flight {
-    let Some(attempt) = pad.open_attempt() else { return Flight::WithoutEffect };
+pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
+    let Some(attempt) = pad.open_attempt() else { return CreateOutcome::NotSent };
     let lands = context.settings.create_timeout + context.settings.list_lag;
     match context.flights.look(&attempt.to_string(), lands) {
-        Look::MayStillLand { rest, search_in } => Flight::MayStillLand { rest, search_in },
-        Look::Landed => Flight::Landed,
-        Look::WithoutEffect => Flight::WithoutEffect,
+        InFlightState::InFlight { rest, search_in } => CreateOutcome::InFlight { rest, search_in },
+        InFlightState::Completed => CreateOutcome::Completed,
+        InFlightState::NotSent => CreateOutcome::NotSent,
     }
 }
 
 /// What is known of the write to Lever whose outcome is not stored.
-pub fn claimed(pad: &PadFacts, context: &Context) -> Claimed {
-    let Some((effect, mark)) = pad.open_claim() else { return Claimed::Nothing };
+pub fn claimed(pad: &StoredPad, context: &Context) -> WriteClaim {
+    let Some((effect, mark)) = pad.open_claim() else { return WriteClaim::Unclaimed };
     match context.flights.look(&mark, lands_within(effect)) {
-        Look::MayStillLand { rest, .. } => Claimed::MayStillLand { rest },
-        Look::Landed | Look::WithoutEffect => Claimed::Nothing,
+        InFlightState::InFlight { rest, .. } => WriteClaim::InFlight { rest },
+        InFlightState::Completed | InFlightState::NotSent => WriteClaim::Unclaimed,
     }
 }
 
 /// The Pad itself, as the cluster has it.
-pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFacts {
+pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> StoredPad {
     let annotation = |key: &str| pad.annotations().get(key);
     let status = pad.status.as_ref();
     // A configuration that was deleted and created again begins with the same generation.
@@ -255,7 +260,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
     let claim = annotation(names::CLAIM).and_then(|text| Claim::parse(text));
     let requested = is_requested(pad);
     let judged_with = status.and_then(|status| status.observed_configuration_generation);
-    PadFacts {
+    StoredPad {
         namespace: pad.namespace().unwrap_or_default(),
         name: pad.name_any(),
         configuration: pad.spec.configuration_ref.name.clone(),
@@ -269,7 +274,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> PadFact
         pad_id: annotation(names::PAD_ID).cloned(),
         url: status.and_then(|status| status.url.clone()),
         phase: pad.phase(),
-        member: Member::of(pad),
+        member: SeriesMember::of(pad),
         existing_since: annotation(names::EXISTING_SINCE).and_then(|since| since.parse().ok()),
         was_before: status.and_then(|status| status.reason.as_deref())
             == Some(Reason::BeforeConfiguration.as_str()),
@@ -359,8 +364,8 @@ fn waits_for(pad: &Pad, reasons: &[Reason]) -> bool {
 
 /// What older Pads that wait, and the pads of the last hour, leave of the connection's limits for this Pad. Returns when
 /// to look again at what is left of the quota, if older Pads have it: the candidates of those may have left.
-fn give_way(pad: &Pad, connection: &mut ConnectionFacts, context: &Context) -> Option<Duration> {
-    let ConnectionFacts::Ready { name, pads_left, per_hour, hour_full, .. } = connection else { return None };
+fn give_way(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> Option<Duration> {
+    let ConnectionState::Ready { name, pads_left, per_hour, hour_full, .. } = connection else { return None };
     if pads_left.is_none() && per_hour.is_none() {
         return None;
     }
@@ -439,11 +444,11 @@ fn goes_through(pad: &Pad, connection: &str, context: &Context) -> bool {
     connection_name(pad, configuration.as_deref()) == Some(connection)
 }
 
-fn connection_facts(around: &Surroundings) -> ConnectionFacts {
+fn connection_facts(around: &RelatedObjects) -> ConnectionState {
     let name = around.connection_name.clone().unwrap_or_default();
-    let Some(connection) = &around.connection else { return ConnectionFacts::Missing { name } };
+    let Some(connection) = &around.connection else { return ConnectionState::Missing { name } };
     if connection.spec.suspend {
-        return ConnectionFacts::Suspended { name };
+        return ConnectionState::Suspended { name };
     }
     let status = connection.status.as_ref();
     let seen =
@@ -452,7 +457,7 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
     match ready {
         Some(ready) if seen && ready.status == condition::Status::True => {}
         Some(ready) if seen => {
-            return ConnectionFacts::NotReady {
+            return ConnectionState::NotReady {
                 name,
                 reason: ready.reason.clone(),
                 message: ready.message.clone(),
@@ -460,18 +465,18 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
         }
         _ => {
             let message = "it has not been tried yet since it was last changed.".to_owned();
-            return ConnectionFacts::NotReady { name, reason: CONNECTING.into(), message };
+            return ConnectionState::NotReady { name, reason: CONNECTING.into(), message };
         }
     }
     // contract I1: the notes of a pad name it.
     if connection.installation_id().is_none() {
         let message = "it has no installation ID yet.".to_owned();
-        return ConnectionFacts::NotReady { name, reason: CONNECTING.into(), message };
+        return ConnectionState::NotReady { name, reason: CONNECTING.into(), message };
     }
     let quota = status.and_then(|status| status.quota.as_ref()).filter(|quota| !quota.unlimited);
     let limited = quota.filter(|_| connection.spec.interview.overage == Overage::Deny);
     let per_hour = u32::try_from(connection.spec.interview.max_pads_per_hour).ok().filter(|limit| *limit > 0);
-    ConnectionFacts::Ready {
+    ConnectionState::Ready {
         name,
         pads_left: limited.and_then(|quota| quota.remaining),
         per_hour,
@@ -481,17 +486,17 @@ fn connection_facts(around: &Surroundings) -> ConnectionFacts {
 }
 
 /// Whether a person has requested another attempt for this Pad, which may still be waiting for room (contract F7).
-fn wants_retry(pad: &PadFacts) -> bool {
+fn wants_retry(pad: &StoredPad) -> bool {
     pad.asked_by_person || (pad.phase == Some(Phase::Pending) && pad.requested_entry.is_some())
 }
 
-fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFacts {
+fn configuration_facts(pad: &StoredPad, around: &RelatedObjects) -> RuleState {
     let name = &pad.configuration;
     let Some(configuration) = &around.configuration else {
         let message = format!(
             "PadConfiguration {name} does not exist in this namespace. Create it, or delete this Pad."
         );
-        return ConfigurationFacts::NotFound { message };
+        return RuleState::NotFound { message };
     };
     let of = &configuration.spec.connection_ref.name;
     if around.connection_name.as_ref() != Some(of) {
@@ -499,10 +504,10 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
         let message = format!(
             "PadConfiguration {name} belongs to LeverConnection {of}, but this Pad names {own}. Delete this Pad and make one without spec.connectionRef."
         );
-        return ConfigurationFacts::NotFound { message };
+        return RuleState::NotFound { message };
     }
     if configuration.spec.suspend {
-        return ConfigurationFacts::Suspended;
+        return RuleState::Suspended;
     }
     let status = configuration.status.as_ref();
     let seen =
@@ -516,7 +521,7 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
                     || wants_retry(pad) && ready.reason == Reason::TakeHomeRefused.as_str()) =>
         {
             let spec = configuration.spec.clone();
-            ConfigurationFacts::Ready(Rule {
+            RuleState::Ready(Rule {
                 stage_id: stage.id.clone(),
                 stage_name: stage.name.clone(),
                 tag: spec.tag,
@@ -531,12 +536,12 @@ fn configuration_facts(pad: &PadFacts, around: &Surroundings) -> ConfigurationFa
                 effective_since: status.and_then(|status| status.effective_since),
             })
         }
-        (Some(ready), _) if seen && ready.status != condition::Status::True => ConfigurationFacts::NotReady {
+        (Some(ready), _) if seen && ready.status != condition::Status::True => RuleState::NotReady {
             tag: configuration.spec.tag.clone(),
             reason: ready.reason.clone(),
             message: ready.message.clone(),
         },
-        _ => ConfigurationFacts::NotReady {
+        _ => RuleState::NotReady {
             tag: configuration.spec.tag.clone(),
             reason: "NotLookedAtYet".into(),
             message: "it has not been looked at yet since it was last changed.".into(),

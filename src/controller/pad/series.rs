@@ -14,7 +14,7 @@ use kube::ResourceExt;
 
 /// One Pad of a series, as far as the rules care.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Member {
+pub struct SeriesMember {
     /// Its name.
     pub name: String,
     /// The number at the end of its name; None for a name that a person gave.
@@ -24,14 +24,14 @@ pub struct Member {
     /// The id of its pad at CoderPad.
     pub pad_id: Option<String>,
     /// How far it has come.
-    pub standing: Standing,
+    pub standing: Progress,
 }
 
 /// How far a Pad has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
+pub enum Progress {
     /// It is not decided yet, or its pad is in the making: whatever comes up meanwhile is for this one.
-    Underway,
+    InProgress,
     /// It has a pad whose interview is not over.
     Open {
         /// The entry that it stands for.
@@ -45,21 +45,21 @@ pub enum Standing {
         at: Timestamp,
     },
     /// It has no pad and does not count: it is re-opened before another one is made.
-    Void,
+    NotCounted,
 }
 
 /// What an entry asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Verdict {
+pub enum RepeatDecision {
     /// Nothing: it is served.
-    Nothing,
+    NoPad,
     /// That the Pad of this name be judged again.
     Judge(String),
     /// A further Pad, of this number.
-    Make(u32),
+    Create(u32),
 }
 
-impl Member {
+impl SeriesMember {
     /// What a Pad is in its series.
     pub fn of(pad: &Pad) -> Self {
         let name = pad.name_any();
@@ -71,29 +71,31 @@ impl Member {
 
     /// Whether it has, or had, its pad.
     pub fn is_served(&self) -> bool {
-        matches!(self.standing, Standing::Open { .. } | Standing::Ended { .. })
+        matches!(self.standing, Progress::Open { .. } | Progress::Ended { .. })
     }
 
     /// Whether it has a pad whose interview is not over.
     pub fn is_open(&self) -> bool {
-        matches!(self.standing, Standing::Open { .. })
+        matches!(self.standing, Progress::Open { .. })
     }
 
     /// Whether this Pad already stands for an entry.
     pub fn serves(&self, entry: Timestamp, repeat: Repeat) -> bool {
         match (self.standing, repeat) {
-            (Standing::Void, _) => false,
-            (Standing::Underway, _) | (_, Repeat::Never) | (Standing::Open { .. }, Repeat::AfterEnd) => true,
+            (Progress::NotCounted, _) => false,
+            (Progress::InProgress, _) | (_, Repeat::Never) | (Progress::Open { .. }, Repeat::AfterEnd) => {
+                true
+            }
             // CoderPad tells the end in whole seconds: it may look earlier than the entry that the pad was made for.
-            (Standing::Ended { entry: own, at }, Repeat::AfterEnd) => entry <= at.max(own),
-            (Standing::Open { entry: own } | Standing::Ended { entry: own, .. }, Repeat::Always) => {
+            (Progress::Ended { entry: own, at }, Repeat::AfterEnd) => entry <= at.max(own),
+            (Progress::Open { entry: own } | Progress::Ended { entry: own, .. }, Repeat::Always) => {
                 entry <= own
             }
         }
     }
 }
 
-fn standing(pad: &Pad, made_at: Timestamp) -> Standing {
+fn standing(pad: &Pad, made_at: Timestamp) -> Progress {
     let status = pad.status.as_ref();
     let since = || pad.phase_since().unwrap_or(made_at);
     let judged_entry = status.and_then(|status| status.judged_entry_at);
@@ -102,41 +104,41 @@ fn standing(pad: &Pad, made_at: Timestamp) -> Standing {
     let is_in_the_making = annotation(names::PAD_ID).is_some()
         || annotation(names::ATTEMPT).is_some_and(|text| Attempt::parse(text).is_some());
     match pad.phase() {
-        None | Some(Phase::Pending) => Standing::Underway,
-        Some(Phase::Open | Phase::Started) => Standing::Open { entry },
+        None | Some(Phase::Pending) => Progress::InProgress,
+        Some(Phase::Open | Phase::Started) => Progress::Open { entry },
         Some(Phase::Ended) => {
             // CoderPad does not say when a pad was deleted. The candidate's last entry at that time does as well (E2).
             let ended_at = status.and_then(|status| status.ended_at).max(judged_entry);
-            Standing::Ended { entry, at: ended_at.unwrap_or_else(since) }
+            Progress::Ended { entry, at: ended_at.unwrap_or_else(since) }
         }
         // A wish that cannot be taken back: only a later entry is another matter.
         Some(Phase::Skipped)
             if status.and_then(|status| status.reason.as_deref()) == Some(Reason::Cancelled.as_str()) =>
         {
             let entry = judged_entry.unwrap_or_else(since);
-            Standing::Ended { entry, at: entry }
+            Progress::Ended { entry, at: entry }
         }
-        Some(Phase::Failed) if is_in_the_making => Standing::Underway,
-        Some(Phase::Skipped | Phase::Failed) => Standing::Void,
+        Some(Phase::Failed) if is_in_the_making => Progress::InProgress,
+        Some(Phase::Skipped | Phase::Failed) => Progress::NotCounted,
     }
 }
 
 /// What an entry into the stage asks for, given the Pads of the series that are not being deleted.
-pub fn next(series: &[Member], entry: Timestamp, repeat: Repeat) -> Verdict {
+pub fn next(series: &[SeriesMember], entry: Timestamp, repeat: Repeat) -> RepeatDecision {
     if series.iter().any(|member| member.serves(entry, repeat)) {
-        return Verdict::Nothing;
+        return RepeatDecision::NoPad;
     }
-    let void = series.iter().filter(|member| member.standing == Standing::Void);
+    let void = series.iter().filter(|member| member.standing == Progress::NotCounted);
     if let Some(newest) = void.max_by_key(|member| (member.number, member.made_at, &member.name)) {
-        return Verdict::Judge(newest.name.clone());
+        return RepeatDecision::Judge(newest.name.clone());
     }
     let highest = series.iter().filter_map(|member| member.number).max();
-    Verdict::Make(highest.unwrap_or_default().saturating_add(1))
+    RepeatDecision::Create(highest.unwrap_or_default().saturating_add(1))
 }
 
 /// Whether there can be an entry that asks for anything.
-pub fn may_ask(series: &[Member], repeat: Repeat) -> bool {
-    next(series, Timestamp::MAX, repeat) != Verdict::Nothing
+pub fn may_ask(series: &[SeriesMember], repeat: Repeat) -> bool {
+    next(series, Timestamp::MAX, repeat) != RepeatDecision::NoPad
 }
 
 #[cfg(test)]
@@ -149,45 +151,45 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
     }
 
-    fn member(number: u32, standing: Standing) -> Member {
+    fn member(number: u32, standing: Progress) -> SeriesMember {
         let name = format!("p-{number}");
-        Member { name, number: Some(number), made_at: at(0), pad_id: None, standing }
+        SeriesMember { name, number: Some(number), made_at: at(0), pad_id: None, standing }
     }
 
-    fn open(entry: i64) -> Standing {
-        Standing::Open { entry: at(entry) }
+    fn open(entry: i64) -> Progress {
+        Progress::Open { entry: at(entry) }
     }
 
-    fn ended(entry: i64, end: i64) -> Standing {
-        Standing::Ended { entry: at(entry), at: at(end) }
+    fn ended(entry: i64, end: i64) -> Progress {
+        Progress::Ended { entry: at(entry), at: at(end) }
     }
 
-    fn judge(number: u32) -> Verdict {
-        Verdict::Judge(format!("p-{number}"))
+    fn judge(number: u32) -> RepeatDecision {
+        RepeatDecision::Judge(format!("p-{number}"))
     }
 
     #[test]
     fn each_rule_says_which_entry_asks_for_a_further_pad() {
-        use Standing::{Underway, Void};
-        use Verdict::{Make, Nothing};
+        use Progress::{InProgress, NotCounted};
+        use RepeatDecision::{Create, NoPad};
         // The standings of -1, -2, ..., the time of the entry, and what it asks for by each rule.
-        let cases: [(&[Standing], i64, [Verdict; 3]); 16] = [
-            (&[], 5, [Make(1), Make(1), Make(1)]),
-            (&[Underway], 50, [Nothing, Nothing, Nothing]),
-            (&[Void], 5, [judge(1), judge(1), judge(1)]),
-            (&[open(5)], 5, [Nothing, Nothing, Nothing]),
-            (&[open(5)], 4, [Nothing, Nothing, Nothing]),
-            (&[open(5)], 6, [Nothing, Nothing, Make(2)]),
-            (&[ended(5, 10)], 5, [Nothing, Nothing, Nothing]),
-            (&[ended(5, 4)], 5, [Nothing, Nothing, Nothing]),
-            (&[ended(5, 10)], 8, [Nothing, Nothing, Make(2)]),
-            (&[ended(5, 10)], 10, [Nothing, Nothing, Make(2)]),
-            (&[ended(5, 10)], 11, [Nothing, Make(2), Make(2)]),
-            (&[ended(5, 10), Underway], 20, [Nothing, Nothing, Nothing]),
-            (&[ended(5, 10), Void], 20, [Nothing, judge(2), judge(2)]),
-            (&[ended(5, 10), Void], 7, [Nothing, Nothing, judge(2)]),
-            (&[ended(5, 10), open(12)], 20, [Nothing, Nothing, Make(3)]),
-            (&[ended(5, 10), ended(12, 15)], 14, [Nothing, Nothing, Make(3)]),
+        let cases: [(&[Progress], i64, [RepeatDecision; 3]); 16] = [
+            (&[], 5, [Create(1), Create(1), Create(1)]),
+            (&[InProgress], 50, [NoPad, NoPad, NoPad]),
+            (&[NotCounted], 5, [judge(1), judge(1), judge(1)]),
+            (&[open(5)], 5, [NoPad, NoPad, NoPad]),
+            (&[open(5)], 4, [NoPad, NoPad, NoPad]),
+            (&[open(5)], 6, [NoPad, NoPad, Create(2)]),
+            (&[ended(5, 10)], 5, [NoPad, NoPad, NoPad]),
+            (&[ended(5, 4)], 5, [NoPad, NoPad, NoPad]),
+            (&[ended(5, 10)], 8, [NoPad, NoPad, Create(2)]),
+            (&[ended(5, 10)], 10, [NoPad, NoPad, Create(2)]),
+            (&[ended(5, 10)], 11, [NoPad, Create(2), Create(2)]),
+            (&[ended(5, 10), InProgress], 20, [NoPad, NoPad, NoPad]),
+            (&[ended(5, 10), NotCounted], 20, [NoPad, judge(2), judge(2)]),
+            (&[ended(5, 10), NotCounted], 7, [NoPad, NoPad, judge(2)]),
+            (&[ended(5, 10), open(12)], 20, [NoPad, NoPad, Create(3)]),
+            (&[ended(5, 10), ended(12, 15)], 14, [NoPad, NoPad, Create(3)]),
         ];
         for (standings, entry, verdicts) in cases {
             let series: Vec<_> =
@@ -200,8 +202,9 @@ mod tests {
 
     #[test]
     fn of_several_that_do_not_count_the_newest_is_re_opened() {
-        let by_hand = Member { name: "by-hand".into(), number: None, ..member(9, Standing::Void) };
-        let series = [member(2, Standing::Void), by_hand, member(1, Standing::Void)];
+        let by_hand =
+            SeriesMember { name: "by-hand".into(), number: None, ..member(9, Progress::NotCounted) };
+        let series = [member(2, Progress::NotCounted), by_hand, member(1, Progress::NotCounted)];
         assert_eq!(next(&series, at(1), AfterEnd), judge(2));
     }
 
@@ -210,7 +213,7 @@ mod tests {
         let may = |standing, repeat| may_ask(&[member(1, standing)], repeat);
         assert!(!may(open(1), AfterEnd) && !may(open(1), Never) && may(open(1), Always));
         assert!(may(ended(1, 2), AfterEnd) && !may(ended(1, 2), Never));
-        assert!(!may(Standing::Underway, Always) && may(Standing::Void, Never));
+        assert!(!may(Progress::InProgress, Always) && may(Progress::NotCounted, Never));
     }
 
     #[test]
@@ -227,20 +230,20 @@ mod tests {
                 "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"}, "status": status,
             }))
             .unwrap();
-            let member = Member::of(&pad);
+            let member = SeriesMember::of(&pad);
             assert_eq!(member.number, Some(3));
             member.standing
         };
         let plain = |status| standing(json!({}), status);
-        assert_eq!(plain(json!({})), Standing::Underway);
-        assert_eq!(plain(json!({"phase": "Pending"})), Standing::Underway);
+        assert_eq!(plain(json!({})), Progress::InProgress);
+        assert_eq!(plain(json!({"phase": "Pending"})), Progress::InProgress);
         assert_eq!(plain(json!({"phase": "Open", "entryAt": at(3)})), open(3));
         assert_eq!(plain(json!({"phase": "Started"})), open(1));
         assert_eq!(plain(json!({"phase": "Ended", "entryAt": at(3), "endedAt": at(5)})), ended(3, 5));
         assert_eq!(plain(json!({"phase": "Ended", "entryAt": at(3)})), ended(3, 7));
-        assert_eq!(plain(json!({"phase": "Skipped", "reason": "TagMissing"})), Standing::Void);
+        assert_eq!(plain(json!({"phase": "Skipped", "reason": "TagMissing"})), Progress::NotCounted);
         assert_eq!(plain(json!({"phase": "Skipped", "reason": "Cancelled"})), ended(7, 7));
-        assert_eq!(plain(json!({"phase": "Failed"})), Standing::Void);
+        assert_eq!(plain(json!({"phase": "Failed"})), Progress::NotCounted);
         let since = |status: serde_json::Value| {
             let mut status = status;
             status["phaseSince"] = json!(at(6));
@@ -258,6 +261,6 @@ mod tests {
             json!({"phase": "Ended", "reason": "PadDeleted", "entryAt": at(3), "judgedEntryAt": at(5)});
         assert_eq!(since(deleted), ended(3, 5));
         let with_pad = standing(json!({"padoperator.dev/pad-id": "PAD1"}), json!({"phase": "Failed"}));
-        assert_eq!(with_pad, Standing::Underway);
+        assert_eq!(with_pad, Progress::InProgress);
     }
 }

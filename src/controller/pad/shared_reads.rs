@@ -21,29 +21,29 @@ const APART: Duration = Duration::from_millis(25);
 const GATHER: Duration = Duration::from_millis(250);
 
 /// Namespace, connection, and opportunity.
-type Key = (String, String, String);
+type SharedReadKey = (String, String, String);
 
 /// Entries that are kept before those that no Pad waits for any more are removed.
 const FEW: usize = 64;
 
 /// The candidates that Pads wait for.
 #[derive(Debug, Default)]
-pub struct Singles {
-    all: Mutex<All>,
+pub struct SharedReads {
+    all: Mutex<SharedReadTable>,
 }
 
 #[derive(Debug, Default)]
-struct All {
-    known: HashMap<Key, Weak<Single>>,
+struct SharedReadTable {
+    known: HashMap<SharedReadKey, Weak<SharedRead>>,
     /// Entries that were in use at the last cleanup.
     in_use: usize,
 }
 
 #[derive(Debug)]
-struct Single {
+struct SharedRead {
     opportunity_id: String,
     arrivals: Mutex<Arrivals>,
-    answer: tokio::sync::Mutex<Option<Answer>>,
+    answer: tokio::sync::Mutex<Option<SharedAnswer>>,
 }
 
 #[derive(Debug)]
@@ -53,22 +53,28 @@ struct Arrivals {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct SharedAnswer {
     began: Instant,
     result: Result<Box<Opportunity>, Error>,
 }
 
 /// A Pad that waits for its candidate, until this is dropped.
 #[derive(Debug)]
-pub struct Place {
-    single: Arc<Single>,
+pub struct SharedReadTicket {
+    single: Arc<SharedRead>,
     since: Instant,
     expects_more: bool,
 }
 
-impl Singles {
+impl SharedReads {
     /// Registers a Pad. `expects_more`: more Pads of the candidate are likely to register at the same time.
-    pub fn join(&self, namespace: &str, connection: &str, opportunity_id: &str, expects_more: bool) -> Place {
+    pub fn join(
+        &self,
+        namespace: &str,
+        connection: &str,
+        opportunity_id: &str,
+        expects_more: bool,
+    ) -> SharedReadTicket {
         let key = (namespace.to_owned(), connection.to_owned(), opportunity_id.to_owned());
         let since = Instant::now();
         let mut all = self.all.lock();
@@ -78,7 +84,7 @@ impl Singles {
                 all.known.retain(|_, one| one.strong_count() > 0);
                 all.in_use = all.known.len();
             }
-            let single = Arc::new(Single {
+            let single = Arc::new(SharedRead {
                 opportunity_id: opportunity_id.to_owned(),
                 arrivals: Mutex::new(Arrivals { waiting: 0, last: since }),
                 answer: tokio::sync::Mutex::default(),
@@ -90,11 +96,11 @@ impl Singles {
         arrivals.waiting += 1;
         arrivals.last = since;
         drop(arrivals);
-        Place { single, since, expects_more }
+        SharedReadTicket { single, since, expects_more }
     }
 }
 
-impl Place {
+impl SharedReadTicket {
     /// Whether another Pad waits for the same candidate, or is likely to.
     pub fn is_shared(&self) -> bool {
         self.expects_more || self.single.arrivals.lock().waiting > 1
@@ -118,7 +124,7 @@ impl Place {
         let result = lever.opportunity_now(permit, &self.single.opportunity_id).await;
         // Another failure may be over for the next Pad.
         let is_answer = result.as_ref().err().is_none_or(|error| error.class == Class::NotFound);
-        *answer = is_answer.then(|| Answer { began, result: result.clone().map(Box::new) });
+        *answer = is_answer.then(|| SharedAnswer { began, result: result.clone().map(Box::new) });
         result
     }
 
@@ -134,13 +140,13 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SharedReadTicket {
     fn drop(&mut self) {
         self.single.arrivals.lock().waiting -= 1;
     }
 }
 
-impl Answer {
+impl SharedAnswer {
     fn serves(&self, since: Instant) -> bool {
         self.began >= since && self.began.elapsed() <= FRESH
     }

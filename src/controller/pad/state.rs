@@ -2,8 +2,8 @@
 //!
 //! `observe` fills them in from the cluster, `act` adds what the services answered, and a test or a model makes them up.
 
-use super::series::Member;
-use super::tags::TagFacts;
+use super::series::SeriesMember;
+use super::tags::TagState;
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::installation::Installation;
 use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
@@ -17,23 +17,23 @@ use std::time::Duration;
 
 /// Everything that is known about one Pad at one moment.
 #[derive(Clone, Debug)]
-pub struct Facts {
+pub struct PadState {
     /// The Pad itself.
-    pub pad: PadFacts,
+    pub pad: StoredPad,
     /// The connection that its calls go through.
-    pub connection: ConnectionFacts,
+    pub connection: ConnectionState,
     /// The configuration that says what kind of pad it is.
-    pub configuration: ConfigurationFacts,
+    pub configuration: RuleState,
     /// The candidate's opportunity in Lever.
-    pub opportunity: Candidate,
+    pub opportunity: CandidateLookup,
     /// The pad at CoderPad that belongs to the Pad.
-    pub record: Record,
+    pub record: PadLookup,
     /// What is known of an attempt whose outcome is not stored.
-    pub flight: Flight,
+    pub flight: CreateOutcome,
     /// What is known of the write to Lever that was claimed last.
-    pub claimed: Claimed,
+    pub claimed: WriteClaim,
     /// The other Pads of the candidate by the configuration, but for those that are being deleted.
-    pub others: Vec<Member>,
+    pub others: Vec<SeriesMember>,
     /// When the configuration makes a further pad; None: there is no configuration.
     pub repeat: Option<Repeat>,
     /// The stage entries that need no further pad, as the configuration's status stores them.
@@ -91,15 +91,15 @@ pub struct Facts {
     /// The final code; None: not asked for in this pass.
     pub code: Option<Vec<Environment>>,
     /// The note at the end of the interview.
-    pub note: NoteFacts,
+    pub note: NoteLookup,
     /// A call or write of this pass that did not succeed. The pass ends with it.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<PassError>,
     /// The same of what was done about the tag of a pad that fails: no trouble of the Pad itself.
-    pub flag_trouble: Option<Trouble>,
+    pub flag_trouble: Option<PassError>,
     /// After a failure: how long no call may be made yet.
     pub pause: Option<Duration>,
     /// What is known of the tags besides those of the candidate.
-    pub tags: TagFacts,
+    pub tags: TagState,
     /// Whether Lever refused the note with the code in this pass.
     pub code_refused: bool,
     /// Delay until the next look of a Pad that waits for quota while older Pads have what is left.
@@ -108,17 +108,17 @@ pub struct Facts {
     pub create_answered_at: Option<Timestamp>,
 }
 
-impl Facts {
+impl PadState {
     /// Before any service was asked, and with nothing that sync or other Pads have to tell.
-    pub fn unread(pad: PadFacts, connection: ConnectionFacts, configuration: ConfigurationFacts) -> Self {
+    pub fn unread(pad: StoredPad, connection: ConnectionState, configuration: RuleState) -> Self {
         Self {
             pad,
             connection,
             configuration,
-            opportunity: Candidate::NotRead,
-            record: Record::NotRead,
-            flight: Flight::WithoutEffect,
-            claimed: Claimed::Nothing,
+            opportunity: CandidateLookup::NotRead,
+            record: PadLookup::NotRead,
+            flight: CreateOutcome::NotSent,
+            claimed: WriteClaim::Unclaimed,
             others: Vec::new(),
             repeat: None,
             served_entries: None,
@@ -148,11 +148,11 @@ impl Facts {
             events: None,
             misfit: None,
             code: None,
-            note: NoteFacts::NotRead,
+            note: NoteLookup::NotRead,
             trouble: None,
             flag_trouble: None,
             pause: None,
-            tags: TagFacts::default(),
+            tags: TagState::default(),
             code_refused: false,
             front: None,
             create_answered_at: None,
@@ -160,7 +160,7 @@ impl Facts {
     }
 }
 
-impl Facts {
+impl PadState {
     /// When the interview began, as far as it is known.
     pub fn started_at(&self) -> Option<Timestamp> {
         let of = |kind: &str| {
@@ -173,7 +173,7 @@ impl Facts {
 
 /// The Pad, as the cluster has it.
 #[derive(Clone, Debug)]
-pub struct PadFacts {
+pub struct StoredPad {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -201,7 +201,7 @@ pub struct PadFacts {
     /// Whether another Pad of the same series is being deleted, and it is not settled yet what becomes of its pad.
     pub another_goes: bool,
     /// What it is in its series.
-    pub member: Member,
+    pub member: SeriesMember,
     /// If sync made it for a candidate who was there before the rule took effect: when the rule did.
     pub existing_since: Option<Timestamp>,
     /// Whether it was skipped because the candidate was there before the rule took effect.
@@ -240,7 +240,7 @@ pub struct PadFacts {
     pub configuration_changed: bool,
 }
 
-impl Facts {
+impl PadState {
     /// Whether somebody asks for the candidate to be judged again.
     pub fn is_asked(&self) -> bool {
         self.pad.requested || self.judge
@@ -249,7 +249,7 @@ impl Facts {
     /// The candidate's last entry into the stage, as far as it was read in this pass.
     pub fn entry(&self) -> Option<Timestamp> {
         match (&self.opportunity, &self.stage_id) {
-            (Candidate::Read(opportunity), Some(stage_id)) => {
+            (CandidateLookup::Read(opportunity), Some(stage_id)) => {
                 Timestamp::from_millisecond(opportunity.entry_into(stage_id)).ok()
             }
             _ => None,
@@ -258,18 +258,18 @@ impl Facts {
 
     /// The candidate's last change of stage, as far as it was read in this pass.
     pub fn last_stage_change(&self) -> Option<Timestamp> {
-        let Candidate::Read(opportunity) = &self.opportunity else { return None };
+        let CandidateLookup::Read(opportunity) = &self.opportunity else { return None };
         let last = opportunity.stage_changes.iter().map(|change| change.updated_at_ms).max();
         last.or(opportunity.created_at_ms).and_then(|at| Timestamp::from_millisecond(at).ok())
     }
 
     /// All Pads of the series, this one included.
-    pub fn series(&self) -> Vec<Member> {
+    pub fn series(&self) -> Vec<SeriesMember> {
         self.others.iter().chain([&self.pad.member]).cloned().collect()
     }
 }
 
-impl PadFacts {
+impl StoredPad {
     /// The series of pads that it belongs to.
     pub fn series(&self) -> Series {
         Series::new(&self.namespace, &self.configuration, &self.opportunity_id)
@@ -331,7 +331,7 @@ pub struct Ownership {
 
 /// The connection, as far as a Pad cares.
 #[derive(Clone, Debug)]
-pub enum ConnectionFacts {
+pub enum ConnectionState {
     /// There is none of that name.
     Missing {
         /// The name.
@@ -368,7 +368,7 @@ pub enum ConnectionFacts {
 
 /// The configuration, as far as a Pad cares.
 #[derive(Clone, Debug)]
-pub enum ConfigurationFacts {
+pub enum RuleState {
     /// There is none of that name, or it is of another connection than the Pad.
     NotFound {
         /// What to tell the user.
@@ -420,7 +420,7 @@ pub struct Rule {
 
 /// The candidate's opportunity, as Lever has it.
 #[derive(Clone, Debug)]
-pub enum Candidate {
+pub enum CandidateLookup {
     /// Not asked for in this pass.
     NotRead,
     /// Lever knows none of that id.
@@ -433,7 +433,7 @@ pub enum Candidate {
 
 /// The pad at CoderPad.
 #[derive(Clone, Debug)]
-pub enum Record {
+pub enum PadLookup {
     /// Not asked for in this pass.
     NotRead,
     /// CoderPad knows none of that id any more.
@@ -444,40 +444,40 @@ pub enum Record {
 
 /// What is known of an attempt whose outcome is not stored.
 #[derive(Clone, Debug)]
-pub enum Flight {
+pub enum CreateOutcome {
     /// The request may still be under way, or CoderPad's lists may not show its pad yet. A pad that a search finds is
     /// the right one all the same (contract X5a).
-    MayStillLand {
+    InFlight {
         /// How long that may last.
         rest: Duration,
         /// Delay until the next search; zero: now.
         search_in: Duration,
     },
     /// Every request has ended and the lists are fresh: a search can conclude.
-    Landed,
+    Completed,
     /// CoderPad's newest pads were searched: these carry the reference, oldest first.
     Searched(Vec<PadRecord>),
     /// It certainly made no pad: refused, or never sent.
-    WithoutEffect,
+    NotSent,
 }
 
 /// What is known of a write to Lever that must take effect once. It is made only by who has claimed it, right after that.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Claimed {
+pub enum WriteClaim {
     /// None is under way.
-    Nothing,
+    Unclaimed,
     /// One may still take effect, or its effect may not be seen yet.
-    MayStillLand {
+    InFlight {
         /// How long that may last.
         rest: Duration,
     },
     /// This pass has claimed it.
-    Ours(Effect),
+    Owned(Effect),
 }
 
 /// The note at the end of the interview.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum NoteFacts {
+pub enum NoteLookup {
     /// Not looked for in this pass.
     NotRead,
     /// No note of the opportunity carries the reference.
@@ -488,13 +488,13 @@ pub enum NoteFacts {
 
 /// What stopped a pass.
 #[derive(Clone, Debug)]
-pub enum Trouble {
+pub enum PassError {
     /// A service refused or did not answer.
     Service(transport::Error),
     /// The creation of a pad was sent, and it is not known whether there is one.
     CreateOutcomeUnknown(transport::Error),
     /// The keys of the connection could not be had.
-    NoAccount {
+    NoCredentials {
         /// The connection's name.
         connection: String,
         /// Why.
@@ -516,7 +516,7 @@ pub enum Trouble {
 
 /// The entry that a Pad stands for, and the reference that follows from it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Entry {
+pub struct StageEntry {
     /// When the candidate entered the stage; None for a Pad made by hand.
     pub at: Option<Timestamp>,
     /// What the pad at CoderPad will be found by.

@@ -1,9 +1,9 @@
 //! Builds the whole status of a Pad from the outcome of a pass. Pure; the driver writes only what differs.
 
 use super::note;
-use super::plan::{self, Outcome, Recorded, installation, profile_url};
+use super::plan::{self, Outcome, WriteBackState, installation, profile_url};
 use super::reason::Reason;
-use super::state::{Candidate, ConfigurationFacts, Facts, NoteFacts, Record};
+use super::state::{CandidateLookup, NoteLookup, PadLookup, PadState, RuleState};
 use super::tags;
 use crate::api::condition::{Conditions, Readiness, types};
 use crate::api::configuration::{PadConfiguration, PadType};
@@ -18,7 +18,7 @@ use jiff::Timestamp;
 /// `configuration` is the one that was looked at, if there is one.
 pub fn status(
     pad: &Pad,
-    facts: &Facts,
+    facts: &PadState,
     outcome: &Outcome,
     configuration: Option<&PadConfiguration>,
     now: Timestamp,
@@ -39,8 +39,8 @@ pub fn status(
     }
     status.other_installation = other_installation(status.other_installation, facts, outcome);
     match outcome {
-        Outcome::Undecided | Outcome::StaleRead => return None,
-        Outcome::Unchanged => {
+        Outcome::NoDecision | Outcome::StaleRead => return None,
+        Outcome::Keep => {
             let refused = |type_: &str| type_ == types::TAG_REFUSED;
             for before in pad.status.as_ref()?.conditions.iter().filter(|before| !refused(&before.type_)) {
                 conditions.keep(&before.type_);
@@ -88,14 +88,14 @@ pub fn status(
             let message = "The pad was deleted at CoderPad. It is not made again; make a Pad by hand if another one is needed.";
             set(&mut status, Phase::Ended, Reason::PadDeleted, &mut conditions, Readiness::Ready, message);
         }
-        Outcome::CalledOff => {
+        Outcome::EndedUnlinked => {
             let message = "The interview was ended in CoderPad before its link was on the candidate: spec.state is Ended. The operator adds no link, note or tag in Lever. For another pad, create a new Pad.";
             set(&mut status, Phase::Ended, Reason::Ended, &mut conditions, Readiness::Ready, message);
-            record(&mut conditions, &Recorded::Never(Reason::Cancelled, message.into()));
+            record(&mut conditions, &WriteBackState::Impossible(Reason::Cancelled, message.into()));
         }
     }
     // A status of version 0.1.0 that stays as it is must not be written for this alone.
-    let is_unknown = status.phase_since.is_none() && *outcome != Outcome::Unchanged;
+    let is_unknown = status.phase_since.is_none() && *outcome != Outcome::Keep;
     if is_unknown || phase_of(pad.status.as_ref()) != phase_of(Some(&status)) {
         status.phase_since = Some(now);
     }
@@ -118,7 +118,7 @@ fn phase_of(status: Option<&PadStatus>) -> (Option<Phase>, Option<&str>) {
 }
 
 /// The moments by which later decisions are made, by Lever's clock.
-fn take_entries(status: &mut PadStatus, facts: &Facts, outcome: &Outcome) {
+fn take_entries(status: &mut PadStatus, facts: &PadState, outcome: &Outcome) {
     // Without a configuration its stage is not known: the last change of stage is no earlier than any entry.
     let is_cancelled = matches!(outcome, Outcome::Skipped(Reason::Cancelled, _));
     let last_change = || facts.last_stage_change().filter(|_| is_cancelled && facts.stage_id.is_none());
@@ -132,28 +132,28 @@ fn take_entries(status: &mut PadStatus, facts: &Facts, outcome: &Outcome) {
         }
         _ => {}
     }
-    if facts.pad.asked_by_person && !matches!(outcome, Outcome::Unchanged) {
+    if facts.pad.asked_by_person && !matches!(outcome, Outcome::Keep) {
         status.requested_entry_at = Some(entry);
     }
 }
 
 /// What the services said in this pass.
-fn take_over(status: &mut PadStatus, facts: &Facts, now: Timestamp) {
+fn take_over(status: &mut PadStatus, facts: &PadState, now: Timestamp) {
     match &facts.opportunity {
-        Candidate::Read(opportunity) if !opportunity.is_anonymized => {
+        CandidateLookup::Read(opportunity) if !opportunity.is_anonymized => {
             status.candidate = Some(sanitize::candidate_name(&opportunity.name, &facts.pad.opportunity_id));
             status.candidate_url = Some(sanitize::cut(&profile_url(opportunity), 1000));
         }
-        Candidate::Read(_) | Candidate::NotFound => {
+        CandidateLookup::Read(_) | CandidateLookup::NotFound => {
             (status.candidate, status.candidate_url) = (None, None);
             status.participants.clear();
         }
-        Candidate::NotRead | Candidate::Refused => {}
+        CandidateLookup::NotRead | CandidateLookup::Refused => {}
     }
     if let Some(id) = &facts.pad.pad_id {
         status.pad_id = Some(id.clone());
     }
-    if let (Record::Read(record), Some(_)) = (&facts.record, &facts.pad.pad_id) {
+    if let (PadLookup::Read(record), Some(_)) = (&facts.record, &facts.pad.pad_id) {
         status.url = Some(record.url.clone());
         status.created_at = Some(record.created_at);
         status.type_ = match record.kind {
@@ -174,14 +174,14 @@ fn take_over(status: &mut PadStatus, facts: &Facts, now: Timestamp) {
             status.ended_at = status.ended_at.or(record.ended_at).or(record.updated_at);
         }
     }
-    if let NoteFacts::Written(id) = &facts.note {
+    if let NoteLookup::Written(id) = &facts.note {
         status.note_id = Some(id.clone());
     }
     let is_linked = |record: &PadRecord| match &facts.opportunity {
-        Candidate::Read(opportunity) => opportunity.links.contains(&record.url),
-        Candidate::NotRead | Candidate::NotFound | Candidate::Refused => false,
+        CandidateLookup::Read(opportunity) => opportunity.links.contains(&record.url),
+        CandidateLookup::NotRead | CandidateLookup::NotFound | CandidateLookup::Refused => false,
     };
-    if let (Record::Read(record), Some(_)) = (&facts.record, &facts.pad.pad_id)
+    if let (PadLookup::Read(record), Some(_)) = (&facts.record, &facts.pad.pad_id)
         && !facts.pad.deleting
         && is_linked(record)
     {
@@ -190,21 +190,21 @@ fn take_over(status: &mut PadStatus, facts: &Facts, now: Timestamp) {
 }
 
 /// The other installation that the status names after a pass (contract I4, I5).
-fn other_installation(before: Option<String>, facts: &Facts, outcome: &Outcome) -> Option<String> {
+fn other_installation(before: Option<String>, facts: &PadState, outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Skipped(Reason::OwnedByAnotherInstallation, _) => {
             installation::other_installation(facts).or(before)
         }
-        Outcome::Unchanged | Outcome::Undecided | Outcome::StaleRead => before,
+        Outcome::Keep | Outcome::NoDecision | Outcome::StaleRead => before,
         Outcome::Open | Outcome::Started => installation::stays_beside(facts).unwrap_or(before),
         Outcome::Waiting(..) | Outcome::Failed(..) | Outcome::Skipped(..) => None,
-        Outcome::Ended(_) | Outcome::PadDeleted | Outcome::CalledOff => None,
+        Outcome::Ended(_) | Outcome::PadDeleted | Outcome::EndedUnlinked => None,
     }
 }
 
 /// The status of a Pad whose candidate has the pad of another installation: it names no pad, only the entry.
-fn without_pad(status: &mut PadStatus, facts: &Facts) {
-    if let (Candidate::Read(opportunity), ConfigurationFacts::Ready(rule)) =
+fn without_pad(status: &mut PadStatus, facts: &PadState) {
+    if let (CandidateLookup::Read(opportunity), RuleState::Ready(rule)) =
         (&facts.opportunity, &facts.configuration)
         && !facts.pad.manual
     {
@@ -227,13 +227,13 @@ fn beside_another(status: &PadStatus, message: &str) -> String {
 }
 
 /// What became of the note and the tags after the end.
-fn record(conditions: &mut Conditions, recorded: &Recorded) {
+fn record(conditions: &mut Conditions, recorded: &WriteBackState) {
     let (status, reason, message) = match recorded {
-        Recorded::Written => {
+        WriteBackState::Written => {
             (true, "Written", "What the configuration asks for is written on the candidate in Lever.")
         }
-        Recorded::NotAsked => (true, "NotAsked", "The configuration asks for no note and no tags."),
-        Recorded::Waits(reason, message) | Recorded::Never(reason, message) => {
+        WriteBackState::NotRequested => (true, "NotAsked", "The configuration asks for no note and no tags."),
+        WriteBackState::Pending(reason, message) | WriteBackState::Impossible(reason, message) => {
             (false, reason.as_str(), message.as_str())
         }
     };

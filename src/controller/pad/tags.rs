@@ -1,9 +1,9 @@
 //! What is known of the tags besides the candidate's own list: those that Lever refuses for a pad that is linked
 //! (contract K4a), and those that other Pads of the candidate need.
 
-use super::plan::{Step, is_tag_settled};
+use super::plan::{Command, is_tag_settled};
 use super::reason::Reason;
-use super::state::Facts;
+use super::state::PadState;
 use crate::api::condition::{Conditions, is_true, types};
 use crate::api::configuration::PadConfiguration;
 use crate::api::names::{ATTEMPT, PAD_ID};
@@ -16,30 +16,30 @@ use std::time::Duration;
 
 /// The part of the facts that is about tags.
 #[derive(Clone, Debug, Default)]
-pub struct TagFacts {
+pub struct TagState {
     /// Whether the status reports a refused tag.
     pub reported: bool,
     /// Delay until a refused tag may be sent again.
     pub pause: Option<Duration>,
     /// The refusal of this pass.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedTag>,
     /// Tags that Pads of other configurations need on the candidate: they are not removed.
     pub needed: Vec<String>,
 }
 
 /// A change of tags that Lever refused.
 #[derive(Clone, Debug)]
-pub struct Refused {
+pub struct RefusedTag {
     /// The tags.
     pub tags: Vec<String>,
     /// The answer.
     pub error: Error,
 }
 
-impl Refused {
+impl RefusedTag {
     /// The tags that the step sends, if the error is a refusal that retries at once cannot change.
-    pub fn of(step: &Step, error: &Error) -> Option<Self> {
-        let (Step::AddTags(tags) | Step::RemoveTags(tags)) = step else { return None };
+    pub fn of(step: &Command, error: &Error) -> Option<Self> {
+        let (Command::AddTags(tags) | Command::RemoveTags(tags)) = step else { return None };
         matches!(error.class, Class::Invalid | Class::Forbidden)
             .then(|| Self { tags: tags.clone(), error: error.clone() })
     }
@@ -71,7 +71,7 @@ pub fn is_reported(status: Option<&PadStatus>) -> bool {
 }
 
 /// Sets the condition of a pad that is linked and not over. It is absent unless a tag was refused.
-pub fn report(conditions: &mut Conditions, facts: &Facts) {
+pub fn report(conditions: &mut Conditions, facts: &PadState) {
     if let Some(refused) = &facts.tags.refused {
         let message = refused.message(&facts.pad.configuration);
         conditions.set(types::TAG_REFUSED, true, refused.reason().as_str(), message);

@@ -6,7 +6,7 @@
 //! and none sees the Pad as one that is being deleted.
 
 use super::observe::is_recorded;
-use super::write_tracker::Written;
+use super::write_tracker::WriteTracker;
 use crate::api::configuration::PadConfiguration;
 use crate::api::names::{self, FINALIZER};
 use crate::api::pad::{Pad, Phase};
@@ -42,7 +42,7 @@ pub fn is_expired(pad: &Pad, configuration: &PadConfiguration, now: Timestamp) -
 }
 
 /// Deletes the Pad as it was read, and nothing else.
-pub async fn delete(client: &Client, pad: &Pad, written: &Written) -> Result<(), WriteError> {
+pub async fn delete(client: &Client, pad: &Pad, written: &WriteTracker) -> Result<(), WriteError> {
     let mut pad = pad.clone();
     if pad.finalizers().iter().any(|one| one == FINALIZER) {
         pad = write_metadata(client, &pad, &MetadataChange::default().finalizer(FINALIZER, false)).await?;

@@ -1,8 +1,8 @@
 //! Pads that wait for their turn. They wait here, and not within their passes: the controller looks at all passes that
 //! have begun whenever one of them moves on, which costs too much when thousands have.
 
-use super::candidate_loader::Demand;
-use super::observe::Surroundings;
+use super::candidate_loader::Ticket;
+use super::observe::RelatedObjects;
 use crate::api::Pad;
 use crate::controller::Context;
 use crate::controller::fair_share::Turn;
@@ -20,24 +20,24 @@ use tokio_util::sync::CancellationToken;
 type Key = (String, String);
 
 /// The Pads that one controller may begin to work on, and those that wait for it.
-pub struct Queue {
+pub struct WorkQueue {
     context: Arc<Context>,
     stop: CancellationToken,
     /// None: it waits.
-    pads: Mutex<HashMap<Key, Option<Called>>>,
+    pads: Mutex<HashMap<Key, Option<Dequeued>>>,
     calls: mpsc::UnboundedSender<Key>,
 }
 
 /// A Pad whose turn it is, until this is dropped.
-pub struct Called {
+pub struct Dequeued {
     /// Its place among those that wait to hear of their candidates.
-    pub demand: Option<Demand>,
+    pub demand: Option<Ticket>,
     /// How long it has waited.
     pub waited: Duration,
     _turn: Turn,
 }
 
-impl Queue {
+impl WorkQueue {
     /// An empty one, and what it calls. Nobody is called any more after `stop`.
     pub fn new(context: Arc<Context>, stop: CancellationToken) -> (Arc<Self>, mpsc::UnboundedReceiver<Key>) {
         let (calls, called) = mpsc::unbounded();
@@ -53,7 +53,7 @@ impl Queue {
             Entry::Vacant(_) if self.context.written.is_ahead_of(pad) => return false,
             Entry::Vacant(unknown) => unknown.insert(None),
         };
-        let around = Surroundings::of(pad, &self.context);
+        let around = RelatedObjects::of(pad, &self.context);
         let demand = around.join(pad, &self.context);
         let connection = around.connection_name.unwrap_or_default();
         let queue = self.clone();
@@ -64,7 +64,7 @@ impl Queue {
             drop(waits);
             // Nobody works on what is gone.
             if let Some(place) = queue.pads.lock().get_mut(&key) {
-                *place = Some(Called { demand, waited: began.elapsed(), _turn: turn });
+                *place = Some(Dequeued { demand, waited: began.elapsed(), _turn: turn });
                 let _ = queue.calls.unbounded_send(key);
             }
         });
@@ -72,7 +72,7 @@ impl Queue {
     }
 
     /// Begins the turn of a Pad that was called.
-    pub fn begin(&self, namespace: &str, name: &str) -> Option<Called> {
+    pub fn begin(&self, namespace: &str, name: &str) -> Option<Dequeued> {
         let mut pads = self.pads.lock();
         let called = match pads.entry((namespace.to_owned(), name.to_owned())) {
             Entry::Occupied(known) if known.get().is_some() => known.remove(),

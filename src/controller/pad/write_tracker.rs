@@ -10,28 +10,28 @@ use std::collections::HashMap;
 
 /// The versions by namespace and name. An entry goes when the watch has caught up.
 #[derive(Debug, Default)]
-pub struct Written {
-    versions: Mutex<HashMap<(String, String), Version>>,
+pub struct WriteTracker {
+    versions: Mutex<HashMap<(String, String), WrittenVersion>>,
 }
 
 #[derive(Debug)]
-struct Version {
+struct WrittenVersion {
     uid: Option<String>,
     number: u64,
 }
 
-impl Written {
+impl WriteTracker {
     /// This version was just written.
     pub fn note(&self, pad: &Pad) {
         if let Some(number) = version(pad) {
-            self.versions.lock().insert(key(pad), Version { uid: pad.uid(), number });
+            self.versions.lock().insert(key(pad), WrittenVersion { uid: pad.uid(), number });
         }
     }
 
     /// The API server has this version of the Pad.
     pub fn note_version(&self, pad: &Pad, version: Option<&str>) {
         if let Some(number) = version.and_then(|version| version.parse().ok()) {
-            self.versions.lock().insert(key(pad), Version { uid: pad.uid(), number });
+            self.versions.lock().insert(key(pad), WrittenVersion { uid: pad.uid(), number });
         }
     }
 
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn only_a_version_before_ones_own_write_is_too_old() {
-        let written = Written::default();
+        let written = WriteTracker::default();
         assert!(!written.is_ahead_of(&pad("9")));
         written.note(&pad("10"));
         assert!(written.is_ahead_of(&pad("9")));

@@ -2,14 +2,14 @@
 //! stored. Where the outcome is unknown the pad is searched for by its reference, and the intention taken back if it is
 //! certain that there is none.
 
-use super::{Pass, cluster};
+use super::{PadReconcile, cluster};
 use crate::api::installation::{self, REQUESTED_BY, RequestedBy};
 use crate::api::names::{self, Attempt, Effect, Reference};
 use crate::coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::controller::metrics::Origin;
 use crate::controller::pad::in_flight::{LEAVES_WITHIN, agree};
 use crate::controller::pad::observe;
-use crate::controller::pad::state::{Claimed, ConnectionFacts, Flight, Record, Trouble};
+use crate::controller::pad::state::{ConnectionState, CreateOutcome, PadLookup, PassError, WriteClaim};
 use crate::controller::pad_budget::{Refusal, Wanted};
 use crate::controller::schedule;
 use crate::k8s::in_time;
@@ -29,13 +29,13 @@ const STORE_TRIES: usize = 5;
 /// Why a search does not conclude that there is no pad.
 const UNREADABLE: &str = "CoderPad's list has rows that cannot be read, and one of them may be the pad";
 
-impl Pass<'_> {
+impl PadReconcile<'_> {
     /// The rate limit's token, the intention, the request: in this order, and the request within 10 s or not at all.
-    pub(super) async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), Trouble> {
+    pub(super) async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), PassError> {
         let interview = self.account()?.interview.clone();
         let permit = interview.permit().await;
         let (allowances, namespace) = (&self.context.allowances, self.facts.pad.namespace.clone());
-        let ConnectionFacts::Ready { name, pads_left, per_hour, hour_full, .. } = &mut self.facts.connection
+        let ConnectionState::Ready { name, pads_left, per_hour, hour_full, .. } = &mut self.facts.connection
         else {
             return Ok(());
         };
@@ -64,14 +64,14 @@ impl Pass<'_> {
         let created = self.create_once(&interview, permit, reference, new).await;
         match &created {
             Ok(()) => allowances.created(&namespace, &connection, &taken),
-            Err(Trouble::CreateOutcomeUnknown(_)) => {}
+            Err(PassError::CreateOutcomeUnknown(_)) => {}
             // See CreateError: of this class is what was not sent.
-            Err(Trouble::Service(error)) if error.class != Class::Unavailable => {
+            Err(PassError::Service(error)) if error.class != Class::Unavailable => {
                 allowances.refused(&namespace, &connection, &taken);
             }
             Err(_) => allowances.not_sent(&namespace, &connection, &taken),
         }
-        if matches!(created, Err(Trouble::Service(_))) {
+        if matches!(created, Err(PassError::Service(_))) {
             // If this write fails the next pass does it again; the memory of its flight spares it the search.
             self.forget_attempt().await.ok();
         }
@@ -84,7 +84,7 @@ impl Pass<'_> {
         permit: Permit,
         reference: Reference,
         new: &NewPad,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PassError> {
         let leave_by = Instant::now() + LEAVES_WITHIN;
         let sent_at = schedule::now();
         let attempt = Attempt::new(reference, Timestamp::now());
@@ -100,7 +100,7 @@ impl Pass<'_> {
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was created at CoderPad");
                 self.made = Some(record.id.clone());
                 self.facts.create_answered_at = Some(sent_at);
-                self.facts.record = Record::Read(Box::new(record));
+                self.facts.record = PadLookup::Read(Box::new(record));
                 Ok(())
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
@@ -108,34 +108,34 @@ impl Pass<'_> {
                 if error.class != Class::Unavailable {
                     self.facts.create_answered_at = Some(sent_at);
                 }
-                Err(Trouble::Service(error))
+                Err(PassError::Service(error))
             }
             Err(CreateError::OutcomeUnknown(error)) => {
                 self.context.metrics.outcome_unknown();
                 self.context.flights.ended(&attempt.to_string(), self.context.settings.list_lag);
-                Err(Trouble::CreateOutcomeUnknown(error))
+                Err(PassError::CreateOutcomeUnknown(error))
             }
         }
     }
 
     /// Searches the newest pads, down to the time of the intention. What is found is believed at once; "there is none"
     /// takes two walks that agree, once no request can be in flight (contract X5b).
-    pub(super) async fn search(&mut self, reference: &Reference) -> Result<(), Trouble> {
+    pub(super) async fn search(&mut self, reference: &Reference) -> Result<(), PassError> {
         let since = self.facts.pad.attempt.as_ref().and_then(|attempt| attempt.at.parse::<Timestamp>().ok());
         let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
         let first = self.walk(reference, since).await?;
-        let found = if let Flight::MayStillLand { rest, .. } = self.facts.flight {
+        let found = if let CreateOutcome::InFlight { rest, .. } = self.facts.flight {
             let found = agree(first.clone(), first).unwrap_or_default();
             if found.is_empty() {
                 let mark = self.facts.pad.attempt.as_ref().map(ToString::to_string).unwrap_or_default();
                 let search_in = self.context.flights.not_found_yet(&mark);
-                self.facts.flight = Flight::MayStillLand { rest, search_in };
+                self.facts.flight = CreateOutcome::InFlight { rest, search_in };
                 return Ok(());
             }
             found
         } else {
             let second = self.walk(reference, since).await?;
-            agree(first, second).ok_or_else(|| Trouble::Cluster {
+            agree(first, second).ok_or_else(|| PassError::Cluster {
                 message: "two walks over CoderPad's pads did not agree".into(),
             })?
         };
@@ -143,11 +143,15 @@ impl Pass<'_> {
             pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, found = found.len(),
             "searched CoderPad's newest pads for one whose creation was not answered"
         );
-        self.facts.flight = Flight::Searched(found);
+        self.facts.flight = CreateOutcome::Searched(found);
         Ok(())
     }
 
-    async fn walk(&self, reference: &Reference, since: Option<Timestamp>) -> Result<Vec<PadRecord>, Trouble> {
+    async fn walk(
+        &self,
+        reference: &Reference,
+        since: Option<Timestamp>,
+    ) -> Result<Vec<PadRecord>, PassError> {
         let interview = &self.account()?.interview;
         let (mut found, mut may_be_ours) = (Vec::new(), false);
         let mut next = None;
@@ -155,7 +159,7 @@ impl Pass<'_> {
             let page = interview
                 .organization_pads(next.as_ref(), PadSort::Created)
                 .await
-                .map_err(Trouble::Service)?;
+                .map_err(PassError::Service)?;
             let reached =
                 page.pads.last().is_some_and(|oldest| since.is_some_and(|since| oldest.created_at < since));
             found.extend(page.pads.into_iter().filter(|record| {
@@ -177,13 +181,13 @@ impl Pass<'_> {
                     pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace,
                     "a search for a pad is not conclusive: CoderPad's list has rows that cannot be read; will retry"
                 );
-                return Err(Trouble::Cluster { message: UNREADABLE.into() });
+                return Err(PassError::Cluster { message: UNREADABLE.into() });
             }
             if reached || next.is_none() {
                 return Ok(found);
             }
         }
-        Err(Trouble::Cluster { message: "CoderPad's list of pads has no end".into() })
+        Err(PassError::Cluster { message: "CoderPad's list of pads has no end".into() })
     }
 
     /// Stores the id. Whoever else changed the Pad meanwhile has not changed whose pad this is.
@@ -192,7 +196,7 @@ impl Pass<'_> {
         record: PadRecord,
         keep_finalizer: bool,
         departure: Option<Departure>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PassError> {
         let attempt = self.facts.pad.attempt.clone();
         for _ in 0..STORE_TRIES {
             // A Pad that is being deleted must stay until it is settled what becomes of its pad.
@@ -213,14 +217,17 @@ impl Pass<'_> {
                     // Until it leaves, nothing is under way.
                     self.context.flights.without_effect(&record.id);
                     self.departure = departure;
-                    self.facts.claimed =
-                        if self.departure.is_some() { Claimed::Ours(Effect::Link) } else { Claimed::Nothing };
-                    self.facts.record = Record::Read(Box::new(record));
+                    self.facts.claimed = if self.departure.is_some() {
+                        WriteClaim::Owned(Effect::Link)
+                    } else {
+                        WriteClaim::Unclaimed
+                    };
+                    self.facts.record = PadLookup::Read(Box::new(record));
                     return Ok(());
                 }
                 Err(WriteError::Conflict { .. }) => {
                     let now = in_time(self.api().get_opt(&self.facts.pad.name)).await;
-                    let now = now.map_err(|error| Trouble::Cluster { message: error.to_string() })?;
+                    let now = now.map_err(|error| PassError::Cluster { message: error.to_string() })?;
                     let Some(now) = now.filter(|now| now.uid() == self.pad.uid()) else {
                         return Err(cluster(WriteError::Gone));
                     };
@@ -229,17 +236,17 @@ impl Pass<'_> {
                     {
                         // By us, or by another process that is about to add the link: it is waited out.
                         self.facts.claimed = observe::claimed(&self.facts.pad, self.context);
-                        self.facts.record = Record::Read(Box::new(record));
+                        self.facts.record = PadLookup::Read(Box::new(record));
                         return Ok(());
                     }
                     if self.facts.pad.attempt != attempt || self.facts.pad.pad_id.is_some() {
-                        return Err(Trouble::Conflict);
+                        return Err(PassError::Conflict);
                     }
                 }
                 Err(error) => return Err(cluster(error)),
             }
         }
-        Err(Trouble::Conflict)
+        Err(PassError::Conflict)
     }
 
     /// Returns the annotation [`REQUESTED_BY`] for a pad of this installation, unless the Pad has it.
@@ -250,14 +257,14 @@ impl Pass<'_> {
         (self.pad.annotations().get(REQUESTED_BY) != Some(&requested_by)).then_some(requested_by)
     }
 
-    pub(super) async fn forget_attempt(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn forget_attempt(&mut self) -> Result<(), PassError> {
         let attempt = self.facts.pad.attempt.clone();
         let change = MetadataChange::default()
             .remove_annotation(names::ATTEMPT)
             .remove_annotation(REQUESTED_BY)
             .finalizer(names::FINALIZER, self.facts.pad.owes(self.facts.pad.failed_tag.as_ref()));
         self.write(change).await.map_err(cluster)?;
-        if let (ConnectionFacts::Ready { name, .. }, Some(uid)) = (&self.facts.connection, self.pad.uid()) {
+        if let (ConnectionState::Ready { name, .. }, Some(uid)) = (&self.facts.connection, self.pad.uid()) {
             self.context.allowances.forgotten(&self.facts.pad.namespace, name, &uid);
         }
         if let Some(attempt) = &attempt {

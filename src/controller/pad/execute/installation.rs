@@ -1,15 +1,15 @@
 //! What is written to a Pad when its pad gives way to that of another installation (contract I5).
 
-use super::{Pass, cluster};
+use super::{PadReconcile, cluster};
 use crate::api::installation::{REQUESTED_BY, YIELDS_TO};
 use crate::api::names;
 use crate::controller::pad::observe;
-use crate::controller::pad::state::{Record, Trouble};
+use crate::controller::pad::state::{PadLookup, PassError};
 use crate::k8s::patch::MetadataChange;
 
-impl Pass<'_> {
+impl PadReconcile<'_> {
     /// Writes that the pad gives way, before anything is done about it; or, with None, that it does not.
-    pub(super) async fn mark_as_yielding(&mut self, id: Option<String>) -> Result<(), Trouble> {
+    pub(super) async fn mark_as_yielding(&mut self, id: Option<String>) -> Result<(), PassError> {
         let change = match &id {
             Some(id) => MetadataChange::default().annotate(YIELDS_TO, id).finalizer(names::FINALIZER, true),
             None => MetadataChange::default().remove_annotation(YIELDS_TO),
@@ -26,13 +26,13 @@ impl Pass<'_> {
     }
 
     /// Removes what names the pad that gave way, so that the Pad can be judged again.
-    pub(super) async fn forget_pad(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn forget_pad(&mut self) -> Result<(), PassError> {
         let names = [names::ATTEMPT, names::PAD_ID, names::CLAIM, REQUESTED_BY, YIELDS_TO];
         let change =
             names.iter().fold(MetadataChange::default(), |change, name| change.remove_annotation(name));
         self.write(change).await.map_err(cluster)?;
         self.facts.ownership.yields_to = None;
-        self.facts.record = Record::NotRead;
+        self.facts.record = PadLookup::NotRead;
         self.facts.flight = observe::flight(&self.facts.pad, self.context);
         Ok(())
     }

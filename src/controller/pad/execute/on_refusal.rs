@@ -1,54 +1,54 @@
 //! Refusals that do not stop a pass.
 
-use super::Pass;
-use crate::controller::pad::plan::Step;
-use crate::controller::pad::state::{Record, Trouble};
-use crate::controller::pad::tags::Refused;
+use super::PadReconcile;
+use crate::controller::pad::plan::Command;
+use crate::controller::pad::state::{PadLookup, PassError};
+use crate::controller::pad::tags::RefusedTag;
 use crate::transport::Class;
 
 /// What follows if a step is refused, beyond stopping the pass.
-pub enum IfRefused {
+pub enum OnRefusal {
     /// The tags are left as they are (contract K4a).
-    LeaveTags(Step),
+    SkipTags(Command),
     /// The note is sent again without the code.
-    LeaveCodeOut,
+    OmitCode,
     /// The pass stops.
     Stop,
 }
 
-impl IfRefused {
+impl OnRefusal {
     /// What follows a refusal of this step.
-    pub fn of(step: &Step) -> Self {
+    pub fn of(step: &Command) -> Self {
         match step {
-            Step::AddTags(_) | Step::RemoveTags(_) => Self::LeaveTags(step.clone()),
-            Step::AddNote(_) => Self::LeaveCodeOut,
+            Command::AddTags(_) | Command::RemoveTags(_) => Self::SkipTags(step.clone()),
+            Command::AddNote(_) => Self::OmitCode,
             _ => Self::Stop,
         }
     }
 }
 
-impl Pass<'_> {
+impl PadReconcile<'_> {
     /// Moves the trouble of the last step out of the way, if the pass can continue without its effect.
-    pub fn set_aside(&mut self, then: IfRefused) {
+    pub fn set_aside(&mut self, then: OnRefusal) {
         let facts = &mut self.facts;
-        let Some(Trouble::Service(error)) = &facts.trouble else { return };
-        let is_over = matches!(&facts.record, Record::Read(record) if record.is_ended());
+        let Some(PassError::Service(error)) = &facts.trouble else { return };
+        let is_over = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
         let is_aside = match then {
             // The end of an interview has a condition of its own: RecordAdded.
-            IfRefused::LeaveTags(_) if facts.pad.deleting || is_over => false,
-            IfRefused::LeaveTags(step) => match Refused::of(&step, error) {
+            OnRefusal::SkipTags(_) if facts.pad.deleting || is_over => false,
+            OnRefusal::SkipTags(step) => match RefusedTag::of(&step, error) {
                 Some(refused) => {
                     facts.tags.refused = Some(refused);
                     true
                 }
                 None => false,
             },
-            IfRefused::LeaveCodeOut => {
+            OnRefusal::OmitCode => {
                 let had_code = facts.code.is_some() && !facts.code_refused;
                 facts.code_refused |= had_code && error.class == Class::Invalid;
                 had_code && facts.code_refused
             }
-            IfRefused::Stop => false,
+            OnRefusal::Stop => false,
         };
         if is_aside {
             facts.trouble = None;

@@ -1,25 +1,25 @@
 //! What is written to Lever. The link and the note must be written once: each is claimed by a write to the Pad that fails on
 //! a conflict, and leaves right after that or not at all.
 
-use super::{Pass, cluster};
+use super::{PadReconcile, cluster};
 use crate::api::names::{self, Claim, Effect};
 use crate::controller::pad::in_flight::{LEAVES_WITHIN, shows_within};
-use crate::controller::pad::state::{Candidate, Claimed, NoteFacts, Trouble};
+use crate::controller::pad::state::{CandidateLookup, NoteLookup, PassError, WriteClaim};
 use crate::k8s::patch::MetadataChange;
 use crate::lever::Opportunity;
 use crate::transport::{self, Class, Departure};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-impl Pass<'_> {
+impl PadReconcile<'_> {
     /// The right to make one write to Lever, right after the write to the Pad that claims it.
-    pub(super) async fn departure(&self) -> Result<Departure, Trouble> {
+    pub(super) async fn departure(&self) -> Result<Departure, PassError> {
         let permit = self.account()?.lever.permit().await;
         Ok(Departure { permit, leave_by: Instant::now() + LEAVES_WITHIN })
     }
 
     /// Claims a write to Lever: of two processes only one succeeds, and only it may send.
-    pub(super) async fn claim(&mut self, effect: Effect) -> Result<(), Trouble> {
+    pub(super) async fn claim(&mut self, effect: Effect) -> Result<(), PassError> {
         let departure = self.departure().await?;
         let claim = Claim::new(effect, Timestamp::now());
         let mut change = MetadataChange::default().annotate(names::CLAIM, claim.to_string());
@@ -29,18 +29,18 @@ impl Pass<'_> {
         self.write(change).await.map_err(cluster)?;
         self.context.flights.without_effect(&claim.to_string());
         self.departure = Some(departure);
-        self.facts.claimed = Claimed::Ours(effect);
+        self.facts.claimed = WriteClaim::Owned(effect);
         Ok(())
     }
 
     /// The departure of the write that was claimed, once, and its mark.
-    fn depart(&mut self) -> Result<(Departure, String), Trouble> {
+    fn depart(&mut self) -> Result<(Departure, String), PassError> {
         let mark = self.facts.pad.open_claim().map(|(_, mark)| mark);
-        self.facts.claimed = Claimed::Nothing;
+        self.facts.claimed = WriteClaim::Unclaimed;
         self.departure
             .take()
             .zip(mark)
-            .ok_or_else(|| Trouble::Cluster { message: "a write to Lever was not claimed".into() })
+            .ok_or_else(|| PassError::Cluster { message: "a write to Lever was not claimed".into() })
     }
 
     /// Remembers what may still become of a claimed write whose answer is missing.
@@ -50,7 +50,7 @@ impl Pass<'_> {
         }
     }
 
-    pub(super) async fn add_link(&mut self, url: String) -> Result<(), Trouble> {
+    pub(super) async fn add_link(&mut self, url: String) -> Result<(), PassError> {
         let (departure, mark) = self.depart()?;
         let changed =
             self.account()?.lever.add_links(departure, &self.facts.pad.opportunity_id, &[url]).await;
@@ -59,11 +59,11 @@ impl Pass<'_> {
         self.after_lever_write(changed).await
     }
 
-    pub(super) async fn add_note(&mut self, text: &str) -> Result<(), Trouble> {
+    pub(super) async fn add_note(&mut self, text: &str) -> Result<(), PassError> {
         let (departure, mark) = self.depart()?;
         let added = self.account()?.lever.add_note(departure, &self.facts.pad.opportunity_id, text).await;
         self.arrived(Effect::Note, &mark, &added);
-        self.facts.note = NoteFacts::Written(added.map_err(Trouble::Service)?);
+        self.facts.note = NoteLookup::Written(added.map_err(PassError::Service)?);
         Ok(())
     }
 
@@ -72,20 +72,20 @@ impl Pass<'_> {
     pub(super) async fn after_lever_write(
         &mut self,
         changed: Result<Opportunity, transport::Error>,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), PassError> {
         match changed {
             Ok(opportunity) => {
-                self.facts.opportunity = Candidate::Read(Box::new(opportunity));
+                self.facts.opportunity = CandidateLookup::Read(Box::new(opportunity));
                 Ok(())
             }
             Err(error) if error.class == Class::NotFound => {
                 self.read_opportunity().await?;
                 match self.facts.opportunity {
-                    Candidate::NotFound => Ok(()),
-                    _ => Err(Trouble::Service(error)),
+                    CandidateLookup::NotFound => Ok(()),
+                    _ => Err(PassError::Service(error)),
                 }
             }
-            Err(error) => Err(Trouble::Service(error)),
+            Err(error) => Err(PassError::Service(error)),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::api::configuration::PadConfiguration;
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::api::served::{self, Fingerprint};
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::state::Facts;
+use crate::controller::pad::state::PadState;
 
 /// The value that is missing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,7 +66,7 @@ pub fn configuration(mutant: Mutant, mut configuration: PadConfiguration, entry:
 }
 
 /// The facts without it.
-pub fn facts(mutant: Mutant, facts: &mut Facts, configuration: Option<&PadConfiguration>) {
+pub fn facts(mutant: Mutant, facts: &mut PadState, configuration: Option<&PadConfiguration>) {
     let status = configuration.and_then(|configuration| configuration.status.as_ref());
     if let (Mutant::ExistingMark, Some(status)) = (mutant, status)
         && !status.existing_is_settled()

@@ -12,12 +12,14 @@ use crate::api::{HasConditions, PadStatus};
 use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, Question};
 use crate::controller::configuration::observe::Checks;
 use crate::controller::configuration::status::{Observation, status as configuration_status};
-use crate::controller::pad::hints::{Wanted, What};
-use crate::controller::pad::observe::{self, Surroundings};
-use crate::controller::pad::plan::failure_tag::{Flag, Stands, flag};
-use crate::controller::pad::plan::{Outcome, Step, plan};
+use crate::controller::pad::hints::{Hint, PendingHints};
+use crate::controller::pad::observe::{self, RelatedObjects};
+use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, flag};
+use crate::controller::pad::plan::{Command, Outcome, plan};
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::state::{Candidate, Claimed, Facts, Flight, NoteFacts, Record, Trouble};
+use crate::controller::pad::state::{
+    CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError, WriteClaim,
+};
 use crate::controller::pad::status::status;
 use crate::pad_builder;
 use crate::sync::{Deed, Row, Rule, Walk, deed, served_after};
@@ -149,7 +151,7 @@ impl World {
         }
         let is_open = |pad: &&Pad| matches!(pad.phase(), Some(Phase::Open | Phase::Started));
         let open: Vec<String> = self.pads.iter().filter(is_open).map(ResourceExt::name_any).collect();
-        open.iter().for_each(|name| self.want(name, What::Record));
+        open.iter().for_each(|name| self.want(name, Hint::Record));
         for number in 0..self.configurations.len() {
             if let Some(configuration) = self.configuration(number) {
                 self.scan(number, &configuration);
@@ -215,7 +217,7 @@ impl World {
                 }
                 self.create(pad);
             }
-            Deed::Judge(name) => self.want(&name, What::Judge),
+            Deed::Judge(name) => self.want(&name, Hint::Judge),
             Deed::Skip(name) => {
                 if !self.reaches_effect() {
                     return;
@@ -224,7 +226,7 @@ impl World {
                     pad.annotations_mut().insert(names::EXISTING_SINCE.into(), rule.since.to_string());
                 }
                 self.writes += 1;
-                self.want(&name, What::Judge);
+                self.want(&name, Hint::Judge);
             }
         }
     }
@@ -235,19 +237,19 @@ impl World {
         let Some(pad) = self.pad(name).map(|pad| self.read(pad)).filter(|_| self.is_up) else { return };
         let number = self.number_of(&pad);
         let configuration = self.configuration(number).map(Arc::new);
-        let around = Surroundings {
+        let around = RelatedObjects {
             configuration: configuration.clone(),
             connection: Some(self.connection.clone()),
             connection_name: Some("acme".into()),
             former: None,
         };
-        let wanted = Wanted::of(self.looks.get(name).into_iter().flatten().copied());
+        let wanted = PendingHints::of(self.looks.get(name).into_iter().flatten().copied());
         let others = self.pads_of(&pad.spec.configuration_ref.name, Some(name));
         let mut facts = observe::of_objects(&pad, &around, &others, &wanted);
         // What an earlier process sent has landed.
         facts.flight = match facts.pad.open_attempt() {
-            Some(_) => Flight::Landed,
-            None => Flight::WithoutEffect,
+            Some(_) => CreateOutcome::Completed,
+            None => CreateOutcome::NotSent,
         };
         if let Some(mutant) = self.mutant {
             mutants::facts(mutant, &mut facts, configuration.as_deref());
@@ -259,10 +261,10 @@ impl World {
         if !self.is_up {
             return;
         }
-        let is_decided = !matches!(outcome, Outcome::Undecided | Outcome::StaleRead);
+        let is_decided = !matches!(outcome, Outcome::NoDecision | Outcome::StaleRead);
         if let Some(looks) = self.looks.get_mut(name) {
             looks.retain(|what| match what {
-                What::Record => matches!(facts.record, Record::NotRead),
+                Hint::Record => matches!(facts.record, PadLookup::NotRead),
                 _ => !(is_decided && wanted.has(*what)),
             });
         }
@@ -273,7 +275,7 @@ impl World {
         &mut self,
         name: &str,
         number: usize,
-        facts: &Facts,
+        facts: &PadState,
         outcome: &Outcome,
         configuration: Option<&PadConfiguration>,
     ) {
@@ -331,7 +333,7 @@ struct Pass<'a> {
     name: String,
     number: usize,
     configuration: Option<Arc<PadConfiguration>>,
-    facts: Facts,
+    facts: PadState,
 }
 
 impl Pass<'_> {
@@ -339,7 +341,7 @@ impl Pass<'_> {
     fn drive(&mut self) -> Option<Outcome> {
         for _ in 0..STEPS {
             let step = plan(&self.facts);
-            if let Step::Rest { outcome, .. } = step {
+            if let Command::Done { outcome, .. } = step {
                 return Some(outcome);
             }
             self.act(step);
@@ -352,55 +354,55 @@ impl Pass<'_> {
     }
 
     /// What the flag asks for afterwards. Returns the facts of the pass.
-    fn finish(&mut self, outcome: &Outcome) -> Facts {
+    fn finish(&mut self, outcome: &Outcome) -> PadState {
         let Some(pad) = self.world.pad(&self.name).map(|pad| self.world.read(pad)) else {
             return self.facts.clone();
         };
         let now = at(self.world.now);
         if let Some(after) = status(&pad, &self.facts, outcome, self.configuration.as_deref(), now) {
-            let stands = Stands::of(&after.conditions, now);
+            let stands = PadHealth::of(&after.conditions, now);
             for _ in 0..STEPS {
                 match flag(&self.facts, stands) {
-                    Flag::Do(step) => self.act(step),
-                    Flag::Settled(tag) => {
+                    FailureTag::Execute(step) => self.act(step),
+                    FailureTag::Settled(tag) => {
                         self.facts.pad.failed_tag = tag;
                         break;
                     }
-                    Flag::Later => break,
+                    FailureTag::Later => break,
                 }
             }
         }
         self.facts.clone()
     }
 
-    fn act(&mut self, step: Step) {
+    fn act(&mut self, step: Command) {
         match step {
-            Step::ReadOpportunity => {
-                self.facts.opportunity = Candidate::Read(Box::new(self.world.person.clone()));
+            Command::ReadOpportunity => {
+                self.facts.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
             }
-            Step::ReadPad(id) => self.facts.record = self.record(&id),
-            Step::ReadKindAgain(id) => {
+            Command::ReadPad(id) => self.facts.record = self.record(&id),
+            Command::ReadKindAgain(id) => {
                 self.facts.kind_read_again = true;
-                if let Record::Read(record) = self.record(&id) {
-                    self.facts.record = Record::Read(record);
+                if let PadLookup::Read(record) = self.record(&id) {
+                    self.facts.record = PadLookup::Read(record);
                 }
             }
-            Step::ReadLinkedPads(ids) => {
+            Command::ReadLinkedPads(ids) => {
                 let all = self.world.records.iter().filter(|record| ids.contains(&record.id));
                 self.facts.linked_before.get_or_insert_default().extend(all.cloned());
                 self.facts.ownership.links_read.extend(ids);
             }
-            Step::Search { reference } => {
+            Command::Search { reference } => {
                 let is_it =
                     |record: &&PadRecord| Reference::of_notes(&record.notes).as_ref() == Some(&reference);
                 let found = self.world.records.iter().filter(is_it).cloned().collect();
-                self.facts.flight = Flight::Searched(found);
+                self.facts.flight = CreateOutcome::Searched(found);
             }
-            Step::ReadEvents(_) => self.facts.events = Some(Vec::new()),
-            Step::AskWhetherFits { .. } => self.facts.misfit = Some(None),
-            Step::ReadNotes { .. } => self.facts.note = NoteFacts::Absent,
-            Step::PassOn(name) => {
-                self.world.want(&name, What::Judge);
+            Command::ReadEvents(_) => self.facts.events = Some(Vec::new()),
+            Command::CheckQuestion { .. } => self.facts.misfit = Some(None),
+            Command::ReadNotes { .. } => self.facts.note = NoteLookup::Absent,
+            Command::JudgeSibling(name) => {
+                self.world.want(&name, Hint::Judge);
                 self.world.writes += 1;
                 self.facts.passed_on = true;
             }
@@ -410,47 +412,48 @@ impl Pass<'_> {
     }
 
     /// A step that changes something in Lever, CoderPad or the cluster.
-    fn take_effect(&mut self, step: Step) {
+    fn take_effect(&mut self, step: Command) {
         let now = at(self.world.now);
         match step {
-            Step::Create { reference, pad } => self.post(&reference, &pad),
-            Step::StorePad { record, keep_finalizer, claim_link } => {
+            Command::Create { reference, pad } => self.post(&reference, &pad),
+            Command::StorePad { record, keep_finalizer, claim_link } => {
                 let deleting = self.facts.pad.deleting;
                 self.write(|pad| {
                     pad.annotations_mut().insert(names::PAD_ID.into(), record.id.clone());
                     set_finalizer(pad, keep_finalizer || deleting);
                 });
-                self.facts.claimed = if claim_link { Claimed::Ours(Effect::Link) } else { Claimed::Nothing };
-                self.facts.record = Record::Read(record);
+                self.facts.claimed =
+                    if claim_link { WriteClaim::Owned(Effect::Link) } else { WriteClaim::Unclaimed };
+                self.facts.record = PadLookup::Read(record);
             }
-            Step::ForgetAttempt => {
+            Command::ClearAttempt => {
                 self.write(|pad| {
                     pad.annotations_mut().remove(names::ATTEMPT);
                     set_finalizer(pad, false);
                 });
-                self.facts.flight = Flight::WithoutEffect;
+                self.facts.flight = CreateOutcome::NotSent;
             }
-            Step::Claim(effect) => {
+            Command::Claim(effect) => {
                 let claim = Claim::new(effect, now).to_string();
                 self.write(|pad| {
                     pad.annotations_mut().insert(names::CLAIM.into(), claim);
                     set_finalizer(pad, true);
                 });
-                self.facts.claimed = Claimed::Ours(effect);
+                self.facts.claimed = WriteClaim::Owned(effect);
             }
-            Step::AddLink(link) => {
-                self.facts.claimed = Claimed::Nothing;
+            Command::AddLink(link) => {
+                self.facts.claimed = WriteClaim::Unclaimed;
                 self.world.person.links.push(link.clone());
                 self.world.truth.linked(link.rsplit('/').next().unwrap());
                 self.facts.link_written = true;
-                self.facts.opportunity = Candidate::Read(Box::new(self.world.person.clone()));
+                self.facts.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
             }
-            Step::RemoveLink(link) => {
+            Command::RemoveLink(link) => {
                 self.world.person.links.retain(|one| *one != link);
                 self.facts.link_removed = true;
-                self.facts.opportunity = Candidate::Read(Box::new(self.world.person.clone()));
+                self.facts.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
             }
-            Step::EndPad(id) => {
+            Command::EndPad(id) => {
                 let ended = at(self.world.now / 1000 * 1000);
                 if let Some(record) = self.world.records.iter_mut().find(|record| record.id == id) {
                     record.state = "ended".into();
@@ -458,49 +461,49 @@ impl Pass<'_> {
                 }
                 self.world.truth.ended(&id, ended.as_millisecond());
                 self.facts.end_asked = true;
-                self.facts.record = Record::NotRead;
+                self.facts.record = PadLookup::NotRead;
             }
-            Step::DeletePad(id) => {
+            Command::DeletePad(id) => {
                 self.world.records.retain(|record| record.id != id);
                 let lever_now = self.world.lever_now();
                 self.world.truth.gone(&id, lever_now);
-                if let Flight::Searched(found) = &mut self.facts.flight {
+                if let CreateOutcome::Searched(found) = &mut self.facts.flight {
                     found.retain(|record| record.id != id);
                 }
                 self.facts.deleted.push(id);
             }
-            Step::StoreRefusal { refused } => {
+            Command::StoreRefusal { refused } => {
                 let generation = self.configuration.as_ref().and_then(|one| one.metadata.generation);
                 self.write_configuration(|status| {
                     status.take_home_refused_generation = generation.filter(|_| refused);
                 });
                 self.facts.refusal_stored = true;
             }
-            Step::StoreServed(entries) => {
+            Command::StoreServed(entries) => {
                 let added = entries.iter().map(|entry| Fingerprint::new(OPPORTUNITY, *entry));
                 self.write_configuration(|status| {
                     status.served_entries = served::add(status.served_entries.as_deref(), added);
                 });
                 self.facts.served_stored = true;
             }
-            Step::MakeFurther(n) => {
+            Command::CreateNextPad(n) => {
                 let Some(configuration) = self.configuration.clone() else { return };
                 let trigger = Trigger { source: TriggerSource::Sync, at: Some(now) };
                 let further = pad_builder::pad(&configuration, OPPORTUNITY, n, trigger);
                 if self.world.create(further) {
                     self.facts.passed_on = true;
                 } else {
-                    self.facts.trouble = Some(Trouble::Cluster { message: "its name is not free".into() });
+                    self.facts.trouble = Some(PassError::Cluster { message: "its name is not free".into() });
                 }
             }
-            Step::SetFinalizer(present) => self.write(|pad| set_finalizer(pad, present)),
+            Command::SetFinalizer(present) => self.write(|pad| set_finalizer(pad, present)),
             step => panic!("no history leads to this: {step:?}"),
         }
     }
 
-    fn record(&self, id: &str) -> Record {
+    fn record(&self, id: &str) -> PadLookup {
         let found = self.world.records.iter().find(|record| record.id == id);
-        found.map_or(Record::NotFound, |record| Record::Read(Box::new(record.clone())))
+        found.map_or(PadLookup::NotFound, |record| PadLookup::Read(Box::new(record.clone())))
     }
 
     /// The intention, the request, and what follows from its answer.
@@ -535,7 +538,7 @@ impl Pass<'_> {
                     pad.annotations_mut().remove(names::ATTEMPT);
                     set_finalizer(pad, false);
                 });
-                self.facts.trouble = Some(Trouble::Service(error));
+                self.facts.trouble = Some(PassError::Service(error));
             }
             return;
         }
@@ -553,7 +556,7 @@ impl Pass<'_> {
         record.kind = kind;
         self.world.truth.made(&post, &id, reference.to_string());
         self.world.records.push(record.clone());
-        self.facts.record = Record::Read(Box::new(record));
+        self.facts.record = PadLookup::Read(Box::new(record));
     }
 
     fn write(&mut self, change: impl FnOnce(&mut Pad)) {

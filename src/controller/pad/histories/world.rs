@@ -8,7 +8,7 @@ use crate::api::installation::INSTALLATION;
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::{Pad, names};
 use crate::coderpad::PadRecord;
-use crate::controller::pad::hints::What;
+use crate::controller::pad::hints::Hint;
 use crate::lever::{Opportunity, StageChange as Change};
 use crate::pad_builder;
 use crate::webhook::event::StageChange;
@@ -60,7 +60,7 @@ pub struct World {
     /// How many effects the operator completes before it stops; None: it does not.
     pub stops_after: Option<u32>,
     /// What is to be looked at, by the Pad's name.
-    pub looks: HashMap<String, HashSet<What>>,
+    pub looks: HashMap<String, HashSet<Hint>>,
     /// Writes to the cluster that changed something.
     pub writes: usize,
     pub truth: Truth,
@@ -145,7 +145,7 @@ impl World {
         world
     }
 
-    pub fn want(&mut self, name: &str, what: What) {
+    pub fn want(&mut self, name: &str, what: Hint) {
         self.looks.entry(name.into()).or_default().insert(what);
     }
 

@@ -1,4 +1,4 @@
-//! The bridge to the product: what a pass of the model knows becomes the real `Facts`, and the real plan decides.
+//! The bridge to the product: what a pass of the model knows becomes the real `PadState`, and the real plan decides.
 //!
 //! The plan is pure, so its answer to the same facts is remembered; that is what makes millions of states possible.
 
@@ -13,12 +13,12 @@ use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::served::{self, Fingerprint};
 use crate::coderpad::PadRecord;
-use crate::controller::pad::plan::{Outcome, Recorded, Step, plan};
+use crate::controller::pad::plan::{Command, Outcome, WriteBackState, plan};
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::series::{Member, Standing};
+use crate::controller::pad::series::{Progress, SeriesMember};
 use crate::controller::pad::state::{
-    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, NoteFacts, Ownership, PadFacts,
-    Record, Rule, Trouble,
+    CandidateLookup, ConnectionState, CreateOutcome, NoteLookup, Ownership, PadLookup, PadState, PassError,
+    Rule, RuleState, StoredPad, WriteClaim,
 };
 use crate::lever::{Opportunity, StageChange};
 use crate::transport::{Class, Error, Service};
@@ -102,27 +102,28 @@ pub fn planned(known: &Known, policy: DeletionPolicy, wrong: Option<Wrong>) -> P
     planned
 }
 
-fn in_the_models_words(step: Step) -> Planned {
+fn in_the_models_words(step: Command) -> Planned {
     match step.clone() {
-        Step::Rest { outcome, .. } => Planned::Rest(match &outcome {
-            Outcome::Undecided | Outcome::StaleRead => Told::Nothing,
-            Outcome::Unchanged => Told::Unchanged,
+        Command::Done { outcome, .. } => Planned::Rest(match &outcome {
+            Outcome::NoDecision | Outcome::StaleRead => Told::Nothing,
+            Outcome::Keep => Told::Unchanged,
             Outcome::Waiting(..) => Told::Phase(Mark::Pending),
             Outcome::Skipped(Reason::OwnedByAnotherInstallation, _) => Told::Owned,
             Outcome::Skipped(..) => Told::Phase(Mark::Skipped),
             Outcome::Failed(..) => Told::Phase(Mark::Failed),
             Outcome::Open => Told::Phase(Mark::Open),
-            Outcome::Ended(Recorded::Written) => Told::Recorded,
-            Outcome::Ended(Recorded::Waits(..)) => Told::Phase(Mark::Ended),
-            Outcome::PadDeleted | Outcome::CalledOff => Told::Recorded,
-            Outcome::Started | Outcome::Ended(Recorded::NotAsked | Recorded::Never(..)) => {
+            Outcome::Ended(WriteBackState::Written) => Told::Recorded,
+            Outcome::Ended(WriteBackState::Pending(..)) => Told::Phase(Mark::Ended),
+            Outcome::PadDeleted | Outcome::EndedUnlinked => Told::Recorded,
+            Outcome::Started
+            | Outcome::Ended(WriteBackState::NotRequested | WriteBackState::Impossible(..)) => {
                 panic!("nothing in the model leads to this: {outcome:?}")
             }
         }),
-        Step::ReadOpportunity => Planned::ReadPerson,
-        Step::ReadPad(id) => Planned::ReadPad(number(&id)),
-        Step::ReadLinkedPads(ids) => Planned::ReadLinkedPads(ids.iter().map(|id| number(id)).collect()),
-        Step::Create { reference, pad } => {
+        Command::ReadOpportunity => Planned::ReadPerson,
+        Command::ReadPad(id) => Planned::ReadPad(number(&id)),
+        Command::ReadLinkedPads(ids) => Planned::ReadLinkedPads(ids.iter().map(|id| number(id)).collect()),
+        Command::Create { reference, pad } => {
             assert_eq!(
                 Reference::of_notes(&pad.notes).as_ref(),
                 Some(&reference),
@@ -130,33 +131,35 @@ fn in_the_models_words(step: Step) -> Planned {
             );
             Planned::Create { entry: entry_of(&reference) }
         }
-        Step::Search { reference } => Planned::Search { entry: entry_of(&reference) },
-        Step::StorePad { record, keep_finalizer, claim_link } => {
+        Command::Search { reference } => Planned::Search { entry: entry_of(&reference) },
+        Command::StorePad { record, keep_finalizer, claim_link } => {
             Planned::Store { pad: number(&record.id), keep_finalizer, claim_link }
         }
-        Step::StoreServed(entries) => {
+        Command::StoreServed(entries) => {
             let number = |entry: Timestamp| u8::try_from((entry.as_millisecond() - ENTRY) / 1000).unwrap();
             Planned::StoreServed(entries.into_iter().map(number).collect())
         }
-        Step::Claim(effect) => Planned::Claim(effect),
-        Step::ReadNotes { .. } => Planned::ReadNotes,
-        Step::AddNote(_) => Planned::AddNote,
-        step @ (Step::AddTags(_)
-        | Step::RemoveTags(_)
-        | Step::ReadCode(_)
-        | Step::AskWhetherFits { .. }
-        | Step::ReadKindAgain(_)
-        | Step::StoreRefusal { .. }
-        | Step::EndPad(_)) => panic!("nothing in the model leads to this: {step:?}"),
-        Step::ReadEvents(_) => Planned::ReadEvents,
-        Step::Yield(id) => Planned::Yield(id.is_some()),
-        Step::ForgetPad => Planned::ForgetPad,
-        Step::ForgetAttempt => Planned::Forget,
-        Step::AddLink(url) => Planned::AddLink(number(url.rsplit('/').next().unwrap())),
-        Step::RemoveLink(url) => Planned::RemoveLink(number(url.rsplit('/').next().unwrap())),
-        Step::DeletePad(id) => Planned::DeletePad(number(&id)),
-        Step::SetFinalizer(present) => Planned::SetFinalizer(present),
-        Step::MakeFurther(_) | Step::PassOn(_) => panic!("{step:?}: the model has one Pad at a time"),
+        Command::Claim(effect) => Planned::Claim(effect),
+        Command::ReadNotes { .. } => Planned::ReadNotes,
+        Command::AddNote(_) => Planned::AddNote,
+        step @ (Command::AddTags(_)
+        | Command::RemoveTags(_)
+        | Command::ReadCode(_)
+        | Command::CheckQuestion { .. }
+        | Command::ReadKindAgain(_)
+        | Command::StoreRefusal { .. }
+        | Command::EndPad(_)) => panic!("nothing in the model leads to this: {step:?}"),
+        Command::ReadEvents(_) => Planned::ReadEvents,
+        Command::Yield(id) => Planned::Yield(id.is_some()),
+        Command::ClearPad => Planned::ForgetPad,
+        Command::ClearAttempt => Planned::Forget,
+        Command::AddLink(url) => Planned::AddLink(number(url.rsplit('/').next().unwrap())),
+        Command::RemoveLink(url) => Planned::RemoveLink(number(url.rsplit('/').next().unwrap())),
+        Command::DeletePad(id) => Planned::DeletePad(number(&id)),
+        Command::SetFinalizer(present) => Planned::SetFinalizer(present),
+        Command::CreateNextPad(_) | Command::JudgeSibling(_) => {
+            panic!("{step:?}: the model has one Pad at a time")
+        }
     }
 }
 
@@ -166,10 +169,10 @@ fn id_of(installation: u8) -> String {
 }
 
 /// `mixes`: the pads of both installations count as own.
-fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> Facts {
+fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
     let record = |pad: &CoderPad| record(pad, known.object.uid);
-    let pad = PadFacts { another_goes: known.another_goes, ..pad_facts(&known.object, policy) };
-    let connection = ConnectionFacts::Ready {
+    let pad = StoredPad { another_goes: known.another_goes, ..pad_facts(&known.object, policy) };
+    let connection = ConnectionState::Ready {
         name: "acme".into(),
         pads_left: None,
         per_hour: None,
@@ -184,31 +187,31 @@ fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> Facts {
         links_read: known.links_read.iter().map(|id| pad_id(*id)).collect(),
         ..Ownership::default()
     };
-    Facts {
+    PadState {
         ownership,
         events: known.events.then(Vec::new),
         opportunity: known
             .person
             .as_ref()
-            .map_or(Candidate::NotRead, |person| Candidate::Read(Box::new(opportunity(person)))),
+            .map_or(CandidateLookup::NotRead, |person| CandidateLookup::Read(Box::new(opportunity(person)))),
         record: match &known.record {
-            RecordKnown::NotRead => Record::NotRead,
-            RecordKnown::NotFound => Record::NotFound,
-            RecordKnown::Read(pad) => Record::Read(Box::new(record(pad))),
+            RecordKnown::NotRead => PadLookup::NotRead,
+            RecordKnown::NotFound => PadLookup::NotFound,
+            RecordKnown::Read(pad) => PadLookup::Read(Box::new(record(pad))),
         },
         flight: match &known.flight {
-            FlightKnown::MayStillLand { searched } => Flight::MayStillLand {
+            FlightKnown::MayStillLand { searched } => CreateOutcome::InFlight {
                 rest: Duration::from_secs(1),
                 search_in: Duration::from_secs(u64::from(*searched)),
             },
-            FlightKnown::Landed => Flight::Landed,
-            FlightKnown::Searched(found) => Flight::Searched(found.iter().map(record).collect()),
-            FlightKnown::WithoutEffect => Flight::WithoutEffect,
+            FlightKnown::Landed => CreateOutcome::Completed,
+            FlightKnown::Searched(found) => CreateOutcome::Searched(found.iter().map(record).collect()),
+            FlightKnown::WithoutEffect => CreateOutcome::NotSent,
         },
         claimed: match known.claimed {
-            ClaimedKnown::Nothing => Claimed::Nothing,
-            ClaimedKnown::MayStillLand => Claimed::MayStillLand { rest: Duration::from_secs(1) },
-            ClaimedKnown::Ours(effect) => Claimed::Ours(effect),
+            ClaimedKnown::Nothing => WriteClaim::Unclaimed,
+            ClaimedKnown::MayStillLand => WriteClaim::InFlight { rest: Duration::from_secs(1) },
+            ClaimedKnown::Ours(effect) => WriteClaim::Owned(effect),
         },
         repeat: Some(Repeat::AfterEnd),
         stage_id: Some(STAGE.into()),
@@ -219,18 +222,18 @@ fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> Facts {
         write_back: Some(WriteBack::default()),
         look: known.look,
         note: match known.note {
-            NoteKnown::NotRead => NoteFacts::NotRead,
-            NoteKnown::Absent => NoteFacts::Absent,
-            NoteKnown::Written => NoteFacts::Written("note-1".into()),
+            NoteKnown::NotRead => NoteLookup::NotRead,
+            NoteKnown::Absent => NoteLookup::Absent,
+            NoteKnown::Written => NoteLookup::Written("note-1".into()),
         },
         deleted: known.deleted.iter().map(|id| pad_id(*id)).collect(),
         trouble: known.stopped.map(trouble),
-        ..Facts::unread(pad, connection, ConfigurationFacts::Ready(rule()))
+        ..PadState::unread(pad, connection, RuleState::Ready(rule()))
     }
 }
 
-fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
-    PadFacts {
+fn pad_facts(object: &Object, policy: DeletionPolicy) -> StoredPad {
+    StoredPad {
         namespace: NAMESPACE.into(),
         name: names::pad_name(CONFIGURATION, OPPORTUNITY, 1),
         configuration: CONFIGURATION.into(),
@@ -277,16 +280,22 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> PadFacts {
 }
 
 /// No interview ends in the model: a Pad that has its pad serves every entry.
-fn member(object: &Object) -> Member {
+fn member(object: &Object) -> SeriesMember {
     let standing = match object.phase {
-        Some(Mark::Skipped) => Standing::Void,
-        Some(Mark::Failed) if object.pad.is_none() && object.attempt.is_none() => Standing::Void,
-        None | Some(Mark::Pending | Mark::Failed) => Standing::Underway,
-        Some(Mark::Open) => Standing::Open { entry: Timestamp::UNIX_EPOCH },
-        Some(Mark::Ended) => Standing::Ended { entry: Timestamp::UNIX_EPOCH, at: Timestamp::MAX },
+        Some(Mark::Skipped) => Progress::NotCounted,
+        Some(Mark::Failed) if object.pad.is_none() && object.attempt.is_none() => Progress::NotCounted,
+        None | Some(Mark::Pending | Mark::Failed) => Progress::InProgress,
+        Some(Mark::Open) => Progress::Open { entry: Timestamp::UNIX_EPOCH },
+        Some(Mark::Ended) => Progress::Ended { entry: Timestamp::UNIX_EPOCH, at: Timestamp::MAX },
     };
     let name = names::pad_name(CONFIGURATION, OPPORTUNITY, 1);
-    Member { name, number: Some(1), made_at: Timestamp::UNIX_EPOCH, pad_id: object.pad.map(pad_id), standing }
+    SeriesMember {
+        name,
+        number: Some(1),
+        made_at: Timestamp::UNIX_EPOCH,
+        pad_id: object.pad.map(pad_id),
+        standing,
+    }
 }
 
 fn rule() -> Rule {
@@ -340,17 +349,19 @@ fn record(pad: &CoderPad, uid: u8) -> PadRecord {
     .unwrap()
 }
 
-fn trouble(stopped: Stopped) -> Trouble {
+fn trouble(stopped: Stopped) -> PassError {
     let error = |class, service, operation| Error::new(class, service, operation, None, "told so");
     match stopped {
-        Stopped::Conflict => Trouble::Conflict,
-        Stopped::NotSent => Trouble::Service(error(Class::Unavailable, Service::Interview, "POST /pads")),
+        Stopped::Conflict => PassError::Conflict,
+        Stopped::NotSent => PassError::Service(error(Class::Unavailable, Service::Interview, "POST /pads")),
         Stopped::CreateUnknown => {
-            Trouble::CreateOutcomeUnknown(error(Class::OutcomeUnknown, Service::Interview, "POST /pads"))
+            PassError::CreateOutcomeUnknown(error(Class::OutcomeUnknown, Service::Interview, "POST /pads"))
         }
-        Stopped::WriteNotSent => Trouble::Service(error(Class::Unavailable, Service::Lever, "POST addLinks")),
+        Stopped::WriteNotSent => {
+            PassError::Service(error(Class::Unavailable, Service::Lever, "POST addLinks"))
+        }
         Stopped::WriteUnknown => {
-            Trouble::Service(error(Class::OutcomeUnknown, Service::Lever, "POST addLinks"))
+            PassError::Service(error(Class::OutcomeUnknown, Service::Lever, "POST addLinks"))
         }
     }
 }

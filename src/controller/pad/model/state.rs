@@ -73,7 +73,7 @@ pub struct Object {
 }
 
 impl Object {
-    /// What the real `PadFacts::open_claim` says.
+    /// What the real `StoredPad::open_claim` says.
     pub fn open_claim(&self) -> Option<(Effect, ClaimMark)> {
         if !self.is_linked() {
             let pad = self.pad?;
@@ -202,7 +202,7 @@ pub enum Stopped {
     WriteUnknown,
 }
 
-/// All that the plan is given: this is turned into the real `Facts`.
+/// All that the plan is given: this is turned into the real `PadState`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Known {
     pub object: Object,

@@ -2,9 +2,9 @@
 
 use super::link::pad_deleted;
 use super::write_back::keep_linked;
-use super::{Outcome, Step, installation, rest};
+use super::{Command, Outcome, installation, rest};
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::state::{Candidate, Claimed, Facts, Record};
+use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
 use crate::transport::{Class, Error, Service};
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ const ENDS_SOON: Duration = Duration::from_secs(30);
 
 /// Ends the interview in CoderPad first, whatever Lever answers. A link that reached the candidate after all makes it
 /// an ordinary end, with note and tags.
-pub(super) fn call_off(facts: &Facts) -> Step {
+pub(super) fn call_off(facts: &PadState) -> Command {
     let record = match (&facts.record, &facts.pad.pad_id) {
-        (Record::Read(record), _) => record,
-        (Record::NotRead, Some(id)) => return Step::ReadPad(id.clone()),
-        (Record::NotRead, None) => return rest(Outcome::Undecided),
-        (Record::NotFound, _) => return pad_deleted(facts),
+        (PadLookup::Read(record), _) => record,
+        (PadLookup::NotRead, Some(id)) => return Command::ReadPad(id.clone()),
+        (PadLookup::NotRead, None) => return rest(Outcome::NoDecision),
+        (PadLookup::NotFound, _) => return pad_deleted(facts),
     };
     // contract I3
     if let Some(id) = installation::foreign(facts, record) {
@@ -29,30 +29,32 @@ pub(super) fn call_off(facts: &Facts) -> Step {
     }
     if !record.is_ended() {
         return match facts.end_asked {
-            false => Step::EndPad(record.id.clone()),
-            true => Step::Rest { outcome: Outcome::Undecided, again: Some(ENDS_SOON) },
+            false => Command::EndPad(record.id.clone()),
+            true => Command::Done { outcome: Outcome::NoDecision, again: Some(ENDS_SOON) },
         };
     }
-    if let Claimed::MayStillLand { rest } = facts.claimed {
+    if let WriteClaim::InFlight { rest } = facts.claimed {
         let message = "The interview is ended in CoderPad. Lever did not confirm the link; the operator checks whether the candidate has it. No action needed: nobody has to act.";
         let outcome = Outcome::Waiting(Reason::LeverUnavailable, message.into());
-        return Step::Rest { outcome, again: Some(rest) };
+        return Command::Done { outcome, again: Some(rest) };
     }
     match &facts.opportunity {
-        Candidate::NotRead => Step::ReadOpportunity,
-        Candidate::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
-        Candidate::Read(_) | Candidate::NotFound | Candidate::Refused => rest(Outcome::CalledOff),
+        CandidateLookup::NotRead => Command::ReadOpportunity,
+        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
+        CandidateLookup::Read(_) | CandidateLookup::NotFound | CandidateLookup::Refused => {
+            rest(Outcome::EndedUnlinked)
+        }
     }
 }
 
 /// The outcome if Lever refuses to show whether the link is there: the interview is over, and Lever is not called again.
-pub(super) fn after_refusal(facts: &Facts, error: &Error) -> Option<Outcome> {
+pub(super) fn after_refusal(facts: &PadState, error: &Error) -> Option<Outcome> {
     let is_refusal =
         error.service == Service::Lever && matches!(error.class, Class::Forbidden | Class::Invalid);
-    let is_over = matches!(&facts.record, Record::Read(record) if record.is_ended());
+    let is_over = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
     let is_called_off = facts.pad.wish == crate::api::pad::DesiredState::Ended
         && facts.pad.pad_id.is_some()
         && !facts.pad.linked
         && !facts.link_written;
-    (is_refusal && is_over && is_called_off).then_some(Outcome::CalledOff)
+    (is_refusal && is_over && is_called_off).then_some(Outcome::EndedUnlinked)
 }

@@ -1,29 +1,34 @@
 //! A Pad that is being deleted.
 
-use super::{Outcome, Step, connection_not_usable, installation, rest};
+use super::{Command, Outcome, connection_not_usable, installation, rest};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::pad::Phase;
 use crate::api::served::Fingerprint;
-use crate::controller::pad::series::Member;
-use crate::controller::pad::state::{Candidate, Claimed, ConnectionFacts, Facts, Flight, PadFacts, Record};
+use crate::controller::pad::series::SeriesMember;
+use crate::controller::pad::state::{
+    CandidateLookup, ConnectionState, CreateOutcome, PadLookup, PadState, StoredPad, WriteClaim,
+};
 use crate::lever::Opportunity;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
 /// A Pad that is being deleted: what is in mid-flight is resolved first, then the policy is followed. Before anything of
 /// its pad goes, the configuration stores that its entries were served (contract P9).
-pub(super) fn removal(facts: &Facts) -> Step {
+pub(super) fn removal(facts: &PadState) -> Command {
     let step = remove(facts);
     let removes = matches!(
         step,
-        Step::RemoveLink(_) | Step::RemoveTags(_) | Step::DeletePad(_) | Step::SetFinalizer(false)
+        Command::RemoveLink(_)
+            | Command::RemoveTags(_)
+            | Command::DeletePad(_)
+            | Command::SetFinalizer(false)
     );
     let entries = entries_left_behind(facts);
-    if removes && !facts.served_stored && !entries.is_empty() { Step::StoreServed(entries) } else { step }
+    if removes && !facts.served_stored && !entries.is_empty() { Command::StoreServed(entries) } else { step }
 }
 
 /// The entries that had the pad of this Pad, as far as the configuration does not know them yet.
-fn entries_left_behind(facts: &Facts) -> Vec<Timestamp> {
+fn entries_left_behind(facts: &PadState) -> Vec<Timestamp> {
     let pad = &facts.pad;
     if pad.pad_id.is_none() || facts.repeat.is_none() {
         return Vec::new();
@@ -38,66 +43,66 @@ fn entries_left_behind(facts: &Facts) -> Vec<Timestamp> {
     all.into_iter().filter(|entry| !is_known(entry)).collect()
 }
 
-fn remove(facts: &Facts) -> Step {
+fn remove(facts: &PadState) -> Command {
     let pad = &facts.pad;
     if !pad.finalizer {
-        return rest(Outcome::Undecided);
+        return rest(Outcome::NoDecision);
     }
     match &facts.connection {
         // A connection that is gone does not delay the deletion; a broken one does.
-        ConnectionFacts::Missing { .. } => return Step::SetFinalizer(false),
-        ConnectionFacts::Ready { .. } => {}
-        ConnectionFacts::Suspended { .. } | ConnectionFacts::NotReady { .. } if retained(pad) => {
-            return Step::SetFinalizer(false);
+        ConnectionState::Missing { .. } => return Command::SetFinalizer(false),
+        ConnectionState::Ready { .. } => {}
+        ConnectionState::Suspended { .. } | ConnectionState::NotReady { .. } if retained(pad) => {
+            return Command::SetFinalizer(false);
         }
-        ConnectionFacts::Suspended { .. } | ConnectionFacts::NotReady { .. } => {
-            return rest(connection_not_usable(facts).unwrap_or(Outcome::Undecided));
+        ConnectionState::Suspended { .. } | ConnectionState::NotReady { .. } => {
+            return rest(connection_not_usable(facts).unwrap_or(Outcome::NoDecision));
         }
     }
     if facts.ownership.yields_to.is_some() {
-        return installation::give_up(facts).unwrap_or(Step::SetFinalizer(false));
+        return installation::give_up(facts).unwrap_or(Command::SetFinalizer(false));
     }
     if retained(pad) {
-        return Step::SetFinalizer(false);
+        return Command::SetFinalizer(false);
     }
     let Some(id) = &pad.pad_id else {
         return match remove_attempt(facts) {
-            Step::SetFinalizer(false) => take_flag_off(facts).unwrap_or(Step::SetFinalizer(false)),
+            Command::SetFinalizer(false) => take_flag_off(facts).unwrap_or(Command::SetFinalizer(false)),
             step => step,
         };
     };
-    if let Claimed::MayStillLand { rest } = facts.claimed
+    if let WriteClaim::InFlight { rest } = facts.claimed
         && !pad.linked
     {
-        return Step::Rest { outcome: Outcome::Undecided, again: Some(rest) };
+        return Command::Done { outcome: Outcome::NoDecision, again: Some(rest) };
     }
     let record = match &facts.record {
-        Record::NotRead => return Step::ReadPad(id.clone()),
+        PadLookup::NotRead => return Command::ReadPad(id.clone()),
         // contract I3
-        Record::Read(record) if installation::foreign(facts, record).is_some() => {
-            return Step::SetFinalizer(false);
+        PadLookup::Read(record) if installation::foreign(facts, record).is_some() => {
+            return Command::SetFinalizer(false);
         }
-        Record::Read(record) => Some(record),
-        Record::NotFound => None,
+        PadLookup::Read(record) => Some(record),
+        PadLookup::NotFound => None,
     };
     let opportunity = match &facts.opportunity {
-        Candidate::NotRead => return Step::ReadOpportunity,
-        Candidate::Read(opportunity) => Some(opportunity),
-        Candidate::NotFound | Candidate::Refused => None,
+        CandidateLookup::NotRead => return Command::ReadOpportunity,
+        CandidateLookup::Read(opportunity) => Some(opportunity),
+        CandidateLookup::NotFound | CandidateLookup::Refused => None,
     };
     let url = record.map(|record| &record.url).or(pad.url.as_ref());
     let link = url.filter(|url| opportunity.is_some_and(|opportunity| opportunity.links.contains(url)));
     if let Some(url) = link
         && pad.deletion_policy != DeletionPolicy::Retain
     {
-        return Step::RemoveLink(url.clone());
+        return Command::RemoveLink(url.clone());
     }
     if pad.deletion_policy != DeletionPolicy::Retain
         && let Some(opportunity) = opportunity
     {
         let tags = own_tags(facts, opportunity);
         if !tags.is_empty() {
-            return Step::RemoveTags(tags);
+            return Command::RemoveTags(tags);
         }
     }
     let linked = link.is_some() || pad.linked || facts.link_removed;
@@ -105,16 +110,16 @@ fn remove(facts: &Facts) -> Step {
         Some(record)
             if !record.is_deleted() && !facts.deleted.contains(&record.id) && must_delete(pad, linked) =>
         {
-            Step::DeletePad(record.id.clone())
+            Command::DeletePad(record.id.clone())
         }
-        _ => Step::SetFinalizer(false),
+        _ => Command::SetFinalizer(false),
     }
 }
 
 /// The tags on the candidate that the operator puts there, unless they tell of another interview by now.
-fn own_tags(facts: &Facts, opportunity: &Opportunity) -> Vec<String> {
+fn own_tags(facts: &PadState, opportunity: &Opportunity) -> Vec<String> {
     // The tags on the candidate may be those of the other installation.
-    if facts.others.iter().any(Member::is_open) || facts.ownership.reported.is_some() {
+    if facts.others.iter().any(SeriesMember::is_open) || facts.ownership.reported.is_some() {
         return Vec::new();
     }
     let tags = facts.write_back.as_ref().map(|write_back| &write_back.tags);
@@ -129,7 +134,7 @@ fn own_tags(facts: &Facts, opportunity: &Opportunity) -> Vec<String> {
 }
 
 /// Of a Pad that has made no pad only the tag of its failure can be on the candidate.
-fn take_flag_off(facts: &Facts) -> Option<Step> {
+fn take_flag_off(facts: &PadState) -> Option<Command> {
     let configured = facts.write_back.as_ref().and_then(|write_back| write_back.tags.failed.as_ref());
     if facts.pad.deletion_policy == DeletionPolicy::Retain
         || (configured.is_none() && facts.pad.failed_tag.is_none())
@@ -137,48 +142,48 @@ fn take_flag_off(facts: &Facts) -> Option<Step> {
         return None;
     }
     let opportunity = match &facts.opportunity {
-        Candidate::NotRead => return Some(Step::ReadOpportunity),
-        Candidate::Read(opportunity) => opportunity,
-        Candidate::NotFound | Candidate::Refused => return None,
+        CandidateLookup::NotRead => return Some(Command::ReadOpportunity),
+        CandidateLookup::Read(opportunity) => opportunity,
+        CandidateLookup::NotFound | CandidateLookup::Refused => return None,
     };
-    Some(own_tags(facts, opportunity)).filter(|tags| !tags.is_empty()).map(Step::RemoveTags)
+    Some(own_tags(facts, opportunity)).filter(|tags| !tags.is_empty()).map(Command::RemoveTags)
 }
 
 /// Whether deleting the Pad leaves all as it is.
-fn retained(pad: &PadFacts) -> bool {
+fn retained(pad: &StoredPad) -> bool {
     // A person ended it before it was linked: it stays as it is (contract E6, E9).
     let is_over = pad.phase == Some(Phase::Ended);
     pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || is_over || !pad.has_made_one())
 }
 
 /// Whether the pad at CoderPad goes with the Pad: by policy, or because nobody was ever given its link.
-fn must_delete(pad: &PadFacts, linked: bool) -> bool {
+fn must_delete(pad: &StoredPad, linked: bool) -> bool {
     pad.deletion_policy == DeletionPolicy::Delete || !linked
 }
 
-fn remove_attempt(facts: &Facts) -> Step {
+fn remove_attempt(facts: &PadState) -> Command {
     if facts.pad.attempt.is_none() {
-        return Step::SetFinalizer(false);
+        return Command::SetFinalizer(false);
     }
     match &facts.flight {
         // A pad that is found is the right one, however early it shows (contract X5a).
-        Flight::MayStillLand { search_in, .. }
+        CreateOutcome::InFlight { search_in, .. }
             if search_in.is_zero()
                 && let Some(attempt) = facts.pad.open_attempt() =>
         {
-            Step::Search { reference: attempt.reference.clone() }
+            Command::Search { reference: attempt.reference.clone() }
         }
-        Flight::MayStillLand { rest, search_in } => {
-            Step::Rest { outcome: Outcome::Undecided, again: Some(*rest.min(search_in)) }
+        CreateOutcome::InFlight { rest, search_in } => {
+            Command::Done { outcome: Outcome::NoDecision, again: Some(*rest.min(search_in)) }
         }
-        Flight::WithoutEffect => Step::SetFinalizer(false),
-        Flight::Landed => match facts.pad.open_attempt() {
-            Some(attempt) => Step::Search { reference: attempt.reference.clone() },
-            None => Step::SetFinalizer(false),
+        CreateOutcome::NotSent => Command::SetFinalizer(false),
+        CreateOutcome::Completed => match facts.pad.open_attempt() {
+            Some(attempt) => Command::Search { reference: attempt.reference.clone() },
+            None => Command::SetFinalizer(false),
         },
-        Flight::Searched(found) => match found.last() {
-            Some(record) => Step::DeletePad(record.id.clone()),
-            None => Step::SetFinalizer(false),
+        CreateOutcome::Searched(found) => match found.last() {
+            Some(record) => Command::DeletePad(record.id.clone()),
+            None => Command::SetFinalizer(false),
         },
     }
 }

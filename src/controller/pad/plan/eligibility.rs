@@ -1,14 +1,16 @@
 //! Whether the candidate gets a pad, and what kind: judged by Lever's own books, never by what a webhook says.
 
 use super::link::store;
-use super::{Outcome, SETTLES_SOON, Step, installation, rest};
+use super::{Command, Outcome, SETTLES_SOON, installation, rest};
 use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
 use crate::api::served;
 use crate::coderpad::{NewPad, PadRecord};
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::series::{Member, Standing};
-use crate::controller::pad::state::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Rule, SignedEvent};
+use crate::controller::pad::series::{Progress, SeriesMember};
+use crate::controller::pad::state::{
+    CandidateLookup, ConnectionState, PadState, Rule, SignedEvent, StageEntry, StoredPad,
+};
 use crate::controller::rolling_limit::Full;
 use crate::lever::Opportunity;
 use crate::sanitize;
@@ -26,25 +28,25 @@ const FOUND_LATER: &str =
 const PROFILE_LIMIT: usize = 1000;
 
 /// What Lever says of the candidate.
-pub(super) enum Judgement<'a> {
+pub(super) enum Eligibility<'a> {
     /// Nothing yet: it was not asked.
-    Unread,
+    Unknown,
     /// Nothing yet: the answer is older than the webhook. It is read again after this delay.
     Stale(Duration),
     /// No pad, and why.
-    Skip(Reason, String),
+    Ineligible(Reason, String),
     /// A pad.
-    Qualifies(&'a Opportunity),
+    Eligible(&'a Opportunity),
 }
 
 /// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2). `manual`: a Pad made
 /// by hand asks for neither stage nor tag.
-pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgement<'a> {
+pub(super) fn judge<'a>(facts: &'a PadState, rule: &Rule, manual: bool) -> Eligibility<'a> {
     if let Some(again) = stale_read(facts) {
-        return Judgement::Stale(again);
+        return Eligibility::Stale(again);
     }
     let opportunity = match can_have_pad(facts) {
-        Judgement::Qualifies(opportunity) if !manual => opportunity,
+        Eligibility::Eligible(opportunity) if !manual => opportunity,
         judgement => return judgement,
     };
     if opportunity.stage != rule.stage_id {
@@ -52,25 +54,25 @@ pub(super) fn judge<'a>(facts: &'a Facts, rule: &Rule, manual: bool) -> Judgemen
             "The candidate is not in the stage '{}' any more. To have a pad, move the candidate into it again.",
             rule.stage_name
         );
-        return Judgement::Skip(Reason::StageChanged, message);
+        return Eligibility::Ineligible(Reason::StageChanged, message);
     }
     if !opportunity.tags.contains(&rule.tag) {
         let message = format!(
             "The candidate does not carry the tag '{}' (compared exactly, case and all). To have a pad, add the tag in Lever. {FOUND_LATER}",
             rule.tag
         );
-        return Judgement::Skip(Reason::TagMissing, message);
+        return Eligibility::Ineligible(Reason::TagMissing, message);
     }
-    Judgement::Qualifies(opportunity)
+    Eligibility::Eligible(opportunity)
 }
 
 /// Delay until the opportunity is read again, if what was read is older than the signed webhook (contract P7a).
-fn stale_read(facts: &Facts) -> Option<Duration> {
+fn stale_read(facts: &PadState) -> Option<Duration> {
     let SignedEvent { at, read_again_in } = facts.event?;
     let is_current = match &facts.opportunity {
-        Candidate::NotRead | Candidate::Refused => true,
-        Candidate::NotFound => false,
-        Candidate::Read(opportunity) => {
+        CandidateLookup::NotRead | CandidateLookup::Refused => true,
+        CandidateLookup::NotFound => false,
+        CandidateLookup::Read(opportunity) => {
             let event = at.as_millisecond();
             // At the time of the event and shortly before, only a change into the stage can be what the event is about.
             opportunity.stage_changes.is_empty()
@@ -89,62 +91,62 @@ fn stale_read(facts: &Facts) -> Option<Duration> {
 }
 
 /// Whether the candidate can have a pad at all, whatever the rule.
-pub(super) fn can_have_pad(facts: &Facts) -> Judgement<'_> {
+pub(super) fn can_have_pad(facts: &PadState) -> Eligibility<'_> {
     let opportunity = match &facts.opportunity {
-        Candidate::NotRead => return Judgement::Unread,
-        Candidate::NotFound => {
+        CandidateLookup::NotRead => return Eligibility::Unknown,
+        CandidateLookup::NotFound => {
             let message = "Lever knows no opportunity of this id: it was deleted, or merged with another. For another candidate, make another Pad.";
-            return Judgement::Skip(Reason::CandidateNotFound, message.into());
+            return Eligibility::Ineligible(Reason::CandidateNotFound, message.into());
         }
-        Candidate::Refused => {
+        CandidateLookup::Refused => {
             let message = "Lever keeps this opportunity from the API key: it is confidential. Only a new key that may see confidential data can have pads for it.";
-            return Judgement::Skip(Reason::CandidateConfidential, message.into());
+            return Eligibility::Ineligible(Reason::CandidateConfidential, message.into());
         }
-        Candidate::Read(opportunity) => opportunity.as_ref(),
+        CandidateLookup::Read(opportunity) => opportunity.as_ref(),
     };
     if opportunity.confidential {
         let message = "The opportunity is confidential in Lever: no pad is made for it. If it should not be, take that off in Lever and ask again.";
-        return Judgement::Skip(Reason::CandidateConfidential, message.into());
+        return Eligibility::Ineligible(Reason::CandidateConfidential, message.into());
     }
     if opportunity.is_anonymized {
         let message = "Lever has removed this candidate's data: no pad is made.";
-        return Judgement::Skip(Reason::CandidateNotFound, message.into());
+        return Eligibility::Ineligible(Reason::CandidateNotFound, message.into());
     }
     if opportunity.archived {
         let message = format!(
             "The candidate is archived in Lever. Take the candidate out of the archive. {FOUND_LATER}"
         );
-        return Judgement::Skip(Reason::CandidateArchived, message);
+        return Eligibility::Ineligible(Reason::CandidateArchived, message);
     }
-    Judgement::Qualifies(opportunity)
+    Eligibility::Eligible(opportunity)
 }
 
 /// The entry that a pad made now would stand for.
-fn entry(pad: &PadFacts, rule: &Rule, opportunity: &Opportunity) -> Entry {
+fn entry(pad: &StoredPad, rule: &Rule, opportunity: &Opportunity) -> StageEntry {
     if pad.manual {
-        return Entry { at: None, reference: Reference::new(pad.series(), &pad.name) };
+        return StageEntry { at: None, reference: Reference::new(pad.series(), &pad.name) };
     }
     let milliseconds = opportunity.entry_into(&rule.stage_id);
-    Entry {
+    StageEntry {
         at: Timestamp::from_millisecond(milliseconds).ok(),
         reference: Reference::new(pad.series(), milliseconds),
     }
 }
 
 /// The candidate qualifies: adopt a pad from before memory was lost, or create one.
-pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> Step {
+pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -> Command {
     let pad = &facts.pad;
     let entry = entry(pad, rule, opportunity);
     let links: Vec<String> =
         opportunity.links.iter().filter_map(|link| linked_pad_id(link, &facts.connection)).collect();
     if facts.linked_before.is_none() && !links.is_empty() {
-        return Step::ReadLinkedPads(links);
+        return Command::ReadLinkedPads(links);
     }
     let is_linked = |record: &&PadRecord| links.contains(&record.id);
     let records: Vec<PadRecord> = facts.linked_before.iter().flatten().filter(is_linked).cloned().collect();
     match adoption(facts, &records, &entry, rule.repeat) {
         // Another Pad's deletion may have removed the link since.
-        Adoption::Adopt(_) if facts.read_is_shared => return Step::ReadOpportunity,
+        Adoption::Adopt(_) if facts.read_is_shared => return Command::ReadOpportunity,
         Adoption::Adopt(record) => return store(facts, record),
         Adoption::LeaveToAnother => return left_to_another(pad),
         Adoption::Wait => return older_first(),
@@ -178,12 +180,12 @@ pub(super) fn create(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> S
         owner_email: rule.owner_email.clone(),
         take_home: rule.type_ == PadType::TakeHome,
     };
-    Step::Create { reference: entry.reference, pad: Box::new(new) }
+    Command::Create { reference: entry.reference, pad: Box::new(new) }
 }
 
 /// Whether the candidate was there before the rule took effect, and gets no pad for that (contract P5). Only sync finds
 /// such candidates, and marks the Pad that it creates for them (contract P10).
-fn was_before(pad: &PadFacts, rule: &Rule, entry: Option<Timestamp>) -> bool {
+fn was_before(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let (Some(entry), Some(since)) = (entry, rule.effective_since) else { return false };
     let is_existing = match pad.existing_since {
         Some(existing_since) => existing_since == since,
@@ -193,7 +195,7 @@ fn was_before(pad: &PadFacts, rule: &Rule, entry: Option<Timestamp>) -> bool {
 }
 
 /// Whether the entry had its pad, though its Pad is gone (contract P9).
-fn is_served(facts: &Facts, rule: &Rule, entry: Option<Timestamp>) -> bool {
+fn is_served(facts: &PadState, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let entries = facts.served_entries.as_deref();
     entry.is_some_and(|entry| {
         served::contains(entries, &facts.pad.opportunity_id, entry, rule.effective_since)
@@ -202,11 +204,11 @@ fn is_served(facts: &Facts, rule: &Rule, entry: Option<Timestamp>) -> bool {
 }
 
 /// Whether a person wants a pad for this entry, whatever was before.
-fn is_requested_for(pad: &PadFacts, entry: Timestamp) -> bool {
+fn is_requested_for(pad: &StoredPad, entry: Timestamp) -> bool {
     pad.manual || pad.asked_by_person || pad.requested_entry.is_some_and(|requested| entry <= requested)
 }
 
-fn already_served(pad: &PadFacts) -> Step {
+fn already_served(pad: &StoredPad) -> Command {
     let message = format!(
         "The candidate had a pad for this entry into the stage, and its Pad was deleted. To have another one, move the candidate into the stage again, or request one: kubectl pad retry {} --namespace {}",
         pad.name, pad.namespace
@@ -214,7 +216,7 @@ fn already_served(pad: &PadFacts) -> Step {
     rest(Outcome::Skipped(Reason::AlreadyServed, message))
 }
 
-fn left_to_another(pad: &PadFacts) -> Step {
+fn left_to_another(pad: &StoredPad) -> Command {
     let message = format!(
         "Another Pad of the candidate serves the present entry into the stage, and no pad of an earlier one is linked. To have another pad nevertheless: kubectl pad retry {} --namespace {}",
         pad.name, pad.namespace
@@ -222,10 +224,10 @@ fn left_to_another(pad: &PadFacts) -> Step {
     rest(Outcome::Skipped(Reason::AlreadyServed, message))
 }
 
-fn older_first() -> Step {
+fn older_first() -> Command {
     let message = "An older Pad of this candidate is not decided yet: that comes first. No action needed.";
     let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
-    Step::Rest { outcome, again: Some(SETTLES_SOON) }
+    Command::Done { outcome, again: Some(SETTLES_SOON) }
 }
 
 /// What a Pad without memory does about the pads that are linked on its candidate (contract X6).
@@ -243,24 +245,29 @@ enum Adoption<'a> {
 /// Chooses the linked pad that a Pad adopts. Of several Pads that are not decided, the newest serves the present entry; the
 /// others take the pads of earlier entries, in order. Such Pads were restored without their memory, or two receivers
 /// created them at once. No Pad is for an entry that another one serves (contract P3, X1).
-fn adoption<'a>(facts: &Facts, records: &'a [PadRecord], entry: &Entry, repeat: Repeat) -> Adoption<'a> {
+fn adoption<'a>(
+    facts: &PadState,
+    records: &'a [PadRecord],
+    entry: &StageEntry,
+    repeat: Repeat,
+) -> Adoption<'a> {
     let pad = &facts.pad;
     let is_free = |record: &PadRecord| {
         let is_taken = facts.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id));
         !is_taken && installation::foreign(facts, record).is_none()
     };
     let own = records.iter().filter(|record| is_free(record)).find(|record| serves(record, entry, repeat));
-    let age = |member: &Member| (member.number, member.made_at);
-    let has_lost_memory = |other: &&Member| {
-        other.standing == Standing::Underway && other.pad_id.is_none() && other.number.is_some()
+    let age = |member: &SeriesMember| (member.number, member.made_at);
+    let has_lost_memory = |other: &&SeriesMember| {
+        other.standing == Progress::InProgress && other.pad_id.is_none() && other.number.is_some()
     };
-    let lost: Vec<&Member> = facts.others.iter().filter(has_lost_memory).collect();
+    let lost: Vec<&SeriesMember> = facts.others.iter().filter(has_lost_memory).collect();
     if pad.manual {
         return own.map_or(Adoption::Nothing, Adoption::Adopt);
     }
     if !lost.iter().any(|other| age(other) > age(&pad.member)) {
         let serves =
-            |other: &Member| other.is_served() && entry.at.is_some_and(|at| other.serves(at, repeat));
+            |other: &SeriesMember| other.is_served() && entry.at.is_some_and(|at| other.serves(at, repeat));
         let is_requested = entry.at.is_some_and(|at| is_requested_for(pad, at));
         return match own {
             Some(own) => Adoption::Adopt(own),
@@ -285,14 +292,14 @@ fn adoption<'a>(facts: &Facts, records: &'a [PadRecord], entry: &Entry, repeat: 
 
 /// What a Pad waits for if no pad may be made for it now, though the candidate is to have one: quota, or room in the
 /// hour.
-pub(super) fn no_room(facts: &Facts) -> Option<Step> {
-    let ConnectionFacts::Ready { name, pads_left, hour_full, .. } = &facts.connection else { return None };
+pub(super) fn no_room(facts: &PadState) -> Option<Command> {
+    let ConnectionState::Ready { name, pads_left, hour_full, .. } = &facts.connection else { return None };
     if pads_left.is_some_and(|left| left <= 0) {
         let message = format!(
             "The CoderPad plan of LeverConnection {name} has no pads left for this one, and spec.interview.overage is Deny. The pad is made when there is quota again, or when overage is allowed."
         );
         let outcome = Outcome::Waiting(Reason::QuotaExceeded, message);
-        return Some(Step::Rest { outcome, again: facts.front });
+        return Some(Command::Done { outcome, again: facts.front });
     }
     let Full { made, limit, until, rest } = (*hour_full)?;
     let message = format!(
@@ -300,11 +307,11 @@ pub(super) fn no_room(facts: &Facts) -> Option<Step> {
         // Up to the next minute, so that a look a moment later finds the same.
         until.checked_add(59.seconds()).unwrap_or(until).strftime("%Y-%m-%d %H:%M UTC")
     );
-    Some(Step::Rest { outcome: Outcome::Waiting(Reason::LimitReached, message), again: Some(rest) })
+    Some(Command::Done { outcome: Outcome::Waiting(Reason::LimitReached, message), again: Some(rest) })
 }
 
 /// Whether a pad found on the candidate is the one that this entry would make (contract, "Exactly once", Lost memory).
-pub(super) fn serves(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool {
+pub(super) fn serves(record: &PadRecord, entry: &StageEntry, repeat: Repeat) -> bool {
     let Some(reference) = Reference::of_notes(&record.notes) else { return false };
     if record.is_deleted() || reference.series() != entry.reference.series() {
         return false;
@@ -321,8 +328,8 @@ pub(super) fn serves(record: &PadRecord, entry: &Entry, repeat: Repeat) -> bool 
 }
 
 /// The id of a pad, from a link to it on the candidate.
-pub(super) fn linked_pad_id(link: &str, connection: &ConnectionFacts) -> Option<String> {
-    let ConnectionFacts::Ready { interview_url, .. } = connection else { return None };
+pub(super) fn linked_pad_id(link: &str, connection: &ConnectionState) -> Option<String> {
+    let ConnectionState::Ready { interview_url, .. } = connection else { return None };
     pad_id_of_link(link, interview_url)
 }
 

@@ -1,23 +1,23 @@
 //! What follows from a call or write that did not succeed: which reason a Pad waits for, or fails with.
 
-use super::{Outcome, Recorded, Step, cancellation, rest, settled};
+use super::{Command, Outcome, WriteBackState, cancellation, rest, settled};
 use crate::api::configuration::PadType;
 use crate::api::pad::Phase;
 use crate::coderpad::CREATE_PAD;
 use crate::controller::connection::diagnosis::{lever_permission, sentence};
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::state::{Candidate, ConfigurationFacts, Facts, Record, Trouble};
+use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, PassError, RuleState};
 use crate::lever::{is_record, permission};
 use crate::transport::{Class, Error, Service};
 
 /// What follows from a call or write that did not succeed.
-pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
+pub(super) fn after_trouble(facts: &PadState, trouble: &PassError) -> Command {
     let pad = &facts.pad;
     let is_of_cluster =
-        matches!(trouble, Trouble::Conflict | Trouble::Refused { .. } | Trouble::Cluster { .. });
+        matches!(trouble, PassError::Conflict | PassError::Refused { .. } | PassError::Cluster { .. });
     // The link did not follow at once: see the plan of a Pad's life.
     if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
-        return Step::SetFinalizer(true);
+        return Command::SetFinalizer(true);
     }
     if let Some(step) = ask_whether_confidential(facts, trouble) {
         return step;
@@ -26,37 +26,37 @@ pub(super) fn after_trouble(facts: &Facts, trouble: &Trouble) -> Step {
     if !pad.deleting && (was_open || is_over(facts)) {
         return rest(after_opening(facts, trouble));
     }
-    if let Trouble::Service(error) = trouble
+    if let PassError::Service(error) = trouble
         && let Some(outcome) = cancellation::after_refusal(facts, error)
     {
         return rest(outcome);
     }
     match trouble {
-        Trouble::Conflict | Trouble::Cluster { .. } => rest(Outcome::Undecided),
+        PassError::Conflict | PassError::Cluster { .. } => rest(Outcome::NoDecision),
         // What it has stays so, whatever keeps a further one from being made; and so does what was judged before.
         _ if (facts.pad.member.is_served() || settled(facts)) && !facts.pad.deleting => {
-            rest(Outcome::Undecided)
+            rest(Outcome::NoDecision)
         }
-        Trouble::Refused { answer } => rest(Outcome::Waiting(Reason::WriteRefused, refused(answer))),
-        Trouble::NoAccount { connection, message } => rest(Outcome::Waiting(
+        PassError::Refused { answer } => rest(Outcome::Waiting(Reason::WriteRefused, refused(answer))),
+        PassError::NoCredentials { connection, message } => rest(Outcome::Waiting(
             Reason::ConnectionNotReady,
             format!("The keys of LeverConnection {connection} cannot be used: {message}"),
         )),
-        Trouble::CreateOutcomeUnknown(error) => {
+        PassError::CreateOutcomeUnknown(error) => {
             let message = format!(
                 "CoderPad did not confirm the creation of the pad ({error}). The operator searches CoderPad's list of pads for it and creates another one only if it is missing. No action needed."
             );
             rest(Outcome::Waiting(Reason::CreateOutcomeUnknown, message))
         }
-        Trouble::Service(error) if facts.pad.deleting => {
+        PassError::Service(error) if facts.pad.deleting => {
             let reason = waiting_reason(error).unwrap_or(unavailable(error.service));
             rest(Outcome::Waiting(
                 reason,
                 format!("What the deletion of this Pad asks for could not be done: {}", told(error)),
             ))
         }
-        Trouble::Service(error) if let Some(step) = ask_why(facts, error) => step,
-        Trouble::Service(error) => rest(match waiting_reason(error) {
+        PassError::Service(error) if let Some(step) = ask_why(facts, error) => step,
+        PassError::Service(error) => rest(match waiting_reason(error) {
             Some(reason) => Outcome::Waiting(reason, told(error)),
             None if error.class == Class::NotFound
                 && error.operation == CREATE_PAD
@@ -89,43 +89,43 @@ fn refused(answer: &str) -> String {
 }
 
 /// Whether the interview of a linked pad is over: what fails then is its record (contract K4a).
-fn is_over(facts: &Facts) -> bool {
-    let Record::Read(record) = &facts.record else { return false };
-    let is_on = || matches!(&facts.opportunity, Candidate::Read(opportunity) if opportunity.links.contains(&record.url));
+fn is_over(facts: &PadState) -> bool {
+    let PadLookup::Read(record) = &facts.record else { return false };
+    let is_on = || matches!(&facts.opportunity, CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url));
     record.is_ended() && (facts.pad.linked || facts.link_written || (facts.pad.pad_id.is_some() && is_on()))
 }
 
 /// Reads the candidate after a 403 on the record of an interview: the API key, or this candidate only (contract P2b)?
-fn ask_whether_confidential(facts: &Facts, trouble: &Trouble) -> Option<Step> {
-    let Trouble::Service(error) = trouble else { return None };
+fn ask_whether_confidential(facts: &PadState, trouble: &PassError) -> Option<Command> {
+    let PassError::Service(error) = trouble else { return None };
     let is_of_record = error.class == Class::Forbidden && is_record(error.operation);
-    let is_unread = matches!(facts.opportunity, Candidate::NotRead) && !facts.pad.deleting;
-    (is_of_record && is_unread).then_some(Step::ReadOpportunity)
+    let is_unread = matches!(facts.opportunity, CandidateLookup::NotRead) && !facts.pad.deleting;
+    (is_of_record && is_unread).then_some(Command::ReadOpportunity)
 }
 
 /// An open pad stays what it is while something about it cannot be done. What is missing after the end is said.
-fn after_opening(facts: &Facts, trouble: &Trouble) -> Outcome {
-    let has_ended = matches!(&facts.record, Record::Read(record) if record.is_ended());
+fn after_opening(facts: &PadState, trouble: &PassError) -> Outcome {
+    let has_ended = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
     let error = match trouble {
-        Trouble::Service(error) if has_ended => error,
-        _ => return Outcome::Undecided,
+        PassError::Service(error) if has_ended => error,
+        _ => return Outcome::NoDecision,
     };
     Outcome::Ended(match waiting_reason(error) {
-        Some(Reason::LeverForbidden) if matches!(facts.opportunity, Candidate::Refused) => {
+        Some(Reason::LeverForbidden) if matches!(facts.opportunity, CandidateLookup::Refused) => {
             let message = "Lever does not show this opportunity to the API key: it is confidential. The operator writes no note and no tag on it. To write them, put a key that can see confidential data into the Secret, then annotate this Pad with padoperator.dev/reconcile-requested-at.";
-            Recorded::Never(Reason::CandidateConfidential, message.into())
+            WriteBackState::Impossible(Reason::CandidateConfidential, message.into())
         }
-        Some(reason) => Recorded::Waits(reason, told(error)),
+        Some(reason) => WriteBackState::Pending(reason, told(error)),
         None if error.class == Class::NotFound && error.service == Service::Lever => {
             let message =
                 "Lever knows no opportunity of this id any more: there is nobody to write a note on.";
-            Recorded::Never(Reason::CandidateNotFound, message.into())
+            WriteBackState::Impossible(Reason::CandidateNotFound, message.into())
         }
         None => {
             let message = format!(
                 "{error}. Annotate this Pad with padoperator.dev/reconcile-requested-at to try again."
             );
-            Recorded::Never(Reason::InvalidRequest, message)
+            WriteBackState::Impossible(Reason::InvalidRequest, message)
         }
     })
 }
@@ -151,18 +151,18 @@ fn told(error: &Error) -> String {
 }
 
 /// The question of the pad that was to be made, and the pad's type.
-fn question(facts: &Facts) -> Option<(i64, PadType)> {
+fn question(facts: &PadState) -> Option<(i64, PadType)> {
     match &facts.configuration {
-        ConfigurationFacts::Ready(rule) => rule.question_id.map(|id| (id, rule.type_)),
+        RuleState::Ready(rule) => rule.question_id.map(|id| (id, rule.type_)),
         _ => None,
     }
 }
 
 /// A pad that was refused may have had a question that has changed since the configuration was checked.
-fn ask_why(facts: &Facts, error: &Error) -> Option<Step> {
+fn ask_why(facts: &PadState, error: &Error) -> Option<Command> {
     let is_refused = error.class == Class::Invalid && error.operation == CREATE_PAD && facts.misfit.is_none();
     let (question, type_) = question(facts).filter(|_| is_refused)?;
-    Some(Step::AskWhetherFits { question, type_ })
+    Some(Command::CheckQuestion { question, type_ })
 }
 
 /// The reason to wait for after an error of a service; None if waiting does not help.

@@ -4,41 +4,41 @@
 //! candidate is no trouble of the Pad's. It is put on once, when a person is called, and taken off when all is well.
 //! That it was dealt with is kept in the status, so that nobody is asked again, and what a recruiter takes off stays off.
 
-use super::eligibility::{Judgement, can_have_pad, judge};
-use super::{Step, sends_nothing};
+use super::eligibility::{Eligibility, can_have_pad, judge};
+use super::{Command, sends_nothing};
 use crate::api::condition::{Condition, is_true, types};
 use crate::controller::events;
-use crate::controller::pad::state::{Candidate, ConfigurationFacts, Facts, Trouble};
+use crate::controller::pad::state::{CandidateLookup, PadState, PassError, RuleState};
 use crate::transport::{Class, Service};
 use jiff::Timestamp;
 
 /// How a Pad stands, for people who only look now and then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stands {
+pub enum PadHealth {
     /// A person is called.
-    Badly,
+    Failing,
     /// It goes on by itself, for all that is known yet.
-    Underway,
+    Pending,
     /// It is what it should be.
-    Well,
+    Healthy,
 }
 
-impl Stands {
+impl PadHealth {
     /// As the conditions say.
     pub fn of(conditions: &[Condition], now: Timestamp) -> Self {
         match events::alarm(conditions, now) {
-            Some(_) => Stands::Badly,
-            None if is_true(conditions, types::READY) => Stands::Well,
-            None => Stands::Underway,
+            Some(_) => PadHealth::Failing,
+            None if is_true(conditions, types::READY) => PadHealth::Healthy,
+            None => PadHealth::Pending,
         }
     }
 }
 
 /// What is to be done about the tag.
 #[derive(Clone, Debug)]
-pub enum Flag {
+pub enum FailureTag {
     /// This; then ask again.
-    Do(Step),
+    Execute(Command),
     /// Nothing more: this is the tag that was dealt with.
     Settled(Option<String>),
     /// Nothing now.
@@ -46,81 +46,86 @@ pub enum Flag {
 }
 
 /// The next thing to do about the tag.
-pub fn flag(facts: &Facts, stands: Stands) -> Flag {
+pub fn flag(facts: &PadState, stands: PadHealth) -> FailureTag {
     let known = facts.pad.failed_tag.as_ref();
     let wanted = match (stands, &facts.write_back) {
-        (Stands::Well, _) => None,
-        (Stands::Badly, Some(write_back)) => write_back.tags.failed.as_ref(),
-        (Stands::Badly, None) | (Stands::Underway, _) => known,
+        (PadHealth::Healthy, _) => None,
+        (PadHealth::Failing, Some(write_back)) => write_back.tags.failed.as_ref(),
+        (PadHealth::Failing, None) | (PadHealth::Pending, _) => known,
     };
     if facts.pad.deleting {
-        return Flag::Later;
+        return FailureTag::Later;
     }
     if wanted == known {
         return settled(facts, wanted);
     }
     match &facts.flag_trouble {
         // It would be refused again.
-        Some(Trouble::Service(error)) if matches!(error.class, Class::Forbidden | Class::Invalid) => {
+        Some(PassError::Service(error)) if matches!(error.class, Class::Forbidden | Class::Invalid) => {
             return settled(facts, wanted);
         }
-        Some(_) => return Flag::Later,
-        None if sends_nothing(facts) || lever_is_in_trouble(facts) => return Flag::Later,
+        Some(_) => return FailureTag::Later,
+        None if sends_nothing(facts) || lever_is_in_trouble(facts) => return FailureTag::Later,
         None => {}
     }
     let opportunity = match &facts.opportunity {
-        Candidate::NotRead => return Flag::Do(Step::ReadOpportunity),
-        Candidate::NotFound | Candidate::Refused => return settled(facts, wanted),
-        Candidate::Read(opportunity) => opportunity,
+        CandidateLookup::NotRead => return FailureTag::Execute(Command::ReadOpportunity),
+        CandidateLookup::NotFound | CandidateLookup::Refused => return settled(facts, wanted),
+        CandidateLookup::Read(opportunity) => opportunity,
     };
     let due = |tag: &&String, present: bool| {
         opportunity.tags.contains(tag) == present && !facts.tags_written.contains(tag)
     };
     if let Some(tag) = known.filter(|tag| due(tag, true) && !facts.tags.needed.contains(tag)) {
-        return Flag::Do(Step::RemoveTags(vec![tag.clone()]));
+        return FailureTag::Execute(Command::RemoveTags(vec![tag.clone()]));
     }
     match wanted.filter(|tag| due(tag, false) && is_to_have_pad(facts)) {
-        Some(_) if facts.pad.owes(wanted) && !facts.pad.finalizer => Flag::Do(Step::SetFinalizer(true)),
-        Some(tag) => Flag::Do(Step::AddTags(vec![tag.clone()])),
+        Some(_) if facts.pad.owes(wanted) && !facts.pad.finalizer => {
+            FailureTag::Execute(Command::SetFinalizer(true))
+        }
+        Some(tag) => FailureTag::Execute(Command::AddTags(vec![tag.clone()])),
         None => settled(facts, wanted),
     }
 }
 
 /// The finalizer is on as long as the tag must be taken off before the Pad goes.
-fn settled(facts: &Facts, tag: Option<&String>) -> Flag {
+fn settled(facts: &PadState, tag: Option<&String>) -> FailureTag {
     let pad = &facts.pad;
     match pad.owes(tag) {
-        true if !pad.finalizer => Flag::Do(Step::SetFinalizer(true)),
-        false if pad.finalizer && !pad.has_made_one() => Flag::Do(Step::SetFinalizer(false)),
-        _ => Flag::Settled(tag.cloned()),
+        true if !pad.finalizer => FailureTag::Execute(Command::SetFinalizer(true)),
+        false if pad.finalizer && !pad.has_made_one() => FailureTag::Execute(Command::SetFinalizer(false)),
+        _ => FailureTag::Settled(tag.cloned()),
     }
 }
 
 /// The Pad's own pass has just found that Lever cannot be asked.
-fn lever_is_in_trouble(facts: &Facts) -> bool {
+fn lever_is_in_trouble(facts: &PadState) -> bool {
     match &facts.trouble {
-        Some(Trouble::Service(error) | Trouble::CreateOutcomeUnknown(error)) => {
+        Some(PassError::Service(error) | PassError::CreateOutcomeUnknown(error)) => {
             error.service == Service::Lever
         }
         Some(
-            Trouble::NoAccount { .. } | Trouble::Conflict | Trouble::Refused { .. } | Trouble::Cluster { .. },
+            PassError::NoCredentials { .. }
+            | PassError::Conflict
+            | PassError::Refused { .. }
+            | PassError::Cluster { .. },
         ) => true,
         None => false,
     }
 }
 
 /// Whether the candidate is to have the pad: nobody else's profile is marked for it.
-fn is_to_have_pad(facts: &Facts) -> bool {
+fn is_to_have_pad(facts: &PadState) -> bool {
     let is_chosen = facts.pad.manual || facts.pad.pad_id.is_some();
     let judgement = match &facts.configuration {
-        ConfigurationFacts::Ready(rule) => judge(facts, rule, is_chosen),
+        RuleState::Ready(rule) => judge(facts, rule, is_chosen),
         _ => can_have_pad(facts),
     };
     match (judgement, &facts.configuration) {
-        (Judgement::Qualifies(opportunity), ConfigurationFacts::NotReady { tag, .. }) => {
+        (Eligibility::Eligible(opportunity), RuleState::NotReady { tag, .. }) => {
             is_chosen || opportunity.tags.contains(tag)
         }
-        (Judgement::Qualifies(_), ConfigurationFacts::Ready(_)) => true,
+        (Eligibility::Eligible(_), RuleState::Ready(_)) => true,
         _ => false,
     }
 }

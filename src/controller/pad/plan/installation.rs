@@ -2,31 +2,33 @@
 //! (contract, "Several installations").
 
 use super::eligibility::{linked_pad_id, serves};
-use super::{Outcome, Step, connection_not_usable, rest};
+use super::{Command, Outcome, connection_not_usable, rest};
 use crate::api::configuration::Repeat;
 use crate::api::names::Reference;
 use crate::api::pad::Phase;
 use crate::coderpad::PadRecord;
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::state::{Candidate, ConnectionFacts, Entry, Facts, PadFacts, Record};
+use crate::controller::pad::state::{
+    CandidateLookup, ConnectionState, PadLookup, PadState, StageEntry, StoredPad,
+};
 use crate::lever::Opportunity;
 
 /// Kinds of events by which a person has been in a pad.
 const JOINED: [&str; 2] = ["joined", "started"];
 
 /// The other installation that a pad belongs to; None: it counts as own.
-pub(super) fn foreign<'a>(facts: &Facts, record: &'a PadRecord) -> Option<&'a str> {
+pub(super) fn foreign<'a>(facts: &PadState, record: &'a PadRecord) -> Option<&'a str> {
     facts.ownership.installation.foreign(&record.notes)
 }
 
 /// The candidate gets no pad, because another installation has created it (contract I4).
-pub(super) fn owned(facts: &Facts, id: &str) -> Step {
+pub(super) fn owned(facts: &PadState, id: &str) -> Command {
     let pad = &facts.pad;
     let name = match &facts.connection {
-        ConnectionFacts::Ready { name, .. }
-        | ConnectionFacts::Missing { name }
-        | ConnectionFacts::Suspended { name }
-        | ConnectionFacts::NotReady { name, .. } => name,
+        ConnectionState::Ready { name, .. }
+        | ConnectionState::Missing { name }
+        | ConnectionState::Suspended { name }
+        | ConnectionState::NotReady { name, .. } => name,
     };
     let message = format!(
         "Installation {id} of the operator, in another cluster or under another connection, has created the pad for this \
@@ -39,26 +41,26 @@ pub(super) fn owned(facts: &Facts, id: &str) -> Step {
 
 /// The next step if a linked pad of another installation serves the entry already: none is created (contract I4).
 pub(super) fn served_elsewhere(
-    facts: &Facts,
+    facts: &PadState,
     records: &[PadRecord],
-    entry: &Entry,
+    entry: &StageEntry,
     repeat: Repeat,
-) -> Option<Step> {
+) -> Option<Command> {
     let serving = records.iter().filter(|record| serves(record, entry, repeat));
     serving.filter_map(|record| foreign(facts, record)).next().map(|id| owned(facts, id))
 }
 
 /// The Pad continues through another connection than it was created through, which is gone, and the present account does
 /// not know the candidate or the pad. It may be another account, so nothing is concluded.
-pub(super) fn other_account(facts: &Facts) -> Option<Step> {
+pub(super) fn other_account(facts: &PadState) -> Option<Command> {
     let former = facts.ownership.former_connection.as_ref()?;
     let unknown = match (&facts.opportunity, &facts.record) {
-        (Candidate::NotFound, _) => "candidate",
-        (_, Record::NotFound) => "pad",
+        (CandidateLookup::NotFound, _) => "candidate",
+        (_, PadLookup::NotFound) => "pad",
         _ => return None,
     };
-    let PadFacts { namespace, name, configuration, .. } = &facts.pad;
-    let ConnectionFacts::Ready { name: present, .. } = &facts.connection else { return None };
+    let StoredPad { namespace, name, configuration, .. } = &facts.pad;
+    let ConnectionState::Ready { name: present, .. } = &facts.connection else { return None };
     let message = format!(
         "This Pad was created through LeverConnection {former}, which does not exist any more, and PadConfiguration \
          {configuration} now belongs to LeverConnection {present}. {present} does not find this {unknown}: it was deleted, \
@@ -69,7 +71,7 @@ pub(super) fn other_account(facts: &Facts) -> Option<Step> {
 }
 
 /// Reports whether a Pad was skipped for an installation whose pads count as own by now (contract I6).
-pub(super) fn is_released(facts: &Facts) -> bool {
+pub(super) fn is_released(facts: &PadState) -> bool {
     let ownership = &facts.ownership;
     facts.pad.phase == Some(Phase::Skipped)
         && ownership.reported.as_ref().is_some_and(|id| ownership.installation.includes(id))
@@ -79,57 +81,57 @@ pub(super) fn is_released(facts: &Facts) -> bool {
 /// (contract I5). None: this one stays.
 ///
 /// Whoever adds the second link sees both in Lever's answer. Whoever added the first learns of the second by sync.
-pub(super) fn contest(facts: &Facts) -> Option<Step> {
+pub(super) fn contest(facts: &PadState) -> Option<Command> {
     let looks = looks(facts)?;
     let id = facts.pad.pad_id.as_ref()?;
     let opportunity = match &facts.opportunity {
-        Candidate::NotRead if looks == Looks::WhereRead => return None,
-        Candidate::NotRead => return Some(Step::ReadOpportunity),
-        Candidate::Read(opportunity) => opportunity,
-        Candidate::NotFound | Candidate::Refused => return None,
+        CandidateLookup::NotRead if looks == LinkComparison::IfRead => return None,
+        CandidateLookup::NotRead => return Some(Command::ReadOpportunity),
+        CandidateLookup::Read(opportunity) => opportunity,
+        CandidateLookup::NotFound | CandidateLookup::Refused => return None,
     };
     if let Some(step) = read_unknown(facts, id, opportunity) {
         return Some(step);
     }
     let own = match &facts.record {
         // Without a foreign pad there is nothing to compare.
-        Record::NotRead if !has_foreign(facts) => return None,
-        Record::NotRead => return Some(Step::ReadPad(id.clone())),
-        Record::NotFound => return None,
-        Record::Read(own) => own,
+        PadLookup::NotRead if !has_foreign(facts) => return None,
+        PadLookup::NotRead => return Some(Command::ReadPad(id.clone())),
+        PadLookup::NotFound => return None,
+        PadLookup::Read(own) => own,
     };
     let winner = earlier_rival(facts, own)?;
     if own.is_started() {
         return None;
     }
     match has_joined(facts) {
-        None => Some(Step::ReadEvents(own.id.clone())),
+        None => Some(Command::ReadEvents(own.id.clone())),
         Some(true) => None,
-        Some(false) => Some(Step::Yield(Some(winner.to_owned()))),
+        Some(false) => Some(Command::Yield(Some(winner.to_owned()))),
     }
 }
 
 /// When a linked pad is compared with others.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Looks {
+enum LinkComparison {
     /// Sync found a link of somebody else: the opportunity is read for it.
-    Asked,
+    Requested,
     /// The pad is about to be called Open, and the opportunity may have been read.
-    WhereRead,
+    IfRead,
 }
 
-fn looks(facts: &Facts) -> Option<Looks> {
+fn looks(facts: &PadState) -> Option<LinkComparison> {
     if facts.ownership.look {
-        return Some(Looks::Asked);
+        return Some(LinkComparison::Requested);
     }
     let was_open = matches!(facts.pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended));
-    (!was_open).then_some(Looks::WhereRead)
+    (!was_open).then_some(LinkComparison::IfRead)
 }
 
 /// Our pad is not linked yet: the next step if a pad of another installation, for what ours was created for, is linked
 /// (contract I4). Ours gives way, also if it is older: nobody has been given its link.
-pub(super) fn not_beside_another(facts: &Facts, own: &PadRecord) -> Option<Step> {
-    let Candidate::Read(opportunity) = &facts.opportunity else { return None };
+pub(super) fn not_beside_another(facts: &PadState, own: &PadRecord) -> Option<Command> {
+    let CandidateLookup::Read(opportunity) = &facts.opportunity else { return None };
     if own.is_started() {
         return None;
     }
@@ -139,11 +141,11 @@ pub(super) fn not_beside_another(facts: &Facts, own: &PadRecord) -> Option<Step>
     let linked = facts.linked_before.iter().flatten();
     let rivals = linked.filter(|other| rules_each_other_out(facts.repeat, own, other));
     let winner = rivals.filter_map(|record| foreign(facts, record)).next()?;
-    Some(Step::Yield(Some(winner.to_owned())))
+    Some(Command::Yield(Some(winner.to_owned())))
 }
 
 /// The next step until all pads behind the candidate's links are known, but for our own.
-fn read_unknown(facts: &Facts, own: &String, opportunity: &Opportunity) -> Option<Step> {
+fn read_unknown(facts: &PadState, own: &String, opportunity: &Opportunity) -> Option<Command> {
     let is_known = |one: &String| {
         one == own
             || facts.ownership.links_read.contains(one)
@@ -151,21 +153,21 @@ fn read_unknown(facts: &Facts, own: &String, opportunity: &Opportunity) -> Optio
     };
     let links = opportunity.links.iter().filter_map(|link| linked_pad_id(link, &facts.connection));
     let unknown: Vec<String> = links.filter(|one| !is_known(one)).collect();
-    (!unknown.is_empty()).then_some(Step::ReadLinkedPads(unknown))
+    (!unknown.is_empty()).then_some(Command::ReadLinkedPads(unknown))
 }
 
-fn has_foreign(facts: &Facts) -> bool {
+fn has_foreign(facts: &PadState) -> bool {
     facts.linked_before.iter().flatten().any(|record| foreign(facts, record).is_some())
 }
 
 /// Whether anybody has been in the pad; None: its events were not read.
-fn has_joined(facts: &Facts) -> Option<bool> {
+fn has_joined(facts: &PadState) -> Option<bool> {
     let events = facts.events.as_ref()?;
     Some(events.iter().any(|event| JOINED.contains(&event.kind.as_str())))
 }
 
 /// The installation of the earliest pad that was created before ours for what ours was created for.
-fn earlier_rival<'a>(facts: &'a Facts, own: &PadRecord) -> Option<&'a str> {
+fn earlier_rival<'a>(facts: &'a PadState, own: &PadRecord) -> Option<&'a str> {
     if own.is_ended() || own.is_deleted() || foreign(facts, own).is_some() {
         return None;
     }
@@ -196,11 +198,11 @@ fn rules_each_other_out(repeat: Option<Repeat>, own: &PadRecord, other: &PadReco
 
 /// The other installation that a status names: that of the pad which this Pad's candidate has, or which it gave way to.
 /// None: there is none, as far as this pass has looked.
-pub fn other_installation(facts: &Facts) -> Option<String> {
+pub fn other_installation(facts: &PadState) -> Option<String> {
     let ownership = &facts.ownership;
     let of_record = || match &facts.record {
-        Record::Read(record) => foreign(facts, record),
-        Record::NotRead | Record::NotFound => None,
+        PadLookup::Read(record) => foreign(facts, record),
+        PadLookup::NotRead | PadLookup::NotFound => None,
     };
     let of_links = || facts.linked_before.iter().flatten().find_map(|record| foreign(facts, record));
     ownership.yields_to.as_deref().or_else(of_record).or_else(of_links).map(ToOwned::to_owned)
@@ -208,53 +210,55 @@ pub fn other_installation(facts: &Facts) -> Option<String> {
 
 /// The installation whose earlier pad stays next to ours, because somebody has joined ours (contract I5). The outer None:
 /// this pass has not looked.
-pub fn stays_beside(facts: &Facts) -> Option<Option<String>> {
+pub fn stays_beside(facts: &PadState) -> Option<Option<String>> {
     looks(facts)?;
-    let (Record::Read(own), Candidate::Read(_)) = (&facts.record, &facts.opportunity) else { return None };
+    let (PadLookup::Read(own), CandidateLookup::Read(_)) = (&facts.record, &facts.opportunity) else {
+        return None;
+    };
     Some(earlier_rival(facts, own).map(ToOwned::to_owned))
 }
 
 /// The next step of a Pad whose pad gives way. The annotation that says so was written before the first of them, so that
 /// whoever leads next completes them. None: there is nothing to do about that.
-pub(super) fn yielding(facts: &Facts) -> Option<Step> {
+pub(super) fn yielding(facts: &PadState) -> Option<Command> {
     let id = facts.ownership.yields_to.as_ref()?;
     if facts.pad.phase == Some(Phase::Skipped) {
         // It is completed. A new judgement begins without the pad that is gone.
-        return (facts.is_asked() || is_released(facts)).then_some(Step::ForgetPad);
+        return (facts.is_asked() || is_released(facts)).then_some(Command::ClearPad);
     }
     if let Some(waiting) = connection_not_usable(facts) {
         let is_open = matches!(facts.pad.phase, Some(Phase::Open | Phase::Started));
-        return Some(rest(if is_open { Outcome::Unchanged } else { waiting }));
+        return Some(rest(if is_open { Outcome::Keep } else { waiting }));
     }
     Some(give_up(facts).unwrap_or_else(|| match facts.pad.finalizer {
-        true => Step::SetFinalizer(false),
+        true => Command::SetFinalizer(false),
         false => owned(facts, id),
     }))
 }
 
 /// Removes the link and deletes the pad. None: that is done.
-pub(super) fn give_up(facts: &Facts) -> Option<Step> {
+pub(super) fn give_up(facts: &PadState) -> Option<Command> {
     let pad_id = facts.pad.pad_id.as_ref()?;
     let record = match &facts.record {
-        Record::NotRead => return Some(Step::ReadPad(pad_id.clone())),
-        Record::Read(record) => Some(record),
-        Record::NotFound => None,
+        PadLookup::NotRead => return Some(Command::ReadPad(pad_id.clone())),
+        PadLookup::Read(record) => Some(record),
+        PadLookup::NotFound => None,
     };
     // Somebody was faster: the pad stays.
     if record.is_some_and(|record| record.is_started() && !record.is_deleted()) {
-        return Some(Step::Yield(None));
+        return Some(Command::Yield(None));
     }
     let opportunity = match &facts.opportunity {
-        Candidate::NotRead => return Some(Step::ReadOpportunity),
-        Candidate::Read(opportunity) => Some(opportunity),
-        Candidate::NotFound | Candidate::Refused => None,
+        CandidateLookup::NotRead => return Some(Command::ReadOpportunity),
+        CandidateLookup::Read(opportunity) => Some(opportunity),
+        CandidateLookup::NotFound | CandidateLookup::Refused => None,
     };
     let url = record.map(|record| &record.url).or(facts.pad.url.as_ref());
     if let Some(url) = url.filter(|url| opportunity.is_some_and(|one| one.links.contains(url)))
         && !facts.link_removed
     {
-        return Some(Step::RemoveLink(url.clone()));
+        return Some(Command::RemoveLink(url.clone()));
     }
     let record = record.filter(|record| !record.is_deleted() && !facts.deleted.contains(&record.id))?;
-    Some(Step::DeletePad(record.id.clone()))
+    Some(Command::DeletePad(record.id.clone()))
 }

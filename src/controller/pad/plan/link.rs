@@ -1,28 +1,28 @@
 //! From a pad at CoderPad to its link on the candidate.
 
 use super::write_back::keep_linked;
-use super::{Outcome, Step, installation, rest, sends_nothing};
+use super::{Command, Outcome, installation, rest, sends_nothing};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::names::Effect;
 use crate::coderpad::{PadKind, PadRecord};
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::state::{Candidate, Claimed, Facts, Record};
+use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
 
 /// There is a pad at CoderPad: store its id, then link it.
-pub(super) fn link(facts: &Facts) -> Step {
+pub(super) fn link(facts: &PadState) -> Command {
     let pad = &facts.pad;
-    if let Claimed::MayStillLand { rest } = facts.claimed {
+    if let WriteClaim::InFlight { rest } = facts.claimed {
         let message = "It is not known whether Lever has the link already: what is under way is waited for, then the link is looked for before it is added; nobody has to act.";
-        return Step::Rest {
+        return Command::Done {
             outcome: Outcome::Waiting(Reason::LeverUnavailable, message.into()),
             again: Some(rest),
         };
     }
     let record = match (&facts.record, &pad.pad_id) {
-        (Record::Read(record), _) => record,
-        (Record::NotRead, Some(id)) => return Step::ReadPad(id.clone()),
-        (Record::NotFound, _) => return pad_deleted(facts),
-        (Record::NotRead, None) => return rest(Outcome::Undecided),
+        (PadLookup::Read(record), _) => record,
+        (PadLookup::NotRead, Some(id)) => return Command::ReadPad(id.clone()),
+        (PadLookup::NotFound, _) => return pad_deleted(facts),
+        (PadLookup::NotRead, None) => return rest(Outcome::NoDecision),
     };
     // contract I3
     if let Some(id) = installation::foreign(facts, record) {
@@ -34,14 +34,14 @@ pub(super) fn link(facts: &Facts) -> Step {
     if pad.pad_id.is_none() && facts.wants_take_home && record.kind != PadKind::TakeHome {
         // CoderPad may say so only at first (contract P7b).
         return match record.kind {
-            _ if !facts.kind_read_again => Step::ReadKindAgain(record.id.clone()),
+            _ if !facts.kind_read_again => Command::ReadKindAgain(record.id.clone()),
             PadKind::Unknown => store_unlinked(record),
             PadKind::Live | PadKind::TakeHome => refuse_live(facts, record),
         };
     }
     if pad.pad_id.is_none() {
         return if facts.take_home_refused && record.kind == PadKind::TakeHome && !facts.refusal_stored {
-            Step::StoreRefusal { refused: false }
+            Command::StoreRefusal { refused: false }
         } else {
             store(facts, record)
         };
@@ -51,25 +51,25 @@ pub(super) fn link(facts: &Facts) -> Step {
     }
     // A row of a list may come without the link.
     if record.url.is_empty() {
-        return Step::ReadPad(record.id.clone());
+        return Command::ReadPad(record.id.clone());
     }
     if facts.link_written {
         return keep_linked(facts);
     }
     match &facts.opportunity {
-        Candidate::NotRead => Step::ReadOpportunity,
-        Candidate::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
+        CandidateLookup::NotRead => Command::ReadOpportunity,
+        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
         // contract I4
-        Candidate::Read(_) if let Some(step) = installation::not_beside_another(facts, record) => step,
-        Candidate::Read(_) if facts.claimed == Claimed::Ours(Effect::Link) => {
-            Step::AddLink(record.url.clone())
+        CandidateLookup::Read(_) if let Some(step) = installation::not_beside_another(facts, record) => step,
+        CandidateLookup::Read(_) if facts.claimed == WriteClaim::Owned(Effect::Link) => {
+            Command::AddLink(record.url.clone())
         }
-        Candidate::Read(_) => Step::Claim(Effect::Link),
+        CandidateLookup::Read(_) => Command::Claim(Effect::Link),
         // Nobody can be given the link any more.
-        Candidate::NotFound | Candidate::Refused if !facts.deleted.contains(&record.id) => {
-            Step::DeletePad(record.id.clone())
+        CandidateLookup::NotFound | CandidateLookup::Refused if !facts.deleted.contains(&record.id) => {
+            Command::DeletePad(record.id.clone())
         }
-        Candidate::NotFound | Candidate::Refused => rest(Outcome::Skipped(
+        CandidateLookup::NotFound | CandidateLookup::Refused => rest(Outcome::Skipped(
             Reason::CandidateNotFound,
             "The candidate went out of sight in Lever before the link could be added: the pad was deleted at CoderPad.".into(),
         )),
@@ -78,23 +78,25 @@ pub(super) fn link(facts: &Facts) -> Step {
 
 /// The pad is gone in CoderPad. No other one is created for an entry until then (contract E2): Lever says which is the
 /// last one.
-pub(super) fn pad_deleted(facts: &Facts) -> Step {
+pub(super) fn pad_deleted(facts: &PadState) -> Command {
     match facts.opportunity {
-        Candidate::NotRead if !facts.pad.pad_was_deleted && !sends_nothing(facts) => Step::ReadOpportunity,
+        CandidateLookup::NotRead if !facts.pad.pad_was_deleted && !sends_nothing(facts) => {
+            Command::ReadOpportunity
+        }
         _ => rest(Outcome::PadDeleted),
     }
 }
 
 /// A live pad where a take-home was asked for is deleted at once and never linked.
-fn refuse_live(facts: &Facts, record: &PadRecord) -> Step {
+fn refuse_live(facts: &PadState, record: &PadRecord) -> Command {
     if !facts.deleted.contains(&record.id) {
-        return Step::DeletePad(record.id.clone());
+        return Command::DeletePad(record.id.clone());
     }
     if facts.repeat.is_some() && !facts.refusal_stored {
-        return Step::StoreRefusal { refused: true };
+        return Command::StoreRefusal { refused: true };
     }
     if facts.pad.open_attempt().is_some() {
-        return Step::ForgetAttempt;
+        return Command::ClearAttempt;
     }
     let (name, namespace) = (&facts.pad.name, &facts.pad.namespace);
     let message = format!(
@@ -105,9 +107,9 @@ fn refuse_live(facts: &Facts, record: &PadRecord) -> Step {
 }
 
 /// A pad whose type the operator does not know is kept, not linked, and a person decides (contract F7).
-fn unknown_kind(facts: &Facts, record: &PadRecord) -> Step {
+fn unknown_kind(facts: &PadState, record: &PadRecord) -> Command {
     if facts.repeat.is_some() && !facts.refusal_stored {
-        return Step::StoreRefusal { refused: true };
+        return Command::StoreRefusal { refused: true };
     }
     let (name, namespace) = (&facts.pad.name, &facts.pad.namespace);
     let message = format!(
@@ -117,16 +119,16 @@ fn unknown_kind(facts: &Facts, record: &PadRecord) -> Step {
     rest(Outcome::Failed(Reason::TakeHomeRefused, message))
 }
 
-fn store_unlinked(record: &PadRecord) -> Step {
-    Step::StorePad { record: Box::new(record.clone()), keep_finalizer: true, claim_link: false }
+fn store_unlinked(record: &PadRecord) -> Command {
+    Command::StorePad { record: Box::new(record.clone()), keep_finalizer: true, claim_link: false }
 }
 
 /// Stores the id. Where the link follows at once, the Pad needs no finalizer of its own for that.
-pub(super) fn store(facts: &Facts, record: &PadRecord) -> Step {
+pub(super) fn store(facts: &PadState, record: &PadRecord) -> Command {
     let follows = |links: &[String]| !record.url.is_empty() && !links.contains(&record.url);
-    Step::StorePad {
+    Command::StorePad {
         record: Box::new(record.clone()),
         keep_finalizer: facts.pad.deletion_policy != DeletionPolicy::Retain,
-        claim_link: matches!(&facts.opportunity, Candidate::Read(opportunity) if follows(&opportunity.links)),
+        claim_link: matches!(&facts.opportunity, CandidateLookup::Read(opportunity) if follows(&opportunity.links)),
     }
 }

@@ -1,6 +1,6 @@
 //! The plan: what was observed → one step. Pure; all rules about Pads stand here, in the order in which they count.
 //!
-//! The driver calls it again after each step, with what the step has found out, until it says [`Step::Rest`].
+//! The driver calls it again after each step, with what the step has found out, until it says [`Command::Done`].
 
 mod cancellation;
 mod deletion;
@@ -19,7 +19,8 @@ pub use write_back::is_tag_settled;
 
 use super::reason::Reason;
 use super::state::{
-    Candidate, Claimed, ConfigurationFacts, ConnectionFacts, Facts, Flight, PadFacts, Record, Trouble,
+    CandidateLookup, ConnectionState, CreateOutcome, PadLookup, PadState, PassError, RuleState, StoredPad,
+    WriteClaim,
 };
 use crate::api::configuration::PadType;
 use crate::api::names::{Effect, Reference};
@@ -28,7 +29,7 @@ use crate::coderpad::{NewPad, PadKind, PadRecord};
 use crate::controller::connection::status::CONNECTING;
 use cancellation::call_off;
 use deletion::removal;
-use eligibility::{Judgement, create, judge, no_room};
+use eligibility::{Eligibility, create, judge, no_room};
 use errors::after_trouble;
 use jiff::Timestamp;
 use link::{link, store};
@@ -41,9 +42,9 @@ const SETTLES_SOON: Duration = Duration::from_secs(2);
 
 /// The next thing to do about one Pad.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub enum Command {
     /// Nothing more now: write the status that follows from the outcome.
-    Rest {
+    Done {
         /// What the status shall say.
         outcome: Outcome,
         /// When to look again without being woken; None: only when woken, or after the pause of a failure.
@@ -86,7 +87,7 @@ pub enum Step {
         claim_link: bool,
     },
     /// Take back the intention: it is certain that it made no pad, or that its pad is deleted.
-    ForgetAttempt,
+    ClearAttempt,
     /// Claim a write to Lever that must take effect once, right before it is made.
     Claim(Effect),
     /// Add the link, which was claimed, to the candidate in Lever.
@@ -109,7 +110,7 @@ pub enum Step {
     /// Read the files of these environments of a pad.
     ReadCode(Vec<i64>),
     /// Ask whether the pad that was refused can be made from its question at all.
-    AskWhetherFits {
+    CheckQuestion {
         /// The question.
         question: i64,
         /// The type of the pad.
@@ -122,82 +123,82 @@ pub enum Step {
     /// Mark the Pad: its pad gives way to that of another installation, by ID. None: take the mark off.
     Yield(Option<String>),
     /// Remove from the Pad what names the pad that gave way.
-    ForgetPad,
+    ClearPad,
     /// Make a further Pad, of this number, for the candidate.
-    MakeFurther(u32),
+    CreateNextPad(u32),
     /// Have another Pad of the candidate judged again, by name.
-    PassOn(String),
+    JudgeSibling(String),
     /// Put the finalizer on the Pad (true), or take it off and let a deleted Pad go (false).
     SetFinalizer(bool),
 }
 
-impl Step {
+impl Command {
     /// What it is called in a trace: nothing of what it carries.
     pub fn name(&self) -> &'static str {
         match self {
-            Step::Rest { .. } => "rest",
-            Step::ReadOpportunity => "read opportunity",
-            Step::ReadPad(_) => "read pad",
-            Step::ReadLinkedPads(_) => "read linked pads",
-            Step::ReadKindAgain(_) => "read kind again",
-            Step::StoreRefusal { .. } => "store refusal",
-            Step::StoreServed(_) => "store served entries",
-            Step::Create { .. } => "create",
-            Step::Search { .. } => "search",
-            Step::StorePad { .. } => "store pad",
-            Step::ForgetAttempt => "forget attempt",
-            Step::Claim(_) => "claim",
-            Step::AddLink(_) => "add link",
-            Step::RemoveLink(_) => "remove link",
-            Step::AddTags(_) => "add tags",
-            Step::RemoveTags(_) => "remove tags",
-            Step::ReadNotes { .. } => "read notes",
-            Step::AddNote(_) => "add note",
-            Step::ReadEvents(_) => "read events",
-            Step::ReadCode(_) => "read code",
-            Step::AskWhetherFits { .. } => "ask whether fits",
-            Step::EndPad(_) => "end pad",
-            Step::DeletePad(_) => "delete pad",
-            Step::Yield(_) => "yield",
-            Step::ForgetPad => "forget pad",
-            Step::MakeFurther(_) => "make further",
-            Step::PassOn(_) => "pass on",
-            Step::SetFinalizer(_) => "set finalizer",
+            Command::Done { .. } => "rest",
+            Command::ReadOpportunity => "read opportunity",
+            Command::ReadPad(_) => "read pad",
+            Command::ReadLinkedPads(_) => "read linked pads",
+            Command::ReadKindAgain(_) => "read kind again",
+            Command::StoreRefusal { .. } => "store refusal",
+            Command::StoreServed(_) => "store served entries",
+            Command::Create { .. } => "create",
+            Command::Search { .. } => "search",
+            Command::StorePad { .. } => "store pad",
+            Command::ClearAttempt => "forget attempt",
+            Command::Claim(_) => "claim",
+            Command::AddLink(_) => "add link",
+            Command::RemoveLink(_) => "remove link",
+            Command::AddTags(_) => "add tags",
+            Command::RemoveTags(_) => "remove tags",
+            Command::ReadNotes { .. } => "read notes",
+            Command::AddNote(_) => "add note",
+            Command::ReadEvents(_) => "read events",
+            Command::ReadCode(_) => "read code",
+            Command::CheckQuestion { .. } => "ask whether fits",
+            Command::EndPad(_) => "end pad",
+            Command::DeletePad(_) => "delete pad",
+            Command::Yield(_) => "yield",
+            Command::ClearPad => "forget pad",
+            Command::CreateNextPad(_) => "make further",
+            Command::JudgeSibling(_) => "pass on",
+            Command::SetFinalizer(_) => "set finalizer",
         }
     }
 
     /// Whether the step calls a service.
     pub fn calls(&self) -> bool {
         match self {
-            Step::Rest { .. }
-            | Step::ForgetAttempt
-            | Step::StoreRefusal { .. }
-            | Step::StoreServed(_)
-            | Step::Yield(_)
-            | Step::ForgetPad
-            | Step::SetFinalizer(_)
-            | Step::MakeFurther(_)
-            | Step::PassOn(_) => false,
+            Command::Done { .. }
+            | Command::ClearAttempt
+            | Command::StoreRefusal { .. }
+            | Command::StoreServed(_)
+            | Command::Yield(_)
+            | Command::ClearPad
+            | Command::SetFinalizer(_)
+            | Command::CreateNextPad(_)
+            | Command::JudgeSibling(_) => false,
             // The rate limit's token for what follows is taken first.
-            Step::Claim(_) => true,
-            Step::StorePad { claim_link, .. } => *claim_link,
-            Step::ReadOpportunity
-            | Step::ReadPad(_)
-            | Step::ReadLinkedPads(_)
-            | Step::ReadKindAgain(_)
-            | Step::Create { .. }
-            | Step::Search { .. }
-            | Step::AddLink(_)
-            | Step::RemoveLink(_)
-            | Step::AddTags(_)
-            | Step::RemoveTags(_)
-            | Step::ReadNotes { .. }
-            | Step::AddNote(_)
-            | Step::ReadEvents(_)
-            | Step::ReadCode(_)
-            | Step::EndPad(_)
-            | Step::AskWhetherFits { .. }
-            | Step::DeletePad(_) => true,
+            Command::Claim(_) => true,
+            Command::StorePad { claim_link, .. } => *claim_link,
+            Command::ReadOpportunity
+            | Command::ReadPad(_)
+            | Command::ReadLinkedPads(_)
+            | Command::ReadKindAgain(_)
+            | Command::Create { .. }
+            | Command::Search { .. }
+            | Command::AddLink(_)
+            | Command::RemoveLink(_)
+            | Command::AddTags(_)
+            | Command::RemoveTags(_)
+            | Command::ReadNotes { .. }
+            | Command::AddNote(_)
+            | Command::ReadEvents(_)
+            | Command::ReadCode(_)
+            | Command::EndPad(_)
+            | Command::CheckQuestion { .. }
+            | Command::DeletePad(_) => true,
         }
     }
 }
@@ -206,9 +207,9 @@ impl Step {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
     /// What it says already: it was judged before, and nothing has come up since.
-    Unchanged,
+    Keep,
     /// Nothing: this pass has decided nothing.
-    Undecided,
+    NoDecision,
     /// Nothing: Lever's answer is older than the webhook that the Pad is judged by.
     StaleRead,
     /// It waits.
@@ -222,45 +223,45 @@ pub enum Outcome {
     /// The interview goes on.
     Started,
     /// The interview is over.
-    Ended(Recorded),
+    Ended(WriteBackState),
     /// The pad was deleted at CoderPad.
     PadDeleted,
     /// A person ended the interview before the link could be added.
-    CalledOff,
+    EndedUnlinked,
 }
 
 /// How far what is written to Lever after the end has got.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Recorded {
+pub enum WriteBackState {
     /// It is written.
     Written,
     /// The configuration asks for nothing.
-    NotAsked,
+    NotRequested,
     /// Not yet, for this reason; it goes on by itself or once a person has acted.
-    Waits(Reason, String),
+    Pending(Reason, String),
     /// It cannot be written.
-    Never(Reason, String),
+    Impossible(Reason, String),
 }
 
 /// Decides the next step.
-pub fn plan(facts: &Facts) -> Step {
+pub fn plan(facts: &PadState) -> Command {
     let step = match &facts.trouble {
-        Some(Trouble::Service(_) | Trouble::NoAccount { .. }) if is_cancelled(facts) => cancel(facts),
+        Some(PassError::Service(_) | PassError::NoCredentials { .. }) if is_cancelled(facts) => cancel(facts),
         Some(trouble) => after_trouble(facts, trouble),
         None if facts.pad.deleting => removal(facts),
         None => life(facts),
     };
     match facts.pause {
-        Some(rest) if step.calls() => Step::Rest { outcome: Outcome::Undecided, again: Some(rest) },
+        Some(rest) if step.calls() => Command::Done { outcome: Outcome::NoDecision, again: Some(rest) },
         _ => step,
     }
 }
 
 /// The life of a Pad that is not being deleted.
-fn life(facts: &Facts) -> Step {
+fn life(facts: &PadState) -> Command {
     let pad = &facts.pad;
-    if facts.gone && matches!(facts.opportunity, Candidate::NotRead) && !sends_nothing(facts) {
-        return Step::ReadOpportunity;
+    if facts.gone && matches!(facts.opportunity, CandidateLookup::NotRead) && !sends_nothing(facts) {
+        return Command::ReadOpportunity;
     }
     if let Some(step) = installation::other_account(facts) {
         return step;
@@ -273,37 +274,38 @@ fn life(facts: &Facts) -> Step {
     }
     // Without the finalizer the Pad could go before it is settled whether its pad is linked. Where all goes well the
     // link follows in the same pass, and this is not needed.
-    let is_first_pass = matches!(facts.claimed, Claimed::Ours(_)) || !matches!(facts.record, Record::NotRead);
+    let is_first_pass =
+        matches!(facts.claimed, WriteClaim::Owned(_)) || !matches!(facts.record, PadLookup::NotRead);
     if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !settled(facts) {
-        return Step::SetFinalizer(true);
+        return Command::SetFinalizer(true);
     }
     if is_cancelled(facts) {
         return cancel(facts);
     }
     if settled(facts) {
-        return rest(Outcome::Unchanged);
+        return rest(Outcome::Keep);
     }
     if let Some(waiting) = connection_not_usable(facts) {
-        return rest(if keeps_its_place(facts) { Outcome::Unchanged } else { waiting });
+        return rest(if keeps_its_place(facts) { Outcome::Keep } else { waiting });
     }
     // contract E6
     if pad.wish == DesiredState::Ended && pad.pad_id.is_some() && !facts.link_written {
         return call_off(facts);
     }
-    if pad.pad_id.is_some() || matches!(facts.record, Record::Read(_)) {
+    if pad.pad_id.is_some() || matches!(facts.record, PadLookup::Read(_)) {
         return link(facts);
     }
     if pad.open_attempt().is_some() {
         return resolve_attempt(facts);
     }
     let rule = match &facts.configuration {
-        ConfigurationFacts::Ready(rule) => rule,
+        RuleState::Ready(rule) => rule,
         other => return rest(configuration_not_usable(pad, other)),
     };
     if pad.another_goes {
         let message = "Another Pad of this candidate is being deleted, and it is not settled yet what becomes of its pad at CoderPad: that comes first. No action needed.";
         let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
-        return Step::Rest { outcome, again: Some(SETTLES_SOON) };
+        return Command::Done { outcome, again: Some(SETTLES_SOON) };
     }
     if let Some(waiting) = no_room(facts)
         && pad.waits_for_room
@@ -312,10 +314,10 @@ fn life(facts: &Facts) -> Step {
         return waiting;
     }
     let opportunity = match judge(facts, rule, pad.manual) {
-        Judgement::Unread => return Step::ReadOpportunity,
-        Judgement::Stale(again) => return stale(again),
-        Judgement::Skip(reason, message) => return rest(Outcome::Skipped(reason, message)),
-        Judgement::Qualifies(opportunity) => opportunity,
+        Eligibility::Unknown => return Command::ReadOpportunity,
+        Eligibility::Stale(again) => return stale(again),
+        Eligibility::Ineligible(reason, message) => return rest(Outcome::Skipped(reason, message)),
+        Eligibility::Eligible(opportunity) => opportunity,
     };
     // What has failed fails again: it is tried once for each entry, unless a person changes something (contract, Phases).
     let is_same_entry =
@@ -326,25 +328,25 @@ fn life(facts: &Facts) -> Step {
         && !pad.asked_by_person
         && is_same_entry()
     {
-        return rest(Outcome::Unchanged);
+        return rest(Outcome::Keep);
     }
     not_for_this_one(facts, rule, opportunity).unwrap_or_else(|| create(facts, rule, opportunity))
 }
 
 /// Whether a person has ended the Pad before there was a pad.
-fn is_cancelled(facts: &Facts) -> bool {
+fn is_cancelled(facts: &PadState) -> bool {
     let pad = &facts.pad;
     let nothing_made =
-        pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, Record::NotRead);
+        pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, PadLookup::NotRead);
     pad.wish == DesiredState::Ended && nothing_made && !pad.deleting && !pad.linked
 }
 
 /// Only a later entry is another matter. Which one is the last is for Lever to say, not for the operator's clock; if Lever
 /// cannot be asked, that clock must do.
-fn cancel(facts: &Facts) -> Step {
-    let is_known = facts.pad.member.is_served() || !matches!(facts.opportunity, Candidate::NotRead);
+fn cancel(facts: &PadState) -> Command {
+    let is_known = facts.pad.member.is_served() || !matches!(facts.opportunity, CandidateLookup::NotRead);
     if !is_known && facts.trouble.is_none() && facts.pause.is_none() && !sends_nothing(facts) {
-        return Step::ReadOpportunity;
+        return Command::ReadOpportunity;
     }
     rest(Outcome::Skipped(
         Reason::Cancelled,
@@ -353,7 +355,7 @@ fn cancel(facts: &Facts) -> Step {
 }
 
 /// Whether the Pad was judged before and nobody has asked for another judgement.
-pub fn settled(facts: &Facts) -> bool {
+pub fn settled(facts: &PadState) -> bool {
     let pad = &facts.pad;
     match pad.phase {
         Some(Phase::Skipped) => !facts.is_asked() && !installation::is_released(facts),
@@ -367,45 +369,43 @@ pub fn settled(facts: &Facts) -> bool {
 
 /// A connection that was changed, such as its limit, is tried again within seconds: who waits for room goes on waiting,
 /// and need not be judged anew.
-fn keeps_its_place(facts: &Facts) -> bool {
+fn keeps_its_place(facts: &PadState) -> bool {
     let is_tried =
-        matches!(&facts.connection, ConnectionFacts::NotReady { reason, .. } if reason == CONNECTING);
+        matches!(&facts.connection, ConnectionState::NotReady { reason, .. } if reason == CONNECTING);
     is_tried && facts.pad.waits_for_room && !facts.pad.requested
 }
 
 /// Whether nothing may be sent for the Pad now.
-pub fn sends_nothing(facts: &Facts) -> bool {
+pub fn sends_nothing(facts: &PadState) -> bool {
     connection_not_usable(facts).is_some()
 }
 
 /// Nothing is sent while the connection is not usable: its own probe decides for all its Pads.
-fn connection_not_usable(facts: &Facts) -> Option<Outcome> {
+fn connection_not_usable(facts: &PadState) -> Option<Outcome> {
     match &facts.connection {
-        ConnectionFacts::Ready { .. } if matches!(facts.configuration, ConfigurationFacts::Suspended) => {
+        ConnectionState::Ready { .. } if matches!(facts.configuration, RuleState::Suspended) => {
             let message = format!(
                 "PadConfiguration {} is suspended. The pad is made when spec.suspend is false again.",
                 facts.pad.configuration
             );
             Some(Outcome::Waiting(Reason::Suspended, message))
         }
-        ConnectionFacts::Ready { .. } => None,
-        ConnectionFacts::Suspended { name } => {
+        ConnectionState::Ready { .. } => None,
+        ConnectionState::Suspended { name } => {
             let message = format!(
                 "LeverConnection {name} is suspended. The pad is made when spec.suspend is false again."
             );
             Some(Outcome::Waiting(Reason::Suspended, message))
         }
         // Without a configuration a Pad made by hand has no connection either: the configuration is what to mend.
-        ConnectionFacts::Missing { .. }
-            if matches!(facts.configuration, ConfigurationFacts::NotFound { .. }) =>
-        {
+        ConnectionState::Missing { .. } if matches!(facts.configuration, RuleState::NotFound { .. }) => {
             Some(configuration_not_usable(&facts.pad, &facts.configuration))
         }
-        ConnectionFacts::Missing { name } => {
+        ConnectionState::Missing { name } => {
             let message = format!("LeverConnection {name} does not exist in this namespace. Create it.");
             Some(Outcome::Waiting(Reason::ConnectionNotReady, message))
         }
-        ConnectionFacts::NotReady { name, reason, message } => {
+        ConnectionState::NotReady { name, reason, message } => {
             let reason = Reason::parse(reason).filter(|reason| reason.needs_a_person());
             let message = format!("LeverConnection {name} is not Ready: {message}");
             Some(Outcome::Waiting(reason.unwrap_or(Reason::ConnectionNotReady), message))
@@ -413,56 +413,54 @@ fn connection_not_usable(facts: &Facts) -> Option<Outcome> {
     }
 }
 
-fn configuration_not_usable(pad: &PadFacts, configuration: &ConfigurationFacts) -> Outcome {
+fn configuration_not_usable(pad: &StoredPad, configuration: &RuleState) -> Outcome {
     let name = &pad.configuration;
     match configuration {
-        ConfigurationFacts::NotFound { message } => {
-            Outcome::Waiting(Reason::ConfigurationNotFound, message.clone())
-        }
-        ConfigurationFacts::NotReady { reason, message, .. } => Outcome::Waiting(
+        RuleState::NotFound { message } => Outcome::Waiting(Reason::ConfigurationNotFound, message.clone()),
+        RuleState::NotReady { reason, message, .. } => Outcome::Waiting(
             Reason::ConfigurationNotReady,
             format!("PadConfiguration {name} is not Ready ({reason}): {message}"),
         ),
-        ConfigurationFacts::Suspended | ConfigurationFacts::Ready(_) => {
+        RuleState::Suspended | RuleState::Ready(_) => {
             Outcome::Waiting(Reason::Suspended, format!("PadConfiguration {name} is suspended."))
         }
     }
 }
 
 /// An attempt whose outcome is not stored: never retried blindly (contract, "Exactly once", Unknown outcome).
-fn resolve_attempt(facts: &Facts) -> Step {
-    let Some(attempt) = facts.pad.open_attempt() else { return rest(Outcome::Undecided) };
+fn resolve_attempt(facts: &PadState) -> Command {
+    let Some(attempt) = facts.pad.open_attempt() else { return rest(Outcome::NoDecision) };
     match &facts.flight {
         // A pad that is found is the right one, however early it shows (contract X5a).
-        Flight::MayStillLand { search_in, .. } if search_in.is_zero() => {
-            Step::Search { reference: attempt.reference.clone() }
+        CreateOutcome::InFlight { search_in, .. } if search_in.is_zero() => {
+            Command::Search { reference: attempt.reference.clone() }
         }
-        Flight::MayStillLand { rest, search_in } => {
+        CreateOutcome::InFlight { rest, search_in } => {
             let message = "CoderPad did not confirm the creation of the pad. The operator searches CoderPad's list of pads for it and creates another one only if it is missing. No action needed.";
-            Step::Rest {
+            Command::Done {
                 outcome: Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into()),
                 again: Some(*rest.min(search_in)),
             }
         }
-        Flight::Landed => Step::Search { reference: attempt.reference.clone() },
-        Flight::WithoutEffect => Step::ForgetAttempt,
-        Flight::Searched(found) => match found.as_slice() {
-            [] => Step::ForgetAttempt,
+        CreateOutcome::Completed => Command::Search { reference: attempt.reference.clone() },
+        CreateOutcome::NotSent => Command::ClearAttempt,
+        CreateOutcome::Searched(found) => match found.as_slice() {
+            [] => Command::ClearAttempt,
             // What becomes of it is decided as right after its creation.
             [oldest] if facts.wants_take_home && oldest.kind != PadKind::TakeHome => {
-                Step::ReadKindAgain(oldest.id.clone())
+                Command::ReadKindAgain(oldest.id.clone())
             }
             [oldest] => store(facts, oldest),
-            [_, .., youngest] => Step::DeletePad(youngest.id.clone()),
+            [_, .., youngest] => Command::DeletePad(youngest.id.clone()),
         },
     }
 }
 
 /// Lever's answer is older than the webhook: it is read again before it decides.
-fn stale(again: Duration) -> Step {
-    Step::Rest { outcome: Outcome::StaleRead, again: Some(again) }
+fn stale(again: Duration) -> Command {
+    Command::Done { outcome: Outcome::StaleRead, again: Some(again) }
 }
 
-fn rest(outcome: Outcome) -> Step {
-    Step::Rest { outcome, again: None }
+fn rest(outcome: Outcome) -> Command {
+    Command::Done { outcome, again: None }
 }

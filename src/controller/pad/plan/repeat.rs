@@ -1,9 +1,9 @@
 //! A further pad for a candidate who has, or had, one: the rules are those of [`series`], here they meet the Pad.
 
-use super::eligibility::{Judgement, judge};
-use super::{Outcome, Step, connection_not_usable, rest, stale};
-use crate::controller::pad::series::{self, Standing, Verdict};
-use crate::controller::pad::state::{ConfigurationFacts, Facts, Rule};
+use super::eligibility::{Eligibility, judge};
+use super::{Command, Outcome, connection_not_usable, rest, stale};
+use crate::controller::pad::series::{self, Progress, RepeatDecision};
+use crate::controller::pad::state::{PadState, Rule, RuleState};
 use crate::lever::Opportunity;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const ASKED_AGAIN: Duration = Duration::from_secs(300);
 
 /// A Pad that has, or had, its pad is asked about: whether the candidate has entered the stage anew, so that a further
 /// one is to be made. None: there is nothing to do about that.
-pub(super) fn further(facts: &Facts) -> Option<Step> {
+pub(super) fn further(facts: &PadState) -> Option<Command> {
     if !facts.is_asked() || !facts.pad.member.is_served() || facts.passed_on {
         return None;
     }
@@ -21,37 +21,39 @@ pub(super) fn further(facts: &Facts) -> Option<Step> {
         return None;
     }
     let rule = match &facts.configuration {
-        ConfigurationFacts::Ready(rule) if connection_not_usable(facts).is_none() => rule,
+        RuleState::Ready(rule) if connection_not_usable(facts).is_none() => rule,
         // The question stays open until it can be answered.
-        _ => return Some(Step::Rest { outcome: Outcome::Undecided, again: Some(ASKED_AGAIN) }),
+        _ => return Some(Command::Done { outcome: Outcome::NoDecision, again: Some(ASKED_AGAIN) }),
     };
     match judge(facts, rule, false) {
-        Judgement::Unread => Some(Step::ReadOpportunity),
-        Judgement::Stale(again) => Some(stale(again)),
-        Judgement::Skip(..) => None,
-        Judgement::Qualifies(opportunity) => match verdict(facts, rule, opportunity) {
-            Verdict::Nothing => None,
-            Verdict::Judge(name) => Some(Step::PassOn(name)),
-            Verdict::Make(n) => Some(Step::MakeFurther(n)),
+        Eligibility::Unknown => Some(Command::ReadOpportunity),
+        Eligibility::Stale(again) => Some(stale(again)),
+        Eligibility::Ineligible(..) => None,
+        Eligibility::Eligible(opportunity) => match verdict(facts, rule, opportunity) {
+            RepeatDecision::NoPad => None,
+            RepeatDecision::Judge(name) => Some(Command::JudgeSibling(name)),
+            RepeatDecision::Create(n) => Some(Command::CreateNextPad(n)),
         },
     }
 }
 
 /// A Pad that came to nothing is judged again, but the entry is not for it: another Pad of the series serves it, or is
 /// the one to be re-opened.
-pub(super) fn not_for_this_one(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> Option<Step> {
+pub(super) fn not_for_this_one(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -> Option<Command> {
     let pad = &facts.pad;
-    if pad.manual || pad.member.standing != Standing::Void {
+    if pad.manual || pad.member.standing != Progress::NotCounted {
         return None;
     }
     match verdict(facts, rule, opportunity) {
-        Verdict::Judge(name) if name == pad.name => None,
-        Verdict::Judge(name) if !facts.passed_on => Some(Step::PassOn(name)),
-        Verdict::Judge(_) | Verdict::Nothing | Verdict::Make(_) => Some(rest(Outcome::Unchanged)),
+        RepeatDecision::Judge(name) if name == pad.name => None,
+        RepeatDecision::Judge(name) if !facts.passed_on => Some(Command::JudgeSibling(name)),
+        RepeatDecision::Judge(_) | RepeatDecision::NoPad | RepeatDecision::Create(_) => {
+            Some(rest(Outcome::Keep))
+        }
     }
 }
 
-fn verdict(facts: &Facts, rule: &Rule, opportunity: &Opportunity) -> Verdict {
+fn verdict(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -> RepeatDecision {
     let entry = Timestamp::from_millisecond(opportunity.entry_into(&rule.stage_id));
-    entry.map_or(Verdict::Nothing, |entry| series::next(&facts.series(), entry, rule.repeat))
+    entry.map_or(RepeatDecision::NoPad, |entry| series::next(&facts.series(), entry, rule.repeat))
 }

@@ -1,13 +1,13 @@
 //! The plan as tables: what is known → what is done next.
 
-use super::{Outcome, Step, plan};
+use super::{Command, Outcome, plan};
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::names::{Attempt, Effect, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::served::{self, Fingerprint};
 use crate::coderpad::{PadKind, PadRecord};
 use crate::controller::pad::reason::Reason;
-use crate::controller::pad::series::{Member, Standing};
+use crate::controller::pad::series::{Progress, SeriesMember};
 use crate::controller::pad::state::*;
 use crate::controller::rolling_limit::Full;
 use crate::lever::{Opportunity, StageChange};
@@ -66,8 +66,8 @@ fn rule() -> Rule {
     }
 }
 
-fn ready(pads_left: Option<i64>, hour_full: Option<Full>) -> ConnectionFacts {
-    ConnectionFacts::Ready {
+fn ready(pads_left: Option<i64>, hour_full: Option<Full>) -> ConnectionState {
+    ConnectionState::Ready {
         name: "acme".into(),
         pads_left,
         per_hour: Some(3),
@@ -77,8 +77,8 @@ fn ready(pads_left: Option<i64>, hour_full: Option<Full>) -> ConnectionFacts {
 }
 
 /// A fresh Pad of a webhook, with everything in order and nothing read yet.
-fn facts() -> Facts {
-    let pad = PadFacts {
+fn facts() -> PadState {
+    let pad = StoredPad {
         namespace: "hiring".into(),
         name: "phone-screen-0123456789-1".into(),
         configuration: "phone-screen".into(),
@@ -93,12 +93,12 @@ fn facts() -> Facts {
         url: None,
         waits_for_room: false,
         another_goes: false,
-        member: Member {
+        member: SeriesMember {
             name: "phone-screen-0123456789-1".into(),
             number: Some(1),
             made_at: Timestamp::UNIX_EPOCH,
             pad_id: None,
-            standing: Standing::Underway,
+            standing: Progress::InProgress,
         },
         existing_since: None,
         was_before: false,
@@ -118,32 +118,32 @@ fn facts() -> Facts {
         requested: false,
         configuration_changed: false,
     };
-    Facts {
+    PadState {
         repeat: Some(Repeat::AfterEnd),
         stage_id: Some("stage-phone".into()),
         write_back: Some(WriteBack::default()),
-        ..Facts::unread(pad, ready(Some(5), None), ConfigurationFacts::Ready(rule()))
+        ..PadState::unread(pad, ready(Some(5), None), RuleState::Ready(rule()))
     }
 }
 
-fn configuration_not_ready() -> ConfigurationFacts {
+fn configuration_not_ready() -> RuleState {
     let (tag, reason) = ("coderpad".into(), "StageNotFound".into());
-    ConfigurationFacts::NotReady { tag, reason, message: "m".into() }
+    RuleState::NotReady { tag, reason, message: "m".into() }
 }
 
-fn with(change: impl FnOnce(&mut Facts)) -> Facts {
+fn with(change: impl FnOnce(&mut PadState)) -> PadState {
     let mut facts = facts();
     change(&mut facts);
     facts
 }
 
-fn candidate(change: impl FnOnce(&mut Opportunity)) -> Candidate {
+fn candidate(change: impl FnOnce(&mut Opportunity)) -> CandidateLookup {
     let mut opportunity = opportunity();
     change(&mut opportunity);
-    Candidate::Read(Box::new(opportunity))
+    CandidateLookup::Read(Box::new(opportunity))
 }
 
-fn read(change: impl FnOnce(&mut Opportunity)) -> Facts {
+fn read(change: impl FnOnce(&mut Opportunity)) -> PadState {
     with(|facts| facts.opportunity = candidate(change))
 }
 
@@ -166,38 +166,38 @@ fn at(milliseconds: i64) -> Timestamp {
 }
 
 /// Another Pad of the candidate.
-fn member(number: u32, standing: Standing) -> Member {
+fn member(number: u32, standing: Progress) -> SeriesMember {
     let name = format!("phone-screen-0123456789-{number}");
-    Member { name, number: Some(number), made_at: at(0), pad_id: None, standing }
+    SeriesMember { name, number: Some(number), made_at: at(0), pad_id: None, standing }
 }
 
 /// After an intention was written.
-fn attempted(facts: &mut Facts) {
+fn attempted(facts: &mut PadState) {
     facts.pad.attempt = Some(Attempt::new(reference(), Timestamp::from_millisecond(ENTRY + 1000).unwrap()));
     facts.pad.finalizer = true;
 }
 
 /// After the pad's id was stored.
-fn stored(facts: &mut Facts) {
+fn stored(facts: &mut PadState) {
     attempted(facts);
     facts.pad.finalizer = false;
     facts.pad.pad_id = Some("PAD1".into());
 }
 
-fn service_error(service: Service, class: Class, status: Option<u16>) -> Trouble {
+fn service_error(service: Service, class: Class, status: Option<u16>) -> PassError {
     let operation = if service == Service::Lever { "GET /opportunities/{id}" } else { "POST /pads" };
-    Trouble::Service(Error::new(class, service, operation, status, "told so"))
+    PassError::Service(Error::new(class, service, operation, status, "told so"))
 }
 
-fn outcome(facts: &Facts) -> Outcome {
+fn outcome(facts: &PadState) -> Outcome {
     match plan(facts) {
-        Step::Rest { outcome, .. } => outcome,
+        Command::Done { outcome, .. } => outcome,
         other => panic!("expected a rest, got {other:?}"),
     }
 }
 
 /// The reason of the outcome, with a mark of what kind it is.
-fn reason(facts: &Facts) -> String {
+fn reason(facts: &PadState) -> String {
     match outcome(facts) {
         Outcome::Waiting(reason, _) => format!("waits: {reason}"),
         Outcome::Skipped(reason, _) => format!("skipped: {reason}"),
@@ -209,10 +209,10 @@ fn reason(facts: &Facts) -> String {
 #[test]
 fn a_fresh_pad_is_read_created_stored_linked_and_open() {
     let mut facts = facts();
-    assert!(matches!(plan(&facts), Step::ReadOpportunity));
+    assert!(matches!(plan(&facts), Command::ReadOpportunity));
 
     facts.opportunity = candidate(|_| {});
-    let Step::Create { reference: made, pad } = plan(&facts) else { panic!("no create") };
+    let Command::Create { reference: made, pad } = plan(&facts) else { panic!("no create") };
     assert_eq!(made, reference());
     assert_eq!(pad.title, "Ada Lovelace - Phone Screen");
     assert_eq!((pad.language.as_deref(), pad.private, pad.take_home), (Some("python3"), Some(true), false));
@@ -220,12 +220,12 @@ fn a_fresh_pad_is_read_created_stored_linked_and_open() {
     assert!(pad.notes.contains("Candidate: https://hire.example.com/candidates/op-1"));
 
     attempted(&mut facts);
-    facts.record = Record::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&facts), Step::StorePad { keep_finalizer: false, claim_link: true, .. }));
+    facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&facts), Command::StorePad { keep_finalizer: false, claim_link: true, .. }));
 
     stored(&mut facts);
-    facts.claimed = Claimed::Ours(Effect::Link);
-    assert!(matches!(plan(&facts), Step::AddLink(url) if url == "https://app.coderpad.io/PAD1"));
+    facts.claimed = WriteClaim::Owned(Effect::Link);
+    assert!(matches!(plan(&facts), Command::AddLink(url) if url == "https://app.coderpad.io/PAD1"));
 
     facts.link_written = true;
     assert_eq!(outcome(&facts), Outcome::Open);
@@ -239,8 +239,8 @@ fn the_candidate_is_judged_by_levers_own_books() {
         ("skipped: CandidateArchived", read(|o| o.archived = true)),
         ("skipped: CandidateConfidential", read(|o| o.confidential = true)),
         ("skipped: CandidateNotFound", read(|o| o.is_anonymized = true)),
-        ("skipped: CandidateNotFound", with(|f| f.opportunity = Candidate::NotFound)),
-        ("skipped: CandidateConfidential", with(|f| f.opportunity = Candidate::Refused)),
+        ("skipped: CandidateNotFound", with(|f| f.opportunity = CandidateLookup::NotFound)),
+        ("skipped: CandidateConfidential", with(|f| f.opportunity = CandidateLookup::Refused)),
     ] {
         assert_eq!(reason(&facts), expected);
     }
@@ -254,7 +254,7 @@ fn a_pad_made_by_hand_skips_tag_and_stage_but_not_the_archive() {
         facts
     };
     let free = by_hand(|o| (o.tags, o.stage) = (vec![], "offer".into()));
-    let Step::Create { reference, .. } = plan(&free) else { panic!("no create") };
+    let Command::Create { reference, .. } = plan(&free) else { panic!("no create") };
     assert_eq!(reference.entry(), free.pad.name);
     assert_eq!(reason(&by_hand(|o| o.archived = true)), "skipped: CandidateArchived");
     assert_eq!(reason(&by_hand(|o| o.confidential = true)), "skipped: CandidateConfidential");
@@ -264,23 +264,23 @@ fn a_pad_made_by_hand_skips_tag_and_stage_but_not_the_archive() {
 fn what_is_not_usable_is_waited_for_without_a_call() {
     let not_ready = |reason: &str| {
         let (name, reason, message) = ("acme".to_owned(), reason.to_owned(), "m".to_owned());
-        with(|f| f.connection = ConnectionFacts::NotReady { name, reason, message })
+        with(|f| f.connection = ConnectionState::NotReady { name, reason, message })
     };
     for (expected, facts) in [
         (
             "waits: ConnectionNotReady",
-            with(|f| f.connection = ConnectionFacts::Missing { name: "acme".into() }),
+            with(|f| f.connection = ConnectionState::Missing { name: "acme".into() }),
         ),
-        ("waits: Suspended", with(|f| f.connection = ConnectionFacts::Suspended { name: "acme".into() })),
+        ("waits: Suspended", with(|f| f.connection = ConnectionState::Suspended { name: "acme".into() })),
         ("waits: CreateOutcomeUnknown", with(|f| f.pad.another_goes = true)),
         ("waits: ConnectionNotReady", not_ready("Connecting")),
         ("waits: ConnectionNotReady", not_ready("LeverUnavailable")),
         ("waits: LeverUnauthorized", not_ready("LeverUnauthorized")),
         ("waits: InterviewForbidden", not_ready("InterviewForbidden")),
-        ("waits: Suspended", with(|f| f.configuration = ConfigurationFacts::Suspended)),
+        ("waits: Suspended", with(|f| f.configuration = RuleState::Suspended)),
         (
             "waits: ConfigurationNotFound",
-            with(|f| f.configuration = ConfigurationFacts::NotFound { message: "m".into() }),
+            with(|f| f.configuration = RuleState::NotFound { message: "m".into() }),
         ),
         ("waits: ConfigurationNotReady", with(|f| f.configuration = configuration_not_ready())),
     ] {
@@ -296,8 +296,8 @@ fn used_up_quota_waits_unless_overage_is_allowed() {
         facts
     };
     assert_eq!(reason(&left(Some(0))), "waits: QuotaExceeded");
-    assert!(matches!(plan(&left(Some(1))), Step::Create { .. }));
-    assert!(matches!(plan(&left(None)), Step::Create { .. }));
+    assert!(matches!(plan(&left(Some(1))), Command::Create { .. }));
+    assert!(matches!(plan(&left(None)), Command::Create { .. }));
 }
 
 #[test]
@@ -306,11 +306,11 @@ fn an_hour_that_is_full_waits_until_there_is_room() {
     let full = Full { made: 4, limit: 3, until, rest: Duration::from_secs(90) };
     let mut fresh = facts();
     fresh.connection = ready(Some(5), Some(full));
-    assert!(matches!(plan(&fresh), Step::ReadOpportunity), "who gets no pad at all need not wait");
+    assert!(matches!(plan(&fresh), Command::ReadOpportunity), "who gets no pad at all need not wait");
     fresh.opportunity = candidate(|o| o.tags.clear());
     assert_eq!(reason(&fresh), "skipped: TagMissing");
     fresh.opportunity = candidate(|_| {});
-    let Step::Rest { outcome: Outcome::Waiting(reason, message), again } = plan(&fresh) else {
+    let Command::Done { outcome: Outcome::Waiting(reason, message), again } = plan(&fresh) else {
         panic!("it does not wait")
     };
     assert_eq!((reason, again), (Reason::LimitReached, Some(full.rest)));
@@ -323,10 +323,10 @@ fn an_hour_that_is_full_waits_until_there_is_room() {
     (waiting.pad.phase, waiting.pad.waits_for_room) = (Some(Phase::Pending), true);
     assert_eq!(super::tests::reason(&waiting), "waits: LimitReached", "without a call");
     let (name, reason, message) = ("acme".into(), "Connecting".into(), "m".into());
-    waiting.connection = ConnectionFacts::NotReady { name, reason, message };
-    assert_eq!(outcome(&waiting), Outcome::Unchanged, "the limit was changed: it keeps its place");
+    waiting.connection = ConnectionState::NotReady { name, reason, message };
+    assert_eq!(outcome(&waiting), Outcome::Keep, "the limit was changed: it keeps its place");
     waiting.connection = ready(Some(5), None);
-    assert!(matches!(plan(&waiting), Step::ReadOpportunity));
+    assert!(matches!(plan(&waiting), Command::ReadOpportunity));
     waiting.connection = ready(Some(0), Some(full));
     assert_eq!(super::tests::reason(&waiting), "waits: QuotaExceeded", "an hour is not what it takes");
 }
@@ -350,7 +350,7 @@ fn errors_of_the_services_have_their_reasons() {
         assert_eq!(reason(&facts), expected, "{service} {class:?}");
     }
     let question = with(|f| {
-        f.configuration = ConfigurationFacts::Ready(Rule { question_id: Some(7), ..rule() });
+        f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
         f.trouble = Some(service_error(Service::Interview, Class::NotFound, Some(404)));
     });
     assert_eq!(reason(&question), "failed: QuestionNotFound");
@@ -360,13 +360,13 @@ fn errors_of_the_services_have_their_reasons() {
 fn a_pad_that_was_refused_asks_whether_its_question_still_fits() {
     let refused = |misfit| {
         with(|f| {
-            f.configuration = ConfigurationFacts::Ready(Rule { question_id: Some(7), ..rule() });
+            f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
             f.trouble = Some(service_error(Service::Interview, Class::Invalid, Some(400)));
             f.misfit = misfit;
         })
     };
     let asked = plan(&refused(None));
-    assert!(matches!(asked, Step::AskWhetherFits { question: 7, type_: PadType::Live }), "{asked:?}");
+    assert!(matches!(asked, Command::CheckQuestion { question: 7, type_: PadType::Live }), "{asked:?}");
     assert_eq!(reason(&refused(Some(None))), "failed: InvalidRequest");
     assert_eq!(reason(&refused(Some(Some("is a draft.")))), "failed: QuestionNotUsable");
 }
@@ -374,74 +374,77 @@ fn a_pad_that_was_refused_asks_whether_its_question_still_fits() {
 #[test]
 fn settled_pads_stay_so_until_something_comes_up() {
     for phase in [Phase::Skipped, Phase::Failed] {
-        assert_eq!(outcome(&with(|f| f.pad.phase = Some(phase))), Outcome::Unchanged);
+        assert_eq!(outcome(&with(|f| f.pad.phase = Some(phase))), Outcome::Keep);
         let asked = with(|f| (f.pad.phase, f.pad.requested) = (Some(phase), true));
-        assert!(matches!(plan(&asked), Step::ReadOpportunity));
+        assert!(matches!(plan(&asked), Command::ReadOpportunity));
     }
     let mended = with(|f| (f.pad.phase, f.pad.configuration_changed) = (Some(Phase::Failed), true));
-    assert!(matches!(plan(&mended), Step::ReadOpportunity));
+    assert!(matches!(plan(&mended), Command::ReadOpportunity));
     let linked = with(|f| {
         (f.pad.linked, f.pad.requested, f.pad.phase) = (true, true, Some(Phase::Open));
-        f.connection = ConnectionFacts::Missing { name: "a".into() };
+        f.connection = ConnectionState::Missing { name: "a".into() };
     });
-    assert_eq!(outcome(&linked), Outcome::Unchanged, "nothing is asked through no connection");
+    assert_eq!(outcome(&linked), Outcome::Keep, "nothing is asked through no connection");
 }
 
 #[test]
 fn a_wish_to_end_before_there_is_a_pad_cancels_it() {
     let wished = with(|f| f.pad.wish = DesiredState::Ended);
-    assert!(matches!(plan(&wished), Step::ReadOpportunity), "for which entry");
-    let cancelled = |change: fn(&mut Facts)| {
+    assert!(matches!(plan(&wished), Command::ReadOpportunity), "for which entry");
+    let cancelled = |change: fn(&mut PadState)| {
         let mut facts = wished.clone();
         change(&mut facts);
         reason(&facts) == "skipped: Cancelled"
     };
     assert!(cancelled(|f| f.opportunity = candidate(|_| {})));
-    assert!(cancelled(|f| f.connection = ConnectionFacts::Missing { name: "a".into() }));
+    assert!(cancelled(|f| f.connection = ConnectionState::Missing { name: "a".into() }));
     assert!(cancelled(|f| f.trouble = Some(service_error(Service::Lever, Class::Unavailable, None))));
     assert!(
-        cancelled(|f| f.pad.member.standing = Standing::Ended { entry: at(0), at: at(0) }),
+        cancelled(|f| f.pad.member.standing = Progress::Ended { entry: at(0), at: at(0) }),
         "it is known"
     );
     let mut in_flight = read(|_| {});
     attempted(&mut in_flight);
     in_flight.pad.wish = DesiredState::Ended;
-    in_flight.flight = Flight::Landed;
-    assert!(matches!(plan(&in_flight), Step::Search { .. }));
+    in_flight.flight = CreateOutcome::Completed;
+    assert!(matches!(plan(&in_flight), Command::Search { .. }));
 }
 
 #[test]
 fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
-    let deleting = |policy, linked, change: fn(&mut Facts)| {
+    let deleting = |policy, linked, change: fn(&mut PadState)| {
         let mut facts = facts();
         stored(&mut facts);
         (facts.pad.deleting, facts.pad.finalizer, facts.pad.linked) = (true, true, linked);
         facts.pad.deletion_policy = policy;
         facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
-        facts.record = Record::Read(Box::new(record("PAD1", 0)));
+        facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
         change(&mut facts);
         // Before anything of the pad goes (contract P9).
-        let is_left = matches!(plan(&facts), Step::StoreServed(entries) if entries == [at(ENTRY)]);
+        let is_left = matches!(plan(&facts), Command::StoreServed(entries) if entries == [at(ENTRY)]);
         assert!(is_left, "{:?}", plan(&facts));
         facts.served_stored = true;
         plan(&facts)
     };
     use DeletionPolicy::{Delete, Retain, Unlink};
-    assert!(matches!(deleting(Retain, true, |_| {}), Step::SetFinalizer(false)));
-    assert!(matches!(deleting(Unlink, true, |_| {}), Step::RemoveLink(_)));
+    assert!(matches!(deleting(Retain, true, |_| {}), Command::SetFinalizer(false)));
+    assert!(matches!(deleting(Unlink, true, |_| {}), Command::RemoveLink(_)));
     assert!(matches!(
         deleting(Unlink, true, |f| f.opportunity = candidate(|_| {})),
-        Step::SetFinalizer(false)
+        Command::SetFinalizer(false)
     ));
-    assert!(matches!(deleting(Delete, true, |f| f.opportunity = candidate(|_| {})), Step::DeletePad(_)));
-    assert!(matches!(deleting(Delete, true, |f| f.record = Record::NotFound), Step::SetFinalizer(false)));
-    let gone_but_linked = |f: &mut Facts| {
-        (f.record, f.pad.url) = (Record::NotFound, Some("https://app.coderpad.io/PAD1".into()));
+    assert!(matches!(deleting(Delete, true, |f| f.opportunity = candidate(|_| {})), Command::DeletePad(_)));
+    assert!(matches!(
+        deleting(Delete, true, |f| f.record = PadLookup::NotFound),
+        Command::SetFinalizer(false)
+    ));
+    let gone_but_linked = |f: &mut PadState| {
+        (f.record, f.pad.url) = (PadLookup::NotFound, Some("https://app.coderpad.io/PAD1".into()));
     };
-    assert!(matches!(deleting(Unlink, true, gone_but_linked), Step::RemoveLink(_)));
-    assert!(matches!(deleting(Unlink, false, |f| f.opportunity = candidate(|_| {})), Step::DeletePad(_)));
-    let gone = |f: &mut Facts| f.connection = ConnectionFacts::Missing { name: "acme".into() };
-    assert!(matches!(deleting(Delete, true, gone), Step::SetFinalizer(false)));
+    assert!(matches!(deleting(Unlink, true, gone_but_linked), Command::RemoveLink(_)));
+    assert!(matches!(deleting(Unlink, false, |f| f.opportunity = candidate(|_| {})), Command::DeletePad(_)));
+    let gone = |f: &mut PadState| f.connection = ConnectionState::Missing { name: "acme".into() };
+    assert!(matches!(deleting(Delete, true, gone), Command::SetFinalizer(false)));
 
     let mid_flight = |flight| {
         let mut facts = facts();
@@ -450,12 +453,15 @@ fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
         plan(&facts)
     };
     assert!(matches!(
-        mid_flight(Flight::MayStillLand { rest: Duration::from_secs(1), search_in: Duration::from_secs(1) }),
-        Step::Rest { again: Some(_), .. }
+        mid_flight(CreateOutcome::InFlight {
+            rest: Duration::from_secs(1),
+            search_in: Duration::from_secs(1)
+        }),
+        Command::Done { again: Some(_), .. }
     ));
-    assert!(matches!(mid_flight(Flight::Landed), Step::Search { .. }));
-    assert!(matches!(mid_flight(Flight::Searched(vec![record("PAD1", 0)])), Step::DeletePad(_)));
-    assert!(matches!(mid_flight(Flight::Searched(vec![])), Step::SetFinalizer(false)));
+    assert!(matches!(mid_flight(CreateOutcome::Completed), Command::Search { .. }));
+    assert!(matches!(mid_flight(CreateOutcome::Searched(vec![record("PAD1", 0)])), Command::DeletePad(_)));
+    assert!(matches!(mid_flight(CreateOutcome::Searched(vec![])), Command::SetFinalizer(false)));
 }
 
 #[test]
@@ -463,16 +469,16 @@ fn the_finalizer_follows_the_policy_of_an_open_pad() {
     let open = |policy, finalizer| {
         plan(&with(|f| (f.pad.linked, f.pad.deletion_policy, f.pad.finalizer) = (true, policy, finalizer)))
     };
-    assert!(matches!(open(DeletionPolicy::Unlink, false), Step::SetFinalizer(true)));
-    assert!(matches!(open(DeletionPolicy::Retain, true), Step::SetFinalizer(false)));
-    assert!(matches!(open(DeletionPolicy::Delete, true), Step::Rest { outcome: Outcome::Open, .. }));
+    assert!(matches!(open(DeletionPolicy::Unlink, false), Command::SetFinalizer(true)));
+    assert!(matches!(open(DeletionPolicy::Retain, true), Command::SetFinalizer(false)));
+    assert!(matches!(open(DeletionPolicy::Delete, true), Command::Done { outcome: Outcome::Open, .. }));
 }
 
 #[test]
 fn a_pause_holds_back_calls_only() {
     let pause = Some(Duration::from_secs(9));
     let held = with(|f| f.pause = pause);
-    assert!(matches!(plan(&held), Step::Rest { outcome: Outcome::Undecided, again } if again == pause));
+    assert!(matches!(plan(&held), Command::Done { outcome: Outcome::NoDecision, again } if again == pause));
     let cancelled = with(|f| (f.pause, f.pad.wish) = (pause, DesiredState::Ended));
     assert_eq!(reason(&cancelled), "skipped: Cancelled");
 }

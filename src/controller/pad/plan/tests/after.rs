@@ -3,10 +3,10 @@
 use super::*;
 use crate::api::configuration::{Note, StatusTags};
 use crate::coderpad::{Environment, PadEvent};
-use crate::controller::pad::plan::Recorded;
+use crate::controller::pad::plan::WriteBackState;
 
 /// An open pad, with all tags and the note with code configured.
-pub(super) fn open() -> Facts {
+pub(super) fn open() -> PadState {
     with(|facts| {
         stored(facts);
         facts.pad.linked = true;
@@ -22,28 +22,28 @@ pub(super) fn open() -> Facts {
     })
 }
 
-pub(super) fn open_with(change: impl FnOnce(&mut Facts)) -> Facts {
+pub(super) fn open_with(change: impl FnOnce(&mut PadState)) -> PadState {
     let mut facts = open();
     change(&mut facts);
     facts
 }
 
-pub(super) fn ended_record() -> Record {
+pub(super) fn ended_record() -> PadLookup {
     let mut record = record("PAD1", 0);
     (record.state, record.ended_at) = ("ended".into(), Some(record.created_at));
     record.environment_ids = vec![7, 8];
-    Record::Read(Box::new(record))
+    PadLookup::Read(Box::new(record))
 }
 
 /// An interview whose end was just read.
-pub(super) fn ended() -> Facts {
+pub(super) fn ended() -> PadState {
     open_with(|facts| {
         facts.record = ended_record();
         facts.events = Some(vec![]);
     })
 }
 
-pub(super) fn tagged(tags: &[&str]) -> Candidate {
+pub(super) fn tagged(tags: &[&str]) -> CandidateLookup {
     candidate(|o| {
         o.tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
         o.links.push("https://app.coderpad.io/PAD1".into());
@@ -54,14 +54,14 @@ pub(super) fn tagged(tags: &[&str]) -> Candidate {
 fn the_tags_follow_the_link_before_the_pad_is_called_open() {
     let mut facts = open_with(|facts| {
         (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
-        facts.claimed = Claimed::Nothing;
-        facts.record = Record::Read(Box::new(record("PAD1", 0)));
+        facts.claimed = WriteClaim::Unclaimed;
+        facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
         facts.link_written = true;
         facts.opportunity = tagged(&["coderpad", "failed"]);
     });
-    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["failed"]));
+    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["failed"]));
     facts.tags_written.push("failed".into());
-    assert!(matches!(plan(&facts), Step::AddTags(tags) if tags == ["ready"]));
+    assert!(matches!(plan(&facts), Command::AddTags(tags) if tags == ["ready"]));
     facts.tags_written.push("ready".into());
     assert_eq!(outcome(&facts), Outcome::Open, "each is written once, whatever Lever makes of it");
     facts.tags_written.clear();
@@ -74,56 +74,56 @@ fn the_tags_follow_the_link_before_the_pad_is_called_open() {
 fn an_interview_that_is_over_before_its_pad_is_called_open_gets_the_tag_of_its_end_alone() {
     let mut facts = open_with(|facts| {
         (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
-        facts.claimed = Claimed::Nothing;
+        facts.claimed = WriteClaim::Unclaimed;
         facts.record = ended_record();
         facts.events = Some(vec![]);
-        facts.note = NoteFacts::Written("note-1".into());
+        facts.note = NoteLookup::Written("note-1".into());
         facts.opportunity = tagged(&["coderpad"]);
     });
-    assert!(matches!(plan(&facts), Step::AddTags(tags) if tags == ["ended"]));
+    assert!(matches!(plan(&facts), Command::AddTags(tags) if tags == ["ended"]));
     facts.opportunity = tagged(&["coderpad", "ready"]);
-    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ready"]));
+    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["ready"]));
     facts.tags_written.push("ready".into());
     facts.opportunity = tagged(&["coderpad", "ended"]);
-    assert_eq!(outcome(&facts), Outcome::Ended(Recorded::Written));
+    assert_eq!(outcome(&facts), Outcome::Ended(WriteBackState::Written));
 }
 
 /// Its note took its time, and meanwhile the candidate came back and got a further pad.
 #[test]
 fn the_end_of_an_interview_leaves_the_tags_of_the_next_one() {
     let mut facts = ended();
-    facts.note = NoteFacts::Written("note-1".into());
+    facts.note = NoteLookup::Written("note-1".into());
     facts.opportunity = tagged(&["coderpad", "ready"]);
-    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ready"]));
-    facts.others = vec![member(2, Standing::Open { entry: at(9) })];
-    assert_eq!(outcome(&facts), Outcome::Ended(Recorded::Written));
+    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["ready"]));
+    facts.others = vec![member(2, Progress::Open { entry: at(9) })];
+    assert_eq!(outcome(&facts), Outcome::Ended(WriteBackState::Written));
 }
 
 /// Its first pass was broken off after the link, and the walk that would have told of an end has gone past it.
 #[test]
 fn a_linked_pad_that_was_not_open_yet_is_looked_at_before_it_is_called_open() {
     let waiting = open_with(|f| f.pad.phase = Some(Phase::Pending));
-    assert!(matches!(plan(&waiting), Step::ReadPad(id) if id == "PAD1"));
+    assert!(matches!(plan(&waiting), Command::ReadPad(id) if id == "PAD1"));
 }
 
 #[test]
 fn an_open_pad_is_looked_at_only_when_somebody_asks() {
-    assert_eq!(outcome(&open()), Outcome::Unchanged);
+    assert_eq!(outcome(&open()), Outcome::Keep);
     for asked in [
         open_with(|f| f.look = true),
         open_with(|f| f.pad.requested = true),
         open_with(|f| f.pad.wish = DesiredState::Ended),
     ] {
-        assert!(matches!(plan(&asked), Step::ReadPad(id) if id == "PAD1"));
+        assert!(matches!(plan(&asked), Command::ReadPad(id) if id == "PAD1"));
     }
     let read = |change: fn(&mut PadRecord)| {
         let mut seen = record("PAD1", 0);
         change(&mut seen);
-        open_with(|f| (f.look, f.record) = (true, Record::Read(Box::new(seen))))
+        open_with(|f| (f.look, f.record) = (true, PadLookup::Read(Box::new(seen))))
     };
     assert_eq!(outcome(&read(|_| {})), Outcome::Open);
     let mut started = read(|record| record.state = "started".into());
-    assert!(matches!(plan(&started), Step::ReadEvents(_)));
+    assert!(matches!(plan(&started), Command::ReadEvents(_)));
     let event = |kind: &str, second| PadEvent {
         kind: kind.into(),
         created_at: Timestamp::from_second(second).unwrap(),
@@ -134,9 +134,12 @@ fn an_open_pad_is_looked_at_only_when_somebody_asks() {
     assert_eq!(outcome(&started), Outcome::Started);
     assert_eq!(started.started_at(), Timestamp::from_second(30).ok());
     for mut deleted in
-        [read(|record| record.state = "deleted".into()), open_with(|f| f.record = Record::NotFound)]
+        [read(|record| record.state = "deleted".into()), open_with(|f| f.record = PadLookup::NotFound)]
     {
-        assert!(matches!(plan(&deleted), Step::ReadOpportunity), "for which entries there is no other pad");
+        assert!(
+            matches!(plan(&deleted), Command::ReadOpportunity),
+            "for which entries there is no other pad"
+        );
         deleted.opportunity = candidate(|_| {});
         assert_eq!(outcome(&deleted), Outcome::PadDeleted);
     }
@@ -145,19 +148,19 @@ fn an_open_pad_is_looked_at_only_when_somebody_asks() {
 /// Contract E2.
 #[test]
 fn a_deleted_pad_that_is_there_again_is_followed() {
-    let deleted = |change: fn(&mut Facts)| {
+    let deleted = |change: fn(&mut PadState)| {
         open_with(|f| {
             (f.pad.phase, f.pad.pad_was_deleted, f.pad.recorded) = (Some(Phase::Ended), true, true);
             change(f);
         })
     };
-    assert_eq!(outcome(&deleted(|_| {})), Outcome::Unchanged);
+    assert_eq!(outcome(&deleted(|_| {})), Outcome::Keep);
     for asked in [deleted(|f| f.look = true), deleted(|f| f.pad.requested = true)] {
-        assert!(matches!(plan(&asked), Step::ReadPad(id) if id == "PAD1"));
-        let with = |seen| Facts { record: seen, ..asked.clone() };
-        assert_eq!(outcome(&with(Record::NotFound)), Outcome::PadDeleted);
+        assert!(matches!(plan(&asked), Command::ReadPad(id) if id == "PAD1"));
+        let with = |seen| PadState { record: seen, ..asked.clone() };
+        assert_eq!(outcome(&with(PadLookup::NotFound)), Outcome::PadDeleted);
         let there = record("PAD1", 0);
-        assert_eq!(outcome(&with(Record::Read(Box::new(there)))), Outcome::Open);
+        assert_eq!(outcome(&with(PadLookup::Read(Box::new(there)))), Outcome::Open);
     }
 }
 
@@ -165,22 +168,22 @@ fn a_deleted_pad_that_is_there_again_is_followed() {
 fn a_wish_or_an_archived_candidate_ends_the_interview_once() {
     let wished = open_with(|f| {
         f.pad.wish = DesiredState::Ended;
-        f.record = Record::Read(Box::new(record("PAD1", 0)));
+        f.record = PadLookup::Read(Box::new(record("PAD1", 0)));
     });
-    assert!(matches!(plan(&wished), Step::EndPad(id) if id == "PAD1"));
+    assert!(matches!(plan(&wished), Command::EndPad(id) if id == "PAD1"));
     let mut asked = wished.clone();
-    (asked.end_asked, asked.record) = (true, Record::NotRead);
-    assert!(matches!(plan(&asked), Step::ReadPad(_)), "what became of it is read");
+    (asked.end_asked, asked.record) = (true, PadLookup::NotRead);
+    assert!(matches!(plan(&asked), Command::ReadPad(_)), "what became of it is read");
     asked.record = wished.record;
-    assert!(matches!(plan(&asked), Step::Rest { outcome: Outcome::Open, again: Some(_) }));
+    assert!(matches!(plan(&asked), Command::Done { outcome: Outcome::Open, again: Some(_) }));
 
     let mut archived = open_with(|f| (f.archived, f.ends_on_archive) = (true, true));
-    assert!(matches!(plan(&archived), Step::ReadOpportunity), "a list is not believed");
+    assert!(matches!(plan(&archived), Command::ReadOpportunity), "a list is not believed");
     archived.opportunity = candidate(|_| {});
-    assert_eq!(outcome(&archived), Outcome::Unchanged);
+    assert_eq!(outcome(&archived), Outcome::Keep);
     archived.opportunity = candidate(|o| o.archived = true);
-    archived.record = Record::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&archived), Step::EndPad(_)));
+    archived.record = PadLookup::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&archived), Command::EndPad(_)));
     archived.ends_on_archive = false;
     assert_eq!(outcome(&archived), Outcome::Open);
 }
@@ -188,45 +191,49 @@ fn a_wish_or_an_archived_candidate_ends_the_interview_once() {
 #[test]
 fn the_note_is_looked_for_then_claimed_then_written_and_the_tags_exchanged() {
     let mut facts = ended();
-    facts.claimed = Claimed::MayStillLand { rest: Duration::from_secs(60) };
-    let waits = Step::Rest {
-        outcome: Outcome::Ended(Recorded::Waits(Reason::LeverUnavailable, String::new())),
+    facts.claimed = WriteClaim::InFlight { rest: Duration::from_secs(60) };
+    let waits = Command::Done {
+        outcome: Outcome::Ended(WriteBackState::Pending(Reason::LeverUnavailable, String::new())),
         again: None,
     };
     assert_eq!(std::mem::discriminant(&plan(&facts)), std::mem::discriminant(&waits), "{:?}", plan(&facts));
-    facts.claimed = Claimed::Nothing;
-    assert!(matches!(plan(&facts), Step::ReadNotes { reference: r } if r == reference()));
-    facts.note = NoteFacts::Absent;
-    assert!(matches!(plan(&facts), Step::ReadCode(ids) if ids == [7, 8]));
+    facts.claimed = WriteClaim::Unclaimed;
+    assert!(matches!(plan(&facts), Command::ReadNotes { reference: r } if r == reference()));
+    facts.note = NoteLookup::Absent;
+    assert!(matches!(plan(&facts), Command::ReadCode(ids) if ids == [7, 8]));
     facts.code = Some(vec![Environment { language: None, files: vec![] }]);
-    assert!(matches!(plan(&facts), Step::Claim(Effect::Note)));
-    facts.claimed = Claimed::Ours(Effect::Note);
-    let Step::AddNote(text) = plan(&facts) else { panic!("no note: {:?}", plan(&facts)) };
+    assert!(matches!(plan(&facts), Command::Claim(Effect::Note)));
+    facts.claimed = WriteClaim::Owned(Effect::Note);
+    let Command::AddNote(text) = plan(&facts) else { panic!("no note: {:?}", plan(&facts)) };
     assert!(reference().is_of_note(&text), "{text}");
-    facts.note = NoteFacts::Written("note-1".into());
-    assert!(matches!(plan(&facts), Step::ReadOpportunity));
+    facts.note = NoteLookup::Written("note-1".into());
+    assert!(matches!(plan(&facts), Command::ReadOpportunity));
     facts.opportunity = tagged(&["ready", "failed"]);
-    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ready", "failed"]));
+    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["ready", "failed"]));
     facts.opportunity = tagged(&[]);
-    assert!(matches!(plan(&facts), Step::AddTags(tags) if tags == ["ended"]));
+    assert!(matches!(plan(&facts), Command::AddTags(tags) if tags == ["ended"]));
     facts.opportunity = tagged(&["ended"]);
-    assert_eq!(outcome(&facts), Outcome::Ended(Recorded::Written));
+    assert_eq!(outcome(&facts), Outcome::Ended(WriteBackState::Written));
 }
 
 #[test]
 fn what_is_recorded_stays_as_it_is_and_what_is_not_is_gone_on_with() {
     let after = |recorded| open_with(|f| (f.pad.phase, f.pad.recorded) = (Some(Phase::Ended), recorded));
-    assert_eq!(outcome(&after(true)), Outcome::Unchanged);
-    assert!(matches!(plan(&after(false)), Step::ReadPad(_)));
+    assert_eq!(outcome(&after(true)), Outcome::Keep);
+    assert!(matches!(plan(&after(false)), Command::ReadPad(_)));
     let mut written = ended();
     (written.pad.note_id, written.opportunity) = (Some("note-1".into()), tagged(&["ended"]));
-    assert_eq!(outcome(&written), Outcome::Ended(Recorded::Written), "the note is not looked for again");
+    assert_eq!(
+        outcome(&written),
+        Outcome::Ended(WriteBackState::Written),
+        "the note is not looked for again"
+    );
     let quiet = WriteBack { note: Note::None, ..WriteBack::default() };
     let mut nothing = ended();
     nothing.write_back = Some(quiet);
-    assert_eq!(outcome(&nothing), Outcome::Ended(Recorded::NotAsked));
+    assert_eq!(outcome(&nothing), Outcome::Ended(WriteBackState::NotRequested));
     nothing.write_back = None;
-    let Outcome::Ended(Recorded::Waits(reason, _)) = outcome(&nothing) else { panic!() };
+    let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&nothing) else { panic!() };
     assert_eq!(reason, Reason::ConfigurationNotFound);
 }
 
@@ -234,31 +241,31 @@ fn what_is_recorded_stays_as_it_is_and_what_is_not_is_gone_on_with() {
 fn trouble_after_the_link_does_not_take_the_pad_back() {
     let lever = |class| Some(service_error(Service::Lever, class, None));
     let open = open_with(|f| f.trouble = lever(Class::Unavailable));
-    assert_eq!(outcome(&open), Outcome::Undecided);
+    assert_eq!(outcome(&open), Outcome::NoDecision);
     let mut facts = ended();
     facts.trouble = lever(Class::Unavailable);
-    let Outcome::Ended(Recorded::Waits(reason, _)) = outcome(&facts) else { panic!() };
+    let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::LeverUnavailable);
     facts.trouble = lever(Class::NotFound);
-    let Outcome::Ended(Recorded::Never(reason, _)) = outcome(&facts) else { panic!() };
+    let Outcome::Ended(WriteBackState::Impossible(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::CandidateNotFound);
     let unlinked = with(|f| {
         stored(f);
-        f.record = Record::Read(Box::new(record("PAD1", 0)));
+        f.record = PadLookup::Read(Box::new(record("PAD1", 0)));
         f.trouble = lever(Class::Unavailable);
     });
-    assert!(matches!(plan(&unlinked), Step::SetFinalizer(true)), "it must not go before it is settled");
+    assert!(matches!(plan(&unlinked), Command::SetFinalizer(true)), "it must not go before it is settled");
 }
 
 #[test]
 fn nothing_is_sent_for_an_open_pad_while_the_connection_is_not_usable() {
-    let suspended = |f: &mut Facts| f.connection = ConnectionFacts::Suspended { name: "acme".into() };
+    let suspended = |f: &mut PadState| f.connection = ConnectionState::Suspended { name: "acme".into() };
     let mut open = open_with(|f| f.look = true);
     suspended(&mut open);
-    assert_eq!(outcome(&open), Outcome::Unchanged);
+    assert_eq!(outcome(&open), Outcome::Keep);
     let mut facts = open_with(|f| f.pad.phase = Some(Phase::Ended));
     suspended(&mut facts);
-    let Outcome::Ended(Recorded::Waits(reason, _)) = outcome(&facts) else { panic!() };
+    let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::Suspended);
 }
 
@@ -267,14 +274,14 @@ fn deletion_takes_the_operators_tags_off_unless_all_is_retained() {
     let mut facts = open_with(|f| {
         (f.pad.deleting, f.pad.finalizer) = (true, true);
         f.pad.deletion_policy = DeletionPolicy::Unlink;
-        f.record = Record::Read(Box::new(record("PAD1", 0)));
+        f.record = PadLookup::Read(Box::new(record("PAD1", 0)));
         f.opportunity = candidate(|o| o.tags = vec!["coderpad".into(), "ended".into()]);
         f.served_stored = true;
     });
-    assert!(matches!(plan(&facts), Step::RemoveTags(tags) if tags == ["ended"]));
+    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["ended"]));
     let mut followed = facts.clone();
-    followed.others = vec![member(2, Standing::Open { entry: at(9) })];
-    assert!(matches!(plan(&followed), Step::SetFinalizer(false)), "the tags tell of the next interview");
+    followed.others = vec![member(2, Progress::Open { entry: at(9) })];
+    assert!(matches!(plan(&followed), Command::SetFinalizer(false)), "the tags tell of the next interview");
     facts.tags_written.push("ended".into());
-    assert!(matches!(plan(&facts), Step::SetFinalizer(false)));
+    assert!(matches!(plan(&facts), Command::SetFinalizer(false)));
 }

@@ -12,21 +12,23 @@ fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
     };
     let pending = |search_in| {
         let (rest, search_in) = (Duration::from_secs(5), Duration::from_secs(search_in));
-        flight(Flight::MayStillLand { rest, search_in })
+        flight(CreateOutcome::InFlight { rest, search_in })
     };
-    assert!(matches!(plan(&pending(0)), Step::Search { .. }), "a pad that is there is adopted at once");
+    assert!(matches!(plan(&pending(0)), Command::Search { .. }), "a pad that is there is adopted at once");
     assert_eq!(reason(&pending(2)), "waits: CreateOutcomeUnknown");
-    assert!(matches!(plan(&pending(2)), Step::Rest { again: Some(again), .. } if again.as_secs() == 2));
-    assert!(matches!(plan(&pending(9)), Step::Rest { again: Some(again), .. } if again.as_secs() == 5));
-    assert!(matches!(plan(&flight(Flight::Landed)), Step::Search { reference: r } if r == reference()));
-    assert!(matches!(plan(&flight(Flight::WithoutEffect)), Step::ForgetAttempt));
-    assert!(matches!(plan(&flight(Flight::Searched(vec![]))), Step::ForgetAttempt));
+    assert!(matches!(plan(&pending(2)), Command::Done { again: Some(again), .. } if again.as_secs() == 2));
+    assert!(matches!(plan(&pending(9)), Command::Done { again: Some(again), .. } if again.as_secs() == 5));
+    assert!(
+        matches!(plan(&flight(CreateOutcome::Completed)), Command::Search { reference: r } if r == reference())
+    );
+    assert!(matches!(plan(&flight(CreateOutcome::NotSent)), Command::ClearAttempt));
+    assert!(matches!(plan(&flight(CreateOutcome::Searched(vec![]))), Command::ClearAttempt));
     let (old, young) = (record("OLD1", 0), record("YOUNG1", 1));
     assert!(
-        matches!(plan(&flight(Flight::Searched(vec![old.clone(), young]))), Step::DeletePad(id) if id == "YOUNG1")
+        matches!(plan(&flight(CreateOutcome::Searched(vec![old.clone(), young]))), Command::DeletePad(id) if id == "YOUNG1")
     );
     assert!(
-        matches!(plan(&flight(Flight::Searched(vec![old]))), Step::StorePad { record, .. } if record.id == "OLD1")
+        matches!(plan(&flight(CreateOutcome::Searched(vec![old]))), Command::StorePad { record, .. } if record.id == "OLD1")
     );
 }
 
@@ -34,38 +36,40 @@ fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
 fn after_a_crash_the_link_is_compared_before_it_is_written() {
     let mut facts = facts();
     stored(&mut facts);
-    assert!(matches!(plan(&facts), Step::SetFinalizer(true)), "it stays until it is settled");
+    assert!(matches!(plan(&facts), Command::SetFinalizer(true)), "it stays until it is settled");
     facts.pad.finalizer = true;
-    facts.claimed = Claimed::MayStillLand { rest: Duration::from_secs(7) };
+    facts.claimed = WriteClaim::InFlight { rest: Duration::from_secs(7) };
     assert_eq!(reason(&facts), "waits: LeverUnavailable", "what is under way may still land");
-    facts.claimed = Claimed::Nothing;
-    assert!(matches!(plan(&facts), Step::ReadPad(id) if id == "PAD1"));
-    facts.record = Record::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&facts), Step::ReadOpportunity));
+    facts.claimed = WriteClaim::Unclaimed;
+    assert!(matches!(plan(&facts), Command::ReadPad(id) if id == "PAD1"));
+    facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&facts), Command::ReadOpportunity));
     facts.opportunity = candidate(|_| {});
-    assert!(matches!(plan(&facts), Step::Claim(Effect::Link)));
+    assert!(matches!(plan(&facts), Command::Claim(Effect::Link)));
     facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
-    assert!(matches!(plan(&facts), Step::SetFinalizer(false)));
+    assert!(matches!(plan(&facts), Command::SetFinalizer(false)));
     facts.pad.finalizer = false;
     assert_eq!(outcome(&facts), Outcome::Open);
-    facts.record = Record::NotFound;
+    facts.record = PadLookup::NotFound;
     assert_eq!(outcome(&facts), Outcome::PadDeleted);
-    facts.opportunity = Candidate::NotRead;
-    assert!(matches!(plan(&facts), Step::ReadOpportunity), "for which entries there is no other pad");
+    facts.opportunity = CandidateLookup::NotRead;
+    assert!(matches!(plan(&facts), Command::ReadOpportunity), "for which entries there is no other pad");
 }
 
 #[test]
 fn lost_memory_is_healed_from_the_links_on_the_candidate() {
     let mut facts = read(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
-    assert!(matches!(plan(&facts), Step::ReadLinkedPads(ids) if ids == ["PAD1"]));
+    assert!(matches!(plan(&facts), Command::ReadLinkedPads(ids) if ids == ["PAD1"]));
     facts.linked_before = Some(vec![record("PAD1", 0)]);
-    assert!(matches!(plan(&facts), Step::StorePad { record, .. } if record.id == "PAD1"));
-    let held =
-        Member { pad_id: Some("PAD1".into()), ..member(1, Standing::Ended { entry: at(0), at: at(1) }) };
+    assert!(matches!(plan(&facts), Command::StorePad { record, .. } if record.id == "PAD1"));
+    let held = SeriesMember {
+        pad_id: Some("PAD1".into()),
+        ..member(1, Progress::Ended { entry: at(0), at: at(1) })
+    };
     facts.others.push(held);
-    assert!(matches!(plan(&facts), Step::Create { .. }), "another Pad of the series has it");
+    assert!(matches!(plan(&facts), Command::Create { .. }), "another Pad of the series has it");
     facts.linked_before = Some(vec![]);
-    assert!(matches!(plan(&facts), Step::Create { .. }), "a link to somebody else's pad does not count");
+    assert!(matches!(plan(&facts), Command::Create { .. }), "a link to somebody else's pad does not count");
 }
 
 /// Contract X6: each Pad of a series that was restored without annotations and status adopts its own pad.
@@ -81,12 +85,12 @@ fn several_pads_that_have_lost_their_memory_adopt_each_its_own() {
     let records = [of_entry("NEWEST", 0, false), of_entry("OLDEST", 90, true), of_entry("MIDDLE", 50, true)];
     let adopted = |own: u32, others: &[u32], records: &[PadRecord]| {
         let mut facts = read(|o| o.links.extend(records.iter().map(|record| record.url.clone())));
-        facts.pad.member = member(own, Standing::Underway);
-        facts.others = others.iter().map(|number| member(*number, Standing::Underway)).collect();
+        facts.pad.member = member(own, Progress::InProgress);
+        facts.others = others.iter().map(|number| member(*number, Progress::InProgress)).collect();
         facts.linked_before = Some(records.to_vec());
         match plan(&facts) {
-            Step::StorePad { record, .. } => record.id,
-            Step::Create { .. } => "created".into(),
+            Command::StorePad { record, .. } => record.id,
+            Command::Create { .. } => "created".into(),
             _ => reason(&facts),
         }
     };
@@ -100,76 +104,75 @@ fn several_pads_that_have_lost_their_memory_adopt_each_its_own() {
     assert_eq!(adopted(2, &[1], &[]), "waits: CreateOutcomeUnknown");
     let beside = |standing| {
         let mut facts = read(|_| {});
-        facts.pad.member = member(2, Standing::Underway);
+        facts.pad.member = member(2, Progress::InProgress);
         facts.others = vec![member(1, standing)];
         match plan(&facts) {
-            Step::Create { .. } => "created".into(),
+            Command::Create { .. } => "created".into(),
             _ => reason(&facts),
         }
     };
     assert_eq!(
-        beside(Standing::Open { entry: at(ENTRY) }),
+        beside(Progress::Open { entry: at(ENTRY) }),
         "skipped: AlreadyServed",
         "the older one has its pad"
     );
-    assert_eq!(beside(Standing::Void), "created");
-    assert_eq!(beside(Standing::Ended { entry: at(ENTRY - 9), at: at(ENTRY - 5) }), "created");
+    assert_eq!(beside(Progress::NotCounted), "created");
+    assert_eq!(beside(Progress::Ended { entry: at(ENTRY - 9), at: at(ENTRY - 5) }), "created");
 }
 
 #[test]
 fn a_live_pad_where_a_take_home_was_asked_for_is_deleted_and_never_linked() {
     let mut facts = read(|_| {});
-    facts.configuration =
-        ConfigurationFacts::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
+    facts.configuration = RuleState::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
     facts.wants_take_home = true;
-    let Step::Create { pad, .. } = plan(&facts) else { panic!("no create") };
+    let Command::Create { pad, .. } = plan(&facts) else { panic!("no create") };
     assert!(pad.take_home);
     attempted(&mut facts);
-    facts.record = Record::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&facts), Step::ReadKindAgain(id) if id == "PAD1"), "one answer decides nothing");
+    facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&facts), Command::ReadKindAgain(id) if id == "PAD1"), "one answer decides nothing");
     facts.kind_read_again = true;
-    assert!(matches!(plan(&facts), Step::DeletePad(id) if id == "PAD1"));
+    assert!(matches!(plan(&facts), Command::DeletePad(id) if id == "PAD1"));
     facts.deleted.push("PAD1".into());
     assert!(
-        matches!(plan(&facts), Step::StoreRefusal { refused: true }),
+        matches!(plan(&facts), Command::StoreRefusal { refused: true }),
         "no other pad is created for the rule"
     );
     facts.refusal_stored = true;
-    assert!(matches!(plan(&facts), Step::ForgetAttempt));
+    assert!(matches!(plan(&facts), Command::ClearAttempt));
     facts.pad.attempt = None;
     assert_eq!(reason(&facts), "failed: TakeHomeRefused");
 
     let mut found = with(attempted);
     found.configuration = facts.configuration.clone();
     found.wants_take_home = true;
-    found.flight = Flight::Searched(vec![record("PAD1", 0)]);
-    assert!(matches!(plan(&found), Step::ReadKindAgain(_)), "also when it is found after a crash");
-    (found.record, found.kind_read_again) = (Record::Read(Box::new(record("PAD1", 0))), true);
-    assert!(matches!(plan(&found), Step::DeletePad(id) if id == "PAD1"));
+    found.flight = CreateOutcome::Searched(vec![record("PAD1", 0)]);
+    assert!(matches!(plan(&found), Command::ReadKindAgain(_)), "also when it is found after a crash");
+    (found.record, found.kind_read_again) = (PadLookup::Read(Box::new(record("PAD1", 0))), true);
+    assert!(matches!(plan(&found), Command::DeletePad(id) if id == "PAD1"));
     found.configuration = configuration_not_ready();
-    assert!(matches!(plan(&found), Step::DeletePad(_)), "whether or not the configuration is Ready");
+    assert!(matches!(plan(&found), Command::DeletePad(_)), "whether or not the configuration is Ready");
 
     let mut unknown = with(attempted);
     let mut of_unknown_kind = record("PAD1", 0);
     of_unknown_kind.kind = PadKind::Unknown;
     (unknown.wants_take_home, unknown.kind_read_again) = (true, true);
-    unknown.record = Record::Read(Box::new(of_unknown_kind));
+    unknown.record = PadLookup::Read(Box::new(of_unknown_kind));
     assert!(
-        matches!(plan(&unknown), Step::StorePad { claim_link: false, keep_finalizer: true, .. }),
+        matches!(plan(&unknown), Command::StorePad { claim_link: false, keep_finalizer: true, .. }),
         "it is kept, not linked"
     );
     (unknown.pad.pad_id, unknown.refusal_stored) = (Some("PAD1".into()), true);
     assert_eq!(reason(&unknown), "failed: TakeHomeRefused");
     unknown.pad.asked_by_person = true;
-    assert!(matches!(plan(&unknown), Step::ReadOpportunity), "a person decides to link it");
+    assert!(matches!(plan(&unknown), Command::ReadOpportunity), "a person decides to link it");
 
     let mut take_home = record("PAD1", 0);
     take_home.kind = PadKind::TakeHome;
     attempted(&mut facts);
     (facts.refusal_stored, facts.take_home_refused) = (false, true);
     facts.deleted.clear();
-    facts.record = Record::Read(Box::new(take_home));
-    assert!(matches!(plan(&facts), Step::StoreRefusal { refused: false }), "CoderPad creates them again");
+    facts.record = PadLookup::Read(Box::new(take_home));
+    assert!(matches!(plan(&facts), Command::StoreRefusal { refused: false }), "CoderPad creates them again");
     facts.refusal_stored = true;
-    assert!(matches!(plan(&facts), Step::StorePad { .. }));
+    assert!(matches!(plan(&facts), Command::StorePad { .. }));
 }

@@ -3,16 +3,16 @@
 use super::*;
 
 /// A Pad whose interview is over, asked about, and the candidate's last entry so long after the end.
-fn ended(after: i64) -> Facts {
+fn ended(after: i64) -> PadState {
     with(|f| {
         stored(f);
         (f.pad.linked, f.pad.phase, f.pad.requested) = (true, Some(Phase::Ended), true);
         f.pad.recorded = true;
-        f.pad.member.standing = Standing::Ended { entry: at(ENTRY - 5000), at: at(ENTRY - after) };
+        f.pad.member.standing = Progress::Ended { entry: at(ENTRY - 5000), at: at(ENTRY - after) };
     })
 }
 
-fn with_candidate(mut facts: Facts) -> Facts {
+fn with_candidate(mut facts: PadState) -> PadState {
     facts.opportunity = candidate(|_| {});
     facts
 }
@@ -20,24 +20,24 @@ fn with_candidate(mut facts: Facts) -> Facts {
 #[test]
 fn an_entry_after_the_end_makes_a_further_pad() {
     let facts = ended(1);
-    assert!(matches!(plan(&facts), Step::ReadOpportunity));
+    assert!(matches!(plan(&facts), Command::ReadOpportunity));
     let mut facts = with_candidate(facts);
-    assert!(matches!(plan(&facts), Step::MakeFurther(2)));
+    assert!(matches!(plan(&facts), Command::CreateNextPad(2)));
     facts.passed_on = true;
-    assert_eq!(outcome(&facts), Outcome::Unchanged);
+    assert_eq!(outcome(&facts), Outcome::Keep);
 
-    assert_eq!(outcome(&with_candidate(ended(0))), Outcome::Unchanged, "an entry before the end");
+    assert_eq!(outcome(&with_candidate(ended(0))), Outcome::Keep, "an entry before the end");
     let mut by_sync = with_candidate(ended(1));
     (by_sync.pad.requested, by_sync.judge) = (false, true);
-    assert!(matches!(plan(&by_sync), Step::MakeFurther(2)));
+    assert!(matches!(plan(&by_sync), Command::CreateNextPad(2)));
     by_sync.judge = false;
-    assert_eq!(outcome(&by_sync), Outcome::Unchanged, "nobody asks");
+    assert_eq!(outcome(&by_sync), Outcome::Keep, "nobody asks");
     for change in
         [(|o| o.tags.clear()) as fn(&mut Opportunity), |o| o.stage = "offer".into(), |o| o.archived = true]
     {
         let mut gone = ended(1);
         gone.opportunity = candidate(change);
-        assert_eq!(outcome(&gone), Outcome::Unchanged);
+        assert_eq!(outcome(&gone), Outcome::Keep);
     }
 }
 
@@ -45,62 +45,62 @@ fn an_entry_after_the_end_makes_a_further_pad() {
 fn what_no_entry_can_change_costs_no_call() {
     let mut open = with(|f| {
         (f.pad.linked, f.pad.phase, f.pad.requested) = (true, Some(Phase::Open), true);
-        f.pad.member.standing = Standing::Open { entry: at(ENTRY - 5000) };
+        f.pad.member.standing = Progress::Open { entry: at(ENTRY - 5000) };
     });
-    assert_eq!(outcome(&open), Outcome::Unchanged);
+    assert_eq!(outcome(&open), Outcome::Keep);
     open.repeat = Some(Repeat::Always);
-    open.configuration = ConfigurationFacts::Ready(Rule { repeat: Repeat::Always, ..rule() });
-    assert!(matches!(plan(&open), Step::ReadOpportunity));
-    assert!(matches!(plan(&with_candidate(open.clone())), Step::MakeFurther(2)));
-    open.pad.member.standing = Standing::Open { entry: at(ENTRY) };
-    assert_eq!(outcome(&with_candidate(open)), Outcome::Unchanged);
+    open.configuration = RuleState::Ready(Rule { repeat: Repeat::Always, ..rule() });
+    assert!(matches!(plan(&open), Command::ReadOpportunity));
+    assert!(matches!(plan(&with_candidate(open.clone())), Command::CreateNextPad(2)));
+    open.pad.member.standing = Progress::Open { entry: at(ENTRY) };
+    assert_eq!(outcome(&with_candidate(open)), Outcome::Keep);
     let mut beside = ended(1);
-    beside.others.push(member(2, Standing::Underway));
-    assert_eq!(outcome(&beside), Outcome::Unchanged, "never beside one that is not yet open");
+    beside.others.push(member(2, Progress::InProgress));
+    assert_eq!(outcome(&beside), Outcome::Keep, "never beside one that is not yet open");
 }
 
 #[test]
 fn a_question_that_cannot_be_answered_now_stays_open() {
     let mut suspended = ended(1);
-    suspended.connection = ConnectionFacts::Suspended { name: "acme".into() };
-    assert_eq!(outcome(&suspended), Outcome::Undecided);
+    suspended.connection = ConnectionState::Suspended { name: "acme".into() };
+    assert_eq!(outcome(&suspended), Outcome::NoDecision);
     let mut unready = ended(1);
-    unready.configuration = ConfigurationFacts::Suspended;
-    assert_eq!(outcome(&unready), Outcome::Undecided);
+    unready.configuration = RuleState::Suspended;
+    assert_eq!(outcome(&unready), Outcome::NoDecision);
     let mut unanswered = ended(1);
     unanswered.trouble = Some(service_error(Service::Lever, Class::Unavailable, Some(503)));
-    assert_eq!(outcome(&unanswered), Outcome::Undecided, "the Pad stays Ended");
+    assert_eq!(outcome(&unanswered), Outcome::NoDecision, "the Pad stays Ended");
 }
 
 #[test]
 fn the_whole_series_is_judged_whichever_pad_is_asked() {
     let mut older = with_candidate(ended(1));
-    older.others.push(member(2, Standing::Void));
-    assert!(matches!(plan(&older), Step::PassOn(name) if name.ends_with("-2")));
+    older.others.push(member(2, Progress::NotCounted));
+    assert!(matches!(plan(&older), Command::JudgeSibling(name) if name.ends_with("-2")));
 
     let mut void = read(|_| {});
     (void.pad.phase, void.pad.requested) = (Some(Phase::Skipped), true);
-    void.pad.member.standing = Standing::Void;
-    assert!(matches!(plan(&void), Step::Create { .. }));
-    void.others.push(member(2, Standing::Open { entry: at(ENTRY) }));
-    assert_eq!(outcome(&void), Outcome::Unchanged, "the entry has its pad");
-    void.others = vec![member(2, Standing::Void)];
-    assert!(matches!(plan(&void), Step::PassOn(name) if name.ends_with("-2")));
+    void.pad.member.standing = Progress::NotCounted;
+    assert!(matches!(plan(&void), Command::Create { .. }));
+    void.others.push(member(2, Progress::Open { entry: at(ENTRY) }));
+    assert_eq!(outcome(&void), Outcome::Keep, "the entry has its pad");
+    void.others = vec![member(2, Progress::NotCounted)];
+    assert!(matches!(plan(&void), Command::JudgeSibling(name) if name.ends_with("-2")));
     void.passed_on = true;
-    assert_eq!(outcome(&void), Outcome::Unchanged);
+    assert_eq!(outcome(&void), Outcome::Keep);
 }
 
 #[test]
 fn who_was_there_before_the_rule_gets_no_pad_unless_a_person_asks() {
-    let ruled = |since: i64, change: fn(&mut Rule), pad: fn(&mut PadFacts)| {
+    let ruled = |since: i64, change: fn(&mut Rule), pad: fn(&mut StoredPad)| {
         let mut facts = read(|_| {});
         let mut rule = Rule { effective_since: Some(at(ENTRY + since)), ..rule() };
         change(&mut rule);
         facts.pad.existing_since = rule.effective_since;
-        facts.configuration = ConfigurationFacts::Ready(rule);
+        facts.configuration = RuleState::Ready(rule);
         pad(&mut facts.pad);
         match plan(&facts) {
-            Step::Create { .. } => "created".to_owned(),
+            Command::Create { .. } => "created".to_owned(),
             _ => reason(&facts),
         }
     };
@@ -124,12 +124,12 @@ fn who_was_there_before_the_rule_gets_no_pad_unless_a_person_asks() {
 /// Contract P9.
 #[test]
 fn a_served_entry_gets_no_second_pad_unless_a_person_requests_it() {
-    let ruled = |change: fn(&mut Facts)| {
+    let ruled = |change: fn(&mut PadState)| {
         let mut facts = read(|_| {});
         facts.served_entries = served::add(None, [Fingerprint::new("op-1", at(ENTRY))]);
         change(&mut facts);
         match plan(&facts) {
-            Step::Create { .. } => "created".to_owned(),
+            Command::Create { .. } => "created".to_owned(),
             _ => reason(&facts),
         }
     };
@@ -137,7 +137,7 @@ fn a_served_entry_gets_no_second_pad_unless_a_person_requests_it() {
     assert_eq!(ruled(|facts| facts.pad.manual = true), "created");
     assert_eq!(ruled(|facts| facts.pad.asked_by_person = true), "created");
     assert_eq!(ruled(|facts| facts.pad.requested_entry = Some(at(ENTRY))), "created");
-    let enters_again: fn(&mut Facts) =
+    let enters_again: fn(&mut PadState) =
         |facts| facts.opportunity = candidate(|o| o.stage_changes[2].updated_at_ms += 1);
     assert_eq!(ruled(enters_again), "created");
 }
@@ -145,13 +145,13 @@ fn a_served_entry_gets_no_second_pad_unless_a_person_requests_it() {
 /// Contract, Phases: Failed.
 #[test]
 fn a_failed_pad_is_tried_once_for_each_entry() {
-    let tried = |change: fn(&mut Facts)| {
+    let tried = |change: fn(&mut PadState)| {
         let mut facts = read(|_| {});
         facts.pad.phase = Some(Phase::Failed);
-        facts.pad.member.standing = Standing::Void;
+        facts.pad.member.standing = Progress::NotCounted;
         (facts.pad.requested, facts.judge, facts.pad.judged_entry) = (true, true, Some(at(ENTRY)));
         change(&mut facts);
-        matches!(plan(&facts), Step::Create { .. })
+        matches!(plan(&facts), Command::Create { .. })
     };
     assert!(!tried(|_| {}), "a webhook of the same entry");
     assert!(tried(|facts| facts.pad.judged_entry = Some(at(ENTRY - 1))), "a new entry");
@@ -162,13 +162,13 @@ fn a_failed_pad_is_tried_once_for_each_entry() {
 /// Contract P7a.
 #[test]
 fn a_read_that_is_older_than_the_webhook_decides_nothing() {
-    let ruled = |event: i64, again: Option<u64>, change: fn(&mut Facts)| {
+    let ruled = |event: i64, again: Option<u64>, change: fn(&mut PadState)| {
         let mut facts = read(|o| o.stage = "offer".into());
         let read_again_in = again.map(Duration::from_secs);
         facts.event = Some(SignedEvent { at: at(ENTRY + event), read_again_in });
         change(&mut facts);
         match plan(&facts) {
-            Step::Rest { outcome: Outcome::StaleRead, again } => format!("again in {again:?}"),
+            Command::Done { outcome: Outcome::StaleRead, again } => format!("again in {again:?}"),
             _ => reason(&facts),
         }
     };
@@ -176,7 +176,7 @@ fn a_read_that_is_older_than_the_webhook_decides_nothing() {
     assert_eq!(ruled(5_001, Some(2), |_| {}), again);
     assert_eq!(ruled(5_000, Some(2), |_| {}), moved, "as new as the webhook");
     assert_eq!(ruled(9_000, None, |_| {}), moved, "after the last delay it decides");
-    let moved_on: fn(&mut Facts) = |facts| {
+    let moved_on: fn(&mut PadState) = |facts| {
         facts.opportunity = candidate(|o| {
             o.stage = "offer".into();
             o.stage_changes[2].to_stage_id = "offer".into();
@@ -185,12 +185,12 @@ fn a_read_that_is_older_than_the_webhook_decides_nothing() {
     assert_eq!(ruled(1, Some(2), moved_on), again, "an older change into another stage is another event");
     assert_eq!(ruled(0, Some(2), moved_on), again);
     assert_eq!(ruled(-1, Some(2), moved_on), moved, "it has left since");
-    let gone: fn(&mut Facts) = |facts| facts.opportunity = Candidate::NotFound;
+    let gone: fn(&mut PadState) = |facts| facts.opportunity = CandidateLookup::NotFound;
     assert_eq!(ruled(0, Some(2), gone), again);
     assert_eq!(ruled(0, None, gone), "skipped: CandidateNotFound");
-    let open: fn(&mut Facts) = |facts| {
+    let open: fn(&mut PadState) = |facts| {
         (facts.pad.requested, facts.judge) = (true, true);
-        facts.pad.member.standing = Standing::Ended { entry: at(ENTRY - 9), at: at(ENTRY - 5) };
+        facts.pad.member.standing = Progress::Ended { entry: at(ENTRY - 9), at: at(ENTRY - 5) };
     };
     assert_eq!(ruled(9_000, Some(2), open), again, "for another pad of the series as well");
 }

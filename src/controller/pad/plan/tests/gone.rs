@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn settled_in(phase: Phase) -> Facts {
+fn settled_in(phase: Phase) -> PadState {
     with(|f| {
         (f.gone, f.pad.phase) = (true, Some(phase));
-        f.pad.member.standing = Standing::Void;
+        f.pad.member.standing = Progress::NotCounted;
     })
 }
 
@@ -13,22 +13,22 @@ fn settled_in(phase: Phase) -> Facts {
 fn a_list_is_not_believed_and_nothing_else_comes_of_it() {
     for phase in [Phase::Skipped, Phase::Failed] {
         let mut facts = settled_in(phase);
-        assert!(matches!(plan(&facts), Step::ReadOpportunity));
+        assert!(matches!(plan(&facts), Command::ReadOpportunity));
         let mut troubled = facts.clone();
         troubled.trouble = Some(service_error(Service::Lever, Class::Unavailable, None));
-        assert_eq!(outcome(&troubled), Outcome::Undecided, "it stays what it is");
-        for gone in [Candidate::NotFound, candidate(|o| o.is_anonymized = true), candidate(|_| {})] {
+        assert_eq!(outcome(&troubled), Outcome::NoDecision, "it stays what it is");
+        for gone in [CandidateLookup::NotFound, candidate(|o| o.is_anonymized = true), candidate(|_| {})] {
             facts.opportunity = gone;
-            assert_eq!(outcome(&facts), Outcome::Unchanged);
+            assert_eq!(outcome(&facts), Outcome::Keep);
         }
     }
     let mut open = with(|f| {
         stored(f);
         (f.gone, f.pad.linked, f.pad.phase) = (true, true, Some(Phase::Open));
     });
-    assert!(matches!(plan(&open), Step::ReadOpportunity));
-    open.connection = ConnectionFacts::Suspended { name: "acme".into() };
-    assert_eq!(outcome(&open), Outcome::Unchanged);
+    assert!(matches!(plan(&open), Command::ReadOpportunity));
+    open.connection = ConnectionState::Suspended { name: "acme".into() };
+    assert_eq!(outcome(&open), Outcome::Keep);
 }
 
 #[test]
@@ -38,9 +38,9 @@ fn before_who_took_part_is_named_it_is_known_whether_anybody_may_be() {
         (f.pad.linked, f.pad.phase, f.pad.names_candidate) = (true, Some(Phase::Started), false);
         let mut started = record("PAD1", 0);
         started.state = "started".into();
-        (f.look, f.record, f.events) = (true, Record::Read(Box::new(started)), Some(vec![]));
+        (f.look, f.record, f.events) = (true, PadLookup::Read(Box::new(started)), Some(vec![]));
     });
-    assert!(matches!(plan(&facts), Step::ReadOpportunity));
-    facts.opportunity = Candidate::NotFound;
+    assert!(matches!(plan(&facts), Command::ReadOpportunity));
+    facts.opportunity = CandidateLookup::NotFound;
     assert_eq!(outcome(&facts), Outcome::Started);
 }

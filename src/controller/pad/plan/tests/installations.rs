@@ -38,7 +38,7 @@ fn url(pad_id: &str) -> String {
 }
 
 /// A Pad of this installation whose candidate carries the links of these pads, which were looked at.
-fn beside(pads: &[PadRecord]) -> Facts {
+fn beside(pads: &[PadRecord]) -> PadState {
     let mut facts = read(|one| one.links.extend(pads.iter().map(|pad| pad.url.clone())));
     facts.ownership.installation = installation(OWN);
     facts.linked_before = Some(pads.to_vec());
@@ -47,15 +47,15 @@ fn beside(pads: &[PadRecord]) -> Facts {
 }
 
 /// The same, whose own pad is stored.
-fn stored(own: &PadRecord, pads: &[PadRecord]) -> Facts {
+fn stored(own: &PadRecord, pads: &[PadRecord]) -> PadState {
     let mut facts = beside(pads);
     facts.pad.pad_id = Some(own.id.clone());
-    facts.record = Record::Read(Box::new(own.clone()));
+    facts.record = PadLookup::Read(Box::new(own.clone()));
     facts
 }
 
 /// The same, whose link was just added: Lever's answer shows all links.
-fn linked(own: &PadRecord, pads: &[PadRecord]) -> Facts {
+fn linked(own: &PadRecord, pads: &[PadRecord]) -> PadState {
     let mut facts = stored(own, pads);
     facts.opportunity = candidate(|one| {
         one.links.extend(pads.iter().chain([own]).map(|pad| pad.url.clone()));
@@ -74,8 +74,8 @@ fn events(kinds: &[&str]) -> Option<Vec<PadEvent>> {
     Some(kinds.iter().map(event).collect())
 }
 
-fn is_owned(step: &Step) -> bool {
-    matches!(step, Step::Rest { outcome: Outcome::Skipped(Reason::OwnedByAnotherInstallation, message), .. }
+fn is_owned(step: &Command) -> bool {
+    matches!(step, Command::Done { outcome: Outcome::Skipped(Reason::OwnedByAnotherInstallation, message), .. }
         if message.contains(OTHER))
 }
 
@@ -85,7 +85,7 @@ fn notes_of_a_new_pad_name_the_installation() {
         facts.opportunity = candidate(|_| {});
         facts.ownership.installation = installation(OWN);
     });
-    let Step::Create { pad, .. } = plan(&facts) else { panic!("no creation") };
+    let Command::Create { pad, .. } = plan(&facts) else { panic!("no creation") };
     assert_eq!(pad.notes.lines().nth(2), Some("Installation: 0123456789abcdef"), "contract I2");
     let odd = with(|facts| {
         facts.opportunity = candidate(|one| {
@@ -93,7 +93,7 @@ fn notes_of_a_new_pad_name_the_installation() {
         });
         facts.ownership.installation = installation(OWN);
     });
-    let Step::Create { pad, .. } = plan(&odd) else { panic!("no creation") };
+    let Command::Create { pad, .. } = plan(&odd) else { panic!("no creation") };
     assert_eq!(crate::api::installation::of_notes(&pad.notes), Some(OWN));
 }
 
@@ -105,18 +105,18 @@ fn a_linked_pad_of_another_installation_keeps_a_second_one_from_being_created() 
     let unsigned = |notes: &str| notes.lines().take(2).collect::<Vec<_>>().join("\n");
     let of_0_1_0 = changed(pad_of(OWN, "PADX", 0), |pad| pad.notes = unsigned(&pad.notes));
     for own in [pad_of(OWN, "PADX", 0), of_0_1_0] {
-        assert!(matches!(plan(&beside(&[own])), Step::StorePad { .. }), "contract I2");
+        assert!(matches!(plan(&beside(&[own])), Command::StorePad { .. }), "contract I2");
     }
     let mut taken_over = beside(&[pad_of(OTHER, "PADX", 0)]);
     taken_over.ownership.installation = Installation::new(Some(OWN.into()), [OTHER.to_owned()]);
-    assert!(matches!(plan(&taken_over), Step::StorePad { .. }), "contract I6");
+    assert!(matches!(plan(&taken_over), Command::StorePad { .. }), "contract I6");
     // Its interview is over: this entry is another matter.
     let earlier = Reference::new(facts().pad.series(), ENTRY - 500_000);
     let ended = changed(record_of("PADX", 0), |pad| {
         pad.notes = installation(OTHER).sign(&earlier.notes("u"));
         pad.ended_at = Timestamp::from_millisecond(ENTRY - 1000).ok();
     });
-    assert!(matches!(plan(&beside(&[ended])), Step::Create { .. }));
+    assert!(matches!(plan(&beside(&[ended])), Command::Create { .. }));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_stored_pad_of_another_installation_is_neither_linked_ended_nor_deleted() {
         facts.pad.deleting = true;
         facts.served_stored = true;
         facts.opportunity = candidate(|one| one.links.push(other.url.clone()));
-        assert!(matches!(plan(&facts), Step::SetFinalizer(false)), "contract I3, {policy:?}");
+        assert!(matches!(plan(&facts), Command::SetFinalizer(false)), "contract I3, {policy:?}");
     }
 }
 
@@ -144,22 +144,22 @@ fn a_stored_pad_of_another_installation_is_neither_linked_ended_nor_deleted() {
 fn of_two_linked_pads_the_later_one_gives_way() {
     let (own, earlier, later) = (pad_of(OWN, "PADM", 5), pad_of(OTHER, "PADX", 4), pad_of(OTHER, "PADX", 6));
     let mut facts = linked(&own, std::slice::from_ref(&earlier));
-    assert!(matches!(plan(&facts), Step::ReadEvents(id) if id == "PADM"), "whether somebody has joined");
+    assert!(matches!(plan(&facts), Command::ReadEvents(id) if id == "PADM"), "whether somebody has joined");
     facts.events = events(&["created"]);
-    assert!(matches!(plan(&facts), Step::Yield(Some(id)) if id == OTHER), "contract I5");
+    assert!(matches!(plan(&facts), Command::Yield(Some(id)) if id == OTHER), "contract I5");
     facts.events = events(&["created", "joined"]);
     let step = plan(&facts);
-    assert!(!matches!(step, Step::Yield(_)) && !is_owned(&step), "somebody has joined: {step:?}");
+    assert!(!matches!(step, Command::Yield(_)) && !is_owned(&step), "somebody has joined: {step:?}");
     assert_eq!(super::super::installation::stays_beside(&facts), Some(Some(OTHER.to_owned())));
 
     let facts = linked(&own, &[later]);
-    assert!(matches!(plan(&facts), Step::Rest { outcome: Outcome::Open, .. }), "the other one gives way");
+    assert!(matches!(plan(&facts), Command::Done { outcome: Outcome::Open, .. }), "the other one gives way");
     // At the same moment the larger ID is the later one.
     let mut twin = linked(&own, &[pad_of(OTHER, "PADA", 5)]);
     twin.events = events(&[]);
-    assert!(matches!(plan(&twin), Step::Yield(_)));
+    assert!(matches!(plan(&twin), Command::Yield(_)));
     let twin = linked(&own, &[pad_of(OTHER, "PADZ", 5)]);
-    assert!(matches!(plan(&twin), Step::Rest { outcome: Outcome::Open, .. }));
+    assert!(matches!(plan(&twin), Command::Done { outcome: Outcome::Open, .. }));
 }
 
 /// Both decide from the same two pads: exactly one of them gives way, whichever looks first.
@@ -171,7 +171,7 @@ fn exactly_one_of_two_pads_gives_way() {
             let mut facts = linked(own, std::slice::from_ref(other));
             facts.ownership.installation = super::installations::installation(installation);
             facts.events = events(&[]);
-            matches!(plan(&facts), Step::Yield(_))
+            matches!(plan(&facts), Command::Yield(_))
         };
         let both = [gives_way(OWN, &mine, &theirs), gives_way(OTHER, &theirs, &mine)];
         assert_eq!(both.iter().filter(|one| **one).count(), 1, "{second} {id}");
@@ -182,58 +182,62 @@ fn exactly_one_of_two_pads_gives_way() {
 fn a_pad_that_is_not_linked_yet_gives_way_to_one_that_is() {
     let (own, later) = (pad_of(OWN, "PADM", 5), pad_of(OTHER, "PADX", 6));
     let facts = stored(&own, std::slice::from_ref(&later));
-    assert!(matches!(plan(&facts), Step::Yield(Some(id)) if id == OTHER));
+    assert!(matches!(plan(&facts), Command::Yield(Some(id)) if id == OTHER));
     let mut unread = facts.clone();
     unread.ownership.links_read.clear();
-    assert!(matches!(plan(&unread), Step::ReadLinkedPads(ids) if ids == ["PADX"]));
+    assert!(matches!(plan(&unread), Command::ReadLinkedPads(ids) if ids == ["PADX"]));
     let started = changed(own, |pad| pad.state = "started".into());
-    assert!(matches!(plan(&stored(&started, &[later])), Step::Claim(Effect::Link)), "somebody has joined it");
+    assert!(
+        matches!(plan(&stored(&started, &[later])), Command::Claim(Effect::Link)),
+        "somebody has joined it"
+    );
 }
 
 #[test]
 fn a_pad_that_gives_way_loses_its_link_and_is_deleted_whoever_leads() {
     let own = pad_of(OWN, "PADM", 5);
     let mut facts = linked(&own, &[pad_of(OTHER, "PADX", 4)]);
-    (facts.link_written, facts.record, facts.opportunity) = (false, Record::NotRead, Candidate::NotRead);
+    (facts.link_written, facts.record, facts.opportunity) =
+        (false, PadLookup::NotRead, CandidateLookup::NotRead);
     (facts.pad.linked, facts.pad.finalizer, facts.pad.phase) = (true, true, Some(Phase::Open));
     facts.ownership.yields_to = Some(OTHER.into());
     for deleting in [false, true] {
         let mut facts = facts.clone();
         (facts.pad.deleting, facts.served_stored) = (deleting, true);
-        assert!(matches!(plan(&facts), Step::ReadPad(id) if id == "PADM"));
-        facts.record = Record::Read(Box::new(own.clone()));
-        assert!(matches!(plan(&facts), Step::ReadOpportunity));
+        assert!(matches!(plan(&facts), Command::ReadPad(id) if id == "PADM"));
+        facts.record = PadLookup::Read(Box::new(own.clone()));
+        assert!(matches!(plan(&facts), Command::ReadOpportunity));
         facts.opportunity = candidate(|one| one.links.push(own.url.clone()));
-        assert!(matches!(plan(&facts), Step::RemoveLink(link) if link == own.url));
+        assert!(matches!(plan(&facts), Command::RemoveLink(link) if link == own.url));
         facts.opportunity = candidate(|_| {});
-        assert!(matches!(plan(&facts), Step::DeletePad(id) if id == "PADM"));
+        assert!(matches!(plan(&facts), Command::DeletePad(id) if id == "PADM"));
         facts.deleted.push("PADM".into());
-        assert!(matches!(plan(&facts), Step::SetFinalizer(false)));
+        assert!(matches!(plan(&facts), Command::SetFinalizer(false)));
         facts.pad.finalizer = false;
         assert!(deleting || is_owned(&plan(&facts)));
     }
     let mut started = facts.clone();
-    started.record = Record::Read(Box::new(changed(own.clone(), |pad| pad.state = "started".into())));
-    assert!(matches!(plan(&started), Step::Yield(None)), "somebody has joined meanwhile");
+    started.record = PadLookup::Read(Box::new(changed(own.clone(), |pad| pad.state = "started".into())));
+    assert!(matches!(plan(&started), Command::Yield(None)), "somebody has joined meanwhile");
 
     // It is done: it stays so until there is something new to judge.
     (facts.pad.phase, facts.pad.linked, facts.pad.finalizer) = (Some(Phase::Skipped), false, false);
-    facts.pad.member.standing = Standing::Void;
+    facts.pad.member.standing = Progress::NotCounted;
     facts.ownership.reported = Some(OTHER.into());
-    assert!(matches!(plan(&facts), Step::Rest { outcome: Outcome::Unchanged, .. }));
+    assert!(matches!(plan(&facts), Command::Done { outcome: Outcome::Keep, .. }));
     facts.judge = true;
-    assert!(matches!(plan(&facts), Step::ForgetPad));
+    assert!(matches!(plan(&facts), Command::ClearPad));
 }
 
 #[test]
 fn a_pad_skipped_for_another_installation_is_judged_again_when_that_is_taken_over() {
     let mut facts = beside(&[]);
-    facts.opportunity = Candidate::NotRead;
-    (facts.pad.phase, facts.pad.member.standing) = (Some(Phase::Skipped), Standing::Void);
+    facts.opportunity = CandidateLookup::NotRead;
+    (facts.pad.phase, facts.pad.member.standing) = (Some(Phase::Skipped), Progress::NotCounted);
     facts.ownership.reported = Some(OTHER.into());
-    assert!(matches!(plan(&facts), Step::Rest { outcome: Outcome::Unchanged, .. }));
+    assert!(matches!(plan(&facts), Command::Done { outcome: Outcome::Keep, .. }));
     facts.ownership.installation = Installation::new(Some(OWN.into()), [OTHER.to_owned()]);
-    assert!(matches!(plan(&facts), Step::ReadOpportunity), "contract I6");
+    assert!(matches!(plan(&facts), Command::ReadOpportunity), "contract I6");
 }
 
 #[test]
@@ -244,9 +248,9 @@ fn the_tags_of_the_other_installation_stay_when_a_skipped_pad_is_deleted() {
     (facts.pad.deleting, facts.pad.finalizer) = (true, true);
     facts.pad.deletion_policy = DeletionPolicy::Delete;
     facts.pad.failed_tag = Some("coderpad-error".into());
-    assert!(matches!(plan(&facts), Step::RemoveTags(_)), "of an own Pad they go");
+    assert!(matches!(plan(&facts), Command::RemoveTags(_)), "of an own Pad they go");
     facts.ownership.reported = Some(OTHER.into());
-    assert!(matches!(plan(&facts), Step::SetFinalizer(false)));
+    assert!(matches!(plan(&facts), Command::SetFinalizer(false)));
 }
 
 /// A connection that was renamed: the Pad continues through the one that its configuration names now.
@@ -254,17 +258,18 @@ fn the_tags_of_the_other_installation_stay_when_a_skipped_pad_is_deleted() {
 fn a_pad_of_a_renamed_connection_keeps_its_pad_and_concludes_nothing_from_what_is_not_found() {
     let own = pad_of(OTHER, "PADM", 5);
     let mut facts = stored(&own, &[]);
-    facts.opportunity = Candidate::NotRead;
+    facts.opportunity = CandidateLookup::NotRead;
     (facts.pad.linked, facts.pad.phase, facts.look) = (true, Some(Phase::Open), true);
     assert!(is_owned(&plan(&facts)), "another installation's");
     facts.ownership.installation = installation(OWN).with(Some(OTHER));
     facts.ownership.former_connection = Some("acme-old".into());
-    assert!(matches!(plan(&facts), Step::Rest { outcome: Outcome::Open, .. }), "{:?}", plan(&facts));
-    for (record, opportunity) in
-        [(Record::NotFound, Candidate::NotRead), (Record::Read(Box::new(own)), Candidate::NotFound)]
-    {
-        let facts = Facts { record, opportunity, ..facts.clone() };
-        let Step::Rest { outcome: Outcome::Waiting(reason, message), .. } = plan(&facts) else {
+    assert!(matches!(plan(&facts), Command::Done { outcome: Outcome::Open, .. }), "{:?}", plan(&facts));
+    for (record, opportunity) in [
+        (PadLookup::NotFound, CandidateLookup::NotRead),
+        (PadLookup::Read(Box::new(own)), CandidateLookup::NotFound),
+    ] {
+        let facts = PadState { record, opportunity, ..facts.clone() };
+        let Command::Done { outcome: Outcome::Waiting(reason, message), .. } = plan(&facts) else {
             panic!("{:?}", plan(&facts))
         };
         assert_eq!(reason, Reason::ConfigurationNotFound);
@@ -280,19 +285,19 @@ proptest! {
     fn no_facts_lead_to_a_change_of_a_pad_of_another_installation(facts in any_facts()) {
         let mut facts = facts;
         facts.ownership.installation = installation(OWN);
-        facts.flight = Flight::WithoutEffect;
+        facts.flight = CreateOutcome::NotSent;
         let sign = |record: &mut PadRecord| {
             let reference = Reference::new(super::facts().pad.series(), ENTRY);
             record.notes = installation(OTHER).sign(&reference.notes("u"));
         };
         facts.linked_before.iter_mut().flatten().for_each(sign);
-        let Record::Read(record) = &mut facts.record else { return Ok(()) };
+        let PadLookup::Read(record) = &mut facts.record else { return Ok(()) };
         sign(record);
         let step = plan(&facts);
         let changes = matches!(
             step,
-            Step::StorePad { .. } | Step::AddLink(_) | Step::RemoveLink(_) | Step::EndPad(_) | Step::DeletePad(_)
-                | Step::AddNote(_) | Step::AddTags(_) | Step::RemoveTags(_) | Step::Claim(_)
+            Command::StorePad { .. } | Command::AddLink(_) | Command::RemoveLink(_) | Command::EndPad(_) | Command::DeletePad(_)
+                | Command::AddNote(_) | Command::AddTags(_) | Command::RemoveTags(_) | Command::Claim(_)
         );
         prop_assert!(!changes, "{step:?}");
     }

@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
+pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
     let pad = (any::<[bool; 7]>(), 0..4u8, 0..3u8, 0..6u8);
     let around = (0..4u8, 0..4u8, 0..8u8, 0..4u8, 0..5u8, 0..3u8, (any::<[bool; 6]>(), 0..4u8, 0..3u8));
     (pad, around).prop_map(|((bits, progress, policy, phase), around)| {
@@ -35,20 +35,20 @@ pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
             Some(Phase::Ended),
         ][usize::from(phase)];
         f.pad.member.standing = match phase {
-            0 | 1 => Standing::Underway,
-            2 => Standing::Open { entry: at(ENTRY) },
-            3 | 4 => Standing::Void,
-            _ => Standing::Ended { entry: at(ENTRY - 9), at: at(ENTRY - i64::from(linked)) },
+            0 | 1 => Progress::InProgress,
+            2 => Progress::Open { entry: at(ENTRY) },
+            3 | 4 => Progress::NotCounted,
+            _ => Progress::Ended { entry: at(ENTRY - 9), at: at(ENTRY - i64::from(linked)) },
         };
         f.judge = bits[4];
         f.repeat = Some([Repeat::AfterEnd, Repeat::Always, Repeat::Never][usize::from(policy)]);
         if more[0] {
-            f.others.push(member(2, Standing::Open { entry: at(ENTRY - 1) }));
+            f.others.push(member(2, Progress::Open { entry: at(ENTRY - 1) }));
         }
         f.connection = match connection {
-            0 => ConnectionFacts::Missing { name: "acme".into() },
-            1 => ConnectionFacts::Suspended { name: "acme".into() },
-            2 => ConnectionFacts::NotReady {
+            0 => ConnectionState::Missing { name: "acme".into() },
+            1 => ConnectionState::Suspended { name: "acme".into() },
+            2 => ConnectionState::NotReady {
                 name: "acme".into(),
                 reason: "LeverUnauthorized".into(),
                 message: "m".into(),
@@ -57,15 +57,15 @@ pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
         };
         f.wants_take_home = configuration == 2;
         f.configuration = match configuration {
-            0 => ConfigurationFacts::NotFound { message: "m".into() },
-            1 => ConfigurationFacts::Suspended,
-            2 => ConfigurationFacts::Ready(Rule { type_: PadType::TakeHome, question_id: Some(1), ..rule() }),
-            _ => ConfigurationFacts::Ready(rule()),
+            0 => RuleState::NotFound { message: "m".into() },
+            1 => RuleState::Suspended,
+            2 => RuleState::Ready(Rule { type_: PadType::TakeHome, question_id: Some(1), ..rule() }),
+            _ => RuleState::Ready(rule()),
         };
         f.opportunity = match opportunity {
-            0 => Candidate::NotRead,
-            1 => Candidate::NotFound,
-            2 => Candidate::Refused,
+            0 => CandidateLookup::NotRead,
+            1 => CandidateLookup::NotFound,
+            2 => CandidateLookup::Refused,
             3 => candidate(|o| o.tags.clear()),
             4 => candidate(|o| o.stage = "offer".into()),
             5 => candidate(|o| o.archived = true),
@@ -73,36 +73,36 @@ pub(super) fn any_facts() -> impl Strategy<Value = Facts> {
             _ => candidate(|_| {}),
         };
         f.record = match record_ {
-            0 | 1 => Record::NotRead,
-            2 => Record::NotFound,
-            _ => Record::Read(Box::new(record("PAD1", 0))),
+            0 | 1 => PadLookup::NotRead,
+            2 => PadLookup::NotFound,
+            _ => PadLookup::Read(Box::new(record("PAD1", 0))),
         };
         f.flight = match flight {
-            0 => Flight::MayStillLand {
+            0 => CreateOutcome::InFlight {
                 rest: Duration::from_secs(3),
                 search_in: Duration::from_secs(u64::from(linked)),
             },
-            1 => Flight::Landed,
-            2 => Flight::Searched(vec![]),
-            3 => Flight::Searched(vec![record("PAD1", 0), record("PAD2", 1)]),
-            _ => Flight::WithoutEffect,
+            1 => CreateOutcome::Completed,
+            2 => CreateOutcome::Searched(vec![]),
+            3 => CreateOutcome::Searched(vec![record("PAD1", 0), record("PAD2", 1)]),
+            _ => CreateOutcome::NotSent,
         };
         f.linked_before = [None, Some(vec![]), Some(vec![record("PAD1", 0)])][usize::from(linked)].clone();
         f.link_written = more[0] && f.pad.pad_id.is_some();
         f.claimed = match claimed {
-            0 => Claimed::MayStillLand { rest: Duration::from_secs(3) },
-            1 => Claimed::Ours(Effect::Link),
-            2 => Claimed::Ours(Effect::Note),
-            _ => Claimed::Nothing,
+            0 => WriteClaim::InFlight { rest: Duration::from_secs(3) },
+            1 => WriteClaim::Owned(Effect::Link),
+            2 => WriteClaim::Owned(Effect::Note),
+            _ => WriteClaim::Unclaimed,
         };
         f.note = match note {
-            0 => NoteFacts::NotRead,
-            1 => NoteFacts::Absent,
-            _ => NoteFacts::Written("note-1".into()),
+            0 => NoteLookup::NotRead,
+            1 => NoteLookup::Absent,
+            _ => NoteLookup::Written("note-1".into()),
         };
         f.look = more[3];
         f.pad.recorded = more[4];
-        if let (true, Record::Read(record)) = (more[5], &mut f.record) {
+        if let (true, PadLookup::Read(record)) = (more[5], &mut f.record) {
             record.ended_at = Some(record.created_at);
         }
         f.pause = more[1].then_some(Duration::from_secs(1));
@@ -118,41 +118,41 @@ proptest! {
     #[test]
     fn no_facts_lead_to_a_forbidden_step(facts in any_facts()) {
         let step = plan(&facts);
-        let usable = matches!(facts.connection, ConnectionFacts::Ready { .. });
+        let usable = matches!(facts.connection, ConnectionState::Ready { .. });
         prop_assert!(!step.calls() || usable, "a call through a connection that is not usable: {step:?}");
         prop_assert!(!step.calls() || facts.pause.is_none(), "a call during a pause: {step:?}");
         prop_assert!(!step.calls() || facts.trouble.is_none(), "a call after trouble: {step:?}");
         match &step {
-            Step::Create { .. } => {
+            Command::Create { .. } => {
                 prop_assert!(facts.pad.attempt.is_none() || facts.pad.pad_id.is_none());
                 prop_assert!(facts.pad.open_attempt().is_none(), "created over an attempt of unknown outcome");
                 prop_assert!(facts.pad.pad_id.is_none() && !facts.pad.linked && !facts.pad.deleting);
-                let Candidate::Read(opportunity) = &facts.opportunity else { panic!("created unread") };
+                let CandidateLookup::Read(opportunity) = &facts.opportunity else { panic!("created unread") };
                 prop_assert!(!opportunity.archived);
                 let qualifies = opportunity.stage == "stage-phone" && opportunity.tags.contains(&"coderpad".into());
                 prop_assert!(facts.pad.manual || qualifies);
             }
-            Step::AddLink(_) => {
+            Command::AddLink(_) => {
                 prop_assert!(facts.pad.pad_id.is_some(), "linked before the id was stored");
-                prop_assert!(facts.claimed == Claimed::Ours(Effect::Link), "linked without a claim");
+                prop_assert!(facts.claimed == WriteClaim::Owned(Effect::Link), "linked without a claim");
                 prop_assert!(!facts.pad.linked && !facts.pad.deleting);
-                let Candidate::Read(opportunity) = &facts.opportunity else { panic!("linked unread") };
+                let CandidateLookup::Read(opportunity) = &facts.opportunity else { panic!("linked unread") };
                 prop_assert!(!opportunity.links.contains(&"https://app.coderpad.io/PAD1".into()), "linked twice");
             }
-            Step::DeletePad(_) => {
+            Command::DeletePad(_) => {
                 prop_assert!(!facts.pad.linked || facts.pad.deletion_policy == DeletionPolicy::Delete);
             }
-            Step::AddNote(_) => {
-                prop_assert!(facts.claimed == Claimed::Ours(Effect::Note), "a note without a claim");
-                prop_assert!(facts.note == NoteFacts::Absent && !facts.pad.deleting);
+            Command::AddNote(_) => {
+                prop_assert!(facts.claimed == WriteClaim::Owned(Effect::Note), "a note without a claim");
+                prop_assert!(facts.note == NoteLookup::Absent && !facts.pad.deleting);
             }
-            Step::RemoveLink(_) => prop_assert!(facts.pad.deleting),
-            Step::MakeFurther(_) | Step::PassOn(_) => {
+            Command::RemoveLink(_) => prop_assert!(facts.pad.deleting),
+            Command::CreateNextPad(_) | Command::JudgeSibling(_) => {
                 prop_assert!(facts.is_asked() && !facts.pad.deleting);
-                let Candidate::Read(opportunity) = &facts.opportunity else { panic!("passed on unread") };
+                let CandidateLookup::Read(opportunity) = &facts.opportunity else { panic!("passed on unread") };
                 prop_assert!(opportunity.tags.contains(&"coderpad".into()) && !opportunity.archived);
             }
-            Step::Rest { outcome: Outcome::Open, .. } => {
+            Command::Done { outcome: Outcome::Open, .. } => {
                 prop_assert!(facts.pad.linked || facts.pad.pad_id.is_some());
             }
             _ => {}
@@ -163,7 +163,7 @@ proptest! {
     #[test]
     fn any_link_may_stand_on_a_candidate(link in "\\PC{0,60}") {
         let facts = read(|o| o.links = vec![link.clone()]);
-        if let Step::ReadLinkedPads(ids) = plan(&facts) {
+        if let Command::ReadLinkedPads(ids) = plan(&facts) {
             prop_assert!(ids.iter().all(|id| id.len() >= 4 && link.contains(id.as_str())));
         }
     }

@@ -5,10 +5,10 @@
 
 use crate::api::FIELD_MANAGER;
 use crate::cli::RunArgs;
-use crate::controller::fair_share::Turns;
-use crate::controller::pad_budget::Allowances;
+use crate::controller::fair_share::FairShare;
+use crate::controller::pad_budget::PadBudget;
 use crate::controller::quotas::Quotas;
-use crate::controller::service_clients::Accounts;
+use crate::controller::service_clients::ServiceClientCache;
 use crate::controller::{self, Context, Settings};
 use crate::k8s::api_server_probe::{Paths, Reach};
 use crate::k8s::connect::Cluster;
@@ -57,7 +57,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let transport = Transport::new(transport_settings(&args), transport::Metrics::new(&mut registry))
         .context("the HTTP client could not be set up")?;
     let receiver_metrics = webhook::Metrics::new(&mut registry);
-    let metrics = controller::metrics::Metrics::new(&mut registry);
+    let metrics = controller::metrics::ControllerMetrics::new(&mut registry);
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("pad_operator_build", "Which build this is", build);
     registry.register_collector(Box::new(Process::starting()));
@@ -108,7 +108,7 @@ struct Reconciler<'a> {
     caches: Caches,
     secrets: Secrets,
     transport: Transport,
-    metrics: controller::metrics::Metrics,
+    metrics: controller::metrics::ControllerMetrics,
     args: &'a RunArgs,
     own_namespace: String,
 }
@@ -144,7 +144,7 @@ impl Reconciler<'_> {
     /// Runs the controllers until `stop`, then waits for what is in flight.
     async fn reconcile(&self, stop: &CancellationToken) {
         self.metrics.leads();
-        let accounts = Arc::new(Accounts::new(
+        let accounts = Arc::new(ServiceClientCache::new(
             self.transport.clone(),
             self.secrets.clone(),
             self.args.allow_api_origins.clone(),
@@ -155,12 +155,12 @@ impl Reconciler<'_> {
             create_timeout: self.args.interview_create_timeout,
             list_lag: self.args.interview_list_lag,
         });
-        let turns = Turns::new(self.args.concurrency);
+        let turns = FairShare::new(self.args.concurrency);
         let quotas = Arc::<Quotas>::default();
         let controllers = TaskTracker::new();
         for scope in self.caches.scopes() {
             let context = Context {
-                allowances: Allowances::new(quotas.clone()),
+                allowances: PadBudget::new(quotas.clone()),
                 ..self.context(scope, &accounts, &settings, &turns)
             };
             let context = Arc::new(context);
@@ -186,9 +186,9 @@ impl Reconciler<'_> {
     fn context(
         &self,
         scope: &Scope,
-        accounts: &Arc<Accounts>,
+        accounts: &Arc<ServiceClientCache>,
         settings: &Arc<Settings>,
-        turns: &Turns,
+        turns: &FairShare,
     ) -> Context {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
         let (probes, _) = broadcast::channel(256);

@@ -176,14 +176,14 @@ impl fmt::Display for Reference {
 
 /// The intention to create a pad, as the annotation on the Pad says it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Attempt {
+pub struct CreateIntent {
     /// What the pad would be found by.
     pub reference: Reference,
     /// When it was written, by the clock of the process that wrote it. Two attempts differ in it.
     pub at: String,
 }
 
-impl Attempt {
+impl CreateIntent {
     /// An intention of now.
     pub fn new(reference: Reference, now: jiff::Timestamp) -> Self {
         Self { reference, at: now.to_string() }
@@ -196,7 +196,7 @@ impl Attempt {
     }
 }
 
-impl fmt::Display for Attempt {
+impl fmt::Display for CreateIntent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.reference, self.at)
     }
@@ -204,18 +204,18 @@ impl fmt::Display for Attempt {
 
 /// A write to Lever that must take effect once, and that Lever itself cannot tell from its repetition.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Effect {
+pub enum OnceOnlyWrite {
     /// The link of the pad on the candidate.
     Link,
     /// The note at the end of the interview.
     Note,
 }
 
-impl Effect {
+impl OnceOnlyWrite {
     fn as_str(self) -> &'static str {
         match self {
-            Effect::Link => "link",
-            Effect::Note => "note",
+            OnceOnlyWrite::Link => "link",
+            OnceOnlyWrite::Note => "note",
         }
     }
 }
@@ -224,21 +224,22 @@ impl Effect {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Claim {
     /// What is to be written.
-    pub effect: Effect,
+    pub effect: OnceOnlyWrite,
     /// When it was claimed, by the clock of the process that claimed it. Two claims differ in it.
     pub at: String,
 }
 
 impl Claim {
     /// A claim of now.
-    pub fn new(effect: Effect, now: jiff::Timestamp) -> Self {
+    pub fn new(effect: OnceOnlyWrite, now: jiff::Timestamp) -> Self {
         Self { effect, at: now.to_string() }
     }
 
     /// Reads `<effect>@<time>`.
     pub fn parse(text: &str) -> Option<Self> {
         let (effect, at) = text.split_once('@')?;
-        let effect = [Effect::Link, Effect::Note].into_iter().find(|one| one.as_str() == effect)?;
+        let effect =
+            [OnceOnlyWrite::Link, OnceOnlyWrite::Note].into_iter().find(|one| one.as_str() == effect)?;
         Some(Self { effect, at: at.into() })
     }
 }
@@ -300,10 +301,10 @@ mod tests {
     #[test]
     fn an_attempt_is_read_back() {
         let reference = Reference::new(Series::new("ns", "cfg", "op"), "by-hand");
-        let attempt = Attempt::new(reference, jiff::Timestamp::from_second(1_700_000_000).unwrap());
-        assert_eq!(Attempt::parse(&attempt.to_string()), Some(attempt));
-        assert_eq!(Attempt::parse("nonsense"), None);
-        let claim = Claim::new(Effect::Note, jiff::Timestamp::from_second(1_700_000_000).unwrap());
+        let attempt = CreateIntent::new(reference, jiff::Timestamp::from_second(1_700_000_000).unwrap());
+        assert_eq!(CreateIntent::parse(&attempt.to_string()), Some(attempt));
+        assert_eq!(CreateIntent::parse("nonsense"), None);
+        let claim = Claim::new(OnceOnlyWrite::Note, jiff::Timestamp::from_second(1_700_000_000).unwrap());
         assert_eq!(claim.to_string(), "note@2023-11-14T22:13:20Z");
         assert_eq!(Claim::parse(&claim.to_string()), Some(claim));
         assert_eq!(Claim::parse("tag@2023-11-14T22:13:20Z"), None);

@@ -18,18 +18,18 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// The pauses of many objects, by namespace and name.
 #[derive(Debug, Default)]
-pub struct Retries {
-    pauses: Mutex<HashMap<(String, String), Pause>>,
+pub struct Backoff {
+    pauses: Mutex<HashMap<(String, String), BackoffEntry>>,
 }
 
 #[derive(Debug)]
-struct Pause {
+struct BackoffEntry {
     inputs: u64,
     failures: u32,
     until: Instant,
 }
 
-impl Retries {
+impl Backoff {
     /// How long the object has still to wait; None if it may go on. `inputs` is all that a person can change about it:
     /// if it differs from that of the failure, the pause is over.
     pub fn remaining(&self, namespace: &str, name: &str, inputs: &impl Hash) -> Option<Duration> {
@@ -48,7 +48,7 @@ impl Retries {
             FIRST.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST),
             inputs ^ u64::from(failures),
         );
-        pauses.insert(key(namespace, name), Pause { inputs, failures, until: Instant::now() + pause });
+        pauses.insert(key(namespace, name), BackoffEntry { inputs, failures, until: Instant::now() + pause });
         pause
     }
 
@@ -75,7 +75,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_pause_grows_and_a_change_by_a_person_ends_it() {
-        let retries = Retries::default();
+        let retries = Backoff::default();
         assert_eq!(retries.remaining("ns", "a", &1), None);
         let first = retries.failed("ns", "a", &1);
         let second = retries.failed("ns", "a", &1);

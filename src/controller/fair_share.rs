@@ -17,15 +17,15 @@ const OF_NAMESPACE: usize = 7;
 
 /// The turns of all Pads.
 #[derive(Clone, Debug)]
-pub struct Turns(Arc<Mutex<State>>);
+pub struct FairShare(Arc<Mutex<FairShareState>>);
 
 /// Namespace and name of a connection.
 type Key = (String, String);
 
 #[derive(Debug)]
-struct State {
+struct FairShareState {
     free: usize,
-    connections: HashMap<Key, Connection>,
+    connections: HashMap<Key, ConnectionShare>,
     /// How many turns each namespace holds.
     namespaces: HashMap<String, usize>,
     /// How many have come so far.
@@ -33,29 +33,29 @@ struct State {
 }
 
 #[derive(Debug, Default)]
-struct Connection {
+struct ConnectionShare {
     held: usize,
-    waiting: VecDeque<(u64, oneshot::Sender<Turn>)>,
+    waiting: VecDeque<(u64, oneshot::Sender<WorkPermit>)>,
 }
 
 /// The right to work on one Pad, given back when it is dropped.
 #[derive(Debug)]
 #[must_use = "the turn ends when it is dropped"]
-pub struct Turn {
-    turns: Turns,
+pub struct WorkPermit {
+    turns: FairShare,
     of: Key,
 }
 
-impl Turns {
+impl FairShare {
     /// So many at once.
     pub fn new(at_once: u16) -> Self {
         let (connections, namespaces) = (HashMap::new(), HashMap::new());
-        Self(Arc::new(Mutex::new(State { free: at_once.into(), connections, namespaces, came: 0 })))
+        Self(Arc::new(Mutex::new(FairShareState { free: at_once.into(), connections, namespaces, came: 0 })))
     }
 
     /// Waits for a turn. Of those who wait, that connection goes first which holds the fewest turns; within it, who came
     /// first.
-    pub async fn take(&self, namespace: &str, connection: &str) -> Option<Turn> {
+    pub async fn take(&self, namespace: &str, connection: &str) -> Option<WorkPermit> {
         let (sender, turn) = oneshot::channel();
         {
             let mut state = self.0.lock();
@@ -74,22 +74,22 @@ impl Turns {
         let mut nobodys = Vec::new();
         let mut state = self.0.lock();
         while let Some((of, waits)) = state.next() {
-            nobodys.extend(waits.send(Turn { turns: self.clone(), of }).err());
+            nobodys.extend(waits.send(WorkPermit { turns: self.clone(), of }).err());
         }
         drop(state);
     }
 }
 
-impl Drop for Turn {
+impl Drop for WorkPermit {
     fn drop(&mut self) {
         self.turns.0.lock().give_back(&self.of);
         self.turns.hand_out();
     }
 }
 
-impl State {
+impl FairShareState {
     /// Takes a turn for whoever is next.
-    fn next(&mut self) -> Option<(Key, oneshot::Sender<Turn>)> {
+    fn next(&mut self) -> Option<(Key, oneshot::Sender<WorkPermit>)> {
         // What would be left after this one.
         let left = self.free.checked_sub(1)?;
         let may = |held: usize, share: usize| held == 0 || held < share * left;
@@ -133,17 +133,17 @@ mod tests {
     use super::*;
     use futures::FutureExt;
 
-    fn now(turns: &Turns, namespace: &str, connection: &str) -> Option<Turn> {
+    fn now(turns: &FairShare, namespace: &str, connection: &str) -> Option<WorkPermit> {
         turns.take(namespace, connection).now_or_never().flatten()
     }
 
-    fn taken(turns: &Turns, namespace: &str, connection: &str) -> Vec<Turn> {
+    fn taken(turns: &FairShare, namespace: &str, connection: &str) -> Vec<WorkPermit> {
         std::iter::from_fn(|| now(turns, namespace, connection)).collect()
     }
 
     #[test]
     fn one_connection_and_one_namespace_leave_turns_for_others() {
-        let turns = Turns::new(32);
+        let turns = FairShare::new(32);
         let flooded = taken(&turns, "hiring", "acme");
         assert_eq!(flooded.len(), 24);
         let of_the_same_namespace = taken(&turns, "hiring", "other");
@@ -160,8 +160,8 @@ mod tests {
     /// However many hang or are flooded: who comes with a single Pad goes as soon as any turn ends.
     #[tokio::test]
     async fn who_holds_the_fewest_goes_first() {
-        let turns = Turns::new(8);
-        let mut held: Vec<Vec<Turn>> =
+        let turns = FairShare::new(8);
+        let mut held: Vec<Vec<WorkPermit>> =
             (0..8).map(|number| taken(&turns, "hiring", &number.to_string())).collect();
         assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 7, "one is left to other namespaces: {held:?}");
         let crowd: Vec<_> = (0..50).map(|_| Box::pin(turns.take("hiring", "0"))).collect();
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_no_more_is_passed_over() {
-        let turns = Turns::new(1);
+        let turns = FairShare::new(1);
         let turn = now(&turns, "hiring", "acme").unwrap();
         let mut gone = Box::pin(turns.take("hiring", "gone"));
         let mut waits = Box::pin(turns.take("hiring", "waits"));
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn even_one_at_once_goes_on() {
-        let turns = Turns::new(1);
+        let turns = FairShare::new(1);
         for _ in 0..3 {
             assert!(now(&turns, "hiring", "acme").is_some());
         }

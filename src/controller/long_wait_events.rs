@@ -25,11 +25,11 @@ const NAME_LIMIT: usize = 200;
 
 /// The waits that were reported; one for each Pad.
 #[derive(Debug, Default)]
-pub struct Warned {
+pub struct LongWaitEvents {
     waits: Mutex<HashMap<(String, String), (String, Timestamp)>>,
 }
 
-impl Warned {
+impl LongWaitEvents {
     /// Reports whether an Event is due for the wait of a Pad, and records that it is written.
     pub fn is_due(&self, namespace: &str, name: &str, uid: &str, since: Timestamp, now: Timestamp) -> bool {
         let wait = (uid.to_owned(), since);
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn each_wait_is_due_once_and_nothing_is_kept_of_one_that_is_over() {
-        let warned = Warned::default();
+        let warned = LongWaitEvents::default();
         assert!(warned.is_due("hiring", "a", "u-1", minute(0), minute(10)));
         assert!(!warned.is_due("hiring", "a", "u-1", minute(0), minute(15)));
         assert!(warned.is_due("hiring", "a", "u-1", minute(30), minute(40)), "another wait");
@@ -101,7 +101,7 @@ mod tests {
     /// As after a restart: the memory is empty, and the wait is older than any Event.
     #[test]
     fn a_wait_of_days_is_not_reported_again_by_another_process() {
-        assert!(!Warned::default().is_due("hiring", "a", "u-1", minute(0), minute(3 * 24 * 60)));
+        assert!(!LongWaitEvents::default().is_due("hiring", "a", "u-1", minute(0), minute(3 * 24 * 60)));
     }
 
     #[test]

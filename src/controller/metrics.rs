@@ -1,6 +1,6 @@
 //! Numbers about what the leader does. Labels come from closed sets, but for the names of connections that there are.
 
-use crate::controller::runtime::Failure;
+use crate::controller::runtime::ReconcileError;
 use crate::k8s::patch::WriteError;
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -64,7 +64,7 @@ const SYNCED: [&str; 2] = ["ok", "broken_off"];
 
 /// What the leader counts; a cheap handle.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct ControllerMetrics {
     leader: Gauge,
     reconciles: Family<PassLabels, Counter>,
     reconcile_seconds: Family<KindLabels, Histogram>,
@@ -78,7 +78,7 @@ pub struct Metrics {
     last_sync: Family<ConnectionLabels, Gauge<f64, AtomicU64>>,
 }
 
-impl Metrics {
+impl ControllerMetrics {
     /// Makes the metrics and registers them by their full names; the registry must have no prefix of its own.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -163,7 +163,7 @@ impl Metrics {
     }
 
     /// A pass over an object of a kind has ended.
-    pub(super) fn passed(&self, kind: &str, failure: Option<&Failure>, took: Duration) {
+    pub(super) fn passed(&self, kind: &str, failure: Option<&ReconcileError>, took: Duration) {
         let labels = |outcome| PassLabels { kind: kind.to_owned(), outcome };
         // The first failure of a kind is then seen to be an increase.
         if failure.is_none() {
@@ -171,10 +171,10 @@ impl Metrics {
         }
         let outcome = match failure {
             None => "ok",
-            Some(Failure::Write(WriteError::Conflict { .. })) => "conflict",
-            Some(Failure::Write(WriteError::Gone)) => "gone",
-            Some(Failure::Write(WriteError::Api(_) | WriteError::Json(_))) => FAILED[0],
-            Some(Failure::Secret(_)) => FAILED[1],
+            Some(ReconcileError::Write(WriteError::Conflict { .. })) => "conflict",
+            Some(ReconcileError::Write(WriteError::Gone)) => "gone",
+            Some(ReconcileError::Write(WriteError::Api(_) | WriteError::Json(_))) => FAILED[0],
+            Some(ReconcileError::Secret(_)) => FAILED[1],
         };
         self.reconciles.get_or_create(&labels(outcome)).inc();
         self.reconcile_seconds
@@ -183,9 +183,9 @@ impl Metrics {
     }
 
     /// A Pad waits until others are done; it does no more when the guard is dropped.
-    pub(super) fn waits(&self) -> Waits {
+    pub(super) fn waits(&self) -> WaitingGauge {
         self.waiting.inc();
-        Waits(self.waiting.clone())
+        WaitingGauge(self.waiting.clone())
     }
 
     /// The id of a pad at CoderPad was stored.
@@ -227,9 +227,9 @@ impl Metrics {
 }
 
 /// A Pad that waits.
-pub(super) struct Waits(Gauge);
+pub(super) struct WaitingGauge(Gauge);
 
-impl Drop for Waits {
+impl Drop for WaitingGauge {
     fn drop(&mut self) {
         self.0.dec();
     }

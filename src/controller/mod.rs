@@ -22,19 +22,19 @@ use crate::api::LeverConnection;
 use crate::k8s::{Scope, in_time, secrets::Secrets};
 use crate::sync::queue::Syncs;
 use crate::telemetry::health::Health;
-use backoff::Retries;
-use fair_share::Turns;
+use backoff::Backoff;
+use fair_share::FairShare;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder};
-use long_wait_events::Warned;
+use long_wait_events::LongWaitEvents;
 use pad::candidate_loader::CandidateLoader;
 use pad::hints::Hints;
 use pad::in_flight::InFlight;
 use pad::stale_reads::StaleReads;
 use pad::write_tracker::WriteTracker;
-use pad_budget::Allowances;
-use service_clients::Accounts;
+use pad_budget::PadBudget;
+use service_clients::ServiceClientCache;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -61,23 +61,23 @@ pub struct Context {
     /// Secrets: changes, and single keys.
     pub secrets: Secrets,
     /// The services of the connections.
-    pub accounts: Arc<Accounts>,
+    pub accounts: Arc<ServiceClientCache>,
     /// The flags.
     pub settings: Arc<Settings>,
     /// What is counted.
-    pub metrics: metrics::Metrics,
+    pub metrics: metrics::ControllerMetrics,
     /// Who is told that work goes on.
     pub health: Health,
     /// Writes Events.
     pub recorder: Recorder,
     /// How many pads may still be made, by the plan and in this hour.
-    pub allowances: Allowances,
+    pub allowances: PadBudget,
     /// When Pads in error may try again.
-    pub retries: Retries,
+    pub retries: Backoff,
     /// When it may be tried again to put the tag of a pad that fails on its candidate, or to take it off.
-    pub flag_retries: Retries,
+    pub flag_retries: Backoff,
     /// When a refused tag of an open pad may be sent again.
-    pub tag_retries: Retries,
+    pub tag_retries: Backoff,
     /// Attempts to create a pad whose outcome is not stored.
     pub flights: InFlight,
     /// The versions of Pads that were written last.
@@ -91,9 +91,9 @@ pub struct Context {
     /// What is asked of sync, and what it tells.
     pub syncs: Syncs,
     /// The waits that an Event was written for.
-    pub warned: Warned,
+    pub warned: LongWaitEvents,
     /// Who may work on a Pad now, over all namespaces.
-    pub turns: Turns,
+    pub turns: FairShare,
     /// Asks for a connection (namespace, name) to be probed now.
     pub probes: broadcast::Sender<(String, String)>,
 }

@@ -112,18 +112,18 @@ fn quoted(text: &str) -> String {
 
 /// The organization of one key, as far as CoderPad has returned it.
 #[derive(Debug, Default)]
-pub struct OfKey {
-    seen: Mutex<Option<Seen>>,
+pub struct KeyOrganization {
+    seen: Mutex<Option<LastAnswer>>,
     asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
-enum Seen {
+enum LastAnswer {
     Organization(Option<Organization>),
     Failed(Error, Instant),
 }
 
-impl OfKey {
+impl KeyOrganization {
     /// Asks CoderPad. For the probe.
     ///
     /// # Errors
@@ -138,14 +138,14 @@ impl OfKey {
     /// # Errors
     /// Those of [`InterviewClient::organization`].
     pub async fn get(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
-        if let Some(Seen::Organization(known)) = self.seen() {
+        if let Some(LastAnswer::Organization(known)) = self.seen() {
             return Ok(known);
         }
         let _asking = self.asking.lock().await;
         match self.seen() {
-            Some(Seen::Organization(known)) => Ok(known),
-            Some(Seen::Failed(error, at)) if at.elapsed() < FAILURE_SHARED => Err(error),
-            Some(Seen::Failed(..)) | None => self.refresh(client).await,
+            Some(LastAnswer::Organization(known)) => Ok(known),
+            Some(LastAnswer::Failed(error, at)) if at.elapsed() < FAILURE_SHARED => Err(error),
+            Some(LastAnswer::Failed(..)) | None => self.refresh(client).await,
         }
     }
 
@@ -153,17 +153,17 @@ impl OfKey {
         let answer = client.organization().await.map(|found| Organization::of(&found));
         let mut seen = self.seen.lock();
         match &answer {
-            Ok(found) => *seen = Some(Seen::Organization(found.clone())),
+            Ok(found) => *seen = Some(LastAnswer::Organization(found.clone())),
             // What was seen of the key stays: it cannot become another one's because CoderPad does not answer.
-            Err(error) if !matches!(*seen, Some(Seen::Organization(_))) => {
-                *seen = Some(Seen::Failed(error.clone(), Instant::now()));
+            Err(error) if !matches!(*seen, Some(LastAnswer::Organization(_))) => {
+                *seen = Some(LastAnswer::Failed(error.clone(), Instant::now()));
             }
             Err(_) => {}
         }
         answer
     }
 
-    fn seen(&self) -> Option<Seen> {
+    fn seen(&self) -> Option<LastAnswer> {
         self.seen.lock().clone()
     }
 }
@@ -258,7 +258,7 @@ mod tests {
             .await;
         let base = Url::parse(&format!("{}/api", server.uri())).unwrap();
         let client = InterviewClient::new(&transport(Duration::from_secs(5)), &base, "key".into()).unwrap();
-        let of_key = OfKey::default();
+        let of_key = KeyOrganization::default();
         let both = tokio::join!(of_key.get(&client), of_key.get(&client));
         assert!(both.0.is_err() && both.1.is_err());
         tokio::time::sleep(FAILURE_SHARED).await;

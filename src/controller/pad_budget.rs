@@ -5,7 +5,7 @@
 //! theirs, so that the count holds over restarts. Besides, this process counts its own: the cache lags behind.
 
 use super::quotas::{self, Quotas};
-use super::rolling_limit::{Full, HOUR, counts, full};
+use super::rolling_limit::{HOUR, LimitExceeded, counts, full};
 use crate::k8s::key;
 use crate::transport::AccountId;
 use jiff::{SignedDuration, Timestamp};
@@ -30,7 +30,7 @@ pub struct Creation {
 
 /// The creations of the last hour that count for one Pad.
 #[derive(Debug, Default)]
-pub struct Lately {
+pub struct RecentPads {
     /// When they were sent.
     pub times: Vec<Timestamp>,
     /// The uids of Pads that have their place among them: they do not wait for one.
@@ -39,33 +39,33 @@ pub struct Lately {
 
 /// The counts of all connections of a context, and those of the API keys, which all contexts share.
 #[derive(Debug, Default)]
-pub struct Allowances {
+pub struct PadBudget {
     quotas: Arc<Quotas>,
-    hours: Mutex<HashMap<(String, String), Vec<Sent>>>,
+    hours: Mutex<HashMap<(String, String), Vec<SentCreation>>>,
 }
 
 /// A request that this process has sent, or is about to send.
 #[derive(Debug)]
-struct Sent {
+struct SentCreation {
     pad: String,
     at: Timestamp,
-    came: Came,
+    came: CreationResult,
 }
 
 /// What came of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Came {
+enum CreationResult {
     /// It is in flight, or its outcome is unknown.
     Unknown,
     /// A pad.
     Pad,
     /// An answer, and no pad that was kept.
-    Nothing,
+    NoPad,
 }
 
 /// A pad that is about to be created.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct PadRequest {
     /// The uid of its Pad.
     pub pad: String,
     /// The API key of CoderPad.
@@ -81,22 +81,22 @@ pub struct Wanted {
 /// A pad that may be created.
 #[derive(Debug)]
 #[must_use = "report what came of it"]
-pub struct Taken {
-    quota: quotas::Taken,
+pub struct PadReservation {
+    quota: quotas::QuotaReservation,
     pad: String,
     at: Timestamp,
 }
 
 /// Why a pad may not be created now.
 #[derive(Debug, PartialEq)]
-pub enum Refusal {
+pub enum Denied {
     /// The plan has none left.
     Quota,
     /// The hour has none left.
-    Hour(Full),
+    Hour(LimitExceeded),
 }
 
-impl Allowances {
+impl PadBudget {
     /// Nothing was created yet. `quotas` is shared by all connections of the process.
     pub fn new(quotas: Arc<Quotas>) -> Self {
         Self { quotas, hours: Mutex::default() }
@@ -115,7 +115,7 @@ impl Allowances {
         pad: &str,
         made: Vec<Creation>,
         now: Timestamp,
-    ) -> Lately {
+    ) -> RecentPads {
         lately(self.hours.lock().entry(key(namespace, connection)).or_default(), pad, made, now)
     }
 
@@ -124,38 +124,38 @@ impl Allowances {
         &self,
         namespace: &str,
         connection: &str,
-        wanted: Wanted,
+        wanted: PadRequest,
         now: Timestamp,
-    ) -> Result<Taken, Refusal> {
-        let Wanted { pad, account, remaining, per_hour, made } = wanted;
+    ) -> Result<PadReservation, Denied> {
+        let PadRequest { pad, account, remaining, per_hour, made } = wanted;
         let mut hours = self.hours.lock();
         let sent = hours.entry(key(namespace, connection)).or_default();
-        let quota = self.quotas.take(account, remaining).ok_or(Refusal::Quota)?;
+        let quota = self.quotas.take(account, remaining).ok_or(Denied::Quota)?;
         if let Some(limit) = per_hour {
             // Older Pads that wait were considered where it was decided to create this pad.
             if let Some(full) = full(limit, lately(sent, &pad, made, now).times, 0, now) {
                 self.quotas.give_back(quota);
-                return Err(Refusal::Hour(full));
+                return Err(Denied::Hour(full));
             }
         }
-        sent.retain(|one| is_lately(one, now) && (one.pad != pad || one.came != Came::Unknown));
-        sent.push(Sent { pad: pad.clone(), at: now, came: Came::Unknown });
-        Ok(Taken { quota, pad, at: now })
+        sent.retain(|one| is_lately(one, now) && (one.pad != pad || one.came != CreationResult::Unknown));
+        sent.push(SentCreation { pad: pad.clone(), at: now, came: CreationResult::Unknown });
+        Ok(PadReservation { quota, pad, at: now })
     }
 
     /// CoderPad created the pad.
-    pub fn created(&self, namespace: &str, connection: &str, taken: &Taken) {
-        self.came(namespace, connection, taken, Came::Pad);
+    pub fn created(&self, namespace: &str, connection: &str, taken: &PadReservation) {
+        self.came(namespace, connection, taken, CreationResult::Pad);
     }
 
     /// CoderPad refused: the answer counts in the hour, and no pad in the quota.
-    pub fn refused(&self, namespace: &str, connection: &str, taken: &Taken) {
-        self.came(namespace, connection, taken, Came::Nothing);
+    pub fn refused(&self, namespace: &str, connection: &str, taken: &PadReservation) {
+        self.came(namespace, connection, taken, CreationResult::NoPad);
         self.quotas.give_back(taken.quota);
     }
 
     /// Nothing was sent.
-    pub fn not_sent(&self, namespace: &str, connection: &str, taken: &Taken) {
+    pub fn not_sent(&self, namespace: &str, connection: &str, taken: &PadReservation) {
         if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
             sent.retain(|one| one.pad != taken.pad || one.at != taken.at);
         }
@@ -165,9 +165,9 @@ impl Allowances {
     /// The Pad has given up its attempt: a pad that was created is deleted, and a request without an answer made none.
     pub fn forgotten(&self, namespace: &str, connection: &str, pad: &str) {
         if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
-            sent.retain(|one| one.pad != pad || one.came != Came::Unknown);
+            sent.retain(|one| one.pad != pad || one.came != CreationResult::Unknown);
             for one in sent.iter_mut().filter(|one| one.pad == pad) {
-                one.came = Came::Nothing;
+                one.came = CreationResult::NoPad;
             }
         }
     }
@@ -177,7 +177,7 @@ impl Allowances {
         self.hours.lock().remove(&key(namespace, connection));
     }
 
-    fn came(&self, namespace: &str, connection: &str, taken: &Taken, came: Came) {
+    fn came(&self, namespace: &str, connection: &str, taken: &PadReservation, came: CreationResult) {
         let mut hours = self.hours.lock();
         let sent = hours.get_mut(&key(namespace, connection)).into_iter().flatten();
         for one in sent.filter(|one| one.pad == taken.pad && one.at == taken.at) {
@@ -186,12 +186,12 @@ impl Allowances {
     }
 }
 
-fn is_lately(one: &Sent, now: Timestamp) -> bool {
+fn is_lately(one: &SentCreation, now: Timestamp) -> bool {
     now.duration_since(one.at) < HOUR
 }
 
 /// The creations that count for a Pad. Its own request without an answer does not: the Pad is past it.
-fn lately(sent: &mut Vec<Sent>, pad: &str, made: Vec<Creation>, now: Timestamp) -> Lately {
+fn lately(sent: &mut Vec<SentCreation>, pad: &str, made: Vec<Creation>, now: Timestamp) -> RecentPads {
     sent.retain(|one| is_lately(one, now));
     // Each pass of a Pad that waits comes here: no comparison of all with all.
     let mut by_pad: HashMap<&str, Vec<Timestamp>> = HashMap::with_capacity(sent.len());
@@ -202,7 +202,7 @@ fn lately(sent: &mut Vec<Sent>, pad: &str, made: Vec<Creation>, now: Timestamp) 
         let known = by_pad.get(one.pad.as_str()).into_iter().flatten();
         known.into_iter().any(|at| one.at.duration_since(*at).abs() < SAME)
     };
-    let mut all = Lately::default();
+    let mut all = RecentPads::default();
     for one in made.into_iter().filter(|one| counts(one.at, now)) {
         if !is_same(&one) {
             all.times.push(one.at);
@@ -212,10 +212,10 @@ fn lately(sent: &mut Vec<Sent>, pad: &str, made: Vec<Creation>, now: Timestamp) 
         }
     }
     for one in sent.iter() {
-        if one.pad != pad || one.came != Came::Unknown {
+        if one.pad != pad || one.came != CreationResult::Unknown {
             all.times.push(one.at);
         }
-        if one.came != Came::Nothing {
+        if one.came != CreationResult::NoPad {
             all.placed.insert(one.pad.clone());
         }
     }
@@ -232,10 +232,10 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + minute * 60).unwrap()
     }
 
-    fn wanted(pad: usize, per_hour: Option<u32>, made: &[(&str, i64)]) -> Wanted {
+    fn wanted(pad: usize, per_hour: Option<u32>, made: &[(&str, i64)]) -> PadRequest {
         let made = made.iter().map(|(pad, minute)| creation(pad, *minute, true)).collect();
         let account = AccountId::of("https://app.coderpad.io", "key");
-        Wanted { pad: pad.to_string(), account, remaining: None, per_hour, made }
+        PadRequest { pad: pad.to_string(), account, remaining: None, per_hour, made }
     }
 
     fn creation(pad: &str, minute: i64, holds: bool) -> Creation {
@@ -244,30 +244,35 @@ mod tests {
 
     #[test]
     fn connections_with_one_key_share_its_quota() {
-        let allowances = Allowances::default();
+        let allowances = PadBudget::default();
         let take = |connection, pad| {
-            allowances.take(NS, connection, Wanted { remaining: Some(3), ..wanted(pad, Some(9), &[]) }, at(0))
+            allowances.take(
+                NS,
+                connection,
+                PadRequest { remaining: Some(3), ..wanted(pad, Some(9), &[]) },
+                at(0),
+            )
         };
         let mut taken: Vec<_> = (0..3).filter_map(|pad| take("acme", pad).ok()).collect();
         assert_eq!(taken.len(), 3);
-        assert_eq!(take("other", 3).unwrap_err(), Refusal::Quota);
+        assert_eq!(take("other", 3).unwrap_err(), Denied::Quota);
         allowances.refused(NS, "acme", &taken.remove(0));
         assert!(take("other", 3).is_ok());
-        assert_eq!(take("acme", 4).unwrap_err(), Refusal::Quota);
+        assert_eq!(take("acme", 4).unwrap_err(), Denied::Quota);
         allowances.not_sent(NS, "acme", &taken.remove(0));
         assert!(take("acme", 4).is_ok());
     }
 
     #[test]
     fn no_more_are_taken_than_the_hour_has_although_the_cache_lags() {
-        let allowances = Allowances::default();
+        let allowances = PadBudget::default();
         let take = |pad, known: &[(&str, i64)], minute| {
             allowances.take(NS, "acme", wanted(pad, Some(3), known), at(minute))
         };
         let before = [("before", -30)];
         assert!(take(1, &before, 0).is_ok());
         assert!(take(2, &before, 10).is_ok());
-        let Err(Refusal::Hour(full)) = take(3, &before, 11) else { panic!("a fourth pad in the hour") };
+        let Err(Denied::Hour(full)) = take(3, &before, 11) else { panic!("a fourth pad in the hour") };
         assert_eq!((full.made, full.until), (3, at(30)));
         assert!(
             take(3, &[("before", -30), ("1", 0), ("2", 10)], 12).is_err(),
@@ -281,27 +286,27 @@ mod tests {
 
     #[test]
     fn an_hour_that_is_full_takes_nothing_from_the_quota() {
-        let allowances = Allowances::default();
+        let allowances = PadBudget::default();
         let take = |pad, per_hour| {
-            let wanted = Wanted { remaining: Some(2), ..wanted(pad, Some(per_hour), &[]) };
+            let wanted = PadRequest { remaining: Some(2), ..wanted(pad, Some(per_hour), &[]) };
             allowances.take(NS, "acme", wanted, at(0))
         };
         assert!(take(1, 1).is_ok());
-        assert!(matches!(take(2, 1), Err(Refusal::Hour(_))));
+        assert!(matches!(take(2, 1), Err(Denied::Hour(_))));
         assert!(take(2, 2).is_ok());
-        assert_eq!(take(3, 9).unwrap_err(), Refusal::Quota);
+        assert_eq!(take(3, 9).unwrap_err(), Denied::Quota);
     }
 
     /// A Pad whose creation is refused, or whose pad is deleted at once, tries again as often as something wakes it.
     #[test]
     fn an_answered_request_counts_for_an_hour_whatever_came_of_it() {
-        let allowances = Allowances::default();
+        let allowances = PadBudget::default();
         let take = |pad, minute| allowances.take(NS, "acme", wanted(pad, Some(3), &[]), at(minute));
         allowances.refused(NS, "acme", &take(1, 0).unwrap());
         allowances.created(NS, "acme", &take(1, 1).unwrap());
         allowances.forgotten(NS, "acme", "1");
         allowances.refused(NS, "acme", &take(2, 2).unwrap());
-        let Err(Refusal::Hour(full)) = take(1, 3) else { panic!("the same Pad, a fourth time in the hour") };
+        let Err(Denied::Hour(full)) = take(1, 3) else { panic!("the same Pad, a fourth time in the hour") };
         assert_eq!((full.made, full.until), (3, at(60)));
         assert!(take(3, 59).is_err());
         assert!(take(3, 60).is_ok());
@@ -309,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_request_that_was_not_sent_or_not_answered_leaves_its_place_to_the_same_pad() {
-        let allowances = Allowances::default();
+        let allowances = PadBudget::default();
         let take = |pad, minute| allowances.take(NS, "acme", wanted(pad, Some(1), &[]), at(minute));
         let taken = take(1, 0).unwrap();
         assert!(take(2, 1).is_err());
@@ -323,7 +328,7 @@ mod tests {
     /// After a restart only the Pads know.
     #[test]
     fn what_the_cluster_reports_counts_once_and_a_pad_in_vain_holds_no_place() {
-        let allowances = Allowances::default();
+        let allowances = PadBudget::default();
         let taken = allowances.take(NS, "acme", wanted(1, Some(9), &[]), at(0)).unwrap();
         let reported = |holds| {
             let made = vec![creation("1", 0, true), creation("2", -5, holds), creation("3", -61, true)];

@@ -18,17 +18,17 @@ const MOST_KEYS: usize = 4096;
 /// The counts of all API keys.
 #[derive(Debug, Default)]
 pub struct Quotas {
-    counts: Mutex<HashMap<AccountId, Count>>,
+    counts: Mutex<HashMap<AccountId, KeyQuota>>,
 }
 
 #[derive(Debug, Default)]
-struct Count {
+struct KeyQuota {
     taken: u64,
-    quota: Option<Quota>,
+    quota: Option<ProbedQuota>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Quota {
+struct ProbedQuota {
     remaining: i64,
     taken_before: u64,
 }
@@ -36,25 +36,25 @@ struct Quota {
 /// A probe of the quota that has begun.
 #[derive(Debug)]
 #[must_use = "what the probe reports is to be noted"]
-pub struct Look(u64);
+pub struct QuotaProbe(u64);
 
 /// A pad that may be created.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "give it back if no pad is created"]
-pub struct Taken {
+pub struct QuotaReservation {
     account: AccountId,
     number: u64,
 }
 
 impl Quotas {
     /// A probe begins.
-    pub fn look(&self, account: AccountId) -> Look {
-        Look(self.with(account, |count| count.taken))
+    pub fn look(&self, account: AccountId) -> QuotaProbe {
+        QuotaProbe(self.with(account, |count| count.taken))
     }
 
     /// The answer of a probe: pads that remain.
-    pub fn found(&self, account: AccountId, look: Look, remaining: i64) {
-        let quota = Quota { remaining, taken_before: look.0 };
+    pub fn found(&self, account: AccountId, look: QuotaProbe, remaining: i64) {
+        let quota = ProbedQuota { remaining, taken_before: look.0 };
         self.with(account, |count| count.quota = Some(quota));
     }
 
@@ -70,22 +70,22 @@ impl Quotas {
 
     /// Takes one pad; None if none is left. `remaining` is what the status says: it counts until this process has
     /// probed. None there: no limit.
-    pub fn take(&self, account: AccountId, remaining: Option<i64>) -> Option<Taken> {
+    pub fn take(&self, account: AccountId, remaining: Option<i64>) -> Option<QuotaReservation> {
         self.with(account, |count| {
             if let Some(remaining) = remaining {
-                let quota = *count.quota.get_or_insert(Quota { remaining, taken_before: count.taken });
+                let quota = *count.quota.get_or_insert(ProbedQuota { remaining, taken_before: count.taken });
                 let taken_since = count.taken.saturating_sub(quota.taken_before);
                 if quota.remaining <= i64::try_from(taken_since).unwrap_or(i64::MAX) {
                     return None;
                 }
             }
             count.taken += 1;
-            Some(Taken { account, number: count.taken })
+            Some(QuotaReservation { account, number: count.taken })
         })
     }
 
     /// Gives one back: no pad was created. One that the last probe has not counted is not given back.
-    pub fn give_back(&self, taken: Taken) {
+    pub fn give_back(&self, taken: QuotaReservation) {
         self.with(taken.account, |count| {
             if let Some(quota) = count.quota.as_mut().filter(|quota| taken.number > quota.taken_before) {
                 quota.remaining += 1;
@@ -93,7 +93,7 @@ impl Quotas {
         });
     }
 
-    fn with<T>(&self, account: AccountId, work: impl FnOnce(&mut Count) -> T) -> T {
+    fn with<T>(&self, account: AccountId, work: impl FnOnce(&mut KeyQuota) -> T) -> T {
         let mut counts = self.counts.lock();
         if counts.len() >= MOST_KEYS && !counts.contains_key(&account) {
             counts.clear();

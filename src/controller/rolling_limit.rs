@@ -16,7 +16,7 @@ pub const FRONT: usize = 100;
 
 /// An hour that has no room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Full {
+pub struct LimitExceeded {
     /// The pads of the last hour, those included that older Pads are about to make.
     pub made: u32,
     /// The limit.
@@ -34,7 +34,12 @@ pub fn counts(made_at: Timestamp, now: Timestamp) -> bool {
 }
 
 /// Why there is no room for a further pad; None, if there is. `waiting_before` Pads are older and go first.
-pub fn full(limit: u32, mut made: Vec<Timestamp>, waiting_before: usize, now: Timestamp) -> Option<Full> {
+pub fn full(
+    limit: u32,
+    mut made: Vec<Timestamp>,
+    waiting_before: usize,
+    now: Timestamp,
+) -> Option<LimitExceeded> {
     let places = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
     made.retain(|at| counts(*at, now));
     if made.len().saturating_add(waiting_before) < places {
@@ -56,7 +61,7 @@ pub fn full(limit: u32, mut made: Vec<Timestamp>, waiting_before: usize, now: Ti
     let rounds = HOUR.saturating_mul(i32::try_from(rounds).unwrap_or(i32::MAX));
     let until = first_round.checked_add(rounds).unwrap_or(Timestamp::MAX);
     let rest = until.duration_since(now).unsigned_abs();
-    Some(Full {
+    Some(LimitExceeded {
         made: u32::try_from(made.len()).unwrap_or(u32::MAX).max(limit),
         limit,
         until,

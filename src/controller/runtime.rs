@@ -1,8 +1,8 @@
 //! What it takes to reconcile any kind: a pause after each failure, an end with the process.
 
 use super::Context;
-use super::backoff::Retries;
-use super::metrics::Metrics;
+use super::backoff::Backoff;
+use super::metrics::ControllerMetrics;
 use crate::api::names;
 use crate::k8s::patch::WriteError;
 use crate::k8s::secrets::SecretError;
@@ -25,7 +25,7 @@ const AFTER_CONFLICT: Duration = Duration::from_secs(1);
 
 /// Why a pass came to nothing: always the API server. What the two services answer is no failure but a status.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub enum ReconcileError {
     /// The status could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -42,7 +42,7 @@ pub trait Reconcile<K>: Send + Sync + 'static {
     }
 
     /// Looks at one object, does what is due, and says when to look again if nothing changes.
-    fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Result<Action, Failure>> + Send;
+    fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Result<Action, ReconcileError>> + Send;
 
     /// Whether what the object's trace began with is not done yet: then the pass belongs to it.
     fn continues(&self, _object: &K) -> bool {
@@ -54,11 +54,11 @@ pub trait Reconcile<K>: Send + Sync + 'static {
 }
 
 /// What a pass needs besides the object.
-struct Driven<R> {
+struct ControllerState<R> {
     reconciler: Arc<R>,
-    metrics: Metrics,
+    metrics: ControllerMetrics,
     health: Health,
-    failures: Retries,
+    failures: Backoff,
 }
 
 /// How many passes a controller has under way at once when it is told of each whether it may begin.
@@ -77,7 +77,7 @@ pub async fn drive<K, R>(
 {
     let config = Config::default().concurrency(at_once);
     let (metrics, health) = (context.metrics.clone(), context.health.clone());
-    let driven = Arc::new(Driven { reconciler, metrics, health, failures: Retries::default() });
+    let driven = Arc::new(ControllerState { reconciler, metrics, health, failures: Backoff::default() });
     let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
         pass,
         pause,
@@ -96,7 +96,7 @@ pub async fn drive<K, R>(
         .await;
 }
 
-async fn pass<K, R>(object: Arc<K>, driven: Arc<Driven<R>>) -> Result<Action, Failure>
+async fn pass<K, R>(object: Arc<K>, driven: Arc<ControllerState<R>>) -> Result<Action, ReconcileError>
 where
     K: Resource<DynamicType = ()> + Send + Sync + 'static,
     R: Reconcile<K>,
@@ -116,13 +116,13 @@ where
             driven.failures.forget(&namespace, &name);
             Ok(action)
         }
-        Err(Failure::Write(WriteError::Gone)) => Ok(Action::await_change()),
-        Err(Failure::Write(WriteError::Conflict { .. })) => Ok(Action::requeue(AFTER_CONFLICT)),
+        Err(ReconcileError::Write(WriteError::Gone)) => Ok(Action::await_change()),
+        Err(ReconcileError::Write(WriteError::Conflict { .. })) => Ok(Action::requeue(AFTER_CONFLICT)),
         Err(failure) => Err(failure),
     }
 }
 
-fn pause<K, R>(object: Arc<K>, failure: &Failure, driven: Arc<Driven<R>>) -> Action
+fn pause<K, R>(object: Arc<K>, failure: &ReconcileError, driven: Arc<ControllerState<R>>) -> Action
 where
     K: Resource<DynamicType = ()>,
 {

@@ -4,7 +4,7 @@
 //! writes any spec, and a key must never leave for an address that the cluster's owner has not allowed.
 
 use super::configuration::duplicates::Duplicates;
-use super::organization::{OfKey, Organization};
+use super::organization::{KeyOrganization, Organization};
 use crate::api::LeverConnection;
 use crate::api::names::sha256_hex;
 use crate::coderpad::InterviewClient;
@@ -29,7 +29,7 @@ const INTERVIEW_ORIGINS: [&str; 3] =
 
 /// Both services of one connection.
 #[derive(Clone)]
-pub struct Account {
+pub struct ServiceClients {
     /// Lever.
     pub lever: LeverClient,
     /// The Interview API.
@@ -37,14 +37,14 @@ pub struct Account {
     /// What it was made from: differs whenever the connection's generation or a key's Secret does.
     pub version: String,
     /// The organization that the key of the Interview API leads to.
-    pub organization: Arc<OfKey>,
+    pub organization: Arc<KeyOrganization>,
     /// Tells Lever accounts apart.
     pub lever_key: KeyDigest,
     /// Tells CoderPad organizations apart.
     pub interview_key: KeyDigest,
 }
 
-impl Account {
+impl ServiceClients {
     /// The same account, whose calls wait for the rate limit with this priority.
     #[must_use]
     pub fn with_priority(&self, priority: Priority) -> Self {
@@ -73,7 +73,7 @@ impl fmt::Debug for KeyDigest {
 
 /// Why a connection's services cannot be called. The messages are for conditions.
 #[derive(Debug, thiserror::Error)]
-pub enum AccountError {
+pub enum ServiceClientError {
     /// The URL is not one that may be called.
     #[error(
         "{field} is {url}: {problem}. Use an allowed https address, or ask the operator's administrator for --allow-api-origin"
@@ -123,39 +123,41 @@ pub enum AccountError {
     },
 }
 
-impl AccountError {
+impl ServiceClientError {
     /// The service that it concerns.
     pub fn service(&self) -> Service {
         match self {
-            AccountError::OriginNotAllowed { service, .. }
-            | AccountError::Secret { service, .. }
-            | AccountError::Key { service, .. } => *service,
-            AccountError::OrganizationChanged { .. } | AccountError::Unconfirmed { .. } => Service::Interview,
+            ServiceClientError::OriginNotAllowed { service, .. }
+            | ServiceClientError::Secret { service, .. }
+            | ServiceClientError::Key { service, .. } => *service,
+            ServiceClientError::OrganizationChanged { .. } | ServiceClientError::Unconfirmed { .. } => {
+                Service::Interview
+            }
         }
     }
 }
 
 /// The accounts of all connections that are in use.
-pub struct Accounts {
+pub struct ServiceClientCache {
     /// Rules that serve the same candidates through different connections.
     pub duplicates: Duplicates,
     transport: Transport,
     secrets: Secrets,
     allowed: Vec<String>,
-    known: Mutex<HashMap<(String, String), Known>>,
+    known: Mutex<HashMap<(String, String), CachedClients>>,
     changes: AtomicU64,
 }
 
-struct Known {
+struct CachedClients {
     uid: Option<String>,
     generation: Option<i64>,
     secrets: [String; 2],
     /// Whether a Secret may have changed since it was read.
     stale: bool,
-    account: Arc<Account>,
+    account: Arc<ServiceClients>,
 }
 
-impl Accounts {
+impl ServiceClientCache {
     /// `allowed`: further origins that a connection may name, for either service.
     pub fn new(transport: Transport, secrets: Secrets, allowed: Vec<String>) -> Self {
         Self {
@@ -169,7 +171,7 @@ impl Accounts {
     }
 
     /// The services of a connection, if its keys were read since it last changed.
-    pub fn known(&self, connection: &LeverConnection) -> Option<Arc<Account>> {
+    pub fn known(&self, connection: &LeverConnection) -> Option<Arc<ServiceClients>> {
         let key = (connection.namespace().unwrap_or_default(), connection.name_any());
         let all = self.known.lock();
         let known = all.get(&key).filter(|known| known.uid == connection.metadata.uid && !known.stale)?;
@@ -188,20 +190,20 @@ impl Accounts {
     /// that was not used before is confirmed first, so that no 404 of another organization is believed (contract C4a).
     ///
     /// # Errors
-    /// Those of [`Self::unconfirmed`]; [`AccountError::OrganizationChanged`] and [`AccountError::Unconfirmed`].
-    pub async fn of(&self, connection: &LeverConnection) -> Result<Arc<Account>, AccountError> {
+    /// Those of [`Self::unconfirmed`]; [`ServiceClientError::OrganizationChanged`] and [`ServiceClientError::Unconfirmed`].
+    pub async fn of(&self, connection: &LeverConnection) -> Result<Arc<ServiceClients>, ServiceClientError> {
         let account = self.unconfirmed(connection).await?;
         if Organization::known(connection).is_none() {
             // The first probe: it has no Pads yet that could lose anything.
             return Ok(account);
         }
         let found = account.organization.get(&account.interview).await;
-        let found = found.map_err(|source| AccountError::Unconfirmed { source })?;
+        let found = found.map_err(|source| ServiceClientError::Unconfirmed { source })?;
         let checked = match found {
             Some(found) => found.check(connection),
             None => Err("The user of the CoderPad API key belongs to no organization.".to_owned()),
         };
-        checked.map_err(|message| AccountError::OrganizationChanged { message })?;
+        checked.map_err(|message| ServiceClientError::OrganizationChanged { message })?;
         Ok(account)
     }
 
@@ -209,7 +211,10 @@ impl Accounts {
     ///
     /// # Errors
     /// If a URL is not allowed, or a key cannot be read or used.
-    pub async fn unconfirmed(&self, connection: &LeverConnection) -> Result<Arc<Account>, AccountError> {
+    pub async fn unconfirmed(
+        &self,
+        connection: &LeverConnection,
+    ) -> Result<Arc<ServiceClients>, ServiceClientError> {
         let key = (connection.namespace().unwrap_or_default(), connection.name_any());
         if let Some(known) = self.known.lock().get(&key)
             && known.uid == connection.metadata.uid
@@ -226,19 +231,19 @@ impl Accounts {
             self.secrets
                 .read(&key.0, reference)
                 .await
-                .map_err(|source| AccountError::Secret { service, source })
+                .map_err(|source| ServiceClientError::Secret { service, source })
         };
         let lever_key = read(Service::Lever, &spec.lever.api_key_secret_ref).await?;
         let interview_key = read(Service::Interview, &spec.interview.api_key_secret_ref).await?;
         let performer = Some(spec.lever.perform_as.clone()).filter(|user| !user.is_empty());
         let unusable = |service, secret: &str| {
             let secret = secret.to_owned();
-            move |source| AccountError::Key { service, secret, source }
+            move |source| ServiceClientError::Key { service, secret, source }
         };
         let (lever_secret, interview_secret) =
             (&spec.lever.api_key_secret_ref.name, &spec.interview.api_key_secret_ref.name);
         let digest = |url: &Url, key: &SecretString| KeyDigest::of(url.as_str(), key.expose_secret());
-        let account = Arc::new(Account {
+        let account = Arc::new(ServiceClients {
             lever_key: digest(&lever_url, &lever_key.value),
             interview_key: digest(&interview_url, &interview_key.value),
             lever: LeverClient::new(&self.transport, &lever_url, lever_key.value, performer)
@@ -255,7 +260,7 @@ impl Accounts {
             ),
             organization: Arc::default(),
         });
-        let known = Known {
+        let known = CachedClients {
             uid: connection.metadata.uid.clone(),
             generation: connection.metadata.generation,
             stale: false,
@@ -272,7 +277,7 @@ impl Accounts {
 
     /// The services as they were last known, though their keys may have changed or gone since: for the one call that must
     /// still be made with a key whose Secret is gone (contract C14).
-    pub fn last(&self, connection: &LeverConnection) -> Option<Arc<Account>> {
+    pub fn last(&self, connection: &LeverConnection) -> Option<Arc<ServiceClients>> {
         let key = (connection.namespace().unwrap_or_default(), connection.name_any());
         let all = self.known.lock();
         all.get(&key).filter(|known| known.uid == connection.metadata.uid).map(|known| known.account.clone())
@@ -295,8 +300,8 @@ impl Accounts {
         self.known.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    fn check(&self, service: Service, field: &'static str, url: &str) -> Result<Url, AccountError> {
-        check_origin(service, url, &self.allowed).map_err(|problem| AccountError::OriginNotAllowed {
+    fn check(&self, service: Service, field: &'static str, url: &str) -> Result<Url, ServiceClientError> {
+        check_origin(service, url, &self.allowed).map_err(|problem| ServiceClientError::OriginNotAllowed {
             service,
             field,
             url: url.to_owned(),

@@ -33,7 +33,7 @@ use crate::api::{LeverConnection, Pad, PadConfiguration};
 use crate::controller::Context;
 use crate::controller::pad::hints::Hint;
 use crate::controller::schedule;
-use crate::controller::service_clients::{Account, AccountError};
+use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::telemetry::traces::spans;
 use crate::transport::{self, Class, Priority};
 use jiff::{SignedDuration, Timestamp};
@@ -55,7 +55,7 @@ enum SyncError {
     Service(#[from] transport::Error),
     /// The keys of the connection could not be had.
     #[error(transparent)]
-    Account(#[from] AccountError),
+    Account(#[from] ServiceClientError),
     /// The API server did not take a Pad.
     #[error("the API server did not take a Pad: {0}")]
     Store(#[from] Box<kube::Error>),
@@ -218,7 +218,7 @@ struct Session<'a> {
     context: &'a Context,
     namespace: String,
     connection: Arc<LeverConnection>,
-    account: Account,
+    account: ServiceClients,
     api: Api<Pad>,
     /// The configurations of the connection.
     configurations: Vec<Arc<PadConfiguration>>,

@@ -2,7 +2,7 @@
 //!
 //! It may be lost. A configuration that nothing is remembered of is checked once more; its status stands meanwhile.
 
-use super::observe::Checks;
+use super::observe::ExternalChecks;
 use crate::api::PadConfiguration;
 use crate::api::condition::{is_true, types};
 use crate::api::configuration::PadCounts;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 /// What a check was made for. If it differs, the check says nothing any more.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Subject {
+pub struct CheckKey {
     /// metadata.uid of the configuration.
     pub uid: Option<String>,
     /// metadata.generation of the configuration.
@@ -27,16 +27,16 @@ pub struct Subject {
 }
 
 #[derive(Debug)]
-struct Checked {
-    subject: Subject,
-    checks: Checks,
+struct LastCheck {
+    subject: CheckKey,
+    checks: ExternalChecks,
     failures: u32,
     handled: Option<String>,
     next: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Counted {
+struct PadCountCache {
     uid: Option<String>,
     counts: PadCounts,
     handled: Option<String>,
@@ -46,31 +46,31 @@ struct Counted {
 
 /// What makes a rule another one for sync.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Use {
+struct RuleUse {
     since: Option<Timestamp>,
     ready: bool,
     suspended: bool,
 }
 
 #[derive(Debug, Default)]
-struct Entry {
-    in_use: Option<Use>,
-    checked: Option<Checked>,
-    counted: Option<Counted>,
+struct CheckEntry {
+    in_use: Option<RuleUse>,
+    checked: Option<LastCheck>,
+    counted: Option<PadCountCache>,
 }
 
 /// The memory of all configurations, by namespace and name.
 #[derive(Debug, Default)]
-pub struct Memory {
-    entries: Mutex<HashMap<(String, String), Entry>>,
+pub struct CheckSchedule {
+    entries: Mutex<HashMap<(String, String), CheckEntry>>,
 }
 
-impl Memory {
+impl CheckSchedule {
     /// Whether CoderPad is to be asked. `requested` is the value of the annotation.
     pub fn check_is_due(
         &self,
         id: (&str, &str),
-        subject: &Subject,
+        subject: &CheckKey,
         requested: Option<&str>,
         now: Instant,
     ) -> bool {
@@ -87,8 +87,8 @@ impl Memory {
     pub fn checked(
         &self,
         id: (&str, &str),
-        subject: Subject,
-        checks: Checks,
+        subject: CheckKey,
+        checks: ExternalChecks,
         requested: Option<&str>,
         interval: Option<Duration>,
         now: Instant,
@@ -105,7 +105,7 @@ impl Memory {
         } else {
             interval.map(|interval| schedule::spread(interval, seed(id)))
         };
-        entry.checked = Some(Checked {
+        entry.checked = Some(LastCheck {
             subject,
             failures,
             handled: requested.map(str::to_owned),
@@ -115,7 +115,7 @@ impl Memory {
     }
 
     /// What CoderPad said of this generation of the configuration, to whichever key.
-    pub fn checks(&self, id: (&str, &str), uid: Option<&str>, generation: Option<i64>) -> Checks {
+    pub fn checks(&self, id: (&str, &str), uid: Option<&str>, generation: Option<i64>) -> ExternalChecks {
         let entries = self.entries.lock();
         let checked = entries.get(&key(id.0, id.1)).and_then(|entry| entry.checked.as_ref());
         let same =
@@ -148,7 +148,7 @@ impl Memory {
                 let counts = count();
                 let next = interval.map(|interval| now + schedule::spread(interval, seed(id)));
                 let (uid, handled) = (uid.map(str::to_owned), requested.map(str::to_owned));
-                entry.counted = Some(Counted { uid, counts: counts.clone(), handled, interval, next });
+                entry.counted = Some(PadCountCache { uid, counts: counts.clone(), handled, interval, next });
                 counts
             }
         }
@@ -157,7 +157,7 @@ impl Memory {
     /// Whether a rule, as it was last written, has come into use since it was last seen, or is new to sync.
     pub fn has_come_into_use(&self, id: (&str, &str), configuration: &PadConfiguration) -> bool {
         let Some(status) = &configuration.status else { return false };
-        let now = Use {
+        let now = RuleUse {
             since: status.effective_since,
             ready: is_true(&status.conditions, types::READY),
             suspended: configuration.spec.suspend,
@@ -206,12 +206,12 @@ mod tests {
     const ID: (&str, &str) = ("hiring", "phone-screen");
     const INTERVAL: Option<Duration> = Some(Duration::from_secs(300));
 
-    fn subject(generation: i64, account: &str) -> Subject {
-        Subject { uid: Some("u".into()), generation: Some(generation), account: account.into() }
+    fn subject(generation: i64, account: &str) -> CheckKey {
+        CheckKey { uid: Some("u".into()), generation: Some(generation), account: account.into() }
     }
 
-    fn owner(owner: Result<bool, Error>) -> Checks {
-        Checks { owner: Some(owner), ..Checks::default() }
+    fn owner(owner: Result<bool, Error>) -> ExternalChecks {
+        ExternalChecks { owner: Some(owner), ..ExternalChecks::default() }
     }
 
     fn unavailable() -> Error {
@@ -220,8 +220,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_check_is_repeated_on_change_on_request_and_by_time() {
-        let memory = Memory::default();
-        let due = |subject: &Subject, requested| memory.check_is_due(ID, subject, requested, Instant::now());
+        let memory = CheckSchedule::default();
+        let due = |subject: &CheckKey, requested| memory.check_is_due(ID, subject, requested, Instant::now());
         let now = subject(1, "a");
         assert!(due(&now, None));
         memory.checked(ID, now.clone(), owner(Ok(true)), None, INTERVAL, Instant::now());
@@ -242,22 +242,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failed_check_is_tried_again_sooner_and_keeps_what_was_known() {
-        let memory = Memory::default();
+        let memory = CheckSchedule::default();
         memory.checked(ID, subject(1, "a"), owner(Ok(true)), None, INTERVAL, Instant::now());
         for seconds in [5, 10, 20] {
             memory.checked(ID, subject(1, "a"), owner(Err(unavailable())), None, INTERVAL, Instant::now());
             assert_eq!((memory.next(ID, true).unwrap() - Instant::now()).as_secs(), seconds);
         }
         assert_eq!(memory.checks(ID, Some("u"), Some(1)), owner(Ok(true)));
-        assert_eq!(memory.checks(ID, Some("u"), Some(2)), Checks::default());
-        assert_eq!(memory.checks(ID, Some("another"), Some(1)), Checks::default());
+        assert_eq!(memory.checks(ID, Some("u"), Some(2)), ExternalChecks::default());
+        assert_eq!(memory.checks(ID, Some("another"), Some(1)), ExternalChecks::default());
         memory.checked(ID, subject(2, "a"), owner(Err(unavailable())), None, INTERVAL, Instant::now());
         assert_eq!(memory.checks(ID, Some("u"), Some(2)), owner(Err(unavailable())));
     }
 
     #[tokio::test(start_paused = true)]
     async fn pads_are_counted_at_most_once_per_interval() {
-        let memory = Memory::default();
+        let memory = CheckSchedule::default();
         let counts = |open, requested, interval| {
             let count = || PadCounts { open, ..PadCounts::default() };
             memory.counts(ID, Some("u"), requested, interval, Instant::now(), count).open

@@ -27,7 +27,7 @@ const DUPLICATE: &str = "Duplicate";
 
 /// What a configuration in use serves.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Serves {
+pub struct ServedEntries {
     /// Its connection.
     pub connection: String,
     /// The Lever key of that.
@@ -38,7 +38,7 @@ pub struct Serves {
     pub tag: String,
 }
 
-impl Serves {
+impl ServedEntries {
     fn is_twin(&self, other: &Self) -> bool {
         (&self.key, &self.stage_id, &self.tag) == (&other.key, &other.stage_id, &other.tag)
     }
@@ -48,7 +48,7 @@ type Key = (String, String);
 
 /// The configurations in use, by namespace and name.
 pub struct Duplicates {
-    rules: Mutex<BTreeMap<Key, Serves>>,
+    rules: Mutex<BTreeMap<Key, ServedEntries>>,
     wakes: broadcast::Sender<Key>,
 }
 
@@ -60,7 +60,7 @@ impl Default for Duplicates {
 
 impl Duplicates {
     /// Notes what a configuration serves now; None: nothing. Wakes those whose twin it becomes, or was.
-    pub fn note(&self, namespace: &str, name: &str, now: Option<Serves>) {
+    pub fn note(&self, namespace: &str, name: &str, now: Option<ServedEntries>) {
         let own = key(namespace, name);
         let mut rules = self.rules.lock();
         let before = match now.clone() {
@@ -84,7 +84,7 @@ impl Duplicates {
         let rules = self.rules.lock();
         let Some(serves) = rules.get(&own) else { return Vec::new() };
         let is_of_another =
-            |other: &Key, one: &Serves| other.0 != own.0 || one.connection != serves.connection;
+            |other: &Key, one: &ServedEntries| other.0 != own.0 || one.connection != serves.connection;
         let twins = rules.iter().filter(|(other, one)| serves.is_twin(one) && is_of_another(other, one));
         twins.map(|(other, one)| (other.clone(), one.connection.clone())).collect()
     }
@@ -132,9 +132,9 @@ mod tests {
     use crate::api::condition::{Conditions, Readiness};
     use jiff::Timestamp;
 
-    fn serves(connection: &str, account_key: &str, tag: &str) -> Option<Serves> {
+    fn serves(connection: &str, account_key: &str, tag: &str) -> Option<ServedEntries> {
         let key = KeyDigest::of("https://api.lever.co/v1", account_key);
-        Some(Serves { connection: connection.into(), key, stage_id: "s-1".into(), tag: tag.into() })
+        Some(ServedEntries { connection: connection.into(), key, stage_id: "s-1".into(), tag: tag.into() })
     }
 
     fn report(duplicates: &Duplicates, namespace: &str, name: &str) -> (String, String) {

@@ -8,21 +8,21 @@ pub mod duplicates;
 pub mod observe;
 pub mod status;
 
-use super::runtime::{self, Failure, Reconcile, heard};
-use super::service_clients::AccountError;
+use super::runtime::{self, Reconcile, ReconcileError, heard};
+use super::service_clients::ServiceClientError;
 use super::{Context, events, schedule};
 use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus, names};
 use crate::k8s::cache::Cache;
 use crate::k8s::patch::write_status;
 use crate::rules;
-use check_schedule::{Memory, Subject};
-use duplicates::Serves;
+use check_schedule::{CheckKey, CheckSchedule};
+use duplicates::ServedEntries;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use observe::Checks;
-use status::Observation;
+use observe::ExternalChecks;
+use status::ConfigurationObservation;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +38,11 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
         return;
     }
-    let reconciler =
-        Arc::new(Configurations { context: context.clone(), memory: Memory::default(), stop: stop.clone() });
+    let reconciler = Arc::new(ConfigurationController {
+        context: context.clone(),
+        memory: CheckSchedule::default(),
+        stop: stop.clone(),
+    });
     let (connections, configurations) = (&context.scope.connections, &context.scope.configurations);
     let controller = Controller::for_shared_stream(configurations.changes(), configurations.store())
         .reconcile_on(of_connections(configurations.clone(), connections.changes()))
@@ -71,14 +74,14 @@ fn synced(
 
 /// What other configurations look at, to see whether one takes precedence over them.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Claim {
+struct PrecedenceKey {
     uid: Option<String>,
     generation: Option<i64>,
     stage: Option<String>,
     leaves: bool,
 }
 
-impl Claim {
+impl PrecedenceKey {
     fn of(configuration: &PadConfiguration) -> Self {
         let stage = configuration.status.as_ref().and_then(|status| status.stage.as_ref());
         Self {
@@ -102,7 +105,7 @@ fn rivals(
         let key = (namespace.clone(), name.clone());
         let news = match configurations.get(&namespace, &name) {
             Some(now) => {
-                let claim = Claim::of(&now);
+                let claim = PrecedenceKey::of(&now);
                 claims.insert(key, claim.clone()) != Some(claim)
             }
             None => {
@@ -119,7 +122,7 @@ fn rivals(
 }
 
 /// How the checks of a configuration ended.
-enum Checked {
+enum CheckResult {
     /// Those that were due are made.
     Done,
     /// CoderPad did not confirm the organization of a new key; the connection may not change, so nothing else wakes it.
@@ -128,14 +131,14 @@ enum Checked {
     Stopped,
 }
 
-struct Configurations {
+struct ConfigurationController {
     context: Arc<Context>,
-    memory: Memory,
+    memory: CheckSchedule,
     stop: CancellationToken,
 }
 
-impl Reconcile<PadConfiguration> for Configurations {
-    async fn reconcile(&self, configuration: Arc<PadConfiguration>) -> Result<Action, Failure> {
+impl Reconcile<PadConfiguration> for ConfigurationController {
+    async fn reconcile(&self, configuration: Arc<PadConfiguration>) -> Result<Action, ReconcileError> {
         if configuration.metadata.deletion_timestamp.is_some() {
             let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
             self.context.accounts.duplicates.note(&namespace, &name, None);
@@ -150,10 +153,10 @@ impl Reconcile<PadConfiguration> for Configurations {
         let may_ask = !configuration.spec.suspend
             && observe::needs_checks(&configuration.spec)
             && connection.as_deref().is_some_and(status::usable);
-        let mut check = Checked::Done;
+        let mut check = CheckResult::Done;
         if let Some(connection) = connection.as_deref().filter(|_| may_ask) {
             check = self.check(id, &configuration, connection, requested).await;
-            if matches!(check, Checked::Stopped) {
+            if matches!(check, CheckResult::Stopped) {
                 return Ok(Action::await_change());
             }
         }
@@ -168,7 +171,7 @@ impl Reconcile<PadConfiguration> for Configurations {
         let stages = connection.as_deref().map(LeverConnection::stages).unwrap_or_default();
         let rival = rules::conflict(&configuration, others.iter().map(Arc::as_ref), stages)
             .map(ResourceExt::name_any);
-        let observation = Observation {
+        let observation = ConfigurationObservation {
             configuration: &configuration,
             connection: connection.as_deref(),
             rival: rival.as_deref(),
@@ -185,7 +188,7 @@ impl Reconcile<PadConfiguration> for Configurations {
         self.write(&configuration, after).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
         Ok(match self.memory.next(id, may_ask) {
-            _ if matches!(check, Checked::NotNow) => Action::requeue(SOONEST),
+            _ if matches!(check, CheckResult::NotNow) => Action::requeue(SOONEST),
             Some(time) => Action::requeue(time.saturating_duration_since(Instant::now()).max(SOONEST)),
             None => Action::await_change(),
         })
@@ -197,15 +200,15 @@ impl Reconcile<PadConfiguration> for Configurations {
     }
 }
 
-impl Configurations {
+impl ConfigurationController {
     /// What a configuration serves, if it makes pads.
     fn serves(
         &self,
         configuration: &PadConfiguration,
         connection: Option<&LeverConnection>,
-    ) -> Option<Serves> {
+    ) -> Option<ServedEntries> {
         let connection = connection.filter(|one| status::usable(one) && !configuration.spec.suspend)?;
-        Some(Serves {
+        Some(ServedEntries {
             connection: connection.name_any(),
             key: self.context.accounts.known(connection)?.lever_key.clone(),
             stage_id: rules::stage_of(configuration, connection.stages()).ok()?.stage.id,
@@ -257,30 +260,30 @@ impl Configurations {
         configuration: &PadConfiguration,
         connection: &LeverConnection,
         requested: Option<&str>,
-    ) -> Checked {
+    ) -> CheckResult {
         // What is wrong with the account is for the connection's own status to say.
         let account = match self.context.accounts.of(connection).await {
             Ok(account) => account,
-            Err(AccountError::Unconfirmed { .. }) => return Checked::NotNow,
-            Err(_) => return Checked::Done,
+            Err(ServiceClientError::Unconfirmed { .. }) => return CheckResult::NotNow,
+            Err(_) => return CheckResult::Done,
         };
-        let subject = Subject {
+        let subject = CheckKey {
             uid: configuration.metadata.uid.clone(),
             generation: configuration.metadata.generation,
             account: account.version.clone(),
         };
         if !self.memory.check_is_due(id, &subject, requested, Instant::now()) {
-            return Checked::Done;
+            return CheckResult::Done;
         }
-        let asked: Option<Checks> =
+        let asked: Option<ExternalChecks> =
             self.stop.run_until_cancelled(observe::checks(&account.interview, &configuration.spec)).await;
-        let Some(checks) = asked else { return Checked::Stopped };
+        let Some(checks) = asked else { return CheckResult::Stopped };
         if checks.errors().any(observe::doubts_key) {
             self.context.probe_now(id.0, &connection.name_any());
         }
         let interval = schedule::interval(connection);
         self.memory.checked(id, subject, checks, requested, interval, Instant::now());
-        Checked::Done
+        CheckResult::Done
     }
 
     /// Writes the status if it differs, and warns if the configuration has come to a halt.
@@ -288,7 +291,7 @@ impl Configurations {
         &self,
         configuration: &PadConfiguration,
         after: PadConfigurationStatus,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ReconcileError> {
         let before: PadConfigurationStatus = configuration.status.clone().unwrap_or_default();
         if write_status(&self.context.client, configuration, &before, &after).await?.is_some()
             && let Some((reason, note)) = events::halted(configuration.conditions(), &after.conditions)

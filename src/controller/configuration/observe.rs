@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 /// What CoderPad says of the question and the owner that a configuration names. None: not named, or not asked yet.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Checks {
+pub struct ExternalChecks {
     /// The question.
     pub question: Option<Result<Question, Error>>,
     /// Whether the owner is a user of the organization.
     pub owner: Option<Result<bool, Error>>,
 }
 
-impl Checks {
+impl ExternalChecks {
     /// What went wrong with a check.
     pub fn errors(&self) -> impl Iterator<Item = &Error> {
         let question = self.question.as_ref().and_then(|question| question.as_ref().err());
@@ -42,9 +42,9 @@ pub fn needs_checks(spec: &PadConfigurationSpec) -> bool {
 }
 
 /// Asks CoderPad for the question and the owner.
-pub async fn checks(interview: &InterviewClient, spec: &PadConfigurationSpec) -> Checks {
+pub async fn checks(interview: &InterviewClient, spec: &PadConfigurationSpec) -> ExternalChecks {
     let interview = interview.with_priority(Priority::Poll);
-    let mut checks = Checks::default();
+    let mut checks = ExternalChecks::default();
     if let Some(id) = spec.question_id {
         checks.question = Some(interview.question(id).await);
     }
@@ -110,14 +110,14 @@ mod tests {
 
     #[test]
     fn a_failure_that_may_pass_does_not_undo_what_was_known() {
-        let failed = |class| Checks {
+        let failed = |class| ExternalChecks {
             owner: Some(Err(Error::new(class, Service::Interview, "GET /organization/users", None, ""))),
-            ..Checks::default()
+            ..ExternalChecks::default()
         };
-        let good = Checks { owner: Some(Ok(true)), ..Checks::default() };
+        let good = ExternalChecks { owner: Some(Ok(true)), ..ExternalChecks::default() };
         assert_eq!(failed(Class::Unavailable).after(good.clone()), good);
         assert_eq!(failed(Class::Forbidden).after(good.clone()), failed(Class::Forbidden));
-        assert_eq!(failed(Class::Throttled).after(Checks::default()), failed(Class::Throttled));
+        assert_eq!(failed(Class::Throttled).after(ExternalChecks::default()), failed(Class::Throttled));
         assert_eq!(good.clone().after(failed(Class::Unavailable)), good);
     }
 }

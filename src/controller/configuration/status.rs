@@ -3,7 +3,7 @@
 //! What stands in the way of a configuration is asked in a fixed order (`verdict`): the first thing found is the
 //! reason of Ready. Stage and question have conditions of their own, so that they are told of beside another reason.
 
-use super::observe::Checks;
+use super::observe::ExternalChecks;
 use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types};
 use crate::api::configuration::{PadCounts, PadType, Question, ResolvedStage};
 use crate::api::connection::Stage;
@@ -24,7 +24,7 @@ const TITLE_LIMIT: usize = 256;
 
 /// All that the status is worked out from.
 #[derive(Clone, Copy, Debug)]
-pub struct Observation<'a> {
+pub struct ConfigurationObservation<'a> {
     /// The configuration as last read.
     pub configuration: &'a PadConfiguration,
     /// Its connection, if there is one.
@@ -32,14 +32,14 @@ pub struct Observation<'a> {
     /// The configuration that takes precedence for the same stage and tag, if there is one.
     pub rival: Option<&'a str>,
     /// What CoderPad says of question and owner.
-    pub checks: &'a Checks,
+    pub checks: &'a ExternalChecks,
     /// The Pads by phase, if they are counted.
     pub counts: Option<&'a PadCounts>,
     /// The request by annotation that this pass answers.
     pub handled: Option<&'a str>,
 }
 
-impl Observation<'_> {
+impl ConfigurationObservation<'_> {
     fn generation(&self) -> i64 {
         self.configuration.metadata.generation.unwrap_or_default()
     }
@@ -71,58 +71,59 @@ pub fn usable(connection: &LeverConnection) -> bool {
 
 /// What was found out about one thing that a configuration needs.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Finding {
-    Good {
+enum Check {
+    Ok {
         reason: String,
         message: String,
     },
     /// Not known, or not good for a while.
-    Waits {
+    Pending {
         reason: String,
         message: String,
     },
     /// Not good until a person acts.
-    Bad {
+    Failed {
         reason: String,
         message: String,
     },
 }
 
-impl Finding {
-    fn good(reason: &str, message: impl Into<String>) -> Self {
-        Self::Good { reason: reason.into(), message: message.into() }
+impl Check {
+    fn ok(reason: &str, message: impl Into<String>) -> Self {
+        Self::Ok { reason: reason.into(), message: message.into() }
     }
 
-    fn waits(reason: &str, message: impl Into<String>) -> Self {
-        Self::Waits { reason: reason.into(), message: message.into() }
+    fn pending(reason: &str, message: impl Into<String>) -> Self {
+        Self::Pending { reason: reason.into(), message: message.into() }
     }
 
-    fn bad(reason: &str, message: impl Into<String>) -> Self {
-        Self::Bad { reason: reason.into(), message: message.into() }
+    fn failed(reason: &str, message: impl Into<String>) -> Self {
+        Self::Failed { reason: reason.into(), message: message.into() }
     }
 
     /// What a condition said before.
-    fn before(condition: &Condition) -> Self {
+    fn from_condition(condition: &Condition) -> Self {
         let Condition { reason, message, .. } = condition;
         match condition.status {
-            Status::True => Self::good(reason, message),
-            Status::Unknown => Self::waits(reason, message),
-            Status::False => Self::bad(reason, message),
+            Status::True => Self::ok(reason, message),
+            Status::Unknown => Self::pending(reason, message),
+            Status::False => Self::failed(reason, message),
         }
     }
 
     fn set(&self, conditions: &mut Conditions, type_: &str) {
         match self {
-            Self::Good { reason, message } => conditions.set(type_, true, reason, message),
-            Self::Waits { reason, message } => conditions.set(type_, Status::Unknown, reason, message),
-            Self::Bad { reason, message } => conditions.set(type_, false, reason, message),
+            Self::Ok { reason, message } => conditions.set(type_, true, reason, message),
+            Self::Pending { reason, message } => conditions.set(type_, Status::Unknown, reason, message),
+            Self::Failed { reason, message } => conditions.set(type_, false, reason, message),
         };
     }
 }
 
 /// The status as it should be now.
-pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfigurationStatus {
-    let Observation { configuration, connection, checks, counts, handled, rival: _ } = *observation;
+pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> PadConfigurationStatus {
+    let ConfigurationObservation { configuration, connection, checks, counts, handled, rival: _ } =
+        *observation;
     let spec = &configuration.spec;
     let before = configuration.status.clone().unwrap_or_default();
     let generation = observation.generation();
@@ -144,9 +145,9 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfiguration
     } else {
         let found = found.as_ref().and_then(|found| found.as_ref().ok());
         match verdict(observation, &stage, &question, found) {
-            Finding::Good { reason, message } => conditions.ready(Readiness::Ready, &reason, message),
-            Finding::Waits { reason, message } => conditions.ready(Readiness::Reconciling, &reason, message),
-            Finding::Bad { reason, message } => conditions.ready(Readiness::Stalled, &reason, message),
+            Check::Ok { reason, message } => conditions.ready(Readiness::Ready, &reason, message),
+            Check::Pending { reason, message } => conditions.ready(Readiness::Reconciling, &reason, message),
+            Check::Failed { reason, message } => conditions.ready(Readiness::Stalled, &reason, message),
         };
         stage.set(&mut conditions, types::STAGE_FOUND);
         question.set(&mut conditions, types::QUESTION_USABLE);
@@ -176,7 +177,7 @@ pub fn status(observation: &Observation<'_>, now: Timestamp) -> PadConfiguration
 /// The stage of the rule, and since when the rule counts. A rule that gives way to another does not count: once it
 /// does, candidates who already are in the stage were the other's.
 fn effect(
-    observation: &Observation<'_>,
+    observation: &ConfigurationObservation<'_>,
     found: Option<FoundStage>,
     now: Timestamp,
 ) -> (Option<ResolvedStage>, Option<Timestamp>) {
@@ -201,11 +202,11 @@ fn effect(
 
 /// What Ready says: the first thing that stands in the way, in this order.
 fn verdict(
-    observation: &Observation<'_>,
-    stage: &Finding,
-    question: &Finding,
+    observation: &ConfigurationObservation<'_>,
+    stage: &Check,
+    question: &Check,
     found: Option<&FoundStage>,
-) -> Finding {
+) -> Check {
     let obstacles = [
         connection(observation),
         Some(stage.clone()),
@@ -214,11 +215,11 @@ fn verdict(
         owner(observation),
         take_home_refused(observation),
     ];
-    let obstacle = obstacles.into_iter().flatten().find(|finding| !matches!(finding, Finding::Good { .. }));
+    let obstacle = obstacles.into_iter().flatten().find(|finding| !matches!(finding, Check::Ok { .. }));
     obstacle.unwrap_or_else(|| in_use(observation, stage, found))
 }
 
-fn take_home_refused(observation: &Observation<'_>) -> Option<Finding> {
+fn take_home_refused(observation: &ConfigurationObservation<'_>) -> Option<Check> {
     observation.refused_generation()?;
     let object = &observation.configuration.metadata;
     let (name, namespace) =
@@ -226,14 +227,14 @@ fn take_home_refused(observation: &Observation<'_>) -> Option<Finding> {
     let message = format!(
         "CoderPad did not create the take-home that this configuration requests, so no further pad is created for it. Ask CoderPad whether your plan has take-homes and whether the question may be used as one. Then change the spec, or retry: kubectl annotate padconfiguration {name} --namespace {namespace} --overwrite padoperator.dev/reconcile-requested-at=\"$(date)\""
     );
-    Some(Finding::bad(Reason::TakeHomeRefused.as_str(), message))
+    Some(Check::failed(Reason::TakeHomeRefused.as_str(), message))
 }
 
-fn connection(observation: &Observation<'_>) -> Option<Finding> {
+fn connection(observation: &ConfigurationObservation<'_>) -> Option<Check> {
     let name = observation.connection_name();
     let Some(connection) = observation.connection else {
         let message = format!("LeverConnection {name} does not exist in this namespace. Create it.");
-        return Some(Finding::bad("ConnectionNotFound", message));
+        return Some(Check::failed("ConnectionNotFound", message));
     };
     let ready = find(connection.conditions(), types::READY);
     if ready.is_some_and(|ready| ready.status == Status::True) {
@@ -244,13 +245,16 @@ fn connection(observation: &Observation<'_>) -> Option<Finding> {
         "LeverConnection {name} is not ready ({reason}). It goes on by itself when the connection is: see kubectl \
          describe leverconnection {name}."
     );
-    Some(Finding::waits("ConnectionNotReady", message))
+    Some(Check::pending("ConnectionNotReady", message))
 }
 
-fn stage(observation: &Observation<'_>, found: Option<&Result<FoundStage, StageProblem>>) -> Finding {
+fn stage(
+    observation: &ConfigurationObservation<'_>,
+    found: Option<&Result<FoundStage, StageProblem>>,
+) -> Check {
     let (name, wanted) = (observation.connection_name(), &observation.configuration.spec.stage);
     let (Some(connection), Some(found)) = (observation.connection, found) else {
-        return Finding::waits(
+        return Check::pending(
             "ConnectionNotFound",
             format!("LeverConnection {name} does not exist in this namespace."),
         );
@@ -258,9 +262,9 @@ fn stage(observation: &Observation<'_>, found: Option<&Result<FoundStage, StageP
     let stages = connection.stages();
     match found {
         Ok(FoundStage { stage, renamed: false }) => {
-            Finding::good("StageFound", format!("Stage {} has the id {}.", quoted(&stage.name), stage.id))
+            Check::ok("StageFound", format!("Stage {} has the id {}.", quoted(&stage.name), stage.id))
         }
-        Ok(FoundStage { stage, renamed: true }) => Finding::good(
+        Ok(FoundStage { stage, renamed: true }) => Check::ok(
             "StageRenamed",
             format!(
                 "Stage {} is now called {} in Lever; it is followed by its id, {}. Set spec.stage to the new name when \
@@ -271,9 +275,9 @@ fn stage(observation: &Observation<'_>, found: Option<&Result<FoundStage, StageP
             ),
         ),
         Err(StageProblem::NotKnownYet) if is_true(connection.conditions(), types::READY) => {
-            Finding::bad("StageNotFound", "The Lever account has no stages. Make one in Lever's settings.")
+            Check::failed("StageNotFound", "The Lever account has no stages. Make one in Lever's settings.")
         }
-        Err(StageProblem::NotKnownYet) => Finding::waits(
+        Err(StageProblem::NotKnownYet) => Check::pending(
             "ConnectionNotReady",
             format!("LeverConnection {name} does not know Lever's stages yet."),
         ),
@@ -287,7 +291,7 @@ fn stage(observation: &Observation<'_>, found: Option<&Result<FoundStage, StageP
                 quoted(wanted),
                 listing(stages, name)
             );
-            Finding::bad("StageNotFound", message)
+            Check::failed("StageNotFound", message)
         }
         Err(StageProblem::Ambiguous(several)) => {
             let ids: Vec<_> = several.iter().take(STAGES_LISTED).map(|stage| stage.id.as_str()).collect();
@@ -297,7 +301,7 @@ fn stage(observation: &Observation<'_>, found: Option<&Result<FoundStage, StageP
                 quoted(wanted),
                 ids.join(", ")
             );
-            Finding::bad("StageAmbiguous", message)
+            Check::failed("StageAmbiguous", message)
         }
     }
 }
@@ -320,18 +324,18 @@ fn listing(stages: &[Stage], connection: &str) -> String {
     }
 }
 
-fn conflict(rival: &str) -> Finding {
+fn conflict(rival: &str) -> Check {
     let message = format!(
         "PadConfiguration {rival} names the same stage and tag and is older, so it counts and this one makes no pads. \
          Change stage or tag of one of the two, or delete one."
     );
-    Finding::bad("Conflict", message)
+    Check::failed("Conflict", message)
 }
 
-fn question(observation: &Observation<'_>) -> Finding {
+fn question(observation: &ConfigurationObservation<'_>) -> Check {
     let spec = &observation.configuration.spec;
     let Some(id) = spec.question_id else {
-        return Finding::good("NoQuestion", "spec.questionID is not set: pads begin empty.");
+        return Check::ok("NoQuestion", "spec.questionID is not set: pads begin empty.");
     };
     let question = match &observation.checks.question {
         Some(Ok(question)) => question,
@@ -339,23 +343,23 @@ fn question(observation: &Observation<'_>) -> Finding {
         None => return not_asked(observation, observation.last(types::QUESTION_USABLE), "question"),
     };
     let title = sanitize::one_line(&question.title, SHORT);
-    let not_usable = |why: &str| Finding::bad("QuestionNotUsable", format!("Question {id} '{title}' {why}"));
+    let not_usable = |why: &str| Check::failed("QuestionNotUsable", format!("Question {id} '{title}' {why}"));
     match (misfit(question, spec.type_), spec.type_) {
         (Some(why), _) => not_usable(why),
-        (None, PadType::Live) => Finding::good("Usable", format!("Live pads begin with '{title}'.")),
-        (None, PadType::TakeHome) => Finding::good("Usable", format!("Take-homes are made from '{title}'.")),
+        (None, PadType::Live) => Check::ok("Usable", format!("Live pads begin with '{title}'.")),
+        (None, PadType::TakeHome) => Check::ok("Usable", format!("Take-homes are made from '{title}'.")),
     }
 }
 
-fn question_error(observation: &Observation<'_>, id: i64, error: &Error) -> Finding {
+fn question_error(observation: &ConfigurationObservation<'_>, id: i64, error: &Error) -> Check {
     match error.class {
-        Class::NotFound => Finding::bad(
+        Class::NotFound => Check::failed(
             "QuestionNotFound",
             format!(
                 "{error}. CoderPad has no question {id} that the connection's key may see: correct spec.questionID."
             ),
         ),
-        Class::Forbidden => Finding::bad(
+        Class::Forbidden => Check::failed(
             "QuestionNotUsable",
             format!(
                 "{error}. The connection's key may not use question {id}: share it with the organization, or choose another."
@@ -370,20 +374,20 @@ fn question_error(observation: &Observation<'_>, id: i64, error: &Error) -> Find
 }
 
 /// None: no owner is asked for.
-fn owner(observation: &Observation<'_>) -> Option<Finding> {
+fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
     let email = observation.configuration.spec.owner_email.as_ref()?;
     // Of the owner only Ready tells. That it was True for this generation means that the owner was found.
     let last = observation.last(types::READY);
     let last = last.filter(|ready| ready.status == Status::True || ready.reason == "OwnerNotFound");
     Some(match &observation.checks.owner {
-        Some(Ok(true)) => Finding::good("OwnerFound", ""),
-        Some(Ok(false)) => Finding::bad(
+        Some(Ok(true)) => Check::ok("OwnerFound", ""),
+        Some(Ok(false)) => Check::failed(
             "OwnerNotFound",
             format!(
                 "{email} is not a user of the CoderPad organization. Invite that user there, or correct spec.ownerEmail."
             ),
         ),
-        Some(Err(error)) if error.class == Class::Forbidden => Finding::bad(
+        Some(Err(error)) if error.class == Class::Forbidden => Check::failed(
             "InterviewForbidden",
             format!(
                 "{error}. To check spec.ownerEmail the connection's key must be that of an organization owner."
@@ -395,20 +399,20 @@ fn owner(observation: &Observation<'_>) -> Option<Finding> {
 }
 
 /// A check that came to nothing. What was known before it stands, if the failure may pass.
-fn failed(error: &Error, last: Option<&Condition>) -> Finding {
+fn failed(error: &Error, last: Option<&Condition>) -> Check {
     match error.class {
         Class::Throttled | Class::Unavailable | Class::OutcomeUnknown => match last {
-            Some(last) if last.status != Status::Unknown => Finding::before(last),
+            Some(last) if last.status != Status::Unknown => Check::from_condition(last),
             _ if error.class == Class::Throttled => {
-                Finding::waits("InterviewRateLimited", format!("{error}. It is tried again by itself."))
+                Check::pending("InterviewRateLimited", format!("{error}. It is tried again by itself."))
             }
-            _ => Finding::waits("InterviewUnavailable", format!("{error}. It is tried again by itself.")),
+            _ => Check::pending("InterviewUnavailable", format!("{error}. It is tried again by itself.")),
         },
-        Class::Unauthorized => Finding::bad(
+        Class::Unauthorized => Check::failed(
             "InterviewUnauthorized",
             format!("{error}. CoderPad does not accept the connection's key: see the LeverConnection."),
         ),
-        Class::Invalid | Class::Forbidden | Class::NotFound => Finding::bad(
+        Class::Invalid | Class::Forbidden | Class::NotFound => Check::failed(
             "InterviewUnexpectedAnswer",
             format!(
                 "{error}. Check spec.questionID and spec.ownerEmail, and the LeverConnection's spec.interview.url."
@@ -418,10 +422,10 @@ fn failed(error: &Error, last: Option<&Condition>) -> Finding {
 }
 
 /// A check that could not be made yet. What was known before stands.
-fn not_asked(observation: &Observation<'_>, last: Option<&Condition>, what: &str) -> Finding {
+fn not_asked(observation: &ConfigurationObservation<'_>, last: Option<&Condition>, what: &str) -> Check {
     match last {
-        Some(last) if last.status != Status::Unknown => Finding::before(last),
-        _ => Finding::waits(
+        Some(last) if last.status != Status::Unknown => Check::from_condition(last),
+        _ => Check::pending(
             "ConnectionNotReady",
             format!(
                 "CoderPad is asked for the {what} when LeverConnection {} is in use.",
@@ -431,7 +435,7 @@ fn not_asked(observation: &Observation<'_>, last: Option<&Condition>, what: &str
     }
 }
 
-fn in_use(observation: &Observation<'_>, stage: &Finding, found: Option<&FoundStage>) -> Finding {
+fn in_use(observation: &ConfigurationObservation<'_>, stage: &Check, found: Option<&FoundStage>) -> Check {
     let spec = &observation.configuration.spec;
     if let Some(FoundStage { renamed: true, .. }) = found {
         return stage.clone();
@@ -450,7 +454,7 @@ fn in_use(observation: &Observation<'_>, stage: &Finding, found: Option<&FoundSt
         quoted(&spec.tag),
         quoted(name)
     );
-    Finding::good("InUse", message)
+    Check::ok("InUse", message)
 }
 
 fn quoted(name: &str) -> String {

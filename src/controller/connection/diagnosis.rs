@@ -1,7 +1,7 @@
 //! What can be wrong with one of the two services of a connection, in words that say what to do.
 
 use crate::api::{LeverConnection, SecretKeyRef};
-use crate::controller::service_clients::AccountError;
+use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::patch::is_status;
 use crate::k8s::secrets::SecretError;
 use crate::lever::User;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Why a service does not count as connected.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Trouble {
+pub struct Diagnosis {
     /// For programs.
     pub reason: &'static str,
     /// For people.
@@ -19,35 +19,35 @@ pub struct Trouble {
     /// Which service it is about.
     pub service: Service,
     /// What it takes to end it.
-    pub nature: Nature,
+    pub remedy: Remedy,
     /// The pause that the service asked for.
     pub retry_after: Option<Duration>,
 }
 
 /// What it takes to end a trouble.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Nature {
+pub enum Remedy {
     /// A person. It counts at once.
-    Person,
+    UserAction,
     /// Most likely a person, but an answer of something in between looks the same: it counts after three in a row.
-    Unclear,
+    Ambiguous,
     /// Time. It counts after three in a row.
-    Passing,
+    Retry,
 }
 
-impl Trouble {
-    fn new(service: Service, reason: &'static str, nature: Nature, message: String) -> Self {
-        Self { reason, message, service, nature, retry_after: None }
+impl Diagnosis {
+    fn new(service: Service, reason: &'static str, nature: Remedy, message: String) -> Self {
+        Self { reason, message, service, remedy: nature, retry_after: None }
     }
 
     /// Something that keeps a webhook from being registered in Lever.
-    pub fn of_webhook(reason: &'static str, nature: Nature, message: String) -> Self {
+    pub fn of_webhook(reason: &'static str, nature: Remedy, message: String) -> Self {
         Self::new(Service::Lever, reason, nature, message)
     }
 
     /// Whether it may be over by itself, so that it is worth asking again soon.
     pub fn may_pass(&self) -> bool {
-        self.nature != Nature::Person
+        self.remedy != Remedy::UserAction
     }
 }
 
@@ -56,7 +56,7 @@ const OTHER_HOST: &str = ", or correct spec.lever.url: a key of Lever's sandbox 
                           https://api.sandbox.lever.co/v1 only, and one of production does not work there";
 
 /// A call that failed. `permission` says what the key needs for this call, as a sentence.
-pub fn of_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Trouble {
+pub fn of_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Diagnosis {
     let said = sentence(&error.to_string());
     let (service, place) = (error.service, format!("Secret {}, key {}", key.name, key.key));
     let reason = |lever, interview| match service {
@@ -64,33 +64,33 @@ pub fn of_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Trouble {
         Service::Interview => interview,
     };
     match error.class {
-        Class::Unauthorized => Trouble::new(
+        Class::Unauthorized => Diagnosis::new(
             service,
             reason("LeverUnauthorized", "InterviewUnauthorized"),
-            Nature::Person,
+            Remedy::UserAction,
             format!(
                 "{said} {service} does not accept the API key in {place}. Put a valid key of this account there{}.",
                 reason(OTHER_HOST, "")
             ),
         ),
-        Class::Forbidden => Trouble::new(
+        Class::Forbidden => Diagnosis::new(
             service,
             reason("LeverForbidden", "InterviewForbidden"),
-            Nature::Person,
+            Remedy::UserAction,
             format!("{said} The API key in {place} may not do this. {permission}"),
         ),
-        Class::Throttled => Trouble {
+        Class::Throttled => Diagnosis {
             retry_after: error.retry_after,
-            ..Trouble::new(service, reason("LeverRateLimited", "InterviewRateLimited"), Nature::Passing, said)
+            ..Diagnosis::new(service, reason("LeverRateLimited", "InterviewRateLimited"), Remedy::Retry, said)
         },
-        Class::Unavailable | Class::OutcomeUnknown => Trouble {
+        Class::Unavailable | Class::OutcomeUnknown => Diagnosis {
             retry_after: error.retry_after,
-            ..Trouble::new(service, reason("LeverUnavailable", "InterviewUnavailable"), Nature::Passing, said)
+            ..Diagnosis::new(service, reason("LeverUnavailable", "InterviewUnavailable"), Remedy::Retry, said)
         },
-        Class::Invalid | Class::NotFound => Trouble::new(
+        Class::Invalid | Class::NotFound => Diagnosis::new(
             service,
             reason("LeverUnexpectedAnswer", "InterviewUnexpectedAnswer"),
-            Nature::Unclear,
+            Remedy::Ambiguous,
             format!("{said} Check {}.", reason("spec.lever.url", "spec.interview.url")),
         ),
     }
@@ -106,7 +106,7 @@ pub fn lever_permission(lacking: &str) -> String {
 }
 
 /// A key that belongs to no organization. `said` is what the service answered.
-pub fn no_organization(said: &str, key: &SecretKeyRef) -> Trouble {
+pub fn no_organization(said: &str, key: &SecretKeyRef) -> Diagnosis {
     let message = format!(
         "{} The user whose API key is in Secret {}, key {} belongs to no CoderPad organization. Use the key of an \
          organization owner, or correct spec.interview.url if it leads elsewhere.",
@@ -114,11 +114,11 @@ pub fn no_organization(said: &str, key: &SecretKeyRef) -> Trouble {
         key.name,
         key.key
     );
-    Trouble::new(Service::Interview, "OrganizationMissing", Nature::Person, message)
+    Diagnosis::new(Service::Interview, "OrganizationMissing", Remedy::UserAction, message)
 }
 
 /// A `performAs` that no write would be taken for (contract C3b).
-pub fn perform_as_invalid(connection: &LeverConnection, user: User) -> Trouble {
+pub fn perform_as_invalid(connection: &LeverConnection, user: User) -> Diagnosis {
     let spec = &connection.spec.lever;
     let problem = match user {
         User::Deactivated => "is deactivated in Lever",
@@ -132,32 +132,33 @@ pub fn perform_as_invalid(connection: &LeverConnection, user: User) -> Trouble {
         connection.name_any(),
         connection.namespace().unwrap_or_default(),
     );
-    Trouble::new(Service::Lever, "PerformAsInvalid", Nature::Person, message)
+    Diagnosis::new(Service::Lever, "PerformAsInvalid", Remedy::UserAction, message)
 }
 
 /// A key that leads to another organization than the connection had (contract C4a). `message` says which, and what to do.
-pub fn organization_changed(message: String) -> Trouble {
-    Trouble::new(Service::Interview, "OrganizationChanged", Nature::Person, message)
+pub fn organization_changed(message: String) -> Diagnosis {
+    Diagnosis::new(Service::Interview, "OrganizationChanged", Remedy::UserAction, message)
 }
 
 /// Settings of the connection that keep both services from being called; the error itself, if it says nothing about
 /// the settings.
-pub fn of_account(error: AccountError, connection: &LeverConnection) -> Result<Trouble, SecretError> {
+pub fn of_account(error: ServiceClientError, connection: &LeverConnection) -> Result<Diagnosis, SecretError> {
     let service = error.service();
     let field = match service {
         Service::Lever => "spec.lever.apiKeySecretRef",
         Service::Interview => "spec.interview.apiKeySecretRef",
     };
     let namespace = connection.metadata.namespace.as_deref().unwrap_or_default();
-    let trouble = |reason, message: &str| Trouble::new(service, reason, Nature::Person, sentence(message));
+    let trouble =
+        |reason, message: &str| Diagnosis::new(service, reason, Remedy::UserAction, sentence(message));
     match error {
-        AccountError::OriginNotAllowed { .. } => Ok(trouble("OriginNotAllowed", &error.to_string())),
-        AccountError::OrganizationChanged { message } => Ok(organization_changed(message)),
-        AccountError::Unconfirmed { source } => {
+        ServiceClientError::OriginNotAllowed { .. } => Ok(trouble("OriginNotAllowed", &error.to_string())),
+        ServiceClientError::OrganizationChanged { message } => Ok(organization_changed(message)),
+        ServiceClientError::Unconfirmed { source } => {
             Ok(of_call(&source, &connection.spec.interview.api_key_secret_ref, ""))
         }
-        AccountError::Key { .. } => Ok(trouble("SecretKeyInvalid", &format!("{field}: {error}"))),
-        AccountError::Secret { source, .. } => {
+        ServiceClientError::Key { .. } => Ok(trouble("SecretKeyInvalid", &format!("{field}: {error}"))),
+        ServiceClientError::Secret { source, .. } => {
             let reason = of_secret(&source, namespace)
                 .map(|(reason, hint)| (reason, format!("{field}: {source}{hint}")));
             reason.map(|(reason, message)| trouble(reason, &message)).ok_or(source)
@@ -196,19 +197,19 @@ mod tests {
     #[test]
     fn each_class_of_failure_has_its_reason_and_its_nature() {
         let cases = [
-            (Class::Unauthorized, "LeverUnauthorized", "InterviewUnauthorized", Nature::Person),
-            (Class::Forbidden, "LeverForbidden", "InterviewForbidden", Nature::Person),
-            (Class::Throttled, "LeverRateLimited", "InterviewRateLimited", Nature::Passing),
-            (Class::Unavailable, "LeverUnavailable", "InterviewUnavailable", Nature::Passing),
-            (Class::OutcomeUnknown, "LeverUnavailable", "InterviewUnavailable", Nature::Passing),
-            (Class::NotFound, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Nature::Unclear),
-            (Class::Invalid, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Nature::Unclear),
+            (Class::Unauthorized, "LeverUnauthorized", "InterviewUnauthorized", Remedy::UserAction),
+            (Class::Forbidden, "LeverForbidden", "InterviewForbidden", Remedy::UserAction),
+            (Class::Throttled, "LeverRateLimited", "InterviewRateLimited", Remedy::Retry),
+            (Class::Unavailable, "LeverUnavailable", "InterviewUnavailable", Remedy::Retry),
+            (Class::OutcomeUnknown, "LeverUnavailable", "InterviewUnavailable", Remedy::Retry),
+            (Class::NotFound, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Remedy::Ambiguous),
+            (Class::Invalid, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Remedy::Ambiguous),
         ];
         for (class, lever, interview, nature) in cases {
             for (service, reason) in [(Service::Lever, lever), (Service::Interview, interview)] {
                 let error = Error::new(class, service, "GET /stages", Some(499), "Sorry.");
                 let trouble = of_call(&error, &key(), "It needs \"Find all stages\".");
-                assert_eq!((trouble.reason, trouble.nature), (reason, nature), "{class:?}");
+                assert_eq!((trouble.reason, trouble.remedy), (reason, nature), "{class:?}");
                 for part in [&service.to_string(), "499", "GET /stages"] {
                     assert!(trouble.message.contains(part), "{}", trouble.message);
                 }
@@ -242,10 +243,10 @@ mod tests {
                 "interview": {"apiKeySecretRef": {"name": "acme", "key": "i"}}},
         }))
         .unwrap();
-        let of = |service, source| of_account(AccountError::Secret { service, source }, &connection);
+        let of = |service, source| of_account(ServiceClientError::Secret { service, source }, &connection);
         let missing = || SecretError::NotFound { name: "acme".into(), key: "l".into() };
         let trouble = of(Service::Lever, missing()).unwrap();
-        assert_eq!((trouble.reason, trouble.nature), ("SecretNotFound", Nature::Person));
+        assert_eq!((trouble.reason, trouble.remedy), ("SecretNotFound", Remedy::UserAction));
         for part in ["spec.lever.apiKeySecretRef", "Secret acme", "key l", "namespace hiring"] {
             assert!(trouble.message.contains(part), "{}", trouble.message);
         }
@@ -256,7 +257,7 @@ mod tests {
             source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
         };
         assert!(of(Service::Lever, down).is_err());
-        let origin = AccountError::OriginNotAllowed {
+        let origin = ServiceClientError::OriginNotAllowed {
             service: Service::Lever,
             field: "spec.lever.url",
             url: "https://evil.example".into(),

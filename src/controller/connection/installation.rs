@@ -6,7 +6,7 @@ use crate::api::installation::{INSTALLATION, is_id, random_id};
 use crate::api::pad::Phase;
 use crate::api::{Condition, LeverConnection, Pad};
 use crate::controller::Context;
-use crate::controller::runtime::Failure;
+use crate::controller::runtime::ReconcileError;
 use crate::k8s::cache::Scope;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use futures::{Stream, StreamExt, stream};
@@ -30,7 +30,7 @@ const SHARED: &str = "AccountShared";
 /// A connection that lost its annotation, such as by `kubectl replace`, gets back the ID of its status: a new ID would
 /// make all its pads those of another installation. A value that is no ID stays, and [`obstacle`] reports it: whoever
 /// wrote it may be about to correct it.
-pub async fn ensure(context: &Context, connection: &mut Arc<LeverConnection>) -> Result<(), Failure> {
+pub async fn ensure(context: &Context, connection: &mut Arc<LeverConnection>) -> Result<(), ReconcileError> {
     if connection.annotations().contains_key(INSTALLATION) {
         return Ok(());
     }

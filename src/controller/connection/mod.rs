@@ -11,7 +11,7 @@ pub mod probe_schedule;
 pub mod status;
 pub mod webhook;
 
-use super::runtime::{self, Failure, Reconcile, heard};
+use super::runtime::{self, Reconcile, ReconcileError, heard};
 use super::{Context, events, organization, schedule};
 use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use crate::k8s::patch::write_status;
@@ -20,14 +20,14 @@ use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use observe::Token;
-use probe_schedule::{Due, Memory, Start};
-use status::{Observation, Services};
+use observe::SigningTokenStatus;
+use probe_schedule::{NextProbe, ProbeSchedule, ProbeStart};
+use status::{ConnectionObservation, Services};
 use std::future::Future;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use webhook::Webhooks;
+use webhook::WebhookController;
 
 /// Reconciles the connections of a context's scope until `stop`.
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
@@ -38,10 +38,10 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
         if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
             return;
         }
-        let reconciler = Arc::new(Connections {
+        let reconciler = Arc::new(ConnectionController {
             context: context.clone(),
-            memory: Memory::default(),
-            webhooks: Webhooks::new(context.clone()),
+            memory: ProbeSchedule::default(),
+            webhooks: WebhookController::new(context.clone()),
             stop: stop.clone(),
         });
         let connections = &context.scope.connections;
@@ -76,7 +76,7 @@ fn concerned_by_secrets(
 
 /// The connections of Pads whose calls were refused.
 fn concerned_by_refusals(
-    reconciler: Arc<Connections>,
+    reconciler: Arc<ConnectionController>,
     refusals: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
     refusals.flat_map(move |refusal| {
@@ -107,15 +107,15 @@ fn is_handled(connection: &LeverConnection, request: &str) -> bool {
     status.and_then(|status| status.last_handled_reconcile_at.as_deref()) == Some(request)
 }
 
-struct Connections {
+struct ConnectionController {
     context: Arc<Context>,
-    memory: Memory,
-    webhooks: Webhooks,
+    memory: ProbeSchedule,
+    webhooks: WebhookController,
     stop: CancellationToken,
 }
 
-impl Reconcile<LeverConnection> for Connections {
-    async fn reconcile(&self, seen: Arc<LeverConnection>) -> Result<Action, Failure> {
+impl Reconcile<LeverConnection> for ConnectionController {
+    async fn reconcile(&self, seen: Arc<LeverConnection>) -> Result<Action, ReconcileError> {
         let mut connection = seen.clone();
         let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
         let public_url = self.context.settings.public_url.as_deref();
@@ -153,13 +153,13 @@ impl Reconcile<LeverConnection> for Connections {
             format!("{} {}", account.version, organization::accepted(&connection).unwrap_or_default());
         let due = || self.memory.due(id, &version, requested, Instant::now());
         let mut lever_answered = false;
-        if due() == Due::Now {
+        if due() == NextProbe::Now {
             if status::is_new(&connection)
                 && let Some(written) = self.write(&connection, &token, Services::Connecting, None).await?
             {
                 connection = Arc::new(written);
             }
-            let start = Start {
+            let start = ProbeStart {
                 version: version.clone(),
                 requested: requested.map(str::to_owned),
                 interval: schedule::interval(&connection),
@@ -195,10 +195,10 @@ impl Reconcile<LeverConnection> for Connections {
         self.write(&connection, &token, Services::Probed(&probed), handled).await?;
         let (_, webhook_due) = self.webhooks.state(&connection);
         Ok(match (due(), webhook_due) {
-            (Due::Now, _) => Action::requeue(std::time::Duration::ZERO),
-            (Due::At(time), webhook_due) => at(webhook_due.map_or(time, |due| due.min(time))),
-            (Due::WhenAsked, Some(time)) => at(time),
-            (Due::WhenAsked, None) => Action::await_change(),
+            (NextProbe::Now, _) => Action::requeue(std::time::Duration::ZERO),
+            (NextProbe::At(time), webhook_due) => at(webhook_due.map_or(time, |due| due.min(time))),
+            (NextProbe::OnRequest, Some(time)) => at(time),
+            (NextProbe::OnRequest, None) => Action::await_change(),
         })
     }
 
@@ -216,15 +216,15 @@ fn at(time: Instant) -> Action {
     Action::requeue(time.saturating_duration_since(Instant::now()))
 }
 
-impl Connections {
+impl ConnectionController {
     /// Writes the status if it differs, and warns if the connection has come to a halt. Returns what was written.
     async fn write(
         &self,
         connection: &LeverConnection,
-        token: &Token,
+        token: &SigningTokenStatus,
         services: Services<'_>,
         handled: Option<&str>,
-    ) -> Result<Option<LeverConnection>, Failure> {
+    ) -> Result<Option<LeverConnection>, ReconcileError> {
         let public_url = self.context.settings.public_url.as_deref();
         let namespace = connection.namespace().unwrap_or_default();
         let missed = self.context.syncs.missed(&namespace, &connection.name_any());
@@ -232,8 +232,16 @@ impl Connections {
         let (webhook, _) = self.webhooks.state(connection);
         let webhook = &webhook;
         let others = &installation::others(&self.context.scope, connection);
-        let observation =
-            Observation { connection, public_url, token, webhook, services, missed, others, handled };
+        let observation = ConnectionObservation {
+            connection,
+            public_url,
+            token,
+            webhook,
+            services,
+            missed,
+            others,
+            handled,
+        };
         let mut after = status::status(&observation, schedule::now());
         let before: LeverConnectionStatus = connection.status.clone().unwrap_or_default();
         last_sync::add(&before, &mut after, self.context.syncs.complete(&namespace, &connection.name_any()));

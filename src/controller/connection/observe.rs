@@ -3,11 +3,11 @@
 //! The probes are the guides' "Test Connection": what every later call needs of the keys is asked for once here, so
 //! that a missing permission is told of before the first candidate arrives.
 
-use super::diagnosis::{self, Trouble};
+use super::diagnosis::{self, Diagnosis};
 use crate::api::LeverConnection;
 use crate::coderpad::{InterviewClient, PadSort, Quota};
-use crate::controller::organization::{OfKey, Organization};
-use crate::controller::service_clients::Account;
+use crate::controller::organization::{KeyOrganization, Organization};
+use crate::controller::service_clients::ServiceClients;
 use crate::k8s::secrets::{SecretError, Secrets};
 use crate::lever::{self, LeverClient, Stage, User};
 use crate::transport::{Class, Error, Priority};
@@ -22,7 +22,7 @@ pub struct Probe<Facts> {
     /// What is known; the parts that came before the trouble.
     pub facts: Facts,
     /// What is wrong.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<Diagnosis>,
 }
 
 /// What Lever told.
@@ -45,7 +45,7 @@ pub struct InterviewFacts {
 
 /// Whether webhooks can be checked.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Token {
+pub enum SigningTokenStatus {
     /// There is a signing token.
     Present,
     /// There is none, for the reason that is said.
@@ -54,7 +54,7 @@ pub enum Token {
 
 /// Asks both services, side by side.
 pub async fn probe(
-    account: &Account,
+    account: &ServiceClients,
     connection: &LeverConnection,
 ) -> (Probe<LeverFacts>, Probe<InterviewFacts>) {
     let (lever, interview) =
@@ -78,7 +78,7 @@ async fn probe_lever(
     client: &LeverClient,
     connection: &LeverConnection,
     facts: &mut LeverFacts,
-) -> Result<(), Trouble> {
+) -> Result<(), Diagnosis> {
     let key = &connection.spec.lever.api_key_secret_ref;
     let refused = |error: Error| {
         diagnosis::of_call(&error, key, &diagnosis::lever_permission(lever::permission(error.operation)))
@@ -121,10 +121,10 @@ async fn probe_opportunities(client: &LeverClient) -> Result<(), Error> {
 
 async fn probe_interview(
     interview: &InterviewClient,
-    of_key: &OfKey,
+    of_key: &KeyOrganization,
     connection: &LeverConnection,
     facts: &mut InterviewFacts,
-) -> Result<(), Trouble> {
+) -> Result<(), Diagnosis> {
     let key = &connection.spec.interview.api_key_secret_ref;
     const OWNER: &str =
         "Use the key of an organization owner, and make sure that the CoderPad plan includes API access.";
@@ -152,9 +152,12 @@ async fn probe_interview(
 }
 
 /// Looks for the signing token. Its value is dropped at once.
-pub async fn token(secrets: &Secrets, connection: &LeverConnection) -> Result<Token, SecretError> {
+pub async fn token(
+    secrets: &Secrets,
+    connection: &LeverConnection,
+) -> Result<SigningTokenStatus, SecretError> {
     let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else {
-        return Ok(Token::Missing(
+        return Ok(SigningTokenStatus::Missing(
             "spec.webhook.signingTokenSecretRef is not set, so no webhook can be trusted. Put the signature token of \
              Lever's Candidate Stage Change webhook into a Secret and name it there."
                 .into(),
@@ -162,9 +165,9 @@ pub async fn token(secrets: &Secrets, connection: &LeverConnection) -> Result<To
     };
     let namespace = connection.namespace().unwrap_or_default();
     match secrets.read(&namespace, reference).await {
-        Ok(_) => Ok(Token::Present),
+        Ok(_) => Ok(SigningTokenStatus::Present),
         Err(error) => match diagnosis::of_secret(&error, &namespace) {
-            Some((_, hint)) => Ok(Token::Missing(format!(
+            Some((_, hint)) => Ok(SigningTokenStatus::Missing(format!(
                 "spec.webhook.signingTokenSecretRef: {} Its value is the signature token of Lever's Candidate Stage \
                  Change webhook.",
                 diagnosis::sentence(&format!("{error}{hint}"))

@@ -2,7 +2,7 @@
 //!
 //! It may be lost. A connection that nothing is remembered of is probed once more; its conditions stand meanwhile.
 
-use super::diagnosis::Trouble;
+use super::diagnosis::Diagnosis;
 use super::observe::{InterviewFacts, LeverFacts, Probe};
 use crate::controller::schedule;
 use crate::k8s::key;
@@ -19,31 +19,31 @@ const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 
 /// The last probe of a connection.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Probed {
-    /// What it was made with: [`crate::controller::service_clients::Account::version`].
+pub struct ProbeResult {
+    /// What it was made with: [`crate::controller::service_clients::ServiceClients::version`].
     pub version: String,
     /// The request by annotation that it answers.
     pub handled: Option<String>,
     /// Lever's side.
-    pub lever: Tried<LeverFacts>,
+    pub lever: ServiceProbe<LeverFacts>,
     /// CoderPad Interview's side.
-    pub interview: Tried<InterviewFacts>,
+    pub interview: ServiceProbe<InterviewFacts>,
     began: Instant,
     next: Option<Instant>,
 }
 
 /// The last probe of one service, and how the ones before ended.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tried<Facts> {
+pub struct ServiceProbe<Facts> {
     /// What it found.
     pub probe: Probe<Facts>,
     /// How many in a row have failed in a way that may pass, this one included.
     pub failures: u32,
 }
 
-impl<Facts> Tried<Facts> {
+impl<Facts> ServiceProbe<Facts> {
     fn new(probe: Probe<Facts>, failures_before: u32) -> Self {
-        let may_pass = probe.trouble.as_ref().is_some_and(Trouble::may_pass);
+        let may_pass = probe.trouble.as_ref().is_some_and(Diagnosis::may_pass);
         Self { probe, failures: if may_pass { failures_before.saturating_add(1) } else { 0 } }
     }
 
@@ -56,18 +56,18 @@ impl<Facts> Tried<Facts> {
 
 /// When to probe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Due {
+pub enum NextProbe {
     /// Now.
     Now,
     /// At this time.
     At(Instant),
     /// When somebody asks, or something changes.
-    WhenAsked,
+    OnRequest,
 }
 
 /// What begins a probe and what it is to be remembered with.
 #[derive(Clone, Debug)]
-pub struct Start {
+pub struct ProbeStart {
     /// The version of the account that is asked.
     pub version: String,
     /// The request by annotation, if there is one.
@@ -81,19 +81,19 @@ pub struct Start {
 }
 
 #[derive(Debug, Default)]
-struct Entry {
+struct ProbeEntry {
     uid: Option<String>,
     wanted: bool,
-    probed: Option<Arc<Probed>>,
+    probed: Option<Arc<ProbeResult>>,
 }
 
 /// The memory of all connections, by namespace and name.
 #[derive(Debug, Default)]
-pub struct Memory {
-    entries: Mutex<HashMap<(String, String), Entry>>,
+pub struct ProbeSchedule {
+    entries: Mutex<HashMap<(String, String), ProbeEntry>>,
 }
 
-impl Memory {
+impl ProbeSchedule {
     /// A refused call asks for a probe.
     pub fn want(&self, namespace: &str, name: &str) {
         self.entries.lock().entry(key(namespace, name)).or_default().wanted = true;
@@ -106,11 +106,11 @@ impl Memory {
         version: &str,
         requested: Option<&str>,
         now: Instant,
-    ) -> Due {
+    ) -> NextProbe {
         let mut entries = self.entries.lock();
         let entry = entries.entry(key(namespace, name)).or_default();
         if entry.uid.as_deref() != uid {
-            *entry = Entry { uid: uid.map(str::to_owned), ..Entry::default() };
+            *entry = ProbeEntry { uid: uid.map(str::to_owned), ..ProbeEntry::default() };
         }
         due(entry, version, requested, now)
     }
@@ -127,10 +127,10 @@ impl Memory {
         &self,
         namespace: &str,
         name: &str,
-        start: Start,
+        start: ProbeStart,
         lever: Probe<LeverFacts>,
         interview: Probe<InterviewFacts>,
-    ) -> Arc<Probed> {
+    ) -> Arc<ProbeResult> {
         let mut entries = self.entries.lock();
         let entry = entries.entry(key(namespace, name)).or_default();
         let probed = Arc::new(following(entry.probed.as_deref(), start, lever, interview, name));
@@ -139,7 +139,7 @@ impl Memory {
     }
 
     /// The last probe.
-    pub fn last(&self, namespace: &str, name: &str) -> Option<Arc<Probed>> {
+    pub fn last(&self, namespace: &str, name: &str) -> Option<Arc<ProbeResult>> {
         self.entries.lock().get(&key(namespace, name)).and_then(|entry| entry.probed.clone())
     }
 
@@ -149,32 +149,32 @@ impl Memory {
     }
 }
 
-fn due(entry: &Entry, version: &str, requested: Option<&str>, now: Instant) -> Due {
-    let Some(probed) = &entry.probed else { return Due::Now };
+fn due(entry: &ProbeEntry, version: &str, requested: Option<&str>, now: Instant) -> NextProbe {
+    let Some(probed) = &entry.probed else { return NextProbe::Now };
     if probed.version != version || (requested.is_some() && requested != probed.handled.as_deref()) {
-        return Due::Now;
+        return NextProbe::Now;
     }
     let asked = entry.wanted.then(|| probed.began + ASKED_AT_MOST_EVERY);
     match [asked, probed.next].into_iter().flatten().min() {
-        Some(time) if time <= now => Due::Now,
-        Some(time) => Due::At(time),
-        None => Due::WhenAsked,
+        Some(time) if time <= now => NextProbe::Now,
+        Some(time) => NextProbe::At(time),
+        None => NextProbe::OnRequest,
     }
 }
 
 /// The memory of a probe, given that of the one before.
 fn following(
-    before: Option<&Probed>,
-    start: Start,
+    before: Option<&ProbeResult>,
+    start: ProbeStart,
     lever: Probe<LeverFacts>,
     interview: Probe<InterviewFacts>,
     seed: &str,
-) -> Probed {
-    let Start { version, requested, interval, began, at } = start;
+) -> ProbeResult {
+    let ProbeStart { version, requested, interval, began, at } = start;
     // What another key or address has failed at says nothing about this one.
     let same = before.filter(|before| before.version == version);
-    let lever = Tried::new(lever, same.map_or(0, |before| before.lever.failures));
-    let interview = Tried::new(interview, same.map_or(0, |before| before.interview.failures));
+    let lever = ServiceProbe::new(lever, same.map_or(0, |before| before.lever.failures));
+    let interview = ServiceProbe::new(interview, same.map_or(0, |before| before.interview.failures));
     let mut hasher = DefaultHasher::new();
     (seed, at.as_nanosecond()).hash(&mut hasher);
     let regular = interval.map(|interval| schedule::spread(interval, hasher.finish()));
@@ -183,7 +183,7 @@ fn following(
         // The later one: a service that asks for a pause gets it, also from the probe that the other needs.
         (lever, interview) => lever.max(interview),
     };
-    Probed {
+    ProbeResult {
         handled: requested.or_else(|| before.and_then(|before| before.handled.clone())),
         next: pause.map(|pause| began + pause),
         version,
@@ -195,23 +195,23 @@ fn following(
 
 #[cfg(test)]
 mod tests {
-    use super::super::diagnosis::Nature;
+    use super::super::diagnosis::Remedy;
     use super::*;
 
     const ID: (&str, &str, Option<&str>) = ("hiring", "acme", Some("uid"));
 
-    fn trouble(nature: Nature) -> Trouble {
-        Trouble {
+    fn trouble(nature: Remedy) -> Diagnosis {
+        Diagnosis {
             reason: "Reason",
             message: "message".into(),
             service: crate::transport::Service::Lever,
-            nature,
+            remedy: nature,
             retry_after: None,
         }
     }
 
-    fn start(version: &str, interval: Option<u64>) -> Start {
-        Start {
+    fn start(version: &str, interval: Option<u64>) -> ProbeStart {
+        ProbeStart {
             version: version.into(),
             requested: None,
             interval: interval.map(Duration::from_secs),
@@ -220,71 +220,74 @@ mod tests {
         }
     }
 
-    fn record(memory: &Memory, start: Start, nature: Option<Nature>) -> Arc<Probed> {
+    fn record(memory: &ProbeSchedule, start: ProbeStart, nature: Option<Remedy>) -> Arc<ProbeResult> {
         let lever = Probe { facts: LeverFacts::default(), trouble: nature.map(trouble) };
         let interview = Probe { facts: InterviewFacts::default(), trouble: None };
         memory.begin("hiring", "acme");
         memory.record("hiring", "acme", start, lever, interview)
     }
 
-    fn due(memory: &Memory, version: &str, requested: Option<&str>) -> Due {
+    fn due(memory: &ProbeSchedule, version: &str, requested: Option<&str>) -> NextProbe {
         memory.due(ID, version, requested, Instant::now())
     }
 
     /// The pause until the next probe, in seconds.
-    fn pause(memory: &Memory) -> Option<u64> {
+    fn pause(memory: &ProbeSchedule) -> Option<u64> {
         match due(memory, "1", None) {
-            Due::Now => Some(0),
-            Due::At(time) => Some((time - Instant::now()).as_secs()),
-            Due::WhenAsked => None,
+            NextProbe::Now => Some(0),
+            NextProbe::At(time) => Some((time - Instant::now()).as_secs()),
+            NextProbe::OnRequest => None,
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_probe_is_due_at_first_sight_on_change_on_request_and_by_time() {
-        let memory = Memory::default();
-        assert_eq!(due(&memory, "1", None), Due::Now);
+        let memory = ProbeSchedule::default();
+        assert_eq!(due(&memory, "1", None), NextProbe::Now);
         record(&memory, start("1", Some(300)), None);
         assert!((300..=330).contains(&pause(&memory).unwrap()));
-        assert_eq!(due(&memory, "2", None), Due::Now);
-        assert_eq!(due(&memory, "1", Some("now")), Due::Now);
-        record(&memory, Start { requested: Some("now".into()), ..start("1", Some(300)) }, None);
-        assert!(matches!(due(&memory, "1", Some("now")), Due::At(_)));
-        assert!(matches!(due(&memory, "1", None), Due::At(_)));
+        assert_eq!(due(&memory, "2", None), NextProbe::Now);
+        assert_eq!(due(&memory, "1", Some("now")), NextProbe::Now);
+        record(&memory, ProbeStart { requested: Some("now".into()), ..start("1", Some(300)) }, None);
+        assert!(matches!(due(&memory, "1", Some("now")), NextProbe::At(_)));
+        assert!(matches!(due(&memory, "1", None), NextProbe::At(_)));
         tokio::time::advance(Duration::from_secs(331)).await;
-        assert_eq!(due(&memory, "1", None), Due::Now);
+        assert_eq!(due(&memory, "1", None), NextProbe::Now);
         let probed = record(&memory, start("1", None), None);
         assert_eq!(probed.handled.as_deref(), Some("now"));
         assert_eq!(pause(&memory), None);
-        assert_eq!(memory.due(("hiring", "acme", Some("another")), "1", None, Instant::now()), Due::Now);
+        assert_eq!(
+            memory.due(("hiring", "acme", Some("another")), "1", None, Instant::now()),
+            NextProbe::Now
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_refused_call_is_heard_at_most_every_five_seconds() {
-        let memory = Memory::default();
-        assert_eq!(due(&memory, "1", None), Due::Now);
+        let memory = ProbeSchedule::default();
+        assert_eq!(due(&memory, "1", None), NextProbe::Now);
         record(&memory, start("1", None), None);
         memory.want("hiring", "acme");
         assert_eq!(pause(&memory), Some(5));
         tokio::time::advance(Duration::from_secs(5)).await;
-        assert_eq!(due(&memory, "1", None), Due::Now);
+        assert_eq!(due(&memory, "1", None), NextProbe::Now);
         record(&memory, start("1", None), None);
         assert_eq!(pause(&memory), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_may_pass_is_tried_again_sooner_also_without_interval() {
-        let memory = Memory::default();
-        assert_eq!(due(&memory, "1", None), Due::Now);
+        let memory = ProbeSchedule::default();
+        assert_eq!(due(&memory, "1", None), NextProbe::Now);
         for (count, seconds) in [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60)] {
-            let probed = record(&memory, start("1", None), Some(Nature::Passing));
+            let probed = record(&memory, start("1", None), Some(Remedy::Retry));
             assert_eq!((probed.lever.failures, pause(&memory)), (count, Some(seconds)));
         }
-        assert_eq!(record(&memory, start("2", Some(2)), Some(Nature::Unclear)).lever.failures, 1);
-        record(&memory, start("1", Some(2)), Some(Nature::Unclear));
+        assert_eq!(record(&memory, start("2", Some(2)), Some(Remedy::Ambiguous)).lever.failures, 1);
+        record(&memory, start("1", Some(2)), Some(Remedy::Ambiguous));
         assert_eq!(pause(&memory), Some(2));
 
-        assert_eq!(record(&memory, start("1", Some(300)), Some(Nature::Person)).lever.failures, 0);
+        assert_eq!(record(&memory, start("1", Some(300)), Some(Remedy::UserAction)).lever.failures, 0);
         assert!(pause(&memory).unwrap() >= 300);
     }
 }

@@ -1,10 +1,10 @@
 //! The status of a connection, worked out from what was observed. No client, no clock.
 
-use super::diagnosis::{self, Nature, Trouble, sentence};
+use super::diagnosis::{self, Diagnosis, Remedy, sentence};
 use super::installation;
-use super::observe::Token;
-use super::probe_schedule::{Probed, Tried};
-use super::webhook::{SECRET_NOT_OWNED, State};
+use super::observe::SigningTokenStatus;
+use super::probe_schedule::{ProbeResult, ServiceProbe};
+use super::webhook::{SECRET_NOT_OWNED, WebhookState};
 use crate::api::condition::{Conditions, Readiness, Status, find, types};
 use crate::api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
 use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus};
@@ -45,15 +45,15 @@ pub const CLOCK_SKEW: &str = "ClockSkew";
 
 /// All that the status is worked out from.
 #[derive(Clone, Debug)]
-pub struct Observation<'a> {
+pub struct ConnectionObservation<'a> {
     /// The connection as last read.
     pub connection: &'a LeverConnection,
     /// --public-url.
     pub public_url: Option<&'a str>,
     /// Whether webhooks can be checked.
-    pub token: &'a Token,
+    pub token: &'a SigningTokenStatus,
     /// How the webhook stands that the operator manages.
-    pub webhook: &'a State,
+    pub webhook: &'a WebhookState,
     /// How the services stand.
     pub services: Services<'a>,
     /// A stage entry that sync has found and no webhook told of.
@@ -72,9 +72,9 @@ pub enum Services<'a> {
     /// They are about to be asked for the first time.
     Connecting,
     /// They cannot be asked.
-    Unusable(&'a Trouble),
+    Unusable(&'a Diagnosis),
     /// They were asked.
-    Probed(&'a Probed),
+    Probed(&'a ProbeResult),
 }
 
 /// Whether a connection has not been told of yet: its first probe may hang, and it must not look forgotten meanwhile.
@@ -83,9 +83,17 @@ pub fn is_new(connection: &LeverConnection) -> bool {
 }
 
 /// The status as it should be now.
-pub fn status(observation: &Observation<'_>, now: Timestamp) -> LeverConnectionStatus {
-    let Observation { connection, public_url, token, webhook: managed, services, missed, others, handled } =
-        *observation;
+pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverConnectionStatus {
+    let ConnectionObservation {
+        connection,
+        public_url,
+        token,
+        webhook: managed,
+        services,
+        missed,
+        others,
+        handled,
+    } = *observation;
     let before = connection.status.clone().unwrap_or_default();
     let generation = connection.metadata.generation.unwrap_or_default();
     let mut after = LeverConnectionStatus {
@@ -135,7 +143,7 @@ pub fn webhook_url(public_url: Option<&str>, connection: &LeverConnection) -> St
 }
 
 /// Takes over what the services told. What they did not tell stays as it was last known.
-fn take_facts(status: &mut LeverConnectionStatus, probed: &Probed) {
+fn take_facts(status: &mut LeverConnectionStatus, probed: &ProbeResult) {
     if let Some(stages) = &probed.lever.probe.facts.stages {
         status.stages = stages_of(stages);
     }
@@ -156,11 +164,11 @@ fn take_facts(status: &mut LeverConnectionStatus, probed: &Probed) {
 
 /// Takes over which webhook there is. Whether signed requests arrive begins anew with the first one that is managed, and
 /// with the end of that.
-fn take_webhook(status: &mut LeverConnectionStatus, webhook: &State) {
+fn take_webhook(status: &mut LeverConnectionStatus, webhook: &WebhookState) {
     let id = match webhook {
-        State::Registered { id } => Some(id.clone()),
-        State::Manual => None,
-        State::Unknown | State::Troubled(_) => return,
+        WebhookState::Registered { id } => Some(id.clone()),
+        WebhookState::Manual => None,
+        WebhookState::Unknown | WebhookState::Failed(_) => return,
     };
     if id.is_some() != status.webhook_id.is_some() {
         status.last_webhook_at = None;
@@ -180,13 +188,13 @@ fn stages_of(stages: &[lever::Stage]) -> Vec<Stage> {
 }
 
 /// How one service stands.
-enum Standing {
+enum ServiceStatus {
     Up {
         /// What there is to know all the same.
         but: Option<String>,
     },
     /// It failed, but not often enough to count: its condition stays as it is.
-    Kept,
+    Unchanged,
     Unknown {
         reason: &'static str,
         message: String,
@@ -203,7 +211,7 @@ fn connected(
     conditions: &mut Conditions,
     connection: &LeverConnection,
     services: Services<'_>,
-    webhook: &State,
+    webhook: &WebhookState,
 ) {
     let before = connection.conditions();
     const BOTH: [(&str, &str); 2] =
@@ -222,7 +230,7 @@ fn connected(
             conditions.keep(types::LEVER_CONNECTED).keep(types::INTERVIEW_CONNECTED);
             return;
         }
-        Services::Connecting => BOTH.map(|(_, service)| Standing::Unknown {
+        Services::Connecting => BOTH.map(|(_, service)| ServiceStatus::Unknown {
             reason: CONNECTING,
             message: format!("{service} is being asked."),
         }),
@@ -233,13 +241,15 @@ fn connected(
                     down(trouble, trouble.message.clone())
                 } else {
                     let message = format!("{} is not asked before both services can be.", BOTH[service].1);
-                    Standing::Unknown { reason: "NotAsked", message }
+                    ServiceStatus::Unknown { reason: "NotAsked", message }
                 }
             })
         }
-        Services::Probed(Probed { lever, interview, .. }) => [
+        Services::Probed(ProbeResult { lever, interview, .. }) => [
             match standing(find(before, types::LEVER_CONNECTED), lever) {
-                Standing::Up { .. } => Standing::Up { but: lever.probe.facts.refused.map(refused_write) },
+                ServiceStatus::Up { .. } => {
+                    ServiceStatus::Up { but: lever.probe.facts.refused.map(refused_write) }
+                }
                 other => other,
             },
             standing(find(before, types::INTERVIEW_CONNECTED), interview),
@@ -249,13 +259,15 @@ fn connected(
     ready(conditions, &standings, services, webhook, obstacle.as_ref());
     for ((type_, service), standing) in BOTH.into_iter().zip(standings) {
         match standing {
-            Standing::Up { but } => {
+            ServiceStatus::Up { but } => {
                 let message = but.unwrap_or_else(|| format!("{service} answers, and the key suffices."));
                 conditions.set(type_, true, "Connected", message)
             }
-            Standing::Kept => conditions.keep(type_),
-            Standing::Unknown { reason, message } => conditions.set(type_, Status::Unknown, reason, message),
-            Standing::Down { reason, message, .. } => conditions.set(type_, false, reason, message),
+            ServiceStatus::Unchanged => conditions.keep(type_),
+            ServiceStatus::Unknown { reason, message } => {
+                conditions.set(type_, Status::Unknown, reason, message)
+            }
+            ServiceStatus::Down { reason, message, .. } => conditions.set(type_, false, reason, message),
         };
     }
 }
@@ -268,18 +280,18 @@ fn refused_write(operation: &str) -> String {
     )
 }
 
-fn down(trouble: &Trouble, message: String) -> Standing {
-    Standing::Down { reason: trouble.reason, message, stalled: trouble.nature != Nature::Passing }
+fn down(trouble: &Diagnosis, message: String) -> ServiceStatus {
+    ServiceStatus::Down { reason: trouble.reason, message, stalled: trouble.remedy != Remedy::Retry }
 }
 
-fn standing<Facts>(before: Option<&Condition>, tried: &Tried<Facts>) -> Standing {
-    let Some(trouble) = &tried.probe.trouble else { return Standing::Up { but: None } };
+fn standing<Facts>(before: Option<&Condition>, tried: &ServiceProbe<Facts>) -> ServiceStatus {
+    let Some(trouble) = &tried.probe.trouble else { return ServiceStatus::Up { but: None } };
     let failures = tried.failures;
     if !trouble.may_pass() {
         return down(trouble, trouble.message.clone());
     }
     if failures < FAILURES_THAT_COUNT && before.is_some_and(|before| before.status == Status::True) {
-        return Standing::Kept;
+        return ServiceStatus::Unchanged;
     }
     // After that the wording stays: a service that is down for hours must not be news each minute.
     if let Some(before) = before.filter(|_| failures > FAILURES_THAT_COUNT)
@@ -298,9 +310,9 @@ fn standing<Facts>(before: Option<&Condition>, tried: &Tried<Facts>) -> Standing
 /// Sets Ready. Where several things fail, what a person must do goes first.
 fn ready(
     conditions: &mut Conditions,
-    standings: &[Standing; 2],
+    standings: &[ServiceStatus; 2],
     services: Services<'_>,
-    webhook: &State,
+    webhook: &WebhookState,
     obstacle: Option<&(&'static str, String)>,
 ) {
     if matches!(services, Services::Connecting) {
@@ -311,11 +323,11 @@ fn ready(
     let mut failing: Vec<_> = standings
         .iter()
         .filter_map(|standing| match standing {
-            Standing::Down { reason, message, stalled } => Some((!stalled, *reason, message.as_str())),
-            Standing::Up { .. } | Standing::Kept | Standing::Unknown { .. } => None,
+            ServiceStatus::Down { reason, message, stalled } => Some((!stalled, *reason, message.as_str())),
+            ServiceStatus::Up { .. } | ServiceStatus::Unchanged | ServiceStatus::Unknown { .. } => None,
         })
         .collect();
-    if let State::Troubled(Trouble { reason: SECRET_NOT_OWNED, message, .. }) = webhook {
+    if let WebhookState::Failed(Diagnosis { reason: SECRET_NOT_OWNED, message, .. }) = webhook {
         failing.push((false, SECRET_NOT_OWNED, message));
     }
     failing.extend(obstacle.map(|(reason, message)| (false, *reason, message.as_str())));
@@ -421,29 +433,29 @@ fn webhook(
     conditions: &mut Conditions,
     status: &LeverConnectionStatus,
     connection: &LeverConnection,
-    token: &Token,
-    managed: &State,
+    token: &SigningTokenStatus,
+    managed: &WebhookState,
     missed: Option<&Missed>,
 ) {
     let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
     match managed {
-        State::Troubled(trouble) if is_managed => {
+        WebhookState::Failed(trouble) if is_managed => {
             conditions.set(types::WEBHOOK_VERIFIED, false, trouble.reason, &trouble.message);
             return;
         }
         // As it was last known: the webhook is looked for when Lever answers.
-        State::Unknown if is_managed && status.webhook_id.is_some() => {
+        WebhookState::Unknown if is_managed && status.webhook_id.is_some() => {
             conditions.keep(types::WEBHOOK_VERIFIED);
             return;
         }
-        State::Unknown | State::Manual if is_managed => {
+        WebhookState::Unknown | WebhookState::Manual if is_managed => {
             let message = "The webhook is registered in Lever as soon as Lever answers.";
             conditions.set(types::WEBHOOK_VERIFIED, false, "WebhookNotRegistered", message);
             return;
         }
         _ => {}
     }
-    if let Token::Missing(message) = token {
+    if let SigningTokenStatus::Missing(message) = token {
         conditions.set(types::WEBHOOK_VERIFIED, false, "SigningTokenMissing", message);
         return;
     }

@@ -20,7 +20,7 @@ use crate::api::names;
 use crate::api::pad::{Pad, Trigger, TriggerSource};
 use crate::api::served::{self, Fingerprint};
 use crate::coderpad::PadRecord;
-use crate::controller::service_clients::Account;
+use crate::controller::service_clients::ServiceClients;
 use crate::controller::{Context, schedule};
 use crate::k8s::in_time;
 use crate::k8s::patch::{MetadataChange, WriteError, refusal, write_metadata, write_status};
@@ -48,7 +48,7 @@ pub struct PadReconcile<'a> {
     /// Its configuration.
     pub configuration: Option<Arc<PadConfiguration>>,
     /// The services of its connection.
-    pub account: Option<Arc<Account>>,
+    pub account: Option<Arc<ServiceClients>>,
     /// Its place among those that wait to hear of their candidates.
     pub demand: Option<Ticket>,
     /// The right to make the write to Lever that this pass has claimed.
@@ -206,7 +206,7 @@ impl PadReconcile<'_> {
         }
     }
 
-    fn account(&self) -> Result<&Account, PassError> {
+    fn account(&self) -> Result<&ServiceClients, PassError> {
         self.account
             .as_deref()
             .ok_or_else(|| PassError::Cluster { message: "the connection is not ready".into() })

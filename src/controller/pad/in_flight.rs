@@ -6,7 +6,7 @@
 //! own request that is counted from its end; for another process's, whose clock says nothing, from when its mark was first
 //! seen here (contract, "Exactly once", Unknown outcome). Losing this memory only makes the wait start again.
 
-use crate::api::names::Effect;
+use crate::api::names::OnceOnlyWrite;
 use crate::coderpad::PadRecord;
 use crate::transport::TIME_LIMIT;
 use parking_lot::Mutex;
@@ -118,18 +118,18 @@ impl InFlight {
 
 /// How long a write to Lever may stay hidden after its end. One whose answer is lost takes effect within the time limit
 /// of a call, if ever: nothing is documented, and this is assumed.
-pub fn shows_within(effect: Effect) -> Duration {
+pub fn shows_within(effect: OnceOnlyWrite) -> Duration {
     match effect {
-        Effect::Link => TIME_LIMIT,
-        Effect::Note => NOTES_LAG,
+        OnceOnlyWrite::Link => TIME_LIMIT,
+        OnceOnlyWrite::Note => NOTES_LAG,
     }
 }
 
 /// How long a write to Lever may take from its leaving until its effect is seen.
-pub fn lands_within(effect: Effect) -> Duration {
+pub fn lands_within(effect: OnceOnlyWrite) -> Duration {
     match effect {
-        Effect::Link => TIME_LIMIT,
-        Effect::Note => TIME_LIMIT + NOTES_LAG,
+        OnceOnlyWrite::Link => TIME_LIMIT,
+        OnceOnlyWrite::Note => TIME_LIMIT + NOTES_LAG,
     }
 }
 

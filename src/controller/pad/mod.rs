@@ -30,8 +30,8 @@ pub use plan::pad_id_of_link;
 pub use reason::Reason;
 
 use super::Context;
-use super::runtime::{self, Failure, Reconcile, heard};
-use super::service_clients::AccountError;
+use super::runtime::{self, Reconcile, ReconcileError, heard};
+use super::service_clients::ServiceClientError;
 use super::{events, long_wait_events, schedule};
 use crate::api::condition::{Condition, is_true, types};
 use crate::api::names;
@@ -128,7 +128,7 @@ impl Reconcile<Pad> for PadController {
         self.queue.is_called(pad)
     }
 
-    async fn reconcile(&self, pad: Arc<Pad>) -> Result<Action, Failure> {
+    async fn reconcile(&self, pad: Arc<Pad>) -> Result<Action, ReconcileError> {
         let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
         let Some(mut called) = self.queue.begin(&namespace, &name) else {
             return Ok(Action::await_change());
@@ -184,7 +184,11 @@ fn woken(
     futures::stream::iter(concerned.collect::<Vec<_>>())
 }
 
-async fn reconcile(pad: Arc<Pad>, demand: Option<Ticket>, context: &Context) -> Result<Action, Failure> {
+async fn reconcile(
+    pad: Arc<Pad>,
+    demand: Option<Ticket>,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
     if context.written.is_ahead_of(&pad) {
         return Ok(Action::requeue(CATCH_UP));
     }
@@ -338,7 +342,7 @@ async fn open_account(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> R
         let account = pass.context.accounts.of(connection).await;
         let name = connection.name_any();
         pass.account = Some(account.map_err(|error| match error {
-            AccountError::Unconfirmed { source } if !is_final(&source) => PassError::Service(source),
+            ServiceClientError::Unconfirmed { source } if !is_final(&source) => PassError::Service(source),
             error => PassError::NoCredentials { connection: name, message: error.to_string() },
         })?);
     }

@@ -11,7 +11,7 @@ use crate::api::condition::{self, Condition, types};
 use crate::api::configuration::{OnArchive, PadConfiguration, PadType};
 use crate::api::connection::{LeverConnection, Overage};
 use crate::api::installation::{REQUESTED_BY, RequestedBy, YIELDS_TO};
-use crate::api::names::{self, Attempt, Claim, Effect};
+use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite};
 use crate::api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use crate::controller::Context;
 use crate::controller::connection::status::CONNECTING;
@@ -270,7 +270,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> StoredP
         deletion_policy: pad.spec.deletion_policy,
         deleting: pad.metadata.deletion_timestamp.is_some(),
         finalizer: pad.finalizers().iter().any(|one| one == names::FINALIZER),
-        attempt: annotation(names::ATTEMPT).and_then(|text| Attempt::parse(text)),
+        attempt: annotation(names::ATTEMPT).and_then(|text| CreateIntent::parse(text)),
         pad_id: annotation(names::PAD_ID).cloned(),
         url: status.and_then(|status| status.url.clone()),
         phase: pad.phase(),
@@ -290,7 +290,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> StoredP
         waits_for_room: waits_for_room(pad),
         // The note comes after the link.
         linked: status.is_some_and(|status| status.linked_at.is_some())
-            || claim.as_ref().is_some_and(|claim| claim.effect == Effect::Note),
+            || claim.as_ref().is_some_and(|claim| claim.effect == OnceOnlyWrite::Note),
         claim,
         started_at: status.and_then(|status| status.started_at),
         note_id: status.and_then(|status| status.note_id.clone()),

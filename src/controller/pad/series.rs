@@ -6,7 +6,7 @@
 //! to the same entry, and so to the same answer.
 
 use crate::api::configuration::Repeat;
-use crate::api::names::{self, Attempt};
+use crate::api::names::{self, CreateIntent};
 use crate::api::pad::{Pad, Phase};
 use crate::controller::pad::reason::Reason;
 use jiff::Timestamp;
@@ -102,7 +102,7 @@ fn standing(pad: &Pad, made_at: Timestamp) -> Progress {
     let entry = status.and_then(|status| status.entry_at).unwrap_or(made_at);
     let annotation = |key: &str| pad.annotations().get(key);
     let is_in_the_making = annotation(names::PAD_ID).is_some()
-        || annotation(names::ATTEMPT).is_some_and(|text| Attempt::parse(text).is_some());
+        || annotation(names::ATTEMPT).is_some_and(|text| CreateIntent::parse(text).is_some());
     match pad.phase() {
         None | Some(Phase::Pending) => Progress::InProgress,
         Some(Phase::Open | Phase::Started) => Progress::Open { entry },

@@ -6,10 +6,10 @@ use super::series::SeriesMember;
 use super::tags::TagState;
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::installation::Installation;
-use crate::api::names::{Attempt, Claim, Effect, Reference, Series};
+use crate::api::names::{Claim, CreateIntent, OnceOnlyWrite, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::coderpad::{Environment, PadEvent, PadRecord};
-use crate::controller::rolling_limit::Full;
+use crate::controller::rolling_limit::LimitExceeded;
 use crate::lever::Opportunity;
 use crate::transport;
 use jiff::Timestamp;
@@ -193,7 +193,7 @@ pub struct StoredPad {
     /// Whether our finalizer is on it.
     pub finalizer: bool,
     /// The intention to create a pad, as stored.
-    pub attempt: Option<Attempt>,
+    pub attempt: Option<CreateIntent>,
     /// The id of the pad at CoderPad, as stored.
     pub pad_id: Option<String>,
     /// The link of the pad, as last written.
@@ -276,7 +276,7 @@ impl StoredPad {
     }
 
     /// The attempt whose outcome is not stored.
-    pub fn open_attempt(&self) -> Option<&Attempt> {
+    pub fn open_attempt(&self) -> Option<&CreateIntent> {
         self.attempt.as_ref().filter(|_| self.pad_id.is_none())
     }
 
@@ -291,15 +291,15 @@ impl StoredPad {
     }
 
     /// The write to Lever whose outcome is not stored, and its mark.
-    pub fn open_claim(&self) -> Option<(Effect, String)> {
+    pub fn open_claim(&self) -> Option<(OnceOnlyWrite, String)> {
         let claim = self.claim.as_ref();
         if !self.linked {
             // Whoever stores the pad's id goes on to add its link.
             let id = self.pad_id.as_ref()?;
-            return Some((Effect::Link, claim.map_or_else(|| id.clone(), Claim::to_string)));
+            return Some((OnceOnlyWrite::Link, claim.map_or_else(|| id.clone(), Claim::to_string)));
         }
-        let claim = claim.filter(|claim| claim.effect == Effect::Note && !self.recorded)?;
-        Some((Effect::Note, claim.to_string()))
+        let claim = claim.filter(|claim| claim.effect == OnceOnlyWrite::Note && !self.recorded)?;
+        Some((OnceOnlyWrite::Note, claim.to_string()))
     }
 }
 
@@ -360,7 +360,7 @@ pub enum ConnectionState {
         /// How many pads it may make in an hour; None: no limit.
         per_hour: Option<u32>,
         /// Why there is no room for this Pad in the hour; None: there is.
-        hour_full: Option<Full>,
+        hour_full: Option<LimitExceeded>,
         /// The base URL of the Interview API: links to its host are pads too, besides those to coderpad.io.
         interview_url: String,
     },
@@ -472,7 +472,7 @@ pub enum WriteClaim {
         rest: Duration,
     },
     /// This pass has claimed it.
-    Owned(Effect),
+    Owned(OnceOnlyWrite),
 }
 
 /// The note at the end of the interview.

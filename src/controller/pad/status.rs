@@ -7,7 +7,7 @@ use super::state::{CandidateLookup, NoteLookup, PadLookup, PadState, RuleState};
 use super::tags;
 use crate::api::condition::{Conditions, Readiness, types};
 use crate::api::configuration::{PadConfiguration, PadType};
-use crate::api::names::{self, Attempt, Reference};
+use crate::api::names::{self, CreateIntent, Reference};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::coderpad::{PadKind, PadRecord};
 use crate::sanitize;
@@ -241,7 +241,7 @@ fn record(conditions: &mut Conditions, recorded: &WriteBackState) {
 }
 
 /// The stage entry that the pad stands for: as the intention says, or the pad's own notes if it was adopted.
-fn entry_at(attempt: Option<&Attempt>, record: &PadRecord) -> Option<Timestamp> {
+fn entry_at(attempt: Option<&CreateIntent>, record: &PadRecord) -> Option<Timestamp> {
     let reference =
         Reference::of_notes(&record.notes).or_else(|| attempt.map(|attempt| attempt.reference.clone()))?;
     Timestamp::from_millisecond(reference.entry().parse().ok()?).ok()

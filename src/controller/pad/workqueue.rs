@@ -5,7 +5,7 @@ use super::candidate_loader::Ticket;
 use super::observe::RelatedObjects;
 use crate::api::Pad;
 use crate::controller::Context;
-use crate::controller::fair_share::Turn;
+use crate::controller::fair_share::WorkPermit;
 use futures::channel::mpsc;
 use kube::ResourceExt;
 use parking_lot::Mutex;
@@ -34,7 +34,7 @@ pub struct Dequeued {
     pub demand: Option<Ticket>,
     /// How long it has waited.
     pub waited: Duration,
-    _turn: Turn,
+    _turn: WorkPermit,
 }
 
 impl WorkQueue {

@@ -49,21 +49,22 @@ fn error(class: Class) -> Error {
     Error::new(class, Service::Interview, "GET /questions/{id}", Some(418), "Sorry")
 }
 
-fn asked(question: Result<coderpad::Question, Error>) -> Checks {
-    Checks { question: Some(question), owner: None }
+fn asked(question: Result<coderpad::Question, Error>) -> ExternalChecks {
+    ExternalChecks { question: Some(question), owner: None }
 }
 
-fn owner(owner: Result<bool, Error>) -> Checks {
-    Checks { question: None, owner: Some(owner) }
+fn owner(owner: Result<bool, Error>) -> ExternalChecks {
+    ExternalChecks { question: None, owner: Some(owner) }
 }
 
 fn pass(
     configuration: &PadConfiguration,
     connection: Option<&LeverConnection>,
-    checks: &Checks,
+    checks: &ExternalChecks,
     rival: Option<&str>,
 ) -> PadConfigurationStatus {
-    let observation = Observation { configuration, connection, rival, checks, counts: None, handled: None };
+    let observation =
+        ConfigurationObservation { configuration, connection, rival, checks, counts: None, handled: None };
     status(&observation, at(0))
 }
 
@@ -71,7 +72,7 @@ fn pass(
 fn after(
     mut configuration: PadConfiguration,
     connection: &LeverConnection,
-    checks: &Checks,
+    checks: &ExternalChecks,
 ) -> PadConfiguration {
     configuration.status = Some(pass(&configuration, Some(connection), checks, None));
     configuration
@@ -98,7 +99,7 @@ fn beside(status: &PadConfigurationStatus) -> &'static str {
 
 #[test]
 fn a_rule_that_counts_says_what_it_does() {
-    let configuration = after(configuration(json!({})), &good(), &Checks::default());
+    let configuration = after(configuration(json!({})), &good(), &ExternalChecks::default());
     let status = configuration.status.clone().unwrap();
     assert_eq!((short(&status, types::READY).as_str(), beside(&status)), ("True InUse", ""));
     assert_eq!(short(&status, types::STAGE_FOUND), "True StageFound");
@@ -108,7 +109,7 @@ fn a_rule_that_counts_says_what_it_does() {
         "Candidates with tag 'coderpad' who reach stage 'Phone Screen' get a Live pad."
     );
     assert_eq!(status.observed_generation, 2);
-    assert_eq!(pass(&configuration, Some(&good()), &Checks::default(), None), status);
+    assert_eq!(pass(&configuration, Some(&good()), &ExternalChecks::default(), None), status);
 
     let take_home = self::configuration(json!({"type": "TakeHome", "questionID": 7, "stage": "lead-new"}));
     let status = pass(&take_home, Some(&good()), &asked(Ok(question(7, "take_home", false))), None);
@@ -171,7 +172,8 @@ fn connection_and_stage_are_asked_for_first() {
         ("lead-new", Some(&good), "True InUse", "", "True StageFound", "'New lead'"),
     ];
     for (stage, connection, ready, side, found, part) in cases {
-        let status = pass(&configuration(json!({"stage": stage})), connection, &Checks::default(), None);
+        let status =
+            pass(&configuration(json!({"stage": stage})), connection, &ExternalChecks::default(), None);
         let case = format!("{stage} {ready}");
         assert_eq!((short(&status, types::READY).as_str(), beside(&status)), (ready, side), "{case}");
         assert_eq!(short(&status, types::STAGE_FOUND), found, "{case}");
@@ -186,8 +188,10 @@ fn long_lists_of_stages_are_cut() {
     let many: Vec<_> = (0..45).map(|n| (format!("s-{n}"), format!("Stage {n}"))).collect();
     let many: Vec<_> = many.iter().map(|(id, name)| (id.as_str(), name.as_str())).collect();
     let connection = connection("True", "Connected", &many);
-    let message =
-        message(&pass(&configuration(json!({})), Some(&connection), &Checks::default(), None), types::READY);
+    let message = message(
+        &pass(&configuration(json!({})), Some(&connection), &ExternalChecks::default(), None),
+        types::READY,
+    );
     assert!(
         message.contains("'Stage 39', and 5 more in status.stages") && !message.contains("'Stage 40'"),
         "{message}"
@@ -196,9 +200,9 @@ fn long_lists_of_stages_are_cut() {
 
 #[test]
 fn a_renamed_stage_stays_ready_and_effective() {
-    let before = after(configuration(json!({})), &good(), &Checks::default());
+    let before = after(configuration(json!({})), &good(), &ExternalChecks::default());
     let renamed = connection("True", "Connected", &[("s-1", "Phone Interview")]);
-    let status = pass(&before, Some(&renamed), &Checks::default(), None);
+    let status = pass(&before, Some(&renamed), &ExternalChecks::default(), None);
     assert_eq!(short(&status, types::READY), "True StageRenamed");
     assert_eq!(short(&status, types::STAGE_FOUND), "True StageRenamed");
     assert_eq!(status.stage.unwrap().name, "Phone Interview");
@@ -302,12 +306,15 @@ fn the_owner_must_be_a_user_of_the_organization() {
 
 #[test]
 fn a_failure_that_may_pass_keeps_what_was_known_of_this_generation() {
-    let with = |answer| Checks { question: Some(Ok(question(7, "live", false))), owner: Some(answer) };
+    let with =
+        |answer| ExternalChecks { question: Some(Ok(question(7, "live", false))), owner: Some(answer) };
     let spec = json!({"questionID": 7, "ownerEmail": "lead@example.com"});
     let used = after(configuration(spec.clone()), &good(), &with(Ok(true)));
-    let lost =
-        Checks { question: Some(Err(error(Class::Unavailable))), owner: Some(Err(error(Class::Throttled))) };
-    for checks in [lost.clone(), Checks::default()] {
+    let lost = ExternalChecks {
+        question: Some(Err(error(Class::Unavailable))),
+        owner: Some(Err(error(Class::Throttled))),
+    };
+    for checks in [lost.clone(), ExternalChecks::default()] {
         let status = pass(&used, Some(&good()), &checks, None);
         assert_eq!(short(&status, types::READY), "True InUse");
         assert_eq!(short(&status, types::QUESTION_USABLE), "True Usable");
@@ -318,11 +325,11 @@ fn a_failure_that_may_pass_keeps_what_was_known_of_this_generation() {
     assert_eq!(short(&pass(&edited, Some(&good()), &lost, None), types::READY), "False InterviewUnavailable");
 
     let missing = after(configuration(spec), &good(), &with(Ok(false)));
-    let status = pass(&missing, Some(&good()), &Checks::default(), None);
+    let status = pass(&missing, Some(&good()), &ExternalChecks::default(), None);
     assert_eq!((short(&status, types::READY).as_str(), beside(&status)), ("False OwnerNotFound", "Stalled"));
 
     let fresh = configuration(json!({"ownerEmail": "lead@example.com"}));
-    let status = pass(&fresh, Some(&good()), &Checks::default(), None);
+    let status = pass(&fresh, Some(&good()), &ExternalChecks::default(), None);
     assert_eq!(
         (short(&status, types::READY).as_str(), beside(&status)),
         ("False ConnectionNotReady", "Reconciling")
@@ -331,23 +338,23 @@ fn a_failure_that_may_pass_keeps_what_was_known_of_this_generation() {
 
 #[test]
 fn the_younger_of_two_rules_gives_way_and_counts_anew_afterwards() {
-    let used = after(configuration(json!({})), &good(), &Checks::default());
+    let used = after(configuration(json!({})), &good(), &ExternalChecks::default());
     let mut gives_way = used.clone();
-    gives_way.status = Some(pass(&used, Some(&good()), &Checks::default(), Some("older")));
+    gives_way.status = Some(pass(&used, Some(&good()), &ExternalChecks::default(), Some("older")));
     let status = gives_way.status.clone().unwrap();
     assert_eq!((short(&status, types::READY).as_str(), beside(&status)), ("False Conflict", "Stalled"));
     assert!(message(&status, types::READY).contains("PadConfiguration older"));
     assert_eq!((status.effective_since, status.stage.is_some()), (None, true));
-    let again = pass(&gives_way, Some(&good()), &Checks::default(), None);
+    let again = pass(&gives_way, Some(&good()), &ExternalChecks::default(), None);
     assert_eq!((short(&again, types::READY).as_str(), again.effective_since), ("True InUse", Some(at(0))));
 }
 
 #[test]
 fn a_rule_is_effective_since_its_stage_or_tag_changed() {
-    let mut used = after(configuration(json!({})), &good(), &Checks::default());
+    let mut used = after(configuration(json!({})), &good(), &ExternalChecks::default());
     used.status.as_mut().unwrap().effective_since = Some(at(-100));
     let since = |configuration: &PadConfiguration, connection: &LeverConnection| {
-        pass(configuration, Some(connection), &Checks::default(), None).effective_since
+        pass(configuration, Some(connection), &ExternalChecks::default(), None).effective_since
     };
     assert_eq!(since(&used, &good()), Some(at(-100)));
     let mut by_id = used.clone();
@@ -374,20 +381,21 @@ fn a_suspended_configuration_keeps_what_it_was() {
     let mut used =
         after(configuration(json!({"questionID": 7})), &good(), &asked(Ok(question(7, "live", false))));
     used.spec.suspend = true;
-    let status = pass(&used, Some(&connection("False", "LeverForbidden", STAGES)), &Checks::default(), None);
+    let status =
+        pass(&used, Some(&connection("False", "LeverForbidden", STAGES)), &ExternalChecks::default(), None);
     assert_eq!((short(&status, types::READY).as_str(), beside(&status)), ("True InUse", ""));
     assert_eq!(short(&status, types::QUESTION_USABLE), "True Usable");
     assert_eq!(short(&status, types::SUSPENDED), "True Suspended");
 
-    let never = after(configuration(json!({"suspend": true})), &good(), &Checks::default());
+    let never = after(configuration(json!({"suspend": true})), &good(), &ExternalChecks::default());
     let status = never.status.clone().unwrap();
     assert_eq!((short(&status, types::READY).as_str(), beside(&status)), ("False Suspended", "Stalled"));
     assert_eq!(short(&status, types::STAGE_FOUND), "True StageFound");
-    assert_eq!(pass(&never, Some(&good()), &Checks::default(), None), status);
+    assert_eq!(pass(&never, Some(&good()), &ExternalChecks::default(), None), status);
 
     let mut resumed = never;
     resumed.spec.suspend = false;
-    let status = pass(&resumed, Some(&good()), &Checks::default(), None);
+    let status = pass(&resumed, Some(&good()), &ExternalChecks::default(), None);
     assert_eq!(short(&status, types::READY), "True InUse");
     assert_eq!(short(&status, types::SUSPENDED), "absent");
 }
@@ -396,8 +404,8 @@ fn a_suspended_configuration_keeps_what_it_was() {
 fn counts_and_requests_are_taken_over() {
     let configuration = configuration(json!({}));
     let counts = PadCounts { open: 3, ..PadCounts::default() };
-    let checks = Checks::default();
-    let observation = Observation {
+    let checks = ExternalChecks::default();
+    let observation = ConfigurationObservation {
         configuration: &configuration,
         connection: None,
         rival: None,

@@ -1,6 +1,6 @@
 use super::super::diagnosis;
 use super::super::observe::{InterviewFacts, LeverFacts, Probe};
-use super::super::probe_schedule::{Memory, Start};
+use super::super::probe_schedule::{ProbeSchedule, ProbeStart};
 use super::*;
 use crate::api::SecretKeyRef;
 use crate::controller::organization::Organization;
@@ -33,17 +33,17 @@ fn connection(spec: Value) -> LeverConnection {
     .unwrap()
 }
 
-fn failure(service: Service, class: Class) -> Trouble {
+fn failure(service: Service, class: Class) -> Diagnosis {
     let key = SecretKeyRef { name: "acme".into(), key: "k".into() };
     diagnosis::of_call(&Error::new(class, service, "GET /some", Some(500), "Sorry"), &key, "It needs more.")
 }
 
 /// A probe, as often in a row as `times`, of which only the trouble differs from one that went well.
-fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc<Probed> {
-    let memory = Memory::default();
+fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, times: u32) -> Arc<ProbeResult> {
+    let memory = ProbeSchedule::default();
     let mut last = None;
     for _ in 0..times {
-        let start = Start {
+        let start = ProbeStart {
             version: "1".into(),
             requested: None,
             interval: None,
@@ -72,16 +72,16 @@ fn probed(lever: Option<Trouble>, interview: Option<Trouble>, times: u32) -> Arc
 }
 
 fn pass(connection: &LeverConnection, services: Services<'_>) -> LeverConnectionStatus {
-    with_webhook(connection, services, &State::Manual)
+    with_webhook(connection, services, &WebhookState::Manual)
 }
 
 fn with_webhook(
     connection: &LeverConnection,
     services: Services<'_>,
-    webhook: &State,
+    webhook: &WebhookState,
 ) -> LeverConnectionStatus {
-    let (token, public_url) = (&Token::Present, Some("hooks.example.com"));
-    let observation = Observation {
+    let (token, public_url) = (&SigningTokenStatus::Present, Some("hooks.example.com"));
+    let observation = ConnectionObservation {
         connection,
         public_url,
         token,
@@ -278,10 +278,10 @@ fn a_suspended_connection_keeps_what_it_was() {
 #[test]
 fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     let probed = probed(None, None, 1);
-    let webhook = |connection: &LeverConnection, token: &Token, public_url| {
+    let webhook = |connection: &LeverConnection, token: &SigningTokenStatus, public_url| {
         let services = Services::Probed(&probed);
-        let webhook = &State::Manual;
-        let observation = Observation {
+        let webhook = &WebhookState::Manual;
+        let observation = ConnectionObservation {
             connection,
             public_url,
             token,
@@ -295,15 +295,15 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
         (short(&status, types::WEBHOOK_VERIFIED), message(&status, types::WEBHOOK_VERIFIED))
     };
     let mut connection = connection(json!({}));
-    let (state, message) = webhook(&connection, &Token::Present, Some("hooks.example.com"));
+    let (state, message) = webhook(&connection, &SigningTokenStatus::Present, Some("hooks.example.com"));
     assert_eq!(state, "False AwaitingVerification");
     for part in ["https://hooks.example.com/webhooks/lever/hiring/acme", "Secret acme, key token", "Verify"] {
         assert!(message.contains(part), "{message}");
     }
-    assert!(webhook(&connection, &Token::Present, None).1.contains("--public-url"));
+    assert!(webhook(&connection, &SigningTokenStatus::Present, None).1.contains("--public-url"));
     connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
-    assert_eq!(webhook(&connection, &Token::Present, None).0, "True SignatureVerified");
-    let missing = Token::Missing("Secret acme does not exist.".into());
+    assert_eq!(webhook(&connection, &SigningTokenStatus::Present, None).0, "True SignatureVerified");
+    let missing = SigningTokenStatus::Missing("Secret acme does not exist.".into());
     assert_eq!(
         webhook(&connection, &missing, None),
         ("False SigningTokenMissing".into(), "Secret acme does not exist.".into())
@@ -324,10 +324,10 @@ fn with_quota(mut connection: LeverConnection, quota: (bool, Option<i64>, Option
 fn a_delivery_that_was_missed_is_told_of_until_the_next_one() {
     let probed = probed(None, None, 1);
     let webhook = |connection: &LeverConnection, missed: Option<&Missed>, now| {
-        let (services, token) = (Services::Probed(&probed), &Token::Present);
+        let (services, token) = (Services::Probed(&probed), &SigningTokenStatus::Present);
         let public_url = Some("hooks.example.com");
-        let webhook = &State::Manual;
-        let observation = Observation {
+        let webhook = &WebhookState::Manual;
+        let observation = ConnectionObservation {
             connection,
             public_url,
             token,
@@ -404,29 +404,30 @@ fn a_managed_webhook_says_what_is_to_be_done_until_its_first_delivery() {
     let probed = probed(None, None, 1);
     let mut connection = connected(json!({"webhook": {"mode": "Managed"}}));
     connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
-    let mut look = |webhook: &State| {
+    let mut look = |webhook: &WebhookState| {
         let status = with_webhook(&connection, Services::Probed(&probed), webhook);
         connection.status = Some(status.clone());
         let verified = types::WEBHOOK_VERIFIED;
         (short(&status, verified), message(&status, verified), short(&status, types::READY), status)
     };
-    assert_eq!(look(&State::Unknown).0, "False WebhookNotRegistered");
-    let registered = State::Registered { id: "w-1".into() };
+    assert_eq!(look(&WebhookState::Unknown).0, "False WebhookNotRegistered");
+    let registered = WebhookState::Registered { id: "w-1".into() };
     let (state, message, ready, status) = look(&registered);
     assert_eq!((state.as_str(), ready.as_str()), ("False AwaitingVerification", "True Connected"));
     assert!(message.contains("Super Admin") && message.contains("Candidate Stage Change"), "{message}");
     assert_eq!((status.webhook_id.as_deref(), status.last_webhook_at), (Some("w-1"), None));
 
     connection.status.as_mut().unwrap().last_webhook_at = Some(at(9));
-    let mut look = |webhook: &State| {
+    let mut look = |webhook: &WebhookState| {
         let status = with_webhook(&connection, Services::Probed(&probed), webhook);
         connection.status = Some(status.clone());
         (short(&status, types::WEBHOOK_VERIFIED), short(&status, types::READY), status)
     };
     assert_eq!(look(&registered).0, "True SignatureVerified");
-    assert_eq!(look(&State::Unknown).0, "True SignatureVerified", "after a restart");
-    assert_eq!(look(&State::Registered { id: "w-2".into() }).0, "True SignatureVerified", "made anew");
-    let trouble = |reason| State::Troubled(Trouble::of_webhook(reason, Nature::Person, "Mend it.".into()));
+    assert_eq!(look(&WebhookState::Unknown).0, "True SignatureVerified", "after a restart");
+    assert_eq!(look(&WebhookState::Registered { id: "w-2".into() }).0, "True SignatureVerified", "made anew");
+    let trouble =
+        |reason| WebhookState::Failed(Diagnosis::of_webhook(reason, Remedy::UserAction, "Mend it.".into()));
     let (state, ready, status) = look(&trouble("PublicURLMissing"));
     assert_eq!((state.as_str(), ready.as_str()), ("False PublicURLMissing", "True Connected"));
     assert_eq!(status.webhook_id.as_deref(), Some("w-2"));
@@ -435,7 +436,7 @@ fn a_managed_webhook_says_what_is_to_be_done_until_its_first_delivery() {
     assert!(has(&status, types::STALLED) && !has(&status, types::RECONCILING));
 
     connection.spec.webhook.mode = WebhookMode::Manual;
-    let status = with_webhook(&connection, Services::Probed(&probed), &State::Manual);
+    let status = with_webhook(&connection, Services::Probed(&probed), &WebhookState::Manual);
     assert_eq!((status.webhook_id.as_deref(), status.last_webhook_at), (None, None));
     assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False AwaitingVerification");
 }
@@ -445,11 +446,11 @@ fn a_request_is_echoed() {
     let connection = connected(json!({}));
     let probed = probed(None, None, 1);
     let services = Services::Probed(&probed);
-    let observation = Observation {
+    let observation = ConnectionObservation {
         connection: &connection,
         public_url: None,
-        token: &Token::Present,
-        webhook: &State::Manual,
+        token: &SigningTokenStatus::Present,
+        webhook: &WebhookState::Manual,
         services,
         missed: None,
         others: &BTreeSet::new(),
@@ -529,11 +530,11 @@ fn a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do
 fn another_installation_is_named_once_until_it_is_gone() {
     let exclusive = |connection: &LeverConnection, others: &[&str]| {
         let others: BTreeSet<String> = others.iter().map(|id| (*id).to_owned()).collect();
-        let observation = Observation {
+        let observation = ConnectionObservation {
             connection,
             public_url: None,
-            token: &Token::Present,
-            webhook: &State::Manual,
+            token: &SigningTokenStatus::Present,
+            webhook: &WebhookState::Manual,
             services: Services::Probed(&probed(None, None, 1)),
             missed: None,
             others: &others,

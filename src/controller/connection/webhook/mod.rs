@@ -1,6 +1,6 @@
 //! Managed webhooks: the operator registers the webhook in Lever, keeps its token, and takes it away again.
 //!
-//! It is looked after with every probe, and when the Secret changes ([`Webhooks`]). What a pass does is in `pass`, what
+//! It is looked after with every probe, and when the Secret changes ([`WebhookController`]). What a pass does is in `reconcile`, what
 //! there is to do in `plan`; the Secret is in `tokens`, and which token is whose in `book`.
 
 mod plan;
@@ -10,11 +10,11 @@ mod tests;
 mod token_ledger;
 mod tokens;
 
-use super::diagnosis::{self, Nature, Trouble};
+use super::diagnosis::{self, Diagnosis, Remedy};
 use crate::api::connection::WebhookMode;
 use crate::api::{LeverConnection, names};
-use crate::controller::runtime::Failure;
-use crate::controller::service_clients::{Account, AccountError};
+use crate::controller::runtime::ReconcileError;
+use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::controller::{Context, schedule};
 use crate::k8s::in_time;
 use crate::k8s::patch::is_status;
@@ -23,7 +23,7 @@ use crate::transport::Priority;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::Mutex;
-use reconcile::{Pass, Stop, let_go};
+use reconcile::{WebhookError, WebhookReconcile, let_go};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub const SECRET_NOT_OWNED: &str = "SecretNotOwned";
 
 /// How the webhook of a connection stands.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum State {
+pub enum WebhookState {
     /// Not looked at yet.
     #[default]
     Unknown,
@@ -48,14 +48,14 @@ pub enum State {
         id: String,
     },
     /// Something keeps it from that.
-    Troubled(Trouble),
+    Failed(Diagnosis),
 }
 
 /// What is remembered of a connection's webhook. It may be lost.
 #[derive(Debug, Default)]
-struct Entry {
+struct WebhookEntry {
     uid: Option<String>,
-    state: State,
+    state: WebhookState,
     /// The Secret's version after the last look.
     secret: Option<String>,
     failures: u32,
@@ -64,12 +64,12 @@ struct Entry {
     next: Option<Instant>,
 }
 
-impl Entry {
+impl WebhookEntry {
     /// Whether to look now: Lever has just answered a probe, the Secret has another version than after the last look, or
     /// the pause after a failure is over. If so, the look has begun.
     fn begin(&mut self, probed: bool, secret: Option<&str>, now: Instant) -> bool {
         let soonest = self.began.map(|began| began + AT_MOST_EVERY).filter(|soonest| *soonest > now);
-        let changed = self.state != State::Unknown && self.secret.as_deref() != secret;
+        let changed = self.state != WebhookState::Unknown && self.secret.as_deref() != secret;
         if let (true, false, Some(soonest)) = (changed, probed, soonest) {
             self.next = Some(self.next.map_or(soonest, |next| next.min(soonest)));
         }
@@ -81,36 +81,36 @@ impl Entry {
         begins
     }
 
-    fn end(&mut self, state: State) {
+    fn end(&mut self, state: WebhookState) {
         (self.state, self.failures, self.next) = (state, 0, None);
     }
 
     /// What passes leaves a webhook that was there: as far as is known it still is.
-    fn fail(&mut self, trouble: Trouble, interval: Option<Duration>, now: Instant) {
+    fn fail(&mut self, trouble: Diagnosis, interval: Option<Duration>, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.next = trouble
             .may_pass()
             .then(|| now + schedule::after_failures(self.failures, interval, trouble.retry_after));
-        if trouble.nature != Nature::Passing || !matches!(self.state, State::Registered { .. }) {
-            self.state = State::Troubled(trouble);
+        if trouble.remedy != Remedy::Retry || !matches!(self.state, WebhookState::Registered { .. }) {
+            self.state = WebhookState::Failed(trouble);
         }
     }
 }
 
 /// Cares for the webhooks of all connections.
-pub struct Webhooks {
+pub struct WebhookController {
     context: Arc<Context>,
-    entries: Mutex<HashMap<(String, String), Entry>>,
+    entries: Mutex<HashMap<(String, String), WebhookEntry>>,
 }
 
-impl Webhooks {
+impl WebhookController {
     /// Nothing is known yet.
     pub fn new(context: Arc<Context>) -> Self {
         Self { context, entries: Mutex::default() }
     }
 
     /// How the webhook stands by what is remembered, and when to look again before the next probe.
-    pub fn state(&self, connection: &LeverConnection) -> (State, Option<Instant>) {
+    pub fn state(&self, connection: &LeverConnection) -> (WebhookState, Option<Instant>) {
         self.entry(connection, |entry| (entry.state.clone(), entry.next))
     }
 
@@ -124,13 +124,13 @@ impl Webhooks {
     pub async fn care(
         &self,
         connection: &mut Arc<LeverConnection>,
-        account: &Account,
+        account: &ServiceClients,
         url: &str,
         probed: bool,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, ReconcileError> {
         let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
         if !is_managed && !has_finalizer(connection) {
-            self.entry(connection, |entry| entry.end(State::Manual));
+            self.entry(connection, |entry| entry.end(WebhookState::Manual));
             return Ok(false);
         }
         let secret = self.secret_version(connection).await?;
@@ -138,16 +138,16 @@ impl Webhooks {
             return Ok(false);
         }
         let lever = account.lever.with_priority(Priority::Poll);
-        let pass = Pass { context: &self.context, lever: &lever, url };
+        let pass = WebhookReconcile { context: &self.context, lever: &lever, url };
         let result = if is_managed {
-            pass.register(connection).await.map(|id| State::Registered { id })
+            pass.register(connection).await.map(|id| WebhookState::Registered { id })
         } else {
-            pass.remove(connection).await.map(|()| State::Manual)
+            pass.remove(connection).await.map(|()| WebhookState::Manual)
         };
         match result {
             Ok(state) => self.entry(connection, |entry| entry.end(state)),
-            Err(Stop::Trouble(trouble)) => self.fail(connection, trouble),
-            Err(Stop::Failure(failure)) => {
+            Err(WebhookError::Trouble(trouble)) => self.fail(connection, trouble),
+            Err(WebhookError::Failure(failure)) => {
                 self.entry(connection, |entry| entry.next = Some(Instant::now()));
                 return Err(failure);
             }
@@ -158,7 +158,7 @@ impl Webhooks {
     }
 
     /// The version of the Secret for the tokens; None, if there is none, or it may not be read.
-    async fn secret_version(&self, connection: &LeverConnection) -> Result<Option<String>, Failure> {
+    async fn secret_version(&self, connection: &LeverConnection) -> Result<Option<String>, ReconcileError> {
         let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else { return Ok(None) };
         let secrets: Api<Secret> =
             Api::namespaced(self.context.client.clone(), &connection.namespace().unwrap_or_default());
@@ -177,7 +177,7 @@ impl Webhooks {
         &self,
         connection: &mut Arc<LeverConnection>,
         url: &str,
-    ) -> Result<Option<Instant>, Failure> {
+    ) -> Result<Option<Instant>, ReconcileError> {
         if !has_finalizer(connection) {
             return Ok(None);
         }
@@ -192,9 +192,11 @@ impl Webhooks {
         };
         let result = match account {
             Ok(account) => {
-                Pass { context: &self.context, lever: &account.lever, url }.remove(connection).await
+                WebhookReconcile { context: &self.context, lever: &account.lever, url }
+                    .remove(connection)
+                    .await
             }
-            Err(AccountError::Secret { source, .. })
+            Err(ServiceClientError::Secret { source, .. })
                 if diagnosis::of_secret(&source, &namespace).is_none() =>
             {
                 return Err(source.into());
@@ -207,8 +209,8 @@ impl Webhooks {
         };
         let trouble = match result {
             Ok(()) => return Ok(None),
-            Err(Stop::Failure(failure)) => return Err(failure),
-            Err(Stop::Trouble(trouble)) => trouble,
+            Err(WebhookError::Failure(failure)) => return Err(failure),
+            Err(WebhookError::Trouble(trouble)) => trouble,
         };
         let (_, tried_before) = self.state(connection);
         self.fail(connection, trouble.clone());
@@ -224,18 +226,18 @@ impl Webhooks {
         Ok(self.state(connection).1)
     }
 
-    fn fail(&self, connection: &LeverConnection, trouble: Trouble) {
+    fn fail(&self, connection: &LeverConnection, trouble: Diagnosis) {
         let (namespace, name) = key(connection);
         tracing::warn!(%namespace, connection = %name, reason = trouble.reason, "the webhook in Lever could not be looked after");
         let interval = schedule::interval(connection);
         self.entry(connection, |entry| entry.fail(trouble, interval, Instant::now()));
     }
 
-    fn entry<T>(&self, connection: &LeverConnection, use_it: impl FnOnce(&mut Entry) -> T) -> T {
+    fn entry<T>(&self, connection: &LeverConnection, use_it: impl FnOnce(&mut WebhookEntry) -> T) -> T {
         let mut entries = self.entries.lock();
         let entry = entries.entry(key(connection)).or_default();
         if entry.uid != connection.uid() {
-            *entry = Entry { uid: connection.uid(), ..Entry::default() };
+            *entry = WebhookEntry { uid: connection.uid(), ..WebhookEntry::default() };
         }
         use_it(entry)
     }
@@ -246,8 +248,8 @@ fn key(connection: &LeverConnection) -> (String, String) {
 }
 
 /// Whether a key is not there any more.
-fn is_gone(error: &AccountError) -> bool {
-    let AccountError::Secret { source, .. } = error else { return false };
+fn is_gone(error: &ServiceClientError) -> bool {
+    let ServiceClientError::Secret { source, .. } = error else { return false };
     match source {
         SecretError::NotFound { .. } | SecretError::KeyMissing { .. } => true,
         // The rights in a namespace go with it, too.

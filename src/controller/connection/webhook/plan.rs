@@ -12,7 +12,7 @@ const MOST_WITHOUT_TOKEN: usize = 1;
 
 /// Everything that the step depends on.
 #[derive(Clone, Debug)]
-pub struct Facts<'a> {
+pub struct WebhookInputs<'a> {
     /// Where the webhook shall send to.
     pub url: &'a str,
     /// The webhooks that Lever has.
@@ -20,7 +20,7 @@ pub struct Facts<'a> {
     /// The id that the status names.
     pub named: Option<&'a str>,
     /// What the Secret says of webhooks of this connection, present and past.
-    pub recorded: &'a [Recorded],
+    pub recorded: &'a [KnownWebhook],
     /// Whether the finalizer is on the connection.
     pub finalizer: bool,
     /// Whether this pass is the one that may make and delete webhooks.
@@ -29,7 +29,7 @@ pub struct Facts<'a> {
 
 /// A webhook that the Secret knows.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Recorded {
+pub struct KnownWebhook {
     /// Its id.
     pub id: String,
     /// Whether its token is in the Secret.
@@ -40,7 +40,7 @@ pub struct Recorded {
 
 /// The next thing to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum WebhookCommand {
     /// Nothing: this webhook is the one.
     Settled(String),
     /// Put the finalizer on the connection: from now on there may be a webhook to remove.
@@ -57,7 +57,7 @@ pub enum Step {
 }
 
 /// Decides the next step.
-pub fn plan(facts: &Facts<'_>) -> Step {
+pub fn plan(facts: &WebhookInputs<'_>) -> WebhookCommand {
     let mut ours = ours(facts.listed, Some(facts.url), facts.named, facts.recorded);
     // All processes keep the same one.
     ours.sort_by_key(|webhook| (webhook.created_at_ms, &webhook.id));
@@ -69,28 +69,32 @@ pub fn plan(facts: &Facts<'_>) -> Step {
         ours.iter().filter(|webhook| webhook.url == facts.url && !has_token(webhook)).collect();
     let step = match kept {
         Some(kept) => match ours.iter().find(|webhook| webhook.id != kept.id) {
-            Some(other) => Step::Delete(other.id.clone()),
-            None => Step::Settled(kept.id.clone()),
+            Some(other) => WebhookCommand::Delete(other.id.clone()),
+            None => WebhookCommand::Settled(kept.id.clone()),
         },
         None => match without_token.as_slice() {
-            [oldest, rest @ ..] if rest.len() >= MOST_WITHOUT_TOKEN => Step::Delete(oldest.id.clone()),
+            [oldest, rest @ ..] if rest.len() >= MOST_WITHOUT_TOKEN => {
+                WebhookCommand::Delete(oldest.id.clone())
+            }
             _ => match not_listed(facts) {
-                Some(id) => Step::NotListed(id),
-                None => Step::Register,
+                Some(id) => WebhookCommand::NotListed(id),
+                None => WebhookCommand::Register,
             },
         },
     };
     match step {
-        Step::Register | Step::Settled(_) if !facts.finalizer => Step::AddFinalizer,
-        Step::Register | Step::Delete(_) if !facts.claimed => Step::Claim,
+        WebhookCommand::Register | WebhookCommand::Settled(_) if !facts.finalizer => {
+            WebhookCommand::AddFinalizer
+        }
+        WebhookCommand::Register | WebhookCommand::Delete(_) if !facts.claimed => WebhookCommand::Claim,
         step => step,
     }
 }
 
 /// A webhook that was created, whose token is stored, and that Lever's list has never shown. One that was shown before
 /// and is not any more was removed by a person, or belongs to the API key before: then a new one is created.
-fn not_listed(facts: &Facts<'_>) -> Option<String> {
-    let unseen = |recorded: &&Recorded| {
+fn not_listed(facts: &WebhookInputs<'_>) -> Option<String> {
+    let unseen = |recorded: &&KnownWebhook| {
         recorded.has_token && !recorded.listed && facts.listed.iter().all(|one| one.id != recorded.id)
     };
     facts.recorded.iter().find(unseen).map(|recorded| recorded.id.clone())
@@ -101,7 +105,7 @@ pub fn ours<'a>(
     listed: &'a [Webhook],
     url: Option<&str>,
     named: Option<&str>,
-    recorded: &[Recorded],
+    recorded: &[KnownWebhook],
 ) -> Vec<&'a Webhook> {
     let is_ours = |webhook: &&Webhook| {
         webhook.event == STAGE_CHANGE
@@ -129,28 +133,34 @@ mod tests {
         }
     }
 
-    fn recorded(ids: &[&str]) -> Vec<Recorded> {
-        ids.iter().map(|id| Recorded { id: (*id).into(), has_token: true, listed: true }).collect()
+    fn recorded(ids: &[&str]) -> Vec<KnownWebhook> {
+        ids.iter().map(|id| KnownWebhook { id: (*id).into(), has_token: true, listed: true }).collect()
     }
 
-    fn step(listed: &[Webhook], recorded: &[Recorded], named: Option<&str>) -> Step {
-        plan(&Facts { url: URL, listed, named, recorded, finalizer: true, claimed: true })
+    fn step(listed: &[Webhook], recorded: &[KnownWebhook], named: Option<&str>) -> WebhookCommand {
+        plan(&WebhookInputs { url: URL, listed, named, recorded, finalizer: true, claimed: true })
     }
 
     #[test]
     fn a_webhook_is_made_after_the_finalizer_and_the_claim() {
-        let facts =
-            Facts { url: URL, listed: &[], named: None, recorded: &[], finalizer: false, claimed: false };
-        assert_eq!(plan(&facts), Step::AddFinalizer);
-        let facts = Facts { finalizer: true, ..facts };
-        assert_eq!(plan(&facts), Step::Claim);
-        assert_eq!(plan(&Facts { claimed: true, ..facts }), Step::Register);
+        let facts = WebhookInputs {
+            url: URL,
+            listed: &[],
+            named: None,
+            recorded: &[],
+            finalizer: false,
+            claimed: false,
+        };
+        assert_eq!(plan(&facts), WebhookCommand::AddFinalizer);
+        let facts = WebhookInputs { finalizer: true, ..facts };
+        assert_eq!(plan(&facts), WebhookCommand::Claim);
+        assert_eq!(plan(&WebhookInputs { claimed: true, ..facts }), WebhookCommand::Register);
     }
 
     #[test]
     fn one_whose_token_is_stored_is_left_alone_without_a_write() {
         let (listed, recorded) = ([webhook("1", URL)], recorded(&["1"]));
-        let facts = Facts {
+        let facts = WebhookInputs {
             url: URL,
             listed: &listed,
             named: None,
@@ -158,39 +168,43 @@ mod tests {
             finalizer: true,
             claimed: false,
         };
-        assert_eq!(plan(&facts), Step::Settled("1".into()));
-        assert_eq!(plan(&Facts { finalizer: false, ..facts }), Step::AddFinalizer, "restored from a backup");
+        assert_eq!(plan(&facts), WebhookCommand::Settled("1".into()));
+        assert_eq!(
+            plan(&WebhookInputs { finalizer: false, ..facts }),
+            WebhookCommand::AddFinalizer,
+            "restored from a backup"
+        );
     }
 
     #[test]
     fn a_lost_token_and_an_old_url_are_replaced_before_they_are_deleted() {
         let lost = [webhook("1", URL)];
-        assert_eq!(step(&lost, &[], None), Step::Register);
-        let emptied = [Recorded { id: "1".into(), has_token: false, listed: true }];
-        assert_eq!(step(&lost, &emptied, Some("1")), Step::Register);
+        assert_eq!(step(&lost, &[], None), WebhookCommand::Register);
+        let emptied = [KnownWebhook { id: "1".into(), has_token: false, listed: true }];
+        assert_eq!(step(&lost, &emptied, Some("1")), WebhookCommand::Register);
         let both = [webhook("1", URL), webhook("2", URL)];
-        assert_eq!(step(&both, &recorded(&["2"]), None), Step::Delete("1".into()));
+        assert_eq!(step(&both, &recorded(&["2"]), None), WebhookCommand::Delete("1".into()));
 
         let old = [webhook("1", OLD_URL)];
-        assert_eq!(step(&old, &recorded(&["1"]), Some("1")), Step::Register);
+        assert_eq!(step(&old, &recorded(&["1"]), Some("1")), WebhookCommand::Register);
         let both = [webhook("1", OLD_URL), webhook("2", URL)];
-        assert_eq!(step(&both, &recorded(&["1", "2"]), Some("1")), Step::Delete("1".into()));
-        assert_eq!(step(&both[1..], &recorded(&["1", "2"]), Some("2")), Step::Settled("2".into()));
+        assert_eq!(step(&both, &recorded(&["1", "2"]), Some("1")), WebhookCommand::Delete("1".into()));
+        assert_eq!(step(&both[1..], &recorded(&["1", "2"]), Some("2")), WebhookCommand::Settled("2".into()));
     }
 
     #[test]
     fn webhooks_without_a_token_do_not_add_up() {
         let lost = [webhook("1", URL), webhook("2", URL), webhook("3", URL)];
-        assert_eq!(step(&lost, &[], None), Step::Delete("1".into()));
-        assert_eq!(step(&lost[1..], &[], None), Step::Delete("2".into()));
-        assert_eq!(step(&lost[2..], &[], None), Step::Register);
+        assert_eq!(step(&lost, &[], None), WebhookCommand::Delete("1".into()));
+        assert_eq!(step(&lost[1..], &[], None), WebhookCommand::Delete("2".into()));
+        assert_eq!(step(&lost[2..], &[], None), WebhookCommand::Register);
     }
 
     #[test]
     fn two_that_were_both_stored_leave_the_older_for_everybody() {
         let (a, b) = (webhook("1", URL), webhook("2", URL));
         for listed in [[a.clone(), b.clone()], [b, a]] {
-            assert_eq!(step(&listed, &recorded(&["2", "1"]), Some("2")), Step::Delete("2".into()));
+            assert_eq!(step(&listed, &recorded(&["2", "1"]), Some("2")), WebhookCommand::Delete("2".into()));
         }
     }
 
@@ -198,14 +212,18 @@ mod tests {
     #[test]
     fn a_webhook_that_the_list_does_not_show_is_created_once_and_not_at_each_probe() {
         let mut known = recorded(&["1"]);
-        assert_eq!(step(&[], &known, Some("1")), Step::Register, "removed by a person, or another key");
-        known.push(Recorded { id: "2".into(), has_token: true, listed: false });
-        assert_eq!(step(&[], &known, Some("2")), Step::NotListed("2".into()));
-        assert_eq!(step(&[webhook("2", URL)], &known, Some("2")), Step::Settled("2".into()));
+        assert_eq!(
+            step(&[], &known, Some("1")),
+            WebhookCommand::Register,
+            "removed by a person, or another key"
+        );
+        known.push(KnownWebhook { id: "2".into(), has_token: true, listed: false });
+        assert_eq!(step(&[], &known, Some("2")), WebhookCommand::NotListed("2".into()));
+        assert_eq!(step(&[webhook("2", URL)], &known, Some("2")), WebhookCommand::Settled("2".into()));
         known[1].has_token = false;
         assert_eq!(
             step(&[], &known, Some("2")),
-            Step::Register,
+            WebhookCommand::Register,
             "the Secret was emptied: a person's request"
         );
     }
@@ -214,7 +232,7 @@ mod tests {
     fn what_is_not_ours_is_never_touched() {
         let other_event = Webhook { event: "candidateHired".into(), ..webhook("1", URL) };
         let listed = [other_event, webhook("2", OLD_URL), webhook("3", URL)];
-        assert_eq!(step(&listed, &recorded(&["1", "3"]), Some("1")), Step::Settled("3".into()));
+        assert_eq!(step(&listed, &recorded(&["1", "3"]), Some("1")), WebhookCommand::Settled("3".into()));
         assert_eq!(ours(&listed, Some(URL), None, &[]), [&listed[2]]);
         assert_eq!(ours(&listed, None, Some("2"), &[]), [&listed[1]]);
     }
@@ -233,7 +251,7 @@ mod tests {
                 let id = id.to_string();
                 if listed.iter().all(|one| one.id != id) {
                     if is_known {
-                        known.push(Recorded { id: id.clone(), has_token, listed: true });
+                        known.push(KnownWebhook { id: id.clone(), has_token, listed: true });
                     }
                     listed.push(webhook(&id, if current { URL } else { OLD_URL }));
                 }
@@ -241,29 +259,29 @@ mod tests {
             let named = named.map(|id| id.to_string());
             let (mut finalizer, mut claimed, mut made) = (false, false, 0);
             for _ in 0..20 {
-                let facts = Facts {
+                let facts = WebhookInputs {
                     url: URL, listed: &listed, named: named.as_deref(), recorded: &known, finalizer, claimed,
                 };
                 let usable = |listed: &[Webhook]| ours(listed, Some(URL), named.as_deref(), &known).len();
                 match plan(&facts) {
-                    Step::Settled(id) => {
+                    WebhookCommand::Settled(id) => {
                         let left = ours(&listed, Some(URL), named.as_deref(), &known);
                         prop_assert!(left.len() == 1 && left[0].id == id && left[0].url == URL);
                         let kept = known.iter().any(|one| one.id == id && one.has_token);
                         prop_assert!(kept && made <= 1);
                         return Ok(());
                     }
-                    Step::AddFinalizer => finalizer = true,
-                    Step::Claim => claimed = true,
-                    Step::Register => {
+                    WebhookCommand::AddFinalizer => finalizer = true,
+                    WebhookCommand::Claim => claimed = true,
+                    WebhookCommand::Register => {
                         prop_assert!(finalizer && claimed);
                         made += 1;
                         let id = format!("{}", 100 + made);
                         listed.push(webhook(&id, URL));
-                        known.push(Recorded { id, has_token: true, listed: false });
+                        known.push(KnownWebhook { id, has_token: true, listed: false });
                     }
-                    Step::NotListed(id) => prop_assert!(false, "{id} is listed"),
-                    Step::Delete(id) => {
+                    WebhookCommand::NotListed(id) => prop_assert!(false, "{id} is listed"),
+                    WebhookCommand::Delete(id) => {
                         prop_assert!(claimed && usable(&listed) > 1, "the last one was deleted");
                         listed.retain(|one| one.id != id);
                     }

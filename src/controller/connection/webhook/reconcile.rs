@@ -3,13 +3,13 @@
 //! Each effect may take place and its answer be lost: then the pass ends, and the next one finds out from Lever's list
 //! and the Secret.
 
-use super::super::diagnosis::{self, Nature, Trouble};
+use super::super::diagnosis::{self, Diagnosis, Remedy};
 use super::has_finalizer;
-use super::plan::{Facts, Recorded, Step, ours, plan};
+use super::plan::{KnownWebhook, WebhookCommand, WebhookInputs, ours, plan};
 use super::tokens::{TokenError, TokenSecret};
 use crate::api::{LeverConnection, SecretKeyRef, names};
 use crate::controller::Context;
-use crate::controller::runtime::Failure;
+use crate::controller::runtime::ReconcileError;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::k8s::secrets::SecretError;
 use crate::lever::{self, LeverClient, STAGE_CHANGE, Webhook};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 const STEPS: usize = 64;
 
 /// What a pass works with.
-pub struct Pass<'a> {
+pub struct WebhookReconcile<'a> {
     /// The leader's context.
     pub context: &'a Context,
     /// The connection's Lever account.
@@ -33,20 +33,20 @@ pub struct Pass<'a> {
 }
 
 /// What ended a pass early.
-pub enum Stop {
+pub enum WebhookError {
     /// Lever, or something that a person has to mend.
-    Trouble(Trouble),
+    Trouble(Diagnosis),
     /// The API server.
-    Failure(Failure),
+    Failure(ReconcileError),
 }
 
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Self {
+impl From<Diagnosis> for WebhookError {
+    fn from(trouble: Diagnosis) -> Self {
         Self::Trouble(trouble)
     }
 }
 
-impl From<TokenError> for Stop {
+impl From<TokenError> for WebhookError {
     fn from(error: TokenError) -> Self {
         let said = error.to_string();
         match error {
@@ -54,14 +54,14 @@ impl From<TokenError> for Stop {
             TokenError::Api { source, .. } if is_status(&source, 403) => not_permitted(&said).into(),
             TokenError::Api { source, .. } if is_status(&source, 422) => {
                 let message = format!("{} Name another Secret there.", diagnosis::sentence(&said));
-                Trouble::of_webhook("SecretNotWritable", Nature::Person, message).into()
+                Diagnosis::of_webhook("SecretNotWritable", Remedy::UserAction, message).into()
             }
             TokenError::Api { source, .. } => Self::Failure(WriteError::Api(source).into()),
         }
     }
 }
 
-impl From<WriteError> for Stop {
+impl From<WriteError> for WebhookError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Api(source) if is_status(&source, 403) => {
@@ -73,18 +73,18 @@ impl From<WriteError> for Stop {
 }
 
 /// The API server lets the operator read but not write: so it is, unless Managed webhooks are asked for at installation.
-fn not_permitted(said: &str) -> Trouble {
+fn not_permitted(said: &str) -> Diagnosis {
     let message = format!(
         "{} Managed webhooks need more rights: set managedWebhooks.enabled to true in the values of the operator's \
          chart, or use spec.webhook.mode: Manual.",
         diagnosis::sentence(said)
     );
-    Trouble::of_webhook("ManagedWebhooksDisabled", Nature::Unclear, message)
+    Diagnosis::of_webhook("ManagedWebhooksDisabled", Remedy::Ambiguous, message)
 }
 
-impl Pass<'_> {
+impl WebhookReconcile<'_> {
     /// Sees to it that there is one webhook for the URL, whose token is in the Secret. Returns its id.
-    pub async fn register(&self, connection: &mut Arc<LeverConnection>) -> Result<String, Stop> {
+    pub async fn register(&self, connection: &mut Arc<LeverConnection>) -> Result<String, WebhookError> {
         let reference = self.secret_for(connection)?;
         // No other pass, here or elsewhere, has the same.
         let claim = format!("{}-{}", std::process::id(), Timestamp::now());
@@ -103,7 +103,7 @@ impl Pass<'_> {
             if has_claimed && !claimed {
                 return Err(TokenError::Conflict.into());
             }
-            let facts = Facts {
+            let facts = WebhookInputs {
                 url: self.url,
                 listed: &listed,
                 named: connection.status.as_ref().and_then(|status| status.webhook_id.as_deref()),
@@ -112,21 +112,23 @@ impl Pass<'_> {
                 claimed,
             };
             match plan(&facts) {
-                Step::Settled(id) => {
+                WebhookCommand::Settled(id) => {
                     if shown.contains(&id) && secret.recorded().iter().any(|one| one.id == id && !one.listed)
                     {
                         secret.confirm(&id).await?;
                     }
                     return Ok(id);
                 }
-                Step::NotListed(id) => return Err(not_listed(connection, &reference, self.url, &id).into()),
-                Step::AddFinalizer => set_finalizer(self.context, connection, true).await?,
-                Step::Claim => {
+                WebhookCommand::NotListed(id) => {
+                    return Err(not_listed(connection, &reference, self.url, &id).into());
+                }
+                WebhookCommand::AddFinalizer => set_finalizer(self.context, connection, true).await?,
+                WebhookCommand::Claim => {
                     secret.claim(&claim).await?;
                     has_claimed = true;
                 }
-                Step::Register => made.push(self.make(connection, &mut secret, &claim).await?),
-                Step::Delete(id) => {
+                WebhookCommand::Register => made.push(self.make(connection, &mut secret, &claim).await?),
+                WebhookCommand::Delete(id) => {
                     self.delete(connection, &id).await.map_err(|error| of_lever(&error, connection))?;
                     made.retain(|made| made.id != id);
                 }
@@ -137,12 +139,12 @@ impl Pass<'_> {
 
     /// Removes the webhooks of the connection from Lever, their tokens from the Secret, and the finalizer. A key that
     /// may not do that, or not any more, does not hold it up.
-    pub async fn remove(&self, connection: &mut Arc<LeverConnection>) -> Result<(), Stop> {
+    pub async fn remove(&self, connection: &mut Arc<LeverConnection>) -> Result<(), WebhookError> {
         let mut secret = match &connection.spec.webhook.signing_token_secret_ref {
             Some(reference) => match TokenSecret::read(&self.context.client, connection, reference).await {
                 Ok(secret) => Some(secret),
                 Err(error) if is_status(&error, 403) => None,
-                Err(error) => return Err(Stop::Failure(unreadable(reference, error))),
+                Err(error) => return Err(WebhookError::Failure(unreadable(reference, error))),
             },
             None => None,
         };
@@ -172,7 +174,7 @@ impl Pass<'_> {
     async fn remove_from_lever(
         &self,
         connection: &LeverConnection,
-        recorded: &[Recorded],
+        recorded: &[KnownWebhook],
     ) -> Result<(), Error> {
         let named = connection.status.as_ref().and_then(|status| status.webhook_id.as_deref());
         let listed = self.lever.webhooks().await?;
@@ -195,14 +197,14 @@ impl Pass<'_> {
         connection: &LeverConnection,
         secret: &mut TokenSecret,
         claim: &str,
-    ) -> Result<Webhook, Stop> {
+    ) -> Result<Webhook, WebhookError> {
         let new = self.lever.create_webhook(self.url).await.map_err(|error| match error.class {
             Class::Invalid => {
                 let said = diagnosis::sentence(&error.to_string());
                 let message = format!(
                     "{said} Lever takes https addresses only that it can reach: check --public-url of the operator."
                 );
-                Trouble::of_webhook("WebhookRefused", Nature::Unclear, message)
+                Diagnosis::of_webhook("WebhookRefused", Remedy::Ambiguous, message)
             }
             _ => of_lever(&error, connection),
         })?;
@@ -239,11 +241,11 @@ impl Pass<'_> {
     }
 
     /// The Secret that the tokens go to.
-    fn secret_for(&self, connection: &LeverConnection) -> Result<SecretKeyRef, Trouble> {
+    fn secret_for(&self, connection: &LeverConnection) -> Result<SecretKeyRef, Diagnosis> {
         let Some(reference) = connection.spec.webhook.signing_token_secret_ref.clone() else {
             let message = "spec.webhook.signingTokenSecretRef is not set. Name a Secret and a key there: the operator \
                            makes the Secret and keeps the signature token in it.";
-            return Err(Trouble::of_webhook("SigningTokenMissing", Nature::Person, message.into()));
+            return Err(Diagnosis::of_webhook("SigningTokenMissing", Remedy::UserAction, message.into()));
         };
         let namespace = connection.namespace().unwrap_or_default();
         let holds_key = |other: &Arc<LeverConnection>| {
@@ -263,7 +265,7 @@ impl Pass<'_> {
                  --public-url (publicURL in the values of its chart), or use spec.webhook.mode: Manual and the path {}.",
                 self.url
             );
-            return Err(Trouble::of_webhook("PublicURLMissing", Nature::Person, message));
+            return Err(Diagnosis::of_webhook("PublicURLMissing", Remedy::UserAction, message));
         }
         Ok(reference)
     }
@@ -272,7 +274,7 @@ impl Pass<'_> {
         &self,
         connection: &LeverConnection,
         reference: &SecretKeyRef,
-    ) -> Result<TokenSecret, Stop> {
+    ) -> Result<TokenSecret, WebhookError> {
         let read = TokenSecret::read(&self.context.client, connection, reference).await;
         read.map_err(|error| {
             let error = SecretError::Unreadable { name: reference.name.clone(), source: Box::new(error) };
@@ -280,16 +282,16 @@ impl Pass<'_> {
                 Some((reason, hint)) => {
                     let message =
                         diagnosis::sentence(&format!("spec.webhook.signingTokenSecretRef: {error}{hint}"));
-                    Trouble::of_webhook(reason, Nature::Unclear, message).into()
+                    Diagnosis::of_webhook(reason, Remedy::Ambiguous, message).into()
                 }
-                None => Stop::Failure(error.into()),
+                None => WebhookError::Failure(error.into()),
             }
         })
     }
 }
 
 /// Takes the finalizer off.
-pub async fn let_go(context: &Context, connection: &mut Arc<LeverConnection>) -> Result<(), Stop> {
+pub async fn let_go(context: &Context, connection: &mut Arc<LeverConnection>) -> Result<(), WebhookError> {
     set_finalizer(context, connection, false).await
 }
 
@@ -297,23 +299,23 @@ async fn set_finalizer(
     context: &Context,
     connection: &mut Arc<LeverConnection>,
     present: bool,
-) -> Result<(), Stop> {
+) -> Result<(), WebhookError> {
     let change = MetadataChange::default().finalizer(names::WEBHOOK_FINALIZER, present);
     *connection = Arc::new(write_metadata(&context.client, connection.as_ref(), &change).await?);
     Ok(())
 }
 
-fn not_owned(reference: &SecretKeyRef, why: &str) -> Trouble {
+fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
     let message = format!(
         "spec.webhook.signingTokenSecretRef: Secret {} is not the operator's to write: {why}. Name a Secret there that \
          does not exist yet, or one for nothing else with the label app.kubernetes.io/managed-by: pad-operator.",
         reference.name
     );
-    Trouble::of_webhook(super::SECRET_NOT_OWNED, Nature::Person, message)
+    Diagnosis::of_webhook(super::SECRET_NOT_OWNED, Remedy::UserAction, message)
 }
 
 /// Lever has taken the webhook, but its list does not show it: whether it works cannot be checked (contract C15).
-fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id: &str) -> Trouble {
+fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id: &str) -> Diagnosis {
     let (namespace, name) = super::key(connection);
     let message = format!(
         "Lever's list of webhooks does not show webhook {id}, which the operator registered. No further one is registered. \
@@ -322,14 +324,14 @@ fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id
         secret.name,
         names::WEBHOOKS_PREFIX,
     );
-    Trouble::of_webhook("WebhookNotListed", Nature::Person, message)
+    Diagnosis::of_webhook("WebhookNotListed", Remedy::UserAction, message)
 }
 
-fn of_lever(error: &Error, connection: &LeverConnection) -> Trouble {
+fn of_lever(error: &Error, connection: &LeverConnection) -> Diagnosis {
     let permission = diagnosis::lever_permission(lever::permission(error.operation));
     diagnosis::of_call(error, &connection.spec.lever.api_key_secret_ref, &permission)
 }
 
-fn unreadable(reference: &SecretKeyRef, error: kube::Error) -> Failure {
+fn unreadable(reference: &SecretKeyRef, error: kube::Error) -> ReconcileError {
     SecretError::Unreadable { name: reference.name.clone(), source: Box::new(error) }.into()
 }

@@ -2,17 +2,17 @@
 
 use super::*;
 
-fn trouble(nature: Nature) -> Trouble {
-    Trouble::of_webhook("Reason", nature, "message".into())
+fn trouble(nature: Remedy) -> Diagnosis {
+    Diagnosis::of_webhook("Reason", nature, "message".into())
 }
 
-fn registered() -> State {
-    State::Registered { id: "w-1".into() }
+fn registered() -> WebhookState {
+    WebhookState::Registered { id: "w-1".into() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_is_due_with_a_probe_and_when_the_secret_has_changed() {
-    let mut entry = Entry::default();
+    let mut entry = WebhookEntry::default();
     let now = Instant::now;
     assert!(!entry.begin(false, None, now()), "Lever has not answered yet");
     assert!(entry.begin(true, None, now()));
@@ -31,20 +31,20 @@ async fn it_is_due_with_a_probe_and_when_the_secret_has_changed() {
 
 #[tokio::test(start_paused = true)]
 async fn what_may_pass_is_tried_again_and_leaves_what_was_known() {
-    let mut entry = Entry::default();
-    entry.fail(trouble(Nature::Passing), None, Instant::now());
-    assert_eq!(entry.state, State::Troubled(trouble(Nature::Passing)));
+    let mut entry = WebhookEntry::default();
+    entry.fail(trouble(Remedy::Retry), None, Instant::now());
+    assert_eq!(entry.state, WebhookState::Failed(trouble(Remedy::Retry)));
     let first = entry.next.unwrap();
     assert!(!entry.begin(false, None, Instant::now()));
     tokio::time::advance(first - Instant::now()).await;
     assert!(entry.begin(false, None, Instant::now()));
-    entry.fail(trouble(Nature::Passing), None, Instant::now());
+    entry.fail(trouble(Remedy::Retry), None, Instant::now());
     assert!(entry.next.unwrap() - Instant::now() > first - Instant::now());
 
     entry.end(registered());
-    entry.fail(trouble(Nature::Passing), None, Instant::now());
+    entry.fail(trouble(Remedy::Retry), None, Instant::now());
     assert_eq!(entry.state, registered());
     assert!(entry.next.is_some());
-    entry.fail(trouble(Nature::Person), None, Instant::now());
-    assert_eq!((&entry.state, entry.next), (&State::Troubled(trouble(Nature::Person)), None));
+    entry.fail(trouble(Remedy::UserAction), None, Instant::now());
+    assert_eq!((&entry.state, entry.next), (&WebhookState::Failed(trouble(Remedy::UserAction)), None));
 }

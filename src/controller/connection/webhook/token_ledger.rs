@@ -3,7 +3,7 @@
 //! The value holds tokens only, one per line, because the receiver takes any of them. Beside it an annotation tells ids
 //! and digests, so that a token that was lost or replaced by hand is noticed.
 
-use super::plan::Recorded;
+use super::plan::KnownWebhook;
 use crate::api::names::sha256_hex;
 use crate::sanitize;
 use secrecy::{ExposeSecret, SecretString};
@@ -17,21 +17,21 @@ const DIGEST: usize = 16;
 
 /// All tokens of a Secret's value, and the webhooks of one connection that some of them belong to.
 #[derive(Clone, Default)]
-pub struct Book {
+pub struct TokenLedger {
     tokens: Vec<SecretString>,
     /// Oldest first.
-    records: Vec<Record>,
+    records: Vec<TokenRecord>,
 }
 
 #[derive(Clone)]
-struct Record {
+struct TokenRecord {
     id: String,
     digest: String,
     /// Whether Lever's list has shown the webhook.
     listed: bool,
 }
 
-impl Book {
+impl TokenLedger {
     /// Reads the value and the annotation.
     pub fn read(value: &str, annotation: &str) -> Self {
         let lines = value.lines().map(sanitize::trimmed).filter(|line| !line.is_empty());
@@ -39,7 +39,7 @@ impl Book {
             let (id, digest) = record.rsplit_once('=')?;
             let plain = digest.strip_suffix(NOT_LISTED);
             let (digest, listed) = (plain.unwrap_or(digest).to_owned(), plain.is_none());
-            Some(Record { id: id.to_owned(), digest, listed })
+            Some(TokenRecord { id: id.to_owned(), digest, listed })
         });
         Self { tokens: lines.map(SecretString::from).collect(), records: records.collect() }
     }
@@ -51,7 +51,7 @@ impl Book {
 
     /// The annotation.
     pub fn annotation(&self) -> String {
-        let records = self.records.iter().map(|Record { id, digest, listed }| {
+        let records = self.records.iter().map(|TokenRecord { id, digest, listed }| {
             let mark = if *listed { "" } else { NOT_LISTED };
             format!("{id}={digest}{mark}")
         });
@@ -59,9 +59,9 @@ impl Book {
     }
 
     /// The webhooks of the connection, present and past.
-    pub fn recorded(&self) -> Vec<Recorded> {
+    pub fn recorded(&self) -> Vec<KnownWebhook> {
         let has = |digest: &String| self.tokens.iter().any(|token| digest_of(token) == *digest);
-        let recorded = |record: &Record| Recorded {
+        let recorded = |record: &TokenRecord| KnownWebhook {
             id: record.id.clone(),
             has_token: has(&record.digest),
             listed: record.listed,
@@ -72,7 +72,7 @@ impl Book {
     /// Adds a webhook and its token; the oldest of too many go.
     pub fn add(&mut self, id: &str, token: &SecretString) {
         self.records.retain(|known| known.id != id);
-        self.records.push(Record { id: id.to_owned(), digest: digest_of(token), listed: false });
+        self.records.push(TokenRecord { id: id.to_owned(), digest: digest_of(token), listed: false });
         self.tokens.push(token.clone());
         self.drop_oldest(self.records.len().saturating_sub(KEPT));
     }
@@ -102,21 +102,21 @@ fn digest_of(token: &SecretString) -> String {
 mod tests {
     use super::*;
 
-    fn add(book: &mut Book, id: &str) {
+    fn add(book: &mut TokenLedger, id: &str) {
         book.add(id, &SecretString::from(format!("token-of-{id}")));
     }
 
-    fn written(book: &Book) -> Book {
-        Book::read(&book.value(), &book.annotation())
+    fn written(book: &TokenLedger) -> TokenLedger {
+        TokenLedger::read(&book.value(), &book.annotation())
     }
 
-    fn known(book: &Book) -> Vec<(String, bool)> {
+    fn known(book: &TokenLedger) -> Vec<(String, bool)> {
         book.recorded().into_iter().map(|one| (one.id, one.has_token)).collect()
     }
 
     #[test]
     fn what_is_written_is_read_back_and_names_no_token() {
-        let mut book = Book::read("  by-hand \n\n", "");
+        let mut book = TokenLedger::read("  by-hand \n\n", "");
         add(&mut book, "w=1");
         add(&mut book, "w-2");
         let book = written(&book);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_webhook_counts_as_listed_once_it_is_confirmed() {
-        let mut book = Book::default();
+        let mut book = TokenLedger::default();
         add(&mut book, "w-1");
         add(&mut book, "w-2");
         book.confirm("w-1");
@@ -135,31 +135,31 @@ mod tests {
         assert_eq!(listed, [true, false]);
         assert!(written(&book).recorded().iter().all(|one| one.has_token));
         // The annotation of version 0.1.0 has no mark.
-        assert!(Book::read("token-of-w-1", "w-1=0123456789abcdef").recorded()[0].listed);
+        assert!(TokenLedger::read("token-of-w-1", "w-1=0123456789abcdef").recorded()[0].listed);
     }
 
     #[test]
     fn a_token_that_was_lost_or_replaced_is_noticed() {
-        let mut book = Book::default();
+        let mut book = TokenLedger::default();
         add(&mut book, "w-1");
         for value in ["", "another\n", "token-of-w-1 and more"] {
-            assert_eq!(known(&Book::read(value, &book.annotation())), [("w-1".to_owned(), false)]);
+            assert_eq!(known(&TokenLedger::read(value, &book.annotation())), [("w-1".to_owned(), false)]);
         }
-        assert_eq!(known(&Book::read(&book.value(), "nonsense")), []);
+        assert_eq!(known(&TokenLedger::read(&book.value(), "nonsense")), []);
     }
 
     #[test]
     fn the_oldest_of_too_many_go_and_nothing_of_others() {
-        let mut book = Book::read("by-hand", "");
+        let mut book = TokenLedger::read("by-hand", "");
         (1..=8).for_each(|n| add(&mut book, &format!("w-{n}")));
         assert_eq!(known(&book).len(), KEPT);
         assert_eq!(
             book.value(),
             "by-hand\ntoken-of-w-4\ntoken-of-w-5\ntoken-of-w-6\ntoken-of-w-7\ntoken-of-w-8\n"
         );
-        let mut other = Book::read(&book.value(), "");
+        let mut other = TokenLedger::read(&book.value(), "");
         add(&mut other, "o-1");
-        let mut book = Book::read(&other.value(), &book.annotation());
+        let mut book = TokenLedger::read(&other.value(), &book.annotation());
         book.clear();
         assert_eq!((book.value().as_str(), book.annotation().as_str()), ("by-hand\ntoken-of-o-1\n", ""));
     }

@@ -1,10 +1,10 @@
 //! The Secret with the signature tokens, and the writes to it.
 //!
-//! Beside the tokens and what [`Book`] says of them stands a claim. Who is about to make or delete webhooks writes it
+//! Beside the tokens and what [`TokenLedger`] says of them stands a claim. Who is about to make or delete webhooks writes it
 //! first, and stores a token only while it is still there. So of two leaders only one goes on.
 
-use super::plan::Recorded;
-use super::token_ledger::Book;
+use super::plan::KnownWebhook;
+use super::token_ledger::TokenLedger;
 use crate::api::names::{self, MANAGED_BY_LABEL};
 use crate::api::{FIELD_MANAGER, LeverConnection, SecretKeyRef};
 use crate::k8s::in_time;
@@ -44,7 +44,7 @@ pub struct TokenSecret {
     /// None: there is no such Secret.
     version: Option<String>,
     is_ours: bool,
-    book: Book,
+    book: TokenLedger,
     claim: Option<String>,
 }
 
@@ -62,7 +62,7 @@ impl TokenSecret {
             connection: connection.name_any(),
             version: None,
             is_ours: true,
-            book: Book::default(),
+            book: TokenLedger::default(),
             claim: None,
         };
         let found = in_time(secret.api.get_opt(&reference.name)).await?;
@@ -83,7 +83,7 @@ impl TokenSecret {
         let records = annotation(self.records_annotation()).unwrap_or_default();
         let value = found.data.as_mut().and_then(|data| data.remove(&self.reference.key));
         let value = value.and_then(|value| String::from_utf8(value.0).ok()).unwrap_or_default();
-        self.book = Book::read(&value, &records);
+        self.book = TokenLedger::read(&value, &records);
     }
 
     /// Whether it may be written: there is none yet, or it carries the operator's label.
@@ -92,7 +92,7 @@ impl TokenSecret {
     }
 
     /// The webhooks that it knows.
-    pub fn recorded(&self) -> Vec<Recorded> {
+    pub fn recorded(&self) -> Vec<KnownWebhook> {
         self.book.recorded()
     }
 

@@ -4,13 +4,13 @@
 
 use super::{PadReconcile, cluster};
 use crate::api::installation::{self, REQUESTED_BY, RequestedBy};
-use crate::api::names::{self, Attempt, Effect, Reference};
+use crate::api::names::{self, CreateIntent, OnceOnlyWrite, Reference};
 use crate::coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::controller::metrics::Origin;
 use crate::controller::pad::in_flight::{LEAVES_WITHIN, agree};
 use crate::controller::pad::observe;
 use crate::controller::pad::state::{ConnectionState, CreateOutcome, PadLookup, PassError, WriteClaim};
-use crate::controller::pad_budget::{Refusal, Wanted};
+use crate::controller::pad_budget::{Denied, PadRequest};
 use crate::controller::schedule;
 use crate::k8s::in_time;
 use crate::k8s::patch::{MetadataChange, WriteError};
@@ -40,7 +40,7 @@ impl PadReconcile<'_> {
             return Ok(());
         };
         let (connection, now) = (name.clone(), Timestamp::now());
-        let wanted = Wanted {
+        let wanted = PadRequest {
             pad: self.pad.uid().unwrap_or_default(),
             account: interview.account_id(),
             remaining: *pads_left,
@@ -52,11 +52,11 @@ impl PadReconcile<'_> {
         let taken = match allowances.take(&namespace, name, wanted, now) {
             Ok(taken) => taken,
             // Others were faster; the plan says what follows.
-            Err(Refusal::Quota) => {
+            Err(Denied::Quota) => {
                 *pads_left = Some(0);
                 return Ok(());
             }
-            Err(Refusal::Hour(full)) => {
+            Err(Denied::Hour(full)) => {
                 *hour_full = Some(full);
                 return Ok(());
             }
@@ -87,7 +87,7 @@ impl PadReconcile<'_> {
     ) -> Result<(), PassError> {
         let leave_by = Instant::now() + LEAVES_WITHIN;
         let sent_at = schedule::now();
-        let attempt = Attempt::new(reference, Timestamp::now());
+        let attempt = CreateIntent::new(reference, Timestamp::now());
         let mut intention = MetadataChange::default()
             .annotate(names::ATTEMPT, attempt.to_string())
             .finalizer(names::FINALIZER, true);
@@ -218,7 +218,7 @@ impl PadReconcile<'_> {
                     self.context.flights.without_effect(&record.id);
                     self.departure = departure;
                     self.facts.claimed = if self.departure.is_some() {
-                        WriteClaim::Owned(Effect::Link)
+                        WriteClaim::Owned(OnceOnlyWrite::Link)
                     } else {
                         WriteClaim::Unclaimed
                     };

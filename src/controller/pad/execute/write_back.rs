@@ -2,7 +2,7 @@
 //! a conflict, and leaves right after that or not at all.
 
 use super::{PadReconcile, cluster};
-use crate::api::names::{self, Claim, Effect};
+use crate::api::names::{self, Claim, OnceOnlyWrite};
 use crate::controller::pad::in_flight::{LEAVES_WITHIN, shows_within};
 use crate::controller::pad::state::{CandidateLookup, NoteLookup, PassError, WriteClaim};
 use crate::k8s::patch::MetadataChange;
@@ -19,11 +19,11 @@ impl PadReconcile<'_> {
     }
 
     /// Claims a write to Lever: of two processes only one succeeds, and only it may send.
-    pub(super) async fn claim(&mut self, effect: Effect) -> Result<(), PassError> {
+    pub(super) async fn claim(&mut self, effect: OnceOnlyWrite) -> Result<(), PassError> {
         let departure = self.departure().await?;
         let claim = Claim::new(effect, Timestamp::now());
         let mut change = MetadataChange::default().annotate(names::CLAIM, claim.to_string());
-        if effect == Effect::Link {
+        if effect == OnceOnlyWrite::Link {
             change = change.finalizer(names::FINALIZER, true);
         }
         self.write(change).await.map_err(cluster)?;
@@ -44,7 +44,7 @@ impl PadReconcile<'_> {
     }
 
     /// Remembers what may still become of a claimed write whose answer is missing.
-    fn arrived<T>(&self, effect: Effect, mark: &str, answer: &Result<T, transport::Error>) {
+    fn arrived<T>(&self, effect: OnceOnlyWrite, mark: &str, answer: &Result<T, transport::Error>) {
         if answer.as_ref().is_err_and(|error| error.class == Class::OutcomeUnknown) {
             self.context.flights.ended(mark, shows_within(effect));
         }
@@ -55,14 +55,14 @@ impl PadReconcile<'_> {
         let changed =
             self.account()?.lever.add_links(departure, &self.facts.pad.opportunity_id, &[url]).await;
         self.facts.link_written = changed.is_ok();
-        self.arrived(Effect::Link, &mark, &changed);
+        self.arrived(OnceOnlyWrite::Link, &mark, &changed);
         self.after_lever_write(changed).await
     }
 
     pub(super) async fn add_note(&mut self, text: &str) -> Result<(), PassError> {
         let (departure, mark) = self.depart()?;
         let added = self.account()?.lever.add_note(departure, &self.facts.pad.opportunity_id, text).await;
-        self.arrived(Effect::Note, &mark, &added);
+        self.arrived(OnceOnlyWrite::Note, &mark, &added);
         self.facts.note = NoteLookup::Written(added.map_err(PassError::Service)?);
         Ok(())
     }

@@ -5,13 +5,13 @@ use super::truth::{Broken, Post};
 use super::world::{Creation, OPPORTUNITY, World, at, url};
 use crate::api::condition::{find, is_true, types};
 use crate::api::configuration::{Existing, PadConfiguration, PadConfigurationStatus};
-use crate::api::names::{self, Attempt, Claim, Effect, Reference};
+use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference};
 use crate::api::pad::{Pad, Phase, Trigger, TriggerSource};
 use crate::api::served::{self, Fingerprint};
 use crate::api::{HasConditions, PadStatus};
 use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, Question};
-use crate::controller::configuration::observe::Checks;
-use crate::controller::configuration::status::{Observation, status as configuration_status};
+use crate::controller::configuration::observe::ExternalChecks;
+use crate::controller::configuration::status::{ConfigurationObservation, status as configuration_status};
 use crate::controller::pad::hints::{Hint, PendingHints};
 use crate::controller::pad::observe::{self, RelatedObjects};
 use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, flag};
@@ -88,11 +88,11 @@ impl World {
         };
         let question = configuration.spec.question_id.map(|_| Ok(question));
         let handled = names::reconcile_requested_at(&configuration);
-        let observation = Observation {
+        let observation = ConfigurationObservation {
             configuration: &configuration,
             connection: Some(&self.connection),
             rival: None,
-            checks: &Checks { question, owner: None },
+            checks: &ExternalChecks { question, owner: None },
             counts: None,
             handled: handled.as_deref(),
         };
@@ -423,7 +423,7 @@ impl Pass<'_> {
                     set_finalizer(pad, keep_finalizer || deleting);
                 });
                 self.facts.claimed =
-                    if claim_link { WriteClaim::Owned(Effect::Link) } else { WriteClaim::Unclaimed };
+                    if claim_link { WriteClaim::Owned(OnceOnlyWrite::Link) } else { WriteClaim::Unclaimed };
                 self.facts.record = PadLookup::Read(record);
             }
             Command::ClearAttempt => {
@@ -508,7 +508,7 @@ impl Pass<'_> {
 
     /// The intention, the request, and what follows from its answer.
     fn post(&mut self, reference: &Reference, new: &NewPad) {
-        let attempt = Attempt::new(reference.clone(), at(self.world.now)).to_string();
+        let attempt = CreateIntent::new(reference.clone(), at(self.world.now)).to_string();
         self.write(|pad| {
             pad.annotations_mut().insert(names::ATTEMPT.into(), attempt);
             set_finalizer(pad, true);

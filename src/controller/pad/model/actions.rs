@@ -4,7 +4,7 @@ use super::process::At;
 use super::state::{
     ClaimMark, CoderPad, Delivery, FlightKnown, LAG, Object, Process, SLOTS, Seen, State, Waits, World, Wrong,
 };
-use crate::api::names::Effect;
+use crate::api::names::OnceOnlyWrite;
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -372,13 +372,13 @@ impl World {
                 let flight = state.lever_flights.get_mut(index)?;
                 flight.done = true;
                 match flight.effect {
-                    Effect::Link => {
+                    OnceOnlyWrite::Link => {
                         state.person.links.push(flight.pad);
                         state.ever_linked.push(flight.pad);
                         state.ever_linked.sort_unstable();
                         state.ever_linked.dedup();
                     }
-                    Effect::Note => state.person.notes.push(flight.pad),
+                    OnceOnlyWrite::Note => state.person.notes.push(flight.pad),
                 }
                 if flight.owner.is_none() {
                     state.lever_flights.remove(index);

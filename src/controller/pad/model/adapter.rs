@@ -9,7 +9,7 @@ use super::state::{
 use crate::api::Pad;
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::installation::Installation;
-use crate::api::names::{self, Attempt, Claim, Effect, Reference, Series};
+use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::served::{self, Fingerprint};
 use crate::coderpad::PadRecord;
@@ -51,7 +51,7 @@ pub enum Planned {
     StoreServed(Vec<u8>),
     Store { pad: u8, keep_finalizer: bool, claim_link: bool },
     Forget,
-    Claim(Effect),
+    Claim(OnceOnlyWrite),
     ReadNotes,
     AddNote,
     AddLink(u8),
@@ -244,7 +244,10 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> StoredPad {
         deleting: object.deleting,
         finalizer: object.finalizer,
         attempt: object.attempt.map(|attempt| {
-            Attempt::new(reference(attempt.entry, 0), Timestamp::from_second(i64::from(attempt.id)).unwrap())
+            CreateIntent::new(
+                reference(attempt.entry, 0),
+                Timestamp::from_second(i64::from(attempt.id)).unwrap(),
+            )
         }),
         pad_id: object.pad.map(pad_id),
         url: None,

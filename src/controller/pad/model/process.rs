@@ -11,7 +11,7 @@ use super::state::{
     World, Wrong,
 };
 use super::writes::Change;
-use crate::api::names::Effect;
+use crate::api::names::OnceOnlyWrite;
 
 /// Another process's POST is waited out for so many ticks.
 const OTHERS: u8 = LEAVES + CREATE + LAG;
@@ -199,8 +199,8 @@ impl World {
                 known.served_stored = true;
             }
             Planned::Store { pad, .. } if self.is(Wrong::LinkBeforeStore) && !known.link_written => {
-                write_to_lever(state, at, Effect::Link, pad);
-                pass.waits = Waits::Write(Effect::Link);
+                write_to_lever(state, at, OnceOnlyWrite::Link, pad);
+                pass.waits = Waits::Write(OnceOnlyWrite::Link);
             }
             Planned::Store { pad, keep_finalizer, claim_link } => {
                 state.touch(pad, p, self);
@@ -228,10 +228,10 @@ impl World {
             }
             Planned::AddNote => {
                 let pad = known.object.pad.unwrap();
-                pass.waits = depart(state, at, known, &mut pass.departs, Effect::Note, pad);
+                pass.waits = depart(state, at, known, &mut pass.departs, OnceOnlyWrite::Note, pad);
             }
             Planned::AddLink(pad) => {
-                pass.waits = depart(state, at, known, &mut pass.departs, Effect::Link, pad);
+                pass.waits = depart(state, at, known, &mut pass.departs, OnceOnlyWrite::Link, pad);
             }
             Planned::RemoveLink(pad) => {
                 state.touch(pad, p, self);
@@ -378,7 +378,7 @@ impl World {
             if let Some((_, mark)) = pass.known.object.open_claim() {
                 process.remember(mark, Seen::Lands(WRITE));
             }
-        } else if effect == Effect::Link {
+        } else if effect == OnceOnlyWrite::Link {
             pass.known.link_written = true;
             pass.known.person = Some(person);
         } else {
@@ -429,7 +429,7 @@ fn depart(
     at: At,
     known: &mut Known,
     departs: &mut Option<u8>,
-    effect: Effect,
+    effect: OnceOnlyWrite,
     pad: u8,
 ) -> Waits {
     known.claimed = ClaimedKnown::Nothing;
@@ -441,6 +441,6 @@ fn depart(
     Waits::Write(effect)
 }
 
-fn write_to_lever(state: &mut State, at: At, effect: Effect, pad: u8) {
+fn write_to_lever(state: &mut State, at: At, effect: OnceOnlyWrite, pad: u8) {
     state.lever_flights.push(LeverFlight { effect, pad, owner: Some(at), done: false, left: WRITE });
 }

@@ -2,7 +2,7 @@
 //! compared and hashed. Times are counts of ticks that are still left, so that equal situations are equal states.
 
 use crate::api::configuration::DeletionPolicy;
-use crate::api::names::Effect;
+use crate::api::names::OnceOnlyWrite;
 
 /// A POST leaves within this many ticks of its intention, or not at all.
 pub const LEAVES: u8 = 1;
@@ -46,7 +46,7 @@ pub enum ClaimMark {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Claim {
     pub id: u8,
-    pub effect: Effect,
+    pub effect: OnceOnlyWrite,
 }
 
 /// A Pad in the API server, or a copy of it.
@@ -74,18 +74,18 @@ pub struct Object {
 
 impl Object {
     /// What the real `StoredPad::open_claim` says.
-    pub fn open_claim(&self) -> Option<(Effect, ClaimMark)> {
+    pub fn open_claim(&self) -> Option<(OnceOnlyWrite, ClaimMark)> {
         if !self.is_linked() {
             let pad = self.pad?;
             let mark = self.claim.map_or(ClaimMark::Pad(pad), |claim| ClaimMark::Claim(claim.id));
-            return Some((Effect::Link, mark));
+            return Some((OnceOnlyWrite::Link, mark));
         }
-        let claim = self.claim.filter(|claim| claim.effect == Effect::Note && !self.recorded)?;
-        Some((Effect::Note, ClaimMark::Claim(claim.id)))
+        let claim = self.claim.filter(|claim| claim.effect == OnceOnlyWrite::Note && !self.recorded)?;
+        Some((OnceOnlyWrite::Note, ClaimMark::Claim(claim.id)))
     }
 
     pub fn is_linked(&self) -> bool {
-        self.linked || self.claim.is_some_and(|claim| claim.effect == Effect::Note)
+        self.linked || self.claim.is_some_and(|claim| claim.effect == OnceOnlyWrite::Note)
     }
 }
 
@@ -142,7 +142,7 @@ pub struct Flight {
 /// A write to Lever that was sent.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct LeverFlight {
-    pub effect: Effect,
+    pub effect: OnceOnlyWrite,
     pub pad: u8,
     pub owner: Option<(usize, usize)>,
     pub done: bool,
@@ -181,7 +181,7 @@ pub enum FlightKnown {
 pub enum ClaimedKnown {
     Nothing,
     MayStillLand,
-    Ours(Effect),
+    Ours(OnceOnlyWrite),
 }
 
 /// What a pass knows of the note.
@@ -240,7 +240,7 @@ pub enum Waits {
         attempt: Intention,
     },
     Create,
-    Write(Effect),
+    Write(OnceOnlyWrite),
 }
 
 /// One pass over one Pad in a process.

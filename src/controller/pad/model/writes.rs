@@ -6,7 +6,7 @@ use super::state::{
     Claim, ClaimMark, ClaimedKnown, Intention, Known, LEAVES, Mark, Object, RecordKnown, Seen, State,
     Stopped, World, Wrong,
 };
-use crate::api::names::Effect;
+use crate::api::names::OnceOnlyWrite;
 
 /// A change to the metadata of a Pad.
 #[derive(Default)]
@@ -119,15 +119,16 @@ impl World {
             process.seen.retain(|(id, _)| *id != attempt.id);
         }
         process.remember(ClaimMark::Pad(pad), Seen::WithoutEffect);
-        known.claimed = if claim_link { ClaimedKnown::Ours(Effect::Link) } else { ClaimedKnown::Nothing };
+        known.claimed =
+            if claim_link { ClaimedKnown::Ours(OnceOnlyWrite::Link) } else { ClaimedKnown::Nothing };
         known.record = state.read(pad).map_or(RecordKnown::NotFound, RecordKnown::Read);
         claim_link.then_some(LEAVES)
     }
 
     /// Returns how long the write may take to leave, if it was claimed.
-    pub fn claim(&self, state: &mut State, at: At, known: &mut Known, effect: Effect) -> Option<u8> {
+    pub fn claim(&self, state: &mut State, at: At, known: &mut Known, effect: OnceOnlyWrite) -> Option<u8> {
         let claim = Claim { id: state.free_claim(), effect };
-        let finalizer = (effect == Effect::Link).then_some(true);
+        let finalizer = (effect == OnceOnlyWrite::Link).then_some(true);
         if !self.write(state, at, known, &Change { claim: Some(claim), finalizer, ..Change::default() }) {
             known.stopped = Some(Stopped::Conflict);
             return None;

@@ -11,7 +11,7 @@ use crate::controller::pad::series::{Progress, SeriesMember};
 use crate::controller::pad::state::{
     CandidateLookup, ConnectionState, PadState, Rule, SignedEvent, StageEntry, StoredPad,
 };
-use crate::controller::rolling_limit::Full;
+use crate::controller::rolling_limit::LimitExceeded;
 use crate::lever::Opportunity;
 use crate::sanitize;
 use jiff::{Timestamp, ToSpan};
@@ -301,7 +301,7 @@ pub(super) fn no_room(facts: &PadState) -> Option<Command> {
         let outcome = Outcome::Waiting(Reason::QuotaExceeded, message);
         return Some(Command::Done { outcome, again: facts.front });
     }
-    let Full { made, limit, until, rest } = (*hour_full)?;
+    let LimitExceeded { made, limit, until, rest } = (*hour_full)?;
     let message = format!(
         "LeverConnection {name} has made {made} pads in the last hour, and may make {limit} (spec.interview.maxPadsPerHour). Older Pads go first; this pad is made by itself at about {}. If so many are meant, raise the limit; 0 is none.",
         // Up to the next minute, so that a look a moment later finds the same.

@@ -3,7 +3,7 @@
 use super::write_back::keep_linked;
 use super::{Command, Outcome, installation, rest, sends_nothing};
 use crate::api::configuration::DeletionPolicy;
-use crate::api::names::Effect;
+use crate::api::names::OnceOnlyWrite;
 use crate::coderpad::{PadKind, PadRecord};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
@@ -61,10 +61,10 @@ pub(super) fn link(facts: &PadState) -> Command {
         CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
         // contract I4
         CandidateLookup::Read(_) if let Some(step) = installation::not_beside_another(facts, record) => step,
-        CandidateLookup::Read(_) if facts.claimed == WriteClaim::Owned(Effect::Link) => {
+        CandidateLookup::Read(_) if facts.claimed == WriteClaim::Owned(OnceOnlyWrite::Link) => {
             Command::AddLink(record.url.clone())
         }
-        CandidateLookup::Read(_) => Command::Claim(Effect::Link),
+        CandidateLookup::Read(_) => Command::Claim(OnceOnlyWrite::Link),
         // Nobody can be given the link any more.
         CandidateLookup::NotFound | CandidateLookup::Refused if !facts.deleted.contains(&record.id) => {
             Command::DeletePad(record.id.clone())

@@ -23,7 +23,7 @@ use super::state::{
     WriteClaim,
 };
 use crate::api::configuration::PadType;
-use crate::api::names::{Effect, Reference};
+use crate::api::names::{OnceOnlyWrite, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::coderpad::{NewPad, PadKind, PadRecord};
 use crate::controller::connection::status::CONNECTING;
@@ -89,7 +89,7 @@ pub enum Command {
     /// Take back the intention: it is certain that it made no pad, or that its pad is deleted.
     ClearAttempt,
     /// Claim a write to Lever that must take effect once, right before it is made.
-    Claim(Effect),
+    Claim(OnceOnlyWrite),
     /// Add the link, which was claimed, to the candidate in Lever.
     AddLink(String),
     /// Take the link off the candidate in Lever.

@@ -2,14 +2,14 @@
 
 use super::{Command, Outcome, plan};
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
-use crate::api::names::{Attempt, Effect, Reference};
+use crate::api::names::{CreateIntent, OnceOnlyWrite, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::api::served::{self, Fingerprint};
 use crate::coderpad::{PadKind, PadRecord};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Progress, SeriesMember};
 use crate::controller::pad::state::*;
-use crate::controller::rolling_limit::Full;
+use crate::controller::rolling_limit::LimitExceeded;
 use crate::lever::{Opportunity, StageChange};
 use crate::transport::{Class, Error, Service};
 use jiff::Timestamp;
@@ -66,7 +66,7 @@ fn rule() -> Rule {
     }
 }
 
-fn ready(pads_left: Option<i64>, hour_full: Option<Full>) -> ConnectionState {
+fn ready(pads_left: Option<i64>, hour_full: Option<LimitExceeded>) -> ConnectionState {
     ConnectionState::Ready {
         name: "acme".into(),
         pads_left,
@@ -173,7 +173,8 @@ fn member(number: u32, standing: Progress) -> SeriesMember {
 
 /// After an intention was written.
 fn attempted(facts: &mut PadState) {
-    facts.pad.attempt = Some(Attempt::new(reference(), Timestamp::from_millisecond(ENTRY + 1000).unwrap()));
+    facts.pad.attempt =
+        Some(CreateIntent::new(reference(), Timestamp::from_millisecond(ENTRY + 1000).unwrap()));
     facts.pad.finalizer = true;
 }
 
@@ -224,7 +225,7 @@ fn a_fresh_pad_is_read_created_stored_linked_and_open() {
     assert!(matches!(plan(&facts), Command::StorePad { keep_finalizer: false, claim_link: true, .. }));
 
     stored(&mut facts);
-    facts.claimed = WriteClaim::Owned(Effect::Link);
+    facts.claimed = WriteClaim::Owned(OnceOnlyWrite::Link);
     assert!(matches!(plan(&facts), Command::AddLink(url) if url == "https://app.coderpad.io/PAD1"));
 
     facts.link_written = true;
@@ -303,7 +304,7 @@ fn used_up_quota_waits_unless_overage_is_allowed() {
 #[test]
 fn an_hour_that_is_full_waits_until_there_is_room() {
     let until = "2026-01-01T10:04:30Z".parse().unwrap();
-    let full = Full { made: 4, limit: 3, until, rest: Duration::from_secs(90) };
+    let full = LimitExceeded { made: 4, limit: 3, until, rest: Duration::from_secs(90) };
     let mut fresh = facts();
     fresh.connection = ready(Some(5), Some(full));
     assert!(matches!(plan(&fresh), Command::ReadOpportunity), "who gets no pad at all need not wait");

@@ -3,7 +3,7 @@
 use super::link::pad_deleted;
 use super::{Command, Outcome, WriteBackState, connection_not_usable, installation, rest};
 use crate::api::configuration::{DeletionPolicy, Note, StatusTags, WriteBack};
-use crate::api::names::{Effect, Reference};
+use crate::api::names::{OnceOnlyWrite, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::coderpad::PadRecord;
 use crate::controller::pad::note::{self, Code};
@@ -171,8 +171,8 @@ fn write_note(facts: &PadState, write_back: &WriteBack, record: &PadRecord) -> O
             if with_code && facts.code.is_none() && !record.environment_ids.is_empty() {
                 return Some(Command::ReadCode(record.environment_ids.clone()));
             }
-            if facts.claimed != WriteClaim::Owned(Effect::Note) {
-                return Some(Command::Claim(Effect::Note));
+            if facts.claimed != WriteClaim::Owned(OnceOnlyWrite::Note) {
+                return Some(Command::Claim(OnceOnlyWrite::Note));
             }
             let code = match (write_back.note, with_code) {
                 (Note::SummaryWithCode, false) => Code::Refused,

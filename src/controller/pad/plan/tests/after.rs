@@ -202,8 +202,8 @@ fn the_note_is_looked_for_then_claimed_then_written_and_the_tags_exchanged() {
     facts.note = NoteLookup::Absent;
     assert!(matches!(plan(&facts), Command::ReadCode(ids) if ids == [7, 8]));
     facts.code = Some(vec![Environment { language: None, files: vec![] }]);
-    assert!(matches!(plan(&facts), Command::Claim(Effect::Note)));
-    facts.claimed = WriteClaim::Owned(Effect::Note);
+    assert!(matches!(plan(&facts), Command::Claim(OnceOnlyWrite::Note)));
+    facts.claimed = WriteClaim::Owned(OnceOnlyWrite::Note);
     let Command::AddNote(text) = plan(&facts) else { panic!("no note: {:?}", plan(&facts)) };
     assert!(reference().is_of_note(&text), "{text}");
     facts.note = NoteLookup::Written("note-1".into());

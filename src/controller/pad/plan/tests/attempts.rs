@@ -45,7 +45,7 @@ fn after_a_crash_the_link_is_compared_before_it_is_written() {
     facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
     assert!(matches!(plan(&facts), Command::ReadOpportunity));
     facts.opportunity = candidate(|_| {});
-    assert!(matches!(plan(&facts), Command::Claim(Effect::Link)));
+    assert!(matches!(plan(&facts), Command::Claim(OnceOnlyWrite::Link)));
     facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
     assert!(matches!(plan(&facts), Command::SetFinalizer(false)));
     facts.pad.finalizer = false;

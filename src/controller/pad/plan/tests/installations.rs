@@ -188,7 +188,7 @@ fn a_pad_that_is_not_linked_yet_gives_way_to_one_that_is() {
     assert!(matches!(plan(&unread), Command::ReadLinkedPads(ids) if ids == ["PADX"]));
     let started = changed(own, |pad| pad.state = "started".into());
     assert!(
-        matches!(plan(&stored(&started, &[later])), Command::Claim(Effect::Link)),
+        matches!(plan(&stored(&started, &[later])), Command::Claim(OnceOnlyWrite::Link)),
         "somebody has joined it"
     );
 }

@@ -91,8 +91,8 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
         f.link_written = more[0] && f.pad.pad_id.is_some();
         f.claimed = match claimed {
             0 => WriteClaim::InFlight { rest: Duration::from_secs(3) },
-            1 => WriteClaim::Owned(Effect::Link),
-            2 => WriteClaim::Owned(Effect::Note),
+            1 => WriteClaim::Owned(OnceOnlyWrite::Link),
+            2 => WriteClaim::Owned(OnceOnlyWrite::Note),
             _ => WriteClaim::Unclaimed,
         };
         f.note = match note {
@@ -134,7 +134,7 @@ proptest! {
             }
             Command::AddLink(_) => {
                 prop_assert!(facts.pad.pad_id.is_some(), "linked before the id was stored");
-                prop_assert!(facts.claimed == WriteClaim::Owned(Effect::Link), "linked without a claim");
+                prop_assert!(facts.claimed == WriteClaim::Owned(OnceOnlyWrite::Link), "linked without a claim");
                 prop_assert!(!facts.pad.linked && !facts.pad.deleting);
                 let CandidateLookup::Read(opportunity) = &facts.opportunity else { panic!("linked unread") };
                 prop_assert!(!opportunity.links.contains(&"https://app.coderpad.io/PAD1".into()), "linked twice");
@@ -143,7 +143,7 @@ proptest! {
                 prop_assert!(!facts.pad.linked || facts.pad.deletion_policy == DeletionPolicy::Delete);
             }
             Command::AddNote(_) => {
-                prop_assert!(facts.claimed == WriteClaim::Owned(Effect::Note), "a note without a claim");
+                prop_assert!(facts.claimed == WriteClaim::Owned(OnceOnlyWrite::Note), "a note without a claim");
                 prop_assert!(facts.note == NoteLookup::Absent && !facts.pad.deleting);
             }
             Command::RemoveLink(_) => prop_assert!(facts.pad.deleting),

@@ -116,12 +116,15 @@ fn a_note_that_is_refused_with_the_code_is_written_without_it() {
     let mut facts = ended();
     facts.note = NoteLookup::Absent;
     facts.code = Some(vec![Environment { language: Some("python3".into()), files: vec![] }]);
-    facts.claimed = WriteClaim::Owned(Effect::Note);
+    facts.claimed = WriteClaim::Owned(OnceOnlyWrite::Note);
     let Command::AddNote(text) = plan(&facts) else { panic!("{:?}", plan(&facts)) };
     assert!(text.contains("CoderPad did not return 1 of the files"), "{text}");
     (facts.code_refused, facts.claimed) = (true, WriteClaim::Unclaimed);
-    assert!(matches!(plan(&facts), Command::Claim(Effect::Note)), "each request has a claim of its own");
-    facts.claimed = WriteClaim::Owned(Effect::Note);
+    assert!(
+        matches!(plan(&facts), Command::Claim(OnceOnlyWrite::Note)),
+        "each request has a claim of its own"
+    );
+    facts.claimed = WriteClaim::Owned(OnceOnlyWrite::Note);
     let Command::AddNote(text) = plan(&facts) else { panic!("{:?}", plan(&facts)) };
     assert!(text.contains("Playback: ") && text.contains("the code is left out"), "{text}");
     assert!(reference().is_of_note(&text));

@@ -143,7 +143,7 @@ impl Reconciler<'_> {
 
     /// Runs the controllers until `stop`, then waits for what is in flight.
     async fn reconcile(&self, stop: &CancellationToken) {
-        self.metrics.leads();
+        self.metrics.set_leader();
         let accounts = Arc::new(ServiceClientCache::new(
             self.transport.clone(),
             self.secrets.clone(),

@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The pause after the first failure.
-const FIRST: Duration = Duration::from_secs(2);
+const BACKOFF_INITIAL: Duration = Duration::from_secs(2);
 /// The longest pause.
-const LONGEST: Duration = Duration::from_secs(300);
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
 /// The pauses of many objects, by namespace and name.
 #[derive(Debug, Default)]
@@ -39,13 +39,13 @@ impl Backoff {
     }
 
     /// Notes a failure, and says how long to wait.
-    pub fn failed(&self, namespace: &str, name: &str, inputs: &impl Hash) -> Duration {
+    pub fn record_failure(&self, namespace: &str, name: &str, inputs: &impl Hash) -> Duration {
         let inputs = fingerprint(inputs);
         let mut pauses = self.pauses.lock();
         let before = pauses.get(&key(namespace, name)).filter(|pause| pause.inputs == inputs);
         let failures = before.map_or(0, |pause| pause.failures).saturating_add(1);
         let pause = jittered(
-            FIRST.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST),
+            BACKOFF_INITIAL.saturating_mul(1 << (failures - 1).min(10)).min(BACKOFF_MAX),
             inputs ^ u64::from(failures),
         );
         pauses.insert(key(namespace, name), BackoffEntry { inputs, failures, until: Instant::now() + pause });
@@ -77,18 +77,21 @@ mod tests {
     async fn the_pause_grows_and_a_change_by_a_person_ends_it() {
         let retries = Backoff::default();
         assert_eq!(retries.remaining("ns", "a", &1), None);
-        let first = retries.failed("ns", "a", &1);
-        let second = retries.failed("ns", "a", &1);
-        assert!(first >= FIRST && second >= FIRST * 2 && second < FIRST * 3, "{first:?}, {second:?}");
+        let first = retries.record_failure("ns", "a", &1);
+        let second = retries.record_failure("ns", "a", &1);
+        assert!(
+            first >= BACKOFF_INITIAL && second >= BACKOFF_INITIAL * 2 && second < BACKOFF_INITIAL * 3,
+            "{first:?}, {second:?}"
+        );
         assert!(retries.remaining("ns", "a", &1).is_some());
         assert_eq!(retries.remaining("ns", "a", &2), None);
         assert_eq!(retries.remaining("ns", "b", &1), None);
         tokio::time::advance(second).await;
         assert_eq!(retries.remaining("ns", "a", &1), None);
         for _ in 0..40 {
-            assert!(retries.failed("ns", "a", &1) <= LONGEST.mul_f64(1.2));
+            assert!(retries.record_failure("ns", "a", &1) <= BACKOFF_MAX.mul_f64(1.2));
         }
         retries.forget("ns", "a");
-        assert!(retries.failed("ns", "a", &1) < FIRST * 2);
+        assert!(retries.record_failure("ns", "a", &1) < BACKOFF_INITIAL * 2);
     }
 }

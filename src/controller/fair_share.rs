@@ -11,9 +11,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// So many times what would be left free a connection may hold: alone it gets three quarters of all.
-const OF_CONNECTION: usize = 3;
+const CONNECTION_SHARE_FACTOR: usize = 3;
 /// The same of a namespace: alone it gets seven eighths.
-const OF_NAMESPACE: usize = 7;
+const NAMESPACE_SHARE_FACTOR: usize = 7;
 
 /// The turns of all Pads.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ impl FairShare {
 
     /// Waits for a turn. Of those who wait, that connection goes first which holds the fewest turns; within it, who came
     /// first.
-    pub async fn take(&self, namespace: &str, connection: &str) -> Option<WorkPermit> {
+    pub async fn acquire(&self, namespace: &str, connection: &str) -> Option<WorkPermit> {
         let (sender, turn) = oneshot::channel();
         {
             let mut state = self.0.lock();
@@ -64,12 +64,12 @@ impl FairShare {
             let key = (namespace.to_owned(), connection.to_owned());
             state.connections.entry(key).or_default().waiting.push_back((came, sender));
         }
-        self.hand_out();
+        self.grant_permits();
         turn.await.ok()
     }
 
     /// Gives away what is free, to whoever may have it.
-    fn hand_out(&self) {
+    fn grant_permits(&self) {
         // Who has gone meanwhile gives the turn back, for which the lock must be free again.
         let mut nobodys = Vec::new();
         let mut state = self.0.lock();
@@ -82,8 +82,8 @@ impl FairShare {
 
 impl Drop for WorkPermit {
     fn drop(&mut self) {
-        self.turns.0.lock().give_back(&self.of);
-        self.turns.hand_out();
+        self.turns.0.lock().release(&self.of);
+        self.turns.grant_permits();
     }
 }
 
@@ -98,7 +98,7 @@ impl FairShareState {
             .iter()
             .filter(|((namespace, _), connection)| {
                 let in_namespace = self.namespaces.get(namespace).copied().unwrap_or_default();
-                may(connection.held, OF_CONNECTION) && may(in_namespace, OF_NAMESPACE)
+                may(connection.held, CONNECTION_SHARE_FACTOR) && may(in_namespace, NAMESPACE_SHARE_FACTOR)
             })
             .filter_map(|(key, connection)| Some((connection.held, connection.waiting.front()?.0, key)))
             .min()
@@ -111,7 +111,7 @@ impl FairShareState {
         Some((of, waits))
     }
 
-    fn give_back(&mut self, of: &Key) {
+    fn release(&mut self, of: &Key) {
         self.free += 1;
         if let Some(connection) = self.connections.get_mut(of) {
             connection.held -= 1;
@@ -134,7 +134,7 @@ mod tests {
     use futures::FutureExt;
 
     fn now(turns: &FairShare, namespace: &str, connection: &str) -> Option<WorkPermit> {
-        turns.take(namespace, connection).now_or_never().flatten()
+        turns.acquire(namespace, connection).now_or_never().flatten()
     }
 
     fn taken(turns: &FairShare, namespace: &str, connection: &str) -> Vec<WorkPermit> {
@@ -164,13 +164,13 @@ mod tests {
         let mut held: Vec<Vec<WorkPermit>> =
             (0..8).map(|number| taken(&turns, "hiring", &number.to_string())).collect();
         assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 7, "one is left to other namespaces: {held:?}");
-        let crowd: Vec<_> = (0..50).map(|_| Box::pin(turns.take("hiring", "0"))).collect();
+        let crowd: Vec<_> = (0..50).map(|_| Box::pin(turns.acquire("hiring", "0"))).collect();
         let mut crowd: Vec<_> = crowd.into_iter().map(|one| (one, None)).collect();
         for (one, turn) in &mut crowd {
             *turn = one.as_mut().now_or_never().flatten();
         }
         assert!(crowd.iter().all(|(_, turn)| turn.is_none()));
-        let mut late = Box::pin(turns.take("hiring", "late"));
+        let mut late = Box::pin(turns.acquire("hiring", "late"));
         assert!(late.as_mut().now_or_never().is_none());
         held[0].pop();
         assert!(late.now_or_never().flatten().is_some(), "before the crowd that came earlier");
@@ -180,8 +180,8 @@ mod tests {
     async fn who_waits_no_more_is_passed_over() {
         let turns = FairShare::new(1);
         let turn = now(&turns, "hiring", "acme").unwrap();
-        let mut gone = Box::pin(turns.take("hiring", "gone"));
-        let mut waits = Box::pin(turns.take("hiring", "waits"));
+        let mut gone = Box::pin(turns.acquire("hiring", "gone"));
+        let mut waits = Box::pin(turns.acquire("hiring", "waits"));
         assert!(gone.as_mut().now_or_never().is_none() && waits.as_mut().now_or_never().is_none());
         drop(gone);
         drop(turn);

@@ -19,9 +19,9 @@ use std::collections::HashMap;
 
 /// The age of a wait after which its Event may have been deleted again: the 10 minutes until it is written, the longest
 /// time between two passes, and less than the hour for which API servers keep Events.
-const LATEST: SignedDuration = SignedDuration::from_mins(65);
+const EVENT_MAX_WAIT_AGE: SignedDuration = SignedDuration::from_mins(65);
 /// Maximum length of the part of an Event's name that is the Pad's.
-const NAME_LIMIT: usize = 200;
+const EVENT_NAME_PART_MAX_CHARS: usize = 200;
 
 /// The waits that were reported; one for each Pad.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ impl LongWaitEvents {
     pub fn is_due(&self, namespace: &str, name: &str, uid: &str, since: Timestamp, now: Timestamp) -> bool {
         let wait = (uid.to_owned(), since);
         let before = self.waits.lock().insert(key(namespace, name), wait.clone());
-        before != Some(wait) && now.duration_since(since) < LATEST
+        before != Some(wait) && now.duration_since(since) < EVENT_MAX_WAIT_AGE
     }
 
     /// The Pad is gone, or does not wait any more.
@@ -60,7 +60,7 @@ pub async fn write(client: &Client, object: &ObjectReference, since: Timestamp, 
 fn event(object: &ObjectReference, since: Timestamp, reason: &str, note: String) -> Event {
     let (uid, name) = (object.uid.as_deref().unwrap_or_default(), object.name.as_deref().unwrap_or_default());
     let wait = sha256_hex(&format!("{uid}/{since}"), 16);
-    let name = name.get(..NAME_LIMIT).unwrap_or(name).trim_end_matches(['.', '-']);
+    let name = name.get(..EVENT_NAME_PART_MAX_CHARS).unwrap_or(name).trim_end_matches(['.', '-']);
     Event {
         action: Some("Reconcile".into()),
         event_time: Some(MicroTime(Timestamp::now())),

@@ -58,9 +58,9 @@ impl Origin {
 }
 
 /// How a pass ended that the API server failed.
-const FAILED: [&str; 2] = ["write_failed", "secret_unreadable"];
+const FAILURE_OUTCOMES: [&str; 2] = ["write_failed", "secret_unreadable"];
 /// How a sync ended that walked all to the end, and one that did not.
-const SYNCED: [&str; 2] = ["ok", "broken_off"];
+const SYNC_OUTCOMES: [&str; 2] = ["ok", "broken_off"];
 
 /// What the leader counts; a cheap handle.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ impl ControllerMetrics {
         for origin in [Origin::Created, Origin::Adopted] {
             drop(metrics.pads.get_or_create(&OriginLabels { origin: origin.label() }));
         }
-        for outcome in SYNCED {
+        for outcome in SYNC_OUTCOMES {
             drop(metrics.syncs.get_or_create(&OutcomeLabels { outcome }));
         }
         registry.register(
@@ -158,23 +158,23 @@ impl ControllerMetrics {
     }
 
     /// This replica reconciles from now on.
-    pub fn leads(&self) {
+    pub fn set_leader(&self) {
         self.leader.set(1);
     }
 
     /// A pass over an object of a kind has ended.
-    pub(super) fn passed(&self, kind: &str, failure: Option<&ReconcileError>, took: Duration) {
+    pub(super) fn observe_reconcile(&self, kind: &str, failure: Option<&ReconcileError>, took: Duration) {
         let labels = |outcome| PassLabels { kind: kind.to_owned(), outcome };
         // The first failure of a kind is then seen to be an increase.
         if failure.is_none() {
-            FAILED.iter().for_each(|outcome| drop(self.reconciles.get_or_create(&labels(outcome))));
+            FAILURE_OUTCOMES.iter().for_each(|outcome| drop(self.reconciles.get_or_create(&labels(outcome))));
         }
         let outcome = match failure {
             None => "ok",
             Some(ReconcileError::Write(WriteError::Conflict { .. })) => "conflict",
             Some(ReconcileError::Write(WriteError::Gone)) => "gone",
-            Some(ReconcileError::Write(WriteError::Api(_) | WriteError::Json(_))) => FAILED[0],
-            Some(ReconcileError::Secret(_)) => FAILED[1],
+            Some(ReconcileError::Write(WriteError::Api(_) | WriteError::Json(_))) => FAILURE_OUTCOMES[0],
+            Some(ReconcileError::Secret(_)) => FAILURE_OUTCOMES[1],
         };
         self.reconciles.get_or_create(&labels(outcome)).inc();
         self.reconcile_seconds
@@ -183,30 +183,30 @@ impl ControllerMetrics {
     }
 
     /// A Pad waits until others are done; it does no more when the guard is dropped.
-    pub(super) fn waits(&self) -> WaitingGauge {
+    pub(super) fn track_waiting(&self) -> WaitingGauge {
         self.waiting.inc();
         WaitingGauge(self.waiting.clone())
     }
 
     /// The id of a pad at CoderPad was stored.
-    pub(super) fn stored(&self, origin: Origin) {
+    pub(super) fn inc_pads_stored(&self, origin: Origin) {
         self.pads.get_or_create(&OriginLabels { origin: origin.label() }).inc();
     }
 
     /// The answer to a creation was lost.
-    pub(super) fn outcome_unknown(&self) {
+    pub(super) fn inc_outcomes_unknown(&self) {
         self.unknown.inc();
     }
 
     /// A candidate who was moved at this time has the link now.
-    pub(super) fn linked(&self, moved_at: Timestamp) {
+    pub(super) fn observe_link(&self, moved_at: Timestamp) {
         let took = Timestamp::now().duration_since(moved_at).as_secs_f64();
         self.webhook_to_link.observe(took.max(0.0));
     }
 
     /// A sync has ended. `complete`: it walked all to the end.
-    pub(crate) fn synced(&self, namespace: &str, connection: &str, complete: bool, took: Duration) {
-        let outcome = SYNCED[usize::from(!complete)];
+    pub(crate) fn observe_sync(&self, namespace: &str, connection: &str, complete: bool, took: Duration) {
+        let outcome = SYNC_OUTCOMES[usize::from(!complete)];
         self.syncs.get_or_create(&OutcomeLabels { outcome }).inc();
         self.sync_seconds.observe(took.as_secs_f64());
         if complete {
@@ -216,7 +216,7 @@ impl ControllerMetrics {
     }
 
     /// A walk over CoderPad's pads was too long for one sync.
-    pub(crate) fn walk_cut(&self) {
+    pub(crate) fn inc_scans_cut(&self) {
         self.walks_cut.inc();
     }
 

@@ -101,11 +101,11 @@ pub struct Context {
 impl Context {
     /// Writes a Warning Event about an object that needs a person. That it cannot be written is only logged: the
     /// object's conditions say the same.
-    pub async fn warn(&self, object: &ObjectReference, reason: &str, note: &str) {
+    pub async fn publish_warning(&self, object: &ObjectReference, reason: &str, note: &str) {
         let event = Event {
             type_: EventType::Warning,
             reason: reason.to_owned(),
-            note: Some(events::fitting(note)),
+            note: Some(events::truncate_note(note)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
@@ -115,7 +115,7 @@ impl Context {
     }
 
     /// The connection that a channel tells of; all, where something was missed.
-    fn connections_told_of(&self, told: Option<(String, String)>) -> Vec<Arc<LeverConnection>> {
+    fn changed_connections(&self, told: Option<(String, String)>) -> Vec<Arc<LeverConnection>> {
         let connections = &self.scope.connections;
         match told {
             Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
@@ -124,7 +124,7 @@ impl Context {
     }
 
     /// Asks for a connection to be probed now, because a call for one of its Pads was refused.
-    pub fn probe_now(&self, namespace: &str, connection: &str) {
+    pub fn request_probe(&self, namespace: &str, connection: &str) {
         let _ = self.probes.send((namespace.to_owned(), connection.to_owned()));
     }
 }

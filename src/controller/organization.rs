@@ -15,11 +15,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Longest name that the status keeps, in characters.
-const NAME_LIMIT: usize = 256;
+const ORGANIZATION_NAME_MAX_CHARS: usize = 256;
 /// Longest ID that the status keeps, in characters.
-const ID_LIMIT: usize = 64;
+const ORGANIZATION_ID_MAX_CHARS: usize = 64;
 /// How long a failed request answers for all that wait for the same, so that they do not wait for it one by one.
-const FAILURE_SHARED: Duration = Duration::from_secs(2);
+const FAILURE_CACHE_TTL: Duration = Duration::from_secs(2);
 
 /// An organization, within the bounds of the status.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,14 +32,18 @@ pub struct Organization {
 
 impl Organization {
     /// The organization in an answer of CoderPad; None if it has no name.
-    pub fn of(found: &coderpad::Organization) -> Option<Self> {
-        let name = sanitize::one_line(found.name.as_deref()?, NAME_LIMIT);
-        let id = found.id.as_deref().map(|id| sanitize::one_line(id, ID_LIMIT)).filter(|id| !id.is_empty());
+    pub fn from_answer(found: &coderpad::Organization) -> Option<Self> {
+        let name = sanitize::one_line(found.name.as_deref()?, ORGANIZATION_NAME_MAX_CHARS);
+        let id = found
+            .id
+            .as_deref()
+            .map(|id| sanitize::one_line(id, ORGANIZATION_ID_MAX_CHARS))
+            .filter(|id| !id.is_empty());
         Some(Self { name, id })
     }
 
     /// The organization that the connection had when it was last probed.
-    pub fn known(connection: &LeverConnection) -> Option<Self> {
+    pub fn from_status(connection: &LeverConnection) -> Option<Self> {
         let status = connection.status.as_ref()?;
         Some(Self { name: status.organization.clone()?, id: status.organization_id.clone() })
     }
@@ -65,7 +69,7 @@ impl Organization {
     /// # Errors
     /// If the connection had another one, and nobody has accepted this one.
     pub fn check(&self, connection: &LeverConnection) -> Result<(), String> {
-        let Some(known) = Self::known(connection) else { return Ok(()) };
+        let Some(known) = Self::from_status(connection) else { return Ok(()) };
         let wanted = self.acceptance(&known);
         if self.is(&known) || accepted(connection) == Some(wanted) {
             return Ok(());
@@ -128,7 +132,7 @@ impl KeyOrganization {
     ///
     /// # Errors
     /// Those of [`InterviewClient::organization`].
-    pub async fn ask(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
+    pub async fn fetch(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
         let _asking = self.asking.lock().await;
         self.refresh(client).await
     }
@@ -144,13 +148,13 @@ impl KeyOrganization {
         let _asking = self.asking.lock().await;
         match self.seen() {
             Some(LastAnswer::Organization(known)) => Ok(known),
-            Some(LastAnswer::Failed(error, at)) if at.elapsed() < FAILURE_SHARED => Err(error),
+            Some(LastAnswer::Failed(error, at)) if at.elapsed() < FAILURE_CACHE_TTL => Err(error),
             Some(LastAnswer::Failed(..)) | None => self.refresh(client).await,
         }
     }
 
     async fn refresh(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
-        let answer = client.organization().await.map(|found| Organization::of(&found));
+        let answer = client.organization().await.map(|found| Organization::from_answer(&found));
         let mut seen = self.seen.lock();
         match &answer {
             Ok(found) => *seen = Some(LastAnswer::Organization(found.clone())),
@@ -261,12 +265,12 @@ mod tests {
         let of_key = KeyOrganization::default();
         let both = tokio::join!(of_key.get(&client), of_key.get(&client));
         assert!(both.0.is_err() && both.1.is_err());
-        tokio::time::sleep(FAILURE_SHARED).await;
+        tokio::time::sleep(FAILURE_CACHE_TTL).await;
         let expected = Some(organization("Acme", Some("42")));
         for _ in 0..3 {
             let both = tokio::join!(of_key.get(&client), of_key.get(&client));
             assert_eq!((both.0.unwrap(), both.1.unwrap()), (expected.clone(), expected.clone()));
         }
-        assert_eq!(of_key.ask(&client).await.unwrap(), expected, "the probe always asks");
+        assert_eq!(of_key.fetch(&client).await.unwrap(), expected, "the probe always asks");
     }
 }

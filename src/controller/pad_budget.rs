@@ -5,7 +5,7 @@
 //! theirs, so that the count holds over restarts. Besides, this process counts its own: the cache lags behind.
 
 use super::quotas::{self, Quotas};
-use super::rolling_limit::{HOUR, LimitExceeded, counts, full};
+use super::rolling_limit::{LimitExceeded, WINDOW, is_in_window, limit_exceeded};
 use crate::k8s::key;
 use crate::transport::AccountId;
 use jiff::{SignedDuration, Timestamp};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// A creation that the cluster reports and one that this process knows are the same if they are not further apart: one
 /// time is taken right before the other. Two creations of one Pad are this far apart, or one hides the other.
-const SAME: SignedDuration = SignedDuration::from_secs(30);
+const SAME_CREATION_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// A creation of the last hour, as a Pad reports it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -108,7 +108,7 @@ impl PadBudget {
     }
 
     /// The creations of the last hour that count for this Pad: as the cluster reports them, and those of this process.
-    pub fn lately(
+    pub fn recent_pads(
         &self,
         namespace: &str,
         connection: &str,
@@ -116,11 +116,16 @@ impl PadBudget {
         made: Vec<Creation>,
         now: Timestamp,
     ) -> RecentPads {
-        lately(self.hours.lock().entry(key(namespace, connection)).or_default(), pad, made, now)
+        merge_recent_creations(
+            self.hours.lock().entry(key(namespace, connection)).or_default(),
+            pad,
+            made,
+            now,
+        )
     }
 
     /// Takes one pad, if there is one left.
-    pub fn take(
+    pub fn reserve(
         &self,
         namespace: &str,
         connection: &str,
@@ -130,28 +135,30 @@ impl PadBudget {
         let PadRequest { pad, account, remaining, per_hour, made } = wanted;
         let mut hours = self.hours.lock();
         let sent = hours.entry(key(namespace, connection)).or_default();
-        let quota = self.quotas.take(account, remaining).ok_or(Denied::Quota)?;
+        let quota = self.quotas.reserve(account, remaining).ok_or(Denied::Quota)?;
         if let Some(limit) = per_hour {
             // Older Pads that wait were considered where it was decided to create this pad.
-            if let Some(full) = full(limit, lately(sent, &pad, made, now).times, 0, now) {
-                self.quotas.give_back(quota);
+            if let Some(full) =
+                limit_exceeded(limit, merge_recent_creations(sent, &pad, made, now).times, 0, now)
+            {
+                self.quotas.release(quota);
                 return Err(Denied::Hour(full));
             }
         }
-        sent.retain(|one| is_lately(one, now) && (one.pad != pad || one.came != CreationResult::Unknown));
+        sent.retain(|one| is_recent(one, now) && (one.pad != pad || one.came != CreationResult::Unknown));
         sent.push(SentCreation { pad: pad.clone(), at: now, came: CreationResult::Unknown });
         Ok(PadReservation { quota, pad, at: now })
     }
 
     /// CoderPad created the pad.
     pub fn created(&self, namespace: &str, connection: &str, taken: &PadReservation) {
-        self.came(namespace, connection, taken, CreationResult::Pad);
+        self.record_result(namespace, connection, taken, CreationResult::Pad);
     }
 
     /// CoderPad refused: the answer counts in the hour, and no pad in the quota.
     pub fn refused(&self, namespace: &str, connection: &str, taken: &PadReservation) {
-        self.came(namespace, connection, taken, CreationResult::NoPad);
-        self.quotas.give_back(taken.quota);
+        self.record_result(namespace, connection, taken, CreationResult::NoPad);
+        self.quotas.release(taken.quota);
     }
 
     /// Nothing was sent.
@@ -159,11 +166,11 @@ impl PadBudget {
         if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
             sent.retain(|one| one.pad != taken.pad || one.at != taken.at);
         }
-        self.quotas.give_back(taken.quota);
+        self.quotas.release(taken.quota);
     }
 
     /// The Pad has given up its attempt: a pad that was created is deleted, and a request without an answer made none.
-    pub fn forgotten(&self, namespace: &str, connection: &str, pad: &str) {
+    pub fn forget_intent(&self, namespace: &str, connection: &str, pad: &str) {
         if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
             sent.retain(|one| one.pad != pad || one.came != CreationResult::Unknown);
             for one in sent.iter_mut().filter(|one| one.pad == pad) {
@@ -177,7 +184,7 @@ impl PadBudget {
         self.hours.lock().remove(&key(namespace, connection));
     }
 
-    fn came(&self, namespace: &str, connection: &str, taken: &PadReservation, came: CreationResult) {
+    fn record_result(&self, namespace: &str, connection: &str, taken: &PadReservation, came: CreationResult) {
         let mut hours = self.hours.lock();
         let sent = hours.get_mut(&key(namespace, connection)).into_iter().flatten();
         for one in sent.filter(|one| one.pad == taken.pad && one.at == taken.at) {
@@ -186,13 +193,18 @@ impl PadBudget {
     }
 }
 
-fn is_lately(one: &SentCreation, now: Timestamp) -> bool {
-    now.duration_since(one.at) < HOUR
+fn is_recent(one: &SentCreation, now: Timestamp) -> bool {
+    now.duration_since(one.at) < WINDOW
 }
 
 /// The creations that count for a Pad. Its own request without an answer does not: the Pad is past it.
-fn lately(sent: &mut Vec<SentCreation>, pad: &str, made: Vec<Creation>, now: Timestamp) -> RecentPads {
-    sent.retain(|one| is_lately(one, now));
+fn merge_recent_creations(
+    sent: &mut Vec<SentCreation>,
+    pad: &str,
+    made: Vec<Creation>,
+    now: Timestamp,
+) -> RecentPads {
+    sent.retain(|one| is_recent(one, now));
     // Each pass of a Pad that waits comes here: no comparison of all with all.
     let mut by_pad: HashMap<&str, Vec<Timestamp>> = HashMap::with_capacity(sent.len());
     for one in sent.iter() {
@@ -200,10 +212,10 @@ fn lately(sent: &mut Vec<SentCreation>, pad: &str, made: Vec<Creation>, now: Tim
     }
     let is_same = |one: &Creation| {
         let known = by_pad.get(one.pad.as_str()).into_iter().flatten();
-        known.into_iter().any(|at| one.at.duration_since(*at).abs() < SAME)
+        known.into_iter().any(|at| one.at.duration_since(*at).abs() < SAME_CREATION_TOLERANCE)
     };
     let mut all = RecentPads::default();
-    for one in made.into_iter().filter(|one| counts(one.at, now)) {
+    for one in made.into_iter().filter(|one| is_in_window(one.at, now)) {
         if !is_same(&one) {
             all.times.push(one.at);
         }
@@ -246,7 +258,7 @@ mod tests {
     fn connections_with_one_key_share_its_quota() {
         let allowances = PadBudget::default();
         let take = |connection, pad| {
-            allowances.take(
+            allowances.reserve(
                 NS,
                 connection,
                 PadRequest { remaining: Some(3), ..wanted(pad, Some(9), &[]) },
@@ -267,7 +279,7 @@ mod tests {
     fn no_more_are_taken_than_the_hour_has_although_the_cache_lags() {
         let allowances = PadBudget::default();
         let take = |pad, known: &[(&str, i64)], minute| {
-            allowances.take(NS, "acme", wanted(pad, Some(3), known), at(minute))
+            allowances.reserve(NS, "acme", wanted(pad, Some(3), known), at(minute))
         };
         let before = [("before", -30)];
         assert!(take(1, &before, 0).is_ok());
@@ -281,7 +293,7 @@ mod tests {
         assert!(take(4, &before, 30).is_ok(), "the first is an hour old");
         assert!(take(5, &before, 59).is_err());
         assert!(take(5, &before, 60).is_ok());
-        assert!(allowances.take(NS, "other", wanted(1, Some(1), &[]), at(60)).is_ok());
+        assert!(allowances.reserve(NS, "other", wanted(1, Some(1), &[]), at(60)).is_ok());
     }
 
     #[test]
@@ -289,7 +301,7 @@ mod tests {
         let allowances = PadBudget::default();
         let take = |pad, per_hour| {
             let wanted = PadRequest { remaining: Some(2), ..wanted(pad, Some(per_hour), &[]) };
-            allowances.take(NS, "acme", wanted, at(0))
+            allowances.reserve(NS, "acme", wanted, at(0))
         };
         assert!(take(1, 1).is_ok());
         assert!(matches!(take(2, 1), Err(Denied::Hour(_))));
@@ -301,10 +313,10 @@ mod tests {
     #[test]
     fn an_answered_request_counts_for_an_hour_whatever_came_of_it() {
         let allowances = PadBudget::default();
-        let take = |pad, minute| allowances.take(NS, "acme", wanted(pad, Some(3), &[]), at(minute));
+        let take = |pad, minute| allowances.reserve(NS, "acme", wanted(pad, Some(3), &[]), at(minute));
         allowances.refused(NS, "acme", &take(1, 0).unwrap());
         allowances.created(NS, "acme", &take(1, 1).unwrap());
-        allowances.forgotten(NS, "acme", "1");
+        allowances.forget_intent(NS, "acme", "1");
         allowances.refused(NS, "acme", &take(2, 2).unwrap());
         let Err(Denied::Hour(full)) = take(1, 3) else { panic!("the same Pad, a fourth time in the hour") };
         assert_eq!((full.made, full.until), (3, at(60)));
@@ -315,13 +327,13 @@ mod tests {
     #[test]
     fn a_request_that_was_not_sent_or_not_answered_leaves_its_place_to_the_same_pad() {
         let allowances = PadBudget::default();
-        let take = |pad, minute| allowances.take(NS, "acme", wanted(pad, Some(1), &[]), at(minute));
+        let take = |pad, minute| allowances.reserve(NS, "acme", wanted(pad, Some(1), &[]), at(minute));
         let taken = take(1, 0).unwrap();
         assert!(take(2, 1).is_err());
         assert!(take(1, 2).is_ok(), "the same Pad again: nobody answered its first request");
         allowances.not_sent(NS, "acme", &taken);
         assert!(take(2, 3).is_err(), "the second request is in flight");
-        allowances.forgotten(NS, "acme", "1");
+        allowances.forget_intent(NS, "acme", "1");
         assert!(take(2, 4).is_ok(), "it made no pad");
     }
 
@@ -329,10 +341,10 @@ mod tests {
     #[test]
     fn what_the_cluster_reports_counts_once_and_a_pad_in_vain_holds_no_place() {
         let allowances = PadBudget::default();
-        let taken = allowances.take(NS, "acme", wanted(1, Some(9), &[]), at(0)).unwrap();
+        let taken = allowances.reserve(NS, "acme", wanted(1, Some(9), &[]), at(0)).unwrap();
         let reported = |holds| {
             let made = vec![creation("1", 0, true), creation("2", -5, holds), creation("3", -61, true)];
-            allowances.lately(NS, "acme", "4", made, at(1))
+            allowances.recent_pads(NS, "acme", "4", made, at(1))
         };
         let mut all = reported(false);
         all.times.sort();
@@ -340,7 +352,7 @@ mod tests {
         assert_eq!(all.placed, HashSet::from(["1".to_owned()]));
         assert_eq!(reported(true).placed, HashSet::from(["1".to_owned(), "2".to_owned()]));
         allowances.refused(NS, "acme", &taken);
-        let none = allowances.lately(NS, "acme", "4", Vec::new(), at(1));
+        let none = allowances.recent_pads(NS, "acme", "4", Vec::new(), at(1));
         assert_eq!((none.times, none.placed), (vec![at(0)], HashSet::new()));
     }
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 
 /// API keys that are remembered. Beyond it all are forgotten, and the status counts until the next probe.
-const MOST_KEYS: usize = 4096;
+const MAX_API_KEYS: usize = 4096;
 
 /// The counts of all API keys.
 #[derive(Debug, Default)]
@@ -48,12 +48,12 @@ pub struct QuotaReservation {
 
 impl Quotas {
     /// A probe begins.
-    pub fn look(&self, account: AccountId) -> QuotaProbe {
+    pub fn begin_probe(&self, account: AccountId) -> QuotaProbe {
         QuotaProbe(self.with(account, |count| count.taken))
     }
 
     /// The answer of a probe: pads that remain.
-    pub fn found(&self, account: AccountId, look: QuotaProbe, remaining: i64) {
+    pub fn end_probe(&self, account: AccountId, look: QuotaProbe, remaining: i64) {
         let quota = ProbedQuota { remaining, taken_before: look.0 };
         self.with(account, |count| count.quota = Some(quota));
     }
@@ -70,7 +70,7 @@ impl Quotas {
 
     /// Takes one pad; None if none is left. `remaining` is what the status says: it counts until this process has
     /// probed. None there: no limit.
-    pub fn take(&self, account: AccountId, remaining: Option<i64>) -> Option<QuotaReservation> {
+    pub fn reserve(&self, account: AccountId, remaining: Option<i64>) -> Option<QuotaReservation> {
         self.with(account, |count| {
             if let Some(remaining) = remaining {
                 let quota = *count.quota.get_or_insert(ProbedQuota { remaining, taken_before: count.taken });
@@ -85,7 +85,7 @@ impl Quotas {
     }
 
     /// Gives one back: no pad was created. One that the last probe has not counted is not given back.
-    pub fn give_back(&self, taken: QuotaReservation) {
+    pub fn release(&self, taken: QuotaReservation) {
         self.with(taken.account, |count| {
             if let Some(quota) = count.quota.as_mut().filter(|quota| taken.number > quota.taken_before) {
                 quota.remaining += 1;
@@ -95,7 +95,7 @@ impl Quotas {
 
     fn with<T>(&self, account: AccountId, work: impl FnOnce(&mut KeyQuota) -> T) -> T {
         let mut counts = self.counts.lock();
-        if counts.len() >= MOST_KEYS && !counts.contains_key(&account) {
+        if counts.len() >= MAX_API_KEYS && !counts.contains_key(&account) {
             counts.clear();
         }
         work(counts.entry(account).or_default())
@@ -113,30 +113,30 @@ mod tests {
     #[test]
     fn no_more_are_taken_than_the_key_has() {
         let quotas = Quotas::default();
-        let take = || quotas.take(account("a"), Some(3));
+        let take = || quotas.reserve(account("a"), Some(3));
         let taken: Vec<_> = (0..10).filter_map(|_| take()).collect();
         assert_eq!(taken.len(), 3);
-        assert!(quotas.take(account("b"), Some(1)).is_some(), "another key");
-        quotas.give_back(taken[0]);
+        assert!(quotas.reserve(account("b"), Some(1)).is_some(), "another key");
+        quotas.release(taken[0]);
         assert!(take().is_some());
         assert!(take().is_none());
         assert_eq!((quotas.left(account("a"), 9), quotas.left(account("c"), 9)), (0, 9));
-        assert!(quotas.take(account("a"), None).is_some(), "overage is allowed there");
+        assert!(quotas.reserve(account("a"), None).is_some(), "overage is allowed there");
     }
 
     #[test]
     fn what_is_created_during_a_probe_counts_against_its_answer() {
         let quotas = Quotas::default();
-        let take = || quotas.take(account("a"), Some(5));
+        let take = || quotas.reserve(account("a"), Some(5));
         let early = take();
-        let look = quotas.look(account("a"));
+        let look = quotas.begin_probe(account("a"));
         let during = take();
-        quotas.found(account("a"), look, 2);
+        quotas.end_probe(account("a"), look, 2);
         assert!(take().is_some());
         assert!(take().is_none());
-        quotas.give_back(early.unwrap());
+        quotas.release(early.unwrap());
         assert!(take().is_none(), "the probe has not counted it");
-        quotas.give_back(during.unwrap());
+        quotas.release(during.unwrap());
         assert!(take().is_some());
     }
 

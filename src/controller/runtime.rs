@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The pause after a write that somebody else's was ahead of: what they wrote is about to be heard of anyway.
-const AFTER_CONFLICT: Duration = Duration::from_secs(1);
+const CONFLICT_REQUEUE_DELAY: Duration = Duration::from_secs(1);
 
 /// Why a pass came to nothing: always the API server. What the two services answer is no failure but a status.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub enum ReconcileError {
 /// The controller of one kind.
 pub trait Reconcile<K>: Send + Sync + 'static {
     /// Whether a pass may begin now. If not, whoever says so asks for another one when it may.
-    fn may_begin(&self, _object: &K) -> bool {
+    fn admit(&self, _object: &K) -> bool {
         true
     }
 
@@ -45,7 +45,7 @@ pub trait Reconcile<K>: Send + Sync + 'static {
     fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Result<Action, ReconcileError>> + Send;
 
     /// Whether what the object's trace began with is not done yet: then the pass belongs to it.
-    fn continues(&self, _object: &K) -> bool {
+    fn continues_trace(&self, _object: &K) -> bool {
         false
     }
 
@@ -62,10 +62,10 @@ struct ControllerState<R> {
 }
 
 /// How many passes a controller has under way at once when it is told of each whether it may begin.
-pub const ALL: u16 = 0;
+pub const UNBOUNDED: u16 = 0;
 
 /// Runs a controller, with so many passes at once, until `stop`; passes that have begun are finished.
-pub async fn drive<K, R>(
+pub async fn run_controller<K, R>(
     controller: Controller<K>,
     at_once: u16,
     reconciler: Arc<R>,
@@ -80,7 +80,7 @@ pub async fn drive<K, R>(
     let driven = Arc::new(ControllerState { reconciler, metrics, health, failures: Backoff::default() });
     let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
         pass,
-        pause,
+        requeue_after_failure,
         driven.clone(),
     );
     passes
@@ -101,39 +101,45 @@ where
     K: Resource<DynamicType = ()> + Send + Sync + 'static,
     R: Reconcile<K>,
 {
-    if !driven.reconciler.may_begin(&object) {
+    if !driven.reconciler.admit(&object) {
         return Ok(Action::await_change());
     }
     let (began, kind) = (Instant::now(), K::kind(&()));
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let mark = object.annotations().get(names::TRACEPARENT).map(String::as_str);
-    let traced = Pass::new(&kind, &namespace, &name, mark, driven.reconciler.continues(&object));
+    let traced = Pass::new(&kind, &namespace, &name, mark, driven.reconciler.continues_trace(&object));
     let reconciled = traced.run(driven.reconciler.reconcile(object.clone()));
     let result = driven.health.watched(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
-    driven.metrics.passed(&kind, result.as_ref().err(), began.elapsed());
+    driven.metrics.observe_reconcile(&kind, result.as_ref().err(), began.elapsed());
     match result {
         Ok(action) => {
             driven.failures.forget(&namespace, &name);
             Ok(action)
         }
         Err(ReconcileError::Write(WriteError::Gone)) => Ok(Action::await_change()),
-        Err(ReconcileError::Write(WriteError::Conflict { .. })) => Ok(Action::requeue(AFTER_CONFLICT)),
+        Err(ReconcileError::Write(WriteError::Conflict { .. })) => {
+            Ok(Action::requeue(CONFLICT_REQUEUE_DELAY))
+        }
         Err(failure) => Err(failure),
     }
 }
 
-fn pause<K, R>(object: Arc<K>, failure: &ReconcileError, driven: Arc<ControllerState<R>>) -> Action
+fn requeue_after_failure<K, R>(
+    object: Arc<K>,
+    failure: &ReconcileError,
+    driven: Arc<ControllerState<R>>,
+) -> Action
 where
     K: Resource<DynamicType = ()>,
 {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let pause = driven.failures.failed(&namespace, &name, &object.meta().generation);
+    let pause = driven.failures.record_failure(&namespace, &name, &object.meta().generation);
     tracing::warn!(kind = %K::kind(&()), namespace, name, %failure, pause_ms = pause.as_millis(), "tries again later");
     Action::requeue(pause)
 }
 
 /// What a channel tells from now on; None where something was missed.
-pub fn heard<T: Clone + Send + 'static>(
+pub fn broadcast_stream<T: Clone + Send + 'static>(
     receiver: broadcast::Receiver<T>,
 ) -> impl Stream<Item = Option<T>> + Send + 'static {
     stream::unfold(receiver, |mut receiver| async move {

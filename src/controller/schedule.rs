@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use std::time::Duration;
 
 /// The pause after the first failed try.
-const FIRST: Duration = Duration::from_secs(5);
+const RETRY_DELAY_INITIAL: Duration = Duration::from_secs(5);
 /// The longest pause between tries that fail.
-const LONGEST: Duration = Duration::from_secs(60);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(60);
 /// The longest pause that a service may ask for.
-const LONGEST_ASKED_FOR: Duration = Duration::from_secs(600);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// The time, in whole seconds as Kubernetes writes it.
 pub fn now() -> Timestamp {
@@ -20,7 +20,7 @@ pub fn now() -> Timestamp {
 }
 
 /// The time as Lever writes it, to compare with its own.
-pub fn in_milliseconds() -> Timestamp {
+pub fn now_ms() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
@@ -31,16 +31,17 @@ pub fn interval(connection: &LeverConnection) -> Option<Duration> {
 }
 
 /// Up to a tenth more than the interval, so that what began together does not stay together.
-pub fn spread(interval: Duration, seed: u64) -> Duration {
+pub fn with_jitter(interval: Duration, seed: u64) -> Duration {
     interval + (jittered(interval, seed) - interval) / 2
 }
 
 /// The pause after so many failed tries in a row: growing, and never longer than the interval, which may be unset. If
 /// the service itself asked for a pause, it gets that.
 pub fn after_failures(failures: u32, interval: Option<Duration>, asked_for: Option<Duration>) -> Duration {
-    let pause = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST);
+    let pause =
+        RETRY_DELAY_INITIAL.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_DELAY_MAX);
     let pause = interval.map_or(pause, |interval| pause.min(interval));
-    pause.max(asked_for.unwrap_or_default().min(LONGEST_ASKED_FOR))
+    pause.max(asked_for.unwrap_or_default().min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn the_interval_is_spread_by_at_most_a_tenth() {
-        let pauses: Vec<_> = (0..200).map(|seed| spread(seconds(300), seed)).collect();
+        let pauses: Vec<_> = (0..200).map(|seed| with_jitter(seconds(300), seed)).collect();
         assert!(pauses.iter().all(|pause| (seconds(300)..=seconds(330)).contains(pause)), "{pauses:?}");
         assert!(pauses.iter().any(|pause| *pause > seconds(315)));
     }
@@ -65,6 +66,6 @@ mod tests {
         assert_eq!(after_failures(3, Some(seconds(2)), None), seconds(2));
         assert_eq!(after_failures(40, None, None), seconds(60));
         assert_eq!(after_failures(1, None, Some(seconds(90))), seconds(90));
-        assert_eq!(after_failures(1, None, Some(seconds(90_000))), LONGEST_ASKED_FOR);
+        assert_eq!(after_failures(1, None, Some(seconds(90_000))), RETRY_AFTER_MAX);
     }
 }

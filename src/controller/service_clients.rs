@@ -59,7 +59,7 @@ pub struct KeyDigest(String);
 
 impl KeyDigest {
     /// The digest of a key for the API at this address.
-    pub fn of(url: &str, api_key: &str) -> Self {
+    pub fn new(url: &str, api_key: &str) -> Self {
         let address = url.trim_end_matches('/');
         Self(sha256_hex(&format!("{address}\n{}", api_key.trim()), 64))
     }
@@ -191,9 +191,9 @@ impl ServiceClientCache {
     ///
     /// # Errors
     /// Those of [`Self::unconfirmed`]; [`ServiceClientError::OrganizationChanged`] and [`ServiceClientError::Unconfirmed`].
-    pub async fn of(&self, connection: &LeverConnection) -> Result<Arc<ServiceClients>, ServiceClientError> {
+    pub async fn get(&self, connection: &LeverConnection) -> Result<Arc<ServiceClients>, ServiceClientError> {
         let account = self.unconfirmed(connection).await?;
-        if Organization::known(connection).is_none() {
+        if Organization::from_status(connection).is_none() {
             // The first probe: it has no Pads yet that could lose anything.
             return Ok(account);
         }
@@ -242,7 +242,7 @@ impl ServiceClientCache {
         };
         let (lever_secret, interview_secret) =
             (&spec.lever.api_key_secret_ref.name, &spec.interview.api_key_secret_ref.name);
-        let digest = |url: &Url, key: &SecretString| KeyDigest::of(url.as_str(), key.expose_secret());
+        let digest = |url: &Url, key: &SecretString| KeyDigest::new(url.as_str(), key.expose_secret());
         let account = Arc::new(ServiceClients {
             lever_key: digest(&lever_url, &lever_key.value),
             interview_key: digest(&interview_url, &interview_key.value),

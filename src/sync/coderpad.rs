@@ -204,7 +204,7 @@ async fn head(
 
 /// Notes that a walk was too long for one sync. What is left of an earlier one lies further down, so it becomes part of it.
 fn cut(session: &Session<'_>, marks: &mut Pads, next: PageRef, floor: Floor, whole: Option<Whole>) {
-    session.context.metrics.walk_cut();
+    session.context.metrics.inc_scans_cut();
     let rest = match (whole, marks.rest.take()) {
         (whole, None) => Rest { next, floor, whole },
         (Some(whole), Some(_)) => Rest { next, floor, whole: Some(whole) },
@@ -253,7 +253,7 @@ async fn tail(
         }
     }
     marks.rest = Some(rest);
-    session.context.metrics.walk_cut();
+    session.context.metrics.inc_scans_cut();
     Ok(())
 }
 

@@ -36,7 +36,7 @@ pub fn ask(
         let of_candidate = pads.get(candidate.as_str())?;
         let open = of_candidate.iter().find(|pad| is_open(pad))?;
         let others: Vec<&String> = ids.iter().filter(|id| !own.contains(id)).collect();
-        let strangers = &session.context.looks.strangers;
+        let strangers = &session.context.looks.foreign_links;
         (!strangers.are_known(&session.namespace, &open.name_any(), &others)).then_some(open)
     });
     for pad in concerned.take(MOST) {

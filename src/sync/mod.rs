@@ -178,12 +178,12 @@ async fn sync(
     let was_refused = std::mem::replace(&mut after.is_refused, errors.iter().any(SyncError::is_refusal));
     // Each complete probe leads to a sync: what the probe cannot see is not probed for again and again.
     if after.is_refused && !was_refused {
-        context.probe_now(namespace, name);
+        context.request_probe(namespace, name);
     }
     marks.lock().insert(key, after);
     let complete = errors.is_empty();
     if wish.whole {
-        context.metrics.synced(namespace, name, complete, began.elapsed());
+        context.metrics.observe_sync(namespace, name, complete, began.elapsed());
     }
     for error in &errors {
         report(namespace, name, error);
@@ -229,7 +229,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     async fn begin(context: &'a Context, connection: Arc<LeverConnection>) -> Result<Self, SyncError> {
         let namespace = connection.namespace().unwrap_or_default();
-        let account = context.accounts.of(&connection).await?;
+        let account = context.accounts.get(&connection).await?;
         let scope = &context.scope;
         let mut configurations = scope.configurations.of_namespace(&namespace);
         configurations.retain(|one| one.spec.connection_ref == connection.reference());
@@ -266,6 +266,6 @@ impl<'a> Session<'a> {
 
     /// Asks for a look at a Pad.
     fn want(&self, pad: &Pad, what: Hint) {
-        self.context.looks.want(&self.namespace, &pad.name_any(), what);
+        self.context.looks.request(&self.namespace, &pad.name_any(), what);
     }
 }

@@ -201,9 +201,9 @@ async fn serve(
             Deed::Make { n, existing } => to_make.push((row, n, existing)),
             Deed::Skip(name) => {
                 mark(session, known, &name, rule.since).await?;
-                session.context.looks.want(&session.namespace, &name, Hint::Judge);
+                session.context.looks.request(&session.namespace, &name, Hint::Judge);
             }
-            Deed::Judge(name) => session.context.looks.want(&session.namespace, &name, Hint::Judge),
+            Deed::Judge(name) => session.context.looks.request(&session.namespace, &name, Hint::Judge),
         }
         if is_missed(rule, row, known, now) {
             missed = Some(row.entry).max(missed);
@@ -243,7 +243,7 @@ async fn mark(
     let change = MetadataChange::default().annotate(names::EXISTING_SINCE, since.to_string());
     for pad in pads.iter().filter(|pad| pad.name_any() == name) {
         let marked = write_metadata(&session.context.client, pad.as_ref(), &change).await;
-        session.context.written.note(&marked.map_err(|_| SyncError::Changed)?);
+        session.context.written.record(&marked.map_err(|_| SyncError::Changed)?);
     }
     Ok(())
 }

@@ -103,7 +103,7 @@ impl CheckSchedule {
             let asked_for = checks.errors().filter_map(|error| error.retry_after).max();
             Some(schedule::after_failures(failures, interval, asked_for))
         } else {
-            interval.map(|interval| schedule::spread(interval, seed(id)))
+            interval.map(|interval| schedule::with_jitter(interval, seed(id)))
         };
         entry.checked = Some(LastCheck {
             subject,
@@ -146,7 +146,7 @@ impl CheckSchedule {
             }
             _ => {
                 let counts = count();
-                let next = interval.map(|interval| now + schedule::spread(interval, seed(id)));
+                let next = interval.map(|interval| now + schedule::with_jitter(interval, seed(id)));
                 let (uid, handled) = (uid.map(str::to_owned), requested.map(str::to_owned));
                 entry.counted = Some(PadCountCache { uid, counts: counts.clone(), handled, interval, next });
                 counts

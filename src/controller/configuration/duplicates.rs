@@ -6,7 +6,7 @@
 
 use crate::api::condition::{Status, types};
 use crate::api::{Condition, PadConfiguration};
-use crate::controller::runtime::heard;
+use crate::controller::runtime::broadcast_stream;
 use crate::controller::service_clients::KeyDigest;
 use crate::k8s::cache::Cache;
 use crate::k8s::key;
@@ -112,7 +112,7 @@ impl Duplicates {
         &self,
         configurations: Cache<PadConfiguration>,
     ) -> impl Stream<Item = ObjectRef<PadConfiguration>> + Send + use<> {
-        heard(self.wakes.subscribe()).flat_map(move |wake| {
+        broadcast_stream(self.wakes.subscribe()).flat_map(move |wake| {
             let concerned = match wake {
                 Some((namespace, name)) => configurations.get(&namespace, &name).into_iter().collect(),
                 None => configurations.all(),
@@ -133,7 +133,7 @@ mod tests {
     use jiff::Timestamp;
 
     fn serves(connection: &str, account_key: &str, tag: &str) -> Option<ServedEntries> {
-        let key = KeyDigest::of("https://api.lever.co/v1", account_key);
+        let key = KeyDigest::new("https://api.lever.co/v1", account_key);
         Some(ServedEntries { connection: connection.into(), key, stage_id: "s-1".into(), tag: tag.into() })
     }
 
@@ -181,9 +181,9 @@ mod tests {
 
     #[test]
     fn a_key_cannot_be_read_from_its_digest() {
-        let digest = KeyDigest::of("https://api.lever.co/v1", "key-1");
+        let digest = KeyDigest::new("https://api.lever.co/v1", "key-1");
         assert_eq!(format!("{digest:?}"), "KeyDigest");
-        assert!(digest == KeyDigest::of("https://api.lever.co/v1/", " key-1\n"));
-        assert!(digest != KeyDigest::of("https://api.eu.lever.co/v1", "key-1"));
+        assert!(digest == KeyDigest::new("https://api.lever.co/v1/", " key-1\n"));
+        assert!(digest != KeyDigest::new("https://api.eu.lever.co/v1", "key-1"));
     }
 }

@@ -8,7 +8,7 @@ pub mod duplicates;
 pub mod observe;
 pub mod status;
 
-use super::runtime::{self, Reconcile, ReconcileError, heard};
+use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
 use super::service_clients::ServiceClientError;
 use super::{Context, events, schedule};
 use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus, names};
@@ -34,7 +34,7 @@ const SOONEST: Duration = Duration::from_secs(5);
 
 /// Reconciles the configurations of a context's scope until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let syncs = heard(context.syncs.ends());
+    let syncs = broadcast_stream(context.syncs.ends());
     if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
         return;
     }
@@ -49,7 +49,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .reconcile_on(of_connections(configurations.clone(), synced(context.clone(), syncs)))
         .reconcile_on(context.accounts.duplicates.concerned(configurations.clone()))
         .reconcile_on(rivals(configurations.clone(), configurations.changes()));
-    runtime::drive(controller, context.settings.concurrency, reconciler, &context, stop).await;
+    runtime::run_controller(controller, context.settings.concurrency, reconciler, &context, stop).await;
 }
 
 /// The configurations of connections that change.
@@ -69,7 +69,7 @@ fn synced(
     context: Arc<Context>,
     ends: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = Arc<LeverConnection>> + Send {
-    ends.flat_map(move |end| stream::iter(context.connections_told_of(end)))
+    ends.flat_map(move |end| stream::iter(context.changed_connections(end)))
 }
 
 /// What other configurations look at, to see whether one takes precedence over them.
@@ -183,7 +183,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
         let serves = self.serves(&configuration, connection.as_deref()).filter(|_| rival.is_none());
         let duplicates = &self.context.accounts.duplicates;
         duplicates.note(&namespace, &name, serves);
-        let mut after = status::status(&observation, schedule::in_milliseconds());
+        let mut after = status::status(&observation, schedule::now_ms());
         duplicates.report(&namespace, &name, &mut after.conditions);
         self.write(&configuration, after).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
@@ -262,7 +262,7 @@ impl ConfigurationController {
         requested: Option<&str>,
     ) -> CheckResult {
         // What is wrong with the account is for the connection's own status to say.
-        let account = match self.context.accounts.of(connection).await {
+        let account = match self.context.accounts.get(connection).await {
             Ok(account) => account,
             Err(ServiceClientError::Unconfirmed { .. }) => return CheckResult::NotNow,
             Err(_) => return CheckResult::Done,
@@ -279,7 +279,7 @@ impl ConfigurationController {
             self.stop.run_until_cancelled(observe::checks(&account.interview, &configuration.spec)).await;
         let Some(checks) = asked else { return CheckResult::Stopped };
         if checks.errors().any(observe::doubts_key) {
-            self.context.probe_now(id.0, &connection.name_any());
+            self.context.request_probe(id.0, &connection.name_any());
         }
         let interval = schedule::interval(connection);
         self.memory.checked(id, subject, checks, requested, interval, Instant::now());
@@ -294,9 +294,9 @@ impl ConfigurationController {
     ) -> Result<(), ReconcileError> {
         let before: PadConfigurationStatus = configuration.status.clone().unwrap_or_default();
         if write_status(&self.context.client, configuration, &before, &after).await?.is_some()
-            && let Some((reason, note)) = events::halted(configuration.conditions(), &after.conditions)
+            && let Some((reason, note)) = events::newly_stalled(configuration.conditions(), &after.conditions)
         {
-            self.context.warn(&configuration.object_ref(&()), &reason, &note).await;
+            self.context.publish_warning(&configuration.object_ref(&()), &reason, &note).await;
         }
         Ok(())
     }

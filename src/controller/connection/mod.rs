@@ -11,7 +11,7 @@ pub mod probe_schedule;
 pub mod status;
 pub mod webhook;
 
-use super::runtime::{self, Reconcile, ReconcileError, heard};
+use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
 use super::{Context, events, organization, schedule};
 use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use crate::k8s::patch::write_status;
@@ -32,8 +32,9 @@ use webhook::WebhookController;
 /// Reconciles the connections of a context's scope until `stop`.
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
     // Listening begins before anything is read, so that no change falls in between.
-    let (secrets, probes) = (heard(context.secrets.changes()), heard(context.probes.subscribe()));
-    let syncs = heard(context.syncs.ends());
+    let (secrets, probes) =
+        (broadcast_stream(context.secrets.changes()), broadcast_stream(context.probes.subscribe()));
+    let syncs = broadcast_stream(context.syncs.ends());
     async move {
         if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
             return;
@@ -51,7 +52,7 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
             .reconcile_on(concerned_by_secrets(context.clone(), secrets))
             .reconcile_on(concerned_by_refusals(reconciler.clone(), probes))
             .reconcile_on(synced(context.clone(), syncs));
-        runtime::drive(controller, context.settings.concurrency, reconciler, &context, stop).await;
+        runtime::run_controller(controller, context.settings.concurrency, reconciler, &context, stop).await;
     }
 }
 
@@ -80,7 +81,7 @@ fn concerned_by_refusals(
     refusals: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
     refusals.flat_map(move |refusal| {
-        let concerned = reconciler.context.connections_told_of(refusal);
+        let concerned = reconciler.context.changed_connections(refusal);
         for connection in &concerned {
             reconciler.memory.want(&connection.namespace().unwrap_or_default(), &connection.name_any());
         }
@@ -93,7 +94,7 @@ fn synced(
     context: Arc<Context>,
     ends: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
-    ends.flat_map(move |end| references(context.connections_told_of(end)))
+    ends.flat_map(move |end| references(context.changed_connections(end)))
 }
 
 fn references(
@@ -168,12 +169,12 @@ impl Reconcile<LeverConnection> for ConnectionController {
             };
             self.memory.begin(&namespace, &name);
             let key = account.interview.account_id();
-            let look = self.context.allowances.quotas().look(key);
+            let look = self.context.allowances.quotas().begin_probe(key);
             // Reads may be given up at any time, and a service that hangs must not hold up the end of the process.
             let probe = self.stop.run_until_cancelled(observe::probe(&account, &connection)).await;
             let Some((lever, interview)) = probe else { return Ok(Action::await_change()) };
             if let Some(remaining) = interview.facts.quota.as_ref().and_then(|quota| quota.remaining) {
-                self.context.allowances.quotas().found(key, look, remaining);
+                self.context.allowances.quotas().end_probe(key, look, remaining);
             }
             lever_answered = lever.trouble.is_none();
             // Not by the time of the last complete probe, which has whole seconds.
@@ -249,12 +250,12 @@ impl ConnectionController {
         if written.is_some() {
             let before = connection.conditions();
             let news = [
-                events::halted(before, &after.conditions),
+                events::newly_stalled(before, &after.conditions),
                 status::quota_ran_low(before, &after.conditions),
                 installation::became_shared(before, &after.conditions),
             ];
             for (reason, note) in news.into_iter().flatten() {
-                self.context.warn(&connection.object_ref(&()), &reason, &note).await;
+                self.context.publish_warning(&connection.object_ref(&()), &reason, &note).await;
             }
         }
         Ok(written)

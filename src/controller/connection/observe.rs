@@ -130,7 +130,7 @@ async fn probe_interview(
         "Use the key of an organization owner, and make sure that the CoderPad plan includes API access.";
     const ALL_PADS: &str = "Use the key of an organization owner, or let users see all pads in CoderPad's \
                             organization settings.";
-    let organization = match of_key.ask(interview).await {
+    let organization = match of_key.fetch(interview).await {
         Ok(organization) => organization,
         Err(error) if error.class == Class::NotFound => {
             return Err(diagnosis::no_organization(&error.to_string(), key));

@@ -177,7 +177,7 @@ fn following(
     let interview = ServiceProbe::new(interview, same.map_or(0, |before| before.interview.failures));
     let mut hasher = DefaultHasher::new();
     (seed, at.as_nanosecond()).hash(&mut hasher);
-    let regular = interval.map(|interval| schedule::spread(interval, hasher.finish()));
+    let regular = interval.map(|interval| schedule::with_jitter(interval, hasher.finish()));
     let pause = match (lever.pause(interval), interview.pause(interval)) {
         (None, None) => regular,
         // The later one: a service that asks for a pause gets it, also from the probe that the other needs.

@@ -22,19 +22,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// So many Pads of one rule are a crowd: a page costs one call, as a single read does.
-const CROWD: usize = 5;
+const BATCH_MIN_WAITERS: usize = 5;
 /// Three or more that come no further apart than this are a crowd that is still coming: a moment later a page tells more.
-const APART: Duration = Duration::from_millis(25);
+const BATCH_ARRIVAL_GAP: Duration = Duration::from_millis(25);
 /// So long it is waited for, at most, until a page is read; not when there are enough for a whole page.
-const GATHER: Duration = Duration::from_millis(250);
+const BATCH_WINDOW_MAX: Duration = Duration::from_millis(250);
 /// A page that tells fewer than this was not worth it.
-const FEW: usize = 5;
+const USEFUL_PAGE_MIN_CANDIDATES: usize = 5;
 /// After one such page, and one more for so many Pads, it is given up: the candidates are not on the list.
-const PADS_FOR_A_PAGE: usize = 10;
+const PADS_PER_WASTED_PAGE: usize = 10;
 /// For so long each Pad then asks for itself, unless twice as many wait by then; also after a page that could not be had.
-const REST: Duration = Duration::from_secs(60);
+const BATCH_COOLDOWN: Duration = Duration::from_secs(60);
 /// For so long it is believed what a page has told. A hundred Pads take a third of that at Lever's rate limit.
-const FRESH: Duration = Duration::from_secs(30);
+const CANDIDATE_CACHE_TTL: Duration = Duration::from_secs(30);
 
 /// Whose list it is.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -86,7 +86,7 @@ struct CachedCandidate {
 
 impl CachedCandidate {
     fn is_fresh(&self) -> bool {
-        self.at.elapsed() <= FRESH
+        self.at.elapsed() <= CANDIDATE_CACHE_TTL
     }
 }
 
@@ -127,7 +127,7 @@ struct BatchTicket {
 impl CandidateLoader {
     /// From now on this Pad waits; None if it is not likely to read its candidate. `rules_of_stage` counts the rules of
     /// the connection that name the stage.
-    pub fn join(
+    pub fn enroll(
         &self,
         pad: &Pad,
         around: &RelatedObjects,
@@ -141,7 +141,7 @@ impl CandidateLoader {
         let (namespace, connection) = (pad.namespace().unwrap_or_default(), around.connection_name.as_ref()?);
         let opportunity_id = &pad.spec.opportunity_id;
         let expects_more = rules_of_stage() > 1 && !pad.is_manual();
-        let single = self.singles.join(&namespace, connection, opportunity_id, expects_more);
+        let single = self.singles.register(&namespace, connection, opportunity_id, expects_more);
         let is_new = is_waiting
             && !pad.is_manual()
             && [names::ATTEMPT, names::PAD_ID].iter().all(|key| !pad.annotations().contains_key(*key));
@@ -151,11 +151,11 @@ impl CandidateLoader {
             let (connection, tag) = (connection.clone(), configuration.spec.tag.clone());
             Some(ListKey { namespace: namespace.clone(), connection, stage_id, tag })
         };
-        let listed = rule().map(|rule| BatchTicket::new(self.crowd(rule), opportunity_id.clone()));
+        let listed = rule().map(|rule| BatchTicket::new(self.batch(rule), opportunity_id.clone()));
         Some(Ticket { version: pad.resource_version(), single, listed })
     }
 
-    fn crowd(&self, rule: ListKey) -> Arc<Batch> {
+    fn batch(&self, rule: ListKey) -> Arc<Batch> {
         let mut crowds = self.crowds.lock();
         if let Some(crowd) = crowds.get(&rule).and_then(Weak::upgrade) {
             return crowd;
@@ -170,10 +170,10 @@ impl CandidateLoader {
 
 impl Waiters {
     /// Of a candidate the last one to ask is told; its number is returned.
-    fn ask(&mut self, opportunity_id: String) -> u64 {
+    fn register(&mut self, opportunity_id: String) -> u64 {
         self.number += 1;
         self.came.push_back(Instant::now());
-        if self.came.len() > CROWD {
+        if self.came.len() > BATCH_MIN_WAITERS {
             self.came.pop_front();
         }
         let asked = Waiter { number: self.number, told: None };
@@ -183,13 +183,13 @@ impl Waiters {
     }
 
     /// Until when it counts as still coming if nobody else comes; None if it has come.
-    fn comes_until(&self) -> Option<Instant> {
+    fn batch_window_end(&self) -> Option<Instant> {
         let later = (0..).zip(self.came.iter().rev());
-        let until = later.skip(2).map(|(later, came)| *came + APART * later).max()?;
+        let until = later.skip(2).map(|(later, came)| *came + BATCH_ARRIVAL_GAP * later).max()?;
         Some(until).filter(|until| Instant::now() < *until)
     }
 
-    fn tell(&mut self, told: CachedCandidate, last: u64) -> bool {
+    fn deliver(&mut self, told: CachedCandidate, last: u64) -> bool {
         let Some(asked) = self.asked.get_mut(&told.opportunity.id).filter(|asked| asked.number <= last)
         else {
             return false;
@@ -236,33 +236,33 @@ impl Ticket {
 
 impl BatchTicket {
     fn new(crowd: Arc<Batch>, opportunity_id: String) -> Self {
-        let number = crowd.waiting.lock().ask(opportunity_id.clone());
+        let number = crowd.waiting.lock().register(opportunity_id.clone());
         Self { crowd, opportunity_id, number, told_by: None }
     }
 
     async fn read(mut self, lever: &LeverClient, single: &SharedReadTicket) -> Result<Opportunity, Error> {
-        if let Some(opportunity) = self.told() {
+        if let Some(opportunity) = self.take_delivered() {
             return Ok(opportunity);
         }
         let crowd = self.crowd.clone();
         // Who waits here is told by the page that the first of them reads. While they wait for the rate limit others come,
         // so one at a time does, and only then is it decided what to read.
         let mut walk = patiently(crowd.walk.lock()).await;
-        for _ in 0..=crowd.untold() / PADS_FOR_A_PAGE {
-            if let Some(opportunity) = self.told() {
+        for _ in 0..=crowd.pending_count() / PADS_PER_WASTED_PAGE {
+            if let Some(opportunity) = self.take_delivered() {
                 return Ok(opportunity);
             }
-            patiently(crowd.gather(&walk)).await;
+            patiently(crowd.wait_for_batch(&walk)).await;
             let is_for_pages = |walk: &Cursor, untold: usize| {
-                (self.told_by.is_some() || untold >= CROWD) && !walk.rests(untold)
+                (self.told_by.is_some() || untold >= BATCH_MIN_WAITERS) && !walk.is_cooling_down(untold)
             };
             // A permit for each Pad of a candidate would delay all others.
-            if single.is_shared() && !is_for_pages(&walk, crowd.untold()) {
+            if single.is_shared() && !is_for_pages(&walk, crowd.pending_count()) {
                 drop(walk);
                 return single.read(lever, None).await;
             }
             let permit = lever.permit().await;
-            if !is_for_pages(&walk, crowd.untold()) {
+            if !is_for_pages(&walk, crowd.pending_count()) {
                 drop(walk);
                 return single.read(lever, Some(permit)).await;
             }
@@ -272,14 +272,14 @@ impl BatchTicket {
             crowd.read_page(&mut walk, lever, permit).await;
         }
         drop(walk);
-        match self.told() {
+        match self.take_delivered() {
             Some(opportunity) => Ok(opportunity),
             None => single.read(lever, None).await,
         }
     }
 
     /// What a page has told, unless that is too old.
-    fn told(&mut self) -> Option<Opportunity> {
+    fn take_delivered(&mut self) -> Option<Opportunity> {
         let told = self.crowd.waiting.lock().take(&self.opportunity_id, self.number)?;
         if told.is_fresh() {
             return Some(*told.opportunity);
@@ -296,23 +296,23 @@ impl Drop for BatchTicket {
 }
 
 impl Cursor {
-    fn rests(&self, untold: usize) -> bool {
+    fn is_cooling_down(&self, untold: usize) -> bool {
         self.rest.as_ref().is_some_and(|rest| untold < rest.enough && Instant::now() < rest.until)
     }
 }
 
 impl Batch {
-    fn untold(&self) -> usize {
+    fn pending_count(&self) -> usize {
         self.waiting.lock().untold
     }
 
     /// Waits for those who are still coming, unless no page is read anyway.
-    async fn gather(&self, walk: &Cursor) {
-        let latest = Instant::now() + GATHER;
+    async fn wait_for_batch(&self, walk: &Cursor) {
+        let latest = Instant::now() + BATCH_WINDOW_MAX;
         let comes_until = || {
             let waiting = self.waiting.lock();
-            let is_for_a_page = waiting.untold < PAGE_SIZE && !walk.rests(waiting.untold);
-            waiting.comes_until().filter(|_| is_for_a_page && Instant::now() < latest)
+            let is_for_a_page = waiting.untold < PAGE_SIZE && !walk.is_cooling_down(waiting.untold);
+            waiting.batch_window_end().filter(|_| is_for_a_page && Instant::now() < latest)
         };
         while let Some(until) = comes_until() {
             tokio::time::sleep_until(until.min(latest)).await;
@@ -327,16 +327,19 @@ impl Batch {
         };
         let at = Instant::now();
         let ListKey { stage_id, tag, .. } = &self.rule;
-        let rest =
-            |enough: usize| Cursor { rest: Some(Cooldown { until: at + REST, enough }), ..Cursor::default() };
+        let rest = |enough: usize| Cursor {
+            rest: Some(Cooldown { until: at + BATCH_COOLDOWN, enough }),
+            ..Cursor::default()
+        };
         match lever.opportunities(permit, stage_id, tag, walk.next.as_ref()).await {
             Ok(page) => {
                 let here = walk.next.take();
-                let told_many = self.tell(page.opportunities, here.as_ref(), last, at) >= FEW;
+                let told_many =
+                    self.deliver(page.opportunities, here.as_ref(), last, at) >= USEFUL_PAGE_MIN_CANDIDATES;
                 // On the last page there may soon be more.
                 walk.next = page.next.or_else(|| here.filter(|_| told_many));
                 walk.in_vain = if told_many { 0 } else { walk.in_vain + 1 };
-                if walk.in_vain > untold / PADS_FOR_A_PAGE {
+                if walk.in_vain > untold / PADS_PER_WASTED_PAGE {
                     *walk = rest(2 * untold);
                 }
             }
@@ -346,7 +349,7 @@ impl Batch {
     }
 
     /// Returns how many are told who were not before.
-    fn tell(
+    fn deliver(
         &self,
         opportunities: Vec<Opportunity>,
         page: Option<&PageToken>,
@@ -358,7 +361,7 @@ impl Batch {
         let fits = |one: &Opportunity| one.stage == self.rule.stage_id && one.tags.contains(&self.rule.tag);
         let told = opportunities.into_iter().filter(fits);
         told.map(|one| CachedCandidate { at, page: page.cloned(), opportunity: Box::new(one) })
-            .map(|told| usize::from(waiting.tell(told, last)))
+            .map(|told| usize::from(waiting.deliver(told, last)))
             .sum()
     }
 }
@@ -390,7 +393,7 @@ mod tests {
             let stage_id = simulator.stage_id(STAGE).unwrap();
             let (namespace, connection) = ("hiring".to_owned(), "acme".to_owned());
             let rule = ListKey { namespace, connection, stage_id, tag: TAG.into() };
-            let crowd = CandidateLoader::default().crowd(rule);
+            let crowd = CandidateLoader::default().batch(rule);
             Self { simulator, lever, crowd, singles: SharedReads::default() }
         }
 
@@ -406,7 +409,7 @@ mod tests {
         }
 
         fn ask(&self, id: &str) -> Ticket {
-            let single = self.singles.join("hiring", "acme", id, false);
+            let single = self.singles.register("hiring", "acme", id, false);
             let listed = Some(BatchTicket::new(self.crowd.clone(), id.to_owned()));
             Ticket { version: None, single, listed }
         }
@@ -414,8 +417,8 @@ mod tests {
         /// A Pad of another rule with the same stage, whose tag the candidate does not carry.
         fn ask_by_rule(&self, number: usize, id: &str) -> Ticket {
             let rule = ListKey { tag: format!("tag-{number}"), ..self.crowd.rule.clone() };
-            let crowd = CandidateLoader::default().crowd(rule);
-            let single = self.singles.join("hiring", "acme", id, true);
+            let crowd = CandidateLoader::default().batch(rule);
+            let single = self.singles.register("hiring", "acme", id, true);
             Ticket { version: None, single, listed: Some(BatchTicket::new(crowd, id.to_owned())) }
         }
 
@@ -435,10 +438,10 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_is_told_by_pages_and_a_few_ask_for_themselves() {
         let account = Account::new().await;
-        let few = account.candidates(CROWD - 1).await;
+        let few = account.candidates(BATCH_MIN_WAITERS - 1).await;
         let demands = few.iter().map(|id| account.ask(id)).collect();
         assert_eq!(account.read_all(demands).await, few);
-        assert_eq!(account.calls(), (0, CROWD - 1));
+        assert_eq!(account.calls(), (0, BATCH_MIN_WAITERS - 1));
 
         let many = account.candidates(150).await;
         account.simulator.clear_calls();
@@ -446,7 +449,7 @@ mod tests {
         assert_eq!(account.read_all(demands).await, many);
         let (lists, singles) = account.calls();
         // 159 are in the stage: two pages. Who is on neither when it is their turn asks.
-        assert!(lists <= 3 && singles <= CROWD, "{lists} lists, {singles} single reads");
+        assert!(lists <= 3 && singles <= BATCH_MIN_WAITERS, "{lists} lists, {singles} single reads");
         assert_eq!(account.crowd.waiting.lock().asked.len(), 0);
     }
 
@@ -472,20 +475,20 @@ mod tests {
         let demands = waiting.iter().map(|id| account.ask(id)).collect();
         assert_eq!(account.read_all(demands).await, waiting);
         let (lists, singles) = account.calls();
-        assert!(lists <= 4 && singles <= CROWD, "{lists} lists, {singles} single reads");
+        assert!(lists <= 4 && singles <= BATCH_MIN_WAITERS, "{lists} lists, {singles} single reads");
     }
 
     #[tokio::test]
     async fn who_comes_after_the_page_was_asked_for_is_not_told_by_it() {
         let account = Account::new().await;
-        let ids = account.candidates(CROWD + 1).await;
+        let ids = account.candidates(BATCH_MIN_WAITERS + 1).await;
         let mut demands: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
         let first = demands.remove(0);
         first.read(&account.lever).await.unwrap();
         assert_eq!(account.calls(), (1, 0));
         // The next version of a Pad that was told of already.
         let (mut again, mut told) = (account.ask(&ids[1]), demands.remove(0));
-        let heard = |demand: &mut Ticket| demand.listed.as_mut().unwrap().told();
+        let heard = |demand: &mut Ticket| demand.listed.as_mut().unwrap().take_delivered();
         assert!(heard(&mut told).is_none(), "another one has its place");
         drop(told);
         assert!(heard(&mut again).is_none());
@@ -495,21 +498,21 @@ mod tests {
     #[tokio::test]
     async fn who_is_not_on_the_list_is_asked_for_and_a_list_that_tells_nothing_is_left_alone() {
         let account = Account::new().await;
-        let untagged = join_all((0..PADS_FOR_A_PAGE - 1).map(|_| account.candidate("other"))).await;
+        let untagged = join_all((0..PADS_PER_WASTED_PAGE - 1).map(|_| account.candidate("other"))).await;
         let demands = untagged.iter().map(|id| account.ask(id)).collect();
         assert_eq!(account.read_all(demands).await, untagged);
-        assert_eq!(account.calls(), (1, PADS_FOR_A_PAGE - 1));
+        assert_eq!(account.calls(), (1, PADS_PER_WASTED_PAGE - 1));
     }
 
     #[tokio::test]
     async fn a_list_that_cannot_be_had_holds_up_nobody() {
         let account = Account::new().await;
-        let ids = account.candidates(CROWD).await;
+        let ids = account.candidates(BATCH_MIN_WAITERS).await;
         let lists = simulators::Fault::on("GET", "^/v1/opportunities$");
         account.simulator.faults().add(lists.status(503).until_removed());
         let demands = ids.iter().map(|id| account.ask(id)).collect();
         assert_eq!(account.read_all(demands).await, ids);
-        assert_eq!(account.calls(), (1, CROWD));
+        assert_eq!(account.calls(), (1, BATCH_MIN_WAITERS));
     }
 
     #[tokio::test]
@@ -567,11 +570,11 @@ mod tests {
     #[tokio::test]
     async fn what_was_told_too_long_ago_is_not_believed_and_read_again_for_all() {
         let account = Account::new().await;
-        let ids = account.candidates(2 * CROWD).await;
+        let ids = account.candidates(2 * BATCH_MIN_WAITERS).await;
         let mut demands: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
         demands.remove(0).read(&account.lever).await.unwrap();
         tokio::time::pause();
-        tokio::time::advance(FRESH + Duration::from_secs(1)).await;
+        tokio::time::advance(CANDIDATE_CACHE_TTL + Duration::from_secs(1)).await;
         tokio::time::resume();
         assert_eq!(account.read_all(demands).await, ids[1..]);
         assert_eq!(account.calls(), (2, 0));

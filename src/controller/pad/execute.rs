@@ -195,7 +195,7 @@ impl PadReconcile<'_> {
             Command::ClearPad => self.forget_pad().await,
             Command::CreateNextPad(n) => self.make_further(n).await,
             Command::JudgeSibling(name) => {
-                self.context.looks.want(&self.facts.pad.namespace, &name, Hint::Judge);
+                self.context.looks.request(&self.facts.pad.namespace, &name, Hint::Judge);
                 self.facts.passed_on = true;
                 Ok(())
             }
@@ -221,7 +221,7 @@ impl PadReconcile<'_> {
         let written = write_metadata(&self.context.client, self.pad.as_ref(), &change).await;
         if let Err(WriteError::Conflict { now }) = &written {
             // Nothing is tried again before the watch has told of what is there.
-            self.context.written.note_version(&self.pad, now.as_deref());
+            self.context.written.record_version(&self.pad, now.as_deref());
         }
         let written = written?;
         self.take_over(written);
@@ -229,7 +229,7 @@ impl PadReconcile<'_> {
     }
 
     fn take_over(&mut self, pad: Pad) {
-        self.context.written.note(&pad);
+        self.context.written.record(&pad);
         let before = (self.facts.pad.attempt.take(), self.facts.pad.open_claim());
         self.facts.pad = observe::pad_facts(&pad, self.configuration.as_deref());
         self.pad = Arc::new(pad);

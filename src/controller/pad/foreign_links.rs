@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 
 /// Maximum number of links remembered for one Pad; a candidate has fewer.
-const MOST: usize = 100;
+const MAX_LINKS_PER_PAD: usize = 100;
 
 /// IDs of pads by namespace and name of the Pad.
 #[derive(Debug, Default)]
@@ -18,13 +18,13 @@ pub struct ForeignLinks {
 
 impl ForeignLinks {
     /// These linked pads were looked at in a pass over the Pad.
-    pub fn note(&self, namespace: &str, name: &str, ids: &[String]) {
+    pub fn record(&self, namespace: &str, name: &str, ids: &[String]) {
         if ids.is_empty() {
             return;
         }
         let mut known = self.known.lock();
         let of_pad = known.entry(key(namespace, name)).or_default();
-        let room = MOST.saturating_sub(of_pad.len());
+        let room = MAX_LINKS_PER_PAD.saturating_sub(of_pad.len());
         of_pad.extend(ids.iter().take(room).cloned());
     }
 

@@ -37,7 +37,7 @@ pub struct PendingHints(HashMap<Hint, u64>);
 impl PendingHints {
     /// These.
     #[cfg(test)]
-    pub fn of(all: impl IntoIterator<Item = Hint>) -> Self {
+    pub fn from_hints(all: impl IntoIterator<Item = Hint>) -> Self {
         Self(all.into_iter().map(|what| (what, 1)).collect())
     }
 
@@ -51,7 +51,7 @@ impl PendingHints {
 #[derive(Debug)]
 pub struct Hints {
     /// Links of candidates that were looked at for pads of other installations.
-    pub strangers: ForeignLinks,
+    pub foreign_links: ForeignLinks,
     asked: Mutex<HintTable>,
     wakes: broadcast::Sender<(String, String)>,
 }
@@ -65,7 +65,7 @@ struct HintTable {
 impl Default for Hints {
     fn default() -> Self {
         Self {
-            strangers: ForeignLinks::default(),
+            foreign_links: ForeignLinks::default(),
             asked: Mutex::default(),
             wakes: broadcast::channel(WAKES_KEPT).0,
         }
@@ -74,7 +74,7 @@ impl Default for Hints {
 
 impl Hints {
     /// Asks for a look, and wakes the Pad.
-    pub fn want(&self, namespace: &str, name: &str, what: Hint) {
+    pub fn request(&self, namespace: &str, name: &str, what: Hint) {
         let mut asked = self.asked.lock();
         asked.number += 1;
         let number = asked.number;
@@ -84,17 +84,17 @@ impl Hints {
     }
 
     /// What is asked for now about a Pad. What is asked for later, while it is being looked at, is another look.
-    pub fn wanted(&self, namespace: &str, name: &str) -> PendingHints {
+    pub fn pending(&self, namespace: &str, name: &str) -> PendingHints {
         self.asked.lock().looks.get(&key(namespace, name)).cloned().unwrap_or_default()
     }
 
     /// Whether anything is asked for about a Pad.
-    pub fn is_wanted(&self, namespace: &str, name: &str) -> bool {
+    pub fn has_pending(&self, namespace: &str, name: &str) -> bool {
         self.asked.lock().looks.contains_key(&key(namespace, name))
     }
 
     /// The look that was `wanted` was taken.
-    pub fn done(&self, namespace: &str, name: &str, what: Hint, wanted: &PendingHints) {
+    pub fn complete(&self, namespace: &str, name: &str, what: Hint, wanted: &PendingHints) {
         let mut asked = self.asked.lock();
         let Some(left) = asked.looks.get_mut(&key(namespace, name)) else { return };
         if left.0.get(&what) == wanted.0.get(&what) {
@@ -107,7 +107,7 @@ impl Hints {
 
     /// The Pad is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.strangers.forget(namespace, name);
+        self.foreign_links.forget(namespace, name);
         self.asked.lock().looks.remove(&key(namespace, name));
     }
 
@@ -130,23 +130,23 @@ mod tests {
     fn a_look_is_wanted_until_it_is_taken_and_what_is_asked_meanwhile_is_another() {
         let looks = Hints::default();
         let mut wakes = looks.wakes();
-        assert!(!looks.wanted("hiring", "a").has(Hint::Record));
-        looks.want("hiring", "a", Hint::Record);
-        looks.want("hiring", "a", Hint::Judge);
+        assert!(!looks.pending("hiring", "a").has(Hint::Record));
+        looks.request("hiring", "a", Hint::Record);
+        looks.request("hiring", "a", Hint::Judge);
         assert_eq!(wakes.try_recv().unwrap(), key("hiring", "a"));
-        let wanted = looks.wanted("hiring", "a");
+        let wanted = looks.pending("hiring", "a");
         assert!(wanted.has(Hint::Record) && wanted.has(Hint::Judge) && !wanted.has(Hint::Archived));
-        assert!(!looks.wanted("hiring", "b").has(Hint::Record));
+        assert!(!looks.pending("hiring", "b").has(Hint::Record));
 
-        looks.want("hiring", "a", Hint::Record);
-        looks.done("hiring", "a", Hint::Record, &wanted);
-        looks.done("hiring", "a", Hint::Judge, &wanted);
-        let later = looks.wanted("hiring", "a");
+        looks.request("hiring", "a", Hint::Record);
+        looks.complete("hiring", "a", Hint::Record, &wanted);
+        looks.complete("hiring", "a", Hint::Judge, &wanted);
+        let later = looks.pending("hiring", "a");
         assert!(later.has(Hint::Record) && !later.has(Hint::Judge));
-        looks.done("hiring", "a", Hint::Record, &later);
+        looks.complete("hiring", "a", Hint::Record, &later);
         assert_eq!(looks.all(), []);
-        looks.want("hiring", "a", Hint::Archived);
-        assert!(looks.is_wanted("hiring", "a") && !looks.is_wanted("hiring", "b"));
+        looks.request("hiring", "a", Hint::Archived);
+        assert!(looks.has_pending("hiring", "a") && !looks.has_pending("hiring", "b"));
         assert_eq!(looks.all(), [key("hiring", "a")]);
         looks.forget("hiring", "a");
         assert_eq!(looks.all(), []);

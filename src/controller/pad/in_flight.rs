@@ -15,13 +15,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A request leaves within this time of its mark, or not at all.
-pub const LEAVES_WITHIN: Duration = Duration::from_secs(10);
+pub const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Delay between the first two searches for a pad whose creation was not confirmed; each further delay is twice as long.
 const SEARCH_DELAY_MIN: Duration = Duration::from_secs(2);
 /// Longest delay between two such searches.
 const SEARCH_DELAY_MAX: Duration = Duration::from_secs(30);
 /// A note is looked for no sooner than this after a request to add it has ended (contract, "Exactly once").
-const NOTES_LAG: Duration = Duration::from_secs(60);
+const NOTE_VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
 /// The requests that were seen, by their marks: two requests never share one.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ struct SearchBackoff {
 }
 
 impl RequestState {
-    fn lands_in(time: Duration) -> Self {
+    fn completes_in(time: Duration) -> Self {
         let now = Instant::now();
         RequestState::CompletesBy { time: now + time, searches: SearchBackoff { made: 0, next: now } }
     }
@@ -68,9 +68,9 @@ pub enum InFlightState {
 impl InFlight {
     /// Looks at one. If it was never seen it is another process's, or one's own from before a restart: it may have been
     /// marked just now, so it takes `leaves + lands`.
-    pub fn look(&self, mark: &str, lands: Duration) -> InFlightState {
+    pub fn state_of(&self, mark: &str, lands: Duration) -> InFlightState {
         let mut all = self.seen.lock();
-        let first_seen = || RequestState::lands_in(LEAVES_WITHIN + lands);
+        let first_seen = || RequestState::completes_in(SEND_DEADLINE + lands);
         match all.entry(mark.to_owned()).or_insert_with(first_seen) {
             RequestState::NotSent => InFlightState::NotSent,
             RequestState::CompletesBy { time, searches } => {
@@ -88,7 +88,7 @@ impl InFlight {
 
     /// A search has not found the effect of a request that may still take effect. Returns the delay until the next one:
     /// the delays grow (contract X5a).
-    pub fn not_found_yet(&self, mark: &str) -> Duration {
+    pub fn next_search_delay(&self, mark: &str) -> Duration {
         match self.seen.lock().get_mut(mark) {
             Some(RequestState::CompletesBy { searches, .. }) => {
                 let delay = SEARCH_DELAY_MIN.saturating_mul(1 << searches.made.min(5)).min(SEARCH_DELAY_MAX);
@@ -101,12 +101,12 @@ impl InFlight {
     }
 
     /// One's own request has ended, and it is not known how. `shows` is how long its effect may stay hidden.
-    pub fn ended(&self, mark: &str, shows: Duration) {
-        self.seen.lock().insert(mark.to_owned(), RequestState::lands_in(shows));
+    pub fn mark_ended(&self, mark: &str, shows: Duration) {
+        self.seen.lock().insert(mark.to_owned(), RequestState::completes_in(shows));
     }
 
     /// One's own request was refused, or never sent.
-    pub fn without_effect(&self, mark: &str) {
+    pub fn mark_not_sent(&self, mark: &str) {
         self.seen.lock().insert(mark.to_owned(), RequestState::NotSent);
     }
 
@@ -118,23 +118,23 @@ impl InFlight {
 
 /// How long a write to Lever may stay hidden after its end. One whose answer is lost takes effect within the time limit
 /// of a call, if ever: nothing is documented, and this is assumed.
-pub fn shows_within(effect: OnceOnlyWrite) -> Duration {
+pub fn visibility_delay(effect: OnceOnlyWrite) -> Duration {
     match effect {
         OnceOnlyWrite::Link => TIME_LIMIT,
-        OnceOnlyWrite::Note => NOTES_LAG,
+        OnceOnlyWrite::Note => NOTE_VISIBILITY_DELAY,
     }
 }
 
 /// How long a write to Lever may take from its leaving until its effect is seen.
-pub fn lands_within(effect: OnceOnlyWrite) -> Duration {
+pub fn max_flight_time(effect: OnceOnlyWrite) -> Duration {
     match effect {
         OnceOnlyWrite::Link => TIME_LIMIT,
-        OnceOnlyWrite::Note => TIME_LIMIT + NOTES_LAG,
+        OnceOnlyWrite::Note => TIME_LIMIT + NOTE_VISIBILITY_DELAY,
     }
 }
 
 /// What two walks over CoderPad's newest pads say together; None, if they do not agree.
-pub fn agree(mut first: Vec<PadRecord>, mut second: Vec<PadRecord>) -> Option<Vec<PadRecord>> {
+pub fn merge_scans(mut first: Vec<PadRecord>, mut second: Vec<PadRecord>) -> Option<Vec<PadRecord>> {
     for walk in [&mut first, &mut second] {
         walk.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         walk.dedup_by(|a, b| a.id == b.id);
@@ -160,23 +160,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn anothers_flight_is_waited_out_from_when_it_was_first_seen() {
         let flights = InFlight::default();
-        assert_eq!(rest(flights.look("one", LANDS)), Some(LEAVES_WITHIN + LANDS));
+        assert_eq!(rest(flights.state_of("one", LANDS)), Some(SEND_DEADLINE + LANDS));
         tokio::time::advance(Duration::from_secs(100)).await;
-        assert_eq!(rest(flights.look("one", LANDS)), Some(Duration::from_secs(30)));
+        assert_eq!(rest(flights.state_of("one", LANDS)), Some(Duration::from_secs(30)));
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(flights.look("one", LANDS), InFlightState::Completed);
-        assert!(rest(flights.look("two", LANDS)).is_some());
+        assert_eq!(flights.state_of("one", LANDS), InFlightState::Completed);
+        assert!(rest(flights.state_of("two", LANDS)).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn ones_own_flight_is_waited_out_from_its_end() {
         let flights = InFlight::default();
-        flights.ended("one", LAG);
-        assert_eq!(rest(flights.look("one", LANDS)), Some(LAG));
-        flights.without_effect("two");
-        assert_eq!(flights.look("two", LANDS), InFlightState::NotSent);
+        flights.mark_ended("one", LAG);
+        assert_eq!(rest(flights.state_of("one", LANDS)), Some(LAG));
+        flights.mark_not_sent("two");
+        assert_eq!(flights.state_of("two", LANDS), InFlightState::NotSent);
         flights.forget("two");
-        assert!(rest(flights.look("two", LANDS)).is_some());
+        assert!(rest(flights.state_of("two", LANDS)).is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -186,14 +186,14 @@ mod tests {
             InFlightState::InFlight { search_in, .. } => search_in.as_secs(),
             other => panic!("{other:?}"),
         };
-        assert_eq!(search_in(flights.look("one", LANDS)), 0);
+        assert_eq!(search_in(flights.state_of("one", LANDS)), 0);
         for delay in [2, 4, 8, 16, 30, 30] {
-            assert_eq!(flights.not_found_yet("one").as_secs(), delay);
-            assert_eq!(search_in(flights.look("one", LANDS)), delay);
+            assert_eq!(flights.next_search_delay("one").as_secs(), delay);
+            assert_eq!(search_in(flights.state_of("one", LANDS)), delay);
             tokio::time::advance(Duration::from_secs(delay)).await;
-            assert_eq!(search_in(flights.look("one", LANDS)), 0);
+            assert_eq!(search_in(flights.state_of("one", LANDS)), 0);
         }
-        flights.ended("one", LAG);
-        assert_eq!(search_in(flights.look("one", LANDS)), 0, "one's own request has just ended");
+        flights.mark_ended("one", LAG);
+        assert_eq!(search_in(flights.state_of("one", LANDS)), 0, "one's own request has just ended");
     }
 }

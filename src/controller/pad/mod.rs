@@ -30,7 +30,7 @@ pub use plan::pad_id_of_link;
 pub use reason::Reason;
 
 use super::Context;
-use super::runtime::{self, Reconcile, ReconcileError, heard};
+use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
 use super::service_clients::ServiceClientError;
 use super::{events, long_wait_events, schedule};
 use crate::api::condition::{Condition, is_true, types};
@@ -58,17 +58,17 @@ use tokio_util::sync::CancellationToken;
 use workqueue::WorkQueue;
 
 /// More steps than any pass has: a plan that goes in circles ends here, with a log line.
-const STEPS: usize = 64;
+const MAX_COMMANDS_PER_PASS: usize = 64;
 /// A waiting Pad is looked at again this often even if nothing woke it.
-const LOOK_AGAIN: Duration = Duration::from_secs(300);
+const REQUEUE_INTERVAL: Duration = Duration::from_secs(300);
 /// The pause after somebody else has changed a Pad in mid-pass.
-const AFTER_CONFLICT: Duration = Duration::from_millis(200);
+const PAD_CONFLICT_REQUEUE_DELAY: Duration = Duration::from_millis(200);
 /// By then the watch has surely told of one's own write; it wakes the Pad itself when it does.
-const CATCH_UP: Duration = Duration::from_secs(2);
+const OWN_WRITE_REQUEUE_DELAY: Duration = Duration::from_secs(2);
 
 /// Runs the controller until `stop`; what is in flight then is finished.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let wakes = heard(context.looks.wakes());
+    let wakes = broadcast_stream(context.looks.wakes());
     let scope = &context.scope;
     if stop.run_until_cancelled(scope.ready()).await != Some(true) {
         return;
@@ -77,7 +77,9 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         let context = context.clone();
         move |configuration| {
             let name = configuration.name_any();
-            woken(&context, configuration.namespace(), move |pad| pad.spec.configuration_ref.name == name)
+            affected_pads(&context, configuration.namespace(), move |pad| {
+                pad.spec.configuration_ref.name == name
+            })
         }
     });
     let by_connection = scope.connections.changes().flat_map({
@@ -85,7 +87,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         move |connection| {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
             let configurations = configurations.clone();
-            woken(&context, Some(namespace.clone()), move |pad| {
+            affected_pads(&context, Some(namespace.clone()), move |pad| {
                 let of_rule = || {
                     configurations
                         .get(&namespace, &pad.spec.configuration_ref.name)
@@ -109,7 +111,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
         .reconcile_on(asked_about)
         .reconcile_on(called.map(reference));
     let pads = PadController { context: context.clone(), queue };
-    runtime::drive(controller, runtime::ALL, Arc::new(pads), &context, stop).await;
+    runtime::run_controller(controller, runtime::UNBOUNDED, Arc::new(pads), &context, stop).await;
 }
 
 fn reference((namespace, name): (String, String)) -> ObjectRef<Pad> {
@@ -124,8 +126,8 @@ struct PadController {
 
 impl Reconcile<Pad> for PadController {
     /// Connections and configurations need no turn: few as they are, they must not wait behind many Pads.
-    fn may_begin(&self, pad: &Pad) -> bool {
-        self.queue.is_called(pad)
+    fn admit(&self, pad: &Pad) -> bool {
+        self.queue.admit(pad)
     }
 
     async fn reconcile(&self, pad: Arc<Pad>) -> Result<Action, ReconcileError> {
@@ -139,7 +141,7 @@ impl Reconcile<Pad> for PadController {
         Box::pin(reconcile(pad, demand, &self.context)).await
     }
 
-    fn continues(&self, pad: &Pad) -> bool {
+    fn continues_trace(&self, pad: &Pad) -> bool {
         let asked = names::reconcile_requested_at(pad).filter(|_| observe::is_requested(pad));
         let by_webhook = asked.is_some_and(|asked| names::delivered_at(&asked).is_some());
         by_webhook || matches!(pad.phase(), None | Some(Phase::Pending))
@@ -158,7 +160,7 @@ impl Reconcile<Pad> for PadController {
 }
 
 /// The Pads of a namespace that may wait for what has changed. Those that are settled stay asleep.
-fn woken(
+fn affected_pads(
     context: &Context,
     namespace: Option<String>,
     concerns: impl Fn(&Pad) -> bool,
@@ -176,7 +178,7 @@ fn woken(
             || observe::is_requested(pad)
             || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
             || tags::is_reported(pad.status.as_ref())
-            || context.looks.is_wanted(&pad.namespace().unwrap_or_default(), &pad.name_any())
+            || context.looks.has_pending(&pad.namespace().unwrap_or_default(), &pad.name_any())
     };
     let all = context.scope.pads.of_namespace(&namespace.unwrap_or_default());
     let concerned =
@@ -189,16 +191,16 @@ async fn reconcile(
     demand: Option<Ticket>,
     context: &Context,
 ) -> Result<Action, ReconcileError> {
-    if context.written.is_ahead_of(&pad) {
-        return Ok(Action::requeue(CATCH_UP));
+    if context.written.is_stale(&pad) {
+        return Ok(Action::requeue(OWN_WRITE_REQUEUE_DELAY));
     }
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
-    let wanted = context.looks.wanted(&namespace, &name);
+    let wanted = context.looks.pending(&namespace, &name);
     let around = RelatedObjects::of(&pad, context);
     // What it waited to hear may not be what it has to know now.
     let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| around.join(&pad, context));
     if wanted.has(Hint::Expired) {
-        context.looks.done(&namespace, &name, Hint::Expired, &wanted);
+        context.looks.complete(&namespace, &name, Hint::Expired, &wanted);
         if is_expired(&pad, &around) {
             ttl::delete(&context.client, &pad, &context.written).await?;
             tracing::info!(pad = %name, %namespace, "a Pad that was over was deleted, as its configuration says");
@@ -221,36 +223,36 @@ async fn reconcile(
         made: None,
         facts,
     };
-    let (outcome, again) = drive(&mut pass, &around).await;
+    let (outcome, again) = run_to_completion(&mut pass, &around).await;
     // What is read from here on is not what the Pad was judged by.
     pass.facts.judged = pass.facts.entry();
     match (&outcome, pass.facts.event) {
-        (Outcome::StaleRead, Some(event)) => context.stale_reads.count(&namespace, &name, event.at),
+        (Outcome::StaleRead, Some(event)) => context.stale_reads.record(&namespace, &name, event.at),
         (Outcome::NoDecision, _) => {}
         _ => context.stale_reads.forget(&namespace, &name),
     }
 
     if !matches!(pass.facts.record, PadLookup::NotRead) {
-        context.looks.done(&namespace, &name, Hint::Record, &wanted);
+        context.looks.complete(&namespace, &name, Hint::Record, &wanted);
     }
     if !matches!(pass.facts.opportunity, CandidateLookup::NotRead) {
-        context.looks.done(&namespace, &name, Hint::Archived, &wanted);
-        context.looks.done(&namespace, &name, Hint::Erased, &wanted);
+        context.looks.complete(&namespace, &name, Hint::Archived, &wanted);
+        context.looks.complete(&namespace, &name, Hint::Erased, &wanted);
     }
     let is_decided = !matches!(outcome, Outcome::NoDecision | Outcome::StaleRead);
     if is_decided && pass.facts.trouble.is_none() {
-        context.looks.strangers.note(&namespace, &name, &pass.facts.ownership.links_read);
-        context.looks.done(&namespace, &name, Hint::OtherInstallations, &wanted);
+        context.looks.foreign_links.record(&namespace, &name, &pass.facts.ownership.links_read);
+        context.looks.complete(&namespace, &name, Hint::OtherInstallations, &wanted);
     }
     if is_decided {
-        context.looks.done(&namespace, &name, Hint::Judge, &wanted);
+        context.looks.complete(&namespace, &name, Hint::Judge, &wanted);
     }
     let pause = match &pass.facts.trouble {
         // What the other has written is about to be heard of; nothing was called in vain.
-        Some(PassError::Conflict) => Some(AFTER_CONFLICT),
+        Some(PassError::Conflict) => Some(PAD_CONFLICT_REQUEUE_DELAY),
         Some(trouble) => {
-            report(&pass, trouble, &around);
-            Some(context.retries.failed(&namespace, &name, &inputs))
+            record_failure(&pass, trouble, &around);
+            Some(context.retries.record_failure(&namespace, &name, &inputs))
         }
         None => {
             if pass.facts.pause.is_none() {
@@ -260,20 +262,20 @@ async fn reconcile(
         }
     };
     let configuration = around.configuration.as_deref();
-    let now = schedule::in_milliseconds();
+    let now = schedule::now_ms();
     let mut after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     let mut flag_pause = None;
     if let Some(stands) = after.as_ref().map(|after| PadHealth::of(&after.conditions, now)) {
-        flag_pause = flag(&mut pass, &around, stands, inputs).await;
+        flag_pause = reconcile_failure_tag(&mut pass, &around, stands, inputs).await;
         after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     }
-    let tag_pause = pace_tags(&pass, &around, inputs);
+    let tag_pause = tag_retry_delay(&pass, &around, inputs);
     let claimed = pass.facts.pad.open_claim();
     if let Some(after) = after {
-        let moved_at = first_link(&pass.pad, &after);
+        let moved_at = latency_start(&pass.pad, &after);
         write(&pass, after).await?;
         if let Some(moved_at) = moved_at {
-            context.metrics.linked(moved_at);
+            context.metrics.observe_link(moved_at);
         }
     }
     if let (Outcome::Open | Outcome::Started | Outcome::Ended(WriteBackState::Written), Some((_, mark))) =
@@ -283,9 +285,11 @@ async fn reconcile(
     }
     let rest = match (again, pause, &outcome) {
         (Some(again), Some(pause), _) => Some(again.max(pause)),
-        (Some(again), None, _) => Some(again.min(LOOK_AGAIN)),
+        (Some(again), None, _) => Some(again.min(REQUEUE_INTERVAL)),
         (None, Some(pause), _) => Some(pause),
-        (None, None, Outcome::Waiting(..) | Outcome::Ended(WriteBackState::Pending(..))) => Some(LOOK_AGAIN),
+        (None, None, Outcome::Waiting(..) | Outcome::Ended(WriteBackState::Pending(..))) => {
+            Some(REQUEUE_INTERVAL)
+        }
         (None, None, _) => None,
     };
     // The Pad's own pause is not cut short.
@@ -298,7 +302,7 @@ async fn reconcile(
 
 /// When the candidate was moved, if a webhook made the Pad for that and the link is there for the first time. One that
 /// was skipped in between did not wait for us.
-fn first_link(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
+fn latency_start(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
     let trigger = &pad.spec.trigger;
     let is_first = after.linked_at.is_some()
         && matches!(pad.phase(), None | Some(Phase::Pending))
@@ -314,14 +318,17 @@ fn is_expired(pad: &Pad, around: &RelatedObjects) -> bool {
 }
 
 /// Plan, act, and again, until the plan rests.
-async fn drive(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> (Outcome, Option<Duration>) {
-    for _ in 0..STEPS {
+async fn run_to_completion(
+    pass: &mut PadReconcile<'_>,
+    around: &RelatedObjects,
+) -> (Outcome, Option<Duration>) {
+    for _ in 0..MAX_COMMANDS_PER_PASS {
         let step = plan(&pass.facts);
         if let Command::Done { outcome, again } = step {
             return (outcome, again);
         }
         if step.calls()
-            && let Err(trouble) = open_account(pass, around).await
+            && let Err(trouble) = ensure_clients(pass, around).await
         {
             pass.facts.trouble = Some(trouble);
             continue;
@@ -331,18 +338,20 @@ async fn drive(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> (Outcome
         pass.set_aside(if_refused);
     }
     tracing::error!(pad = %pass.facts.pad.name, namespace = %pass.facts.pad.namespace, "the plan goes in circles: please report this");
-    (Outcome::NoDecision, Some(LOOK_AGAIN))
+    (Outcome::NoDecision, Some(REQUEUE_INTERVAL))
 }
 
 /// Has the services of the connection at hand.
-async fn open_account(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> Result<(), PassError> {
+async fn ensure_clients(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> Result<(), PassError> {
     if pass.account.is_none()
         && let Some(connection) = &around.connection
     {
-        let account = pass.context.accounts.of(connection).await;
+        let account = pass.context.accounts.get(connection).await;
         let name = connection.name_any();
         pass.account = Some(account.map_err(|error| match error {
-            ServiceClientError::Unconfirmed { source } if !is_final(&source) => PassError::Service(source),
+            ServiceClientError::Unconfirmed { source } if !is_permanent(&source) => {
+                PassError::Service(source)
+            }
             error => PassError::NoCredentials { connection: name, message: error.to_string() },
         })?);
     }
@@ -350,13 +359,13 @@ async fn open_account(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> R
 }
 
 /// Whether a failed call would end a Pad for good, though it was about the key and not about the Pad.
-fn is_final(error: &transport::Error) -> bool {
+fn is_permanent(error: &transport::Error) -> bool {
     matches!(error.class, Class::NotFound | Class::Invalid)
 }
 
 /// Does what is to be done about the tag of a pad that fails. Returns when to try again what did not succeed: it has
 /// pauses of its own, and leaves the Pad's trouble as it is.
-async fn flag(
+async fn reconcile_failure_tag(
     pass: &mut PadReconcile<'_>,
     around: &RelatedObjects,
     stands: PadHealth,
@@ -364,7 +373,7 @@ async fn flag(
 ) -> Option<Duration> {
     let retries = &pass.context.flag_retries;
     let (namespace, name) = (pass.facts.pad.namespace.clone(), pass.facts.pad.name.clone());
-    for _ in 0..STEPS {
+    for _ in 0..MAX_COMMANDS_PER_PASS {
         let step = match plan::failure_tag::flag(&pass.facts, stands) {
             FailureTag::Execute(step) => step,
             FailureTag::Settled(tag) => {
@@ -379,7 +388,7 @@ async fn flag(
             return Some(rest);
         }
         let own = pass.facts.trouble.take();
-        match open_account(pass, around).await {
+        match ensure_clients(pass, around).await {
             Ok(()) => pass.act(step).await,
             Err(trouble) => pass.facts.trouble = Some(trouble),
         }
@@ -387,8 +396,8 @@ async fn flag(
     }
     match &pass.facts.flag_trouble {
         Some(trouble) => {
-            report(pass, trouble, around);
-            Some(retries.failed(&namespace, &name, &inputs))
+            record_failure(pass, trouble, around);
+            Some(retries.record_failure(&namespace, &name, &inputs))
         }
         None => {
             retries.forget(&namespace, &name);
@@ -399,11 +408,11 @@ async fn flag(
 
 /// Returns the delay until a refused tag of an open pad is sent again (contract K4a). Its pauses are its own: they hold
 /// back nothing else about the Pad.
-fn pace_tags(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64) -> Option<Duration> {
+fn tag_retry_delay(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64) -> Option<Duration> {
     let (retries, pad) = (&pass.context.tag_retries, &pass.facts.pad);
     if let Some(refused) = &pass.facts.tags.refused {
-        report(pass, &PassError::Service(refused.error.clone()), around);
-        return Some(retries.failed(&pad.namespace, &pad.name, &inputs));
+        record_failure(pass, &PassError::Service(refused.error.clone()), around);
+        return Some(retries.record_failure(&pad.namespace, &pad.name, &inputs));
     }
     if pass.facts.tags.pause.is_none() {
         retries.forget(&pad.namespace, &pad.name);
@@ -412,7 +421,7 @@ fn pace_tags(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64) -> O
 }
 
 /// Logs a failure, without what the service said (it may quote a candidate), and asks the connection to look for itself.
-fn report(pass: &PadReconcile<'_>, trouble: &PassError, around: &RelatedObjects) {
+fn record_failure(pass: &PadReconcile<'_>, trouble: &PassError, around: &RelatedObjects) {
     let (pad, namespace) = (&pass.facts.pad.name, &pass.facts.pad.namespace);
     match trouble {
         PassError::Service(error) | PassError::CreateOutcomeUnknown(error) => {
@@ -431,12 +440,12 @@ fn report(pass: &PadReconcile<'_>, trouble: &PassError, around: &RelatedObjects)
             if let Some(connection) = &around.connection_name
                 && is_for_all
             {
-                pass.context.probe_now(namespace, connection);
+                pass.context.request_probe(namespace, connection);
             }
         }
         PassError::NoCredentials { connection, .. } => {
             tracing::warn!(%pad, %namespace, %connection, "the keys of a connection cannot be used; see its status");
-            pass.context.probe_now(namespace, connection);
+            pass.context.request_probe(namespace, connection);
         }
         PassError::Conflict => {}
         PassError::Refused { answer } => {
@@ -454,15 +463,15 @@ fn report(pass: &PadReconcile<'_>, trouble: &PassError, around: &RelatedObjects)
 async fn write(pass: &PadReconcile<'_>, after: PadStatus) -> Result<(), WriteError> {
     let before = pass.pad.status.clone().unwrap_or_default();
     if let Some(written) = write_status(&pass.context.client, pass.pad.as_ref(), &before, &after).await? {
-        pass.context.written.note(&written);
+        pass.context.written.record(&written);
     }
     // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
     let without_name =
         |note: &str| sanitize::without_name(note, after.candidate.as_deref().unwrap_or_default());
-    match events::halted(&before.conditions, &after.conditions) {
+    match events::newly_stalled(&before.conditions, &after.conditions) {
         Some((reason, note)) => {
             let note = without_name(&note);
-            pass.context.warn(&pass.pad.object_ref(&()), &reason, &note).await;
+            pass.context.publish_warning(&pass.pad.object_ref(&()), &reason, &note).await;
         }
         None => report_long_wait(pass.context, &pass.pad, &after.conditions, without_name).await,
     }
@@ -478,7 +487,7 @@ async fn report_long_wait(
 ) {
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
     let now = Timestamp::now();
-    let alarm = events::alarm(conditions, now).filter(|one| one.type_ == types::RECONCILING);
+    let alarm = events::needs_attention(conditions, now).filter(|one| one.type_ == types::RECONCILING);
     let Some(waiting) = alarm else {
         if !is_true(conditions, types::RECONCILING) {
             context.warned.forget(&namespace, &name);
@@ -487,7 +496,7 @@ async fn report_long_wait(
     };
     let (uid, since) = (pad.uid().unwrap_or_default(), waiting.last_transition_time);
     if context.warned.is_due(&namespace, &name, &uid, since, now) {
-        let note = events::fitting(&without_name(&waiting.message));
+        let note = events::truncate_note(&without_name(&waiting.message));
         long_wait_events::write(&context.client, &pad.object_ref(&()), since, &waiting.reason, note).await;
     }
 }

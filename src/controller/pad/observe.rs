@@ -2,7 +2,7 @@
 
 use super::candidate_loader::Ticket;
 use super::hints::{Hint, PendingHints};
-use super::in_flight::{InFlightState, lands_within};
+use super::in_flight::{InFlightState, max_flight_time};
 use super::state::{
     ConnectionState, CreateOutcome, Ownership, PadState, Rule, RuleState, SignedEvent, StoredPad, WriteClaim,
 };
@@ -76,7 +76,7 @@ impl RelatedObjects {
             let namespace = pad.namespace().unwrap_or_default();
             if stage.is_some() { context.scope.configurations.matching(&namespace, is_one).len() } else { 0 }
         };
-        context.readings.join(pad, self, rules_of_stage)
+        context.readings.enroll(pad, self, rules_of_stage)
     }
 
     /// A value that changes whenever a person, or a probe, has changed something that this Pad may wait for.
@@ -232,7 +232,7 @@ pub fn is_owned_elsewhere(pad: &Pad) -> bool {
 pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
     let Some(attempt) = pad.open_attempt() else { return CreateOutcome::NotSent };
     let lands = context.settings.create_timeout + context.settings.list_lag;
-    match context.flights.look(&attempt.to_string(), lands) {
+    match context.flights.state_of(&attempt.to_string(), lands) {
         InFlightState::InFlight { rest, search_in } => CreateOutcome::InFlight { rest, search_in },
         InFlightState::Completed => CreateOutcome::Completed,
         InFlightState::NotSent => CreateOutcome::NotSent,
@@ -242,7 +242,7 @@ pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
 /// What is known of the write to Lever whose outcome is not stored.
 pub fn claimed(pad: &StoredPad, context: &Context) -> WriteClaim {
     let Some((effect, mark)) = pad.open_claim() else { return WriteClaim::Unclaimed };
-    match context.flights.look(&mark, lands_within(effect)) {
+    match context.flights.state_of(&mark, max_flight_time(effect)) {
         InFlightState::InFlight { rest, .. } => WriteClaim::InFlight { rest },
         InFlightState::Completed | InFlightState::NotSent => WriteClaim::Unclaimed,
     }
@@ -372,13 +372,13 @@ fn give_way(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> O
     let (namespace, uid) = (pad.namespace().unwrap_or_default(), pad.uid().unwrap_or_default());
     let now = Timestamp::now();
     let made = per_hour.map(|_| made_lately(pad, name, context, now)).unwrap_or_default();
-    let made = context.allowances.lately(&namespace, name, &uid, made, now);
+    let made = context.allowances.recent_pads(&namespace, name, &uid, made, now);
     // One whose pad is being made has its place already, though its status still says that it waits.
     let has_place = |other: &Pad| other.uid().is_some_and(|uid| made.placed.contains(&uid));
     let waiting = waiting_before(pad, name, context);
     let before = waiting.iter().filter(|other| !has_place(other)).count();
     if let Some(limit) = *per_hour {
-        *hour_full = rolling_limit::full(limit, made.times, before, now);
+        *hour_full = rolling_limit::limit_exceeded(limit, made.times, before, now);
     }
     let left = pads_left.as_mut().filter(|left| **left > 0)?;
     // The status is as old as the last probe, and does not contain what other connections with the same key took.
@@ -388,9 +388,10 @@ fn give_way(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> O
         .map_or(*left, |account| context.allowances.quotas().left(account.interview.account_id(), *left));
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     *left = all.saturating_sub(before);
-    let is_in_front = before < all.saturating_add(i64::try_from(rolling_limit::FRONT).unwrap_or(i64::MAX));
-    let hour_is_free = hour_full.is_none_or(|full| full.rest <= rolling_limit::SETTLES_WITHIN);
-    (all > 0 && *left <= 0 && is_in_front && hour_is_free).then_some(rolling_limit::SETTLES_WITHIN)
+    let is_in_front =
+        before < all.saturating_add(i64::try_from(rolling_limit::FRONT_OF_QUEUE_PADS).unwrap_or(i64::MAX));
+    let hour_is_free = hour_full.is_none_or(|full| full.rest <= rolling_limit::FRONT_RECHECK_DELAY);
+    (all > 0 && *left <= 0 && is_in_front && hour_is_free).then_some(rolling_limit::FRONT_RECHECK_DELAY)
 }
 
 /// The older Pads of the connection that wait for quota, for room in the hour, or have just waited for the connection
@@ -427,7 +428,7 @@ pub fn made_lately(pad: &Pad, connection: &str, context: &Context, now: Timestam
         .map(|other| (other.uid(), other))
         .collect();
     let of = |pad: &Pad, at: Option<Timestamp>, holds| {
-        let at = at.filter(|at| rolling_limit::counts(*at, now))?;
+        let at = at.filter(|at| rolling_limit::is_in_window(*at, now))?;
         Some(Creation { pad: pad.uid()?, at, holds })
     };
     let kept = others.values().filter_map(|other| of(other, other.made_at(), true));

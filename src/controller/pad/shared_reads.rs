@@ -14,17 +14,17 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Age at which an answer is read again: the last of many Pads may get its turn late.
-const FRESH: Duration = Duration::from_secs(30);
+const SHARED_READ_TTL: Duration = Duration::from_secs(30);
 /// Delay after the last Pad of the candidate registered until the read begins, if more are expected.
-const APART: Duration = Duration::from_millis(25);
+const SHARED_READ_ARRIVAL_GAP: Duration = Duration::from_millis(25);
 /// Longest delay of a read for Pads that are still to register.
-const GATHER: Duration = Duration::from_millis(250);
+const SHARED_READ_WINDOW_MAX: Duration = Duration::from_millis(250);
 
 /// Namespace, connection, and opportunity.
 type SharedReadKey = (String, String, String);
 
 /// Entries that are kept before those that no Pad waits for any more are removed.
-const FEW: usize = 64;
+const CLEANUP_MIN_ENTRIES: usize = 64;
 
 /// The candidates that Pads wait for.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ pub struct SharedReadTicket {
 
 impl SharedReads {
     /// Registers a Pad. `expects_more`: more Pads of the candidate are likely to register at the same time.
-    pub fn join(
+    pub fn register(
         &self,
         namespace: &str,
         connection: &str,
@@ -80,7 +80,7 @@ impl SharedReads {
         let mut all = self.all.lock();
         let known = all.known.get(&key).and_then(Weak::upgrade);
         let single = known.unwrap_or_else(|| {
-            if all.known.len() >= FEW.max(2 * all.in_use) {
+            if all.known.len() >= CLEANUP_MIN_ENTRIES.max(2 * all.in_use) {
                 all.known.retain(|_, one| one.strong_count() > 0);
                 all.in_use = all.known.len();
             }
@@ -115,7 +115,7 @@ impl SharedReadTicket {
         if let Some(known) = answer.as_ref().filter(|answer| answer.serves(self.since)) {
             return known.result.clone().map(|opportunity| *opportunity);
         }
-        patiently(self.gather()).await;
+        patiently(self.wait_for_more()).await;
         let permit = match permit {
             Some(permit) => permit,
             None => lever.permit().await,
@@ -128,10 +128,10 @@ impl SharedReadTicket {
         result
     }
 
-    async fn gather(&self) {
-        let latest = Instant::now() + GATHER;
+    async fn wait_for_more(&self) {
+        let latest = Instant::now() + SHARED_READ_WINDOW_MAX;
         while self.is_shared() {
-            let until = (self.single.arrivals.lock().last + APART).min(latest);
+            let until = (self.single.arrivals.lock().last + SHARED_READ_ARRIVAL_GAP).min(latest);
             if until <= Instant::now() {
                 return;
             }
@@ -148,6 +148,6 @@ impl Drop for SharedReadTicket {
 
 impl SharedAnswer {
     fn serves(&self, since: Instant) -> bool {
-        self.began >= since && self.began.elapsed() <= FRESH
+        self.began >= since && self.began.elapsed() <= SHARED_READ_TTL
     }
 }

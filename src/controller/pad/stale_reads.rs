@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 /// Delays before the opportunity is read again; what is read after the last one decides.
-const DELAYS: [Duration; 4] =
+const STALE_READ_DELAYS: [Duration; 4] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(30)];
 
 /// The reads that were older than an event, by namespace and name of the Pad.
@@ -27,11 +27,11 @@ impl StaleReads {
         let counts = self.counts.lock();
         let known = counts.get(&key(&pad.namespace().unwrap_or_default(), &pad.name_any()));
         let count = known.filter(|(at, _)| *at == event).map_or(0, |(_, count)| *count);
-        DELAYS.get(count).copied()
+        STALE_READ_DELAYS.get(count).copied()
     }
 
     /// Counts a read that was older than the event.
-    pub fn count(&self, namespace: &str, name: &str, event: Timestamp) {
+    pub fn record(&self, namespace: &str, name: &str, event: Timestamp) {
         let mut counts = self.counts.lock();
         let entry = counts.entry(key(namespace, name)).or_insert((event, 0));
         *entry = if entry.0 == event { (event, entry.1 + 1) } else { (event, 1) };
@@ -58,10 +58,10 @@ mod tests {
         let delay = |event| reads.read_again_in(&pad, event).map(|delay| delay.as_secs());
         for expected in [Some(2), Some(5), Some(15), Some(30), None] {
             assert_eq!(delay(at(1)), expected);
-            reads.count("hiring", "p", at(1));
+            reads.record("hiring", "p", at(1));
         }
         assert_eq!(delay(at(2)), Some(2), "another event");
-        reads.count("hiring", "p", at(2));
+        reads.record("hiring", "p", at(2));
         assert_eq!((delay(at(2)), delay(at(1))), (Some(5), Some(2)));
         reads.forget("hiring", "p");
         assert_eq!(delay(at(2)), Some(2));

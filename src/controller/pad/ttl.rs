@@ -46,7 +46,7 @@ pub async fn delete(client: &Client, pad: &Pad, written: &WriteTracker) -> Resul
     let mut pad = pad.clone();
     if pad.finalizers().iter().any(|one| one == FINALIZER) {
         pad = write_metadata(client, &pad, &MetadataChange::default().finalizer(FINALIZER, false)).await?;
-        written.note(&pad);
+        written.record(&pad);
     }
     let api: Api<Pad> = Api::namespaced(client.clone(), &pad.namespace().unwrap_or_default());
     let preconditions = Preconditions { uid: pad.uid(), resource_version: pad.resource_version() };

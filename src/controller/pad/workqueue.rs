@@ -45,12 +45,12 @@ impl WorkQueue {
     }
 
     /// Whether it is this Pad's turn. If not, it waits from now on and will be called, or its next version will be.
-    pub fn is_called(self: &Arc<Self>, pad: &Pad) -> bool {
+    pub fn admit(self: &Arc<Self>, pad: &Pad) -> bool {
         let key = (pad.namespace().unwrap_or_default(), pad.name_any());
         match self.pads.lock().entry(key.clone()) {
             Entry::Occupied(known) => return known.get().is_some(),
             // The watch is about to tell of the version that was written, and that wakes it.
-            Entry::Vacant(_) if self.context.written.is_ahead_of(pad) => return false,
+            Entry::Vacant(_) if self.context.written.is_stale(pad) => return false,
             Entry::Vacant(unknown) => unknown.insert(None),
         };
         let around = RelatedObjects::of(pad, &self.context);
@@ -58,8 +58,8 @@ impl WorkQueue {
         let connection = around.connection_name.unwrap_or_default();
         let queue = self.clone();
         tokio::spawn(async move {
-            let (waits, began) = (queue.context.metrics.waits(), Instant::now());
-            let turn = queue.context.turns.take(&key.0, &connection);
+            let (waits, began) = (queue.context.metrics.track_waiting(), Instant::now());
+            let turn = queue.context.turns.acquire(&key.0, &connection);
             let Some(Some(turn)) = queue.stop.run_until_cancelled(turn).await else { return };
             drop(waits);
             // Nobody works on what is gone.

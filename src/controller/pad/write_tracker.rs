@@ -22,21 +22,21 @@ struct WrittenVersion {
 
 impl WriteTracker {
     /// This version was just written.
-    pub fn note(&self, pad: &Pad) {
+    pub fn record(&self, pad: &Pad) {
         if let Some(number) = version(pad) {
             self.versions.lock().insert(key(pad), WrittenVersion { uid: pad.uid(), number });
         }
     }
 
     /// The API server has this version of the Pad.
-    pub fn note_version(&self, pad: &Pad, version: Option<&str>) {
+    pub fn record_version(&self, pad: &Pad, version: Option<&str>) {
         if let Some(number) = version.and_then(|version| version.parse().ok()) {
             self.versions.lock().insert(key(pad), WrittenVersion { uid: pad.uid(), number });
         }
     }
 
     /// Whether this version, from the watch, is older than one that was written here.
-    pub fn is_ahead_of(&self, pad: &Pad) -> bool {
+    pub fn is_stale(&self, pad: &Pad) -> bool {
         let Some(seen) = version(pad) else { return false };
         let mut versions = self.versions.lock();
         let written = versions.get(&key(pad)).filter(|written| written.uid == pad.uid());
@@ -79,12 +79,12 @@ mod tests {
     #[test]
     fn only_a_version_before_ones_own_write_is_too_old() {
         let written = WriteTracker::default();
-        assert!(!written.is_ahead_of(&pad("9")));
-        written.note(&pad("10"));
-        assert!(written.is_ahead_of(&pad("9")));
-        assert!(!written.is_ahead_of(&pad("10")));
-        written.note(&pad("10"));
-        assert!(!written.is_ahead_of(&pad("11")));
-        assert!(!written.is_ahead_of(&pad("strange")));
+        assert!(!written.is_stale(&pad("9")));
+        written.record(&pad("10"));
+        assert!(written.is_stale(&pad("9")));
+        assert!(!written.is_stale(&pad("10")));
+        written.record(&pad("10"));
+        assert!(!written.is_stale(&pad("11")));
+        assert!(!written.is_stale(&pad("strange")));
     }
 }

@@ -221,7 +221,7 @@ impl WebhookController {
                 diagnosis::sentence(&trouble.message),
                 names::WEBHOOK_FINALIZER
             );
-            self.context.warn(&connection.object_ref(&()), trouble.reason, &note).await;
+            self.context.publish_warning(&connection.object_ref(&()), trouble.reason, &note).await;
         }
         Ok(self.state(connection).1)
     }

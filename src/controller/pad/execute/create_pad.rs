@@ -7,7 +7,7 @@ use crate::api::installation::{self, REQUESTED_BY, RequestedBy};
 use crate::api::names::{self, CreateIntent, OnceOnlyWrite, Reference};
 use crate::coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::controller::metrics::Origin;
-use crate::controller::pad::in_flight::{LEAVES_WITHIN, agree};
+use crate::controller::pad::in_flight::{SEND_DEADLINE, merge_scans};
 use crate::controller::pad::observe;
 use crate::controller::pad::state::{ConnectionState, CreateOutcome, PadLookup, PassError, WriteClaim};
 use crate::controller::pad_budget::{Denied, PadRequest};
@@ -49,7 +49,7 @@ impl PadReconcile<'_> {
                 .map(|_| observe::made_lately(&self.pad, name, self.context, now))
                 .unwrap_or_default(),
         };
-        let taken = match allowances.take(&namespace, name, wanted, now) {
+        let taken = match allowances.reserve(&namespace, name, wanted, now) {
             Ok(taken) => taken,
             // Others were faster; the plan says what follows.
             Err(Denied::Quota) => {
@@ -85,7 +85,7 @@ impl PadReconcile<'_> {
         reference: Reference,
         new: &NewPad,
     ) -> Result<(), PassError> {
-        let leave_by = Instant::now() + LEAVES_WITHIN;
+        let leave_by = Instant::now() + SEND_DEADLINE;
         let sent_at = schedule::now();
         let attempt = CreateIntent::new(reference, Timestamp::now());
         let mut intention = MetadataChange::default()
@@ -104,15 +104,15 @@ impl PadReconcile<'_> {
                 Ok(())
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
-                self.context.flights.without_effect(&attempt.to_string());
+                self.context.flights.mark_not_sent(&attempt.to_string());
                 if error.class != Class::Unavailable {
                     self.facts.create_answered_at = Some(sent_at);
                 }
                 Err(PassError::Service(error))
             }
             Err(CreateError::OutcomeUnknown(error)) => {
-                self.context.metrics.outcome_unknown();
-                self.context.flights.ended(&attempt.to_string(), self.context.settings.list_lag);
+                self.context.metrics.inc_outcomes_unknown();
+                self.context.flights.mark_ended(&attempt.to_string(), self.context.settings.list_lag);
                 Err(PassError::CreateOutcomeUnknown(error))
             }
         }
@@ -125,17 +125,17 @@ impl PadReconcile<'_> {
         let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
         let first = self.walk(reference, since).await?;
         let found = if let CreateOutcome::InFlight { rest, .. } = self.facts.flight {
-            let found = agree(first.clone(), first).unwrap_or_default();
+            let found = merge_scans(first.clone(), first).unwrap_or_default();
             if found.is_empty() {
                 let mark = self.facts.pad.attempt.as_ref().map(ToString::to_string).unwrap_or_default();
-                let search_in = self.context.flights.not_found_yet(&mark);
+                let search_in = self.context.flights.next_search_delay(&mark);
                 self.facts.flight = CreateOutcome::InFlight { rest, search_in };
                 return Ok(());
             }
             found
         } else {
             let second = self.walk(reference, since).await?;
-            agree(first, second).ok_or_else(|| PassError::Cluster {
+            merge_scans(first, second).ok_or_else(|| PassError::Cluster {
                 message: "two walks over CoderPad's pads did not agree".into(),
             })?
         };
@@ -210,12 +210,16 @@ impl PadReconcile<'_> {
             match self.write(change).await {
                 Ok(()) => {
                     let is_new = self.made.as_ref() == Some(&record.id);
-                    self.context.metrics.stored(if is_new { Origin::Created } else { Origin::Adopted });
+                    self.context.metrics.inc_pads_stored(if is_new {
+                        Origin::Created
+                    } else {
+                        Origin::Adopted
+                    });
                     if let Some(attempt) = &attempt {
                         self.context.flights.forget(&attempt.to_string());
                     }
                     // Until it leaves, nothing is under way.
-                    self.context.flights.without_effect(&record.id);
+                    self.context.flights.mark_not_sent(&record.id);
                     self.departure = departure;
                     self.facts.claimed = if self.departure.is_some() {
                         WriteClaim::Owned(OnceOnlyWrite::Link)
@@ -265,7 +269,7 @@ impl PadReconcile<'_> {
             .finalizer(names::FINALIZER, self.facts.pad.owes(self.facts.pad.failed_tag.as_ref()));
         self.write(change).await.map_err(cluster)?;
         if let (ConnectionState::Ready { name, .. }, Some(uid)) = (&self.facts.connection, self.pad.uid()) {
-            self.context.allowances.forgotten(&self.facts.pad.namespace, name, &uid);
+            self.context.allowances.forget_intent(&self.facts.pad.namespace, name, &uid);
         }
         if let Some(attempt) = &attempt {
             self.context.flights.forget(&attempt.to_string());

@@ -3,7 +3,7 @@
 
 use super::{PadReconcile, cluster};
 use crate::api::names::{self, Claim, OnceOnlyWrite};
-use crate::controller::pad::in_flight::{LEAVES_WITHIN, shows_within};
+use crate::controller::pad::in_flight::{SEND_DEADLINE, visibility_delay};
 use crate::controller::pad::state::{CandidateLookup, NoteLookup, PassError, WriteClaim};
 use crate::k8s::patch::MetadataChange;
 use crate::lever::Opportunity;
@@ -15,7 +15,7 @@ impl PadReconcile<'_> {
     /// The right to make one write to Lever, right after the write to the Pad that claims it.
     pub(super) async fn departure(&self) -> Result<Departure, PassError> {
         let permit = self.account()?.lever.permit().await;
-        Ok(Departure { permit, leave_by: Instant::now() + LEAVES_WITHIN })
+        Ok(Departure { permit, leave_by: Instant::now() + SEND_DEADLINE })
     }
 
     /// Claims a write to Lever: of two processes only one succeeds, and only it may send.
@@ -27,7 +27,7 @@ impl PadReconcile<'_> {
             change = change.finalizer(names::FINALIZER, true);
         }
         self.write(change).await.map_err(cluster)?;
-        self.context.flights.without_effect(&claim.to_string());
+        self.context.flights.mark_not_sent(&claim.to_string());
         self.departure = Some(departure);
         self.facts.claimed = WriteClaim::Owned(effect);
         Ok(())
@@ -46,7 +46,7 @@ impl PadReconcile<'_> {
     /// Remembers what may still become of a claimed write whose answer is missing.
     fn arrived<T>(&self, effect: OnceOnlyWrite, mark: &str, answer: &Result<T, transport::Error>) {
         if answer.as_ref().is_err_and(|error| error.class == Class::OutcomeUnknown) {
-            self.context.flights.ended(mark, shows_within(effect));
+            self.context.flights.mark_ended(mark, visibility_delay(effect));
         }
     }
 

@@ -243,7 +243,7 @@ impl World {
             connection_name: Some("acme".into()),
             former: None,
         };
-        let wanted = PendingHints::of(self.looks.get(name).into_iter().flatten().copied());
+        let wanted = PendingHints::from_hints(self.looks.get(name).into_iter().flatten().copied());
         let others = self.pads_of(&pad.spec.configuration_ref.name, Some(name));
         let mut facts = observe::of_objects(&pad, &around, &others, &wanted);
         // What an earlier process sent has landed.

@@ -5,7 +5,7 @@
 //! ([`process`], [`writes`]), what the receiver stores ([`receiver`]), and the world around them ([`actions`]). A
 //! conclusion holds for as much trouble at once as a world allows.
 //!
-//! `worlds` hold, `faults` are what the model has found wrong with the protocol, `variants` are wrong on purpose and must
+//! `scenarios` hold, `known_limits` are what the model has found wrong with the protocol, `mutants` are wrong on purpose and must
 //! be found. Run with `--nocapture` to see how many states were explored.
 //!
 //! Simplified: one candidate, one configuration, no sync, reads and searches in one piece, no lost answers of the API

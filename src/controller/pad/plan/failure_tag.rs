@@ -26,7 +26,7 @@ pub enum PadHealth {
 impl PadHealth {
     /// As the conditions say.
     pub fn of(conditions: &[Condition], now: Timestamp) -> Self {
-        match events::alarm(conditions, now) {
+        match events::needs_attention(conditions, now) {
             Some(_) => PadHealth::Failing,
             None if is_true(conditions, types::READY) => PadHealth::Healthy,
             None => PadHealth::Pending,

@@ -1,10 +1,9 @@
-//! Simulated Lever and CoderPad Interview services: what the operator's tests, its demonstration and
-//! its benchmarks talk to instead of the real ones.
-//!
-//! They are as strict and as awkward as the real services are known to be: a wrong form of
-//! authorization, encoding, field or path is refused (or ignored, where the real one ignores it) and
-//! recorded among the *violations*, which a test asserts to be empty. [`Faults`] can be ordered for any
-//! request. Where the vendors' documentation is silent, the comment says "a guess".
+//! Simulated Lever and CoderPad Interview services, which the operator's tests, demo and benchmarks use instead of the
+//! real services.
+//! || The simulators are as strict and as awkward as the real services are known to be. They reject a wrong form of
+//! authorization, encoding, field or path (or ignore it, where the real service ignores it) and record it among the
+//! *violations*, which tests assert to be empty. Any request can be given [`Faults`]. Where the vendors' documentation
+//! is silent, the comment says "a guess".
 
 mod common;
 mod interview;
@@ -24,10 +23,10 @@ pub use lever::{
 };
 pub use relay::Relay;
 
-/// Waits for SIGTERM or Ctrl-C; for the two programs.
+/// Waits for SIGTERM or Ctrl-C. Used by both programs.
 ///
 /// # Errors
-/// If signals cannot be received.
+/// If the process cannot receive signals.
 pub async fn until_stopped() -> anyhow::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {

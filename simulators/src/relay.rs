@@ -1,5 +1,5 @@
-//! A relay to a real HTTP service, on which the same [`Faults`] can be ordered as on a simulated one: what a test puts
-//! between the operator and the API server.
+//! Relay to a real HTTP service that supports the same [`Faults`] as a simulated one. Tests put it between the operator
+//! and the API server.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::common::front::{Outcome, after_effect, before_effect, finished};
 use crate::common::server::Server;
 use crate::common::wire::Incoming;
 
-/// See the module. It ends when it is dropped.
+/// Relay to an HTTP service. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Relay {
     faults: Faults,
@@ -25,10 +25,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Listens on a free port of this machine. `service` sends on what no fault keeps back.
+    /// Starts a relay on a free local port. `service` forwards each request that no fault holds back.
     ///
     /// # Errors
-    /// If there is no port to listen on.
+    /// If no port is available.
     pub async fn start(service: Router) -> anyhow::Result<Self> {
         let listener = Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let faults = Faults::default();
@@ -36,13 +36,13 @@ impl Relay {
         Ok(Self { faults, server: Server::start(listener, router)? })
     }
 
-    /// Such as `http://127.0.0.1:54321`.
+    /// Returns the origin, such as `http://127.0.0.1:54321`.
     #[must_use]
     pub fn origin(&self) -> String {
         format!("http://{}", self.server.address())
     }
 
-    /// The faults that requests meet here.
+    /// Returns the faults of this relay.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
@@ -56,7 +56,7 @@ async fn meet(State(faults): State<Faults>, request: Request, next: Next) -> Res
     let entries = faults.take(&incoming);
     let Ok(request) = incoming.into_request() else { return StatusCode::BAD_REQUEST.into_response() };
     if entries.is_empty() {
-        // As it comes: a watch has no end.
+        // Streamed without buffering, because a watch never ends.
         return next.run(request).await;
     }
     finished(async move { relay(&entries, request, next).await }).await
@@ -74,5 +74,5 @@ async fn relay(entries: &[Arc<Entry>], request: Request, next: Next) -> Outcome 
 }
 
 fn error_body(status: u16) -> Value {
-    json!({"message": format!("the relay was told to answer {status}")})
+    json!({"message": format!("the relay returns {status} because of a fault")})
 }

@@ -1,4 +1,4 @@
-//! Each kind of fault does to the client and to the service what it says.
+//! Each kind of fault has its documented effect on the client and the service.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Api {
         self.interview.pads().len()
     }
 
-    /// What the service itself answered and what was sent, for the last request.
+    /// Returns the status of the service itself and the status that was sent, for the last request.
     fn last(&self) -> (Option<u16>, Option<u16>) {
         let call = self.interview.calls().pop().unwrap();
         (call.handled, call.status)

@@ -146,7 +146,7 @@ async fn wrong_requests_make_no_pad() {
     assert_eq!(broken.send().await.unwrap().status(), 400);
     api.violated("broken escape");
     assert!(api.interview.pads().is_empty());
-    // Rails ignores what it does not know; the violation tells.
+    // Rails ignores unknown fields; the violation reports them.
     assert_eq!(api.create(&[("tile", "x")]).await.status(), 200);
     api.violated("unknown field tile");
 }
@@ -244,7 +244,7 @@ async fn lists_lag_behind_and_single_pads_do_not() {
 
     tokio::time::sleep(Duration::from_secs(1)).await;
     api.interview.set_title(&id, "after");
-    // Between the two: half a second before the change, whenever the list is asked for.
+    // Half a second before the change: the list shows this state, at whatever moment it is read.
     api.interview.set_list_lag(Duration::from_millis(500));
     assert_eq!(api.json("/organization/pads").await["pads"][0]["title"], "before");
     assert_eq!(api.json(&format!("/pads/{id}")).await["title"], "after");

@@ -1,4 +1,4 @@
-//! The simulated Lever refuses what the real one refuses, and tells of it.
+//! The simulated Lever rejects what the real one rejects and records it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use reqwest::{Client, Response, StatusCode};
@@ -142,7 +142,7 @@ async fn lists_page_by_tokens_that_were_handed_out() {
     assert_eq!((&third["hasNext"], third.get("next")), (&json!(false), None));
     api.no_violations();
 
-    // Pasted into the URL, the token is decoded once too often.
+    // Pasted into the URL unencoded, the token is decoded once too often.
     assert_eq!(api.get(&format!("/opportunities?limit=2&offset={token}")).await.status(), 400);
     api.violated("was never handed out");
     api.lever.clear_violations();
@@ -259,7 +259,10 @@ async fn the_deleted_and_the_anonymized_are_found_by_their_times() {
     changed.sort();
     let mut both = vec![one.clone(), two.clone()];
     both.sort();
-    assert_eq!(changed, both, "it is the person who is anonymized, and who is deleted is in no other list");
+    assert_eq!(
+        changed, both,
+        "anonymizing affects all opportunities of the person, and only the list of deleted opportunities contains a deleted one"
+    );
     let view = api.json(&format!("/opportunities/{two}")).await;
     assert_eq!((&view["data"]["isAnonymized"], &view["data"]["name"]), (&json!(true), &json!("")));
 

@@ -15,7 +15,7 @@ use simulators::{
 
 type Seen = Arc<Mutex<(Vec<u16>, Vec<(HeaderMap, Value)>)>>;
 
-/// Answers with the given statuses in turn, then 200; returns host and path without a scheme.
+/// Starts a server that responds with the given statuses in order, then 200. Returns host and path without a scheme.
 async fn receiver(statuses: &[u16]) -> (String, Seen) {
     let seen: Seen = Arc::new(Mutex::new((statuses.iter().rev().copied().collect(), Vec::new())));
     let answer = async |State(seen): State<Seen>, headers: HeaderMap, body: String| {
@@ -38,7 +38,7 @@ async fn start() -> LeverSimulator {
 
 #[test]
 fn the_signature_is_that_of_the_documented_rule() {
-    // Computed apart: printf '%s' <token>1800000000456 | openssl dgst -sha256 -hmac <signature token>
+    // Computed independently: printf '%s' <token>1800000000456 | openssl dgst -sha256 -hmac <signature token>
     let token = "fedcba9876543210fedcba9876543210fedcba9876543210";
     let expected = "d674c0b6a45e5877a99a38c73244cce888eaf50d6711893cdcfcdd1af246108f";
     assert_eq!(
@@ -152,7 +152,7 @@ async fn webhooks_made_through_the_api_wait_for_a_super_admin() {
     assert!(own.get("hasNext").is_none());
     assert_eq!(list("other").await["data"], json!([]));
 
-    // The same again is another one.
+    // Repeating the request creates another webhook.
     let twin = client.post(&webhooks).basic_auth("lever-key", Some("")).json(&create).send().await.unwrap();
     let twin: Value = twin.json().await.unwrap();
     assert_ne!(twin["data"]["id"], made["data"]["id"]);

@@ -1,4 +1,4 @@
-//! The relay sends on what no fault keeps back, as it comes.
+//! The relay forwards requests that no fault holds back, without buffering.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use axum::routing::get;
 use futures_util::{StreamExt as _, stream};
 use simulators::{Fault, Moment, Relay};
 
-/// Counts what is posted, echoes it, and has one answer without an end.
+/// Starts a relay to a service that counts and echoes posts, and has one endless response.
 async fn relay() -> (Relay, Arc<AtomicU32>) {
     let effects = Arc::new(AtomicU32::new(0));
     let counted = effects.clone();

@@ -1,5 +1,4 @@
-//! A simulated CoderPad Interview as a program. It prints its URL when it is ready and runs until it is
-//! stopped.
+//! Simulated CoderPad Interview as a program. It prints its URL when it is ready and runs until it is stopped.
 //!
 //! ```sh
 //! json='content-type: application/json' at=http://127.0.0.1:9002/_simulator
@@ -17,27 +16,27 @@ use clap::Parser;
 use simulators::{InterviewOptions, InterviewSimulator, Quota, RateLimit, Settings};
 
 #[derive(Parser)]
-#[command(about = "A simulated CoderPad Interview; driven by its control API under /_simulator")]
+#[command(about = "A simulated CoderPad Interview, controlled through the API under /_simulator")]
 struct Arguments {
-    /// Where it listens
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:9002")]
     address: SocketAddr,
-    /// An API key of the organization's owner
+    /// API key of the organization's owner
     #[arg(long, default_value = "interview-key")]
     api_key: String,
-    /// The organization's name
+    /// Name of the organization
     #[arg(long, default_value = "Northwind")]
     organization: String,
     /// Pads per billing cycle; 0 = unlimited
     #[arg(long, default_value_t = 500)]
     quota: u64,
-    /// How many milliseconds lists lag behind
+    /// Delay in milliseconds before lists show a change
     #[arg(long, default_value_t = 0)]
     list_lag: u64,
-    /// Requests per second and key; 0 = no limit
+    /// Requests per second and key; 0 = unlimited
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
-    /// Requests at once
+    /// Maximum burst of requests
     #[arg(long, default_value_t = 20.0)]
     burst: f64,
 }

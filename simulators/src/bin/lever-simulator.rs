@@ -1,4 +1,4 @@
-//! A simulated Lever as a program. It prints its URL when it is ready and runs until it is stopped.
+//! Simulated Lever as a program. It prints its URL when it is ready and runs until it is stopped.
 //!
 //! ```sh
 //! json='content-type: application/json' at=http://127.0.0.1:9001/_simulator
@@ -17,21 +17,21 @@ use clap::Parser;
 use simulators::{LeverOptions, LeverSimulator, RateLimit};
 
 #[derive(Parser)]
-#[command(about = "A simulated Lever; driven by its control API under /_simulator")]
+#[command(about = "A simulated Lever, controlled through the API under /_simulator")]
 struct Arguments {
-    /// Where it listens
+    /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:9001")]
     address: SocketAddr,
-    /// An API key with all permissions
+    /// API key with all permissions
     #[arg(long, default_value = "lever-key")]
     api_key: String,
-    /// Requests per second and key; 0 = no limit
+    /// Requests per second and key; 0 = unlimited
     #[arg(long, default_value_t = 10.0)]
     rate: f64,
-    /// Requests at once
+    /// Maximum burst of requests
     #[arg(long, default_value_t = 20.0)]
     burst: f64,
-    /// Milliseconds before each of the five further tries to deliver a webhook
+    /// Delay in milliseconds before each of the five webhook delivery retries
     #[arg(long, value_delimiter = ',', default_value = "1000,2000,4000,8000,16000")]
     retry_delays: Vec<u64>,
 }

@@ -1,5 +1,5 @@
-//! A token bucket per API key. Lever documents ten requests a second with bursts of twenty; the
-//! Interview API documents nothing, so it gets the same.
+//! Token bucket per API key. Lever documents ten requests per second with bursts of twenty. The Interview API documents
+//! no limit, so it gets the same one.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use super::lock;
 
-/// How many requests a key may send; `None` in the options means no limit.
+/// Rate limit of an API key; `None` in the options means unlimited.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimit {
-    /// Requests a second in the long run.
+    /// Sustained requests per second.
     pub per_second: f64,
-    /// Requests at once after a rest.
+    /// Maximum burst of requests.
     pub burst: f64,
 }
 

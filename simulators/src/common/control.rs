@@ -1,4 +1,4 @@
-//! The part of the control API that both services have: faults, calls, violations, and the limit.
+//! Control API that both services share: faults, calls, violations and the rate limit.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::bucket::RateLimit;
 use super::faults::{Fault, FaultHandle};
 use super::front::{Service, receive};
 
-/// An answer for a person: what went wrong, as text in JSON.
+/// Returns an error response with a readable message in JSON.
 pub(crate) fn refuse(status: StatusCode, message: impl std::fmt::Display) -> Response {
     (status, Json(json!({"error": message.to_string()}))).into_response()
 }
@@ -87,7 +87,7 @@ fn with_fault<S: Service>(service: &S, id: u64, act: impl FnOnce(&FaultHandle)) 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Limit {
-    /// Zero means no limit.
+    /// Zero means unlimited.
     per_second: f64,
     burst: f64,
 }

@@ -1,7 +1,6 @@
-//! Faults on order: which requests meet one, what happens to them, and how often.
-//!
-//! A request is handled apart from its connection: one whose client has gone still takes effect, as
-//! with a real service. So a paused request that is released late is a late arrival.
+//! Fault injection: which requests meet a fault, what happens to them, and how often.
+//! || A request is processed independently of its connection. As with a real service, it takes effect even if its
+//! client has disconnected. A paused request that is released late therefore models a late arrival.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,21 +13,21 @@ use tokio::sync::watch;
 use super::lock;
 use super::wire::{Incoming, decode_pairs};
 
-/// The point of a request's life at which a [`Action::Pause`] holds it.
+/// Point in a request's processing at which an [`Action::Pause`] holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Moment {
-    /// The request has arrived; nothing is applied yet.
+    /// The request has arrived and has no effect yet.
     BeforeEffect,
-    /// The effect is applied; the answer is not sent yet.
+    /// The effect is applied and the response is not sent yet.
     AfterEffect,
 }
 
-/// What happens to a request that meets a fault.
+/// Effect of a fault on a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Action {
-    /// Nothing is applied; this status is answered, with this body or the service's usual error.
+    /// No effect. The response has this status, with this body or the service's usual error body.
     Status {
         /// The HTTP status.
         code: u16,
@@ -36,52 +35,52 @@ pub enum Action {
         #[serde(default)]
         body: Option<Value>,
     },
-    /// Nothing is applied; this status is answered with an HTML page, as a firewall or a proxy does.
+    /// No effect. The response has this status and an HTML page, like that of a firewall or a proxy.
     Page {
         /// The HTTP status.
         code: u16,
     },
-    /// Nothing is applied; this status is answered with no body, as a balancer does.
+    /// No effect. The response has this status and no body, like that of a load balancer.
     Empty {
         /// The HTTP status.
         code: u16,
     },
-    /// Nothing is applied; a redirect is answered.
+    /// No effect. The response is a redirect.
     Redirect {
         /// The HTTP status, such as 301 or 307.
         code: u16,
         /// The `Location` header.
         location: String,
     },
-    /// Nothing is applied; 429 is answered, and when to come back.
+    /// No effect. The response is 429 with a `Retry-After` header.
     Throttle {
-        /// The `Retry-After` header.
+        /// Value of the `Retry-After` header.
         retry_after_seconds: u64,
     },
-    /// Nothing is applied; the connection is closed without an answer.
+    /// No effect. The connection is closed without a response.
     Reset,
-    /// Nothing is applied and nothing is answered, for ever.
+    /// No effect and no response, ever.
     Hang,
-    /// Waits, then goes on as usual.
+    /// Waits, then continues as usual.
     Delay {
-        /// For how long.
+        /// Length of the delay.
         milliseconds: u64,
     },
     /// Holds the request until it is released.
     Pause {
-        /// Where it is held.
+        /// Point at which the request is held.
         at: Moment,
     },
-    /// The effect is applied, then the answer is late.
+    /// The effect is applied and the response is delayed.
     DelayAnswer {
-        /// For how long.
+        /// Length of the delay.
         milliseconds: u64,
     },
-    /// The effect is applied, then the connection is closed without an answer.
+    /// The effect is applied and the connection is closed without a response.
     LoseAnswer,
-    /// The effect is applied, then nothing is answered, for ever.
+    /// The effect is applied and no response is ever sent.
     HangAfterEffect,
-    /// The effect is applied, then this status is answered.
+    /// The effect is applied and the response has this status.
     StatusAfterEffect {
         /// The HTTP status.
         code: u16,
@@ -89,47 +88,47 @@ pub enum Action {
         #[serde(default)]
         body: Option<Value>,
     },
-    /// The effect is applied; values are added to the JSON of the answer, each at a JSON pointer. In a list, a number
-    /// inserts before that item and `-` appends; in an object, a member is set. What has no place is left out.
+    /// The effect is applied and values are added to the JSON of the response, each at a JSON pointer. In a list, a
+    /// number inserts before that item and `-` appends. In an object, a member is set. Values whose parent does not
+    /// exist are left out.
     Edit {
         /// Pointers and values, such as `/pads/0` and a row.
         adds: Vec<(String, Value)>,
     },
-    /// The effect is applied; the status is right, the body is not JSON.
+    /// The effect is applied and the response has the usual status, but its body is not JSON.
     GarbageAfterEffect,
-    /// The effect is applied; the connection is closed in the middle of the body.
+    /// The effect is applied and the connection is closed in the middle of the body.
     TruncateAfterEffect,
-    /// The effect is applied; the body is as many bytes long.
+    /// The effect is applied and the body has this length.
     HugeAfterEffect {
         /// The length in bytes.
         bytes: usize,
     },
 }
 
-/// A fault to order: `Fault::on("POST", "/addLinks$").lose_answer()`. Unless told otherwise it
-/// happens once.
+/// Fault to inject, such as `Fault::on("POST", "/addLinks$").lose_answer()`. By default it applies to one request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
-    /// The HTTP method, or none for every method.
+    /// HTTP method; `None` matches every method.
     #[serde(default)]
     pub method: Option<String>,
-    /// A regular expression that the path must match somewhere, such as `^/api/pads/?$`.
+    /// Regular expression that must match somewhere in the path, such as `^/api/pads/?$`.
     pub path: String,
     /// Text that the decoded query or the decoded body must contain.
     #[serde(default)]
     pub containing: Option<String>,
-    /// So many matching requests pass first.
+    /// Number of matching requests to let through first.
     #[serde(default)]
     pub skip: u32,
-    /// So many requests meet it; none = until it is removed.
+    /// Number of requests that meet the fault; `None` = until it is removed.
     #[serde(default = "once")]
     pub times: Option<u32>,
-    /// What happens.
+    /// Effect on the request.
     pub action: Action,
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the shape that serde asks for")]
+#[expect(clippy::unnecessary_wraps, reason = "serde requires this signature")]
 fn once() -> Option<u32> {
     Some(1)
 }
@@ -141,8 +140,8 @@ macro_rules! simple_actions {
 }
 
 impl Fault {
-    /// A fault for a method (`*` for every one) and a regular expression on the path; a reset until
-    /// another action is chosen.
+    /// Returns a fault for a method (`*` matches every method) and a regular expression on the path. Its action is a
+    /// reset until another one is chosen.
     #[must_use]
     pub fn on(method: &str, path: &str) -> Self {
         Self {
@@ -155,35 +154,35 @@ impl Fault {
         }
     }
 
-    /// Chooses what happens.
+    /// Sets the action.
     #[must_use]
     pub fn action(mut self, action: Action) -> Self {
         self.action = action;
         self
     }
 
-    /// Only requests whose decoded query or body contains this text.
+    /// Restricts the fault to requests whose decoded query or body contains this text.
     #[must_use]
     pub fn containing(mut self, text: &str) -> Self {
         self.containing = Some(text.to_owned());
         self
     }
 
-    /// Lets so many matching requests pass first.
+    /// Lets this number of matching requests through first.
     #[must_use]
     pub fn skip(mut self, requests: u32) -> Self {
         self.skip = requests;
         self
     }
 
-    /// Happens so many times.
+    /// Sets the number of requests that meet the fault.
     #[must_use]
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
         self
     }
 
-    /// Happens until it is removed.
+    /// Makes the fault apply until it is removed.
     #[must_use]
     pub fn until_removed(mut self) -> Self {
         self.times = None;
@@ -343,19 +342,19 @@ fn contains(request: &Incoming, text: &str) -> bool {
     body.contains(text) || decoded(&body) || decoded(&request.raw_query)
 }
 
-/// The faults of one simulated service, in order. A request meets every delay and pause that matches
-/// it, up to and including the first other fault.
+/// Faults of one simulated service, in order. A request meets every matching delay and pause, up to and including the
+/// first other fault.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     entries: Arc<Mutex<(u64, Vec<Arc<Entry>>)>>,
 }
 
 impl Faults {
-    /// Orders a fault.
+    /// Injects a fault.
     ///
     /// # Panics
-    /// If the path is not a regular expression.
-    #[expect(clippy::panic, reason = "a wrong pattern is a mistake in the test that orders it")]
+    /// If the path is not a valid regular expression.
+    #[expect(clippy::panic, reason = "an invalid pattern is a bug in the test")]
     pub fn add(&self, fault: Fault) -> FaultHandle {
         self.try_add(fault).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -376,7 +375,7 @@ impl Faults {
         Ok(FaultHandle { entry, faults: self.clone() })
     }
 
-    /// Removes all faults and releases what they hold.
+    /// Removes all faults and releases the requests that they hold.
     pub fn clear(&self) {
         let entries = std::mem::take(&mut lock(&self.entries).1);
         entries.iter().for_each(|entry| {
@@ -384,7 +383,7 @@ impl Faults {
         });
     }
 
-    /// The faults that were ordered and not removed.
+    /// Returns the faults that were added and not removed.
     #[must_use]
     pub fn list(&self) -> Vec<FaultHandle> {
         let handle = |entry: &Arc<Entry>| FaultHandle { entry: Arc::clone(entry), faults: self.clone() };
@@ -408,7 +407,7 @@ impl Faults {
     }
 }
 
-/// One ordered fault.
+/// Handle on an injected fault.
 #[derive(Clone, Debug)]
 pub struct FaultHandle {
     entry: Arc<Entry>,
@@ -416,46 +415,46 @@ pub struct FaultHandle {
 }
 
 impl FaultHandle {
-    /// Its number, as the control API names it.
+    /// Returns its number, by which the control API identifies it.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.entry.id
     }
 
-    /// What was ordered.
+    /// Returns the fault.
     #[must_use]
     pub fn fault(&self) -> &Fault {
         &self.entry.fault
     }
 
-    /// How many requests have met it.
+    /// Returns the number of requests that have met the fault.
     #[must_use]
     pub fn hits(&self) -> u32 {
         *self.entry.hits.borrow()
     }
 
-    /// Waits until a request has met it: for a pause, until one is held at its moment.
+    /// Waits until a request has met the fault; for a pause, until it holds one.
     pub async fn reached(&self) {
         self.reached_times(1).await;
     }
 
-    /// Waits until so many requests have met it.
+    /// Waits until this number of requests have met the fault.
     pub async fn reached_times(&self, times: u32) {
-        // The sender lives in the entry that this handle holds, so the wait cannot fail.
+        // The entry of this handle owns the sender, so the wait cannot fail.
         let _ = self.entry.hits.subscribe().wait_for(|hits| *hits >= times).await;
     }
 
-    /// Lets held requests go on, and later ones pass.
+    /// Releases held requests and lets later ones through.
     pub fn release(&self) {
         self.entry.gate.send_replace(Gate::Open);
     }
 
-    /// Closes the connections of held requests. Before the effect, it is not applied.
+    /// Closes the connections of held requests. A request held before its effect is not applied.
     pub fn discard(&self) {
         self.entry.gate.send_replace(Gate::Discard);
     }
 
-    /// Removes the fault; requests that it holds go on.
+    /// Removes the fault and releases the requests that it holds.
     pub fn remove(&self) {
         lock(&self.faults.entries).1.retain(|entry| entry.id != self.entry.id);
         self.release();

@@ -1,5 +1,5 @@
-//! The front door of both services: records each request, lets it meet the faults, hands it to the
-//! service and sends what is left of the answer.
+//! Request pipeline of both services: records each request, applies the faults, calls the service and sends the
+//! response.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -21,30 +21,30 @@ use super::{lock, now_ms};
 
 const KEPT_BODY: usize = 64 << 10;
 
-/// One request that a simulated service received.
+/// Request that a simulated service received.
 #[derive(Clone, Debug, Serialize)]
 pub struct Call {
-    /// Counts from zero, over [`clear_calls`](crate::LeverSimulator::clear_calls) too.
+    /// Sequence number from zero, not reset by [`clear_calls`](crate::LeverSimulator::clear_calls).
     pub number: usize,
-    /// When it arrived, in milliseconds since the epoch.
+    /// Arrival time, in milliseconds since the epoch.
     pub at: i64,
-    /// The HTTP method.
+    /// HTTP method.
     pub method: String,
-    /// The path with its prefix, such as `/v1/stages`.
+    /// Path with its prefix, such as `/v1/stages`.
     pub path: String,
-    /// The query, decoded.
+    /// Decoded query.
     pub query: Vec<(String, String)>,
-    /// The body as text, at most 64 KiB of it.
+    /// Body as text, at most 64 KiB.
     pub body: String,
-    /// The API key, if there was one.
+    /// API key, if the request had one.
     pub key: Option<String>,
-    /// The form of the authorization: `basic`, `token`, `bare token` or `bearer`.
+    /// Form of the authorization: `basic`, `token`, `bare token` or `bearer`.
     pub auth: Option<&'static str>,
-    /// The status that the service itself gave; none if the request never reached it.
+    /// Status that the service itself returned; `None` if the request never reached it.
     pub handled: Option<u16>,
-    /// The status that was sent; none if no answer was.
+    /// Status that was sent; `None` if no response was.
     pub status: Option<u16>,
-    /// The faults that it met.
+    /// IDs of the faults that the request met.
     pub faults: Vec<u64>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Caller {
 pub(crate) trait Service: Send + Sync + 'static {
     fn front(&self) -> &Front;
     fn answer(&self, request: &Incoming, caller: &mut Caller) -> Reply;
-    /// The service's usual body for an error status.
+    /// Returns the service's usual body for an error status.
     fn error_body(&self, status: u16) -> Value;
 }
 
@@ -146,7 +146,7 @@ impl Front {
     }
 }
 
-/// The handler of every path that is not the control API's.
+/// Handles every path outside the control API.
 pub(crate) async fn receive<S: Service>(State(service): State<Arc<S>>, request: Request) -> Response {
     let Some(incoming) = Incoming::read(request).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
@@ -154,7 +154,7 @@ pub(crate) async fn receive<S: Service>(State(service): State<Arc<S>>, request: 
     finished(process(service, incoming)).await
 }
 
-/// The answer of work that is done on a task of its own: a client that hangs up must not undo what is under way.
+/// Runs `work` on its own task and returns its response: a client that disconnects must not cancel a request in flight.
 pub(crate) async fn finished(work: impl Future<Output = Outcome> + Send + 'static) -> Response {
     match tokio::spawn(work).await {
         Ok(Outcome::Hang) => std::future::pending().await,
@@ -193,7 +193,7 @@ fn error(code: u16, body: &Option<Value>, usual: impl Fn(u16) -> Value) -> Outco
     Outcome::Reply(Reply::json(code, body.clone().unwrap_or_else(|| usual(code))))
 }
 
-/// What its faults do to a request that has no effect yet. None: it goes on.
+/// Applies faults before the request takes effect. `None` means that the request continues.
 pub(crate) async fn before_effect(
     entries: &[Arc<Entry>],
     error_body: impl Fn(u16) -> Value,
@@ -229,7 +229,7 @@ pub(crate) async fn before_effect(
     None
 }
 
-/// What its faults make of the answer to a request that took effect. None: it is sent as it is.
+/// Applies faults after the request took effect. `None` means that the response is sent unchanged.
 pub(crate) async fn after_effect(
     entries: &[Arc<Entry>],
     status: u16,
@@ -326,7 +326,7 @@ impl IntoResponse for Outcome {
                     if let Some(half) = half {
                         return Some((Ok(half), None));
                     }
-                    // Later than the first half, or the connection closes before it is sent.
+                    // Later than the first half; otherwise the connection closes before that half is sent.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     Some((Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted)), None))
                 }));

@@ -1,57 +1,57 @@
-//! What the handles of both simulators offer alike: where they are, faults, what they were asked, and the limit.
+//! Methods that the handles of both simulators share: address, faults, received requests and rate limit.
 
-/// Gives it to a handle whose service is called `$service`.
+/// Implements them for a handle whose service is called `$service`.
 macro_rules! handle {
     ($simulator:ty, $service:ident) => {
         impl $simulator {
-            /// The origin, such as `http://127.0.0.1:4711`.
+            /// Returns the origin, such as `http://127.0.0.1:4711`.
             #[must_use]
             pub fn origin(&self) -> String {
                 format!("http://{}", self.running.server.address())
             }
 
-            /// Closes the port and all connections; everything stays known. Webhooks are still sent.
+            /// Closes the port and all connections. The service keeps its data and still sends webhooks.
             pub async fn stop(&self) {
                 self.running.server.stop().await;
             }
 
-            /// Listens again, after [`stop`](Self::stop), on the same port.
+            /// Listens on the same port again, after [`stop`](Self::stop).
             ///
             /// # Errors
-            /// If the port has been taken meanwhile.
+            /// If another process has taken the port.
             pub async fn resume(&self) -> anyhow::Result<()> {
                 self.running.server.resume().await
             }
 
-            /// The faults on order.
+            /// Returns the injected faults.
             #[must_use]
             pub fn faults(&self) -> &$crate::Faults {
                 &self.$service().front.faults
             }
 
-            /// The requests received, oldest first.
+            /// Returns the received requests, oldest first.
             #[must_use]
             pub fn calls(&self) -> Vec<$crate::Call> {
                 self.$service().front.calls()
             }
 
-            /// Forgets the requests received so far.
+            /// Clears the received requests.
             pub fn clear_calls(&self) {
                 self.$service().front.clear_calls();
             }
 
-            /// What no correct client does. Tests assert that it is empty.
+            /// Returns requests that no correct client sends. Tests assert that there are none.
             #[must_use]
             pub fn violations(&self) -> Vec<String> {
                 self.$service().front.violations()
             }
 
-            /// Forgets the violations so far.
+            /// Clears the violations.
             pub fn clear_violations(&self) {
                 self.$service().front.clear_violations();
             }
 
-            /// Changes the limit of all keys and fills their buckets.
+            /// Sets the rate limit of all keys and refills their buckets.
             pub fn set_rate_limit(&self, limit: Option<$crate::RateLimit>) {
                 self.$service().front.buckets.set(limit);
             }

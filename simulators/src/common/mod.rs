@@ -1,4 +1,4 @@
-//! What both simulated services share: serving, faults, the record of calls, limits, and ids.
+//! Parts that both simulated services share: server, faults, call log, rate limits and IDs.
 
 pub(crate) mod bucket;
 pub(crate) mod control;
@@ -11,7 +11,7 @@ pub(crate) mod wire;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A test that failed while it held the lock must not hide what the other tests see.
+/// Ignores poisoning: a test that failed while it held the lock must not hide the results of other tests.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -23,7 +23,7 @@ pub(crate) fn now_ms() -> i64 {
 
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // Without randomness ids would repeat, which the maps that hold them would show at once.
+    // Without randomness IDs would repeat, and the maps keyed by them would reveal that immediately.
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     bytes
 }
@@ -32,7 +32,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// 48 hex digits, as Lever's tokens have.
+/// Returns 48 hex digits, the format of Lever's tokens.
 pub(crate) fn token48() -> String {
     hex(&random::<24>())
 }
@@ -45,7 +45,7 @@ pub(crate) fn uuid() -> String {
     format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
 }
 
-/// A pad id: eight letters and digits without those that are easily confused.
+/// Returns a pad ID: eight letters and digits without those that are easily confused.
 pub(crate) fn pad_id() -> String {
     const ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
     random::<8>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()

@@ -1,5 +1,5 @@
-//! Serves a router on a TCP port, with the one thing that a router alone cannot do: an answer marked
-//! [`Abort`] closes the connection instead of being sent.
+//! Serves a router on a TCP port. A response marked with [`Abort`] closes the connection instead of being sent, which a
+//! router alone cannot do.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lock;
 
-/// Put into a response's extensions: close the connection, send nothing.
+/// Marker in a response's extensions: close the connection and send nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Abort;
 
@@ -47,7 +47,7 @@ impl Server {
         self.address
     }
 
-    /// Closes the port and every connection.
+    /// Closes the port and all connections.
     pub(crate) async fn stop(&self) {
         let running = lock(&self.running).take();
         if let Some((token, task)) = running {
@@ -56,7 +56,7 @@ impl Server {
         }
     }
 
-    /// Listens again on the same port, with everything the service knew.
+    /// Listens on the same port again, with the service's state unchanged.
     pub(crate) async fn resume(&self) -> anyhow::Result<()> {
         if lock(&self.running).is_none() {
             let listener = Self::bind(self.address).await?;

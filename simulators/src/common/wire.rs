@@ -1,5 +1,4 @@
-//! A request as it came over the wire and an answer as it goes back, with decoding that refuses what
-//! lenient libraries would repair.
+//! Raw request and response, with strict decoding that rejects what lenient libraries would repair.
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -31,7 +30,7 @@ impl Incoming {
         })
     }
 
-    /// The request again, to be sent on.
+    /// Returns the request in a form that can be forwarded.
     pub(crate) fn into_request(self) -> Result<Request<Body>, axum::http::Error> {
         let Self { method, path, raw_query, headers, body } = self;
         let query = if raw_query.is_empty() { raw_query } else { format!("?{raw_query}") };
@@ -47,7 +46,7 @@ impl Incoming {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The content type in lower case without its parameters.
+    /// Returns the content type in lower case without its parameters.
     pub(crate) fn media_type(&self) -> String {
         let value = self.header("content-type").unwrap_or_default();
         value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
@@ -62,8 +61,8 @@ impl Incoming {
     }
 }
 
-/// Decodes `a=b&c=d` and refuses broken escapes, text that is not UTF-8, and characters that a
-/// correct encoder would have escaped.
+/// Decodes `a=b&c=d`. Rejects broken escapes, text that is not UTF-8, and characters that a correct encoder would have
+/// escaped.
 pub(crate) fn decode_pairs(raw: &str) -> Result<Pairs, String> {
     if raw.is_empty() {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! The Interview API: who may call what, and what each endpoint does.
+//! Interview API: permissions and endpoints.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::common::front::{Caller, Front, Service};
 use crate::common::wire::{Incoming, Pairs, Reply};
 use crate::common::{lock, now_ms};
 
-/// The documented languages and those that clients use.
+/// Documented languages and those that clients use.
 const LANGUAGES: &str = "angular bash c clojure coffeescript cpp csharp dart django elixir erlang fsharp gin go gsheets \
     hack haskell html java javascript julia kotlin kubernetes lua markdown mysql nextjs node nodejs objc ocaml perl php \
     plaintext postgresql powershell python python3 r rails react react-native-web ruby rust scala solidity spring svelte \
@@ -70,8 +70,8 @@ impl Service for Interview {
     }
 }
 
-/// The key and the form it came in. The documented form is `Token token="KEY"`; the documentation also
-/// speaks of a bearer token, and a client sends the key bare.
+/// Returns the key and the form of the authorization. The documented form is `Token token="KEY"`; the documentation
+/// also mentions a bearer token, and one client sends the bare key.
 fn key(header: &str) -> Option<(&str, &'static str)> {
     if let Some(quoted) = header.strip_prefix("Token token=\"") {
         return quoted.strip_suffix('"').map(|key| (key, "token"));
@@ -138,12 +138,12 @@ impl Asked<'_> {
                 _ => &[],
             },
         );
-        // Rails ignores parameters that it does not know.
+        // Rails ignores unknown parameters.
         for (name, _) in self.query.iter().filter(|(name, _)| !allowed.contains(&name.as_str())) {
             self.violation(format!("unknown query parameter {name}"));
         }
         if method == "GET" && !self.request.body.is_empty() {
-            self.violation("a body where none belongs");
+            self.violation("unexpected body");
         }
         if self.role == KeyRole::Elsewhere {
             return self.elsewhere(model, method, segments);
@@ -204,7 +204,7 @@ impl Asked<'_> {
         }
     }
 
-    /// What another organization answers: it knows nothing of this one's pads.
+    /// Responds like another organization, to which this one's pads do not exist.
     fn elsewhere(&self, model: &Model, method: &str, segments: &[&str]) -> Answer {
         match (method, segments) {
             ("GET", ["organization"]) => {
@@ -227,7 +227,7 @@ impl Asked<'_> {
 
     fn organization(&self, model: &Model) -> Answer {
         if self.role == KeyRole::Alone {
-            // A guess: what a user without an organization gets is not documented.
+            // A guess: the response to a user without an organization is not documented.
             return Err(missing());
         }
         let users: Vec<Value> = model
@@ -303,7 +303,7 @@ impl Asked<'_> {
         ok(json!({}))
     }
 
-    /// Owners only: whose pad it is, and of which team.
+    /// Rejects fields that only owners may set: a pad's owner and its team.
     fn permitted(&self, fields: &Fields) -> Result<(), Reply> {
         let reserved = fields.has("user_email") || fields.has("team_id");
         if reserved && self.role != KeyRole::Owner {
@@ -358,7 +358,8 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// Whether the service would mind is not documented: it makes the pad, and this one tells.
+    /// Checks that the question fits the pad. Whether the service would reject it is not documented, so this one
+    /// creates the pad and records a violation.
     fn check_question(&self, model: &Model, pad: &PadView) -> Result<(), Reply> {
         let question = pad.question_ids.first().and_then(|id| model.questions.get(id));
         let Some(question) = question else { return Ok(()) };
@@ -369,7 +370,8 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// Documented and dangerous: an address that is not in the organization becomes a new account.
+    /// Adds an unknown owner as a user. Documented and dangerous: an address outside the organization becomes a new
+    /// account.
     fn adopt_owner(&self, model: &mut Model, email: &str) -> Result<(), Reply> {
         if !email.contains('@') {
             return Err(self.bad(format!("user_email {email:?} is not an address")));
@@ -408,7 +410,7 @@ impl Asked<'_> {
         self.page(model, "pads", &rows, |view| self.pad(view))
     }
 
-    /// A pad as the API shows it.
+    /// Returns a pad as the API shows it.
     fn pad(&self, pad: &PadView) -> Value {
         json!({"id": pad.id, "title": pad.title, "state": pad.state, "owner_email": pad.owner_email,
             "language": pad.language, "private": pad.private, "execution_enabled": pad.execution_enabled,

@@ -1,4 +1,4 @@
-//! The control API of the simulated Interview service, for demonstrations and for people with curl.
+//! Control API of the simulated Interview service, for demonstrations and for use with curl.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The fields of a pad as they arrive: a form, flat JSON, or JSON under `pad`. What is not known is
-//! ignored, as Rails does, and recorded.
+//! Fields of a pad in a request: a form, flat JSON, or JSON under `pad`. Unknown fields are ignored, as in Rails, and
+//! recorded.
 
 use std::collections::BTreeMap;
 
@@ -24,12 +24,12 @@ const ALWAYS: [&str; 11] = [
 ];
 const WHEN_CHANGED: [&str; 2] = ["ended", "deleted"];
 
-/// The known fields. A value is a string from a form, or any JSON.
+/// Known fields. A value is a string from a form, or any JSON.
 #[derive(Debug, Default)]
 pub(crate) struct Fields(BTreeMap<String, Value>);
 
 impl Interview {
-    /// Reads the fields; `None` is a body that cannot be read at all.
+    /// Reads the fields; `None` if the body cannot be parsed.
     pub(crate) fn fields(&self, request: &Incoming, creating: bool) -> Option<Fields> {
         let violation = |what: String| self.front.violation(request, what);
         let pairs: Vec<(String, Value)> = match request.media_type().as_str() {
@@ -95,7 +95,7 @@ impl Fields {
         }
     }
 
-    /// A yes or no as Rails casts it; the second tells whether it was spelt properly.
+    /// Returns a boolean as Rails casts it, and whether it was spelled exactly `true` or `false`.
     pub(crate) fn flag(&self, name: &str) -> Option<(bool, bool)> {
         let text = self.text(name)?;
         let value = !["false", "0", "f", "off", ""].contains(&text.to_ascii_lowercase().as_str());

@@ -1,4 +1,4 @@
-//! The simulated CoderPad Interview: its API, and the hands of interviewers and candidates.
+//! Simulated CoderPad Interview: its API and the actions of interviewers and candidates.
 
 mod api;
 mod control;
@@ -21,24 +21,24 @@ use crate::common::lock;
 use crate::common::server::Server;
 use model::Model;
 
-/// How a simulated Interview service is set up.
+/// Options of a simulated Interview service.
 #[derive(Clone, Debug)]
 pub struct InterviewOptions {
-    /// Where it listens; port 0 = any free one.
+    /// Address to listen on; port 0 = any free port.
     pub address: SocketAddr,
-    /// An API key of the organization's owner, the first user; empty = none.
+    /// API key of the organization's owner, the first user; empty = none.
     pub api_key: String,
-    /// The organization's name.
+    /// Name of the organization.
     pub organization: String,
-    /// The organization's users; the first is the owner.
+    /// Users of the organization; the first is the owner.
     pub users: Vec<OrganizationUser>,
-    /// The questions.
+    /// Questions.
     pub questions: Vec<Question>,
-    /// The quota.
+    /// Quota.
     pub quota: Quota,
-    /// What can be changed later, too.
+    /// Settings that can also be changed later.
     pub settings: Settings,
-    /// The limit of each API key. The real one documents none.
+    /// Rate limit of each API key. The real service documents none.
     pub rate_limit: Option<RateLimit>,
 }
 
@@ -86,7 +86,7 @@ struct Running {
     server: Server,
 }
 
-/// A handle on a simulated Interview service. It stops when the last one is dropped.
+/// Handle on a simulated Interview service, which stops when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub struct InterviewSimulator {
     running: Arc<Running>,
@@ -95,10 +95,10 @@ pub struct InterviewSimulator {
 handle!(InterviewSimulator, interview);
 
 impl InterviewSimulator {
-    /// Starts one on the current tokio runtime.
+    /// Starts a service on the current tokio runtime.
     ///
     /// # Errors
-    /// If the address is taken.
+    /// If the address is in use.
     pub async fn start(options: InterviewOptions) -> anyhow::Result<Self> {
         let listener = Server::bind(options.address).await?;
         let owner = options.users.first().map(|user| user.email.clone()).unwrap_or_default();
@@ -133,31 +133,31 @@ impl InterviewSimulator {
         act(&mut lock(&self.interview().model))
     }
 
-    /// What a LeverConnection takes as its URL, such as `http://127.0.0.1:4712/api`.
+    /// Returns the URL for a LeverConnection, such as `http://127.0.0.1:4712/api`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}/api", self.origin())
     }
 
-    /// All pads, deleted ones too, in the order in which they were made.
+    /// Returns all pads, including deleted ones, in the order of creation.
     #[must_use]
     pub fn pads(&self) -> Vec<PadView> {
         self.with(|model| model.views())
     }
 
-    /// The pads that are not deleted.
+    /// Returns the pads that are not deleted.
     #[must_use]
     pub fn live_pads(&self) -> Vec<PadView> {
         self.pads().into_iter().filter(|pad| !pad.deleted).collect()
     }
 
-    /// One pad, also if it is deleted.
+    /// Returns a pad, even if it is deleted.
     #[must_use]
     pub fn pad(&self, id: &str) -> Option<PadView> {
         self.with(|model| model.pads.get(id).map(|pad| pad.now.clone()))
     }
 
-    /// Makes a pad by hand; it counts against the quota.
+    /// Creates a pad as a person would; it counts against the quota.
     pub fn add_pad(&self, new: NewPad) -> String {
         self.with(|model| model.add_by_hand(new))
     }
@@ -166,18 +166,18 @@ impl InterviewSimulator {
         assert!(self.with(|model| model.change(id, change)), "there is no pad {id}");
     }
 
-    /// People join and the interview counts as started.
+    /// Lets people join; the interview counts as started.
     pub fn start_interview(&self, id: &str, participants: &[&str]) {
         let names: Vec<String> = participants.iter().map(|name| (*name).to_owned()).collect();
         assert!(self.with(|model| model.start(id, &names)), "there is no pad {id}");
     }
 
-    /// Somebody types: the whole contents of a file.
+    /// Sets the whole contents of a file, as if typed.
     pub fn type_code(&self, id: &str, path: &str, contents: &str) {
         self.change(id, |pad| drop(pad.files.insert(path.to_owned(), contents.to_owned())));
     }
 
-    /// Somebody runs the code.
+    /// Runs the code.
     pub fn run_code(&self, id: &str, by: &str) {
         self.change(id, |pad| {
             let language = pad.language.clone().map_or(Value::Null, Value::String);
@@ -185,40 +185,40 @@ impl InterviewSimulator {
         });
     }
 
-    /// An interviewer ends the interview.
+    /// Ends the interview as an interviewer would.
     pub fn end_interview(&self, id: &str) {
         let by = self.with(|model| model.users.first().cloned());
         let by = by.as_ref().map(|user| (user.name.as_str(), user.email.as_str()));
         assert!(self.with(|model| model.end(id, "ended", by)), "there is no pad {id}");
     }
 
-    /// The service ends the interview by itself, as it does after some days; also for a take-home whose
-    /// time is over or that was submitted (a guess: how the API shows those is not documented).
+    /// Ends the interview as the service does automatically after some days. Also for a take-home that has expired or
+    /// was submitted (a guess: how the API shows those is not documented).
     pub fn auto_end(&self, id: &str) {
         assert!(self.with(|model| model.end(id, "auto_ended", None)), "there is no pad {id}");
     }
 
-    /// Somebody edits the private notes.
+    /// Changes the private notes.
     pub fn set_notes(&self, id: &str, notes: Option<&str>) {
         self.change(id, |pad| pad.notes = notes.map(str::to_owned));
     }
 
-    /// Somebody renames the pad.
+    /// Renames the pad.
     pub fn set_title(&self, id: &str, title: &str) {
         self.change(id, |pad| pad.title = title.to_owned());
     }
 
-    /// The type of the pad is spelt like this from now on.
+    /// Changes the spelling of the pad's type.
     pub fn set_pad_type(&self, id: &str, pad_type: &str) {
         self.change(id, |pad| pad.pad_type = pad_type.to_owned());
     }
 
-    /// Somebody deletes the pad.
+    /// Deletes the pad.
     pub fn delete_pad(&self, id: &str) {
         self.change(id, |pad| pad.deleted = true);
     }
 
-    /// The quota as it stands.
+    /// Returns the current quota.
     #[must_use]
     pub fn quota(&self) -> Quota {
         self.with(|model| model.quota)
@@ -229,7 +229,7 @@ impl InterviewSimulator {
         self.with(|model| model.quota = quota);
     }
 
-    /// The settings.
+    /// Returns the settings.
     #[must_use]
     pub fn settings(&self) -> Settings {
         self.with(|model| model.settings.clone())
@@ -240,13 +240,13 @@ impl InterviewSimulator {
         self.with(|model| change(&mut model.settings));
     }
 
-    /// Changes how far lists lag behind.
+    /// Sets the delay before lists show a change.
     pub fn set_list_lag(&self, lag: Duration) {
         let milliseconds = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
         self.change_settings(|settings| settings.list_lag_milliseconds = milliseconds);
     }
 
-    /// Adds a question, or replaces the one with its id.
+    /// Adds a question or replaces the one with the same ID.
     pub fn add_question(&self, question: Question) {
         self.with(|model| drop(model.questions.insert(question.id, question)));
     }
@@ -256,7 +256,7 @@ impl InterviewSimulator {
         self.with(|model| drop(model.questions.remove(&id)));
     }
 
-    /// Adds a key of a user, or changes its role.
+    /// Adds a key of a user or changes its role.
     pub fn set_key(&self, key: &str, email: &str, role: KeyRole) {
         self.with(|model| drop(model.keys.insert(key.to_owned(), (email.to_owned(), role))));
     }
@@ -266,7 +266,7 @@ impl InterviewSimulator {
         self.with(|model| model.organization = name.to_owned());
     }
 
-    /// Takes a key away: 401 from now on.
+    /// Revokes a key: requests with it get 401.
     pub fn revoke_key(&self, key: &str) {
         self.with(|model| drop(model.keys.remove(key)));
     }
@@ -282,8 +282,7 @@ impl InterviewSimulator {
         self.with(|model| model.users.retain(|user| user.email != email));
     }
 
-    /// The accounts that came into being because a pad named an unknown owner. Tests assert that there
-    /// are none.
+    /// Returns the accounts that were created because a pad named an unknown owner. Tests assert that there are none.
     #[must_use]
     pub fn created_users(&self) -> Vec<String> {
         self.with(|model| model.created_users.clone())

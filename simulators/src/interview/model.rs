@@ -1,4 +1,4 @@
-//! What the simulated CoderPad Interview knows: pads and their past, questions, users, keys, the quota.
+//! State of the simulated CoderPad Interview: pads with their history, questions, users, keys and the quota.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -9,57 +9,57 @@ use serde_json::{Value, json};
 
 use crate::common::{now_ms, pad_id};
 
-/// What an API key may do: it acts as its user.
+/// Role of an API key, which acts as its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum KeyRole {
-    /// Of an organization owner.
+    /// Owner of the organization.
     Owner,
-    /// Of an ordinary member: lists the organization's pads only if the organization allows it, and may
-    /// not choose a pad's owner or team.
+    /// Ordinary member: lists the organization's pads only if the organization allows it, and may not choose a pad's
+    /// owner or team.
     Member,
-    /// Of a user without an organization.
+    /// User without an organization.
     Alone,
-    /// Of an owner of another organization, [`ELSEWHERE`], which has no pads and no questions.
+    /// Owner of another organization, [`ELSEWHERE`], which has no pads and no questions.
     Elsewhere,
 }
 
-/// The name of the other organization. Its ID is one above that of the usual one, if that has an ID.
+/// Name of the other organization. Its ID is one above that of the usual organization, if that has an ID.
 pub const ELSEWHERE: &str = "Southwind";
 
-/// A user of the organization.
+/// User of the organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrganizationUser {
-    /// The e-mail address.
+    /// E-mail address.
     pub email: String,
-    /// The name.
+    /// Name.
     pub name: String,
 }
 
-/// A question of the organization.
+/// Question of the organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Question {
-    /// The id.
+    /// ID.
     pub id: u64,
-    /// The title.
+    /// Title.
     pub title: String,
-    /// The language; none = several.
+    /// Language; `None` = several.
     #[serde(default)]
     pub language: Option<String>,
-    /// `live`, `take_home` or `any`; none = the field is left out, as in older answers.
+    /// `live`, `take_home` or `any`; `None` = the field is left out, as in older responses.
     #[serde(default)]
     pub pad_type: Option<String>,
-    /// Whether it is still a draft.
+    /// Whether it is a draft.
     #[serde(default)]
     pub is_draft: bool,
-    /// The code that a pad starts with.
+    /// Code that a pad starts with.
     #[serde(default)]
     pub contents: String,
 }
 
 impl Question {
-    /// A question in Python.
+    /// Returns a question in Python.
     #[must_use]
     pub fn new(id: u64, title: &str, pad_type: &str) -> Self {
         Self {
@@ -73,17 +73,17 @@ impl Question {
     }
 }
 
-/// The organization's quota of pads.
+/// Pad quota of the organization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quota {
-    /// Pads per billing cycle; none = unlimited.
+    /// Pads per billing cycle; `None` = unlimited.
     pub limit: Option<u64>,
-    /// Pads made in this cycle. Ended and deleted ones count (a guess for the deleted).
+    /// Pads created in this cycle, including ended and deleted ones (a guess for the deleted ones).
     pub used: u64,
-    /// Whether pads beyond the limit are made and billed.
+    /// Whether pads beyond the limit are created and billed.
     pub overages_enabled: bool,
-    /// Pads made beyond the limit.
+    /// Pads created beyond the limit.
     pub billed: u64,
 }
 
@@ -93,29 +93,29 @@ impl Default for Quota {
     }
 }
 
-/// What can be changed while it runs.
+/// Settings that can be changed while the service runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// Whether the take-home fields count. If not they are silently ignored and a live pad is made.
+    /// Whether the take-home fields are supported. If not, they are silently ignored and a live pad is created.
     pub accept_take_home: bool,
-    /// How `type` is spelt for a take-home: `take_home`, `take-home`, `takehome`.
+    /// Spelling of `type` for a take-home: `take_home`, `take-home`, `takehome`.
     pub take_home_type: String,
-    /// How `type` is spelt for a live pad.
+    /// Spelling of `type` for a live pad.
     pub live_type: String,
-    /// Lists show what was so long ago; a single pad is always up to date.
+    /// Delay before lists show a change; a single pad is always up to date.
     pub list_lag_milliseconds: u64,
     /// The organization's setting "all pads visible to users".
     pub pads_visible: bool,
-    /// Lists page by cursor instead of by number.
+    /// Whether lists are paged by cursor instead of by number.
     pub cursors: bool,
-    /// The origin in `next_page`; none = this service's own.
+    /// Origin in `next_page`; `None` = the origin of this service.
     pub page_origin: Option<String>,
-    /// The origin of pads.
+    /// Origin of pads.
     pub pad_origin: String,
-    /// The answer to a pad with a question that does not exist (a guess: 404).
+    /// Response to a pad with a question that does not exist (a guess: 404).
     pub unknown_question_status: u16,
-    /// The ID in `GET /organization`; none = the field is left out, as in the documented answer.
+    /// ID in `GET /organization`; `None` = the field is left out, as in the documented response.
     pub organization_id: Option<u64>,
 }
 
@@ -142,79 +142,79 @@ impl Settings {
     }
 }
 
-/// A pad that somebody makes by hand.
+/// Pad that a person creates.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewPad {
-    /// The title; empty = "Untitled Pad - ID".
+    /// Title; empty = "Untitled Pad - ID".
     pub title: String,
-    /// The private notes.
+    /// Private notes.
     pub notes: Option<String>,
-    /// The owner; empty = the first user.
+    /// Owner; empty = the first user.
     pub owner_email: String,
-    /// The question.
+    /// Question.
     pub question_id: Option<u64>,
-    /// A take-home.
+    /// Whether it is a take-home.
     pub take_home: bool,
-    /// When it was made, in milliseconds since the epoch; none = now.
+    /// Creation time, in milliseconds since the epoch; `None` = now.
     pub made_at: Option<i64>,
 }
 
-/// A pad, with what the API does not show.
+/// Pad, including what the API does not show.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PadView {
-    /// The id.
+    /// ID.
     pub id: String,
-    /// The title.
+    /// Title.
     pub title: String,
-    /// The private notes.
+    /// Private notes.
     pub notes: Option<String>,
     /// `pending`, `started` or `ended`.
     pub state: String,
-    /// The type as it is spelt.
+    /// Type, as spelled by the service.
     pub pad_type: String,
     /// Whether it is a take-home.
     pub take_home: bool,
-    /// The time limit in minutes.
+    /// Time limit in minutes.
     pub take_home_time_limit: Option<u64>,
-    /// The language.
+    /// Language.
     pub language: Option<String>,
-    /// The owner.
+    /// Owner.
     pub owner_email: String,
-    /// The team's id, if one was chosen.
+    /// ID of the team, if one was chosen.
     pub team_id: Option<String>,
-    /// The questions.
+    /// Questions.
     pub question_ids: Vec<u64>,
     /// Whether there is a waiting room.
     pub private: bool,
     /// Whether code can be run.
     pub execution_enabled: bool,
-    /// Who took part, by the names they gave.
+    /// Names of the participants, as they entered them.
     pub participants: Vec<String>,
-    /// The files: path and contents.
+    /// Files: path and contents.
     pub files: BTreeMap<String, String>,
-    /// The environment's number.
+    /// Number of the environment.
     pub environment: u64,
-    /// When it was made, in milliseconds since the epoch.
+    /// Creation time, in milliseconds since the epoch.
     pub created_at: i64,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: i64,
-    /// When it ended.
+    /// End time.
     pub ended_at: Option<i64>,
-    /// Whether it is deleted: gone for the API, still known here.
+    /// Whether it is deleted: hidden by the API, but still stored here.
     pub deleted: bool,
-    /// The URL for candidate and interviewers.
+    /// URL for candidate and interviewers.
     pub url: String,
-    /// The URL of the playback.
+    /// URL of the playback.
     pub playback: String,
-    /// Whether it was made through the API.
+    /// Whether it was created through the API.
     pub by_api: bool,
-    /// The events, oldest first, as the API shows them.
+    /// Events, oldest first, as the API shows them.
     pub events: Vec<Value>,
 }
 
-/// Seconds only, as in the samples: two changes within one second look alike.
+/// Formats a time with a precision of seconds, as in the documented samples: two changes within one second look alike.
 pub(crate) fn seconds(ms: i64) -> String {
     let second = Timestamp::from_second(ms.div_euclid(1000)).unwrap_or_default();
     second.to_string()
@@ -227,7 +227,7 @@ pub(crate) fn with_offset(ms: i64) -> String {
         .to_string()
 }
 
-/// A pad with what lists that lag behind still show.
+/// Pad with the past versions that delayed lists still show.
 #[derive(Clone, Debug)]
 pub(crate) struct Pad {
     pub now: PadView,
@@ -258,7 +258,7 @@ pub(crate) struct Model {
 pub(crate) const TEAM: &str = "3d0f6a52-8c9b-4f6e-a0d1-7e2c5b4a9f18";
 
 impl Model {
-    /// All pads, deleted ones too, in the order in which they were made.
+    /// Returns all pads, including deleted ones, in the order of creation.
     pub(crate) fn views(&self) -> Vec<PadView> {
         let mut pads: Vec<_> = self.pads.values().collect();
         pads.sort_by_key(|pad| pad.order);
@@ -326,16 +326,16 @@ impl Model {
         self.pads.get(id).map(|pad| &pad.now).filter(|pad| !pad.deleted)
     }
 
-    /// Changes a pad that is not deleted; false if there is none.
+    /// Changes a pad that is not deleted; returns false if there is none.
     pub(crate) fn change(&mut self, id: &str, change: impl FnOnce(&mut PadView)) -> bool {
-        // A lag that is set later must find what it needs.
+        // Kept for at least five minutes, because the lag may be increased later.
         let kept = self.settings.lag().max(Duration::from_secs(300));
         let Some(pad) = self.pads.get_mut(id).filter(|pad| !pad.now.deleted) else { return false };
         change(&mut pad.now);
         pad.now.updated_at = now_ms();
         let now = Instant::now();
         pad.past.push((now, pad.now.clone()));
-        // The oldest snapshot that a list can still show, and all after it.
+        // Drops versions that are older than the oldest one that a list can still show.
         let shown = now.checked_sub(kept).and_then(|at| pad.past.iter().rposition(|(since, _)| *since <= at));
         pad.past.drain(..shown.unwrap_or_default());
         true

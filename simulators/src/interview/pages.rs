@@ -1,4 +1,4 @@
-//! Pages of fifty with absolute URLs, by number or by cursor.
+//! Pages of fifty rows with absolute URLs, by number or by cursor.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::common::wire::Reply;
 const PER_PAGE: usize = 50;
 
 impl Asked<'_> {
-    /// `show` is asked for the rows of the page only.
+    /// Returns one page. `show` is only called for the rows of that page.
     pub(crate) fn page<T>(
         &self,
         model: &mut Model,
@@ -60,7 +60,7 @@ impl Asked<'_> {
         format!("{place}?cursor={}", cursor.replace(',', "%2C"))
     }
 
-    /// The order asked for; a cursor carries that of the first page.
+    /// Returns the requested order; a cursor carries the order of the first page.
     pub(crate) fn sort(&self) -> Option<&str> {
         let carried = self.value("cursor").and_then(|cursor| cursor.splitn(3, '.').nth(2));
         carried.or_else(|| self.value("sort")).filter(|sort| !sort.is_empty())

@@ -1,5 +1,5 @@
-//! Lever's HTTP API: which endpoints there are, and what stands before each of them (the form of the
-//! key, the limit, the permission, the query, the body).
+//! Lever's HTTP API: the endpoints and the checks before each of them (authorization, rate limit, permission, query,
+//! body).
 
 use axum::http::HeaderMap;
 use base64::Engine as _;
@@ -12,7 +12,7 @@ use crate::common::front::{Caller, Service};
 use crate::common::lock;
 use crate::common::wire::{Incoming, Pairs, Reply};
 
-/// One simulated endpoint with the ids from its path.
+/// Simulated endpoint with the IDs from its path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Endpoint<'a> {
     Stages,
@@ -141,7 +141,7 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// What an endpoint gets to work with once everything before it has been passed.
+/// Request of an endpoint after all checks have passed.
 pub(crate) struct Asked<'a> {
     pub lever: &'a Lever,
     pub request: &'a Incoming,
@@ -167,7 +167,7 @@ pub(crate) fn forbidden() -> Reply {
 }
 
 impl Asked<'_> {
-    /// Refuses a request that no correct client sends.
+    /// Rejects a request that no correct client sends.
     pub(crate) fn bad(&self, message: impl std::fmt::Display) -> Reply {
         self.lever.front.violation(self.request, &message);
         failure(400, "BadRequest", message)
@@ -181,25 +181,26 @@ impl Asked<'_> {
         self.values(name).next()
     }
 
-    /// A number from the query, such as a time in milliseconds.
+    /// Returns a number from the query, such as a time in milliseconds.
     pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, Reply> {
         let parse =
             |value: &str| value.parse().map_err(|_| self.bad(format!("{name} is not a number: {value}")));
         self.value(name).map(parse).transpose()
     }
 
-    /// The user that `perform_as` names, if there is one.
+    /// Returns the user that `perform_as` names, if any.
     pub(crate) fn performer(&self, model: &Model) -> Result<Value, Reply> {
         match self.value("perform_as") {
             None => Ok(Value::Null),
             Some(id) if model.users.iter().any(|user| user["id"] == id) => Ok(json!(id)),
-            // A guess: the answer to an unknown user is not documented. Not the client's fault: users go.
+            // A guess: the response to an unknown user is not documented. No violation, because users may be removed at
+            // any time.
             Some(id) => Err(failure(400, "BadRequest", format!("perform_as: user {id} is not valid"))),
         }
     }
 
-    /// Cuts one page out of rows and hands out the token of the next. `rows` come with what their
-    /// token consists of, and in its order.
+    /// Cuts one page out of `rows` and issues the token of the next page. Each row comes with the key that its token
+    /// consists of, and the rows are sorted by that key.
     pub(crate) fn page<K: serde::Serialize + Ord + serde::de::DeserializeOwned>(
         &self,
         model: &mut Model,
@@ -212,7 +213,7 @@ impl Asked<'_> {
         if let Some(token) = self.value("offset") {
             let place = (self.request.path.clone(), token.to_owned());
             if !model.offsets.contains(&place) {
-                // Stale tokens are the service's doing, made-up ones the client's: both look like this.
+                // Expired tokens are caused by the service, invented ones by the client. Both get the same response.
                 if !self.lever.was_handed_out(&place) {
                     self.lever.front.violation(self.request, format!("offset {token} was never handed out"));
                 }
@@ -237,7 +238,7 @@ impl Asked<'_> {
     }
 }
 
-/// Tokens are a percent-encoded JSON array: a client that decodes or does not encode them fails.
+/// Tokens are a percent-encoded JSON array, so a client that decodes them or does not encode them fails.
 fn encode_token(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
@@ -252,7 +253,7 @@ fn decode_token(token: &str) -> Option<String> {
     pairs.into_iter().next().map(|(_, value)| value)
 }
 
-/// The key of a well-formed `Authorization` header, or what is wrong with it.
+/// Returns the key of a well-formed `Authorization` header, or a description of the problem.
 fn basic_key(headers: &HeaderMap) -> Result<String, String> {
     let header = headers.get("authorization").ok_or("no Authorization header")?;
     let header = header.to_str().map_err(|_| "Authorization is not text")?;
@@ -323,7 +324,7 @@ impl Lever {
         if endpoint.has_body() {
             asked.body = json_body(request).map_err(|error| asked.bad(error))?;
         } else if !request.body.is_empty() {
-            violation("a body where none belongs");
+            violation("unexpected body");
         }
         asked.serve(endpoint)
     }

@@ -1,4 +1,4 @@
-//! Webhooks going out: signing, five retries, the list of deliveries, and what can go wrong on the way.
+//! Outgoing webhooks: signing, five retries, the list of deliveries, and delivery failures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::Lever;
 use super::model::Opportunity;
 use crate::common::{hex, lock, now_ms, token48, uuid};
 
-/// The signature that Lever puts into a webhook's body: it covers the token and the time, not the data.
+/// Returns the signature that Lever puts into a webhook's body. It covers the token and the time, not the data.
 #[must_use]
 pub fn signature(signature_token: &str, token: &str, triggered_at: i64) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, signature_token.as_bytes());
@@ -26,23 +26,23 @@ pub(crate) struct Webhook {
     pub signature_token: String,
     pub origins: Vec<String>,
     pub created_at: i64,
-    /// The API key that made it; none = made by a person, out of the API's reach.
+    /// API key that created it; `None` = created by a person, out of the API's reach.
     pub made_by: Option<String>,
 }
 
-/// How deliveries misbehave; the default is that they do not.
+/// Misbehaviour of deliveries; none by default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeliveryBehaviour {
-    /// How often each event is delivered.
+    /// Number of deliveries of each event.
     pub copies: usize,
-    /// Events are lost: listed, never sent.
+    /// Whether events are lost: listed, but never sent.
     pub drop: bool,
-    /// Events wait until they are released, in any order.
+    /// Whether events are held until they are released, in any order.
     pub hold: bool,
     /// Whether bodies have the optional `id`.
     pub with_id: bool,
-    /// Events are sent so much later.
+    /// Delay before events are sent.
     pub delay_milliseconds: u64,
 }
 
@@ -52,68 +52,68 @@ impl Default for DeliveryBehaviour {
     }
 }
 
-/// One try to deliver.
+/// Attempt to deliver.
 #[derive(Clone, Debug, Serialize)]
 pub struct Attempt {
-    /// When it was sent, in milliseconds since the epoch.
+    /// Time of sending, in milliseconds since the epoch.
     pub at: i64,
-    /// The answer's status.
+    /// Status of the response.
     pub status: Option<u16>,
-    /// The answer's body, at most 4 KiB of it.
+    /// Body of the response, at most 4 KiB.
     pub answer: String,
-    /// Why there was no answer.
+    /// Reason why there was no response.
     pub error: Option<String>,
 }
 
 impl Attempt {
-    /// Whether Lever takes it as received: any 2xx.
+    /// Reports whether Lever counts it as received: any 2xx.
     #[must_use]
     pub fn received(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
 }
 
-/// How a delivery stands.
+/// State of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DeliveryOutcome {
-    /// Being sent, or waiting for the next try.
+    /// Being sent, or waiting for the next attempt.
     Pending,
     /// Waiting for [`release_deliveries`](crate::LeverSimulator::release_deliveries).
     Held,
     /// Lost on purpose.
     Dropped,
-    /// Answered with 2xx.
+    /// Acknowledged with 2xx.
     Received,
-    /// Not received by the last try.
+    /// Not received by the last attempt.
     GivenUp,
 }
 
-/// One event for one webhook, as the settings page lists it.
+/// Event sent to one webhook, as the settings page lists it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Delivery {
-    /// Counts from zero.
+    /// Sequence number from zero.
     pub number: usize,
-    /// The webhook's id.
+    /// ID of the webhook.
     pub webhook: String,
-    /// Where it goes.
+    /// Target URL.
     pub url: String,
-    /// The event.
+    /// Event.
     pub event: String,
-    /// The body, the same for each try and each rerun.
+    /// Body, the same for each attempt and each rerun.
     pub body: Value,
-    /// The tries so far.
+    /// Attempts so far.
     pub attempts: Vec<Attempt>,
-    /// How it stands.
+    /// State.
     pub outcome: DeliveryOutcome,
 }
 
-/// What the Verify button shows.
+/// Result that the Verify button shows.
 #[derive(Clone, Debug, Serialize)]
 pub struct VerifyResult {
-    /// The answer's status; none if there was no answer.
+    /// Status of the response; `None` if there was no response.
     pub status: Option<u16>,
-    /// The answer's body.
+    /// Body of the response.
     pub answer: String,
     /// Whether the page shows success.
     pub verified: bool,
@@ -134,7 +134,7 @@ pub(crate) fn envelope(webhook: &Webhook, event: &str, data: Value, with_id: boo
 }
 
 impl Lever {
-    /// Delivers an event to each webhook that is for it. Returns the numbers of the deliveries.
+    /// Delivers an event to each webhook that is registered for it. Returns the numbers of the deliveries.
     pub(crate) fn fire(
         self: &Arc<Self>,
         event: &str,
@@ -181,7 +181,7 @@ impl Lever {
         numbers
     }
 
-    /// Sends held deliveries, oldest or newest first, each after the answer to the one before.
+    /// Sends held deliveries, oldest or newest first, each after the response to the previous one.
     pub(crate) async fn release(self: &Arc<Self>, newest_first: bool) {
         let mut held = Vec::new();
         for delivery in lock(&self.model).deliveries.iter_mut() {
@@ -262,7 +262,7 @@ impl Lever {
         }
     }
 
-    /// Lever takes a URL with or without its scheme; without one it means https.
+    /// Returns the URL with a scheme. Lever accepts a URL without one and then uses https.
     fn full_url(&self, url: &str) -> String {
         match url.contains("://") {
             true => url.to_owned(),

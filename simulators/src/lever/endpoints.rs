@@ -1,4 +1,4 @@
-//! What each endpoint of Lever's API does.
+//! Implementation of each endpoint of Lever's API.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ impl Asked<'_> {
             }
             Endpoint::AddLinks(id) => self.write(model, id, "links", |front, links, given| {
                 for link in given {
-                    // Whether Lever would notice is not documented, so this one does not.
+                    // Whether Lever would notice a duplicate is not documented, so this one accepts it.
                     if links.contains(&link) {
                         front(format!("link added twice: {link}"));
                     }
@@ -97,7 +97,7 @@ impl Asked<'_> {
             Endpoint::Webhooks => {
                 let own =
                     model.webhooks.iter().filter(|webhook| webhook.made_by.as_deref() == Some(self.key));
-                // This list comes without hasNext.
+                // The real response of this list has no `hasNext`.
                 data(200, own.map(|webhook| webhook_view(webhook, false)).collect::<Vec<_>>())
             }
             Endpoint::CreateWebhook => self.create_webhook(model),
@@ -108,7 +108,7 @@ impl Asked<'_> {
                         model.webhooks.retain(|webhook| webhook.id != id);
                         Ok(Reply::empty(204))
                     }
-                    // A guess: only those made through the API can be changed through it.
+                    // A guess: only webhooks that were created through the API can be changed through it.
                     _ => Err(forbidden()),
                 }
             }
@@ -149,7 +149,7 @@ impl Asked<'_> {
         }
     }
 
-    /// The opportunity, unless it is gone or the key may not see it.
+    /// Returns the opportunity, unless it is deleted or the key may not access it.
     fn reachable<'m>(&self, model: &'m Model, id: &str) -> Result<&'m Opportunity, Reply> {
         let opportunity = model.existing(id).ok_or_else(|| not_found("opportunities", id))?;
         if opportunity.confidential && !self.permissions.confidential() {
@@ -158,7 +158,7 @@ impl Asked<'_> {
         Ok(opportunity)
     }
 
-    /// The opportunity with `expand` and `include` applied.
+    /// Returns the opportunity with `expand` and `include` applied.
     pub(crate) fn shaped(&self, model: &Model, opportunity: &Opportunity) -> Result<Value, Reply> {
         let mut view = model.view(opportunity);
         let included: Vec<&str> = self.values("include").chain(self.values("expand")).collect();
@@ -168,7 +168,7 @@ impl Asked<'_> {
                 let expanded = expanded.ok_or_else(|| self.bad(format!("{field} is not expandable")))?;
                 fields.insert(field.to_owned(), expanded);
             }
-            // Include takes away: only what it names is left.
+            // `include` restricts: only the fields that it names remain.
             if self.value("include").is_some() {
                 fields.retain(|name, _| name == "id" || included.contains(&name.as_str()));
             }

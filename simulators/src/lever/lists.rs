@@ -1,4 +1,4 @@
-//! The two lists of opportunities: filters, and an order in which walks can miss a moving candidate.
+//! The two lists of opportunities: filters, and an order in which paging can miss a candidate who moves.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ impl Asked<'_> {
             "all" => None,
             other => return Err(self.bad(format!("confidentiality {other:?} is not known"))),
         };
-        // Documented: an access error, not an empty list.
+        // As documented, this is an access error and not an empty list.
         if confidential != Some(false) && !self.permissions.confidential() {
             return Err(forbidden());
         }
@@ -51,7 +51,8 @@ impl Asked<'_> {
                 && advanced.holds(Some(opportunity.advanced_at))
                 && archived_at.holds(opportunity.archived.as_ref().map(|(_, at)| *at))
         };
-        // By stage first: who moves on between two pages is met twice, who moves back is missed.
+        // Sorted by stage first: a candidate who advances between two pages is listed twice, one who moves back is
+        // missed.
         let place = |opportunity: &Opportunity| {
             let rank = 100 * model.stage_index(&opportunity.stage) + 1;
             (rank, opportunity.created_at, opportunity.id.clone())
@@ -84,7 +85,8 @@ impl Asked<'_> {
         self.page(model, rows)
     }
 
-    /// Repeated parameters of one kind are a union; none at all is no filter.
+    /// Reports whether a value matches. Repeated parameters of one kind are a union; without a parameter everything
+    /// matches.
     fn any(&self, name: &str, holds: impl Fn(&str) -> bool) -> bool {
         let mut values = self.values(name).peekable();
         values.peek().is_none() || values.any(holds)
@@ -95,7 +97,7 @@ impl Asked<'_> {
     }
 }
 
-/// Both ends are inclusive, as documented.
+/// Time range. Both ends are inclusive, as documented.
 struct Span {
     start: Option<i64>,
     end: Option<i64>,

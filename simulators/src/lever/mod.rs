@@ -1,4 +1,4 @@
-//! The simulated Lever: its API, its webhooks, and the hands of the recruiters who use it.
+//! Simulated Lever: its API, its webhooks, and the actions of recruiters.
 
 mod api;
 mod control;
@@ -28,23 +28,24 @@ use crate::common::lock;
 use crate::common::server::Server;
 use model::Model;
 
-/// How a simulated Lever is set up.
+/// Options of a simulated Lever.
 #[derive(Clone, Debug)]
 pub struct LeverOptions {
-    /// Where it listens; port 0 = any free one.
+    /// Address to listen on; port 0 = any free port.
     pub address: SocketAddr,
-    /// An API key with all permissions; empty = none.
+    /// API key with all permissions; empty = none.
     pub api_key: String,
-    /// The pipeline.
+    /// Pipeline.
     pub stages: Vec<Stage>,
-    /// The limit of each API key.
+    /// Rate limit of each API key.
     pub rate_limit: Option<RateLimit>,
-    /// The pauses before each further try to deliver a webhook. Lever tries five times more, "waiting
-    /// longer and longer"; how long is not published.
+    /// Delays before the retries of a webhook. Lever retries five times, "waiting longer and longer"; the delays are
+    /// not published.
     pub retry_delays: Vec<Duration>,
-    /// How long an answer to a webhook may take; not published either.
+    /// Timeout of a webhook delivery; not published either.
     pub webhook_timeout: Duration,
-    /// Takes `http://` for webhook URLs without a scheme, and allows it; the real one insists on https.
+    /// Whether webhook URLs without a scheme use `http://`, and whether that scheme is allowed. The real service
+    /// requires https.
     pub assume_http: bool,
 }
 
@@ -70,12 +71,12 @@ impl Default for LeverOptions {
     }
 }
 
-/// A change of stage.
+/// Result of a stage change.
 #[derive(Clone, Debug, Serialize)]
 pub struct Moved {
-    /// When, in milliseconds since the epoch.
+    /// Time of the change, in milliseconds since the epoch.
     pub at: i64,
-    /// The numbers of the deliveries that tell of it.
+    /// Numbers of the deliveries that report it.
     pub deliveries: Vec<usize>,
 }
 
@@ -113,7 +114,7 @@ impl Drop for Running {
     }
 }
 
-/// A handle on a simulated Lever. It stops when the last one is dropped.
+/// Handle on a simulated Lever, which stops when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub struct LeverSimulator {
     running: Arc<Running>,
@@ -122,13 +123,13 @@ pub struct LeverSimulator {
 handle!(LeverSimulator, lever);
 
 impl LeverSimulator {
-    /// Starts one on the current tokio runtime.
+    /// Starts a service on the current tokio runtime.
     ///
     /// # Errors
-    /// If the address is taken.
+    /// If the address is in use.
     pub async fn start(options: LeverOptions) -> anyhow::Result<Self> {
         let listener = Server::bind(options.address).await?;
-        // Neither redirects nor a proxy: a webhook goes to its URL or fails.
+        // No redirects and no proxy: a webhook reaches its URL or fails.
         let client =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let lever = Arc::new(Lever {
@@ -149,23 +150,23 @@ impl LeverSimulator {
         &self.running.lever
     }
 
-    /// What a LeverConnection takes as its URL, such as `http://127.0.0.1:4711/v1`.
+    /// Returns the URL for a LeverConnection, such as `http://127.0.0.1:4711/v1`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("{}/v1", self.origin())
     }
 
-    /// Adds a key, or changes what one may do.
+    /// Adds a key or changes its permissions.
     pub fn set_key(&self, key: &str, permissions: Permissions) {
         lock(&self.lever().model).keys.insert(key.to_owned(), permissions);
     }
 
-    /// Takes a key away: 401 from now on.
+    /// Revokes a key: requests with it get 401.
     pub fn revoke_key(&self, key: &str) {
         lock(&self.lever().model).keys.remove(key);
     }
 
-    /// Makes every page token handed out so far stale.
+    /// Invalidates all page tokens issued so far.
     pub fn expire_offsets(&self) {
         lock(&self.lever().model).offsets.clear();
     }

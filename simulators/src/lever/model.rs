@@ -1,5 +1,5 @@
-//! What the simulated Lever knows: stages, opportunities, contacts, postings, users, keys and
-//! webhooks, and how an opportunity looks through the API.
+//! State of the simulated Lever: stages, opportunities, contacts, postings, users, keys and webhooks, and the API
+//! representation of an opportunity.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -9,24 +9,24 @@ use serde_json::{Value, json};
 use super::delivery::{Delivery, DeliveryBehaviour, Webhook};
 use crate::common::{now_ms, uuid};
 
-/// A stage of the pipeline.
+/// Stage of the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
-    /// The id: `lead-new` and the like, or a UUID.
+    /// ID: `lead-new` and the like, or a UUID.
     pub id: String,
-    /// The name that people see.
+    /// Name that people see.
     pub text: String,
 }
 
 impl Stage {
-    /// A stage with this id and name.
+    /// Returns a stage with this ID and name.
     #[must_use]
     pub fn new(id: &str, text: &str) -> Self {
         Self { id: id.to_owned(), text: text.to_owned() }
     }
 }
 
-/// Every permission that a key can have, one for each endpoint that is simulated.
+/// All permissions that a key can have, one for each simulated endpoint.
 pub const PERMISSIONS: [&str; 22] = [
     "stages:list",
     "stages:read",
@@ -52,7 +52,7 @@ pub const PERMISSIONS: [&str; 22] = [
     "archive_reasons:list",
 ];
 
-/// What an API key may do. A missing permission is answered with 403.
+/// Permissions of an API key. A missing permission leads to 403.
 #[derive(Clone, Debug)]
 pub struct Permissions {
     granted: BTreeSet<String>,
@@ -60,19 +60,19 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// Every endpoint, without confidential data.
+    /// Returns permissions for every endpoint, without confidential data.
     #[must_use]
     pub fn all() -> Self {
         Self::only(&PERMISSIONS)
     }
 
-    /// Only these of [`PERMISSIONS`].
+    /// Returns only these of [`PERMISSIONS`].
     #[must_use]
     pub fn only(names: &[&str]) -> Self {
         Self { granted: names.iter().map(|name| (*name).to_owned()).collect(), confidential: false }
     }
 
-    /// All that it had but this one of [`PERMISSIONS`].
+    /// Removes one of [`PERMISSIONS`].
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         debug_assert!(PERMISSIONS.contains(&name), "there is no permission {name}");
@@ -80,7 +80,7 @@ impl Permissions {
         self
     }
 
-    /// Confidential opportunities as well.
+    /// Adds access to confidential opportunities.
     #[must_use]
     pub fn with_confidential(mut self) -> Self {
         self.confidential = true;
@@ -96,41 +96,41 @@ impl Permissions {
     }
 }
 
-/// A candidate to add: a contact (unless an existing one is named) and an opportunity.
+/// Candidate to add: an opportunity and, unless an existing one is named, a contact.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewCandidate {
-    /// The full name, may be empty.
+    /// Full name; may be empty.
     pub name: String,
-    /// Id or name of the stage; empty = the first one.
+    /// ID or name of the stage; empty = the first one.
     pub stage: String,
-    /// When the candidate came into that stage, in milliseconds since the epoch; none = now.
+    /// Time of the entry into that stage, in milliseconds since the epoch; `None` = now.
     pub entered_at: Option<i64>,
-    /// The opportunity's own tags.
+    /// Tags of the opportunity itself.
     pub tags: Vec<String>,
-    /// Id of the posting applied to, from [`LeverSimulator::add_posting`](crate::LeverSimulator::add_posting).
+    /// ID of the posting, from [`LeverSimulator::add_posting`](crate::LeverSimulator::add_posting).
     pub posting: Option<String>,
-    /// Tags of a posting that is made for this candidate if none is named.
+    /// Tags of a posting that is created for this candidate if `posting` names none.
     pub posting_tags: Vec<String>,
-    /// The contact's links.
+    /// Links of the contact.
     pub links: Vec<String>,
-    /// The contact's e-mail addresses, often none.
+    /// E-mail addresses of the contact, often none.
     pub emails: Vec<String>,
-    /// Id of an existing contact, to give one person several opportunities.
+    /// ID of an existing contact, for a person with several opportunities.
     pub contact: Option<String>,
     /// Whether the opportunity is confidential.
     pub confidential: bool,
     /// Whether it is archived from the start.
     pub archived: bool,
-    /// Where the candidate came from; empty = `sourced`.
+    /// Origin of the candidate; empty = `sourced`.
     pub origin: String,
 }
 
-/// A posting to add. Its title and categories become tags of its opportunities, too.
+/// Posting to add. Its title and categories also become tags of its opportunities.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewPosting {
-    /// The title.
+    /// Title.
     pub text: String,
     /// Category.
     pub team: String,
@@ -140,7 +140,7 @@ pub struct NewPosting {
     pub location: String,
     /// Category.
     pub commitment: String,
-    /// Tags that people put on the posting.
+    /// Tags that people added to the posting.
     pub tags: Vec<String>,
 }
 
@@ -216,7 +216,7 @@ pub(crate) fn default_users() -> Vec<Value> {
 }
 
 impl Model {
-    /// The id of a stage given by id or by name.
+    /// Returns the ID of a stage given by ID or name.
     pub(crate) fn stage_id(&self, stage: &str) -> Option<String> {
         let by_id = self.stages.iter().find(|known| known.id == stage);
         let found = by_id.or_else(|| self.stages.iter().find(|known| known.text == stage));
@@ -288,7 +288,7 @@ impl Model {
         json!({"toStageId": stage, "toStageIndex": self.stage_index(stage), "updatedAt": at, "userId": ADMIN})
     }
 
-    /// Moves an opportunity and returns the stage it left and when it entered the other.
+    /// Moves an opportunity. Returns the stage that it left and the time at which it entered the other one.
     pub(crate) fn move_to(
         &mut self,
         id: &str,
@@ -298,7 +298,7 @@ impl Model {
         let to = self.stage_id(stage).ok_or_else(|| format!("there is no stage {stage:?}"))?;
         let opportunity =
             self.opportunities.get(id).ok_or_else(|| format!("there is no opportunity {id}"))?;
-        // People cannot move someone twice in a millisecond; a test can.
+        // A person cannot move a candidate twice within a millisecond, but a test can.
         let at = at.unwrap_or_else(|| now_ms().max(opportunity.advanced_at + 1));
         let change = self.change(&to, at);
         let Some(opportunity) = self.opportunities.get_mut(id) else { return Err(String::new()) };
@@ -316,7 +316,7 @@ impl Model {
         self.opportunities.get_mut(id).filter(|opportunity| opportunity.deleted_at.is_none())
     }
 
-    /// Own tags, then those from the posting: title and categories, and what people put on it.
+    /// Returns the opportunity's own tags, then those of the posting: title, categories, and tags added by people.
     pub(crate) fn tags(&self, opportunity: &Opportunity) -> Vec<String> {
         let mut tags = opportunity.tags.clone();
         let posting = opportunity.application.as_ref().and_then(|(_, posting)| self.postings.get(posting));
@@ -361,7 +361,7 @@ impl Model {
         view
     }
 
-    /// What one of the `expand` names stands for.
+    /// Returns the object for one of the `expand` names.
     pub(crate) fn expanded(&self, opportunity: &Opportunity, field: &str) -> Option<Value> {
         let user = |id: &str| self.users.iter().find(|user| user["id"] == id).cloned().unwrap_or(Value::Null);
         Some(match field {

@@ -1,4 +1,4 @@
-//! What people do in Lever: move candidates, tag, archive, delete, change the pipeline, set up webhooks.
+//! Actions of people in Lever: move candidates, tag, archive, delete, change the pipeline, set up webhooks.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Lever {
             let mut model = lock(&self.model);
             let target = model.stage_id(stage);
             match model.opportunities.get(id) {
-                // Moving someone to where they are is no change and fires nothing.
+                // Moving a candidate to the current stage is no change and fires no event.
                 Some(known) if Some(&known.stage) == target.as_ref() => {
                     return Ok(Moved { at: known.advanced_at, deliveries: Vec::new() });
                 }
@@ -52,7 +52,7 @@ impl Lever {
         Ok(Moved { at, deliveries: self.fire("candidateStageChange", &opportunity, data) })
     }
 
-    /// Changes an opportunity that exists; false if there is none.
+    /// Changes an existing opportunity; returns false if there is none.
     pub(crate) fn change(&self, id: &str, change: impl FnOnce(&mut Opportunity)) -> bool {
         let mut model = lock(&self.model);
         let Some(opportunity) = model.existing_mut(id) else { return false };
@@ -98,7 +98,7 @@ impl Lever {
             person.links.clear();
             person.anonymized = true;
         }
-        // It shows on all opportunities of the person, and so all of them have changed.
+        // The change is visible on all opportunities of the person, so all of them count as changed.
         for opportunity in model.opportunities.values_mut().filter(|one| one.contact == contact) {
             opportunity.updated_at = Some(now_ms());
         }
@@ -139,32 +139,32 @@ impl Lever {
     }
 }
 
-/// What people do. Methods that name an opportunity or stage that does not exist panic: that is a
-/// mistake in the test.
+/// Actions of people. Methods that name an opportunity or stage that does not exist panic, because that is a bug in the
+/// test.
 impl LeverSimulator {
-    /// Adds a candidate and returns the opportunity's id. No webhook tells of it: whether the real one
-    /// would fire a stage change is not documented.
+    /// Adds a candidate and returns the ID of the opportunity. No webhook is sent: whether the real service would fire
+    /// a stage change is not documented.
     ///
     /// # Panics
     /// If its stage, posting or contact does not exist.
-    #[expect(clippy::panic, reason = "a mistake in the test")]
+    #[expect(clippy::panic, reason = "a bug in the test")]
     pub fn add_candidate(&self, new: NewCandidate) -> String {
         lock(&self.lever().model).add_candidate(new).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Adds a posting and returns its id.
+    /// Adds a posting and returns its ID.
     pub fn add_posting(&self, new: NewPosting) -> String {
         lock(&self.lever().model).add_posting(new)
     }
 
-    /// The opportunity as the API shows it; none if it is deleted.
+    /// Returns the opportunity as the API shows it; `None` if it is deleted.
     #[must_use]
     pub fn opportunity(&self, id: &str) -> Option<Value> {
         let model = lock(&self.lever().model);
         model.existing(id).map(|opportunity| model.view(opportunity))
     }
 
-    /// The ids of all opportunities that are not deleted.
+    /// Returns the IDs of all opportunities that are not deleted.
     #[must_use]
     pub fn opportunities(&self) -> Vec<String> {
         let model = lock(&self.lever().model);
@@ -181,26 +181,26 @@ impl LeverSimulator {
         serde_json::from_value(view[field].clone()).unwrap_or_default()
     }
 
-    /// The links of the opportunity's contact.
+    /// Returns the links of the opportunity's contact.
     #[must_use]
     pub fn links(&self, id: &str) -> Vec<String> {
         self.strings(id, "links")
     }
 
-    /// The opportunity's tags, those from its posting too.
+    /// Returns the opportunity's tags, including those from its posting.
     #[must_use]
     pub fn tags(&self, id: &str) -> Vec<String> {
         self.strings(id, "tags")
     }
 
-    /// The texts of the opportunity's notes, oldest first.
+    /// Returns the texts of the opportunity's notes, oldest first.
     #[must_use]
     pub fn notes(&self, id: &str) -> Vec<String> {
         let text = |note: Value| note["fields"][0]["value"].as_str().unwrap_or_default().to_owned();
         self.note_bodies(id).into_iter().map(text).collect()
     }
 
-    /// The opportunity's notes as the API shows them, oldest first.
+    /// Returns the opportunity's notes as the API shows them, oldest first.
     #[must_use]
     pub fn note_bodies(&self, id: &str) -> Vec<Value> {
         let model = lock(&self.lever().model);
@@ -208,13 +208,13 @@ impl LeverSimulator {
         notes.unwrap_or_default()
     }
 
-    /// Which users were mentioned in notes: (opportunity, username).
+    /// Returns the users mentioned in notes: (opportunity, username).
     #[must_use]
     pub fn mentions(&self) -> Vec<(String, String)> {
         lock(&self.lever().model).mentions.clone()
     }
 
-    /// Moves a candidate to a stage, given by id or name, and starts the webhooks that tell of it.
+    /// Moves a candidate to a stage, given by ID or name, and starts the webhooks that report it.
     ///
     /// # Panics
     /// If the opportunity or the stage does not exist.
@@ -222,7 +222,7 @@ impl LeverSimulator {
         self.moved(id, stage, None)
     }
 
-    /// The same, with the time of the change, in milliseconds since the epoch.
+    /// Like [`move_to_stage`](Self::move_to_stage), with the time of the change in milliseconds since the epoch.
     ///
     /// # Panics
     /// If the opportunity or the stage does not exist.
@@ -239,17 +239,17 @@ impl LeverSimulator {
         assert!(self.lever().change(id, change), "there is no opportunity {id}");
     }
 
-    /// Puts a tag on the opportunity. No webhook exists for that.
+    /// Adds a tag to the opportunity. No webhook exists for that.
     pub fn add_tag(&self, id: &str, tag: &str) {
         self.change(id, |opportunity| opportunity.tags.push(tag.to_owned()));
     }
 
-    /// Takes one of the opportunity's own tags away.
+    /// Removes one of the opportunity's own tags.
     pub fn remove_tag(&self, id: &str, tag: &str) {
         self.change(id, |opportunity| opportunity.tags.retain(|known| known != tag));
     }
 
-    /// Puts a tag on the posting that the opportunity belongs to: all of its opportunities have it then.
+    /// Adds a tag to the opportunity's posting, and so to all opportunities of that posting.
     ///
     /// # Panics
     /// If the opportunity has no posting.
@@ -261,7 +261,7 @@ impl LeverSimulator {
         posting.into_iter().for_each(|posting| posting.what.tags.push(tag.to_owned()));
     }
 
-    /// Takes a hand-made tag off the posting that the opportunity belongs to.
+    /// Removes a tag that a person added to the opportunity's posting.
     pub fn remove_posting_tag(&self, id: &str, tag: &str) {
         let mut model = lock(&self.lever().model);
         let application = model.existing(id).and_then(|one| one.application.clone());
@@ -275,17 +275,17 @@ impl LeverSimulator {
         assert!(self.lever().set_archived(id, true), "there is no opportunity {id}");
     }
 
-    /// Takes the opportunity out of the archive.
+    /// Restores the opportunity from the archive.
     pub fn unarchive(&self, id: &str) {
         assert!(self.lever().set_archived(id, false), "there is no opportunity {id}");
     }
 
-    /// Deletes the opportunity: 404 from now on.
+    /// Deletes the opportunity: requests for it get 404.
     pub fn delete(&self, id: &str) {
         self.delete_at(id, now_ms());
     }
 
-    /// The same, at a time in milliseconds since the epoch.
+    /// Like [`delete`](Self::delete), at a time in milliseconds since the epoch.
     pub fn delete_at(&self, id: &str, at: i64) {
         assert!(self.lever().delete(id, at), "there is no opportunity {id}");
     }
@@ -295,7 +295,7 @@ impl LeverSimulator {
         assert!(self.lever().anonymize(id), "there is no opportunity {id}");
     }
 
-    /// Makes the opportunity confidential, or not.
+    /// Sets whether the opportunity is confidential.
     pub fn set_confidential(&self, id: &str, confidential: bool) {
         self.change(id, |opportunity| opportunity.confidential = confidential);
     }
@@ -305,12 +305,12 @@ impl LeverSimulator {
         self.with_contact(id, |contact| contact.name = name.to_owned());
     }
 
-    /// Adds a link by hand.
+    /// Adds a link as a person would.
     pub fn add_link(&self, id: &str, link: &str) {
         self.with_contact(id, |contact| contact.links.push(link.to_owned()));
     }
 
-    /// Removes a link by hand.
+    /// Removes a link as a person would.
     pub fn remove_link(&self, id: &str, link: &str) {
         self.with_contact(id, |contact| contact.links.retain(|known| known != link));
     }
@@ -324,18 +324,18 @@ impl LeverSimulator {
         }
     }
 
-    /// Removes all notes of an opportunity by hand.
+    /// Removes all notes of an opportunity as a person would.
     pub fn remove_notes(&self, id: &str) {
         self.change(id, |opportunity| opportunity.notes.clear());
     }
 
-    /// The pipeline.
+    /// Returns the pipeline.
     #[must_use]
     pub fn stages(&self) -> Vec<Stage> {
         lock(&self.lever().model).stages.clone()
     }
 
-    /// The id of the stage with this id or name.
+    /// Returns the ID of the stage with this ID or name.
     #[must_use]
     pub fn stage_id(&self, stage: &str) -> Option<String> {
         lock(&self.lever().model).stage_id(stage)
@@ -346,7 +346,7 @@ impl LeverSimulator {
         lock(&self.lever().model).stages = stages;
     }
 
-    /// Adds a stage before the last one and returns its id.
+    /// Adds a stage before the last one and returns its ID.
     pub fn add_stage(&self, text: &str) -> String {
         let mut model = lock(&self.lever().model);
         let (id, place) = (uuid(), model.stages.len().saturating_sub(1));
@@ -354,7 +354,7 @@ impl LeverSimulator {
         id
     }
 
-    /// Renames a stage, given by id or name; the id stays.
+    /// Renames a stage, given by ID or name; the ID stays.
     pub fn rename_stage(&self, stage: &str, text: &str) {
         let mut model = lock(&self.lever().model);
         let id = model.stage_id(stage);
@@ -362,14 +362,14 @@ impl LeverSimulator {
         known.for_each(|stage| stage.text = text.to_owned());
     }
 
-    /// Removes a stage, given by id or name.
+    /// Removes a stage, given by ID or name.
     pub fn remove_stage(&self, stage: &str) {
         let mut model = lock(&self.lever().model);
         let id = model.stage_id(stage);
         model.stages.retain(|known| Some(&known.id) != id.as_ref());
     }
 
-    /// Adds a Lever user and returns the id, which `perform_as` may name.
+    /// Adds a Lever user and returns the ID, for use in `perform_as`.
     pub fn add_user(&self, name: &str, username: &str) -> String {
         let id = uuid();
         let mut user = default_users().swap_remove(1);
@@ -389,7 +389,7 @@ impl LeverSimulator {
         users.for_each(|user| user["deactivatedAt"] = json!(now_ms()));
     }
 
-    /// The id of a user that is always there, for `perform_as`.
+    /// Returns the ID of a user that always exists, for `perform_as`.
     #[must_use]
     pub fn user_id(&self) -> String {
         super::model::ADMIN.to_owned()
@@ -398,24 +398,24 @@ impl LeverSimulator {
 
 /// Webhooks.
 impl LeverSimulator {
-    /// A Super Admin pastes a URL into the settings for Candidate Stage Change and switches it on.
-    /// Without a signature token, requests are not signed. Returns the webhook's id.
+    /// Adds a webhook as a Super Admin would: sets the URL for Candidate Stage Change in the settings and enables it.
+    /// Without a signature token, requests are not signed. Returns the webhook's ID.
     pub fn set_webhook(&self, url: &str, signature_token: &str) -> String {
         self.lever().set_webhook("candidateStageChange", url, signature_token)
     }
 
-    /// The same for any event.
+    /// Like [`set_webhook`](Self::set_webhook), for any event.
     pub fn set_webhook_for(&self, event: &str, url: &str, signature_token: &str) -> String {
         self.lever().set_webhook(event, url, signature_token)
     }
 
-    /// A person removes a webhook, also one that was made through the API.
+    /// Removes a webhook as a person would, even one that was created through the API.
     pub fn remove_webhook(&self, id: &str) {
         lock(&self.lever().model).webhooks.retain(|webhook| webhook.id != id);
     }
 
-    /// Switches an event on or off. Nothing is sent for webhooks made through the API until a Super
-    /// Admin has done so; [`set_webhook`](Self::set_webhook) does so too.
+    /// Enables or disables an event. Nothing is sent for webhooks created through the API until a Super Admin has
+    /// enabled the event; [`set_webhook`](Self::set_webhook) enables it too.
     pub fn switch_event(&self, event: &str, on: bool) {
         let mut model = lock(&self.lever().model);
         match on {
@@ -424,7 +424,7 @@ impl LeverSimulator {
         };
     }
 
-    /// All webhooks: id, event, url, signatureToken, and whether they were made through the API.
+    /// Returns all webhooks: id, event, url, signatureToken, and whether they were created through the API.
     #[must_use]
     pub fn webhooks(&self) -> Vec<Value> {
         let view = |webhook: &Webhook| {
@@ -434,7 +434,7 @@ impl LeverSimulator {
         lock(&self.lever().model).webhooks.iter().map(view).collect()
     }
 
-    /// Presses Verify at the newest webhook.
+    /// Presses Verify for the newest webhook.
     pub async fn verify(&self) -> VerifyResult {
         let none = VerifyResult { status: None, answer: "there is no webhook".to_owned(), verified: false };
         self.lever().verify(None).await.unwrap_or(none)
@@ -450,7 +450,7 @@ impl LeverSimulator {
         self.lever().post(&url.unwrap_or_default(), body.into()).await
     }
 
-    /// Presses Rerun at a delivery: the same body again, once.
+    /// Presses Rerun for a delivery: sends the same body again, once.
     ///
     /// # Panics
     /// If there is no such delivery.
@@ -459,23 +459,23 @@ impl LeverSimulator {
         self.lever().rerun(number).await.unwrap_or_else(|| panic!("there is no delivery {number}"))
     }
 
-    /// Makes deliveries misbehave from now on.
+    /// Sets the misbehaviour of future deliveries.
     pub fn set_delivery_behaviour(&self, behaviour: DeliveryBehaviour) {
         lock(&self.lever().model).behaviour = behaviour;
     }
 
-    /// Sends what was held, oldest or newest first, and waits for the answers.
+    /// Sends held deliveries, oldest or newest first, and waits for the responses.
     pub async fn release_deliveries(&self, newest_first: bool) {
         self.lever().release(newest_first).await;
     }
 
-    /// All deliveries, oldest first.
+    /// Returns all deliveries, oldest first.
     #[must_use]
     pub fn deliveries(&self) -> Vec<Delivery> {
         lock(&self.lever().model).deliveries.clone()
     }
 
-    /// Waits until there are at least so many deliveries and none of all is still pending.
+    /// Waits until there are at least this many deliveries and none is pending.
     pub async fn wait_for_deliveries(&self, at_least: usize) -> Vec<Delivery> {
         let mut progress = self.lever().progress.subscribe();
         loop {
@@ -488,7 +488,7 @@ impl LeverSimulator {
         }
     }
 
-    /// Waits until a delivery is received or given up.
+    /// Waits until a delivery is received or has failed for good.
     pub async fn wait_for_delivery(&self, number: usize) -> Delivery {
         let mut progress = self.lever().progress.subscribe();
         loop {

@@ -12,14 +12,14 @@ mod relay;
 
 pub use common::bucket::RateLimit;
 pub use common::faults::{Action, Fault, FaultHandle, Faults, Moment};
-pub use common::front::Call;
+pub use common::pipeline::Call;
 pub use interview::{
-    ELSEWHERE, InterviewOptions, InterviewSimulator, KeyRole, NewPad, OrganizationUser, PadView, Question,
-    Quota, Settings,
+    InterviewOptions, InterviewSimulator, KeyRole, NewPad, OTHER_ORGANIZATION, OrganizationUser, PadView,
+    Question, Quota, Settings,
 };
 pub use lever::{
-    Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, LeverOptions, LeverSimulator, Moved, NewCandidate,
-    NewPosting, PERMISSIONS, Permissions, Stage, VerifyResult, signature,
+    Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, LeverOptions, LeverSimulator, NewCandidate,
+    NewPosting, PERMISSIONS, Permissions, Stage, StageMove, VerifyResult, signature,
 };
 pub use relay::Relay;
 

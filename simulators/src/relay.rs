@@ -12,8 +12,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::common::faults::{Entry, Faults};
-use crate::common::front::{Outcome, after_effect, before_effect, finished};
+use crate::common::faults::{ActiveFault, Faults};
+use crate::common::pipeline::{Outcome, after_effect, before_effect, run_detached};
 use crate::common::server::Server;
 use crate::common::wire::Incoming;
 
@@ -32,7 +32,7 @@ impl Relay {
     pub async fn start(service: Router) -> anyhow::Result<Self> {
         let listener = Server::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
         let faults = Faults::default();
-        let router = service.layer(from_fn_with_state(faults.clone(), meet));
+        let router = service.layer(from_fn_with_state(faults.clone(), apply_faults));
         Ok(Self { faults, server: Server::start(listener, router)? })
     }
 
@@ -49,7 +49,7 @@ impl Relay {
     }
 }
 
-async fn meet(State(faults): State<Faults>, request: Request, next: Next) -> Response {
+async fn apply_faults(State(faults): State<Faults>, request: Request, next: Next) -> Response {
     let Some(incoming) = Incoming::read(request).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
@@ -59,10 +59,10 @@ async fn meet(State(faults): State<Faults>, request: Request, next: Next) -> Res
         // Streamed without buffering, because a watch never ends.
         return next.run(request).await;
     }
-    finished(async move { relay(&entries, request, next).await }).await
+    run_detached(async move { relay(&entries, request, next).await }).await
 }
 
-async fn relay(entries: &[Arc<Entry>], request: Request, next: Next) -> Outcome {
+async fn relay(entries: &[Arc<ActiveFault>], request: Request, next: Next) -> Outcome {
     if let Some(outcome) = before_effect(entries, error_body).await {
         return outcome;
     }

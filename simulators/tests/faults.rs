@@ -43,7 +43,7 @@ impl Api {
 }
 
 #[tokio::test]
-async fn faults_before_the_effect() {
+async fn faults_before_the_effect_prevent_it() {
     let api = Api::start().await;
     let faults = api.interview.faults();
     faults.add(Fault::on("POST", PADS).status(503));
@@ -67,7 +67,7 @@ async fn faults_before_the_effect() {
 }
 
 #[tokio::test]
-async fn faults_after_the_effect() {
+async fn faults_after_the_effect_hide_it_from_the_client() {
     let api = Api::start().await;
     let faults = api.interview.faults();
     faults.add(Fault::on("POST", PADS).lose_answer());
@@ -93,7 +93,7 @@ async fn faults_after_the_effect() {
 }
 
 #[tokio::test]
-async fn faults_choose_their_requests() {
+async fn faults_apply_only_to_matching_requests() {
     let api = Api::start().await;
     let faults = api.interview.faults();
     let second = faults.add(Fault::on("POST", PADS).containing("Ada & Co").skip(1).times(2).status(502));
@@ -112,7 +112,7 @@ async fn faults_choose_their_requests() {
 }
 
 #[tokio::test]
-async fn delays_are_delays() {
+async fn delay_faults_postpone_the_response() {
     let api = Api::start().await;
     api.interview.faults().add(Fault::on("POST", PADS).delay(Duration::from_millis(60)));
     api.interview.faults().add(Fault::on("POST", PADS).delay_answer(Duration::from_millis(60)));
@@ -122,7 +122,7 @@ async fn delays_are_delays() {
 }
 
 #[tokio::test]
-async fn a_paused_request_waits_at_its_moment() {
+async fn paused_request_waits_at_its_pause_point() {
     let api = Api::start().await;
     for (moment, made_while_held) in [(Moment::BeforeEffect, 0), (Moment::AfterEffect, 2)] {
         let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(moment));
@@ -138,7 +138,7 @@ async fn a_paused_request_waits_at_its_moment() {
 }
 
 #[tokio::test]
-async fn a_request_takes_effect_although_its_client_has_gone() {
+async fn request_takes_effect_after_its_client_disconnected() {
     let api = Api::start().await;
     let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(Moment::BeforeEffect));
     assert!(api.create("late").await.unwrap_err().is_timeout());
@@ -158,7 +158,7 @@ async fn a_request_takes_effect_although_its_client_has_gone() {
 }
 
 #[tokio::test]
-async fn a_stopped_service_refuses_connections_and_remembers() {
+async fn stopped_service_refuses_connections_and_keeps_its_data() {
     let api = Api::start().await;
     api.create("a").await.unwrap();
     api.interview.stop().await;

@@ -54,11 +54,11 @@ impl Api {
             .unwrap()
     }
 
-    fn no_violations(&self) {
+    fn assert_no_violations(&self) {
         assert_eq!(self.interview.violations(), Vec::<String>::new());
     }
 
-    fn violated(&self, what: &str) {
+    fn assert_violated(&self, what: &str) {
         let violations = self.interview.violations();
         assert!(
             violations.iter().any(|violation| violation.contains(what)),
@@ -69,7 +69,7 @@ impl Api {
 }
 
 #[tokio::test]
-async fn three_forms_of_the_key_work_and_others_do_not() {
+async fn only_three_forms_of_authorization_are_accepted() {
     let api = Api::start().await;
     let url = format!("{}/user", api.interview.url());
     let try_header = async |value: &str| {
@@ -82,13 +82,13 @@ async fn three_forms_of_the_key_work_and_others_do_not() {
     let forms: Vec<_> = api.interview.calls().into_iter().filter_map(|call| call.auth).collect();
     assert_eq!(forms, ["token", "bare token", "bearer"]);
     assert_eq!(try_header("Token token=\"wrong\"").await, 401);
-    api.no_violations();
+    api.assert_no_violations();
     assert_eq!(try_header("Basic abc").await, 401);
-    api.violated("Authorization");
+    api.assert_violated("Authorization");
 }
 
 #[tokio::test]
-async fn a_pad_is_made_from_a_form() {
+async fn form_creates_a_pad() {
     let api = Api::start().await;
     let form = [
         ("title", "Ada & Co – screen"),
@@ -112,47 +112,47 @@ async fn a_pad_is_made_from_a_form() {
     let environment = api.json(&format!("/pad_environments/{}", shown["active_environment_id"])).await;
     assert_eq!(environment["file_contents"][0]["contents"], "print('start here')\n");
     assert_eq!(api.interview.quota().used, 1);
-    api.no_violations();
+    api.assert_no_violations();
 }
 
 #[tokio::test]
-async fn json_works_but_a_boolean_for_execution_is_ignored() {
+async fn json_creates_a_pad_but_a_boolean_execution_flag_is_ignored() {
     let api = Api::start().await;
     for body in [json!({"title": "flat", "execution_enabled": "false"}), json!({"pad": {"title": "wrapped"}})]
     {
         assert_eq!(api.create_json(body).await.status(), 200);
     }
-    api.no_violations();
+    api.assert_no_violations();
     let pad: Value = api.create_json(json!({"execution_enabled": false})).await.json().await.unwrap();
     assert_eq!(pad["execution_enabled"], true);
-    api.violated("silently ignored");
+    api.assert_violated("silently ignored");
     let enabled: Vec<bool> = api.interview.pads().iter().map(|pad| pad.execution_enabled).collect();
     assert_eq!(enabled, [false, true, true]);
 }
 
 #[tokio::test]
-async fn wrong_requests_make_no_pad() {
+async fn invalid_requests_create_no_pad() {
     let api = Api::start().await;
     let both = [("contents", "x"), ("question_id", "1001")];
     assert_eq!(api.create(&both).await.status(), 400);
-    api.violated("contents together with question_id");
+    api.assert_violated("contents together with question_id");
     assert_eq!(api.create(&[("language", "brainfuck")]).await.status(), 400);
     assert_eq!(api.create(&[("question_id", "77")]).await.status(), 404);
     let plain = api.signed(api.client.post(format!("{}/pads", api.interview.url()))).body("title=x");
     assert_eq!(plain.send().await.unwrap().status(), 400);
-    api.violated("content type");
+    api.assert_violated("content type");
     let broken = api.signed(api.client.post(format!("{}/pads", api.interview.url())));
     let broken = broken.header("content-type", "application/x-www-form-urlencoded").body("title=100%&x=1");
     assert_eq!(broken.send().await.unwrap().status(), 400);
-    api.violated("broken escape");
+    api.assert_violated("broken escape");
     assert!(api.interview.pads().is_empty());
     // Rails ignores unknown fields; the violation reports them.
     assert_eq!(api.create(&[("tile", "x")]).await.status(), 200);
-    api.violated("unknown field tile");
+    api.assert_violated("unknown field tile");
 }
 
 #[tokio::test]
-async fn an_unknown_owner_becomes_an_account() {
+async fn unknown_owner_becomes_a_new_account() {
     let api = Api::start().await;
     assert_eq!(api.create(&[("user_email", "lead@northwind.example")]).await.status(), 200);
     assert!(api.interview.created_users().is_empty());
@@ -164,7 +164,7 @@ async fn an_unknown_owner_becomes_an_account() {
 }
 
 #[tokio::test]
-async fn members_see_the_organizations_pads_only_if_it_allows() {
+async fn members_list_the_organizations_pads_only_if_allowed() {
     let api = Api::start().await;
     api.interview.add_pad(NewPad::default());
     api.interview.set_key("interview-key", "lead@northwind.example", KeyRole::Member);
@@ -177,7 +177,7 @@ async fn members_see_the_organizations_pads_only_if_it_allows() {
 }
 
 #[tokio::test]
-async fn take_home_fields_may_be_ignored() {
+async fn take_home_fields_are_ignored_when_not_supported() {
     let api = Api::start().await;
     let form = [("question_id", "1002"), ("take_home", "true"), ("take_home_time_limit", "120")];
     let pad: Value = api.create(&form).await.json().await.unwrap();
@@ -187,11 +187,11 @@ async fn take_home_fields_may_be_ignored() {
     assert_eq!(api.create(&form).await.json::<Value>().await.unwrap()["type"], "take-home");
     api.interview.change_settings(|settings| settings.accept_take_home = false);
     assert_eq!(api.create(&form).await.json::<Value>().await.unwrap()["type"], "live");
-    api.no_violations();
+    api.assert_no_violations();
 }
 
 #[tokio::test]
-async fn pads_end_and_go() {
+async fn pads_can_be_ended_and_deleted() {
     let api = Api::start().await;
     let id = api.interview.add_pad(NewPad::default());
     api.interview.start_interview(&id, &["Olga Owner", "Ada"]);
@@ -212,11 +212,11 @@ async fn pads_end_and_go() {
     assert_eq!(api.get(&format!("/pads/{id}")).await.status(), 404);
     assert_eq!(api.json("/pads").await["total"], 0);
     assert!(api.interview.pad(&id).unwrap().deleted);
-    api.no_violations();
+    api.assert_no_violations();
 }
 
 #[tokio::test]
-async fn the_quota_is_spent_and_may_be_overspent() {
+async fn pads_use_up_the_quota_and_exceed_it_only_with_overages() {
     let api = Api::start().await;
     api.interview.set_quota(Quota { limit: Some(1), ..Quota::default() });
     assert_eq!(api.create(&[]).await.status(), 200);
@@ -235,7 +235,7 @@ async fn the_quota_is_spent_and_may_be_overspent() {
 }
 
 #[tokio::test]
-async fn lists_lag_behind_and_single_pads_do_not() {
+async fn lists_show_changes_late_but_single_pads_at_once() {
     let api = Api::start().await;
     api.interview.set_list_lag(Duration::from_secs(3600));
     let id = api.interview.add_pad(NewPad { title: "before".into(), ..Default::default() });
@@ -257,7 +257,7 @@ async fn lists_lag_behind_and_single_pads_do_not() {
 }
 
 #[tokio::test]
-async fn lists_page_by_absolute_addresses() {
+async fn list_pages_link_by_absolute_urls() {
     let api = Api::start().await;
     let ids: Vec<String> = (0..101).map(|_| api.interview.add_pad(NewPad::default())).collect();
     for cursors in [false, true] {
@@ -273,7 +273,7 @@ async fn lists_page_by_absolute_addresses() {
             next = page["next_page"].as_str().map(str::to_owned);
         }
         assert_eq!(seen, ids);
-        api.no_violations();
+        api.assert_no_violations();
     }
     assert_eq!(api.get("/pads?sort=title").await.status(), 400);
     assert_eq!(api.get("/pads?cursor=made-up").await.status(), 400);
@@ -284,7 +284,7 @@ async fn lists_page_by_absolute_addresses() {
 }
 
 #[tokio::test]
-async fn throttling_and_the_quota_share_a_status() {
+async fn rate_limit_and_exhausted_quota_share_a_status() {
     let api = Api::start().await;
     api.interview.set_rate_limit(Some(RateLimit { per_second: 0.001, burst: 1.0 }));
     assert_eq!(api.get("/user").await.status(), 200);
@@ -295,7 +295,7 @@ async fn throttling_and_the_quota_share_a_status() {
 }
 
 #[tokio::test]
-async fn the_control_api_runs_an_interview() {
+async fn control_api_runs_an_interview() {
     let api = Api::start().await;
     let control = async |path: String, body: Value| {
         let request = api.client.post(format!("{}/_simulator/{path}", api.interview.origin())).json(&body);

@@ -38,11 +38,11 @@ impl Api {
         })
     }
 
-    fn no_violations(&self) {
+    fn assert_no_violations(&self) {
         assert_eq!(self.lever.violations(), Vec::<String>::new());
     }
 
-    fn violated(&self, what: &str) {
+    fn assert_violated(&self, what: &str) {
         let violations = self.lever.violations();
         assert!(
             violations.iter().any(|violation| violation.contains(what)),
@@ -52,7 +52,7 @@ impl Api {
 }
 
 #[tokio::test]
-async fn only_basic_with_an_empty_password_is_authorization() {
+async fn only_basic_auth_with_an_empty_password_is_accepted() {
     let api = Api::start().await;
     let stages = format!("{}/stages", api.lever.url());
     let wrong = [
@@ -69,11 +69,11 @@ async fn only_basic_with_an_empty_password_is_authorization() {
     api.lever.clear_violations();
     assert_eq!(api.client.get(&stages).basic_auth("old", Some("")).send().await.unwrap().status(), 401);
     assert_eq!(api.get("/stages").await.status(), 200);
-    api.no_violations();
+    api.assert_no_violations();
 }
 
 #[tokio::test]
-async fn a_missing_permission_is_forbidden() {
+async fn missing_permission_is_forbidden() {
     let api = Api::start().await;
     let id = api.candidate("Phone Screen");
     api.lever.set_key("lever-key", Permissions::all().without("opportunities:addLinks"));
@@ -83,11 +83,11 @@ async fn a_missing_permission_is_forbidden() {
     assert!(api.lever.links(&id).is_empty());
     api.lever.revoke_key("lever-key");
     assert_eq!(api.get("/stages").await.status(), 401);
-    api.no_violations();
+    api.assert_no_violations();
 }
 
 #[tokio::test]
-async fn confidential_opportunities_need_the_grant() {
+async fn confidential_opportunities_require_the_permission() {
     let api = Api::start().await;
     let id = api.candidate("Phone Screen");
     api.lever.set_confidential(&id, true);
@@ -100,29 +100,29 @@ async fn confidential_opportunities_need_the_grant() {
 }
 
 #[tokio::test]
-async fn what_is_unknown_is_refused_and_told() {
+async fn unknown_endpoints_and_fields_are_rejected_and_recorded() {
     let api = Api::start().await;
     let id = api.candidate("Phone Screen");
     assert_eq!(api.get("/stage").await.status(), 404);
-    api.violated("no such endpoint");
+    api.assert_violated("no such endpoint");
     assert_eq!(api.get("/opportunities?stage=x").await.status(), 400);
-    api.violated("unknown query parameter stage");
+    api.assert_violated("unknown query parameter stage");
     assert_eq!(api.get("/opportunities?limit=101").await.status(), 400);
-    api.violated("limit 101");
+    api.assert_violated("limit 101");
     let notes = format!("/opportunities/{id}/notes");
     assert_eq!(api.post(&notes, json!({"text": "hello"})).await.status(), 400);
-    api.violated("unknown field text");
+    api.assert_violated("unknown field text");
     assert_eq!(api.post(&notes, json!({"secret": true})).await.status(), 400);
-    api.violated("value is required");
+    api.assert_violated("value is required");
     let url = format!("{}/opportunities/{id}/addTags", api.lever.url());
     let request = api.client.post(url).basic_auth("lever-key", Some("")).body(r#"{"tags":["a"]}"#);
     assert_eq!(request.send().await.unwrap().status(), 400);
-    api.violated("application/json");
+    api.assert_violated("application/json");
     assert!(api.lever.tags(&id).is_empty());
 }
 
 #[tokio::test]
-async fn lists_page_by_tokens_that_were_handed_out() {
+async fn lists_accept_only_issued_page_tokens() {
     let api = Api::start().await;
     for _ in 0..5 {
         api.candidate("Phone Screen");
@@ -140,17 +140,17 @@ async fn lists_page_by_tokens_that_were_handed_out() {
     let third: Value = page(second["next"].as_str().unwrap()).await.json().await.unwrap();
     assert_eq!(third["data"].as_array().unwrap().len(), 1);
     assert_eq!((&third["hasNext"], third.get("next")), (&json!(false), None));
-    api.no_violations();
+    api.assert_no_violations();
 
     // Pasted into the URL unencoded, the token is decoded once too often.
     assert_eq!(api.get(&format!("/opportunities?limit=2&offset={token}")).await.status(), 400);
-    api.violated("was never handed out");
+    api.assert_violated("was never handed out");
     api.lever.clear_violations();
     api.lever.expire_offsets();
     let stale = page(token).await;
     assert_eq!(stale.status(), 400);
     assert!(stale.text().await.unwrap().contains("Invalid offset token"));
-    api.no_violations();
+    api.assert_no_violations();
 }
 
 #[tokio::test]
@@ -174,11 +174,11 @@ async fn filters_are_a_union_within_a_kind_and_combine_between_kinds() {
     let archived = api.json(&format!("/opportunities?archived_at_start={since}")).await;
     assert_eq!(archived["data"][0]["id"], json!(one));
     assert_eq!(archived["data"].as_array().unwrap().len(), 1);
-    api.no_violations();
+    api.assert_no_violations();
 }
 
 #[tokio::test]
-async fn too_many_requests_are_throttled_without_a_word_on_when_to_return() {
+async fn throttled_requests_get_no_retry_after() {
     let api = Api::start().await;
     assert_eq!(LeverOptions::default().rate_limit, Some(RateLimit { per_second: 10.0, burst: 20.0 }));
     api.lever.set_rate_limit(Some(RateLimit { per_second: 0.001, burst: 2.0 }));
@@ -209,9 +209,9 @@ async fn links_belong_to_the_contact_and_tags_to_the_opportunity() {
     let link = json!({"links": ["https://pad.example/A"]});
     assert_eq!(api.post(&format!("/opportunities/{one}/addLinks"), link.clone()).await.status(), 200);
     assert_eq!(api.lever.links(&two), ["https://pad.example/A"]);
-    api.no_violations();
+    api.assert_no_violations();
     api.post(&format!("/opportunities/{two}/addLinks"), link.clone()).await;
-    api.violated("link added twice");
+    api.assert_violated("link added twice");
     assert_eq!(api.lever.links(&one).len(), 2);
     api.post(&format!("/opportunities/{one}/removeLinks"), link).await;
     assert!(api.lever.links(&two).is_empty());
@@ -225,7 +225,7 @@ async fn links_belong_to_the_contact_and_tags_to_the_opportunity() {
 }
 
 #[tokio::test]
-async fn a_note_is_answered_as_the_live_service_does() {
+async fn note_responses_match_the_live_service() {
     let api = Api::start().await;
     let id = api.candidate("Phone Screen");
     let path = format!("/opportunities/{id}/notes");
@@ -238,11 +238,11 @@ async fn a_note_is_answered_as_the_live_service_does() {
     api.lever.delete(&id);
     assert_eq!(api.get(&path).await.status(), 404);
     assert_eq!(api.json("/opportunities/deleted").await["data"][0]["id"], json!(id));
-    api.no_violations();
+    api.assert_no_violations();
 }
 
 #[tokio::test]
-async fn the_deleted_and_the_anonymized_are_found_by_their_times() {
+async fn deleted_and_anonymized_opportunities_are_found_by_time() {
     let api = Api::start().await;
     let [one, deleted] = [(); 2].map(|()| api.candidate("Phone Screen"));
     let contact = api.lever.opportunity(&one).unwrap()["contact"].as_str().map(str::to_owned);
@@ -272,13 +272,13 @@ async fn the_deleted_and_the_anonymized_are_found_by_their_times() {
     assert!(at >= since && row["deletedBy"].is_string());
     assert!(ids(&format!("/opportunities/deleted?deleted_at_start={}", at + 1)).await.is_empty());
     assert_eq!(ids(&format!("/opportunities/deleted?deleted_at_end={at}")).await, [deleted]);
-    api.no_violations();
+    api.assert_no_violations();
     assert_eq!(api.get("/opportunities/deleted?updated_at_start=1").await.status(), 400);
-    api.violated("unknown query parameter");
+    api.assert_violated("unknown query parameter");
 }
 
 #[tokio::test]
-async fn the_control_api_moves_candidates() {
+async fn control_api_moves_candidates() {
     let api = Api::start().await;
     let control = async |path: &str, body: Value| {
         let request = api.client.post(format!("{}/_simulator/{path}", api.lever.origin())).json(&body);

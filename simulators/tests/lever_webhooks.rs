@@ -37,7 +37,7 @@ async fn start() -> LeverSimulator {
 }
 
 #[test]
-fn the_signature_is_that_of_the_documented_rule() {
+fn signature_follows_the_documented_rule() {
     // Computed independently: printf '%s' <token>1800000000456 | openssl dgst -sha256 -hmac <signature token>
     let token = "fedcba9876543210fedcba9876543210fedcba9876543210";
     let expected = "d674c0b6a45e5877a99a38c73244cce888eaf50d6711893cdcfcdd1af246108f";
@@ -48,7 +48,7 @@ fn the_signature_is_that_of_the_documented_rule() {
 }
 
 #[tokio::test]
-async fn a_move_is_told_in_a_signed_body() {
+async fn stage_change_is_delivered_in_a_signed_body() {
     let lever = start().await;
     let (url, seen) = receiver(&[]).await;
     lever.set_webhook(&url, "signing");
@@ -68,7 +68,7 @@ async fn a_move_is_told_in_a_signed_body() {
 }
 
 #[tokio::test]
-async fn a_delivery_is_tried_five_times_more_with_the_same_body() {
+async fn delivery_is_retried_five_times_with_the_same_body() {
     let lever = start().await;
     let (url, seen) = receiver(&[500, 301, 401, 503, 404, 500]).await;
     lever.set_webhook(&url, "signing");
@@ -86,7 +86,7 @@ async fn a_delivery_is_tried_five_times_more_with_the_same_body() {
 }
 
 #[tokio::test]
-async fn verify_is_signed_and_empty() {
+async fn verify_request_is_signed_and_has_no_data() {
     let lever = start().await;
     let (url, seen) = receiver(&[200, 401]).await;
     lever.set_webhook(&url, "signing");
@@ -100,7 +100,7 @@ async fn verify_is_signed_and_empty() {
 }
 
 #[tokio::test]
-async fn deliveries_can_be_doubled_reordered_and_lost() {
+async fn deliveries_can_be_duplicated_reordered_and_dropped() {
     let lever = start().await;
     let (url, seen) = receiver(&[]).await;
     lever.set_webhook(&url, "signing");
@@ -127,7 +127,7 @@ async fn deliveries_can_be_doubled_reordered_and_lost() {
 }
 
 #[tokio::test]
-async fn webhooks_made_through_the_api_wait_for_a_super_admin() {
+async fn webhooks_created_through_the_api_need_a_super_admin() {
     let lever = start().await;
     lever.set_key("other", Permissions::all());
     let (url, _seen) = receiver(&[]).await;

@@ -32,14 +32,14 @@ fn client() -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn an_answer_without_an_end_comes_in_pieces() {
+async fn endless_response_is_streamed() {
     let (relay, _) = relay().await;
     let mut answer = client().get(relay.origin()).send().await.unwrap();
     assert_eq!(answer.chunk().await.unwrap().unwrap(), "first ");
 }
 
 #[tokio::test]
-async fn faults_keep_back_the_request_or_its_answer() {
+async fn faults_hold_back_the_request_or_its_response() {
     let (relay, effects) = relay().await;
     let post = async |text: &'static str| client().post(relay.origin()).body(text).send().await;
     let on = |text: &str| Fault::on("POST", "^/$").containing(text);

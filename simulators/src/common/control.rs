@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::bucket::RateLimit;
 use super::faults::{Fault, FaultHandle};
-use super::front::{Service, receive};
+use super::pipeline::{Service, receive};
 
 /// Returns an error response with a readable message in JSON.
-pub(crate) fn refuse(status: StatusCode, message: impl std::fmt::Display) -> Response {
+pub(crate) fn error_response(status: StatusCode, message: impl std::fmt::Display) -> Response {
     (status, Json(json!({"error": message.to_string()}))).into_response()
 }
 
@@ -24,15 +24,15 @@ pub(crate) fn done() -> Response {
 }
 
 pub(crate) fn router<S: Service>() -> Router<Arc<S>> {
-    let calls = get(async |State(service): State<Arc<S>>| Json(service.front().calls())).delete(
+    let calls = get(async |State(service): State<Arc<S>>| Json(service.pipeline().calls())).delete(
         async |State(service): State<Arc<S>>| {
-            service.front().clear_calls();
+            service.pipeline().clear_calls();
             done()
         },
     );
-    let violations = get(async |State(service): State<Arc<S>>| Json(service.front().violations())).delete(
+    let violations = get(async |State(service): State<Arc<S>>| Json(service.pipeline().violations())).delete(
         async |State(service): State<Arc<S>>| {
-            service.front().clear_violations();
+            service.pipeline().clear_violations();
             done()
         },
     );
@@ -51,18 +51,18 @@ fn view(handle: &FaultHandle) -> Value {
 }
 
 async fn add_fault<S: Service>(State(service): State<Arc<S>>, Json(fault): Json<Fault>) -> Response {
-    match service.front().faults.try_add(fault) {
+    match service.pipeline().faults.try_add(fault) {
         Ok(handle) => Json(view(&handle)).into_response(),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+        Err(error) => error_response(StatusCode::BAD_REQUEST, error),
     }
 }
 
 async fn list_faults<S: Service>(State(service): State<Arc<S>>) -> Json<Vec<Value>> {
-    Json(service.front().faults.list().iter().map(view).collect())
+    Json(service.pipeline().faults.list().iter().map(view).collect())
 }
 
 async fn clear_faults<S: Service>(State(service): State<Arc<S>>) -> Response {
-    service.front().faults.clear();
+    service.pipeline().faults.clear();
     done()
 }
 
@@ -75,12 +75,12 @@ async fn release_fault<S: Service>(State(service): State<Arc<S>>, Path(id): Path
 }
 
 fn with_fault<S: Service>(service: &S, id: u64, act: impl FnOnce(&FaultHandle)) -> Response {
-    match service.front().faults.list().iter().find(|handle| handle.id() == id) {
+    match service.pipeline().faults.list().iter().find(|handle| handle.id() == id) {
         Some(handle) => {
             act(handle);
             done()
         }
-        None => refuse(StatusCode::NOT_FOUND, format!("there is no fault {id}")),
+        None => error_response(StatusCode::NOT_FOUND, format!("there is no fault {id}")),
     }
 }
 
@@ -94,6 +94,6 @@ struct Limit {
 
 async fn set_limit<S: Service>(State(service): State<Arc<S>>, Json(limit): Json<Limit>) -> Response {
     let limit = RateLimit { per_second: limit.per_second, burst: limit.burst };
-    service.front().buckets.set((limit.per_second > 0.0).then_some(limit));
+    service.pipeline().buckets.set((limit.per_second > 0.0).then_some(limit));
     done()
 }

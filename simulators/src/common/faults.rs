@@ -280,7 +280,7 @@ pub(crate) enum Gate {
 }
 
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct ActiveFault {
     id: u64,
     fault: Fault,
     path: Regex,
@@ -289,7 +289,7 @@ pub(crate) struct Entry {
     gate: watch::Sender<Gate>,
 }
 
-impl Entry {
+impl ActiveFault {
     pub(crate) fn action(&self) -> &Action {
         &self.fault.action
     }
@@ -302,7 +302,7 @@ impl Entry {
         self.hits.send_modify(|hits| *hits += 1);
     }
 
-    pub(crate) async fn held(&self) -> Gate {
+    pub(crate) async fn wait_released(&self) -> Gate {
         let mut gate = self.gate.subscribe();
         match gate.wait_for(|gate| *gate != Gate::Closed).await {
             Ok(gate) => *gate,
@@ -318,7 +318,7 @@ impl Entry {
             && self.fault.containing.as_ref().is_none_or(|text| contains(request, text))
     }
 
-    fn takes(&self) -> bool {
+    fn consume(&self) -> bool {
         let mut left = lock(&self.left);
         if left.0 > 0 {
             left.0 -= 1;
@@ -346,7 +346,7 @@ fn contains(request: &Incoming, text: &str) -> bool {
 /// first other fault.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    entries: Arc<Mutex<(u64, Vec<Arc<Entry>>)>>,
+    entries: Arc<Mutex<(u64, Vec<Arc<ActiveFault>>)>>,
 }
 
 impl Faults {
@@ -363,7 +363,7 @@ impl Faults {
         let path = Regex::new(&fault.path)?;
         let mut entries = lock(&self.entries);
         entries.0 += 1;
-        let entry = Arc::new(Entry {
+        let entry = Arc::new(ActiveFault {
             id: entries.0,
             path,
             left: Mutex::new((fault.skip, fault.times)),
@@ -386,14 +386,15 @@ impl Faults {
     /// Returns the faults that were added and not removed.
     #[must_use]
     pub fn list(&self) -> Vec<FaultHandle> {
-        let handle = |entry: &Arc<Entry>| FaultHandle { entry: Arc::clone(entry), faults: self.clone() };
+        let handle =
+            |entry: &Arc<ActiveFault>| FaultHandle { entry: Arc::clone(entry), faults: self.clone() };
         lock(&self.entries).1.iter().map(handle).collect()
     }
 
-    pub(crate) fn take(&self, request: &Incoming) -> Vec<Arc<Entry>> {
+    pub(crate) fn take(&self, request: &Incoming) -> Vec<Arc<ActiveFault>> {
         let mut taken = Vec::new();
         for entry in &lock(&self.entries).1 {
-            if entry.matches(request) && entry.takes() {
+            if entry.matches(request) && entry.consume() {
                 taken.push(Arc::clone(entry));
                 if !matches!(
                     entry.action(),
@@ -410,7 +411,7 @@ impl Faults {
 /// Handle on an injected fault.
 #[derive(Clone, Debug)]
 pub struct FaultHandle {
-    entry: Arc<Entry>,
+    entry: Arc<ActiveFault>,
     faults: Faults,
 }
 

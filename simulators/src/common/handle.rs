@@ -26,34 +26,34 @@ macro_rules! handle {
             /// Returns the injected faults.
             #[must_use]
             pub fn faults(&self) -> &$crate::Faults {
-                &self.$service().front.faults
+                &self.$service().pipeline.faults
             }
 
             /// Returns the received requests, oldest first.
             #[must_use]
             pub fn calls(&self) -> Vec<$crate::Call> {
-                self.$service().front.calls()
+                self.$service().pipeline.calls()
             }
 
             /// Clears the received requests.
             pub fn clear_calls(&self) {
-                self.$service().front.clear_calls();
+                self.$service().pipeline.clear_calls();
             }
 
             /// Returns requests that no correct client sends. Tests assert that there are none.
             #[must_use]
             pub fn violations(&self) -> Vec<String> {
-                self.$service().front.violations()
+                self.$service().pipeline.violations()
             }
 
             /// Clears the violations.
             pub fn clear_violations(&self) {
-                self.$service().front.clear_violations();
+                self.$service().pipeline.clear_violations();
             }
 
             /// Sets the rate limit of all keys and refills their buckets.
             pub fn set_rate_limit(&self, limit: Option<$crate::RateLimit>) {
-                self.$service().front.buckets.set(limit);
+                self.$service().pipeline.buckets.set(limit);
             }
         }
     };

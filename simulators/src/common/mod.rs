@@ -3,8 +3,8 @@
 pub(crate) mod bucket;
 pub(crate) mod control;
 pub(crate) mod faults;
-pub(crate) mod front;
 pub(crate) mod handle;
+pub(crate) mod pipeline;
 pub(crate) mod server;
 pub(crate) mod wire;
 

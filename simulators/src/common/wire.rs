@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-const LARGEST_BODY: usize = 4 << 20;
+const BODY_MAX: usize = 4 << 20;
 
 pub(crate) type Pairs = Vec<(String, String)>;
 
@@ -26,7 +26,7 @@ impl Incoming {
             path: parts.uri.path().to_owned(),
             raw_query: parts.uri.query().unwrap_or_default().to_owned(),
             headers: parts.headers,
-            body: to_bytes(body, LARGEST_BODY).await.ok()?,
+            body: to_bytes(body, BODY_MAX).await.ok()?,
         })
     }
 
@@ -136,13 +136,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decodes_what_a_correct_encoder_writes() {
+    fn decodes_correctly_encoded_pairs() {
         let pairs = decode_pairs("title=Ren%C3%A9e+B.&notes=a%3Db%26c");
         assert_eq!(pairs, Ok(vec![("title".into(), "Renée B.".into()), ("notes".into(), "a=b&c".into())]));
     }
 
     #[test]
-    fn refuses_what_a_sloppy_encoder_writes() {
+    fn rejects_badly_encoded_pairs() {
         for raw in ["title=%zz", "title=%C3", "title", "title=\"x\"", "title=a b"] {
             assert!(decode_pairs(raw).is_err(), "{raw}");
         }

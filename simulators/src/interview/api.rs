@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::Interview;
 use super::form::Fields;
-use super::model::{ELSEWHERE, KeyRole, Model, PadView, TEAM, seconds, with_offset};
-use crate::common::front::{Caller, Front, Service};
+use super::model::{KeyRole, Model, OTHER_ORGANIZATION, PadView, TEAM, format_seconds, format_with_offset};
+use crate::common::pipeline::{Caller, Pipeline, Service};
 use crate::common::wire::{Incoming, Pairs, Reply};
 use crate::common::{lock, now_ms};
 
@@ -40,7 +40,7 @@ fn with_id(mut body: Value, id: Option<u64>) -> Value {
     body
 }
 
-pub(crate) struct Asked<'a> {
+pub(crate) struct ApiRequest<'a> {
     pub interview: &'a Interview,
     pub request: &'a Incoming,
     pub email: String,
@@ -49,8 +49,8 @@ pub(crate) struct Asked<'a> {
 }
 
 impl Service for Interview {
-    fn front(&self) -> &Front {
-        &self.front
+    fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
     }
 
     fn error_body(&self, status: u16) -> Value {
@@ -66,7 +66,7 @@ impl Service for Interview {
     }
 
     fn answer(&self, request: &Incoming, caller: &mut Caller) -> Reply {
-        self.checked(request, caller).unwrap_or_else(|refusal| refusal)
+        self.dispatch(request, caller).unwrap_or_else(|refusal| refusal)
     }
 }
 
@@ -81,8 +81,8 @@ fn key(header: &str) -> Option<(&str, &'static str)> {
 }
 
 impl Interview {
-    fn checked(&self, request: &Incoming, caller: &mut Caller) -> Answer {
-        let violation = |what: &str| self.front.violation(request, what);
+    fn dispatch(&self, request: &Incoming, caller: &mut Caller) -> Answer {
+        let violation = |what: &str| self.pipeline.violation(request, what);
         let usual = |status: u16| Reply::json(status, self.error_body(status));
         let Some((key, form)) = request.header("authorization").and_then(key) else {
             violation("no Authorization header in the form Token token=\"KEY\"");
@@ -91,26 +91,26 @@ impl Interview {
         caller.key = Some(key.to_owned());
         caller.auth = Some(form);
         let (email, role) = lock(&self.model).keys.get(key).cloned().ok_or_else(|| usual(401))?;
-        if !self.front.buckets.take(key) {
+        if !self.pipeline.buckets.take(key) {
             return Err(usual(429));
         }
         let query = request.query().map_err(|error| {
             violation(&error);
             usual(400)
         })?;
-        let asked = Asked { interview: self, request, email, role, query };
+        let api_request = ApiRequest { interview: self, request, email, role, query };
         let path = request.path.strip_suffix('/').unwrap_or(&request.path);
         let segments: Vec<&str> = path.strip_prefix("/api/").unwrap_or_default().split('/').collect();
-        asked.serve(&segments)
+        api_request.serve(&segments)
     }
 }
 
-impl Asked<'_> {
+impl ApiRequest<'_> {
     pub(crate) fn violation(&self, what: impl std::fmt::Display) {
-        self.interview.front.violation(self.request, what);
+        self.interview.pipeline.violation(self.request, what);
     }
 
-    pub(crate) fn bad(&self, what: impl std::fmt::Display) -> Reply {
+    pub(crate) fn bad_request(&self, what: impl std::fmt::Display) -> Reply {
         self.violation(what);
         error(400, "Bad Request")
     }
@@ -146,7 +146,7 @@ impl Asked<'_> {
             self.violation("unexpected body");
         }
         if self.role == KeyRole::Elsewhere {
-            return self.elsewhere(model, method, segments);
+            return self.other_organization(model, method, segments);
         }
         match (method, segments) {
             ("GET", ["pads"]) => self.pads(model, Some(&self.email)),
@@ -205,12 +205,12 @@ impl Asked<'_> {
     }
 
     /// Responds like another organization, to which this one's pads do not exist.
-    fn elsewhere(&self, model: &Model, method: &str, segments: &[&str]) -> Answer {
+    fn other_organization(&self, model: &Model, method: &str, segments: &[&str]) -> Answer {
         match (method, segments) {
             ("GET", ["organization"]) => {
                 let id = model.settings.organization_id.map(|id| id + 1);
                 ok(with_id(
-                    json!({"organization_name": ELSEWHERE, "user_count": 0, "users": [], "teams": []}),
+                    json!({"organization_name": OTHER_ORGANIZATION, "user_count": 0, "users": [], "teams": []}),
                     id,
                 ))
             }
@@ -243,15 +243,15 @@ impl Asked<'_> {
 
     fn create(&self, model: &mut Model) -> Answer {
         let fields = self.interview.fields(self.request, true).ok_or_else(|| error(400, "Bad Request"))?;
-        self.permitted(&fields)?;
+        self.check_permissions(&fields)?;
         if fields.has("contents") && fields.has("question_id") {
-            return Err(self.bad("contents together with question_id"));
+            return Err(self.bad_request("contents together with question_id"));
         }
-        let mut pad = model.blank(self.email.clone());
+        let mut pad = model.new_pad(self.email.clone());
         pad.by_api = true;
         pad.take_home = fields.flag("take_home").is_some_and(|(take_home, _)| take_home);
         if let Some(limit) = fields.number("take_home_time_limit") {
-            pad.take_home_time_limit = Some(limit.map_err(|what| self.bad(what))?);
+            pad.take_home_time_limit = Some(limit.map_err(|what| self.bad_request(what))?);
             if !pad.take_home {
                 self.violation("take_home_time_limit without take_home");
             }
@@ -263,7 +263,7 @@ impl Asked<'_> {
             return Err(error(429, "Over quota"));
         }
         if let Some(email) = fields.text("user_email") {
-            self.adopt_owner(model, &email)?;
+            self.ensure_owner(model, &email)?;
             pad.owner_email = email;
         }
         let pad = model.create(pad);
@@ -273,7 +273,7 @@ impl Asked<'_> {
     fn modify(&self, model: &mut Model, id: &str) -> Answer {
         let mut pad = model.existing(id).ok_or_else(missing)?.clone();
         let fields = self.interview.fields(self.request, false).ok_or_else(|| error(400, "Bad Request"))?;
-        self.permitted(&fields)?;
+        self.check_permissions(&fields)?;
         let set = |name: &str| match fields.text(name).as_deref() {
             Some("true") => true,
             Some(other) => {
@@ -291,7 +291,7 @@ impl Asked<'_> {
         }
         self.apply(model, &fields, &mut pad)?;
         if let Some(email) = fields.text("user_email") {
-            self.adopt_owner(model, &email)?;
+            self.ensure_owner(model, &email)?;
             pad.owner_email = email;
         }
         pad.deleted = deleted;
@@ -304,7 +304,7 @@ impl Asked<'_> {
     }
 
     /// Rejects fields that only owners may set: a pad's owner and its team.
-    fn permitted(&self, fields: &Fields) -> Result<(), Reply> {
+    fn check_permissions(&self, fields: &Fields) -> Result<(), Reply> {
         let reserved = fields.has("user_email") || fields.has("team_id");
         if reserved && self.role != KeyRole::Owner {
             return Err(error(403, "Forbidden"));
@@ -333,7 +333,7 @@ impl Asked<'_> {
             pad.language = Some(language);
         }
         if let Some(question) = fields.number("question_id") {
-            let question = question.map_err(|what| self.bad(what))?;
+            let question = question.map_err(|what| self.bad_request(what))?;
             if !model.questions.contains_key(&question) {
                 let status = model.settings.unknown_question_status;
                 return Err(Reply::json(status, self.interview.error_body(status)));
@@ -372,9 +372,9 @@ impl Asked<'_> {
 
     /// Adds an unknown owner as a user. Documented and dangerous: an address outside the organization becomes a new
     /// account.
-    fn adopt_owner(&self, model: &mut Model, email: &str) -> Result<(), Reply> {
+    fn ensure_owner(&self, model: &mut Model, email: &str) -> Result<(), Reply> {
         if !email.contains('@') {
-            return Err(self.bad(format!("user_email {email:?} is not an address")));
+            return Err(self.bad_request(format!("user_email {email:?} is not an address")));
         }
         if !model.users.iter().any(|user| user.email == email) {
             let name = email.split('@').next().unwrap_or_default().to_owned();
@@ -388,12 +388,12 @@ impl Asked<'_> {
         let sort = self.sort().unwrap_or("created_at,desc");
         let (field, direction) = sort.split_once(',').unwrap_or((sort, "desc"));
         if !["created_at", "updated_at"].contains(&field) || !["asc", "desc"].contains(&direction) {
-            return Err(self.bad(format!("sort {sort:?} is not known")));
+            return Err(self.bad_request(format!("sort {sort:?} is not known")));
         }
         let now = Instant::now();
         let at = now.checked_sub(model.settings.lag()).unwrap_or(now);
         let shown = model.pads.values().filter_map(|pad| {
-            let view = pad.as_of(at)?;
+            let view = pad.version_at(at)?;
             (!view.deleted && owner.is_none_or(|owner| view.owner_email == owner))
                 .then_some((pad.order, view))
         });
@@ -416,8 +416,8 @@ impl Asked<'_> {
             "language": pad.language, "private": pad.private, "execution_enabled": pad.execution_enabled,
             "contents": null, "participants": pad.participants,
             "events": format!("{}/api/pads/{}/events", self.interview.origin(), pad.id), "notes": pad.notes,
-            "created_at": seconds(pad.created_at), "updated_at": seconds(pad.updated_at),
-            "ended_at": pad.ended_at.map(seconds), "url": pad.url, "playback": pad.playback, "drawing": null,
+            "created_at": format_seconds(pad.created_at), "updated_at": format_seconds(pad.updated_at),
+            "ended_at": pad.ended_at.map(format_seconds), "url": pad.url, "playback": pad.playback, "drawing": null,
             "type": pad.pad_type, "question_ids": pad.question_ids, "pad_environment_ids": [pad.environment],
             "active_environment_id": pad.environment,
             "team": {"id": pad.team_id.as_deref().unwrap_or(TEAM), "name": "Main Team"},
@@ -435,7 +435,7 @@ fn environment(pad: &PadView) -> Value {
         pad.files.iter().map(|(path, contents)| json!({"path": path, "contents": contents})).collect();
     json!({"id": pad.environment, "pad_id": pad.environment + 80_000_000, "question_id": pad.question_ids.first(),
         "example_question_id": null, "language": pad.language.as_deref().unwrap_or("plaintext"),
-        "file_contents": files, "created_at": with_offset(pad.created_at), "updated_at": with_offset(pad.updated_at)})
+        "file_contents": files, "created_at": format_with_offset(pad.created_at), "updated_at": format_with_offset(pad.updated_at)})
 }
 
 fn question(model: &Model, id: u64) -> Option<Value> {
@@ -456,7 +456,7 @@ fn question(model: &Model, id: u64) -> Option<Value> {
 
 fn quota(model: &Model) -> Value {
     let quota = model.quota;
-    let reset = with_offset(now_ms() - 5 * 24 * 3_600_000);
+    let reset = format_with_offset(now_ms() - 5 * 24 * 3_600_000);
     let mut view = json!({"trial_expires_at": null, "pads_used": quota.used, "quota_reset_at": reset,
         "unlimited": quota.limit.is_none(), "overages_enabled": quota.overages_enabled});
     if let (Some(limit), Some(fields)) = (quota.limit, view.as_object_mut()) {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Interview;
 use super::model::{KeyRole, NewPad, OrganizationUser, PadView, Question, Quota, Settings};
-use crate::common::control::{self, done, refuse};
+use crate::common::control::{self, done, error_response};
 use crate::common::lock;
 
 type Service = State<Arc<Interview>>;
@@ -37,10 +37,10 @@ pub(crate) fn router(interview: Arc<Interview>) -> Router {
         .with_state(interview)
 }
 
-fn whether(found: bool, id: &str) -> Response {
+fn done_or_not_found(found: bool, id: &str) -> Response {
     match found {
         true => done(),
-        false => refuse(StatusCode::NOT_FOUND, format!("there is no {id}")),
+        false => error_response(StatusCode::NOT_FOUND, format!("there is no {id}")),
     }
 }
 
@@ -64,12 +64,12 @@ async fn add_pad(State(interview): Service, Json(new): Json<NewPad>) -> Json<Val
 async fn pad(State(interview): Service, Path(id): Path<String>) -> Response {
     match lock(&interview.model).pads.get(&id) {
         Some(pad) => Json(&pad.now).into_response(),
-        None => whether(false, &id),
+        None => done_or_not_found(false, &id),
     }
 }
 
 async fn remove_pad(State(interview): Service, Path(id): Path<String>) -> Response {
-    whether(lock(&interview.model).change(&id, |pad| pad.deleted = true), &id)
+    done_or_not_found(lock(&interview.model).change(&id, |pad| pad.deleted = true), &id)
 }
 
 #[derive(Default, Deserialize)]
@@ -80,7 +80,7 @@ struct Start {
 
 async fn start(State(interview): Service, Path(id): Path<String>, start: Option<Json<Start>>) -> Response {
     let participants = start.map(|Json(start)| start.participants).unwrap_or_default();
-    whether(lock(&interview.model).start(&id, &participants), &id)
+    done_or_not_found(lock(&interview.model).start(&id, &participants), &id)
 }
 
 #[derive(Deserialize)]
@@ -93,7 +93,7 @@ struct Code {
 async fn code(State(interview): Service, Path(id): Path<String>, Json(code): Json<Code>) -> Response {
     let path = code.path.unwrap_or_else(|| "main".to_owned());
     let typed = |pad: &mut PadView| drop(pad.files.insert(path, code.contents));
-    whether(lock(&interview.model).change(&id, typed), &id)
+    done_or_not_found(lock(&interview.model).change(&id, typed), &id)
 }
 
 #[derive(Deserialize)]
@@ -103,18 +103,18 @@ struct Notes {
 }
 
 async fn notes(State(interview): Service, Path(id): Path<String>, Json(new): Json<Notes>) -> Response {
-    whether(lock(&interview.model).change(&id, |pad| pad.notes = new.notes), &id)
+    done_or_not_found(lock(&interview.model).change(&id, |pad| pad.notes = new.notes), &id)
 }
 
 async fn end(State(interview): Service, Path(id): Path<String>) -> Response {
     let mut model = lock(&interview.model);
     let by = model.users.first().cloned();
     let by = by.as_ref().map(|user| (user.name.as_str(), user.email.as_str()));
-    whether(model.end(&id, "ended", by), &id)
+    done_or_not_found(model.end(&id, "ended", by), &id)
 }
 
 async fn auto_end(State(interview): Service, Path(id): Path<String>) -> Response {
-    whether(lock(&interview.model).end(&id, "auto_ended", None), &id)
+    done_or_not_found(lock(&interview.model).end(&id, "auto_ended", None), &id)
 }
 
 async fn quota(State(interview): Service) -> Json<Quota> {
@@ -141,7 +141,7 @@ async fn add_question(State(interview): Service, Json(question): Json<Question>)
 }
 
 async fn remove_question(State(interview): Service, Path(id): Path<u64>) -> Response {
-    whether(lock(&interview.model).questions.remove(&id).is_some(), "such question")
+    done_or_not_found(lock(&interview.model).questions.remove(&id).is_some(), "such question")
 }
 
 async fn add_user(State(interview): Service, Json(user): Json<OrganizationUser>) -> Response {
@@ -163,5 +163,5 @@ async fn set_key(State(interview): Service, Json(key): Json<Key>) -> Response {
 }
 
 async fn revoke_key(State(interview): Service, Path(key): Path<String>) -> Response {
-    whether(lock(&interview.model).keys.remove(&key).is_some(), "such key")
+    done_or_not_found(lock(&interview.model).keys.remove(&key).is_some(), "such key")
 }

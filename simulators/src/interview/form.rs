@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::Interview;
 use crate::common::wire::{Incoming, decode_pairs};
 
-const WHEN_CREATED: [&str; 4] = ["take_home", "take_home_time_limit", "ai_assist_enabled", "team_id"];
-const ALWAYS: [&str; 11] = [
+const CREATE_FIELDS: [&str; 4] = ["take_home", "take_home_time_limit", "ai_assist_enabled", "team_id"];
+const COMMON_FIELDS: [&str; 11] = [
     "title",
     "language",
     "contents",
@@ -22,7 +22,7 @@ const ALWAYS: [&str; 11] = [
     "allowed_interviewer_emails",
     "disable_coaching_tips",
 ];
-const WHEN_CHANGED: [&str; 2] = ["ended", "deleted"];
+const UPDATE_FIELDS: [&str; 2] = ["ended", "deleted"];
 
 /// Known fields. A value is a string from a form, or any JSON.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ pub(crate) struct Fields(BTreeMap<String, Value>);
 impl Interview {
     /// Reads the fields; `None` if the body cannot be parsed.
     pub(crate) fn fields(&self, request: &Incoming, creating: bool) -> Option<Fields> {
-        let violation = |what: String| self.front.violation(request, what);
+        let violation = |what: String| self.pipeline.violation(request, what);
         let pairs: Vec<(String, Value)> = match request.media_type().as_str() {
             "application/x-www-form-urlencoded" => {
                 let text = std::str::from_utf8(&request.body).ok();
@@ -65,10 +65,10 @@ impl Interview {
                 return None;
             }
         };
-        let special: &[&str] = if creating { &WHEN_CREATED } else { &WHEN_CHANGED };
+        let special: &[&str] = if creating { &CREATE_FIELDS } else { &UPDATE_FIELDS };
         let mut fields = Fields::default();
         for (name, value) in pairs {
-            if !ALWAYS.contains(&name.as_str()) && !special.contains(&name.as_str()) {
+            if !COMMON_FIELDS.contains(&name.as_str()) && !special.contains(&name.as_str()) {
                 violation(format!("unknown field {name}"));
             } else if name == "execution_enabled" && value.is_boolean() {
                 violation("execution_enabled as a JSON boolean is silently ignored".to_owned());

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use model::{ELSEWHERE, KeyRole, NewPad, OrganizationUser, PadView, Question, Quota, Settings};
+pub use model::{KeyRole, NewPad, OTHER_ORGANIZATION, OrganizationUser, PadView, Question, Quota, Settings};
 
 use crate::RateLimit;
-use crate::common::front::Front;
 use crate::common::handle::handle;
 use crate::common::lock;
+use crate::common::pipeline::Pipeline;
 use crate::common::server::Server;
 use model::Model;
 
@@ -69,7 +69,7 @@ impl Default for InterviewOptions {
 
 #[derive(Debug)]
 pub(crate) struct Interview {
-    pub front: Front,
+    pub pipeline: Pipeline,
     pub model: Mutex<Model>,
     origin: OnceLock<String>,
 }
@@ -112,11 +112,11 @@ impl InterviewSimulator {
             quota: options.quota,
             settings: options.settings,
             pads: Default::default(),
-            made: 0,
+            created_count: 0,
             cursors: Default::default(),
         };
         let interview = Arc::new(Interview {
-            front: Front::new(options.rate_limit),
+            pipeline: Pipeline::new(options.rate_limit),
             model: Mutex::new(model),
             origin: OnceLock::new(),
         });
@@ -293,7 +293,7 @@ impl Model {
     pub(crate) fn add_by_hand(&mut self, new: NewPad) -> String {
         let NewPad { title, notes, owner_email, question_id, take_home, made_at } = new;
         let first = self.users.first().map(|user| user.email.clone()).unwrap_or_default();
-        let mut pad = self.blank(if owner_email.is_empty() { first } else { owner_email });
+        let mut pad = self.new_pad(if owner_email.is_empty() { first } else { owner_email });
         pad.title = title;
         pad.notes = notes;
         pad.take_home = take_home;

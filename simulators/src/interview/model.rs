@@ -20,12 +20,12 @@ pub enum KeyRole {
     Member,
     /// User without an organization.
     Alone,
-    /// Owner of another organization, [`ELSEWHERE`], which has no pads and no questions.
+    /// Owner of another organization, [`OTHER_ORGANIZATION`], which has no pads and no questions.
     Elsewhere,
 }
 
 /// Name of the other organization. Its ID is one above that of the usual organization, if that has an ID.
-pub const ELSEWHERE: &str = "Southwind";
+pub const OTHER_ORGANIZATION: &str = "Southwind";
 
 /// User of the organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,12 +215,12 @@ pub struct PadView {
 }
 
 /// Formats a time with a precision of seconds, as in the documented samples: two changes within one second look alike.
-pub(crate) fn seconds(ms: i64) -> String {
+pub(crate) fn format_seconds(ms: i64) -> String {
     let second = Timestamp::from_second(ms.div_euclid(1000)).unwrap_or_default();
     second.to_string()
 }
 
-pub(crate) fn with_offset(ms: i64) -> String {
+pub(crate) fn format_with_offset(ms: i64) -> String {
     let time = Timestamp::from_millisecond(ms).unwrap_or_default();
     time.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(-7)))
         .strftime("%Y-%m-%dT%H:%M:%S.%3f%:z")
@@ -236,7 +236,7 @@ pub(crate) struct Pad {
 }
 
 impl Pad {
-    pub(crate) fn as_of(&self, at: Instant) -> Option<&PadView> {
+    pub(crate) fn version_at(&self, at: Instant) -> Option<&PadView> {
         self.past.iter().rev().find(|(since, _)| *since <= at).map(|(_, view)| view)
     }
 }
@@ -251,7 +251,7 @@ pub(crate) struct Model {
     pub quota: Quota,
     pub settings: Settings,
     pub pads: HashMap<String, Pad>,
-    pub made: u64,
+    pub created_count: u64,
     pub cursors: HashSet<String>,
 }
 
@@ -266,7 +266,7 @@ impl Model {
     }
 
     pub(crate) fn create(&mut self, mut pad: PadView) -> PadView {
-        self.made += 1;
+        self.created_count += 1;
         self.quota.used += 1;
         if self.quota.limit.is_some_and(|limit| self.quota.used > limit) {
             self.quota.billed += 1;
@@ -277,7 +277,7 @@ impl Model {
         }
         pad.url = format!("{}/{}", self.settings.pad_origin, pad.id);
         pad.playback = format!("{}/playback", pad.url);
-        pad.environment = 7_000_000 + self.made;
+        pad.environment = 7_000_000 + self.created_count;
         let take_home = pad.take_home && self.settings.accept_take_home;
         pad.take_home = take_home;
         pad.take_home_time_limit = pad.take_home_time_limit.filter(|_| take_home);
@@ -287,12 +287,13 @@ impl Model {
             pad.language.clone_from(&question.language);
             pad.files.insert("main".to_owned(), question.contents.clone());
         }
-        let known = Pad { now: pad.clone(), past: vec![(Instant::now(), pad.clone())], order: self.made };
+        let known =
+            Pad { now: pad.clone(), past: vec![(Instant::now(), pad.clone())], order: self.created_count };
         self.pads.insert(pad.id.clone(), known);
         pad
     }
 
-    pub(crate) fn blank(&self, owner_email: String) -> PadView {
+    pub(crate) fn new_pad(&self, owner_email: String) -> PadView {
         let now = now_ms();
         PadView {
             id: String::new(),
@@ -372,7 +373,7 @@ impl Model {
 
 impl PadView {
     pub(crate) fn event(&mut self, kind: &str, by: Option<(&str, &str)>, metadata: Value) {
-        let at = seconds(now_ms());
+        let at = format_seconds(now_ms());
         let (name, email) = by.unwrap_or(("Someone", ""));
         let text = match kind {
             "joined" => format!("{name} joined the pad"),

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::api::{Answer, Asked};
+use super::api::{Answer, ApiRequest};
 use super::model::Model;
 use crate::common::token48;
 use crate::common::wire::Reply;
 
 const PER_PAGE: usize = 50;
 
-impl Asked<'_> {
+impl ApiRequest<'_> {
     /// Returns one page. `show` is only called for the rows of that page.
     pub(crate) fn page<T>(
         &self,
@@ -26,12 +26,12 @@ impl Asked<'_> {
                 let page = cursor.split('.').nth(1).and_then(|page| page.parse().ok());
                 match page {
                     Some(page) if model.cursors.contains(cursor) => page,
-                    _ => return Err(self.bad(format!("cursor {cursor} was never handed out"))),
+                    _ => return Err(self.bad_request(format!("cursor {cursor} was never handed out"))),
                 }
             }
             (None, Some(page)) => match page.parse() {
                 Ok(page) if page >= 1 => page,
-                _ => return Err(self.bad(format!("page {page:?} is not a number from 1"))),
+                _ => return Err(self.bad_request(format!("page {page:?} is not a number from 1"))),
             },
             (None, None) => 1,
         };

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::Lever;
 use super::model::{Model, Permissions};
-use crate::common::front::{Caller, Service};
 use crate::common::lock;
+use crate::common::pipeline::{Caller, Service};
 use crate::common::wire::{Incoming, Pairs, Reply};
 
 /// Simulated endpoint with the IDs from its path.
@@ -142,7 +142,7 @@ impl<'a> Endpoint<'a> {
 }
 
 /// Request of an endpoint after all checks have passed.
-pub(crate) struct Asked<'a> {
+pub(crate) struct ApiRequest<'a> {
     pub lever: &'a Lever,
     pub request: &'a Incoming,
     pub key: &'a str,
@@ -166,10 +166,10 @@ pub(crate) fn forbidden() -> Reply {
     failure(403, "Forbidden", message)
 }
 
-impl Asked<'_> {
+impl ApiRequest<'_> {
     /// Rejects a request that no correct client sends.
-    pub(crate) fn bad(&self, message: impl std::fmt::Display) -> Reply {
-        self.lever.front.violation(self.request, &message);
+    pub(crate) fn bad_request(&self, message: impl std::fmt::Display) -> Reply {
+        self.lever.pipeline.violation(self.request, &message);
         failure(400, "BadRequest", message)
     }
 
@@ -183,8 +183,9 @@ impl Asked<'_> {
 
     /// Returns a number from the query, such as a time in milliseconds.
     pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, Reply> {
-        let parse =
-            |value: &str| value.parse().map_err(|_| self.bad(format!("{name} is not a number: {value}")));
+        let parse = |value: &str| {
+            value.parse().map_err(|_| self.bad_request(format!("{name} is not a number: {value}")))
+        };
         self.value(name).map(parse).transpose()
     }
 
@@ -208,14 +209,16 @@ impl Asked<'_> {
     ) -> Answer {
         let limit = match self.number("limit")?.unwrap_or(100) {
             limit @ 1..=100 => usize::try_from(limit).unwrap_or(100),
-            limit => return Err(self.bad(format!("limit {limit} is not between 1 and 100"))),
+            limit => return Err(self.bad_request(format!("limit {limit} is not between 1 and 100"))),
         };
         if let Some(token) = self.value("offset") {
             let place = (self.request.path.clone(), token.to_owned());
             if !model.offsets.contains(&place) {
                 // Expired tokens are caused by the service, invented ones by the client. Both get the same response.
-                if !self.lever.was_handed_out(&place) {
-                    self.lever.front.violation(self.request, format!("offset {token} was never handed out"));
+                if !self.lever.was_issued(&place) {
+                    self.lever
+                        .pipeline
+                        .violation(self.request, format!("offset {token} was never handed out"));
                 }
                 return Err(failure(400, "BadRequest", "Invalid offset token"));
             }
@@ -230,7 +233,7 @@ impl Asked<'_> {
         let mut body = json!({"data": data, "hasNext": more});
         if let (Some(next), Some(fields)) = (next, body.as_object_mut()) {
             let place = (self.request.path.clone(), next.clone());
-            self.lever.hand_out(&place);
+            self.lever.issue_offset(&place);
             model.offsets.insert(place);
             fields.insert("next".into(), json!(next));
         }
@@ -268,8 +271,8 @@ fn basic_key(headers: &HeaderMap) -> Result<String, String> {
 }
 
 impl Service for Lever {
-    fn front(&self) -> &crate::common::front::Front {
-        &self.front
+    fn pipeline(&self) -> &crate::common::pipeline::Pipeline {
+        &self.pipeline
     }
 
     fn error_body(&self, status: u16) -> Value {
@@ -288,13 +291,13 @@ impl Service for Lever {
     }
 
     fn answer(&self, request: &Incoming, caller: &mut Caller) -> Reply {
-        self.checked(request, caller).unwrap_or_else(|refusal| refusal)
+        self.dispatch(request, caller).unwrap_or_else(|refusal| refusal)
     }
 }
 
 impl Lever {
-    fn checked(&self, request: &Incoming, caller: &mut Caller) -> Answer {
-        let violation = |what: &str| self.front.violation(request, what);
+    fn dispatch(&self, request: &Incoming, caller: &mut Caller) -> Answer {
+        let violation = |what: &str| self.pipeline.violation(request, what);
         let usual = |status: u16| Reply::json(status, self.error_body(status));
         let Some(endpoint) = Endpoint::find(&request.method, &request.path) else {
             violation("no such endpoint");
@@ -307,26 +310,26 @@ impl Lever {
         caller.auth = Some("basic");
         caller.key = Some(key.clone());
         let permissions = lock(&self.model).keys.get(&key).cloned().ok_or_else(|| usual(401))?;
-        if !self.front.buckets.take(&key) {
+        if !self.pipeline.buckets.take(&key) {
             return Err(usual(429));
         }
         if !permissions.allows(endpoint.permission()) {
             return Err(forbidden());
         }
-        let mut asked =
-            Asked { lever: self, request, key: &key, permissions, query: Vec::new(), body: Map::new() };
-        asked.query = request.query().map_err(|error| asked.bad(error))?;
+        let mut api_request =
+            ApiRequest { lever: self, request, key: &key, permissions, query: Vec::new(), body: Map::new() };
+        api_request.query = request.query().map_err(|error| api_request.bad_request(error))?;
         if let Some((name, _)) =
-            asked.query.iter().find(|(name, _)| !endpoint.query_names().contains(&name.as_str()))
+            api_request.query.iter().find(|(name, _)| !endpoint.query_names().contains(&name.as_str()))
         {
-            return Err(asked.bad(format!("unknown query parameter {name}")));
+            return Err(api_request.bad_request(format!("unknown query parameter {name}")));
         }
         if endpoint.has_body() {
-            asked.body = json_body(request).map_err(|error| asked.bad(error))?;
+            api_request.body = json_body(request).map_err(|error| api_request.bad_request(error))?;
         } else if !request.body.is_empty() {
             violation("unexpected body");
         }
-        asked.serve(endpoint)
+        api_request.serve(endpoint)
     }
 }
 

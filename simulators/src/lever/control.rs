@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Lever;
 use super::delivery::DeliveryBehaviour;
 use super::model::{NewCandidate, NewPosting, Permissions, Stage};
-use crate::common::control::{self, done, refuse};
+use crate::common::control::{self, done, error_response};
 use crate::common::lock;
 
 type Service = State<Arc<Lever>>;
@@ -44,10 +44,10 @@ pub(crate) fn router(lever: Arc<Lever>) -> Router {
 }
 
 fn missing(id: &str) -> Response {
-    refuse(StatusCode::NOT_FOUND, format!("there is no {id}"))
+    error_response(StatusCode::NOT_FOUND, format!("there is no {id}"))
 }
 
-fn whether(found: bool, id: &str) -> Response {
+fn done_or_not_found(found: bool, id: &str) -> Response {
     if found { done() } else { missing(id) }
 }
 
@@ -70,7 +70,7 @@ async fn state(State(lever): Service) -> Json<Value> {
 async fn add_candidate(State(lever): Service, Json(new): Json<NewCandidate>) -> Response {
     match lock(&lever.model).add_candidate(new) {
         Ok(id) => Json(json!({"id": id})).into_response(),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+        Err(error) => error_response(StatusCode::BAD_REQUEST, error),
     }
 }
 
@@ -83,7 +83,7 @@ async fn candidate(State(lever): Service, Path(id): Path<String>) -> Response {
 }
 
 async fn remove_candidate(State(lever): Service, Path(id): Path<String>) -> Response {
-    whether(lever.delete(&id, crate::common::now_ms()), &id)
+    done_or_not_found(lever.delete(&id, crate::common::now_ms()), &id)
 }
 
 #[derive(Deserialize)]
@@ -96,7 +96,7 @@ struct Move {
 async fn move_candidate(State(lever): Service, Path(id): Path<String>, Json(to): Json<Move>) -> Response {
     match lever.move_to(&id, &to.stage, to.at) {
         Ok(moved) => Json(moved).into_response(),
-        Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+        Err(error) => error_response(StatusCode::BAD_REQUEST, error),
     }
 }
 
@@ -116,7 +116,7 @@ impl Strings {
 }
 
 async fn change_tags(State(lever): Service, Path(id): Path<String>, Json(change): Json<Strings>) -> Response {
-    whether(lever.change(&id, |opportunity| change.apply(&mut opportunity.tags)), &id)
+    done_or_not_found(lever.change(&id, |opportunity| change.apply(&mut opportunity.tags)), &id)
 }
 
 async fn change_links(
@@ -130,7 +130,7 @@ async fn change_links(
     if let Some(contact) = contact.and_then(|contact| model.contacts.get_mut(&contact)) {
         change.apply(&mut contact.links);
     }
-    whether(found, &id)
+    done_or_not_found(found, &id)
 }
 
 async fn change_posting_tags(
@@ -152,7 +152,7 @@ async fn act(State(lever): Service, Path((id, action)): Path<(String, String)>) 
         "confidential" => lever.change(&id, |opportunity| opportunity.confidential = true),
         _ => return missing(&action),
     };
-    whether(found, &id)
+    done_or_not_found(found, &id)
 }
 
 async fn add_posting(State(lever): Service, Json(new): Json<NewPosting>) -> Json<Value> {
@@ -191,7 +191,7 @@ async fn set_key(State(lever): Service, Json(key): Json<Key>) -> Response {
 }
 
 async fn revoke_key(State(lever): Service, Path(key): Path<String>) -> Response {
-    whether(lock(&lever.model).keys.remove(&key).is_some(), "such key")
+    done_or_not_found(lock(&lever.model).keys.remove(&key).is_some(), "such key")
 }
 
 #[derive(Deserialize)]
@@ -212,7 +212,7 @@ async fn remove_webhook(State(lever): Service, Path(id): Path<String>) -> Respon
     let mut model = lock(&lever.model);
     let before = model.webhooks.len();
     model.webhooks.retain(|webhook| webhook.id != id);
-    whether(model.webhooks.len() < before, &id)
+    done_or_not_found(model.webhooks.len() < before, &id)
 }
 
 async fn switch_event(State(lever): Service, Path((event, switch)): Path<(String, String)>) -> Response {

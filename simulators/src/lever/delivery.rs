@@ -27,7 +27,7 @@ pub(crate) struct Webhook {
     pub origins: Vec<String>,
     pub created_at: i64,
     /// API key that created it; `None` = created by a person, out of the API's reach.
-    pub made_by: Option<String>,
+    pub created_by: Option<String>,
 }
 
 /// Misbehaviour of deliveries; none by default.

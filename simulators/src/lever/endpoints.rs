@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::api::{Answer, Asked, Endpoint, failure, forbidden, not_found};
+use super::api::{Answer, ApiRequest, Endpoint, failure, forbidden, not_found};
 use super::delivery::Webhook;
 use super::model::{ADMIN, ARCHIVE_REASON, Model, Note, Opportunity};
 use crate::common::wire::Reply;
@@ -30,7 +30,7 @@ fn data(status: u16, data: impl serde::Serialize) -> Answer {
     Ok(Reply::json(status, json!({"data": data})))
 }
 
-impl Asked<'_> {
+impl ApiRequest<'_> {
     pub(crate) fn serve(&self, endpoint: Endpoint<'_>) -> Answer {
         let mut guard = lock(&self.lever.model);
         let model = &mut *guard;
@@ -47,14 +47,14 @@ impl Asked<'_> {
             Endpoint::Opportunities => self.opportunities(model),
             Endpoint::Deleted => self.deleted(model),
             Endpoint::Opportunity(id) => {
-                let opportunity = self.reachable(model, id)?;
-                data(200, self.shaped(model, opportunity)?)
+                let opportunity = self.accessible(model, id)?;
+                data(200, self.rendered(model, opportunity)?)
             }
-            Endpoint::AddLinks(id) => self.write(model, id, "links", |front, links, given| {
+            Endpoint::AddLinks(id) => self.write(model, id, "links", |pipeline, links, given| {
                 for link in given {
                     // Whether Lever would notice a duplicate is not documented, so this one accepts it.
                     if links.contains(&link) {
-                        front(format!("link added twice: {link}"));
+                        pipeline(format!("link added twice: {link}"));
                     }
                     links.push(link);
                 }
@@ -73,18 +73,18 @@ impl Asked<'_> {
                 self.write(model, id, "tags", |_, tags, given| tags.retain(|tag| !given.contains(tag)))
             }
             Endpoint::Notes(id) => {
-                let notes = &self.reachable(model, id)?.notes;
+                let notes = &self.accessible(model, id)?.notes;
                 let rows =
                     notes.iter().rev().enumerate().map(|(rank, note)| (rank, note.body.clone())).collect();
                 self.page(model, rows)
             }
             Endpoint::Note(id, note) => {
-                let known = self.reachable(model, id)?.notes.iter().find(|known| known.id == note);
+                let known = self.accessible(model, id)?.notes.iter().find(|known| known.id == note);
                 data(200, &known.ok_or_else(|| not_found("notes", note))?.body)
             }
             Endpoint::CreateNote(id) => self.create_note(model, id),
             Endpoint::DeleteNote(id, note) => {
-                self.reachable(model, id)?;
+                self.accessible(model, id)?;
                 let notes = &mut model.existing_mut(id).ok_or_else(|| not_found("opportunities", id))?.notes;
                 let known =
                     notes.iter().find(|known| known.id == note).ok_or_else(|| not_found("notes", note))?;
@@ -96,14 +96,14 @@ impl Asked<'_> {
             }
             Endpoint::Webhooks => {
                 let own =
-                    model.webhooks.iter().filter(|webhook| webhook.made_by.as_deref() == Some(self.key));
+                    model.webhooks.iter().filter(|webhook| webhook.created_by.as_deref() == Some(self.key));
                 // The real response of this list has no `hasNext`.
                 data(200, own.map(|webhook| webhook_view(webhook, false)).collect::<Vec<_>>())
             }
             Endpoint::CreateWebhook => self.create_webhook(model),
             Endpoint::DeleteWebhook(id) => {
                 let known = model.webhooks.iter().find(|webhook| webhook.id == id);
-                match known.ok_or_else(|| not_found("webhooks", id))?.made_by.as_deref() {
+                match known.ok_or_else(|| not_found("webhooks", id))?.created_by.as_deref() {
                     Some(key) if key == self.key => {
                         model.webhooks.retain(|webhook| webhook.id != id);
                         Ok(Reply::empty(204))
@@ -150,7 +150,7 @@ impl Asked<'_> {
     }
 
     /// Returns the opportunity, unless it is deleted or the key may not access it.
-    fn reachable<'m>(&self, model: &'m Model, id: &str) -> Result<&'m Opportunity, Reply> {
+    fn accessible<'m>(&self, model: &'m Model, id: &str) -> Result<&'m Opportunity, Reply> {
         let opportunity = model.existing(id).ok_or_else(|| not_found("opportunities", id))?;
         if opportunity.confidential && !self.permissions.confidential() {
             return Err(forbidden());
@@ -159,13 +159,14 @@ impl Asked<'_> {
     }
 
     /// Returns the opportunity with `expand` and `include` applied.
-    pub(crate) fn shaped(&self, model: &Model, opportunity: &Opportunity) -> Result<Value, Reply> {
+    pub(crate) fn rendered(&self, model: &Model, opportunity: &Opportunity) -> Result<Value, Reply> {
         let mut view = model.view(opportunity);
         let included: Vec<&str> = self.values("include").chain(self.values("expand")).collect();
         if let Some(fields) = view.as_object_mut() {
             for field in self.values("expand") {
                 let expanded = model.expanded(opportunity, field);
-                let expanded = expanded.ok_or_else(|| self.bad(format!("{field} is not expandable")))?;
+                let expanded =
+                    expanded.ok_or_else(|| self.bad_request(format!("{field} is not expandable")))?;
                 fields.insert(field.to_owned(), expanded);
             }
             // `include` restricts: only the fields that it names remain.
@@ -183,18 +184,18 @@ impl Asked<'_> {
         field: &str,
         change: impl FnOnce(&dyn Fn(String), &mut Vec<String>, Vec<String>),
     ) -> Answer {
-        self.reachable(model, id)?;
+        self.accessible(model, id)?;
         self.performer(model)?;
         if let Some(unknown) = self.body.keys().find(|name| *name != field) {
-            return Err(self.bad(format!("unknown field {unknown}")));
+            return Err(self.bad_request(format!("unknown field {unknown}")));
         }
         let given = self.body.get(field).cloned().unwrap_or_default();
         let given: Vec<String> = serde_json::from_value(given)
-            .map_err(|_| self.bad(format!("{field} must be a list of strings")))?;
+            .map_err(|_| self.bad_request(format!("{field} must be a list of strings")))?;
         if given.is_empty() || given.iter().any(|text| text.trim().is_empty()) {
-            return Err(self.bad(format!("{field} must not be empty")));
+            return Err(self.bad_request(format!("{field} must not be empty")));
         }
-        let violation = |what: String| self.lever.front.violation(self.request, what);
+        let violation = |what: String| self.lever.pipeline.violation(self.request, what);
         let missing = || not_found("opportunities", id);
         let contact = model.existing(id).ok_or_else(missing)?.contact.clone();
         match field {
@@ -210,7 +211,7 @@ impl Asked<'_> {
     }
 
     fn create_note(&self, model: &mut Model, id: &str) -> Answer {
-        let stage = self.reachable(model, id)?.stage.clone();
+        let stage = self.accessible(model, id)?.stage.clone();
         let user = self.performer(model)?;
         let now = now_ms();
         for (name, value) in &self.body {
@@ -219,14 +220,14 @@ impl Asked<'_> {
                 "secret" | "notifyFollowers" => value.is_boolean(),
                 "score" => value.is_null() || value.as_i64().is_some_and(|score| (1..=4).contains(&score)),
                 "createdAt" => value.as_i64().is_some_and(|at| at <= now),
-                _ => return Err(self.bad(format!("unknown field {name}"))),
+                _ => return Err(self.bad_request(format!("unknown field {name}"))),
             };
             if !fits {
-                return Err(self.bad(format!("{name} is not valid")));
+                return Err(self.bad_request(format!("{name} is not valid")));
             }
         }
         let Some(text) = self.body.get("value").and_then(Value::as_str) else {
-            return Err(self.bad("value is required"));
+            return Err(self.bad_request("value is required"));
         };
         for username in model.users.iter().filter_map(|user| user["username"].as_str()) {
             if text.contains(&format!("@{username}")) {
@@ -269,17 +270,17 @@ impl Asked<'_> {
         if let Some(unknown) =
             self.body.keys().find(|name| !["url", "event", "configuration"].contains(&name.as_str()))
         {
-            return Err(self.bad(format!("unknown field {unknown}")));
+            return Err(self.bad_request(format!("unknown field {unknown}")));
         }
         let text = |name: &str| self.body.get(name).and_then(Value::as_str).unwrap_or_default();
         let (url, event) = (text("url"), text("event"));
         let scheme_fits =
             url.starts_with("https://") || (self.lever.options.assume_http && url.starts_with("http://"));
         if !scheme_fits {
-            return Err(self.bad(format!("url {url:?} is not an https URL")));
+            return Err(self.bad_request(format!("url {url:?} is not an https URL")));
         }
         if !EVENTS.contains(&event) {
-            return Err(self.bad(format!("event {event:?} is not known")));
+            return Err(self.bad_request(format!("event {event:?} is not known")));
         }
         let mut origins = all_origins();
         if let Some(configuration) = self.body.get("configuration") {
@@ -289,11 +290,11 @@ impl Asked<'_> {
             let chosen = serde_json::from_value(configuration["conditions"]["origins"].clone());
             match chosen {
                 Ok(chosen) if known => origins = chosen,
-                _ => return Err(self.bad("configuration must be {conditions: {origins: [...]}}")),
+                _ => return Err(self.bad_request("configuration must be {conditions: {origins: [...]}}")),
             }
         }
         if let Some(unknown) = origins.iter().find(|origin| !ORIGINS.contains(&origin.as_str())) {
-            return Err(self.bad(format!("origin {unknown:?} is not known")));
+            return Err(self.bad_request(format!("origin {unknown:?} is not known")));
         }
         let webhook = Webhook {
             id: uuid(),
@@ -302,7 +303,7 @@ impl Asked<'_> {
             signature_token: token48(),
             origins,
             created_at: now_ms(),
-            made_by: Some(self.key.to_owned()),
+            created_by: Some(self.key.to_owned()),
         };
         let view = webhook_view(&webhook, true);
         model.webhooks.push(webhook);

@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::api::{Answer, Asked, failure, forbidden};
+use super::api::{Answer, ApiRequest, failure, forbidden};
 use super::model::{ADMIN, Model, Opportunity};
 use crate::common::wire::Reply;
 
-impl Asked<'_> {
+impl ApiRequest<'_> {
     pub(crate) fn opportunities(&self, model: &mut Model) -> Answer {
         let confidential = match self.value("confidentiality").unwrap_or("non-confidential") {
             "non-confidential" => Some(false),
             "confidential" => Some(true),
             "all" => None,
-            other => return Err(self.bad(format!("confidentiality {other:?} is not known"))),
+            other => return Err(self.bad_request(format!("confidentiality {other:?} is not known"))),
         };
         // As documented, this is an access error and not an empty list.
         if confidential != Some(false) && !self.permissions.confidential() {
@@ -22,16 +22,16 @@ impl Asked<'_> {
             None => None,
             Some("true") => Some(true),
             Some("false") => Some(false),
-            Some(other) => return Err(self.bad(format!("archived {other:?} is not true or false"))),
+            Some(other) => return Err(self.bad_request(format!("archived {other:?} is not true or false"))),
         };
         if let Some(email) = self.values("email").find(|email| !email.contains('@')) {
-            self.lever.front.violation(self.request, format!("email {email:?}"));
+            self.lever.pipeline.violation(self.request, format!("email {email:?}"));
             return Err(failure(400, "BadRequest", "Email address is not valid"));
         }
-        let updated = self.span("updated_at")?;
-        let created = self.span("created_at")?;
-        let advanced = self.span("advanced_at")?;
-        let archived_at = self.span("archived_at")?;
+        let updated = self.time_range("updated_at")?;
+        let created = self.time_range("created_at")?;
+        let advanced = self.time_range("advanced_at")?;
+        let archived_at = self.time_range("archived_at")?;
 
         let wanted = |opportunity: &Opportunity| {
             let tags = model.tags(opportunity);
@@ -46,10 +46,10 @@ impl Asked<'_> {
                 && self.any("posting_id", |wanted| posting == Some(wanted))
                 && self.any("origin", |origin| origin == opportunity.origin)
                 && self.any("email", |wanted| emails.unwrap_or_default().iter().any(|email| email == wanted))
-                && updated.holds(opportunity.updated_at)
-                && created.holds(Some(opportunity.created_at))
-                && advanced.holds(Some(opportunity.advanced_at))
-                && archived_at.holds(opportunity.archived.as_ref().map(|(_, at)| *at))
+                && updated.contains(opportunity.updated_at)
+                && created.contains(Some(opportunity.created_at))
+                && advanced.contains(Some(opportunity.advanced_at))
+                && archived_at.contains(opportunity.archived.as_ref().map(|(_, at)| *at))
         };
         // Sorted by stage first: a candidate who advances between two pages is listed twice, one who moves back is
         // missed.
@@ -62,15 +62,17 @@ impl Asked<'_> {
         chosen.sort_by(|one, other| one.0.cmp(&other.0));
         let rows = chosen
             .into_iter()
-            .map(|(place, opportunity)| Ok((place, self.shaped(model, opportunity)?)))
+            .map(|(place, opportunity)| Ok((place, self.rendered(model, opportunity)?)))
             .collect::<Result<Vec<_>, _>>()?;
         self.page(model, rows)
     }
 
     pub(crate) fn deleted(&self, model: &mut Model) -> Answer {
-        let span = self.span("deleted_at")?;
-        let deleted =
-            model.opportunities.values().filter(|one| one.deleted_at.is_some() && span.holds(one.deleted_at));
+        let time_range = self.time_range("deleted_at")?;
+        let deleted = model
+            .opportunities
+            .values()
+            .filter(|one| one.deleted_at.is_some() && time_range.contains(one.deleted_at));
         let mut rows: Vec<((i64, String), Value)> = deleted
             .map(|one| {
                 let mut view = model.view(one);
@@ -87,24 +89,27 @@ impl Asked<'_> {
 
     /// Reports whether a value matches. Repeated parameters of one kind are a union; without a parameter everything
     /// matches.
-    fn any(&self, name: &str, holds: impl Fn(&str) -> bool) -> bool {
+    fn any(&self, name: &str, contains: impl Fn(&str) -> bool) -> bool {
         let mut values = self.values(name).peekable();
-        values.peek().is_none() || values.any(holds)
+        values.peek().is_none() || values.any(contains)
     }
 
-    fn span(&self, name: &str) -> Result<Span, Reply> {
-        Ok(Span { start: self.number(&format!("{name}_start"))?, end: self.number(&format!("{name}_end"))? })
+    fn time_range(&self, name: &str) -> Result<TimeRange, Reply> {
+        Ok(TimeRange {
+            start: self.number(&format!("{name}_start"))?,
+            end: self.number(&format!("{name}_end"))?,
+        })
     }
 }
 
 /// Time range. Both ends are inclusive, as documented.
-struct Span {
+struct TimeRange {
     start: Option<i64>,
     end: Option<i64>,
 }
 
-impl Span {
-    fn holds(&self, at: Option<i64>) -> bool {
+impl TimeRange {
+    fn contains(&self, at: Option<i64>) -> bool {
         if self.start.is_none() && self.end.is_none() {
             return true;
         }

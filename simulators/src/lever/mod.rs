@@ -1,12 +1,12 @@
 //! Simulated Lever: its API, its webhooks, and the actions of recruiters.
 
+mod actions;
 mod api;
 mod control;
 mod delivery;
 mod endpoints;
 mod lists;
 mod model;
-mod recruiter;
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -22,9 +22,9 @@ pub use delivery::{Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, Verify
 pub use model::{NewCandidate, NewPosting, PERMISSIONS, Permissions, Stage};
 
 use crate::RateLimit;
-use crate::common::front::Front;
 use crate::common::handle::handle;
 use crate::common::lock;
+use crate::common::pipeline::Pipeline;
 use crate::common::server::Server;
 use model::Model;
 
@@ -73,7 +73,7 @@ impl Default for LeverOptions {
 
 /// Result of a stage change.
 #[derive(Clone, Debug, Serialize)]
-pub struct Moved {
+pub struct StageMove {
     /// Time of the change, in milliseconds since the epoch.
     pub at: i64,
     /// Numbers of the deliveries that report it.
@@ -82,7 +82,7 @@ pub struct Moved {
 
 #[derive(Debug)]
 pub(crate) struct Lever {
-    pub front: Front,
+    pub pipeline: Pipeline,
     pub model: Mutex<Model>,
     pub options: LeverOptions,
     pub client: reqwest::Client,
@@ -93,11 +93,11 @@ pub(crate) struct Lever {
 }
 
 impl Lever {
-    pub(crate) fn hand_out(&self, place: &(String, String)) {
+    pub(crate) fn issue_offset(&self, place: &(String, String)) {
         lock(&self.handed_out).insert(place.clone());
     }
 
-    pub(crate) fn was_handed_out(&self, place: &(String, String)) -> bool {
+    pub(crate) fn was_issued(&self, place: &(String, String)) -> bool {
         lock(&self.handed_out).contains(place)
     }
 }
@@ -133,7 +133,7 @@ impl LeverSimulator {
         let client =
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let lever = Arc::new(Lever {
-            front: Front::new(options.rate_limit),
+            pipeline: Pipeline::new(options.rate_limit),
             model: Mutex::new(Model::new(&options)),
             client,
             runtime: Handle::current(),

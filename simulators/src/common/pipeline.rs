@@ -14,12 +14,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::bucket::{Buckets, RateLimit};
-use super::faults::{Action, Entry, Faults, Gate, Moment};
+use super::faults::{Action, ActiveFault, Faults, Gate, Moment};
 use super::server::Abort;
 use super::wire::{Incoming, Reply};
 use super::{lock, now_ms};
 
-const KEPT_BODY: usize = 64 << 10;
+const RECORDED_BODY_MAX: usize = 64 << 10;
 
 /// Request that a simulated service received.
 #[derive(Clone, Debug, Serialize)]
@@ -61,14 +61,14 @@ pub(crate) struct Caller {
 }
 
 pub(crate) trait Service: Send + Sync + 'static {
-    fn front(&self) -> &Front;
+    fn pipeline(&self) -> &Pipeline;
     fn answer(&self, request: &Incoming, caller: &mut Caller) -> Reply;
     /// Returns the service's usual body for an error status.
     fn error_body(&self, status: u16) -> Value;
 }
 
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct Pipeline {
     pub faults: Faults,
     pub buckets: Buckets,
     calls: Mutex<Calls>,
@@ -86,7 +86,7 @@ pub(crate) enum Outcome {
     Hang,
 }
 
-impl Front {
+impl Pipeline {
     pub(crate) fn new(limit: Option<RateLimit>) -> Self {
         Self {
             faults: Faults::default(),
@@ -127,7 +127,7 @@ impl Front {
             method: request.method.clone(),
             path: request.path.clone(),
             query: request.query().unwrap_or_default(),
-            body: request.text().chars().take(KEPT_BODY).collect(),
+            body: request.text().chars().take(RECORDED_BODY_MAX).collect(),
             key: None,
             auth: None,
             handled: None,
@@ -151,11 +151,11 @@ pub(crate) async fn receive<S: Service>(State(service): State<Arc<S>>, request: 
     let Some(incoming) = Incoming::read(request).await else {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
-    finished(process(service, incoming)).await
+    run_detached(process(service, incoming)).await
 }
 
 /// Runs `work` on its own task and returns its response: a client that disconnects must not cancel a request in flight.
-pub(crate) async fn finished(work: impl Future<Output = Outcome> + Send + 'static) -> Response {
+pub(crate) async fn run_detached(work: impl Future<Output = Outcome> + Send + 'static) -> Response {
     match tokio::spawn(work).await {
         Ok(Outcome::Hang) => std::future::pending().await,
         Ok(outcome) => outcome.into_response(),
@@ -164,13 +164,13 @@ pub(crate) async fn finished(work: impl Future<Output = Outcome> + Send + 'stati
 }
 
 async fn process<S: Service>(service: Arc<S>, request: Incoming) -> Outcome {
-    let front = service.front();
-    let number = front.record(&request);
-    let entries = front.faults.take(&request);
-    front.update(number, |call| call.faults = entries.iter().map(|entry| entry.id()).collect());
+    let pipeline = service.pipeline();
+    let number = pipeline.record(&request);
+    let entries = pipeline.faults.take(&request);
+    pipeline.update(number, |call| call.faults = entries.iter().map(|entry| entry.id()).collect());
     let finish = |outcome: Outcome| {
         let status = outcome.status();
-        front.update(number, |call| call.status = status);
+        pipeline.update(number, |call| call.status = status);
         outcome
     };
     let error_body = |code: u16| service.error_body(code);
@@ -180,7 +180,7 @@ async fn process<S: Service>(service: Arc<S>, request: Incoming) -> Outcome {
 
     let mut caller = Caller::default();
     let reply = service.answer(&request, &mut caller);
-    front.update(number, |call| {
+    pipeline.update(number, |call| {
         call.key = caller.key;
         call.auth = caller.auth;
         call.handled = Some(reply.status);
@@ -195,7 +195,7 @@ fn error(code: u16, body: &Option<Value>, usual: impl Fn(u16) -> Value) -> Outco
 
 /// Applies faults before the request takes effect. `None` means that the request continues.
 pub(crate) async fn before_effect(
-    entries: &[Arc<Entry>],
+    entries: &[Arc<ActiveFault>],
     error_body: impl Fn(u16) -> Value,
 ) -> Option<Outcome> {
     for entry in entries {
@@ -207,7 +207,7 @@ pub(crate) async fn before_effect(
             }
             Action::Pause { at: Moment::BeforeEffect } => {
                 entry.hit();
-                match entry.held().await {
+                match entry.wait_released().await {
                     Gate::Discard => return Some(Outcome::Abort),
                     _ => continue,
                 }
@@ -231,7 +231,7 @@ pub(crate) async fn before_effect(
 
 /// Applies faults after the request took effect. `None` means that the response is sent unchanged.
 pub(crate) async fn after_effect(
-    entries: &[Arc<Entry>],
+    entries: &[Arc<ActiveFault>],
     status: u16,
     body: impl Fn() -> Bytes,
     error_body: impl Fn(u16) -> Value,
@@ -245,7 +245,7 @@ pub(crate) async fn after_effect(
             }
             Action::Pause { at: Moment::AfterEffect } => {
                 entry.hit();
-                match entry.held().await {
+                match entry.wait_released().await {
                     Gate::Discard => return Some(Outcome::Abort),
                     _ => continue,
                 }

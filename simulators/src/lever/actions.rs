@@ -9,7 +9,7 @@ use super::delivery::{
 };
 use super::endpoints::all_origins;
 use super::model::{ARCHIVE_REASON, Model, NewCandidate, NewPosting, Opportunity, Stage, default_users};
-use super::{Lever, LeverOptions, LeverSimulator, Moved, Permissions};
+use super::{Lever, LeverOptions, LeverSimulator, Permissions, StageMove};
 use crate::common::{lock, now_ms, uuid};
 
 impl Model {
@@ -33,23 +33,28 @@ impl Model {
 }
 
 impl Lever {
-    pub(crate) fn move_to(self: &Arc<Self>, id: &str, stage: &str, at: Option<i64>) -> Result<Moved, String> {
-        let moved = {
+    pub(crate) fn move_to(
+        self: &Arc<Self>,
+        id: &str,
+        stage: &str,
+        at: Option<i64>,
+    ) -> Result<StageMove, String> {
+        let stage_move = {
             let mut model = lock(&self.model);
             let target = model.stage_id(stage);
             match model.opportunities.get(id) {
                 // Moving a candidate to the current stage is no change and fires no event.
                 Some(known) if Some(&known.stage) == target.as_ref() => {
-                    return Ok(Moved { at: known.advanced_at, deliveries: Vec::new() });
+                    return Ok(StageMove { at: known.advanced_at, deliveries: Vec::new() });
                 }
                 _ => {}
             }
             let (from, at) = model.move_to(id, stage, at)?;
             model.opportunities.get(id).map(|opportunity| (opportunity.clone(), from, at))
         };
-        let (opportunity, from, at) = moved.ok_or_else(|| format!("there is no opportunity {id}"))?;
+        let (opportunity, from, at) = stage_move.ok_or_else(|| format!("there is no opportunity {id}"))?;
         let data = json!({"toStageId": opportunity.stage, "fromStageId": from});
-        Ok(Moved { at, deliveries: self.fire("candidateStageChange", &opportunity, data) })
+        Ok(StageMove { at, deliveries: self.fire("candidateStageChange", &opportunity, data) })
     }
 
     /// Changes an existing opportunity; returns false if there is none.
@@ -116,7 +121,7 @@ impl Lever {
             signature_token: signature_token.to_owned(),
             origins: all_origins(),
             created_at: now_ms(),
-            made_by: None,
+            created_by: None,
         });
         id
     }
@@ -218,20 +223,20 @@ impl LeverSimulator {
     ///
     /// # Panics
     /// If the opportunity or the stage does not exist.
-    pub async fn move_to_stage(&self, id: &str, stage: &str) -> Moved {
-        self.moved(id, stage, None)
+    pub async fn move_to_stage(&self, id: &str, stage: &str) -> StageMove {
+        self.stage_move(id, stage, None)
     }
 
     /// Like [`move_to_stage`](Self::move_to_stage), with the time of the change in milliseconds since the epoch.
     ///
     /// # Panics
     /// If the opportunity or the stage does not exist.
-    pub async fn move_to_stage_at(&self, id: &str, stage: &str, at: i64) -> Moved {
-        self.moved(id, stage, Some(at))
+    pub async fn move_to_stage_at(&self, id: &str, stage: &str, at: i64) -> StageMove {
+        self.stage_move(id, stage, Some(at))
     }
 
     #[expect(clippy::panic, reason = "a mistake in the test")]
-    fn moved(&self, id: &str, stage: &str, at: Option<i64>) -> Moved {
+    fn stage_move(&self, id: &str, stage: &str, at: Option<i64>) -> StageMove {
         self.lever().move_to(id, stage, at).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -429,7 +434,7 @@ impl LeverSimulator {
     pub fn webhooks(&self) -> Vec<Value> {
         let view = |webhook: &Webhook| {
             json!({"id": webhook.id, "event": webhook.event, "url": webhook.url,
-                "signatureToken": webhook.signature_token, "byApi": webhook.made_by.is_some()})
+                "signatureToken": webhook.signature_token, "byApi": webhook.created_by.is_some()})
         };
         lock(&self.lever().model).webhooks.iter().map(view).collect()
     }

@@ -1,4 +1,4 @@
-//! The candidates of the demo, all invented, and what must be true of them in the end.
+//! Fictional candidates of the demo, and the checks of their final state.
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
@@ -7,14 +7,14 @@ use simulators::{Delivery, InterviewSimulator, LeverSimulator, Moved, NewCandida
 use crate::examples::Rule;
 use crate::kubectl::{Kubectl, PATIENCE};
 
-/// A candidate in the simulated Lever.
+/// Candidate in the simulated Lever.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub name: &'static str,
     pub id: String,
 }
 
-/// Where everybody waits at first: a stage that no PadConfiguration names.
+/// Initial stage of all candidates: one that no PadConfiguration names.
 const START: &str = "Recruiter Screen";
 
 impl Candidate {
@@ -23,13 +23,13 @@ impl Candidate {
         Self::add(lever, NewCandidate { tags, ..Default::default() }, name)
     }
 
-    /// Tagged, and in Lever since `at`, in milliseconds since the epoch.
+    /// Adds a candidate with the tag who is in Lever since `at`, in milliseconds since the epoch.
     pub(crate) fn since(lever: &LeverSimulator, name: &'static str, tag: &str, at: i64) -> Self {
         let new = NewCandidate { tags: vec![tag.to_owned()], entered_at: Some(at), ..Default::default() };
         Self::add(lever, new, name)
     }
 
-    /// Tagged only through the posting that the candidate has applied to.
+    /// Adds a candidate who is tagged only through the posting.
     pub(crate) fn of_posting(lever: &LeverSimulator, name: &'static str, tag: &str) -> Self {
         Self::add(lever, NewCandidate { posting_tags: vec![tag.to_owned()], ..Default::default() }, name)
     }
@@ -40,19 +40,19 @@ impl Candidate {
     }
 }
 
-/// Moves a candidate and returns the webhooks that told of it, all answered with 200.
+/// Moves a candidate. Returns the webhooks that reported it, all of them answered with 200.
 pub(crate) async fn move_to(
     lever: &LeverSimulator,
     candidate: &Candidate,
     stage: &str,
 ) -> anyhow::Result<Vec<Delivery>> {
     let Moved { deliveries, .. } = lever.move_to_stage(&candidate.id, stage).await;
-    ensure!(!deliveries.is_empty(), "no webhook told of the move of {}", candidate.name);
+    ensure!(!deliveries.is_empty(), "no webhook reported the move of {}", candidate.name);
     let mut told = Vec::new();
     for number in deliveries {
         let delivery = tokio::time::timeout(PATIENCE, lever.wait_for_delivery(number)).await;
         let delivery =
-            delivery.with_context(|| format!("the webhook for {} had no answer", candidate.name))?;
+            delivery.with_context(|| format!("the webhook for {} was not answered", candidate.name))?;
         ensure!(
             delivery.attempts.last().is_some_and(|attempt| attempt.status == Some(200)),
             "the webhook for {} should have been answered with 200: {:?}",
@@ -64,12 +64,12 @@ pub(crate) async fn move_to(
     Ok(told)
 }
 
-/// The one Pad that the receiver says it has stored for these webhooks.
+/// Returns the one Pad that the webhook responses name as stored.
 pub(crate) fn stored(deliveries: &[Delivery]) -> anyhow::Result<String> {
     let mut names: Vec<String> = Vec::new();
     for answer in deliveries.iter().filter_map(|delivery| delivery.attempts.last()).map(|last| &last.answer) {
         let answer: Value =
-            serde_json::from_str(answer).with_context(|| format!("an answer that is not JSON: {answer}"))?;
+            serde_json::from_str(answer).with_context(|| format!("response is not JSON: {answer}"))?;
         ensure!(answer["outcome"] == "Accepted", "a webhook was not accepted: {answer}");
         let pads = answer["pads"].as_array().map(Vec::as_slice).unwrap_or_default();
         names.extend(pads.iter().filter_map(Value::as_str).map(str::to_owned));
@@ -77,11 +77,11 @@ pub(crate) fn stored(deliveries: &[Delivery]) -> anyhow::Result<String> {
     names.dedup();
     match names.as_slice() {
         [name] => Ok(name.clone()),
-        _ => bail!("one Pad was expected in the answers to the webhooks, not {names:?}"),
+        _ => bail!("expected one Pad in the webhook responses, not {names:?}"),
     }
 }
 
-/// Checks a pad in all three places, the resource, CoderPad and Lever, and returns its link.
+/// Checks a pad in the resource, in CoderPad and in Lever. Returns its link.
 pub(crate) async fn check_pad(
     kubectl: &Kubectl,
     lever: &LeverSimulator,
@@ -101,7 +101,7 @@ pub(crate) async fn check_pad(
     let at_coderpad: Vec<_> =
         interview.pads().into_iter().filter(|made| made.title.starts_with(name)).collect();
     let [made] = at_coderpad.as_slice() else {
-        bail!("{name} should have one pad at CoderPad, not {}", at_coderpad.len());
+        bail!("{name} should have one pad in CoderPad, not {}", at_coderpad.len());
     };
     ensure!(made.id == id && made.url == url && !made.deleted, "pad {pad} is not {}: {status}", made.id);
     match rule.question {
@@ -123,13 +123,14 @@ pub(crate) async fn check_pad(
     Ok(url.to_owned())
 }
 
-/// What an interview has left behind.
+/// Result of an interview.
 pub(crate) struct Record {
     pub playback: String,
     pub note: String,
 }
 
-/// Checks what an interview that is over has left behind, in all three places. `code` is what was typed last.
+/// Checks the result of an ended interview in the resource, in CoderPad and in Lever. `code` is the last code that was
+/// typed.
 pub(crate) async fn check_record(
     kubectl: &Kubectl,
     lever: &LeverSimulator,
@@ -140,9 +141,9 @@ pub(crate) async fn check_record(
     let (status, name) = (&object["status"], candidate.name);
     ensure!(status["phase"] == "Ended", "pad {pad} should be Ended: {status}");
     let made = status["padID"].as_str().and_then(|id| interview.pad(id));
-    let made = made.with_context(|| format!("the pad of {name} is not at CoderPad: {status}"))?;
-    ensure!(made.state == "ended", "the interview of {name} should be over at CoderPad, not {}", made.state);
-    ensure!(status["playbackURL"] == made.playback, "pad {pad} should lead to {}: {status}", made.playback);
+    let made = made.with_context(|| format!("the pad of {name} is not in CoderPad: {status}"))?;
+    ensure!(made.state == "ended", "the interview of {name} should be over in CoderPad, not {}", made.state);
+    ensure!(status["playbackURL"] == made.playback, "pad {pad} should link to {}: {status}", made.playback);
     let links = lever.links(&candidate.id);
     ensure!(links == [made.url.as_str()], "{name} should keep the link {}, not {links:?}", made.url);
 
@@ -152,7 +153,7 @@ pub(crate) async fn check_record(
     };
     for part in made.participants.iter().chain([&made.playback]).map(String::as_str).chain([code.trim_end()])
     {
-        ensure!(note.contains(part), "the note on {name} does not say {part:?}:\n{note}");
+        ensure!(note.contains(part), "the note on {name} does not contain {part:?}:\n{note}");
     }
     let tags = lever.tags(&candidate.id);
     let expected: Vec<_> = [&rule.tag].into_iter().chain(&rule.ended).collect();
@@ -160,7 +161,7 @@ pub(crate) async fn check_record(
     Ok(Record { playback: made.playback, note: note.clone() })
 }
 
-/// Checks that a candidate got nothing, and returns why, in the operator's words.
+/// Checks that a candidate got no pad. Returns the operator's explanation.
 pub(crate) async fn check_skipped(
     kubectl: &Kubectl,
     lever: &LeverSimulator,
@@ -169,18 +170,21 @@ pub(crate) async fn check_skipped(
 ) -> anyhow::Result<String> {
     let object = kubectl.get(&format!("pad/{pad}")).await?;
     let status = &object["status"];
-    ensure!(status["reason"] == "TagMissing", "pad {pad} should be skipped for want of the tag: {status}");
+    ensure!(
+        status["reason"] == "TagMissing",
+        "pad {pad} should be skipped because of the missing tag: {status}"
+    );
     let name = candidate.name;
     ensure!(lever.links(&candidate.id).is_empty(), "{name} should have no link in Lever");
     ensure!(
         !interview.pads().iter().any(|made| made.title.starts_with(name)),
-        "{name} should have no pad at CoderPad"
+        "{name} should have no pad in CoderPad"
     );
     let (_, message) = condition(&object, "Ready")?;
     Ok(message)
 }
 
-/// Reason and message of a condition.
+/// Returns reason and message of a condition.
 pub(crate) fn condition(object: &Value, kind: &str) -> anyhow::Result<(String, String)> {
     let status = &object["status"];
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -190,17 +194,17 @@ pub(crate) fn condition(object: &Value, kind: &str) -> anyhow::Result<(String, S
     Ok((both.0.to_owned(), both.1.to_owned()))
 }
 
-/// The one Pad of a candidate of whom no webhook has told, once sync has made it.
+/// Returns the one Pad of a candidate for whom no webhook was delivered, after sync has created it.
 pub(crate) async fn found_by_sync(kubectl: &Kubectl, candidate: &Candidate) -> anyhow::Result<String> {
     let selector = format!("--field-selector=spec.opportunityID={}", candidate.id);
     let found = kubectl.get(&format!("pads {selector}")).await?;
     let pads = found["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     let [pad] = pads else { bail!("{} should have one Pad, not {}", candidate.name, pads.len()) };
-    ensure!(pad["spec"]["trigger"]["source"] == "Sync", "sync should have made this: {pad}");
+    ensure!(pad["spec"]["trigger"]["source"] == "Sync", "sync should have created this: {pad}");
     Ok(pad["metadata"]["name"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Waits until the operator has looked at a Pad again for the newest webhook about it.
+/// Waits until the operator has reconciled a Pad for the newest webhook about it.
 pub(crate) async fn looked_at_again(kubectl: &Kubectl, pad: &str) -> anyhow::Result<()> {
     const REQUESTED: &str = "padoperator.dev/reconcile-requested-at";
     const POLL: std::time::Duration = std::time::Duration::from_millis(100);
@@ -208,7 +212,7 @@ pub(crate) async fn looked_at_again(kubectl: &Kubectl, pad: &str) -> anyhow::Res
         loop {
             let object = kubectl.get(&format!("pad/{pad}")).await?;
             let requested = &object["metadata"]["annotations"][REQUESTED];
-            ensure!(requested.is_string(), "pad {pad} should have been asked for again, by {REQUESTED}");
+            ensure!(requested.is_string(), "pad {pad} should have the annotation {REQUESTED}");
             if *requested == object["status"]["lastHandledReconcileAt"] {
                 return Ok(());
             }
@@ -216,10 +220,10 @@ pub(crate) async fn looked_at_again(kubectl: &Kubectl, pad: &str) -> anyhow::Res
         }
     };
     let looked_at = tokio::time::timeout(PATIENCE, looked_at).await;
-    looked_at.with_context(|| format!("pad {pad} was not looked at again"))?
+    looked_at.with_context(|| format!("pad {pad} was not reconciled again"))?
 }
 
-/// The candidates as Lever has them now, as a table.
+/// Returns a table of the candidates as Lever has them now.
 pub(crate) fn table(lever: &LeverSimulator, candidates: &[Candidate]) -> Vec<Vec<String>> {
     let stages = lever.stages();
     let header = ["CANDIDATE", "STAGE", "TAGS", "LINKS"].map(str::to_owned).to_vec();

@@ -1,12 +1,11 @@
-//! What the demo prints: a line for each step, with the time it took, and tables.
-//!
-//! Nothing here fails if nobody reads on (`make demo | head`): the demo then still stops what it started.
+//! Output of the demo: a line for each step, with the time it took, and tables.
+//! || Write errors are ignored (`make demo | head`), so that the demo still stops everything that it started.
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::{Duration, Instant};
 
-/// Where the demo prints.
+/// Output of the demo.
 pub(crate) struct Console {
     terminal: bool,
 }
@@ -16,10 +15,10 @@ impl Console {
         Self { terminal: stdout().is_terminal() }
     }
 
-    /// Begins a step. A terminal shows it while it lasts.
+    /// Begins a step. A terminal shows it while it runs.
     pub(crate) fn begin(&self, what: impl Display) -> Step<'_> {
         if self.terminal {
-            // Only what fits into one line can be erased.
+            // Only text that fits into one line can be erased.
             let what: String = what.to_string().chars().take(60).collect();
             write(format_args!("           {what} ..."));
         }
@@ -30,12 +29,12 @@ impl Console {
         write(format_args!("{text}\n"));
     }
 
-    /// More about the step before.
+    /// Prints a detail of the previous step.
     pub(crate) fn detail(&self, text: impl Display) {
         self.line(format_args!("           {text}"));
     }
 
-    /// What the operator has to say, a line or more for each sentence.
+    /// Prints a message of the operator, each sentence on its own line or lines.
     pub(crate) fn quote(&self, text: &str) {
         const WIDTH: usize = 100;
         for sentence in text.split_inclusive(". ") {
@@ -53,12 +52,12 @@ impl Console {
         }
     }
 
-    /// A command as one would type it, and what it answered.
+    /// Prints a command as typed, and its output.
     pub(crate) fn command(&self, command: &str, answer: &str) {
         self.line(format_args!("\n$ {command}\n{}", answer.trim_end()));
     }
 
-    /// A table like those of kubectl.
+    /// Prints a table like those of kubectl.
     pub(crate) fn table(&self, rows: &[Vec<String>]) {
         let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
         let widths: Vec<usize> = (0..columns)
@@ -72,7 +71,7 @@ impl Console {
     }
 }
 
-/// A step under way.
+/// Running step.
 pub(crate) struct Step<'a> {
     console: &'a Console,
     start: Instant,
@@ -80,7 +79,7 @@ pub(crate) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Says what has happened, in one line.
+    /// Prints the outcome in one line.
     pub(crate) fn done(mut self, what: impl Display) {
         self.erase();
         self.console.line(format_args!("[{:>6}]   {what}", seconds(self.start.elapsed())));

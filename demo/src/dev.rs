@@ -1,8 +1,7 @@
-//! `make dev`: the stage of the demo, kept up while one writes code.
-//!
-//! Whenever the operator's program is built anew, by whomever, it is started anew, with the CustomResourceDefinitions
-//! that there are then. The operator serves one namespace only, so that tests can use the same control plane beside it:
-//! they find its folder behind a link.
+//! `make dev`: the environment of the demo, kept up during development.
+//! || Whenever the operator's program is rebuilt, the operator is restarted and the current CustomResourceDefinitions
+//! are applied. The operator serves one namespace only, so that tests can use the same control plane: they find its
+//! folder through a symbolic link.
 
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -19,16 +18,16 @@ use crate::operator::Operator;
 use crate::stage::{self, Stage};
 use crate::story::Story;
 
-/// How often the program is looked at. It is whole when two looks find the same.
+/// Interval between checks of the program. A build counts as complete when two checks find the same file.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Keeps everything up until Ctrl-C, or says that it is up already: then the build before was all there is to do.
+/// Keeps everything up until Ctrl-C. If another process does so already, the build was all that was needed.
 pub(crate) async fn dev(console: &Console) -> anyhow::Result<()> {
     let link = link()?;
     if link.exists() {
         let link = link.display();
         console.line(format_args!(
-            "`make dev` runs in another terminal: it starts the operator that was just built.\n\n    \
+            "`make dev` runs in another terminal: it restarts the operator with the new build.\n\n    \
              export KUBECONFIG={link}/kubeconfig"
         ));
         return Ok(());
@@ -47,15 +46,15 @@ pub(crate) async fn dev(console: &Console) -> anyhow::Result<()> {
     outcome.and(stopped)
 }
 
-/// Where tests look for the control plane: beside the programs, as there is one for each folder of them.
+/// Returns the link through which tests find the control plane. It is next to the programs: one for each build folder.
 fn link() -> anyhow::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("kept-control-plane"))
 }
 
-/// Whoever was killed has left a link that leads nowhere.
+/// Removes the link, also a dangling one left by a killed process.
 fn remove(link: &Path) -> anyhow::Result<()> {
     if link.is_symlink() {
-        std::fs::remove_file(link).with_context(|| format!("{} cannot be removed", link.display()))?;
+        std::fs::remove_file(link).with_context(|| format!("cannot remove {}", link.display()))?;
     }
     Ok(())
 }
@@ -69,12 +68,12 @@ async fn live(stage: &mut Stage, console: &Console, link: &Path) -> anyhow::Resu
 
     let kept = stage.plane.as_ref().context("there is no control plane")?.folder();
     remove(link)?;
-    symlink(kept, link).with_context(|| format!("{} cannot be made", link.display()))?;
+    symlink(kept, link).with_context(|| format!("cannot create {}", link.display()))?;
     console.line(format_args!("\n{}", keep::explain(stage, &candidate, &candidate)?));
     console.line(
         "After a change, in another terminal:\n\n    \
-         make dev                # builds the operator; it is started here\n    \
-         make check AREA=sync    # builds the tests, and runs those of an area in this control plane\n",
+         make dev                # builds the operator, which is then restarted here\n    \
+         make check AREA=sync    # builds the tests and runs those of one area in this control plane\n",
     );
     let (story, operator) = Story::on(stage, console)?;
     let mut program = Program::started(operator.program());
@@ -83,24 +82,24 @@ async fn live(stage: &mut Stage, console: &Console, link: &Path) -> anyhow::Resu
             () = program.built() => {}
             status = operator.ended() => {
                 let (status, tail) = (status?, operator.log_tail());
-                console.line(format_args!("The operator has ended ({status}). Its log ends with:\n{tail}"));
+                console.line(format_args!("The operator exited ({status}). Its log ends with:\n{tail}"));
                 program.built().await;
             }
         }
-        // What does not start today starts with the next build.
+        // A build that does not start is replaced by the next one.
         if let Err(error) = start_anew(story.kubectl, operator, console).await {
             console.line(format_args!("The new build does not start: {error:#}"));
         }
     }
 }
 
-/// The operator's program, which a build replaces.
+/// The operator's program, which each build replaces.
 struct Program {
     file: PathBuf,
     started: Option<Version>,
 }
 
-/// Tells one build from another.
+/// Identity of a build: inode, size and modification time.
 type Version = (u64, u64, i64, i64);
 
 impl Program {
@@ -110,7 +109,7 @@ impl Program {
         program
     }
 
-    /// Waits until it is another one than was started last.
+    /// Waits until the file differs from the build that was started last.
     async fn built(&mut self) {
         let mut before = None;
         loop {
@@ -134,6 +133,6 @@ async fn start_anew(kubectl: &Kubectl, operator: &mut Operator, console: &Consol
     let step = console.begin("a new build: kubectl apply -f crds/, pad-operator run");
     kubectl.run("apply -f crds/").await?;
     operator.restart().await?;
-    step.done("a new build of the operator runs: ready");
+    step.done("the new build of the operator is ready");
     Ok(())
 }

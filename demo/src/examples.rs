@@ -1,24 +1,24 @@
-//! The files in `examples/`, with the few values that cannot be in a file: addresses and keys of the simulated services.
+//! The files in `examples/`, with the few values that cannot be in a file: URLs and keys of the simulated services.
 
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde_yaml_ng::{Mapping, Value};
 
-/// The namespace of all examples.
+/// Namespace of all examples.
 pub(crate) const NAMESPACE: &str = "hiring";
 
-/// The LeverConnection of the examples.
+/// LeverConnection of the examples.
 pub(crate) const CONNECTION: &str = "leverconnection/acme";
 
-/// The PadConfiguration in `phone-screen.yaml`.
+/// PadConfiguration in `phone-screen.yaml`.
 pub(crate) const LIVE_RULE: &str = "padconfiguration/phone-screen";
 
-/// The PadConfigurations of the examples.
+/// PadConfigurations of the examples.
 pub(crate) const PHONE_SCREEN: &str = "phone-screen.yaml";
 pub(crate) const TAKE_HOME: &str = "take-home.yaml";
 
-/// What the simulated services take as keys.
+/// Keys that the simulated services accept.
 #[derive(Debug)]
 pub(crate) struct Keys {
     pub lever: String,
@@ -26,25 +26,25 @@ pub(crate) struct Keys {
     pub signing_token: String,
 }
 
-/// What an example PadConfiguration says of candidates.
+/// What an example PadConfiguration specifies for candidates.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub stage: String,
     pub tag: String,
     pub question: Option<u64>,
-    /// What is put on a candidate with the link.
+    /// Tag that is added together with the link.
     pub ready: Option<String>,
-    /// What takes its place when the interview is over.
+    /// Tag that replaces `ready` when the interview is over.
     pub ended: Option<String>,
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub(crate) fn repository() -> &'static Path {
     let member = Path::new(env!("CARGO_MANIFEST_DIR"));
     member.parent().unwrap_or(member)
 }
 
-/// `secrets.yaml` with the keys filled in.
+/// Returns `secrets.yaml` with the keys filled in.
 pub(crate) fn secret(keys: &Keys) -> anyhow::Result<String> {
     let mut secret = read("secrets.yaml")?;
     let data = secret.get_mut("stringData").and_then(Value::as_mapping_mut);
@@ -53,14 +53,14 @@ pub(crate) fn secret(keys: &Keys) -> anyhow::Result<String> {
             Some("lever-api-key") => &keys.lever,
             Some("interview-api-key") => &keys.interview,
             Some("lever-signing-token") => &keys.signing_token,
-            other => bail!("nothing is known of {other:?} in secrets.yaml"),
+            other => bail!("unknown key {other:?} in secrets.yaml"),
         };
         *value = key.as_str().into();
     }
     Ok(serde_yaml_ng::to_string(&secret)?)
 }
 
-/// `connection.yaml` for these services, with a sync so frequent that one can watch it.
+/// Returns `connection.yaml` for these services, with a sync interval short enough to watch.
 pub(crate) fn connection(lever: &str, interview: &str, interval: &str) -> anyhow::Result<String> {
     let mut connection = read("connection.yaml")?;
     set(&mut connection, &["spec", "lever", "url"], lever)?;
@@ -69,7 +69,7 @@ pub(crate) fn connection(lever: &str, interview: &str, interval: &str) -> anyhow
     Ok(serde_yaml_ng::to_string(&connection)?)
 }
 
-/// What the PadConfiguration in this file says.
+/// Returns the rule of the PadConfiguration in this file.
 pub(crate) fn rule(file: &str) -> anyhow::Result<Rule> {
     let configuration = read(file)?;
     let text = |field: &str| {
@@ -88,7 +88,7 @@ pub(crate) fn rule(file: &str) -> anyhow::Result<Rule> {
     })
 }
 
-/// The opportunity that `pad-by-hand.yaml` names.
+/// Returns the opportunity that `pad-by-hand.yaml` names.
 pub(crate) fn opportunity_by_hand() -> anyhow::Result<String> {
     let pad = read("pad-by-hand.yaml")?;
     let id = pad["spec"]["opportunityID"].as_str();
@@ -104,7 +104,8 @@ fn read(file: &str) -> anyhow::Result<Value> {
 fn set(object: &mut Value, path: &[&str], new: &str) -> anyhow::Result<()> {
     let mut place = object;
     for field in path {
-        let fields = place.as_mapping_mut().with_context(|| format!("{} is no object", path.join(".")))?;
+        let fields =
+            place.as_mapping_mut().with_context(|| format!("{} is not an object", path.join(".")))?;
         place = fields.entry((*field).into()).or_insert_with(|| Mapping::new().into());
     }
     *place = new.into();

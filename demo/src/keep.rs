@@ -1,4 +1,4 @@
-//! How to go on by hand, with `KEEP=1` and with `make dev`.
+//! Instructions for trying things by hand, with `KEEP=1` and `make dev`.
 
 use anyhow::Context as _;
 
@@ -6,7 +6,7 @@ use crate::candidates::Candidate;
 use crate::examples::{self, CONNECTION, NAMESPACE, repository};
 use crate::stage::Stage;
 
-/// What to type in another terminal. `open` has a pad that is open, and `again` shall have a second one.
+/// Returns commands for another terminal. `open` has an open pad; `again` gets a second one.
 pub(crate) fn explain(stage: &Stage, open: &Candidate, again: &Candidate) -> anyhow::Result<String> {
     let plane = stage.plane.as_ref().context("there is no control plane")?;
     let operator = stage.operator.as_ref().context("there is no operator")?;
@@ -45,15 +45,15 @@ End the interview of {open_name}, ask for a sync, and read the note:
     kubectl annotate {CONNECTION} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at=$(date +%s)
     sleep 2; curl -s $lever/candidates/{open} | grep -o '"value":"The [^"]*"'
 
-Make a second pad for {again_name} by hand:
+Create a second pad for {again_name} by hand:
 
     sed s/{example}/{again}/ examples/pad-by-hand.yaml | kubectl apply -f -
 
-Look around:
+Explore:
 
     kubectl explain padconfiguration.spec          # every field
-    curl $lever/deliveries                         # the webhooks and their answers
-    curl $interview/pads                           # the pads at the simulated CoderPad
+    curl $lever/deliveries                         # the webhooks and their responses
+    curl $interview/pads                           # the pads in the simulated CoderPad
     curl {admin}/metrics
     tail -f {log}
 "#

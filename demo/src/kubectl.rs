@@ -1,4 +1,4 @@
-//! kubectl, used as a person would use it: from the root of the repository, with its own words for what went wrong.
+//! kubectl, used as a person would use it: from the root of the repository, and with its own error messages.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::examples::{NAMESPACE, repository};
 
-/// Far more than anything takes, so that a crowded machine only makes the demo slow.
+/// Timeout far above what any step takes, so that a busy machine only slows the demo down.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// kubectl for one control plane.
@@ -25,22 +25,23 @@ impl Kubectl {
         Self {
             program: plane.program("kubectl"),
             kubeconfig: plane.kubeconfig().to_owned(),
-            // In the home folder it would keep what it knows of a cluster for hours, also for the next at this address.
+            // In the home folder kubectl would cache the discovery data for hours, also for the next cluster at this
+            // address.
             cache: folder.join("kubectl"),
         }
     }
 
-    /// Runs it with arguments as one would type them, without any quoting, and returns what it prints.
+    /// Runs kubectl with arguments as typed, without quoting, and returns its output.
     pub(crate) async fn run(&self, arguments: &str) -> anyhow::Result<String> {
         self.run_with(arguments, "").await
     }
 
-    /// Applies what is not in a file.
+    /// Applies an object that is not in a file.
     pub(crate) async fn apply(&self, yaml: &str) -> anyhow::Result<String> {
         self.run_with("apply -f -", yaml).await
     }
 
-    /// Waits until `what`, such as `pad/x`, is as `condition` says, as in `kubectl wait --for`.
+    /// Waits until `what`, such as `pad/x`, meets the `condition`, as in `kubectl wait --for`.
     pub(crate) async fn wait(&self, what: &str, condition: &str) -> anyhow::Result<()> {
         let timeout = PATIENCE.as_secs();
         self.run(&format!("wait {what} -n {NAMESPACE} --for={condition} --timeout={timeout}s"))
@@ -48,7 +49,7 @@ impl Kubectl {
             .map(drop)
     }
 
-    /// One object, such as `pad/x`.
+    /// Returns one object, such as `pad/x`.
     pub(crate) async fn get(&self, what: &str) -> anyhow::Result<Value> {
         let json = self.run(&format!("get {what} -n {NAMESPACE} -o json")).await?;
         serde_json::from_str(&json).with_context(|| format!("kubectl printed no JSON for {what}"))
@@ -59,7 +60,7 @@ impl Kubectl {
         kubectl
             .args(arguments.split_whitespace())
             .current_dir(repository())
-            // Neither a proxy nor the person's own settings for kubectl.
+            // No proxy and no personal kubectl settings.
             .env_clear()
             .env("KUBECONFIG", &self.kubeconfig)
             .env("KUBECACHEDIR", &self.cache);

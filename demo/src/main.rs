@@ -1,9 +1,8 @@
 //! The operator's main job from end to end (`make demo`): a real Kubernetes API server, the operator's release binary
-//! and kubectl on the one side, simulated Lever and CoderPad Interview on the other.
-//!
-//! It shows each step as it happens, checks that it did, and ends with exit code 0 only if all of it did. However it
-//! ends, nothing is left running. With `KEEP=1` everything stays up until Ctrl-C, to be tried by hand; `demo dev`
-//! (`make dev`) keeps it up for whoever writes code.
+//! and kubectl, with simulated Lever and CoderPad Interview services.
+//! || Each step is printed and checked as it happens; the exit code is 0 only if all steps succeed. Every child process
+//! is stopped, however the demo ends. With `KEEP=1` everything stays up until Ctrl-C, for trying things by hand; `demo
+//! dev` (`make dev`) keeps it up during development.
 
 mod candidates;
 mod console;
@@ -25,7 +24,7 @@ use crate::console::{Console, seconds};
 use crate::stage::Stage;
 use crate::story::{Cast, Story};
 
-/// The exit code that shells have for a program that Ctrl-C has ended.
+/// Exit code that shells use for a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
@@ -34,7 +33,7 @@ async fn main() -> ExitCode {
     let outcome = match argument.as_deref() {
         None => demo(&console).await,
         Some("dev") => dev::dev(&console).await.map(|()| ExitCode::SUCCESS),
-        Some(other) => Err(anyhow!("{other:?} is neither nothing nor \"dev\"")),
+        Some(other) => Err(anyhow!("unknown argument {other:?}; the only one is \"dev\"")),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("\ndemo failed: {error:#}");
@@ -46,8 +45,8 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
     let start = Instant::now();
     let mut signals = Signals::new()?;
     console.line(
-        "A real Kubernetes API server, the real operator and kubectl; Lever and CoderPad are simulated, so the links\n\
-         to pads lead nowhere. Each step is checked. In brackets: how long it took.\n",
+        "A real Kubernetes API server, the real operator and kubectl. Lever and CoderPad are simulated, so the links\n\
+         to pads do not work. Each step is checked. The time it took is in brackets.\n",
     );
     let mut stage = Stage::default();
     let outcome = tokio::select! {
@@ -68,13 +67,13 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
         stage::diagnose(&stage).await;
     }
     let stopped = stage.strike(console, outcome.is_err()).await;
-    // Why it failed matters more than how it ended.
+    // Its cause matters more than an error while stopping.
     let finished = outcome?.is_some();
     stopped?;
     if !finished {
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    console.line(format_args!("\nDone in {took}: whoever had the tag has one pad, linked in Lever."));
+    console.line(format_args!("\nDone in {took}: each candidate with the tag has one pad, linked in Lever."));
     if !keeping() {
         console.line("To try things yourself: KEEP=1 make demo");
     }
@@ -86,7 +85,7 @@ async fn play(stage: &mut Stage, console: &Console) -> anyhow::Result<Cast> {
     let (story, operator) = Story::on(stage, console)?;
     tokio::select! {
         told = story.tell() => told,
-        status = operator.ended() => bail!("the operator has ended early ({})", status?),
+        status = operator.ended() => bail!("the operator exited unexpectedly ({})", status?),
     }
 }
 
@@ -105,11 +104,11 @@ async fn keep_up(
     let Some(operator) = &mut stage.operator else { bail!("there is no operator") };
     tokio::select! {
         () = signals.received() => Ok(()),
-        status = operator.ended() => bail!("the operator has ended by itself ({})", status?),
+        status = operator.ended() => bail!("the operator exited unexpectedly ({})", status?),
     }
 }
 
-/// What ends the demo from outside.
+/// Signals that end the demo.
 struct Signals {
     interrupt: Signal,
     terminate: Signal,

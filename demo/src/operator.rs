@@ -1,7 +1,7 @@
-//! The operator: its program as a child process, which does not outlive this one however that ends.
-//!
-//! The kernel closes a dead process's pipes, whatever it died of. A shell waits for the end of a pipe that only this
-//! process can write to, and then sends the operator SIGTERM: closing the pipe is also the orderly way to stop it.
+//! The operator's program as a child process that never outlives this one.
+//! || The kernel closes the pipes of a dead process, whatever the cause of death. A shell waits for the end of a pipe
+//! that only this process can write to, and then sends SIGTERM to the operator. Closing the pipe is also the regular
+//! way to stop it.
 
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -14,8 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::process::{Child, ChildStdin, Command};
 
 /// Runs `"$@"`, ends with it, and sends it SIGTERM when standard input ends; SIGKILL if that has no effect.
-///
-/// The last `kill` is for what still waits in this shell's own process group.
+/// || The last `kill` ends the remaining processes of this shell's process group.
 const WATCH: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -28,23 +27,23 @@ kill 0
 exit "$code"
 "#;
 
-/// How long it may take from SIGTERM to the end.
+/// Maximum time from SIGTERM to the exit.
 const END: Duration = Duration::from_secs(10);
 
-/// How much of the log is shown when something has failed.
+/// Number of log lines shown after a failure.
 const TAIL_LINES: usize = 20;
 
-/// What the operator is to be told.
+/// Settings of the operator.
 pub(crate) struct Settings<'a> {
     pub kubeconfig: &'a Path,
-    /// The simulated services, which a LeverConnection may not name otherwise.
+    /// Origins of the simulated services, which a LeverConnection may name only if they are allowed.
     pub origins: [&'a str; 2],
-    /// The only namespace that it serves, if not all.
+    /// The only namespace to serve, if not all.
     pub namespace: Option<&'a str>,
     pub log: PathBuf,
 }
 
-/// The operator, running.
+/// Running operator.
 pub(crate) struct Operator {
     program: PathBuf,
     arguments: Vec<String>,
@@ -55,7 +54,7 @@ pub(crate) struct Operator {
     running: Running,
 }
 
-/// One process of it, and the shell that watches it.
+/// A process of the operator and the shell that supervises it.
 struct Running {
     shell: Child,
     life: Option<ChildStdin>,
@@ -70,9 +69,9 @@ impl Operator {
             "run".to_owned(),
             format!("--webhook-address=127.0.0.1:{webhook_port}"),
             format!("--admin-address=127.0.0.1:{admin_port}"),
-            // The real Lever wants https, and a proxy in front of the operator gives it that.
+            // The real Lever requires https, which a proxy in front of the operator provides.
             format!("--public-url={webhooks}"),
-            // The simulated lists are never behind.
+            // The simulated lists have no delay.
             "--interview-list-lag=2s".to_owned(),
             "--log-format=text".to_owned(),
         ];
@@ -84,7 +83,7 @@ impl Operator {
         Ok(Self { program, arguments, kubeconfig, log: settings.log, admin, webhooks, running })
     }
 
-    /// Ends it and starts what its program is now, at the same addresses. It need not have run any more.
+    /// Stops the operator, if it still runs, and starts the current program at the same addresses.
     pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
         drop(self.running.life.take());
         self.running.shell.wait().await?;
@@ -92,17 +91,17 @@ impl Operator {
         self.ready().await
     }
 
-    /// The file that it was started from.
+    /// Returns the file that it was started from.
     pub(crate) fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Where it serves `/readyz` and `/metrics`.
+    /// Returns the base URL of `/readyz` and `/metrics`.
     pub(crate) fn admin(&self) -> &str {
         &self.admin
     }
 
-    /// Where it takes webhooks.
+    /// Returns the base URL for webhooks.
     pub(crate) fn webhooks(&self) -> &str {
         &self.webhooks
     }
@@ -118,7 +117,7 @@ impl Operator {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until the operator reports that it is ready.
     pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
         const POLL: Duration = Duration::from_millis(50);
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
@@ -132,16 +131,16 @@ impl Operator {
             ready = tokio::time::timeout(crate::kubectl::PATIENCE, asked) => {
                 ready.with_context(|| format!("the operator is not ready: {url}"))
             }
-            status = self.running.shell.wait() => bail!("the operator has ended early ({})", status?),
+            status = self.running.shell.wait() => bail!("the operator exited unexpectedly ({})", status?),
         }
     }
 
-    /// Waits until it ends by itself, which it should not.
+    /// Waits until the operator exits without being stopped, which it should not.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
         Ok(self.running.shell.wait().await?)
     }
 
-    /// Sends SIGTERM. An orderly end is exit code 0, soon.
+    /// Sends SIGTERM and expects exit code 0 within [`END`].
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         drop(self.running.life.take());
         match tokio::time::timeout(END, self.running.shell.wait()).await {
@@ -150,14 +149,14 @@ impl Operator {
                 let (log, tail) = (self.log.display(), self.log_tail());
                 ensure!(
                     status.success(),
-                    "the operator ended with {status} after SIGTERM; {log} ends with\n{tail}"
+                    "the operator exited with {status} after SIGTERM; {log} ends with\n{tail}"
                 );
                 Ok(())
             }
             Err(_) => {
                 self.running.shell.wait().await?;
                 let (log, tail) = (self.log.display(), self.log_tail());
-                bail!("the operator had not ended {END:?} after SIGTERM; {log} ends with\n{tail}")
+                bail!("the operator had not exited {END:?} after SIGTERM; {log} ends with\n{tail}")
             }
         }
     }
@@ -166,19 +165,19 @@ impl Operator {
 impl Running {
     fn start(program: &Path, arguments: &[String], kubeconfig: &Path, log: &Path) -> anyhow::Result<Self> {
         let log = File::options().create(true).append(true).open(log);
-        let log = log.context("the log of the operator cannot be written")?;
+        let log = log.context("cannot write the operator's log")?;
         let mut shell = Command::new("sh")
             .args(["-c", WATCH, "sh"])
             .arg(program)
             .args(arguments)
-            // Neither a proxy nor settings that are meant for another run of the operator.
+            // No proxy and no settings meant for another run of the operator.
             .env_clear()
             .envs(["PATH", "RUST_LOG"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
             .env("KUBECONFIG", kubeconfig)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C is meant for this process, which then ends the others in order.
+            // Ctrl-C is handled by this process, which then stops the others in order.
             .process_group(0)
             .spawn()
             .context("cannot start sh")?;
@@ -189,12 +188,12 @@ impl Running {
 
 fn program() -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("pad-operator");
-    ensure!(program.is_file(), "{} is not there: `make demo` and `make dev` build it", program.display());
+    ensure!(program.is_file(), "{} does not exist: `make demo` and `make dev` build it", program.display());
     Ok(program)
 }
 
-/// Two ports that are free, and that nobody is given who does not ask for them: they lie below the range from which
-/// the kernel takes ports for connections.
+/// Returns two free ports below the range from which the kernel assigns ports, so that no other process gets them
+/// unless it asks for them.
 fn free_ports() -> anyhow::Result<[u16; 2]> {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
@@ -207,5 +206,5 @@ fn free_ports() -> anyhow::Result<[u16; 2]> {
             return Ok([webhooks.local_addr()?.port(), admin.local_addr()?.port()]);
         }
     }
-    bail!("found no two free ports from {FIRST} to {}", FIRST + COUNT)
+    bail!("no two free ports found from {FIRST} to {}", FIRST + COUNT)
 }

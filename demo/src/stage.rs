@@ -1,4 +1,4 @@
-//! What must run before anything can happen: a real API server, the two simulated services, the operator.
+//! Environment of the demo: a real API server, the two simulated services and the operator.
 
 use anyhow::Context as _;
 use control_plane::ControlPlane;
@@ -10,7 +10,7 @@ use crate::examples::{self, Keys, NAMESPACE};
 use crate::kubectl::Kubectl;
 use crate::operator::{Operator, Settings};
 
-/// What runs so far; it is stopped in order however the demo ends.
+/// Parts that run so far. They are stopped in order, however the demo ends.
 #[derive(Default)]
 pub(crate) struct Stage {
     namespace: Option<&'static str>,
@@ -21,7 +21,7 @@ pub(crate) struct Stage {
     pub services: Option<Services>,
 }
 
-/// The simulated services, and what they take as keys.
+/// Simulated services and the keys that they accept.
 pub(crate) struct Services {
     pub lever: LeverSimulator,
     pub interview: InterviewSimulator,
@@ -29,7 +29,7 @@ pub(crate) struct Services {
 }
 
 impl Stage {
-    /// One whose operator serves only this namespace.
+    /// Returns an environment whose operator serves only this namespace.
     pub(crate) fn serving(namespace: &'static str) -> Self {
         Self { namespace: Some(namespace), ..Self::default() }
     }
@@ -64,17 +64,15 @@ impl Stage {
         operator.ready().await?;
         step.done("pad-operator run: ready");
         let (webhooks, admin) = (operator.webhooks(), operator.admin());
-        console.detail(format_args!("takes webhooks at {webhooks}, metrics are at {admin}/metrics"));
+        console.detail(format_args!("receives webhooks at {webhooks}, serves metrics at {admin}/metrics"));
         Ok(())
     }
 
-    /// Stops everything, the operator first; the operator's log stays if something has failed.
+    /// Stops everything, the operator first. The operator's log is kept if something has failed.
     pub(crate) async fn strike(self, console: &Console, failed: bool) -> anyhow::Result<()> {
         let step = console.begin("stopping");
         let (ended, how) = match self.operator {
-            Some(operator) => {
-                (operator.stop().await, "the operator in good order after SIGTERM, then the rest; ")
-            }
+            Some(operator) => (operator.stop().await, "the operator cleanly after SIGTERM, then the rest; "),
             None => (Ok(()), ""),
         };
         let stopped = match self.plane {
@@ -84,7 +82,7 @@ impl Stage {
         if let Some(folder) = self.folder {
             match failed || ended.is_err() {
                 true => drop(folder.keep()),
-                false => folder.close().context("the folder of the demo could not be removed")?,
+                false => folder.close().context("cannot remove the folder of the demo")?,
             }
         }
         ended.and(stopped)?;
@@ -113,7 +111,7 @@ async fn start_services() -> anyhow::Result<Services> {
     Ok(Services { lever, interview, keys })
 }
 
-/// Says how things stood when something failed: what Kubernetes has to say, and what the operator has logged last.
+/// Prints the state after a failure: the resources and the end of the operator's log.
 pub(crate) async fn diagnose(stage: &Stage) {
     const STORIES: &str = "-o=custom-columns=KIND:.kind,NAME:.metadata.name,\
         READY:.status.conditions[?(@.type==\"Ready\")].status,\
@@ -130,7 +128,7 @@ pub(crate) async fn diagnose(stage: &Stage) {
     }
 }
 
-/// Applies a file of the repository and shows what kubectl says of it.
+/// Applies a file of the repository and prints kubectl's output.
 pub(crate) async fn apply_file(kubectl: &Kubectl, console: &Console, file: &str) -> anyhow::Result<()> {
     let command = format!("apply -f {file}");
     let step = console.begin(format_args!("kubectl {command}"));

@@ -1,5 +1,5 @@
-//! The main job, from the first `kubectl apply` to the links in Lever, as a sequence of steps. Each step fails if what
-//! it says did not happen.
+//! The main job, from the first `kubectl apply` to the links in Lever, as a sequence of steps. Each step fails if its
+//! effect did not occur.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,26 +13,26 @@ use crate::kubectl::Kubectl;
 use crate::operator::Operator;
 use crate::stage::{Services, Stage, apply_file};
 
-/// How often the services are polled. Short, so that one can watch it; the default is five minutes.
+/// Interval at which the services are polled. Short enough to watch; the default is five minutes.
 const SYNC_INTERVAL: &str = "10s";
 
-/// When the demo's rule is said to have taken effect: a webhook counts as lost only if it is some minutes overdue, and
-/// nobody wants to wait for that.
+/// Time at which the demo's rule is said to have taken effect. A webhook counts as lost only when it is some minutes
+/// overdue, which would take too long to wait for.
 const LONG_AGO: &str = "2020-01-01T00:00:00Z";
 
-/// How long ago the candidate was moved whose webhook is lost.
+/// Age of the stage change whose webhook is lost.
 const OVERDUE: Duration = Duration::from_secs(10 * 60);
 
-/// What is typed in the interview.
+/// Code that is typed in the interview.
 const CODE: &str = "def is_palindrome(text):\n    return text == text[::-1]\n";
 
-/// Who was in the story.
+/// Candidates of the scenario.
 pub(crate) struct Cast {
     /// Interviewed, with a take-home, tagged late, moved twice, moved without a webhook.
     pub candidates: [Candidate; 5],
 }
 
-/// Everything that the story is told with.
+/// Scenario and the services that it uses.
 pub(crate) struct Story<'a> {
     pub console: &'a Console,
     pub kubectl: &'a Kubectl,
@@ -40,16 +40,16 @@ pub(crate) struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    /// On a stage that is set, beside the operator.
+    /// Returns the scenario of a started environment, and the operator.
     pub(crate) fn on(stage: &'a mut Stage, console: &'a Console) -> anyhow::Result<(Self, &'a mut Operator)> {
         let Stage { kubectl: Some(kubectl), services: Some(services), operator: Some(operator), .. } = stage
         else {
-            bail!("the stage is not set");
+            bail!("the environment is not started");
         };
         Ok((Self { console, kubectl, services }, operator))
     }
 
-    /// Tells it, and returns who was in it.
+    /// Runs the scenario and returns its candidates.
     pub(crate) async fn tell(&self) -> anyhow::Result<Cast> {
         let (phone_screen, take_home) = self.connect().await?;
         self.console.line("\nRecruiters move candidates, Lever sends signed webhooks:");
@@ -63,8 +63,8 @@ impl<'a> Story<'a> {
         self.twice(&joan, &phone_screen).await?;
 
         self.console.line(
-            "\nWhat no webhook tells is found by sync: every 5 minutes by default, here every 10 s, or when asked by\n\
-             kubectl annotate leverconnection/acme -n hiring padoperator.dev/reconcile-requested-at=..., as it is here:",
+            "\nSync finds changes without a webhook: every 5 minutes by default, here every 10 s, or on request, as here, by\n\
+             kubectl annotate leverconnection/acme -n hiring padoperator.dev/reconcile-requested-at=...",
         );
         self.interview_starts(&ada, &to_talk).await?;
         self.interview_ends(&ada, &to_talk, &phone_screen).await?;
@@ -72,7 +72,7 @@ impl<'a> Story<'a> {
         let edith = self.lost_webhook(&phone_screen).await?;
         self.webhook_again().await?;
 
-        self.console.line("\nAll in all:");
+        self.console.line("\nResult:");
         self.nothing_more(5).await?;
         self.ask_for_fresh_status(4, 1).await?;
 
@@ -81,7 +81,7 @@ impl<'a> Story<'a> {
         Ok(cast)
     }
 
-    /// Joins the two accounts; returns what the examples say of candidates, of the live interview and the take-home.
+    /// Connects the two accounts. Returns the rules of the live interview and of the take-home.
     pub(crate) async fn connect(&self) -> anyhow::Result<(Rule, Rule)> {
         self.console.line("\nConnect the two accounts, as in examples/:");
         let rules = self.apply_examples().await?;
@@ -89,7 +89,7 @@ impl<'a> Story<'a> {
         Ok(rules)
     }
 
-    /// The candidate with whom all begins, and the name of the Pad.
+    /// Moves the first candidate, and returns it with the name of the Pad.
     pub(crate) async fn first_candidate(&self, rule: &Rule) -> anyhow::Result<(Candidate, String)> {
         let ada = Candidate::new(self.lever(), "Ada Marlow", Some(&rule.tag));
         let pad = self.live_pad(&ada, rule).await?;
@@ -188,7 +188,7 @@ impl<'a> Story<'a> {
         self.reaches(&pad, "Open").await?;
         let away = candidates::move_to(self.lever(), candidate, AWAY).await?;
         let back = candidates::move_to(self.lever(), candidate, &rule.stage).await?;
-        ensure!(candidates::stored(&back)? == pad, "a second Pad was made for {}", candidate.name);
+        ensure!(candidates::stored(&back)? == pad, "a second Pad was created for {}", candidate.name);
         let rerun = self.lever().redeliver(first[0].number).await;
         ensure!(rerun.received(), "a webhook delivered again was answered with {:?}", rerun.status);
         self.lever().set_delivery_behaviour(DeliveryBehaviour::default());
@@ -272,20 +272,20 @@ impl<'a> Story<'a> {
         self.check(&candidate, &pad, rule).await?;
         self.kubectl.wait(CONNECTION, "condition=WebhookVerified=False").await?;
         let (reason, why) = candidates::condition(&self.kubectl.get(CONNECTION).await?, "WebhookVerified")?;
-        ensure!(reason == "DeliveryMissed", "{CONNECTION} should say DeliveryMissed, not {reason}: {why}");
-        step.done(format_args!("{what}: a live pad all the same"));
+        ensure!(reason == "DeliveryMissed", "{CONNECTION} should report DeliveryMissed, not {reason}: {why}");
+        step.done(format_args!("{what}: a live pad nevertheless"));
         let minutes = OVERDUE.as_secs() / 60;
         let console = self.console;
         console.detail(format_args!(
-            "(A webhook counts as lost when it is 2 minutes overdue: so the move is dated back {minutes} minutes, and the \
-             rule further.)"
+            "(A webhook counts as lost when it is 2 minutes overdue: so the move is backdated by {minutes} minutes, and the \
+             rule by more.)"
         ));
         console.detail("The connection now has WebhookVerified=False, DeliveryMissed:");
         console.quote(&why);
         Ok(candidate)
     }
 
-    /// Has the rule be older than the candidate whose webhook is lost, and waits until the operator has seen that.
+    /// Backdates the rule to before the lost webhook, and waits until the operator has seen that.
     async fn date_back(&self) -> anyhow::Result<()> {
         let status = format!(r#"{{"effectiveSince":"{LONG_AGO}","existingSettledFor":"{LONG_AGO}"}}"#);
         let patch = format!(r#"--subresource=status --type=merge -p {{"status":{status}}}"#);
@@ -296,7 +296,7 @@ impl<'a> Story<'a> {
     async fn webhook_again(&self) -> anyhow::Result<()> {
         const WHAT: &str = "Verify pressed in Lever again, as the message says";
         let step = self.console.begin(WHAT);
-        // A request is news for the receiver only once it has heard of the condition: after another sync it has.
+        // The receiver records a request only after it has seen the condition, which another sync ensures.
         self.sync("the-webhook-is-there-again").await?;
         let verify = self.lever().verify().await;
         ensure!(verify.verified, "Verify in Lever was answered with {:?} {}", verify.status, verify.answer);
@@ -305,14 +305,14 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    /// The id that CoderPad gave to the pad of a Pad.
+    /// Returns the ID that CoderPad gave to the pad of a Pad.
     async fn pad_id(&self, pad: &str) -> anyhow::Result<String> {
         let object = self.kubectl.get(&format!("pad/{pad}")).await?;
         let id = object["status"]["padID"].as_str();
         Ok(id.with_context(|| format!("pad {pad} has no status.padID"))?.to_owned())
     }
 
-    /// Asks for a sync as a person does, and waits until it is over. `request` is anything that was not asked before.
+    /// Requests a sync as a person does, and waits until it is over. `request` is any value that was not used before.
     async fn sync(&self, request: &str) -> anyhow::Result<()> {
         self.ask(CONNECTION, request).await
     }
@@ -323,7 +323,7 @@ impl<'a> Story<'a> {
         self.kubectl.wait(whom, &answered).await
     }
 
-    /// Moves a candidate and waits until the pad is open; returns the Pad's name.
+    /// Moves a candidate and waits until the pad is open. Returns the Pad's name.
     async fn open(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<String> {
         let told = candidates::move_to(self.lever(), candidate, &rule.stage).await?;
         let pad = candidates::stored(&told)?;
@@ -339,24 +339,24 @@ impl<'a> Story<'a> {
         candidates::check_pad(self.kubectl, self.lever(), self.interview(), (candidate, pad, rule)).await
     }
 
-    /// Counts what there is in all three places, and asks both services whether they had anything to complain of.
+    /// Counts the results in all three places, and checks that the services rejected no request.
     async fn nothing_more(&self, candidates: usize) -> anyhow::Result<()> {
         let step = self.console.begin("counting");
         let made = self.interview().pads().len();
-        ensure!(made == candidates, "{made} pads have been made at CoderPad instead of {candidates}");
+        ensure!(made == candidates, "CoderPad has {made} pads instead of {candidates}");
         let listed = self.kubectl.run(&format!("get pads -n {NAMESPACE} -o name")).await?.lines().count();
         ensure!(listed == candidates, "there are {listed} Pads instead of {candidates}");
         let violations = [self.lever().violations(), self.interview().violations()].concat();
-        ensure!(violations.is_empty(), "the real services would refuse this: {}", violations.join("; "));
+        ensure!(violations.is_empty(), "the real services would reject this: {}", violations.join("; "));
         let requests = self.lever().calls().len() + self.interview().calls().len();
         step.done(format_args!(
-            "{made} pads at CoderPad for {candidates} candidates; {requests} requests, none that the real services \
-             would refuse"
+            "{made} pads in CoderPad for {candidates} candidates; {requests} requests, none that the real services \
+             would reject"
         ));
         Ok(())
     }
 
-    /// Asks, as a person may, for the status that is otherwise only brought up to date at each interval.
+    /// Requests an update of the status that otherwise changes only at each sync interval.
     async fn ask_for_fresh_status(&self, open: u64, ended: u64) -> anyhow::Result<()> {
         const ALL: &str = "leverconnections,padconfigurations --all";
         let command = asking(ALL, "now");
@@ -379,7 +379,7 @@ impl<'a> Story<'a> {
                 "the PadConfigurations should count {expected} {phase} Pads, not {counted}"
             );
         }
-        step.done("status brought up to date, as it is at each sync, for the tables below:");
+        step.done("status updated for the tables below, as at each sync:");
         self.console.detail(format_args!("kubectl {command}"));
         Ok(())
     }
@@ -397,7 +397,7 @@ impl<'a> Story<'a> {
     }
 }
 
-/// What to tell kubectl for another look at `whom`.
+/// Returns the arguments of kubectl for a reconcile request.
 fn asking(whom: &str, request: &str) -> String {
     format!("annotate {whom} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at={request}")
 }

@@ -1,4 +1,4 @@
-//! The loop of whoever writes code: a world that is kept, and an operator that is started anew with each build.
+//! The development loop: a control plane that is kept, and an operator that is restarted with each build.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead as _, BufReader, Lines};
@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use control_plane::ControlPlane;
 
-/// `make dev`, in a folder of programs of its own. Killed if the test fails.
+/// `make dev` in its own folder of programs. Killed if the test fails.
 struct Dev {
     process: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -21,10 +21,10 @@ impl Dev {
         Self { process, lines }
     }
 
-    /// Reads on until a line has this in it.
+    /// Reads lines until one contains `what`.
     fn says(&mut self, what: &str) -> String {
         let line = self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(what));
-        line.unwrap_or_else(|| panic!("it has ended without a word of '{what}'"))
+        line.unwrap_or_else(|| panic!("it exited without printing '{what}'"))
     }
 }
 
@@ -38,7 +38,7 @@ impl Drop for Dev {
 fn a_world_is_kept_and_takes_each_build() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (built, folder) = (Path::new(env!("CARGO_BIN_EXE_demo")), folder.path());
-    // With `cargo test -p demo` alone the operator is not built: `cargo test --workspace` builds both.
+    // `cargo test -p demo` alone does not build the operator; `cargo test --workspace` builds both.
     for program in ["demo", "pad-operator"] {
         std::fs::hard_link(built.with_file_name(program), folder.join(program)).unwrap();
     }
@@ -57,18 +57,18 @@ fn a_world_is_kept_and_takes_each_build() {
     assert_eq!(String::from_utf8(pads.stdout).unwrap().trim(), "Ada Marlow   Open");
 
     Dev::start(folder).says("runs in another terminal");
-    // As a build does: the file is another one.
+    // As a build does: the file is replaced by another one.
     let (program, new) = (folder.join("pad-operator"), folder.join("new"));
     std::fs::copy(&program, &new).unwrap();
     std::fs::rename(&new, &program).unwrap();
-    dev.says("a new build of the operator runs: ready");
-    // A build that cannot run is no end: the next one can.
+    dev.says("the new build of the operator is ready");
+    // A build that cannot run does not end the loop.
     std::fs::write(&new, "no program").unwrap();
     std::fs::rename(&new, &program).unwrap();
     dev.says("The new build does not start");
     std::fs::copy(built.with_file_name("pad-operator"), &new).unwrap();
     std::fs::rename(&new, &program).unwrap();
-    dev.says("a new build of the operator runs: ready");
+    dev.says("the new build of the operator is ready");
 
     let id = dev.process.id().to_string();
     assert!(Command::new("kill").arg(id).status().unwrap().success());

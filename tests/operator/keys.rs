@@ -1,7 +1,7 @@
 //! Keys that work, but lead elsewhere: nothing is concluded about pads before a person has decided (contract C4a).
 
 use serde_json::{Value, json};
-use simulators::{ELSEWHERE, Fault, KeyRole, Moment};
+use simulators::{Fault, KeyRole, Moment, OTHER_ORGANIZATION};
 
 use crate::status::{brief, message_of, phase};
 use crate::wait::{eventually, soon};
@@ -126,10 +126,13 @@ async fn a_person_accepts_another_organization_by_its_exact_name() {
     world.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
 
     // Without a request: the annotation is enough.
-    accept(&world, ELSEWHERE).await;
+    accept(&world, OTHER_ORGANIZATION).await;
     let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
     let status = &connection["status"];
-    assert_eq!((&status["organization"], &status["organizationID"]), (&json!(ELSEWHERE), &json!("43")));
+    assert_eq!(
+        (&status["organization"], &status["organizationID"]),
+        (&json!(OTHER_ORGANIZATION), &json!("43"))
+    );
     world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
 
     // The way back is another change, which is accepted in the same way.

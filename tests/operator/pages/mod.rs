@@ -61,7 +61,7 @@ pages! {
 }
 
 /// Documents with blocks that other tests deal with: how their names begin, in which languages, and the test.
-const ELSEWHERE: &[(&str, &[&str], &str)] = &[
+const OTHER_ORGANIZATION: &[(&str, &[&str], &str)] = &[
     (
         "docs/install.md",
         &["sh", "yaml"],
@@ -112,7 +112,7 @@ fn every_document_with_commands_or_resources_has_a_test() {
     let documents = documents();
     assert!(documents.len() > 30, "{documents:#?}");
     for document in &documents {
-        let elsewhere = ELSEWHERE.iter().find(|(start, ..)| document.starts_with(start));
+        let elsewhere = OTHER_ORGANIZATION.iter().find(|(start, ..)| document.starts_with(start));
         for block in markdown::blocks(&read(document)) {
             let mut lines = block.text.lines().map(|line| line.trim().trim_start_matches("$ "));
             assert!(
@@ -142,7 +142,7 @@ fn every_document_with_commands_or_resources_has_a_test() {
     for page in FOLLOWED {
         assert!(documents.iter().any(|document| document == page), "there is no {page}");
     }
-    for (_, _, test) in ELSEWHERE {
+    for (_, _, test) in OTHER_ORGANIZATION {
         let (file, name) = test.split_once("::").unwrap();
         assert!(is_test(file, name), "there is no {test}");
     }

@@ -11,12 +11,12 @@ use anyhow::Context as _;
 
 use crate::Signals;
 use crate::console::Console;
+use crate::environment::{self, Environment};
 use crate::examples::NAMESPACE;
-use crate::keep;
+use crate::keep_alive;
 use crate::kubectl::Kubectl;
 use crate::operator::Operator;
-use crate::stage::{self, Stage};
-use crate::story::Story;
+use crate::scenario::Scenario;
 
 /// Interval between checks of the program. A build counts as complete when two checks find the same file.
 const POLL: Duration = Duration::from_millis(200);
@@ -33,16 +33,16 @@ pub(crate) async fn dev(console: &Console) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut signals = Signals::new()?;
-    let mut stage = Stage::serving(NAMESPACE);
+    let mut environment = Environment::for_namespace(NAMESPACE);
     let outcome = tokio::select! {
-        ended = live(&mut stage, console, &link) => ended,
-        () = signals.received() => Ok(()),
+        exited = run(&mut environment, console, &link) => exited,
+        () = signals.wait() => Ok(()),
     };
     if outcome.is_err() {
-        stage::diagnose(&stage).await;
+        environment::diagnose(&environment).await;
     }
-    let stopped = stage.strike(console, outcome.is_err()).await;
-    remove(&link)?;
+    let stopped = environment.stop(console, outcome.is_err()).await;
+    remove_link(&link)?;
     outcome.and(stopped)
 }
 
@@ -52,42 +52,42 @@ fn link() -> anyhow::Result<PathBuf> {
 }
 
 /// Removes the link, also a dangling one left by a killed process.
-fn remove(link: &Path) -> anyhow::Result<()> {
+fn remove_link(link: &Path) -> anyhow::Result<()> {
     if link.is_symlink() {
         std::fs::remove_file(link).with_context(|| format!("cannot remove {}", link.display()))?;
     }
     Ok(())
 }
 
-async fn live(stage: &mut Stage, console: &Console, link: &Path) -> anyhow::Result<()> {
-    stage.set(console).await?;
-    let (story, _) = Story::on(stage, console)?;
-    let (rule, _) = story.connect().await?;
+async fn run(environment: &mut Environment, console: &Console, link: &Path) -> anyhow::Result<()> {
+    environment.start(console).await?;
+    let (scenario, _) = Scenario::new(environment, console)?;
+    let (rule, _) = scenario.connect().await?;
     console.line("\nA first candidate:");
-    let (candidate, _) = story.first_candidate(&rule).await?;
+    let (candidate, _) = scenario.first_candidate(&rule).await?;
 
-    let kept = stage.plane.as_ref().context("there is no control plane")?.folder();
-    remove(link)?;
+    let kept = environment.plane.as_ref().context("there is no control plane")?.folder();
+    remove_link(link)?;
     symlink(kept, link).with_context(|| format!("cannot create {}", link.display()))?;
-    console.line(format_args!("\n{}", keep::explain(stage, &candidate, &candidate)?));
+    console.line(format_args!("\n{}", keep_alive::instructions(environment, &candidate, &candidate)?));
     console.line(
         "After a change, in another terminal:\n\n    \
          make dev                # builds the operator, which is then restarted here\n    \
          make check AREA=sync    # builds the tests and runs those of one area in this control plane\n",
     );
-    let (story, operator) = Story::on(stage, console)?;
+    let (scenario, operator) = Scenario::new(environment, console)?;
     let mut program = Program::started(operator.program());
     loop {
         tokio::select! {
-            () = program.built() => {}
-            status = operator.ended() => {
+            () = program.wait_for_new_build() => {}
+            status = operator.exited() => {
                 let (status, tail) = (status?, operator.log_tail());
                 console.line(format_args!("The operator exited ({status}). Its log ends with:\n{tail}"));
-                program.built().await;
+                program.wait_for_new_build().await;
             }
         }
         // A build that does not start is replaced by the next one.
-        if let Err(error) = start_anew(story.kubectl, operator, console).await {
+        if let Err(error) = restart_with_new_build(scenario.kubectl, operator, console).await {
             console.line(format_args!("The new build does not start: {error:#}"));
         }
     }
@@ -110,7 +110,7 @@ impl Program {
     }
 
     /// Waits until the file differs from the build that was started last.
-    async fn built(&mut self) {
+    async fn wait_for_new_build(&mut self) {
         let mut before = None;
         loop {
             tokio::time::sleep(POLL).await;
@@ -129,7 +129,11 @@ impl Program {
     }
 }
 
-async fn start_anew(kubectl: &Kubectl, operator: &mut Operator, console: &Console) -> anyhow::Result<()> {
+async fn restart_with_new_build(
+    kubectl: &Kubectl,
+    operator: &mut Operator,
+    console: &Console,
+) -> anyhow::Result<()> {
     let step = console.begin("a new build: kubectl apply -f crds/, pad-operator run");
     kubectl.run("apply -f crds/").await?;
     operator.restart().await?;

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_is_put_where_nothing_was_and_leaves_the_rest() {
+    fn set_creates_missing_parents_and_keeps_other_fields() {
         let mut object = serde_yaml_ng::from_str("spec: {lever: {url: x, key: k}}").unwrap();
         set(&mut object, &["spec", "lever", "url"], "y").unwrap();
         set(&mut object, &["spec", "sync", "interval"], "10s").unwrap();

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use crate::examples::{NAMESPACE, repository};
 
 /// Timeout far above what any step takes, so that a busy machine only slows the demo down.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// kubectl for one control plane.
 pub(crate) struct Kubectl {
@@ -43,7 +43,7 @@ impl Kubectl {
 
     /// Waits until `what`, such as `pad/x`, meets the `condition`, as in `kubectl wait --for`.
     pub(crate) async fn wait(&self, what: &str, condition: &str) -> anyhow::Result<()> {
-        let timeout = PATIENCE.as_secs();
+        let timeout = WAIT_TIMEOUT.as_secs();
         self.run(&format!("wait {what} -n {NAMESPACE} --for={condition} --timeout={timeout}s"))
             .await
             .map(drop)

@@ -4,15 +4,15 @@
 //! is stopped, however the demo ends. With `KEEP=1` everything stays up until Ctrl-C, for trying things by hand; `demo
 //! dev` (`make dev`) keeps it up during development.
 
-mod candidates;
 mod console;
 mod dev;
+mod environment;
 mod examples;
-mod keep;
+mod fixtures;
+mod keep_alive;
 mod kubectl;
 mod operator;
-mod stage;
-mod story;
+mod scenario;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -21,8 +21,8 @@ use anyhow::{anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::console::{Console, seconds};
-use crate::stage::Stage;
-use crate::story::{Cast, Story};
+use crate::environment::Environment;
+use crate::scenario::{Candidates, Scenario};
 
 /// Exit code that shells use for a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
@@ -48,25 +48,27 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
         "A real Kubernetes API server, the real operator and kubectl. Lever and CoderPad are simulated, so the links\n\
          to pads do not work. Each step is checked. The time it took is in brackets.\n",
     );
-    let mut stage = Stage::default();
+    let mut environment = Environment::default();
     let outcome = tokio::select! {
-        played = play(&mut stage, console) => played.map(Some),
-        () = signals.received() => {
+        played = run_scenario(&mut environment, console) => played.map(Some),
+        () = signals.wait() => {
             console.line("\nInterrupted.");
             Ok(None)
         }
     };
     let took = seconds(start.elapsed());
     let outcome = match outcome {
-        Ok(Some(cast)) if keeping() => {
-            keep_up(&mut stage, console, &mut signals, &cast).await.map(|()| Some(cast))
+        Ok(Some(candidates)) if keep_requested() => {
+            wait_for_interrupt(&mut environment, console, &mut signals, &candidates)
+                .await
+                .map(|()| Some(candidates))
         }
         outcome => outcome,
     };
     if outcome.is_err() {
-        stage::diagnose(&stage).await;
+        environment::diagnose(&environment).await;
     }
-    let stopped = stage.strike(console, outcome.is_err()).await;
+    let stopped = environment.stop(console, outcome.is_err()).await;
     // Its cause matters more than an error while stopping.
     let finished = outcome?.is_some();
     stopped?;
@@ -74,37 +76,37 @@ async fn demo(console: &Console) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(INTERRUPTED));
     }
     console.line(format_args!("\nDone in {took}: each candidate with the tag has one pad, linked in Lever."));
-    if !keeping() {
+    if !keep_requested() {
         console.line("To try things yourself: KEEP=1 make demo");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn play(stage: &mut Stage, console: &Console) -> anyhow::Result<Cast> {
-    stage.set(console).await?;
-    let (story, operator) = Story::on(stage, console)?;
+async fn run_scenario(environment: &mut Environment, console: &Console) -> anyhow::Result<Candidates> {
+    environment.start(console).await?;
+    let (scenario, operator) = Scenario::new(environment, console)?;
     tokio::select! {
-        told = story.tell() => told,
-        status = operator.ended() => bail!("the operator exited unexpectedly ({})", status?),
+        deliveries = scenario.run() => deliveries,
+        status = operator.exited() => bail!("the operator exited unexpectedly ({})", status?),
     }
 }
 
-fn keeping() -> bool {
-    std::env::var_os("KEEP").is_some_and(|keep| !keep.is_empty() && keep != "0")
+fn keep_requested() -> bool {
+    std::env::var_os("KEEP").is_some_and(|keep_alive| !keep_alive.is_empty() && keep_alive != "0")
 }
 
-async fn keep_up(
-    stage: &mut Stage,
+async fn wait_for_interrupt(
+    environment: &mut Environment,
     console: &Console,
     signals: &mut Signals,
-    cast: &Cast,
+    candidates: &Candidates,
 ) -> anyhow::Result<()> {
-    let [ada, _, _, joan, _] = &cast.candidates;
-    console.line(keep::explain(stage, joan, ada)?);
-    let Some(operator) = &mut stage.operator else { bail!("there is no operator") };
+    let [ada, _, _, joan, _] = &candidates.fixtures;
+    console.line(keep_alive::instructions(environment, joan, ada)?);
+    let Some(operator) = &mut environment.operator else { bail!("there is no operator") };
     tokio::select! {
-        () = signals.received() => Ok(()),
-        status = operator.ended() => bail!("the operator exited unexpectedly ({})", status?),
+        () = signals.wait() => Ok(()),
+        status = operator.exited() => bail!("the operator exited unexpectedly ({})", status?),
     }
 }
 
@@ -119,7 +121,7 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn received(&mut self) {
+    async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

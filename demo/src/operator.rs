@@ -15,7 +15,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 /// Runs `"$@"`, ends with it, and sends it SIGTERM when standard input ends; SIGKILL if that has no effect.
 /// || The last `kill` ends the remaining processes of this shell's process group.
-const WATCH: &str = r#"
+const SUPERVISOR_SCRIPT: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
 program=$!
@@ -28,7 +28,7 @@ exit "$code"
 "#;
 
 /// Maximum time from SIGTERM to the exit.
-const END: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Number of log lines shown after a failure.
 const TAIL_LINES: usize = 20;
@@ -51,13 +51,13 @@ pub(crate) struct Operator {
     log: PathBuf,
     admin: String,
     webhooks: String,
-    running: Running,
+    process: Process,
 }
 
 /// A process of the operator and the shell that supervises it.
-struct Running {
+struct Process {
     shell: Child,
-    life: Option<ChildStdin>,
+    keep_alive: Option<ChildStdin>,
 }
 
 impl Operator {
@@ -78,17 +78,17 @@ impl Operator {
         arguments.extend(settings.origins.map(|origin| format!("--allow-api-origin={origin}")));
         arguments.extend(settings.namespace.map(|namespace| format!("--namespace={namespace}")));
         let kubeconfig = settings.kubeconfig.to_owned();
-        let running = Running::start(&program, &arguments, &kubeconfig, &settings.log)?;
+        let process = Process::start(&program, &arguments, &kubeconfig, &settings.log)?;
         let admin = format!("http://127.0.0.1:{admin_port}");
-        Ok(Self { program, arguments, kubeconfig, log: settings.log, admin, webhooks, running })
+        Ok(Self { program, arguments, kubeconfig, log: settings.log, admin, webhooks, process })
     }
 
     /// Stops the operator, if it still runs, and starts the current program at the same addresses.
     pub(crate) async fn restart(&mut self) -> anyhow::Result<()> {
-        drop(self.running.life.take());
-        self.running.shell.wait().await?;
-        self.running = Running::start(&self.program, &self.arguments, &self.kubeconfig, &self.log)?;
-        self.ready().await
+        drop(self.process.keep_alive.take());
+        self.process.shell.wait().await?;
+        self.process = Process::start(&self.program, &self.arguments, &self.kubeconfig, &self.log)?;
+        self.wait_ready().await
     }
 
     /// Returns the file that it was started from.
@@ -118,32 +118,32 @@ impl Operator {
     }
 
     /// Waits until the operator reports that it is ready.
-    pub(crate) async fn ready(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn wait_ready(&mut self) -> anyhow::Result<()> {
         const POLL: Duration = Duration::from_millis(50);
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
         let url = format!("{}/readyz", self.admin);
-        let asked = async {
+        let wait = async {
             while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
                 tokio::time::sleep(POLL).await;
             }
         };
         tokio::select! {
-            ready = tokio::time::timeout(crate::kubectl::PATIENCE, asked) => {
-                ready.with_context(|| format!("the operator is not ready: {url}"))
+            wait_ready = tokio::time::timeout(crate::kubectl::WAIT_TIMEOUT, wait) => {
+                wait_ready.with_context(|| format!("the operator is not ready: {url}"))
             }
-            status = self.running.shell.wait() => bail!("the operator exited unexpectedly ({})", status?),
+            status = self.process.shell.wait() => bail!("the operator exited unexpectedly ({})", status?),
         }
     }
 
     /// Waits until the operator exits without being stopped, which it should not.
-    pub(crate) async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
-        Ok(self.running.shell.wait().await?)
+    pub(crate) async fn exited(&mut self) -> anyhow::Result<ExitStatus> {
+        Ok(self.process.shell.wait().await?)
     }
 
-    /// Sends SIGTERM and expects exit code 0 within [`END`].
+    /// Sends SIGTERM and expects exit code 0 within [`STOP_TIMEOUT`].
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        drop(self.running.life.take());
-        match tokio::time::timeout(END, self.running.shell.wait()).await {
+        drop(self.process.keep_alive.take());
+        match tokio::time::timeout(STOP_TIMEOUT, self.process.shell.wait()).await {
             Ok(status) => {
                 let status = status?;
                 let (log, tail) = (self.log.display(), self.log_tail());
@@ -154,20 +154,20 @@ impl Operator {
                 Ok(())
             }
             Err(_) => {
-                self.running.shell.wait().await?;
+                self.process.shell.wait().await?;
                 let (log, tail) = (self.log.display(), self.log_tail());
-                bail!("the operator had not exited {END:?} after SIGTERM; {log} ends with\n{tail}")
+                bail!("the operator had not exited {STOP_TIMEOUT:?} after SIGTERM; {log} ends with\n{tail}")
             }
         }
     }
 }
 
-impl Running {
+impl Process {
     fn start(program: &Path, arguments: &[String], kubeconfig: &Path, log: &Path) -> anyhow::Result<Self> {
         let log = File::options().create(true).append(true).open(log);
         let log = log.context("cannot write the operator's log")?;
         let mut shell = Command::new("sh")
-            .args(["-c", WATCH, "sh"])
+            .args(["-c", SUPERVISOR_SCRIPT, "sh"])
             .arg(program)
             .args(arguments)
             // No proxy and no settings meant for another run of the operator.
@@ -181,8 +181,8 @@ impl Running {
             .process_group(0)
             .spawn()
             .context("cannot start sh")?;
-        let life = shell.stdin.take();
-        Ok(Self { shell, life })
+        let keep_alive = shell.stdin.take();
+        Ok(Self { shell, keep_alive })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 /// Parts of the expected output.
-const SAID: &[&str] = &[
+const EXPECTED: &[&str] = &[
     "a live pad",
     "a take-home of 2 hours",
     "skipped, TagMissing",
@@ -22,22 +22,22 @@ const SAID: &[&str] = &[
 ];
 
 #[test]
-fn the_demonstration_succeeds_from_end_to_end() {
+fn demo_succeeds_from_end_to_end() {
     let run = Command::new(env!("CARGO_BIN_EXE_demo")).env_remove("KEEP").output().unwrap();
-    let (told, complaints) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    let (output, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     // `cargo test -p demo` alone does not build the operator; `cargo test --workspace` builds both.
-    assert!(run.status.success(), "{}\n{told}\n{complaints}", run.status);
-    for said in SAID {
-        assert!(told.contains(said), "the demo does not print '{said}':\n{told}");
+    assert!(run.status.success(), "{}\n{output}\n{errors}", run.status);
+    for text in EXPECTED {
+        assert!(output.contains(text), "the demo does not print '{text}':\n{output}");
     }
 }
 
 /// The recording in the README is of a run of the current demo.
 #[test]
-fn the_recording_shows_what_the_demonstration_says() {
+fn recording_shows_the_current_output() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/demo.svg");
     let shown = std::fs::read_to_string(file).unwrap().replace("&gt;", ">");
-    for said in SAID {
-        assert!(shown.contains(said), "docs/demo.svg does not show '{said}'; run `make recording`");
+    for text in EXPECTED {
+        assert!(shown.contains(text), "docs/demo.svg does not show '{text}'; run `make recording`");
     }
 }

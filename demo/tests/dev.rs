@@ -22,7 +22,7 @@ impl Dev {
     }
 
     /// Reads lines until one contains `what`.
-    fn says(&mut self, what: &str) -> String {
+    fn wait_for_line(&mut self, what: &str) -> String {
         let line = self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(what));
         line.unwrap_or_else(|| panic!("it exited without printing '{what}'"))
     }
@@ -35,7 +35,7 @@ impl Drop for Dev {
 }
 
 #[test]
-fn a_world_is_kept_and_takes_each_build() {
+fn operator_is_restarted_with_each_build() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let (built, folder) = (Path::new(env!("CARGO_BIN_EXE_demo")), folder.path());
     // `cargo test -p demo` alone does not build the operator; `cargo test --workspace` builds both.
@@ -43,8 +43,8 @@ fn a_world_is_kept_and_takes_each_build() {
         std::fs::hard_link(built.with_file_name(program), folder.join(program)).unwrap();
     }
     let mut dev = Dev::start(folder);
-    dev.says("Ada Marlow, tagged \"coderpad\", moves to \"Phone Screen\": a live pad");
-    dev.says("make check AREA=");
+    dev.wait_for_line("Ada Marlow, tagged \"coderpad\", moves to \"Phone Screen\": a live pad");
+    dev.wait_for_line("make check AREA=");
 
     let kept = folder.join("kept-control-plane");
     let plane = ControlPlane::join(&kept).unwrap();
@@ -56,23 +56,23 @@ fn a_world_is_kept_and_takes_each_build() {
         .unwrap();
     assert_eq!(String::from_utf8(pads.stdout).unwrap().trim(), "Ada Marlow   Open");
 
-    Dev::start(folder).says("runs in another terminal");
+    Dev::start(folder).wait_for_line("runs in another terminal");
     // As a build does: the file is replaced by another one.
     let (program, new) = (folder.join("pad-operator"), folder.join("new"));
     std::fs::copy(&program, &new).unwrap();
     std::fs::rename(&new, &program).unwrap();
-    dev.says("the new build of the operator is ready");
+    dev.wait_for_line("the new build of the operator is ready");
     // A build that cannot run does not end the loop.
     std::fs::write(&new, "no program").unwrap();
     std::fs::rename(&new, &program).unwrap();
-    dev.says("The new build does not start");
+    dev.wait_for_line("The new build does not start");
     std::fs::copy(built.with_file_name("pad-operator"), &new).unwrap();
     std::fs::rename(&new, &program).unwrap();
-    dev.says("the new build of the operator is ready");
+    dev.wait_for_line("the new build of the operator is ready");
 
     let id = dev.process.id().to_string();
     assert!(Command::new("kill").arg(id).status().unwrap().success());
-    dev.says("nothing is left running");
+    dev.wait_for_line("nothing is left running");
     assert!(dev.process.wait().unwrap().success());
     assert!(!kept.is_symlink() && !plane.kubeconfig().exists());
 }

@@ -12,7 +12,7 @@ use crate::operator::{Operator, Settings};
 
 /// Parts that run so far. They are stopped in order, however the demo ends.
 #[derive(Default)]
-pub(crate) struct Stage {
+pub(crate) struct Environment {
     namespace: Option<&'static str>,
     folder: Option<TempDir>,
     pub plane: Option<ControlPlane>,
@@ -28,14 +28,14 @@ pub(crate) struct Services {
     pub keys: Keys,
 }
 
-impl Stage {
+impl Environment {
     /// Returns an environment whose operator serves only this namespace.
-    pub(crate) fn serving(namespace: &'static str) -> Self {
+    pub(crate) fn for_namespace(namespace: &'static str) -> Self {
         Self { namespace: Some(namespace), ..Self::default() }
     }
 
     /// Starts everything, step by step.
-    pub(crate) async fn set(&mut self, console: &Console) -> anyhow::Result<()> {
+    pub(crate) async fn start(&mut self, console: &Console) -> anyhow::Result<()> {
         let folder =
             self.folder.insert(tempfile::Builder::new().prefix("pad-operator-demo-").tempdir()?).path();
 
@@ -61,7 +61,7 @@ impl Stage {
             namespace: self.namespace,
             log: folder.join("pad-operator.log"),
         })?);
-        operator.ready().await?;
+        operator.wait_ready().await?;
         step.done("pad-operator run: ready");
         let (webhooks, admin) = (operator.webhooks(), operator.admin());
         console.detail(format_args!("receives webhooks at {webhooks}, serves metrics at {admin}/metrics"));
@@ -69,7 +69,7 @@ impl Stage {
     }
 
     /// Stops everything, the operator first. The operator's log is kept if something has failed.
-    pub(crate) async fn strike(self, console: &Console, failed: bool) -> anyhow::Result<()> {
+    pub(crate) async fn stop(self, console: &Console, failed: bool) -> anyhow::Result<()> {
         let step = console.begin("stopping");
         let (ended, how) = match self.operator {
             Some(operator) => (operator.stop().await, "the operator cleanly after SIGTERM, then the rest; "),
@@ -112,13 +112,13 @@ async fn start_services() -> anyhow::Result<Services> {
 }
 
 /// Prints the state after a failure: the resources and the end of the operator's log.
-pub(crate) async fn diagnose(stage: &Stage) {
-    const STORIES: &str = "-o=custom-columns=KIND:.kind,NAME:.metadata.name,\
+pub(crate) async fn diagnose(stage: &Environment) {
+    const COLUMNS: &str = "-o=custom-columns=KIND:.kind,NAME:.metadata.name,\
         READY:.status.conditions[?(@.type==\"Ready\")].status,\
         REASON:.status.conditions[?(@.type==\"Ready\")].reason,\
         MESSAGE:.status.conditions[?(@.type==\"Ready\")].message";
     if let (Some(kubectl), Some(operator)) = (&stage.kubectl, &stage.operator) {
-        let objects = kubectl.run(&format!("get padoperator -n {NAMESPACE} {STORIES}")).await;
+        let objects = kubectl.run(&format!("get padoperator -n {NAMESPACE} {COLUMNS}")).await;
         let objects = objects.unwrap_or_else(|error| format!("{error:#}"));
         eprintln!(
             "\nThe resources:\n{objects}\n{} ends with:\n{}",

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
-use simulators::{Delivery, InterviewSimulator, LeverSimulator, Moved, NewCandidate};
+use simulators::{Delivery, InterviewSimulator, LeverSimulator, NewCandidate, StageMove};
 
 use crate::examples::Rule;
-use crate::kubectl::{Kubectl, PATIENCE};
+use crate::kubectl::{Kubectl, WAIT_TIMEOUT};
 
 /// Candidate in the simulated Lever.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Candidate {
 }
 
 /// Initial stage of all candidates: one that no PadConfiguration names.
-const START: &str = "Recruiter Screen";
+const INITIAL_STAGE: &str = "Recruiter Screen";
 
 impl Candidate {
     pub(crate) fn new(lever: &LeverSimulator, name: &'static str, tag: Option<&str>) -> Self {
@@ -35,7 +35,11 @@ impl Candidate {
     }
 
     fn add(lever: &LeverSimulator, new: NewCandidate, name: &'static str) -> Self {
-        let id = lever.add_candidate(NewCandidate { name: name.to_owned(), stage: START.to_owned(), ..new });
+        let id = lever.add_candidate(NewCandidate {
+            name: name.to_owned(),
+            stage: INITIAL_STAGE.to_owned(),
+            ..new
+        });
         Self { name, id }
     }
 }
@@ -46,11 +50,11 @@ pub(crate) async fn move_to(
     candidate: &Candidate,
     stage: &str,
 ) -> anyhow::Result<Vec<Delivery>> {
-    let Moved { deliveries, .. } = lever.move_to_stage(&candidate.id, stage).await;
+    let StageMove { deliveries, .. } = lever.move_to_stage(&candidate.id, stage).await;
     ensure!(!deliveries.is_empty(), "no webhook reported the move of {}", candidate.name);
-    let mut told = Vec::new();
+    let mut completed = Vec::new();
     for number in deliveries {
-        let delivery = tokio::time::timeout(PATIENCE, lever.wait_for_delivery(number)).await;
+        let delivery = tokio::time::timeout(WAIT_TIMEOUT, lever.wait_for_delivery(number)).await;
         let delivery =
             delivery.with_context(|| format!("the webhook for {} was not answered", candidate.name))?;
         ensure!(
@@ -59,13 +63,13 @@ pub(crate) async fn move_to(
             candidate.name,
             delivery.attempts
         );
-        told.push(delivery);
+        completed.push(delivery);
     }
-    Ok(told)
+    Ok(completed)
 }
 
 /// Returns the one Pad that the webhook responses name as stored.
-pub(crate) fn stored(deliveries: &[Delivery]) -> anyhow::Result<String> {
+pub(crate) fn stored_pad(deliveries: &[Delivery]) -> anyhow::Result<String> {
     let mut names: Vec<String> = Vec::new();
     for answer in deliveries.iter().filter_map(|delivery| delivery.attempts.last()).map(|last| &last.answer) {
         let answer: Value =
@@ -124,19 +128,19 @@ pub(crate) async fn check_pad(
 }
 
 /// Result of an interview.
-pub(crate) struct Record {
+pub(crate) struct WriteBack {
     pub playback: String,
     pub note: String,
 }
 
 /// Checks the result of an ended interview in the resource, in CoderPad and in Lever. `code` is the last code that was
 /// typed.
-pub(crate) async fn check_record(
+pub(crate) async fn check_write_back(
     kubectl: &Kubectl,
     lever: &LeverSimulator,
     interview: &InterviewSimulator,
     (candidate, pad, rule, code): (&Candidate, &str, &Rule, &str),
-) -> anyhow::Result<Record> {
+) -> anyhow::Result<WriteBack> {
     let object = kubectl.get(&format!("pad/{pad}")).await?;
     let (status, name) = (&object["status"], candidate.name);
     ensure!(status["phase"] == "Ended", "pad {pad} should be Ended: {status}");
@@ -158,7 +162,7 @@ pub(crate) async fn check_record(
     let tags = lever.tags(&candidate.id);
     let expected: Vec<_> = [&rule.tag].into_iter().chain(&rule.ended).collect();
     ensure!(tags.iter().eq(expected.iter().copied()), "{name} should be tagged {expected:?}, not {tags:?}");
-    Ok(Record { playback: made.playback, note: note.clone() })
+    Ok(WriteBack { playback: made.playback, note: note.clone() })
 }
 
 /// Checks that a candidate got no pad. Returns the operator's explanation.
@@ -195,7 +199,7 @@ pub(crate) fn condition(object: &Value, kind: &str) -> anyhow::Result<(String, S
 }
 
 /// Returns the one Pad of a candidate for whom no webhook was delivered, after sync has created it.
-pub(crate) async fn found_by_sync(kubectl: &Kubectl, candidate: &Candidate) -> anyhow::Result<String> {
+pub(crate) async fn pad_created_by_sync(kubectl: &Kubectl, candidate: &Candidate) -> anyhow::Result<String> {
     let selector = format!("--field-selector=spec.opportunityID={}", candidate.id);
     let found = kubectl.get(&format!("pads {selector}")).await?;
     let pads = found["items"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -205,10 +209,10 @@ pub(crate) async fn found_by_sync(kubectl: &Kubectl, candidate: &Candidate) -> a
 }
 
 /// Waits until the operator has reconciled a Pad for the newest webhook about it.
-pub(crate) async fn looked_at_again(kubectl: &Kubectl, pad: &str) -> anyhow::Result<()> {
+pub(crate) async fn wait_until_reconciled(kubectl: &Kubectl, pad: &str) -> anyhow::Result<()> {
     const REQUESTED: &str = "padoperator.dev/reconcile-requested-at";
     const POLL: std::time::Duration = std::time::Duration::from_millis(100);
-    let looked_at = async {
+    let reconciled = async {
         loop {
             let object = kubectl.get(&format!("pad/{pad}")).await?;
             let requested = &object["metadata"]["annotations"][REQUESTED];
@@ -219,12 +223,12 @@ pub(crate) async fn looked_at_again(kubectl: &Kubectl, pad: &str) -> anyhow::Res
             tokio::time::sleep(POLL).await;
         }
     };
-    let looked_at = tokio::time::timeout(PATIENCE, looked_at).await;
-    looked_at.with_context(|| format!("pad {pad} was not reconciled again"))?
+    let reconciled = tokio::time::timeout(WAIT_TIMEOUT, reconciled).await;
+    reconciled.with_context(|| format!("pad {pad} was not reconciled again"))?
 }
 
 /// Returns a table of the candidates as Lever has them now.
-pub(crate) fn table(lever: &LeverSimulator, candidates: &[Candidate]) -> Vec<Vec<String>> {
+pub(crate) fn table(lever: &LeverSimulator, fixtures: &[Candidate]) -> Vec<Vec<String>> {
     let stages = lever.stages();
     let header = ["CANDIDATE", "STAGE", "TAGS", "LINKS"].map(str::to_owned).to_vec();
     let row = |candidate: &Candidate| {
@@ -237,7 +241,7 @@ pub(crate) fn table(lever: &LeverSimulator, candidates: &[Candidate]) -> Vec<Vec
             or_none(&lever.links(&candidate.id)),
         ]
     };
-    [header].into_iter().chain(candidates.iter().map(row)).collect()
+    [header].into_iter().chain(fixtures.iter().map(row)).collect()
 }
 
 fn or_none(texts: &[String]) -> String {
@@ -248,7 +252,7 @@ fn or_none(texts: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn answered(answer: &str) -> Delivery {
+    fn delivery_with_response(answer: &str) -> Delivery {
         Delivery {
             number: 0,
             webhook: String::new(),
@@ -266,12 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn deliveries_of_one_move_name_one_pad() {
-        let pad = |name| answered(&format!(r#"{{"outcome": "Accepted", "pads": ["{name}"]}}"#));
-        assert_eq!(stored(&[pad("a-1"), pad("a-1")]).unwrap(), "a-1");
-        assert!(stored(&[pad("a-1"), pad("a-2")]).is_err());
-        assert!(stored(&[answered(r#"{"outcome": "Ignored"}"#)]).is_err());
-        assert!(stored(&[answered(r#"{"outcome": "Accepted", "pads": []}"#)]).is_err());
-        assert!(stored(&[answered("nothing")]).is_err());
+    fn deliveries_of_one_stage_change_name_one_pad() {
+        let pad = |name| delivery_with_response(&format!(r#"{{"outcome": "Accepted", "pads": ["{name}"]}}"#));
+        assert_eq!(stored_pad(&[pad("a-1"), pad("a-1")]).unwrap(), "a-1");
+        assert!(stored_pad(&[pad("a-1"), pad("a-2")]).is_err());
+        assert!(stored_pad(&[delivery_with_response(r#"{"outcome": "Ignored"}"#)]).is_err());
+        assert!(stored_pad(&[delivery_with_response(r#"{"outcome": "Accepted", "pads": []}"#)]).is_err());
+        assert!(stored_pad(&[delivery_with_response("nothing")]).is_err());
     }
 }

@@ -6,19 +6,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, bail, ensure};
 use simulators::{DeliveryBehaviour, DeliveryOutcome, InterviewSimulator, LeverSimulator};
 
-use crate::candidates::{self, Candidate, Record};
 use crate::console::Console;
+use crate::environment::{Environment, Services, apply_file};
 use crate::examples::{self, CONNECTION, LIVE_RULE, NAMESPACE, Rule};
+use crate::fixtures::{self, Candidate, WriteBack};
 use crate::kubectl::Kubectl;
 use crate::operator::Operator;
-use crate::stage::{Services, Stage, apply_file};
 
 /// Interval at which the services are polled. Short enough to watch; the default is five minutes.
 const SYNC_INTERVAL: &str = "10s";
 
 /// Time at which the demo's rule is said to have taken effect. A webhook counts as lost only when it is some minutes
 /// overdue, which would take too long to wait for.
-const LONG_AGO: &str = "2020-01-01T00:00:00Z";
+const RULE_EFFECTIVE_SINCE: &str = "2020-01-01T00:00:00Z";
 
 /// Age of the stage change whose webhook is lost.
 const OVERDUE: Duration = Duration::from_secs(10 * 60);
@@ -27,22 +27,27 @@ const OVERDUE: Duration = Duration::from_secs(10 * 60);
 const CODE: &str = "def is_palindrome(text):\n    return text == text[::-1]\n";
 
 /// Candidates of the scenario.
-pub(crate) struct Cast {
+pub(crate) struct Candidates {
     /// Interviewed, with a take-home, tagged late, moved twice, moved without a webhook.
-    pub candidates: [Candidate; 5],
+    pub fixtures: [Candidate; 5],
 }
 
 /// Scenario and the services that it uses.
-pub(crate) struct Story<'a> {
+pub(crate) struct Scenario<'a> {
     pub console: &'a Console,
     pub kubectl: &'a Kubectl,
     pub services: &'a Services,
 }
 
-impl<'a> Story<'a> {
+impl<'a> Scenario<'a> {
     /// Returns the scenario of a started environment, and the operator.
-    pub(crate) fn on(stage: &'a mut Stage, console: &'a Console) -> anyhow::Result<(Self, &'a mut Operator)> {
-        let Stage { kubectl: Some(kubectl), services: Some(services), operator: Some(operator), .. } = stage
+    pub(crate) fn new(
+        stage: &'a mut Environment,
+        console: &'a Console,
+    ) -> anyhow::Result<(Self, &'a mut Operator)> {
+        let Environment {
+            kubectl: Some(kubectl), services: Some(services), operator: Some(operator), ..
+        } = stage
         else {
             bail!("the environment is not started");
         };
@@ -50,7 +55,7 @@ impl<'a> Story<'a> {
     }
 
     /// Runs the scenario and returns its candidates.
-    pub(crate) async fn tell(&self) -> anyhow::Result<Cast> {
+    pub(crate) async fn run(&self) -> anyhow::Result<Candidates> {
         let (phone_screen, take_home) = self.connect().await?;
         self.console.line("\nRecruiters move candidates, Lever sends signed webhooks:");
         let lever = &self.services.lever;
@@ -60,7 +65,7 @@ impl<'a> Story<'a> {
         let joan = Candidate::new(lever, "Joan Tamsin", Some(&phone_screen.tag));
         self.take_home(&grace, &take_home).await?;
         let skipped = self.no_tag(&linus, &phone_screen).await?;
-        self.twice(&joan, &phone_screen).await?;
+        self.moved_twice(&joan, &phone_screen).await?;
 
         self.console.line(
             "\nSync finds changes without a webhook: every 5 minutes by default, here every 10 s, or on request, as here, by\n\
@@ -70,15 +75,15 @@ impl<'a> Story<'a> {
         self.interview_ends(&ada, &to_talk, &phone_screen).await?;
         self.late_tag(&linus, &skipped, &phone_screen).await?;
         let edith = self.lost_webhook(&phone_screen).await?;
-        self.webhook_again().await?;
+        self.verify_webhook_again().await?;
 
         self.console.line("\nResult:");
-        self.nothing_more(5).await?;
-        self.ask_for_fresh_status(4, 1).await?;
+        self.check_totals(5).await?;
+        self.update_status(4, 1).await?;
 
-        let cast = Cast { candidates: [ada, grace, linus, joan, edith] };
-        self.show(&cast).await?;
-        Ok(cast)
+        let candidates = Candidates { fixtures: [ada, grace, linus, joan, edith] };
+        self.print_tables(&candidates).await?;
+        Ok(candidates)
     }
 
     /// Connects the two accounts. Returns the rules of the live interview and of the take-home.
@@ -147,8 +152,8 @@ impl<'a> Story<'a> {
         let Rule { stage, tag, .. } = rule;
         let what = format!("{}, tagged {tag:?}, moves to {stage:?}", candidate.name);
         let step = self.console.begin(&what);
-        let pad = self.open(candidate, rule).await?;
-        let url = self.check(candidate, &pad, rule).await?;
+        let pad = self.move_and_wait_open(candidate, rule).await?;
+        let url = self.check_pad(candidate, &pad, rule).await?;
         step.done(format_args!("{what}: a live pad"));
         self.console.detail(format_args!("{url} is on the profile in Lever"));
         Ok(pad)
@@ -158,8 +163,8 @@ impl<'a> Story<'a> {
         let Rule { stage, tag, .. } = rule;
         let what = format!("{}, tagged {tag:?} by the posting, moves to {stage:?}", candidate.name);
         let step = self.console.begin(&what);
-        let pad = self.open(candidate, rule).await?;
-        let url = self.check(candidate, &pad, rule).await?;
+        let pad = self.move_and_wait_open(candidate, rule).await?;
+        let url = self.check_pad(candidate, &pad, rule).await?;
         step.done(format_args!("{what}: a take-home of 2 hours"));
         self.console.detail(format_args!("{url} is on the profile in Lever"));
         Ok(())
@@ -168,32 +173,32 @@ impl<'a> Story<'a> {
     async fn no_tag(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<String> {
         let what = format!("{}, without the tag, moves to {:?}", candidate.name, rule.stage);
         let step = self.console.begin(&what);
-        let told = candidates::move_to(self.lever(), candidate, &rule.stage).await?;
-        let pad = candidates::stored(&told)?;
-        self.reaches(&pad, "Skipped").await?;
-        let why = candidates::check_skipped(self.kubectl, self.lever(), self.interview(), (candidate, &pad));
+        let deliveries = fixtures::move_to(self.lever(), candidate, &rule.stage).await?;
+        let pad = fixtures::stored_pad(&deliveries)?;
+        self.wait_for_phase(&pad, "Skipped").await?;
+        let why = fixtures::check_skipped(self.kubectl, self.lever(), self.interview(), (candidate, &pad));
         let why = why.await?;
         step.done(format_args!("{what}: skipped, TagMissing"));
         self.console.quote(&why);
         Ok(pad)
     }
 
-    async fn twice(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<()> {
+    async fn moved_twice(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<()> {
         const AWAY: &str = "Onsite";
         let what = format!("{} moves to {:?}, is moved away and back", candidate.name, rule.stage);
         let step = self.console.begin(&what);
         self.lever().set_delivery_behaviour(DeliveryBehaviour { copies: 2, ..Default::default() });
-        let first = candidates::move_to(self.lever(), candidate, &rule.stage).await?;
-        let pad = candidates::stored(&first)?;
-        self.reaches(&pad, "Open").await?;
-        let away = candidates::move_to(self.lever(), candidate, AWAY).await?;
-        let back = candidates::move_to(self.lever(), candidate, &rule.stage).await?;
-        ensure!(candidates::stored(&back)? == pad, "a second Pad was created for {}", candidate.name);
+        let first = fixtures::move_to(self.lever(), candidate, &rule.stage).await?;
+        let pad = fixtures::stored_pad(&first)?;
+        self.wait_for_phase(&pad, "Open").await?;
+        let away = fixtures::move_to(self.lever(), candidate, AWAY).await?;
+        let back = fixtures::move_to(self.lever(), candidate, &rule.stage).await?;
+        ensure!(fixtures::stored_pad(&back)? == pad, "a second Pad was created for {}", candidate.name);
         let rerun = self.lever().redeliver(first[0].number).await;
         ensure!(rerun.received(), "a webhook delivered again was answered with {:?}", rerun.status);
         self.lever().set_delivery_behaviour(DeliveryBehaviour::default());
-        candidates::looked_at_again(self.kubectl, &pad).await?;
-        self.check(candidate, &pad, rule).await?;
+        fixtures::wait_until_reconciled(self.kubectl, &pad).await?;
+        self.check_pad(candidate, &pad, rule).await?;
         step.done(format_args!("{what}: still one pad, one link"));
         let webhooks = first.len() + away.len() + back.len() + 1;
         self.console.detail(format_args!(
@@ -208,7 +213,7 @@ impl<'a> Story<'a> {
         let id = self.pad_id(pad).await?;
         self.interview().start_interview(&id, &[candidate.name, "Olga Owner"]);
         self.sync("the-interview-has-begun").await?;
-        self.reaches(pad, "Started").await?;
+        self.wait_for_phase(pad, "Started").await?;
         step.done(format_args!("{what}: Started"));
         Ok(())
     }
@@ -221,11 +226,11 @@ impl<'a> Story<'a> {
         self.interview().type_code(&id, "main.py", CODE);
         self.interview().end_interview(&id);
         self.sync("the-interview-is-over").await?;
-        self.reaches(pad, "Ended").await?;
+        self.wait_for_phase(pad, "Ended").await?;
         self.kubectl.wait(&format!("pad/{pad}"), "condition=RecordAdded").await?;
         let record = (candidate, pad, rule, CODE);
-        let record = candidates::check_record(self.kubectl, self.lever(), self.interview(), record).await?;
-        let Record { playback, note } = record;
+        let record = fixtures::check_write_back(self.kubectl, self.lever(), self.interview(), record).await?;
+        let WriteBack { playback, note } = record;
         step.done(format_args!("{what}: Ended"));
         let console = self.console;
         console.detail(format_args!("playback: {playback}"));
@@ -239,12 +244,15 @@ impl<'a> Story<'a> {
     async fn late_tag(&self, candidate: &Candidate, pad: &str, rule: &Rule) -> anyhow::Result<()> {
         let what = format!("{} is tagged {:?} after all", candidate.name, rule.tag);
         let step = self.console.begin(&what);
-        let told = self.lever().deliveries().len();
+        let delivered_before = self.lever().deliveries().len();
         self.lever().add_tag(&candidate.id, &rule.tag);
         self.sync("a-tag-was-late").await?;
-        self.reaches(pad, "Open").await?;
-        self.check(candidate, pad, rule).await?;
-        ensure!(self.lever().deliveries().len() == told, "Lever has no webhook for tags, but has sent one");
+        self.wait_for_phase(pad, "Open").await?;
+        self.check_pad(candidate, pad, rule).await?;
+        ensure!(
+            self.lever().deliveries().len() == delivered_before,
+            "Lever has no webhook for tags, but has sent one"
+        );
         step.done(format_args!("{what}, of which Lever sends no webhook: a live pad"));
         Ok(())
     }
@@ -253,25 +261,28 @@ impl<'a> Story<'a> {
         const NAME: &str = "Edith Calloway";
         let what = format!("{NAME} moves to {:?}, and the webhook is lost", rule.stage);
         let step = self.console.begin(&what);
-        self.date_back().await?;
+        self.backdate_rule().await?;
         let moved = SystemTime::now().duration_since(UNIX_EPOCH)?.saturating_sub(OVERDUE);
         let at = |time: Duration| i64::try_from(time.as_millis());
         let candidate = Candidate::since(self.lever(), NAME, &rule.tag, at(moved.saturating_sub(OVERDUE))?);
         self.lever().set_delivery_behaviour(DeliveryBehaviour { drop: true, ..Default::default() });
-        let told = self.lever().move_to_stage_at(&candidate.id, &rule.stage, at(moved)?).await.deliveries;
+        let numbers = self.lever().move_to_stage_at(&candidate.id, &rule.stage, at(moved)?).await.deliveries;
         self.lever().set_delivery_behaviour(DeliveryBehaviour::default());
         let deliveries = self.lever().deliveries();
         let lost = |number: &usize| {
             deliveries.get(*number).is_some_and(|one| one.outcome == DeliveryOutcome::Dropped)
         };
-        ensure!(!told.is_empty() && told.iter().all(lost), "Lever should have lost the webhook for {NAME}");
+        ensure!(
+            !numbers.is_empty() && numbers.iter().all(lost),
+            "Lever should have lost the webhook for {NAME}"
+        );
 
         self.sync("a-webhook-was-lost").await?;
-        let pad = candidates::found_by_sync(self.kubectl, &candidate).await?;
-        self.reaches(&pad, "Open").await?;
-        self.check(&candidate, &pad, rule).await?;
+        let pad = fixtures::pad_created_by_sync(self.kubectl, &candidate).await?;
+        self.wait_for_phase(&pad, "Open").await?;
+        self.check_pad(&candidate, &pad, rule).await?;
         self.kubectl.wait(CONNECTION, "condition=WebhookVerified=False").await?;
-        let (reason, why) = candidates::condition(&self.kubectl.get(CONNECTION).await?, "WebhookVerified")?;
+        let (reason, why) = fixtures::condition(&self.kubectl.get(CONNECTION).await?, "WebhookVerified")?;
         ensure!(reason == "DeliveryMissed", "{CONNECTION} should report DeliveryMissed, not {reason}: {why}");
         step.done(format_args!("{what}: a live pad nevertheless"));
         let minutes = OVERDUE.as_secs() / 60;
@@ -286,14 +297,16 @@ impl<'a> Story<'a> {
     }
 
     /// Backdates the rule to before the lost webhook, and waits until the operator has seen that.
-    async fn date_back(&self) -> anyhow::Result<()> {
-        let status = format!(r#"{{"effectiveSince":"{LONG_AGO}","existingSettledFor":"{LONG_AGO}"}}"#);
+    async fn backdate_rule(&self) -> anyhow::Result<()> {
+        let status = format!(
+            r#"{{"effectiveSince":"{RULE_EFFECTIVE_SINCE}","existingSettledFor":"{RULE_EFFECTIVE_SINCE}"}}"#
+        );
         let patch = format!(r#"--subresource=status --type=merge -p {{"status":{status}}}"#);
         self.kubectl.run(&format!("patch {LIVE_RULE} -n {NAMESPACE} {patch}")).await?;
-        self.ask(LIVE_RULE, "dated-back").await
+        self.request_reconcile(LIVE_RULE, "dated-back").await
     }
 
-    async fn webhook_again(&self) -> anyhow::Result<()> {
+    async fn verify_webhook_again(&self) -> anyhow::Result<()> {
         const WHAT: &str = "Verify pressed in Lever again, as the message says";
         let step = self.console.begin(WHAT);
         // The receiver records a request only after it has seen the condition, which another sync ensures.
@@ -314,54 +327,54 @@ impl<'a> Story<'a> {
 
     /// Requests a sync as a person does, and waits until it is over. `request` is any value that was not used before.
     async fn sync(&self, request: &str) -> anyhow::Result<()> {
-        self.ask(CONNECTION, request).await
+        self.request_reconcile(CONNECTION, request).await
     }
 
-    async fn ask(&self, whom: &str, request: &str) -> anyhow::Result<()> {
-        self.kubectl.run(&asking(whom, request)).await?;
+    async fn request_reconcile(&self, target: &str, request: &str) -> anyhow::Result<()> {
+        self.kubectl.run(&annotate_command(target, request)).await?;
         let answered = format!("jsonpath={{.status.lastHandledReconcileAt}}={request}");
-        self.kubectl.wait(whom, &answered).await
+        self.kubectl.wait(target, &answered).await
     }
 
     /// Moves a candidate and waits until the pad is open. Returns the Pad's name.
-    async fn open(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<String> {
-        let told = candidates::move_to(self.lever(), candidate, &rule.stage).await?;
-        let pad = candidates::stored(&told)?;
-        self.reaches(&pad, "Open").await?;
+    async fn move_and_wait_open(&self, candidate: &Candidate, rule: &Rule) -> anyhow::Result<String> {
+        let deliveries = fixtures::move_to(self.lever(), candidate, &rule.stage).await?;
+        let pad = fixtures::stored_pad(&deliveries)?;
+        self.wait_for_phase(&pad, "Open").await?;
         Ok(pad)
     }
 
-    async fn reaches(&self, pad: &str, phase: &str) -> anyhow::Result<()> {
+    async fn wait_for_phase(&self, pad: &str, phase: &str) -> anyhow::Result<()> {
         self.kubectl.wait(&format!("pad/{pad}"), &format!("jsonpath={{.status.phase}}={phase}")).await
     }
 
-    async fn check(&self, candidate: &Candidate, pad: &str, rule: &Rule) -> anyhow::Result<String> {
-        candidates::check_pad(self.kubectl, self.lever(), self.interview(), (candidate, pad, rule)).await
+    async fn check_pad(&self, candidate: &Candidate, pad: &str, rule: &Rule) -> anyhow::Result<String> {
+        fixtures::check_pad(self.kubectl, self.lever(), self.interview(), (candidate, pad, rule)).await
     }
 
     /// Counts the results in all three places, and checks that the services rejected no request.
-    async fn nothing_more(&self, candidates: usize) -> anyhow::Result<()> {
+    async fn check_totals(&self, fixtures: usize) -> anyhow::Result<()> {
         let step = self.console.begin("counting");
         let made = self.interview().pads().len();
-        ensure!(made == candidates, "CoderPad has {made} pads instead of {candidates}");
+        ensure!(made == fixtures, "CoderPad has {made} pads instead of {fixtures}");
         let listed = self.kubectl.run(&format!("get pads -n {NAMESPACE} -o name")).await?.lines().count();
-        ensure!(listed == candidates, "there are {listed} Pads instead of {candidates}");
+        ensure!(listed == fixtures, "there are {listed} Pads instead of {fixtures}");
         let violations = [self.lever().violations(), self.interview().violations()].concat();
         ensure!(violations.is_empty(), "the real services would reject this: {}", violations.join("; "));
         let requests = self.lever().calls().len() + self.interview().calls().len();
         step.done(format_args!(
-            "{made} pads in CoderPad for {candidates} candidates; {requests} requests, none that the real services \
+            "{made} pads in CoderPad for {fixtures} candidates; {requests} requests, none that the real services \
              would reject"
         ));
         Ok(())
     }
 
     /// Requests an update of the status that otherwise changes only at each sync interval.
-    async fn ask_for_fresh_status(&self, open: u64, ended: u64) -> anyhow::Result<()> {
+    async fn update_status(&self, move_and_wait_open: u64, ended: u64) -> anyhow::Result<()> {
         const ALL: &str = "leverconnections,padconfigurations --all";
-        let command = asking(ALL, "now");
+        let command = annotate_command(ALL, "now");
         let step = self.console.begin(format_args!("kubectl {command}"));
-        self.ask(ALL, "now").await?;
+        self.request_reconcile(ALL, "now").await?;
         let quota = self.interview().quota();
         let connection = self.kubectl.get(CONNECTION).await?;
         let remaining = &connection["status"]["quota"]["remaining"];
@@ -371,7 +384,7 @@ impl<'a> Story<'a> {
         );
         let configurations = self.kubectl.get("padconfigurations").await?;
         let items = configurations["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for (phase, expected) in [("open", open), ("ended", ended)] {
+        for (phase, expected) in [("open", move_and_wait_open), ("ended", ended)] {
             let counts = items.iter().filter_map(|item| item["status"]["pads"][phase].as_u64());
             let counted: u64 = counts.sum();
             ensure!(
@@ -384,20 +397,20 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    async fn show(&self, cast: &Cast) -> anyhow::Result<()> {
+    async fn print_tables(&self, candidates: &Candidates) -> anyhow::Result<()> {
         for what in ["leverconnections", "padconfigurations", "pads"] {
             let command = format!("get {what} -n {NAMESPACE}");
             let answer = self.kubectl.run(&command).await?;
             self.console.command(&format!("kubectl {command}"), &answer);
         }
         self.console.line("\nThe candidates, as Lever has them now:");
-        self.console.table(&candidates::table(self.lever(), &cast.candidates));
+        self.console.table(&fixtures::table(self.lever(), &candidates.fixtures));
         self.console.line("");
         Ok(())
     }
 }
 
 /// Returns the arguments of kubectl for a reconcile request.
-fn asking(whom: &str, request: &str) -> String {
-    format!("annotate {whom} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at={request}")
+fn annotate_command(target: &str, request: &str) -> String {
+    format!("annotate {target} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at={request}")
 }

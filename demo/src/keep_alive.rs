@@ -2,15 +2,19 @@
 
 use anyhow::Context as _;
 
-use crate::candidates::Candidate;
+use crate::environment::Environment;
 use crate::examples::{self, CONNECTION, NAMESPACE, repository};
-use crate::stage::Stage;
+use crate::fixtures::Candidate;
 
 /// Returns commands for another terminal. `open` has an open pad; `again` gets a second one.
-pub(crate) fn explain(stage: &Stage, open: &Candidate, again: &Candidate) -> anyhow::Result<String> {
-    let plane = stage.plane.as_ref().context("there is no control plane")?;
-    let operator = stage.operator.as_ref().context("there is no operator")?;
-    let services = stage.services.as_ref().context("there are no simulated services")?;
+pub(crate) fn instructions(
+    environment: &Environment,
+    open: &Candidate,
+    again: &Candidate,
+) -> anyhow::Result<String> {
+    let plane = environment.plane.as_ref().context("there is no control plane")?;
+    let operator = environment.operator.as_ref().context("there is no operator")?;
+    let services = environment.services.as_ref().context("there are no simulated services")?;
     let rule = examples::rule(examples::PHONE_SCREEN)?;
 
     let [open_name, again_name] = [open, again].map(|candidate| candidate.name);
@@ -35,15 +39,15 @@ pub(crate) fn explain(stage: &Stage, open: &Candidate, again: &Candidate) -> any
 Add a candidate to the simulated Lever, move them, and see the link on their profile:
 
     id=$(curl -sH "$json" -d '{{"name": "Your Name", "tags": ["{tag}"]}}' $lever/candidates | cut -d'"' -f4)
-    curl -sH "$json" -d '{{"stage": "{stage_name}"}}' $lever/candidates/$id/move; echo
-    sleep 1; curl -s $lever/candidates/$id | grep -o '"links":[^]]*]'
+    curl -sH "$json" -d '{{"stage": "{stage_name}"}}' $lever/fixtures/$id/move; echo
+    sleep 1; curl -s $lever/fixtures/$id | grep -o '"links":[^]]*]'
 
 End the interview of {open_name}, ask for a sync, and read the note:
 
     pad=$(kubectl get pads -n {NAMESPACE} --field-selector spec.opportunityID={open} -o 'jsonpath={{.items[0].status.padID}}')
     curl -sX POST $interview/pads/$pad/end; echo
     kubectl annotate {CONNECTION} -n {NAMESPACE} --overwrite padoperator.dev/reconcile-requested-at=$(date +%s)
-    sleep 2; curl -s $lever/candidates/{open} | grep -o '"value":"The [^"]*"'
+    sleep 2; curl -s $lever/fixtures/{open} | grep -o '"value":"The [^"]*"'
 
 Create a second pad for {again_name} by hand:
 

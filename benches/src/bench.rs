@@ -1,4 +1,4 @@
-//! The cluster that a scenario runs in.
+//! Cluster that a scenario runs in.
 
 use std::path::{Path, PathBuf};
 
@@ -9,18 +9,18 @@ use tokio::process::Command;
 
 use crate::process;
 
-/// A control plane with the CustomResourceDefinitions in it.
+/// Control plane with the CustomResourceDefinitions.
 pub struct Bench {
     /// The control plane.
     pub plane: ControlPlane,
-    /// An administrator's client, without any retry of its own.
+    /// Administrator's client, without retries.
     pub client: kube::Client,
-    /// For the services and the webhooks.
+    /// HTTP client for the services and the webhooks.
     pub http: reqwest::Client,
 }
 
 impl Bench {
-    /// Starts one.
+    /// Starts a control plane and installs the CustomResourceDefinitions.
     pub async fn start() -> anyhow::Result<Self> {
         let plane = ControlPlane::start().await?;
         let file = Kubeconfig::read_from(plane.kubeconfig())?;
@@ -35,12 +35,12 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Ends it.
+    /// Stops the control plane.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.plane.stop().await
     }
 
-    /// kubectl, as an administrator.
+    /// Runs kubectl as an administrator.
     pub async fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let output = Command::new(self.plane.program("kubectl"))
             .args(arguments)
@@ -52,13 +52,13 @@ impl Bench {
         Ok(())
     }
 
-    /// The process of the API server.
+    /// Returns the process ID of the API server.
     pub fn api_server(&self) -> anyhow::Result<u32> {
         process::find("kube-apiserver", self.plane.folder())
     }
 }
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn repository() -> &'static Path {
     static ROOT: std::sync::LazyLock<PathBuf> =
         std::sync::LazyLock::new(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));

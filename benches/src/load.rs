@@ -1,4 +1,4 @@
-//! Load at a steady pace, whatever the answers take.
+//! Load at a constant rate, independent of the response times.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use anyhow::ensure;
 use futures::future::{BoxFuture, try_join_all};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// Begins one piece of work after the other, so many a second, and returns what came of each, in order.
+/// Starts `per_second` pieces of work per second and returns their results, in order.
 ///
 /// # Errors
-/// That of the first piece that has one.
+/// If a piece of work fails.
 pub async fn paced<T, F>(per_second: u32, work: impl IntoIterator<Item = F>) -> anyhow::Result<Vec<T>>
 where
     T: Send + 'static,
@@ -26,11 +26,11 @@ where
     try_join_all(begun).await?.into_iter().collect()
 }
 
-/// Begins two kinds of work at a steady pace, so many pieces of the one, then as many of the other, and returns what came
-/// of each kind, in order. What happens to the machine meanwhile happens to both.
+/// Starts two kinds of work at a constant rate, alternating after `turn` pieces, and returns the results of each kind,
+/// in order. Disturbances of the machine then affect both kinds.
 ///
 /// # Errors
-/// That of the first piece that has one.
+/// If a piece of work fails.
 pub async fn in_turns<T>(
     per_second: u32,
     turn: usize,
@@ -44,17 +44,17 @@ where
     let (count, mut one, mut other) = (one.len() + other.len(), one.into_iter(), other.into_iter());
     let work: Vec<_> =
         (0..count).filter_map(|place| if is_of_one(place) { one.next() } else { other.next() }).collect();
-    ensure!(work.len() == count, "both kinds of work come in as many full turns");
+    ensure!(work.len() == count, "both kinds of work need the same number of full turns");
     let came = paced(per_second, work).await?.into_iter().enumerate();
     let (ones, others): (Vec<_>, Vec<_>) = came.partition(|(place, _)| is_of_one(*place));
     let plain = |came: Vec<(usize, T)>| came.into_iter().map(|(_, what)| what).collect();
     Ok((plain(ones), plain(others)))
 }
 
-/// What came of something, and how long it took.
+/// Returns the result of some work and the time it took.
 ///
 /// # Errors
-/// That of the work.
+/// If the work fails.
 pub async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<(T, Duration)> {
     let began = Instant::now();
     let came = work.await?;

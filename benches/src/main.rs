@@ -1,8 +1,7 @@
-//! `make bench`: what the operator costs and how fast it is, each figure against its budget.
-//!
-//! The real control plane, the release binary and the simulated services run on this machine, which is noisy: so times
-//! are compared with what the same machine needs for the bare requests in the same run. What each figure means stands
-//! in benches/README.md.
+//! `make bench`: measures cost and speed of the operator and compares each metric with its budget.
+//! || The real control plane, the release binary and the simulated services run on this machine, which is noisy. Times
+//! are therefore compared with those of the bare requests on the same machine in the same run. benches/README.md
+//! describes each metric.
 
 mod bench;
 mod load;
@@ -31,11 +30,11 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenarios that the arguments name, or all. Returns whether all budgets hold.
+/// Runs the scenarios that the arguments name, or all of them. Returns whether all budgets hold.
 async fn run() -> anyhow::Result<bool> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     if let Some(unknown) = wanted.iter().find(|name| !scenarios::NAMES.contains(&name.as_str())) {
-        anyhow::bail!("there is no scenario {unknown}; there are {}", scenarios::NAMES.join(", "));
+        anyhow::bail!("there is no scenario {unknown}; available: {}", scenarios::NAMES.join(", "));
     }
     let mut all: Vec<Figure> = Vec::new();
     for name in scenarios::NAMES {
@@ -44,7 +43,7 @@ async fn run() -> anyhow::Result<bool> {
         }
         let began = Instant::now();
         println!("\n{name}");
-        // A control plane of its own: what one scenario leaves in it is no burden for the next.
+        // Each scenario has its own control plane, so that it is not slowed down by the objects of the previous one.
         let bench = Bench::start().await?;
         let figures = scenarios::run(name, &bench).await?;
         bench.stop().await?;
@@ -57,6 +56,6 @@ async fn run() -> anyhow::Result<bool> {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench/figures.json");
     report::write(&file, &all)?;
     let over = all.iter().filter(|figure| !figure.holds()).count();
-    println!("\n{} figures, {over} over budget; as JSON in target/bench/figures.json", all.len());
+    println!("\n{} metrics, {over} over budget; written as JSON to target/bench/figures.json", all.len());
     Ok(over == 0)
 }

@@ -13,7 +13,7 @@ use crate::bench::Bench;
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 
-/// One replica. It is killed when it is dropped.
+/// Replica of the operator. It is killed when it is dropped.
 pub struct Operator {
     child: Child,
     webhooks: u16,
@@ -21,10 +21,11 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Starts one that reaches the API server as this user, and waits until it is ready. Returns also how long that took.
+    /// Starts a replica that authenticates to the API server as this user, and waits until it is ready. Also returns
+    /// the time until ready.
     pub async fn start(bench: &Bench, user: &str, arguments: &[String]) -> anyhow::Result<(Self, Duration)> {
         let program = std::env::current_exe()?.with_file_name("pad-operator");
-        ensure!(program.is_file(), "{} is not there: `make bench` builds it", program.display());
+        ensure!(program.is_file(), "{} does not exist: `make bench` builds it", program.display());
         let kubeconfig = bench.plane.folder().join(format!("{user}.kubeconfig"));
         std::fs::write(&kubeconfig, bench.plane.kubeconfig_yaml_for(user, &["system:masters"])?)?;
         let log = bench.plane.folder().join(format!("{user}.log"));
@@ -54,17 +55,17 @@ impl Operator {
         Ok((operator, began.elapsed()))
     }
 
-    /// The number that the system gave it.
+    /// Returns the process ID.
     pub fn id(&self) -> anyhow::Result<u32> {
-        self.child.id().context("the operator has ended")
+        self.child.id().context("the operator has exited")
     }
 
-    /// Where it takes the webhooks of a connection.
+    /// Returns the webhook URL of a connection.
     pub fn webhook(&self, namespace: &str, connection: &str) -> String {
         format!("http://127.0.0.1:{}/webhooks/lever/{namespace}/{connection}", self.webhooks)
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL and waits for the exit.
     pub async fn kill(mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)
     }

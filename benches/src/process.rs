@@ -1,19 +1,19 @@
-//! A running program as the kernel sees it: its CPU time and its memory.
+//! CPU time and memory of a running program, as reported by the kernel.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// The CPU time that the threads of a process have used so far. Other than the times in `stat`, which go in steps of 10 ms,
-/// it is exact enough for a process at rest.
+/// Returns the CPU time that the threads of a process have used so far. Unlike the times in `stat`, which have steps of
+/// 10 ms, it is exact enough for an idle process.
 ///
 /// # Errors
 /// If there is no such process.
 pub fn cpu(id: u32) -> anyhow::Result<Duration> {
     let mut used = Duration::ZERO;
     for thread in std::fs::read_dir(format!("/proc/{id}/task"))? {
-        // A thread that has ended meanwhile has used next to nothing: those that work stay.
+        // A thread that has ended in the meantime used almost nothing, because worker threads stay.
         let Ok(times) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
         let nanoseconds = times.split_whitespace().next().context("no time on the CPU")?;
         used += Duration::from_nanos(nanoseconds.parse()?);
@@ -21,7 +21,7 @@ pub fn cpu(id: u32) -> anyhow::Result<Duration> {
     Ok(used)
 }
 
-/// The memory that a process takes of the machine, in MiB.
+/// Returns the resident memory of a process, in MiB.
 ///
 /// # Errors
 /// If there is no such process.
@@ -32,15 +32,15 @@ pub fn memory(id: u32) -> anyhow::Result<f64> {
     Ok(kilobytes / 1024.0)
 }
 
-/// The process that runs this program in this folder.
+/// Returns the ID of the process that runs this program in this folder.
 ///
 /// # Errors
-/// If there is none.
+/// If there is no such process.
 pub fn find(program: &str, folder: &Path) -> anyhow::Result<u32> {
     for entry in std::fs::read_dir("/proc")? {
         let entry = entry?;
         let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // One that has ended meanwhile is not the one.
+        // A process that has exited in the meantime is not the one.
         let runs = std::fs::read_link(entry.path().join("exe")).is_ok_and(|exe| exe.ends_with(program));
         if runs && std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == folder) {
             return Ok(id);

@@ -1,4 +1,4 @@
-//! What was measured: figures, each with its budget, as a table for people and as JSON for programs.
+//! Metrics, each with its budget, as a table for people and as JSON for programs.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,51 +6,51 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Serialize;
 
-/// One measured value.
+/// Measured value.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figure {
-    /// What was measured.
+    /// Name.
     pub what: String,
-    /// How much it is.
+    /// Value.
     pub value: f64,
-    /// What it is counted in; "x" for a ratio.
+    /// Unit; "x" for a ratio.
     pub unit: &'static str,
-    /// The most, or the least, that it may be; None: it is only reported.
+    /// Upper or lower limit; `None` if the value is only reported.
     pub budget: Option<Budget>,
 }
 
-/// How much a value may be.
+/// Limit of a value.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Budget {
-    /// No more than this.
+    /// Upper limit, inclusive.
     AtMost(f64),
-    /// No less than this.
+    /// Lower limit, inclusive.
     AtLeast(f64),
 }
 
 impl Figure {
-    /// A value without a budget.
+    /// Returns a value without a budget.
     pub fn new(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
         Self { what: what.into(), value, unit, budget: None }
     }
 
-    /// The median of some times, in milliseconds.
+    /// Returns the median of some times, in milliseconds.
     pub fn median(what: impl Into<String>, times: &[Duration]) -> Self {
         Self::new(what, milliseconds(percentile(times, 50)), "ms")
     }
 
-    /// It may be no more than this.
+    /// Sets an upper limit.
     pub fn at_most(self, most: f64) -> Self {
         Self { budget: Some(Budget::AtMost(most)), ..self }
     }
 
-    /// It may be no less than this.
+    /// Sets a lower limit.
     pub fn at_least(self, least: f64) -> Self {
         Self { budget: Some(Budget::AtLeast(least)), ..self }
     }
 
-    /// Whether the budget holds.
+    /// Reports whether the budget holds.
     pub fn holds(&self) -> bool {
         match self.budget {
             None => true,
@@ -59,7 +59,7 @@ impl Figure {
         }
     }
 
-    /// One line of the table.
+    /// Returns the line for the table.
     pub fn line(&self) -> String {
         let budget = match self.budget {
             None => String::new(),
@@ -75,7 +75,7 @@ impl Figure {
     }
 }
 
-/// Three digits that count, and no more behind the point than needed.
+/// Formats a value with about three significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
@@ -84,7 +84,7 @@ fn short(value: f64) -> String {
     }
 }
 
-/// Writes all figures as JSON.
+/// Writes all metrics as JSON.
 pub fn write(file: &Path, figures: &[Figure]) -> anyhow::Result<()> {
     let folder = file.parent().context("a file has a folder")?;
     std::fs::create_dir_all(folder)?;
@@ -92,7 +92,7 @@ pub fn write(file: &Path, figures: &[Figure]) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The value below which so many of a hundred lie; zero if there are none.
+/// Returns the percentile of some times; zero if there are none.
 pub fn percentile(times: &[Duration], percent: usize) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
@@ -100,7 +100,7 @@ pub fn percentile(times: &[Duration], percent: usize) -> Duration {
     sorted.get(rank - 1).copied().unwrap_or_default()
 }
 
-/// A time in milliseconds.
+/// Returns a time in milliseconds.
 pub fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }

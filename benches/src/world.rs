@@ -1,4 +1,4 @@
-//! What a scenario measures in: a namespace, both simulated services, and the operator between them.
+//! Environment of a scenario: a namespace, both simulated services and the operator.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,35 +23,35 @@ use crate::bench::Bench;
 use crate::load::timed;
 use crate::operator::Operator;
 
-/// The configuration of every world.
+/// Configuration of every environment.
 pub const CONFIGURATION: &str = "phone-screen";
 const STAGE: &str = "Phone Screen";
 const TAG: &str = "coderpad";
 const SIGNING_TOKEN: &str = "the-signing-token";
-/// Far more than anything takes that goes on at all.
+/// Timeout far above what any step takes.
 const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(100);
 
-/// How a world begins.
+/// Options of an environment.
 pub struct Setup {
-    /// The namespace.
+    /// Namespace.
     pub name: &'static str,
-    /// How many connections, each with its configuration. Candidates come by the first.
+    /// Number of connections, each with its configuration. Candidates use the first one.
     pub connections: usize,
-    /// Whether services and operator keep Lever's documented rate limit; else there is none.
+    /// Whether services and operator apply Lever's documented rate limit; otherwise there is none.
     pub limited: bool,
-    /// How often both services are polled; `0s` is never.
+    /// Interval at which both services are polled; `0s` = never.
     pub sync: &'static str,
 }
 
 impl Setup {
-    /// One connection, no rate limit, no polls.
+    /// Returns one connection without rate limit and without polling.
     pub fn new(name: &'static str) -> Self {
         Self { name, connections: 1, limited: false, sync: "0s" }
     }
 }
 
-/// See the module.
+/// Environment of a scenario.
 pub struct World<'a> {
     bench: &'a Bench,
     setup: Setup,
@@ -59,31 +59,31 @@ pub struct World<'a> {
     pub lever: LeverSimulator,
     /// Simulated CoderPad Interview.
     pub interview: InterviewSimulator,
-    /// The operator, while it runs.
+    /// Operator, while it runs.
     pub operator: Option<Operator>,
     stage_id: String,
     starts: AtomicUsize,
 }
 
-/// A webhook that was answered.
+/// Webhook that was answered.
 pub struct Sent {
-    /// Whose stage change it told of.
+    /// Opportunity whose stage change it reported.
     pub opportunity: String,
-    /// When it was sent, in milliseconds since the epoch.
+    /// Time of sending, in milliseconds since the epoch.
     pub at: f64,
-    /// How long the answer took.
+    /// Response time.
     pub took: Duration,
 }
 
 impl<'a> World<'a> {
-    /// Starts one, and waits until all its connections and configurations are Ready.
+    /// Starts an environment and waits until all its connections and configurations are Ready.
     pub async fn start(bench: &'a Bench, setup: Setup) -> anyhow::Result<Self> {
         let rate_limit = setup.limited.then(RateLimit::default);
         let lever = LeverSimulator::start(LeverOptions { rate_limit, ..LeverOptions::default() }).await?;
         let quota = Quota { limit: None, ..Quota::default() };
         let options = InterviewOptions { rate_limit, quota, ..InterviewOptions::default() };
         let interview = InterviewSimulator::start(options).await?;
-        let stage_id = lever.stage_id(STAGE).context("the stage is there")?;
+        let stage_id = lever.stage_id(STAGE).context("the stage does not exist")?;
         let mut world =
             Self { bench, setup, lever, interview, operator: None, stage_id, starts: AtomicUsize::new(0) };
         world.make_resources().await?;
@@ -125,7 +125,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// The objects of a kind in the namespace.
+    /// Returns the API for the objects of a kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
@@ -134,7 +134,7 @@ impl<'a> World<'a> {
         Api::namespaced(self.bench.client.clone(), self.setup.name)
     }
 
-    /// Ends the operator, starts it anew, and waits until all is Ready. Returns how long it took to be ready itself.
+    /// Restarts the operator and waits until everything is Ready. Returns the time until the operator itself was ready.
     pub async fn restart(&mut self) -> anyhow::Result<Duration> {
         let took = self.restart_with(&["--leader-election=false"]).await?;
         wait_until("all is Ready", async || {
@@ -157,7 +157,7 @@ impl<'a> World<'a> {
         Ok(took)
     }
 
-    /// Ends the operator and starts it anew with further flags. Returns how long it took to be ready.
+    /// Restarts the operator with additional flags. Returns the time until it was ready.
     pub async fn restart_with(&mut self, flags: &[&str]) -> anyhow::Result<Duration> {
         self.stop().await?;
         let mut arguments = vec![
@@ -176,7 +176,7 @@ impl<'a> World<'a> {
         Ok(took)
     }
 
-    /// Ends the operator, if it runs.
+    /// Stops the operator, if it runs.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         match self.operator.take() {
             Some(operator) => operator.kill().await,
@@ -184,19 +184,19 @@ impl<'a> World<'a> {
         }
     }
 
-    /// The operator.
+    /// Returns the running operator.
     pub fn running(&self) -> anyhow::Result<&Operator> {
-        self.operator.as_ref().context("the operator runs")
+        self.operator.as_ref().context("the operator does not run")
     }
 
-    /// A candidate with the tag, in the first stage.
+    /// Adds a candidate with the tag, in the first stage.
     pub fn candidate(&self) -> String {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let name = format!("Candidate {}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.lever.add_candidate(NewCandidate { name, tags: vec![TAG.into()], ..NewCandidate::default() })
     }
 
-    /// Moves a candidate to the stage, and tells the operator as Lever does.
+    /// Moves a candidate to the stage and sends the webhook as Lever does.
     pub fn change_stage(
         &self,
         opportunity: String,
@@ -209,8 +209,8 @@ impl<'a> World<'a> {
             let at = now();
             let send = async || http.post(&url).json(&body).send().await;
             let answer = async {
-                // The receiver ends connections that are idle or old, perhaps just as this webhook is written to one. Lever
-                // sends such a webhook again, and so does this; the time counts both.
+                // The receiver closes idle or old connections, perhaps just as this webhook is written to one. Lever
+                // retries in this case, and so does the bench; the measured time includes both attempts.
                 let answer = match send().await {
                     Err(error) if error.is_request() && !error.is_connect() => send().await?,
                     other => other?,
@@ -223,7 +223,7 @@ impl<'a> World<'a> {
         })
     }
 
-    /// A Pad such as the receiver makes for this candidate.
+    /// Returns a Pad like the one that the receiver creates for this candidate.
     pub async fn pad_for(&self, opportunity: &str) -> anyhow::Result<Pad> {
         let configurations: Api<PadConfiguration> = self.api();
         let configuration = configurations.get(CONFIGURATION).await?;
@@ -241,7 +241,7 @@ impl<'a> World<'a> {
         .await
     }
 
-    /// From each webhook to the arrival of its link at Lever.
+    /// Returns the times from each webhook to the arrival of its link in Lever.
     pub fn times_to_link(&self, sent: &[Sent]) -> anyhow::Result<Vec<Duration>> {
         let calls = self.lever.calls();
         let added: BTreeMap<&str, i64> = calls
@@ -257,18 +257,18 @@ impl<'a> World<'a> {
             .collect()
     }
 
-    /// The calls to both services since they were last forgotten.
+    /// Returns the calls to both services since the last [`clear_calls`](Self::clear_calls).
     pub fn calls(&self) -> Vec<Call> {
         self.lever.calls().into_iter().chain(self.interview.calls()).collect()
     }
 
-    /// Forgets the calls so far.
+    /// Clears the calls so far.
     pub fn forget_calls(&self) {
         self.lever.clear_calls();
         self.interview.clear_calls();
     }
 
-    /// Each call of both services takes so long.
+    /// Delays each call to both services.
     pub fn slow_down(&self, by: Duration) {
         for faults in [self.lever.faults(), self.interview.faults()] {
             for method in ["GET", "POST", "PUT"] {
@@ -277,7 +277,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// How many writes of Pads and Events the operator has made so far.
+    /// Returns the number of writes of Pads and Events by the operator so far.
     pub async fn writes(&self) -> anyhow::Result<usize> {
         let events = self.bench.plane.audit_events().await?;
         let is_ours = |event: &Value| {
@@ -290,8 +290,8 @@ impl<'a> World<'a> {
         Ok(events.iter().filter(|event| is_ours(event)).count())
     }
 
-    /// Makes open Pads like the one of this candidate, with their pads, as if one had been made every second until an hour
-    /// ago. Their candidates have moved on.
+    /// Creates open Pads like the one of this candidate, with pads in CoderPad, as if one had been created every second
+    /// until an hour ago. Their candidates have left the stage.
     pub async fn make_open_pads(&self, like: &str, numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
         let last = Timestamp::now().checked_sub(1.hour())?;
         let pads: Api<Pad> = self.api();
@@ -329,7 +329,7 @@ impl<'a> World<'a> {
         pad
     }
 
-    /// Asserts that the services had nothing to complain of.
+    /// Checks that the services recorded no violation.
     pub fn check(&self) -> anyhow::Result<()> {
         let violations = [self.lever.violations(), self.interview.violations()].concat();
         ensure!(violations.is_empty(), "no correct client does this: {violations:?}");
@@ -337,7 +337,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// What the operator makes Pads with.
+/// Returns the parameters with which the operator creates Pads.
 pub fn field_manager() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
@@ -350,12 +350,12 @@ fn configuration_name(number: usize) -> String {
     if number == 0 { CONFIGURATION.to_owned() } else { format!("{CONFIGURATION}-{number}") }
 }
 
-/// Milliseconds since the epoch, with what lies behind the point.
+/// Returns the current time in milliseconds since the epoch, with fractions.
 fn now() -> f64 {
     Timestamp::now().as_duration().as_secs_f64() * 1000.0
 }
 
-/// Lever's webhook, signed.
+/// Returns a signed webhook body as Lever sends it.
 fn webhook(opportunity: &str, stage_id: &str, triggered_at: i64) -> Value {
     let digits = format!("{triggered_at:x}{}", opportunity.replace('-', ""));
     let token: String = digits.chars().cycle().take(48).collect();
@@ -369,10 +369,10 @@ fn webhook(opportunity: &str, stage_id: &str, triggered_at: i64) -> Value {
     })
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 ///
 /// # Errors
-/// If it never does, or cannot be looked at.
+/// If it does not hold in time or cannot be evaluated.
 pub async fn wait_until(
     what: &str,
     mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
@@ -380,7 +380,7 @@ pub async fn wait_until(
     let began = Instant::now();
     while !holds().await? {
         if began.elapsed() > PATIENCE {
-            bail!("waited {PATIENCE:?} in vain until {what}");
+            bail!("timed out after {PATIENCE:?} waiting until {what}");
         }
         tokio::time::sleep(POLL).await;
     }

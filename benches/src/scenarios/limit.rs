@@ -1,4 +1,4 @@
-//! As fast as Lever's documented rate limit allows, and never faster.
+//! Throughput at Lever's documented rate limit, which must never be exceeded.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use crate::load::paced;
 use crate::report::Figure;
 use crate::world::{Setup, World};
 
-/// Many, and the fewest for whom a list read has to pay.
+/// Many candidates, and the smallest number for which reading a list pays off.
 const CANDIDATES: usize = 400;
 const FEWEST: usize = 100;
-/// Faster than the limit, and slow enough that the webhooks themselves take nothing from the pads.
+/// Faster than the rate limit, but slow enough that the webhooks take no CPU time from the pads.
 const PER_SECOND: u32 = 100;
-/// The fewest are moved with one click, so that they do wait for the rule together.
+/// The smallest number is moved at once, so that those candidates wait for the rule together.
 const AT_ONCE: u32 = 10_000;
 
-/// All candidates are moved within a few seconds.
+/// Measures candidates that are all moved within a few seconds.
 pub async fn limit(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let world = World::start(bench, Setup { limited: true, ..Setup::new("limit") }).await?;
     let fewest = measure(&world, FEWEST, AT_ONCE).await?;
@@ -40,15 +40,15 @@ pub async fn limit(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 struct Measured {
     candidates: usize,
     calls: usize,
-    /// Of what Lever would have taken meanwhile, burst and all.
+    /// Share of the requests that Lever would have accepted in that time, including the burst.
     share: f64,
     seconds: f64,
-    /// Answers 429.
+    /// Responses with 429.
     refused: usize,
 }
 
 async fn measure(world: &World<'_>, candidates: usize, per_second: u32) -> anyhow::Result<Measured> {
-    // What came before has taken of the burst.
+    // Waits until the burst is available again.
     let limit = RateLimit::default();
     tokio::time::sleep(Duration::from_secs_f64(limit.burst / limit.per_second)).await;
     world.forget_calls();

@@ -1,4 +1,4 @@
-//! The scenarios: each measures some figures in a control plane of its own.
+//! Scenarios: each measures some metrics in its own control plane.
 
 mod limit;
 mod pace;
@@ -9,11 +9,11 @@ mod single;
 use crate::bench::Bench;
 use crate::report::Figure;
 
-/// Their names, in the order in which they run.
+/// Names of the scenarios, in the order in which they run.
 pub const NAMES: [&str; 9] =
     ["single", "limit", "rush", "answers", "latency", "slow-services", "pads", "connections", "secrets"];
 
-/// Runs the scenario of this name.
+/// Runs the scenario with this name.
 pub async fn run(name: &str, bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     match name {
         "single" => single::single(bench).await,

@@ -1,4 +1,4 @@
-//! How long answers and links take, compared with the bare requests on the same machine in the same run.
+//! Latency of webhook responses and links, compared with the bare requests on the same machine in the same run.
 
 use std::time::Duration;
 
@@ -17,22 +17,23 @@ use crate::load::{in_turns, paced, timed};
 use crate::report::{Figure, milliseconds, percentile};
 use crate::world::{Sent, Setup, World, field_manager};
 
-/// Turns of the two things that are compared: a machine that is slow for a while is so for both.
+/// Rounds in which the two compared kinds of work alternate, so that a slow phase of the machine affects both.
 const ROUNDS: usize = 10;
 
-/// The answers of a replica that does not lead: what a webhook costs beside the one write that it is for.
+/// Measures the webhook responses of a follower: their cost in addition to the one write that they need.
 pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     const PER_SECOND: u32 = 200;
     const EACH_ROUND: usize = 300;
-    /// A twentieth of a second. Every few seconds the API server is slow for some hundreds of requests, most likely because
-    /// it tidies up its memory. In longer turns that fell on the same of the two, round after round.
+    /// A twentieth of a second. Every few seconds the API server is slow for some hundreds of requests, most likely
+    /// because of garbage collection. With longer turns the slow phase hit the same kind of work in every round.
     const TURN: usize = 10;
-    /// A pause of the machine spoils one round, not all: so each has a 99th percentile, and the median of them counts.
+    /// A pause of the machine spoils one round and not all of them: each round has its own 99th percentile, and their
+    /// median counts.
     const ROUNDS: usize = 30;
     let mut world = World::start(bench, Setup::new("answers")).await?;
-    // The replica takes no more webhooks when 10,000 Pads wait.
+    // A follower rejects webhooks once 10,000 Pads are waiting.
     let (aside, like) = aside(bench, "answers-aside").await?;
-    // Somebody else leads, for longer than this takes.
+    // Another holder has the Lease for longer than the scenario takes.
     let lease = json!({"metadata": {"name": "pad-operator"}, "spec": {"holderIdentity": "somebody-else",
         "leaseDurationSeconds": 3600, "leaseTransitions": 1, "acquireTime": micro_time(), "renewTime": micro_time()}});
     let leases: Api<Lease> = world.api();
@@ -53,7 +54,7 @@ pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         });
         let moves = moves.collect::<Result<Vec<_>, _>>()?;
         let (created, sent) = in_turns(PER_SECOND, TURN, creates.collect(), moves).await?;
-        // The first round warms up.
+        // The first round is a warm-up.
         if round > 0 {
             bare.push(created);
             answered.push(sent);
@@ -88,7 +89,8 @@ pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// A world where nobody watches, for what is bare, and a Pad such as the receiver makes there.
+/// Starts an environment without an operator, for the bare requests, and returns it with a Pad like the one that the
+/// receiver creates there.
 async fn aside<'a>(bench: &'a Bench, name: &'static str) -> anyhow::Result<(World<'a>, Pad)> {
     let mut aside = World::start(bench, Setup::new(name)).await?;
     let like = aside.pad_for("like").await?;
@@ -103,7 +105,7 @@ fn micro_time() -> String {
 const PER_SECOND: u32 = 30;
 const EACH_ROUND: usize = 90;
 
-/// Answers and links at a pace that leaves the machine room.
+/// Measures webhook responses and links at a rate that leaves the machine spare capacity.
 pub async fn latency(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let world = World::start(bench, Setup::new("latency")).await?;
     let (aside, like) = aside(bench, "latency-aside").await?;
@@ -118,7 +120,7 @@ pub async fn latency(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         });
         let bare = paced(PER_SECOND, bare.collect::<Vec<_>>()).await?;
         let round_sent = stage_changes(&world).await?;
-        // The first round warms up.
+        // The first round is a warm-up.
         if round > 0 {
             for one in bare {
                 creates.push(one.create);
@@ -171,7 +173,7 @@ struct Bare {
     calls: Duration,
 }
 
-/// What the operator does for one pad, without the operator.
+/// Sends the requests that the operator sends for one pad, without the operator.
 async fn bare(
     http: &reqwest::Client,
     pads: &Api<Pad>,
@@ -219,7 +221,7 @@ async fn bare(
     Ok(Bare { create, writes: create + others, calls })
 }
 
-/// Services that take their time.
+/// Measures links with slow services.
 pub async fn slow_services(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     const EACH_CALL: Duration = Duration::from_millis(100);
     let world = World::start(bench, Setup::new("slow-services")).await?;
@@ -229,7 +231,7 @@ pub async fn slow_services(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     for _ in 0..5 {
         sent.extend(stage_changes(&world).await?);
     }
-    // A link is there when its call is over.
+    // A link exists when its call is over.
     let links: Vec<_> = world.times_to_link(&sent)?.into_iter().map(|time| time + EACH_CALL).collect();
     world.check()?;
     Ok(vec![

@@ -1,4 +1,4 @@
-//! What there is costs while nothing happens, and whether it slows down what does.
+//! Cost of existing objects while nothing changes, and their effect on new Pads.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,27 +16,27 @@ use crate::process::{cpu, memory};
 use crate::report::{Figure, milliseconds, percentile};
 use crate::world::{Setup, World, wait_until};
 
-/// How often both services are polled.
+/// Interval at which both services are polled.
 const INTERVAL: Duration = Duration::from_secs(5);
 const INTERVAL_TEXT: &str = "5s";
 
-/// For so long a sync looks back at what has changed, in case a list lies behind.
+/// Time that a sync looks back for changes, in case a list is delayed.
 const SETTLED: Duration = Duration::from_secs(125);
 
-/// What an operator at rest takes.
+/// Metrics of an idle operator.
 struct Rest {
     ready: Duration,
     listed: Duration,
     memory: f64,
-    /// Milliseconds of an interval.
+    /// Milliseconds per interval.
     cpu: f64,
     writes: usize,
-    /// By method and path without ids.
+    /// By method and path without IDs.
     calls: BTreeMap<String, usize>,
     link: Duration,
 }
 
-/// 10, 1,000 and 10,000 open Pads.
+/// Measures 10, 1,000 and 10,000 open Pads.
 pub async fn pads(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let mut world = World::start(bench, Setup { sync: INTERVAL_TEXT, ..Setup::new("pads") }).await?;
     let like = world.candidate();
@@ -95,12 +95,12 @@ pub async fn pads(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-/// Starts the operator anew, and measures once it has come to rest.
+/// Restarts the operator and measures it once it is idle.
 async fn at_rest(world: &mut World<'_>) -> anyhow::Result<Rest> {
     let listed = list(world).await?;
     let ready = world.restart().await?;
     let operator = world.running()?.id()?;
-    // The first sync of a process goes down to the oldest open Pad.
+    // The first sync of a process lists pads back to the oldest open Pad.
     an_interval(world).await?;
     tokio::time::sleep(SETTLED).await;
     let memory = memory(operator)?;
@@ -116,14 +116,14 @@ async fn at_rest(world: &mut World<'_>) -> anyhow::Result<Rest> {
     let sent = paced(5, moves).await?;
     world.wait_for_links(&candidates).await?;
     let link = percentile(&world.times_to_link(&sent)?, 50);
-    // They leave, so that the next measure finds what this one found.
+    // Moved away, so that the next measurement starts from the same state.
     for candidate in &candidates {
         world.lever.move_to_stage(candidate, "Onsite").await;
     }
     Ok(Rest { ready, listed, memory, cpu, writes, calls, link })
 }
 
-/// How long it takes to list the Pads, page by page as the operator does.
+/// Returns the time to list the Pads, page by page as the operator does.
 async fn list(world: &World<'_>) -> anyhow::Result<Duration> {
     let pads: Api<Pad> = world.api();
     let (mut best, mut page) = (Duration::MAX, ListParams::default().limit(500));
@@ -142,9 +142,9 @@ async fn list(world: &World<'_>) -> anyhow::Result<Duration> {
     Ok(best)
 }
 
-/// The calls from the beginning of one sync to the beginning of the next.
+/// Returns the calls from the start of one sync to the start of the next.
 async fn an_interval(world: &World<'_>) -> anyhow::Result<BTreeMap<String, usize>> {
-    /// Far more than lies between the first calls of one probe, and far less than between two probes.
+    /// Milliseconds: far more than between the first calls of one probe, and far less than between two probes.
     const MOMENT: i64 = 500;
     world.forget_calls();
     let probes = || -> Vec<i64> {
@@ -154,7 +154,7 @@ async fn an_interval(world: &World<'_>) -> anyhow::Result<BTreeMap<String, usize
     wait_until("an interval has passed", async || Ok(probes().len() > 2)).await?;
     let (began, ended) = match probes().as_slice() {
         [_, began, ended, ..] => (began - MOMENT, ended - MOMENT),
-        _ => anyhow::bail!("there were three"),
+        _ => anyhow::bail!("expected three probes"),
     };
     let mut calls = BTreeMap::new();
     for call in world.calls().iter().filter(|call| (began..ended).contains(&call.at)) {
@@ -164,7 +164,7 @@ async fn an_interval(world: &World<'_>) -> anyhow::Result<BTreeMap<String, usize
     Ok(calls)
 }
 
-/// One connection, and a hundred.
+/// Measures one connection and a hundred.
 pub async fn connections(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     const MANY: usize = 100;
     let mut measured = Vec::new();
@@ -200,7 +200,7 @@ async fn an_interval_of_all(world: &World<'_>, connections: usize) -> anyhow::Re
     .await
 }
 
-/// Secrets that have nothing to do with the operator.
+/// Measures the effect of unrelated Secrets.
 pub async fn secrets(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     const SECRETS: usize = 300;
     const BYTES: usize = 1_000_000;
@@ -219,11 +219,11 @@ pub async fn secrets(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         }
     });
     stream::iter(made).buffer_unordered(4).try_collect::<Vec<()>>().await?;
-    // It saw them come.
+    // The watch has delivered them.
     memories.push(memory(world.running()?.id()?)?);
-    // It finds them there.
+    // The initial list contains them.
     memories.push(started_and_polled(&mut world).await?);
-    let most = memories.into_iter().reduce(f64::max).context("two were measured")?;
+    let most = memories.into_iter().reduce(f64::max).context("two values were measured")?;
     Ok(vec![
         Figure::new("memory without other Secrets", without, "MiB"),
         Figure::new("memory with 300 Secrets of 1 MB", most, "MiB"),

@@ -1,4 +1,4 @@
-//! Everybody at once, and no rate limit: what a pad costs the machine.
+//! Burst of candidates without a rate limit: the CPU cost of a pad.
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use crate::report::{Figure, milliseconds};
 use crate::world::{Setup, World};
 
 const CANDIDATES: usize = 5_000;
-/// Webhooks under way at once.
+/// Maximum number of webhooks in flight.
 const AT_ONCE: usize = 32;
 
-/// 5,000 candidates are moved as fast as their webhooks are taken.
+/// Moves 5,000 candidates as fast as their webhooks are accepted.
 pub async fn rush(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let world = World::start(bench, Setup::new("rush")).await?;
     let candidates: Vec<_> = (0..CANDIDATES).map(|_| world.candidate()).collect();
@@ -26,7 +26,7 @@ pub async fn rush(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let stored = began.elapsed();
     world.wait_for_links(&candidates).await?;
     let took = began.elapsed().as_secs_f64();
-    // The last statuses.
+    // The last status writes.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let each = |after: Duration, before: Duration| milliseconds(after - before) / CANDIDATES as f64;
     let own = each(cpu(operator)?, before.0);

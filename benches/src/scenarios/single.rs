@@ -1,4 +1,4 @@
-//! What one live pad costs.
+//! Cost of one live pad.
 
 use crate::bench::Bench;
 use crate::report::Figure;
@@ -8,7 +8,7 @@ use pad_operator::api::pad::Phase;
 
 const CANDIDATES: usize = 20;
 
-/// One candidate after the other.
+/// Measures candidates one after the other.
 pub async fn single(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     let world = World::start(bench, Setup::new("single")).await?;
     world.forget_calls();
@@ -18,7 +18,7 @@ pub async fn single(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         world.change_stage(candidate.clone())?.await?;
         world.wait_for_links(&[candidate]).await?;
     }
-    // The status, the last write, follows the link.
+    // The status is the last write and follows the link.
     wait_until("all are Open", async || {
         let pads = world.api::<Pad>().list(&Default::default()).await?;
         Ok(pads.iter().filter(|pad| pad.phase() == Some(Phase::Open)).count() == CANDIDATES)

@@ -217,7 +217,7 @@ e2e: node control-plane image ## Test the image, the chart and the main job on o
 	@"$${CARGO_TARGET_DIR:-target}/debug/e2e" '$(IMAGE):$(TAG)'
 
 .PHONY: bench
-bench: control-plane ## Measure against the budgets in benches/README.md. ONLY="single limit" runs only these scenarios.
+bench: control-plane ## Measure against the budgets in benches/README.md. ONLY="sequential limit" runs only these scenarios.
 	@echo '==> bench: building (takes some minutes the first time)'
 	cargo build --release --locked -p pad-operator -p bench
 	@echo '==> bench: measuring; run nothing else on this machine'

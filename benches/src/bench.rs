@@ -47,8 +47,8 @@ impl Bench {
             .env("KUBECONFIG", self.plane.kubeconfig())
             .output()
             .await?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "kubectl {}: {said}", arguments.join(" "));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kubectl {}: {stderr}", arguments.join(" "));
         Ok(())
     }
 

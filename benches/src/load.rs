@@ -11,19 +11,19 @@ use tokio::time::{MissedTickBehavior, interval};
 ///
 /// # Errors
 /// If a piece of work fails.
-pub async fn paced<T, F>(per_second: u32, work: impl IntoIterator<Item = F>) -> anyhow::Result<Vec<T>>
+pub async fn run_at_rate<T, F>(per_second: u32, work: impl IntoIterator<Item = F>) -> anyhow::Result<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = anyhow::Result<T>> + Send + 'static,
 {
     let mut ticks = interval(Duration::from_secs(1) / per_second);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut begun = Vec::new();
+    let mut tasks = Vec::new();
     for piece in work {
         ticks.tick().await;
-        begun.push(tokio::spawn(piece));
+        tasks.push(tokio::spawn(piece));
     }
-    try_join_all(begun).await?.into_iter().collect()
+    try_join_all(tasks).await?.into_iter().collect()
 }
 
 /// Starts two kinds of work at a constant rate, alternating after `turn` pieces, and returns the results of each kind,
@@ -31,7 +31,7 @@ where
 ///
 /// # Errors
 /// If a piece of work fails.
-pub async fn in_turns<T>(
+pub async fn alternate<T>(
     per_second: u32,
     turn: usize,
     one: Vec<BoxFuture<'static, anyhow::Result<T>>>,
@@ -45,9 +45,9 @@ where
     let work: Vec<_> =
         (0..count).filter_map(|place| if is_of_one(place) { one.next() } else { other.next() }).collect();
     ensure!(work.len() == count, "both kinds of work need the same number of full turns");
-    let came = paced(per_second, work).await?.into_iter().enumerate();
-    let (ones, others): (Vec<_>, Vec<_>) = came.partition(|(place, _)| is_of_one(*place));
-    let plain = |came: Vec<(usize, T)>| came.into_iter().map(|(_, what)| what).collect();
+    let results = run_at_rate(per_second, work).await?.into_iter().enumerate();
+    let (ones, others): (Vec<_>, Vec<_>) = results.partition(|(place, _)| is_of_one(*place));
+    let plain = |results: Vec<(usize, T)>| results.into_iter().map(|(_, what)| what).collect();
     Ok((plain(ones), plain(others)))
 }
 
@@ -57,6 +57,6 @@ where
 /// If the work fails.
 pub async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<(T, Duration)> {
     let began = Instant::now();
-    let came = work.await?;
-    Ok((came, began.elapsed()))
+    let results = work.await?;
+    Ok((results, began.elapsed()))
 }

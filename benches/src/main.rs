@@ -4,19 +4,19 @@
 //! describes each metric.
 
 mod bench;
+mod environment;
 mod load;
 mod operator;
 mod process;
 mod report;
 mod scenarios;
-mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use crate::bench::Bench;
-use crate::report::Figure;
+use crate::report::Metric;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -32,30 +32,30 @@ async fn main() -> ExitCode {
 
 /// Runs the scenarios that the arguments name, or all of them. Returns whether all budgets hold.
 async fn run() -> anyhow::Result<bool> {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(unknown) = wanted.iter().find(|name| !scenarios::NAMES.contains(&name.as_str())) {
+    let selected: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = selected.iter().find(|name| !scenarios::NAMES.contains(&name.as_str())) {
         anyhow::bail!("there is no scenario {unknown}; available: {}", scenarios::NAMES.join(", "));
     }
-    let mut all: Vec<Figure> = Vec::new();
+    let mut all: Vec<Metric> = Vec::new();
     for name in scenarios::NAMES {
-        if !wanted.is_empty() && !wanted.iter().any(|one| one == name) {
+        if !selected.is_empty() && !selected.iter().any(|one| one == name) {
             continue;
         }
         let began = Instant::now();
         println!("\n{name}");
         // Each scenario has its own control plane, so that it is not slowed down by the objects of the previous one.
         let bench = Bench::start().await?;
-        let figures = scenarios::run(name, &bench).await?;
+        let metrics = scenarios::run(name, &bench).await?;
         bench.stop().await?;
-        for figure in &figures {
-            println!("  {}", figure.line());
+        for metric in &metrics {
+            println!("  {}", metric.line());
         }
         println!("  ({:.0} s)", began.elapsed().as_secs_f64());
-        all.extend(figures);
+        all.extend(metrics);
     }
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench/figures.json");
     report::write(&file, &all)?;
-    let over = all.iter().filter(|figure| !figure.holds()).count();
+    let over = all.iter().filter(|metric| !metric.holds()).count();
     println!("\n{} metrics, {over} over budget; written as JSON to target/bench/figures.json", all.len());
     Ok(over == 0)
 }

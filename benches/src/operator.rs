@@ -10,7 +10,7 @@ use tokio::process::{Child, Command};
 
 use crate::bench::Bench;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
 
 /// Replica of the operator. It is killed when it is dropped.
@@ -47,7 +47,7 @@ impl Operator {
         let mut operator = Self { child, webhooks, log };
         let url = format!("http://127.0.0.1:{admin}/readyz");
         while !bench.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            if began.elapsed() > PATIENCE || operator.child.try_wait()?.is_some() {
+            if began.elapsed() > WAIT_TIMEOUT || operator.child.try_wait()?.is_some() {
                 bail!("the operator is not ready:\n{}", std::fs::read_to_string(&operator.log)?);
             }
             tokio::time::sleep(POLL).await;

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// Measured value.
 #[derive(Clone, Debug, Serialize)]
-pub struct Figure {
+pub struct Metric {
     /// Name.
     pub what: String,
     /// Value.
@@ -29,7 +29,7 @@ pub enum Budget {
     AtLeast(f64),
 }
 
-impl Figure {
+impl Metric {
     /// Returns a value without a budget.
     pub fn new(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
         Self { what: what.into(), value, unit, budget: None }
@@ -63,20 +63,20 @@ impl Figure {
     pub fn line(&self) -> String {
         let budget = match self.budget {
             None => String::new(),
-            Some(Budget::AtMost(most)) => format!("at most {}", short(most)),
-            Some(Budget::AtLeast(least)) => format!("at least {}", short(least)),
+            Some(Budget::AtMost(most)) => format!("at most {}", format_value(most)),
+            Some(Budget::AtLeast(least)) => format!("at least {}", format_value(least)),
         };
         let verdict = match (self.budget, self.holds()) {
             (None, _) => "",
             (Some(_), true) => "ok",
             (Some(_), false) => "OVER BUDGET",
         };
-        format!("{:<86} {:>10} {:<5} {budget:<16} {verdict}", self.what, short(self.value), self.unit)
+        format!("{:<86} {:>10} {:<5} {budget:<16} {verdict}", self.what, format_value(self.value), self.unit)
     }
 }
 
 /// Formats a value with about three significant digits.
-fn short(value: f64) -> String {
+fn format_value(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),
@@ -85,10 +85,10 @@ fn short(value: f64) -> String {
 }
 
 /// Writes all metrics as JSON.
-pub fn write(file: &Path, figures: &[Figure]) -> anyhow::Result<()> {
+pub fn write(file: &Path, metrics: &[Metric]) -> anyhow::Result<()> {
     let folder = file.parent().context("a file has a folder")?;
     std::fs::create_dir_all(folder)?;
-    std::fs::write(file, serde_json::to_vec_pretty(figures)?)
+    std::fs::write(file, serde_json::to_vec_pretty(metrics)?)
         .with_context(|| format!("cannot write {}", file.display()))
 }
 
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_percentile_is_one_of_the_values() {
+    fn percentile_is_one_of_the_values() {
         let times: Vec<_> = (1..=200).rev().map(Duration::from_millis).collect();
         assert_eq!(percentile(&times, 50), Duration::from_millis(100));
         assert_eq!(percentile(&times, 99), Duration::from_millis(198));
@@ -119,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_holds_up_to_its_limit() {
-        let figure = |value| Figure::new("calls", value, "");
-        assert!(figure(3.0).at_most(3.0).holds() && !figure(3.01).at_most(3.0).holds());
-        assert!(figure(0.95).at_least(0.95).holds() && !figure(0.94).at_least(0.95).holds());
-        assert!(figure(1e9).holds());
-        assert!(figure(3.5).at_most(3.0).line().ends_with("OVER BUDGET"));
+    fn budget_includes_its_limit() {
+        let metric = |value| Metric::new("calls", value, "");
+        assert!(metric(3.0).at_most(3.0).holds() && !metric(3.01).at_most(3.0).holds());
+        assert!(metric(0.95).at_least(0.95).holds() && !metric(0.94).at_least(0.95).holds());
+        assert!(metric(1e9).holds());
+        assert!(metric(3.5).at_most(3.0).line().ends_with("OVER BUDGET"));
     }
 }

@@ -5,35 +5,35 @@ use std::time::{Duration, Instant};
 use simulators::RateLimit;
 
 use crate::bench::Bench;
-use crate::load::paced;
-use crate::report::Figure;
-use crate::world::{Setup, World};
+use crate::environment::{Setup, TestEnv};
+use crate::load::run_at_rate;
+use crate::report::Metric;
 
 /// Many candidates, and the smallest number for which reading a list pays off.
 const CANDIDATES: usize = 400;
-const FEWEST: usize = 100;
+const FEW_CANDIDATES: usize = 100;
 /// Faster than the rate limit, but slow enough that the webhooks take no CPU time from the pads.
 const PER_SECOND: u32 = 100;
 /// The smallest number is moved at once, so that those candidates wait for the rule together.
-const AT_ONCE: u32 = 10_000;
+const ONE_CLICK_RATE: u32 = 10_000;
 
 /// Measures candidates that are all moved within a few seconds.
-pub async fn limit(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let world = World::start(bench, Setup { limited: true, ..Setup::new("limit") }).await?;
-    let fewest = measure(&world, FEWEST, AT_ONCE).await?;
-    let many = measure(&world, CANDIDATES, PER_SECOND).await?;
-    world.check()?;
+pub async fn limit(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
+    let environment = TestEnv::start(bench, Setup { limited: true, ..Setup::new("limit") }).await?;
+    let few = measure(&environment, FEW_CANDIDATES, ONE_CLICK_RATE).await?;
+    let many = measure(&environment, CANDIDATES, PER_SECOND).await?;
+    environment.check_violations()?;
     let calls = |measured: &Measured| {
         let what =
             format!("calls for a live pad, with {} candidates waiting for one rule", measured.candidates);
-        Figure::new(what, measured.calls as f64 / measured.candidates as f64, "").at_most(2.1)
+        Metric::new(what, measured.calls as f64 / measured.candidates as f64, "").at_most(2.1)
     };
     Ok(vec![
-        calls(&fewest),
+        calls(&few),
         calls(&many),
-        Figure::new("share of Lever's rate limit that is used", many.share, "").at_least(0.95),
-        Figure::new("pads per second at Lever's limit", many.candidates as f64 / many.seconds, "/s"),
-        Figure::new("answers 429", (fewest.refused + many.refused) as f64, "").at_most(0.0),
+        Metric::new("share of Lever's rate limit that is used", many.share, "").at_least(0.95),
+        Metric::new("pads per second at Lever's limit", many.candidates as f64 / many.seconds, "/s"),
+        Metric::new("answers 429", (few.throttled + many.throttled) as f64, "").at_most(0.0),
     ])
 }
 
@@ -44,26 +44,27 @@ struct Measured {
     share: f64,
     seconds: f64,
     /// Responses with 429.
-    refused: usize,
+    throttled: usize,
 }
 
-async fn measure(world: &World<'_>, candidates: usize, per_second: u32) -> anyhow::Result<Measured> {
+async fn measure(environment: &TestEnv<'_>, candidates: usize, per_second: u32) -> anyhow::Result<Measured> {
     // Waits until the burst is available again.
     let limit = RateLimit::default();
     tokio::time::sleep(Duration::from_secs_f64(limit.burst / limit.per_second)).await;
-    world.forget_calls();
-    let moved: Vec<_> = (0..candidates).map(|_| world.candidate()).collect();
+    environment.clear_calls();
+    let moved: Vec<_> = (0..candidates).map(|_| environment.candidate()).collect();
     let began = Instant::now();
-    let moves = moved.iter().map(|one| world.change_stage(one.clone())).collect::<Result<Vec<_>, _>>()?;
-    paced(per_second, moves).await?;
-    world.wait_for_links(&moved).await?;
+    let moves =
+        moved.iter().map(|one| environment.change_stage(one.clone())).collect::<Result<Vec<_>, _>>()?;
+    run_at_rate(per_second, moves).await?;
+    environment.wait_for_links(&moved).await?;
     let seconds = began.elapsed().as_secs_f64();
-    let calls = world.calls();
+    let calls = environment.calls();
     Ok(Measured {
         candidates,
         calls: calls.len(),
-        share: world.lever.calls().len() as f64 / (limit.burst + limit.per_second * seconds),
+        share: environment.lever.calls().len() as f64 / (limit.burst + limit.per_second * seconds),
         seconds,
-        refused: calls.iter().filter(|call| call.status == Some(429)).count(),
+        throttled: calls.iter().filter(|call| call.status == Some(429)).count(),
     })
 }

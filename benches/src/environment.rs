@@ -29,7 +29,7 @@ const STAGE: &str = "Phone Screen";
 const TAG: &str = "coderpad";
 const SIGNING_TOKEN: &str = "the-signing-token";
 /// Timeout far above what any step takes.
-const PATIENCE: Duration = Duration::from_secs(300);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Options of an environment.
@@ -52,7 +52,7 @@ impl Setup {
 }
 
 /// Environment of a scenario.
-pub struct World<'a> {
+pub struct TestEnv<'a> {
     bench: &'a Bench,
     setup: Setup,
     /// Simulated Lever.
@@ -75,7 +75,7 @@ pub struct Sent {
     pub took: Duration,
 }
 
-impl<'a> World<'a> {
+impl<'a> TestEnv<'a> {
     /// Starts an environment and waits until all its connections and configurations are Ready.
     pub async fn start(bench: &'a Bench, setup: Setup) -> anyhow::Result<Self> {
         let rate_limit = setup.limited.then(RateLimit::default);
@@ -84,14 +84,14 @@ impl<'a> World<'a> {
         let options = InterviewOptions { rate_limit, quota, ..InterviewOptions::default() };
         let interview = InterviewSimulator::start(options).await?;
         let stage_id = lever.stage_id(STAGE).context("the stage does not exist")?;
-        let mut world =
+        let mut environment =
             Self { bench, setup, lever, interview, operator: None, stage_id, starts: AtomicUsize::new(0) };
-        world.make_resources().await?;
-        world.restart().await?;
-        Ok(world)
+        environment.create_resources().await?;
+        environment.restart().await?;
+        Ok(environment)
     }
 
-    async fn make_resources(&self) -> anyhow::Result<()> {
+    async fn create_resources(&self) -> anyhow::Result<()> {
         let name = self.setup.name;
         let namespaces: Api<Namespace> = Api::all(self.bench.client.clone());
         let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
@@ -263,7 +263,7 @@ impl<'a> World<'a> {
     }
 
     /// Clears the calls so far.
-    pub fn forget_calls(&self) {
+    pub fn clear_calls(&self) {
         self.lever.clear_calls();
         self.interview.clear_calls();
     }
@@ -280,19 +280,19 @@ impl<'a> World<'a> {
     /// Returns the number of writes of Pads and Events by the operator so far.
     pub async fn writes(&self) -> anyhow::Result<usize> {
         let events = self.bench.plane.audit_events().await?;
-        let is_ours = |event: &Value| {
+        let is_own = |event: &Value| {
             let user = event["user"]["username"].as_str().unwrap_or_default();
             let verb = event["verb"].as_str().unwrap_or_default();
             user.starts_with(self.setup.name)
                 && !["get", "list", "watch"].contains(&verb)
                 && ["pads", "events"].contains(&event["objectRef"]["resource"].as_str().unwrap_or_default())
         };
-        Ok(events.iter().filter(|event| is_ours(event)).count())
+        Ok(events.iter().filter(|event| is_own(event)).count())
     }
 
     /// Creates open Pads like the one of this candidate, with pads in CoderPad, as if one had been created every second
     /// until an hour ago. Their candidates have left the stage.
-    pub async fn make_open_pads(&self, like: &str, numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
+    pub async fn create_open_pads(&self, like: &str, numbers: std::ops::Range<usize>) -> anyhow::Result<()> {
         let last = Timestamp::now().checked_sub(1.hour())?;
         let pads: Api<Pad> = self.api();
         let like = pads.get(&kube::ResourceExt::name_any(&self.pad_for(like).await?)).await?;
@@ -330,7 +330,7 @@ impl<'a> World<'a> {
     }
 
     /// Checks that the services recorded no violation.
-    pub fn check(&self) -> anyhow::Result<()> {
+    pub fn check_violations(&self) -> anyhow::Result<()> {
         let violations = [self.lever.violations(), self.interview.violations()].concat();
         ensure!(violations.is_empty(), "no correct client does this: {violations:?}");
         Ok(())
@@ -379,8 +379,8 @@ pub async fn wait_until(
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     while !holds().await? {
-        if began.elapsed() > PATIENCE {
-            bail!("timed out after {PATIENCE:?} waiting until {what}");
+        if began.elapsed() > WAIT_TIMEOUT {
+            bail!("timed out after {WAIT_TIMEOUT:?} waiting until {what}");
         }
         tokio::time::sleep(POLL).await;
     }

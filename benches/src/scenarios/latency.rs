@@ -13,74 +13,74 @@ use serde_json::json;
 use simulators::{InterviewOptions, LeverOptions};
 
 use crate::bench::Bench;
-use crate::load::{in_turns, paced, timed};
-use crate::report::{Figure, milliseconds, percentile};
-use crate::world::{Sent, Setup, World, field_manager};
+use crate::environment::{Sent, Setup, TestEnv, field_manager};
+use crate::load::{alternate, run_at_rate, timed};
+use crate::report::{Metric, milliseconds, percentile};
 
 /// Rounds in which the two compared kinds of work alternate, so that a slow phase of the machine affects both.
 const ROUNDS: usize = 10;
 
 /// Measures the webhook responses of a follower: their cost in addition to the one write that they need.
-pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
     const PER_SECOND: u32 = 200;
-    const EACH_ROUND: usize = 300;
+    const REQUESTS_PER_ROUND: usize = 300;
     /// A twentieth of a second. Every few seconds the API server is slow for some hundreds of requests, most likely
     /// because of garbage collection. With longer turns the slow phase hit the same kind of work in every round.
     const TURN: usize = 10;
     /// A pause of the machine spoils one round and not all of them: each round has its own 99th percentile, and their
     /// median counts.
     const ROUNDS: usize = 30;
-    let mut world = World::start(bench, Setup::new("answers")).await?;
+    let mut environment = TestEnv::start(bench, Setup::new("answers")).await?;
     // A follower rejects webhooks once 10,000 Pads are waiting.
-    let (aside, like) = aside(bench, "answers-aside").await?;
+    let (bare_env, like) = bare_env(bench, "answers-aside").await?;
     // Another holder has the Lease for longer than the scenario takes.
     let lease = json!({"metadata": {"name": "pad-operator"}, "spec": {"holderIdentity": "somebody-else",
         "leaseDurationSeconds": 3600, "leaseTransitions": 1, "acquireTime": micro_time(), "renewTime": micro_time()}});
-    let leases: Api<Lease> = world.api();
+    let leases: Api<Lease> = environment.api();
     leases.create(&PostParams::default(), &serde_json::from_value(lease)?).await?;
-    world.restart_with(&[]).await?;
+    environment.restart_with(&[]).await?;
     let (mut bare, mut answered) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let creates = (0..EACH_ROUND).map(|number| {
-            let (pads, mut pad) = (aside.api::<Pad>(), like.clone());
+        let creates = (0..REQUESTS_PER_ROUND).map(|number| {
+            let (pads, mut pad) = (bare_env.api::<Pad>(), like.clone());
             pad.spec.opportunity_id = format!("bare-{round}-{number}");
             pad.metadata.name = Some(format!("bare-{round}-{number}"));
             async move { Ok(timed(async { Ok(pads.create(&field_manager(), &pad).await?) }).await?.1) }
                 .boxed()
         });
-        let moves = (0..EACH_ROUND).map(|_| {
-            let change = world.change_stage(world.candidate())?;
+        let moves = (0..REQUESTS_PER_ROUND).map(|_| {
+            let change = environment.change_stage(environment.candidate())?;
             anyhow::Ok(async move { Ok(change.await?.took) }.boxed())
         });
         let moves = moves.collect::<Result<Vec<_>, _>>()?;
-        let (created, sent) = in_turns(PER_SECOND, TURN, creates.collect(), moves).await?;
+        let (created, sent) = alternate(PER_SECOND, TURN, creates.collect(), moves).await?;
         // The first round is a warm-up.
         if round > 0 {
             bare.push(created);
             answered.push(sent);
         }
     }
-    let typical = |rounds: &[Vec<Duration>], percent| {
+    let median_percentile = |rounds: &[Vec<Duration>], percent| {
         let each: Vec<_> = rounds.iter().map(|times| percentile(times, percent)).collect();
         milliseconds(percentile(&each, 50))
     };
-    let (bare_p99, answered_p99) = (typical(&bare, 99), typical(&answered, 99));
+    let (bare_p99, answered_p99) = (median_percentile(&bare, 99), median_percentile(&answered, 99));
     Ok(vec![
-        Figure::new("at 200/s: bare create of a Pad, p50", typical(&bare, 50), "ms"),
-        Figure::new("at 200/s: webhook answer, p50", typical(&answered, 50), "ms"),
-        Figure::new("at 200/s: bare create of a Pad, p99", bare_p99, "ms"),
-        Figure::new("at 200/s: webhook answer, p99", answered_p99, "ms"),
-        Figure::new(
+        Metric::new("at 200/s: bare create of a Pad, p50", median_percentile(&bare, 50), "ms"),
+        Metric::new("at 200/s: webhook answer, p50", median_percentile(&answered, 50), "ms"),
+        Metric::new("at 200/s: bare create of a Pad, p99", bare_p99, "ms"),
+        Metric::new("at 200/s: webhook answer, p99", answered_p99, "ms"),
+        Metric::new(
             "at 200/s: webhook answer p99, all rounds",
             milliseconds(percentile(&answered.concat(), 99)),
             "ms",
         ),
-        Figure::new(
+        Metric::new(
             "at 200/s: bare create p99, all rounds",
             milliseconds(percentile(&bare.concat(), 99)),
             "ms",
         ),
-        Figure::new(
+        Metric::new(
             "at 200/s: webhook answer p99, compared with a bare create",
             answered_p99 / bare_p99,
             "x",
@@ -91,11 +91,11 @@ pub async fn answers(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
 
 /// Starts an environment without an operator, for the bare requests, and returns it with a Pad like the one that the
 /// receiver creates there.
-async fn aside<'a>(bench: &'a Bench, name: &'static str) -> anyhow::Result<(World<'a>, Pad)> {
-    let mut aside = World::start(bench, Setup::new(name)).await?;
-    let like = aside.pad_for("like").await?;
-    aside.stop().await?;
-    Ok((aside, like))
+async fn bare_env<'a>(bench: &'a Bench, name: &'static str) -> anyhow::Result<(TestEnv<'a>, Pad)> {
+    let mut bare_env = TestEnv::start(bench, Setup::new(name)).await?;
+    let like = bare_env.pad_for("like").await?;
+    bare_env.stop().await?;
+    Ok((bare_env, like))
 }
 
 fn micro_time() -> String {
@@ -103,23 +103,23 @@ fn micro_time() -> String {
 }
 
 const PER_SECOND: u32 = 30;
-const EACH_ROUND: usize = 90;
+const REQUESTS_PER_ROUND: usize = 90;
 
 /// Measures webhook responses and links at a rate that leaves the machine spare capacity.
-pub async fn latency(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    let world = World::start(bench, Setup::new("latency")).await?;
-    let (aside, like) = aside(bench, "latency-aside").await?;
+pub async fn latency(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
+    let environment = TestEnv::start(bench, Setup::new("latency")).await?;
+    let (bare_env, like) = bare_env(bench, "latency-aside").await?;
     let (mut creates, mut writes, mut calls, mut sent) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let bare = (0..EACH_ROUND).map(|number| {
-            let (bench, pads) = (bench.http.clone(), aside.api::<Pad>());
+        let bare = (0..REQUESTS_PER_ROUND).map(|number| {
+            let (bench, pads) = (bench.http.clone(), bare_env.api::<Pad>());
             let mut pad = like.clone();
             pad.metadata.name = Some(format!("bare-{round}-{number}"));
-            let services = (aside.lever.url(), aside.interview.url(), aside.candidate());
+            let services = (bare_env.lever.url(), bare_env.interview.url(), bare_env.candidate());
             async move { bare(&bench, &pads, &pad, &services).await }
         });
-        let bare = paced(PER_SECOND, bare.collect::<Vec<_>>()).await?;
-        let round_sent = stage_changes(&world).await?;
+        let bare = run_at_rate(PER_SECOND, bare.collect::<Vec<_>>()).await?;
+        let round_sent = stage_changes(&environment).await?;
         // The first round is a warm-up.
         if round > 0 {
             for one in bare {
@@ -131,25 +131,25 @@ pub async fn latency(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         }
     }
     let answers: Vec<_> = sent.iter().map(|one| one.took).collect();
-    let links = world.times_to_link(&sent)?;
-    world.check()?;
+    let links = environment.times_to_link(&sent)?;
+    environment.check_violations()?;
     let p50 = |times: &[Duration]| milliseconds(percentile(times, 50));
     let sum = p50(&writes) + p50(&calls);
     Ok(vec![
-        Figure::median("at 30/s: bare create of a Pad, p50", &creates),
-        Figure::median("at 30/s: 4 bare writes, p50", &writes),
-        Figure::median("at 30/s: 3 bare calls, p50", &calls),
-        Figure::median("at 30/s: webhook answer, p50", &answers),
-        Figure::new("at 30/s: webhook answer, p99", milliseconds(percentile(&answers, 99)), "ms"),
-        Figure::new(
+        Metric::median("at 30/s: bare create of a Pad, p50", &creates),
+        Metric::median("at 30/s: 4 bare writes, p50", &writes),
+        Metric::median("at 30/s: 3 bare calls, p50", &calls),
+        Metric::median("at 30/s: webhook answer, p50", &answers),
+        Metric::new("at 30/s: webhook answer, p99", milliseconds(percentile(&answers, 99)), "ms"),
+        Metric::new(
             "at 30/s: webhook answer p50, compared with a bare create",
             p50(&answers) / p50(&creates),
             "x",
         )
         .at_most(1.3),
-        Figure::median("at 30/s: webhook to link, p50", &links),
-        Figure::new("at 30/s: webhook to link, p99", milliseconds(percentile(&links, 99)), "ms"),
-        Figure::new(
+        Metric::median("at 30/s: webhook to link, p50", &links),
+        Metric::new("at 30/s: webhook to link, p99", milliseconds(percentile(&links, 99)), "ms"),
+        Metric::new(
             "at 30/s: webhook to link p50, compared with 4 bare writes and 3 bare calls",
             p50(&links) / sum,
             "x",
@@ -158,16 +158,16 @@ pub async fn latency(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-async fn stage_changes(world: &World<'_>) -> anyhow::Result<Vec<Sent>> {
-    let candidates: Vec<_> = (0..EACH_ROUND).map(|_| world.candidate()).collect();
+async fn stage_changes(environment: &TestEnv<'_>) -> anyhow::Result<Vec<Sent>> {
+    let candidates: Vec<_> = (0..REQUESTS_PER_ROUND).map(|_| environment.candidate()).collect();
     let moves =
-        candidates.iter().map(|one| world.change_stage(one.clone())).collect::<Result<Vec<_>, _>>()?;
-    let sent = paced(PER_SECOND, moves).await?;
-    world.wait_for_links(&candidates).await?;
+        candidates.iter().map(|one| environment.change_stage(one.clone())).collect::<Result<Vec<_>, _>>()?;
+    let sent = run_at_rate(PER_SECOND, moves).await?;
+    environment.wait_for_links(&candidates).await?;
     Ok(sent)
 }
 
-struct Bare {
+struct BareTimes {
     create: Duration,
     writes: Duration,
     calls: Duration,
@@ -179,7 +179,7 @@ async fn bare(
     pads: &Api<Pad>,
     pad: &Pad,
     (lever, interview, opportunity): &(String, String, String),
-) -> anyhow::Result<Bare> {
+) -> anyhow::Result<BareTimes> {
     let name = pad.name_any();
     let (_, create) = timed(async { Ok(pads.create(&field_manager(), pad).await?) }).await?;
     let parameters = PatchParams::default();
@@ -218,25 +218,25 @@ async fn bare(
         Ok(linked.bytes().await?)
     })
     .await?;
-    Ok(Bare { create, writes: create + others, calls })
+    Ok(BareTimes { create, writes: create + others, calls })
 }
 
 /// Measures links with slow services.
-pub async fn slow_services(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-    const EACH_CALL: Duration = Duration::from_millis(100);
-    let world = World::start(bench, Setup::new("slow-services")).await?;
-    stage_changes(&world).await?;
-    world.slow_down(EACH_CALL);
+pub async fn slow_services(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
+    const CALL_DELAY: Duration = Duration::from_millis(100);
+    let environment = TestEnv::start(bench, Setup::new("slow-services")).await?;
+    stage_changes(&environment).await?;
+    environment.slow_down(CALL_DELAY);
     let mut sent = Vec::new();
     for _ in 0..5 {
-        sent.extend(stage_changes(&world).await?);
+        sent.extend(stage_changes(&environment).await?);
     }
     // A link exists when its call is over.
-    let links: Vec<_> = world.times_to_link(&sent)?.into_iter().map(|time| time + EACH_CALL).collect();
-    world.check()?;
+    let links: Vec<_> = environment.times_to_link(&sent)?.into_iter().map(|time| time + CALL_DELAY).collect();
+    environment.check_violations()?;
     Ok(vec![
-        Figure::median("at 30/s, 100 ms a call: webhook to link, p50", &links).at_most(350.0),
-        Figure::new(
+        Metric::median("at 30/s, 100 ms a call: webhook to link, p50", &links).at_most(350.0),
+        Metric::new(
             "at 30/s, 100 ms a call: webhook to link, p99",
             milliseconds(percentile(&links, 99)),
             "ms",

@@ -1,5 +1,5 @@
-//! How the API server is started, set up as in a real cluster: RBAC and Node authorization, signed ServiceAccount
-//! tokens, and an audit log that tests and the benchmark count requests in.
+//! The API server, set up as in a real cluster: RBAC and Node authorization, signed ServiceAccount tokens, and an audit
+//! log in which tests and the benchmark count requests.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -15,8 +15,8 @@ use crate::wait_for_answer;
 
 const AUDIT_POLICY: &str = "audit-policy.yaml";
 
-/// Only requests that are over, and only those for what the operator writes and reads. The rest, mostly the control
-/// plane's own, would drown them.
+/// Logs only finished requests, and only those for resources that the operator reads or writes. Otherwise the control
+/// plane's own requests would dominate the log.
 const AUDIT_RULES: &str = r#"apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived, ResponseStarted]
@@ -42,10 +42,9 @@ pub(crate) fn url(port: u16) -> String {
     format!("https://{}:{port}", Ipv4Addr::LOCALHOST)
 }
 
-/// A port that is free now, by chance one that nobody else picks.
-///
-/// It lies below the range that the system hands out by itself: a port from there could go to someone's outgoing
-/// connection while the API server is down, and a client that tries to reconnect could even end up talking to itself.
+/// Returns a free port, chosen at random.
+/// || The port is below the range from which the kernel assigns ports. A port of that range could be given to an
+/// outgoing connection while the API server is down, and a client that tries to reconnect could even connect to itself.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
@@ -57,7 +56,7 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
             return Ok(port);
         }
     }
-    anyhow::bail!("found no free port from {FIRST} to {}", FIRST + COUNT)
+    anyhow::bail!("no free port found from {FIRST} to {}", FIRST + COUNT)
 }
 
 pub(crate) fn spawn(folder: &Folder, programs: &Programs, port: u16) -> anyhow::Result<Process> {
@@ -77,14 +76,14 @@ pub(crate) fn spawn(folder: &Folder, programs: &Programs, port: u16) -> anyhow::
         format!("--service-account-issuer={issuer}"),
         format!("--service-account-key-file={}", path(certificates::SERVICE_ACCOUNT_PUBLIC_KEY)),
         format!("--service-account-signing-key-file={}", path(certificates::SERVICE_ACCOUNT_KEY)),
-        // A loopback address may not be in the endpoints of the Service `kubernetes`, which no pod asks for anyway.
+        // A loopback address is not allowed in the endpoints of the Service `kubernetes`, which no pod needs anyway.
         "--advertise-address=127.0.0.1".to_owned(),
         "--endpoint-reconciler-type=none".to_owned(),
         format!("--audit-policy-file={}", path(AUDIT_POLICY)),
         format!("--audit-log-path={}", audit_log(folder.path()).display()),
-        // An answered request is in the log already, so a test need not wait for it.
+        // A request is logged before it is answered, so a test need not wait for the log.
         "--audit-log-mode=blocking".to_owned(),
-        // In megabytes, more than a benchmark writes: a log that is rotated would lose events to its reader.
+        // In megabytes, more than a benchmark writes: readers would lose events in a rotated log.
         "--audit-log-maxsize=100000".to_owned(),
     ];
     folder.spawn(&programs.path("kube-apiserver"), &arguments)
@@ -100,7 +99,7 @@ pub(crate) async fn wait_until_ready(
     wait_for_answer(&client, "/readyz", &mut [etcd, api_server]).await
 }
 
-/// Asks the API server, as an administrator, whether something is there.
+/// Administrator's HTTP client for the API server.
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,

@@ -1,5 +1,5 @@
-//! The keys and certificates of one control plane: an authority that nobody else trusts, the API server's certificate,
-//! client certificates that say who one is, and the key that signs ServiceAccount tokens.
+//! Keys and certificates of one control plane: a private certificate authority, the API server's certificate, client
+//! certificates, and the key that signs ServiceAccount tokens.
 
 use std::fs;
 use std::path::Path;
@@ -13,14 +13,14 @@ use rcgen::{
 };
 
 pub(crate) const CA: &str = "ca.crt";
-/// For those who join the control plane later. Nobody else may enter the folder.
+/// For processes that join the control plane later. The folder is private.
 const CA_KEY: &str = "ca.key";
 pub(crate) const SERVER_CERTIFICATE: &str = "kube-apiserver.crt";
 pub(crate) const SERVER_KEY: &str = "kube-apiserver.key";
 pub(crate) const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
 pub(crate) const SERVICE_ACCOUNT_PUBLIC_KEY: &str = "service-account.pub";
 
-/// The names by which the API server may be called. The address is the Service's, the first of the service range.
+/// Names of the API server. The address is that of its Service, the first of the service range.
 const SERVER_NAMES: [&str; 6] = [
     "127.0.0.1",
     "localhost",
@@ -30,13 +30,13 @@ const SERVER_NAMES: [&str; 6] = [
     "kubernetes.default.svc.cluster.local",
 ];
 
-/// A certificate and its private key, both as PEM.
+/// Certificate and its private key, both as PEM.
 pub(crate) struct Identity {
     pub(crate) certificate: String,
     pub(crate) key: String,
 }
 
-/// Issues certificates that the API server, and only this one, trusts.
+/// Certificate authority that only this API server trusts.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: String,
@@ -57,17 +57,17 @@ impl Authority {
         params
     }
 
-    /// The authority's own certificate as PEM.
+    /// Returns the authority's own certificate as PEM.
     pub(crate) fn certificate(&self) -> &str {
         &self.certificate
     }
 
-    /// A client certificate: to the API server its common name is the user, its organizations are the groups.
+    /// Issues a client certificate: to the API server its common name is the user, its organizations are the groups.
     pub(crate) fn client(&self, user: &str, groups: &[&str]) -> anyhow::Result<Identity> {
         let mut params = CertificateParams::default();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let mut name = common_name(user);
-        // A name holds one value of each type, but the type of an organization can be written in two ways.
+        // A name can hold only one value of each type, but the type of an organization can be written in two ways.
         let types = [DnType::OrganizationName, DnType::CustomDnType(vec![2, 5, 4, 10])];
         if groups.len() > types.len() {
             bail!("a client certificate can name at most {} groups, not {}", types.len(), groups.join(", "));
@@ -93,7 +93,7 @@ impl Authority {
         Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
-    /// A kubeconfig that needs no other file. It is JSON, which is YAML too, so that no name needs care.
+    /// Returns a self-contained kubeconfig. It is JSON, which is valid YAML, so that names need no escaping.
     pub(crate) fn kubeconfig(&self, url: &str, user: &str, identity: &Identity) -> String {
         let base64 = |text: &str| BASE64.encode(text);
         let config = serde_json::json!({
@@ -117,7 +117,7 @@ impl Authority {
     }
 }
 
-/// Writes what the programs read from files.
+/// Writes the files that the programs read.
 pub(crate) fn write(authority: &Authority, folder: &Path) -> anyhow::Result<()> {
     let server = authority.server()?;
     let service_accounts = KeyPair::generate()?;
@@ -130,7 +130,7 @@ pub(crate) fn write(authority: &Authority, folder: &Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The authority that [`write`] has left in a folder.
+/// Reads the authority that [`write`] has stored in a folder.
 pub(crate) fn read(folder: &Path) -> anyhow::Result<Authority> {
     let certificate = fs::read_to_string(folder.join(CA))?;
     let key = KeyPair::from_pem(&fs::read_to_string(folder.join(CA_KEY))?)?;

@@ -1,9 +1,8 @@
 //! A real Kubernetes control plane for tests, the demo and the benchmark: etcd, kube-apiserver and
-//! kube-controller-manager with RBAC on, but without nodes, so that no container ever runs.
-//!
-//! Every [`ControlPlane`] has its own temporary folder and port, so any number can run side by side. None of its
-//! processes outlives its owner, however the owner ends: see `process.rs`. Whoever cannot wait for a start
-//! [joins](ControlPlane::join) one that somebody else keeps.
+//! kube-controller-manager with RBAC, but without nodes, so that no container ever runs.
+//! || Every [`ControlPlane`] has its own temporary folder and port, so any number can run in parallel. None of its
+//! processes outlives its owner, however the owner ends: see `process.rs`. To avoid the start time, a process can
+//! [join](ControlPlane::join) a control plane that another one keeps running.
 
 mod api_server;
 mod certificates;
@@ -24,14 +23,14 @@ use crate::programs::Programs;
 
 pub use output::output;
 
-/// Far more than a start takes, so that a crowded machine only makes tests slow and not red.
+/// Timeout far above what a start takes, so that a busy machine makes tests slow but not red.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How often what is being waited for is looked at.
+/// Polling interval of all waits.
 const POLL: Duration = Duration::from_millis(20);
 
-/// A running control plane. Dropping it ends it and removes its folder, which blocks for a moment;
-/// [`ControlPlane::stop`] does the same without blocking and says if something is left.
+/// Running control plane. Dropping it stops it and removes its folder, which blocks for a moment;
+/// [`ControlPlane::stop`] does the same without blocking and reports if something is left.
 pub struct ControlPlane {
     // Fields are dropped in this order: the folder, which holds everything, last.
     _controller_manager: Option<Process>,
@@ -50,7 +49,7 @@ impl ControlPlane {
     /// Starts a control plane and waits until the API server is ready and the controller manager works.
     ///
     /// # Errors
-    /// If a program is missing, ends early, or is not ready in time; then with the end of its log.
+    /// If a program is missing, exits unexpectedly, or is not ready in time; includes the end of its log.
     pub async fn start() -> anyhow::Result<Self> {
         let programs = Programs::find()?;
         let authority = Authority::new()?;
@@ -91,15 +90,15 @@ impl ControlPlane {
         })
     }
 
-    /// Joins a control plane that another process has started and keeps in this folder, as a user of it: what is written
-    /// here goes into a folder of one's own, and its programs cannot be stopped from here.
+    /// Joins a control plane that another process has started and keeps in this folder. Files written by this process
+    /// go into its own folder, and it cannot stop the programs.
     ///
     /// # Errors
-    /// If none is kept there: its folder goes with it.
+    /// If no control plane is kept there.
     pub fn join(kept: &Path) -> anyhow::Result<Self> {
         let programs = Programs::find()?;
         let none = || format!("no control plane is kept in {}", kept.display());
-        // The way there may be a link, and lead elsewhere tomorrow.
+        // The path may be a symbolic link that later points elsewhere.
         let kept = &kept.canonicalize().with_context(none)?;
         let authority = certificates::read(kept).with_context(none)?;
         let kubeconfig = kubeconfig_in(kept);
@@ -121,19 +120,20 @@ impl ControlPlane {
         })
     }
 
-    /// The API server's address, such as `https://127.0.0.1:20443`.
+    /// Returns the API server's URL, such as `https://127.0.0.1:20443`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A kubeconfig file with every right (`system:masters`). It goes with the control plane.
+    /// Returns a kubeconfig file with all permissions (`system:masters`). It is removed with the control plane.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// A kubeconfig for any user and at most two groups, known by a client certificate and so with exactly the rights
-    /// that RBAC gives them. For a ServiceAccount: `system:serviceaccount:<namespace>:<name>`, in the groups
-    /// `system:serviceaccounts` and `system:serviceaccounts:<namespace>`. The account need not exist.
+    /// Returns a kubeconfig for any user and at most two groups, authenticated by a client certificate and thus with
+    /// exactly the permissions that RBAC grants. For a ServiceAccount, the user is
+    /// `system:serviceaccount:<namespace>:<name>` and the groups are `system:serviceaccounts` and
+    /// `system:serviceaccounts:<namespace>`. The account need not exist.
     ///
     /// # Errors
     /// If there are more than two groups, or a name does not fit into a certificate.
@@ -142,39 +142,40 @@ impl ControlPlane {
         Ok(self.authority.kubeconfig(&self.url, user, &identity))
     }
 
-    /// The path of a program that comes with the control plane, such as `kubectl` or `helm`.
+    /// Returns the path of a program that belongs to the control plane, such as `kubectl` or `helm`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.path(name)
     }
 
-    /// The folder of these programs, to be put first in a `PATH`.
+    /// Returns the folder of these programs, to be put first in a `PATH`.
     pub fn programs(&self) -> &Path {
         self.programs.folder()
     }
 
-    /// The folder of this control plane alone, with the log of each program that it has started in `<program>.log`.
+    /// Returns the private folder of this control plane. Each program that it has started logs to `<program>.log`
+    /// there.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The file of the audit log, one event of `audit.k8s.io/v1` a line: every finished request for Pads and their
-    /// like (`padoperator.dev`), Events, Secrets and Leases, without bodies.
+    /// Returns the audit log, with one event of `audit.k8s.io/v1` per line: every finished request for resources of
+    /// `padoperator.dev`, Events, Secrets and Leases, without bodies.
     pub fn audit_log(&self) -> &Path {
         &self.audit_log
     }
 
-    /// What the audit log holds so far, oldest first.
+    /// Returns the events of the audit log so far, oldest first.
     ///
     /// # Errors
     /// If the file cannot be read or a finished line is not JSON.
     pub async fn audit_events(&self) -> anyhow::Result<Vec<serde_json::Value>> {
         let text = match tokio::fs::read_to_string(&self.audit_log).await {
             Ok(text) => text,
-            // The file is made with the first event.
+            // The file is created with the first event.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error).context("cannot read the audit log"),
         };
-        // What follows the last line break is an event that is still being written.
+        // Text after the last line break is an event that is still being written.
         let finished = text.rfind('\n').map_or("", |end| &text[..end]);
         finished
             .lines()
@@ -185,10 +186,9 @@ impl ControlPlane {
     /// Kills the API server (SIGKILL). Its data stays in etcd.
     ///
     /// # Errors
-    /// If it is not running, or not one's own.
+    /// If it is not running or belongs to another process.
     pub async fn stop_api_server(&self) -> anyhow::Result<()> {
-        let api_server =
-            self.api_server.lock().await.take().context("no API server of one's own is running")?;
+        let api_server = self.api_server.lock().await.take().context("this process runs no API server")?;
         end(api_server).await
     }
 
@@ -206,35 +206,35 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Kills etcd (SIGKILL). What it has confirmed stays on the disk.
+    /// Kills etcd (SIGKILL). Confirmed writes stay on the disk.
     ///
     /// # Errors
-    /// If it is not running, or not one's own.
+    /// If it is not running or belongs to another process.
     pub async fn stop_etcd(&self) -> anyhow::Result<()> {
-        let etcd = self.etcd.lock().await.take().context("no etcd of one's own is running")?;
+        let etcd = self.etcd.lock().await.take().context("this process runs no etcd")?;
         end(etcd).await
     }
 
     /// Starts etcd again, with the same data, and waits until the API server reads from it.
     ///
     /// # Errors
-    /// If it is running, if the API server is not, or if that cannot read from it.
+    /// If it is running, if the API server is not, or if the API server cannot read from it.
     pub async fn start_etcd(&self) -> anyhow::Result<()> {
         let (mut api_server, mut running) = (self.api_server.lock().await, self.etcd.lock().await);
         ensure!(running.is_none(), "etcd is running already");
         let api_server = api_server.as_mut().context("the API server is not running")?;
         let mut etcd = spawn_etcd(&self.folder, &self.programs)?;
         let client = Client::new(&self.authority, &self.url)?;
-        // What the API server says of its own health lies behind.
+        // The API server's own health checks lag behind.
         wait_for_answer(&client, "/api/v1/namespaces/default", &mut [&mut etcd, api_server]).await?;
         *running = Some(etcd);
         Ok(())
     }
 
-    /// Ends every process and removes the folder.
+    /// Stops every process and removes the folder.
     ///
     /// # Errors
-    /// If the folder is still there afterwards.
+    /// If the folder still exists afterwards.
     pub async fn stop(self) -> anyhow::Result<()> {
         let folder = self.folder.path().to_owned();
         end(self).await?;
@@ -251,14 +251,14 @@ fn kubeconfig_in(folder: &Path) -> PathBuf {
     folder.join("kubeconfig")
 }
 
-/// Drops what waits for processes as it is dropped, where that blocks nobody.
+/// Drops a value that blocks until its processes have exited, on a thread where that blocks no task.
 async fn end<T: Send + 'static>(owner: T) -> anyhow::Result<()> {
-    tokio::task::spawn_blocking(move || drop(owner)).await.context("ending processes failed")
+    tokio::task::spawn_blocking(move || drop(owner)).await.context("stopping the processes failed")
 }
 
 fn spawn_etcd(folder: &Folder, programs: &Programs) -> anyhow::Result<Process> {
     let data = folder.path().join("etcd");
-    // Sockets in a folder that nobody else may enter: no port that may be taken, and no database open to other users.
+    // Sockets in a private folder: no port conflicts, and no database that other users can open.
     let client = format!("unix://{}", folder.path().join("etcd.sock").display());
     let peer = format!("unix://{}", folder.path().join("etcd-peer.sock").display());
     folder.spawn(
@@ -270,9 +270,9 @@ fn spawn_etcd(folder: &Folder, programs: &Programs) -> anyhow::Result<Process> {
             format!("--listen-peer-urls={peer}"),
             format!("--initial-advertise-peer-urls={peer}"),
             format!("--initial-cluster=default={peer}"),
-            // Nothing here outlives the machine's next crash.
+            // No fsync, because no data here has to survive a crash of the machine.
             "--unsafe-no-fsync".to_owned(),
-            // It elects itself after one election timeout: a second by default.
+            // etcd elects itself after one election timeout, by default a second.
             "--heartbeat-interval=20".to_owned(),
             "--election-timeout=100".to_owned(),
             "--log-level=warn".to_owned(),
@@ -292,12 +292,12 @@ async fn start_api_server_on_a_free_port(
         let mut process = api_server::spawn(folder, programs, port)?;
         match api_server::wait_until_ready(authority, etcd, &mut process, port).await {
             Ok(()) => return Ok((port, process)),
-            // Someone took the port between our look at it and the API server's.
+            // Another process took the port between the check and the start of the API server.
             Err(_) if attempt < ATTEMPTS && process.log().contains("address already in use") => {}
             Err(error) => return Err(error),
         }
     }
-    bail!("no free port was found")
+    bail!("no free port found")
 }
 
 fn start_controller_manager(
@@ -316,29 +316,29 @@ fn start_controller_manager(
         format!("--service-account-private-key-file={}", path(certificates::SERVICE_ACCOUNT_KEY)),
         "--use-service-account-credentials=true".to_owned(),
         "--leader-elect=false".to_owned(),
-        // Nobody asks it for its health or metrics.
+        // No one uses its health checks or metrics.
         "--secure-port=0".to_owned(),
-        // By default it makes a folder under /usr/libexec.
+        // By default it creates a folder under /usr/libexec.
         format!("--flex-volume-plugin-dir={plugins}"),
-        // The default of 20 requests per second makes a new namespace wait for its ServiceAccount.
+        // With the default of 20 requests per second a new namespace has to wait for its ServiceAccount.
         "--kube-api-qps=500".to_owned(),
         "--kube-api-burst=1000".to_owned(),
     ];
     folder.spawn(&programs.path("kube-controller-manager"), &arguments)
 }
 
-/// Waits until the API server has an answer at `path`, but no longer than one of `processes` lives.
+/// Waits until the API server answers at `path`, or one of `processes` exits.
 async fn wait_for_answer(client: &Client, path: &str, processes: &mut [&mut Process]) -> anyhow::Result<()> {
     let start = Instant::now();
     while !client.answers(path).await {
         for process in processes.iter_mut() {
             if let Some(status) = process.ended()? {
-                bail!("{} has ended early ({status}):\n{}", process.name(), process.log_tail());
+                bail!("{} exited unexpectedly ({status}):\n{}", process.name(), process.log_tail());
             }
         }
         if start.elapsed() > START_TIMEOUT {
             let logs: Vec<_> = processes.iter().map(|p| format!("{}:\n{}", p.name(), p.log_tail())).collect();
-            bail!("{path} had no answer for {} s\n{}", START_TIMEOUT.as_secs(), logs.join("\n"));
+            bail!("{path} did not answer for {} s\n{}", START_TIMEOUT.as_secs(), logs.join("\n"));
         }
         tokio::time::sleep(POLL).await;
     }

@@ -1,5 +1,5 @@
-//! `control-plane`: a real Kubernetes control plane from the command line, to try things by hand (`run`) or for the
-//! time of one command (`exec`).
+//! `control-plane`: a real Kubernetes control plane from the command line, for trying things by hand (`run`) or for the
+//! duration of one command (`exec`).
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -24,11 +24,11 @@ struct Arguments {
 enum Action {
     /// Run until Ctrl-C or SIGTERM.
     Run {
-        /// Write the administrator's kubeconfig here too; removed at the end.
+        /// Also write the administrator's kubeconfig to this file; it is removed at the end
         #[arg(long, value_name = "FILE")]
         kubeconfig: Option<PathBuf>,
     },
-    /// Run for the time of one command, which finds the cluster by KUBECONFIG, and kubectl and helm in its PATH.
+    /// Run while a command runs, which finds the cluster through KUBECONFIG, and kubectl and helm in its PATH.
     Exec {
         /// The command and its arguments.
         #[arg(required = true, last = true)]
@@ -73,7 +73,7 @@ async fn run(kubeconfig: Option<&Path>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the kubeconfig in one step, so that a script that waits for the file finds it whole.
+/// Writes the kubeconfig atomically, so that a script that waits for the file never reads half of it.
 fn publish(plane: &ControlPlane, file: &Path) -> anyhow::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(folder)
@@ -94,7 +94,7 @@ async fn supervise(plane: &ControlPlane, command: &[OsString]) -> anyhow::Result
     let (program, arguments) = command.split_first().context("no command")?;
     let mut paths = vec![plane.programs().to_owned()];
     paths.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
-    // A terminal sends Ctrl-C to the command as well: it decides what to do, and its end is ours.
+    // A terminal sends Ctrl-C to the command as well. The command decides what to do, and this process ends with it.
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let mut child = Command::new(program)
@@ -116,7 +116,7 @@ async fn supervise(plane: &ControlPlane, command: &[OsString]) -> anyhow::Result
     }
 }
 
-/// As a shell tells it: a command ended by signal n gives 128 + n.
+/// Returns the exit code as a shell reports it: 128 + n for a command that signal n ended.
 fn exit_code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))

@@ -1,4 +1,4 @@
-//! Runs a program of the control plane as a person would, with its own words for what went wrong.
+//! Runs a program of the control plane as a person would, and reports its own error messages.
 
 use std::process::Stdio;
 
@@ -6,11 +6,11 @@ use anyhow::{Context as _, bail};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-/// Runs a program to its end, with something on its standard input, and returns what it prints. Ctrl-C is meant for
-/// this process, which then ends the others in order.
+/// Runs a program to its end, with `input` on its standard input, and returns its output. The program ignores Ctrl-C,
+/// because this process then stops the others in order.
 ///
 /// # Errors
-/// If it cannot be run or does not succeed; then with what it complains of.
+/// If it cannot be run or does not succeed; includes its error output.
 pub async fn output(command: &mut Command, input: &str) -> anyhow::Result<String> {
     let words = [command.as_std().get_program()].into_iter().chain(command.as_std().get_args());
     let told = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
@@ -23,7 +23,7 @@ pub async fn output(command: &mut Command, input: &str) -> anyhow::Result<String
         .spawn()
         .with_context(|| format!("cannot run {told}"))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // If it does not read to the end it says why.
+        // A program that does not read its whole input explains that on standard error.
         let _ = stdin.write_all(input.as_bytes()).await;
     }
     let output = child.wait_with_output().await?;

@@ -1,10 +1,9 @@
-//! Processes that never outlive their owner, not even one that is killed and can clean up nothing, and the folder
-//! that goes with the last of them.
-//!
-//! The kernel closes a dead process's pipes, whatever it died of; everything here follows from that. Each program is
-//! watched by a shell that waits for the end of a pipe only the owner can write to, and then kills the program. The
-//! shells in turn hold, together with the owner, the pipe of a last one, which removes the folder once they are all
-//! gone. An orderly end is no other way than a crash: the owner closes the pipes.
+//! Processes that never outlive their owner, not even one that is killed and cannot clean up, and a folder that is
+//! removed with the last of them.
+//! || Everything relies on the kernel closing a dead process's pipes, whatever the cause of death. Each program is
+//! supervised by a shell that waits for the end of a pipe that only the owner can write to, and then kills the program.
+//! The owner and these shells together hold the pipe of a last shell, which removes the folder once they are all gone.
+//! A regular stop works the same way as a crash: the owner closes the pipes.
 
 use std::fs::{self, File};
 use std::io::{self, PipeWriter};
@@ -15,9 +14,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::Context as _;
 
 /// Runs `"$@"`, ends with it, and kills it when standard input ends.
-///
-/// The watcher is killed before its program's id may be given to another process. It keeps standard output, the pipe
-/// of the folder, open: even if the outer shell is killed alone, the folder is removed after the program's end.
+/// || The supervising subshell is killed before its program's ID can be reused by another process. It keeps standard
+/// output, the pipe of the folder, open: even if only the outer shell is killed, the folder is removed after the
+/// program's end.
 const WATCH: &str = r#"
 exec 3<&0
 "$@" </dev/null >&2 3<&- &
@@ -32,11 +31,11 @@ exit "$code"
 
 const REMOVE: &str = r#"read -r _; rm -rf -- "$1""#;
 
-/// How much of a log an error shows.
+/// Number of log lines in an error.
 const TAIL_LINES: usize = 15;
 
-/// A temporary folder for nobody else's eyes. Dropping it waits until every process started in it has ended, so these
-/// must be dropped first.
+/// Private temporary folder. Dropping it waits until every process started in it has exited, so the processes must be
+/// dropped first.
 pub(crate) struct Folder {
     path: PathBuf,
     life: Option<PipeWriter>,
@@ -62,7 +61,7 @@ impl Folder {
         &self.path
     }
 
-    /// Starts a program in this folder. Its output goes to `<program>.log`, behind what may be there already.
+    /// Starts a program in this folder. Its output is appended to `<program>.log`.
     pub(crate) fn spawn(&self, program: &Path, arguments: &[String]) -> anyhow::Result<Process> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let log = self.path.join(format!("{name}.log"));
@@ -90,7 +89,7 @@ impl Drop for Folder {
     }
 }
 
-/// A running program. Dropping it kills it and waits for its end.
+/// Running program. Dropping it kills it and waits for its exit.
 pub(crate) struct Process {
     name: String,
     log: PathBuf,
@@ -104,12 +103,12 @@ impl Process {
         &self.name
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status, if it has exited.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.shell.try_wait()
     }
 
-    /// What it has said since it was started.
+    /// Returns its output since it was started.
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         let start = usize::try_from(self.log_start).unwrap_or_default().min(bytes.len());
@@ -130,14 +129,14 @@ impl Drop for Process {
     }
 }
 
-/// A shell for `script`, to be given its arguments.
+/// Returns a shell command for `script`; the caller adds the arguments.
 fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-c", script, "sh"])
-        // Ctrl-C is meant for the owner, who then ends the others in order.
+        // Ctrl-C is handled by the owner, who then stops the others in order.
         .process_group(0)
-        // etcd and the Go runtime take settings from the environment; ours must not depend on whose it is.
+        // etcd and the Go runtime read settings from the environment, on which the result must not depend.
         .env_clear()
         .envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command

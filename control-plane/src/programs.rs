@@ -1,5 +1,5 @@
-//! Where the programs of the control plane are: in `KUBEBUILDER_ASSETS`, if that is set, as for other operators'
-//! tests; else where `make control-plane` puts them.
+//! Locations of the control plane's programs: `KUBEBUILDER_ASSETS`, if set, as in tests of other operators; otherwise
+//! the folder into which `make control-plane` builds them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Looks for all programs at once, so that a missing one is not found out in the middle of a test.
+    /// Locates all programs at once, so that a missing one is not discovered in the middle of a test.
     pub(crate) fn find() -> anyhow::Result<Self> {
         let assets = env::var_os("KUBEBUILDER_ASSETS").filter(|value| !value.is_empty());
         let (folder, help) = match assets {
             Some(assets) => (
-                // Programs are started in another working directory, where a relative path would lead astray.
+                // Programs are started in another working directory, so a relative path would be wrong.
                 std::path::absolute(assets)?,
                 "put them there, or unset KUBEBUILDER_ASSETS and run `make control-plane` to have them built",
             ),

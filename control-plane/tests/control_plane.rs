@@ -1,5 +1,5 @@
-//! The control plane against itself: it must be real (RBAC, controllers, data that lasts), and leave nothing behind.
-//! A start takes seconds, so one test sees most.
+//! Tests of the control plane: it must be real (RBAC, controllers, persistent data) and leave nothing behind. A start
+//! takes seconds, so one test covers most properties.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
@@ -18,7 +18,7 @@ async fn is_a_real_cluster_and_leaves_nothing_behind() {
 
     kubectl(&plane, &kubeconfig, &["create", "namespace", "hiring"]).unwrap();
     let wait = ["wait", "--for=create", "serviceaccount/default", "-n", "hiring", "--timeout=30s"];
-    kubectl(&plane, &kubeconfig, &wait).expect("the controller manager makes the ServiceAccount");
+    kubectl(&plane, &kubeconfig, &wait).expect("the controller manager creates the ServiceAccount");
 
     rbac_decides(&plane).await;
 
@@ -35,7 +35,7 @@ async fn is_a_real_cluster_and_leaves_nothing_behind() {
     whoever_joins_is_a_guest(&plane).await;
 
     let folder = plane.folder().to_owned();
-    assert!(!processes_of(&folder).is_empty(), "the search for processes finds them while they run");
+    assert!(!processes_of(&folder).is_empty(), "processes_of finds running processes");
     plane.stop().await.unwrap();
     assert!(!folder.exists());
     assert_eq!(processes_of(&folder), Vec::<String>::new());
@@ -43,7 +43,7 @@ async fn is_a_real_cluster_and_leaves_nothing_behind() {
     assert!(error.contains("no control plane is kept in"), "{error}");
 }
 
-/// It is known by certificates of its own, which count, and can end nothing.
+/// A process that joins has its own valid certificates and cannot stop anything.
 async fn whoever_joins_is_a_guest(plane: &ControlPlane) {
     let guest = ControlPlane::join(plane.folder()).unwrap();
     assert_eq!((guest.url(), guest.kubeconfig()), (plane.url(), plane.kubeconfig()));
@@ -62,8 +62,8 @@ async fn whoever_joins_is_a_guest(plane: &ControlPlane) {
     assert_eq!(kubectl(plane, plane.kubeconfig(), &["get", "--raw", "/readyz"]).unwrap(), "ok");
 }
 
-/// A ServiceAccount known by certificate has no right of its own, and then exactly the one that is given to one of its
-/// groups; the audit log knows of both requests.
+/// A ServiceAccount authenticated by certificate first has no permissions, and then exactly those that are granted to
+/// one of its groups. The audit log contains both requests.
 async fn rbac_decides(plane: &ControlPlane) {
     let user = "system:serviceaccount:hiring:reader";
     let groups = ["system:serviceaccounts", "system:serviceaccounts:hiring"];
@@ -86,10 +86,10 @@ async fn rbac_decides(plane: &ControlPlane) {
         .map(|event| event["responseStatus"]["code"].as_u64().unwrap())
         .collect();
     assert_eq!((codes.first(), codes.last()), (Some(&403), Some(&200)));
-    assert!(events.iter().all(|event| event["stage"] == "ResponseComplete"), "each request is there once");
+    assert!(events.iter().all(|event| event["stage"] == "ResponseComplete"), "each request is logged once");
 
     let three = ["a", "b", "c"];
-    assert!(plane.kubeconfig_yaml_for("somebody", &three).is_err(), "no group is left out silently");
+    assert!(plane.kubeconfig_yaml_for("somebody", &three).is_err(), "no group is dropped silently");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_killed_owner_leaves_nothing_behind() {
     let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
     let kubeconfig = lines
         .find_map(|line| line.unwrap().trim().strip_prefix("export KUBECONFIG=").map(PathBuf::from))
-        .expect("it says how to use it");
+        .expect("it prints the instructions");
     let folder = kubeconfig.parent().unwrap();
     assert!(processes_of(folder).iter().any(|process| process.contains("kube-controller-manager")));
 
@@ -132,7 +132,7 @@ fn kubectl(plane: &ControlPlane, kubeconfig: &Path, arguments: &[&str]) -> Resul
     }
 }
 
-/// The command lines of all processes that name `folder`, as every program of a control plane does.
+/// Returns the command lines of all processes that name `folder`, as every program of a control plane does.
 fn processes_of(folder: &Path) -> Vec<String> {
     let folder = folder.to_str().unwrap();
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
@@ -146,12 +146,12 @@ fn processes_of(folder: &Path) -> Vec<String> {
 fn eventually(what: &str, check: impl Fn() -> bool) {
     let start = Instant::now();
     while !check() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+        assert!(start.elapsed() < Duration::from_secs(30), "timed out waiting until {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Tests may share one control plane in a static, and start it in a spawned task.
+/// Tests may share one control plane in a static and start it in a spawned task.
 #[test]
 fn can_be_shared_between_threads() {
     fn sendable<T: Send>(_: T) {}

@@ -1,5 +1,5 @@
-//! The books of Lever, CoderPad and the cluster, compared: for each entry into the stage exactly one pad was ever made,
-//! its link was added once and is there, and after the end there is one note.
+//! Ledger of Lever, CoderPad and the cluster: for each stage entry exactly one pad was created, its link was added once
+//! and exists, and after the end there is one note.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use simulators::{Call, InterviewSimulator, LeverSimulator, PadView};
 use crate::cluster::{Cluster, NAMESPACE, eventually};
 use crate::world::{Candidate, World};
 
-/// What came of one entry.
+/// Result of one stage entry.
 #[derive(Debug, Default)]
 struct Entry {
-    /// The pads that were made, deleted ones too.
+    /// Pads that were created, including deleted ones.
     pads: Vec<String>,
-    /// The links that are there.
+    /// Existing links.
     links: Vec<String>,
-    /// How often a link was added.
+    /// Number of times that a link was added.
     added: usize,
     notes: usize,
 }
@@ -45,7 +45,7 @@ impl Entry {
     }
 }
 
-/// How many entries came to what.
+/// Totals of all stage entries.
 #[derive(Debug)]
 pub struct Books {
     entries: usize,
@@ -59,11 +59,11 @@ impl fmt::Display for Books {
             "{} entries: {} pads, {} links, {} notes",
             self.entries, self.entries, self.entries, self.notes
         )?;
-        write!(to, "; 0 lost, 0 double")
+        write!(to, "; 0 lost, 0 duplicate")
     }
 }
 
-/// Compares the books as they are now.
+/// Compares the current state of Lever and CoderPad.
 pub fn compare(world: &World, candidates: &[Candidate]) -> anyhow::Result<Books> {
     let World { lever, interview, .. } = world;
     let (calls, pads) = (lever.calls(), InterviewSimulator::pads(interview));
@@ -76,7 +76,7 @@ pub fn compare(world: &World, candidates: &[Candidate]) -> anyhow::Result<Books>
     let (lost, double) = (told(Entry::is_lost), told(Entry::is_double));
     ensure!(
         lost.is_empty() && double.is_empty(),
-        "of {} entries {} are lost and {} are double:\n{}",
+        "of {} entries {} are lost and {} are duplicate:\n{}",
         entries.len(),
         lost.len(),
         double.len(),
@@ -85,14 +85,14 @@ pub fn compare(world: &World, candidates: &[Candidate]) -> anyhow::Result<Books>
     Ok(Books { entries: entries.len(), notes: entries.iter().map(|(_, entry)| entry.notes).sum() })
 }
 
-/// Waits until the Pads of all these candidates are in this phase, and only then compares the books.
+/// Waits until the Pads of all these candidates are in this phase, then compares the ledger.
 pub async fn settled(
     cluster: &Cluster,
     world: &World,
     candidates: &[Candidate],
     phase: &str,
 ) -> anyhow::Result<Books> {
-    eventually("all Pads have come to rest", async || {
+    eventually("all Pads have settled", async || {
         let pads = cluster.list(&format!("pads --namespace {NAMESPACE}")).await?;
         let of =
             |candidate: &Candidate| pads.iter().find(|pad| pad["spec"]["opportunityID"] == *candidate.id);
@@ -111,7 +111,7 @@ pub async fn settled(
     compare(world, candidates)
 }
 
-/// What an ended interview leaves behind is complete.
+/// Reports whether the write-back of an ended interview is complete.
 fn is_told(status: &Value) -> bool {
     let recorded = |condition: &Value| condition["type"] == "RecordAdded" && condition["status"] == "True";
     status["phase"] != "Ended"

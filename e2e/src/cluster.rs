@@ -1,4 +1,4 @@
-//! The programs that people use with a cluster, as they use them: kubectl, helm, and what loads images.
+//! Command-line programs that people use with a cluster: kubectl, helm and the image loader.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,20 +9,20 @@ use control_plane::output;
 use serde_json::Value;
 use tokio::process::Command;
 
-/// Where the operator is installed.
+/// Namespace of the operator.
 pub const RELEASE_NAMESPACE: &str = "pad-operator";
-/// Where the recruiters' resources are.
+/// Namespace of the recruiters' resources.
 pub const NAMESPACE: &str = "hiring";
 
-/// Far more than anything takes, so that a crowded machine only makes the test slow and not red.
+/// Timeout far above what any step takes, so that a busy machine makes the test slow but not red.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The root of the repository.
+/// Returns the root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
 }
 
-/// Waits until the check is Ok. Its error says what there is instead.
+/// Waits until the check succeeds. Its error describes the current state.
 pub async fn eventually<T>(
     what: &str,
     mut check: impl AsyncFnMut() -> anyhow::Result<T>,
@@ -31,7 +31,7 @@ pub async fn eventually<T>(
     loop {
         match check().await {
             Err(error) if start.elapsed() > PATIENCE => {
-                return Err(error.context(format!("waited {PATIENCE:?} in vain until {what}")));
+                return Err(error.context(format!("timed out after {PATIENCE:?} waiting until {what}")));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             done => return done,
@@ -39,7 +39,7 @@ pub async fn eventually<T>(
     }
 }
 
-/// A way to the cluster, as its administrator.
+/// Administrator's access to the cluster.
 pub struct Cluster {
     kubeconfig: PathBuf,
     path: OsString,
@@ -49,7 +49,7 @@ pub struct Cluster {
 impl Cluster {
     pub fn new(kubeconfig: &Path) -> anyhow::Result<Self> {
         let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|assets| !assets.is_empty());
-        // The plugin `kubectl pad` lies beside this program.
+        // The plugin `kubectl pad` is next to this program.
         let beside = std::env::current_exe()?.with_file_name("");
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = assets.map(PathBuf::from).into_iter();
@@ -58,14 +58,14 @@ impl Cluster {
         Ok(Self { kubeconfig: kubeconfig.to_owned(), path, home: tempfile::tempdir()? })
     }
 
-    /// The folder of everything that the node has on the disk.
+    /// Returns the folder that holds all files of the node.
     pub fn folder(&self) -> &Path {
         self.kubeconfig.parent().unwrap_or(&self.kubeconfig)
     }
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        // Neither a proxy nor a person's own settings.
+        // No proxy and no personal settings.
         command
             .env_clear()
             .env("PATH", &self.path)
@@ -75,23 +75,23 @@ impl Cluster {
         command
     }
 
-    /// Runs kubectl with arguments as one would type them, without any quoting.
+    /// Runs kubectl with arguments as typed, without quoting.
     pub async fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
         self.kubectl_with(arguments, "").await
     }
 
-    /// The same, with something on its standard input.
+    /// Like [`kubectl`](Self::kubectl), with standard input.
     pub async fn kubectl_with(&self, arguments: &str, input: &str) -> anyhow::Result<String> {
         output(self.command("kubectl").args(arguments.split_whitespace()), input).await
     }
 
-    /// What kubectl prints as JSON.
+    /// Returns the JSON output of `kubectl get`.
     pub async fn get(&self, what: &str) -> anyhow::Result<Value> {
         let text = self.kubectl(&format!("get {what} --output json")).await?;
         serde_json::from_str(&text).with_context(|| format!("kubectl printed no JSON for {what}"))
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     pub async fn list(&self, what: &str) -> anyhow::Result<Vec<Value>> {
         let mut list = self.get(what).await?;
         Ok(serde_json::from_value(list["items"].take())?)
@@ -102,12 +102,12 @@ impl Cluster {
         self.kubectl_with("apply --filename -", &object.to_string()).await.map(drop)
     }
 
-    /// Runs helm with arguments as one would type them, and values.
+    /// Runs helm with arguments as typed, and with values.
     pub async fn helm(&self, arguments: &str, values: &Value) -> anyhow::Result<String> {
         output(self.command("helm").args(arguments.split_whitespace()), &values.to_string()).await
     }
 
-    /// Puts an image from an archive where the node takes images from.
+    /// Imports an image from an archive into the node's image store.
     pub async fn load(&self, archive: &Path) -> anyhow::Result<()> {
         let socket = self.folder().join("containerd/containerd.sock");
         let mut ctr = self.command("ctr");
@@ -115,7 +115,7 @@ impl Cluster {
         output(&mut ctr, "").await.map(drop)
     }
 
-    /// Says how things stand when something has failed.
+    /// Prints the state after a failure.
     pub async fn diagnose(&self) {
         for question in [
             "get pods --all-namespaces --output wide",

@@ -1,4 +1,4 @@
-//! The image, looked at from outside: what is in it, and what a registry would tell of it.
+//! Checks of the image from outside: its contents and its metadata.
 
 use std::path::Path;
 
@@ -9,17 +9,17 @@ use tokio::process::Command;
 
 use crate::report::Report;
 
-/// Every file that may be in it.
+/// All files that the image may contain.
 const FILES: [&str; 4] = ["etc/group", "etc/passwd", "etc/ssl/certs/ca-certificates.crt", "pad-operator"];
 
-/// Writes the image of this name as an archive.
+/// Writes the image with this name to an archive.
 pub async fn save(image: &str, archive: &Path) -> anyhow::Result<()> {
     let mut push = Command::new("buildah");
     push.args(["push", "--quiet", image]).arg(format!("docker-archive:{}:{image}", archive.display()));
     output(&mut push, "").await.map(drop)
 }
 
-/// Checks that it is what the Containerfile says.
+/// Checks that the image matches the Containerfile.
 pub async fn check(report: &mut Report, image: &str) -> anyhow::Result<()> {
     report.step("the image: one static program, no shell, a user of its own", look_at(image)).await.map(drop)
 }
@@ -45,7 +45,7 @@ async fn look_at(image: &str) -> anyhow::Result<String> {
     let listed = tar(&["--list", "--file"], &[&layer]).await?;
     let mut files: Vec<_> = listed.lines().filter(|name| !name.ends_with('/')).collect();
     files.sort_unstable();
-    ensure!(files == FILES, "these files are in it: {}", files.join(", "));
+    ensure!(files == FILES, "the image contains these files: {}", files.join(", "));
 
     tar(&["--extract", "--file"], &[&layer, Path::new("--directory"), folder.path()]).await?;
     let program = std::fs::read(folder.path().join("pad-operator"))?;
@@ -63,7 +63,7 @@ async fn tar(options: &[&str], paths: &[&Path]) -> anyhow::Result<String> {
     output(Command::new("tar").args(options).args(paths), "").await
 }
 
-/// Whether a program of 64 bits in ELF has a segment that names its dynamic linker.
+/// Reports whether a 64-bit ELF program has a segment that names its dynamic linker.
 fn asks_for_an_interpreter(program: &[u8]) -> anyhow::Result<bool> {
     const INTERPRETER: [u8; 4] = 3_u32.to_le_bytes();
     let number = |at: usize, bytes: usize| -> anyhow::Result<usize> {

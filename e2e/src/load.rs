@@ -1,4 +1,4 @@
-//! A constant stream of stage changes, and what became of the webhooks that told of them.
+//! Constant stream of stage changes, and the results of the webhooks that reported them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,42 +11,42 @@ use tokio::task::JoinHandle;
 
 use crate::world::{Candidate, World};
 
-/// Time between two changes of stage.
+/// Time between two stage changes.
 const TICK: Duration = Duration::from_millis(50);
-/// One in so many is an entry into the rule's stage: 2.5 a second, each of which takes two of the ten requests a second
-/// that Lever allows. The others are to stages that no rule names.
+/// One in this many changes is an entry into the rule's stage: 2.5 per second, each of which needs two of the ten
+/// requests per second that Lever allows. The others lead to stages that no rule names.
 const ENTRY: usize = 8;
 
-/// What the simulated Lever says of a connection that was closed after the request had gone out on it.
+/// Errors of the simulated Lever for a connection that was closed after the request had been sent on it.
 const CROSSED: [&str; 2] = ["IncompleteMessage", "kind: ConnectionReset"];
 
-/// It runs until it is ended.
+/// Load that runs until [`stop`](Self::stop).
 pub struct Load {
     end: oneshot::Sender<()>,
     task: JoinHandle<Vec<Candidate>>,
     first: usize,
 }
 
-/// What became of it.
+/// Results of the load.
 pub struct Told {
     pub entered: Vec<Candidate>,
     pub webhooks: usize,
-    /// How often a connection that was kept open was closed just as a webhook went out on it. HTTP/1.1 cannot rule
-    /// that out, and Lever sends it again.
+    /// Number of times that a kept connection was closed just as a webhook was sent on it. HTTP/1.1 cannot rule that
+    /// out, and Lever retries it.
     pub crossed: usize,
-    /// How often a try failed in any other way.
+    /// Number of attempts that failed in any other way.
     pub failures: BTreeMap<String, usize>,
 }
 
 impl Load {
-    /// Starts it. `name` tells its candidates from others.
+    /// Starts the load. `name` distinguishes its candidates from others.
     pub fn start(world: &Arc<World>, name: &'static str) -> Self {
         let (end, ended) = oneshot::channel();
         let first = world.lever.deliveries().len();
         Self { end, task: tokio::spawn(change_stages(world.clone(), name, ended)), first }
     }
 
-    /// Ends it and waits until Lever has given up on no webhook.
+    /// Stops the load and waits until Lever has no pending webhook.
     pub async fn end(self, world: &World) -> anyhow::Result<Told> {
         let _ = self.end.send(());
         let entered = self.task.await?;

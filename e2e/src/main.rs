@@ -1,10 +1,9 @@
 //! The operator as users run it (`make e2e`): its container image in real Pods on one real Kubernetes node, installed
 //! with helm, with Lever and CoderPad outside of the cluster.
-//!
-//! The other tests run the program as a process. What only this one can show: the image and its rights, the Service
-//! and the names in front of it, what becomes of webhooks when Pods are exchanged, and what the kubelet does with a
-//! Pod that dies or hangs. Lever and CoderPad are the strict simulators of the other tests, and in the end the books
-//! must be right: one pad and one link for each entry into the stage.
+//! || The other tests run the program as a process. Only this one covers the image and its permissions, the Service and
+//! its DNS name, webhooks while Pods are replaced, and the kubelet's reaction to a Pod that dies or hangs. Lever and
+//! CoderPad are the strict simulators of the other tests, and the final ledger must be correct: one pad and one link
+//! for each stage entry.
 
 mod books;
 mod cluster;
@@ -24,14 +23,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::node::Node;
 use crate::report::Report;
 
-/// The exit code that shells have for a program that Ctrl-C has ended.
+/// Exit code that shells use for a program that Ctrl-C has ended.
 const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut report = Report::default();
     let ended = tokio::select! {
-        // The end of the node, if there is one, is part of it.
+        // Includes stopping the node, if it was started.
         outcome = run(&mut report) => outcome,
         interrupted = interrupted() => match interrupted {
             Ok(()) => return ExitCode::from(INTERRUPTED),
@@ -45,14 +44,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(report: &mut Report) -> anyhow::Result<()> {
-    let image = std::env::args().nth(1).context("the image is missing: e2e IMAGE:TAG")?;
+    let image = std::env::args().nth(1).context("missing argument: e2e IMAGE:TAG")?;
     image::check(report, &image).await?;
     let node = report.step("one real Kubernetes node", Node::start()).await?;
     let outcome = story::tell(report, &node, &image).await;
     if outcome.is_err() {
         node.cluster.diagnose().await;
     }
-    let stopped = report.step("the node ends and leaves nothing behind", node.stop()).await;
+    let stopped = report.step("the node stops and leaves nothing behind", node.stop()).await;
     outcome.and(stopped.map(drop))
 }
 

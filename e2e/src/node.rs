@@ -1,5 +1,4 @@
-//! The node: `tools/node/run.sh` starts it, and ends it when nobody holds its standard input any more, however this
-//! program ends.
+//! The node. `tools/node/run.sh` starts it and stops it when its standard input is closed, however this program ends.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -12,10 +11,10 @@ use tokio::process::{Child, Command};
 use crate::cluster::{Cluster, repository};
 use crate::report::Seen;
 
-/// What services outside of the cluster listen at, as `run.sh` has it.
+/// Address for services outside of the cluster, as set in `run.sh`.
 pub const HOST_ADDRESS: [u8; 4] = [172, 31, 99, 254];
 
-/// `run.sh`. Dropping it ends the node and waits for that.
+/// Process of `run.sh`. Dropping it stops the node and waits for that.
 struct Run(Child);
 
 impl Drop for Run {
@@ -29,7 +28,7 @@ impl Drop for Run {
     }
 }
 
-/// A running node.
+/// Running node.
 pub struct Node {
     run: Run,
     pub cluster: Cluster,
@@ -37,15 +36,15 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts it and waits until Pods can be made and names are resolved.
+    /// Starts a node and waits until Pods can be created and names are resolved.
     pub async fn start() -> anyhow::Result<Self> {
         let run = Command::new(repository().join("tools/node/run.sh"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Ctrl-C is meant for this program, whose end ends the node.
+            // Ctrl-C is handled by this program, which stops the node when it ends.
             .process_group(0)
             .spawn()
-            .context("tools/node/run.sh cannot be started")?;
+            .context("cannot start tools/node/run.sh")?;
         let mut run = Run(run);
         let mut lines = BufReader::new(run.0.stdout.take().context("it has no output")?).lines();
         let mut said = Vec::new();
@@ -56,10 +55,10 @@ impl Node {
             }
             said.push(line.trim_start_matches("node: ").to_owned());
         }
-        bail!("the node has ended early ({}): {}", run.0.wait().await?, said.join("; "))
+        bail!("the node stopped unexpectedly ({}): {}", run.0.wait().await?, said.join("; "))
     }
 
-    /// Ends it.
+    /// Stops the node.
     pub async fn stop(self) -> anyhow::Result<String> {
         let folder = self.cluster.folder().to_owned();
         tokio::task::spawn_blocking(move || drop(self.run)).await?;

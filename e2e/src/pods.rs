@@ -1,4 +1,4 @@
-//! The operator's Pods: as the API server tells of them, and as the machine's kernel runs them.
+//! The operator's Pods, as the API server reports them and as the kernel runs them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::cluster::{Cluster, RELEASE_NAMESPACE, eventually};
 
-/// One Pod of the operator.
+/// Pod of the operator.
 pub struct Pod {
     pub name: String,
     uid: String,
@@ -31,7 +31,7 @@ impl Pod {
         }
     }
 
-    /// The operator's process in it, by the number that the machine gives it.
+    /// Returns the operator's process in the Pod, by its ID on the machine.
     pub fn process(&self) -> anyhow::Result<Process> {
         for entry in fs::read_dir("/proc")?.flatten() {
             let folder = entry.path();
@@ -46,22 +46,22 @@ impl Pod {
     }
 }
 
-/// A process of the machine: its folder in /proc.
+/// Process on the machine, given by its folder in /proc.
 pub struct Process(PathBuf);
 
 impl Process {
-    /// Sends it a signal, such as KILL.
+    /// Sends a signal, such as KILL.
     pub async fn signal(&self, signal: &str) -> anyhow::Result<()> {
         let id = self.0.file_name().context("it has no number")?;
         output(Command::new("kill").arg(format!("-{signal}")).arg(id), "").await.map(drop)
     }
 
-    /// Whether it is still there.
+    /// Reports whether the process still exists.
     pub fn lives(&self) -> bool {
         self.0.exists()
     }
 
-    /// Checks what the kernel lets it do, and returns that in words.
+    /// Checks the restrictions that the kernel enforces, and describes them.
     pub fn check_confinement(&self) -> anyhow::Result<String> {
         let status = fs::read_to_string(self.0.join("status"))?;
         let field = |name: &str| {
@@ -77,7 +77,7 @@ impl Process {
             ("CapPrm", none),
             ("CapBnd", none),
             ("NoNewPrivs", "1"),
-            // Filtered by the runtime's list of system calls.
+            // System calls are filtered by the container runtime's list.
             ("Seccomp", "2"),
         ] {
             ensure!(field(name) == expected, "{name} of the process is {:?}, not {expected:?}", field(name));
@@ -94,13 +94,13 @@ impl Process {
     }
 }
 
-/// All of them, those that are ending too.
+/// Returns all Pods, including terminating ones.
 pub async fn all(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
     let pods = cluster.list(&format!("pods --namespace {RELEASE_NAMESPACE}")).await?;
     Ok(pods.iter().map(Pod::of).collect())
 }
 
-/// Waits until there are two, both Ready, and none that is ending.
+/// Waits until there are two Pods, both Ready, and none that is terminating.
 pub async fn two_ready(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
     eventually("there are two Pods and both are Ready", async || {
         let pods = all(cluster).await?;
@@ -114,7 +114,7 @@ pub async fn two_ready(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
     .await
 }
 
-/// The Pod that holds the Lease.
+/// Returns the Pod that holds the Lease.
 pub async fn leader(cluster: &Cluster) -> anyhow::Result<Pod> {
     let lease = cluster.get(&format!("lease pad-operator --namespace {RELEASE_NAMESPACE}")).await?;
     let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
@@ -123,7 +123,7 @@ pub async fn leader(cluster: &Cluster) -> anyhow::Result<Pod> {
     pods.into_iter().find(leads).with_context(|| format!("no Pod is the Lease's holder {holder:?}"))
 }
 
-/// What the kubelet has measured of all Pods until now: seconds of CPU, and memory in MiB of the largest.
+/// Resource usage of all Pods as measured by the kubelet: CPU in seconds, and memory of the largest Pod in MiB.
 pub struct Usage {
     cpu: f64,
     memory: f64,
@@ -132,7 +132,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Waits for figures that are newer than those of `before`.
+    /// Waits for a measurement that is newer than `before`.
     pub async fn now(cluster: &Cluster, before: Option<&Self>) -> anyhow::Result<Self> {
         eventually("the kubelet has measured the Pods", async || {
             let summary = cluster.kubectl("get --raw /api/v1/nodes/node/proxy/stats/summary").await?;
@@ -159,7 +159,7 @@ impl Usage {
         .await
     }
 
-    /// In words, on average since an earlier time.
+    /// Describes the average usage since an earlier measurement.
     pub fn since(&self, before: &Self) -> String {
         let seconds = self.measured.saturating_sub(before.measured).as_secs_f64().max(1.0);
         let cores = (self.cpu - before.cpu) / seconds * 1000.0;

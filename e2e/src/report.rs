@@ -1,4 +1,4 @@
-//! What is printed: a line for each step, with the time it took and what it saw, and how many passed in the end.
+//! Printed report: a line for each step with its time and observations, and the number of passed steps.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 
-/// How it stands.
+/// Counts of passed and failed steps.
 #[derive(Default)]
 pub struct Report {
     passed: u32,
     failed: u32,
 }
 
-/// What a step tells of itself beside what later steps need of it.
+/// Observations that a step prints, in addition to what later steps need.
 pub trait Seen {
     fn seen(&self) -> String;
 }
@@ -25,7 +25,7 @@ impl Seen for String {
 }
 
 impl Report {
-    /// Carries out a step and prints what came of it. No later step makes sense after one that has failed.
+    /// Runs a step and prints its result. No later step makes sense after a failed one.
     pub async fn step<T: Seen>(
         &mut self,
         what: &str,
@@ -49,12 +49,12 @@ impl Report {
         outcome.with_context(|| format!("failed: {what}"))
     }
 
-    /// More about the step before.
+    /// Prints a detail of the previous step.
     pub fn detail(text: impl Display) {
         println!("                  {text}");
     }
 
-    /// Says in the end how many steps passed; nothing after one that failed was tried.
+    /// Prints how many steps passed. No step runs after a failed one.
     pub fn close(&self) -> ExitCode {
         println!("{} passed, {} failed", self.passed, self.failed);
         if self.failed == 0 && self.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

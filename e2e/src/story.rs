@@ -1,4 +1,4 @@
-//! The test itself, step by step. Each step says what it saw.
+//! The test scenario, step by step. Each step prints its observations.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,46 +15,55 @@ use crate::report::Report;
 use crate::world::{Candidate, World};
 use crate::{books, image};
 
-/// How helm is told of the chart, and where it goes.
+/// Arguments of helm for the chart and its namespace.
 const CHART: &str = "pads charts/pad-operator --namespace pad-operator --wait --timeout 2m --values -";
 /// Long enough for the kubelet to measure again.
 const REST: Duration = Duration::from_secs(12);
 
-/// How many Pods end under load: each may close one kept connection just as a webhook goes out on it.
+/// Number of Pods that stop under load. Each may close one kept connection just as a webhook is sent on it.
 const ENDED: usize = 4;
 
-/// Tells it from the installation to its end.
+/// Runs the scenario from installing to uninstalling.
 pub async fn tell(report: &mut Report, node: &Node, image: &str) -> anyhow::Result<()> {
     let cluster = &node.cluster;
     let world = Arc::new(World::start().await?);
     let mut candidates = Vec::new();
 
     report
-        .step("the image is loaded, and Lever and CoderPad lie outside", prepare(cluster, &world, image))
+        .step("the image is loaded, and Lever and CoderPad run outside", prepare(cluster, &world, image))
         .await?;
     let install = async {
         let said = cluster.helm(&format!("install {CHART}"), &world.values(image)?).await?;
         Ok(first_line(&said))
     };
     report.step("helm install --wait", install).await?;
-    report.step("two Pods are Ready, as confined as the chart says", confined(cluster)).await?;
-    report.step("PodSecurity refuses a Pod that asks for less there", refused(cluster)).await?;
+    report.step("two Pods are Ready, as restricted as the chart specifies", confined(cluster)).await?;
+    report.step("PodSecurity rejects a less restricted Pod there", refused(cluster)).await?;
     report.step("Lever and CoderPad are connected", world.join(cluster)).await?;
     let main_job = main_job(cluster, &world, &mut candidates);
     report.step("webhooks through the Service become pads with links", main_job).await?;
-    report.step("at rest", usage(cluster)).await?;
+    report.step("idle", usage(cluster)).await?;
 
     under_load(report, cluster, &world, image, &mut candidates).await?;
     report.step("interviews end: one note each", interviews_end(cluster, &world, &candidates)).await?;
     for (name, what) in [
-        (Death::Killed, "the leader's process is killed (SIGKILL) with a created pad's answer in flight"),
-        (Death::Deleted, "the leader's Pod is deleted by force with a created pad's answer in flight"),
-        (Death::Frozen, "the leader hangs (SIGSTOP) with a created pad's answer in flight: liveness probe"),
+        (
+            Death::Killed,
+            "the leader's process is killed (SIGKILL) with the response to a pad creation in flight",
+        ),
+        (
+            Death::Deleted,
+            "the leader's Pod is deleted by force with the response to a pad creation in flight",
+        ),
+        (
+            Death::Frozen,
+            "the leader hangs (SIGSTOP) with the response to a pad creation in flight: liveness probe",
+        ),
     ] {
         report.step(what, dies(cluster, &world, name, &mut candidates)).await?;
     }
-    report.step("the books of everybody", all_books(cluster, &world, &candidates)).await?;
-    report.step("what people see", tables(cluster)).await?;
+    report.step("the ledger of all candidates", all_books(cluster, &world, &candidates)).await?;
+    report.step("output of kubectl", tables(cluster)).await?;
     report.step("helm uninstall", uninstall(cluster, candidates.len())).await.map(drop)
 }
 
@@ -87,7 +96,7 @@ async fn confined(cluster: &Cluster) -> anyhow::Result<String> {
 async fn refused(cluster: &Cluster) -> anyhow::Result<String> {
     let intruder = "run intruder --image intruder --dry-run=server --namespace";
     let outcome = cluster.kubectl(&format!("{intruder} {RELEASE_NAMESPACE}")).await;
-    let refusal = outcome.err().context("it was not refused")?.to_string();
+    let refusal = outcome.err().context("it was not rejected")?.to_string();
     let why = refusal.split_once("violates PodSecurity").context(refusal.clone())?.1;
     Ok(format!("violates PodSecurity{}", why.split(": ").next().unwrap_or_default()))
 }
@@ -109,7 +118,7 @@ async fn usage(cluster: &Cluster) -> anyhow::Result<String> {
     Ok(Usage::now(cluster, Some(&before)).await?.since(&before))
 }
 
-/// Exchanges all Pods twice while Lever tells of changes without a pause.
+/// Replaces all Pods twice while Lever keeps sending stage changes.
 async fn under_load(
     report: &mut Report,
     cluster: &Cluster,
@@ -142,11 +151,11 @@ async fn under_load(
         ensure!(failures.is_empty(), "of {} webhooks: {}", told.webhooks, failures.join("; "));
         ensure!(told.crossed <= ENDED, "{} connections were closed under a webhook", told.crossed);
         let at_once = told.webhooks - told.crossed;
-        Ok(format!("{} webhooks, {at_once} of them answered with 2xx at the first try", told.webhooks))
+        Ok(format!("{} webhooks, {at_once} of them answered with 2xx on the first attempt", told.webhooks))
     };
-    report.step("no webhook is refused", told).await?;
+    report.step("no webhook is rejected", told).await?;
     let settled = async { Ok(books::settled(cluster, world, candidates, "Open").await?.to_string()) };
-    report.step("nothing is lost and nothing is double", settled).await.map(drop)
+    report.step("nothing is lost or duplicated", settled).await.map(drop)
 }
 
 async fn exchanged(cluster: &Cluster, said: &str) -> anyhow::Result<String> {
@@ -175,7 +184,7 @@ async fn interviews_end(
     Ok(books.to_string())
 }
 
-/// How a leader ends.
+/// Failure of a leader.
 #[derive(Clone, Copy, Debug)]
 enum Death {
     Killed,
@@ -183,7 +192,7 @@ enum Death {
     Frozen,
 }
 
-/// The leader ends when CoderPad has made a pad and the answer is still on its way.
+/// Makes the leader fail after CoderPad has created a pad and before the response arrives.
 async fn dies(
     cluster: &Cluster,
     world: &World,
@@ -207,7 +216,7 @@ async fn dies(
         }
     }
     eventually("the process is gone", async || {
-        ensure!(!process.lives(), "it is still there");
+        ensure!(!process.lives(), "it still exists");
         Ok(())
     })
     .await?;
@@ -222,11 +231,11 @@ async fn dies(
 async fn all_books(cluster: &Cluster, world: &World, candidates: &[Candidate]) -> anyhow::Result<String> {
     let books = books::compare(world, candidates)?;
     let made = world.interview.pads().len();
-    ensure!(made == candidates.len(), "{made} pads were made for {} entries", candidates.len());
+    ensure!(made == candidates.len(), "{made} pads were created for {} entries", candidates.len());
     let requests = world.check_manners()?;
     let restarts: u64 = pods::all(cluster).await?.iter().map(|pod| pod.restarts).sum();
     Ok(format!(
-        "{books}\n{requests} requests to Lever and CoderPad, none that they would refuse; {restarts} restarts"
+        "{books}\n{requests} requests to Lever and CoderPad, none that they would reject; {restarts} restarts"
     ))
 }
 
@@ -239,7 +248,7 @@ async fn tables(cluster: &Cluster) -> anyhow::Result<String> {
         seen.extend(answer.lines().take(ROWS).map(str::to_owned));
         let more = answer.lines().count().saturating_sub(ROWS);
         if more > 0 {
-            seen.push(format!("... and {more} lines more"));
+            seen.push(format!("... and {more} more lines"));
         }
     }
     Ok(seen.join("\n"))
@@ -261,5 +270,5 @@ async fn uninstall(cluster: &Cluster, pads: usize) -> anyhow::Result<String> {
         ensure!(count == expected, "{count} {kind} are left of {expected}");
         stayed.push(format!("{count} {kind}"));
     }
-    Ok(format!("no Pod is left; these stay: {}", stayed.join(", ")))
+    Ok(format!("no Pod is left; these remain: {}", stayed.join(", ")))
 }

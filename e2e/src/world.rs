@@ -1,4 +1,4 @@
-//! What the operator stands between: Lever and CoderPad outside of the cluster, and the resources of one team in it.
+//! Test environment: Lever and CoderPad outside of the cluster, and the resources of one team in it.
 
 use std::net::SocketAddr;
 
@@ -9,25 +9,25 @@ use simulators::{InterviewOptions, InterviewSimulator, LeverOptions, LeverSimula
 use crate::cluster::{Cluster, NAMESPACE, RELEASE_NAMESPACE, eventually};
 use crate::node::HOST_ADDRESS;
 
-/// The stage and the tag of the one rule there is.
+/// Stage and tag of the only rule.
 pub const STAGE: &str = "Phone Screen";
 const TAG: &str = "coderpad";
-/// Where everybody waits at first: a stage that no rule names.
+/// Initial stage of all candidates: one that no rule names.
 const START: &str = "Recruiter Screen";
-/// The name by which Pods know Lever, so that names are looked up too. CoderPad is known by its address.
+/// Name by which Pods reach Lever, so that DNS is tested too. They reach CoderPad by its address.
 const LEVER_NAME: &str = "lever.outside.svc.cluster.local";
 
 const SIGNING_TOKEN: &str = "the-signing-token-of-simulated-lever";
 const CONNECTION: &str = "leverconnection/acme";
 
-/// Both services.
+/// Both simulated services.
 pub struct World {
     pub lever: LeverSimulator,
     pub interview: InterviewSimulator,
     lever_origin: String,
 }
 
-/// A candidate in Lever. No two have the same name.
+/// Candidate in Lever with a unique name.
 #[derive(Clone)]
 pub struct Candidate {
     pub id: String,
@@ -35,7 +35,7 @@ pub struct Candidate {
 }
 
 impl World {
-    /// Starts the services where Pods reach them, with the limits that the real ones have.
+    /// Starts the services where Pods reach them, with the rate limits of the real ones.
     pub async fn start() -> anyhow::Result<Self> {
         let address = SocketAddr::from((HOST_ADDRESS, 0));
         let lever = LeverOptions { address, ..LeverOptions::default() };
@@ -50,7 +50,7 @@ impl World {
         })
     }
 
-    /// The values of the chart.
+    /// Returns the values of the chart.
     pub fn values(&self, image: &str) -> anyhow::Result<Value> {
         let (repository, tag) = image.rsplit_once(':').context("the image has no tag")?;
         Ok(json!({
@@ -59,12 +59,12 @@ impl World {
             "namespaces": [NAMESPACE],
             "publicURL": "https://hooks.example.com",
             "allowApiOrigins": [self.lever_origin, self.interview.origin()],
-            // So that what becomes of a lost answer is known within seconds and not minutes.
+            // A lost response must be resolved within seconds and not minutes.
             "extraArgs": ["--interview-create-timeout=5s", "--interview-list-lag=2s"],
         }))
     }
 
-    /// Leads the name of Lever out of the cluster: a Service without Pods.
+    /// Routes the DNS name of Lever out of the cluster, with a Service that has no Pods.
     pub async fn lead_out(&self, cluster: &Cluster) -> anyhow::Result<()> {
         cluster.kubectl("create namespace outside").await?;
         let metadata = json!({"name": "lever", "namespace": "outside",
@@ -80,7 +80,8 @@ impl World {
         cluster.apply(&slice).await
     }
 
-    /// What a user does: the Secret, the connection, a rule; then the webhook's address into Lever, and Verify.
+    /// Connects the services as a user does: creates the Secret, the connection and a rule, enters the webhook URL in
+    /// Lever and presses Verify.
     pub async fn join(&self, cluster: &Cluster) -> anyhow::Result<String> {
         let defaults = (LeverOptions::default().api_key, InterviewOptions::default().api_key);
         let object = |version: &str, kind: &str, name: &str, mut rest: Value| {
@@ -95,7 +96,7 @@ impl World {
         let key = |key: &str| json!({"name": "acme", "key": key});
         let spec = json!({"spec": {
             "lever": {"url": format!("{}/v1", self.lever_origin), "apiKeySecretRef": key("lever-api-key")},
-            // No limit, as this makes more pads within minutes than a team within hours.
+            // Unlimited, because this test creates more pads within minutes than a team within hours.
             "interview": {"url": self.interview.url(), "apiKeySecretRef": key("interview-api-key"), "maxPadsPerHour": 0},
             "webhook": {"signingTokenSecretRef": key("lever-signing-token")},
             "sync": {"interval": "0s"}}});
@@ -110,7 +111,7 @@ impl World {
         let told = connection["status"]["webhookURL"].as_str().unwrap_or_default();
         let path =
             told.strip_prefix("https://hooks.example.com").context("status.webhookURL lacks publicURL")?;
-        // What stands before the Service, such as an Ingress, is not the operator's: Lever calls the Service.
+        // A frontend of the Service, such as an Ingress, is not part of the operator: Lever calls the Service.
         let url = format!("http://{}{path}", service_address(cluster).await?);
         self.lever.set_webhook(&url, SIGNING_TOKEN);
         let verified = self.lever.verify().await;
@@ -124,7 +125,7 @@ impl World {
         Ok(format!("Lever by the name {LEVER_NAME}, CoderPad by its address; webhooks go to {url}"))
     }
 
-    /// A candidate with the tag, not yet in the stage.
+    /// Adds a candidate with the tag who is not yet in the stage.
     pub fn candidate(&self, name: &str) -> Candidate {
         let new = NewCandidate {
             name: name.to_owned(),
@@ -135,14 +136,14 @@ impl World {
         Candidate { id: self.lever.add_candidate(new), name: name.to_owned() }
     }
 
-    /// A candidate who has just reached the stage.
+    /// Adds a candidate and moves the candidate to the stage.
     pub async fn entered(&self, name: &str) -> Candidate {
         let candidate = self.candidate(name);
         self.lever.move_to_stage(&candidate.id, STAGE).await;
         candidate
     }
 
-    /// Asks for a sync, as a person may, and waits until it is over.
+    /// Requests a sync as a person does, and waits until it is over.
     pub async fn sync(&self, cluster: &Cluster, request: &str) -> anyhow::Result<()> {
         let asked = format!("padoperator.dev/reconcile-requested-at={request}");
         cluster
@@ -153,17 +154,18 @@ impl World {
         cluster.kubectl(&wait).await.map(drop)
     }
 
-    /// Checks that neither service had anything to complain of.
+    /// Checks that the services rejected no request.
     pub fn check_manners(&self) -> anyhow::Result<usize> {
         let violations = [self.lever.violations(), self.interview.violations()].concat();
-        ensure!(violations.is_empty(), "the real services would refuse this: {}", violations.join("; "));
+        ensure!(violations.is_empty(), "the real services would reject this: {}", violations.join("; "));
         Ok(self.lever.calls().len() + self.interview.calls().len())
     }
 }
 
-/// The address and port of the operator's Service, which is reached from outside of the cluster as an Ingress reaches it.
+/// Returns address and port of the operator's Service, which is reached from outside of the cluster as an Ingress
+/// reaches it.
 async fn service_address(cluster: &Cluster) -> anyhow::Result<String> {
-    eventually("there is the Service", async || {
+    eventually("the Service exists", async || {
         let services = cluster.list(&format!("services --namespace {RELEASE_NAMESPACE}")).await?;
         let spec = &services.first().context("there is no Service")?["spec"];
         let address = spec["clusterIP"].as_str().context("it has no address")?;

@@ -117,7 +117,7 @@ impl Client {
         Ok(Self { http, url: url.to_owned() })
     }
 
-    pub(crate) async fn answers(&self, path: &str) -> bool {
+    pub(crate) async fn responds(&self, path: &str) -> bool {
         let answer = self.http.get(format!("{}{path}", self.url)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
     }

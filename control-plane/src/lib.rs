@@ -189,7 +189,7 @@ impl ControlPlane {
     /// If it is not running or belongs to another process.
     pub async fn stop_api_server(&self) -> anyhow::Result<()> {
         let api_server = self.api_server.lock().await.take().context("this process runs no API server")?;
-        end(api_server).await
+        drop_blocking(api_server).await
     }
 
     /// Starts the API server again, on the same port and with the same data, and waits until it is ready.
@@ -212,7 +212,7 @@ impl ControlPlane {
     /// If it is not running or belongs to another process.
     pub async fn stop_etcd(&self) -> anyhow::Result<()> {
         let etcd = self.etcd.lock().await.take().context("this process runs no etcd")?;
-        end(etcd).await
+        drop_blocking(etcd).await
     }
 
     /// Starts etcd again, with the same data, and waits until the API server reads from it.
@@ -237,7 +237,7 @@ impl ControlPlane {
     /// If the folder still exists afterwards.
     pub async fn stop(self) -> anyhow::Result<()> {
         let folder = self.folder.path().to_owned();
-        end(self).await?;
+        drop_blocking(self).await?;
         ensure!(
             !folder.exists(),
             "the control plane has ended, but {} could not be removed",
@@ -252,7 +252,7 @@ fn kubeconfig_in(folder: &Path) -> PathBuf {
 }
 
 /// Drops a value that blocks until its processes have exited, on a thread where that blocks no task.
-async fn end<T: Send + 'static>(owner: T) -> anyhow::Result<()> {
+async fn drop_blocking<T: Send + 'static>(owner: T) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || drop(owner)).await.context("stopping the processes failed")
 }
 
@@ -330,9 +330,9 @@ fn start_controller_manager(
 /// Waits until the API server answers at `path`, or one of `processes` exits.
 async fn wait_for_answer(client: &Client, path: &str, processes: &mut [&mut Process]) -> anyhow::Result<()> {
     let start = Instant::now();
-    while !client.answers(path).await {
+    while !client.responds(path).await {
         for process in processes.iter_mut() {
-            if let Some(status) = process.ended()? {
+            if let Some(status) = process.exit_status()? {
                 bail!("{} exited unexpectedly ({status}):\n{}", process.name(), process.log_tail());
             }
         }

@@ -53,7 +53,7 @@ async fn run(kubeconfig: Option<&Path>) -> anyhow::Result<ExitCode> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     if let Some(file) = kubeconfig {
-        publish(&plane, file)?;
+        write_kubeconfig(&plane, file)?;
     }
     print!(
         "The control plane is up at {}. Ctrl-C ends it.\n\n    export KUBECONFIG={}\n    {} get namespaces\n\nLogs are in {}.\n",
@@ -74,7 +74,7 @@ async fn run(kubeconfig: Option<&Path>) -> anyhow::Result<ExitCode> {
 }
 
 /// Writes the kubeconfig atomically, so that a script that waits for the file never reads half of it.
-fn publish(plane: &ControlPlane, file: &Path) -> anyhow::Result<()> {
+fn write_kubeconfig(plane: &ControlPlane, file: &Path) -> anyhow::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(folder)
         .with_context(|| format!("cannot write a kubeconfig in {}", folder.display()))?;

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 /// || The supervising subshell is killed before its program's ID can be reused by another process. It keeps standard
 /// output, the pipe of the folder, open: even if only the outer shell is killed, the folder is removed after the
 /// program's end.
-const WATCH: &str = r#"
+const SUPERVISE_SCRIPT: &str = r#"
 exec 3<&0
 "$@" </dev/null >&2 3<&- &
 program=$!
@@ -29,7 +29,7 @@ kill "$watcher" 2>/dev/null
 exit "$code"
 "#;
 
-const REMOVE: &str = r#"read -r _; rm -rf -- "$1""#;
+const REMOVE_FOLDER_SCRIPT: &str = r#"read -r _; rm -rf -- "$1""#;
 
 /// Number of log lines in an error.
 const TAIL_LINES: usize = 15;
@@ -38,15 +38,15 @@ const TAIL_LINES: usize = 15;
 /// dropped first.
 pub(crate) struct Folder {
     path: PathBuf,
-    life: Option<PipeWriter>,
+    keep_alive: Option<PipeWriter>,
     remover: Child,
 }
 
 impl Folder {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("control-plane-").tempdir()?;
-        let (reader, life) = io::pipe()?;
-        let remover = shell(REMOVE)
+        let (reader, keep_alive) = io::pipe()?;
+        let remover = shell(REMOVE_FOLDER_SCRIPT)
             .arg(folder.path())
             .current_dir("/")
             .stdin(reader)
@@ -54,7 +54,7 @@ impl Folder {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start sh")?;
-        Ok(Self { path: folder.keep(), life: Some(life), remover })
+        Ok(Self { path: folder.keep(), keep_alive: Some(keep_alive), remover })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -67,24 +67,25 @@ impl Folder {
         let log = self.path.join(format!("{name}.log"));
         let log_file = File::options().create(true).append(true).open(&log)?;
         let log_start = log_file.metadata()?.len();
-        let folder_life = self.life.as_ref().context("the folder is being removed")?.try_clone()?;
-        let (reader, life) = io::pipe()?;
-        let shell = shell(WATCH)
+        let folder_keep_alive =
+            self.keep_alive.as_ref().context("the folder is being removed")?.try_clone()?;
+        let (reader, keep_alive) = io::pipe()?;
+        let shell = shell(SUPERVISE_SCRIPT)
             .arg(program)
             .args(arguments)
             .current_dir(&self.path)
             .stdin(reader)
-            .stdout(folder_life)
+            .stdout(folder_keep_alive)
             .stderr(log_file)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        Ok(Process { name, log, log_start, life: Some(life), shell })
+        Ok(Process { name, log, log_start, keep_alive: Some(keep_alive), shell })
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        drop(self.life.take());
+        drop(self.keep_alive.take());
         let _ = self.remover.wait();
     }
 }
@@ -94,7 +95,7 @@ pub(crate) struct Process {
     name: String,
     log: PathBuf,
     log_start: u64,
-    life: Option<PipeWriter>,
+    keep_alive: Option<PipeWriter>,
     shell: Child,
 }
 
@@ -104,7 +105,7 @@ impl Process {
     }
 
     /// Returns the exit status, if it has exited.
-    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
         self.shell.try_wait()
     }
 
@@ -124,7 +125,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.life.take());
+        drop(self.keep_alive.take());
         let _ = self.shell.wait();
     }
 }

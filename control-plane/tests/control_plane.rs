@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use control_plane::ControlPlane;
 
 #[tokio::test]
-async fn is_a_real_cluster_and_leaves_nothing_behind() {
+async fn control_plane_is_real_and_leaves_nothing_behind() {
     let plane = ControlPlane::start().await.unwrap();
     let kubeconfig = plane.kubeconfig().to_owned();
     assert_eq!(kubectl(&plane, &kubeconfig, &["get", "--raw", "/readyz"]).unwrap(), "ok");
@@ -20,7 +20,7 @@ async fn is_a_real_cluster_and_leaves_nothing_behind() {
     let wait = ["wait", "--for=create", "serviceaccount/default", "-n", "hiring", "--timeout=30s"];
     kubectl(&plane, &kubeconfig, &wait).expect("the controller manager creates the ServiceAccount");
 
-    rbac_decides(&plane).await;
+    check_rbac(&plane).await;
 
     plane.stop_api_server().await.unwrap();
     kubectl(&plane, &kubeconfig, &["get", "--raw", "/readyz"]).expect_err("the API server is down");
@@ -32,7 +32,7 @@ async fn is_a_real_cluster_and_leaves_nothing_behind() {
     plane.start_etcd().await.unwrap();
     kubectl(&plane, &kubeconfig, &read).expect("data outlives etcd");
 
-    whoever_joins_is_a_guest(&plane).await;
+    check_joined_process(&plane).await;
 
     let folder = plane.folder().to_owned();
     assert!(!processes_of(&folder).is_empty(), "processes_of finds running processes");
@@ -44,7 +44,7 @@ async fn is_a_real_cluster_and_leaves_nothing_behind() {
 }
 
 /// A process that joins has its own valid certificates and cannot stop anything.
-async fn whoever_joins_is_a_guest(plane: &ControlPlane) {
+async fn check_joined_process(plane: &ControlPlane) {
     let guest = ControlPlane::join(plane.folder()).unwrap();
     assert_eq!((guest.url(), guest.kubeconfig()), (plane.url(), plane.kubeconfig()));
     let (folder, user) = (guest.folder().to_owned(), "system:serviceaccount:hiring:guest");
@@ -52,8 +52,8 @@ async fn whoever_joins_is_a_guest(plane: &ControlPlane) {
     let file = folder.join("guest.kubeconfig");
     fs::write(&file, guest.kubeconfig_yaml_for(user, &["system:masters"]).unwrap()).unwrap();
     kubectl(&guest, &file, &["get", "secrets", "-n", "hiring"]).unwrap();
-    let heard = guest.audit_events().await.unwrap();
-    assert!(heard.iter().any(|event| event["user"]["username"] == user));
+    let events = guest.audit_events().await.unwrap();
+    assert!(events.iter().any(|event| event["user"]["username"] == user));
 
     guest.stop_api_server().await.expect_err("it is somebody else's");
     guest.stop_etcd().await.expect_err("it is somebody else's");
@@ -64,7 +64,7 @@ async fn whoever_joins_is_a_guest(plane: &ControlPlane) {
 
 /// A ServiceAccount authenticated by certificate first has no permissions, and then exactly those that are granted to
 /// one of its groups. The audit log contains both requests.
-async fn rbac_decides(plane: &ControlPlane) {
+async fn check_rbac(plane: &ControlPlane) {
     let user = "system:serviceaccount:hiring:reader";
     let groups = ["system:serviceaccounts", "system:serviceaccounts:hiring"];
     let file = plane.folder().join("reader.kubeconfig");
@@ -93,7 +93,7 @@ async fn rbac_decides(plane: &ControlPlane) {
 }
 
 #[test]
-fn a_killed_owner_leaves_nothing_behind() {
+fn killed_owner_leaves_nothing_behind() {
     let mut owner =
         Command::new(env!("CARGO_BIN_EXE_control-plane")).arg("run").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(owner.stdout.take().unwrap()).lines();
@@ -110,7 +110,7 @@ fn a_killed_owner_leaves_nothing_behind() {
 }
 
 #[test]
-fn exec_gives_the_commands_code() {
+fn exec_returns_the_exit_code_of_the_command() {
     let script = "kubectl create namespace tried >/dev/null && helm version >/dev/null && exit 7";
     let status = Command::new(env!("CARGO_BIN_EXE_control-plane"))
         .args(["exec", "--", "sh", "-c", script])
@@ -153,7 +153,7 @@ fn eventually(what: &str, check: impl Fn() -> bool) {
 
 /// Tests may share one control plane in a static and start it in a spawned task.
 #[test]
-fn can_be_shared_between_threads() {
+fn control_plane_can_be_shared_between_threads() {
     fn sendable<T: Send>(_: T) {}
     fn shareable<T: Send + Sync>() {}
     sendable(ControlPlane::start());

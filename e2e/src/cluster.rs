@@ -15,7 +15,7 @@ pub const RELEASE_NAMESPACE: &str = "pad-operator";
 pub const NAMESPACE: &str = "hiring";
 
 /// Timeout far above what any step takes, so that a busy machine makes the test slow but not red.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Returns the root of the repository.
 pub fn repository() -> &'static Path {
@@ -30,8 +30,8 @@ pub async fn eventually<T>(
     let start = Instant::now();
     loop {
         match check().await {
-            Err(error) if start.elapsed() > PATIENCE => {
-                return Err(error.context(format!("timed out after {PATIENCE:?} waiting until {what}")));
+            Err(error) if start.elapsed() > WAIT_TIMEOUT => {
+                return Err(error.context(format!("timed out after {WAIT_TIMEOUT:?} waiting until {what}")));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             done => return done,

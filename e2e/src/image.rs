@@ -21,10 +21,10 @@ pub async fn save(image: &str, archive: &Path) -> anyhow::Result<()> {
 
 /// Checks that the image matches the Containerfile.
 pub async fn check(report: &mut Report, image: &str) -> anyhow::Result<()> {
-    report.step("the image: one static program, no shell, a user of its own", look_at(image)).await.map(drop)
+    report.step("the image: one static program, no shell, a user of its own", inspect(image)).await.map(drop)
 }
 
-async fn look_at(image: &str) -> anyhow::Result<String> {
+async fn inspect(image: &str) -> anyhow::Result<String> {
     let folder = tempfile::tempdir()?;
     let archive = folder.path().join("image.tar");
     save(image, &archive).await?;
@@ -50,7 +50,7 @@ async fn look_at(image: &str) -> anyhow::Result<String> {
     tar(&["--extract", "--file"], &[&layer, Path::new("--directory"), folder.path()]).await?;
     let program = std::fs::read(folder.path().join("pad-operator"))?;
     ensure!(
-        !asks_for_an_interpreter(&program)?,
+        !needs_dynamic_linker(&program)?,
         "the program needs a dynamic linker, which is not in the image"
     );
     let megabytes = |bytes: u64| format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10);
@@ -64,7 +64,7 @@ async fn tar(options: &[&str], paths: &[&Path]) -> anyhow::Result<String> {
 }
 
 /// Reports whether a 64-bit ELF program has a segment that names its dynamic linker.
-fn asks_for_an_interpreter(program: &[u8]) -> anyhow::Result<bool> {
+fn needs_dynamic_linker(program: &[u8]) -> anyhow::Result<bool> {
     const INTERPRETER: [u8; 4] = 3_u32.to_le_bytes();
     let number = |at: usize, bytes: usize| -> anyhow::Result<usize> {
         let field = program.get(at..at + bytes).context("it is cut off")?;

@@ -9,26 +9,26 @@ use simulators::DeliveryOutcome;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::world::{Candidate, World};
+use crate::environment::{Candidate, TestEnv};
 
 /// Time between two stage changes.
-const TICK: Duration = Duration::from_millis(50);
+const CHANGE_INTERVAL: Duration = Duration::from_millis(50);
 /// One in this many changes is an entry into the rule's stage: 2.5 per second, each of which needs two of the ten
 /// requests per second that Lever allows. The others lead to stages that no rule names.
-const ENTRY: usize = 8;
+const ENTRY_EVERY: usize = 8;
 
 /// Errors of the simulated Lever for a connection that was closed after the request had been sent on it.
-const CROSSED: [&str; 2] = ["IncompleteMessage", "kind: ConnectionReset"];
+const CONNECTION_CLOSED_ERRORS: [&str; 2] = ["IncompleteMessage", "kind: ConnectionReset"];
 
 /// Load that runs until [`stop`](Self::stop).
 pub struct Load {
-    end: oneshot::Sender<()>,
+    stop: oneshot::Sender<()>,
     task: JoinHandle<Vec<Candidate>>,
     first: usize,
 }
 
 /// Results of the load.
-pub struct Told {
+pub struct LoadResult {
     pub entered: Vec<Candidate>,
     pub webhooks: usize,
     /// Number of times that a kept connection was closed just as a webhook was sent on it. HTTP/1.1 cannot rule that
@@ -40,52 +40,52 @@ pub struct Told {
 
 impl Load {
     /// Starts the load. `name` distinguishes its candidates from others.
-    pub fn start(world: &Arc<World>, name: &'static str) -> Self {
-        let (end, ended) = oneshot::channel();
-        let first = world.lever.deliveries().len();
-        Self { end, task: tokio::spawn(change_stages(world.clone(), name, ended)), first }
+    pub fn start(environment: &Arc<TestEnv>, name: &'static str) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let first = environment.lever.deliveries().len();
+        Self { stop, task: tokio::spawn(change_stages(environment.clone(), name, stopped)), first }
     }
 
     /// Stops the load and waits until Lever has no pending webhook.
-    pub async fn end(self, world: &World) -> anyhow::Result<Told> {
-        let _ = self.end.send(());
+    pub async fn stop(self, environment: &TestEnv) -> anyhow::Result<LoadResult> {
+        let _ = self.stop.send(());
         let entered = self.task.await?;
-        let deliveries = world.lever.wait_for_deliveries(self.first).await.split_off(self.first);
+        let deliveries = environment.lever.wait_for_deliveries(self.first).await.split_off(self.first);
         let (mut crossed, mut failures) = (0, BTreeMap::new());
         for delivery in &deliveries {
             ensure!(delivery.outcome == DeliveryOutcome::Received, "a webhook was given up: {delivery:#?}");
             for attempt in delivery.attempts.iter().filter(|attempt| !attempt.received()) {
                 let how = attempt.status.map(|status| format!("{status} {}", attempt.answer));
                 let how = how.or_else(|| attempt.error.clone()).context("no answer and no error")?;
-                match CROSSED.iter().any(|crossing| how.contains(crossing)) {
+                match CONNECTION_CLOSED_ERRORS.iter().any(|crossing| how.contains(crossing)) {
                     true => crossed += 1,
                     false => *failures.entry(how).or_default() += 1,
                 }
             }
         }
-        Ok(Told { entered, webhooks: deliveries.len(), crossed, failures })
+        Ok(LoadResult { entered, webhooks: deliveries.len(), crossed, failures })
     }
 }
 
 async fn change_stages(
-    world: Arc<World>,
+    environment: Arc<TestEnv>,
     name: &'static str,
-    mut ended: oneshot::Receiver<()>,
+    mut stopped: oneshot::Receiver<()>,
 ) -> Vec<Candidate> {
     let others: Vec<_> =
-        (0..4).map(|number| world.candidate(&format!("{name} bystander {number}"))).collect();
+        (0..4).map(|number| environment.candidate(&format!("{name} bystander {number}"))).collect();
     let mut entered = Vec::new();
-    let mut ticks = tokio::time::interval(TICK);
+    let mut ticks = tokio::time::interval(CHANGE_INTERVAL);
     for number in 0_usize.. {
         tokio::select! {
-            _ = &mut ended => break,
+            _ = &mut stopped => break,
             _ = ticks.tick() => {}
         }
-        if number % ENTRY == 0 {
-            entered.push(world.entered(&format!("{name} {number:04}")).await);
+        if number % ENTRY_EVERY == 0 {
+            entered.push(environment.entered(&format!("{name} {number:04}")).await);
         } else {
             let stage = ["Onsite", "Offer"][number / others.len() % 2];
-            world.lever.move_to_stage(&others[number % others.len()].id, stage).await;
+            environment.lever.move_to_stage(&others[number % others.len()].id, stage).await;
         }
     }
     entered

@@ -5,15 +5,15 @@
 //! CoderPad are the strict simulators of the other tests, and the final ledger must be correct: one pad and one link
 //! for each stage entry.
 
-mod books;
 mod cluster;
+mod environment;
 mod image;
+mod ledger;
 mod load;
 mod node;
 mod pods;
 mod report;
-mod story;
-mod world;
+mod scenario;
 
 use std::process::ExitCode;
 
@@ -47,7 +47,7 @@ async fn run(report: &mut Report) -> anyhow::Result<()> {
     let image = std::env::args().nth(1).context("missing argument: e2e IMAGE:TAG")?;
     image::check(report, &image).await?;
     let node = report.step("one real Kubernetes node", Node::start()).await?;
-    let outcome = story::tell(report, &node, &image).await;
+    let outcome = scenario::run(report, &node, &image).await;
     if outcome.is_err() {
         node.cluster.diagnose().await;
     }

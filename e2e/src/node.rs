@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::cluster::{Cluster, repository};
-use crate::report::Seen;
+use crate::report::Observation;
 
 /// Address for services outside of the cluster, as set in `run.sh`.
 pub const HOST_ADDRESS: [u8; 4] = [172, 31, 99, 254];
@@ -19,10 +19,10 @@ struct Run(Child);
 
 impl Drop for Run {
     fn drop(&mut self) {
-        const LONG: Duration = Duration::from_secs(30);
+        const STOP_TIMEOUT: Duration = Duration::from_secs(30);
         drop(self.0.stdin.take());
         let start = Instant::now();
-        while start.elapsed() < LONG && matches!(self.0.try_wait(), Ok(None)) {
+        while start.elapsed() < STOP_TIMEOUT && matches!(self.0.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -32,7 +32,7 @@ impl Drop for Run {
 pub struct Node {
     run: Run,
     pub cluster: Cluster,
-    said: Vec<String>,
+    output: Vec<String>,
 }
 
 impl Node {
@@ -47,15 +47,15 @@ impl Node {
             .context("cannot start tools/node/run.sh")?;
         let mut run = Run(run);
         let mut lines = BufReader::new(run.0.stdout.take().context("it has no output")?).lines();
-        let mut said = Vec::new();
+        let mut output = Vec::new();
         while let Some(line) = lines.next_line().await? {
             if let Some(kubeconfig) = line.strip_prefix("KUBECONFIG=") {
                 let cluster = Cluster::new(Path::new(kubeconfig))?;
-                return Ok(Self { run, cluster, said });
+                return Ok(Self { run, cluster, output });
             }
-            said.push(line.trim_start_matches("node: ").to_owned());
+            output.push(line.trim_start_matches("node: ").to_owned());
         }
-        bail!("the node stopped unexpectedly ({}): {}", run.0.wait().await?, said.join("; "))
+        bail!("the node stopped unexpectedly ({}): {}", run.0.wait().await?, output.join("; "))
     }
 
     /// Stops the node.
@@ -72,8 +72,8 @@ impl Node {
     }
 }
 
-impl Seen for Node {
-    fn seen(&self) -> String {
-        self.said.join("\n")
+impl Observation for Node {
+    fn observations(&self) -> String {
+        self.output.join("\n")
     }
 }

@@ -20,7 +20,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    fn of(object: &Value) -> Self {
+    fn from_object(object: &Value) -> Self {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let container = &object["status"]["containerStatuses"][0];
         Self {
@@ -57,7 +57,7 @@ impl Process {
     }
 
     /// Reports whether the process still exists.
-    pub fn lives(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.0.exists()
     }
 
@@ -97,11 +97,11 @@ impl Process {
 /// Returns all Pods, including terminating ones.
 pub async fn all(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
     let pods = cluster.list(&format!("pods --namespace {RELEASE_NAMESPACE}")).await?;
-    Ok(pods.iter().map(Pod::of).collect())
+    Ok(pods.iter().map(Pod::from_object).collect())
 }
 
 /// Waits until there are two Pods, both Ready, and none that is terminating.
-pub async fn two_ready(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
+pub async fn wait_two_ready(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
     eventually("there are two Pods and both are Ready", async || {
         let pods = all(cluster).await?;
         ensure!(

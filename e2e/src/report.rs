@@ -14,19 +14,19 @@ pub struct Report {
 }
 
 /// Observations that a step prints, in addition to what later steps need.
-pub trait Seen {
-    fn seen(&self) -> String;
+pub trait Observation {
+    fn observations(&self) -> String;
 }
 
-impl Seen for String {
-    fn seen(&self) -> String {
+impl Observation for String {
+    fn observations(&self) -> String {
         self.clone()
     }
 }
 
 impl Report {
     /// Runs a step and prints its result. No later step makes sense after a failed one.
-    pub async fn step<T: Seen>(
+    pub async fn step<T: Observation>(
         &mut self,
         what: &str,
         step: impl Future<Output = anyhow::Result<T>>,
@@ -35,10 +35,10 @@ impl Report {
         let outcome = step.await;
         let took = format!("[{:5.1} s]", start.elapsed().as_secs_f32());
         match &outcome {
-            Ok(seen) => {
+            Ok(observations) => {
                 self.passed += 1;
                 println!("{took} ok      {what}");
-                seen.seen().lines().for_each(Self::detail);
+                observations.observations().lines().for_each(Self::detail);
             }
             Err(error) => {
                 self.failed += 1;

@@ -13,7 +13,7 @@ use crate::node::HOST_ADDRESS;
 pub const STAGE: &str = "Phone Screen";
 const TAG: &str = "coderpad";
 /// Initial stage of all candidates: one that no rule names.
-const START: &str = "Recruiter Screen";
+const INITIAL_STAGE: &str = "Recruiter Screen";
 /// Name by which Pods reach Lever, so that DNS is tested too. They reach CoderPad by its address.
 const LEVER_NAME: &str = "lever.outside.svc.cluster.local";
 
@@ -21,7 +21,7 @@ const SIGNING_TOKEN: &str = "the-signing-token-of-simulated-lever";
 const CONNECTION: &str = "leverconnection/acme";
 
 /// Both simulated services.
-pub struct World {
+pub struct TestEnv {
     pub lever: LeverSimulator,
     pub interview: InterviewSimulator,
     lever_origin: String,
@@ -34,7 +34,7 @@ pub struct Candidate {
     pub name: String,
 }
 
-impl World {
+impl TestEnv {
     /// Starts the services where Pods reach them, with the rate limits of the real ones.
     pub async fn start() -> anyhow::Result<Self> {
         let address = SocketAddr::from((HOST_ADDRESS, 0));
@@ -65,7 +65,7 @@ impl World {
     }
 
     /// Routes the DNS name of Lever out of the cluster, with a Service that has no Pods.
-    pub async fn lead_out(&self, cluster: &Cluster) -> anyhow::Result<()> {
+    pub async fn route_lever(&self, cluster: &Cluster) -> anyhow::Result<()> {
         cluster.kubectl("create namespace outside").await?;
         let metadata = json!({"name": "lever", "namespace": "outside",
             "labels": {"kubernetes.io/service-name": "lever"}});
@@ -82,7 +82,7 @@ impl World {
 
     /// Connects the services as a user does: creates the Secret, the connection and a rule, enters the webhook URL in
     /// Lever and presses Verify.
-    pub async fn join(&self, cluster: &Cluster) -> anyhow::Result<String> {
+    pub async fn connect(&self, cluster: &Cluster) -> anyhow::Result<String> {
         let defaults = (LeverOptions::default().api_key, InterviewOptions::default().api_key);
         let object = |version: &str, kind: &str, name: &str, mut rest: Value| {
             rest["apiVersion"] = version.into();
@@ -129,7 +129,7 @@ impl World {
     pub fn candidate(&self, name: &str) -> Candidate {
         let new = NewCandidate {
             name: name.to_owned(),
-            stage: START.to_owned(),
+            stage: INITIAL_STAGE.to_owned(),
             tags: vec![TAG.to_owned()],
             ..NewCandidate::default()
         };
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// Adds a candidate and moves the candidate to the stage.
-    pub async fn entered(&self, name: &str) -> Candidate {
+    pub async fn candidate_in_stage(&self, name: &str) -> Candidate {
         let candidate = self.candidate(name);
         self.lever.move_to_stage(&candidate.id, STAGE).await;
         candidate
@@ -155,7 +155,7 @@ impl World {
     }
 
     /// Checks that the services rejected no request.
-    pub fn check_manners(&self) -> anyhow::Result<usize> {
+    pub fn check_violations(&self) -> anyhow::Result<usize> {
         let violations = [self.lever.violations(), self.interview.violations()].concat();
         ensure!(violations.is_empty(), "the real services would reject this: {}", violations.join("; "));
         Ok(self.lever.calls().len() + self.interview.calls().len())

@@ -8,7 +8,7 @@ use serde_json::Value;
 use simulators::{Call, InterviewSimulator, LeverSimulator, PadView};
 
 use crate::cluster::{Cluster, NAMESPACE, eventually};
-use crate::world::{Candidate, World};
+use crate::environment::{Candidate, TestEnv};
 
 /// Result of one stage entry.
 #[derive(Debug, Default)]
@@ -40,19 +40,19 @@ impl Entry {
         self.pads.is_empty() || !self.pads.iter().all(|pad| self.links.contains(pad))
     }
 
-    fn is_double(&self) -> bool {
+    fn is_duplicate(&self) -> bool {
         self.pads.len() > 1 || self.links.len() > 1 || self.added > 1 || self.notes > 1
     }
 }
 
 /// Totals of all stage entries.
 #[derive(Debug)]
-pub struct Books {
+pub struct Ledger {
     entries: usize,
     pub notes: usize,
 }
 
-impl fmt::Display for Books {
+impl fmt::Display for Ledger {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             to,
@@ -64,8 +64,8 @@ impl fmt::Display for Books {
 }
 
 /// Compares the current state of Lever and CoderPad.
-pub fn compare(world: &World, candidates: &[Candidate]) -> anyhow::Result<Books> {
-    let World { lever, interview, .. } = world;
+pub fn compare(environment: &TestEnv, candidates: &[Candidate]) -> anyhow::Result<Ledger> {
+    let TestEnv { lever, interview, .. } = environment;
     let (calls, pads) = (lever.calls(), InterviewSimulator::pads(interview));
     let entries: Vec<_> =
         candidates.iter().map(|candidate| (candidate, Entry::of(lever, &calls, &pads, candidate))).collect();
@@ -73,25 +73,25 @@ pub fn compare(world: &World, candidates: &[Candidate]) -> anyhow::Result<Books>
         let of = entries.iter().filter(|(_, entry)| which(entry));
         of.map(|(candidate, entry)| format!("{} ({}): {entry:?}", candidate.name, candidate.id)).collect()
     };
-    let (lost, double) = (told(Entry::is_lost), told(Entry::is_double));
+    let (lost, duplicate) = (told(Entry::is_lost), told(Entry::is_duplicate));
     ensure!(
-        lost.is_empty() && double.is_empty(),
+        lost.is_empty() && duplicate.is_empty(),
         "of {} entries {} are lost and {} are duplicate:\n{}",
         entries.len(),
         lost.len(),
-        double.len(),
-        [lost, double].concat().join("\n")
+        duplicate.len(),
+        [lost, duplicate].concat().join("\n")
     );
-    Ok(Books { entries: entries.len(), notes: entries.iter().map(|(_, entry)| entry.notes).sum() })
+    Ok(Ledger { entries: entries.len(), notes: entries.iter().map(|(_, entry)| entry.notes).sum() })
 }
 
 /// Waits until the Pads of all these candidates are in this phase, then compares the ledger.
-pub async fn settled(
+pub async fn compare_when_settled(
     cluster: &Cluster,
-    world: &World,
+    environment: &TestEnv,
     candidates: &[Candidate],
     phase: &str,
-) -> anyhow::Result<Books> {
+) -> anyhow::Result<Ledger> {
     eventually("all Pads have settled", async || {
         let pads = cluster.list(&format!("pads --namespace {NAMESPACE}")).await?;
         let of =
@@ -99,7 +99,7 @@ pub async fn settled(
         let missing: Vec<_> = candidates
             .iter()
             .filter_map(|candidate| match of(candidate).map(|pad| &pad["status"]) {
-                Some(status) if status["phase"] == phase && is_told(status) => None,
+                Some(status) if status["phase"] == phase && has_write_back(status) => None,
                 Some(status) => Some(format!("{}: {} {}", candidate.name, status["phase"], status["reason"])),
                 None => Some(format!("{}: no Pad", candidate.name)),
             })
@@ -108,11 +108,11 @@ pub async fn settled(
         Ok(())
     })
     .await?;
-    compare(world, candidates)
+    compare(environment, candidates)
 }
 
 /// Reports whether the write-back of an ended interview is complete.
-fn is_told(status: &Value) -> bool {
+fn has_write_back(status: &Value) -> bool {
     let recorded = |condition: &Value| condition["type"] == "RecordAdded" && condition["status"] == "True";
     status["phase"] != "Ended"
         || status["conditions"].as_array().is_some_and(|conditions| conditions.iter().any(recorded))
@@ -128,19 +128,19 @@ mod tests {
     }
 
     #[test]
-    fn one_of_each_is_right_and_anything_else_is_not() {
+    fn only_one_of_each_is_correct() {
         let right = entry(&["a"], &["a"], 1, 1);
-        assert!(!right.is_lost() && !right.is_double());
+        assert!(!right.is_lost() && !right.is_duplicate());
         for lost in [entry(&[], &[], 0, 0), entry(&["a"], &[], 0, 0), entry(&["a"], &["b"], 1, 0)] {
             assert!(lost.is_lost(), "{lost:?}");
         }
-        for double in [
+        for duplicate in [
             entry(&["a", "b"], &["a"], 1, 0),
             entry(&["a"], &["a", "b"], 1, 0),
             entry(&["a"], &["a"], 2, 0),
             entry(&["a"], &["a"], 1, 2),
         ] {
-            assert!(double.is_double(), "{double:?}");
+            assert!(duplicate.is_duplicate(), "{duplicate:?}");
         }
     }
 }

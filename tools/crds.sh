@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches the CustomResourceDefinitions of others into .tools/crds, once: those of the Gateway API, of Prometheus, Flux,
-# Argo CD and of what keeps Secrets. So the API server of the tests can check what the chart and the examples write.
+# Fetches third-party CustomResourceDefinitions into .tools/crds, once: those of the Gateway API, Prometheus, Flux, Argo
+# CD and secret managers. With them the API server of the tests can validate the output of the chart and the examples.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,19 +15,19 @@ if ! command -v go >/dev/null; then
   exit 1
 fi
 
-# To a folder beside it and a rename, so that what is interrupted leaves no half behind.
+# Writes to a temporary folder and renames it, so that an interrupted run leaves no partial folder.
 mkdir -p .tools
 new=$(mktemp -d "$(readlink -f .tools)/crds.XXXXXX")
 trap 'rm -rf "$new"' EXIT
 
-# field NAME: of the JSON that go prints.
+# field NAME: prints a field of the JSON that go prints.
 field() { sed -n "s/^\t\"$1\": \"\(.*\)\",\{0,1\}$/\1/p"; }
 
 while read -r module version sum files; do
   echo "crds: $module $version"
   answer=$(cd tools/crds && go mod download -json "$module@$version") || true
   if [ "$(field Sum <<<"$answer")" != "$sum" ]; then
-    echo "crds: $module $version could not be had as tools/crds/modules has it: $(field Error <<<"$answer") $(field Sum <<<"$answer")" >&2
+    echo "crds: $module $version does not match tools/crds/modules: $(field Error <<<"$answer") $(field Sum <<<"$answer")" >&2
     exit 1
   fi
   for file in $files; do
@@ -35,8 +35,8 @@ while read -r module version sum files; do
   done
 done < <(grep -v '^#' tools/crds/modules)
 
-# The module with this one's file cannot be had; its types can.
-echo "crds: github.com/fluxcd/helm-controller, made from its types"
+# The module with the definition of this kind cannot be downloaded, but its types can.
+echo "crds: github.com/fluxcd/helm-controller, generated from its types"
 (cd tools/crds && go tool controller-gen crd paths=github.com/fluxcd/helm-controller/api/v2 "output:crd:dir=$new")
 
 echo "$stamp" >"$new/.stamp"

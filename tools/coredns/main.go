@@ -1,5 +1,5 @@
-// CoreDNS with the plugins that the node of the end-to-end test uses, and no others: the whole of it takes minutes to
-// build, most of them for clouds.
+// CoreDNS with only the plugins that the node of the end-to-end test uses. Building all plugins takes minutes, most of
+// them for cloud providers.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Package crds only names the types that tools/crds.sh makes a CustomResourceDefinition of, so that go.mod keeps them.
+// Package crds imports the types from which tools/crds.sh generates a CustomResourceDefinition, so that go.mod keeps
+// them.
 package crds
 
 import _ "github.com/fluxcd/helm-controller/api/v2"

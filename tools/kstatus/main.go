@@ -1,12 +1,12 @@
-// kstatus says what kubectl, Flux and Argo CD think of objects: Current, InProgress, Failed and so on.
+// kstatus prints how kubectl, Flux and Argo CD judge objects: Current, InProgress, Failed and so on.
 //
 // It reads a List of objects as `kubectl get --output json` prints it, and prints a line for each:
 //
 //	Kind/name <kstatus> <Argo CD's health> <Flux's health check expressions>
 //
-// The first word comes from the library that Flux and others use; the second from the Lua script that is given with -lua,
-// in the interpreter that Argo CD uses; the third from the expressions that are given with -flux, with the rules of
-// Flux around them: stale is InProgress, then the expressions in the order inProgress, failed, current.
+// The first word comes from the library that Flux and others use. The second comes from the Lua script given with -lua,
+// run in the interpreter that Argo CD uses. The third comes from the expressions given with -flux, with Flux's own
+// rules: stale is InProgress, then the expressions in the order inProgress, failed, current.
 package main
 
 import (
@@ -67,8 +67,8 @@ func run(scriptFile, checksFile string) error {
 	return nil
 }
 
-// argoHealth runs a health script as Argo CD does: the object is the global obj, and a table with status and message
-// comes back.
+// argoHealth runs a health script as Argo CD does: the object is the global obj, and the script returns a table with
+// status and message.
 func argoHealth(script string, object map[string]any) (string, error) {
 	state := lua.NewState()
 	defer state.Close()
@@ -119,7 +119,7 @@ func toLua(state *lua.LState, value any) lua.LValue {
 	}
 }
 
-// check is one of Flux's healthCheckExprs: what it says of one kind.
+// check is one of Flux's healthCheckExprs: the expressions for one kind.
 type check struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`

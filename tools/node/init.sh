@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The first process of the node's namespaces; run.sh starts it and sets the variables. It makes the network, starts the
-# programs, and takes in processes that lose their parent. The settings are those that matter, with their reason.
+# First process of the node's namespaces; run.sh starts it and sets the variables. It creates the network, starts the
+# programs and adopts orphaned processes. Only settings that matter are listed, with their reason.
 set -euo pipefail
 
 start() {
@@ -11,7 +11,7 @@ start() {
 socket=$FOLDER/containerd/containerd.sock
 until_answers() { for _ in $(seq 600); do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.1; done; exit 1; }
 
-# Containerd, the network plugins and the kubelet have these paths built in.
+# Containerd, the network plugins and the kubelet use these fixed paths.
 mount -t tmpfs tmpfs /run
 mkdir -p /run/netns /run/containerd /run/lock
 mount -t tmpfs tmpfs /var/log
@@ -20,7 +20,7 @@ mkdir -p /var/lib/kubelet
 mount --bind "$FOLDER/kubelet" /var/lib/kubelet
 mount --make-rshared /var/lib/kubelet
 
-# The other end of eth0 comes from run.sh. Pods are known outside by the node's address.
+# run.sh creates the other end of eth0. Outside, Pods appear with the node's address.
 ip link set lo up
 until_answers ip link show eth0
 ip address add "$ADDRESS/24" dev eth0
@@ -39,8 +39,8 @@ cat >"$FOLDER/cni/10-bridge.conflist" <<K
            "routes": [{"dst": "0.0.0.0/0"}]}}]}
 K
 
-# Processes may not raise their priority among those that the kernel kills first when memory is short, where root has no
-# right to (CAP_SYS_RESOURCE), as inside of many containers: restrict_oom_score_adj.
+# restrict_oom_score_adj: processes may not lower their OOM score where root lacks CAP_SYS_RESOURCE, as in many
+# containers.
 cat >"$FOLDER/containerd/config.toml" <<K
 version = 2
 root = "$FOLDER/containerd/root"
@@ -68,8 +68,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   path = "$FOLDER/containerd/opt"
 K
 
-# failCgroupV1: it also runs on machines with the older cgroups. cgroupDriver, enforceNodeAllocatable: there is no systemd
-# in here. syncFrequency: changes of Secrets reach Pods within seconds.
+# failCgroupV1: also run on machines with cgroups v1. cgroupDriver, enforceNodeAllocatable: there is no systemd here.
+# syncFrequency: changes of Secrets reach Pods within seconds.
 echo "nameserver $ADDRESS" >"$FOLDER/resolv.conf"
 cat >"$FOLDER/kubelet.yaml" <<K
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -98,7 +98,7 @@ volumePluginDir: $FOLDER/volume-plugins
 syncFrequency: 2s
 nodeStatusUpdateFrequency: 5s
 K
-# conntrack: these settings are the machine's, not the namespace's.
+# conntrack: these settings belong to the machine, not to the namespace.
 cat >"$FOLDER/kube-proxy.yaml" <<K
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
@@ -108,7 +108,7 @@ hostnameOverride: $NODE
 clusterCIDR: $POD_NETWORK
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 K
-# Names outside of the cluster are nobody's here.
+# Names outside of the cluster are not resolved.
 cat >"$FOLDER/Corefile" <<K
 .:1053 {
   errors
@@ -120,7 +120,7 @@ cat >"$FOLDER/Corefile" <<K
 }
 K
 
-# Nothing here outlives the machine's next crash: no fsync.
+# No fsync, because no data here has to survive a crash of the machine.
 start etcd --data-dir "$FOLDER/etcd" --unsafe-no-fsync
 start kube-apiserver --etcd-servers=http://127.0.0.1:2379 --bind-address="$ADDRESS" --advertise-address="$ADDRESS" \
   --secure-port="$PORT" --service-cluster-ip-range="$SERVICE_NETWORK" \
@@ -137,8 +137,8 @@ until_answers ctr --address "$socket" version
 ctr --address "$socket" --namespace k8s.io images import "$FOLDER/images/pause.tar"
 until_answers kubectl get --raw /readyz
 kubectl apply --filename "$SCRIPTS/dns.yaml"
-# The usual 20 requests per second make the first Pods wait for their ServiceAccount. By default there is a folder under
-# /usr/libexec.
+# With the default of 20 requests per second the first Pods have to wait for their ServiceAccount. The default plugin
+# folder is under /usr/libexec.
 start kube-controller-manager --kubeconfig="$FOLDER/kube-controller-manager.kubeconfig" \
   --service-account-private-key-file="$FOLDER/pki/service-accounts.key" --root-ca-file="$FOLDER/pki/ca.crt" \
   --use-service-account-credentials=true --secure-port=0 --leader-elect=false --kube-api-qps=500 --kube-api-burst=1000 \
@@ -149,5 +149,5 @@ start kubelet --config="$FOLDER/kubelet.yaml" --kubeconfig="$FOLDER/kubelet.kube
 start kube-proxy --config="$FOLDER/kube-proxy.yaml"
 start coredns -conf "$FOLDER/Corefile"
 
-# Reaps the orphans, too, until it is killed.
+# Reaps orphaned processes until it is killed.
 while true; do wait -n || sleep 1; done

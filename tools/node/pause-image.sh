@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Packs the program of Pods' first containers as an image that containerd can import: pause-image.sh ARCHIVE
+# Packs the pause program as an image that containerd can import: pause-image.sh ARCHIVE
 set -euo pipefail
 archive=$1
 work=$(mktemp -d)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes the keys and certificates of one node and its control plane, and a kubeconfig for each program, in FOLDER.
+# Creates the keys and certificates of one node and its control plane, and a kubeconfig for each program, in FOLDER.
 set -euo pipefail
 cd "$FOLDER/pki"
 
 key() { openssl ecparam -genkey -name prime256v1 -noout -out "$1"; }
 
-# certificate NAME SUBJECT [NAMES]: the subject says who one is: user (CN) and group (O).
+# certificate NAME SUBJECT [NAMES]: the subject contains the user (CN) and the group (O).
 certificate() {
   key "$1.key"
   openssl req -new -key "$1.key" -subj "$2" -out "$1.csr"
@@ -17,7 +17,7 @@ certificate() {
     2>/dev/null
 }
 
-# user NAME SUBJECT [NAMES]: a certificate, and a kubeconfig with it that needs no other file.
+# user NAME SUBJECT [NAMES]: creates a certificate and a self-contained kubeconfig.
 user() {
   certificate "$@"
   cat >"$FOLDER/$1.kubeconfig" <<K

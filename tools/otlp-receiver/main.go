@@ -1,7 +1,8 @@
-// otlp-receiver is the OTLP receiver of the OpenTelemetry Collector, and nothing behind it: the tests send traces to it.
+// otlp-receiver is the OTLP receiver of the OpenTelemetry Collector without any pipeline behind it. The tests send
+// traces to it.
 //
-// It listens for OTLP over HTTP at the address that is given with -listen, and prints every request as a line of OTLP's
-// own JSON. What is no OTLP the receiver refuses, as it would in a cluster.
+// It listens for OTLP over HTTP at the address given with -listen and prints every request as a line of OTLP's own
+// JSON. The receiver rejects invalid OTLP, as it would in a cluster.
 package main
 
 import (

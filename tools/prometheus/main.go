@@ -1,9 +1,10 @@
-// panels asks every query of the dashboard and of the alerts, as Grafana and Prometheus do, of what an operator has told.
+// panels evaluates every query of the dashboard and of the alerts, as Grafana and Prometheus do, on the metrics of an
+// operator.
 //
-// It reads scrapes, files named <milliseconds since 1970>-<instance>.txt, into a real time series database, and evaluates
-// the queries with the real engine over the time of the scrapes. It complains of each metric, label and value that a
-// query names and no scrape has, of each panel that shows nothing, and of each legend that names a label in vain.
-// With -picture it draws the dashboard as it is then.
+// It reads scrapes, files named <milliseconds since 1970>-<instance>.txt, into a real time series database, and
+// evaluates the queries with the real engine over the time of the scrapes. It reports each metric, label and value in a
+// query that no scrape contains, each panel without data, and each legend with an unknown label. With -picture it draws
+// the dashboard.
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// The parts of a dashboard that decide what it shows.
+// Parts of a dashboard that determine its contents.
 type dashboard struct {
 	Title  string  `json:"title"`
 	Panels []panel `json:"panels"`
@@ -46,7 +47,7 @@ type step struct {
 	Value *float64
 }
 
-// A line of a panel, by its legend.
+// Line of a panel, with its legend.
 type series struct {
 	name   string
 	points []promql.FPoint

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/prometheus/promql"
 )
 
-// Sizes in pixels: of a column and a row of the dashboard's grid, and of what is around a panel and a graph.
+// Sizes in pixels: of a column and a row of the dashboard's grid, and of the margins of a panel and a graph.
 const (
 	column, unit       = 66.0, 34.0
 	gap, head          = 8.0, 56.0
@@ -27,7 +27,7 @@ var colours = []string{
 
 var named = map[string]string{"green": "#73bf69", "orange": "#ff9830", "red": "#f2495c"}
 
-// Draws a dashboard as it shows itself.
+// Draws a dashboard as Grafana shows it.
 func draw(board dashboard, from, to time.Time) string {
 	var svg strings.Builder
 	bottom := 0.0
@@ -63,7 +63,7 @@ func text(svg *strings.Builder, x, y float64, size, anchor, colour, what string)
 	fmt.Fprintf(svg, `<text x="%.1f" y="%.1f" font-size="%s" text-anchor="%s" fill="%s">%s</text>`+"\n", x, y, size, anchor, colour, html.EscapeString(what))
 }
 
-// The last value, in the colour of the threshold that it has passed.
+// Draws the last value, in the colour of its threshold.
 func stat(svg *strings.Builder, panel panel, x, y float64) {
 	shown, colour := "–", "#8e8e9a"
 	if len(panel.shown) > 0 {
@@ -78,7 +78,7 @@ func stat(svg *strings.Builder, panel panel, x, y float64) {
 	text(svg, x, y, "38", "middle", colour, shown)
 }
 
-// Lines over time, or areas upon each other, with a scale and a legend.
+// Draws lines over time or stacked areas, with a scale and a legend.
 func graph(svg *strings.Builder, panel panel, x, y, w, h float64, from, to time.Time) {
 	stacked := panel.Field.Defaults.Custom.Stacking.Mode == "normal"
 	lines := slices.Clone(panel.shown)
@@ -140,7 +140,7 @@ func graph(svg *strings.Builder, panel panel, x, y, w, h float64, from, to time.
 	}
 }
 
-// Some round values from 0 to the top or a little above, and the last of them.
+// Returns some round values from 0 to at least top, and the last of them.
 func scale(top float64) ([]float64, float64) {
 	if top <= 0 {
 		top = 1

@@ -18,10 +18,10 @@ import (
 	"github.com/prometheus/prometheus/tsdb"
 )
 
-// What Prometheus adds to all that it scrapes in a cluster.
+// Labels that Prometheus adds to all scrapes in a cluster.
 var target = map[string]string{"namespace": "pad-operator", "job": "pad-operator"}
 
-// All that the operator has told, and when.
+// All scrapes of the operator with their times.
 type told struct {
 	folder   string
 	db       *tsdb.DB
@@ -59,14 +59,14 @@ func load(scrapes string) (*told, error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
-	// A series is believed to go on for a few scrapes after its last sample.
+	// A series continues for a few scrapes after its last sample.
 	t.engine = promql.NewEngine(promql.EngineOpts{
 		MaxSamples: 50_000_000, Timeout: time.Minute, LookbackDelta: max(5*time.Second, 2*t.gap), Parser: syntax,
 	})
 	return t, nil
 }
 
-// What $__rate_interval stands for: some scrapes, as Grafana has it.
+// Returns the value of $__rate_interval: some scrapes, as in Grafana.
 func (t *told) window() time.Duration {
 	return max(20*time.Second, 4*t.gap).Round(time.Second)
 }
@@ -76,7 +76,7 @@ func (t *told) close() {
 	os.RemoveAll(t.folder)
 }
 
-// Adds a scrape, with the labels that Prometheus would add; those of the scrape win, as honor_labels says.
+// Adds a scrape with the labels that Prometheus would add. Labels of the scrape take precedence, as with honor_labels.
 func (t *told) add(file string) error {
 	when, instance, _ := strings.Cut(strings.TrimSuffix(filepath.Base(file), ".txt"), "-")
 	millis, err := strconv.ParseInt(when, 10, 64)
@@ -142,7 +142,7 @@ func (t *told) know(sample labels.Labels) {
 	})
 }
 
-// What a query names and nobody tells.
+// Returns the metrics, labels and values of a query that no scrape contains.
 func (t *told) unknown(query string) []string {
 	expr, err := t.parser.ParseExpr(query)
 	if err != nil {
@@ -187,7 +187,7 @@ func (t *told) unknownOf(selector *parser.VectorSelector) []string {
 	return problems
 }
 
-// Those of the labels that no metric under the expression has.
+// Returns the labels that no metric in the expression has.
 func (t *told) unknownLabels(under parser.Expr, names []string) []string {
 	var problems []string
 	for _, name := range names {
@@ -205,7 +205,7 @@ func (t *told) unknownLabels(under parser.Expr, names []string) []string {
 	return problems
 }
 
-// What a panel shows over the time of the scrapes.
+// Evaluates a query over the time of the scrapes.
 func (t *told) ask(query string) (promql.Matrix, error) {
 	step := max(t.to.Sub(t.from)/120, time.Second)
 	asked, err := t.engine.NewRangeQuery(context.Background(), t.db, nil, query, t.from, t.to, step)

@@ -1,11 +1,11 @@
-//! `api.md`: every field of the three kinds, as the CustomResourceDefinitions have them.
+//! `api.md`: every field of the three kinds, from the CustomResourceDefinitions.
 
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// What stands above the kinds.
+/// Text above the kinds.
 const INTRODUCTION: &str = "# API reference
 
 Group `padoperator.dev`, version `v1alpha1`. All three kinds are namespaced, refer only to resources of their own namespace, and
@@ -15,7 +15,7 @@ belong to the category `padoperator` (`kubectl get padoperator`). From now on, t
 
 ";
 
-/// The page.
+/// Returns the page.
 pub(crate) fn page() -> anyhow::Result<String> {
     let mut page = format!("{}{INTRODUCTION}", crate::generated("src/api"));
     let mut condition = Value::Null;
@@ -86,7 +86,7 @@ impl<'a> Kind<'a> {
         Ok(page)
     }
 
-    /// Those of `kubectl get`, and those that `--output wide` adds.
+    /// Returns the columns of `kubectl get`, and those that `--output wide` adds.
     fn columns(&self) -> String {
         let named = |wide: bool| {
             let columns = list(&self.version["additionalPrinterColumns"]).iter();
@@ -100,12 +100,12 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// A table of fields.
+/// Table of fields.
 #[derive(Default)]
 struct Table(Vec<[String; 4]>);
 
 impl Table {
-    /// Adds the fields of an object, and those of the objects in it.
+    /// Adds the fields of an object and of the objects in it.
     fn fields(&mut self, path: &str, schema: &Value) {
         let required = list(&schema["required"]);
         let fields = schema["properties"].as_object().into_iter().flatten();
@@ -138,7 +138,7 @@ impl Table {
     }
 }
 
-/// What a field may hold, with its bounds.
+/// Returns the type of a field, with its bounds.
 fn kind(field: &Value) -> String {
     let number = |name: &str| field[name].as_f64();
     match text(&field["type"]) {
@@ -146,7 +146,7 @@ fn kind(field: &Value) -> String {
             let words: Vec<_> = list(&field["enum"]).iter().map(|word| format!("`{}`", text(word))).collect();
             words.join(", ")
         }
-        // Not each time has a format.
+        // Some times have no format in the schema.
         "string" if text(&field["pattern"]).starts_with("^[0-9]{4}-") => "time".to_owned(),
         "string" => match (number("minLength"), number("maxLength")) {
             (Some(least), Some(most)) if least > 0.0 => format!("text, {least} to {most} characters"),
@@ -182,7 +182,7 @@ fn collect_rules(path: &str, schema: &Value, rules: &mut Vec<String>) {
     }
 }
 
-/// A description, as one cell of a table.
+/// Returns a description as one cell of a table.
 fn prose(schema: &Value) -> String {
     crate::escaped(&text(&schema["description"]).replace("\n\n", " ").replace('\n', " "))
 }

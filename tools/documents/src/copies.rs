@@ -1,4 +1,4 @@
-//! Pages that show files of the repository: who reads the site has no other way to them.
+//! Pages that show files of the repository, for readers of the site, who have no other access to them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ The file `charts/pad-operator/values.yaml`, which describes all values. Helm rej
 
 ";
 
-/// `examples.md`.
+/// Returns `examples.md`.
 pub(crate) fn examples() -> anyhow::Result<String> {
     let mut page = crate::generated("examples") + EXAMPLES;
     for file in files(Path::new("examples"))? {
@@ -26,13 +26,13 @@ pub(crate) fn examples() -> anyhow::Result<String> {
     Ok(page)
 }
 
-/// `values.md`.
+/// Returns `values.md`.
 pub(crate) fn values() -> anyhow::Result<String> {
     let file = Path::new("charts/pad-operator/values.yaml");
     Ok(format!("{}{VALUES}{}", crate::generated(&file.display().to_string()), shown(file)?))
 }
 
-/// Those in the folder itself first, all in the order of their names.
+/// Returns the files of the folder itself first, all sorted by name.
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut entries = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;

@@ -1,4 +1,4 @@
-//! `flags.md`: the command line, as the program's own help has it.
+//! `flags.md`: the command line, from the program's own help.
 
 use anyhow::Context as _;
 use clap::{Arg, Command, CommandFactory as _};
@@ -31,7 +31,7 @@ On SIGTERM, the operator stops accepting requests, finishes the work in flight, 
 
 ";
 
-/// The page.
+/// Returns the page.
 pub(crate) fn page() -> anyhow::Result<String> {
     let command = Cli::command();
     let subcommand = |name: &str| {

@@ -1,5 +1,5 @@
-//! What a machine can do for the documents: the pages that follow from the sources (`make generate`), the recording of
-//! the demonstration (`make recording`), and a look at every link of the built site (`make docs`).
+//! Automation for the documentation: pages generated from the sources (`make generate`), the recording of the demo
+//! (`make recording`), and a check of every link of the built site (`make docs`).
 
 mod api;
 mod copies;
@@ -20,26 +20,26 @@ struct Cli {
     command: Command,
 }
 
-/// What can be done, from the root of the repository.
+/// Subcommands, to be run from the root of the repository.
 #[derive(Subcommand)]
 enum Command {
     /// Write the generated pages into this folder.
     Pages {
-        /// Such as docs.
+        /// The folder, such as docs
         folder: PathBuf,
     },
-    /// Run a command and draw what it prints, when it prints it, as SVG on standard output.
+    /// Run a command and draw its output over time as SVG on standard output.
     Record {
-        /// The command as it is shown in the first line.
+        /// The command as shown in the first line
         #[arg(long)]
         shown: String,
-        /// The command that is run.
+        /// The command to run
         #[arg(required = true, trailing_var_arg = true)]
         command: Vec<String>,
     },
-    /// Fail if a link inside of the built site leads nowhere.
+    /// Fail if a link inside of the built site is broken.
     Check {
-        /// Such as target/book.
+        /// The folder, such as target/book
         site: PathBuf,
     },
 }
@@ -77,12 +77,12 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// The line that says where a page comes from.
+/// Returns the line that names the source of a page.
 fn generated(from: &str) -> String {
     format!("<!-- Generated from {from} by `make generate`. Do not edit. -->\n\n")
 }
 
-/// Text of which no character means anything to Markdown in the cell of a table.
+/// Escapes text for the cell of a Markdown table.
 fn escaped(text: &str) -> String {
     text.replace('<', "&lt;").replace('|', "\\|").replace('*', "\\*")
 }

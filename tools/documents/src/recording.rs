@@ -1,8 +1,7 @@
-//! Runs a command and draws what it prints as a picture that moves: each line comes when the command printed it, only that
-//! all is slower.
-//!
-//! An SVG alone does it, with two animations in steps: the text scrolls, and a curtain below the newest line hides what is
-//! still to come. Who asks for less motion, and a program that draws no animations, sees the end.
+//! Runs a command and draws its output as an animated picture: each line appears when the command printed it, at a
+//! slower speed.
+//! || The animation is a plain SVG with two stepwise animations: the text scrolls, and a curtain below the newest line
+//! hides the later ones. Readers who prefer reduced motion, and programs that draw no animations, see the final state.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
@@ -11,25 +10,25 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 
-/// Lines that are seen at once.
+/// Number of visible lines.
 const ROWS: usize = 30;
-/// Characters of the widest line that is shown whole.
+/// Number of characters of the widest line that is shown completely.
 const COLUMNS: usize = 134;
 const LINE: f64 = 17.0;
 const CHARACTER: f64 = 7.83;
 const MARGIN: f64 = 14.0;
-/// How much slower it is shown than it was: nobody reads as fast as machines print.
+/// Factor by which the animation is slower than the run, so that people can read it.
 const SLOWER: f64 = 3.0;
-/// How long the end stays, in seconds.
+/// Time that the final state is shown, in seconds.
 const REST: f64 = 8.0;
 
-/// A line, and when it is shown, in seconds after the start.
+/// Line and its time, in seconds after the start.
 struct Line {
     at: f64,
     text: String,
 }
 
-/// What the command printed, as SVG.
+/// Runs the command and returns its output as SVG.
 pub(crate) fn record(shown: &str, command: &[String]) -> anyhow::Result<String> {
     let [program, arguments @ ..] = command else { anyhow::bail!("there is no command") };
     let mut child = Command::new(program)
@@ -38,7 +37,7 @@ pub(crate) fn record(shown: &str, command: &[String]) -> anyhow::Result<String> 
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| program.clone())?;
-    let output = child.stdout.take().context("it has no output")?;
+    let output = child.stdout.take().context("the command has no output")?;
     let start = Instant::now();
     let mut lines = vec![Line { at: 0.0, text: format!("$ {shown}") }];
     for text in BufReader::new(output).lines() {

@@ -1,11 +1,11 @@
-//! Looks at every link of the built site: those that stay in it must lead to a file that is there, and to a place in it.
+//! Checks every link of the built site: internal links must lead to an existing file and anchor.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-/// Fails if a link leads nowhere.
+/// Fails if a link is broken.
 pub(crate) fn check(site: &Path) -> anyhow::Result<()> {
     let mut files = Vec::new();
     collect(site, &mut files)?;
@@ -18,7 +18,7 @@ pub(crate) fn check(site: &Path) -> anyhow::Result<()> {
         pages.iter().map(|(file, text)| (file.as_path(), attributes(text, " id=\"").collect())).collect();
     let (mut looked_at, mut broken) = (0, Vec::new());
     for (file, text) in &pages {
-        // It stands for every address that is not there, so its links are from the root of wherever the site is.
+        // The error page is shown at any unknown address, so its links are relative to the root of the site.
         if file.ends_with("404.html") {
             continue;
         }
@@ -30,8 +30,8 @@ pub(crate) fn check(site: &Path) -> anyhow::Result<()> {
         }
     }
     ensure!(looked_at > 0, "{} has no links", site.display());
-    ensure!(broken.is_empty(), "links of the site lead nowhere:\n{}", broken.join("\n"));
-    println!("documents: {looked_at} links of {} pages lead somewhere", pages.len());
+    ensure!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+    println!("documents: {looked_at} links of {} pages work", pages.len());
     Ok(())
 }
 
@@ -55,7 +55,7 @@ fn fault(
     }
     let has_place =
         place.is_empty() || places.get(target.as_path()).is_some_and(|places| places.contains(place));
-    (!has_place).then(|| format!("has no place of this name in {}", target.display()))
+    (!has_place).then(|| format!("has no anchor of this name in {}", target.display()))
 }
 
 fn resolved(folder: &Path, path: &str) -> PathBuf {
@@ -70,7 +70,7 @@ fn resolved(folder: &Path, path: &str) -> PathBuf {
     resolved
 }
 
-/// The values of an attribute, written as mdBook writes it.
+/// Returns the values of an attribute, in the form that mdBook writes.
 fn attributes<'a>(text: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(start).skip(1).filter_map(|rest| rest.split('"').next())
 }

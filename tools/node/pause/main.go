@@ -1,5 +1,5 @@
-// The program of each Pod's first container: it holds the Pod's namespaces, and takes in the processes that lose their
-// parent. Nothing can be pulled here, so the usual image of it is not to be had.
+// The first container of each Pod: it holds the Pod's namespaces and adopts orphaned processes. It replaces the usual
+// pause image, because nothing can be pulled here.
 package main
 
 import (

@@ -56,7 +56,7 @@ func run(address string) error {
 	if err != nil {
 		return err
 	}
-	if err := traces.Start(ctx, alone{}); err != nil {
+	if err := traces.Start(ctx, noExtensions{}); err != nil {
 		return err
 	}
 	<-ctx.Done()
@@ -72,7 +72,7 @@ func print(_ context.Context, traces ptrace.Traces) error {
 	return err
 }
 
-// alone is a collector without extensions.
-type alone struct{}
+// noExtensions is a collector without extensions.
+type noExtensions struct{}
 
-func (alone) GetExtensions() map[component.ID]component.Component { return nil }
+func (noExtensions) GetExtensions() map[component.ID]component.Component { return nil }

@@ -93,11 +93,11 @@ func run(boardFile, alertsFile, scrapes, picture string) ([]string, error) {
 	if err := yaml.Unmarshal(text, &alerts); err != nil {
 		return nil, fmt.Errorf("%s: %w", alertsFile, err)
 	}
-	told, err := load(scrapes)
+	store, err := load(scrapes)
 	if err != nil {
 		return nil, err
 	}
-	defer told.close()
+	defer store.close()
 
 	var problems []string
 	complain := func(where, query string, found []string) {
@@ -107,18 +107,18 @@ func run(boardFile, alertsFile, scrapes, picture string) ([]string, error) {
 	}
 	for _, group := range alerts.Groups {
 		for _, rule := range group.Rules {
-			complain(rule.Alert, rule.Expr, told.unknown(rule.Expr))
+			complain(rule.Alert, rule.Expr, store.unknown(rule.Expr))
 		}
 	}
 	for i := range board.Panels {
 		panel := &board.Panels[i]
 		for _, target := range panel.Targets {
-			query := strings.NewReplacer("$__rate_interval", told.window().String(), "$job", ".*").Replace(target.Expr)
-			if found := told.unknown(query); len(found) > 0 {
+			query := strings.NewReplacer("$__rate_interval", store.window().String(), "$job", ".*").Replace(target.Expr)
+			if found := store.unknown(query); len(found) > 0 {
 				complain(panel.Title, query, found)
 				continue
 			}
-			result, err := told.ask(query)
+			result, err := store.evaluate(query)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %s: %w", panel.Title, query, err)
 			}
@@ -135,7 +135,7 @@ func run(boardFile, alertsFile, scrapes, picture string) ([]string, error) {
 	if picture == "" {
 		return problems, nil
 	}
-	return problems, os.WriteFile(picture, []byte(draw(board, told.from, told.to)), 0o644)
+	return problems, os.WriteFile(picture, []byte(draw(board, store.from, store.to)), 0o644)
 }
 
 func hasData(result promql.Matrix) bool {

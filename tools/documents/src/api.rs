@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_has_its_fields_with_bounds_defaults_and_words() {
+    fn kinds_list_fields_with_bounds_defaults_and_enums() {
         let page = page().unwrap();
         for row in [
             "| `spec.sync.interval` | text, at most 20 characters | `5m` |",

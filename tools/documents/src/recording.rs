@@ -14,13 +14,13 @@ use anyhow::{Context as _, ensure};
 const ROWS: usize = 30;
 /// Number of characters of the widest line that is shown completely.
 const COLUMNS: usize = 134;
-const LINE: f64 = 17.0;
-const CHARACTER: f64 = 7.83;
+const LINE_HEIGHT: f64 = 17.0;
+const CHARACTER_WIDTH: f64 = 7.83;
 const MARGIN: f64 = 14.0;
 /// Factor by which the animation is slower than the run, so that people can read it.
-const SLOWER: f64 = 3.0;
+const SLOWDOWN: f64 = 3.0;
 /// Time that the final state is shown, in seconds.
-const REST: f64 = 8.0;
+const FINAL_STATE_SECONDS: f64 = 8.0;
 
 /// Line and its time, in seconds after the start.
 struct Line {
@@ -43,7 +43,7 @@ pub(crate) fn record(shown: &str, command: &[String]) -> anyhow::Result<String> 
     for text in BufReader::new(output).lines() {
         let text = text?;
         eprintln!("{text}");
-        lines.push(Line { at: start.elapsed().as_secs_f64() * SLOWER, text });
+        lines.push(Line { at: start.elapsed().as_secs_f64() * SLOWDOWN, text });
     }
     let status = child.wait()?;
     ensure!(status.success(), "{program} ended with {status}");
@@ -56,25 +56,25 @@ fn draw(lines: &[Line]) -> anyhow::Result<String> {
     ensure!(too_wide.is_empty(), "too wide for {COLUMNS} columns: {too_wide:?}");
     let columns = f64::from(u32::try_from(COLUMNS)?);
     let rows = f64::from(u32::try_from(ROWS)?);
-    let (width, height) = (columns * CHARACTER + 2.0 * MARGIN, rows * LINE + 2.0 * MARGIN);
-    let duration = lines.last().map_or(0.0, |line| line.at) + REST;
+    let (width, height) = (columns * CHARACTER_WIDTH + 2.0 * MARGIN, rows * LINE_HEIGHT + 2.0 * MARGIN);
+    let duration = lines.last().map_or(0.0, |line| line.at) + FINAL_STATE_SECONDS;
 
     let (mut scroll, mut curtain, mut texts) = (String::new(), String::new(), String::new());
     for (number, line) in lines.iter().enumerate() {
         let shown = f64::from(u32::try_from(number)?) + 1.0;
         let at = line.at / duration * 100.0;
-        let up = (shown - rows).max(0.0) * LINE;
+        let up = (shown - rows).max(0.0) * LINE_HEIGHT;
         writeln!(scroll, "{at:.2}% {{ transform: translateY(-{up}px) }}")?;
-        writeln!(curtain, "{at:.2}% {{ transform: translateY({}px) }}", shown.min(rows) * LINE)?;
-        let y = MARGIN + shown * LINE - 4.0;
+        writeln!(curtain, "{at:.2}% {{ transform: translateY({}px) }}", shown.min(rows) * LINE_HEIGHT)?;
+        let y = MARGIN + shown * LINE_HEIGHT - 4.0;
         if !line.text.is_empty() {
             let class = if line.text.starts_with("$ ") { " class=\"typed\"" } else { "" };
             writeln!(texts, "<text x=\"{MARGIN}\" y=\"{y}\"{class}>{}</text>", escaped(&line.text))?;
         }
     }
     let count = f64::from(u32::try_from(lines.len())?);
-    let end = (count - rows).max(0.0) * LINE;
-    let hidden = count.min(rows) * LINE;
+    let end = (count - rows).max(0.0) * LINE_HEIGHT;
+    let hidden = count.min(rows) * LINE_HEIGHT;
     writeln!(scroll, "100% {{ transform: translateY(-{end}px) }}")?;
     writeln!(curtain, "100% {{ transform: translateY({hidden}px) }}")?;
     Ok(format!(
@@ -101,7 +101,7 @@ text {{ font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans M
 </g>
 </svg>
 "##,
-        visible = rows * LINE,
+        visible = rows * LINE_HEIGHT,
     ))
 }
 
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_comes_when_it_was_printed_and_the_end_stays() {
+    fn lines_appear_when_printed_and_the_final_state_remains() {
         let picture = record("echo '<done>'", &["echo", "<done>"].map(str::to_owned)).unwrap();
         assert!(picture.contains(">$ echo '&lt;done&gt;'</text>"), "{picture}");
         assert!(picture.contains(">&lt;done&gt;</text>"), "{picture}");

@@ -14,48 +14,48 @@ pub(crate) fn check(site: &Path) -> anyhow::Result<()> {
         .filter(|file| file.extension().is_some_and(|end| end == "html"))
         .map(|file| Ok((file.clone(), std::fs::read_to_string(file)?)))
         .collect::<anyhow::Result<_>>()?;
-    let places: BTreeMap<&Path, BTreeSet<&str>> =
+    let anchors: BTreeMap<&Path, BTreeSet<&str>> =
         pages.iter().map(|(file, text)| (file.as_path(), attributes(text, " id=\"").collect())).collect();
-    let (mut looked_at, mut broken) = (0, Vec::new());
+    let (mut checked, mut broken) = (0, Vec::new());
     for (file, text) in &pages {
         // The error page is shown at any unknown address, so its links are relative to the root of the site.
         if file.ends_with("404.html") {
             continue;
         }
         for link in attributes(text, " href=\"").chain(attributes(text, " src=\"")) {
-            looked_at += usize::from(!is_elsewhere(link));
-            if let Some(why) = fault(file, link, &files, &places) {
+            checked += usize::from(!is_external(link));
+            if let Some(why) = problem_with(file, link, &files, &anchors) {
                 broken.push(format!("{}: {link} {why}", file.display()));
             }
         }
     }
-    ensure!(looked_at > 0, "{} has no links", site.display());
+    ensure!(checked > 0, "{} has no links", site.display());
     ensure!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
-    println!("documents: {looked_at} links of {} pages work", pages.len());
+    println!("documents: {checked} links of {} pages work", pages.len());
     Ok(())
 }
 
-fn is_elsewhere(link: &str) -> bool {
+fn is_external(link: &str) -> bool {
     ["http:", "https:", "mailto:", "data:"].iter().any(|scheme| link.starts_with(scheme))
 }
 
-fn fault(
+fn problem_with(
     from: &Path,
     link: &str,
     files: &[PathBuf],
-    places: &BTreeMap<&Path, BTreeSet<&str>>,
+    anchors: &BTreeMap<&Path, BTreeSet<&str>>,
 ) -> Option<String> {
-    if is_elsewhere(link) {
+    if is_external(link) {
         return None;
     }
-    let (path, place) = link.split_once('#').unwrap_or((link, ""));
+    let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
     let target = if path.is_empty() { from.to_owned() } else { resolved(from.parent()?, path) };
     if !files.contains(&target) {
         return Some("is not in the site".to_owned());
     }
-    let has_place =
-        place.is_empty() || places.get(target.as_path()).is_some_and(|places| places.contains(place));
-    (!has_place).then(|| format!("has no anchor of this name in {}", target.display()))
+    let has_anchor =
+        anchor.is_empty() || anchors.get(target.as_path()).is_some_and(|anchors| anchors.contains(anchor));
+    (!has_anchor).then(|| format!("has no anchor of this name in {}", target.display()))
 }
 
 fn resolved(folder: &Path, path: &str) -> PathBuf {
@@ -88,10 +88,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_leads_to_a_file_and_a_place_in_it() {
+    fn links_need_an_existing_file_and_anchor() {
         let files = ["s/a.html", "s/deep/b.html", "s/c.svg"].map(PathBuf::from);
-        let places = BTreeMap::from([(files[0].as_path(), BTreeSet::from(["here"]))]);
-        let is_fine = |link: &str| fault(&files[1], link, &files, &places).is_none();
+        let anchors = BTreeMap::from([(files[0].as_path(), BTreeSet::from(["here"]))]);
+        let is_fine = |link: &str| problem_with(&files[1], link, &files, &anchors).is_none();
         for link in ["../a.html#here", "../c.svg", "b.html", "https://example.com/x", "../a.html"] {
             assert!(is_fine(link), "{link}");
         }

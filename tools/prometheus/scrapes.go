@@ -22,7 +22,7 @@ import (
 var target = map[string]string{"namespace": "pad-operator", "job": "pad-operator"}
 
 // All scrapes of the operator with their times.
-type told struct {
+type scrapeStore struct {
 	folder   string
 	db       *tsdb.DB
 	engine   *promql.Engine
@@ -33,7 +33,7 @@ type told struct {
 	gap      time.Duration        // the longest between two scrapes of an instance
 }
 
-func load(scrapes string) (*told, error) {
+func load(scrapes string) (*scrapeStore, error) {
 	folder, err := os.MkdirTemp("", "panels")
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func load(scrapes string) (*told, error) {
 		return nil, err
 	}
 	syntax := parser.NewParser(parser.Options{})
-	t := &told{
+	t := &scrapeStore{
 		folder: folder, db: db, parser: syntax,
 		known: map[string]map[string]map[string]bool{}, last: map[string]time.Time{},
 	}
@@ -67,17 +67,17 @@ func load(scrapes string) (*told, error) {
 }
 
 // Returns the value of $__rate_interval: some scrapes, as in Grafana.
-func (t *told) window() time.Duration {
+func (t *scrapeStore) window() time.Duration {
 	return max(20*time.Second, 4*t.gap).Round(time.Second)
 }
 
-func (t *told) close() {
+func (t *scrapeStore) close() {
 	t.db.Close()
 	os.RemoveAll(t.folder)
 }
 
 // Adds a scrape with the labels that Prometheus would add. Labels of the scrape take precedence, as with honor_labels.
-func (t *told) add(file string) error {
+func (t *scrapeStore) add(file string) error {
 	when, instance, _ := strings.Cut(strings.TrimSuffix(filepath.Base(file), ".txt"), "-")
 	millis, err := strconv.ParseInt(when, 10, 64)
 	if err != nil {
@@ -125,11 +125,11 @@ func (t *told) add(file string) error {
 		if _, err := appender.Append(0, sample, millis, value); err != nil {
 			return err
 		}
-		t.know(sample)
+		t.record(sample)
 	}
 }
 
-func (t *told) know(sample labels.Labels) {
+func (t *scrapeStore) record(sample labels.Labels) {
 	metric := sample.Get(labels.MetricName)
 	if t.known[metric] == nil {
 		t.known[metric] = map[string]map[string]bool{}
@@ -143,7 +143,7 @@ func (t *told) know(sample labels.Labels) {
 }
 
 // Returns the metrics, labels and values of a query that no scrape contains.
-func (t *told) unknown(query string) []string {
+func (t *scrapeStore) unknown(query string) []string {
 	expr, err := t.parser.ParseExpr(query)
 	if err != nil {
 		return []string{err.Error()}
@@ -166,7 +166,7 @@ func (t *told) unknown(query string) []string {
 	return problems
 }
 
-func (t *told) unknownOf(selector *parser.VectorSelector) []string {
+func (t *scrapeStore) unknownOf(selector *parser.VectorSelector) []string {
 	known := t.known[selector.Name]
 	if known == nil {
 		return []string{"there is no metric " + selector.Name}
@@ -188,7 +188,7 @@ func (t *told) unknownOf(selector *parser.VectorSelector) []string {
 }
 
 // Returns the labels that no metric in the expression has.
-func (t *told) unknownLabels(under parser.Expr, names []string) []string {
+func (t *scrapeStore) unknownLabels(under parser.Expr, names []string) []string {
 	var problems []string
 	for _, name := range names {
 		found := false
@@ -206,11 +206,11 @@ func (t *told) unknownLabels(under parser.Expr, names []string) []string {
 }
 
 // Evaluates a query over the time of the scrapes.
-func (t *told) ask(query string) (promql.Matrix, error) {
+func (t *scrapeStore) evaluate(query string) (promql.Matrix, error) {
 	step := max(t.to.Sub(t.from)/120, time.Second)
-	asked, err := t.engine.NewRangeQuery(context.Background(), t.db, nil, query, t.from, t.to, step)
+	rangeQuery, err := t.engine.NewRangeQuery(context.Background(), t.db, nil, query, t.from, t.to, step)
 	if err != nil {
 		return nil, err
 	}
-	return asked.Exec(context.Background()).Matrix()
+	return rangeQuery.Exec(context.Background()).Matrix()
 }

@@ -1,4 +1,4 @@
-//! What people do in a [`World`], and what can be seen in it.
+//! Actions of people in a [`World`], and observations of it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,12 +14,12 @@ use crate::world::{CONNECTION, SECRET, STAGE, TAG, World};
 
 /// Candidates in Lever.
 impl World {
-    /// A candidate with the usual tag, in the first stage.
+    /// Adds a candidate with the default tag, in the first stage.
     pub fn candidate(&self) -> String {
         self.add_candidate(NewCandidate { tags: vec![TAG.into()], ..NewCandidate::default() })
     }
 
-    /// Any candidate; a name is added.
+    /// Adds any candidate; a name is added.
     pub fn add_candidate(&self, mut new: NewCandidate) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         new.name = format!("Ottoline Vanterpool {}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -27,7 +27,7 @@ impl World {
         self.lever.add_candidate(new)
     }
 
-    /// Moves a candidate to the usual stage, and waits until Lever's webhook has been taken.
+    /// Moves a candidate to the default stage, and waits until Lever's webhook has been accepted.
     pub async fn enter(&self, opportunity: &str) -> Value {
         let moved = self.lever.move_to_stage(opportunity, STAGE).await;
         let delivery = self.lever.wait_for_delivery(*moved.deliveries.last().unwrap());
@@ -36,15 +36,15 @@ impl World {
         serde_json::from_str(&delivery.attempts.last().unwrap().answer).unwrap()
     }
 
-    /// Waits until Lever has delivered all of these, however often it had to try.
+    /// Waits until Lever has delivered all of these, after any number of attempts.
     pub async fn all_delivered(&self, deliveries: Vec<usize>) {
         for number in deliveries {
-            let delivery = soon("it is delivered", self.lever.wait_for_delivery(number)).await;
+            let delivery = soon("the webhook is delivered", self.lever.wait_for_delivery(number)).await;
             assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
         }
     }
 
-    /// Lever's webhook goes to this operator from now on.
+    /// Points Lever's webhook to this operator.
     pub fn send_to(&self, operator: &Operator) {
         for webhook in self.lever.webhooks() {
             self.lever.remove_webhook(webhook["id"].as_str().unwrap());
@@ -56,19 +56,19 @@ impl World {
 
 /// Resources.
 impl World {
-    /// kubectl in the namespace, as an administrator.
+    /// Runs kubectl in the namespace, as an administrator.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         self.cluster.kubectl(&[&["--namespace", self.namespace], arguments].concat(), None).await
     }
 
-    /// `kubectl apply` of one object.
+    /// Applies one object with `kubectl apply`.
     pub async fn kubectl_apply(&self, kind: &str, name: &str, spec: &Value) -> Result<String, String> {
         let object = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind,
             "metadata": {"name": name, "namespace": self.namespace}, "spec": spec});
         self.cluster.kubectl(&["apply", "--filename", "-"], Some(&object.to_string())).await
     }
 
-    /// Makes an object with this spec, or sets these fields of it.
+    /// Creates an object with this spec, or sets these fields of it.
     pub async fn apply(&self, plural: &str, name: &str, spec: Value) {
         let kind = match plural {
             "pads" => "Pad",
@@ -84,13 +84,13 @@ impl World {
             .unwrap();
     }
 
-    /// Makes a Pad as a person does.
+    /// Creates a Pad as a person does.
     pub async fn by_hand(&self, name: &str, configuration: &str, opportunity: &str) {
         let spec = json!({"configurationRef": {"name": configuration}, "opportunityID": opportunity});
         self.apply("pads", name, spec).await;
     }
 
-    /// A merge patch.
+    /// Applies a merge patch.
     pub async fn patch(&self, plural: &str, name: &str, patch: Value) {
         let api = objects(&self.client, self.namespace, plural);
         api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
@@ -103,7 +103,7 @@ impl World {
         api.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
-    /// Makes the Secret; null leaves a value out.
+    /// Creates the Secret; null omits a value.
     pub async fn make_secret(&self, mut values: Value) {
         let values = values.as_object_mut().unwrap();
         values.retain(|_, value| !value.is_null());
@@ -118,7 +118,7 @@ impl World {
         self.patch("secrets", SECRET, json!({"stringData": {key: value}})).await;
     }
 
-    /// Asks for another look at an object, and waits until it was taken.
+    /// Requests a reconcile of an object and waits until it is handled.
     pub async fn look_at(&self, plural: &str, name: &str) {
         self.request(plural, name).await;
         eventually("the request is handled", async || {
@@ -133,12 +133,12 @@ impl World {
         .await;
     }
 
-    /// Has the connection synced now.
+    /// Requests a sync of the connection and waits until it is over.
     pub async fn sync(&self) {
         self.look_at("leverconnections", CONNECTION).await;
     }
 
-    /// Asks for another look at an object.
+    /// Requests a reconcile of an object.
     pub async fn request(&self, plural: &str, name: &str) {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let value = format!("request {}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -171,12 +171,12 @@ impl World {
         found.items.into_iter().map(|one| serde_json::to_value(one).unwrap()).collect()
     }
 
-    /// The Events of the namespace.
+    /// Returns the Events of the namespace.
     pub async fn events(&self) -> Value {
         Value::Array(self.list("events").await)
     }
 
-    /// Waits until a condition reads like `True/Connected`.
+    /// Waits until a condition equals a text like `True/Connected`.
     pub async fn wait_for(&self, plural: &str, name: &str, condition: &str, expected: &str) -> Value {
         let what = format!("{condition} of {name} is {expected}");
         eventually(&what, async || {
@@ -186,7 +186,7 @@ impl World {
         .await
     }
 
-    /// The Pads of a candidate.
+    /// Returns the Pads of a candidate.
     pub async fn pads_of(&self, opportunity: &str) -> Vec<Value> {
         let mut pads = self.list("pads").await;
         pads.iter().for_each(assert_sound);
@@ -194,7 +194,7 @@ impl World {
         pads
     }
 
-    /// Which operators have written any of these resources, such as `pads/status`, oldest first.
+    /// Returns the operators that have written any of these resources, such as `pads/status`, oldest first.
     pub async fn writers(&self, resources: &[&str]) -> Vec<String> {
         let requests = self.cluster.requests(self.namespace).await.into_iter();
         let mut users: Vec<_> = requests
@@ -205,7 +205,7 @@ impl World {
         users
     }
 
-    /// Waits until the only Pad of a candidate reads like `Open/Open`.
+    /// Waits until the only Pad of a candidate equals a text like `Open/Open`.
     pub async fn wait_for_pad(&self, opportunity: &str, expected: &str) -> Value {
         eventually(&format!("the Pad of {opportunity} is {expected}"), async || {
             let mut pads = self.pads_of(opportunity).await;
@@ -216,7 +216,7 @@ impl World {
         .await
     }
 
-    /// Waits until the n-th Pad of a candidate reads like `Open/Open`.
+    /// Waits until the n-th Pad of a candidate equals a text like `Open/Open`.
     pub async fn wait_for_nth_pad(&self, opportunity: &str, n: usize, expected: &str) -> Value {
         eventually(&format!("Pad {n} of {opportunity} is {expected}"), async || {
             let pads = self.pads_of(opportunity).await;
@@ -229,7 +229,7 @@ impl World {
         .await
     }
 
-    /// Waits until the candidate's Pad is Open, and asserts that there is exactly one pad and one link for it.
+    /// Waits until the candidate's Pad is Open, and asserts that there is exactly one pad and one link.
     pub async fn wait_for_one_pad(&self, opportunity: &str) -> PadView {
         let pad = self.wait_for_pad(opportunity, "Open/Open").await;
         let made = self.pads_made_for(opportunity);
@@ -241,21 +241,21 @@ impl World {
         made
     }
 
-    /// The pads that CoderPad has ever made for a candidate, by what their notes say.
+    /// Returns all pads that CoderPad has ever created for a candidate, according to their notes.
     pub fn pads_made_for(&self, opportunity: &str) -> Vec<PadView> {
         let mut pads = self.interview.pads();
         pads.retain(|pad| pad.notes.as_deref().is_some_and(|notes| notes.contains(opportunity)));
         pads
     }
 
-    /// The requests to create a pad so far.
+    /// Returns the requests to create a pad so far.
     pub fn creates(&self) -> usize {
         let calls = self.interview.calls();
         calls.iter().filter(|call| call.method == "POST" && call.path.starts_with("/api/pads")).count()
     }
 }
 
-/// What is only read is read again if the API server, busy with another test, has dropped the connection.
+/// Retries reads, because the API server drops connections when another test keeps it busy.
 async fn read<T>(mut request: impl AsyncFnMut() -> kube::Result<T>) -> T {
     match request().await {
         Err(kube::Error::Service(_)) => request().await.unwrap(),

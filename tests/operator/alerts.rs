@@ -1,4 +1,4 @@
-//! The alerts, their pages, and the dashboard: they say what is there, and fire when they should.
+//! Alerts, their runbooks, and the dashboard: they refer only to what exists, and the alerts fire when they should.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn alerts() -> Vec<Value> {
     file["groups"][0]["rules"].as_array().unwrap().clone()
 }
 
-/// Name and text of each page.
+/// Returns name and text of each runbook.
 fn pages() -> Vec<(String, String)> {
     let files = std::fs::read_dir(source("docs/runbooks")).unwrap().map(|file| file.unwrap().path());
     let stem = |file: &Path| file.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -72,14 +72,14 @@ async fn each_alert_fires_when_it_should_and_has_its_page() {
         let firing = asked.iter().filter(fires).count();
         assert!(
             firing > 0 && firing < asked.len(),
-            "{name}: one case in which it fires, and one in which not"
+            "{name}: one case in which it fires and one in which it does not"
         );
         tested.insert(name.to_owned());
     }
     assert_eq!(tested, names);
 }
 
-/// As they are in the repository; only the address of the pages is put in.
+/// Returns the rules as in the repository, with the address of the runbooks filled in.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chart_brings_both_into_the_cluster() {
     let chart = source("charts/pad-operator");
@@ -135,7 +135,7 @@ fn the_pages_name_only_reasons_metrics_flags_and_pages_that_there_are() {
     }
 }
 
-/// An operator at work, and everything that can happen to it: what it tells is kept.
+/// Operator under load; its metrics are recorded.
 struct Run {
     world: World,
     folder: PathBuf,
@@ -158,7 +158,7 @@ impl Run {
         Self { world, folder, pads: Vec::new() }
     }
 
-    /// A second of it: now and then somebody is moved, an interview begins, another ends.
+    /// Simulates one second: occasionally a candidate is moved, an interview starts or another one ends.
     async fn second(&mut self, number: u64) {
         if number.is_multiple_of(3) {
             let candidate = self.world.candidate();
@@ -185,8 +185,9 @@ impl Run {
     }
 }
 
-/// Every query of the dashboard, of the alerts, of their pages and of docs/metrics.md is asked, by Prometheus' engine, of
-/// what two replicas have told. With DASHBOARD_PICTURE the dashboard is drawn into that file, of a run that long.
+/// Evaluates every query of the dashboard, of the alerts, of their runbooks and of docs/metrics.md with Prometheus'
+/// engine on the metrics of two replicas. With DASHBOARD_PICTURE the dashboard of a run of that length is drawn into
+/// that file.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_query_finds_something_in_what_an_operator_tells() {
     let picture = std::env::var("DASHBOARD_PICTURE").ok();
@@ -228,7 +229,7 @@ async fn every_query_finds_something_in_what_an_operator_tells() {
     world.finish().await;
 }
 
-/// Runs what the pages say, in this world instead of theirs.
+/// Runs the commands of the runbooks in this environment instead of theirs.
 async fn the_commands_are_understood(world: &World, pages: &[(String, String)]) {
     let pad = world.list("pads").await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     let inline = pages.iter().flat_map(|(_, page)| markdown::words(page));
@@ -241,13 +242,13 @@ async fn the_commands_are_understood(world: &World, pages: &[(String, String)]) 
     let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-pad")).parent().unwrap();
     let path = format!("{}:{}:/usr/bin:/bin", kubectl.parent().unwrap().display(), plugin.display());
     for command in commands {
-        // What is searched for may not be there.
+        // The search may find nothing.
         let asked = command.split(" | grep ").next().unwrap();
         let asked = asked.replace("hiring", world.namespace).replace("NAME", &pad);
         let mut shell = Command::new("bash");
         shell.args(["-c", &asked]).env("PATH", &path).env("KUBECONFIG", world.cluster.plane.kubeconfig());
         let outcome = run(&mut shell, None).await;
-        // This one says no by its code.
+        // This command reports a negative answer by its exit code.
         let is_no = asked.contains(" can-i ") && outcome.as_ref().is_err_and(|said| !said.contains("error"));
         assert!(is_no || outcome.is_ok(), "{asked}: {outcome:?}");
     }

@@ -1,4 +1,4 @@
-//! The operator is away, or one of its replicas is: nothing is lost, and somebody goes on.
+//! The operator, or one of its replicas, is down: nothing is lost, and another replica takes over.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::world::{Options, STAGE, World};
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_that_come_while_it_is_down_are_not_lost() {
     let mut options = Options::new("down");
-    // Lever tries five times more, waiting longer and longer.
+    // Lever retries five times, with increasing delays.
     options.lever.retry_delays = [500, 1_000, 2_000, 4_000, 8_000].map(Duration::from_millis).to_vec();
     let mut world = World::start(options).await;
     world.operator().terminate().await;
@@ -37,7 +37,7 @@ async fn webhooks_that_come_while_it_is_down_are_not_lost() {
     world.finish().await;
 }
 
-/// What only a leader writes.
+/// Resources that only a leader writes.
 const OF_THE_LEADER: &[&str] = &["padconfigurations/status", "pads/status"];
 
 async fn looks_at_the_lease(world: &World, replica: usize) -> usize {
@@ -46,7 +46,7 @@ async fn looks_at_the_lease(world: &World, replica: usize) -> usize {
 }
 
 async fn becomes_open_within(world: &World, limit: Duration, candidate: &str) {
-    eventually_within(limit, "another replica makes the pad", async || {
+    eventually_within(limit, "another replica creates the pad", async || {
         let pads = world.pads_of(candidate).await;
         let phases: Vec<_> = pads.iter().map(phase).collect();
         if phases == ["Open/Open"] { Ok(()) } else { Err(format!("{phases:?}")) }
@@ -71,20 +71,24 @@ async fn every_replica_answers_webhooks_and_one_leads() {
     let first = usize::from(leaders[0] != world.user(0));
     let second = 1 - first;
 
-    // The leader dies. Its Lease has to run out first.
+    // The leader dies. Its Lease has to expire first.
     world.send_to(&world.operators[second]);
     world.operators[first].kill().await;
     let began = Instant::now();
     let candidate = world.candidate();
-    assert_eq!(world.enter(&candidate).await["outcome"], "Accepted", "also without a leader");
+    assert_eq!(
+        world.enter(&candidate).await["outcome"],
+        "Accepted",
+        "followers accept webhooks without a leader"
+    );
     becomes_open_within(&world, Duration::from_secs(25), &candidate).await;
     println!("availability: leader killed: the next webhook's link is there after {:?}", began.elapsed());
     assert_eq!(world.writers(OF_THE_LEADER).await.last(), Some(&world.user(second)));
 
-    // The leader is told to go. It gives the Lease back.
+    // The leader is stopped. It releases the Lease.
     let before = looks_at_the_lease(&world, first).await;
     world.operators[first].start().await;
-    eventually("it has seen that the other one leads", async || {
+    eventually("it has observed the other leader", async || {
         let looks = looks_at_the_lease(&world, first).await;
         if looks > before { Ok(()) } else { Err(format!("{looks} looks")) }
     })
@@ -103,7 +107,7 @@ async fn every_replica_answers_webhooks_and_one_leads() {
     world.finish().await;
 }
 
-/// The replica that holds the Lease.
+/// Returns the replica that holds the Lease.
 pub async fn leads(world: &World) -> Result<usize, String> {
     let lease = world.get("leases", "pad-operator").await;
     let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
@@ -112,7 +116,7 @@ pub async fn leads(world: &World) -> Result<usize, String> {
     leader.ok_or_else(|| format!("{lease:#}"))
 }
 
-/// Whoever loses the Lease has much under way, and may go on for a while without knowing.
+/// A replica that loses the Lease has many requests in flight, and may continue for a while without knowing.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lease_changes_hands_while_pads_are_made() {
     let mut options = Options::new("handover");
@@ -134,7 +138,7 @@ async fn the_lease_changes_hands_while_pads_are_made() {
             deliveries.extend(world.lever.move_to_stage(candidate, STAGE).await.deliveries);
         }
         candidates.extend(new);
-        eventually("much is under way", async || {
+        eventually("many requests are in flight", async || {
             let begun = world.creates() - before;
             if begun >= 5 { Ok(()) } else { Err(format!("{begun} pads begun")) }
         })
@@ -144,12 +148,12 @@ async fn the_lease_changes_hands_while_pads_are_made() {
             "killed" => operator.kill().await,
             "cut off" => {
                 operator.link.cut();
-                assert_ne!(operator.ended().await, Some(0), "that it ended is a failure");
+                assert_ne!(operator.ended().await, Some(0), "the exit code reports a failure");
                 operator.link.mend();
             }
             _ => operator.terminate().await,
         }
-        eventually("the other one leads", async || match leads(&world).await? {
+        eventually("the other replica leads", async || match leads(&world).await? {
             leader if leader == next => Ok(()),
             other => Err(format!("{other} leads")),
         })
@@ -168,12 +172,12 @@ async fn the_lease_changes_hands_while_pads_are_made() {
     world.finish().await;
 }
 
-/// For so long Lever takes nothing from the leader. It stands still for longer: until its Lease has run out, and after
-/// that the creation of a pad is waited out for 19 s.
+/// Duration for which Lever accepts nothing from the leader. The leader is frozen for longer: until its Lease has
+/// expired and the new leader has waited 19 s for the creation of a pad to time out.
 const PATIENCE_SECONDS: u64 = 20;
 
-/// A leader whose machine stands still does not notice that another one has taken over. When it goes on, what it was
-/// about to do has been done.
+/// A leader whose machine is frozen does not notice that another one has taken over. When it resumes, its planned
+/// requests have already been sent by the other one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_stood_still_does_nothing_late() {
     let _alone = MACHINE.lock().await;
@@ -184,11 +188,12 @@ async fn a_leader_that_stood_still_does_nothing_late() {
     let mut world = World::start(options).await;
     let leader = leads(&world).await.unwrap();
     world.send_to(&world.operators[1 - leader]);
-    // Each has taken effect, and the leader has not heard of it yet: what follows is sent as soon as it does.
+    // Each request has taken effect, but the leader has not received the response: what follows is sent immediately
+    // afterwards.
     let mut stopped = Vec::new();
     let written = ["intention", "pad", "pad's id", "status"];
     for effect in EFFECTS.iter().filter(|effect| written.contains(&effect.name)) {
-        let subject = effect.prepare(&world, "and stands still").await;
+        let subject = effect.prepare(&world, "it is frozen").await;
         let fault = (effect.request)(&subject).pause(Moment::AfterEffect);
         let faults = match effect.of {
             Of::ApiServer => world.cluster_faults(leader),
@@ -206,10 +211,10 @@ async fn a_leader_that_stood_still_does_nothing_late() {
     world.lever.faults().add(too_fast);
     world.enter(&put_off).await;
     world.wait_for_pad(&put_off, "Pending/LeverRateLimited").await;
-    // One hears of its pad, and its link waits for its turn.
+    // One response arrives, and the link waits for the rate limit.
     let (_, waits, held) = stopped.iter().find(|(effect, ..)| effect.of == Of::CoderPad).unwrap();
     held.release();
-    // What it does with the answer can be seen nowhere before the link's turn.
+    // The handling of the response is not observable before the link's request.
     tokio::time::sleep(Duration::from_millis(500)).await;
     world.operators[leader].signal("STOP").await;
     assert!(links_added(&world, &waits.candidate).is_empty(), "it does not wait");
@@ -219,7 +224,7 @@ async fn a_leader_that_stood_still_does_nothing_late() {
     }
 
     world.operators[leader].signal("CONT").await;
-    assert_ne!(world.operators[leader].ended().await, Some(0), "that it ended is a failure");
+    assert_ne!(world.operators[leader].ended().await, Some(0), "the exit code reports a failure");
     for (effect, subject, _) in &stopped {
         effect.ends(&world, subject).await;
     }

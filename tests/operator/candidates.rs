@@ -1,4 +1,4 @@
-//! Who gets a pad, and that nobody gets a second one, however often and in whatever order Lever tells.
+//! Eligibility for pads, and that no candidate gets a second one, whatever the number and order of deliveries.
 
 use serde_json::json;
 use simulators::{DeliveryBehaviour, NewCandidate};
@@ -13,13 +13,13 @@ async fn name_of(world: &World, candidate: &str) -> String {
     world.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
-/// Asks for another look and waits until it was taken.
+/// Requests a reconcile and waits until it is handled.
 async fn look_again(world: &World, candidate: &str) {
     world.request("pads", &name_of(world, candidate).await).await;
     settled(world, candidate).await;
 }
 
-/// Waits until what was asked for last was acted on.
+/// Waits until the last request is handled.
 async fn settled(world: &World, candidate: &str) {
     eventually("the request is handled", async || {
         let pad = world.pads_of(candidate).await.remove(0);
@@ -57,7 +57,7 @@ async fn a_missing_tag_is_told_and_can_be_added() {
 #[tokio::test(flavor = "multi_thread")]
 async fn candidates_who_get_no_pad_are_told_apart() {
     let world = World::start(Options::new("skipped")).await;
-    // The probe of a refused key, and of a refused candidate, needs one that may be read.
+    // The probe after a refused key or candidate needs a candidate that can be read.
     world.candidate();
     let archived = world.candidate();
     world.lever.archive(&archived);
@@ -83,7 +83,7 @@ async fn candidates_who_get_no_pad_are_told_apart() {
     world.wait_for_pad(&anonymized, "Skipped/CandidateNotFound").await;
     assert_eq!(world.creates(), 0);
 
-    // None of it is final.
+    // None of these decisions is final.
     world.lever.set_delivery_behaviour(DeliveryBehaviour::default());
     world.lever.unarchive(&archived);
     world.request("pads", &name_of(&world, &archived).await).await;
@@ -130,7 +130,7 @@ async fn however_often_lever_tells_there_is_one_pad() {
     settled(&world, &candidate).await;
     world.wait_for_one_pad(&candidate).await;
 
-    // Away and back before the interview has ended, told in the wrong order.
+    // Moved away and back before the interview has ended, reported in the wrong order.
     world.lever.set_delivery_behaviour(HELD());
     world.lever.move_to_stage(&candidate, "Onsite").await;
     world.lever.move_to_stage(&candidate, STAGE).await;
@@ -157,7 +157,7 @@ async fn the_order_of_deliveries_does_not_matter() {
     world.finish().await;
 }
 
-/// A recruiter who takes the link off again is not argued with.
+/// A link that a recruiter removes is not restored.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_a_recruiter_removes_stays_removed() {
     let world = World::start(Options::new("link-removed")).await;

@@ -1,4 +1,4 @@
-//! The chart, in a cluster of its own: installed as users install it, with exactly the rights that it gives.
+//! The chart in its own cluster: installed as users install it, with exactly the permissions that it grants.
 
 mod notes;
 mod refused;
@@ -19,7 +19,7 @@ use crate::world::{CONNECTION, Options, SECRET, World};
 const RELEASE: &str = "pads";
 pub const CHART: &str = "charts/pad-operator";
 
-/// What the chart makes of these values, or what helm says against them.
+/// Returns the rendered chart for these values, or helm's error.
 pub async fn render(
     cluster: &Cluster,
     release: &str,
@@ -31,13 +31,13 @@ pub async fn render(
     cluster.run("helm", &template, Some(&values.to_string())).await.map(|text| documents(&text))
 }
 
-/// The objects in a file with several YAML documents.
+/// Returns the objects in a file with several YAML documents.
 pub fn documents(text: &str) -> Vec<Value> {
     let documents = serde_yaml_ng::Deserializer::from_str(text).map(|one| Value::deserialize(one).unwrap());
     documents.filter(|document| !document.is_null()).collect()
 }
 
-/// Installs the chart as it is in the repository, or upgrades it.
+/// Installs or upgrades the chart of the repository.
 pub async fn helm(world: &World, command: &str, values: &[String]) {
     let chart = source("charts/pad-operator");
     let mut arguments = vec![command, RELEASE, &chart, "--namespace", world.namespace, "--create-namespace"];
@@ -50,19 +50,19 @@ pub async fn helm(world: &World, command: &str, values: &[String]) {
     world.cluster.run("helm", &arguments, None).await.unwrap();
 }
 
-/// The values for `spec.webhook.mode: Managed`.
+/// Returns the values for `spec.webhook.mode: Managed`.
 pub fn managed_webhooks() -> [String; 2] {
     ["managedWebhooks.enabled=true", "publicURL=https://hooks.example.com"].map(str::to_owned)
 }
 
-/// What the Deployment says of the operator's process.
+/// Process of the operator as described by the Deployment.
 pub struct Deployed {
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
     pub account: String,
 }
 
-/// As it is installed in the world's namespace.
+/// Reads the Deployment in the environment's namespace.
 pub async fn deployed(world: &World) -> Deployed {
     let text = world.kubectl(&["get", "deployments", "--output", "json"]).await.unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
@@ -77,7 +77,7 @@ impl Deployed {
         let container = &pod["containers"][0];
         let arguments: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
         assert_eq!(arguments[0], "run");
-        // The test has addresses of its own.
+        // The test has its own addresses.
         let own = ["--webhook-address", "--admin-address", "--public-url"];
         let is_kept = |flag: &String| !own.iter().any(|own| flag.starts_with(own));
         let variables = container["env"].as_array().unwrap().iter().map(|variable| {
@@ -85,7 +85,7 @@ impl Deployed {
             let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
                 Some("metadata.namespace") => &deployment["metadata"]["namespace"],
                 None => &variable["value"],
-                Some(other) => panic!("what is {other} of a Pod?"),
+                Some(other) => panic!("unknown field {other} of a Pod"),
             };
             (name, value.as_str().unwrap().to_owned())
         });
@@ -96,19 +96,19 @@ impl Deployed {
         }
     }
 
-    /// Who the operator is for the API server.
+    /// Returns the operator's user for the API server.
     pub fn user(&self, namespace: &str) -> String {
         format!("system:serviceaccount:{namespace}:{}", self.account)
     }
 
-    /// Has the operator run as it is deployed, besides its addresses.
+    /// Configures the operator as it is deployed, except for its addresses.
     pub fn configure(self, operator: &mut Operator) {
         let public = format!("--public-url=http://127.0.0.1:{}", operator.webhooks);
         operator.set_arguments([self.arguments, vec![public]].concat());
         operator.set_environment(self.environment);
     }
 
-    /// Starts the operator as it is deployed, with exactly the rights of its ServiceAccount. Returns who that is.
+    /// Starts the operator as it is deployed, with exactly the permissions of its ServiceAccount. Returns its user.
     pub async fn start(self, world: &mut World) -> String {
         let (user, groups) = (self.user(world.namespace), groups(world.namespace));
         let mut operator = Operator::new(&world.cluster, &user, &groups.each_ref().map(String::as_str)).await;
@@ -119,7 +119,7 @@ impl Deployed {
     }
 }
 
-/// The groups of a namespace's ServiceAccounts.
+/// Returns the groups of a namespace's ServiceAccounts.
 pub fn groups(namespace: &str) -> [String; 2] {
     ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
 }
@@ -142,7 +142,7 @@ async fn the_charts_rights_suffice_for_the_main_job() {
     world.set_up(options).await;
 
     the_main_job(&world).await;
-    // Deleting what has a finalizer, and a Warning Event, need rights of their own.
+    // Deleting an object with a finalizer and creating a Warning Event need additional permissions.
     let stale = world.candidate();
     world.patch("padconfigurations", "phone-screen", json!({"spec": {"deletionPolicy": "Delete"}})).await;
     world.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
@@ -174,7 +174,7 @@ async fn the_charts_rights_suffice_for_the_main_job() {
 
     let (rights, refused) = used(&world, &user).await;
     assert!(refused.is_empty(), "{refused:#?}");
-    assert!(!rights.is_empty(), "it is somebody in the log");
+    assert!(!rights.is_empty(), "the audit log contains the user");
 
     managed_webhooks_are_a_value(&world, &values).await;
 
@@ -187,7 +187,7 @@ async fn the_charts_rights_suffice_for_the_main_job() {
     let kinds = world.cluster.kubectl(&["get", "crds", "--output", "name"], None).await.unwrap();
     assert_eq!(kinds.lines().count(), 3, "{kinds}");
 
-    // It has no rights any more; it must not end in disorder all the same.
+    // The operator has no permissions anymore; it must still exit cleanly.
     world.finish().await;
 }
 
@@ -197,7 +197,7 @@ async fn the_main_job(world: &World) {
     world.wait_for_one_pad(&candidate).await;
 }
 
-/// Without the value the operator has no right to write a Secret, and says which value to set.
+/// Without the value the operator may not write a Secret, and reports which value to set.
 async fn managed_webhooks_are_a_value(world: &World, values: &[String]) {
     let mode = async |mode: &str, secret: &str| {
         let reference = json!({"name": secret, "key": "lever-signing-token"});
@@ -218,7 +218,7 @@ async fn managed_webhooks_are_a_value(world: &World, values: &[String]) {
     assert_eq!(webhooks.len(), 2);
     world.keep_private(webhooks[1]["signatureToken"].as_str().unwrap());
     mode("Manual", SECRET).await;
-    eventually("the webhook and the finalizer are gone", async || {
+    eventually("the webhook and the finalizer are removed", async || {
         let connection = world.get("leverconnections", CONNECTION).await;
         let is_free = connection["metadata"]["finalizers"].is_null();
         if is_free && world.lever.webhooks().len() == 1 { Ok(()) } else { Err(format!("{connection:#}")) }

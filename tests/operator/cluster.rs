@@ -1,7 +1,6 @@
-//! The cluster that the tests run in: a real API server, with the CustomResourceDefinitions in it.
-//!
-//! Tests of one run share one, which is started with the first of them. While one writes code and runs a test again and
-//! again, it can be one that is kept: `CONTROL_PLANE` names its folder.
+//! Cluster of the tests: a real API server with the CustomResourceDefinitions.
+//! || All tests of a run share one control plane, which the first test starts. For repeated runs of a test during
+//! development, `CONTROL_PLANE` names the folder of a control plane that is kept running.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -20,19 +19,19 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-/// A running control plane, and the operator's program as it was built for these tests.
+/// Running control plane, and the operator's program as it was built for these tests.
 #[derive(Clone)]
 pub struct Cluster {
     pub plane: Arc<ControlPlane>,
-    /// What it is told apart by from earlier runs, if it outlives this one.
+    /// Distinguishes this run from earlier ones if the control plane outlives it.
     run: Option<u32>,
 }
 
-/// The outcome of a command.
+/// Result of a command.
 pub type Output = Result<String, String>;
 
 impl Cluster {
-    /// The one that all tests share. It ends with the process, unless it is kept.
+    /// Returns the control plane that all tests share. It ends with the process, unless it is kept.
     pub async fn shared() -> Self {
         static SHARED: OnceCell<Cluster> = OnceCell::const_new();
         let shared = SHARED.get_or_init(async || match std::env::var_os("CONTROL_PLANE") {
@@ -42,14 +41,14 @@ impl Cluster {
         shared.await.clone()
     }
 
-    /// One that outlives the tests. It may know the CustomResourceDefinitions as they were before they were changed.
+    /// Joins a control plane that outlives the tests. Its CustomResourceDefinitions may be outdated.
     async fn join(kept: &Path) -> Self {
         let cluster = Self::of(ControlPlane::join(kept).unwrap(), Some(std::process::id())).await;
         cluster.apply_crds().await;
         cluster
     }
 
-    /// One of its own, with the CustomResourceDefinitions in it.
+    /// Starts a separate control plane with the CustomResourceDefinitions.
     pub async fn with_crds() -> Self {
         let cluster = Self::start().await;
         cluster.apply_crds().await;
@@ -62,46 +61,47 @@ impl Cluster {
         self.kubectl(&wait, None).await.unwrap();
     }
 
-    /// One of its own, with the CustomResourceDefinitions of others in it that the chart and the examples speak of.
+    /// Starts a separate control plane, with the third-party CustomResourceDefinitions that the chart and the examples
+    /// use.
     pub async fn with_the_crds_of_others() -> Self {
         let cluster = Self::with_crds().await;
-        // They are too large for what kubectl notes of its own applying.
+        // These definitions are too large for the annotation of client-side `kubectl apply`.
         let apply = ["apply", "--server-side", "--filename", &source(".tools/crds")];
-        cluster.kubectl(&apply, None).await.expect("make foreign-crds fetches them");
+        cluster.kubectl(&apply, None).await.expect("run `make foreign-crds`");
         let wait = ["wait", "--for=condition=Established", "--all", "crds", "--timeout=60s"];
         cluster.kubectl(&wait, None).await.unwrap();
         cluster
     }
 
-    /// An empty one of its own.
+    /// Starts a separate, empty control plane.
     pub async fn start() -> Self {
         Self::of(ControlPlane::start().await.unwrap(), None).await
     }
 
     async fn of(plane: ControlPlane, run: Option<u32>) -> Self {
         let cluster = Self { plane: Arc::new(plane), run };
-        // A build of the same program elsewhere must not change it under the tests.
+        // Copied, because another build of the program must not change it during the tests.
         tokio::fs::copy(env!("CARGO_BIN_EXE_pad-operator"), cluster.operator()).await.unwrap();
         cluster
     }
 
-    /// A namespace of this name, or one like it that no earlier run has left anything in.
+    /// Returns a namespace with this name, or a similar one that no earlier run has used.
     pub fn namespace(&self, name: &'static str) -> &'static str {
         self.run.map_or(name, |run| format!("{name}-{run}").leak())
     }
 
-    /// Makes a namespace, or leaves the one that is there as it is.
+    /// Creates a namespace unless it exists.
     pub async fn make_namespace(&self, name: &str) {
         let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         self.kubectl(&["apply", "--filename", "-"], Some(&manifest.to_string())).await.unwrap();
     }
 
-    /// The operator's program.
+    /// Returns the operator's program.
     pub fn operator(&self) -> PathBuf {
         self.plane.folder().join("pad-operator")
     }
 
-    /// Runs kubectl as an administrator, with something on its standard input.
+    /// Runs kubectl as an administrator, with `input` on standard input.
     pub async fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> Output {
         self.run("kubectl", arguments, input).await
     }
@@ -113,7 +113,7 @@ impl Cluster {
         run(command.args(arguments), input).await
     }
 
-    /// Writes a kubeconfig for a user who reaches the API server under this address, and returns its file.
+    /// Writes a kubeconfig for a user who reaches the API server at this address. Returns the file.
     pub fn kubeconfig_of(&self, user: &str, groups: &[&str], url: &str) -> PathBuf {
         let file = self.plane.folder().join(format!("{}.kubeconfig", user.replace(':', "_")));
         let text = self.plane.kubeconfig_yaml_for(user, groups).unwrap();
@@ -121,17 +121,17 @@ impl Cluster {
         file
     }
 
-    /// An administrator's client. It belongs to the runtime of the test that asks for it.
+    /// Returns an administrator's client. It belongs to the runtime of the calling test.
     pub async fn client(&self) -> kube::Client {
         let file = Kubeconfig::read_from(self.plane.kubeconfig()).unwrap();
         kube::Client::try_from(config_of(file).await).unwrap()
     }
 
-    /// A relay to the API server, on which faults can be ordered. It knows whoever comes that way as this user.
+    /// Starts a relay to the API server that supports faults and authenticates all its requests as this user.
     pub async fn relay(&self, user: &str, groups: &[&str]) -> Relay {
         let file = Kubeconfig::from_yaml(&self.plane.kubeconfig_yaml_for(user, groups).unwrap()).unwrap();
         let mut config = config_of(file).await;
-        // One request is one request, and a watch lasts as long as the operator wants.
+        // No retries, and no timeout for watches.
         (config.default_retry, config.read_timeout) = (false, None);
         let client = kube::Client::try_from(config).unwrap();
         let send_on = async move |request: HttpRequest| {
@@ -144,7 +144,7 @@ impl Cluster {
     }
 }
 
-/// Runs a command, with something on its standard input. What it prints, or what it complains of.
+/// Runs a command with `input` on standard input. Returns its output or its error output.
 pub async fn run(command: &mut Command, input: Option<&str>) -> Output {
     let mut child = command
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
@@ -168,12 +168,12 @@ async fn config_of(file: Kubeconfig) -> kube::Config {
     kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap()
 }
 
-/// A file or folder of the repository.
+/// Returns the path of a file or folder of the repository.
 pub fn source(path: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).display().to_string()
 }
 
-/// Objects of a kind in a namespace, such as `pads` or `secrets`.
+/// Returns the API for objects of a kind in a namespace, such as `pads` or `secrets`.
 pub fn objects(client: &kube::Client, namespace: &str, plural: &str) -> Api<DynamicObject> {
     let (group, version, kind) = match plural {
         "pads" => ("padoperator.dev", "v1alpha1", "Pad"),
@@ -182,13 +182,13 @@ pub fn objects(client: &kube::Client, namespace: &str, plural: &str) -> Api<Dyna
         "secrets" => ("", "v1", "Secret"),
         "events" => ("events.k8s.io", "v1", "Event"),
         "leases" => ("coordination.k8s.io", "v1", "Lease"),
-        other => panic!("{other} is not known here"),
+        other => panic!("unknown kind {other}"),
     };
     let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
-/// A finished request to the API server, as the audit log has it.
+/// Finished request to the API server, from the audit log.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub user: String,
@@ -206,7 +206,7 @@ impl Request {
 }
 
 impl Cluster {
-    /// The requests for objects of a namespace, oldest first.
+    /// Returns the requests for objects of a namespace, oldest first.
     pub async fn requests(&self, namespace: &str) -> Vec<Request> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let events = self.plane.audit_events().await.unwrap();

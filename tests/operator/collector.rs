@@ -1,4 +1,4 @@
-//! Where traces go in the tests: the OTLP receiver of the OpenTelemetry Collector, which `make otlp-receiver` builds.
+//! Receiver of traces in tests: the OTLP receiver of the OpenTelemetry Collector, which `make otlp-receiver` builds.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -12,22 +12,22 @@ use crate::cluster::{Cluster, source};
 use crate::process::free_port;
 use crate::wait::eventually;
 
-/// A running receiver. It is killed when it is dropped.
+/// Running receiver. It is killed when it is dropped.
 pub struct Collector {
     port: u16,
-    /// What has arrived: a line of OTLP's JSON for each request.
+    /// Received requests, each as a line of OTLP's JSON.
     pub received: PathBuf,
     _process: Child,
 }
 
-/// One span, as it arrived.
+/// Received span.
 #[derive(Clone, Debug)]
 pub struct Span {
     pub trace: String,
     pub id: String,
     pub parent: String,
     pub name: String,
-    /// The traces that it links to.
+    /// IDs of the linked traces.
     pub links: Vec<String>,
     attributes: Vec<(String, Value)>,
     pub began: u128,
@@ -53,7 +53,7 @@ impl Span {
         }
     }
 
-    /// An attribute, as text; numbers too.
+    /// Returns an attribute as text, also if it is a number.
     pub fn attribute(&self, key: &str) -> Option<String> {
         let (_, value) = self.attributes.iter().find(|(name, _)| name == key)?;
         Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
@@ -71,7 +71,7 @@ impl Collector {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("make otlp-receiver builds it");
+            .expect("run `make otlp-receiver`");
         eventually("the receiver listens", async || {
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| error.to_string())
         })
@@ -79,12 +79,12 @@ impl Collector {
         Self { port, received, _process: process }
     }
 
-    /// The flag that has an operator send its traces here.
+    /// Returns the flag with which an operator sends its traces here.
     pub fn flag(&self) -> &'static str {
         flag(self.port)
     }
 
-    /// All spans that have arrived, oldest first.
+    /// Returns all received spans, oldest first.
     pub fn spans(&self) -> Vec<Span> {
         let text = std::fs::read_to_string(&self.received).unwrap();
         let mut spans = Vec::new();
@@ -101,7 +101,7 @@ impl Collector {
     }
 }
 
-/// The flag that has an operator send its traces to this port.
+/// Returns the flag with which an operator sends its traces to this port.
 pub fn flag(port: u16) -> &'static str {
     format!("--otlp-endpoint=http://127.0.0.1:{port}").leak()
 }

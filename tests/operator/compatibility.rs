@@ -1,6 +1,6 @@
-//! The CustomResourceDefinitions beside those of the last release, in `released/`: whatever was stored or written in a
-//! repository then is still taken now, and means the same. With a release its definitions are copied to `released/`, and
-//! those of the release before go.
+//! Compares the CustomResourceDefinitions with those of the last release in `released/`: objects that were stored or
+//! written in a repository then are still accepted and mean the same. A release copies its definitions to `released/`
+//! and removes those of the previous release.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cluster::source;
 
-/// What somebody who relies on the old definition would miss in the new one; empty if nothing. Pure.
+/// Returns what users of the old definition would miss in the new one. Pure function.
 fn breaks(old: &Value, new: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for path in
@@ -34,7 +34,7 @@ fn breaks(old: &Value, new: &Value) -> Vec<String> {
                 let schema = |version: &Value| version["schema"]["openAPIV3Schema"].clone();
                 schema_breaks(name, &schema(version), &schema(now), &mut found);
             }
-            _ => found.push(format!("{name} is not served any more")),
+            _ => found.push(format!("{name} is no longer served")),
         }
     }
     found
@@ -44,13 +44,13 @@ fn list(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Whatever was in the old list must be in the new one.
+/// Requires that the new list contains everything of the old one.
 fn missing(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<String>) {
     let gone = list(old).iter().filter(|one| !list(new).contains(one));
     found.extend(gone.map(|one| format!("{path} has no {one} any more")));
 }
 
-/// What says nothing of which objects are taken.
+/// Keywords that do not restrict objects.
 const WORDS: [&str; 4] = ["description", "title", "example", "externalDocs"];
 
 fn schema_breaks(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
@@ -66,7 +66,7 @@ fn schema_breaks(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) 
                     let path = format!("{path}.{name}");
                     match now.and_then(|fields| fields.get(name)) {
                         Some(now) => schema_breaks(&path, field, now, found),
-                        None => found.push(format!("{path} is gone")),
+                        None => found.push(format!("{path} was removed")),
                     }
                 }
                 false
@@ -80,7 +80,7 @@ fn schema_breaks(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) 
                 );
                 false
             }
-            // What must be there, and what must hold: nothing may be added.
+            // Required fields and validation rules: nothing may be added.
             "required" | "x-kubernetes-validations" => {
                 let rule = |one: &Value| one.get("rule").unwrap_or(one).clone();
                 let rules: Vec<Value> = list(before).iter().map(rule).collect();
@@ -95,7 +95,7 @@ fn schema_breaks(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) 
             }
             "pattern" => now.is_some() && now != before,
             "nullable" => before == Some(&json!(true)) && now != before,
-            // Types, formats, defaults, kinds of lists, and every keyword that nothing is known of here.
+            // Types, formats, defaults, kinds of lists, and all other keywords.
             _ => now != before,
         };
         if tighter {
@@ -105,12 +105,12 @@ fn schema_breaks(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) 
     }
 }
 
-/// Whether there is an upper bound now that is lower than before.
+/// Reports whether an upper bound is new or lower than before.
 fn is_less(now: Option<&Value>, before: Option<&Value>) -> bool {
     now.is_some_and(|now| before.is_none_or(|before| now.as_f64() < before.as_f64()))
 }
 
-/// Whether a lower bound is no higher than before.
+/// Reports whether a lower bound is not higher than before.
 fn is_at_most(now: Option<&Value>, before: Option<&Value>) -> bool {
     before.is_some_and(|before| now.is_some_and(|now| now.as_f64() <= before.as_f64()))
 }
@@ -125,12 +125,12 @@ fn definition(folder: &str, name: &str) -> Value {
 fn released() -> String {
     let folders = std::fs::read_dir(source("released")).unwrap().map(|entry| entry.unwrap().file_name());
     let folders: Vec<_> = folders.map(|name| name.into_string().unwrap()).collect();
-    assert_eq!(folders.len(), 1, "the last release alone: {folders:?}");
+    assert_eq!(folders.len(), 1, "expected only the last release: {folders:?}");
     format!("released/{}", folders[0])
 }
 
-/// What was taken and could not work: with a format, a list was taken for a time. No such Pad could be written again, for
-/// the rule of spec.trigger could not be worked out, and the operator could not read it.
+/// Previously accepted objects that could not work: with a format, a list was accepted for a time. No such Pad could be
+/// written again, because the rule of spec.trigger failed on it, and the operator could not read it.
 const COULD_NOT_WORK: [&str; 1] = [r#"v1alpha1.spec.trigger.at: format was "date-time", and is nothing"#];
 
 #[test]
@@ -141,14 +141,14 @@ fn nothing_that_the_last_release_took_is_refused_or_means_something_else() {
 
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
 
-/// The PadConfiguration with something below its spec set, or taken away.
+/// Returns the PadConfiguration with a part of its spec set or removed.
 fn changed(path: &str, value: Option<Value>) -> Value {
     let mut new = definition("crds", "padconfigurations");
     let path = if path.starts_with("/spec") { path.to_owned() } else { format!("{SPEC}{path}") };
     let (parent, name) = path.rsplit_once('/').unwrap();
     match (new.pointer_mut(parent).unwrap(), value) {
         (Value::Object(fields), Some(value)) => _ = fields.insert(name.to_owned(), value),
-        (Value::Object(fields), None) => assert!(fields.remove(name).is_some(), "{path} was not there"),
+        (Value::Object(fields), None) => assert!(fields.remove(name).is_some(), "{path} did not exist"),
         (Value::Array(list), None) => _ = list.remove(name.parse().unwrap()),
         (other, _) => panic!("{path} is in {other}"),
     }

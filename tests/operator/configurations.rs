@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration, how it says so, and that it heals in both ways: there and here.
+//! Invalid configurations: how they report the problem, and that fixing either side resolves it.
 
 use serde_json::{Value, json};
 use simulators::{Question, Stage};
@@ -48,7 +48,7 @@ async fn an_unknown_stage_is_told_with_those_there_are() {
     assert_eq!(renamed["status"]["stage"]["name"], "On site");
     assert!(message_of(&renamed, "Ready").contains("Set spec.stage to the new name"), "{renamed:#}");
 
-    // Taken away in Lever, and put back.
+    // Removed in Lever and restored.
     let stages = world.lever.stages();
     world.lever.remove_stage("On site");
     let removed = world.wait_for(PLURAL, "misspelt", "Ready", "False/StageNotFound").await;
@@ -77,7 +77,7 @@ async fn a_question_that_cannot_be_used_is_told_and_heals() {
         assert_eq!(brief(&found, "QuestionUsable"), "False/QuestionNotUsable");
     }
 
-    // A Pad of such a configuration waits, and sends nothing to CoderPad.
+    // A Pad of such a configuration waits and sends nothing to CoderPad.
     world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
     world.paste_webhook().await;
     let candidate = world.candidate();
@@ -107,7 +107,7 @@ async fn pad_name(world: &World, candidate: &str, configuration: &str) -> String
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_alike_the_older_counts_and_an_owner_must_exist() {
     let world = World::start(Options::new("conflict").polling("1s")).await;
-    // Creation times have whole seconds; of two in one second the lower name would count.
+    // Creation times have whole seconds; within one second the lower name would win.
     world.configure("z-younger", json!({})).await;
     let younger = world.wait_for(PLURAL, "z-younger", "Ready", "False/Conflict").await;
     assert!(message_of(&younger, "Ready").contains(CONFIGURATION), "{younger:#}");

@@ -1,4 +1,4 @@
-//! What keeps a connection from working, how it says so, and that it heals by mending the cause alone.
+//! Problems of a connection: how it reports them, and that fixing the cause alone resolves them.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::status::{message_of, status_of};
 use crate::wait::{eventually, eventually_within, soon};
 use crate::world::{CONFIGURATION, CONNECTION, NO_PUBLIC_URL, Options, SECRET, STAGE, World};
 
-/// "Within seconds", on a crowded machine.
+/// "Within seconds", on a busy machine.
 const SECONDS: Duration = Duration::from_secs(15);
 
-/// The reason is where people look, with the place to mend.
+/// Asserts that the condition and the status of the connection report the reason and the place to fix.
 async fn assert_told(world: &World, plural: &str, name: &str, reason: &str, place: &str) {
     let table = world.kubectl(&["get", plural, "--output", "wide"]).await.unwrap();
     let row = table.lines().find(|line| line.starts_with(name)).unwrap();
@@ -27,14 +27,14 @@ async fn assert_told(world: &World, plural: &str, name: &str, reason: &str, plac
     );
 }
 
-/// No request that only a Pad makes.
+/// Asserts that no Pad has sent a request.
 fn assert_nothing_for(world: &World, opportunity: &str) {
     let mut calls: Vec<_> = [world.lever.calls(), world.interview.calls()].concat();
     // A probe may read any opportunity, but nothing is written.
     calls.retain(|call| call.method != "GET" || call.path.contains(opportunity));
     let writes: Vec<_> = calls.iter().filter(|call| call.method != "GET").collect();
     assert!(writes.is_empty(), "{writes:#?}");
-    assert!(calls.len() <= 1, "more than a probe: {calls:#?}");
+    assert!(calls.len() <= 1, "more requests than a probe sends: {calls:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn a_wrong_interview_key_is_told_and_heals_with_the_secret() {
     world.wait_for("leverconnections", CONNECTION, "Ready", "False/InterviewUnauthorized").await;
     assert_told(&world, "leverconnections", CONNECTION, "InterviewUnauthorized", place).await;
 
-    // The stages are known, so a webhook can be taken.
+    // The stages are known, so webhooks can be accepted.
     world.paste_webhook().await;
     let candidate = world.candidate();
     assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
@@ -85,7 +85,7 @@ async fn a_wrong_interview_key_is_told_and_heals_with_the_secret() {
     world.finish().await;
 }
 
-/// A key that is revoked while all works: the Pads that meet it make the connection look again.
+/// A key that is revoked during operation: the Pads that encounter it trigger a probe of the connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_revoked_while_in_use_is_noticed_by_its_pads() {
     let world = World::start(Options::new("revoked-key")).await;
@@ -112,7 +112,10 @@ async fn a_missing_secret_and_a_missing_permission_are_told() {
 
     world.delete("secrets", SECRET).await;
     world.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretNotFound").await;
-    assert!(world.lever.calls().is_empty() && world.interview.calls().is_empty(), "nothing to send with");
+    assert!(
+        world.lever.calls().is_empty() && world.interview.calls().is_empty(),
+        "there is no key to send with"
+    );
 
     let weak = simulators::Permissions::all().without("stages:list");
     world.lever.set_key("lever-88aa-weak", weak);
@@ -145,7 +148,7 @@ async fn a_url_that_is_not_allowed_gets_nothing_sent() {
 async fn a_wrong_signing_token_is_told_and_heals_with_the_secret() {
     let mut options = Options::new("signing-token").unsettled();
     options.secret = json!({"lever-signing-token": null});
-    // Lever gives up at once, so that nothing but Rerun delivers later.
+    // Lever does not retry, so that only Rerun delivers later.
     options.lever.retry_delays = Vec::new();
     let world = World::start(options).await;
     world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
@@ -155,7 +158,7 @@ async fn a_wrong_signing_token_is_told_and_heals_with_the_secret() {
 
     world.set_secret("lever-signing-token", "signing-4c1e-of-another-webhook").await;
     world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/AwaitingVerification").await;
-    eventually_within(SECONDS, "the wrong token is in force", async || {
+    eventually_within(SECONDS, "the wrong token is in effect", async || {
         let status = world.lever.verify().await.status;
         if status == Some(401) { Ok(()) } else { Err(format!("{status:?}")) }
     })
@@ -171,7 +174,8 @@ async fn a_wrong_signing_token_is_told_and_heals_with_the_secret() {
     assert_eq!(refused.attempts[0].status, Some(401));
     assert!(world.pads_of(&candidate).await.is_empty());
 
-    // The new one next to the old one, as while changing over, and as an editor of Windows saves it (contract A8).
+    // The new token next to the old one, as during a rotation, and with a byte order mark, as a Windows editor saves it
+    // (contract A8).
     let both = format!("\u{feff}{}\r\nsigning-4c1e-of-another-webhook\r\n", world.signing_token);
     world.set_secret("lever-signing-token", &both).await;
     eventually_within(SECONDS, "Verify works", async || {
@@ -203,7 +207,7 @@ async fn the_webhooks_url_is_built_from_the_public_url() {
         options.secret = json!({"lever-api-key": null});
         let world = World::start(options).await;
         let expected = format!("{base}{}", path(name));
-        eventually("the URL is there", async || {
+        eventually("the URL is set", async || {
             let connection = world.get("leverconnections", CONNECTION).await;
             let url = connection["status"]["webhookURL"].as_str().ok_or(format!("{connection:#}"))?;
             assert_eq!(url, expected);

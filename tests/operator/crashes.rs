@@ -1,5 +1,5 @@
-//! The operator is killed at each of its effects, at every moment of it; the one that is started after it finds out
-//! what has happened. What came of each crash is also written to `crash-points.txt`, beside what was built.
+//! Kills the operator at each of its effects, at every point of it; the next operator must find out what has happened.
+//! The result of each crash is also written to `crash-points.txt` in the build folder.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,16 +13,16 @@ use crate::status::phase;
 use crate::wait::{MACHINE, eventually, soon};
 use crate::world::World;
 
-/// When the operator is killed.
+/// Point at which the operator is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Killed {
     /// The request never arrives.
     BeforeSending,
-    /// The request has been sent, and takes effect when the next operator is at work already.
+    /// The request has been sent, and takes effect while the next operator is already working.
     BeforeTheEffect,
-    /// The answer never arrives.
+    /// The response never arrives.
     BeforeTheAnswer,
-    /// Nothing follows the answer.
+    /// The response has arrived, but nothing follows it.
     AtTheEnd,
 }
 
@@ -37,13 +37,13 @@ impl Killed {
     }
 }
 
-/// One crash.
+/// A crash.
 struct Crash {
     effect: &'static Effect,
     killed: Killed,
     subject: Subject,
     held: Option<FaultHandle>,
-    /// Is met when the held request has had its effect.
+    /// Fault that is met when the held request has taken effect.
     landed: Option<FaultHandle>,
 }
 
@@ -52,7 +52,7 @@ impl Crash {
         Self { effect, killed, subject: effect.prepare(world, killed.told()).await, held: None, landed: None }
     }
 
-    /// Brings it to its moment.
+    /// Brings the candidate to the crash point.
     async fn provoke(&mut self, world: &World) {
         let (faults, fault) = (self.effect.faults(world), (self.effect.request)(&self.subject));
         let pause = |moment| Some(faults.add(fault.clone().pause(moment)));
@@ -74,14 +74,15 @@ impl Crash {
         }
     }
 
-    /// What was under way when the operator was killed is lost with it, unless it arrives late.
+    /// Drops the requests in flight with the killed operator, unless they arrive late.
     fn is_lost(&self) {
         if let (Some(held), None) = (&self.held, &self.landed) {
             held.discard();
         }
     }
 
-    /// What was under way arrives: at a service as soon as the next operator runs, at the API server when all is done.
+    /// Lets late requests arrive: at a service as soon as the next operator runs, at the API server when everything is
+    /// done.
     async fn arrives(&self, world: &World) {
         let (Some(held), Some(landed)) = (&self.held, &self.landed) else { return };
         if self.effect.of == Of::ApiServer {
@@ -91,7 +92,7 @@ impl Crash {
         soon(self.effect.name, landed.reached()).await;
     }
 
-    /// Waits for the end, and tells it.
+    /// Waits for the final state and describes it.
     async fn ends(&self, world: &World, restart: i64) -> String {
         self.effect.ends(world, &self.subject).await;
         let candidate = &self.subject.candidate;
@@ -106,7 +107,7 @@ impl Crash {
             }
             Cause::End => {
                 let note = written(world, candidate, "notes");
-                format!("Pad Ended; 1 note, {}; the tags exchanged", by_whom(note))
+                format!("Pad Ended; 1 note, {}; the tags replaced", by_whom(note))
             }
             Cause::Cancelled | Cause::Deletion(_) => {
                 let pad = match world.pads_made_for(candidate).as_slice() {
@@ -114,7 +115,7 @@ impl Crash {
                     [pad] if pad.deleted => "deleted",
                     _ => "left, as the policy says",
                 };
-                format!("Pad gone; pad {pad}; no link")
+                format!("Pad deleted; pad {pad}; no link")
             }
         }
     }
@@ -124,7 +125,7 @@ impl Crash {
 async fn killed_at_any_moment_of_any_effect_everything_happens_once() {
     let _alone = MACHINE.lock().await;
     let mut options = effects::world("killed");
-    // Without waiting for the Lease of the one that was killed; and time enough to bring all to their moments.
+    // No waiting for the Lease of the killed operator, and enough time to bring all candidates to their crash points.
     options.flags.retain(|flag| !flag.starts_with("--interview-create-timeout"));
     options.flags.extend(["--leader-election=false", "--interview-create-timeout=18s"]);
     let mut world = World::start(options).await;
@@ -141,10 +142,10 @@ async fn killed_at_any_moment_of_any_effect_everything_happens_once() {
     crashes.iter().for_each(Crash::is_lost);
     let restart = now();
     world.operator().start().await;
-    // And once more, while it waits for what may be under way.
+    // Kills it again while it waits for requests in flight.
     for crash in crashes.iter().filter(|crash| crash.effect.cause == Cause::Entry) {
         match crash.effect.of {
-            // A pad that is in CoderPad's list is adopted at once (contract X5a).
+            // A pad in CoderPad's list is adopted immediately (contract X5a).
             Of::CoderPad => {
                 eventually("its creation is unknown, or its pad is adopted", async || {
                     let pads = world.pads_of(&crash.subject.candidate).await;
@@ -177,7 +178,7 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap()
 }
 
-/// One line for each crash, and for each moment that is also another effect's.
+/// Prints one line for each crash, and for each crash point that is also the start of another effect.
 fn table(results: Vec<(&Effect, Killed, String)>) -> String {
     let mut table = String::from("The operator killed at each effect, and again while it found out:\n\n");
     let mut line = |effect: &str, moment: &str, result: &str| {
@@ -190,7 +191,7 @@ fn table(results: Vec<(&Effect, Killed, String)>) -> String {
         if let Some(next) = effect.next {
             line(
                 effect.name,
-                "after the answer, before the status",
+                "after the response, before the status",
                 &format!("that is: {next}, before it is sent"),
             );
         }

@@ -1,4 +1,4 @@
-//! Objects that the API server accepts and that do not decode: they alone are affected, and are named.
+//! Objects that the API server accepts but the operator cannot decode: only they are affected, and logs name them.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::plugin::Kubectl;
 use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
-/// Sets fields of a status without looking at the answer, which need not decode.
+/// Sets fields of a status without decoding the response.
 async fn set_status(world: &World, plural: &str, name: &str, status: Value) {
     let api = objects(&world.client, world.namespace, plural);
     let patch = Patch::Merge(json!({"status": status}));
     api.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
 }
 
-/// Leaves the stage and enters it again.
+/// Moves a candidate out of the stage and back.
 async fn enter_again(world: &World, candidate: &str) -> Value {
     world.lever.move_to_stage(candidate, "Onsite").await;
     world.enter(candidate).await
@@ -44,7 +44,7 @@ async fn metric(world: &World, line: &str) {
     .await;
 }
 
-/// A date that no program can read, and a list where a time should be: API servers accept both.
+/// A date that no program can read, and a list in place of a time: API servers accept both.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unusable_time_in_one_status_affects_no_other_pad() {
     let mut world = World::start(Options::new("odd-times")).await;
@@ -63,7 +63,7 @@ async fn an_unusable_time_in_one_status_affects_no_other_pad() {
     logs(&world, &list, "status.entryAt").await;
     metric(&world, "pad_operator_undecodable_objects{kind=\"Pad\",effect=\"partly\"} 2").await;
 
-    // Others are not affected, neither at once nor after a restart.
+    // Others are not affected, neither immediately nor after a restart.
     for restart in [false, true] {
         if restart {
             world.operator().terminate().await;
@@ -93,7 +93,7 @@ async fn an_object_that_does_not_decode_is_skipped_and_takes_its_deliveries() {
     let patch = json!([{"op": "add", "path": path, "value": "Hold"}]).to_string();
     world.cluster.kubectl(&["patch", crd, "--type=json", "--patch", &patch], None).await.unwrap();
     let name = world.pads_of(&odd).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
-    eventually("the API server takes it", async || {
+    eventually("the API server accepts it", async || {
         let patch = json!({"spec": {"deletionPolicy": "Hold"}}).to_string();
         world.kubectl(&["patch", "pad", &name, "--type=merge", "--patch", &patch]).await
     })
@@ -106,14 +106,14 @@ async fn an_object_that_does_not_decode_is_skipped_and_takes_its_deliveries() {
     let candidate = world.candidate();
     world.enter(&candidate).await;
     world.wait_for_one_pad(&candidate).await;
-    // A sync finds the candidate without a Pad that decodes, and does not break off.
+    // A sync finds the candidate without a decodable Pad, and does not stop.
     world.sync().await;
     let again = enter_again(&world, &odd).await;
     assert_eq!(again, json!({"outcome": "Accepted", "pads": [name]}));
     let status = Kubectl::new(&world).pad(&["status"]).await.unwrap();
     assert!(status.contains(&format!("Pad {}/{name}: spec.deletionPolicy", world.namespace)), "{status}");
 
-    // As soon as it decodes, it is served again.
+    // As soon as it decodes, it is reconciled again.
     let patch = json!({"spec": {"deletionPolicy": "Retain"}}).to_string();
     world.kubectl(&["patch", "pad", &name, "--type=merge", "--patch", &patch]).await.unwrap();
     metric(&world, "pad_operator_undecodable_objects{kind=\"Pad\",effect=\"skipped\"} 0").await;

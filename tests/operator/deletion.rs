@@ -1,4 +1,4 @@
-//! Deleting a Pad: what it leaves behind, and that it never hangs.
+//! Deletion of a Pad: what remains, and that it never hangs.
 
 use serde_json::json;
 use simulators::{Fault, Moment};
@@ -15,7 +15,7 @@ async fn delete_pad(world: &World, candidate: &str) {
 }
 
 async fn is_gone(world: &World, candidate: &str) {
-    eventually("the Pad is gone", async || {
+    eventually("the Pad is deleted", async || {
         let pads = world.pads_of(candidate).await;
         if pads.is_empty() { Ok(()) } else { Err(format!("{pads:#?}")) }
     })
@@ -59,7 +59,7 @@ async fn delete_takes_the_link_off_and_deletes_the_pad() {
     assert!(world.lever.links(&candidate).is_empty());
     assert!(world.interview.pad(&made.id).unwrap().deleted);
 
-    // The policy of the Pad counts, not that of its configuration; and what is gone already is no obstacle.
+    // The policy of the Pad counts, not that of its configuration, and missing links or pads are no obstacle.
     let second = world.candidate();
     world.enter(&second).await;
     let made = world.wait_for_one_pad(&second).await;
@@ -77,7 +77,7 @@ async fn delete_takes_the_link_off_and_deletes_the_pad() {
     world.finish().await;
 }
 
-/// Of a pad that nobody was given yet nothing stays, whatever the policy.
+/// A pad that no one has received yet is removed, whatever the policy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pad_that_is_deleted_in_mid_flight_leaves_nothing() {
     let world = World::start(Options::new("delete-in-flight")).await;
@@ -85,10 +85,10 @@ async fn a_pad_that_is_deleted_in_mid_flight_leaves_nothing() {
     let fault = Fault::on("POST", "^/api/pads/?$").pause(Moment::AfterEffect);
     let fault = world.interview.faults().add(fault);
     world.enter(&candidate).await;
-    soon("the pad is made", fault.reached()).await;
+    soon("the pad is created", fault.reached()).await;
     let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     world.delete("pads", &name).await;
-    assert_eq!(world.pads_of(&candidate).await.len(), 1, "it stays until it is resolved");
+    assert_eq!(world.pads_of(&candidate).await.len(), 1, "it remains until the creation is resolved");
     fault.discard();
     is_gone(&world, &candidate).await;
     let made = world.pads_made_for(&candidate);
@@ -97,7 +97,8 @@ async fn a_pad_that_is_deleted_in_mid_flight_leaves_nothing() {
     world.finish().await;
 }
 
-/// A repeated webhook makes a new Pad beside one that is being deleted. It must not take over a pad that goes.
+/// A repeated webhook creates a new Pad next to a terminating one. The new Pad must not adopt a pad that is about to be
+/// deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pad_that_is_about_to_go_is_not_adopted() {
     let options = Options::new("delete-and-repeat").configuration(json!({"deletionPolicy": "Delete"}));
@@ -113,14 +114,14 @@ async fn a_pad_that_is_about_to_go_is_not_adopted() {
 
     let delivery = world.lever.deliveries().last().unwrap().number;
     assert_eq!(world.lever.redeliver(delivery).await.status, Some(200));
-    eventually("the other one waits for it", async || {
+    eventually("the other Pad waits for it", async || {
         let pads = world.pads_of(&candidate).await;
         let waits = pads.iter().any(|pad| phase(pad) == "Pending/CreateOutcomeUnknown");
         if waits { Ok(()) } else { Err(format!("{pads:#?}")) }
     })
     .await;
     fault.release();
-    eventually("the first one is gone", async || {
+    eventually("the first Pad is deleted", async || {
         world.find("pads", &name).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
     })
     .await;
@@ -142,7 +143,7 @@ async fn a_connection_that_is_gone_does_not_hold_its_pads() {
         world.enter(candidate).await;
         world.wait_for_one_pad(candidate).await;
     }
-    // A broken connection delays it, and editing the policy lets go.
+    // A broken connection delays the deletion, and editing the policy releases it.
     world.set_secret("lever-api-key", "lever-0000-broken").await;
     world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
     let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();

@@ -1,11 +1,11 @@
-//! Documents that say where something is: each test and each file that they name is there.
+//! Documents that refer to tests and files: each of them exists.
 
 use crate::cluster::source;
 
-/// How many threats `docs/security.md` names.
+/// Number of threats in `docs/security.md`.
 const THREATS: usize = 27;
 
-/// Asserts that this is a list of tests that are there, such as "`tests/operator/chart.rs::name`, `...`".
+/// Asserts that a list contains existing tests, such as "`tests/operator/chart.rs::name`, `...`".
 pub fn assert_tests(list: &str) {
     for test in list.split(", ") {
         let test = test.strip_prefix('`').and_then(|test| test.strip_suffix('`'));
@@ -14,7 +14,7 @@ pub fn assert_tests(list: &str) {
     }
 }
 
-/// Whether the file has a test of this name.
+/// Reports whether the file has a test with this name.
 pub fn is_test(file: &str, name: &str) -> bool {
     let Ok(code) = std::fs::read_to_string(source(file)) else { return false };
     let lines: Vec<_> = code.lines().map(str::trim).collect();
@@ -35,8 +35,8 @@ pub fn is_test(file: &str, name: &str) -> bool {
 #[test]
 fn only_a_test_is_a_test() {
     assert!(is_test("tests/operator/documents.rs", "only_a_test_is_a_test"));
-    assert!(!is_test("tests/operator/documents.rs", "is_test"), "a helper is no test");
-    assert!(!is_test("tests/operator/documents.rs", "only_a_test"), "nor is the beginning of a name");
+    assert!(!is_test("tests/operator/documents.rs", "is_test"), "a helper is not a test");
+    assert!(!is_test("tests/operator/documents.rs", "only_a_test"), "a prefix of a name is not a test");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn every_threat_names_what_stops_it_and_tests_that_are_there() {
     assert_eq!(threats, THREATS);
 }
 
-/// What the document for contributors, or that on releases, calls by its path in the repository.
+/// Checks the repository paths in the documents for contributors and on releases.
 fn named(document: &str) -> Vec<String> {
     const FOLDERS: [&str; 8] =
         ["src/", "tests/", "docs/", "simulators/", "charts/", "examples/", "released", "crds"];
@@ -73,7 +73,7 @@ fn files_that_contributors_are_led_to_are_there() {
     let mut found = 0;
     for document in ["docs/contributing.md", "docs/releases.md"] {
         for path in named(document) {
-            assert!(std::fs::exists(source(&path)).unwrap(), "{document} names {path}, which is not there");
+            assert!(std::fs::exists(source(&path)).unwrap(), "{document} names {path}, which does not exist");
             found += 1;
         }
     }

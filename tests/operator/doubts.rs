@@ -1,4 +1,4 @@
-//! Answers that are not believed at the first time (contract P7a, P7b), and pads that are found early (contract X5a).
+//! Responses that are not trusted the first time (contract P7a, P7b), and pads that are found early (contract X5a).
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn reads(candidate: &str) -> Fault {
     Fault::on("GET", &format!("^/v1/opportunities/{candidate}$"))
 }
 
-/// Contract P7a: the move shows in Lever's API some seconds after its webhook, and no sync comes to help.
+/// Contract P7a: Lever's API shows the stage change some seconds after its webhook, without a sync in between.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_candidate_who_shows_after_the_webhook_gets_the_pad() {
     let world = World::start(Options::new("stale-reads")).await;
@@ -36,7 +36,7 @@ async fn a_candidate_who_shows_after_the_webhook_gets_the_pad() {
     world.wait_for_one_pad(&missing).await;
     world.wait_for_one_pad(&stale).await;
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
-    // 2, 5, 15 and 30 s; then it is believed.
+    // After 2, 5, 15 and 30 s the response is trusted.
     let pads = world.pads_of(&gone).await;
     assert_eq!(pads[0]["status"]["phase"], serde_json::Value::Null, "nothing is decided yet: {pads:#?}");
     world.wait_for_pad(&gone, "Skipped/CandidateNotFound").await;
@@ -49,13 +49,13 @@ async fn a_candidate_who_shows_after_the_webhook_gets_the_pad() {
 async fn one_negative_answer_has_no_final_consequence() {
     let world = World::start(Options::new("one-negative")).await;
     let (linked, looked_at, by_hand) = (world.candidate(), world.candidate(), world.candidate());
-    // Lever's 404 for the link is about something else; the candidate is there.
+    // Lever's 404 for the link has another cause; the candidate exists.
     let fault =
         world.lever.faults().add(Fault::on("POST", &format!("/{linked}/addLinks$")).status(404).times(1));
     world.enter(&linked).await;
-    soon("the link is refused", fault.reached()).await;
+    soon("the link is rejected", fault.reached()).await;
     world.wait_for_pad(&linked, "Failed/InvalidRequest").await;
-    assert_eq!(world.interview.live_pads().len(), 1, "the pad stays");
+    assert_eq!(world.interview.live_pads().len(), 1, "the pad remains");
     let name = world.pads_of(&linked).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     world.request("pads", &name).await;
     world.wait_for_one_pad(&linked).await;
@@ -74,7 +74,7 @@ async fn one_negative_answer_has_no_final_consequence() {
     world.finish().await;
 }
 
-/// Contract P7b: a take-home that CoderPad calls live at first.
+/// Contract P7b: a take-home that CoderPad first reports as live.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_take_home_that_looks_live_at_first_is_kept() {
     let spec = json!({"type": "TakeHome", "questionID": 1002});
@@ -92,7 +92,7 @@ async fn a_take_home_that_looks_live_at_first_is_kept() {
     world.interview.set_pad_type(&pad.id, "take_home");
     assert!(world.wait_for_one_pad(&candidate).await.take_home);
 
-    // Contract F7: what it is stays unknown, so a person decides.
+    // Contract F7: its type stays unknown, so a person decides.
     let (pad, candidate) = created("homework").await;
     let stored = world.wait_for_pad(&candidate, "Failed/TakeHomeRefused").await;
     assert_eq!(stored["status"]["padID"], pad.id);
@@ -107,7 +107,7 @@ async fn a_take_home_that_looks_live_at_first_is_kept() {
     world.finish().await;
 }
 
-/// Contract X6: Pads of one candidate that come back without annotations and status adopt each its own pad.
+/// Contract X6: restored Pads of one candidate, without annotations and status, each adopt their own pad.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_restored_pads_of_one_candidate_adopt_each_its_own() {
     let mut world = World::start(Options::new("restored-two")).await;
@@ -139,7 +139,7 @@ async fn two_restored_pads_of_one_candidate_adopt_each_its_own() {
     world.finish().await;
 }
 
-/// Contract E2: a pad that is there again.
+/// Contract E2: a deleted pad that exists again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_pad_that_is_there_again_is_followed() {
     let world = World::start(Options::new("pad-again")).await;

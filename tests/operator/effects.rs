@@ -1,5 +1,5 @@
-//! Every effect of the operator as a table: the request by which it happens, what leads to it, and how it must end.
-//! Another effect is another row of [`EFFECTS`].
+//! Table of all external effects of the operator: the request that causes the effect, its cause, and the expected
+//! result. A new effect is a new row of [`EFFECTS`].
 
 use serde_json::json;
 use simulators::{Fault, Faults};
@@ -8,19 +8,19 @@ use crate::status::brief;
 use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
 use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 
-/// Something that the operator changes outside itself.
+/// External effect of the operator.
 pub struct Effect {
     pub name: &'static str,
     pub of: Of,
-    /// What leads to it.
+    /// Cause of the effect.
     pub cause: Cause,
-    /// The request, for one candidate.
+    /// Returns the request for one candidate.
     pub request: fn(&Subject) -> Fault,
-    /// The effect that follows it.
+    /// Name of the effect that follows.
     pub next: Option<&'static str>,
 }
 
-/// Who is asked for it.
+/// Target of the request.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Of {
     ApiServer,
@@ -30,21 +30,21 @@ pub enum Of {
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Cause {
-    /// The candidate comes into the stage.
+    /// The candidate enters the stage.
     Entry,
-    /// The candidate was there without the tag, and comes again with it.
+    /// The candidate was in the stage without the tag, and enters it again with the tag.
     Return,
-    /// The Pad of an [`Cause::Entry`] is deleted before anything has come of it.
+    /// The Pad of an [`Cause::Entry`] is deleted before a pad exists.
     Cancelled,
     /// An open Pad gets the policy Delete.
     Policy,
-    /// An open Pad of this policy is deleted.
+    /// An open Pad with this policy is deleted.
     Deletion(&'static str),
     /// The interview of an open Pad has ended.
     End,
 }
 
-/// The tags on a candidate while the pad is open, and after the interview.
+/// Tags of a candidate while the pad is open, and after the interview.
 const READY: &str = "coderpad-ready";
 const ENDED: &str = "coderpad-done";
 
@@ -184,28 +184,29 @@ pub const EFFECTS: &[Effect] = &[
     },
 ];
 
-/// One candidate, to whom one effect happens.
+/// Candidate of one effect.
 pub struct Subject {
     pub candidate: String,
-    /// The name of the Pad.
+    /// Name of the Pad.
     pub pad: String,
-    /// The pad at CoderPad, if there was one from the beginning.
+    /// ID of the pad in CoderPad, if it existed from the start.
     pad_id: String,
 }
 
 impl Subject {
-    /// A write to the candidate in Lever.
+    /// Returns a write to the candidate in Lever.
     fn write(&self, what: &str) -> Fault {
         Fault::on("POST", &format!("/{}/{what}$", self.candidate))
     }
 
-    /// A patch of the Pad, or of its `/status`.
+    /// Returns a patch of the Pad or of its `/status`.
     fn patch(&self, part: &str) -> Fault {
         Fault::on("PATCH", &format!("/pads/{}{part}$", self.pad))
     }
 }
 
-/// A world in which every request to all three can be held, none waits for its turn, and Lever sends for long.
+/// Returns an environment in which all requests can be held, no Pad waits for a work permit, and Lever retries for a
+/// long time.
 pub fn world(name: &'static str) -> Options {
     let tags = json!({"ready": READY, "ended": ENDED});
     let mut options = Options::new(name).configuration(json!({"writeBack": {"tags": tags}}));
@@ -219,7 +220,7 @@ pub fn world(name: &'static str) -> Options {
 }
 
 impl Effect {
-    /// The faults that its request can meet.
+    /// Returns the faults for the target of its request.
     pub fn faults<'a>(&self, world: &'a World) -> &'a Faults {
         match self.of {
             Of::ApiServer => world.cluster_faults(0),
@@ -228,7 +229,7 @@ impl Effect {
         }
     }
 
-    /// A candidate for whom nothing is missing but the cause. `case` tells a failed test's reader who it is.
+    /// Adds a candidate for whom only the cause is missing. `case` identifies the candidate in failed tests.
     pub async fn prepare(&self, world: &World, case: &str) -> Subject {
         let candidate = world.candidate();
         eprintln!("{candidate}: {}, {case}", self.name);
@@ -259,7 +260,7 @@ impl Effect {
         subject
     }
 
-    /// The cause.
+    /// Triggers the cause.
     pub async fn provoke(&self, world: &World, subject: &Subject) {
         match self.cause {
             Cause::Entry | Cause::Return | Cause::Cancelled => {
@@ -273,7 +274,7 @@ impl Effect {
         }
     }
 
-    /// Waits for the end, and asserts that everything has happened that must, and nothing twice.
+    /// Waits for the final state, and asserts that everything happened exactly once.
     pub async fn ends(&self, world: &World, subject: &Subject) {
         let candidate = &subject.candidate;
         let made = match self.cause {
@@ -311,7 +312,7 @@ impl Effect {
 }
 
 async fn has_finalizer(world: &World, subject: &Subject) {
-    eventually("the finalizer is there", async || {
+    eventually("the finalizer is set", async || {
         let pad = world.get("pads", &subject.pad).await;
         let finalizers = &pad["metadata"]["finalizers"];
         if *finalizers == json!(["padoperator.dev/pad"]) { Ok(()) } else { Err(format!("{pad:#}")) }
@@ -320,26 +321,26 @@ async fn has_finalizer(world: &World, subject: &Subject) {
 }
 
 async fn is_gone(world: &World, subject: &Subject) {
-    eventually("the Pad is gone", async || {
+    eventually("the Pad is deleted", async || {
         world.find("pads", &subject.pad).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
     })
     .await;
 }
 
 async fn is_recorded(world: &World, subject: &Subject) {
-    eventually_within(NOTE_IS_SURE, "the interview is recorded", async || {
+    eventually_within(NOTE_IS_SURE, "the write-back is complete", async || {
         let pad = world.get("pads", &subject.pad).await;
         if brief(&pad, "RecordAdded") == "True/Written" { Ok(()) } else { Err(format!("{pad:#}")) }
     })
     .await;
 }
 
-/// When the requests arrived that added a link to this candidate.
+/// Returns the arrival times of requests that added a link to this candidate.
 pub fn links_added(world: &World, candidate: &str) -> Vec<i64> {
     written(world, candidate, "addLinks")
 }
 
-/// When the requests arrived that wrote something to this candidate, such as `notes`.
+/// Returns the arrival times of requests that wrote something to this candidate, such as `notes`.
 pub fn written(world: &World, candidate: &str, what: &str) -> Vec<i64> {
     let calls = world.lever.calls();
     let path = format!("/{candidate}/{what}");
@@ -349,7 +350,7 @@ pub fn written(world: &World, candidate: &str, what: &str) -> Vec<i64> {
     calls.iter().filter(has_effect).map(|call| call.at).collect()
 }
 
-/// When the requests arrived that made a pad for this candidate.
+/// Returns the arrival times of requests that created a pad for this candidate.
 pub fn pads_created(world: &World, candidate: &str) -> Vec<i64> {
     let calls = world.interview.calls();
     let is_creation = |call: &&simulators::Call| call.method == "POST" && call.path.starts_with("/api/pads");

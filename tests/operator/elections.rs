@@ -1,4 +1,4 @@
-//! The Lease of another holder whose clock is wrong.
+//! Lease of a holder whose clock is wrong.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::world::{Options, World};
 const LEASE: &str = "pad-operator";
 const OTHER: &str = "another-replica";
 
-/// Renews the Lease as a holder whose clock differs by so many seconds.
+/// Renews the Lease as a holder whose clock is off by this number of seconds.
 async fn renew(world: &World, seconds: i64) {
     let time = Timestamp::now() + SignedDuration::from_secs(seconds);
     let spec = json!({"holderIdentity": OTHER, "leaseDurationSeconds": 15, "acquireTime": format!("{time:.6}"),
@@ -29,14 +29,18 @@ async fn a_lease_is_judged_by_its_changes_and_not_by_its_holders_clock() {
     let mut world = World::start(Options::new("clocks")).await;
     for (seconds, clock) in [(-20, "behind"), (600, "ahead")] {
         world.operator().terminate().await;
-        assert_eq!(holder(&world).await, "", "it was released");
+        assert_eq!(holder(&world).await, "", "the Lease was released");
         renew(&world, seconds).await;
         world.operator().start().await;
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(18) {
             renew(&world, seconds).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
-            assert_eq!(holder(&world).await, OTHER, "taken while it changes; the holder's clock is {clock}");
+            assert_eq!(
+                holder(&world).await,
+                OTHER,
+                "acquired while it was renewed; the holder's clock is off by {clock}"
+            );
         }
         renew(&world, seconds).await;
         let silent = Instant::now();
@@ -47,7 +51,7 @@ async fn a_lease_is_judged_by_its_changes_and_not_by_its_holders_clock() {
         .await;
         let taken = silent.elapsed().as_secs_f64();
         println!("availability: holder silent, clock {clock}: replaced after {taken:.1} s");
-        // 15 to 20 s after the last change was observed, which is up to 2 s after it was written.
+        // 15 to 20 s after the last observed change, and the observation is up to 2 s late.
         assert!((15.0..=22.0).contains(&taken), "replaced after {taken} s");
     }
     world.finish().await;

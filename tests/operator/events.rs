@@ -1,4 +1,4 @@
-//! The Event of a Pad that waits.
+//! Event of a Pad that waits for a long time.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
-//! A pad that fails, or waits long: the tag that tells recruiters of it, beside the Warning Event.
+//! The failure tag, which informs recruiters about a Pad that fails or waits for a long time, in addition to the
+//! Warning Event.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ impl World {
         .await;
     }
 
-    /// How often tags were put on a candidate.
+    /// Returns how often tags were added to a candidate.
     fn tagged(&self, candidate: &str) -> usize {
         let path = format!("/v1/opportunities/{candidate}/addTags");
         self.lever.calls().iter().filter(|call| call.path == path).count()
@@ -54,7 +55,7 @@ async fn a_candidate_whose_pad_fails_is_tagged_once_until_it_is_open() {
     world.lever.remove_tag(&untagged, FAILED);
     world.look_at("pads", &world.pad_name(&untagged).await).await;
     world.wait_for_pad(&untagged, "Failed/InvalidRequest").await;
-    assert_eq!(world.lever.tags(&untagged), [TAG], "what a recruiter takes off stays off");
+    assert_eq!(world.lever.tags(&untagged), [TAG], "a tag that a recruiter removes stays removed");
 
     world.lever.remove_tag(&left, TAG);
     world.look_at("pads", &world.pad_name(&left).await).await;
@@ -66,7 +67,7 @@ async fn a_candidate_whose_pad_fails_is_tagged_once_until_it_is_open() {
     for candidate in [&candidate, &untagged] {
         world.wait_for_one_pad(candidate).await;
         world.has_tags(candidate, &[TAG, "coderpad-ready"]).await;
-        assert_eq!(world.tagged(candidate), 2, "one tag at a time, and each once");
+        assert_eq!(world.tagged(candidate), 2, "one tag at a time, each added once");
     }
     assert_eq!(world.tagged(&left), 1);
     let pad = world.pads_of(&candidate).await.remove(0);
@@ -83,7 +84,7 @@ async fn the_tag_goes_with_a_pad_that_leaves_nothing() {
     world.has_tags(&candidate, &[TAG, FAILED]).await;
     world.wait_for_pad(&candidate, "Failed/InvalidRequest").await;
     world.delete("pads", &world.pad_name(&candidate).await).await;
-    eventually("the Pad is gone", async || {
+    eventually("the Pad is deleted", async || {
         let pads = world.pads_of(&candidate).await;
         if pads.is_empty() { Ok(()) } else { Err(format!("{pads:#?}")) }
     })
@@ -92,7 +93,7 @@ async fn the_tag_goes_with_a_pad_that_leaves_nothing() {
     world.finish().await;
 }
 
-/// The tag must not hide what the Pad itself has to say, and what Lever refuses is not asked for again and again.
+/// The tag must not hide the Pad's own problem, and writes that Lever rejects are not repeated endlessly.
 #[tokio::test(flavor = "multi_thread")]
 async fn that_lever_does_not_take_the_tag_is_no_trouble_of_the_pad() {
     let world = World::start(options("failed-untaken", json!({}))).await;
@@ -123,9 +124,9 @@ async fn a_candidate_whose_pad_waits_ten_minutes_is_tagged() {
     let candidate = world.candidate();
     world.enter(&candidate).await;
     world.wait_for_pad(&candidate, "Pending/QuotaExceeded").await;
-    assert_eq!(world.lever.tags(&candidate), [TAG], "it has only begun to wait");
+    assert_eq!(world.lever.tags(&candidate), [TAG], "it has just started to wait");
 
-    // Suspended, it sends nothing, however long it waits.
+    // While suspended, it sends nothing, however long it waits.
     world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": true}})).await;
     let pad = world.wait_for_pad(&candidate, "Pending/Suspended").await;
     let mut conditions = pad["status"]["conditions"].clone();
@@ -135,7 +136,7 @@ async fn a_candidate_whose_pad_waits_ten_minutes_is_tagged() {
     }
     let name = world.pad_name(&candidate).await;
     world.patch_status("pads", &name, json!({"conditions": conditions})).await;
-    eventually("an Event says that it waits", async || {
+    eventually("an Event reports the wait", async || {
         let events = world.events().await;
         let of_pad =
             |event: &&Value| event["regarding"]["name"] == *name || event["involvedObject"]["name"] == *name;

@@ -1,4 +1,4 @@
-//! Many accounts in one operator: what one of them suffers from delays no other.
+//! Many accounts in one operator: problems of one account do not delay the others.
 
 use std::time::{Duration, Instant};
 
@@ -11,13 +11,13 @@ use crate::wait::{MACHINE, eventually};
 use crate::world::{Options, STAGE, World};
 
 const HEALTHY: usize = 50;
-/// Its services take requests and never answer.
+/// Connection whose services accept requests and never respond.
 const HANGING: &str = "hanging";
-/// It gets this many webhooks.
+/// Number of webhooks of the flooded connection.
 const FLOODED: &str = "flooded";
 const FLOOD: usize = 10_000;
 
-/// A connection with keys and a configuration of its own; its signing token is `token-of-<name>`.
+/// Creates a connection with its own keys and configuration; its signing token is `token-of-<name>`.
 async fn add(world: &World, name: &str, lever: &LeverSimulator) {
     let owner = &simulators::InterviewOptions::default().users[0].email;
     let key = |service: &str| format!("{service}-key-0f41-{name}");
@@ -37,7 +37,7 @@ async fn add(world: &World, name: &str, lever: &LeverSimulator) {
     world.apply("padconfigurations", name, json!({"connectionRef": {"name": name}})).await;
 }
 
-/// How long it takes from a webhook to the link, for one candidate of each healthy connection, begun one by one.
+/// Returns the times from webhook to link, for one candidate of each healthy connection, started one after the other.
 async fn delays(world: &World, names: &[String], stage: &str) -> Vec<Duration> {
     let (operator, namespace) = (&world.operators[0], world.namespace);
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
@@ -46,9 +46,9 @@ async fn delays(world: &World, names: &[String], stage: &str) -> Vec<Duration> {
         let candidate = world.candidate();
         world.lever.move_to_stage(&candidate, STAGE).await;
         let began = Instant::now();
-        // Whoever is not heard tries again, as Lever does, and that takes its time, too.
+        // Failed deliveries are retried, as Lever does, and that time counts too.
         let url = format!("http://127.0.0.1:{}/webhooks/lever/{namespace}/{name}", operator.webhooks);
-        eventually("the delivery is taken", async || {
+        eventually("the delivery is accepted", async || {
             let body = delivery(&format!("token-of-{name}"), &candidate, stage, 0);
             match client.post(&url).body(body).send().await.map(|answer| answer.status().as_u16()) {
                 Ok(200) => Ok(()),
@@ -56,7 +56,7 @@ async fn delays(world: &World, names: &[String], stage: &str) -> Vec<Duration> {
             }
         })
         .await;
-        eventually("the link is there", async || match world.lever.links(&candidate).len() {
+        eventually("the link exists", async || match world.lever.links(&candidate).len() {
             0 => Err(format!("none for {name} after {:?}", began.elapsed())),
             _ => Ok(()),
         })
@@ -68,7 +68,7 @@ async fn delays(world: &World, names: &[String], stage: &str) -> Vec<Duration> {
     delays
 }
 
-/// Median, 95th percentile and worst.
+/// Returns median, 95th percentile and maximum.
 fn told(delays: &[Duration]) -> [Duration; 3] {
     [delays[delays.len() / 2], delays[delays.len() * 95 / 100], delays[delays.len() - 1]]
 }
@@ -81,7 +81,7 @@ async fn fifty_connections_go_on_while_one_hangs_and_one_is_flooded() {
     options
         .flags
         .extend(["--leader-election=false", format!("--allow-api-origin={}", hanging.origin()).leak()]);
-    // A line for each call would be most of the work.
+    // Logging each call would be most of the work.
     options.levels = Some("warn");
     let world = World::start(options).await;
     let names: Vec<String> = (0..HEALTHY).map(|number| format!("healthy-{number}")).collect();
@@ -126,7 +126,8 @@ async fn fifty_connections_go_on_while_one_hangs_and_one_is_flooded() {
          quiet; {bad:?} while one account hangs and one gets {FLOOD} webhooks, answered {answers:?} within {took:?}"
     );
     assert!(fault.hits() >= 20 && answers.values().sum::<usize>() == FLOOD);
-    // The flood takes all of a small machine. Who stood behind it, or behind the calls that hang, would wait for minutes.
+    // The flood uses all of a small machine. A candidate queued behind the flood or the hanging calls would wait for
+    // minutes.
     for (bad, quiet, more) in [(bad[0], quiet[0], 12), (bad[1], quiet[1], 24)] {
         assert!(bad < quiet + Duration::from_secs(more), "{quiet:?}, then {bad:?}");
     }

@@ -1,4 +1,4 @@
-//! Somebody floods the webhook endpoint: it costs what it must cost, and nobody else waits for it.
+//! Floods of the webhook endpoint: their cost is bounded, and no other connection waits for them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ use crate::status::phase;
 use crate::wait::{MACHINE, eventually, eventually_within};
 use crate::world::{CONNECTION, Options, STAGE, World};
 
-/// Another connection in the same namespace, to the same services under keys of its own.
+/// Creates another connection in the same namespace, to the same services with its own keys.
 const FLOODED: &str = "flooded";
 const FLOODED_TOKEN: &str = "signing-token-77aa-flooded";
 
-/// Posts all bodies to a connection's webhook, so many at once, and counts the answers.
+/// Posts all bodies to a connection's webhook, a limited number in parallel, and counts the responses.
 pub async fn flood(
     operator: &Operator,
     namespace: &str,
@@ -53,7 +53,7 @@ pub fn delivery(signing_token: &str, opportunity: &str, stage: &str, padding: us
 
 async fn requests_of(world: &World) -> usize {
     let (user, all) = (world.user(0), world.cluster.requests(world.namespace).await);
-    // The watches end and begin again by themselves, and a note of what was heard is not for an unsigned one.
+    // Watches are restarted automatically, and an unsigned request does not update the last delivery.
     all.iter().filter(|one| one.user == user && one.verb != "watch" && one.resource != "leases").count()
 }
 
@@ -70,7 +70,7 @@ async fn an_unsigned_flood_costs_no_request_no_log_line_and_no_memory() {
     };
     let (namespace, large) = (world.namespace, 250_000);
     let operator = world.operators.remove(0);
-    // What the first of them cost, such as buffers of connections, is not growth.
+    // Costs of the first requests, such as buffers of connections, are not growth.
     flood(&operator, namespace, CONNECTION, 64, bodies(1_000, 0)).await;
     flood(&operator, namespace, CONNECTION, 64, bodies(200, large)).await;
     let (memory, requests, lines) =
@@ -96,7 +96,7 @@ async fn an_unsigned_flood_costs_no_request_no_log_line_and_no_memory() {
     world.finish().await;
 }
 
-/// A second connection, ready, with keys, a configuration and a webhook of its own.
+/// Starts a second connection that is Ready, with keys, a configuration and a webhook.
 async fn add_flooded(world: &World) {
     let owner = &simulators::InterviewOptions::default().users[0].email;
     world.lever.set_key("lever-51c0-flooded", Permissions::all());
@@ -119,12 +119,12 @@ async fn add_flooded(world: &World) {
     world.wait_for("padconfigurations", FLOODED, "Ready", "True/InUse").await;
 }
 
-/// The time until a candidate of the other connection has a pad.
+/// Returns the time until a candidate of the other connection has a pad.
 async fn time_of_one(world: &World, limit: Duration) -> [Duration; 2] {
     let (candidate, began) = (world.candidate(), Instant::now());
     assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
     let taken = began.elapsed();
-    eventually_within(limit, "the other connection's pad is there", async || {
+    eventually_within(limit, "the other connection's pad exists", async || {
         let name = world.pads_of(&candidate).await;
         let phases: Vec<_> = name.iter().map(phase).collect();
         if phases == ["Open/Open"] { Ok(()) } else { Err(format!("{phases:?}")) }
@@ -152,7 +152,7 @@ async fn a_signed_flood_of_one_connection_is_bounded_and_starves_no_other() {
         time_of_one(&world, Duration::from_secs(30)),
     );
     let after = operator.memory();
-    // Now thousands of Pads of the other connection wait to be judged, at the pace of its account.
+    // Thousands of Pads of the flooded connection now wait for the rate limit of their account.
     let [taken, open] = time_of_one(&world, Duration::from_secs(15)).await;
     println!(
         "flood: 3000 signed requests of one connection, 400 at once: {answers:?}; another connection's delivery took \
@@ -172,14 +172,14 @@ async fn a_signed_flood_of_one_connection_is_bounded_and_starves_no_other() {
     world.finish().await;
 }
 
-/// Connects and says this much of a request.
+/// Connects and sends only the start of a request.
 async fn say(port: u16, what: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(what).await.unwrap();
     stream
 }
 
-/// What comes until the other side closes, while a byte is said every now and then.
+/// Returns the response until the other side closes, while sending a byte from time to time.
 async fn dripping(mut stream: TcpStream) -> String {
     let mut heard = Vec::new();
     let ends = async {
@@ -192,7 +192,7 @@ async fn dripping(mut stream: TcpStream) -> String {
             }
         }
     };
-    timeout(Duration::from_secs(40), ends).await.expect("a slow client is cut");
+    timeout(Duration::from_secs(40), ends).await.expect("a slow client is disconnected");
     String::from_utf8(heard).unwrap()
 }
 
@@ -205,14 +205,14 @@ async fn slow_clients_are_cut_and_let_others_through() {
     let path = format!("/webhooks/lever/{}/{CONNECTION}", world.namespace);
     let body = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n{{");
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nX-Slow: ");
-    // More than are served at once: all places are taken, and others wait behind.
+    // More clients than can be served in parallel: all slots are taken, and others wait.
     let mut slow = Vec::new();
     for n in 0..600 {
         slow.push(say(port, if n % 2 == 0 { &body } else { &head }.as_bytes()).await);
     }
     let all = tokio::spawn(stream::iter(slow).map(dripping).buffer_unordered(600).collect::<Vec<_>>());
     let (candidate, began, stage) = (world.candidate(), Instant::now(), world.lever.stage_id(STAGE).unwrap());
-    // On a connection of its own: Lever's may have been there before.
+    // On a new connection: Lever's existing one might already be served.
     let one = [delivery(&world.signing_token, &candidate, &stage, 0)].into_iter();
     let answer = flood(&world.operators[0], world.namespace, CONNECTION, 1, one).await;
     assert_eq!(answer, BTreeMap::from([(200, 1)]));
@@ -223,7 +223,7 @@ async fn slow_clients_are_cut_and_let_others_through() {
     world.wait_for_pad(&candidate, "Skipped/StageChanged").await;
     let after = world.operators[0].memory();
     println!(
-        "flood: 600 slow clients: a delivery took {taken:?}, all were cut after {cut:?}; {memory} KiB before, {after} KiB after"
+        "flood: 600 slow clients: a delivery took {taken:?}, all were disconnected after {cut:?}; {memory} KiB before, {after} KiB after"
     );
     assert!(
         answers.iter().all(|answer| answer.is_empty() || answer.starts_with("HTTP/1.1 40")),
@@ -234,14 +234,14 @@ async fn slow_clients_are_cut_and_let_others_through() {
     world.finish().await;
 }
 
-/// Their services' answers never come, so each of their Pads keeps its turn as long as it may.
+/// The services of a connection never respond, so each of its Pads keeps its work permit until the timeout.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_service_delays_no_other_connection() {
     let mut options = Options::new("hanging");
     options.flags.push("--leader-election=false");
     let world = World::start(options).await;
     add_flooded(&world).await;
-    // All begin at once.
+    // All start at once.
     world.patch("leverconnections", FLOODED, json!({"spec": {"suspend": true}})).await;
     world.wait_for("leverconnections", FLOODED, "Suspended", "True/Suspended").await;
     let hang = simulators::Fault::on("GET", "^/v1/opportunities/hanging-").hang().until_removed();
@@ -252,13 +252,13 @@ async fn a_hanging_service_delays_no_other_connection() {
         world.apply("pads", &format!("hanging-{n}"), spec).await;
     }
     world.patch("leverconnections", FLOODED, json!({"spec": {"suspend": false}})).await;
-    eventually("all turns that they may have are taken", async || {
+    eventually("all work permits of the connection are taken", async || {
         if fault.hits() >= 24 { Ok(()) } else { Err(fault.hits().to_string()) }
     })
     .await;
     let [taken, open] = time_of_one(&world, Duration::from_secs(12)).await;
     println!(
-        "flood: beside {} hanging calls of another connection a delivery took {taken:?}, its pad {open:?}",
+        "flood: with {} hanging calls of another connection a delivery took {taken:?}, its pad {open:?}",
         fault.hits()
     );
     let pads: Vec<Value> = world.list("pads").await;

@@ -1,5 +1,5 @@
-//! The examples for Flux and Argo CD: an API server with their CustomResourceDefinitions takes each manifest, the order
-//! of the steps is the right one, and the secrets are those that the connection names.
+//! Examples for Flux and Argo CD: an API server with their CustomResourceDefinitions accepts each manifest, the order
+//! of the steps is correct, and the Secrets are those that the connection names.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, source};
 
 const FOLDER: &str = "examples/gitops";
 
-/// The objects in a file of the examples, such as `flux/operator.yaml`.
+/// Returns the objects in a file of the examples, such as `flux/operator.yaml`.
 pub fn gitops(file: &str) -> Vec<Value> {
     documents(&std::fs::read_to_string(source(&format!("{FOLDER}/{file}"))).unwrap())
 }
@@ -48,7 +48,7 @@ async fn the_api_server_takes_every_example() {
     }
 }
 
-/// What comes after what, and where it comes from.
+/// Checks the order and the sources of the steps.
 const STEPS: [&str; 4] = ["pad-operator", "hiring-secrets", "hiring-connection", "hiring-configurations"];
 
 #[test]
@@ -75,11 +75,11 @@ fn argo_cd_waits_for_each_step_before_the_next() {
     let settings: Value = serde_yaml_ng::from_str(settings.as_str().unwrap()).unwrap();
     assert!(
         settings["argoproj.io/Application"]["health.lua"].is_string(),
-        "waves wait only for what has a health"
+        "waves wait only for resources with a health check"
     );
 }
 
-/// Both variants make the Secret of `examples/secrets.yaml`, and the connection finds its keys there.
+/// Both variants create the Secret of `examples/secrets.yaml`, and it contains the keys that the connection names.
 #[test]
 fn the_secrets_are_those_that_the_connection_names() {
     let read = |file: &str| documents(&std::fs::read_to_string(source(file)).unwrap()).remove(0);
@@ -107,7 +107,7 @@ fn the_secrets_are_those_that_the_connection_names() {
     }
 }
 
-/// The chart takes the values that both examples give it.
+/// The chart accepts the values in both examples.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chart_takes_the_values_of_the_examples() {
     let cluster = Cluster::shared().await;

@@ -1,4 +1,4 @@
-//! Whom Lever has deleted or anonymized, no Pad names any more.
+//! Erasure: Pads no longer name candidates whom Lever has deleted or anonymized.
 
 use serde_json::Value;
 use simulators::NewCandidate;
@@ -16,9 +16,9 @@ impl World {
         self.pads_of(candidate).await.remove(0)
     }
 
-    /// Waits until the candidate's Pad names nobody.
+    /// Waits until the candidate's Pad names no one.
     async fn wait_until_unnamed(&self, candidate: &str, was: &str) -> Value {
-        eventually("nobody is named", async || {
+        eventually("no candidate is named", async || {
             let pad = self.pad_of(candidate).await;
             assert_eq!(phase(&pad), was);
             if names_somebody(&pad) { Err(format!("{pad:#}")) } else { Ok(pad) }
@@ -26,7 +26,7 @@ impl World {
         .await
     }
 
-    /// A candidate whose interview has begun.
+    /// Adds a candidate whose interview has begun.
     async fn interviewed(&self) -> (String, String) {
         let candidate = self.candidate();
         self.enter(&candidate).await;
@@ -42,7 +42,7 @@ impl World {
 async fn who_is_deleted_or_anonymized_in_lever_is_named_nowhere_from_then_on() {
     let mut world = World::start(Options::new("gone")).await;
     world.keep_private("Wendeline Ostrander");
-    // Whom the connection's probe reads: the first of all.
+    // Candidate that the connection's probe reads: the first of all.
     world.candidate();
     let (anonymized, started) = world.interviewed().await;
     let (ended, made) = world.interviewed().await;
@@ -67,7 +67,7 @@ async fn who_is_deleted_or_anonymized_in_lever_is_named_nowhere_from_then_on() {
     let skipped_pad = world.wait_until_unnamed(&skipped, "Skipped/TagMissing").await;
     assert!(names_somebody(&world.pad_of(&stays).await));
 
-    // What comes later names nobody again, and nobody is asked about again.
+    // Later reconciles add no name, and send no request about these candidates.
     world.interview.end_interview(&started);
     world.sync().await;
     world.wait_for_pad(&anonymized, "Ended/Ended").await;
@@ -85,7 +85,7 @@ async fn who_is_deleted_or_anonymized_in_lever_is_named_nowhere_from_then_on() {
     world.finish().await;
 }
 
-/// A look that cannot be taken now is taken later.
+/// A check that is not possible now is done later.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_deleted_during_an_outage_or_a_suspension_is_found_afterwards() {
     let mut world = World::start(Options::new("gone-meanwhile")).await;
@@ -117,7 +117,7 @@ async fn who_was_deleted_during_an_outage_or_a_suspension_is_found_afterwards() 
     world.finish().await;
 }
 
-/// A key from before needs no new permission for all else.
+/// Older keys need no new permission for everything else.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_permission_to_list_the_deleted_all_else_goes_on() {
     let world = World::start(Options::new("gone-forbidden")).await;

@@ -1,5 +1,5 @@
-//! What the user guides of both vendors tell people to do, where no other test does just that; and that the list of all
-//! their sentences, `docs/guide-coverage.md`, names only tests that are there.
+//! Steps of both vendors' user guides that no other test covers; and a check that the list of all their sentences,
+//! `docs/guide-coverage.md`, names only existing tests.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::status::{message_of, phase};
 use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 
-/// How many sentences both guides have, as `docs/guide-coverage.md` counts them.
+/// Number of sentences in both guides, as counted in `docs/guide-coverage.md`.
 const SENTENCES: u32 = 63;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,7 +112,7 @@ async fn applicants_of_a_tagged_posting_are_tagged() {
     world.enter(&untagged).await;
     world.wait_for_pad(&untagged, "Skipped/TagMissing").await;
 
-    // Sync knows them by the same tag.
+    // Sync finds them by the same tag.
     world.lever.set_delivery_behaviour(DeliveryBehaviour { drop: true, ..DeliveryBehaviour::default() });
     let untold = applicant(&tagged);
     world.lever.move_to_stage(&untold, STAGE).await;
@@ -134,7 +134,7 @@ async fn removing_the_tag_disables_one_candidate() {
     let made = world.wait_for_one_pad(&other).await;
     assert_eq!(world.creates(), 1);
 
-    // A pad that is there already stays.
+    // An existing pad remains.
     world.lever.remove_tag(&other, TAG);
     world.sync().await;
     let pad = world.pads_of(&other).await.remove(0);
@@ -165,7 +165,7 @@ async fn the_link_to_copy_stays_the_record_of_the_interview() {
     world.finish().await;
 }
 
-/// One row of `docs/guide-coverage.md`: the number of the sentence, and what is said to show it.
+/// Row of `docs/guide-coverage.md`: the number of the sentence, and the tests that cover it.
 fn row(line: &str) -> Option<(u32, &str)> {
     let cells: Vec<_> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
     let number = cells.first()?.parse().ok()?;
@@ -182,7 +182,7 @@ fn every_sentence_names_tests_that_are_there() {
             last = 0;
         }
         let Some((number, shown)) = row(line) else { continue };
-        assert_eq!(number, last + 1, "the sentences of a section are in order, none left out: {line}");
+        assert_eq!(number, last + 1, "the sentences of a section are in order and complete: {line}");
         (last, sentences) = (number, sentences + 1);
         if shown.strip_prefix("not tested: ").is_some_and(|why| !why.is_empty()) {
             continue;

@@ -1,4 +1,4 @@
-//! What `/livez` and `/readyz` say, and that nothing is lost while replicas come and go under load.
+//! Contents of `/livez` and `/readyz`, and replicas that are replaced under load.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::process::Operator;
 use crate::wait::{eventually, soon};
 use crate::world::{CONNECTION, Options, STAGE, World};
 
-/// Status and lines of a page.
+/// Returns status and lines of a page.
 async fn page(operator: &Operator, path: &str) -> (u16, Vec<String>) {
     let (status, text) = operator.get(path).await.unwrap();
     (status, text.lines().map(str::to_owned).collect())
@@ -43,7 +43,7 @@ async fn each_part_is_told_and_a_lost_api_server_takes_the_replica_out_but_does_
     }
 
     follower.link.cut();
-    let lines = eventually("it is not ready any more", async || match page(follower, "/readyz").await {
+    let lines = eventually("it is not ready anymore", async || match page(follower, "/readyz").await {
         (503, lines) => Ok(lines),
         other => Err(format!("{other:?}")),
     })
@@ -51,10 +51,10 @@ async fn each_part_is_told_and_a_lost_api_server_takes_the_replica_out_but_does_
     assert!(lines[0].starts_with("failed API server: no good answer for 1"), "{lines:?}");
     assert!(lines[0].contains("check the network"), "{lines:?}");
     assert_eq!(lines[1..], parts(&["resources", "process"]));
-    // Far longer than a part may stand still.
+    // Far longer than a component may be inactive.
     tokio::time::sleep(Duration::from_secs(35)).await;
     assert_eq!(page(follower, "/livez").await, (200, parts(&["lease", "webhooks"])));
-    assert_eq!(page(leader, "/readyz").await, ready, "the other one is");
+    assert_eq!(page(leader, "/readyz").await, ready, "the other replica is ready");
     follower.link.mend();
     eventually("it is ready again", async || match page(follower, "/readyz").await {
         (200, _) => Ok(()),
@@ -85,7 +85,7 @@ async fn whoever_may_not_list_says_what_is_missing() {
     operator.terminate().await;
 }
 
-/// Rolling updates, while candidates are moved all the time.
+/// Rolling updates while candidates are moved all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_that_are_replaced_under_load_lose_nothing() {
     let mut options = Options::new("rolling");
@@ -104,7 +104,7 @@ async fn replicas_that_are_replaced_under_load_lose_nothing() {
     let mut operators = std::mem::take(&mut world.operators);
     let (moved, mut updates) = (Cell::new(0), 0);
     let rolling = async {
-        // However fast the machine is: many are moved meanwhile.
+        // However fast the machine is, many candidates are moved in the meantime.
         while updates < 3 || moved.get() <= 20 {
             for operator in &mut operators {
                 operator.terminate().await;
@@ -138,9 +138,9 @@ async fn replicas_that_are_replaced_under_load_lose_nothing() {
         world.wait_for_one_pad(candidate).await;
         assert_eq!(links_added(&world, candidate).len(), 1);
     }
-    assert_eq!(world.interview.pads().len(), candidates.len(), "no pad is left behind");
+    assert_eq!(world.interview.pads().len(), candidates.len(), "no pad is orphaned");
     println!(
-        "availability: {} candidates moved while 2 replicas were replaced {updates} times; {again} deliveries came twice; a pad each",
+        "availability: {} candidates moved while 2 replicas were replaced {updates} times; {again} duplicate deliveries; one pad each",
         candidates.len()
     );
     assert!(candidates.len() > 20);

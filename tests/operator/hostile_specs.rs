@@ -1,5 +1,5 @@
-//! Any object that the API server takes, and many that it does not: after each the operator lives, settles, and keeps
-//! nothing of it when it is gone.
+//! Any object that the API server accepts, and many that it rejects: after each, the operator still runs, settles, and
+//! leaves nothing behind when the object is deleted.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::status::{assert_sound, condition};
 use crate::wait::{eventually, eventually_within};
 use crate::world::{CONFIGURATION, CONNECTION, Options, SECRET, World};
 
-/// So many without PROPTEST_CASES: each costs the API server several writes.
+/// Number of cases without PROPTEST_CASES: each costs the API server several writes.
 const FEW: u32 = 90;
 
 const KINDS: [&str; 3] = ["leverconnections", "padconfigurations", "pads"];
@@ -51,7 +51,7 @@ fn documents(world: &World) -> [(&'static str, Vec<Value>); 3] {
     ]
 }
 
-/// Sends these bytes as a new object. The name of the object, if it was taken.
+/// Sends these bytes as a new object. Returns the name of the object, if it was accepted.
 async fn create(world: &World, plural: &str, body: Vec<u8>) -> Result<String, u16> {
     let path = format!("/apis/padoperator.dev/v1alpha1/namespaces/{}/{plural}", world.namespace);
     let request = Request::post(path).header("content-type", "application/json").body(body).unwrap();
@@ -63,7 +63,7 @@ async fn create(world: &World, plural: &str, body: Vec<u8>) -> Result<String, u1
 }
 
 async fn settles(world: &World, plural: &str, name: &str) {
-    eventually_within(Duration::from_secs(40), "the operator has said what it thinks of it", async || {
+    eventually_within(Duration::from_secs(40), "the operator has written the status", async || {
         let Some(object) = world.find(plural, name).await else { return Err("gone".to_owned()) };
         let is_seen = object["status"]["observedGeneration"] == object["metadata"]["generation"];
         if is_seen && condition(&object, "Ready").is_some() { Ok(()) } else { Err(format!("{object:#}")) }
@@ -102,7 +102,7 @@ async fn any_object_is_refused_or_settles_and_leaves_nothing() {
         }
         assert!(world.operator().is_alive());
     }
-    eventually("all of them are gone", async || {
+    eventually("all objects are deleted", async || {
         let mut left = Vec::new();
         for plural in KINDS {
             let found = world.list(plural).await;
@@ -119,9 +119,9 @@ async fn any_object_is_refused_or_settles_and_leaves_nothing() {
     .await;
     let after = world.operator().memory();
     println!(
-        "fuzz: {cases} objects: {taken} taken, {refused} refused; {memory} KiB before, {after} KiB after"
+        "fuzz: {cases} objects: {taken} accepted, {refused} rejected; {memory} KiB before, {after} KiB after"
     );
-    assert!(taken >= 10 && refused >= 10, "{taken} taken, {refused} refused");
+    assert!(taken >= 10 && refused >= 10, "{taken} accepted, {refused} rejected");
     assert!(after < memory + 32 * 1024, "{memory} KiB before, {after} KiB after");
     let candidate = world.candidate();
     world.enter(&candidate).await;

@@ -1,4 +1,4 @@
-//! `docs/install.md`, as somebody follows it: its commands are run in their order, and lead to a first pad.
+//! `docs/install.md` as a reader follows it: its commands are run in order and lead to a first pad.
 
 use serde_json::Value;
 use simulators::{DeliveryOutcome, NewCandidate};
@@ -10,18 +10,18 @@ use crate::pages::{instead, markdown};
 use crate::wait::soon;
 use crate::world::{Options, STAGE, TAG, World};
 
-/// The blocks of the page in this language.
+/// Returns the code blocks of the page in this language.
 fn blocks(language: &str) -> Vec<String> {
     markdown::blocks_of(&std::fs::read_to_string(source("docs/install.md")).unwrap(), language)
 }
 
-/// A block that says in its first line which file it is.
+/// Returns a block whose first line names the file.
 fn file(name: &str) -> String {
     let first = format!("# {name}\n");
     blocks("yaml").into_iter().find(|block| block.starts_with(&first)).expect(name)
 }
 
-/// Runs a command of the page as it stands there, in a folder that has what the page says is there.
+/// Runs a command of the page unchanged, in a folder with the files that the page describes.
 async fn run(world: &World, command: &str) -> String {
     let path = format!("{}:/usr/bin:/bin", world.cluster.plane.programs().display());
     let output = Command::new("bash")
@@ -41,7 +41,7 @@ fn folder(world: &World) -> std::path::PathBuf {
     world.cluster.plane.folder().join("install")
 }
 
-/// What is in the folder: the repository, the values, and the keys. Only the services' addresses are others.
+/// Contents of the folder: the repository, the values and the keys. Only the services' addresses differ.
 fn prepare(world: &World, options: &Options) {
     let write = |name: &str, text: &str| std::fs::write(folder(world).join(name), text).unwrap();
     std::fs::create_dir_all(folder(world).join("examples")).unwrap();
@@ -60,7 +60,7 @@ fn prepare(world: &World, options: &Options) {
     for name in ["kustomization.yaml", "ingress.yaml"] {
         write(name, &file(name));
     }
-    assert_eq!(blocks("yaml").len(), 3, "a block is used here, or it would be tested by nobody");
+    assert_eq!(blocks("yaml").len(), 3, "each block must be used, because nothing else tests it");
     let keys = [
         ("lever-api-key", &options.lever.api_key),
         ("interview-api-key", &options.interview.api_key),
@@ -83,13 +83,13 @@ async fn the_page_leads_from_nothing_to_a_first_pad_and_back() {
     let (mut address, mut last) = (String::new(), String::new());
     for command in &commands {
         println!("$ {command}");
-        // The image is built by `make image` and used by `make e2e`.
+        // `make image` builds the image, and `make e2e` uses it.
         if ["docker ", "make "].iter().any(|start| command.starts_with(start)) {
             assert!(instead::checked(command));
             continue;
         }
         if command.contains("rollout status") {
-            // There are no nodes here: the operator is started as its Deployment says.
+            // There are no nodes here: the operator is started as its Deployment specifies.
             deployed(&world).await.start(&mut world).await;
             continue;
         }
@@ -118,7 +118,7 @@ async fn the_page_leads_from_nothing_to_a_first_pad_and_back() {
             assert!(said.contains("Open"), "{said}");
         }
     }
-    assert_eq!(Some(&last), commands.last(), "the definitions go last");
+    assert_eq!(Some(&last), commands.last(), "the definitions are deleted last");
     assert!(commands.len() > 12, "{commands:#?}");
     for plural in ["leverconnections", "padconfigurations", "pads"] {
         assert!(world.list(plural).await.is_empty());
@@ -127,7 +127,7 @@ async fn the_page_leads_from_nothing_to_a_first_pad_and_back() {
     cluster.kubectl(&last.split(' ').skip(1).collect::<Vec<_>>(), None).await.unwrap();
 }
 
-/// The kustomization of the page: what it makes is taken, and the image and the address are in it.
+/// The kustomization of the page: the API server accepts its output, which contains the image and the address.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kustomization_of_the_page_is_taken() {
     let options = Options::new("hiring-kustomized");

@@ -1,4 +1,5 @@
-//! Keys that work, but lead elsewhere: nothing is concluded about pads before a person has decided (contract C4a).
+//! Keys that work but belong to another organization: the operator concludes nothing about pads until a person has
+//! decided (contract C4a).
 
 use serde_json::{Value, json};
 use simulators::{Fault, KeyRole, Moment, OTHER_ORGANIZATION};
@@ -13,7 +14,7 @@ fn right_key(name: &str) -> String {
     format!("interview-77b02e-{name}")
 }
 
-/// What the key of the other organization was used for.
+/// Requests for which the key of the other organization was used.
 fn used_for(world: &World) -> Vec<String> {
     let mut calls = world.interview.calls();
     calls.retain(|call| call.key.as_deref() == Some(FOREIGN));
@@ -50,10 +51,10 @@ async fn a_key_of_another_organization_ends_nothing_and_the_right_one_continues(
     let (kept_name, deleted_name) = (name_of(&kept).await, name_of(&deleted).await);
     world.patch("pads", &deleted_name, json!({"spec": {"deletionPolicy": "Delete"}})).await;
 
-    // So that sync makes no other Pad in its place.
+    // Prevents sync from creating a replacement Pad.
     world.lever.remove_tag(&deleted, TAG);
 
-    // The first use of the key is slow: Pads that are asked about meanwhile must wait for its end.
+    // The first request with the key is slow: Pads that are reconciled in the meantime must wait for its result.
     let held =
         world.interview.faults().add(Fault::on("GET", "^/api/organization$").pause(Moment::BeforeEffect));
     world.set_secret("interview-api-key", FOREIGN).await;
@@ -74,7 +75,7 @@ async fn a_key_of_another_organization_ends_nothing_and_the_right_one_continues(
         assert!(message.contains(part), "{message}");
     }
 
-    // Another process knows it from the status. Webhooks are stored, retries and syncs are asked for.
+    // Another process reads it from the status. Webhooks are stored, retries and syncs are requested.
     world.operator().kill().await;
     world.operator().start().await;
     let late = world.candidate();
@@ -125,7 +126,7 @@ async fn a_person_accepts_another_organization_by_its_exact_name() {
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     world.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
 
-    // Without a request: the annotation is enough.
+    // No reconcile request: the annotation is enough.
     accept(&world, OTHER_ORGANIZATION).await;
     let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
     let status = &connection["status"];
@@ -135,7 +136,7 @@ async fn a_person_accepts_another_organization_by_its_exact_name() {
     );
     world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
 
-    // The way back is another change, which is accepted in the same way.
+    // Changing back is another change, which is accepted in the same way.
     world.set_secret("interview-api-key", &right_key("accepted-organization")).await;
     world.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
     accept(&world, "Northwind Ltd").await;

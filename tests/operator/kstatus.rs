@@ -1,4 +1,4 @@
-//! How tools see objects in every state: kstatus itself, Flux's expressions and Argo CD's script of examples/gitops.
+//! State of objects as tools see it: kstatus itself, Flux's expressions and Argo CD's script of examples/gitops.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use crate::gitops::gitops;
 use crate::status::brief;
 use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
-/// What kstatus, Argo CD and Flux say, by `Kind/name`.
+/// Returns the results of kstatus, Argo CD and Flux, by `Kind/name`.
 async fn seen(world: &World, objects: &[Value]) -> BTreeMap<String, String> {
     let flux = gitops("flux/kustomizations.yaml");
     let checks = flux.iter().find_map(|one| one["spec"]["healthCheckExprs"].as_array()).unwrap();
@@ -30,7 +30,7 @@ async fn seen(world: &World, objects: &[Value]) -> BTreeMap<String, String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("make kstatus builds it");
+        .expect("run `make kstatus`");
     tool.stdin.take().unwrap().write_all(list.to_string().as_bytes()).await.unwrap();
     let output = tool.wait_with_output().await.unwrap();
     assert!(output.status.success());
@@ -53,7 +53,7 @@ async fn tools_see_every_state_as_it_is() {
     let world = World::start(options).await;
     let mut expected = Vec::new();
 
-    // Connections: ready, one that a person must mend, and one whose service is away.
+    // Connections: Ready, one that a person must fix, and one whose service is unavailable.
     expected.push(("LeverConnection/acme", "True/Connected", CURRENT));
     let mut spec = world.connection_spec();
     spec["lever"]["apiKeySecretRef"]["name"] = json!("nowhere");
@@ -63,7 +63,7 @@ async fn tools_see_every_state_as_it_is() {
     world.apply("leverconnections", "away", world.connection_spec()).await;
     expected.push(("LeverConnection/away", "False/LeverUnavailable", IN_PROGRESS));
 
-    // Configurations: in use, wrong, waiting, held back.
+    // Configurations: in use, invalid, waiting, suspended.
     expected.push(("PadConfiguration/phone-screen", "True/InUse", CURRENT));
     world.configure("wrong", json!({"stage": "Nowhere"})).await;
     expected.push(("PadConfiguration/wrong", "False/StageNotFound", FAILED));
@@ -73,7 +73,7 @@ async fn tools_see_every_state_as_it_is() {
     world.wait_for("padconfigurations", "held", "Suspended", "True/Suspended").await;
     expected.push(("PadConfiguration/held", "True/InUse", "Current Suspended Current"));
 
-    // Pads, in every phase.
+    // Pads in every phase.
     let candidates: Vec<String> = (0..7).map(|_| world.candidate()).collect();
     let archived = world.add_candidate(NewCandidate { archived: true, ..NewCandidate::default() });
     let refuse = Action::Status { code: 400, body: None };
@@ -116,7 +116,7 @@ async fn tools_see_every_state_as_it_is() {
         assert_eq!(tools[*name], *said, "{name} {ready}");
     }
 
-    // What was true before the last change, or is nothing but the schema's default, is true no more.
+    // Stale conditions, or only the schema's default, do not count as Ready.
     let mut stale: Vec<Value> =
         objects.iter().filter(|object| brief(object, "Ready").starts_with("True")).cloned().collect();
     for object in &mut stale {
@@ -130,7 +130,7 @@ async fn tools_see_every_state_as_it_is() {
         assert_eq!(said, IN_PROGRESS, "{name}");
     }
 
-    // The same, as a person asks.
+    // The same on request of a person.
     for ready in
         [format!("leverconnection/{CONNECTION}"), format!("padcfg/{CONFIGURATION}"), "pad/open".into()]
     {

@@ -1,4 +1,4 @@
-//! The overlays of `deploy/kustomize`: the same as the chart makes, and enough for the main job.
+//! Overlays of `deploy/kustomize`: equal to the output of the chart, and sufficient for the main job.
 
 use serde_json::{Value, json};
 
@@ -7,13 +7,13 @@ use crate::cluster::{Cluster, source};
 use crate::privileges::used;
 use crate::world::{Options, World};
 
-/// What an overlay makes, without its Namespace.
+/// Returns the output of an overlay, without its Namespace.
 async fn build(cluster: &Cluster, folder: &str) -> Vec<Value> {
     let text = cluster.kubectl(&["kustomize", folder], None).await.unwrap();
     documents(&text).into_iter().filter(|object| object["kind"] != "Namespace").collect()
 }
 
-/// Who it is, and what it says: without what only one of both tools puts there, and in one order.
+/// Returns identity and contents of an object, without what only one of the tools adds, and in a fixed order.
 fn plain(objects: Vec<Value>) -> Vec<(String, Value)> {
     let mut plain: Vec<_> = objects
         .into_iter()
@@ -61,13 +61,13 @@ async fn the_overlays_are_what_the_chart_makes() {
     }
 }
 
-/// As docs/install.md says: a kustomization of one's own over an overlay, with another namespace.
+/// As in docs/install.md: a user's kustomization over an overlay, with another namespace.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overlay_is_applied_and_does_the_main_job() {
     for (overlay, name) in [("single-namespace", "kustomized"), ("cluster-wide", "kustomized-wide")] {
         let options = Options::new(name);
         let mut world = World::prepare(Cluster::start().await, &options).await;
-        // kustomize takes no absolute paths, but it follows links.
+        // kustomize accepts no absolute paths, but it follows symbolic links.
         let folder = world.cluster.plane.folder().join("overlay");
         std::fs::create_dir(&folder).unwrap();
         std::os::unix::fs::symlink(source("deploy"), world.cluster.plane.folder().join("deploy")).unwrap();

@@ -1,4 +1,4 @@
-//! spec.interview.maxPadsPerHour: a bulk move, or a tag too many, does not make hundreds of pads.
+//! spec.interview.maxPadsPerHour: a bulk move or a wrong tag does not create hundreds of pads.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ async fn limit(world: &World, limit: u32) {
     world.patch("leverconnections", CONNECTION, spec).await;
 }
 
-/// Waits until so many Pads are open and so many wait; returns the candidates that wait, the oldest Pad's first.
+/// Waits until the given numbers of Pads are open and waiting. Returns the waiting candidates, that of the oldest Pad
+/// first.
 async fn counts(world: &World, open: usize, waiting: usize) -> Vec<Value> {
     let mut pads = eventually(&format!("{open} are open and {waiting} wait"), async || {
         let mut pads = world.list("pads").await;
@@ -42,7 +43,7 @@ async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
     options.flags.push("--leader-election=false");
     let mut world = World::start(options).await;
 
-    // One made by hand counts, too.
+    // A pad created by hand counts too.
     let by_hand = world.candidate();
     let spec = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": by_hand});
     world.apply("pads", "by-hand", spec).await;
@@ -59,10 +60,10 @@ async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
         assert!(message.contains(part), "{message}");
     }
 
-    // Another operator knows what the one before has made, and to look again costs no call.
+    // Another operator knows the pads of the previous one, and another reconcile costs no call.
     world.operator().kill().await;
     world.operator().start().await;
-    // The API server keeps the time of creation in whole seconds.
+    // The API server stores the time of creation in whole seconds.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let newcomer = world.candidate();
     world.enter(&newcomer).await;
@@ -70,7 +71,7 @@ async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
     let (before, oldest) = (calls(&world), waiting[0]["metadata"]["name"].as_str().unwrap());
     world.patch("pads", oldest, json!({"spec": {"deletionPolicy": "Unlink"}})).await;
     world.wait_for("pads", oldest, "Ready", "False/LimitReached").await;
-    eventually("the change was seen", async || {
+    eventually("the change was observed", async || {
         let pad = world.get("pads", oldest).await;
         let seen = pad["status"]["observedGeneration"] == pad["metadata"]["generation"];
         if seen { Ok(()) } else { Err(format!("{pad:#}")) }
@@ -78,7 +79,7 @@ async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
     .await;
     assert_eq!((calls(&world), world.creates()), (before, 3));
 
-    // Room goes to the oldest.
+    // Older Pads take precedence.
     limit(&world, 5).await;
     let rest = counts(&world, 5, 9).await;
     let name = |pad: &Value| pad["metadata"]["name"].clone();
@@ -97,20 +98,20 @@ async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
     world.finish().await;
 }
 
-/// Three candidates, one after the other, of whom the first gets the only pad of the hour.
+/// Adds three candidates, one after the other, of whom the first gets the only pad of the hour.
 async fn three_for_one_place(world: &World) -> [String; 3] {
     let candidates = [(); 3].map(|()| world.candidate());
     for (index, candidate) in candidates.iter().enumerate() {
         world.enter(candidate).await;
         let expected = if index == 0 { "Open/Open" } else { "Pending/LimitReached" };
         world.wait_for_pad(candidate, expected).await;
-        // The API server keeps the time of creation in whole seconds.
+        // The API server stores the time of creation in whole seconds.
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
     candidates
 }
 
-/// Nobody waits for an hour here: the first pad is made to look an hour old, less a few seconds.
+/// The test does not wait for an hour: the first pad is changed to look almost an hour old.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
     let mut options = Options::new("limit-over");
@@ -136,7 +137,7 @@ async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
     world.finish().await;
 }
 
-/// One that is being made still says that it waits: it must not take two places.
+/// A Pad whose pad is being created still reports that it waits; it must not count twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pad_under_way_holds_one_place_only() {
     let mut options = Options::new("limit-under-way");
@@ -147,7 +148,7 @@ async fn a_pad_under_way_holds_one_place_only() {
     let first = Fault::on("POST", "^/api/pads/?$").containing(&candidates[1]).pause(Moment::AfterEffect);
     let held = world.interview.faults().add(first);
     limit(&world, 2).await;
-    soon("the first is under way", held.reached()).await;
+    soon("the first creation is in flight", held.reached()).await;
     limit(&world, 3).await;
     world.wait_for_one_pad(&candidates[2]).await;
     held.release();
@@ -156,7 +157,7 @@ async fn a_pad_under_way_holds_one_place_only() {
     world.finish().await;
 }
 
-/// contract F2: CoderPad answered, so it counts, whatever came of it.
+/// contract F2: CoderPad responded, so the request counts, whatever the result.
 #[tokio::test(flavor = "multi_thread")]
 async fn creations_that_are_refused_count_in_the_hour_over_a_restart() {
     let mut options = Options::new("limit-refused");
@@ -186,7 +187,7 @@ async fn creations_that_are_refused_count_in_the_hour_over_a_restart() {
     world.wait_for_pad(third, "Pending/LimitReached").await;
     assert_eq!((refused.hits(), world.creates()), (3, 3));
 
-    // What the Pads report is enough for another process: one creation of each Pad.
+    // The reports of the Pads suffice for another process: one creation for each Pad.
     let limit = json!({"spec": {"interview": {"maxPadsPerHour": 2}}});
     world.patch("leverconnections", CONNECTION, limit).await;
     world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;

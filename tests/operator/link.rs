@@ -1,5 +1,5 @@
-//! A way over TCP that can be cut. From an operator to the API server: for the operator, the API server has died. From
-//! Lever to several replicas: it balances like a Service.
+//! TCP proxy that can be interrupted. Between an operator and the API server it simulates the failure of the API
+//! server. Between Lever and several replicas it balances like a Service.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// It ends with the test's runtime.
+/// TCP proxy. It ends with the test's runtime.
 #[derive(Clone)]
 pub struct Link {
     scheme: String,
     port: u16,
     whole: Arc<watch::Sender<bool>>,
-    /// Connections that were opened before this number was reached forward nothing.
+    /// Connections with a lower number than this forward nothing.
     frozen: Arc<watch::Sender<u64>>,
 }
 
 impl Link {
-    /// Leads to a server that is given as `https://127.0.0.1:<port>`, or with `http`.
+    /// Starts a proxy to a server given as `https://127.0.0.1:<port>` or with `http`.
     pub async fn to(url: &str) -> Self {
         let (scheme, target) = (url.split(':').next().unwrap(), url.rsplit(':').next().unwrap());
         Self::to_any(scheme, vec![target.parse().unwrap()]).await
     }
 
-    /// Leads to one of these ports in turn, past those where nobody listens.
+    /// Starts a proxy to these ports in turn, skipping those on which no server listens.
     pub async fn to_any(scheme: &str, mut targets: Vec<u16>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -42,17 +42,17 @@ impl Link {
         link
     }
 
-    /// Where it begins.
+    /// Returns the address of the proxy.
     pub fn url(&self) -> String {
         format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
-    /// Closes all connections and takes no new ones.
+    /// Closes all connections and accepts no new ones.
     pub fn cut(&self) {
         self.whole.send_replace(false);
     }
 
-    /// All connections that are open now stop forwarding, without being closed. New ones work.
+    /// Stops forwarding on all open connections without closing them. New connections work.
     pub fn freeze(&self) {
         self.frozen.send_modify(|frozen| *frozen += 1);
     }
@@ -77,7 +77,7 @@ async fn carry(
             _ = frozen.wait_for(|frozen| *frozen > opened) => {}
         }
         if *frozen.borrow() > opened {
-            // Both ends stay open: what is sent is acknowledged by this machine, and never arrives.
+            // Both ends stay open: sent data is acknowledged by this machine and never arrives.
             let _ = whole.wait_for(|whole| !whole).await;
         }
         return;

@@ -1,4 +1,5 @@
-//! Requests whose answer is lost, late or broken: found out about, never repeated blindly.
+//! Requests whose response is lost, late or broken: their effect is determined first, and they are never repeated
+//! blindly.
 
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use crate::world::{Options, STAGE, World};
 
 const CREATE: &str = "^/api/pads/?$";
 
-/// What goes wrong, and how it is ordered for one candidate.
+/// Fault and how it is injected for one candidate.
 type Case = (&'static str, fn(&World, &str) -> FaultHandle);
 
-/// Each fault meets one candidate's request. All of them get exactly one pad and one link.
+/// Each fault affects the request of one candidate. All of them get exactly one pad and one link.
 async fn all_get_one_pad(mut options: Options, cases: &[Case]) {
     options.interview.settings.list_lag_milliseconds = 700;
     let world = World::start(options).await;
@@ -83,7 +84,7 @@ async fn a_link_whose_writing_was_not_answered_is_there_once() {
 
 type Way = fn(Fault) -> Fault;
 
-/// Every write to the API server, in every way that it can fail or seem to.
+/// Every write to the API server, with every kind of real or apparent failure.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_to_the_api_server_that_was_not_answered_happens_once() {
     const WAYS: [(&str, Way); 12] = [

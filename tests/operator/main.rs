@@ -1,6 +1,5 @@
-//! The whole operator, as its users meet it: the real program against a real API server and simulated services.
-//!
-//! Each test has a [`world::World`] of its own. Nothing is waited for by the clock that can be waited for by itself.
+//! Tests of the whole operator as users run it: the real program against a real API server and simulated services.
+//! || Each test has its own [`world::World`]. Tests wait for conditions and not for fixed times wherever possible.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // This is how a test fails, in its helpers too.
 
 mod actions;

@@ -1,4 +1,4 @@
-//! The operator as a process: the real program, started, killed and ended as a cluster does it.
+//! The operator as a process: the real program, started, killed and stopped as a cluster does it.
 
 use std::collections::HashSet;
 use std::fs::OpenOptions;
@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::link::Link;
 use crate::wait::{eventually, within};
 
-/// One replica. It is killed when it is dropped.
+/// Replica of the operator. It is killed when it is dropped.
 pub struct Operator {
     program: PathBuf,
     arguments: Vec<String>,
@@ -22,22 +22,22 @@ pub struct Operator {
     levels: String,
     kubeconfig: PathBuf,
     child: Option<Child>,
-    /// Its way to the API server.
+    /// Connection to the API server.
     pub link: Link,
-    /// What it has logged, over restarts too.
+    /// Log output, including that of previous runs.
     pub log: PathBuf,
-    /// The port of the webhooks.
+    /// Port of the webhooks.
     pub webhooks: u16,
     admin: u16,
 }
 
 impl Operator {
-    /// Prepares one; it is not started yet. `user` is who it is for the API server.
+    /// Prepares a replica without starting it. `user` is its user for the API server.
     pub async fn new(cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
         Self::reaching(cluster.plane.url(), cluster, user, groups).await
     }
 
-    /// The same, with something between it and the API server.
+    /// Like [`new`](Self::new), with another URL of the API server.
     pub async fn reaching(url: &str, cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
         let link = Link::to(url).await;
         Self {
@@ -54,33 +54,33 @@ impl Operator {
         }
     }
 
-    /// Sets its flags, besides its addresses.
+    /// Sets its flags, without its addresses.
     pub fn set_arguments(&mut self, arguments: Vec<String>) {
         self.arguments = arguments;
     }
 
-    /// Sets the kubeconfig file that it uses.
+    /// Sets its kubeconfig file.
     pub fn set_kubeconfig(&mut self, file: PathBuf) {
         self.kubeconfig = file;
     }
 
-    /// Sets its environment variables; what it logs is said by [`Operator::set_levels`] all the same.
+    /// Sets its environment variables; the log filter is still set by [`Operator::set_levels`].
     pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
         self.environment = environment;
     }
 
-    /// Sets what it logs, as RUST_LOG says it.
+    /// Sets the log filter, in the syntax of RUST_LOG.
     pub fn set_levels(&mut self, levels: &str) {
         levels.clone_into(&mut self.levels);
     }
 
-    /// Starts it and waits until it answers webhooks.
+    /// Starts the operator and waits until it answers webhooks.
     pub async fn start(&mut self) {
         self.spawn();
         self.wait_until_ready().await;
     }
 
-    /// Starts it.
+    /// Starts the operator.
     pub fn spawn(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let child = Command::new(&self.program)
@@ -88,7 +88,7 @@ impl Operator {
             .arg(format!("--webhook-address=127.0.0.1:{}", self.webhooks))
             .arg(format!("--admin-address=127.0.0.1:{}", self.admin))
             .args(&self.arguments)
-            // Nothing of the machine's own settings: no proxy, no flags.
+            // No settings of the machine: no proxy, no flags.
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env("KUBECONFIG", &self.kubeconfig)
@@ -99,13 +99,13 @@ impl Operator {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        assert!(self.child.replace(child).is_none(), "it runs already");
+        assert!(self.child.replace(child).is_none(), "it is already running");
     }
 
     /// Waits until it answers webhooks.
     pub async fn wait_until_ready(&mut self) {
         eventually("the operator is ready", async || {
-            assert!(self.is_alive(), "the operator has ended:\n{}", self.logged());
+            assert!(self.is_alive(), "the operator exited:\n{}", self.logged());
             match self.get("/readyz").await {
                 Ok((200, _)) => Ok(()),
                 other => Err(format!("{other:?}")),
@@ -114,12 +114,12 @@ impl Operator {
         .await;
     }
 
-    /// The number that the system gave it, while it runs.
+    /// Returns the process ID while it runs.
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
     }
 
-    /// How much of the machine's memory it has now, in KiB.
+    /// Returns its current resident memory in KiB.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -130,36 +130,36 @@ impl Operator {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
-    /// The exit code of one that ends by itself.
+    /// Waits until it exits without being stopped, and returns its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
         let mut child = self.child.take().unwrap();
-        within(Duration::from_secs(25), "the operator ends", child.wait()).await.unwrap().code()
+        within(Duration::from_secs(25), "the operator exits", child.wait()).await.unwrap().code()
     }
 
-    /// SIGKILL: the power fails.
+    /// Sends SIGKILL, like a power failure.
     pub async fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().await.unwrap();
     }
 
-    /// SIGTERM. Asserts that it ends in time, and with 0.
+    /// Sends SIGTERM. Asserts that it exits in time with code 0.
     pub async fn terminate(&mut self) {
         self.signal("TERM").await;
         assert_eq!(self.ended().await, Some(0), "{}", self.logged());
     }
 
-    /// Any signal, such as `STOP` and `CONT`: the machine stands still for a while.
+    /// Sends any signal, such as `STOP` and `CONT`, which freeze it for a while.
     pub async fn signal(&self, name: &str) {
         let id = self.id().unwrap().to_string();
         assert!(Command::new("kill").args(["-s", name, &id]).status().await.unwrap().success());
     }
 
-    /// Asks its admin address.
+    /// Sends a GET request to its admin address.
     pub async fn get(&self, path: &str) -> Result<(u16, String), reqwest::Error> {
         self.get_as(path, "*/*").await
     }
 
-    /// The same, for an answer of this kind.
+    /// Like [`get`](Self::get), with an `Accept` header.
     pub async fn get_as(&self, path: &str, accepted: &str) -> Result<(u16, String), reqwest::Error> {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
         let address = format!("http://127.0.0.1:{}{path}", self.admin);
@@ -172,8 +172,8 @@ impl Operator {
     }
 }
 
-/// A port below the range that the system hands out by itself, so that no outgoing connection takes it while the
-/// operator is down.
+/// Returns a free port below the range from which the kernel assigns ports, so that no outgoing connection takes it
+/// while the operator is down.
 pub fn free_port() -> u16 {
     static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
     let mut taken = TAKEN.lock().unwrap();

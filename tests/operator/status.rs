@@ -1,8 +1,8 @@
-//! Reading the status of resources, and what must hold of every status that any test sees.
+//! Reads the status of resources, and checks the invariants of every status that a test sees.
 
 use serde_json::Value;
 
-/// The condition of a type.
+/// Returns the condition of a type.
 pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
 }
@@ -11,7 +11,7 @@ fn text_of<'a>(object: &'a Value, kind: &str, field: &str) -> &'a str {
     condition(object, kind).and_then(|condition| condition[field].as_str()).unwrap_or_default()
 }
 
-/// `True`, `False`, `Unknown`; empty if there is no such condition.
+/// Returns `True`, `False` or `Unknown`; empty if there is no such condition.
 pub fn status_of<'a>(object: &'a Value, kind: &str) -> &'a str {
     text_of(object, kind, "status")
 }
@@ -24,12 +24,12 @@ pub fn message_of<'a>(object: &'a Value, kind: &str) -> &'a str {
     text_of(object, kind, "message")
 }
 
-/// `True/Connected`, for comparing.
+/// Returns `True/Connected`, for comparisons.
 pub fn brief(object: &Value, kind: &str) -> String {
     format!("{}/{}", status_of(object, kind), reason_of(object, kind))
 }
 
-/// `Pending/QuotaExceeded`, for comparing.
+/// Returns `Pending/QuotaExceeded`, for comparisons.
 pub fn phase(pad: &Value) -> String {
     let text = |field: &str| pad["status"][field].as_str().unwrap_or_default().to_owned();
     format!("{}/{}", text("phase"), text("reason"))
@@ -40,9 +40,9 @@ pub fn assert_sound(object: &Value) {
     let status = &object["status"];
     let generation = object["metadata"]["generation"].as_i64().unwrap();
     let observed = status["observedGeneration"].as_i64();
-    let observed = observed.unwrap_or_else(|| panic!("there is no observedGeneration:\n{object:#}"));
+    let observed = observed.unwrap_or_else(|| panic!("observedGeneration is missing:\n{object:#}"));
     if status["conditions"].as_array().is_none_or(Vec::is_empty) {
-        // Nothing but the schema's default, and what the receiver notes on a connection.
+        // Only the schema's default, and what the receiver stores on a connection.
         assert_eq!(observed, -1, "{object:#}");
         return;
     }
@@ -65,7 +65,7 @@ pub fn assert_sound(object: &Value) {
     }
 }
 
-/// The contract's table of phases.
+/// Phases and conditions as in the contract's table.
 fn assert_phase(pad: &Value) {
     const NEEDS_A_PERSON: [&str; 5] = [
         "LeverUnauthorized",

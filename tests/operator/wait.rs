@@ -1,24 +1,24 @@
-//! Waiting for what must come true, without waiting longer than that.
+//! Waits for conditions, no longer than necessary.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-/// Far more than anything takes, so that a crowded machine only makes tests slow and not red.
+/// Timeout far above what any step takes, so that a busy machine makes tests slow but not red.
 const LONG: Duration = Duration::from_secs(60);
-/// More than it takes until a note is looked for of which a dead process may be the author, twice.
+/// More than the time until a note that a dead process may have written is searched for, twice.
 pub const NOTE_IS_SURE: Duration = Duration::from_secs(260);
-/// Held by tests that hold requests for a time, and by those that take all of the machine: never beside each other.
+/// Serializes tests that hold requests for a time with those that use all of the machine.
 pub static MACHINE: Mutex<()> = Mutex::const_new(());
 const POLL: Duration = Duration::from_millis(50);
 
-/// Waits until the check is Ok. Its Err says what there is instead.
+/// Waits until the check succeeds. Its error describes the current state.
 pub async fn eventually<T>(what: &str, check: impl AsyncFnMut() -> Result<T, String>) -> T {
     eventually_within(LONG, what, check).await
 }
 
-/// The same, where being fast is part of what is tested.
+/// Like [`eventually`], where speed is part of what is tested.
 pub async fn eventually_within<T>(
     limit: Duration,
     what: &str,
@@ -29,21 +29,21 @@ pub async fn eventually_within<T>(
         match check().await {
             Ok(value) => return value,
             Err(instead) if start.elapsed() > limit => {
-                panic!("waited {limit:?} in vain until {what}. Instead: {instead}")
+                panic!("timed out after {limit:?} waiting until {what}; instead: {instead}")
             }
             Err(_) => tokio::time::sleep(POLL).await,
         }
     }
 }
 
-/// The outcome of something that must end in time.
+/// Returns the result of a future that must finish in time.
 pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(limit, future)
         .await
-        .unwrap_or_else(|_| panic!("waited {limit:?} in vain until {what}"))
+        .unwrap_or_else(|_| panic!("timed out after {limit:?} waiting until {what}"))
 }
 
-/// The outcome of something that must end at all.
+/// Returns the result of a future that must finish at all.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     within(LONG, what, future).await
 }

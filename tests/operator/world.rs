@@ -1,4 +1,4 @@
-//! One test's world: a namespace, both simulated services, and the operator between them.
+//! Environment of one test: a namespace, both simulated services and the operator.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -14,23 +14,23 @@ use crate::process::Operator;
 use crate::status::assert_sound;
 use crate::wait::eventually;
 
-/// The connection of every world.
+/// Connection of every environment.
 pub const CONNECTION: &str = "acme";
-/// The Secret of every world.
+/// Secret of every environment.
 pub const SECRET: &str = "acme";
-/// The configuration of every world that does not ask for others.
+/// Default configuration of an environment.
 pub const CONFIGURATION: &str = "phone-screen";
-/// The stage and the tag that it names, as the contract's defaults do.
+/// Stage and tag of the default configuration, which are the contract's defaults.
 pub const STAGE: &str = "Phone Screen";
 pub const TAG: &str = "coderpad";
 
-/// The flag that leaves `--public-url` out.
+/// Flag that omits `--public-url`.
 pub const NO_PUBLIC_URL: &str = "no public URL";
 
-/// Operators at once: more would only slow each other down.
+/// Maximum number of operators that run at the same time; more would only slow each other down.
 static OPERATORS: Semaphore = Semaphore::const_new(4);
 
-/// How a world begins. The default is a settled connection with one configuration, without polling.
+/// Options of an environment. The default is a verified connection with one configuration and without polling.
 pub struct Options {
     pub name: &'static str,
     pub lever: LeverOptions,
@@ -39,21 +39,21 @@ pub struct Options {
     pub connection: Value,
     /// Names and specs of the configurations; `connectionRef` is added.
     pub configurations: Vec<(&'static str, Value)>,
-    /// Merged into the Secret's values; null leaves one out.
+    /// Merged into the Secret's values; null removes a value.
     pub secret: Value,
-    /// Further flags.
+    /// Additional flags.
     pub flags: Vec<&'static str>,
-    /// What is logged, if not the usual.
+    /// Log filter, if not the default.
     pub levels: Option<&'static str>,
     pub replicas: usize,
-    /// Whether faults can be ordered on the way to the API server, too.
+    /// Whether faults can also be injected into requests to the API server.
     pub relayed: bool,
-    /// Whether to go on as a user does, until all is Ready and the webhook is verified.
+    /// Whether to continue as a user does until everything is Ready and the webhook is verified.
     pub settle: bool,
 }
 
 impl Options {
-    /// `name` becomes the namespace.
+    /// Returns the default options; `name` becomes the namespace.
     pub fn new(name: &'static str) -> Self {
         let lever = LeverOptions { api_key: format!("lever-9f31c5-{name}"), ..LeverOptions::default() };
         let interview =
@@ -73,26 +73,26 @@ impl Options {
         }
     }
 
-    /// Both services are polled every so often.
+    /// Sets the polling interval of both services.
     pub fn polling(mut self, interval: &str) -> Self {
         self.connection["sync"]["interval"] = json!(interval);
         self
     }
 
-    /// Stops before anything is waited for.
+    /// Does not wait for anything to become Ready.
     pub fn unsettled(mut self) -> Self {
         self.settle = false;
         self
     }
 
-    /// One configuration with this spec.
+    /// Uses one configuration with this spec.
     pub fn configuration(mut self, spec: Value) -> Self {
         self.configurations = vec![(CONFIGURATION, spec)];
         self
     }
 }
 
-/// See the module.
+/// Environment of one test.
 pub struct World {
     pub cluster: Cluster,
     pub namespace: &'static str,
@@ -102,26 +102,26 @@ pub struct World {
     relays: Vec<Relay>,
     pub signing_token: String,
     pub client: kube::Client,
-    /// Files in which nothing private must be at the end, besides the logs.
+    /// Files, besides the logs, that must not contain private data at the end.
     pub told_too: Vec<PathBuf>,
-    /// What must appear in no log line, event or metric.
+    /// Texts that must not appear in any log line, event or metric.
     private: Mutex<Vec<String>>,
     _permits: SemaphorePermit<'static>,
 }
 
 impl World {
-    /// Starts one in the shared cluster.
+    /// Starts an environment in the shared cluster.
     pub async fn start(options: Options) -> Self {
         Self::start_in(Cluster::shared().await, options).await
     }
 
-    /// Starts one in any cluster.
+    /// Starts an environment in any cluster.
     pub async fn start_in(cluster: Cluster, options: Options) -> Self {
         let world = Self::prepare(cluster, &options).await;
         world.begin(options).await
     }
 
-    /// Starts one in another cluster, with the services of this one.
+    /// Starts an environment in another cluster, with the services of this one.
     pub async fn twin_in(&self, cluster: Cluster, options: Options) -> Self {
         let mut twin = Self::prepare(cluster, &options).await;
         (twin.lever, twin.interview) = (self.lever.clone(), self.interview.clone());
@@ -149,7 +149,7 @@ impl World {
         world
     }
 
-    /// The simulated services, and no operator yet.
+    /// Starts the simulated services, without an operator.
     pub async fn prepare(cluster: Cluster, options: &Options) -> Self {
         let permits = OPERATORS.acquire_many(u32::try_from(options.replicas).unwrap()).await.unwrap();
         Self {
@@ -167,7 +167,7 @@ impl World {
         }
     }
 
-    /// The flags of an operator, besides its addresses.
+    /// Returns the flags of an operator, without its addresses.
     pub fn arguments(&self, flags: &[&str], webhooks: u16) -> Vec<String> {
         let mut arguments = vec![
             format!("--namespace={}", self.namespace),
@@ -182,7 +182,7 @@ impl World {
         arguments
     }
 
-    /// The resources.
+    /// Creates the resources.
     pub async fn set_up(&self, options: Options) {
         let mut secret = json!({"lever-api-key": options.lever.api_key,
             "interview-api-key": options.interview.api_key, "lever-signing-token": self.signing_token});
@@ -208,23 +208,23 @@ impl World {
         self.apply("padconfigurations", name, spec).await;
     }
 
-    /// Who a replica is for the API server.
+    /// Returns the API server user of a replica.
     pub fn user(&self, replica: usize) -> String {
         format!("pad-operator-{}-{replica}", self.namespace)
     }
 
-    /// What can go wrong on a replica's way to the API server, if that is relayed.
+    /// Returns the faults between a replica and the API server, if that connection is relayed.
     pub fn cluster_faults(&self, replica: usize) -> &Faults {
         self.relays[replica].faults()
     }
 
-    /// The only replica.
+    /// Returns the only replica.
     pub fn operator(&mut self) -> &mut Operator {
         assert_eq!(self.operators.len(), 1);
         &mut self.operators[0]
     }
 
-    /// The spec of the connection, without anything special.
+    /// Returns the default spec of the connection.
     pub fn connection_spec(&self) -> Value {
         let secret = |key: &str| json!({"name": SECRET, "key": key});
         json!({
@@ -234,7 +234,7 @@ impl World {
         })
     }
 
-    /// What a user does: waits until all is Ready, pastes the URL into Lever, presses Verify.
+    /// Completes the setup as a user does: waits until everything is Ready, enters the URL in Lever and presses Verify.
     async fn settle(&self) {
         self.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
         for configuration in self.list("padconfigurations").await {
@@ -246,16 +246,16 @@ impl World {
         self.wait_for("leverconnections", CONNECTION, "WebhookVerified", "True/SignatureVerified").await;
     }
 
-    /// Pastes the URL of the connection's status into Lever's settings.
+    /// Enters the URL of the connection's status in Lever's settings.
     pub async fn paste_webhook(&self) {
-        let url = eventually("there is a URL to paste", async || {
+        let url = eventually("status.webhookURL is set", async || {
             let connection = self.get("leverconnections", CONNECTION).await;
             connection["status"]["webhookURL"].as_str().map(str::to_owned).ok_or(format!("{connection:#}"))
         });
         self.lever.set_webhook(&url.await, &self.signing_token);
     }
 
-    /// Asserts what must hold at the end of every test, and ends the operators as a cluster does.
+    /// Checks the invariants at the end of every test, and stops the operators as a cluster does.
     pub async fn finish(mut self) {
         assert_eq!(self.lever.violations(), Vec::<String>::new());
         assert_eq!(self.interview.violations(), Vec::<String>::new());
@@ -265,7 +265,7 @@ impl World {
         }
         let mut told = vec![("an Event".to_owned(), self.events().await.to_string())];
         for operator in &mut self.operators {
-            assert!(operator.is_alive(), "the operator has ended:\n{}", operator.logged());
+            assert!(operator.is_alive(), "the operator exited:\n{}", operator.logged());
             let (code, metrics) = operator.get("/metrics").await.unwrap();
             assert_eq!(code, 200);
             told.push(("a metric".into(), metrics));
@@ -288,13 +288,13 @@ impl World {
         }
     }
 
-    /// This text must appear in no log line, event or metric.
+    /// Declares a text that must not appear in any log line, event or metric.
     pub fn keep_private(&self, text: &str) {
         self.private.lock().unwrap().push(text.to_owned());
     }
 }
 
-/// If the test fails: what there was.
+/// Prints the state if the test fails.
 impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
@@ -316,7 +316,7 @@ impl Drop for World {
     }
 }
 
-/// Takes over all fields of `other`, deeply.
+/// Merges all fields of `other`, recursively.
 pub fn merge(value: &mut Value, other: &Value) {
     match (value, other) {
         (Value::Object(fields), Value::Object(others)) => {

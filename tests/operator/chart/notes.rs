@@ -1,4 +1,4 @@
-//! What helm prints after an installation: the next step, for these values.
+//! Notes that helm prints after an installation: the next step for these values.
 
 use serde_json::{Value, json};
 
@@ -37,10 +37,10 @@ async fn the_notes_say_the_next_step_for_these_values() {
     ] {
         let notes = notes(&cluster, &values).await;
         for text in said {
-            assert!(notes.contains(text), "{values} does not say {text:?}:\n{notes}");
+            assert!(notes.contains(text), "the notes for {values} do not contain {text:?}:\n{notes}");
         }
         for text in unsaid {
-            assert!(!notes.contains(text), "{values} says {text:?}:\n{notes}");
+            assert!(!notes.contains(text), "the notes for {values} contain {text:?}:\n{notes}");
         }
         assert!(!notes.contains("<no value>"), "{notes}");
     }

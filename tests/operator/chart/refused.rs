@@ -1,4 +1,4 @@
-//! Values that cannot work: helm refuses them and says what to do.
+//! Values that cannot work: helm rejects them with an instruction.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use super::{CHART, RELEASE, render};
 use crate::cluster::{Cluster, source};
 use crate::world::merge;
 
-/// What is set, and what helm must say.
+/// Values, and the expected error of helm.
 fn refused() -> Vec<(Value, &'static str)> {
     vec![
-        // Names and types: the schema.
+        // Names and types: checked by the schema.
         (json!({"replica": 3}), "additional properties 'replica' not allowed"),
         (json!({"ingress": {"hosts": ["a"]}}), "at '/ingress': additional properties 'hosts' not allowed"),
         (json!({"monitoring": {"monitor": {}}}), "at '/monitoring': additional properties"),
@@ -36,7 +36,7 @@ fn refused() -> Vec<(Value, &'static str)> {
         (json!({"extraArgs": ["concurrency=3"]}), "at '/extraArgs/0'"),
         (json!({"extraEnv": [{"value": "x"}]}), "missing property 'name'"),
         (json!({"podLabels": {"number": 1}}), "at '/podLabels/number': got number, want string"),
-        // Texts: the templates, for the schema could only show its pattern.
+        // Texts: checked by the templates, because the schema could only show its pattern.
         (
             json!({"image": {"repository": ""}}),
             "image.repository must be set: the image of pad-operator in your registry",
@@ -71,7 +71,7 @@ fn refused() -> Vec<(Value, &'static str)> {
             "must be an address with its scheme, such as http://otel",
         ),
         (json!({"namespaces": ["*"]}), "for all of them set clusterWide"),
-        // What does not go together.
+        // Invalid combinations.
         (
             json!({"clusterWide": true, "namespaces": ["one"]}),
             "clusterWide and namespaces exclude each other",
@@ -116,7 +116,7 @@ fn refused() -> Vec<(Value, &'static str)> {
     ]
 }
 
-/// What the chart itself may say, without what is filled in: the pieces between the placeholders.
+/// Returns the error messages of the chart, as the texts between the placeholders.
 fn messages() -> Vec<Vec<String>> {
     let code = std::fs::read_to_string(source(&format!("{CHART}/templates/_check.tpl"))).unwrap();
     let told = |line: &str| {
@@ -137,7 +137,7 @@ async fn values_that_cannot_work_are_refused_with_what_to_do() {
         let mut given = json!({"image": {"repository": "registry.example.com/pad-operator"}});
         merge(&mut given, values);
         let error =
-            render(&cluster, RELEASE, "hiring", &given).await.expect_err(&format!("{values} is taken"));
+            render(&cluster, RELEASE, "hiring", &given).await.expect_err(&format!("{values} is accepted"));
         assert!(error.contains(expected), "{values}: {error}");
         errors.push(error);
     }
@@ -145,7 +145,7 @@ async fn values_that_cannot_work_are_refused_with_what_to_do() {
     assert!(messages.len() > 15, "{messages:#?}");
     for message in &messages {
         let is_it = |error: &&String| message.iter().all(|piece| error.contains(piece.as_str()));
-        assert!(errors.iter().any(|error| is_it(&error)), "nothing above provokes {message:?}");
+        assert!(errors.iter().any(|error| is_it(&error)), "no case above causes {message:?}");
     }
     println!("values: {} refused, all {} messages of the chart seen", cases.len(), messages.len());
 }

@@ -1,4 +1,4 @@
-//! The roles for people: whoever may view or edit in a namespace may do so with the three resources, too.
+//! Roles for people: users who may view or edit in a namespace may do the same with the three resources.
 
 use serde_json::json;
 
@@ -24,10 +24,10 @@ async fn viewers_see_and_editors_edit_and_nobody_else_does() {
     let may = async |user: &str, verb: &str, resource: &str| {
         let (user, resource) = (format!("--as={user}"), format!("{resource}.padoperator.dev"));
         let ask = ["auth", "can-i", verb, &resource, &user, "--namespace", NAMESPACE];
-        // "no" is a failure of the command.
+        // The command fails when it prints "no".
         cluster.kubectl(&ask, None).await.is_ok()
     };
-    eventually("the roles are put together", async || {
+    eventually("the roles are aggregated", async || {
         if may("a-view", "list", "pads").await && may("a-edit", "create", "pads").await {
             Ok(())
         } else {

@@ -1,5 +1,5 @@
-//! `helm upgrade` while candidates enter their stage: as the Deployment says, a new replica is ready before an old one
-//! goes, and nothing is lost or done twice.
+//! `helm upgrade` while candidates enter their stage: as the Deployment specifies, a new replica is ready before an old
+//! one stops, and nothing is lost or duplicated.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::status::phase;
 use crate::wait::{eventually, soon};
 use crate::world::{CONNECTION, Options, STAGE, World, merge};
 
-/// Between two candidates.
+/// Time between two candidates.
 const PACE: Duration = Duration::from_millis(150);
 /// Candidates between two steps of the rollout.
 const BETWEEN: usize = 8;
-/// A field that the release before did not have.
+/// Field that the previous release did not have.
 const NEW_FIELD: &str = "performAs";
 
 fn copy(from: &Path, to: &Path) {
@@ -34,7 +34,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The chart as it might have been: an older version, whose CustomResourceDefinition lacks a field.
+/// Creates an older version of the chart, whose CustomResourceDefinition lacks a field.
 fn older_chart(world: &World) -> String {
     let folder = world.cluster.plane.folder().join("older");
     copy(Path::new(&source(CHART)), &folder);
@@ -74,7 +74,7 @@ async fn knows_the_new_field(world: &World) -> bool {
     world.kubectl(&explain).await.is_ok()
 }
 
-/// Moves so many candidates into the stage, one after another, without waiting for what comes of it.
+/// Moves candidates into the stage, one after another, without waiting for the result.
 async fn load(world: &World, entered: &mut Vec<(String, Vec<usize>)>) {
     for _ in 0..BETWEEN {
         let candidate = world.candidate();
@@ -87,7 +87,7 @@ async fn load(world: &World, entered: &mut Vec<(String, Vec<usize>)>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn helm_upgrade_under_load_loses_nothing() {
     let mut options = Options::new("upgrade");
-    // Two replicas, and the one more that a rollout brings.
+    // Two replicas, and one more during a rollout.
     options.replicas = 3;
     options.lever.retry_delays = [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec();
     let mut world = World::prepare(Cluster::start().await, &options).await;
@@ -116,7 +116,7 @@ async fn helm_upgrade_under_load_loses_nothing() {
     }
     assert!(!knows_the_new_field(&world).await);
 
-    // The Service: it leads to whoever listens, of those that there are and those that will be.
+    // The Service: it forwards to any current or future replica that listens.
     let mut new: Vec<Operator> = Vec::new();
     for _ in 0..2 {
         new.push(Operator::new(&world.cluster, &user, &groups).await);
@@ -139,7 +139,7 @@ async fn helm_upgrade_under_load_loses_nothing() {
         operator.start().await;
         world.operators.push(operator);
         load(&world, &mut entered).await;
-        // An old one is told to go, amid it all, and another one is ready all the while.
+        // An old replica is stopped during the upgrade, while another one is ready all the time.
         let mut old = world.operators.remove(0);
         old.terminate().await;
         load(&world, &mut entered).await;
@@ -148,7 +148,7 @@ async fn helm_upgrade_under_load_loses_nothing() {
     let lease = world.get("leases", "pad-operator").await;
     let leader = lease["spec"]["holderIdentity"].as_str().unwrap().split('_').nth(1).unwrap();
     let new: Vec<_> = world.operators.iter().map(|operator| operator.id().unwrap().to_string()).collect();
-    assert!(new.iter().any(|id| id == leader), "a new one leads: {lease:#}");
+    assert!(new.iter().any(|id| id == leader), "a new replica leads: {lease:#}");
 
     let mut retried = 0;
     for (candidate, deliveries) in &entered {
@@ -170,7 +170,7 @@ async fn helm_upgrade_under_load_loses_nothing() {
     assert_eq!(world.creates(), entered.len());
     let memory: Vec<_> = world.operators.iter().map(Operator::memory).collect();
     println!(
-        "upgrade: {} candidates, {} pads, 0 lost, 0 duplicate, {retried} deliveries tried again, {memory:?} KiB",
+        "upgrade: {} candidates, {} pads, 0 lost, 0 duplicate, {retried} deliveries retried, {memory:?} KiB",
         entered.len(),
         world.creates()
     );

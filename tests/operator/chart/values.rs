@@ -1,4 +1,5 @@
-//! A matrix of values: what the chart makes of each is taken by the API server, and gives nobody more than it says.
+//! Matrix of values: the API server accepts the rendered chart for each of them, and it grants and exposes nothing more
+//! than documented.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::world::merge;
 
 const NAMESPACE: &str = "hiring";
 
-/// What must be set before some of the toggles can be on. It changes nothing while they are off.
+/// Values that some of the toggles require. They have no effect while the toggles are off.
 fn always() -> Value {
     json!({
         "image": {"repository": "registry.example.com/pad-operator"},
@@ -23,7 +24,7 @@ fn always() -> Value {
     })
 }
 
-/// Where values.yaml has true or false, such as `/ingress/enabled`.
+/// Returns the paths of booleans in values.yaml, such as `/ingress/enabled`.
 fn toggles(values: &Value, path: &str) -> Vec<String> {
     match values {
         Value::Bool(_) => vec![path.to_owned()],
@@ -34,14 +35,14 @@ fn toggles(values: &Value, path: &str) -> Vec<String> {
     }
 }
 
-/// The values with one of them set, made where it is not there.
+/// Returns the values with one of them set, creating missing parents.
 fn set(mut values: Value, path: &str, value: bool) -> Value {
     let nested = path.rsplit('/').filter(|name| !name.is_empty());
     merge(&mut values, &nested.fold(json!(value), |inner, name| json!({name: inner})));
     values
 }
 
-/// Each toggle turned over, all on, all off, and what else there is.
+/// Returns the sets of values: each toggle flipped, all on, all off, and other variants.
 fn matrix(defaults: &Value) -> Vec<(String, Value)> {
     let toggles = toggles(defaults, "");
     assert!(toggles.len() > 10, "{toggles:?}");
@@ -56,7 +57,7 @@ fn matrix(defaults: &Value) -> Vec<(String, Value)> {
             let was_on = defaults.pointer(path).unwrap().as_bool().unwrap();
             // One replica needs no Lease, several do.
             let start = if path == "/leaderElection" { with(json!({"replicas": 1})) } else { always() };
-            (format!("{path} turned over"), set(start, path, !was_on))
+            (format!("{path} flipped"), set(start, path, !was_on))
         })
         .collect();
     let all = |value: bool, start: Value| toggles.iter().fold(start, |values, path| set(values, path, value));
@@ -78,7 +79,7 @@ fn matrix(defaults: &Value) -> Vec<(String, Value)> {
         "addresses": {"allowApiOrigins": ["http://lever.example.com:9001", "https://interview.example.com"],
             "otlpEndpoint": "http://otel-collector.monitoring:4317", "networkPolicy": {"enabled": true,
             "webhooksFrom": [{"podSelector": {}}], "extraEgress": [{"ports": [{"port": 3128}]}]}},
-        "all that Pods can have": {"podAnnotations": {"a": "b"}, "podLabels": {"a": "b"},
+        "all options of Pods": {"podAnnotations": {"a": "b"}, "podLabels": {"a": "b"},
             "nodeSelector": {"a": "b"}, "tolerations": [{"operator": "Exists"}],
             "affinity": {"nodeAffinity": {}}, "priorityClassName": "important",
             "topologySpreadConstraints": [{"topologyKey": "rack", "maxSkew": 1,
@@ -105,7 +106,7 @@ async fn every_set_of_values_is_taken_by_the_api_server_and_leads_only_where_it_
     let label = ["label", "namespace", NAMESPACE, &restricted[0], &restricted[1]];
     cluster.kubectl(&label, None).await.unwrap();
     cluster.kubectl(&["create", "priorityclass", "important", "--value=1000"], None).await.unwrap();
-    eventually("Pods can be made", async || {
+    eventually("Pods can be created", async || {
         cluster.kubectl(&["get", "serviceaccount", "default", "--namespace", NAMESPACE], None).await
     })
     .await;
@@ -137,7 +138,7 @@ async fn every_set_of_values_is_taken_by_the_api_server_and_leads_only_where_it_
     }
     println!("values: {sets} sets, {objects} objects taken, kinds {kinds:?}");
     for kind in ["Ingress", "HTTPRoute", "NetworkPolicy", "PodDisruptionBudget", "ServiceMonitor"] {
-        assert!(kinds.contains(kind), "{kind} is in no set");
+        assert!(kinds.contains(kind), "no set contains {kind}");
     }
 }
 
@@ -145,7 +146,7 @@ fn of_kind<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Val
     objects.iter().filter(move |object| object["kind"] == kind)
 }
 
-/// Only of a Pod itself the API server refuses what is not restricted.
+/// The API server enforces the restricted Pod security level only for Pods themselves.
 async fn pod_is_restricted(cluster: &Cluster, name: &str, objects: &[Value]) {
     let deployment = of_kind(objects, "Deployment").next().unwrap();
     let mut pod = deployment["spec"]["template"].clone();
@@ -158,11 +159,11 @@ async fn pod_is_restricted(cluster: &Cluster, name: &str, objects: &[Value]) {
     if name == "the defaults" {
         pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
         let made = cluster.kubectl(&create, Some(&pod.to_string())).await;
-        assert!(made.unwrap_err().contains("restricted"), "others are refused");
+        assert!(made.unwrap_err().contains("restricted"), "other Pods are rejected");
     }
 }
 
-/// Ingress and HTTPRoute lead the webhooks' path to the webhooks' port, and nothing else anywhere.
+/// Ingress and HTTPRoute forward the webhooks' path to the webhooks' port, and nothing else.
 fn only_webhooks_are_led_in(name: &str, objects: &[Value]) {
     let services: Vec<_> = of_kind(objects, "Service").collect();
     let webhooks: Vec<_> =
@@ -173,7 +174,10 @@ fn only_webhooks_are_led_in(name: &str, objects: &[Value]) {
     for other in
         services.iter().filter(|service| service["metadata"]["name"] != webhooks[0]["metadata"]["name"])
     {
-        assert_eq!(other["spec"]["clusterIP"], "None", "{name}: metrics are for inside the cluster");
+        assert_eq!(
+            other["spec"]["clusterIP"], "None",
+            "{name}: metrics must not be exposed outside of the cluster"
+        );
     }
     let leads_to = |backend: &Value| (&backend["name"] == service).then_some(());
     for ingress in of_kind(objects, "Ingress") {
@@ -205,7 +209,7 @@ fn only_webhooks_are_led_in(name: &str, objects: &[Value]) {
     }
 }
 
-/// Roles only in the namespaces that are watched, and writing Secrets only where that is switched on.
+/// Roles exist only in the watched namespaces, and may write Secrets only where that is enabled.
 fn rights_are_where_they_belong(name: &str, values: &Value, objects: &[Value]) {
     let is_on = |path: &str| values.pointer(path).unwrap() == true;
     let mut expected: Vec<&str> =
@@ -267,7 +271,7 @@ fn crds_are_kept(name: &str, values: &Value, objects: &[Value]) {
     }
 }
 
-/// Metrics are only for those who are named, and nothing is reached but by the ports that are.
+/// Metrics are only accessible to the named clients, and no other ports are reachable.
 fn network_is_closed(name: &str, objects: &[Value]) {
     for policy in of_kind(objects, "NetworkPolicy") {
         let rules = |direction: &str| policy["spec"][direction].as_array().unwrap().clone();
@@ -288,7 +292,7 @@ fn network_is_closed(name: &str, objects: &[Value]) {
     }
 }
 
-/// The names that the schema knows, and those that values.yaml describes, are the same.
+/// The schema and values.yaml describe the same names.
 #[test]
 fn every_value_is_described_and_in_the_schema() {
     let text = std::fs::read_to_string(source(&format!("{CHART}/values.yaml"))).unwrap();
@@ -304,7 +308,7 @@ fn every_value_is_described_and_in_the_schema() {
             continue;
         };
         if value.trim().is_empty() {
-            continue; // What is in it is described.
+            continue; // Its contents are described.
         }
         assert!(lines[number - 1].trim_start().starts_with("# "), "not described: {line}");
         described += 1;
@@ -314,7 +318,7 @@ fn every_value_is_described_and_in_the_schema() {
 
 fn same_names(path: &str, values: &Value, schema: &Value) {
     let Some(fields) = values.as_object().filter(|fields| !fields.is_empty()) else { return };
-    // Anything goes in here, such as the resources of a container.
+    // Any contents are allowed here, such as the resources of a container.
     if schema["additionalProperties"] != false || path == "/resources" {
         return;
     }

@@ -8,7 +8,7 @@ use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_pad_takes_3_calls_and_4_writes() {
     let world = World::start(Options::new("live-pad")).await;
-    // One after the other, so that whatever follows a pad late is seen, too.
+    // One after the other, so that requests that follow a pad late are seen too.
     for _ in 0..8 {
         world.lever.clear_calls();
         world.interview.clear_calls();
@@ -28,7 +28,7 @@ async fn a_live_pad_takes_3_calls_and_4_writes() {
         assert_calls(&world, &candidate);
         assert_writes(&world, name).await;
     }
-    // An ordinary pad makes no Event.
+    // A usual pad creates no Event.
     assert_eq!(world.events().await, json!([]));
     world.finish().await;
 }
@@ -43,7 +43,7 @@ pub fn assert_calls(world: &World, candidate: &str) {
     assert_eq!(calls, expected);
 }
 
-/// Every write of the operator since the connection was settled, but those for other Pads.
+/// Returns every write of the operator since the connection was Ready, without those for other Pads.
 pub async fn assert_writes(world: &World, name: &str) {
     let user = world.user(0);
     let requests = world.cluster.requests(world.namespace).await;
@@ -81,7 +81,7 @@ async fn a_take_home_has_its_question_and_two_hours() {
     world.finish().await;
 }
 
-/// CoderPad ignores fields that it does not know, and so may make a live pad where a take-home was asked for.
+/// CoderPad ignores unknown fields, and so may create a live pad instead of the requested take-home.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked() {
     let spec = json!({"type": "TakeHome", "questionID": 1002});
@@ -104,7 +104,7 @@ async fn a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked() {
     world.finish().await;
 }
 
-/// Two rules for one stage, told apart by tag; who carries both tags gets both.
+/// Two rules for one stage, distinguished by tag; a candidate with both tags gets both pads.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_configuration_makes_its_own_pad() {
     let mut options = Options::new("two-rules");
@@ -133,7 +133,7 @@ async fn each_configuration_makes_its_own_pad() {
     world.finish().await;
 }
 
-/// A bulk move: each gets a pad, and neither service has to refuse a request.
+/// A bulk move: each candidate gets a pad, and no service has to reject a request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_is_served_within_the_limits_of_both_services() {
     let world = World::start(Options::new("crowd")).await;

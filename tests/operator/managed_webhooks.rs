@@ -9,7 +9,7 @@ use crate::status::{brief, message_of};
 use crate::wait::{eventually, soon};
 use crate::world::{CONNECTION, NO_PUBLIC_URL, Options, SECRET, World};
 
-/// The Secret that the operator makes.
+/// Secret that the operator creates.
 const TOKENS: &str = "lever-webhook";
 const EVENT: &str = "candidateStageChange";
 
@@ -21,14 +21,14 @@ fn managed(name: &'static str) -> Options {
     options
 }
 
-/// The tokens in the Secret, one per line.
+/// Returns the tokens in the Secret, which contains one per line.
 async fn stored(world: &World) -> Vec<String> {
     let template = "--output=go-template={{if .data}}{{range .data}}{{. | base64decode}}{{end}}{{end}}";
     let text = world.kubectl(&["get", "secret", TOKENS, template]).await.unwrap_or_default();
     text.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Waits until there is exactly one webhook in Lever, its token is in the Secret and its id in the status.
+/// Waits until there is exactly one webhook in Lever, its token is in the Secret, and its ID is in the status.
 async fn settled(world: &World) -> Value {
     let webhook = eventually("one webhook is registered, and its token stored", async || {
         let connection = world.get("leverconnections", CONNECTION).await;
@@ -46,7 +46,7 @@ async fn settled(world: &World) -> Value {
     webhook
 }
 
-/// A Super Admin switches the event on, and a candidate gets a pad by the webhook.
+/// Enables the event as a Super Admin; a candidate then gets a pad by the webhook.
 async fn assert_works(world: &World) {
     world.lever.switch_event(EVENT, true);
     let candidate = world.candidate();
@@ -61,7 +61,7 @@ fn calls(world: &World, method: &str) -> usize {
 }
 
 async fn wait_until_gone(world: &World) {
-    eventually("the connection is gone", async || {
+    eventually("the connection is deleted", async || {
         let found = world.find("leverconnections", CONNECTION).await;
         found.map_or(Ok(()), |connection| Err(format!("{connection:#}")))
     })
@@ -88,12 +88,12 @@ async fn a_webhook_is_registered_verified_used_and_removed_with_the_connection()
     world.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
     assert_works(&world).await;
 
-    // Another operator finds all as it should be, and writes nothing.
+    // Another operator finds the expected state and writes nothing.
     let before = world.get("secrets", TOKENS).await;
     world.operator().kill().await;
     let listed = calls(&world, "GET");
     world.operator().start().await;
-    eventually("the next operator has looked", async || {
+    eventually("the next operator has reconciled", async || {
         if calls(&world, "GET") > listed { Ok(()) } else { Err("not yet".into()) }
     })
     .await;
@@ -115,11 +115,11 @@ async fn killed_between_lever_and_the_secret_the_webhook_is_made_anew() {
     {
         let mut world = World::start(managed(name)).await;
         let webhook = settled(&world).await;
-        // So that there is one to make: a person removes it.
+        // A person removes the webhook, so that one must be created.
         world.lever.remove_webhook(webhook["id"].as_str().unwrap());
         let held = world.lever.faults().add(Fault::on("POST", "^/v1/webhooks$").pause(moment));
         world.request("leverconnections", CONNECTION).await;
-        soon("the webhook is on its way", held.reached()).await;
+        soon("the creation of the webhook is in flight", held.reached()).await;
         world.operator().kill().await;
         let there = usize::from(moment == Moment::AfterEffect);
         assert_eq!(world.lever.webhooks().len(), there);
@@ -127,7 +127,7 @@ async fn killed_between_lever_and_the_secret_the_webhook_is_made_anew() {
         let another = settled(&world).await;
         assert_ne!(webhook["signatureToken"], another["signatureToken"]);
 
-        // What arrives late is found with the next look, and goes.
+        // A late webhook is found and removed by the next reconcile.
         held.release();
         if moment == Moment::BeforeEffect {
             eventually("the late one has taken effect", async || match world.lever.webhooks().len() {
@@ -152,9 +152,9 @@ async fn lost_answers_leave_one_webhook_whose_token_is_known() {
     faults.add(Fault::on("POST", "^/v1/webhooks$").lose_answer().times(3));
     faults.add(Fault::on("DELETE", "^/v1/webhooks/").lose_answer().times(2));
     world.lever.remove_webhook(first["id"].as_str().unwrap());
-    eventually("it is registered anew", async || {
+    eventually("it is registered again", async || {
         let made = calls(&world, "POST");
-        if made == 5 { Ok(()) } else { Err(format!("{made} were made")) }
+        if made == 5 { Ok(()) } else { Err(format!("{made} were created")) }
     })
     .await;
     settled(&world).await;
@@ -171,13 +171,13 @@ async fn two_leaders_leave_one_webhook_whose_token_is_known() {
     options.flags.push("--public-url=https://hooks.example.com");
     let world = World::start(options).await;
     let first = settled(&world).await;
-    // Both shall find at the same time that it is gone.
+    // Both must detect the missing webhook at the same time.
     world.lever.faults().add(Fault::on("POST", "^/v1/webhooks$").delay(Duration::from_millis(300)).times(9));
     for _ in 0..3 {
         let gone = settled(&world).await;
         world.lever.remove_webhook(gone["id"].as_str().unwrap());
         world.request("leverconnections", CONNECTION).await;
-        eventually("it is registered anew", async || {
+        eventually("it is registered again", async || {
             let webhooks = world.lever.webhooks();
             if webhooks.is_empty() { Err("there is none".into()) } else { Ok(()) }
         })
@@ -197,7 +197,7 @@ async fn a_secret_of_somebody_else_is_not_touched() {
     let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretNotOwned").await;
     assert_eq!(brief(&connection, "Stalled"), "True/SecretNotOwned");
     assert!(message_of(&connection, "Ready").contains("API key of LeverConnection acme"), "{connection:#}");
-    // The label does not help where an API key is.
+    // The label does not help for a Secret that contains an API key.
     let label = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "pad-operator"}}});
     world.patch("secrets", SECRET, label.clone()).await;
     let before = world.get("secrets", SECRET).await;
@@ -208,7 +208,7 @@ async fn a_secret_of_somebody_else_is_not_touched() {
     let reference = json!({"name": TOKENS, "key": "token"});
     let spec = json!({"spec": {"webhook": {"signingTokenSecretRef": reference}}});
     world.patch("leverconnections", CONNECTION, spec).await;
-    eventually("the other Secret is not the operator's either", async || {
+    eventually("the operator does not own the other Secret either", async || {
         let connection = world.get("leverconnections", CONNECTION).await;
         let message = message_of(&connection, "Ready").to_owned();
         if message.contains("lacks the label") { Ok(()) } else { Err(message) }
@@ -253,8 +253,8 @@ async fn a_public_url_that_moves_takes_the_webhook_along_without_a_gap() {
     assert!(new["url"].as_str().unwrap().starts_with("http://localhost:"), "{new:#}");
     let writes: Vec<_> = world.lever.calls().into_iter().filter(|call| call.method != "GET").collect();
     let methods: Vec<_> = writes.iter().map(|call| call.method.as_str()).collect();
-    assert_eq!(methods, ["POST", "DELETE"], "the new one comes before the old one goes");
-    // What Lever repeats of the old one is still taken.
+    assert_eq!(methods, ["POST", "DELETE"], "the new webhook is created before the old one is deleted");
+    // Retries for the old URL are still accepted.
     assert_eq!(stored(&world).await.len(), 2);
     assert_works(&world).await;
     world.finish().await;
@@ -309,7 +309,7 @@ async fn a_key_that_is_refused_does_not_hold_up_the_deletion_and_an_outage_does(
                 world.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretNotFound").await;
                 None
             }
-            "no Secret and no memory" => {
+            "no Secret and no key in memory" => {
                 world.operator().kill().await;
                 world.delete("secrets", SECRET).await;
                 world.operator().start().await;
@@ -323,7 +323,7 @@ async fn a_key_that_is_refused_does_not_hold_up_the_deletion_and_an_outage_does(
         };
         world.delete("leverconnections", CONNECTION).await;
         if let Some(fault) = fault {
-            eventually("an Event tells why it waits", async || {
+            eventually("an Event reports why it waits", async || {
                 let events = world.list("events").await;
                 let told = events.iter().any(|event| {
                     let note = event["note"].as_str().unwrap_or_default();
@@ -376,12 +376,12 @@ async fn a_list_that_stays_empty_costs_one_more_webhook_and_then_asks_a_person()
         world.sync().await;
     }
     assert_eq!(calls(&world, "POST"), 2);
-    assert_eq!(stored(&world).await.len(), 2, "both are still taken");
+    assert_eq!(stored(&world).await.len(), 2, "both are still accepted");
     for token in stored(&world).await {
         world.keep_private(&token);
     }
 
-    // What the message says to do, in vain: one more, and no further one.
+    // Following the message does not help: one more webhook is created, and no further one.
     let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
     world.cluster.kubectl(&arguments, None).await.unwrap();
     eventually("one more is registered", async || {
@@ -394,7 +394,7 @@ async fn a_list_that_stays_empty_costs_one_more_webhook_and_then_asks_a_person()
     assert_eq!(calls(&world, "POST"), 3);
     list.remove();
     world.sync().await;
-    eventually("there is one for the new key", async || {
+    eventually("the new key has a webhook", async || {
         let connection = world.get("leverconnections", CONNECTION).await;
         let id = &connection["status"]["webhookID"];
         let is_there = world.lever.webhooks().iter().any(|one| one["id"] == *id);
@@ -427,7 +427,7 @@ async fn back_to_manual_the_webhook_and_the_finalizer_go() {
     assert_eq!(brief(&connection, "WebhookVerified"), "False/SigningTokenMissing");
     assert_eq!(world.lever.webhooks(), Vec::<Value>::new());
     assert_eq!(stored(&world).await, Vec::<String>::new());
-    // Nothing holds it up.
+    // Nothing delays the deletion.
     world.delete("leverconnections", CONNECTION).await;
     wait_until_gone(&world).await;
     world.finish().await;

@@ -1,4 +1,4 @@
-//! What Prometheus reads, and that docs/metrics.md tells all of it.
+//! Metrics as Prometheus reads them, and their complete description in docs/metrics.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::process::Command;
 use crate::cluster::{Output, run, source};
 use crate::world::{Options, World};
 
-/// By name: kind and labels.
+/// Kind and labels of each metric, by name.
 pub type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// What an answer of `/metrics` holds.
+/// Parses a response of `/metrics`.
 fn told(text: &str) -> Metrics {
     let mut metrics = Metrics::new();
     for line in text.lines() {
@@ -33,7 +33,7 @@ fn told(text: &str) -> Metrics {
     metrics
 }
 
-/// What docs/metrics.md says there is.
+/// Returns the metrics that docs/metrics.md lists.
 pub fn documented() -> Metrics {
     let page = std::fs::read_to_string(source("docs/metrics.md")).unwrap();
     let row = |line: &str| {
@@ -46,7 +46,7 @@ pub fn documented() -> Metrics {
     page.lines().filter_map(row).collect()
 }
 
-/// The values that docs/metrics.md lists of labels, by metric and label.
+/// Returns the values that docs/metrics.md lists for labels, by metric and label.
 fn listed() -> BTreeMap<(String, String), BTreeSet<String>> {
     let page = std::fs::read_to_string(source("docs/metrics.md")).unwrap();
     let mut listed = BTreeMap::new();
@@ -60,7 +60,7 @@ fn listed() -> BTreeMap<(String, String), BTreeSet<String>> {
     listed
 }
 
-/// Asserts that no label has a value that is not listed, where values are listed.
+/// Asserts that no label has an unlisted value, where values are listed.
 fn assert_closed(text: &str) {
     let listed = listed();
     assert!(listed.len() >= 10, "{listed:#?}");
@@ -78,7 +78,7 @@ fn assert_closed(text: &str) {
     }
 }
 
-/// Runs the real promtool. What it says if it finds nothing, and if it finds something.
+/// Runs the real promtool. Returns its output without and with problems.
 pub async fn promtool(arguments: &[&str], input: Option<&str>) -> Output {
     run(Command::new(source(".tools/bin/promtool")).args(arguments), input).await
 }
@@ -104,7 +104,7 @@ async fn every_metric_is_told_and_documented() {
     world.wait_for("pads", "waits", "Ready", "False/ConfigurationNotFound").await;
 
     let (_, text) = world.operator().get_as("/metrics", "application/openmetrics-text").await.unwrap();
-    assert_eq!(told(&text), documented(), "docs/metrics.md, on the right, tells what there is");
+    assert_eq!(told(&text), documented(), "docs/metrics.md, on the right, lists the existing metrics");
     assert_closed(&text);
     for (sample, expected) in [
         ("pad_operator_leader", 1.0),
@@ -136,7 +136,7 @@ async fn every_metric_is_told_and_documented() {
     world.finish().await;
 }
 
-/// A lost answer is counted, and so is the pad that is found again.
+/// A lost response is counted, and so is the pad that is found again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_counted_with_the_pad_that_is_found_again() {
     let mut world = World::start(Options::new("metrics-lost")).await;

@@ -1,4 +1,4 @@
-//! Several namespaces, of which one may not be listed.
+//! Several namespaces, one of which the operator may not list.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! One of the three that the operator talks to is away for a while.
+//! Temporary failure of one of the three systems that the operator uses.
 
 use std::time::Duration;
 
@@ -31,14 +31,14 @@ async fn a_service_that_is_away_is_told_and_waited_for() {
     world.finish().await;
 }
 
-/// How the cluster fails.
+/// Failure of the cluster.
 #[derive(Clone, Copy)]
 enum Failure {
     /// Nothing reaches the API server.
     CutOff,
-    /// The API server is killed, and started again.
+    /// The API server is killed and restarted.
     ApiServer,
-    /// The same for what the API server stores in.
+    /// etcd is killed and restarted.
     Etcd,
 }
 
@@ -60,8 +60,8 @@ impl Failure {
     }
 }
 
-/// The cluster fails at the worst moments: pads have been made and nothing of it is stored. Webhooks meanwhile are
-/// refused, and sent again.
+/// The cluster fails at the worst time: pads have been created and nothing of it is stored. Webhooks are rejected in
+/// the meantime and retried.
 async fn nothing_is_lost_when_the_cluster_fails(name: &'static str, cluster: Cluster, failure: Failure) {
     let mut options = Options::new(name);
     options.flags.push("--leader-election=false");
@@ -81,7 +81,7 @@ async fn nothing_is_lost_when_the_cluster_fails(name: &'static str, cluster: Clu
         world.lever.move_to_stage(candidate, STAGE).await;
     }
     for fault in &held {
-        soon("it is held", fault.reached()).await;
+        soon("the request is held", fault.reached()).await;
     }
 
     failure.begins(&world).await;
@@ -91,7 +91,7 @@ async fn nothing_is_lost_when_the_cluster_fails(name: &'static str, cluster: Clu
         deliveries.extend(world.lever.move_to_stage(candidate, STAGE).await.deliveries);
     }
     for number in &deliveries {
-        let refused = eventually("the webhook is refused", async || {
+        let refused = eventually("the webhook is rejected", async || {
             let delivery = world.lever.deliveries().swap_remove(*number);
             delivery.attempts.first().map(|attempt| attempt.status).ok_or("not yet".to_owned())
         });
@@ -125,7 +125,7 @@ async fn etcd_dies_at_the_worst_moment() {
     nothing_is_lost_when_the_cluster_fails("etcd-dies", cluster, Failure::Etcd).await;
 }
 
-/// A leader that cannot renew its Lease ends, for another one may be at work already.
+/// A leader that cannot renew its Lease exits, because another one may already be working.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_cut_off_ends() {
     let mut world = World::start(Options::new("cut-off")).await;
@@ -136,7 +136,7 @@ async fn a_leader_that_is_cut_off_ends() {
         if operator.is_alive() { Err("it is alive".into()) } else { Ok(()) }
     })
     .await;
-    assert_ne!(operator.ended().await, Some(0), "that it ended is a failure");
+    assert_ne!(operator.ended().await, Some(0), "the exit code reports a failure");
     link.mend();
     operator.start().await;
 

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
-/// kubectl with the plugin on its path.
+/// Runs kubectl with the plugin in its path.
 pub struct Kubectl<'a> {
     world: &'a World,
     folder: PathBuf,
@@ -27,7 +27,7 @@ impl<'a> Kubectl<'a> {
         Self { world, folder }
     }
 
-    /// What kubectl prints, or what it complains of.
+    /// Returns the output or the error output of kubectl.
     pub async fn run(&self, words: &[&str]) -> Result<String, String> {
         let output = Command::new(self.world.cluster.plane.program("kubectl"))
             .args(words)
@@ -57,7 +57,7 @@ async fn the_plugin_makes_shows_and_ends_a_pad() {
     let stages = kubectl.pad(&["stages", CONNECTION]).await.unwrap();
     assert!(stages.lines().any(|line| line.starts_with(&format!("{STAGE}  "))), "{stages}");
 
-    // The candidate has neither tag nor stage: what a person asks for is made.
+    // The candidate has neither tag nor stage: a pad requested by a person is created anyway.
     let candidate = world.candidate();
     let profile = format!("https://hire.lever.co/candidates/{candidate}");
     let create = ["create", profile.as_str(), "--configuration", CONFIGURATION, "--timeout", "60s"];
@@ -66,7 +66,7 @@ async fn the_plugin_makes_shows_and_ends_a_pad() {
     assert!(made.ends_with(&format!("{}\n", pad.url)), "{made}");
     let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     assert!(made.starts_with(&format!("Pad {name}: stored")), "{made}");
-    // Asked again by mistake: no second pad.
+    // Requested again by mistake: no second pad.
     let refused = kubectl.pad(&create).await.unwrap_err();
     assert!(refused.contains(&name) && refused.contains("--another"), "{refused}");
     assert_eq!(world.creates(), 1);
@@ -88,7 +88,7 @@ async fn the_plugin_makes_shows_and_ends_a_pad() {
     assert!(ended.contains("asked to end the interview") && ended.contains("/playback"), "{ended}");
     assert!(kubectl.pad(&["end", &name]).await.unwrap().contains("over already"));
     assert!(kubectl.pad(&["open", &name]).await.unwrap().contains("/playback"));
-    // The first interview is over: another pad is no mistake.
+    // The first interview is over, so another pad is no mistake.
     kubectl.pad(&create).await.unwrap();
     assert_eq!(world.creates(), 2);
     let told = kubectl.pad(&["candidate", &profile]).await.unwrap();

@@ -1,4 +1,4 @@
-//! Admission policies that refuse what the operator must store.
+//! Admission policies that reject what the operator must store.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::status::{message_of, phase};
 use crate::wait::eventually;
 use crate::world::{Options, World};
 
-/// A policy that refuses updates of Pads by this user while they add a finalizer.
+/// Policy that rejects updates of Pads by this user while they add a finalizer.
 fn policy(user: &str) -> String {
     let rules = json!([{"apiGroups": ["padoperator.dev"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["pads"]}]);
     let policy = json!({
@@ -39,7 +39,7 @@ async fn a_refused_write_is_reported_on_the_pad_and_retried() {
     eventually("the policy is in effect", async || {
         let candidate = world.candidate();
         world.enter(&candidate).await;
-        let found = eventually("it is judged", async || {
+        let found = eventually("the Pad is decided", async || {
             let pad = world.pads_of(&candidate).await.pop().ok_or("none")?;
             let phase = phase(&pad);
             if ["Open/Open", "Pending/WriteRefused"].contains(&phase.as_str()) { Ok(pad) } else { Err(phase) }
@@ -62,10 +62,10 @@ async fn a_refused_write_is_reported_on_the_pad_and_retried() {
 
     let policy = ["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-finalizers"];
     world.cluster.kubectl(&policy, None).await.unwrap();
-    eventually("the policy has no effect any more", async || {
+    eventually("the policy is no longer in effect", async || {
         let candidate = world.candidate();
         world.enter(&candidate).await;
-        eventually("it is judged", async || {
+        eventually("the Pad is decided", async || {
             let pad = world.pads_of(&candidate).await.pop().ok_or("none")?;
             let phase = phase(&pad);
             if ["Open/Open", "Pending/WriteRefused"].contains(&phase.as_str()) {

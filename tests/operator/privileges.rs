@@ -1,4 +1,4 @@
-//! The chart gives the rights that are used, and no others: the API server's audit log compared with the Roles.
+//! The chart grants exactly the permissions that are used: compares the API server's audit log with the Roles.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::process::Operator;
 use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, SECRET, World};
 
-/// Such as `patch padoperator.dev/pads/status`.
+/// Permission such as `patch padoperator.dev/pads/status`.
 type Rights = BTreeSet<String>;
 
 fn texts(value: &Value) -> impl Iterator<Item = &str> {
@@ -33,7 +33,7 @@ async fn granted(world: &World) -> Rights {
     rights
 }
 
-/// What this user has asked for, and whether any of it was refused.
+/// Returns the permissions that this user has used. Asserts that no request was forbidden.
 pub async fn used(world: &World, user: &str) -> (Rights, Vec<Value>) {
     let events = world.cluster.plane.audit_events().await.unwrap();
     let (mut rights, mut refused) = (Rights::new(), Vec::new());
@@ -49,7 +49,7 @@ pub async fn used(world: &World, user: &str) -> (Rights, Vec<Value>) {
     (rights, refused)
 }
 
-/// The API server says that somebody else was faster, once, and the operator reads what there is now.
+/// Simulates one conflict, after which the operator reads the current object.
 fn conflict_on(path: &str) -> Fault {
     let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409,
         "message": "the object has been modified"});
@@ -75,13 +75,13 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
     world.operators.push(operator);
     world.set_up(options).await;
 
-    // The main job, to its end.
+    // The complete main job.
     let candidate = world.candidate();
     world.enter(&candidate).await;
     let made = world.wait_for_one_pad(&candidate).await;
     world.end_interview(&candidate, &made.id).await;
     world.sync().await;
-    // Others write at the same time.
+    // Concurrent writes by others.
     for path in ["/padconfigurations/[^/]+/status$", "/leverconnections/[^/]+/status$", "/pads/[^/]+/status$"]
     {
         relay.faults().add(conflict_on(path));
@@ -89,18 +89,18 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
     let stale = world.add_candidate(NewCandidate::default());
     world.enter(&stale).await;
     world.wait_for_pad(&stale, "Skipped/TagMissing").await;
-    // A Pad that is over goes when its time has come.
+    // An ended Pad is deleted after its TTL.
     let spec = json!({"spec": {"ttlSecondsAfterSkipped": 0}});
     world.patch("padconfigurations", CONFIGURATION, spec).await;
     world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
     world.lever.move_to_stage(&stale, "Onsite").await;
     world.sync().await;
-    eventually("it is gone", async || {
+    eventually("it is deleted", async || {
         let pads = world.pads_of(&stale).await;
         if pads.is_empty() { Ok(()) } else { Err(format!("{pads:#?}")) }
     })
     .await;
-    // The same trouble twice: one Event, counted.
+    // The same problem twice: one Event with a count.
     for (stage, reason) in [
         ("Nowhere", "False/StageNotFound"),
         ("Phone Screen", "True/InUse"),
@@ -109,13 +109,13 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
         world.patch("padconfigurations", CONFIGURATION, json!({"spec": {"stage": stage}})).await;
         world.wait_for("padconfigurations", CONFIGURATION, "Ready", reason).await;
     }
-    // The operator keeps a webhook of its own, and lets it go.
+    // The operator registers a managed webhook and removes it.
     for (mode, secret) in [("Managed", "lever-webhook"), ("Manual", SECRET)] {
         let reference = json!({"name": secret, "key": "lever-signing-token"});
         let spec = json!({"spec": {"webhook": {"mode": mode, "signingTokenSecretRef": reference}}});
         world.patch("leverconnections", CONNECTION, spec).await;
         let wanted = if mode == "Managed" { 2 } else { 1 };
-        eventually("the webhook is there, or gone", async || {
+        eventually("the webhook is registered or removed", async || {
             let connection = world.get("leverconnections", CONNECTION).await;
             let webhooks = world.lever.webhooks();
             let token = webhooks.get(1).and_then(|one| one["signatureToken"].as_str());
@@ -127,11 +127,11 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
         .await;
     }
 
-    // Watches are in the log when they have ended.
+    // Watches are logged when they have ended.
     world.operator().terminate().await;
     world.operator().start().await;
     let granted = granted(&world).await;
-    let used = eventually("all that is granted is used", async || {
+    let used = eventually("all granted permissions are used", async || {
         let (used, refused) = used(&world, &user).await;
         assert!(refused.is_empty(), "{refused:#?}");
         let unused: Vec<_> = granted.difference(&used).collect();
@@ -140,6 +140,6 @@ async fn the_chart_grants_what_is_used_and_nothing_else() {
     .await;
     println!("rights: {} granted, {} used: {used:#?}", granted.len(), used.len());
     let missing: Vec<_> = used.difference(&granted).collect();
-    assert!(missing.is_empty(), "used, but not by the Roles: {missing:#?}");
+    assert!(missing.is_empty(), "used, but not granted by the Roles: {missing:#?}");
     world.finish().await;
 }

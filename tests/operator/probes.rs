@@ -1,4 +1,4 @@
-//! What the probe of a connection finds out, and what must not take a connection out of service.
+//! Findings of the probe of a connection, and problems that must not take a connection out of service.
 
 use serde_json::json;
 use simulators::{Fault, Permissions};
@@ -7,7 +7,7 @@ use crate::status::{brief, message_of};
 use crate::wait::{eventually, eventually_within, soon};
 use crate::world::{CONNECTION, Options, World};
 
-/// More than the first retry takes, far less than the interval.
+/// Longer than the delay before the first retry, far shorter than the interval.
 const SECONDS: std::time::Duration = std::time::Duration::from_secs(20);
 
 async fn perform_as(world: &World, user: &str) {
@@ -56,7 +56,7 @@ async fn one_odd_opportunity_does_not_take_the_connection_out_of_service() {
     for alone in [true, false] {
         world.candidate();
         world.sync().await;
-        // The one that the probe reads.
+        // The opportunity that the probe reads.
         let read = |call: &simulators::Call| call.path.strip_prefix("/v1/opportunities/").map(str::to_owned);
         let first = world.lever.calls().iter().rev().filter_map(read).find(|id| id != "deleted").unwrap();
         let path = format!("^/v1/opportunities/{first}$");
@@ -70,7 +70,7 @@ async fn one_odd_opportunity_does_not_take_the_connection_out_of_service() {
             Fault::on("GET", &path).status(403),
             Fault::on("GET", &path).garbage_after_effect(),
         ] {
-            // What may be about the key as well needs another opportunity that can be read.
+            // A failure that might be caused by the key requires another opportunity that can be read.
             let is_about_it = !matches!(
                 fault.action,
                 simulators::Action::Status { code: 403 | 500, .. } | simulators::Action::GarbageAfterEffect
@@ -101,9 +101,9 @@ async fn the_page_of_a_firewall_never_blames_the_key_and_is_retried_within_secon
             let faults = if of_lever { world.lever.faults() } else { world.interview.faults() };
             let page = faults.add(Fault::on("GET", path).page(code));
             world.request("leverconnections", CONNECTION).await;
-            soon("it is met", page.reached()).await;
+            soon("the fault is met", page.reached()).await;
             let again = faults.add(Fault::on("GET", path).delay(std::time::Duration::ZERO));
-            eventually_within(SECONDS, "it is tried again", async || {
+            eventually_within(SECONDS, "it is retried", async || {
                 if again.hits() > 0 { Ok(()) } else { Err("not yet".into()) }
             })
             .await;
@@ -111,9 +111,9 @@ async fn the_page_of_a_firewall_never_blames_the_key_and_is_retried_within_secon
             assert_eq!(brief(&connection, "Ready"), "True/Connected", "{code} {path}");
         }
     }
-    assert_eq!(world.events().await, json!([]), "nobody has to act");
+    assert_eq!(world.events().await, json!([]), "no action is requested");
 
-    // If it lasts, the message says what answered. The key is not blamed.
+    // If the problem persists, the message names what responded. It does not blame the key.
     let page = world.lever.faults().add(Fault::on("GET", "^/v1/stages$").page(403).until_removed());
     world.request("leverconnections", CONNECTION).await;
     let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnavailable").await;
@@ -124,14 +124,14 @@ async fn the_page_of_a_firewall_never_blames_the_key_and_is_retried_within_secon
     page.remove();
     world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
 
-    // Nor does it end an open Pad.
+    // An open Pad is not ended either.
     let candidate = world.candidate();
     world.enter(&candidate).await;
     world.wait_for_one_pad(&candidate).await;
     let pad = world.name_of_pad(&candidate).await;
     let empty = world.interview.faults().add(Fault::on("GET", "^/api/pads/").empty(404).until_removed());
     world.request("pads", &pad).await;
-    soon("it is met", empty.reached_times(2)).await;
+    soon("the fault is met", empty.reached_times(2)).await;
     assert_eq!(brief(&world.get("pads", &pad).await, "Ready"), "True/Open");
     empty.remove();
     eventually("the request is handled", async || {

@@ -1,4 +1,4 @@
-//! Proxies in front of the API server, as kubectl uses them.
+//! Proxies for the API server, with the same settings as for kubectl.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::cluster::Cluster;
 use crate::process::Operator;
 use crate::wait::eventually;
 
-/// A proxy for HTTP CONNECT and SOCKS 5. Whatever is asked for, it leads to one port of this machine.
+/// Proxy for HTTP CONNECT and SOCKS 5 that forwards every connection to one local port.
 struct Proxy {
     port: u16,
-    /// The targets that it was asked for, and the credentials.
+    /// Requested targets and credentials.
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -52,7 +52,7 @@ async fn serve(mut near: TcpStream, target: u16, log: &Mutex<Vec<String>>) -> Op
     Some(())
 }
 
-/// The target of `CONNECT host:port`, and the credentials as they came.
+/// Returns the target of `CONNECT host:port`, and the credentials unchanged.
 async fn connect(near: &mut TcpStream, first: u8) -> Option<String> {
     let mut head = vec![first];
     while !head.ends_with(b"\r\n\r\n") {
@@ -67,7 +67,7 @@ async fn connect(near: &mut TcpStream, first: u8) -> Option<String> {
     Some(format!("{target} {}", credentials.unwrap_or_default()).trim().to_owned())
 }
 
-/// The target of a SOCKS 5 request without credentials.
+/// Returns the target of a SOCKS 5 request without credentials.
 async fn socks(near: &mut TcpStream) -> Option<String> {
     let methods = usize::from(near.read_u8().await.ok()?);
     near.read_exact(&mut vec![0; methods]).await.ok()?;
@@ -86,12 +86,12 @@ async fn socks(near: &mut TcpStream) -> Option<String> {
             near.read_exact(&mut name).await.ok()?;
             String::from_utf8(name).unwrap()
         }
-        other => panic!("an address of the kind {other}"),
+        other => panic!("an address of type {other}"),
     };
     Some(format!("{host}:{}", near.read_u16().await.ok()?))
 }
 
-/// A kubeconfig whose API server has a name that only the proxy resolves.
+/// Returns a kubeconfig whose API server has a name that only the proxy resolves.
 fn kubeconfig(cluster: &Cluster, name: &str, proxy: Option<&str>) -> PathBuf {
     let file = cluster.kubeconfig_of(name, &["system:masters"], "https://api.cluster.example:6443");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -103,7 +103,7 @@ fn kubeconfig(cluster: &Cluster, name: &str, proxy: Option<&str>) -> PathBuf {
     file
 }
 
-/// kubectl-pad with this environment and nothing else.
+/// Runs kubectl-pad with only this environment.
 async fn plugin(kubeconfig: &PathBuf, environment: &[(&str, &str)]) -> Result<String, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-pad"));
     command.args(["status", "--all-namespaces"]).env_clear().env("KUBECONFIG", kubeconfig);
@@ -154,7 +154,7 @@ async fn the_proxy_of_the_kubeconfig_or_of_the_environment_is_used() {
         assert!(asked.len() > before && asked.iter().all(|asked| asked == expected), "{at}: {asked:?}");
     }
 
-    // The environment, and what NO_PROXY excludes.
+    // Proxy settings from the environment, and the exceptions in NO_PROXY.
     let proxy = Proxy::to(target).await;
     let (file, at) =
         (kubeconfig(&cluster, "behind-environment", None), format!("http://127.0.0.1:{}", proxy.port));
@@ -165,7 +165,7 @@ async fn the_proxy_of_the_kubeconfig_or_of_the_environment_is_used() {
     assert!(proxy.asked().len() > asked);
     let asked = proxy.asked().len();
     plugin(&file, &[("HTTPS_PROXY", &at), ("NO_PROXY", ".example")]).await.unwrap_err();
-    assert_eq!(proxy.asked().len(), asked, "the proxy is not asked");
+    assert_eq!(proxy.asked().len(), asked, "the proxy is not used");
 
     // An API server that NO_PROXY names is reached without the proxy, which does not exist.
     let direct = cluster.kubeconfig_of("beside-proxy", &["system:masters"], cluster.plane.url());

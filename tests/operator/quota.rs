@@ -1,4 +1,4 @@
-//! The plan's pads are used up: no pad that would be billed, unless that is allowed.
+//! Exhausted quota: no pad that would be billed, unless overage is allowed.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ async fn without_quota_nothing_is_sent_until_there_is_some_again() {
     world.finish().await;
 }
 
-/// What is known of the quota is old: CoderPad itself refuses.
+/// The known quota is outdated: CoderPad itself rejects the request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_for_want_of_quota_waits_until_there_is_some_again() {
     let world = World::start(Options::new("quota-stale")).await;
@@ -42,7 +42,7 @@ async fn a_refusal_for_want_of_quota_waits_until_there_is_some_again() {
     world.enter(&candidate).await;
     world.wait_for_pad(&candidate, "Pending/QuotaExceeded").await;
     assert_eq!(world.creates(), 1);
-    // The refusal made the connection look again.
+    // The rejection triggered a probe of the connection.
     world.wait_for("leverconnections", CONNECTION, "QuotaAvailable", "False/QuotaExceeded").await;
 
     world.interview.set_quota(SOME_LEFT);
@@ -59,7 +59,7 @@ async fn with_overage_allowed_the_pad_is_made_and_billed() {
     let candidate = world.candidate();
     world.enter(&candidate).await;
     world.wait_for_pad(&candidate, "Pending/QuotaExceeded").await;
-    assert_eq!(world.creates(), 0, "also if CoderPad would bill it: a person decides");
+    assert_eq!(world.creates(), 0, "even if CoderPad would bill it: a person decides");
 
     let allow = json!({"spec": {"interview": {"overage": "Allow"}}});
     world.patch("leverconnections", CONNECTION, allow).await;
@@ -68,7 +68,7 @@ async fn with_overage_allowed_the_pad_is_made_and_billed() {
     world.finish().await;
 }
 
-/// Waits until three Pads are Open and so many wait for quota, and asserts that nothing more was created or billed.
+/// Waits until three Pads are Open and the others wait for quota, and asserts that nothing more was created or billed.
 async fn only_three_are_open(world: &World, waiting: usize) {
     eventually("three are open and the others wait", async || {
         let phases: Vec<String> = world.list("pads").await.iter().map(phase).collect();
@@ -80,7 +80,7 @@ async fn only_three_are_open(world: &World, waiting: usize) {
     assert_eq!((world.creates(), world.interview.quota().billed), (3, 0));
 }
 
-/// Many at once find the same last pads in the status; only so many may be made as there are.
+/// Many Pads find the same remaining quota in the status; no more may be created than remain.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_move_makes_no_pad_that_is_billed() {
     let mut options = Options::new("bulk");
@@ -111,7 +111,7 @@ async fn what_there_is_goes_to_the_oldest_first() {
         world.enter(&candidate).await;
         world.wait_for_pad(&candidate, "Pending/QuotaExceeded").await;
         waiting.push(candidate);
-        // The API server keeps the time of creation in whole seconds.
+        // The API server stores the time of creation in whole seconds.
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
     for oldest in &waiting {
@@ -140,7 +140,7 @@ async fn a_quota_that_runs_low_is_told_of_once() {
         world.interview.set_quota(quota(used));
         world.request("leverconnections", CONNECTION).await;
         world.wait_for("leverconnections", CONNECTION, "QuotaAvailable", expected).await;
-        // It is settled what follows from that when the next request is answered.
+        // The consequences are decided when the next request is answered.
         world.request("leverconnections", CONNECTION).await;
         eventually("the request is answered", async || {
             let connection = world.get("leverconnections", CONNECTION).await;
@@ -205,7 +205,7 @@ async fn an_older_pad_whose_candidate_has_left_holds_nobody_up() {
     for candidate in &candidates {
         world.enter(candidate).await;
         world.wait_for_pad(candidate, "Pending/QuotaExceeded").await;
-        // The API server keeps the time of creation in whole seconds.
+        // The API server stores the time of creation in whole seconds.
         tokio::time::sleep(Duration::from_millis(1100)).await;
     }
     let [first, second, youngest] = &candidates;

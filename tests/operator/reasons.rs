@@ -1,5 +1,5 @@
-//! Reasons that no other test provokes: each is provoked, says what to do, and goes with its cause. And that the page on
-//! reasons is complete.
+//! Reasons that no other test causes: each is caused, contains an instruction, and disappears with its cause. Also
+//! checks that the page on reasons is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use crate::status::{brief, message_of, phase};
 use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
-/// For each reason that somebody or something must end: a test that provokes it and sees it heal, where it can. Those of
-/// one file of this folder, or of the sources.
+/// For each reason that needs an action or an event: a test that causes it and, where possible, sees it resolved. The
+/// test is in a file of this folder or in the sources.
 const PROVOKED: &[(&str, &str)] = &[
     // LeverConnection
     ("SecretNotFound", "connections::a_missing_secret_and_a_missing_permission_are_told"),
@@ -108,7 +108,7 @@ const PROVOKED: &[(&str, &str)] = &[
     ("Ended", "record::a_wish_ends_the_interview_at_coderpad"),
 ];
 
-/// What the message of a Pad's Ready condition says to do, by reason. Every Pad that any test sees is held to it.
+/// Instruction in the message of a Pad's Ready condition, by reason. Checked for every Pad that any test sees.
 const NEXT_STEPS: &[(&str, &str)] = &[
     ("LeverUnauthorized", "Put a valid key"),
     ("InterviewUnauthorized", "Put a valid key"),
@@ -137,7 +137,7 @@ const NEXT_STEPS: &[(&str, &str)] = &[
     ("PadDeleted", "make a Pad by hand"),
 ];
 
-/// The reasons of docs/reasons.md, with what it says to do about each.
+/// Returns the reasons of docs/reasons.md with their instructions.
 fn documented() -> &'static BTreeMap<String, String> {
     static PAGE: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     PAGE.get_or_init(|| {
@@ -155,7 +155,7 @@ fn documented() -> &'static BTreeMap<String, String> {
     })
 }
 
-/// Asserts that the page knows the reasons of an object, and that a Pad says what to do.
+/// Asserts that the page contains the reasons of an object, and that a Pad's message contains the instruction.
 pub fn assert_documented(object: &serde_json::Value) {
     for condition in object["status"]["conditions"].as_array().unwrap() {
         let reason = condition["reason"].as_str().unwrap();
@@ -179,7 +179,8 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// What the sources of the controllers have between quotes, or in the list of a Pad's reasons, and may be a reason.
+/// Returns the words that may be reasons: quoted words in the sources of the controllers, and the list of a Pad's
+/// reasons.
 fn in_sources() -> BTreeSet<String> {
     const NO_REASONS: [&str; 4] = ["Lever", "Code", "OwnerFound", "POST"];
     let mut files = Vec::new();
@@ -212,24 +213,24 @@ fn in_sources() -> BTreeSet<String> {
 #[test]
 fn the_page_on_reasons_is_complete_and_each_has_a_test() {
     let page: BTreeSet<String> = documented().keys().cloned().collect();
-    assert_eq!(in_sources(), page, "what the program says, and what docs/reasons.md has");
+    assert_eq!(in_sources(), page, "reasons of the program and of docs/reasons.md");
 
     let tests: BTreeMap<&str, &str> = PROVOKED.iter().copied().collect();
     for (reason, advice) in documented() {
         let goes_alone = ["nothing", "wait", "see Ready"].contains(&advice.as_str());
-        assert!(goes_alone || tests.contains_key(reason.as_str()), "nothing provokes {reason}");
+        assert!(goes_alone || tests.contains_key(reason.as_str()), "no test causes {reason}");
     }
     for (reason, test) in PROVOKED.iter().copied() {
-        assert!(page.contains(reason), "{reason} is no reason");
+        assert!(page.contains(reason), "{reason} is not a reason");
         let (file, name) = test.split_once("::").unwrap();
         let path = if file.contains('/') { file.into() } else { format!("tests/operator/{file}.rs") };
         assert!(is_test(&path, name), "{reason}: there is no {test}");
     }
 }
 
-/// Waits until a condition reads like `False/LeverForbidden` and its message has all of these parts.
+/// Waits until a condition equals a text like `False/LeverForbidden` and its message contains all of these parts.
 async fn told(world: &World, (plural, name): (&str, &str), kind: &str, expected: &str, parts: &[&str]) {
-    eventually(&format!("{kind} of {name} is {expected} and tells of {parts:?}"), async || {
+    eventually(&format!("{kind} of {name} is {expected} and contains {parts:?}"), async || {
         let object = world.get(plural, name).await;
         let message = message_of(&object, kind);
         let is_told = brief(&object, kind) == expected && parts.iter().all(|part| message.contains(part));
@@ -238,12 +239,12 @@ async fn told(world: &World, (plural, name): (&str, &str), kind: &str, expected:
     .await;
 }
 
-/// "Test Connection": what was tried, what came back, and what to do.
+/// "Test Connection": the request, its response, and the instruction.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_side_of_a_connection_says_what_keeps_it_from_working() {
     let mut options = Options::new("test-connection").unsettled().polling("1s");
     let right = options.lever.api_key.clone();
-    // The API server is at hand as a host whose certificate nobody has vouched for.
+    // The API server serves as a host whose certificate is not trusted.
     let untrusted = Cluster::shared().await.plane.url().to_owned();
     options.connection["lever"] = json!({"url": format!("{untrusted}/v1")});
     options.flags.push(Box::leak(format!("--allow-api-origin={untrusted}").into_boxed_str()));
@@ -323,9 +324,9 @@ async fn each_side_of_a_connection_says_what_keeps_it_from_working() {
     world.finish().await;
 }
 
-/// Waits until a Pad reads like `Failed/InvalidRequest` and its message has all of these parts.
+/// Waits until a Pad equals a text like `Failed/InvalidRequest` and its message contains all of these parts.
 async fn pad_tells(world: &World, name: &str, expected: &str, parts: &[&str]) {
-    eventually(&format!("Pad {name} is {expected} and tells of {parts:?}"), async || {
+    eventually(&format!("Pad {name} is {expected} and contains {parts:?}"), async || {
         let pad = world.get("pads", name).await;
         let message = message_of(&pad, "Ready");
         let is_told = phase(&pad) == expected && parts.iter().all(|part| message.contains(part));
@@ -369,7 +370,7 @@ async fn a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_men
     world.request("pads", "invalid").await;
     world.wait_for_one_pad(invalid).await;
 
-    // What the question has become meanwhile the configuration knows only at its next look.
+    // The configuration notices a change of the question only when it is reconciled next.
     let draft = |is_draft| Question { is_draft, ..Question::new(1001, "Rate limiter", "live") };
     world.interview.add_question(draft(true));
     world.interview.faults().add(create(drafted).action(answer(400, "Unknown error")));
@@ -398,7 +399,7 @@ async fn a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_men
     pad_tells(&world, "unknown", "Pending/CreateOutcomeUnknown", &["No action needed"]).await;
     world.wait_for_one_pad(unknown).await;
 
-    // Whether a key may write is learned from the first write.
+    // Whether a key may write is known only after the first write.
     let (weak, strong) = ("lever-3e21-reads-only", "lever-3e22-reads-and-writes");
     world.lever.set_key(weak, Permissions::all().without("opportunities:addLinks"));
     world.lever.set_key(strong, Permissions::all());

@@ -1,4 +1,4 @@
-//! The end of an interview and what stays of it on the candidate: the note, the tags.
+//! End of an interview and its write-back to the candidate: the note and the tags.
 
 use serde_json::{Value, json};
 use simulators::Fault;
@@ -13,16 +13,16 @@ fn options(name: &'static str) -> Options {
 }
 
 impl World {
-    /// The last webhook comes once more.
+    /// Delivers the last webhook once more.
     async fn enter_again(&self) {
         let last = self.lever.deliveries().last().unwrap().number;
         assert_eq!(self.lever.redeliver(last).await.status, Some(200));
     }
 
-    /// Asks for a look at a Pad, and waits until its record is written.
+    /// Requests a reconcile of a Pad, and waits until its write-back is complete.
     async fn wait_for_record(&self, name: &str) -> Value {
         self.request("pads", name).await;
-        eventually_within(NOTE_IS_SURE, &format!("the interview of {name} is recorded"), async || {
+        eventually_within(NOTE_IS_SURE, &format!("the write-back of {name} is complete"), async || {
             let pad = self.get("pads", name).await;
             let is_recorded = phase(&pad) == "Ended/Ended" && brief(&pad, "RecordAdded") == "True/Written";
             if is_recorded { Ok(pad) } else { Err(format!("{pad:#}")) }
@@ -64,7 +64,7 @@ async fn the_end_is_recorded_once_with_its_code() {
     assert_eq!(world.lever.tags(&candidate), [TAG, "coderpad-done"]);
     assert!(status["noteID"].is_string());
 
-    // A look more, and a webhook that is repeated, change nothing.
+    // Another reconcile and a repeated webhook change nothing.
     let version = ended["metadata"]["resourceVersion"].clone();
     world.enter_again().await;
     eventually("the repeated webhook is handled", async || {
@@ -135,7 +135,7 @@ async fn sync_finds_what_has_happened_at_coderpad() {
     world.sync().await;
     world.wait_for_pad(&started.0, "Started/Started").await;
     world.wait_for_pad(&ended.0, "Ended/Ended").await;
-    eventually("the note is there", async || {
+    eventually("the note exists", async || {
         let notes = world.lever.notes(&ended.0);
         if notes.len() == 1 { Ok(()) } else { Err(format!("{notes:?}")) }
     })

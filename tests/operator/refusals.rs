@@ -1,6 +1,6 @@
-//! What the API server itself refuses, and that each refusal says what to do: everything that can be wrong in one object.
-//!
-//! Each manifest of the tables is a good one with one thing changed, so that nothing else can be what is refused.
+//! Objects that the API server itself rejects, and the instruction in each error: everything that can be wrong in one
+//! object.
+//! || Each manifest of the tables is a valid one with one change, so that nothing else can be the cause.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::world::merge;
 
 const NAMESPACE: &str = "refusals";
 
-/// A good spec of a kind, without anything that is optional.
+/// Returns a valid spec of a kind, without optional fields.
 fn good(kind: &str) -> Value {
     match kind {
         "LeverConnection" => json!({
@@ -29,7 +29,7 @@ fn manifest(kind: &str, name: &str, change: &Value) -> Value {
         "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
 }
 
-/// Good specs of each kind, with all that a user may set.
+/// Returns valid specs of each kind, with all fields that a user may set.
 fn accepted() -> Vec<(&'static str, Value)> {
     vec![
         ("LeverConnection", json!({})),
@@ -76,7 +76,7 @@ fn accepted() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// What is wrong with new objects, and what the refusal says.
+/// Invalid new objects, and the expected error.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
     let long = |length: usize| "a".repeat(length);
     let lever_key = json!({"name": "acme", "key": "lever-api-key"});
@@ -184,7 +184,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
         (json!({"deletionPolicy": "Keep"}), "supported values: \"Retain\", \"Unlink\", \"Delete\""),
         (json!({"trigger": {"source": "Me"}}), "supported values: \"Webhook\", \"Sync\", \"Manual\""),
         (json!({"trigger": {"at": "today"}}), "should match"),
-        // Where a format stands API servers let these through, and none of them can be read.
+        // With a format in the schema, API servers accept these values, which cannot be decoded.
         (json!({"trigger": {"at": "2024-01-01T00:00:00Ztx"}}), "should match"),
         (json!({"trigger": {"at": "2024-01-01T00:00:00+99:99"}}), "should match"),
         (json!({"trigger": {"at": ["2024-01-01T00:00:00Z"]}}), "must be of type string: \"array\""),
@@ -195,7 +195,7 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
     rows.chain(pad.into_iter().map(of("Pad"))).collect()
 }
 
-/// What may not become of an object: how it was, what is changed, and what the refusal says.
+/// Forbidden changes: the object before, the change, and the expected error.
 fn refused_changes() -> Vec<(&'static str, Value, Value, &'static str)> {
     vec![
         (
@@ -228,13 +228,13 @@ fn refused_changes() -> Vec<(&'static str, Value, Value, &'static str)> {
     ]
 }
 
-/// `kubectl apply` of several objects at once.
+/// Applies several objects with one `kubectl apply`.
 async fn apply(cluster: &Cluster, manifests: Vec<Value>) -> Result<String, String> {
     let documents: Vec<_> = manifests.iter().map(Value::to_string).collect();
     cluster.kubectl(&["apply", "--filename", "-"], Some(&documents.join("\n---\n"))).await
 }
 
-/// What kubectl says of each object: of several, each refusal begins with a line that names the object.
+/// Returns kubectl's output by object: each error begins with a line that names the object.
 fn told_of<'a>(refusals: &'a str, name: &str) -> &'a str {
     let quoted = format!("\"{name}\" is invalid");
     let Some(at) = refusals.find(&quoted) else { return "" };
@@ -274,7 +274,7 @@ async fn the_api_server_refuses_what_cannot_work_and_says_what_to_do() {
     }
 }
 
-/// Of these kubectl does not name the object, so they come one by one.
+/// kubectl does not name the object in these errors, so they are applied one by one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_misspelt_field_and_a_name_too_long_are_refused() {
     let cluster = Cluster::shared().await;

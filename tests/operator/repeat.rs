@@ -1,4 +1,4 @@
-//! A candidate who comes into the stage again: who gets a further pad, and that telling of it again changes nothing.
+//! A candidate who enters the stage again: which entries get another pad, and that repeated deliveries change nothing.
 
 use serde_json::json;
 use simulators::{DeliveryBehaviour, PadView};
@@ -8,7 +8,7 @@ use crate::wait::eventually;
 use crate::world::{Options, STAGE, World};
 
 impl World {
-    /// The interview of a candidate's newest pad ends, and the operator knows of it.
+    /// Ends the interview of a candidate's newest pad, and waits until the operator has observed it.
     pub async fn end_interview(&self, candidate: &str, pad: &str) {
         self.interview.end_interview(pad);
         let pads = self.pads_of(candidate).await;
@@ -22,16 +22,16 @@ impl World {
         .await;
     }
 
-    /// Away, and back into the stage. Returns the number of the delivery.
+    /// Moves the candidate away and back into the stage. Returns the number of the delivery.
     async fn come_back(&self, candidate: &str) -> usize {
         self.lever.move_to_stage(candidate, "Onsite").await;
         self.enter(candidate).await;
         self.lever.deliveries().len() - 1
     }
 
-    /// Waits until all that was asked about a candidate's Pads is answered.
+    /// Waits until all requests for a candidate's Pads are handled.
     async fn settled(&self, candidate: &str) {
-        eventually("all is judged", async || {
+        eventually("all Pads are decided", async || {
             let pads = self.pads_of(candidate).await;
             let is_open = |pad: &&serde_json::Value| {
                 let asked = &pad["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
@@ -48,7 +48,7 @@ impl World {
         pads
     }
 
-    /// Reads of one opportunity so far.
+    /// Returns the number of reads of one opportunity.
     fn reads_of(&self, candidate: &str) -> usize {
         let path = format!("/v1/opportunities/{candidate}");
         self.lever.calls().iter().filter(|call| call.method == "GET" && call.path == path).count()
@@ -77,9 +77,9 @@ async fn after_the_end_another_entry_makes_a_further_pad_once() {
     assert_eq!(world.live_pads_of(&candidate).len(), 2);
     let links = world.lever.links(&candidate);
     assert_eq!(links.len(), 2);
-    assert!(links.contains(&first.url), "the first stays as the record");
+    assert!(links.contains(&first.url), "the first pad remains as the record");
 
-    // The whole history once more, newest first, and the last three at once.
+    // The whole history once more, newest first, and the last three in parallel.
     let reads = world.reads_of(&candidate);
     for number in (0..world.lever.deliveries().len()).rev() {
         world.lever.redeliver(number).await;
@@ -87,7 +87,7 @@ async fn after_the_end_another_entry_makes_a_further_pad_once() {
     let again = || world.lever.redeliver(number);
     tokio::join!(again(), again(), again());
     world.settled(&candidate).await;
-    assert_eq!(world.reads_of(&candidate), reads, "what no entry can change costs no call");
+    assert_eq!(world.reads_of(&candidate), reads, "a decided entry costs no call");
     world.sync().await;
     world.settled(&candidate).await;
     assert_eq!(world.pads_of(&candidate).await.len(), 2);
@@ -112,7 +112,7 @@ async fn an_entry_before_the_end_was_seen_is_judged_again_by_sync() {
     world.finish().await;
 }
 
-/// The same without a webhook: the sync that finds the entry is the one that notices the end (contract P3d).
+/// The same without a webhook: the sync that finds the entry is the one that observes the end (contract P3d).
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_after_an_unseen_end_gets_its_pad_without_a_webhook() {
     let (world, candidate, first) = started("repeat-unseen-entry", "AfterEnd").await;
@@ -141,11 +141,11 @@ async fn always_makes_a_pad_at_each_entry() {
     let writes = world.writes_to_pads().await;
     world.lever.redeliver(number).await;
     world.settled(&candidate).await;
-    // The first delivery, on the newest Pad: it is judged, by one read, and only that is written down.
+    // The first delivery, for the newest Pad: it is decided by one read, and only the decision is stored.
     world.lever.redeliver(1).await;
     world.settled(&candidate).await;
     assert!(world.reads_of(&candidate) <= reads + 2);
-    assert!(world.writes_to_pads().await <= writes + 4, "the receiver's and the echo");
+    assert!(world.writes_to_pads().await <= writes + 4, "one write of the receiver and the echo");
     assert_eq!((world.creates(), world.pads_of(&candidate).await.len()), (3, 3));
     assert_eq!(world.lever.links(&candidate).len(), 3);
     world.finish().await;
@@ -162,7 +162,7 @@ async fn never_makes_no_further_pad() {
     world.finish().await;
 }
 
-/// While nothing may be sent the question stays open, and is answered afterwards.
+/// While nothing may be sent the decision is postponed.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_during_a_suspension_is_not_lost() {
     let (world, candidate, first) = started("repeat-suspended", "AfterEnd").await;

@@ -1,5 +1,4 @@
-//! The cluster forgets: all Pads come back from a backup, or do not come back at all. What CoderPad and Lever have is
-//! found again.
+//! Loss of the cluster: all Pads are restored from a backup, or none. The operator finds the existing pads and links.
 
 use futures::future::join_all;
 use kube::api::{DynamicObject, PostParams};
@@ -31,7 +30,7 @@ async fn delete_all(world: &World) {
     .await;
 }
 
-/// Asserts that each candidate has the pad and the link that there were, and nothing else was made.
+/// Asserts that each candidate has the previous pad and link, and that nothing else was created.
 async fn are_as_before(world: &World, before: &[(String, PadView)]) {
     for (candidate, pad) in before {
         assert_eq!(world.wait_for_one_pad(candidate).await.id, pad.id);
@@ -40,7 +39,7 @@ async fn are_as_before(world: &World, before: &[(String, PadView)]) {
     assert_eq!(world.creates(), before.len());
 }
 
-/// What a tool for backups keeps of an object: neither its status nor what belongs to the old cluster.
+/// Returns what a backup tool keeps of an object: neither its status nor metadata of the old cluster.
 fn kept(pad: &Value) -> Value {
     let metadata = &pad["metadata"];
     let of_metadata = |field: &str| metadata.get(field).cloned().unwrap_or_default();
@@ -50,7 +49,7 @@ fn kept(pad: &Value) -> Value {
     }})
 }
 
-/// Backups of different age: of open Pads, of Pads whose pad was being made, and of Pads that were new.
+/// Backups of different age: of open Pads, of Pads whose pad was being created, and of new Pads.
 #[tokio::test(flavor = "multi_thread")]
 async fn pads_that_are_restored_from_a_backup_find_their_pads_again() {
     const FINALIZER: &str = "padoperator.dev/pad";
@@ -60,13 +59,13 @@ async fn pads_that_are_restored_from_a_backup_find_their_pads_again() {
     let before = open_pads(&world, 9).await;
     let name_of = |pad: &Value| pad["metadata"]["name"].as_str().unwrap().to_owned();
     for (number, pad) in world.list("pads").await.iter().enumerate() {
-        // With a finalizer, too: what it stands for must not be done when a cluster is lost.
+        // With a finalizer too: its cleanup must not run when a cluster is lost.
         if number % 2 == 0 {
             let spec = json!({"spec": {"deletionPolicy": "Delete"}});
             world.patch("pads", &name_of(pad), spec).await;
         }
     }
-    eventually("they have it", async || {
+    eventually("the Pads have the finalizer", async || {
         let pads = world.list("pads").await;
         let held = pads.iter().filter(|pad| pad["metadata"]["finalizers"] == json!([FINALIZER])).count();
         if held == 5 { Ok(()) } else { Err(format!("{pads:#?}")) }
@@ -101,14 +100,14 @@ async fn pads_that_are_restored_from_a_backup_find_their_pads_again() {
     world.finish().await;
 }
 
-/// Nobody has kept anything; Lever's settings page can send every webhook again.
+/// Without a backup: Lever's settings page can send every webhook again.
 #[tokio::test(flavor = "multi_thread")]
 async fn pads_that_are_lost_for_good_come_back_when_the_webhooks_are_run_again() {
     let world = World::start(Options::new("rerun")).await;
     let before = open_pads(&world, 6).await;
     delete_all(&world).await;
     let deliveries = world.lever.deliveries().len();
-    // Twice each, as somebody does who is not sure.
+    // Twice each, as an uncertain person does.
     let reruns = (0..deliveries).chain(0..deliveries).map(|number| world.lever.redeliver(number));
     for attempt in join_all(reruns).await {
         assert_eq!(attempt.status, Some(200), "{attempt:?}");

@@ -1,4 +1,4 @@
-//! Nothing private gets out, not even with the most talkative log there is.
+//! No private data leaks, not even at the most verbose log level.
 
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::cluster::Cluster;
 use crate::collector::Collector;
 use crate::world::{CONFIGURATION, CONNECTION, Options, TAG, World};
 
-/// As much as can be asked for: more exact directives win over others.
+/// The most verbose filter: more specific directives take precedence over others.
 const EVERYTHING: &str = "trace,kube=trace,kube_client=trace,kube_client::client=trace,kube_client::client::builder=trace,\
     kube_runtime::watcher=trace,hyper=trace,hyper_util::client::legacy=trace,reqwest::connect=trace,rustls::client=trace,\
     tower::buffer=trace,[{namespace}]=trace";
@@ -28,10 +28,12 @@ async fn a_whole_scenario_at_trace_shows_nothing_private() {
     let emails: Vec<_> = options.interview.users.iter().map(|user| user.email.clone()).collect();
     let mut world = World::start_in(cluster, options).await;
     world.told_too.push(collector.received.clone());
-    // Also as they are on the wire, and in a Secret.
+    // Also in the encoded forms of requests and Secrets.
     let signing_token = world.signing_token.clone();
     for text in keys.iter().flat_map(|key| [key.clone(), format!("{key}:")]).chain([signing_token]) {
-        let Value::String(encoded) = json!(ByteString(text.into_bytes())) else { panic!("it is text") };
+        let Value::String(encoded) = json!(ByteString(text.into_bytes())) else {
+            panic!("the value is UTF-8")
+        };
         world.keep_private(encoded.trim_end_matches('='));
     }
     for private in emails.iter().map(String::as_str).chain([PARTICIPANT, CODE, EMAIL]) {
@@ -53,7 +55,7 @@ async fn a_whole_scenario_at_trace_shows_nothing_private() {
     world.enter(&untagged).await;
     world.wait_for_pad(&untagged, "Skipped/TagMissing").await;
 
-    // What is not as it should be is where logs talk most.
+    // Failures produce the most log output.
     let forged = json!({"event": "candidateStageChange", "triggeredAt": 1, "token": "t0ken-5e1f", "signature": "51 6n",
         "data": {"opportunityId": candidate, "toStageId": "s"}});
     for private in ["t0ken-5e1f", "51 6n"] {
@@ -75,7 +77,7 @@ async fn a_whole_scenario_at_trace_shows_nothing_private() {
     world.kubectl(&["delete", "pad", &name, "--timeout=60s"]).await.unwrap();
 
     let logged = world.operator().logged();
-    assert!(logged.contains(r#""level":"DEBUG""#), "our own lines are there at every level:\n{logged}");
+    assert!(logged.contains(r#""level":"DEBUG""#), "the operator logs at every level:\n{logged}");
     println!("secrecy: {} lines at trace, {} spans", logged.lines().count(), collector.spans().len());
     world.finish().await;
 }

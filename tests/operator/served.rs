@@ -1,5 +1,5 @@
-//! What was decided once stays decided: an entry that had its pad gets no second one, whoever deletes what, and whatever
-//! is edited (contract P9, P10, E2, Phases).
+//! Decisions are permanent: an entry that had its pad gets no second one, whatever is deleted or edited (contract P9,
+//! P10, E2, Phases).
 
 use serde_json::{Value, json};
 use simulators::{Fault, NewCandidate, Quota};
@@ -23,14 +23,14 @@ impl World {
 
     async fn delete_pad_of(&self, candidate: &str) {
         self.delete("pads", &self.name_of_pad(candidate).await).await;
-        eventually("the Pad is gone", async || {
+        eventually("the Pad is deleted", async || {
             let pads = self.pads_of(candidate).await;
             if pads.is_empty() { Ok(()) } else { Err(format!("{pads:#?}")) }
         })
         .await;
     }
 
-    /// Several syncs, one after the other.
+    /// Requests several syncs, one after the other.
     async fn sync_often(&self) {
         for _ in 0..3 {
             self.sync().await;
@@ -50,7 +50,7 @@ async fn a_deleted_pad_is_not_created_again_for_the_same_entry() {
             world.enter(candidate).await;
             world.wait_for_one_pad(candidate).await;
         }
-        // A recruiter takes the link away as well: nothing but the operator's own memory is left.
+        // A recruiter removes the link too: only the operator's own records are left.
         if policy == "Retain" {
             world.sync().await;
             for candidate in [&candidate, &by_hand] {
@@ -71,7 +71,7 @@ async fn a_deleted_pad_is_not_created_again_for_the_same_entry() {
         world.wait_for_pad(&candidate, "Skipped/AlreadyServed").await;
         assert_eq!(world.creates(), 2, "{policy}: a webhook that is repeated");
 
-        // A new entry, and a person's wish, are another matter.
+        // A new entry and a person's request are different.
         world.lever.move_to_stage(&candidate, "Onsite").await;
         world.enter(&candidate).await;
         let url = world.wait_for_pad(&candidate, "Open/Open").await["status"]["url"].clone();
@@ -85,7 +85,7 @@ async fn a_deleted_pad_is_not_created_again_for_the_same_entry() {
     }
 }
 
-/// Contract P9: nor for candidates who were there before.
+/// Contract P9: this also holds for existing candidates.
 #[tokio::test(flavor = "multi_thread")]
 async fn existing_candidates_stay_skipped_when_their_pads_are_deleted() {
     let mut world = World::prepare_with_existing("served-before", 4).await;
@@ -121,7 +121,7 @@ struct Existing {
 }
 
 impl World {
-    /// A world whose candidates were in the stage before the rule, with polling.
+    /// Returns an environment whose candidates were in the stage before the rule, with polling.
     async fn prepare_with_existing(name: &'static str, count: usize) -> Existing {
         let mut options = Options::new(name).polling("1h");
         options.configurations.clear();
@@ -133,7 +133,7 @@ impl World {
     }
 }
 
-/// Contract P10: Pads that a webhook created, and those that wait already, are not of the time before a rule.
+/// Contract P10: Pads that a webhook created, and those that already wait, do not count as existing candidates.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_pads_survive_that_their_rule_is_recreated_or_edited() {
     let used_up = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
@@ -174,7 +174,7 @@ async fn waiting_pads_survive_that_their_rule_is_recreated_or_edited() {
     world.finish().await;
 }
 
-/// Contract, Phases: a Failed Pad is tried once for each entry.
+/// Contract, Phases: a Failed Pad is retried once for each entry.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_pad_is_tried_once_for_each_entry() {
     let world = World::start(Options::new("failed-once").polling("1s")).await;
@@ -190,18 +190,18 @@ async fn a_failed_pad_is_tried_once_for_each_entry() {
 
     world.lever.move_to_stage(&candidate, "Onsite").await;
     world.enter(&candidate).await;
-    eventually("the new entry is tried", async || match world.creates() {
+    eventually("the new entry is attempted", async || match world.creates() {
         2 => Ok(()),
         other => Err(format!("{other} requests")),
     })
     .await;
     world.wait_for_pad(&candidate, "Failed/InvalidRequest").await;
     world.sync_often().await;
-    assert_eq!(world.creates(), 2, "each entry once");
+    assert_eq!(world.creates(), 2, "one attempt for each entry");
     world.finish().await;
 }
 
-/// A Pad that is older than its configuration, by hand or because the configuration was created again.
+/// A Pad that is older than its configuration, created by hand or because the configuration was recreated.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pad_older_than_its_configuration_fails_once() {
     let mut options = Options::new("failed-older");
@@ -222,7 +222,7 @@ async fn a_pad_older_than_its_configuration_fails_once() {
     world.configure("other", json!({"tag": "other"})).await;
     world.wait_for_pad(&candidate, "Failed/TakeHomeRefused").await;
     world.wait_for_pad(&refused, "Failed/InvalidRequest").await;
-    // Each of these wakes the Pads.
+    // Each of these triggers a reconcile of the Pads.
     for title in ["a {candidate}", "b {candidate}"] {
         world
             .patch("leverconnections", CONNECTION, json!({"metadata": {"annotations": {"title": title}}}))
@@ -232,7 +232,7 @@ async fn a_pad_older_than_its_configuration_fails_once() {
     assert_eq!(world.creates(), 2, "one attempt each");
     assert!(world.pads_made_for(&candidate).iter().all(|pad| pad.deleted));
 
-    // Contract F7: nor is one created for anybody else.
+    // Contract F7: no pad is created for another candidate either.
     let configuration =
         world.wait_for("padconfigurations", CONFIGURATION, "Ready", "False/TakeHomeRefused").await;
     assert!(configuration["status"]["takeHomeRefusedGeneration"].is_i64());
@@ -250,7 +250,7 @@ async fn a_pad_older_than_its_configuration_fails_once() {
     world.finish().await;
 }
 
-/// Contract E2: no further pad for an entry before the pad was deleted.
+/// Contract E2: no other pad for an entry before the pad was deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_before_the_pad_was_deleted_gets_no_second_pad() {
     let world = World::start(Options::new("served-deleted")).await;
@@ -276,7 +276,7 @@ async fn an_entry_before_the_pad_was_deleted_gets_no_second_pad() {
     world.finish().await;
 }
 
-/// A Pad that a person ended before there was a pad counts for every entry until then.
+/// A Pad that a person ended before there was a pad covers every entry until then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_pad_stays_cancelled_for_its_entry() {
     let world = World::start(Options::new("served-cancelled")).await;

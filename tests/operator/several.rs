@@ -28,12 +28,12 @@ async fn a_move_into_a_stage_of_many_rules_reads_the_candidate_once() {
         if pads.iter().filter(is_decided).count() == RULES { Ok(pads) } else { Err(format!("{pads:#?}")) }
     })
     .await;
-    // contract P1a: a Pad for each rule says why there is no pad, or has it.
+    // contract P1a: a Pad for each rule explains why there is no pad, or has it.
     assert_eq!(pads.iter().filter(|pad| phase(pad) == "Open/Open").count(), 1);
     let calls = world.lever.calls();
     let reads: Vec<_> =
         calls.iter().filter(|call| call.method == "GET" && call.path.contains("/opportunities")).collect();
-    // The receiver stores the Pads one after the other: on a busy machine the last may come too late for the first read.
+    // The receiver stores the Pads one after the other: on a busy machine the last may be too late for the first read.
     assert!((1..=3).contains(&reads.len()), "{reads:#?}");
     assert_eq!(world.creates(), 1);
     world.finish().await;

@@ -1,4 +1,4 @@
-//! Two operators share a cluster by namespaces: each does its own, and a namespace can move from one to the other.
+//! Two operators share a cluster by namespaces: each serves its own, and a namespace can be moved between them.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::process::Operator;
 use crate::wait::{eventually, soon};
 use crate::world::{Options, World};
 
-/// The namespace of the other shard. Each test has one, so that no two share a Lease.
+/// Namespace of the other shard. Each test has its own, so that no two share a Lease.
 fn elsewhere(world: &World) -> String {
     format!("{}-other", world.namespace)
 }
 
-/// Another operator for the namespace of a world, with a Lease elsewhere: another shard.
+/// Returns another operator for the namespace of an environment, with a Lease elsewhere: another shard.
 async fn other_shard(world: &World, namespaces: &[&str]) -> Operator {
     let user = format!("pad-operator-{}-other-shard", world.namespace);
     let mut operator = Operator::new(&world.cluster, &user, &["system:masters"]).await;
-    // As behind one Ingress: an address that each of them would tell otherwise would be written again and again.
+    // The same public URL, as behind one Ingress: different ones would be overwritten alternately.
     let public_url = format!("--public-url=http://127.0.0.1:{}", world.operators[0].webhooks);
     let flags = ["--interview-create-timeout=2s", "--interview-list-lag=1s", &public_url];
     let mut arguments = world.arguments(&flags, operator.webhooks);
@@ -30,7 +30,7 @@ async fn other_shard(world: &World, namespaces: &[&str]) -> Operator {
     operator
 }
 
-/// Who holds the Lease in a namespace, by the number of its process.
+/// Returns the holder of the Lease in a namespace, by process ID.
 async fn leader(world: &World, namespace: &str) -> Option<u32> {
     let lease = objects(&world.client, namespace, "leases").get_opt("pad-operator").await.unwrap()?;
     let lease = serde_json::to_value(lease).unwrap();
@@ -46,7 +46,7 @@ async fn start(name: &'static str) -> World {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_moves_from_one_shard_to_the_other() {
     let mut world = start("shards").await;
-    // Each has a leader of its own, and does only what is its own.
+    // Each has its own leader and serves only its own namespace.
     let elsewhere = elsewhere(&world);
     let mut other = other_shard(&world, &[&elsewhere]).await;
     eventually("both lead", async || {
@@ -63,7 +63,7 @@ async fn a_namespace_moves_from_one_shard_to_the_other() {
     let forged = world.lever.deliver_raw("{}".to_owned()).await;
     assert_eq!(forged.status, Some(404), "to the other shard this namespace does not exist: {forged:?}");
 
-    // It moves while pads are being made: the one shard ends, the other takes the namespace over.
+    // The namespace is moved while pads are being created: one shard stops, the other takes the namespace over.
     world.send_to(&world.operators[0]);
     world
         .interview
@@ -84,7 +84,7 @@ async fn a_namespace_moves_from_one_shard_to_the_other() {
         assert_eq!(world.pads_made_for(candidate).len(), 1);
     }
     assert_eq!(world.writers(&["pads/status"]).await.len(), 2);
-    // What was Open before is the other's now.
+    // The other shard now serves the Pads that were Open before.
     world.end_interview(&before, &made.id).await;
     world.sync().await;
     world.wait_for_pad(&before, "Ended/Ended").await;
@@ -101,7 +101,7 @@ async fn two_shards_that_overlap_make_one_pad_and_one_link() {
     let world = start("shards-overlap").await;
     let mut other = other_shard(&world, &[world.namespace]).await;
     let both = [world.operators[0].id(), other.id()];
-    // One is held between its pad and what it writes down of it, so that the other meets it in between.
+    // One is held between the creation of its pad and the status write, so that the other meets it in between.
     let candidates: Vec<_> = (0..20).map(|_| world.candidate()).collect();
     let held = world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").pause(Moment::AfterEffect));
     world
@@ -116,7 +116,7 @@ async fn two_shards_that_overlap_make_one_pad_and_one_link() {
         }
         world.enter(candidate).await;
     }
-    soon("a pad is made", held.reached()).await;
+    soon("a pad is created", held.reached()).await;
     held.release();
     for candidate in &candidates {
         world.wait_for_pad(candidate, "Open/Open").await;
@@ -126,7 +126,7 @@ async fn two_shards_that_overlap_make_one_pad_and_one_link() {
         assert_eq!(made.iter().filter(|pad| !pad.deleted).count(), 1, "{made:#?}");
     }
     let leaders = [leader(&world, world.namespace).await, leader(&world, &elsewhere(&world)).await];
-    assert_eq!(leaders, both, "both led all the time");
+    assert_eq!(leaders, both, "both were leaders all the time");
     other.terminate().await;
     world.finish().await;
 }

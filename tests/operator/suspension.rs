@@ -1,4 +1,4 @@
-//! A person holds everything back, and lets it go again.
+//! Suspension by a person, and resuming.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ async fn nothing_is_sent_until_resumed(name: &'static str, plural: &str, object:
     world.patch(plural, object, json!({"spec": {"suspend": true}})).await;
     world.wait_for(plural, object, "Suspended", "True/Suspended").await;
     let before = world.get(plural, object).await;
-    assert_eq!(crate::status::status_of(&before, "Ready"), "True", "it keeps what it said before");
+    assert_eq!(crate::status::status_of(&before, "Ready"), "True", "it keeps its previous status");
     world.lever.clear_calls();
     world.interview.clear_calls();
 
@@ -41,7 +41,7 @@ async fn a_suspended_configuration_sends_nothing_and_catches_up() {
     nothing_is_sent_until_resumed("suspended-rule", "padconfigurations", CONFIGURATION).await;
 }
 
-/// A request is answered when somebody has looked.
+/// A request is handled as soon as the object has been reconciled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_that_is_asked_for_in_a_suspension_is_taken_on_resume() {
     let world = World::start(Options::new("suspended-look")).await;
@@ -54,7 +54,7 @@ async fn a_look_that_is_asked_for_in_a_suspension_is_taken_on_resume() {
     world.interview.start_interview(&made.id, &["Ada"]);
     world.request("pads", &name).await;
     world.patch("pads", &name, json!({"spec": {"deletionPolicy": "Unlink"}})).await;
-    let pad = crate::wait::eventually("the Pad was passed", async || {
+    let pad = crate::wait::eventually("the Pad was reconciled", async || {
         let pad = world.get("pads", &name).await;
         let is_passed = pad["status"]["observedGeneration"] == pad["metadata"]["generation"];
         if is_passed { Ok(pad) } else { Err(format!("{pad:#}")) }
@@ -70,7 +70,7 @@ async fn a_look_that_is_asked_for_in_a_suspension_is_taken_on_resume() {
     world.finish().await;
 }
 
-/// Nothing tells of it again: neither service has changed.
+/// Nothing else triggers a reconcile, because neither service has changed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_from_a_suspension_is_followed_on_resume() {
     let world = World::start(Options::new("suspended-wish")).await;
@@ -81,7 +81,7 @@ async fn a_wish_from_a_suspension_is_followed_on_resume() {
     world.wait_for("leverconnections", CONNECTION, "Suspended", "True/Suspended").await;
     let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     world.patch("pads", &name, json!({"spec": {"state": "Ended"}})).await;
-    crate::wait::eventually("the wish is seen", async || {
+    crate::wait::eventually("the request is seen", async || {
         let pad = world.get("pads", &name).await;
         let is_seen = pad["status"]["observedGeneration"] == pad["metadata"]["generation"];
         if is_seen { Ok(()) } else { Err(format!("{pad:#}")) }

@@ -1,4 +1,4 @@
-//! What no webhook tells, or told in vain, is found by sync.
+//! Sync finds changes without a webhook, or whose webhook was lost.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
@@ -18,9 +18,9 @@ fn in_stage() -> NewCandidate {
     NewCandidate { stage: STAGE.into(), ..tagged() }
 }
 
-/// Waits until it is known who was there before the rule.
+/// Waits until the existing candidates of the rule are known.
 async fn settled(world: &World) -> Value {
-    eventually("the first walk is made", async || {
+    eventually("the first scan is complete", async || {
         let configuration = world.get("padconfigurations", CONFIGURATION).await;
         let status = &configuration["status"];
         let is_settled = status["existingSettledFor"].is_string()
@@ -55,7 +55,7 @@ async fn a_delivery_that_never_came_is_told_of_until_the_next_one() {
     let world = World::start(Options::new("never-delivered")).await;
     world.sync().await;
     world.lever.switch_event(EVENT, false);
-    // The rule is older than the entry, and the entry older than any webhook may be under way.
+    // The rule is older than the entry, and the entry is older than the maximum delay of a webhook.
     let ago = |minutes: i64| Timestamp::now().checked_sub(minutes.minutes()).unwrap();
     let since = ago(60).to_string();
     let status = json!({"effectiveSince": since, "existingSettledFor": since});
@@ -125,7 +125,7 @@ async fn who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not() {
     }
     assert_eq!(world.creates(), 0);
 
-    // It is remembered, also by the next process.
+    // The decision is stored, also for the next process.
     world.operator().kill().await;
     world.lever.add_tag(&untagged, TAG);
     world.operator().start().await;
@@ -133,7 +133,7 @@ async fn who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not() {
     world.sync().await;
     world.wait_for_pad(&before, "Skipped/BeforeConfiguration").await;
 
-    // A person may ask, and a new entry is another matter; an old delivery is not.
+    // A person's request and a new entry are different; an old delivery is not.
     world.request("pads", &name_of(&world, &asked).await).await;
     world.wait_for_one_pad(&asked).await;
     world.lever.move_to_stage(&back, "Onsite").await;
@@ -142,7 +142,7 @@ async fn who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not() {
     let annotations = json!({"padoperator.dev/reconcile-requested-at": "1700000000123-deadbeef"});
     let name = name_of(&world, &before).await;
     world.patch("pads", &name, json!({"metadata": {"annotations": annotations}})).await;
-    eventually("the old delivery is judged", async || {
+    eventually("the old delivery is handled", async || {
         let pad = world.get("pads", &name).await;
         let handled = &pad["status"]["lastHandledReconcileAt"];
         if handled == "1700000000123-deadbeef" { Ok(()) } else { Err(format!("{pad:#}")) }
@@ -169,7 +169,7 @@ async fn who_was_there_before_the_rule_gets_a_pad_where_that_is_asked_for() {
     world.finish().await;
 }
 
-/// What Lever's page tokens begin with.
+/// Start of Lever's page tokens.
 const PAGE_TOKEN: &str = "%5B";
 
 /// More candidates than a page of Lever's list has.
@@ -177,7 +177,7 @@ fn crowd(world: &World) -> Vec<String> {
     (0..110).map(|_| world.add_candidate(in_stage())).collect()
 }
 
-/// A world without a rule yet, and without limits, so that a crowd is no matter of minutes.
+/// Returns an environment without a rule and without rate limits, so that many candidates do not take minutes.
 fn unlimited(name: &'static str) -> Options {
     let mut options = Options { configurations: vec![], ..Options::new(name).polling("1h") };
     (options.lever.rate_limit, options.interview.rate_limit) = (None, None);
@@ -187,7 +187,7 @@ fn unlimited(name: &'static str) -> Options {
 
 /// Waits until all of them have one Pad each, which is Skipped.
 async fn all_are_skipped(world: &World, crowd: &[String]) {
-    eventually("all who were there before are skipped", async || {
+    eventually("all existing candidates are skipped", async || {
         let pads = world.list("pads").await;
         let skipped = pads.iter().filter(|pad| crate::status::phase(pad) == "Skipped/BeforeConfiguration");
         let skipped: Vec<_> =
@@ -215,7 +215,7 @@ async fn a_walk_whose_place_lever_has_lost_begins_again() {
     world.finish().await;
 }
 
-/// Its list has no end then, and so says nothing of those that were not met.
+/// The list is then incomplete, and permits no conclusion about candidates that it does not contain.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_walk_that_coderpad_breaks_off_is_made_again() {
     let world = World::start(Options::new("cut-walk")).await;
@@ -231,8 +231,8 @@ async fn a_walk_that_coderpad_breaks_off_is_made_again() {
     let fault = Fault::on("GET", "^/api/organization/pads/?$").skip(1);
     let fault = fault.action(Action::Status { code: 400, body: None });
     let fault = world.interview.faults().add(fault);
-    // The request is answered when the walk was made again to its end.
-    eventually("the second page is refused", async || {
+    // The request is handled when the repeated scan is complete.
+    eventually("the second page is rejected", async || {
         world.sync().await;
         if fault.hits() == 1 { Ok(()) } else { Err("not yet".to_owned()) }
     })
@@ -241,7 +241,7 @@ async fn a_walk_that_coderpad_breaks_off_is_made_again() {
     world.finish().await;
 }
 
-/// Once between two pages, and once among the Pads.
+/// Once between two pages, and once between two Pads.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_first_walk_it_still_knows_who_was_there_before() {
     let mut options = unlimited("killed-walk");
@@ -251,7 +251,7 @@ async fn killed_in_the_first_walk_it_still_knows_who_was_there_before() {
     let page = Fault::on("GET", "^/v1/opportunities$").containing(PAGE_TOKEN).pause(Moment::BeforeEffect);
     let page = world.lever.faults().add(page);
     world.configure(CONFIGURATION, json!({})).await;
-    soon("the walk is at its second page", page.reached()).await;
+    soon("the scan is at its second page", page.reached()).await;
     world.operator().kill().await;
     page.discard();
     world.lever.switch_event(EVENT, false);
@@ -266,7 +266,7 @@ async fn killed_in_the_first_walk_it_still_knows_who_was_there_before() {
     let made = world.cluster_faults(0).add(made);
     let second = comes_later().await;
     world.operator().start().await;
-    soon("some Pads are made", made.reached()).await;
+    soon("some Pads are created", made.reached()).await;
     let configuration = world.get("padconfigurations", CONFIGURATION).await;
     assert_eq!(configuration["status"]["existingSettledFor"], Value::Null, "{configuration:#}");
     world.operator().kill().await;
@@ -291,7 +291,7 @@ async fn a_suspended_rule_counts_whom_it_would_concern_and_makes_nothing() {
     let first = world.add_candidate(in_stage());
     world.configure(CONFIGURATION, json!({"suspend": true})).await;
     let matching = async |expected: i64| {
-        eventually("those who match are counted", async || {
+        eventually("the matching candidates are counted", async || {
             let configuration = world.get("padconfigurations", CONFIGURATION).await;
             if configuration["status"]["matching"] == expected {
                 Ok(())
@@ -334,7 +334,7 @@ async fn pads_that_are_over_go_when_their_candidates_have_left_and_leave_everyth
         world.lever.move_to_stage(candidate, "Onsite").await;
     }
     world.sync().await;
-    eventually("the Pads that are over are gone", async || {
+    eventually("the ended Pads are deleted", async || {
         let pads = world.list("pads").await;
         if pads.len() == 1 { Ok(()) } else { Err(format!("{pads:#?}")) }
     })
@@ -347,7 +347,8 @@ async fn pads_that_are_over_go_when_their_candidates_have_left_and_leave_everyth
     world.finish().await;
 }
 
-/// A walk in which somebody moves begins again, or concludes nothing; a repeated delivery beside it makes no second pad.
+/// A scan during which a candidate moves is restarted or concludes nothing; a concurrent repeated delivery creates no
+/// second pad.
 #[tokio::test(flavor = "multi_thread")]
 async fn webhook_and_sync_at_once_make_one_pad() {
     let world = World::start(Options::new("both-at-once").polling("1s")).await;

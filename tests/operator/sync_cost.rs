@@ -1,4 +1,4 @@
-//! At rest nothing is written, and what an interval costs does not depend on how many Pads there are.
+//! An idle operator writes nothing, and the cost of an interval does not depend on the number of Pads.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::cluster::objects;
 use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
-/// Calls to both services, by method and path without ids.
+/// Number of calls to both services, by method and path without IDs.
 type Cost = BTreeMap<String, usize>;
 
-/// Makes open Pads like this one, with their pads, as if one had been made every ten seconds until an hour ago. Their candidates have
-/// moved on.
+/// Creates open Pads like this one, with pads in CoderPad, as if one had been created every ten seconds until an hour
+/// ago. Their candidates have left the stage.
 async fn make_open_pads(world: &World, like: &Value, numbers: std::ops::Range<usize>) {
     let last = Timestamp::now().checked_sub(1.hour()).unwrap();
     let api = objects(&world.client, world.namespace, "pads");
@@ -47,10 +47,10 @@ async fn make_open_pads(world: &World, like: &Value, numbers: std::ops::Range<us
     made.buffer_unordered(32).collect::<Vec<()>>().await;
 }
 
-/// Far more than lies between the first calls of one probe, and far less than between two probes.
+/// Milliseconds: far more than between the first calls of one probe, and far less than between two probes.
 const MOMENT_MS: i64 = 500;
 
-/// What one interval costs: all calls from the beginning of one probe to the beginning of the next.
+/// Returns the calls of one interval, from the start of one probe to the start of the next.
 async fn an_interval(world: &World) -> Cost {
     let probes = |world: &World| {
         let calls = world.lever.calls();
@@ -59,7 +59,7 @@ async fn an_interval(world: &World) -> Cost {
     world.lever.clear_calls();
     world.interview.clear_calls();
     let (began, ended) = eventually("an interval has passed", async || match probes(world).as_slice() {
-        // Both services are asked at the same moment, in any order.
+        // Both services are called at the same time, in any order.
         [_, began, ended, ..] => Ok((began - MOMENT_MS, ended - MOMENT_MS)),
         fewer => Err(format!("{fewer:?}")),
     })
@@ -74,7 +74,7 @@ async fn an_interval(world: &World) -> Cost {
     cost
 }
 
-/// Waits until the first sync of the process is over: it goes down to the oldest open Pad.
+/// Waits until the first sync of the process is over, which lists pads back to the oldest open Pad.
 async fn first_sync(world: &World) {
     world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
     world.sync().await;

@@ -1,4 +1,4 @@
-//! Odd rows in the services' lists, beside good ones: the odd ones are left out, and stop nothing.
+//! Malformed rows in the services' lists next to valid ones: they are skipped and block nothing.
 
 use serde_json::{Value, json};
 use simulators::{Fault, NewCandidate};
@@ -8,10 +8,10 @@ use crate::wait::eventually;
 use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 
 const EVENT: &str = "candidateStageChange";
-/// Stands for what must not be logged of an odd row.
+/// Marker for private data of a malformed row, which must not be logged.
 const PRIVATE: &str = "Quillon Ravensworth";
 
-/// Rows of CoderPad's list that cannot be read, or only in part.
+/// Rows of CoderPad's list that are unreadable, completely or in part.
 fn odd_pads() -> [Value; 8] {
     let row = |part: Value| {
         let mut row = json!({"id": "ODDROW", "title": PRIVATE, "state": "pending", "created_at": "2026-02-03T10:00:01Z",
@@ -31,7 +31,7 @@ fn odd_pads() -> [Value; 8] {
     ]
 }
 
-/// Rows of Lever's list that cannot be read, or only in part.
+/// Rows of Lever's list that are unreadable, completely or in part.
 fn odd_opportunities() -> [Value; 5] {
     [
         json!({"id": null, "name": PRIVATE, "tags": [TAG]}),
@@ -70,7 +70,7 @@ async fn odd_rows_of_both_lists_stop_no_probe_no_pad_and_no_sync() {
     world.end_interview(&by_webhook, &made.id).await;
     world.sync().await;
     world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    eventually("both lists were read often", async || {
+    eventually("both lists were read several times", async || {
         let hits = (odd_pads.hits(), odd_opportunities.hits());
         if hits.0 > 3 && hits.1 > 3 { Ok(()) } else { Err(format!("{hits:?}")) }
     })
@@ -93,7 +93,7 @@ async fn odd_rows_of_both_lists_stop_no_probe_no_pad_and_no_sync() {
     }
     let logged = world.operator().logged();
     let lines: Vec<_> = logged.lines().filter(|line| line.contains("left out rows")).collect();
-    // Once for each operation, however many syncs there are.
+    // Once for each operation, whatever the number of syncs.
     assert!((2..=4).contains(&lines.len()), "{lines:#?}");
     assert!(lines.iter().all(|line| line.contains("odd-rows/acme")), "{lines:#?}");
     assert!(lines.iter().any(|line| line.contains("data[0]")), "{lines:#?}");
@@ -101,7 +101,7 @@ async fn odd_rows_of_both_lists_stop_no_probe_no_pad_and_no_sync() {
     world.finish().await;
 }
 
-/// One of them may be a candidate who was there before the rule, so that is not settled while it cannot be read.
+/// One of the rows may be an existing candidate, so the existing candidates stay undecided while it cannot be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_there_before_a_rule_is_not_settled_by_a_list_with_odd_rows() {
     let options = Options { configurations: vec![], ..Options::new("odd-unsettled").polling("1s") };
@@ -120,13 +120,13 @@ async fn who_was_there_before_a_rule_is_not_settled_by_a_list_with_odd_rows() {
         configuration["status"]["existingSettledFor"].clone()
     };
     let hits = fault.hits();
-    eventually("two more walks are made", async || {
+    eventually("two more scans are complete", async || {
         if fault.hits() > hits + 2 { Ok(()) } else { Err(fault.hits().to_string()) }
     })
     .await;
     assert_eq!(settled().await, Value::Null);
     fault.remove();
-    eventually("it is settled", async || {
+    eventually("the existing candidates are decided", async || {
         let settled = settled().await;
         if settled.is_string() { Ok(()) } else { Err(settled.to_string()) }
     })
@@ -138,7 +138,7 @@ async fn who_was_there_before_a_rule_is_not_settled_by_a_list_with_odd_rows() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_concludes_nothing_from_a_list_in_which_the_pad_may_be_an_odd_row() {
     let world = World::start(Options::new("odd-search")).await;
-    // The pad that is made, as the list shows it, has lost its ID.
+    // The created pad has lost its ID in the list.
     let fault = Fault::on("GET", "^/api/organization/pads/?$").containing("created_at");
     let fault = world.interview.faults().add(fault.edit(&[("/pads/0/id", Value::Null)]).until_removed());
     world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502));
@@ -157,7 +157,7 @@ async fn a_search_concludes_nothing_from_a_list_in_which_the_pad_may_be_an_odd_r
     world.finish().await;
 }
 
-/// Another pad's row, whose notes can be read, is in nobody's way.
+/// The row of another pad whose notes can be read has no effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_search_concludes_from_a_list_whose_odd_rows_are_certainly_other_pads() {
     let world = World::start(Options::new("odd-search-others")).await;

@@ -1,4 +1,5 @@
-//! A request by annotation is echoed, and lastSyncAt written, only when the scans that it asks for were made (contract S2b, S4).
+//! A request by annotation is echoed, and lastSyncAt written, only after the requested scans are complete (contract
+//! S2b, S4).
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ impl World {
         self.get("leverconnections", CONNECTION).await["status"]["lastSyncAt"].clone()
     }
 
-    /// A candidate of whose move no webhook tells.
+    /// Moves a candidate without a webhook.
     async fn moves_unnoticed(&self) -> String {
         self.lever.switch_event(EVENT, false);
         let candidate = self.candidate();
@@ -61,7 +62,7 @@ async fn a_request_whose_probe_fails_is_retried_and_echoed_when_the_scans_were_m
 async fn one_rule_whose_list_fails_keeps_its_request_open_and_no_other_rule_from_being_served() {
     let mut options = Options::new("request-rule");
     options.configurations = vec![
-        // The first in the order of walks, too.
+        // Also the first in the order of the scans.
         ("bad", json!({"tag": "a-tag-that-fails"})),
         (CONFIGURATION, json!({})),
     ];
@@ -77,11 +78,11 @@ async fn one_rule_whose_list_fails_keeps_its_request_open_and_no_other_rule_from
     }
     world.wait_for_one_pad(&candidate).await;
     world.wait_until_echoed("padconfigurations", CONFIGURATION).await;
-    eventually("the failing list was tried again", async || {
+    eventually("the failing list was retried", async || {
         if fault.hits() >= 2 { Ok(()) } else { Err(fault.hits().to_string()) }
     })
     .await;
-    assert!(fault.hits() < 10, "it is not hammered: {}", fault.hits());
+    assert!(fault.hits() < 10, "it is not called without backoff: {}", fault.hits());
     assert!(!world.is_echoed("leverconnections", CONNECTION).await);
     assert!(!world.is_echoed("padconfigurations", "bad").await);
     fault.remove();

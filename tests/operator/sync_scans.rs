@@ -1,4 +1,4 @@
-//! How far sync looks back, and what it looks at beyond the lists.
+//! Lookback of sync, and checks beyond the lists.
 
 use std::time::Duration;
 
@@ -24,12 +24,12 @@ async fn who_was_archived_while_the_rule_was_suspended_or_kept_is_ended_by_the_n
         world.enter(candidate).await;
         world.wait_for_one_pad(candidate).await;
     }
-    // The mark is set.
+    // The watermark is set.
     world.sync().await;
     let [suspended, kept, open] = candidates;
     let change = async |spec: Value, type_: &str, expected: &str| {
         world.patch("padconfigurations", CONFIGURATION, json!({"spec": spec})).await;
-        eventually("the configuration is seen", async || {
+        eventually("the configuration is reconciled", async || {
             let configuration = world.get("padconfigurations", CONFIGURATION).await;
             let is_seen =
                 configuration["status"]["observedGeneration"] == configuration["metadata"]["generation"];
@@ -64,7 +64,7 @@ async fn who_was_deleted_long_before_the_restart_and_during_a_failed_list_is_nam
     world.enter(&candidate).await;
     let pad = world.wait_for_pad(&candidate, "Open/Open").await;
     world.operator().kill().await;
-    // As after a stop of two days: polled just now, but the lists of the deleted were walked long ago.
+    // As after a downtime of two days: polled just now, but the lists of deleted opportunities were scanned long ago.
     let (now, name) = (Timestamp::now(), pad["metadata"]["name"].as_str().unwrap());
     world.patch_status("pads", name, json!({"createdAt": ago(60), "linkedAt": ago(60)})).await;
     let status = json!({"lastSyncAt": now, "erasuresCheckedUntil": ago(48)});
@@ -75,7 +75,7 @@ async fn who_was_deleted_long_before_the_restart_and_during_a_failed_list_is_nam
     world.operator().start().await;
     world.sync().await;
     assert_eq!(fault.hits(), 1);
-    eventually("nobody is named", async || {
+    eventually("no candidate is named", async || {
         let pad = world.get("pads", name).await;
         if pad["status"]["candidate"].is_null() { Ok(()) } else { Err(format!("{pad:#}")) }
     })
@@ -104,7 +104,7 @@ async fn how_far_erasures_were_looked_for_is_written_with_a_complete_sync() {
         let at: Timestamp = status[field].as_str().unwrap().parse().unwrap();
         at > ago(1)
     };
-    eventually("both times have moved", async || {
+    eventually("both times have changed", async || {
         let status = world.get("leverconnections", CONNECTION).await["status"].clone();
         let both = moved(&status, "lastSyncAt") && moved(&status, "erasuresCheckedUntil");
         if both { Ok(()) } else { Err(format!("{status:#}")) }
@@ -127,11 +127,11 @@ async fn a_delivery_that_arrives_during_a_long_sync_is_not_missed() {
     let new = NewCandidate { tags: vec![TAG.into()], entered_at: Some(old), ..NewCandidate::default() };
     let candidate = world.add_candidate(new);
     world.lever.move_to_stage_at(&candidate, STAGE, minutes(10).as_millisecond()).await;
-    // The candidate is in the answer of the list, which takes its time.
+    // The response of the list contains the candidate, but is delayed.
     let list = Fault::on("GET", "^/v1/opportunities$").containing(TAG).pause(Moment::AfterEffect);
     let list = world.lever.faults().add(list);
     world.request("leverconnections", CONNECTION).await;
-    soon("the list is asked for", list.reached()).await;
+    soon("the list is requested", list.reached()).await;
     world.lever.set_delivery_behaviour(DeliveryBehaviour::default());
     world.lever.release_deliveries(false).await;
     world.wait_for_one_pad(&candidate).await;
@@ -163,7 +163,7 @@ async fn a_walk_over_more_pads_than_fit_into_a_sync_continues_and_comes_to_its_e
     world.enter(&candidate).await;
     let made = world.wait_for_one_pad(&candidate).await;
     world.operator().kill().await;
-    // More than the 100 pages of one sync, all changed since, and the pad itself is not in the list any more.
+    // More than the 100 pages of one sync, all changed since then, and the pad itself is no longer in the list.
     let pad = world.pads_of(&candidate).await.remove(0);
     let name = pad["metadata"]["name"].as_str().unwrap();
     world.patch_status("pads", name, json!({"createdAt": ago(60)})).await;
@@ -186,7 +186,7 @@ async fn a_walk_over_more_pads_than_fit_into_a_sync_continues_and_comes_to_its_e
     assert!((103..=120).contains(&lists(&world)), "{}", lists(&world));
     let before = lists(&world);
     world.sync().await;
-    assert!(lists(&world) - before <= 5, "the next one is short: {}", lists(&world) - before);
+    assert!(lists(&world) - before <= 5, "the next sync is short: {}", lists(&world) - before);
     world.finish().await;
 }
 
@@ -198,7 +198,7 @@ async fn an_end_that_the_list_does_not_show_is_found_by_a_look_at_the_pad() {
     world.enter(&candidate).await;
     let made = world.wait_for_one_pad(&candidate).await;
     world.sync().await;
-    // The list hangs behind for ever.
+    // The list never catches up.
     let row = json!({"id": made.id, "state": "pending", "url": made.url, "notes": "",
         "created_at": ago(48), "updated_at": ago(48)});
     let list =
@@ -208,7 +208,7 @@ async fn an_end_that_the_list_does_not_show_is_found_by_a_look_at_the_pad() {
     let name = pad["metadata"]["name"].as_str().unwrap();
     world.patch_status("pads", name, json!({"createdAt": ago(48)})).await;
     world.interview.end_interview(&made.id);
-    eventually_within(Duration::from_secs(150), "the end is found", async || {
+    eventually_within(Duration::from_secs(150), "the end is detected", async || {
         let pad = world.get("pads", name).await;
         if pad["status"]["phase"] == "Ended" { Ok(()) } else { Err(format!("{pad:#}")) }
     })

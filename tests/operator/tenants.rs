@@ -1,4 +1,4 @@
-//! A user of one namespace writes any spec: no request goes where it may not go, and no Secret of others is used.
+//! A user of one namespace may write any spec: no request goes to a forbidden origin, and no foreign Secret is used.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use crate::status::{brief, message_of};
 use crate::wait::eventually;
 use crate::world::{CONNECTION, Options, World};
 
-/// Somebody else's namespace; the operator serves it, too.
+/// Another team's namespace, which the operator also serves.
 const OTHERS: &str = "tenants-others";
 const OTHERS_KEY: &str = "lever-6f6f-of-others";
 
-/// Waits until the connection of this generation has been looked at.
+/// Waits until the connection of this generation has been reconciled.
 async fn looked_at(world: &World) -> Value {
-    eventually("the connection is looked at", async || {
+    eventually("the connection is reconciled", async || {
         let connection = world.get("leverconnections", CONNECTION).await;
         let is_seen = connection["status"]["observedGeneration"] == connection["metadata"]["generation"];
         if is_seen { Ok(connection) } else { Err(format!("{connection:#}")) }
@@ -25,7 +25,7 @@ async fn looked_at(world: &World) -> Value {
     .await
 }
 
-/// A server that nobody may reach, and how often somebody did.
+/// Server that no request may reach, and the number of requests that did.
 async fn forbidden() -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let (port, reached) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
@@ -126,7 +126,7 @@ async fn no_spec_uses_a_secret_of_another_namespace() {
             );
         }
     }
-    // And none of another namespace's objects is used by name.
+    // No object of another namespace is used by name.
     let spec = json!({"configurationRef": {"name": "tenants-others/phone-screen"}, "opportunityID": "o-1"});
     let is_made = world.kubectl_apply("Pad", "by-hand", &spec).await.is_ok();
     println!("tenants: {} names tried, {refused} refused by the API server", 3 * names.len());

@@ -1,4 +1,4 @@
-//! Traces: one leads from the webhook to the link, nothing private is in them, and nothing waits for the collector.
+//! Traces: one leads from the webhook to the link, none contains private data, and nothing waits for the collector.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ fn traceparent(pad: &Value) -> Option<Vec<String>> {
     Some(annotation.split('-').map(str::to_owned).collect())
 }
 
-/// The names of what is directly under a span, in order.
+/// Returns the names of the direct children of a span, in order.
 fn under<'a>(spans: &'a [Span], parent: &Span) -> Vec<&'a Span> {
     spans.iter().filter(|span| span.trace == parent.trace && span.parent == parent.id).collect()
 }
@@ -29,7 +29,7 @@ fn names(spans: &[&Span]) -> Vec<String> {
     spans.iter().map(|span| span.name.clone()).collect()
 }
 
-/// A trace as an indented list, for a person to read when the test fails.
+/// Returns a trace as an indented list, for readers of a failed test.
 fn drawn(spans: &[Span], parent: &str, depth: usize) -> String {
     let children = spans.iter().filter(|span| span.parent == parent);
     let lines = children
@@ -46,7 +46,7 @@ async fn one_trace_leads_from_the_webhook_to_the_link() {
     let mut world = World::start_in(cluster, options).await;
     world.told_too.push(collector.received.clone());
 
-    // It costs no call and no write more than without.
+    // Tracing costs no additional call or write.
     world.lever.clear_calls();
     world.interview.clear_calls();
     let candidate = world.candidate();
@@ -63,7 +63,7 @@ async fn one_trace_leads_from_the_webhook_to_the_link() {
     let forged = json!({"event": "candidateStageChange", "triggeredAt": 1, "token": "t", "signature": "51",
         "data": {"opportunityId": candidate, "toStageId": "s"}});
     assert_eq!(world.lever.deliver_raw(forged.to_string()).await.status, Some(401));
-    // Long after it is Open: a trace of its own.
+    // Long after it is Open: a separate trace.
     world.end_interview(&candidate, &made.id).await;
     world.sync().await;
     world.wait_for_pad(&candidate, "Ended/Ended").await;
@@ -110,14 +110,14 @@ async fn one_trace_leads_from_the_webhook_to_the_link() {
     ] {
         assert_eq!(link.attribute(key).as_deref(), Some(value), "{key} of {link:?}");
     }
-    // What nobody has signed has no span, and no pass that did nothing.
+    // An unsigned request has no span, and neither has a reconcile that did nothing.
     let deliveries = spans.iter().filter(|span| span.name.starts_with("POST /webhooks/"));
     assert_eq!(deliveries.count(), 2, "Verify and one stage change");
     let idle = spans.iter().filter(|span| span.name.starts_with("reconcile"));
     let idle: Vec<_> = idle.filter(|span| under(&spans, span).is_empty()).collect();
     assert!(idle.is_empty(), "{idle:?}");
 
-    // Log lines lead to the trace.
+    // Log lines contain the trace ID.
     let logged = world.operator().logged();
     let of_link = logged.lines().find(|line| line.contains("addLinks")).unwrap();
     let of_link: Value = serde_json::from_str(of_link).unwrap();
@@ -125,17 +125,17 @@ async fn one_trace_leads_from_the_webhook_to_the_link() {
     let taken = format!(r#"{{"trace_id":"{trace}","span_id":"{webhook}","#);
     assert!(logged.lines().any(|line| line.starts_with(&taken) && line.contains(r#""message":"webhook""#)));
 
-    // Nothing that tells of a candidate, not even by an id of Lever or CoderPad.
+    // No data about a candidate, not even an ID of Lever or CoderPad.
     for private in [&candidate, &made.id] {
         let text = std::fs::read_to_string(&collector.received).unwrap();
         assert!(!text.contains(private.as_str()), "{private} in\n{text}");
     }
     world.finish().await;
     let last = collector.spans().len();
-    assert!(last >= spans.len(), "what was left is sent at the end");
+    assert!(last >= spans.len(), "the remaining spans are sent at the end");
 }
 
-/// A server that takes every connection and never answers.
+/// Server that accepts every connection and never responds.
 async fn silent() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -156,7 +156,7 @@ async fn a_collector_that_is_down_or_hangs_delays_nothing_and_is_told_of_once() 
         let mut world = World::start(options).await;
         let slowest = one_after_the_other(&world).await;
         let complaint = "traces cannot be delivered";
-        eventually_within(Duration::from_secs(30), "it is told of", async || {
+        eventually_within(Duration::from_secs(30), "it is reported", async || {
             let logged = world.operators[0].logged();
             if logged.contains(complaint) { Ok(()) } else { Err(logged) }
         })
@@ -171,7 +171,7 @@ async fn a_collector_that_is_down_or_hangs_delays_nothing_and_is_told_of_once() 
         world.operator().terminate().await;
         let end = began.elapsed();
         println!("traces: {}: the slowest of 6 pads took {slowest:?}, the end {end:?}", world.namespace);
-        assert!(end < Duration::from_secs(10), "the end took {end:?}");
+        assert!(end < Duration::from_secs(10), "stopping took {end:?}");
         world.operator().start().await;
         world.finish().await;
     }

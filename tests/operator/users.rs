@@ -1,4 +1,4 @@
-//! kubectl as users use it, and what operators of the cluster look at.
+//! kubectl as users use it, and what administrators of the cluster monitor.
 
 use serde_json::json;
 
@@ -33,11 +33,11 @@ async fn kubectl_shows_waits_for_and_explains() {
     }
     let table = world.kubectl(&["get", "leverconnections", "--no-headers"]).await.unwrap();
     let cells: Vec<_> = table.split_whitespace().collect();
-    // The quota is what it was when the services were last asked.
+    // The quota is that of the last probe of the services.
     assert_eq!(cells[..5], [CONNECTION, "Northwind", "True", "True", "500"], "{table}");
     let all = world.kubectl(&["get", "padoperator", "--output", "name"]).await.unwrap();
     assert_eq!(all.lines().count(), 3, "{all}");
-    // Kubernetes 1.30 takes the definition and leaves these selectors out; from 1.31 on they work.
+    // Kubernetes 1.30 accepts the definition and drops these selectors; they work from 1.31 on.
     for (kind, selector, found) in [
         ("pads", "spec.configurationRef.name=phone-screen", "pad.padoperator.dev/by-hand"),
         ("pads", &format!("spec.opportunityID={candidate},status.phase=Open"), "pad.padoperator.dev/by-hand"),
@@ -83,7 +83,7 @@ async fn health_and_metrics_are_served() {
     world.finish().await;
 }
 
-/// The counts of a configuration's Pads follow when they are asked for.
+/// The counts of a configuration's Pads are updated on request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_echoed_on_every_kind() {
     let world = World::start(Options::new("requested")).await;
@@ -96,7 +96,7 @@ async fn a_request_is_echoed_on_every_kind() {
     {
         world.look_at(plural, name).await;
     }
-    // Longer than the status may hold: echoed as far as it fits, and the status goes on being written.
+    // Longer than the status may contain: echoed up to the maximum length, and the status is still written.
     for (plural, name) in
         [("pads", pad.as_str()), ("padconfigurations", CONFIGURATION), ("leverconnections", CONNECTION)]
     {
@@ -116,7 +116,7 @@ async fn a_request_is_echoed_on_every_kind() {
     world.finish().await;
 }
 
-/// However often it is looked at, and by another process too.
+/// However often it is reconciled, and by another process too.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_needs_a_person_is_told_in_one_event() {
     let mut options = Options::new("one-event");

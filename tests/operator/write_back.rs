@@ -1,4 +1,4 @@
-//! Writes to Lever that are refused, and what becomes of the Pad: its tags, its note, the end of its interview.
+//! Writes that Lever rejects, and their effect on the Pad: its tags, its note, the end of its interview.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn name_of(pad: &Value) -> &str {
     pad["metadata"]["name"].as_str().unwrap()
 }
 
-/// Calls about one candidate and all pads: the probe of the connection does not count.
+/// Returns the calls about one candidate and all pads, without the probe of the connection.
 fn calls(world: &World, candidate: &str) -> usize {
     let about =
         |call: &&simulators::Call| call.path.contains(candidate) || call.path.starts_with("/api/pads");
@@ -33,7 +33,7 @@ fn calls(world: &World, candidate: &str) -> usize {
 }
 
 impl World {
-    /// Waits until a condition of the candidate's only Pad reads like `True/Written`.
+    /// Waits until a condition of the candidate's only Pad equals a text like `True/Written`.
     async fn wait_for_condition(&self, candidate: &str, kind: &str, expected: &str) -> Value {
         eventually_within(NOTE_IS_SURE, &format!("{kind} is {expected}"), async || {
             let pad = self.pads_of(candidate).await.remove(0);
@@ -42,7 +42,7 @@ impl World {
         .await
     }
 
-    /// Lets an interview take place, and asks for a look at its Pad.
+    /// Runs an interview and requests a reconcile of its Pad.
     async fn end(&self, candidate: &str) {
         let pad = self.pads_of(candidate).await.remove(0);
         let id = pad["status"]["padID"].as_str().unwrap();
@@ -71,8 +71,8 @@ async fn a_refused_tag_leaves_the_pad_open_until_lever_takes_it() {
         }
         world.wait_for_one_pad(&candidate).await;
         assert_eq!(world.lever.tags(&candidate), [TAG]);
-        // It is not sent without a pause, whatever wakes the Pad.
-        eventually("it is sent again", async || if fault.hits() >= 2 { Ok(()) } else { Err(String::new()) })
+        // It is retried only with backoff, whatever triggers the Pad.
+        eventually("it is retried", async || if fault.hits() >= 2 { Ok(()) } else { Err(String::new()) })
             .await;
         let before = fault.hits();
         for _ in 0..5 {
@@ -85,7 +85,7 @@ async fn a_refused_tag_leaves_the_pad_open_until_lever_takes_it() {
         assert_eq!(phase(&world.get("pads", name_of(&pad)).await), "Open/Open");
 
         fault.remove();
-        eventually("the tag is there, and nothing is reported any more", async || {
+        eventually("the tag is set, and no problem is reported", async || {
             let pad = world.get("pads", name_of(&pad)).await;
             let is_well = condition(&pad, "TagRefused").is_none() && phase(&pad) == "Open/Open";
             match world.lever.tags(&candidate) {
@@ -142,8 +142,8 @@ async fn a_pad_whose_link_is_refused_is_ended_when_a_person_wants_that() {
     assert_eq!(brief(&pad, "RecordAdded"), "False/Cancelled");
     assert_eq!(pad["status"]["linkedAt"], Value::Null);
 
-    // Nothing is sent again, whoever asks.
-    eventually("the tag of the failure is off", async || match world.lever.tags(&candidate) {
+    // Nothing is retried, whatever is requested.
+    eventually("the failure tag is removed", async || match world.lever.tags(&candidate) {
         tags if tags == [TAG] => Ok(()),
         tags => Err(format!("{tags:?}")),
     })
@@ -170,7 +170,7 @@ async fn a_pad_whose_note_is_refused_expires() {
     assert_eq!(fault.hits(), 1, "without code it is not sent again");
     world.lever.move_to_stage(&candidate, "Onsite").await;
     world.sync().await;
-    eventually("the Pad is gone", async || {
+    eventually("the Pad is deleted", async || {
         world.find("pads", name_of(&pad)).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
     })
     .await;
@@ -216,7 +216,7 @@ async fn the_record_of_a_candidate_who_has_become_confidential_is_settled() {
     let candidate = world.candidate();
     world.enter(&candidate).await;
     world.wait_for_one_pad(&candidate).await;
-    // Another one can be read: it is not the key.
+    // Another candidate can be read, so the key is not the cause.
     world.candidate();
     world.lever.set_confidential(&candidate, true);
     world.end(&candidate).await;
@@ -225,7 +225,7 @@ async fn the_record_of_a_candidate_who_has_become_confidential_is_settled() {
     let before = calls(&world, &candidate);
     world.patch("pads", name_of(&pad), json!({"metadata": {"labels": {"look": "again"}}})).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!(calls(&world, &candidate), before, "it is not tried again");
+    assert_eq!(calls(&world, &candidate), before, "it is not retried");
     // The API key is not blamed.
     let connection = world.get("leverconnections", CONNECTION).await;
     assert!(!message_of(&connection, "LeverConnected").contains("notes"), "{connection:#}");
@@ -257,7 +257,7 @@ async fn the_end_of_one_rules_interview_leaves_the_tags_that_another_rules_pad_n
         world.interview.start_interview(pad["status"]["padID"].as_str().unwrap(), &["Ada"]);
         world.interview.end_interview(pad["status"]["padID"].as_str().unwrap());
         world.look_at("pads", name_of(pad)).await;
-        eventually_within(NOTE_IS_SURE, "it is recorded", async || {
+        eventually_within(NOTE_IS_SURE, "the write-back is complete", async || {
             let pad = world.get("pads", name_of(pad)).await;
             if brief(&pad, "RecordAdded") == "True/Written" { Ok(()) } else { Err(format!("{pad:#}")) }
         })

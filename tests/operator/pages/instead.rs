@@ -1,10 +1,10 @@
-//! The commands of the pages that no test runs, why, and what is looked at instead.
+//! Commands in the documents that no test runs, the reason, and the check that replaces the run.
 
 use clap::Parser as _;
 
 use crate::cluster::source;
 
-/// How a command begins, why no page's test runs it, and what is looked at instead.
+/// Start of a command, the reason why no page's test runs it, and the check that replaces the run.
 type NotRun = (&'static str, &'static str, fn(&str) -> bool);
 
 const NOT_RUN: &[NotRun] = &[
@@ -21,41 +21,41 @@ const NOT_RUN: &[NotRun] = &[
     ("lever=", "there are other addresses here", is_printed_by_the_demo),
 ];
 
-/// Whether this is a command, and not only code.
+/// Reports whether a text is a command, and not only code.
 pub fn is_command(text: &str) -> bool {
     let programs = ["kubectl ", "curl ", "ln ", "sed "];
     programs.iter().chain(NOT_RUN.iter().map(|(start, _, _)| start)).any(|start| text.starts_with(start))
 }
 
-/// Whether it only names a command, such as `kubectl wait`.
+/// Reports whether a text only names a command, such as `kubectl wait`.
 pub fn is_name(command: &str) -> bool {
     command.split(' ').count() < 3
 }
 
-/// Whether the command is one that no test runs; then what is looked at instead is as it should be.
+/// Reports whether no test runs the command; asserts that its replacement check succeeds.
 pub fn checked(command: &str) -> bool {
     let Some((start, why, is_sound)) = NOT_RUN.iter().find(|(start, _, _)| command.starts_with(start)) else {
         return false;
     };
     assert!(
         is_sound(command),
-        "{command}: it is not run ({start}: {why}), but something that it names is not there"
+        "{command}: it is not run ({start}: {why}), but something that it names does not exist"
     );
     true
 }
 
-/// Each target is one of the Makefile.
+/// Checks that each target is in the Makefile.
 fn is_target(command: &str) -> bool {
     let makefile = std::fs::read_to_string(source("Makefile")).unwrap();
     let command = command.split(" && ").next().unwrap_or_default();
     let command = command.split(" #").next().unwrap_or_default();
-    // What stands in quotes is a value.
+    // Quoted text is a value.
     let command: String = command.split('"').step_by(2).collect();
     let mut targets = command.split_whitespace().filter(|word| *word != "make" && !word.contains('='));
     targets.all(|target| makefile.contains(&format!("\n{target}:")))
 }
 
-/// Packages, tests, programs and files are there.
+/// Checks that packages, tests, programs and files exist.
 fn names_what_there_is(command: &str) -> bool {
     let words: Vec<_> = command.split(" #").next().unwrap_or_default().split_whitespace().collect();
     let manifests = ["", "simulators/", "control-plane/", "demo/", "e2e/", "benches/", "tools/documents/"];
@@ -80,19 +80,19 @@ fn exists(file: &str) -> bool {
     std::path::Path::new(&source(file)).exists()
 }
 
-/// `KEEP=1 make demo` prints such a line.
+/// Checks that `KEEP=1 make demo` prints such a line.
 fn is_printed_by_the_demo(command: &str) -> bool {
     let start = command.split_inclusive([' ', '=']).next().unwrap_or_default();
     let printed = std::fs::read_to_string(source("demo/src/keep.rs")).unwrap();
     printed.lines().any(|line| line.trim().starts_with(start))
 }
 
-/// The program knows the flags.
+/// Checks that the program has the flags.
 fn has_flags(command: &str) -> bool {
     pad_operator::cli::Cli::try_parse_from(command.split_whitespace()).is_ok()
 }
 
-/// The chart that is named is there; what does not name one is only spoken of.
+/// Checks that the named chart exists; a text that names none is only a mention.
 fn is_of_the_chart(command: &str) -> bool {
     command.split_whitespace().filter(|word| word.starts_with("charts/")).all(exists)
 }

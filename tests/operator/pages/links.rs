@@ -1,4 +1,4 @@
-//! Each link of each document, as it is read in the repository: the file is there, and so is the place in it.
+//! Links of all documents, as seen in the repository: the file and the anchor exist.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ fn fault(document: &str, link: &str) -> Option<&'static str> {
     let target = if file.is_empty() { Path::new(document).to_owned() } else { folder.join(file) };
     let whole = std::fs::canonicalize(source(&target.display().to_string())).ok();
     let Some(whole) = whole else { return Some("is not there") };
-    // The site has only what is in its folder; a path in code says where the rest is.
+    // The site contains only files of its folder; a path in code locates other files.
     let site = std::fs::canonicalize(source("docs")).ok()?;
     if document.starts_with("docs/") && !whole.starts_with(&site) {
         return Some("leaves the site: name the path in code, or link to examples.md or values.md");

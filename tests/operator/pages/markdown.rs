@@ -1,12 +1,12 @@
-//! What of a page concerns the tests: its blocks and words of code, its links and headings, and what it hides.
+//! Parts of a page that tests use: code blocks and inline code, links and headings, and hidden comments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Comments of a page that begin like this hold commands that the page's test runs at that place: what happens
-/// meanwhile in Lever and at CoderPad.
+/// Comments of a page that begin like this contain commands that the page's test runs at that place: simulated actions
+/// in Lever and in CoderPad.
 const BEHIND: &str = "<!-- behind the page:";
 
-/// Something that a page's test does, in the order of the page.
+/// Step of a page's test, in the order of the page.
 #[derive(Debug)]
 pub enum Piece {
     Block(Block),
@@ -14,19 +14,19 @@ pub enum Piece {
     Behind(String),
 }
 
-/// A fenced block.
+/// Fenced code block.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// The line of the page in which it begins, the first one being 1.
+    /// Line of the page in which it begins, counted from 1.
     pub line: usize,
     pub language: String,
-    /// Without the indentation of the list that it is in.
+    /// Text without the indentation of the surrounding list.
     pub text: String,
-    /// That indentation.
+    /// Indentation of the surrounding list.
     pub margin: usize,
 }
 
-/// The blocks of a page, and what happens between them.
+/// Returns the blocks of a page and the hidden commands between them.
 pub fn pieces(page: &str) -> Vec<Piece> {
     let (mut found, mut block, mut behind) = (Vec::new(), None::<Block>, None::<String>);
     for (number, line) in page.lines().enumerate() {
@@ -58,7 +58,7 @@ pub fn pieces(page: &str) -> Vec<Piece> {
     found
 }
 
-/// The blocks of a page.
+/// Returns the blocks of a page.
 pub fn blocks(page: &str) -> Vec<Block> {
     let block = |piece| match piece {
         Piece::Block(block) => Some(block),
@@ -67,12 +67,12 @@ pub fn blocks(page: &str) -> Vec<Block> {
     pieces(page).into_iter().filter_map(block).collect()
 }
 
-/// The texts of a page's blocks in this language.
+/// Returns the texts of a page's blocks in this language.
 pub fn blocks_of(page: &str, language: &str) -> Vec<String> {
     blocks(page).into_iter().filter(|block| block.language == language).map(|block| block.text).collect()
 }
 
-/// The commands of a block or several, each in a line of its own.
+/// Returns the commands of blocks, each on its own line.
 pub fn commands(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut commands = Vec::<String>::new();
@@ -88,7 +88,7 @@ pub fn commands(text: &str) -> Vec<String> {
     commands
 }
 
-/// The page without its blocks and comments, line by line.
+/// Returns the page without its blocks and comments, line by line.
 fn prose(page: &str) -> impl Iterator<Item = &str> {
     let (mut in_block, mut in_comment) = (false, false);
     page.lines().filter(move |line| {
@@ -102,17 +102,17 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What stands between back-ticks in the text of a page.
+/// Returns the inline code of a page.
 pub fn words(page: &str) -> Vec<String> {
-    // Words may go on in the next line.
+    // Inline code may continue on the next line.
     let text = prose(page).map(str::trim).collect::<Vec<_>>().join(" ").replace("``", "");
     text.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect()
 }
 
-/// Where the links and pictures of a page lead.
+/// Returns the targets of the links and pictures of a page.
 pub fn links(page: &str) -> Vec<String> {
     let text = prose(page).collect::<Vec<_>>().join("\n");
-    // What stands in code is no link.
+    // Code contains no links.
     let text = text.split('`').step_by(2).collect::<Vec<_>>().join("`");
     let inline = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let html = ["src=\"", "href=\""]
@@ -121,7 +121,7 @@ pub fn links(page: &str) -> Vec<String> {
     inline.chain(html).map(ToOwned::to_owned).collect()
 }
 
-/// The places of a page that a link can name, as GitHub and mdBook call them.
+/// Returns the anchors of a page, as GitHub and mdBook name them.
 pub fn places(page: &str) -> BTreeSet<String> {
     let mut counts = BTreeMap::<String, usize>::new();
     let headings =

@@ -1,10 +1,9 @@
-//! The documents, as somebody follows them: each command of each page is run, each resource is applied, each output is
-//! what really comes, each link leads somewhere.
-//!
-//! A page is followed from top to bottom in a world of its own (`story`). To add one, write it, name it below, and run
-//! its test. `PAGES=write cargo test --test operator pages::NAME` puts what the commands really print into its blocks of
-//! `console`. What happens meanwhile in Lever or at CoderPad stands between the blocks, in a comment that begins with
-//! `<!-- behind the page:`, in the words of `stage.sh`.
+//! Documents as a reader follows them: each command of each page is run, each resource is applied, each output is
+//! compared with the real output, each link works.
+//! || A page is followed from top to bottom in its own environment (`story`). To add one, write it, name it below, and
+//! run its test. `PAGES=write cargo test --test operator pages::NAME` writes the real output of the commands into its
+//! blocks of `console`. Simulated actions in Lever or in CoderPad are commands of `stage.sh` in a comment between the
+//! blocks that begins with `<!-- behind the page:`.
 
 pub mod instead;
 mod links;
@@ -18,7 +17,7 @@ use crate::documents::is_test;
 
 macro_rules! pages {
     ($($name:ident: $page:literal),* $(,)?) => {
-        /// The pages that are followed here.
+        /// Pages that are followed here.
         const FOLLOWED: &[&str] = &[$($page),*];
         $(
             #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +59,7 @@ pages! {
     plugin: "docs/how-to/plugin.md",
 }
 
-/// Documents with blocks that other tests deal with: how their names begin, in which languages, and the test.
+/// Documents with blocks that other tests cover: the start of their names, the languages, and the test.
 const OTHER_ORGANIZATION: &[(&str, &[&str], &str)] = &[
     (
         "docs/install.md",
@@ -76,7 +75,7 @@ const OTHER_ORGANIZATION: &[(&str, &[&str], &str)] = &[
     ("docs/values.md", &["yaml"], "tests/operator/chart.rs::the_charts_rights_suffice_for_the_main_job"),
 ];
 
-/// Each document of the repository, by its path.
+/// Returns each document of the repository, by its path.
 pub fn documents() -> Vec<String> {
     fn collect(folder: &str, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(source(folder)).unwrap() {
@@ -102,7 +101,7 @@ pub fn read(document: &str) -> String {
     std::fs::read_to_string(source(document)).unwrap()
 }
 
-/// Whether all that could be done with these commands was done: none of them can be run.
+/// Reports whether these commands were only checked, because none of them can be run.
 fn are_checked(commands: &str) -> bool {
     markdown::commands(commands).iter().all(|command| instead::checked(command))
 }
@@ -117,7 +116,7 @@ fn every_document_with_commands_or_resources_has_a_test() {
             let mut lines = block.text.lines().map(|line| line.trim().trim_start_matches("$ "));
             assert!(
                 block.language != "text" || !lines.any(instead::is_command),
-                "{document}:{}: commands belong into a block of sh or console",
+                "{document}:{}: commands belong in a block of sh or console",
                 block.line
             );
             let is_dealt_with = FOLLOWED.contains(&document.as_str())

@@ -1,10 +1,10 @@
-//! Compares what a page says that a command prints with what it prints: all but names, addresses and times that are
-//! others each time.
+//! Compares the output on a page with the real output, except for names, IDs, addresses and times, which differ in each
+//! run.
 
-/// In a page: any lines, or none.
+/// Matches any number of lines on a page.
 const ANYTHING: &str = "...";
 
-/// Whether the output is what the page says.
+/// Reports whether the output matches the page.
 pub fn is_as_told(told: &str, said: &str) -> bool {
     fn matches(told: &[String], said: &[String]) -> bool {
         match told {
@@ -19,7 +19,7 @@ pub fn is_as_told(told: &str, said: &str) -> bool {
     matches(&lines(told), &lines(said))
 }
 
-/// A line without what is another each time.
+/// Returns a line without the parts that differ in each run.
 fn plain(line: &str) -> String {
     line.split_whitespace().map(plain_word).collect::<Vec<_>>().join(" ")
 }
@@ -55,7 +55,7 @@ fn plain_part(part: &str) -> String {
     names.collect()
 }
 
-/// Part of a Pad's name, or what CoderPad calls a pad.
+/// Part of a Pad's name, or CoderPad's ID of a pad.
 fn is_made_up(name: &str) -> bool {
     let is_hash = name.len() == 10 && name.chars().all(|one| one.is_ascii_hexdigit());
     let is_pad = name.len() == 8 && name.chars().all(|one| one.is_ascii_digit() || one.is_ascii_uppercase());

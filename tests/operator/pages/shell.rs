@@ -1,4 +1,4 @@
-//! A shell that goes on from command to command, as a reader's does.
+//! Shell that keeps its state between commands, like a reader's shell.
 
 use std::process::Stdio;
 
@@ -7,7 +7,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::wait::soon;
 
-/// What stands in the line after a command's output, before its exit code.
+/// Marker in the line after a command's output, before its exit code.
 const END: &str = "--- the command has ended with";
 
 pub struct Shell {
@@ -17,7 +17,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Starts it as `command` says, which is bash with a folder and an environment.
+    /// Starts `command`, which is bash with a folder and an environment.
     pub fn start(mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
@@ -25,14 +25,14 @@ impl Shell {
         Self { input: child.stdin.take().unwrap(), output, _child: child }
     }
 
-    /// Runs a command; what it printed, on both ways, and its exit code.
+    /// Runs a command. Returns its combined output and its exit code.
     pub async fn run(&mut self, command: &str) -> (String, i32) {
         let typed = format!("{{ {command}\n}} </dev/null 2>&1; printf '\\n{END} %s\\n' $?\n");
         self.input.write_all(typed.as_bytes()).await.unwrap();
         let mut said = String::new();
         loop {
             let line = soon(command, self.output.next_line()).await.unwrap();
-            let Some(line) = line else { panic!("the shell has ended at {command}: {said}") };
+            let Some(line) = line else { panic!("the shell exited at {command}: {said}") };
             if let Some(code) = line.strip_prefix(END) {
                 return (said.trim_end().to_owned(), code.trim().parse().unwrap());
             }
@@ -41,7 +41,7 @@ impl Shell {
         }
     }
 
-    /// The same for a command that must succeed.
+    /// Like [`run`](Self::run), for a command that must succeed.
     pub async fn succeed(&mut self, command: &str) -> String {
         let (said, code) = self.run(command).await;
         assert_eq!(code, 0, "{command}\n{said}");

@@ -1,4 +1,4 @@
-//! One page, followed from its first line to its last, in a world of its own.
+//! One page, followed from its first to its last line, in its own environment.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::cluster::source;
 use crate::wait::eventually;
 use crate::world::{Options, World};
 
-/// Whether the outputs on the pages shall become what they are now.
+/// Reports whether the outputs on the pages are to be replaced by the current ones.
 fn writes() -> bool {
     std::env::var_os("PAGES").is_some_and(|what| what == "write")
 }
@@ -22,15 +22,15 @@ pub struct Story {
     page: &'static str,
     world: World,
     shell: Shell,
-    /// What is run on the page.
+    /// Environment and shell in which a page is followed.
     folder: PathBuf,
     text: String,
 }
 
-/// Follows a page. Its world is that of somebody who has installed the operator: a connection that is Ready and
-/// verified, and the rule `phone-screen`; both services are polled only when it is asked for.
+/// Follows a page in the environment of a user who has installed the operator: a connection that is Ready and verified,
+/// and the rule `phone-screen`; both services are polled only on request.
 pub async fn follow(page: &'static str, name: &str) {
-    // It lives as long as the test's process, as the options of a world want it.
+    // Leaked, because the options of an environment require a static lifetime.
     let namespace: &'static str = Box::leak(format!("page-{}", name.replace('_', "-")).into_boxed_str());
     let world = World::start(Options::new(namespace)).await;
     let folder = world.cluster.plane.folder().join(namespace);
@@ -44,7 +44,7 @@ pub async fn follow(page: &'static str, name: &str) {
     story.tell().await;
 }
 
-/// A shell with kubectl, the plugin and the examples, and what the pages' comments use.
+/// Starts a shell with kubectl, the plugin, the examples, and the functions for the pages' comments.
 fn shell(world: &World, folder: &std::path::Path) -> Shell {
     std::fs::create_dir_all(folder.join("bin")).unwrap();
     for (name, to) in
@@ -59,7 +59,7 @@ fn shell(world: &World, folder: &std::path::Path) -> Shell {
             std::fs::write(folder.join("examples").join(file.file_name().unwrap()), text).unwrap();
         }
     }
-    // The page has a current namespace of its own.
+    // The page has its own current namespace.
     let kubeconfig = folder.join("kubeconfig");
     std::fs::copy(world.cluster.plane.kubeconfig(), &kubeconfig).unwrap();
     let programs = world.cluster.plane.programs();
@@ -80,7 +80,7 @@ fn shell(world: &World, folder: &std::path::Path) -> Shell {
     Shell::start(command)
 }
 
-/// A text of a page for this world: its namespace, and the addresses of its services.
+/// Adapts a text of a page to this environment: its namespace, and the addresses of its services.
 fn localized(world: &World, text: &str) -> String {
     let mut local = String::new();
     let mut parts = text.split("hiring").peekable();
@@ -136,10 +136,10 @@ impl Story {
         }
     }
 
-    /// A command whose output does not matter.
+    /// Runs a command whose output does not matter.
     async fn command(&mut self, command: &str) {
         println!("$ {command}");
-        // `install.rs` installs it; here the chart shows that it takes the values.
+        // `install.rs` installs it; here the chart only has to accept the values.
         if let Some(installed) = command.strip_prefix("helm install ") {
             let rendered = installed.replace("--create-namespace", "");
             self.shell.succeed(&format!("helm template {rendered} | grep --count 'kind: Deployment'")).await;
@@ -152,7 +152,7 @@ impl Story {
         self.shell.succeed(&command).await;
     }
 
-    /// What is typed on the page, for this world. NAME is the newest Pad, PROFILE what the page's comments say.
+    /// Adapts a command of the page to this environment. NAME is the newest Pad, PROFILE is set by the page's comments.
     async fn local(&self, command: &str) -> String {
         let command = localized(&self.world, command);
         let words = command.split(' ').map(|word| if word == "PROFILE" { "$PROFILE" } else { word });
@@ -166,7 +166,7 @@ impl Story {
         command
     }
 
-    /// Commands, each with what it prints.
+    /// Runs commands and compares the output of each.
     async fn console(&mut self, block: &Block) {
         let mut told: Vec<(String, String)> = Vec::new();
         for line in block.text.lines() {
@@ -195,7 +195,7 @@ impl Story {
         }
     }
 
-    /// Runs a command until it prints what the page says.
+    /// Runs a command until it prints the output on the page.
     async fn look(&mut self, command: &str, told: &str) -> String {
         let only_looks = ["kubectl get ", "kubectl pad status", "curl -s $"].iter().any(|start| {
             command.replace(&format!("--namespace {} ", self.world.namespace), "").starts_with(start)
@@ -213,7 +213,7 @@ impl Story {
         if writes() {
             return once;
         }
-        assert!(only_looks, "{page}: {command} prints\n{once}\nand not\n{told}");
+        assert!(only_looks, "{page}: {command} prints\n{once}\ninstead of\n{told}");
         eventually(&format!("{page}: {command} prints\n{told}"), async || {
             let said = globalize(shell.run(command).await.0);
             if is_as_told(told, &said) {
@@ -233,13 +233,13 @@ impl Story {
                 .collect::<String>()
         };
         let page = std::fs::read_to_string(source(self.page)).unwrap();
-        // With its end: another block may go on in the same way.
+        // Including the end of the block, because another block may start in the same way.
         let [before, after] = [&block.text, new].map(|text| indented(&format!("{text}```")));
         let page = page.replacen(&before, &after, 1);
         std::fs::write(source(self.page), page).unwrap();
     }
 
-    /// A file that the page says to write, resources, or values of the chart.
+    /// Handles a file that the page describes: resources, or values of the chart.
     async fn yaml(&mut self, text: &str) {
         let text = &localized(&self.world, text);
         let first = text.lines().next().unwrap_or_default();
@@ -261,10 +261,10 @@ impl Story {
         let image = serde_json::json!({"image": {"repository": "registry.example.com/pad-operator"}});
         crate::world::merge(&mut values, &image);
         let made = render(&self.world.cluster, "pad-operator", "hiring", &values).await;
-        assert!(made.is_ok(), "{}: values that the chart refuses: {made:?}\n{text}", self.page);
+        assert!(made.is_ok(), "{}: values that the chart rejects: {made:?}\n{text}", self.page);
     }
 
-    /// A command in the text.
+    /// Runs a command in the text.
     async fn word(&mut self, word: &str) {
         if !instead::is_command(word) || instead::checked(word) {
             return;

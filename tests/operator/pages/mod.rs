@@ -60,7 +60,7 @@ pages! {
 }
 
 /// Documents with blocks that other tests cover: the start of their names, the languages, and the test.
-const OTHER_ORGANIZATION: &[(&str, &[&str], &str)] = &[
+const TESTED_ELSEWHERE: &[(&str, &[&str], &str)] = &[
     (
         "docs/install.md",
         &["sh", "yaml"],
@@ -111,7 +111,7 @@ fn every_document_with_commands_or_resources_has_a_test() {
     let documents = documents();
     assert!(documents.len() > 30, "{documents:#?}");
     for document in &documents {
-        let elsewhere = OTHER_ORGANIZATION.iter().find(|(start, ..)| document.starts_with(start));
+        let elsewhere = TESTED_ELSEWHERE.iter().find(|(start, ..)| document.starts_with(start));
         for block in markdown::blocks(&read(document)) {
             let mut lines = block.text.lines().map(|line| line.trim().trim_start_matches("$ "));
             assert!(
@@ -141,7 +141,7 @@ fn every_document_with_commands_or_resources_has_a_test() {
     for page in FOLLOWED {
         assert!(documents.iter().any(|document| document == page), "there is no {page}");
     }
-    for (_, _, test) in OTHER_ORGANIZATION {
+    for (_, _, test) in TESTED_ELSEWHERE {
         let (file, name) = test.split_once("::").unwrap();
         assert!(is_test(file, name), "there is no {test}");
     }

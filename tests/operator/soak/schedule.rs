@@ -159,7 +159,7 @@ impl Target {
 }
 
 /// Where candidates go who have nothing to do with any configuration.
-const OTHER_ORGANIZATION: &str = "Offer";
+const ELSEWHERE: &str = "Offer";
 
 /// The ways that candidates go.
 const ROUTES: [&[&str]; 9] = [
@@ -169,9 +169,9 @@ const ROUTES: [&[&str]; 9] = [
     &["Onsite"],
     &[STAGE, "Take-home"],
     &[STAGE, "Take-home", "Onsite"],
-    &[STAGE, OTHER_ORGANIZATION],
-    &[STAGE, OTHER_ORGANIZATION, STAGE],
-    &["Onsite", OTHER_ORGANIZATION, "Onsite"],
+    &[STAGE, ELSEWHERE],
+    &[STAGE, ELSEWHERE, STAGE],
+    &["Onsite", ELSEWHERE, "Onsite"],
 ];
 
 /// A request to make a pad that takes effect later than this after it was sent is beyond what the operator is told

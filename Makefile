@@ -188,7 +188,7 @@ picture: control-plane prometheus ## Draw docs/dashboard.svg, the dashboard over
 	cargo test --locked --test operator --no-run
 	@echo '==> picture: running'
 	@DASHBOARD_PICTURE=docs/dashboard.svg DASHBOARD_SECONDS=$${DASHBOARD_SECONDS:-180} \
-	  cargo test --quiet --locked --test operator alerts::every_query_finds
+	  cargo test --quiet --locked --test operator alerts::every_query_returns
 
 .PHONY: foreign-crds
 foreign-crds: ## Fetch third-party CRDs that the chart and the examples use into .tools/crds, once, for the tests.

@@ -36,7 +36,7 @@ fn pages() -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_alert_fires_when_it_should_and_has_its_page() {
+async fn alerts_fire_as_documented_and_have_runbooks() {
     promtool(&["check", "rules", "--lint=all", "--lint-fatal", &source(ALERTS)], None).await.unwrap();
     promtool(&["test", "rules", &source(TESTS)], None).await.unwrap();
 
@@ -81,7 +81,7 @@ async fn each_alert_fires_when_it_should_and_has_its_page() {
 
 /// Returns the rules as in the repository, with the address of the runbooks filled in.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_chart_brings_both_into_the_cluster() {
+async fn chart_installs_alerts_and_dashboard() {
     let chart = source("charts/pad-operator");
     let values = [
         "image.repository=registry.example.com/pad-operator",
@@ -109,7 +109,7 @@ async fn the_chart_brings_both_into_the_cluster() {
 }
 
 #[test]
-fn the_pages_name_only_reasons_metrics_flags_and_pages_that_there_are() {
+fn runbooks_name_only_existing_reasons_metrics_flags_and_pages() {
     let known = ["docs/reasons.md", "docs/metrics.md", "src/api/condition.rs"].map(read).concat();
     let flags = read("docs/flags.md");
     let metrics = documented();
@@ -189,7 +189,7 @@ impl Run {
 /// engine on the metrics of two replicas. With DASHBOARD_PICTURE the dashboard of a run of that length is drawn into
 /// that file.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_query_finds_something_in_what_an_operator_tells() {
+async fn every_query_returns_data_of_a_running_operator() {
     let picture = std::env::var("DASHBOARD_PICTURE").ok();
     let seconds = std::env::var("DASHBOARD_SECONDS").map_or(20, |seconds| seconds.parse().unwrap());
     let mut run_of_it = Run::start().await;

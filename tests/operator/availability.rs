@@ -10,7 +10,7 @@ use crate::wait::{MACHINE, eventually, eventually_within, soon};
 use crate::world::{Options, STAGE, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn webhooks_that_come_while_it_is_down_are_not_lost() {
+async fn webhooks_during_downtime_are_not_lost() {
     let mut options = Options::new("down");
     // Lever retries five times, with increasing delays.
     options.lever.retry_delays = [500, 1_000, 2_000, 4_000, 8_000].map(Duration::from_millis).to_vec();
@@ -118,7 +118,7 @@ pub async fn leads(world: &World) -> Result<usize, String> {
 
 /// A replica that loses the Lease has many requests in flight, and may continue for a while without knowing.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lease_changes_hands_while_pads_are_made() {
+async fn leader_change_during_pad_creation_loses_and_duplicates_nothing() {
     let mut options = Options::new("handover");
     options.replicas = 2;
     options.lever.retry_delays = [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec();
@@ -179,7 +179,7 @@ const PATIENCE_SECONDS: u64 = 20;
 /// A leader whose machine is frozen does not notice that another one has taken over. When it resumes, its planned
 /// requests have already been sent by the other one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_stood_still_does_nothing_late() {
+async fn frozen_leader_sends_nothing_after_it_was_replaced() {
     let _alone = MACHINE.lock().await;
     let mut options = effects::world("frozen");
     options.replicas = 2;

@@ -30,7 +30,7 @@ async fn settled(world: &World, candidate: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_tag_is_told_and_can_be_added() {
+async fn missing_tag_is_reported_and_can_be_added() {
     let world = World::start(Options::new("untagged")).await;
     let tagged = |tag: &str| NewCandidate { tags: vec![tag.into()], ..NewCandidate::default() };
     let (untagged, other_case) =
@@ -55,7 +55,7 @@ async fn a_missing_tag_is_told_and_can_be_added() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn candidates_who_get_no_pad_are_told_apart() {
+async fn ineligible_candidates_have_distinct_reasons() {
     let world = World::start(Options::new("skipped")).await;
     // The probe after a refused key or candidate needs a candidate that can be read.
     world.candidate();
@@ -97,7 +97,7 @@ async fn candidates_who_get_no_pad_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_by_hand_asks_for_neither_tag_nor_stage() {
+async fn pad_by_hand_requires_neither_tag_nor_stage() {
     let world = World::start(Options::new("by-hand")).await;
     let candidate = world.add_candidate(NewCandidate::default());
     let archived = world.add_candidate(NewCandidate { archived: true, ..NewCandidate::default() });
@@ -112,7 +112,7 @@ async fn a_pad_by_hand_asks_for_neither_tag_nor_stage() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn however_often_lever_tells_there_is_one_pad() {
+async fn repeated_deliveries_create_one_pad() {
     let world = World::start(Options::new("duplicates")).await;
     let candidate = world.candidate();
     world.lever.set_delivery_behaviour(DeliveryBehaviour { copies: 3, ..DeliveryBehaviour::default() });
@@ -143,7 +143,7 @@ async fn however_often_lever_tells_there_is_one_pad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_order_of_deliveries_does_not_matter() {
+async fn order_of_deliveries_does_not_matter() {
     let world = World::start(Options::new("reordered")).await;
     let candidate = world.candidate();
     world.lever.set_delivery_behaviour(HELD());
@@ -159,7 +159,7 @@ async fn the_order_of_deliveries_does_not_matter() {
 
 /// A link that a recruiter removes is not restored.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_a_recruiter_removes_stays_removed() {
+async fn link_removed_by_a_recruiter_stays_removed() {
     let world = World::start(Options::new("link-removed")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;

@@ -125,7 +125,7 @@ pub fn groups(namespace: &str) -> [String; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_charts_rights_suffice_for_the_main_job() {
+async fn chart_permissions_suffice_for_the_main_job() {
     let cluster = Cluster::start().await;
     let chart = source("charts/pad-operator");
     let lint = ["lint", "--strict", &chart, "--set", "image.repository=registry.example.com/pad-operator"];

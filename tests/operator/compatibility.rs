@@ -134,7 +134,7 @@ fn released() -> String {
 const COULD_NOT_WORK: [&str; 1] = [r#"v1alpha1.spec.trigger.at: format was "date-time", and is nothing"#];
 
 #[test]
-fn nothing_that_the_last_release_took_is_refused_or_means_something_else() {
+fn objects_of_the_last_release_are_accepted_with_the_same_meaning() {
     let compare = |name| breaks(&definition(&released(), name), &definition("crds", name));
     assert_eq!(NAMES.map(compare).concat(), COULD_NOT_WORK);
 }
@@ -156,7 +156,7 @@ fn changed(path: &str, value: Option<Value>) -> Value {
 }
 
 #[test]
-fn every_kind_of_break_is_found() {
+fn every_kind_of_incompatibility_is_detected() {
     let old = definition("crds", "padconfigurations");
     let rule = json!([{"rule": "self.size() > 3", "message": "longer"}]);
     let cases = [
@@ -206,7 +206,7 @@ fn every_kind_of_break_is_found() {
 }
 
 #[test]
-fn what_only_gives_more_is_no_break() {
+fn extensions_are_compatible() {
     let old = definition("crds", "padconfigurations");
     let text = json!({"type": "string", "maxLength": 10});
     for (path, value) in [

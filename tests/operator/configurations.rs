@@ -13,7 +13,7 @@ async fn set(world: &World, name: &str, spec: Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_stage_is_told_with_those_there_are() {
+async fn unknown_stage_is_reported_with_the_existing_ones() {
     let mut options = Options::new("unknown-stage").unsettled().polling("1s");
     options.configurations = vec![
         ("missing", json!({"stage": "Second Phone Screen"})),
@@ -60,7 +60,7 @@ async fn an_unknown_stage_is_told_with_those_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_that_cannot_be_used_is_told_and_heals() {
+async fn unusable_question_is_reported_until_it_is_fixed() {
     let mut options = Options::new("question").unsettled().polling("1s");
     options.configurations = vec![
         ("unknown", json!({"type": "TakeHome", "questionID": 4242, "tag": "unknown"})),
@@ -105,7 +105,7 @@ async fn pad_name(world: &World, candidate: &str, configuration: &str) -> String
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_alike_the_older_counts_and_an_owner_must_exist() {
+async fn older_of_two_duplicate_rules_wins_and_owner_must_exist() {
     let world = World::start(Options::new("conflict").polling("1s")).await;
     // Creation times have whole seconds; within one second the lower name would win.
     world.configure("z-younger", json!({})).await;

@@ -38,7 +38,7 @@ fn assert_nothing_for(world: &World, opportunity: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_lever_key_is_told_and_heals_with_the_secret() {
+async fn wrong_lever_key_is_reported_until_the_secret_is_fixed() {
     let mut options = Options::new("wrong-lever-key").unsettled();
     let right = options.lever.api_key.clone();
     options.secret = json!({"lever-api-key": "lever-1d00-mistyped"});
@@ -62,7 +62,7 @@ async fn a_wrong_lever_key_is_told_and_heals_with_the_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_interview_key_is_told_and_heals_with_the_secret() {
+async fn wrong_interview_key_is_reported_until_the_secret_is_fixed() {
     let mut options = Options::new("wrong-interview-key").unsettled();
     let right = options.interview.api_key.clone();
     options.secret = json!({"interview-api-key": "interview-1d00-mistyped"});
@@ -87,7 +87,7 @@ async fn a_wrong_interview_key_is_told_and_heals_with_the_secret() {
 
 /// A key that is revoked during operation: the Pads that encounter it trigger a probe of the connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_revoked_while_in_use_is_noticed_by_its_pads() {
+async fn pads_detect_a_key_that_is_revoked_while_in_use() {
     let world = World::start(Options::new("revoked-key")).await;
     world.lever.revoke_key("lever-9f31c5-revoked-key");
     let candidate = world.candidate();
@@ -102,7 +102,7 @@ async fn a_key_revoked_while_in_use_is_noticed_by_its_pads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_secret_and_a_missing_permission_are_told() {
+async fn missing_secret_and_missing_permission_are_reported() {
     let mut options = Options::new("missing-secret").unsettled();
     options.secret = json!({"interview-api-key": null});
     let world = World::start(options).await;
@@ -131,7 +131,7 @@ async fn a_missing_secret_and_a_missing_permission_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_url_that_is_not_allowed_gets_nothing_sent() {
+async fn nothing_is_sent_to_a_url_that_is_not_allowed() {
     let mut options = Options::new("origin").unsettled();
     options.connection["lever"] = json!({"url": "http://127.0.0.1:9/v1"});
     let world = World::start(options).await;
@@ -145,7 +145,7 @@ async fn a_url_that_is_not_allowed_gets_nothing_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_signing_token_is_told_and_heals_with_the_secret() {
+async fn wrong_signing_token_is_reported_until_the_secret_is_fixed() {
     let mut options = Options::new("signing-token").unsettled();
     options.secret = json!({"lever-signing-token": null});
     // Lever does not retry, so that only Rerun delivers later.
@@ -192,7 +192,7 @@ async fn a_wrong_signing_token_is_told_and_heals_with_the_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_webhooks_url_is_built_from_the_public_url() {
+async fn webhook_url_is_built_from_the_public_url() {
     let path = |namespace: &str| format!("/webhooks/lever/{namespace}/{CONNECTION}");
     let cases = [
         ("url-bare", "--public-url=hooks.example.com", "https://hooks.example.com"),

@@ -122,7 +122,7 @@ impl Crash {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_moment_of_any_effect_everything_happens_once() {
+async fn every_effect_happens_once_after_a_crash_at_any_point() {
     let _alone = MACHINE.lock().await;
     let mut options = effects::world("killed");
     // No waiting for the Lease of the killed operator, and enough time to bring all candidates to their crash points.

@@ -46,7 +46,7 @@ async fn metric(world: &World, line: &str) {
 
 /// A date that no program can read, and a list in place of a time: API servers accept both.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unusable_time_in_one_status_affects_no_other_pad() {
+async fn invalid_time_in_one_status_affects_no_other_pad() {
     let mut world = World::start(Options::new("odd-times")).await;
     let (first, second) = (world.candidate(), world.candidate());
     for candidate in [&first, &second] {
@@ -80,7 +80,7 @@ async fn an_unusable_time_in_one_status_affects_no_other_pad() {
 
 /// An object of a newer version of the CustomResourceDefinitions, as after a rollback of the operator.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_does_not_decode_is_skipped_and_takes_its_deliveries() {
+async fn undecodable_object_is_skipped_and_its_deliveries_are_accepted() {
     let cluster = Cluster::with_crds().await;
     let mut world = World::start_in(cluster, Options::new("odd-object")).await;
     let (odd, healthy) = (world.candidate(), world.candidate());

@@ -23,7 +23,7 @@ async fn is_gone(world: &World, candidate: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retain_leaves_everything() {
+async fn retain_keeps_link_and_pad() {
     let world = World::start(Options::new("retain")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -35,7 +35,7 @@ async fn retain_leaves_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unlink_takes_the_link_off_and_keeps_the_pad() {
+async fn unlink_removes_the_link_and_keeps_the_pad() {
     let options = Options::new("unlink").configuration(json!({"deletionPolicy": "Unlink"}));
     let world = World::start(options).await;
     let candidate = world.candidate();
@@ -49,7 +49,7 @@ async fn unlink_takes_the_link_off_and_keeps_the_pad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn delete_takes_the_link_off_and_deletes_the_pad() {
+async fn delete_removes_link_and_pad() {
     let options = Options::new("delete").configuration(json!({"deletionPolicy": "Delete"}));
     let world = World::start(options).await;
     let candidate = world.candidate();
@@ -79,7 +79,7 @@ async fn delete_takes_the_link_off_and_deletes_the_pad() {
 
 /// A pad that no one has received yet is removed, whatever the policy.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_that_is_deleted_in_mid_flight_leaves_nothing() {
+async fn pad_deleted_during_creation_leaves_nothing() {
     let world = World::start(Options::new("delete-in-flight")).await;
     let candidate = world.candidate();
     let fault = Fault::on("POST", "^/api/pads/?$").pause(Moment::AfterEffect);
@@ -100,7 +100,7 @@ async fn a_pad_that_is_deleted_in_mid_flight_leaves_nothing() {
 /// A repeated webhook creates a new Pad next to a terminating one. The new Pad must not adopt a pad that is about to be
 /// deleted.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_that_is_about_to_go_is_not_adopted() {
+async fn pad_about_to_be_deleted_is_not_adopted() {
     let options = Options::new("delete-and-repeat").configuration(json!({"deletionPolicy": "Delete"}));
     let world = World::start(options).await;
     let candidate = world.candidate();
@@ -135,7 +135,7 @@ async fn a_pad_that_is_about_to_go_is_not_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_gone_does_not_hold_its_pads() {
+async fn deleted_connection_does_not_block_deletion_of_its_pads() {
     let options = Options::new("delete-connection").configuration(json!({"deletionPolicy": "Delete"}));
     let world = World::start(options).await;
     let [candidate, other] = [(); 2].map(|()| world.candidate());

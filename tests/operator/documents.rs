@@ -33,14 +33,14 @@ pub fn is_test(file: &str, name: &str) -> bool {
 }
 
 #[test]
-fn only_a_test_is_a_test() {
-    assert!(is_test("tests/operator/documents.rs", "only_a_test_is_a_test"));
+fn only_tests_are_recognized_as_tests() {
+    assert!(is_test("tests/operator/documents.rs", "only_tests_are_recognized_as_tests"));
     assert!(!is_test("tests/operator/documents.rs", "is_test"), "a helper is not a test");
     assert!(!is_test("tests/operator/documents.rs", "only_a_test"), "a prefix of a name is not a test");
 }
 
 #[test]
-fn every_threat_names_what_stops_it_and_tests_that_are_there() {
+fn every_threat_names_countermeasures_and_existing_tests() {
     let document = std::fs::read_to_string(source("docs/security.md")).unwrap();
     let rows = document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| threat"));
     let mut threats = 0;
@@ -69,7 +69,7 @@ fn named(document: &str) -> Vec<String> {
 }
 
 #[test]
-fn files_that_contributors_are_led_to_are_there() {
+fn files_named_for_contributors_exist() {
     let mut found = 0;
     for document in ["docs/contributing.md", "docs/releases.md"] {
         for path in named(document) {

@@ -17,7 +17,7 @@ fn reads(candidate: &str) -> Fault {
 
 /// Contract P7a: Lever's API shows the stage change some seconds after its webhook, without a sync in between.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_candidate_who_shows_after_the_webhook_gets_the_pad() {
+async fn candidate_visible_after_the_webhook_gets_the_pad() {
     let world = World::start(Options::new("stale-reads")).await;
     let (stale, missing, gone) = (world.candidate(), world.candidate(), world.candidate());
     let before = world.lever.opportunity(&stale).unwrap();
@@ -46,7 +46,7 @@ async fn a_candidate_who_shows_after_the_webhook_gets_the_pad() {
 
 /// Contract P7b: one 404 ends nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_negative_answer_has_no_final_consequence() {
+async fn one_negative_response_has_no_final_consequence() {
     let world = World::start(Options::new("one-negative")).await;
     let (linked, looked_at, by_hand) = (world.candidate(), world.candidate(), world.candidate());
     // Lever's 404 for the link has another cause; the candidate exists.
@@ -76,7 +76,7 @@ async fn one_negative_answer_has_no_final_consequence() {
 
 /// Contract P7b: a take-home that CoderPad first reports as live.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_take_home_that_looks_live_at_first_is_kept() {
+async fn take_home_reported_as_live_at_first_is_kept() {
     let spec = json!({"type": "TakeHome", "questionID": 1002});
     let world = World::start(Options::new("late-take-home").configuration(spec)).await;
     let created = async |type_: &str| {
@@ -109,7 +109,7 @@ async fn a_take_home_that_looks_live_at_first_is_kept() {
 
 /// Contract X6: restored Pads of one candidate, without annotations and status, each adopt their own pad.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_restored_pads_of_one_candidate_adopt_each_its_own() {
+async fn restored_pads_of_one_candidate_adopt_their_own_pads() {
     let mut world = World::start(Options::new("restored-two")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -141,7 +141,7 @@ async fn two_restored_pads_of_one_candidate_adopt_each_its_own() {
 
 /// Contract E2: a deleted pad that exists again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_pad_that_is_there_again_is_followed() {
+async fn deleted_pad_that_exists_again_is_tracked() {
     let world = World::start(Options::new("pad-again")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -164,7 +164,7 @@ async fn a_deleted_pad_that_is_there_again_is_followed() {
 
 /// Contract X5a: a pad whose creation was not answered is adopted as soon as the list shows it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_of_a_killed_leader_is_adopted_when_it_shows() {
+async fn pad_of_a_killed_leader_is_adopted_once_visible() {
     let mut options = Options::new("killed-leader");
     options.flags =
         vec!["--leader-election=false", "--interview-create-timeout=30s", "--interview-list-lag=90s"];

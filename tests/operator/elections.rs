@@ -25,7 +25,7 @@ async fn holder(world: &World) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_is_judged_by_its_changes_and_not_by_its_holders_clock() {
+async fn lease_expiry_depends_on_observed_changes_and_not_on_the_holders_clock() {
     let mut world = World::start(Options::new("clocks")).await;
     for (seconds, clock) in [(-20, "behind"), (600, "ahead")] {
         world.operator().terminate().await;

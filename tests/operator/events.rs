@@ -15,7 +15,7 @@ async fn events_of(world: &World, name: &str) -> Vec<Value> {
 
 /// contract K6
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wait_of_ten_minutes_is_one_event_also_over_restarts() {
+async fn wait_of_ten_minutes_is_one_event_even_across_restarts() {
     let mut options = Options::new("one-event-a-wait");
     options.interview.quota = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
     let mut world = World::start(options).await;

@@ -43,7 +43,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_candidate_whose_pad_fails_is_tagged_once_until_it_is_open() {
+async fn candidate_of_a_failed_pad_is_tagged_once_until_it_is_open() {
     let world = World::start(options("failed-tag", json!({}))).await;
     let fault = world.interview.faults().add(refusal());
     let [candidate, untagged, left] = [(); 3].map(|()| world.candidate());
@@ -76,7 +76,7 @@ async fn a_candidate_whose_pad_fails_is_tagged_once_until_it_is_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tag_goes_with_a_pad_that_leaves_nothing() {
+async fn failure_tag_is_removed_with_a_deleted_pad() {
     let world = World::start(options("failed-deleted", json!({"deletionPolicy": "Unlink"}))).await;
     world.interview.faults().add(refusal());
     let candidate = world.candidate();
@@ -95,7 +95,7 @@ async fn the_tag_goes_with_a_pad_that_leaves_nothing() {
 
 /// The tag must not hide the Pad's own problem, and writes that Lever rejects are not repeated endlessly.
 #[tokio::test(flavor = "multi_thread")]
-async fn that_lever_does_not_take_the_tag_is_no_trouble_of_the_pad() {
+async fn rejected_failure_tag_does_not_affect_the_pad() {
     let world = World::start(options("failed-untaken", json!({}))).await;
     world.interview.faults().add(refusal());
     let [forbidden, down] = [(); 2].map(|()| world.candidate());
@@ -116,7 +116,7 @@ async fn that_lever_does_not_take_the_tag_is_no_trouble_of_the_pad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_candidate_whose_pad_waits_ten_minutes_is_tagged() {
+async fn candidate_whose_pad_waits_ten_minutes_is_tagged() {
     let used_up = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
     let mut options = options("failed-waits", json!({}));
     options.interview.quota = used_up;

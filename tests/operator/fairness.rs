@@ -74,7 +74,7 @@ fn told(delays: &[Duration]) -> [Duration; 3] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fifty_connections_go_on_while_one_hangs_and_one_is_flooded() {
+async fn fifty_connections_continue_while_one_hangs_and_one_is_flooded() {
     let _alone = MACHINE.lock().await;
     let hanging = LeverSimulator::start(LeverOptions::default()).await.unwrap();
     let mut options = Options::new("fairness").unsettled();

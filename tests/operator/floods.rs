@@ -58,7 +58,7 @@ async fn requests_of(world: &World) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unsigned_flood_costs_no_request_no_log_line_and_no_memory() {
+async fn unsigned_flood_costs_no_request_log_line_or_memory() {
     let _alone = MACHINE.lock().await;
     let mut options = Options::new("unsigned-flood");
     options.flags.push("--leader-election=false");
@@ -134,7 +134,7 @@ async fn time_of_one(world: &World, limit: Duration) -> [Duration; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signed_flood_of_one_connection_is_bounded_and_starves_no_other() {
+async fn signed_flood_of_one_connection_is_bounded_and_starves_no_other() {
     let _alone = MACHINE.lock().await;
     let mut options = Options::new("signed-flood");
     options.flags.push("--leader-election=false");
@@ -197,7 +197,7 @@ async fn dripping(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_clients_are_cut_and_let_others_through() {
+async fn slow_clients_are_disconnected_and_do_not_block_others() {
     let _alone = MACHINE.lock().await;
     let world = World::start(Options::new("slow-clients")).await;
     let port = world.operators[0].webhooks;
@@ -236,7 +236,7 @@ async fn slow_clients_are_cut_and_let_others_through() {
 
 /// The services of a connection never respond, so each of its Pads keeps its work permit until the timeout.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hanging_service_delays_no_other_connection() {
+async fn hanging_service_delays_no_other_connection() {
     let mut options = Options::new("hanging");
     options.flags.push("--leader-election=false");
     let world = World::start(options).await;

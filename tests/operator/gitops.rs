@@ -22,7 +22,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_server_takes_every_example() {
+async fn api_server_accepts_every_example() {
     let cluster = Cluster::with_the_crds_of_others().await;
     for namespace in ["hiring", "flux-system", "argocd"] {
         cluster.kubectl(&["create", "namespace", namespace], None).await.unwrap();
@@ -81,7 +81,7 @@ fn argo_cd_waits_for_each_step_before_the_next() {
 
 /// Both variants create the Secret of `examples/secrets.yaml`, and it contains the keys that the connection names.
 #[test]
-fn the_secrets_are_those_that_the_connection_names() {
+fn secrets_match_the_references_of_the_connection() {
     let read = |file: &str| documents(&std::fs::read_to_string(source(file)).unwrap()).remove(0);
     let (plain, connection) = (read("examples/secrets.yaml"), read("examples/connection.yaml"));
     let mut keys: Vec<_> = plain["stringData"].as_object().unwrap().keys().cloned().collect();
@@ -109,7 +109,7 @@ fn the_secrets_are_those_that_the_connection_names() {
 
 /// The chart accepts the values in both examples.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_chart_takes_the_values_of_the_examples() {
+async fn chart_accepts_the_values_of_the_examples() {
     let cluster = Cluster::shared().await;
     let release = gitops("flux/operator.yaml").into_iter().find(|one| one["kind"] == "HelmRelease").unwrap();
     assert_eq!(release["spec"]["chart"]["spec"]["chart"], CHART);

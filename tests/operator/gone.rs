@@ -39,7 +39,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_deleted_or_anonymized_in_lever_is_named_nowhere_from_then_on() {
+async fn candidates_deleted_or_anonymized_in_lever_are_no_longer_named() {
     let mut world = World::start(Options::new("gone")).await;
     world.keep_private("Wendeline Ostrander");
     // Candidate that the connection's probe reads: the first of all.
@@ -87,7 +87,7 @@ async fn who_is_deleted_or_anonymized_in_lever_is_named_nowhere_from_then_on() {
 
 /// A check that is not possible now is done later.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_deleted_during_an_outage_or_a_suspension_is_found_afterwards() {
+async fn deletions_during_an_outage_or_suspension_are_found_afterwards() {
     let mut world = World::start(Options::new("gone-meanwhile")).await;
     let [first, second] = [(); 2].map(|()| world.candidate());
     for candidate in [&first, &second] {
@@ -119,7 +119,7 @@ async fn who_was_deleted_during_an_outage_or_a_suspension_is_found_afterwards() 
 
 /// Older keys need no new permission for everything else.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_permission_to_list_the_deleted_all_else_goes_on() {
+async fn everything_else_works_without_permission_to_list_deleted_candidates() {
     let world = World::start(Options::new("gone-forbidden")).await;
     let [anonymized, deleted] = [(); 2].map(|()| world.candidate());
     for candidate in [&anonymized, &deleted] {

@@ -16,7 +16,7 @@ use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 const SENTENCES: u32 = 63;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_no_organization_is_told_and_heals_with_the_secret() {
+async fn key_without_organization_is_reported_until_the_secret_is_fixed() {
     const ALONE: &str = "interview-5d20-of-nobody";
     let mut options = Options::new("no-organization").unsettled();
     options.secret = json!({"interview-api-key": ALONE});
@@ -38,7 +38,7 @@ async fn a_key_of_no_organization_is_told_and_heals_with_the_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn verify_shows_its_check_with_and_without_the_scheme() {
+async fn verify_succeeds_with_and_without_a_url_scheme() {
     let world = World::start(Options::new("verify").unsettled()).await;
     world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
     let connection =
@@ -59,7 +59,7 @@ async fn verify_shows_its_check_with_and_without_the_scheme() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_pad_may_have_a_question() {
+async fn live_pad_may_have_a_question() {
     let world = World::start(Options::new("live-question").configuration(json!({"questionID": 1003}))).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -144,7 +144,7 @@ async fn removing_the_tag_disables_one_candidate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_link_to_copy_stays_the_record_of_the_interview() {
+async fn copied_link_remains_the_record_of_the_interview() {
     let world = World::start(Options::new("link")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -174,7 +174,7 @@ fn row(line: &str) -> Option<(u32, &str)> {
 }
 
 #[test]
-fn every_sentence_names_tests_that_are_there() {
+fn every_sentence_names_existing_tests() {
     let document = std::fs::read_to_string(source("docs/guide-coverage.md")).unwrap();
     let (mut last, mut sentences) = (0, 0);
     for line in document.lines() {

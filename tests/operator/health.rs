@@ -20,7 +20,7 @@ async fn page(operator: &Operator, path: &str) -> (u16, Vec<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_part_is_told_and_a_lost_api_server_takes_the_replica_out_but_does_not_restart_it() {
+async fn lost_api_server_makes_the_replica_unready_without_a_restart() {
     let mut options = Options::new("health-parts");
     options.replicas = 2;
     let world = World::start(options).await;
@@ -65,7 +65,7 @@ async fn each_part_is_told_and_a_lost_api_server_takes_the_replica_out_but_does_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_may_not_list_says_what_is_missing() {
+async fn readiness_names_missing_list_permissions() {
     let cluster = Cluster::shared().await;
     let mut operator = Operator::new(&cluster, "nobody-who-may-list", &[]).await;
     operator.set_arguments(vec![
@@ -87,7 +87,7 @@ async fn whoever_may_not_list_says_what_is_missing() {
 
 /// Rolling updates while candidates are moved all the time.
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_that_are_replaced_under_load_lose_nothing() {
+async fn replacing_replicas_under_load_loses_nothing() {
     let mut options = Options::new("rolling");
     options.replicas = 2;
     options.lever.retry_delays = [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec();

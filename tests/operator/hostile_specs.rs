@@ -72,7 +72,7 @@ async fn settles(world: &World, plural: &str, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_object_is_refused_or_settles_and_leaves_nothing() {
+async fn any_object_is_rejected_or_settles_and_leaves_nothing() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(FEW);
     let mut options = Options::new("hostile-specs");
     options.flags.push("--leader-election=false");

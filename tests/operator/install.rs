@@ -73,7 +73,7 @@ fn prepare(world: &World, options: &Options) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_leads_from_nothing_to_a_first_pad_and_back() {
+async fn install_page_leads_to_a_first_pad_and_to_removal() {
     let options = Options::new("hiring");
     let mut world = World::prepare(Cluster::start().await, &options).await;
     let cluster = world.cluster.clone();
@@ -129,7 +129,7 @@ async fn the_page_leads_from_nothing_to_a_first_pad_and_back() {
 
 /// The kustomization of the page: the API server accepts its output, which contains the image and the address.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_kustomization_of_the_page_is_taken() {
+async fn kustomization_of_the_page_is_accepted() {
     let options = Options::new("hiring-kustomized");
     let world = World::prepare(Cluster::with_crds().await, &options).await;
     prepare(&world, &options);

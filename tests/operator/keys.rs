@@ -34,7 +34,7 @@ async fn pad_named(world: &World, name: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_of_another_organization_ends_nothing_and_the_right_one_continues() {
+async fn key_of_another_organization_ends_nothing_and_the_right_key_resumes() {
     let mut options = Options::new("other-organization").polling("1s");
     options.flags.push("--leader-election=false");
     let mut world = World::start(options).await;
@@ -104,7 +104,7 @@ async fn a_key_of_another_organization_ends_nothing_and_the_right_one_continues(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_accepts_another_organization_by_its_exact_name() {
+async fn another_organization_is_accepted_by_its_exact_name() {
     let world = World::start(Options::new("accepted-organization")).await;
     let owner = "owner@northwind.example";
     world.interview.set_key(FOREIGN, owner, KeyRole::Elsewhere);

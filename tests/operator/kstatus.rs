@@ -47,7 +47,7 @@ const IN_PROGRESS: &str = "InProgress Progressing InProgress";
 const FAILED: &str = "Failed Degraded Failed";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tools_see_every_state_as_it_is() {
+async fn tools_report_every_state_correctly() {
     let mut options = Options::new("kstatus");
     options.configurations.push(("held", json!({"tag": "held"})));
     let world = World::start(options).await;

@@ -41,7 +41,7 @@ fn plain(objects: Vec<Value>) -> Vec<(String, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_overlays_are_what_the_chart_makes() {
+async fn overlays_equal_the_rendered_chart() {
     let cluster = Cluster::shared().await;
     let image = json!({"repository": "pad-operator"});
     for (overlay, namespace, values) in [
@@ -63,7 +63,7 @@ async fn the_overlays_are_what_the_chart_makes() {
 
 /// As in docs/install.md: a user's kustomization over an overlay, with another namespace.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_overlay_is_applied_and_does_the_main_job() {
+async fn applied_overlay_supports_the_main_job() {
     for (overlay, name) in [("single-namespace", "kustomized"), ("cluster-wide", "kustomized-wide")] {
         let options = Options::new(name);
         let mut world = World::prepare(Cluster::start().await, &options).await;

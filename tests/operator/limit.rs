@@ -37,7 +37,7 @@ fn calls(world: &World) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_more_pads_are_made_in_an_hour_than_the_limit_whatever_happens() {
+async fn hourly_limit_is_never_exceeded() {
     let mut options = Options::new("limit");
     options.connection["interview"] = json!({"maxPadsPerHour": 3});
     options.flags.push("--leader-election=false");
@@ -113,7 +113,7 @@ async fn three_for_one_place(world: &World) -> [String; 3] {
 
 /// The test does not wait for an hour: the first pad is changed to look almost an hour old.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
+async fn waiting_pad_continues_automatically_after_the_hour() {
     let mut options = Options::new("limit-over");
     options.connection["interview"] = json!({"maxPadsPerHour": 1});
     options.flags.push("--leader-election=false");
@@ -139,7 +139,7 @@ async fn a_waiting_pad_goes_on_by_itself_when_the_hour_is_over() {
 
 /// A Pad whose pad is being created still reports that it waits; it must not count twice.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_under_way_holds_one_place_only() {
+async fn pad_in_flight_counts_once_against_the_limit() {
     let mut options = Options::new("limit-under-way");
     options.connection["interview"] = json!({"maxPadsPerHour": 1});
     options.flags[0] = "--interview-create-timeout=50s";
@@ -159,7 +159,7 @@ async fn a_pad_under_way_holds_one_place_only() {
 
 /// contract F2: CoderPad responded, so the request counts, whatever the result.
 #[tokio::test(flavor = "multi_thread")]
-async fn creations_that_are_refused_count_in_the_hour_over_a_restart() {
+async fn rejected_creations_count_against_the_limit_across_restarts() {
     let mut options = Options::new("limit-refused");
     options.connection["interview"] = json!({"maxPadsPerHour": 3});
     options.flags.push("--leader-election=false");
@@ -200,7 +200,7 @@ async fn creations_that_are_refused_count_in_the_hour_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn take_homes_that_are_refused_count_in_the_hour() {
+async fn rejected_take_homes_count_against_the_limit() {
     let spec = json!({"type": "TakeHome", "questionID": 1002});
     let mut options = Options::new("limit-take-home").configuration(spec);
     options.connection["interview"] = json!({"maxPadsPerHour": 2});

@@ -44,7 +44,7 @@ fn link(world: &World, candidate: &str, fault: impl Fn(Fault) -> Fault) -> Fault
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_whose_creation_was_not_answered_is_found_and_linked() {
+async fn pad_whose_creation_was_not_answered_is_found_and_linked() {
     let cases: &[Case] = &[
         ("the answer is lost", |world, one| create(world, one, Fault::lose_answer)),
         ("the answer does not come", |world, one| create(world, one, Fault::hang_after_effect)),
@@ -58,7 +58,7 @@ async fn a_pad_whose_creation_was_not_answered_is_found_and_linked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_that_was_not_created_is_created_after_a_search() {
+async fn pad_that_was_not_created_is_created_after_a_search() {
     let cases: &[Case] = &[
         ("the request is lost", |world, one| create(world, one, Fault::reset)),
         ("the request hangs", |world, one| create(world, one, Fault::hang)),
@@ -70,7 +70,7 @@ async fn a_pad_that_was_not_created_is_created_after_a_search() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_whose_writing_was_not_answered_is_there_once() {
+async fn link_whose_write_was_not_answered_exists_once() {
     let cases: &[Case] = &[
         ("the answer is lost", |world, one| link(world, one, Fault::lose_answer)),
         ("the answer is 502", |world, one| link(world, one, |f| f.status_after_effect(502))),
@@ -86,7 +86,7 @@ type Way = fn(Fault) -> Fault;
 
 /// Every write to the API server, with every kind of real or apparent failure.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_to_the_api_server_that_was_not_answered_happens_once() {
+async fn unanswered_write_to_the_api_server_happens_once() {
     const WAYS: [(&str, Way); 12] = [
         ("the answer is lost", Fault::lose_answer),
         ("the answer does not come", Fault::hang_after_effect),

@@ -6,7 +6,7 @@ use crate::status::{brief, message_of, phase};
 use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_pad_takes_3_calls_and_4_writes() {
+async fn live_pad_takes_3_calls_and_4_writes() {
     let world = World::start(Options::new("live-pad")).await;
     // One after the other, so that requests that follow a pad late are seen too.
     for _ in 0..8 {
@@ -67,7 +67,7 @@ pub async fn assert_writes(world: &World, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_take_home_has_its_question_and_two_hours() {
+async fn take_home_has_its_question_and_two_hours() {
     let spec = json!({"type": "TakeHome", "questionID": 1002});
     let world = World::start(Options::new("take-home").configuration(spec)).await;
     let candidate = world.candidate();
@@ -83,7 +83,7 @@ async fn a_take_home_has_its_question_and_two_hours() {
 
 /// CoderPad ignores unknown fields, and so may create a live pad instead of the requested take-home.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked() {
+async fn live_pad_instead_of_a_take_home_is_deleted_and_never_linked() {
     let spec = json!({"type": "TakeHome", "questionID": 1002});
     let world = World::start(Options::new("take-home-refused").configuration(spec)).await;
     world.interview.change_settings(|settings| settings.accept_take_home = false);
@@ -106,7 +106,7 @@ async fn a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked() {
 
 /// Two rules for one stage, distinguished by tag; a candidate with both tags gets both pads.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_configuration_makes_its_own_pad() {
+async fn each_configuration_creates_its_own_pad() {
     let mut options = Options::new("two-rules");
     options
         .configurations
@@ -135,7 +135,7 @@ async fn each_configuration_makes_its_own_pad() {
 
 /// A bulk move: each candidate gets a pad, and no service has to reject a request.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crowd_is_served_within_the_limits_of_both_services() {
+async fn bulk_move_respects_the_rate_limits_of_both_services() {
     let world = World::start(Options::new("crowd")).await;
     let crowd: Vec<_> = (0..40).map(|_| world.candidate()).collect();
     for candidate in &crowd {

@@ -73,7 +73,7 @@ fn finalizers(object: &Value) -> &Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_is_registered_verified_used_and_removed_with_the_connection() {
+async fn webhook_is_registered_verified_used_and_removed_with_the_connection() {
     let mut world = World::start(managed("managed")).await;
     let webhook = settled(&world).await;
     let connection =
@@ -109,7 +109,7 @@ async fn a_webhook_is_registered_verified_used_and_removed_with_the_connection()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_between_lever_and_the_secret_the_webhook_is_made_anew() {
+async fn webhook_is_replaced_after_a_crash_before_its_token_is_stored() {
     for (name, moment) in
         [("managed-killed", Moment::AfterEffect), ("managed-killed-early", Moment::BeforeEffect)]
     {
@@ -145,7 +145,7 @@ async fn killed_between_lever_and_the_secret_the_webhook_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_answers_leave_one_webhook_whose_token_is_known() {
+async fn lost_responses_leave_one_webhook_with_a_known_token() {
     let world = World::start(managed("managed-lost").polling("1s")).await;
     let first = settled(&world).await;
     let faults = world.lever.faults();
@@ -165,7 +165,7 @@ async fn lost_answers_leave_one_webhook_whose_token_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_leaders_leave_one_webhook_whose_token_is_known() {
+async fn two_leaders_leave_one_webhook_with_a_known_token() {
     let mut options = managed("managed-two");
     options.replicas = 2;
     options.flags.push("--public-url=https://hooks.example.com");
@@ -189,7 +189,7 @@ async fn two_leaders_leave_one_webhook_whose_token_is_known() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_of_somebody_else_is_not_touched() {
+async fn foreign_secret_is_not_modified() {
     let mut options = managed("managed-not-owned");
     options.connection["webhook"]["signingTokenSecretRef"] =
         json!({"name": SECRET, "key": "lever-signing-token"});
@@ -232,7 +232,7 @@ async fn a_secret_of_somebody_else_is_not_touched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_public_url_that_moves_takes_the_webhook_along_without_a_gap() {
+async fn changed_public_url_moves_the_webhook_without_a_gap() {
     let mut world = World::start(managed("managed-moved")).await;
     let old = settled(&world).await;
     world.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
@@ -261,7 +261,7 @@ async fn a_public_url_that_moves_takes_the_webhook_along_without_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_people_delete_is_made_anew() {
+async fn deleted_webhook_and_secret_are_recreated() {
     let world = World::start(managed("managed-deleted")).await;
     let first = settled(&world).await;
     world.delete("secrets", TOKENS).await;
@@ -284,7 +284,7 @@ async fn what_people_delete_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_is_refused_does_not_hold_up_the_deletion_and_an_outage_does() {
+async fn deletion_waits_for_an_outage_but_not_for_a_rejected_key() {
     let options = managed("managed-refused");
     let key = options.lever.api_key.clone();
     let mut world = World::start(options).await;
@@ -355,7 +355,7 @@ async fn a_key_that_is_refused_does_not_hold_up_the_deletion_and_an_outage_does(
 
 /// contract C15: after a rotation, Lever's list may stay empty for the new key.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_that_stays_empty_costs_one_more_webhook_and_then_asks_a_person() {
+async fn empty_webhook_list_leads_to_one_more_webhook_and_a_request_for_action() {
     let world = World::start(managed("managed-unlisted")).await;
     settled(&world).await;
     let empty = Action::Status { code: 200, body: Some(json!({"data": []})) };
@@ -413,7 +413,7 @@ async fn a_list_that_stays_empty_costs_one_more_webhook_and_then_asks_a_person()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn back_to_manual_the_webhook_and_the_finalizer_go() {
+async fn switch_to_manual_removes_webhook_and_finalizer() {
     let world = World::start(managed("managed-to-manual")).await;
     settled(&world).await;
     let manual = json!({"spec": {"webhook": {"mode": "Manual"}}});
@@ -434,7 +434,7 @@ async fn back_to_manual_the_webhook_and_the_finalizer_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_public_url_it_says_so_and_the_rest_works() {
+async fn missing_public_url_is_reported_and_the_rest_works() {
     let mut options = managed("managed-no-url");
     options.flags.push(NO_PUBLIC_URL);
     let world = World::start(options).await;

@@ -89,7 +89,7 @@ fn value(text: &str, sample: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_metric_is_told_and_documented() {
+async fn every_metric_is_exported_and_documented() {
     let mut world = World::start(Options::new("metrics").polling("1h")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -138,7 +138,7 @@ async fn every_metric_is_told_and_documented() {
 
 /// A lost response is counted, and so is the pad that is found again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_counted_with_the_pad_that_is_found_again() {
+async fn lost_response_and_found_pad_are_counted() {
     let mut world = World::start(Options::new("metrics-lost")).await;
     let candidate = world.candidate();
     world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502));

@@ -16,7 +16,7 @@ async fn permit(cluster: &Cluster, namespace: &str, user: &str) {
 
 /// contract W6
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_may_not_be_listed_is_reported_and_the_others_are_served() {
+async fn forbidden_namespace_is_reported_and_the_others_are_served() {
     let mut world = World::start(Options::new("permitted")).await;
     let cluster = world.cluster.clone();
     let forbidden = cluster.namespace("forbidden");

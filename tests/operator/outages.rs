@@ -11,7 +11,7 @@ use crate::wait::{eventually, eventually_within, soon};
 use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_is_away_is_told_and_waited_for() {
+async fn unavailable_service_is_reported_and_pads_wait() {
     let world = World::start(Options::new("services-away").polling("1s")).await;
     world.interview.stop().await;
     let candidate = world.candidate();
@@ -109,25 +109,25 @@ async fn nothing_is_lost_when_the_cluster_fails(name: &'static str, cluster: Clu
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_way_to_the_api_server_is_cut_at_the_worst_moment() {
+async fn pads_survive_a_cut_connection_to_the_api_server() {
     nothing_is_lost_when_the_cluster_fails("api-server-away", Cluster::shared().await, Failure::CutOff).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_server_dies_at_the_worst_moment() {
+async fn pads_survive_a_killed_api_server() {
     let cluster = Cluster::with_crds().await;
     nothing_is_lost_when_the_cluster_fails("api-server-dies", cluster, Failure::ApiServer).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn etcd_dies_at_the_worst_moment() {
+async fn pads_survive_a_killed_etcd() {
     let cluster = Cluster::with_crds().await;
     nothing_is_lost_when_the_cluster_fails("etcd-dies", cluster, Failure::Etcd).await;
 }
 
 /// A leader that cannot renew its Lease exits, because another one may already be working.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_is_cut_off_ends() {
+async fn disconnected_leader_exits() {
     let mut world = World::start(Options::new("cut-off")).await;
     let link = world.operators[0].link.clone();
     link.cut();

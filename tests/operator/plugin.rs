@@ -51,7 +51,7 @@ impl<'a> Kubectl<'a> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plugin_makes_shows_and_ends_a_pad() {
+async fn plugin_creates_shows_and_ends_a_pad() {
     let world = World::start(Options::new("plugin")).await;
     let kubectl = Kubectl::new(&world);
     let stages = kubectl.pad(&["stages", CONNECTION]).await.unwrap();
@@ -100,7 +100,7 @@ async fn the_plugin_makes_shows_and_ends_a_pad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plugin_says_what_is_wrong_and_tries_again() {
+async fn plugin_reports_problems_and_retries() {
     let world = World::start(Options::new("plugin-retry")).await;
     let kubectl = Kubectl::new(&world);
     let candidate = world.add_candidate(NewCandidate::default());
@@ -141,7 +141,7 @@ async fn the_plugin_says_what_is_wrong_and_tries_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_completes_the_plugins_words() {
+async fn kubectl_completes_the_plugins_arguments() {
     let world = World::start(Options::new("plugin-words")).await;
     let kubectl = Kubectl::new(&world);
     let complete = async |words: &[&str]| {

@@ -31,7 +31,7 @@ fn policy(user: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_write_is_reported_on_the_pad_and_retried() {
+async fn rejected_write_is_reported_on_the_pad_and_retried() {
     let world = World::start_in(Cluster::with_crds().await, Options::new("policy")).await;
     let manifests = policy(&world.user(0));
     world.cluster.kubectl(&["apply", "--filename", "-"], Some(&manifests)).await.unwrap();

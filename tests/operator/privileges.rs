@@ -57,7 +57,7 @@ fn conflict_on(path: &str) -> Fault {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_chart_grants_what_is_used_and_nothing_else() {
+async fn chart_grants_exactly_the_used_permissions() {
     let options = Options::new("privileges");
     let mut world = World::prepare(Cluster::start().await, &options).await;
     let values = vec![

@@ -17,7 +17,7 @@ async fn perform_as(world: &World, user: &str) {
 
 // contract C3b
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_or_deactivated_performer_is_reported_before_any_pad_is_created() {
+async fn unknown_or_deactivated_perform_as_user_is_reported_before_any_pad_is_created() {
     let mut options = Options::new("perform-as").unsettled();
     options.connection["lever"] = json!({"performAs": "nobody-7"});
     let key = options.lever.api_key.clone();
@@ -50,7 +50,7 @@ async fn an_unknown_or_deactivated_performer_is_reported_before_any_pad_is_creat
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_odd_opportunity_does_not_take_the_connection_out_of_service() {
+async fn one_malformed_opportunity_does_not_disconnect_the_connection() {
     let world = World::start(Options::new("odd-opportunity")).await;
     let faults = world.lever.faults();
     for alone in [true, false] {
@@ -94,7 +94,7 @@ async fn one_odd_opportunity_does_not_take_the_connection_out_of_service() {
 
 // contract C3a
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_of_a_firewall_never_blames_the_key_and_is_retried_within_seconds() {
+async fn firewall_page_never_blames_the_key_and_is_retried_within_seconds() {
     let world = World::start(Options::new("firewall").polling("5m")).await;
     for (of_lever, path) in [(true, "^/v1/stages$"), (false, "^/api/quota$")] {
         for code in if of_lever { [401, 403] } else { [404, 403] } {

@@ -131,7 +131,7 @@ async fn starts(cluster: &Cluster, name: &str, kubeconfig: PathBuf, environment:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_proxy_of_the_kubeconfig_or_of_the_environment_is_used() {
+async fn proxy_of_the_kubeconfig_or_the_environment_is_used() {
     let cluster = Cluster::shared().await;
     let target = cluster.plane.url().rsplit(':').next().unwrap().parse().unwrap();
     for (scheme, expected) in [

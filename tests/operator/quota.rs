@@ -13,7 +13,7 @@ const USED_UP: Quota = Quota { limit: Some(3), used: 3, overages_enabled: false,
 const SOME_LEFT: Quota = Quota { limit: Some(10), used: 3, overages_enabled: false, billed: 0 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_quota_nothing_is_sent_until_there_is_some_again() {
+async fn nothing_is_sent_while_the_quota_is_exhausted() {
     let mut options = Options::new("quota-known").polling("1s");
     options.interview.quota = USED_UP;
     let world = World::start(options).await;
@@ -35,7 +35,7 @@ async fn without_quota_nothing_is_sent_until_there_is_some_again() {
 
 /// The known quota is outdated: CoderPad itself rejects the request.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_for_want_of_quota_waits_until_there_is_some_again() {
+async fn pad_rejected_for_lack_of_quota_waits_for_quota() {
     let world = World::start(Options::new("quota-stale")).await;
     world.interview.set_quota(USED_UP);
     let candidate = world.candidate();
@@ -52,7 +52,7 @@ async fn a_refusal_for_want_of_quota_waits_until_there_is_some_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_overage_allowed_the_pad_is_made_and_billed() {
+async fn pad_is_created_and_billed_if_overage_is_allowed() {
     let mut options = Options::new("overage");
     options.interview.quota = Quota { overages_enabled: true, ..USED_UP };
     let world = World::start(options).await;
@@ -82,7 +82,7 @@ async fn only_three_are_open(world: &World, waiting: usize) {
 
 /// Many Pads find the same remaining quota in the status; no more may be created than remain.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bulk_move_makes_no_pad_that_is_billed() {
+async fn bulk_move_creates_no_billed_pad() {
     let mut options = Options::new("bulk");
     options.interview.quota = Quota { used: 0, overages_enabled: true, ..USED_UP };
     let world = World::start(options).await;
@@ -101,7 +101,7 @@ async fn a_bulk_move_makes_no_pad_that_is_billed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_there_is_goes_to_the_oldest_first() {
+async fn remaining_quota_is_used_by_the_oldest_pads_first() {
     let mut options = Options::new("oldest-first").polling("1s");
     options.interview.quota = USED_UP;
     let world = World::start(options).await;
@@ -123,7 +123,7 @@ async fn what_there_is_goes_to_the_oldest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_that_runs_low_is_told_of_once() {
+async fn low_quota_is_reported_once() {
     let quota = |used| Quota { limit: Some(20), used, ..USED_UP };
     let mut options = Options::new("quota-low");
     options.interview.quota = quota(18);
@@ -197,7 +197,7 @@ async fn connections_with_one_key_share_the_quota() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_pad_whose_candidate_has_left_holds_nobody_up() {
+async fn older_pad_of_a_departed_candidate_blocks_no_other() {
     let mut options = Options::new("quota-left");
     options.interview.quota = USED_UP;
     let world = World::start(options).await;

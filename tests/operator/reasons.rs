@@ -18,46 +18,49 @@ use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 /// test is in a file of this folder or in the sources.
 const PROVOKED: &[(&str, &str)] = &[
     // LeverConnection
-    ("SecretNotFound", "connections::a_missing_secret_and_a_missing_permission_are_told"),
-    ("SecretKeyMissing", "connections::a_missing_secret_and_a_missing_permission_are_told"),
-    ("SecretKeyInvalid", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
+    ("SecretNotFound", "connections::missing_secret_and_missing_permission_are_reported"),
+    ("SecretKeyMissing", "connections::missing_secret_and_missing_permission_are_reported"),
+    ("SecretKeyInvalid", "reasons::problems_of_either_service_are_reported_on_the_connection"),
     (
         "SecretUnreadable",
         "src/controller/connection/diagnosis.rs::a_secret_that_may_not_be_read_names_the_right_that_is_missing",
     ),
-    ("OriginNotAllowed", "connections::a_url_that_is_not_allowed_gets_nothing_sent"),
-    ("LeverUnauthorized", "connections::a_wrong_lever_key_is_told_and_heals_with_the_secret"),
-    ("InterviewUnauthorized", "connections::a_wrong_interview_key_is_told_and_heals_with_the_secret"),
-    ("LeverForbidden", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
-    ("InterviewForbidden", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
-    ("OrganizationMissing", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
-    ("OrganizationChanged", "keys::a_key_of_another_organization_ends_nothing_and_the_right_one_continues"),
-    ("PerformAsInvalid", "probes::an_unknown_or_deactivated_performer_is_reported_before_any_pad_is_created"),
-    ("SignatureMismatch", "connections::a_wrong_signing_token_is_told_and_heals_with_the_secret"),
+    ("OriginNotAllowed", "connections::nothing_is_sent_to_a_url_that_is_not_allowed"),
+    ("LeverUnauthorized", "connections::wrong_lever_key_is_reported_until_the_secret_is_fixed"),
+    ("InterviewUnauthorized", "connections::wrong_interview_key_is_reported_until_the_secret_is_fixed"),
+    ("LeverForbidden", "reasons::problems_of_either_service_are_reported_on_the_connection"),
+    ("InterviewForbidden", "reasons::problems_of_either_service_are_reported_on_the_connection"),
+    ("OrganizationMissing", "reasons::problems_of_either_service_are_reported_on_the_connection"),
+    ("OrganizationChanged", "keys::key_of_another_organization_ends_nothing_and_the_right_key_resumes"),
+    (
+        "PerformAsInvalid",
+        "probes::unknown_or_deactivated_perform_as_user_is_reported_before_any_pad_is_created",
+    ),
+    ("SignatureMismatch", "connections::wrong_signing_token_is_reported_until_the_secret_is_fixed"),
     (
         "ClockSkew",
         "src/webhook/tests/refused.rs::a_clock_that_is_behind_is_named_also_after_a_signed_request",
     ),
     (
         "WebhookNotListed",
-        "managed_webhooks::a_list_that_stays_empty_costs_one_more_webhook_and_then_asks_a_person",
+        "managed_webhooks::empty_webhook_list_leads_to_one_more_webhook_and_a_request_for_action",
     ),
-    ("LeverUnavailable", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
-    ("InterviewUnavailable", "outages::a_service_that_is_away_is_told_and_waited_for"),
-    ("LeverRateLimited", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
-    ("InterviewRateLimited", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
-    ("LeverUnexpectedAnswer", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
-    ("InterviewUnexpectedAnswer", "reasons::each_side_of_a_connection_says_what_keeps_it_from_working"),
-    ("Suspended", "suspension::a_suspended_connection_sends_nothing_and_catches_up"),
-    ("SecretNotOwned", "managed_webhooks::a_secret_of_somebody_else_is_not_touched"),
-    ("SigningTokenMissing", "connections::a_wrong_signing_token_is_told_and_heals_with_the_secret"),
-    ("AwaitingVerification", "connections::a_wrong_signing_token_is_told_and_heals_with_the_secret"),
-    ("PublicURLMissing", "managed_webhooks::without_a_public_url_it_says_so_and_the_rest_works"),
-    ("ManagedWebhooksDisabled", "chart::the_charts_rights_suffice_for_the_main_job"),
-    ("SecretNotWritable", "reasons::what_keeps_a_managed_webhook_from_being_registered_is_told_and_heals"),
-    ("WebhookRefused", "reasons::what_keeps_a_managed_webhook_from_being_registered_is_told_and_heals"),
-    ("DeliveryMissed", "sync::a_delivery_that_never_came_is_told_of_until_the_next_one"),
-    ("QuotaLow", "quota::a_quota_that_runs_low_is_told_of_once"),
+    ("LeverUnavailable", "reasons::problems_of_either_service_are_reported_on_the_connection"),
+    ("InterviewUnavailable", "outages::unavailable_service_is_reported_and_pads_wait"),
+    ("LeverRateLimited", "reasons::problems_of_either_service_are_reported_on_the_connection"),
+    ("InterviewRateLimited", "reasons::problems_of_either_service_are_reported_on_the_connection"),
+    ("LeverUnexpectedAnswer", "reasons::problems_of_either_service_are_reported_on_the_connection"),
+    ("InterviewUnexpectedAnswer", "reasons::problems_of_either_service_are_reported_on_the_connection"),
+    ("Suspended", "suspension::suspended_connection_sends_nothing_and_catches_up_on_resume"),
+    ("SecretNotOwned", "managed_webhooks::foreign_secret_is_not_modified"),
+    ("SigningTokenMissing", "connections::wrong_signing_token_is_reported_until_the_secret_is_fixed"),
+    ("AwaitingVerification", "connections::wrong_signing_token_is_reported_until_the_secret_is_fixed"),
+    ("PublicURLMissing", "managed_webhooks::missing_public_url_is_reported_and_the_rest_works"),
+    ("ManagedWebhooksDisabled", "chart::chart_permissions_suffice_for_the_main_job"),
+    ("SecretNotWritable", "reasons::managed_webhook_problems_are_reported_until_fixed"),
+    ("WebhookRefused", "reasons::managed_webhook_problems_are_reported_until_fixed"),
+    ("DeliveryMissed", "sync::missed_delivery_is_reported_until_the_next_one"),
+    ("QuotaLow", "quota::low_quota_is_reported_once"),
     (
         "InstallationIDMissing",
         "src/controller/connection/status/tests.rs::a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do",
@@ -66,46 +69,37 @@ const PROVOKED: &[(&str, &str)] = &[
     ("AccountShared", "installations::the_second_cluster_leaves_the_pads_of_the_first_alone"),
     // PadConfiguration
     ("Duplicate", "installations::two_connections_of_one_account_report_the_same_rule"),
-    ("StageRenamed", "configurations::an_unknown_stage_is_told_with_those_there_are"),
-    (
-        "ConnectionNotFound",
-        "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended",
-    ),
-    ("ConnectionNotReady", "outages::a_service_that_is_away_is_told_and_waited_for"),
-    ("StageNotFound", "configurations::an_unknown_stage_is_told_with_those_there_are"),
-    ("StageAmbiguous", "configurations::an_unknown_stage_is_told_with_those_there_are"),
-    ("QuestionNotFound", "configurations::a_question_that_cannot_be_used_is_told_and_heals"),
-    ("QuestionNotUsable", "configurations::a_question_that_cannot_be_used_is_told_and_heals"),
-    ("OwnerNotFound", "configurations::of_two_alike_the_older_counts_and_an_owner_must_exist"),
-    ("Conflict", "configurations::of_two_alike_the_older_counts_and_an_owner_must_exist"),
+    ("StageRenamed", "configurations::unknown_stage_is_reported_with_the_existing_ones"),
+    ("ConnectionNotFound", "reasons::pad_reports_its_problem_and_continues_when_it_is_fixed"),
+    ("ConnectionNotReady", "outages::unavailable_service_is_reported_and_pads_wait"),
+    ("StageNotFound", "configurations::unknown_stage_is_reported_with_the_existing_ones"),
+    ("StageAmbiguous", "configurations::unknown_stage_is_reported_with_the_existing_ones"),
+    ("QuestionNotFound", "configurations::unusable_question_is_reported_until_it_is_fixed"),
+    ("QuestionNotUsable", "configurations::unusable_question_is_reported_until_it_is_fixed"),
+    ("OwnerNotFound", "configurations::older_of_two_duplicate_rules_wins_and_owner_must_exist"),
+    ("Conflict", "configurations::older_of_two_duplicate_rules_wins_and_owner_must_exist"),
     // Pad
-    ("PadDeleted", "record::a_pad_that_is_deleted_at_coderpad_is_not_made_again"),
-    ("TagMissing", "candidates::a_missing_tag_is_told_and_can_be_added"),
-    ("StageChanged", "candidates::candidates_who_get_no_pad_are_told_apart"),
-    ("CandidateArchived", "candidates::candidates_who_get_no_pad_are_told_apart"),
-    ("CandidateNotFound", "candidates::candidates_who_get_no_pad_are_told_apart"),
-    ("CandidateConfidential", "candidates::candidates_who_get_no_pad_are_told_apart"),
-    ("BeforeConfiguration", "sync::who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not"),
+    ("PadDeleted", "record::pad_deleted_in_coderpad_is_not_recreated"),
+    ("TagMissing", "candidates::missing_tag_is_reported_and_can_be_added"),
+    ("StageChanged", "candidates::ineligible_candidates_have_distinct_reasons"),
+    ("CandidateArchived", "candidates::ineligible_candidates_have_distinct_reasons"),
+    ("CandidateNotFound", "candidates::ineligible_candidates_have_distinct_reasons"),
+    ("CandidateConfidential", "candidates::ineligible_candidates_have_distinct_reasons"),
+    ("BeforeConfiguration", "sync::existing_candidates_are_skipped_and_later_ones_are_not"),
     ("OwnedByAnotherInstallation", "installations::the_second_cluster_leaves_the_pads_of_the_first_alone"),
-    ("Cancelled", "suspension::a_wish_from_a_suspension_is_followed_on_resume"),
-    (
-        "ConfigurationNotFound",
-        "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended",
-    ),
-    ("ConfigurationNotReady", "configurations::a_question_that_cannot_be_used_is_told_and_heals"),
-    ("QuotaExceeded", "quota::without_quota_nothing_is_sent_until_there_is_some_again"),
-    (
-        "CreateOutcomeUnknown",
-        "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended",
-    ),
-    ("WriteRefused", "policies::a_refused_write_is_reported_on_the_pad_and_retried"),
-    ("LimitReached", "limit::a_waiting_pad_goes_on_by_itself_when_the_hour_is_over"),
-    ("InvalidRequest", "reasons::a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended"),
-    ("AlreadyServed", "served::a_deleted_pad_is_not_created_again_for_the_same_entry"),
-    ("TakeHomeRefused", "main_job::a_live_pad_in_place_of_a_take_home_is_deleted_and_never_linked"),
+    ("Cancelled", "suspension::requested_end_during_a_suspension_is_applied_on_resume"),
+    ("ConfigurationNotFound", "reasons::pad_reports_its_problem_and_continues_when_it_is_fixed"),
+    ("ConfigurationNotReady", "configurations::unusable_question_is_reported_until_it_is_fixed"),
+    ("QuotaExceeded", "quota::nothing_is_sent_while_the_quota_is_exhausted"),
+    ("CreateOutcomeUnknown", "reasons::pad_reports_its_problem_and_continues_when_it_is_fixed"),
+    ("WriteRefused", "policies::rejected_write_is_reported_on_the_pad_and_retried"),
+    ("LimitReached", "limit::waiting_pad_continues_automatically_after_the_hour"),
+    ("InvalidRequest", "reasons::pad_reports_its_problem_and_continues_when_it_is_fixed"),
+    ("AlreadyServed", "served::deleted_pad_is_not_recreated_for_the_same_entry"),
+    ("TakeHomeRefused", "main_job::live_pad_instead_of_a_take_home_is_deleted_and_never_linked"),
     // Both
-    ("Open", "main_job::a_live_pad_takes_3_calls_and_4_writes"),
-    ("Ended", "record::a_wish_ends_the_interview_at_coderpad"),
+    ("Open", "main_job::live_pad_takes_3_calls_and_4_writes"),
+    ("Ended", "record::requested_end_ends_the_interview_in_coderpad"),
 ];
 
 /// Instruction in the message of a Pad's Ready condition, by reason. Checked for every Pad that any test sees.
@@ -211,7 +205,7 @@ fn in_sources() -> BTreeSet<String> {
 }
 
 #[test]
-fn the_page_on_reasons_is_complete_and_each_has_a_test() {
+fn reasons_page_is_complete_and_each_reason_has_a_test() {
     let page: BTreeSet<String> = documented().keys().cloned().collect();
     assert_eq!(in_sources(), page, "reasons of the program and of docs/reasons.md");
 
@@ -241,7 +235,7 @@ async fn told(world: &World, (plural, name): (&str, &str), kind: &str, expected:
 
 /// "Test Connection": the request, its response, and the instruction.
 #[tokio::test(flavor = "multi_thread")]
-async fn each_side_of_a_connection_says_what_keeps_it_from_working() {
+async fn problems_of_either_service_are_reported_on_the_connection() {
     let mut options = Options::new("test-connection").unsettled().polling("1s");
     let right = options.lever.api_key.clone();
     // The API server serves as a host whose certificate is not trusted.
@@ -336,7 +330,7 @@ async fn pad_tells(world: &World, name: &str, expected: &str, parts: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_mended() {
+async fn pad_reports_its_problem_and_continues_when_it_is_fixed() {
     let mut options = Options::new("pads-reasons");
     options.configurations.push(("asks", json!({"tag": "asks", "questionID": 1001})));
     let world = World::start(options).await;
@@ -442,7 +436,7 @@ async fn a_pad_says_what_it_waits_for_or_fails_with_and_goes_on_when_that_is_men
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_keeps_a_managed_webhook_from_being_registered_is_told_and_heals() {
+async fn managed_webhook_problems_are_reported_until_fixed() {
     let mut options = Options::new("webhook-refused").unsettled().polling("1s");
     let reference = json!({"name": "tokens", "key": "token"});
     options.connection["webhook"] = json!({"mode": "Managed", "signingTokenSecretRef": reference});

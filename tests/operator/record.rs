@@ -36,7 +36,7 @@ fn name_of(pad: &Value) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_is_recorded_once_with_its_code() {
+async fn write_back_happens_once_with_the_code() {
     let world = World::start(options("record")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -82,7 +82,7 @@ async fn the_end_is_recorded_once_with_its_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_note_or_tag_whose_answer_is_lost_is_not_written_twice() {
+async fn note_or_tag_whose_response_is_lost_is_not_written_twice() {
     let world = World::start(options("record-lost")).await;
     type Order = fn(Fault) -> Fault;
     let faults: [(&str, Order); 6] = [
@@ -118,7 +118,7 @@ async fn a_note_or_tag_whose_answer_is_lost_is_not_written_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sync_finds_what_has_happened_at_coderpad() {
+async fn sync_detects_changes_in_coderpad() {
     let world = World::start(options("record-sync")).await;
     let mut candidates = Vec::new();
     for _ in 0..3 {
@@ -150,7 +150,7 @@ async fn sync_finds_what_has_happened_at_coderpad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archived_candidates_interview_is_ended_where_the_configuration_says_so() {
+async fn interview_of_an_archived_candidate_is_ended_if_configured() {
     for (name, rule, expected) in
         [("archive-end", "End", "Ended/Ended"), ("archive-keep", "Keep", "Open/Open")]
     {
@@ -169,7 +169,7 @@ async fn an_archived_candidates_interview_is_ended_where_the_configuration_says_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_ends_the_interview_at_coderpad() {
+async fn requested_end_ends_the_interview_in_coderpad() {
     let world = World::start(options("record-wish")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -185,7 +185,7 @@ async fn a_wish_ends_the_interview_at_coderpad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_that_is_deleted_at_coderpad_is_not_made_again() {
+async fn pad_deleted_in_coderpad_is_not_recreated() {
     let world = World::start(options("record-deleted")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;

@@ -243,7 +243,7 @@ fn told_of<'a>(refusals: &'a str, name: &str) -> &'a str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_server_refuses_what_cannot_work_and_says_what_to_do() {
+async fn api_server_rejects_invalid_objects_with_an_instruction() {
     let cluster = Cluster::shared().await;
     cluster.make_namespace(NAMESPACE).await;
     let number = |(at, (kind, spec)): (usize, (&str, Value))| manifest(kind, &format!("good-{at}"), &spec);
@@ -276,7 +276,7 @@ async fn the_api_server_refuses_what_cannot_work_and_says_what_to_do() {
 
 /// kubectl does not name the object in these errors, so they are applied one by one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_misspelt_field_and_a_name_too_long_are_refused() {
+async fn misspelled_field_and_too_long_name_are_rejected() {
     let cluster = Cluster::shared().await;
     let long = "a".repeat(51);
     for (kind, name, change, fragment) in [

@@ -64,7 +64,7 @@ async fn started(name: &'static str, repeat: &str) -> (World, String, PadView) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_the_end_another_entry_makes_a_further_pad_once() {
+async fn entry_after_the_end_creates_one_more_pad() {
     let (world, candidate, first) = started("repeat-after-end", "AfterEnd").await;
     world.come_back(&candidate).await;
     world.settled(&candidate).await;
@@ -97,7 +97,7 @@ async fn after_the_end_another_entry_makes_a_further_pad_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_before_the_end_was_seen_is_judged_again_by_sync() {
+async fn entry_before_the_end_was_observed_is_reevaluated_by_sync() {
     let (world, candidate, first) = started("repeat-unseen-end", "AfterEnd").await;
     world.interview.end_interview(&first.id);
     world.come_back(&candidate).await;
@@ -114,7 +114,7 @@ async fn an_entry_before_the_end_was_seen_is_judged_again_by_sync() {
 
 /// The same without a webhook: the sync that finds the entry is the one that observes the end (contract P3d).
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_after_an_unseen_end_gets_its_pad_without_a_webhook() {
+async fn entry_after_an_unobserved_end_gets_its_pad_without_a_webhook() {
     let (world, candidate, first) = started("repeat-unseen-entry", "AfterEnd").await;
     world.interview.end_interview(&first.id);
     world.lever.set_delivery_behaviour(DeliveryBehaviour { drop: true, ..DeliveryBehaviour::default() });
@@ -131,7 +131,7 @@ async fn an_entry_after_an_unseen_end_gets_its_pad_without_a_webhook() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn always_makes_a_pad_at_each_entry() {
+async fn repeat_always_creates_a_pad_for_each_entry() {
     let (world, candidate, _) = started("repeat-always", "Always").await;
     world.come_back(&candidate).await;
     world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
@@ -152,7 +152,7 @@ async fn always_makes_a_pad_at_each_entry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn never_makes_no_further_pad() {
+async fn repeat_never_creates_no_second_pad() {
     let (world, candidate, first) = started("repeat-never", "Never").await;
     world.end_interview(&candidate, &first.id).await;
     world.come_back(&candidate).await;
@@ -164,7 +164,7 @@ async fn never_makes_no_further_pad() {
 
 /// While nothing may be sent the decision is postponed.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_during_a_suspension_is_not_lost() {
+async fn entry_during_a_suspension_is_not_lost() {
     let (world, candidate, first) = started("repeat-suspended", "AfterEnd").await;
     world.end_interview(&candidate, &first.id).await;
     world.patch("leverconnections", crate::world::CONNECTION, json!({"spec": {"suspend": true}})).await;

@@ -51,7 +51,7 @@ fn kept(pad: &Value) -> Value {
 
 /// Backups of different age: of open Pads, of Pads whose pad was being created, and of new Pads.
 #[tokio::test(flavor = "multi_thread")]
-async fn pads_that_are_restored_from_a_backup_find_their_pads_again() {
+async fn pads_restored_from_a_backup_adopt_their_previous_pads() {
     const FINALIZER: &str = "padoperator.dev/pad";
     let mut options = Options::new("backup");
     options.flags.push("--leader-election=false");
@@ -102,7 +102,7 @@ async fn pads_that_are_restored_from_a_backup_find_their_pads_again() {
 
 /// Without a backup: Lever's settings page can send every webhook again.
 #[tokio::test(flavor = "multi_thread")]
-async fn pads_that_are_lost_for_good_come_back_when_the_webhooks_are_run_again() {
+async fn lost_pads_are_recreated_from_rerun_webhooks() {
     let world = World::start(Options::new("rerun")).await;
     let before = open_pads(&world, 6).await;
     delete_all(&world).await;

@@ -17,7 +17,7 @@ const CODE: &str = "def solve_c0ffee(): pass";
 const EMAIL: &str = "ottoline@vanterpool.example";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_scenario_at_trace_shows_nothing_private() {
+async fn trace_logs_of_a_whole_scenario_contain_no_private_data() {
     let spec = json!({"writeBack": {"note": "SummaryWithCode"}});
     let cluster = Cluster::shared().await;
     let collector = Collector::start(&cluster).await;

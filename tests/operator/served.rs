@@ -40,7 +40,7 @@ impl World {
 
 /// Contract P9: whatever the deletion policy.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_pad_is_not_created_again_for_the_same_entry() {
+async fn deleted_pad_is_not_recreated_for_the_same_entry() {
     for (name, policy) in
         [("served-delete", "Delete"), ("served-unlink", "Unlink"), ("served-retain", "Retain")]
     {
@@ -135,7 +135,7 @@ impl World {
 
 /// Contract P10: Pads that a webhook created, and those that already wait, do not count as existing candidates.
 #[tokio::test(flavor = "multi_thread")]
-async fn waiting_pads_survive_that_their_rule_is_recreated_or_edited() {
+async fn waiting_pads_survive_recreating_or_editing_their_rule() {
     let used_up = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
     let mut options = Options::new("served-waiting").polling("1h");
     options.interview.quota = used_up;
@@ -176,7 +176,7 @@ async fn waiting_pads_survive_that_their_rule_is_recreated_or_edited() {
 
 /// Contract, Phases: a Failed Pad is retried once for each entry.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_pad_is_tried_once_for_each_entry() {
+async fn failed_pad_is_retried_once_per_entry() {
     let world = World::start(Options::new("failed-once").polling("1s")).await;
     world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status(400).until_removed());
     let candidate = world.candidate();
@@ -203,7 +203,7 @@ async fn a_failed_pad_is_tried_once_for_each_entry() {
 
 /// A Pad that is older than its configuration, created by hand or because the configuration was recreated.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_older_than_its_configuration_fails_once() {
+async fn pad_older_than_its_configuration_fails_once() {
     let mut options = Options::new("failed-older");
     options.configurations.clear();
     let world = World::start(options).await;
@@ -252,7 +252,7 @@ async fn a_pad_older_than_its_configuration_fails_once() {
 
 /// Contract E2: no other pad for an entry before the pad was deleted.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_before_the_pad_was_deleted_gets_no_second_pad() {
+async fn entry_before_the_pad_was_deleted_gets_no_second_pad() {
     let world = World::start(Options::new("served-deleted")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -278,7 +278,7 @@ async fn an_entry_before_the_pad_was_deleted_gets_no_second_pad() {
 
 /// A Pad that a person ended before there was a pad covers every entry until then.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_pad_stays_cancelled_for_its_entry() {
+async fn cancelled_pad_stays_cancelled_for_its_entry() {
     let world = World::start(Options::new("served-cancelled")).await;
     let candidate = world.add_candidate(NewCandidate::default());
     world.enter(&candidate).await;

@@ -9,7 +9,7 @@ use crate::world::{Options, TAG, World};
 const RULES: usize = 20;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_move_into_a_stage_of_many_rules_reads_the_candidate_once() {
+async fn stage_change_for_many_rules_reads_the_candidate_once() {
     let mut options = Options::new("many-rules");
     options.configurations = (0..RULES)
         .map(|number| {

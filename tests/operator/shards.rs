@@ -44,7 +44,7 @@ async fn start(name: &'static str) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_moves_from_one_shard_to_the_other() {
+async fn namespace_can_be_moved_to_another_shard() {
     let mut world = start("shards").await;
     // Each has its own leader and serves only its own namespace.
     let elsewhere = elsewhere(&world);
@@ -97,7 +97,7 @@ async fn a_namespace_moves_from_one_shard_to_the_other() {
 
 /// A mistake: both shards name the same namespace, so two leaders work on the same Pads at the same time.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_shards_that_overlap_make_one_pad_and_one_link() {
+async fn overlapping_shards_create_one_pad_and_one_link() {
     let world = start("shards-overlap").await;
     let mut other = other_shard(&world, &[world.namespace]).await;
     let both = [world.operators[0].id(), other.id()];

@@ -32,18 +32,18 @@ async fn nothing_is_sent_until_resumed(name: &'static str, plural: &str, object:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_connection_sends_nothing_and_catches_up() {
+async fn suspended_connection_sends_nothing_and_catches_up_on_resume() {
     nothing_is_sent_until_resumed("suspended-connection", "leverconnections", CONNECTION).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_configuration_sends_nothing_and_catches_up() {
+async fn suspended_configuration_sends_nothing_and_catches_up_on_resume() {
     nothing_is_sent_until_resumed("suspended-rule", "padconfigurations", CONFIGURATION).await;
 }
 
 /// A request is handled as soon as the object has been reconciled.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_look_that_is_asked_for_in_a_suspension_is_taken_on_resume() {
+async fn reconcile_request_during_a_suspension_is_handled_on_resume() {
     let world = World::start(Options::new("suspended-look")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -72,7 +72,7 @@ async fn a_look_that_is_asked_for_in_a_suspension_is_taken_on_resume() {
 
 /// Nothing else triggers a reconcile, because neither service has changed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_from_a_suspension_is_followed_on_resume() {
+async fn requested_end_during_a_suspension_is_applied_on_resume() {
     let world = World::start(Options::new("suspended-wish")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;

@@ -35,7 +35,7 @@ async fn name_of(world: &World, candidate: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_moved_while_the_operator_was_down_gets_a_pad() {
+async fn candidate_moved_during_downtime_gets_a_pad() {
     let mut world = World::start(Options::new("moved-meanwhile").polling("1h")).await;
     settled(&world).await;
     world.operator().kill().await;
@@ -51,7 +51,7 @@ async fn who_moved_while_the_operator_was_down_gets_a_pad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_never_came_is_told_of_until_the_next_one() {
+async fn missed_delivery_is_reported_until_the_next_one() {
     let world = World::start(Options::new("never-delivered")).await;
     world.sync().await;
     world.lever.switch_event(EVENT, false);
@@ -93,7 +93,7 @@ async fn a_delivery_that_never_came_is_told_of_until_the_next_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tag_that_is_added_late_makes_a_pad() {
+async fn late_tag_creates_a_pad() {
     let world = World::start(Options::new("late-tag").polling("1s")).await;
     let candidate = world.add_candidate(NewCandidate::default());
     world.enter(&candidate).await;
@@ -112,7 +112,7 @@ async fn a_tag_that_is_added_late_makes_a_pad() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not() {
+async fn existing_candidates_are_skipped_and_later_ones_are_not() {
     let mut world =
         World::start(Options { configurations: vec![], ..Options::new("existing-skip").polling("1h") }).await;
     let [before, asked, back] = [(); 3].map(|()| world.add_candidate(in_stage()));
@@ -154,7 +154,7 @@ async fn who_was_there_before_the_rule_is_skipped_and_who_comes_later_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_there_before_the_rule_gets_a_pad_where_that_is_asked_for() {
+async fn existing_candidates_get_a_pad_if_configured() {
     let world =
         World::start(Options { configurations: vec![], ..Options::new("existing-create").polling("1h") })
             .await;
@@ -199,7 +199,7 @@ async fn all_are_skipped(world: &World, crowd: &[String]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_walk_whose_place_lever_has_lost_begins_again() {
+async fn scan_restarts_after_lever_rejects_its_page_token() {
     let world = World::start(unlimited("stale-page")).await;
     let crowd = crowd(&world);
     let stale = json!({"code": "BadRequest", "message": "Invalid offset token"});
@@ -217,7 +217,7 @@ async fn a_walk_whose_place_lever_has_lost_begins_again() {
 
 /// The list is then incomplete, and permits no conclusion about candidates that it does not contain.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_walk_that_coderpad_breaks_off_is_made_again() {
+async fn scan_interrupted_by_coderpad_is_repeated() {
     let world = World::start(Options::new("cut-walk")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -243,7 +243,7 @@ async fn a_walk_that_coderpad_breaks_off_is_made_again() {
 
 /// Once between two pages, and once between two Pads.
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_in_the_first_walk_it_still_knows_who_was_there_before() {
+async fn existing_candidates_stay_known_after_a_crash_in_the_first_scan() {
     let mut options = unlimited("killed-walk");
     options.relayed = true;
     let mut world = World::start(options).await;
@@ -283,7 +283,7 @@ async fn killed_in_the_first_walk_it_still_knows_who_was_there_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_suspended_rule_counts_whom_it_would_concern_and_makes_nothing() {
+async fn suspended_rule_counts_matching_candidates_and_creates_nothing() {
     let mut options = Options::new("dry-run").polling("1h").unsettled();
     options.configurations = vec![];
     let world = World::start(options).await;
@@ -314,7 +314,7 @@ async fn a_suspended_rule_counts_whom_it_would_concern_and_makes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pads_that_are_over_go_when_their_candidates_have_left_and_leave_everything() {
+async fn ended_pads_of_departed_candidates_are_deleted_as_with_retain() {
     let spec = json!({"deletionPolicy": "Delete", "ttlSecondsAfterEnded": 0, "ttlSecondsAfterSkipped": 0});
     let world = World::start(Options::new("ttl").configuration(spec)).await;
     let (ended, open, untagged) =
@@ -350,7 +350,7 @@ async fn pads_that_are_over_go_when_their_candidates_have_left_and_leave_everyth
 /// A scan during which a candidate moves is restarted or concludes nothing; a concurrent repeated delivery creates no
 /// second pad.
 #[tokio::test(flavor = "multi_thread")]
-async fn webhook_and_sync_at_once_make_one_pad() {
+async fn concurrent_webhook_and_sync_create_one_pad() {
     let world = World::start(Options::new("both-at-once").polling("1s")).await;
     settled(&world).await;
     world.lever.set_delivery_behaviour(DeliveryBehaviour { copies: 3, ..DeliveryBehaviour::default() });

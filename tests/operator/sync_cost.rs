@@ -89,7 +89,7 @@ async fn writes(world: &World) -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_thousand_open_pads_cost_what_twenty_do() {
+async fn two_thousand_open_pads_cost_the_same_calls_as_twenty() {
     let mut options = Options::new("two-thousand").polling("3s");
     options.flags.push("--leader-election=false");
     let mut world = World::start(options).await;

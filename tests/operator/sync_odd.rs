@@ -49,7 +49,7 @@ fn sample(metrics: &str, name: &str) -> f64 {
 
 // contract S2a
 #[tokio::test(flavor = "multi_thread")]
-async fn odd_rows_of_both_lists_stop_no_probe_no_pad_and_no_sync() {
+async fn malformed_rows_block_no_probe_pad_or_sync() {
     let mut world = World::start(Options::new("odd-rows").polling("1s")).await;
     world.keep_private(PRIVATE);
     let rows: Vec<_> = odd_pads().into_iter().map(|row| ("/pads/0", row)).collect();
@@ -103,7 +103,7 @@ async fn odd_rows_of_both_lists_stop_no_probe_no_pad_and_no_sync() {
 
 /// One of the rows may be an existing candidate, so the existing candidates stay undecided while it cannot be read.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_there_before_a_rule_is_not_settled_by_a_list_with_odd_rows() {
+async fn list_with_malformed_rows_does_not_decide_existing_candidates() {
     let options = Options { configurations: vec![], ..Options::new("odd-unsettled").polling("1s") };
     let world = World::start(options).await;
     let before = world.add_candidate(NewCandidate {
@@ -136,7 +136,7 @@ async fn who_was_there_before_a_rule_is_not_settled_by_a_list_with_odd_rows() {
 
 // contract X5b
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_concludes_nothing_from_a_list_in_which_the_pad_may_be_an_odd_row() {
+async fn search_is_inconclusive_if_the_pad_may_be_a_malformed_row() {
     let world = World::start(Options::new("odd-search")).await;
     // The created pad has lost its ID in the list.
     let fault = Fault::on("GET", "^/api/organization/pads/?$").containing("created_at");
@@ -159,7 +159,7 @@ async fn a_search_concludes_nothing_from_a_list_in_which_the_pad_may_be_an_odd_r
 
 /// The row of another pad whose notes can be read has no effect.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_concludes_from_a_list_whose_odd_rows_are_certainly_other_pads() {
+async fn search_is_conclusive_if_malformed_rows_are_other_pads() {
     let world = World::start(Options::new("odd-search-others")).await;
     let odd = json!({"id": null, "notes": "of somebody else", "created_at": null});
     let fault = Fault::on("GET", "^/api/organization/pads/?$").edit(&[("/pads/0", odd)]).until_removed();

@@ -38,7 +38,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_whose_probe_fails_is_retried_and_echoed_when_the_scans_were_made() {
+async fn request_is_retried_after_a_failed_probe_and_echoed_after_the_scans() {
     let world = World::start(Options::new("request-probe")).await;
     world.sync().await;
     assert!(world.last_sync_at().await.is_string());
@@ -59,7 +59,7 @@ async fn a_request_whose_probe_fails_is_retried_and_echoed_when_the_scans_were_m
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_rule_whose_list_fails_keeps_its_request_open_and_no_other_rule_from_being_served() {
+async fn failing_list_of_one_rule_keeps_its_request_open_and_blocks_no_other_rule() {
     let mut options = Options::new("request-rule");
     options.configurations = vec![
         // Also the first in the order of the scans.
@@ -92,7 +92,7 @@ async fn one_rule_whose_list_fails_keeps_its_request_open_and_no_other_rule_from
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_wait_for_a_suspended_connection_to_be_resumed() {
+async fn requests_wait_until_a_suspended_connection_is_resumed() {
     let world = World::start(Options::new("request-suspended")).await;
     let suspend = |suspend: bool| json!({"spec": {"suspend": suspend}});
     world.patch("leverconnections", CONNECTION, suspend(true)).await;

@@ -16,7 +16,7 @@ fn ago(hours: i64) -> Timestamp {
 
 // contract E7, F5
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_archived_while_the_rule_was_suspended_or_kept_is_ended_by_the_next_sync() {
+async fn candidate_archived_during_suspension_or_with_keep_is_ended_by_the_next_sync() {
     let options = Options::new("archived-late").configuration(json!({"onArchive": "End"}));
     let world = World::start(options).await;
     let candidates = [(); 3].map(|()| world.candidate());
@@ -58,7 +58,7 @@ async fn who_was_archived_while_the_rule_was_suspended_or_kept_is_ended_by_the_n
 
 // contract E12
 #[tokio::test(flavor = "multi_thread")]
-async fn who_was_deleted_long_before_the_restart_and_during_a_failed_list_is_named_nowhere() {
+async fn candidates_deleted_before_the_restart_or_during_a_failed_list_are_no_longer_named() {
     let mut world = World::start(Options::new("erased-long-ago")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -84,7 +84,7 @@ async fn who_was_deleted_long_before_the_restart_and_during_a_failed_list_is_nam
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn how_far_erasures_were_looked_for_is_written_with_a_complete_sync() {
+async fn erasure_watermark_is_written_with_a_complete_sync() {
     let world = World::start(Options::new("erased-until")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -115,7 +115,7 @@ async fn how_far_erasures_were_looked_for_is_written_with_a_complete_sync() {
 
 // contract C7
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delivery_that_arrives_during_a_long_sync_is_not_missed() {
+async fn delivery_during_a_long_sync_is_not_reported_as_missed() {
     let world = World::start(Options::new("delivery-meanwhile")).await;
     world.sync().await;
     let minutes = |minutes: i64| Timestamp::now().checked_sub(minutes.minutes()).unwrap();
@@ -154,7 +154,7 @@ async fn a_delivery_that_arrives_during_a_long_sync_is_not_missed() {
 
 // contract S1, S2
 #[tokio::test(flavor = "multi_thread")]
-async fn a_walk_over_more_pads_than_fit_into_a_sync_continues_and_comes_to_its_end() {
+async fn scan_of_more_pads_than_one_sync_covers_continues_to_its_end() {
     let mut options = Options::new("many-pads");
     (options.lever.rate_limit, options.interview.rate_limit) = (None, None);
     options.flags.extend(["--lever-rate=0", "--interview-rate=0", "--leader-election=false"]);
@@ -192,7 +192,7 @@ async fn a_walk_over_more_pads_than_fit_into_a_sync_continues_and_comes_to_its_e
 
 // contract S2
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_the_list_does_not_show_is_found_by_a_look_at_the_pad() {
+async fn end_missing_in_the_list_is_detected_by_reading_the_pad() {
     let world = World::start(Options::new("unlisted-end").polling("5s")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;

@@ -39,7 +39,7 @@ async fn forbidden() -> (u16, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_spec_leads_to_an_origin_that_is_not_allowed() {
+async fn no_spec_reaches_a_forbidden_origin() {
     let world = World::start(Options::new("tenants-origins")).await;
     let (port, reached) = forbidden().await;
     let allowed = world.lever.origin();

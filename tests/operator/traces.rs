@@ -149,7 +149,7 @@ async fn silent() -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_down_or_hangs_delays_nothing_and_is_told_of_once() {
+async fn unavailable_collector_delays_nothing_and_is_reported_once() {
     for (world, port) in [("traces-down", free_port()), ("traces-hang", silent().await)] {
         let mut options = Options::new(world);
         options.flags.extend([collector::flag(port), "--log-format=text"]);
@@ -190,7 +190,7 @@ async fn one_after_the_other(world: &World) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_collector_nothing_is_carried_and_no_line_has_ids() {
+async fn no_trace_ids_without_a_collector() {
     let mut world = World::start(Options::new("traces-off")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;

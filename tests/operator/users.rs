@@ -11,7 +11,7 @@ async fn header(world: &World, arguments: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_shows_waits_for_and_explains() {
+async fn kubectl_get_wait_and_explain_work() {
     let world = World::start(Options::new("kubectl")).await;
     let candidate = world.candidate();
     let spec = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": candidate});
@@ -85,7 +85,7 @@ async fn health_and_metrics_are_served() {
 
 /// The counts of a configuration's Pads are updated on request.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_echoed_on_every_kind() {
+async fn request_is_echoed_on_every_kind() {
     let world = World::start(Options::new("requested")).await;
     let candidate = world.candidate();
     world.enter(&candidate).await;
@@ -118,7 +118,7 @@ async fn a_request_is_echoed_on_every_kind() {
 
 /// However often it is reconciled, and by another process too.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_needs_a_person_is_told_in_one_event() {
+async fn problems_that_need_a_person_are_one_event() {
     let mut options = Options::new("one-event");
     options.flags.push("--leader-election=false");
     let mut world = World::start(options).await;

@@ -55,7 +55,7 @@ impl World {
 
 /// contract K4a
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_tag_leaves_the_pad_open_until_lever_takes_it() {
+async fn rejected_tag_leaves_the_pad_open_and_is_retried() {
     let world =
         World::start(Options::new("tag-refused").configuration(json!({"writeBack": {"tags": tags()}}))).await;
     for (status, reason) in [(400, "InvalidRequest"), (403, "LeverForbidden")] {
@@ -101,7 +101,7 @@ async fn a_refused_tag_leaves_the_pad_open_until_lever_takes_it() {
 
 /// contract K4a
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
+async fn tag_rejected_at_the_end_leaves_the_pad_ended() {
     let world =
         World::start(Options::new("end-tag-refused").configuration(json!({"writeBack": {"tags": tags()}})))
             .await;
@@ -123,7 +123,7 @@ async fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
 
 /// contract E6
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_whose_link_is_refused_is_ended_when_a_person_wants_that() {
+async fn pad_with_a_rejected_link_can_be_ended_on_request() {
     let world =
         World::start(Options::new("end-unlinked").configuration(json!({"writeBack": {"tags": tags()}})))
             .await;
@@ -158,7 +158,7 @@ async fn a_pad_whose_link_is_refused_is_ended_when_a_person_wants_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_whose_note_is_refused_expires() {
+async fn pad_with_a_rejected_note_expires() {
     let spec = json!({"ttlSecondsAfterEnded": 0});
     let world = World::start(Options::new("note-refused").configuration(spec)).await;
     let candidate = world.candidate();
@@ -179,7 +179,7 @@ async fn a_pad_whose_note_is_refused_expires() {
 
 /// contract E3
 #[tokio::test(flavor = "multi_thread")]
-async fn code_that_coderpad_does_not_return_or_lever_refuses_is_left_out_of_the_note() {
+async fn note_omits_code_that_coderpad_does_not_return_or_lever_rejects() {
     let spec = json!({"writeBack": {"note": "SummaryWithCode"}});
     let world = World::start(Options::new("code-left-out").configuration(spec)).await;
     let [missing, refused] = [(); 2].map(|()| world.candidate());
@@ -208,7 +208,7 @@ async fn code_that_coderpad_does_not_return_or_lever_refuses_is_left_out_of_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_record_of_a_candidate_who_has_become_confidential_is_settled() {
+async fn write_back_for_a_candidate_who_became_confidential_is_abandoned() {
     let world = World::start(
         Options::new("ended-confidential").configuration(json!({"writeBack": {"tags": tags()}})),
     )
@@ -238,7 +238,7 @@ async fn the_record_of_a_candidate_who_has_become_confidential_is_settled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_one_rules_interview_leaves_the_tags_that_another_rules_pad_needs() {
+async fn end_of_one_rules_interview_keeps_tags_of_another_rules_pad() {
     let mut options = Options::new("shared-tags");
     let second = json!({"tag": "coderpad-2", "writeBack": {"tags": tags()}});
     options.configurations =

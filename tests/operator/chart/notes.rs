@@ -16,7 +16,7 @@ async fn notes(cluster: &Cluster, values: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_notes_say_the_next_step_for_these_values() {
+async fn notes_contain_the_next_step_for_the_values() {
     let cluster = Cluster::shared().await;
     let (no_address, paste, managed) =
         ("First: make the operator reachable", "Paste this URL", "must enable");

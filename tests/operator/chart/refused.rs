@@ -130,7 +130,7 @@ fn messages() -> Vec<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_that_cannot_work_are_refused_with_what_to_do() {
+async fn invalid_values_are_rejected_with_an_instruction() {
     let cluster = Cluster::shared().await;
     let (cases, mut errors) = (refused(), Vec::new());
     for (values, expected) in &cases {

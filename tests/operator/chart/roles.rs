@@ -9,7 +9,7 @@ use crate::wait::eventually;
 const NAMESPACE: &str = "people";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn viewers_see_and_editors_edit_and_nobody_else_does() {
+async fn only_viewers_can_view_and_only_editors_can_edit() {
     let cluster = Cluster::start().await;
     let values = json!({"image": {"repository": "pad-operator"}, "rbac": {"aggregate": true}}).to_string();
     let chart = source(CHART);

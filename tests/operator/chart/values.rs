@@ -96,7 +96,7 @@ fn matrix(defaults: &Value) -> Vec<(String, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_set_of_values_is_taken_by_the_api_server_and_leads_only_where_it_should() {
+async fn every_set_of_values_is_accepted_and_exposes_only_intended_paths() {
     let cluster = Cluster::with_the_crds_of_others().await;
     for namespace in [NAMESPACE, "one", "two"] {
         cluster.kubectl(&["create", "namespace", namespace], None).await.unwrap();

@@ -7,7 +7,7 @@ use super::{documents, read};
 use crate::cluster::source;
 
 #[test]
-fn every_link_leads_to_a_file_and_a_place_in_it() {
+fn every_link_has_an_existing_file_and_anchor() {
     let (mut looked_at, mut faults) = (0, Vec::new());
     for document in documents() {
         for link in markdown::links(&read(&document)) {

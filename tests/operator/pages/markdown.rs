@@ -141,7 +141,7 @@ pub fn places(page: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_page_is_read_as_it_is_shown() {
+fn page_is_parsed_as_it_is_rendered() {
     let page = "# A `first` pad\n\n- do [this](x.md#y):\n\n  ```sh\n  one \\\n    two\n  ```\n\n<!-- behind the page:\nthree\n-->\n\
                 Say `kubectl\nget`, not `[a](b)`.\n\n## A first pad\n";
     let [Piece::Block(block), Piece::Behind(behind)] = &pieces(page)[..] else { panic!() };

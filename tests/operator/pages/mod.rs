@@ -64,15 +64,15 @@ const TESTED_ELSEWHERE: &[(&str, &[&str], &str)] = &[
     (
         "docs/install.md",
         &["sh", "yaml"],
-        "tests/operator/install.rs::the_page_leads_from_nothing_to_a_first_pad_and_back",
+        "tests/operator/install.rs::install_page_leads_to_a_first_pad_and_to_removal",
     ),
     (
         "docs/runbooks/",
         &["sh", "promql"],
-        "tests/operator/alerts.rs::every_query_finds_something_in_what_an_operator_tells",
+        "tests/operator/alerts.rs::every_query_returns_data_of_a_running_operator",
     ),
-    ("docs/examples.md", &["yaml"], "tests/operator/gitops.rs::the_api_server_takes_every_example"),
-    ("docs/values.md", &["yaml"], "tests/operator/chart.rs::the_charts_rights_suffice_for_the_main_job"),
+    ("docs/examples.md", &["yaml"], "tests/operator/gitops.rs::api_server_accepts_every_example"),
+    ("docs/values.md", &["yaml"], "tests/operator/chart.rs::chart_permissions_suffice_for_the_main_job"),
 ];
 
 /// Returns each document of the repository, by its path.

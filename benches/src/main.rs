@@ -1,5 +1,6 @@
 //! `make bench`: measures cost and speed of the operator and compares each metric with its budget.
-//! || The real control plane, the release binary and the simulated services run on this machine, which is noisy. Times
+//!
+//! The real control plane, the release binary and the simulated services run on this machine, which is noisy. Times
 //! are therefore compared with those of the bare requests on the same machine in the same run. benches/README.md
 //! describes each metric.
 

@@ -43,7 +43,8 @@ pub(crate) fn url(port: u16) -> String {
 }
 
 /// Returns a free port, chosen at random.
-/// || The port is below the range from which the kernel assigns ports. A port of that range could be given to an
+///
+/// The port is below the range from which the kernel assigns ports. A port of that range could be given to an
 /// outgoing connection while the API server is down, and a client that tries to reconnect could even connect to itself.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     const FIRST: u16 = 20_000;

@@ -1,6 +1,7 @@
 //! A real Kubernetes control plane for tests, the demo and the benchmark: etcd, kube-apiserver and
 //! kube-controller-manager with RBAC, but without nodes, so that no container ever runs.
-//! || Every [`ControlPlane`] has its own temporary folder and port, so any number can run in parallel. None of its
+//!
+//! Every [`ControlPlane`] has its own temporary folder and port, so any number can run in parallel. None of its
 //! processes outlives its owner, however the owner ends: see `process.rs`. To avoid the start time, a process can
 //! [join](ControlPlane::join) a control plane that another one keeps running.
 

@@ -1,6 +1,7 @@
 //! Processes that never outlive their owner, not even one that is killed and cannot clean up, and a folder that is
 //! removed with the last of them.
-//! || Everything relies on the kernel closing a dead process's pipes, whatever the cause of death. Each program is
+//!
+//! Everything relies on the kernel closing a dead process's pipes, whatever the cause of death. Each program is
 //! supervised by a shell that waits for the end of a pipe that only the owner can write to, and then kills the program.
 //! The owner and these shells together hold the pipe of a last shell, which removes the folder once they are all gone.
 //! A regular stop works the same way as a crash: the owner closes the pipes.
@@ -14,7 +15,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::Context as _;
 
 /// Runs `"$@"`, ends with it, and kills it when standard input ends.
-/// || The supervising subshell is killed before its program's ID can be reused by another process. It keeps standard
+///
+/// The supervising subshell is killed before its program's ID can be reused by another process. It keeps standard
 /// output, the pipe of the folder, open: even if only the outer shell is killed, the folder is removed after the
 /// program's end.
 const SUPERVISE_SCRIPT: &str = r#"

@@ -1,5 +1,6 @@
 //! Output of the demo: a line for each step, with the time it took, and tables.
-//! || Write errors are ignored (`make demo | head`), so that the demo still stops everything that it started.
+//!
+//! Write errors are ignored (`make demo | head`), so that the demo still stops everything that it started.
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stdout};

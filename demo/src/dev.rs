@@ -1,5 +1,6 @@
 //! `make dev`: the environment of the demo, kept up during development.
-//! || Whenever the operator's program is rebuilt, the operator is restarted and the current CustomResourceDefinitions
+//!
+//! Whenever the operator's program is rebuilt, the operator is restarted and the current CustomResourceDefinitions
 //! are applied. The operator serves one namespace only, so that tests can use the same control plane: they find its
 //! folder through a symbolic link.
 

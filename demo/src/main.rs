@@ -1,6 +1,7 @@
 //! The operator's main job from end to end (`make demo`): a real Kubernetes API server, the operator's release binary
 //! and kubectl, with simulated Lever and CoderPad Interview services.
-//! || Each step is printed and checked as it happens; the exit code is 0 only if all steps succeed. Every child process
+//!
+//! Each step is printed and checked as it happens; the exit code is 0 only if all steps succeed. Every child process
 //! is stopped, however the demo ends. With `KEEP=1` everything stays up until Ctrl-C, for trying things by hand; `demo
 //! dev` (`make dev`) keeps it up during development.
 

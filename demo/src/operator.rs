@@ -1,5 +1,6 @@
 //! The operator's program as a child process that never outlives this one.
-//! || The kernel closes the pipes of a dead process, whatever the cause of death. A shell waits for the end of a pipe
+//!
+//! The kernel closes the pipes of a dead process, whatever the cause of death. A shell waits for the end of a pipe
 //! that only this process can write to, and then sends SIGTERM to the operator. Closing the pipe is also the regular
 //! way to stop it.
 
@@ -14,7 +15,8 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::process::{Child, ChildStdin, Command};
 
 /// Runs `"$@"`, ends with it, and sends it SIGTERM when standard input ends; SIGKILL if that has no effect.
-/// || The last `kill` ends the remaining processes of this shell's process group.
+///
+/// The last `kill` ends the remaining processes of this shell's process group.
 const SUPERVISOR_SCRIPT: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &

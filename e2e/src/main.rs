@@ -1,6 +1,7 @@
 //! The operator as users run it (`make e2e`): its container image in real Pods on one real Kubernetes node, installed
 //! with helm, with Lever and CoderPad outside of the cluster.
-//! || The other tests run the program as a process. Only this one covers the image and its permissions, the Service and
+//!
+//! The other tests run the program as a process. Only this one covers the image and its permissions, the Service and
 //! its DNS name, webhooks while Pods are replaced, and the kubelet's reaction to a Pod that dies or hangs. Lever and
 //! CoderPad are the strict simulators of the other tests, and the final ledger must be correct: one pad and one link
 //! for each stage entry.

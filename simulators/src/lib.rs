@@ -1,6 +1,7 @@
 //! Simulated Lever and CoderPad Interview services, which the operator's tests, demo and benchmarks use instead of the
 //! real services.
-//! || The simulators are as strict and as awkward as the real services are known to be. They reject a wrong form of
+//!
+//! The simulators are as strict and as awkward as the real services are known to be. They reject a wrong form of
 //! authorization, encoding, field or path (or ignore it, where the real service ignores it) and record it among the
 //! *violations*, which tests assert to be empty. Any request can be given [`Faults`]. Where the vendors' documentation
 //! is silent, the comment says "a guess".

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use simulators::{DeliveryOutcome, NewCandidate, PadView};
 
 use crate::cluster::objects;
+use crate::environment::{CONNECTION, SECRET, STAGE, TAG, World};
 use crate::process::Operator;
 use crate::status::{assert_sound, brief, phase};
 use crate::wait::{eventually, soon};
-use crate::world::{CONNECTION, SECRET, STAGE, TAG, World};
 
 /// Candidates in Lever.
 impl World {

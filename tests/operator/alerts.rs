@@ -11,9 +11,9 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, run, source};
+use crate::environment::{Options, World};
 use crate::metrics::{documented, promtool};
 use crate::pages::markdown;
-use crate::world::{Options, World};
 
 const ALERTS: &str = "charts/pad-operator/files/alerts.yaml";
 const DASHBOARD: &str = "charts/pad-operator/files/dashboard.json";

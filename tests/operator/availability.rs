@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use simulators::{Fault, Moment};
 
 use crate::effects::{self, EFFECTS, Of, links_added};
+use crate::environment::{Options, STAGE, World};
 use crate::status::phase;
 use crate::wait::{MACHINE, eventually, eventually_within, soon};
-use crate::world::{Options, STAGE, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn webhooks_during_downtime_are_not_lost() {

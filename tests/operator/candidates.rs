@@ -3,9 +3,9 @@
 use serde_json::json;
 use simulators::{DeliveryBehaviour, NewCandidate};
 
+use crate::environment::{CONFIGURATION, Options, STAGE, TAG, World};
 use crate::status::message_of;
 use crate::wait::{eventually, soon};
-use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 
 const HELD: fn() -> DeliveryBehaviour = || DeliveryBehaviour { hold: true, ..DeliveryBehaviour::default() };
 

@@ -1,7 +1,7 @@
 //! The chart in its own cluster: installed as users install it, with exactly the permissions that it grants.
 
 mod notes;
-mod refused;
+mod rejected_values;
 mod roles;
 mod upgrade;
 mod values;
@@ -10,11 +10,11 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, source};
+use crate::environment::{CONNECTION, Options, SECRET, World};
 use crate::privileges::used;
 use crate::process::Operator;
 use crate::status::message_of;
 use crate::wait::eventually;
-use crate::world::{CONNECTION, Options, SECRET, World};
 
 const RELEASE: &str = "pads";
 pub const CHART: &str = "charts/pad-operator";

@@ -1,5 +1,6 @@
 //! Cluster of the tests: a real API server with the CustomResourceDefinitions.
-//! || All tests of a run share one control plane, which the first test starts. For repeated runs of a test during
+//!
+//! All tests of a run share one control plane, which the first test starts. For repeated runs of a test during
 //! development, `CONTROL_PLANE` names the folder of a control plane that is kept running.
 
 use std::path::{Path, PathBuf};

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use simulators::{Question, Stage};
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
 use crate::status::{brief, message_of};
-use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 const PLURAL: &str = "padconfigurations";
 

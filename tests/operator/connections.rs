@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulators::DeliveryOutcome;
 
+use crate::environment::{CONFIGURATION, CONNECTION, NO_PUBLIC_URL, Options, SECRET, STAGE, World};
 use crate::status::{message_of, status_of};
 use crate::wait::{eventually, eventually_within, soon};
-use crate::world::{CONFIGURATION, CONNECTION, NO_PUBLIC_URL, Options, SECRET, STAGE, World};
 
 /// "Within seconds", on a busy machine.
 const SECONDS: Duration = Duration::from_secs(15);

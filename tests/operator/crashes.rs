@@ -9,9 +9,9 @@ use futures::future::join_all;
 use simulators::{FaultHandle, Moment};
 
 use crate::effects::{self, Cause, EFFECTS, Effect, Of, Subject, links_added, pads_created, written};
+use crate::environment::World;
 use crate::status::phase;
 use crate::wait::{MACHINE, eventually, soon};
-use crate::world::World;
 
 /// Point at which the operator is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]

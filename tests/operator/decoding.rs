@@ -6,9 +6,9 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, objects};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
 use crate::plugin::Kubectl;
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 /// Sets fields of a status without decoding the response.
 async fn set_status(world: &World, plural: &str, name: &str, status: Value) {

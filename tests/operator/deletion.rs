@@ -3,9 +3,9 @@
 use serde_json::json;
 use simulators::{Fault, Moment};
 
+use crate::environment::{CONNECTION, Options, World};
 use crate::status::phase;
 use crate::wait::{eventually, soon};
-use crate::world::{CONNECTION, Options, World};
 
 /// Deletes the only Pad of a candidate and waits until it is gone.
 async fn delete_pad(world: &World, candidate: &str) {

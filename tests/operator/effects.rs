@@ -4,9 +4,9 @@
 use serde_json::json;
 use simulators::{Fault, Faults};
 
+use crate::environment::{CONFIGURATION, Options, STAGE, TAG, World};
 use crate::status::brief;
 use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
-use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 
 /// External effect of the operator.
 pub struct Effect {

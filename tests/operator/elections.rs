@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use crate::environment::{Options, World};
 use crate::wait::eventually_within;
-use crate::world::{Options, World};
 
 const LEASE: &str = "pad-operator";
 const OTHER: &str = "another-replica";

@@ -4,8 +4,8 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use simulators::Quota;
 
+use crate::environment::{Options, World};
 use crate::wait::eventually;
-use crate::world::{Options, World};
 
 async fn events_of(world: &World, name: &str) -> Vec<Value> {
     let mut events = world.list("events").await;

@@ -6,9 +6,9 @@ use futures::future::join_all;
 use serde_json::json;
 use simulators::{Fault, KeyRole, LeverOptions, LeverSimulator, Permissions};
 
+use crate::environment::{Options, STAGE, World};
 use crate::floods::{delivery, flood};
 use crate::wait::{MACHINE, eventually};
-use crate::world::{Options, STAGE, World};
 
 const HEALTHY: usize = 50;
 /// Connection whose services accept requests and never respond.

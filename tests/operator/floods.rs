@@ -11,10 +11,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::environment::{CONNECTION, Options, STAGE, World};
 use crate::process::Operator;
 use crate::status::phase;
 use crate::wait::{MACHINE, eventually, eventually_within};
-use crate::world::{CONNECTION, Options, STAGE, World};
 
 /// Creates another connection in the same namespace, to the same services with its own keys.
 const FLOODED: &str = "flooded";

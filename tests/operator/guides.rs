@@ -8,9 +8,9 @@ use simulators::{DeliveryBehaviour, KeyRole, NewCandidate, NewPosting};
 
 use crate::cluster::source;
 use crate::documents::assert_tests;
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 use crate::status::{message_of, phase};
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 
 /// Number of sentences in both guides, as counted in `docs/guide-coverage.md`.
 const SENTENCES: u32 = 63;

@@ -8,10 +8,10 @@ use simulators::DeliveryOutcome;
 use crate::availability::leads;
 use crate::cluster::Cluster;
 use crate::effects::links_added;
-use crate::link::Link;
+use crate::environment::{CONNECTION, Options, STAGE, World};
 use crate::process::Operator;
+use crate::tcp_proxy::Link;
 use crate::wait::{eventually, soon};
-use crate::world::{CONNECTION, Options, STAGE, World};
 
 /// Returns status and lines of a page.
 async fn page(operator: &Operator, path: &str) -> (u16, Vec<String>) {

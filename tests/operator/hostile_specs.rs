@@ -11,10 +11,10 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use crate::cluster::objects;
+use crate::environment::{CONFIGURATION, CONNECTION, Options, SECRET, World};
 use crate::fuzz::{altered, like};
 use crate::status::{assert_sound, condition};
 use crate::wait::{eventually, eventually_within};
-use crate::world::{CONFIGURATION, CONNECTION, Options, SECRET, World};
 
 /// Number of cases without PROPTEST_CASES: each costs the API server several writes.
 const FEW: u32 = 90;

@@ -6,9 +6,9 @@ use tokio::process::Command;
 
 use crate::chart::{deployed, documents};
 use crate::cluster::{Cluster, source};
-use crate::pages::{instead, markdown};
+use crate::environment::{Options, STAGE, TAG, World};
+use crate::pages::{markdown, untested_commands};
 use crate::wait::soon;
-use crate::world::{Options, STAGE, TAG, World};
 
 /// Returns the code blocks of the page in this language.
 fn blocks(language: &str) -> Vec<String> {
@@ -85,7 +85,7 @@ async fn install_page_leads_to_a_first_pad_and_to_removal() {
         println!("$ {command}");
         // `make image` builds the image, and `make e2e` uses it.
         if ["docker ", "make "].iter().any(|start| command.starts_with(start)) {
-            assert!(instead::checked(command));
+            assert!(untested_commands::checked(command));
             continue;
         }
         if command.contains("rollout status") {

@@ -9,9 +9,9 @@ use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
 use crate::effects::links_added;
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 use crate::status::{brief, message_of, phase};
 use crate::wait::{eventually, soon};
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 const INSTALLATION: &str = "padoperator.dev/installation";
 const CREATE: &str = "^/api/pads/?$";

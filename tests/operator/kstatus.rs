@@ -9,9 +9,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::cluster::source;
+use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
 use crate::gitops::gitops;
 use crate::status::brief;
-use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 /// Returns the results of kstatus, Argo CD and Flux, by `Kind/name`.
 async fn seen(world: &World, objects: &[Value]) -> BTreeMap<String, String> {

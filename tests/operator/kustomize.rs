@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::chart::{Deployed, documents, render};
 use crate::cluster::{Cluster, source};
+use crate::environment::{Options, World};
 use crate::privileges::used;
-use crate::world::{Options, World};
 
 /// Returns the output of an overlay, without its Namespace.
 async fn build(cluster: &Cluster, folder: &str) -> Vec<Value> {

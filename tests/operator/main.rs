@@ -1,19 +1,22 @@
 //! Tests of the whole operator as users run it: the real program against a real API server and simulated services.
-//! || Each test has its own [`world::World`]. Tests wait for conditions and not for fixed times wherever possible.
+//!
+//! Each test has its own [`environment::World`]. Tests wait for conditions and not for fixed times wherever possible.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // This is how a test fails, in its helpers too.
 
 mod actions;
 mod cluster;
 mod collector;
 mod effects;
-mod link;
+mod environment;
 mod process;
 mod status;
+mod tcp_proxy;
 mod wait;
-mod world;
 
+mod admission;
 mod alerts;
 mod availability;
+mod backup_restore;
 mod candidates;
 mod chart;
 mod compatibility;
@@ -23,30 +26,32 @@ mod crashes;
 mod decoding;
 mod deletion;
 mod documents;
-mod doubts;
 mod elections;
+mod erasure;
 mod events;
-mod failed;
+mod failure_tag;
 mod fairness;
 mod floods;
 #[path = "../../src/fuzz.rs"]
 mod fuzz;
 mod gitops;
-mod gone;
 mod guides;
+mod happy_path;
 mod health;
 mod hostile_specs;
+mod hourly_limit;
+mod inconsistent_reads;
 mod install;
 mod installations;
-mod keys;
+mod interview_end;
+mod isolation;
 mod kstatus;
 mod kustomize;
-mod limit;
-mod lost_answers;
-mod main_job;
+mod lost_responses;
 mod managed_webhooks;
 mod metrics;
 mod namespaces;
+mod organization_change;
 mod outages;
 mod pages;
 mod plugin;
@@ -56,23 +61,19 @@ mod probes;
 mod proxies;
 mod quota;
 mod reasons;
-mod record;
-mod refusals;
 mod repeat;
-mod restores;
 mod secrecy;
-mod served;
-mod several;
-mod shards;
+mod served_entries;
+mod sharding;
+mod shared_stage;
 mod soak;
-mod stalls;
+mod stalled_connections;
 mod suspension;
 mod sync;
 mod sync_cost;
-mod sync_odd;
+mod sync_malformed_rows;
 mod sync_requests;
 mod sync_scans;
-mod tenants;
 mod traces;
-mod users;
+mod user_interface;
 mod write_back;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulators::{Action, Fault, Moment, PERMISSIONS, Permissions};
 
+use crate::environment::{CONNECTION, NO_PUBLIC_URL, Options, SECRET, World};
 use crate::status::{brief, message_of};
 use crate::wait::{eventually, soon};
-use crate::world::{CONNECTION, NO_PUBLIC_URL, Options, SECRET, World};
 
 /// Secret that the operator creates.
 const TOKENS: &str = "lever-webhook";

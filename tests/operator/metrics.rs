@@ -9,7 +9,7 @@ use simulators::{Fault, NewCandidate};
 use tokio::process::Command;
 
 use crate::cluster::{Output, run, source};
-use crate::world::{Options, World};
+use crate::environment::{Options, World};
 
 /// Kind and labels of each metric, by name.
 pub type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;

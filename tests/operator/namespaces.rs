@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::cluster::Cluster;
+use crate::environment::{CONNECTION, Options, World};
 use crate::process::Operator;
 use crate::wait::{eventually, eventually_within};
-use crate::world::{CONNECTION, Options, World};
 use std::time::Duration;
 
 async fn permit(cluster: &Cluster, namespace: &str, user: &str) {

@@ -7,8 +7,8 @@ use simulators::{Fault, Moment};
 
 use crate::cluster::Cluster;
 use crate::effects::links_added;
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 use crate::wait::{eventually, eventually_within, soon};
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unavailable_service_is_reported_and_pads_wait() {

@@ -7,8 +7,8 @@ use serde_json::json;
 use simulators::NewCandidate;
 use tokio::process::Command;
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 /// Runs kubectl with the plugin in its path.
 pub struct Kubectl<'a> {

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::cluster::Cluster;
+use crate::environment::{Options, World};
 use crate::status::{message_of, phase};
 use crate::wait::eventually;
-use crate::world::{Options, World};
 
 /// Policy that rejects updates of Pads by this user while they add a finalizer.
 fn policy(user: &str) -> String {

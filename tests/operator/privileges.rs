@@ -7,9 +7,9 @@ use simulators::{Action, Fault, NewCandidate};
 
 use crate::chart::{deployed, groups, helm, managed_webhooks};
 use crate::cluster::Cluster;
+use crate::environment::{CONFIGURATION, CONNECTION, Options, SECRET, World};
 use crate::process::Operator;
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, SECRET, World};
 
 /// Permission such as `patch padoperator.dev/pads/status`.
 type Rights = BTreeSet<String>;

@@ -3,9 +3,9 @@
 use serde_json::json;
 use simulators::{Fault, Permissions};
 
+use crate::environment::{CONNECTION, Options, World};
 use crate::status::{brief, message_of};
 use crate::wait::{eventually, eventually_within, soon};
-use crate::world::{CONNECTION, Options, World};
 
 /// Longer than the delay before the first retry, far shorter than the interval.
 const SECONDS: std::time::Duration = std::time::Duration::from_secs(20);

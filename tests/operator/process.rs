@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 use crate::cluster::Cluster;
-use crate::link::Link;
+use crate::tcp_proxy::Link;
 use crate::wait::{eventually, within};
 
 /// Replica of the operator. It is killed when it is dropped.

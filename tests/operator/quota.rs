@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulators::Quota;
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 use crate::status::{message_of, phase};
 use crate::wait::{eventually, eventually_within};
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 const USED_UP: Quota = Quota { limit: Some(3), used: 3, overages_enabled: false, billed: 0 };
 const SOME_LEFT: Quota = Quota { limit: Some(10), used: 3, overages_enabled: false, billed: 0 };

@@ -10,9 +10,9 @@ use simulators::{Action, Fault, KeyRole, Permissions, Question};
 
 use crate::cluster::{Cluster, source};
 use crate::documents::is_test;
+use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
 use crate::status::{brief, message_of, phase};
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 /// For each reason that needs an action or an event: a test that causes it and, where possible, sees it resolved. The
 /// test is in a file of this folder or in the sources.
@@ -31,7 +31,10 @@ const PROVOKED: &[(&str, &str)] = &[
     ("LeverForbidden", "reasons::problems_of_either_service_are_reported_on_the_connection"),
     ("InterviewForbidden", "reasons::problems_of_either_service_are_reported_on_the_connection"),
     ("OrganizationMissing", "reasons::problems_of_either_service_are_reported_on_the_connection"),
-    ("OrganizationChanged", "keys::key_of_another_organization_ends_nothing_and_the_right_key_resumes"),
+    (
+        "OrganizationChanged",
+        "organization_change::key_of_another_organization_ends_nothing_and_the_right_key_resumes",
+    ),
     (
         "PerformAsInvalid",
         "probes::unknown_or_deactivated_perform_as_user_is_reported_before_any_pad_is_created",
@@ -79,7 +82,7 @@ const PROVOKED: &[(&str, &str)] = &[
     ("OwnerNotFound", "configurations::older_of_two_duplicate_rules_wins_and_owner_must_exist"),
     ("Conflict", "configurations::older_of_two_duplicate_rules_wins_and_owner_must_exist"),
     // Pad
-    ("PadDeleted", "record::pad_deleted_in_coderpad_is_not_recreated"),
+    ("PadDeleted", "interview_end::pad_deleted_in_coderpad_is_not_recreated"),
     ("TagMissing", "candidates::missing_tag_is_reported_and_can_be_added"),
     ("StageChanged", "candidates::ineligible_candidates_have_distinct_reasons"),
     ("CandidateArchived", "candidates::ineligible_candidates_have_distinct_reasons"),
@@ -93,13 +96,13 @@ const PROVOKED: &[(&str, &str)] = &[
     ("QuotaExceeded", "quota::nothing_is_sent_while_the_quota_is_exhausted"),
     ("CreateOutcomeUnknown", "reasons::pad_reports_its_problem_and_continues_when_it_is_fixed"),
     ("WriteRefused", "policies::rejected_write_is_reported_on_the_pad_and_retried"),
-    ("LimitReached", "limit::waiting_pad_continues_automatically_after_the_hour"),
+    ("LimitReached", "hourly_limit::waiting_pad_continues_automatically_after_the_hour"),
     ("InvalidRequest", "reasons::pad_reports_its_problem_and_continues_when_it_is_fixed"),
-    ("AlreadyServed", "served::deleted_pad_is_not_recreated_for_the_same_entry"),
-    ("TakeHomeRefused", "main_job::live_pad_instead_of_a_take_home_is_deleted_and_never_linked"),
+    ("AlreadyServed", "served_entries::deleted_pad_is_not_recreated_for_the_same_entry"),
+    ("TakeHomeRefused", "happy_path::live_pad_instead_of_a_take_home_is_deleted_and_never_linked"),
     // Both
-    ("Open", "main_job::live_pad_takes_3_calls_and_4_writes"),
-    ("Ended", "record::requested_end_ends_the_interview_in_coderpad"),
+    ("Open", "happy_path::live_pad_takes_3_calls_and_4_writes"),
+    ("Ended", "interview_end::requested_end_ends_the_interview_in_coderpad"),
 ];
 
 /// Instruction in the message of a Pad's Ready condition, by reason. Checked for every Pad that any test sees.

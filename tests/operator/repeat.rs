@@ -3,9 +3,9 @@
 use serde_json::json;
 use simulators::{DeliveryBehaviour, PadView};
 
+use crate::environment::{Options, STAGE, World};
 use crate::status::phase;
 use crate::wait::eventually;
-use crate::world::{Options, STAGE, World};
 
 impl World {
     /// Ends the interview of a candidate's newest pad, and waits until the operator has observed it.
@@ -167,12 +167,14 @@ async fn repeat_never_creates_no_second_pad() {
 async fn entry_during_a_suspension_is_not_lost() {
     let (world, candidate, first) = started("repeat-suspended", "AfterEnd").await;
     world.end_interview(&candidate, &first.id).await;
-    world.patch("leverconnections", crate::world::CONNECTION, json!({"spec": {"suspend": true}})).await;
-    world.wait_for("leverconnections", crate::world::CONNECTION, "Suspended", "True/Suspended").await;
+    world.patch("leverconnections", crate::environment::CONNECTION, json!({"spec": {"suspend": true}})).await;
+    world.wait_for("leverconnections", crate::environment::CONNECTION, "Suspended", "True/Suspended").await;
     world.lever.move_to_stage(&candidate, "Onsite").await;
     world.lever.move_to_stage(&candidate, STAGE).await;
     world.lever.wait_for_deliveries(1).await;
-    world.patch("leverconnections", crate::world::CONNECTION, json!({"spec": {"suspend": false}})).await;
+    world
+        .patch("leverconnections", crate::environment::CONNECTION, json!({"spec": {"suspend": false}}))
+        .await;
     world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
     world.finish().await;
 }

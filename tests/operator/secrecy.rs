@@ -6,7 +6,7 @@ use simulators::{Fault, NewCandidate};
 
 use crate::cluster::Cluster;
 use crate::collector::Collector;
-use crate::world::{CONFIGURATION, CONNECTION, Options, TAG, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, World};
 
 /// The most verbose filter: more specific directives take precedence over others.
 const EVERYTHING: &str = "trace,kube=trace,kube_client=trace,kube_client::client=trace,kube_client::client::builder=trace,\

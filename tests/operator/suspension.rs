@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::world::{CONFIGURATION, CONNECTION, Options, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
 
 async fn nothing_is_sent_until_resumed(name: &'static str, plural: &str, object: &str) {
     let world = World::start(Options::new(name)).await;

@@ -4,9 +4,9 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use simulators::{Action, DeliveryBehaviour, Fault, Moment, NewCandidate, NewPad};
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 use crate::status::message_of;
 use crate::wait::{eventually, soon};
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 
 const EVENT: &str = "candidateStageChange";
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use simulators::NewPad;
 
 use crate::cluster::objects;
+use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 /// Number of calls to both services, by method and path without IDs.
 type Cost = BTreeMap<String, usize>;

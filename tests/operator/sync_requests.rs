@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use simulators::Fault;
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 const EVENT: &str = "candidateStageChange";
 

@@ -6,9 +6,9 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use simulators::{DeliveryBehaviour, Fault, Moment, NewCandidate, NewPad};
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 use crate::status::{brief, status_of};
 use crate::wait::{eventually, eventually_within, soon};
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 
 fn ago(hours: i64) -> Timestamp {
     Timestamp::now().checked_sub(hours.hours()).unwrap()

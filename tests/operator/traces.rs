@@ -8,10 +8,10 @@ use tokio::net::TcpListener;
 
 use crate::cluster::Cluster;
 use crate::collector::{self, Collector, Span};
-use crate::main_job::{assert_calls, assert_writes};
+use crate::environment::{Options, World};
+use crate::happy_path::{assert_calls, assert_writes};
 use crate::process::free_port;
 use crate::wait::{eventually, eventually_within};
-use crate::world::{Options, World};
 
 const TRACEPARENT: &str = "padoperator.dev/traceparent";
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulators::Fault;
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, World};
 use crate::status::{brief, condition, message_of, phase};
 use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
-use crate::world::{CONFIGURATION, CONNECTION, Options, TAG, World};
 
 const READY: &str = "coderpad-ready";
 const ENDED: &str = "coderpad-done";

@@ -1,5 +1,6 @@
 //! Fault injection: which requests meet a fault, what happens to them, and how often.
-//! || A request is processed independently of its connection. As with a real service, it takes effect even if its
+//!
+//! A request is processed independently of its connection. As with a real service, it takes effect even if its
 //! client has disconnected. A paused request that is released late therefore models a late arrival.
 
 use std::sync::{Arc, Mutex};

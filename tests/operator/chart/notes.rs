@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{CHART, RELEASE};
 use crate::cluster::{Cluster, source};
-use crate::world::merge;
+use crate::environment::merge;
 
 async fn notes(cluster: &Cluster, values: &Value) -> String {
     let mut given = json!({"image": {"repository": "pad-operator"}, "crds": {"install": false}});

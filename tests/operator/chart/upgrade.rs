@@ -10,11 +10,11 @@ use simulators::DeliveryOutcome;
 use super::{CHART, Deployed, RELEASE, deployed, groups};
 use crate::cluster::{Cluster, source};
 use crate::effects::links_added;
-use crate::link::Link;
+use crate::environment::{CONNECTION, Options, STAGE, World, merge};
 use crate::process::Operator;
 use crate::status::phase;
+use crate::tcp_proxy::Link;
 use crate::wait::{eventually, soon};
-use crate::world::{CONNECTION, Options, STAGE, World, merge};
 
 /// Time between two candidates.
 const PACE: Duration = Duration::from_millis(150);

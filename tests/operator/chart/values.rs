@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{CHART, render};
 use crate::cluster::{Cluster, source};
+use crate::environment::merge;
 use crate::wait::eventually;
-use crate::world::merge;
 
 const NAMESPACE: &str = "hiring";
 

@@ -1,16 +1,17 @@
 //! Documents as a reader follows them: each command of each page is run, each resource is applied, each output is
 //! compared with the real output, each link works.
-//! || A page is followed from top to bottom in its own environment (`story`). To add one, write it, name it below, and
+//!
+//! A page is followed from top to bottom in its own environment (`walkthrough`). To add one, write it, name it below, and
 //! run its test. `PAGES=write cargo test --test operator pages::NAME` writes the real output of the commands into its
-//! blocks of `console`. Simulated actions in Lever or in CoderPad are commands of `stage.sh` in a comment between the
+//! blocks of `console`. Simulated actions in Lever or in CoderPad are commands of `functions.sh` in a comment between the
 //! blocks that begins with `<!-- behind the page:`.
 
-pub mod instead;
 mod links;
 pub mod markdown;
 mod output;
 mod shell;
-mod story;
+pub mod untested_commands;
+mod walkthrough;
 
 use crate::cluster::source;
 use crate::documents::is_test;
@@ -22,7 +23,7 @@ macro_rules! pages {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                story::follow($page, stringify!($name)).await;
+                walkthrough::follow($page, stringify!($name)).await;
             }
         )*
     };
@@ -103,7 +104,7 @@ pub fn read(document: &str) -> String {
 
 /// Reports whether these commands were only checked, because none of them can be run.
 fn are_checked(commands: &str) -> bool {
-    markdown::commands(commands).iter().all(|command| instead::checked(command))
+    markdown::commands(commands).iter().all(|command| untested_commands::checked(command))
 }
 
 #[test]
@@ -115,7 +116,7 @@ fn every_document_with_commands_or_resources_has_a_test() {
         for block in markdown::blocks(&read(document)) {
             let mut lines = block.text.lines().map(|line| line.trim().trim_start_matches("$ "));
             assert!(
-                block.language != "text" || !lines.any(instead::is_command),
+                block.language != "text" || !lines.any(untested_commands::is_command),
                 "{document}:{}: commands belong in a block of sh or console",
                 block.line
             );
@@ -130,11 +131,12 @@ fn every_document_with_commands_or_resources_has_a_test() {
                 block.line, block.language
             );
         }
-        for word in markdown::words(&read(document)).iter().filter(|word| instead::is_command(word)) {
+        for word in markdown::words(&read(document)).iter().filter(|word| untested_commands::is_command(word))
+        {
             let is_dealt_with = FOLLOWED.contains(&document.as_str())
                 || elsewhere.is_some()
-                || instead::is_name(word)
-                || instead::checked(word);
+                || untested_commands::is_name(word)
+                || untested_commands::checked(word);
             assert!(is_dealt_with, "{document}: no test runs `{word}`. Name the page in pages!");
         }
     }

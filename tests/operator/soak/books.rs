@@ -6,8 +6,8 @@ use simulators::Call;
 use super::RULES;
 use super::compare::{Books, CandidateBook, ClusterPad, PadBook, RuleBook};
 use super::run::{Candidate, Run};
+use crate::environment::World;
 use crate::status::phase;
-use crate::world::World;
 
 /// As they are now.
 pub async fn take(run: &Run) -> Books {

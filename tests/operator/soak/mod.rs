@@ -16,8 +16,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde_json::{Value, json};
 use simulators::{Quota, RateLimit};
 
+use crate::environment::{CONFIGURATION, Options, STAGE, TAG, World};
 use crate::process::free_port;
-use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 use compare::compare;
 use run::Run;
 

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::schedule::Who;
 use crate::cluster::objects;
+use crate::environment::World;
 use crate::process::Operator;
-use crate::world::World;
 
 /// A leader that was cut off notices within this time.
 const NOTICES_WITHIN: Duration = Duration::from_secs(60);

@@ -14,8 +14,8 @@ use super::replicas::Replicas;
 use super::schedule::{Event, Order, Service, Target, Then};
 use super::{RULES, Size};
 use crate::cluster::objects;
-use crate::link::Link;
-use crate::world::{CONNECTION, World, merge};
+use crate::tcp_proxy::Link;
+use crate::environment::{CONNECTION, World, merge};
 
 /// How often the replicas are looked after.
 const TICK: Duration = Duration::from_millis(100);

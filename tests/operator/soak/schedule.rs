@@ -7,7 +7,7 @@ use fastrand::Rng;
 use simulators::{Action, DeliveryBehaviour, Moment};
 
 use super::{RULES, Size};
-use crate::world::{STAGE, TAG};
+use crate::environment::{STAGE, TAG};
 
 /// One thing that happens. Candidates are told by their number, Pads and deliveries by a number that is taken modulo
 /// how many there are by then.

@@ -1,6 +1,7 @@
 //! Runs a command and draws its output as an animated picture: each line appears when the command printed it, at a
 //! slower speed.
-//! || The animation is a plain SVG with two stepwise animations: the text scrolls, and a curtain below the newest line
+//!
+//! The animation is a plain SVG with two stepwise animations: the text scrolls, and a curtain below the newest line
 //! hides the later ones. Readers who prefer reduced motion, and programs that draw no animations, see the final state.
 
 use std::fmt::Write as _;

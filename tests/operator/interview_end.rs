@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use simulators::Fault;
 
+use crate::environment::{Options, TAG, World};
 use crate::status::{brief, phase};
 use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
-use crate::world::{Options, TAG, World};
 
 fn options(name: &'static str) -> Options {
     let tags = json!({"ready": "coderpad-ready", "ended": "coderpad-done", "failed": "coderpad-error"});

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 use simulators::{Fault, NewCandidate, Quota};
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 use crate::status::phase;
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 
 impl World {
     fn already_in_stage(&self) -> String {

@@ -7,8 +7,8 @@ use futures::future::join_all;
 use simulators::{Fault, FaultHandle};
 
 use crate::effects::{self, EFFECTS, Effect, Of};
+use crate::environment::{Options, STAGE, World};
 use crate::wait::soon;
-use crate::world::{Options, STAGE, World};
 
 const CREATE: &str = "^/api/pads/?$";
 

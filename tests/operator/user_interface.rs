@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, World};
 
 async fn header(world: &World, arguments: &[&str]) -> String {
     let table = world.kubectl(&[&["get"], arguments].concat()).await.unwrap();

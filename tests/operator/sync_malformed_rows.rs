@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use simulators::{Fault, NewCandidate};
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 use crate::status::phase;
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
 
 const EVENT: &str = "candidateStageChange";
 /// Marker for private data of a malformed row, which must not be logged.
@@ -16,7 +16,7 @@ fn odd_pads() -> [Value; 8] {
     let row = |part: Value| {
         let mut row = json!({"id": "ODDROW", "title": PRIVATE, "state": "pending", "created_at": "2026-02-03T10:00:01Z",
             "updated_at": "2026-02-03T10:00:01Z", "url": "https://app.coderpad.io/ODDROW", "notes": ""});
-        crate::world::merge(&mut row, &part);
+        crate::environment::merge(&mut row, &part);
         row
     };
     [

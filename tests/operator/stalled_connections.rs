@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::environment::{CONFIGURATION, Options, World};
 use crate::status::phase;
 use crate::wait::eventually_within;
-use crate::world::{CONFIGURATION, Options, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_stop_forwarding_are_replaced_within_30_seconds() {

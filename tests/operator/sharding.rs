@@ -5,9 +5,9 @@ use std::time::Duration;
 use simulators::{Fault, Moment};
 
 use crate::cluster::objects;
+use crate::environment::{Options, World};
 use crate::process::Operator;
 use crate::wait::{eventually, soon};
-use crate::world::{Options, World};
 
 /// Namespace of the other shard. Each test has its own, so that no two share a Lease.
 fn elsewhere(world: &World) -> String {

@@ -1,11 +1,12 @@
 //! Objects that the API server itself rejects, and the instruction in each error: everything that can be wrong in one
 //! object.
-//! || Each manifest of the tables is a valid one with one change, so that nothing else can be the cause.
+//!
+//! Each manifest of the tables is a valid one with one change, so that nothing else can be the cause.
 
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
-use crate::world::merge;
+use crate::environment::merge;
 
 const NAMESPACE: &str = "refusals";
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::environment::{CONNECTION, Options, World};
 use crate::status::{brief, message_of};
 use crate::wait::eventually;
-use crate::world::{CONNECTION, Options, World};
 
 /// Another team's namespace, which the operator also serves.
 const OTHERS: &str = "tenants-others";

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 use simulators::{Fault, KeyRole, Moment, OTHER_ORGANIZATION};
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, World};
 use crate::status::{brief, message_of, phase};
 use crate::wait::{eventually, soon};
-use crate::world::{CONFIGURATION, CONNECTION, Options, TAG, World};
 
 const FOREIGN: &str = "interview-4e10-of-southwind";
 

@@ -7,8 +7,8 @@ use simulators::PadView;
 
 use crate::cluster::objects;
 use crate::effects::links_added;
+use crate::environment::{Options, World};
 use crate::wait::eventually;
-use crate::world::{Options, World};
 
 /// Candidates with an open pad each.
 async fn open_pads(world: &World, count: usize) -> Vec<(String, PadView)> {

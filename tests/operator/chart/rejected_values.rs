@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{CHART, RELEASE, render};
 use crate::cluster::{Cluster, source};
-use crate::world::merge;
+use crate::environment::merge;
 
 /// Values, and the expected error of helm.
 fn refused() -> Vec<(Value, &'static str)> {

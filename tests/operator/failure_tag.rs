@@ -5,8 +5,8 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use simulators::{Fault, Quota};
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, World};
 use crate::wait::eventually;
-use crate::world::{CONFIGURATION, CONNECTION, Options, TAG, World};
 
 const FAILED: &str = "coderpad-error";
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use crate::environment::{CONFIGURATION, Options, STAGE, TAG, World};
 use crate::status::{brief, message_of, phase};
-use crate::world::{CONFIGURATION, Options, STAGE, TAG, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_pad_takes_3_calls_and_4_writes() {

@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulators::{Fault, Moment};
 
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 use crate::status::{message_of, phase};
 use crate::wait::{eventually, soon};
-use crate::world::{CONFIGURATION, CONNECTION, Options, STAGE, World};
 
 async fn limit(world: &World, limit: u32) {
     let spec = json!({"spec": {"interview": {"maxPadsPerHour": limit}}});

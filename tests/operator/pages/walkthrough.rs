@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use tokio::process::Command;
 
-use super::instead;
 use super::markdown::{self, Block, Piece};
 use super::output::is_as_told;
 use super::shell::Shell;
+use super::untested_commands;
 use crate::chart::{documents, render};
 use crate::cluster::source;
+use crate::environment::{Options, World};
 use crate::wait::eventually;
-use crate::world::{Options, World};
 
 /// Reports whether the outputs on the pages are to be replaced by the current ones.
 fn writes() -> bool {
@@ -98,7 +98,9 @@ fn localized(world: &World, text: &str) -> String {
 
 impl Story {
     async fn tell(mut self) {
-        self.shell.succeed(&format!("set -o pipefail; . {}", source("tests/operator/pages/stage.sh"))).await;
+        self.shell
+            .succeed(&format!("set -o pipefail; . {}", source("tests/operator/pages/functions.sh")))
+            .await;
         self.shell.succeed("kubectl config set-context --current --namespace $namespace").await;
         for piece in markdown::pieces(&self.text.clone()) {
             match piece {
@@ -145,7 +147,7 @@ impl Story {
             self.shell.succeed(&format!("helm template {rendered} | grep --count 'kind: Deployment'")).await;
             return;
         }
-        if instead::checked(command) {
+        if untested_commands::checked(command) {
             return;
         }
         let command = self.local(command).await;
@@ -259,19 +261,19 @@ impl Story {
         let [values] = &objects[..] else { panic!("{}: neither resources nor values:\n{text}", self.page) };
         let mut values = values.clone();
         let image = serde_json::json!({"image": {"repository": "registry.example.com/pad-operator"}});
-        crate::world::merge(&mut values, &image);
+        crate::environment::merge(&mut values, &image);
         let made = render(&self.world.cluster, "pad-operator", "hiring", &values).await;
         assert!(made.is_ok(), "{}: values that the chart rejects: {made:?}\n{text}", self.page);
     }
 
     /// Runs a command in the text.
     async fn word(&mut self, word: &str) {
-        if !instead::is_command(word) || instead::checked(word) {
+        if !untested_commands::is_command(word) || untested_commands::checked(word) {
             return;
         }
         println!("`{word}`");
         let command = self.local(word).await;
-        let command = if instead::is_name(word) { format!("{command} --help") } else { command };
+        let command = if untested_commands::is_name(word) { format!("{command} --help") } else { command };
         self.shell.succeed(&command).await;
     }
 }

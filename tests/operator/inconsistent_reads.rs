@@ -8,8 +8,8 @@ use simulators::Fault;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::objects;
+use crate::environment::{Options, STAGE, TAG, World};
 use crate::wait::{eventually, soon};
-use crate::world::{Options, STAGE, TAG, World};
 
 fn reads(candidate: &str) -> Fault {
     Fault::on("GET", &format!("^/v1/opportunities/{candidate}$"))
@@ -68,7 +68,7 @@ async fn one_negative_response_has_no_final_consequence() {
     world.wait_for_one_pad(&looked_at).await;
 
     world.lever.faults().add(reads(&by_hand).status(404));
-    world.by_hand("by-hand", crate::world::CONFIGURATION, &by_hand).await;
+    world.by_hand("by-hand", crate::environment::CONFIGURATION, &by_hand).await;
     world.wait_for_one_pad(&by_hand).await;
     assert_eq!(world.creates(), 3);
     world.finish().await;

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use crate::environment::{Options, TAG, World};
 use crate::status::phase;
 use crate::wait::eventually;
-use crate::world::{Options, TAG, World};
 
 const RULES: usize = 20;
 

@@ -3,9 +3,9 @@
 use serde_json::Value;
 use simulators::NewCandidate;
 
+use crate::environment::{Options, World};
 use crate::status::phase;
 use crate::wait::eventually;
-use crate::world::{Options, World};
 
 fn names_somebody(pad: &Value) -> bool {
     ["candidate", "candidateURL", "participants"].iter().any(|field| !pad["status"][*field].is_null())
@@ -102,7 +102,7 @@ async fn deletions_during_an_outage_or_suspension_are_found_afterwards() {
     world.sync().await;
     world.wait_until_unnamed(&first, "Open/Open").await;
 
-    let configuration = crate::world::CONFIGURATION;
+    let configuration = crate::environment::CONFIGURATION;
     let suspend = async |suspend: bool| {
         let spec = serde_json::json!({"spec": {"suspend": suspend}});
         world.patch("padconfigurations", configuration, spec).await;
@@ -133,7 +133,7 @@ async fn everything_else_works_without_permission_to_list_deleted_candidates() {
     world.sync().await;
     world.wait_until_unnamed(&anonymized, "Open/Open").await;
     let asked = fault.hits();
-    world.wait_for("leverconnections", crate::world::CONNECTION, "Ready", "True/Connected").await;
+    world.wait_for("leverconnections", crate::environment::CONNECTION, "Ready", "True/Connected").await;
     fault.remove();
     assert!(asked <= 2, "{asked} times");
     world.sync().await;

@@ -82,7 +82,7 @@ async fn change_stages(
             _ = ticks.tick() => {}
         }
         if number % ENTRY_EVERY == 0 {
-            entered.push(environment.entered(&format!("{name} {number:04}")).await);
+            entered.push(environment.candidate_in_stage(&format!("{name} {number:04}")).await);
         } else {
             let stage = ["Onsite", "Offer"][number / others.len() % 2];
             environment.lever.move_to_stage(&others[number % others.len()].id, stage).await;

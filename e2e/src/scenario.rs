@@ -150,7 +150,7 @@ async fn under_load(
 
     let result = async {
         let result = load.stop(environment).await?;
-        candidates.extend(result.candidate_in_stage);
+        candidates.extend(result.entered);
         let failures: Vec<_> =
             result.failures.iter().map(|(how, count)| format!("{count} times {how}")).collect();
         ensure!(failures.is_empty(), "of {} webhooks: {}", result.webhooks, failures.join("; "));

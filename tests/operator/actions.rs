@@ -1,4 +1,4 @@
-//! Actions of people in a [`World`], and observations of it.
+//! Actions of people in a [`TestEnv`], and observations of it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use simulators::{DeliveryOutcome, NewCandidate, PadView};
 
 use crate::cluster::objects;
-use crate::environment::{CONNECTION, SECRET, STAGE, TAG, World};
+use crate::environment::{CONNECTION, SECRET, STAGE, TAG, TestEnv};
 use crate::process::Operator;
 use crate::status::{assert_sound, brief, phase};
-use crate::wait::{eventually, soon};
+use crate::wait::{eventually, must_finish};
 
 /// Candidates in Lever.
-impl World {
+impl TestEnv {
     /// Adds a candidate with the default tag, in the first stage.
     pub fn candidate(&self) -> String {
         self.add_candidate(NewCandidate { tags: vec![TAG.into()], ..NewCandidate::default() })
@@ -23,7 +23,7 @@ impl World {
     pub fn add_candidate(&self, mut new: NewCandidate) -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         new.name = format!("Ottoline Vanterpool {}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        new.emails.iter().chain([&new.name]).for_each(|private| self.keep_private(private));
+        new.emails.iter().chain([&new.name]).for_each(|private| self.declare_private(private));
         self.lever.add_candidate(new)
     }
 
@@ -31,15 +31,16 @@ impl World {
     pub async fn enter(&self, opportunity: &str) -> Value {
         let moved = self.lever.move_to_stage(opportunity, STAGE).await;
         let delivery = self.lever.wait_for_delivery(*moved.deliveries.last().unwrap());
-        let delivery = soon("the webhook is delivered", delivery).await;
+        let delivery = must_finish("the webhook is delivered", delivery).await;
         assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
         serde_json::from_str(&delivery.attempts.last().unwrap().answer).unwrap()
     }
 
     /// Waits until Lever has delivered all of these, after any number of attempts.
-    pub async fn all_delivered(&self, deliveries: Vec<usize>) {
+    pub async fn wait_until_delivered(&self, deliveries: Vec<usize>) {
         for number in deliveries {
-            let delivery = soon("the webhook is delivered", self.lever.wait_for_delivery(number)).await;
+            let delivery =
+                must_finish("the webhook is delivered", self.lever.wait_for_delivery(number)).await;
             assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
         }
     }
@@ -55,7 +56,7 @@ impl World {
 }
 
 /// Resources.
-impl World {
+impl TestEnv {
     /// Runs kubectl in the namespace, as an administrator.
     pub async fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         self.cluster.kubectl(&[&["--namespace", self.namespace], arguments].concat(), None).await
@@ -85,7 +86,7 @@ impl World {
     }
 
     /// Creates a Pad as a person does.
-    pub async fn by_hand(&self, name: &str, configuration: &str, opportunity: &str) {
+    pub async fn create_pad_by_hand(&self, name: &str, configuration: &str, opportunity: &str) {
         let spec = json!({"configurationRef": {"name": configuration}, "opportunityID": opportunity});
         self.apply("pads", name, spec).await;
     }
@@ -104,7 +105,7 @@ impl World {
     }
 
     /// Creates the Secret; null omits a value.
-    pub async fn make_secret(&self, mut values: Value) {
+    pub async fn create_secret(&self, mut values: Value) {
         let values = values.as_object_mut().unwrap();
         values.retain(|_, value| !value.is_null());
         let secret = json!({"apiVersion": "v1", "kind": "Secret",
@@ -114,12 +115,12 @@ impl World {
 
     /// Sets one value of the Secret.
     pub async fn set_secret(&self, key: &str, value: &str) {
-        self.keep_private(value);
+        self.declare_private(value);
         self.patch("secrets", SECRET, json!({"stringData": {key: value}})).await;
     }
 
     /// Requests a reconcile of an object and waits until it is handled.
-    pub async fn look_at(&self, plural: &str, name: &str) {
+    pub async fn reconcile(&self, plural: &str, name: &str) {
         self.request(plural, name).await;
         eventually("the request is handled", async || {
             let object = self.get(plural, name).await;
@@ -135,7 +136,7 @@ impl World {
 
     /// Requests a sync of the connection and waits until it is over.
     pub async fn sync(&self) {
-        self.look_at("leverconnections", CONNECTION).await;
+        self.reconcile("leverconnections", CONNECTION).await;
     }
 
     /// Requests a reconcile of an object.
@@ -232,7 +233,7 @@ impl World {
     /// Waits until the candidate's Pad is Open, and asserts that there is exactly one pad and one link.
     pub async fn wait_for_one_pad(&self, opportunity: &str) -> PadView {
         let pad = self.wait_for_pad(opportunity, "Open/Open").await;
-        let made = self.pads_made_for(opportunity);
+        let made = self.created_pads_of(opportunity);
         assert_eq!(made.iter().filter(|pad| !pad.deleted).count(), 1, "{made:#?}");
         let made = made.into_iter().find(|pad| !pad.deleted).unwrap();
         assert_eq!(pad["status"]["padID"], made.id);
@@ -242,7 +243,7 @@ impl World {
     }
 
     /// Returns all pads that CoderPad has ever created for a candidate, according to their notes.
-    pub fn pads_made_for(&self, opportunity: &str) -> Vec<PadView> {
+    pub fn created_pads_of(&self, opportunity: &str) -> Vec<PadView> {
         let mut pads = self.interview.pads();
         pads.retain(|pad| pad.notes.as_deref().is_some_and(|notes| notes.contains(opportunity)));
         pads

@@ -11,7 +11,7 @@ use crate::environment::merge;
 const NAMESPACE: &str = "refusals";
 
 /// Returns a valid spec of a kind, without optional fields.
-fn good(kind: &str) -> Value {
+fn valid_spec(kind: &str) -> Value {
     match kind {
         "LeverConnection" => json!({
             "lever": {"apiKeySecretRef": {"name": "acme", "key": "lever-api-key"}},
@@ -24,7 +24,7 @@ fn good(kind: &str) -> Value {
 }
 
 fn manifest(kind: &str, name: &str, change: &Value) -> Value {
-    let mut spec = good(kind);
+    let mut spec = valid_spec(kind);
     merge(&mut spec, change);
     json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind,
         "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
@@ -236,7 +236,7 @@ async fn apply(cluster: &Cluster, manifests: Vec<Value>) -> Result<String, Strin
 }
 
 /// Returns kubectl's output by object: each error begins with a line that names the object.
-fn told_of<'a>(refusals: &'a str, name: &str) -> &'a str {
+fn output_for<'a>(refusals: &'a str, name: &str) -> &'a str {
     let quoted = format!("\"{name}\" is invalid");
     let Some(at) = refusals.find(&quoted) else { return "" };
     let rest = &refusals[at + quoted.len()..];
@@ -246,7 +246,7 @@ fn told_of<'a>(refusals: &'a str, name: &str) -> &'a str {
 #[tokio::test(flavor = "multi_thread")]
 async fn api_server_rejects_invalid_objects_with_an_instruction() {
     let cluster = Cluster::shared().await;
-    cluster.make_namespace(NAMESPACE).await;
+    cluster.create_namespace(NAMESPACE).await;
     let number = |(at, (kind, spec)): (usize, (&str, Value))| manifest(kind, &format!("good-{at}"), &spec);
     apply(&cluster, accepted().into_iter().enumerate().map(number).collect()).await.unwrap();
 
@@ -255,7 +255,7 @@ async fn api_server_rejects_invalid_objects_with_an_instruction() {
     let wrong = wrong.map(|(at, (kind, change, _))| manifest(kind, &format!("wrong-{at}"), change));
     let told = apply(&cluster, wrong.collect()).await.unwrap_err();
     for (at, (kind, change, fragment)) in refused.iter().enumerate() {
-        let said = told_of(&told, &format!("wrong-{at}"));
+        let said = output_for(&told, &format!("wrong-{at}"));
         assert!(said.contains(fragment), "{kind} {change}: instead of {fragment:?}: {said}");
     }
 
@@ -270,7 +270,7 @@ async fn api_server_rejects_invalid_objects_with_an_instruction() {
     }
     let told = apply(&cluster, after).await.unwrap_err();
     for (at, (kind, _, change, fragment)) in changes.iter().enumerate() {
-        let said = told_of(&told, &format!("was-{at}"));
+        let said = output_for(&told, &format!("was-{at}"));
         assert!(said.contains(fragment), "{kind} {change}: instead of {fragment:?}: {said}");
     }
 }

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, run, source};
-use crate::environment::{Options, World};
+use crate::environment::{Options, TestEnv};
 use crate::metrics::{documented, promtool};
 use crate::pages::markdown;
 
@@ -137,7 +137,7 @@ fn runbooks_name_only_existing_reasons_metrics_flags_and_pages() {
 
 /// Operator under load; its metrics are recorded.
 struct Run {
-    world: World,
+    env: TestEnv,
     folder: PathBuf,
     pads: Vec<PadView>,
 }
@@ -147,36 +147,36 @@ impl Run {
         let mut options = Options::new("dashboard").polling("5s");
         options.replicas = 2;
         options.configurations.push(("held", json!({"stage": "Onsite"})));
-        let world = World::start(options).await;
-        world.patch("padconfigurations", "held", json!({"spec": {"suspend": true}})).await;
-        world.wait_for("padconfigurations", "held", "Suspended", "True/Suspended").await;
-        world.by_hand("waits", "held", &world.candidate()).await;
-        world.lever.faults().add(Fault::on("GET", "/opportunities/[^/]+$").status(429).skip(3).times(2));
-        world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502).skip(2));
-        let folder = world.cluster.plane.folder().join("scrapes");
+        let env = TestEnv::start(options).await;
+        env.patch("padconfigurations", "held", json!({"spec": {"suspend": true}})).await;
+        env.wait_for("padconfigurations", "held", "Suspended", "True/Suspended").await;
+        env.create_pad_by_hand("waits", "held", &env.candidate()).await;
+        env.lever.faults().add(Fault::on("GET", "/opportunities/[^/]+$").status(429).skip(3).times(2));
+        env.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502).skip(2));
+        let folder = env.cluster.plane.folder().join("scrapes");
         std::fs::create_dir_all(&folder).unwrap();
-        Self { world, folder, pads: Vec::new() }
+        Self { env, folder, pads: Vec::new() }
     }
 
     /// Simulates one second: occasionally a candidate is moved, an interview starts or another one ends.
     async fn second(&mut self, number: u64) {
         if number.is_multiple_of(3) {
-            let candidate = self.world.candidate();
-            self.world.enter(&candidate).await;
+            let candidate = self.env.candidate();
+            self.env.enter(&candidate).await;
         }
-        let live = self.world.interview.live_pads();
+        let live = self.env.interview.live_pads();
         self.pads.extend(
             live.into_iter()
                 .filter(|pad| !self.pads.iter().any(|known| known.id == pad.id))
                 .collect::<Vec<_>>(),
         );
         if let Some(pad) = self.pads.get(usize::try_from(number / 4).unwrap()).filter(|_| number % 4 == 1) {
-            self.world.interview.start_interview(&pad.id, &["Ada"]);
+            self.env.interview.start_interview(&pad.id, &["Ada"]);
         }
         if let Some(pad) = self.pads.get(usize::try_from(number / 8).unwrap()).filter(|_| number % 8 == 7) {
-            self.world.interview.end_interview(&pad.id);
+            self.env.interview.end_interview(&pad.id);
         }
-        for (replica, operator) in self.world.operators.iter().enumerate() {
+        for (replica, operator) in self.env.operators.iter().enumerate() {
             let (code, text) = operator.get("/metrics").await.unwrap();
             assert_eq!(code, 200);
             let now = Timestamp::now().as_millisecond();
@@ -224,29 +224,29 @@ async fn every_query_returns_data_of_a_running_operator() {
     }
     assert_eq!(run(&mut panels, None).await.as_deref(), Ok(""));
 
-    let world = run_of_it.world;
-    the_commands_are_understood(&world, &pages).await;
-    world.finish().await;
+    let env = run_of_it.env;
+    check_commands(&env, &pages).await;
+    env.finish().await;
 }
 
 /// Runs the commands of the runbooks in this environment instead of theirs.
-async fn the_commands_are_understood(world: &World, pages: &[(String, String)]) {
-    let pad = world.list("pads").await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+async fn check_commands(env: &TestEnv, pages: &[(String, String)]) {
+    let pad = env.list("pads").await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     let inline = pages.iter().flat_map(|(_, page)| markdown::words(page));
     let inline = inline.filter(|word| word.starts_with("kubectl "));
     let typed = pages.iter().flat_map(|(_, page)| markdown::blocks_of(page, "sh"));
     let typed = typed.flat_map(|block| markdown::commands(&block));
     let commands: BTreeSet<String> = typed.chain(inline).collect();
     assert!(commands.len() > 20, "{commands:#?}");
-    let kubectl = world.cluster.plane.program("kubectl");
+    let kubectl = env.cluster.plane.program("kubectl");
     let plugin = Path::new(env!("CARGO_BIN_EXE_kubectl-pad")).parent().unwrap();
     let path = format!("{}:{}:/usr/bin:/bin", kubectl.parent().unwrap().display(), plugin.display());
     for command in commands {
         // The search may find nothing.
         let asked = command.split(" | grep ").next().unwrap();
-        let asked = asked.replace("hiring", world.namespace).replace("NAME", &pad);
+        let asked = asked.replace("hiring", env.namespace).replace("NAME", &pad);
         let mut shell = Command::new("bash");
-        shell.args(["-c", &asked]).env("PATH", &path).env("KUBECONFIG", world.cluster.plane.kubeconfig());
+        shell.args(["-c", &asked]).env("PATH", &path).env("KUBECONFIG", env.cluster.plane.kubeconfig());
         let outcome = run(&mut shell, None).await;
         // This command reports a negative answer by its exit code.
         let is_no = asked.contains(" can-i ") && outcome.as_ref().is_err_and(|said| !said.contains("error"));

@@ -10,7 +10,7 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, source};
-use crate::environment::{CONNECTION, Options, SECRET, World};
+use crate::environment::{CONNECTION, Options, SECRET, TestEnv};
 use crate::privileges::used;
 use crate::process::Operator;
 use crate::status::message_of;
@@ -38,16 +38,16 @@ pub fn documents(text: &str) -> Vec<Value> {
 }
 
 /// Installs or upgrades the chart of the repository.
-pub async fn helm(world: &World, command: &str, values: &[String]) {
+pub async fn helm(env: &TestEnv, command: &str, values: &[String]) {
     let chart = source("charts/pad-operator");
-    let mut arguments = vec![command, RELEASE, &chart, "--namespace", world.namespace, "--create-namespace"];
+    let mut arguments = vec![command, RELEASE, &chart, "--namespace", env.namespace, "--create-namespace"];
     if command == "upgrade" {
         arguments.push("--install");
     }
     for value in values {
         arguments.extend(["--set", value]);
     }
-    world.cluster.run("helm", &arguments, None).await.unwrap();
+    env.cluster.run("helm", &arguments, None).await.unwrap();
 }
 
 /// Returns the values for `spec.webhook.mode: Managed`.
@@ -63,8 +63,8 @@ pub struct Deployed {
 }
 
 /// Reads the Deployment in the environment's namespace.
-pub async fn deployed(world: &World) -> Deployed {
-    let text = world.kubectl(&["get", "deployments", "--output", "json"]).await.unwrap();
+pub async fn deployed(env: &TestEnv) -> Deployed {
+    let text = env.kubectl(&["get", "deployments", "--output", "json"]).await.unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list:#}");
     Deployed::of(&list["items"][0])
@@ -109,12 +109,12 @@ impl Deployed {
     }
 
     /// Starts the operator as it is deployed, with exactly the permissions of its ServiceAccount. Returns its user.
-    pub async fn start(self, world: &mut World) -> String {
-        let (user, groups) = (self.user(world.namespace), groups(world.namespace));
-        let mut operator = Operator::new(&world.cluster, &user, &groups.each_ref().map(String::as_str)).await;
+    pub async fn start(self, env: &mut TestEnv) -> String {
+        let (user, groups) = (self.user(env.namespace), groups(env.namespace));
+        let mut operator = Operator::new(&env.cluster, &user, &groups.each_ref().map(String::as_str)).await;
         self.configure(&mut operator);
         operator.start().await;
-        world.operators.push(operator);
+        env.operators.push(operator);
         user
     }
 }
@@ -132,96 +132,96 @@ async fn chart_permissions_suffice_for_the_main_job() {
     cluster.run("helm", &lint, None).await.unwrap();
 
     let options = Options::new("chart");
-    let mut world = World::prepare(cluster, &options).await;
+    let mut env = TestEnv::prepare(cluster, &options).await;
     let values = vec![
         "image.repository=registry.example.com/pad-operator".to_owned(),
-        format!("allowApiOrigins={{{},{}}}", world.lever.origin(), world.interview.origin()),
+        format!("allowApiOrigins={{{},{}}}", env.lever.origin(), env.interview.origin()),
     ];
-    helm(&world, "install", &values).await;
-    let user = deployed(&world).await.start(&mut world).await;
-    world.set_up(options).await;
+    helm(&env, "install", &values).await;
+    let user = deployed(&env).await.start(&mut env).await;
+    env.set_up(options).await;
 
-    the_main_job(&world).await;
+    check_main_job(&env).await;
     // Deleting an object with a finalizer and creating a Warning Event need additional permissions.
-    let stale = world.candidate();
-    world.patch("padconfigurations", "phone-screen", json!({"spec": {"deletionPolicy": "Delete"}})).await;
-    world.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
-    world.enter(&stale).await;
-    let pad = world.wait_for_pad(&stale, "Open/Open").await;
+    let stale = env.candidate();
+    env.patch("padconfigurations", "phone-screen", json!({"spec": {"deletionPolicy": "Delete"}})).await;
+    env.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
+    env.enter(&stale).await;
+    let pad = env.wait_for_pad(&stale, "Open/Open").await;
     let delete = ["delete", "pad", pad["metadata"]["name"].as_str().unwrap(), "--timeout=60s"];
-    world.kubectl(&delete).await.unwrap();
-    world.patch("padconfigurations", "phone-screen", json!({"spec": {"stage": "Nowhere"}})).await;
-    world.wait_for("padconfigurations", "phone-screen", "Ready", "False/StageNotFound").await;
+    env.kubectl(&delete).await.unwrap();
+    env.patch("padconfigurations", "phone-screen", json!({"spec": {"stage": "Nowhere"}})).await;
+    env.wait_for("padconfigurations", "phone-screen", "Ready", "False/StageNotFound").await;
     eventually("there is a Warning Event", async || {
-        let events = world.list("events").await;
+        let events = env.list("events").await;
         let found =
             events.iter().any(|event| event["reason"] == "StageNotFound" && event["type"] == "Warning");
         if found { Ok(()) } else { Err(format!("{events:#?}")) }
     })
     .await;
-    world.patch("padconfigurations", "phone-screen", json!({"spec": {"stage": "Phone Screen"}})).await;
-    world.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
+    env.patch("padconfigurations", "phone-screen", json!({"spec": {"stage": "Phone Screen"}})).await;
+    env.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
 
     // The same for the whole cluster.
     let values = [values, vec!["clusterWide=true".to_owned()]].concat();
-    helm(&world, "upgrade", &values).await;
-    let deployment = deployed(&world).await;
+    helm(&env, "upgrade", &values).await;
+    let deployment = deployed(&env).await;
     assert!(!deployment.environment.iter().any(|(name, _)| name == "PAD_OPERATOR_NAMESPACE"));
-    world.operator().terminate().await;
-    deployment.configure(world.operator());
-    world.operator().start().await;
-    the_main_job(&world).await;
+    env.operator().terminate().await;
+    deployment.configure(env.operator());
+    env.operator().start().await;
+    check_main_job(&env).await;
 
-    let (rights, refused) = used(&world, &user).await;
+    let (rights, refused) = used(&env, &user).await;
     assert!(refused.is_empty(), "{refused:#?}");
     assert!(!rights.is_empty(), "the audit log contains the user");
 
-    managed_webhooks_are_a_value(&world, &values).await;
+    managed_webhooks_are_a_value(&env, &values).await;
 
-    world.cluster.run("helm", &["uninstall", RELEASE, "--namespace", world.namespace], None).await.unwrap();
+    env.cluster.run("helm", &["uninstall", RELEASE, "--namespace", env.namespace], None).await.unwrap();
     let left =
-        world.kubectl(&["get", "deployments,services,roles,serviceaccounts", "-o", "name"]).await.unwrap();
+        env.kubectl(&["get", "deployments,services,roles,serviceaccounts", "-o", "name"]).await.unwrap();
     assert_eq!(left.trim(), "serviceaccount/default");
-    world.get("leverconnections", CONNECTION).await;
-    assert_eq!(world.list("pads").await.len(), 2);
-    let kinds = world.cluster.kubectl(&["get", "crds", "--output", "name"], None).await.unwrap();
+    env.get("leverconnections", CONNECTION).await;
+    assert_eq!(env.list("pads").await.len(), 2);
+    let kinds = env.cluster.kubectl(&["get", "crds", "--output", "name"], None).await.unwrap();
     assert_eq!(kinds.lines().count(), 3, "{kinds}");
 
     // The operator has no permissions anymore; it must still exit cleanly.
-    world.finish().await;
+    env.finish().await;
 }
 
-async fn the_main_job(world: &World) {
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
+async fn check_main_job(env: &TestEnv) {
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
 }
 
 /// Without the value the operator may not write a Secret, and reports which value to set.
-async fn managed_webhooks_are_a_value(world: &World, values: &[String]) {
+async fn managed_webhooks_are_a_value(env: &TestEnv, values: &[String]) {
     let mode = async |mode: &str, secret: &str| {
         let reference = json!({"name": secret, "key": "lever-signing-token"});
         let spec = json!({"spec": {"webhook": {"mode": mode, "signingTokenSecretRef": reference}}});
-        world.patch("leverconnections", CONNECTION, spec).await;
+        env.patch("leverconnections", CONNECTION, spec).await;
     };
     mode("Managed", "lever-webhook").await;
     let refused = "False/ManagedWebhooksDisabled";
-    let connection = world.wait_for("leverconnections", CONNECTION, "WebhookVerified", refused).await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "WebhookVerified", refused).await;
     let message = message_of(&connection, "WebhookVerified");
     assert!(message.contains("managedWebhooks.enabled"), "{message}");
-    assert_eq!(world.lever.webhooks().len(), 1, "the one that a person made");
+    assert_eq!(env.lever.webhooks().len(), 1, "the one that a person made");
 
-    helm(world, "upgrade", &[values, &managed_webhooks()].concat()).await;
+    helm(env, "upgrade", &[values, &managed_webhooks()].concat()).await;
     let expected = "False/AwaitingVerification";
-    world.wait_for("leverconnections", CONNECTION, "WebhookVerified", expected).await;
-    let webhooks = world.lever.webhooks();
+    env.wait_for("leverconnections", CONNECTION, "WebhookVerified", expected).await;
+    let webhooks = env.lever.webhooks();
     assert_eq!(webhooks.len(), 2);
-    world.keep_private(webhooks[1]["signatureToken"].as_str().unwrap());
+    env.declare_private(webhooks[1]["signatureToken"].as_str().unwrap());
     mode("Manual", SECRET).await;
     eventually("the webhook and the finalizer are removed", async || {
-        let connection = world.get("leverconnections", CONNECTION).await;
+        let connection = env.get("leverconnections", CONNECTION).await;
         let is_free = connection["metadata"]["finalizers"].is_null();
-        if is_free && world.lever.webhooks().len() == 1 { Ok(()) } else { Err(format!("{connection:#}")) }
+        if is_free && env.lever.webhooks().len() == 1 { Ok(()) } else { Err(format!("{connection:#}")) }
     })
     .await;
 }

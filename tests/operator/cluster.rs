@@ -64,7 +64,7 @@ impl Cluster {
 
     /// Starts a separate control plane, with the third-party CustomResourceDefinitions that the chart and the examples
     /// use.
-    pub async fn with_the_crds_of_others() -> Self {
+    pub async fn with_third_party_crds() -> Self {
         let cluster = Self::with_crds().await;
         // These definitions are too large for the annotation of client-side `kubectl apply`.
         let apply = ["apply", "--server-side", "--filename", &source(".tools/crds")];
@@ -92,7 +92,7 @@ impl Cluster {
     }
 
     /// Creates a namespace unless it exists.
-    pub async fn make_namespace(&self, name: &str) {
+    pub async fn create_namespace(&self, name: &str) {
         let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         self.kubectl(&["apply", "--filename", "-"], Some(&manifest.to_string())).await.unwrap();
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::cluster::source;
 
 /// Returns what users of the old definition would miss in the new one. Pure function.
-fn breaks(old: &Value, new: &Value) -> Vec<String> {
+fn incompatibilities(old: &Value, new: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for path in
         ["/spec/group", "/spec/scope", "/spec/names/kind", "/spec/names/plural", "/spec/names/singular"]
@@ -32,7 +32,7 @@ fn breaks(old: &Value, new: &Value) -> Vec<String> {
                 let fields = "selectableFields";
                 missing(&format!("{name}: {fields}"), version.get(fields), now.get(fields), &mut found);
                 let schema = |version: &Value| version["schema"]["openAPIV3Schema"].clone();
-                schema_breaks(name, &schema(version), &schema(now), &mut found);
+                schema_incompatibilities(name, &schema(version), &schema(now), &mut found);
             }
             _ => found.push(format!("{name} is no longer served")),
         }
@@ -53,7 +53,7 @@ fn missing(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec
 /// Keywords that do not restrict objects.
 const WORDS: [&str; 4] = ["description", "title", "example", "externalDocs"];
 
-fn schema_breaks(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
+fn schema_incompatibilities(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) {
     let none = Map::new();
     let (old, new) = (old.as_object().unwrap_or(&none), new.as_object().unwrap_or(&none));
     let keywords: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
@@ -65,14 +65,14 @@ fn schema_breaks(path: &str, old: &Value, new: &Value, found: &mut Vec<String>) 
                 for (name, field) in before.and_then(Value::as_object).into_iter().flatten() {
                     let path = format!("{path}.{name}");
                     match now.and_then(|fields| fields.get(name)) {
-                        Some(now) => schema_breaks(&path, field, now, found),
+                        Some(now) => schema_incompatibilities(&path, field, now, found),
                         None => found.push(format!("{path} was removed")),
                     }
                 }
                 false
             }
             "items" | "additionalProperties" if before.is_some() && now.is_some_and(Value::is_object) => {
-                schema_breaks(
+                schema_incompatibilities(
                     &format!("{path}[]"),
                     before.unwrap_or(&Value::Null),
                     now.unwrap_or(&Value::Null),
@@ -131,12 +131,13 @@ fn released() -> String {
 
 /// Previously accepted objects that could not work: with a format, a list was accepted for a time. No such Pad could be
 /// written again, because the rule of spec.trigger failed on it, and the operator could not read it.
-const COULD_NOT_WORK: [&str; 1] = [r#"v1alpha1.spec.trigger.at: format was "date-time", and is nothing"#];
+const ALLOWED_INCOMPATIBILITIES: [&str; 1] =
+    [r#"v1alpha1.spec.trigger.at: format was "date-time", and is nothing"#];
 
 #[test]
 fn objects_of_the_last_release_are_accepted_with_the_same_meaning() {
-    let compare = |name| breaks(&definition(&released(), name), &definition("crds", name));
-    assert_eq!(NAMES.map(compare).concat(), COULD_NOT_WORK);
+    let compare = |name| incompatibilities(&definition(&released(), name), &definition("crds", name));
+    assert_eq!(NAMES.map(compare).concat(), ALLOWED_INCOMPATIBILITIES);
 }
 
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
@@ -199,7 +200,7 @@ fn every_kind_of_incompatibility_is_detected() {
         ("/x-kubernetes-list-type", Some(json!("set")), "x-kubernetes-list-type was nothing"),
     ];
     for (path, value, expected) in cases {
-        let found = breaks(&old, &changed(path, value.clone()));
+        let found = incompatibilities(&old, &changed(path, value.clone()));
         assert_eq!(found.len(), 1, "{path} {value:?}: {found:?}");
         assert!(found[0].contains(expected), "{path} {value:?}: {found:?}");
     }
@@ -223,7 +224,7 @@ fn extensions_are_compatible() {
         ("/spec/names/shortNames", Some(json!(["padcfg", "rule"]))),
         ("/spec/versions/0/additionalPrinterColumns", None),
     ] {
-        let found = breaks(&old, &changed(path, value.clone()));
+        let found = incompatibilities(&old, &changed(path, value.clone()));
         assert_eq!(found, Vec::<String>::new(), "{path} {value:?}");
     }
 }

@@ -5,21 +5,21 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulators::DeliveryOutcome;
 
-use crate::environment::{CONFIGURATION, CONNECTION, NO_PUBLIC_URL, Options, SECRET, STAGE, World};
+use crate::environment::{CONFIGURATION, CONNECTION, NO_PUBLIC_URL, Options, SECRET, STAGE, TestEnv};
 use crate::status::{message_of, status_of};
-use crate::wait::{eventually, eventually_within, soon};
+use crate::wait::{eventually, eventually_within, must_finish};
 
 /// "Within seconds", on a busy machine.
 const SECONDS: Duration = Duration::from_secs(15);
 
 /// Asserts that the condition and the status of the connection report the reason and the place to fix.
-async fn assert_told(world: &World, plural: &str, name: &str, reason: &str, place: &str) {
-    let table = world.kubectl(&["get", plural, "--output", "wide"]).await.unwrap();
+async fn assert_reported(env: &TestEnv, plural: &str, name: &str, reason: &str, place: &str) {
+    let table = env.kubectl(&["get", plural, "--output", "wide"]).await.unwrap();
     let row = table.lines().find(|line| line.starts_with(name)).unwrap();
     assert!(row.split_whitespace().any(|cell| cell == reason), "{table}");
-    let description = world.kubectl(&["describe", plural, name]).await.unwrap();
+    let description = env.kubectl(&["describe", plural, name]).await.unwrap();
     assert!(description.contains(reason) && description.contains(place), "{description}");
-    let events = world.list("events").await;
+    let events = env.list("events").await;
     let of_object = events.iter().filter(|event| event["regarding"]["name"] == name);
     assert!(
         of_object.clone().any(|event| event["reason"] == reason && event["type"] == "Warning"),
@@ -28,8 +28,8 @@ async fn assert_told(world: &World, plural: &str, name: &str, reason: &str, plac
 }
 
 /// Asserts that no Pad has sent a request.
-fn assert_nothing_for(world: &World, opportunity: &str) {
-    let mut calls: Vec<_> = [world.lever.calls(), world.interview.calls()].concat();
+fn assert_nothing_for(env: &TestEnv, opportunity: &str) {
+    let mut calls: Vec<_> = [env.lever.calls(), env.interview.calls()].concat();
     // A probe may read any opportunity, but nothing is written.
     calls.retain(|call| call.method != "GET" || call.path.contains(opportunity));
     let writes: Vec<_> = calls.iter().filter(|call| call.method != "GET").collect();
@@ -39,156 +39,153 @@ fn assert_nothing_for(world: &World, opportunity: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_lever_key_is_reported_until_the_secret_is_fixed() {
-    let mut options = Options::new("wrong-lever-key").unsettled();
+    let mut options = Options::new("wrong-lever-key").without_setup();
     let right = options.lever.api_key.clone();
     options.secret = json!({"lever-api-key": "lever-1d00-mistyped"});
-    let world = World::start(options).await;
+    let env = TestEnv::start(options).await;
     let place = "Secret acme, key lever-api-key";
-    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
     assert_eq!(status_of(&connection, "InterviewConnected"), "True");
-    assert_told(&world, "leverconnections", CONNECTION, "LeverUnauthorized", place).await;
+    assert_reported(&env, "leverconnections", CONNECTION, "LeverUnauthorized", place).await;
 
-    let candidate = world.candidate();
+    let candidate = env.candidate();
     let spec = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": candidate});
-    world.apply("pads", "by-hand", spec).await;
-    world.wait_for_pad(&candidate, "Pending/LeverUnauthorized").await;
-    assert_told(&world, "pads", "by-hand", "LeverUnauthorized", place).await;
-    assert_nothing_for(&world, &candidate);
+    env.apply("pads", "by-hand", spec).await;
+    env.wait_for_pad(&candidate, "Pending/LeverUnauthorized").await;
+    assert_reported(&env, "pads", "by-hand", "LeverUnauthorized", place).await;
+    assert_nothing_for(&env, &candidate);
 
-    world.set_secret("lever-api-key", &format!("\u{feff}  {right}\r\n")).await;
-    world.wait_for_one_pad(&candidate).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    world.finish().await;
+    env.set_secret("lever-api-key", &format!("\u{feff}  {right}\r\n")).await;
+    env.wait_for_one_pad(&candidate).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_interview_key_is_reported_until_the_secret_is_fixed() {
-    let mut options = Options::new("wrong-interview-key").unsettled();
+    let mut options = Options::new("wrong-interview-key").without_setup();
     let right = options.interview.api_key.clone();
     options.secret = json!({"interview-api-key": "interview-1d00-mistyped"});
-    let world = World::start(options).await;
+    let env = TestEnv::start(options).await;
     let place = "Secret acme, key interview-api-key";
-    world.wait_for("leverconnections", CONNECTION, "Ready", "False/InterviewUnauthorized").await;
-    assert_told(&world, "leverconnections", CONNECTION, "InterviewUnauthorized", place).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "False/InterviewUnauthorized").await;
+    assert_reported(&env, "leverconnections", CONNECTION, "InterviewUnauthorized", place).await;
 
     // The stages are known, so webhooks can be accepted.
-    world.paste_webhook().await;
-    let candidate = world.candidate();
-    assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
-    let pad = world.wait_for_pad(&candidate, "Pending/InterviewUnauthorized").await;
+    env.configure_webhook().await;
+    let candidate = env.candidate();
+    assert_eq!(env.enter(&candidate).await["outcome"], "Accepted");
+    let pad = env.wait_for_pad(&candidate, "Pending/InterviewUnauthorized").await;
     let name = pad["metadata"]["name"].as_str().unwrap();
-    assert_told(&world, "pads", name, "InterviewUnauthorized", place).await;
-    assert_nothing_for(&world, &candidate);
+    assert_reported(&env, "pads", name, "InterviewUnauthorized", place).await;
+    assert_nothing_for(&env, &candidate);
 
-    world.set_secret("interview-api-key", &right).await;
-    world.wait_for_one_pad(&candidate).await;
-    world.finish().await;
+    env.set_secret("interview-api-key", &right).await;
+    env.wait_for_one_pad(&candidate).await;
+    env.finish().await;
 }
 
 /// A key that is revoked during operation: the Pads that encounter it trigger a probe of the connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn pads_detect_a_key_that_is_revoked_while_in_use() {
-    let world = World::start(Options::new("revoked-key")).await;
-    world.lever.revoke_key("lever-9f31c5-revoked-key");
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_pad(&candidate, "Pending/LeverUnauthorized").await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
+    let env = TestEnv::start(Options::new("revoked-key")).await;
+    env.lever.revoke_key("lever-9f31c5-revoked-key");
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_pad(&candidate, "Pending/LeverUnauthorized").await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
 
-    world.lever.set_key("lever-2b61-renewed", simulators::Permissions::all());
-    world.set_secret("lever-api-key", "lever-2b61-renewed").await;
-    world.wait_for_one_pad(&candidate).await;
-    world.finish().await;
+    env.lever.set_key("lever-2b61-renewed", simulators::Permissions::all());
+    env.set_secret("lever-api-key", "lever-2b61-renewed").await;
+    env.wait_for_one_pad(&candidate).await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_secret_and_missing_permission_are_reported() {
-    let mut options = Options::new("missing-secret").unsettled();
+    let mut options = Options::new("missing-secret").without_setup();
     options.secret = json!({"interview-api-key": null});
-    let world = World::start(options).await;
-    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretKeyMissing").await;
+    let env = TestEnv::start(options).await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretKeyMissing").await;
     let message = message_of(&connection, "Ready");
     assert!(message.contains("Secret acme") && message.contains("interview-api-key"), "{message}");
 
-    world.delete("secrets", SECRET).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretNotFound").await;
-    assert!(
-        world.lever.calls().is_empty() && world.interview.calls().is_empty(),
-        "there is no key to send with"
-    );
+    env.delete("secrets", SECRET).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "False/SecretNotFound").await;
+    assert!(env.lever.calls().is_empty() && env.interview.calls().is_empty(), "there is no key to send with");
 
     let weak = simulators::Permissions::all().without("stages:list");
-    world.lever.set_key("lever-88aa-weak", weak);
-    let values = json!({"lever-api-key": "lever-88aa-weak", "lever-signing-token": world.signing_token,
+    env.lever.set_key("lever-88aa-weak", weak);
+    let values = json!({"lever-api-key": "lever-88aa-weak", "lever-signing-token": env.signing_token,
         "interview-api-key": "interview-77b02e-missing-secret"});
-    world.make_secret(values).await;
-    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverForbidden").await;
+    env.create_secret(values).await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverForbidden").await;
     assert!(message_of(&connection, "Ready").contains("stages"), "{connection:#}");
 
-    world.set_secret("lever-api-key", "lever-9f31c5-missing-secret").await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    world.finish().await;
+    env.set_secret("lever-api-key", "lever-9f31c5-missing-secret").await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_to_a_url_that_is_not_allowed() {
-    let mut options = Options::new("origin").unsettled();
+    let mut options = Options::new("origin").without_setup();
     options.connection["lever"] = json!({"url": "http://127.0.0.1:9/v1"});
-    let world = World::start(options).await;
-    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "False/OriginNotAllowed").await;
+    let env = TestEnv::start(options).await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "False/OriginNotAllowed").await;
     assert_eq!(status_of(&connection, "Stalled"), "True");
     assert!(message_of(&connection, "Ready").contains("--allow-api-origin"), "{connection:#}");
-    assert!(world.interview.calls().is_empty());
-    world.patch("leverconnections", CONNECTION, json!({"spec": {"lever": {"url": world.lever.url()}}})).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    world.finish().await;
+    assert!(env.interview.calls().is_empty());
+    env.patch("leverconnections", CONNECTION, json!({"spec": {"lever": {"url": env.lever.url()}}})).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_signing_token_is_reported_until_the_secret_is_fixed() {
-    let mut options = Options::new("signing-token").unsettled();
+    let mut options = Options::new("signing-token").without_setup();
     options.secret = json!({"lever-signing-token": null});
     // Lever does not retry, so that only Rerun delivers later.
     options.lever.retry_delays = Vec::new();
-    let world = World::start(options).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/SigningTokenMissing").await;
-    world.paste_webhook().await;
-    assert_eq!(world.lever.verify().await.status, Some(503), "try again once there is a token");
+    let env = TestEnv::start(options).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/SigningTokenMissing").await;
+    env.configure_webhook().await;
+    assert_eq!(env.lever.verify().await.status, Some(503), "try again once there is a token");
 
-    world.set_secret("lever-signing-token", "signing-4c1e-of-another-webhook").await;
-    world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/AwaitingVerification").await;
+    env.set_secret("lever-signing-token", "signing-4c1e-of-another-webhook").await;
+    env.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/AwaitingVerification").await;
     eventually_within(SECONDS, "the wrong token is in effect", async || {
-        let status = world.lever.verify().await.status;
+        let status = env.lever.verify().await.status;
         if status == Some(401) { Ok(()) } else { Err(format!("{status:?}")) }
     })
     .await;
     // contract C7
     let connection =
-        world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/SignatureMismatch").await;
+        env.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/SignatureMismatch").await;
     assert!(message_of(&connection, "WebhookVerified").contains("Secret acme, key lever-signing-token"));
-    let candidate = world.candidate();
-    let moved = world.lever.move_to_stage(&candidate, STAGE).await;
-    let refused = soon("the delivery ends", world.lever.wait_for_delivery(moved.deliveries[0])).await;
+    let candidate = env.candidate();
+    let moved = env.lever.move_to_stage(&candidate, STAGE).await;
+    let refused = must_finish("the delivery ends", env.lever.wait_for_delivery(moved.deliveries[0])).await;
     assert_eq!(refused.outcome, DeliveryOutcome::GivenUp);
     assert_eq!(refused.attempts[0].status, Some(401));
-    assert!(world.pads_of(&candidate).await.is_empty());
+    assert!(env.pads_of(&candidate).await.is_empty());
 
     // The new token next to the old one, as during a rotation, and with a byte order mark, as a Windows editor saves it
     // (contract A8).
-    let both = format!("\u{feff}{}\r\nsigning-4c1e-of-another-webhook\r\n", world.signing_token);
-    world.set_secret("lever-signing-token", &both).await;
+    let both = format!("\u{feff}{}\r\nsigning-4c1e-of-another-webhook\r\n", env.signing_token);
+    env.set_secret("lever-signing-token", &both).await;
     eventually_within(SECONDS, "Verify works", async || {
-        let answer = world.lever.verify().await;
+        let answer = env.lever.verify().await;
         if answer.verified { Ok(()) } else { Err(format!("{answer:?}")) }
     })
     .await;
-    world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "True/SignatureVerified").await;
-    let again = world.lever.redeliver(moved.deliveries[0]).await;
+    env.wait_for("leverconnections", CONNECTION, "WebhookVerified", "True/SignatureVerified").await;
+    let again = env.lever.redeliver(moved.deliveries[0]).await;
     let answer: Value = serde_json::from_str(&again.answer).unwrap();
     assert_eq!((again.status, &answer["outcome"]), (Some(200), &json!("Accepted")));
-    world.wait_for_one_pad(&candidate).await;
-    world.finish().await;
+    env.wait_for_one_pad(&candidate).await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,19 +198,19 @@ async fn webhook_url_is_built_from_the_public_url() {
         ("url-none", NO_PUBLIC_URL, ""),
     ];
     for (name, flag, base) in cases {
-        let mut options = Options::new(name).unsettled();
+        let mut options = Options::new(name).without_setup();
         options.flags.push(flag);
         // It does not depend on the services.
         options.secret = json!({"lever-api-key": null});
-        let world = World::start(options).await;
+        let env = TestEnv::start(options).await;
         let expected = format!("{base}{}", path(name));
         eventually("the URL is set", async || {
-            let connection = world.get("leverconnections", CONNECTION).await;
+            let connection = env.get("leverconnections", CONNECTION).await;
             let url = connection["status"]["webhookURL"].as_str().ok_or(format!("{connection:#}"))?;
             assert_eq!(url, expected);
             Ok(())
         })
         .await;
-        world.finish().await;
+        env.finish().await;
     }
 }

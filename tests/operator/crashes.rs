@@ -8,14 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures::future::join_all;
 use simulators::{FaultHandle, Moment};
 
-use crate::effects::{self, Cause, EFFECTS, Effect, Of, Subject, links_added, pads_created, written};
-use crate::environment::World;
+use crate::effects::{self, Cause, EFFECTS, Effect, Subject, Target, links_added, pads_created, written};
+use crate::environment::TestEnv;
 use crate::status::phase;
-use crate::wait::{MACHINE, eventually, soon};
+use crate::wait::{MACHINE, eventually, must_finish};
 
 /// Point at which the operator is killed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Killed {
+enum CrashPoint {
     /// The request never arrives.
     BeforeSending,
     /// The request has been sent, and takes effect while the next operator is already working.
@@ -26,8 +26,8 @@ enum Killed {
     AtTheEnd,
 }
 
-impl Killed {
-    fn told(self) -> &'static str {
+impl CrashPoint {
+    fn description(self) -> &'static str {
         match self {
             Self::BeforeSending => "before it is sent",
             Self::BeforeTheEffect => "sent, in effect after the restart",
@@ -40,7 +40,7 @@ impl Killed {
 /// A crash.
 struct Crash {
     effect: &'static Effect,
-    killed: Killed,
+    point: CrashPoint,
     subject: Subject,
     held: Option<FaultHandle>,
     /// Fault that is met when the held request has taken effect.
@@ -48,29 +48,35 @@ struct Crash {
 }
 
 impl Crash {
-    async fn prepare(world: &World, effect: &'static Effect, killed: Killed) -> Self {
-        Self { effect, killed, subject: effect.prepare(world, killed.told()).await, held: None, landed: None }
+    async fn prepare(env: &TestEnv, effect: &'static Effect, point: CrashPoint) -> Self {
+        Self {
+            effect,
+            point,
+            subject: effect.prepare(env, point.description()).await,
+            held: None,
+            landed: None,
+        }
     }
 
     /// Brings the candidate to the crash point.
-    async fn provoke(&mut self, world: &World) {
-        let (faults, fault) = (self.effect.faults(world), (self.effect.request)(&self.subject));
+    async fn provoke(&mut self, env: &TestEnv) {
+        let (faults, fault) = (self.effect.faults(env), (self.effect.request)(&self.subject));
         let pause = |moment| Some(faults.add(fault.clone().pause(moment)));
-        self.held = match self.killed {
-            Killed::BeforeSending | Killed::BeforeTheEffect => pause(Moment::BeforeEffect),
-            Killed::BeforeTheAnswer => pause(Moment::AfterEffect),
-            Killed::AtTheEnd => None,
+        self.held = match self.point {
+            CrashPoint::BeforeSending | CrashPoint::BeforeTheEffect => pause(Moment::BeforeEffect),
+            CrashPoint::BeforeTheAnswer => pause(Moment::AfterEffect),
+            CrashPoint::AtTheEnd => None,
         };
-        if self.killed == Killed::BeforeTheEffect {
+        if self.point == CrashPoint::BeforeTheEffect {
             self.landed = Some(faults.add(fault.delay_answer(std::time::Duration::ZERO)));
         }
-        self.effect.provoke(world, &self.subject).await;
+        self.effect.provoke(env, &self.subject).await;
         match &self.held {
-            Some(held) => soon(self.effect.name, held.reached()).await,
-            None => self.effect.ends(world, &self.subject).await,
+            Some(held) => must_finish(self.effect.name, held.reached()).await,
+            None => self.effect.ends(env, &self.subject).await,
         }
         if self.effect.cause == Cause::Cancelled {
-            world.delete("pads", &self.subject.pad).await;
+            env.delete("pads", &self.subject.pad).await;
         }
     }
 
@@ -83,18 +89,18 @@ impl Crash {
 
     /// Lets late requests arrive: at a service as soon as the next operator runs, at the API server when everything is
     /// done.
-    async fn arrives(&self, world: &World) {
+    async fn arrives(&self, env: &TestEnv) {
         let (Some(held), Some(landed)) = (&self.held, &self.landed) else { return };
-        if self.effect.of == Of::ApiServer {
-            self.effect.ends(world, &self.subject).await;
+        if self.effect.target == Target::ApiServer {
+            self.effect.ends(env, &self.subject).await;
         }
         held.release();
-        soon(self.effect.name, landed.reached()).await;
+        must_finish(self.effect.name, landed.reached()).await;
     }
 
     /// Waits for the final state and describes it.
-    async fn ends(&self, world: &World, restart: i64) -> String {
-        self.effect.ends(world, &self.subject).await;
+    async fn ends(&self, env: &TestEnv, restart: i64) -> String {
+        self.effect.ends(env, &self.subject).await;
         let candidate = &self.subject.candidate;
         let by_whom = |times: Vec<i64>| match times.first() {
             Some(at) if *at < restart => "made before the crash",
@@ -102,15 +108,15 @@ impl Crash {
         };
         match self.effect.cause {
             Cause::Entry | Cause::Return | Cause::Policy => {
-                let (pad, link) = (pads_created(world, candidate), links_added(world, candidate));
+                let (pad, link) = (pads_created(env, candidate), links_added(env, candidate));
                 format!("Pad Open; 1 pad, {}; 1 link, {}", by_whom(pad), by_whom(link))
             }
             Cause::End => {
-                let note = written(world, candidate, "notes");
+                let note = written(env, candidate, "notes");
                 format!("Pad Ended; 1 note, {}; the tags replaced", by_whom(note))
             }
             Cause::Cancelled | Cause::Deletion(_) => {
-                let pad = match world.pads_made_for(candidate).as_slice() {
+                let pad = match env.created_pads_of(candidate).as_slice() {
                     [] => "never made",
                     [pad] if pad.deleted => "deleted",
                     _ => "left, as the policy says",
@@ -124,31 +130,31 @@ impl Crash {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_effect_happens_once_after_a_crash_at_any_point() {
     let _alone = MACHINE.lock().await;
-    let mut options = effects::world("killed");
+    let mut options = effects::env("killed");
     // No waiting for the Lease of the killed operator, and enough time to bring all candidates to their crash points.
     options.flags.retain(|flag| !flag.starts_with("--interview-create-timeout"));
     options.flags.extend(["--leader-election=false", "--interview-create-timeout=18s"]);
-    let mut world = World::start(options).await;
+    let mut env = TestEnv::start(options).await;
     let moments = |effect: &'static Effect| {
-        let last = effect.next.is_none().then_some(Killed::AtTheEnd);
-        let held = [Killed::BeforeSending, Killed::BeforeTheEffect, Killed::BeforeTheAnswer];
-        held.into_iter().chain(last).map(move |killed| (effect, killed))
+        let last = effect.next.is_none().then_some(CrashPoint::AtTheEnd);
+        let held = [CrashPoint::BeforeSending, CrashPoint::BeforeTheEffect, CrashPoint::BeforeTheAnswer];
+        held.into_iter().chain(last).map(move |point| (effect, point))
     };
     let cases = EFFECTS.iter().flat_map(moments);
-    let mut crashes = join_all(cases.map(|(effect, killed)| Crash::prepare(&world, effect, killed))).await;
-    join_all(crashes.iter_mut().map(|crash| crash.provoke(&world))).await;
+    let mut crashes = join_all(cases.map(|(effect, point)| Crash::prepare(&env, effect, point))).await;
+    join_all(crashes.iter_mut().map(|crash| crash.provoke(&env))).await;
 
-    world.operator().kill().await;
+    env.operator().kill().await;
     crashes.iter().for_each(Crash::is_lost);
     let restart = now();
-    world.operator().start().await;
+    env.operator().start().await;
     // Kills it again while it waits for requests in flight.
     for crash in crashes.iter().filter(|crash| crash.effect.cause == Cause::Entry) {
-        match crash.effect.of {
+        match crash.effect.target {
             // A pad in CoderPad's list is adopted immediately (contract X5a).
-            Of::CoderPad => {
+            Target::CoderPad => {
                 eventually("its creation is unknown, or its pad is adopted", async || {
-                    let pads = world.pads_of(&crash.subject.candidate).await;
+                    let pads = env.pads_of(&crash.subject.candidate).await;
                     let phases: Vec<String> = pads.iter().map(phase).collect();
                     let is_either =
                         ["Pending/CreateOutcomeUnknown", "Open/Open"].contains(&&*phases.concat());
@@ -156,21 +162,23 @@ async fn every_effect_happens_once_after_a_crash_at_any_point() {
                 })
                 .await
             }
-            Of::Lever => drop(world.wait_for_pad(&crash.subject.candidate, "Pending/LeverUnavailable").await),
-            Of::ApiServer => {}
+            Target::Lever => {
+                drop(env.wait_for_pad(&crash.subject.candidate, "Pending/LeverUnavailable").await)
+            }
+            Target::ApiServer => {}
         }
     }
-    world.operator().kill().await;
-    world.operator().start().await;
-    join_all(crashes.iter().map(|crash| crash.arrives(&world))).await;
+    env.operator().kill().await;
+    env.operator().start().await;
+    join_all(crashes.iter().map(|crash| crash.arrives(&env))).await;
 
-    let results = join_all(crashes.iter().map(|crash| crash.ends(&world, restart))).await;
+    let results = join_all(crashes.iter().map(|crash| crash.ends(&env, restart))).await;
     let lines = crashes.iter().zip(results);
-    let table = table(lines.map(|(crash, result)| (crash.effect, crash.killed, result)).collect());
+    let table = table(lines.map(|(crash, result)| (crash.effect, crash.point, result)).collect());
     println!("{table}");
     let built = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     std::fs::write(built.join("crash-points.txt"), table).unwrap();
-    world.finish().await;
+    env.finish().await;
 }
 
 fn now() -> i64 {
@@ -179,15 +187,15 @@ fn now() -> i64 {
 }
 
 /// Prints one line for each crash, and for each crash point that is also the start of another effect.
-fn table(results: Vec<(&Effect, Killed, String)>) -> String {
+fn table(results: Vec<(&Effect, CrashPoint, String)>) -> String {
     let mut table = String::from("The operator killed at each effect, and again while it found out:\n\n");
     let mut line = |effect: &str, moment: &str, result: &str| {
         writeln!(table, "{effect:<22}| {moment:<38}| {result}").unwrap();
     };
     line("effect", "killed", "result");
-    for (effect, killed, result) in results {
-        line(effect.name, killed.told(), &result);
-        let Killed::BeforeTheAnswer = killed else { continue };
+    for (effect, point, result) in results {
+        line(effect.name, point.description(), &result);
+        let CrashPoint::BeforeTheAnswer = point else { continue };
         if let Some(next) = effect.next {
             line(
                 effect.name,

@@ -4,14 +4,14 @@
 use serde_json::json;
 use simulators::{Fault, Faults};
 
-use crate::environment::{CONFIGURATION, Options, STAGE, TAG, World};
+use crate::environment::{CONFIGURATION, Options, STAGE, TAG, TestEnv};
 use crate::status::brief;
-use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
+use crate::wait::{NOTE_SEARCH_COMPLETE, eventually, eventually_within};
 
 /// External effect of the operator.
 pub struct Effect {
     pub name: &'static str,
-    pub of: Of,
+    pub target: Target,
     /// Cause of the effect.
     pub cause: Cause,
     /// Returns the request for one candidate.
@@ -22,7 +22,7 @@ pub struct Effect {
 
 /// Target of the request.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Of {
+pub enum Target {
     ApiServer,
     Lever,
     CoderPad,
@@ -51,133 +51,133 @@ const ENDED: &str = "coderpad-done";
 pub const EFFECTS: &[Effect] = &[
     Effect {
         name: "Pad",
-        of: Of::ApiServer,
+        target: Target::ApiServer,
         cause: Cause::Entry,
         request: |one| Fault::on("POST", "/pads$").containing(&one.candidate),
         next: Some("intention"),
     },
     Effect {
         name: "annotation of a Pad",
-        of: Of::ApiServer,
+        target: Target::ApiServer,
         cause: Cause::Return,
         request: |one| one.patch("").containing("padoperator.dev/reconcile-requested-at"),
         next: Some("intention"),
     },
     Effect {
         name: "intention",
-        of: Of::ApiServer,
+        target: Target::ApiServer,
         cause: Cause::Entry,
         request: |one| one.patch("").containing(r#""padoperator.dev/attempt":""#),
         next: Some("pad"),
     },
     Effect {
         name: "pad",
-        of: Of::CoderPad,
+        target: Target::CoderPad,
         cause: Cause::Entry,
         request: |one| Fault::on("POST", "^/api/pads/?$").containing(&one.candidate),
         next: Some("pad's id"),
     },
     Effect {
         name: "pad's id",
-        of: Of::ApiServer,
+        target: Target::ApiServer,
         cause: Cause::Entry,
         request: |one| one.patch("").containing("padoperator.dev/pad-id"),
         next: Some("link"),
     },
     Effect {
         name: "link",
-        of: Of::Lever,
+        target: Target::Lever,
         cause: Cause::Entry,
         request: |one| one.write("addLinks"),
         next: Some("first tag"),
     },
     Effect {
         name: "first tag",
-        of: Of::Lever,
+        target: Target::Lever,
         cause: Cause::Entry,
         request: |one| one.write("addTags"),
         next: Some("status"),
     },
     Effect {
         name: "status",
-        of: Of::ApiServer,
+        target: Target::ApiServer,
         cause: Cause::Entry,
         request: |one| one.patch("/status").containing("linkedAt"),
         next: None,
     },
     Effect {
         name: "pad of a deleted Pad",
-        of: Of::CoderPad,
+        target: Target::CoderPad,
         cause: Cause::Cancelled,
         request: |one| Fault::on("POST", "^/api/pads/?$").containing(&one.candidate),
         next: Some("pad's removal"),
     },
     Effect {
         name: "finalizer",
-        of: Of::ApiServer,
+        target: Target::ApiServer,
         cause: Cause::Policy,
         request: |one| one.patch("").containing(r#""finalizers":["padoperator.dev/pad"]"#),
         next: None,
     },
     Effect {
         name: "link's removal",
-        of: Of::Lever,
+        target: Target::Lever,
         cause: Cause::Deletion("Unlink"),
         request: |one| one.write("removeLinks"),
         next: Some("tag's removal"),
     },
     Effect {
         name: "tag's removal",
-        of: Of::Lever,
+        target: Target::Lever,
         cause: Cause::Deletion("Unlink"),
         request: |one| one.write("removeTags"),
         next: Some("finalizer's removal"),
     },
     Effect {
         name: "pad's removal",
-        of: Of::CoderPad,
+        target: Target::CoderPad,
         cause: Cause::Deletion("Delete"),
         request: |one| Fault::on("PUT", &format!("^/api/pads/{}$", one.pad_id)),
         next: Some("finalizer's removal"),
     },
     Effect {
         name: "finalizer's removal",
-        of: Of::ApiServer,
+        target: Target::ApiServer,
         cause: Cause::Deletion("Delete"),
         request: |one| one.patch("").containing(r#""finalizers":[]"#),
         next: None,
     },
     Effect {
         name: "claim of the note",
-        of: Of::ApiServer,
+        target: Target::ApiServer,
         cause: Cause::End,
         request: |one| one.patch("").containing("note@"),
         next: Some("note"),
     },
     Effect {
         name: "note",
-        of: Of::Lever,
+        target: Target::Lever,
         cause: Cause::End,
         request: |one| one.write("notes"),
         next: Some("first tag, off"),
     },
     Effect {
         name: "first tag, off",
-        of: Of::Lever,
+        target: Target::Lever,
         cause: Cause::End,
         request: |one| one.write("removeTags"),
         next: Some("last tag"),
     },
     Effect {
         name: "last tag",
-        of: Of::Lever,
+        target: Target::Lever,
         cause: Cause::End,
         request: |one| one.write("addTags"),
         next: Some("status of the end"),
     },
     Effect {
         name: "status of the end",
-        of: Of::ApiServer,
+        target: Target::ApiServer,
         cause: Cause::End,
         request: |one| one.patch("/status").containing("noteID"),
         next: None,
@@ -207,7 +207,7 @@ impl Subject {
 
 /// Returns an environment in which all requests can be held, no Pad waits for a work permit, and Lever retries for a
 /// long time.
-pub fn world(name: &'static str) -> Options {
+pub fn env(name: &'static str) -> Options {
     let tags = json!({"ready": READY, "ended": ENDED});
     let mut options = Options::new(name).configuration(json!({"writeBack": {"tags": tags}}));
     options.relayed = true;
@@ -221,17 +221,17 @@ pub fn world(name: &'static str) -> Options {
 
 impl Effect {
     /// Returns the faults for the target of its request.
-    pub fn faults<'a>(&self, world: &'a World) -> &'a Faults {
-        match self.of {
-            Of::ApiServer => world.cluster_faults(0),
-            Of::Lever => world.lever.faults(),
-            Of::CoderPad => world.interview.faults(),
+    pub fn faults<'a>(&self, env: &'a TestEnv) -> &'a Faults {
+        match self.target {
+            Target::ApiServer => env.cluster_faults(0),
+            Target::Lever => env.lever.faults(),
+            Target::CoderPad => env.interview.faults(),
         }
     }
 
     /// Adds a candidate for whom only the cause is missing. `case` identifies the candidate in failed tests.
-    pub async fn prepare(&self, world: &World, case: &str) -> Subject {
-        let candidate = world.candidate();
+    pub async fn prepare(&self, env: &TestEnv, case: &str) -> Subject {
+        let candidate = env.candidate();
         eprintln!("{candidate}: {}, {case}", self.name);
         let pad = pad_operator::api::names::pad_name(CONFIGURATION, &candidate, 1);
         let mut subject = Subject { candidate, pad, pad_id: String::new() };
@@ -239,66 +239,66 @@ impl Effect {
         match self.cause {
             Cause::Entry | Cause::Cancelled => return subject,
             Cause::Return => {
-                world.lever.remove_tag(candidate, TAG);
-                world.enter(candidate).await;
-                world.wait_for_pad(candidate, "Skipped/TagMissing").await;
-                world.lever.add_tag(candidate, TAG);
-                world.lever.move_to_stage(candidate, "Onsite").await;
+                env.lever.remove_tag(candidate, TAG);
+                env.enter(candidate).await;
+                env.wait_for_pad(candidate, "Skipped/TagMissing").await;
+                env.lever.add_tag(candidate, TAG);
+                env.lever.move_to_stage(candidate, "Onsite").await;
                 return subject;
             }
-            Cause::Policy | Cause::Deletion(_) | Cause::End => world.enter(candidate).await,
+            Cause::Policy | Cause::Deletion(_) | Cause::End => env.enter(candidate).await,
         };
-        subject.pad_id = world.wait_for_one_pad(candidate).await.id;
+        subject.pad_id = env.wait_for_one_pad(candidate).await.id;
         if self.cause == Cause::End {
-            world.interview.start_interview(&subject.pad_id, &["Ada"]);
-            world.interview.end_interview(&subject.pad_id);
+            env.interview.start_interview(&subject.pad_id, &["Ada"]);
+            env.interview.end_interview(&subject.pad_id);
         }
         if let Cause::Deletion(policy) = self.cause {
-            world.patch("pads", &subject.pad, json!({"spec": {"deletionPolicy": policy}})).await;
-            has_finalizer(world, &subject).await;
+            env.patch("pads", &subject.pad, json!({"spec": {"deletionPolicy": policy}})).await;
+            has_finalizer(env, &subject).await;
         }
         subject
     }
 
     /// Triggers the cause.
-    pub async fn provoke(&self, world: &World, subject: &Subject) {
+    pub async fn provoke(&self, env: &TestEnv, subject: &Subject) {
         match self.cause {
             Cause::Entry | Cause::Return | Cause::Cancelled => {
-                world.lever.move_to_stage(&subject.candidate, STAGE).await;
+                env.lever.move_to_stage(&subject.candidate, STAGE).await;
             }
             Cause::Policy => {
-                world.patch("pads", &subject.pad, json!({"spec": {"deletionPolicy": "Delete"}})).await;
+                env.patch("pads", &subject.pad, json!({"spec": {"deletionPolicy": "Delete"}})).await;
             }
-            Cause::Deletion(_) => world.delete("pads", &subject.pad).await,
-            Cause::End => world.request("pads", &subject.pad).await,
+            Cause::Deletion(_) => env.delete("pads", &subject.pad).await,
+            Cause::End => env.request("pads", &subject.pad).await,
         }
     }
 
     /// Waits for the final state, and asserts that everything happened exactly once.
-    pub async fn ends(&self, world: &World, subject: &Subject) {
+    pub async fn ends(&self, env: &TestEnv, subject: &Subject) {
         let candidate = &subject.candidate;
         let made = match self.cause {
             Cause::Entry | Cause::Return | Cause::Policy => {
-                world.wait_for_one_pad(candidate).await;
-                let made = world.pads_made_for(candidate);
+                env.wait_for_one_pad(candidate).await;
+                let made = env.created_pads_of(candidate);
                 assert_eq!(made.len(), 1, "{}: {made:#?}", self.name);
                 if self.cause == Cause::Policy {
-                    has_finalizer(world, subject).await;
+                    has_finalizer(env, subject).await;
                 }
-                assert_eq!(links_added(world, candidate).len(), 1, "{}", self.name);
-                assert_eq!(world.lever.tags(candidate), [TAG, READY], "{}", self.name);
+                assert_eq!(links_added(env, candidate).len(), 1, "{}", self.name);
+                assert_eq!(env.lever.tags(candidate), [TAG, READY], "{}", self.name);
                 return;
             }
             Cause::End => {
-                is_recorded(world, subject).await;
-                let notes = written(world, candidate, "notes");
-                assert_eq!((world.lever.notes(candidate).len(), notes.len()), (1, 1), "{}", self.name);
-                assert_eq!(world.lever.tags(candidate), [TAG, ENDED], "{}", self.name);
+                is_recorded(env, subject).await;
+                let notes = written(env, candidate, "notes");
+                assert_eq!((env.lever.notes(candidate).len(), notes.len()), (1, 1), "{}", self.name);
+                assert_eq!(env.lever.tags(candidate), [TAG, ENDED], "{}", self.name);
                 return;
             }
             Cause::Cancelled | Cause::Deletion(_) => {
-                is_gone(world, subject).await;
-                world.pads_made_for(candidate)
+                is_gone(env, subject).await;
+                env.created_pads_of(candidate)
             }
         };
         let pad_stays = self.cause == Cause::Deletion("Unlink");
@@ -307,42 +307,42 @@ impl Effect {
             "{}: {made:#?}",
             self.name
         );
-        assert_eq!(world.lever.links(candidate), Vec::<String>::new(), "{}", self.name);
+        assert_eq!(env.lever.links(candidate), Vec::<String>::new(), "{}", self.name);
     }
 }
 
-async fn has_finalizer(world: &World, subject: &Subject) {
+async fn has_finalizer(env: &TestEnv, subject: &Subject) {
     eventually("the finalizer is set", async || {
-        let pad = world.get("pads", &subject.pad).await;
+        let pad = env.get("pads", &subject.pad).await;
         let finalizers = &pad["metadata"]["finalizers"];
         if *finalizers == json!(["padoperator.dev/pad"]) { Ok(()) } else { Err(format!("{pad:#}")) }
     })
     .await;
 }
 
-async fn is_gone(world: &World, subject: &Subject) {
+async fn is_gone(env: &TestEnv, subject: &Subject) {
     eventually("the Pad is deleted", async || {
-        world.find("pads", &subject.pad).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
+        env.find("pads", &subject.pad).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
     })
     .await;
 }
 
-async fn is_recorded(world: &World, subject: &Subject) {
-    eventually_within(NOTE_IS_SURE, "the write-back is complete", async || {
-        let pad = world.get("pads", &subject.pad).await;
+async fn is_recorded(env: &TestEnv, subject: &Subject) {
+    eventually_within(NOTE_SEARCH_COMPLETE, "the write-back is complete", async || {
+        let pad = env.get("pads", &subject.pad).await;
         if brief(&pad, "RecordAdded") == "True/Written" { Ok(()) } else { Err(format!("{pad:#}")) }
     })
     .await;
 }
 
 /// Returns the arrival times of requests that added a link to this candidate.
-pub fn links_added(world: &World, candidate: &str) -> Vec<i64> {
-    written(world, candidate, "addLinks")
+pub fn links_added(env: &TestEnv, candidate: &str) -> Vec<i64> {
+    written(env, candidate, "addLinks")
 }
 
 /// Returns the arrival times of requests that wrote something to this candidate, such as `notes`.
-pub fn written(world: &World, candidate: &str, what: &str) -> Vec<i64> {
-    let calls = world.lever.calls();
+pub fn written(env: &TestEnv, candidate: &str, what: &str) -> Vec<i64> {
+    let calls = env.lever.calls();
     let path = format!("/{candidate}/{what}");
     let has_effect = |call: &&simulators::Call| {
         call.method == "POST" && call.path.ends_with(&path) && matches!(call.handled, Some(200..=299))
@@ -351,8 +351,8 @@ pub fn written(world: &World, candidate: &str, what: &str) -> Vec<i64> {
 }
 
 /// Returns the arrival times of requests that created a pad for this candidate.
-pub fn pads_created(world: &World, candidate: &str) -> Vec<i64> {
-    let calls = world.interview.calls();
+pub fn pads_created(env: &TestEnv, candidate: &str) -> Vec<i64> {
+    let calls = env.interview.calls();
     let is_creation = |call: &&simulators::Call| call.method == "POST" && call.path.starts_with("/api/pads");
     calls
         .iter()

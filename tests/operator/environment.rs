@@ -49,7 +49,7 @@ pub struct Options {
     /// Whether faults can also be injected into requests to the API server.
     pub relayed: bool,
     /// Whether to continue as a user does until everything is Ready and the webhook is verified.
-    pub settle: bool,
+    pub complete_setup: bool,
 }
 
 impl Options {
@@ -69,7 +69,7 @@ impl Options {
             levels: None,
             replicas: 1,
             relayed: false,
-            settle: true,
+            complete_setup: true,
         }
     }
 
@@ -80,8 +80,8 @@ impl Options {
     }
 
     /// Does not wait for anything to become Ready.
-    pub fn unsettled(mut self) -> Self {
-        self.settle = false;
+    pub fn without_setup(mut self) -> Self {
+        self.complete_setup = false;
         self
     }
 
@@ -93,7 +93,7 @@ impl Options {
 }
 
 /// Environment of one test.
-pub struct World {
+pub struct TestEnv {
     pub cluster: Cluster,
     pub namespace: &'static str,
     pub lever: LeverSimulator,
@@ -109,7 +109,7 @@ pub struct World {
     _permits: SemaphorePermit<'static>,
 }
 
-impl World {
+impl TestEnv {
     /// Starts an environment in the shared cluster.
     pub async fn start(options: Options) -> Self {
         Self::start_in(Cluster::shared().await, options).await
@@ -117,36 +117,36 @@ impl World {
 
     /// Starts an environment in any cluster.
     pub async fn start_in(cluster: Cluster, options: Options) -> Self {
-        let world = Self::prepare(cluster, &options).await;
-        world.begin(options).await
+        let env = Self::prepare(cluster, &options).await;
+        env.begin(options).await
     }
 
     /// Starts an environment in another cluster, with the services of this one.
-    pub async fn twin_in(&self, cluster: Cluster, options: Options) -> Self {
+    pub async fn start_in_other_cluster(&self, cluster: Cluster, options: Options) -> Self {
         let mut twin = Self::prepare(cluster, &options).await;
         (twin.lever, twin.interview) = (self.lever.clone(), self.interview.clone());
         twin.begin(options).await
     }
 
     async fn begin(self, options: Options) -> Self {
-        let mut world = self;
-        world.cluster.kubectl(&["create", "namespace", world.namespace], None).await.unwrap();
+        let mut env = self;
+        env.cluster.kubectl(&["create", "namespace", env.namespace], None).await.unwrap();
         for replica in 0..options.replicas {
-            let (user, groups) = (world.user(replica), ["system:masters"]);
+            let (user, groups) = (env.user(replica), ["system:masters"]);
             if options.relayed {
-                world.relays.push(world.cluster.relay(&user, &groups).await);
+                env.relays.push(env.cluster.relay(&user, &groups).await);
             }
-            let server = world.relays.last().map_or(world.cluster.plane.url().to_owned(), Relay::origin);
-            let mut operator = Operator::reaching(&server, &world.cluster, &user, &groups).await;
-            operator.set_arguments(world.arguments(&options.flags, operator.webhooks));
+            let server = env.relays.last().map_or(env.cluster.plane.url().to_owned(), Relay::origin);
+            let mut operator = Operator::with_api_server_url(&server, &env.cluster, &user, &groups).await;
+            operator.set_arguments(env.arguments(&options.flags, operator.webhooks));
             if let Some(levels) = options.levels {
                 operator.set_levels(levels);
             }
             operator.start().await;
-            world.operators.push(operator);
+            env.operators.push(operator);
         }
-        world.set_up(options).await;
-        world
+        env.create_resources(options).await;
+        env
     }
 
     /// Starts the simulated services, without an operator.
@@ -183,22 +183,22 @@ impl World {
     }
 
     /// Creates the resources.
-    pub async fn set_up(&self, options: Options) {
+    pub async fn create_resources(&self, options: Options) {
         let mut secret = json!({"lever-api-key": options.lever.api_key,
             "interview-api-key": options.interview.api_key, "lever-signing-token": self.signing_token});
         merge(&mut secret, &options.secret);
         for private in [&options.lever.api_key, &options.interview.api_key, &self.signing_token] {
-            self.keep_private(private);
+            self.declare_private(private);
         }
-        self.make_secret(secret).await;
+        self.create_secret(secret).await;
         let mut spec = self.connection_spec();
         merge(&mut spec, &options.connection);
         self.apply("leverconnections", CONNECTION, spec).await;
         for (name, spec) in options.configurations {
             self.configure(name, spec).await;
         }
-        if options.settle {
-            self.settle().await;
+        if options.complete_setup {
+            self.complete_setup().await;
         }
     }
 
@@ -235,19 +235,19 @@ impl World {
     }
 
     /// Completes the setup as a user does: waits until everything is Ready, enters the URL in Lever and presses Verify.
-    async fn settle(&self) {
+    async fn complete_setup(&self) {
         self.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
         for configuration in self.list("padconfigurations").await {
             let name = configuration["metadata"]["name"].as_str().unwrap();
             self.wait_for("padconfigurations", name, "Ready", "True/InUse").await;
         }
-        self.paste_webhook().await;
+        self.configure_webhook().await;
         assert!(self.lever.verify().await.verified);
         self.wait_for("leverconnections", CONNECTION, "WebhookVerified", "True/SignatureVerified").await;
     }
 
     /// Enters the URL of the connection's status in Lever's settings.
-    pub async fn paste_webhook(&self) {
+    pub async fn configure_webhook(&self) {
         let url = eventually("status.webhookURL is set", async || {
             let connection = self.get("leverconnections", CONNECTION).await;
             connection["status"]["webhookURL"].as_str().map(str::to_owned).ok_or(format!("{connection:#}"))
@@ -278,7 +278,7 @@ impl World {
         for delivery in self.lever.deliveries() {
             assert_ne!(delivery.outcome, DeliveryOutcome::Pending, "{delivery:#?}");
             for field in ["signature", "token"] {
-                self.keep_private(delivery.body[field].as_str().unwrap_or_default());
+                self.declare_private(delivery.body[field].as_str().unwrap_or_default());
             }
         }
         let private = self.private.lock().unwrap().clone();
@@ -289,13 +289,13 @@ impl World {
     }
 
     /// Declares a text that must not appear in any log line, event or metric.
-    pub fn keep_private(&self, text: &str) {
+    pub fn declare_private(&self, text: &str) {
         self.private.lock().unwrap().push(text.to_owned());
     }
 }
 
 /// Prints the state if the test fails.
-impl Drop for World {
+impl Drop for TestEnv {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;

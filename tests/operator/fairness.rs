@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::json;
 use simulators::{Fault, KeyRole, LeverOptions, LeverSimulator, Permissions};
 
-use crate::environment::{Options, STAGE, World};
+use crate::environment::{Options, STAGE, TestEnv};
 use crate::floods::{delivery, flood};
 use crate::wait::{MACHINE, eventually};
 
@@ -18,33 +18,33 @@ const FLOODED: &str = "flooded";
 const FLOOD: usize = 10_000;
 
 /// Creates a connection with its own keys and configuration; its signing token is `token-of-<name>`.
-async fn add(world: &World, name: &str, lever: &LeverSimulator) {
+async fn add(env: &TestEnv, name: &str, lever: &LeverSimulator) {
     let owner = &simulators::InterviewOptions::default().users[0].email;
     let key = |service: &str| format!("{service}-key-0f41-{name}");
     lever.set_key(&key("lever"), Permissions::all());
-    world.interview.set_key(&key("interview"), owner, KeyRole::Owner);
+    env.interview.set_key(&key("interview"), owner, KeyRole::Owner);
     let secret = json!({"apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": name, "namespace": world.namespace}, "stringData": {"lever-api-key": key("lever"),
+        "metadata": {"name": name, "namespace": env.namespace}, "stringData": {"lever-api-key": key("lever"),
         "interview-api-key": key("interview"), "lever-signing-token": format!("token-of-{name}")}});
-    world.cluster.kubectl(&["create", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
-    let mut spec = world.connection_spec();
+    env.cluster.kubectl(&["create", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
+    let mut spec = env.connection_spec();
     for path in ["/lever/apiKeySecretRef", "/interview/apiKeySecretRef", "/webhook/signingTokenSecretRef"] {
         spec.pointer_mut(path).unwrap()["name"] = json!(name);
     }
     spec["lever"]["url"] = json!(lever.url());
     spec["sync"] = json!({"interval": "0s"});
-    world.apply("leverconnections", name, spec).await;
-    world.apply("padconfigurations", name, json!({"connectionRef": {"name": name}})).await;
+    env.apply("leverconnections", name, spec).await;
+    env.apply("padconfigurations", name, json!({"connectionRef": {"name": name}})).await;
 }
 
 /// Returns the times from webhook to link, for one candidate of each healthy connection, started one after the other.
-async fn delays(world: &World, names: &[String], stage: &str) -> Vec<Duration> {
-    let (operator, namespace) = (&world.operators[0], world.namespace);
+async fn delays(env: &TestEnv, names: &[String], stage: &str) -> Vec<Duration> {
+    let (operator, namespace) = (&env.operators[0], env.namespace);
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
     let one = async |number: usize, name: &String| {
         tokio::time::sleep(Duration::from_millis(100) * u32::try_from(number).unwrap()).await;
-        let candidate = world.candidate();
-        world.lever.move_to_stage(&candidate, STAGE).await;
+        let candidate = env.candidate();
+        env.lever.move_to_stage(&candidate, STAGE).await;
         let began = Instant::now();
         // Failed deliveries are retried, as Lever does, and that time counts too.
         let url = format!("http://127.0.0.1:{}/webhooks/lever/{namespace}/{name}", operator.webhooks);
@@ -56,7 +56,7 @@ async fn delays(world: &World, names: &[String], stage: &str) -> Vec<Duration> {
             }
         })
         .await;
-        eventually("the link exists", async || match world.lever.links(&candidate).len() {
+        eventually("the link exists", async || match env.lever.links(&candidate).len() {
             0 => Err(format!("none for {name} after {:?}", began.elapsed())),
             _ => Ok(()),
         })
@@ -69,7 +69,7 @@ async fn delays(world: &World, names: &[String], stage: &str) -> Vec<Duration> {
 }
 
 /// Returns median, 95th percentile and maximum.
-fn told(delays: &[Duration]) -> [Duration; 3] {
+fn percentiles(delays: &[Duration]) -> [Duration; 3] {
     [delays[delays.len() / 2], delays[delays.len() * 95 / 100], delays[delays.len() - 1]]
 }
 
@@ -77,29 +77,29 @@ fn told(delays: &[Duration]) -> [Duration; 3] {
 async fn fifty_connections_continue_while_one_hangs_and_one_is_flooded() {
     let _alone = MACHINE.lock().await;
     let hanging = LeverSimulator::start(LeverOptions::default()).await.unwrap();
-    let mut options = Options::new("fairness").unsettled();
+    let mut options = Options::new("fairness").without_setup();
     options
         .flags
         .extend(["--leader-election=false", format!("--allow-api-origin={}", hanging.origin()).leak()]);
     // Logging each call would be most of the work.
     options.levels = Some("warn");
-    let world = World::start(options).await;
+    let env = TestEnv::start(options).await;
     let names: Vec<String> = (0..HEALTHY).map(|number| format!("healthy-{number}")).collect();
     for name in names.iter().map(String::as_str).chain([FLOODED]) {
-        add(&world, name, &world.lever).await;
+        add(&env, name, &env.lever).await;
     }
-    add(&world, HANGING, &hanging).await;
+    add(&env, HANGING, &hanging).await;
     for name in names.iter().map(String::as_str).chain([FLOODED, HANGING]) {
-        world.wait_for("leverconnections", name, "Ready", "True/Connected").await;
-        world.wait_for("padconfigurations", name, "Ready", "True/InUse").await;
+        env.wait_for("leverconnections", name, "Ready", "True/Connected").await;
+        env.wait_for("padconfigurations", name, "Ready", "True/InUse").await;
     }
-    let stage = world.lever.stage_id(STAGE).unwrap();
-    let quiet = told(&delays(&world, &names, &stage).await);
+    let stage = env.lever.stage_id(STAGE).unwrap();
+    let quiet = percentiles(&delays(&env, &names, &stage).await);
 
     let fault = hanging.faults().add(Fault::on("*", "^/").hang().until_removed());
     let stage_there = hanging.stage_id(STAGE).unwrap();
     let to_hang = (0..60).map(|n| delivery("token-of-hanging", &format!("hanging-{n}"), &stage_there, 0));
-    flood(&world.operators[0], world.namespace, HANGING, 8, to_hang).await;
+    flood(&env.operators[0], env.namespace, HANGING, 8, to_hang).await;
     eventually(
         "its calls hang",
         async || {
@@ -108,19 +108,19 @@ async fn fifty_connections_continue_while_one_hangs_and_one_is_flooded() {
     )
     .await;
     let bodies = (0..FLOOD).map(|n| delivery("token-of-flooded", &format!("nobody-{n}"), &stage, 0));
-    let (operator, began) = (&world.operators[0], Instant::now());
+    let (operator, began) = (&env.operators[0], Instant::now());
     let flooding = async {
-        let answers = flood(operator, world.namespace, FLOODED, 200, bodies).await;
+        let answers = flood(operator, env.namespace, FLOODED, 200, bodies).await;
         (answers, began.elapsed())
     };
     let twice = async {
-        let first = delays(&world, &names, &stage).await;
-        let mut both = [first, delays(&world, &names, &stage).await].concat();
+        let first = delays(&env, &names, &stage).await;
+        let mut both = [first, delays(&env, &names, &stage).await].concat();
         both.sort();
         both
     };
     let ((answers, took), bad) = tokio::join!(flooding, twice);
-    let bad = told(&bad);
+    let bad = percentiles(&bad);
     println!(
         "fairness: from the webhook to the link, over {HEALTHY} connections, median, 95 % and worst: {quiet:?} when all is \
          quiet; {bad:?} while one account hangs and one gets {FLOOD} webhooks, answered {answers:?} within {took:?}"
@@ -133,7 +133,7 @@ async fn fifty_connections_continue_while_one_hangs_and_one_is_flooded() {
     }
     fault.remove();
     for name in [HANGING, FLOODED] {
-        world.delete("leverconnections", name).await;
+        env.delete("leverconnections", name).await;
     }
-    world.finish().await;
+    env.finish().await;
 }

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::environment::{CONNECTION, Options, STAGE, World};
+use crate::environment::{CONNECTION, Options, STAGE, TestEnv};
 use crate::process::Operator;
 use crate::status::phase;
 use crate::wait::{MACHINE, eventually, eventually_within};
@@ -51,8 +51,8 @@ pub fn delivery(signing_token: &str, opportunity: &str, stage: &str, padding: us
     .to_string()
 }
 
-async fn requests_of(world: &World) -> usize {
-    let (user, all) = (world.user(0), world.cluster.requests(world.namespace).await);
+async fn requests_of(env: &TestEnv) -> usize {
+    let (user, all) = (env.user(0), env.cluster.requests(env.namespace).await);
     // Watches are restarted automatically, and an unsigned request does not update the last delivery.
     all.iter().filter(|one| one.user == user && one.verb != "watch" && one.resource != "leases").count()
 }
@@ -62,19 +62,19 @@ async fn unsigned_flood_costs_no_request_log_line_or_memory() {
     let _alone = MACHINE.lock().await;
     let mut options = Options::new("unsigned-flood");
     options.flags.push("--leader-election=false");
-    let mut world = World::start(options).await;
-    let stage = world.lever.stage_id(STAGE).unwrap();
+    let mut env = TestEnv::start(options).await;
+    let stage = env.lever.stage_id(STAGE).unwrap();
     let bodies = |count: usize, padding: usize| {
         let stage = stage.clone();
         (0..count).map(move |n| delivery("another token", &format!("nobody-{n}"), &stage, padding))
     };
-    let (namespace, large) = (world.namespace, 250_000);
-    let operator = world.operators.remove(0);
+    let (namespace, large) = (env.namespace, 250_000);
+    let operator = env.operators.remove(0);
     // Costs of the first requests, such as buffers of connections, are not growth.
     flood(&operator, namespace, CONNECTION, 64, bodies(1_000, 0)).await;
     flood(&operator, namespace, CONNECTION, 64, bodies(200, large)).await;
     let (memory, requests, lines) =
-        (operator.memory(), requests_of(&world).await, operator.logged().lines().count());
+        (operator.memory(), requests_of(&env).await, operator.logged().lines().count());
     let small = flood(&operator, namespace, CONNECTION, 64, bodies(10_000, 0)).await;
     let large = flood(&operator, namespace, CONNECTION, 64, bodies(600, large)).await;
     let garbage = flood(&operator, namespace, CONNECTION, 64, (0..2_000).map(|n| "[".repeat(n))).await;
@@ -83,49 +83,49 @@ async fn unsigned_flood_costs_no_request_log_line_or_memory() {
     assert_eq!(large, BTreeMap::from([(401, 600)]));
     assert_eq!(garbage, BTreeMap::from([(400, 2_000)]));
     assert_eq!(nowhere, BTreeMap::from([(404, 2_000)]));
-    assert_eq!(requests_of(&world).await, requests, "to the API server");
+    assert_eq!(requests_of(&env).await, requests, "to the API server");
     assert_eq!(operator.logged().lines().count(), lines, "lines in the log");
     let after = operator.memory();
     println!("flood: 14600 unsigned requests, 600 of them of 250 kB: {memory} KiB before, {after} KiB after");
     assert!(after < memory + 24 * 1024, "{memory} KiB before, {after} KiB after");
 
-    world.operators.push(operator);
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    world.finish().await;
+    env.operators.push(operator);
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    env.finish().await;
 }
 
 /// Starts a second connection that is Ready, with keys, a configuration and a webhook.
-async fn add_flooded(world: &World) {
+async fn add_flooded(env: &TestEnv) {
     let owner = &simulators::InterviewOptions::default().users[0].email;
-    world.lever.set_key("lever-51c0-flooded", Permissions::all());
-    world.interview.set_key("interview-51c0-flooded", owner, KeyRole::Owner);
+    env.lever.set_key("lever-51c0-flooded", Permissions::all());
+    env.interview.set_key("interview-51c0-flooded", owner, KeyRole::Owner);
     for private in ["lever-51c0-flooded", "interview-51c0-flooded", FLOODED_TOKEN] {
-        world.keep_private(private);
+        env.declare_private(private);
     }
     let secret = json!({"apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": FLOODED, "namespace": world.namespace}, "stringData": {"lever-api-key": "lever-51c0-flooded",
+        "metadata": {"name": FLOODED, "namespace": env.namespace}, "stringData": {"lever-api-key": "lever-51c0-flooded",
         "interview-api-key": "interview-51c0-flooded", "lever-signing-token": FLOODED_TOKEN}});
-    world.cluster.kubectl(&["create", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
-    let mut spec = world.connection_spec();
+    env.cluster.kubectl(&["create", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
+    let mut spec = env.connection_spec();
     for path in ["/lever/apiKeySecretRef", "/interview/apiKeySecretRef", "/webhook/signingTokenSecretRef"] {
         spec.pointer_mut(path).unwrap()["name"] = json!(FLOODED);
     }
     spec["sync"] = json!({"interval": "0s"});
-    world.apply("leverconnections", FLOODED, spec).await;
-    world.apply("padconfigurations", FLOODED, json!({"connectionRef": {"name": FLOODED}})).await;
-    world.wait_for("leverconnections", FLOODED, "Ready", "True/Connected").await;
-    world.wait_for("padconfigurations", FLOODED, "Ready", "True/InUse").await;
+    env.apply("leverconnections", FLOODED, spec).await;
+    env.apply("padconfigurations", FLOODED, json!({"connectionRef": {"name": FLOODED}})).await;
+    env.wait_for("leverconnections", FLOODED, "Ready", "True/Connected").await;
+    env.wait_for("padconfigurations", FLOODED, "Ready", "True/InUse").await;
 }
 
 /// Returns the time until a candidate of the other connection has a pad.
-async fn time_of_one(world: &World, limit: Duration) -> [Duration; 2] {
-    let (candidate, began) = (world.candidate(), Instant::now());
-    assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
+async fn time_of_one(env: &TestEnv, limit: Duration) -> [Duration; 2] {
+    let (candidate, began) = (env.candidate(), Instant::now());
+    assert_eq!(env.enter(&candidate).await["outcome"], "Accepted");
     let taken = began.elapsed();
     eventually_within(limit, "the other connection's pad exists", async || {
-        let name = world.pads_of(&candidate).await;
+        let name = env.pads_of(&candidate).await;
         let phases: Vec<_> = name.iter().map(phase).collect();
         if phases == ["Open/Open"] { Ok(()) } else { Err(format!("{phases:?}")) }
     })
@@ -138,22 +138,22 @@ async fn signed_flood_of_one_connection_is_bounded_and_starves_no_other() {
     let _alone = MACHINE.lock().await;
     let mut options = Options::new("signed-flood");
     options.flags.push("--leader-election=false");
-    let mut world = World::start(options).await;
-    add_flooded(&world).await;
-    let stage = world.lever.stage_id(STAGE).unwrap();
+    let mut env = TestEnv::start(options).await;
+    add_flooded(&env).await;
+    let stage = env.lever.stage_id(STAGE).unwrap();
     let bodies = |numbers: std::ops::Range<usize>| {
         numbers.map(|n| delivery(FLOODED_TOKEN, &format!("nobody-{n}"), &stage, 0)).collect::<Vec<_>>()
     };
-    let namespace = world.namespace;
-    let operator = world.operators.remove(0);
+    let namespace = env.namespace;
+    let operator = env.operators.remove(0);
     let memory = operator.memory();
     let (answers, during) = tokio::join!(
         flood(&operator, namespace, FLOODED, 400, bodies(0..3_000).into_iter()),
-        time_of_one(&world, Duration::from_secs(30)),
+        time_of_one(&env, Duration::from_secs(30)),
     );
     let after = operator.memory();
     // Thousands of Pads of the flooded connection now wait for the rate limit of their account.
-    let [taken, open] = time_of_one(&world, Duration::from_secs(15)).await;
+    let [taken, open] = time_of_one(&env, Duration::from_secs(15)).await;
     println!(
         "flood: 3000 signed requests of one connection, 400 at once: {answers:?}; another connection's delivery took \
          {during:?} during and {taken:?} after it, until its pad was there; then {open:?}; {memory} KiB before, {after} KiB after"
@@ -161,26 +161,26 @@ async fn signed_flood_of_one_connection_is_bounded_and_starves_no_other() {
     assert!(answers.keys().all(|status| [200, 503].contains(status)), "{answers:?}");
     assert!(answers.get(&503).is_some_and(|sent_away| *sent_away > 100), "{answers:?}");
     assert!(answers.get(&200).is_some_and(|taken| *taken >= 100), "{answers:?}");
-    let waiting = world
+    let waiting = env
         .list("pads")
         .await
         .into_iter()
         .filter(|pad| phase(pad) == "/" || phase(pad).starts_with("Pending"));
     assert!(waiting.count() > 100, "the flood was not over when the other connection's pad came");
-    world.operators.push(operator);
-    world.delete("leverconnections", FLOODED).await;
-    world.finish().await;
+    env.operators.push(operator);
+    env.delete("leverconnections", FLOODED).await;
+    env.finish().await;
 }
 
 /// Connects and sends only the start of a request.
-async fn say(port: u16, what: &[u8]) -> TcpStream {
+async fn send_partial(port: u16, what: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(what).await.unwrap();
     stream
 }
 
 /// Returns the response until the other side closes, while sending a byte from time to time.
-async fn dripping(mut stream: TcpStream) -> String {
+async fn read_slowly(mut stream: TcpStream) -> String {
     let mut heard = Vec::new();
     let ends = async {
         let mut buffer = [0; 512];
@@ -199,31 +199,31 @@ async fn dripping(mut stream: TcpStream) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_are_disconnected_and_do_not_block_others() {
     let _alone = MACHINE.lock().await;
-    let world = World::start(Options::new("slow-clients")).await;
-    let port = world.operators[0].webhooks;
-    let memory = world.operators[0].memory();
-    let path = format!("/webhooks/lever/{}/{CONNECTION}", world.namespace);
+    let env = TestEnv::start(Options::new("slow-clients")).await;
+    let port = env.operators[0].webhooks;
+    let memory = env.operators[0].memory();
+    let path = format!("/webhooks/lever/{}/{CONNECTION}", env.namespace);
     let body = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n{{");
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nX-Slow: ");
     // More clients than can be served in parallel: all slots are taken, and others wait.
     let mut slow = Vec::new();
     for n in 0..600 {
-        slow.push(say(port, if n % 2 == 0 { &body } else { &head }.as_bytes()).await);
+        slow.push(send_partial(port, if n % 2 == 0 { &body } else { &head }.as_bytes()).await);
     }
-    let all = tokio::spawn(stream::iter(slow).map(dripping).buffer_unordered(600).collect::<Vec<_>>());
-    let (candidate, began, stage) = (world.candidate(), Instant::now(), world.lever.stage_id(STAGE).unwrap());
+    let all = tokio::spawn(stream::iter(slow).map(read_slowly).buffer_unordered(600).collect::<Vec<_>>());
+    let (candidate, began, stage) = (env.candidate(), Instant::now(), env.lever.stage_id(STAGE).unwrap());
     // On a new connection: Lever's existing one might already be served.
-    let one = [delivery(&world.signing_token, &candidate, &stage, 0)].into_iter();
-    let answer = flood(&world.operators[0], world.namespace, CONNECTION, 1, one).await;
+    let one = [delivery(&env.signing_token, &candidate, &stage, 0)].into_iter();
+    let answer = flood(&env.operators[0], env.namespace, CONNECTION, 1, one).await;
     assert_eq!(answer, BTreeMap::from([(200, 1)]));
     let taken = began.elapsed();
     let answers = all.await.unwrap();
-    let cut = began.elapsed();
+    let disconnected = began.elapsed();
     assert!(taken < Duration::from_secs(25), "a delivery waited {taken:?}");
-    world.wait_for_pad(&candidate, "Skipped/StageChanged").await;
-    let after = world.operators[0].memory();
+    env.wait_for_pad(&candidate, "Skipped/StageChanged").await;
+    let after = env.operators[0].memory();
     println!(
-        "flood: 600 slow clients: a delivery took {taken:?}, all were disconnected after {cut:?}; {memory} KiB before, {after} KiB after"
+        "flood: 600 slow clients: a delivery took {taken:?}, all were disconnected after {disconnected:?}; {memory} KiB before, {after} KiB after"
     );
     assert!(
         answers.iter().all(|answer| answer.is_empty() || answer.starts_with("HTTP/1.1 40")),
@@ -231,7 +231,7 @@ async fn slow_clients_are_disconnected_and_do_not_block_others() {
     );
     assert!(answers.iter().filter(|answer| answer.starts_with("HTTP/1.1 408")).count() > 100);
     assert!(after < memory + 48 * 1024, "{memory} KiB before, {after} KiB after");
-    world.finish().await;
+    env.finish().await;
 }
 
 /// The services of a connection never respond, so each of its Pads keeps its work permit until the timeout.
@@ -239,31 +239,31 @@ async fn slow_clients_are_disconnected_and_do_not_block_others() {
 async fn hanging_service_delays_no_other_connection() {
     let mut options = Options::new("hanging");
     options.flags.push("--leader-election=false");
-    let world = World::start(options).await;
-    add_flooded(&world).await;
+    let env = TestEnv::start(options).await;
+    add_flooded(&env).await;
     // All start at once.
-    world.patch("leverconnections", FLOODED, json!({"spec": {"suspend": true}})).await;
-    world.wait_for("leverconnections", FLOODED, "Suspended", "True/Suspended").await;
+    env.patch("leverconnections", FLOODED, json!({"spec": {"suspend": true}})).await;
+    env.wait_for("leverconnections", FLOODED, "Suspended", "True/Suspended").await;
     let hang = simulators::Fault::on("GET", "^/v1/opportunities/hanging-").hang().until_removed();
-    let fault = world.lever.faults().add(hang);
+    let fault = env.lever.faults().add(hang);
     for n in 0..60 {
         let spec = json!({"configurationRef": {"name": FLOODED}, "connectionRef": {"name": FLOODED},
             "opportunityID": format!("hanging-{n}")});
-        world.apply("pads", &format!("hanging-{n}"), spec).await;
+        env.apply("pads", &format!("hanging-{n}"), spec).await;
     }
-    world.patch("leverconnections", FLOODED, json!({"spec": {"suspend": false}})).await;
+    env.patch("leverconnections", FLOODED, json!({"spec": {"suspend": false}})).await;
     eventually("all work permits of the connection are taken", async || {
         if fault.hits() >= 24 { Ok(()) } else { Err(fault.hits().to_string()) }
     })
     .await;
-    let [taken, open] = time_of_one(&world, Duration::from_secs(12)).await;
+    let [taken, open] = time_of_one(&env, Duration::from_secs(12)).await;
     println!(
         "flood: with {} hanging calls of another connection a delivery took {taken:?}, its pad {open:?}",
         fault.hits()
     );
-    let pads: Vec<Value> = world.list("pads").await;
+    let pads: Vec<Value> = env.list("pads").await;
     assert!(pads.iter().filter(|pad| phase(pad).starts_with("Pending") || phase(pad) == "/").count() > 30);
     fault.remove();
-    world.delete("leverconnections", FLOODED).await;
-    world.finish().await;
+    env.delete("leverconnections", FLOODED).await;
+    env.finish().await;
 }

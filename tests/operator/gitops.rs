@@ -23,7 +23,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn api_server_accepts_every_example() {
-    let cluster = Cluster::with_the_crds_of_others().await;
+    let cluster = Cluster::with_third_party_crds().await;
     for namespace in ["hiring", "flux-system", "argocd"] {
         cluster.kubectl(&["create", "namespace", namespace], None).await.unwrap();
     }

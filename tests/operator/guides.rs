@@ -8,7 +8,7 @@ use simulators::{DeliveryBehaviour, KeyRole, NewCandidate, NewPosting};
 
 use crate::cluster::source;
 use crate::documents::assert_tests;
-use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, TestEnv};
 use crate::status::{message_of, phase};
 use crate::wait::eventually;
 
@@ -18,54 +18,53 @@ const SENTENCES: u32 = 63;
 #[tokio::test(flavor = "multi_thread")]
 async fn key_without_organization_is_reported_until_the_secret_is_fixed() {
     const ALONE: &str = "interview-5d20-of-nobody";
-    let mut options = Options::new("no-organization").unsettled();
+    let mut options = Options::new("no-organization").without_setup();
     options.secret = json!({"interview-api-key": ALONE});
     let (right, users) = (options.interview.api_key.clone(), options.interview.users.clone());
-    let world = World::start(options).await;
-    world.keep_private(ALONE);
-    world.interview.set_key(ALONE, &users[1].email, KeyRole::Alone);
-    world.request("leverconnections", CONNECTION).await;
-    let connection =
-        world.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationMissing").await;
+    let env = TestEnv::start(options).await;
+    env.declare_private(ALONE);
+    env.interview.set_key(ALONE, &users[1].email, KeyRole::Alone);
+    env.request("leverconnections", CONNECTION).await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationMissing").await;
     assert!(
         message_of(&connection, "Ready").contains("Use the key of an organization owner"),
         "{connection:#}"
     );
 
-    world.set_secret("interview-api-key", &right).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    world.finish().await;
+    env.set_secret("interview-api-key", &right).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verify_succeeds_with_and_without_a_url_scheme() {
-    let world = World::start(Options::new("verify").unsettled()).await;
-    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    let env = TestEnv::start(Options::new("verify").without_setup()).await;
+    env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
     let connection =
-        world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/AwaitingVerification").await;
+        env.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/AwaitingVerification").await;
     let url = connection["status"]["webhookURL"].as_str().unwrap();
     let (_, bare) = url.split_once("://").unwrap();
     for address in [bare, url] {
-        let webhook = world.lever.set_webhook(address, &world.signing_token);
-        let answer = world.lever.verify().await;
+        let webhook = env.lever.set_webhook(address, &env.signing_token);
+        let answer = env.lever.verify().await;
         assert!(answer.verified, "{address}: {answer:?}");
-        world.wait_for("leverconnections", CONNECTION, "WebhookVerified", "True/SignatureVerified").await;
-        let candidate = world.candidate();
-        world.enter(&candidate).await;
-        world.wait_for_one_pad(&candidate).await;
-        world.lever.remove_webhook(&webhook);
+        env.wait_for("leverconnections", CONNECTION, "WebhookVerified", "True/SignatureVerified").await;
+        let candidate = env.candidate();
+        env.enter(&candidate).await;
+        env.wait_for_one_pad(&candidate).await;
+        env.lever.remove_webhook(&webhook);
     }
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn live_pad_may_have_a_question() {
-    let world = World::start(Options::new("live-question").configuration(json!({"questionID": 1003}))).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
+    let env = TestEnv::start(Options::new("live-question").configuration(json!({"questionID": 1003}))).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
     assert_eq!((made.take_home, made.question_ids.as_slice()), (false, [1003].as_slice()));
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,95 +73,95 @@ async fn each_stage_has_its_own_tag_and_its_own_pad() {
     let mut options = Options::new("two-stages");
     let onsite = json!({"stage": "Onsite", "tag": ONSITE, "type": "TakeHome", "questionID": 1002});
     options.configurations.push(("onsite", onsite));
-    let world = World::start(options).await;
-    let candidate = world.candidate();
-    world.lever.add_tag(&candidate, ONSITE);
-    world.enter(&candidate).await;
-    assert!(!world.wait_for_one_pad(&candidate).await.take_home, "the next stage is not reached yet");
+    let env = TestEnv::start(options).await;
+    let candidate = env.candidate();
+    env.lever.add_tag(&candidate, ONSITE);
+    env.enter(&candidate).await;
+    assert!(!env.wait_for_one_pad(&candidate).await.take_home, "the next stage is not reached yet");
 
-    world.lever.move_to_stage(&candidate, "Onsite").await;
+    env.lever.move_to_stage(&candidate, "Onsite").await;
     let pads = eventually("both are Open", async || {
-        let pads = world.pads_of(&candidate).await;
+        let pads = env.pads_of(&candidate).await;
         let are_open = pads.len() == 2 && pads.iter().all(|pad| phase(pad) == "Open/Open");
         if are_open { Ok(pads) } else { Err(format!("{pads:#?}")) }
     })
     .await;
     let types: BTreeSet<_> = pads.iter().map(|pad| pad["status"]["type"].as_str().unwrap()).collect();
     assert_eq!(types, BTreeSet::from(["Live", "TakeHome"]));
-    assert_eq!(world.lever.links(&candidate).len(), 2);
-    world.finish().await;
+    assert_eq!(env.lever.links(&candidate).len(), 2);
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applicants_of_a_tagged_posting_are_tagged() {
-    let world = World::start(Options::new("posting")).await;
+    let env = TestEnv::start(Options::new("posting")).await;
     let posting = |tags: &[&str]| {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        world.lever.add_posting(NewPosting { text: "Engineer".into(), tags, ..NewPosting::default() })
+        env.lever.add_posting(NewPosting { text: "Engineer".into(), tags, ..NewPosting::default() })
     };
     let (tagged, other) = (posting(&[TAG]), posting(&[]));
     let applicant = |posting: &str| {
-        world.add_candidate(NewCandidate { posting: Some(posting.to_owned()), ..NewCandidate::default() })
+        env.add_candidate(NewCandidate { posting: Some(posting.to_owned()), ..NewCandidate::default() })
     };
     for candidate in [applicant(&tagged), applicant(&tagged)] {
-        world.enter(&candidate).await;
-        world.wait_for_one_pad(&candidate).await;
+        env.enter(&candidate).await;
+        env.wait_for_one_pad(&candidate).await;
     }
     let untagged = applicant(&other);
-    world.enter(&untagged).await;
-    world.wait_for_pad(&untagged, "Skipped/TagMissing").await;
+    env.enter(&untagged).await;
+    env.wait_for_pad(&untagged, "Skipped/TagMissing").await;
 
     // Sync finds them by the same tag.
-    world.lever.set_delivery_behaviour(DeliveryBehaviour { drop: true, ..DeliveryBehaviour::default() });
+    env.lever.set_delivery_behaviour(DeliveryBehaviour { drop: true, ..DeliveryBehaviour::default() });
     let untold = applicant(&tagged);
-    world.lever.move_to_stage(&untold, STAGE).await;
-    world.lever.set_delivery_behaviour(DeliveryBehaviour::default());
-    world.sync().await;
-    world.wait_for_one_pad(&untold).await;
-    world.finish().await;
+    env.lever.move_to_stage(&untold, STAGE).await;
+    env.lever.set_delivery_behaviour(DeliveryBehaviour::default());
+    env.sync().await;
+    env.wait_for_one_pad(&untold).await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn removing_the_tag_disables_one_candidate() {
-    let world = World::start(Options::new("tag-removed")).await;
-    let [disabled, other] = [(); 2].map(|()| world.candidate());
-    world.lever.remove_tag(&disabled, TAG);
+    let env = TestEnv::start(Options::new("tag-removed")).await;
+    let [disabled, other] = [(); 2].map(|()| env.candidate());
+    env.lever.remove_tag(&disabled, TAG);
     for candidate in [&disabled, &other] {
-        world.enter(candidate).await;
+        env.enter(candidate).await;
     }
-    world.wait_for_pad(&disabled, "Skipped/TagMissing").await;
-    let made = world.wait_for_one_pad(&other).await;
-    assert_eq!(world.creates(), 1);
+    env.wait_for_pad(&disabled, "Skipped/TagMissing").await;
+    let made = env.wait_for_one_pad(&other).await;
+    assert_eq!(env.creates(), 1);
 
     // An existing pad remains.
-    world.lever.remove_tag(&other, TAG);
-    world.sync().await;
-    let pad = world.pads_of(&other).await.remove(0);
-    world.look_at("pads", pad["metadata"]["name"].as_str().unwrap()).await;
-    assert_eq!(world.wait_for_one_pad(&other).await.id, made.id);
-    world.finish().await;
+    env.lever.remove_tag(&other, TAG);
+    env.sync().await;
+    let pad = env.pads_of(&other).await.remove(0);
+    env.reconcile("pads", pad["metadata"]["name"].as_str().unwrap()).await;
+    assert_eq!(env.wait_for_one_pad(&other).await.id, made.id);
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copied_link_remains_the_record_of_the_interview() {
-    let world = World::start(Options::new("link")).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
-    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let env = TestEnv::start(Options::new("link")).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
+    let name = env.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     let shown = async |field: &str| {
         let path = format!("jsonpath={{.status.{field}}}");
-        world.kubectl(&["get", "pad", &name, "--output", &path]).await.unwrap()
+        env.kubectl(&["get", "pad", &name, "--output", &path]).await.unwrap()
     };
     assert_eq!(shown("url").await, made.url);
 
-    world.interview.start_interview(&made.id, &["Ada"]);
-    world.end_interview(&candidate, &made.id).await;
-    world.sync().await;
+    env.interview.start_interview(&made.id, &["Ada"]);
+    env.end_interview(&candidate, &made.id).await;
+    env.sync().await;
     assert_eq!(shown("url").await, made.url);
     assert_eq!(shown("playbackURL").await, made.playback);
-    assert_eq!(world.lever.links(&candidate), [made.url]);
-    world.finish().await;
+    assert_eq!(env.lever.links(&candidate), [made.url]);
+    env.finish().await;
 }
 
 /// Row of `docs/guide-coverage.md`: the number of the sentence, and the tests that cover it.

@@ -8,10 +8,10 @@ use simulators::DeliveryOutcome;
 use crate::availability::leads;
 use crate::cluster::Cluster;
 use crate::effects::links_added;
-use crate::environment::{CONNECTION, Options, STAGE, World};
+use crate::environment::{CONNECTION, Options, STAGE, TestEnv};
 use crate::process::Operator;
-use crate::tcp_proxy::Link;
-use crate::wait::{eventually, soon};
+use crate::tcp_proxy::TcpProxy;
+use crate::wait::{eventually, must_finish};
 
 /// Returns status and lines of a page.
 async fn page(operator: &Operator, path: &str) -> (u16, Vec<String>) {
@@ -23,9 +23,9 @@ async fn page(operator: &Operator, path: &str) -> (u16, Vec<String>) {
 async fn lost_api_server_makes_the_replica_unready_without_a_restart() {
     let mut options = Options::new("health-parts");
     options.replicas = 2;
-    let world = World::start(options).await;
-    let leader = leads(&world).await.unwrap();
-    let (leader, follower) = (&world.operators[leader], &world.operators[1 - leader]);
+    let env = TestEnv::start(options).await;
+    let leader = leads(&env).await.unwrap();
+    let (leader, follower) = (&env.operators[leader], &env.operators[1 - leader]);
     let parts = |parts: &[&str]| parts.iter().map(|part| format!("ok {part}")).collect::<Vec<_>>();
     let of_leader = [
         "LeverConnections in health-parts",
@@ -42,7 +42,7 @@ async fn lost_api_server_makes_the_replica_unready_without_a_restart() {
         assert_eq!(page(operator, "/readyz").await, ready);
     }
 
-    follower.link.cut();
+    follower.proxy.cut();
     let lines = eventually("it is not ready anymore", async || match page(follower, "/readyz").await {
         (503, lines) => Ok(lines),
         other => Err(format!("{other:?}")),
@@ -55,13 +55,13 @@ async fn lost_api_server_makes_the_replica_unready_without_a_restart() {
     tokio::time::sleep(Duration::from_secs(35)).await;
     assert_eq!(page(follower, "/livez").await, (200, parts(&["lease", "webhooks"])));
     assert_eq!(page(leader, "/readyz").await, ready, "the other replica is ready");
-    follower.link.mend();
+    follower.proxy.restore();
     eventually("it is ready again", async || match page(follower, "/readyz").await {
         (200, _) => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,17 +91,17 @@ async fn replacing_replicas_under_load_loses_nothing() {
     let mut options = Options::new("rolling");
     options.replicas = 2;
     options.lever.retry_delays = [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec();
-    let mut world = World::start(options).await;
-    let ports = world.operators.iter().map(|operator| operator.webhooks).collect();
-    let service = Link::to_any("http", ports).await;
-    for webhook in world.lever.webhooks() {
-        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
+    let mut env = TestEnv::start(options).await;
+    let ports = env.operators.iter().map(|operator| operator.webhooks).collect();
+    let service = TcpProxy::to_any("http", ports).await;
+    for webhook in env.lever.webhooks() {
+        env.lever.remove_webhook(webhook["id"].as_str().unwrap());
     }
     let url = service.url().replace("http://", "");
-    let url = format!("{url}/webhooks/lever/{}/{CONNECTION}", world.namespace);
-    world.lever.set_webhook(&url, &world.signing_token);
+    let url = format!("{url}/webhooks/lever/{}/{CONNECTION}", env.namespace);
+    env.lever.set_webhook(&url, &env.signing_token);
 
-    let mut operators = std::mem::take(&mut world.operators);
+    let mut operators = std::mem::take(&mut env.operators);
     let (moved, mut updates) = (Cell::new(0), 0);
     let rolling = async {
         // However fast the machine is, many candidates are moved in the meantime.
@@ -116,8 +116,8 @@ async fn replacing_replicas_under_load_loses_nothing() {
     let (mut candidates, mut deliveries) = (Vec::new(), Vec::new());
     let load = async {
         loop {
-            let candidate = world.candidate();
-            deliveries.extend(world.lever.move_to_stage(&candidate, STAGE).await.deliveries);
+            let candidate = env.candidate();
+            deliveries.extend(env.lever.move_to_stage(&candidate, STAGE).await.deliveries);
             candidates.push(candidate);
             moved.set(candidates.len());
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -127,22 +127,22 @@ async fn replacing_replicas_under_load_loses_nothing() {
         () = rolling => {}
         () = load => {}
     }
-    world.operators = operators;
+    env.operators = operators;
     let mut again = 0;
     for number in &deliveries {
-        let delivery = soon("it is delivered", world.lever.wait_for_delivery(*number)).await;
+        let delivery = must_finish("it is delivered", env.lever.wait_for_delivery(*number)).await;
         assert_eq!(delivery.outcome, DeliveryOutcome::Received, "{delivery:#?}");
         again += usize::from(delivery.attempts.len() > 1);
     }
     for candidate in &candidates {
-        world.wait_for_one_pad(candidate).await;
-        assert_eq!(links_added(&world, candidate).len(), 1);
+        env.wait_for_one_pad(candidate).await;
+        assert_eq!(links_added(&env, candidate).len(), 1);
     }
-    assert_eq!(world.interview.pads().len(), candidates.len(), "no pad is orphaned");
+    assert_eq!(env.interview.pads().len(), candidates.len(), "no pad is orphaned");
     println!(
         "availability: {} candidates moved while 2 replicas were replaced {updates} times; {again} duplicate deliveries; one pad each",
         candidates.len()
     );
     assert!(candidates.len() > 20);
-    world.finish().await;
+    env.finish().await;
 }

@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 
 use crate::cluster::objects;
-use crate::environment::{CONFIGURATION, CONNECTION, Options, SECRET, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, SECRET, TestEnv};
 use crate::fuzz::{altered, like};
 use crate::status::{assert_sound, condition};
 use crate::wait::{eventually, eventually_within};
@@ -22,9 +22,9 @@ const FEW: u32 = 90;
 const KINDS: [&str; 3] = ["leverconnections", "padconfigurations", "pads"];
 
 /// Objects as people write them, with every field.
-fn documents(world: &World) -> [(&'static str, Vec<Value>); 3] {
+fn documents(env: &TestEnv) -> [(&'static str, Vec<Value>); 3] {
     let object = |kind: &str, spec: Value| json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": kind, "metadata": {"generateName": "fuzz-"}, "spec": spec});
-    let mut whole = world.connection_spec();
+    let mut whole = env.connection_spec();
     whole["suspend"] = json!(false);
     whole["lever"]["performAs"] = json!("user-1");
     whole["interview"]["overage"] = json!("Allow");
@@ -45,26 +45,26 @@ fn documents(world: &World) -> [(&'static str, Vec<Value>); 3] {
     ];
     let all = |kind: &str, specs: &[Value]| specs.iter().map(|spec| object(kind, spec.clone())).collect();
     [
-        ("leverconnections", all("LeverConnection", &[world.connection_spec(), whole])),
+        ("leverconnections", all("LeverConnection", &[env.connection_spec(), whole])),
         ("padconfigurations", all("PadConfiguration", &configurations)),
         ("pads", all("Pad", &pads)),
     ]
 }
 
 /// Sends these bytes as a new object. Returns the name of the object, if it was accepted.
-async fn create(world: &World, plural: &str, body: Vec<u8>) -> Result<String, u16> {
-    let path = format!("/apis/padoperator.dev/v1alpha1/namespaces/{}/{plural}", world.namespace);
+async fn create(env: &TestEnv, plural: &str, body: Vec<u8>) -> Result<String, u16> {
+    let path = format!("/apis/padoperator.dev/v1alpha1/namespaces/{}/{plural}", env.namespace);
     let request = Request::post(path).header("content-type", "application/json").body(body).unwrap();
-    match world.client.request::<Value>(request).await {
+    match env.client.request::<Value>(request).await {
         Ok(made) => Ok(made["metadata"]["name"].as_str().unwrap().to_owned()),
         Err(kube::Error::Api(status)) => Err(status.code),
         Err(other) => panic!("{other}"),
     }
 }
 
-async fn settles(world: &World, plural: &str, name: &str) {
+async fn settles(env: &TestEnv, plural: &str, name: &str) {
     eventually_within(Duration::from_secs(40), "the operator has written the status", async || {
-        let Some(object) = world.find(plural, name).await else { return Err("gone".to_owned()) };
+        let Some(object) = env.find(plural, name).await else { return Err("gone".to_owned()) };
         let is_seen = object["status"]["observedGeneration"] == object["metadata"]["generation"];
         if is_seen && condition(&object, "Ready").is_some() { Ok(()) } else { Err(format!("{object:#}")) }
     })
@@ -76,21 +76,21 @@ async fn any_object_is_rejected_or_settles_and_leaves_nothing() {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(FEW);
     let mut options = Options::new("hostile-specs");
     options.flags.push("--leader-election=false");
-    let mut world = World::start(options).await;
+    let mut env = TestEnv::start(options).await;
     let mut runner = TestRunner::new(Config::default());
-    let kinds = documents(&world).map(|(plural, documents)| {
+    let kinds = documents(&env).map(|(plural, documents)| {
         let mostly_right =
             altered(documents.clone(), 1).prop_map(|document| document.to_string().into_bytes());
         (plural, prop_oneof![mostly_right, like(documents)])
     });
-    let (mut taken, mut refused, memory) = (0, 0, world.operator().memory());
+    let (mut taken, mut refused, memory) = (0, 0, env.operator().memory());
     for case in 0..cases {
         let (plural, documents) = &kinds[usize::try_from(case).unwrap() % kinds.len()];
         let body = documents.new_tree(&mut runner).unwrap().current();
-        match create(&world, plural, body.clone()).await {
+        match create(&env, plural, body.clone()).await {
             Ok(name) => {
-                settles(&world, plural, &name).await;
-                let api = objects(&world.client, world.namespace, plural);
+                settles(&env, plural, &name).await;
+                let api = objects(&env.client, env.namespace, plural);
                 api.delete(&name, &DeleteParams::default()).await.unwrap();
                 taken += 1;
             }
@@ -100,12 +100,12 @@ async fn any_object_is_rejected_or_settles_and_leaves_nothing() {
                 refused += 1;
             }
         }
-        assert!(world.operator().is_alive());
+        assert!(env.operator().is_alive());
     }
     eventually("all objects are deleted", async || {
         let mut left = Vec::new();
         for plural in KINDS {
-            let found = world.list(plural).await;
+            let found = env.list(plural).await;
             found.iter().for_each(assert_sound);
             left.extend(
                 found
@@ -117,14 +117,14 @@ async fn any_object_is_rejected_or_settles_and_leaves_nothing() {
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
-    let after = world.operator().memory();
+    let after = env.operator().memory();
     println!(
         "fuzz: {cases} objects: {taken} accepted, {refused} rejected; {memory} KiB before, {after} KiB after"
     );
     assert!(taken >= 10 && refused >= 10, "{taken} accepted, {refused} rejected");
     assert!(after < memory + 32 * 1024, "{memory} KiB before, {after} KiB after");
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    world.finish().await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    env.finish().await;
 }

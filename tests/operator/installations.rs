@@ -9,9 +9,9 @@ use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
 use crate::effects::links_added;
-use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TestEnv};
 use crate::status::{brief, message_of, phase};
-use crate::wait::{eventually, soon};
+use crate::wait::{eventually, must_finish};
 
 const INSTALLATION: &str = "padoperator.dev/installation";
 const CREATE: &str = "^/api/pads/?$";
@@ -23,32 +23,32 @@ async fn other_cluster() -> Cluster {
 }
 
 /// The same manifests in two clusters.
-async fn two_clusters(name: &'static str, options: impl Fn(&'static str) -> Options) -> (World, World) {
-    let first = World::start(options(name)).await;
-    let second = first.twin_in(other_cluster().await, options(name)).await;
+async fn two_clusters(name: &'static str, options: impl Fn(&'static str) -> Options) -> (TestEnv, TestEnv) {
+    let first = TestEnv::start(options(name)).await;
+    let second = first.start_in_other_cluster(other_cluster().await, options(name)).await;
     assert_eq!(first.namespace, second.namespace, "else these are no twins");
     (first, second)
 }
 
-/// Lever's webhooks go to this world alone from now on.
-fn deliver_to(world: &World) {
-    world.send_to(&world.operators[0]);
+/// Lever's webhooks go only to this environment from now on.
+fn deliver_to(env: &TestEnv) {
+    env.send_to(&env.operators[0]);
 }
 
-fn deliver_to_both(first: &World, second: &World) {
+fn deliver_to_both(first: &TestEnv, second: &TestEnv) {
     deliver_to(first);
     let port = second.operators[0].webhooks;
     let url = format!("127.0.0.1:{port}/webhooks/lever/{}/{CONNECTION}", second.namespace);
     first.lever.set_webhook(&url, &second.signing_token);
 }
 
-async fn installation_of(world: &World) -> String {
-    let connection = world.get("leverconnections", CONNECTION).await;
+async fn installation_of(env: &TestEnv) -> String {
+    let connection = env.get("leverconnections", CONNECTION).await;
     connection["metadata"]["annotations"][INSTALLATION].as_str().unwrap_or_default().to_owned()
 }
 
-async fn pad_name(world: &World, candidate: &str) -> String {
-    world.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
+async fn pad_name(env: &TestEnv, candidate: &str) -> String {
+    env.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
 /// The installation that a pad names in its third line.
@@ -58,16 +58,16 @@ fn signed_by(notes: Option<&String>) -> String {
 }
 
 /// Waits until a candidate has one pad and one link, the Pad of one cluster is Open, and that of the other gave way.
-async fn settles_with_one_pad(worlds: [&World; 2], candidate: &str) {
+async fn wait_for_one_pad_each(worlds: [&TestEnv; 2], candidate: &str) {
     const OPEN: &str = "Open/Open";
     const OWNED: &str = "Skipped/OwnedByAnotherInstallation";
     eventually(&format!("{candidate} has one pad"), async || {
         let links = worlds[0].lever.links(candidate);
-        let mut alive = worlds[0].pads_made_for(candidate);
+        let mut alive = worlds[0].created_pads_of(candidate);
         alive.retain(|pad| !pad.deleted);
         let mut phases = Vec::new();
-        for world in worlds {
-            phases.extend(world.pads_of(candidate).await.iter().map(phase));
+        for env in worlds {
+            phases.extend(env.pads_of(candidate).await.iter().map(phase));
         }
         phases.sort();
         let is_one = links.len() == 1 && alive.len() == 1 && alive[0].url == links[0];
@@ -83,39 +83,39 @@ async fn settles_with_one_pad(worlds: [&World; 2], candidate: &str) {
 // contract I1
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_id_is_written_once_and_restored() {
-    let world = World::start(Options::new("installation-id")).await;
-    let id = installation_of(&world).await;
+    let env = TestEnv::start(Options::new("installation-id")).await;
+    let id = installation_of(&env).await;
     assert_eq!(id.len(), 16, "{id}");
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
     assert_eq!(signed_by(made.notes.as_ref()), id, "contract I2");
     // Whoever applies manifests does not own it, and `kubectl replace` takes it away.
-    let connection = world.get("leverconnections", CONNECTION).await;
-    world.kubectl_apply("LeverConnection", CONNECTION, &connection["spec"]).await.unwrap();
-    assert_eq!(installation_of(&world).await, id);
+    let connection = env.get("leverconnections", CONNECTION).await;
+    env.kubectl_apply("LeverConnection", CONNECTION, &connection["spec"]).await.unwrap();
+    assert_eq!(installation_of(&env).await, id);
     let bare = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
-        "metadata": {"name": CONNECTION, "namespace": world.namespace}, "spec": connection["spec"]});
-    world.cluster.kubectl(&["replace", "--filename", "-"], Some(&bare.to_string())).await.unwrap();
+        "metadata": {"name": CONNECTION, "namespace": env.namespace}, "spec": connection["spec"]});
+    env.cluster.kubectl(&["replace", "--filename", "-"], Some(&bare.to_string())).await.unwrap();
     eventually("the ID is back", async || {
-        let now = installation_of(&world).await;
+        let now = installation_of(&env).await;
         if now == id { Ok(()) } else { Err(now) }
     })
     .await;
     // What is no ID is reported, and no pad is created under it.
     let annotate = async |value: &str| {
         let patch = json!({"metadata": {"annotations": {INSTALLATION: value}}});
-        world.patch("leverconnections", CONNECTION, patch).await;
+        env.patch("leverconnections", CONNECTION, patch).await;
     };
     annotate("production").await;
-    let told = world.wait_for("leverconnections", CONNECTION, "Ready", "False/InstallationIDInvalid").await;
+    let told = env.wait_for("leverconnections", CONNECTION, "Ready", "False/InstallationIDInvalid").await;
     assert!(message_of(&told, "Ready").contains(&id), "{told:#}");
-    let later = world.candidate();
-    world.enter(&later).await;
-    world.wait_for_pad(&later, "Pending/ConnectionNotReady").await;
+    let later = env.candidate();
+    env.enter(&later).await;
+    env.wait_for_pad(&later, "Pending/ConnectionNotReady").await;
     annotate(&id).await;
-    world.wait_for_one_pad(&later).await;
-    world.finish().await;
+    env.wait_for_one_pad(&later).await;
+    env.finish().await;
 }
 
 // contract I3, I4, I6
@@ -207,15 +207,15 @@ async fn the_second_cluster_leaves_the_pads_of_the_first_alone() {
 // contract I1: the ID is part of a backup that keeps metadata, and not of the manifests.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_cluster_with_the_restored_id_adopts_the_pads() {
-    let mut first = World::start(Options::new("rebuilt")).await;
+    let mut first = TestEnv::start(Options::new("rebuilt")).await;
     let id = installation_of(&first).await;
     let candidate = first.candidate();
     first.enter(&candidate).await;
     let made = first.wait_for_one_pad(&candidate).await;
     first.operator().terminate().await;
 
-    let options = Options::new("rebuilt").unsettled();
-    let second = first.twin_in(other_cluster().await, options).await;
+    let options = Options::new("rebuilt").without_setup();
+    let second = first.start_in_other_cluster(other_cluster().await, options).await;
     let patch = json!({"metadata": {"annotations": {INSTALLATION: id}}});
     second.patch("leverconnections", CONNECTION, patch).await;
     second.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
@@ -249,24 +249,24 @@ async fn candidates_of_two_clusters_end_with_one_pad_each() {
         let candidates: Vec<_> = (0..CANDIDATES / ROUNDS).map(|_| first.candidate()).collect();
         for candidate in &candidates {
             let moved = first.lever.move_to_stage(candidate, STAGE).await;
-            first.all_delivered(moved.deliveries).await;
+            first.wait_until_delivered(moved.deliveries).await;
         }
         all.extend(candidates);
     }
     for candidate in &all {
-        settles_with_one_pad([&first, &second], candidate).await;
+        wait_for_one_pad_each([&first, &second], candidate).await;
     }
     let made = first.creates();
     println!("{} candidates: {made} pads created, one of each is left", all.len());
     assert!(made > all.len(), "no two were created for one candidate: the test shows nothing");
     for candidate in &all {
         let shared = [&first, &second];
-        let links = shared.map(|world| links_added(world, candidate).len());
+        let links = shared.map(|env| links_added(env, candidate).len());
         assert!(links[0] <= 2, "{links:?}");
     }
     let mut exclusive = Vec::new();
-    for world in [&first, &second] {
-        exclusive.push(brief(&world.get("leverconnections", CONNECTION).await, "Exclusive"));
+    for env in [&first, &second] {
+        exclusive.push(brief(&env.get("leverconnections", CONNECTION).await, "Exclusive"));
     }
     assert!(exclusive.iter().any(|one| one == "False/AccountShared"), "{exclusive:?}");
     second.finish().await;
@@ -282,12 +282,12 @@ async fn a_search_after_a_lost_answer_leaves_the_pad_of_the_other_alone() {
     let candidate = first.candidate();
     deliver_to(&first);
     first.enter(&candidate).await;
-    soon("its answer is lost", lost.reached()).await;
+    must_finish("its answer is lost", lost.reached()).await;
     deliver_to(&second);
     let delivery = second.lever.deliveries().last().unwrap().body.clone();
     assert_eq!(second.lever.deliver_raw(delivery.to_string()).await.status, Some(200));
     let of_second = second.wait_for_pad(&candidate, "Open/Open").await;
-    settles_with_one_pad([&first, &second], &candidate).await;
+    wait_for_one_pad_each([&first, &second], &candidate).await;
     assert_eq!(first.lever.links(&candidate), [of_second["status"]["url"].as_str().unwrap()]);
     first.wait_for_pad(&candidate, "Skipped/OwnedByAnotherInstallation").await;
     second.finish().await;
@@ -305,7 +305,7 @@ async fn a_later_pad_that_somebody_has_joined_stays_and_is_reported() {
     deliver_to(&first);
     let held = first.lever.faults().add(Fault::on("POST", "/addLinks$").pause(Moment::BeforeEffect));
     first.enter(&candidate).await;
-    soon("its link is on the way", held.reached()).await;
+    must_finish("its link is on the way", held.reached()).await;
     // CoderPad counts in whole seconds, and in the same one the ID decides.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     deliver_to(&second);
@@ -335,88 +335,88 @@ async fn a_later_pad_that_somebody_has_joined_stays_and_is_reported() {
 // contract I7
 #[tokio::test(flavor = "multi_thread")]
 async fn two_connections_of_one_account_report_the_same_rule() {
-    let world = World::start(Options::new("duplicate-rules")).await;
-    world.apply("leverconnections", "acme-2", world.connection_spec()).await;
-    world.apply("padconfigurations", "twin", json!({"connectionRef": {"name": "acme-2"}})).await;
+    let env = TestEnv::start(Options::new("duplicate-rules")).await;
+    env.apply("leverconnections", "acme-2", env.connection_spec()).await;
+    env.apply("padconfigurations", "twin", json!({"connectionRef": {"name": "acme-2"}})).await;
     for (name, other) in [(CONFIGURATION, "twin"), ("twin", CONFIGURATION)] {
-        let told = world.wait_for("padconfigurations", name, "Ready", "True/Duplicate").await;
+        let told = env.wait_for("padconfigurations", name, "Ready", "True/Duplicate").await;
         assert!(message_of(&told, "Ready").contains(&format!("delete padconfiguration {other}")), "{told:#}");
     }
     // Another tag is another rule.
-    world.patch("padconfigurations", "twin", json!({"spec": {"tag": "other"}})).await;
-    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
-    world.wait_for("padconfigurations", "twin", "Ready", "True/InUse").await;
-    world.patch("padconfigurations", "twin", json!({"spec": {"tag": "coderpad"}})).await;
-    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/Duplicate").await;
-    world.delete("padconfigurations", "twin").await;
-    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
-    world.finish().await;
+    env.patch("padconfigurations", "twin", json!({"spec": {"tag": "other"}})).await;
+    env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    env.wait_for("padconfigurations", "twin", "Ready", "True/InUse").await;
+    env.patch("padconfigurations", "twin", json!({"spec": {"tag": "coderpad"}})).await;
+    env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/Duplicate").await;
+    env.delete("padconfigurations", "twin").await;
+    env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    env.finish().await;
 }
 
 /// The connection gets another name, and the rule is made again under its old one.
 #[tokio::test(flavor = "multi_thread")]
 async fn pads_continue_after_their_connection_was_renamed() {
-    let world = World::start(Options::new("renamed")).await;
-    let (open, over) = (world.candidate(), world.candidate());
+    let env = TestEnv::start(Options::new("renamed")).await;
+    let (open, over) = (env.candidate(), env.candidate());
     let mut made = Vec::new();
     for candidate in [&open, &over] {
-        world.enter(candidate).await;
-        made.push(world.wait_for_one_pad(candidate).await);
+        env.enter(candidate).await;
+        made.push(env.wait_for_one_pad(candidate).await);
     }
-    world.end_interview(&over, &made[1].id).await;
-    world.sync().await;
-    world.wait_for_pad(&over, "Ended/Ended").await;
+    env.end_interview(&over, &made[1].id).await;
+    env.sync().await;
+    env.wait_for_pad(&over, "Ended/Ended").await;
 
-    for webhook in world.lever.webhooks() {
-        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
+    for webhook in env.lever.webhooks() {
+        env.lever.remove_webhook(webhook["id"].as_str().unwrap());
     }
-    world.delete("padconfigurations", CONFIGURATION).await;
-    world.delete("leverconnections", CONNECTION).await;
-    let mut spec = world.connection_spec();
+    env.delete("padconfigurations", CONFIGURATION).await;
+    env.delete("leverconnections", CONNECTION).await;
+    let mut spec = env.connection_spec();
     spec["sync"] = json!({"interval": "0s"});
-    world.apply("leverconnections", "acme-2", spec).await;
-    world.apply("padconfigurations", CONFIGURATION, json!({"connectionRef": {"name": "acme-2"}})).await;
-    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
-    let own = world.get("leverconnections", "acme-2").await;
+    env.apply("leverconnections", "acme-2", spec).await;
+    env.apply("padconfigurations", CONFIGURATION, json!({"connectionRef": {"name": "acme-2"}})).await;
+    env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    let own = env.get("leverconnections", "acme-2").await;
     assert_ne!(own["status"]["installation"], signed_by(made[0].notes.as_ref()));
     // What was open is followed to its end.
-    world.end_interview(&open, &made[0].id).await;
-    world.look_at("leverconnections", "acme-2").await;
-    let ended = world.wait_for_pad(&open, "Ended/Ended").await;
+    env.end_interview(&open, &made[0].id).await;
+    env.reconcile("leverconnections", "acme-2").await;
+    let ended = env.wait_for_pad(&open, "Ended/Ended").await;
     assert_eq!(brief(&ended, "RecordAdded"), "True/Written", "{ended:#}");
     // A new entry of a candidate with an older Pad gets its pad.
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    world.lever.move_to_stage(&over, "Onsite").await;
-    world.lever.move_to_stage(&over, STAGE).await;
-    world.look_at("leverconnections", "acme-2").await;
-    let second = world.wait_for_nth_pad(&over, 2, "Open/Open").await;
+    env.lever.move_to_stage(&over, "Onsite").await;
+    env.lever.move_to_stage(&over, STAGE).await;
+    env.reconcile("leverconnections", "acme-2").await;
+    let second = env.wait_for_nth_pad(&over, 2, "Open/Open").await;
     assert_eq!(second["spec"]["connectionRef"]["name"], "acme-2");
-    assert_eq!(world.pads_made_for(&over).len(), 2);
-    let told = world.get("leverconnections", "acme-2").await;
+    assert_eq!(env.created_pads_of(&over).len(), 2);
+    let told = env.get("leverconnections", "acme-2").await;
     assert_eq!(brief(&told, "Exclusive"), "True/Exclusive");
-    world.finish().await;
+    env.finish().await;
 }
 
 /// Deletes the connection and its configuration.
-async fn remove_connection(world: &World) {
-    for webhook in world.lever.webhooks() {
-        world.lever.remove_webhook(webhook["id"].as_str().unwrap());
+async fn remove_connection(env: &TestEnv) {
+    for webhook in env.lever.webhooks() {
+        env.lever.remove_webhook(webhook["id"].as_str().unwrap());
     }
-    world.delete("padconfigurations", CONFIGURATION).await;
-    world.delete("leverconnections", CONNECTION).await;
+    env.delete("padconfigurations", CONFIGURATION).await;
+    env.delete("leverconnections", CONNECTION).await;
     let gone = async || {
-        world.find("leverconnections", CONNECTION).await.is_none().then_some(()).ok_or("there".to_owned())
+        env.find("leverconnections", CONNECTION).await.is_none().then_some(()).ok_or("there".to_owned())
     };
     eventually("the connection is gone", gone).await;
 }
 
 /// Applies the same manifests again, the connection under this name.
-async fn recreate_connection(world: &World, name: &str) {
-    let mut spec = world.connection_spec();
+async fn recreate_connection(env: &TestEnv, name: &str) {
+    let mut spec = env.connection_spec();
     spec["sync"] = json!({"interval": "0s"});
-    world.apply("leverconnections", name, spec).await;
-    world.apply("padconfigurations", CONFIGURATION, json!({"connectionRef": {"name": name}})).await;
-    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    env.apply("leverconnections", name, spec).await;
+    env.apply("padconfigurations", CONFIGURATION, json!({"connectionRef": {"name": name}})).await;
+    env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
 }
 
 /// CoderPad created the pad, its answer was lost, and before the search the connection was deleted and created again,
@@ -424,26 +424,26 @@ async fn recreate_connection(world: &World, name: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_creation_in_flight_is_adopted_after_its_connection_was_recreated() {
     for (namespace, name) in [("in-flight-same", CONNECTION), ("in-flight-renamed", "acme-2")] {
-        let world = World::start(Options::new(namespace)).await;
-        let candidate = world.candidate();
-        let faults = world.interview.faults();
+        let env = TestEnv::start(Options::new(namespace)).await;
+        let candidate = env.candidate();
+        let faults = env.interview.faults();
         let created = faults.add(Fault::on("POST", CREATE).action(Action::LoseAnswer));
         let unlisted = Action::Status { code: 503, body: None };
         let list =
             faults.add(Fault::on("GET", "^/api/organization/pads/?$").times(u32::MAX).action(unlisted));
-        world.enter(&candidate).await;
+        env.enter(&candidate).await;
         created.reached().await;
         eventually("the pad was created", async || {
-            let made = world.pads_made_for(&candidate);
+            let made = env.created_pads_of(&candidate);
             (made.len() == 1).then_some(()).ok_or(format!("{made:?}"))
         })
         .await;
-        remove_connection(&world).await;
+        remove_connection(&env).await;
         list.remove();
-        recreate_connection(&world, name).await;
-        world.wait_for_pad(&candidate, "Open/Open").await;
-        assert_eq!(world.pads_made_for(&candidate).len(), 1, "{name}");
-        world.finish().await;
+        recreate_connection(&env, name).await;
+        env.wait_for_pad(&candidate, "Open/Open").await;
+        assert_eq!(env.created_pads_of(&candidate).len(), 1, "{name}");
+        env.finish().await;
     }
 }
 
@@ -452,19 +452,19 @@ async fn a_creation_in_flight_is_adopted_after_its_connection_was_recreated() {
 async fn a_pad_is_deleted_with_its_pad_after_its_connection_was_recreated() {
     let mut options = Options::new("recreated");
     options.configurations[0].1["deletionPolicy"] = json!("Delete");
-    let world = World::start(options).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
-    world.wait_for_pad(&candidate, "Open/Open").await;
-    remove_connection(&world).await;
-    recreate_connection(&world, CONNECTION).await;
-    world.delete("pads", &pad_name(&world, &candidate).await).await;
+    let env = TestEnv::start(options).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
+    env.wait_for_pad(&candidate, "Open/Open").await;
+    remove_connection(&env).await;
+    recreate_connection(&env, CONNECTION).await;
+    env.delete("pads", &pad_name(&env, &candidate).await).await;
     eventually("the pad is deleted", async || {
-        let live = world.interview.live_pads();
+        let live = env.interview.live_pads();
         live.iter().all(|pad| pad.id != made.id).then_some(()).ok_or(format!("{live:?}"))
     })
     .await;
-    assert_eq!(world.lever.links(&candidate), Vec::<String>::new());
-    world.finish().await;
+    assert_eq!(env.lever.links(&candidate), Vec::<String>::new());
+    env.finish().await;
 }

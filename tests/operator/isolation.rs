@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::environment::{CONNECTION, Options, World};
+use crate::environment::{CONNECTION, Options, TestEnv};
 use crate::status::{brief, message_of};
 use crate::wait::eventually;
 
@@ -16,9 +16,9 @@ const OTHERS: &str = "tenants-others";
 const OTHERS_KEY: &str = "lever-6f6f-of-others";
 
 /// Waits until the connection of this generation has been reconciled.
-async fn looked_at(world: &World) -> Value {
+async fn looked_at(env: &TestEnv) -> Value {
     eventually("the connection is reconciled", async || {
-        let connection = world.get("leverconnections", CONNECTION).await;
+        let connection = env.get("leverconnections", CONNECTION).await;
         let is_seen = connection["status"]["observedGeneration"] == connection["metadata"]["generation"];
         if is_seen { Ok(connection) } else { Err(format!("{connection:#}")) }
     })
@@ -40,9 +40,9 @@ async fn forbidden() -> (u16, Arc<AtomicUsize>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_spec_reaches_a_forbidden_origin() {
-    let world = World::start(Options::new("tenants-origins")).await;
+    let env = TestEnv::start(Options::new("tenants-origins")).await;
     let (port, reached) = forbidden().await;
-    let allowed = world.lever.origin();
+    let allowed = env.lever.origin();
     let allowed = allowed.strip_prefix("http://").unwrap();
     let tricks = [
         format!("http://127.0.0.1:{port}"),
@@ -60,40 +60,40 @@ async fn no_spec_reaches_a_forbidden_origin() {
         "file:///etc/passwd".to_owned(),
     ];
     let mut refused = 0;
-    for (field, right) in [("lever", world.lever.url()), ("interview", world.interview.url())] {
+    for (field, right) in [("lever", env.lever.url()), ("interview", env.interview.url())] {
         for trick in &tricks {
-            let mut spec = world.connection_spec();
+            let mut spec = env.connection_spec();
             spec[field]["url"] = json!(trick);
-            if world.kubectl_apply("LeverConnection", CONNECTION, &spec).await.is_err() {
+            if env.kubectl_apply("LeverConnection", CONNECTION, &spec).await.is_err() {
                 refused += 1;
                 continue;
             }
-            let connection = looked_at(&world).await;
+            let connection = looked_at(&env).await;
             assert_eq!(brief(&connection, "Ready"), "False/OriginNotAllowed", "{trick}: {connection:#}");
         }
-        let mut spec = world.connection_spec();
+        let mut spec = env.connection_spec();
         spec[field]["url"] = json!(right);
-        world.kubectl_apply("LeverConnection", CONNECTION, &spec).await.unwrap();
-        world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+        env.kubectl_apply("LeverConnection", CONNECTION, &spec).await.unwrap();
+        env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
     }
     println!("tenants: {} addresses tried, {refused} refused by the API server", 2 * tricks.len());
     assert_eq!(reached.load(Ordering::SeqCst), 0);
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_spec_uses_a_secret_of_another_namespace() {
     let mut options = Options::new("tenants-secrets");
     options.flags.push("--namespace=tenants-others");
-    let world = {
+    let env = {
         let cluster = crate::cluster::Cluster::shared().await;
-        cluster.make_namespace(OTHERS).await;
-        World::start_in(cluster, options).await
+        cluster.create_namespace(OTHERS).await;
+        TestEnv::start_in(cluster, options).await
     };
-    world.keep_private(OTHERS_KEY);
+    env.declare_private(OTHERS_KEY);
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "theirs", "namespace": OTHERS},
         "stringData": {"lever-api-key": OTHERS_KEY, "interview-api-key": OTHERS_KEY, "lever-signing-token": OTHERS_KEY}});
-    world.cluster.kubectl(&["apply", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
+    env.cluster.kubectl(&["apply", "--filename", "-"], Some(&secret.to_string())).await.unwrap();
 
     let names = [
         "theirs",
@@ -107,13 +107,13 @@ async fn no_spec_uses_a_secret_of_another_namespace() {
     for name in names {
         for path in ["/lever/apiKeySecretRef", "/interview/apiKeySecretRef", "/webhook/signingTokenSecretRef"]
         {
-            let mut spec = world.connection_spec();
+            let mut spec = env.connection_spec();
             spec.pointer_mut(path).unwrap()["name"] = json!(name);
-            if world.kubectl_apply("LeverConnection", CONNECTION, &spec).await.is_err() {
+            if env.kubectl_apply("LeverConnection", CONNECTION, &spec).await.is_err() {
                 refused += 1;
                 continue;
             }
-            let connection = looked_at(&world).await;
+            let connection = looked_at(&env).await;
             let (kind, reason) = if path.starts_with("/webhook") {
                 ("WebhookVerified", "False/SigningTokenMissing")
             } else {
@@ -128,18 +128,18 @@ async fn no_spec_uses_a_secret_of_another_namespace() {
     }
     // No object of another namespace is used by name.
     let spec = json!({"configurationRef": {"name": "tenants-others/phone-screen"}, "opportunityID": "o-1"});
-    let is_made = world.kubectl_apply("Pad", "by-hand", &spec).await.is_ok();
+    let is_made = env.kubectl_apply("Pad", "by-hand", &spec).await.is_ok();
     println!("tenants: {} names tried, {refused} refused by the API server", 3 * names.len());
-    let theirs = world.cluster.requests(OTHERS).await;
+    let theirs = env.cluster.requests(OTHERS).await;
     let read: Vec<_> = theirs
         .iter()
-        .filter(|one| one.user == world.user(0) && one.resource == "secrets" && one.verb == "get")
+        .filter(|one| one.user == env.user(0) && one.resource == "secrets" && one.verb == "get")
         .collect();
     assert!(read.is_empty(), "{read:#?}");
     if is_made {
-        world.wait_for_pad("o-1", "Pending/ConfigurationNotFound").await;
+        env.wait_for_pad("o-1", "Pending/ConfigurationNotFound").await;
     }
-    world.kubectl_apply("LeverConnection", CONNECTION, &world.connection_spec()).await.unwrap();
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    world.finish().await;
+    env.kubectl_apply("LeverConnection", CONNECTION, &env.connection_spec()).await.unwrap();
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.finish().await;
 }

@@ -9,17 +9,17 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::cluster::source;
-use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TestEnv};
 use crate::gitops::gitops;
 use crate::status::brief;
 
 /// Returns the results of kstatus, Argo CD and Flux, by `Kind/name`.
-async fn seen(world: &World, objects: &[Value]) -> BTreeMap<String, String> {
+async fn seen(env: &TestEnv, objects: &[Value]) -> BTreeMap<String, String> {
     let flux = gitops("flux/kustomizations.yaml");
     let checks = flux.iter().find_map(|one| one["spec"]["healthCheckExprs"].as_array()).unwrap();
     let customizations = gitops("argocd/argocd-cm.yaml")[0]["data"]["resource.customizations"].clone();
     let customizations: Value = serde_yaml_ng::from_str(customizations.as_str().unwrap()).unwrap();
-    let folder = world.cluster.plane.folder();
+    let folder = env.cluster.plane.folder();
     let (script, expressions) = (folder.join("health.lua"), folder.join("flux.json"));
     std::fs::write(&script, customizations["padoperator.dev/*"]["health.lua"].as_str().unwrap()).unwrap();
     std::fs::write(&expressions, json!(checks).to_string()).unwrap();
@@ -50,35 +50,35 @@ const FAILED: &str = "Failed Degraded Failed";
 async fn tools_report_every_state_correctly() {
     let mut options = Options::new("kstatus");
     options.configurations.push(("held", json!({"tag": "held"})));
-    let world = World::start(options).await;
+    let env = TestEnv::start(options).await;
     let mut expected = Vec::new();
 
     // Connections: Ready, one that a person must fix, and one whose service is unavailable.
     expected.push(("LeverConnection/acme", "True/Connected", CURRENT));
-    let mut spec = world.connection_spec();
+    let mut spec = env.connection_spec();
     spec["lever"]["apiKeySecretRef"]["name"] = json!("nowhere");
-    world.apply("leverconnections", "broken", spec).await;
+    env.apply("leverconnections", "broken", spec).await;
     expected.push(("LeverConnection/broken", "False/SecretNotFound", FAILED));
-    world.lever.faults().add(Fault::on("GET", "/stages$").status(503).until_removed());
-    world.apply("leverconnections", "away", world.connection_spec()).await;
+    env.lever.faults().add(Fault::on("GET", "/stages$").status(503).until_removed());
+    env.apply("leverconnections", "away", env.connection_spec()).await;
     expected.push(("LeverConnection/away", "False/LeverUnavailable", IN_PROGRESS));
 
     // Configurations: in use, invalid, waiting, suspended.
     expected.push(("PadConfiguration/phone-screen", "True/InUse", CURRENT));
-    world.configure("wrong", json!({"stage": "Nowhere"})).await;
+    env.configure("wrong", json!({"stage": "Nowhere"})).await;
     expected.push(("PadConfiguration/wrong", "False/StageNotFound", FAILED));
-    world.apply("padconfigurations", "waits", json!({"connectionRef": {"name": "away"}})).await;
+    env.apply("padconfigurations", "waits", json!({"connectionRef": {"name": "away"}})).await;
     expected.push(("PadConfiguration/waits", "False/ConnectionNotReady", IN_PROGRESS));
-    world.patch("padconfigurations", "held", json!({"spec": {"suspend": true}})).await;
-    world.wait_for("padconfigurations", "held", "Suspended", "True/Suspended").await;
+    env.patch("padconfigurations", "held", json!({"spec": {"suspend": true}})).await;
+    env.wait_for("padconfigurations", "held", "Suspended", "True/Suspended").await;
     expected.push(("PadConfiguration/held", "True/InUse", "Current Suspended Current"));
 
     // Pads in every phase.
-    let candidates: Vec<String> = (0..7).map(|_| world.candidate()).collect();
-    let archived = world.add_candidate(NewCandidate { archived: true, ..NewCandidate::default() });
+    let candidates: Vec<String> = (0..7).map(|_| env.candidate()).collect();
+    let archived = env.add_candidate(NewCandidate { archived: true, ..NewCandidate::default() });
     let refuse = Action::Status { code: 400, body: None };
     let create = Fault::on("POST", "^/api/pads/?$").containing(&candidates[3]).action(refuse);
-    world.interview.faults().add(create);
+    env.interview.faults().add(create);
     for (name, configuration, candidate, ready, tools) in [
         ("open", CONFIGURATION, &candidates[0], "True/Open", CURRENT),
         ("started", CONFIGURATION, &candidates[1], "True/Started", CURRENT),
@@ -89,29 +89,29 @@ async fn tools_report_every_state_correctly() {
         ("held", "held", &candidates[5], "False/Suspended", "InProgress Suspended InProgress"),
         ("lost", "nowhere", &candidates[6], "False/ConfigurationNotFound", FAILED),
     ] {
-        world.by_hand(name, configuration, candidate).await;
+        env.create_pad_by_hand(name, configuration, candidate).await;
         if ["started", "ended"].contains(&name) {
-            let made = world.wait_for_one_pad(candidate).await;
-            world.interview.start_interview(&made.id, &["Ada"]);
+            let made = env.wait_for_one_pad(candidate).await;
+            env.interview.start_interview(&made.id, &["Ada"]);
             if name == "ended" {
-                world.interview.end_interview(&made.id);
+                env.interview.end_interview(&made.id);
             }
         }
         expected.push((Box::leak(format!("Pad/{name}").into_boxed_str()), ready, tools));
     }
     for name in ["started", "ended"] {
-        world.look_at("pads", name).await;
+        env.reconcile("pads", name).await;
     }
 
     let plural = |kind: &str| format!("{}s", kind.to_lowercase());
     let mut objects = Vec::new();
     for (name, ready, _) in &expected {
         let (kind, name) = name.split_once('/').unwrap();
-        let object = world.wait_for(&plural(kind), name, "Ready", ready).await;
+        let object = env.wait_for(&plural(kind), name, "Ready", ready).await;
         assert_eq!(object["status"]["observedGeneration"], object["metadata"]["generation"]);
         objects.push(object);
     }
-    let tools = seen(&world, &objects).await;
+    let tools = seen(&env, &objects).await;
     for (name, ready, said) in &expected {
         assert_eq!(tools[*name], *said, "{name} {ready}");
     }
@@ -126,7 +126,7 @@ async fn tools_report_every_state_correctly() {
     let mut new = objects[0].clone();
     (new["metadata"]["name"], new["status"]) = (json!("new"), json!({"observedGeneration": -1}));
     stale.push(new);
-    for (name, said) in seen(&world, &stale).await {
+    for (name, said) in seen(&env, &stale).await {
         assert_eq!(said, IN_PROGRESS, "{name}");
     }
 
@@ -134,10 +134,10 @@ async fn tools_report_every_state_correctly() {
     for ready in
         [format!("leverconnection/{CONNECTION}"), format!("padcfg/{CONFIGURATION}"), "pad/open".into()]
     {
-        world.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", &ready]).await.unwrap();
+        env.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", &ready]).await.unwrap();
     }
     for stalled in ["leverconnection/broken", "padcfg/wrong", "pad/failed"] {
-        world.kubectl(&["wait", "--for=condition=Stalled", "--timeout=60s", stalled]).await.unwrap();
+        env.kubectl(&["wait", "--for=condition=Stalled", "--timeout=60s", stalled]).await.unwrap();
     }
-    world.finish().await;
+    env.finish().await;
 }

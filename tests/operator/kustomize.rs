@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::chart::{Deployed, documents, render};
 use crate::cluster::{Cluster, source};
-use crate::environment::{Options, World};
+use crate::environment::{Options, TestEnv};
 use crate::privileges::used;
 
 /// Returns the output of an overlay, without its Namespace.
@@ -66,38 +66,38 @@ async fn overlays_equal_the_rendered_chart() {
 async fn applied_overlay_supports_the_main_job() {
     for (overlay, name) in [("single-namespace", "kustomized"), ("cluster-wide", "kustomized-wide")] {
         let options = Options::new(name);
-        let mut world = World::prepare(Cluster::start().await, &options).await;
+        let mut env = TestEnv::prepare(Cluster::start().await, &options).await;
         // kustomize accepts no absolute paths, but it follows symbolic links.
-        let folder = world.cluster.plane.folder().join("overlay");
+        let folder = env.cluster.plane.folder().join("overlay");
         std::fs::create_dir(&folder).unwrap();
-        std::os::unix::fs::symlink(source("deploy"), world.cluster.plane.folder().join("deploy")).unwrap();
-        let origins = [world.lever.origin(), world.interview.origin()];
+        std::os::unix::fs::symlink(source("deploy"), env.cluster.plane.folder().join("deploy")).unwrap();
+        let origins = [env.lever.origin(), env.interview.origin()];
         let add = origins.map(|origin| {
             json!({"op": "add", "path": "/spec/template/spec/containers/0/args/-",
                 "value": format!("--allow-api-origin={origin}")})
         });
         let kustomization = json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-            "namespace": world.namespace, "resources": [format!("../deploy/kustomize/overlays/{overlay}")],
+            "namespace": env.namespace, "resources": [format!("../deploy/kustomize/overlays/{overlay}")],
             "images": [{"name": "pad-operator", "newName": "registry.example.com/pad-operator"}],
             "patches": [{"target": {"kind": "Deployment"}, "patch": json!(add).to_string()}],
         });
         std::fs::write(folder.join("kustomization.yaml"), kustomization.to_string()).unwrap();
 
         let folder = folder.to_str().unwrap().to_owned();
-        world.cluster.kubectl(&["apply", "--kustomize", &folder], None).await.unwrap();
-        let objects = build(&world.cluster, &folder).await;
+        env.cluster.kubectl(&["apply", "--kustomize", &folder], None).await.unwrap();
+        let objects = build(&env.cluster, &folder).await;
         let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
         let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
         assert_eq!(image, concat!("registry.example.com/pad-operator:", env!("CARGO_PKG_VERSION")));
-        let user = Deployed::of(deployment).start(&mut world).await;
-        world.set_up(options).await;
-        let candidate = world.candidate();
-        world.enter(&candidate).await;
-        world.wait_for_one_pad(&candidate).await;
+        let user = Deployed::of(deployment).start(&mut env).await;
+        env.set_up(options).await;
+        let candidate = env.candidate();
+        env.enter(&candidate).await;
+        env.wait_for_one_pad(&candidate).await;
 
-        let (_, refused) = used(&world, &user).await;
+        let (_, refused) = used(&env, &user).await;
         assert!(refused.is_empty(), "{refused:#?}");
-        world.finish().await;
+        env.finish().await;
     }
 }

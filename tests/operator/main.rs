@@ -1,6 +1,6 @@
 //! Tests of the whole operator as users run it: the real program against a real API server and simulated services.
 //!
-//! Each test has its own [`environment::World`]. Tests wait for conditions and not for fixed times wherever possible.
+//! Each test has its own [`environment::TestEnv`]. Tests wait for conditions and not for fixed times wherever possible.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // This is how a test fails, in its helpers too.
 
 mod actions;

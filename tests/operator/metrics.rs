@@ -9,13 +9,13 @@ use simulators::{Fault, NewCandidate};
 use tokio::process::Command;
 
 use crate::cluster::{Output, run, source};
-use crate::environment::{Options, World};
+use crate::environment::{Options, TestEnv};
 
 /// Kind and labels of each metric, by name.
 pub type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
 /// Parses a response of `/metrics`.
-fn told(text: &str) -> Metrics {
+fn parse(text: &str) -> Metrics {
     let mut metrics = Metrics::new();
     for line in text.lines() {
         if let Some(described) = line.strip_prefix("# TYPE ") {
@@ -90,21 +90,20 @@ fn value(text: &str, sample: &str) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_exported_and_documented() {
-    let mut world = World::start(Options::new("metrics").polling("1h")).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    let other = world.add_candidate(NewCandidate::default());
-    world.enter(&other).await;
-    world.wait_for_pad(&other, "Skipped/TagMissing").await;
-    world.sync().await;
-    world
-        .apply("pads", "waits", json!({"configurationRef": {"name": "nowhere"}, "opportunityID": candidate}))
+    let mut env = TestEnv::start(Options::new("metrics").polling("1h")).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    let other = env.add_candidate(NewCandidate::default());
+    env.enter(&other).await;
+    env.wait_for_pad(&other, "Skipped/TagMissing").await;
+    env.sync().await;
+    env.apply("pads", "waits", json!({"configurationRef": {"name": "nowhere"}, "opportunityID": candidate}))
         .await;
-    world.wait_for("pads", "waits", "Ready", "False/ConfigurationNotFound").await;
+    env.wait_for("pads", "waits", "Ready", "False/ConfigurationNotFound").await;
 
-    let (_, text) = world.operator().get_as("/metrics", "application/openmetrics-text").await.unwrap();
-    assert_eq!(told(&text), documented(), "docs/metrics.md, on the right, lists the existing metrics");
+    let (_, text) = env.operator().get_as("/metrics", "application/openmetrics-text").await.unwrap();
+    assert_eq!(parse(&text), documented(), "docs/metrics.md, on the right, lists the existing metrics");
     assert_closed(&text);
     for (sample, expected) in [
         ("pad_operator_leader", 1.0),
@@ -131,22 +130,22 @@ async fn every_metric_is_exported_and_documented() {
     let waits_for = Timestamp::now().as_second() as f64 - value(&text, waiting);
     assert!((0.0..60.0).contains(&waits_for), "{waits_for} in\n{text}");
 
-    let (_, text) = world.operator().get_as("/metrics", "text/plain; version=0.0.4").await.unwrap();
+    let (_, text) = env.operator().get_as("/metrics", "text/plain; version=0.0.4").await.unwrap();
     assert_eq!(promtool(&["check", "metrics"], Some(&text)).await.as_deref(), Ok(""), "{text}");
-    world.finish().await;
+    env.finish().await;
 }
 
 /// A lost response is counted, and so is the pad that is found again.
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_response_and_found_pad_are_counted() {
-    let mut world = World::start(Options::new("metrics-lost")).await;
-    let candidate = world.candidate();
-    world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502));
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    let (_, text) = world.operator().get("/metrics").await.unwrap();
+    let mut env = TestEnv::start(Options::new("metrics-lost")).await;
+    let candidate = env.candidate();
+    env.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502));
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    let (_, text) = env.operator().get("/metrics").await.unwrap();
     assert_eq!(value(&text, "pad_operator_create_outcomes_unknown_total"), 1.0);
     assert_eq!(value(&text, "pad_operator_pads_stored_total{origin=\"adopted\"}"), 1.0);
     assert!(value(&text, "pad_operator_webhook_to_link_seconds_sum") < Duration::from_secs(60).as_secs_f64());
-    world.finish().await;
+    env.finish().await;
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::environment::{CONNECTION, Options, World};
+use crate::environment::{CONNECTION, Options, TestEnv};
 use crate::process::Operator;
 use crate::wait::{eventually, eventually_within};
 use std::time::Duration;
@@ -17,24 +17,24 @@ async fn permit(cluster: &Cluster, namespace: &str, user: &str) {
 /// contract W6
 #[tokio::test(flavor = "multi_thread")]
 async fn forbidden_namespace_is_reported_and_the_others_are_served() {
-    let mut world = World::start(Options::new("permitted")).await;
-    let cluster = world.cluster.clone();
+    let mut env = TestEnv::start(Options::new("permitted")).await;
+    let cluster = env.cluster.clone();
     let forbidden = cluster.namespace("forbidden");
-    cluster.make_namespace(forbidden).await;
-    world.operator().terminate().await;
+    cluster.create_namespace(forbidden).await;
+    env.operator().terminate().await;
 
     let user = "pad-operator-of-two-namespaces";
     let mut operator = Operator::new(&cluster, user, &[]).await;
-    permit(&cluster, world.namespace, user).await;
-    let public_url = format!("--public-url=http://127.0.0.1:{}", world.operators[0].webhooks);
-    let mut arguments = world.arguments(&[&public_url], operator.webhooks);
+    permit(&cluster, env.namespace, user).await;
+    let public_url = format!("--public-url=http://127.0.0.1:{}", env.operators[0].webhooks);
+    let mut arguments = env.arguments(&[&public_url], operator.webhooks);
     arguments.push(format!("--namespace={forbidden}"));
     operator.set_arguments(arguments);
     operator.start().await;
-    world.send_to(&operator);
-    let candidate = world.candidate();
-    assert_eq!(world.enter(&candidate).await["outcome"], "Accepted");
-    world.wait_for_one_pad(&candidate).await;
+    env.send_to(&operator);
+    let candidate = env.candidate();
+    assert_eq!(env.enter(&candidate).await["outcome"], "Accepted");
+    env.wait_for_one_pad(&candidate).await;
 
     let line = format!("warning resources: Pads in {forbidden} are not served: ");
     let page = eventually("it is reported", async || {
@@ -47,7 +47,7 @@ async fn forbidden_namespace_is_reported_and_the_others_are_served() {
     let (_, metrics) = operator.get("/metrics").await.unwrap();
     assert!(metrics.contains(&series), "{metrics}");
     assert!(operator.logged().contains("API server refuses to list or watch"), "{}", operator.logged());
-    let attempt = world.lever.deliver_raw("{}").await;
+    let attempt = env.lever.deliver_raw("{}").await;
     assert_eq!(attempt.status, Some(400), "the permitted namespace: {attempt:?}");
 
     permit(&cluster, forbidden, user).await;
@@ -66,6 +66,6 @@ async fn forbidden_namespace_is_reported_and_the_others_are_served() {
     })
     .await;
     operator.terminate().await;
-    world.operator().start().await;
-    world.finish().await;
+    env.operator().start().await;
+    env.finish().await;
 }

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 use simulators::{Fault, KeyRole, Moment, OTHER_ORGANIZATION};
 
-use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, TestEnv};
 use crate::status::{brief, message_of, phase};
-use crate::wait::{eventually, soon};
+use crate::wait::{eventually, must_finish};
 
 const FOREIGN: &str = "interview-4e10-of-southwind";
 
@@ -15,8 +15,8 @@ fn right_key(name: &str) -> String {
 }
 
 /// Requests for which the key of the other organization was used.
-fn used_for(world: &World) -> Vec<String> {
-    let mut calls = world.interview.calls();
+fn used_for(env: &TestEnv) -> Vec<String> {
+    let mut calls = env.interview.calls();
     calls.retain(|call| call.key.as_deref() == Some(FOREIGN));
     let mut paths: Vec<_> = calls.into_iter().map(|call| format!("{} {}", call.method, call.path)).collect();
     paths.sort();
@@ -24,49 +24,48 @@ fn used_for(world: &World) -> Vec<String> {
     paths
 }
 
-async fn accept(world: &World, organization: &str) {
+async fn accept(env: &TestEnv, organization: &str) {
     let annotation = json!({"padoperator.dev/accept-organization": organization});
-    world.patch("leverconnections", CONNECTION, json!({"metadata": {"annotations": annotation}})).await;
+    env.patch("leverconnections", CONNECTION, json!({"metadata": {"annotations": annotation}})).await;
 }
 
-async fn pad_named(world: &World, name: &str) -> Value {
-    world.get("pads", name).await
+async fn pad_named(env: &TestEnv, name: &str) -> Value {
+    env.get("pads", name).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn key_of_another_organization_ends_nothing_and_the_right_key_resumes() {
     let mut options = Options::new("other-organization").polling("1s");
     options.flags.push("--leader-election=false");
-    let mut world = World::start(options).await;
+    let mut env = TestEnv::start(options).await;
     let owner = "owner@northwind.example";
-    world.interview.set_key(FOREIGN, owner, KeyRole::Elsewhere);
-    let (kept, deleted) = (world.candidate(), world.candidate());
+    env.interview.set_key(FOREIGN, owner, KeyRole::Elsewhere);
+    let (kept, deleted) = (env.candidate(), env.candidate());
     for candidate in [&kept, &deleted] {
-        world.enter(candidate).await;
-        world.wait_for_one_pad(candidate).await;
+        env.enter(candidate).await;
+        env.wait_for_one_pad(candidate).await;
     }
     let name_of = async |candidate: &str| -> String {
-        world.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
+        env.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
     };
     let (kept_name, deleted_name) = (name_of(&kept).await, name_of(&deleted).await);
-    world.patch("pads", &deleted_name, json!({"spec": {"deletionPolicy": "Delete"}})).await;
+    env.patch("pads", &deleted_name, json!({"spec": {"deletionPolicy": "Delete"}})).await;
 
     // Prevents sync from creating a replacement Pad.
-    world.lever.remove_tag(&deleted, TAG);
+    env.lever.remove_tag(&deleted, TAG);
 
     // The first request with the key is slow: Pads that are reconciled in the meantime must wait for its result.
     let held =
-        world.interview.faults().add(Fault::on("GET", "^/api/organization$").pause(Moment::BeforeEffect));
-    world.set_secret("interview-api-key", FOREIGN).await;
-    soon("the new key is tried", held.reached()).await;
-    world.request("pads", &kept_name).await;
-    world.delete("pads", &deleted_name).await;
+        env.interview.faults().add(Fault::on("GET", "^/api/organization$").pause(Moment::BeforeEffect));
+    env.set_secret("interview-api-key", FOREIGN).await;
+    must_finish("the new key is tried", held.reached()).await;
+    env.request("pads", &kept_name).await;
+    env.delete("pads", &deleted_name).await;
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    assert!(used_for(&world).is_empty(), "{:?}", used_for(&world));
+    assert!(used_for(&env).is_empty(), "{:?}", used_for(&env));
     held.remove();
 
-    let connection =
-        world.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
     assert_eq!(brief(&connection, "Stalled"), "True/OrganizationChanged");
     assert_eq!(brief(&connection, "InterviewConnected"), "False/OrganizationChanged");
     assert_eq!(connection["status"]["organization"], "Northwind");
@@ -76,73 +75,72 @@ async fn key_of_another_organization_ends_nothing_and_the_right_key_resumes() {
     }
 
     // Another process reads it from the status. Webhooks are stored, retries and syncs are requested.
-    world.operator().kill().await;
-    world.operator().start().await;
-    let late = world.candidate();
-    world.enter(&late).await;
-    world.request("pads", &kept_name).await;
-    world.request("leverconnections", CONNECTION).await;
-    world.wait_for_pad(&late, "Pending/ConnectionNotReady").await;
+    env.operator().kill().await;
+    env.operator().start().await;
+    let late = env.candidate();
+    env.enter(&late).await;
+    env.request("pads", &kept_name).await;
+    env.request("leverconnections", CONNECTION).await;
+    env.wait_for_pad(&late, "Pending/ConnectionNotReady").await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    assert_eq!(phase(&pad_named(&world, &kept_name).await), "Open/Open");
-    assert_eq!(phase(&pad_named(&world, &deleted_name).await), "Pending/ConnectionNotReady");
-    assert_eq!(used_for(&world), ["GET /api/organization"]);
-    assert_eq!(world.interview.live_pads().len(), 2);
+    assert_eq!(phase(&pad_named(&env, &kept_name).await), "Open/Open");
+    assert_eq!(phase(&pad_named(&env, &deleted_name).await), "Pending/ConnectionNotReady");
+    assert_eq!(used_for(&env), ["GET /api/organization"]);
+    assert_eq!(env.interview.live_pads().len(), 2);
 
-    world.set_secret("interview-api-key", &right_key("other-organization")).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    world.wait_for_one_pad(&late).await;
-    world.wait_for_one_pad(&kept).await;
+    env.set_secret("interview-api-key", &right_key("other-organization")).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.wait_for_one_pad(&late).await;
+    env.wait_for_one_pad(&kept).await;
     eventually("the deletion is finished", async || {
-        let left = world.pads_of(&deleted).await;
+        let left = env.pads_of(&deleted).await;
         if left.is_empty() { Ok(()) } else { Err(format!("{left:#?}")) }
     })
     .await;
-    assert!(world.pads_made_for(&deleted).iter().all(|pad| pad.deleted));
-    assert_eq!(used_for(&world), ["GET /api/organization"]);
-    world.finish().await;
+    assert!(env.created_pads_of(&deleted).iter().all(|pad| pad.deleted));
+    assert_eq!(used_for(&env), ["GET /api/organization"]);
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_organization_is_accepted_by_its_exact_name() {
-    let world = World::start(Options::new("accepted-organization")).await;
+    let env = TestEnv::start(Options::new("accepted-organization")).await;
     let owner = "owner@northwind.example";
-    world.interview.set_key(FOREIGN, owner, KeyRole::Elsewhere);
-    world.interview.change_settings(|settings| settings.organization_id = Some(42));
-    world.sync().await;
-    assert_eq!(world.get("leverconnections", CONNECTION).await["status"]["organizationID"], "42");
+    env.interview.set_key(FOREIGN, owner, KeyRole::Elsewhere);
+    env.interview.change_settings(|settings| settings.organization_id = Some(42));
+    env.sync().await;
+    assert_eq!(env.get("leverconnections", CONNECTION).await["status"]["organizationID"], "42");
     // A new name of the same organization changes nothing else.
-    world.interview.rename_organization("Northwind Ltd");
-    world.sync().await;
-    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.interview.rename_organization("Northwind Ltd");
+    env.sync().await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
     assert_eq!(connection["status"]["organization"], "Northwind Ltd");
 
-    world.set_secret("interview-api-key", FOREIGN).await;
-    let connection =
-        world.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
+    env.set_secret("interview-api-key", FOREIGN).await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
     assert!(message_of(&connection, "Ready").contains("'Southwind' (ID 43)"), "{connection:#}");
-    accept(&world, "southwind").await;
-    world.request("leverconnections", CONNECTION).await;
+    accept(&env, "southwind").await;
+    env.request("leverconnections", CONNECTION).await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
 
     // No reconcile request: the annotation is enough.
-    accept(&world, OTHER_ORGANIZATION).await;
-    let connection = world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    accept(&env, OTHER_ORGANIZATION).await;
+    let connection = env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
     let status = &connection["status"];
     assert_eq!(
         (&status["organization"], &status["organizationID"]),
         (&json!(OTHER_ORGANIZATION), &json!("43"))
     );
-    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
 
     // Changing back is another change, which is accepted in the same way.
-    world.set_secret("interview-api-key", &right_key("accepted-organization")).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
-    accept(&world, "Northwind Ltd").await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    world.finish().await;
+    env.set_secret("interview-api-key", &right_key("accepted-organization")).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "False/OrganizationChanged").await;
+    accept(&env, "Northwind Ltd").await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    env.finish().await;
 }

@@ -7,28 +7,28 @@ use simulators::{Fault, Moment};
 
 use crate::cluster::Cluster;
 use crate::effects::links_added;
-use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, World};
-use crate::wait::{eventually, eventually_within, soon};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TestEnv};
+use crate::wait::{eventually, eventually_within, must_finish};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unavailable_service_is_reported_and_pads_wait() {
-    let world = World::start(Options::new("services-away").polling("1s")).await;
-    world.interview.stop().await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "False/InterviewUnavailable").await;
-    world.wait_for_pad(&candidate, "Pending/ConnectionNotReady").await;
-    world.interview.resume().await.unwrap();
-    world.wait_for_one_pad(&candidate).await;
+    let env = TestEnv::start(Options::new("services-away").polling("1s")).await;
+    env.interview.stop().await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "False/InterviewUnavailable").await;
+    env.wait_for_pad(&candidate, "Pending/ConnectionNotReady").await;
+    env.interview.resume().await.unwrap();
+    env.wait_for_one_pad(&candidate).await;
 
-    world.lever.stop().await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnavailable").await;
-    world.lever.resume().await.unwrap();
-    world.wait_for_one_pad(&candidate).await;
-    assert_eq!(world.creates(), 2);
-    world.finish().await;
+    env.lever.stop().await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnavailable").await;
+    env.lever.resume().await.unwrap();
+    env.wait_for_one_pad(&candidate).await;
+    assert_eq!(env.creates(), 2);
+    env.finish().await;
 }
 
 /// Failure of the cluster.
@@ -43,106 +43,106 @@ enum Failure {
 }
 
 impl Failure {
-    async fn begins(self, world: &World) {
+    async fn begins(self, env: &TestEnv) {
         match self {
-            Self::CutOff => world.operators[0].link.cut(),
-            Self::ApiServer => world.cluster.plane.stop_api_server().await.unwrap(),
-            Self::Etcd => world.cluster.plane.stop_etcd().await.unwrap(),
+            Self::CutOff => env.operators[0].proxy.cut(),
+            Self::ApiServer => env.cluster.plane.stop_api_server().await.unwrap(),
+            Self::Etcd => env.cluster.plane.stop_etcd().await.unwrap(),
         }
     }
 
-    async fn ends(self, world: &World) {
+    async fn ends(self, env: &TestEnv) {
         match self {
-            Self::CutOff => world.operators[0].link.mend(),
-            Self::ApiServer => world.cluster.plane.start_api_server().await.unwrap(),
-            Self::Etcd => world.cluster.plane.start_etcd().await.unwrap(),
+            Self::CutOff => env.operators[0].proxy.restore(),
+            Self::ApiServer => env.cluster.plane.start_api_server().await.unwrap(),
+            Self::Etcd => env.cluster.plane.start_etcd().await.unwrap(),
         }
     }
 }
 
 /// The cluster fails at the worst time: pads have been created and nothing of it is stored. Webhooks are rejected in
 /// the meantime and retried.
-async fn nothing_is_lost_when_the_cluster_fails(name: &'static str, cluster: Cluster, failure: Failure) {
+async fn check_cluster_failure(name: &'static str, cluster: Cluster, failure: Failure) {
     let mut options = Options::new(name);
     options.flags.push("--leader-election=false");
     options.lever.retry_delays = [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec();
-    let world = World::start_in(cluster, options).await;
-    let candidates = || [(); 3].map(|()| world.candidate());
+    let env = TestEnv::start_in(cluster, options).await;
+    let candidates = || [(); 3].map(|()| env.candidate());
     let [before_id, before_link, before_status, during] = [(); 4].map(|()| candidates());
     let pause = |path: &str, moment| Fault::on("POST", path).pause(moment);
     let made = |candidate: &String| pause("^/api/pads/?$", Moment::AfterEffect).containing(candidate);
     let linked = |moment| move |candidate: &String| pause(&format!("/{candidate}/addLinks$"), moment);
     let mut held = Vec::new();
-    held.extend(before_id.each_ref().map(|one| world.interview.faults().add(made(one))));
-    let order = |fault| world.lever.faults().add(fault);
+    held.extend(before_id.each_ref().map(|one| env.interview.faults().add(made(one))));
+    let order = |fault| env.lever.faults().add(fault);
     held.extend(before_link.each_ref().map(linked(Moment::BeforeEffect)).map(order));
     held.extend(before_status.each_ref().map(linked(Moment::AfterEffect)).map(order));
     for candidate in [&before_link, &before_status, &before_id].into_iter().flatten() {
-        world.lever.move_to_stage(candidate, STAGE).await;
+        env.lever.move_to_stage(candidate, STAGE).await;
     }
     for fault in &held {
-        soon("the request is held", fault.reached()).await;
+        must_finish("the request is held", fault.reached()).await;
     }
 
-    failure.begins(&world).await;
+    failure.begins(&env).await;
     held.iter().for_each(simulators::FaultHandle::release);
     let mut deliveries = Vec::new();
     for candidate in &during {
-        deliveries.extend(world.lever.move_to_stage(candidate, STAGE).await.deliveries);
+        deliveries.extend(env.lever.move_to_stage(candidate, STAGE).await.deliveries);
     }
     for number in &deliveries {
         let refused = eventually("the webhook is rejected", async || {
-            let delivery = world.lever.deliveries().swap_remove(*number);
+            let delivery = env.lever.deliveries().swap_remove(*number);
             delivery.attempts.first().map(|attempt| attempt.status).ok_or("not yet".to_owned())
         });
         assert_eq!(refused.await, Some(503));
     }
-    failure.ends(&world).await;
+    failure.ends(&env).await;
 
-    world.all_delivered(deliveries).await;
+    env.wait_until_delivered(deliveries).await;
     for candidate in [&before_id, &before_link, &before_status, &during].into_iter().flatten() {
-        world.wait_for_one_pad(candidate).await;
-        assert_eq!(world.pads_made_for(candidate).len(), 1);
-        assert_eq!(links_added(&world, candidate).len(), 1);
+        env.wait_for_one_pad(candidate).await;
+        assert_eq!(env.created_pads_of(candidate).len(), 1);
+        assert_eq!(links_added(&env, candidate).len(), 1);
     }
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pads_survive_a_cut_connection_to_the_api_server() {
-    nothing_is_lost_when_the_cluster_fails("api-server-away", Cluster::shared().await, Failure::CutOff).await;
+    check_cluster_failure("api-server-away", Cluster::shared().await, Failure::CutOff).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pads_survive_a_killed_api_server() {
     let cluster = Cluster::with_crds().await;
-    nothing_is_lost_when_the_cluster_fails("api-server-dies", cluster, Failure::ApiServer).await;
+    check_cluster_failure("api-server-dies", cluster, Failure::ApiServer).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pads_survive_a_killed_etcd() {
     let cluster = Cluster::with_crds().await;
-    nothing_is_lost_when_the_cluster_fails("etcd-dies", cluster, Failure::Etcd).await;
+    check_cluster_failure("etcd-dies", cluster, Failure::Etcd).await;
 }
 
 /// A leader that cannot renew its Lease exits, because another one may already be working.
 #[tokio::test(flavor = "multi_thread")]
 async fn disconnected_leader_exits() {
-    let mut world = World::start(Options::new("cut-off")).await;
-    let link = world.operators[0].link.clone();
-    link.cut();
-    let operator = world.operator();
+    let mut env = TestEnv::start(Options::new("cut-off")).await;
+    let proxy = env.operators[0].proxy.clone();
+    proxy.cut();
+    let operator = env.operator();
     eventually_within(Duration::from_secs(25), "it ends", async || {
         if operator.is_alive() { Err("it is alive".into()) } else { Ok(()) }
     })
     .await;
     assert_ne!(operator.ended().await, Some(0), "the exit code reports a failure");
-    link.mend();
+    proxy.restore();
     operator.start().await;
 
-    let candidate = world.candidate();
+    let candidate = env.candidate();
     let spec = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": candidate});
-    world.apply("pads", "by-hand", spec).await;
-    world.wait_for_one_pad(&candidate).await;
-    world.finish().await;
+    env.apply("pads", "by-hand", spec).await;
+    env.wait_for_one_pad(&candidate).await;
+    env.finish().await;
 }

@@ -7,33 +7,33 @@ use serde_json::json;
 use simulators::NewCandidate;
 use tokio::process::Command;
 
-use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TestEnv};
 use crate::wait::eventually;
 
 /// Runs kubectl with the plugin in its path.
 pub struct Kubectl<'a> {
-    world: &'a World,
+    env: &'a TestEnv,
     folder: PathBuf,
 }
 
 impl<'a> Kubectl<'a> {
-    pub fn new(world: &'a World) -> Self {
-        let folder = world.cluster.plane.folder().join("plugins");
+    pub fn new(env: &'a TestEnv) -> Self {
+        let folder = env.cluster.plane.folder().join("plugins");
         std::fs::create_dir_all(&folder).unwrap();
         for name in ["kubectl-pad", "kubectl_complete-pad"] {
             let _ = std::fs::remove_file(folder.join(name));
             std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kubectl-pad"), folder.join(name)).unwrap();
         }
-        Self { world, folder }
+        Self { env, folder }
     }
 
     /// Returns the output or the error output of kubectl.
     pub async fn run(&self, words: &[&str]) -> Result<String, String> {
-        let output = Command::new(self.world.cluster.plane.program("kubectl"))
+        let output = Command::new(self.env.cluster.plane.program("kubectl"))
             .args(words)
             .env("PATH", &self.folder)
-            .env("KUBECONFIG", self.world.cluster.plane.kubeconfig())
-            .env("HOME", self.world.cluster.plane.folder())
+            .env("KUBECONFIG", self.env.cluster.plane.kubeconfig())
+            .env("HOME", self.env.cluster.plane.folder())
             .stdin(Stdio::null())
             .output()
             .await
@@ -46,30 +46,30 @@ impl<'a> Kubectl<'a> {
     }
 
     pub async fn pad(&self, words: &[&str]) -> Result<String, String> {
-        self.run(&[&["pad"], words, &["--namespace", self.world.namespace]].concat()).await
+        self.run(&[&["pad"], words, &["--namespace", self.env.namespace]].concat()).await
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn plugin_creates_shows_and_ends_a_pad() {
-    let world = World::start(Options::new("plugin")).await;
-    let kubectl = Kubectl::new(&world);
+    let env = TestEnv::start(Options::new("plugin")).await;
+    let kubectl = Kubectl::new(&env);
     let stages = kubectl.pad(&["stages", CONNECTION]).await.unwrap();
     assert!(stages.lines().any(|line| line.starts_with(&format!("{STAGE}  "))), "{stages}");
 
     // The candidate has neither tag nor stage: a pad requested by a person is created anyway.
-    let candidate = world.candidate();
+    let candidate = env.candidate();
     let profile = format!("https://hire.lever.co/candidates/{candidate}");
     let create = ["create", profile.as_str(), "--configuration", CONFIGURATION, "--timeout", "60s"];
     let made = kubectl.pad(&create).await.unwrap();
-    let pad = world.wait_for_one_pad(&candidate).await;
+    let pad = env.wait_for_one_pad(&candidate).await;
     assert!(made.ends_with(&format!("{}\n", pad.url)), "{made}");
-    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let name = env.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     assert!(made.starts_with(&format!("Pad {name}: stored")), "{made}");
     // Requested again by mistake: no second pad.
     let refused = kubectl.pad(&create).await.unwrap_err();
     assert!(refused.contains(&name) && refused.contains("--another"), "{refused}");
-    assert_eq!(world.creates(), 1);
+    assert_eq!(env.creates(), 1);
 
     assert_eq!(kubectl.pad(&["open", &name]).await.unwrap(), format!("{}\n", pad.url));
     let status = kubectl.pad(&["status"]).await.unwrap();
@@ -82,7 +82,7 @@ async fn plugin_creates_shows_and_ends_a_pad() {
         assert!(status.contains(text), "{text:?} is not in\n{status}");
     }
     let everywhere = kubectl.run(&["pad", "status", "-A"]).await.unwrap();
-    assert!(everywhere.contains(&format!("LeverConnection {}/acme", world.namespace)), "{everywhere}");
+    assert!(everywhere.contains(&format!("LeverConnection {}/acme", env.namespace)), "{everywhere}");
 
     let ended = kubectl.pad(&["end", &name, "--timeout", "60s"]).await.unwrap();
     assert!(ended.contains("asked to end the interview") && ended.contains("/playback"), "{ended}");
@@ -90,22 +90,22 @@ async fn plugin_creates_shows_and_ends_a_pad() {
     assert!(kubectl.pad(&["open", &name]).await.unwrap().contains("/playback"));
     // The first interview is over, so another pad is no mistake.
     kubectl.pad(&create).await.unwrap();
-    assert_eq!(world.creates(), 2);
+    assert_eq!(env.creates(), 2);
     let told = kubectl.pad(&["candidate", &profile]).await.unwrap();
     let lines: Vec<&str> = told.lines().collect();
     assert!(lines[0].starts_with(&format!("Pad {name} by {CONFIGURATION}: Ended. It says ")), "{told}");
     assert!(lines[1].ends_with("/playback"), "{told}");
     assert!(lines[2].contains(": Open. It says ") && lines[3].starts_with("http"), "{told}");
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn plugin_reports_problems_and_retries() {
-    let world = World::start(Options::new("plugin-retry")).await;
-    let kubectl = Kubectl::new(&world);
-    let candidate = world.add_candidate(NewCandidate::default());
-    world.enter(&candidate).await;
-    let pad = world.wait_for_pad(&candidate, "Skipped/TagMissing").await;
+    let env = TestEnv::start(Options::new("plugin-retry")).await;
+    let kubectl = Kubectl::new(&env);
+    let candidate = env.add_candidate(NewCandidate::default());
+    env.enter(&candidate).await;
+    let pad = env.wait_for_pad(&candidate, "Skipped/TagMissing").await;
     let name = pad["metadata"]["name"].as_str().unwrap();
     let refused = kubectl.pad(&["open", name]).await.unwrap_err();
     assert!(refused.contains("has no link yet. It says TagMissing"), "{refused}");
@@ -116,7 +116,7 @@ async fn plugin_reports_problems_and_retries() {
         "{told}"
     );
     assert_eq!(told.lines().count(), 1, "{told}");
-    let nobody = world.add_candidate(NewCandidate::default());
+    let nobody = env.add_candidate(NewCandidate::default());
     let none = kubectl.pad(&["candidate", &nobody]).await.unwrap_err();
     assert!(none.contains("no Pad in namespace") && none.contains("kubectl pad status"), "{none}");
     let again = kubectl.pad(&["retry", name]).await.unwrap();
@@ -128,8 +128,7 @@ async fn plugin_reports_problems_and_retries() {
     let unknown = kubectl.pad(&["retry", "nobody"]).await.unwrap_err();
     assert!(unknown.contains("there is no Pad \"nobody\" in namespace"), "{unknown}");
 
-    world
-        .patch("leverconnections", CONNECTION, json!({"spec": {"lever": {"url": "https://example.com"}}}))
+    env.patch("leverconnections", CONNECTION, json!({"spec": {"lever": {"url": "https://example.com"}}}))
         .await;
     eventually("the connection is stalled", async || {
         let status = kubectl.pad(&["status"]).await.unwrap();
@@ -137,24 +136,24 @@ async fn plugin_reports_problems_and_retries() {
         if status.contains(wanted) { Ok(()) } else { Err(status) }
     })
     .await;
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_completes_the_plugins_arguments() {
-    let world = World::start(Options::new("plugin-words")).await;
-    let kubectl = Kubectl::new(&world);
+    let env = TestEnv::start(Options::new("plugin-words")).await;
+    let kubectl = Kubectl::new(&env);
     let complete = async |words: &[&str]| {
         let text = kubectl.run(&[&["__complete", "pad"], words].concat()).await.unwrap();
         text.lines().map(ToOwned::to_owned).collect::<Vec<_>>()
     };
     let commands = complete(&["st"]).await;
     assert!(commands[0].starts_with("stages") || commands[0].starts_with("status"), "{commands:?}");
-    let names = complete(&["create", "x", "-n", world.namespace, "-c", ""]).await;
+    let names = complete(&["create", "x", "-n", env.namespace, "-c", ""]).await;
     assert_eq!(names, [CONFIGURATION, ":4"]);
-    let names = complete(&["stages", "--namespace", world.namespace, "a"]).await;
+    let names = complete(&["stages", "--namespace", env.namespace, "a"]).await;
     assert_eq!(names, [CONNECTION, ":4"]);
     let script = kubectl.run(&["pad", "completion", "bash"]).await.unwrap();
     assert!(script.contains("kubectl-pad"), "{script}");
-    world.finish().await;
+    env.finish().await;
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::cluster::Cluster;
-use crate::environment::{Options, World};
+use crate::environment::{Options, TestEnv};
 use crate::status::{message_of, phase};
 use crate::wait::eventually;
 
@@ -32,15 +32,15 @@ fn policy(user: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rejected_write_is_reported_on_the_pad_and_retried() {
-    let world = World::start_in(Cluster::with_crds().await, Options::new("policy")).await;
-    let manifests = policy(&world.user(0));
-    world.cluster.kubectl(&["apply", "--filename", "-"], Some(&manifests)).await.unwrap();
+    let env = TestEnv::start_in(Cluster::with_crds().await, Options::new("policy")).await;
+    let manifests = policy(&env.user(0));
+    env.cluster.kubectl(&["apply", "--filename", "-"], Some(&manifests)).await.unwrap();
     // A policy takes effect some time after it is stored.
     eventually("the policy is in effect", async || {
-        let candidate = world.candidate();
-        world.enter(&candidate).await;
+        let candidate = env.candidate();
+        env.enter(&candidate).await;
         let found = eventually("the Pad is decided", async || {
-            let pad = world.pads_of(&candidate).await.pop().ok_or("none")?;
+            let pad = env.pads_of(&candidate).await.pop().ok_or("none")?;
             let phase = phase(&pad);
             if ["Open/Open", "Pending/WriteRefused"].contains(&phase.as_str()) { Ok(pad) } else { Err(phase) }
         })
@@ -49,24 +49,24 @@ async fn rejected_write_is_reported_on_the_pad_and_retried() {
     })
     .await;
 
-    let (candidate, creates) = (world.candidate(), world.creates());
-    world.enter(&candidate).await;
-    let pad = world.wait_for_pad(&candidate, "Pending/WriteRefused").await;
+    let (candidate, creates) = (env.candidate(), env.creates());
+    env.enter(&candidate).await;
+    let pad = env.wait_for_pad(&candidate, "Pending/WriteRefused").await;
     let message = message_of(&pad, "Ready");
     assert!(message.contains("finalizers need a ticket"), "{message}");
     let name = pad["metadata"]["name"].as_str().unwrap();
-    let log = world.operators[0].logged();
+    let log = env.operators[0].logged();
     let line = log.lines().find(|line| line.contains(name) && line.contains("finalizers need a ticket"));
     assert!(line.is_some_and(|line| line.contains("\"level\":\"WARN\"") && line.contains("policy")), "{log}");
-    assert_eq!(world.creates(), creates, "nothing was sent");
+    assert_eq!(env.creates(), creates, "nothing was sent");
 
     let policy = ["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", "no-finalizers"];
-    world.cluster.kubectl(&policy, None).await.unwrap();
+    env.cluster.kubectl(&policy, None).await.unwrap();
     eventually("the policy is no longer in effect", async || {
-        let candidate = world.candidate();
-        world.enter(&candidate).await;
+        let candidate = env.candidate();
+        env.enter(&candidate).await;
         eventually("the Pad is decided", async || {
-            let pad = world.pads_of(&candidate).await.pop().ok_or("none")?;
+            let pad = env.pads_of(&candidate).await.pop().ok_or("none")?;
             let phase = phase(&pad);
             if ["Open/Open", "Pending/WriteRefused"].contains(&phase.as_str()) {
                 Ok(phase)
@@ -80,7 +80,7 @@ async fn rejected_write_is_reported_on_the_pad_and_retried() {
         .ok_or("not yet".into())
     })
     .await;
-    world.request("pads", name).await;
-    world.wait_for_one_pad(&candidate).await;
-    world.finish().await;
+    env.request("pads", name).await;
+    env.wait_for_one_pad(&candidate).await;
+    env.finish().await;
 }

@@ -7,7 +7,7 @@ use simulators::{Action, Fault, NewCandidate};
 
 use crate::chart::{deployed, groups, helm, managed_webhooks};
 use crate::cluster::Cluster;
-use crate::environment::{CONFIGURATION, CONNECTION, Options, SECRET, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, SECRET, TestEnv};
 use crate::process::Operator;
 use crate::wait::eventually;
 
@@ -18,8 +18,8 @@ fn texts(value: &Value) -> impl Iterator<Item = &str> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap())
 }
 
-async fn granted(world: &World) -> Rights {
-    let roles = world.kubectl(&["get", "roles", "--output", "json"]).await.unwrap();
+async fn granted(env: &TestEnv) -> Rights {
+    let roles = env.kubectl(&["get", "roles", "--output", "json"]).await.unwrap();
     let roles: Value = serde_json::from_str(&roles).unwrap();
     let rules = roles["items"].as_array().unwrap().iter().flat_map(|role| role["rules"].as_array().unwrap());
     let mut rights = Rights::new();
@@ -34,8 +34,8 @@ async fn granted(world: &World) -> Rights {
 }
 
 /// Returns the permissions that this user has used. Asserts that no request was forbidden.
-pub async fn used(world: &World, user: &str) -> (Rights, Vec<Value>) {
-    let events = world.cluster.plane.audit_events().await.unwrap();
+pub async fn used(env: &TestEnv, user: &str) -> (Rights, Vec<Value>) {
+    let events = env.cluster.plane.audit_events().await.unwrap();
     let (mut rights, mut refused) = (Rights::new(), Vec::new());
     for event in events.into_iter().filter(|event| event["user"]["username"] == *user) {
         let text = |field: &str| event["objectRef"][field].as_str().unwrap_or_default();
@@ -59,44 +59,44 @@ fn conflict_on(path: &str) -> Fault {
 #[tokio::test(flavor = "multi_thread")]
 async fn chart_grants_exactly_the_used_permissions() {
     let options = Options::new("privileges");
-    let mut world = World::prepare(Cluster::start().await, &options).await;
+    let mut env = TestEnv::prepare(Cluster::start().await, &options).await;
     let values = vec![
         "image.repository=registry.example.com/pad-operator".to_owned(),
-        format!("allowApiOrigins={{{},{}}}", world.lever.origin(), world.interview.origin()),
+        format!("allowApiOrigins={{{},{}}}", env.lever.origin(), env.interview.origin()),
     ];
-    helm(&world, "install", &[values.as_slice(), &managed_webhooks()].concat()).await;
-    let deployment = deployed(&world).await;
-    let (user, groups) = (deployment.user(world.namespace), groups(world.namespace));
+    helm(&env, "install", &[values.as_slice(), &managed_webhooks()].concat()).await;
+    let deployment = deployed(&env).await;
+    let (user, groups) = (deployment.user(env.namespace), groups(env.namespace));
     let groups = groups.each_ref().map(String::as_str);
-    let relay = world.cluster.relay(&user, &groups).await;
-    let mut operator = Operator::reaching(&relay.origin(), &world.cluster, &user, &groups).await;
+    let relay = env.cluster.relay(&user, &groups).await;
+    let mut operator = Operator::with_api_server_url(&relay.origin(), &env.cluster, &user, &groups).await;
     deployment.configure(&mut operator);
     operator.start().await;
-    world.operators.push(operator);
-    world.set_up(options).await;
+    env.operators.push(operator);
+    env.set_up(options).await;
 
     // The complete main job.
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
-    world.end_interview(&candidate, &made.id).await;
-    world.sync().await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
+    env.end_interview(&candidate, &made.id).await;
+    env.sync().await;
     // Concurrent writes by others.
     for path in ["/padconfigurations/[^/]+/status$", "/leverconnections/[^/]+/status$", "/pads/[^/]+/status$"]
     {
         relay.faults().add(conflict_on(path));
     }
-    let stale = world.add_candidate(NewCandidate::default());
-    world.enter(&stale).await;
-    world.wait_for_pad(&stale, "Skipped/TagMissing").await;
+    let stale = env.add_candidate(NewCandidate::default());
+    env.enter(&stale).await;
+    env.wait_for_pad(&stale, "Skipped/TagMissing").await;
     // An ended Pad is deleted after its TTL.
     let spec = json!({"spec": {"ttlSecondsAfterSkipped": 0}});
-    world.patch("padconfigurations", CONFIGURATION, spec).await;
-    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
-    world.lever.move_to_stage(&stale, "Onsite").await;
-    world.sync().await;
+    env.patch("padconfigurations", CONFIGURATION, spec).await;
+    env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
+    env.lever.move_to_stage(&stale, "Onsite").await;
+    env.sync().await;
     eventually("it is deleted", async || {
-        let pads = world.pads_of(&stale).await;
+        let pads = env.pads_of(&stale).await;
         if pads.is_empty() { Ok(()) } else { Err(format!("{pads:#?}")) }
     })
     .await;
@@ -106,20 +106,20 @@ async fn chart_grants_exactly_the_used_permissions() {
         ("Phone Screen", "True/InUse"),
         ("Nowhere", "False/StageNotFound"),
     ] {
-        world.patch("padconfigurations", CONFIGURATION, json!({"spec": {"stage": stage}})).await;
-        world.wait_for("padconfigurations", CONFIGURATION, "Ready", reason).await;
+        env.patch("padconfigurations", CONFIGURATION, json!({"spec": {"stage": stage}})).await;
+        env.wait_for("padconfigurations", CONFIGURATION, "Ready", reason).await;
     }
     // The operator registers a managed webhook and removes it.
     for (mode, secret) in [("Managed", "lever-webhook"), ("Manual", SECRET)] {
         let reference = json!({"name": secret, "key": "lever-signing-token"});
         let spec = json!({"spec": {"webhook": {"mode": mode, "signingTokenSecretRef": reference}}});
-        world.patch("leverconnections", CONNECTION, spec).await;
+        env.patch("leverconnections", CONNECTION, spec).await;
         let wanted = if mode == "Managed" { 2 } else { 1 };
         eventually("the webhook is registered or removed", async || {
-            let connection = world.get("leverconnections", CONNECTION).await;
-            let webhooks = world.lever.webhooks();
+            let connection = env.get("leverconnections", CONNECTION).await;
+            let webhooks = env.lever.webhooks();
             let token = webhooks.get(1).and_then(|one| one["signatureToken"].as_str());
-            token.into_iter().for_each(|token| world.keep_private(token));
+            token.into_iter().for_each(|token| env.declare_private(token));
             let is_free = connection["metadata"]["finalizers"].is_null();
             let is_done = webhooks.len() == wanted && is_free == (mode == "Manual");
             if is_done { Ok(()) } else { Err(format!("{connection:#}")) }
@@ -128,11 +128,11 @@ async fn chart_grants_exactly_the_used_permissions() {
     }
 
     // Watches are logged when they have ended.
-    world.operator().terminate().await;
-    world.operator().start().await;
-    let granted = granted(&world).await;
+    env.operator().terminate().await;
+    env.operator().start().await;
+    let granted = granted(&env).await;
     let used = eventually("all granted permissions are used", async || {
-        let (used, refused) = used(&world, &user).await;
+        let (used, refused) = used(&env, &user).await;
         assert!(refused.is_empty(), "{refused:#?}");
         let unused: Vec<_> = granted.difference(&used).collect();
         if unused.is_empty() { Ok(used) } else { Err(format!("{unused:#?}")) }
@@ -141,5 +141,5 @@ async fn chart_grants_exactly_the_used_permissions() {
     println!("rights: {} granted, {} used: {used:#?}", granted.len(), used.len());
     let missing: Vec<_> = used.difference(&granted).collect();
     assert!(missing.is_empty(), "used, but not granted by the Roles: {missing:#?}");
-    world.finish().await;
+    env.finish().await;
 }

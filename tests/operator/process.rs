@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 use crate::cluster::Cluster;
-use crate::tcp_proxy::Link;
+use crate::tcp_proxy::TcpProxy;
 use crate::wait::{eventually, within};
 
 /// Replica of the operator. It is killed when it is dropped.
@@ -23,7 +23,7 @@ pub struct Operator {
     kubeconfig: PathBuf,
     child: Option<Child>,
     /// Connection to the API server.
-    pub link: Link,
+    pub proxy: TcpProxy,
     /// Log output, including that of previous runs.
     pub log: PathBuf,
     /// Port of the webhooks.
@@ -34,19 +34,19 @@ pub struct Operator {
 impl Operator {
     /// Prepares a replica without starting it. `user` is its user for the API server.
     pub async fn new(cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
-        Self::reaching(cluster.plane.url(), cluster, user, groups).await
+        Self::with_api_server_url(cluster.plane.url(), cluster, user, groups).await
     }
 
     /// Like [`new`](Self::new), with another URL of the API server.
-    pub async fn reaching(url: &str, cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
-        let link = Link::to(url).await;
+    pub async fn with_api_server_url(url: &str, cluster: &Cluster, user: &str, groups: &[&str]) -> Self {
+        let proxy = TcpProxy::to(url).await;
         Self {
             program: cluster.operator(),
             arguments: Vec::new(),
             environment: Vec::new(),
             levels: "info,pad_operator=debug".to_owned(),
-            kubeconfig: cluster.kubeconfig_of(user, groups, &link.url()),
-            link,
+            kubeconfig: cluster.kubeconfig_of(user, groups, &proxy.url()),
+            proxy,
             child: None,
             log: cluster.plane.folder().join(format!("{}.log", user.replace(':', "_"))),
             webhooks: free_port(),
@@ -175,8 +175,8 @@ impl Operator {
 /// Returns a free port below the range from which the kernel assigns ports, so that no outgoing connection takes it
 /// while the operator is down.
 pub fn free_port() -> u16 {
-    static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
-    let mut taken = TAKEN.lock().unwrap();
+    static USED_PORTS: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
+    let mut taken = USED_PORTS.lock().unwrap();
     let first = 10_000 + u16::try_from(std::process::id() % 8_000).unwrap();
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     let port = (first..first + 2_000).find(|port| !taken.contains(port) && is_free(port)).unwrap();

@@ -10,13 +10,13 @@ use simulators::{Action, Fault, KeyRole, Permissions, Question};
 
 use crate::cluster::{Cluster, source};
 use crate::documents::is_test;
-use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TestEnv};
 use crate::status::{brief, message_of, phase};
 use crate::wait::eventually;
 
 /// For each reason that needs an action or an event: a test that causes it and, where possible, sees it resolved. The
 /// test is in a file of this folder or in the sources.
-const PROVOKED: &[(&str, &str)] = &[
+const TESTED_REASONS: &[(&str, &str)] = &[
     // LeverConnection
     ("SecretNotFound", "connections::missing_secret_and_missing_permission_are_reported"),
     ("SecretKeyMissing", "connections::missing_secret_and_missing_permission_are_reported"),
@@ -106,7 +106,7 @@ const PROVOKED: &[(&str, &str)] = &[
 ];
 
 /// Instruction in the message of a Pad's Ready condition, by reason. Checked for every Pad that any test sees.
-const NEXT_STEPS: &[(&str, &str)] = &[
+const INSTRUCTIONS: &[(&str, &str)] = &[
     ("LeverUnauthorized", "Put a valid key"),
     ("InterviewUnauthorized", "Put a valid key"),
     ("LeverForbidden", "make a new one"),
@@ -159,7 +159,7 @@ pub fn assert_documented(object: &serde_json::Value) {
         assert!(documented().contains_key(reason), "docs/reasons.md lacks {reason}:\n{object:#}");
     }
     let reason = crate::status::reason_of(object, "Ready");
-    let next = NEXT_STEPS.iter().find(|(of, _)| *of == reason && object["kind"] == "Pad");
+    let next = INSTRUCTIONS.iter().find(|(of, _)| *of == reason && object["kind"] == "Pad");
     if let Some((_, step)) = next {
         let message = message_of(object, "Ready");
         assert!(message.contains(step), "{reason} without {step:?}: {message}");
@@ -212,12 +212,12 @@ fn reasons_page_is_complete_and_each_reason_has_a_test() {
     let page: BTreeSet<String> = documented().keys().cloned().collect();
     assert_eq!(in_sources(), page, "reasons of the program and of docs/reasons.md");
 
-    let tests: BTreeMap<&str, &str> = PROVOKED.iter().copied().collect();
+    let tests: BTreeMap<&str, &str> = TESTED_REASONS.iter().copied().collect();
     for (reason, advice) in documented() {
         let goes_alone = ["nothing", "wait", "see Ready"].contains(&advice.as_str());
         assert!(goes_alone || tests.contains_key(reason.as_str()), "no test causes {reason}");
     }
-    for (reason, test) in PROVOKED.iter().copied() {
+    for (reason, test) in TESTED_REASONS.iter().copied() {
         assert!(page.contains(reason), "{reason} is not a reason");
         let (file, name) = test.split_once("::").unwrap();
         let path = if file.contains('/') { file.into() } else { format!("tests/operator/{file}.rs") };
@@ -226,9 +226,15 @@ fn reasons_page_is_complete_and_each_reason_has_a_test() {
 }
 
 /// Waits until a condition equals a text like `False/LeverForbidden` and its message contains all of these parts.
-async fn told(world: &World, (plural, name): (&str, &str), kind: &str, expected: &str, parts: &[&str]) {
+async fn wait_for_message(
+    env: &TestEnv,
+    (plural, name): (&str, &str),
+    kind: &str,
+    expected: &str,
+    parts: &[&str],
+) {
     eventually(&format!("{kind} of {name} is {expected} and contains {parts:?}"), async || {
-        let object = world.get(plural, name).await;
+        let object = env.get(plural, name).await;
         let message = message_of(&object, kind);
         let is_told = brief(&object, kind) == expected && parts.iter().all(|part| message.contains(part));
         if is_told { Ok(()) } else { Err(format!("{object:#}")) }
@@ -239,40 +245,40 @@ async fn told(world: &World, (plural, name): (&str, &str), kind: &str, expected:
 /// "Test Connection": the request, its response, and the instruction.
 #[tokio::test(flavor = "multi_thread")]
 async fn problems_of_either_service_are_reported_on_the_connection() {
-    let mut options = Options::new("test-connection").unsettled().polling("1s");
+    let mut options = Options::new("test-connection").without_setup().polling("1s");
     let right = options.lever.api_key.clone();
     // The API server serves as a host whose certificate is not trusted.
     let untrusted = Cluster::shared().await.plane.url().to_owned();
     options.connection["lever"] = json!({"url": format!("{untrusted}/v1")});
     options.flags.push(Box::leak(format!("--allow-api-origin={untrusted}").into_boxed_str()));
-    let world = World::start(options).await;
-    world.candidate();
+    let env = TestEnv::start(options).await;
+    env.candidate();
     let connection = ("leverconnections", CONNECTION);
     let lever = async |reason: &str, parts: &[&str]| {
-        told(&world, connection, "LeverConnected", &format!("False/{reason}"), parts).await;
-        told(&world, connection, "Ready", &format!("False/{reason}"), parts).await;
+        wait_for_message(&env, connection, "LeverConnected", &format!("False/{reason}"), parts).await;
+        wait_for_message(&env, connection, "Ready", &format!("False/{reason}"), parts).await;
     };
     let interview = async |reason: &str, parts: &[&str]| {
-        told(&world, connection, "InterviewConnected", &format!("False/{reason}"), parts).await;
-        told(&world, connection, "Ready", &format!("False/{reason}"), parts).await;
+        wait_for_message(&env, connection, "InterviewConnected", &format!("False/{reason}"), parts).await;
+        wait_for_message(&env, connection, "Ready", &format!("False/{reason}"), parts).await;
     };
     let at = async |field: &str, url: &str| {
-        world.patch(connection.0, connection.1, json!({"spec": {field: {"url": url}}})).await;
+        env.patch(connection.0, connection.1, json!({"spec": {field: {"url": url}}})).await;
     };
 
     lever("LeverUnavailable", &["GET /stages", "no TLS connection", "certificate", "tried again by itself"])
         .await;
-    at("lever", &format!("{}/nothing-here", world.lever.origin())).await;
+    at("lever", &format!("{}/nothing-here", env.lever.origin())).await;
     lever("LeverUnexpectedAnswer", &["GET /stages answered 404", "Check spec.lever.url"]).await;
-    world.lever.clear_violations();
-    let slow_down = world.lever.faults().add(Fault::on("GET", "/stages$").status(429).until_removed());
-    at("lever", &world.lever.url()).await;
+    env.lever.clear_violations();
+    let slow_down = env.lever.faults().add(Fault::on("GET", "/stages$").status(429).until_removed());
+    at("lever", &env.lever.url()).await;
     lever("LeverRateLimited", &["GET /stages answered 429", "tried again by itself"]).await;
     slow_down.remove();
 
-    world.set_secret("lever-api-key", "two words").await;
+    env.set_secret("lever-api-key", "two words").await;
     lever("SecretKeyInvalid", &["spec.lever.apiKeySecretRef", "Secret acme", "white space"]).await;
-    world.set_secret("lever-api-key", "lever-5a4d-of-the-sandbox").await;
+    env.set_secret("lever-api-key", "lever-5a4d-of-the-sandbox").await;
     lever("LeverUnauthorized", &["answered 401", "Secret acme, key lever-api-key", "sandbox"]).await;
     for (permission, name) in [
         ("stages:list", "Find all stages"),
@@ -280,51 +286,54 @@ async fn problems_of_either_service_are_reported_on_the_connection() {
         ("opportunities:read", "Find an opportunity"),
     ] {
         let key = format!("lever-7c1e-without-{}", permission.replace(':', "-"));
-        world.lever.set_key(&key, Permissions::all().without(permission));
-        world.set_secret("lever-api-key", &key).await;
+        env.lever.set_key(&key, Permissions::all().without(permission));
+        env.set_secret("lever-api-key", &key).await;
         lever("LeverForbidden", &["answered 403", name, "make a new one"]).await;
     }
-    world.set_secret("lever-api-key", &right).await;
-    told(&world, connection, "Ready", "True/Connected", &["both keys suffice"]).await;
+    env.set_secret("lever-api-key", &right).await;
+    wait_for_message(&env, connection, "Ready", "True/Connected", &["both keys suffice"]).await;
 
     for (name, role) in [("alone", KeyRole::Alone), ("member", KeyRole::Member)] {
-        world.interview.set_key(
-            &format!("interview-40be-{name}"),
-            &format!("{name}@northwind.example"),
-            role,
-        );
+        env.interview.set_key(&format!("interview-40be-{name}"), &format!("{name}@northwind.example"), role);
     }
-    world.interview.change_settings(|settings| settings.pads_visible = false);
-    world.set_secret("interview-api-key", "interview-40be-alone").await;
+    env.interview.change_settings(|settings| settings.pads_visible = false);
+    env.set_secret("interview-api-key", "interview-40be-alone").await;
     interview("OrganizationMissing", &["Secret acme, key interview-api-key", "organization owner"]).await;
-    world.set_secret("interview-api-key", "interview-40be-member").await;
+    env.set_secret("interview-api-key", "interview-40be-member").await;
     interview("InterviewForbidden", &["GET /organization/pads answered 403", "see all pads"]).await;
-    world.interview.change_settings(|settings| settings.pads_visible = true);
-    told(&world, connection, "Ready", "True/Connected", &[]).await;
-    let faults = world.interview.faults();
+    env.interview.change_settings(|settings| settings.pads_visible = true);
+    wait_for_message(&env, connection, "Ready", "True/Connected", &[]).await;
+    let faults = env.interview.faults();
     let no_plan = faults.add(Fault::on("GET", "/quota$").status(403).until_removed());
     interview("InterviewForbidden", &["GET /quota answered 403", "plan includes API access"]).await;
     let slow_down = faults.add(Fault::on("GET", "/quota$").status(429).until_removed());
     no_plan.remove();
     interview("InterviewRateLimited", &["GET /quota answered 429", "tried again by itself"]).await;
     slow_down.remove();
-    told(&world, connection, "Ready", "True/Connected", &[]).await;
+    wait_for_message(&env, connection, "Ready", "True/Connected", &[]).await;
     let odd = faults.add(Fault::on("GET", "/quota$").status(400).until_removed());
     interview("InterviewUnexpectedAnswer", &["GET /quota answered 400", "Check spec.interview.url"]).await;
     odd.remove();
-    at("interview", &format!("{}/nothing-here", world.interview.origin())).await;
+    at("interview", &format!("{}/nothing-here", env.interview.origin())).await;
     interview("OrganizationMissing", &["GET /organization answered 404", "or correct spec.interview.url"])
         .await;
-    at("interview", &world.interview.url()).await;
-    told(&world, connection, "InterviewConnected", "True/Connected", &["CoderPad Interview answers"]).await;
-    world.interview.clear_violations();
-    world.finish().await;
+    at("interview", &env.interview.url()).await;
+    wait_for_message(
+        &env,
+        connection,
+        "InterviewConnected",
+        "True/Connected",
+        &["CoderPad Interview answers"],
+    )
+    .await;
+    env.interview.clear_violations();
+    env.finish().await;
 }
 
 /// Waits until a Pad equals a text like `Failed/InvalidRequest` and its message contains all of these parts.
-async fn pad_tells(world: &World, name: &str, expected: &str, parts: &[&str]) {
+async fn pad_tells(env: &TestEnv, name: &str, expected: &str, parts: &[&str]) {
     eventually(&format!("Pad {name} is {expected} and contains {parts:?}"), async || {
-        let pad = world.get("pads", name).await;
+        let pad = env.get("pads", name).await;
         let message = message_of(&pad, "Ready");
         let is_told = phase(&pad) == expected && parts.iter().all(|part| message.contains(part));
         if is_told { Ok(()) } else { Err(format!("{pad:#}")) }
@@ -336,134 +345,142 @@ async fn pad_tells(world: &World, name: &str, expected: &str, parts: &[&str]) {
 async fn pad_reports_its_problem_and_continues_when_it_is_fixed() {
     let mut options = Options::new("pads-reasons");
     options.configurations.push(("asks", json!({"tag": "asks", "questionID": 1001})));
-    let world = World::start(options).await;
+    let env = TestEnv::start(options).await;
     let create = |candidate: &str| Fault::on("POST", "^/api/pads/?$").containing(candidate);
     let answer = |code: u16, message: &str| Action::Status {
         code,
         body: Some(json!({"status": "ERROR", "message": message})),
     };
-    let candidates: Vec<String> = (0..9).map(|_| world.candidate()).collect();
+    let candidates: Vec<String> = (0..9).map(|_| env.candidate()).collect();
     let [missing, invalid, drafted, question, forbidden, unknown, refused, away, slow] =
         candidates.as_slice()
     else {
         unreachable!()
     };
 
-    world.by_hand("missing", "later", missing).await;
+    env.create_pad_by_hand("missing", "later", missing).await;
     pad_tells(
-        &world,
+        &env,
         "missing",
         "Pending/ConfigurationNotFound",
         &["PadConfiguration later", "does not exist"],
     )
     .await;
-    world.configure("later", json!({"tag": "later"})).await;
-    world.wait_for_one_pad(missing).await;
+    env.configure("later", json!({"tag": "later"})).await;
+    env.wait_for_one_pad(missing).await;
 
-    world.interview.faults().add(create(invalid).action(answer(400, "Title is too plain")));
-    world.by_hand("invalid", CONFIGURATION, invalid).await;
+    env.interview.faults().add(create(invalid).action(answer(400, "Title is too plain")));
+    env.create_pad_by_hand("invalid", CONFIGURATION, invalid).await;
     let parts = ["POST /pads answered 400: Title is too plain", "padoperator.dev/reconcile-requested-at"];
-    pad_tells(&world, "invalid", "Failed/InvalidRequest", &parts).await;
-    world.request("pads", "invalid").await;
-    world.wait_for_one_pad(invalid).await;
+    pad_tells(&env, "invalid", "Failed/InvalidRequest", &parts).await;
+    env.request("pads", "invalid").await;
+    env.wait_for_one_pad(invalid).await;
 
     // The configuration notices a change of the question only when it is reconciled next.
     let draft = |is_draft| Question { is_draft, ..Question::new(1001, "Rate limiter", "live") };
-    world.interview.add_question(draft(true));
-    world.interview.faults().add(create(drafted).action(answer(400, "Unknown error")));
-    world.by_hand("drafted", "asks", drafted).await;
+    env.interview.add_question(draft(true));
+    env.interview.faults().add(create(drafted).action(answer(400, "Unknown error")));
+    env.create_pad_by_hand("drafted", "asks", drafted).await;
     let parts = ["POST /pads answered 400", "Question 1001 is a draft. Publish it"];
-    pad_tells(&world, "drafted", "Failed/QuestionNotUsable", &parts).await;
-    world.interview.add_question(draft(false));
-    world.request("pads", "drafted").await;
-    world.wait_for_one_pad(drafted).await;
+    pad_tells(&env, "drafted", "Failed/QuestionNotUsable", &parts).await;
+    env.interview.add_question(draft(false));
+    env.request("pads", "drafted").await;
+    env.wait_for_one_pad(drafted).await;
 
-    world.interview.remove_question(1001);
-    world.by_hand("question", "asks", question).await;
-    pad_tells(&world, "question", "Failed/QuestionNotFound", &["answered 404", "spec.questionID"]).await;
-    world.patch("padconfigurations", "asks", json!({"spec": {"questionID": null}})).await;
-    world.wait_for_one_pad(question).await;
+    env.interview.remove_question(1001);
+    env.create_pad_by_hand("question", "asks", question).await;
+    pad_tells(&env, "question", "Failed/QuestionNotFound", &["answered 404", "spec.questionID"]).await;
+    env.patch("padconfigurations", "asks", json!({"spec": {"questionID": null}})).await;
+    env.wait_for_one_pad(question).await;
 
-    world.interview.faults().add(create(forbidden).action(answer(403, "Forbidden")));
-    world.by_hand("forbidden", CONFIGURATION, forbidden).await;
+    env.interview.faults().add(create(forbidden).action(answer(403, "Forbidden")));
+    env.create_pad_by_hand("forbidden", CONFIGURATION, forbidden).await;
     let parts = ["POST /pads answered 403", "organization owner"];
-    pad_tells(&world, "forbidden", "Pending/InterviewForbidden", &parts).await;
-    world.request("pads", "forbidden").await;
-    world.wait_for_one_pad(forbidden).await;
+    pad_tells(&env, "forbidden", "Pending/InterviewForbidden", &parts).await;
+    env.request("pads", "forbidden").await;
+    env.wait_for_one_pad(forbidden).await;
 
-    world.interview.faults().add(create(unknown).action(Action::Hang));
-    world.by_hand("unknown", CONFIGURATION, unknown).await;
-    pad_tells(&world, "unknown", "Pending/CreateOutcomeUnknown", &["No action needed"]).await;
-    world.wait_for_one_pad(unknown).await;
+    env.interview.faults().add(create(unknown).action(Action::Hang));
+    env.create_pad_by_hand("unknown", CONFIGURATION, unknown).await;
+    pad_tells(&env, "unknown", "Pending/CreateOutcomeUnknown", &["No action needed"]).await;
+    env.wait_for_one_pad(unknown).await;
 
     // Whether a key may write is known only after the first write.
     let (weak, strong) = ("lever-3e21-reads-only", "lever-3e22-reads-and-writes");
-    world.lever.set_key(weak, Permissions::all().without("opportunities:addLinks"));
-    world.lever.set_key(strong, Permissions::all());
-    world.set_secret("lever-api-key", weak).await;
-    world.by_hand("refused", CONFIGURATION, refused).await;
+    env.lever.set_key(weak, Permissions::all().without("opportunities:addLinks"));
+    env.lever.set_key(strong, Permissions::all());
+    env.set_secret("lever-api-key", weak).await;
+    env.create_pad_by_hand("refused", CONFIGURATION, refused).await;
     let parts = ["addLinks answered 403", "the permission to add links", "make a new one"];
-    pad_tells(&world, "refused", "Pending/LeverForbidden", &parts).await;
+    pad_tells(&env, "refused", "Pending/LeverForbidden", &parts).await;
     let parts = ["addLinks was refused with 403", "the permission to add links"];
-    told(&world, ("leverconnections", CONNECTION), "LeverConnected", "True/Connected", &parts).await;
-    world.set_secret("lever-api-key", strong).await;
-    world.wait_for_one_pad(refused).await;
+    wait_for_message(&env, ("leverconnections", CONNECTION), "LeverConnected", "True/Connected", &parts)
+        .await;
+    env.set_secret("lever-api-key", strong).await;
+    env.wait_for_one_pad(refused).await;
     let parts = ["the key suffices"];
-    told(&world, ("leverconnections", CONNECTION), "LeverConnected", "True/Connected", &parts).await;
+    wait_for_message(&env, ("leverconnections", CONNECTION), "LeverConnected", "True/Connected", &parts)
+        .await;
 
     let path = format!("/opportunities/{away}$");
-    let fault = world.lever.faults().add(Fault::on("GET", &path).status(503).until_removed());
-    world.by_hand("away", CONFIGURATION, away).await;
+    let fault = env.lever.faults().add(Fault::on("GET", &path).status(503).until_removed());
+    env.create_pad_by_hand("away", CONFIGURATION, away).await;
     let parts = ["GET /opportunities/{id} answered 503", "tried again by itself"];
-    pad_tells(&world, "away", "Pending/LeverUnavailable", &parts).await;
-    let limited = world.lever.faults().add(Fault::on("GET", &path).status(429).until_removed());
+    pad_tells(&env, "away", "Pending/LeverUnavailable", &parts).await;
+    let limited = env.lever.faults().add(Fault::on("GET", &path).status(429).until_removed());
     fault.remove();
-    pad_tells(&world, "away", "Pending/LeverRateLimited", &["answered 429", "tried again by itself"]).await;
+    pad_tells(&env, "away", "Pending/LeverRateLimited", &["answered 429", "tried again by itself"]).await;
     limited.remove();
-    world.wait_for_one_pad(away).await;
+    env.wait_for_one_pad(away).await;
 
     let too_fast = create(slow).action(answer(429, "Too many requests, slow down")).until_removed();
-    let limited = world.interview.faults().add(too_fast);
-    world.by_hand("slow", CONFIGURATION, slow).await;
+    let limited = env.interview.faults().add(too_fast);
+    env.create_pad_by_hand("slow", CONFIGURATION, slow).await;
     let parts = ["POST /pads answered 429", "tried again by itself"];
-    pad_tells(&world, "slow", "Pending/InterviewRateLimited", &parts).await;
+    pad_tells(&env, "slow", "Pending/InterviewRateLimited", &parts).await;
     limited.remove();
-    world.wait_for_one_pad(slow).await;
+    env.wait_for_one_pad(slow).await;
 
     let nowhere = json!({"connectionRef": {"name": "nowhere"}});
-    world.apply("padconfigurations", "orphan", nowhere).await;
+    env.apply("padconfigurations", "orphan", nowhere).await;
     let orphan = ("padconfigurations", "orphan");
-    told(&world, orphan, "Ready", "False/ConnectionNotFound", &["LeverConnection nowhere", "Create it"])
-        .await;
-    world.finish().await;
+    wait_for_message(
+        &env,
+        orphan,
+        "Ready",
+        "False/ConnectionNotFound",
+        &["LeverConnection nowhere", "Create it"],
+    )
+    .await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn managed_webhook_problems_are_reported_until_fixed() {
-    let mut options = Options::new("webhook-refused").unsettled().polling("1s");
+    let mut options = Options::new("webhook-refused").without_setup().polling("1s");
     let reference = json!({"name": "tokens", "key": "token"});
     options.connection["webhook"] = json!({"mode": "Managed", "signingTokenSecretRef": reference});
     options.connection["suspend"] = json!(true);
-    let world = World::start(options).await;
+    let env = TestEnv::start(options).await;
     let labels = json!({"app.kubernetes.io/managed-by": "pad-operator"});
     let fixed = json!({"apiVersion": "v1", "kind": "Secret", "immutable": true,
-        "metadata": {"name": "tokens", "namespace": world.namespace, "labels": labels}});
-    world.cluster.kubectl(&["create", "--filename", "-"], Some(&fixed.to_string())).await.unwrap();
-    let refused = world.lever.faults().add(Fault::on("POST", "^/v1/webhooks$").status(400).until_removed());
-    world.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
+        "metadata": {"name": "tokens", "namespace": env.namespace, "labels": labels}});
+    env.cluster.kubectl(&["create", "--filename", "-"], Some(&fixed.to_string())).await.unwrap();
+    let refused = env.lever.faults().add(Fault::on("POST", "^/v1/webhooks$").status(400).until_removed());
+    env.patch("leverconnections", CONNECTION, json!({"spec": {"suspend": false}})).await;
 
     let connection = ("leverconnections", CONNECTION);
     let parts = ["POST /webhooks answered 400", "--public-url"];
-    told(&world, connection, "WebhookVerified", "False/WebhookRefused", &parts).await;
+    wait_for_message(&env, connection, "WebhookVerified", "False/WebhookRefused", &parts).await;
     refused.remove();
     let parts = ["Secret tokens", "Name another Secret"];
-    told(&world, connection, "WebhookVerified", "False/SecretNotWritable", &parts).await;
-    world.delete("secrets", "tokens").await;
-    world.request(connection.0, connection.1).await;
+    wait_for_message(&env, connection, "WebhookVerified", "False/SecretNotWritable", &parts).await;
+    env.delete("secrets", "tokens").await;
+    env.request(connection.0, connection.1).await;
     let parts = ["Candidate Stage Change"];
-    told(&world, connection, "WebhookVerified", "False/AwaitingVerification", &parts).await;
-    for webhook in world.lever.webhooks() {
-        world.keep_private(webhook["signatureToken"].as_str().unwrap());
+    wait_for_message(&env, connection, "WebhookVerified", "False/AwaitingVerification", &parts).await;
+    for webhook in env.lever.webhooks() {
+        env.declare_private(webhook["signatureToken"].as_str().unwrap());
     }
-    world.finish().await;
+    env.finish().await;
 }

@@ -3,11 +3,11 @@
 use serde_json::json;
 use simulators::{DeliveryBehaviour, PadView};
 
-use crate::environment::{Options, STAGE, World};
+use crate::environment::{Options, STAGE, TestEnv};
 use crate::status::phase;
 use crate::wait::eventually;
 
-impl World {
+impl TestEnv {
     /// Ends the interview of a candidate's newest pad, and waits until the operator has observed it.
     pub async fn end_interview(&self, candidate: &str, pad: &str) {
         self.interview.end_interview(pad);
@@ -43,7 +43,7 @@ impl World {
     }
 
     fn live_pads_of(&self, candidate: &str) -> Vec<PadView> {
-        let mut pads = self.pads_made_for(candidate);
+        let mut pads = self.created_pads_of(candidate);
         pads.retain(|pad| !pad.deleted);
         pads
     }
@@ -55,131 +55,129 @@ impl World {
     }
 }
 
-async fn started(name: &'static str, repeat: &str) -> (World, String, PadView) {
-    let world = World::start(Options::new(name).configuration(json!({"repeat": repeat}))).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
-    (world, candidate, made)
+async fn started(name: &'static str, repeat: &str) -> (TestEnv, String, PadView) {
+    let env = TestEnv::start(Options::new(name).configuration(json!({"repeat": repeat}))).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
+    (env, candidate, made)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entry_after_the_end_creates_one_more_pad() {
-    let (world, candidate, first) = started("repeat-after-end", "AfterEnd").await;
-    world.come_back(&candidate).await;
-    world.settled(&candidate).await;
-    assert_eq!(world.creates(), 1, "the interview is not over");
+    let (env, candidate, first) = started("repeat-after-end", "AfterEnd").await;
+    env.come_back(&candidate).await;
+    env.settled(&candidate).await;
+    assert_eq!(env.creates(), 1, "the interview is not over");
 
-    world.end_interview(&candidate, &first.id).await;
-    let number = world.come_back(&candidate).await;
-    let second = world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    env.end_interview(&candidate, &first.id).await;
+    let number = env.come_back(&candidate).await;
+    let second = env.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
     assert_eq!(second["spec"]["trigger"]["source"], "Webhook");
-    assert_eq!(world.live_pads_of(&candidate).len(), 2);
-    let links = world.lever.links(&candidate);
+    assert_eq!(env.live_pads_of(&candidate).len(), 2);
+    let links = env.lever.links(&candidate);
     assert_eq!(links.len(), 2);
     assert!(links.contains(&first.url), "the first pad remains as the record");
 
     // The whole history once more, newest first, and the last three in parallel.
-    let reads = world.reads_of(&candidate);
-    for number in (0..world.lever.deliveries().len()).rev() {
-        world.lever.redeliver(number).await;
+    let reads = env.reads_of(&candidate);
+    for number in (0..env.lever.deliveries().len()).rev() {
+        env.lever.redeliver(number).await;
     }
-    let again = || world.lever.redeliver(number);
+    let again = || env.lever.redeliver(number);
     tokio::join!(again(), again(), again());
-    world.settled(&candidate).await;
-    assert_eq!(world.reads_of(&candidate), reads, "a decided entry costs no call");
-    world.sync().await;
-    world.settled(&candidate).await;
-    assert_eq!(world.pads_of(&candidate).await.len(), 2);
-    assert_eq!((world.creates(), world.lever.links(&candidate)), (2, links));
-    world.wait_for_nth_pad(&candidate, 1, "Ended/Ended").await;
-    world.finish().await;
+    env.settled(&candidate).await;
+    assert_eq!(env.reads_of(&candidate), reads, "a decided entry costs no call");
+    env.sync().await;
+    env.settled(&candidate).await;
+    assert_eq!(env.pads_of(&candidate).await.len(), 2);
+    assert_eq!((env.creates(), env.lever.links(&candidate)), (2, links));
+    env.wait_for_nth_pad(&candidate, 1, "Ended/Ended").await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entry_before_the_end_was_observed_is_reevaluated_by_sync() {
-    let (world, candidate, first) = started("repeat-unseen-end", "AfterEnd").await;
-    world.interview.end_interview(&first.id);
-    world.come_back(&candidate).await;
-    world.settled(&candidate).await;
-    assert_eq!(world.pads_of(&candidate).await.len(), 1);
+    let (env, candidate, first) = started("repeat-unseen-end", "AfterEnd").await;
+    env.interview.end_interview(&first.id);
+    env.come_back(&candidate).await;
+    env.settled(&candidate).await;
+    assert_eq!(env.pads_of(&candidate).await.len(), 1);
 
-    world.sync().await;
-    let second = world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    env.sync().await;
+    let second = env.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
     assert_eq!(second["spec"]["trigger"]["source"], "Sync");
-    world.sync().await;
-    assert_eq!(world.creates(), 2);
-    world.finish().await;
+    env.sync().await;
+    assert_eq!(env.creates(), 2);
+    env.finish().await;
 }
 
 /// The same without a webhook: the sync that finds the entry is the one that observes the end (contract P3d).
 #[tokio::test(flavor = "multi_thread")]
 async fn entry_after_an_unobserved_end_gets_its_pad_without_a_webhook() {
-    let (world, candidate, first) = started("repeat-unseen-entry", "AfterEnd").await;
-    world.interview.end_interview(&first.id);
-    world.lever.set_delivery_behaviour(DeliveryBehaviour { drop: true, ..DeliveryBehaviour::default() });
-    world.lever.move_to_stage(&candidate, "Onsite").await;
-    world.lever.move_to_stage(&candidate, STAGE).await;
+    let (env, candidate, first) = started("repeat-unseen-entry", "AfterEnd").await;
+    env.interview.end_interview(&first.id);
+    env.lever.set_delivery_behaviour(DeliveryBehaviour { drop: true, ..DeliveryBehaviour::default() });
+    env.lever.move_to_stage(&candidate, "Onsite").await;
+    env.lever.move_to_stage(&candidate, STAGE).await;
 
-    world.sync().await;
-    world.wait_for_nth_pad(&candidate, 1, "Ended/Ended").await;
-    world.sync().await;
-    world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
-    world.sync().await;
-    assert_eq!(world.creates(), 2);
-    world.finish().await;
+    env.sync().await;
+    env.wait_for_nth_pad(&candidate, 1, "Ended/Ended").await;
+    env.sync().await;
+    env.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    env.sync().await;
+    assert_eq!(env.creates(), 2);
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn repeat_always_creates_a_pad_for_each_entry() {
-    let (world, candidate, _) = started("repeat-always", "Always").await;
-    world.come_back(&candidate).await;
-    world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
-    let number = world.come_back(&candidate).await;
-    world.wait_for_nth_pad(&candidate, 3, "Open/Open").await;
-    let reads = world.reads_of(&candidate);
-    let writes = world.writes_to_pads().await;
-    world.lever.redeliver(number).await;
-    world.settled(&candidate).await;
+    let (env, candidate, _) = started("repeat-always", "Always").await;
+    env.come_back(&candidate).await;
+    env.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    let number = env.come_back(&candidate).await;
+    env.wait_for_nth_pad(&candidate, 3, "Open/Open").await;
+    let reads = env.reads_of(&candidate);
+    let writes = env.writes_to_pads().await;
+    env.lever.redeliver(number).await;
+    env.settled(&candidate).await;
     // The first delivery, for the newest Pad: it is decided by one read, and only the decision is stored.
-    world.lever.redeliver(1).await;
-    world.settled(&candidate).await;
-    assert!(world.reads_of(&candidate) <= reads + 2);
-    assert!(world.writes_to_pads().await <= writes + 4, "one write of the receiver and the echo");
-    assert_eq!((world.creates(), world.pads_of(&candidate).await.len()), (3, 3));
-    assert_eq!(world.lever.links(&candidate).len(), 3);
-    world.finish().await;
+    env.lever.redeliver(1).await;
+    env.settled(&candidate).await;
+    assert!(env.reads_of(&candidate) <= reads + 2);
+    assert!(env.writes_to_pads().await <= writes + 4, "one write of the receiver and the echo");
+    assert_eq!((env.creates(), env.pads_of(&candidate).await.len()), (3, 3));
+    assert_eq!(env.lever.links(&candidate).len(), 3);
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn repeat_never_creates_no_second_pad() {
-    let (world, candidate, first) = started("repeat-never", "Never").await;
-    world.end_interview(&candidate, &first.id).await;
-    world.come_back(&candidate).await;
-    world.settled(&candidate).await;
-    world.sync().await;
-    assert_eq!((world.creates(), world.pads_of(&candidate).await.len()), (1, 1));
-    world.finish().await;
+    let (env, candidate, first) = started("repeat-never", "Never").await;
+    env.end_interview(&candidate, &first.id).await;
+    env.come_back(&candidate).await;
+    env.settled(&candidate).await;
+    env.sync().await;
+    assert_eq!((env.creates(), env.pads_of(&candidate).await.len()), (1, 1));
+    env.finish().await;
 }
 
 /// While nothing may be sent the decision is postponed.
 #[tokio::test(flavor = "multi_thread")]
 async fn entry_during_a_suspension_is_not_lost() {
-    let (world, candidate, first) = started("repeat-suspended", "AfterEnd").await;
-    world.end_interview(&candidate, &first.id).await;
-    world.patch("leverconnections", crate::environment::CONNECTION, json!({"spec": {"suspend": true}})).await;
-    world.wait_for("leverconnections", crate::environment::CONNECTION, "Suspended", "True/Suspended").await;
-    world.lever.move_to_stage(&candidate, "Onsite").await;
-    world.lever.move_to_stage(&candidate, STAGE).await;
-    world.lever.wait_for_deliveries(1).await;
-    world
-        .patch("leverconnections", crate::environment::CONNECTION, json!({"spec": {"suspend": false}}))
-        .await;
-    world.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
-    world.finish().await;
+    let (env, candidate, first) = started("repeat-suspended", "AfterEnd").await;
+    env.end_interview(&candidate, &first.id).await;
+    env.patch("leverconnections", crate::environment::CONNECTION, json!({"spec": {"suspend": true}})).await;
+    env.wait_for("leverconnections", crate::environment::CONNECTION, "Suspended", "True/Suspended").await;
+    env.lever.move_to_stage(&candidate, "Onsite").await;
+    env.lever.move_to_stage(&candidate, STAGE).await;
+    env.lever.wait_for_deliveries(1).await;
+    env.patch("leverconnections", crate::environment::CONNECTION, json!({"spec": {"suspend": false}})).await;
+    env.wait_for_nth_pad(&candidate, 2, "Open/Open").await;
+    env.finish().await;
 }
 
-impl World {
+impl TestEnv {
     async fn writes_to_pads(&self) -> usize {
         let requests = self.cluster.requests(self.namespace).await;
         let is_ours = |user: &str| user.starts_with("pad-operator");

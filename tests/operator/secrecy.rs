@@ -6,7 +6,7 @@ use simulators::{Fault, NewCandidate};
 
 use crate::cluster::Cluster;
 use crate::collector::Collector;
-use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, TestEnv};
 
 /// The most verbose filter: more specific directives take precedence over others.
 const EVERYTHING: &str = "trace,kube=trace,kube_client=trace,kube_client::client=trace,kube_client::client::builder=trace,\
@@ -26,58 +26,58 @@ async fn trace_logs_of_a_whole_scenario_contain_no_private_data() {
     options.levels = Some(EVERYTHING);
     let keys = [options.lever.api_key.clone(), options.interview.api_key.clone()];
     let emails: Vec<_> = options.interview.users.iter().map(|user| user.email.clone()).collect();
-    let mut world = World::start_in(cluster, options).await;
-    world.told_too.push(collector.received.clone());
+    let mut env = TestEnv::start_in(cluster, options).await;
+    env.told_too.push(collector.received.clone());
     // Also in the encoded forms of requests and Secrets.
-    let signing_token = world.signing_token.clone();
+    let signing_token = env.signing_token.clone();
     for text in keys.iter().flat_map(|key| [key.clone(), format!("{key}:")]).chain([signing_token]) {
         let Value::String(encoded) = json!(ByteString(text.into_bytes())) else {
             panic!("the value is UTF-8")
         };
-        world.keep_private(encoded.trim_end_matches('='));
+        env.declare_private(encoded.trim_end_matches('='));
     }
     for private in emails.iter().map(String::as_str).chain([PARTICIPANT, CODE, EMAIL]) {
-        world.keep_private(private);
+        env.declare_private(private);
     }
 
-    let candidate = world.add_candidate(NewCandidate {
+    let candidate = env.add_candidate(NewCandidate {
         tags: vec![TAG.into()],
         emails: vec![EMAIL.into()],
         ..NewCandidate::default()
     });
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
-    world.interview.start_interview(&made.id, &[PARTICIPANT]);
-    world.interview.type_code(&made.id, "main.py", CODE);
-    world.end_interview(&candidate, &made.id).await;
-    world.sync().await;
-    let untagged = world.add_candidate(NewCandidate::default());
-    world.enter(&untagged).await;
-    world.wait_for_pad(&untagged, "Skipped/TagMissing").await;
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
+    env.interview.start_interview(&made.id, &[PARTICIPANT]);
+    env.interview.type_code(&made.id, "main.py", CODE);
+    env.end_interview(&candidate, &made.id).await;
+    env.sync().await;
+    let untagged = env.add_candidate(NewCandidate::default());
+    env.enter(&untagged).await;
+    env.wait_for_pad(&untagged, "Skipped/TagMissing").await;
 
     // Failures produce the most log output.
     let forged = json!({"event": "candidateStageChange", "triggeredAt": 1, "token": "t0ken-5e1f", "signature": "51 6n",
         "data": {"opportunityId": candidate, "toStageId": "s"}});
     for private in ["t0ken-5e1f", "51 6n"] {
-        world.keep_private(private);
+        env.declare_private(private);
     }
-    assert_eq!(world.lever.deliver_raw(forged.to_string()).await.status, Some(401));
-    world.lever.faults().add(Fault::on("GET", "^/v1/opportunities/").garbage_after_effect());
-    world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status(500));
-    let unlucky = world.candidate();
-    world.enter(&unlucky).await;
-    world.wait_for_one_pad(&unlucky).await;
-    world.set_secret("lever-api-key", "lever-0bad-mistyped").await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
-    world.set_secret("lever-api-key", &keys[0]).await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    world.patch("padconfigurations", CONFIGURATION, json!({"spec": {"stage": "Nowhere"}})).await;
-    world.wait_for("padconfigurations", CONFIGURATION, "Ready", "False/StageNotFound").await;
-    let name = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
-    world.kubectl(&["delete", "pad", &name, "--timeout=60s"]).await.unwrap();
+    assert_eq!(env.lever.deliver_raw(forged.to_string()).await.status, Some(401));
+    env.lever.faults().add(Fault::on("GET", "^/v1/opportunities/").garbage_after_effect());
+    env.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status(500));
+    let unlucky = env.candidate();
+    env.enter(&unlucky).await;
+    env.wait_for_one_pad(&unlucky).await;
+    env.set_secret("lever-api-key", "lever-0bad-mistyped").await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "False/LeverUnauthorized").await;
+    env.set_secret("lever-api-key", &keys[0]).await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.patch("padconfigurations", CONFIGURATION, json!({"spec": {"stage": "Nowhere"}})).await;
+    env.wait_for("padconfigurations", CONFIGURATION, "Ready", "False/StageNotFound").await;
+    let name = env.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    env.kubectl(&["delete", "pad", &name, "--timeout=60s"]).await.unwrap();
 
-    let logged = world.operator().logged();
+    let logged = env.operator().logged();
     assert!(logged.contains(r#""level":"DEBUG""#), "the operator logs at every level:\n{logged}");
     println!("secrecy: {} lines at trace, {} spans", logged.lines().count(), collector.spans().len());
-    world.finish().await;
+    env.finish().await;
 }

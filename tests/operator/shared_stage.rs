@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::environment::{Options, TAG, World};
+use crate::environment::{Options, TAG, TestEnv};
 use crate::status::phase;
 use crate::wait::eventually;
 
@@ -17,12 +17,12 @@ async fn stage_change_for_many_rules_reads_the_candidate_once() {
             (&*format!("rule-{number}").leak(), json!({"tag": tag}))
         })
         .collect();
-    let world = World::start(options).await;
-    let candidate = world.candidate();
-    world.lever.clear_calls();
-    world.enter(&candidate).await;
+    let env = TestEnv::start(options).await;
+    let candidate = env.candidate();
+    env.lever.clear_calls();
+    env.enter(&candidate).await;
     let pads = eventually("all are decided", async || {
-        let pads = world.pads_of(&candidate).await;
+        let pads = env.pads_of(&candidate).await;
         let is_decided =
             |pad: &&serde_json::Value| ["Open/Open", "Skipped/TagMissing"].contains(&phase(pad).as_str());
         if pads.iter().filter(is_decided).count() == RULES { Ok(pads) } else { Err(format!("{pads:#?}")) }
@@ -30,11 +30,11 @@ async fn stage_change_for_many_rules_reads_the_candidate_once() {
     .await;
     // contract P1a: a Pad for each rule explains why there is no pad, or has it.
     assert_eq!(pads.iter().filter(|pad| phase(pad) == "Open/Open").count(), 1);
-    let calls = world.lever.calls();
+    let calls = env.lever.calls();
     let reads: Vec<_> =
         calls.iter().filter(|call| call.method == "GET" && call.path.contains("/opportunities")).collect();
     // The receiver stores the Pads one after the other: on a busy machine the last may be too late for the first read.
     assert!((1..=3).contains(&reads.len()), "{reads:#?}");
-    assert_eq!(world.creates(), 1);
-    world.finish().await;
+    assert_eq!(env.creates(), 1);
+    env.finish().await;
 }

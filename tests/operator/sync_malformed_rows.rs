@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use simulators::{Fault, NewCandidate};
 
-use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, TestEnv};
 use crate::status::phase;
 use crate::wait::eventually;
 
@@ -50,34 +50,34 @@ fn sample(metrics: &str, name: &str) -> f64 {
 // contract S2a
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_rows_block_no_probe_pad_or_sync() {
-    let mut world = World::start(Options::new("odd-rows").polling("1s")).await;
-    world.keep_private(PRIVATE);
+    let mut env = TestEnv::start(Options::new("odd-rows").polling("1s")).await;
+    env.declare_private(PRIVATE);
     let rows: Vec<_> = odd_pads().into_iter().map(|row| ("/pads/0", row)).collect();
     let fault = Fault::on("GET", "^/api/organization/pads/?$").edit(&rows).until_removed();
-    let odd_pads = world.interview.faults().add(fault);
+    let odd_pads = env.interview.faults().add(fault);
     let rows: Vec<_> = odd_opportunities().into_iter().map(|row| ("/data/0", row)).collect();
     let fault = Fault::on("GET", "^/v1/opportunities(/deleted)?$").edit(&rows).until_removed();
-    let odd_opportunities = world.lever.faults().add(fault);
+    let odd_opportunities = env.lever.faults().add(fault);
 
     // One by a webhook, one that only sync finds.
-    let by_webhook = world.candidate();
-    world.enter(&by_webhook).await;
-    let made = world.wait_for_one_pad(&by_webhook).await;
-    world.lever.switch_event(EVENT, false);
-    let by_sync = world.candidate();
-    world.lever.move_to_stage(&by_sync, STAGE).await;
-    world.wait_for_one_pad(&by_sync).await;
-    world.end_interview(&by_webhook, &made.id).await;
-    world.sync().await;
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    let by_webhook = env.candidate();
+    env.enter(&by_webhook).await;
+    let made = env.wait_for_one_pad(&by_webhook).await;
+    env.lever.switch_event(EVENT, false);
+    let by_sync = env.candidate();
+    env.lever.move_to_stage(&by_sync, STAGE).await;
+    env.wait_for_one_pad(&by_sync).await;
+    env.end_interview(&by_webhook, &made.id).await;
+    env.sync().await;
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
     eventually("both lists were read several times", async || {
         let hits = (odd_pads.hits(), odd_opportunities.hits());
         if hits.0 > 3 && hits.1 > 3 { Ok(()) } else { Err(format!("{hits:?}")) }
     })
     .await;
-    assert_eq!(world.creates(), 2);
+    assert_eq!(env.creates(), 2);
 
-    let (_, metrics) = world.operator().get("/metrics").await.unwrap();
+    let (_, metrics) = env.operator().get("/metrics").await.unwrap();
     for (operation, part) in
         [("GET /organization/pads", "row"), ("GET /opportunities", "row"), ("GET /opportunities", "member")]
     {
@@ -91,32 +91,32 @@ async fn malformed_rows_block_no_probe_pad_or_sync() {
             "{operation} {part}:\n{metrics}"
         );
     }
-    let logged = world.operator().logged();
+    let logged = env.operator().logged();
     let lines: Vec<_> = logged.lines().filter(|line| line.contains("left out rows")).collect();
     // Once for each operation, whatever the number of syncs.
     assert!((2..=4).contains(&lines.len()), "{lines:#?}");
     assert!(lines.iter().all(|line| line.contains("odd-rows/acme")), "{lines:#?}");
     assert!(lines.iter().any(|line| line.contains("data[0]")), "{lines:#?}");
     assert!(lines.iter().any(|line| line.contains("pads[")), "{lines:#?}");
-    world.finish().await;
+    env.finish().await;
 }
 
 /// One of the rows may be an existing candidate, so the existing candidates stay undecided while it cannot be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn list_with_malformed_rows_does_not_decide_existing_candidates() {
     let options = Options { configurations: vec![], ..Options::new("odd-unsettled").polling("1s") };
-    let world = World::start(options).await;
-    let before = world.add_candidate(NewCandidate {
+    let env = TestEnv::start(options).await;
+    let before = env.add_candidate(NewCandidate {
         tags: vec![TAG.into()],
         stage: STAGE.into(),
         ..NewCandidate::default()
     });
     let fault = Fault::on("GET", "^/v1/opportunities$").containing(TAG);
-    let fault = world.lever.faults().add(fault.edit(&[("/data/0", json!({"id": null}))]).until_removed());
-    world.configure(CONFIGURATION, json!({})).await;
-    world.wait_for_pad(&before, "Skipped/BeforeConfiguration").await;
+    let fault = env.lever.faults().add(fault.edit(&[("/data/0", json!({"id": null}))]).until_removed());
+    env.configure(CONFIGURATION, json!({})).await;
+    env.wait_for_pad(&before, "Skipped/BeforeConfiguration").await;
     let settled = async || {
-        let configuration = world.get("padconfigurations", CONFIGURATION).await;
+        let configuration = env.get("padconfigurations", CONFIGURATION).await;
         configuration["status"]["existingSettledFor"].clone()
     };
     let hits = fault.hits();
@@ -131,43 +131,43 @@ async fn list_with_malformed_rows_does_not_decide_existing_candidates() {
         if settled.is_string() { Ok(()) } else { Err(settled.to_string()) }
     })
     .await;
-    world.finish().await;
+    env.finish().await;
 }
 
 // contract X5b
 #[tokio::test(flavor = "multi_thread")]
 async fn search_is_inconclusive_if_the_pad_may_be_a_malformed_row() {
-    let world = World::start(Options::new("odd-search")).await;
+    let env = TestEnv::start(Options::new("odd-search")).await;
     // The created pad has lost its ID in the list.
     let fault = Fault::on("GET", "^/api/organization/pads/?$").containing("created_at");
-    let fault = world.interview.faults().add(fault.edit(&[("/pads/0/id", Value::Null)]).until_removed());
-    world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502));
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
+    let fault = env.interview.faults().add(fault.edit(&[("/pads/0/id", Value::Null)]).until_removed());
+    env.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status_after_effect(502));
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
     eventually("the list was searched more than once", async || {
         if fault.hits() >= 4 { Ok(()) } else { Err(fault.hits().to_string()) }
     })
     .await;
-    let pad = world.pads_of(&candidate).await.remove(0);
+    let pad = env.pads_of(&candidate).await.remove(0);
     assert_eq!(phase(&pad), "Pending/CreateOutcomeUnknown", "{pad:#}");
-    assert_eq!(world.creates(), 1);
+    assert_eq!(env.creates(), 1);
     fault.remove();
-    world.wait_for_one_pad(&candidate).await;
-    assert_eq!(world.creates(), 1);
-    world.finish().await;
+    env.wait_for_one_pad(&candidate).await;
+    assert_eq!(env.creates(), 1);
+    env.finish().await;
 }
 
 /// The row of another pad whose notes can be read has no effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn search_is_conclusive_if_malformed_rows_are_other_pads() {
-    let world = World::start(Options::new("odd-search-others")).await;
+    let env = TestEnv::start(Options::new("odd-search-others")).await;
     let odd = json!({"id": null, "notes": "of somebody else", "created_at": null});
     let fault = Fault::on("GET", "^/api/organization/pads/?$").edit(&[("/pads/0", odd)]).until_removed();
-    world.interview.faults().add(fault);
-    world.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status(502));
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    assert_eq!(world.creates(), 2);
-    world.finish().await;
+    env.interview.faults().add(fault);
+    env.interview.faults().add(Fault::on("POST", "^/api/pads/?$").status(502));
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    assert_eq!(env.creates(), 2);
+    env.finish().await;
 }

@@ -6,9 +6,9 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use simulators::{DeliveryBehaviour, Fault, Moment, NewCandidate, NewPad};
 
-use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, TestEnv};
 use crate::status::{brief, status_of};
-use crate::wait::{eventually, eventually_within, soon};
+use crate::wait::{eventually, eventually_within, must_finish};
 
 fn ago(hours: i64) -> Timestamp {
     Timestamp::now().checked_sub(hours.hours()).unwrap()
@@ -18,19 +18,19 @@ fn ago(hours: i64) -> Timestamp {
 #[tokio::test(flavor = "multi_thread")]
 async fn candidate_archived_during_suspension_or_with_keep_is_ended_by_the_next_sync() {
     let options = Options::new("archived-late").configuration(json!({"onArchive": "End"}));
-    let world = World::start(options).await;
-    let candidates = [(); 3].map(|()| world.candidate());
+    let env = TestEnv::start(options).await;
+    let candidates = [(); 3].map(|()| env.candidate());
     for candidate in &candidates {
-        world.enter(candidate).await;
-        world.wait_for_one_pad(candidate).await;
+        env.enter(candidate).await;
+        env.wait_for_one_pad(candidate).await;
     }
     // The watermark is set.
-    world.sync().await;
+    env.sync().await;
     let [suspended, kept, open] = candidates;
     let change = async |spec: Value, type_: &str, expected: &str| {
-        world.patch("padconfigurations", CONFIGURATION, json!({"spec": spec})).await;
+        env.patch("padconfigurations", CONFIGURATION, json!({"spec": spec})).await;
         eventually("the configuration is reconciled", async || {
-            let configuration = world.get("padconfigurations", CONFIGURATION).await;
+            let configuration = env.get("padconfigurations", CONFIGURATION).await;
             let is_seen =
                 configuration["status"]["observedGeneration"] == configuration["metadata"]["generation"];
             if is_seen && brief(&configuration, type_) == expected {
@@ -42,60 +42,60 @@ async fn candidate_archived_during_suspension_or_with_keep_is_ended_by_the_next_
         .await;
     };
     change(json!({"suspend": true}), "Suspended", "True/Suspended").await;
-    world.lever.archive(&suspended);
-    world.sync().await;
+    env.lever.archive(&suspended);
+    env.sync().await;
     change(json!({"suspend": false, "onArchive": "Keep"}), "Ready", "True/InUse").await;
-    world.lever.archive(&kept);
-    world.sync().await;
+    env.lever.archive(&kept);
+    env.sync().await;
     change(json!({"onArchive": "End"}), "Ready", "True/InUse").await;
-    world.sync().await;
+    env.sync().await;
     for candidate in [&suspended, &kept] {
-        world.wait_for_pad(candidate, "Ended/Ended").await;
+        env.wait_for_pad(candidate, "Ended/Ended").await;
     }
-    world.wait_for_pad(&open, "Open/Open").await;
-    world.finish().await;
+    env.wait_for_pad(&open, "Open/Open").await;
+    env.finish().await;
 }
 
 // contract E12
 #[tokio::test(flavor = "multi_thread")]
 async fn candidates_deleted_before_the_restart_or_during_a_failed_list_are_no_longer_named() {
-    let mut world = World::start(Options::new("erased-long-ago")).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let pad = world.wait_for_pad(&candidate, "Open/Open").await;
-    world.operator().kill().await;
+    let mut env = TestEnv::start(Options::new("erased-long-ago")).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let pad = env.wait_for_pad(&candidate, "Open/Open").await;
+    env.operator().kill().await;
     // As after a downtime of two days: polled just now, but the lists of deleted opportunities were scanned long ago.
     let (now, name) = (Timestamp::now(), pad["metadata"]["name"].as_str().unwrap());
-    world.patch_status("pads", name, json!({"createdAt": ago(60), "linkedAt": ago(60)})).await;
+    env.patch_status("pads", name, json!({"createdAt": ago(60), "linkedAt": ago(60)})).await;
     let status = json!({"lastSyncAt": now, "erasuresCheckedUntil": ago(48)});
-    world.patch_status("leverconnections", CONNECTION, status).await;
-    world.lever.delete_at(&candidate, ago(40).as_millisecond());
+    env.patch_status("leverconnections", CONNECTION, status).await;
+    env.lever.delete_at(&candidate, ago(40).as_millisecond());
     let fault = Fault::on("GET", "^/v1/opportunities/deleted$").status(503);
-    let fault = world.lever.faults().add(fault);
-    world.operator().start().await;
-    world.sync().await;
+    let fault = env.lever.faults().add(fault);
+    env.operator().start().await;
+    env.sync().await;
     assert_eq!(fault.hits(), 1);
     eventually("no candidate is named", async || {
-        let pad = world.get("pads", name).await;
+        let pad = env.get("pads", name).await;
         if pad["status"]["candidate"].is_null() { Ok(()) } else { Err(format!("{pad:#}")) }
     })
     .await;
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn erasure_watermark_is_written_with_a_complete_sync() {
-    let world = World::start(Options::new("erased-until")).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
+    let env = TestEnv::start(Options::new("erased-until")).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
     let old = json!({"lastSyncAt": ago(2), "erasuresCheckedUntil": ago(2)});
-    world.patch_status("leverconnections", CONNECTION, old.clone()).await;
+    env.patch_status("leverconnections", CONNECTION, old.clone()).await;
     let fault =
-        world.lever.faults().add(Fault::on("GET", "^/v1/opportunities/deleted$").status(503).until_removed());
-    world.request("leverconnections", CONNECTION).await;
+        env.lever.faults().add(Fault::on("GET", "^/v1/opportunities/deleted$").status(503).until_removed());
+    env.request("leverconnections", CONNECTION).await;
     eventually("the list fails", async || if fault.hits() > 1 { Ok(()) } else { Err(String::new()) }).await;
-    let status = world.get("leverconnections", CONNECTION).await["status"].clone();
+    let status = env.get("leverconnections", CONNECTION).await["status"].clone();
     for field in ["lastSyncAt", "erasuresCheckedUntil"] {
         assert_eq!(status[field], old[field]);
     }
@@ -105,39 +105,39 @@ async fn erasure_watermark_is_written_with_a_complete_sync() {
         at > ago(1)
     };
     eventually("both times have changed", async || {
-        let status = world.get("leverconnections", CONNECTION).await["status"].clone();
+        let status = env.get("leverconnections", CONNECTION).await["status"].clone();
         let both = moved(&status, "lastSyncAt") && moved(&status, "erasuresCheckedUntil");
         if both { Ok(()) } else { Err(format!("{status:#}")) }
     })
     .await;
-    world.finish().await;
+    env.finish().await;
 }
 
 // contract C7
 #[tokio::test(flavor = "multi_thread")]
 async fn delivery_during_a_long_sync_is_not_reported_as_missed() {
-    let world = World::start(Options::new("delivery-meanwhile")).await;
-    world.sync().await;
+    let env = TestEnv::start(Options::new("delivery-meanwhile")).await;
+    env.sync().await;
     let minutes = |minutes: i64| Timestamp::now().checked_sub(minutes.minutes()).unwrap();
     let since = minutes(60).to_string();
     let status = json!({"effectiveSince": since, "existingSettledFor": since});
-    world.patch_status("padconfigurations", CONFIGURATION, status).await;
-    world.lever.set_delivery_behaviour(DeliveryBehaviour { hold: true, ..DeliveryBehaviour::default() });
+    env.patch_status("padconfigurations", CONFIGURATION, status).await;
+    env.lever.set_delivery_behaviour(DeliveryBehaviour { hold: true, ..DeliveryBehaviour::default() });
     let old = minutes(90).as_millisecond();
     let new = NewCandidate { tags: vec![TAG.into()], entered_at: Some(old), ..NewCandidate::default() };
-    let candidate = world.add_candidate(new);
-    world.lever.move_to_stage_at(&candidate, STAGE, minutes(10).as_millisecond()).await;
+    let candidate = env.add_candidate(new);
+    env.lever.move_to_stage_at(&candidate, STAGE, minutes(10).as_millisecond()).await;
     // The response of the list contains the candidate, but is delayed.
     let list = Fault::on("GET", "^/v1/opportunities$").containing(TAG).pause(Moment::AfterEffect);
-    let list = world.lever.faults().add(list);
-    world.request("leverconnections", CONNECTION).await;
-    soon("the list is requested", list.reached()).await;
-    world.lever.set_delivery_behaviour(DeliveryBehaviour::default());
-    world.lever.release_deliveries(false).await;
-    world.wait_for_one_pad(&candidate).await;
+    let list = env.lever.faults().add(list);
+    env.request("leverconnections", CONNECTION).await;
+    must_finish("the list is requested", list.reached()).await;
+    env.lever.set_delivery_behaviour(DeliveryBehaviour::default());
+    env.lever.release_deliveries(false).await;
+    env.wait_for_one_pad(&candidate).await;
     list.release();
     eventually("the request is echoed", async || {
-        let connection = world.get("leverconnections", CONNECTION).await;
+        let connection = env.get("leverconnections", CONNECTION).await;
         let asked = &connection["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
         if connection["status"]["lastHandledReconcileAt"] == *asked {
             Ok(())
@@ -146,10 +146,10 @@ async fn delivery_during_a_long_sync_is_not_reported_as_missed() {
         }
     })
     .await;
-    let connection = world.get("leverconnections", CONNECTION).await;
+    let connection = env.get("leverconnections", CONNECTION).await;
     assert_eq!(status_of(&connection, "WebhookVerified"), "True", "{connection:#}");
-    assert_eq!(world.creates(), 1);
-    world.finish().await;
+    assert_eq!(env.creates(), 1);
+    env.finish().await;
 }
 
 // contract S1, S2
@@ -158,60 +158,60 @@ async fn scan_of_more_pads_than_one_sync_covers_continues_to_its_end() {
     let mut options = Options::new("many-pads");
     (options.lever.rate_limit, options.interview.rate_limit) = (None, None);
     options.flags.extend(["--lever-rate=0", "--interview-rate=0", "--leader-election=false"]);
-    let mut world = World::start(options).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
-    world.operator().kill().await;
+    let mut env = TestEnv::start(options).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
+    env.operator().kill().await;
     // More than the 100 pages of one sync, all changed since then, and the pad itself is no longer in the list.
-    let pad = world.pads_of(&candidate).await.remove(0);
+    let pad = env.pads_of(&candidate).await.remove(0);
     let name = pad["metadata"]["name"].as_str().unwrap();
-    world.patch_status("pads", name, json!({"createdAt": ago(60)})).await;
+    env.patch_status("pads", name, json!({"createdAt": ago(60)})).await;
     for number in 0..5_120_i64 {
         let made_at = ago(1).checked_sub((30 * number).seconds()).unwrap();
         let new = NewPad { made_at: Some(made_at.as_millisecond()), ..NewPad::default() };
-        world.interview.add_pad(new);
+        env.interview.add_pad(new);
     }
-    world.interview.delete_pad(&made.id);
-    world.interview.clear_calls();
-    world.operator().start().await;
-    let lists = |world: &World| {
-        let calls = world.interview.calls();
+    env.interview.delete_pad(&made.id);
+    env.interview.clear_calls();
+    env.operator().start().await;
+    let lists = |env: &TestEnv| {
+        let calls = env.interview.calls();
         calls.iter().filter(|call| call.path.starts_with("/api/organization/pads")).count()
     };
-    world.sync().await;
-    world.wait_for_pad(&candidate, "Ended/PadDeleted").await;
-    let (_, metrics) = world.operator().get("/metrics").await.unwrap();
+    env.sync().await;
+    env.wait_for_pad(&candidate, "Ended/PadDeleted").await;
+    let (_, metrics) = env.operator().get("/metrics").await.unwrap();
     assert!(metrics.contains("pad_operator_sync_walks_cut_total 1"), "{metrics}");
-    assert!((103..=120).contains(&lists(&world)), "{}", lists(&world));
-    let before = lists(&world);
-    world.sync().await;
-    assert!(lists(&world) - before <= 5, "the next sync is short: {}", lists(&world) - before);
-    world.finish().await;
+    assert!((103..=120).contains(&lists(&env)), "{}", lists(&env));
+    let before = lists(&env);
+    env.sync().await;
+    assert!(lists(&env) - before <= 5, "the next sync is short: {}", lists(&env) - before);
+    env.finish().await;
 }
 
 // contract S2
 #[tokio::test(flavor = "multi_thread")]
 async fn end_missing_in_the_list_is_detected_by_reading_the_pad() {
-    let world = World::start(Options::new("unlisted-end").polling("5s")).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
-    world.sync().await;
+    let env = TestEnv::start(Options::new("unlisted-end").polling("5s")).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
+    env.sync().await;
     // The list never catches up.
     let row = json!({"id": made.id, "state": "pending", "url": made.url, "notes": "",
         "created_at": ago(48), "updated_at": ago(48)});
     let list =
         Fault::on("GET", "^/api/organization/pads/?$").edit(&[("/pads", json!([row]))]).until_removed();
-    world.interview.faults().add(list);
-    let pad = world.pads_of(&candidate).await.remove(0);
+    env.interview.faults().add(list);
+    let pad = env.pads_of(&candidate).await.remove(0);
     let name = pad["metadata"]["name"].as_str().unwrap();
-    world.patch_status("pads", name, json!({"createdAt": ago(48)})).await;
-    world.interview.end_interview(&made.id);
+    env.patch_status("pads", name, json!({"createdAt": ago(48)})).await;
+    env.interview.end_interview(&made.id);
     eventually_within(Duration::from_secs(150), "the end is detected", async || {
-        let pad = world.get("pads", name).await;
+        let pad = env.get("pads", name).await;
         if pad["status"]["phase"] == "Ended" { Ok(()) } else { Err(format!("{pad:#}")) }
     })
     .await;
-    world.finish().await;
+    env.finish().await;
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 /// TCP proxy. It ends with the test's runtime.
 #[derive(Clone)]
-pub struct Link {
+pub struct TcpProxy {
     scheme: String,
     port: u16,
     whole: Arc<watch::Sender<bool>>,
@@ -17,7 +17,7 @@ pub struct Link {
     frozen: Arc<watch::Sender<u64>>,
 }
 
-impl Link {
+impl TcpProxy {
     /// Starts a proxy to a server given as `https://127.0.0.1:<port>` or with `http`.
     pub async fn to(url: &str) -> Self {
         let (scheme, target) = (url.split(':').next().unwrap(), url.rsplit(':').next().unwrap());
@@ -34,7 +34,7 @@ impl Link {
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if *whole.borrow() {
-                    tokio::spawn(carry(near, targets.clone(), whole.clone(), frozen.clone()));
+                    tokio::spawn(forward(near, targets.clone(), whole.clone(), frozen.clone()));
                     targets.rotate_left(1);
                 }
             }
@@ -57,12 +57,12 @@ impl Link {
         self.frozen.send_modify(|frozen| *frozen += 1);
     }
 
-    pub fn mend(&self) {
+    pub fn restore(&self) {
         self.whole.send_replace(true);
     }
 }
 
-async fn carry(
+async fn forward(
     mut near: TcpStream,
     targets: Vec<u16>,
     mut whole: watch::Receiver<bool>,

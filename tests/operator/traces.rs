@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::cluster::Cluster;
 use crate::collector::{self, Collector, Span};
-use crate::environment::{Options, World};
+use crate::environment::{Options, TestEnv};
 use crate::happy_path::{assert_calls, assert_writes};
 use crate::process::free_port;
 use crate::wait::{eventually, eventually_within};
@@ -43,30 +43,30 @@ async fn one_trace_leads_from_the_webhook_to_the_link() {
     let collector = Collector::start(&cluster).await;
     let mut options = Options::new("traces");
     options.flags.push(collector.flag());
-    let mut world = World::start_in(cluster, options).await;
-    world.told_too.push(collector.received.clone());
+    let mut env = TestEnv::start_in(cluster, options).await;
+    env.told_too.push(collector.received.clone());
 
     // Tracing costs no additional call or write.
-    world.lever.clear_calls();
-    world.interview.clear_calls();
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    let made = world.wait_for_one_pad(&candidate).await;
-    let pad = world.pads_of(&candidate).await.remove(0);
+    env.lever.clear_calls();
+    env.interview.clear_calls();
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    let made = env.wait_for_one_pad(&candidate).await;
+    let pad = env.pads_of(&candidate).await.remove(0);
     let name = pad["metadata"]["name"].as_str().unwrap().to_owned();
-    assert_calls(&world, &candidate);
-    assert_writes(&world, &name).await;
+    assert_calls(&env, &candidate);
+    assert_writes(&env, &name).await;
     let carried = traceparent(&pad).unwrap();
     assert!(carried.len() == 4 && carried[0] == "00" && carried[3] == "01", "{carried:?}");
     let (trace, webhook) = (&carried[1], &carried[2]);
 
     let forged = json!({"event": "candidateStageChange", "triggeredAt": 1, "token": "t", "signature": "51",
         "data": {"opportunityId": candidate, "toStageId": "s"}});
-    assert_eq!(world.lever.deliver_raw(forged.to_string()).await.status, Some(401));
+    assert_eq!(env.lever.deliver_raw(forged.to_string()).await.status, Some(401));
     // Long after it is Open: a separate trace.
-    world.end_interview(&candidate, &made.id).await;
-    world.sync().await;
-    world.wait_for_pad(&candidate, "Ended/Ended").await;
+    env.end_interview(&candidate, &made.id).await;
+    env.sync().await;
+    env.wait_for_pad(&candidate, "Ended/Ended").await;
 
     let later = eventually("the later pass has arrived, too", async || {
         let spans = collector.spans();
@@ -118,7 +118,7 @@ async fn one_trace_leads_from_the_webhook_to_the_link() {
     assert!(idle.is_empty(), "{idle:?}");
 
     // Log lines contain the trace ID.
-    let logged = world.operator().logged();
+    let logged = env.operator().logged();
     let of_link = logged.lines().find(|line| line.contains("addLinks")).unwrap();
     let of_link: Value = serde_json::from_str(of_link).unwrap();
     assert_eq!((&of_link["trace_id"], &of_link["span_id"]), (&json!(trace), &json!(link.id)));
@@ -130,7 +130,7 @@ async fn one_trace_leads_from_the_webhook_to_the_link() {
         let text = std::fs::read_to_string(&collector.received).unwrap();
         assert!(!text.contains(private.as_str()), "{private} in\n{text}");
     }
-    world.finish().await;
+    env.finish().await;
     let last = collector.spans().len();
     assert!(last >= spans.len(), "the remaining spans are sent at the end");
 }
@@ -150,39 +150,39 @@ async fn silent() -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unavailable_collector_delays_nothing_and_is_reported_once() {
-    for (world, port) in [("traces-down", free_port()), ("traces-hang", silent().await)] {
-        let mut options = Options::new(world);
+    for (env, port) in [("traces-down", free_port()), ("traces-hang", silent().await)] {
+        let mut options = Options::new(env);
         options.flags.extend([collector::flag(port), "--log-format=text"]);
-        let mut world = World::start(options).await;
-        let slowest = one_after_the_other(&world).await;
+        let mut env = TestEnv::start(options).await;
+        let slowest = add_three_candidates(&env).await;
         let complaint = "traces cannot be delivered";
         eventually_within(Duration::from_secs(30), "it is reported", async || {
-            let logged = world.operators[0].logged();
+            let logged = env.operators[0].logged();
             if logged.contains(complaint) { Ok(()) } else { Err(logged) }
         })
         .await;
-        one_after_the_other(&world).await;
-        let logged = world.operator().logged();
+        add_three_candidates(&env).await;
+        let logged = env.operator().logged();
         assert_eq!(logged.matches(complaint).count(), 1, "{logged}");
         let with_ids =
             logged.lines().filter(|line| line.starts_with("trace_id=") && line.contains("webhook"));
         assert!(with_ids.count() >= 2, "{logged}");
         let began = Instant::now();
-        world.operator().terminate().await;
+        env.operator().terminate().await;
         let end = began.elapsed();
-        println!("traces: {}: the slowest of 6 pads took {slowest:?}, the end {end:?}", world.namespace);
+        println!("traces: {}: the slowest of 6 pads took {slowest:?}, the end {end:?}", env.namespace);
         assert!(end < Duration::from_secs(10), "stopping took {end:?}");
-        world.operator().start().await;
-        world.finish().await;
+        env.operator().start().await;
+        env.finish().await;
     }
 }
 
-async fn one_after_the_other(world: &World) -> Duration {
+async fn add_three_candidates(env: &TestEnv) -> Duration {
     let mut slowest = Duration::ZERO;
     for _ in 0..6 {
-        let (candidate, began) = (world.candidate(), Instant::now());
-        world.enter(&candidate).await;
-        world.wait_for_one_pad(&candidate).await;
+        let (candidate, began) = (env.candidate(), Instant::now());
+        env.enter(&candidate).await;
+        env.wait_for_one_pad(&candidate).await;
         slowest = slowest.max(began.elapsed());
     }
     assert!(slowest < Duration::from_secs(8), "a pad took {slowest:?}");
@@ -191,12 +191,12 @@ async fn one_after_the_other(world: &World) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_trace_ids_without_a_collector() {
-    let mut world = World::start(Options::new("traces-off")).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    let pad = world.pads_of(&candidate).await.remove(0);
+    let mut env = TestEnv::start(Options::new("traces-off")).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    let pad = env.pads_of(&candidate).await.remove(0);
     assert_eq!(traceparent(&pad), None);
-    assert!(!world.operator().logged().contains("trace_id"));
-    world.finish().await;
+    assert!(!env.operator().logged().contains("trace_id"));
+    env.finish().await;
 }

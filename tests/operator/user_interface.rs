@@ -2,25 +2,25 @@
 
 use serde_json::json;
 
-use crate::environment::{CONFIGURATION, CONNECTION, Options, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TestEnv};
 use crate::wait::eventually;
 
-async fn header(world: &World, arguments: &[&str]) -> String {
-    let table = world.kubectl(&[&["get"], arguments].concat()).await.unwrap();
+async fn header(env: &TestEnv, arguments: &[&str]) -> String {
+    let table = env.kubectl(&[&["get"], arguments].concat()).await.unwrap();
     table.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_get_wait_and_explain_work() {
-    let world = World::start(Options::new("kubectl")).await;
-    let candidate = world.candidate();
+    let env = TestEnv::start(Options::new("kubectl")).await;
+    let candidate = env.candidate();
     let spec = json!({"configurationRef": {"name": CONFIGURATION}, "opportunityID": candidate});
-    world.kubectl_apply("Pad", "by-hand", &spec).await.unwrap();
+    env.kubectl_apply("Pad", "by-hand", &spec).await.unwrap();
     let (pad, rule, connection) = ("pad/by-hand", "padcfg/phone-screen", "leverconn/acme");
     let wait = ["wait", "--for=condition=Ready", "--timeout=60s", pad, rule, connection];
-    world.kubectl(&wait).await.unwrap();
+    env.kubectl(&wait).await.unwrap();
     let phase = ["wait", "--for=jsonpath={.status.phase}=Open", "--timeout=60s", pad];
-    world.kubectl(&phase).await.unwrap();
+    env.kubectl(&phase).await.unwrap();
 
     let tables = [
         ("pads", "NAME CANDIDATE CONFIGURATION PHASE REASON URL AGE", "TYPE OPPORTUNITY PAD READY ENDED"),
@@ -28,14 +28,14 @@ async fn kubectl_get_wait_and_explain_work() {
         ("leverconn", "NAME ORGANIZATION READY WEBHOOK QUOTA AGE", "REASON URL"),
     ];
     for (resource, columns, wide) in tables {
-        assert_eq!(header(&world, &[resource]).await, columns);
-        assert_eq!(header(&world, &[resource, "--output", "wide"]).await, format!("{columns} {wide}"));
+        assert_eq!(header(&env, &[resource]).await, columns);
+        assert_eq!(header(&env, &[resource, "--output", "wide"]).await, format!("{columns} {wide}"));
     }
-    let table = world.kubectl(&["get", "leverconnections", "--no-headers"]).await.unwrap();
+    let table = env.kubectl(&["get", "leverconnections", "--no-headers"]).await.unwrap();
     let cells: Vec<_> = table.split_whitespace().collect();
     // The quota is that of the last probe of the services.
     assert_eq!(cells[..5], [CONNECTION, "Northwind", "True", "True", "500"], "{table}");
-    let all = world.kubectl(&["get", "padoperator", "--output", "name"]).await.unwrap();
+    let all = env.kubectl(&["get", "padoperator", "--output", "name"]).await.unwrap();
     assert_eq!(all.lines().count(), 3, "{all}");
     // Kubernetes 1.30 accepts the definition and drops these selectors; they work from 1.31 on.
     for (kind, selector, found) in [
@@ -46,7 +46,7 @@ async fn kubectl_get_wait_and_explain_work() {
         ("padcfg", "spec.connectionRef.name=other", ""),
     ] {
         let selected = ["get", kind, "--field-selector", selector, "-o", "name"];
-        assert_eq!(world.kubectl(&selected).await.unwrap().trim(), found, "{selector}");
+        assert_eq!(env.kubectl(&selected).await.unwrap().trim(), found, "{selector}");
     }
 
     let explained = [
@@ -58,20 +58,20 @@ async fn kubectl_get_wait_and_explain_work() {
         ("pads.status.phase", "Pad stands"),
     ];
     for (field, text) in explained {
-        let said = world.kubectl(&["explain", field]).await.unwrap();
+        let said = env.kubectl(&["explain", field]).await.unwrap();
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains(text), "{said}");
     }
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_metrics_are_served() {
-    let mut world = World::start(Options::new("health")).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    let operator = world.operator();
+    let mut env = TestEnv::start(Options::new("health")).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    let operator = env.operator();
     for path in ["/livez", "/readyz"] {
         let (status, page) = operator.get(path).await.unwrap();
         assert!(status == 200 && page.lines().all(|line| line.starts_with("ok ")), "{page}");
@@ -80,40 +80,40 @@ async fn health_and_metrics_are_served() {
     let (_, metrics) = operator.get("/metrics").await.unwrap();
     assert!(metrics.contains("# TYPE pad_operator_webhooks_total counter"), "{metrics}");
     assert!(metrics.contains("Accepted") && metrics.contains("POST /pads"), "{metrics}");
-    world.finish().await;
+    env.finish().await;
 }
 
 /// The counts of a configuration's Pads are updated on request.
 #[tokio::test(flavor = "multi_thread")]
 async fn request_is_echoed_on_every_kind() {
-    let world = World::start(Options::new("requested")).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    let pad = world.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    let env = TestEnv::start(Options::new("requested")).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    let pad = env.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
     for (plural, name) in
         [("pads", pad.as_str()), ("padconfigurations", CONFIGURATION), ("leverconnections", CONNECTION)]
     {
-        world.look_at(plural, name).await;
+        env.reconcile(plural, name).await;
     }
     // Longer than the status may contain: echoed up to the maximum length, and the status is still written.
     for (plural, name) in
         [("pads", pad.as_str()), ("padconfigurations", CONFIGURATION), ("leverconnections", CONNECTION)]
     {
         let long = json!({"padoperator.dev/reconcile-requested-at": "x".repeat(300)});
-        world.patch(plural, name, json!({"metadata": {"annotations": long}})).await;
+        env.patch(plural, name, json!({"metadata": {"annotations": long}})).await;
         eventually("the request is echoed in part", async || {
-            let echo = world.get(plural, name).await["status"]["lastHandledReconcileAt"].clone();
+            let echo = env.get(plural, name).await["status"]["lastHandledReconcileAt"].clone();
             if echo == "x".repeat(256) { Ok(()) } else { Err(echo.to_string()) }
         })
         .await;
     }
-    let rule = world.get("padconfigurations", CONFIGURATION).await;
+    let rule = env.get("padconfigurations", CONFIGURATION).await;
     assert_eq!(
         rule["status"]["pads"],
         json!({"pending": 0, "open": 1, "ended": 0, "skipped": 0, "failed": 0})
     );
-    world.finish().await;
+    env.finish().await;
 }
 
 /// However often it is reconciled, and by another process too.
@@ -121,22 +121,22 @@ async fn request_is_echoed_on_every_kind() {
 async fn problems_that_need_a_person_are_one_event() {
     let mut options = Options::new("one-event");
     options.flags.push("--leader-election=false");
-    let mut world = World::start(options).await;
-    world.configure("lost", json!({"stage": "Nowhere", "tag": "lost"})).await;
+    let mut env = TestEnv::start(options).await;
+    env.configure("lost", json!({"stage": "Nowhere", "tag": "lost"})).await;
     let stalled = ("padconfigurations", "lost");
-    world.wait_for(stalled.0, stalled.1, "Ready", "False/StageNotFound").await;
+    env.wait_for(stalled.0, stalled.1, "Ready", "False/StageNotFound").await;
     for _ in 0..2 {
-        world.sync().await;
-        world.look_at(stalled.0, stalled.1).await;
-        world.operator().kill().await;
-        world.operator().start().await;
+        env.sync().await;
+        env.reconcile(stalled.0, stalled.1).await;
+        env.operator().kill().await;
+        env.operator().start().await;
     }
-    world.look_at(stalled.0, stalled.1).await;
-    let events = world.events().await;
+    env.reconcile(stalled.0, stalled.1).await;
+    let events = env.events().await;
     let [event] = events.as_array().unwrap().as_slice() else { panic!("{events:#}") };
     assert_eq!(
         (&event["type"], &event["reason"], &event["regarding"]["name"], &event["series"]),
         (&json!("Warning"), &json!("StageNotFound"), &json!("lost"), &json!(null))
     );
-    world.finish().await;
+    env.finish().await;
 }

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 /// Timeout far above what any step takes, so that a busy machine makes tests slow but not red.
 const LONG: Duration = Duration::from_secs(60);
 /// More than the time until a note that a dead process may have written is searched for, twice.
-pub const NOTE_IS_SURE: Duration = Duration::from_secs(260);
+pub const NOTE_SEARCH_COMPLETE: Duration = Duration::from_secs(260);
 /// Serializes tests that hold requests for a time with those that use all of the machine.
 pub static MACHINE: Mutex<()> = Mutex::const_new(());
 const POLL: Duration = Duration::from_millis(50);
@@ -44,6 +44,6 @@ pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output =
 }
 
 /// Returns the result of a future that must finish at all.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub async fn must_finish<T>(what: &str, future: impl Future<Output = T>) -> T {
     within(LONG, what, future).await
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use simulators::Fault;
 
-use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, World};
+use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, TestEnv};
 use crate::status::{brief, condition, message_of, phase};
-use crate::wait::{NOTE_IS_SURE, eventually, eventually_within};
+use crate::wait::{NOTE_SEARCH_COMPLETE, eventually, eventually_within};
 
 const READY: &str = "coderpad-ready";
 const ENDED: &str = "coderpad-done";
@@ -26,16 +26,16 @@ fn name_of(pad: &Value) -> &str {
 }
 
 /// Returns the calls about one candidate and all pads, without the probe of the connection.
-fn calls(world: &World, candidate: &str) -> usize {
+fn calls(env: &TestEnv, candidate: &str) -> usize {
     let about =
         |call: &&simulators::Call| call.path.contains(candidate) || call.path.starts_with("/api/pads");
-    world.lever.calls().iter().chain(&world.interview.calls()).filter(about).count()
+    env.lever.calls().iter().chain(&env.interview.calls()).filter(about).count()
 }
 
-impl World {
+impl TestEnv {
     /// Waits until a condition of the candidate's only Pad equals a text like `True/Written`.
     async fn wait_for_condition(&self, candidate: &str, kind: &str, expected: &str) -> Value {
-        eventually_within(NOTE_IS_SURE, &format!("{kind} is {expected}"), async || {
+        eventually_within(NOTE_SEARCH_COMPLETE, &format!("{kind} is {expected}"), async || {
             let pad = self.pads_of(candidate).await.remove(0);
             if brief(&pad, kind) == expected { Ok(pad) } else { Err(format!("{pad:#}")) }
         })
@@ -56,185 +56,185 @@ impl World {
 /// contract K4a
 #[tokio::test(flavor = "multi_thread")]
 async fn rejected_tag_leaves_the_pad_open_and_is_retried() {
-    let world =
-        World::start(Options::new("tag-refused").configuration(json!({"writeBack": {"tags": tags()}}))).await;
+    let env =
+        TestEnv::start(Options::new("tag-refused").configuration(json!({"writeBack": {"tags": tags()}})))
+            .await;
     for (status, reason) in [(400, "InvalidRequest"), (403, "LeverForbidden")] {
-        let candidate = world.candidate();
+        let candidate = env.candidate();
         // A 403 is about the key only if another candidate can be read.
-        let fault = world.lever.faults().add(refuse(&candidate, "addTags", status));
-        world.enter(&candidate).await;
-        let pad = world.wait_for_pad(&candidate, "Open/Open").await;
-        let pad = world.wait_for("pads", name_of(&pad), "TagRefused", &format!("True/{reason}")).await;
+        let fault = env.lever.faults().add(refuse(&candidate, "addTags", status));
+        env.enter(&candidate).await;
+        let pad = env.wait_for_pad(&candidate, "Open/Open").await;
+        let pad = env.wait_for("pads", name_of(&pad), "TagRefused", &format!("True/{reason}")).await;
         let message = message_of(&pad, "TagRefused");
         for part in [READY, "The pad and its link are not affected", "The operator retries"] {
             assert!(message.contains(part), "{message}");
         }
-        world.wait_for_one_pad(&candidate).await;
-        assert_eq!(world.lever.tags(&candidate), [TAG]);
+        env.wait_for_one_pad(&candidate).await;
+        assert_eq!(env.lever.tags(&candidate), [TAG]);
         // It is retried only with backoff, whatever triggers the Pad.
         eventually("it is retried", async || if fault.hits() >= 2 { Ok(()) } else { Err(String::new()) })
             .await;
         let before = fault.hits();
         for _ in 0..5 {
-            world
-                .patch("pads", name_of(&pad), json!({"metadata": {"labels": {"look": before.to_string()}}}))
+            env.patch("pads", name_of(&pad), json!({"metadata": {"labels": {"look": before.to_string()}}}))
                 .await;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(fault.hits() <= before + 1, "{} after {before}", fault.hits());
-        assert_eq!(phase(&world.get("pads", name_of(&pad)).await), "Open/Open");
+        assert_eq!(phase(&env.get("pads", name_of(&pad)).await), "Open/Open");
 
         fault.remove();
         eventually("the tag is set, and no problem is reported", async || {
-            let pad = world.get("pads", name_of(&pad)).await;
+            let pad = env.get("pads", name_of(&pad)).await;
             let is_well = condition(&pad, "TagRefused").is_none() && phase(&pad) == "Open/Open";
-            match world.lever.tags(&candidate) {
+            match env.lever.tags(&candidate) {
                 tags if is_well && tags == [TAG, READY] => Ok(()),
                 tags => Err(format!("{tags:?}\n{pad:#}")),
             }
         })
         .await;
     }
-    assert_eq!(world.creates(), 2);
-    world.finish().await;
+    assert_eq!(env.creates(), 2);
+    env.finish().await;
 }
 
 /// contract K4a
 #[tokio::test(flavor = "multi_thread")]
 async fn tag_rejected_at_the_end_leaves_the_pad_ended() {
-    let world =
-        World::start(Options::new("end-tag-refused").configuration(json!({"writeBack": {"tags": tags()}})))
+    let env =
+        TestEnv::start(Options::new("end-tag-refused").configuration(json!({"writeBack": {"tags": tags()}})))
             .await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    let fault = world.lever.faults().add(refuse(&candidate, "addTags", 400));
-    world.end(&candidate).await;
-    let pad = world.wait_for_condition(&candidate, "RecordAdded", "False/InvalidRequest").await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    let fault = env.lever.faults().add(refuse(&candidate, "addTags", 400));
+    env.end(&candidate).await;
+    let pad = env.wait_for_condition(&candidate, "RecordAdded", "False/InvalidRequest").await;
     assert_eq!(phase(&pad), "Ended/Ended");
-    assert_eq!(world.lever.notes(&candidate).len(), 1);
+    assert_eq!(env.lever.notes(&candidate).len(), 1);
     fault.remove();
-    world.request("pads", name_of(&pad)).await;
-    world.wait_for_condition(&candidate, "RecordAdded", "True/Written").await;
-    assert_eq!(world.lever.tags(&candidate), [TAG, ENDED]);
-    assert_eq!(world.lever.notes(&candidate).len(), 1);
-    world.finish().await;
+    env.request("pads", name_of(&pad)).await;
+    env.wait_for_condition(&candidate, "RecordAdded", "True/Written").await;
+    assert_eq!(env.lever.tags(&candidate), [TAG, ENDED]);
+    assert_eq!(env.lever.notes(&candidate).len(), 1);
+    env.finish().await;
 }
 
 /// contract E6
 #[tokio::test(flavor = "multi_thread")]
 async fn pad_with_a_rejected_link_can_be_ended_on_request() {
-    let world =
-        World::start(Options::new("end-unlinked").configuration(json!({"writeBack": {"tags": tags()}})))
+    let env =
+        TestEnv::start(Options::new("end-unlinked").configuration(json!({"writeBack": {"tags": tags()}})))
             .await;
-    let candidate = world.candidate();
-    world.lever.faults().add(refuse(&candidate, "addLinks", 400));
-    world.enter(&candidate).await;
-    let pad = world.wait_for_pad(&candidate, "Failed/InvalidRequest").await;
-    let made = world.pads_made_for(&candidate).remove(0);
+    let candidate = env.candidate();
+    env.lever.faults().add(refuse(&candidate, "addLinks", 400));
+    env.enter(&candidate).await;
+    let pad = env.wait_for_pad(&candidate, "Failed/InvalidRequest").await;
+    let made = env.created_pads_of(&candidate).remove(0);
     assert_eq!(made.state, "pending");
 
-    world.patch("pads", name_of(&pad), json!({"spec": {"state": "Ended"}})).await;
-    let pad = world.wait_for_pad(&candidate, "Ended/Ended").await;
-    assert_eq!(world.interview.pad(&made.id).unwrap().state, "ended");
+    env.patch("pads", name_of(&pad), json!({"spec": {"state": "Ended"}})).await;
+    let pad = env.wait_for_pad(&candidate, "Ended/Ended").await;
+    assert_eq!(env.interview.pad(&made.id).unwrap().state, "ended");
     assert!(message_of(&pad, "Ready").contains("before its link was on the candidate"), "{pad:#}");
     assert_eq!(brief(&pad, "LinkAdded"), "False/Ended");
     assert_eq!(brief(&pad, "RecordAdded"), "False/Cancelled");
     assert_eq!(pad["status"]["linkedAt"], Value::Null);
 
     // Nothing is retried, whatever is requested.
-    eventually("the failure tag is removed", async || match world.lever.tags(&candidate) {
+    eventually("the failure tag is removed", async || match env.lever.tags(&candidate) {
         tags if tags == [TAG] => Ok(()),
         tags => Err(format!("{tags:?}")),
     })
     .await;
-    world.look_at("pads", name_of(&pad)).await;
-    let before = calls(&world, &candidate);
+    env.reconcile("pads", name_of(&pad)).await;
+    let before = calls(&env, &candidate);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(calls(&world, &candidate), before);
-    assert_eq!((world.lever.links(&candidate), world.lever.notes(&candidate)), (vec![], vec![]));
-    assert_eq!(phase(&world.get("pads", name_of(&pad)).await), "Ended/Ended");
-    world.finish().await;
+    assert_eq!(calls(&env, &candidate), before);
+    assert_eq!((env.lever.links(&candidate), env.lever.notes(&candidate)), (vec![], vec![]));
+    assert_eq!(phase(&env.get("pads", name_of(&pad)).await), "Ended/Ended");
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pad_with_a_rejected_note_expires() {
     let spec = json!({"ttlSecondsAfterEnded": 0});
-    let world = World::start(Options::new("note-refused").configuration(spec)).await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
-    let fault = world.lever.faults().add(refuse(&candidate, "notes", 400));
-    world.end(&candidate).await;
-    let pad = world.wait_for_condition(&candidate, "RecordAdded", "False/InvalidRequest").await;
+    let env = TestEnv::start(Options::new("note-refused").configuration(spec)).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
+    let fault = env.lever.faults().add(refuse(&candidate, "notes", 400));
+    env.end(&candidate).await;
+    let pad = env.wait_for_condition(&candidate, "RecordAdded", "False/InvalidRequest").await;
     assert_eq!(fault.hits(), 1, "without code it is not sent again");
-    world.lever.move_to_stage(&candidate, "Onsite").await;
-    world.sync().await;
+    env.lever.move_to_stage(&candidate, "Onsite").await;
+    env.sync().await;
     eventually("the Pad is deleted", async || {
-        world.find("pads", name_of(&pad)).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
+        env.find("pads", name_of(&pad)).await.map_or(Ok(()), |pad| Err(format!("{pad:#}")))
     })
     .await;
-    world.finish().await;
+    env.finish().await;
 }
 
 /// contract E3
 #[tokio::test(flavor = "multi_thread")]
 async fn note_omits_code_that_coderpad_does_not_return_or_lever_rejects() {
     let spec = json!({"writeBack": {"note": "SummaryWithCode"}});
-    let world = World::start(Options::new("code-left-out").configuration(spec)).await;
-    let [missing, refused] = [(); 2].map(|()| world.candidate());
+    let env = TestEnv::start(Options::new("code-left-out").configuration(spec)).await;
+    let [missing, refused] = [(); 2].map(|()| env.candidate());
     for candidate in [&missing, &refused] {
-        world.enter(candidate).await;
-        world.wait_for_one_pad(candidate).await;
+        env.enter(candidate).await;
+        env.wait_for_one_pad(candidate).await;
     }
     let gone = Fault::on("GET", "^/api/pad_environments/").status(404).until_removed();
-    let gone = world.interview.faults().add(gone);
-    world.end(&missing).await;
-    world.wait_for_condition(&missing, "RecordAdded", "True/Written").await;
-    let notes = world.lever.notes(&missing);
+    let gone = env.interview.faults().add(gone);
+    env.end(&missing).await;
+    env.wait_for_condition(&missing, "RecordAdded", "True/Written").await;
+    let notes = env.lever.notes(&missing);
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(notes[0].contains("CoderPad did not return 1 of the files"), "{}", notes[0]);
     assert!(notes[0].contains("Playback: ") && !notes[0].contains("a secret plan"), "{}", notes[0]);
     gone.remove();
 
     let long = Fault::on("POST", &format!("/{refused}/notes$")).containing("a secret plan");
-    let long = world.lever.faults().add(long.status(400).until_removed());
-    world.end(&refused).await;
-    world.wait_for_condition(&refused, "RecordAdded", "True/Written").await;
-    let notes = world.lever.notes(&refused);
+    let long = env.lever.faults().add(long.status(400).until_removed());
+    env.end(&refused).await;
+    env.wait_for_condition(&refused, "RecordAdded", "True/Written").await;
+    let notes = env.lever.notes(&refused);
     assert_eq!((notes.len(), long.hits()), (1, 1), "{notes:?}");
     assert!(notes[0].contains("the code is left out") && notes[0].contains("Playback: "), "{}", notes[0]);
-    world.finish().await;
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn write_back_for_a_candidate_who_became_confidential_is_abandoned() {
-    let world = World::start(
+    let env = TestEnv::start(
         Options::new("ended-confidential").configuration(json!({"writeBack": {"tags": tags()}})),
     )
     .await;
-    let candidate = world.candidate();
-    world.enter(&candidate).await;
-    world.wait_for_one_pad(&candidate).await;
+    let candidate = env.candidate();
+    env.enter(&candidate).await;
+    env.wait_for_one_pad(&candidate).await;
     // Another candidate can be read, so the key is not the cause.
-    world.candidate();
-    world.lever.set_confidential(&candidate, true);
-    world.end(&candidate).await;
-    let pad = world.wait_for_condition(&candidate, "RecordAdded", "False/CandidateConfidential").await;
+    env.candidate();
+    env.lever.set_confidential(&candidate, true);
+    env.end(&candidate).await;
+    let pad = env.wait_for_condition(&candidate, "RecordAdded", "False/CandidateConfidential").await;
     assert_eq!(phase(&pad), "Ended/Ended");
-    let before = calls(&world, &candidate);
-    world.patch("pads", name_of(&pad), json!({"metadata": {"labels": {"look": "again"}}})).await;
+    let before = calls(&env, &candidate);
+    env.patch("pads", name_of(&pad), json!({"metadata": {"labels": {"look": "again"}}})).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
-    assert_eq!(calls(&world, &candidate), before, "it is not retried");
+    assert_eq!(calls(&env, &candidate), before, "it is not retried");
     // The API key is not blamed.
-    let connection = world.get("leverconnections", CONNECTION).await;
+    let connection = env.get("leverconnections", CONNECTION).await;
     assert!(!message_of(&connection, "LeverConnected").contains("notes"), "{connection:#}");
 
-    world.lever.set_confidential(&candidate, false);
-    world.request("pads", name_of(&pad)).await;
-    world.wait_for_condition(&candidate, "RecordAdded", "True/Written").await;
-    assert_eq!(world.lever.notes(&candidate).len(), 1);
-    world.finish().await;
+    env.lever.set_confidential(&candidate, false);
+    env.request("pads", name_of(&pad)).await;
+    env.wait_for_condition(&candidate, "RecordAdded", "True/Written").await;
+    assert_eq!(env.lever.notes(&candidate).len(), 1);
+    env.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,30 +243,30 @@ async fn end_of_one_rules_interview_keeps_tags_of_another_rules_pad() {
     let second = json!({"tag": "coderpad-2", "writeBack": {"tags": tags()}});
     options.configurations =
         vec![(CONFIGURATION, json!({"writeBack": {"tags": tags()}})), ("second", second)];
-    let world = World::start(options).await;
-    let candidate = world.candidate();
-    world.lever.add_tag(&candidate, "coderpad-2");
-    world.enter(&candidate).await;
+    let env = TestEnv::start(options).await;
+    let candidate = env.candidate();
+    env.lever.add_tag(&candidate, "coderpad-2");
+    env.enter(&candidate).await;
     let pads = eventually("both are open", async || {
-        let pads = world.pads_of(&candidate).await;
+        let pads = env.pads_of(&candidate).await;
         let is_open = pads.len() == 2 && pads.iter().all(|pad| phase(pad) == "Open/Open");
         if is_open { Ok(pads) } else { Err(format!("{pads:#?}")) }
     })
     .await;
     let end = async |pad: &Value| {
-        world.interview.start_interview(pad["status"]["padID"].as_str().unwrap(), &["Ada"]);
-        world.interview.end_interview(pad["status"]["padID"].as_str().unwrap());
-        world.look_at("pads", name_of(pad)).await;
-        eventually_within(NOTE_IS_SURE, "the write-back is complete", async || {
-            let pad = world.get("pads", name_of(pad)).await;
+        env.interview.start_interview(pad["status"]["padID"].as_str().unwrap(), &["Ada"]);
+        env.interview.end_interview(pad["status"]["padID"].as_str().unwrap());
+        env.reconcile("pads", name_of(pad)).await;
+        eventually_within(NOTE_SEARCH_COMPLETE, "the write-back is complete", async || {
+            let pad = env.get("pads", name_of(pad)).await;
             if brief(&pad, "RecordAdded") == "True/Written" { Ok(()) } else { Err(format!("{pad:#}")) }
         })
         .await;
     };
     end(&pads[0]).await;
-    assert_eq!(world.lever.tags(&candidate), [TAG, "coderpad-2", READY, ENDED]);
+    assert_eq!(env.lever.tags(&candidate), [TAG, "coderpad-2", READY, ENDED]);
     end(&pads[1]).await;
-    assert_eq!(world.lever.tags(&candidate), [TAG, "coderpad-2", ENDED]);
-    world.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
-    world.finish().await;
+    assert_eq!(env.lever.tags(&candidate), [TAG, "coderpad-2", ENDED]);
+    env.wait_for("leverconnections", CONNECTION, "Ready", "True/Connected").await;
+    env.finish().await;
 }

@@ -97,7 +97,7 @@ fn matrix(defaults: &Value) -> Vec<(String, Value)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_set_of_values_is_accepted_and_exposes_only_intended_paths() {
-    let cluster = Cluster::with_the_crds_of_others().await;
+    let cluster = Cluster::with_third_party_crds().await;
     for namespace in [NAMESPACE, "one", "two"] {
         cluster.kubectl(&["create", "namespace", namespace], None).await.unwrap();
     }
@@ -124,14 +124,14 @@ async fn every_set_of_values_is_accepted_and_exposes_only_intended_paths() {
         let taken = cluster.kubectl(&apply, Some(&list)).await;
         let taken = taken.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(taken.lines().count(), rendered.len(), "{name}: {taken}");
-        pod_is_restricted(&cluster, &name, &rendered).await;
+        check_pod_security(&cluster, &name, &rendered).await;
 
         let mut values = defaults.clone();
         merge(&mut values, &given);
-        only_webhooks_are_led_in(&name, &rendered);
-        rights_are_where_they_belong(&name, &values, &rendered);
-        crds_are_kept(&name, &values, &rendered);
-        network_is_closed(&name, &rendered);
+        check_ingress_paths(&name, &rendered);
+        check_permissions(&name, &values, &rendered);
+        keeps_crds(&name, &values, &rendered);
+        check_network_policies(&name, &rendered);
         sets += 1;
         objects += rendered.len();
         kinds.extend(rendered.iter().map(|object| object["kind"].as_str().unwrap().to_owned()));
@@ -147,7 +147,7 @@ fn of_kind<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Val
 }
 
 /// The API server enforces the restricted Pod security level only for Pods themselves.
-async fn pod_is_restricted(cluster: &Cluster, name: &str, objects: &[Value]) {
+async fn check_pod_security(cluster: &Cluster, name: &str, objects: &[Value]) {
     let deployment = of_kind(objects, "Deployment").next().unwrap();
     let mut pod = deployment["spec"]["template"].clone();
     let account = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": NAMESPACE},
@@ -164,7 +164,7 @@ async fn pod_is_restricted(cluster: &Cluster, name: &str, objects: &[Value]) {
 }
 
 /// Ingress and HTTPRoute forward the webhooks' path to the webhooks' port, and nothing else.
-fn only_webhooks_are_led_in(name: &str, objects: &[Value]) {
+fn check_ingress_paths(name: &str, objects: &[Value]) {
     let services: Vec<_> = of_kind(objects, "Service").collect();
     let webhooks: Vec<_> =
         services.iter().filter(|service| service["spec"]["ports"][0]["targetPort"] == "webhooks").collect();
@@ -210,7 +210,7 @@ fn only_webhooks_are_led_in(name: &str, objects: &[Value]) {
 }
 
 /// Roles exist only in the watched namespaces, and may write Secrets only where that is enabled.
-fn rights_are_where_they_belong(name: &str, values: &Value, objects: &[Value]) {
+fn check_permissions(name: &str, values: &Value, objects: &[Value]) {
     let is_on = |path: &str| values.pointer(path).unwrap() == true;
     let mut expected: Vec<&str> =
         values["namespaces"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
@@ -262,7 +262,7 @@ fn rights_are_where_they_belong(name: &str, values: &Value, objects: &[Value]) {
     }
 }
 
-fn crds_are_kept(name: &str, values: &Value, objects: &[Value]) {
+fn keeps_crds(name: &str, values: &Value, objects: &[Value]) {
     let crds: Vec<_> = of_kind(objects, "CustomResourceDefinition").collect();
     assert_eq!(crds.len(), if values["crds"]["install"] == true { 3 } else { 0 }, "{name}");
     for crd in crds {
@@ -272,7 +272,7 @@ fn crds_are_kept(name: &str, values: &Value, objects: &[Value]) {
 }
 
 /// Metrics are only accessible to the named clients, and no other ports are reachable.
-fn network_is_closed(name: &str, objects: &[Value]) {
+fn check_network_policies(name: &str, objects: &[Value]) {
     for policy in of_kind(objects, "NetworkPolicy") {
         let rules = |direction: &str| policy["spec"][direction].as_array().unwrap().clone();
         for rule in rules("ingress") {

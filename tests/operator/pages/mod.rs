@@ -49,7 +49,7 @@ pages! {
     existing: "docs/how-to/existing.md",
     link: "docs/how-to/link.md",
     disable_one: "docs/how-to/disable-one.md",
-    by_hand: "docs/how-to/by-hand.md",
+    create_pad_by_hand: "docs/how-to/by-hand.md",
     again: "docs/how-to/again.md",
     end: "docs/how-to/end.md",
     record: "docs/how-to/record.md",

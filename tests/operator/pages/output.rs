@@ -5,7 +5,7 @@
 const ANYTHING: &str = "...";
 
 /// Reports whether the output matches the page.
-pub fn is_as_told(told: &str, said: &str) -> bool {
+pub fn matches_page(told: &str, said: &str) -> bool {
     fn matches(told: &[String], said: &[String]) -> bool {
         match told {
             [] => said.is_empty(),
@@ -50,13 +50,13 @@ fn plain_part(part: &str) -> String {
     }
     let names = part.split_inclusive(|one: char| !one.is_ascii_alphanumeric()).map(|part| {
         let name = part.trim_end_matches(|one: char| !one.is_ascii_alphanumeric());
-        if is_made_up(name) { part.replacen(name, "(id)", 1) } else { part.to_owned() }
+        if is_placeholder(name) { part.replacen(name, "(id)", 1) } else { part.to_owned() }
     });
     names.collect()
 }
 
 /// Part of a Pad's name, or CoderPad's ID of a pad.
-fn is_made_up(name: &str) -> bool {
+fn is_placeholder(name: &str) -> bool {
     let is_hash = name.len() == 10 && name.chars().all(|one| one.is_ascii_hexdigit());
     let is_pad = name.len() == 8 && name.chars().all(|one| one.is_ascii_digit() || one.is_ascii_uppercase());
     is_hash || is_pad
@@ -67,12 +67,12 @@ fn parts_that_differ_in_each_run_are_ignored() {
     let told = "NAME                        PHASE   REASON   URL              AGE\n\
                 phone-screen-5f2c81a90e-1   Open    Open     https://x.y/A    4s\n";
     let said = told.replace("5f2c81a90e", "0123456789").replace("4s", "1m2s").replace("x.y/A", "z.y/B");
-    assert!(is_as_told(told, &said));
-    assert!(is_as_told("NAME PHASE REASON URL AGE\n...", &said));
-    assert!(is_as_told("...\nphone-screen-5f2c81a90e-1 Open Open http://q 1s", &said));
+    assert!(matches_page(told, &said));
+    assert!(matches_page("NAME PHASE REASON URL AGE\n...", &said));
+    assert!(matches_page("...\nphone-screen-5f2c81a90e-1 Open Open http://q 1s", &said));
     for other in [said.replace("Open    Open", "Open    Linked"), said.replace("9-1", "9-2"), said + "more\n"]
     {
-        assert!(!is_as_told(told, &other), "{other}");
+        assert!(!matches_page(told, &other), "{other}");
     }
-    assert!(!is_as_told("NAME PHASE REASON URL AGE", told));
+    assert!(!matches_page("NAME PHASE REASON URL AGE", told));
 }

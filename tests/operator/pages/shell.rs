@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::wait::soon;
+use crate::wait::must_finish;
 
 /// Marker in the line after a command's output, before its exit code.
 const END: &str = "--- the command has ended with";
@@ -31,7 +31,7 @@ impl Shell {
         self.input.write_all(typed.as_bytes()).await.unwrap();
         let mut said = String::new();
         loop {
-            let line = soon(command, self.output.next_line()).await.unwrap();
+            let line = must_finish(command, self.output.next_line()).await.unwrap();
             let Some(line) = line else { panic!("the shell exited at {command}: {said}") };
             if let Some(code) = line.strip_prefix(END) {
                 return (said.trim_end().to_owned(), code.trim().parse().unwrap());

@@ -10,9 +10,9 @@ type NotRun = (&'static str, &'static str, fn(&str) -> bool);
 const NOT_RUN: &[NotRun] = &[
     ("make ", "builds for minutes; CI runs most of them", is_target),
     ("KEEP=1 make ", "the same, and it goes on until Ctrl-C", is_target),
-    ("cargo ", "builds for minutes", names_what_there_is),
-    ("PAGES=write cargo ", "the same", names_what_there_is),
-    ("docker build ", "needs Docker", names_what_there_is),
+    ("cargo ", "builds for minutes", check_names),
+    ("PAGES=write cargo ", "the same", check_names),
+    ("docker build ", "needs Docker", check_names),
     ("pad-operator run", "goes on until it is stopped", has_flags),
     ("helm ", "done by tests/operator/install.rs and tests/operator/chart.rs", is_of_the_chart),
     ("cd ", "there is another folder here", is_printed_by_the_demo),
@@ -56,7 +56,7 @@ fn is_target(command: &str) -> bool {
 }
 
 /// Checks that packages, tests, programs and files exist.
-fn names_what_there_is(command: &str) -> bool {
+fn check_names(command: &str) -> bool {
     let words: Vec<_> = command.split(" #").next().unwrap_or_default().split_whitespace().collect();
     let manifests = ["", "simulators/", "control-plane/", "demo/", "e2e/", "benches/", "tools/documents/"];
     let manifests =

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use tokio::process::Command;
 
 use super::markdown::{self, Block, Piece};
-use super::output::is_as_told;
+use super::output::matches_page;
 use super::shell::Shell;
 use super::untested_commands;
 use crate::chart::{documents, render};
 use crate::cluster::source;
-use crate::environment::{Options, World};
+use crate::environment::{Options, TestEnv};
 use crate::wait::eventually;
 
 /// Reports whether the outputs on the pages are to be replaced by the current ones.
@@ -20,7 +20,7 @@ fn writes() -> bool {
 
 pub struct Story {
     page: &'static str,
-    world: World,
+    env: TestEnv,
     shell: Shell,
     /// Environment and shell in which a page is followed.
     folder: PathBuf,
@@ -32,20 +32,20 @@ pub struct Story {
 pub async fn follow(page: &'static str, name: &str) {
     // Leaked, because the options of an environment require a static lifetime.
     let namespace: &'static str = Box::leak(format!("page-{}", name.replace('_', "-")).into_boxed_str());
-    let world = World::start(Options::new(namespace)).await;
-    let folder = world.cluster.plane.folder().join(namespace);
+    let env = TestEnv::start(Options::new(namespace)).await;
+    let folder = env.cluster.plane.folder().join(namespace);
     let story = Story {
         page,
-        shell: shell(&world, &folder),
+        shell: shell(&env, &folder),
         folder,
         text: std::fs::read_to_string(source(page)).unwrap(),
-        world,
+        env,
     };
-    story.tell().await;
+    story.run().await;
 }
 
 /// Starts a shell with kubectl, the plugin, the examples, and the functions for the pages' comments.
-fn shell(world: &World, folder: &std::path::Path) -> Shell {
+fn shell(env: &TestEnv, folder: &std::path::Path) -> Shell {
     std::fs::create_dir_all(folder.join("bin")).unwrap();
     for (name, to) in
         [("bin/kubectl-pad", env!("CARGO_BIN_EXE_kubectl-pad").to_owned()), ("charts", source("charts"))]
@@ -55,14 +55,14 @@ fn shell(world: &World, folder: &std::path::Path) -> Shell {
     std::fs::create_dir(folder.join("examples")).unwrap();
     for file in std::fs::read_dir(source("examples")).unwrap().map(|file| file.unwrap().path()) {
         if file.is_file() {
-            let text = localized(world, &std::fs::read_to_string(&file).unwrap());
+            let text = localized(env, &std::fs::read_to_string(&file).unwrap());
             std::fs::write(folder.join("examples").join(file.file_name().unwrap()), text).unwrap();
         }
     }
     // The page has its own current namespace.
     let kubeconfig = folder.join("kubeconfig");
-    std::fs::copy(world.cluster.plane.kubeconfig(), &kubeconfig).unwrap();
-    let programs = world.cluster.plane.programs();
+    std::fs::copy(env.cluster.plane.kubeconfig(), &kubeconfig).unwrap();
+    let programs = env.cluster.plane.programs();
     let path = format!("{}:{}:/usr/bin:/bin", folder.join("bin").display(), programs.display());
     let mut command = Command::new("bash");
     command
@@ -73,31 +73,31 @@ fn shell(world: &World, folder: &std::path::Path) -> Shell {
         .env("HOME", folder)
         .env("KUBECONFIG", kubeconfig)
         .env("BASH_ENV", "/dev/null")
-        .env("namespace", world.namespace)
+        .env("namespace", env.namespace)
         .env("json", "content-type: application/json")
-        .env("lever", format!("{}/_simulator", world.lever.origin()))
-        .env("interview", format!("{}/_simulator", world.interview.origin()));
+        .env("lever", format!("{}/_simulator", env.lever.origin()))
+        .env("interview", format!("{}/_simulator", env.interview.origin()));
     Shell::start(command)
 }
 
 /// Adapts a text of a page to this environment: its namespace, and the addresses of its services.
-fn localized(world: &World, text: &str) -> String {
+fn localized(env: &TestEnv, text: &str) -> String {
     let mut local = String::new();
     let mut parts = text.split("hiring").peekable();
     while let Some(part) = parts.next() {
         local.push_str(part);
         if let Some(next) = parts.peek() {
             let is_whole = !next.starts_with(|one: char| one.is_alphanumeric() || one == '-');
-            local.push_str(if is_whole { world.namespace } else { "hiring" });
+            local.push_str(if is_whole { env.namespace } else { "hiring" });
         }
     }
     local
-        .replace("https://api.lever.co/v1", &world.lever.url())
-        .replace("https://app.coderpad.io/api", &world.interview.url())
+        .replace("https://api.lever.co/v1", &env.lever.url())
+        .replace("https://app.coderpad.io/api", &env.interview.url())
 }
 
 impl Story {
-    async fn tell(mut self) {
+    async fn run(mut self) {
         self.shell
             .succeed(&format!("set -o pipefail; . {}", source("tests/operator/pages/functions.sh")))
             .await;
@@ -116,7 +116,7 @@ impl Story {
         for word in markdown::words(&self.text.clone()) {
             self.word(&word).await;
         }
-        self.world.finish().await;
+        self.env.finish().await;
     }
 
     async fn block(&mut self, block: &Block) {
@@ -156,11 +156,11 @@ impl Story {
 
     /// Adapts a command of the page to this environment. NAME is the newest Pad, PROFILE is set by the page's comments.
     async fn local(&self, command: &str) -> String {
-        let command = localized(&self.world, command);
+        let command = localized(&self.env, command);
         let words = command.split(' ').map(|word| if word == "PROFILE" { "$PROFILE" } else { word });
         let mut command = words.collect::<Vec<_>>().join(" ");
         if command.split(|one: char| !one.is_alphanumeric()).any(|word| word == "NAME") {
-            let mut pads = self.world.list("pads").await;
+            let mut pads = self.env.list("pads").await;
             pads.sort_by_key(|pad| pad["metadata"]["creationTimestamp"].as_str().unwrap().to_owned());
             let newest = pads.last().unwrap_or_else(|| panic!("{command}: there is no Pad yet"));
             command = command.replace("NAME", newest["metadata"]["name"].as_str().unwrap());
@@ -200,16 +200,16 @@ impl Story {
     /// Runs a command until it prints the output on the page.
     async fn look(&mut self, command: &str, told: &str) -> String {
         let only_looks = ["kubectl get ", "kubectl pad status", "curl -s $"].iter().any(|start| {
-            command.replace(&format!("--namespace {} ", self.world.namespace), "").starts_with(start)
+            command.replace(&format!("--namespace {} ", self.env.namespace), "").starts_with(start)
         });
-        let (world, shell, page) = (&self.world, &mut self.shell, self.page);
+        let (env, shell, page) = (&self.env, &mut self.shell, self.page);
         let globalize = |said: String| {
-            said.replace(world.namespace, "hiring")
-                .replace(&world.lever.url(), "https://api.lever.co/v1")
-                .replace(&world.interview.url(), "https://app.coderpad.io/api")
+            said.replace(env.namespace, "hiring")
+                .replace(&env.lever.url(), "https://api.lever.co/v1")
+                .replace(&env.interview.url(), "https://app.coderpad.io/api")
         };
         let once = globalize(shell.run(command).await.0);
-        if is_as_told(told, &once) {
+        if matches_page(told, &once) {
             return told.to_owned();
         }
         if writes() {
@@ -218,7 +218,7 @@ impl Story {
         assert!(only_looks, "{page}: {command} prints\n{once}\ninstead of\n{told}");
         eventually(&format!("{page}: {command} prints\n{told}"), async || {
             let said = globalize(shell.run(command).await.0);
-            if is_as_told(told, &said) {
+            if matches_page(told, &said) {
                 Ok(said)
             } else {
                 Err(format!("\n{said}\n(PAGES=write puts it into the page)"))
@@ -243,7 +243,7 @@ impl Story {
 
     /// Handles a file that the page describes: resources, or values of the chart.
     async fn yaml(&mut self, text: &str) {
-        let text = &localized(&self.world, text);
+        let text = &localized(&self.env, text);
         let first = text.lines().next().unwrap_or_default();
         if let Some(name) = first.strip_prefix("# ").filter(|name| name.ends_with(".yaml")) {
             std::fs::write(self.folder.join(name), text).unwrap();
@@ -253,7 +253,7 @@ impl Story {
         if objects.iter().all(|object| object["kind"].is_string()) {
             let apply =
                 ["apply", "--dry-run=server", "--warnings-as-errors", "--validate=strict", "--filename=-"];
-            let taken = self.world.cluster.kubectl(&apply, Some(text)).await;
+            let taken = self.env.cluster.kubectl(&apply, Some(text)).await;
             let taken = taken.unwrap_or_else(|error| panic!("{}: {error}\n{text}", self.page));
             assert_eq!(taken.lines().count(), objects.len(), "{taken}");
             return;
@@ -262,7 +262,7 @@ impl Story {
         let mut values = values.clone();
         let image = serde_json::json!({"image": {"repository": "registry.example.com/pad-operator"}});
         crate::environment::merge(&mut values, &image);
-        let made = render(&self.world.cluster, "pad-operator", "hiring", &values).await;
+        let made = render(&self.env.cluster, "pad-operator", "hiring", &values).await;
         assert!(made.is_ok(), "{}: values that the chart rejects: {made:?}\n{text}", self.page);
     }
 

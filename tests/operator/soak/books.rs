@@ -6,25 +6,25 @@ use simulators::Call;
 use super::RULES;
 use super::compare::{Books, CandidateBook, ClusterPad, PadBook, RuleBook};
 use super::run::{Candidate, Run};
-use crate::environment::World;
+use crate::environment::TestEnv;
 use crate::status::phase;
 
 /// As they are now.
 pub async fn take(run: &Run) -> Books {
-    let world = &run.world;
-    let calls = world.lever.calls();
-    let configurations = world.list("padconfigurations").await;
+    let env = &run.env;
+    let calls = env.lever.calls();
+    let configurations = env.list("padconfigurations").await;
     Books {
-        namespace: world.namespace.to_owned(),
-        rules: rules(world, &configurations),
-        candidates: run.candidates.iter().flatten().map(|one| candidate(world, one, &calls)).collect(),
-        pads: pads(world),
-        cluster: world.list("pads").await.iter().map(cluster_pad).collect(),
+        namespace: env.namespace.to_owned(),
+        rules: rules(env, &configurations),
+        candidates: run.candidates.iter().flatten().map(|one| candidate(env, one, &calls)).collect(),
+        pads: pads(env),
+        cluster: env.list("pads").await.iter().map(cluster_pad).collect(),
         people: run.people.clone(),
     }
 }
 
-fn rules(world: &World, configurations: &[Value]) -> Vec<RuleBook> {
+fn rules(env: &TestEnv, configurations: &[Value]) -> Vec<RuleBook> {
     let effective_since = |name: &str| {
         let found = configurations.iter().find(|one| one["metadata"]["name"] == name)?;
         let since: jiff::Timestamp = found["status"]["effectiveSince"].as_str()?.parse().ok()?;
@@ -32,7 +32,7 @@ fn rules(world: &World, configurations: &[Value]) -> Vec<RuleBook> {
     };
     let book = |rule: &super::Rule| RuleBook {
         name: rule.name.to_owned(),
-        stage_id: world.lever.stage_id(rule.stage).unwrap(),
+        stage_id: env.lever.stage_id(rule.stage).unwrap(),
         tag: rule.tag.to_owned(),
         unlinks: rule.unlinks,
         notes: rule.notes,
@@ -42,9 +42,9 @@ fn rules(world: &World, configurations: &[Value]) -> Vec<RuleBook> {
     RULES.iter().map(book).collect()
 }
 
-fn candidate(world: &World, candidate: &Candidate, calls: &[Call]) -> CandidateBook {
+fn candidate(env: &TestEnv, candidate: &Candidate, calls: &[Call]) -> CandidateBook {
     let id = &candidate.id;
-    let opportunity = world.lever.opportunity(id).unwrap();
+    let opportunity = env.lever.opportunity(id).unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let entries = opportunity["stageChanges"].as_array().unwrap().iter();
     CandidateBook {
@@ -53,10 +53,10 @@ fn candidate(world: &World, candidate: &Candidate, calls: &[Call]) -> CandidateB
         entries: entries
             .map(|change| (text(&change["toStageId"]), change["updatedAt"].as_i64().unwrap()))
             .collect(),
-        tags: world.lever.tags(id),
+        tags: env.lever.tags(id),
         tags_ever: candidate.tags_ever.clone(),
-        links: world.lever.links(id),
-        notes: world.lever.notes(id),
+        links: env.lever.links(id),
+        notes: env.lever.notes(id),
         links_added: written(calls, &format!("/{id}/addLinks")),
         links_removed: written(calls, &format!("/{id}/removeLinks")),
     }
@@ -72,10 +72,10 @@ fn written(calls: &[Call], path: &str) -> Vec<String> {
     effective.flat_map(links).collect()
 }
 
-fn pads(world: &World) -> Vec<PadBook> {
-    let pads = world.interview.pads().into_iter();
+fn pads(env: &TestEnv) -> Vec<PadBook> {
+    let pads = env.interview.pads().into_iter();
     pads.map(|pad| PadBook {
-        by_hand: !pad.by_api,
+        create_pad_by_hand: !pad.by_api,
         notes: pad.notes.unwrap_or_default(),
         id: pad.id,
         url: pad.url,

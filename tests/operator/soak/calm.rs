@@ -19,8 +19,8 @@ const POLLED_PADS: usize = 2;
 
 /// Mends everything and waits until the books agree and nothing happens any more.
 pub async fn settle(run: &mut Run) -> Comparison {
-    run.mend().await;
-    for operator in &mut run.world.operators {
+    run.restore().await;
+    for operator in &mut run.env.operators {
         operator.wait_until_ready().await;
     }
     let (start, mut last_change) = (Instant::now(), Instant::now());
@@ -53,7 +53,7 @@ pub async fn settle(run: &mut Run) -> Comparison {
 fn all_is_delivered(run: &mut Run) -> bool {
     while run.deliveries.try_join_next().is_some() {}
     let waits = [DeliveryOutcome::Pending, DeliveryOutcome::Held];
-    let all = run.world.lever.deliveries();
+    let all = run.env.lever.deliveries();
     run.deliveries.is_empty() && !all.iter().any(|delivery| waits.contains(&delivery.outcome))
 }
 
@@ -66,10 +66,10 @@ struct Activity {
 
 impl Activity {
     async fn of(run: &Run) -> Self {
-        let calls = [run.world.lever.calls(), run.world.interview.calls()].concat();
+        let calls = [run.env.lever.calls(), run.env.interview.calls()].concat();
         let mut versions = BTreeMap::new();
         for plural in ["leverconnections", "padconfigurations", "pads"] {
-            for object in run.world.list(plural).await {
+            for object in run.env.list(plural).await {
                 let metadata = &object["metadata"];
                 let name = format!("{plural}/{}", metadata["name"].as_str().unwrap());
                 versions.insert(name, metadata["resourceVersion"].as_str().unwrap().to_owned());
@@ -97,7 +97,7 @@ struct Reads {
 
 impl Reads {
     fn of(run: &Run) -> Self {
-        let (lever, interview) = (run.world.lever.calls(), run.world.interview.calls());
+        let (lever, interview) = (run.env.lever.calls(), run.env.interview.calls());
         let count = |calls: &[Call], path: &str| {
             calls.iter().filter(|call| call.method == "GET" && call.path.starts_with(path)).count()
         };
@@ -147,7 +147,7 @@ fn report(run: &Run, books: &Books, comparison: &Comparison) {
             eprintln!("{pad:?}");
         }
         let pads: Vec<_> = books.pads.iter().filter(|pad| pad.notes.contains(candidate)).collect();
-        let mut calls = [run.world.lever.calls(), run.world.interview.calls()].concat();
+        let mut calls = [run.env.lever.calls(), run.env.interview.calls()].concat();
         calls.sort_by_key(|call| call.at);
         let concerns = |call: &&Call| {
             let mentions = |text: &str| call.path.contains(text) || call.body.contains(text);
@@ -159,7 +159,7 @@ fn report(run: &Run, books: &Books, comparison: &Comparison) {
                 "{at} {method} {path} {body} handled {handled:?} answered {status:?} faults {faults:?}"
             );
         }
-        for delivery in run.world.lever.deliveries() {
+        for delivery in run.env.lever.deliveries() {
             if delivery.body["data"]["opportunityId"] == *candidate {
                 let attempts =
                     delivery.attempts.iter().map(|one| (one.at, one.status, &one.answer, &one.error));

@@ -80,7 +80,7 @@ pub struct PadBook {
     pub url: String,
     pub notes: String,
     /// Made by somebody who is not the operator.
-    pub by_hand: bool,
+    pub create_pad_by_hand: bool,
     pub deleted: bool,
     /// In milliseconds.
     pub ended_at: Option<i64>,
@@ -162,7 +162,7 @@ impl fmt::Display for Comparison {
 }
 
 /// CoderPad tells times in whole seconds: whether an entry was before or after an end within one is not known.
-const BLUR: i64 = 1000;
+const CLOCK_TOLERANCE_MS: i64 = 1000;
 
 /// The 32 hex digits that the contract gives the pads of a configuration and a candidate.
 pub fn series(namespace: &str, rule: &str, candidate: &str) -> String {
@@ -181,7 +181,7 @@ fn reference(pad: &PadBook) -> Option<(&str, &str)> {
 pub fn compare(books: &Books) -> Comparison {
     let mut comparison = Comparison::default();
     let mut of_series: BTreeMap<&str, Vec<&PadBook>> = BTreeMap::new();
-    for pad in books.pads.iter().filter(|pad| !pad.by_hand) {
+    for pad in books.pads.iter().filter(|pad| !pad.create_pad_by_hand) {
         match reference(pad) {
             Some((series, _)) => of_series.entry(series).or_default().push(pad),
             None => comparison.add(Kind::Stranger, "", format!("pad {} has no reference", pad.id)),
@@ -272,7 +272,7 @@ impl Pair<'_> {
     }
 
     /// Whether the Pad that it belonged to was deleted by a user, and so it stays as it is.
-    fn is_let_go(&self, pad: &PadBook) -> bool {
+    fn is_released(&self, pad: &PadBook) -> bool {
         let people = &self.books.people;
         let on_a_pad = || self.cluster_pads().any(|one| one.pad_id.as_ref() == Some(&pad.id));
         if people.unattended.contains(&self.whose()) && !on_a_pad() {
@@ -333,13 +333,13 @@ impl Pair<'_> {
 
     /// A further pad is made only for an entry after the end of the one before.
     fn pads_twice(&mut self) {
-        let kept: Vec<_> = self.living().into_iter().filter(|pad| !self.is_let_go(pad)).cloned().collect();
+        let kept: Vec<_> = self.living().into_iter().filter(|pad| !self.is_released(pad)).cloned().collect();
         self.comparison.pads += kept.len();
         if self.has_pads_by_hand() {
             return;
         }
         for two in kept.windows(2) {
-            let is_over = two[0].ended_at.is_some_and(|end| end - BLUR <= entry(&two[1]));
+            let is_over = two[0].ended_at.is_some_and(|end| end - CLOCK_TOLERANCE_MS <= entry(&two[1]));
             if !is_over {
                 self.add(Kind::Duplicate, format!("pad {} is made beside pad {}", two[1].id, two[0].id));
             }
@@ -381,7 +381,7 @@ impl Pair<'_> {
         for (gone, at) in removed {
             let is_early = |pad: &&&PadBook| {
                 let entry = entry(pad);
-                pad.id != gone.id && entry >= self::entry(gone).max(1) && entry + BLUR < at
+                pad.id != gone.id && entry >= self::entry(gone).max(1) && entry + CLOCK_TOLERANCE_MS < at
             };
             let early: Vec<String> = self.pads.iter().filter(is_early).map(|pad| pad.id.clone()).collect();
             if !self.is_replaced() && !early.is_empty() {
@@ -422,7 +422,7 @@ impl Pair<'_> {
     fn left_behind(&mut self) {
         let is_held = |pad: &PadBook| {
             let has = |one: &ClusterPad| one.pad_id.as_ref() == Some(&pad.id);
-            self.is_linked(pad) || self.is_let_go(pad) || self.cluster_pads().any(has)
+            self.is_linked(pad) || self.is_released(pad) || self.cluster_pads().any(has)
         };
         let left: Vec<String> =
             self.living().into_iter().filter(|pad| !is_held(pad)).map(|pad| pad.id.clone()).collect();
@@ -461,9 +461,9 @@ impl Pair<'_> {
         let candidate = self.candidate;
         let is_in = candidate.stage_id == self.rule.stage_id && candidate.tags.contains(&self.rule.tag);
         let last = candidate.entries.iter().rfind(|(stage, _)| *stage == self.rule.stage_id);
-        let is_explained = self.was_deleted_by_user() || self.has_removed() || self.was_there_before();
+        let is_explained = self.was_deleted_by_user() || self.has_removed() || self.is_existing();
         let Some((_, entered)) = last.filter(|_| is_in && !is_explained) else { return };
-        let stands = |pad: &&PadBook| pad.ended_at.is_none_or(|end| *entered <= end + BLUR);
+        let stands = |pad: &&PadBook| pad.ended_at.is_none_or(|end| *entered <= end + CLOCK_TOLERANCE_MS);
         let linked: Vec<&PadBook> = self.linked().into_iter().filter(stands).collect();
         let on_a_pad = |pad: &&PadBook| {
             self.cluster_pads().any(|one| one.has_pad() && one.pad_id.as_ref() == Some(&pad.id))
@@ -477,10 +477,11 @@ impl Pair<'_> {
     }
 
     /// Whether the candidate was in the stage before the configuration took effect, and is Skipped for that.
-    fn was_there_before(&self) -> bool {
+    fn is_existing(&self) -> bool {
         let last = self.candidate.entries.iter().rfind(|(stage, _)| *stage == self.rule.stage_id);
-        let is_before =
-            last.zip(self.rule.effective_since).is_some_and(|((_, entered), since)| *entered <= since + BLUR);
+        let is_before = last
+            .zip(self.rule.effective_since)
+            .is_some_and(|((_, entered), since)| *entered <= since + CLOCK_TOLERANCE_MS);
         is_before && self.cluster_pads().any(ClusterPad::is_before_configuration)
     }
 

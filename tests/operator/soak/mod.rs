@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde_json::{Value, json};
 use simulators::{Quota, RateLimit};
 
-use crate::environment::{CONFIGURATION, Options, STAGE, TAG, World};
+use crate::environment::{CONFIGURATION, Options, STAGE, TAG, TestEnv};
 use crate::process::free_port;
 use compare::compare;
 use run::Run;
@@ -134,7 +134,7 @@ async fn whatever_goes_wrong_nothing_is_lost_or_made_twice() {
     println!("soak: {}", schedule::summary(&events));
     println!("soak: {}", schedule::troubles(&events));
 
-    let mut run = Run::new(World::start(options()).await, size).await;
+    let mut run = Run::new(TestEnv::start(options()).await, size).await;
     run.go_through(&events).await;
     println!(
         "soak: calm after {:?}: {}: {}",
@@ -144,5 +144,5 @@ async fn whatever_goes_wrong_nothing_is_lost_or_made_twice() {
     );
     let comparison = calm::settle(&mut run).await;
     println!("soak: seed {seed}: {}: {comparison} (after {:?})", run.figures(), run.elapsed());
-    run.world.finish().await;
+    run.env.finish().await;
 }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::schedule::Who;
 use crate::cluster::objects;
-use crate::environment::World;
+use crate::environment::TestEnv;
 use crate::process::Operator;
 
 /// A leader that was cut off notices within this time.
-const NOTICES_WITHIN: Duration = Duration::from_secs(60);
+const LOSS_DETECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How one replica shall be, and why it may end.
 #[derive(Clone, Copy, Debug)]
@@ -26,46 +26,46 @@ pub struct Replicas {
 }
 
 impl Replicas {
-    pub fn new(world: &World) -> Self {
+    pub fn new(env: &TestEnv) -> Self {
         let up = Replica { wanted: true, is_up: true, asked_to_end: false, cut_at: None };
-        Self { all: vec![up; world.operators.len()], kills: 0 }
+        Self { all: vec![up; env.operators.len()], kills: 0 }
     }
 
-    pub async fn kill(&mut self, world: &mut World, who: Who) {
-        for number in self.unwanted(world, who).await {
-            world.operators[number].kill().await;
+    pub async fn kill(&mut self, env: &mut TestEnv, who: Who) {
+        for number in self.unwanted(env, who).await {
+            env.operators[number].kill().await;
             self.all[number].is_up = false;
             self.kills += 1;
         }
     }
 
-    pub async fn terminate(&mut self, world: &mut World, who: Who) {
-        for number in self.unwanted(world, who).await {
-            world.operators[number].signal("TERM").await;
+    pub async fn terminate(&mut self, env: &mut TestEnv, who: Who) {
+        for number in self.unwanted(env, who).await {
+            env.operators[number].signal("TERM").await;
             self.all[number].asked_to_end = true;
         }
     }
 
     /// Those that shall not run from now on, and do.
-    async fn unwanted(&mut self, world: &mut World, who: Who) -> Vec<usize> {
-        let mut running = chosen(world, who).await;
+    async fn unwanted(&mut self, env: &mut TestEnv, who: Who) -> Vec<usize> {
+        let mut running = chosen(env, who).await;
         running.retain(|number| {
             let replica = &mut self.all[*number];
             replica.wanted = false;
-            replica.is_up && world.operators[*number].is_alive()
+            replica.is_up && env.operators[*number].is_alive()
         });
         running
     }
 
-    pub async fn cut(&mut self, world: &World, who: Who) {
-        for number in chosen(world, who).await {
-            world.operators[number].link.cut();
+    pub async fn cut(&mut self, env: &TestEnv, who: Who) {
+        for number in chosen(env, who).await {
+            env.operators[number].proxy.cut();
             self.all[number].cut_at = Some(Instant::now());
         }
     }
 
-    pub fn mend(&self, world: &World) {
-        world.operators.iter().for_each(|operator| operator.link.mend());
+    pub fn restore(&self, env: &TestEnv) {
+        env.operators.iter().for_each(|operator| operator.proxy.restore());
     }
 
     /// All shall run.
@@ -74,13 +74,17 @@ impl Replicas {
     }
 
     /// Starts those that shall run and do not. None may have ended without a reason.
-    pub async fn supervise(&mut self, world: &mut World) {
-        for (replica, operator) in self.all.iter_mut().zip(&mut world.operators) {
+    pub async fn supervise(&mut self, env: &mut TestEnv) {
+        for (replica, operator) in self.all.iter_mut().zip(&mut env.operators) {
             if replica.is_up && !operator.is_alive() {
                 let code = operator.ended().await;
-                let was_cut = replica.cut_at.is_some_and(|at| at.elapsed() < NOTICES_WITHIN);
+                let was_cut = replica.cut_at.is_some_and(|at| at.elapsed() < LOSS_DETECTION_TIMEOUT);
                 let expected = was_cut || (replica.asked_to_end && code == Some(0));
-                assert!(expected, "a replica ended with {code:?}: {replica:?}:\n{}", last_words(operator));
+                assert!(
+                    expected,
+                    "a replica ended with {code:?}: {replica:?}:\n{}",
+                    last_log_lines(operator)
+                );
                 (replica.is_up, replica.asked_to_end) = (false, false);
             }
             if replica.wanted && !replica.is_up {
@@ -91,14 +95,14 @@ impl Replicas {
     }
 }
 
-fn last_words(operator: &Operator) -> String {
+fn last_log_lines(operator: &Operator) -> String {
     let log = operator.logged();
     let lines: Vec<_> = log.lines().rev().take(20).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
-async fn chosen(world: &World, who: Who) -> Vec<usize> {
-    let leader = leader(world).await;
+async fn chosen(env: &TestEnv, who: Who) -> Vec<usize> {
+    let leader = leader(env).await;
     match who {
         Who::Leader => vec![leader],
         Who::Other => vec![1 - leader],
@@ -107,11 +111,11 @@ async fn chosen(world: &World, who: Who) -> Vec<usize> {
 }
 
 /// The replica that holds the Lease, or held it last.
-async fn leader(world: &World) -> usize {
-    let leases = objects(&world.client, world.namespace, "leases");
+async fn leader(env: &TestEnv) -> usize {
+    let leases = objects(&env.client, env.namespace, "leases");
     let lease = leases.get_opt("pad-operator").await.unwrap();
     let holder = lease.and_then(|lease| lease.data["spec"]["holderIdentity"].as_str().map(str::to_owned));
     let Some(holder) = holder else { return 0 };
     let holds = |operator: &Operator| operator.id().is_some_and(|id| holder.contains(&format!("_{id}_")));
-    world.operators.iter().position(holds).unwrap_or(0)
+    env.operators.iter().position(holds).unwrap_or(0)
 }

@@ -1,4 +1,4 @@
-//! Carries a schedule out on a [`World`].
+//! Carries a schedule out on a [`TestEnv`].
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use super::replicas::Replicas;
 use super::schedule::{Event, Order, Service, Target, Then};
 use super::{RULES, Size};
 use crate::cluster::objects;
-use crate::tcp_proxy::Link;
-use crate::environment::{CONNECTION, World, merge};
+use crate::environment::{CONNECTION, TestEnv, merge};
+use crate::tcp_proxy::TcpProxy;
 
 /// How often the replicas are looked after.
 const TICK: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ pub struct Candidate {
 
 /// A run and what is known of it.
 pub struct Run {
-    pub world: World,
+    pub env: TestEnv,
     pub replicas: Replicas,
     pub candidates: Vec<Option<Candidate>>,
     pub people: People,
@@ -51,24 +51,24 @@ pub struct Run {
     pub deliveries: JoinSet<()>,
     start: Instant,
     /// From Lever to the replicas.
-    balancer: Link,
+    balancer: TcpProxy,
     /// Names that the connection has had; the last one is its name now.
     connections: Vec<String>,
     is_connected: bool,
 }
 
 impl Run {
-    pub async fn new(world: World, size: Size) -> Self {
-        let ports = world.operators.iter().map(|operator| operator.webhooks).collect();
-        let balancer = Link::to_any("http", ports).await;
-        world.interview.set_key(OTHER_KEY, "owner@elsewhere.example", KeyRole::Elsewhere);
-        world.keep_private(OTHER_KEY);
+    pub async fn new(env: TestEnv, size: Size) -> Self {
+        let ports = env.operators.iter().map(|operator| operator.webhooks).collect();
+        let balancer = TcpProxy::to_any("http", ports).await;
+        env.interview.set_key(OTHER_KEY, "owner@elsewhere.example", KeyRole::Elsewhere);
+        env.declare_private(OTHER_KEY);
         for _ in 0..PADS_BEFORE {
-            world.interview.add_pad(NewPad::default());
+            env.interview.add_pad(NewPad::default());
         }
         let run = Self {
-            replicas: Replicas::new(&world),
-            world,
+            replicas: Replicas::new(&env),
+            env,
             candidates: vec![None; size.candidates],
             people: People::default(),
             journal: Vec::new(),
@@ -90,12 +90,12 @@ impl Run {
 
     /// Pastes the webhook's URL of the present connection into Lever.
     fn set_webhook(&self) {
-        let lever = &self.world.lever;
+        let lever = &self.env.lever;
         for webhook in lever.webhooks() {
             lever.remove_webhook(webhook["id"].as_str().unwrap());
         }
-        let (base, namespace, name) = (self.balancer.url(), self.world.namespace, self.connection());
-        lever.set_webhook(&format!("{base}/webhooks/lever/{namespace}/{name}"), &self.world.signing_token);
+        let (base, namespace, name) = (self.balancer.url(), self.env.namespace, self.connection());
+        lever.set_webhook(&format!("{base}/webhooks/lever/{namespace}/{name}"), &self.env.signing_token);
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -106,13 +106,13 @@ impl Run {
     pub fn figures(&self) -> String {
         let met: u32 = self.faults.iter().map(FaultHandle::hits).sum();
         let webhooks: usize =
-            self.world.lever.deliveries().iter().map(|delivery| delivery.attempts.len()).sum();
+            self.env.lever.deliveries().iter().map(|delivery| delivery.attempts.len()).sum();
         let (candidates, kills) = (self.candidates.len(), self.replicas.kills);
         format!("{candidates} candidates, {met} faults met, {kills} kills, {webhooks} webhooks")
     }
 
     pub async fn supervise(&mut self) {
-        self.replicas.supervise(&mut self.world).await;
+        self.replicas.supervise(&mut self.env).await;
     }
 
     /// Carries out all events, each at its time.
@@ -134,7 +134,7 @@ impl Run {
     }
 
     async fn carry_out(&mut self, event: &Event) {
-        let lever = self.world.lever.clone();
+        let lever = self.env.lever.clone();
         match event {
             Event::Appear { candidate, tags } => self.appear(*candidate, tags),
             Event::Tag { candidate, tag } => {
@@ -156,19 +156,19 @@ impl Run {
                 }
             }
             Event::Order(order) => self.order(order),
-            Event::ListLag(lag) => self.world.interview.set_list_lag(Duration::from_millis(*lag)),
+            Event::ListLag(lag) => self.env.interview.set_list_lag(Duration::from_millis(*lag)),
             Event::PagesByCursor(by_cursor) => {
-                self.world.interview.change_settings(|settings| settings.cursors = *by_cursor);
+                self.env.interview.change_settings(|settings| settings.cursors = *by_cursor);
             }
-            Event::PadByHand => drop(self.world.interview.add_pad(NewPad::default())),
+            Event::PadByHand => drop(self.env.interview.add_pad(NewPad::default())),
             Event::ExpireTokens => lever.expire_offsets(),
-            Event::Kill(who) => self.replicas.kill(&mut self.world, *who).await,
-            Event::Terminate(who) => self.replicas.terminate(&mut self.world, *who).await,
+            Event::Kill(who) => self.replicas.kill(&mut self.env, *who).await,
+            Event::Terminate(who) => self.replicas.terminate(&mut self.env, *who).await,
             Event::Start => self.replicas.start(),
-            Event::Cut(who) => self.replicas.cut(&self.world, *who).await,
-            Event::Mend => self.replicas.mend(&self.world),
+            Event::Cut(who) => self.replicas.cut(&self.env, *who).await,
+            Event::Mend => self.replicas.restore(&self.env),
             Event::Away(Service::Lever) => lever.stop().await,
-            Event::Away(Service::Interview) => self.world.interview.stop().await,
+            Event::Away(Service::Interview) => self.env.interview.stop().await,
             Event::Back(service) => self.back(*service).await,
             Event::Refuse(service) => self.set_key(*service, "a-wrong-key-0000").await,
             Event::Accept(service) => self.accept(*service).await,
@@ -195,7 +195,7 @@ impl Run {
             Event::DeleteSkipped(which) => self.delete_skipped(*which).await,
             Event::Unconfigure(rule) => {
                 self.people.replaced.insert(RULES[*rule].name.to_owned());
-                self.world.delete("padconfigurations", RULES[*rule].name).await;
+                self.env.delete("padconfigurations", RULES[*rule].name).await;
             }
             Event::Configure(rule) => self.configure(*rule).await,
             Event::Disconnect => self.disconnect().await,
@@ -210,7 +210,7 @@ impl Run {
             Event::DeletePad(which) => {
                 if let Some(pad) = self.interview_of(*which) {
                     self.journal.push(format!("          somebody deletes pad {:?}", pad.id));
-                    self.world.interview.delete_pad(&pad.id);
+                    self.env.interview.delete_pad(&pad.id);
                     let now = jiff::Timestamp::now().as_millisecond();
                     self.people.removed.insert(pad.id, now);
                 }
@@ -218,14 +218,14 @@ impl Run {
             Event::Swap => self.set_key(Service::Interview, OTHER_KEY).await,
             Event::Begin(which) => {
                 if let Some(pad) = self.interview_of(*which) {
-                    self.world.interview.start_interview(&pad.id, &["Olga Owner", "A Candidate"]);
+                    self.env.interview.start_interview(&pad.id, &["Olga Owner", "A Candidate"]);
                 }
             }
             Event::End(which) => {
                 if let Some(pad) = self.interview_of(*which) {
                     match which % 2 {
-                        0 => self.world.interview.end_interview(&pad.id),
-                        _ => self.world.interview.auto_end(&pad.id),
+                        0 => self.env.interview.end_interview(&pad.id),
+                        _ => self.env.interview.auto_end(&pad.id),
                     }
                 }
             }
@@ -239,7 +239,7 @@ impl Run {
     fn appear(&mut self, candidate: usize, tags: &[&str]) {
         let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let tags_ever = tags.iter().cloned().collect();
-        let id = self.world.add_candidate(NewCandidate { tags, ..NewCandidate::default() });
+        let id = self.env.add_candidate(NewCandidate { tags, ..NewCandidate::default() });
         self.candidates[candidate] = Some(Candidate { id, tags_ever });
     }
 
@@ -270,8 +270,8 @@ impl Run {
             fault = fault.containing(text);
         }
         let faults = match service {
-            Service::Lever => self.world.lever.faults(),
-            Service::Interview => self.world.interview.faults(),
+            Service::Lever => self.env.lever.faults(),
+            Service::Interview => self.env.interview.faults(),
         };
         let handle = faults.add(fault);
         let (ordered, then, passes) = (handle.clone(), *then, !target.is_of_one_candidate());
@@ -296,8 +296,8 @@ impl Run {
 
     async fn back(&self, service: Service) {
         match service {
-            Service::Lever => self.world.lever.resume().await.unwrap(),
-            Service::Interview => self.world.interview.resume().await.unwrap(),
+            Service::Lever => self.env.lever.resume().await.unwrap(),
+            Service::Interview => self.env.interview.resume().await.unwrap(),
         }
     }
 
@@ -314,11 +314,11 @@ impl Run {
             Service::Lever => "lever-api-key",
             Service::Interview => "interview-api-key",
         };
-        self.world.set_secret(name, key).await;
+        self.env.set_secret(name, key).await;
     }
 
     fn pads(&self) -> Api<DynamicObject> {
-        objects(&self.world.client, self.world.namespace, "pads")
+        objects(&self.env.client, self.env.namespace, "pads")
     }
 
     /// One of the Pads that are not being deleted.
@@ -366,15 +366,15 @@ impl Run {
     async fn configure(&self, rule: usize) {
         let mut spec = RULES[rule].whole_spec();
         spec["connectionRef"] = json!({"name": self.connection()});
-        self.world.apply("padconfigurations", RULES[rule].name, spec).await;
+        self.env.apply("padconfigurations", RULES[rule].name, spec).await;
     }
 
     async fn disconnect(&mut self) {
         for rule in &RULES {
             self.people.replaced.insert(rule.name.to_owned());
-            self.world.delete("padconfigurations", rule.name).await;
+            self.env.delete("padconfigurations", rule.name).await;
         }
-        self.world.delete("leverconnections", self.connection()).await;
+        self.env.delete("leverconnections", self.connection()).await;
         self.is_connected = false;
         let pads = self.pads().list(&Default::default()).await.unwrap().items;
         let deleted = pads.iter().filter(|pad| pad.metadata.deletion_timestamp.is_some());
@@ -383,9 +383,9 @@ impl Run {
 
     async fn reconnect(&mut self) {
         self.connections.push(format!("{CONNECTION}-{}", self.connections.len() + 1));
-        let mut spec = self.world.connection_spec();
+        let mut spec = self.env.connection_spec();
         merge(&mut spec, &super::options().connection);
-        self.world.apply("leverconnections", self.connection(), spec).await;
+        self.env.apply("leverconnections", self.connection(), spec).await;
         for rule in 0..RULES.len() {
             self.configure(rule).await;
         }
@@ -400,7 +400,7 @@ impl Run {
 
     /// Edits an object, unless it is deleted now.
     async fn edit(&self, plural: &str, name: &str, spec: serde_json::Value) {
-        let api = objects(&self.world.client, self.world.namespace, plural);
+        let api = objects(&self.env.client, self.env.namespace, plural);
         let edit = Patch::Merge(json!({"spec": spec}));
         match api.patch(name, &PatchParams::default(), &edit).await {
             Ok(_) => {}
@@ -419,7 +419,7 @@ impl Run {
         *count += 1;
         let name = format!("by-hand-{rule}-{candidate}-{count}");
         let spec = json!({"configurationRef": {"name": rule}, "opportunityID": id});
-        self.world.apply("pads", &name, spec).await;
+        self.env.apply("pads", &name, spec).await;
     }
 
     /// Deletes a Pad and makes it anew as `kubectl apply` of a backup does: with its annotations, without its status.
@@ -459,28 +459,28 @@ impl Run {
             .candidates
             .iter()
             .flatten()
-            .flat_map(|candidate| self.world.lever.links(&candidate.id))
+            .flat_map(|candidate| self.env.lever.links(&candidate.id))
             .collect();
-        let mut pads = self.world.interview.live_pads();
+        let mut pads = self.env.interview.live_pads();
         pads.retain(|pad| pad.ended_at.is_none() && links.contains(&pad.url));
         Some(pads.swap_remove(which.checked_rem(pads.len())?))
     }
 
     /// Everything is mended.
-    pub async fn mend(&mut self) {
-        self.replicas.mend(&self.world);
+    pub async fn restore(&mut self) {
+        self.replicas.restore(&self.env);
         self.replicas.start();
         self.supervise().await;
-        self.world.lever.faults().clear();
-        self.world.interview.faults().clear();
-        self.world.interview.set_list_lag(Duration::ZERO);
+        self.env.lever.faults().clear();
+        self.env.interview.faults().clear();
+        self.env.interview.set_list_lag(Duration::ZERO);
         for service in [Service::Lever, Service::Interview] {
             self.back(service).await;
             self.accept(service).await;
         }
-        self.world.lever.set_delivery_behaviour(Default::default());
+        self.env.lever.set_delivery_behaviour(Default::default());
         self.edit("leverconnections", self.connection(), json!({"suspend": false})).await;
-        self.world.lever.release_deliveries(false).await;
+        self.env.lever.release_deliveries(false).await;
     }
 }
 

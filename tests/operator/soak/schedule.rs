@@ -176,10 +176,10 @@ const ROUTES: [&[&str]; 9] = [
 
 /// A request to make a pad that takes effect later than this after it was sent is beyond what the operator is told
 /// to expect by `--interview-create-timeout=2s`; how far the lists may lag is within its `--interview-list-lag=1s`.
-const LATEST_CREATE: u64 = 1500;
-const LONGEST_LAG: u64 = 700;
+const CREATE_TIMEOUT: u64 = 1500;
+const MAX_LIST_LAG: u64 = 700;
 /// The operator waits 20 s for what else it has sent.
-const LATEST_WRITE: u64 = 12_000;
+const WRITE_TIMEOUT: u64 = 12_000;
 
 /// All events of a run, in order.
 pub fn schedule(seed: u64, size: Size) -> Vec<(Duration, Event)> {
@@ -311,8 +311,8 @@ fn candidates(part: &mut Part) {
             }
         }
         if part.percent(4) {
-            let soon = moves[0].0 + part.rng.u64(..1000);
-            part.add(soon, Event::Untag { candidate, tag: TAG });
+            let must_finish = moves[0].0 + part.rng.u64(..1000);
+            part.add(must_finish, Event::Untag { candidate, tag: TAG });
         }
         part.add(appears, Event::Appear { candidate, tags });
         for (at, stage) in moves {
@@ -392,10 +392,10 @@ fn faults(part: &mut Part) {
 
 fn order(part: &mut Part, target: Target) -> Order {
     let latest = match target {
-        Target::Create(_) => LATEST_CREATE,
+        Target::Create(_) => CREATE_TIMEOUT,
         // Of these a pass sends several one after the other.
         Target::Opportunity(_) | Target::Opportunities | Target::Pad | Target::PadList => 3000,
-        _ if part.size.is_long() => LATEST_WRITE,
+        _ if part.size.is_long() => WRITE_TIMEOUT,
         _ => 5000,
     };
     let code = part.one(&[500, 502, 503, 504]);
@@ -431,7 +431,7 @@ fn order(part: &mut Part, target: Target) -> Order {
 /// Lists lag behind, and their pages shift.
 fn lists(part: &mut Part) {
     for _ in 0..part.length() / 5000 {
-        let (at, lag) = (part.any_time(), part.rng.u64(..LONGEST_LAG));
+        let (at, lag) = (part.any_time(), part.rng.u64(..MAX_LIST_LAG));
         part.add(at, Event::ListLag(lag));
         let (at, by_cursor) = (part.any_time(), part.rng.bool());
         part.add(at, Event::PagesByCursor(by_cursor));

@@ -218,14 +218,14 @@ fn a_pad_that_somebody_deleted_in_coderpad_is_not_created_again() {
 
 #[test]
 fn a_pad_by_hand_comes_in_addition() {
-    let by_hand = |books: &mut Books| {
+    let create_pad_by_hand = |books: &mut Books| {
         let notes = books.pads[0].notes.replace(&ENTRY.to_string(), "by-hand-1");
         books.pads.push(PadBook { notes, ..pad("PAD2", ENTRY) });
         link(books, "PAD2");
         books.cluster.push(ClusterPad { source: "Manual".into(), ..cluster("by-hand-1", "PAD2") });
     };
-    assert_eq!(found(by_hand), [Kind::Duplicate, Kind::Stranger]);
-    assert_eq!(found(|books| (by_hand(books), books.people.applied.insert(whose(), 1)).0), []);
+    assert_eq!(found(create_pad_by_hand), [Kind::Duplicate, Kind::Stranger]);
+    assert_eq!(found(|books| (create_pad_by_hand(books), books.people.applied.insert(whose(), 1)).0), []);
 }
 
 #[test]
@@ -251,8 +251,8 @@ fn only_sync_finds_who_was_there_before() {
 fn strangers_are_told() {
     let unmarked = PadBook { notes: "Hello".into(), ..pad("PAD2", ENTRY) };
     assert_eq!(found(|books| books.pads.push(unmarked.clone())), [Kind::Stranger]);
-    let by_hand = PadBook { by_hand: true, ..unmarked.clone() };
-    assert_eq!(found(|books| books.pads.push(by_hand)), []);
+    let create_pad_by_hand = PadBook { create_pad_by_hand: true, ..unmarked.clone() };
+    assert_eq!(found(|books| books.pads.push(create_pad_by_hand)), []);
     let notes = format!("Reference: padoperator.dev/{}/1", "0".repeat(32));
     assert_eq!(found(|books| books.pads.push(PadBook { notes, ..unmarked })), [Kind::Stranger]);
     assert_eq!(found(|books| link(books, "PAD9")), [Kind::Stranger]);

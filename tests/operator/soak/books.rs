@@ -1,4 +1,4 @@
-//! Takes the books of both services and of the cluster.
+//! Reads the ledgers of both services and of the cluster.
 
 use serde_json::Value;
 use simulators::Call;
@@ -9,7 +9,7 @@ use super::run::{Candidate, Run};
 use crate::environment::TestEnv;
 use crate::status::phase;
 
-/// As they are now.
+/// Returns the current state.
 pub async fn take(run: &Run) -> Books {
     let env = &run.env;
     let calls = env.lever.calls();
@@ -62,7 +62,7 @@ fn candidate(env: &TestEnv, candidate: &Candidate, calls: &[Call]) -> CandidateB
     }
 }
 
-/// The links of the requests of this kind that took effect, whatever became of the answer.
+/// Returns the links of the requests of this kind that took effect, whatever the response.
 fn written(calls: &[Call], path: &str) -> Vec<String> {
     let effective = calls.iter().filter(|call| call.path.ends_with(path) && call.handled == Some(200));
     let links = |call: &Call| {

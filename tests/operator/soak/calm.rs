@@ -1,4 +1,4 @@
-//! The calm after it: everything is mended, and then all must come right by itself.
+//! Recovery after the faults: everything is restored, and then the operator must resolve everything automatically.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use super::books;
 use super::compare::{Books, Comparison, compare};
 use super::run::Run;
 
-/// A run that has not settled by then has failed. The longest pauses after failures that a run can lead to are shorter.
+/// Maximum time to settle. The longest backoff that a run can cause is shorter.
 const LIMIT: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(500);
-/// How long nothing is sent or written before all counts as settled: longer than the interval of sync.
+/// Time without requests and writes after which everything counts as settled: longer than the sync interval.
 const QUIET: Duration = Duration::from_secs(8);
-/// Reads of single pads that sync makes in that time without a cause: it looks at some open pads in turn.
+/// Maximum number of reads of single pads by sync in that time: it reads some open pads in turn.
 const POLLED_PADS: usize = 2;
 
-/// Mends everything and waits until the books agree and nothing happens any more.
+/// Restores everything and waits until the ledgers agree and nothing changes anymore.
 pub async fn settle(run: &mut Run) -> Comparison {
     run.restore().await;
     for operator in &mut run.env.operators {
@@ -33,7 +33,7 @@ pub async fn settle(run: &mut Run) -> Comparison {
         let has_settled = delivered && comparison.findings.is_empty();
         let changed = activity.differs_from(&before);
         let restless = Reads::of(run).restless_since(&reads_before);
-        // A sync may still have some Pads read their candidates once. What reads for ever never comes to rest.
+        // A sync may still cause one read of a candidate for some Pads. Endless reads never settle.
         if !has_settled || !changed.is_empty() || restless.is_some() {
             (last_change, before, reads_before) = (Instant::now(), activity, Reads::of(run));
         }
@@ -78,7 +78,7 @@ impl Activity {
         Self { sent: calls.iter().filter(|call| call.method != "GET").count(), versions }
     }
 
-    /// What has been written since then.
+    /// Returns what has been written since then.
     fn differs_from(&self, before: &Self) -> Vec<String> {
         let sent = (self.sent != before.sent).then(|| "a service".to_owned());
         let names: BTreeSet<&String> = self.versions.keys().chain(before.versions.keys()).collect();
@@ -87,7 +87,7 @@ impl Activity {
     }
 }
 
-/// How often single objects are read, compared with the probes of the connection, which read one opportunity each.
+/// Number of reads of single objects, compared with the probes of the connection, which read one opportunity each.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Reads {
     probes: usize,
@@ -108,19 +108,19 @@ impl Reads {
         }
     }
 
-    /// The reads since then, if they are more than what polling needs.
+    /// Returns the reads since then if they exceed what polling needs.
     fn restless_since(self, before: &Self) -> Option<Self> {
         let since = Self {
             probes: self.probes - before.probes,
             opportunities: self.opportunities - before.opportunities,
             pads: self.pads - before.pads,
         };
-        // A probe may have begun before.
+        // A probe may have started before.
         (since.opportunities > since.probes + 1 || since.pads > POLLED_PADS).then_some(since)
     }
 }
 
-/// Prints all that is wrong with what led to it.
+/// Prints all findings with the events that led to them.
 fn report(run: &Run, books: &Books, comparison: &Comparison) {
     eprintln!("--- what happened:");
     let of_one = ["candidate: ", "Order(", "PadByHand", "Rerun("];

@@ -1,92 +1,92 @@
-//! The comparison of Lever's and CoderPad's books with the cluster: what is lost, twice, or left behind. Pure.
+//! Compares the ledgers of Lever and CoderPad with the cluster: lost, duplicate and orphaned objects. Pure functions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_lc_rs::digest;
 
-/// Everything that is compared.
+/// Input of the comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
     pub namespace: String,
     pub rules: Vec<RuleBook>,
     pub candidates: Vec<CandidateBook>,
-    /// Also those that are deleted.
+    /// Includes deleted ones.
     pub pads: Vec<PadBook>,
     pub cluster: Vec<ClusterPad>,
     pub people: People,
 }
 
-/// A configuration and a candidate.
+/// Configuration and candidate.
 pub type Whose = (String, String);
 
-/// What people did that explains a difference.
+/// Actions of people that explain a difference.
 #[derive(Clone, Debug, Default)]
 pub struct People {
-    /// How many Pads a user has deleted.
+    /// Number of Pads that users deleted.
     pub deletions: BTreeMap<Whose, usize>,
-    /// A user has deleted a Pad whose policy was Unlink.
+    /// Whether a user deleted a Pad with the policy Unlink.
     pub unlinked: BTreeSet<Whose>,
-    /// How many Pads a user has applied.
+    /// Number of Pads that users applied.
     pub applied: BTreeMap<Whose, usize>,
-    /// Ids of the pads that somebody has deleted in CoderPad, and when.
+    /// IDs of the pads that a person deleted in CoderPad, with the time.
     pub removed: BTreeMap<String, i64>,
     /// Configurations that were deleted and applied again.
     pub replaced: BTreeSet<String>,
-    /// A Pad of theirs was being deleted while there was no connection: its pad and its link stay.
+    /// Whether a Pad was terminating while there was no connection: its pad and its link remain.
     pub unattended: BTreeSet<Whose>,
-    /// The connection was deleted and applied again under another name.
+    /// Whether the connection was deleted and applied again under another name.
     pub renamed: bool,
 }
 
-/// A PadConfiguration.
+/// PadConfiguration.
 #[derive(Clone, Debug, Default)]
 pub struct RuleBook {
     pub name: String,
     pub stage_id: String,
     pub tag: String,
-    /// Whether a deleted Pad takes its link along, and leaves the pad.
+    /// Whether deleting a Pad removes its link but keeps the pad.
     pub unlinks: bool,
-    /// Whether an interview's end is noted.
+    /// Whether a note is written when an interview ends.
     pub notes: bool,
-    /// Tags while a pad is open, and when it has ended.
+    /// Tags while a pad is open, and after it has ended.
     pub tags: Option<(String, String)>,
     /// status.effectiveSince, in milliseconds.
     pub effective_since: Option<i64>,
 }
 
-/// A candidate, as Lever has it.
+/// Candidate in Lever.
 #[derive(Clone, Debug, Default)]
 pub struct CandidateBook {
     pub id: String,
     pub stage_id: String,
-    /// Into which stage, and when (in milliseconds), oldest first.
+    /// Stage and time (in milliseconds) of the stage changes, oldest first.
     pub entries: Vec<(String, i64)>,
     pub tags: Vec<String>,
-    /// The tags that the candidate has ever had.
+    /// All tags that the candidate has ever had.
     pub tags_ever: BTreeSet<String>,
     pub links: Vec<String>,
-    /// The texts of the notes.
+    /// Texts of the notes.
     pub notes: Vec<String>,
-    /// Every link that was ever added or removed through the API, as often as that took effect.
+    /// All links that were ever added or removed through the API, once per effective request.
     pub links_added: Vec<String>,
     pub links_removed: Vec<String>,
 }
 
-/// A pad, as CoderPad has it.
+/// Pad in CoderPad.
 #[derive(Clone, Debug, Default)]
 pub struct PadBook {
     pub id: String,
     pub url: String,
     pub notes: String,
-    /// Made by somebody who is not the operator.
+    /// Whether it was created by a person.
     pub create_pad_by_hand: bool,
     pub deleted: bool,
     /// In milliseconds.
     pub ended_at: Option<i64>,
 }
 
-/// A Pad, as the cluster has it.
+/// Pad in the cluster.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterPad {
     pub name: String,
@@ -95,7 +95,7 @@ pub struct ClusterPad {
     /// Such as `Open/Open`.
     pub phase: String,
     pub pad_id: Option<String>,
-    /// Whether all that was asked of it is handled, and it is not being deleted.
+    /// Whether all requests for it are handled, and it is not terminating.
     pub at_rest: bool,
     /// Webhook, Sync or Manual.
     pub source: String,
@@ -111,22 +111,22 @@ impl ClusterPad {
     }
 }
 
-/// What is wrong.
+/// Kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Somebody should have a pad, a link or a note, and has not.
+    /// A pad, a link or a note is missing.
     Lost,
-    /// A pad, a link or a note is there twice.
+    /// A pad, a link or a note exists twice.
     Duplicate,
-    /// A pad that belongs to nobody any more.
+    /// A pad that is no longer needed.
     Left,
-    /// Something that belongs to nobody and never did.
+    /// An unknown object that was never needed.
     Stranger,
-    /// A Pad that is not at rest.
+    /// A Pad that has not settled.
     Restless,
 }
 
-/// One thing that is wrong, about one candidate if there is one.
+/// Finding, about one candidate if there is one.
 #[derive(Clone, Debug)]
 pub struct Finding {
     pub kind: Kind,
@@ -134,7 +134,7 @@ pub struct Finding {
     pub what: String,
 }
 
-/// The figures, and all that is wrong.
+/// Counts and all findings.
 #[derive(Debug, Default)]
 pub struct Comparison {
     pub pads: usize,
@@ -161,23 +161,23 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// CoderPad tells times in whole seconds: whether an entry was before or after an end within one is not known.
+/// Precision of CoderPad's times, in milliseconds: the order of an entry and an end within it is unknown.
 const CLOCK_TOLERANCE_MS: i64 = 1000;
 
-/// The 32 hex digits that the contract gives the pads of a configuration and a candidate.
+/// Returns the 32 hex digits that the contract assigns to the pads of a configuration and a candidate.
 pub fn series(namespace: &str, rule: &str, candidate: &str) -> String {
     let text = format!("{namespace}/{rule}/{candidate}");
     let hash = digest::digest(&digest::SHA256, text.as_bytes());
     hash.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Series and entry, as the first line of a pad's notes says them.
+/// Returns series and entry from the first line of a pad's notes.
 fn reference(pad: &PadBook) -> Option<(&str, &str)> {
     let line = pad.notes.lines().next()?;
     line.strip_prefix("Reference: padoperator.dev/")?.trim().split_once('/')
 }
 
-/// Compares them.
+/// Compares the ledgers.
 pub fn compare(books: &Books) -> Comparison {
     let mut comparison = Comparison::default();
     let mut of_series: BTreeMap<&str, Vec<&PadBook>> = BTreeMap::new();
@@ -197,25 +197,29 @@ pub fn compare(books: &Books) -> Comparison {
         }
         for link in candidate.links.iter().chain(&candidate.links_added) {
             if !urls.contains(link) {
-                let what = format!("has the link {link}, which is none of this candidate's pads");
+                let what = format!("has the link {link}, which belongs to none of this candidate's pads");
                 comparison.add(Kind::Stranger, &candidate.id, what);
             }
         }
     }
     for pad in of_series.into_values().flatten() {
-        comparison.add(Kind::Stranger, "", format!("pad {} is of no known candidate: {}", pad.id, pad.notes));
+        comparison.add(
+            Kind::Stranger,
+            "",
+            format!("pad {} belongs to no known candidate: {}", pad.id, pad.notes),
+        );
     }
     for pad in &books.cluster {
         if !pad.at_rest && !waits_for_decision(books, pad) {
-            let what = format!("the Pad {} is not at rest: {}", pad.name, pad.phase);
+            let what = format!("the Pad {} has not settled: {}", pad.name, pad.phase);
             comparison.add(Kind::Restless, &pad.candidate, what);
         }
     }
     comparison
 }
 
-/// Whether a person has to decide about a Pad: its pad is not found, and its connection has another name by now, so it
-/// may be another account.
+/// Reports whether a person has to decide about a Pad: its pad is not found, and the connection was renamed and may belong
+/// to another account.
 fn waits_for_decision(books: &Books, pad: &ClusterPad) -> bool {
     let is_removed = pad.pad_id.as_ref().is_some_and(|id| books.people.removed.contains_key(id));
     books.people.renamed && is_removed && pad.phase == "Pending/ConfigurationNotFound"
@@ -232,7 +236,7 @@ struct Pair<'a> {
     books: &'a Books,
     rule: &'a RuleBook,
     candidate: &'a CandidateBook,
-    /// Their pads, also those that are deleted.
+    /// Their pads, including deleted ones.
     pads: Vec<&'a PadBook>,
     comparison: &'a mut Comparison,
 }
@@ -271,7 +275,7 @@ impl Pair<'_> {
         self.living().into_iter().filter(|pad| self.is_linked(pad)).collect()
     }
 
-    /// Whether the Pad that it belonged to was deleted by a user, and so it stays as it is.
+    /// Reports whether a user deleted the Pad that the pad belonged to, so that it stays unchanged.
     fn is_released(&self, pad: &PadBook) -> bool {
         let people = &self.books.people;
         let on_a_pad = || self.cluster_pads().any(|one| one.pad_id.as_ref() == Some(&pad.id));
@@ -302,7 +306,7 @@ impl Pair<'_> {
         self.books.people.removed.get(&pad.id).copied()
     }
 
-    /// Whether somebody has deleted a pad of theirs in CoderPad. The operator may not have found that yet.
+    /// Reports whether a person deleted one of these pads in CoderPad. The operator may not have detected that yet.
     fn has_removed(&self) -> bool {
         self.pads.iter().any(|pad| self.removed_at(pad).is_some())
     }
@@ -313,7 +317,7 @@ impl Pair<'_> {
         self.books.cluster.iter().filter(is_ours)
     }
 
-    /// A pad stands for an entry of this candidate into the stage, and the candidate had the tag.
+    /// Each pad has a stage entry of this candidate, and the candidate had the tag.
     fn strangers(&mut self) {
         let entries = self.candidate.entries.iter().filter(|(stage, _)| *stage == self.rule.stage_id);
         let entries: BTreeSet<i64> = entries.map(|(_, at)| *at).collect();
@@ -323,15 +327,15 @@ impl Pair<'_> {
         let by_entry: Vec<_> = self.pads.iter().copied().filter(|pad| !is_by_hand(pad)).collect();
         for pad in by_entry {
             if !entries.contains(&entry(pad)) {
-                self.add(Kind::Stranger, format!("pad {} stands for no entry: {}", pad.id, pad.notes));
+                self.add(Kind::Stranger, format!("pad {} has no stage entry: {}", pad.id, pad.notes));
             }
             if !self.candidate.tags_ever.contains(&self.rule.tag) {
-                self.add(Kind::Stranger, format!("pad {}, and the tag was never there", pad.id));
+                self.add(Kind::Stranger, format!("pad {} was created without the tag", pad.id));
             }
         }
     }
 
-    /// A further pad is made only for an entry after the end of the one before.
+    /// Another pad is created only for an entry after the end of the previous one.
     fn pads_twice(&mut self) {
         let kept: Vec<_> = self.living().into_iter().filter(|pad| !self.is_released(pad)).cloned().collect();
         self.comparison.pads += kept.len();
@@ -341,12 +345,15 @@ impl Pair<'_> {
         for two in kept.windows(2) {
             let is_over = two[0].ended_at.is_some_and(|end| end - CLOCK_TOLERANCE_MS <= entry(&two[1]));
             if !is_over {
-                self.add(Kind::Duplicate, format!("pad {} is made beside pad {}", two[1].id, two[0].id));
+                self.add(
+                    Kind::Duplicate,
+                    format!("pad {} was created in addition to pad {}", two[1].id, two[0].id),
+                );
             }
         }
     }
 
-    /// Of the pads of one reference, at most one was ever linked (contract X1, P9).
+    /// At most one of the pads with the same reference was ever linked (contract X1, P9).
     fn linked_twice(&mut self) {
         let mut linked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for pad in self.pads.iter().filter(|pad| self.candidate.links_added.contains(&pad.url)) {
@@ -361,7 +368,7 @@ impl Pair<'_> {
         twice.into_iter().for_each(|what| self.add(Kind::Duplicate, what));
     }
 
-    /// No more pads are created than there are entries, and requests of people.
+    /// No more pads are created than there are entries and requests of people.
     fn too_many(&mut self) {
         let entries = self.candidate.entries.iter().filter(|(stage, _)| *stage == self.rule.stage_id).count();
         let people = &self.books.people;
@@ -369,12 +376,12 @@ impl Pair<'_> {
         let most =
             entries + count(&people.deletions) + count(&people.applied) + usize::from(self.is_replaced());
         if self.pads.len() > most {
-            let what = format!("{} pads were created, and there are causes for {most}", self.pads.len());
+            let what = format!("{} pads were created, but at most {most} are justified", self.pads.len());
             self.add(Kind::Duplicate, what);
         }
     }
 
-    /// A pad that somebody deleted in CoderPad is not created again for an entry until then (contract E2).
+    /// A pad that a person deleted in CoderPad is not recreated for an earlier entry (contract E2).
     fn before_the_end(&mut self) {
         let removed: Vec<(&PadBook, i64)> =
             self.pads.iter().filter_map(|pad| Some((*pad, self.removed_at(pad)?))).collect();
@@ -393,7 +400,7 @@ impl Pair<'_> {
         }
     }
 
-    /// Only Pads that sync creates are for candidates who were there before the configuration (contract P10).
+    /// For candidates who were in the stage before the configuration, only Pads created by sync exist (contract P10).
     fn not_before(&mut self) {
         let wrong: Vec<String> = self
             .cluster_pads()
@@ -408,13 +415,13 @@ impl Pair<'_> {
         for pad in self.pads.clone() {
             let count = |links: &[String]| links.iter().filter(|link| **link == pad.url).count();
             let (there, added) = (count(&self.candidate.links), count(&self.candidate.links_added));
-            // A Pad that comes back after its deletion may find the pad that was unlinked, and link it again.
+            // A Pad that is recreated may adopt the unlinked pad and link it again.
             if there > 1 || added > 1 + count(&self.candidate.links_removed) {
-                let what = format!("the link {} is there {there} times, added {added} times", pad.url);
+                let what = format!("the link {} exists {there} times, added {added} times", pad.url);
                 self.add(Kind::Duplicate, what);
             }
             if there > 0 && pad.deleted && self.removed_at(pad).is_none() {
-                self.add(Kind::Left, format!("the link {} leads to a deleted pad", pad.url));
+                self.add(Kind::Left, format!("the link {} points to a deleted pad", pad.url));
             }
         }
     }
@@ -431,7 +438,7 @@ impl Pair<'_> {
         }
     }
 
-    /// What the cluster says is there, is there.
+    /// Everything that the cluster reports exists.
     fn cluster(&mut self) {
         let linked: Vec<String> = self.linked().iter().map(|pad| pad.id.clone()).collect();
         let removed = &self.books.people.removed;
@@ -456,7 +463,7 @@ impl Pair<'_> {
         }
     }
 
-    /// Who is in the stage with the tag has a pad, a link, and a Pad.
+    /// An eligible candidate in the stage has a pad, a link and a Pad.
     fn lost(&mut self) {
         let candidate = self.candidate;
         let is_in = candidate.stage_id == self.rule.stage_id && candidate.tags.contains(&self.rule.tag);
@@ -471,12 +478,12 @@ impl Pair<'_> {
         if !linked.iter().any(on_a_pad) {
             let pads: Vec<_> = self.cluster_pads().map(|pad| (&pad.name, &pad.phase)).collect();
             let ids: Vec<_> = linked.iter().map(|pad| &pad.id).collect();
-            let what = format!("qualifies since {entered}; linked pads {ids:?}, Pads {pads:?}");
+            let what = format!("eligible since {entered}; linked pads {ids:?}, Pads {pads:?}");
             self.add(Kind::Lost, what);
         }
     }
 
-    /// Whether the candidate was in the stage before the configuration took effect, and is Skipped for that.
+    /// Reports whether the candidate was in the stage before the configuration took effect, and is Skipped for that.
     fn is_existing(&self) -> bool {
         let last = self.candidate.entries.iter().rfind(|(stage, _)| *stage == self.rule.stage_id);
         let is_before = last
@@ -485,7 +492,7 @@ impl Pair<'_> {
         is_before && self.cluster_pads().any(ClusterPad::is_before_configuration)
     }
 
-    /// One note for each interview that has ended, with the reference as its last line.
+    /// One note for each ended interview, with the reference as its last line.
     fn notes(&mut self) {
         for pad in self.pads.clone() {
             let Some((series, entry)) = reference(pad) else { continue };
@@ -493,27 +500,24 @@ impl Pair<'_> {
             let ends_so =
                 |note: &&String| note.lines().next_back().is_some_and(|line| line.ends_with(&reference));
             let said: Vec<&String> = self.candidate.notes.iter().filter(ends_so).collect();
-            // A pad that was let go may have a successor for the same entry: each note names its pad.
+            // A released pad may have a successor for the same entry: each note names its pad.
             let count = said.iter().filter(|note| note.contains(&format!("{}/", pad.url))).count();
             self.comparison.notes += count;
             if count > 1 {
-                self.add(Kind::Duplicate, format!("{count} notes say {reference}"));
+                self.add(Kind::Duplicate, format!("{count} notes contain {reference}"));
             }
             let is_followed = self.cluster_pads().any(|one| one.pad_id.as_ref() == Some(&pad.id));
             let is_due = self.rule.notes && is_followed && pad.ended_at.is_some();
             if count == 0 && is_due && !pad.deleted && !self.was_deleted_by_user() {
-                self.add(
-                    Kind::Lost,
-                    format!("the interview of pad {} has ended, and no note says so", pad.id),
-                );
+                self.add(Kind::Lost, format!("the interview of pad {} has ended without a note", pad.id));
             }
             if count > 0 && pad.ended_at.is_none() {
-                self.add(Kind::Stranger, format!("a note on pad {}, which has not ended", pad.id));
+                self.add(Kind::Stranger, format!("a note about pad {}, which has not ended", pad.id));
             }
         }
     }
 
-    /// The newest pad says which of the two tags is there.
+    /// The state of the newest pad determines which of the two tags is set.
     fn tags(&mut self) {
         let Some((ready, ended)) = &self.rule.tags else { return };
         let linked = self.linked();
@@ -521,16 +525,16 @@ impl Pair<'_> {
         let Some(newest) = linked.last().filter(|_| !is_explained) else { return };
         let has_ended = newest.ended_at.is_some();
         let has = |tag: &String| self.candidate.tags.contains(tag);
-        // The pad may have opened while there was no configuration to say which tag.
+        // The pad may have been opened while there was no configuration that defined the tag.
         let opened_without = self.is_replaced() && !has_ended && !has(ended);
         if (has(ready) == has_ended && !opened_without) || (has_ended && !has(ended)) {
-            let what = format!("ended: {has_ended}, and the tags are {:?}", self.candidate.tags);
+            let what = format!("ended: {has_ended}, but the tags are {:?}", self.candidate.tags);
             self.add(Kind::Lost, what);
         }
     }
 }
 
-/// The stage entry that a pad stands for.
+/// Returns the stage entry of a pad.
 fn entry(pad: &PadBook) -> i64 {
     reference(pad).and_then(|(_, entry)| entry.parse().ok()).unwrap_or_default()
 }

@@ -1,8 +1,7 @@
-//! A randomised soak of the whole operator: hundreds of candidates while everything goes wrong that can, then calm, and
-//! then the books of both services are compared with the cluster.
-//!
-//! `cargo test` runs a short one; `make soak` a long one. `SOAK_SEED`, `SOAK_SECONDS` and `SOAK_CANDIDATES` say which
-//! and how large. The seed is printed: it repeats the schedule, though not what the schedule meets to the millisecond.
+//! Randomized soak test of the whole operator: hundreds of candidates under all kinds of faults, then recovery, and
+//! then a comparison of both services' ledgers with the cluster.
+//! || `cargo test` runs a short one, `make soak` a long one. `SOAK_SEED`, `SOAK_SECONDS` and `SOAK_CANDIDATES` set seed
+//! and size. The printed seed repeats the schedule, though not the exact timing.
 
 mod books;
 mod calm;
@@ -21,31 +20,31 @@ use crate::process::free_port;
 use compare::compare;
 use run::Run;
 
-/// How large a run is.
+/// Size of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// How long things go wrong.
+    /// Duration of the faults.
     pub seconds: u64,
     pub candidates: usize,
 }
 
 impl Size {
-    /// Whether there is time for what takes long.
+    /// Reports whether there is time for slow events.
     fn is_long(self) -> bool {
         self.seconds >= 60
     }
 }
 
-/// A configuration of the soak.
+/// Configuration of the soak test.
 struct Rule {
     name: &'static str,
     stage: &'static str,
     tag: &'static str,
-    /// Whether a deleted Pad takes its link along, and leaves the pad.
+    /// Whether deleting a Pad removes its link but keeps the pad.
     unlinks: bool,
-    /// Whether an interview's end is noted.
+    /// Whether a note is written when an interview ends.
     notes: bool,
-    /// Tags while a pad is open, and when it has ended.
+    /// Tags while a pad is open, and after it has ended.
     tags: Option<(&'static str, &'static str)>,
     spec: fn() -> Value,
 }
@@ -115,7 +114,7 @@ fn options() -> Options {
         "--interview-rate=40",
         "--interview-burst=80",
     ]);
-    // They go away and come back: nobody else may take their ports meanwhile.
+    // They are stopped and resumed: no other process may take their ports in the meantime.
     options.lever.address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     options.interview.address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     options.interview.quota = Quota { limit: None, ..Quota::default() };

@@ -1,4 +1,4 @@
-//! The replicas, which are killed, ended and cut off, and started again as Kubernetes does it.
+//! Replicas, which are killed, stopped and disconnected, and restarted as Kubernetes does it.
 
 use std::time::{Duration, Instant};
 
@@ -7,10 +7,10 @@ use crate::cluster::objects;
 use crate::environment::TestEnv;
 use crate::process::Operator;
 
-/// A leader that was cut off notices within this time.
+/// Maximum time until a disconnected leader detects that.
 const LOSS_DETECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How one replica shall be, and why it may end.
+/// Desired state of one replica, and the reason why it may exit.
 #[derive(Clone, Copy, Debug)]
 struct Replica {
     wanted: bool,
@@ -19,7 +19,7 @@ struct Replica {
     cut_at: Option<Instant>,
 }
 
-/// See the module.
+/// Replicas of a run.
 pub struct Replicas {
     all: Vec<Replica>,
     pub kills: usize,
@@ -46,7 +46,7 @@ impl Replicas {
         }
     }
 
-    /// Those that shall not run from now on, and do.
+    /// Stops the replicas that are no longer desired.
     async fn unwanted(&mut self, env: &mut TestEnv, who: Who) -> Vec<usize> {
         let mut running = chosen(env, who).await;
         running.retain(|number| {
@@ -68,12 +68,12 @@ impl Replicas {
         env.operators.iter().for_each(|operator| operator.proxy.restore());
     }
 
-    /// All shall run.
+    /// Desires all replicas to run.
     pub fn start(&mut self) {
         self.all.iter_mut().for_each(|replica| replica.wanted = true);
     }
 
-    /// Starts those that shall run and do not. None may have ended without a reason.
+    /// Starts the desired replicas that do not run. Asserts that none has exited without a reason.
     pub async fn supervise(&mut self, env: &mut TestEnv) {
         for (replica, operator) in self.all.iter_mut().zip(&mut env.operators) {
             if replica.is_up && !operator.is_alive() {
@@ -82,7 +82,7 @@ impl Replicas {
                 let expected = was_cut || (replica.asked_to_end && code == Some(0));
                 assert!(
                     expected,
-                    "a replica ended with {code:?}: {replica:?}:\n{}",
+                    "a replica exited with {code:?}: {replica:?}:\n{}",
                     last_log_lines(operator)
                 );
                 (replica.is_up, replica.asked_to_end) = (false, false);
@@ -110,7 +110,7 @@ async fn chosen(env: &TestEnv, who: Who) -> Vec<usize> {
     }
 }
 
-/// The replica that holds the Lease, or held it last.
+/// Returns the replica that holds the Lease, or held it last.
 async fn leader(env: &TestEnv) -> usize {
     let leases = objects(&env.client, env.namespace, "leases");
     let lease = leases.get_opt("pad-operator").await.unwrap();

@@ -1,4 +1,4 @@
-//! Carries a schedule out on a [`TestEnv`].
+//! Executes a schedule on a [`TestEnv`].
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -17,42 +17,42 @@ use crate::cluster::objects;
 use crate::environment::{CONNECTION, TestEnv, merge};
 use crate::tcp_proxy::TcpProxy;
 
-/// How often the replicas are looked after.
+/// Interval between checks of the replicas.
 const TICK: Duration = Duration::from_millis(100);
-/// Pads that are there before: CoderPad's list has several pages.
+/// Number of existing pads: CoderPad's list has several pages.
 const PADS_BEFORE: usize = 60;
 
-/// A fault for any request is over after this time. If such faults waited for requests, a connection that is only
-/// probed now and then would meet nothing else for minutes.
+/// Maximum lifetime of a fault that applies to any request. Without it such faults could wait for requests, and a
+/// connection that is only probed occasionally would meet nothing else for minutes.
 const PASSES: Duration = Duration::from_millis(1500);
 
-/// A valid key, of another CoderPad organization.
+/// Valid key of another CoderPad organization.
 const OTHER_KEY: &str = "interview-77b02e-soak-of-another-organization";
 
-/// A candidate in Lever.
+/// Candidate in Lever.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     pub id: String,
     pub tags_ever: BTreeSet<String>,
 }
 
-/// A run and what is known of it.
+/// A run and its observations.
 pub struct Run {
     pub env: TestEnv,
     pub replicas: Replicas,
     pub candidates: Vec<Option<Candidate>>,
     pub people: People,
-    /// What happened besides the candidates' moves, and when.
+    /// Events other than stage changes, with their time.
     pub journal: Vec<String>,
     faults: Vec<FaultHandle>,
-    /// They let go of requests that are held.
+    /// Tasks that release held requests.
     holds: JoinSet<()>,
-    /// Deliveries under way.
+    /// Deliveries in progress.
     pub deliveries: JoinSet<()>,
     start: Instant,
-    /// From Lever to the replicas.
+    /// Load balancer between Lever and the replicas.
     balancer: TcpProxy,
-    /// Names that the connection has had; the last one is its name now.
+    /// All names of the connection so far; the last one is the current name.
     connections: Vec<String>,
     is_connected: bool,
 }
@@ -88,7 +88,7 @@ impl Run {
         self.connections.last().unwrap()
     }
 
-    /// Pastes the webhook's URL of the present connection into Lever.
+    /// Enters the webhook URL of the current connection in Lever.
     fn set_webhook(&self) {
         let lever = &self.env.lever;
         for webhook in lever.webhooks() {
@@ -102,7 +102,7 @@ impl Run {
         self.start.elapsed()
     }
 
-    /// What has happened, in figures.
+    /// Returns the counts of events.
     pub fn figures(&self) -> String {
         let met: u32 = self.faults.iter().map(FaultHandle::hits).sum();
         let webhooks: usize =
@@ -115,7 +115,7 @@ impl Run {
         self.replicas.supervise(&mut self.env).await;
     }
 
-    /// Carries out all events, each at its time.
+    /// Executes all events at their times.
     pub async fn go_through(&mut self, events: &[(Duration, Event)]) {
         for (at, event) in events {
             loop {
@@ -129,7 +129,7 @@ impl Run {
             self.journal.push(format!("{:>9.3?} {event:?}", self.elapsed()));
             self.carry_out(event).await;
         }
-        // What is still held goes on when the faults are cleared.
+        // Held requests continue when the faults are cleared.
         self.holds.abort_all();
     }
 
@@ -209,7 +209,7 @@ impl Run {
             Event::Apply { rule, candidate } => self.apply(*rule, *candidate).await,
             Event::DeletePad(which) => {
                 if let Some(pad) = self.interview_of(*which) {
-                    self.journal.push(format!("          somebody deletes pad {:?}", pad.id));
+                    self.journal.push(format!("          a person deletes pad {:?}", pad.id));
                     self.env.interview.delete_pad(&pad.id);
                     let now = jiff::Timestamp::now().as_millisecond();
                     self.people.removed.insert(pad.id, now);
@@ -321,7 +321,7 @@ impl Run {
         objects(&self.env.client, self.env.namespace, "pads")
     }
 
-    /// One of the Pads that are not being deleted.
+    /// Returns one of the Pads that are not terminating.
     async fn pad(&self, which: usize) -> Option<DynamicObject> {
         let mut pads = self.pads().list(&Default::default()).await.unwrap().items;
         pads.retain(|pad| pad.metadata.deletion_timestamp.is_none());
@@ -398,7 +398,7 @@ impl Run {
         self.edit("padconfigurations", RULES[rule].name, spec).await;
     }
 
-    /// Edits an object, unless it is deleted now.
+    /// Edits an object, unless it is deleted at the moment.
     async fn edit(&self, plural: &str, name: &str, spec: serde_json::Value) {
         let api = objects(&self.env.client, self.env.namespace, plural);
         let edit = Patch::Merge(json!({"spec": spec}));
@@ -409,7 +409,7 @@ impl Run {
         }
     }
 
-    /// A user applies a Pad for a candidate who is there.
+    /// Applies a Pad for an existing candidate, as a user does.
     async fn apply(&mut self, rule: usize, candidate: usize) {
         let Some(id) = self.candidates[candidate].as_ref().map(|candidate| candidate.id.clone()) else {
             return;
@@ -422,8 +422,8 @@ impl Run {
         self.env.apply("pads", &name, spec).await;
     }
 
-    /// Deletes a Pad and makes it anew as `kubectl apply` of a backup does: with its annotations, without its status.
-    /// Not one with a finalizer: for the operator that would be a deletion like any other.
+    /// Deletes a Pad and recreates it like `kubectl apply` of a backup: with its annotations, without its status. Not a
+    /// Pad with a finalizer, because for the operator that would be an ordinary deletion.
     async fn restore(&mut self, which: usize) {
         let Some(pad) = self.pad(which).await else { return };
         let metadata = &pad.metadata;
@@ -440,7 +440,7 @@ impl Run {
         let restored = self.pads().create(&PostParams::default(), &backup).await;
         self.journal.push(format!("          restored {name}: {}", restored.is_ok()));
         if restored.is_err() {
-            // A webhook was faster: then it was a deletion.
+            // A webhook was faster, so it was a deletion.
             self.note_deletion(&pad);
         }
     }
@@ -453,7 +453,7 @@ impl Run {
         self.pads().delete(pad.metadata.name.as_ref().unwrap(), &parameters).await.is_ok()
     }
 
-    /// A pad at CoderPad that a candidate has the link of, and that has not ended.
+    /// Returns a pad in CoderPad that has not ended and to which a candidate has the link.
     fn interview_of(&self, which: usize) -> Option<PadView> {
         let links: BTreeSet<String> = self
             .candidates
@@ -466,7 +466,7 @@ impl Run {
         Some(pads.swap_remove(which.checked_rem(pads.len())?))
     }
 
-    /// Everything is mended.
+    /// Restores everything.
     pub async fn restore(&mut self) {
         self.replicas.restore(&self.env);
         self.replicas.start();
@@ -484,15 +484,15 @@ impl Run {
     }
 }
 
-/// Configuration and candidate of a Pad.
+/// Returns configuration and candidate of a Pad.
 fn whose(pad: &DynamicObject) -> Whose {
     let spec = &pad.data["spec"];
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     (text(&spec["configurationRef"]["name"]), text(&spec["opportunityID"]))
 }
 
-/// Whether nothing holds a Pad whose pad is made and whose link is on its way: deleted in this moment, it may leave its
-/// pad behind (docs/exactly-once.md).
+/// Reports whether no finalizer protects a Pad whose pad exists and whose link is in flight: if it is deleted at this
+/// time, it may orphan its pad (docs/exactly-once.md).
 fn awaits_link_alone(pad: &DynamicObject) -> bool {
     let is_made =
         pad.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("padoperator.dev/pad-id"));

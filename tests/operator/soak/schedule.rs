@@ -1,4 +1,4 @@
-//! What happens when: made up front from the seed alone, so that a seed repeats it.
+//! Schedule of all events, generated in advance from the seed alone, so that the seed repeats it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use simulators::{Action, DeliveryBehaviour, Moment};
 use super::{RULES, Size};
 use crate::environment::{STAGE, TAG};
 
-/// One thing that happens. Candidates are told by their number, Pads and deliveries by a number that is taken modulo
-/// how many there are by then.
+/// Event of the schedule. Candidates are identified by number; Pads and deliveries by a number modulo their current
+/// count.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A candidate comes into Lever, into its first stage.
+    /// A candidate is added to Lever, in the first stage.
     Appear {
         candidate: usize,
         tags: Vec<&'static str>,
@@ -30,37 +30,37 @@ pub enum Event {
         candidate: usize,
         stage: &'static str,
     },
-    /// How webhooks are delivered from now on.
+    /// Sets how webhooks are delivered.
     Deliver(DeliveryBehaviour),
-    /// What was held is delivered.
+    /// Held webhooks are delivered.
     Release {
         newest_first: bool,
     },
-    /// Somebody presses Rerun at a delivery.
+    /// A person presses Rerun for a delivery.
     Rerun(usize),
     Order(Order),
-    /// CoderPad's lists lag behind by so many milliseconds.
+    /// CoderPad's lists are delayed by this number of milliseconds.
     ListLag(u64),
     PagesByCursor(bool),
-    /// Somebody makes a pad at CoderPad: all pages shift.
+    /// A person creates a pad in CoderPad: all pages shift.
     PadByHand,
-    /// Lever's page tokens become stale.
+    /// Lever's page tokens expire.
     ExpireTokens,
     Kill(Who),
     Terminate(Who),
-    /// All replicas that are down are started.
+    /// All stopped replicas are started.
     Start,
-    /// The way to the API server is cut.
+    /// The connection to the API server is cut.
     Cut(Who),
     Mend,
     Away(Service),
     Back(Service),
-    /// The key in the Secret is a wrong one.
+    /// The Secret contains an invalid key.
     Refuse(Service),
     Accept(Service),
     Suspend(bool),
     WipeStatus(usize),
-    /// A Pad is lost and comes back from a backup, without its status.
+    /// A Pad is lost and restored from a backup, without its status.
     Restore(usize),
     /// A user deletes a Pad.
     Delete(usize),
@@ -71,33 +71,33 @@ pub enum Event {
     },
     /// A user deletes a Pad that is Skipped.
     DeleteSkipped(usize),
-    /// A user deletes a configuration, and applies it again later.
+    /// A user deletes a configuration and applies it again later.
     Unconfigure(usize),
     Configure(usize),
-    /// A user deletes the connection with all its configurations, and applies all again later, the connection under
-    /// another name.
+    /// A user deletes the connection with all its configurations and applies them again later, with another name of the
+    /// connection.
     Disconnect,
     Reconnect,
-    /// A user changes the tag of a configuration, and changes it back later.
+    /// A user changes the tag of a configuration and changes it back later.
     ChangeTag(usize),
     ChangeTagBack(usize),
     /// A user changes the title of a configuration.
     ChangeTitle(usize),
-    /// A user applies a Pad, whether its configuration is there or not.
+    /// A user applies a Pad, whether or not its configuration exists.
     Apply {
         rule: usize,
         candidate: usize,
     },
-    /// Somebody deletes a pad in CoderPad.
+    /// A person deletes a pad in CoderPad.
     DeletePad(usize),
     /// The Secret contains the key of another CoderPad organization.
     Swap,
-    /// Somebody opens the pad of a Pad, or ends its interview.
+    /// A person opens the pad of a Pad or ends its interview.
     Begin(usize),
     End(usize),
 }
 
-/// A replica, or all.
+/// One replica or all.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Who {
     Leader,
@@ -111,15 +111,15 @@ pub enum Service {
     Interview,
 }
 
-/// A fault on order.
+/// Fault to inject.
 #[derive(Clone, Debug)]
 pub struct Order {
     pub target: Target,
     pub action: Action,
-    /// So many requests pass before, and so many meet it.
+    /// Number of requests that pass first, and number of requests that meet the fault.
     pub skip: u32,
     pub times: u32,
-    /// For a pause: what becomes of the request, and after how many milliseconds.
+    /// For a pause: what happens to the request, and after how many milliseconds.
     pub then: Option<(u64, Then)>,
 }
 
@@ -129,7 +129,7 @@ pub enum Then {
     Discard,
 }
 
-/// The requests that a fault is for; with a number, those of one candidate.
+/// Requests to which a fault applies; with a number, those of one candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     Create(usize),
@@ -158,10 +158,10 @@ impl Target {
     }
 }
 
-/// Where candidates go who have nothing to do with any configuration.
+/// Stage that no configuration names.
 const ELSEWHERE: &str = "Offer";
 
-/// The ways that candidates go.
+/// Sequences of stages of the candidates.
 const ROUTES: [&[&str]; 9] = [
     &[STAGE],
     &[STAGE],
@@ -174,21 +174,21 @@ const ROUTES: [&[&str]; 9] = [
     &["Onsite", ELSEWHERE, "Onsite"],
 ];
 
-/// A request to make a pad that takes effect later than this after it was sent is beyond what the operator is told
-/// to expect by `--interview-create-timeout=2s`; how far the lists may lag is within its `--interview-list-lag=1s`.
+/// Maximum delay, in milliseconds, after which a request to create a pad takes effect: within the operator's
+/// `--interview-create-timeout=2s`. The maximum delay of the lists is within its `--interview-list-lag=1s`.
 const CREATE_TIMEOUT: u64 = 1500;
 const MAX_LIST_LAG: u64 = 700;
-/// The operator waits 20 s for what else it has sent.
+/// Maximum delay of all other requests, for whose timeout the operator waits 20 s.
 const WRITE_TIMEOUT: u64 = 12_000;
 
-/// All events of a run, in order.
+/// Returns all events of a run, in order.
 pub fn schedule(seed: u64, size: Size) -> Vec<(Duration, Event)> {
     let mut seeds = Rng::with_seed(seed);
     let parts: [fn(&mut Part); 8] =
         [candidates, deliveries, faults, lists, replicas, services_and_people, pads, people];
     let mut events = Vec::new();
     for part in parts {
-        // Each with a source of its own: a change to one part leaves the others as they were.
+        // Each part has its own random source: a change to one part leaves the others unchanged.
         let mut part_of = Part { rng: seeds.fork(), size, events: Vec::new() };
         part(&mut part_of);
         events.extend(part_of.events);
@@ -197,7 +197,7 @@ pub fn schedule(seed: u64, size: Size) -> Vec<(Duration, Event)> {
     events.into_iter().map(|(at, event)| (Duration::from_millis(at), event)).collect()
 }
 
-/// How many events there are of each kind.
+/// Returns the number of events of each kind.
 pub fn summary(events: &[(Duration, Event)]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for (_, event) in events {
@@ -208,7 +208,7 @@ pub fn summary(events: &[(Duration, Event)]) -> String {
     counts.join(", ")
 }
 
-/// When replicas and services are in trouble.
+/// Times of faults of replicas and services.
 pub fn troubles(events: &[(Duration, Event)]) -> String {
     let is_trouble = |event: &Event| {
         use Event::{
@@ -274,7 +274,7 @@ impl Part {
         self.rng.u64(length / 10..length)
     }
 
-    /// Spans of time that do not overlap, about so many milliseconds apart, each of a length in this range.
+    /// Returns non-overlapping time spans, with a mean distance in milliseconds, each of a length in this range.
     fn spans(&mut self, apart: u64, lengths: std::ops::Range<u64>) -> Vec<(u64, u64)> {
         let (first, last) = (self.length() / 10, self.length() * 9 / 10);
         let count = ((last - first) / apart).max(1);
@@ -288,7 +288,7 @@ impl Part {
     }
 }
 
-/// Who appears, is tagged before or after the move, moves on, and comes back.
+/// Candidates who are added, are tagged before or after the stage change, leave the stage and return.
 fn candidates(part: &mut Part) {
     for candidate in 0..part.size.candidates {
         let appears = appears_at(candidate, part.size);
@@ -321,13 +321,13 @@ fn candidates(part: &mut Part) {
     }
 }
 
-/// Spread evenly, and told by the number alone, so that other parts know it, too.
+/// Distributes candidates evenly, by number alone, so that other parts can compute it too.
 fn appears_at(candidate: usize, size: Size) -> u64 {
     let share = if size.is_long() { 750 } else { 450 };
     size.seconds * share * candidate as u64 / size.candidates as u64
 }
 
-/// Webhooks come several times, late, in another order, or not at all.
+/// Webhooks are repeated, delayed, reordered or lost.
 fn deliveries(part: &mut Part) {
     for (start, end) in part.spans(2500, 500..2000) {
         let mut behaviour = DeliveryBehaviour { with_id: part.rng.bool(), ..DeliveryBehaviour::default() };
@@ -393,7 +393,7 @@ fn faults(part: &mut Part) {
 fn order(part: &mut Part, target: Target) -> Order {
     let latest = match target {
         Target::Create(_) => CREATE_TIMEOUT,
-        // Of these a pass sends several one after the other.
+        // A reconcile sends several of these one after the other.
         Target::Opportunity(_) | Target::Opportunities | Target::Pad | Target::PadList => 3000,
         _ if part.size.is_long() => WRITE_TIMEOUT,
         _ => 5000,
@@ -414,7 +414,7 @@ fn order(part: &mut Part, target: Target) -> Order {
         53..60 => plain(Action::GarbageAfterEffect),
         60..67 => plain(Action::TruncateAfterEffect),
         67..70 => plain(Action::HugeAfterEffect { bytes: 9 << 20 }),
-        // A request that meets two of the following would be later than it may be.
+        // A request that meets two of the following would exceed the maximum delay.
         _ if matches!(target, Target::Every(_)) => plain(Action::LoseAnswer),
         70..78 => plain(Action::Delay { milliseconds }),
         78..84 => plain(Action::DelayAnswer { milliseconds: patience }),
@@ -428,7 +428,7 @@ fn order(part: &mut Part, target: Target) -> Order {
     Order { target, action, skip, times, then }
 }
 
-/// Lists lag behind, and their pages shift.
+/// Lists are delayed and their pages shift.
 fn lists(part: &mut Part) {
     for _ in 0..part.length() / 5000 {
         let (at, lag) = (part.any_time(), part.rng.u64(..MAX_LIST_LAG));
@@ -444,8 +444,8 @@ fn lists(part: &mut Part) {
     }
 }
 
-/// Replicas are killed, ended, and cut off. After a leader that was killed nobody leads for 15 s: in a short run it is
-/// killed once, and late.
+/// Replicas are killed, stopped and disconnected. After a leader was killed there is no leader for 15 s; in a short run
+/// it is killed once, and late.
 fn replicas(part: &mut Part) {
     let spans = part.spans(if part.size.is_long() { 20_000 } else { 12_000 }, 300..5000);
     let last = spans.len() - 1;
@@ -463,14 +463,14 @@ fn replicas(part: &mut Part) {
             85..95 => (Event::Terminate(Who::Leader), Event::Start),
             _ => (Event::Terminate(Who::Both), Event::Start),
         };
-        // So long that the leader gives up.
+        // Long enough that the leader gives up.
         let longer = if part.size.is_long() && part.percent(10) { 12_000 } else { 0 };
         part.add(start, trouble);
         part.add(end + longer, over);
     }
 }
 
-/// Services go away, keys are refused, the connection is suspended.
+/// Services fail, keys are rejected, the connection is suspended.
 fn services_and_people(part: &mut Part) {
     for (start, end) in part.spans(12_000, 300..4000) {
         let service = part.one(&[Service::Lever, Service::Interview]);
@@ -484,7 +484,7 @@ fn services_and_people(part: &mut Part) {
     }
 }
 
-/// What people and broken clusters do to Pads, and interviewers to pads.
+/// Actions of people and failures of the cluster that affect Pads, and actions of interviewers that affect pads.
 fn pads(part: &mut Part) {
     let kinds: [fn(usize) -> Event; 3] = [Event::WipeStatus, Event::Restore, Event::Delete];
     for kind in kinds {
@@ -493,7 +493,7 @@ fn pads(part: &mut Part) {
             part.add(at, kind(which));
         }
     }
-    // Whether a note was written is found out only a minute later: in a short run early enough for that.
+    // Whether a note was written is known only a minute later; in a short run this happens early enough.
     let (share, last) = if part.size.is_long() { (2, 90) } else { (6, 60) };
     for _ in 0..part.size.candidates / share {
         let (at, which) = (part.any_time() * last / 100, part.any_number());
@@ -503,7 +503,7 @@ fn pads(part: &mut Part) {
     }
 }
 
-/// What people do to Pads, configurations, keys and pads.
+/// Actions of people that affect Pads, configurations, keys and pads.
 fn people(part: &mut Part) {
     for _ in 0..part.size.candidates.div_ceil(16) {
         let (at, which) = (part.any_time(), part.any_number());
@@ -554,8 +554,8 @@ fn a_seed_repeats_its_schedule_and_no_other_has_the_same() {
     assert_ne!(of(7), of(8));
 }
 
-/// Whatever the seed and the size: nothing stays broken, everybody appears, and nothing happens after the end but
-/// what ends something.
+/// Whatever the seed and the size: no fault persists, every candidate is added, and only events that end something
+/// happen after the end.
 #[test]
 fn every_trouble_of_a_schedule_ends() {
     for seed in 0..200 {

@@ -1,10 +1,10 @@
-//! Made-up books, each with one thing wrong: the comparison finds it, and nothing else.
+//! Fictional ledgers, each with one error: the comparison finds it and nothing else.
 
 use super::*;
 
 const ENTRY: i64 = 1_700_000_000_000;
 
-/// A candidate in a stage, with tag, pad, link and Pad.
+/// Returns a candidate in a stage, with tag, pad, link and Pad.
 fn sound() -> Books {
     let text = |text: &str| text.to_owned();
     let rule = RuleBook {
@@ -63,7 +63,7 @@ fn whose() -> Whose {
     ("phone".to_owned(), "op-1".to_owned())
 }
 
-/// What is found when the sound books are changed so.
+/// Returns the findings for the correct ledgers with this change.
 fn found(change: impl FnOnce(&mut Books)) -> Vec<Kind> {
     let mut books = sound();
     change(&mut books);
@@ -112,7 +112,7 @@ fn who_has_no_pad_is_lost() {
     assert_eq!(found(|books| books.cluster.clear()), [Kind::Lost]);
     assert_eq!(found(|books| books.cluster[0].phase = "Skipped/TagMissing".into()), [Kind::Lost]);
     assert_eq!(found(|books| books.cluster[0].pad_id = Some("PAD2".into())), [Kind::Lost]);
-    // Those who do not qualify any more, or whose Pad a user has deleted, are not.
+    // Candidates who are no longer eligible, or whose Pad a user has deleted, do not count.
     let gone = |books: &mut Books| (none(books), books.candidates[0].stage_id = "s-2".into()).1;
     assert_eq!(found(gone), []);
     let untagged = |books: &mut Books| (none(books), books.candidates[0].tags.clear()).1;
@@ -187,7 +187,7 @@ fn a_second_pad_for_a_served_entry_is_a_duplicate_whoever_deleted_the_first() {
     };
     assert_eq!(found(second), [Kind::Duplicate]);
     let replaced = |books: &mut Books| (second(books), books.people.replaced.insert("phone".into())).0;
-    assert_eq!(found(replaced), [], "with the configuration its memory goes");
+    assert_eq!(found(replaced), [], "with the configuration its records are deleted");
     let unexplained = |books: &mut Books| (replaced(books), books.people.deletions.clear()).1;
     assert_eq!(found(unexplained), [], "one for the new configuration");
     let third = |books: &mut Books| {
@@ -293,7 +293,7 @@ fn the_tags_follow_the_pad() {
     assert_eq!(found(|books| tagged(books, &[])), [Kind::Lost]);
     assert_eq!(found(|books| tagged(books, &["ready"])), []);
     let replaced = |books: &mut Books| (tagged(books, &[]), books.people.replaced.insert("phone".into())).0;
-    assert_eq!(found(replaced), [], "it opened while there was no configuration");
+    assert_eq!(found(replaced), [], "it was opened while there was no configuration");
     let ended = |books: &mut Books, tags: &[&str]| {
         tagged(books, tags);
         books.pads[0].ended_at = Some(ENTRY + 30_000);

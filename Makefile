@@ -68,7 +68,7 @@ soak: control-plane ## Inject random faults for some minutes, then compare the r
 	cargo test --locked --test operator --no-run
 	@echo '==> soak: running; use the printed seed to repeat the schedule'
 	@SOAK_SECONDS=$${SOAK_SECONDS:-180} SOAK_CANDIDATES=$${SOAK_CANDIDATES:-300} \
-	  cargo test --quiet --locked --test operator soak::whatever_goes_wrong -- --nocapture
+	  cargo test --quiet --locked --test operator soak::nothing_is_lost_or_duplicated -- --nocapture
 
 .PHONY: fuzz
 fuzz: control-plane ## Run the tests on random inputs with many more cases. PROPTEST_CASES=.

@@ -7,41 +7,41 @@ use aws_lc_rs::digest;
 
 /// Input of the comparison.
 #[derive(Clone, Debug, Default)]
-pub struct Books {
+pub struct Ledger {
     pub namespace: String,
-    pub rules: Vec<RuleBook>,
-    pub candidates: Vec<CandidateBook>,
+    pub rules: Vec<RuleRecord>,
+    pub candidates: Vec<CandidateRecord>,
     /// Includes deleted ones.
-    pub pads: Vec<PadBook>,
+    pub pads: Vec<PadRecord>,
     pub cluster: Vec<ClusterPad>,
-    pub people: People,
+    pub actions_of_people: People,
 }
 
 /// Configuration and candidate.
-pub type Whose = (String, String);
+pub type SeriesKey = (String, String);
 
 /// Actions of people that explain a difference.
 #[derive(Clone, Debug, Default)]
 pub struct People {
     /// Number of Pads that users deleted.
-    pub deletions: BTreeMap<Whose, usize>,
+    pub deletions: BTreeMap<SeriesKey, usize>,
     /// Whether a user deleted a Pad with the policy Unlink.
-    pub unlinked: BTreeSet<Whose>,
+    pub unlinked: BTreeSet<SeriesKey>,
     /// Number of Pads that users applied.
-    pub applied: BTreeMap<Whose, usize>,
+    pub applied: BTreeMap<SeriesKey, usize>,
     /// IDs of the pads that a person deleted in CoderPad, with the time.
     pub removed: BTreeMap<String, i64>,
     /// Configurations that were deleted and applied again.
     pub replaced: BTreeSet<String>,
     /// Whether a Pad was terminating while there was no connection: its pad and its link remain.
-    pub unattended: BTreeSet<Whose>,
+    pub unattended: BTreeSet<SeriesKey>,
     /// Whether the connection was deleted and applied again under another name.
     pub renamed: bool,
 }
 
 /// PadConfiguration.
 #[derive(Clone, Debug, Default)]
-pub struct RuleBook {
+pub struct RuleRecord {
     pub name: String,
     pub stage_id: String,
     pub tag: String,
@@ -57,7 +57,7 @@ pub struct RuleBook {
 
 /// Candidate in Lever.
 #[derive(Clone, Debug, Default)]
-pub struct CandidateBook {
+pub struct CandidateRecord {
     pub id: String,
     pub stage_id: String,
     /// Stage and time (in milliseconds) of the stage changes, oldest first.
@@ -75,7 +75,7 @@ pub struct CandidateBook {
 
 /// Pad in CoderPad.
 #[derive(Clone, Debug, Default)]
-pub struct PadBook {
+pub struct PadRecord {
     pub id: String,
     pub url: String,
     pub notes: String,
@@ -119,11 +119,11 @@ pub enum Kind {
     /// A pad, a link or a note exists twice.
     Duplicate,
     /// A pad that is no longer needed.
-    Left,
+    Orphan,
     /// An unknown object that was never needed.
-    Stranger,
+    Unknown,
     /// A Pad that has not settled.
-    Restless,
+    Unsettled,
 }
 
 /// Finding, about one candidate if there is one.
@@ -148,15 +148,15 @@ impl fmt::Display for Comparison {
         let count = |kind| self.findings.iter().filter(|finding| finding.kind == kind).count();
         write!(
             f,
-            "pads {}, links {}, notes {}, lost {}, duplicate {}, left {}, stranger {}, restless {}",
+            "pads {}, links {}, notes {}, lost {}, duplicate {}, orphaned {}, unknown {}, unsettled {}",
             self.pads,
             self.links,
             self.notes,
             count(Kind::Lost),
             count(Kind::Duplicate),
-            count(Kind::Left),
-            count(Kind::Stranger),
-            count(Kind::Restless),
+            count(Kind::Orphan),
+            count(Kind::Unknown),
+            count(Kind::Unsettled),
         )
     }
 }
@@ -172,47 +172,47 @@ pub fn series(namespace: &str, rule: &str, candidate: &str) -> String {
 }
 
 /// Returns series and entry from the first line of a pad's notes.
-fn reference(pad: &PadBook) -> Option<(&str, &str)> {
+fn reference(pad: &PadRecord) -> Option<(&str, &str)> {
     let line = pad.notes.lines().next()?;
     line.strip_prefix("Reference: padoperator.dev/")?.trim().split_once('/')
 }
 
 /// Compares the ledgers.
-pub fn compare(books: &Books) -> Comparison {
+pub fn compare(ledger: &Ledger) -> Comparison {
     let mut comparison = Comparison::default();
-    let mut of_series: BTreeMap<&str, Vec<&PadBook>> = BTreeMap::new();
-    for pad in books.pads.iter().filter(|pad| !pad.create_pad_by_hand) {
+    let mut of_series: BTreeMap<&str, Vec<&PadRecord>> = BTreeMap::new();
+    for pad in ledger.pads.iter().filter(|pad| !pad.create_pad_by_hand) {
         match reference(pad) {
             Some((series, _)) => of_series.entry(series).or_default().push(pad),
-            None => comparison.add(Kind::Stranger, "", format!("pad {} has no reference", pad.id)),
+            None => comparison.add(Kind::Unknown, "", format!("pad {} has no reference", pad.id)),
         }
     }
-    for candidate in &books.candidates {
+    for candidate in &ledger.candidates {
         let mut urls = BTreeSet::new();
-        for rule in &books.rules {
-            let pads = of_series.remove(series(&books.namespace, &rule.name, &candidate.id).as_str());
+        for rule in &ledger.rules {
+            let pads = of_series.remove(series(&ledger.namespace, &rule.name, &candidate.id).as_str());
             let pads = pads.unwrap_or_default();
             urls.extend(pads.iter().map(|pad| &pad.url));
-            Pair { books, rule, candidate, pads, comparison: &mut comparison }.compare();
+            Pair { ledger, rule, candidate, pads, comparison: &mut comparison }.compare();
         }
         for link in candidate.links.iter().chain(&candidate.links_added) {
             if !urls.contains(link) {
                 let what = format!("has the link {link}, which belongs to none of this candidate's pads");
-                comparison.add(Kind::Stranger, &candidate.id, what);
+                comparison.add(Kind::Unknown, &candidate.id, what);
             }
         }
     }
     for pad in of_series.into_values().flatten() {
         comparison.add(
-            Kind::Stranger,
+            Kind::Unknown,
             "",
             format!("pad {} belongs to no known candidate: {}", pad.id, pad.notes),
         );
     }
-    for pad in &books.cluster {
-        if !pad.at_rest && !waits_for_decision(books, pad) {
+    for pad in &ledger.cluster {
+        if !pad.at_rest && !waits_for_decision(ledger, pad) {
             let what = format!("the Pad {} has not settled: {}", pad.name, pad.phase);
-            comparison.add(Kind::Restless, &pad.candidate, what);
+            comparison.add(Kind::Unsettled, &pad.candidate, what);
         }
     }
     comparison
@@ -220,9 +220,9 @@ pub fn compare(books: &Books) -> Comparison {
 
 /// Reports whether a person has to decide about a Pad: its pad is not found, and the connection was renamed and may belong
 /// to another account.
-fn waits_for_decision(books: &Books, pad: &ClusterPad) -> bool {
-    let is_removed = pad.pad_id.as_ref().is_some_and(|id| books.people.removed.contains_key(id));
-    books.people.renamed && is_removed && pad.phase == "Pending/ConfigurationNotFound"
+fn waits_for_decision(ledger: &Ledger, pad: &ClusterPad) -> bool {
+    let is_removed = pad.pad_id.as_ref().is_some_and(|id| ledger.actions_of_people.removed.contains_key(id));
+    ledger.actions_of_people.renamed && is_removed && pad.phase == "Pending/ConfigurationNotFound"
 }
 
 impl Comparison {
@@ -233,25 +233,25 @@ impl Comparison {
 
 /// One candidate and one configuration.
 struct Pair<'a> {
-    books: &'a Books,
-    rule: &'a RuleBook,
-    candidate: &'a CandidateBook,
+    ledger: &'a Ledger,
+    rule: &'a RuleRecord,
+    candidate: &'a CandidateRecord,
     /// Their pads, including deleted ones.
-    pads: Vec<&'a PadBook>,
+    pads: Vec<&'a PadRecord>,
     comparison: &'a mut Comparison,
 }
 
 impl Pair<'_> {
     fn compare(mut self) {
         self.pads.sort_by_key(|pad| entry(pad));
-        self.strangers();
-        self.pads_twice();
-        self.linked_twice();
-        self.too_many();
-        self.before_the_end();
-        self.not_before();
+        self.find_strangers();
+        self.find_duplicate_pads();
+        self.find_double_links();
+        self.find_unjustified_pads();
+        self.find_pads_before_the_end();
+        self.find_pads_of_existing_candidates();
         self.links();
-        self.left_behind();
+        self.find_orphans();
         self.cluster();
         self.lost();
         self.notes();
@@ -263,47 +263,47 @@ impl Pair<'_> {
         self.comparison.add(kind, &self.candidate.id, what);
     }
 
-    fn living(&self) -> Vec<&PadBook> {
+    fn existing_pads(&self) -> Vec<&PadRecord> {
         self.pads.iter().copied().filter(|pad| !pad.deleted).collect()
     }
 
-    fn is_linked(&self, pad: &PadBook) -> bool {
+    fn is_linked(&self, pad: &PadRecord) -> bool {
         self.candidate.links.contains(&pad.url)
     }
 
-    fn linked(&self) -> Vec<&PadBook> {
-        self.living().into_iter().filter(|pad| self.is_linked(pad)).collect()
+    fn linked(&self) -> Vec<&PadRecord> {
+        self.existing_pads().into_iter().filter(|pad| self.is_linked(pad)).collect()
     }
 
     /// Reports whether a user deleted the Pad that the pad belonged to, so that it stays unchanged.
-    fn is_released(&self, pad: &PadBook) -> bool {
-        let people = &self.books.people;
+    fn is_released(&self, pad: &PadRecord) -> bool {
+        let actions_of_people = &self.ledger.actions_of_people;
         let on_a_pad = || self.cluster_pads().any(|one| one.pad_id.as_ref() == Some(&pad.id));
-        if people.unattended.contains(&self.whose()) && !on_a_pad() {
+        if actions_of_people.unattended.contains(&self.series_key()) && !on_a_pad() {
             return true;
         }
-        let unlinks = self.rule.unlinks || people.unlinked.contains(&self.whose());
+        let unlinks = self.rule.unlinks || actions_of_people.unlinked.contains(&self.series_key());
         unlinks && self.candidate.links_removed.contains(&pad.url) && !self.is_linked(pad)
     }
 
-    fn whose(&self) -> Whose {
+    fn series_key(&self) -> SeriesKey {
         (self.rule.name.clone(), self.candidate.id.clone())
     }
 
     fn was_deleted_by_user(&self) -> bool {
-        self.books.people.deletions.contains_key(&self.whose())
+        self.ledger.actions_of_people.deletions.contains_key(&self.series_key())
     }
 
     fn has_pads_by_hand(&self) -> bool {
-        self.books.people.applied.contains_key(&self.whose())
+        self.ledger.actions_of_people.applied.contains_key(&self.series_key())
     }
 
     fn is_replaced(&self) -> bool {
-        self.books.people.replaced.contains(&self.rule.name)
+        self.ledger.actions_of_people.replaced.contains(&self.rule.name)
     }
 
-    fn removed_at(&self, pad: &PadBook) -> Option<i64> {
-        self.books.people.removed.get(&pad.id).copied()
+    fn removed_at(&self, pad: &PadRecord) -> Option<i64> {
+        self.ledger.actions_of_people.removed.get(&pad.id).copied()
     }
 
     /// Reports whether a person deleted one of these pads in CoderPad. The operator may not have detected that yet.
@@ -314,30 +314,31 @@ impl Pair<'_> {
     fn cluster_pads(&self) -> impl Iterator<Item = &ClusterPad> {
         let is_ours =
             |pad: &&ClusterPad| pad.configuration == self.rule.name && pad.candidate == self.candidate.id;
-        self.books.cluster.iter().filter(is_ours)
+        self.ledger.cluster.iter().filter(is_ours)
     }
 
     /// Each pad has a stage entry of this candidate, and the candidate had the tag.
-    fn strangers(&mut self) {
+    fn find_strangers(&mut self) {
         let entries = self.candidate.entries.iter().filter(|(stage, _)| *stage == self.rule.stage_id);
         let entries: BTreeSet<i64> = entries.map(|(_, at)| *at).collect();
-        let is_by_hand = |pad: &PadBook| {
+        let is_by_hand = |pad: &PadRecord| {
             self.has_pads_by_hand() && reference(pad).is_some_and(|(_, entry)| entry.starts_with("by-hand-"))
         };
         let by_entry: Vec<_> = self.pads.iter().copied().filter(|pad| !is_by_hand(pad)).collect();
         for pad in by_entry {
             if !entries.contains(&entry(pad)) {
-                self.add(Kind::Stranger, format!("pad {} has no stage entry: {}", pad.id, pad.notes));
+                self.add(Kind::Unknown, format!("pad {} has no stage entry: {}", pad.id, pad.notes));
             }
             if !self.candidate.tags_ever.contains(&self.rule.tag) {
-                self.add(Kind::Stranger, format!("pad {} was created without the tag", pad.id));
+                self.add(Kind::Unknown, format!("pad {} was created without the tag", pad.id));
             }
         }
     }
 
     /// Another pad is created only for an entry after the end of the previous one.
-    fn pads_twice(&mut self) {
-        let kept: Vec<_> = self.living().into_iter().filter(|pad| !self.is_released(pad)).cloned().collect();
+    fn find_duplicate_pads(&mut self) {
+        let kept: Vec<_> =
+            self.existing_pads().into_iter().filter(|pad| !self.is_released(pad)).cloned().collect();
         self.comparison.pads += kept.len();
         if self.has_pads_by_hand() {
             return;
@@ -354,7 +355,7 @@ impl Pair<'_> {
     }
 
     /// At most one of the pads with the same reference was ever linked (contract X1, P9).
-    fn linked_twice(&mut self) {
+    fn find_double_links(&mut self) {
         let mut linked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for pad in self.pads.iter().filter(|pad| self.candidate.links_added.contains(&pad.url)) {
             let line = pad.notes.lines().next().unwrap_or_default();
@@ -369,12 +370,14 @@ impl Pair<'_> {
     }
 
     /// No more pads are created than there are entries and requests of people.
-    fn too_many(&mut self) {
+    fn find_unjustified_pads(&mut self) {
         let entries = self.candidate.entries.iter().filter(|(stage, _)| *stage == self.rule.stage_id).count();
-        let people = &self.books.people;
-        let count = |of: &BTreeMap<Whose, usize>| of.get(&self.whose()).copied().unwrap_or_default();
-        let most =
-            entries + count(&people.deletions) + count(&people.applied) + usize::from(self.is_replaced());
+        let actions_of_people = &self.ledger.actions_of_people;
+        let count = |of: &BTreeMap<SeriesKey, usize>| of.get(&self.series_key()).copied().unwrap_or_default();
+        let most = entries
+            + count(&actions_of_people.deletions)
+            + count(&actions_of_people.applied)
+            + usize::from(self.is_replaced());
         if self.pads.len() > most {
             let what = format!("{} pads were created, but at most {most} are justified", self.pads.len());
             self.add(Kind::Duplicate, what);
@@ -382,11 +385,11 @@ impl Pair<'_> {
     }
 
     /// A pad that a person deleted in CoderPad is not recreated for an earlier entry (contract E2).
-    fn before_the_end(&mut self) {
-        let removed: Vec<(&PadBook, i64)> =
+    fn find_pads_before_the_end(&mut self) {
+        let removed: Vec<(&PadRecord, i64)> =
             self.pads.iter().filter_map(|pad| Some((*pad, self.removed_at(pad)?))).collect();
         for (gone, at) in removed {
-            let is_early = |pad: &&&PadBook| {
+            let is_early = |pad: &&&PadRecord| {
                 let entry = entry(pad);
                 pad.id != gone.id && entry >= self::entry(gone).max(1) && entry + CLOCK_TOLERANCE_MS < at
             };
@@ -401,7 +404,7 @@ impl Pair<'_> {
     }
 
     /// For candidates who were in the stage before the configuration, only Pads created by sync exist (contract P10).
-    fn not_before(&mut self) {
+    fn find_pads_of_existing_candidates(&mut self) {
         let wrong: Vec<String> = self
             .cluster_pads()
             .filter(|pad| pad.is_before_configuration() && pad.source != "Sync")
@@ -421,27 +424,27 @@ impl Pair<'_> {
                 self.add(Kind::Duplicate, what);
             }
             if there > 0 && pad.deleted && self.removed_at(pad).is_none() {
-                self.add(Kind::Left, format!("the link {} points to a deleted pad", pad.url));
+                self.add(Kind::Orphan, format!("the link {} points to a deleted pad", pad.url));
             }
         }
     }
 
-    fn left_behind(&mut self) {
-        let is_held = |pad: &PadBook| {
+    fn find_orphans(&mut self) {
+        let is_held = |pad: &PadRecord| {
             let has = |one: &ClusterPad| one.pad_id.as_ref() == Some(&pad.id);
             self.is_linked(pad) || self.is_released(pad) || self.cluster_pads().any(has)
         };
         let left: Vec<String> =
-            self.living().into_iter().filter(|pad| !is_held(pad)).map(|pad| pad.id.clone()).collect();
+            self.existing_pads().into_iter().filter(|pad| !is_held(pad)).map(|pad| pad.id.clone()).collect();
         for id in left {
-            self.add(Kind::Left, format!("pad {id} is neither linked nor on a Pad"));
+            self.add(Kind::Orphan, format!("pad {id} is neither linked nor on a Pad"));
         }
     }
 
     /// Everything that the cluster reports exists.
     fn cluster(&mut self) {
         let linked: Vec<String> = self.linked().iter().map(|pad| pad.id.clone()).collect();
-        let removed = &self.books.people.removed;
+        let removed = &self.ledger.actions_of_people.removed;
         let is_there = |pad: &ClusterPad| {
             pad.pad_id.as_ref().is_some_and(|id| linked.contains(id) || removed.contains_key(id))
         };
@@ -470,9 +473,9 @@ impl Pair<'_> {
         let last = candidate.entries.iter().rfind(|(stage, _)| *stage == self.rule.stage_id);
         let is_explained = self.was_deleted_by_user() || self.has_removed() || self.is_existing();
         let Some((_, entered)) = last.filter(|_| is_in && !is_explained) else { return };
-        let stands = |pad: &&PadBook| pad.ended_at.is_none_or(|end| *entered <= end + CLOCK_TOLERANCE_MS);
-        let linked: Vec<&PadBook> = self.linked().into_iter().filter(stands).collect();
-        let on_a_pad = |pad: &&PadBook| {
+        let stands = |pad: &&PadRecord| pad.ended_at.is_none_or(|end| *entered <= end + CLOCK_TOLERANCE_MS);
+        let linked: Vec<&PadRecord> = self.linked().into_iter().filter(stands).collect();
+        let on_a_pad = |pad: &&PadRecord| {
             self.cluster_pads().any(|one| one.has_pad() && one.pad_id.as_ref() == Some(&pad.id))
         };
         if !linked.iter().any(on_a_pad) {
@@ -512,7 +515,7 @@ impl Pair<'_> {
                 self.add(Kind::Lost, format!("the interview of pad {} has ended without a note", pad.id));
             }
             if count > 0 && pad.ended_at.is_none() {
-                self.add(Kind::Stranger, format!("a note about pad {}, which has not ended", pad.id));
+                self.add(Kind::Unknown, format!("a note about pad {}, which has not ended", pad.id));
             }
         }
     }
@@ -535,7 +538,7 @@ impl Pair<'_> {
 }
 
 /// Returns the stage entry of a pad.
-fn entry(pad: &PadBook) -> i64 {
+fn entry(pad: &PadRecord) -> i64 {
     reference(pad).and_then(|(_, entry)| entry.parse().ok()).unwrap_or_default()
 }
 

@@ -3,9 +3,9 @@
 //! || `cargo test` runs a short one, `make soak` a long one. `SOAK_SEED`, `SOAK_SECONDS` and `SOAK_CANDIDATES` set seed
 //! and size. The printed seed repeats the schedule, though not the exact timing.
 
-mod books;
-mod calm;
 mod compare;
+mod ledger;
+mod recovery;
 mod replicas;
 mod run;
 mod schedule;
@@ -50,7 +50,7 @@ struct Rule {
 }
 
 impl Rule {
-    fn whole_spec(&self) -> Value {
+    fn full_spec(&self) -> Value {
         let mut spec = (self.spec)();
         spec["stage"] = json!(self.stage);
         spec["tag"] = json!(self.tag);
@@ -103,7 +103,7 @@ fn options() -> Options {
     let mut options = Options::new("soak").polling("5s");
     options.replicas = 2;
     options.connection["interview"] = json!({"maxPadsPerHour": 0});
-    options.configurations = RULES.iter().map(|rule| (rule.name, rule.whole_spec())).collect();
+    options.configurations = RULES.iter().map(|rule| (rule.name, rule.full_spec())).collect();
     // Faster than the real ones, so that hundreds of candidates fit into minutes.
     let limit = Some(RateLimit { per_second: 40.0, burst: 80.0 });
     options.lever.rate_limit = limit;
@@ -122,7 +122,7 @@ fn options() -> Options {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_goes_wrong_nothing_is_lost_or_made_twice() {
+async fn nothing_is_lost_or_duplicated_under_random_faults() {
     let seed = from_environment("SOAK_SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
     let size = Size {
         seconds: from_environment("SOAK_SECONDS").unwrap_or(30),
@@ -131,17 +131,17 @@ async fn whatever_goes_wrong_nothing_is_lost_or_made_twice() {
     let events = schedule::schedule(seed, size);
     println!("soak: SOAK_SEED={seed} SOAK_SECONDS={} SOAK_CANDIDATES={}", size.seconds, size.candidates);
     println!("soak: {}", schedule::summary(&events));
-    println!("soak: {}", schedule::troubles(&events));
+    println!("soak: {}", schedule::fault_times(&events));
 
     let mut run = Run::new(TestEnv::start(options()).await, size).await;
-    run.go_through(&events).await;
+    run.execute_all(&events).await;
     println!(
         "soak: calm after {:?}: {}: {}",
         run.elapsed(),
-        run.figures(),
-        compare(&books::take(&run).await)
+        run.counts(),
+        compare(&ledger::take(&run).await)
     );
-    let comparison = calm::settle(&mut run).await;
-    println!("soak: seed {seed}: {}: {comparison} (after {:?})", run.figures(), run.elapsed());
+    let comparison = recovery::settle(&mut run).await;
+    println!("soak: seed {seed}: {}: {comparison} (after {:?})", run.counts(), run.elapsed());
     run.env.finish().await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::schedule::Who;
+use super::schedule::ReplicaChoice;
 use crate::cluster::objects;
 use crate::environment::TestEnv;
 use crate::process::Operator;
@@ -31,24 +31,24 @@ impl Replicas {
         Self { all: vec![up; env.operators.len()], kills: 0 }
     }
 
-    pub async fn kill(&mut self, env: &mut TestEnv, who: Who) {
-        for number in self.unwanted(env, who).await {
+    pub async fn kill(&mut self, env: &mut TestEnv, who: ReplicaChoice) {
+        for number in self.stop_desiring(env, who).await {
             env.operators[number].kill().await;
             self.all[number].is_up = false;
             self.kills += 1;
         }
     }
 
-    pub async fn terminate(&mut self, env: &mut TestEnv, who: Who) {
-        for number in self.unwanted(env, who).await {
+    pub async fn terminate(&mut self, env: &mut TestEnv, who: ReplicaChoice) {
+        for number in self.stop_desiring(env, who).await {
             env.operators[number].signal("TERM").await;
             self.all[number].asked_to_end = true;
         }
     }
 
     /// Stops the replicas that are no longer desired.
-    async fn unwanted(&mut self, env: &mut TestEnv, who: Who) -> Vec<usize> {
-        let mut running = chosen(env, who).await;
+    async fn stop_desiring(&mut self, env: &mut TestEnv, who: ReplicaChoice) -> Vec<usize> {
+        let mut running = choose(env, who).await;
         running.retain(|number| {
             let replica = &mut self.all[*number];
             replica.wanted = false;
@@ -57,9 +57,9 @@ impl Replicas {
         running
     }
 
-    pub async fn cut(&mut self, env: &TestEnv, who: Who) {
-        for number in chosen(env, who).await {
-            env.operators[number].proxy.cut();
+    pub async fn disconnect_replicas(&mut self, env: &TestEnv, who: ReplicaChoice) {
+        for number in choose(env, who).await {
+            env.operators[number].proxy.disconnect_replicas();
             self.all[number].cut_at = Some(Instant::now());
         }
     }
@@ -101,12 +101,12 @@ fn last_log_lines(operator: &Operator) -> String {
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
-async fn chosen(env: &TestEnv, who: Who) -> Vec<usize> {
+async fn choose(env: &TestEnv, who: ReplicaChoice) -> Vec<usize> {
     let leader = leader(env).await;
     match who {
-        Who::Leader => vec![leader],
-        Who::Other => vec![1 - leader],
-        Who::Both => vec![0, 1],
+        ReplicaChoice::Leader => vec![leader],
+        ReplicaChoice::Other => vec![1 - leader],
+        ReplicaChoice::Both => vec![0, 1],
     }
 }
 

@@ -9,22 +9,22 @@ use serde_json::json;
 use simulators::{Fault, FaultHandle, KeyRole, NewCandidate, NewPad, PadView};
 use tokio::task::JoinSet;
 
-use super::compare::{People, Whose};
+use super::compare::{People, SeriesKey};
 use super::replicas::Replicas;
-use super::schedule::{Event, Order, Service, Target, Then};
+use super::schedule::{Event, FaultPlan, PauseEnd, Service, Target};
 use super::{RULES, Size};
 use crate::cluster::objects;
 use crate::environment::{CONNECTION, TestEnv, merge};
 use crate::tcp_proxy::TcpProxy;
 
 /// Interval between checks of the replicas.
-const TICK: Duration = Duration::from_millis(100);
+const SUPERVISE_INTERVAL: Duration = Duration::from_millis(100);
 /// Number of existing pads: CoderPad's list has several pages.
-const PADS_BEFORE: usize = 60;
+const EXISTING_PADS: usize = 60;
 
 /// Maximum lifetime of a fault that applies to any request. Without it such faults could wait for requests, and a
 /// connection that is only probed occasionally would meet nothing else for minutes.
-const PASSES: Duration = Duration::from_millis(1500);
+const FAULT_LIFETIME: Duration = Duration::from_millis(1500);
 
 /// Valid key of another CoderPad organization.
 const OTHER_KEY: &str = "interview-77b02e-soak-of-another-organization";
@@ -41,7 +41,7 @@ pub struct Run {
     pub env: TestEnv,
     pub replicas: Replicas,
     pub candidates: Vec<Option<Candidate>>,
-    pub people: People,
+    pub actions_of_people: People,
     /// Events other than stage changes, with their time.
     pub journal: Vec<String>,
     faults: Vec<FaultHandle>,
@@ -63,14 +63,14 @@ impl Run {
         let balancer = TcpProxy::to_any("http", ports).await;
         env.interview.set_key(OTHER_KEY, "owner@elsewhere.example", KeyRole::Elsewhere);
         env.declare_private(OTHER_KEY);
-        for _ in 0..PADS_BEFORE {
+        for _ in 0..EXISTING_PADS {
             env.interview.add_pad(NewPad::default());
         }
         let run = Self {
             replicas: Replicas::new(&env),
             env,
             candidates: vec![None; size.candidates],
-            people: People::default(),
+            actions_of_people: People::default(),
             journal: Vec::new(),
             faults: Vec::new(),
             holds: JoinSet::new(),
@@ -103,7 +103,7 @@ impl Run {
     }
 
     /// Returns the counts of events.
-    pub fn figures(&self) -> String {
+    pub fn counts(&self) -> String {
         let met: u32 = self.faults.iter().map(FaultHandle::hits).sum();
         let webhooks: usize =
             self.env.lever.deliveries().iter().map(|delivery| delivery.attempts.len()).sum();
@@ -116,7 +116,7 @@ impl Run {
     }
 
     /// Executes all events at their times.
-    pub async fn go_through(&mut self, events: &[(Duration, Event)]) {
+    pub async fn execute_all(&mut self, events: &[(Duration, Event)]) {
         for (at, event) in events {
             loop {
                 self.supervise().await;
@@ -124,19 +124,19 @@ impl Run {
                 if rest.is_zero() {
                     break;
                 }
-                tokio::time::sleep(rest.min(TICK)).await;
+                tokio::time::sleep(rest.min(SUPERVISE_INTERVAL)).await;
             }
             self.journal.push(format!("{:>9.3?} {event:?}", self.elapsed()));
-            self.carry_out(event).await;
+            self.execute(event).await;
         }
         // Held requests continue when the faults are cleared.
         self.holds.abort_all();
     }
 
-    async fn carry_out(&mut self, event: &Event) {
+    async fn execute(&mut self, event: &Event) {
         let lever = self.env.lever.clone();
         match event {
-            Event::Appear { candidate, tags } => self.appear(*candidate, tags),
+            Event::AddCandidate { candidate, tags } => self.add_candidate(*candidate, tags),
             Event::Tag { candidate, tag } => {
                 let candidate = self.candidates[*candidate].as_mut().unwrap();
                 lever.add_tag(&candidate.id, tag);
@@ -155,7 +155,7 @@ impl Run {
                     self.deliveries.spawn(async move { drop(lever.redeliver(which).await) });
                 }
             }
-            Event::Order(order) => self.order(order),
+            Event::FaultPlan(order) => self.order(order),
             Event::ListLag(lag) => self.env.interview.set_list_lag(Duration::from_millis(*lag)),
             Event::PagesByCursor(by_cursor) => {
                 self.env.interview.change_settings(|settings| settings.cursors = *by_cursor);
@@ -165,13 +165,13 @@ impl Run {
             Event::Kill(who) => self.replicas.kill(&mut self.env, *who).await,
             Event::Terminate(who) => self.replicas.terminate(&mut self.env, *who).await,
             Event::Start => self.replicas.start(),
-            Event::Cut(who) => self.replicas.cut(&self.env, *who).await,
-            Event::Mend => self.replicas.restore(&self.env),
-            Event::Away(Service::Lever) => lever.stop().await,
-            Event::Away(Service::Interview) => self.env.interview.stop().await,
-            Event::Back(service) => self.back(*service).await,
-            Event::Refuse(service) => self.set_key(*service, "a-wrong-key-0000").await,
-            Event::Accept(service) => self.accept(*service).await,
+            Event::Cut(who) => self.replicas.disconnect_replicas(&self.env, *who).await,
+            Event::EndFaults => self.replicas.restore(&self.env),
+            Event::StopService(Service::Lever) => lever.stop().await,
+            Event::StopService(Service::Interview) => self.env.interview.stop().await,
+            Event::ResumeService(service) => self.resume_service(*service).await,
+            Event::RejectKey(service) => self.set_key(*service, "a-wrong-key-0000").await,
+            Event::AcceptKey(service) => self.accept_key(*service).await,
             Event::Suspend(suspend) => {
                 self.edit("leverconnections", self.connection(), json!({"suspend": suspend})).await;
             }
@@ -184,17 +184,17 @@ impl Run {
             }
             Event::Restore(which) => self.restore(*which).await,
             Event::Delete(which) => {
-                let pad = self.pad(*which).await.filter(|pad| !awaits_link_alone(pad));
+                let pad = self.pad(*which).await.filter(|pad| !has_only_pending_link(pad));
                 if let Some(pad) = pad
-                    && self.delete_as_seen(&pad).await
+                    && self.delete_if_unchanged(&pad).await
                 {
-                    self.note_deletion(&pad);
+                    self.record_deletion(&pad);
                 }
             }
             Event::DeleteWith { which, policy } => self.delete_with(*which, policy).await,
             Event::DeleteSkipped(which) => self.delete_skipped(*which).await,
             Event::Unconfigure(rule) => {
-                self.people.replaced.insert(RULES[*rule].name.to_owned());
+                self.actions_of_people.replaced.insert(RULES[*rule].name.to_owned());
                 self.env.delete("padconfigurations", RULES[*rule].name).await;
             }
             Event::Configure(rule) => self.configure(*rule).await,
@@ -212,10 +212,10 @@ impl Run {
                     self.journal.push(format!("          a person deletes pad {:?}", pad.id));
                     self.env.interview.delete_pad(&pad.id);
                     let now = jiff::Timestamp::now().as_millisecond();
-                    self.people.removed.insert(pad.id, now);
+                    self.actions_of_people.removed.insert(pad.id, now);
                 }
             }
-            Event::Swap => self.set_key(Service::Interview, OTHER_KEY).await,
+            Event::SwapKey => self.set_key(Service::Interview, OTHER_KEY).await,
             Event::Begin(which) => {
                 if let Some(pad) = self.interview_of(*which) {
                     self.env.interview.start_interview(&pad.id, &["Olga Owner", "A Candidate"]);
@@ -236,15 +236,15 @@ impl Run {
         &self.candidates[candidate].as_ref().unwrap().id
     }
 
-    fn appear(&mut self, candidate: usize, tags: &[&str]) {
+    fn add_candidate(&mut self, candidate: usize, tags: &[&str]) {
         let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let tags_ever = tags.iter().cloned().collect();
         let id = self.env.add_candidate(NewCandidate { tags, ..NewCandidate::default() });
         self.candidates[candidate] = Some(Candidate { id, tags_ever });
     }
 
-    fn order(&mut self, order: &Order) {
-        let Order { target, action, skip, times, then } = order;
+    fn order(&mut self, order: &FaultPlan) {
+        let FaultPlan { target, action, skip, times, then } = order;
         let (service, method, path, containing) = match target {
             Target::Create(one) => {
                 (Service::Interview, "POST", "^/api/pads/?$".to_owned(), Some(self.id(*one)))
@@ -277,7 +277,7 @@ impl Run {
         let (ordered, then, passes) = (handle.clone(), *then, !target.is_of_one_candidate());
         self.holds.spawn(async move {
             if passes {
-                tokio::time::sleep(PASSES).await;
+                tokio::time::sleep(FAULT_LIFETIME).await;
                 if then.is_none() || ordered.hits() == 0 {
                     ordered.remove();
                     return;
@@ -287,21 +287,21 @@ impl Run {
             ordered.reached().await;
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             match then {
-                Then::Release => ordered.release(),
-                Then::Discard => ordered.discard(),
+                PauseEnd::Release => ordered.release(),
+                PauseEnd::Discard => ordered.discard(),
             }
         });
         self.faults.push(handle);
     }
 
-    async fn back(&self, service: Service) {
+    async fn resume_service(&self, service: Service) {
         match service {
             Service::Lever => self.env.lever.resume().await.unwrap(),
             Service::Interview => self.env.interview.resume().await.unwrap(),
         }
     }
 
-    async fn accept(&self, service: Service) {
+    async fn accept_key(&self, service: Service) {
         let options = super::options();
         match service {
             Service::Lever => self.set_key(service, &options.lever.api_key).await,
@@ -329,25 +329,25 @@ impl Run {
         Some(pads.swap_remove(which))
     }
 
-    fn note_deletion(&mut self, pad: &DynamicObject) {
-        let whose = whose(pad);
-        self.journal.push(format!("          a user deletes {:?} of {whose:?}", pad.metadata.name));
+    fn record_deletion(&mut self, pad: &DynamicObject) {
+        let series_key = series_key(pad);
+        self.journal.push(format!("          a user deletes {:?} of {series_key:?}", pad.metadata.name));
         if !self.is_connected {
-            self.people.unattended.insert(whose.clone());
+            self.actions_of_people.unattended.insert(series_key.clone());
         }
-        *self.people.deletions.entry(whose).or_default() += 1;
+        *self.actions_of_people.deletions.entry(series_key).or_default() += 1;
     }
 
     /// Deletes a Pad with this policy.
     async fn delete_with(&mut self, which: usize, policy: &str) {
-        let Some(pad) = self.pad(which).await.filter(|pad| !awaits_link_alone(pad)) else { return };
+        let Some(pad) = self.pad(which).await.filter(|pad| !has_only_pending_link(pad)) else { return };
         let name = pad.metadata.name.clone().unwrap();
         let edited = Patch::Merge(json!({"spec": {"deletionPolicy": policy}}));
         let Ok(edited) = self.pads().patch(&name, &PatchParams::default(), &edited).await else { return };
-        if !awaits_link_alone(&edited) && self.delete_as_seen(&edited).await {
-            self.note_deletion(&edited);
+        if !has_only_pending_link(&edited) && self.delete_if_unchanged(&edited).await {
+            self.record_deletion(&edited);
             if policy == "Unlink" {
-                self.people.unlinked.insert(whose(&edited));
+                self.actions_of_people.unlinked.insert(series_key(&edited));
             }
         }
     }
@@ -358,27 +358,27 @@ impl Run {
             pad.data["status"]["phase"] == "Skipped" && pad.metadata.deletion_timestamp.is_none()
         });
         let Some(which) = which.checked_rem(pads.len()) else { return };
-        if self.delete_as_seen(&pads[which]).await {
-            self.note_deletion(&pads[which]);
+        if self.delete_if_unchanged(&pads[which]).await {
+            self.record_deletion(&pads[which]);
         }
     }
 
     async fn configure(&self, rule: usize) {
-        let mut spec = RULES[rule].whole_spec();
+        let mut spec = RULES[rule].full_spec();
         spec["connectionRef"] = json!({"name": self.connection()});
         self.env.apply("padconfigurations", RULES[rule].name, spec).await;
     }
 
     async fn disconnect(&mut self) {
         for rule in &RULES {
-            self.people.replaced.insert(rule.name.to_owned());
+            self.actions_of_people.replaced.insert(rule.name.to_owned());
             self.env.delete("padconfigurations", rule.name).await;
         }
         self.env.delete("leverconnections", self.connection()).await;
         self.is_connected = false;
         let pads = self.pads().list(&Default::default()).await.unwrap().items;
         let deleted = pads.iter().filter(|pad| pad.metadata.deletion_timestamp.is_some());
-        self.people.unattended.extend(deleted.map(whose));
+        self.actions_of_people.unattended.extend(deleted.map(series_key));
     }
 
     async fn reconnect(&mut self) {
@@ -391,7 +391,7 @@ impl Run {
         }
         self.set_webhook();
         self.is_connected = true;
-        self.people.renamed = true;
+        self.actions_of_people.renamed = true;
     }
 
     async fn edit_rule(&self, rule: usize, spec: serde_json::Value) {
@@ -415,7 +415,7 @@ impl Run {
             return;
         };
         let rule = RULES[rule].name;
-        let count = self.people.applied.entry((rule.to_owned(), id.clone())).or_default();
+        let count = self.actions_of_people.applied.entry((rule.to_owned(), id.clone())).or_default();
         *count += 1;
         let name = format!("by-hand-{rule}-{candidate}-{count}");
         let spec = json!({"configurationRef": {"name": rule}, "opportunityID": id});
@@ -431,7 +431,7 @@ impl Run {
             return;
         }
         let name = metadata.name.clone().unwrap();
-        if !self.delete_as_seen(&pad).await {
+        if !self.delete_if_unchanged(&pad).await {
             return;
         }
         let backup = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "spec": pad.data["spec"],
@@ -441,12 +441,12 @@ impl Run {
         self.journal.push(format!("          restored {name}: {}", restored.is_ok()));
         if restored.is_err() {
             // A webhook was faster, so it was a deletion.
-            self.note_deletion(&pad);
+            self.record_deletion(&pad);
         }
     }
 
     /// Deletes a Pad unless it has changed since it was read.
-    async fn delete_as_seen(&self, pad: &DynamicObject) -> bool {
+    async fn delete_if_unchanged(&self, pad: &DynamicObject) -> bool {
         let resource_version = pad.metadata.resource_version.clone();
         let unchanged = Preconditions { resource_version, uid: None };
         let parameters = DeleteParams { preconditions: Some(unchanged), ..DeleteParams::default() };
@@ -467,7 +467,7 @@ impl Run {
     }
 
     /// Restores everything.
-    pub async fn restore(&mut self) {
+    pub async fn end_faults(&mut self) {
         self.replicas.restore(&self.env);
         self.replicas.start();
         self.supervise().await;
@@ -475,8 +475,8 @@ impl Run {
         self.env.interview.faults().clear();
         self.env.interview.set_list_lag(Duration::ZERO);
         for service in [Service::Lever, Service::Interview] {
-            self.back(service).await;
-            self.accept(service).await;
+            self.resume_service(service).await;
+            self.accept_key(service).await;
         }
         self.env.lever.set_delivery_behaviour(Default::default());
         self.edit("leverconnections", self.connection(), json!({"suspend": false})).await;
@@ -485,7 +485,7 @@ impl Run {
 }
 
 /// Returns configuration and candidate of a Pad.
-fn whose(pad: &DynamicObject) -> Whose {
+fn series_key(pad: &DynamicObject) -> SeriesKey {
     let spec = &pad.data["spec"];
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     (text(&spec["configurationRef"]["name"]), text(&spec["opportunityID"]))
@@ -493,7 +493,7 @@ fn whose(pad: &DynamicObject) -> Whose {
 
 /// Reports whether no finalizer protects a Pad whose pad exists and whose link is in flight: if it is deleted at this
 /// time, it may orphan its pad (docs/exactly-once.md).
-fn awaits_link_alone(pad: &DynamicObject) -> bool {
+fn has_only_pending_link(pad: &DynamicObject) -> bool {
     let is_made =
         pad.metadata.annotations.as_ref().is_some_and(|all| all.contains_key("padoperator.dev/pad-id"));
     let is_held = pad.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty());

@@ -14,7 +14,7 @@ use crate::environment::{STAGE, TAG};
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A candidate is added to Lever, in the first stage.
-    Appear {
+    AddCandidate {
         candidate: usize,
         tags: Vec<&'static str>,
     },
@@ -38,7 +38,7 @@ pub enum Event {
     },
     /// A person presses Rerun for a delivery.
     Rerun(usize),
-    Order(Order),
+    FaultPlan(FaultPlan),
     /// CoderPad's lists are delayed by this number of milliseconds.
     ListLag(u64),
     PagesByCursor(bool),
@@ -46,18 +46,18 @@ pub enum Event {
     PadByHand,
     /// Lever's page tokens expire.
     ExpireTokens,
-    Kill(Who),
-    Terminate(Who),
+    Kill(ReplicaChoice),
+    Terminate(ReplicaChoice),
     /// All stopped replicas are started.
     Start,
     /// The connection to the API server is cut.
-    Cut(Who),
-    Mend,
-    Away(Service),
-    Back(Service),
+    Cut(ReplicaChoice),
+    EndFaults,
+    StopService(Service),
+    ResumeService(Service),
     /// The Secret contains an invalid key.
-    Refuse(Service),
-    Accept(Service),
+    RejectKey(Service),
+    AcceptKey(Service),
     Suspend(bool),
     WipeStatus(usize),
     /// A Pad is lost and restored from a backup, without its status.
@@ -91,7 +91,7 @@ pub enum Event {
     /// A person deletes a pad in CoderPad.
     DeletePad(usize),
     /// The Secret contains the key of another CoderPad organization.
-    Swap,
+    SwapKey,
     /// A person opens the pad of a Pad or ends its interview.
     Begin(usize),
     End(usize),
@@ -99,7 +99,7 @@ pub enum Event {
 
 /// One replica or all.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Who {
+pub enum ReplicaChoice {
     Leader,
     Other,
     Both,
@@ -113,18 +113,18 @@ pub enum Service {
 
 /// Fault to inject.
 #[derive(Clone, Debug)]
-pub struct Order {
+pub struct FaultPlan {
     pub target: Target,
     pub action: Action,
     /// Number of requests that pass first, and number of requests that meet the fault.
     pub skip: u32,
     pub times: u32,
     /// For a pause: what happens to the request, and after how many milliseconds.
-    pub then: Option<(u64, Then)>,
+    pub then: Option<(u64, PauseEnd)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Then {
+pub enum PauseEnd {
     Release,
     Discard,
 }
@@ -159,7 +159,7 @@ impl Target {
 }
 
 /// Stage that no configuration names.
-const ELSEWHERE: &str = "Offer";
+const UNUSED_STAGE: &str = "Offer";
 
 /// Sequences of stages of the candidates.
 const ROUTES: [&[&str]; 9] = [
@@ -169,9 +169,9 @@ const ROUTES: [&[&str]; 9] = [
     &["Onsite"],
     &[STAGE, "Take-home"],
     &[STAGE, "Take-home", "Onsite"],
-    &[STAGE, ELSEWHERE],
-    &[STAGE, ELSEWHERE, STAGE],
-    &["Onsite", ELSEWHERE, "Onsite"],
+    &[STAGE, UNUSED_STAGE],
+    &[STAGE, UNUSED_STAGE, STAGE],
+    &["Onsite", UNUSED_STAGE, "Onsite"],
 ];
 
 /// Maximum delay, in milliseconds, after which a request to create a pad takes effect: within the operator's
@@ -185,7 +185,7 @@ const WRITE_TIMEOUT: u64 = 12_000;
 pub fn schedule(seed: u64, size: Size) -> Vec<(Duration, Event)> {
     let mut seeds = Rng::with_seed(seed);
     let parts: [fn(&mut Part); 8] =
-        [candidates, deliveries, faults, lists, replicas, services_and_people, pads, people];
+        [candidates, deliveries, faults, lists, replicas, services_and_suspension, pads, actions_of_people];
     let mut events = Vec::new();
     for part in parts {
         // Each part has its own random source: a change to one part leaves the others unchanged.
@@ -209,11 +209,11 @@ pub fn summary(events: &[(Duration, Event)]) -> String {
 }
 
 /// Times of faults of replicas and services.
-pub fn troubles(events: &[(Duration, Event)]) -> String {
+pub fn fault_times(events: &[(Duration, Event)]) -> String {
     let is_trouble = |event: &Event| {
         use Event::{
-            Accept, Away, Back, ChangeTag, ChangeTagBack, Configure, Cut, Disconnect, Kill, Mend, Reconnect,
-            Refuse, Start, Suspend, Swap, Terminate, Unconfigure,
+            AcceptKey, ChangeTag, ChangeTagBack, Configure, Cut, Disconnect, EndFaults, Kill, Reconnect,
+            RejectKey, ResumeService, Start, StopService, Suspend, SwapKey, Terminate, Unconfigure,
         };
         matches!(
             event,
@@ -221,13 +221,13 @@ pub fn troubles(events: &[(Duration, Event)]) -> String {
                 | Terminate(_)
                 | Start
                 | Cut(_)
-                | Mend
-                | Away(_)
-                | Back(_)
-                | Refuse(_)
-                | Accept(_)
+                | EndFaults
+                | StopService(_)
+                | ResumeService(_)
+                | RejectKey(_)
+                | AcceptKey(_)
                 | Suspend(_)
-                | Swap
+                | SwapKey
                 | Unconfigure(_)
                 | Configure(_)
                 | Disconnect
@@ -236,10 +236,10 @@ pub fn troubles(events: &[(Duration, Event)]) -> String {
                 | ChangeTagBack(_)
         )
     };
-    let troubles = events.iter().filter(|(_, event)| is_trouble(event));
-    let troubles: Vec<_> =
-        troubles.map(|(at, event)| format!("{:.1} s {event:?}", at.as_secs_f32())).collect();
-    troubles.join(", ")
+    let fault_times = events.iter().filter(|(_, event)| is_trouble(event));
+    let fault_times: Vec<_> =
+        fault_times.map(|(at, event)| format!("{:.1} s {event:?}", at.as_secs_f32())).collect();
+    fault_times.join(", ")
 }
 
 struct Part {
@@ -291,7 +291,7 @@ impl Part {
 /// Candidates who are added, are tagged before or after the stage change, leave the stage and return.
 fn candidates(part: &mut Part) {
     for candidate in 0..part.size.candidates {
-        let appears = appears_at(candidate, part.size);
+        let appears = added_at(candidate, part.size);
         let route = part.one(&ROUTES);
         let mut moves = Vec::new();
         let mut at = appears;
@@ -314,7 +314,7 @@ fn candidates(part: &mut Part) {
             let must_finish = moves[0].0 + part.rng.u64(..1000);
             part.add(must_finish, Event::Untag { candidate, tag: TAG });
         }
-        part.add(appears, Event::Appear { candidate, tags });
+        part.add(appears, Event::AddCandidate { candidate, tags });
         for (at, stage) in moves {
             part.add(at, Event::Move { candidate, stage });
         }
@@ -322,7 +322,7 @@ fn candidates(part: &mut Part) {
 }
 
 /// Distributes candidates evenly, by number alone, so that other parts can compute it too.
-fn appears_at(candidate: usize, size: Size) -> u64 {
+fn added_at(candidate: usize, size: Size) -> u64 {
     let share = if size.is_long() { 750 } else { 450 };
     size.seconds * share * candidate as u64 / size.candidates as u64
 }
@@ -355,7 +355,7 @@ fn deliveries(part: &mut Part) {
 /// Each candidate's own requests meet faults, and from time to time any request does.
 fn faults(part: &mut Part) {
     for candidate in 0..part.size.candidates {
-        let at = appears_at(candidate, part.size) + 1;
+        let at = added_at(candidate, part.size) + 1;
         for (percent, target) in [
             (40, Target::Create(candidate)),
             (40, Target::AddLink(candidate)),
@@ -364,16 +364,16 @@ fn faults(part: &mut Part) {
         ] {
             if part.percent(percent) {
                 let order = order(part, target);
-                part.add(at, Event::Order(order));
+                part.add(at, Event::FaultPlan(order));
             }
         }
         if part.percent(10) {
             let order = order(part, Target::Tags(candidate));
-            part.add(at, Event::Order(order));
+            part.add(at, Event::FaultPlan(order));
         }
         if part.size.is_long() && part.percent(20) {
             let order = order(part, Target::Note(candidate));
-            part.add(at, Event::Order(order));
+            part.add(at, Event::FaultPlan(order));
         }
     }
     for _ in 0..part.length() / 1000 {
@@ -386,11 +386,11 @@ fn faults(part: &mut Part) {
             Target::PadList,
         ]);
         let order = order(part, target);
-        part.add(at, Event::Order(order));
+        part.add(at, Event::FaultPlan(order));
     }
 }
 
-fn order(part: &mut Part, target: Target) -> Order {
+fn order(part: &mut Part, target: Target) -> FaultPlan {
     let latest = match target {
         Target::Create(_) => CREATE_TIMEOUT,
         // A reconcile sends several of these one after the other.
@@ -418,14 +418,14 @@ fn order(part: &mut Part, target: Target) -> Order {
         _ if matches!(target, Target::Every(_)) => plain(Action::LoseAnswer),
         70..78 => plain(Action::Delay { milliseconds }),
         78..84 => plain(Action::DelayAnswer { milliseconds: patience }),
-        84..90 => (Action::Pause { at: before }, Some((milliseconds, Then::Release))),
-        90..93 => (Action::Pause { at: before }, Some((patience, Then::Discard))),
-        93..97 => (Action::Pause { at: after }, Some((patience, Then::Release))),
-        _ => (Action::Pause { at: after }, Some((patience, Then::Discard))),
+        84..90 => (Action::Pause { at: before }, Some((milliseconds, PauseEnd::Release))),
+        90..93 => (Action::Pause { at: before }, Some((patience, PauseEnd::Discard))),
+        93..97 => (Action::Pause { at: after }, Some((patience, PauseEnd::Release))),
+        _ => (Action::Pause { at: after }, Some((patience, PauseEnd::Discard))),
     };
     let times = if matches!(target, Target::Every(_)) { part.rng.u32(1..4) } else { 1 };
     let skip = u32::from(target.is_of_one_candidate() && part.percent(15));
-    Order { target, action, skip, times, then }
+    FaultPlan { target, action, skip, times, then }
 }
 
 /// Lists are delayed and their pages shift.
@@ -452,16 +452,16 @@ fn replicas(part: &mut Part) {
     for (number, (start, end)) in spans.into_iter().enumerate() {
         let dice = part.rng.u32(..100);
         let (trouble, over) = match dice {
-            _ if number == last => (Event::Kill(Who::Leader), Event::Start),
-            0..20 => (Event::Kill(Who::Other), Event::Start),
-            20..30 => (Event::Terminate(Who::Other), Event::Start),
-            30..45 => (Event::Cut(Who::Leader), Event::Mend),
-            45..55 => (Event::Cut(Who::Both), Event::Mend),
-            _ if !part.size.is_long() => (Event::Cut(Who::Other), Event::Mend),
-            55..75 => (Event::Kill(Who::Leader), Event::Start),
-            75..85 => (Event::Kill(Who::Both), Event::Start),
-            85..95 => (Event::Terminate(Who::Leader), Event::Start),
-            _ => (Event::Terminate(Who::Both), Event::Start),
+            _ if number == last => (Event::Kill(ReplicaChoice::Leader), Event::Start),
+            0..20 => (Event::Kill(ReplicaChoice::Other), Event::Start),
+            20..30 => (Event::Terminate(ReplicaChoice::Other), Event::Start),
+            30..45 => (Event::Cut(ReplicaChoice::Leader), Event::EndFaults),
+            45..55 => (Event::Cut(ReplicaChoice::Both), Event::EndFaults),
+            _ if !part.size.is_long() => (Event::Cut(ReplicaChoice::Other), Event::EndFaults),
+            55..75 => (Event::Kill(ReplicaChoice::Leader), Event::Start),
+            75..85 => (Event::Kill(ReplicaChoice::Both), Event::Start),
+            85..95 => (Event::Terminate(ReplicaChoice::Leader), Event::Start),
+            _ => (Event::Terminate(ReplicaChoice::Both), Event::Start),
         };
         // Long enough that the leader gives up.
         let longer = if part.size.is_long() && part.percent(10) { 12_000 } else { 0 };
@@ -471,12 +471,12 @@ fn replicas(part: &mut Part) {
 }
 
 /// Services fail, keys are rejected, the connection is suspended.
-fn services_and_people(part: &mut Part) {
+fn services_and_suspension(part: &mut Part) {
     for (start, end) in part.spans(12_000, 300..4000) {
         let service = part.one(&[Service::Lever, Service::Interview]);
         let (trouble, over) = match part.rng.u32(..3) {
-            0 => (Event::Away(service), Event::Back(service)),
-            1 => (Event::Refuse(service), Event::Accept(service)),
+            0 => (Event::StopService(service), Event::ResumeService(service)),
+            1 => (Event::RejectKey(service), Event::AcceptKey(service)),
             _ => (Event::Suspend(true), Event::Suspend(false)),
         };
         part.add(start, trouble);
@@ -504,7 +504,7 @@ fn pads(part: &mut Part) {
 }
 
 /// Actions of people that affect Pads, configurations, keys and pads.
-fn people(part: &mut Part) {
+fn actions_of_people(part: &mut Part) {
     for _ in 0..part.size.candidates.div_ceil(16) {
         let (at, which) = (part.any_time(), part.any_number());
         let policy = part.one(&["Retain", "Unlink", "Delete"]);
@@ -535,8 +535,8 @@ fn people(part: &mut Part) {
                 part.add(end, Event::Reconnect);
             }
             _ => {
-                part.add(start, Event::Swap);
-                part.add(end, Event::Accept(Service::Interview));
+                part.add(start, Event::SwapKey);
+                part.add(end, Event::AcceptKey(Service::Interview));
             }
         }
     }
@@ -547,7 +547,7 @@ fn people(part: &mut Part) {
 }
 
 #[test]
-fn a_seed_repeats_its_schedule_and_no_other_has_the_same() {
+fn each_seed_determines_a_unique_schedule() {
     let size = Size { seconds: 40, candidates: 60 };
     let of = |seed| format!("{:?}", schedule(seed, size));
     assert_eq!(of(7), of(7));
@@ -557,21 +557,21 @@ fn a_seed_repeats_its_schedule_and_no_other_has_the_same() {
 /// Whatever the seed and the size: no fault persists, every candidate is added, and only events that end something
 /// happen after the end.
 #[test]
-fn every_trouble_of_a_schedule_ends() {
+fn every_fault_of_a_schedule_ends() {
     for seed in 0..200 {
         for size in [Size { seconds: 30, candidates: 60 }, Size { seconds: 300, candidates: 7 }] {
             let events = schedule(seed, size);
             assert!(events.is_sorted_by_key(|(at, _)| *at));
             let count = |wanted: fn(&Event) -> bool| events.iter().filter(|(_, one)| wanted(one)).count();
-            assert_eq!(count(|one| matches!(one, Event::Appear { .. })), size.candidates);
+            assert_eq!(count(|one| matches!(one, Event::AddCandidate { .. })), size.candidates);
             let ended = count(|one| matches!(one, Event::Kill(_) | Event::Terminate(_)));
             assert_eq!(ended, count(|one| matches!(one, Event::Start)));
-            let cut = count(|one| matches!(one, Event::Cut(_)));
-            assert_eq!(cut, count(|one| matches!(one, Event::Mend)));
-            let away = count(|one| matches!(one, Event::Away(_)));
-            assert_eq!(away, count(|one| matches!(one, Event::Back(_))));
-            let refused = count(|one| matches!(one, Event::Refuse(_) | Event::Swap));
-            assert_eq!(refused, count(|one| matches!(one, Event::Accept(_))));
+            let disconnect_replicas = count(|one| matches!(one, Event::Cut(_)));
+            assert_eq!(disconnect_replicas, count(|one| matches!(one, Event::EndFaults)));
+            let away = count(|one| matches!(one, Event::StopService(_)));
+            assert_eq!(away, count(|one| matches!(one, Event::ResumeService(_))));
+            let refused = count(|one| matches!(one, Event::RejectKey(_) | Event::SwapKey));
+            assert_eq!(refused, count(|one| matches!(one, Event::AcceptKey(_))));
             let removed = count(|one| matches!(one, Event::Unconfigure(_)));
             assert_eq!(removed, count(|one| matches!(one, Event::Configure(_))));
             let disconnected = count(|one| matches!(one, Event::Disconnect));

@@ -4,33 +4,33 @@ use serde_json::Value;
 use simulators::Call;
 
 use super::RULES;
-use super::compare::{Books, CandidateBook, ClusterPad, PadBook, RuleBook};
+use super::compare::{CandidateRecord, ClusterPad, Ledger, PadRecord, RuleRecord};
 use super::run::{Candidate, Run};
 use crate::environment::TestEnv;
 use crate::status::phase;
 
 /// Returns the current state.
-pub async fn take(run: &Run) -> Books {
+pub async fn take(run: &Run) -> Ledger {
     let env = &run.env;
     let calls = env.lever.calls();
     let configurations = env.list("padconfigurations").await;
-    Books {
+    Ledger {
         namespace: env.namespace.to_owned(),
         rules: rules(env, &configurations),
         candidates: run.candidates.iter().flatten().map(|one| candidate(env, one, &calls)).collect(),
         pads: pads(env),
         cluster: env.list("pads").await.iter().map(cluster_pad).collect(),
-        people: run.people.clone(),
+        actions_of_people: run.actions_of_people.clone(),
     }
 }
 
-fn rules(env: &TestEnv, configurations: &[Value]) -> Vec<RuleBook> {
+fn rules(env: &TestEnv, configurations: &[Value]) -> Vec<RuleRecord> {
     let effective_since = |name: &str| {
         let found = configurations.iter().find(|one| one["metadata"]["name"] == name)?;
         let since: jiff::Timestamp = found["status"]["effectiveSince"].as_str()?.parse().ok()?;
         Some(since.as_millisecond())
     };
-    let book = |rule: &super::Rule| RuleBook {
+    let book = |rule: &super::Rule| RuleRecord {
         name: rule.name.to_owned(),
         stage_id: env.lever.stage_id(rule.stage).unwrap(),
         tag: rule.tag.to_owned(),
@@ -42,12 +42,12 @@ fn rules(env: &TestEnv, configurations: &[Value]) -> Vec<RuleBook> {
     RULES.iter().map(book).collect()
 }
 
-fn candidate(env: &TestEnv, candidate: &Candidate, calls: &[Call]) -> CandidateBook {
+fn candidate(env: &TestEnv, candidate: &Candidate, calls: &[Call]) -> CandidateRecord {
     let id = &candidate.id;
     let opportunity = env.lever.opportunity(id).unwrap();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let entries = opportunity["stageChanges"].as_array().unwrap().iter();
-    CandidateBook {
+    CandidateRecord {
         id: id.clone(),
         stage_id: text(&opportunity["stage"]),
         entries: entries
@@ -72,9 +72,9 @@ fn written(calls: &[Call], path: &str) -> Vec<String> {
     effective.flat_map(links).collect()
 }
 
-fn pads(env: &TestEnv) -> Vec<PadBook> {
+fn pads(env: &TestEnv) -> Vec<PadRecord> {
     let pads = env.interview.pads().into_iter();
-    pads.map(|pad| PadBook {
+    pads.map(|pad| PadRecord {
         create_pad_by_hand: !pad.by_api,
         notes: pad.notes.unwrap_or_default(),
         id: pad.id,

@@ -5,21 +5,21 @@ use std::time::{Duration, Instant};
 
 use simulators::{Call, DeliveryOutcome};
 
-use super::books;
-use super::compare::{Books, Comparison, compare};
+use super::compare::{Comparison, Ledger, compare};
+use super::ledger;
 use super::run::Run;
 
 /// Maximum time to settle. The longest backoff that a run can cause is shorter.
-const LIMIT: Duration = Duration::from_secs(150);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(150);
 const POLL: Duration = Duration::from_millis(500);
 /// Time without requests and writes after which everything counts as settled: longer than the sync interval.
-const QUIET: Duration = Duration::from_secs(8);
+const QUIET_TIME: Duration = Duration::from_secs(8);
 /// Maximum number of reads of single pads by sync in that time: it reads some open pads in turn.
 const POLLED_PADS: usize = 2;
 
 /// Restores everything and waits until the ledgers agree and nothing changes anymore.
 pub async fn settle(run: &mut Run) -> Comparison {
-    run.restore().await;
+    run.end_faults().await;
     for operator in &mut run.env.operators {
         operator.wait_until_ready().await;
     }
@@ -27,30 +27,30 @@ pub async fn settle(run: &mut Run) -> Comparison {
     let (mut before, mut reads_before) = (Activity::default(), Reads::default());
     loop {
         run.supervise().await;
-        let delivered = all_is_delivered(run);
-        let (books, activity) = (books::take(run).await, Activity::of(run).await);
-        let comparison = compare(&books);
+        let delivered = all_delivered(run);
+        let (ledger, activity) = (ledger::take(run).await, Activity::observe(run).await);
+        let comparison = compare(&ledger);
         let has_settled = delivered && comparison.findings.is_empty();
         let changed = activity.differs_from(&before);
-        let restless = Reads::of(run).restless_since(&reads_before);
+        let excess_reads = Reads::observe(run).excess_since(&reads_before);
         // A sync may still cause one read of a candidate for some Pads. Endless reads never settle.
-        if !has_settled || !changed.is_empty() || restless.is_some() {
-            (last_change, before, reads_before) = (Instant::now(), activity, Reads::of(run));
+        if !has_settled || !changed.is_empty() || excess_reads.is_some() {
+            (last_change, before, reads_before) = (Instant::now(), activity, Reads::observe(run));
         }
-        if last_change.elapsed() > QUIET {
+        if last_change.elapsed() > QUIET_TIME {
             return comparison;
         }
-        if start.elapsed() > LIMIT {
-            report(run, &books, &comparison);
+        if start.elapsed() > SETTLE_TIMEOUT {
+            report(run, &ledger, &comparison);
             panic!(
-                "not settled {LIMIT:?} after the calm began: all delivered: {delivered}, {comparison}; last changed: {changed:?}; read without end: {restless:?}"
+                "not settled {SETTLE_TIMEOUT:?} after the calm began: all delivered: {delivered}, {comparison}; last changed: {changed:?}; read without end: {excess_reads:?}"
             );
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
-fn all_is_delivered(run: &mut Run) -> bool {
+fn all_delivered(run: &mut Run) -> bool {
     while run.deliveries.try_join_next().is_some() {}
     let waits = [DeliveryOutcome::Pending, DeliveryOutcome::Held];
     let all = run.env.lever.deliveries();
@@ -65,7 +65,7 @@ struct Activity {
 }
 
 impl Activity {
-    async fn of(run: &Run) -> Self {
+    async fn observe(run: &Run) -> Self {
         let calls = [run.env.lever.calls(), run.env.interview.calls()].concat();
         let mut versions = BTreeMap::new();
         for plural in ["leverconnections", "padconfigurations", "pads"] {
@@ -96,7 +96,7 @@ struct Reads {
 }
 
 impl Reads {
-    fn of(run: &Run) -> Self {
+    fn observe(run: &Run) -> Self {
         let (lever, interview) = (run.env.lever.calls(), run.env.interview.calls());
         let count = |calls: &[Call], path: &str| {
             calls.iter().filter(|call| call.method == "GET" && call.path.starts_with(path)).count()
@@ -109,7 +109,7 @@ impl Reads {
     }
 
     /// Returns the reads since then if they exceed what polling needs.
-    fn restless_since(self, before: &Self) -> Option<Self> {
+    fn excess_since(self, before: &Self) -> Option<Self> {
         let since = Self {
             probes: self.probes - before.probes,
             opportunities: self.opportunities - before.opportunities,
@@ -121,7 +121,7 @@ impl Reads {
 }
 
 /// Prints all findings with the events that led to them.
-fn report(run: &Run, books: &Books, comparison: &Comparison) {
+fn report(run: &Run, ledger: &Ledger, comparison: &Comparison) {
     eprintln!("--- what happened:");
     let of_one = ["candidate: ", "Order(", "PadByHand", "Rerun("];
     for line in run.journal.iter().filter(|line| !of_one.iter().any(|text| line.contains(text))) {
@@ -141,12 +141,12 @@ fn report(run: &Run, books: &Books, comparison: &Comparison) {
         for line in run.journal.iter().filter(|line| mention.iter().any(|text| line.contains(text))) {
             eprintln!("{line}");
         }
-        let book = books.candidates.iter().find(|book| book.id == candidate);
+        let book = ledger.candidates.iter().find(|book| book.id == candidate);
         eprintln!("{book:#?}");
-        for pad in books.cluster.iter().filter(|pad| pad.candidate == candidate) {
+        for pad in ledger.cluster.iter().filter(|pad| pad.candidate == candidate) {
             eprintln!("{pad:?}");
         }
-        let pads: Vec<_> = books.pads.iter().filter(|pad| pad.notes.contains(candidate)).collect();
+        let pads: Vec<_> = ledger.pads.iter().filter(|pad| pad.notes.contains(candidate)).collect();
         let mut calls = [run.env.lever.calls(), run.env.interview.calls()].concat();
         calls.sort_by_key(|call| call.at);
         let concerns = |call: &&Call| {
@@ -171,24 +171,24 @@ fn report(run: &Run, books: &Books, comparison: &Comparison) {
 }
 
 #[test]
-fn more_reads_than_polling_needs_are_restless() {
+fn reads_beyond_polling_are_reported() {
     let before = Reads { probes: 3, opportunities: 7, pads: 5 };
     let after = |opportunities: usize, pads: usize| {
         let now = Reads { probes: 5, opportunities: 7 + opportunities, pads: 5 + pads };
-        now.restless_since(&before).is_some()
+        now.excess_since(&before).is_some()
     };
     assert!(!after(3, POLLED_PADS), "one with each probe");
     assert!(after(4, 0) && after(0, POLLED_PADS + 1));
 }
 
 #[test]
-fn each_object_that_was_written_is_named() {
-    let of = |sent, versions: &[(&str, &str)]| Activity {
+fn every_written_object_is_named() {
+    let observe = |sent, versions: &[(&str, &str)]| Activity {
         sent,
         versions: versions.iter().map(|(name, version)| ((*name).into(), (*version).into())).collect(),
     };
-    let before = of(2, &[("pads/a", "1"), ("pads/b", "1")]);
-    assert!(of(2, &[("pads/a", "1"), ("pads/b", "1")]).differs_from(&before).is_empty());
-    let after = of(3, &[("pads/a", "2"), ("pads/c", "1")]);
+    let before = observe(2, &[("pads/a", "1"), ("pads/b", "1")]);
+    assert!(observe(2, &[("pads/a", "1"), ("pads/b", "1")]).differs_from(&before).is_empty());
+    let after = observe(3, &[("pads/a", "2"), ("pads/c", "1")]);
     assert_eq!(after.differs_from(&before), ["a service", "pads/a", "pads/b", "pads/c"]);
 }

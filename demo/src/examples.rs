@@ -26,7 +26,7 @@ pub(crate) struct Keys {
     pub signing_token: String,
 }
 
-/// What an example PadConfiguration specifies for candidates.
+/// Rule of an example PadConfiguration.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub stage: String,

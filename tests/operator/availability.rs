@@ -99,7 +99,7 @@ async fn every_replica_answers_webhooks_and_one_leads() {
     let candidate = env.candidate();
     assert_eq!(env.enter(&candidate).await["outcome"], "Accepted");
     becomes_open_within(&env, Duration::from_secs(8), &candidate).await;
-    println!("availability: leader told to go: the next webhook's link is there after {:?}", began.elapsed());
+    println!("availability: leader stopped: the next webhook's link exists after {:?}", began.elapsed());
     assert_eq!(env.writers(LEADER_RESOURCES).await.last(), Some(&env.user(first)));
 
     assert_eq!(env.creates(), 4);
@@ -129,7 +129,7 @@ async fn leader_change_during_pad_creation_loses_and_duplicates_nothing() {
     env.lever.faults().add(slowly("/addLinks$"));
     let (mut candidates, mut deliveries) = (Vec::new(), Vec::new());
     let mut leader = leads(&env).await.unwrap();
-    for handover in ["cut off", "killed", "told to go"] {
+    for handover in ["cut off", "killed", "stopped"] {
         let next = 1 - leader;
         env.send_to(&env.operators[next]);
         let new = [(); 12].map(|()| env.candidate());

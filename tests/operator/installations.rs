@@ -1,5 +1,5 @@
-//! Two clusters with the same manifests on one Lever account: each candidate gets one pad, and neither cluster touches a
-//! pad of the other (contract, "Several installations").
+//! Two clusters with the same manifests on one Lever account: each candidate gets one pad, and neither cluster changes
+//! a pad of the other (contract, "Several installations").
 
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ use crate::wait::{eventually, must_finish};
 const INSTALLATION: &str = "padoperator.dev/installation";
 const CREATE: &str = "^/api/pads/?$";
 
-/// The other cluster, which all tests of this file share.
+/// Returns the other cluster, which all tests of this file share.
 async fn other_cluster() -> Cluster {
     static OTHER: OnceCell<Cluster> = OnceCell::const_new();
     OTHER.get_or_init(Cluster::with_crds).await.clone()
 }
 
-/// The same manifests in two clusters.
+/// Starts two clusters with the same manifests.
 async fn two_clusters(name: &'static str, options: impl Fn(&'static str) -> Options) -> (TestEnv, TestEnv) {
     let first = TestEnv::start(options(name)).await;
     let second = first.start_in_other_cluster(other_cluster().await, options(name)).await;
-    assert_eq!(first.namespace, second.namespace, "else these are no twins");
+    assert_eq!(first.namespace, second.namespace, "both clusters need the same namespace");
     (first, second)
 }
 
-/// Lever's webhooks go only to this environment from now on.
+/// Sends Lever's webhooks only to this environment.
 fn deliver_to(env: &TestEnv) {
     env.send_to(&env.operators[0]);
 }
@@ -51,13 +51,13 @@ async fn pad_name(env: &TestEnv, candidate: &str) -> String {
     env.pads_of(candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
-/// The installation that a pad names in its third line.
+/// Returns the installation that a pad names in its third line.
 fn signed_by(notes: Option<&String>) -> String {
     let line = notes.and_then(|notes| notes.lines().nth(2)).unwrap_or_default();
     line.strip_prefix("Installation: ").unwrap_or_default().to_owned()
 }
 
-/// Waits until a candidate has one pad and one link, the Pad of one cluster is Open, and that of the other gave way.
+/// Waits until a candidate has one pad and one link, the Pad of one cluster is Open, and that of the other has yielded.
 async fn wait_for_one_pad_each(worlds: [&TestEnv; 2], candidate: &str) {
     const OPEN: &str = "Open/Open";
     const OWNED: &str = "Skipped/OwnedByAnotherInstallation";
@@ -82,7 +82,7 @@ async fn wait_for_one_pad_each(worlds: [&TestEnv; 2], candidate: &str) {
 
 // contract I1
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installation_id_is_written_once_and_restored() {
+async fn installation_id_is_written_once_and_restored() {
     let env = TestEnv::start(Options::new("installation-id")).await;
     let id = installation_of(&env).await;
     assert_eq!(id.len(), 16, "{id}");
@@ -90,7 +90,7 @@ async fn an_installation_id_is_written_once_and_restored() {
     env.enter(&candidate).await;
     let made = env.wait_for_one_pad(&candidate).await;
     assert_eq!(signed_by(made.notes.as_ref()), id, "contract I2");
-    // Whoever applies manifests does not own it, and `kubectl replace` takes it away.
+    // Users who apply manifests do not manage this field, and `kubectl replace` removes it.
     let connection = env.get("leverconnections", CONNECTION).await;
     env.kubectl_apply("LeverConnection", CONNECTION, &connection["spec"]).await.unwrap();
     assert_eq!(installation_of(&env).await, id);
@@ -102,7 +102,7 @@ async fn an_installation_id_is_written_once_and_restored() {
         if now == id { Ok(()) } else { Err(now) }
     })
     .await;
-    // What is no ID is reported, and no pad is created under it.
+    // An invalid ID is reported, and no pad is created with it.
     let annotate = async |value: &str| {
         let patch = json!({"metadata": {"annotations": {INSTALLATION: value}}});
         env.patch("leverconnections", CONNECTION, patch).await;
@@ -120,13 +120,13 @@ async fn an_installation_id_is_written_once_and_restored() {
 
 // contract I3, I4, I6
 #[tokio::test(flavor = "multi_thread")]
-async fn the_second_cluster_leaves_the_pads_of_the_first_alone() {
+async fn second_cluster_does_not_change_pads_of_the_first() {
     let (first, second) = two_clusters("two-clusters", Options::new).await;
     let (own, other) = (installation_of(&second).await, installation_of(&first).await);
     assert_ne!(own, other);
     assert_eq!(brief(&second.get("leverconnections", CONNECTION).await, "Exclusive"), "True/Exclusive");
 
-    // One after the other, and deleted in the second with each policy.
+    // One after the other, and deleted in the second cluster with each policy.
     let mut kept = Vec::new();
     for policy in ["Retain", "Unlink", "Delete"] {
         let candidate = first.candidate();
@@ -149,7 +149,7 @@ async fn the_second_cluster_leaves_the_pads_of_the_first_alone() {
     let events = second.list("events").await;
     let warnings = events.iter().filter(|event| event["reason"] == "AccountShared").count();
     assert_eq!(warnings, 1, "{events:#?}");
-    // A sync does not ask about them again and again.
+    // A sync does not read them repeatedly.
     second.sync().await;
     second.interview.clear_calls();
     second.sync().await;
@@ -161,7 +161,7 @@ async fn the_second_cluster_leaves_the_pads_of_the_first_alone() {
         let name = pad_name(&second, candidate).await;
         second.patch("pads", &name, json!({"spec": {"deletionPolicy": policy}})).await;
         second.delete("pads", &name).await;
-        eventually("it is gone", async || {
+        eventually("it is deleted", async || {
             let pads = second.pads_of(candidate).await;
             if pads.is_empty() { Ok(()) } else { Err(format!("{pads:#?}")) }
         })
@@ -172,7 +172,7 @@ async fn the_second_cluster_leaves_the_pads_of_the_first_alone() {
     }
     second.wait_for("leverconnections", CONNECTION, "Exclusive", "True/Exclusive").await;
 
-    // A Pad that came from the first with its annotations names a pad that is not the second's.
+    // A Pad copied from the first cluster with its annotations names a foreign pad.
     let (_, candidate, made) = &kept[2];
     let restored = first.pads_of(candidate).await.pop().unwrap();
     let metadata = json!({"name": restored["metadata"]["name"], "namespace": second.namespace,
@@ -184,7 +184,7 @@ async fn the_second_cluster_leaves_the_pads_of_the_first_alone() {
     second.cluster.kubectl(&["create", "--filename", "-"], Some(&restored.to_string())).await.unwrap();
     second.wait_for_pad(candidate, "Skipped/OwnedByAnotherInstallation").await;
 
-    // The second replaces the first: it adopts what is there.
+    // The second cluster replaces the first: it adopts the existing pads.
     let mut first = first;
     first.operator().terminate().await;
     second.patch("leverconnections", CONNECTION, json!({"spec": {"takeOver": [other]}})).await;
@@ -204,9 +204,9 @@ async fn the_second_cluster_leaves_the_pads_of_the_first_alone() {
     first.finish().await;
 }
 
-// contract I1: the ID is part of a backup that keeps metadata, and not of the manifests.
+// contract I1: the ID is part of a backup with metadata, and not of the manifests.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_cluster_with_the_restored_id_adopts_the_pads() {
+async fn new_cluster_with_the_restored_id_adopts_the_pads() {
     let mut first = TestEnv::start(Options::new("rebuilt")).await;
     let id = installation_of(&first).await;
     let candidate = first.candidate();
@@ -229,7 +229,7 @@ async fn a_new_cluster_with_the_restored_id_adopts_the_pads() {
     first.finish().await;
 }
 
-/// Both hear of each candidate at the same moment, and both create a pad before either has a link.
+/// Both clusters receive each webhook at the same time, and both create a pad before either has a link.
 // contract I5
 #[tokio::test(flavor = "multi_thread")]
 async fn candidates_of_two_clusters_end_with_one_pad_each() {
@@ -241,7 +241,7 @@ async fn candidates_of_two_clusters_end_with_one_pad_each() {
     first.interview.faults().add(slow);
     let mut all = Vec::new();
     for round in 0..ROUNDS {
-        // The link that is added first is that of the later pad now and then.
+        // The link that is added first occasionally belongs to the later pad.
         for nth in 0..2 {
             let link = Fault::on("POST", "/addLinks$").delay(Duration::from_millis(400 * (nth + 1)));
             first.lever.faults().add(link.times(2 + u32::try_from(round).unwrap()));
@@ -257,8 +257,8 @@ async fn candidates_of_two_clusters_end_with_one_pad_each() {
         wait_for_one_pad_each([&first, &second], candidate).await;
     }
     let made = first.creates();
-    println!("{} candidates: {made} pads created, one of each is left", all.len());
-    assert!(made > all.len(), "no two were created for one candidate: the test shows nothing");
+    println!("{} candidates: {made} pads created, one remains for each", all.len());
+    assert!(made > all.len(), "no candidate got two pads, so the test proves nothing");
     for candidate in &all {
         let shared = [&first, &second];
         let links = shared.map(|env| links_added(env, candidate).len());
@@ -273,16 +273,16 @@ async fn candidates_of_two_clusters_end_with_one_pad_each() {
     first.finish().await;
 }
 
-/// A's answer is lost, B creates and links meanwhile: A must find neither B's pad nor delete it.
+/// The response to A is lost and B creates and links in the meantime: A must neither find nor delete B's pad.
 // contract I3
 #[tokio::test(flavor = "multi_thread")]
-async fn a_search_after_a_lost_answer_leaves_the_pad_of_the_other_alone() {
+async fn search_after_a_lost_response_does_not_change_a_foreign_pad() {
     let (first, second) = two_clusters("lost-between-two", Options::new).await;
     let lost = first.interview.faults().add(Fault::on("POST", CREATE).lose_answer());
     let candidate = first.candidate();
     deliver_to(&first);
     first.enter(&candidate).await;
-    must_finish("its answer is lost", lost.reached()).await;
+    must_finish("its response is lost", lost.reached()).await;
     deliver_to(&second);
     let delivery = second.lever.deliveries().last().unwrap().body.clone();
     assert_eq!(second.lever.deliver_raw(delivery.to_string()).await.status, Some(200));
@@ -294,19 +294,19 @@ async fn a_search_after_a_lost_answer_leaves_the_pad_of_the_other_alone() {
     first.finish().await;
 }
 
-/// Somebody has joined the pad that would give way: it stays, and that is reported.
+/// A person has joined the pad that would yield: it remains, and that is reported.
 // contract I5
 #[tokio::test(flavor = "multi_thread")]
-async fn a_later_pad_that_somebody_has_joined_stays_and_is_reported() {
+async fn later_pad_that_a_person_has_joined_remains_and_is_reported() {
     let (first, second) = two_clusters("joined", Options::new).await;
     let other = installation_of(&first).await;
     let candidate = first.candidate();
-    // The first creates its pad first, and links it last.
+    // The first cluster creates its pad first and links it last.
     deliver_to(&first);
     let held = first.lever.faults().add(Fault::on("POST", "/addLinks$").pause(Moment::BeforeEffect));
     first.enter(&candidate).await;
-    must_finish("its link is on the way", held.reached()).await;
-    // CoderPad counts in whole seconds, and in the same one the ID decides.
+    must_finish("its link is in flight", held.reached()).await;
+    // CoderPad's times have whole seconds; within one second the ID decides.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     deliver_to(&second);
     let delivery = second.lever.deliveries().last().unwrap().body.clone();
@@ -353,7 +353,7 @@ async fn two_connections_of_one_account_report_the_same_rule() {
     env.finish().await;
 }
 
-/// The connection gets another name, and the rule is made again under its old one.
+/// The connection is renamed, and the rule is recreated under its previous name.
 #[tokio::test(flavor = "multi_thread")]
 async fn pads_continue_after_their_connection_was_renamed() {
     let env = TestEnv::start(Options::new("renamed")).await;
@@ -379,7 +379,7 @@ async fn pads_continue_after_their_connection_was_renamed() {
     env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
     let own = env.get("leverconnections", "acme-2").await;
     assert_ne!(own["status"]["installation"], signed_by(made[0].notes.as_ref()));
-    // What was open is followed to its end.
+    // The open pad is tracked to its end.
     env.end_interview(&open, &made[0].id).await;
     env.reconcile("leverconnections", "acme-2").await;
     let ended = env.wait_for_pad(&open, "Ended/Ended").await;
@@ -407,10 +407,10 @@ async fn remove_connection(env: &TestEnv) {
     let gone = async || {
         env.find("leverconnections", CONNECTION).await.is_none().then_some(()).ok_or("there".to_owned())
     };
-    eventually("the connection is gone", gone).await;
+    eventually("the connection is deleted", gone).await;
 }
 
-/// Applies the same manifests again, the connection under this name.
+/// Applies the same manifests again, with this name of the connection.
 async fn recreate_connection(env: &TestEnv, name: &str) {
     let mut spec = env.connection_spec();
     spec["sync"] = json!({"interval": "0s"});
@@ -419,10 +419,10 @@ async fn recreate_connection(env: &TestEnv, name: &str) {
     env.wait_for("padconfigurations", CONFIGURATION, "Ready", "True/InUse").await;
 }
 
-/// CoderPad created the pad, its answer was lost, and before the search the connection was deleted and created again,
-/// under the same name or another: it has a new installation ID, and the pad names the former one.
+/// CoderPad created the pad, its response was lost, and before the search the connection was deleted and recreated
+/// under the same or another name: it has a new installation ID, and the pad names the previous one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_creation_in_flight_is_adopted_after_its_connection_was_recreated() {
+async fn creation_in_flight_is_adopted_after_its_connection_was_recreated() {
     for (namespace, name) in [("in-flight-same", CONNECTION), ("in-flight-renamed", "acme-2")] {
         let env = TestEnv::start(Options::new(namespace)).await;
         let candidate = env.candidate();
@@ -447,9 +447,9 @@ async fn a_creation_in_flight_is_adopted_after_its_connection_was_recreated() {
     }
 }
 
-/// An open pad stays the own one when its connection is deleted and created again under the same name.
+/// An open pad remains an own pad when its connection is deleted and recreated under the same name.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pad_is_deleted_with_its_pad_after_its_connection_was_recreated() {
+async fn pad_is_deleted_in_coderpad_after_its_connection_was_recreated() {
     let mut options = Options::new("recreated");
     options.configurations[0].1["deletionPolicy"] = json!("Delete");
     let env = TestEnv::start(options).await;

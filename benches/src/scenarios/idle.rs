@@ -80,7 +80,7 @@ pub async fn pads(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
             "x",
         )
         .at_most(3.0),
-        Metric::median("a new Pad beside 10: webhook to link, p50", &[few.link]),
+        Metric::median("a new Pad in addition to 10: webhook to link, p50", &[few.link]),
         Metric::median("a new Pad behind 10,000 polled ones: webhook to link, p50", &[many.link]),
         Metric::new("a new Pad behind 10,000 polled ones, compared with 10", ratio(many.link, few.link), "x")
             .at_most(2.0),

@@ -1,4 +1,4 @@
-//! Throughput at Lever's documented rate limit, which must never be exceeded.
+//! Throughput with Lever's documented rate limit, which must never be exceeded.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub async fn limit(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
         calls(&few),
         calls(&many),
         Metric::new("share of Lever's rate limit that is used", many.share, "").at_least(0.95),
-        Metric::new("pads per second at Lever's limit", many.candidates as f64 / many.seconds, "/s"),
+        Metric::new("pads per second with Lever's rate limit", many.candidates as f64 / many.seconds, "/s"),
         Metric::new("answers 429", (few.throttled + many.throttled) as f64, "").at_most(0.0),
     ])
 }

@@ -21,7 +21,7 @@ impl ApiRequest<'_> {
         let number = match (self.value("cursor"), self.value("page")) {
             (Some(cursor), other) => {
                 if other.is_some() || self.value("sort").is_some() {
-                    self.violation("a cursor stands alone");
+                    self.violation("a cursor with other parameters");
                 }
                 let page = cursor.split('.').nth(1).and_then(|page| page.parse().ok());
                 match page {

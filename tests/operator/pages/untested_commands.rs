@@ -8,17 +8,17 @@ use crate::cluster::source;
 type NotRun = (&'static str, &'static str, fn(&str) -> bool);
 
 const NOT_RUN: &[NotRun] = &[
-    ("make ", "builds for minutes; CI runs most of them", is_target),
-    ("KEEP=1 make ", "the same, and it goes on until Ctrl-C", is_target),
-    ("cargo ", "builds for minutes", check_names),
+    ("make ", "takes minutes to build; CI runs most of them", is_target),
+    ("KEEP=1 make ", "the same, and it runs until Ctrl-C", is_target),
+    ("cargo ", "takes minutes to build", check_names),
     ("PAGES=write cargo ", "the same", check_names),
     ("docker build ", "needs Docker", check_names),
-    ("pad-operator run", "goes on until it is stopped", has_flags),
+    ("pad-operator run", "runs until it is stopped", has_flags),
     ("helm ", "done by tests/operator/install.rs and tests/operator/chart.rs", is_of_the_chart),
-    ("cd ", "there is another folder here", is_printed_by_the_demo),
-    ("export KUBECONFIG=", "there is another cluster here", is_printed_by_the_demo),
+    ("cd ", "the folder is different here", is_printed_by_the_demo),
+    ("export KUBECONFIG=", "the cluster is different here", is_printed_by_the_demo),
     ("export PATH=", "the programs are on the path here", is_printed_by_the_demo),
-    ("lever=", "there are other addresses here", is_printed_by_the_demo),
+    ("lever=", "the addresses are different here", is_printed_by_the_demo),
 ];
 
 /// Reports whether a text is a command, and not only code.

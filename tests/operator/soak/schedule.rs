@@ -554,8 +554,8 @@ fn each_seed_determines_a_unique_schedule() {
     assert_ne!(of(7), of(8));
 }
 
-/// Whatever the seed and the size: no fault persists, every candidate is added, and only events that end something
-/// happen after the end.
+/// No fault persists, every candidate is added, and only events that end something happen after the end, for any seed
+/// and size.
 #[test]
 fn every_fault_of_a_schedule_ends() {
     for seed in 0..200 {

@@ -377,9 +377,9 @@ pub async fn wait_until(
     what: &str,
     mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
-    let began = Instant::now();
+    let started = Instant::now();
     while !holds().await? {
-        if began.elapsed() > WAIT_TIMEOUT {
+        if started.elapsed() > WAIT_TIMEOUT {
             bail!("timed out after {WAIT_TIMEOUT:?} waiting until {what}");
         }
         tokio::time::sleep(POLL).await;

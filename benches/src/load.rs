@@ -56,7 +56,7 @@ where
 /// # Errors
 /// If the work fails.
 pub async fn timed<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<(T, Duration)> {
-    let began = Instant::now();
+    let started = Instant::now();
     let results = work.await?;
-    Ok((results, began.elapsed()))
+    Ok((results, started.elapsed()))
 }

@@ -42,7 +42,7 @@ async fn run() -> anyhow::Result<bool> {
         if !selected.is_empty() && !selected.iter().any(|one| one == name) {
             continue;
         }
-        let began = Instant::now();
+        let started = Instant::now();
         println!("\n{name}");
         // Each scenario has its own control plane, so that it is not slowed down by the objects of the previous one.
         let bench = Bench::start().await?;
@@ -51,7 +51,7 @@ async fn run() -> anyhow::Result<bool> {
         for metric in &metrics {
             println!("  {}", metric.line());
         }
-        println!("  ({:.0} s)", began.elapsed().as_secs_f64());
+        println!("  ({:.0} s)", started.elapsed().as_secs_f64());
         all.extend(metrics);
     }
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench/figures.json");

@@ -31,7 +31,7 @@ impl Operator {
         let log = bench.plane.folder().join(format!("{user}.log"));
         let output = std::fs::File::create(&log)?;
         let (webhooks, admin) = (free_port()?, free_port()?);
-        let began = Instant::now();
+        let started = Instant::now();
         let child = Command::new(program)
             .arg("run")
             .arg(format!("--webhook-address=127.0.0.1:{webhooks}"))
@@ -47,12 +47,12 @@ impl Operator {
         let mut operator = Self { child, webhooks, log };
         let url = format!("http://127.0.0.1:{admin}/readyz");
         while !bench.http.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            if began.elapsed() > WAIT_TIMEOUT || operator.child.try_wait()?.is_some() {
+            if started.elapsed() > WAIT_TIMEOUT || operator.child.try_wait()?.is_some() {
                 bail!("the operator is not ready:\n{}", std::fs::read_to_string(&operator.log)?);
             }
             tokio::time::sleep(POLL).await;
         }
-        Ok((operator, began.elapsed()))
+        Ok((operator, started.elapsed()))
     }
 
     /// Returns the process ID.

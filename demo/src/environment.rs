@@ -132,7 +132,7 @@ pub(crate) async fn diagnose(stage: &Environment) {
 pub(crate) async fn apply_file(kubectl: &Kubectl, console: &Console, file: &str) -> anyhow::Result<()> {
     let command = format!("apply -f {file}");
     let step = console.begin(format_args!("kubectl {command}"));
-    let said = kubectl.run(&command).await?;
-    step.done(format_args!("kubectl {command}: {}", said.trim_end()));
+    let printed = kubectl.run(&command).await?;
+    step.done(format_args!("kubectl {command}: {}", printed.trim_end()));
     Ok(())
 }

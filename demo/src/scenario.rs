@@ -114,13 +114,16 @@ impl<'a> Scenario<'a> {
         apply_file(kubectl, console, "examples/namespace.yaml").await?;
 
         let step = console.begin("secrets.yaml");
-        let said = kubectl.apply(&examples::secret(&services.keys)?).await?;
-        step.done(format_args!("examples/secrets.yaml, with the simulators' keys: {}", said.trim_end()));
+        let printed = kubectl.apply(&examples::secret(&services.keys)?).await?;
+        step.done(format_args!("examples/secrets.yaml, with the simulators' keys: {}", printed.trim_end()));
 
         let step = console.begin("connection.yaml");
         let (lever, interview) = (services.lever.url(), services.interview.url());
-        let said = kubectl.apply(&examples::connection(&lever, &interview, SYNC_INTERVAL)?).await?;
-        step.done(format_args!("examples/connection.yaml, with the simulators' URLs: {}", said.trim_end()));
+        let printed = kubectl.apply(&examples::connection(&lever, &interview, SYNC_INTERVAL)?).await?;
+        step.done(format_args!(
+            "examples/connection.yaml, with the simulators' URLs: {}",
+            printed.trim_end()
+        ));
         for file in [examples::PHONE_SCREEN, examples::TAKE_HOME] {
             apply_file(kubectl, console, &format!("examples/{file}")).await?;
         }

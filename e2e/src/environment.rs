@@ -108,9 +108,10 @@ impl TestEnv {
         cluster.kubectl(&format!("{wait}Ready {CONNECTION} padconfiguration/phone-screen")).await?;
 
         let connection = cluster.get(&format!("{CONNECTION} --namespace {NAMESPACE}")).await?;
-        let told = connection["status"]["webhookURL"].as_str().unwrap_or_default();
-        let path =
-            told.strip_prefix("https://hooks.example.com").context("status.webhookURL lacks publicURL")?;
+        let public_url = connection["status"]["webhookURL"].as_str().unwrap_or_default();
+        let path = public_url
+            .strip_prefix("https://hooks.example.com")
+            .context("status.webhookURL lacks publicURL")?;
         // A frontend of the Service, such as an Ingress, is not part of the operator: Lever calls the Service.
         let url = format!("http://{}{path}", service_address(cluster).await?);
         self.lever.set_webhook(&url, SIGNING_TOKEN);

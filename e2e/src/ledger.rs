@@ -69,11 +69,11 @@ pub fn compare(environment: &TestEnv, candidates: &[Candidate]) -> anyhow::Resul
     let (calls, pads) = (lever.calls(), InterviewSimulator::pads(interview));
     let entries: Vec<_> =
         candidates.iter().map(|candidate| (candidate, Entry::of(lever, &calls, &pads, candidate))).collect();
-    let told = |which: fn(&Entry) -> bool| -> Vec<String> {
+    let describe = |which: fn(&Entry) -> bool| -> Vec<String> {
         let of = entries.iter().filter(|(_, entry)| which(entry));
         of.map(|(candidate, entry)| format!("{} ({}): {entry:?}", candidate.name, candidate.id)).collect()
     };
-    let (lost, duplicate) = (told(Entry::is_lost), told(Entry::is_duplicate));
+    let (lost, duplicate) = (describe(Entry::is_lost), describe(Entry::is_duplicate));
     ensure!(
         lost.is_empty() && duplicate.is_empty(),
         "of {} entries {} are lost and {} are duplicate:\n{}",

@@ -253,10 +253,10 @@ async fn api_server_rejects_invalid_objects_with_an_instruction() {
     let refused = refused();
     let wrong = refused.iter().enumerate();
     let wrong = wrong.map(|(at, (kind, change, _))| manifest(kind, &format!("wrong-{at}"), change));
-    let told = apply(&cluster, wrong.collect()).await.unwrap_err();
+    let errors = apply(&cluster, wrong.collect()).await.unwrap_err();
     for (at, (kind, change, fragment)) in refused.iter().enumerate() {
-        let said = output_for(&told, &format!("wrong-{at}"));
-        assert!(said.contains(fragment), "{kind} {change}: instead of {fragment:?}: {said}");
+        let printed = output_for(&errors, &format!("wrong-{at}"));
+        assert!(printed.contains(fragment), "{kind} {change}: instead of {fragment:?}: {printed}");
     }
 
     let changes = refused_changes();
@@ -268,10 +268,10 @@ async fn api_server_rejects_invalid_objects_with_an_instruction() {
     for (manifest, (_, _, change, _)) in after.iter_mut().zip(&changes) {
         merge(&mut manifest["spec"], change);
     }
-    let told = apply(&cluster, after).await.unwrap_err();
+    let errors = apply(&cluster, after).await.unwrap_err();
     for (at, (kind, _, change, fragment)) in changes.iter().enumerate() {
-        let said = output_for(&told, &format!("was-{at}"));
-        assert!(said.contains(fragment), "{kind} {change}: instead of {fragment:?}: {said}");
+        let printed = output_for(&errors, &format!("was-{at}"));
+        assert!(printed.contains(fragment), "{kind} {change}: instead of {fragment:?}: {printed}");
     }
 }
 
@@ -299,7 +299,7 @@ async fn misspelled_field_and_too_long_name_are_rejected() {
     ] {
         let mut manifest = manifest(kind, name, &change);
         manifest["metadata"]["namespace"] = json!("default");
-        let told = apply(&cluster, vec![manifest]).await.unwrap_err();
-        assert!(told.contains(fragment), "{kind} {name} {change}: {told}");
+        let errors = apply(&cluster, vec![manifest]).await.unwrap_err();
+        assert!(errors.contains(fragment), "{kind} {name} {change}: {errors}");
     }
 }

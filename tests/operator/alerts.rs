@@ -205,8 +205,8 @@ async fn every_query_returns_data_of_a_running_operator() {
 
     let pages = pages();
     let mut rules = alerts();
-    let told = read("docs/metrics.md");
-    let questions = told.lines().skip_while(|line| *line != "| question | query |").skip(2);
+    let document = read("docs/metrics.md");
+    let questions = document.lines().skip_while(|line| *line != "| question | query |").skip(2);
     let questions = questions.map_while(|line| line.split('`').nth(1));
     let queries = pages.iter().flat_map(|(_, page)| markdown::blocks_of(page, "promql"));
     let queries = queries.chain(questions.map(ToOwned::to_owned));
@@ -249,7 +249,8 @@ async fn check_commands(env: &TestEnv, pages: &[(String, String)]) {
         shell.args(["-c", &asked]).env("PATH", &path).env("KUBECONFIG", env.cluster.plane.kubeconfig());
         let outcome = run(&mut shell, None).await;
         // This command reports a negative answer by its exit code.
-        let is_no = asked.contains(" can-i ") && outcome.as_ref().is_err_and(|said| !said.contains("error"));
+        let is_no =
+            asked.contains(" can-i ") && outcome.as_ref().is_err_and(|printed| !printed.contains("error"));
         assert!(is_no || outcome.is_ok(), "{asked}: {outcome:?}");
     }
 }

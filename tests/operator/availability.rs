@@ -74,7 +74,7 @@ async fn every_replica_answers_webhooks_and_one_leads() {
     // The leader dies. Its Lease has to expire first.
     env.send_to(&env.operators[second]);
     env.operators[first].kill().await;
-    let began = Instant::now();
+    let started = Instant::now();
     let candidate = env.candidate();
     assert_eq!(
         env.enter(&candidate).await["outcome"],
@@ -82,7 +82,7 @@ async fn every_replica_answers_webhooks_and_one_leads() {
         "followers accept webhooks without a leader"
     );
     becomes_open_within(&env, Duration::from_secs(25), &candidate).await;
-    println!("availability: leader killed: the next webhook's link is there after {:?}", began.elapsed());
+    println!("availability: leader killed: the next webhook's link is there after {:?}", started.elapsed());
     assert_eq!(env.writers(LEADER_RESOURCES).await.last(), Some(&env.user(second)));
 
     // The leader is stopped. It releases the Lease.
@@ -94,12 +94,12 @@ async fn every_replica_answers_webhooks_and_one_leads() {
     })
     .await;
     env.send_to(&env.operators[first]);
-    let began = Instant::now();
+    let started = Instant::now();
     env.operators[second].terminate().await;
     let candidate = env.candidate();
     assert_eq!(env.enter(&candidate).await["outcome"], "Accepted");
     becomes_open_within(&env, Duration::from_secs(8), &candidate).await;
-    println!("availability: leader stopped: the next webhook's link exists after {:?}", began.elapsed());
+    println!("availability: leader stopped: the next webhook's link exists after {:?}", started.elapsed());
     assert_eq!(env.writers(LEADER_RESOURCES).await.last(), Some(&env.user(first)));
 
     assert_eq!(env.creates(), 4);
@@ -139,8 +139,8 @@ async fn leader_change_during_pad_creation_loses_and_duplicates_nothing() {
         }
         candidates.extend(new);
         eventually("many requests are in flight", async || {
-            let begun = env.creates() - before;
-            if begun >= 5 { Ok(()) } else { Err(format!("{begun} pads begun")) }
+            let created = env.creates() - before;
+            if created >= 5 { Ok(()) } else { Err(format!("{created} pads created")) }
         })
         .await;
         let operator = &mut env.operators[leader];

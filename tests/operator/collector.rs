@@ -30,7 +30,7 @@ pub struct Span {
     /// IDs of the linked traces.
     pub links: Vec<String>,
     attributes: Vec<(String, Value)>,
-    pub began: u128,
+    pub started: u128,
 }
 
 impl Span {
@@ -49,7 +49,7 @@ impl Span {
                     (text(&one["key"]), one["value"].as_object().unwrap().values().next().unwrap().clone())
                 })
                 .collect(),
-            began: text(&span["startTimeUnixNano"]).parse().unwrap(),
+            started: text(&span["startTimeUnixNano"]).parse().unwrap(),
         }
     }
 
@@ -96,7 +96,7 @@ impl Collector {
                 }
             }
         }
-        spans.sort_by_key(|span| span.began);
+        spans.sort_by_key(|span| span.started);
         spans
     }
 }

@@ -32,8 +32,8 @@ async fn lease_expiry_depends_on_observed_changes_and_not_on_the_holders_clock()
         assert_eq!(holder(&env).await, "", "the Lease was released");
         renew(&env, seconds).await;
         env.operator().start().await;
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(18) {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(18) {
             renew(&env, seconds).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert_eq!(

@@ -263,17 +263,17 @@ impl TestEnv {
         for plural in ["leverconnections", "padconfigurations", "pads"] {
             self.list(plural).await.iter().for_each(assert_sound);
         }
-        let mut told = vec![("an Event".to_owned(), self.events().await.to_string())];
+        let mut published = vec![("an Event".to_owned(), self.events().await.to_string())];
         for operator in &mut self.operators {
             assert!(operator.is_alive(), "the operator exited:\n{}", operator.logged());
             let (code, metrics) = operator.get("/metrics").await.unwrap();
             assert_eq!(code, 200);
-            told.push(("a metric".into(), metrics));
+            published.push(("a metric".into(), metrics));
             operator.terminate().await;
-            told.push(("the log".into(), operator.logged()));
+            published.push(("the log".into(), operator.logged()));
         }
         for file in &self.told_too {
-            told.push((file.display().to_string(), std::fs::read_to_string(file).unwrap()));
+            published.push((file.display().to_string(), std::fs::read_to_string(file).unwrap()));
         }
         for delivery in self.lever.deliveries() {
             assert_ne!(delivery.outcome, DeliveryOutcome::Pending, "{delivery:#?}");
@@ -282,7 +282,7 @@ impl TestEnv {
             }
         }
         let private = self.private.lock().unwrap().clone();
-        for (place, text) in told {
+        for (place, text) in published {
             let found = private.iter().find(|one| !one.is_empty() && text.contains(*one));
             assert_eq!(found, None, "in {place}:\n{text}");
         }

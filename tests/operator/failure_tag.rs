@@ -140,8 +140,8 @@ async fn candidate_whose_pad_waits_ten_minutes_is_tagged() {
         let events = env.events().await;
         let of_pad =
             |event: &&Value| event["regarding"]["name"] == *name || event["involvedObject"]["name"] == *name;
-        let told = events.as_array().unwrap().iter().find(of_pad).cloned();
-        told.map_or(Err(format!("{events:#}")), |event| {
+        let event_of_pad = events.as_array().unwrap().iter().find(of_pad).cloned();
+        event_of_pad.map_or(Err(format!("{events:#}")), |event| {
             assert_eq!((&event["type"], &event["reason"]), (&json!("Warning"), &json!("Suspended")));
             Ok(())
         })

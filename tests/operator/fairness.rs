@@ -45,7 +45,7 @@ async fn delays(env: &TestEnv, names: &[String], stage: &str) -> Vec<Duration> {
         tokio::time::sleep(Duration::from_millis(100) * u32::try_from(number).unwrap()).await;
         let candidate = env.candidate();
         env.lever.move_to_stage(&candidate, STAGE).await;
-        let began = Instant::now();
+        let started = Instant::now();
         // Failed deliveries are retried, as Lever does, and that time counts too.
         let url = format!("http://127.0.0.1:{}/webhooks/lever/{namespace}/{name}", operator.webhooks);
         eventually("the delivery is accepted", async || {
@@ -57,11 +57,11 @@ async fn delays(env: &TestEnv, names: &[String], stage: &str) -> Vec<Duration> {
         })
         .await;
         eventually("the link exists", async || match env.lever.links(&candidate).len() {
-            0 => Err(format!("none for {name} after {:?}", began.elapsed())),
+            0 => Err(format!("none for {name} after {:?}", started.elapsed())),
             _ => Ok(()),
         })
         .await;
-        began.elapsed()
+        started.elapsed()
     };
     let mut delays = join_all(names.iter().enumerate().map(|(number, name)| one(number, name))).await;
     delays.sort();
@@ -108,10 +108,10 @@ async fn fifty_connections_continue_while_one_hangs_and_one_is_flooded() {
     )
     .await;
     let bodies = (0..FLOOD).map(|n| delivery("token-of-flooded", &format!("nobody-{n}"), &stage, 0));
-    let (operator, began) = (&env.operators[0], Instant::now());
+    let (operator, started) = (&env.operators[0], Instant::now());
     let flooding = async {
         let answers = flood(operator, env.namespace, FLOODED, 200, bodies).await;
-        (answers, began.elapsed())
+        (answers, started.elapsed())
     };
     let twice = async {
         let first = delays(&env, &names, &stage).await;

@@ -121,16 +121,16 @@ async fn add_flooded(env: &TestEnv) {
 
 /// Returns the time until a candidate of the other connection has a pad.
 async fn time_of_one(env: &TestEnv, limit: Duration) -> [Duration; 2] {
-    let (candidate, began) = (env.candidate(), Instant::now());
+    let (candidate, started) = (env.candidate(), Instant::now());
     assert_eq!(env.enter(&candidate).await["outcome"], "Accepted");
-    let taken = began.elapsed();
+    let taken = started.elapsed();
     eventually_within(limit, "the other connection's pad exists", async || {
         let name = env.pads_of(&candidate).await;
         let phases: Vec<_> = name.iter().map(phase).collect();
         if phases == ["Open/Open"] { Ok(()) } else { Err(format!("{phases:?}")) }
     })
     .await;
-    [taken, began.elapsed()]
+    [taken, started.elapsed()]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,19 +181,19 @@ async fn send_partial(port: u16, what: &[u8]) -> TcpStream {
 
 /// Returns the response until the other side closes, while sending a byte from time to time.
 async fn read_slowly(mut stream: TcpStream) -> String {
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let ends = async {
         let mut buffer = [0; 512];
         loop {
             match timeout(Duration::from_millis(700), stream.read(&mut buffer)).await {
                 Ok(Ok(0) | Err(_)) => return,
-                Ok(Ok(length)) => heard.extend_from_slice(&buffer[..length]),
+                Ok(Ok(length)) => received.extend_from_slice(&buffer[..length]),
                 Err(_) => _ = stream.write_all(b"x").await,
             }
         }
     };
     timeout(Duration::from_secs(40), ends).await.expect("a slow client is disconnected");
-    String::from_utf8(heard).unwrap()
+    String::from_utf8(received).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,14 +211,14 @@ async fn slow_clients_are_disconnected_and_do_not_block_others() {
         slow.push(send_partial(port, if n % 2 == 0 { &body } else { &head }.as_bytes()).await);
     }
     let all = tokio::spawn(stream::iter(slow).map(read_slowly).buffer_unordered(600).collect::<Vec<_>>());
-    let (candidate, began, stage) = (env.candidate(), Instant::now(), env.lever.stage_id(STAGE).unwrap());
+    let (candidate, started, stage) = (env.candidate(), Instant::now(), env.lever.stage_id(STAGE).unwrap());
     // On a new connection: Lever's existing one might already be served.
     let one = [delivery(&env.signing_token, &candidate, &stage, 0)].into_iter();
     let answer = flood(&env.operators[0], env.namespace, CONNECTION, 1, one).await;
     assert_eq!(answer, BTreeMap::from([(200, 1)]));
-    let taken = began.elapsed();
+    let taken = started.elapsed();
     let answers = all.await.unwrap();
-    let disconnected = began.elapsed();
+    let disconnected = started.elapsed();
     assert!(taken < Duration::from_secs(25), "a delivery waited {taken:?}");
     env.wait_for_pad(&candidate, "Skipped/StageChanged").await;
     let after = env.operators[0].memory();

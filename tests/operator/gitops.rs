@@ -32,9 +32,9 @@ async fn api_server_accepts_every_example() {
         let objects = documents(&std::fs::read_to_string(&file).unwrap());
         assert!(!objects.is_empty(), "{file:?}");
         let apply = ["apply", "--dry-run=server", "--warnings-as-errors", "--validate=strict", "--filename"];
-        let said = cluster.kubectl(&[&apply[..], &[file.to_str().unwrap()]].concat(), None).await;
-        let said = said.unwrap_or_else(|error| panic!("{file:?}: {error}"));
-        assert_eq!(said.lines().count(), objects.len(), "{file:?}: {said}");
+        let printed = cluster.kubectl(&[&apply[..], &[file.to_str().unwrap()]].concat(), None).await;
+        let printed = printed.unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        assert_eq!(printed.lines().count(), objects.len(), "{file:?}: {printed}");
         taken += objects.len();
         for object in objects {
             *kinds.entry(object["kind"].as_str().unwrap().to_owned()).or_default() += 1;

@@ -27,7 +27,7 @@ async fn candidate_visible_after_the_webhook_gets_the_pad() {
     );
     env.lever.faults().add(reads(&missing).status(404));
     env.lever.faults().add(reads(&gone).status(404).until_removed());
-    let began = Instant::now();
+    let started = Instant::now();
     for candidate in [&stale, &missing, &gone] {
         env.enter(candidate).await;
     }
@@ -35,12 +35,12 @@ async fn candidate_visible_after_the_webhook_gets_the_pad() {
     old.remove();
     env.wait_for_one_pad(&missing).await;
     env.wait_for_one_pad(&stale).await;
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     // After 2, 5, 15 and 30 s the response is trusted.
     let pads = env.pads_of(&gone).await;
     assert_eq!(pads[0]["status"]["phase"], serde_json::Value::Null, "nothing is decided yet: {pads:#?}");
     env.wait_for_pad(&gone, "Skipped/CandidateNotFound").await;
-    assert!(began.elapsed() > Duration::from_secs(50), "{:?}", began.elapsed());
+    assert!(started.elapsed() > Duration::from_secs(50), "{:?}", started.elapsed());
     env.finish().await;
 }
 
@@ -179,10 +179,10 @@ async fn pad_of_a_killed_leader_is_adopted_once_visible() {
     must_finish("the pad is being created", fault.reached()).await;
     sleep(Duration::from_millis(300)).await;
     env.operator().kill().await;
-    let began = Instant::now();
+    let started = Instant::now();
     env.operator().start().await;
     env.wait_for_one_pad(&candidate).await;
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     assert_eq!(env.created_pads_of(&candidate).len(), 1);
     assert!(env.lever.tags(&candidate).contains(&TAG.to_owned()));
     env.finish().await;

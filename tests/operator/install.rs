@@ -108,13 +108,13 @@ async fn install_page_leads_to_a_first_pad_and_to_removal() {
             last.clone_from(command);
             break;
         }
-        let said = run(&env, command).await;
+        let printed = run(&env, command).await;
         if command.contains(".status.webhookURL") {
-            address = said;
+            address = printed;
         } else if command.contains(".status.stages") {
-            assert!(said.lines().any(|line| line == STAGE), "{said}");
+            assert!(printed.lines().any(|line| line == STAGE), "{printed}");
         } else if command.ends_with("get pads") {
-            assert!(said.contains("Open"), "{said}");
+            assert!(printed.contains("Open"), "{printed}");
         }
     }
     assert_eq!(Some(&last), commands.last(), "the definitions are deleted last");

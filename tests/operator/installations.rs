@@ -58,15 +58,15 @@ fn signed_by(notes: Option<&String>) -> String {
 }
 
 /// Waits until a candidate has one pad and one link, the Pad of one cluster is Open, and that of the other has yielded.
-async fn wait_for_one_pad_each(worlds: [&TestEnv; 2], candidate: &str) {
+async fn wait_for_one_pad_each(envs: [&TestEnv; 2], candidate: &str) {
     const OPEN: &str = "Open/Open";
     const OWNED: &str = "Skipped/OwnedByAnotherInstallation";
     eventually(&format!("{candidate} has one pad"), async || {
-        let links = worlds[0].lever.links(candidate);
-        let mut alive = worlds[0].created_pads_of(candidate);
+        let links = envs[0].lever.links(candidate);
+        let mut alive = envs[0].created_pads_of(candidate);
         alive.retain(|pad| !pad.deleted);
         let mut phases = Vec::new();
-        for env in worlds {
+        for env in envs {
             phases.extend(env.pads_of(candidate).await.iter().map(phase));
         }
         phases.sort();
@@ -108,8 +108,8 @@ async fn installation_id_is_written_once_and_restored() {
         env.patch("leverconnections", CONNECTION, patch).await;
     };
     annotate("production").await;
-    let told = env.wait_for("leverconnections", CONNECTION, "Ready", "False/InstallationIDInvalid").await;
-    assert!(message_of(&told, "Ready").contains(&id), "{told:#}");
+    let object = env.wait_for("leverconnections", CONNECTION, "Ready", "False/InstallationIDInvalid").await;
+    assert!(message_of(&object, "Ready").contains(&id), "{object:#}");
     let later = env.candidate();
     env.enter(&later).await;
     env.wait_for_pad(&later, "Pending/ConnectionNotReady").await;
@@ -136,16 +136,16 @@ async fn second_cluster_does_not_change_pads_of_the_first() {
         deliver_to(&second);
         let delivery = first.lever.deliveries().len() - 1;
         let again = first.lever.deliveries()[delivery].body.clone();
-        let said = second.lever.deliver_raw(again.to_string()).await;
-        assert_eq!(said.status, Some(200), "{said:?}");
+        let printed = second.lever.deliver_raw(again.to_string()).await;
+        assert_eq!(printed.status, Some(200), "{printed:?}");
         let pad = second.wait_for_pad(&candidate, "Skipped/OwnedByAnotherInstallation").await;
         assert!(message_of(&pad, "Ready").contains(&other), "{pad:#}");
         assert_eq!(pad["status"]["otherInstallation"], other);
         kept.push((policy, candidate, made));
     }
-    let told = second.wait_for("leverconnections", CONNECTION, "Exclusive", "False/AccountShared").await;
-    assert!(message_of(&told, "Exclusive").contains(&other), "{told:#}");
-    assert_eq!(brief(&told, "Ready"), "True/Connected");
+    let object = second.wait_for("leverconnections", CONNECTION, "Exclusive", "False/AccountShared").await;
+    assert!(message_of(&object, "Exclusive").contains(&other), "{object:#}");
+    assert_eq!(brief(&object, "Ready"), "True/Connected");
     let events = second.list("events").await;
     let warnings = events.iter().filter(|event| event["reason"] == "AccountShared").count();
     assert_eq!(warnings, 1, "{events:#?}");
@@ -318,13 +318,13 @@ async fn later_pad_that_a_person_has_joined_remains_and_is_reported() {
     first.wait_for_pad(&candidate, "Open/Open").await;
     assert_eq!(first.lever.links(&candidate).len(), 2);
     second.sync().await;
-    let told = eventually("it is reported", async || {
+    let object = eventually("it is reported", async || {
         let pad = second.pads_of(&candidate).await.pop().unwrap();
         if pad["status"]["otherInstallation"] == other { Ok(pad) } else { Err(format!("{pad:#}")) }
     })
     .await;
-    assert_eq!(phase(&told), "Started/Started", "{told:#}");
-    assert!(message_of(&told, "Ready").contains(&other), "{told:#}");
+    assert_eq!(phase(&object), "Started/Started", "{object:#}");
+    assert!(message_of(&object, "Ready").contains(&other), "{object:#}");
     second.wait_for("leverconnections", CONNECTION, "Exclusive", "False/AccountShared").await;
     assert!(!second.interview.pad(&later_id).unwrap().deleted);
     assert_eq!(first.lever.links(&candidate).len(), 2);
@@ -339,8 +339,11 @@ async fn two_connections_of_one_account_report_the_same_rule() {
     env.apply("leverconnections", "acme-2", env.connection_spec()).await;
     env.apply("padconfigurations", "twin", json!({"connectionRef": {"name": "acme-2"}})).await;
     for (name, other) in [(CONFIGURATION, "twin"), ("twin", CONFIGURATION)] {
-        let told = env.wait_for("padconfigurations", name, "Ready", "True/Duplicate").await;
-        assert!(message_of(&told, "Ready").contains(&format!("delete padconfiguration {other}")), "{told:#}");
+        let object = env.wait_for("padconfigurations", name, "Ready", "True/Duplicate").await;
+        assert!(
+            message_of(&object, "Ready").contains(&format!("delete padconfiguration {other}")),
+            "{object:#}"
+        );
     }
     // Another tag is another rule.
     env.patch("padconfigurations", "twin", json!({"spec": {"tag": "other"}})).await;
@@ -392,8 +395,8 @@ async fn pads_continue_after_their_connection_was_renamed() {
     let second = env.wait_for_nth_pad(&over, 2, "Open/Open").await;
     assert_eq!(second["spec"]["connectionRef"]["name"], "acme-2");
     assert_eq!(env.created_pads_of(&over).len(), 2);
-    let told = env.get("leverconnections", "acme-2").await;
-    assert_eq!(brief(&told, "Exclusive"), "True/Exclusive");
+    let object = env.get("leverconnections", "acme-2").await;
+    assert_eq!(brief(&object, "Exclusive"), "True/Exclusive");
     env.finish().await;
 }
 

@@ -38,7 +38,7 @@ async fn seen(env: &TestEnv, objects: &[Value]) -> BTreeMap<String, String> {
     lines
         .lines()
         .map(|line| line.split_once(' ').unwrap())
-        .map(|(name, said)| (name.into(), said.into()))
+        .map(|(name, printed)| (name.into(), printed.into()))
         .collect()
 }
 
@@ -112,8 +112,8 @@ async fn tools_report_every_state_correctly() {
         objects.push(object);
     }
     let tools = seen(&env, &objects).await;
-    for (name, ready, said) in &expected {
-        assert_eq!(tools[*name], *said, "{name} {ready}");
+    for (name, ready, printed) in &expected {
+        assert_eq!(tools[*name], *printed, "{name} {ready}");
     }
 
     // Stale conditions, or only the schema's default, do not count as Ready.
@@ -126,8 +126,8 @@ async fn tools_report_every_state_correctly() {
     let mut new = objects[0].clone();
     (new["metadata"]["name"], new["status"]) = (json!("new"), json!({"observedGeneration": -1}));
     stale.push(new);
-    for (name, said) in seen(&env, &stale).await {
-        assert_eq!(said, IN_PROGRESS, "{name}");
+    for (name, printed) in seen(&env, &stale).await {
+        assert_eq!(printed, IN_PROGRESS, "{name}");
     }
 
     // The same on request of a person.

@@ -325,11 +325,11 @@ async fn deletion_waits_for_an_outage_but_not_for_a_rejected_key() {
         if let Some(fault) = fault {
             eventually("an Event reports why it waits", async || {
                 let events = env.list("events").await;
-                let told = events.iter().any(|event| {
+                let is_reported = events.iter().any(|event| {
                     let note = event["note"].as_str().unwrap_or_default();
                     event["reason"] == "LeverUnavailable" && note.contains("padoperator.dev/webhook")
                 });
-                if told { Ok(()) } else { Err(format!("{events:#?}")) }
+                if is_reported { Ok(()) } else { Err(format!("{events:#?}")) }
             })
             .await;
             env.get("leverconnections", CONNECTION).await;

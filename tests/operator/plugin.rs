@@ -91,11 +91,11 @@ async fn plugin_creates_shows_and_ends_a_pad() {
     // The first interview is over, so another pad is no mistake.
     kubectl.pad(&create).await.unwrap();
     assert_eq!(env.creates(), 2);
-    let told = kubectl.pad(&["candidate", &profile]).await.unwrap();
-    let lines: Vec<&str> = told.lines().collect();
-    assert!(lines[0].starts_with(&format!("Pad {name} by {CONFIGURATION}: Ended. It says ")), "{told}");
-    assert!(lines[1].ends_with("/playback"), "{told}");
-    assert!(lines[2].contains(": Open. It says ") && lines[3].starts_with("http"), "{told}");
+    let printed = kubectl.pad(&["candidate", &profile]).await.unwrap();
+    let lines: Vec<&str> = printed.lines().collect();
+    assert!(lines[0].starts_with(&format!("Pad {name} by {CONFIGURATION}: Ended. It says ")), "{printed}");
+    assert!(lines[1].ends_with("/playback"), "{printed}");
+    assert!(lines[2].contains(": Open. It says ") && lines[3].starts_with("http"), "{printed}");
     env.finish().await;
 }
 
@@ -110,12 +110,12 @@ async fn plugin_reports_problems_and_retries() {
     let refused = kubectl.pad(&["open", name]).await.unwrap_err();
     assert!(refused.contains("has no link yet. It says TagMissing"), "{refused}");
     let profile = format!("https://hire.lever.co/candidates/{candidate}");
-    let told = kubectl.pad(&["candidate", &profile]).await.unwrap();
+    let printed = kubectl.pad(&["candidate", &profile]).await.unwrap();
     assert!(
-        told.starts_with(&format!("Pad {name} by {CONFIGURATION}: Skipped. It says TagMissing: ")),
-        "{told}"
+        printed.starts_with(&format!("Pad {name} by {CONFIGURATION}: Skipped. It says TagMissing: ")),
+        "{printed}"
     );
-    assert_eq!(told.lines().count(), 1, "{told}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
     let nobody = env.add_candidate(NewCandidate::default());
     let none = kubectl.pad(&["candidate", &nobody]).await.unwrap_err();
     assert!(none.contains("no Pad in namespace") && none.contains("kubectl pad status"), "{none}");

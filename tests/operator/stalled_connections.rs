@@ -14,14 +14,14 @@ async fn connections_that_stop_forwarding_are_replaced_within_30_seconds() {
     env.wait_for_one_pad(&before).await;
 
     env.operators[0].proxy.freeze();
-    let (began, candidate) = (Instant::now(), env.candidate());
+    let (started, candidate) = (Instant::now(), env.candidate());
     env.create_pad_by_hand("while-stalled", CONFIGURATION, &candidate).await;
     eventually_within(Duration::from_secs(30), "the Pad is open", async || {
         let pad = env.get("pads", "while-stalled").await;
         if phase(&pad) == "Open/Open" { Ok(()) } else { Err(format!("{pad:#}")) }
     })
     .await;
-    println!("availability: connections stalled: the next Pad is Open after {:?}", began.elapsed());
+    println!("availability: connections stalled: the next Pad is Open after {:?}", started.elapsed());
     let log = env.operators[0].logged();
     assert!(log.contains("open connections to the API server stopped forwarding"), "{log}");
     let (_, metrics) = env.operators[0].get("/metrics").await.unwrap();

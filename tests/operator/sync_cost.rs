@@ -58,15 +58,15 @@ async fn an_interval(env: &TestEnv) -> Cost {
     };
     env.lever.clear_calls();
     env.interview.clear_calls();
-    let (began, ended) = eventually("an interval has passed", async || match probes(env).as_slice() {
+    let (started, ended) = eventually("an interval has passed", async || match probes(env).as_slice() {
         // Both services are called at the same time, in any order.
-        [_, began, ended, ..] => Ok((began - PROBE_GAP_MS, ended - PROBE_GAP_MS)),
+        [_, started, ended, ..] => Ok((started - PROBE_GAP_MS, ended - PROBE_GAP_MS)),
         fewer => Err(format!("{fewer:?}")),
     })
     .await;
     let mut cost = Cost::new();
     for call in env.lever.calls().into_iter().chain(env.interview.calls()) {
-        if (began..ended).contains(&call.at) {
+        if (started..ended).contains(&call.at) {
             let path = call.path.split('/').take(4).collect::<Vec<_>>().join("/");
             *cost.entry(format!("{} {path}", call.method)).or_default() += 1;
         }

@@ -167,9 +167,9 @@ async fn unavailable_collector_delays_nothing_and_is_reported_once() {
         let with_ids =
             logged.lines().filter(|line| line.starts_with("trace_id=") && line.contains("webhook"));
         assert!(with_ids.count() >= 2, "{logged}");
-        let began = Instant::now();
+        let started = Instant::now();
         env.operator().terminate().await;
-        let end = began.elapsed();
+        let end = started.elapsed();
         println!("traces: {}: the slowest of 6 pads took {slowest:?}, the end {end:?}", env.namespace);
         assert!(end < Duration::from_secs(10), "stopping took {end:?}");
         env.operator().start().await;
@@ -180,10 +180,10 @@ async fn unavailable_collector_delays_nothing_and_is_reported_once() {
 async fn add_three_candidates(env: &TestEnv) -> Duration {
     let mut slowest = Duration::ZERO;
     for _ in 0..6 {
-        let (candidate, began) = (env.candidate(), Instant::now());
+        let (candidate, started) = (env.candidate(), Instant::now());
         env.enter(&candidate).await;
         env.wait_for_one_pad(&candidate).await;
-        slowest = slowest.max(began.elapsed());
+        slowest = slowest.max(started.elapsed());
     }
     assert!(slowest < Duration::from_secs(8), "a pad took {slowest:?}");
     slowest

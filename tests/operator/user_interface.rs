@@ -58,9 +58,9 @@ async fn kubectl_get_wait_and_explain_work() {
         ("pads.status.phase", "Pad stands"),
     ];
     for (field, text) in explained {
-        let said = env.kubectl(&["explain", field]).await.unwrap();
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(said.contains(text), "{said}");
+        let printed = env.kubectl(&["explain", field]).await.unwrap();
+        let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(printed.contains(text), "{printed}");
     }
     env.finish().await;
 }

@@ -19,13 +19,13 @@ pub async fn burst(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
     let candidates: Vec<_> = (0..CANDIDATES).map(|_| environment.candidate()).collect();
     let (operator, api_server) = (environment.running()?.id()?, bench.api_server()?);
     let before = (cpu(operator)?, cpu(api_server)?);
-    let began = Instant::now();
+    let started = Instant::now();
     let moves =
         candidates.iter().map(|one| environment.change_stage(one.clone())).collect::<Result<Vec<_>, _>>()?;
     stream::iter(moves).buffer_unordered(MAX_IN_FLIGHT).try_collect::<Vec<_>>().await?;
-    let accepted = began.elapsed();
+    let accepted = started.elapsed();
     environment.wait_for_links(&candidates).await?;
-    let took = began.elapsed().as_secs_f64();
+    let took = started.elapsed().as_secs_f64();
     // The last status writes.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let each = |after: Duration, before: Duration| milliseconds(after - before) / CANDIDATES as f64;

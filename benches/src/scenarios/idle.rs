@@ -104,9 +104,9 @@ async fn measure_idle(environment: &mut TestEnv<'_>) -> anyhow::Result<IdleMetri
     calls_of_interval(environment).await?;
     tokio::time::sleep(SYNC_LOOKBACK).await;
     let memory = memory(operator)?;
-    let (writes, cpu_before, began) = (environment.writes().await?, cpu(operator)?, Instant::now());
+    let (writes, cpu_before, started) = (environment.writes().await?, cpu(operator)?, Instant::now());
     let calls = calls_of_interval(environment).await?;
-    let intervals = began.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
+    let intervals = started.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
     let cpu = milliseconds(cpu(operator)? - cpu_before) / intervals;
     let writes = environment.writes().await? - writes;
     let candidates: Vec<_> = (0..60).map(|_| environment.candidate()).collect();
@@ -128,7 +128,7 @@ async fn list(environment: &TestEnv<'_>) -> anyhow::Result<Duration> {
     let pads: Api<Pad> = environment.api();
     let (mut best, mut page) = (Duration::MAX, ListParams::default().limit(500));
     for _ in 0..3 {
-        let began = Instant::now();
+        let started = Instant::now();
         loop {
             let listed = pads.list(&page).await?;
             match listed.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -137,7 +137,7 @@ async fn list(environment: &TestEnv<'_>) -> anyhow::Result<Duration> {
             }
         }
         page.continue_token = None;
-        best = best.min(began.elapsed());
+        best = best.min(started.elapsed());
     }
     Ok(best)
 }
@@ -152,12 +152,12 @@ async fn calls_of_interval(environment: &TestEnv<'_>) -> anyhow::Result<BTreeMap
         calls.iter().filter(|call| call.path == "/v1/stages").map(|call| call.at).collect()
     };
     wait_until("an interval has passed", async || Ok(probes().len() > 2)).await?;
-    let (began, ended) = match probes().as_slice() {
-        [_, began, ended, ..] => (began - PROBE_GAP_MS, ended - PROBE_GAP_MS),
+    let (started, ended) = match probes().as_slice() {
+        [_, started, ended, ..] => (started - PROBE_GAP_MS, ended - PROBE_GAP_MS),
         _ => anyhow::bail!("expected three probes"),
     };
     let mut calls = BTreeMap::new();
-    for call in environment.calls().iter().filter(|call| (began..ended).contains(&call.at)) {
+    for call in environment.calls().iter().filter(|call| (started..ended).contains(&call.at)) {
         let path = call.path.split('/').take(4).collect::<Vec<_>>().join("/");
         *calls.entry(format!("{} {path}", call.method)).or_default() += 1;
     }
@@ -173,10 +173,10 @@ pub async fn connections(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
             TestEnv::start(bench, Setup { connections, sync: INTERVAL_TEXT, ..Setup::new(name) }).await?;
         let operator = environment.running()?.id()?;
         wait_for_interval(&environment, connections).await?;
-        let (before, began) = (cpu(operator)?, Instant::now());
+        let (before, started) = (cpu(operator)?, Instant::now());
         wait_for_interval(&environment, connections).await?;
         wait_for_interval(&environment, connections).await?;
-        let intervals = began.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
+        let intervals = started.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
         measured.push((memory(operator)?, milliseconds(cpu(operator)? - before) / intervals));
     }
     let [one, many] = measured.as_slice() else { anyhow::bail!("two sizes were measured") };

@@ -53,12 +53,12 @@ async fn measure(environment: &TestEnv<'_>, candidates: usize, per_second: u32) 
     tokio::time::sleep(Duration::from_secs_f64(limit.burst / limit.per_second)).await;
     environment.clear_calls();
     let moved: Vec<_> = (0..candidates).map(|_| environment.candidate()).collect();
-    let began = Instant::now();
+    let started = Instant::now();
     let moves =
         moved.iter().map(|one| environment.change_stage(one.clone())).collect::<Result<Vec<_>, _>>()?;
     run_at_rate(per_second, moves).await?;
     environment.wait_for_links(&moved).await?;
-    let seconds = began.elapsed().as_secs_f64();
+    let seconds = started.elapsed().as_secs_f64();
     let calls = environment.calls();
     Ok(Measured {
         candidates,

@@ -11,8 +11,8 @@ async fn notes(cluster: &Cluster, values: &Value) -> String {
     merge(&mut given, values);
     let chart = source(CHART);
     let install = ["install", RELEASE, &chart, "--dry-run=client", "--namespace", "hiring", "--values=-"];
-    let said = cluster.run("helm", &install, Some(&given.to_string())).await.unwrap();
-    said.split_once("NOTES:\n").unwrap().1.to_owned()
+    let printed = cluster.run("helm", &install, Some(&given.to_string())).await.unwrap();
+    printed.split_once("NOTES:\n").unwrap().1.to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +21,7 @@ async fn notes_contain_the_next_step_for_the_values() {
     let (no_address, paste, managed) =
         ("First: make the operator reachable", "Paste this URL", "must enable");
     let ingress = json!({"ingress": {"enabled": true, "host": "hooks.example.com"}});
-    for (values, said, unsaid) in [
+    for (values, printed, unsaid) in [
         (json!({}), vec![no_address, paste, "watches hiring."], vec![managed, "No replica"]),
         (ingress, vec![paste, "names no TLS certificate"], vec![no_address]),
         (
@@ -36,7 +36,7 @@ async fn notes_contain_the_next_step_for_the_values() {
         (json!({"crds": {"install": false}}), vec!["which this release does not install"], vec![]),
     ] {
         let notes = notes(&cluster, &values).await;
-        for text in said {
+        for text in printed {
             assert!(notes.contains(text), "the notes for {values} do not contain {text:?}:\n{notes}");
         }
         for text in unsaid {

@@ -119,14 +119,14 @@ fn refused() -> Vec<(Value, &'static str)> {
 /// Returns the error messages of the chart, as the texts between the placeholders.
 fn messages() -> Vec<Vec<String>> {
     let code = std::fs::read_to_string(source(&format!("{CHART}/templates/_check.tpl"))).unwrap();
-    let told = |line: &str| {
+    let message = |line: &str| {
         let line = line.trim_start();
         let of_a_text = line.strip_prefix("(list \"").and_then(|line| line.split('"').rev().nth(1));
         let after_fail = line.strip_prefix("{{- fail ").and_then(|line| line.split('"').nth(1));
         of_a_text.or(after_fail).map(str::to_owned)
     };
     let piece = |piece: &str| piece.trim_start_matches(['d', 's', 'q']).to_owned();
-    code.lines().filter_map(told).map(|text| text.split('%').map(piece).collect()).collect()
+    code.lines().filter_map(message).map(|text| text.split('%').map(piece).collect()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

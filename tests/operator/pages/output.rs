@@ -5,18 +5,18 @@
 const ANYTHING: &str = "...";
 
 /// Reports whether the output matches the page.
-pub fn matches_page(told: &str, said: &str) -> bool {
-    fn matches(told: &[String], said: &[String]) -> bool {
-        match told {
-            [] => said.is_empty(),
+pub fn matches_page(expected: &str, printed: &str) -> bool {
+    fn matches(expected: &[String], printed: &[String]) -> bool {
+        match expected {
+            [] => printed.is_empty(),
             [first, rest @ ..] if first == ANYTHING => {
-                (0..=said.len()).any(|from| matches(rest, &said[from..]))
+                (0..=printed.len()).any(|from| matches(rest, &printed[from..]))
             }
-            [first, rest @ ..] => said.first() == Some(first) && matches(rest, &said[1..]),
+            [first, rest @ ..] => printed.first() == Some(first) && matches(rest, &printed[1..]),
         }
     }
     let lines = |text: &str| text.lines().map(plain).filter(|line| !line.is_empty()).collect::<Vec<_>>();
-    matches(&lines(told), &lines(said))
+    matches(&lines(expected), &lines(printed))
 }
 
 /// Returns a line without the parts that differ in each run.
@@ -64,15 +64,17 @@ fn is_placeholder(name: &str) -> bool {
 
 #[test]
 fn parts_that_differ_in_each_run_are_ignored() {
-    let told = "NAME                        PHASE   REASON   URL              AGE\n\
+    let expected = "NAME                        PHASE   REASON   URL              AGE\n\
                 phone-screen-5f2c81a90e-1   Open    Open     https://x.y/A    4s\n";
-    let said = told.replace("5f2c81a90e", "0123456789").replace("4s", "1m2s").replace("x.y/A", "z.y/B");
-    assert!(matches_page(told, &said));
-    assert!(matches_page("NAME PHASE REASON URL AGE\n...", &said));
-    assert!(matches_page("...\nphone-screen-5f2c81a90e-1 Open Open http://q 1s", &said));
-    for other in [said.replace("Open    Open", "Open    Linked"), said.replace("9-1", "9-2"), said + "more\n"]
+    let printed =
+        expected.replace("5f2c81a90e", "0123456789").replace("4s", "1m2s").replace("x.y/A", "z.y/B");
+    assert!(matches_page(expected, &printed));
+    assert!(matches_page("NAME PHASE REASON URL AGE\n...", &printed));
+    assert!(matches_page("...\nphone-screen-5f2c81a90e-1 Open Open http://q 1s", &printed));
+    for other in
+        [printed.replace("Open    Open", "Open    Linked"), printed.replace("9-1", "9-2"), printed + "more\n"]
     {
-        assert!(!matches_page(told, &other), "{other}");
+        assert!(!matches_page(expected, &other), "{other}");
     }
-    assert!(!matches_page("NAME PHASE REASON URL AGE", told));
+    assert!(!matches_page("NAME PHASE REASON URL AGE", expected));
 }

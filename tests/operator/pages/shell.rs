@@ -29,22 +29,22 @@ impl Shell {
     pub async fn run(&mut self, command: &str) -> (String, i32) {
         let typed = format!("{{ {command}\n}} </dev/null 2>&1; printf '\\n{END} %s\\n' $?\n");
         self.input.write_all(typed.as_bytes()).await.unwrap();
-        let mut said = String::new();
+        let mut printed = String::new();
         loop {
             let line = must_finish(command, self.output.next_line()).await.unwrap();
-            let Some(line) = line else { panic!("the shell exited at {command}: {said}") };
+            let Some(line) = line else { panic!("the shell exited at {command}: {printed}") };
             if let Some(code) = line.strip_prefix(END) {
-                return (said.trim_end().to_owned(), code.trim().parse().unwrap());
+                return (printed.trim_end().to_owned(), code.trim().parse().unwrap());
             }
-            said.push_str(&line);
-            said.push('\n');
+            printed.push_str(&line);
+            printed.push('\n');
         }
     }
 
     /// Like [`run`](Self::run), for a command that must succeed.
     pub async fn succeed(&mut self, command: &str) -> String {
-        let (said, code) = self.run(command).await;
-        assert_eq!(code, 0, "{command}\n{said}");
-        said
+        let (printed, code) = self.run(command).await;
+        assert_eq!(code, 0, "{command}\n{printed}");
+        printed
     }
 }

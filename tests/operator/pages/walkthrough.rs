@@ -170,10 +170,10 @@ impl Story {
 
     /// Runs commands and compares the output of each.
     async fn console(&mut self, block: &Block) {
-        let mut told: Vec<(String, String)> = Vec::new();
+        let mut expected: Vec<(String, String)> = Vec::new();
         for line in block.text.lines() {
-            match (line.strip_prefix("$ "), told.last_mut()) {
-                (Some(command), _) => told.push((command.to_owned(), String::new())),
+            match (line.strip_prefix("$ "), expected.last_mut()) {
+                (Some(command), _) => expected.push((command.to_owned(), String::new())),
                 (None, Some((command, _))) if command.ends_with('\\') => {
                     command.push('\n');
                     command.push_str(line);
@@ -186,11 +186,11 @@ impl Story {
             }
         }
         let mut new = String::new();
-        for (typed, output) in told {
+        for (typed, output) in expected {
             println!("$ {typed}");
             let command = self.local(&typed).await;
-            let said = self.look(&command, &output).await;
-            new.push_str(&format!("$ {typed}\n{}\n", said.trim_end()));
+            let printed = self.check_output(&command, &output).await;
+            new.push_str(&format!("$ {typed}\n{}\n", printed.trim_end()));
         }
         if writes() {
             self.rewrite(block, &new);
@@ -198,30 +198,31 @@ impl Story {
     }
 
     /// Runs a command until it prints the output on the page.
-    async fn look(&mut self, command: &str, told: &str) -> String {
+    async fn check_output(&mut self, command: &str, expected: &str) -> String {
         let only_looks = ["kubectl get ", "kubectl pad status", "curl -s $"].iter().any(|start| {
             command.replace(&format!("--namespace {} ", self.env.namespace), "").starts_with(start)
         });
         let (env, shell, page) = (&self.env, &mut self.shell, self.page);
-        let globalize = |said: String| {
-            said.replace(env.namespace, "hiring")
+        let globalize = |printed: String| {
+            printed
+                .replace(env.namespace, "hiring")
                 .replace(&env.lever.url(), "https://api.lever.co/v1")
                 .replace(&env.interview.url(), "https://app.coderpad.io/api")
         };
         let once = globalize(shell.run(command).await.0);
-        if matches_page(told, &once) {
-            return told.to_owned();
+        if matches_page(expected, &once) {
+            return expected.to_owned();
         }
         if writes() {
             return once;
         }
-        assert!(only_looks, "{page}: {command} prints\n{once}\ninstead of\n{told}");
-        eventually(&format!("{page}: {command} prints\n{told}"), async || {
-            let said = globalize(shell.run(command).await.0);
-            if matches_page(told, &said) {
-                Ok(said)
+        assert!(only_looks, "{page}: {command} prints\n{once}\ninstead of\n{expected}");
+        eventually(&format!("{page}: {command} prints\n{expected}"), async || {
+            let printed = globalize(shell.run(command).await.0);
+            if matches_page(expected, &printed) {
+                Ok(printed)
             } else {
-                Err(format!("\n{said}\n(PAGES=write puts it into the page)"))
+                Err(format!("\n{printed}\n(PAGES=write puts it into the page)"))
             }
         })
         .await

@@ -502,9 +502,9 @@ impl Pair<'_> {
             let reference = format!("padoperator.dev/{series}/{entry}");
             let ends_so =
                 |note: &&String| note.lines().next_back().is_some_and(|line| line.ends_with(&reference));
-            let said: Vec<&String> = self.candidate.notes.iter().filter(ends_so).collect();
+            let printed: Vec<&String> = self.candidate.notes.iter().filter(ends_so).collect();
             // A released pad may have a successor for the same entry: each note names its pad.
-            let count = said.iter().filter(|note| note.contains(&format!("{}/", pad.url))).count();
+            let count = printed.iter().filter(|note| note.contains(&format!("{}/", pad.url))).count();
             self.comparison.notes += count;
             if count > 1 {
                 self.add(Kind::Duplicate, format!("{count} notes contain {reference}"));

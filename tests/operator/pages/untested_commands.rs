@@ -83,7 +83,7 @@ fn exists(file: &str) -> bool {
 /// Checks that `KEEP=1 make demo` prints such a line.
 fn is_printed_by_the_demo(command: &str) -> bool {
     let start = command.split_inclusive([' ', '=']).next().unwrap_or_default();
-    let printed = std::fs::read_to_string(source("demo/src/keep.rs")).unwrap();
+    let printed = std::fs::read_to_string(source("demo/src/keep_alive.rs")).unwrap();
     printed.lines().any(|line| line.trim().starts_with(start))
 }
 

@@ -55,8 +55,8 @@ async fn check_joined_process(plane: &ControlPlane) {
     let events = guest.audit_events().await.unwrap();
     assert!(events.iter().any(|event| event["user"]["username"] == user));
 
-    guest.stop_api_server().await.expect_err("it is somebody else's");
-    guest.stop_etcd().await.expect_err("it is somebody else's");
+    guest.stop_api_server().await.expect_err("it belongs to another process");
+    guest.stop_etcd().await.expect_err("it belongs to another process");
     guest.stop().await.unwrap();
     assert!(!folder.exists());
     assert_eq!(kubectl(plane, plane.kubeconfig(), &["get", "--raw", "/readyz"]).unwrap(), "ok");

@@ -50,10 +50,10 @@ impl Cluster {
     pub fn new(kubeconfig: &Path) -> anyhow::Result<Self> {
         let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|assets| !assets.is_empty());
         // The plugin `kubectl pad` is next to this program.
-        let beside = std::env::current_exe()?.with_file_name("");
+        let programs_folder = std::env::current_exe()?.with_file_name("");
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = assets.map(PathBuf::from).into_iter();
-        let folders = folders.chain([repository().join(".tools/bin"), beside]);
+        let folders = folders.chain([repository().join(".tools/bin"), programs_folder]);
         let path = std::env::join_paths(folders.chain(std::env::split_paths(&path)))?;
         Ok(Self { kubeconfig: kubeconfig.to_owned(), path, home: tempfile::tempdir()? })
     }

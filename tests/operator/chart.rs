@@ -139,7 +139,7 @@ async fn chart_permissions_suffice_for_the_main_job() {
     ];
     helm(&env, "install", &values).await;
     let user = deployed(&env).await.start(&mut env).await;
-    env.set_up(options).await;
+    env.create_resources(options).await;
 
     check_main_job(&env).await;
     // Deleting an object with a finalizer and creating a Warning Event need additional permissions.

@@ -47,7 +47,7 @@ fn list(value: Option<&Value>) -> &[Value] {
 /// Requires that the new list contains everything of the old one.
 fn missing(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<String>) {
     let gone = list(old).iter().filter(|one| !list(new).contains(one));
-    found.extend(gone.map(|one| format!("{path} has no {one} any more")));
+    found.extend(gone.map(|one| format!("{path} has no {one} anymore")));
 }
 
 /// Keywords that do not restrict objects.
@@ -164,14 +164,14 @@ fn every_kind_of_incompatibility_is_detected() {
         ("/spec/group", Some(json!("other.dev")), "/spec/group has changed"),
         ("/spec/scope", Some(json!("Cluster")), "/spec/scope has changed"),
         ("/spec/names/kind", Some(json!("Rule")), "/spec/names/kind has changed"),
-        ("/spec/names/shortNames", Some(json!([])), "/spec/names/shortNames has no \"padcfg\" any more"),
-        ("/spec/names/categories", None, "/spec/names/categories has no \"padoperator\" any more"),
-        ("/spec/versions", Some(json!([])), "v1alpha1 is not served any more"),
-        ("/spec/versions/0/served", Some(json!(false)), "v1alpha1 is not served any more"),
+        ("/spec/names/shortNames", Some(json!([])), "/spec/names/shortNames has no \"padcfg\" anymore"),
+        ("/spec/names/categories", None, "/spec/names/categories has no \"padoperator\" anymore"),
+        ("/spec/versions", Some(json!([])), "v1alpha1 is no longer served"),
+        ("/spec/versions/0/served", Some(json!(false)), "v1alpha1 is no longer served"),
         ("/spec/versions/0/subresources", None, "the subresources have changed"),
         ("/spec/versions/0/selectableFields", None, "selectableFields has no"),
-        ("/properties/tag", None, "v1alpha1.spec.tag is gone"),
-        ("/properties/connectionRef/properties/name", None, "v1alpha1.spec.connectionRef.name is gone"),
+        ("/properties/tag", None, "v1alpha1.spec.tag was removed"),
+        ("/properties/connectionRef/properties/name", None, "v1alpha1.spec.connectionRef.name was removed"),
         (
             "/properties/tag/type",
             Some(json!("integer")),

@@ -91,7 +91,7 @@ async fn applied_overlay_supports_the_main_job() {
         let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
         assert_eq!(image, concat!("registry.example.com/pad-operator:", env!("CARGO_PKG_VERSION")));
         let user = Deployed::of(deployment).start(&mut env).await;
-        env.set_up(options).await;
+        env.create_resources(options).await;
         let candidate = env.candidate();
         env.enter(&candidate).await;
         env.wait_for_one_pad(&candidate).await;

@@ -363,7 +363,7 @@ async fn empty_webhook_list_leads_to_one_more_webhook_and_a_request_for_action()
     env.lever.set_key("lever-2b61-renewed", Permissions::all());
     env.set_secret("lever-api-key", "lever-2b61-renewed").await;
     eventually("the new key has its webhook", async || {
-        if calls(&env, "POST") == 2 { Ok(()) } else { Err(format!("{} were made", calls(&env, "POST"))) }
+        if calls(&env, "POST") == 2 { Ok(()) } else { Err(format!("{} were created", calls(&env, "POST"))) }
     })
     .await;
     env.sync().await;
@@ -385,7 +385,7 @@ async fn empty_webhook_list_leads_to_one_more_webhook_and_a_request_for_action()
     let arguments: Vec<&str> = command.split_whitespace().skip(1).collect();
     env.cluster.kubectl(&arguments, None).await.unwrap();
     eventually("one more is registered", async || {
-        if calls(&env, "POST") == 3 { Ok(()) } else { Err(format!("{} were made", calls(&env, "POST"))) }
+        if calls(&env, "POST") == 3 { Ok(()) } else { Err(format!("{} were created", calls(&env, "POST"))) }
     })
     .await;
     for _ in 0..2 {

@@ -73,7 +73,7 @@ async fn chart_grants_exactly_the_used_permissions() {
     deployment.configure(&mut operator);
     operator.start().await;
     env.operators.push(operator);
-    env.set_up(options).await;
+    env.create_resources(options).await;
 
     // The complete main job.
     let candidate = env.candidate();

@@ -54,10 +54,10 @@ pub fn assert_sound(object: &Value) {
     }
     crate::reasons::assert_documented(object);
     let is_true = |kind: &str| status_of(object, kind) == "True";
-    let beside = [is_true("Reconciling"), is_true("Stalled")];
+    let progress = [is_true("Reconciling"), is_true("Stalled")];
     match status_of(object, "Ready") {
-        "True" => assert_eq!(beside, [false, false], "{object:#}"),
-        "False" => assert!(beside[0] != beside[1], "exactly one of Reconciling and Stalled:\n{object:#}"),
+        "True" => assert_eq!(progress, [false, false], "{object:#}"),
+        "False" => assert!(progress[0] != progress[1], "exactly one of Reconciling and Stalled:\n{object:#}"),
         other => panic!("Ready is {other:?}:\n{object:#}"),
     }
     if object["kind"] == "Pad" {
@@ -76,12 +76,12 @@ fn assert_phase(pad: &Value) {
     ];
     let reason = reason_of(pad, "Ready");
     assert_eq!(pad["status"]["reason"], reason, "{pad:#}");
-    let beside = match pad["status"]["phase"].as_str().unwrap_or_default() {
+    let progress = match pad["status"]["phase"].as_str().unwrap_or_default() {
         "Pending" if NEEDS_A_PERSON.contains(&reason) => "Stalled",
         "Pending" => "Reconciling",
         "Failed" => "Stalled",
         "Open" | "Started" | "Ended" | "Skipped" => "Ready",
         other => panic!("phase {other:?}:\n{pad:#}"),
     };
-    assert_eq!(status_of(pad, beside), "True", "{pad:#}");
+    assert_eq!(status_of(pad, progress), "True", "{pad:#}");
 }

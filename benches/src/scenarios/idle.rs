@@ -56,10 +56,10 @@ pub async fn pads(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
         many.calls.iter().map(|(call, count)| count.abs_diff(few.calls.get(call).copied().unwrap_or(0)));
     let total = |idle: &IdleMetrics| idle.calls.values().sum::<usize>() as f64;
     Ok(vec![
-        Metric::new("10,000 Pads at rest: writes in an interval", many.writes as f64, "").at_most(0.0),
-        Metric::new("10 Pads at rest: calls in an interval", total(few), ""),
+        Metric::new("10,000 idle Pads: writes in an interval", many.writes as f64, "").at_most(0.0),
+        Metric::new("10 idle Pads: calls in an interval", total(few), ""),
         Metric::new(
-            "10,000 Pads at rest: calls in an interval that differ from 10 Pads'",
+            "10,000 idle Pads: calls in an interval that differ from those of 10 Pads",
             more_calls.sum::<usize>() as f64,
             "",
         )
@@ -84,8 +84,8 @@ pub async fn pads(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
         Metric::median("a new Pad behind 10,000 polled ones: webhook to link, p50", &[many.link]),
         Metric::new("a new Pad behind 10,000 polled ones, compared with 10", ratio(many.link, few.link), "x")
             .at_most(2.0),
-        Metric::new("1,000 Pads at rest: CPU in an interval", thousand.cpu, "ms"),
-        Metric::new("10,000 Pads at rest: CPU in an interval", many.cpu, "ms"),
+        Metric::new("1,000 idle Pads: CPU in an interval", thousand.cpu, "ms"),
+        Metric::new("10,000 idle Pads: CPU in an interval", many.cpu, "ms"),
         Metric::new(
             "CPU in an interval, 10,000 Pads compared with 1,000",
             many.cpu / thousand.cpu.max(1.0),

@@ -235,7 +235,7 @@ impl LeverSimulator {
         self.stage_move(id, stage, Some(at))
     }
 
-    #[expect(clippy::panic, reason = "a mistake in the test")]
+    #[expect(clippy::panic, reason = "a bug in the test")]
     fn stage_move(&self, id: &str, stage: &str, at: Option<i64>) -> StageMove {
         self.lever().move_to(id, stage, at).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -459,7 +459,7 @@ impl LeverSimulator {
     ///
     /// # Panics
     /// If there is no such delivery.
-    #[expect(clippy::panic, reason = "a mistake in the test")]
+    #[expect(clippy::panic, reason = "a bug in the test")]
     pub async fn redeliver(&self, number: usize) -> Attempt {
         self.lever().rerun(number).await.unwrap_or_else(|| panic!("there is no delivery {number}"))
     }

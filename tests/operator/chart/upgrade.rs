@@ -123,7 +123,7 @@ async fn helm_upgrade_under_load_loses_nothing() {
     }
     let ports = env.operators.iter().chain(&new).map(|operator| operator.webhooks).collect();
     let service = TcpProxy::to_any("http", ports).await;
-    env.set_up(options).await;
+    env.create_resources(options).await;
     for webhook in env.lever.webhooks() {
         env.lever.remove_webhook(webhook["id"].as_str().unwrap());
     }

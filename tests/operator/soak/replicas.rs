@@ -57,9 +57,9 @@ impl Replicas {
         running
     }
 
-    pub async fn disconnect_replicas(&mut self, env: &TestEnv, who: ReplicaChoice) {
+    pub async fn disconnect(&mut self, env: &TestEnv, who: ReplicaChoice) {
         for number in choose(env, who).await {
-            env.operators[number].proxy.disconnect_replicas();
+            env.operators[number].proxy.cut();
             self.all[number].cut_at = Some(Instant::now());
         }
     }

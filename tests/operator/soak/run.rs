@@ -165,7 +165,7 @@ impl Run {
             Event::Kill(who) => self.replicas.kill(&mut self.env, *who).await,
             Event::Terminate(who) => self.replicas.terminate(&mut self.env, *who).await,
             Event::Start => self.replicas.start(),
-            Event::Cut(who) => self.replicas.disconnect_replicas(&self.env, *who).await,
+            Event::Cut(who) => self.replicas.disconnect(&self.env, *who).await,
             Event::EndFaults => self.replicas.restore(&self.env),
             Event::StopService(Service::Lever) => lever.stop().await,
             Event::StopService(Service::Interview) => self.env.interview.stop().await,

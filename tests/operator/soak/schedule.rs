@@ -566,8 +566,8 @@ fn every_fault_of_a_schedule_ends() {
             assert_eq!(count(|one| matches!(one, Event::AddCandidate { .. })), size.candidates);
             let ended = count(|one| matches!(one, Event::Kill(_) | Event::Terminate(_)));
             assert_eq!(ended, count(|one| matches!(one, Event::Start)));
-            let disconnect_replicas = count(|one| matches!(one, Event::Cut(_)));
-            assert_eq!(disconnect_replicas, count(|one| matches!(one, Event::EndFaults)));
+            let disconnect = count(|one| matches!(one, Event::Cut(_)));
+            assert_eq!(disconnect, count(|one| matches!(one, Event::EndFaults)));
             let away = count(|one| matches!(one, Event::StopService(_)));
             assert_eq!(away, count(|one| matches!(one, Event::ResumeService(_))));
             let refused = count(|one| matches!(one, Event::RejectKey(_) | Event::SwapKey));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use simulators::{Fault, Moment};
+use simulators::{Fault, PausePoint};
 
 use crate::cluster::{Cluster, NAMESPACE, RELEASE_NAMESPACE, WAIT_TIMEOUT, eventually};
 use crate::environment::{Candidate, TestEnv};
@@ -213,7 +213,7 @@ async fn fail_leader(
     let leader = pods::leader(cluster).await?;
     let process = leader.process()?;
     let held =
-        environment.interview.faults().add(Fault::on("POST", "^/api/pads/?$").pause(Moment::AfterEffect));
+        environment.interview.faults().add(Fault::on("POST", "^/api/pads/?$").pause(PausePoint::AfterEffect));
     let candidate = environment.candidate_in_stage(&format!("{death:?}")).await;
     tokio::time::timeout(WAIT_TIMEOUT, held.reached()).await.context("no pad was created")?;
     match death {

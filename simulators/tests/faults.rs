@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Response};
 use serde_json::Value;
-use simulators::{Fault, InterviewOptions, InterviewSimulator, Moment};
+use simulators::{Fault, InterviewOptions, InterviewSimulator, PausePoint};
 
 const PADS: &str = "^/api/pads/?$";
 
@@ -124,7 +124,7 @@ async fn delay_faults_postpone_the_response() {
 #[tokio::test]
 async fn paused_request_waits_at_its_pause_point() {
     let api = Api::start().await;
-    for (moment, made_while_held) in [(Moment::BeforeEffect, 0), (Moment::AfterEffect, 2)] {
+    for (moment, made_while_held) in [(PausePoint::BeforeEffect, 0), (PausePoint::AfterEffect, 2)] {
         let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(moment));
         let client = api.clone();
         let request = tokio::spawn(async move { client.create("a").await });
@@ -140,7 +140,7 @@ async fn paused_request_waits_at_its_pause_point() {
 #[tokio::test]
 async fn request_takes_effect_after_its_client_disconnected() {
     let api = Api::start().await;
-    let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(Moment::BeforeEffect));
+    let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(PausePoint::BeforeEffect));
     assert!(api.create("late").await.unwrap_err().is_timeout());
     assert_eq!(api.made(), 0);
     gate.release();
@@ -148,7 +148,7 @@ async fn request_takes_effect_after_its_client_disconnected() {
         tokio::task::yield_now().await;
     }
 
-    let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(Moment::BeforeEffect));
+    let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(PausePoint::BeforeEffect));
     let client = api.clone();
     let request = tokio::spawn(async move { client.create("never").await });
     gate.reached().await;

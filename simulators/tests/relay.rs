@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
 use futures_util::{StreamExt as _, stream};
-use simulators::{Fault, Moment, Relay};
+use simulators::{Fault, PausePoint, Relay};
 
 /// Starts a relay to a service that counts and echoes posts, and has one endless response.
 async fn relay() -> (Relay, Arc<AtomicU32>) {
@@ -57,7 +57,7 @@ async fn faults_hold_back_the_request_or_its_response() {
     post("broken").await.unwrap().text().await.unwrap_err();
     assert_eq!(effects(), 4);
 
-    let held = relay.faults().add(on("held").pause(Moment::BeforeEffect));
+    let held = relay.faults().add(on("held").pause(PausePoint::BeforeEffect));
     let answer = async {
         held.reached().await;
         assert_eq!(effects(), 4, "it is held before its effect");
@@ -65,7 +65,7 @@ async fn faults_hold_back_the_request_or_its_response() {
     };
     let (answered, ()) = tokio::join!(post("held"), answer);
     assert_eq!(answered.unwrap().text().await.unwrap(), "held");
-    let held = relay.faults().add(on("dropped").pause(Moment::AfterEffect));
+    let held = relay.faults().add(on("dropped").pause(PausePoint::AfterEffect));
     let answer = async {
         held.reached().await;
         held.discard();

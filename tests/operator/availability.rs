@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use simulators::{Fault, Moment};
+use simulators::{Fault, PausePoint};
 
 use crate::effects::{self, EFFECTS, Target, links_added};
 use crate::environment::{Options, STAGE, TestEnv};
@@ -194,7 +194,7 @@ async fn frozen_leader_sends_nothing_after_it_was_replaced() {
     let written = ["intention", "pad", "pad's id", "status"];
     for effect in EFFECTS.iter().filter(|effect| written.contains(&effect.name)) {
         let subject = effect.prepare(&env, "it is frozen").await;
-        let fault = (effect.request)(&subject).pause(Moment::AfterEffect);
+        let fault = (effect.request)(&subject).pause(PausePoint::AfterEffect);
         let faults = match effect.target {
             Target::ApiServer => env.cluster_faults(leader),
             Target::Lever | Target::CoderPad => effect.faults(&env),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::join_all;
-use simulators::{FaultHandle, Moment};
+use simulators::{FaultHandle, PausePoint};
 
 use crate::effects::{self, Cause, EFFECTS, Effect, Subject, Target, links_added, pads_created, written};
 use crate::environment::TestEnv;
@@ -63,8 +63,8 @@ impl Crash {
         let (faults, fault) = (self.effect.faults(env), (self.effect.request)(&self.subject));
         let pause = |moment| Some(faults.add(fault.clone().pause(moment)));
         self.held = match self.point {
-            CrashPoint::BeforeSending | CrashPoint::BeforeTheEffect => pause(Moment::BeforeEffect),
-            CrashPoint::BeforeTheAnswer => pause(Moment::AfterEffect),
+            CrashPoint::BeforeSending | CrashPoint::BeforeTheEffect => pause(PausePoint::BeforeEffect),
+            CrashPoint::BeforeTheAnswer => pause(PausePoint::AfterEffect),
             CrashPoint::AtTheEnd => None,
         };
         if self.point == CrashPoint::BeforeTheEffect {

@@ -1,7 +1,7 @@
 //! Deletion of a Pad: what remains, and that it never hangs.
 
 use serde_json::json;
-use simulators::{Fault, Moment};
+use simulators::{Fault, PausePoint};
 
 use crate::environment::{CONNECTION, Options, TestEnv};
 use crate::status::phase;
@@ -82,7 +82,7 @@ async fn delete_removes_link_and_pad() {
 async fn pad_deleted_during_creation_leaves_nothing() {
     let env = TestEnv::start(Options::new("delete-in-flight")).await;
     let candidate = env.candidate();
-    let fault = Fault::on("POST", "^/api/pads/?$").pause(Moment::AfterEffect);
+    let fault = Fault::on("POST", "^/api/pads/?$").pause(PausePoint::AfterEffect);
     let fault = env.interview.faults().add(fault);
     env.enter(&candidate).await;
     must_finish("the pad is created", fault.reached()).await;
@@ -107,7 +107,7 @@ async fn pad_about_to_be_deleted_is_not_adopted() {
     env.enter(&candidate).await;
     let first = env.wait_for_one_pad(&candidate).await;
     let name = env.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
-    let fault = Fault::on("POST", "/removeLinks$").pause(Moment::BeforeEffect);
+    let fault = Fault::on("POST", "/removeLinks$").pause(PausePoint::BeforeEffect);
     let fault = env.lever.faults().add(fault);
     env.delete("pads", &name).await;
     must_finish("its link is about to be removed", fault.reached()).await;

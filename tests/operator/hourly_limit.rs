@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
-use simulators::{Fault, Moment};
+use simulators::{Fault, PausePoint};
 
 use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TestEnv};
 use crate::status::{message_of, phase};
@@ -145,7 +145,7 @@ async fn pad_in_flight_counts_once_against_the_limit() {
     options.flags[0] = "--interview-create-timeout=50s";
     let env = TestEnv::start(options).await;
     let candidates = three_pads_for_one_slot(&env).await;
-    let first = Fault::on("POST", "^/api/pads/?$").containing(&candidates[1]).pause(Moment::AfterEffect);
+    let first = Fault::on("POST", "^/api/pads/?$").containing(&candidates[1]).pause(PausePoint::AfterEffect);
     let held = env.interview.faults().add(first);
     limit(&env, 2).await;
     must_finish("the first creation is in flight", held.reached()).await;

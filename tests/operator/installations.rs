@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simulators::{Action, Fault, Moment};
+use simulators::{Action, Fault, PausePoint};
 use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
@@ -303,7 +303,7 @@ async fn later_pad_that_a_person_has_joined_remains_and_is_reported() {
     let candidate = first.candidate();
     // The first cluster creates its pad first and links it last.
     deliver_to(&first);
-    let held = first.lever.faults().add(Fault::on("POST", "/addLinks$").pause(Moment::BeforeEffect));
+    let held = first.lever.faults().add(Fault::on("POST", "/addLinks$").pause(PausePoint::BeforeEffect));
     first.enter(&candidate).await;
     must_finish("its link is in flight", held.reached()).await;
     // CoderPad's times have whole seconds; within one second the ID decides.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulators::{Action, Fault, Moment, PERMISSIONS, Permissions};
+use simulators::{Action, Fault, PERMISSIONS, PausePoint, Permissions};
 
 use crate::environment::{CONNECTION, NO_PUBLIC_URL, Options, SECRET, TestEnv};
 use crate::status::{brief, message_of};
@@ -111,7 +111,7 @@ async fn webhook_is_registered_verified_used_and_removed_with_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn webhook_is_replaced_after_a_crash_before_its_token_is_stored() {
     for (name, moment) in
-        [("managed-killed", Moment::AfterEffect), ("managed-killed-early", Moment::BeforeEffect)]
+        [("managed-killed", PausePoint::AfterEffect), ("managed-killed-early", PausePoint::BeforeEffect)]
     {
         let mut env = TestEnv::start(managed(name)).await;
         let webhook = settled(&env).await;
@@ -121,7 +121,7 @@ async fn webhook_is_replaced_after_a_crash_before_its_token_is_stored() {
         env.request("leverconnections", CONNECTION).await;
         must_finish("the creation of the webhook is in flight", held.reached()).await;
         env.operator().kill().await;
-        let there = usize::from(moment == Moment::AfterEffect);
+        let there = usize::from(moment == PausePoint::AfterEffect);
         assert_eq!(env.lever.webhooks().len(), there);
         env.operator().start().await;
         let another = settled(&env).await;
@@ -129,7 +129,7 @@ async fn webhook_is_replaced_after_a_crash_before_its_token_is_stored() {
 
         // A late webhook is found and removed by the next reconcile.
         held.release();
-        if moment == Moment::BeforeEffect {
+        if moment == PausePoint::BeforeEffect {
             eventually("the late one has taken effect", async || match env.lever.webhooks().len() {
                 2 => Ok(()),
                 other => Err(format!("{other} webhooks")),

@@ -2,7 +2,7 @@
 //! decided (contract C4a).
 
 use serde_json::{Value, json};
-use simulators::{Fault, KeyRole, Moment, OTHER_ORGANIZATION};
+use simulators::{Fault, KeyRole, OTHER_ORGANIZATION, PausePoint};
 
 use crate::environment::{CONFIGURATION, CONNECTION, Options, TAG, TestEnv};
 use crate::status::{brief, message_of, phase};
@@ -56,7 +56,7 @@ async fn key_of_another_organization_ends_nothing_and_the_right_key_resumes() {
 
     // The first request with the key is slow: Pads that are reconciled in the meantime must wait for its result.
     let held =
-        env.interview.faults().add(Fault::on("GET", "^/api/organization$").pause(Moment::BeforeEffect));
+        env.interview.faults().add(Fault::on("GET", "^/api/organization$").pause(PausePoint::BeforeEffect));
     env.set_secret("interview-api-key", FOREIGN).await;
     must_finish("the new key is tried", held.reached()).await;
     env.request("pads", &kept_name).await;

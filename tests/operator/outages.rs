@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simulators::{Fault, Moment};
+use simulators::{Fault, PausePoint};
 
 use crate::cluster::Cluster;
 use crate::effects::links_added;
@@ -70,13 +70,13 @@ async fn check_cluster_failure(name: &'static str, cluster: Cluster, failure: Fa
     let candidates = || [(); 3].map(|()| env.candidate());
     let [before_id, before_link, before_status, during] = [(); 4].map(|()| candidates());
     let pause = |path: &str, moment| Fault::on("POST", path).pause(moment);
-    let made = |candidate: &String| pause("^/api/pads/?$", Moment::AfterEffect).containing(candidate);
+    let made = |candidate: &String| pause("^/api/pads/?$", PausePoint::AfterEffect).containing(candidate);
     let linked = |moment| move |candidate: &String| pause(&format!("/{candidate}/addLinks$"), moment);
     let mut held = Vec::new();
     held.extend(before_id.each_ref().map(|one| env.interview.faults().add(made(one))));
     let order = |fault| env.lever.faults().add(fault);
-    held.extend(before_link.each_ref().map(linked(Moment::BeforeEffect)).map(order));
-    held.extend(before_status.each_ref().map(linked(Moment::AfterEffect)).map(order));
+    held.extend(before_link.each_ref().map(linked(PausePoint::BeforeEffect)).map(order));
+    held.extend(before_status.each_ref().map(linked(PausePoint::AfterEffect)).map(order));
     for candidate in [&before_link, &before_status, &before_id].into_iter().flatten() {
         env.lever.move_to_stage(candidate, STAGE).await;
     }

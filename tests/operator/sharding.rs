@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use simulators::{Fault, Moment};
+use simulators::{Fault, PausePoint};
 
 use crate::cluster::objects;
 use crate::environment::{Options, TestEnv};
@@ -102,7 +102,7 @@ async fn overlapping_shards_create_one_pad_and_one_link() {
     let both = [env.operators[0].id(), other.id()];
     // One is held between the creation of its pad and the status write, so that the other meets it in between.
     let candidates: Vec<_> = (0..20).map(|_| env.candidate()).collect();
-    let held = env.interview.faults().add(Fault::on("POST", "^/api/pads/?$").pause(Moment::AfterEffect));
+    let held = env.interview.faults().add(Fault::on("POST", "^/api/pads/?$").pause(PausePoint::AfterEffect));
     env.interview
         .faults()
         .add(Fault::on("POST", "^/api/pads/?$").delay_answer(Duration::from_millis(300)).until_removed());

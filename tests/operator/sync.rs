@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
-use simulators::{Action, DeliveryBehaviour, Fault, Moment, NewCandidate, NewPad};
+use simulators::{Action, DeliveryBehaviour, Fault, NewCandidate, NewPad, PausePoint};
 
 use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, TestEnv};
 use crate::status::message_of;
@@ -249,7 +249,7 @@ async fn existing_candidates_stay_known_after_a_crash_in_the_first_scan() {
     options.relayed = true;
     let mut env = TestEnv::start(options).await;
     let crowd = crowd(&env);
-    let page = Fault::on("GET", "^/v1/opportunities$").containing(PAGE_TOKEN).pause(Moment::BeforeEffect);
+    let page = Fault::on("GET", "^/v1/opportunities$").containing(PAGE_TOKEN).pause(PausePoint::BeforeEffect);
     let page = env.lever.faults().add(page);
     env.configure(CONFIGURATION, json!({})).await;
     must_finish("the scan is at its second page", page.reached()).await;
@@ -263,7 +263,7 @@ async fn existing_candidates_stay_known_after_a_crash_in_the_first_scan() {
     };
     let first = comes_later().await;
 
-    let made = Fault::on("POST", "/pads$").skip(40).pause(Moment::BeforeEffect);
+    let made = Fault::on("POST", "/pads$").skip(40).pause(PausePoint::BeforeEffect);
     let made = env.cluster_faults(0).add(made);
     let second = comes_later().await;
     env.operator().start().await;

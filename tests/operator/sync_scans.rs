@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
-use simulators::{DeliveryBehaviour, Fault, Moment, NewCandidate, NewPad};
+use simulators::{DeliveryBehaviour, Fault, NewCandidate, NewPad, PausePoint};
 
 use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, TestEnv};
 use crate::status::{brief, status_of};
@@ -128,7 +128,7 @@ async fn delivery_during_a_long_sync_is_not_reported_as_missed() {
     let candidate = env.add_candidate(new);
     env.lever.move_to_stage_at(&candidate, STAGE, minutes(10).as_millisecond()).await;
     // The response of the list contains the candidate, but is delayed.
-    let list = Fault::on("GET", "^/v1/opportunities$").containing(TAG).pause(Moment::AfterEffect);
+    let list = Fault::on("GET", "^/v1/opportunities$").containing(TAG).pause(PausePoint::AfterEffect);
     let list = env.lever.faults().add(list);
     env.request("leverconnections", CONNECTION).await;
     must_finish("the list is requested", list.reached()).await;

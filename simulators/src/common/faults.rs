@@ -17,7 +17,7 @@ use super::wire::{Incoming, decode_pairs};
 /// Point in a request's processing at which an [`Action::Pause`] holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Moment {
+pub enum PausePoint {
     /// The request has arrived and has no effect yet.
     BeforeEffect,
     /// The effect is applied and the response is not sent yet.
@@ -70,7 +70,7 @@ pub enum Action {
     /// Holds the request until it is released.
     Pause {
         /// Point at which the request is held.
-        at: Moment,
+        at: PausePoint,
     },
     /// The effect is applied and the response is delayed.
     DelayAnswer {
@@ -240,7 +240,7 @@ impl Fault {
 
     /// See [`Action::Pause`].
     #[must_use]
-    pub fn pause(self, at: Moment) -> Self {
+    pub fn pause(self, at: PausePoint) -> Self {
         self.action(Action::Pause { at })
     }
 

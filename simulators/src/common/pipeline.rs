@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::bucket::{Buckets, RateLimit};
-use super::faults::{Action, ActiveFault, Faults, Gate, Moment};
+use super::faults::{Action, ActiveFault, Faults, Gate, PausePoint};
 use super::server::Abort;
 use super::wire::{Incoming, Reply};
 use super::{lock, now_ms};
@@ -205,7 +205,7 @@ pub(crate) async fn before_effect(
                 tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
                 continue;
             }
-            Action::Pause { at: Moment::BeforeEffect } => {
+            Action::Pause { at: PausePoint::BeforeEffect } => {
                 entry.hit();
                 match entry.wait_released().await {
                     Gate::Discard => return Some(Outcome::Abort),
@@ -243,7 +243,7 @@ pub(crate) async fn after_effect(
                 tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
                 continue;
             }
-            Action::Pause { at: Moment::AfterEffect } => {
+            Action::Pause { at: PausePoint::AfterEffect } => {
                 entry.hit();
                 match entry.wait_released().await {
                     Gate::Discard => return Some(Outcome::Abort),

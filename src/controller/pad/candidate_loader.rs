@@ -540,7 +540,8 @@ mod tests {
     async fn a_read_that_began_before_a_pad_registered_does_not_serve_it() {
         let account = Account::new().await;
         let id = account.candidate(TAG).await;
-        let slow = simulators::Fault::on("GET", &format!("/{id}$")).pause(simulators::Moment::AfterEffect);
+        let slow =
+            simulators::Fault::on("GET", &format!("/{id}$")).pause(simulators::PausePoint::AfterEffect);
         let slow = account.simulator.faults().add(slow);
         let first = account.ask(&id).read(&account.lever);
         let later = async {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use simulators::{Action, DeliveryBehaviour, Moment};
+use simulators::{Action, DeliveryBehaviour, PausePoint};
 
 use super::{RULES, Size};
 use crate::environment::{STAGE, TAG};
@@ -401,7 +401,7 @@ fn order(part: &mut Part, target: Target) -> FaultPlan {
     let code = part.one(&[500, 502, 503, 504]);
     let milliseconds = part.rng.u64(100..latest);
     let patience = part.rng.u64(100..8000);
-    let (before, after) = (Moment::BeforeEffect, Moment::AfterEffect);
+    let (before, after) = (PausePoint::BeforeEffect, PausePoint::AfterEffect);
     let plain = |action| (action, None);
     let (action, then) = match part.rng.u32(..100) {
         0..10 => plain(Action::Status { code, body: None }),

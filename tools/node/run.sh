@@ -124,7 +124,7 @@ for network in "$POD_NETWORK" "$SERVICE_NETWORK"; do ip route add "$network" via
 ready() { kubectl get node "$NODE" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' | grep -q True; }
 wait_for "kube-apiserver answers" kubectl get --raw /readyz
 wait_for "the node is Ready" ready
-wait_for "Pods can be made" kubectl get serviceaccount default
+wait_for "Pods can be created" kubectl get serviceaccount default
 wait_for "names are resolved" curl --silent --fail "http://$ADDRESS:8181/ready"
 echo "KUBECONFIG=$KUBECONFIG"
 wait "$unshare" || true

@@ -60,8 +60,8 @@ pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], served_entries: Option<&s
         return Deed::Nothing;
     }
     let was_before = !rule.is_settled && row.entry <= rule.since && rule.existing == Existing::Skip;
-    let series: Vec<SeriesMember> = pads.iter().map(|pad| SeriesMember::of(pad)).collect();
-    match series::next(&series, row.entry, rule.repeat) {
+    let series: Vec<SeriesMember> = pads.iter().map(|pad| SeriesMember::from_pad(pad)).collect();
+    match series::repeat_decision(&series, row.entry, rule.repeat) {
         RepeatDecision::NoPad => Deed::Nothing,
         RepeatDecision::Judge(name) => match pads.iter().find(|pad| pad.name_any() == name) {
             // Only a Pad that sync made for such a candidate stays one (contract P10).
@@ -77,7 +77,7 @@ pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], served_entries: Option<&s
         },
         RepeatDecision::Create(n) => {
             let served = series.into_iter().filter(SeriesMember::is_served);
-            let newest = served.max_by_key(|member| (member.number, member.made_at));
+            let newest = served.max_by_key(|member| (member.number, member.created_at));
             newest.map_or(Deed::Make { n, existing: was_before }, |newest| Deed::Judge(newest.name))
         }
     }
@@ -87,8 +87,8 @@ pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], served_entries: Option<&s
 /// the Pad before there was one, or there is none because the candidate was there before the rule took effect.
 pub fn served(rule: &Rule, row: &Row, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
     let has_pad = |pad: &Arc<Pad>| {
-        let member = SeriesMember::of(pad);
-        match member.standing {
+        let member = SeriesMember::from_pad(pad);
+        match member.progress {
             // Its interview may have ended before this entry, though nobody has noticed that yet (contract P3d).
             Progress::Open { entry } if rule.repeat != Repeat::Never => row.entry <= entry,
             _ => member.is_served() && member.serves(row.entry, rule.repeat),

@@ -265,7 +265,7 @@ async fn reconcile(
     let now = schedule::now_ms();
     let mut after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     let mut flag_pause = None;
-    if let Some(stands) = after.as_ref().map(|after| PadHealth::of(&after.conditions, now)) {
+    if let Some(stands) = after.as_ref().map(|after| PadHealth::from_conditions(&after.conditions, now)) {
         flag_pause = reconcile_failure_tag(&mut pass, &around, stands, inputs).await;
         after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
     }
@@ -327,7 +327,7 @@ async fn run_to_completion(
         if let Command::Done { outcome, again } = step {
             return (outcome, again);
         }
-        if step.calls()
+        if step.calls_service()
             && let Err(trouble) = ensure_clients(pass, around).await
         {
             pass.facts.trouble = Some(trouble);
@@ -374,7 +374,7 @@ async fn reconcile_failure_tag(
     let retries = &pass.context.flag_retries;
     let (namespace, name) = (pass.facts.pad.namespace.clone(), pass.facts.pad.name.clone());
     for _ in 0..MAX_COMMANDS_PER_PASS {
-        let step = match plan::failure_tag::flag(&pass.facts, stands) {
+        let step = match plan::failure_tag::next_action(&pass.facts, stands) {
             FailureTag::Execute(step) => step,
             FailureTag::Settled(tag) => {
                 pass.facts.pad.failed_tag = tag;
@@ -382,7 +382,7 @@ async fn reconcile_failure_tag(
             }
             FailureTag::Later => break,
         };
-        if step.calls()
+        if step.calls_service()
             && let Some(rest) = retries.remaining(&namespace, &name, &inputs)
         {
             return Some(rest);

@@ -15,7 +15,7 @@ use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite};
 use crate::api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use crate::controller::Context;
 use crate::controller::connection::status::CONNECTING;
-use crate::controller::pad::plan::settled;
+use crate::controller::pad::plan::is_final;
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::SeriesMember;
 use crate::controller::pad_budget::Creation;
@@ -136,7 +136,7 @@ pub fn facts(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &Pen
         event.read_again_in = context.stale_reads.read_again_in(pad, event.at);
     }
     // Most Pads have their pad already: they need not be compared with all others.
-    if facts.pad.pad_id.is_none() && !facts.pad.deleting && !settled(&facts) {
+    if facts.pad.pad_id.is_none() && !facts.pad.deleting && !is_final(&facts) {
         facts.front = give_way(pad, &mut facts.connection, context);
     }
     facts
@@ -159,7 +159,7 @@ pub(super) fn of_objects(
         others: others
             .iter()
             .filter(|other| other.metadata.deletion_timestamp.is_none())
-            .map(|other| SeriesMember::of(other))
+            .map(|other| SeriesMember::from_pad(other))
             .collect(),
         repeat: configuration.map(|one| one.spec.repeat),
         stage_id: configuration
@@ -274,7 +274,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> StoredP
         pad_id: annotation(names::PAD_ID).cloned(),
         url: status.and_then(|status| status.url.clone()),
         phase: pad.phase(),
-        member: SeriesMember::of(pad),
+        member: SeriesMember::from_pad(pad),
         existing_since: annotation(names::EXISTING_SINCE).and_then(|since| since.parse().ok()),
         was_before: status.and_then(|status| status.reason.as_deref())
             == Some(Reason::BeforeConfiguration.as_str()),

@@ -20,11 +20,11 @@ pub struct SeriesMember {
     /// The number at the end of its name; None for a name that a person gave.
     pub number: Option<u32>,
     /// When it was made.
-    pub made_at: Timestamp,
+    pub created_at: Timestamp,
     /// The id of its pad at CoderPad.
     pub pad_id: Option<String>,
     /// How far it has come.
-    pub standing: Progress,
+    pub progress: Progress,
 }
 
 /// How far a Pad has come.
@@ -61,27 +61,27 @@ pub enum RepeatDecision {
 
 impl SeriesMember {
     /// What a Pad is in its series.
-    pub fn of(pad: &Pad) -> Self {
+    pub fn from_pad(pad: &Pad) -> Self {
         let name = pad.name_any();
         let made_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
         let number = names::pad_number(&name, &pad.spec.configuration_ref.name, &pad.spec.opportunity_id);
         let pad_id = pad.annotations().get(names::PAD_ID).cloned();
-        Self { name, number, made_at, pad_id, standing: standing(pad, made_at) }
+        Self { name, number, created_at: made_at, pad_id, progress: progress_of(pad, made_at) }
     }
 
     /// Whether it has, or had, its pad.
     pub fn is_served(&self) -> bool {
-        matches!(self.standing, Progress::Open { .. } | Progress::Ended { .. })
+        matches!(self.progress, Progress::Open { .. } | Progress::Ended { .. })
     }
 
     /// Whether it has a pad whose interview is not over.
     pub fn is_open(&self) -> bool {
-        matches!(self.standing, Progress::Open { .. })
+        matches!(self.progress, Progress::Open { .. })
     }
 
     /// Whether this Pad already stands for an entry.
     pub fn serves(&self, entry: Timestamp, repeat: Repeat) -> bool {
-        match (self.standing, repeat) {
+        match (self.progress, repeat) {
             (Progress::NotCounted, _) => false,
             (Progress::InProgress, _) | (_, Repeat::Never) | (Progress::Open { .. }, Repeat::AfterEnd) => {
                 true
@@ -95,7 +95,7 @@ impl SeriesMember {
     }
 }
 
-fn standing(pad: &Pad, made_at: Timestamp) -> Progress {
+fn progress_of(pad: &Pad, made_at: Timestamp) -> Progress {
     let status = pad.status.as_ref();
     let since = || pad.phase_since().unwrap_or(made_at);
     let judged_entry = status.and_then(|status| status.judged_entry_at);
@@ -124,12 +124,12 @@ fn standing(pad: &Pad, made_at: Timestamp) -> Progress {
 }
 
 /// What an entry into the stage asks for, given the Pads of the series that are not being deleted.
-pub fn next(series: &[SeriesMember], entry: Timestamp, repeat: Repeat) -> RepeatDecision {
+pub fn repeat_decision(series: &[SeriesMember], entry: Timestamp, repeat: Repeat) -> RepeatDecision {
     if series.iter().any(|member| member.serves(entry, repeat)) {
         return RepeatDecision::NoPad;
     }
-    let void = series.iter().filter(|member| member.standing == Progress::NotCounted);
-    if let Some(newest) = void.max_by_key(|member| (member.number, member.made_at, &member.name)) {
+    let void = series.iter().filter(|member| member.progress == Progress::NotCounted);
+    if let Some(newest) = void.max_by_key(|member| (member.number, member.created_at, &member.name)) {
         return RepeatDecision::Judge(newest.name.clone());
     }
     let highest = series.iter().filter_map(|member| member.number).max();
@@ -137,8 +137,8 @@ pub fn next(series: &[SeriesMember], entry: Timestamp, repeat: Repeat) -> Repeat
 }
 
 /// Whether there can be an entry that asks for anything.
-pub fn may_ask(series: &[SeriesMember], repeat: Repeat) -> bool {
-    next(series, Timestamp::MAX, repeat) != RepeatDecision::NoPad
+pub fn can_repeat(series: &[SeriesMember], repeat: Repeat) -> bool {
+    repeat_decision(series, Timestamp::MAX, repeat) != RepeatDecision::NoPad
 }
 
 #[cfg(test)]
@@ -153,7 +153,7 @@ mod tests {
 
     fn member(number: u32, standing: Progress) -> SeriesMember {
         let name = format!("p-{number}");
-        SeriesMember { name, number: Some(number), made_at: at(0), pad_id: None, standing }
+        SeriesMember { name, number: Some(number), created_at: at(0), pad_id: None, progress: standing }
     }
 
     fn open(entry: i64) -> Progress {
@@ -195,7 +195,11 @@ mod tests {
             let series: Vec<_> =
                 (1..).zip(standings).map(|(number, standing)| member(number, *standing)).collect();
             for (repeat, expected) in [Never, AfterEnd, Always].into_iter().zip(verdicts) {
-                assert_eq!(next(&series, at(entry), repeat), expected, "{standings:?}, {entry}, {repeat:?}");
+                assert_eq!(
+                    repeat_decision(&series, at(entry), repeat),
+                    expected,
+                    "{standings:?}, {entry}, {repeat:?}"
+                );
             }
         }
     }
@@ -205,12 +209,12 @@ mod tests {
         let by_hand =
             SeriesMember { name: "by-hand".into(), number: None, ..member(9, Progress::NotCounted) };
         let series = [member(2, Progress::NotCounted), by_hand, member(1, Progress::NotCounted)];
-        assert_eq!(next(&series, at(1), AfterEnd), judge(2));
+        assert_eq!(repeat_decision(&series, at(1), AfterEnd), judge(2));
     }
 
     #[test]
     fn it_is_known_without_an_entry_that_none_can_ask() {
-        let may = |standing, repeat| may_ask(&[member(1, standing)], repeat);
+        let may = |standing, repeat| can_repeat(&[member(1, standing)], repeat);
         assert!(!may(open(1), AfterEnd) && !may(open(1), Never) && may(open(1), Always));
         assert!(may(ended(1, 2), AfterEnd) && !may(ended(1, 2), Never));
         assert!(!may(Progress::InProgress, Always) && may(Progress::NotCounted, Never));
@@ -230,9 +234,9 @@ mod tests {
                 "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"}, "status": status,
             }))
             .unwrap();
-            let member = SeriesMember::of(&pad);
+            let member = SeriesMember::from_pad(&pad);
             assert_eq!(member.number, Some(3));
-            member.standing
+            member.progress
         };
         let plain = |status| standing(json!({}), status);
         assert_eq!(plain(json!({})), Progress::InProgress);

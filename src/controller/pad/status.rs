@@ -28,7 +28,7 @@ pub fn status(
     let mut conditions = Conditions::new(&status.conditions, generation, now);
     status.observed_generation = generation;
     // What is asked while nothing may be sent is done when it may: until then it is not echoed.
-    if !plan::sends_nothing(facts) {
+    if !plan::is_blocked(facts) {
         status.last_handled_reconcile_at = names::reconcile_requested_at(pad);
     }
     take_over(&mut status, facts, now);

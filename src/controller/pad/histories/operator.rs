@@ -14,7 +14,7 @@ use crate::controller::configuration::observe::ExternalChecks;
 use crate::controller::configuration::status::{ConfigurationObservation, status as configuration_status};
 use crate::controller::pad::hints::{Hint, PendingHints};
 use crate::controller::pad::observe::{self, RelatedObjects};
-use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, flag};
+use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, next_action};
 use crate::controller::pad::plan::{Command, Outcome, plan};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{
@@ -360,9 +360,9 @@ impl Pass<'_> {
         };
         let now = at(self.world.now);
         if let Some(after) = status(&pad, &self.facts, outcome, self.configuration.as_deref(), now) {
-            let stands = PadHealth::of(&after.conditions, now);
+            let stands = PadHealth::from_conditions(&after.conditions, now);
             for _ in 0..STEPS {
-                match flag(&self.facts, stands) {
+                match next_action(&self.facts, stands) {
                     FailureTag::Execute(step) => self.act(step),
                     FailureTag::Settled(tag) => {
                         self.facts.pad.failed_tag = tag;

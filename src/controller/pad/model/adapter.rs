@@ -295,9 +295,9 @@ fn member(object: &Object) -> SeriesMember {
     SeriesMember {
         name,
         number: Some(1),
-        made_at: Timestamp::UNIX_EPOCH,
+        created_at: Timestamp::UNIX_EPOCH,
         pad_id: object.pad.map(pad_id),
-        standing,
+        progress: standing,
     }
 }
 

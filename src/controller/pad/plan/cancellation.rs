@@ -1,7 +1,7 @@
 //! `spec.state: Ended` while the link of the pad is not on the candidate (contract E6).
 
 use super::link::pad_deleted;
-use super::write_back::keep_linked;
+use super::write_back::after_link;
 use super::{Command, Outcome, installation, rest};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
@@ -9,11 +9,11 @@ use crate::transport::{Class, Error, Service};
 use std::time::Duration;
 
 /// Delay before the pad is read again if CoderPad has not ended it yet.
-const ENDS_SOON: Duration = Duration::from_secs(30);
+const CANCEL_RECHECK_DELAY: Duration = Duration::from_secs(30);
 
 /// Ends the interview in CoderPad first, whatever Lever answers. A link that reached the candidate after all makes it
 /// an ordinary end, with note and tags.
-pub(super) fn call_off(facts: &PadState) -> Command {
+pub(super) fn end_unlinked(facts: &PadState) -> Command {
     let record = match (&facts.record, &facts.pad.pad_id) {
         (PadLookup::Read(record), _) => record,
         (PadLookup::NotRead, Some(id)) => return Command::ReadPad(id.clone()),
@@ -30,7 +30,7 @@ pub(super) fn call_off(facts: &PadState) -> Command {
     if !record.is_ended() {
         return match facts.end_asked {
             false => Command::EndPad(record.id.clone()),
-            true => Command::Done { outcome: Outcome::NoDecision, again: Some(ENDS_SOON) },
+            true => Command::Done { outcome: Outcome::NoDecision, again: Some(CANCEL_RECHECK_DELAY) },
         };
     }
     if let WriteClaim::InFlight { rest } = facts.claimed {
@@ -40,7 +40,7 @@ pub(super) fn call_off(facts: &PadState) -> Command {
     }
     match &facts.opportunity {
         CandidateLookup::NotRead => Command::ReadOpportunity,
-        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
+        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => after_link(facts),
         CandidateLookup::Read(_) | CandidateLookup::NotFound | CandidateLookup::Refused => {
             rest(Outcome::EndedUnlinked)
         }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 /// A Pad that is being deleted: what is in mid-flight is resolved first, then the policy is followed. Before anything of
 /// its pad goes, the configuration stores that its entries were served (contract P9).
-pub(super) fn removal(facts: &PadState) -> Command {
+pub(super) fn delete(facts: &PadState) -> Command {
     let step = remove(facts);
     let removes = matches!(
         step,
@@ -52,7 +52,7 @@ fn remove(facts: &PadState) -> Command {
         // A connection that is gone does not delay the deletion; a broken one does.
         ConnectionState::Missing { .. } => return Command::SetFinalizer(false),
         ConnectionState::Ready { .. } => {}
-        ConnectionState::Suspended { .. } | ConnectionState::NotReady { .. } if retained(pad) => {
+        ConnectionState::Suspended { .. } | ConnectionState::NotReady { .. } if leaves_pad_behind(pad) => {
             return Command::SetFinalizer(false);
         }
         ConnectionState::Suspended { .. } | ConnectionState::NotReady { .. } => {
@@ -62,12 +62,12 @@ fn remove(facts: &PadState) -> Command {
     if facts.ownership.yields_to.is_some() {
         return installation::give_up(facts).unwrap_or(Command::SetFinalizer(false));
     }
-    if retained(pad) {
+    if leaves_pad_behind(pad) {
         return Command::SetFinalizer(false);
     }
     let Some(id) = &pad.pad_id else {
         return match remove_attempt(facts) {
-            Command::SetFinalizer(false) => take_flag_off(facts).unwrap_or(Command::SetFinalizer(false)),
+            Command::SetFinalizer(false) => remove_failure_tag(facts).unwrap_or(Command::SetFinalizer(false)),
             step => step,
         };
     };
@@ -100,7 +100,7 @@ fn remove(facts: &PadState) -> Command {
     if pad.deletion_policy != DeletionPolicy::Retain
         && let Some(opportunity) = opportunity
     {
-        let tags = own_tags(facts, opportunity);
+        let tags = operator_tags(facts, opportunity);
         if !tags.is_empty() {
             return Command::RemoveTags(tags);
         }
@@ -108,7 +108,7 @@ fn remove(facts: &PadState) -> Command {
     let linked = link.is_some() || pad.linked || facts.link_removed;
     match record {
         Some(record)
-            if !record.is_deleted() && !facts.deleted.contains(&record.id) && must_delete(pad, linked) =>
+            if !record.is_deleted() && !facts.deleted.contains(&record.id) && deletes_pad(pad, linked) =>
         {
             Command::DeletePad(record.id.clone())
         }
@@ -117,7 +117,7 @@ fn remove(facts: &PadState) -> Command {
 }
 
 /// The tags on the candidate that the operator puts there, unless they tell of another interview by now.
-fn own_tags(facts: &PadState, opportunity: &Opportunity) -> Vec<String> {
+fn operator_tags(facts: &PadState, opportunity: &Opportunity) -> Vec<String> {
     // The tags on the candidate may be those of the other installation.
     if facts.others.iter().any(SeriesMember::is_open) || facts.ownership.reported.is_some() {
         return Vec::new();
@@ -134,7 +134,7 @@ fn own_tags(facts: &PadState, opportunity: &Opportunity) -> Vec<String> {
 }
 
 /// Of a Pad that has made no pad only the tag of its failure can be on the candidate.
-fn take_flag_off(facts: &PadState) -> Option<Command> {
+fn remove_failure_tag(facts: &PadState) -> Option<Command> {
     let configured = facts.write_back.as_ref().and_then(|write_back| write_back.tags.failed.as_ref());
     if facts.pad.deletion_policy == DeletionPolicy::Retain
         || (configured.is_none() && facts.pad.failed_tag.is_none())
@@ -146,18 +146,18 @@ fn take_flag_off(facts: &PadState) -> Option<Command> {
         CandidateLookup::Read(opportunity) => opportunity,
         CandidateLookup::NotFound | CandidateLookup::Refused => return None,
     };
-    Some(own_tags(facts, opportunity)).filter(|tags| !tags.is_empty()).map(Command::RemoveTags)
+    Some(operator_tags(facts, opportunity)).filter(|tags| !tags.is_empty()).map(Command::RemoveTags)
 }
 
 /// Whether deleting the Pad leaves all as it is.
-fn retained(pad: &StoredPad) -> bool {
+fn leaves_pad_behind(pad: &StoredPad) -> bool {
     // A person ended it before it was linked: it stays as it is (contract E6, E9).
     let is_over = pad.phase == Some(Phase::Ended);
     pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || is_over || !pad.has_made_one())
 }
 
 /// Whether the pad at CoderPad goes with the Pad: by policy, or because nobody was ever given its link.
-fn must_delete(pad: &StoredPad, linked: bool) -> bool {
+fn deletes_pad(pad: &StoredPad, linked: bool) -> bool {
     pad.deletion_policy == DeletionPolicy::Delete || !linked
 }
 

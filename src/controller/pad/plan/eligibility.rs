@@ -1,7 +1,7 @@
 //! Whether the candidate gets a pad, and what kind: judged by Lever's own books, never by what a webhook says.
 
 use super::link::store;
-use super::{Command, Outcome, SETTLES_SOON, installation, rest};
+use super::{Command, Outcome, SIBLING_DELETION_RECHECK_DELAY, installation, rest};
 use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
 use crate::api::served;
@@ -21,11 +21,11 @@ use std::time::Duration;
 const EVENT_TOLERANCE_MS: i64 = 5_000;
 
 /// How a Pad goes on that was skipped for what can change in Lever.
-const FOUND_LATER: &str =
+const RETRY_HINT: &str =
     "The next sync finds that; to be faster, annotate this Pad with padoperator.dev/reconcile-requested-at.";
 
 /// Maximum number of characters of a profile's address in a pad's notes: it is one line there.
-const PROFILE_LIMIT: usize = 1000;
+const PROFILE_URL_MAX_CHARS: usize = 1000;
 
 /// What Lever says of the candidate.
 pub(super) enum Eligibility<'a> {
@@ -58,7 +58,7 @@ pub(super) fn judge<'a>(facts: &'a PadState, rule: &Rule, manual: bool) -> Eligi
     }
     if !opportunity.tags.contains(&rule.tag) {
         let message = format!(
-            "The candidate does not carry the tag '{}' (compared exactly, case and all). To have a pad, add the tag in Lever. {FOUND_LATER}",
+            "The candidate does not carry the tag '{}' (compared exactly, case and all). To have a pad, add the tag in Lever. {RETRY_HINT}",
             rule.tag
         );
         return Eligibility::Ineligible(Reason::TagMissing, message);
@@ -114,7 +114,7 @@ pub(super) fn can_have_pad(facts: &PadState) -> Eligibility<'_> {
     }
     if opportunity.archived {
         let message = format!(
-            "The candidate is archived in Lever. Take the candidate out of the archive. {FOUND_LATER}"
+            "The candidate is archived in Lever. Take the candidate out of the archive. {RETRY_HINT}"
         );
         return Eligibility::Ineligible(Reason::CandidateArchived, message);
     }
@@ -148,15 +148,15 @@ pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -
         // Another Pad's deletion may have removed the link since.
         Adoption::Adopt(_) if facts.read_is_shared => return Command::ReadOpportunity,
         Adoption::Adopt(record) => return store(facts, record),
-        Adoption::LeaveToAnother => return left_to_another(pad),
-        Adoption::Wait => return older_first(),
+        Adoption::LeaveToAnother => return left_to_sibling(pad),
+        Adoption::Wait => return yield_to_older(),
         Adoption::Nothing => {}
     }
     // contract I4
     if let Some(step) = installation::served_elsewhere(facts, &records, &entry, rule.repeat) {
         return step;
     }
-    if was_before(pad, rule, entry.at) {
+    if predates_rule(pad, rule, entry.at) {
         let message = format!(
             "The candidate was in the stage '{}' with the tag '{}' before this rule took effect, and spec.existing of the configuration is Skip. To have a pad, move the candidate into the stage again, or request one: kubectl pad retry {} --namespace {}",
             rule.stage_name, rule.tag, pad.name, pad.namespace
@@ -166,10 +166,10 @@ pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -
     if is_served(facts, rule, entry.at) {
         return already_served(pad);
     }
-    if let Some(waiting) = no_room(facts) {
+    if let Some(waiting) = limit_reached(facts) {
         return waiting;
     }
-    let profile = sanitize::one_line(&profile_url(opportunity), PROFILE_LIMIT);
+    let profile = sanitize::one_line(&profile_url(opportunity), PROFILE_URL_MAX_CHARS);
     let candidate = sanitize::candidate_name(&opportunity.name, &pad.opportunity_id);
     let new = NewPad {
         title: sanitize::title(&rule.title, &candidate, &rule.stage_name, &pad.configuration),
@@ -185,7 +185,7 @@ pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -
 
 /// Whether the candidate was there before the rule took effect, and gets no pad for that (contract P5). Only sync finds
 /// such candidates, and marks the Pad that it creates for them (contract P10).
-fn was_before(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool {
+fn predates_rule(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let (Some(entry), Some(since)) = (entry, rule.effective_since) else { return false };
     let is_existing = match pad.existing_since {
         Some(existing_since) => existing_since == since,
@@ -216,7 +216,7 @@ fn already_served(pad: &StoredPad) -> Command {
     rest(Outcome::Skipped(Reason::AlreadyServed, message))
 }
 
-fn left_to_another(pad: &StoredPad) -> Command {
+fn left_to_sibling(pad: &StoredPad) -> Command {
     let message = format!(
         "Another Pad of the candidate serves the present entry into the stage, and no pad of an earlier one is linked. To have another pad nevertheless: kubectl pad retry {} --namespace {}",
         pad.name, pad.namespace
@@ -224,10 +224,10 @@ fn left_to_another(pad: &StoredPad) -> Command {
     rest(Outcome::Skipped(Reason::AlreadyServed, message))
 }
 
-fn older_first() -> Command {
+fn yield_to_older() -> Command {
     let message = "An older Pad of this candidate is not decided yet: that comes first. No action needed.";
     let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
-    Command::Done { outcome, again: Some(SETTLES_SOON) }
+    Command::Done { outcome, again: Some(SIBLING_DELETION_RECHECK_DELAY) }
 }
 
 /// What a Pad without memory does about the pads that are linked on its candidate (contract X6).
@@ -257,9 +257,9 @@ fn adoption<'a>(
         !is_taken && installation::foreign(facts, record).is_none()
     };
     let own = records.iter().filter(|record| is_free(record)).find(|record| serves(record, entry, repeat));
-    let age = |member: &SeriesMember| (member.number, member.made_at);
+    let age = |member: &SeriesMember| (member.number, member.created_at);
     let has_lost_memory = |other: &&SeriesMember| {
-        other.standing == Progress::InProgress && other.pad_id.is_none() && other.number.is_some()
+        other.progress == Progress::InProgress && other.pad_id.is_none() && other.number.is_some()
     };
     let lost: Vec<&SeriesMember> = facts.others.iter().filter(has_lost_memory).collect();
     if pad.manual {
@@ -292,7 +292,7 @@ fn adoption<'a>(
 
 /// What a Pad waits for if no pad may be made for it now, though the candidate is to have one: quota, or room in the
 /// hour.
-pub(super) fn no_room(facts: &PadState) -> Option<Command> {
+pub(super) fn limit_reached(facts: &PadState) -> Option<Command> {
     let ConnectionState::Ready { name, pads_left, hour_full, .. } = &facts.connection else { return None };
     if pads_left.is_some_and(|left| left <= 0) {
         let message = format!(

@@ -1,6 +1,6 @@
 //! What follows from a call or write that did not succeed: which reason a Pad waits for, or fails with.
 
-use super::{Command, Outcome, WriteBackState, cancellation, rest, settled};
+use super::{Command, Outcome, WriteBackState, cancellation, is_final, rest};
 use crate::api::configuration::PadType;
 use crate::api::pad::Phase;
 use crate::coderpad::CREATE_PAD;
@@ -11,7 +11,7 @@ use crate::lever::{is_record, permission};
 use crate::transport::{Class, Error, Service};
 
 /// What follows from a call or write that did not succeed.
-pub(super) fn after_trouble(facts: &PadState, trouble: &PassError) -> Command {
+pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
     let pad = &facts.pad;
     let is_of_cluster =
         matches!(trouble, PassError::Conflict | PassError::Refused { .. } | PassError::Cluster { .. });
@@ -19,7 +19,7 @@ pub(super) fn after_trouble(facts: &PadState, trouble: &PassError) -> Command {
     if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
         return Command::SetFinalizer(true);
     }
-    if let Some(step) = ask_whether_confidential(facts, trouble) {
+    if let Some(step) = check_confidentiality(facts, trouble) {
         return step;
     }
     let was_open = matches!(pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended));
@@ -34,7 +34,7 @@ pub(super) fn after_trouble(facts: &PadState, trouble: &PassError) -> Command {
     match trouble {
         PassError::Conflict | PassError::Cluster { .. } => rest(Outcome::NoDecision),
         // What it has stays so, whatever keeps a further one from being made; and so does what was judged before.
-        _ if (facts.pad.member.is_served() || settled(facts)) && !facts.pad.deleting => {
+        _ if (facts.pad.member.is_served() || is_final(facts)) && !facts.pad.deleting => {
             rest(Outcome::NoDecision)
         }
         PassError::Refused { answer } => rest(Outcome::Waiting(Reason::WriteRefused, refused(answer))),
@@ -52,12 +52,12 @@ pub(super) fn after_trouble(facts: &PadState, trouble: &PassError) -> Command {
             let reason = waiting_reason(error).unwrap_or(unavailable(error.service));
             rest(Outcome::Waiting(
                 reason,
-                format!("What the deletion of this Pad asks for could not be done: {}", told(error)),
+                format!("What the deletion of this Pad asks for could not be done: {}", message_for(error)),
             ))
         }
-        PassError::Service(error) if let Some(step) = ask_why(facts, error) => step,
+        PassError::Service(error) if let Some(step) = check_question(facts, error) => step,
         PassError::Service(error) => rest(match waiting_reason(error) {
-            Some(reason) => Outcome::Waiting(reason, told(error)),
+            Some(reason) => Outcome::Waiting(reason, message_for(error)),
             None if error.class == Class::NotFound
                 && error.operation == CREATE_PAD
                 && question(facts).is_some() =>
@@ -96,7 +96,7 @@ fn is_over(facts: &PadState) -> bool {
 }
 
 /// Reads the candidate after a 403 on the record of an interview: the API key, or this candidate only (contract P2b)?
-fn ask_whether_confidential(facts: &PadState, trouble: &PassError) -> Option<Command> {
+fn check_confidentiality(facts: &PadState, trouble: &PassError) -> Option<Command> {
     let PassError::Service(error) = trouble else { return None };
     let is_of_record = error.class == Class::Forbidden && is_record(error.operation);
     let is_unread = matches!(facts.opportunity, CandidateLookup::NotRead) && !facts.pad.deleting;
@@ -115,7 +115,7 @@ fn after_opening(facts: &PadState, trouble: &PassError) -> Outcome {
             let message = "Lever does not show this opportunity to the API key: it is confidential. The operator writes no note and no tag on it. To write them, put a key that can see confidential data into the Secret, then annotate this Pad with padoperator.dev/reconcile-requested-at.";
             WriteBackState::Impossible(Reason::CandidateConfidential, message.into())
         }
-        Some(reason) => WriteBackState::Pending(reason, told(error)),
+        Some(reason) => WriteBackState::Pending(reason, message_for(error)),
         None if error.class == Class::NotFound && error.service == Service::Lever => {
             let message =
                 "Lever knows no opportunity of this id any more: there is nobody to write a note on.";
@@ -131,7 +131,7 @@ fn after_opening(facts: &PadState, trouble: &PassError) -> Outcome {
 }
 
 /// What failed, and the next step: a person's, or the Pad's own.
-fn told(error: &Error) -> String {
+fn message_for(error: &Error) -> String {
     let next = match (error.class, error.service) {
         (Class::Unauthorized, service) => format!(
             "{service} does not accept the API key any more. Put a valid key into the Secret that the LeverConnection names."
@@ -159,7 +159,7 @@ fn question(facts: &PadState) -> Option<(i64, PadType)> {
 }
 
 /// A pad that was refused may have had a question that has changed since the configuration was checked.
-fn ask_why(facts: &PadState, error: &Error) -> Option<Command> {
+fn check_question(facts: &PadState, error: &Error) -> Option<Command> {
     let is_refused = error.class == Class::Invalid && error.operation == CREATE_PAD && facts.misfit.is_none();
     let (question, type_) = question(facts).filter(|_| is_refused)?;
     Some(Command::CheckQuestion { question, type_ })

@@ -5,7 +5,7 @@
 //! That it was dealt with is kept in the status, so that nobody is asked again, and what a recruiter takes off stays off.
 
 use super::eligibility::{Eligibility, can_have_pad, judge};
-use super::{Command, sends_nothing};
+use super::{Command, is_blocked};
 use crate::api::condition::{Condition, is_true, types};
 use crate::controller::events;
 use crate::controller::pad::state::{CandidateLookup, PadState, PassError, RuleState};
@@ -25,7 +25,7 @@ pub enum PadHealth {
 
 impl PadHealth {
     /// As the conditions say.
-    pub fn of(conditions: &[Condition], now: Timestamp) -> Self {
+    pub fn from_conditions(conditions: &[Condition], now: Timestamp) -> Self {
         match events::needs_attention(conditions, now) {
             Some(_) => PadHealth::Failing,
             None if is_true(conditions, types::READY) => PadHealth::Healthy,
@@ -46,7 +46,7 @@ pub enum FailureTag {
 }
 
 /// The next thing to do about the tag.
-pub fn flag(facts: &PadState, stands: PadHealth) -> FailureTag {
+pub fn next_action(facts: &PadState, stands: PadHealth) -> FailureTag {
     let known = facts.pad.failed_tag.as_ref();
     let wanted = match (stands, &facts.write_back) {
         (PadHealth::Healthy, _) => None,
@@ -65,7 +65,7 @@ pub fn flag(facts: &PadState, stands: PadHealth) -> FailureTag {
             return settled(facts, wanted);
         }
         Some(_) => return FailureTag::Later,
-        None if sends_nothing(facts) || lever_is_in_trouble(facts) => return FailureTag::Later,
+        None if is_blocked(facts) || lever_has_failed(facts) => return FailureTag::Later,
         None => {}
     }
     let opportunity = match &facts.opportunity {
@@ -79,7 +79,7 @@ pub fn flag(facts: &PadState, stands: PadHealth) -> FailureTag {
     if let Some(tag) = known.filter(|tag| due(tag, true) && !facts.tags.needed.contains(tag)) {
         return FailureTag::Execute(Command::RemoveTags(vec![tag.clone()]));
     }
-    match wanted.filter(|tag| due(tag, false) && is_to_have_pad(facts)) {
+    match wanted.filter(|tag| due(tag, false) && should_have_pad(facts)) {
         Some(_) if facts.pad.owes(wanted) && !facts.pad.finalizer => {
             FailureTag::Execute(Command::SetFinalizer(true))
         }
@@ -99,7 +99,7 @@ fn settled(facts: &PadState, tag: Option<&String>) -> FailureTag {
 }
 
 /// The Pad's own pass has just found that Lever cannot be asked.
-fn lever_is_in_trouble(facts: &PadState) -> bool {
+fn lever_has_failed(facts: &PadState) -> bool {
     match &facts.trouble {
         Some(PassError::Service(error) | PassError::CreateOutcomeUnknown(error)) => {
             error.service == Service::Lever
@@ -115,7 +115,7 @@ fn lever_is_in_trouble(facts: &PadState) -> bool {
 }
 
 /// Whether the candidate is to have the pad: nobody else's profile is marked for it.
-fn is_to_have_pad(facts: &PadState) -> bool {
+fn should_have_pad(facts: &PadState) -> bool {
     let is_chosen = facts.pad.manual || facts.pad.pad_id.is_some();
     let judgement = match &facts.configuration {
         RuleState::Ready(rule) => judge(facts, rule, is_chosen),

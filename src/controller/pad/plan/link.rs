@@ -1,7 +1,7 @@
 //! From a pad at CoderPad to its link on the candidate.
 
-use super::write_back::keep_linked;
-use super::{Command, Outcome, installation, rest, sends_nothing};
+use super::write_back::after_link;
+use super::{Command, Outcome, installation, is_blocked, rest};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::names::OnceOnlyWrite;
 use crate::coderpad::{PadKind, PadRecord};
@@ -54,11 +54,11 @@ pub(super) fn link(facts: &PadState) -> Command {
         return Command::ReadPad(record.id.clone());
     }
     if facts.link_written {
-        return keep_linked(facts);
+        return after_link(facts);
     }
     match &facts.opportunity {
         CandidateLookup::NotRead => Command::ReadOpportunity,
-        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => keep_linked(facts),
+        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => after_link(facts),
         // contract I4
         CandidateLookup::Read(_) if let Some(step) = installation::not_beside_another(facts, record) => step,
         CandidateLookup::Read(_) if facts.claimed == WriteClaim::Owned(OnceOnlyWrite::Link) => {
@@ -80,7 +80,7 @@ pub(super) fn link(facts: &PadState) -> Command {
 /// last one.
 pub(super) fn pad_deleted(facts: &PadState) -> Command {
     match facts.opportunity {
-        CandidateLookup::NotRead if !facts.pad.pad_was_deleted && !sends_nothing(facts) => {
+        CandidateLookup::NotRead if !facts.pad.pad_was_deleted && !is_blocked(facts) => {
             Command::ReadOpportunity
         }
         _ => rest(Outcome::PadDeleted),

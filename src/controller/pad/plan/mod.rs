@@ -27,18 +27,18 @@ use crate::api::names::{OnceOnlyWrite, Reference};
 use crate::api::pad::{DesiredState, Phase};
 use crate::coderpad::{NewPad, PadKind, PadRecord};
 use crate::controller::connection::status::CONNECTING;
-use cancellation::call_off;
-use deletion::removal;
-use eligibility::{Eligibility, create, judge, no_room};
-use errors::after_trouble;
+use cancellation::end_unlinked;
+use deletion::delete;
+use eligibility::{Eligibility, create, judge, limit_reached};
+use errors::after_error;
 use jiff::Timestamp;
 use link::{link, store};
-use repeat::{further, not_for_this_one};
+use repeat::{repeat, served_by_sibling};
 use std::time::Duration;
-use write_back::keep_linked;
+use write_back::after_link;
 
 /// Nothing wakes a Pad when another one of its candidate goes.
-const SETTLES_SOON: Duration = Duration::from_secs(2);
+const SIBLING_DELETION_RECHECK_DELAY: Duration = Duration::from_secs(2);
 
 /// The next thing to do about one Pad.
 #[derive(Clone, Debug)]
@@ -168,7 +168,7 @@ impl Command {
     }
 
     /// Whether the step calls a service.
-    pub fn calls(&self) -> bool {
+    pub fn calls_service(&self) -> bool {
         match self {
             Command::Done { .. }
             | Command::ClearAttempt
@@ -247,50 +247,52 @@ pub enum WriteBackState {
 pub fn plan(facts: &PadState) -> Command {
     let step = match &facts.trouble {
         Some(PassError::Service(_) | PassError::NoCredentials { .. }) if is_cancelled(facts) => cancel(facts),
-        Some(trouble) => after_trouble(facts, trouble),
-        None if facts.pad.deleting => removal(facts),
-        None => life(facts),
+        Some(trouble) => after_error(facts, trouble),
+        None if facts.pad.deleting => delete(facts),
+        None => decide(facts),
     };
     match facts.pause {
-        Some(rest) if step.calls() => Command::Done { outcome: Outcome::NoDecision, again: Some(rest) },
+        Some(rest) if step.calls_service() => {
+            Command::Done { outcome: Outcome::NoDecision, again: Some(rest) }
+        }
         _ => step,
     }
 }
 
 /// The life of a Pad that is not being deleted.
-fn life(facts: &PadState) -> Command {
+fn decide(facts: &PadState) -> Command {
     let pad = &facts.pad;
-    if facts.gone && matches!(facts.opportunity, CandidateLookup::NotRead) && !sends_nothing(facts) {
+    if facts.gone && matches!(facts.opportunity, CandidateLookup::NotRead) && !is_blocked(facts) {
         return Command::ReadOpportunity;
     }
     if let Some(step) = installation::other_account(facts) {
         return step;
     }
-    if let Some(step) = installation::yielding(facts).or_else(|| further(facts)) {
+    if let Some(step) = installation::yielding(facts).or_else(|| repeat(facts)) {
         return step;
     }
     if pad.linked {
-        return keep_linked(facts);
+        return after_link(facts);
     }
     // Without the finalizer the Pad could go before it is settled whether its pad is linked. Where all goes well the
     // link follows in the same pass, and this is not needed.
     let is_first_pass =
         matches!(facts.claimed, WriteClaim::Owned(_)) || !matches!(facts.record, PadLookup::NotRead);
-    if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !settled(facts) {
+    if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !is_final(facts) {
         return Command::SetFinalizer(true);
     }
     if is_cancelled(facts) {
         return cancel(facts);
     }
-    if settled(facts) {
+    if is_final(facts) {
         return rest(Outcome::Keep);
     }
     if let Some(waiting) = connection_not_usable(facts) {
-        return rest(if keeps_its_place(facts) { Outcome::Keep } else { waiting });
+        return rest(if stays_queued(facts) { Outcome::Keep } else { waiting });
     }
     // contract E6
     if pad.wish == DesiredState::Ended && pad.pad_id.is_some() && !facts.link_written {
-        return call_off(facts);
+        return end_unlinked(facts);
     }
     if pad.pad_id.is_some() || matches!(facts.record, PadLookup::Read(_)) {
         return link(facts);
@@ -305,9 +307,9 @@ fn life(facts: &PadState) -> Command {
     if pad.another_goes {
         let message = "Another Pad of this candidate is being deleted, and it is not settled yet what becomes of its pad at CoderPad: that comes first. No action needed.";
         let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
-        return Command::Done { outcome, again: Some(SETTLES_SOON) };
+        return Command::Done { outcome, again: Some(SIBLING_DELETION_RECHECK_DELAY) };
     }
-    if let Some(waiting) = no_room(facts)
+    if let Some(waiting) = limit_reached(facts)
         && pad.waits_for_room
         && !pad.requested
     {
@@ -315,7 +317,7 @@ fn life(facts: &PadState) -> Command {
     }
     let opportunity = match judge(facts, rule, pad.manual) {
         Eligibility::Unknown => return Command::ReadOpportunity,
-        Eligibility::Stale(again) => return stale(again),
+        Eligibility::Stale(again) => return wait_for_fresh_read(again),
         Eligibility::Ineligible(reason, message) => return rest(Outcome::Skipped(reason, message)),
         Eligibility::Eligible(opportunity) => opportunity,
     };
@@ -330,7 +332,7 @@ fn life(facts: &PadState) -> Command {
     {
         return rest(Outcome::Keep);
     }
-    not_for_this_one(facts, rule, opportunity).unwrap_or_else(|| create(facts, rule, opportunity))
+    served_by_sibling(facts, rule, opportunity).unwrap_or_else(|| create(facts, rule, opportunity))
 }
 
 /// Whether a person has ended the Pad before there was a pad.
@@ -345,7 +347,7 @@ fn is_cancelled(facts: &PadState) -> bool {
 /// cannot be asked, that clock must do.
 fn cancel(facts: &PadState) -> Command {
     let is_known = facts.pad.member.is_served() || !matches!(facts.opportunity, CandidateLookup::NotRead);
-    if !is_known && facts.trouble.is_none() && facts.pause.is_none() && !sends_nothing(facts) {
+    if !is_known && facts.trouble.is_none() && facts.pause.is_none() && !is_blocked(facts) {
         return Command::ReadOpportunity;
     }
     rest(Outcome::Skipped(
@@ -355,7 +357,7 @@ fn cancel(facts: &PadState) -> Command {
 }
 
 /// Whether the Pad was judged before and nobody has asked for another judgement.
-pub fn settled(facts: &PadState) -> bool {
+pub fn is_final(facts: &PadState) -> bool {
     let pad = &facts.pad;
     match pad.phase {
         Some(Phase::Skipped) => !facts.is_asked() && !installation::is_released(facts),
@@ -369,14 +371,14 @@ pub fn settled(facts: &PadState) -> bool {
 
 /// A connection that was changed, such as its limit, is tried again within seconds: who waits for room goes on waiting,
 /// and need not be judged anew.
-fn keeps_its_place(facts: &PadState) -> bool {
+fn stays_queued(facts: &PadState) -> bool {
     let is_tried =
         matches!(&facts.connection, ConnectionState::NotReady { reason, .. } if reason == CONNECTING);
     is_tried && facts.pad.waits_for_room && !facts.pad.requested
 }
 
 /// Whether nothing may be sent for the Pad now.
-pub fn sends_nothing(facts: &PadState) -> bool {
+pub fn is_blocked(facts: &PadState) -> bool {
     connection_not_usable(facts).is_some()
 }
 
@@ -457,7 +459,7 @@ fn resolve_attempt(facts: &PadState) -> Command {
 }
 
 /// Lever's answer is older than the webhook: it is read again before it decides.
-fn stale(again: Duration) -> Command {
+fn wait_for_fresh_read(again: Duration) -> Command {
     Command::Done { outcome: Outcome::StaleRead, again: Some(again) }
 }
 

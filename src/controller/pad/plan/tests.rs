@@ -96,9 +96,9 @@ fn facts() -> PadState {
         member: SeriesMember {
             name: "phone-screen-0123456789-1".into(),
             number: Some(1),
-            made_at: Timestamp::UNIX_EPOCH,
+            created_at: Timestamp::UNIX_EPOCH,
             pad_id: None,
-            standing: Progress::InProgress,
+            progress: Progress::InProgress,
         },
         existing_since: None,
         was_before: false,
@@ -168,7 +168,7 @@ fn at(milliseconds: i64) -> Timestamp {
 /// Another Pad of the candidate.
 fn member(number: u32, standing: Progress) -> SeriesMember {
     let name = format!("phone-screen-0123456789-{number}");
-    SeriesMember { name, number: Some(number), made_at: at(0), pad_id: None, standing }
+    SeriesMember { name, number: Some(number), created_at: at(0), pad_id: None, progress: standing }
 }
 
 /// After an intention was written.
@@ -401,7 +401,7 @@ fn a_wish_to_end_before_there_is_a_pad_cancels_it() {
     assert!(cancelled(|f| f.connection = ConnectionState::Missing { name: "a".into() }));
     assert!(cancelled(|f| f.trouble = Some(service_error(Service::Lever, Class::Unavailable, None))));
     assert!(
-        cancelled(|f| f.pad.member.standing = Progress::Ended { entry: at(0), at: at(0) }),
+        cancelled(|f| f.pad.member.progress = Progress::Ended { entry: at(0), at: at(0) }),
         "it is known"
     );
     let mut in_flight = read(|_| {});

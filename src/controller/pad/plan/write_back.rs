@@ -15,10 +15,10 @@ use crate::controller::pad::state::{
 use std::time::Duration;
 
 /// When to see whether CoderPad has ended an interview that it was asked to end.
-const ENDS_SOON: Duration = Duration::from_secs(30);
+const END_RECHECK_DELAY: Duration = Duration::from_secs(30);
 
 /// The link is on the candidate, or was: what follows until the record of the interview is complete.
-pub(super) fn keep_linked(facts: &PadState) -> Command {
+pub(super) fn after_link(facts: &PadState) -> Command {
     let pad = &facts.pad;
     let wanted = pad.deletion_policy != DeletionPolicy::Retain;
     if pad.finalizer != wanted {
@@ -38,7 +38,7 @@ pub(super) fn keep_linked(facts: &PadState) -> Command {
             (_, waiting) => waiting,
         });
     }
-    installation::contest(facts).unwrap_or_else(|| follow(facts))
+    installation::contest(facts).unwrap_or_else(|| track_interview(facts))
 }
 
 /// Whether the Pad was seen to be Open before.
@@ -47,13 +47,13 @@ fn was_open(pad: &StoredPad) -> bool {
 }
 
 /// Follows what CoderPad says of the pad.
-fn follow(facts: &PadState) -> Command {
+fn track_interview(facts: &PadState) -> Command {
     let pad = &facts.pad;
     let has_ended = pad.phase == Some(Phase::Ended) && !pad.pad_was_deleted;
     if facts.archived && facts.ends_on_archive && matches!(facts.opportunity, CandidateLookup::NotRead) {
         return Command::ReadOpportunity;
     }
-    let shall_end = shall_end(facts);
+    let shall_end = should_end(facts);
     // What came before a Pad was called Open is not news to the walk over CoderPad's list any more.
     let must_look = facts.look || pad.requested || shall_end || has_ended || !was_open(pad);
     let record = match (&facts.record, &pad.pad_id) {
@@ -89,18 +89,18 @@ fn follow(facts: &PadState) -> Command {
         return step;
     }
     let outcome = match record.is_started() {
-        true if begins_unknown(facts) => return Command::ReadEvents(record.id.clone()),
+        true if start_time_unknown(facts) => return Command::ReadEvents(record.id.clone()),
         true => Outcome::Started,
         false => Outcome::Open,
     };
-    Command::Done { outcome, again: facts.end_asked.then_some(ENDS_SOON) }
+    Command::Done { outcome, again: facts.end_asked.then_some(END_RECHECK_DELAY) }
 }
 
 /// The next step until the tag of an open pad is on the candidate; None: there is none now. It is added when the Pad
 /// becomes Open, and after a refusal (contract K4a).
 fn ready_tag(facts: &PadState) -> Option<Command> {
     let is_due = !was_open(&facts.pad) || (facts.tags.reported && facts.tags.pause.is_none());
-    let exchange = || exchange_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed]);
+    let exchange = || sync_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed]);
     is_due.then(exchange).flatten()
 }
 
@@ -110,19 +110,19 @@ pub fn is_tag_settled(facts: &PadState) -> bool {
 }
 
 /// Whether the interview is to be ended: a person wishes it, or the candidate is archived and the configuration says so.
-fn shall_end(facts: &PadState) -> bool {
+fn should_end(facts: &PadState) -> bool {
     let is_archived =
         || matches!(&facts.opportunity, CandidateLookup::Read(opportunity) if opportunity.archived);
     facts.pad.wish == DesiredState::Ended || (facts.archived && facts.ends_on_archive && is_archived())
 }
 
-fn begins_unknown(facts: &PadState) -> bool {
+fn start_time_unknown(facts: &PadState) -> bool {
     facts.pad.started_at.is_none() && facts.events.is_none()
 }
 
 /// The interview is over: the note, then the tags.
 fn end(facts: &PadState, record: &PadRecord) -> Command {
-    if begins_unknown(facts) {
+    if start_time_unknown(facts) {
         return Command::ReadEvents(record.id.clone());
     }
     let Some(write_back) = &facts.write_back else {
@@ -143,8 +143,7 @@ fn end(facts: &PadState, record: &PadRecord) -> Command {
     }
     // The tags tell of the latest interview.
     if !facts.others.iter().any(SeriesMember::is_open)
-        && let Some(step) =
-            exchange_tags(facts, |tags| &tags.ended, &[|tags| &tags.ready, |tags| &tags.failed])
+        && let Some(step) = sync_tags(facts, |tags| &tags.ended, &[|tags| &tags.ready, |tags| &tags.failed])
     {
         return step;
     }
@@ -196,7 +195,7 @@ fn reference(facts: &PadState, record: &PadRecord) -> Reference {
 type TagSelector = fn(&StatusTags) -> &Option<String>;
 
 /// The next step until one tag is on the candidate and others are off; None: they are.
-fn exchange_tags(facts: &PadState, put: TagSelector, take: &[TagSelector]) -> Option<Command> {
+fn sync_tags(facts: &PadState, put: TagSelector, take: &[TagSelector]) -> Option<Command> {
     let tags = &facts.write_back.as_ref()?.tags;
     let (put, take) = (put(tags), take.iter().filter_map(|pick| pick(tags).as_ref()));
     let take: Vec<_> = take.collect();

@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::condition::{Conditions, Readiness};
 use crate::api::configuration::StatusTags;
-use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, flag};
+use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, next_action};
 
 /// A Pad that CoderPad has refused, with the candidate as judged in the same pass.
 fn refused() -> PadState {
@@ -31,7 +31,7 @@ fn flagged() -> PadState {
 
 /// What is done, in one word.
 fn told(facts: &PadState, stands: PadHealth) -> String {
-    match flag(facts, stands) {
+    match next_action(facts, stands) {
         FailureTag::Execute(Command::AddTags(tags)) => format!("puts on {tags:?}"),
         FailureTag::Execute(Command::RemoveTags(tags)) => format!("takes off {tags:?}"),
         FailureTag::Execute(Command::SetFinalizer(present)) => format!("finalizer: {present}"),
@@ -46,7 +46,7 @@ fn a_halt_and_a_long_wait_call_a_person() {
     let stands = |readiness, seconds| {
         let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
         conditions.ready(readiness, "Reason", "message");
-        PadHealth::of(&conditions.finish(), Timestamp::from_second(seconds).unwrap())
+        PadHealth::from_conditions(&conditions.finish(), Timestamp::from_second(seconds).unwrap())
     };
     assert_eq!(stands(Readiness::Stalled, 0), PadHealth::Failing);
     assert_eq!(stands(Readiness::Reconciling, 599), PadHealth::Pending);

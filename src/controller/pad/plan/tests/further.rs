@@ -8,7 +8,7 @@ fn ended(after: i64) -> PadState {
         stored(f);
         (f.pad.linked, f.pad.phase, f.pad.requested) = (true, Some(Phase::Ended), true);
         f.pad.recorded = true;
-        f.pad.member.standing = Progress::Ended { entry: at(ENTRY - 5000), at: at(ENTRY - after) };
+        f.pad.member.progress = Progress::Ended { entry: at(ENTRY - 5000), at: at(ENTRY - after) };
     })
 }
 
@@ -45,14 +45,14 @@ fn an_entry_after_the_end_makes_a_further_pad() {
 fn what_no_entry_can_change_costs_no_call() {
     let mut open = with(|f| {
         (f.pad.linked, f.pad.phase, f.pad.requested) = (true, Some(Phase::Open), true);
-        f.pad.member.standing = Progress::Open { entry: at(ENTRY - 5000) };
+        f.pad.member.progress = Progress::Open { entry: at(ENTRY - 5000) };
     });
     assert_eq!(outcome(&open), Outcome::Keep);
     open.repeat = Some(Repeat::Always);
     open.configuration = RuleState::Ready(Rule { repeat: Repeat::Always, ..rule() });
     assert!(matches!(plan(&open), Command::ReadOpportunity));
     assert!(matches!(plan(&with_candidate(open.clone())), Command::CreateNextPad(2)));
-    open.pad.member.standing = Progress::Open { entry: at(ENTRY) };
+    open.pad.member.progress = Progress::Open { entry: at(ENTRY) };
     assert_eq!(outcome(&with_candidate(open)), Outcome::Keep);
     let mut beside = ended(1);
     beside.others.push(member(2, Progress::InProgress));
@@ -80,7 +80,7 @@ fn the_whole_series_is_judged_whichever_pad_is_asked() {
 
     let mut void = read(|_| {});
     (void.pad.phase, void.pad.requested) = (Some(Phase::Skipped), true);
-    void.pad.member.standing = Progress::NotCounted;
+    void.pad.member.progress = Progress::NotCounted;
     assert!(matches!(plan(&void), Command::Create { .. }));
     void.others.push(member(2, Progress::Open { entry: at(ENTRY) }));
     assert_eq!(outcome(&void), Outcome::Keep, "the entry has its pad");
@@ -148,7 +148,7 @@ fn a_failed_pad_is_tried_once_for_each_entry() {
     let tried = |change: fn(&mut PadState)| {
         let mut facts = read(|_| {});
         facts.pad.phase = Some(Phase::Failed);
-        facts.pad.member.standing = Progress::NotCounted;
+        facts.pad.member.progress = Progress::NotCounted;
         (facts.pad.requested, facts.judge, facts.pad.judged_entry) = (true, true, Some(at(ENTRY)));
         change(&mut facts);
         matches!(plan(&facts), Command::Create { .. })
@@ -190,7 +190,7 @@ fn a_read_that_is_older_than_the_webhook_decides_nothing() {
     assert_eq!(ruled(0, None, gone), "skipped: CandidateNotFound");
     let open: fn(&mut PadState) = |facts| {
         (facts.pad.requested, facts.judge) = (true, true);
-        facts.pad.member.standing = Progress::Ended { entry: at(ENTRY - 9), at: at(ENTRY - 5) };
+        facts.pad.member.progress = Progress::Ended { entry: at(ENTRY - 9), at: at(ENTRY - 5) };
     };
     assert_eq!(ruled(9_000, Some(2), open), again, "for another pad of the series as well");
 }

@@ -5,7 +5,7 @@ use super::*;
 fn settled_in(phase: Phase) -> PadState {
     with(|f| {
         (f.gone, f.pad.phase) = (true, Some(phase));
-        f.pad.member.standing = Progress::NotCounted;
+        f.pad.member.progress = Progress::NotCounted;
     })
 }
 

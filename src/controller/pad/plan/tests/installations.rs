@@ -222,7 +222,7 @@ fn a_pad_that_gives_way_loses_its_link_and_is_deleted_whoever_leads() {
 
     // It is done: it stays so until there is something new to judge.
     (facts.pad.phase, facts.pad.linked, facts.pad.finalizer) = (Some(Phase::Skipped), false, false);
-    facts.pad.member.standing = Progress::NotCounted;
+    facts.pad.member.progress = Progress::NotCounted;
     facts.ownership.reported = Some(OTHER.into());
     assert!(matches!(plan(&facts), Command::Done { outcome: Outcome::Keep, .. }));
     facts.judge = true;
@@ -233,7 +233,7 @@ fn a_pad_that_gives_way_loses_its_link_and_is_deleted_whoever_leads() {
 fn a_pad_skipped_for_another_installation_is_judged_again_when_that_is_taken_over() {
     let mut facts = beside(&[]);
     facts.opportunity = CandidateLookup::NotRead;
-    (facts.pad.phase, facts.pad.member.standing) = (Some(Phase::Skipped), Progress::NotCounted);
+    (facts.pad.phase, facts.pad.member.progress) = (Some(Phase::Skipped), Progress::NotCounted);
     facts.ownership.reported = Some(OTHER.into());
     assert!(matches!(plan(&facts), Command::Done { outcome: Outcome::Keep, .. }));
     facts.ownership.installation = Installation::new(Some(OWN.into()), [OTHER.to_owned()]);

@@ -34,7 +34,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
             Some(Phase::Failed),
             Some(Phase::Ended),
         ][usize::from(phase)];
-        f.pad.member.standing = match phase {
+        f.pad.member.progress = match phase {
             0 | 1 => Progress::InProgress,
             2 => Progress::Open { entry: at(ENTRY) },
             3 | 4 => Progress::NotCounted,
@@ -119,9 +119,9 @@ proptest! {
     fn no_facts_lead_to_a_forbidden_step(facts in any_facts()) {
         let step = plan(&facts);
         let usable = matches!(facts.connection, ConnectionState::Ready { .. });
-        prop_assert!(!step.calls() || usable, "a call through a connection that is not usable: {step:?}");
-        prop_assert!(!step.calls() || facts.pause.is_none(), "a call during a pause: {step:?}");
-        prop_assert!(!step.calls() || facts.trouble.is_none(), "a call after trouble: {step:?}");
+        prop_assert!(!step.calls_service() || usable, "a call through a connection that is not usable: {step:?}");
+        prop_assert!(!step.calls_service() || facts.pause.is_none(), "a call during a pause: {step:?}");
+        prop_assert!(!step.calls_service() || facts.trouble.is_none(), "a call after trouble: {step:?}");
         match &step {
             Command::Create { .. } => {
                 prop_assert!(facts.pad.attempt.is_none() || facts.pad.pad_id.is_none());

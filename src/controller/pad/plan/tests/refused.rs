@@ -158,7 +158,7 @@ fn a_tag_that_a_pad_of_another_configuration_needs_stays() {
         f.opportunity = tagged(&["coderpad", "failed"]);
     });
     let takes_off = |facts: &PadState| {
-        let next = failure_tag::flag(facts, failure_tag::PadHealth::Healthy);
+        let next = failure_tag::next_action(facts, failure_tag::PadHealth::Healthy);
         matches!(next, failure_tag::FailureTag::Execute(Command::RemoveTags(_)))
     };
     assert!(takes_off(&well));

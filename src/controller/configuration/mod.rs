@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The shortest pause before something that was due, but could not be done.
-const SOONEST: Duration = Duration::from_secs(5);
+const CHECK_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
 
 /// Reconciles the configurations of a context's scope until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
@@ -46,9 +46,9 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let (connections, configurations) = (&context.scope.connections, &context.scope.configurations);
     let controller = Controller::for_shared_stream(configurations.changes(), configurations.store())
         .reconcile_on(of_connections(configurations.clone(), connections.changes()))
-        .reconcile_on(of_connections(configurations.clone(), synced(context.clone(), syncs)))
+        .reconcile_on(of_connections(configurations.clone(), triggers_from_sync(context.clone(), syncs)))
         .reconcile_on(context.accounts.duplicates.concerned(configurations.clone()))
-        .reconcile_on(rivals(configurations.clone(), configurations.changes()));
+        .reconcile_on(precedence_changes(configurations.clone(), configurations.changes()));
     runtime::run_controller(controller, context.settings.concurrency, reconciler, &context, stop).await;
 }
 
@@ -65,7 +65,7 @@ fn of_connections(
 }
 
 /// The connections whose sync has ended: a request is answered only then.
-fn synced(
+fn triggers_from_sync(
     context: Arc<Context>,
     ends: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = Arc<LeverConnection>> + Send {
@@ -95,7 +95,7 @@ impl PrecedenceKey {
 
 /// The configurations that another one of the same connection may now give way to, or take precedence over. Changes
 /// that do not bear on that, such as most of a status, wake nobody: else many would wake each other.
-fn rivals(
+fn precedence_changes(
     configurations: Cache<PadConfiguration>,
     changes: impl Stream<Item = Arc<PadConfiguration>> + Send,
 ) -> impl Stream<Item = ObjectRef<PadConfiguration>> + Send {
@@ -188,8 +188,10 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
         self.write(&configuration, after).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
         Ok(match self.memory.next(id, may_ask) {
-            _ if matches!(check, CheckResult::NotNow) => Action::requeue(SOONEST),
-            Some(time) => Action::requeue(time.saturating_duration_since(Instant::now()).max(SOONEST)),
+            _ if matches!(check, CheckResult::NotNow) => Action::requeue(CHECK_RETRY_DELAY_MIN),
+            Some(time) => {
+                Action::requeue(time.saturating_duration_since(Instant::now()).max(CHECK_RETRY_DELAY_MIN))
+            }
             None => Action::await_change(),
         })
     }

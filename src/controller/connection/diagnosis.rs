@@ -46,7 +46,7 @@ impl Diagnosis {
     }
 
     /// Whether it may be over by itself, so that it is worth asking again soon.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         self.remedy != Remedy::UserAction
     }
 }
@@ -56,7 +56,7 @@ const OTHER_HOST: &str = ", or correct spec.lever.url: a key of Lever's sandbox 
                           https://api.sandbox.lever.co/v1 only, and one of production does not work there";
 
 /// A call that failed. `permission` says what the key needs for this call, as a sentence.
-pub fn of_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Diagnosis {
+pub fn diagnose_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Diagnosis {
     let said = sentence(&error.to_string());
     let (service, place) = (error.service, format!("Secret {}, key {}", key.name, key.key));
     let reason = |lever, interview| match service {
@@ -155,7 +155,7 @@ pub fn of_account(error: ServiceClientError, connection: &LeverConnection) -> Re
         ServiceClientError::OriginNotAllowed { .. } => Ok(trouble("OriginNotAllowed", &error.to_string())),
         ServiceClientError::OrganizationChanged { message } => Ok(organization_changed(message)),
         ServiceClientError::Unconfirmed { source } => {
-            Ok(of_call(&source, &connection.spec.interview.api_key_secret_ref, ""))
+            Ok(diagnose_call(&source, &connection.spec.interview.api_key_secret_ref, ""))
         }
         ServiceClientError::Key { .. } => Ok(trouble("SecretKeyInvalid", &format!("{field}: {error}"))),
         ServiceClientError::Secret { source, .. } => {
@@ -208,7 +208,7 @@ mod tests {
         for (class, lever, interview, nature) in cases {
             for (service, reason) in [(Service::Lever, lever), (Service::Interview, interview)] {
                 let error = Error::new(class, service, "GET /stages", Some(499), "Sorry.");
-                let trouble = of_call(&error, &key(), "It needs \"Find all stages\".");
+                let trouble = diagnose_call(&error, &key(), "It needs \"Find all stages\".");
                 assert_eq!((trouble.reason, trouble.remedy), (reason, nature), "{class:?}");
                 for part in [&service.to_string(), "499", "GET /stages"] {
                     assert!(trouble.message.contains(part), "{}", trouble.message);
@@ -217,7 +217,7 @@ mod tests {
             }
         }
         let error = Error::new(Class::Forbidden, Service::Lever, "GET /stages", Some(403), "no");
-        let message = of_call(&error, &key(), "It needs \"Find all stages\".").message;
+        let message = diagnose_call(&error, &key(), "It needs \"Find all stages\".").message;
         assert!(
             message.contains("Find all stages") && message.contains("Secret acme, key api-key"),
             "{message}"

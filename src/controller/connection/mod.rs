@@ -49,15 +49,15 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
         let pads = installation::concerned_by_pads(context.scope.clone(), context.scope.pads.changes());
         let controller = Controller::for_shared_stream(connections.changes(), connections.store())
             .reconcile_on(pads)
-            .reconcile_on(concerned_by_secrets(context.clone(), secrets))
-            .reconcile_on(concerned_by_refusals(reconciler.clone(), probes))
-            .reconcile_on(synced(context.clone(), syncs));
+            .reconcile_on(triggers_from_secrets(context.clone(), secrets))
+            .reconcile_on(triggers_from_refusals(reconciler.clone(), probes))
+            .reconcile_on(triggers_from_sync(context.clone(), syncs));
         runtime::run_controller(controller, context.settings.concurrency, reconciler, &context, stop).await;
     }
 }
 
 /// The connections whose Secrets change. What was read of them before is forgotten first.
-fn concerned_by_secrets(
+fn triggers_from_secrets(
     context: Arc<Context>,
     changes: impl Stream<Item = Option<SecretChange>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
@@ -76,7 +76,7 @@ fn concerned_by_secrets(
 }
 
 /// The connections of Pads whose calls were refused.
-fn concerned_by_refusals(
+fn triggers_from_refusals(
     reconciler: Arc<ConnectionController>,
     refusals: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
@@ -90,7 +90,7 @@ fn concerned_by_refusals(
 }
 
 /// The connections whose sync has ended: a request is answered only then, and it may have found something.
-fn synced(
+fn triggers_from_sync(
     context: Arc<Context>,
     ends: impl Stream<Item = Option<(String, String)>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
@@ -122,7 +122,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
         let public_url = self.context.settings.public_url.as_deref();
         let url = status::webhook_url(public_url, &connection);
         if connection.metadata.deletion_timestamp.is_some() {
-            let again = self.webhooks.bury(&mut connection, &url).await?;
+            let again = self.webhooks.finalize(&mut connection, &url).await?;
             return Ok(again.map_or_else(Action::await_change, at));
         }
         installation::ensure(&self.context, &mut connection).await?;
@@ -187,7 +187,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
             }
         }
         let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
-        if self.webhooks.care(&mut connection, &account, &url, lever_answered).await? {
+        if self.webhooks.reconcile(&mut connection, &account, &url, lever_answered).await? {
             token = observe::token(&self.context.secrets, &connection).await?;
         }
         let syncs = &self.context.syncs;

@@ -81,7 +81,11 @@ async fn probe_lever(
 ) -> Result<(), Diagnosis> {
     let key = &connection.spec.lever.api_key_secret_ref;
     let refused = |error: Error| {
-        diagnosis::of_call(&error, key, &diagnosis::lever_permission(lever::permission(error.operation)))
+        diagnosis::diagnose_call(
+            &error,
+            key,
+            &diagnosis::lever_permission(lever::permission(error.operation)),
+        )
     };
     facts.stages = Some(client.stages().await.map_err(refused)?);
     probe_opportunities(client).await.map_err(refused)?;
@@ -135,7 +139,7 @@ async fn probe_interview(
         Err(error) if error.class == Class::NotFound => {
             return Err(diagnosis::no_organization(&error.to_string(), key));
         }
-        Err(error) => return Err(diagnosis::of_call(&error, key, OWNER)),
+        Err(error) => return Err(diagnosis::diagnose_call(&error, key, OWNER)),
     };
     let Some(organization) = organization else {
         return Err(diagnosis::no_organization(
@@ -146,9 +150,10 @@ async fn probe_interview(
     // contract C4a: nothing else is asked in another organization, and its facts are not taken over.
     organization.check(connection).map_err(diagnosis::organization_changed)?;
     facts.organization = Some(organization);
-    facts.quota = Some(interview.quota().await.map_err(|error| diagnosis::of_call(&error, key, OWNER))?);
+    facts.quota =
+        Some(interview.quota().await.map_err(|error| diagnosis::diagnose_call(&error, key, OWNER))?);
     let pads = interview.organization_pads(None, PadSort::Updated).await;
-    pads.map(drop).map_err(|error| diagnosis::of_call(&error, key, ALL_PADS))
+    pads.map(drop).map_err(|error| diagnosis::diagnose_call(&error, key, ALL_PADS))
 }
 
 /// Looks for the signing token. Its value is dropped at once.

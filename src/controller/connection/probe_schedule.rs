@@ -43,13 +43,13 @@ pub struct ServiceProbe<Facts> {
 
 impl<Facts> ServiceProbe<Facts> {
     fn new(probe: Probe<Facts>, failures_before: u32) -> Self {
-        let may_pass = probe.trouble.as_ref().is_some_and(Diagnosis::may_pass);
+        let may_pass = probe.trouble.as_ref().is_some_and(Diagnosis::is_transient);
         Self { probe, failures: if may_pass { failures_before.saturating_add(1) } else { 0 } }
     }
 
     /// The pause before this service is worth asking again, if it failed in a way that may pass.
     fn pause(&self, interval: Option<Duration>) -> Option<Duration> {
-        let trouble = self.probe.trouble.as_ref().filter(|trouble| trouble.may_pass())?;
+        let trouble = self.probe.trouble.as_ref().filter(|trouble| trouble.is_transient())?;
         Some(schedule::after_failures(self.failures, interval, trouble.retry_after))
     }
 }

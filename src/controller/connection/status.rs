@@ -287,7 +287,7 @@ fn down(trouble: &Diagnosis, message: String) -> ServiceStatus {
 fn standing<Facts>(before: Option<&Condition>, tried: &ServiceProbe<Facts>) -> ServiceStatus {
     let Some(trouble) = &tried.probe.trouble else { return ServiceStatus::Up { but: None } };
     let failures = tried.failures;
-    if !trouble.may_pass() {
+    if !trouble.is_transient() {
         return down(trouble, trouble.message.clone());
     }
     if failures < FAILURES_THAT_COUNT && before.is_some_and(|before| before.status == Status::True) {

@@ -61,11 +61,11 @@ pub struct PadReconcile<'a> {
 
 impl PadReconcile<'_> {
     /// Does one step, and notes what came of it.
-    pub async fn act(&mut self, step: Command) {
+    pub async fn execute(&mut self, step: Command) {
         let span = spans::step(step.name());
         if let Err(trouble) = self.try_to(step).instrument(span.clone()).await {
             span.record("otel.status_code", "error");
-            self.facts.trouble = Some(trouble);
+            self.facts.error = Some(trouble);
         }
     }
 
@@ -108,7 +108,7 @@ impl PadReconcile<'_> {
             Command::Create { reference, pad } => self.create(reference, &pad).await,
             Command::Search { reference } => self.search(&reference).await,
             Command::StorePad { record, keep_finalizer, claim_link } => {
-                let departure = if claim_link { Some(self.departure().await?) } else { None };
+                let departure = if claim_link { Some(self.acquire_send_deadline().await?) } else { None };
                 self.store(*record, keep_finalizer, departure).await
             }
             Command::ClearAttempt => self.forget_attempt().await,
@@ -193,7 +193,7 @@ impl PadReconcile<'_> {
             }
             Command::Yield(id) => self.mark_as_yielding(id).await,
             Command::ClearPad => self.forget_pad().await,
-            Command::CreateNextPad(n) => self.make_further(n).await,
+            Command::CreateNextPad(n) => self.create_next_pad(n).await,
             Command::JudgeSibling(name) => {
                 self.context.looks.request(&self.facts.pad.namespace, &name, Hint::Judge);
                 self.facts.passed_on = true;
@@ -224,14 +224,14 @@ impl PadReconcile<'_> {
             self.context.written.record_version(&self.pad, now.as_deref());
         }
         let written = written?;
-        self.take_over(written);
+        self.refresh_stored(written);
         Ok(())
     }
 
-    fn take_over(&mut self, pad: Pad) {
+    fn refresh_stored(&mut self, pad: Pad) {
         self.context.written.record(&pad);
         let before = (self.facts.pad.attempt.take(), self.facts.pad.open_claim());
-        self.facts.pad = observe::pad_facts(&pad, self.configuration.as_deref());
+        self.facts.pad = observe::stored_pad(&pad, self.configuration.as_deref());
         self.pad = Arc::new(pad);
         // What another process has written meanwhile may be under way.
         if self.facts.pad.attempt != before.0 {
@@ -361,7 +361,7 @@ impl PadReconcile<'_> {
     }
 
     /// Makes the next Pad of the series; one that is there already is the one that was to be made.
-    async fn make_further(&mut self, n: u32) -> Result<(), PassError> {
+    async fn create_next_pad(&mut self, n: u32) -> Result<(), PassError> {
         let Some(configuration) = self.configuration.clone() else { return Err(PassError::Conflict) };
         let asked = names::reconcile_requested_at(self.pad.as_ref()).filter(|_| self.facts.pad.requested);
         let delivered =

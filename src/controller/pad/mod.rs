@@ -1,7 +1,7 @@
 //! The controller of Pads: drives each one until its pad is made and its link is on the candidate.
 //!
 //! The driver is a loop of plan and act over one set of facts: `observe` reads them from the cluster, `plan` has all
-//! rules, `act` all effects, and `status` says what has come of it.
+//! rules, `execute` all effects, and `status` says what has come of it.
 
 pub mod candidate_loader;
 mod execute;
@@ -169,7 +169,7 @@ fn affected_pads(
         pad.metadata.deletion_timestamp.is_some()
             || match pad.phase() {
                 None | Some(Phase::Pending | Phase::Failed) => true,
-                Some(Phase::Ended) => !observe::pad_facts(pad, None).recorded,
+                Some(Phase::Ended) => !observe::stored_pad(pad, None).recorded,
                 // A wish that came while nothing was sent.
                 Some(Phase::Open | Phase::Started) => pad.spec.state == DesiredState::Ended,
                 // Its connection may count the pads of that installation as own by now (contract I6).
@@ -196,9 +196,9 @@ async fn reconcile(
     }
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
     let wanted = context.looks.pending(&namespace, &name);
-    let around = RelatedObjects::of(&pad, context);
+    let around = RelatedObjects::new(&pad, context);
     // What it waited to hear may not be what it has to know now.
-    let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| around.join(&pad, context));
+    let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| around.enroll(&pad, context));
     if wanted.has(Hint::Expired) {
         context.looks.complete(&namespace, &name, Hint::Expired, &wanted);
         if is_expired(&pad, &around) {
@@ -240,14 +240,14 @@ async fn reconcile(
         context.looks.complete(&namespace, &name, Hint::Erased, &wanted);
     }
     let is_decided = !matches!(outcome, Outcome::NoDecision | Outcome::StaleRead);
-    if is_decided && pass.facts.trouble.is_none() {
+    if is_decided && pass.facts.error.is_none() {
         context.looks.foreign_links.record(&namespace, &name, &pass.facts.ownership.links_read);
         context.looks.complete(&namespace, &name, Hint::OtherInstallations, &wanted);
     }
     if is_decided {
         context.looks.complete(&namespace, &name, Hint::Judge, &wanted);
     }
-    let pause = match &pass.facts.trouble {
+    let pause = match &pass.facts.error {
         // What the other has written is about to be heard of; nothing was called in vain.
         Some(PassError::Conflict) => Some(PAD_CONFLICT_REQUEUE_DELAY),
         Some(trouble) => {
@@ -330,12 +330,12 @@ async fn run_to_completion(
         if step.calls_service()
             && let Err(trouble) = ensure_clients(pass, around).await
         {
-            pass.facts.trouble = Some(trouble);
+            pass.facts.error = Some(trouble);
             continue;
         }
         let if_refused = OnRefusal::of(&step);
-        pass.act(step).await;
-        pass.set_aside(if_refused);
+        pass.execute(step).await;
+        pass.tolerate_refusal(if_refused);
     }
     tracing::error!(pad = %pass.facts.pad.name, namespace = %pass.facts.pad.namespace, "the plan goes in circles: please report this");
     (Outcome::NoDecision, Some(REQUEUE_INTERVAL))
@@ -387,14 +387,14 @@ async fn reconcile_failure_tag(
         {
             return Some(rest);
         }
-        let own = pass.facts.trouble.take();
+        let own = pass.facts.error.take();
         match ensure_clients(pass, around).await {
-            Ok(()) => pass.act(step).await,
-            Err(trouble) => pass.facts.trouble = Some(trouble),
+            Ok(()) => pass.execute(step).await,
+            Err(trouble) => pass.facts.error = Some(trouble),
         }
-        pass.facts.flag_trouble = std::mem::replace(&mut pass.facts.trouble, own);
+        pass.facts.failure_tag_error = std::mem::replace(&mut pass.facts.error, own);
     }
-    match &pass.facts.flag_trouble {
+    match &pass.facts.failure_tag_error {
         Some(trouble) => {
             record_failure(pass, trouble, around);
             Some(retries.record_failure(&namespace, &name, &inputs))

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// Longest note, in characters (contract, "Until the end and after").
-const LIMIT: usize = 20_000;
+const NOTE_MAX_CHARS: usize = 20_000;
 /// Replaces code that Lever refuses.
 const LEFT_OUT: &str =
     "\n[Lever refused this note with the code, so the code is left out. The playback shows it.]\n";
@@ -37,10 +37,10 @@ pub fn text(
 ) -> String {
     let summary = sanitize::without_mentions(&summary(record, started_at));
     let last = format!("\n{}\n", reference.line());
-    let left = LIMIT - (summary.chars().count() + last.chars().count()).min(LIMIT);
+    let left = NOTE_MAX_CHARS - (summary.chars().count() + last.chars().count()).min(NOTE_MAX_CHARS);
     let code = match code {
         Code::NotAsked => String::new(),
-        Code::Of(environments) => fitting(&code_of(record, environments), left),
+        Code::Of(environments) => truncate_code(&code_of(record, environments), left),
         Code::Refused => LEFT_OUT.to_owned(),
     };
     format!("{summary}{code}{last}")
@@ -106,7 +106,7 @@ fn code_of(record: &PadRecord, environments: &[Environment]) -> String {
 }
 
 /// The code, cut to so many characters, saying so.
-fn fitting(code: &str, limit: usize) -> String {
+fn truncate_code(code: &str, limit: usize) -> String {
     const NOTICE: &str =
         "\n[The code is cut here: the note would be too long. The playback shows all of it.]\n";
     if code.chars().count() <= limit {
@@ -180,7 +180,7 @@ mod tests {
     fn too_much_code_is_cut_first_and_said_so() {
         let code = [environment(&[("main.py", Some(&"é@a".repeat(20_000)))])];
         let note = text(&record(), None, Code::Of(&code), &reference());
-        assert!(note.chars().count() <= LIMIT, "{}", note.chars().count());
+        assert!(note.chars().count() <= NOTE_MAX_CHARS, "{}", note.chars().count());
         assert!(note.contains("[The code is cut here") && note.contains("Playback: https"));
         assert!(reference().is_of_note(&note));
     }
@@ -195,7 +195,7 @@ mod tests {
                 (participants, language, Some(playback));
             let files: Vec<_> = files.iter().map(|(path, code)| (path.as_str(), code.as_deref())).collect();
             let note = text(&record, None, Code::Of(&[environment(&files)]), &reference());
-            prop_assert!(note.chars().count() <= LIMIT, "{}", note.chars().count());
+            prop_assert!(note.chars().count() <= NOTE_MAX_CHARS, "{}", note.chars().count());
             prop_assert!(reference().is_of_note(&note), "{note:?}");
             let pairs = note.chars().zip(note.chars().skip(1));
             prop_assert!(

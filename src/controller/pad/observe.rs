@@ -1,4 +1,4 @@
-//! Reads what the plan needs to know, from the caches; the services are asked by `act`, when the plan says so.
+//! Reads what the plan needs to know, from the caches; the services are asked by `execute`, when the plan says so.
 
 use super::candidate_loader::Ticket;
 use super::hints::{Hint, PendingHints};
@@ -51,7 +51,7 @@ pub struct FormerConnection {
 
 impl RelatedObjects {
     /// Looks them up in the caches.
-    pub fn of(pad: &Pad, context: &Context) -> Self {
+    pub fn new(pad: &Pad, context: &Context) -> Self {
         let namespace = pad.namespace().unwrap_or_default();
         let configuration = context.scope.configurations.get(&namespace, &pad.spec.configuration_ref.name);
         let own = connection_name(pad, configuration.as_deref());
@@ -65,7 +65,7 @@ impl RelatedObjects {
 
     /// Registers the Pad among those that wait for their candidates. Another Pad of the candidate is likely to register,
     /// too, if several rules name the stage.
-    pub fn join(&self, pad: &Pad, context: &Context) -> Option<Ticket> {
+    pub fn enroll(&self, pad: &Pad, context: &Context) -> Option<Ticket> {
         let rules_of_stage = || {
             let status = |configuration: &PadConfiguration| configuration.status.as_ref()?.stage.clone();
             let stage = self.configuration.as_deref().and_then(status).map(|stage| stage.id);
@@ -137,7 +137,7 @@ pub fn facts(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &Pen
     }
     // Most Pads have their pad already: they need not be compared with all others.
     if facts.pad.pad_id.is_none() && !facts.pad.deleting && !is_final(&facts) {
-        facts.front = give_way(pad, &mut facts.connection, context);
+        facts.front = apply_fifo_limits(pad, &mut facts.connection, context);
     }
     facts
 }
@@ -152,9 +152,9 @@ pub(super) fn of_objects(
 ) -> PadState {
     let object = pad;
     let configuration = around.configuration.as_deref();
-    let another_goes = others.iter().any(|other| goes(other));
-    let pad = StoredPad { another_goes, ..pad_facts(pad, configuration) };
-    let rule = configuration_facts(&pad, around);
+    let another_goes = others.iter().any(|other| is_terminating(other));
+    let pad = StoredPad { sibling_terminating: another_goes, ..stored_pad(pad, configuration) };
+    let rule = rule_state(&pad, around);
     let mut facts = PadState {
         others: others
             .iter()
@@ -176,7 +176,7 @@ pub(super) fn of_objects(
         archived: wanted.has(Hint::Archived),
         gone: wanted.has(Hint::Erased),
         tags: TagState { reported: tags::is_reported(object.status.as_ref()), ..TagState::default() },
-        ..PadState::unread(pad, connection_facts(around), rule)
+        ..PadState::new(pad, connection_state(around), rule)
     };
     if facts.pad.pad_id.is_none() || facts.pad.deleting {
         let status = configuration.and_then(|one| one.status.as_ref());
@@ -249,7 +249,7 @@ pub fn claimed(pad: &StoredPad, context: &Context) -> WriteClaim {
 }
 
 /// The Pad itself, as the cluster has it.
-pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> StoredPad {
+pub fn stored_pad(pad: &Pad, configuration: Option<&PadConfiguration>) -> StoredPad {
     let annotation = |key: &str| pad.annotations().get(key);
     let status = pad.status.as_ref();
     // A configuration that was deleted and created again begins with the same generation.
@@ -266,7 +266,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> StoredP
         configuration: pad.spec.configuration_ref.name.clone(),
         opportunity_id: pad.spec.opportunity_id.clone(),
         manual: pad.is_manual(),
-        wish: pad.spec.state,
+        desired_state: pad.spec.state,
         deletion_policy: pad.spec.deletion_policy,
         deleting: pad.metadata.deletion_timestamp.is_some(),
         finalizer: pad.finalizers().iter().any(|one| one == names::FINALIZER),
@@ -286,7 +286,7 @@ pub fn pad_facts(pad: &Pad, configuration: Option<&PadConfiguration>) -> StoredP
         requested_entry: status.and_then(|status| status.requested_entry_at),
         pad_was_deleted: status.and_then(|status| status.reason.as_deref())
             == Some(Reason::PadDeleted.as_str()),
-        another_goes: false,
+        sibling_terminating: false,
         waits_for_room: waits_for_room(pad),
         // The note comes after the link.
         linked: status.is_some_and(|status| status.linked_at.is_some())
@@ -349,8 +349,8 @@ fn tags_needed(pad: &Pad, context: &Context) -> Vec<String> {
 }
 
 /// Pads of one series share their references and their links, so the one would take the pad that goes with the other.
-fn goes(other: &Pad) -> bool {
-    other.metadata.deletion_timestamp.is_some() && pad_facts(other, None).finalizer
+fn is_terminating(other: &Pad) -> bool {
+    other.metadata.deletion_timestamp.is_some() && stored_pad(other, None).finalizer
 }
 
 fn waits_for_room(pad: &Pad) -> bool {
@@ -364,18 +364,18 @@ fn waits_for(pad: &Pad, reasons: &[Reason]) -> bool {
 
 /// What older Pads that wait, and the pads of the last hour, leave of the connection's limits for this Pad. Returns when
 /// to look again at what is left of the quota, if older Pads have it: the candidates of those may have left.
-fn give_way(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> Option<Duration> {
+fn apply_fifo_limits(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> Option<Duration> {
     let ConnectionState::Ready { name, pads_left, per_hour, hour_full, .. } = connection else { return None };
     if pads_left.is_none() && per_hour.is_none() {
         return None;
     }
     let (namespace, uid) = (pad.namespace().unwrap_or_default(), pad.uid().unwrap_or_default());
     let now = Timestamp::now();
-    let made = per_hour.map(|_| made_lately(pad, name, context, now)).unwrap_or_default();
+    let made = per_hour.map(|_| reported_creations(pad, name, context, now)).unwrap_or_default();
     let made = context.allowances.recent_pads(&namespace, name, &uid, made, now);
     // One whose pad is being made has its place already, though its status still says that it waits.
     let has_place = |other: &Pad| other.uid().is_some_and(|uid| made.placed.contains(&uid));
-    let waiting = waiting_before(pad, name, context);
+    let waiting = older_waiting_pads(pad, name, context);
     let before = waiting.iter().filter(|other| !has_place(other)).count();
     if let Some(limit) = *per_hour {
         *hour_full = rolling_limit::limit_exceeded(limit, made.times, before, now);
@@ -396,7 +396,7 @@ fn give_way(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> O
 
 /// The older Pads of the connection that wait for quota, for room in the hour, or have just waited for the connection
 /// itself: what there is goes to the oldest first. One that waits for something of its own does not hold up the others.
-fn waiting_before(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc<Pad>> {
+fn older_waiting_pads(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc<Pad>> {
     fn age(pad: &Pad) -> (Option<Timestamp>, Option<&String>) {
         (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.metadata.name.as_ref())
     }
@@ -411,16 +411,16 @@ fn waiting_before(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc<Pad
             || waits_for(other, &[Reason::Suspended]) && !suspended(other))
             && other.metadata.deletion_timestamp.is_none()
             && age(other) < age(pad)
-            && goes_through(other, connection, context)
+            && uses_connection(other, connection, context)
     };
     context.scope.pads.at(&pad.namespace().unwrap_or_default(), &Place::Waiting, waits)
 }
 
 /// The creations of the last hour that the Pads of a connection report, for this Pad: an intention whose outcome is
 /// unknown counts as well, except its own.
-pub fn made_lately(pad: &Pad, connection: &str, context: &Context, now: Timestamp) -> Vec<Creation> {
+pub fn reported_creations(pad: &Pad, connection: &str, context: &Context, now: Timestamp) -> Vec<Creation> {
     let (namespace, own) = (pad.namespace().unwrap_or_default(), pad.uid());
-    let is_meant = |other: &Pad| other.uid() != own && goes_through(other, connection, context);
+    let is_meant = |other: &Pad| other.uid() != own && uses_connection(other, connection, context);
     let around = Place::made_around(now);
     let others: HashMap<_, _> = around
         .iter()
@@ -436,7 +436,7 @@ pub fn made_lately(pad: &Pad, connection: &str, context: &Context, now: Timestam
     kept.chain(all.filter_map(|one| of(one, one.created_in_vain_at(), false))).collect()
 }
 
-fn goes_through(pad: &Pad, connection: &str, context: &Context) -> bool {
+fn uses_connection(pad: &Pad, connection: &str, context: &Context) -> bool {
     let look_up = || {
         let namespace = pad.namespace().unwrap_or_default();
         context.scope.configurations.get(&namespace, &pad.spec.configuration_ref.name)
@@ -445,7 +445,7 @@ fn goes_through(pad: &Pad, connection: &str, context: &Context) -> bool {
     connection_name(pad, configuration.as_deref()) == Some(connection)
 }
 
-fn connection_facts(around: &RelatedObjects) -> ConnectionState {
+fn connection_state(around: &RelatedObjects) -> ConnectionState {
     let name = around.connection_name.clone().unwrap_or_default();
     let Some(connection) = &around.connection else { return ConnectionState::Missing { name } };
     if connection.spec.suspend {
@@ -491,7 +491,7 @@ fn wants_retry(pad: &StoredPad) -> bool {
     pad.asked_by_person || (pad.phase == Some(Phase::Pending) && pad.requested_entry.is_some())
 }
 
-fn configuration_facts(pad: &StoredPad, around: &RelatedObjects) -> RuleState {
+fn rule_state(pad: &StoredPad, around: &RelatedObjects) -> RuleState {
     let name = &pad.configuration;
     let Some(configuration) = &around.configuration else {
         let message = format!(

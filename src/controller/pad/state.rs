@@ -1,6 +1,6 @@
 //! What the plan decides on: plain values, no client, no clock, no Kubernetes object.
 //!
-//! `observe` fills them in from the cluster, `act` adds what the services answered, and a test or a model makes them up.
+//! `observe` fills them in from the cluster, `execute` adds what the services answered, and a test or a model makes them up.
 
 use super::series::SeriesMember;
 use super::tags::TagState;
@@ -93,9 +93,9 @@ pub struct PadState {
     /// The note at the end of the interview.
     pub note: NoteLookup,
     /// A call or write of this pass that did not succeed. The pass ends with it.
-    pub trouble: Option<PassError>,
+    pub error: Option<PassError>,
     /// The same of what was done about the tag of a pad that fails: no trouble of the Pad itself.
-    pub flag_trouble: Option<PassError>,
+    pub failure_tag_error: Option<PassError>,
     /// After a failure: how long no call may be made yet.
     pub pause: Option<Duration>,
     /// What is known of the tags besides those of the candidate.
@@ -110,7 +110,7 @@ pub struct PadState {
 
 impl PadState {
     /// Before any service was asked, and with nothing that sync or other Pads have to tell.
-    pub fn unread(pad: StoredPad, connection: ConnectionState, configuration: RuleState) -> Self {
+    pub fn new(pad: StoredPad, connection: ConnectionState, configuration: RuleState) -> Self {
         Self {
             pad,
             connection,
@@ -149,8 +149,8 @@ impl PadState {
             misfit: None,
             code: None,
             note: NoteLookup::NotRead,
-            trouble: None,
-            flag_trouble: None,
+            error: None,
+            failure_tag_error: None,
             pause: None,
             tags: TagState::default(),
             code_refused: false,
@@ -185,7 +185,7 @@ pub struct StoredPad {
     /// Whether a person made it.
     pub manual: bool,
     /// What the user wants.
-    pub wish: DesiredState,
+    pub desired_state: DesiredState,
     /// What deleting it leaves behind.
     pub deletion_policy: DeletionPolicy,
     /// Whether it is being deleted.
@@ -199,7 +199,7 @@ pub struct StoredPad {
     /// The link of the pad, as last written.
     pub url: Option<String>,
     /// Whether another Pad of the same series is being deleted, and it is not settled yet what becomes of its pad.
-    pub another_goes: bool,
+    pub sibling_terminating: bool,
     /// What it is in its series.
     pub member: SeriesMember,
     /// If sync made it for a candidate who was there before the rule took effect: when the rule did.
@@ -281,12 +281,12 @@ impl StoredPad {
     }
 
     /// Whether this tag, of a pad that fails, must be taken off the candidate before the Pad may go.
-    pub fn owes(&self, tag: Option<&String>) -> bool {
+    pub fn must_remove_tag(&self, tag: Option<&String>) -> bool {
         tag.is_some() && self.deletion_policy != DeletionPolicy::Retain
     }
 
     /// Whether it has made a pad, or has begun to.
-    pub fn has_made_one(&self) -> bool {
+    pub fn has_attempted_pad(&self) -> bool {
         self.pad_id.is_some() || self.attempt.is_some()
     }
 

@@ -31,10 +31,10 @@ pub fn status(
     if !plan::is_blocked(facts) {
         status.last_handled_reconcile_at = names::reconcile_requested_at(pad);
     }
-    take_over(&mut status, facts, now);
+    merge_service_state(&mut status, facts, now);
     take_entries(&mut status, facts, outcome);
     status.failed_tag = facts.pad.failed_tag.clone();
-    if !facts.pad.has_made_one() {
+    if !facts.pad.has_attempted_pad() {
         status.last_create_at = facts.create_answered_at.or(status.last_create_at);
     }
     status.other_installation = other_installation(status.other_installation, facts, outcome);
@@ -138,7 +138,7 @@ fn take_entries(status: &mut PadStatus, facts: &PadState, outcome: &Outcome) {
 }
 
 /// What the services said in this pass.
-fn take_over(status: &mut PadStatus, facts: &PadState, now: Timestamp) {
+fn merge_service_state(status: &mut PadStatus, facts: &PadState, now: Timestamp) {
     match &facts.opportunity {
         CandidateLookup::Read(opportunity) if !opportunity.is_anonymized => {
             status.candidate = Some(sanitize::candidate_name(&opportunity.name, &facts.pad.opportunity_id));

@@ -53,8 +53,8 @@ impl WorkQueue {
             Entry::Vacant(_) if self.context.written.is_stale(pad) => return false,
             Entry::Vacant(unknown) => unknown.insert(None),
         };
-        let around = RelatedObjects::of(pad, &self.context);
-        let demand = around.join(pad, &self.context);
+        let around = RelatedObjects::new(pad, &self.context);
+        let demand = around.enroll(pad, &self.context);
         let connection = around.connection_name.unwrap_or_default();
         let queue = self.clone();
         tokio::spawn(async move {

@@ -35,7 +35,11 @@ fn connection(spec: Value) -> LeverConnection {
 
 fn failure(service: Service, class: Class) -> Diagnosis {
     let key = SecretKeyRef { name: "acme".into(), key: "k".into() };
-    diagnosis::of_call(&Error::new(class, service, "GET /some", Some(500), "Sorry"), &key, "It needs more.")
+    diagnosis::diagnose_call(
+        &Error::new(class, service, "GET /some", Some(500), "Sorry"),
+        &key,
+        "It needs more.",
+    )
 }
 
 /// A probe, as often in a row as `times`, of which only the trouble differs from one that went well.
@@ -212,7 +216,7 @@ fn refusals_count_at_once_and_passing_failures_after_three_in_a_row() {
 fn a_service_that_is_down_for_long_is_told_of_once() {
     let down = |text: &str, times| {
         let error = Error::new(Class::Unavailable, Service::Lever, "GET /stages", Some(503), text);
-        probed(Some(diagnosis::of_call(&error, &SecretKeyRef::default(), "")), None, times)
+        probed(Some(diagnosis::diagnose_call(&error, &SecretKeyRef::default(), "")), None, times)
     };
     let connection = after(connection(json!({})), Services::Connecting);
     let first = after(connection, Services::Probed(&down("request 1", 1)));

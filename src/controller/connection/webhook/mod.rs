@@ -23,7 +23,7 @@ use crate::transport::Priority;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::Mutex;
-use reconcile::{WebhookError, WebhookReconcile, let_go};
+use reconcile::{WebhookError, WebhookReconcile, remove_finalizer};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl WebhookEntry {
     fn fail(&mut self, trouble: Diagnosis, interval: Option<Duration>, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.next = trouble
-            .may_pass()
+            .is_transient()
             .then(|| now + schedule::after_failures(self.failures, interval, trouble.retry_after));
         if trouble.remedy != Remedy::Retry || !matches!(self.state, WebhookState::Registered { .. }) {
             self.state = WebhookState::Failed(trouble);
@@ -121,7 +121,7 @@ impl WebhookController {
 
     /// Looks after the webhook, if that is due. `url` is status.webhookURL, `probed` whether Lever has just answered a
     /// probe. Returns whether it did; the connection is replaced by what it is then.
-    pub async fn care(
+    pub async fn reconcile(
         &self,
         connection: &mut Arc<LeverConnection>,
         account: &ServiceClients,
@@ -173,7 +173,7 @@ impl WebhookController {
     }
 
     /// The connection is being deleted: removes the webhook. Returns when to try again, if Lever cannot be asked now.
-    pub async fn bury(
+    pub async fn finalize(
         &self,
         connection: &mut Arc<LeverConnection>,
         url: &str,
@@ -204,7 +204,7 @@ impl WebhookController {
             // Without a key there is nobody who could remove it.
             Err(error) => {
                 tracing::warn!(%namespace, connection = %name, %error, "the webhook stays in Lever");
-                let_go(&self.context, connection).await
+                remove_finalizer(&self.context, connection).await
             }
         };
         let trouble = match result {

@@ -58,7 +58,7 @@ pub enum WebhookCommand {
 
 /// Decides the next step.
 pub fn plan(facts: &WebhookInputs<'_>) -> WebhookCommand {
-    let mut ours = ours(facts.listed, Some(facts.url), facts.named, facts.recorded);
+    let mut ours = owned_webhooks(facts.listed, Some(facts.url), facts.named, facts.recorded);
     // All processes keep the same one.
     ours.sort_by_key(|webhook| (webhook.created_at_ms, &webhook.id));
     let has_token = |webhook: &Webhook| {
@@ -101,7 +101,7 @@ fn not_listed(facts: &WebhookInputs<'_>) -> Option<String> {
 }
 
 /// The webhooks in Lever that are this connection's: by their URL, or because they are remembered.
-pub fn ours<'a>(
+pub fn owned_webhooks<'a>(
     listed: &'a [Webhook],
     url: Option<&str>,
     named: Option<&str>,
@@ -233,8 +233,8 @@ mod tests {
         let other_event = Webhook { event: "candidateHired".into(), ..webhook("1", URL) };
         let listed = [other_event, webhook("2", OLD_URL), webhook("3", URL)];
         assert_eq!(step(&listed, &recorded(&["1", "3"]), Some("1")), WebhookCommand::Settled("3".into()));
-        assert_eq!(ours(&listed, Some(URL), None, &[]), [&listed[2]]);
-        assert_eq!(ours(&listed, None, Some("2"), &[]), [&listed[1]]);
+        assert_eq!(owned_webhooks(&listed, Some(URL), None, &[]), [&listed[2]]);
+        assert_eq!(owned_webhooks(&listed, None, Some("2"), &[]), [&listed[1]]);
     }
 
     proptest! {
@@ -262,10 +262,10 @@ mod tests {
                 let facts = WebhookInputs {
                     url: URL, listed: &listed, named: named.as_deref(), recorded: &known, finalizer, claimed,
                 };
-                let usable = |listed: &[Webhook]| ours(listed, Some(URL), named.as_deref(), &known).len();
+                let usable = |listed: &[Webhook]| owned_webhooks(listed, Some(URL), named.as_deref(), &known).len();
                 match plan(&facts) {
                     WebhookCommand::Settled(id) => {
-                        let left = ours(&listed, Some(URL), named.as_deref(), &known);
+                        let left = owned_webhooks(&listed, Some(URL), named.as_deref(), &known);
                         prop_assert!(left.len() == 1 && left[0].id == id && left[0].url == URL);
                         let kept = known.iter().any(|one| one.id == id && one.has_token);
                         prop_assert!(kept && made <= 1);

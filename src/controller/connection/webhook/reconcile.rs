@@ -5,7 +5,7 @@
 
 use super::super::diagnosis::{self, Diagnosis, Remedy};
 use super::has_finalizer;
-use super::plan::{KnownWebhook, WebhookCommand, WebhookInputs, ours, plan};
+use super::plan::{KnownWebhook, WebhookCommand, WebhookInputs, owned_webhooks, plan};
 use super::tokens::{TokenError, TokenSecret};
 use crate::api::{LeverConnection, SecretKeyRef, names};
 use crate::controller::Context;
@@ -168,7 +168,7 @@ impl WebhookReconcile<'_> {
                 cleared => cleared?,
             }
         }
-        let_go(self.context, connection).await
+        remove_finalizer(self.context, connection).await
     }
 
     async fn remove_from_lever(
@@ -178,7 +178,7 @@ impl WebhookReconcile<'_> {
     ) -> Result<(), Error> {
         let named = connection.status.as_ref().and_then(|status| status.webhook_id.as_deref());
         let listed = self.lever.webhooks().await?;
-        for webhook in ours(&listed, Some(self.url), named, recorded) {
+        for webhook in owned_webhooks(&listed, Some(self.url), named, recorded) {
             self.delete(connection, &webhook.id).await?;
         }
         // Lever lists webhooks per API key; what it does not list may be there all the same.
@@ -291,7 +291,10 @@ impl WebhookReconcile<'_> {
 }
 
 /// Takes the finalizer off.
-pub async fn let_go(context: &Context, connection: &mut Arc<LeverConnection>) -> Result<(), WebhookError> {
+pub async fn remove_finalizer(
+    context: &Context,
+    connection: &mut Arc<LeverConnection>,
+) -> Result<(), WebhookError> {
     set_finalizer(context, connection, false).await
 }
 
@@ -329,7 +332,7 @@ fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id
 
 fn of_lever(error: &Error, connection: &LeverConnection) -> Diagnosis {
     let permission = diagnosis::lever_permission(lever::permission(error.operation));
-    diagnosis::of_call(error, &connection.spec.lever.api_key_secret_ref, &permission)
+    diagnosis::diagnose_call(error, &connection.spec.lever.api_key_secret_ref, &permission)
 }
 
 fn unreadable(reference: &SecretKeyRef, error: kube::Error) -> ReconcileError {

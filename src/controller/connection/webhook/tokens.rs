@@ -66,11 +66,11 @@ impl TokenSecret {
             claim: None,
         };
         let found = in_time(secret.api.get_opt(&reference.name)).await?;
-        secret.learn(found);
+        secret.update_tokens(found);
         Ok(secret)
     }
 
-    fn learn(&mut self, found: Option<Secret>) {
+    fn update_tokens(&mut self, found: Option<Secret>) {
         let Some(mut found) = found else {
             (self.version, self.is_ours) = (None, true);
             (self.book, self.claim) = Default::default();
@@ -119,7 +119,7 @@ impl TokenSecret {
         };
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         let made = in_time(self.api.create(&parameters, &secret)).await.map_err(|error| self.error(error))?;
-        self.learn(Some(made));
+        self.update_tokens(Some(made));
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl TokenSecret {
             }
             // Whether it was a conflict or a lost answer, what stands there says.
             let now = in_time(self.api.get_opt(&self.reference.name)).await;
-            self.learn(now.map_err(|error| self.error(error))?);
+            self.update_tokens(now.map_err(|error| self.error(error))?);
             if self.recorded().iter().any(|one| one.id == id && one.has_token) {
                 return Ok(());
             }
@@ -186,7 +186,7 @@ impl TokenSecret {
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let patched = self.api.patch(&self.reference.name, &parameters, &change);
         let written = in_time(patched).await.map_err(|error| self.error(error))?;
-        self.learn(Some(written));
+        self.update_tokens(Some(written));
         Ok(())
     }
 

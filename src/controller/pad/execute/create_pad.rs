@@ -46,7 +46,7 @@ impl PadReconcile<'_> {
             remaining: *pads_left,
             per_hour: *per_hour,
             made: per_hour
-                .map(|_| observe::made_lately(&self.pad, name, self.context, now))
+                .map(|_| observe::reported_creations(&self.pad, name, self.context, now))
                 .unwrap_or_default(),
         };
         let taken = match allowances.reserve(&namespace, name, wanted, now) {
@@ -123,7 +123,7 @@ impl PadReconcile<'_> {
     pub(super) async fn search(&mut self, reference: &Reference) -> Result<(), PassError> {
         let since = self.facts.pad.attempt.as_ref().and_then(|attempt| attempt.at.parse::<Timestamp>().ok());
         let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
-        let first = self.walk(reference, since).await?;
+        let first = self.scan_pads(reference, since).await?;
         let found = if let CreateOutcome::InFlight { rest, .. } = self.facts.flight {
             let found = merge_scans(first.clone(), first).unwrap_or_default();
             if found.is_empty() {
@@ -134,7 +134,7 @@ impl PadReconcile<'_> {
             }
             found
         } else {
-            let second = self.walk(reference, since).await?;
+            let second = self.scan_pads(reference, since).await?;
             merge_scans(first, second).ok_or_else(|| PassError::Cluster {
                 message: "two walks over CoderPad's pads did not agree".into(),
             })?
@@ -147,7 +147,7 @@ impl PadReconcile<'_> {
         Ok(())
     }
 
-    async fn walk(
+    async fn scan_pads(
         &self,
         reference: &Reference,
         since: Option<Timestamp>,
@@ -235,7 +235,7 @@ impl PadReconcile<'_> {
                     let Some(now) = now.filter(|now| now.uid() == self.pad.uid()) else {
                         return Err(cluster(WriteError::Gone));
                     };
-                    self.take_over(now);
+                    self.refresh_stored(now);
                     if self.facts.pad.attempt == attempt && self.facts.pad.pad_id.as_ref() == Some(&record.id)
                     {
                         // By us, or by another process that is about to add the link: it is waited out.
@@ -266,7 +266,7 @@ impl PadReconcile<'_> {
         let change = MetadataChange::default()
             .remove_annotation(names::ATTEMPT)
             .remove_annotation(REQUESTED_BY)
-            .finalizer(names::FINALIZER, self.facts.pad.owes(self.facts.pad.failed_tag.as_ref()));
+            .finalizer(names::FINALIZER, self.facts.pad.must_remove_tag(self.facts.pad.failed_tag.as_ref()));
         self.write(change).await.map_err(cluster)?;
         if let (ConnectionState::Ready { name, .. }, Some(uid)) = (&self.facts.connection, self.pad.uid()) {
             self.context.allowances.forget_intent(&self.facts.pad.namespace, name, &uid);

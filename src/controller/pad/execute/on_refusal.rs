@@ -29,9 +29,9 @@ impl OnRefusal {
 
 impl PadReconcile<'_> {
     /// Moves the trouble of the last step out of the way, if the pass can continue without its effect.
-    pub fn set_aside(&mut self, then: OnRefusal) {
+    pub fn tolerate_refusal(&mut self, then: OnRefusal) {
         let facts = &mut self.facts;
-        let Some(PassError::Service(error)) = &facts.trouble else { return };
+        let Some(PassError::Service(error)) = &facts.error else { return };
         let is_over = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
         let is_aside = match then {
             // The end of an interview has a condition of its own: RecordAdded.
@@ -51,7 +51,7 @@ impl PadReconcile<'_> {
             OnRefusal::Stop => false,
         };
         if is_aside {
-            facts.trouble = None;
+            facts.error = None;
         }
     }
 }

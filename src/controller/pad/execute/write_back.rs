@@ -13,14 +13,14 @@ use tokio::time::Instant;
 
 impl PadReconcile<'_> {
     /// The right to make one write to Lever, right after the write to the Pad that claims it.
-    pub(super) async fn departure(&self) -> Result<Departure, PassError> {
+    pub(super) async fn acquire_send_deadline(&self) -> Result<Departure, PassError> {
         let permit = self.account()?.lever.permit().await;
         Ok(Departure { permit, leave_by: Instant::now() + SEND_DEADLINE })
     }
 
     /// Claims a write to Lever: of two processes only one succeeds, and only it may send.
     pub(super) async fn claim(&mut self, effect: OnceOnlyWrite) -> Result<(), PassError> {
-        let departure = self.departure().await?;
+        let departure = self.acquire_send_deadline().await?;
         let claim = Claim::new(effect, Timestamp::now());
         let mut change = MetadataChange::default().annotate(names::CLAIM, claim.to_string());
         if effect == OnceOnlyWrite::Link {
@@ -34,7 +34,7 @@ impl PadReconcile<'_> {
     }
 
     /// The departure of the write that was claimed, once, and its mark.
-    fn depart(&mut self) -> Result<(Departure, String), PassError> {
+    fn take_claimed_permit(&mut self) -> Result<(Departure, String), PassError> {
         let mark = self.facts.pad.open_claim().map(|(_, mark)| mark);
         self.facts.claimed = WriteClaim::Unclaimed;
         self.departure
@@ -44,25 +44,25 @@ impl PadReconcile<'_> {
     }
 
     /// Remembers what may still become of a claimed write whose answer is missing.
-    fn arrived<T>(&self, effect: OnceOnlyWrite, mark: &str, answer: &Result<T, transport::Error>) {
+    fn track_outcome<T>(&self, effect: OnceOnlyWrite, mark: &str, answer: &Result<T, transport::Error>) {
         if answer.as_ref().is_err_and(|error| error.class == Class::OutcomeUnknown) {
             self.context.flights.mark_ended(mark, visibility_delay(effect));
         }
     }
 
     pub(super) async fn add_link(&mut self, url: String) -> Result<(), PassError> {
-        let (departure, mark) = self.depart()?;
+        let (departure, mark) = self.take_claimed_permit()?;
         let changed =
             self.account()?.lever.add_links(departure, &self.facts.pad.opportunity_id, &[url]).await;
         self.facts.link_written = changed.is_ok();
-        self.arrived(OnceOnlyWrite::Link, &mark, &changed);
+        self.track_outcome(OnceOnlyWrite::Link, &mark, &changed);
         self.after_lever_write(changed).await
     }
 
     pub(super) async fn add_note(&mut self, text: &str) -> Result<(), PassError> {
-        let (departure, mark) = self.depart()?;
+        let (departure, mark) = self.take_claimed_permit()?;
         let added = self.account()?.lever.add_note(departure, &self.facts.pad.opportunity_id, text).await;
-        self.arrived(OnceOnlyWrite::Note, &mark, &added);
+        self.track_outcome(OnceOnlyWrite::Note, &mark, &added);
         self.facts.note = NoteLookup::Written(added.map_err(PassError::Service)?);
         Ok(())
     }

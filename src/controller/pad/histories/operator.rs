@@ -493,7 +493,7 @@ impl Pass<'_> {
                 if self.world.create(further) {
                     self.facts.passed_on = true;
                 } else {
-                    self.facts.trouble = Some(PassError::Cluster { message: "its name is not free".into() });
+                    self.facts.error = Some(PassError::Cluster { message: "its name is not free".into() });
                 }
             }
             Command::SetFinalizer(present) => self.write(|pad| set_finalizer(pad, present)),
@@ -538,7 +538,7 @@ impl Pass<'_> {
                     pad.annotations_mut().remove(names::ATTEMPT);
                     set_finalizer(pad, false);
                 });
-                self.facts.trouble = Some(PassError::Service(error));
+                self.facts.error = Some(PassError::Service(error));
             }
             return;
         }
@@ -566,7 +566,7 @@ impl Pass<'_> {
         self.world.writes += 1;
         self.world.sweep();
         let read = self.world.read(&pad);
-        self.facts.pad = observe::pad_facts(&read, self.configuration.as_deref());
+        self.facts.pad = observe::stored_pad(&read, self.configuration.as_deref());
         if let Some(mutant) = self.world.mutant {
             mutants::facts(mutant, &mut self.facts, self.configuration.as_deref());
         }

@@ -171,7 +171,7 @@ fn id_of(installation: u8) -> String {
 /// `mixes`: the pads of both installations count as own.
 fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
     let record = |pad: &CoderPad| record(pad, known.object.uid);
-    let pad = StoredPad { another_goes: known.another_goes, ..pad_facts(&known.object, policy) };
+    let pad = StoredPad { sibling_terminating: known.another_goes, ..pad_facts(&known.object, policy) };
     let connection = ConnectionState::Ready {
         name: "acme".into(),
         pads_left: None,
@@ -227,8 +227,8 @@ fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
             NoteKnown::Written => NoteLookup::Written("note-1".into()),
         },
         deleted: known.deleted.iter().map(|id| pad_id(*id)).collect(),
-        trouble: known.stopped.map(trouble),
-        ..PadState::unread(pad, connection, RuleState::Ready(rule()))
+        error: known.stopped.map(trouble),
+        ..PadState::new(pad, connection, RuleState::Ready(rule()))
     }
 }
 
@@ -239,7 +239,7 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> StoredPad {
         configuration: CONFIGURATION.into(),
         opportunity_id: OPPORTUNITY.into(),
         manual: false,
-        wish: DesiredState::Open,
+        desired_state: DesiredState::Open,
         deletion_policy: policy,
         deleting: object.deleting,
         finalizer: object.finalizer,
@@ -251,7 +251,7 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> StoredPad {
         }),
         pad_id: object.pad.map(pad_id),
         url: None,
-        another_goes: false,
+        sibling_terminating: false,
         claim: object
             .claim
             .map(|claim| Claim::new(claim.effect, Timestamp::from_second(i64::from(claim.id)).unwrap())),

@@ -1,7 +1,7 @@
 //! The protocol of "exactly once" in a model checker: every order in which the operator, the API server, CoderPad,
 //! Lever, time, crashes and people can act, within the bounds of each world.
 //!
-//! Real: the plan of Pads and the receiver's decision ([`adapter`]). Modelled: what `act` does between its effects
+//! Real: the plan of Pads and the receiver's decision ([`adapter`]). Modelled: what `execute` does between its effects
 //! ([`process`], [`writes`]), what the receiver stores ([`receiver`]), and the world around them ([`actions`]). A
 //! conclusion holds for as much trouble at once as a world allows.
 //!

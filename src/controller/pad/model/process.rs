@@ -1,6 +1,6 @@
-//! What a process of the operator does: the effects of `act`, cut into parts between which it may crash.
+//! What a process of the operator does: the effects of `execute`, cut into parts between which it may crash.
 //!
-//! This is a second telling of `act`, `flights` and `written` (they need a network and a clock), kept as close to them
+//! This is a second telling of `execute`, `in_flight` and `write_tracker` (they need a network and a clock), kept as close to them
 //! as the model's small values allow. The decisions are not retold: they are those of the real plan.
 
 use super::actions::Action;

@@ -1,4 +1,4 @@
-//! What a process writes to a Pad: `write_metadata`, `write_status`, and what `act` does when somebody else was faster.
+//! What a process writes to a Pad: `write_metadata`, `write_status`, and what `execute` does when somebody else was faster.
 
 use super::adapter::Told;
 use super::process::{At, claimed};

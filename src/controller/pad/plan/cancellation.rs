@@ -52,7 +52,7 @@ pub(super) fn after_refusal(facts: &PadState, error: &Error) -> Option<Outcome> 
     let is_refusal =
         error.service == Service::Lever && matches!(error.class, Class::Forbidden | Class::Invalid);
     let is_over = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
-    let is_called_off = facts.pad.wish == crate::api::pad::DesiredState::Ended
+    let is_called_off = facts.pad.desired_state == crate::api::pad::DesiredState::Ended
         && facts.pad.pad_id.is_some()
         && !facts.pad.linked
         && !facts.link_written;

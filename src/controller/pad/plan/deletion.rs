@@ -153,7 +153,7 @@ fn remove_failure_tag(facts: &PadState) -> Option<Command> {
 fn leaves_pad_behind(pad: &StoredPad) -> bool {
     // A person ended it before it was linked: it stays as it is (contract E6, E9).
     let is_over = pad.phase == Some(Phase::Ended);
-    pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || is_over || !pad.has_made_one())
+    pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || is_over || !pad.has_attempted_pad())
 }
 
 /// Whether the pad at CoderPad goes with the Pad: by policy, or because nobody was ever given its link.

@@ -59,7 +59,7 @@ pub fn next_action(facts: &PadState, stands: PadHealth) -> FailureTag {
     if wanted == known {
         return settled(facts, wanted);
     }
-    match &facts.flag_trouble {
+    match &facts.failure_tag_error {
         // It would be refused again.
         Some(PassError::Service(error)) if matches!(error.class, Class::Forbidden | Class::Invalid) => {
             return settled(facts, wanted);
@@ -80,7 +80,7 @@ pub fn next_action(facts: &PadState, stands: PadHealth) -> FailureTag {
         return FailureTag::Execute(Command::RemoveTags(vec![tag.clone()]));
     }
     match wanted.filter(|tag| due(tag, false) && should_have_pad(facts)) {
-        Some(_) if facts.pad.owes(wanted) && !facts.pad.finalizer => {
+        Some(_) if facts.pad.must_remove_tag(wanted) && !facts.pad.finalizer => {
             FailureTag::Execute(Command::SetFinalizer(true))
         }
         Some(tag) => FailureTag::Execute(Command::AddTags(vec![tag.clone()])),
@@ -91,16 +91,18 @@ pub fn next_action(facts: &PadState, stands: PadHealth) -> FailureTag {
 /// The finalizer is on as long as the tag must be taken off before the Pad goes.
 fn settled(facts: &PadState, tag: Option<&String>) -> FailureTag {
     let pad = &facts.pad;
-    match pad.owes(tag) {
+    match pad.must_remove_tag(tag) {
         true if !pad.finalizer => FailureTag::Execute(Command::SetFinalizer(true)),
-        false if pad.finalizer && !pad.has_made_one() => FailureTag::Execute(Command::SetFinalizer(false)),
+        false if pad.finalizer && !pad.has_attempted_pad() => {
+            FailureTag::Execute(Command::SetFinalizer(false))
+        }
         _ => FailureTag::Settled(tag.cloned()),
     }
 }
 
 /// The Pad's own pass has just found that Lever cannot be asked.
 fn lever_has_failed(facts: &PadState) -> bool {
-    match &facts.trouble {
+    match &facts.error {
         Some(PassError::Service(error) | PassError::CreateOutcomeUnknown(error)) => {
             error.service == Service::Lever
         }

@@ -245,7 +245,7 @@ pub enum WriteBackState {
 
 /// Decides the next step.
 pub fn plan(facts: &PadState) -> Command {
-    let step = match &facts.trouble {
+    let step = match &facts.error {
         Some(PassError::Service(_) | PassError::NoCredentials { .. }) if is_cancelled(facts) => cancel(facts),
         Some(trouble) => after_error(facts, trouble),
         None if facts.pad.deleting => delete(facts),
@@ -291,7 +291,7 @@ fn decide(facts: &PadState) -> Command {
         return rest(if stays_queued(facts) { Outcome::Keep } else { waiting });
     }
     // contract E6
-    if pad.wish == DesiredState::Ended && pad.pad_id.is_some() && !facts.link_written {
+    if pad.desired_state == DesiredState::Ended && pad.pad_id.is_some() && !facts.link_written {
         return end_unlinked(facts);
     }
     if pad.pad_id.is_some() || matches!(facts.record, PadLookup::Read(_)) {
@@ -304,7 +304,7 @@ fn decide(facts: &PadState) -> Command {
         RuleState::Ready(rule) => rule,
         other => return rest(configuration_not_usable(pad, other)),
     };
-    if pad.another_goes {
+    if pad.sibling_terminating {
         let message = "Another Pad of this candidate is being deleted, and it is not settled yet what becomes of its pad at CoderPad: that comes first. No action needed.";
         let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
         return Command::Done { outcome, again: Some(SIBLING_DELETION_RECHECK_DELAY) };
@@ -340,14 +340,14 @@ fn is_cancelled(facts: &PadState) -> bool {
     let pad = &facts.pad;
     let nothing_made =
         pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, PadLookup::NotRead);
-    pad.wish == DesiredState::Ended && nothing_made && !pad.deleting && !pad.linked
+    pad.desired_state == DesiredState::Ended && nothing_made && !pad.deleting && !pad.linked
 }
 
 /// Only a later entry is another matter. Which one is the last is for Lever to say, not for the operator's clock; if Lever
 /// cannot be asked, that clock must do.
 fn cancel(facts: &PadState) -> Command {
     let is_known = facts.pad.member.is_served() || !matches!(facts.opportunity, CandidateLookup::NotRead);
-    if !is_known && facts.trouble.is_none() && facts.pause.is_none() && !is_blocked(facts) {
+    if !is_known && facts.error.is_none() && facts.pause.is_none() && !is_blocked(facts) {
         return Command::ReadOpportunity;
     }
     rest(Outcome::Skipped(

@@ -84,7 +84,7 @@ fn facts() -> PadState {
         configuration: "phone-screen".into(),
         opportunity_id: "op-1".into(),
         manual: false,
-        wish: DesiredState::Open,
+        desired_state: DesiredState::Open,
         deletion_policy: DeletionPolicy::Retain,
         deleting: false,
         finalizer: false,
@@ -92,7 +92,7 @@ fn facts() -> PadState {
         pad_id: None,
         url: None,
         waits_for_room: false,
-        another_goes: false,
+        sibling_terminating: false,
         member: SeriesMember {
             name: "phone-screen-0123456789-1".into(),
             number: Some(1),
@@ -122,7 +122,7 @@ fn facts() -> PadState {
         repeat: Some(Repeat::AfterEnd),
         stage_id: Some("stage-phone".into()),
         write_back: Some(WriteBack::default()),
-        ..PadState::unread(pad, ready(Some(5), None), RuleState::Ready(rule()))
+        ..PadState::new(pad, ready(Some(5), None), RuleState::Ready(rule()))
     }
 }
 
@@ -273,7 +273,7 @@ fn what_is_not_usable_is_waited_for_without_a_call() {
             with(|f| f.connection = ConnectionState::Missing { name: "acme".into() }),
         ),
         ("waits: Suspended", with(|f| f.connection = ConnectionState::Suspended { name: "acme".into() })),
-        ("waits: CreateOutcomeUnknown", with(|f| f.pad.another_goes = true)),
+        ("waits: CreateOutcomeUnknown", with(|f| f.pad.sibling_terminating = true)),
         ("waits: ConnectionNotReady", not_ready("Connecting")),
         ("waits: ConnectionNotReady", not_ready("LeverUnavailable")),
         ("waits: LeverUnauthorized", not_ready("LeverUnauthorized")),
@@ -347,12 +347,12 @@ fn errors_of_the_services_have_their_reasons() {
         ("failed: InvalidRequest", Service::Interview, Class::Invalid, Some(400)),
         ("failed: InvalidRequest", Service::Interview, Class::NotFound, Some(404)),
     ] {
-        let facts = with(|f| f.trouble = Some(service_error(service, class, status)));
+        let facts = with(|f| f.error = Some(service_error(service, class, status)));
         assert_eq!(reason(&facts), expected, "{service} {class:?}");
     }
     let question = with(|f| {
         f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
-        f.trouble = Some(service_error(Service::Interview, Class::NotFound, Some(404)));
+        f.error = Some(service_error(Service::Interview, Class::NotFound, Some(404)));
     });
     assert_eq!(reason(&question), "failed: QuestionNotFound");
 }
@@ -362,7 +362,7 @@ fn a_pad_that_was_refused_asks_whether_its_question_still_fits() {
     let refused = |misfit| {
         with(|f| {
             f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
-            f.trouble = Some(service_error(Service::Interview, Class::Invalid, Some(400)));
+            f.error = Some(service_error(Service::Interview, Class::Invalid, Some(400)));
             f.misfit = misfit;
         })
     };
@@ -390,7 +390,7 @@ fn settled_pads_stay_so_until_something_comes_up() {
 
 #[test]
 fn a_wish_to_end_before_there_is_a_pad_cancels_it() {
-    let wished = with(|f| f.pad.wish = DesiredState::Ended);
+    let wished = with(|f| f.pad.desired_state = DesiredState::Ended);
     assert!(matches!(plan(&wished), Command::ReadOpportunity), "for which entry");
     let cancelled = |change: fn(&mut PadState)| {
         let mut facts = wished.clone();
@@ -399,14 +399,14 @@ fn a_wish_to_end_before_there_is_a_pad_cancels_it() {
     };
     assert!(cancelled(|f| f.opportunity = candidate(|_| {})));
     assert!(cancelled(|f| f.connection = ConnectionState::Missing { name: "a".into() }));
-    assert!(cancelled(|f| f.trouble = Some(service_error(Service::Lever, Class::Unavailable, None))));
+    assert!(cancelled(|f| f.error = Some(service_error(Service::Lever, Class::Unavailable, None))));
     assert!(
         cancelled(|f| f.pad.member.progress = Progress::Ended { entry: at(0), at: at(0) }),
         "it is known"
     );
     let mut in_flight = read(|_| {});
     attempted(&mut in_flight);
-    in_flight.pad.wish = DesiredState::Ended;
+    in_flight.pad.desired_state = DesiredState::Ended;
     in_flight.flight = CreateOutcome::Completed;
     assert!(matches!(plan(&in_flight), Command::Search { .. }));
 }
@@ -480,6 +480,6 @@ fn a_pause_holds_back_calls_only() {
     let pause = Some(Duration::from_secs(9));
     let held = with(|f| f.pause = pause);
     assert!(matches!(plan(&held), Command::Done { outcome: Outcome::NoDecision, again } if again == pause));
-    let cancelled = with(|f| (f.pause, f.pad.wish) = (pause, DesiredState::Ended));
+    let cancelled = with(|f| (f.pause, f.pad.desired_state) = (pause, DesiredState::Ended));
     assert_eq!(reason(&cancelled), "skipped: Cancelled");
 }

@@ -113,7 +113,8 @@ pub fn is_tag_settled(facts: &PadState) -> bool {
 fn should_end(facts: &PadState) -> bool {
     let is_archived =
         || matches!(&facts.opportunity, CandidateLookup::Read(opportunity) if opportunity.archived);
-    facts.pad.wish == DesiredState::Ended || (facts.archived && facts.ends_on_archive && is_archived())
+    facts.pad.desired_state == DesiredState::Ended
+        || (facts.archived && facts.ends_on_archive && is_archived())
 }
 
 fn start_time_unknown(facts: &PadState) -> bool {

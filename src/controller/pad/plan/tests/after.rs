@@ -112,7 +112,7 @@ fn an_open_pad_is_looked_at_only_when_somebody_asks() {
     for asked in [
         open_with(|f| f.look = true),
         open_with(|f| f.pad.requested = true),
-        open_with(|f| f.pad.wish = DesiredState::Ended),
+        open_with(|f| f.pad.desired_state = DesiredState::Ended),
     ] {
         assert!(matches!(plan(&asked), Command::ReadPad(id) if id == "PAD1"));
     }
@@ -167,7 +167,7 @@ fn a_deleted_pad_that_is_there_again_is_followed() {
 #[test]
 fn a_wish_or_an_archived_candidate_ends_the_interview_once() {
     let wished = open_with(|f| {
-        f.pad.wish = DesiredState::Ended;
+        f.pad.desired_state = DesiredState::Ended;
         f.record = PadLookup::Read(Box::new(record("PAD1", 0)));
     });
     assert!(matches!(plan(&wished), Command::EndPad(id) if id == "PAD1"));
@@ -240,19 +240,19 @@ fn what_is_recorded_stays_as_it_is_and_what_is_not_is_gone_on_with() {
 #[test]
 fn trouble_after_the_link_does_not_take_the_pad_back() {
     let lever = |class| Some(service_error(Service::Lever, class, None));
-    let open = open_with(|f| f.trouble = lever(Class::Unavailable));
+    let open = open_with(|f| f.error = lever(Class::Unavailable));
     assert_eq!(outcome(&open), Outcome::NoDecision);
     let mut facts = ended();
-    facts.trouble = lever(Class::Unavailable);
+    facts.error = lever(Class::Unavailable);
     let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::LeverUnavailable);
-    facts.trouble = lever(Class::NotFound);
+    facts.error = lever(Class::NotFound);
     let Outcome::Ended(WriteBackState::Impossible(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::CandidateNotFound);
     let unlinked = with(|f| {
         stored(f);
         f.record = PadLookup::Read(Box::new(record("PAD1", 0)));
-        f.trouble = lever(Class::Unavailable);
+        f.error = lever(Class::Unavailable);
     });
     assert!(matches!(plan(&unlinked), Command::SetFinalizer(true)), "it must not go before it is settled");
 }

@@ -9,7 +9,7 @@ use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, next_acti
 fn refused() -> PadState {
     with(|facts| {
         facts.opportunity = candidate(|_| {});
-        facts.trouble = Some(service_error(Service::Interview, Class::Invalid, Some(400)));
+        facts.error = Some(service_error(Service::Interview, Class::Invalid, Some(400)));
         let tags = StatusTags { failed: Some("failed".into()), ..StatusTags::default() };
         facts.write_back = Some(WriteBack { tags, ..WriteBack::default() });
     })
@@ -24,7 +24,7 @@ fn refused_with(change: impl FnOnce(&mut PadState)) -> PadState {
 /// One that was dealt with before.
 fn flagged() -> PadState {
     refused_with(|f| {
-        (f.pad.failed_tag, f.trouble) = (Some("failed".into()), None);
+        (f.pad.failed_tag, f.error) = (Some("failed".into()), None);
         f.opportunity = candidate(|o| o.tags.push("failed".into()));
     })
 }
@@ -104,12 +104,12 @@ fn where_nothing_can_be_sent_it_waits_and_what_is_refused_is_not_asked_for_again
         ("later", refused_with(|f| f.connection = ConnectionState::Suspended { name: name() })),
         ("later", refused_with(|f| f.connection = not_ready())),
         ("later", refused_with(|f| f.configuration = RuleState::Suspended)),
-        ("later", refused_with(|f| f.trouble = lever(Class::Unavailable))),
-        ("later", refused_with(|f| f.flag_trouble = lever(Class::Unavailable))),
-        ("later", refused_with(|f| f.flag_trouble = lever(Class::OutcomeUnknown))),
+        ("later", refused_with(|f| f.error = lever(Class::Unavailable))),
+        ("later", refused_with(|f| f.failure_tag_error = lever(Class::Unavailable))),
+        ("later", refused_with(|f| f.failure_tag_error = lever(Class::OutcomeUnknown))),
         ("later", refused_with(|f| f.pad.deleting = true)),
-        ("settled: failed", refused_with(|f| f.flag_trouble = lever(Class::Forbidden))),
-        ("settled: failed", refused_with(|f| f.flag_trouble = lever(Class::Invalid))),
+        ("settled: failed", refused_with(|f| f.failure_tag_error = lever(Class::Forbidden))),
+        ("settled: failed", refused_with(|f| f.failure_tag_error = lever(Class::Invalid))),
     ] {
         assert_eq!(told(&facts, PadHealth::Failing), expected);
     }

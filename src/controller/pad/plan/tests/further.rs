@@ -68,7 +68,7 @@ fn a_question_that_cannot_be_answered_now_stays_open() {
     unready.configuration = RuleState::Suspended;
     assert_eq!(outcome(&unready), Outcome::NoDecision);
     let mut unanswered = ended(1);
-    unanswered.trouble = Some(service_error(Service::Lever, Class::Unavailable, Some(503)));
+    unanswered.error = Some(service_error(Service::Lever, Class::Unavailable, Some(503)));
     assert_eq!(outcome(&unanswered), Outcome::NoDecision, "the Pad stays Ended");
 }
 

@@ -15,7 +15,7 @@ fn a_list_is_not_believed_and_nothing_else_comes_of_it() {
         let mut facts = settled_in(phase);
         assert!(matches!(plan(&facts), Command::ReadOpportunity));
         let mut troubled = facts.clone();
-        troubled.trouble = Some(service_error(Service::Lever, Class::Unavailable, None));
+        troubled.error = Some(service_error(Service::Lever, Class::Unavailable, None));
         assert_eq!(outcome(&troubled), Outcome::NoDecision, "it stays what it is");
         for gone in [CandidateLookup::NotFound, candidate(|o| o.is_anonymized = true), candidate(|_| {})] {
             facts.opportunity = gone;

@@ -130,7 +130,7 @@ fn a_stored_pad_of_another_installation_is_neither_linked_ended_nor_deleted() {
         facts.pad.linked = true;
         facts.pad.finalizer = policy != DeletionPolicy::Retain;
         facts.pad.phase = Some(Phase::Open);
-        facts.pad.wish = DesiredState::Ended;
+        facts.pad.desired_state = DesiredState::Ended;
         assert!(is_owned(&plan(&facts)), "to be ended");
         facts.pad.finalizer = true;
         facts.pad.deleting = true;

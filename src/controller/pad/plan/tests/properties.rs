@@ -10,7 +10,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
         let (connection, configuration, opportunity, record_, flight, linked, (more, claimed, note)) = around;
         let mut f = facts();
         f.pad.manual = bits[0];
-        f.pad.wish = if bits[1] { DesiredState::Ended } else { DesiredState::Open };
+        f.pad.desired_state = if bits[1] { DesiredState::Ended } else { DesiredState::Open };
         f.pad.deleting = bits[2];
         f.pad.requested = bits[3];
         f.pad.configuration_changed = bits[4];
@@ -106,7 +106,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
             record.ended_at = Some(record.created_at);
         }
         f.pause = more[1].then_some(Duration::from_secs(1));
-        f.trouble = more[2].then(|| service_error(Service::Lever, Class::Unavailable, None));
+        f.error = more[2].then(|| service_error(Service::Lever, Class::Unavailable, None));
         f
     })
 }
@@ -121,7 +121,7 @@ proptest! {
         let usable = matches!(facts.connection, ConnectionState::Ready { .. });
         prop_assert!(!step.calls_service() || usable, "a call through a connection that is not usable: {step:?}");
         prop_assert!(!step.calls_service() || facts.pause.is_none(), "a call during a pause: {step:?}");
-        prop_assert!(!step.calls_service() || facts.trouble.is_none(), "a call after trouble: {step:?}");
+        prop_assert!(!step.calls_service() || facts.error.is_none(), "a call after trouble: {step:?}");
         match &step {
             Command::Create { .. } => {
                 prop_assert!(facts.pad.attempt.is_none() || facts.pad.pad_id.is_none());

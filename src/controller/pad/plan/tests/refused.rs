@@ -67,7 +67,7 @@ fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
         (facts.pad.phase, facts.pad.linked) = (Some(phase), linked);
         facts.note = NoteLookup::Written("note-1".into());
         facts.opportunity = tagged(&["coderpad"]);
-        facts.trouble = Some(PassError::Service(refusal(class, ADD_TAGS)));
+        facts.error = Some(PassError::Service(refusal(class, ADD_TAGS)));
         facts.pad.finalizer = !linked;
         facts
     };
@@ -90,7 +90,7 @@ fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
 #[test]
 fn a_403_on_the_record_is_settled_if_only_this_candidate_is_confidential() {
     let mut facts = ended();
-    facts.trouble = Some(PassError::Service(refusal(Class::Forbidden, NOTES)));
+    facts.error = Some(PassError::Service(refusal(Class::Forbidden, NOTES)));
     assert!(matches!(plan(&facts), Command::ReadOpportunity));
     let mut confidential = facts.clone();
     confidential.opportunity = CandidateLookup::Refused;
@@ -103,7 +103,7 @@ fn a_403_on_the_record_is_settled_if_only_this_candidate_is_confidential() {
     let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::LeverForbidden, "it is the key");
     let read = refusal(Class::Forbidden, "GET /opportunities/{id}");
-    (facts.opportunity, facts.trouble) = (CandidateLookup::NotRead, Some(PassError::Service(read)));
+    (facts.opportunity, facts.error) = (CandidateLookup::NotRead, Some(PassError::Service(read)));
     let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else {
         panic!("it is read in a circle")
     };
@@ -128,7 +128,7 @@ fn a_note_that_is_refused_with_the_code_is_written_without_it() {
     let Command::AddNote(text) = plan(&facts) else { panic!("{:?}", plan(&facts)) };
     assert!(text.contains("Playback: ") && text.contains("the code is left out"), "{text}");
     assert!(reference().is_of_note(&text));
-    facts.trouble = Some(PassError::Service(refusal(Class::Invalid, ADD_NOTE)));
+    facts.error = Some(PassError::Service(refusal(Class::Invalid, ADD_NOTE)));
     let Outcome::Ended(WriteBackState::Impossible(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::InvalidRequest);
 }
@@ -173,7 +173,7 @@ fn a_pad_that_cannot_be_linked_is_ended_in_coderpad_when_a_person_wants_that() {
         let mut facts = with(|f| {
             stored(f);
             (f.pad.finalizer, f.pad.phase) = (true, phase);
-            f.pad.wish = DesiredState::Ended;
+            f.pad.desired_state = DesiredState::Ended;
         });
         assert!(matches!(plan(&facts), Command::ReadPad(id) if id == "PAD1"));
         facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
@@ -183,10 +183,10 @@ fn a_pad_that_cannot_be_linked_is_ended_in_coderpad_when_a_person_wants_that() {
         facts.record = ended_record();
         assert!(matches!(plan(&facts), Command::ReadOpportunity));
         let mut refused = facts.clone();
-        refused.trouble = Some(PassError::Service(refusal(Class::Forbidden, "GET /opportunities/{id}")));
+        refused.error = Some(PassError::Service(refusal(Class::Forbidden, "GET /opportunities/{id}")));
         assert_eq!(outcome(&refused), Outcome::EndedUnlinked);
         let mut away = facts.clone();
-        away.trouble = Some(service_error(Service::Lever, Class::Unavailable, None));
+        away.error = Some(service_error(Service::Lever, Class::Unavailable, None));
         assert_eq!(reason(&away), "waits: LeverUnavailable");
         for opportunity in [candidate(|_| {}), CandidateLookup::NotFound, CandidateLookup::Refused] {
             facts.opportunity = opportunity;
@@ -205,7 +205,7 @@ fn a_pad_that_cannot_be_linked_is_ended_in_coderpad_when_a_person_wants_that() {
 fn a_link_that_reached_the_candidate_after_all_makes_it_an_ordinary_end() {
     let mut facts = with(|f| {
         stored(f);
-        (f.pad.finalizer, f.pad.wish) = (true, DesiredState::Ended);
+        (f.pad.finalizer, f.pad.desired_state) = (true, DesiredState::Ended);
         f.record = ended_record();
         f.claimed = WriteClaim::InFlight { rest: Duration::from_secs(3) };
     });

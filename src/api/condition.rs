@@ -1,6 +1,6 @@
-//! Conditions in the form that kubectl, kstatus, Flux and Argo CD understand, and the one rule for their times.
+//! Conditions in the form that kubectl, kstatus, Flux and Argo CD understand.
 //!
-//! kube has no helper for conditions. This module is the only place that decides when a transition time moves.
+//! kube has no helper for conditions. This module is the only place that decides when a transition time changes.
 
 use super::schema::UNKNOWN_TIME;
 use jiff::Timestamp;
@@ -12,34 +12,34 @@ use serde::{Deserialize, Serialize};
 #[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What the condition is about, such as Ready.
+    /// Type of the condition, such as Ready.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 64))]
     pub type_: String,
     /// True, False or Unknown.
     pub status: Status,
-    /// One word for programs: why the status is what it is.
+    /// Machine-readable reason for the status: one word in CamelCase.
     #[schemars(length(min = 1, max = 64))]
     pub reason: String,
-    /// A sentence for people: what is, and what to do if anything is to be done.
+    /// Human-readable explanation, with the next step if one is needed.
     #[schemars(length(max = 4096))]
     pub message: String,
-    /// The metadata.generation that this condition was decided for.
+    /// The metadata.generation of the object that this condition was computed from.
     pub observed_generation: i64,
-    /// When the status last changed.
+    /// Time at which the status last changed.
     #[serde(deserialize_with = "super::schema::lenient_transition")]
     #[schemars(schema_with = "super::schema::timestamp")]
     pub last_transition_time: Timestamp,
 }
 
-/// The three values of a condition.
+/// Status of a condition.
 #[derive(JsonSchema, Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Status {
-    /// It is so.
+    /// The condition holds.
     True,
-    /// It is not so.
+    /// The condition does not hold.
     False,
-    /// It is not known yet.
+    /// Not known yet.
     Unknown,
 }
 
@@ -49,41 +49,41 @@ impl From<bool> for Status {
     }
 }
 
-/// The types of condition in use. See the contract for which kind has which.
+/// Condition types in use. The contract lists the types of each kind.
 pub mod types {
-    /// The summary that everybody looks at first.
+    /// Summary of the other conditions.
     pub const READY: &str = "Ready";
-    /// kstatus: not ready, and goes on alone.
+    /// kstatus: not ready yet, and progressing without user action.
     pub const RECONCILING: &str = "Reconciling";
-    /// kstatus: not ready, and a person must act.
+    /// kstatus: not ready, and user action is required.
     pub const STALLED: &str = "Stalled";
-    /// Nothing is sent on behalf of this object because a person asked for that.
+    /// A user has suspended this object, so the operator sends no requests on its behalf.
     pub const SUSPENDED: &str = "Suspended";
-    /// Connection: Lever answers.
+    /// Connection: Lever is reachable and accepts the API key.
     pub const LEVER_CONNECTED: &str = "LeverConnected";
-    /// Connection: the Interview API answers.
+    /// Connection: the Interview API is reachable and accepts the API key.
     pub const INTERVIEW_CONNECTED: &str = "InterviewConnected";
     /// Connection: a correctly signed webhook has arrived.
     pub const WEBHOOK_VERIFIED: &str = "WebhookVerified";
-    /// Connection: there is quota left for new pads.
+    /// Connection: the CoderPad plan has quota left for new pads.
     pub const QUOTA_AVAILABLE: &str = "QuotaAvailable";
-    /// Connection: no other installation of the operator serves the same candidates.
+    /// Connection: no other installation of the operator creates pads for the same candidates.
     pub const EXCLUSIVE: &str = "Exclusive";
-    /// Configuration: the stage is known in Lever.
+    /// Configuration: the stage exists in Lever.
     pub const STAGE_FOUND: &str = "StageFound";
     /// Configuration: the question can be used for this type of pad.
     pub const QUESTION_USABLE: &str = "QuestionUsable";
-    /// Pad: it exists at CoderPad.
+    /// Pad: the pad exists in CoderPad.
     pub const PAD_CREATED: &str = "PadCreated";
-    /// Pad: its link is on the candidate in Lever.
+    /// Pad: the candidate in Lever has the link.
     pub const LINK_ADDED: &str = "LinkAdded";
-    /// Pad: its record is on the candidate in Lever.
+    /// Pad: the note and the tags are written to the candidate in Lever.
     pub const RECORD_ADDED: &str = "RecordAdded";
-    /// Pad: Lever refused a tag of an open pad (contract K4a). Absent otherwise.
+    /// Pad: Lever rejected a tag of an open pad (contract K4a). Absent otherwise.
     pub const TAG_REFUSED: &str = "TagRefused";
 }
 
-/// The conditions of one status, built anew on each pass and stamped against the ones written before.
+/// Builder for the conditions of one status. Transition times carry over from the previous conditions.
 #[derive(Clone, Debug)]
 pub struct Conditions {
     generation: i64,
@@ -93,12 +93,12 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// Starts from the conditions as last written. `generation` is that of the object they are decided for.
+    /// Returns an empty builder. `before` are the conditions as last written, `generation` is that of the object.
     pub fn new(before: &[Condition], generation: i64, now: Timestamp) -> Self {
         Self { generation, now, before: before.to_vec(), list: Vec::new() }
     }
 
-    /// Sets a condition. Its transition time stays unless its status changes; messages are cut to the schema's bound.
+    /// Sets a condition. The transition time changes only with the status; messages are cut to the limit of the schema.
     pub fn set(
         &mut self,
         type_: &str,
@@ -126,7 +126,7 @@ impl Conditions {
         self
     }
 
-    /// Keeps a condition as it was written before, if it was.
+    /// Carries a condition over from the previous conditions, if they contain it.
     pub fn keep(&mut self, type_: &str) -> &mut Self {
         if let Some(condition) = find(&self.before, type_).cloned() {
             let Condition { status, reason, message, .. } = condition;
@@ -135,7 +135,7 @@ impl Conditions {
         self
     }
 
-    /// Sets Ready, and beside Ready=False exactly one of Reconciling and Stalled, as kstatus wants it.
+    /// Sets Ready and, with Ready=False, exactly one of Reconciling and Stalled, as kstatus expects.
     pub fn ready(&mut self, readiness: Readiness, reason: &str, message: impl AsRef<str>) -> &mut Self {
         let message = message.as_ref();
         self.set(types::READY, readiness == Readiness::Ready, reason, message);
@@ -151,34 +151,34 @@ impl Conditions {
         self
     }
 
-    /// The finished list.
+    /// Returns the conditions.
     pub fn finish(self) -> Vec<Condition> {
         self.list
     }
 }
 
-/// The three states that kstatus distinguishes.
+/// State of an object in the terms of kstatus.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Readiness {
-    /// All is as asked for.
+    /// The observed state matches the spec.
     Ready,
-    /// Not yet, and it goes on alone.
+    /// Not ready yet, and progressing without user action.
     Reconciling,
-    /// Not, and a person must act.
+    /// Not ready, and user action is required.
     Stalled,
 }
 
-/// The condition of a type, if it is there.
+/// Returns the condition of a type, if present.
 pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Whether the condition of a type is there and True.
+/// Reports whether the condition of a type is present and True.
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == Status::True)
 }
 
-/// Kubernetes keeps condition times in whole seconds.
+/// Truncates a time to whole seconds: `metav1.Time` has no fractions.
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
@@ -192,13 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn a_transition_time_moves_only_on_a_transition() {
+    fn transition_time_changes_only_with_the_status() {
         let mut first = Conditions::new(&[], 1, at(100));
-        first.ready(Readiness::Reconciling, "Waiting", "waits");
+        first.ready(Readiness::Reconciling, "Waiting", "pending");
         let first = first.finish();
 
         let mut second = Conditions::new(&first, 2, at(200));
-        second.ready(Readiness::Reconciling, "Other", "waits for something else");
+        second.ready(Readiness::Reconciling, "Other", "waiting for something else");
         let second = second.finish();
         let ready = find(&second, types::READY).unwrap();
         assert_eq!(
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn beside_not_ready_stands_exactly_one_of_reconciling_and_stalled() {
+    fn not_ready_comes_with_exactly_one_of_reconciling_and_stalled() {
         for (readiness, expected) in [
             (Readiness::Ready, vec![types::READY]),
             (Readiness::Reconciling, vec![types::READY, types::RECONCILING]),

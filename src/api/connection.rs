@@ -1,4 +1,4 @@
-//! LeverConnection: one Lever account joined to one CoderPad Interview organization.
+//! LeverConnection: connects one Lever account to one CoderPad Interview organization.
 
 use super::installation::{INSTALLATION, Installation, is_id};
 use super::{Condition, NameRef, SecretKeyRef};
@@ -8,7 +8,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The joined accounts: where they are, which Secrets hold their keys, how webhooks arrive and how often both are polled.
+/// Connection of two accounts: their URLs, the Secrets with their API keys, the webhook, and the polling interval.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
     group = "padoperator.dev",
@@ -20,41 +20,42 @@ use serde::{Deserialize, Serialize};
     category = "padoperator",
     status = "LeverConnectionStatus",
     derive = "PartialEq",
-    doc = "A LeverConnection joins one Lever account to one CoderPad Interview organization.",
-    validation = Rule::new("self.metadata.name.size() <= 50").message("metadata.name may have at most 50 characters: it is part of labels and of the webhook URL"),
-    printcolumn(name = "Organization", type_ = "string", json_path = ".status.organization", description = "The CoderPad organization"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether both services answer"),
-    printcolumn(name = "Webhook", type_ = "string", json_path = ".status.conditions[?(@.type=='WebhookVerified')].status", description = "Whether a signed webhook has arrived"),
-    printcolumn(name = "Quota", type_ = "integer", json_path = ".status.quota.remaining", description = "Pads left in the billing cycle"),
+    doc = "A LeverConnection connects one Lever account to one CoderPad Interview organization.",
+    validation = Rule::new("self.metadata.name.size() <= 50").message("metadata.name must not exceed 50 characters, because it is part of labels and of the webhook URL"),
+    printcolumn(name = "Organization", type_ = "string", json_path = ".status.organization", description = "Name of the CoderPad organization"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether both services are connected"),
+    printcolumn(name = "Webhook", type_ = "string", json_path = ".status.conditions[?(@.type=='WebhookVerified')].status", description = "Whether a correctly signed webhook has arrived"),
+    printcolumn(name = "Quota", type_ = "integer", json_path = ".status.quota.remaining", description = "Number of pads left in the billing cycle"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Why it is ready or not"),
-    printcolumn(name = "URL", type_ = "string", priority = 1, json_path = ".status.webhookURL", description = "What to paste into Lever")
+    printcolumn(name = "Reason", type_ = "string", priority = 1, json_path = ".status.conditions[?(@.type=='Ready')].reason", description = "Reason of the Ready condition"),
+    printcolumn(name = "URL", type_ = "string", priority = 1, json_path = ".status.webhookURL", description = "Webhook URL to paste into Lever")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.lever.apiKeySecretRef.name != self.interview.apiKeySecretRef.name || self.lever.apiKeySecretRef.key != self.interview.apiKeySecretRef.key").message("spec.lever.apiKeySecretRef and spec.interview.apiKeySecretRef name the same value, but Lever and CoderPad have keys of their own. Keep each under a key of its own").field_path(".interview.apiKeySecretRef"),
-    validation = Rule::new("!has(self.webhook.signingTokenSecretRef) || !([self.webhook.signingTokenSecretRef.name, self.webhook.signingTokenSecretRef.key] in [[self.lever.apiKeySecretRef.name, self.lever.apiKeySecretRef.key], [self.interview.apiKeySecretRef.name, self.interview.apiKeySecretRef.key]])").message("spec.webhook.signingTokenSecretRef names the value of an API key, but the signature token of Lever's webhook is another secret. Keep it under a key of its own").field_path(".webhook.signingTokenSecretRef"),
-    validation = Rule::new("self.webhook.mode != 'Managed' || has(self.webhook.signingTokenSecretRef)").message("webhook.mode: Managed needs spec.webhook.signingTokenSecretRef: the Secret and key that the operator keeps the signature token in. The operator makes that Secret").field_path(".webhook.signingTokenSecretRef")
+    validation = Rule::new("self.lever.apiKeySecretRef.name != self.interview.apiKeySecretRef.name || self.lever.apiKeySecretRef.key != self.interview.apiKeySecretRef.key").message("spec.lever.apiKeySecretRef and spec.interview.apiKeySecretRef refer to the same Secret key, but Lever and CoderPad have different API keys. Store each under its own key").field_path(".interview.apiKeySecretRef"),
+    validation = Rule::new("!has(self.webhook.signingTokenSecretRef) || !([self.webhook.signingTokenSecretRef.name, self.webhook.signingTokenSecretRef.key] in [[self.lever.apiKeySecretRef.name, self.lever.apiKeySecretRef.key], [self.interview.apiKeySecretRef.name, self.interview.apiKeySecretRef.key]])").message("spec.webhook.signingTokenSecretRef refers to the Secret key of an API key, but the signature token of Lever's webhook is a different secret. Store it under its own key").field_path(".webhook.signingTokenSecretRef"),
+    validation = Rule::new("self.webhook.mode != 'Managed' || has(self.webhook.signingTokenSecretRef)").message("webhook.mode: Managed requires spec.webhook.signingTokenSecretRef: the Secret and key in which the operator stores the signature token. The operator creates this Secret").field_path(".webhook.signingTokenSecretRef")
 )]
 pub struct LeverConnectionSpec {
-    /// While true nothing is sent to either service. Webhooks are still accepted, and all is caught up on resume.
+    /// Set to true to stop all requests to both services. Webhooks are still accepted, and their changes are applied on
+    /// resume.
     #[serde(default)]
     pub suspend: bool,
     /// The Lever account.
     pub lever: LeverSpec,
     /// The CoderPad Interview organization.
     pub interview: InterviewSpec,
-    /// How Lever's candidate stage change webhooks arrive.
+    /// Webhook for candidate stage changes in Lever.
     #[serde(default)]
     pub webhook: WebhookSpec,
-    /// How often both services are polled.
+    /// Periodic polling of both services.
     #[serde(default)]
     pub sync: SyncSpec,
-    /// IDs of other installations whose pads count as own, such as that of a cluster that this one replaces. The ID of an
-    /// installation is in status.installation of its LeverConnection.
+    /// IDs of other installations whose pads this connection treats as its own, for example of a cluster that this one
+    /// replaces. The other LeverConnection shows its ID in status.installation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(max = 16)), extend("x-kubernetes-list-type" = "set"))]
-    #[x_kube(validation = Rule::new("self.all(id, id.matches('^[0-9a-f]{16}$'))").message("spec.takeOver lists IDs of installations: 16 hex digits each, as status.installation of the other LeverConnection has it"))]
+    #[x_kube(validation = Rule::new("self.all(id, id.matches('^[0-9a-f]{16}$'))").message("spec.takeOver must list installation IDs of 16 hex digits each. Copy them from status.installation of the other LeverConnection"))]
     pub take_over: Vec<String>,
 }
 
@@ -62,18 +63,18 @@ pub struct LeverConnectionSpec {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeverSpec {
-    /// Base URL of Lever's API. The sandbox is https://api.sandbox.lever.co/v1. Must be https and of an origin that the
+    /// Base URL of Lever's API. The sandbox is https://api.sandbox.lever.co/v1. Must use https and an origin that the
     /// operator allows.
     #[serde(default = "lever_url")]
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new(super::schema::WEB_ADDRESS).message("spec.lever.url is an absolute URL with a host, such as https://api.lever.co/v1; leave it out for the default"))]
+    #[x_kube(validation = Rule::new(super::schema::WEB_ADDRESS).message("spec.lever.url must be an absolute URL with a host, such as https://api.lever.co/v1. Omit it for the default"))]
     pub url: String,
-    /// The Secret key that holds a Lever API key with all read and write permissions.
+    /// Secret key with a Lever API key that has all read and write permissions.
     pub api_key_secret_ref: SecretKeyRef,
-    /// Id of the Lever user that links, notes and tags are written as. Empty: as the API key itself.
+    /// ID of the Lever user on whose behalf links, notes and tags are written. Empty: the API key itself.
     #[serde(default)]
     #[schemars(length(max = 64))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]*$')").message("spec.lever.performAs is the id of a Lever user (letters, digits, - and _), not a name or an e-mail address; leave it out to write as the API key itself"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]*$')").message("spec.lever.performAs must be the ID of a Lever user (letters, digits, - and _), not a name or an e-mail address. Omit it to write as the API key itself"))]
     pub perform_as: String,
 }
 
@@ -81,47 +82,48 @@ pub struct LeverSpec {
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InterviewSpec {
-    /// Base URL of the Interview API. Must be https and of an origin that the operator allows.
+    /// Base URL of the Interview API. Must use https and an origin that the operator allows.
     #[serde(default = "interview_url")]
     #[schemars(length(min = 1, max = 512))]
-    #[x_kube(validation = Rule::new(super::schema::WEB_ADDRESS).message("spec.interview.url is an absolute URL with a host, such as https://app.coderpad.io/api; leave it out for the default"))]
+    #[x_kube(validation = Rule::new(super::schema::WEB_ADDRESS).message("spec.interview.url must be an absolute URL with a host, such as https://app.coderpad.io/api. Omit it for the default"))]
     pub url: String,
-    /// The Secret key that holds the Interview API key of an organization owner.
+    /// Secret key with the Interview API key of an organization owner.
     pub api_key_secret_ref: SecretKeyRef,
-    /// May a pad be made that CoderPad bills beyond the quota?
+    /// Whether to create pads that CoderPad bills beyond the quota: Deny or Allow.
     #[serde(default)]
     pub overage: Overage,
-    /// At most this many pads an hour; 0 is no limit. Guards against a tag or a bulk move that makes hundreds of pads.
+    /// Maximum number of pads created per hour; 0 means unlimited. Guards against a tag or a bulk move that would
+    /// create hundreds of pads.
     #[serde(default = "max_pads_per_hour")]
     #[schemars(range(min = 0, max = 100000))]
     pub max_pads_per_hour: i32,
 }
 
-/// What happens when the plan's pads are used up.
+/// Behavior when the quota of the CoderPad plan is used up.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Overage {
-    /// Pads wait until there is quota again.
+    /// Pads stay pending until quota is available.
     #[default]
     Deny,
-    /// Pads are made, and CoderPad bills them.
+    /// Pads are created, and CoderPad bills them.
     Allow,
 }
 
-/// How Lever's webhooks arrive.
+/// Webhook for candidate stage changes in Lever.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookSpec {
     /// Manual: a Super Admin pastes status.webhookURL into Lever and the signature token into the Secret. Managed: the
-    /// operator registers the webhook through Lever's API and keeps the token that Lever returns in the Secret.
+    /// operator registers the webhook through Lever's API and stores the token from Lever in the Secret.
     #[serde(default)]
     pub mode: WebhookMode,
-    /// The Secret key that holds the signature token of Lever's Candidate Stage Change webhook. It may hold several
-    /// tokens, one per line: any may match.
+    /// Secret key with the signature token of Lever's Candidate Stage Change webhook. It may contain several tokens,
+    /// one per line; a request is accepted if any of them matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signing_token_secret_ref: Option<SecretKeyRef>,
 }
 
-/// Who registers the webhook.
+/// Party that registers the webhook.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum WebhookMode {
     /// A Super Admin, in Lever's settings.
@@ -131,15 +133,15 @@ pub enum WebhookMode {
     Managed,
 }
 
-/// How often both services are polled.
+/// Periodic polling of both services.
 #[derive(KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncSpec {
-    /// Time between two polls, such as 5m. 0s: only when asked for by the annotation
-    /// padoperator.dev/reconcile-requested-at; what only polling can find is then found only then.
+    /// Interval between two polls, such as 5m. With 0s, polling occurs only on request by the annotation
+    /// padoperator.dev/reconcile-requested-at, and changes that only polling can detect are not detected before.
     #[serde(default = "sync_interval", serialize_with = "super::schema::serialize_duration")]
     #[schemars(schema_with = "super::schema::duration")]
-    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$') && self.size() > 0").message("spec.sync.interval is a duration in whole hours, minutes and seconds, such as 90s, 5m or 1h30m; 0s is only when asked for"))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,6}s)?$') && self.size() > 0").message("spec.sync.interval must be a duration in whole hours, minutes and seconds, such as 90s, 5m or 1h30m; 0s polls only on request"))]
     pub interval: Duration,
 }
 
@@ -165,18 +167,19 @@ fn sync_interval() -> Duration {
     std::time::Duration::from_secs(300).into()
 }
 
-/// What the operator has found out about a connection.
+/// Observed state of a LeverConnection.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LeverConnectionStatus {
-    /// The metadata.generation that this status was decided for; -1 before the first look.
+    /// The metadata.generation that this status was computed from; -1 before the first reconcile.
     #[serde(default = "super::names::unobserved")]
     pub observed_generation: i64,
-    /// The value of the annotation padoperator.dev/reconcile-requested-at that was last acted on.
+    /// Last value of the annotation padoperator.dev/reconcile-requested-at that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
-    /// What to paste into Lever's Candidate Stage Change webhook. Only the path, if the operator has no --public-url.
+    /// URL to paste into Lever's Candidate Stage Change webhook. Only the path if the operator runs without
+    /// --public-url.
     #[serde(default, rename = "webhookURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub webhook_url: Option<String>,
@@ -184,27 +187,28 @@ pub struct LeverConnectionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub organization: Option<String>,
-    /// ID of the CoderPad organization, if the Interview API returns one. A key of another organization is not used.
+    /// ID of the CoderPad organization, if the Interview API returns one. API keys of another organization are not
+    /// used.
     #[serde(default, rename = "organizationID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub organization_id: Option<String>,
-    /// The stages of the Lever account: what a PadConfiguration may name.
+    /// Stages of the Lever account. A PadConfiguration may refer to any of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 500), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["id"]))]
     pub stages: Vec<Stage>,
-    /// The pads of the CoderPad plan.
+    /// Pad quota of the CoderPad plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
-    /// Managed only: id of the webhook in Lever.
+    /// ID of the webhook in Lever. Managed only.
     #[serde(default, rename = "webhookID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub webhook_id: Option<String>,
-    /// ID of this installation: the private notes of its pads name it. It is kept in the annotation
+    /// ID of this installation, which the private notes of its pads contain. Stored in the annotation
     /// padoperator.dev/installation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub installation: Option<String>,
-    /// When a correctly signed webhook last arrived; written at most every 5 minutes.
+    /// Time of the last correctly signed webhook. Written at most every 5 minutes.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -212,11 +216,11 @@ pub struct LeverConnectionStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_webhook_at: Option<Timestamp>,
-    /// Why a request that looks like Lever's webhook was refused; written at most every 5 minutes, and only while
-    /// WebhookVerified is not True or the request was signed.
+    /// Last rejected request in the format of Lever's webhook. Written at most every 5 minutes, and only while
+    /// WebhookVerified is not True or if the request was signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_refusal: Option<WebhookRefusal>,
-    /// When the last complete sync began; written with another change, or hourly.
+    /// Start of the last complete sync. Written together with another change, or hourly.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -224,7 +228,8 @@ pub struct LeverConnectionStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_sync_at: Option<Timestamp>,
-    /// Up to when sync has looked for candidates who were deleted or anonymized in Lever; written with lastSyncAt.
+    /// Time up to which sync has checked for candidates who were deleted or anonymized in Lever. Written with
+    /// lastSyncAt.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -232,21 +237,23 @@ pub struct LeverConnectionStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub erasures_checked_until: Option<Timestamp>,
-    /// Ready, LeverConnected, InterviewConnected, WebhookVerified, QuotaAvailable, Exclusive, Suspended, Reconciling, Stalled.
+    /// Conditions: Ready, LeverConnected, InterviewConnected, WebhookVerified, QuotaAvailable, Exclusive, Suspended,
+    /// Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// A refused webhook.
+/// Rejected webhook request.
 #[derive(KubeSchema, Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookRefusal {
-    /// SignatureMismatch: not signed with a token in the Secret. ClockSkew: signed, but ahead of the operator's clock.
+    /// SignatureMismatch: not signed with a token in the Secret. ClockSkew: correctly signed, but its time is ahead of
+    /// the operator's clock.
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub reason: String,
-    /// When it was refused, by the operator's clock.
+    /// Time of the rejection, by the operator's clock.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -254,57 +261,57 @@ pub struct WebhookRefusal {
     )]
     #[schemars(schema_with = "super::schema::written_timestamp")]
     pub at: Option<Timestamp>,
-    /// ClockSkew only: how far the request was ahead of the operator's clock, in seconds.
+    /// Time by which the request was ahead of the operator's clock, in seconds. ClockSkew only.
     #[serde(default, rename = "aheadSeconds", skip_serializing_if = "Option::is_none")]
     pub ahead: Option<i64>,
 }
 
-/// A stage of the hiring pipeline in Lever.
+/// Stage of the hiring pipeline in Lever.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stage {
-    /// Lever's id of the stage: an opaque text, not always a UUID.
+    /// ID of the stage in Lever: an opaque string, not always a UUID.
     #[schemars(length(max = 128))]
     pub id: String,
-    /// The stage's name, as users see it in Lever.
+    /// Name of the stage in Lever.
     #[schemars(length(max = 256))]
     pub name: String,
 }
 
-/// The pads of the CoderPad plan.
+/// Pad quota of the CoderPad plan.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Quota {
-    /// Whether the plan has no limit.
+    /// Whether the plan is unlimited.
     pub unlimited: bool,
-    /// Pads used in the billing cycle.
+    /// Number of pads used in the billing cycle.
     pub used: i64,
-    /// Pads left in the billing cycle; absent when unlimited.
+    /// Number of pads left in the billing cycle; absent if unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining: Option<i64>,
-    /// Pads of a billing cycle; absent when unlimited.
+    /// Number of pads included in a billing cycle; absent if unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
 }
 
 impl LeverConnection {
-    /// The stages known so far.
+    /// Returns the stages observed so far.
     pub fn stages(&self) -> &[Stage] {
         self.status.as_ref().map(|status| status.stages.as_slice()).unwrap_or_default()
     }
 
-    /// Its installation ID, if the annotation holds a valid one.
+    /// Returns the installation ID, if the annotation contains a valid one.
     pub fn installation_id(&self) -> Option<&str> {
         let annotations = self.metadata.annotations.as_ref()?;
         annotations.get(INSTALLATION).map(String::as_str).filter(|id| is_id(id))
     }
 
-    /// The installation that it acts for.
+    /// Returns the installation of this connection.
     pub fn installation(&self) -> Installation {
         Installation::new(self.installation_id().map(ToOwned::to_owned), self.spec.take_over.iter().cloned())
     }
 
-    /// Names of the Secrets that this connection reads.
+    /// Returns the names of the Secrets that this connection reads.
     pub fn secret_names(&self) -> impl Iterator<Item = &str> {
         [&self.spec.lever.api_key_secret_ref, &self.spec.interview.api_key_secret_ref]
             .into_iter()
@@ -312,7 +319,7 @@ impl LeverConnection {
             .map(|reference| reference.name.as_str())
     }
 
-    /// A reference to this connection.
+    /// Returns a reference to this connection.
     pub fn reference(&self) -> NameRef {
         NameRef { name: self.metadata.name.clone().unwrap_or_default() }
     }

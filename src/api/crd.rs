@@ -1,21 +1,21 @@
-//! The CustomResourceDefinitions: what the derives give, and the few things that only the whole schema can hold.
+//! The CustomResourceDefinitions: the derived schemas plus adjustments that need the whole schema.
 
 use super::{LeverConnection, Pad, PadConfiguration};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-/// A CustomResourceDefinition could not be put together: a fault of this program, found by its tests.
+/// Error of the generation of a CustomResourceDefinition: a bug in this program that its tests find.
 #[derive(Debug, thiserror::Error)]
 #[error("the CustomResourceDefinition cannot be generated: {0}")]
 pub struct CrdError(#[from] serde_json::Error);
 
-/// The three CustomResourceDefinitions, as installed.
+/// Returns the three CustomResourceDefinitions, as installed.
 pub fn all() -> Result<Vec<CustomResourceDefinition>, CrdError> {
     [LeverConnection::crd(), PadConfiguration::crd(), Pad::crd()].into_iter().map(finish).collect()
 }
 
-/// The same as YAML, with a line that says where it comes from.
+/// Returns a CustomResourceDefinition as YAML, with a header that names its source.
 pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_yaml_ng::Error> {
     Ok(format!(
         "# Generated from src/api by `make generate`. Do not edit.\n{}",
@@ -23,7 +23,8 @@ pub fn yaml(crd: &CustomResourceDefinition) -> Result<String, serde_yaml_ng::Err
     ))
 }
 
-/// Adds the status that kstatus reads as "not looked at yet".
+/// Completes a generated definition: unwrapped descriptions, bounded enums, and a default status that kstatus
+/// interprets as "not reconciled yet".
 fn finish(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, CrdError> {
     let mut value = serde_json::to_value(crd)?;
     if let Some(versions) = value.pointer_mut("/spec/versions").and_then(Value::as_array_mut) {
@@ -38,7 +39,7 @@ fn finish(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, Crd
     Ok(serde_json::from_value(value)?)
 }
 
-/// Says of each closed list of words how long the longest is: every string of the schema has a bound.
+/// Sets maxLength on each enum, so that every string of the schema is bounded.
 fn bound_enums(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -55,7 +56,7 @@ fn bound_enums(value: &mut Value) {
     }
 }
 
-/// Doc comments are wrapped for the source; `kubectl explain` wraps for the terminal.
+/// Joins the wrapped lines of descriptions, because `kubectl explain` wraps them itself.
 fn unwrap_lines(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn every_string_and_list_is_bounded_and_every_field_described() {
+    fn every_string_and_list_is_bounded_and_every_field_has_a_description() {
         let mut faults = Vec::new();
         for (path, node) in nodes() {
             match node["type"].as_str() {

@@ -1,5 +1,5 @@
-//! Installation IDs: which installation of the operator a pad belongs to, when several share one Lever account (contract,
-//! "Several installations").
+//! Installation IDs, which distinguish installations of the operator that share one Lever account (contract, "Several
+//! installations").
 
 use aws_lc_rs::rand;
 use std::collections::BTreeSet;
@@ -9,8 +9,8 @@ use std::fmt::{self, Write as _};
 pub const INSTALLATION: &str = "padoperator.dev/installation";
 /// Annotation on a Pad: the installation that requested its pad, and the Pad's UID; see [`RequestedBy`].
 pub const REQUESTED_BY: &str = "padoperator.dev/requested-by";
-/// Annotation on a Pad whose pad gives way to the pad of another installation: the ID of that installation. It is written
-/// before the first effect, so that a new leader completes what was begun.
+/// Annotation on a Pad whose pad yields to the pad of another installation: the ID of that installation. It is written
+/// before the first side effect, so that a new leader completes the cleanup.
 pub const YIELDS_TO: &str = "padoperator.dev/yields-to";
 
 /// Length of an ID in hex digits.
@@ -25,7 +25,7 @@ pub fn is_id(text: &str) -> bool {
     text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Returns a new random ID; None if the system has no randomness to give.
+/// Returns a new random ID, or None if the random number generator of the system fails.
 pub fn random_id() -> Option<String> {
     let mut bytes = [0; DIGITS / 2];
     rand::fill(&mut bytes).ok()?;
@@ -35,15 +35,16 @@ pub fn random_id() -> Option<String> {
     }))
 }
 
-/// The installation ID in the private notes of a pad. None: version 0.1.0 created the pad, or it is not ours at all.
+/// Returns the installation ID in the private notes of a pad. None if version 0.1.0 or another program created the pad.
 pub fn of_notes(notes: &str) -> Option<&str> {
     notes.lines().nth(LINE_NUMBER)?.strip_prefix(LINE).map(str::trim).filter(|id| is_id(id))
 }
 
 /// The installation that requested a Pad's pad, as the annotation [`REQUESTED_BY`] stores it: `<ID>/<UID of the Pad>`.
 ///
-/// A connection that is deleted and created again, under its old name or another, has a new ID; the pads of the former
-/// one stay the Pad's own. The UID binds this to the object: a copy of the Pad in another cluster owns nothing by it.
+/// A connection that is deleted and created again, under its old name or another, has a new ID; Pads still own the pads
+/// of the former one. The UID binds the annotation to the object, so that a copy of the Pad in another cluster owns
+/// nothing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RequestedBy<'a> {
     /// ID of the installation.
@@ -53,7 +54,7 @@ pub struct RequestedBy<'a> {
 }
 
 impl<'a> RequestedBy<'a> {
-    /// Parses `<ID>/<UID>`; None: the text is something else.
+    /// Parses `<ID>/<UID>`. Returns None for any other text.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (installation, uid) = text.split_once('/')?;
         is_id(installation).then_some(Self { installation, uid })
@@ -66,7 +67,7 @@ impl fmt::Display for RequestedBy<'_> {
     }
 }
 
-/// The installation that a process acts for: its own ID, and the IDs of those whose pads count as own.
+/// The installation of a connection: its ID, and the IDs of installations whose pads count as its own.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Installation {
     id: Option<String>,
@@ -74,17 +75,17 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// The installation with this ID; `taken_over` are the installations whose pads count as own.
+    /// Returns the installation with an ID; `taken_over` are the installations whose pads count as its own.
     pub fn new(id: Option<String>, taken_over: impl IntoIterator<Item = String>) -> Self {
         Self { id, taken_over: taken_over.into_iter().collect() }
     }
 
-    /// Its ID; None: it has none yet, and creates nothing.
+    /// Returns the ID. None until one is assigned; until then, no pads are created.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// The same, whose own pads are also those of another ID.
+    /// Adds an ID whose pads count as own.
     #[must_use]
     pub fn with(mut self, id: Option<&str>) -> Self {
         self.taken_over.extend(id.map(ToOwned::to_owned));
@@ -96,13 +97,13 @@ impl Installation {
         self.id.as_deref() == Some(id) || self.taken_over.contains(id)
     }
 
-    /// The other installation that a pad with these notes belongs to. None: the pad counts as own, also without the line
-    /// (contract I2).
+    /// Returns the other installation that owns a pad with these notes. None if the pad counts as own, also without the
+    /// line (contract I2).
     pub fn foreign<'a>(&self, notes: &'a str) -> Option<&'a str> {
         of_notes(notes).filter(|id| !self.includes(id))
     }
 
-    /// The private notes of a new pad of this installation, from those that name its reference and candidate.
+    /// Returns the private notes of a new pad: `notes` with the line of this installation.
     pub fn sign(&self, notes: &str) -> String {
         let line = self.id.as_ref().map(|id| format!("{LINE}{id}\n")).unwrap_or_default();
         format!("{notes}{line}")
@@ -131,7 +132,7 @@ mod tests {
         assert_eq!(of_notes(&signed), Some(OWN));
         assert!(Reference::of_notes(&signed).is_some());
         assert_eq!(of_notes(&format!("{signed}\nA remark of the interviewer")), Some(OWN));
-        assert_eq!(of_notes(&notes(&Installation::default())), None, "as version 0.1.0 wrote them");
+        assert_eq!(of_notes(&notes(&Installation::default())), None, "notes of version 0.1.0");
         for odd in ["Installation: ", "Installation: 0123456789ABCDEF", "Installation: 0123", "A remark"] {
             assert_eq!(of_notes(&format!("Reference: r\nCandidate: c\n{odd}\n")), None, "{odd}");
         }
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_id_with_a_uid_names_who_requested_a_pad() {
+    fn requested_by_requires_an_id_and_a_uid() {
         let requested_by = RequestedBy { installation: OWN, uid: "6408dc54-0f8e" };
         assert_eq!(requested_by.to_string(), "0123456789abcdef/6408dc54-0f8e");
         assert_eq!(RequestedBy::parse(&requested_by.to_string()), Some(requested_by));

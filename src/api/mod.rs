@@ -1,7 +1,7 @@
-//! The three resources that users write and read: the public contract as Rust types.
+//! The three custom resources: the public contract as Rust types.
 //!
-//! Everything a user sees of a field comes from here: `kubectl explain` shows the doc comments, the API server
-//! enforces the bounds and rules, and `crds/` is generated from these types by `pad-operator crds`.
+//! `pad-operator crds` generates `crds/` from these types. `kubectl explain` shows the doc comments, and the API server
+//! enforces the bounds and validation rules.
 
 pub mod condition;
 pub mod configuration;
@@ -24,38 +24,38 @@ use serde::{Deserialize, Serialize};
 /// API group of the three kinds.
 pub const GROUP: &str = "padoperator.dev";
 
-/// The name under which this program's writes appear in `managedFields`.
+/// Field manager of the operator's writes, as shown in `managedFields`.
 pub const FIELD_MANAGER: &str = "pad-operator";
 
-/// A resource of the same namespace, by name.
+/// Reference by name to a resource in the same namespace.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct NameRef {
     /// Name of the resource, in the same namespace.
     #[schemars(length(min = 1, max = 50))]
-    #[x_kube(validation = Rule::new(schema::RESOURCE_NAME).message("name only the resource, such as acme: lower-case letters, digits, - and . (it is in the same namespace, so no namespace stands before it)"))]
+    #[x_kube(validation = Rule::new(schema::RESOURCE_NAME).message("name must be a resource name without a namespace, such as acme: lower-case letters, digits, - and ."))]
     pub name: String,
 }
 
-/// One key of a Secret in the same namespace.
+/// Reference to one key of a Secret in the same namespace.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of the Secret, in the same namespace.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new(schema::RESOURCE_NAME).message("name a Secret of the same namespace, such as acme: lower-case letters, digits, - and . (the key itself belongs into the Secret, never here)"))]
+    #[x_kube(validation = Rule::new(schema::RESOURCE_NAME).message("name must be the name of a Secret in the same namespace, such as acme: lower-case letters, digits, - and . (store the API key or token itself in the Secret, not here)"))]
     pub name: String,
-    /// The key of the Secret that holds the value. White space around the value is ignored.
+    /// Key in the Secret's data. White space around its value is ignored.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("name a key of the Secret's data, such as lever-api-key: letters, digits, -, _ and . (the value itself belongs into the Secret, never here)"))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("key must be a key of the Secret's data, such as lever-api-key: letters, digits, -, _ and . (store the value itself in the Secret, not here)"))]
     pub key: String,
 }
 
-/// What is the same in the status of all three kinds.
+/// Access to the conditions, which the status of all three kinds contains.
 ///
-/// The controllers read the conditions and write them whole, so that one place decides what a status says.
+/// Controllers read the conditions and write the whole list, so that one place decides the content of a status.
 pub trait HasConditions {
-    /// The conditions as last written.
+    /// Returns the conditions as last written.
     fn conditions(&self) -> &[Condition];
 }
 

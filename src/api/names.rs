@@ -1,6 +1,6 @@
-//! Names and marks: what Pads are called, labelled and annotated, and the reference that ties a pad at CoderPad to them.
+//! Names, labels and annotations of Pads, and the reference that links a pad in CoderPad to its Pad.
 //!
-//! All of it is derived from names and Lever's ids only, never from a uid or a status, because backups lose those.
+//! All are derived from names and Lever's IDs only, never from a UID or a status, because backups lose those.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt;
@@ -9,53 +9,56 @@ use std::fmt;
 pub const CONFIGURATION_LABEL: &str = "padoperator.dev/configuration";
 /// Label: the LeverConnection of a Pad.
 pub const CONNECTION_LABEL: &str = "padoperator.dev/connection";
-/// Label: the type of pad, as the configuration said when the Pad was made: Live or TakeHome.
+/// Label: the type of pad that the configuration specified when the Pad was created: Live or TakeHome.
 pub const TYPE_LABEL: &str = "padoperator.dev/type";
-/// Label: the first 10 hex digits of SHA-256 of the opportunity's id.
+/// Label: the first 10 hex digits of the SHA-256 of the opportunity ID.
 pub const OPPORTUNITY_LABEL: &str = "padoperator.dev/opportunity";
-/// Label that tools use for "who made this".
+/// Label that common tools use for the creator of an object.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
-/// Finalizer on a Pad while something at CoderPad may have to be settled before it goes.
+/// Finalizer on a Pad while its deletion may require cleanup in CoderPad or Lever.
 pub const FINALIZER: &str = "padoperator.dev/pad";
-/// Finalizer on a connection while there may be a webhook in Lever that the operator has made for it.
+/// Finalizer on a connection while a webhook that the operator created for it may exist in Lever.
 pub const WEBHOOK_FINALIZER: &str = "padoperator.dev/webhook";
-/// Annotation on a Secret with signature tokens, followed by a connection's name: its webhooks, `<id>=<digest of token>`.
+/// Prefix of an annotation on a Secret with signature tokens, followed by the name of a connection. The value lists the
+/// webhooks of the connection as `<id>=<digest of token>`.
 pub const WEBHOOKS_PREFIX: &str = "padoperator.dev/webhooks.";
-/// Annotation on the same, followed by a connection's name: the pass that may make and delete its webhooks.
+/// Prefix of another annotation on this Secret, followed by the name of a connection. The value identifies the
+/// reconcile that may create and delete the connection's webhooks.
 pub const CLAIM_PREFIX: &str = "padoperator.dev/claim.";
-/// Annotation: the intention to create a pad, `<reference>@<time>`, written before the request leaves.
+/// Annotation: the intent to create a pad, `<reference>@<time>`, written before the request is sent.
 pub const ATTEMPT: &str = "padoperator.dev/attempt";
-/// Annotation: the id of the pad at CoderPad, written before its link.
+/// Annotation: the ID of the pad in CoderPad, written before the link is added.
 pub const PAD_ID: &str = "padoperator.dev/pad-id";
-/// Annotation: the last write to Lever that was claimed, `<effect>@<time>`; see [`Claim`]. Storing the pad's id claims its
-/// link, too.
+/// Annotation: the last claimed write to Lever, `<effect>@<time>`; see [`Claim`]. Storing the pad's ID also claims the
+/// link.
 pub const CLAIM: &str = "padoperator.dev/claim";
-/// Annotation on a connection: the CoderPad organization that it may belong to from now on, by name.
+/// Annotation on a connection: the name of the CoderPad organization that a user has accepted as the new one.
 pub const ACCEPT_ORGANIZATION: &str = "padoperator.dev/accept-organization";
-/// Annotation on any kind: "look at this now". Echoed in status.lastHandledReconcileAt.
+/// Annotation on any kind that requests a reconcile now. Copied to status.lastHandledReconcileAt.
 pub const RECONCILE_REQUESTED_AT: &str = "padoperator.dev/reconcile-requested-at";
 
-/// Annotation on a Pad that sync has made for a candidate who was in the stage with the tag before the rule took effect:
-/// status.effectiveSince of the configuration then.
+/// Annotation on a Pad that sync created for an existing candidate: the status.effectiveSince of the configuration at
+/// that time.
 pub const EXISTING_SINCE: &str = "padoperator.dev/existing-since";
 
-/// Annotation on a Pad, only while traces are on: the trace that it was made or asked about in, as the W3C writes it.
+/// Annotation on a Pad, only while tracing is enabled: the trace that created it or requested its reconcile, in the
+/// format of W3C Trace Context.
 pub const TRACEPARENT: &str = "padoperator.dev/traceparent";
 
-/// Longest value of [`RECONCILE_REQUESTED_AT`] that counts and is echoed, in characters.
+/// Maximum length of [`RECONCILE_REQUESTED_AT`] in characters. Longer values are truncated.
 const REQUEST_LIMIT: usize = 256;
 
-/// What asks for another look at an object, as far as it is echoed.
+/// Returns the reconcile request of an object, truncated to the length that the status can store.
 pub fn reconcile_requested_at(object: &impl kube::ResourceExt) -> Option<String> {
     Some(object.annotations().get(RECONCILE_REQUESTED_AT)?.chars().take(REQUEST_LIMIT).collect())
 }
 
-/// Earlier than this, in milliseconds (2001), no delivery was triggered: what looks so is a date that a person wrote.
+/// Earliest possible time of a delivery (2001), in milliseconds. A smaller number is a date that a user wrote.
 const FIRST_DELIVERY_MS: i64 = 1_000_000_000_000;
-/// How much of a delivery's token is part of what it asks with, in characters.
+/// Length of the prefix of a delivery's token in its reconcile request, in characters.
 pub const TOKEN_MARK: usize = 8;
 
-/// When the delivery was triggered that asks by this text, in milliseconds; None if a person asks.
+/// Returns the time of the delivery that wrote a reconcile request, in milliseconds. None if a user wrote it.
 pub fn delivered_at(request: &str) -> Option<i64> {
     let (at, token) = request.split_once('-')?;
     let is_number = !at.is_empty() && at.bytes().all(|byte| byte.is_ascii_digit());
@@ -63,12 +66,12 @@ pub fn delivered_at(request: &str) -> Option<i64> {
     at.parse().ok().filter(|at| is_number && is_mark && *at >= FIRST_DELIVERY_MS)
 }
 
-/// status.observedGeneration before the first look.
+/// Returns the value of status.observedGeneration before the first reconcile.
 pub fn unobserved() -> i64 {
     -1
 }
 
-/// The first `digits` lower-case hex digits of SHA-256 of `text`.
+/// Returns the first `digits` lower-case hex digits of the SHA-256 of `text`.
 pub fn sha256_hex(text: &str, digits: usize) -> String {
     let halves = |byte: &u8| [byte >> 4, byte & 0xf];
     let hash = digest(&SHA256, text.as_bytes());
@@ -80,40 +83,40 @@ pub fn sha256_hex(text: &str, digits: usize) -> String {
         .collect()
 }
 
-/// Whether this can be the id of an opportunity: it becomes part of names, labels and paths.
+/// Reports whether a text is a valid opportunity ID. The ID becomes part of names, labels and paths.
 pub fn is_opportunity_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-/// The 10 hex digits that stand for an opportunity in names and labels.
+/// Returns the 10 hex digits that represent an opportunity in names and labels.
 pub fn opportunity_digest(opportunity_id: &str) -> String {
     sha256_hex(opportunity_id, 10)
 }
 
-/// Name of the n-th Pad of a candidate by a configuration; n counts from 1.
+/// Returns the name of the n-th Pad of a candidate and a configuration; n counts from 1.
 pub fn pad_name(configuration: &str, opportunity_id: &str, n: u32) -> String {
     format!("{configuration}-{}-{n}", opportunity_digest(opportunity_id))
 }
 
-/// The number at the end of a Pad's name, if the name is one that the operator gave.
+/// Returns the number at the end of a Pad's name, if the operator generated the name.
 pub fn pad_number(name: &str, configuration: &str, opportunity_id: &str) -> Option<u32> {
     let prefix = format!("{configuration}-{}-", opportunity_digest(opportunity_id));
     name.strip_prefix(&prefix)?.parse().ok().filter(|n| *n >= 1)
 }
 
-/// All pads that one configuration makes for one candidate.
+/// Identity of all pads of one configuration for one candidate.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Series(String);
 
 impl Series {
-    /// The series of a configuration and a candidate.
+    /// Returns the series of a configuration and a candidate.
     pub fn new(namespace: &str, configuration: &str, opportunity_id: &str) -> Self {
         Self(sha256_hex(&format!("{namespace}/{configuration}/{opportunity_id}"), 32))
     }
 }
 
-/// What ties a pad at CoderPad to a stage entry: the first line of its private notes.
+/// Link between a pad in CoderPad and a stage entry, stored in the first line of the pad's private notes.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Reference {
     series: Series,
@@ -124,12 +127,13 @@ const REFERENCE_PREFIX: &str = "padoperator.dev/";
 const REFERENCE_LINE: &str = "Reference: ";
 
 impl Reference {
-    /// `entry` is the stage entry in milliseconds; for a Pad made by hand, the Pad's name.
+    /// Returns a reference. `entry` is the stage entry in milliseconds or, for a manually created Pad, the name of the
+    /// Pad.
     pub fn new(series: Series, entry: impl fmt::Display) -> Self {
         Self { series, entry: entry.to_string() }
     }
 
-    /// Reads `padoperator.dev/<series>/<entry>`.
+    /// Parses `padoperator.dev/<series>/<entry>`.
     pub fn parse(text: &str) -> Option<Self> {
         let (series, entry) = text.strip_prefix(REFERENCE_PREFIX)?.split_once('/')?;
         let is_series =
@@ -137,32 +141,32 @@ impl Reference {
         (is_series && !entry.is_empty()).then(|| Self { series: Series(series.into()), entry: entry.into() })
     }
 
-    /// Finds the reference in the private notes of a pad: their first line.
+    /// Returns the reference in the first line of the private notes of a pad.
     pub fn of_notes(notes: &str) -> Option<Self> {
         Self::parse(notes.lines().next()?.strip_prefix(REFERENCE_LINE)?.trim())
     }
 
-    /// The private notes of a new pad: the reference, then the candidate's profile.
+    /// Returns the private notes of a new pad: the reference, then the candidate's profile.
     pub fn notes(&self, profile_url: &str) -> String {
         format!("{}\nCandidate: {profile_url}\n", self.line())
     }
 
-    /// The line that says it, in a pad's notes and in a note on the candidate.
+    /// Returns the line with the reference in a pad's notes and in a note on the candidate.
     pub fn line(&self) -> String {
         format!("{REFERENCE_LINE}{self}")
     }
 
-    /// Whether this note on the candidate says it, in its last line.
+    /// Reports whether the last line of a note on the candidate contains this reference.
     pub fn is_of_note(&self, note: &str) -> bool {
         note.trim_end().lines().next_back().is_some_and(|line| line.trim() == self.line())
     }
 
-    /// The series it belongs to.
+    /// Returns the series.
     pub fn series(&self) -> &Series {
         &self.series
     }
 
-    /// The stage entry, or the name of a Pad made by hand.
+    /// Returns the stage entry, or the name of a manually created Pad.
     pub fn entry(&self) -> &str {
         &self.entry
     }
@@ -174,22 +178,22 @@ impl fmt::Display for Reference {
     }
 }
 
-/// The intention to create a pad, as the annotation on the Pad says it.
+/// Intent to create a pad, as stored in the annotation [`ATTEMPT`].
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct CreateIntent {
-    /// What the pad would be found by.
+    /// Reference of the pad to create.
     pub reference: Reference,
-    /// When it was written, by the clock of the process that wrote it. Two attempts differ in it.
+    /// Time of the write, by the clock of the writing process. It distinguishes attempts.
     pub at: String,
 }
 
 impl CreateIntent {
-    /// An intention of now.
+    /// Returns an intent with the current time.
     pub fn new(reference: Reference, now: jiff::Timestamp) -> Self {
         Self { reference, at: now.to_string() }
     }
 
-    /// Reads `<reference>@<time>`.
+    /// Parses `<reference>@<time>`.
     pub fn parse(text: &str) -> Option<Self> {
         let (reference, at) = text.rsplit_once('@')?;
         Some(Self { reference: Reference::parse(reference)?, at: at.into() })
@@ -202,12 +206,12 @@ impl fmt::Display for CreateIntent {
     }
 }
 
-/// A write to Lever that must take effect once, and that Lever itself cannot tell from its repetition.
+/// Write to Lever that must take effect only once, although Lever does not detect duplicates.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum OnceOnlyWrite {
     /// The link of the pad on the candidate.
     Link,
-    /// The note at the end of the interview.
+    /// The note after the interview.
     Note,
 }
 
@@ -220,22 +224,23 @@ impl OnceOnlyWrite {
     }
 }
 
-/// The right to make one such write, as the annotation on the Pad says it: whoever wrote it sends at once, or not at all.
+/// Right to send one such write, as stored in the annotation [`CLAIM`]. The process that wrote it sends the request
+/// immediately or never.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Claim {
-    /// What is to be written.
+    /// The claimed write.
     pub effect: OnceOnlyWrite,
-    /// When it was claimed, by the clock of the process that claimed it. Two claims differ in it.
+    /// Time of the claim, by the clock of the claiming process. It distinguishes claims.
     pub at: String,
 }
 
 impl Claim {
-    /// A claim of now.
+    /// Returns a claim with the current time.
     pub fn new(effect: OnceOnlyWrite, now: jiff::Timestamp) -> Self {
         Self { effect, at: now.to_string() }
     }
 
-    /// Reads `<effect>@<time>`.
+    /// Parses `<effect>@<time>`.
     pub fn parse(text: &str) -> Option<Self> {
         let (effect, at) = text.split_once('@')?;
         let effect =
@@ -265,9 +270,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_delivery_asks_is_told_from_what_a_person_asks() {
+    fn requests_of_deliveries_are_distinguished_from_those_of_users() {
         assert_eq!(delivered_at("1700000000123-5f2c01ab"), Some(1_700_000_000_123));
-        for by_a_person in [
+        for by_user in [
             "2026-01-02T03:04:05Z",
             "2026-1",
             "now",
@@ -276,17 +281,17 @@ mod tests {
             "1700000000-x",
             "+1700000000123-x",
         ] {
-            assert_eq!(delivered_at(by_a_person), None, "{by_a_person}");
+            assert_eq!(delivered_at(by_user), None, "{by_user}");
         }
     }
 
     #[test]
-    fn sha256_is_the_well_known_one() {
+    fn sha256_matches_a_published_test_vector() {
         assert_eq!(sha256_hex("abc", 16), "ba7816bf8f01cfea");
     }
 
     #[test]
-    fn a_reference_is_found_again_in_notes() {
+    fn a_reference_is_parsed_from_notes() {
         let reference = Reference::new(Series::new("hiring", "phone-screen", "op-1"), 1_700_000_000_123_i64);
         let notes = reference.notes("https://hire.example.com/candidates/op-1");
         assert!(notes.starts_with(&format!(
@@ -299,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_is_read_back() {
+    fn attempts_and_claims_survive_a_round_trip() {
         let reference = Reference::new(Series::new("ns", "cfg", "op"), "by-hand");
         let attempt = CreateIntent::new(reference, jiff::Timestamp::from_second(1_700_000_000).unwrap());
         assert_eq!(CreateIntent::parse(&attempt.to_string()), Some(attempt));

@@ -1,4 +1,4 @@
-//! Pad: one interview pad for one candidate, and the whole memory of how far it has come.
+//! Pad: one interview pad for one candidate, with its complete state.
 
 use super::configuration::{DeletionPolicy, PadType};
 use super::{Condition, NameRef};
@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Whose pad it is, by which configuration, and whether the interview is wished to be open or ended.
+/// Desired state of a Pad: the candidate, the configuration, and whether the interview is open or ended.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[kube(
     group = "padoperator.dev",
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
     category = "padoperator",
     status = "PadStatus",
     derive = "PartialEq",
-    doc = "A Pad is one CoderPad interview pad for one candidate of Lever. Webhooks and sync make them; you may make one by hand.",
+    doc = "A Pad is one CoderPad interview pad for one candidate in Lever. The operator creates Pads on webhooks and sync; you can also create one manually.",
     selectable = ".spec.configurationRef.name",
     selectable = ".spec.opportunityID",
     selectable = ".status.phase",
@@ -26,13 +26,13 @@ use serde::{Deserialize, Serialize};
         name = "Candidate",
         type_ = "string",
         json_path = ".status.candidate",
-        description = "The candidate's name in Lever"
+        description = "Name of the candidate in Lever"
     ),
     printcolumn(
         name = "Configuration",
         type_ = "string",
         json_path = ".spec.configurationRef.name",
-        description = "The PadConfiguration"
+        description = "Name of the PadConfiguration"
     ),
     printcolumn(
         name = "Phase",
@@ -44,13 +44,13 @@ use serde::{Deserialize, Serialize};
         name = "Reason",
         type_ = "string",
         json_path = ".status.reason",
-        description = "Why it is in this phase"
+        description = "Reason for the phase"
     ),
     printcolumn(
         name = "URL",
         type_ = "string",
         json_path = ".status.url",
-        description = "The link to share with candidate and interviewer"
+        description = "Link to share with the candidate and the interviewer"
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
@@ -58,76 +58,77 @@ use serde::{Deserialize, Serialize};
         type_ = "string",
         priority = 1,
         json_path = ".status.type",
-        description = "Live or TakeHome"
+        description = "Type of pad: Live or TakeHome"
     ),
     printcolumn(
         name = "Opportunity",
         type_ = "string",
         priority = 1,
         json_path = ".spec.opportunityID",
-        description = "The opportunity in Lever"
+        description = "ID of the opportunity in Lever"
     ),
     printcolumn(
         name = "Pad",
         type_ = "string",
         priority = 1,
         json_path = ".status.padID",
-        description = "Its id at CoderPad"
+        description = "ID of the pad in CoderPad"
     ),
     printcolumn(
         name = "Ready",
         type_ = "string",
         priority = 1,
         json_path = ".status.conditions[?(@.type=='Ready')].status",
-        description = "Whether all is done that can be done"
+        description = "Whether the Pad is ready"
     ),
     printcolumn(
         name = "Ended",
         type_ = "date",
         priority = 1,
         json_path = ".status.endedAt",
-        description = "When the interview ended"
+        description = "Time since the end of the interview"
     )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.connectionRef) == has(oldSelf.connectionRef) && (!has(self.connectionRef) || self.connectionRef == oldSelf.connectionRef)").message("spec.connectionRef is immutable: make a new Pad instead").field_path(".connectionRef"),
-    validation = Rule::new("oldSelf.state != 'Ended' || self.state == 'Ended'").message("spec.state cannot go back to Open: an ended interview stays ended. Make a new Pad instead").field_path(".state")
+    validation = Rule::new("has(self.connectionRef) == has(oldSelf.connectionRef) && (!has(self.connectionRef) || self.connectionRef == oldSelf.connectionRef)").message("spec.connectionRef is immutable. Create a new Pad instead").field_path(".connectionRef"),
+    validation = Rule::new("oldSelf.state != 'Ended' || self.state == 'Ended'").message("spec.state cannot return to Open, because an ended interview cannot be reopened. Create a new Pad instead").field_path(".state")
 )]
 pub struct PadSpec {
-    /// The PadConfiguration that says what kind of pad it is. Immutable.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.configurationRef is immutable: make a new Pad instead"))]
+    /// PadConfiguration of this Pad. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.configurationRef is immutable. Create a new Pad instead"))]
     pub configuration_ref: NameRef,
-    /// The LeverConnection; copied from the configuration when the operator makes the Pad. Immutable. A Pad made by hand
-    /// may leave it out.
+    /// LeverConnection of this Pad; copied from the configuration when the operator creates the Pad. Immutable.
+    /// Optional on manually created Pads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_ref: Option<NameRef>,
-    /// Id of the candidate's opportunity in Lever: the last part of the profile's address. Immutable.
+    /// ID of the candidate's opportunity in Lever: the last part of the URL of the profile. Immutable.
     #[serde(rename = "opportunityID")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]{1,64}$"))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]+$')").message("spec.opportunityID is the last part of the address of the candidate's profile in Lever, such as 6408dc54-0f8e-4a6b-9c7d-2f1e3b5a7c90, without the rest of the address"))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.opportunityID is immutable: make a new Pad for the other candidate"))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-]+$')").message("spec.opportunityID must be only the last part of the URL of the candidate's profile in Lever, such as 6408dc54-0f8e-4a6b-9c7d-2f1e3b5a7c90"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.opportunityID is immutable. Create a new Pad for the other candidate"))]
     pub opportunity_id: String,
-    /// What made the Pad. Immutable.
+    /// Event that created the Pad. Immutable.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.trigger is immutable: it says what made this Pad. Make a new Pad instead"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("spec.trigger is immutable, because it records the event that created this Pad. Create a new Pad instead"))]
     pub trigger: Trigger,
-    /// Ended is the wish that the interview be ended. It cannot go back to Open.
+    /// Desired state of the interview. Set to Ended to end it. An ended interview cannot be reopened.
     #[serde(default)]
     pub state: DesiredState,
-    /// What deleting this Pad leaves behind; copied from the configuration when made. This one counts.
+    /// Handling of the pad in CoderPad and of the link and tags in Lever when this Pad is deleted. Copied from the
+    /// configuration when the operator creates the Pad; afterwards only this value applies.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
 
-/// What made a Pad.
+/// Event that created a Pad.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trigger {
-    /// A webhook, sync, or a person.
+    /// Source of the event: Webhook, Sync or Manual.
     #[serde(default)]
     pub source: TriggerSource,
-    /// When the cause happened, as the source says.
+    /// Time of the event, as reported by the source.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -137,44 +138,44 @@ pub struct Trigger {
     pub at: Option<Timestamp>,
 }
 
-/// Who made a Pad.
+/// Creator of a Pad.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum TriggerSource {
-    /// A candidate stage change webhook.
+    /// A webhook for a candidate stage change.
     Webhook,
-    /// A walk over Lever's opportunities.
+    /// A sync, which lists Lever's opportunities.
     Sync,
-    /// A person: tag, stage and repeat are not asked for.
+    /// A user. The tag, the stage and the repeat policy are not checked.
     #[default]
     Manual,
 }
 
-/// The wish of the user.
+/// Desired state of the interview.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum DesiredState {
-    /// The interview may go on.
+    /// The interview is open.
     #[default]
     Open,
-    /// The interview shall be ended.
+    /// The interview must be ended.
     Ended,
 }
 
-/// How far a Pad has come.
+/// Observed state of a Pad.
 #[derive(KubeSchema, Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PadStatus {
-    /// The metadata.generation that this status was decided for; -1 before the first look.
+    /// The metadata.generation that this status was computed from; -1 before the first reconcile.
     #[serde(default = "super::names::unobserved")]
     pub observed_generation: i64,
-    /// The generation of the configuration that this status was decided with.
+    /// The metadata.generation of the configuration that this status was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_configuration_generation: Option<i64>,
-    /// The uid of the configuration that this status was decided with: one that is deleted and created again counts its
-    /// generations from 1.
+    /// The metadata.uid of the configuration that this status was computed from. A configuration that is deleted and
+    /// created again restarts its generations from 1.
     #[serde(default, rename = "observedConfigurationUID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub observed_configuration_uid: Option<String>,
-    /// When the Pad reached its phase, by the operator's clock.
+    /// Time at which the Pad entered its phase, by the operator's clock.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -182,7 +183,7 @@ pub struct PadStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub phase_since: Option<Timestamp>,
-    /// The candidate's last entry into the stage when the Pad was last judged, by Lever's clock.
+    /// Latest stage entry of the candidate when the eligibility was last evaluated, by Lever's clock.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -190,8 +191,8 @@ pub struct PadStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub judged_entry_at: Option<Timestamp>,
-    /// The last stage entry for which a person requested a pad with the annotation
-    /// padoperator.dev/reconcile-requested-at, by Lever's clock.
+    /// Latest stage entry for which a user requested a pad with the annotation padoperator.dev/reconcile-requested-at,
+    /// by Lever's clock.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -199,43 +200,43 @@ pub struct PadStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub requested_entry_at: Option<Timestamp>,
-    /// The value of the annotation padoperator.dev/reconcile-requested-at that was last acted on.
+    /// Last value of the annotation padoperator.dev/reconcile-requested-at that the operator handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
-    /// Where the Pad stands, derived from the conditions.
+    /// Phase of the Pad, derived from the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "phase_schema")]
     pub phase: Option<Phase>,
-    /// Why; the reason of the Ready condition.
+    /// Reason for the phase: the reason of the Ready condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reason: Option<String>,
-    /// Id of the pad at CoderPad.
+    /// ID of the pad in CoderPad.
     #[serde(default, rename = "padID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub pad_id: Option<String>,
-    /// The link to share with the candidate and the interviewer.
+    /// Link to share with the candidate and the interviewer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub url: Option<String>,
-    /// Where the interview can be played back; set when it has ended.
+    /// URL of the playback; set when the interview has ended.
     #[serde(default, rename = "playbackURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub playback_url: Option<String>,
-    /// The kind of pad that was made: Live or TakeHome.
+    /// Type of the created pad: Live or TakeHome.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "type_schema")]
     pub type_: Option<PadType>,
-    /// The candidate's name.
+    /// Name of the candidate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub candidate: Option<String>,
-    /// The candidate's profile in Lever.
+    /// URL of the candidate's profile in Lever.
     #[serde(default, rename = "candidateURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub candidate_url: Option<String>,
-    /// The stage entry that the pad stands for, by Lever's own books.
+    /// Stage entry for which the pad was created, by Lever's stage history.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -243,7 +244,7 @@ pub struct PadStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub entry_at: Option<Timestamp>,
-    /// When the pad was made at CoderPad.
+    /// Time at which CoderPad created the pad.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -251,8 +252,8 @@ pub struct PadStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub created_at: Option<Timestamp>,
-    /// When the last request to create a pad was sent that CoderPad answered and that came to nothing: it was refused,
-    /// or the pad was deleted at once. It counts in spec.interview.maxPadsPerHour of the connection.
+    /// Time of the last create request that CoderPad answered without a lasting result: CoderPad rejected it, or the
+    /// pad was deleted immediately. It counts towards spec.interview.maxPadsPerHour of the connection.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -260,7 +261,7 @@ pub struct PadStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub last_create_at: Option<Timestamp>,
-    /// When the link was seen on the candidate.
+    /// Time at which the operator observed the link on the candidate.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -268,7 +269,7 @@ pub struct PadStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub linked_at: Option<Timestamp>,
-    /// When the interview started.
+    /// Start of the interview.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -276,7 +277,7 @@ pub struct PadStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub started_at: Option<Timestamp>,
-    /// When the interview ended.
+    /// End of the interview.
     #[serde(
         default,
         deserialize_with = "super::schema::lenient_timestamp",
@@ -284,16 +285,16 @@ pub struct PadStatus {
     )]
     #[schemars(schema_with = "super::schema::optional_timestamp")]
     pub ended_at: Option<Timestamp>,
-    /// Names of those who took part, as they gave them; at most 50.
+    /// Names of the participants, as entered by them; at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(max = 256)))]
     pub participants: Vec<String>,
-    /// Id of the note in Lever.
+    /// ID of the note in Lever.
     #[serde(default, rename = "noteID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub note_id: Option<String>,
-    /// The tag of writeBack.tags.failed, once it was put on the candidate because the Pad has failed or waits long, or
-    /// was found not to belong there. It is put on once: what a recruiter takes off stays off.
+    /// Value of writeBack.tags.failed after the operator added this tag because the Pad failed or was pending for a
+    /// long time, or removed it. The tag is added only once, so that a recruiter can remove it permanently.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub failed_tag: Option<String>,
@@ -301,26 +302,26 @@ pub struct PadStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub other_installation: Option<String>,
-    /// Ready, PadCreated, LinkAdded, RecordAdded, TagRefused, Suspended, Reconciling, Stalled.
+    /// Conditions: Ready, PadCreated, LinkAdded, RecordAdded, TagRefused, Suspended, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// Where a Pad stands.
+/// Phase of a Pad.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Phase {
-    /// It waits, and says why.
+    /// The pad is not open yet; the reason explains the delay.
     Pending,
-    /// The pad exists and its link is on the candidate.
+    /// The pad exists and the candidate in Lever has the link.
     Open,
-    /// The interview goes on.
+    /// The interview has started.
     Started,
-    /// The interview is over.
+    /// The interview has ended.
     Ended,
-    /// The candidate gets no pad.
+    /// The candidate is ineligible for a pad.
     Skipped,
-    /// It cannot be made; a person must act.
+    /// The pad cannot be created without user action.
     Failed,
 }
 
@@ -336,31 +337,32 @@ fn type_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 impl Pad {
-    /// The phase as last written.
+    /// Returns the phase as last written.
     pub fn phase(&self) -> Option<Phase> {
         self.status.as_ref().and_then(|status| status.phase)
     }
 
-    /// When the Pad reached its phase. A status of version 0.1.0 has only the transition time of its condition.
+    /// Returns the time at which the Pad entered its phase. A status of version 0.1.0 contains only the transition time
+    /// of the condition.
     pub fn phase_since(&self) -> Option<Timestamp> {
         let status = self.status.as_ref()?;
         let ready = || super::condition::find(&status.conditions, super::condition::types::READY);
         status.phase_since.or_else(|| Some(ready()?.last_transition_time))
     }
 
-    /// When it has begun to make its pad; for one that was adopted, when CoderPad has made it.
+    /// Returns the start of the attempt to create the pad; for an adopted pad, its creation time in CoderPad.
     pub fn made_at(&self) -> Option<Timestamp> {
         let attempt = self.metadata.annotations.as_ref().and_then(|all| all.get(super::names::ATTEMPT));
         let begun = attempt.and_then(|text| text.rsplit_once('@')).and_then(|(_, at)| at.parse().ok());
         begun.or_else(|| self.status.as_ref()?.created_at)
     }
 
-    /// When the last request to create a pad was sent that CoderPad answered and that came to nothing.
+    /// Returns the time of the last create request that CoderPad answered without a lasting result.
     pub fn created_in_vain_at(&self) -> Option<Timestamp> {
         self.status.as_ref()?.last_create_at
     }
 
-    /// Whether a person made it.
+    /// Reports whether a user created the Pad.
     pub fn is_manual(&self) -> bool {
         self.spec.trigger.source == TriggerSource::Manual
     }
@@ -372,7 +374,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_time_that_is_none_hides_no_pad() {
+    fn an_invalid_timestamp_does_not_prevent_decoding() {
         for (at, is_time) in [
             (json!("2026-01-01T00:00:00Z"), true),
             (json!("2026-01-01T00:00:00Ztx"), false),

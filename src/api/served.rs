@@ -1,37 +1,37 @@
-//! The stage entries that need no further pad, as a PadConfiguration's status stores them.
-//!
-//! Pads and links can be deleted by people, and both are memory of "this entry had its pad". This one outlives them
-//! (contract P9). It stores a fingerprint for each entry, sorted, so that a lookup needs no parsing.
+//! Served stage entries, which need no further pad, as stored in the status of a PadConfiguration.  A Pad and a link
+//! also record that an entry had its pad, but users can delete both. This record remains (contract P9). It stores a
+//! fingerprint for each entry, sorted, so that a lookup needs no parsing.
 
 use super::names::sha256_hex;
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashSet};
 
-/// Hexadecimal digits of a fingerprint: with 20,000 entries, one lookup in ten billion finds a wrong one.
+/// Length of a fingerprint in hexadecimal digits. With 20,000 entries, one lookup in ten billion is a false positive.
 const DIGITS: usize = 12;
-/// Most entries that are stored: the bound of the schema.
+/// Maximum number of stored entries, which is the limit of the schema.
 const MAX_ENTRIES: usize = 20_000;
-/// Entries that are kept although a complete scan did not find their candidates: a tag that is removed and added again
-/// does not make an entry a new one.
+/// Maximum number of entries that are kept although a complete scan did not find their candidates. If a tag is removed
+/// and added again, the entry is still known.
 const MAX_ABSENT: usize = 1_000;
 
-/// The fingerprint of one stage entry of one candidate.
+/// Fingerprint of one stage entry of one candidate.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// The entry of an opportunity into the stage of the configuration.
+    /// Returns the fingerprint of an entry of an opportunity into the stage of the configuration.
     pub fn new(opportunity_id: &str, entry: Timestamp) -> Self {
         Self(sha256_hex(&format!("{opportunity_id}/{}", entry.as_millisecond()), DIGITS))
     }
 
-    /// The same, of a candidate who was there before the rule took effect: another rule has other such candidates.
+    /// Returns the fingerprint of an entry before the rule took effect at `since`. It depends on `since`, because
+    /// another rule has other existing candidates.
     pub fn existing(opportunity_id: &str, entry: Timestamp, since: Timestamp) -> Self {
         let (entry, since) = (entry.as_millisecond(), since.as_millisecond());
         Self(sha256_hex(&format!("{opportunity_id}/{entry}/{since}"), DIGITS))
     }
 
-    /// Whether `entries`, as stored, contain it.
+    /// Reports whether the stored `entries` contain this fingerprint.
     pub fn is_in(&self, entries: Option<&str>) -> bool {
         let entries = entries.unwrap_or_default().as_bytes();
         let (mut low, mut high) = (0, entries.len() / DIGITS);
@@ -47,7 +47,7 @@ impl Fingerprint {
     }
 }
 
-/// Whether an entry is served, under a rule that took effect at `since`.
+/// Reports whether an entry is served under a rule that took effect at `since`.
 pub fn contains(
     entries: Option<&str>,
     opportunity_id: &str,
@@ -59,15 +59,15 @@ pub fn contains(
             || since.is_some_and(|since| Fingerprint::existing(opportunity_id, entry, since).is_in(entries)))
 }
 
-/// Adds entries to those that are stored. Returns what is to be stored.
+/// Adds entries to the stored ones. Returns the new value to store.
 pub fn add(entries: Option<&str>, added: impl IntoIterator<Item = Fingerprint>) -> Option<String> {
     let mut all = parse(entries);
     all.extend(added);
     text(all)
 }
 
-/// What is stored after a complete scan: `served` are the entries of the present candidates that are served. Entries of
-/// candidates who were not found are dropped once they are many.
+/// Returns the value to store after a complete scan. `served` are the served entries of the candidates that the scan
+/// found. Entries of absent candidates are dropped if they exceed the limit.
 pub fn after_scan(
     entries: Option<&str>,
     present: &HashSet<Fingerprint>,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_entries_are_kept_until_they_are_many() {
+    fn absent_entries_are_kept_up_to_the_limit() {
         let few = add(None, (0..10).map(entry));
         let present: HashSet<_> = [entry(3), entry(500)].into();
         let after = after_scan(few.as_deref(), &present, [entry(500)]);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_stored_than_the_schema_allows() {
+    fn stored_entries_are_limited_by_the_schema() {
         let stored = add(None, (0..25_000).map(entry)).unwrap();
         assert_eq!(stored.len(), MAX_ENTRIES * DIGITS);
     }

@@ -185,7 +185,7 @@ async fn requested_end_ends_the_interview_in_coderpad() {
     assert_eq!(env.interview.pad(&made.id).unwrap().state, "ended");
     let back = r#"{"spec":{"state":"Open"}}"#;
     let refused = env.kubectl(&["patch", "pad", name_of(&pad), "--type=merge", "--patch", back]).await;
-    assert!(refused.unwrap_err().contains("cannot go back to Open"));
+    assert!(refused.unwrap_err().contains("cannot return to Open"));
     env.finish().await;
 }
 

@@ -207,7 +207,7 @@ mod tests {
             "| `spec.type` | `Live`, `TakeHome` | `Live` |",
             "| `spec.lever.apiKeySecretRef.key` | text, 1 to 253 characters | **required** |",
             "| `status.participants` | list, at most 50 | |",
-            "`spec.questionID`: a TakeHome needs spec.questionID",
+            "`spec.questionID`: type: TakeHome requires spec.questionID",
             "NAME, CANDIDATE, CONFIGURATION, PHASE, REASON, URL, AGE; with `--output wide` also TYPE",
         ] {
             assert!(page.contains(row.trim_end_matches('|')), "{row} is not in\n{page}");

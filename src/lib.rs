@@ -29,6 +29,8 @@ pub mod pad_builder;
 pub mod rules;
 pub mod run;
 pub mod sanitize;
+#[cfg(test)]
+mod snapshots;
 pub mod sync;
 pub mod telemetry;
 pub mod transport;

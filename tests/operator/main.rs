@@ -9,6 +9,8 @@ mod collector;
 mod effects;
 mod environment;
 mod process;
+#[path = "../../src/snapshots/compare.rs"]
+mod snapshots;
 mod status;
 mod tcp_proxy;
 mod wait;

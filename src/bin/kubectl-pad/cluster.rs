@@ -54,6 +54,12 @@ impl Cluster {
         Ok(Self { client: found.client()?.0, namespace })
     }
 
+    /// A cluster that is reached by this client.
+    #[cfg(test)]
+    pub fn with_client(client: Client, namespace: &str) -> Self {
+        Self { client, namespace: namespace.to_owned() }
+    }
+
     /// The objects of a kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where

@@ -9,6 +9,14 @@ mod candidate;
 mod cli;
 mod cluster;
 mod complete;
+#[cfg(test)]
+#[path = "../../snapshots/help.rs"]
+mod help;
+#[cfg(test)]
+mod messages;
+#[cfg(test)]
+#[path = "../../snapshots/compare.rs"]
+mod snapshots;
 mod status;
 
 use clap::{CommandFactory, Parser};

@@ -180,6 +180,19 @@ mod tests {
     }
 
     #[test]
+    fn messages_about_duplicates() {
+        let duplicates = Duplicates::default();
+        duplicates.note("hiring", "a", serves("acme", "key-1", "coderpad"));
+        duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
+        let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
+        conditions.ready(Readiness::Ready, "InUse", "MESSAGE");
+        let mut conditions = conditions.finish();
+        duplicates.report("hiring", "a", &mut conditions);
+        let text = crate::snapshots::describe("another connection has the same rule", &conditions);
+        crate::snapshots::assert_snapshot("configuration-duplicate", text.trim_end());
+    }
+
+    #[test]
     fn a_key_cannot_be_read_from_its_digest() {
         let digest = KeyDigest::new("https://api.lever.co/v1", "key-1");
         assert_eq!(format!("{digest:?}"), "KeyDigest");

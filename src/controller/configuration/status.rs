@@ -462,4 +462,6 @@ fn quoted(name: &str) -> String {
 }
 
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod tests;

@@ -565,4 +565,6 @@ pub fn quota_ran_low(before: &[Condition], after: &[Condition]) -> Option<(Strin
 }
 
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod tests;

@@ -166,6 +166,28 @@ mod tests {
     }
 
     #[test]
+    fn messages_of_the_note() {
+        let started = "2026-02-03T10:03:20Z".parse().ok();
+        let code = [environment(&[("main.py", Some("print(1)\n")), ("logo.png", None)])];
+        let long = [environment(&[("main.py", Some(&"print(1)\n".repeat(3_000)))])];
+        let mut missing = record();
+        missing.environment_ids = vec![1, 2];
+        let mut cases = String::new();
+        for (case, record, code) in [
+            ("without code", record(), Code::NotAsked),
+            ("with code", record(), Code::Of(&code)),
+            ("with code that is too long", record(), Code::Of(&long)),
+            ("with a part of the code", missing, Code::Of(&code)),
+            ("Lever refuses the code", record(), Code::Refused),
+        ] {
+            let note = text(&record, started, code, &reference());
+            let note = note.replacen(&"print(1)\n".repeat(100), "", 50);
+            cases.push_str(&format!("# {case}\n\n{note}\n"));
+        }
+        crate::snapshots::assert_snapshot("note", cases.trim_end());
+    }
+
+    #[test]
     fn the_code_is_shown_file_by_file() {
         let code = [environment(&[("main.py", Some("@app.route\nprint(1)\u{7}\n")), ("logo.png", None)])];
         let note = text(&record(), None, Code::Of(&code), &reference());

@@ -5,6 +5,7 @@ mod decisions;
 mod events;
 mod fake;
 mod fuzz;
+mod messages;
 mod refused;
 mod serving;
 mod storing;

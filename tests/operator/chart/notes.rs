@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{CHART, RELEASE};
 use crate::cluster::{Cluster, source};
 use crate::environment::merge;
+use crate::snapshots::assert_snapshot;
 
 async fn notes(cluster: &Cluster, values: &Value) -> String {
     let mut given = json!({"image": {"repository": "pad-operator"}, "crds": {"install": false}});
@@ -21,6 +22,7 @@ async fn notes_contain_the_next_step_for_the_values() {
     let (no_address, paste, managed) =
         ("First: make the operator reachable", "Paste this URL", "must enable");
     let ingress = json!({"ingress": {"enabled": true, "host": "hooks.example.com"}});
+    let mut all = String::new();
     for (values, printed, unsaid) in [
         (json!({}), vec![no_address, paste, "watches hiring."], vec![managed, "No replica"]),
         (ingress, vec![paste, "names no TLS certificate"], vec![no_address]),
@@ -43,5 +45,7 @@ async fn notes_contain_the_next_step_for_the_values() {
             assert!(!notes.contains(text), "the notes for {values} contain {text:?}:\n{notes}");
         }
         assert!(!notes.contains("<no value>"), "{notes}");
+        all.push_str(&format!("# {values}\n\n{}\n\n", notes.trim_end()));
     }
+    assert_snapshot("chart-notes", all.trim_end());
 }

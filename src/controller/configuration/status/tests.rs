@@ -7,7 +7,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
-fn configuration(spec: Value) -> PadConfiguration {
+pub(super) fn configuration(spec: Value) -> PadConfiguration {
     let mut all = json!({"connectionRef": {"name": "acme"}});
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     serde_json::from_value(json!({
@@ -18,7 +18,7 @@ fn configuration(spec: Value) -> PadConfiguration {
     .unwrap()
 }
 
-fn connection(ready: &str, reason: &str, stages: &[(&str, &str)]) -> LeverConnection {
+pub(super) fn connection(ready: &str, reason: &str, stages: &[(&str, &str)]) -> LeverConnection {
     let key = json!({"apiKeySecretRef": {"name": "acme", "key": "k"}});
     let stages: Vec<_> = stages.iter().map(|(id, name)| json!({"id": id, "name": name})).collect();
     serde_json::from_value(json!({
@@ -33,31 +33,31 @@ fn connection(ready: &str, reason: &str, stages: &[(&str, &str)]) -> LeverConnec
     .unwrap()
 }
 
-const STAGES: &[(&str, &str)] =
+pub(super) const STAGES: &[(&str, &str)] =
     &[("lead-new", "New lead"), ("s-1", "Phone Screen"), ("s-2", "Twice"), ("s-3", "Twice")];
 
-fn good() -> LeverConnection {
+pub(super) fn good() -> LeverConnection {
     connection("True", "Connected", STAGES)
 }
 
-fn question(id: i64, pad_type: &str, is_draft: bool) -> coderpad::Question {
+pub(super) fn question(id: i64, pad_type: &str, is_draft: bool) -> coderpad::Question {
     let take_home = pad_type == "take_home";
     coderpad::Question { id, title: "Fizz".into(), pad_type: Some(pad_type.into()), take_home, is_draft }
 }
 
-fn error(class: Class) -> Error {
+pub(super) fn error(class: Class) -> Error {
     Error::new(class, Service::Interview, "GET /questions/{id}", Some(418), "Sorry")
 }
 
-fn asked(question: Result<coderpad::Question, Error>) -> ExternalChecks {
+pub(super) fn asked(question: Result<coderpad::Question, Error>) -> ExternalChecks {
     ExternalChecks { question: Some(question), owner: None }
 }
 
-fn owner(owner: Result<bool, Error>) -> ExternalChecks {
+pub(super) fn owner(owner: Result<bool, Error>) -> ExternalChecks {
     ExternalChecks { question: None, owner: Some(owner) }
 }
 
-fn pass(
+pub(super) fn pass(
     configuration: &PadConfiguration,
     connection: Option<&LeverConnection>,
     checks: &ExternalChecks,
@@ -69,7 +69,7 @@ fn pass(
 }
 
 /// The configuration after a pass.
-fn after(
+pub(super) fn after(
     mut configuration: PadConfiguration,
     connection: &LeverConnection,
     checks: &ExternalChecks,

@@ -8,11 +8,11 @@ use crate::transport::{Class, Error};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
-fn connection(spec: Value) -> LeverConnection {
+pub(super) fn connection(spec: Value) -> LeverConnection {
     let mut all = json!({
         "lever": {"apiKeySecretRef": {"name": "acme", "key": "lever-api-key"}},
         "interview": {"apiKeySecretRef": {"name": "acme", "key": "interview-api-key"}},
@@ -33,7 +33,7 @@ fn connection(spec: Value) -> LeverConnection {
     .unwrap()
 }
 
-fn failure(service: Service, class: Class) -> Diagnosis {
+pub(super) fn failure(service: Service, class: Class) -> Diagnosis {
     let key = SecretKeyRef { name: "acme".into(), key: "k".into() };
     diagnosis::diagnose_call(
         &Error::new(class, service, "GET /some", Some(500), "Sorry"),
@@ -43,7 +43,7 @@ fn failure(service: Service, class: Class) -> Diagnosis {
 }
 
 /// A probe, as often in a row as `times`, of which only the trouble differs from one that went well.
-fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, times: u32) -> Arc<ProbeResult> {
+pub(super) fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, times: u32) -> Arc<ProbeResult> {
     let memory = ProbeSchedule::default();
     let mut last = None;
     for _ in 0..times {
@@ -75,11 +75,11 @@ fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, times: u32) ->
     last.unwrap()
 }
 
-fn pass(connection: &LeverConnection, services: Services<'_>) -> LeverConnectionStatus {
+pub(super) fn pass(connection: &LeverConnection, services: Services<'_>) -> LeverConnectionStatus {
     with_webhook(connection, services, &WebhookState::Manual)
 }
 
-fn with_webhook(
+pub(super) fn with_webhook(
     connection: &LeverConnection,
     services: Services<'_>,
     webhook: &WebhookState,
@@ -99,12 +99,12 @@ fn with_webhook(
 }
 
 /// The connection after a pass.
-fn after(mut connection: LeverConnection, services: Services<'_>) -> LeverConnection {
+pub(super) fn after(mut connection: LeverConnection, services: Services<'_>) -> LeverConnection {
     connection.status = Some(pass(&connection, services));
     connection
 }
 
-fn connected(spec: Value) -> LeverConnection {
+pub(super) fn connected(spec: Value) -> LeverConnection {
     after(connection(spec), Services::Probed(&probed(None, None, 1)))
 }
 
@@ -315,7 +315,10 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
 }
 
 /// The connection after a pass in which the quota is this.
-fn with_quota(mut connection: LeverConnection, quota: (bool, Option<i64>, Option<i64>)) -> LeverConnection {
+pub(super) fn with_quota(
+    mut connection: LeverConnection,
+    quota: (bool, Option<i64>, Option<i64>),
+) -> LeverConnection {
     let (unlimited, remaining, limit) = quota;
     let mut status = connection.status.take().unwrap();
     status.quota = Some(Quota { unlimited, used: 5, remaining, limit });

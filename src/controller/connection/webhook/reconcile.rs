@@ -199,13 +199,7 @@ impl WebhookReconcile<'_> {
         claim: &str,
     ) -> Result<Webhook, WebhookError> {
         let new = self.lever.create_webhook(self.url).await.map_err(|error| match error.class {
-            Class::Invalid => {
-                let said = diagnosis::sentence(&error.to_string());
-                let message = format!(
-                    "{said} Lever takes https addresses only that it can reach: check --public-url of the operator."
-                );
-                Diagnosis::of_webhook("WebhookRefused", Remedy::Ambiguous, message)
-            }
+            Class::Invalid => refused(&error),
             _ => of_lever(&error, connection),
         })?;
         let (namespace, name) = super::key(connection);
@@ -243,9 +237,7 @@ impl WebhookReconcile<'_> {
     /// The Secret that the tokens go to.
     fn secret_for(&self, connection: &LeverConnection) -> Result<SecretKeyRef, Diagnosis> {
         let Some(reference) = connection.spec.webhook.signing_token_secret_ref.clone() else {
-            let message = "spec.webhook.signingTokenSecretRef is not set. Name a Secret and a key there: the operator \
-                           makes the Secret and keeps the signature token in it.";
-            return Err(Diagnosis::of_webhook("SigningTokenMissing", Remedy::UserAction, message.into()));
+            return Err(no_secret());
         };
         let namespace = connection.namespace().unwrap_or_default();
         let holds_key = |other: &Arc<LeverConnection>| {
@@ -260,12 +252,7 @@ impl WebhookReconcile<'_> {
             return Err(not_owned(&reference, &why));
         }
         if !self.url.contains("://") {
-            let message = format!(
-                "The operator does not know under which address Lever reaches it, so no webhook is registered. Set \
-                 --public-url (publicURL in the values of its chart), or use spec.webhook.mode: Manual and the path {}.",
-                self.url
-            );
-            return Err(Diagnosis::of_webhook("PublicURLMissing", Remedy::UserAction, message));
+            return Err(no_public_url(self.url));
         }
         Ok(reference)
     }
@@ -308,6 +295,28 @@ async fn set_finalizer(
     Ok(())
 }
 
+fn refused(error: &Error) -> Diagnosis {
+    let said = diagnosis::sentence(&error.to_string());
+    let message = format!(
+        "{said} Lever takes https addresses only that it can reach: check --public-url of the operator."
+    );
+    Diagnosis::of_webhook("WebhookRefused", Remedy::Ambiguous, message)
+}
+
+fn no_secret() -> Diagnosis {
+    let message = "spec.webhook.signingTokenSecretRef is not set. Name a Secret and a key there: the operator \
+                   makes the Secret and keeps the signature token in it.";
+    Diagnosis::of_webhook("SigningTokenMissing", Remedy::UserAction, message.into())
+}
+
+fn no_public_url(path: &str) -> Diagnosis {
+    let message = format!(
+        "The operator does not know under which address Lever reaches it, so no webhook is registered. Set \
+         --public-url (publicURL in the values of its chart), or use spec.webhook.mode: Manual and the path {path}."
+    );
+    Diagnosis::of_webhook("PublicURLMissing", Remedy::UserAction, message)
+}
+
 fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
     let message = format!(
         "spec.webhook.signingTokenSecretRef: Secret {} is not the operator's to write: {why}. Name a Secret there that \
@@ -338,3 +347,7 @@ fn of_lever(error: &Error, connection: &LeverConnection) -> Diagnosis {
 fn unreadable(reference: &SecretKeyRef, error: kube::Error) -> ReconcileError {
     SecretError::Unreadable { name: reference.name.clone(), source: Box::new(error) }.into()
 }
+
+#[cfg(test)]
+#[path = "messages.rs"]
+mod messages;

@@ -21,6 +21,7 @@ mod flag;
 mod further;
 mod gone;
 mod installations;
+mod messages;
 mod properties;
 mod refused;
 

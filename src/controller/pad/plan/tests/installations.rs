@@ -7,14 +7,14 @@ use crate::coderpad::PadEvent;
 use proptest::prelude::*;
 
 const OWN: &str = "0123456789abcdef";
-const OTHER: &str = "fedcba9876543210";
+pub(super) const OTHER: &str = "fedcba9876543210";
 
 fn installation(id: &str) -> Installation {
     Installation::new(Some(id.into()), [])
 }
 
 /// A pad of an installation for the entry that the candidate has; `second` is when it was created.
-fn pad_of(id: &str, pad_id: &str, second: i64) -> PadRecord {
+pub(super) fn pad_of(id: &str, pad_id: &str, second: i64) -> PadRecord {
     let reference = Reference::new(facts().pad.series(), ENTRY);
     let notes = installation(id).sign(&reference.notes("https://hire.example.com/candidates/op-1"));
     changed(record_of(pad_id, second), |pad| pad.notes = notes)
@@ -38,7 +38,7 @@ fn url(pad_id: &str) -> String {
 }
 
 /// A Pad of this installation whose candidate carries the links of these pads, which were looked at.
-fn beside(pads: &[PadRecord]) -> PadState {
+pub(super) fn beside(pads: &[PadRecord]) -> PadState {
     let mut facts = read(|one| one.links.extend(pads.iter().map(|pad| pad.url.clone())));
     facts.ownership.installation = installation(OWN);
     facts.linked_before = Some(pads.to_vec());
@@ -47,7 +47,7 @@ fn beside(pads: &[PadRecord]) -> PadState {
 }
 
 /// The same, whose own pad is stored.
-fn stored(own: &PadRecord, pads: &[PadRecord]) -> PadState {
+pub(super) fn stored(own: &PadRecord, pads: &[PadRecord]) -> PadState {
     let mut facts = beside(pads);
     facts.pad.pad_id = Some(own.id.clone());
     facts.record = PadLookup::Read(Box::new(own.clone()));
@@ -55,7 +55,7 @@ fn stored(own: &PadRecord, pads: &[PadRecord]) -> PadState {
 }
 
 /// The same, whose link was just added: Lever's answer shows all links.
-fn linked(own: &PadRecord, pads: &[PadRecord]) -> PadState {
+pub(super) fn linked(own: &PadRecord, pads: &[PadRecord]) -> PadState {
     let mut facts = stored(own, pads);
     facts.opportunity = candidate(|one| {
         one.links.extend(pads.iter().chain([own]).map(|pad| pad.url.clone()));
@@ -64,7 +64,7 @@ fn linked(own: &PadRecord, pads: &[PadRecord]) -> PadState {
     facts
 }
 
-fn events(kinds: &[&str]) -> Option<Vec<PadEvent>> {
+pub(super) fn events(kinds: &[&str]) -> Option<Vec<PadEvent>> {
     let event = |kind: &&str| PadEvent {
         kind: (*kind).into(),
         created_at: Timestamp::UNIX_EPOCH,

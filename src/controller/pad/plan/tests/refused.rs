@@ -6,16 +6,16 @@ use crate::coderpad::Environment;
 use crate::controller::pad::plan::{WriteBackState, failure_tag, is_tag_settled};
 use crate::controller::pad::tags::RefusedTag;
 
-fn refusal(class: Class, operation: &'static str) -> Error {
+pub(super) fn refusal(class: Class, operation: &'static str) -> Error {
     Error::new(class, Service::Lever, operation, Some(400), "refused")
 }
 
-const ADD_TAGS: &str = "POST /opportunities/{id}/addTags";
-const NOTES: &str = "GET /opportunities/{id}/notes";
+pub(super) const ADD_TAGS: &str = "POST /opportunities/{id}/addTags";
+pub(super) const NOTES: &str = "GET /opportunities/{id}/notes";
 const ADD_NOTE: &str = "POST /opportunities/{id}/notes";
 
 /// A pad whose link was just added and whose first tag Lever refused.
-fn refused_ready_tag(class: Class) -> PadState {
+pub(super) fn refused_ready_tag(class: Class) -> PadState {
     open_with(|facts| {
         (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
         facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));

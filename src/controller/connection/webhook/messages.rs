@@ -1,0 +1,58 @@
+//! Every message about a webhook that the operator registers, as a snapshot.
+
+use super::*;
+use crate::api::condition::{Conditions, types};
+use crate::snapshots::{assert_snapshot, describe};
+use crate::transport::Service;
+use serde_json::json;
+
+fn connection() -> LeverConnection {
+    serde_json::from_value(json!({
+        "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
+        "metadata": {"name": "acme", "namespace": "hiring"},
+        "spec": {"lever": {"apiKeySecretRef": {"name": "acme", "key": "lever-api-key"}},
+            "interview": {"apiKeySecretRef": {"name": "acme", "key": "interview-api-key"}}},
+    }))
+    .unwrap()
+}
+
+fn trouble_of(stop: WebhookError) -> Diagnosis {
+    match stop {
+        WebhookError::Trouble(trouble) => trouble,
+        WebhookError::Failure(failure) => panic!("{failure:?}"),
+    }
+}
+
+#[test]
+fn messages_about_managed_webhooks() {
+    let secret = SecretKeyRef { name: "acme-webhook".into(), key: "lever-signing-token".into() };
+    let of_secret = |code: u16| {
+        let status = kube::core::Status::failure("MESSAGE", "Denied").with_code(code);
+        let source = Box::new(kube::Error::Api(Box::new(status)));
+        trouble_of(TokenError::Api { name: secret.name.clone(), source }.into())
+    };
+    let forbidden = kube::core::Status::failure("MESSAGE", "Forbidden").with_code(403);
+    let forbidden = Box::new(kube::Error::Api(Box::new(forbidden)));
+    let call = |class, status| Error::new(class, Service::Lever, "POST /webhooks", Some(status), "MESSAGE");
+    let url = "https://hooks.example.com/webhooks/lever/hiring/acme";
+    let cases = [
+        ("no Secret is named", no_secret()),
+        ("no public address", no_public_url("/webhooks/lever/hiring/acme")),
+        ("the Secret lacks the label", not_owned(&secret, "it lacks the label")),
+        ("the Secret must not be written", of_secret(403)),
+        ("the Secret cannot be written", of_secret(422)),
+        ("the connection must not be written", trouble_of(WriteError::Api(forbidden).into())),
+        ("Lever refuses the webhook", refused(&call(Class::Invalid, 400))),
+        ("the key must not register webhooks", of_lever(&call(Class::Forbidden, 403), &connection())),
+        ("Lever does not list the webhook", not_listed(&connection(), &secret, url, "w-1")),
+    ];
+    let text: String = cases
+        .iter()
+        .map(|(case, trouble)| {
+            let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
+            conditions.set(types::WEBHOOK_VERIFIED, false, trouble.reason, &trouble.message);
+            describe(case, &conditions.finish())
+        })
+        .collect();
+    assert_snapshot("connection-managed-webhook", text.trim_end());
+}

@@ -35,6 +35,8 @@ pub struct People {
     pub replaced: BTreeSet<String>,
     /// Whether a Pad was terminating while there was no connection: its pad and its link remain.
     pub unattended: BTreeSet<SeriesKey>,
+    /// Whether a Pad was deleted and restored without its status.
+    pub restored: BTreeSet<SeriesKey>,
     /// Whether the connection was deleted and applied again under another name.
     pub renamed: bool,
 }
@@ -294,6 +296,15 @@ impl Pair<'_> {
         self.ledger.actions_of_people.deletions.contains_key(&self.series_key())
     }
 
+    /// Reports whether a restored Pad reports its own pad as one of another installation: nothing shows that the former
+    /// connection was its own (contract I6).
+    fn is_owned_elsewhere(&self) -> bool {
+        let people = &self.ledger.actions_of_people;
+        people.renamed
+            && people.restored.contains(&self.series_key())
+            && self.cluster_pads().any(|pad| pad.phase == "Skipped/OwnedByAnotherInstallation")
+    }
+
     fn has_pads_by_hand(&self) -> bool {
         self.ledger.actions_of_people.applied.contains_key(&self.series_key())
     }
@@ -471,7 +482,10 @@ impl Pair<'_> {
         let candidate = self.candidate;
         let is_in = candidate.stage_id == self.rule.stage_id && candidate.tags.contains(&self.rule.tag);
         let last = candidate.entries.iter().rfind(|(stage, _)| *stage == self.rule.stage_id);
-        let is_explained = self.was_deleted_by_user() || self.has_removed() || self.is_existing();
+        let is_explained = self.was_deleted_by_user()
+            || self.has_removed()
+            || self.is_existing()
+            || self.is_owned_elsewhere();
         let Some((_, entered)) = last.filter(|_| is_in && !is_explained) else { return };
         let stands = |pad: &&PadRecord| pad.ended_at.is_none_or(|end| *entered <= end + CLOCK_TOLERANCE_MS);
         let linked: Vec<&PadRecord> = self.linked().into_iter().filter(stands).collect();
@@ -511,8 +525,12 @@ impl Pair<'_> {
             }
             let is_followed = self.cluster_pads().any(|one| one.pad_id.as_ref() == Some(&pad.id));
             let is_due = self.rule.notes && is_followed && pad.ended_at.is_some();
-            if count == 0 && is_due && !pad.deleted && !self.was_deleted_by_user() {
-                self.add(Kind::Lost, format!("the interview of pad {} has ended without a note", pad.id));
+            let is_explained = pad.deleted || self.was_deleted_by_user() || self.is_owned_elsewhere();
+            if count == 0 && is_due && !is_explained {
+                self.add(
+                    Kind::Lost,
+                    format!("the interview of pad {} has ended, and no note says so", pad.id),
+                );
             }
             if count > 0 && pad.ended_at.is_none() {
                 self.add(Kind::Unknown, format!("a note about pad {}, which has not ended", pad.id));
@@ -524,7 +542,10 @@ impl Pair<'_> {
     fn tags(&mut self) {
         let Some((ready, ended)) = &self.rule.tags else { return };
         let linked = self.linked();
-        let is_explained = self.was_deleted_by_user() || self.has_removed() || self.has_pads_by_hand();
+        let is_explained = self.was_deleted_by_user()
+            || self.has_removed()
+            || self.has_pads_by_hand()
+            || self.is_owned_elsewhere();
         let Some(newest) = linked.last().filter(|_| !is_explained) else { return };
         let has_ended = newest.ended_at.is_some();
         let has = |tag: &String| self.candidate.tags.contains(tag);

@@ -55,6 +55,8 @@ pub struct Run {
     /// All names of the connection so far; the last one is the current name.
     connections: Vec<String>,
     is_connected: bool,
+    /// Names of the configurations that are deleted now.
+    unconfigured: BTreeSet<String>,
 }
 
 impl Run {
@@ -79,6 +81,7 @@ impl Run {
             balancer,
             connections: vec![CONNECTION.to_owned()],
             is_connected: true,
+            unconfigured: BTreeSet::new(),
         };
         run.set_webhook();
         run
@@ -193,10 +196,7 @@ impl Run {
             }
             Event::DeleteWith { which, policy } => self.delete_with(*which, policy).await,
             Event::DeleteSkipped(which) => self.delete_skipped(*which).await,
-            Event::Unconfigure(rule) => {
-                self.actions_of_people.replaced.insert(RULES[*rule].name.to_owned());
-                self.env.delete("padconfigurations", RULES[*rule].name).await;
-            }
+            Event::Unconfigure(rule) => self.unconfigure(*rule).await,
             Event::Configure(rule) => self.configure(*rule).await,
             Event::Disconnect => self.disconnect().await,
             Event::Reconnect => self.reconnect().await,
@@ -329,10 +329,10 @@ impl Run {
         Some(pads.swap_remove(which))
     }
 
-    fn record_deletion(&mut self, pad: &DynamicObject) {
+    fn note_deletion(&mut self, pad: &DynamicObject) {
         let series_key = series_key(pad);
         self.journal.push(format!("          a user deletes {:?} of {series_key:?}", pad.metadata.name));
-        if !self.is_connected {
+        if self.is_unattended(&series_key.0) {
             self.actions_of_people.unattended.insert(series_key.clone());
         }
         *self.actions_of_people.deletions.entry(series_key).or_default() += 1;
@@ -363,8 +363,9 @@ impl Run {
         }
     }
 
-    async fn configure(&self, rule: usize) {
-        let mut spec = RULES[rule].full_spec();
+    async fn configure(&mut self, rule: usize) {
+        self.unconfigured.remove(RULES[rule].name);
+        let mut spec = RULES[rule].whole_spec();
         spec["connectionRef"] = json!({"name": self.connection()});
         self.env.apply("padconfigurations", RULES[rule].name, spec).await;
     }
@@ -376,9 +377,28 @@ impl Run {
         }
         self.env.delete("leverconnections", self.connection()).await;
         self.is_connected = false;
+        self.note_unattended().await;
+    }
+
+    /// Reports whether the connection of a rule's Pads does not exist, and no rule names another one for them.
+    fn is_unattended(&self, rule: &str) -> bool {
+        !self.is_connected || (self.actions_of_people.renamed && self.unconfigured.contains(rule))
+    }
+
+    /// Records the Pads whose deletion does not wait for a connection.
+    async fn note_unattended(&mut self) {
         let pads = self.pads().list(&Default::default()).await.unwrap().items;
-        let deleted = pads.iter().filter(|pad| pad.metadata.deletion_timestamp.is_some());
-        self.actions_of_people.unattended.extend(deleted.map(series_key));
+        let deleted = pads.iter().filter(|pad| pad.metadata.deletion_timestamp.is_some()).map(series_key);
+        let unattended: Vec<SeriesKey> = deleted.filter(|key| self.is_unattended(&key.0)).collect();
+        self.actions_of_people.unattended.extend(unattended);
+    }
+
+    async fn unconfigure(&mut self, rule: usize) {
+        let name = RULES[rule].name;
+        self.actions_of_people.replaced.insert(name.to_owned());
+        self.env.delete("padconfigurations", name).await;
+        self.unconfigured.insert(name.to_owned());
+        self.note_unattended().await;
     }
 
     async fn reconnect(&mut self) {
@@ -440,8 +460,10 @@ impl Run {
         let restored = self.pads().create(&PostParams::default(), &backup).await;
         self.journal.push(format!("          restored {name}: {}", restored.is_ok()));
         if restored.is_err() {
-            // A webhook was faster, so it was a deletion.
-            self.record_deletion(&pad);
+            // A webhook was faster: then it was a deletion.
+            self.note_deletion(&pad);
+        } else {
+            self.actions_of_people.restored.insert(series_key(&pad));
         }
     }
 
@@ -477,6 +499,12 @@ impl Run {
         for service in [Service::Lever, Service::Interview] {
             self.resume_service(service).await;
             self.accept_key(service).await;
+        }
+        if self.actions_of_people.renamed {
+            // The new connection may have seen the key of the other organization first.
+            let accept =
+                json!({"metadata": {"annotations": {"padoperator.dev/accept-organization": "Northwind"}}});
+            self.env.patch("leverconnections", self.connection(), accept).await;
         }
         self.env.lever.set_delivery_behaviour(Default::default());
         self.edit("leverconnections", self.connection(), json!({"suspend": false})).await;

@@ -328,3 +328,14 @@ fn pad_not_found_after_a_rename_waits_for_a_person() {
     let renamed = |ledger: &mut Ledger| (waiting(ledger), ledger.actions_of_people.renamed = true).0;
     assert_eq!(found(renamed), []);
 }
+
+#[test]
+fn restored_pad_reports_its_own_pad_as_foreign_after_a_rename() {
+    let foreign = |ledger: &mut Ledger| {
+        ledger.cluster[0].phase = "Skipped/OwnedByAnotherInstallation".into();
+        ledger.actions_of_people.renamed = true;
+    };
+    assert_eq!(found(foreign), [Kind::Lost]);
+    let restored = |ledger: &mut Ledger| (foreign(ledger), ledger.actions_of_people.restored.insert(series_key())).0;
+    assert_eq!(found(restored), []);
+}

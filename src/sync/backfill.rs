@@ -97,8 +97,16 @@ pub fn served(rule: &Rule, row: &Row, pads: &[Arc<Pad>]) -> Option<Fingerprint> 
     if pads.iter().any(has_pad) {
         return Some(Fingerprint::new(&row.id, row.entry));
     }
-    let is_before = |pad: &Arc<Pad>| is_skipped_as_before(pad) && !is_worth_judging(rule, row, pad);
+    let is_before = |pad: &Arc<Pad>| {
+        is_created_as_before(rule, pad) || (is_skipped_as_before(pad) && !is_worth_judging(rule, row, pad))
+    };
     pads.iter().any(is_before).then(|| Fingerprint::existing(&row.id, row.entry, rule.since))
+}
+
+/// Reports whether sync has just created the Pad, for a candidate who was there before the rule took effect. A webhook may
+/// have created one at the same time: that one is not "before" (contract P10).
+fn is_created_as_before(rule: &Rule, pad: &Pad) -> bool {
+    pad.phase().is_none() && existing_since(pad) == Some(rule.since)
 }
 
 fn is_skipped_as_before(pad: &Pad) -> bool {
@@ -287,6 +295,11 @@ mod tests {
             let made = Deed::Make { n: 1, existing: false };
             assert_eq!(deed(&rule(), &later, &[], stored.as_deref()), made, "a new entry");
         }
+        let created = |annotations| [pad(1, annotations, json!({}), json!({}))];
+        let by_sync = created(json!({names::EXISTING_SINCE: at(0)}));
+        assert!(served(&first, &row(-5), &by_sync).is_some(), "just created");
+        let by_webhook = created(json!({}));
+        assert_eq!(served(&first, &row(-5), &by_webhook), None, "a webhook was faster");
         let during = |phase| served(&rule(), &row(7), &one(phase, phase, 0));
         assert_eq!(during("Open"), None, "the interview may have ended before");
         let never = Rule { repeat: Repeat::Never, ..rule() };

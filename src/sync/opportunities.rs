@@ -116,7 +116,16 @@ async fn apply(
     let (mut outcome, now) = (Ok(None), Timestamp::now());
     if let Some(rule) = in_use(session, configuration) {
         let entries = after.served_entries.take();
-        outcome = serve(session, configuration, &rule, &walk.rows, &pads, entries.as_deref()).await;
+        match serve(session, configuration, &rule, &walk.rows, &pads, entries.as_deref()).await {
+            Ok((missed, stored)) => {
+                outcome = Ok(missed);
+                for row in &walk.rows {
+                    let of_row = stored.iter().filter(|pad| pad.spec.opportunity_id == row.id);
+                    pads.entry(&row.id).or_default().extend(of_row.cloned());
+                }
+            }
+            Err(error) => outcome = Err(error),
+        }
         after.served_entries = served_after(&rule, walk, &pads, entries.as_deref());
         if outcome.is_ok() && walk.shows_absence() {
             after.existing_settled_for = after.effective_since;
@@ -142,7 +151,8 @@ async fn apply(
     outcome
 }
 
-/// The served entries that the configuration's status is to store after a walk (contract P9).
+/// The served entries that the configuration's status is to store after a walk (contract P9). `pads` contains the Pads that
+/// were created for it.
 pub fn served_after(
     rule: &Rule,
     walk: &Walk,
@@ -151,11 +161,7 @@ pub fn served_after(
 ) -> Option<String> {
     let served = walk.rows.iter().filter_map(|row| {
         let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
-        match deed(rule, row, known, entries) {
-            // Its Pad was just created, or is about to be.
-            Deed::Make { existing: true, .. } => Some(Fingerprint::existing(&row.id, row.entry, rule.since)),
-            _ => served(rule, row, known),
-        }
+        served(rule, row, known)
     });
     if !walk.shows_absence() {
         return served::add(entries, served);
@@ -183,7 +189,8 @@ fn in_use(session: &Session<'_>, configuration: &PadConfiguration) -> Option<Rul
     })
 }
 
-/// Makes the Pads that are missing, and asks for those that are to be judged again.
+/// Creates the Pads that are missing, and asks for those that are to be judged again. Returns the missed delivery, if any,
+/// and the Pads that are stored now: of two that were created at the same time it is the one that was first.
 async fn serve(
     session: &Session<'_>,
     configuration: &Arc<PadConfiguration>,
@@ -191,7 +198,7 @@ async fn serve(
     rows: &[Row],
     pads: &HashMap<&str, Vec<Arc<Pad>>>,
     served_entries: Option<&str>,
-) -> Result<Option<Missed>, SyncError> {
+) -> Result<(Option<Missed>, Vec<Arc<Pad>>), SyncError> {
     let now = Timestamp::now();
     let (mut missed, mut to_make) = (None, Vec::new());
     for row in rows {
@@ -225,12 +232,12 @@ async fn serve(
     };
     let made: Vec<_> =
         stream::iter(to_make.into_iter().map(make)).buffer_unordered(MADE_AT_ONCE).collect().await;
-    if let Some(error) = made.into_iter().find_map(Result::err) {
-        return Err(SyncError::Store(Box::new(error)));
-    }
+    let made: Vec<_> =
+        made.into_iter().collect::<Result<_, _>>().map_err(|error| SyncError::Store(Box::new(error)))?;
     let stage = configuration.status.as_ref().and_then(|status| status.stage.as_ref());
     let stage = stage.map(|stage| stage.name.clone()).unwrap_or_default();
-    Ok(missed.map(|entry| Missed { stage, entry, found: now }))
+    let missed = missed.map(|entry| Missed { stage, entry, found: now });
+    Ok((missed, made.into_iter().flatten().map(Arc::new).collect()))
 }
 
 /// Notes on a Pad that its candidate was there before the rule took effect.

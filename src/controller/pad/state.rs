@@ -256,6 +256,16 @@ impl PadState {
         }
     }
 
+    /// The stage entry that the stored pad was created for, as its notes or the attempt name it.
+    pub fn entry_of_pad(&self) -> Option<Timestamp> {
+        let of_notes = match &self.record {
+            PadLookup::Read(record) => Reference::of_notes(&record.notes),
+            PadLookup::NotRead | PadLookup::NotFound => None,
+        };
+        let reference = of_notes.or_else(|| Some(self.pad.attempt.as_ref()?.reference.clone()))?;
+        Timestamp::from_millisecond(reference.entry().parse().ok()?).ok()
+    }
+
     /// The candidate's last change of stage, as far as it was read in this pass.
     pub fn last_stage_change(&self) -> Option<Timestamp> {
         let CandidateLookup::Read(opportunity) = &self.opportunity else { return None };

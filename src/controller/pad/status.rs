@@ -3,7 +3,7 @@
 use super::note;
 use super::plan::{self, Outcome, WriteBackState, installation, profile_url};
 use super::reason::Reason;
-use super::state::{CandidateLookup, NoteLookup, PadLookup, PadState, RuleState};
+use super::state::{CandidateLookup, NoteLookup, PadLookup, PadState};
 use super::tags;
 use crate::api::condition::{Conditions, Readiness, types};
 use crate::api::configuration::{PadConfiguration, PadType};
@@ -204,11 +204,9 @@ fn other_installation(before: Option<String>, facts: &PadState, outcome: &Outcom
 
 /// The status of a Pad whose candidate has the pad of another installation: it names no pad, only the entry.
 fn without_pad(status: &mut PadStatus, facts: &PadState) {
-    if let (CandidateLookup::Read(opportunity), RuleState::Ready(rule)) =
-        (&facts.opportunity, &facts.configuration)
-        && !facts.pad.manual
-    {
-        status.entry_at = Timestamp::from_millisecond(opportunity.entry_into(&rule.stage_id)).ok();
+    if !facts.pad.manual {
+        // Without an entry, each sync would have the Pad judged again.
+        status.entry_at = facts.entry().or_else(|| facts.entry_of_pad()).or(status.entry_at);
     }
     (status.pad_id, status.url, status.playback_url, status.type_) = (None, None, None, None);
     (status.created_at, status.linked_at, status.started_at, status.ended_at) = (None, None, None, None);

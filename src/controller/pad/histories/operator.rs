@@ -186,7 +186,7 @@ impl World {
             if !rule.is_settled {
                 self.truth.found(number, rule.since.as_millisecond(), known.is_empty());
             }
-            let pads = HashMap::from([(OPPORTUNITY, known)]);
+            let pads = HashMap::from([(OPPORTUNITY, self.pads_of(&configuration.name_any(), None))]);
             after.served_entries = served_after(&rule, &walk, &pads, entries.as_deref());
             after.existing_settled_for = after.effective_since;
         }

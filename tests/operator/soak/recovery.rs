@@ -127,6 +127,21 @@ fn report(run: &Run, ledger: &Ledger, comparison: &Comparison) {
     for line in run.journal.iter().filter(|line| !of_one.iter().any(|text| line.contains(text))) {
         eprintln!("{line}");
     }
+    eprintln!("--- single objects that were read in the last 20 s, and Pads:");
+    let calls = [run.world.lever.calls(), run.world.interview.calls()].concat();
+    let since = jiff::Timestamp::now().as_millisecond() - 20_000;
+    let mut reads: BTreeMap<&str, usize> = BTreeMap::new();
+    for call in calls.iter().filter(|call| call.method == "GET" && call.at >= since) {
+        *reads.entry(&call.path).or_default() += 1;
+    }
+    for (path, count) in reads {
+        let id = path.rsplit('/').next().unwrap_or_default();
+        let pads =
+            books.cluster.iter().filter(|pad| pad.candidate == id || pad.pad_id.as_deref() == Some(id));
+        for pad in pads {
+            eprintln!("{count} {path}: {pad:?}");
+        }
+    }
     let concerned: BTreeSet<&str> =
         comparison.findings.iter().map(|finding| finding.candidate.as_str()).collect();
     for candidate in concerned {

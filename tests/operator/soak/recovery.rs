@@ -128,7 +128,7 @@ fn report(run: &Run, ledger: &Ledger, comparison: &Comparison) {
         eprintln!("{line}");
     }
     eprintln!("--- single objects that were read in the last 20 s, and Pads:");
-    let calls = [run.world.lever.calls(), run.world.interview.calls()].concat();
+    let calls = [run.env.lever.calls(), run.env.interview.calls()].concat();
     let since = jiff::Timestamp::now().as_millisecond() - 20_000;
     let mut reads: BTreeMap<&str, usize> = BTreeMap::new();
     for call in calls.iter().filter(|call| call.method == "GET" && call.at >= since) {
@@ -137,7 +137,7 @@ fn report(run: &Run, ledger: &Ledger, comparison: &Comparison) {
     for (path, count) in reads {
         let id = path.rsplit('/').next().unwrap_or_default();
         let pads =
-            books.cluster.iter().filter(|pad| pad.candidate == id || pad.pad_id.as_deref() == Some(id));
+            ledger.cluster.iter().filter(|pad| pad.candidate == id || pad.pad_id.as_deref() == Some(id));
         for pad in pads {
             eprintln!("{count} {path}: {pad:?}");
         }

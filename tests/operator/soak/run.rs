@@ -329,7 +329,7 @@ impl Run {
         Some(pads.swap_remove(which))
     }
 
-    fn note_deletion(&mut self, pad: &DynamicObject) {
+    fn record_deletion(&mut self, pad: &DynamicObject) {
         let series_key = series_key(pad);
         self.journal.push(format!("          a user deletes {:?} of {series_key:?}", pad.metadata.name));
         if self.is_unattended(&series_key.0) {
@@ -365,7 +365,7 @@ impl Run {
 
     async fn configure(&mut self, rule: usize) {
         self.unconfigured.remove(RULES[rule].name);
-        let mut spec = RULES[rule].whole_spec();
+        let mut spec = RULES[rule].full_spec();
         spec["connectionRef"] = json!({"name": self.connection()});
         self.env.apply("padconfigurations", RULES[rule].name, spec).await;
     }
@@ -377,7 +377,7 @@ impl Run {
         }
         self.env.delete("leverconnections", self.connection()).await;
         self.is_connected = false;
-        self.note_unattended().await;
+        self.record_unattended().await;
     }
 
     /// Reports whether the connection of a rule's Pads does not exist, and no rule names another one for them.
@@ -386,7 +386,7 @@ impl Run {
     }
 
     /// Records the Pads whose deletion does not wait for a connection.
-    async fn note_unattended(&mut self) {
+    async fn record_unattended(&mut self) {
         let pads = self.pads().list(&Default::default()).await.unwrap().items;
         let deleted = pads.iter().filter(|pad| pad.metadata.deletion_timestamp.is_some()).map(series_key);
         let unattended: Vec<SeriesKey> = deleted.filter(|key| self.is_unattended(&key.0)).collect();
@@ -398,7 +398,7 @@ impl Run {
         self.actions_of_people.replaced.insert(name.to_owned());
         self.env.delete("padconfigurations", name).await;
         self.unconfigured.insert(name.to_owned());
-        self.note_unattended().await;
+        self.record_unattended().await;
     }
 
     async fn reconnect(&mut self) {
@@ -461,7 +461,7 @@ impl Run {
         self.journal.push(format!("          restored {name}: {}", restored.is_ok()));
         if restored.is_err() {
             // A webhook was faster: then it was a deletion.
-            self.note_deletion(&pad);
+            self.record_deletion(&pad);
         } else {
             self.actions_of_people.restored.insert(series_key(&pad));
         }

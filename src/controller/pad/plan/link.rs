@@ -4,6 +4,7 @@ use super::write_back::after_link;
 use super::{Command, Outcome, installation, is_blocked, rest};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::names::OnceOnlyWrite;
+use crate::api::pad::Phase;
 use crate::coderpad::{PadKind, PadRecord};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
@@ -26,7 +27,13 @@ pub(super) fn link(facts: &PadState) -> Command {
     };
     // contract I3
     if let Some(id) = installation::foreign(facts, record) {
-        return installation::owned(facts, id);
+        // A new decision does not start from a stored pad that is foreign: the candidate's links show it, if it counts.
+        let is_reported = pad.phase == Some(Phase::Skipped);
+        return if is_reported && facts.is_asked() {
+            Command::ClearPad
+        } else {
+            installation::owned(facts, id)
+        };
     }
     if record.is_deleted() {
         return pad_deleted(facts);

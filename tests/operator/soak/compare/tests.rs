@@ -336,6 +336,7 @@ fn restored_pad_reports_its_own_pad_as_foreign_after_a_rename() {
         ledger.actions_of_people.renamed = true;
     };
     assert_eq!(found(foreign), [Kind::Lost]);
-    let restored = |ledger: &mut Ledger| (foreign(ledger), ledger.actions_of_people.restored.insert(series_key())).0;
+    let restored =
+        |ledger: &mut Ledger| (foreign(ledger), ledger.actions_of_people.restored.insert(series_key())).0;
     assert_eq!(found(restored), []);
 }

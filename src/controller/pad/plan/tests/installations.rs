@@ -127,6 +127,11 @@ fn a_stored_pad_of_another_installation_is_neither_linked_ended_nor_deleted() {
         facts.pad.deletion_policy = policy;
         facts.pad.finalizer = true;
         assert!(is_owned(&plan(&facts)), "restored without its status");
+        let asked = PadState { judge: true, ..facts.clone() };
+        assert!(is_owned(&plan(&asked)), "reported first");
+        let mut reported = asked;
+        reported.pad.phase = Some(Phase::Skipped);
+        assert!(matches!(plan(&reported), Command::ClearPad), "a new entry starts without it");
         facts.pad.linked = true;
         facts.pad.finalizer = policy != DeletionPolicy::Retain;
         facts.pad.phase = Some(Phase::Open);

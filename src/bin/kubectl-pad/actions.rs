@@ -2,7 +2,7 @@
 
 use crate::candidate::opportunity_id;
 use crate::cli::CreateArgs;
-use crate::cluster::{Cluster, list};
+use crate::cluster::{TargetCluster, list};
 use crate::status::table;
 use anyhow::{Context, bail};
 use kube::api::{Api, Patch, PatchParams, PostParams};
@@ -19,20 +19,20 @@ use std::fmt::{Debug, Write};
 use std::time::Duration;
 
 /// The name under which the plugin's writes appear in `managedFields`.
-const FIELD_MANAGER: &str = "kubectl-pad";
+const PLUGIN_FIELD_MANAGER: &str = "kubectl-pad";
 
 /// The stages that a configuration may name.
-pub async fn stages(cluster: &Cluster, name: &str) -> anyhow::Result<String> {
+pub async fn stages(cluster: &TargetCluster, name: &str) -> anyhow::Result<String> {
     let connection: LeverConnection = cluster.get(name).await?;
     if connection.stages().is_empty() {
-        bail!("the stages of {name} are not known yet. {}", said(&connection));
+        bail!("the stages of {name} are not known yet. {}", ready_message(&connection));
     }
     let rows = connection.stages().iter().map(|stage| [stage.name.clone(), stage.id.clone()]);
     Ok(table(["NAME", "ID"], rows))
 }
 
 /// The Pads of one candidate, the newest last, and what each says.
-pub async fn candidate(cluster: &Cluster, candidate: &str) -> anyhow::Result<String> {
+pub async fn candidate(cluster: &TargetCluster, candidate: &str) -> anyhow::Result<String> {
     let id = opportunity_id(candidate)?;
     let mut pads = cluster.pads_of(&id).await?;
     if pads.is_empty() {
@@ -44,17 +44,17 @@ pub async fn candidate(cluster: &Cluster, candidate: &str) -> anyhow::Result<Str
         );
     }
     pads.sort_by_key(|pad| (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.name_any()));
-    let told = pads.iter().map(|pad| {
+    let lines = pads.iter().map(|pad| {
         let phase = pad.phase().map_or_else(String::new, |phase| format!(" {phase:?}."));
-        format!("Pad {} by {}:{phase} {}", pad.name_any(), pad.spec.configuration_ref.name, pad.shown())
+        format!("Pad {} by {}:{phase} {}", pad.name_any(), pad.spec.configuration_ref.name, pad.description())
     });
-    Ok(told.collect())
+    Ok(lines.collect())
 }
 
 /// The link of a pad.
-pub async fn open(cluster: &Cluster, name: &str, browser: bool) -> anyhow::Result<String> {
+pub async fn open(cluster: &TargetCluster, name: &str, browser: bool) -> anyhow::Result<String> {
     let pad: Pad = cluster.get(name).await?;
-    let Some(link) = link(&pad) else { bail!("{name} has no link yet. {}", said(&pad)) };
+    let Some(link) = link(&pad) else { bail!("{name} has no link yet. {}", ready_message(&pad)) };
     if browser {
         open::that_detached(link).with_context(|| format!("cannot open a browser; the link is {link}"))?;
     }
@@ -68,20 +68,26 @@ fn link(pad: &Pad) -> Option<&str> {
 }
 
 /// Asks the operator to look at an object now.
-pub async fn retry(cluster: &Cluster, object: &str, limit: Option<Duration>) -> anyhow::Result<String> {
+pub async fn retry(
+    cluster: &TargetCluster,
+    object: &str,
+    timeout: Option<Duration>,
+) -> anyhow::Result<String> {
     match object.split_once('/').unwrap_or(("pad", object)) {
         ("pad" | "pads", name) => {
             let handled = |pad: &Pad| pad.status.as_ref()?.last_handled_reconcile_at.clone();
-            ask(cluster, name, limit, handled).await
+            request_reconcile(cluster, name, timeout, handled).await
         }
         ("padcfg" | "padconfiguration" | "padconfigurations", name) => {
-            let handled = |rule: &PadConfiguration| rule.status.as_ref()?.last_handled_reconcile_at.clone();
-            ask(cluster, name, limit, handled).await
+            let handled = |configuration: &PadConfiguration| {
+                configuration.status.as_ref()?.last_handled_reconcile_at.clone()
+            };
+            request_reconcile(cluster, name, timeout, handled).await
         }
         ("leverconn" | "leverconnection" | "leverconnections", name) => {
             let handled =
                 |connection: &LeverConnection| connection.status.as_ref()?.last_handled_reconcile_at.clone();
-            ask(cluster, name, limit, handled).await
+            request_reconcile(cluster, name, timeout, handled).await
         }
         (kind, _) => {
             bail!("{kind:?} cannot be asked: give the name of a Pad, or padcfg/NAME, or leverconn/NAME")
@@ -89,10 +95,10 @@ pub async fn retry(cluster: &Cluster, object: &str, limit: Option<Duration>) -> 
     }
 }
 
-async fn ask<K: Shown>(
-    cluster: &Cluster,
+async fn request_reconcile<K: Describe>(
+    cluster: &TargetCluster,
     name: &str,
-    limit: Option<Duration>,
+    timeout: Option<Duration>,
     handled: impl Fn(&K) -> Option<String>,
 ) -> anyhow::Result<String> {
     cluster.get::<K>(name).await?;
@@ -100,25 +106,28 @@ async fn ask<K: Shown>(
     let patch = json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT: request}}});
     let api = cluster.api::<K>();
     write(&api, name, patch).await?;
-    let asked = format!("{} {name}: asked to look again.\n", K::kind(&()));
+    let progress = format!("{} {name}: asked to look again.\n", K::kind(&()));
     let is_handled = |object: &K| handled(object).as_ref() == Some(&request);
-    follow(api, name, limit, asked, is_handled).await
+    wait_for_outcome(api, name, timeout, progress, is_handled).await
 }
 
 /// Wishes that an interview be ended.
-pub async fn end(cluster: &Cluster, name: &str, limit: Option<Duration>) -> anyhow::Result<String> {
+pub async fn end(cluster: &TargetCluster, name: &str, timeout: Option<Duration>) -> anyhow::Result<String> {
     let pad: Pad = cluster.get(name).await?;
     if pad.phase() == Some(Phase::Ended) {
         return Ok(format!("Pad {name}: the interview is over already.\n"));
     }
     let api = cluster.api::<Pad>();
     write(&api, name, json!({"spec": {"state": "Ended"}})).await?;
-    let asked = format!("Pad {name}: asked to end the interview.\n");
-    follow(api, name, limit, asked, |pad| matches!(pad.phase(), Some(Phase::Ended | Phase::Skipped))).await
+    let progress = format!("Pad {name}: asked to end the interview.\n");
+    wait_for_outcome(api, name, timeout, progress, |pad| {
+        matches!(pad.phase(), Some(Phase::Ended | Phase::Skipped))
+    })
+    .await
 }
 
 /// Makes a Pad by hand.
-pub async fn create(cluster: &Cluster, args: &CreateArgs) -> anyhow::Result<String> {
+pub async fn create(cluster: &TargetCluster, args: &CreateArgs) -> anyhow::Result<String> {
     let candidate = opportunity_id(&args.candidate)?;
     let configuration: PadConfiguration = cluster.get(&args.configuration).await?;
     let api = cluster.api::<Pad>();
@@ -130,7 +139,7 @@ pub async fn create(cluster: &Cluster, args: &CreateArgs) -> anyhow::Result<Stri
         bail!(
             "the candidate has the pad {} already. {} If there shall be another one beside it, give --another",
             other.name_any(),
-            said(other)
+            ready_message(other)
         );
     }
     let at = Some(jiff::Timestamp::now());
@@ -142,10 +151,10 @@ pub async fn create(cluster: &Cluster, args: &CreateArgs) -> anyhow::Result<Stri
         None => free_name(&args.configuration, &candidate, pads.iter().map(Pad::name_any).collect()),
     };
     pad.metadata.name = Some(name.clone());
-    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+    let parameters = PostParams { field_manager: Some(PLUGIN_FIELD_MANAGER.into()), ..PostParams::default() };
     api.create(&parameters, &pad).await.with_context(|| format!("cannot make the Pad {name}"))?;
-    let made = format!("Pad {name}: stored; the operator makes the pad.\n");
-    follow(api, &name, args.patience.limit(), made, |pad| {
+    let progress = format!("Pad {name}: stored; the operator makes the pad.\n");
+    wait_for_outcome(api, &name, args.wait.timeout(), progress, |pad| {
         pad.phase().is_some_and(|phase| phase != Phase::Pending)
             || condition::is_true(pad.conditions(), types::STALLED)
     })
@@ -168,7 +177,8 @@ async fn write<K>(api: &Api<K>, name: &str, patch: Value) -> anyhow::Result<()>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let parameters =
+        PatchParams { field_manager: Some(PLUGIN_FIELD_MANAGER.into()), ..PatchParams::default() };
     api.patch(name, &parameters, &Patch::Merge(patch))
         .await
         .with_context(|| format!("cannot write {name}"))?;
@@ -176,32 +186,38 @@ where
 }
 
 /// Waits until the operator has done what was asked, and says what came of it.
-async fn follow<K: Shown>(
+async fn wait_for_outcome<K: Describe>(
     api: Api<K>,
     name: &str,
-    limit: Option<Duration>,
-    so_far: String,
+    timeout: Option<Duration>,
+    progress: String,
     is_done: impl Fn(&K) -> bool,
 ) -> anyhow::Result<String> {
-    let Some(limit) = limit else { return Ok(so_far) };
+    let Some(timeout) = timeout else { return Ok(progress) };
     let is_done = |object: Option<&K>| object.is_none_or(&is_done);
-    match tokio::time::timeout(limit, await_condition(api.clone(), name, is_done)).await {
-        Ok(Ok(Some(object))) => Ok(so_far + &object.shown()),
-        Ok(Ok(None)) => bail!("{so_far}{name} was deleted meanwhile"),
-        Ok(Err(error)) => Err(error).with_context(|| format!("{so_far}cannot watch {name}")),
+    match tokio::time::timeout(timeout, await_condition(api.clone(), name, is_done)).await {
+        Ok(Ok(Some(object))) => Ok(progress + &object.description()),
+        Ok(Ok(None)) => bail!("{progress}{name} was deleted meanwhile"),
+        Ok(Err(error)) => Err(error).with_context(|| format!("{progress}cannot watch {name}")),
         Err(_) => {
-            let now = api.get_opt(name).await.ok().flatten().map(|object| said(&object)).unwrap_or_default();
+            let now = api
+                .get_opt(name)
+                .await
+                .ok()
+                .flatten()
+                .map(|object| ready_message(&object))
+                .unwrap_or_default();
             bail!(
-                "{so_far}not done within {} s. {now} The wish stays: look again with `kubectl pad status`, and see \
+                "{progress}not done within {} s. {now} The wish stays: look again with `kubectl pad status`, and see \
                  whether the operator runs",
-                limit.as_secs()
+                timeout.as_secs()
             )
         }
     }
 }
 
 /// The Ready condition in one sentence.
-fn said(object: &impl HasConditions) -> String {
+fn ready_message(object: &impl HasConditions) -> String {
     match condition::find(object.conditions(), types::READY) {
         Some(ready) => format!("It says {}: {}", ready.reason, ready.message),
         None => "The operator has not looked at it yet.".into(),
@@ -209,7 +225,7 @@ fn said(object: &impl HasConditions) -> String {
 }
 
 /// An object whose state can be told.
-trait Shown:
+trait Describe:
     HasConditions
     + Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
     + Clone
@@ -219,16 +235,16 @@ trait Shown:
     + 'static
 {
     /// Its state, in some lines.
-    fn shown(&self) -> String {
-        format!("{}\n", said(self))
+    fn description(&self) -> String {
+        format!("{}\n", ready_message(self))
     }
 }
 
-impl Shown for LeverConnection {}
-impl Shown for PadConfiguration {}
-impl Shown for Pad {
-    fn shown(&self) -> String {
-        let mut text = format!("{}\n", said(self));
+impl Describe for LeverConnection {}
+impl Describe for PadConfiguration {}
+impl Describe for Pad {
+    fn description(&self) -> String {
+        let mut text = format!("{}\n", ready_message(self));
         if let Some(link) = link(self) {
             let _ = writeln!(text, "{link}");
         }
@@ -241,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_by_hand_is_none_of_the_operators_and_the_next_that_is_free() {
+    fn generated_name_is_free_and_never_one_of_the_operators() {
         let first = free_name("phone-screen", "op-1", Vec::new());
         assert_eq!(first, format!("phone-screen-{}-by-hand-1", opportunity_digest("op-1")));
         assert_eq!(pad_operator::api::names::pad_number(&first, "phone-screen", "op-1"), None);
@@ -250,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_interview_is_opened_where_it_is_played_back() {
+    fn ended_interview_opens_its_playback() {
         let mut pad: Pad = serde_json::from_value(json!({
             "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
             "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},

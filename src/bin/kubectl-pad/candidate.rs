@@ -11,7 +11,7 @@ use url::Url;
 /// If it is neither an id nor the address of a profile, such as `https://hire.lever.co/candidates/<id>`.
 pub fn opportunity_id(text: &str) -> anyhow::Result<String> {
     let text = text.trim();
-    let id = if text.contains("://") { of_profile(text)? } else { text.to_owned() };
+    let id = if text.contains("://") { id_from_profile(text)? } else { text.to_owned() };
     if !is_opportunity_id(&id) {
         bail!(
             "{text:?} names no candidate: give the address of the profile in Lever, such as \
@@ -21,7 +21,7 @@ pub fn opportunity_id(text: &str) -> anyhow::Result<String> {
     Ok(id)
 }
 
-fn of_profile(text: &str) -> anyhow::Result<String> {
+fn id_from_profile(text: &str) -> anyhow::Result<String> {
     let url = Url::parse(text).with_context(|| format!("{text:?} is not an address"))?;
     let mut parts = url.path_segments().into_iter().flatten();
     parts
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_candidate_is_named_by_profile_or_id() {
+    fn profile_url_and_id_are_accepted() {
         let id = "6408dc54-aaa6-48cd-b8e3-7ee5a92e92e0";
         for text in [
             id.to_owned(),
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_nobody_is_refused_with_what_to_give() {
+    fn invalid_candidates_are_rejected_with_an_example() {
         let long = "x".repeat(65);
         for text in [
             "",

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct Cli {
     /// Which cluster and namespace.
     #[command(flatten)]
-    pub place: Place,
+    pub kube: KubeArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -18,7 +18,7 @@ pub struct Cli {
 
 /// Which cluster and namespace: as for kubectl itself.
 #[derive(Args, Debug, Default)]
-pub struct Place {
+pub struct KubeArgs {
     /// Namespace; without it that of the current context.
     #[arg(short, long, global = true)]
     pub namespace: Option<String>,
@@ -63,7 +63,7 @@ pub enum Command {
         object: String,
         /// How long to wait.
         #[command(flatten)]
-        patience: Patience,
+        wait: WaitArgs,
     },
     /// End the interview of a pad. It cannot be opened again.
     End {
@@ -71,7 +71,7 @@ pub enum Command {
         name: String,
         /// How long to wait.
         #[command(flatten)]
-        patience: Patience,
+        wait: WaitArgs,
     },
     /// Make a pad for a candidate by hand: tag, stage and earlier pads are not asked for.
     Create(CreateArgs),
@@ -98,25 +98,25 @@ pub struct CreateArgs {
     pub another: bool,
     /// How long to wait.
     #[command(flatten)]
-    pub patience: Patience,
+    pub wait: WaitArgs,
 }
 
 /// How long to wait for the operator.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct Patience {
+pub struct WaitArgs {
     /// How long to wait for the outcome, such as 30s or 2m; 0s does not wait.
-    #[arg(long, default_value = "30s", value_parser = duration)]
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
     timeout: Duration,
 }
 
-impl Patience {
+impl WaitArgs {
     /// How long; None: not at all.
-    pub fn limit(self) -> Option<Duration> {
-        Some(self.timeout).filter(|limit| !limit.is_zero())
+    pub fn timeout(self) -> Option<Duration> {
+        Some(self.timeout).filter(|timeout| !timeout.is_zero())
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration: kube::core::Duration =
         text.parse().map_err(|_| "not a duration such as 30s or 2m".to_owned())?;
     (!duration.is_negative()).then(|| duration.into()).ok_or_else(|| "a duration is not negative".to_owned())
@@ -128,7 +128,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_words_are_understood() {
+    fn flags_and_arguments_are_parsed() {
         Cli::command().debug_assert();
         let cli = Cli::parse_from([
             "kubectl-pad",
@@ -139,15 +139,12 @@ mod tests {
             "--timeout",
             "1m30s",
         ]);
-        assert_eq!(cli.place.namespace.as_deref(), Some("hiring"));
-        let Command::Retry { object, patience } = cli.command else { panic!("{cli:?}") };
-        assert_eq!(
-            (object.as_str(), patience.limit()),
-            ("padcfg/phone-screen", Some(Duration::from_secs(90)))
-        );
+        assert_eq!(cli.kube.namespace.as_deref(), Some("hiring"));
+        let Command::Retry { object, wait } = cli.command else { panic!("{cli:?}") };
+        assert_eq!((object.as_str(), wait.timeout()), ("padcfg/phone-screen", Some(Duration::from_secs(90))));
         let cli = Cli::parse_from(["kubectl-pad", "end", "p", "--timeout", "0s"]);
-        let Command::End { patience, .. } = cli.command else { panic!("{cli:?}") };
-        assert_eq!(patience.limit(), None);
+        let Command::End { wait, .. } = cli.command else { panic!("{cli:?}") };
+        assert_eq!(wait.timeout(), None);
         assert!(Cli::try_parse_from(["kubectl-pad", "end", "p", "--timeout", "soon"]).is_err());
     }
 }

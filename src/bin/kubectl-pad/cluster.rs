@@ -1,6 +1,6 @@
 //! The cluster, reached as kubectl reaches it.
 
-use crate::cli::Place;
+use crate::cli::KubeArgs;
 use anyhow::{Context, bail};
 use kube::api::{Api, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
 /// How many objects are asked for at once.
-const PAGE: u32 = 500;
+const PLUGIN_PAGE_SIZE: u32 = 500;
 
 /// A cluster, and the namespace that is meant.
-pub struct Cluster {
+pub struct TargetCluster {
     client: Client,
     /// The namespace.
     pub namespace: String,
@@ -24,7 +24,7 @@ pub struct Cluster {
 
 /// All objects of the integration in one namespace, or in all.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct Snapshot {
     /// The connections.
     pub connections: Vec<LeverConnection>,
     /// The configurations.
@@ -37,11 +37,11 @@ pub struct Seen {
     pub namespace: Option<String>,
 }
 
-impl Cluster {
+impl TargetCluster {
     /// The cluster and namespace that the user means.
-    pub async fn of(place: &Place) -> anyhow::Result<Self> {
-        let options = KubeConfigOptions { context: place.context.clone(), ..KubeConfigOptions::default() };
-        let file = match &place.kubeconfig {
+    pub async fn connect(kube: &KubeArgs) -> anyhow::Result<Self> {
+        let options = KubeConfigOptions { context: kube.context.clone(), ..KubeConfigOptions::default() };
+        let file = match &kube.kubeconfig {
             Some(file) => Some(
                 Kubeconfig::read_from(file)
                     .with_context(|| format!("cannot read the kubeconfig file {}", file.display()))?,
@@ -50,7 +50,7 @@ impl Cluster {
         };
         let found = connect::Cluster::find(file, &options);
         let found = found.await.context("no cluster: set KUBECONFIG, or give --kubeconfig FILE")?;
-        let namespace = place.namespace.clone().unwrap_or_else(|| found.config.default_namespace.clone());
+        let namespace = kube.namespace.clone().unwrap_or_else(|| found.config.default_namespace.clone());
         Ok(Self { client: found.client()?.0, namespace })
     }
 
@@ -84,7 +84,7 @@ impl Cluster {
                 K::plural(&K::DynamicType::default()),
                 self.namespace
             ),
-            Err(error) => Err(explained(error)).with_context(|| format!("cannot read {kind} {name}")),
+            Err(error) => Err(with_hint(error)).with_context(|| format!("cannot read {kind} {name}")),
         }
     }
 
@@ -96,15 +96,15 @@ impl Cluster {
             Err(error) if is_unknown_selector(&error) => list_by(&self.api(), "").await?,
             selected => selected?,
         };
-        warn_of(&undecodable);
+        warn_undecodable(&undecodable);
         pads.retain(|pad: &Pad| pad.spec.opportunity_id == opportunity_id);
         Ok(pads)
     }
 
     /// All there is, in the namespace or in all of them.
-    pub async fn see(&self, everywhere: bool) -> anyhow::Result<Seen> {
+    pub async fn snapshot(&self, all_namespaces: bool) -> anyhow::Result<Snapshot> {
         let client = || self.client.clone();
-        let (connections, configurations, pads) = if everywhere {
+        let (connections, configurations, pads) = if all_namespaces {
             (Api::all(client()), Api::all(client()), Api::all(client()))
         } else {
             (self.api(), self.api(), self.api())
@@ -114,19 +114,19 @@ impl Cluster {
         undecodable.extend(more);
         let (pads, more) = list_by(&pads, "").await?;
         undecodable.extend(more);
-        let namespace = (!everywhere).then(|| self.namespace.clone());
-        Ok(Seen { connections, configurations, pads, undecodable, namespace })
+        let namespace = (!all_namespaces).then(|| self.namespace.clone());
+        Ok(Snapshot { connections, configurations, pads, undecodable, namespace })
     }
 }
 
 /// All objects of a kind in the namespace that decode.
-pub async fn list<K: Kind + Debug>(cluster: &Cluster) -> anyhow::Result<Vec<K>> {
+pub async fn list<K: Kind + Debug>(cluster: &TargetCluster) -> anyhow::Result<Vec<K>> {
     Ok(list_by(&cluster.api(), "").await?.0)
 }
 
-fn warn_of(undecodable: &[String]) {
+fn warn_undecodable(undecodable: &[String]) {
     for fault in undecodable {
-        crate::complain(&format!("warning: does not decode and is skipped: {fault}"));
+        crate::print_error(&format!("warning: does not decode and is skipped: {fault}"));
     }
 }
 
@@ -144,13 +144,13 @@ async fn list_by<K: Kind + Debug>(
     selector: &str,
 ) -> anyhow::Result<(Vec<K>, Vec<String>)> {
     let mut all = Vec::new();
-    let mut parameters = ListParams::default().limit(PAGE);
+    let mut parameters = ListParams::default().limit(PLUGIN_PAGE_SIZE);
     parameters.field_selector = Some(selector.to_owned()).filter(|selector| !selector.is_empty());
     loop {
         let page = api
             .list(&parameters)
             .await
-            .map_err(explained)
+            .map_err(with_hint)
             .with_context(|| format!("cannot list {}", K::plural(&())))?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -161,7 +161,7 @@ async fn list_by<K: Kind + Debug>(
 }
 
 /// Says what to do about an answer of the API server that users meet.
-fn explained(error: kube::Error) -> anyhow::Error {
+fn with_hint(error: kube::Error) -> anyhow::Error {
     let hint = match &error {
         kube::Error::Api(status) if status.code == 404 => {
             "the cluster does not know this kind: is pad-operator installed there?"
@@ -184,7 +184,7 @@ mod tests {
     use std::convert::Infallible;
 
     /// An API server of Kubernetes 1.30, which selects custom resources by their metadata only, with two Pads that decode.
-    fn kubernetes_1_30() -> Cluster {
+    fn kubernetes_1_30() -> TargetCluster {
         let pad = |name: &str, opportunity: &str, phase: &str| {
             json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": name, "namespace": "hiring"},
                 "spec": {"configurationRef": {"name": "c"}, "opportunityID": opportunity}, "status": {"phase": phase}})
@@ -193,26 +193,26 @@ mod tests {
         let list = json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "PadList", "metadata": {}, "items": items});
         let refusal = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "BadRequest", "code": 400,
             "message": "Unable to find pads that match field selector: field label not supported: spec.opportunityID"});
-        let answer = move |request: &Request<kube::client::Body>| -> (u16, Value) {
+        let respond = move |request: &Request<kube::client::Body>| -> (u16, Value) {
             let query = request.uri().query().unwrap_or_default();
             if query.contains("fieldSelector") { (400, refusal.clone()) } else { (200, list.clone()) }
         };
         let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-            let (code, body) = answer(&request);
+            let (code, body) = respond(&request);
             let response = Response::builder().status(code).body(Body::from(body.to_string()));
             async move { Ok::<_, Infallible>(response.unwrap()) }
         });
-        Cluster { client: Client::new(service, "hiring"), namespace: "hiring".into() }
+        TargetCluster { client: Client::new(service, "hiring"), namespace: "hiring".into() }
     }
 
     #[tokio::test]
-    async fn without_field_selectors_the_pads_of_a_candidate_are_filtered_here() {
+    async fn pads_of_a_candidate_are_filtered_locally_without_field_selectors() {
         let pads = kubernetes_1_30().pads_of("o-1").await.unwrap();
         assert_eq!(pads.iter().map(kube::ResourceExt::name_any).collect::<Vec<_>>(), ["a"]);
     }
 
     #[tokio::test]
-    async fn an_overview_names_what_does_not_decode() {
+    async fn undecodable_objects_are_listed_by_name() {
         let pads = list_by::<Pad>(&kubernetes_1_30().api(), "").await.unwrap();
         assert_eq!((pads.0.len(), pads.1), (2, vec!["Pad hiring/odd: status.phase".to_owned()]));
     }

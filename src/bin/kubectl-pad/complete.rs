@@ -1,8 +1,8 @@
 //! Completion of `kubectl pad`, as kubectl asks it of a plugin: the program `kubectl_complete-pad` is called with the
 //! words so far, the last one unfinished, and prints one choice a line, then `:4`: no file names.
 
-use crate::cli::{Cli, Place};
-use crate::cluster::{Cluster, list};
+use crate::cli::{Cli, KubeArgs};
+use crate::cluster::{TargetCluster, list};
 use clap::{Arg, Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use kube::ResourceExt;
@@ -10,19 +10,19 @@ use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
 use std::time::Duration;
 
 /// The name under which kubectl calls for completion.
-pub const PROGRAM: &str = "kubectl_complete-pad";
+pub const COMPLETION_PROGRAM: &str = "kubectl_complete-pad";
 
 /// Nobody waits longer for a list of names.
-const PATIENCE: Duration = Duration::from_secs(3);
+const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What kubectl reads.
-pub async fn answer(words: &[String]) -> String {
-    let line = Line::read(words);
-    let choices = match line.wanted() {
-        Wanted::Nothing => Vec::new(),
-        Wanted::Words(words) => words,
-        Wanted::Names(kind) => {
-            tokio::time::timeout(PATIENCE, names(kind, &line.place)).await.unwrap_or_default()
+pub async fn completions(words: &[String]) -> String {
+    let line = CommandLine::read(words);
+    let choices = match line.completion() {
+        Completion::Nothing => Vec::new(),
+        Completion::Words(words) => words,
+        Completion::Names(kind) => {
+            tokio::time::timeout(LIST_TIMEOUT, names(kind, &line.kube)).await.unwrap_or_default()
         }
     };
     let mut text: String = choices
@@ -36,32 +36,32 @@ pub async fn answer(words: &[String]) -> String {
 
 /// What may stand where the cursor is.
 #[derive(Debug, Eq, PartialEq)]
-enum Wanted {
+enum Completion {
     Nothing,
     /// Commands or flags, each with what it is, after a tab.
     Words(Vec<String>),
-    Names(Kind),
+    Names(NamedKind),
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Kind {
+enum NamedKind {
     Connection,
     Configuration,
     Pad,
 }
 
 /// The words so far.
-struct Line<'a> {
+struct CommandLine<'a> {
     command: Command,
     /// The words that are no flags and no values of flags.
     positional: Vec<&'a str>,
     /// The flag whose value is being typed.
     flag: Option<String>,
-    place: Place,
+    kube: KubeArgs,
     unfinished: &'a str,
 }
 
-impl<'a> Line<'a> {
+impl<'a> CommandLine<'a> {
     fn read(words: &'a [String]) -> Self {
         let root = Cli::command();
         let (unfinished, before) =
@@ -70,15 +70,15 @@ impl<'a> Line<'a> {
             command: root.clone(),
             positional: Vec::new(),
             flag: None,
-            place: Place::default(),
+            kube: KubeArgs::default(),
             unfinished,
         };
         for word in before {
             if let Some(flag) = line.flag.take() {
-                line.place(&flag, word);
-            } else if let Some((flag, value)) = line.flag_of(&root, word) {
+                line.set_flag(&flag, word);
+            } else if let Some((flag, value)) = line.flag_with_value(&root, word) {
                 match value {
-                    Some(value) => line.place(&flag, value),
+                    Some(value) => line.set_flag(&flag, value),
                     None => line.flag = Some(flag),
                 }
             } else if !word.starts_with('-') {
@@ -94,10 +94,10 @@ impl<'a> Line<'a> {
     }
 
     /// The flag with a value that a word is, and the value if it is in the same word.
-    fn flag_of<'w>(&self, root: &Command, word: &'w str) -> Option<(String, Option<&'w str>)> {
-        let takes_value = |is_it: &dyn Fn(&Arg) -> bool| {
+    fn flag_with_value<'w>(&self, root: &Command, word: &'w str) -> Option<(String, Option<&'w str>)> {
+        let takes_value = |matches: &dyn Fn(&Arg) -> bool| {
             let all = self.command.get_arguments().chain(root.get_arguments());
-            let found = all.into_iter().find(|arg| arg.get_action().takes_values() && is_it(arg))?;
+            let found = all.into_iter().find(|arg| arg.get_action().takes_values() && matches(arg))?;
             Some(found.get_id().to_string())
         };
         if let Some(long) = word.strip_prefix("--") {
@@ -111,27 +111,27 @@ impl<'a> Line<'a> {
         Some((takes_value(&|arg| arg.get_short() == Some(short))?, value))
     }
 
-    fn place(&mut self, flag: &str, value: &str) {
+    fn set_flag(&mut self, flag: &str, value: &str) {
         match flag {
-            "namespace" => self.place.namespace = Some(value.into()),
-            "context" => self.place.context = Some(value.into()),
-            "kubeconfig" => self.place.kubeconfig = Some(value.into()),
+            "namespace" => self.kube.namespace = Some(value.into()),
+            "context" => self.kube.context = Some(value.into()),
+            "kubeconfig" => self.kube.kubeconfig = Some(value.into()),
             _ => {}
         }
     }
 
-    fn wanted(&self) -> Wanted {
+    fn completion(&self) -> Completion {
         match (self.flag.as_deref(), self.positional.as_slice()) {
-            (Some("configuration"), _) => Wanted::Names(Kind::Configuration),
-            (Some(_), _) => Wanted::Nothing,
-            (None, _) if self.unfinished.starts_with('-') => Wanted::Words(flags(&self.command)),
-            (None, []) => Wanted::Words(commands(&self.command)),
-            (None, ["stages"]) => Wanted::Names(Kind::Connection),
-            (None, ["open" | "retry" | "end"]) => Wanted::Names(Kind::Pad),
+            (Some("configuration"), _) => Completion::Names(NamedKind::Configuration),
+            (Some(_), _) => Completion::Nothing,
+            (None, _) if self.unfinished.starts_with('-') => Completion::Words(flags(&self.command)),
+            (None, []) => Completion::Words(commands(&self.command)),
+            (None, ["stages"]) => Completion::Names(NamedKind::Connection),
+            (None, ["open" | "retry" | "end"]) => Completion::Names(NamedKind::Pad),
             (None, ["completion"]) => {
-                Wanted::Words(Shell::value_variants().iter().map(Shell::to_string).collect())
+                Completion::Words(Shell::value_variants().iter().map(Shell::to_string).collect())
             }
-            (None, _) => Wanted::Nothing,
+            (None, _) => Completion::Nothing,
         }
     }
 }
@@ -157,19 +157,21 @@ fn flags(command: &Command) -> Vec<String> {
 }
 
 /// The names there are; none if the cluster cannot be asked: completion is no place for errors.
-async fn names(kind: Kind, place: &Place) -> Vec<String> {
-    let Ok(cluster) = Cluster::of(place).await else { return Vec::new() };
+async fn names(kind: NamedKind, kube: &KubeArgs) -> Vec<String> {
+    let Ok(cluster) = TargetCluster::connect(kube).await else { return Vec::new() };
     let names = match kind {
-        Kind::Connection => list::<LeverConnection>(&cluster).await.map(|all| named(&all, |_| None)),
-        Kind::Configuration => list::<PadConfiguration>(&cluster).await.map(|all| named(&all, |_| None)),
-        Kind::Pad => list::<Pad>(&cluster)
+        NamedKind::Connection => list::<LeverConnection>(&cluster).await.map(|all| choices(&all, |_| None)),
+        NamedKind::Configuration => {
+            list::<PadConfiguration>(&cluster).await.map(|all| choices(&all, |_| None))
+        }
+        NamedKind::Pad => list::<Pad>(&cluster)
             .await
-            .map(|all| named(&all, |pad| pad.status.as_ref().and_then(|status| status.candidate.clone()))),
+            .map(|all| choices(&all, |pad| pad.status.as_ref().and_then(|status| status.candidate.clone()))),
     };
     names.unwrap_or_default()
 }
 
-fn named<K: ResourceExt>(all: &[K], about: impl Fn(&K) -> Option<String>) -> Vec<String> {
+fn choices<K: ResourceExt>(all: &[K], about: impl Fn(&K) -> Option<String>) -> Vec<String> {
     all.iter()
         .map(|object| match about(object) {
             Some(about) => format!("{}\t{about}", object.name_any()),
@@ -182,41 +184,41 @@ fn named<K: ResourceExt>(all: &[K], about: impl Fn(&K) -> Option<String>) -> Vec
 mod tests {
     use super::*;
 
-    fn wanted(line: &str) -> Wanted {
+    fn completion(line: &str) -> Completion {
         let words: Vec<String> = line.split(' ').map(ToOwned::to_owned).collect();
-        Line::read(&words).wanted()
+        CommandLine::read(&words).completion()
     }
 
     #[test]
-    fn each_place_has_its_choices() {
-        assert_eq!(wanted("open "), Wanted::Names(Kind::Pad));
-        assert_eq!(wanted("-n hiring end pho"), Wanted::Names(Kind::Pad));
-        assert_eq!(wanted("stages --namespace=hiring "), Wanted::Names(Kind::Connection));
-        assert_eq!(wanted("create abc --configuration "), Wanted::Names(Kind::Configuration));
-        assert_eq!(wanted("create abc -c "), Wanted::Names(Kind::Configuration));
-        assert_eq!(wanted("create "), Wanted::Nothing);
-        assert_eq!(wanted("open --browser a "), Wanted::Nothing);
-        assert_eq!(wanted("status -n "), Wanted::Nothing);
-        let Wanted::Words(commands) = wanted("st") else { panic!() };
+    fn each_position_has_its_choices() {
+        assert_eq!(completion("open "), Completion::Names(NamedKind::Pad));
+        assert_eq!(completion("-n hiring end pho"), Completion::Names(NamedKind::Pad));
+        assert_eq!(completion("stages --namespace=hiring "), Completion::Names(NamedKind::Connection));
+        assert_eq!(completion("create abc --configuration "), Completion::Names(NamedKind::Configuration));
+        assert_eq!(completion("create abc -c "), Completion::Names(NamedKind::Configuration));
+        assert_eq!(completion("create "), Completion::Nothing);
+        assert_eq!(completion("open --browser a "), Completion::Nothing);
+        assert_eq!(completion("status -n "), Completion::Nothing);
+        let Completion::Words(commands) = completion("st") else { panic!() };
         assert!(commands.iter().any(|command| command.starts_with("stages\tList")), "{commands:?}");
-        let Wanted::Words(flags) = wanted("create --") else { panic!() };
+        let Completion::Words(flags) = completion("create --") else { panic!() };
         assert!(flags.iter().any(|flag| flag.starts_with("--another\t")), "{flags:?}");
         assert!(flags.iter().any(|flag| flag.starts_with("--namespace\t")), "{flags:?}");
     }
 
     #[test]
-    fn the_namespace_is_the_one_typed() {
+    fn namespace_flag_is_read_from_the_command_line() {
         for line in
             ["open -n hiring ", "open --namespace=hiring ", "-nhiring open ", "--namespace hiring open x"]
         {
             let words: Vec<String> = line.split(' ').map(ToOwned::to_owned).collect();
-            assert_eq!(Line::read(&words).place.namespace.as_deref(), Some("hiring"), "{line}");
+            assert_eq!(CommandLine::read(&words).kube.namespace.as_deref(), Some("hiring"), "{line}");
         }
     }
 
     #[tokio::test]
-    async fn kubectl_reads_choices_and_that_no_files_are_meant() {
-        let text = answer(&["op".to_owned()]).await;
+    async fn choices_end_with_the_no_files_directive() {
+        let text = completions(&["op".to_owned()]).await;
         assert!(text.starts_with("open\t") && text.ends_with("\n:4\n"), "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
     }

@@ -21,17 +21,17 @@ mod status;
 
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
-use cluster::Cluster;
+use cluster::TargetCluster;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().collect();
-    let called = words.first().and_then(|word| Path::new(word).file_stem()?.to_str());
-    if called == Some(complete::PROGRAM) {
-        print(&complete::answer(words.get(1..).unwrap_or_default()).await);
+    let args: Vec<String> = std::env::args().collect();
+    let program = args.first().and_then(|program| Path::new(program).file_stem()?.to_str());
+    if program == Some(complete::COMPLETION_PROGRAM) {
+        print(&complete::completions(args.get(1..).unwrap_or_default()).await);
         return ExitCode::SUCCESS;
     }
     match run(Cli::parse()).await {
@@ -40,7 +40,7 @@ async fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&format!("error: {error:#}"));
+            print_error(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -48,22 +48,22 @@ async fn main() -> ExitCode {
 
 /// A reader who has seen enough, such as `head`, is no error.
 fn print(text: &str) {
-    let _ = std::io::stdout().write_all(plain(text).as_bytes());
+    let _ = std::io::stdout().write_all(sanitize(text).as_bytes());
 }
 
 /// Prints one message on standard error.
-fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", plain(text));
+fn print_error(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", sanitize(text));
 }
 
 /// Text from the cluster, such as a tag, may contain control characters that change what the terminal shows. All output
 /// passes here.
-fn plain(text: &str) -> String {
+fn sanitize(text: &str) -> String {
     pad_operator::sanitize::lines(text)
 }
 
 async fn run(cli: Cli) -> anyhow::Result<String> {
-    let cluster = async || Cluster::of(&cli.place).await;
+    let cluster = async || TargetCluster::connect(&cli.kube).await;
     match cli.command {
         Command::Completion { shell } => {
             let mut script = Vec::new();
@@ -71,16 +71,14 @@ async fn run(cli: Cli) -> anyhow::Result<String> {
             Ok(String::from_utf8(script)?)
         }
         Command::Status { all_namespaces } => {
-            let seen = cluster().await?.see(all_namespaces).await?;
-            Ok(status::text(&seen, jiff::Timestamp::now()))
+            let snapshot = cluster().await?.snapshot(all_namespaces).await?;
+            Ok(status::text(&snapshot, jiff::Timestamp::now()))
         }
         Command::Candidate { candidate } => actions::candidate(&cluster().await?, &candidate).await,
         Command::Stages { connection } => actions::stages(&cluster().await?, &connection).await,
         Command::Open { name, browser } => actions::open(&cluster().await?, &name, browser).await,
-        Command::Retry { object, patience } => {
-            actions::retry(&cluster().await?, &object, patience.limit()).await
-        }
-        Command::End { name, patience } => actions::end(&cluster().await?, &name, patience.limit()).await,
+        Command::Retry { object, wait } => actions::retry(&cluster().await?, &object, wait.timeout()).await,
+        Command::End { name, wait } => actions::end(&cluster().await?, &name, wait.timeout()).await,
         Command::Create(args) => actions::create(&cluster().await?, &args).await,
     }
 }
@@ -92,6 +90,6 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         let text = "tag \"a\u{1b}[2J\u{1b}]0;title\u{7}\u{202e}\"\n\tnext\u{9b}31m\n";
-        assert_eq!(plain(text), "tag \"a[2J]0;title\"\n\tnext31m\n");
+        assert_eq!(sanitize(text), "tag \"a[2J]0;title\"\n\tnext31m\n");
     }
 }

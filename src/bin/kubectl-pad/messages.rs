@@ -1,7 +1,7 @@
 //! Every text that the plugin prints, as a snapshot. The API server is a function that knows some objects.
 
 use crate::cli::{Cli, Command, CreateArgs};
-use crate::cluster::{Cluster, Seen};
+use crate::cluster::{Snapshot, TargetCluster};
 use crate::help::long_help;
 use crate::snapshots::assert_snapshot;
 use crate::{actions, candidate, status};
@@ -85,7 +85,7 @@ fn failure(code: u16, reason: &str) -> (u16, Value) {
 }
 
 /// Lists, gets, patches and creates; a watch never reports anything. `denied`: answers everything with this code.
-fn cluster(denied: Option<u16>) -> Cluster {
+fn cluster(denied: Option<u16>) -> TargetCluster {
     let service = tower::service_fn(move |request: Request<kube::client::Body>| async move {
         let query = request.uri().query().unwrap_or_default().to_owned();
         if query.contains("watch=true") {
@@ -121,7 +121,7 @@ fn cluster(denied: Option<u16>) -> Cluster {
         let response = Response::builder().status(code).body(Body::from(answer.to_string()));
         Ok::<_, Infallible>(response.unwrap())
     });
-    Cluster::with_client(kube::Client::new(service, "hiring"), "hiring")
+    TargetCluster::with_client(kube::Client::new(service, "hiring"), "hiring")
 }
 
 fn show(command: &str, result: anyhow::Result<String>) -> String {
@@ -183,7 +183,7 @@ async fn output_of_each_command() {
 async fn errors_of_the_api_server_and_of_arguments() {
     let mut text = String::new();
     for code in [401, 403, 404, 500] {
-        let result = cluster(Some(code)).see(false).await.map(|_| String::new());
+        let result = cluster(Some(code)).snapshot(false).await.map(|_| String::new());
         text.push_str(&show(&format!("status, if the API server answers {code}"), result));
     }
     for words in ["Jane Doe", "https://hire.lever.co/jobs/1", "https://"] {
@@ -208,7 +208,7 @@ fn output_of_status() {
         let of = |kind: &str| -> Vec<Value> {
             objects.iter().filter(|one| one["kind"] == kind).cloned().collect()
         };
-        Seen {
+        Snapshot {
             connections: serde_json::from_value(Value::Array(of("LeverConnection"))).unwrap(),
             configurations: serde_json::from_value(Value::Array(of("PadConfiguration"))).unwrap(),
             pads: serde_json::from_value(Value::Array(of("Pad"))).unwrap(),
@@ -237,14 +237,14 @@ fn output_of_status() {
     let mut undecodable = read(vec![rule(&[ready("InUse")])], Some("hiring"));
     undecodable.undecodable.push("Pad hiring/odd: status.phase".into());
     let mut text = String::new();
-    for (case, seen) in [
+    for (case, snapshot) in [
         ("nothing in the namespace", read(vec![], Some("hiring"))),
         ("nothing in the cluster", read(vec![], None)),
         ("no problems", read(well, Some("hiring"))),
         ("problems", read(many, None)),
         ("an object that does not decode, and a configuration without connection", undecodable),
     ] {
-        text.push_str(&format!("# {case}\n\n{}\n", status::text(&seen, now)));
+        text.push_str(&format!("# {case}\n\n{}\n", status::text(&snapshot, now)));
     }
     assert_snapshot("kubectl-pad-status", text.trim_end());
 }

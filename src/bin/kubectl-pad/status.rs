@@ -1,6 +1,6 @@
 //! The overview as text: what there is, what needs a person, and what goes on alone.
 
-use crate::cluster::Seen;
+use crate::cluster::Snapshot;
 use comfy_table::{Table, presets};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -11,16 +11,17 @@ use pad_operator::api::{HasConditions, LeverConnection, Pad, PadConfiguration};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// How many Pads of one trouble are named.
-const NAMED: usize = 3;
+/// How many Pads of one problem are named.
+const MAX_NAMES_PER_PROBLEM: usize = 3;
 /// How many open interviews are listed.
-const LISTED: usize = 15;
+const MAX_OPEN_PADS_LISTED: usize = 15;
 
 /// The overview, as of now.
-pub fn text(seen: &Seen, now: Timestamp) -> String {
-    let nothing = seen.connections.is_empty() && seen.configurations.is_empty() && seen.pads.is_empty();
-    if nothing && seen.undecodable.is_empty() {
-        return match &seen.namespace {
+pub fn text(snapshot: &Snapshot, now: Timestamp) -> String {
+    let nothing =
+        snapshot.connections.is_empty() && snapshot.configurations.is_empty() && snapshot.pads.is_empty();
+    if nothing && snapshot.undecodable.is_empty() {
+        return match &snapshot.namespace {
             Some(namespace) => format!(
                 "Nothing in namespace {namespace}: no LeverConnection, no PadConfiguration, no Pad.\n\
                  `kubectl pad status --all-namespaces` looks everywhere; a LeverConnection is where to begin.\n"
@@ -29,41 +30,46 @@ pub fn text(seen: &Seen, now: Timestamp) -> String {
         };
     }
     let mut out = String::new();
-    let mut orphans: Vec<&PadConfiguration> = seen.configurations.iter().collect();
-    for connection in &seen.connections {
-        let _ = writeln!(out, "LeverConnection {}: {}", seen.name(connection), of_connection(connection));
-        let (mine, others) = orphans.into_iter().partition(|rule| {
+    let mut unassigned: Vec<&PadConfiguration> = snapshot.configurations.iter().collect();
+    for connection in &snapshot.connections {
+        let _ = writeln!(
+            out,
+            "LeverConnection {}: {}",
+            snapshot.name(connection),
+            connection_summary(connection)
+        );
+        let (own, others) = unassigned.into_iter().partition(|rule| {
             rule.namespace() == connection.namespace()
                 && rule.spec.connection_ref.name == connection.name_any()
         });
-        orphans = others;
-        let mine: Vec<&PadConfiguration> = mine;
-        configurations(&mut out, seen, &mine);
-        if mine.is_empty() {
+        unassigned = others;
+        let own: Vec<&PadConfiguration> = own;
+        write_configurations(&mut out, snapshot, &own);
+        if own.is_empty() {
             let _ = writeln!(out, "  no PadConfiguration: nobody gets a pad");
         }
     }
-    if !orphans.is_empty() {
+    if !unassigned.is_empty() {
         let _ = writeln!(out, "No LeverConnection for:");
-        configurations(&mut out, seen, &orphans);
+        write_configurations(&mut out, snapshot, &unassigned);
     }
-    if !seen.undecodable.is_empty() {
+    if !snapshot.undecodable.is_empty() {
         let _ = writeln!(out, "\nDo not decode and are skipped; fix the field or delete the object:");
-        for fault in &seen.undecodable {
+        for fault in &snapshot.undecodable {
             let _ = writeln!(out, "  {fault}");
         }
     }
-    let troubles = troubles(seen);
-    list(&mut out, "Needs a person", &troubles, now, |trouble| trouble.needs_person);
-    list(&mut out, "Goes on by itself", &troubles, now, |trouble| !trouble.needs_person);
-    open_pads(&mut out, seen, now);
-    if troubles.is_empty() && seen.undecodable.is_empty() {
+    let problems = problems(snapshot);
+    write_problems(&mut out, "Needs a person", &problems, now, |problem| problem.needs_user_action);
+    write_problems(&mut out, "Goes on by itself", &problems, now, |problem| !problem.needs_user_action);
+    write_open_pads(&mut out, snapshot, now);
+    if problems.is_empty() && snapshot.undecodable.is_empty() {
         let _ = writeln!(out, "\nNothing to do.");
     }
     out
 }
 
-impl Seen {
+impl Snapshot {
     /// What an object is called here.
     fn name(&self, object: &impl ResourceExt) -> String {
         match (&self.namespace, object.namespace()) {
@@ -73,8 +79,8 @@ impl Seen {
     }
 }
 
-fn of_connection(connection: &LeverConnection) -> String {
-    let mut parts = vec![state(connection)];
+fn connection_summary(connection: &LeverConnection) -> String {
+    let mut parts = vec![readiness(connection)];
     let Some(status) = &connection.status else { return parts.concat() };
     parts.extend(status.organization.as_ref().map(|name| format!("organization {name}")));
     if let Some(webhook) = find(&status.conditions, types::WEBHOOK_VERIFIED) {
@@ -83,11 +89,11 @@ fn of_connection(connection: &LeverConnection) -> String {
             _ => format!("webhook: {}", webhook.reason),
         });
     }
-    parts.extend(status.quota.as_ref().map(of_quota));
+    parts.extend(status.quota.as_ref().map(quota_summary));
     parts.join("; ")
 }
 
-fn of_quota(quota: &Quota) -> String {
+fn quota_summary(quota: &Quota) -> String {
     match (quota.remaining, quota.limit) {
         (Some(remaining), Some(limit)) => format!("{remaining} of {limit} pads left"),
         (Some(remaining), None) => format!("{remaining} pads left"),
@@ -95,26 +101,26 @@ fn of_quota(quota: &Quota) -> String {
     }
 }
 
-fn configurations(out: &mut String, seen: &Seen, rules: &[&PadConfiguration]) {
+fn write_configurations(out: &mut String, snapshot: &Snapshot, rules: &[&PadConfiguration]) {
     for rule in rules {
         let spec = &rule.spec;
         let _ = writeln!(
             out,
             "  PadConfiguration {}: {}; {:?} + tag {:?} -> {:?}; {}",
-            seen.name(*rule),
-            state(*rule),
+            snapshot.name(*rule),
+            readiness(*rule),
             spec.stage,
             spec.tag,
             spec.type_,
-            counts(seen, rule)
+            counts(snapshot, rule)
         );
     }
 }
 
 /// Pads by phase.
-fn counts(seen: &Seen, rule: &PadConfiguration) -> String {
+fn counts(snapshot: &Snapshot, rule: &PadConfiguration) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for pad in seen.pads.iter().filter(|pad| {
+    for pad in snapshot.pads.iter().filter(|pad| {
         pad.namespace() == rule.namespace() && pad.spec.configuration_ref.name == rule.name_any()
     }) {
         let phase = pad.phase().map_or_else(|| "pending".into(), |phase| format!("{phase:?}").to_lowercase());
@@ -127,7 +133,7 @@ fn counts(seen: &Seen, rule: &PadConfiguration) -> String {
 }
 
 /// Ready, or why not; and whether it is suspended.
-fn state(object: &impl HasConditions) -> String {
+fn readiness(object: &impl HasConditions) -> String {
     let conditions = object.conditions();
     let ready = match find(conditions, types::READY) {
         Some(ready) if ready.status == Status::True => "Ready".to_owned(),
@@ -141,141 +147,168 @@ fn state(object: &impl HasConditions) -> String {
 }
 
 /// Why something is not as it should be.
-struct Trouble {
-    /// What it is about: several Pads with the same reason are one trouble.
+struct Problem {
+    /// What it is about: several Pads with the same reason are one problem.
     names: Vec<String>,
     kind: &'static str,
     reason: String,
     message: String,
     since: Option<Timestamp>,
-    needs_person: bool,
+    needs_user_action: bool,
     /// What to type once it is mended.
-    then: Option<String>,
+    next_command: Option<String>,
 }
 
-impl Trouble {
-    fn of(kind: &'static str, name: String, condition: &Condition, needs_person: bool) -> Self {
+impl Problem {
+    fn from_condition(
+        kind: &'static str,
+        name: String,
+        condition: &Condition,
+        needs_user_action: bool,
+    ) -> Self {
         Self {
             names: vec![name],
             kind,
             reason: condition.reason.clone(),
             message: condition.message.clone(),
             since: Some(condition.last_transition_time),
-            needs_person,
-            then: None,
+            needs_user_action,
+            next_command: None,
         }
     }
 }
 
-fn troubles(seen: &Seen) -> Vec<Trouble> {
+fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     let mut all = Vec::new();
-    for connection in &seen.connections {
-        let name = || seen.name(connection);
-        all.extend(of_ready("LeverConnection", name(), connection));
-        let told = |type_| find(connection.conditions(), type_);
-        if let Some(webhook) = told(types::WEBHOOK_VERIFIED).filter(|webhook| webhook.status == Status::False)
+    for connection in &snapshot.connections {
+        let name = || snapshot.name(connection);
+        all.extend(readiness_problem("LeverConnection", name(), connection));
+        let condition = |type_| find(connection.conditions(), type_);
+        if let Some(webhook) =
+            condition(types::WEBHOOK_VERIFIED).filter(|webhook| webhook.status == Status::False)
         {
-            all.push(Trouble::of("LeverConnection", name(), webhook, true));
+            all.push(Problem::from_condition("LeverConnection", name(), webhook, true));
         }
-        if let Some(quota) = told(types::QUOTA_AVAILABLE)
+        if let Some(quota) = condition(types::QUOTA_AVAILABLE)
             .filter(|quota| quota.status == Status::False || quota.reason == "QuotaLow")
         {
-            all.push(Trouble::of("LeverConnection", name(), quota, true));
+            all.push(Problem::from_condition("LeverConnection", name(), quota, true));
         }
     }
-    for connection in &seen.connections {
-        let shared =
-            find(connection.conditions(), types::EXCLUSIVE).filter(|one| one.status == Status::False);
-        all.extend(shared.map(|one| Trouble::of("LeverConnection", seen.name(connection), one, true)));
+    for connection in &snapshot.connections {
+        let conflict = find(connection.conditions(), types::EXCLUSIVE)
+            .filter(|exclusive| exclusive.status == Status::False);
+        all.extend(conflict.map(|exclusive| {
+            Problem::from_condition("LeverConnection", snapshot.name(connection), exclusive, true)
+        }));
     }
-    for rule in &seen.configurations {
-        all.extend(of_ready("PadConfiguration", seen.name(rule), rule));
-        let twin = find(rule.conditions(), types::READY).filter(|ready| ready.reason == "Duplicate");
-        all.extend(twin.map(|ready| Trouble::of("PadConfiguration", seen.name(rule), ready, true)));
+    for rule in &snapshot.configurations {
+        all.extend(readiness_problem("PadConfiguration", snapshot.name(rule), rule));
+        let duplicate = find(rule.conditions(), types::READY).filter(|ready| ready.reason == "Duplicate");
+        all.extend(
+            duplicate
+                .map(|ready| Problem::from_condition("PadConfiguration", snapshot.name(rule), ready, true)),
+        );
     }
-    all.extend(of_pads(seen));
+    all.extend(pad_problems(snapshot));
     all
 }
 
 /// What Ready, Stalled and Reconciling say; None: all is well.
-fn of_ready(kind: &'static str, name: String, object: &impl HasConditions) -> Option<Trouble> {
+fn readiness_problem(kind: &'static str, name: String, object: &impl HasConditions) -> Option<Problem> {
     let Some(ready) = find(object.conditions(), types::READY) else {
-        return Some(Trouble {
+        return Some(Problem {
             names: vec![name],
             kind,
             reason: "NotLookedAt".into(),
             message: "The operator has not looked at it yet. If that lasts, see whether it runs and watches this namespace.".into(),
             since: None,
-            needs_person: false,
-            then: None,
+            needs_user_action: false,
+            next_command: None,
         });
     };
-    let needs_person = is_true(object.conditions(), types::STALLED);
-    (ready.status != Status::True).then(|| Trouble::of(kind, name, ready, needs_person))
+    let needs_user_action = is_true(object.conditions(), types::STALLED);
+    (ready.status != Status::True).then(|| Problem::from_condition(kind, name, ready, needs_user_action))
 }
 
-/// The Pads, those with the same reason together, the oldest trouble first.
-fn of_pads(seen: &Seen) -> Vec<Trouble> {
-    let mut each: Vec<Trouble> = seen.pads.iter().filter_map(|pad| of_pad(seen, pad)).collect();
-    each.sort_by_key(|trouble| trouble.since);
-    let mut grouped: Vec<Trouble> = Vec::new();
-    for trouble in each {
-        let same = |other: &&mut Trouble| {
-            other.reason == trouble.reason && other.needs_person == trouble.needs_person
+/// The Pads, those with the same reason together, the oldest problem first.
+fn pad_problems(snapshot: &Snapshot) -> Vec<Problem> {
+    let mut ungrouped: Vec<Problem> =
+        snapshot.pads.iter().filter_map(|pad| pad_problem(snapshot, pad)).collect();
+    ungrouped.sort_by_key(|problem| problem.since);
+    let mut grouped: Vec<Problem> = Vec::new();
+    for problem in ungrouped {
+        let same = |other: &&mut Problem| {
+            other.reason == problem.reason && other.needs_user_action == problem.needs_user_action
         };
         match grouped.iter_mut().find(same) {
-            Some(group) => group.names.extend(trouble.names),
-            None => grouped.push(trouble),
+            Some(group) => group.names.extend(problem.names),
+            None => grouped.push(problem),
         }
     }
     grouped
 }
 
-fn of_pad(seen: &Seen, pad: &Pad) -> Option<Trouble> {
-    let mut trouble = of_ready("Pad", seen.name(pad), pad)?;
+fn pad_problem(snapshot: &Snapshot, pad: &Pad) -> Option<Problem> {
+    let mut problem = readiness_problem("Pad", snapshot.name(pad), pad)?;
     if pad.phase() == Some(Phase::Failed) {
         let namespace = pad.namespace().unwrap_or_default();
-        trouble.then = Some(format!("kubectl pad retry {} --namespace {namespace}", pad.name_any()));
+        problem.next_command = Some(format!("kubectl pad retry {} --namespace {namespace}", pad.name_any()));
     }
-    Some(trouble)
+    Some(problem)
 }
 
-fn list(out: &mut String, title: &str, all: &[Trouble], now: Timestamp, which: impl Fn(&Trouble) -> bool) {
-    let chosen: Vec<&Trouble> = all.iter().filter(|trouble| which(trouble)).collect();
+fn write_problems(
+    out: &mut String,
+    title: &str,
+    all: &[Problem],
+    now: Timestamp,
+    filter: impl Fn(&Problem) -> bool,
+) {
+    let chosen: Vec<&Problem> = all.iter().filter(|problem| filter(problem)).collect();
     if chosen.is_empty() {
         return;
     }
     let _ = writeln!(out, "\n{title}:");
-    for trouble in chosen {
-        let named = trouble.names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let more = match trouble.names.len().saturating_sub(NAMED) {
+    for problem in chosen {
+        let named = problem.names.iter().take(MAX_NAMES_PER_PROBLEM).cloned().collect::<Vec<_>>().join(", ");
+        let more = match problem.names.len().saturating_sub(MAX_NAMES_PER_PROBLEM) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let since = trouble.since.map(|since| format!(", for {}", age(since, now))).unwrap_or_default();
-        let _ = writeln!(out, "  {} {named}{more}: {}{since}", trouble.kind, trouble.reason);
-        let _ = writeln!(out, "    {}", trouble.message.replace('\n', "\n    "));
-        if let Some(then) = &trouble.then {
-            let _ = writeln!(out, "    Once it is mended: {then}");
+        let since = problem.since.map(|since| format!(", for {}", age(since, now))).unwrap_or_default();
+        let _ = writeln!(out, "  {} {named}{more}: {}{since}", problem.kind, problem.reason);
+        let _ = writeln!(out, "    {}", problem.message.replace('\n', "\n    "));
+        if let Some(command) = &problem.next_command {
+            let _ = writeln!(out, "    Once it is mended: {command}");
         }
     }
 }
 
-fn open_pads(out: &mut String, seen: &Seen, now: Timestamp) {
-    let mut open: Vec<&Pad> =
-        seen.pads.iter().filter(|pad| matches!(pad.phase(), Some(Phase::Open | Phase::Started))).collect();
+fn write_open_pads(out: &mut String, snapshot: &Snapshot, now: Timestamp) {
+    let mut open: Vec<&Pad> = snapshot
+        .pads
+        .iter()
+        .filter(|pad| matches!(pad.phase(), Some(Phase::Open | Phase::Started)))
+        .collect();
     if open.is_empty() {
         return;
     }
     open.sort_by_key(|pad| std::cmp::Reverse(pad.metadata.creation_timestamp.as_ref().map(|time| time.0)));
-    let rows = open.iter().take(LISTED).map(|pad| {
+    let rows = open.iter().take(MAX_OPEN_PADS_LISTED).map(|pad| {
         let status = pad.status.clone().unwrap_or_default();
         let phase = status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
         let since = status.started_at.or(status.linked_at).map(|since| age(since, now)).unwrap_or_default();
-        [seen.name(*pad), status.candidate.unwrap_or_default(), phase, since, status.url.unwrap_or_default()]
+        [
+            snapshot.name(*pad),
+            status.candidate.unwrap_or_default(),
+            phase,
+            since,
+            status.url.unwrap_or_default(),
+        ]
     });
     let _ = write!(out, "\n{}", table(["PAD", "CANDIDATE", "PHASE", "FOR", "LINK"], rows));
-    if let Some(more) = open.len().checked_sub(LISTED).filter(|more| *more > 0) {
+    if let Some(more) = open.len().checked_sub(MAX_OPEN_PADS_LISTED).filter(|more| *more > 0) {
         let _ = writeln!(out, "and {more} more: kubectl get pads");
     }
 }
@@ -345,8 +378,8 @@ mod tests {
         object("Pad", name, spec, status)
     }
 
-    fn seen() -> Seen {
-        let waits = [
+    fn snapshot() -> Snapshot {
+        let waiting = [
             condition("Ready", "False", "QuotaExceeded", "No pads left."),
             condition("Reconciling", "True", "QuotaExceeded", ""),
         ];
@@ -354,12 +387,12 @@ mod tests {
             condition("Ready", "False", "InvalidRequest", "Bad language."),
             condition("Stalled", "True", "InvalidRequest", ""),
         ];
-        let mut pads: Vec<Pad> = (1..=5).map(|n| pad(&format!("w{n}"), "Pending", &waits)).collect();
+        let mut pads: Vec<Pad> = (1..=5).map(|n| pad(&format!("w{n}"), "Pending", &waiting)).collect();
         pads.push(pad("f1", "Failed", &failed));
         pads.push(pad("o1", "Open", &[condition("Ready", "True", "Open", "")]));
         let webhook =
             condition("WebhookVerified", "False", "AwaitingVerification", "Paste the URL into Lever.");
-        Seen {
+        Snapshot {
             connections: vec![connection(&[condition("Ready", "True", "Connected", ""), webhook])],
             configurations: vec![rule()],
             pads,
@@ -369,8 +402,8 @@ mod tests {
     }
 
     #[test]
-    fn it_says_what_there_is_and_what_to_do() {
-        let text = text(&seen(), now());
+    fn status_lists_objects_problems_and_next_steps() {
+        let text = text(&snapshot(), now());
         for line in [
             "LeverConnection acme: Ready; organization Acme; webhook: AwaitingVerification; 87 of 120 pads left\n",
             "  PadConfiguration phone-screen: Ready; \"Phone Screen\" + tag \"coderpad\" -> Live; 1 failed, 1 open, 5 pending\n",
@@ -385,30 +418,30 @@ mod tests {
     }
 
     #[test]
-    fn objects_that_do_not_decode_are_named() {
+    fn undecodable_objects_are_listed() {
         let undecodable = vec!["Pad hiring/odd: status.phase".into()];
-        let text = text(&Seen { undecodable, ..Seen::default() }, now());
+        let text = text(&Snapshot { undecodable, ..Snapshot::default() }, now());
         assert!(text.contains("delete the object:\n  Pad hiring/odd: status.phase\n"), "{text}");
         assert!(!text.contains("Nothing"), "{text}");
     }
 
     #[test]
-    fn all_well_is_said_in_a_word() {
-        let mut seen = seen();
-        seen.connections = vec![connection(&[condition("Ready", "True", "Connected", "")])];
-        seen.pads.retain(|pad| pad.name_any() == "o1");
-        assert!(text(&seen, now()).ends_with("\nNothing to do.\n"));
+    fn no_problems_yields_nothing_to_do() {
+        let mut snapshot = snapshot();
+        snapshot.connections = vec![connection(&[condition("Ready", "True", "Connected", "")])];
+        snapshot.pads.retain(|pad| pad.name_any() == "o1");
+        assert!(text(&snapshot, now()).ends_with("\nNothing to do.\n"));
     }
 
     #[test]
-    fn accounts_and_rules_that_are_served_twice_need_a_person() {
-        let mut seen = seen();
+    fn shared_accounts_and_duplicate_rules_need_user_action() {
+        let mut snapshot = snapshot();
         let exclusive = condition("Exclusive", "False", "AccountShared", "Another installation serves it.");
-        seen.connections = vec![connection(&[condition("Ready", "True", "Connected", ""), exclusive])];
+        snapshot.connections = vec![connection(&[condition("Ready", "True", "Connected", ""), exclusive])];
         let status = json!({"conditions": [condition("Ready", "True", "Duplicate", "Also served by twin.")]});
         let spec = json!({"connectionRef": {"name": "acme"}});
-        seen.configurations = vec![object("PadConfiguration", "phone-screen", spec, status)];
-        let text = text(&seen, now());
+        snapshot.configurations = vec![object("PadConfiguration", "phone-screen", spec, status)];
+        let text = text(&snapshot, now());
         for line in [
             "LeverConnection acme: AccountShared, for 20m\n    Another installation serves it.\n",
             "PadConfiguration phone-screen: Duplicate, for 20m\n    Also served by twin.\n",
@@ -418,11 +451,11 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_looked_at_is_told() {
-        let mut seen = seen();
-        seen.connections[0].status = None;
-        seen.namespace = None;
-        let text = text(&seen, now());
+    fn objects_without_conditions_are_reported() {
+        let mut snapshot = snapshot();
+        snapshot.connections[0].status = None;
+        snapshot.namespace = None;
+        let text = text(&snapshot, now());
         assert!(text.contains("LeverConnection hiring/acme: not looked at yet\n"), "{text}");
         assert!(
             text.contains("hiring/acme: NotLookedAt\n    The operator has not looked at it yet."),
@@ -431,8 +464,8 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_nothing_it_says_where_to_begin() {
-        let nothing = Seen { namespace: Some("hiring".into()), ..Seen::default() };
+    fn empty_namespace_yields_getting_started_hint() {
+        let nothing = Snapshot { namespace: Some("hiring".into()), ..Snapshot::default() };
         assert!(text(&nothing, now()).starts_with("Nothing in namespace hiring"));
     }
 }

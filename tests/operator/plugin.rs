@@ -65,7 +65,7 @@ async fn plugin_creates_shows_and_ends_a_pad() {
     let pad = env.wait_for_one_pad(&candidate).await;
     assert!(made.ends_with(&format!("{}\n", pad.url)), "{made}");
     let name = env.pads_of(&candidate).await[0]["metadata"]["name"].as_str().unwrap().to_owned();
-    assert!(made.starts_with(&format!("Pad {name}: stored")), "{made}");
+    assert!(made.starts_with(&format!("Pad {name}: created.")), "{made}");
     // Requested again by mistake: no second pad.
     let refused = kubectl.pad(&create).await.unwrap_err();
     assert!(refused.contains(&name) && refused.contains("--another"), "{refused}");
@@ -77,7 +77,7 @@ async fn plugin_creates_shows_and_ends_a_pad() {
         "LeverConnection acme: Ready; organization Northwind; webhook verified; ",
         "  PadConfiguration phone-screen: Ready; ",
         &pad.url,
-        "Nothing to do.",
+        "No action needed.",
     ] {
         assert!(status.contains(text), "{text:?} is not in\n{status}");
     }
@@ -85,17 +85,20 @@ async fn plugin_creates_shows_and_ends_a_pad() {
     assert!(everywhere.contains(&format!("LeverConnection {}/acme", env.namespace)), "{everywhere}");
 
     let ended = kubectl.pad(&["end", &name, "--timeout", "60s"]).await.unwrap();
-    assert!(ended.contains("asked to end the interview") && ended.contains("/playback"), "{ended}");
-    assert!(kubectl.pad(&["end", &name]).await.unwrap().contains("over already"));
+    assert!(ended.contains("requested the end of the interview") && ended.contains("/playback"), "{ended}");
+    assert!(kubectl.pad(&["end", &name]).await.unwrap().contains("has already ended"));
     assert!(kubectl.pad(&["open", &name]).await.unwrap().contains("/playback"));
     // The first interview is over, so another pad is no mistake.
     kubectl.pad(&create).await.unwrap();
     assert_eq!(env.creates(), 2);
     let printed = kubectl.pad(&["candidate", &profile]).await.unwrap();
     let lines: Vec<&str> = printed.lines().collect();
-    assert!(lines[0].starts_with(&format!("Pad {name} by {CONFIGURATION}: Ended. It says ")), "{printed}");
+    assert!(
+        lines[0].starts_with(&format!("Pad {name} of PadConfiguration {CONFIGURATION}: Ended. ")),
+        "{printed}"
+    );
     assert!(lines[1].ends_with("/playback"), "{printed}");
-    assert!(lines[2].contains(": Open. It says ") && lines[3].starts_with("http"), "{printed}");
+    assert!(lines[2].contains(": Open. ") && lines[3].starts_with("http"), "{printed}");
     env.finish().await;
 }
 
@@ -108,11 +111,12 @@ async fn plugin_reports_problems_and_retries() {
     let pad = env.wait_for_pad(&candidate, "Skipped/TagMissing").await;
     let name = pad["metadata"]["name"].as_str().unwrap();
     let refused = kubectl.pad(&["open", name]).await.unwrap_err();
-    assert!(refused.contains("has no link yet. It says TagMissing"), "{refused}");
+    assert!(refused.contains("has no link yet. TagMissing: "), "{refused}");
     let profile = format!("https://hire.lever.co/candidates/{candidate}");
     let printed = kubectl.pad(&["candidate", &profile]).await.unwrap();
     assert!(
-        printed.starts_with(&format!("Pad {name} by {CONFIGURATION}: Skipped. It says TagMissing: ")),
+        printed
+            .starts_with(&format!("Pad {name} of PadConfiguration {CONFIGURATION}: Skipped. TagMissing: ")),
         "{printed}"
     );
     assert_eq!(printed.lines().count(), 1, "{printed}");
@@ -120,19 +124,19 @@ async fn plugin_reports_problems_and_retries() {
     let none = kubectl.pad(&["candidate", &nobody]).await.unwrap_err();
     assert!(none.contains("no Pad in namespace") && none.contains("kubectl pad status"), "{none}");
     let again = kubectl.pad(&["retry", name]).await.unwrap();
-    assert!(again.contains("asked to look again") && again.contains("TagMissing"), "{again}");
-    for object in ["padcfg/phone-screen", "leverconn/acme"] {
+    assert!(again.contains("requested a reconcile") && again.contains("TagMissing: "), "{again}");
+    for (object, reason) in [("padcfg/phone-screen", "InUse: "), ("leverconn/acme", "Connected: ")] {
         let again = kubectl.pad(&["retry", object]).await.unwrap();
-        assert!(again.contains("asked to look again") && again.contains("It says"), "{again}");
+        assert!(again.contains("requested a reconcile") && again.contains(reason), "{again}");
     }
     let unknown = kubectl.pad(&["retry", "nobody"]).await.unwrap_err();
-    assert!(unknown.contains("there is no Pad \"nobody\" in namespace"), "{unknown}");
+    assert!(unknown.contains("Pad \"nobody\" not found in namespace"), "{unknown}");
 
     env.patch("leverconnections", CONNECTION, json!({"spec": {"lever": {"url": "https://example.com"}}}))
         .await;
     eventually("the connection is stalled", async || {
         let status = kubectl.pad(&["status"]).await.unwrap();
-        let wanted = "Needs a person:\n  LeverConnection acme: OriginNotAllowed";
+        let wanted = "Action needed:\n  LeverConnection acme: OriginNotAllowed";
         if status.contains(wanted) { Ok(()) } else { Err(status) }
     })
     .await;

@@ -1,4 +1,5 @@
-//! What the plugin does to objects: it writes wishes only. The operator fulfils them, and its status says so.
+//! Commands that act on objects. The plugin writes only specs and annotations; the operator acts on them and reports the
+//! result in the status.
 
 use crate::candidate::opportunity_id;
 use crate::cli::CreateArgs;
@@ -18,56 +19,64 @@ use serde_json::{Value, json};
 use std::fmt::{Debug, Write};
 use std::time::Duration;
 
-/// The name under which the plugin's writes appear in `managedFields`.
+/// Field manager of the plugin's writes.
 const PLUGIN_FIELD_MANAGER: &str = "kubectl-pad";
 
-/// The stages that a configuration may name.
+/// Returns a table of the stages that a configuration may name.
 pub async fn stages(cluster: &TargetCluster, name: &str) -> anyhow::Result<String> {
     let connection: LeverConnection = cluster.get(name).await?;
     if connection.stages().is_empty() {
-        bail!("the stages of {name} are not known yet. {}", ready_message(&connection));
+        bail!("LeverConnection {name} has no stages yet. {}", ready_message(&connection));
     }
     let rows = connection.stages().iter().map(|stage| [stage.name.clone(), stage.id.clone()]);
     Ok(table(["NAME", "ID"], rows))
 }
 
-/// The Pads of one candidate, the newest last, and what each says.
+/// Returns the Pads of one candidate with their messages, oldest first.
 pub async fn candidate(cluster: &TargetCluster, candidate: &str) -> anyhow::Result<String> {
     let id = opportunity_id(candidate)?;
     let mut pads = cluster.pads_of(&id).await?;
     if pads.is_empty() {
         let namespace = &cluster.namespace;
         bail!(
-            "no Pad in namespace {namespace} is for this candidate: no webhook has told that a stage of a \
-             PadConfiguration was reached, and no sync has found the candidate there. `kubectl pad status --namespace \
-             {namespace}` shows the stages, and whether webhooks arrive; `kubectl pad create` makes a pad by hand"
+            "no Pad in namespace {namespace} for this candidate: neither a webhook nor a sync has reported the \
+             candidate in the stage of a PadConfiguration. To see the stages and the state of the connection: \
+             kubectl pad status --namespace {namespace}. To create a pad manually: \
+             kubectl pad create {id} --configuration NAME --namespace {namespace}"
         );
     }
     pads.sort_by_key(|pad| (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.name_any()));
     let lines = pads.iter().map(|pad| {
         let phase = pad.phase().map_or_else(String::new, |phase| format!(" {phase:?}."));
-        format!("Pad {} by {}:{phase} {}", pad.name_any(), pad.spec.configuration_ref.name, pad.description())
+        format!(
+            "Pad {} of PadConfiguration {}:{phase} {}",
+            pad.name_any(),
+            pad.spec.configuration_ref.name,
+            pad.description()
+        )
     });
     Ok(lines.collect())
 }
 
-/// The link of a pad.
+/// Returns the link of a pad, and opens it in the browser on request.
 pub async fn open(cluster: &TargetCluster, name: &str, browser: bool) -> anyhow::Result<String> {
     let pad: Pad = cluster.get(name).await?;
-    let Some(link) = link(&pad) else { bail!("{name} has no link yet. {}", ready_message(&pad)) };
+    let Some(link) = link(&pad) else { bail!("Pad {name} has no link yet. {}", ready_message(&pad)) };
     if browser {
-        open::that_detached(link).with_context(|| format!("cannot open a browser; the link is {link}"))?;
+        open::that_detached(link)
+            .with_context(|| format!("cannot open a browser; open this link yourself: {link}"))?;
     }
     Ok(format!("{link}\n"))
 }
 
+/// Returns the link of a pad, or the playback link if the interview has ended.
 fn link(pad: &Pad) -> Option<&str> {
     let status = pad.status.as_ref()?;
     let playback = status.playback_url.as_deref().filter(|_| status.phase == Some(Phase::Ended));
     playback.or(status.url.as_deref())
 }
 
-/// Asks the operator to look at an object now.
+/// Requests a reconcile of an object, and returns the result.
 pub async fn retry(
     cluster: &TargetCluster,
     object: &str,
@@ -90,7 +99,7 @@ pub async fn retry(
             request_reconcile(cluster, name, timeout, handled).await
         }
         (kind, _) => {
-            bail!("{kind:?} cannot be asked: give the name of a Pad, or padcfg/NAME, or leverconn/NAME")
+            bail!("unknown kind {kind:?}: use the name of a Pad, or padcfg/NAME, or leverconn/NAME")
         }
     }
 }
@@ -106,27 +115,27 @@ async fn request_reconcile<K: Describe>(
     let patch = json!({"metadata": {"annotations": {RECONCILE_REQUESTED_AT: request}}});
     let api = cluster.api::<K>();
     write(&api, name, patch).await?;
-    let progress = format!("{} {name}: asked to look again.\n", K::kind(&()));
+    let progress = format!("{} {name}: requested a reconcile.\n", K::kind(&()));
     let is_handled = |object: &K| handled(object).as_ref() == Some(&request);
     wait_for_outcome(api, name, timeout, progress, is_handled).await
 }
 
-/// Wishes that an interview be ended.
+/// Requests the end of an interview, and returns the result.
 pub async fn end(cluster: &TargetCluster, name: &str, timeout: Option<Duration>) -> anyhow::Result<String> {
     let pad: Pad = cluster.get(name).await?;
     if pad.phase() == Some(Phase::Ended) {
-        return Ok(format!("Pad {name}: the interview is over already.\n"));
+        return Ok(format!("Pad {name}: the interview has already ended.\n"));
     }
     let api = cluster.api::<Pad>();
     write(&api, name, json!({"spec": {"state": "Ended"}})).await?;
-    let progress = format!("Pad {name}: asked to end the interview.\n");
+    let progress = format!("Pad {name}: requested the end of the interview.\n");
     wait_for_outcome(api, name, timeout, progress, |pad| {
         matches!(pad.phase(), Some(Phase::Ended | Phase::Skipped))
     })
     .await
 }
 
-/// Makes a Pad by hand.
+/// Creates a Pad manually, and returns the result.
 pub async fn create(cluster: &TargetCluster, args: &CreateArgs) -> anyhow::Result<String> {
     let candidate = opportunity_id(&args.candidate)?;
     let configuration: PadConfiguration = cluster.get(&args.configuration).await?;
@@ -137,7 +146,7 @@ pub async fn create(cluster: &TargetCluster, args: &CreateArgs) -> anyhow::Resul
         && !args.another
     {
         bail!(
-            "the candidate has the pad {} already. {} If there shall be another one beside it, give --another",
+            "the candidate already has Pad {}. {} Use --another to create an additional pad",
             other.name_any(),
             ready_message(other)
         );
@@ -152,8 +161,8 @@ pub async fn create(cluster: &TargetCluster, args: &CreateArgs) -> anyhow::Resul
     };
     pad.metadata.name = Some(name.clone());
     let parameters = PostParams { field_manager: Some(PLUGIN_FIELD_MANAGER.into()), ..PostParams::default() };
-    api.create(&parameters, &pad).await.with_context(|| format!("cannot make the Pad {name}"))?;
-    let progress = format!("Pad {name}: stored; the operator makes the pad.\n");
+    api.create(&parameters, &pad).await.with_context(|| format!("cannot create Pad {name}"))?;
+    let progress = format!("Pad {name}: created. The operator creates the pad in CoderPad.\n");
     wait_for_outcome(api, &name, args.wait.timeout(), progress, |pad| {
         pad.phase().is_some_and(|phase| phase != Phase::Pending)
             || condition::is_true(pad.conditions(), types::STALLED)
@@ -161,12 +170,13 @@ pub async fn create(cluster: &TargetCluster, args: &CreateArgs) -> anyhow::Resul
     .await
 }
 
-/// Whether a second pad beside this one would most likely be a mistake.
+/// Reports whether the candidate can still use this Pad, so that a second one is probably a mistake.
 fn is_in_use(pad: &Pad) -> bool {
     !matches!(pad.phase(), Some(Phase::Ended | Phase::Skipped | Phase::Failed))
 }
 
-/// A name that the operator gives to none of its own, and the same for whoever asks next: two who ask at once make one.
+/// Returns a free name that the operator never generates. Two simultaneous calls return the same name, so that only one
+/// of them creates a Pad.
 fn free_name(configuration: &str, candidate: &str, taken: Vec<String>) -> String {
     let mut names =
         (1_u64..).map(|n| format!("{configuration}-{}-by-hand-{n}", opportunity_digest(candidate)));
@@ -181,11 +191,11 @@ where
         PatchParams { field_manager: Some(PLUGIN_FIELD_MANAGER.into()), ..PatchParams::default() };
     api.patch(name, &parameters, &Patch::Merge(patch))
         .await
-        .with_context(|| format!("cannot write {name}"))?;
+        .with_context(|| format!("cannot update {name}"))?;
     Ok(())
 }
 
-/// Waits until the operator has done what was asked, and says what came of it.
+/// Waits until the operator has handled the request, and returns the progress so far and the result.
 async fn wait_for_outcome<K: Describe>(
     api: Api<K>,
     name: &str,
@@ -197,7 +207,7 @@ async fn wait_for_outcome<K: Describe>(
     let is_done = |object: Option<&K>| object.is_none_or(&is_done);
     match tokio::time::timeout(timeout, await_condition(api.clone(), name, is_done)).await {
         Ok(Ok(Some(object))) => Ok(progress + &object.description()),
-        Ok(Ok(None)) => bail!("{progress}{name} was deleted meanwhile"),
+        Ok(Ok(None)) => bail!("{progress}{name} was deleted in the meantime"),
         Ok(Err(error)) => Err(error).with_context(|| format!("{progress}cannot watch {name}")),
         Err(_) => {
             let now = api
@@ -208,23 +218,24 @@ async fn wait_for_outcome<K: Describe>(
                 .map(|object| ready_message(&object))
                 .unwrap_or_default();
             bail!(
-                "{progress}not done within {} s. {now} The wish stays: look again with `kubectl pad status`, and see \
-                 whether the operator runs",
-                timeout.as_secs()
+                "{progress}no result within {} s. {now} The request stays in effect. To see the result later: \
+                 kubectl pad status --namespace {}. If nothing changes, check that the operator is running",
+                timeout.as_secs(),
+                api.namespace().unwrap_or_default()
             )
         }
     }
 }
 
-/// The Ready condition in one sentence.
+/// Returns reason and message of the Ready condition.
 fn ready_message(object: &impl HasConditions) -> String {
     match condition::find(object.conditions(), types::READY) {
-        Some(ready) => format!("It says {}: {}", ready.reason, ready.message),
-        None => "The operator has not looked at it yet.".into(),
+        Some(ready) => format!("{}: {}", ready.reason, ready.message),
+        None => "The operator has not reconciled it yet.".into(),
     }
 }
 
-/// An object whose state can be told.
+/// An object with a printable state.
 trait Describe:
     HasConditions
     + Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
@@ -234,7 +245,7 @@ trait Describe:
     + Send
     + 'static
 {
-    /// Its state, in some lines.
+    /// Returns the state of the object in one or more lines.
     fn description(&self) -> String {
         format!("{}\n", ready_message(self))
     }

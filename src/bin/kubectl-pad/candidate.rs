@@ -1,28 +1,28 @@
-//! A candidate as people name one: by the address of the profile in Lever, or by the opportunity's id.
+//! The candidate argument: the URL of a profile in Lever, or an opportunity ID.
 
 use anyhow::{Context, bail};
 use pad_operator::api::names::is_opportunity_id;
 use url::Url;
 
-/// The opportunity's id of what a user has pasted.
+/// Returns the opportunity ID from the user's input.
 ///
 /// # Errors
 ///
-/// If it is neither an id nor the address of a profile, such as `https://hire.lever.co/candidates/<id>`.
+/// If the input is neither an ID nor the URL of a profile, such as `https://hire.lever.co/candidates/<id>`.
 pub fn opportunity_id(text: &str) -> anyhow::Result<String> {
     let text = text.trim();
     let id = if text.contains("://") { id_from_profile(text)? } else { text.to_owned() };
     if !is_opportunity_id(&id) {
         bail!(
-            "{text:?} names no candidate: give the address of the profile in Lever, such as \
-             https://hire.lever.co/candidates/6408dc54-aaa6-48cd-b8e3-7ee5a92e92e0, or the id alone"
+            "{text:?} is not a candidate. Use the URL of the profile in Lever, such as \
+             https://hire.lever.co/candidates/6408dc54-aaa6-48cd-b8e3-7ee5a92e92e0, or only the ID"
         );
     }
     Ok(id)
 }
 
 fn id_from_profile(text: &str) -> anyhow::Result<String> {
-    let url = Url::parse(text).with_context(|| format!("{text:?} is not an address"))?;
+    let url = Url::parse(text).with_context(|| format!("{text:?} is not a URL"))?;
     let mut parts = url.path_segments().into_iter().flatten();
     parts
         .find(|part| *part == "candidates" || *part == "opportunities")
@@ -31,7 +31,7 @@ fn id_from_profile(text: &str) -> anyhow::Result<String> {
         .map(ToOwned::to_owned)
         .with_context(|| {
             format!(
-                "{text:?} is not a profile in Lever: those are like https://hire.lever.co/candidates/<id>"
+                "{text:?} is not the URL of a profile in Lever, such as https://hire.lever.co/candidates/<id>"
             )
         })
 }
@@ -66,7 +66,7 @@ mod tests {
             "https://",
         ] {
             let error = format!("{:#}", opportunity_id(text).unwrap_err());
-            assert!(error.contains("Lever") || error.contains("address"), "{text}: {error}");
+            assert!(error.contains("Lever") || error.contains("URL"), "{text}: {error}");
         }
     }
 }

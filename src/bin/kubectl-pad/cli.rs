@@ -1,116 +1,116 @@
-//! The words of `kubectl pad`.
+//! The command line of `kubectl pad`: commands, arguments and flags.
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Look after interview pads: what waits, why, and what to do next.
+/// Inspect and manage interview pads.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl pad", bin_name = "kubectl pad", version, disable_help_subcommand = true)]
 pub struct Cli {
-    /// Which cluster and namespace.
+    /// Cluster and namespace.
     #[command(flatten)]
     pub kube: KubeArgs,
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Which cluster and namespace: as for kubectl itself.
+/// Flags that select cluster and namespace, as in kubectl.
 #[derive(Args, Debug, Default)]
 pub struct KubeArgs {
-    /// Namespace; without it that of the current context.
+    /// Namespace. Default: the namespace of the context.
     #[arg(short, long, global = true)]
     pub namespace: Option<String>,
-    /// Context of the kubeconfig file.
+    /// Context of the kubeconfig file. Default: the current context.
     #[arg(long, global = true)]
     pub context: Option<String>,
-    /// The kubeconfig file; without it KUBECONFIG, then ~/.kube/config.
+    /// Kubeconfig file. Default: $KUBECONFIG, then ~/.kube/config.
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 }
 
-/// What the plugin can do.
+/// Command of the plugin.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show connections, configurations and pads, and what to do next.
+    /// Show connections, configurations, pads and problems, with the next steps.
     Status {
-        /// In all namespaces.
+        /// Include all namespaces.
         #[arg(short = 'A', long)]
         all_namespaces: bool,
     },
-    /// Show the pads of one candidate, and why there is none.
+    /// Show the pads of one candidate, or why the candidate may have none.
     Candidate {
-        /// The address of the profile in Lever, or the opportunity's id.
+        /// URL of the profile in Lever, or ID of the opportunity.
         candidate: String,
     },
-    /// List the stages of a LeverConnection: what spec.stage of a PadConfiguration may name.
+    /// List the stages of a LeverConnection, which are the valid values for spec.stage of a PadConfiguration.
     Stages {
-        /// The LeverConnection.
+        /// Name of the LeverConnection.
         connection: String,
     },
-    /// Print the link of a pad; of an ended interview, where it can be played back.
+    /// Print the link of a pad, or the playback link of an ended interview.
     Open {
-        /// The Pad.
+        /// Name of the Pad.
         name: String,
-        /// Open it in the browser, too.
+        /// Also open the link in the browser.
         #[arg(short, long)]
         browser: bool,
     },
-    /// Ask the operator to look again now, and show what came of it.
+    /// Request a reconcile of an object, and show the result.
     Retry {
-        /// A Pad by its name, or padcfg/NAME, or leverconn/NAME.
+        /// Name of a Pad, or padcfg/NAME, or leverconn/NAME.
         object: String,
-        /// How long to wait.
+        /// How long to wait for the result.
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// End the interview of a pad. It cannot be opened again.
+    /// End the interview of a pad. An ended interview cannot be reopened.
     End {
-        /// The Pad.
+        /// Name of the Pad.
         name: String,
-        /// How long to wait.
+        /// How long to wait for the result.
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Make a pad for a candidate by hand: tag, stage and earlier pads are not asked for.
+    /// Create a pad for a candidate manually, regardless of tag, stage and spec.repeat.
     Create(CreateArgs),
-    /// Print the completion script of the program kubectl-pad for a shell. For `kubectl pad` itself see docs/how-to/plugin.md.
+    /// Print the shell completion script of the program kubectl-pad. For `kubectl pad` itself, see docs/how-to/plugin.md.
     Completion {
-        /// The shell.
+        /// Shell that runs the script.
         shell: clap_complete::Shell,
     },
 }
 
-/// What a pad is made for.
+/// Arguments of `kubectl pad create`.
 #[derive(Args, Debug)]
 pub struct CreateArgs {
-    /// The candidate: the address of the profile in Lever, or the opportunity's id.
+    /// Candidate: URL of the profile in Lever, or ID of the opportunity.
     pub candidate: String,
-    /// The PadConfiguration that says what kind of pad it is.
+    /// PadConfiguration that defines the kind of pad.
     #[arg(short, long)]
     pub configuration: String,
-    /// Name of the new Pad; without it one is made from configuration and candidate.
+    /// Name of the new Pad. Default: generated from configuration and candidate.
     #[arg(long)]
     pub name: Option<String>,
-    /// Make one although the candidate has a pad of this configuration that has not ended.
+    /// Create the pad even if the candidate has a pad of this configuration that has not ended.
     #[arg(long)]
     pub another: bool,
-    /// How long to wait.
+    /// How long to wait for the result.
     #[command(flatten)]
     pub wait: WaitArgs,
 }
 
-/// How long to wait for the operator.
+/// Flags that control how long to wait for the operator.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct WaitArgs {
-    /// How long to wait for the outcome, such as 30s or 2m; 0s does not wait.
+    /// Maximum time to wait for the result, such as 30s or 2m; 0s: do not wait.
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     timeout: Duration,
 }
 
 impl WaitArgs {
-    /// How long; None: not at all.
+    /// Returns the maximum time to wait for the result; None: do not wait.
     pub fn timeout(self) -> Option<Duration> {
         Some(self.timeout).filter(|timeout| !timeout.is_zero())
     }
@@ -118,8 +118,10 @@ impl WaitArgs {
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration: kube::core::Duration =
-        text.parse().map_err(|_| "not a duration such as 30s or 2m".to_owned())?;
-    (!duration.is_negative()).then(|| duration.into()).ok_or_else(|| "a duration is not negative".to_owned())
+        text.parse().map_err(|_| "expected a duration such as 30s or 2m".to_owned())?;
+    (!duration.is_negative())
+        .then(|| duration.into())
+        .ok_or_else(|| "a duration must not be negative".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The cluster, reached as kubectl reaches it.
+//! Access to the cluster, with the configuration that kubectl uses.
 
 use crate::cli::KubeArgs;
 use anyhow::{Context, bail};
@@ -12,33 +12,33 @@ use pad_operator::k8s::trimmed::Kind;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// How many objects are asked for at once.
+/// Maximum number of objects per page of a list.
 const PLUGIN_PAGE_SIZE: u32 = 500;
 
-/// A cluster, and the namespace that is meant.
+/// The cluster and the namespace that the flags select.
 pub struct TargetCluster {
     client: Client,
-    /// The namespace.
+    /// Selected namespace.
     pub namespace: String,
 }
 
-/// All objects of the integration in one namespace, or in all.
+/// All objects of the integration in one namespace, or in all namespaces.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// The connections.
+    /// All LeverConnections.
     pub connections: Vec<LeverConnection>,
-    /// The configurations.
+    /// All PadConfigurations.
     pub configurations: Vec<PadConfiguration>,
-    /// The Pads.
+    /// All Pads.
     pub pads: Vec<Pad>,
-    /// The objects that do not decode, with the field at fault.
+    /// Objects that cannot be decoded, each with the invalid field.
     pub undecodable: Vec<String>,
-    /// The namespace; None: all.
+    /// Namespace of the objects; None: all namespaces.
     pub namespace: Option<String>,
 }
 
 impl TargetCluster {
-    /// The cluster and namespace that the user means.
+    /// Creates a client for the cluster that the flags select.
     pub async fn connect(kube: &KubeArgs) -> anyhow::Result<Self> {
         let options = KubeConfigOptions { context: kube.context.clone(), ..KubeConfigOptions::default() };
         let file = match &kube.kubeconfig {
@@ -49,18 +49,18 @@ impl TargetCluster {
             None => None,
         };
         let found = connect::Cluster::find(file, &options);
-        let found = found.await.context("no cluster: set KUBECONFIG, or give --kubeconfig FILE")?;
+        let found = found.await.context("no cluster configured: set KUBECONFIG, or use --kubeconfig FILE")?;
         let namespace = kube.namespace.clone().unwrap_or_else(|| found.config.default_namespace.clone());
         Ok(Self { client: found.client()?.0, namespace })
     }
 
-    /// A cluster that is reached by this client.
+    /// Returns a cluster that uses this client.
     #[cfg(test)]
     pub fn with_client(client: Client, namespace: &str) -> Self {
         Self { client, namespace: namespace.to_owned() }
     }
 
-    /// The objects of a kind in the namespace.
+    /// Returns the API of a kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope>,
@@ -69,7 +69,7 @@ impl TargetCluster {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    /// One object, or an error that says how to find those that there are.
+    /// Returns one object. If it does not exist, the error contains the command that lists the existing ones.
     pub async fn get<K>(&self, name: &str) -> anyhow::Result<K>
     where
         K: Resource<Scope = kube::core::NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
@@ -79,7 +79,7 @@ impl TargetCluster {
         match self.api::<K>().get_opt(name).await {
             Ok(Some(object)) => Ok(object),
             Ok(None) => bail!(
-                "there is no {kind} {name:?} in namespace {}. `kubectl get {} --namespace {}` shows those there are",
+                "{kind} {name:?} not found in namespace {}. To list the existing ones: kubectl get {} --namespace {}",
                 self.namespace,
                 K::plural(&K::DynamicType::default()),
                 self.namespace
@@ -88,8 +88,8 @@ impl TargetCluster {
         }
     }
 
-    /// The Pads of a candidate in the namespace, also those made by hand. Kubernetes selects by fields of custom resources
-    /// since 1.31; before that, all Pads are listed.
+    /// Returns the Pads of a candidate in the namespace, including manually created ones. Kubernetes supports field
+    /// selectors for custom resources since 1.31; on older versions the plugin lists all Pads and filters them.
     pub async fn pads_of(&self, opportunity_id: &str) -> anyhow::Result<Vec<Pad>> {
         let selected = list_by(&self.api(), &format!("spec.opportunityID={opportunity_id}")).await;
         let (mut pads, undecodable) = match selected {
@@ -101,7 +101,7 @@ impl TargetCluster {
         Ok(pads)
     }
 
-    /// All there is, in the namespace or in all of them.
+    /// Lists all objects in the namespace, or in all namespaces.
     pub async fn snapshot(&self, all_namespaces: bool) -> anyhow::Result<Snapshot> {
         let client = || self.client.clone();
         let (connections, configurations, pads) = if all_namespaces {
@@ -119,26 +119,27 @@ impl TargetCluster {
     }
 }
 
-/// All objects of a kind in the namespace that decode.
+/// Returns all objects of a kind in the namespace, except those that cannot be decoded.
 pub async fn list<K: Kind + Debug>(cluster: &TargetCluster) -> anyhow::Result<Vec<K>> {
     Ok(list_by(&cluster.api(), "").await?.0)
 }
 
+/// Prints a warning for each skipped object.
 fn warn_undecodable(undecodable: &[String]) {
     for fault in undecodable {
-        crate::print_error(&format!("warning: does not decode and is skipped: {fault}"));
+        crate::print_error(&format!("warning: skipped an object that cannot be decoded: {fault}"));
     }
 }
 
-/// Whether the API server refused a field selector that it does not support.
+/// Reports whether the API server rejected the field selector as unsupported.
 fn is_unknown_selector(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<kube::Error>()).any(
         |cause| matches!(cause, kube::Error::Api(status) if status.code == 400 && status.message.contains("field label not supported")),
     )
 }
 
-/// The objects of a kind that a field selector selects, page by page; an empty one selects all. Besides them, the names
-/// of those that do not decode.
+/// Returns the objects of a kind that match the field selector, and the names of those that cannot be decoded. An empty
+/// selector matches all objects.
 async fn list_by<K: Kind + Debug>(
     api: &Api<Decoded<K>>,
     selector: &str,
@@ -160,16 +161,18 @@ async fn list_by<K: Kind + Debug>(
     }
 }
 
-/// Says what to do about an answer of the API server that users meet.
+/// Adds the next step to the errors of the API server that users are likely to see.
 fn with_hint(error: kube::Error) -> anyhow::Error {
     let hint = match &error {
         kube::Error::Api(status) if status.code == 404 => {
-            "the cluster does not know this kind: is pad-operator installed there?"
+            "the cluster has no CustomResourceDefinitions of pad-operator; install pad-operator there, or select another cluster with --context"
         }
         kube::Error::Api(status) if status.code == 403 => {
-            "ask whoever runs the cluster for the right to do so"
+            "missing permission; ask an administrator of the cluster for it"
         }
-        kube::Error::Api(status) if status.code == 401 => "log in to the cluster again",
+        kube::Error::Api(status) if status.code == 401 => {
+            "the cluster rejected the credentials; log in to it again"
+        }
         _ => return error.into(),
     };
     anyhow::Error::from(error).context(hint)
@@ -183,7 +186,8 @@ mod tests {
     use serde_json::{Value, json};
     use std::convert::Infallible;
 
-    /// An API server of Kubernetes 1.30, which selects custom resources by their metadata only, with two Pads that decode.
+    /// Returns an API server of Kubernetes 1.30, which supports no field selectors for custom resources, with two valid
+    /// Pads and one that cannot be decoded.
     fn kubernetes_1_30() -> TargetCluster {
         let pad = |name: &str, opportunity: &str, phase: &str| {
             json!({"apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": name, "namespace": "hiring"},

@@ -1,5 +1,5 @@
-//! Completion of `kubectl pad`, as kubectl asks it of a plugin: the program `kubectl_complete-pad` is called with the
-//! words so far, the last one unfinished, and prints one choice a line, then `:4`: no file names.
+//! Shell completion of `kubectl pad`. kubectl calls the program `kubectl_complete-pad` with the words typed so far, the
+//! last one unfinished. The program prints one choice per line, then `:4`, which disables the completion of file names.
 
 use crate::cli::{Cli, KubeArgs};
 use crate::cluster::{TargetCluster, list};
@@ -9,13 +9,13 @@ use kube::ResourceExt;
 use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
 use std::time::Duration;
 
-/// The name under which kubectl calls for completion.
+/// Program name under which kubectl requests completions.
 pub const COMPLETION_PROGRAM: &str = "kubectl_complete-pad";
 
-/// Nobody waits longer for a list of names.
+/// Maximum time to list names, because the user waits at the prompt.
 const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What kubectl reads.
+/// Returns the completions in the format that kubectl expects.
 pub async fn completions(words: &[String]) -> String {
     let line = CommandLine::read(words);
     let choices = match line.completion() {
@@ -34,11 +34,11 @@ pub async fn completions(words: &[String]) -> String {
     text
 }
 
-/// What may stand where the cursor is.
+/// Kind of choices at the cursor.
 #[derive(Debug, Eq, PartialEq)]
 enum Completion {
     Nothing,
-    /// Commands or flags, each with what it is, after a tab.
+    /// Commands, flags or values, each optionally followed by a tab and a description.
     Words(Vec<String>),
     Names(NamedKind),
 }
@@ -50,12 +50,12 @@ enum NamedKind {
     Pad,
 }
 
-/// The words so far.
+/// Parsed command line up to the cursor.
 struct CommandLine<'a> {
     command: Command,
-    /// The words that are no flags and no values of flags.
+    /// Words that are neither flags nor values of flags.
     positional: Vec<&'a str>,
-    /// The flag whose value is being typed.
+    /// Flag whose value is being typed.
     flag: Option<String>,
     kube: KubeArgs,
     unfinished: &'a str,
@@ -93,7 +93,7 @@ impl<'a> CommandLine<'a> {
         line
     }
 
-    /// The flag with a value that a word is, and the value if it is in the same word.
+    /// Returns the flag if the word is a flag that takes a value, and the value if the same word contains it.
     fn flag_with_value<'w>(&self, root: &Command, word: &'w str) -> Option<(String, Option<&'w str>)> {
         let takes_value = |matches: &dyn Fn(&Arg) -> bool| {
             let all = self.command.get_arguments().chain(root.get_arguments());
@@ -156,7 +156,8 @@ fn flags(command: &Command) -> Vec<String> {
     all
 }
 
-/// The names there are; none if the cluster cannot be asked: completion is no place for errors.
+/// Returns the names of the existing objects. Returns none if the cluster cannot be reached, because an error message
+/// would garble the command line.
 async fn names(kind: NamedKind, kube: &KubeArgs) -> Vec<String> {
     let Ok(cluster) = TargetCluster::connect(kube).await else { return Vec::new() };
     let names = match kind {

@@ -1,8 +1,8 @@
-//! `kubectl pad`: the plugin for those who run the integration. It sees what kubectl sees, with the rights of whoever
-//! calls it, and says what to do next.
+//! `kubectl pad`: the kubectl plugin for the people who run the integration. It shows the state of all objects and the
+//! next step, with the kubeconfig and the permissions of the user.
 //!
-//! kubectl finds it by its name. Called as `kubectl_complete-pad` it completes the words of `kubectl pad`, which is
-//! how kubectl asks its plugins.
+//! kubectl finds the plugin by its file name. If the program is called as `kubectl_complete-pad`, it prints completions
+//! for `kubectl pad`: kubectl requests completions from its plugins under this name.
 
 mod actions;
 mod candidate;
@@ -46,18 +46,18 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A reader who has seen enough, such as `head`, is no error.
+/// Prints to standard output. Ignores errors, because a reader such as `head` may close the pipe early.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(sanitize(text).as_bytes());
 }
 
-/// Prints one message on standard error.
+/// Prints one message to standard error.
 fn print_error(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", sanitize(text));
 }
 
-/// Text from the cluster, such as a tag, may contain control characters that change what the terminal shows. All output
-/// passes here.
+/// Returns the text without control characters. Text from the cluster, such as a tag, may contain characters that
+/// manipulate the terminal.
 fn sanitize(text: &str) -> String {
     pad_operator::sanitize::lines(text)
 }

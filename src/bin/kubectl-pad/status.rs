@@ -1,4 +1,5 @@
-//! The overview as text: what there is, what needs a person, and what goes on alone.
+//! The output of `kubectl pad status`: all objects, problems that need action, and problems that the operator resolves
+//! automatically.
 
 use crate::cluster::Snapshot;
 use comfy_table::{Table, presets};
@@ -11,22 +12,22 @@ use pad_operator::api::{HasConditions, LeverConnection, Pad, PadConfiguration};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// How many Pads of one problem are named.
+/// Maximum number of names that are listed per problem.
 const MAX_NAMES_PER_PROBLEM: usize = 3;
-/// How many open interviews are listed.
+/// Maximum number of open pads in the table.
 const MAX_OPEN_PADS_LISTED: usize = 15;
 
-/// The overview, as of now.
+/// Returns the output for the snapshot. The ages are relative to `now`.
 pub fn text(snapshot: &Snapshot, now: Timestamp) -> String {
     let nothing =
         snapshot.connections.is_empty() && snapshot.configurations.is_empty() && snapshot.pads.is_empty();
     if nothing && snapshot.undecodable.is_empty() {
         return match &snapshot.namespace {
             Some(namespace) => format!(
-                "Nothing in namespace {namespace}: no LeverConnection, no PadConfiguration, no Pad.\n\
-                 `kubectl pad status --all-namespaces` looks everywhere; a LeverConnection is where to begin.\n"
+                "Namespace {namespace} contains no LeverConnection, PadConfiguration or Pad. To start, create a \
+                 LeverConnection.\nTo show all namespaces: kubectl pad status --all-namespaces\n"
             ),
-            None => "Nothing in this cluster yet: a LeverConnection is where to begin.\n".into(),
+            None => "The cluster contains no LeverConnection, PadConfiguration or Pad. To start, create a LeverConnection.\n".into(),
         };
     }
     let mut out = String::new();
@@ -46,31 +47,32 @@ pub fn text(snapshot: &Snapshot, now: Timestamp) -> String {
         let own: Vec<&PadConfiguration> = own;
         write_configurations(&mut out, snapshot, &own);
         if own.is_empty() {
-            let _ = writeln!(out, "  no PadConfiguration: nobody gets a pad");
+            let _ = writeln!(out, "  no PadConfiguration: no pads are created");
         }
     }
     if !unassigned.is_empty() {
-        let _ = writeln!(out, "No LeverConnection for:");
+        let _ = writeln!(out, "LeverConnection not found:");
         write_configurations(&mut out, snapshot, &unassigned);
     }
     if !snapshot.undecodable.is_empty() {
-        let _ = writeln!(out, "\nDo not decode and are skipped; fix the field or delete the object:");
+        let _ =
+            writeln!(out, "\nSkipped because they cannot be decoded; fix the field or delete the object:");
         for fault in &snapshot.undecodable {
             let _ = writeln!(out, "  {fault}");
         }
     }
     let problems = problems(snapshot);
-    write_problems(&mut out, "Needs a person", &problems, now, |problem| problem.needs_user_action);
-    write_problems(&mut out, "Goes on by itself", &problems, now, |problem| !problem.needs_user_action);
+    write_problems(&mut out, "Action needed", &problems, now, |problem| problem.needs_user_action);
+    write_problems(&mut out, "Continues automatically", &problems, now, |problem| !problem.needs_user_action);
     write_open_pads(&mut out, snapshot, now);
     if problems.is_empty() && snapshot.undecodable.is_empty() {
-        let _ = writeln!(out, "\nNothing to do.");
+        let _ = writeln!(out, "\nNo action needed.");
     }
     out
 }
 
 impl Snapshot {
-    /// What an object is called here.
+    /// Returns the name of the object, with its namespace if the output covers all namespaces.
     fn name(&self, object: &impl ResourceExt) -> String {
         match (&self.namespace, object.namespace()) {
             (None, Some(namespace)) => format!("{namespace}/{}", object.name_any()),
@@ -97,7 +99,7 @@ fn quota_summary(quota: &Quota) -> String {
     match (quota.remaining, quota.limit) {
         (Some(remaining), Some(limit)) => format!("{remaining} of {limit} pads left"),
         (Some(remaining), None) => format!("{remaining} pads left"),
-        (None, _) => "pads without limit".into(),
+        (None, _) => "unlimited pads".into(),
     }
 }
 
@@ -117,7 +119,7 @@ fn write_configurations(out: &mut String, snapshot: &Snapshot, rules: &[&PadConf
     }
 }
 
-/// Pads by phase.
+/// Returns the number of Pads in each phase.
 fn counts(snapshot: &Snapshot, rule: &PadConfiguration) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for pad in snapshot.pads.iter().filter(|pad| {
@@ -132,13 +134,13 @@ fn counts(snapshot: &Snapshot, rule: &PadConfiguration) -> String {
     }
 }
 
-/// Ready, or why not; and whether it is suspended.
+/// Returns `Ready`, or the reason why the object is not ready; and whether it is suspended.
 fn readiness(object: &impl HasConditions) -> String {
     let conditions = object.conditions();
     let ready = match find(conditions, types::READY) {
         Some(ready) if ready.status == Status::True => "Ready".to_owned(),
         Some(ready) => format!("not Ready, {}", ready.reason),
-        None => "not looked at yet".to_owned(),
+        None => "not reconciled yet".to_owned(),
     };
     match is_true(conditions, types::SUSPENDED) {
         true => format!("{ready}, suspended"),
@@ -146,16 +148,16 @@ fn readiness(object: &impl HasConditions) -> String {
     }
 }
 
-/// Why something is not as it should be.
+/// A problem of one object, or of several Pads with the same reason.
 struct Problem {
-    /// What it is about: several Pads with the same reason are one problem.
+    /// Affected objects.
     names: Vec<String>,
     kind: &'static str,
     reason: String,
     message: String,
     since: Option<Timestamp>,
     needs_user_action: bool,
-    /// What to type once it is mended.
+    /// Command to run after the problem is fixed.
     next_command: Option<String>,
 }
 
@@ -214,14 +216,14 @@ fn problems(snapshot: &Snapshot) -> Vec<Problem> {
     all
 }
 
-/// What Ready, Stalled and Reconciling say; None: all is well.
+/// Returns the problem that the conditions Ready and Stalled report; None: the object is ready.
 fn readiness_problem(kind: &'static str, name: String, object: &impl HasConditions) -> Option<Problem> {
     let Some(ready) = find(object.conditions(), types::READY) else {
         return Some(Problem {
             names: vec![name],
             kind,
             reason: "NotLookedAt".into(),
-            message: "The operator has not looked at it yet. If that lasts, see whether it runs and watches this namespace.".into(),
+            message: "The operator has not reconciled it yet. If this persists, check that the operator is running and watches this namespace.".into(),
             since: None,
             needs_user_action: false,
             next_command: None,
@@ -231,7 +233,7 @@ fn readiness_problem(kind: &'static str, name: String, object: &impl HasConditio
     (ready.status != Status::True).then(|| Problem::from_condition(kind, name, ready, needs_user_action))
 }
 
-/// The Pads, those with the same reason together, the oldest problem first.
+/// Returns the problems of all Pads, oldest first, with one problem for all Pads with the same reason.
 fn pad_problems(snapshot: &Snapshot) -> Vec<Problem> {
     let mut ungrouped: Vec<Problem> =
         snapshot.pads.iter().filter_map(|pad| pad_problem(snapshot, pad)).collect();
@@ -280,7 +282,7 @@ fn write_problems(
         let _ = writeln!(out, "  {} {named}{more}: {}{since}", problem.kind, problem.reason);
         let _ = writeln!(out, "    {}", problem.message.replace('\n', "\n    "));
         if let Some(command) = &problem.next_command {
-            let _ = writeln!(out, "    Once it is mended: {command}");
+            let _ = writeln!(out, "    After the fix: {command}");
         }
     }
 }
@@ -309,11 +311,15 @@ fn write_open_pads(out: &mut String, snapshot: &Snapshot, now: Timestamp) {
     });
     let _ = write!(out, "\n{}", table(["PAD", "CANDIDATE", "PHASE", "FOR", "LINK"], rows));
     if let Some(more) = open.len().checked_sub(MAX_OPEN_PADS_LISTED).filter(|more| *more > 0) {
-        let _ = writeln!(out, "and {more} more: kubectl get pads");
+        let scope = match &snapshot.namespace {
+            Some(namespace) => format!("--namespace {namespace}"),
+            None => "--all-namespaces".into(),
+        };
+        let _ = writeln!(out, "and {more} more: kubectl get pads {scope}");
     }
 }
 
-/// A table as kubectl prints one.
+/// Returns a table in the format of kubectl.
 pub fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
@@ -323,7 +329,7 @@ pub fn table<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [Stri
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// How long ago, in one unit, as kubectl says it.
+/// Returns the elapsed time in one unit, in the format of kubectl.
 fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(since).as_secs().max(0);
     match seconds {
@@ -407,14 +413,14 @@ mod tests {
         for line in [
             "LeverConnection acme: Ready; organization Acme; webhook: AwaitingVerification; 87 of 120 pads left\n",
             "  PadConfiguration phone-screen: Ready; \"Phone Screen\" + tag \"coderpad\" -> Live; 1 failed, 1 open, 5 pending\n",
-            "Needs a person:\n  LeverConnection acme: AwaitingVerification, for 20m\n    Paste the URL into Lever.\n",
-            "  Pad f1: InvalidRequest, for 20m\n    Bad language.\n    Once it is mended: kubectl pad retry f1 --namespace hiring\n",
-            "Goes on by itself:\n  Pad w1, w2, w3 and 2 more: QuotaExceeded, for 20m\n    No pads left.\n",
+            "Action needed:\n  LeverConnection acme: AwaitingVerification, for 20m\n    Paste the URL into Lever.\n",
+            "  Pad f1: InvalidRequest, for 20m\n    Bad language.\n    After the fix: kubectl pad retry f1 --namespace hiring\n",
+            "Continues automatically:\n  Pad w1, w2, w3 and 2 more: QuotaExceeded, for 20m\n    No pads left.\n",
             "PAD  CANDIDATE  PHASE  FOR  LINK\no1   Ada        Open   10m  https://pad\n",
         ] {
             assert!(text.contains(line), "{line}is not in\n{text}");
         }
-        assert!(!text.contains("Nothing to do"), "{text}");
+        assert!(!text.contains("No action needed"), "{text}");
     }
 
     #[test]
@@ -422,15 +428,15 @@ mod tests {
         let undecodable = vec!["Pad hiring/odd: status.phase".into()];
         let text = text(&Snapshot { undecodable, ..Snapshot::default() }, now());
         assert!(text.contains("delete the object:\n  Pad hiring/odd: status.phase\n"), "{text}");
-        assert!(!text.contains("Nothing"), "{text}");
+        assert!(!text.contains("No action needed"), "{text}");
     }
 
     #[test]
-    fn no_problems_yields_nothing_to_do() {
+    fn no_problems_yields_no_action_needed() {
         let mut snapshot = snapshot();
         snapshot.connections = vec![connection(&[condition("Ready", "True", "Connected", "")])];
         snapshot.pads.retain(|pad| pad.name_any() == "o1");
-        assert!(text(&snapshot, now()).ends_with("\nNothing to do.\n"));
+        assert!(text(&snapshot, now()).ends_with("\nNo action needed.\n"));
     }
 
     #[test]
@@ -456,9 +462,9 @@ mod tests {
         snapshot.connections[0].status = None;
         snapshot.namespace = None;
         let text = text(&snapshot, now());
-        assert!(text.contains("LeverConnection hiring/acme: not looked at yet\n"), "{text}");
+        assert!(text.contains("LeverConnection hiring/acme: not reconciled yet\n"), "{text}");
         assert!(
-            text.contains("hiring/acme: NotLookedAt\n    The operator has not looked at it yet."),
+            text.contains("hiring/acme: NotLookedAt\n    The operator has not reconciled it yet."),
             "{text}"
         );
     }
@@ -466,6 +472,6 @@ mod tests {
     #[test]
     fn empty_namespace_yields_getting_started_hint() {
         let nothing = Snapshot { namespace: Some("hiring".into()), ..Snapshot::default() };
-        assert!(text(&nothing, now()).starts_with("Nothing in namespace hiring"));
+        assert!(text(&nothing, now()).starts_with("Namespace hiring contains no LeverConnection"));
     }
 }

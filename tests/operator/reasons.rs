@@ -111,10 +111,10 @@ const INSTRUCTIONS: &[(&str, &str)] = &[
     ("InterviewUnauthorized", "Put a valid key"),
     ("LeverForbidden", "make a new one"),
     ("InterviewForbidden", "organization owner"),
-    ("LeverUnavailable", "nobody has to act"),
-    ("InterviewUnavailable", "nobody has to act"),
-    ("LeverRateLimited", "nobody has to act"),
-    ("InterviewRateLimited", "nobody has to act"),
+    ("LeverUnavailable", "No action needed"),
+    ("InterviewUnavailable", "No action needed"),
+    ("LeverRateLimited", "No action needed"),
+    ("InterviewRateLimited", "No action needed"),
     ("CreateOutcomeUnknown", "No action needed"),
     ("ConfigurationNotReady", "PadConfiguration"),
     ("ConnectionNotReady", "LeverConnection"),
@@ -125,13 +125,13 @@ const INSTRUCTIONS: &[(&str, &str)] = &[
     ("TagMissing", "add the tag in Lever"),
     ("StageChanged", "move the candidate into it again"),
     ("CandidateArchived", "out of the archive"),
-    ("BeforeConfiguration", "To have a pad"),
+    ("BeforeConfiguration", "To get a pad"),
     ("AlreadyServed", "kubectl pad retry"),
-    ("Cancelled", "make a new Pad"),
+    ("Cancelled", "create a new Pad"),
     ("OwnedByAnotherInstallation", "describe leverconnection"),
     ("TakeHomeRefused", "Ask CoderPad"),
-    ("InvalidRequest", "padoperator.dev/reconcile-requested-at"),
-    ("PadDeleted", "make a Pad by hand"),
+    ("InvalidRequest", "kubectl pad retry"),
+    ("PadDeleted", "create a new Pad"),
 ];
 
 /// Returns the reasons of docs/reasons.md with their instructions.
@@ -371,7 +371,7 @@ async fn pad_reports_its_problem_and_continues_when_it_is_fixed() {
 
     env.interview.faults().add(create(invalid).action(answer(400, "Title is too plain")));
     env.create_pad_by_hand("invalid", CONFIGURATION, invalid).await;
-    let parts = ["POST /pads answered 400: Title is too plain", "padoperator.dev/reconcile-requested-at"];
+    let parts = ["POST /pads answered 400: Title is too plain", "kubectl pad retry invalid"];
     pad_tells(&env, "invalid", "Failed/InvalidRequest", &parts).await;
     env.request("pads", "invalid").await;
     env.wait_for_one_pad(invalid).await;
@@ -425,18 +425,18 @@ async fn pad_reports_its_problem_and_continues_when_it_is_fixed() {
     let path = format!("/opportunities/{away}$");
     let fault = env.lever.faults().add(Fault::on("GET", &path).status(503).until_removed());
     env.create_pad_by_hand("away", CONFIGURATION, away).await;
-    let parts = ["GET /opportunities/{id} answered 503", "tried again by itself"];
+    let parts = ["GET /opportunities/{id} answered 503", "retries automatically"];
     pad_tells(&env, "away", "Pending/LeverUnavailable", &parts).await;
     let limited = env.lever.faults().add(Fault::on("GET", &path).status(429).until_removed());
     fault.remove();
-    pad_tells(&env, "away", "Pending/LeverRateLimited", &["answered 429", "tried again by itself"]).await;
+    pad_tells(&env, "away", "Pending/LeverRateLimited", &["answered 429", "retries automatically"]).await;
     limited.remove();
     env.wait_for_one_pad(away).await;
 
     let too_fast = create(slow).action(answer(429, "Too many requests, slow down")).until_removed();
     let limited = env.interview.faults().add(too_fast);
     env.create_pad_by_hand("slow", CONFIGURATION, slow).await;
-    let parts = ["POST /pads answered 429", "tried again by itself"];
+    let parts = ["POST /pads answered 429", "retries automatically"];
     pad_tells(&env, "slow", "Pending/InterviewRateLimited", &parts).await;
     limited.remove();
     env.wait_for_one_pad(slow).await;

@@ -465,13 +465,13 @@ fn connection_state(around: &RelatedObjects) -> ConnectionState {
             };
         }
         _ => {
-            let message = "it has not been tried yet since it was last changed.".to_owned();
+            let message = "it has not been checked since its last change. No action needed.".to_owned();
             return ConnectionState::NotReady { name, reason: CONNECTING.into(), message };
         }
     }
     // contract I1: the notes of a pad name it.
     if connection.installation_id().is_none() {
-        let message = "it has no installation ID yet.".to_owned();
+        let message = "it has no installation ID yet. No action needed.".to_owned();
         return ConnectionState::NotReady { name, reason: CONNECTING.into(), message };
     }
     let quota = status.and_then(|status| status.quota.as_ref()).filter(|quota| !quota.unlimited);
@@ -503,7 +503,7 @@ fn rule_state(pad: &StoredPad, around: &RelatedObjects) -> RuleState {
     if around.connection_name.as_ref() != Some(of) {
         let own = around.connection_name.as_deref().unwrap_or_default();
         let message = format!(
-            "PadConfiguration {name} belongs to LeverConnection {of}, but this Pad names {own}. Delete this Pad and make one without spec.connectionRef."
+            "PadConfiguration {name} belongs to LeverConnection {of}, but this Pad names {own}. Delete this Pad and create one without spec.connectionRef."
         );
         return RuleState::NotFound { message };
     }
@@ -545,7 +545,7 @@ fn rule_state(pad: &StoredPad, around: &RelatedObjects) -> RuleState {
         _ => RuleState::NotReady {
             tag: configuration.spec.tag.clone(),
             reason: "NotLookedAtYet".into(),
-            message: "it has not been looked at yet since it was last changed.".into(),
+            message: "it has not been checked since its last change. No action needed.".into(),
         },
     }
 }

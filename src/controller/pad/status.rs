@@ -80,12 +80,12 @@ pub fn status(
         }
         Outcome::Ended(recorded) => {
             status.linked_at.get_or_insert(now);
-            let message = "The interview is over. The link on the candidate stays as its record; status.playbackURL shows it.";
+            let message = "The interview has ended. Its link stays on the candidate in Lever; status.playbackURL plays it back.";
             set(&mut status, Phase::Ended, Reason::Ended, &mut conditions, Readiness::Ready, message);
             record(&mut conditions, recorded);
         }
         Outcome::PadDeleted => {
-            let message = "The pad was deleted at CoderPad. It is not made again; make a Pad by hand if another one is needed.";
+            let message = "The pad was deleted in CoderPad. The operator does not create it again; if another one is needed, create a new Pad.";
             set(&mut status, Phase::Ended, Reason::PadDeleted, &mut conditions, Readiness::Ready, message);
         }
         Outcome::EndedUnlinked => {
@@ -219,7 +219,7 @@ fn beside_another(status: &PadStatus, message: &str) -> String {
         None => message.to_owned(),
         Some(id) => format!(
             "{message} Installation {id} of the operator has created another pad for the same stage entry, and somebody has \
-             joined this one already. Remove the link of the pad that is not used from the candidate in Lever."
+             joined this one already. In Lever, remove the link of the unused pad from the candidate."
         ),
     }
 }
@@ -228,9 +228,9 @@ fn beside_another(status: &PadStatus, message: &str) -> String {
 fn record(conditions: &mut Conditions, recorded: &WriteBackState) {
     let (status, reason, message) = match recorded {
         WriteBackState::Written => {
-            (true, "Written", "What the configuration asks for is written on the candidate in Lever.")
+            (true, "Written", "The requested note and tags were written to the candidate in Lever.")
         }
-        WriteBackState::NotRequested => (true, "NotAsked", "The configuration asks for no note and no tags."),
+        WriteBackState::NotRequested => (true, "NotAsked", "The configuration requests no note and no tags."),
         WriteBackState::Pending(reason, message) | WriteBackState::Impossible(reason, message) => {
             (false, reason.as_str(), message.as_str())
         }
@@ -258,7 +258,7 @@ fn set(
     status.reason = Some(reason.as_str().into());
     conditions.ready(readiness, reason.as_str(), message);
     match &status.pad_id {
-        Some(_) => conditions.set(types::PAD_CREATED, true, "Created", "The pad exists at CoderPad."),
+        Some(_) => conditions.set(types::PAD_CREATED, true, "Created", "The pad exists in CoderPad."),
         None => conditions.set(types::PAD_CREATED, false, reason.as_str(), message),
     };
     match &status.linked_at {

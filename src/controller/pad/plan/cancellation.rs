@@ -1,4 +1,4 @@
-//! `spec.state: Ended` while the link of the pad is not on the candidate (contract E6).
+//! Cancellation: `spec.state: Ended` before the link of the pad is on the candidate (contract E6).
 
 use super::link::pad_deleted;
 use super::write_back::after_link;
@@ -11,8 +11,8 @@ use std::time::Duration;
 /// Delay before the pad is read again if CoderPad has not ended it yet.
 const CANCEL_RECHECK_DELAY: Duration = Duration::from_secs(30);
 
-/// Ends the interview in CoderPad first, whatever Lever answers. A link that reached the candidate after all makes it
-/// an ordinary end, with note and tags.
+/// Returns the next command for a cancelled pad. The interview is ended in CoderPad first, whatever Lever answers. If the
+/// link did reach the candidate, the end is an ordinary one, with note and tags.
 pub(super) fn end_unlinked(facts: &PadState) -> Command {
     let record = match (&facts.record, &facts.pad.pad_id) {
         (PadLookup::Read(record), _) => record,
@@ -34,7 +34,7 @@ pub(super) fn end_unlinked(facts: &PadState) -> Command {
         };
     }
     if let WriteClaim::InFlight { rest } = facts.claimed {
-        let message = "The interview is ended in CoderPad. Lever did not confirm the link; the operator checks whether the candidate has it. No action needed: nobody has to act.";
+        let message = "The interview is ended in CoderPad. Lever did not confirm the link; the operator checks whether the candidate has it. No action needed.";
         let outcome = Outcome::Waiting(Reason::LeverUnavailable, message.into());
         return Command::Done { outcome, again: Some(rest) };
     }
@@ -47,7 +47,8 @@ pub(super) fn end_unlinked(facts: &PadState) -> Command {
     }
 }
 
-/// The outcome if Lever refuses to show whether the link is there: the interview is over, and Lever is not called again.
+/// Returns the outcome if Lever refuses to show whether the link is there: the interview has ended, and Lever is not called
+/// again.
 pub(super) fn after_refusal(facts: &PadState, error: &Error) -> Option<Outcome> {
     let is_refusal =
         error.service == Service::Lever && matches!(error.class, Class::Forbidden | Class::Invalid);

@@ -1,4 +1,4 @@
-//! A Pad that is being deleted.
+//! Deletion of a Pad.
 
 use super::{Command, Outcome, connection_not_usable, installation, rest};
 use crate::api::configuration::DeletionPolicy;
@@ -12,8 +12,8 @@ use crate::lever::Opportunity;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
-/// A Pad that is being deleted: what is in mid-flight is resolved first, then the policy is followed. Before anything of
-/// its pad goes, the configuration stores that its entries were served (contract P9).
+/// Returns the next command for a Pad that is being deleted: in-flight requests are resolved first, then the deletion policy
+/// applies. Before anything of its pad is removed, the configuration stores the served entries (contract P9).
 pub(super) fn delete(facts: &PadState) -> Command {
     let step = remove(facts);
     let removes = matches!(
@@ -27,7 +27,7 @@ pub(super) fn delete(facts: &PadState) -> Command {
     if removes && !facts.served_stored && !entries.is_empty() { Command::StoreServed(entries) } else { step }
 }
 
-/// The entries that had the pad of this Pad, as far as the configuration does not know them yet.
+/// Returns the entries served by this Pad that the configuration does not store yet.
 fn entries_left_behind(facts: &PadState) -> Vec<Timestamp> {
     let pad = &facts.pad;
     if pad.pad_id.is_none() || facts.repeat.is_none() {
@@ -49,7 +49,7 @@ fn remove(facts: &PadState) -> Command {
         return rest(Outcome::NoDecision);
     }
     match &facts.connection {
-        // A connection that is gone does not delay the deletion; a broken one does.
+        // A missing connection does not delay the deletion; a broken one does (contract E10).
         ConnectionState::Missing { .. } => return Command::SetFinalizer(false),
         ConnectionState::Ready { .. } => {}
         ConnectionState::Suspended { .. } | ConnectionState::NotReady { .. } if leaves_pad_behind(pad) => {
@@ -133,7 +133,7 @@ fn operator_tags(facts: &PadState, opportunity: &Opportunity) -> Vec<String> {
     own.into_iter().filter(is_on).cloned().collect()
 }
 
-/// Of a Pad that has made no pad only the tag of its failure can be on the candidate.
+/// Returns the command that removes `tags.failed`: the only tag that a Pad without a pad can have added.
 fn remove_failure_tag(facts: &PadState) -> Option<Command> {
     let configured = facts.write_back.as_ref().and_then(|write_back| write_back.tags.failed.as_ref());
     if facts.pad.deletion_policy == DeletionPolicy::Retain
@@ -149,14 +149,14 @@ fn remove_failure_tag(facts: &PadState) -> Option<Command> {
     Some(operator_tags(facts, opportunity)).filter(|tags| !tags.is_empty()).map(Command::RemoveTags)
 }
 
-/// Whether deleting the Pad leaves all as it is.
+/// Reports whether deleting the Pad leaves everything in place.
 fn leaves_pad_behind(pad: &StoredPad) -> bool {
-    // A person ended it before it was linked: it stays as it is (contract E6, E9).
+    // A pad that was ended before it was linked also stays (contract E6, E9).
     let is_over = pad.phase == Some(Phase::Ended);
     pad.deletion_policy == DeletionPolicy::Retain && (pad.linked || is_over || !pad.has_attempted_pad())
 }
 
-/// Whether the pad at CoderPad goes with the Pad: by policy, or because nobody was ever given its link.
+/// Reports whether the pad in CoderPad is deleted with the Pad: by policy, or because it was never linked.
 fn deletes_pad(pad: &StoredPad, linked: bool) -> bool {
     pad.deletion_policy == DeletionPolicy::Delete || !linked
 }
@@ -166,7 +166,7 @@ fn remove_attempt(facts: &PadState) -> Command {
         return Command::SetFinalizer(false);
     }
     match &facts.flight {
-        // A pad that is found is the right one, however early it shows (contract X5a).
+        // A pad that is found is the right one, however early the list shows it (contract X5a).
         CreateOutcome::InFlight { search_in, .. }
             if search_in.is_zero()
                 && let Some(attempt) = facts.pad.open_attempt() =>

@@ -1,7 +1,7 @@
-//! Whether the candidate gets a pad, and what kind: judged by Lever's own books, never by what a webhook says.
+//! Eligibility: decides from Lever's API, never from webhook data, whether the candidate gets a pad and of what kind.
 
 use super::link::store;
-use super::{Command, Outcome, SIBLING_DELETION_RECHECK_DELAY, installation, rest};
+use super::{Command, Outcome, SIBLING_DELETION_RECHECK_DELAY, installation, rest, retry_command};
 use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
 use crate::api::served;
@@ -17,30 +17,27 @@ use crate::sanitize;
 use jiff::{Timestamp, ToSpan};
 use std::time::Duration;
 
-/// How much older than the webhook a stage change may look: Lever's API and its webhooks have clocks of their own.
+/// Tolerance, in milliseconds, by which a stage change may be older than its webhook. The clocks of Lever's API and of its
+/// webhooks differ.
 const EVENT_TOLERANCE_MS: i64 = 5_000;
 
-/// How a Pad goes on that was skipped for what can change in Lever.
-const RETRY_HINT: &str =
-    "The next sync finds that; to be faster, annotate this Pad with padoperator.dev/reconcile-requested-at.";
-
-/// Maximum number of characters of a profile's address in a pad's notes: it is one line there.
+/// Maximum number of characters of the profile URL, which takes one line of the pad's notes.
 const PROFILE_URL_MAX_CHARS: usize = 1000;
 
-/// What Lever says of the candidate.
+/// Whether the candidate is eligible, according to Lever.
 pub(super) enum Eligibility<'a> {
-    /// Nothing yet: it was not asked.
+    /// The opportunity was not read yet.
     Unknown,
-    /// Nothing yet: the answer is older than the webhook. It is read again after this delay.
+    /// The read is older than the webhook. Contains the delay before the next read.
     Stale(Duration),
-    /// No pad, and why.
+    /// The candidate gets no pad. Contains the reason and the message.
     Ineligible(Reason, String),
-    /// A pad.
+    /// The candidate gets a pad.
     Eligible(&'a Opportunity),
 }
 
-/// Whether the candidate gets a pad now, by Lever's own books (contract, "When a pad is made", 2). `manual`: a Pad made
-/// by hand asks for neither stage nor tag.
+/// Returns whether the candidate is eligible for a pad now (contract P2). `manual` skips the checks of stage and tag, as
+/// for a manually created Pad.
 pub(super) fn judge<'a>(facts: &'a PadState, rule: &Rule, manual: bool) -> Eligibility<'a> {
     if let Some(again) = stale_read(facts) {
         return Eligibility::Stale(again);
@@ -51,22 +48,28 @@ pub(super) fn judge<'a>(facts: &'a PadState, rule: &Rule, manual: bool) -> Eligi
     };
     if opportunity.stage != rule.stage_id {
         let message = format!(
-            "The candidate is not in the stage '{}' any more. To have a pad, move the candidate into it again.",
+            "The candidate is not in the stage '{}' any more. To get a pad, move the candidate into it again.",
             rule.stage_name
         );
         return Eligibility::Ineligible(Reason::StageChanged, message);
     }
     if !opportunity.tags.contains(&rule.tag) {
         let message = format!(
-            "The candidate does not carry the tag '{}' (compared exactly, case and all). To have a pad, add the tag in Lever. {RETRY_HINT}",
-            rule.tag
+            "The candidate does not carry the tag '{}' (compared exactly, case and all). To get a pad, add the tag in Lever. {}",
+            rule.tag,
+            retry_hint(&facts.pad)
         );
         return Eligibility::Ineligible(Reason::TagMissing, message);
     }
     Eligibility::Eligible(opportunity)
 }
 
-/// Delay until the opportunity is read again, if what was read is older than the signed webhook (contract P7a).
+/// Returns the hint for a Pad that the next sync re-evaluates.
+fn retry_hint(pad: &StoredPad) -> String {
+    format!("The next sync picks this up. To retry now: {}", retry_command(pad))
+}
+
+/// Returns the delay before the next read of the opportunity, if the read is older than the signed webhook (contract P7a).
 fn stale_read(facts: &PadState) -> Option<Duration> {
     let SignedEvent { at, read_again_in } = facts.event?;
     let is_current = match &facts.opportunity {
@@ -74,7 +77,7 @@ fn stale_read(facts: &PadState) -> Option<Duration> {
         CandidateLookup::NotFound => false,
         CandidateLookup::Read(opportunity) => {
             let event = at.as_millisecond();
-            // At the time of the event and shortly before, only a change into the stage can be what the event is about.
+            // Only a change into the stage can be the event's own change if it is at or shortly before the event.
             opportunity.stage_changes.is_empty()
                 || opportunity.stage_changes.iter().any(|change| {
                     let is_into_stage =
@@ -90,38 +93,42 @@ fn stale_read(facts: &PadState) -> Option<Duration> {
     read_again_in.filter(|_| !is_current)
 }
 
-/// Whether the candidate can have a pad at all, whatever the rule.
+/// Returns whether the candidate can have a pad under any rule.
 pub(super) fn can_have_pad(facts: &PadState) -> Eligibility<'_> {
     let opportunity = match &facts.opportunity {
         CandidateLookup::NotRead => return Eligibility::Unknown,
         CandidateLookup::NotFound => {
-            let message = "Lever knows no opportunity of this id: it was deleted, or merged with another. For another candidate, make another Pad.";
+            let message = "Lever has no opportunity with this ID: it was deleted, or merged into another one. For another opportunity, create another Pad.";
             return Eligibility::Ineligible(Reason::CandidateNotFound, message.into());
         }
         CandidateLookup::Refused => {
-            let message = "Lever keeps this opportunity from the API key: it is confidential. Only a new key that may see confidential data can have pads for it.";
+            let message = "The API key cannot access this confidential opportunity. To create pads for it, use a Lever API key with access to confidential data.";
             return Eligibility::Ineligible(Reason::CandidateConfidential, message.into());
         }
         CandidateLookup::Read(opportunity) => opportunity.as_ref(),
     };
     if opportunity.confidential {
-        let message = "The opportunity is confidential in Lever: no pad is made for it. If it should not be, take that off in Lever and ask again.";
-        return Eligibility::Ineligible(Reason::CandidateConfidential, message.into());
+        let message = format!(
+            "The opportunity is confidential in Lever, so no pad is created. If that is unintended, remove the confidential flag in Lever, then run: {}",
+            retry_command(&facts.pad)
+        );
+        return Eligibility::Ineligible(Reason::CandidateConfidential, message);
     }
     if opportunity.is_anonymized {
-        let message = "Lever has removed this candidate's data: no pad is made.";
+        let message = "Lever has removed this candidate's data, so no pad is created. No action needed.";
         return Eligibility::Ineligible(Reason::CandidateNotFound, message.into());
     }
     if opportunity.archived {
         let message = format!(
-            "The candidate is archived in Lever. Take the candidate out of the archive. {RETRY_HINT}"
+            "The candidate is archived in Lever. To get a pad, take the candidate out of the archive. {}",
+            retry_hint(&facts.pad)
         );
         return Eligibility::Ineligible(Reason::CandidateArchived, message);
     }
     Eligibility::Eligible(opportunity)
 }
 
-/// The entry that a pad made now would stand for.
+/// Returns the stage entry that a pad created now would serve.
 fn entry(pad: &StoredPad, rule: &Rule, opportunity: &Opportunity) -> StageEntry {
     if pad.manual {
         return StageEntry { at: None, reference: Reference::new(pad.series(), &pad.name) };
@@ -133,7 +140,7 @@ fn entry(pad: &StoredPad, rule: &Rule, opportunity: &Opportunity) -> StageEntry 
     }
 }
 
-/// The candidate qualifies: adopt a pad from before memory was lost, or create one.
+/// Serves an eligible candidate: adopts a linked pad if the Pad lost its status, otherwise creates a pad.
 pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -> Command {
     let pad = &facts.pad;
     let entry = entry(pad, rule, opportunity);
@@ -145,7 +152,7 @@ pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -
     let is_linked = |record: &&PadRecord| links.contains(&record.id);
     let records: Vec<PadRecord> = facts.linked_before.iter().flatten().filter(is_linked).cloned().collect();
     match adoption(facts, &records, &entry, rule.repeat) {
-        // Another Pad's deletion may have removed the link since.
+        // The deletion of another Pad may have removed the link since the shared read.
         Adoption::Adopt(_) if facts.read_is_shared => return Command::ReadOpportunity,
         Adoption::Adopt(record) => return store(facts, record),
         Adoption::LeaveToAnother => return left_to_sibling(pad),
@@ -158,8 +165,10 @@ pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -
     }
     if predates_rule(pad, rule, entry.at) {
         let message = format!(
-            "The candidate was in the stage '{}' with the tag '{}' before this rule took effect, and spec.existing of the configuration is Skip. To have a pad, move the candidate into the stage again, or request one: kubectl pad retry {} --namespace {}",
-            rule.stage_name, rule.tag, pad.name, pad.namespace
+            "The candidate was in the stage '{}' with the tag '{}' before this rule took effect, and spec.existing of the configuration is Skip. To get a pad, move the candidate into the stage again, or request one: {}",
+            rule.stage_name,
+            rule.tag,
+            retry_command(pad)
         );
         return rest(Outcome::Skipped(Reason::BeforeConfiguration, message));
     }
@@ -194,7 +203,7 @@ fn predates_rule(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool
     rule.existing == Existing::Skip && entry <= since && is_existing && !is_requested_for(pad, entry)
 }
 
-/// Whether the entry had its pad, though its Pad is gone (contract P9).
+/// Reports whether the entry had its pad and the Pad was deleted since (contract P9).
 fn is_served(facts: &PadState, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let entries = facts.served_entries.as_deref();
     entry.is_some_and(|entry| {
@@ -203,48 +212,48 @@ fn is_served(facts: &PadState, rule: &Rule, entry: Option<Timestamp>) -> bool {
     })
 }
 
-/// Whether a person wants a pad for this entry, whatever was before.
+/// Reports whether a person requested a pad for this entry. A request overrides earlier pads of the entry.
 fn is_requested_for(pad: &StoredPad, entry: Timestamp) -> bool {
     pad.manual || pad.asked_by_person || pad.requested_entry.is_some_and(|requested| entry <= requested)
 }
 
 fn already_served(pad: &StoredPad) -> Command {
     let message = format!(
-        "The candidate had a pad for this entry into the stage, and its Pad was deleted. To have another one, move the candidate into the stage again, or request one: kubectl pad retry {} --namespace {}",
-        pad.name, pad.namespace
+        "The candidate had a pad for this entry into the stage, and its Pad was deleted. To get another one, move the candidate into the stage again, or request one: {}",
+        retry_command(pad)
     );
     rest(Outcome::Skipped(Reason::AlreadyServed, message))
 }
 
 fn left_to_sibling(pad: &StoredPad) -> Command {
     let message = format!(
-        "Another Pad of the candidate serves the present entry into the stage, and no pad of an earlier one is linked. To have another pad nevertheless: kubectl pad retry {} --namespace {}",
-        pad.name, pad.namespace
+        "Another Pad of this candidate serves the current stage entry, and no pad of an earlier entry is linked. To get an additional pad: {}",
+        retry_command(pad)
     );
     rest(Outcome::Skipped(Reason::AlreadyServed, message))
 }
 
 fn yield_to_older() -> Command {
-    let message = "An older Pad of this candidate is not decided yet: that comes first. No action needed.";
+    let message = "The operator decides an older Pad of this candidate first. No action needed.";
     let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
     Command::Done { outcome, again: Some(SIBLING_DELETION_RECHECK_DELAY) }
 }
 
-/// What a Pad without memory does about the pads that are linked on its candidate (contract X6).
+/// Action of a Pad without a stored pad ID on the pads that are already linked on its candidate (contract X6).
 enum Adoption<'a> {
-    /// This one is its own.
+    /// Adopts this pad.
     Adopt(&'a PadRecord),
-    /// None is its own, and the present entry is for another Pad.
+    /// No linked pad is its own, and another Pad serves the current entry.
     LeaveToAnother,
-    /// None is its own, and an older Pad may still have a pad for the present entry.
+    /// No linked pad is its own, but an older Pad may still have a pad for the current entry.
     Wait,
-    /// None is its own.
+    /// No linked pad is its own.
     Nothing,
 }
 
-/// Chooses the linked pad that a Pad adopts. Of several Pads that are not decided, the newest serves the present entry; the
-/// others take the pads of earlier entries, in order. Such Pads were restored without their memory, or two receivers
-/// created them at once. No Pad is for an entry that another one serves (contract P3, X1).
+/// Chooses the linked pad that a Pad adopts. Of several undecided Pads, the newest serves the current entry; the others
+/// adopt the pads of earlier entries, in order. Such Pads were restored without their status, or two receivers created
+/// them at once. No two Pads serve the same entry (contract P3, X1).
 fn adoption<'a>(
     facts: &PadState,
     records: &'a [PadRecord],
@@ -290,27 +299,26 @@ fn adoption<'a>(
     earlier.get(older).map_or(Adoption::LeaveToAnother, |(_, record)| Adoption::Adopt(record))
 }
 
-/// What a Pad waits for if no pad may be made for it now, though the candidate is to have one: quota, or room in the
-/// hour.
+/// Returns the wait of an eligible candidate's Pad while the quota or the hourly limit is exhausted.
 pub(super) fn limit_reached(facts: &PadState) -> Option<Command> {
     let ConnectionState::Ready { name, pads_left, hour_full, .. } = &facts.connection else { return None };
     if pads_left.is_some_and(|left| left <= 0) {
         let message = format!(
-            "The CoderPad plan of LeverConnection {name} has no pads left for this one, and spec.interview.overage is Deny. The pad is made when there is quota again, or when overage is allowed."
+            "The CoderPad plan of LeverConnection {name} has no pads left for this Pad, and spec.interview.overage is Deny. The pad will be created once quota is available or overage is allowed."
         );
         let outcome = Outcome::Waiting(Reason::QuotaExceeded, message);
         return Some(Command::Done { outcome, again: facts.front });
     }
     let LimitExceeded { made, limit, until, rest } = (*hour_full)?;
     let message = format!(
-        "LeverConnection {name} has made {made} pads in the last hour, and may make {limit} (spec.interview.maxPadsPerHour). Older Pads go first; this pad is made by itself at about {}. If so many are meant, raise the limit; 0 is none.",
-        // Up to the next minute, so that a look a moment later finds the same.
+        "LeverConnection {name} has created {made} pads in the last hour; the limit is {limit} (spec.interview.maxPadsPerHour). Pads are created oldest first; this one is expected at about {}. Raise the limit if this volume is intended (0 disables it).",
+        // Rounded up to the minute, so that the next pass produces the same message and writes no status.
         until.checked_add(59.seconds()).unwrap_or(until).strftime("%Y-%m-%d %H:%M UTC")
     );
     Some(Command::Done { outcome: Outcome::Waiting(Reason::LimitReached, message), again: Some(rest) })
 }
 
-/// Whether a pad found on the candidate is the one that this entry would make (contract, "Exactly once", Lost memory).
+/// Reports whether a pad linked on the candidate serves this entry (contract X6).
 pub(super) fn serves(record: &PadRecord, entry: &StageEntry, repeat: Repeat) -> bool {
     let Some(reference) = Reference::of_notes(&record.notes) else { return false };
     if record.is_deleted() || reference.series() != entry.reference.series() {
@@ -320,14 +328,14 @@ pub(super) fn serves(record: &PadRecord, entry: &StageEntry, repeat: Repeat) -> 
     match repeat {
         Repeat::Never => true,
         Repeat::Always => reference == entry.reference,
-        // A pad that had not ended when the candidate entered stands for this entry too.
+        // A pad that had not ended when the candidate entered the stage serves this entry too.
         Repeat::AfterEnd => {
             reference == entry.reference || record.ended_at.map_or(!record.is_ended(), |ended| at <= ended)
         }
     }
 }
 
-/// The id of a pad, from a link to it on the candidate.
+/// Returns the ID of a pad from a link on the candidate.
 pub(super) fn linked_pad_id(link: &str, connection: &ConnectionState) -> Option<String> {
     let ConnectionState::Ready { interview_url, .. } = connection else { return None };
     pad_id_of_link(link, interview_url)
@@ -348,7 +356,7 @@ fn is_pad_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
-/// The candidate's profile in Lever.
+/// Returns the URL of the candidate's profile in Lever.
 pub fn profile_url(opportunity: &Opportunity) -> String {
     let by_id = || format!("https://hire.lever.co/candidates/{}", opportunity.id);
     opportunity.profile_url.clone().unwrap_or_else(by_id)

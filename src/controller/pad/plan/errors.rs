@@ -1,6 +1,6 @@
-//! What follows from a call or write that did not succeed: which reason a Pad waits for, or fails with.
+//! Failed calls and writes: the reason for which the Pad waits or fails.
 
-use super::{Command, Outcome, WriteBackState, cancellation, is_final, rest};
+use super::{Command, Outcome, WriteBackState, cancellation, is_final, rest, retry_command};
 use crate::api::configuration::PadType;
 use crate::api::pad::Phase;
 use crate::coderpad::CREATE_PAD;
@@ -10,12 +10,12 @@ use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, PassEr
 use crate::lever::{is_record, permission};
 use crate::transport::{Class, Error, Service};
 
-/// What follows from a call or write that did not succeed.
+/// Returns the command that follows a failed call or write.
 pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
     let pad = &facts.pad;
     let is_of_cluster =
         matches!(trouble, PassError::Conflict | PassError::Refused { .. } | PassError::Cluster { .. });
-    // The link did not follow at once: see the plan of a Pad's life.
+    // The link was not added in the pass that created the pad: see `decide`.
     if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
         return Command::SetFinalizer(true);
     }
@@ -33,14 +33,14 @@ pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
     }
     match trouble {
         PassError::Conflict | PassError::Cluster { .. } => rest(Outcome::NoDecision),
-        // What it has stays so, whatever keeps a further one from being made; and so does what was judged before.
+        // An error on the way to another pad changes nothing for a Pad that has its pad or is decided.
         _ if (facts.pad.member.is_served() || is_final(facts)) && !facts.pad.deleting => {
             rest(Outcome::NoDecision)
         }
         PassError::Refused { answer } => rest(Outcome::Waiting(Reason::WriteRefused, refused(answer))),
         PassError::NoCredentials { connection, message } => rest(Outcome::Waiting(
             Reason::ConnectionNotReady,
-            format!("The keys of LeverConnection {connection} cannot be used: {message}"),
+            format!("The API keys of LeverConnection {connection} cannot be used: {message}"),
         )),
         PassError::CreateOutcomeUnknown(error) => {
             let message = format!(
@@ -52,7 +52,7 @@ pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
             let reason = waiting_reason(error).unwrap_or(unavailable(error.service));
             rest(Outcome::Waiting(
                 reason,
-                format!("What the deletion of this Pad asks for could not be done: {}", message_for(error)),
+                format!("Cleanup for the deleted Pad failed: {}", message_for(error)),
             ))
         }
         PassError::Service(error) if let Some(step) = check_question(facts, error) => step,
@@ -64,7 +64,10 @@ pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
             {
                 Outcome::Failed(
                     Reason::QuestionNotFound,
-                    format!("{error}. Check spec.questionID of the configuration."),
+                    format!(
+                        "{error}. Check spec.questionID of PadConfiguration {}.",
+                        facts.pad.configuration
+                    ),
                 )
             }
             None if let (Some(Some(why)), Some((id, _))) = (facts.misfit, question(facts)) => {
@@ -73,29 +76,32 @@ pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
             None => Outcome::Failed(
                 Reason::InvalidRequest,
                 format!(
-                    "{error}. Mend the configuration, or annotate this Pad with padoperator.dev/reconcile-requested-at to try again."
+                    "{error}. Fix PadConfiguration {}, or retry: {}",
+                    facts.pad.configuration,
+                    retry_command(&facts.pad)
                 ),
             ),
         }),
     }
 }
 
-/// The message for a write that an admission policy, an admission webhook or the authorization refuses.
+/// Returns the message for a write that an admission policy, an admission webhook or authorization rejects.
 fn refused(answer: &str) -> String {
     format!(
-        "The API server refuses to store this Pad's annotations and finalizer: {} The operator creates no pad without them, and retries automatically. Permit its ServiceAccount to update Pads: check admission policies and webhooks with kubectl get validatingadmissionpolicies,validatingwebhookconfigurations, and the operator's Role.",
+        "The API server refuses to store this Pad's annotations and finalizer: {} The operator creates no pad without them, and retries automatically. Permit its ServiceAccount to update Pads: check the operator's Role, and the admission policies and webhooks: kubectl get validatingadmissionpolicies,validatingwebhookconfigurations",
         sentence(answer)
     )
 }
 
-/// Whether the interview of a linked pad is over: what fails then is its record (contract K4a).
+/// Reports whether the interview of a linked pad has ended. An error then concerns only its record (contract K4a).
 fn is_over(facts: &PadState) -> bool {
     let PadLookup::Read(record) = &facts.record else { return false };
     let is_on = || matches!(&facts.opportunity, CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url));
     record.is_ended() && (facts.pad.linked || facts.link_written || (facts.pad.pad_id.is_some() && is_on()))
 }
 
-/// Reads the candidate after a 403 on the record of an interview: the API key, or this candidate only (contract P2b)?
+/// Reads the candidate after a 403 on the record of an interview, to distinguish a weak API key from a confidential
+/// candidate (contract P2b).
 fn check_confidentiality(facts: &PadState, trouble: &PassError) -> Option<Command> {
     let PassError::Service(error) = trouble else { return None };
     let is_of_record = error.class == Class::Forbidden && is_record(error.operation);
@@ -103,7 +109,8 @@ fn check_confidentiality(facts: &PadState, trouble: &PassError) -> Option<Comman
     (is_of_record && is_unread).then_some(Command::ReadOpportunity)
 }
 
-/// An open pad stays what it is while something about it cannot be done. What is missing after the end is said.
+/// Returns the outcome of an error after the pad was opened. An open pad stays Open; after the end of the interview, the
+/// outcome reports what could not be written.
 fn after_opening(facts: &PadState, trouble: &PassError) -> Outcome {
     let has_ended = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
     let error = match trouble {
@@ -112,45 +119,45 @@ fn after_opening(facts: &PadState, trouble: &PassError) -> Outcome {
     };
     Outcome::Ended(match waiting_reason(error) {
         Some(Reason::LeverForbidden) if matches!(facts.opportunity, CandidateLookup::Refused) => {
-            let message = "Lever does not show this opportunity to the API key: it is confidential. The operator writes no note and no tag on it. To write them, put a key that can see confidential data into the Secret, then annotate this Pad with padoperator.dev/reconcile-requested-at.";
-            WriteBackState::Impossible(Reason::CandidateConfidential, message.into())
+            let message = format!(
+                "The API key cannot access this confidential opportunity, so the operator writes no note and no tag on it. To write them, put a Lever API key with access to confidential data into the Secret, then run: {}",
+                retry_command(&facts.pad)
+            );
+            WriteBackState::Impossible(Reason::CandidateConfidential, message)
         }
         Some(reason) => WriteBackState::Pending(reason, message_for(error)),
         None if error.class == Class::NotFound && error.service == Service::Lever => {
-            let message =
-                "Lever knows no opportunity of this id any more: there is nobody to write a note on.";
+            let message = "Lever has no opportunity with this ID any more, so the note cannot be written. No action needed.";
             WriteBackState::Impossible(Reason::CandidateNotFound, message.into())
         }
         None => {
-            let message = format!(
-                "{error}. Annotate this Pad with padoperator.dev/reconcile-requested-at to try again."
-            );
+            let message = format!("{error}. To retry: {}", retry_command(&facts.pad));
             WriteBackState::Impossible(Reason::InvalidRequest, message)
         }
     })
 }
 
-/// What failed, and the next step: a person's, or the Pad's own.
+/// Returns the message for an error of a service: the failure and the next step.
 fn message_for(error: &Error) -> String {
     let next = match (error.class, error.service) {
         (Class::Unauthorized, service) => format!(
-            "{service} does not accept the API key any more. Put a valid key into the Secret that the LeverConnection names."
+            "{service} rejects the API key. Put a valid key into the Secret that the LeverConnection names."
         ),
         (Class::Forbidden, Service::Lever) => lever_permission(permission(error.operation)),
         (Class::Forbidden, Service::Interview) => {
-            "The API key may not do this. Put the key of an organization owner into the Secret that the LeverConnection names."
+            "The API key lacks the permission for this request. Put the key of an organization owner into the Secret that the LeverConnection names."
                 .into()
         }
         (Class::Throttled, _) if error.is_quota() => {
-            "The pads of the CoderPad plan are used up. This goes on by itself with the next billing cycle or a bigger plan."
+            "The CoderPad plan has no pads left. Creation resumes automatically with the next billing cycle or a larger plan."
                 .into()
         }
-        _ => "It is tried again by itself; nobody has to act.".into(),
+        _ => "The operator retries automatically. No action needed.".into(),
     };
     format!("{} {next}", sentence(&error.to_string()))
 }
 
-/// The question of the pad that was to be made, and the pad's type.
+/// Returns the question and the type of the pad that the configuration asks for.
 fn question(facts: &PadState) -> Option<(i64, PadType)> {
     match &facts.configuration {
         RuleState::Ready(rule) => rule.question_id.map(|id| (id, rule.type_)),
@@ -158,14 +165,14 @@ fn question(facts: &PadState) -> Option<(i64, PadType)> {
     }
 }
 
-/// A pad that was refused may have had a question that has changed since the configuration was checked.
+/// Checks the question after CoderPad refused to create a pad: it may have changed since the last check of the configuration.
 fn check_question(facts: &PadState, error: &Error) -> Option<Command> {
     let is_refused = error.class == Class::Invalid && error.operation == CREATE_PAD && facts.misfit.is_none();
     let (question, type_) = question(facts).filter(|_| is_refused)?;
     Some(Command::CheckQuestion { question, type_ })
 }
 
-/// The reason to wait for after an error of a service; None if waiting does not help.
+/// Returns the waiting reason for an error of a service, or `None` if waiting does not help.
 fn waiting_reason(error: &Error) -> Option<Reason> {
     let lever = error.service == Service::Lever;
     let pick = |of_lever, of_interview| Some(if lever { of_lever } else { of_interview });

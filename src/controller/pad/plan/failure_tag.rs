@@ -1,8 +1,8 @@
-//! The tag that tells recruiters that a pad fails, or waits long (contract, Pad: `tags.failed`).
+//! The tag that shows recruiters a failing or long-waiting Pad (contract K6, `tags.failed`).
 //!
-//! It comes after the Pad's own plan has come to rest, and changes nothing about it: what keeps the tag from the
-//! candidate is no trouble of the Pad's. It is put on once, when a person is called, and taken off when all is well.
-//! That it was dealt with is kept in the status, so that nobody is asked again, and what a recruiter takes off stays off.
+//! It is reconciled after the Pad's own plan and never affects its outcome: an error on the tag is no error of the Pad. The
+//! tag is added once, when the Pad needs attention, and removed when the Pad is healthy. The status stores the handled tag,
+//! so that a tag which a recruiter removes stays removed.
 
 use super::eligibility::{Eligibility, can_have_pad, judge};
 use super::{Command, is_blocked};
@@ -12,19 +12,19 @@ use crate::controller::pad::state::{CandidateLookup, PadState, PassError, RuleSt
 use crate::transport::{Class, Service};
 use jiff::Timestamp;
 
-/// How a Pad stands, for people who only look now and then.
+/// Health of a Pad, as the tag shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PadHealth {
-    /// A person is called.
+    /// The Pad needs attention.
     Failing,
-    /// It goes on by itself, for all that is known yet.
+    /// The Pad is waiting and continues automatically, as far as known.
     Pending,
-    /// It is what it should be.
+    /// The Pad is Ready.
     Healthy,
 }
 
 impl PadHealth {
-    /// As the conditions say.
+    /// Derives the health from the conditions.
     pub fn from_conditions(conditions: &[Condition], now: Timestamp) -> Self {
         match events::needs_attention(conditions, now) {
             Some(_) => PadHealth::Failing,
@@ -34,18 +34,18 @@ impl PadHealth {
     }
 }
 
-/// What is to be done about the tag.
+/// Next action on the tag.
 #[derive(Clone, Debug)]
 pub enum FailureTag {
-    /// This; then ask again.
+    /// Execute this command, then decide again.
     Execute(Command),
-    /// Nothing more: this is the tag that was dealt with.
+    /// Everything is done for this tag.
     Settled(Option<String>),
-    /// Nothing now.
+    /// Nothing can be done now.
     Later,
 }
 
-/// The next thing to do about the tag.
+/// Returns the next action on the tag.
 pub fn next_action(facts: &PadState, stands: PadHealth) -> FailureTag {
     let known = facts.pad.failed_tag.as_ref();
     let wanted = match (stands, &facts.write_back) {
@@ -60,7 +60,7 @@ pub fn next_action(facts: &PadState, stands: PadHealth) -> FailureTag {
         return settled(facts, wanted);
     }
     match &facts.failure_tag_error {
-        // It would be refused again.
+        // A retry would be refused as well.
         Some(PassError::Service(error)) if matches!(error.class, Class::Forbidden | Class::Invalid) => {
             return settled(facts, wanted);
         }
@@ -88,7 +88,7 @@ pub fn next_action(facts: &PadState, stands: PadHealth) -> FailureTag {
     }
 }
 
-/// The finalizer is on as long as the tag must be taken off before the Pad goes.
+/// Adds or removes the finalizer: the Pad needs it while the tag must be removed before the Pad is deleted.
 fn settled(facts: &PadState, tag: Option<&String>) -> FailureTag {
     let pad = &facts.pad;
     match pad.must_remove_tag(tag) {
@@ -100,7 +100,7 @@ fn settled(facts: &PadState, tag: Option<&String>) -> FailureTag {
     }
 }
 
-/// The Pad's own pass has just found that Lever cannot be asked.
+/// Reports whether the Pad's own pass just failed in a way that rules out calls to Lever.
 fn lever_has_failed(facts: &PadState) -> bool {
     match &facts.error {
         Some(PassError::Service(error) | PassError::CreateOutcomeUnknown(error)) => {
@@ -116,7 +116,7 @@ fn lever_has_failed(facts: &PadState) -> bool {
     }
 }
 
-/// Whether the candidate is to have the pad: nobody else's profile is marked for it.
+/// Reports whether the candidate should have a pad. Profiles of other candidates are never tagged.
 fn should_have_pad(facts: &PadState) -> bool {
     let is_chosen = facts.pad.manual || facts.pad.pad_id.is_some();
     let judgement = match &facts.configuration {

@@ -1,4 +1,4 @@
-//! Pads of other installations: none of them is touched, and of two pads for one stage entry the later one gives way
+//! Pads of other installations: they are never touched, and of two pads for one stage entry the later one yields
 //! (contract, "Several installations").
 
 use super::eligibility::{linked_pad_id, serves};
@@ -13,15 +13,15 @@ use crate::controller::pad::state::{
 };
 use crate::lever::Opportunity;
 
-/// Kinds of events by which a person has been in a pad.
+/// Kinds of pad events that prove that a person joined.
 const JOINED: [&str; 2] = ["joined", "started"];
 
-/// The other installation that a pad belongs to; None: it counts as own.
+/// Returns the other installation that a pad belongs to, or `None` if the pad counts as own.
 pub(super) fn foreign<'a>(facts: &PadState, record: &'a PadRecord) -> Option<&'a str> {
     facts.ownership.installation.foreign(&record.notes)
 }
 
-/// The candidate gets no pad, because another installation has created it (contract I4).
+/// Returns the outcome for a candidate whose pad was created by another installation (contract I4).
 pub(super) fn owned(facts: &PadState, id: &str) -> Command {
     let pad = &facts.pad;
     let name = match &facts.connection {
@@ -32,14 +32,14 @@ pub(super) fn owned(facts: &PadState, id: &str) -> Command {
     };
     let message = format!(
         "Installation {id} of the operator, in another cluster or under another connection, has created the pad for this \
-         stage entry. It is left alone, and no second one is created. To serve the account from here: see the condition \
-         Exclusive, with kubectl --namespace {} describe leverconnection {name}",
+         stage entry. It is left unchanged, and no second one is created. To serve the account from here, see the condition \
+         Exclusive: kubectl --namespace {} describe leverconnection {name}",
         pad.namespace
     );
     rest(Outcome::Skipped(Reason::OwnedByAnotherInstallation, message))
 }
 
-/// The next step if a linked pad of another installation serves the entry already: none is created (contract I4).
+/// Returns the outcome if a linked pad of another installation already serves the entry: no pad is created (contract I4).
 pub(super) fn served_elsewhere(
     facts: &PadState,
     records: &[PadRecord],
@@ -50,8 +50,8 @@ pub(super) fn served_elsewhere(
     serving.filter_map(|record| foreign(facts, record)).next().map(|id| owned(facts, id))
 }
 
-/// The Pad continues through another connection than it was created through, which is gone, and the present account does
-/// not know the candidate or the pad. It may be another account, so nothing is concluded.
+/// Returns the outcome for a Pad whose original connection no longer exists and whose present account lacks the candidate or
+/// the pad. The account may be a different one, so nothing is concluded.
 pub(super) fn other_account(facts: &PadState) -> Option<Command> {
     let former = facts.ownership.former_connection.as_ref()?;
     let unknown = match (&facts.opportunity, &facts.record) {
@@ -62,7 +62,7 @@ pub(super) fn other_account(facts: &PadState) -> Option<Command> {
     let StoredPad { namespace, name, configuration, .. } = &facts.pad;
     let ConnectionState::Ready { name: present, .. } = &facts.connection else { return None };
     let message = format!(
-        "This Pad was created through LeverConnection {former}, which does not exist any more, and PadConfiguration \
+        "This Pad was created through LeverConnection {former}, which no longer exists, and PadConfiguration \
          {configuration} now belongs to LeverConnection {present}. {present} does not find this {unknown}: it was deleted, \
          or {present} is for another account. Create LeverConnection {former} again, or give this Pad up: kubectl \
          --namespace {namespace} delete pad {name}"
@@ -77,10 +77,9 @@ pub(super) fn is_released(facts: &PadState) -> bool {
         && ownership.reported.as_ref().is_some_and(|id| ownership.installation.includes(id))
 }
 
-/// Two installations may have created a pad at the same time: the next step until it is known, and done, which one stays
-/// (contract I5). None: this one stays.
+/// Returns the next command until it is decided which of two installations' pads stays (contract I5). `None`: this one stays.
 ///
-/// Whoever adds the second link sees both in Lever's answer. Whoever added the first learns of the second by sync.
+/// The installation that adds the second link finds both in Lever's response; the other one finds the second link by sync.
 pub(super) fn contest(facts: &PadState) -> Option<Command> {
     let looks = looks(facts)?;
     let id = facts.pad.pad_id.as_ref()?;
@@ -114,9 +113,9 @@ pub(super) fn contest(facts: &PadState) -> Option<Command> {
 /// When a linked pad is compared with others.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum LinkComparison {
-    /// Sync found a link of somebody else: the opportunity is read for it.
+    /// Sync found a foreign link: read the opportunity.
     Requested,
-    /// The pad is about to be called Open, and the opportunity may have been read.
+    /// The pad is about to be reported as Open: compare only if the opportunity was read anyway.
     IfRead,
 }
 
@@ -128,8 +127,8 @@ fn looks(facts: &PadState) -> Option<LinkComparison> {
     (!was_open).then_some(LinkComparison::IfRead)
 }
 
-/// Our pad is not linked yet: the next step if a pad of another installation, for what ours was created for, is linked
-/// (contract I4). Ours gives way, also if it is older: nobody has been given its link.
+/// Returns the next command if our pad is not linked yet, but a pad of another installation for the same interview is
+/// (contract I4). Ours yields even if it is older, because its link was never given to anyone.
 pub(super) fn not_beside_another(facts: &PadState, own: &PadRecord) -> Option<Command> {
     let CandidateLookup::Read(opportunity) = &facts.opportunity else { return None };
     if own.is_started() {
@@ -144,7 +143,7 @@ pub(super) fn not_beside_another(facts: &PadState, own: &PadRecord) -> Option<Co
     Some(Command::Yield(Some(winner.to_owned())))
 }
 
-/// The next step until all pads behind the candidate's links are known, but for our own.
+/// Returns the next command until all pads behind the candidate's links, except our own, are read.
 fn read_unknown(facts: &PadState, own: &String, opportunity: &Opportunity) -> Option<Command> {
     let is_known = |one: &String| {
         one == own
@@ -160,13 +159,13 @@ fn has_foreign(facts: &PadState) -> bool {
     facts.linked_before.iter().flatten().any(|record| foreign(facts, record).is_some())
 }
 
-/// Whether anybody has been in the pad; None: its events were not read.
+/// Reports whether anyone has joined the pad; `None`: its events were not read.
 fn has_joined(facts: &PadState) -> Option<bool> {
     let events = facts.events.as_ref()?;
     Some(events.iter().any(|event| JOINED.contains(&event.kind.as_str())))
 }
 
-/// The installation of the earliest pad that was created before ours for what ours was created for.
+/// Returns the installation of the earliest pad that was created before ours for the same interview.
 fn earlier_rival<'a>(facts: &'a PadState, own: &PadRecord) -> Option<&'a str> {
     if own.is_ended() || own.is_deleted() || foreign(facts, own).is_some() {
         return None;
@@ -181,7 +180,7 @@ fn earlier_rival<'a>(facts: &'a PadState, own: &PadRecord) -> Option<&'a str> {
     foreign.min().map(|(_, id)| id)
 }
 
-/// Whether only one of two pads may stay. The answer is the same for both of their installations.
+/// Reports whether only one of two pads may stay. The answer is the same for both installations.
 fn rules_each_other_out(repeat: Option<Repeat>, own: &PadRecord, other: &PadRecord) -> bool {
     let (Some(mine), Some(theirs)) = (Reference::of_notes(&own.notes), Reference::of_notes(&other.notes))
     else {
@@ -196,8 +195,8 @@ fn rules_each_other_out(repeat: Option<Repeat>, own: &PadRecord, other: &PadReco
     mine == theirs || is_one_interview()
 }
 
-/// The other installation that a status names: that of the pad which this Pad's candidate has, or which it gave way to.
-/// None: there is none, as far as this pass has looked.
+/// Returns the other installation for the status: the owner of the candidate's pad, or of the pad that ours yielded to.
+/// `None`: this pass found none.
 pub fn other_installation(facts: &PadState) -> Option<String> {
     let ownership = &facts.ownership;
     let of_record = || match &facts.record {
@@ -208,8 +207,8 @@ pub fn other_installation(facts: &PadState) -> Option<String> {
     ownership.yields_to.as_deref().or_else(of_record).or_else(of_links).map(ToOwned::to_owned)
 }
 
-/// The installation whose earlier pad stays next to ours, because somebody has joined ours (contract I5). The outer None:
-/// this pass has not looked.
+/// Returns the installation whose earlier pad stays next to ours, because somebody has joined ours (contract I5). The outer
+/// `None`: this pass did not compare links.
 pub fn stays_beside(facts: &PadState) -> Option<Option<String>> {
     looks(facts)?;
     let (PadLookup::Read(own), CandidateLookup::Read(_)) = (&facts.record, &facts.opportunity) else {
@@ -218,12 +217,12 @@ pub fn stays_beside(facts: &PadState) -> Option<Option<String>> {
     Some(earlier_rival(facts, own).map(ToOwned::to_owned))
 }
 
-/// The next step of a Pad whose pad gives way. The annotation that says so was written before the first of them, so that
-/// whoever leads next completes them. None: there is nothing to do about that.
+/// Returns the next command for a Pad whose pad yields. The annotation is written before the first of them, so that a new
+/// leader completes the removal. `None`: there is nothing to do.
 pub(super) fn yielding(facts: &PadState) -> Option<Command> {
     let id = facts.ownership.yields_to.as_ref()?;
     if facts.pad.phase == Some(Phase::Skipped) {
-        // It is completed. A new judgement begins without the pad that is gone.
+        // The removal is complete. A new decision starts without the deleted pad.
         return (facts.is_asked() || is_released(facts)).then_some(Command::ClearPad);
     }
     if let Some(waiting) = connection_not_usable(facts) {
@@ -236,7 +235,7 @@ pub(super) fn yielding(facts: &PadState) -> Option<Command> {
     }))
 }
 
-/// Removes the link and deletes the pad. None: that is done.
+/// Returns the next command that removes the link and deletes the pad. `None`: done.
 pub(super) fn give_up(facts: &PadState) -> Option<Command> {
     let pad_id = facts.pad.pad_id.as_ref()?;
     let record = match &facts.record {
@@ -244,7 +243,7 @@ pub(super) fn give_up(facts: &PadState) -> Option<Command> {
         PadLookup::Read(record) => Some(record),
         PadLookup::NotFound => None,
     };
-    // Somebody was faster: the pad stays.
+    // Somebody has joined in the meantime: the pad stays.
     if record.is_some_and(|record| record.is_started() && !record.is_deleted()) {
         return Some(Command::Yield(None));
     }

@@ -1,4 +1,4 @@
-//! From a pad at CoderPad to its link on the candidate.
+//! Adds the link of a pad in CoderPad to the candidate in Lever.
 
 use super::write_back::after_link;
 use super::{Command, Outcome, installation, is_blocked, rest};
@@ -9,11 +9,11 @@ use crate::coderpad::{PadKind, PadRecord};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
 
-/// There is a pad at CoderPad: store its id, then link it.
+/// Returns the next command for a pad that exists in CoderPad: store its ID, then link it.
 pub(super) fn link(facts: &PadState) -> Command {
     let pad = &facts.pad;
     if let WriteClaim::InFlight { rest } = facts.claimed {
-        let message = "It is not known whether Lever has the link already: what is under way is waited for, then the link is looked for before it is added; nobody has to act.";
+        let message = "Lever did not confirm the link. The operator waits for the request to time out, checks the candidate's links, and retries only if the link is missing. No action needed.";
         return Command::Done {
             outcome: Outcome::Waiting(Reason::LeverUnavailable, message.into()),
             again: Some(rest),
@@ -39,7 +39,7 @@ pub(super) fn link(facts: &PadState) -> Command {
         return pad_deleted(facts);
     }
     if pad.pad_id.is_none() && facts.wants_take_home && record.kind != PadKind::TakeHome {
-        // CoderPad may say so only at first (contract P7b).
+        // CoderPad may report another type at first (contract P7b).
         return match record.kind {
             _ if !facts.kind_read_again => Command::ReadKindAgain(record.id.clone()),
             PadKind::Unknown => store_unlinked(record),
@@ -56,7 +56,7 @@ pub(super) fn link(facts: &PadState) -> Command {
     if facts.wants_take_home && record.kind == PadKind::Unknown && !pad.linked && !pad.asked_by_person {
         return unknown_kind(facts, record);
     }
-    // A row of a list may come without the link.
+    // A row of a list may lack the link.
     if record.url.is_empty() {
         return Command::ReadPad(record.id.clone());
     }
@@ -72,19 +72,19 @@ pub(super) fn link(facts: &PadState) -> Command {
             Command::AddLink(record.url.clone())
         }
         CandidateLookup::Read(_) => Command::Claim(OnceOnlyWrite::Link),
-        // Nobody can be given the link any more.
+        // The link can no longer be given to anyone.
         CandidateLookup::NotFound | CandidateLookup::Refused if !facts.deleted.contains(&record.id) => {
             Command::DeletePad(record.id.clone())
         }
         CandidateLookup::NotFound | CandidateLookup::Refused => rest(Outcome::Skipped(
             Reason::CandidateNotFound,
-            "The candidate went out of sight in Lever before the link could be added: the pad was deleted at CoderPad.".into(),
+            "The candidate became inaccessible in Lever before the link was added, so the pad was deleted in CoderPad.".into(),
         )),
     }
 }
 
-/// The pad is gone in CoderPad. No other one is created for an entry until then (contract E2): Lever says which is the
-/// last one.
+/// Returns the next command for a pad that was deleted in CoderPad. Reads the last stage entry from Lever first, because no
+/// pad is created again for it or an earlier entry (contract E2).
 pub(super) fn pad_deleted(facts: &PadState) -> Command {
     match facts.opportunity {
         CandidateLookup::NotRead if !facts.pad.pad_was_deleted && !is_blocked(facts) => {
@@ -94,7 +94,7 @@ pub(super) fn pad_deleted(facts: &PadState) -> Command {
     }
 }
 
-/// A live pad where a take-home was asked for is deleted at once and never linked.
+/// Returns the next command for a live pad where a take-home was requested: it is deleted immediately and never linked.
 fn refuse_live(facts: &PadState, record: &PadRecord) -> Command {
     if !facts.deleted.contains(&record.id) {
         return Command::DeletePad(record.id.clone());
@@ -113,7 +113,7 @@ fn refuse_live(facts: &PadState, record: &PadRecord) -> Command {
     rest(Outcome::Failed(Reason::TakeHomeRefused, message))
 }
 
-/// A pad whose type the operator does not know is kept, not linked, and a person decides (contract F7).
+/// Returns the next command for a pad of unknown type: it is kept and not linked, and a person decides (contract F7).
 fn unknown_kind(facts: &PadState, record: &PadRecord) -> Command {
     if facts.repeat.is_some() && !facts.refusal_stored {
         return Command::StoreRefusal { refused: true };
@@ -130,7 +130,7 @@ fn store_unlinked(record: &PadRecord) -> Command {
     Command::StorePad { record: Box::new(record.clone()), keep_finalizer: true, claim_link: false }
 }
 
-/// Stores the id. Where the link follows at once, the Pad needs no finalizer of its own for that.
+/// Returns the command that stores the pad's ID. If the link follows in the same pass, it needs no finalizer.
 pub(super) fn store(facts: &PadState, record: &PadRecord) -> Command {
     let follows = |links: &[String]| !record.url.is_empty() && !links.contains(&record.url);
     Command::StorePad {

@@ -1,6 +1,7 @@
-//! The plan: what was observed → one step. Pure; all rules about Pads stand here, in the order in which they count.
+//! The rules of Pads as a pure function from the observed state to the next command, in order of precedence.
 //!
-//! The driver calls it again after each step, with what the step has found out, until it says [`Command::Done`].
+//! The reconcile loop executes each command, adds its result to the state, and calls [`plan`] again until it returns
+//! [`Command::Done`].
 
 mod cancellation;
 mod deletion;
@@ -37,103 +38,103 @@ use repeat::{repeat, served_by_sibling};
 use std::time::Duration;
 use write_back::after_link;
 
-/// Nothing wakes a Pad when another one of its candidate goes.
+/// Requeue delay while another Pad of the candidate is being deleted or decided: the end of that triggers no reconcile.
 const SIBLING_DELETION_RECHECK_DELAY: Duration = Duration::from_secs(2);
 
 /// The next thing to do about one Pad.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Nothing more now: write the status that follows from the outcome.
+    /// Ends the pass and writes the status of the outcome.
     Done {
-        /// What the status shall say.
+        /// Content of the new status.
         outcome: Outcome,
-        /// When to look again without being woken; None: only when woken, or after the pause of a failure.
+        /// Requeue delay; `None`: only after an event, or after the backoff of a failure.
         again: Option<Duration>,
     },
     /// Read the opportunity from Lever.
     ReadOpportunity,
-    /// Read the pad of this id from CoderPad.
+    /// Read the pad with this ID from CoderPad.
     ReadPad(String),
-    /// Read the pads behind the CoderPad links on the candidate: one of them may be ours, from before memory was lost.
+    /// Read the pads behind the CoderPad links on the candidate: one of them may be ours if the Pad lost its status.
     ReadLinkedPads(Vec<String>),
-    /// Write the intention down, then create the pad.
+    /// Record the attempt on the Pad, then create the pad.
     Create {
-        /// What it will be found by.
+        /// Reference by which a search finds the pad.
         reference: Reference,
         /// The pad.
         pad: Box<NewPad>,
     },
-    /// Read the pad of this id from CoderPad again, some seconds later: its type is not the requested one (contract P7b).
+    /// Read the pad with this ID from CoderPad again, some seconds later: its type is not the requested one (contract P7b).
     ReadKindAgain(String),
     /// Store on the configuration whether CoderPad refuses to create take-homes for it (contract F7).
     StoreRefusal {
-        /// Whether it does.
+        /// Whether CoderPad refuses.
         refused: bool,
     },
     /// Store the stage entries that stay served when this Pad is gone (contract P9).
     StoreServed(Vec<Timestamp>),
     /// Search CoderPad's newest pads for the reference of an attempt whose outcome is unknown.
     Search {
-        /// What to look for.
+        /// Reference in the pad's notes.
         reference: Reference,
     },
-    /// Store the id of the pad, before its link is written.
+    /// Store the ID of the pad, before its link is written.
     StorePad {
         /// The pad.
         record: Box<PadRecord>,
         /// Whether the finalizer is still needed.
         keep_finalizer: bool,
-        /// Whether the link is added next: then storing the id claims it.
+        /// Whether the link is added next: then storing the ID also claims the link.
         claim_link: bool,
     },
-    /// Take back the intention: it is certain that it made no pad, or that its pad is deleted.
+    /// Clear the attempt: it certainly created no pad, or its pad is deleted.
     ClearAttempt,
-    /// Claim a write to Lever that must take effect once, right before it is made.
+    /// Claim a write to Lever that must take effect once, immediately before it is sent.
     Claim(OnceOnlyWrite),
-    /// Add the link, which was claimed, to the candidate in Lever.
+    /// Add the claimed link to the candidate in Lever.
     AddLink(String),
-    /// Take the link off the candidate in Lever.
+    /// Remove the link from the candidate in Lever.
     RemoveLink(String),
-    /// Put tags on the candidate in Lever.
+    /// Add tags to the candidate in Lever.
     AddTags(Vec<String>),
-    /// Take tags off the candidate in Lever.
+    /// Remove tags from the candidate in Lever.
     RemoveTags(Vec<String>),
-    /// Look for the note of this reference among the candidate's notes in Lever.
+    /// Search the candidate's notes in Lever for this reference.
     ReadNotes {
-        /// What the note ends with.
+        /// Last line of the note.
         reference: Reference,
     },
-    /// Write the note, which was claimed, on the candidate in Lever.
+    /// Write the claimed note on the candidate in Lever.
     AddNote(String),
-    /// Read what has happened in the pad of this id.
+    /// Read the events of the pad with this ID.
     ReadEvents(String),
     /// Read the files of these environments of a pad.
     ReadCode(Vec<i64>),
-    /// Ask whether the pad that was refused can be made from its question at all.
+    /// Check whether the question of a refused pad can be used for it.
     CheckQuestion {
         /// The question.
         question: i64,
         /// The type of the pad.
         type_: PadType,
     },
-    /// End the interview at CoderPad.
+    /// End the interview in CoderPad.
     EndPad(String),
-    /// Delete a pad at CoderPad.
+    /// Delete a pad in CoderPad.
     DeletePad(String),
-    /// Mark the Pad: its pad gives way to that of another installation, by ID. None: take the mark off.
+    /// Annotate the Pad: its pad yields to that of the installation with this ID. `None` removes the annotation.
     Yield(Option<String>),
-    /// Remove from the Pad what names the pad that gave way.
+    /// Remove the ID and the attempt of the pad that yielded from the Pad.
     ClearPad,
-    /// Make a further Pad, of this number, for the candidate.
+    /// Create another Pad with this number for the candidate.
     CreateNextPad(u32),
-    /// Have another Pad of the candidate judged again, by name.
+    /// Request that the Pad of this name, another one of the candidate, is judged again.
     JudgeSibling(String),
-    /// Put the finalizer on the Pad (true), or take it off and let a deleted Pad go (false).
+    /// Add the finalizer to the Pad (true), or remove it so that a deleted Pad can disappear (false).
     SetFinalizer(bool),
 }
 
 impl Command {
-    /// What it is called in a trace: nothing of what it carries.
+    /// Returns the name of the command in traces, without its arguments.
     pub fn name(&self) -> &'static str {
         match self {
             Command::Done { .. } => "rest",
@@ -167,7 +168,7 @@ impl Command {
         }
     }
 
-    /// Whether the step calls a service.
+    /// Reports whether the command calls a service.
     pub fn calls_service(&self) -> bool {
         match self {
             Command::Done { .. }
@@ -179,7 +180,7 @@ impl Command {
             | Command::SetFinalizer(_)
             | Command::CreateNextPad(_)
             | Command::JudgeSibling(_) => false,
-            // The rate limit's token for what follows is taken first.
+            // The claim acquires the rate-limit token of the write that follows.
             Command::Claim(_) => true,
             Command::StorePad { claim_link, .. } => *claim_link,
             Command::ReadOpportunity
@@ -203,47 +204,47 @@ impl Command {
     }
 }
 
-/// What the status shall say.
+/// Result of a pass, from which the status is built.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome {
-    /// What it says already: it was judged before, and nothing has come up since.
+    /// Keeps the conditions of the previous status: nothing changed since.
     Keep,
-    /// Nothing: this pass has decided nothing.
+    /// The pass decided nothing, so the status is not written.
     NoDecision,
-    /// Nothing: Lever's answer is older than the webhook that the Pad is judged by.
+    /// The read from Lever is older than the webhook by which the Pad is judged, so nothing is decided.
     StaleRead,
-    /// It waits.
+    /// The Pad is waiting.
     Waiting(Reason, String),
     /// The candidate gets no pad.
     Skipped(Reason, String),
-    /// It cannot be made.
+    /// The pad cannot be created.
     Failed(Reason, String),
-    /// The pad is open, and linked.
+    /// The pad is open and linked.
     Open,
-    /// The interview goes on.
+    /// The interview is in progress.
     Started,
-    /// The interview is over.
+    /// The interview has ended.
     Ended(WriteBackState),
-    /// The pad was deleted at CoderPad.
+    /// The pad was deleted in CoderPad.
     PadDeleted,
     /// A person ended the interview before the link could be added.
     EndedUnlinked,
 }
 
-/// How far what is written to Lever after the end has got.
+/// Progress of the note and tags that are written to Lever after the interview.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum WriteBackState {
-    /// It is written.
+    /// Everything is written.
     Written,
-    /// The configuration asks for nothing.
+    /// The configuration requests nothing.
     NotRequested,
-    /// Not yet, for this reason; it goes on by itself or once a person has acted.
+    /// The write is pending for this reason. It continues automatically or after a user action.
     Pending(Reason, String),
-    /// It cannot be written.
+    /// The write is impossible.
     Impossible(Reason, String),
 }
 
-/// Decides the next step.
+/// Returns the next command for a Pad.
 pub fn plan(facts: &PadState) -> Command {
     let step = match &facts.error {
         Some(PassError::Service(_) | PassError::NoCredentials { .. }) if is_cancelled(facts) => cancel(facts),
@@ -259,7 +260,7 @@ pub fn plan(facts: &PadState) -> Command {
     }
 }
 
-/// The life of a Pad that is not being deleted.
+/// Returns the next command for a Pad that is not being deleted.
 fn decide(facts: &PadState) -> Command {
     let pad = &facts.pad;
     if facts.gone && matches!(facts.opportunity, CandidateLookup::NotRead) && !is_blocked(facts) {
@@ -274,8 +275,8 @@ fn decide(facts: &PadState) -> Command {
     if pad.linked {
         return after_link(facts);
     }
-    // Without the finalizer the Pad could go before it is settled whether its pad is linked. Where all goes well the
-    // link follows in the same pass, and this is not needed.
+    // Without the finalizer, the Pad could disappear before the operator knows whether its pad is linked. Usually the link
+    // follows in the same pass, and no finalizer is needed.
     let is_first_pass =
         matches!(facts.claimed, WriteClaim::Owned(_)) || !matches!(facts.record, PadLookup::NotRead);
     if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !is_final(facts) {
@@ -305,7 +306,7 @@ fn decide(facts: &PadState) -> Command {
         other => return rest(configuration_not_usable(pad, other)),
     };
     if pad.sibling_terminating {
-        let message = "Another Pad of this candidate is being deleted, and it is not settled yet what becomes of its pad at CoderPad: that comes first. No action needed.";
+        let message = "Another Pad of this candidate is being deleted. The operator finishes its cleanup in CoderPad first. No action needed.";
         let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
         return Command::Done { outcome, again: Some(SIBLING_DELETION_RECHECK_DELAY) };
     }
@@ -321,7 +322,7 @@ fn decide(facts: &PadState) -> Command {
         Eligibility::Ineligible(reason, message) => return rest(Outcome::Skipped(reason, message)),
         Eligibility::Eligible(opportunity) => opportunity,
     };
-    // What has failed fails again: it is tried once for each entry, unless a person changes something (contract, Phases).
+    // A failed creation would fail again: it is tried once per entry, unless a person changes something (contract, Phases).
     let is_same_entry =
         || facts.entry().is_some_and(|entry| pad.judged_entry.is_some_and(|judged| entry <= judged));
     if pad.phase == Some(Phase::Failed)
@@ -335,7 +336,7 @@ fn decide(facts: &PadState) -> Command {
     served_by_sibling(facts, rule, opportunity).unwrap_or_else(|| create(facts, rule, opportunity))
 }
 
-/// Whether a person has ended the Pad before there was a pad.
+/// Reports whether a person ended the Pad before it had a pad.
 fn is_cancelled(facts: &PadState) -> bool {
     let pad = &facts.pad;
     let nothing_made =
@@ -343,8 +344,8 @@ fn is_cancelled(facts: &PadState) -> bool {
     pad.desired_state == DesiredState::Ended && nothing_made && !pad.deleting && !pad.linked
 }
 
-/// Only a later entry is another matter. Which one is the last is for Lever to say, not for the operator's clock; if Lever
-/// cannot be asked, that clock must do.
+/// Returns the next command for a cancelled Pad. A later stage entry is not cancelled, so the last entry is read from Lever
+/// first; the operator's clock replaces it only while Lever cannot be called.
 fn cancel(facts: &PadState) -> Command {
     let is_known = facts.pad.member.is_served() || !matches!(facts.opportunity, CandidateLookup::NotRead);
     if !is_known && facts.error.is_none() && facts.pause.is_none() && !is_blocked(facts) {
@@ -352,16 +353,16 @@ fn cancel(facts: &PadState) -> Command {
     }
     rest(Outcome::Skipped(
         Reason::Cancelled,
-        "spec.state is Ended: no pad was made. If there should be one, make a new Pad.".into(),
+        "spec.state is Ended, so no pad was created. To get one, create a new Pad.".into(),
     ))
 }
 
-/// Whether the Pad was judged before and nobody has asked for another judgement.
+/// Reports whether the Pad is decided and no new decision was requested.
 pub fn is_final(facts: &PadState) -> bool {
     let pad = &facts.pad;
     match pad.phase {
         Some(Phase::Skipped) => !facts.is_asked() && !installation::is_released(facts),
-        // With a pad in the making the refusal may be mended elsewhere, such as in the connection: it is tried again.
+        // With an attempt or a pad, the cause may be fixed elsewhere, such as in the connection: retry.
         Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
         Some(Phase::Failed) => !facts.is_asked() && !pad.configuration_changed,
         Some(Phase::Ended) => true,
@@ -369,25 +370,26 @@ pub fn is_final(facts: &PadState) -> bool {
     }
 }
 
-/// A connection that was changed, such as its limit, is tried again within seconds: who waits for room goes on waiting,
-/// and need not be judged anew.
+/// Reports whether a Pad that waits for quota or the hourly limit keeps its state while its changed connection is probed. The
+/// probe takes seconds, and the Pad need not be judged again.
 fn stays_queued(facts: &PadState) -> bool {
     let is_tried =
         matches!(&facts.connection, ConnectionState::NotReady { reason, .. } if reason == CONNECTING);
     is_tried && facts.pad.waits_for_room && !facts.pad.requested
 }
 
-/// Whether nothing may be sent for the Pad now.
+/// Reports whether no request may be sent for the Pad now.
 pub fn is_blocked(facts: &PadState) -> bool {
     connection_not_usable(facts).is_some()
 }
 
-/// Nothing is sent while the connection is not usable: its own probe decides for all its Pads.
+/// Returns the outcome while the connection is not usable. Nothing is sent meanwhile: the connection's own probe decides for
+/// all its Pads (contract F4).
 fn connection_not_usable(facts: &PadState) -> Option<Outcome> {
     match &facts.connection {
         ConnectionState::Ready { .. } if matches!(facts.configuration, RuleState::Suspended) => {
             let message = format!(
-                "PadConfiguration {} is suspended. The pad is made when spec.suspend is false again.",
+                "PadConfiguration {} is suspended. The pad will be created once its spec.suspend is false.",
                 facts.pad.configuration
             );
             Some(Outcome::Waiting(Reason::Suspended, message))
@@ -395,11 +397,11 @@ fn connection_not_usable(facts: &PadState) -> Option<Outcome> {
         ConnectionState::Ready { .. } => None,
         ConnectionState::Suspended { name } => {
             let message = format!(
-                "LeverConnection {name} is suspended. The pad is made when spec.suspend is false again."
+                "LeverConnection {name} is suspended. The pad will be created once its spec.suspend is false."
             );
             Some(Outcome::Waiting(Reason::Suspended, message))
         }
-        // Without a configuration a Pad made by hand has no connection either: the configuration is what to mend.
+        // Without a configuration, a manually created Pad has no connection either: report the configuration.
         ConnectionState::Missing { .. } if matches!(facts.configuration, RuleState::NotFound { .. }) => {
             Some(configuration_not_usable(&facts.pad, &facts.configuration))
         }
@@ -429,11 +431,11 @@ fn configuration_not_usable(pad: &StoredPad, configuration: &RuleState) -> Outco
     }
 }
 
-/// An attempt whose outcome is not stored: never retried blindly (contract, "Exactly once", Unknown outcome).
+/// Returns the next command for an attempt whose outcome is not stored. It is never retried blindly (contract X5).
 fn resolve_attempt(facts: &PadState) -> Command {
     let Some(attempt) = facts.pad.open_attempt() else { return rest(Outcome::NoDecision) };
     match &facts.flight {
-        // A pad that is found is the right one, however early it shows (contract X5a).
+        // A pad that is found is adopted, however early the list shows it (contract X5a).
         CreateOutcome::InFlight { search_in, .. } if search_in.is_zero() => {
             Command::Search { reference: attempt.reference.clone() }
         }
@@ -448,7 +450,7 @@ fn resolve_attempt(facts: &PadState) -> Command {
         CreateOutcome::NotSent => Command::ClearAttempt,
         CreateOutcome::Searched(found) => match found.as_slice() {
             [] => Command::ClearAttempt,
-            // What becomes of it is decided as right after its creation.
+            // The same decision follows as right after the creation.
             [oldest] if facts.wants_take_home && oldest.kind != PadKind::TakeHome => {
                 Command::ReadKindAgain(oldest.id.clone())
             }
@@ -458,11 +460,16 @@ fn resolve_attempt(facts: &PadState) -> Command {
     }
 }
 
-/// Lever's answer is older than the webhook: it is read again before it decides.
+/// Returns the command for a read from Lever that is older than the webhook: read again before deciding.
 fn wait_for_fresh_read(again: Duration) -> Command {
     Command::Done { outcome: Outcome::StaleRead, again: Some(again) }
 }
 
 fn rest(outcome: Outcome) -> Command {
     Command::Done { outcome, again: None }
+}
+
+/// Returns the command by which a user retries a Pad.
+fn retry_command(pad: &StoredPad) -> String {
+    format!("kubectl pad retry {} --namespace {}", pad.name, pad.namespace)
 }

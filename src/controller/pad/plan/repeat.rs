@@ -1,4 +1,4 @@
-//! A further pad for a candidate who has, or had, one: the rules are those of [`series`], here they meet the Pad.
+//! Additional pads for repeated stage entries: applies the rules of [`series`] to a Pad.
 
 use super::eligibility::{Eligibility, judge};
 use super::{Command, Outcome, connection_not_usable, rest, wait_for_fresh_read};
@@ -8,11 +8,11 @@ use crate::lever::Opportunity;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// A question that cannot be answered now is asked again this often, if nothing wakes the Pad before.
+/// Requeue delay while the repeat decision cannot be made.
 const REPEAT_RECHECK_DELAY: Duration = Duration::from_secs(300);
 
-/// A Pad that has, or had, its pad is asked about: whether the candidate has entered the stage anew, so that a further
-/// one is to be made. None: there is nothing to do about that.
+/// Returns the next command for a reconcile request on a Pad that has or had its pad: another Pad is created if the
+/// candidate entered the stage again. `None`: there is nothing to do.
 pub(super) fn repeat(facts: &PadState) -> Option<Command> {
     if !facts.is_asked() || !facts.pad.member.is_served() || facts.passed_on {
         return None;
@@ -22,7 +22,7 @@ pub(super) fn repeat(facts: &PadState) -> Option<Command> {
     }
     let rule = match &facts.configuration {
         RuleState::Ready(rule) if connection_not_usable(facts).is_none() => rule,
-        // The question stays open until it can be answered.
+        // The request stays pending until the decision can be made.
         _ => return Some(Command::Done { outcome: Outcome::NoDecision, again: Some(REPEAT_RECHECK_DELAY) }),
     };
     match judge(facts, rule, false) {
@@ -37,8 +37,7 @@ pub(super) fn repeat(facts: &PadState) -> Option<Command> {
     }
 }
 
-/// A Pad that came to nothing is judged again, but the entry is not for it: another Pad of the series serves it, or is
-/// the one to be re-opened.
+/// Returns the next command for a Pad without a pad if another Pad of the series serves the entry, or is the one to reopen.
 pub(super) fn served_by_sibling(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -> Option<Command> {
     let pad = &facts.pad;
     if pad.manual || pad.member.progress != Progress::NotCounted {

@@ -1,4 +1,4 @@
-//! A linked pad: the tags that show where it stands, the end of the interview, and the note that stays.
+//! A linked pad: its status tags, the end of the interview, and the note.
 
 use super::link::pad_deleted;
 use super::{Command, Outcome, WriteBackState, connection_not_usable, installation, rest};
@@ -14,17 +14,17 @@ use crate::controller::pad::state::{
 };
 use std::time::Duration;
 
-/// When to see whether CoderPad has ended an interview that it was asked to end.
+/// Delay before the pad is read again after a request to end its interview.
 const END_RECHECK_DELAY: Duration = Duration::from_secs(30);
 
-/// The link is on the candidate, or was: what follows until the record of the interview is complete.
+/// Returns the next command after the link was added, until the note and tags of the interview are written.
 pub(super) fn after_link(facts: &PadState) -> Command {
     let pad = &facts.pad;
     let wanted = pad.deletion_policy != DeletionPolicy::Retain;
     if pad.finalizer != wanted {
         return Command::SetFinalizer(wanted);
     }
-    // A pad that was deleted in CoderPad may be there again: then the phase follows it (contract E2).
+    // A pad that was deleted in CoderPad may exist again: then the phase follows it (contract E2).
     let asks_for_deleted = pad.pad_was_deleted && (facts.look || pad.requested);
     if pad.phase == Some(Phase::Ended) && pad.recorded && !asks_for_deleted {
         return rest(Outcome::Keep);
@@ -41,12 +41,12 @@ pub(super) fn after_link(facts: &PadState) -> Command {
     installation::contest(facts).unwrap_or_else(|| track_interview(facts))
 }
 
-/// Whether the Pad was seen to be Open before.
+/// Reports whether the Pad was Open before.
 fn was_open(pad: &StoredPad) -> bool {
     matches!(pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended))
 }
 
-/// Follows what CoderPad says of the pad.
+/// Returns the next command that follows the state of the pad in CoderPad.
 fn track_interview(facts: &PadState) -> Command {
     let pad = &facts.pad;
     let has_ended = pad.phase == Some(Phase::Ended) && !pad.pad_was_deleted;
@@ -54,7 +54,7 @@ fn track_interview(facts: &PadState) -> Command {
         return Command::ReadOpportunity;
     }
     let shall_end = should_end(facts);
-    // What came before a Pad was called Open is not news to the walk over CoderPad's list any more.
+    // The sync of CoderPad's list has already passed changes from before the Pad was Open, so read the pad itself.
     let must_look = facts.look || pad.requested || shall_end || has_ended || !was_open(pad);
     let record = match (&facts.record, &pad.pad_id) {
         (PadLookup::Read(record), _) => record.as_ref(),
@@ -74,7 +74,7 @@ fn track_interview(facts: &PadState) -> Command {
     if record.is_deleted() {
         return pad_deleted(facts);
     }
-    // Before anybody who took part is named: whether the candidate may still be.
+    // The status names participants only if Lever still has the candidate's data (contract E12).
     if record.is_started() && !pad.names_candidate && matches!(facts.opportunity, CandidateLookup::NotRead) {
         return Command::ReadOpportunity;
     }
@@ -84,7 +84,7 @@ fn track_interview(facts: &PadState) -> Command {
     if shall_end && !facts.end_asked {
         return Command::EndPad(record.id.clone());
     }
-    // An interview that is over before its pad was called Open gets only the tag of its end.
+    // An interview that ended before its Pad was Open gets only tags.ended.
     if let Some(step) = ready_tag(facts) {
         return step;
     }
@@ -96,20 +96,20 @@ fn track_interview(facts: &PadState) -> Command {
     Command::Done { outcome, again: facts.end_asked.then_some(END_RECHECK_DELAY) }
 }
 
-/// The next step until the tag of an open pad is on the candidate; None: there is none now. It is added when the Pad
-/// becomes Open, and after a refusal (contract K4a).
+/// Returns the next command until `tags.ready` is on the candidate; `None`: nothing to do now. The tag is added when the Pad
+/// becomes Open, and again after a refusal (contract K4a).
 fn ready_tag(facts: &PadState) -> Option<Command> {
     let is_due = !was_open(&facts.pad) || (facts.tags.reported && facts.tags.pause.is_none());
     let exchange = || sync_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed]);
     is_due.then(exchange).flatten()
 }
 
-/// Whether a refused tag of an open pad is on the candidate by now, or not configured any more.
+/// Reports whether a refused tag of an open pad is now on the candidate, or no longer configured.
 pub fn is_tag_settled(facts: &PadState) -> bool {
     facts.tags.pause.is_none() && connection_not_usable(facts).is_none() && ready_tag(facts).is_none()
 }
 
-/// Whether the interview is to be ended: a person wishes it, or the candidate is archived and the configuration says so.
+/// Reports whether to end the interview: on request, or because the candidate is archived and `onArchive` is `End`.
 fn should_end(facts: &PadState) -> bool {
     let is_archived =
         || matches!(&facts.opportunity, CandidateLookup::Read(opportunity) if opportunity.archived);
@@ -121,14 +121,14 @@ fn start_time_unknown(facts: &PadState) -> bool {
     facts.pad.started_at.is_none() && facts.events.is_none()
 }
 
-/// The interview is over: the note, then the tags.
+/// Returns the next command after the interview: write the note, then the tags.
 fn end(facts: &PadState, record: &PadRecord) -> Command {
     if start_time_unknown(facts) {
         return Command::ReadEvents(record.id.clone());
     }
     let Some(write_back) = &facts.write_back else {
         let message = format!(
-            "PadConfiguration {} does not exist in this namespace, so it is not known what to write to Lever. Create it.",
+            "PadConfiguration {} does not exist in this namespace, so the operator cannot write the note and tags to Lever. Create it.",
             facts.pad.configuration
         );
         return rest(Outcome::Ended(WriteBackState::Pending(Reason::ConfigurationNotFound, message)));
@@ -142,7 +142,7 @@ fn end(facts: &PadState, record: &PadRecord) -> Command {
     {
         return step;
     }
-    // The tags tell of the latest interview.
+    // The tags show the latest interview.
     if !facts.others.iter().any(SeriesMember::is_open)
         && let Some(step) = sync_tags(facts, |tags| &tags.ended, &[|tags| &tags.ready, |tags| &tags.failed])
     {
@@ -151,15 +151,15 @@ fn end(facts: &PadState, record: &PadRecord) -> Command {
     rest(Outcome::Ended(WriteBackState::Written))
 }
 
-/// The next step to the note; None: it is written. It is looked for before it is written, and written only by who has
-/// claimed it, because Lever cannot tell a second note from a repeated one.
+/// Returns the next command for the note; `None`: it is written. The note is searched for before it is written, and written
+/// only with a claim, because Lever does not detect duplicate notes.
 fn write_note(facts: &PadState, write_back: &WriteBack, record: &PadRecord) -> Option<Command> {
     let reference = reference(facts, record);
     Some(match &facts.note {
         NoteLookup::Written(_) => return None,
         NoteLookup::NotRead => match facts.claimed {
             WriteClaim::InFlight { rest } => {
-                let message = "It is not known whether Lever has the note already: what is under way is waited for, then the note is looked for before it is written; nobody has to act.";
+                let message = "Lever did not confirm the note. The operator waits for the request to time out, checks the candidate's notes, and retries only if the note is missing. No action needed.";
                 let outcome =
                     Outcome::Ended(WriteBackState::Pending(Reason::LeverUnavailable, message.into()));
                 Command::Done { outcome, again: Some(rest) }
@@ -184,7 +184,7 @@ fn write_note(facts: &PadState, write_back: &WriteBack, record: &PadRecord) -> O
     })
 }
 
-/// The reference of the pad: as its own notes say, or else as it was made.
+/// Returns the reference of the pad: from its notes, else from the stored attempt.
 fn reference(facts: &PadState, record: &PadRecord) -> Reference {
     let attempted = || facts.pad.attempt.as_ref().map(|attempt| attempt.reference.clone());
     Reference::of_notes(&record.notes)
@@ -195,7 +195,7 @@ fn reference(facts: &PadState, record: &PadRecord) -> Reference {
 /// One of the tags of a configuration.
 type TagSelector = fn(&StatusTags) -> &Option<String>;
 
-/// The next step until one tag is on the candidate and others are off; None: they are.
+/// Returns the next command until the candidate carries one tag and not the others; `None`: done.
 fn sync_tags(facts: &PadState, put: TagSelector, take: &[TagSelector]) -> Option<Command> {
     let tags = &facts.write_back.as_ref()?.tags;
     let (put, take) = (put(tags), take.iter().filter_map(|pick| pick(tags).as_ref()));
@@ -208,7 +208,7 @@ fn sync_tags(facts: &PadState, put: TagSelector, take: &[TagSelector]) -> Option
         CandidateLookup::NotFound | CandidateLookup::Refused => return None,
         CandidateLookup::Read(opportunity) => opportunity,
     };
-    // What a recruiter changes in the same moment is left as it is.
+    // Each tag is written once per pass: a recruiter's change after that is kept.
     let due = |tag: &str, present: bool| {
         opportunity.tags.iter().any(|one| one == tag) == present
             && !facts.tags_written.iter().any(|one| one == tag)

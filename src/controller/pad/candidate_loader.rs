@@ -1,10 +1,10 @@
-//! One page of Lever's list tells all Pads that wait for one rule of their candidates.
+//! Batches candidate reads: one page of `GET /opportunities` answers all Pads that wait for the same rule.
 //!
-//! When many candidates are moved at once, a read for each would be a third of all calls, and Lever's rate limit decides
-//! how long recruiters wait. So where a crowd waits, the list of the rule is read instead, a page for up to a hundred.
+//! After a bulk move, individual reads would be a third of all calls, and Lever's rate limit determines how long
+//! recruiters wait. If enough Pads of a rule wait, its list is read instead, with up to 100 candidates per page.
 //!
-//! A page only tells who is there: about a candidate who is not on it, the candidate is asked for. And it tells nobody
-//! who began to wait after it was asked for: what a Pad is judged by is never older than what it is judged for.
+//! A page proves only presence: a candidate who is not on it is read individually. It does not answer Pads that
+//! registered after its request was sent, so that no Pad is judged on data older than its trigger.
 
 use super::observe::{self, RelatedObjects};
 use super::shared_reads::{SharedReadTicket, SharedReads};
@@ -21,22 +21,23 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// So many Pads of one rule are a crowd: a page costs one call, as a single read does.
+/// Minimum number of waiting Pads of a rule for which a list page replaces individual reads.
 const BATCH_MIN_WAITERS: usize = 5;
-/// Three or more that come no further apart than this are a crowd that is still coming: a moment later a page tells more.
+/// Maximum gap between arrivals of a batch in progress. After three or more such arrivals, the read waits for further
+/// Pads.
 const BATCH_ARRIVAL_GAP: Duration = Duration::from_millis(25);
-/// So long it is waited for, at most, until a page is read; not when there are enough for a whole page.
+/// Maximum batching delay; skipped once a full page of Pads is waiting.
 const BATCH_WINDOW_MAX: Duration = Duration::from_millis(250);
-/// A page that tells fewer than this was not worth it.
+/// Minimum number of waiting Pads that a useful page answers.
 const USEFUL_PAGE_MIN_CANDIDATES: usize = 5;
-/// After one such page, and one more for so many Pads, it is given up: the candidates are not on the list.
+/// Number of waiting Pads per additional useless page, after which paging stops: the candidates are not on the list.
 const PADS_PER_WASTED_PAGE: usize = 10;
-/// For so long each Pad then asks for itself, unless twice as many wait by then; also after a page that could not be had.
+/// Duration of individual reads after useless pages, unless twice as many Pads wait by then, or after a failed page.
 const BATCH_COOLDOWN: Duration = Duration::from_secs(60);
-/// For so long it is believed what a page has told. A hundred Pads take a third of that at Lever's rate limit.
+/// Maximum age of listed data. 100 Pads take about a third of it under Lever's rate limit.
 const CANDIDATE_CACHE_TTL: Duration = Duration::from_secs(30);
 
-/// Whose list it is.
+/// Key of a list: the rule of a connection.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct ListKey {
     namespace: String,
@@ -45,7 +46,7 @@ struct ListKey {
     tag: String,
 }
 
-/// The Pads that wait, by rule.
+/// Batches of waiting Pads, by rule.
 #[derive(Debug, Default)]
 pub struct CandidateLoader {
     crowds: Mutex<HashMap<ListKey, Weak<Batch>>>,
@@ -59,14 +60,14 @@ struct Batch {
     walk: tokio::sync::Mutex<Cursor>,
 }
 
-/// Those who wait, by the opportunity's id.
+/// The waiting Pads of a batch, by opportunity ID.
 #[derive(Debug, Default)]
 struct Waiters {
     number: u64,
     asked: HashMap<String, Waiter>,
-    /// How many of them have been told nothing.
+    /// Number of Pads without delivered data.
     untold: usize,
-    /// When the last ones came, as many as are a crowd.
+    /// Times of the last `BATCH_MIN_WAITERS` arrivals.
     came: VecDeque<Instant>,
 }
 
@@ -79,7 +80,7 @@ struct Waiter {
 #[derive(Debug)]
 struct CachedCandidate {
     at: Instant,
-    /// The page that told it; None is the first.
+    /// The page that contained it; `None` is the first page.
     page: Option<PageToken>,
     opportunity: Box<Opportunity>,
 }
@@ -92,41 +93,40 @@ impl CachedCandidate {
 
 #[derive(Debug, Default)]
 struct Cursor {
-    /// Where it goes on, unless the page is known that tells of whoever is next.
+    /// The next page, unless the page of the next Pad is known.
     next: Option<PageToken>,
     in_vain: usize,
     rest: Option<Cooldown>,
 }
 
-/// No page is read until a time, or until so many wait.
+/// Suspension of paging until a time, or until enough Pads wait.
 #[derive(Debug)]
 struct Cooldown {
     until: Instant,
     enough: usize,
 }
 
-/// A Pad that waits to hear of its candidate. It waits no more when this is dropped.
+/// Registration of a Pad that waits for its candidate, until this is dropped.
 #[derive(Debug)]
 pub struct Ticket {
     version: Option<String>,
     single: SharedReadTicket,
-    /// None: no list reports whether it gets a pad.
+    /// `None`: no list shows whether the candidate is eligible.
     listed: Option<BatchTicket>,
 }
 
-/// A Pad whose candidate a page may report.
+/// Registration of a Pad in a batch.
 #[derive(Debug)]
 struct BatchTicket {
     crowd: Arc<Batch>,
     opportunity_id: String,
     number: u64,
-    /// The page that has told it what is too old by now; inside, None is the first page.
+    /// The page that produced the expired data; `Some(None)` is the first page.
     told_by: Option<Option<PageToken>>,
 }
 
 impl CandidateLoader {
-    /// From now on this Pad waits; None if it is not likely to read its candidate. `rules_of_stage` counts the rules of
-    /// the connection that name the stage.
+    /// Registers a Pad, or returns `None` if it is not likely to read its candidate. `rules_of_stage` counts its rules.
     pub fn enroll(
         &self,
         pad: &Pad,
@@ -169,7 +169,7 @@ impl CandidateLoader {
 }
 
 impl Waiters {
-    /// Of a candidate the last one to ask is told; its number is returned.
+    /// Registers a waiter and returns its number. A newer waiter for the same candidate replaces an older one.
     fn register(&mut self, opportunity_id: String) -> u64 {
         self.number += 1;
         self.came.push_back(Instant::now());
@@ -182,7 +182,7 @@ impl Waiters {
         self.number
     }
 
-    /// Until when it counts as still coming if nobody else comes; None if it has come.
+    /// Returns the time at which the batch is complete without further arrivals; `None` if it is complete now.
     fn batch_window_end(&self) -> Option<Instant> {
         let later = (0..).zip(self.came.iter().rev());
         let until = later.skip(2).map(|(later, came)| *came + BATCH_ARRIVAL_GAP * later).max()?;
@@ -207,7 +207,7 @@ impl Waiters {
     }
 
     fn forget(&mut self, opportunity_id: &str, number: u64) {
-        // A later one of the same candidate has its place.
+        // A newer waiter for the same candidate may have replaced this one.
         if self.asked.get(opportunity_id).is_some_and(|asked| asked.number == number)
             && let Some(asked) = self.asked.remove(opportunity_id)
         {
@@ -217,12 +217,12 @@ impl Waiters {
 }
 
 impl Ticket {
-    /// Whether it is this version of the Pad that waits.
+    /// Reports whether the ticket is for this version of the Pad.
     pub fn is_of(&self, pad: &Pad) -> bool {
         self.version == pad.resource_version()
     }
 
-    /// The candidate: as a page has told, or as Lever answers for this one.
+    /// Returns the candidate from a page, or from an individual read.
     ///
     /// # Errors
     /// As [`LeverClient::opportunity`].
@@ -245,8 +245,8 @@ impl BatchTicket {
             return Ok(opportunity);
         }
         let crowd = self.crowd.clone();
-        // Who waits here is told by the page that the first of them reads. While they wait for the rate limit others come,
-        // so one at a time does, and only then is it decided what to read.
+        // The page that the first waiter reads answers the others. Further Pads arrive while it waits for the rate
+        // limit, so only one waiter at a time acquires a permit, and decides afterwards between a page and a read.
         let mut walk = patiently(crowd.walk.lock()).await;
         for _ in 0..=crowd.pending_count() / PADS_PER_WASTED_PAGE {
             if let Some(opportunity) = self.take_delivered() {
@@ -278,7 +278,7 @@ impl BatchTicket {
         }
     }
 
-    /// What a page has told, unless that is too old.
+    /// Takes the data that a page delivered, unless it is expired.
     fn take_delivered(&mut self) -> Option<Opportunity> {
         let told = self.crowd.waiting.lock().take(&self.opportunity_id, self.number)?;
         if told.is_fresh() {
@@ -306,7 +306,7 @@ impl Batch {
         self.waiting.lock().untold
     }
 
-    /// Waits for those who are still coming, unless no page is read anyway.
+    /// Waits until the batch is complete, if a page may be read.
     async fn wait_for_batch(&self, walk: &Cursor) {
         let latest = Instant::now() + BATCH_WINDOW_MAX;
         let comes_until = || {
@@ -319,7 +319,7 @@ impl Batch {
         }
     }
 
-    /// Reads the next page, and tells those who waited when it was asked for. After pages in vain the walk rests.
+    /// Reads the next page and delivers it to the Pads registered before the request. Useless pages suspend paging.
     async fn read_page(&self, walk: &mut Cursor, lever: &LeverClient, permit: Permit) {
         let (last, untold) = {
             let waiting = self.waiting.lock();
@@ -336,7 +336,7 @@ impl Batch {
                 let here = walk.next.take();
                 let told_many =
                     self.deliver(page.opportunities, here.as_ref(), last, at) >= USEFUL_PAGE_MIN_CANDIDATES;
-                // On the last page there may soon be more.
+                // The last page may soon contain more candidates.
                 walk.next = page.next.or_else(|| here.filter(|_| told_many));
                 walk.in_vain = if told_many { 0 } else { walk.in_vain + 1 };
                 if walk.in_vain > untold / PADS_PER_WASTED_PAGE {
@@ -348,7 +348,7 @@ impl Batch {
         }
     }
 
-    /// Returns how many are told who were not before.
+    /// Delivers candidates and returns the number of Pads that had no current data before.
     fn deliver(
         &self,
         opportunities: Vec<Opportunity>,
@@ -357,7 +357,7 @@ impl Batch {
         at: Instant,
     ) -> usize {
         let mut waiting = self.waiting.lock();
-        // What does not fit the list has changed while it was made: it is asked for.
+        // A candidate that does not match the rule changed while the list was built, and is read individually.
         let fits = |one: &Opportunity| one.stage == self.rule.stage_id && one.tags.contains(&self.rule.tag);
         let told = opportunities.into_iter().filter(fits);
         told.map(|one| CachedCandidate { at, page: page.cloned(), opportunity: Box::new(one) })
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_crowd_is_told_by_pages_and_a_few_ask_for_themselves() {
+    async fn many_pads_are_answered_by_pages_and_few_by_individual_reads() {
         let account = Account::new().await;
         let few = account.candidates(BATCH_MIN_WAITERS - 1).await;
         let demands = few.iter().map(|id| account.ask(id)).collect();
@@ -448,14 +448,14 @@ mod tests {
         let demands = many.iter().map(|id| account.ask(id)).collect();
         assert_eq!(account.read_all(demands).await, many);
         let (lists, singles) = account.calls();
-        // 159 are in the stage: two pages. Who is on neither when it is their turn asks.
+        // More than one page of candidates is in the stage. A Pad whose candidate is on neither reads individually.
         assert!(lists <= 3 && singles <= BATCH_MIN_WAITERS, "{lists} lists, {singles} single reads");
         assert_eq!(account.crowd.waiting.lock().asked.len(), 0);
     }
 
-    /// Those who come first ask for themselves, for nobody knows how many will follow.
+    /// The first Pads read individually, because the number of further Pads is unknown.
     #[tokio::test]
-    async fn a_crowd_that_is_still_coming_is_waited_for() {
+    async fn a_read_waits_for_a_batch_in_progress() {
         let account = Account::new().await;
         let ids = account.candidates(60).await;
         let reads = ids.iter().enumerate().map(async |(number, id)| {
@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_have_their_pads_are_passed_over() {
+    async fn pages_of_candidates_with_pads_are_skipped() {
         let account = Account::new().await;
         account.candidates(120).await;
         let waiting = account.candidates(110).await;
@@ -479,24 +479,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_after_the_page_was_asked_for_is_not_told_by_it() {
+    async fn a_page_does_not_answer_pads_that_registered_after_its_request() {
         let account = Account::new().await;
         let ids = account.candidates(BATCH_MIN_WAITERS + 1).await;
         let mut demands: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
         let first = demands.remove(0);
         first.read(&account.lever).await.unwrap();
         assert_eq!(account.calls(), (1, 0));
-        // The next version of a Pad that was told of already.
+        // The next version of a Pad whose candidate was delivered already.
         let (mut again, mut told) = (account.ask(&ids[1]), demands.remove(0));
         let heard = |demand: &mut Ticket| demand.listed.as_mut().unwrap().take_delivered();
-        assert!(heard(&mut told).is_none(), "another one has its place");
+        assert!(heard(&mut told).is_none(), "a newer waiter replaced it");
         drop(told);
         assert!(heard(&mut again).is_none());
         assert!(heard(&mut demands[0]).is_some());
     }
 
     #[tokio::test]
-    async fn who_is_not_on_the_list_is_asked_for_and_a_list_that_tells_nothing_is_left_alone() {
+    async fn missing_candidates_are_read_individually_and_useless_lists_are_suspended() {
         let account = Account::new().await;
         let untagged = join_all((0..PADS_PER_WASTED_PAGE - 1).map(|_| account.candidate("other"))).await;
         let demands = untagged.iter().map(|id| account.ask(id)).collect();
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_that_cannot_be_had_holds_up_nobody() {
+    async fn a_failed_list_delays_no_pad() {
         let account = Account::new().await;
         let ids = account.candidates(BATCH_MIN_WAITERS).await;
         let lists = simulators::Fault::on("GET", "^/v1/opportunities$");
@@ -520,13 +520,13 @@ mod tests {
         let account = Account::new().await;
         let id = account.candidate(TAG).await;
         let by_rules = (0..20).map(async |number| {
-            // The receiver stores them one after the other.
+            // The webhook receiver stores them one after the other.
             tokio::time::sleep(Duration::from_millis(5 * number as u64)).await;
             account.ask_by_rule(number, &id).read(&account.lever).await.unwrap().id
         });
         assert_eq!(join_all(by_rules).await, vec![id.clone(); 20]);
         assert_eq!(account.calls(), (0, 1));
-        // The next move is another matter, and a candidate who is gone is asked for once as well.
+        // The next move causes a new read, and a missing candidate is read only once as well.
         assert_eq!(account.read_all(vec![account.ask(&id)]).await, [id]);
         assert_eq!(account.calls(), (0, 2));
         let gone: Vec<_> = (0..20).map(|number| account.ask_by_rule(number, "nobody")).collect();
@@ -569,7 +569,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_told_too_long_ago_is_not_believed_and_read_again_for_all() {
+    async fn expired_data_is_discarded_and_read_again_for_all_pads() {
         let account = Account::new().await;
         let ids = account.candidates(2 * BATCH_MIN_WAITERS).await;
         let mut demands: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();

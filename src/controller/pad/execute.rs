@@ -1,7 +1,8 @@
-//! Does what the plan says: every call to a service and every write to the Pad's metadata.
+//! Executes the commands of the plan: all calls to services and all writes to the Pad's metadata.
 //!
-//! Each effect may take place and its answer be lost. So each is either safe to repeat, or preceded by a write that
-//! lets whoever comes later find out: `create` does so for the pad, `lever` for the link and the note.
+//! A request may take effect although its response is lost. Each one is therefore either idempotent, or preceded by a
+//! write that allows a later pass to detect the outcome: in `create_pad` for the pad, in `write_back` for the link and
+//! the note.
 
 mod create_pad;
 mod installation;
@@ -34,12 +35,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::Instrument;
 
-/// Delay before a negative answer is read again: some seconds, as services that are consistent in the end need.
+/// Delay before a negative answer is read again: the services are eventually consistent.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(3);
-/// Most links of a candidate that are looked at for a pad of ours.
+/// Maximum number of links of a candidate that are searched for a pad of ours.
 const LINKS_READ: usize = 20;
 
-/// One Pad in the hands of one pass: the object as it is now, and what is known.
+/// One pass over a Pad: the current object and the observed state.
 pub struct PadReconcile<'a> {
     /// The leader's context.
     pub context: &'a Context,
@@ -47,20 +48,20 @@ pub struct PadReconcile<'a> {
     pub pad: Arc<Pad>,
     /// Its configuration.
     pub configuration: Option<Arc<PadConfiguration>>,
-    /// The services of its connection.
+    /// The service clients of its connection.
     pub account: Option<Arc<ServiceClients>>,
-    /// Its place among those that wait to hear of their candidates.
+    /// Its ticket for a batched read of its candidate.
     pub demand: Option<Ticket>,
-    /// The right to make the write to Lever that this pass has claimed.
+    /// The permit and send deadline of the write to Lever that this pass has claimed.
     pub departure: Option<Departure>,
-    /// The pad that this pass has made at CoderPad.
+    /// The ID of the pad that this pass created in CoderPad.
     pub made: Option<String>,
-    /// What is known.
+    /// The observed state.
     pub facts: PadState,
 }
 
 impl PadReconcile<'_> {
-    /// Does one step, and notes what came of it.
+    /// Executes one command and stores its result in the state.
     pub async fn execute(&mut self, step: Command) {
         let span = spans::step(step.name());
         if let Err(trouble) = self.try_to(step).instrument(span.clone()).await {
@@ -81,7 +82,7 @@ impl PadReconcile<'_> {
                 Ok(())
             }
             Command::ReadLinkedPads(ids) => {
-                // The newest ones: Lever appends.
+                // The newest links are last: Lever appends.
                 let newest: Vec<String> = ids.iter().rev().take(LINKS_READ).cloned().collect();
                 let mut records = self.facts.linked_before.take().unwrap_or_default();
                 records.extend(self.read_linked_pads(newest).await?);
@@ -93,7 +94,7 @@ impl PadReconcile<'_> {
                 tokio::time::sleep(READ_AGAIN_AFTER).await;
                 self.facts.kind_read_again = true;
                 let record = self.read_pad(&id).await?;
-                // A pad that is gone needs no other conclusion than a live one.
+                // A deleted pad is handled like a live one.
                 self.facts.record = match (record, &self.facts.flight) {
                     (Some(record), _) => PadLookup::Read(Box::new(record)),
                     (None, CreateOutcome::Searched(found)) if let [found] = found.as_slice() => {
@@ -132,7 +133,7 @@ impl PadReconcile<'_> {
                     .notes
                     .into_iter()
                     .find(|note| note.values.iter().any(|value| reference.is_of_note(value)));
-                // Each note that cannot be read may be the one (contract X9).
+                // An unreadable note may be the searched one (contract X9).
                 if let (None, Some(unreadable)) = (&found, unreadable) {
                     return Err(PassError::Service(unreadable));
                 }
@@ -150,7 +151,7 @@ impl PadReconcile<'_> {
                 for id in ids {
                     match self.account()?.interview.environment(id).await {
                         Ok(environment) => code.push(environment),
-                        // One file that CoderPad does not return must not cost the whole record (contract E3).
+                        // A file that CoderPad does not return must not prevent the note (contract E3).
                         Err(error) if matches!(error.class, Class::NotFound | Class::Invalid) => {}
                         Err(error) => return Err(PassError::Service(error)),
                     }
@@ -159,16 +160,16 @@ impl PadReconcile<'_> {
                 Ok(())
             }
             Command::CheckQuestion { question, type_ } => {
-                // The refusal stands, whatever comes of this.
+                // The refusal remains, whatever the result.
                 let asked = self.account()?.interview.question(question).await;
                 self.facts.misfit = Some(asked.ok().and_then(|asked| rules::misfit(&asked, type_)));
                 Ok(())
             }
             Command::EndPad(id) => {
                 self.account()?.interview.end_pad(&id).await.map_err(PassError::Service)?;
-                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "an interview was ended at CoderPad");
+                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "ended interview in CoderPad");
                 self.facts.end_asked = true;
-                // It answers without the pad.
+                // The response does not contain the pad.
                 self.facts.record = PadLookup::NotRead;
                 Ok(())
             }
@@ -180,8 +181,8 @@ impl PadReconcile<'_> {
             }
             Command::DeletePad(id) => {
                 self.account()?.interview.delete_pad(&id).await.map_err(PassError::Service)?;
-                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was deleted at CoderPad");
-                // A pad that is not kept counts in the hour like one (contract F2).
+                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "deleted pad in CoderPad");
+                // A pad that is deleted again counts in the hourly limit (contract P11).
                 let attempt = self.facts.pad.open_attempt().filter(|_| !self.facts.pad.deleting);
                 let attempted = attempt.and_then(|attempt| attempt.at.parse().ok());
                 self.facts.create_answered_at = self.facts.create_answered_at.or(attempted);
@@ -216,11 +217,11 @@ impl PadReconcile<'_> {
         Api::namespaced(self.context.client.clone(), &self.facts.pad.namespace)
     }
 
-    /// Writes metadata of the Pad and takes over what it is then.
+    /// Writes metadata of the Pad and stores the resulting object.
     async fn write(&mut self, change: MetadataChange) -> Result<(), WriteError> {
         let written = write_metadata(&self.context.client, self.pad.as_ref(), &change).await;
         if let Err(WriteError::Conflict { now }) = &written {
-            // Nothing is tried again before the watch has told of what is there.
+            // No retry before the watch delivers the conflicting version.
             self.context.written.record_version(&self.pad, now.as_deref());
         }
         let written = written?;
@@ -233,7 +234,7 @@ impl PadReconcile<'_> {
         let before = (self.facts.pad.attempt.take(), self.facts.pad.open_claim());
         self.facts.pad = observe::stored_pad(&pad, self.configuration.as_deref());
         self.pad = Arc::new(pad);
-        // What another process has written meanwhile may be under way.
+        // A request of another process that has written meanwhile may be in flight.
         if self.facts.pad.attempt != before.0 {
             self.facts.flight = observe::flight(&self.facts.pad, self.context);
         }
@@ -242,8 +243,8 @@ impl PadReconcile<'_> {
         }
     }
 
-    /// Reads the candidate. That there is none has consequences that cannot be undone, so it is read again before it is
-    /// believed (contract P7b); after a webhook, the plan does that with delays of its own (contract P7a).
+    /// Reads the candidate. A 404 has irreversible consequences, so it is confirmed by a second read (contract P7b).
+    /// After a webhook, the plan does that with its own delays (contract P7a).
     async fn read_opportunity(&mut self) -> Result<(), PassError> {
         let demand = self.demand.take();
         self.facts.read_is_shared = demand.is_some();
@@ -261,12 +262,12 @@ impl PadReconcile<'_> {
             Ok(opportunity) => CandidateLookup::Read(Box::new(opportunity)),
             Err(error) if error.class == Class::NotFound => CandidateLookup::NotFound,
             Err(error) if error.class == Class::Forbidden => {
-                // Refused for this one, or for all? A key that may read another one lacks no permission.
+                // If the key can read another opportunity, only this one is refused (contract P2b).
                 match lever.any_opportunity().await.map_err(PassError::Service)? {
                     Some(other) if other != self.facts.pad.opportunity_id => {
                         match lever.opportunity(&other).await {
                             Ok(_) => CandidateLookup::Refused,
-                            // Gone since it was listed: nothing can be concluded now.
+                            // Deleted since it was listed: inconclusive.
                             Err(gone) if gone.class == Class::NotFound => {
                                 return Err(PassError::Service(error));
                             }
@@ -281,7 +282,7 @@ impl PadReconcile<'_> {
         Ok(())
     }
 
-    /// Reads a pad. That there is none is read again before it is believed, as for the candidate.
+    /// Reads a pad. A 404 is confirmed by a second read, as for the candidate.
     async fn read_pad(&self, id: &str) -> Result<Option<PadRecord>, PassError> {
         let interview = &self.account()?.interview;
         let mut read = interview.pad(id).await;
@@ -307,7 +308,7 @@ impl PadReconcile<'_> {
         Ok(())
     }
 
-    /// Stores on the configuration that these entries of the candidate were served.
+    /// Stores on the configuration that these stage entries of the candidate were served.
     async fn store_served(&mut self, entries: &[Timestamp]) -> Result<(), PassError> {
         let id = self.facts.pad.opportunity_id.clone();
         let added = entries.iter().map(|entry| Fingerprint::new(&id, *entry));
@@ -319,7 +320,7 @@ impl PadReconcile<'_> {
         Ok(())
     }
 
-    /// Changes the status of the Pad's configuration, as it is now. One that is gone needs nothing.
+    /// Changes the current status of the Pad's configuration. A deleted configuration is ignored.
     async fn write_configuration(
         &self,
         change: impl FnOnce(&mut PadConfigurationStatus),
@@ -339,8 +340,8 @@ impl PadReconcile<'_> {
         }
     }
 
-    /// The pads behind links that anybody may have put on the candidate: one that the key may not see is not ours. Those
-    /// that are not found are read again once, all after one delay.
+    /// Reads the pads behind links, which anyone may have added to the candidate: a pad that the key may not read is
+    /// not ours. Missing ones are read once more, all after one delay.
     async fn read_linked_pads(&self, ids: Vec<String>) -> Result<Vec<PadRecord>, PassError> {
         let interview = &self.account()?.interview;
         let (mut records, mut missing) = (Vec::new(), ids);
@@ -360,7 +361,7 @@ impl PadReconcile<'_> {
         Ok(records)
     }
 
-    /// Makes the next Pad of the series; one that is there already is the one that was to be made.
+    /// Creates the next Pad of the series. An existing one counts as created.
     async fn create_next_pad(&mut self, n: u32) -> Result<(), PassError> {
         let Some(configuration) = self.configuration.clone() else { return Err(PassError::Conflict) };
         let asked = names::reconcile_requested_at(self.pad.as_ref()).filter(|_| self.facts.pad.requested);

@@ -1,13 +1,13 @@
-//! Links to pads of somebody else that a candidate carries next to the link of our pad, and that were looked at.
+//! Cache of the foreign links that a candidate carries next to the link of our pad and that were already read.
 //!
-//! Sync finds such links on every walk. Without this memory each of them would cost a call per sync. It may be lost: each
-//! link is then looked at once more.
+//! Sync finds such links in every scan. Without this cache, each of them would cost a call per sync. It may be lost:
+//! each link is then read once more.
 
 use crate::k8s::key;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 
-/// Maximum number of links remembered for one Pad; a candidate has fewer.
+/// Maximum number of cached links per Pad; a candidate has fewer.
 const MAX_LINKS_PER_PAD: usize = 100;
 
 /// IDs of pads by namespace and name of the Pad.
@@ -17,7 +17,7 @@ pub struct ForeignLinks {
 }
 
 impl ForeignLinks {
-    /// These linked pads were looked at in a pass over the Pad.
+    /// Records the linked pads that a reconcile of the Pad has read.
     pub fn record(&self, namespace: &str, name: &str, ids: &[String]) {
         if ids.is_empty() {
             return;
@@ -28,14 +28,14 @@ impl ForeignLinks {
         of_pad.extend(ids.iter().take(room).cloned());
     }
 
-    /// Whether all these linked pads were looked at before.
+    /// Reports whether all these linked pads were read before.
     pub fn are_known(&self, namespace: &str, name: &str, ids: &[&String]) -> bool {
         let known = self.known.lock();
         let of_pad = known.get(&key(namespace, name));
         ids.iter().all(|id| of_pad.is_some_and(|of_pad| of_pad.contains(*id)))
     }
 
-    /// The Pad is gone.
+    /// Removes the state of a deleted Pad.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.known.lock().remove(&key(namespace, name));
     }

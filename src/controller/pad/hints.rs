@@ -1,8 +1,8 @@
-//! What the rest of the leader asks of the Pad controller: "look at this Pad again, there is news of it".
+//! Hints: requests of other tasks of the leader to refresh part of a Pad's state.
 //!
-//! Sync walks over both services' lists and finds news of Pads that are settled and would sleep on. It concludes
-//! nothing itself: it asks for a look, and the Pad's own pass reads what is true now. This memory may be lost: the next
-//! sync finds the same news and asks again.
+//! Sync scans both services' lists and detects changes of settled Pads, which nothing else would reconcile. It decides
+//! nothing itself: it adds a hint, and the Pad's own reconcile reads the current state. Hints may be lost: the next sync
+//! finds the same changes and adds them again.
 
 use super::foreign_links::ForeignLinks;
 use crate::k8s::key;
@@ -10,47 +10,47 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use tokio::sync::broadcast;
 
-/// How many wakes a slow listener may lie behind before it is told to look at all that is wanted.
+/// Maximum number of wake-ups that a slow receiver may lag behind before it has to reconcile all Pads with hints.
 const WAKES_KEPT: usize = 4096;
 
-/// What is to be looked at.
+/// Part of a Pad's state to refresh.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Hint {
-    /// The pad at CoderPad: it has started, ended, or may be gone.
+    /// The pad in CoderPad: it has started, ended, or may be deleted.
     Record,
-    /// The candidate: whether there is a pad, or a further one, to be made.
+    /// The candidate: a first or another pad may be due.
     Judge,
     /// The candidate was archived.
     Archived,
-    /// The candidate's data is gone from Lever: deleted, or anonymized.
+    /// The candidate was deleted or anonymized in Lever.
     Erased,
-    /// Whether another installation has a pad among the candidate's links.
+    /// The candidate's links: one may be a pad of another installation.
     OtherInstallations,
-    /// Whether it has been over for long enough to be deleted: its candidate has left the stage, or lost the tag.
+    /// The TTL: the candidate has left the stage or lost the tag, so the Pad may be deleted.
     Expired,
 }
 
-/// What is asked for about one Pad at one moment.
+/// Snapshot of the pending hints of one Pad.
 #[derive(Clone, Debug, Default)]
 pub struct PendingHints(HashMap<Hint, u64>);
 
 impl PendingHints {
-    /// These.
+    /// Creates a snapshot of these hints.
     #[cfg(test)]
     pub fn from_hints(all: impl IntoIterator<Item = Hint>) -> Self {
         Self(all.into_iter().map(|what| (what, 1)).collect())
     }
 
-    /// Whether this is asked for.
+    /// Reports whether this hint is pending.
     pub fn has(&self, what: Hint) -> bool {
         self.0.contains_key(&what)
     }
 }
 
-/// The looks that are asked for and not yet taken, by namespace and name of the Pad.
+/// The pending hints, by namespace and name of the Pad.
 #[derive(Debug)]
 pub struct Hints {
-    /// Links of candidates that were looked at for pads of other installations.
+    /// Links that were already checked for pads of other installations.
     pub foreign_links: ForeignLinks,
     asked: Mutex<HintTable>,
     wakes: broadcast::Sender<(String, String)>,
@@ -73,7 +73,7 @@ impl Default for Hints {
 }
 
 impl Hints {
-    /// Asks for a look, and wakes the Pad.
+    /// Adds a hint and wakes the Pad.
     pub fn request(&self, namespace: &str, name: &str, what: Hint) {
         let mut asked = self.asked.lock();
         asked.number += 1;
@@ -83,17 +83,18 @@ impl Hints {
         let _ = self.wakes.send(key(namespace, name));
     }
 
-    /// What is asked for now about a Pad. What is asked for later, while it is being looked at, is another look.
+    /// Returns a snapshot of the pending hints of a Pad. A hint that is added later stays pending when the snapshot is
+    /// completed.
     pub fn pending(&self, namespace: &str, name: &str) -> PendingHints {
         self.asked.lock().looks.get(&key(namespace, name)).cloned().unwrap_or_default()
     }
 
-    /// Whether anything is asked for about a Pad.
+    /// Reports whether a Pad has pending hints.
     pub fn has_pending(&self, namespace: &str, name: &str) -> bool {
         self.asked.lock().looks.contains_key(&key(namespace, name))
     }
 
-    /// The look that was `wanted` was taken.
+    /// Removes a hint, unless it was added again since the snapshot `wanted`.
     pub fn complete(&self, namespace: &str, name: &str, what: Hint, wanted: &PendingHints) {
         let mut asked = self.asked.lock();
         let Some(left) = asked.looks.get_mut(&key(namespace, name)) else { return };
@@ -105,18 +106,18 @@ impl Hints {
         }
     }
 
-    /// The Pad is gone.
+    /// Removes the state of a deleted Pad.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.foreign_links.forget(namespace, name);
         self.asked.lock().looks.remove(&key(namespace, name));
     }
 
-    /// Namespace and name of each Pad that is asked about from now on. Who lags behind looks at [`Self::all`].
+    /// Subscribes to the namespaces and names of Pads with new hints. A receiver that lags behind uses [`Self::all`].
     pub fn wakes(&self) -> broadcast::Receiver<(String, String)> {
         self.wakes.subscribe()
     }
 
-    /// Namespace and name of every Pad that is asked about.
+    /// Returns namespace and name of every Pad with pending hints.
     pub fn all(&self) -> Vec<(String, String)> {
         self.asked.lock().looks.keys().cloned().collect()
     }
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_is_wanted_until_it_is_taken_and_what_is_asked_meanwhile_is_another() {
+    fn a_hint_is_pending_until_completed_and_one_added_meanwhile_stays_pending() {
         let looks = Hints::default();
         let mut wakes = looks.wakes();
         assert!(!looks.pending("hiring", "a").has(Hint::Record));

@@ -1,10 +1,10 @@
-//! What this process knows of requests that must not be repeated and whose outcome is not stored: the creation of a pad,
-//! and the writes to Lever that were claimed.
+//! Tracks requests that must not be repeated and whose outcome is not stored: the creation of a pad, and the claimed
+//! writes to Lever.
 //!
-//! Each is known by its mark: the text that stands on the Pad since before it left. Whoever finds a mark may conclude "it
-//! did not take effect" only when no such request can be under way any more, and what shows its effect is fresh. For one's
-//! own request that is counted from its end; for another process's, whose clock says nothing, from when its mark was first
-//! seen here (contract, "Exactly once", Unknown outcome). Losing this memory only makes the wait start again.
+//! Each request is identified by its mark: the text that was stored on the Pad before the request was sent. "It did not
+//! take effect" may be concluded only when no such request can be in flight and a read shows current data. The wait
+//! starts at the end of an own request. For a request of another process, whose clock cannot be trusted, it starts when
+//! its mark is first seen by this process (contract X5b). If this state is lost, the wait only starts again.
 
 use crate::api::names::OnceOnlyWrite;
 use crate::coderpad::PadRecord;
@@ -14,16 +14,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A request leaves within this time of its mark, or not at all.
+/// Deadline for sending a request after its mark was stored: it is sent by then or not at all.
 pub const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Delay between the first two searches for a pad whose creation was not confirmed; each further delay is twice as long.
 const SEARCH_DELAY_MIN: Duration = Duration::from_secs(2);
-/// Longest delay between two such searches.
+/// Maximum delay between two such searches.
 const SEARCH_DELAY_MAX: Duration = Duration::from_secs(30);
-/// A note is looked for no sooner than this after a request to add it has ended (contract, "Exactly once").
+/// Minimum delay before a search for a note, after the request to add it has ended (contract X9).
 const NOTE_VISIBILITY_DELAY: Duration = Duration::from_secs(60);
 
-/// The requests that were seen, by their marks: two requests never share one.
+/// The known requests, by their unique marks.
 #[derive(Debug, Default)]
 pub struct InFlight {
     seen: Mutex<HashMap<String, RequestState>>,
@@ -49,25 +49,25 @@ impl RequestState {
     }
 }
 
-/// What is known of one request.
+/// State of one request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum InFlightState {
-    /// It may still take effect, or its effect may not be seen yet.
+    /// It may still take effect, or its effect may not be visible yet.
     InFlight {
-        /// How long that may last.
+        /// Longest remaining time.
         rest: Duration,
-        /// Delay until its effect is to be searched for next; zero: now.
+        /// Delay before the next search for its effect; zero: now.
         search_in: Duration,
     },
-    /// It has ended; its effect can be looked for.
+    /// It has ended; a search for its effect is conclusive.
     Completed,
     /// It certainly took no effect.
     NotSent,
 }
 
 impl InFlight {
-    /// Looks at one. If it was never seen it is another process's, or one's own from before a restart: it may have been
-    /// marked just now, so it takes `leaves + lands`.
+    /// Returns the state of a request. An unknown mark is from another process, or from before a restart, and may have
+    /// just been stored: such a request may be in flight for `SEND_DEADLINE + lands`.
     pub fn state_of(&self, mark: &str, lands: Duration) -> InFlightState {
         let mut all = self.seen.lock();
         let first_seen = || RequestState::completes_in(SEND_DEADLINE + lands);
@@ -86,8 +86,8 @@ impl InFlight {
         }
     }
 
-    /// A search has not found the effect of a request that may still take effect. Returns the delay until the next one:
-    /// the delays grow (contract X5a).
+    /// Records a search that did not find the effect of a request in flight. Returns the growing delay before the next
+    /// search (contract X5a).
     pub fn next_search_delay(&self, mark: &str) -> Duration {
         match self.seen.lock().get_mut(mark) {
             Some(RequestState::CompletesBy { searches, .. }) => {
@@ -100,24 +100,24 @@ impl InFlight {
         }
     }
 
-    /// One's own request has ended, and it is not known how. `shows` is how long its effect may stay hidden.
+    /// Records the end of an own request with unknown outcome. Its effect may stay invisible for `shows`.
     pub fn mark_ended(&self, mark: &str, shows: Duration) {
         self.seen.lock().insert(mark.to_owned(), RequestState::completes_in(shows));
     }
 
-    /// One's own request was refused, or never sent.
+    /// Records that an own request was refused or never sent.
     pub fn mark_not_sent(&self, mark: &str) {
         self.seen.lock().insert(mark.to_owned(), RequestState::NotSent);
     }
 
-    /// The outcome is stored: nothing needs to be remembered.
+    /// Removes a request whose outcome is stored.
     pub fn forget(&self, mark: &str) {
         self.seen.lock().remove(mark);
     }
 }
 
-/// How long a write to Lever may stay hidden after its end. One whose answer is lost takes effect within the time limit
-/// of a call, if ever: nothing is documented, and this is assumed.
+/// Returns how long a write to Lever may stay invisible after its end. Lever documents nothing; the assumption is that
+/// a write without a response takes effect within the timeout of a call, if at all.
 pub fn visibility_delay(effect: OnceOnlyWrite) -> Duration {
     match effect {
         OnceOnlyWrite::Link => TIME_LIMIT,
@@ -125,7 +125,7 @@ pub fn visibility_delay(effect: OnceOnlyWrite) -> Duration {
     }
 }
 
-/// How long a write to Lever may take from its leaving until its effect is seen.
+/// Returns the maximum time from sending a write to Lever until its effect is visible.
 pub fn max_flight_time(effect: OnceOnlyWrite) -> Duration {
     match effect {
         OnceOnlyWrite::Link => TIME_LIMIT,
@@ -133,7 +133,7 @@ pub fn max_flight_time(effect: OnceOnlyWrite) -> Duration {
     }
 }
 
-/// What two walks over CoderPad's newest pads say together; None, if they do not agree.
+/// Returns the common result of two scans of CoderPad's newest pads; `None` if they do not agree.
 pub fn merge_scans(mut first: Vec<PadRecord>, mut second: Vec<PadRecord>) -> Option<Vec<PadRecord>> {
     for walk in [&mut first, &mut second] {
         walk.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn anothers_flight_is_waited_out_from_when_it_was_first_seen() {
+    async fn wait_for_a_foreign_request_starts_when_its_mark_is_first_seen() {
         let flights = InFlight::default();
         assert_eq!(rest(flights.state_of("one", LANDS)), Some(SEND_DEADLINE + LANDS));
         tokio::time::advance(Duration::from_secs(100)).await;
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn ones_own_flight_is_waited_out_from_its_end() {
+    async fn wait_for_an_own_request_starts_at_its_end() {
         let flights = InFlight::default();
         flights.mark_ended("one", LAG);
         assert_eq!(rest(flights.state_of("one", LANDS)), Some(LAG));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pad_is_searched_for_at_once_and_then_with_growing_delays() {
+    async fn a_pad_is_searched_for_immediately_and_then_with_growing_delays() {
         let flights = InFlight::default();
         let search_in = |look| match look {
             InFlightState::InFlight { search_in, .. } => search_in.as_secs(),
@@ -194,6 +194,6 @@ mod tests {
             assert_eq!(search_in(flights.state_of("one", LANDS)), 0);
         }
         flights.mark_ended("one", LAG);
-        assert_eq!(search_in(flights.state_of("one", LANDS)), 0, "one's own request has just ended");
+        assert_eq!(search_in(flights.state_of("one", LANDS)), 0, "the own request has just ended");
     }
 }

@@ -1,7 +1,7 @@
-//! The controller of Pads: drives each one until its pad is made and its link is on the candidate.
+//! The Pad controller: reconciles each Pad until its pad is created, linked to the candidate, and ended.
 //!
-//! The driver is a loop of plan and act over one set of facts: `observe` reads them from the cluster, `plan` has all
-//! rules, `execute` all effects, and `status` says what has come of it.
+//! A reconcile is a loop over one observed state: `observe` builds it from the caches, `plan` decides the next command
+//! by all rules, `execute` applies it, and `status` builds the status at the end.
 
 pub mod candidate_loader;
 mod execute;
@@ -57,16 +57,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use workqueue::WorkQueue;
 
-/// More steps than any pass has: a plan that goes in circles ends here, with a log line.
+/// Maximum number of commands per pass, more than any needs: stops a plan that does not terminate.
 const MAX_COMMANDS_PER_PASS: usize = 64;
-/// A waiting Pad is looked at again this often even if nothing woke it.
+/// Requeue delay of a waiting Pad without events.
 const REQUEUE_INTERVAL: Duration = Duration::from_secs(300);
-/// The pause after somebody else has changed a Pad in mid-pass.
+/// Requeue delay after a write conflict.
 const PAD_CONFLICT_REQUEUE_DELAY: Duration = Duration::from_millis(200);
-/// By then the watch has surely told of one's own write; it wakes the Pad itself when it does.
+/// Fallback requeue delay while the watch has not delivered the operator's own write yet.
 const OWN_WRITE_REQUEUE_DELAY: Duration = Duration::from_secs(2);
 
-/// Runs the controller until `stop`; what is in flight then is finished.
+/// Runs the controller until `stop`, then finishes the reconciles in flight.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let wakes = broadcast_stream(context.looks.wakes());
     let scope = &context.scope;
@@ -118,14 +118,14 @@ fn reference((namespace, name): (String, String)) -> ObjectRef<Pad> {
     ObjectRef::new(&name).within(&namespace)
 }
 
-/// The controller of Pads, for the driver.
+/// The Pad controller, as run by [`runtime`].
 struct PadController {
     context: Arc<Context>,
     queue: Arc<WorkQueue>,
 }
 
 impl Reconcile<Pad> for PadController {
-    /// Connections and configurations need no turn: few as they are, they must not wait behind many Pads.
+    /// Admits Pads with a work permit. The few connections and configurations need none and never wait behind Pads.
     fn admit(&self, pad: &Pad) -> bool {
         self.queue.admit(pad)
     }
@@ -137,7 +137,7 @@ impl Reconcile<Pad> for PadController {
         };
         spans::took_turn(called.waited);
         let demand = called.demand.take();
-        // Many passes are under way, and one is large.
+        // Boxed, because the future is large and many are in flight.
         Box::pin(reconcile(pad, demand, &self.context)).await
     }
 
@@ -159,7 +159,7 @@ impl Reconcile<Pad> for PadController {
     }
 }
 
-/// The Pads of a namespace that may wait for what has changed. Those that are settled stay asleep.
+/// Returns the Pads of a namespace that may wait for a changed object. Settled Pads are not reconciled.
 fn affected_pads(
     context: &Context,
     namespace: Option<String>,
@@ -170,9 +170,9 @@ fn affected_pads(
             || match pad.phase() {
                 None | Some(Phase::Pending | Phase::Failed) => true,
                 Some(Phase::Ended) => !observe::stored_pad(pad, None).recorded,
-                // A wish that came while nothing was sent.
+                // The end may have been requested while nothing could be sent.
                 Some(Phase::Open | Phase::Started) => pad.spec.state == DesiredState::Ended,
-                // Its connection may count the pads of that installation as own by now (contract I6).
+                // Its connection may now count the pads of that installation as own (contract I6).
                 Some(Phase::Skipped) => observe::is_owned_elsewhere(pad),
             }
             || observe::is_requested(pad)
@@ -197,13 +197,13 @@ async fn reconcile(
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
     let wanted = context.looks.pending(&namespace, &name);
     let around = RelatedObjects::new(&pad, context);
-    // What it waited to hear may not be what it has to know now.
+    // A batched read for an older version of the Pad is discarded.
     let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| around.enroll(&pad, context));
     if wanted.has(Hint::Expired) {
         context.looks.complete(&namespace, &name, Hint::Expired, &wanted);
         if is_expired(&pad, &around) {
             ttl::delete(&context.client, &pad, &context.written).await?;
-            tracing::info!(pad = %name, %namespace, "a Pad that was over was deleted, as its configuration says");
+            tracing::info!(pad = %name, %namespace, "deleted Pad after TTL");
             return Ok(Action::await_change());
         }
     }
@@ -224,7 +224,7 @@ async fn reconcile(
         facts,
     };
     let (outcome, again) = run_to_completion(&mut pass, &around).await;
-    // What is read from here on is not what the Pad was judged by.
+    // Later reads in this reconcile did not affect the decision.
     pass.facts.judged = pass.facts.entry();
     match (&outcome, pass.facts.event) {
         (Outcome::StaleRead, Some(event)) => context.stale_reads.record(&namespace, &name, event.at),
@@ -248,7 +248,7 @@ async fn reconcile(
         context.looks.complete(&namespace, &name, Hint::Judge, &wanted);
     }
     let pause = match &pass.facts.error {
-        // What the other has written is about to be heard of; nothing was called in vain.
+        // The watch is about to deliver the conflicting write; no call to a service was wasted.
         Some(PassError::Conflict) => Some(PAD_CONFLICT_REQUEUE_DELAY),
         Some(trouble) => {
             record_failure(&pass, trouble, &around);
@@ -292,7 +292,7 @@ async fn reconcile(
         }
         (None, None, _) => None,
     };
-    // The Pad's own pause is not cut short.
+    // The Pad's own backoff is not shortened.
     let rest = match pause {
         Some(_) => rest,
         None => rest.into_iter().chain(flag_pause).chain(tag_pause).min(),
@@ -300,8 +300,8 @@ async fn reconcile(
     Ok(rest.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// When the candidate was moved, if a webhook made the Pad for that and the link is there for the first time. One that
-/// was skipped in between did not wait for us.
+/// Returns the time of the candidate's move, if a webhook created the Pad and the link has just been added. A Pad that
+/// was skipped in between is excluded, because its delay is not the operator's.
 fn latency_start(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
     let trigger = &pad.spec.trigger;
     let is_first = after.linked_at.is_some()
@@ -310,14 +310,14 @@ fn latency_start(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
     trigger.at.filter(|_| is_first && trigger.source == TriggerSource::Webhook)
 }
 
-/// Whether the Pad is over for as long as it is kept, and nobody asks about it any more.
+/// Reports whether the Pad's TTL has passed and no reconcile is requested.
 fn is_expired(pad: &Pad, around: &RelatedObjects) -> bool {
     let configuration = around.configuration.as_deref();
     !observe::is_requested(pad)
         && configuration.is_some_and(|configuration| ttl::is_expired(pad, configuration, Timestamp::now()))
 }
 
-/// Plan, act, and again, until the plan rests.
+/// Plans and executes commands until the plan is done.
 async fn run_to_completion(
     pass: &mut PadReconcile<'_>,
     around: &RelatedObjects,
@@ -337,11 +337,11 @@ async fn run_to_completion(
         pass.execute(step).await;
         pass.tolerate_refusal(if_refused);
     }
-    tracing::error!(pad = %pass.facts.pad.name, namespace = %pass.facts.pad.namespace, "the plan goes in circles: please report this");
+    tracing::error!(pad = %pass.facts.pad.name, namespace = %pass.facts.pad.namespace, "plan does not terminate; please report this bug");
     (Outcome::NoDecision, Some(REQUEUE_INTERVAL))
 }
 
-/// Has the services of the connection at hand.
+/// Loads the service clients of the connection, unless they are loaded.
 async fn ensure_clients(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> Result<(), PassError> {
     if pass.account.is_none()
         && let Some(connection) = &around.connection
@@ -358,13 +358,13 @@ async fn ensure_clients(pass: &mut PadReconcile<'_>, around: &RelatedObjects) ->
     Ok(())
 }
 
-/// Whether a failed call would end a Pad for good, though it was about the key and not about the Pad.
+/// Reports whether this error would turn a Pad Failed although it concerns only the key.
 fn is_permanent(error: &transport::Error) -> bool {
     matches!(error.class, Class::NotFound | Class::Invalid)
 }
 
-/// Does what is to be done about the tag of a pad that fails. Returns when to try again what did not succeed: it has
-/// pauses of its own, and leaves the Pad's trouble as it is.
+/// Reconciles the tag `tags.failed`. Returns the retry delay after a failure: the tag has its own backoff, and does not
+/// affect the Pad's error.
 async fn reconcile_failure_tag(
     pass: &mut PadReconcile<'_>,
     around: &RelatedObjects,
@@ -406,8 +406,8 @@ async fn reconcile_failure_tag(
     }
 }
 
-/// Returns the delay until a refused tag of an open pad is sent again (contract K4a). Its pauses are its own: they hold
-/// back nothing else about the Pad.
+/// Returns the delay before a refused tag of an open pad is sent again (contract K4a). Its backoff delays nothing else
+/// of the Pad.
 fn tag_retry_delay(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64) -> Option<Duration> {
     let (retries, pad) = (&pass.context.tag_retries, &pass.facts.pad);
     if let Some(refused) = &pass.facts.tags.refused {
@@ -420,19 +420,19 @@ fn tag_retry_delay(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64
     pass.facts.tags.pause
 }
 
-/// Logs a failure, without what the service said (it may quote a candidate), and asks the connection to look for itself.
+/// Logs a failure without the service's message, which may quote a candidate, and requests a probe of the connection.
 fn record_failure(pass: &PadReconcile<'_>, trouble: &PassError, around: &RelatedObjects) {
     let (pad, namespace) = (&pass.facts.pad.name, &pass.facts.pad.namespace);
     match trouble {
         PassError::Service(error) | PassError::CreateOutcomeUnknown(error) => {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
-            tracing::warn!(%pad, %namespace, %service, operation, status, class, "a call for a Pad did not succeed; see its status");
+            tracing::warn!(%pad, %namespace, %service, operation, status, class, "call for a Pad failed; see its status");
             // It concerns this candidate only.
             if matches!(pass.facts.opportunity, CandidateLookup::Refused) {
                 return;
             }
-            // What may concern all Pads is for the connection's own probe to decide.
+            // The connection's probe decides on errors that may concern all Pads (contract F4).
             let is_for_all = match error.class {
                 Class::Unauthorized | Class::Forbidden | Class::Unavailable | Class::OutcomeUnknown => true,
                 Class::Invalid | Class::NotFound | Class::Throttled => error.is_quota(),
@@ -444,7 +444,7 @@ fn record_failure(pass: &PadReconcile<'_>, trouble: &PassError, around: &Related
             }
         }
         PassError::NoCredentials { connection, .. } => {
-            tracing::warn!(%pad, %namespace, %connection, "the keys of a connection cannot be used; see its status");
+            tracing::warn!(%pad, %namespace, %connection, "API keys of a connection cannot be used; see its status");
             pass.context.request_probe(namespace, connection);
         }
         PassError::Conflict => {}
@@ -455,7 +455,7 @@ fn record_failure(pass: &PadReconcile<'_>, trouble: &PassError, around: &Related
             tracing::warn!(%pad, %namespace, %answer, "API server refused a write to a Pad; will retry");
         }
         PassError::Cluster { message } => {
-            tracing::debug!(%pad, %namespace, %message, "a Pad is looked at again")
+            tracing::debug!(%pad, %namespace, %message, "requeued Pad")
         }
     }
 }
@@ -478,7 +478,7 @@ async fn write(pass: &PadReconcile<'_>, after: PadStatus) -> Result<(), WriteErr
     Ok(())
 }
 
-/// Writes the Event of a Pad that has waited long, once for each wait (contract K6).
+/// Emits the Event of a long-waiting Pad, once per wait (contract K6).
 async fn report_long_wait(
     context: &Context,
     pad: &Pad,

@@ -1,7 +1,7 @@
-//! The text of the note that is left on the candidate when the interview has ended. Pure.
+//! The text of the note that is written on the candidate after the interview. Pure.
 //!
-//! Its last line is the reference by which it is found again. All else comes from outside: it is made plain, and cannot
-//! mention Lever's users.
+//! Its last line is the reference, by which the note is found. All other text is external: it is sanitized and cannot
+//! mention Lever users.
 
 use crate::api::names::Reference;
 use crate::coderpad::{Environment, PadKind, PadRecord};
@@ -9,26 +9,26 @@ use crate::sanitize;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-/// Longest note, in characters (contract, "Until the end and after").
+/// Maximum length of a note, in characters (contract E3).
 const NOTE_MAX_CHARS: usize = 20_000;
-/// Replaces code that Lever refuses.
+/// Text that replaces code which Lever refuses.
 const LEFT_OUT: &str =
     "\n[Lever refused this note with the code, so the code is left out. The playback shows it.]\n";
-/// Most participants that are named.
+/// Maximum number of named participants.
 const PARTICIPANTS: usize = 50;
 
-/// The code of the interview, as the note has it.
+/// The code of the interview in the note.
 #[derive(Clone, Copy, Debug)]
 pub enum Code<'a> {
-    /// The configuration asks for none.
+    /// The configuration requests no code.
     NotAsked,
-    /// That of the environments.
+    /// The code of these environments.
     Of(&'a [Environment]),
     /// Lever refused the note with the code.
     Refused,
 }
 
-/// The note.
+/// Returns the text of the note.
 pub fn text(
     record: &PadRecord,
     started_at: Option<Timestamp>,
@@ -67,7 +67,7 @@ fn summary(record: &PadRecord, started_at: Option<Timestamp>) -> String {
     lines.join("\n") + "\n"
 }
 
-/// The names that those who came gave themselves, as they are shown: at most 50.
+/// Returns the sanitized names that the participants entered: at most 50.
 pub fn participants(record: &PadRecord) -> impl Iterator<Item = String> {
     let names = record.participants.iter().map(|name| sanitize::one_line(name, sanitize::NAME_LIMIT));
     names.filter(|name| !name.is_empty()).take(PARTICIPANTS)
@@ -77,7 +77,7 @@ fn minute(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// All files, each under its path; binary ones are only named.
+/// Returns all files, each under its path; binary files are only named.
 fn code_of(record: &PadRecord, environments: &[Environment]) -> String {
     let mut code = String::new();
     let mut add = |path: &str, language: Option<&str>, contents: Option<&str>| {
@@ -105,7 +105,7 @@ fn code_of(record: &PadRecord, environments: &[Environment]) -> String {
     sanitize::without_mentions(&code)
 }
 
-/// The code, cut to so many characters, saying so.
+/// Truncates the code to `limit` characters and appends a notice.
 fn truncate_code(code: &str, limit: usize) -> String {
     const NOTICE: &str =
         "\n[The code is cut here: the note would be too long. The playback shows all of it.]\n";

@@ -1,4 +1,4 @@
-//! Reads what the plan needs to know, from the caches; the services are asked by `execute`, when the plan says so.
+//! Builds the observed state of a Pad from the caches. `execute` calls the services when the plan decides so.
 
 use super::candidate_loader::Ticket;
 use super::hints::{Hint, PendingHints};
@@ -29,19 +29,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What surrounds a Pad.
+/// The objects that a Pad refers to.
 pub struct RelatedObjects {
-    /// Its configuration, if there is one of that name.
+    /// Its configuration, if it exists.
     pub configuration: Option<Arc<PadConfiguration>>,
-    /// Its connection, if there is one of that name.
+    /// Its connection, if it exists.
     pub connection: Option<Arc<LeverConnection>>,
-    /// The name of its connection, if it is known.
+    /// The name of its connection, if known.
     pub connection_name: Option<String>,
-    /// The connection that the Pad was created through, if its configuration has another one of the same account by now.
+    /// The Pad's original connection, if its configuration now has another one of the same account.
     pub former: Option<FormerConnection>,
 }
 
-/// A connection that has given its configurations to another one: it was renamed, or is about to be replaced.
+/// A connection that another one of the same account has replaced, such as after a rename.
 pub struct FormerConnection {
     /// Its name.
     pub name: String,
@@ -50,7 +50,7 @@ pub struct FormerConnection {
 }
 
 impl RelatedObjects {
-    /// Looks them up in the caches.
+    /// Looks up the objects in the caches.
     pub fn new(pad: &Pad, context: &Context) -> Self {
         let namespace = pad.namespace().unwrap_or_default();
         let configuration = context.scope.configurations.get(&namespace, &pad.spec.configuration_ref.name);
@@ -63,8 +63,8 @@ impl RelatedObjects {
         Self { configuration, connection, connection_name, former }
     }
 
-    /// Registers the Pad among those that wait for their candidates. Another Pad of the candidate is likely to register,
-    /// too, if several rules name the stage.
+    /// Registers the Pad for a batched read of its candidate. Another Pad of the candidate is likely to register as
+    /// well if several rules name the stage.
     pub fn enroll(&self, pad: &Pad, context: &Context) -> Option<Ticket> {
         let rules_of_stage = || {
             let status = |configuration: &PadConfiguration| configuration.status.as_ref()?.stage.clone();
@@ -79,7 +79,7 @@ impl RelatedObjects {
         context.readings.enroll(pad, self, rules_of_stage)
     }
 
-    /// A value that changes whenever a person, or a probe, has changed something that this Pad may wait for.
+    /// Returns a hash that changes whenever a user or a probe changes something that this Pad may wait for.
     pub fn fingerprint(&self, pad: &Pad) -> u64 {
         let mut hasher = DefaultHasher::new();
         (pad.metadata.uid.as_ref(), pad.metadata.generation, names::reconcile_requested_at(pad))
@@ -101,8 +101,8 @@ impl RelatedObjects {
     }
 }
 
-/// The connection that a Pad names, if the Pad goes on through that of its configuration: the one that it names is gone, as
-/// after a rename, or has the same keys.
+/// Returns the connection that a Pad names, if the Pad continues through its configuration's connection instead. It
+/// does if the named one no longer exists, as after a rename, or has the same keys.
 fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Option<FormerConnection> {
     let (namespace, of_rule) =
         (configuration.namespace().unwrap_or_default(), &configuration.spec.connection_ref.name);
@@ -126,7 +126,7 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
     Some((ready.last_transition_time.as_second(), ready.status == condition::Status::True))
 }
 
-/// Puts together what is known before any service is asked.
+/// Builds the observed state before any call to a service.
 pub fn facts(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &PendingHints) -> PadState {
     let mut facts = of_objects(pad, around, &others(pad, context), wanted);
     facts.flight = flight(&facts.pad, context);
@@ -135,15 +135,14 @@ pub fn facts(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &Pen
     if let Some(event) = &mut facts.event {
         event.read_again_in = context.stale_reads.read_again_in(pad, event.at);
     }
-    // Most Pads have their pad already: they need not be compared with all others.
+    // Most Pads have their pad already, and need no comparison with all others.
     if facts.pad.pad_id.is_none() && !facts.pad.deleting && !is_final(&facts) {
         facts.front = apply_fifo_limits(pad, &mut facts.connection, context);
     }
     facts
 }
 
-/// The part of it that the objects themselves contain. `others` are the other Pads of the candidate by the same
-/// configuration.
+/// Builds the part of the state that the objects contain. `others` are the candidate's other Pads of the configuration.
 pub(super) fn of_objects(
     pad: &Pad,
     around: &RelatedObjects,
@@ -185,7 +184,7 @@ pub(super) fn of_objects(
     facts
 }
 
-/// Whether the pad must be a take-home: as the configuration says, or said when the Pad was created.
+/// Reports whether the pad must be a take-home: by the configuration, or by the label from the Pad's creation.
 fn wants_take_home(pad: &Pad, configuration: Option<&PadConfiguration>) -> bool {
     match configuration {
         Some(configuration) => configuration.spec.type_ == PadType::TakeHome,
@@ -193,8 +192,7 @@ fn wants_take_home(pad: &Pad, configuration: Option<&PadConfiguration>) -> bool 
     }
 }
 
-/// When Lever triggered the signed webhook that the Pad is to be judged by; None: a webhook is not the cause, or it was
-/// judged by it already.
+/// Returns the time of the signed webhook by which the Pad is judged; `None`: there is none, or it was handled already.
 pub fn signed_event(pad: &Pad) -> Option<Timestamp> {
     if is_requested(pad) {
         let delivered_at = names::delivered_at(&names::reconcile_requested_at(pad)?)?;
@@ -205,7 +203,7 @@ pub fn signed_event(pad: &Pad) -> Option<Timestamp> {
     trigger.at.filter(|_| is_new && trigger.source == TriggerSource::Webhook)
 }
 
-/// Which pads count as own, and what is stored of other installations.
+/// Returns the ownership of pads: the own installations and the stored foreign ones.
 fn ownership(pad: &Pad, around: &RelatedObjects, wanted: &PendingHints) -> Ownership {
     let of_former = around.former.as_ref().and_then(|former| former.connection.as_deref()?.installation_id());
     let status = pad.status.as_ref();
@@ -223,12 +221,12 @@ fn ownership(pad: &Pad, around: &RelatedObjects, wanted: &PendingHints) -> Owner
     }
 }
 
-/// Whether the Pad was skipped for the pad of another installation.
+/// Reports whether the Pad was skipped because of a pad of another installation.
 pub fn is_owned_elsewhere(pad: &Pad) -> bool {
     pad.status.as_ref().is_some_and(|status| status.other_installation.is_some())
 }
 
-/// What is known of the attempt whose outcome is not stored.
+/// Returns the state of the attempt whose outcome is not stored.
 pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
     let Some(attempt) = pad.open_attempt() else { return CreateOutcome::NotSent };
     let lands = context.settings.create_timeout + context.settings.list_lag;
@@ -239,7 +237,7 @@ pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
     }
 }
 
-/// What is known of the write to Lever whose outcome is not stored.
+/// Returns the state of the write to Lever whose outcome is not stored.
 pub fn claimed(pad: &StoredPad, context: &Context) -> WriteClaim {
     let Some((effect, mark)) = pad.open_claim() else { return WriteClaim::Unclaimed };
     match context.flights.state_of(&mark, max_flight_time(effect)) {
@@ -248,11 +246,11 @@ pub fn claimed(pad: &StoredPad, context: &Context) -> WriteClaim {
     }
 }
 
-/// The Pad itself, as the cluster has it.
+/// Returns the Pad as stored in the cluster.
 pub fn stored_pad(pad: &Pad, configuration: Option<&PadConfiguration>) -> StoredPad {
     let annotation = |key: &str| pad.annotations().get(key);
     let status = pad.status.as_ref();
-    // A configuration that was deleted and created again begins with the same generation.
+    // A recreated configuration starts at the same generation, so the UID is compared as well.
     let judged_by = status.and_then(|status| status.observed_configuration_uid.as_ref());
     let is_another = |configuration: &PadConfiguration| {
         judged_by.is_some_and(|uid| configuration.metadata.uid.as_ref() != Some(uid))
@@ -304,8 +302,7 @@ pub fn stored_pad(pad: &Pad, configuration: Option<&PadConfiguration>) -> Stored
     }
 }
 
-/// Whether all is settled that has to be written to Lever after the end. What cannot be written is tried again when
-/// somebody asks.
+/// Reports whether the write-back to Lever after the interview is settled. An impossible write is retried on request.
 pub fn is_recorded(status: &PadStatus, requested: bool) -> bool {
     let never =
         [Reason::CandidateNotFound, Reason::CandidateConfidential, Reason::InvalidRequest, Reason::Cancelled]
@@ -317,13 +314,13 @@ pub fn is_recorded(status: &PadStatus, requested: bool) -> bool {
     }) || status.reason.as_deref() == Some(Reason::PadDeleted.as_str())
 }
 
-/// Whether somebody asks for the Pad to be judged again.
+/// Reports whether a reconcile of the Pad is requested.
 pub fn is_requested(pad: &Pad) -> bool {
     let handled = pad.status.as_ref().and_then(|status| status.last_handled_reconcile_at.as_ref());
     names::reconcile_requested_at(pad).is_some_and(|at| handled != Some(&at))
 }
 
-/// The other Pads of the candidate by the same configuration.
+/// Returns the candidate's other Pads of the same configuration.
 fn others(pad: &Pad, context: &Context) -> Vec<Arc<Pad>> {
     let (configuration, opportunity_id) = (&pad.spec.configuration_ref.name, &pad.spec.opportunity_id);
     let is_other = |other: &Pad| is_of(other, configuration, opportunity_id) && other.uid() != pad.uid();
@@ -331,7 +328,7 @@ fn others(pad: &Pad, context: &Context) -> Vec<Arc<Pad>> {
     context.scope.pads.at(&namespace, &Place::Candidate(opportunity_id.clone()), is_other)
 }
 
-/// The tags that Pads of the candidate by other configurations of the connection need.
+/// Returns the tags that the candidate's Pads of other configurations need.
 fn tags_needed(pad: &Pad, context: &Context) -> Vec<String> {
     let (namespace, configuration) = (pad.namespace().unwrap_or_default(), &pad.spec.configuration_ref.name);
     let is_other = |other: &Pad| {
@@ -348,7 +345,8 @@ fn tags_needed(pad: &Pad, context: &Context) -> Vec<String> {
     needed.collect()
 }
 
-/// Pads of one series share their references and their links, so the one would take the pad that goes with the other.
+/// Reports whether another Pad of the series is being deleted. Pads of one series share references and links, so this
+/// Pad could adopt the pad that is deleted with the other one.
 fn is_terminating(other: &Pad) -> bool {
     other.metadata.deletion_timestamp.is_some() && stored_pad(other, None).finalizer
 }
@@ -362,8 +360,8 @@ fn waits_for(pad: &Pad, reasons: &[Reason]) -> bool {
     pad.phase() == Some(Phase::Pending) && reasons.iter().any(|one| Some(one.as_str()) == reason)
 }
 
-/// What older Pads that wait, and the pads of the last hour, leave of the connection's limits for this Pad. Returns when
-/// to look again at what is left of the quota, if older Pads have it: the candidates of those may have left.
+/// Reduces the connection's limits for this Pad by older waiting Pads and by the pads of the last hour. Returns the
+/// requeue delay if older Pads have reserved the remaining quota, because their candidates may have left the stage.
 fn apply_fifo_limits(pad: &Pad, connection: &mut ConnectionState, context: &Context) -> Option<Duration> {
     let ConnectionState::Ready { name, pads_left, per_hour, hour_full, .. } = connection else { return None };
     if pads_left.is_none() && per_hour.is_none() {
@@ -373,7 +371,7 @@ fn apply_fifo_limits(pad: &Pad, connection: &mut ConnectionState, context: &Cont
     let now = Timestamp::now();
     let made = per_hour.map(|_| reported_creations(pad, name, context, now)).unwrap_or_default();
     let made = context.allowances.recent_pads(&namespace, name, &uid, made, now);
-    // One whose pad is being made has its place already, though its status still says that it waits.
+    // A Pad whose pad is being created is counted already, although its status still says that it waits.
     let has_place = |other: &Pad| other.uid().is_some_and(|uid| made.placed.contains(&uid));
     let waiting = older_waiting_pads(pad, name, context);
     let before = waiting.iter().filter(|other| !has_place(other)).count();
@@ -381,7 +379,7 @@ fn apply_fifo_limits(pad: &Pad, connection: &mut ConnectionState, context: &Cont
         *hour_full = rolling_limit::limit_exceeded(limit, made.times, before, now);
     }
     let left = pads_left.as_mut().filter(|left| **left > 0)?;
-    // The status is as old as the last probe, and does not contain what other connections with the same key took.
+    // The status is as old as the last probe, and omits pads created since by other connections with the same key.
     let connection = context.scope.connections.get(&namespace, name);
     let account = connection.and_then(|connection| context.accounts.known(&connection));
     let all = account
@@ -394,8 +392,8 @@ fn apply_fifo_limits(pad: &Pad, connection: &mut ConnectionState, context: &Cont
     (all > 0 && *left <= 0 && is_in_front && hour_is_free).then_some(rolling_limit::FRONT_RECHECK_DELAY)
 }
 
-/// The older Pads of the connection that wait for quota, for room in the hour, or have just waited for the connection
-/// itself: what there is goes to the oldest first. One that waits for something of its own does not hold up the others.
+/// Returns the older Pads of the connection that wait for quota, the hourly limit, or the connection itself: the oldest
+/// are served first. A Pad that waits for another reason does not hold up the others.
 fn older_waiting_pads(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc<Pad>> {
     fn age(pad: &Pad) -> (Option<Timestamp>, Option<&String>) {
         (pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.metadata.name.as_ref())
@@ -416,8 +414,8 @@ fn older_waiting_pads(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc
     context.scope.pads.at(&pad.namespace().unwrap_or_default(), &Place::Waiting, waits)
 }
 
-/// The creations of the last hour that the Pads of a connection report, for this Pad: an intention whose outcome is
-/// unknown counts as well, except its own.
+/// Returns the creations of the last hour by the Pads of a connection. Attempts with unknown outcome count as well,
+/// except this Pad's own.
 pub fn reported_creations(pad: &Pad, connection: &str, context: &Context, now: Timestamp) -> Vec<Creation> {
     let (namespace, own) = (pad.namespace().unwrap_or_default(), pad.uid());
     let is_meant = |other: &Pad| other.uid() != own && uses_connection(other, connection, context);
@@ -469,7 +467,7 @@ fn connection_state(around: &RelatedObjects) -> ConnectionState {
             return ConnectionState::NotReady { name, reason: CONNECTING.into(), message };
         }
     }
-    // contract I1: the notes of a pad name it.
+    // The notes of a pad contain the installation ID (contract I1).
     if connection.installation_id().is_none() {
         let message = "it has no installation ID yet. No action needed.".to_owned();
         return ConnectionState::NotReady { name, reason: CONNECTING.into(), message };
@@ -486,7 +484,7 @@ fn connection_state(around: &RelatedObjects) -> ConnectionState {
     }
 }
 
-/// Whether a person has requested another attempt for this Pad, which may still be waiting for room (contract F7).
+/// Reports whether a person requested another attempt for this Pad, which may still wait for a limit (contract F7).
 fn wants_retry(pad: &StoredPad) -> bool {
     pad.asked_by_person || (pad.phase == Some(Phase::Pending) && pad.requested_entry.is_some())
 }

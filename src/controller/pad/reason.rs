@@ -1,4 +1,4 @@
-//! Why a Pad is in its phase: the closed list of the contract, and which of them need a person.
+//! The reasons of a Pad's Ready condition: the closed list of the contract, and which of them require a user action.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ macro_rules! reasons {
         pub enum Reason { $($(#[$doc])* $name),* }
 
         impl Reason {
-            /// Every reason there is.
+            /// All reasons.
             pub const ALL: &[Reason] = &[$(Reason::$name),*];
 
-            /// The spelling of the contract.
+            /// Returns the name of the reason in the API.
             pub fn as_str(self) -> &'static str {
                 match self { $(Reason::$name => stringify!($name)),* }
             }
@@ -21,45 +21,45 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Lever does not accept the API key.
+    /// Lever rejects the API key.
     LeverUnauthorized,
     /// The Lever API key lacks a permission.
     LeverForbidden,
-    /// Lever does not answer.
+    /// Lever is unavailable.
     LeverUnavailable,
-    /// Lever asks for fewer requests.
+    /// Lever limits the request rate.
     LeverRateLimited,
-    /// CoderPad does not accept the API key.
+    /// CoderPad rejects the API key.
     InterviewUnauthorized,
     /// The CoderPad API key lacks a permission.
     InterviewForbidden,
-    /// CoderPad does not answer.
+    /// CoderPad is unavailable.
     InterviewUnavailable,
-    /// CoderPad asks for fewer requests.
+    /// CoderPad limits the request rate.
     InterviewRateLimited,
-    /// The plan's pads are used up.
+    /// The CoderPad plan has no pads left.
     QuotaExceeded,
-    /// The connection has made as many pads in the last hour as it may.
+    /// The connection has reached spec.interview.maxPadsPerHour.
     LimitReached,
-    /// It is not known whether CoderPad made the pad.
+    /// The outcome of the creation is unknown.
     CreateOutcomeUnknown,
-    /// The API server refuses to store what the operator must record on the Pad.
+    /// The API server refuses the operator's writes to the Pad.
     WriteRefused,
-    /// There is no such configuration.
+    /// The configuration does not exist.
     ConfigurationNotFound,
-    /// The configuration has a fault.
+    /// The configuration is not Ready.
     ConfigurationNotReady,
-    /// The connection has a fault.
+    /// The connection is not Ready.
     ConnectionNotReady,
     /// A person has suspended the connection or the configuration.
     Suspended,
     /// The pad is open and linked.
     Open,
-    /// The interview goes on.
+    /// The interview is in progress.
     Started,
-    /// The interview is over.
+    /// The interview has ended.
     Ended,
-    /// The pad was deleted at CoderPad.
+    /// The pad was deleted in CoderPad.
     PadDeleted,
     /// The candidate lacks the tag.
     TagMissing,
@@ -67,9 +67,9 @@ reasons! {
     StageChanged,
     /// The candidate is archived.
     CandidateArchived,
-    /// Lever does not know the candidate (any more).
+    /// Lever has no such candidate (any more).
     CandidateNotFound,
-    /// Lever keeps the candidate from the API key.
+    /// The candidate is confidential, or the API key may not read it.
     CandidateConfidential,
     /// The candidate was in the stage with the tag before the rule took effect.
     BeforeConfiguration,
@@ -77,20 +77,20 @@ reasons! {
     AlreadyServed,
     /// Another installation of the operator has created the pad for this stage entry.
     OwnedByAnotherInstallation,
-    /// A person ended it before there was a pad.
+    /// A person ended the Pad before it had a pad.
     Cancelled,
-    /// A service refused the request as wrong.
+    /// A service rejected the request as invalid.
     InvalidRequest,
-    /// CoderPad does not know the question.
+    /// CoderPad has no such question.
     QuestionNotFound,
-    /// The question is a draft, or for the other type of pad.
+    /// The question is a draft, or does not fit the type of pad.
     QuestionNotUsable,
-    /// CoderPad made a live pad where a take-home was asked for.
+    /// CoderPad created a live pad where a take-home was requested.
     TakeHomeRefused,
 }
 
 impl Reason {
-    /// Whether a person must act while a Pad waits for this reason (contract, Pad, the table of phases).
+    /// Reports whether a Pad that waits for this reason requires a user action (contract, Phases).
     pub fn needs_a_person(self) -> bool {
         matches!(
             self,
@@ -102,7 +102,7 @@ impl Reason {
         )
     }
 
-    /// The reason of that name, if there is one.
+    /// Returns the reason of that name, if there is one.
     pub fn parse(text: &str) -> Option<Reason> {
         Reason::ALL.iter().copied().find(|reason| reason.as_str() == text)
     }

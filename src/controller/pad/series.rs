@@ -1,9 +1,9 @@
-//! When a candidate who enters the stage again gets a further pad (contract, "When a pad is made", 3). The one place of
-//! the rules about repetition: the plan asks here, and sync before it wakes anybody.
+//! Rules for repeated stage entries: decides whether a candidate gets another pad (contract P3). Used by the plan, and
+//! by sync before it adds hints.
 //!
-//! A series is all Pads of one candidate by one configuration. Each that has a pad, or is on the way to one, may serve
-//! an entry into the stage; an entry that none serves asks for a pad. What is told twice, late or in another order leads
-//! to the same entry, and so to the same answer.
+//! A series is all Pads of one candidate and one configuration. Each Pad that has a pad or is about to get one may
+//! serve a stage entry; an entry that none serves requires a pad. Repeated, late or reordered deliveries lead to the
+//! same entry, and therefore to the same decision.
 
 use crate::api::configuration::Repeat;
 use crate::api::names::{self, CreateIntent};
@@ -12,55 +12,55 @@ use crate::controller::pad::reason::Reason;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-/// One Pad of a series, as far as the rules care.
+/// One Pad of a series.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SeriesMember {
     /// Its name.
     pub name: String,
-    /// The number at the end of its name; None for a name that a person gave.
+    /// The number at the end of its name; `None` for a manually chosen name.
     pub number: Option<u32>,
-    /// When it was made.
+    /// Creation time of the Pad.
     pub created_at: Timestamp,
-    /// The id of its pad at CoderPad.
+    /// The ID of its pad in CoderPad.
     pub pad_id: Option<String>,
-    /// How far it has come.
+    /// Its progress.
     pub progress: Progress,
 }
 
-/// How far a Pad has come.
+/// Progress of a Pad.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Progress {
-    /// It is not decided yet, or its pad is in the making: whatever comes up meanwhile is for this one.
+    /// It is not decided yet, or its pad is being created: it serves any entry meanwhile.
     InProgress,
-    /// It has a pad whose interview is not over.
+    /// It has a pad whose interview has not ended.
     Open {
-        /// The entry that it stands for.
+        /// The stage entry that it serves.
         entry: Timestamp,
     },
-    /// Its interview is over, or a person has called it off.
+    /// Its interview has ended, or it was cancelled.
     Ended {
-        /// The entry that it stands for.
+        /// The stage entry that it serves.
         entry: Timestamp,
-        /// When it ended.
+        /// Time of the end.
         at: Timestamp,
     },
-    /// It has no pad and does not count: it is re-opened before another one is made.
+    /// It has no pad and does not count: it is reopened before another one is created.
     NotCounted,
 }
 
-/// What an entry asks for.
+/// Decision on a stage entry.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RepeatDecision {
-    /// Nothing: it is served.
+    /// The entry is served: no pad.
     NoPad,
-    /// That the Pad of this name be judged again.
+    /// Judge the Pad of this name again.
     Judge(String),
-    /// A further Pad, of this number.
+    /// Create another Pad with this number.
     Create(u32),
 }
 
 impl SeriesMember {
-    /// What a Pad is in its series.
+    /// Derives the series member of a Pad.
     pub fn from_pad(pad: &Pad) -> Self {
         let name = pad.name_any();
         let made_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
@@ -69,24 +69,24 @@ impl SeriesMember {
         Self { name, number, created_at: made_at, pad_id, progress: progress_of(pad, made_at) }
     }
 
-    /// Whether it has, or had, its pad.
+    /// Reports whether it has or had its pad.
     pub fn is_served(&self) -> bool {
         matches!(self.progress, Progress::Open { .. } | Progress::Ended { .. })
     }
 
-    /// Whether it has a pad whose interview is not over.
+    /// Reports whether it has a pad whose interview has not ended.
     pub fn is_open(&self) -> bool {
         matches!(self.progress, Progress::Open { .. })
     }
 
-    /// Whether this Pad already stands for an entry.
+    /// Reports whether this Pad already serves an entry.
     pub fn serves(&self, entry: Timestamp, repeat: Repeat) -> bool {
         match (self.progress, repeat) {
             (Progress::NotCounted, _) => false,
             (Progress::InProgress, _) | (_, Repeat::Never) | (Progress::Open { .. }, Repeat::AfterEnd) => {
                 true
             }
-            // CoderPad tells the end in whole seconds: it may look earlier than the entry that the pad was made for.
+            // CoderPad reports the end in whole seconds, so it may be earlier than the entry of the pad itself.
             (Progress::Ended { entry: own, at }, Repeat::AfterEnd) => entry <= at.max(own),
             (Progress::Open { entry: own } | Progress::Ended { entry: own, .. }, Repeat::Always) => {
                 entry <= own
@@ -107,11 +107,11 @@ fn progress_of(pad: &Pad, made_at: Timestamp) -> Progress {
         None | Some(Phase::Pending) => Progress::InProgress,
         Some(Phase::Open | Phase::Started) => Progress::Open { entry },
         Some(Phase::Ended) => {
-            // CoderPad does not say when a pad was deleted. The candidate's last entry at that time does as well (E2).
+            // CoderPad does not report when a pad was deleted. The candidate's last entry at that time replaces it (E2).
             let ended_at = status.and_then(|status| status.ended_at).max(judged_entry);
             Progress::Ended { entry, at: ended_at.unwrap_or_else(since) }
         }
-        // A wish that cannot be taken back: only a later entry is another matter.
+        // A cancellation is final: only a later entry gets another pad.
         Some(Phase::Skipped)
             if status.and_then(|status| status.reason.as_deref()) == Some(Reason::Cancelled.as_str()) =>
         {
@@ -123,7 +123,7 @@ fn progress_of(pad: &Pad, made_at: Timestamp) -> Progress {
     }
 }
 
-/// What an entry into the stage asks for, given the Pads of the series that are not being deleted.
+/// Returns the decision on a stage entry, given the Pads of the series that are not being deleted.
 pub fn repeat_decision(series: &[SeriesMember], entry: Timestamp, repeat: Repeat) -> RepeatDecision {
     if series.iter().any(|member| member.serves(entry, repeat)) {
         return RepeatDecision::NoPad;
@@ -136,7 +136,7 @@ pub fn repeat_decision(series: &[SeriesMember], entry: Timestamp, repeat: Repeat
     RepeatDecision::Create(highest.unwrap_or_default().saturating_add(1))
 }
 
-/// Whether there can be an entry that asks for anything.
+/// Reports whether any later entry could require a pad.
 pub fn can_repeat(series: &[SeriesMember], repeat: Repeat) -> bool {
     repeat_decision(series, Timestamp::MAX, repeat) != RepeatDecision::NoPad
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_says_which_entry_asks_for_a_further_pad() {
+    fn each_repeat_rule_decides_which_entries_get_another_pad() {
         use Progress::{InProgress, NotCounted};
         use RepeatDecision::{Create, NoPad};
         // The standings of -1, -2, ..., the time of the entry, and what it asks for by each rule.

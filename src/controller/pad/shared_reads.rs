@@ -1,8 +1,8 @@
-//! One read of a candidate serves all Pads that wait for it.
+//! Deduplicates concurrent reads of one candidate.
 //!
-//! If several rules name one stage, each move into it makes several Pads of one candidate. They register here before
-//! they read, and share a read that began after each of them registered: no Pad is decided on an answer that is older
-//! than what woke it (contract P7).
+//! If several rules name one stage, each move into it creates several Pads of one candidate. They register here before
+//! they read, and share a read that began after each of them registered: no Pad is decided on data older than its
+//! trigger (contract P7).
 
 use crate::lever::{LeverClient, Opportunity};
 use crate::telemetry::health::patiently;
@@ -13,20 +13,20 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Age at which an answer is read again: the last of many Pads may get its turn late.
+/// Maximum age of a shared answer: the last of many Pads may start late.
 const SHARED_READ_TTL: Duration = Duration::from_secs(30);
-/// Delay after the last Pad of the candidate registered until the read begins, if more are expected.
+/// Delay of the read after the last registration, if more Pads of the candidate are expected.
 const SHARED_READ_ARRIVAL_GAP: Duration = Duration::from_millis(25);
-/// Longest delay of a read for Pads that are still to register.
+/// Maximum delay of a read for Pads that have not registered yet.
 const SHARED_READ_WINDOW_MAX: Duration = Duration::from_millis(250);
 
 /// Namespace, connection, and opportunity.
 type SharedReadKey = (String, String, String);
 
-/// Entries that are kept before those that no Pad waits for any more are removed.
+/// Number of entries from which unused ones are removed.
 const CLEANUP_MIN_ENTRIES: usize = 64;
 
-/// The candidates that Pads wait for.
+/// Shared reads of the candidates that Pads wait for.
 #[derive(Debug, Default)]
 pub struct SharedReads {
     all: Mutex<SharedReadTable>,
@@ -58,7 +58,7 @@ struct SharedAnswer {
     result: Result<Box<Opportunity>, Error>,
 }
 
-/// A Pad that waits for its candidate, until this is dropped.
+/// Registration of a Pad that waits for its candidate, until this is dropped.
 #[derive(Debug)]
 pub struct SharedReadTicket {
     single: Arc<SharedRead>,
@@ -101,12 +101,12 @@ impl SharedReads {
 }
 
 impl SharedReadTicket {
-    /// Whether another Pad waits for the same candidate, or is likely to.
+    /// Reports whether another Pad waits for the same candidate, or is likely to.
     pub fn is_shared(&self) -> bool {
         self.expects_more || self.single.arrivals.lock().waiting > 1
     }
 
-    /// The candidate: by a read that began after this Pad registered. `permit` is used if a read is necessary.
+    /// Returns the candidate from a read that began after this Pad registered. `permit` is used if a read is necessary.
     ///
     /// # Errors
     /// As [`LeverClient::opportunity`].
@@ -122,7 +122,7 @@ impl SharedReadTicket {
         };
         let began = Instant::now();
         let result = lever.opportunity_now(permit, &self.single.opportunity_id).await;
-        // Another failure may be over for the next Pad.
+        // Other errors are not shared: they may be temporary.
         let is_answer = result.as_ref().err().is_none_or(|error| error.class == Class::NotFound);
         *answer = is_answer.then(|| SharedAnswer { began, result: result.clone().map(Box::new) });
         result

@@ -1,7 +1,7 @@
-//! How often Lever's answers were older than the signed webhook that a Pad is judged by (contract P7a).
+//! Counts the reads that were older than the signed webhook by which a Pad is judged (contract P7a).
 //!
-//! Lever's API can lag behind its webhooks. An answer that is older decides nothing: the opportunity is read again after
-//! growing delays. This memory may be lost: the delays then start again.
+//! Lever's API can lag behind its webhooks. An older read decides nothing: the opportunity is read again with growing
+//! delays. The counts may be lost: the delays then start again.
 
 use crate::api::Pad;
 use crate::k8s::key;
@@ -11,18 +11,19 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Delays before the opportunity is read again; what is read after the last one decides.
+/// Delays before the opportunity is read again; the read after the last one decides.
 const STALE_READ_DELAYS: [Duration; 4] =
     [Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(30)];
 
-/// The reads that were older than an event, by namespace and name of the Pad.
+/// Counts of reads that were older than an event, by namespace and name of the Pad.
 #[derive(Debug, Default)]
 pub struct StaleReads {
     counts: Mutex<HashMap<(String, String), (Timestamp, usize)>>,
 }
 
 impl StaleReads {
-    /// Delay before the next read if the one that follows is older than the event, too; None: there is no next one.
+    /// Returns the delay before the next read, in case the coming read is older than the event as well; `None`: the
+    /// coming read decides.
     pub fn read_again_in(&self, pad: &Pad, event: Timestamp) -> Option<Duration> {
         let counts = self.counts.lock();
         let known = counts.get(&key(&pad.namespace().unwrap_or_default(), &pad.name_any()));
@@ -37,7 +38,7 @@ impl StaleReads {
         *entry = if entry.0 == event { (event, entry.1 + 1) } else { (event, 1) };
     }
 
-    /// The Pad is judged, or gone.
+    /// Removes the count of a Pad that was judged or deleted.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.counts.lock().remove(&key(namespace, name));
     }

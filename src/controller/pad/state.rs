@@ -1,6 +1,6 @@
-//! What the plan decides on: plain values, no client, no clock, no Kubernetes object.
+//! The observed state of a Pad, on which the plan decides: plain values, no client, no clock, no Kubernetes object.
 //!
-//! `observe` fills them in from the cluster, `execute` adds what the services answered, and a test or a model makes them up.
+//! `observe` builds it from the cluster, `execute` adds the services' answers, and tests and the model construct it.
 
 use super::series::SeriesMember;
 use super::tags::TagState;
@@ -15,101 +15,101 @@ use crate::transport;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Everything that is known about one Pad at one moment.
+/// Observed state of one Pad during a pass.
 #[derive(Clone, Debug)]
 pub struct PadState {
     /// The Pad itself.
     pub pad: StoredPad,
-    /// The connection that its calls go through.
+    /// The connection of its calls.
     pub connection: ConnectionState,
-    /// The configuration that says what kind of pad it is.
+    /// Its configuration.
     pub configuration: RuleState,
     /// The candidate's opportunity in Lever.
     pub opportunity: CandidateLookup,
-    /// The pad at CoderPad that belongs to the Pad.
+    /// Its pad in CoderPad.
     pub record: PadLookup,
-    /// What is known of an attempt whose outcome is not stored.
+    /// State of an attempt whose outcome is not stored.
     pub flight: CreateOutcome,
-    /// What is known of the write to Lever that was claimed last.
+    /// State of the last claimed write to Lever.
     pub claimed: WriteClaim,
-    /// The other Pads of the candidate by the configuration, but for those that are being deleted.
+    /// The candidate's other Pads of the configuration, except those that are being deleted.
     pub others: Vec<SeriesMember>,
-    /// When the configuration makes a further pad; None: there is no configuration.
+    /// `spec.repeat` of the configuration; `None`: there is no configuration.
     pub repeat: Option<Repeat>,
-    /// The stage entries that need no further pad, as the configuration's status stores them.
+    /// The stage entries that need no other pad, as stored in the configuration's status.
     pub served_entries: Option<String>,
-    /// Whether the opportunity is from a page or a read that other Pads share: it may be some seconds old.
+    /// Whether the opportunity is from a list page or a shared read, and may be some seconds old.
     pub read_is_shared: bool,
     /// Whether the served entries that this Pad's deletion leaves behind were stored in this pass.
     pub served_stored: bool,
-    /// The stage that the configuration means, also while it is not Ready.
+    /// ID of the configuration's stage, also while the configuration is not Ready.
     pub stage_id: Option<String>,
     /// Whether the pad must be a take-home.
     pub wants_take_home: bool,
-    /// Whether the configuration says that CoderPad refuses to create take-homes for it.
+    /// Whether CoderPad refused to create take-homes for the configuration.
     pub take_home_refused: bool,
     /// Whether the refusal of a take-home was stored on the configuration in this pass.
     pub refusal_stored: bool,
     /// Whether the pad was read again because its type was not the requested one.
     pub kind_read_again: bool,
-    /// The signed webhook that this Pad is to be judged by, and what follows from a read that is older.
+    /// The signed webhook by which this Pad is judged, and the delay after an older read.
     pub event: Option<SignedEvent>,
-    /// The candidate's last entry into the stage when the plan came to rest.
+    /// The candidate's last stage entry when the pass was decided.
     pub judged: Option<Timestamp>,
-    /// Whether sync has news of the candidate.
+    /// Whether sync requested that the candidate is judged.
     pub judge: bool,
-    /// Whether another Pad of the series was made, or asked to be judged, in this pass.
+    /// Whether another Pad of the series was created, or requested to be judged, in this pass.
     pub passed_on: bool,
-    /// Which pads count as own, and what is known of other installations.
+    /// Ownership of the pads.
     pub ownership: Ownership,
-    /// The pads behind the CoderPad links that were on the candidate before; None: not looked at.
+    /// The pads behind the CoderPad links that the candidate already carried; `None`: not read.
     pub linked_before: Option<Vec<PadRecord>>,
     /// Whether the link was written in this pass.
     pub link_written: bool,
-    /// Tags that were put on or taken off in this pass: each once, whatever Lever makes of it.
+    /// Tags that were added or removed in this pass: each is sent once, whatever Lever answers.
     pub tags_written: Vec<String>,
-    /// Whether the link was taken off in this pass.
+    /// Whether the link was removed in this pass.
     pub link_removed: bool,
-    /// Ids of pads that were deleted at CoderPad in this pass.
+    /// IDs of pads that were deleted in CoderPad in this pass.
     pub deleted: Vec<String>,
-    /// What the configuration asks to be written to Lever; None: there is no configuration.
+    /// `spec.writeBack` of the configuration; `None`: there is no configuration.
     pub write_back: Option<WriteBack>,
-    /// Whether CoderPad was asked in this pass to end the interview.
+    /// Whether a request to end the interview was sent in this pass.
     pub end_asked: bool,
-    /// Whether somebody asked for a look at the pad at CoderPad.
+    /// Whether a read of the pad in CoderPad was requested.
     pub look: bool,
-    /// Whether sync has heard that the candidate was archived.
+    /// Whether sync found the candidate archived.
     pub archived: bool,
-    /// Whether sync has heard that the candidate's data is gone from Lever.
+    /// Whether sync found the candidate's data removed from Lever.
     pub gone: bool,
-    /// Whether the interview is to be ended when the candidate is archived.
+    /// Whether `spec.onArchive` is `End`.
     pub ends_on_archive: bool,
-    /// What has happened in the pad; None: not asked for in this pass.
+    /// Events of the pad; `None`: not read in this pass.
     pub events: Option<Vec<PadEvent>>,
-    /// Why a pad that was refused cannot be made from its question; the outer None: not asked for in this pass.
+    /// Why the question cannot be used for the refused pad; the outer `None`: not checked in this pass.
     pub misfit: Option<Option<&'static str>>,
-    /// The final code; None: not asked for in this pass.
+    /// The final code; `None`: not read in this pass.
     pub code: Option<Vec<Environment>>,
     /// The note at the end of the interview.
     pub note: NoteLookup,
-    /// A call or write of this pass that did not succeed. The pass ends with it.
+    /// The failed call or write that ends this pass.
     pub error: Option<PassError>,
-    /// The same of what was done about the tag of a pad that fails: no trouble of the Pad itself.
+    /// A failed call or write for `tags.failed`, which is no error of the Pad itself.
     pub failure_tag_error: Option<PassError>,
-    /// After a failure: how long no call may be made yet.
+    /// Remaining backoff after a failure: no service is called meanwhile.
     pub pause: Option<Duration>,
-    /// What is known of the tags besides those of the candidate.
+    /// State of the tags, besides those on the candidate.
     pub tags: TagState,
     /// Whether Lever refused the note with the code in this pass.
     pub code_refused: bool,
-    /// Delay until the next look of a Pad that waits for quota while older Pads have what is left.
+    /// Requeue delay of a Pad that waits for quota which older Pads have reserved.
     pub front: Option<Duration>,
-    /// When a request of this pass to create a pad was sent that CoderPad has answered.
+    /// Time at which this pass sent a create request that CoderPad answered.
     pub create_answered_at: Option<Timestamp>,
 }
 
 impl PadState {
-    /// Before any service was asked, and with nothing that sync or other Pads have to tell.
+    /// Creates the state before any call to a service, without hints of sync and without other Pads.
     pub fn new(pad: StoredPad, connection: ConnectionState, configuration: RuleState) -> Self {
         Self {
             pad,
@@ -161,7 +161,7 @@ impl PadState {
 }
 
 impl PadState {
-    /// When the interview began, as far as it is known.
+    /// Returns the known start of the interview.
     pub fn started_at(&self) -> Option<Timestamp> {
         let of = |kind: &str| {
             let events = self.events.iter().flatten().filter(|event| event.kind == kind);
@@ -171,7 +171,7 @@ impl PadState {
     }
 }
 
-/// The Pad, as the cluster has it.
+/// The Pad as stored in the cluster.
 #[derive(Clone, Debug)]
 pub struct StoredPad {
     /// Its namespace.
@@ -180,73 +180,73 @@ pub struct StoredPad {
     pub name: String,
     /// Name of its configuration.
     pub configuration: String,
-    /// Id of the candidate's opportunity.
+    /// ID of the candidate's opportunity.
     pub opportunity_id: String,
-    /// Whether a person made it.
+    /// Whether it was created manually.
     pub manual: bool,
-    /// What the user wants.
+    /// `spec.state`.
     pub desired_state: DesiredState,
-    /// What deleting it leaves behind.
+    /// `spec.deletionPolicy`.
     pub deletion_policy: DeletionPolicy,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// Whether our finalizer is on it.
+    /// Whether it has the operator's finalizer.
     pub finalizer: bool,
-    /// The intention to create a pad, as stored.
+    /// The stored attempt to create a pad.
     pub attempt: Option<CreateIntent>,
-    /// The id of the pad at CoderPad, as stored.
+    /// The stored ID of the pad in CoderPad.
     pub pad_id: Option<String>,
-    /// The link of the pad, as last written.
+    /// The URL of the pad, as last written.
     pub url: Option<String>,
-    /// Whether another Pad of the same series is being deleted, and it is not settled yet what becomes of its pad.
+    /// Whether another Pad of the same series is being deleted and its pad is not cleaned up yet.
     pub sibling_terminating: bool,
-    /// What it is in its series.
+    /// Its state within the series.
     pub member: SeriesMember,
-    /// If sync made it for a candidate who was there before the rule took effect: when the rule did.
+    /// Effective time of the rule, if sync created the Pad for a candidate from before that time.
     pub existing_since: Option<Timestamp>,
-    /// Whether it was skipped because the candidate was there before the rule took effect.
+    /// Whether it was skipped with reason `BeforeConfiguration`.
     pub was_before: bool,
-    /// Whether a person asked for it to be judged again since it was last judged.
+    /// Whether a person requested a reconcile since it was last judged.
     pub asked_by_person: bool,
     /// The stage entry that its pad serves.
     pub entry: Option<Timestamp>,
-    /// The last stage entry that it was judged for.
+    /// The last stage entry for which it was judged.
     pub judged_entry: Option<Timestamp>,
-    /// The last stage entry for which a person asked for a pad.
+    /// The last stage entry for which a person requested a pad.
     pub requested_entry: Option<Timestamp>,
     /// Whether its pad was found to be deleted in CoderPad.
     pub pad_was_deleted: bool,
-    /// The phase as last written.
+    /// The phase, as last written.
     pub phase: Option<Phase>,
-    /// Whether it was last seen to wait for quota, or for room in the hour.
+    /// Whether its status reports that it waits for quota or the hourly limit.
     pub waits_for_room: bool,
-    /// The write to Lever that was claimed last, as stored.
+    /// The stored claim of the last write to Lever.
     pub claim: Option<Claim>,
-    /// Whether the link is known to have been on the candidate.
+    /// Whether the link is known to have been added to the candidate.
     pub linked: bool,
-    /// When the interview began, as far as it is known.
+    /// The known start of the interview.
     pub started_at: Option<Timestamp>,
-    /// The id of the note, if it is known.
+    /// The ID of the note, if known.
     pub note_id: Option<String>,
-    /// Whether all is settled that has to be written to Lever after the end.
+    /// Whether the write-back to Lever after the interview is settled.
     pub recorded: bool,
     /// Whether its status names the candidate.
     pub names_candidate: bool,
-    /// The tag of a pad that fails, once it is settled that the candidate carries it, or cannot.
+    /// The value of `tags.failed` that was handled: the candidate carries it, or cannot.
     pub failed_tag: Option<String>,
-    /// Whether somebody asked for it to be judged again since it was last judged.
+    /// Whether a reconcile was requested since it was last judged.
     pub requested: bool,
     /// Whether its configuration has changed since it was last judged.
     pub configuration_changed: bool,
 }
 
 impl PadState {
-    /// Whether somebody asks for the candidate to be judged again.
+    /// Reports whether the candidate is to be judged again.
     pub fn is_asked(&self) -> bool {
         self.pad.requested || self.judge
     }
 
-    /// The candidate's last entry into the stage, as far as it was read in this pass.
+    /// Returns the candidate's last stage entry, if the opportunity was read in this pass.
     pub fn entry(&self) -> Option<Timestamp> {
         match (&self.opportunity, &self.stage_id) {
             (CandidateLookup::Read(opportunity), Some(stage_id)) => {
@@ -256,7 +256,7 @@ impl PadState {
         }
     }
 
-    /// The stage entry that the stored pad was created for, as its notes or the attempt name it.
+    /// Returns the stage entry of the stored pad, from its notes or the attempt.
     pub fn entry_of_pad(&self) -> Option<Timestamp> {
         let of_notes = match &self.record {
             PadLookup::Read(record) => Reference::of_notes(&record.notes),
@@ -266,45 +266,45 @@ impl PadState {
         Timestamp::from_millisecond(reference.entry().parse().ok()?).ok()
     }
 
-    /// The candidate's last change of stage, as far as it was read in this pass.
+    /// Returns the candidate's last stage change, if the opportunity was read in this pass.
     pub fn last_stage_change(&self) -> Option<Timestamp> {
         let CandidateLookup::Read(opportunity) = &self.opportunity else { return None };
         let last = opportunity.stage_changes.iter().map(|change| change.updated_at_ms).max();
         last.or(opportunity.created_at_ms).and_then(|at| Timestamp::from_millisecond(at).ok())
     }
 
-    /// All Pads of the series, this one included.
+    /// Returns all Pads of the series, including this one.
     pub fn series(&self) -> Vec<SeriesMember> {
         self.others.iter().chain([&self.pad.member]).cloned().collect()
     }
 }
 
 impl StoredPad {
-    /// The series of pads that it belongs to.
+    /// Returns the series of the Pad.
     pub fn series(&self) -> Series {
         Series::new(&self.namespace, &self.configuration, &self.opportunity_id)
     }
 
-    /// The attempt whose outcome is not stored.
+    /// Returns the attempt whose outcome is not stored.
     pub fn open_attempt(&self) -> Option<&CreateIntent> {
         self.attempt.as_ref().filter(|_| self.pad_id.is_none())
     }
 
-    /// Whether this tag, of a pad that fails, must be taken off the candidate before the Pad may go.
+    /// Reports whether this value of `tags.failed` must be removed from the candidate before the Pad is deleted.
     pub fn must_remove_tag(&self, tag: Option<&String>) -> bool {
         tag.is_some() && self.deletion_policy != DeletionPolicy::Retain
     }
 
-    /// Whether it has made a pad, or has begun to.
+    /// Reports whether it has a pad or an attempt.
     pub fn has_attempted_pad(&self) -> bool {
         self.pad_id.is_some() || self.attempt.is_some()
     }
 
-    /// The write to Lever whose outcome is not stored, and its mark.
+    /// Returns the write to Lever whose outcome is not stored, and its mark.
     pub fn open_claim(&self) -> Option<(OnceOnlyWrite, String)> {
         let claim = self.claim.as_ref();
         if !self.linked {
-            // Whoever stores the pad's id goes on to add its link.
+            // Storing the pad's ID is also the claim of its link.
             let id = self.pad_id.as_ref()?;
             return Some((OnceOnlyWrite::Link, claim.map_or_else(|| id.clone(), Claim::to_string)));
         }
@@ -313,33 +313,33 @@ impl StoredPad {
     }
 }
 
-/// A signed webhook: Lever's answers must be at least as new before they decide (contract P7a).
+/// A signed webhook. A read from Lever decides only if it is at least as new (contract P7a).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SignedEvent {
-    /// When Lever triggered it.
+    /// Time at which Lever triggered it.
     pub at: Timestamp,
-    /// Delay until the next read if the present one is older; None: what is read then decides.
+    /// Delay before the next read if the current one is older; `None`: the current read decides.
     pub read_again_in: Option<Duration>,
 }
 
-/// Which pads count as own, and what is known of other installations (contract, "Several installations").
+/// Ownership of pads: the own installations and the known foreign ones (contract, "Several installations").
 #[derive(Clone, Debug, Default)]
 pub struct Ownership {
     /// The installation of the connection.
     pub installation: Installation,
-    /// Name of the connection that the Pad was created through, if that is gone and the Pad continues through another one.
+    /// Name of the Pad's original connection, if that no longer exists and the Pad continues through another one.
     pub former_connection: Option<String>,
     /// The other installation that the status names.
     pub reported: Option<String>,
-    /// The installation that the pad gives way to, as stored.
+    /// The stored installation to which the pad yields.
     pub yields_to: Option<String>,
-    /// Whether sync asks to look for pads of other installations among the candidate's links.
+    /// Whether sync requested a check of the candidate's links for pads of other installations.
     pub look: bool,
-    /// IDs of the linked pads that were looked at in this pass.
+    /// IDs of the linked pads that were read in this pass.
     pub links_read: Vec<String>,
 }
 
-/// The connection, as far as a Pad cares.
+/// State of the connection.
 #[derive(Clone, Debug)]
 pub enum ConnectionState {
     /// There is none of that name.
@@ -352,7 +352,7 @@ pub enum ConnectionState {
         /// The name.
         name: String,
     },
-    /// Its probe has not succeeded, or not yet since it was changed.
+    /// Its probe failed, or has not run since its last change.
     NotReady {
         /// The name.
         name: String,
@@ -361,32 +361,32 @@ pub enum ConnectionState {
         /// The message of its Ready condition.
         message: String,
     },
-    /// Both services answer.
+    /// Both services are connected.
     Ready {
         /// The name.
         name: String,
-        /// Pads that may still be made; None: no limit, or overage is allowed.
+        /// Pads left in the quota; `None`: unlimited, or overage is allowed.
         pads_left: Option<i64>,
-        /// How many pads it may make in an hour; None: no limit.
+        /// Maximum number of pads per hour; `None`: unlimited.
         per_hour: Option<u32>,
-        /// Why there is no room for this Pad in the hour; None: there is.
+        /// The exceeded hourly limit; `None`: this Pad is within the limit.
         hour_full: Option<LimitExceeded>,
-        /// The base URL of the Interview API: links to its host are pads too, besides those to coderpad.io.
+        /// The base URL of the Interview API: links to its host are pads, as links to coderpad.io are.
         interview_url: String,
     },
 }
 
-/// The configuration, as far as a Pad cares.
+/// State of the configuration.
 #[derive(Clone, Debug)]
 pub enum RuleState {
-    /// There is none of that name, or it is of another connection than the Pad.
+    /// It does not exist, or belongs to another connection than the Pad.
     NotFound {
-        /// What to tell the user.
+        /// Message for the user.
         message: String,
     },
     /// A person has suspended it.
     Suspended,
-    /// It has a fault, or was not looked at yet.
+    /// It is not Ready, or was not checked yet.
     NotReady {
         /// The tag that a candidate must carry.
         tag: String,
@@ -395,20 +395,20 @@ pub enum RuleState {
         /// The message of its Ready condition.
         message: String,
     },
-    /// It is in use.
+    /// It is Ready.
     Ready(Rule),
 }
 
-/// What a configuration says about its pads.
+/// Rule of a configuration: which candidates get which pads.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// Lever's id of the stage.
+    /// ID of the stage in Lever.
     pub stage_id: String,
     /// The stage's name.
     pub stage_name: String,
     /// The tag that a candidate must carry.
     pub tag: String,
-    /// The kind of pad.
+    /// Type of the pad.
     pub type_: PadType,
     /// The question.
     pub question_id: Option<i64>,
@@ -420,115 +420,115 @@ pub struct Rule {
     pub waiting_room: Option<bool>,
     /// The owner.
     pub owner_email: Option<String>,
-    /// When a further pad is made.
+    /// `spec.repeat`.
     pub repeat: Repeat,
-    /// What candidates get who were there before the rule took effect.
+    /// `spec.existing`.
     pub existing: Existing,
-    /// When it took effect.
+    /// Time at which it took effect.
     pub effective_since: Option<Timestamp>,
 }
 
-/// The candidate's opportunity, as Lever has it.
+/// Result of reading the candidate's opportunity from Lever.
 #[derive(Clone, Debug)]
 pub enum CandidateLookup {
-    /// Not asked for in this pass.
+    /// It was not read in this pass.
     NotRead,
-    /// Lever knows none of that id.
+    /// Lever has none with that ID.
     NotFound,
-    /// Lever keeps this one from the API key.
+    /// The API key may not read this opportunity.
     Refused,
-    /// As read in this pass.
+    /// It was read in this pass.
     Read(Box<Opportunity>),
 }
 
-/// The pad at CoderPad.
+/// Result of reading the pad from CoderPad.
 #[derive(Clone, Debug)]
 pub enum PadLookup {
-    /// Not asked for in this pass.
+    /// It was not read in this pass.
     NotRead,
-    /// CoderPad knows none of that id any more.
+    /// CoderPad has none with that ID any more.
     NotFound,
-    /// As created or read in this pass.
+    /// It was created or read in this pass.
     Read(Box<PadRecord>),
 }
 
-/// What is known of an attempt whose outcome is not stored.
+/// State of an attempt whose outcome is not stored.
 #[derive(Clone, Debug)]
 pub enum CreateOutcome {
-    /// The request may still be under way, or CoderPad's lists may not show its pad yet. A pad that a search finds is
-    /// the right one all the same (contract X5a).
+    /// The request may be in flight, or CoderPad's lists may not show its pad yet. A pad that a search finds is adopted
+    /// anyway (contract X5a).
     InFlight {
-        /// How long that may last.
+        /// Longest remaining time.
         rest: Duration,
-        /// Delay until the next search; zero: now.
+        /// Delay before the next search; zero: now.
         search_in: Duration,
     },
-    /// Every request has ended and the lists are fresh: a search can conclude.
+    /// Every request has ended and the lists are current: a search is conclusive.
     Completed,
-    /// CoderPad's newest pads were searched: these carry the reference, oldest first.
+    /// CoderPad's newest pads were searched. Contains the pads with the reference, oldest first.
     Searched(Vec<PadRecord>),
-    /// It certainly made no pad: refused, or never sent.
+    /// It certainly created no pad: it was refused or never sent.
     NotSent,
 }
 
-/// What is known of a write to Lever that must take effect once. It is made only by who has claimed it, right after that.
+/// State of a write to Lever that must take effect once. Only the process that claimed it sends it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WriteClaim {
-    /// None is under way.
+    /// No write is in flight.
     Unclaimed,
-    /// One may still take effect, or its effect may not be seen yet.
+    /// A write may still take effect, or its effect may not be visible yet.
     InFlight {
-        /// How long that may last.
+        /// Longest remaining time.
         rest: Duration,
     },
     /// This pass has claimed it.
     Owned(OnceOnlyWrite),
 }
 
-/// The note at the end of the interview.
+/// Result of searching for the note of the interview.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum NoteLookup {
-    /// Not looked for in this pass.
+    /// The notes were not read in this pass.
     NotRead,
     /// No note of the opportunity carries the reference.
     Absent,
-    /// It is there, or was and somebody has deleted it: its id.
+    /// The note was written, even if somebody deleted it since. Contains its ID.
     Written(String),
 }
 
-/// What stopped a pass.
+/// Error that ends a pass.
 #[derive(Clone, Debug)]
 pub enum PassError {
-    /// A service refused or did not answer.
+    /// A call to a service failed.
     Service(transport::Error),
-    /// The creation of a pad was sent, and it is not known whether there is one.
+    /// A create request was sent, and its outcome is unknown.
     CreateOutcomeUnknown(transport::Error),
-    /// The keys of the connection could not be had.
+    /// The API keys of the connection are unavailable.
     NoCredentials {
         /// The connection's name.
         connection: String,
-        /// Why.
+        /// Cause.
         message: String,
     },
-    /// Somebody else has changed the Pad since it was read: look again at once.
+    /// The Pad was changed since it was read: reconcile again soon.
     Conflict,
-    /// The API server refuses a write to the Pad, and will until a person changes what refuses it.
+    /// The API server refuses a write to the Pad, which requires a user action.
     Refused {
         /// The API server's answer.
         answer: String,
     },
-    /// The API server did not take a write, or what was read does not fit together: look again later.
+    /// The API server failed a write, or the reads are inconsistent: retry later.
     Cluster {
-        /// What happened.
+        /// Description of the error.
         message: String,
     },
 }
 
-/// The entry that a Pad stands for, and the reference that follows from it.
+/// The stage entry that a Pad serves, and its reference.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct StageEntry {
-    /// When the candidate entered the stage; None for a Pad made by hand.
+    /// Time of the stage entry; `None` for a manually created Pad.
     pub at: Option<Timestamp>,
-    /// What the pad at CoderPad will be found by.
+    /// Reference of the pad in CoderPad.
     pub reference: Reference,
 }

@@ -1,4 +1,4 @@
-//! Builds the whole status of a Pad from the outcome of a pass. Pure; the driver writes only what differs.
+//! Builds the status of a Pad from the outcome of a pass. Pure; the controller writes only differences.
 
 use super::note;
 use super::plan::{self, Outcome, WriteBackState, installation, profile_url};
@@ -13,9 +13,9 @@ use crate::coderpad::{PadKind, PadRecord};
 use crate::sanitize;
 use jiff::Timestamp;
 
-/// The status that a pass ends with; None if it has decided nothing.
+/// Returns the status after a pass; `None` if the pass decided nothing.
 ///
-/// `configuration` is the one that was looked at, if there is one.
+/// `configuration` is the Pad's configuration, if it exists.
 pub fn status(
     pad: &Pad,
     facts: &PadState,
@@ -27,7 +27,7 @@ pub fn status(
     let generation = pad.metadata.generation.unwrap_or_default();
     let mut conditions = Conditions::new(&status.conditions, generation, now);
     status.observed_generation = generation;
-    // What is asked while nothing may be sent is done when it may: until then it is not echoed.
+    // A request that arrives while nothing may be sent is handled later, and echoed only then.
     if !plan::is_blocked(facts) {
         status.last_handled_reconcile_at = names::reconcile_requested_at(pad);
     }
@@ -94,7 +94,7 @@ pub fn status(
             record(&mut conditions, &WriteBackState::Impossible(Reason::Cancelled, message.into()));
         }
     }
-    // A status of version 0.1.0 that stays as it is must not be written for this alone.
+    // An unchanged status of version 0.1.0 must not be written only to set phaseSince.
     let is_unknown = status.phase_since.is_none() && *outcome != Outcome::Keep;
     if is_unknown || phase_of(pad.status.as_ref()) != phase_of(Some(&status)) {
         status.phase_since = Some(now);
@@ -110,20 +110,20 @@ pub fn status(
     Some(status)
 }
 
-/// What `phaseSince` is the beginning of: the phase, and the reason of one that is final.
+/// Returns the values whose change resets `phaseSince`: the phase, and the reason of a final phase.
 fn phase_of(status: Option<&PadStatus>) -> (Option<Phase>, Option<&str>) {
     let phase = status.and_then(|status| status.phase);
     let is_final = matches!(phase, Some(Phase::Skipped | Phase::Failed | Phase::Ended));
     (phase, status.and_then(|status| status.reason.as_deref()).filter(|_| is_final))
 }
 
-/// The moments by which later decisions are made, by Lever's clock.
+/// Stores the times that later decisions use, by Lever's clock.
 fn take_entries(status: &mut PadStatus, facts: &PadState, outcome: &Outcome) {
-    // Without a configuration its stage is not known: the last change of stage is no earlier than any entry.
+    // Without a configuration the stage is unknown: the last stage change is no earlier than any entry.
     let is_cancelled = matches!(outcome, Outcome::Skipped(Reason::Cancelled, _));
     let last_change = || facts.last_stage_change().filter(|_| is_cancelled && facts.stage_id.is_none());
     let Some(entry) = facts.judged.or_else(last_change) else { return };
-    // What is over covers the entries until then, and no later ones.
+    // A Pad whose pad has ended covers the entries until its end, and no later ones.
     let was_over = facts.pad.member.is_served() && !facts.pad.member.is_open();
     match outcome {
         Outcome::Skipped(Reason::Cancelled, _) | Outcome::PadDeleted if was_over => {}
@@ -137,7 +137,7 @@ fn take_entries(status: &mut PadStatus, facts: &PadState, outcome: &Outcome) {
     }
 }
 
-/// What the services said in this pass.
+/// Copies the services' answers of this pass into the status.
 fn merge_service_state(status: &mut PadStatus, facts: &PadState, now: Timestamp) {
     match &facts.opportunity {
         CandidateLookup::Read(opportunity) if !opportunity.is_anonymized => {
@@ -164,7 +164,7 @@ fn merge_service_state(status: &mut PadStatus, facts: &PadState, now: Timestamp)
         status.entry_at = entry_at(facts.pad.attempt.as_ref(), record).or(status.entry_at);
         if record.is_started() {
             status.started_at = facts.started_at();
-            // Of whom Lever knows nothing any more, nobody shall be named.
+            // No participants are named once Lever has removed the candidate's data (contract E12).
             if status.candidate.is_some() {
                 status.participants = note::participants(record).collect();
             }
@@ -189,7 +189,7 @@ fn merge_service_state(status: &mut PadStatus, facts: &PadState, now: Timestamp)
     }
 }
 
-/// The other installation that the status names after a pass (contract I4, I5).
+/// Returns the other installation for the status after a pass (contract I4, I5).
 fn other_installation(before: Option<String>, facts: &PadState, outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Skipped(Reason::OwnedByAnotherInstallation, _) => {
@@ -202,7 +202,7 @@ fn other_installation(before: Option<String>, facts: &PadState, outcome: &Outcom
     }
 }
 
-/// The status of a Pad whose candidate has the pad of another installation: it names no pad, only the entry.
+/// Clears the pad from the status of a Pad whose candidate has the pad of another installation. The entry remains.
 fn without_pad(status: &mut PadStatus, facts: &PadState) {
     if !facts.pad.manual {
         // Without an entry, each sync would have the Pad judged again.
@@ -213,7 +213,7 @@ fn without_pad(status: &mut PadStatus, facts: &PadState) {
     status.participants.clear();
 }
 
-/// The message of a pad that stays, though another installation created one for the same stage entry.
+/// Extends the message of a pad that stays next to a pad of another installation for the same stage entry.
 fn beside_another(status: &PadStatus, message: &str) -> String {
     match &status.other_installation {
         None => message.to_owned(),
@@ -224,7 +224,7 @@ fn beside_another(status: &PadStatus, message: &str) -> String {
     }
 }
 
-/// What became of the note and the tags after the end.
+/// Sets the condition `RecordAdded`: the state of the note and the tags after the interview.
 fn record(conditions: &mut Conditions, recorded: &WriteBackState) {
     let (status, reason, message) = match recorded {
         WriteBackState::Written => {
@@ -238,14 +238,14 @@ fn record(conditions: &mut Conditions, recorded: &WriteBackState) {
     conditions.set(types::RECORD_ADDED, status, reason, message);
 }
 
-/// The stage entry that the pad stands for: as the intention says, or the pad's own notes if it was adopted.
+/// Returns the stage entry that the pad serves: from the pad's notes, else from the attempt.
 fn entry_at(attempt: Option<&CreateIntent>, record: &PadRecord) -> Option<Timestamp> {
     let reference =
         Reference::of_notes(&record.notes).or_else(|| attempt.map(|attempt| attempt.reference.clone()))?;
     Timestamp::from_millisecond(reference.entry().parse().ok()?).ok()
 }
 
-/// Phase, reason and the conditions that every outcome has.
+/// Sets the phase, the reason and the conditions of every outcome.
 fn set(
     status: &mut PadStatus,
     phase: Phase,

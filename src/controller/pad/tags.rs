@@ -1,5 +1,5 @@
-//! What is known of the tags besides the candidate's own list: those that Lever refuses for a pad that is linked
-//! (contract K4a), and those that other Pads of the candidate need.
+//! State of the tags besides those on the candidate: tags that Lever refuses for a linked pad (contract K4a), and tags
+//! that other Pads of the candidate need.
 
 use super::plan::{Command, is_tag_settled};
 use super::reason::Reason;
@@ -14,14 +14,14 @@ use crate::transport::{Class, Error};
 use kube::ResourceExt;
 use std::time::Duration;
 
-/// The part of the facts that is about tags.
+/// State of the tags of a Pad.
 #[derive(Clone, Debug, Default)]
 pub struct TagState {
     /// Whether the status reports a refused tag.
     pub reported: bool,
-    /// Delay until a refused tag may be sent again.
+    /// Delay before a refused tag is sent again.
     pub pause: Option<Duration>,
-    /// The refusal of this pass.
+    /// The refused change of this pass.
     pub refused: Option<RefusedTag>,
     /// Tags that Pads of other configurations need on the candidate: they are not removed.
     pub needed: Vec<String>,
@@ -37,7 +37,7 @@ pub struct RefusedTag {
 }
 
 impl RefusedTag {
-    /// The tags that the step sends, if the error is a refusal that retries at once cannot change.
+    /// Returns the refused change, if the command changes tags and an immediate retry would be refused too.
     pub fn of(step: &Command, error: &Error) -> Option<Self> {
         let (Command::AddTags(tags) | Command::RemoveTags(tags)) = step else { return None };
         matches!(error.class, Class::Invalid | Class::Forbidden)
@@ -65,12 +65,12 @@ impl RefusedTag {
     }
 }
 
-/// Whether the status reports a refused tag.
+/// Reports whether the status reports a refused tag.
 pub fn is_reported(status: Option<&PadStatus>) -> bool {
     status.is_some_and(|status| is_true(&status.conditions, types::TAG_REFUSED))
 }
 
-/// Sets the condition of a pad that is linked and not over. It is absent unless a tag was refused.
+/// Sets the condition `TagRefused` of a linked pad whose interview has not ended. It is absent unless a tag was refused.
 pub fn report(conditions: &mut Conditions, facts: &PadState) {
     if let Some(refused) = &facts.tags.refused {
         let message = refused.message(&facts.pad.configuration);
@@ -80,7 +80,7 @@ pub fn report(conditions: &mut Conditions, facts: &PadState) {
     }
 }
 
-/// The tags that a Pad of another configuration needs on their candidate.
+/// Returns the tags that a Pad of another configuration needs on the candidate.
 pub fn needed_by(other: &Pad, configuration: Option<&PadConfiguration>) -> Vec<String> {
     let status = other.status.as_ref();
     let failed = status.and_then(|status| status.failed_tag.clone());

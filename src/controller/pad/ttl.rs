@@ -1,9 +1,8 @@
-//! Pads that are over and have been kept long enough are deleted, always as with Retain (contract, "Until the end and
-//! after", TTLs).
+//! Deletion of Pads after their TTL, always as with Retain (contract E11).
 //!
-//! Sync asks for it, when a whole walk no longer finds the candidate in the stage with the tag. It is done in the Pad's
-//! own pass, because the finalizer of another policy goes just before: no other pass can put it on again in between,
-//! and none sees the Pad as one that is being deleted.
+//! Sync requests it when a complete scan no longer finds the candidate in the stage with the tag. The Pad's own
+//! reconcile executes it, because the finalizer of another policy is removed immediately before: no other reconcile can
+//! add it again in between, and none treats the Pad as one that is being deleted.
 
 use super::observe::is_recorded;
 use super::write_tracker::WriteTracker;
@@ -17,7 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 
-/// Whether a Pad is over and has been kept as long as its configuration says.
+/// Reports whether the TTL of a Pad that has ended or was skipped has passed.
 pub fn is_expired(pad: &Pad, configuration: &PadConfiguration, now: Timestamp) -> bool {
     let settled_at = pad.phase_since();
     let ended_at = pad.status.as_ref().and_then(|status| status.ended_at);
@@ -26,7 +25,7 @@ pub fn is_expired(pad: &Pad, configuration: &PadConfiguration, now: Timestamp) -
         Some(Phase::Skipped) => (settled_at, Some(configuration.spec.ttl_seconds_after_skipped)),
         Some(Phase::Pending | Phase::Open | Phase::Started | Phase::Failed) | None => return false,
     };
-    // The note and the tags are written by the Pad. What can never be written is settled as well.
+    // The Pad must still write its note and tags, unless they can never be written.
     let is_owed = condition::find(pad.conditions(), condition::types::RECORD_ADDED).is_some()
         && !pad.status.as_ref().is_some_and(|status| is_recorded(status, false));
     let is_in_flight =
@@ -41,7 +40,7 @@ pub fn is_expired(pad: &Pad, configuration: &PadConfiguration, now: Timestamp) -
     }
 }
 
-/// Deletes the Pad as it was read, and nothing else.
+/// Deletes the Pad in exactly the version that was read.
 pub async fn delete(client: &Client, pad: &Pad, written: &WriteTracker) -> Result<(), WriteError> {
     let mut pad = pad.clone();
     if pad.finalizers().iter().any(|one| one == FINALIZER) {
@@ -91,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pad_that_is_over_is_kept_as_long_as_the_configuration_says() {
+    fn ended_and_skipped_pads_expire_after_their_ttl() {
         let skipped = || json!({"phase": "Skipped", "reason": "TagMissing"});
         assert!(!is_expired_at(86_399, skipped(), json!({})));
         assert!(is_expired_at(86_400, skipped(), json!({})));

@@ -1,5 +1,5 @@
-//! Pads that wait for their turn. They wait here, and not within their passes: the controller looks at all passes that
-//! have begun whenever one of them moves on, which costs too much when thousands have.
+//! Queues Pads outside the kube controller, whose runner polls every active reconcile on each wake-up and so degrades
+//! with thousands of them.
 
 use super::candidate_loader::Ticket;
 use super::observe::RelatedObjects;
@@ -19,37 +19,37 @@ use tokio_util::sync::CancellationToken;
 /// Namespace and name.
 type Key = (String, String);
 
-/// The Pads that one controller may begin to work on, and those that wait for it.
+/// Queue of Pads that wait for a work permit or have just received one.
 pub struct WorkQueue {
     context: Arc<Context>,
     stop: CancellationToken,
-    /// None: it waits.
+    /// `None`: the Pad is waiting for a work permit.
     pads: Mutex<HashMap<Key, Option<Dequeued>>>,
     calls: mpsc::UnboundedSender<Key>,
 }
 
-/// A Pad whose turn it is, until this is dropped.
+/// Permission to reconcile a Pad, until this is dropped.
 pub struct Dequeued {
-    /// Its place among those that wait to hear of their candidates.
+    /// Its ticket for a batched read of its candidate.
     pub demand: Option<Ticket>,
-    /// How long it has waited.
+    /// Time that it has waited.
     pub waited: Duration,
     _turn: WorkPermit,
 }
 
 impl WorkQueue {
-    /// An empty one, and what it calls. Nobody is called any more after `stop`.
+    /// Returns an empty queue and the stream of Pads that may start. The stream yields nothing after `stop`.
     pub fn new(context: Arc<Context>, stop: CancellationToken) -> (Arc<Self>, mpsc::UnboundedReceiver<Key>) {
         let (calls, called) = mpsc::unbounded();
         (Arc::new(Self { context, stop, pads: Mutex::default(), calls }), called)
     }
 
-    /// Whether it is this Pad's turn. If not, it waits from now on and will be called, or its next version will be.
+    /// Reports whether this Pad may start. Otherwise queues it, or leaves it to the event of its next version.
     pub fn admit(self: &Arc<Self>, pad: &Pad) -> bool {
         let key = (pad.namespace().unwrap_or_default(), pad.name_any());
         match self.pads.lock().entry(key.clone()) {
             Entry::Occupied(known) => return known.get().is_some(),
-            // The watch is about to tell of the version that was written, and that wakes it.
+            // The watch is about to deliver the version that was written, and that triggers a reconcile.
             Entry::Vacant(_) if self.context.written.is_stale(pad) => return false,
             Entry::Vacant(unknown) => unknown.insert(None),
         };
@@ -62,7 +62,7 @@ impl WorkQueue {
             let turn = queue.context.turns.acquire(&key.0, &connection);
             let Some(Some(turn)) = queue.stop.run_until_cancelled(turn).await else { return };
             drop(waits);
-            // Nobody works on what is gone.
+            // A deleted Pad has no entry any more.
             if let Some(place) = queue.pads.lock().get_mut(&key) {
                 *place = Some(Dequeued { demand, waited: began.elapsed(), _turn: turn });
                 let _ = queue.calls.unbounded_send(key);
@@ -71,21 +71,21 @@ impl WorkQueue {
         false
     }
 
-    /// Begins the turn of a Pad that was called.
+    /// Removes and returns the permission of a Pad that may start.
     pub fn begin(&self, namespace: &str, name: &str) -> Option<Dequeued> {
         let mut pads = self.pads.lock();
         let called = match pads.entry((namespace.to_owned(), name.to_owned())) {
             Entry::Occupied(known) if known.get().is_some() => known.remove(),
             _ => None,
         };
-        // At the start all Pads wait: the room that took is not needed again for long.
+        // At startup all Pads wait; the map is rarely that large again.
         if pads.is_empty() {
             pads.shrink_to_fit();
         }
         called
     }
 
-    /// The Pad is gone.
+    /// Removes the state of a deleted Pad.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.pads.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }

@@ -1,14 +1,14 @@
-//! Which version of each Pad this process has written last, so that a pass never starts from an older one.
+//! Tracks the last version of each Pad that this process wrote, so that no reconcile starts from an older one.
 //!
-//! The watch lies a little behind one's own writes. A pass that starts from the version before them would ask the
-//! services again for what is known already. Nothing that must happen once rests on this: the conflict-failing writes do.
+//! The watch lags slightly behind the operator's own writes. A reconcile of an older version would repeat calls to the
+//! services. Exactly-once guarantees do not depend on this, but on conflict-failing writes.
 
 use crate::api::Pad;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
-/// The versions by namespace and name. An entry goes when the watch has caught up.
+/// The written versions, by namespace and name. An entry is removed when the watch has caught up.
 #[derive(Debug, Default)]
 pub struct WriteTracker {
     versions: Mutex<HashMap<(String, String), WrittenVersion>>,
@@ -21,21 +21,21 @@ struct WrittenVersion {
 }
 
 impl WriteTracker {
-    /// This version was just written.
+    /// Records a version that was just written.
     pub fn record(&self, pad: &Pad) {
         if let Some(number) = version(pad) {
             self.versions.lock().insert(key(pad), WrittenVersion { uid: pad.uid(), number });
         }
     }
 
-    /// The API server has this version of the Pad.
+    /// Records the version that the API server reported for the Pad.
     pub fn record_version(&self, pad: &Pad, version: Option<&str>) {
         if let Some(number) = version.and_then(|version| version.parse().ok()) {
             self.versions.lock().insert(key(pad), WrittenVersion { uid: pad.uid(), number });
         }
     }
 
-    /// Whether this version, from the watch, is older than one that was written here.
+    /// Reports whether this version, from the watch, is older than one written by this process.
     pub fn is_stale(&self, pad: &Pad) -> bool {
         let Some(seen) = version(pad) else { return false };
         let mut versions = self.versions.lock();
@@ -47,7 +47,7 @@ impl WriteTracker {
         is_ahead
     }
 
-    /// The Pad is gone.
+    /// Removes the state of a deleted Pad.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.versions.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
@@ -57,8 +57,8 @@ fn key(pad: &Pad) -> (String, String) {
     (pad.namespace().unwrap_or_default(), pad.name_any())
 }
 
-/// Versions of one object grow as numbers (Kubernetes documentation, "Resource versions"). If they are no numbers, every
-/// version passes.
+/// Returns the resource version as a number, which grows for each object (Kubernetes documentation, "Resource
+/// versions"). `None` disables the check.
 fn version(pad: &Pad) -> Option<u64> {
     pad.resource_version()?.parse().ok()
 }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_version_before_ones_own_write_is_too_old() {
+    fn only_versions_before_the_own_write_are_stale() {
         let written = WriteTracker::default();
         assert!(!written.is_stale(&pad("9")));
         written.record(&pad("10"));

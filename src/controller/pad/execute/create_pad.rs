@@ -1,6 +1,6 @@
-//! How a pad comes to be made once (contract, "Exactly once"): the intention is written down, the request leaves, the id is
-//! stored. Where the outcome is unknown the pad is searched for by its reference, and the intention taken back if it is
-//! certain that there is none.
+//! Exactly-once creation of a pad (contract X3 to X5): the attempt is recorded, the request is sent, the ID is stored.
+//! After an unknown outcome, the pad is searched by its reference, and the attempt is cleared once it certainly created
+//! none.
 
 use super::{PadReconcile, cluster};
 use crate::api::installation::{self, REQUESTED_BY, RequestedBy};
@@ -19,18 +19,19 @@ use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-/// How far the clocks of two replicas, and CoderPad's, may differ: so much further back a search goes.
+/// Assumed maximum clock skew, in minutes, between replicas and CoderPad: a search reaches back that much further.
 const CLOCK_SKEW_MINUTES: i64 = 10;
-/// At most so many pages of 50 pads are searched; more pads than that in ten minutes there are not.
+/// Page limit for one search (50 pads per page): far more than CoderPad creates within the search window.
 const SEARCH_PAGES: usize = 1000;
-/// How often the storing of a result is tried again at once when somebody else changed the Pad.
+/// Maximum number of immediate tries to store a result after write conflicts.
 const STORE_TRIES: usize = 5;
 
-/// Why a search does not conclude that there is no pad.
+/// Message for a search that cannot conclude that there is no pad.
 const UNREADABLE: &str = "CoderPad's list has rows that cannot be read, and one of them may be the pad";
 
 impl PadReconcile<'_> {
-    /// The rate limit's token, the intention, the request: in this order, and the request within 10 s or not at all.
+    /// Acquires the rate-limit token, records the attempt, then sends the request within 10 s or not at all (contract
+    /// X3).
     pub(super) async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), PassError> {
         let interview = self.account()?.interview.clone();
         let permit = interview.permit().await;
@@ -51,7 +52,7 @@ impl PadReconcile<'_> {
         };
         let taken = match allowances.reserve(&namespace, name, wanted, now) {
             Ok(taken) => taken,
-            // Others were faster; the plan says what follows.
+            // Other Pads took the remaining quota or limit; the plan decides again.
             Err(Denied::Quota) => {
                 *pads_left = Some(0);
                 return Ok(());
@@ -65,14 +66,14 @@ impl PadReconcile<'_> {
         match &created {
             Ok(()) => allowances.created(&namespace, &connection, &taken),
             Err(PassError::CreateOutcomeUnknown(_)) => {}
-            // See CreateError: of this class is what was not sent.
+            // This class means that the request was not sent: see CreateError.
             Err(PassError::Service(error)) if error.class != Class::Unavailable => {
                 allowances.refused(&namespace, &connection, &taken);
             }
             Err(_) => allowances.not_sent(&namespace, &connection, &taken),
         }
         if matches!(created, Err(PassError::Service(_))) {
-            // If this write fails the next pass does it again; the memory of its flight spares it the search.
+            // If this write fails, the next pass repeats it. InFlight knows the outcome, so it needs no search.
             self.forget_attempt().await.ok();
         }
         created
@@ -97,7 +98,7 @@ impl PadReconcile<'_> {
         self.write(intention).await.map_err(cluster)?;
         match interview.create_pad(Departure { permit, leave_by }, new).await {
             Ok(record) => {
-                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "a pad was created at CoderPad");
+                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "created pad in CoderPad");
                 self.made = Some(record.id.clone());
                 self.facts.create_answered_at = Some(sent_at);
                 self.facts.record = PadLookup::Read(Box::new(record));
@@ -118,8 +119,8 @@ impl PadReconcile<'_> {
         }
     }
 
-    /// Searches the newest pads, down to the time of the intention. What is found is believed at once; "there is none"
-    /// takes two walks that agree, once no request can be in flight (contract X5b).
+    /// Searches the newest pads, back to the time of the attempt. A found pad is adopted immediately; "there is none"
+    /// requires two scans that agree, after no request can be in flight (contract X5b).
     pub(super) async fn search(&mut self, reference: &Reference) -> Result<(), PassError> {
         let since = self.facts.pad.attempt.as_ref().and_then(|attempt| attempt.at.parse::<Timestamp>().ok());
         let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
@@ -136,12 +137,12 @@ impl PadReconcile<'_> {
         } else {
             let second = self.scan_pads(reference, since).await?;
             merge_scans(first, second).ok_or_else(|| PassError::Cluster {
-                message: "two walks over CoderPad's pads did not agree".into(),
+                message: "two scans of CoderPad's pads did not agree".into(),
             })?
         };
         tracing::info!(
             pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, found = found.len(),
-            "searched CoderPad's newest pads for one whose creation was not answered"
+            "searched CoderPad's newest pads after an unconfirmed creation"
         );
         self.facts.flight = CreateOutcome::Searched(found);
         Ok(())
@@ -169,7 +170,7 @@ impl PadReconcile<'_> {
                     && !record.is_deleted()
                     && Reference::of_notes(&record.notes).as_ref() == Some(reference)
             }));
-            // A row that was left out, and whose notes name another reference or none, is certainly another pad.
+            // A skipped row whose readable notes lack this reference is certainly another pad.
             may_be_ours |= page.left_out.iter().any(|row| {
                 row.notes
                     .as_deref()
@@ -179,7 +180,7 @@ impl PadReconcile<'_> {
             if (reached || next.is_none()) && found.is_empty() && may_be_ours {
                 tracing::warn!(
                     pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace,
-                    "a search for a pad is not conclusive: CoderPad's list has rows that cannot be read; will retry"
+                    "search for a pad is inconclusive: CoderPad's list has unreadable rows; will retry"
                 );
                 return Err(PassError::Cluster { message: UNREADABLE.into() });
             }
@@ -190,7 +191,8 @@ impl PadReconcile<'_> {
         Err(PassError::Cluster { message: "CoderPad's list of pads has no end".into() })
     }
 
-    /// Stores the id. Whoever else changed the Pad meanwhile has not changed whose pad this is.
+    /// Stores the pad's ID. Retries after a conflict, because other changes of the Pad do not affect the pad's
+    /// ownership.
     pub(super) async fn store(
         &mut self,
         record: PadRecord,
@@ -199,7 +201,7 @@ impl PadReconcile<'_> {
     ) -> Result<(), PassError> {
         let attempt = self.facts.pad.attempt.clone();
         for _ in 0..STORE_TRIES {
-            // A Pad that is being deleted must stay until it is settled what becomes of its pad.
+            // A Pad that is being deleted keeps its finalizer until its pad is cleaned up.
             let mut change = MetadataChange::default()
                 .annotate(names::PAD_ID, &record.id)
                 .finalizer(names::FINALIZER, keep_finalizer || self.facts.pad.deleting)
@@ -218,7 +220,7 @@ impl PadReconcile<'_> {
                     if let Some(attempt) = &attempt {
                         self.context.flights.forget(&attempt.to_string());
                     }
-                    // Until it leaves, nothing is under way.
+                    // Nothing is in flight until the link is sent.
                     self.context.flights.mark_not_sent(&record.id);
                     self.departure = departure;
                     self.facts.claimed = if self.departure.is_some() {
@@ -238,7 +240,7 @@ impl PadReconcile<'_> {
                     self.refresh_stored(now);
                     if self.facts.pad.attempt == attempt && self.facts.pad.pad_id.as_ref() == Some(&record.id)
                     {
-                        // By us, or by another process that is about to add the link: it is waited out.
+                        // Stored by us or by another process, which may be about to add the link: wait for it.
                         self.facts.claimed = observe::claimed(&self.facts.pad, self.context);
                         self.facts.record = PadLookup::Read(Box::new(record));
                         return Ok(());

@@ -1,4 +1,4 @@
-//! What is written to a Pad when its pad gives way to that of another installation (contract I5).
+//! Writes to a Pad whose pad yields to that of another installation (contract I5).
 
 use super::{PadReconcile, cluster};
 use crate::api::installation::{REQUESTED_BY, YIELDS_TO};
@@ -8,7 +8,7 @@ use crate::controller::pad::state::{PadLookup, PassError};
 use crate::k8s::patch::MetadataChange;
 
 impl PadReconcile<'_> {
-    /// Writes that the pad gives way, before anything is done about it; or, with None, that it does not.
+    /// Annotates the Pad as yielding, before its pad is removed. `None` removes the annotation.
     pub(super) async fn mark_as_yielding(&mut self, id: Option<String>) -> Result<(), PassError> {
         let change = match &id {
             Some(id) => MetadataChange::default().annotate(YIELDS_TO, id).finalizer(names::FINALIZER, true),
@@ -18,14 +18,14 @@ impl PadReconcile<'_> {
         if let Some(id) = &id {
             tracing::info!(
                 pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, installation = %id,
-                "removes a pad that another installation created earlier"
+                "removing pad: another installation created one earlier"
             );
         }
         self.facts.ownership.yields_to = id;
         Ok(())
     }
 
-    /// Removes what names the pad that gave way, so that the Pad can be judged again.
+    /// Removes the annotations of the pad that yielded, so that the Pad can be judged again.
     pub(super) async fn forget_pad(&mut self) -> Result<(), PassError> {
         let names = [names::ATTEMPT, names::PAD_ID, names::CLAIM, REQUESTED_BY, YIELDS_TO];
         let change =

@@ -1,4 +1,4 @@
-//! Refusals that do not stop a pass.
+//! Refusals that do not end a pass.
 
 use super::PadReconcile;
 use crate::controller::pad::plan::Command;
@@ -6,18 +6,18 @@ use crate::controller::pad::state::{PadLookup, PassError};
 use crate::controller::pad::tags::RefusedTag;
 use crate::transport::Class;
 
-/// What follows if a step is refused, beyond stopping the pass.
+/// Reaction to the refusal of a command.
 pub enum OnRefusal {
-    /// The tags are left as they are (contract K4a).
+    /// Continue without the tags (contract K4a).
     SkipTags(Command),
-    /// The note is sent again without the code.
+    /// Send the note again without the code.
     OmitCode,
-    /// The pass stops.
+    /// End the pass.
     Stop,
 }
 
 impl OnRefusal {
-    /// What follows a refusal of this step.
+    /// Returns the reaction to a refusal of this command.
     pub fn of(step: &Command) -> Self {
         match step {
             Command::AddTags(_) | Command::RemoveTags(_) => Self::SkipTags(step.clone()),
@@ -28,13 +28,13 @@ impl OnRefusal {
 }
 
 impl PadReconcile<'_> {
-    /// Moves the trouble of the last step out of the way, if the pass can continue without its effect.
+    /// Clears the error of the last command, if the pass can continue without its effect.
     pub fn tolerate_refusal(&mut self, then: OnRefusal) {
         let facts = &mut self.facts;
         let Some(PassError::Service(error)) = &facts.error else { return };
         let is_over = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
         let is_aside = match then {
-            // The end of an interview has a condition of its own: RecordAdded.
+            // After the end of the interview, the condition RecordAdded reports refused tags.
             OnRefusal::SkipTags(_) if facts.pad.deleting || is_over => false,
             OnRefusal::SkipTags(step) => match RefusedTag::of(&step, error) {
                 Some(refused) => {

@@ -1,5 +1,5 @@
-//! What is written to Lever. The link and the note must be written once: each is claimed by a write to the Pad that fails on
-//! a conflict, and leaves right after that or not at all.
+//! Writes to Lever. The link and the note must be written once: each is claimed by a conflict-failing write to the Pad,
+//! and sent immediately afterwards or not at all.
 
 use super::{PadReconcile, cluster};
 use crate::api::names::{self, Claim, OnceOnlyWrite};
@@ -12,13 +12,13 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 impl PadReconcile<'_> {
-    /// The right to make one write to Lever, right after the write to the Pad that claims it.
+    /// Acquires the permit and the send deadline for one write to Lever, before the write to the Pad that claims it.
     pub(super) async fn acquire_send_deadline(&self) -> Result<Departure, PassError> {
         let permit = self.account()?.lever.permit().await;
         Ok(Departure { permit, leave_by: Instant::now() + SEND_DEADLINE })
     }
 
-    /// Claims a write to Lever: of two processes only one succeeds, and only it may send.
+    /// Claims a write to Lever: only one of two processes succeeds, and only that one may send.
     pub(super) async fn claim(&mut self, effect: OnceOnlyWrite) -> Result<(), PassError> {
         let departure = self.acquire_send_deadline().await?;
         let claim = Claim::new(effect, Timestamp::now());
@@ -33,7 +33,7 @@ impl PadReconcile<'_> {
         Ok(())
     }
 
-    /// The departure of the write that was claimed, once, and its mark.
+    /// Takes the permit of the claimed write, and returns it with its mark.
     fn take_claimed_permit(&mut self) -> Result<(Departure, String), PassError> {
         let mark = self.facts.pad.open_claim().map(|(_, mark)| mark);
         self.facts.claimed = WriteClaim::Unclaimed;
@@ -43,7 +43,7 @@ impl PadReconcile<'_> {
             .ok_or_else(|| PassError::Cluster { message: "a write to Lever was not claimed".into() })
     }
 
-    /// Remembers what may still become of a claimed write whose answer is missing.
+    /// Records a claimed write with unknown outcome: it may still take effect.
     fn track_outcome<T>(&self, effect: OnceOnlyWrite, mark: &str, answer: &Result<T, transport::Error>) {
         if answer.as_ref().is_err_and(|error| error.class == Class::OutcomeUnknown) {
             self.context.flights.mark_ended(mark, visibility_delay(effect));
@@ -67,8 +67,8 @@ impl PadReconcile<'_> {
         Ok(())
     }
 
-    /// Lever answers a write with the whole opportunity. Its 404 may be about something else, such as the user of
-    /// performAs: whether the candidate is gone is for a read to say.
+    /// Stores the opportunity from Lever's response to a write. A 404 may concern something else, such as the user of
+    /// performAs, so a read confirms whether the candidate was deleted.
     pub(super) async fn after_lever_write(
         &mut self,
         changed: Result<Opportunity, transport::Error>,

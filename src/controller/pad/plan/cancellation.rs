@@ -11,8 +11,8 @@ use std::time::Duration;
 /// Delay before the pad is read again if CoderPad has not ended it yet.
 const CANCEL_RECHECK_DELAY: Duration = Duration::from_secs(30);
 
-/// Returns the next command for a cancelled pad. The interview is ended in CoderPad first, whatever Lever answers. If the
-/// link did reach the candidate, the end is an ordinary one, with note and tags.
+/// Returns the next command for a cancelled pad. The interview is ended in CoderPad first, whatever Lever answers. If
+/// the link did reach the candidate, the end is an ordinary one, with note and tags.
 pub(super) fn end_unlinked(facts: &PadState) -> Command {
     let record = match (&facts.record, &facts.pad.pad_id) {
         (PadLookup::Read(record), _) => record,
@@ -47,8 +47,8 @@ pub(super) fn end_unlinked(facts: &PadState) -> Command {
     }
 }
 
-/// Returns the outcome if Lever refuses to show whether the link is there: the interview has ended, and Lever is not called
-/// again.
+/// Returns the outcome if Lever refuses to show whether the link is there: the interview has ended, and Lever is not
+/// called again.
 pub(super) fn after_refusal(facts: &PadState, error: &Error) -> Option<Outcome> {
     let is_refusal =
         error.service == Service::Lever && matches!(error.class, Class::Forbidden | Class::Invalid);

@@ -12,8 +12,8 @@ use crate::lever::Opportunity;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
-/// Returns the next command for a Pad that is being deleted: in-flight requests are resolved first, then the deletion policy
-/// applies. Before anything of its pad is removed, the configuration stores the served entries (contract P9).
+/// Returns the next command for a Pad that is being deleted: in-flight requests are resolved first, then the deletion
+/// policy applies. Before anything of its pad is removed, the configuration stores the served entries (contract P9).
 pub(super) fn delete(facts: &PadState) -> Command {
     let step = remove(facts);
     let removes = matches!(

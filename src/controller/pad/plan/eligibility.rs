@@ -17,8 +17,8 @@ use crate::sanitize;
 use jiff::{Timestamp, ToSpan};
 use std::time::Duration;
 
-/// Tolerance, in milliseconds, by which a stage change may be older than its webhook. The clocks of Lever's API and of its
-/// webhooks differ.
+/// Tolerance, in milliseconds, by which a stage change may be older than its webhook. The clocks of Lever's API and of
+/// its webhooks differ.
 const EVENT_TOLERANCE_MS: i64 = 5_000;
 
 /// Maximum number of characters of the profile URL, which takes one line of the pad's notes.
@@ -69,7 +69,7 @@ fn retry_hint(pad: &StoredPad) -> String {
     format!("The next sync picks this up. To retry now: {}", retry_command(pad))
 }
 
-/// Returns the delay before the next read of the opportunity, if the read is older than the signed webhook (contract P7a).
+/// Returns the delay before the next read of the opportunity, if this one is older than the webhook (contract P7a).
 fn stale_read(facts: &PadState) -> Option<Duration> {
     let SignedEvent { at, read_again_in } = facts.event?;
     let is_current = match &facts.opportunity {

@@ -165,7 +165,7 @@ fn question(facts: &PadState) -> Option<(i64, PadType)> {
     }
 }
 
-/// Checks the question after CoderPad refused to create a pad: it may have changed since the last check of the configuration.
+/// Checks the question after CoderPad refused to create a pad: it may have changed since it was last checked.
 fn check_question(facts: &PadState, error: &Error) -> Option<Command> {
     let is_refused = error.class == Class::Invalid && error.operation == CREATE_PAD && facts.misfit.is_none();
     let (question, type_) = question(facts).filter(|_| is_refused)?;

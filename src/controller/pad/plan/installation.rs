@@ -39,7 +39,7 @@ pub(super) fn owned(facts: &PadState, id: &str) -> Command {
     rest(Outcome::Skipped(Reason::OwnedByAnotherInstallation, message))
 }
 
-/// Returns the outcome if a linked pad of another installation already serves the entry: no pad is created (contract I4).
+/// Returns the outcome if a linked pad of another installation serves the entry: no pad is created (contract I4).
 pub(super) fn served_elsewhere(
     facts: &PadState,
     records: &[PadRecord],
@@ -50,8 +50,8 @@ pub(super) fn served_elsewhere(
     serving.filter_map(|record| foreign(facts, record)).next().map(|id| owned(facts, id))
 }
 
-/// Returns the outcome for a Pad whose original connection no longer exists and whose present account lacks the candidate or
-/// the pad. The account may be a different one, so nothing is concluded.
+/// Returns the outcome for a Pad whose original connection no longer exists and whose present account lacks the
+/// candidate or the pad. The account may be a different one, so nothing is concluded.
 pub(super) fn other_account(facts: &PadState) -> Option<Command> {
     let former = facts.ownership.former_connection.as_ref()?;
     let unknown = match (&facts.opportunity, &facts.record) {
@@ -77,9 +77,9 @@ pub(super) fn is_released(facts: &PadState) -> bool {
         && ownership.reported.as_ref().is_some_and(|id| ownership.installation.includes(id))
 }
 
-/// Returns the next command until it is decided which of two installations' pads stays (contract I5). `None`: this one stays.
+/// Decides which of two installations' pads stays (contract I5). `None`: this one stays.
 ///
-/// The installation that adds the second link finds both in Lever's response; the other one finds the second link by sync.
+/// The installation that adds the second link finds both in Lever's response; the other one finds it by sync.
 pub(super) fn contest(facts: &PadState) -> Option<Command> {
     let looks = looks(facts)?;
     let id = facts.pad.pad_id.as_ref()?;
@@ -207,8 +207,8 @@ pub fn other_installation(facts: &PadState) -> Option<String> {
     ownership.yields_to.as_deref().or_else(of_record).or_else(of_links).map(ToOwned::to_owned)
 }
 
-/// Returns the installation whose earlier pad stays next to ours, because somebody has joined ours (contract I5). The outer
-/// `None`: this pass did not compare links.
+/// Returns the installation whose earlier pad stays next to ours, because somebody has joined ours (contract I5). The
+/// outer `None`: this pass did not compare links.
 pub fn stays_beside(facts: &PadState) -> Option<Option<String>> {
     looks(facts)?;
     let (PadLookup::Read(own), CandidateLookup::Read(_)) = (&facts.record, &facts.opportunity) else {
@@ -217,8 +217,8 @@ pub fn stays_beside(facts: &PadState) -> Option<Option<String>> {
     Some(earlier_rival(facts, own).map(ToOwned::to_owned))
 }
 
-/// Returns the next command for a Pad whose pad yields. The annotation is written before the first of them, so that a new
-/// leader completes the removal. `None`: there is nothing to do.
+/// Returns the next command for a Pad whose pad yields. The annotation is written before the first of them, so that a
+/// new leader completes the removal. `None`: there is nothing to do.
 pub(super) fn yielding(facts: &PadState) -> Option<Command> {
     let id = facts.ownership.yields_to.as_ref()?;
     if facts.pad.phase == Some(Phase::Skipped) {

@@ -83,8 +83,8 @@ pub(super) fn link(facts: &PadState) -> Command {
     }
 }
 
-/// Returns the next command for a pad that was deleted in CoderPad. Reads the last stage entry from Lever first, because no
-/// pad is created again for it or an earlier entry (contract E2).
+/// Returns the next command for a pad that was deleted in CoderPad. Reads the last stage entry from Lever first,
+/// because no pad is created again for it or an earlier entry (contract E2).
 pub(super) fn pad_deleted(facts: &PadState) -> Command {
     match facts.opportunity {
         CandidateLookup::NotRead if !facts.pad.pad_was_deleted && !is_blocked(facts) => {

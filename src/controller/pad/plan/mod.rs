@@ -64,7 +64,7 @@ pub enum Command {
         /// The pad.
         pad: Box<NewPad>,
     },
-    /// Read the pad with this ID from CoderPad again, some seconds later: its type is not the requested one (contract P7b).
+    /// Read the pad with this ID again, some seconds later: its type is not the requested one (contract P7b).
     ReadKindAgain(String),
     /// Store on the configuration whether CoderPad refuses to create take-homes for it (contract F7).
     StoreRefusal {
@@ -275,8 +275,8 @@ fn decide(facts: &PadState) -> Command {
     if pad.linked {
         return after_link(facts);
     }
-    // Without the finalizer, the Pad could disappear before the operator knows whether its pad is linked. Usually the link
-    // follows in the same pass, and no finalizer is needed.
+    // Without the finalizer, the Pad could disappear before the operator knows whether its pad is linked. Usually the
+    // link follows in the same pass, and no finalizer is needed.
     let is_first_pass =
         matches!(facts.claimed, WriteClaim::Owned(_)) || !matches!(facts.record, PadLookup::NotRead);
     if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !is_final(facts) {
@@ -322,7 +322,7 @@ fn decide(facts: &PadState) -> Command {
         Eligibility::Ineligible(reason, message) => return rest(Outcome::Skipped(reason, message)),
         Eligibility::Eligible(opportunity) => opportunity,
     };
-    // A failed creation would fail again: it is tried once per entry, unless a person changes something (contract, Phases).
+    // A failed creation would fail again: try it once per entry, unless a person changes something (contract, Phases).
     let is_same_entry =
         || facts.entry().is_some_and(|entry| pad.judged_entry.is_some_and(|judged| entry <= judged));
     if pad.phase == Some(Phase::Failed)
@@ -344,8 +344,8 @@ fn is_cancelled(facts: &PadState) -> bool {
     pad.desired_state == DesiredState::Ended && nothing_made && !pad.deleting && !pad.linked
 }
 
-/// Returns the next command for a cancelled Pad. A later stage entry is not cancelled, so the last entry is read from Lever
-/// first; the operator's clock replaces it only while Lever cannot be called.
+/// Returns the next command for a cancelled Pad. A later stage entry is not cancelled, so the last entry is read from
+/// Lever first; the operator's clock replaces it only while Lever cannot be called.
 fn cancel(facts: &PadState) -> Command {
     let is_known = facts.pad.member.is_served() || !matches!(facts.opportunity, CandidateLookup::NotRead);
     if !is_known && facts.error.is_none() && facts.pause.is_none() && !is_blocked(facts) {
@@ -370,8 +370,8 @@ pub fn is_final(facts: &PadState) -> bool {
     }
 }
 
-/// Reports whether a Pad that waits for quota or the hourly limit keeps its state while its changed connection is probed. The
-/// probe takes seconds, and the Pad need not be judged again.
+/// Reports whether a Pad that waits for quota or the hourly limit keeps its state while its changed connection is
+/// probed. The probe takes seconds, and the Pad need not be judged again.
 fn stays_queued(facts: &PadState) -> bool {
     let is_tried =
         matches!(&facts.connection, ConnectionState::NotReady { reason, .. } if reason == CONNECTING);
@@ -383,8 +383,8 @@ pub fn is_blocked(facts: &PadState) -> bool {
     connection_not_usable(facts).is_some()
 }
 
-/// Returns the outcome while the connection is not usable. Nothing is sent meanwhile: the connection's own probe decides for
-/// all its Pads (contract F4).
+/// Returns the outcome while the connection is not usable. Nothing is sent meanwhile: the connection's own probe
+/// decides for all its Pads (contract F4).
 fn connection_not_usable(facts: &PadState) -> Option<Outcome> {
     match &facts.connection {
         ConnectionState::Ready { .. } if matches!(facts.configuration, RuleState::Suspended) => {

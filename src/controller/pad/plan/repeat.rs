@@ -37,7 +37,7 @@ pub(super) fn repeat(facts: &PadState) -> Option<Command> {
     }
 }
 
-/// Returns the next command for a Pad without a pad if another Pad of the series serves the entry, or is the one to reopen.
+/// Returns the next command for a Pad without a pad if another Pad of the series serves the entry or is reopened.
 pub(super) fn served_by_sibling(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -> Option<Command> {
     let pad = &facts.pad;
     if pad.manual || pad.member.progress != Progress::NotCounted {

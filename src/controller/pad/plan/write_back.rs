@@ -96,8 +96,8 @@ fn track_interview(facts: &PadState) -> Command {
     Command::Done { outcome, again: facts.end_asked.then_some(END_RECHECK_DELAY) }
 }
 
-/// Returns the next command until `tags.ready` is on the candidate; `None`: nothing to do now. The tag is added when the Pad
-/// becomes Open, and again after a refusal (contract K4a).
+/// Returns the next command until `tags.ready` is on the candidate; `None`: nothing to do now. The tag is added when
+/// the Pad becomes Open, and again after a refusal (contract K4a).
 fn ready_tag(facts: &PadState) -> Option<Command> {
     let is_due = !was_open(&facts.pad) || (facts.tags.reported && facts.tags.pause.is_none());
     let exchange = || sync_tags(facts, |tags| &tags.ready, &[|tags| &tags.failed]);
@@ -151,8 +151,8 @@ fn end(facts: &PadState, record: &PadRecord) -> Command {
     rest(Outcome::Ended(WriteBackState::Written))
 }
 
-/// Returns the next command for the note; `None`: it is written. The note is searched for before it is written, and written
-/// only with a claim, because Lever does not detect duplicate notes.
+/// Returns the next command for the note; `None`: it is written. The note is searched for before it is written, and
+/// written only with a claim, because Lever does not detect duplicate notes.
 fn write_note(facts: &PadState, write_back: &WriteBack, record: &PadRecord) -> Option<Command> {
     let reference = reference(facts, record);
     Some(match &facts.note {

@@ -126,7 +126,7 @@ struct BatchTicket {
 }
 
 impl CandidateLoader {
-    /// Registers a Pad, or returns `None` if it is not likely to read its candidate. `rules_of_stage` counts its rules.
+    /// Registers a Pad; `None` if it is unlikely to read its candidate. `rules_of_stage` counts the rules of its stage.
     pub fn enroll(
         &self,
         pad: &Pad,

@@ -1,4 +1,4 @@
-//! The plan as tables: what is known → what is done next.
+//! Table tests of the plan: observed state → next command.
 
 use super::{Command, Outcome, plan};
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
@@ -172,14 +172,14 @@ fn member(number: u32, standing: Progress) -> SeriesMember {
     SeriesMember { name, number: Some(number), created_at: at(0), pad_id: None, progress: standing }
 }
 
-/// After an intention was written.
+/// After an attempt was recorded.
 fn attempted(facts: &mut PadState) {
     facts.pad.attempt =
         Some(CreateIntent::new(reference(), Timestamp::from_millisecond(ENTRY + 1000).unwrap()));
     facts.pad.finalizer = true;
 }
 
-/// After the pad's id was stored.
+/// After the pad's ID was stored.
 fn stored(facts: &mut PadState) {
     attempted(facts);
     facts.pad.finalizer = false;
@@ -188,7 +188,7 @@ fn stored(facts: &mut PadState) {
 
 fn service_error(service: Service, class: Class, status: Option<u16>) -> PassError {
     let operation = if service == Service::Lever { "GET /opportunities/{id}" } else { "POST /pads" };
-    PassError::Service(Error::new(class, service, operation, status, "told so"))
+    PassError::Service(Error::new(class, service, operation, status, "details"))
 }
 
 fn outcome(facts: &PadState) -> Outcome {
@@ -234,7 +234,7 @@ fn a_fresh_pad_is_read_created_stored_linked_and_open() {
 }
 
 #[test]
-fn the_candidate_is_judged_by_levers_own_books() {
+fn the_candidate_is_judged_by_levers_data() {
     for (expected, facts) in [
         ("skipped: TagMissing", read(|o| o.tags = vec!["Coderpad".into()])),
         ("skipped: StageChanged", read(|o| o.stage = "offer".into())),
@@ -249,7 +249,7 @@ fn the_candidate_is_judged_by_levers_own_books() {
 }
 
 #[test]
-fn a_pad_made_by_hand_skips_tag_and_stage_but_not_the_archive() {
+fn a_manual_pad_skips_the_checks_of_tag_and_stage_but_not_of_the_archive() {
     let by_hand = |change: fn(&mut Opportunity)| {
         let mut facts = read(change);
         facts.pad.manual = true;
@@ -263,7 +263,7 @@ fn a_pad_made_by_hand_skips_tag_and_stage_but_not_the_archive() {
 }
 
 #[test]
-fn what_is_not_usable_is_waited_for_without_a_call() {
+fn an_unusable_connection_or_configuration_is_waited_for_without_a_call() {
     let not_ready = |reason: &str| {
         let (name, reason, message) = ("acme".to_owned(), reason.to_owned(), "m".to_owned());
         with(|f| f.connection = ConnectionState::NotReady { name, reason, message })
@@ -303,7 +303,7 @@ fn used_up_quota_waits_unless_overage_is_allowed() {
 }
 
 #[test]
-fn an_hour_that_is_full_waits_until_there_is_room() {
+fn a_reached_hourly_limit_waits_until_the_window_has_moved() {
     let until = "2026-01-01T10:04:30Z".parse().unwrap();
     let full = LimitExceeded { made: 4, limit: 3, until, rest: Duration::from_secs(90) };
     let mut fresh = facts();
@@ -336,7 +336,7 @@ fn an_hour_that_is_full_waits_until_there_is_room() {
 }
 
 #[test]
-fn errors_of_the_services_have_their_reasons() {
+fn service_errors_have_their_reasons() {
     for (expected, service, class, status) in [
         ("waits: LeverUnauthorized", Service::Lever, Class::Unauthorized, Some(401)),
         ("waits: LeverForbidden", Service::Lever, Class::Forbidden, Some(403)),
@@ -361,7 +361,7 @@ fn errors_of_the_services_have_their_reasons() {
 }
 
 #[test]
-fn a_pad_that_was_refused_asks_whether_its_question_still_fits() {
+fn a_refused_pad_checks_its_question() {
     let refused = |misfit| {
         with(|f| {
             f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
@@ -376,7 +376,7 @@ fn a_pad_that_was_refused_asks_whether_its_question_still_fits() {
 }
 
 #[test]
-fn settled_pads_stay_so_until_something_comes_up() {
+fn settled_pads_stay_unchanged_until_a_reconcile_is_requested() {
     for phase in [Phase::Skipped, Phase::Failed] {
         assert_eq!(outcome(&with(|f| f.pad.phase = Some(phase))), Outcome::Keep);
         let asked = with(|f| (f.pad.phase, f.pad.requested) = (Some(phase), true));
@@ -388,11 +388,11 @@ fn settled_pads_stay_so_until_something_comes_up() {
         (f.pad.linked, f.pad.requested, f.pad.phase) = (true, true, Some(Phase::Open));
         f.connection = ConnectionState::Missing { name: "a".into() };
     });
-    assert_eq!(outcome(&linked), Outcome::Keep, "nothing is asked through no connection");
+    assert_eq!(outcome(&linked), Outcome::Keep, "no call without a connection");
 }
 
 #[test]
-fn a_wish_to_end_before_there_is_a_pad_cancels_it() {
+fn a_requested_end_before_the_pad_exists_cancels_it() {
     let wished = with(|f| f.pad.desired_state = DesiredState::Ended);
     assert!(matches!(plan(&wished), Command::ReadOpportunity), "for which entry");
     let cancelled = |change: fn(&mut PadState)| {
@@ -415,7 +415,7 @@ fn a_wish_to_end_before_there_is_a_pad_cancels_it() {
 }
 
 #[test]
-fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
+fn deletion_resolves_requests_in_flight_and_follows_the_policy() {
     let deleting = |policy, linked, change: fn(&mut PadState)| {
         let mut facts = facts();
         stored(&mut facts);
@@ -424,7 +424,7 @@ fn deletion_resolves_what_is_in_flight_and_follows_the_policy() {
         facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
         facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
         change(&mut facts);
-        // Before anything of the pad goes (contract P9).
+        // Before anything of the pad is removed (contract P9).
         let is_left = matches!(plan(&facts), Command::StoreServed(entries) if entries == [at(ENTRY)]);
         assert!(is_left, "{:?}", plan(&facts));
         facts.served_stored = true;
@@ -479,7 +479,7 @@ fn the_finalizer_follows_the_policy_of_an_open_pad() {
 }
 
 #[test]
-fn a_pause_holds_back_calls_only() {
+fn backoff_delays_only_calls() {
     let pause = Some(Duration::from_secs(9));
     let held = with(|f| f.pause = pause);
     assert!(matches!(plan(&held), Command::Done { outcome: Outcome::NoDecision, again } if again == pause));

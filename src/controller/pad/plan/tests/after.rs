@@ -1,4 +1,4 @@
-//! What follows once the link is on the candidate: tags, the end, the note.
+//! Tests of a linked pad: tags, the end of the interview, the note.
 
 use super::*;
 use crate::api::configuration::{Note, StatusTags};
@@ -51,7 +51,7 @@ pub(super) fn tagged(tags: &[&str]) -> CandidateLookup {
 }
 
 #[test]
-fn the_tags_follow_the_link_before_the_pad_is_called_open() {
+fn tags_are_written_after_the_link_and_before_the_pad_is_open() {
     let mut facts = open_with(|facts| {
         (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
         facts.claimed = WriteClaim::Unclaimed;
@@ -69,9 +69,9 @@ fn the_tags_follow_the_link_before_the_pad_is_called_open() {
     assert_eq!(outcome(&facts), Outcome::Open, "they are compared first");
 }
 
-/// The operator could not see before that the link is there, or has forgotten it.
+/// The operator did not know yet that the link is on the candidate.
 #[test]
-fn an_interview_that_is_over_before_its_pad_is_called_open_gets_the_tag_of_its_end_alone() {
+fn an_interview_that_ended_before_its_pad_was_open_gets_only_the_ended_tag() {
     let mut facts = open_with(|facts| {
         (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
         facts.claimed = WriteClaim::Unclaimed;
@@ -88,9 +88,9 @@ fn an_interview_that_is_over_before_its_pad_is_called_open_gets_the_tag_of_its_e
     assert_eq!(outcome(&facts), Outcome::Ended(WriteBackState::Written));
 }
 
-/// Its note took its time, and meanwhile the candidate came back and got a further pad.
+/// The candidate returned and got another pad before the note of the first one was written.
 #[test]
-fn the_end_of_an_interview_leaves_the_tags_of_the_next_one() {
+fn the_end_of_an_interview_keeps_the_tags_of_the_next_one() {
     let mut facts = ended();
     facts.note = NoteLookup::Written("note-1".into());
     facts.opportunity = tagged(&["coderpad", "ready"]);
@@ -99,15 +99,15 @@ fn the_end_of_an_interview_leaves_the_tags_of_the_next_one() {
     assert_eq!(outcome(&facts), Outcome::Ended(WriteBackState::Written));
 }
 
-/// Its first pass was broken off after the link, and the walk that would have told of an end has gone past it.
+/// The first pass was interrupted after the link, and the sync that would have reported the end has passed already.
 #[test]
-fn a_linked_pad_that_was_not_open_yet_is_looked_at_before_it_is_called_open() {
+fn a_linked_pad_is_read_before_it_becomes_open() {
     let waiting = open_with(|f| f.pad.phase = Some(Phase::Pending));
     assert!(matches!(plan(&waiting), Command::ReadPad(id) if id == "PAD1"));
 }
 
 #[test]
-fn an_open_pad_is_looked_at_only_when_somebody_asks() {
+fn an_open_pad_is_read_only_on_request() {
     assert_eq!(outcome(&open()), Outcome::Keep);
     for asked in [
         open_with(|f| f.look = true),
@@ -147,7 +147,7 @@ fn an_open_pad_is_looked_at_only_when_somebody_asks() {
 
 /// Contract E2.
 #[test]
-fn a_deleted_pad_that_is_there_again_is_followed() {
+fn a_deleted_pad_that_exists_again_is_tracked() {
     let deleted = |change: fn(&mut PadState)| {
         open_with(|f| {
             (f.pad.phase, f.pad.pad_was_deleted, f.pad.recorded) = (Some(Phase::Ended), true, true);
@@ -165,7 +165,7 @@ fn a_deleted_pad_that_is_there_again_is_followed() {
 }
 
 #[test]
-fn a_wish_or_an_archived_candidate_ends_the_interview_once() {
+fn a_request_or_an_archived_candidate_ends_the_interview_once() {
     let wished = open_with(|f| {
         f.pad.desired_state = DesiredState::Ended;
         f.record = PadLookup::Read(Box::new(record("PAD1", 0)));
@@ -189,7 +189,7 @@ fn a_wish_or_an_archived_candidate_ends_the_interview_once() {
 }
 
 #[test]
-fn the_note_is_looked_for_then_claimed_then_written_and_the_tags_exchanged() {
+fn the_note_is_searched_claimed_and_written_and_the_tags_exchanged() {
     let mut facts = ended();
     facts.claimed = WriteClaim::InFlight { rest: Duration::from_secs(60) };
     let waits = Command::Done {
@@ -217,7 +217,7 @@ fn the_note_is_looked_for_then_claimed_then_written_and_the_tags_exchanged() {
 }
 
 #[test]
-fn what_is_recorded_stays_as_it_is_and_what_is_not_is_gone_on_with() {
+fn a_complete_record_is_kept_and_an_incomplete_one_is_continued() {
     let after = |recorded| open_with(|f| (f.pad.phase, f.pad.recorded) = (Some(Phase::Ended), recorded));
     assert_eq!(outcome(&after(true)), Outcome::Keep);
     assert!(matches!(plan(&after(false)), Command::ReadPad(_)));
@@ -238,7 +238,7 @@ fn what_is_recorded_stays_as_it_is_and_what_is_not_is_gone_on_with() {
 }
 
 #[test]
-fn trouble_after_the_link_does_not_take_the_pad_back() {
+fn an_error_after_the_link_keeps_the_pad() {
     let lever = |class| Some(service_error(Service::Lever, class, None));
     let open = open_with(|f| f.error = lever(Class::Unavailable));
     assert_eq!(outcome(&open), Outcome::NoDecision);
@@ -270,7 +270,7 @@ fn nothing_is_sent_for_an_open_pad_while_the_connection_is_not_usable() {
 }
 
 #[test]
-fn deletion_takes_the_operators_tags_off_unless_all_is_retained() {
+fn deletion_removes_the_operators_tags_unless_the_policy_is_retain() {
     let mut facts = open_with(|f| {
         (f.pad.deleting, f.pad.finalizer) = (true, true);
         f.pad.deletion_policy = DeletionPolicy::Unlink;

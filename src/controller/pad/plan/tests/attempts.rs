@@ -1,4 +1,4 @@
-//! What becomes of an attempt whose outcome is not known, and of memory that was lost: one pad, one link.
+//! Tests of attempts with unknown outcome and of lost status: one pad, one link.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn after_a_crash_the_link_is_compared_before_it_is_written() {
     assert!(matches!(plan(&facts), Command::SetFinalizer(true)), "it stays until it is settled");
     facts.pad.finalizer = true;
     facts.claimed = WriteClaim::InFlight { rest: Duration::from_secs(7) };
-    assert_eq!(reason(&facts), "waits: LeverUnavailable", "what is under way may still land");
+    assert_eq!(reason(&facts), "waits: LeverUnavailable", "a request in flight may still take effect");
     facts.claimed = WriteClaim::Unclaimed;
     assert!(matches!(plan(&facts), Command::ReadPad(id) if id == "PAD1"));
     facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
@@ -57,7 +57,7 @@ fn after_a_crash_the_link_is_compared_before_it_is_written() {
 }
 
 #[test]
-fn lost_memory_is_healed_from_the_links_on_the_candidate() {
+fn a_lost_status_is_restored_from_the_links_on_the_candidate() {
     let mut facts = read(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
     assert!(matches!(plan(&facts), Command::ReadLinkedPads(ids) if ids == ["PAD1"]));
     facts.linked_before = Some(vec![record("PAD1", 0)]);
@@ -74,7 +74,7 @@ fn lost_memory_is_healed_from_the_links_on_the_candidate() {
 
 /// Contract X6: each Pad of a series that was restored without annotations and status adopts its own pad.
 #[test]
-fn several_pads_that_have_lost_their_memory_adopt_each_its_own() {
+fn several_pads_that_lost_their_status_each_adopt_their_own_pad() {
     let of_entry = |id: &str, ago: i64, ended: bool| {
         let mut record = record(id, -ago);
         let reference = Reference::new(facts().pad.series(), ENTRY - 1000 * ago);
@@ -121,7 +121,7 @@ fn several_pads_that_have_lost_their_memory_adopt_each_its_own() {
 }
 
 #[test]
-fn a_live_pad_where_a_take_home_was_asked_for_is_deleted_and_never_linked() {
+fn a_live_pad_instead_of_a_take_home_is_deleted_and_never_linked() {
     let mut facts = read(|_| {});
     facts.configuration = RuleState::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
     facts.wants_take_home = true;

@@ -1,4 +1,4 @@
-//! The tag of a pad that fails or waits long: when it is put on, and when it is left.
+//! Tests of the tag of failing and long-waiting Pads: when it is added, removed and kept.
 
 use super::*;
 use crate::api::condition::{Conditions, Readiness};
@@ -21,7 +21,7 @@ fn refused_with(change: impl FnOnce(&mut PadState)) -> PadState {
     facts
 }
 
-/// One that was dealt with before.
+/// A Pad whose tag was handled before.
 fn flagged() -> PadState {
     refused_with(|f| {
         (f.pad.failed_tag, f.error) = (Some("failed".into()), None);
@@ -29,11 +29,11 @@ fn flagged() -> PadState {
     })
 }
 
-/// What is done, in one word.
-fn told(facts: &PadState, stands: PadHealth) -> String {
+/// The next action as a short text.
+fn action(facts: &PadState, stands: PadHealth) -> String {
     match next_action(facts, stands) {
-        FailureTag::Execute(Command::AddTags(tags)) => format!("puts on {tags:?}"),
-        FailureTag::Execute(Command::RemoveTags(tags)) => format!("takes off {tags:?}"),
+        FailureTag::Execute(Command::AddTags(tags)) => format!("adds {tags:?}"),
+        FailureTag::Execute(Command::RemoveTags(tags)) => format!("removes {tags:?}"),
         FailureTag::Execute(Command::SetFinalizer(present)) => format!("finalizer: {present}"),
         FailureTag::Execute(step) => format!("{step:?}"),
         FailureTag::Settled(tag) => format!("settled: {}", tag.as_deref().unwrap_or("none")),
@@ -42,7 +42,7 @@ fn told(facts: &PadState, stands: PadHealth) -> String {
 }
 
 #[test]
-fn a_halt_and_a_long_wait_call_a_person() {
+fn a_stalled_or_long_waiting_pad_needs_attention() {
     let stands = |readiness, seconds| {
         let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
         conditions.ready(readiness, "Reason", "message");
@@ -55,9 +55,9 @@ fn a_halt_and_a_long_wait_call_a_person() {
 }
 
 #[test]
-fn it_is_put_on_once_for_who_is_to_have_the_pad() {
-    assert_eq!(told(&refused(), PadHealth::Failing), "puts on [\"failed\"]");
-    assert_eq!(told(&refused(), PadHealth::Pending), "settled: none");
+fn the_tag_is_added_once_and_only_to_eligible_candidates() {
+    assert_eq!(action(&refused(), PadHealth::Failing), "adds [\"failed\"]");
+    assert_eq!(action(&refused(), PadHealth::Pending), "settled: none");
     for (expected, facts) in [
         ("ReadOpportunity", refused_with(|f| f.opportunity = CandidateLookup::NotRead)),
         ("settled: failed", refused_with(|f| f.tags_written.push("failed".into()))),
@@ -69,7 +69,7 @@ fn it_is_put_on_once_for_who_is_to_have_the_pad() {
         ("settled: failed", refused_with(|f| f.opportunity = CandidateLookup::NotFound)),
         ("settled: none", refused_with(|f| f.write_back = Some(WriteBack::default()))),
         ("settled: none", refused_with(|f| f.write_back = None)),
-        ("puts on [\"failed\"]", refused_with(|f| f.configuration = configuration_not_ready())),
+        ("adds [\"failed\"]", refused_with(|f| f.configuration = configuration_not_ready())),
         (
             "settled: failed",
             refused_with(|f| {
@@ -78,25 +78,25 @@ fn it_is_put_on_once_for_who_is_to_have_the_pad() {
             }),
         ),
         (
-            "puts on [\"failed\"]",
+            "adds [\"failed\"]",
             refused_with(|f| {
                 f.pad.manual = true;
                 f.opportunity = candidate(|o| o.tags.clear());
             }),
         ),
     ] {
-        assert_eq!(told(&facts, PadHealth::Failing), expected);
+        assert_eq!(action(&facts, PadHealth::Failing), expected);
     }
-    let taken_off = refused_with(|f| f.pad.failed_tag = Some("failed".into()));
+    let removed = refused_with(|f| f.pad.failed_tag = Some("failed".into()));
     assert_eq!(
-        told(&taken_off, PadHealth::Failing),
+        action(&removed, PadHealth::Failing),
         "settled: failed",
-        "what a recruiter takes off stays off"
+        "a tag that a recruiter removes stays removed"
     );
 }
 
 #[test]
-fn where_nothing_can_be_sent_it_waits_and_what_is_refused_is_not_asked_for_again() {
+fn the_tag_waits_while_nothing_can_be_sent_and_is_not_retried_after_a_refusal() {
     let lever = |class| Some(service_error(Service::Lever, class, None));
     let name = || "acme".to_owned();
     let not_ready = || ConnectionState::NotReady { name: name(), reason: "R".into(), message: "m".into() };
@@ -111,44 +111,44 @@ fn where_nothing_can_be_sent_it_waits_and_what_is_refused_is_not_asked_for_again
         ("settled: failed", refused_with(|f| f.failure_tag_error = lever(Class::Forbidden))),
         ("settled: failed", refused_with(|f| f.failure_tag_error = lever(Class::Invalid))),
     ] {
-        assert_eq!(told(&facts, PadHealth::Failing), expected);
+        assert_eq!(action(&facts, PadHealth::Failing), expected);
     }
 }
 
 #[test]
-fn it_is_taken_off_when_all_is_well_and_exchanged_when_it_is_renamed() {
-    assert_eq!(told(&flagged(), PadHealth::Failing), "settled: failed");
-    assert_eq!(told(&flagged(), PadHealth::Pending), "settled: failed");
-    assert_eq!(told(&flagged(), PadHealth::Healthy), "takes off [\"failed\"]");
+fn the_tag_is_removed_from_healthy_pads_and_replaced_when_renamed() {
+    assert_eq!(action(&flagged(), PadHealth::Failing), "settled: failed");
+    assert_eq!(action(&flagged(), PadHealth::Pending), "settled: failed");
+    assert_eq!(action(&flagged(), PadHealth::Healthy), "removes [\"failed\"]");
     let mut after = flagged();
     after.opportunity = candidate(|_| {});
-    assert_eq!(told(&after, PadHealth::Healthy), "settled: none");
+    assert_eq!(action(&after, PadHealth::Healthy), "settled: none");
     after.opportunity = CandidateLookup::NotFound;
-    assert_eq!(told(&after, PadHealth::Healthy), "settled: none");
+    assert_eq!(action(&after, PadHealth::Healthy), "settled: none");
 
     let mut renamed = flagged();
     let tags = StatusTags { failed: Some("error".into()), ..StatusTags::default() };
     renamed.write_back = Some(WriteBack { tags, ..WriteBack::default() });
-    assert_eq!(told(&renamed, PadHealth::Failing), "takes off [\"failed\"]");
+    assert_eq!(action(&renamed, PadHealth::Failing), "removes [\"failed\"]");
     renamed.opportunity = candidate(|_| {});
-    assert_eq!(told(&renamed, PadHealth::Failing), "puts on [\"error\"]");
+    assert_eq!(action(&renamed, PadHealth::Failing), "adds [\"error\"]");
 }
 
 #[test]
-fn a_pad_whose_policy_takes_the_tag_off_holds_on_until_that_is_done() {
+fn the_finalizer_stays_until_the_policy_has_removed_the_tag() {
     let unlink = |f: &mut PadState| f.pad.deletion_policy = DeletionPolicy::Unlink;
     let mut facts = refused_with(unlink);
-    assert_eq!(told(&facts, PadHealth::Failing), "finalizer: true", "before it is put on");
+    assert_eq!(action(&facts, PadHealth::Failing), "finalizer: true", "before it is put on");
     facts.pad.finalizer = true;
-    assert_eq!(told(&facts, PadHealth::Failing), "puts on [\"failed\"]");
+    assert_eq!(action(&facts, PadHealth::Failing), "adds [\"failed\"]");
 
     let mut edited = flagged();
     unlink(&mut edited);
-    assert_eq!(told(&edited, PadHealth::Failing), "finalizer: true", "the policy was edited");
+    assert_eq!(action(&edited, PadHealth::Failing), "finalizer: true", "the policy was edited");
     edited.pad.finalizer = true;
-    assert_eq!(told(&edited, PadHealth::Failing), "settled: failed");
+    assert_eq!(action(&edited, PadHealth::Failing), "settled: failed");
     edited.opportunity = candidate(|_| {});
-    assert_eq!(told(&edited, PadHealth::Healthy), "finalizer: false");
+    assert_eq!(action(&edited, PadHealth::Healthy), "finalizer: false");
 
     let mut deleted = flagged();
     unlink(&mut deleted);

@@ -1,8 +1,8 @@
-//! Who was there before the rule, and who comes back.
+//! Tests of existing candidates and repeated stage entries.
 
 use super::*;
 
-/// A Pad whose interview is over, asked about, and the candidate's last entry so long after the end.
+/// A Pad with an ended interview and a reconcile request, and the candidate's last entry at this distance from the end.
 fn ended(after: i64) -> PadState {
     with(|f| {
         stored(f);
@@ -18,7 +18,7 @@ fn with_candidate(mut facts: PadState) -> PadState {
 }
 
 #[test]
-fn an_entry_after_the_end_makes_a_further_pad() {
+fn an_entry_after_the_end_creates_another_pad() {
     let facts = ended(1);
     assert!(matches!(plan(&facts), Command::ReadOpportunity));
     let mut facts = with_candidate(facts);
@@ -42,7 +42,7 @@ fn an_entry_after_the_end_makes_a_further_pad() {
 }
 
 #[test]
-fn what_no_entry_can_change_costs_no_call() {
+fn a_series_that_no_entry_can_change_costs_no_call() {
     let mut open = with(|f| {
         (f.pad.linked, f.pad.phase, f.pad.requested) = (true, Some(Phase::Open), true);
         f.pad.member.progress = Progress::Open { entry: at(ENTRY - 5000) };
@@ -56,11 +56,11 @@ fn what_no_entry_can_change_costs_no_call() {
     assert_eq!(outcome(&with_candidate(open)), Outcome::Keep);
     let mut beside = ended(1);
     beside.others.push(member(2, Progress::InProgress));
-    assert_eq!(outcome(&beside), Outcome::Keep, "never beside one that is not yet open");
+    assert_eq!(outcome(&beside), Outcome::Keep, "never next to one that is not yet open");
 }
 
 #[test]
-fn a_question_that_cannot_be_answered_now_stays_open() {
+fn a_repeat_decision_that_cannot_be_made_stays_pending() {
     let mut suspended = ended(1);
     suspended.connection = ConnectionState::Suspended { name: "acme".into() };
     assert_eq!(outcome(&suspended), Outcome::NoDecision);
@@ -73,7 +73,7 @@ fn a_question_that_cannot_be_answered_now_stays_open() {
 }
 
 #[test]
-fn the_whole_series_is_judged_whichever_pad_is_asked() {
+fn the_whole_series_is_judged_for_a_request_on_any_pad() {
     let mut older = with_candidate(ended(1));
     older.others.push(member(2, Progress::NotCounted));
     assert!(matches!(plan(&older), Command::JudgeSibling(name) if name.ends_with("-2")));
@@ -91,7 +91,7 @@ fn the_whole_series_is_judged_whichever_pad_is_asked() {
 }
 
 #[test]
-fn who_was_there_before_the_rule_gets_no_pad_unless_a_person_asks() {
+fn existing_candidates_get_no_pad_unless_a_person_requests_it() {
     let ruled = |since: i64, change: fn(&mut Rule), pad: fn(&mut StoredPad)| {
         let mut facts = read(|_| {});
         let mut rule = Rule { effective_since: Some(at(ENTRY + since)), ..rule() };
@@ -144,7 +144,7 @@ fn a_served_entry_gets_no_second_pad_unless_a_person_requests_it() {
 
 /// Contract, Phases: Failed.
 #[test]
-fn a_failed_pad_is_tried_once_for_each_entry() {
+fn a_failed_pad_is_tried_once_per_entry() {
     let tried = |change: fn(&mut PadState)| {
         let mut facts = read(|_| {});
         facts.pad.phase = Some(Phase::Failed);

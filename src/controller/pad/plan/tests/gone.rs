@@ -1,4 +1,4 @@
-//! Candidates whose data is gone from Lever.
+//! Tests of candidates whose data was removed from Lever.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn settled_in(phase: Phase) -> PadState {
 }
 
 #[test]
-fn a_list_is_not_believed_and_nothing_else_comes_of_it() {
+fn a_removal_reported_by_a_list_is_confirmed_by_a_read() {
     for phase in [Phase::Skipped, Phase::Failed] {
         let mut facts = settled_in(phase);
         assert!(matches!(plan(&facts), Command::ReadOpportunity));
@@ -32,7 +32,7 @@ fn a_list_is_not_believed_and_nothing_else_comes_of_it() {
 }
 
 #[test]
-fn before_who_took_part_is_named_it_is_known_whether_anybody_may_be() {
+fn participants_are_named_only_after_the_candidate_was_read() {
     let mut facts = with(|f| {
         stored(f);
         (f.pad.linked, f.pad.phase, f.pad.names_candidate) = (true, Some(Phase::Started), false);

@@ -13,7 +13,7 @@ fn installation(id: &str) -> Installation {
     Installation::new(Some(id.into()), [])
 }
 
-/// A pad of an installation for the entry that the candidate has; `second` is when it was created.
+/// A pad of an installation for the candidate's entry; `second` is its creation time.
 pub(super) fn pad_of(id: &str, pad_id: &str, second: i64) -> PadRecord {
     let reference = Reference::new(facts().pad.series(), ENTRY);
     let notes = installation(id).sign(&reference.notes("https://hire.example.com/candidates/op-1"));
@@ -37,7 +37,7 @@ fn url(pad_id: &str) -> String {
     format!("https://app.coderpad.io/{pad_id}")
 }
 
-/// A Pad of this installation whose candidate carries the links of these pads, which were looked at.
+/// A Pad of this installation whose candidate carries the links of these pads, which were read.
 pub(super) fn beside(pads: &[PadRecord]) -> PadState {
     let mut facts = read(|one| one.links.extend(pads.iter().map(|pad| pad.url.clone())));
     facts.ownership.installation = installation(OWN);
@@ -46,7 +46,7 @@ pub(super) fn beside(pads: &[PadRecord]) -> PadState {
     facts
 }
 
-/// The same, whose own pad is stored.
+/// The same, with its own pad stored.
 pub(super) fn stored(own: &PadRecord, pads: &[PadRecord]) -> PadState {
     let mut facts = beside(pads);
     facts.pad.pad_id = Some(own.id.clone());
@@ -54,7 +54,7 @@ pub(super) fn stored(own: &PadRecord, pads: &[PadRecord]) -> PadState {
     facts
 }
 
-/// The same, whose link was just added: Lever's answer shows all links.
+/// The same, with its link just added: Lever's response shows all links.
 pub(super) fn linked(own: &PadRecord, pads: &[PadRecord]) -> PadState {
     let mut facts = stored(own, pads);
     facts.opportunity = candidate(|one| {
@@ -101,7 +101,7 @@ fn notes_of_a_new_pad_name_the_installation() {
 fn a_linked_pad_of_another_installation_keeps_a_second_one_from_being_created() {
     let step = plan(&beside(&[pad_of(OTHER, "PADX", 0)]));
     assert!(is_owned(&step), "contract I4: {step:?}");
-    // As version 0.1.0 made it, and our own: adopted.
+    // A pad of version 0.1.0 and a pad of our own are adopted.
     let unsigned = |notes: &str| notes.lines().take(2).collect::<Vec<_>>().join("\n");
     let of_0_1_0 = changed(pad_of(OWN, "PADX", 0), |pad| pad.notes = unsigned(&pad.notes));
     for own in [pad_of(OWN, "PADX", 0), of_0_1_0] {
@@ -110,7 +110,7 @@ fn a_linked_pad_of_another_installation_keeps_a_second_one_from_being_created() 
     let mut taken_over = beside(&[pad_of(OTHER, "PADX", 0)]);
     taken_over.ownership.installation = Installation::new(Some(OWN.into()), [OTHER.to_owned()]);
     assert!(matches!(plan(&taken_over), Command::StorePad { .. }), "contract I6");
-    // Its interview is over: this entry is another matter.
+    // Its interview has ended, so it does not serve this entry.
     let earlier = Reference::new(facts().pad.series(), ENTRY - 500_000);
     let ended = changed(record_of("PADX", 0), |pad| {
         pad.notes = installation(OTHER).sign(&earlier.notes("u"));
@@ -146,7 +146,7 @@ fn a_stored_pad_of_another_installation_is_neither_linked_ended_nor_deleted() {
 }
 
 #[test]
-fn of_two_linked_pads_the_later_one_gives_way() {
+fn of_two_linked_pads_the_later_one_yields() {
     let (own, earlier, later) = (pad_of(OWN, "PADM", 5), pad_of(OTHER, "PADX", 4), pad_of(OTHER, "PADX", 6));
     let mut facts = linked(&own, std::slice::from_ref(&earlier));
     assert!(matches!(plan(&facts), Command::ReadEvents(id) if id == "PADM"), "whether somebody has joined");
@@ -158,8 +158,8 @@ fn of_two_linked_pads_the_later_one_gives_way() {
     assert_eq!(super::super::installation::stays_beside(&facts), Some(Some(OTHER.to_owned())));
 
     let facts = linked(&own, &[later]);
-    assert!(matches!(plan(&facts), Command::Done { outcome: Outcome::Open, .. }), "the other one gives way");
-    // At the same moment the larger ID is the later one.
+    assert!(matches!(plan(&facts), Command::Done { outcome: Outcome::Open, .. }), "the other one yields");
+    // At equal times, the pad with the larger ID counts as later.
     let mut twin = linked(&own, &[pad_of(OTHER, "PADA", 5)]);
     twin.events = events(&[]);
     assert!(matches!(plan(&twin), Command::Yield(_)));
@@ -167,9 +167,9 @@ fn of_two_linked_pads_the_later_one_gives_way() {
     assert!(matches!(plan(&twin), Command::Done { outcome: Outcome::Open, .. }));
 }
 
-/// Both decide from the same two pads: exactly one of them gives way, whichever looks first.
+/// Both installations decide from the same two pads: exactly one pad yields, in either order.
 #[test]
-fn exactly_one_of_two_pads_gives_way() {
+fn exactly_one_of_two_pads_yields() {
     for (second, id) in [(1, "PADA"), (5, "PADA"), (5, "PADZ"), (9, "PADZ")] {
         let (mine, theirs) = (pad_of(OWN, "PADM", 5), pad_of(OTHER, id, second));
         let gives_way = |installation: &str, own: &PadRecord, other: &PadRecord| {
@@ -184,7 +184,7 @@ fn exactly_one_of_two_pads_gives_way() {
 }
 
 #[test]
-fn a_pad_that_is_not_linked_yet_gives_way_to_one_that_is() {
+fn an_unlinked_pad_yields_to_a_linked_one() {
     let (own, later) = (pad_of(OWN, "PADM", 5), pad_of(OTHER, "PADX", 6));
     let facts = stored(&own, std::slice::from_ref(&later));
     assert!(matches!(plan(&facts), Command::Yield(Some(id)) if id == OTHER));
@@ -199,7 +199,7 @@ fn a_pad_that_is_not_linked_yet_gives_way_to_one_that_is() {
 }
 
 #[test]
-fn a_pad_that_gives_way_loses_its_link_and_is_deleted_whoever_leads() {
+fn a_yielding_pad_is_unlinked_and_deleted_by_any_leader() {
     let own = pad_of(OWN, "PADM", 5);
     let mut facts = linked(&own, &[pad_of(OTHER, "PADX", 4)]);
     (facts.link_written, facts.record, facts.opportunity) =
@@ -225,7 +225,7 @@ fn a_pad_that_gives_way_loses_its_link_and_is_deleted_whoever_leads() {
     started.record = PadLookup::Read(Box::new(changed(own.clone(), |pad| pad.state = "started".into())));
     assert!(matches!(plan(&started), Command::Yield(None)), "somebody has joined meanwhile");
 
-    // It is done: it stays so until there is something new to judge.
+    // The removal is complete: the Pad stays unchanged until a new request.
     (facts.pad.phase, facts.pad.linked, facts.pad.finalizer) = (Some(Phase::Skipped), false, false);
     facts.pad.member.progress = Progress::NotCounted;
     facts.ownership.reported = Some(OTHER.into());
@@ -258,9 +258,9 @@ fn the_tags_of_the_other_installation_stay_when_a_skipped_pad_is_deleted() {
     assert!(matches!(plan(&facts), Command::SetFinalizer(false)));
 }
 
-/// A connection that was renamed: the Pad continues through the one that its configuration names now.
+/// A renamed connection: the Pad continues through the connection that its configuration names now.
 #[test]
-fn a_pad_of_a_renamed_connection_keeps_its_pad_and_concludes_nothing_from_what_is_not_found() {
+fn a_pad_of_a_renamed_connection_concludes_nothing_from_a_404() {
     let own = pad_of(OTHER, "PADM", 5);
     let mut facts = stored(&own, &[]);
     facts.opportunity = CandidateLookup::NotRead;
@@ -285,7 +285,7 @@ fn a_pad_of_a_renamed_connection_keeps_its_pad_and_concludes_nothing_from_what_i
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
-    /// Whatever else is known (contract I3).
+    /// For any other state (contract I3).
     #[test]
     fn no_facts_lead_to_a_change_of_a_pad_of_another_installation(facts in any_facts()) {
         let mut facts = facts;

@@ -20,7 +20,7 @@ fn stored_pad(phase: Option<Phase>) -> Pad {
     .unwrap()
 }
 
-/// The phase and the conditions that a pass over these facts ends with.
+/// Describes the phase and the conditions after a pass over this state.
 fn show(case: &str, facts: &PadState) -> String {
     let Command::Done { outcome, .. } = plan(facts) else { panic!("{case}: {:?}", plan(facts)) };
     let status = status(&stored_pad(facts.pad.phase), facts, &outcome, None, at(ENTRY));

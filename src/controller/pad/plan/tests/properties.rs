@@ -1,4 +1,4 @@
-//! What must hold whatever is known: the plan over random facts.
+//! Property tests of the plan over random states.
 
 use super::*;
 use proptest::prelude::*;
@@ -114,7 +114,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
-    /// What must never happen, whatever is known.
+    /// Safety properties for any state.
     #[test]
     fn no_facts_lead_to_a_forbidden_step(facts in any_facts()) {
         let step = plan(&facts);
@@ -133,7 +133,7 @@ proptest! {
                 prop_assert!(facts.pad.manual || qualifies);
             }
             Command::AddLink(_) => {
-                prop_assert!(facts.pad.pad_id.is_some(), "linked before the id was stored");
+                prop_assert!(facts.pad.pad_id.is_some(), "linked before the ID was stored");
                 prop_assert!(facts.claimed == WriteClaim::Owned(OnceOnlyWrite::Link), "linked without a claim");
                 prop_assert!(!facts.pad.linked && !facts.pad.deleting);
                 let CandidateLookup::Read(opportunity) = &facts.opportunity else { panic!("linked unread") };
@@ -159,7 +159,7 @@ proptest! {
         }
     }
 
-    /// Whatever is read of a candidate's links: no panic, and no call for links that are no pads.
+    /// Any links of a candidate cause no panic, and no call unless they lead to a pad.
     #[test]
     fn any_link_may_stand_on_a_candidate(link in "\\PC{0,60}") {
         let facts = read(|o| o.links = vec![link.clone()]);

@@ -1,4 +1,4 @@
-//! What Lever refuses for a pad that is linked, and pads that are ended before they are linked.
+//! Tests of refusals by Lever for a linked pad, and of pads that are ended before they are linked.
 
 use super::after::{ended, ended_record, open, open_with, tagged};
 use super::*;
@@ -43,7 +43,7 @@ fn a_pad_whose_tag_is_refused_is_open() {
 
 /// contract K4a
 #[test]
-fn a_refused_tag_is_sent_again_after_its_pause_without_reading_the_pad() {
+fn a_refused_tag_is_sent_again_after_its_backoff_without_reading_the_pad() {
     let mut facts = open_with(|facts| facts.tags.reported = true);
     facts.tags.pause = Some(Duration::from_secs(9));
     assert_eq!(outcome(&facts), Outcome::Keep, "it pauses");
@@ -168,7 +168,7 @@ fn a_tag_that_a_pad_of_another_configuration_needs_stays() {
 
 /// contract E6
 #[test]
-fn a_pad_that_cannot_be_linked_is_ended_in_coderpad_when_a_person_wants_that() {
+fn a_pad_that_cannot_be_linked_is_ended_in_coderpad_on_request() {
     for phase in [None, Some(Phase::Pending), Some(Phase::Failed)] {
         let mut facts = with(|f| {
             stored(f);
@@ -177,7 +177,7 @@ fn a_pad_that_cannot_be_linked_is_ended_in_coderpad_when_a_person_wants_that() {
         });
         assert!(matches!(plan(&facts), Command::ReadPad(id) if id == "PAD1"));
         facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
-        assert!(matches!(plan(&facts), Command::EndPad(id) if id == "PAD1"), "Lever is not asked first");
+        assert!(matches!(plan(&facts), Command::EndPad(id) if id == "PAD1"), "before any call to Lever");
         (facts.end_asked, facts.record) = (true, PadLookup::NotRead);
         assert!(matches!(plan(&facts), Command::ReadPad(_)));
         facts.record = ended_record();

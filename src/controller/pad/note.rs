@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_says_when_who_and_where() {
+    fn a_summary_contains_times_participants_and_playback() {
         let started = "2026-02-03T10:03:20Z".parse().unwrap();
         let expected = format!(
             "The CoderPad interview has ended.\nStarted: 2026-02-03 10:03 UTC\nEnded: 2026-02-03 11:05 UTC\n\
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_is_shown_file_by_file() {
+    fn the_code_is_listed_by_file() {
         let code = [environment(&[("main.py", Some("@app.route\nprint(1)\u{7}\n")), ("logo.png", None)])];
         let note = text(&record(), None, Code::Of(&code), &reference());
         let shown = "\n--- main.py (python3) ---\n@\u{2060}app.route\nprint(1)\n\n--- logo.png (python3) ---\n[binary]\n";
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn too_much_code_is_cut_first_and_said_so() {
+    fn long_code_is_truncated_first_with_a_notice() {
         let code = [environment(&[("main.py", Some(&"é@a".repeat(20_000)))])];
         let note = text(&record(), None, Code::Of(&code), &reference());
         assert!(note.chars().count() <= NOTE_MAX_CHARS, "{}", note.chars().count());
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn any_note_is_found_again_mentions_nobody_and_fits() {
+    fn any_note_has_its_reference_no_mentions_and_fits() {
         let files = vec((any_text(), proptest::option::of(any_text())), 0..4);
         let inputs = (vec(any_text(), 0..60), proptest::option::of(any_text()), any_text(), files);
         try_all("notes", inputs, |(participants, language, playback, files)| {

@@ -151,9 +151,9 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + second).unwrap()
     }
 
-    fn member(number: u32, standing: Progress) -> SeriesMember {
+    fn member(number: u32, progress: Progress) -> SeriesMember {
         let name = format!("p-{number}");
-        SeriesMember { name, number: Some(number), created_at: at(0), pad_id: None, progress: standing }
+        SeriesMember { name, number: Some(number), created_at: at(0), pad_id: None, progress }
     }
 
     fn open(entry: i64) -> Progress {
@@ -172,7 +172,7 @@ mod tests {
     fn each_repeat_rule_decides_which_entries_get_another_pad() {
         use Progress::{InProgress, NotCounted};
         use RepeatDecision::{Create, NoPad};
-        // The standings of -1, -2, ..., the time of the entry, and what it asks for by each rule.
+        // The progress of -1, -2, ..., the time of the entry, and the decision for each value of repeat.
         let cases: [(&[Progress], i64, [RepeatDecision; 3]); 16] = [
             (&[], 5, [Create(1), Create(1), Create(1)]),
             (&[InProgress], 50, [NoPad, NoPad, NoPad]),
@@ -191,21 +191,21 @@ mod tests {
             (&[ended(5, 10), open(12)], 20, [NoPad, NoPad, Create(3)]),
             (&[ended(5, 10), ended(12, 15)], 14, [NoPad, NoPad, Create(3)]),
         ];
-        for (standings, entry, verdicts) in cases {
+        for (series, entry, decisions) in cases {
             let series: Vec<_> =
-                (1..).zip(standings).map(|(number, standing)| member(number, *standing)).collect();
-            for (repeat, expected) in [Never, AfterEnd, Always].into_iter().zip(verdicts) {
+                (1..).zip(series).map(|(number, progress)| member(number, *progress)).collect();
+            for (repeat, expected) in [Never, AfterEnd, Always].into_iter().zip(decisions) {
                 assert_eq!(
                     repeat_decision(&series, at(entry), repeat),
                     expected,
-                    "{standings:?}, {entry}, {repeat:?}"
+                    "{series:?}, {entry}, {repeat:?}"
                 );
             }
         }
     }
 
     #[test]
-    fn of_several_that_do_not_count_the_newest_is_re_opened() {
+    fn of_several_uncounted_pads_the_newest_is_reopened() {
         let by_hand =
             SeriesMember { name: "by-hand".into(), number: None, ..member(9, Progress::NotCounted) };
         let series = [member(2, Progress::NotCounted), by_hand, member(1, Progress::NotCounted)];
@@ -213,16 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_known_without_an_entry_that_none_can_ask() {
-        let may = |standing, repeat| can_repeat(&[member(1, standing)], repeat);
+    fn can_repeat_reports_whether_any_entry_could_require_a_pad() {
+        let may = |progress, repeat| can_repeat(&[member(1, progress)], repeat);
         assert!(!may(open(1), AfterEnd) && !may(open(1), Never) && may(open(1), Always));
         assert!(may(ended(1, 2), AfterEnd) && !may(ended(1, 2), Never));
         assert!(!may(Progress::InProgress, Always) && may(Progress::NotCounted, Never));
     }
 
     #[test]
-    fn how_far_a_pad_has_come_is_read_from_what_is_stored() {
-        let standing = |annotations: serde_json::Value, status: serde_json::Value| {
+    fn progress_is_derived_from_annotations_and_status() {
+        let progress = |annotations: serde_json::Value, status: serde_json::Value| {
             let mut status = status;
             status["observedGeneration"] = json!(1);
             status["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "R", "message": "",
@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(member.number, Some(3));
             member.progress
         };
-        let plain = |status| standing(json!({}), status);
+        let plain = |status| progress(json!({}), status);
         assert_eq!(plain(json!({})), Progress::InProgress);
         assert_eq!(plain(json!({"phase": "Pending"})), Progress::InProgress);
         assert_eq!(plain(json!({"phase": "Open", "entryAt": at(3)})), open(3));
@@ -264,7 +264,7 @@ mod tests {
         let deleted =
             json!({"phase": "Ended", "reason": "PadDeleted", "entryAt": at(3), "judgedEntryAt": at(5)});
         assert_eq!(since(deleted), ended(3, 5));
-        let with_pad = standing(json!({"padoperator.dev/pad-id": "PAD1"}), json!({"phase": "Failed"}));
+        let with_pad = progress(json!({"padoperator.dev/pad-id": "PAD1"}), json!({"phase": "Failed"}));
         assert_eq!(with_pad, Progress::InProgress);
     }
 }

@@ -24,7 +24,7 @@ const EVENT_TOLERANCE_MS: i64 = 5_000;
 /// Maximum number of characters of the profile URL, which takes one line of the pad's notes.
 const PROFILE_URL_MAX_CHARS: usize = 1000;
 
-/// Whether the candidate is eligible, according to Lever.
+/// Eligibility of the candidate, according to Lever.
 pub(super) enum Eligibility<'a> {
     /// The opportunity was not read yet.
     Unknown,
@@ -192,8 +192,8 @@ pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -
     Command::Create { reference: entry.reference, pad: Box::new(new) }
 }
 
-/// Whether the candidate was there before the rule took effect, and gets no pad for that (contract P5). Only sync finds
-/// such candidates, and marks the Pad that it creates for them (contract P10).
+/// Reports whether the candidate gets no pad because it was in the stage before the rule took effect (contract P5). Only
+/// sync finds such candidates, and annotates the Pads that it creates for them (contract P10).
 fn predates_rule(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let (Some(entry), Some(since)) = (entry, rule.effective_since) else { return false };
     let is_existing = match pad.existing_since {

@@ -157,7 +157,7 @@ fn message_for(error: &Error) -> String {
     format!("{} {next}", sentence(&error.to_string()))
 }
 
-/// Returns the question and the type of the pad that the configuration asks for.
+/// Returns the question and the type of the requested pad.
 fn question(facts: &PadState) -> Option<(i64, PadType)> {
     match &facts.configuration {
         RuleState::Ready(rule) => rule.question_id.map(|id| (id, rule.type_)),

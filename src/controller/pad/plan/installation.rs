@@ -110,7 +110,7 @@ pub(super) fn contest(facts: &PadState) -> Option<Command> {
     }
 }
 
-/// When a linked pad is compared with others.
+/// Condition under which a linked pad is compared with others.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum LinkComparison {
     /// Sync found a foreign link: read the opportunity.

@@ -71,7 +71,7 @@ pub enum Command {
         /// Whether CoderPad refuses.
         refused: bool,
     },
-    /// Store the stage entries that stay served when this Pad is gone (contract P9).
+    /// Store the stage entries that stay served after this Pad is deleted (contract P9).
     StoreServed(Vec<Timestamp>),
     /// Search CoderPad's newest pads for the reference of an attempt whose outcome is unknown.
     Search {

@@ -287,7 +287,7 @@ proptest! {
 
     /// For any other state (contract I3).
     #[test]
-    fn no_facts_lead_to_a_change_of_a_pad_of_another_installation(facts in any_facts()) {
+    fn no_state_leads_to_a_change_of_a_foreign_pad(facts in any_facts()) {
         let mut facts = facts;
         facts.ownership.installation = installation(OWN);
         facts.flight = CreateOutcome::NotSent;

@@ -116,7 +116,7 @@ proptest! {
 
     /// Safety properties for any state.
     #[test]
-    fn no_facts_lead_to_a_forbidden_step(facts in any_facts()) {
+    fn no_state_leads_to_a_forbidden_command(facts in any_facts()) {
         let step = plan(&facts);
         let usable = matches!(facts.connection, ConnectionState::Ready { .. });
         prop_assert!(!step.calls_service() || usable, "a call through a connection that is not usable: {step:?}");
@@ -161,7 +161,7 @@ proptest! {
 
     /// Any links of a candidate cause no panic, and no call unless they lead to a pad.
     #[test]
-    fn any_link_may_stand_on_a_candidate(link in "\\PC{0,60}") {
+    fn any_link_on_a_candidate_is_parsed_safely(link in "\\PC{0,60}") {
         let facts = read(|o| o.links = vec![link.clone()]);
         if let Command::ReadLinkedPads(ids) = plan(&facts) {
             prop_assert!(ids.iter().all(|id| id.len() >= 4 && link.contains(id.as_str())));
@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn every_reason_is_read_back(index in 0..Reason::ALL.len()) {
+    fn every_reason_parses_from_its_name(index in 0..Reason::ALL.len()) {
         let reason = Reason::ALL[index];
         prop_assert_eq!(Reason::parse(reason.as_str()), Some(reason));
     }

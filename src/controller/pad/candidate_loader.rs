@@ -49,7 +49,7 @@ struct ListKey {
 /// Batches of waiting Pads, by rule.
 #[derive(Debug, Default)]
 pub struct CandidateLoader {
-    crowds: Mutex<HashMap<ListKey, Weak<Batch>>>,
+    batches: Mutex<HashMap<ListKey, Weak<Batch>>>,
     singles: SharedReads,
 }
 
@@ -57,24 +57,24 @@ pub struct CandidateLoader {
 struct Batch {
     rule: ListKey,
     waiting: Mutex<Waiters>,
-    walk: tokio::sync::Mutex<Cursor>,
+    cursor: tokio::sync::Mutex<Cursor>,
 }
 
 /// The waiting Pads of a batch, by opportunity ID.
 #[derive(Debug, Default)]
 struct Waiters {
     number: u64,
-    asked: HashMap<String, Waiter>,
+    by_id: HashMap<String, Waiter>,
     /// Number of Pads without delivered data.
-    untold: usize,
+    pending: usize,
     /// Times of the last `BATCH_MIN_WAITERS` arrivals.
-    came: VecDeque<Instant>,
+    arrivals: VecDeque<Instant>,
 }
 
 #[derive(Debug)]
 struct Waiter {
     number: u64,
-    told: Option<CachedCandidate>,
+    delivered: Option<CachedCandidate>,
 }
 
 #[derive(Debug)]
@@ -95,8 +95,8 @@ impl CachedCandidate {
 struct Cursor {
     /// The next page, unless the page of the next Pad is known.
     next: Option<PageToken>,
-    in_vain: usize,
-    rest: Option<Cooldown>,
+    useless_pages: usize,
+    cooldown: Option<Cooldown>,
 }
 
 /// Suspension of paging until a time, or until enough Pads wait.
@@ -118,11 +118,11 @@ pub struct Ticket {
 /// Registration of a Pad in a batch.
 #[derive(Debug)]
 struct BatchTicket {
-    crowd: Arc<Batch>,
+    batch: Arc<Batch>,
     opportunity_id: String,
     number: u64,
     /// The page that produced the expired data; `Some(None)` is the first page.
-    told_by: Option<Option<PageToken>>,
+    expired: Option<Option<PageToken>>,
 }
 
 impl CandidateLoader {
@@ -156,15 +156,15 @@ impl CandidateLoader {
     }
 
     fn batch(&self, rule: ListKey) -> Arc<Batch> {
-        let mut crowds = self.crowds.lock();
-        if let Some(crowd) = crowds.get(&rule).and_then(Weak::upgrade) {
-            return crowd;
+        let mut batches = self.batches.lock();
+        if let Some(batch) = batches.get(&rule).and_then(Weak::upgrade) {
+            return batch;
         }
-        crowds.retain(|_, crowd| crowd.strong_count() > 0);
-        let crowd =
-            Arc::new(Batch { rule: rule.clone(), waiting: Mutex::default(), walk: Default::default() });
-        crowds.insert(rule, Arc::downgrade(&crowd));
-        crowd
+        batches.retain(|_, batch| batch.strong_count() > 0);
+        let batch =
+            Arc::new(Batch { rule: rule.clone(), waiting: Mutex::default(), cursor: Default::default() });
+        batches.insert(rule, Arc::downgrade(&batch));
+        batch
     }
 }
 
@@ -172,46 +172,46 @@ impl Waiters {
     /// Registers a waiter and returns its number. A newer waiter for the same candidate replaces an older one.
     fn register(&mut self, opportunity_id: String) -> u64 {
         self.number += 1;
-        self.came.push_back(Instant::now());
-        if self.came.len() > BATCH_MIN_WAITERS {
-            self.came.pop_front();
+        self.arrivals.push_back(Instant::now());
+        if self.arrivals.len() > BATCH_MIN_WAITERS {
+            self.arrivals.pop_front();
         }
-        let asked = Waiter { number: self.number, told: None };
-        let before = self.asked.insert(opportunity_id, asked);
-        self.untold += usize::from(before.is_none_or(|before| before.told.is_some()));
+        let waiter = Waiter { number: self.number, delivered: None };
+        let before = self.by_id.insert(opportunity_id, waiter);
+        self.pending += usize::from(before.is_none_or(|before| before.delivered.is_some()));
         self.number
     }
 
     /// Returns the time at which the batch is complete without further arrivals; `None` if it is complete now.
     fn batch_window_end(&self) -> Option<Instant> {
-        let later = (0..).zip(self.came.iter().rev());
-        let until = later.skip(2).map(|(later, came)| *came + BATCH_ARRIVAL_GAP * later).max()?;
+        let later = (0..).zip(self.arrivals.iter().rev());
+        let until = later.skip(2).map(|(later, arrival)| *arrival + BATCH_ARRIVAL_GAP * later).max()?;
         Some(until).filter(|until| Instant::now() < *until)
     }
 
-    fn deliver(&mut self, told: CachedCandidate, last: u64) -> bool {
-        let Some(asked) = self.asked.get_mut(&told.opportunity.id).filter(|asked| asked.number <= last)
+    fn deliver(&mut self, found: CachedCandidate, last: u64) -> bool {
+        let Some(waiter) = self.by_id.get_mut(&found.opportunity.id).filter(|waiter| waiter.number <= last)
         else {
             return false;
         };
-        let before = asked.told.replace(told);
-        self.untold -= usize::from(before.is_none());
+        let before = waiter.delivered.replace(found);
+        self.pending -= usize::from(before.is_none());
         before.is_none_or(|before| !before.is_fresh())
     }
 
     fn take(&mut self, opportunity_id: &str, number: u64) -> Option<CachedCandidate> {
-        let asked = self.asked.get_mut(opportunity_id).filter(|asked| asked.number == number)?;
-        let told = asked.told.take()?;
-        self.untold += 1;
-        Some(told)
+        let waiter = self.by_id.get_mut(opportunity_id).filter(|waiter| waiter.number == number)?;
+        let delivered = waiter.delivered.take()?;
+        self.pending += 1;
+        Some(delivered)
     }
 
     fn forget(&mut self, opportunity_id: &str, number: u64) {
         // A newer waiter for the same candidate may have replaced this one.
-        if self.asked.get(opportunity_id).is_some_and(|asked| asked.number == number)
-            && let Some(asked) = self.asked.remove(opportunity_id)
+        if self.by_id.get(opportunity_id).is_some_and(|waiter| waiter.number == number)
+            && let Some(waiter) = self.by_id.remove(opportunity_id)
         {
-            self.untold -= usize::from(asked.told.is_none());
+            self.pending -= usize::from(waiter.delivered.is_none());
         }
     }
 }
@@ -235,43 +235,43 @@ impl Ticket {
 }
 
 impl BatchTicket {
-    fn new(crowd: Arc<Batch>, opportunity_id: String) -> Self {
-        let number = crowd.waiting.lock().register(opportunity_id.clone());
-        Self { crowd, opportunity_id, number, told_by: None }
+    fn new(batch: Arc<Batch>, opportunity_id: String) -> Self {
+        let number = batch.waiting.lock().register(opportunity_id.clone());
+        Self { batch, opportunity_id, number, expired: None }
     }
 
     async fn read(mut self, lever: &LeverClient, single: &SharedReadTicket) -> Result<Opportunity, Error> {
         if let Some(opportunity) = self.take_delivered() {
             return Ok(opportunity);
         }
-        let crowd = self.crowd.clone();
+        let batch = self.batch.clone();
         // The page that the first waiter reads answers the others. Further Pads arrive while it waits for the rate
         // limit, so only one waiter at a time acquires a permit, and decides afterwards between a page and a read.
-        let mut walk = patiently(crowd.walk.lock()).await;
-        for _ in 0..=crowd.pending_count() / PADS_PER_WASTED_PAGE {
+        let mut cursor = patiently(batch.cursor.lock()).await;
+        for _ in 0..=batch.pending_count() / PADS_PER_WASTED_PAGE {
             if let Some(opportunity) = self.take_delivered() {
                 return Ok(opportunity);
             }
-            patiently(crowd.wait_for_batch(&walk)).await;
-            let is_for_pages = |walk: &Cursor, untold: usize| {
-                (self.told_by.is_some() || untold >= BATCH_MIN_WAITERS) && !walk.is_cooling_down(untold)
+            patiently(batch.wait_for_batch(&cursor)).await;
+            let is_for_pages = |cursor: &Cursor, pending: usize| {
+                (self.expired.is_some() || pending >= BATCH_MIN_WAITERS) && !cursor.is_cooling_down(pending)
             };
             // A permit for each Pad of a candidate would delay all others.
-            if single.is_shared() && !is_for_pages(&walk, crowd.pending_count()) {
-                drop(walk);
+            if single.is_shared() && !is_for_pages(&cursor, batch.pending_count()) {
+                drop(cursor);
                 return single.read(lever, None).await;
             }
             let permit = lever.permit().await;
-            if !is_for_pages(&walk, crowd.pending_count()) {
-                drop(walk);
+            if !is_for_pages(&cursor, batch.pending_count()) {
+                drop(cursor);
                 return single.read(lever, Some(permit)).await;
             }
-            if let Some(page) = self.told_by.take() {
-                walk.next = page;
+            if let Some(page) = self.expired.take() {
+                cursor.next = page;
             }
-            crowd.read_page(&mut walk, lever, permit).await;
+            batch.read_page(&mut cursor, lever, permit).await;
         }
-        drop(walk);
+        drop(cursor);
         match self.take_delivered() {
             Some(opportunity) => Ok(opportunity),
             None => single.read(lever, None).await,
@@ -280,71 +280,71 @@ impl BatchTicket {
 
     /// Takes the data that a page delivered, unless it is expired.
     fn take_delivered(&mut self) -> Option<Opportunity> {
-        let told = self.crowd.waiting.lock().take(&self.opportunity_id, self.number)?;
-        if told.is_fresh() {
-            return Some(*told.opportunity);
+        let delivered = self.batch.waiting.lock().take(&self.opportunity_id, self.number)?;
+        if delivered.is_fresh() {
+            return Some(*delivered.opportunity);
         }
-        self.told_by = Some(told.page);
+        self.expired = Some(delivered.page);
         None
     }
 }
 
 impl Drop for BatchTicket {
     fn drop(&mut self) {
-        self.crowd.waiting.lock().forget(&self.opportunity_id, self.number);
+        self.batch.waiting.lock().forget(&self.opportunity_id, self.number);
     }
 }
 
 impl Cursor {
-    fn is_cooling_down(&self, untold: usize) -> bool {
-        self.rest.as_ref().is_some_and(|rest| untold < rest.enough && Instant::now() < rest.until)
+    fn is_cooling_down(&self, pending: usize) -> bool {
+        self.cooldown.as_ref().is_some_and(|one| pending < one.enough && Instant::now() < one.until)
     }
 }
 
 impl Batch {
     fn pending_count(&self) -> usize {
-        self.waiting.lock().untold
+        self.waiting.lock().pending
     }
 
     /// Waits until the batch is complete, if a page may be read.
-    async fn wait_for_batch(&self, walk: &Cursor) {
+    async fn wait_for_batch(&self, cursor: &Cursor) {
         let latest = Instant::now() + BATCH_WINDOW_MAX;
-        let comes_until = || {
+        let window_end = || {
             let waiting = self.waiting.lock();
-            let is_for_a_page = waiting.untold < PAGE_SIZE && !walk.is_cooling_down(waiting.untold);
+            let is_for_a_page = waiting.pending < PAGE_SIZE && !cursor.is_cooling_down(waiting.pending);
             waiting.batch_window_end().filter(|_| is_for_a_page && Instant::now() < latest)
         };
-        while let Some(until) = comes_until() {
+        while let Some(until) = window_end() {
             tokio::time::sleep_until(until.min(latest)).await;
         }
     }
 
     /// Reads the next page and delivers it to the Pads registered before the request. Useless pages suspend paging.
-    async fn read_page(&self, walk: &mut Cursor, lever: &LeverClient, permit: Permit) {
-        let (last, untold) = {
+    async fn read_page(&self, cursor: &mut Cursor, lever: &LeverClient, permit: Permit) {
+        let (last, pending) = {
             let waiting = self.waiting.lock();
-            (waiting.number, waiting.untold)
+            (waiting.number, waiting.pending)
         };
         let at = Instant::now();
         let ListKey { stage_id, tag, .. } = &self.rule;
-        let rest = |enough: usize| Cursor {
-            rest: Some(Cooldown { until: at + BATCH_COOLDOWN, enough }),
+        let cool_down = |enough: usize| Cursor {
+            cooldown: Some(Cooldown { until: at + BATCH_COOLDOWN, enough }),
             ..Cursor::default()
         };
-        match lever.opportunities(permit, stage_id, tag, walk.next.as_ref()).await {
+        match lever.opportunities(permit, stage_id, tag, cursor.next.as_ref()).await {
             Ok(page) => {
-                let here = walk.next.take();
-                let told_many =
+                let here = cursor.next.take();
+                let is_useful =
                     self.deliver(page.opportunities, here.as_ref(), last, at) >= USEFUL_PAGE_MIN_CANDIDATES;
                 // The last page may soon contain more candidates.
-                walk.next = page.next.or_else(|| here.filter(|_| told_many));
-                walk.in_vain = if told_many { 0 } else { walk.in_vain + 1 };
-                if walk.in_vain > untold / PADS_PER_WASTED_PAGE {
-                    *walk = rest(2 * untold);
+                cursor.next = page.next.or_else(|| here.filter(|_| is_useful));
+                cursor.useless_pages = if is_useful { 0 } else { cursor.useless_pages + 1 };
+                if cursor.useless_pages > pending / PADS_PER_WASTED_PAGE {
+                    *cursor = cool_down(2 * pending);
                 }
             }
-            Err(error) if error.is_stale_page() && walk.next.is_some() => walk.next = None,
-            Err(_) => *walk = rest(usize::MAX),
+            Err(error) if error.is_stale_page() && cursor.next.is_some() => cursor.next = None,
+            Err(_) => *cursor = cool_down(usize::MAX),
         }
     }
 
@@ -359,9 +359,9 @@ impl Batch {
         let mut waiting = self.waiting.lock();
         // A candidate that does not match the rule changed while the list was built, and is read individually.
         let fits = |one: &Opportunity| one.stage == self.rule.stage_id && one.tags.contains(&self.rule.tag);
-        let told = opportunities.into_iter().filter(fits);
-        told.map(|one| CachedCandidate { at, page: page.cloned(), opportunity: Box::new(one) })
-            .map(|told| usize::from(waiting.deliver(told, last)))
+        let rows = opportunities.into_iter().filter(fits);
+        rows.map(|one| CachedCandidate { at, page: page.cloned(), opportunity: Box::new(one) })
+            .map(|found| usize::from(waiting.deliver(found, last)))
             .sum()
     }
 }
@@ -379,7 +379,7 @@ mod tests {
     struct Account {
         simulator: LeverSimulator,
         lever: LeverClient,
-        crowd: Arc<Batch>,
+        batch: Arc<Batch>,
         singles: SharedReads,
     }
 
@@ -393,8 +393,8 @@ mod tests {
             let stage_id = simulator.stage_id(STAGE).unwrap();
             let (namespace, connection) = ("hiring".to_owned(), "acme".to_owned());
             let rule = ListKey { namespace, connection, stage_id, tag: TAG.into() };
-            let crowd = CandidateLoader::default().batch(rule);
-            Self { simulator, lever, crowd, singles: SharedReads::default() }
+            let batch = CandidateLoader::default().batch(rule);
+            Self { simulator, lever, batch, singles: SharedReads::default() }
         }
 
         async fn candidate(&self, tag: &str) -> String {
@@ -410,20 +410,20 @@ mod tests {
 
         fn ask(&self, id: &str) -> Ticket {
             let single = self.singles.register("hiring", "acme", id, false);
-            let listed = Some(BatchTicket::new(self.crowd.clone(), id.to_owned()));
+            let listed = Some(BatchTicket::new(self.batch.clone(), id.to_owned()));
             Ticket { version: None, single, listed }
         }
 
         /// A Pad of another rule with the same stage, whose tag the candidate does not carry.
         fn ask_by_rule(&self, number: usize, id: &str) -> Ticket {
-            let rule = ListKey { tag: format!("tag-{number}"), ..self.crowd.rule.clone() };
-            let crowd = CandidateLoader::default().batch(rule);
+            let rule = ListKey { tag: format!("tag-{number}"), ..self.batch.rule.clone() };
+            let batch = CandidateLoader::default().batch(rule);
             let single = self.singles.register("hiring", "acme", id, true);
-            Ticket { version: None, single, listed: Some(BatchTicket::new(crowd, id.to_owned())) }
+            Ticket { version: None, single, listed: Some(BatchTicket::new(batch, id.to_owned())) }
         }
 
-        async fn read_all(&self, demands: Vec<Ticket>) -> Vec<String> {
-            let read = join_all(demands.into_iter().map(|demand| demand.read(&self.lever))).await;
+        async fn read_all(&self, tickets: Vec<Ticket>) -> Vec<String> {
+            let read = join_all(tickets.into_iter().map(|ticket| ticket.read(&self.lever))).await;
             read.into_iter().map(|opportunity| opportunity.unwrap().id).collect()
         }
 
@@ -439,18 +439,18 @@ mod tests {
     async fn many_pads_are_answered_by_pages_and_few_by_individual_reads() {
         let account = Account::new().await;
         let few = account.candidates(BATCH_MIN_WAITERS - 1).await;
-        let demands = few.iter().map(|id| account.ask(id)).collect();
-        assert_eq!(account.read_all(demands).await, few);
+        let tickets = few.iter().map(|id| account.ask(id)).collect();
+        assert_eq!(account.read_all(tickets).await, few);
         assert_eq!(account.calls(), (0, BATCH_MIN_WAITERS - 1));
 
         let many = account.candidates(150).await;
         account.simulator.clear_calls();
-        let demands = many.iter().map(|id| account.ask(id)).collect();
-        assert_eq!(account.read_all(demands).await, many);
+        let tickets = many.iter().map(|id| account.ask(id)).collect();
+        assert_eq!(account.read_all(tickets).await, many);
         let (lists, singles) = account.calls();
         // More than one page of candidates is in the stage. A Pad whose candidate is on neither reads individually.
         assert!(lists <= 3 && singles <= BATCH_MIN_WAITERS, "{lists} lists, {singles} single reads");
-        assert_eq!(account.crowd.waiting.lock().asked.len(), 0);
+        assert_eq!(account.batch.waiting.lock().by_id.len(), 0);
     }
 
     /// The first Pads read individually, because the number of further Pads is unknown.
@@ -472,8 +472,8 @@ mod tests {
         let account = Account::new().await;
         account.candidates(120).await;
         let waiting = account.candidates(110).await;
-        let demands = waiting.iter().map(|id| account.ask(id)).collect();
-        assert_eq!(account.read_all(demands).await, waiting);
+        let tickets = waiting.iter().map(|id| account.ask(id)).collect();
+        assert_eq!(account.read_all(tickets).await, waiting);
         let (lists, singles) = account.calls();
         assert!(lists <= 4 && singles <= BATCH_MIN_WAITERS, "{lists} lists, {singles} single reads");
     }
@@ -482,25 +482,25 @@ mod tests {
     async fn a_page_does_not_answer_pads_that_registered_after_its_request() {
         let account = Account::new().await;
         let ids = account.candidates(BATCH_MIN_WAITERS + 1).await;
-        let mut demands: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
-        let first = demands.remove(0);
+        let mut tickets: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
+        let first = tickets.remove(0);
         first.read(&account.lever).await.unwrap();
         assert_eq!(account.calls(), (1, 0));
         // The next version of a Pad whose candidate was delivered already.
-        let (mut again, mut told) = (account.ask(&ids[1]), demands.remove(0));
-        let heard = |demand: &mut Ticket| demand.listed.as_mut().unwrap().take_delivered();
-        assert!(heard(&mut told).is_none(), "a newer waiter replaced it");
-        drop(told);
-        assert!(heard(&mut again).is_none());
-        assert!(heard(&mut demands[0]).is_some());
+        let (mut again, mut delivered) = (account.ask(&ids[1]), tickets.remove(0));
+        let take = |ticket: &mut Ticket| ticket.listed.as_mut().unwrap().take_delivered();
+        assert!(take(&mut delivered).is_none(), "a newer waiter replaced it");
+        drop(delivered);
+        assert!(take(&mut again).is_none());
+        assert!(take(&mut tickets[0]).is_some());
     }
 
     #[tokio::test]
     async fn missing_candidates_are_read_individually_and_useless_lists_are_suspended() {
         let account = Account::new().await;
         let untagged = join_all((0..PADS_PER_WASTED_PAGE - 1).map(|_| account.candidate("other"))).await;
-        let demands = untagged.iter().map(|id| account.ask(id)).collect();
-        assert_eq!(account.read_all(demands).await, untagged);
+        let tickets = untagged.iter().map(|id| account.ask(id)).collect();
+        assert_eq!(account.read_all(tickets).await, untagged);
         assert_eq!(account.calls(), (1, PADS_PER_WASTED_PAGE - 1));
     }
 
@@ -510,8 +510,8 @@ mod tests {
         let ids = account.candidates(BATCH_MIN_WAITERS).await;
         let lists = simulators::Fault::on("GET", "^/v1/opportunities$");
         account.simulator.faults().add(lists.status(503).until_removed());
-        let demands = ids.iter().map(|id| account.ask(id)).collect();
-        assert_eq!(account.read_all(demands).await, ids);
+        let tickets = ids.iter().map(|id| account.ask(id)).collect();
+        assert_eq!(account.read_all(tickets).await, ids);
         assert_eq!(account.calls(), (1, BATCH_MIN_WAITERS));
     }
 
@@ -530,7 +530,7 @@ mod tests {
         assert_eq!(account.read_all(vec![account.ask(&id)]).await, [id]);
         assert_eq!(account.calls(), (0, 2));
         let gone: Vec<_> = (0..20).map(|number| account.ask_by_rule(number, "nobody")).collect();
-        let answers = join_all(gone.into_iter().map(|demand| demand.read(&account.lever))).await;
+        let answers = join_all(gone.into_iter().map(|ticket| ticket.read(&account.lever))).await;
         assert!(answers.iter().all(Result::is_err));
         assert_eq!(account.calls(), (0, 3));
     }
@@ -547,9 +547,9 @@ mod tests {
         let later = async {
             slow.reached().await;
             account.simulator.add_tag(&id, "added-later");
-            let demand = account.ask(&id);
+            let ticket = account.ask(&id);
             slow.release();
-            demand.read(&account.lever).await.unwrap().tags.contains(&"added-later".to_owned())
+            ticket.read(&account.lever).await.unwrap().tags.contains(&"added-later".to_owned())
         };
         let (first, is_up_to_date) = tokio::join!(first, later);
         assert!(first.is_ok() && is_up_to_date);
@@ -562,8 +562,8 @@ mod tests {
         let id = account.candidate(TAG).await;
         let fault = simulators::Fault::on("GET", &format!("/{id}$")).status(503).times(1);
         account.simulator.faults().add(fault);
-        let demands = (0..3).map(|number| account.ask_by_rule(number, &id).read(&account.lever));
-        let answers = join_all(demands).await;
+        let tickets = (0..3).map(|number| account.ask_by_rule(number, &id).read(&account.lever));
+        let answers = join_all(tickets).await;
         assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2, "{answers:?}");
         assert_eq!(account.calls(), (0, 2));
     }
@@ -572,12 +572,12 @@ mod tests {
     async fn expired_data_is_discarded_and_read_again_for_all_pads() {
         let account = Account::new().await;
         let ids = account.candidates(2 * BATCH_MIN_WAITERS).await;
-        let mut demands: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
-        demands.remove(0).read(&account.lever).await.unwrap();
+        let mut tickets: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
+        tickets.remove(0).read(&account.lever).await.unwrap();
         tokio::time::pause();
         tokio::time::advance(CANDIDATE_CACHE_TTL + Duration::from_secs(1)).await;
         tokio::time::resume();
-        assert_eq!(account.read_all(demands).await, ids[1..]);
+        assert_eq!(account.read_all(tickets).await, ids[1..]);
         assert_eq!(account.calls(), (2, 0));
     }
 }

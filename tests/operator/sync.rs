@@ -76,7 +76,7 @@ async fn missed_delivery_is_reported_until_the_next_one() {
     let connection =
         env.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/DeliveryMissed").await;
     let message = message_of(&connection, "WebhookVerified");
-    for part in [STAGE, "switched on", connection["status"]["webhookURL"].as_str().unwrap()] {
+    for part in [STAGE, "is enabled", connection["status"]["webhookURL"].as_str().unwrap()] {
         assert!(message.contains(part), "{message}");
     }
     assert_eq!(crate::status::brief(&connection, "Ready"), "True/Connected");

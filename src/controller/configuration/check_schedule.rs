@@ -1,6 +1,6 @@
-//! What this process remembers of a configuration: what CoderPad said and when to ask again, and its Pads as counted.
+//! Schedule of the checks in CoderPad, with their last results, and cache of the Pad counts of each configuration.
 //!
-//! It may be lost. A configuration that nothing is remembered of is checked once more; its status stands meanwhile.
+//! The state is in memory only. After a restart, each configuration is checked again; its status stays until then.
 
 use super::observe::ExternalChecks;
 use crate::api::PadConfiguration;
@@ -15,14 +15,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What a check was made for. If it differs, the check says nothing any more.
+/// Key of a check. If it changes, the last result is outdated.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CheckKey {
     /// metadata.uid of the configuration.
     pub uid: Option<String>,
     /// metadata.generation of the configuration.
     pub generation: Option<i64>,
-    /// The version of the account that was asked.
+    /// Version of the service clients.
     pub account: String,
 }
 
@@ -44,7 +44,7 @@ struct PadCountCache {
     next: Option<Instant>,
 }
 
-/// What makes a rule another one for sync.
+/// Properties of a rule whose change requires a sync.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct RuleUse {
     since: Option<Timestamp>,
@@ -59,14 +59,14 @@ struct CheckEntry {
     counted: Option<PadCountCache>,
 }
 
-/// The memory of all configurations, by namespace and name.
+/// State of all configurations, by namespace and name.
 #[derive(Debug, Default)]
 pub struct CheckSchedule {
     entries: Mutex<HashMap<(String, String), CheckEntry>>,
 }
 
 impl CheckSchedule {
-    /// Whether CoderPad is to be asked. `requested` is the value of the annotation.
+    /// Reports whether a check in CoderPad is due. `requested` is the value of the annotation.
     pub fn check_is_due(
         &self,
         id: (&str, &str),
@@ -83,7 +83,7 @@ impl CheckSchedule {
         )
     }
 
-    /// Takes over what CoderPad said.
+    /// Records the result of a check.
     pub fn checked(
         &self,
         id: (&str, &str),
@@ -114,7 +114,7 @@ impl CheckSchedule {
         });
     }
 
-    /// What CoderPad said of this generation of the configuration, to whichever key.
+    /// Returns the last results for this generation of the configuration, with any API key.
     pub fn checks(&self, id: (&str, &str), uid: Option<&str>, generation: Option<i64>) -> ExternalChecks {
         let entries = self.entries.lock();
         let checked = entries.get(&key(id.0, id.1)).and_then(|entry| entry.checked.as_ref());
@@ -123,7 +123,7 @@ impl CheckSchedule {
         same.map(|checked| checked.checks.clone()).unwrap_or_default()
     }
 
-    /// The Pads by phase: counted anew by `count` if that is due.
+    /// Returns the Pads by phase; calls `count` if a new count is due.
     pub fn counts(
         &self,
         id: (&str, &str),
@@ -154,7 +154,7 @@ impl CheckSchedule {
         }
     }
 
-    /// Whether a rule, as it was last written, has come into use since it was last seen, or is new to sync.
+    /// Reports whether a rule, as last written, came into use since the last call, or was never synced.
     pub fn has_come_into_use(&self, id: (&str, &str), configuration: &PadConfiguration) -> bool {
         let Some(status) = &configuration.status else { return false };
         let now = RuleUse {
@@ -169,7 +169,7 @@ impl CheckSchedule {
         is_counted && before.map_or(!is_known, |before| before != now)
     }
 
-    /// When something is due next by time. Checks count only while CoderPad may be asked.
+    /// Returns the next due time. Checks are included only while requests to CoderPad are allowed.
     pub fn next(&self, id: (&str, &str), may_ask: bool) -> Option<Instant> {
         let entries = self.entries.lock();
         let entry = entries.get(&key(id.0, id.1))?;
@@ -178,7 +178,7 @@ impl CheckSchedule {
         check.into_iter().chain(count).min()
     }
 
-    /// The configuration is gone.
+    /// Drops the state of a deleted configuration.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.entries.lock().remove(&key(namespace, name));
     }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_check_is_repeated_on_change_on_request_and_by_time() {
+    async fn a_check_is_repeated_on_change_on_request_and_after_the_interval() {
         let memory = CheckSchedule::default();
         let due = |subject: &CheckKey, requested| memory.check_is_due(ID, subject, requested, Instant::now());
         let now = subject(1, "a");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failed_check_is_tried_again_sooner_and_keeps_what_was_known() {
+    async fn a_failed_check_is_retried_with_backoff_and_keeps_the_last_result() {
         let memory = CheckSchedule::default();
         memory.checked(ID, subject(1, "a"), owner(Ok(true)), None, INTERVAL, Instant::now());
         for seconds in [5, 10, 20] {

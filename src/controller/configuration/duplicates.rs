@@ -1,8 +1,6 @@
-//! Rules of different connections that serve the same candidates: connections with the same Lever key, the same stage and
-//! the same tag (contract I7). They are reported, not prevented.
-//!
-//! One memory for all namespaces of the process, because the two connections may be in different ones. It may be lost:
-//! each configuration is reconciled after a start and registers its rule again.
+//! Detects duplicate rules: rules of different connections with the same Lever key, stage and tag (contract I7). They
+//! are reported, not prevented.  The registry spans all namespaces of the process, because the connections may be in
+//! different ones. It is in memory only: after a start, each configuration is reconciled and registers its rule again.
 
 use crate::api::condition::{Status, types};
 use crate::api::{Condition, PadConfiguration};
@@ -18,23 +16,23 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use tokio::sync::broadcast;
 
-/// Maximum number of wakes that a slow listener may lag behind before it reconciles all its configurations.
+/// Maximum number of triggers by which a slow subscriber may lag before it reconciles all its configurations.
 const WAKES_KEPT: usize = 1024;
-/// Maximum number of twins that a message names.
+/// Maximum number of duplicates that a message lists.
 const NAMED: usize = 5;
-/// Reason of a Ready condition that stays True.
+/// Reason of Ready=True for a duplicate rule.
 const DUPLICATE: &str = "Duplicate";
 
-/// What a configuration in use serves.
+/// Candidates that a configuration serves.
 #[derive(Clone, Eq, PartialEq)]
 pub struct ServedEntries {
-    /// Its connection.
+    /// Name of the connection.
     pub connection: String,
-    /// The Lever key of that.
+    /// Digest of the connection's Lever key.
     pub key: KeyDigest,
-    /// The stage's ID.
+    /// ID of the stage.
     pub stage_id: String,
-    /// The tag.
+    /// Tag of the candidates.
     pub tag: String,
 }
 
@@ -46,7 +44,7 @@ impl ServedEntries {
 
 type Key = (String, String);
 
-/// The configurations in use, by namespace and name.
+/// Registry of the configurations in use, by namespace and name.
 pub struct Duplicates {
     rules: Mutex<BTreeMap<Key, ServedEntries>>,
     wakes: broadcast::Sender<Key>,
@@ -59,7 +57,8 @@ impl Default for Duplicates {
 }
 
 impl Duplicates {
-    /// Notes what a configuration serves now; None: nothing. Wakes those whose twin it becomes, or was.
+    /// Registers the candidates that a configuration serves, or removes it with None. Triggers the configurations that
+    /// become or cease to be its duplicates.
     pub fn note(&self, namespace: &str, name: &str, now: Option<ServedEntries>) {
         let own = key(namespace, name);
         let mut rules = self.rules.lock();
@@ -78,7 +77,7 @@ impl Duplicates {
         }
     }
 
-    /// Namespace, name and connection of the configurations of other connections that serve the same candidates.
+    /// Returns the configurations of other connections that serve the same candidates, with their connections.
     fn twins(&self, namespace: &str, name: &str) -> Vec<(Key, String)> {
         let own = key(namespace, name);
         let rules = self.rules.lock();
@@ -89,7 +88,7 @@ impl Duplicates {
         twins.map(|(other, one)| (other.clone(), one.connection.clone())).collect()
     }
 
-    /// Says on a Ready configuration which others serve the same candidates.
+    /// Adds the duplicates of a configuration to its Ready=True condition.
     pub fn report(&self, namespace: &str, name: &str, conditions: &mut [Condition]) {
         let twins = self.twins(namespace, name);
         let ready = conditions.iter_mut().find(|one| one.type_ == types::READY && one.status == Status::True);
@@ -99,15 +98,15 @@ impl Duplicates {
         };
         let named: Vec<_> = twins.iter().take(NAMED).map(name_of).collect();
         let message = format!(
-            "{} The same Lever key, stage and tag are also served by PadConfiguration {}: each candidate gets a pad from \
-             each. Keep one of them: kubectl --namespace {in_namespace} delete padconfiguration {first}",
+            "{} PadConfiguration {} has the same Lever key, stage and tag, so each candidate gets a pad from each. \
+             Keep only one: kubectl --namespace {in_namespace} delete padconfiguration {first}",
             ready.message,
             named.join(", ")
         );
         (ready.reason, ready.message) = (DUPLICATE.into(), sanitize::cut(&message, 4000));
     }
 
-    /// The configurations of a scope whose twins have come or gone, from now on.
+    /// Returns a stream of configurations in a scope whose duplicates change.
     pub fn concerned(
         &self,
         configurations: Cache<PadConfiguration>,
@@ -139,7 +138,7 @@ mod tests {
 
     fn report(duplicates: &Duplicates, namespace: &str, name: &str) -> (String, String) {
         let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
-        conditions.ready(Readiness::Ready, "InUse", "It is used.");
+        conditions.ready(Readiness::Ready, "InUse", "In use.");
         let mut conditions = conditions.finish();
         duplicates.report(namespace, name, &mut conditions);
         (conditions[0].reason.clone(), conditions[0].message.clone())
@@ -153,26 +152,24 @@ mod tests {
         duplicates.note("hiring", "a", serves("acme", "key-1", "coderpad"));
         assert_eq!(report(&duplicates, "hiring", "a").0, "InUse");
         duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
-        assert_eq!(wakes.try_recv().unwrap(), key("hiring", "a"), "it is reconciled again");
+        assert_eq!(wakes.try_recv().unwrap(), key("hiring", "a"), "triggers another reconcile");
         let (reason, message) = report(&duplicates, "hiring", "a");
         assert_eq!(reason, "Duplicate");
-        for part in [
-            "It is used.",
-            "staging/b (LeverConnection acme)",
-            "--namespace staging delete padconfiguration b",
-        ] {
+        for part in
+            ["In use.", "staging/b (LeverConnection acme)", "--namespace staging delete padconfiguration b"]
+        {
             assert!(message.contains(part), "{message}");
         }
         assert_eq!(report(&duplicates, "staging", "b").0, "Duplicate");
         duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
-        assert!(wakes.try_recv().is_err(), "nothing has changed");
+        assert!(wakes.try_recv().is_err(), "no trigger without a change");
 
         for other in [serves("acme", "key-2", "coderpad"), serves("acme", "key-1", "other"), None] {
             duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
             duplicates.note("staging", "b", other);
             assert_eq!(report(&duplicates, "hiring", "a").0, "InUse");
         }
-        // Of one connection the older counts, which has a reason of its own.
+        // Within one connection, the older rule takes precedence, which has its own reason.
         duplicates.note("hiring", "c", serves("acme", "key-1", "coderpad"));
         assert_eq!(report(&duplicates, "hiring", "a").0, "InUse");
         duplicates.note("hiring", "c", serves("acme-2", "key-1", "coderpad"));

@@ -1,7 +1,6 @@
-//! The controller of PadConfigurations: finds the stage, checks question and owner, and says whether the rule counts.
-//!
-//! Most of it needs no call: the stages are those of the connection's status. CoderPad is asked for the question and
-//! the owner only, when that is due ([`check_schedule`]) and while the connection is in use.
+//! Controller of PadConfigurations: resolves the stage, checks question and owner, and reports whether the rule is in
+//! use.  The stages are those of the connection's status, without a request. Only the question and the owner are
+//! checked in CoderPad, when that is due ([`check_schedule`]) and while the connection is ready.
 
 pub mod check_schedule;
 pub mod duplicates;
@@ -29,7 +28,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The shortest pause before something that was due, but could not be done.
+/// Minimum delay before a due check is retried.
 const CHECK_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
 
 /// Reconciles the configurations of a context's scope until `stop`.
@@ -52,7 +51,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     runtime::run_controller(controller, context.settings.concurrency, reconciler, &context, stop).await;
 }
 
-/// The configurations of connections that change.
+/// Returns a stream of configurations whose connections change.
 fn of_connections(
     configurations: Cache<PadConfiguration>,
     changes: impl Stream<Item = Arc<LeverConnection>> + Send,
@@ -64,7 +63,7 @@ fn of_connections(
     })
 }
 
-/// The connections whose sync has ended: a request is answered only then.
+/// Returns a stream of connections whose sync has ended. Only then is a reconcile request handled.
 fn triggers_from_sync(
     context: Arc<Context>,
     ends: impl Stream<Item = Option<(String, String)>> + Send,
@@ -72,7 +71,7 @@ fn triggers_from_sync(
     ends.flat_map(move |end| stream::iter(context.changed_connections(end)))
 }
 
-/// What other configurations look at, to see whether one takes precedence over them.
+/// Properties of a configuration that determine its precedence over others.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct PrecedenceKey {
     uid: Option<String>,
@@ -93,8 +92,8 @@ impl PrecedenceKey {
     }
 }
 
-/// The configurations that another one of the same connection may now give way to, or take precedence over. Changes
-/// that do not bear on that, such as most of a status, wake nobody: else many would wake each other.
+/// Returns a stream of configurations whose precedence may have changed because another one of the same connection did.
+/// Other changes, such as most status updates, trigger nothing. Otherwise, configurations would trigger each other.
 fn precedence_changes(
     configurations: Cache<PadConfiguration>,
     changes: impl Stream<Item = Arc<PadConfiguration>> + Send,
@@ -121,13 +120,14 @@ fn precedence_changes(
     })
 }
 
-/// How the checks of a configuration ended.
+/// Outcome of the checks of a configuration.
 enum CheckResult {
-    /// Those that were due are made.
+    /// All due checks were executed.
     Done,
-    /// CoderPad did not confirm the organization of a new key; the connection may not change, so nothing else wakes it.
+    /// CoderPad did not confirm the organization of a new key. Requires a requeue, because the connection may not
+    /// change.
     NotNow,
-    /// The process ends.
+    /// The process is shutting down.
     Stopped,
 }
 
@@ -165,7 +165,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
         let interval = connection.as_deref().and_then(schedule::interval);
         let count = || observe::count(&scope.pads.of_namespace(&namespace), &name);
         let counts = self.memory.counts(id, uid, requested, interval, Instant::now(), count);
-        // The connection as it is now: asking CoderPad may have taken a while.
+        // Read the connection again, because the checks may have taken a while.
         let connection = scope.connections.get(&namespace, &configuration.spec.connection_ref.name);
         let others = scope.configurations.of_namespace(&namespace);
         let stages = connection.as_deref().map(LeverConnection::stages).unwrap_or_default();
@@ -203,7 +203,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
 }
 
 impl ConfigurationController {
-    /// What a configuration serves, if it makes pads.
+    /// Returns the candidates that a configuration serves, if it is in use.
     fn serves(
         &self,
         configuration: &PadConfiguration,
@@ -218,8 +218,8 @@ impl ConfigurationController {
         })
     }
 
-    /// Whether the walk that a request asks for has been made; asks for it, if not. A connection that cannot be used now is
-    /// waited for (contract S4).
+    /// Reports whether the sync of a reconcile request is complete; requests it if not. While the connection is not
+    /// ready, the request stays pending (contract S4).
     fn is_synced(
         &self,
         id: (&str, &str),
@@ -238,7 +238,7 @@ impl ConfigurationController {
         false
     }
 
-    /// Asks for the walk of a rule that has come into use, so that nobody waits for the next sync.
+    /// Requests a sync of a rule that came into use, instead of waiting for the next periodic one.
     fn sync_if_new(
         &self,
         id: (&str, &str),
@@ -255,7 +255,7 @@ impl ConfigurationController {
         }
     }
 
-    /// Asks CoderPad what is due to be asked.
+    /// Executes the checks in CoderPad that are due.
     async fn check(
         &self,
         id: (&str, &str),
@@ -263,7 +263,7 @@ impl ConfigurationController {
         connection: &LeverConnection,
         requested: Option<&str>,
     ) -> CheckResult {
-        // What is wrong with the account is for the connection's own status to say.
+        // The connection's status reports errors of its settings.
         let account = match self.context.accounts.get(connection).await {
             Ok(account) => account,
             Err(ServiceClientError::Unconfirmed { .. }) => return CheckResult::NotNow,
@@ -288,7 +288,7 @@ impl ConfigurationController {
         CheckResult::Done
     }
 
-    /// Writes the status if it differs, and warns if the configuration has come to a halt.
+    /// Writes the status if it differs, and publishes a warning Event if the configuration has become stalled.
     async fn write(
         &self,
         configuration: &PadConfiguration,

@@ -1,4 +1,4 @@
-//! All that is read for a configuration: its question and its owner at CoderPad, and its Pads.
+//! Observation of a configuration: its question and owner in CoderPad, and its Pads.
 
 use crate::api::configuration::PadCounts;
 use crate::api::pad::Phase;
@@ -7,23 +7,23 @@ use crate::coderpad::{InterviewClient, Question};
 use crate::transport::{Class, Error, Priority};
 use std::sync::Arc;
 
-/// What CoderPad says of the question and the owner that a configuration names. None: not named, or not asked yet.
+/// Results of the checks of question and owner in CoderPad. None if not configured or not checked yet.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ExternalChecks {
-    /// The question.
+    /// Result for the question.
     pub question: Option<Result<Question, Error>>,
-    /// Whether the owner is a user of the organization.
+    /// Result for the owner: whether it is a user of the organization.
     pub owner: Option<Result<bool, Error>>,
 }
 
 impl ExternalChecks {
-    /// What went wrong with a check.
+    /// Returns the errors of the checks.
     pub fn errors(&self) -> impl Iterator<Item = &Error> {
         let question = self.question.as_ref().and_then(|question| question.as_ref().err());
         question.into_iter().chain(self.owner.as_ref().and_then(|owner| owner.as_ref().err()))
     }
 
-    /// These checks, in place of earlier ones of the same: a failure that may pass does not undo what was known.
+    /// Merges these results with the earlier ones. A transient failure does not replace an earlier success.
     pub fn after(self, before: Self) -> Self {
         Self { question: known(self.question, before.question), owner: known(self.owner, before.owner) }
     }
@@ -36,12 +36,12 @@ fn known<T>(now: Option<Result<T, Error>>, before: Option<Result<T, Error>>) -> 
     }
 }
 
-/// Whether there is anything to ask CoderPad.
+/// Reports whether the spec requires checks in CoderPad.
 pub fn needs_checks(spec: &PadConfigurationSpec) -> bool {
     spec.question_id.is_some() || spec.owner_email.is_some()
 }
 
-/// Asks CoderPad for the question and the owner.
+/// Checks the question and the owner in CoderPad.
 pub async fn checks(interview: &InterviewClient, spec: &PadConfigurationSpec) -> ExternalChecks {
     let interview = interview.with_priority(Priority::Poll);
     let mut checks = ExternalChecks::default();
@@ -54,12 +54,12 @@ pub async fn checks(interview: &InterviewClient, spec: &PadConfigurationSpec) ->
     checks
 }
 
-/// Whether a refusal puts the key itself in doubt, which the connection's probe is to find out.
+/// Reports whether an error may concern the API key itself, so that a probe of the connection is required.
 pub fn doubts_key(error: &Error) -> bool {
     matches!(error.class, Class::Unauthorized | Class::Forbidden)
 }
 
-/// The Pads of a configuration by phase, out of all Pads of its namespace.
+/// Counts the Pads of a configuration by phase. `pads` are all Pads of its namespace.
 pub fn count(pads: &[Arc<Pad>], configuration: &str) -> PadCounts {
     let mut counts = PadCounts::default();
     for pad in pads.iter().filter(|pad| pad.spec.configuration_ref.name == configuration) {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_may_pass_does_not_undo_what_was_known() {
+    fn a_transient_failure_keeps_the_last_result() {
         let failed = |class| ExternalChecks {
             owner: Some(Err(Error::new(class, Service::Interview, "GET /organization/users", None, ""))),
             ..ExternalChecks::default()

@@ -1,7 +1,6 @@
-//! The status of a configuration, worked out from what was observed. No client, no clock.
-//!
-//! What stands in the way of a configuration is asked in a fixed order (`verdict`): the first thing found is the
-//! reason of Ready. Stage and question have conditions of their own, so that they are told of beside another reason.
+//! Computes the status of a configuration from observations. Pure: no client, no clock.  Problems are checked in a
+//! fixed order (`verdict`); the first one is the reason of Ready. Stage and question also have separate conditions, so
+//! that they are visible next to another reason.
 
 use super::observe::ExternalChecks;
 use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types};
@@ -15,27 +14,27 @@ use crate::sanitize;
 use crate::transport::{Class, Error};
 use jiff::Timestamp;
 
-/// How many stages a message lists.
+/// Maximum number of stages in a message.
 const STAGES_LISTED: usize = 40;
-/// Longest name of a stage or a question in a message, in characters.
+/// Maximum length of the name of a stage or question in a message, in characters.
 const SHORT: usize = 60;
-/// Bounds of the schema.
+/// Limit of the schema, in characters.
 const TITLE_LIMIT: usize = 256;
 
-/// All that the status is worked out from.
+/// Inputs from which the status is computed.
 #[derive(Clone, Copy, Debug)]
 pub struct ConfigurationObservation<'a> {
     /// The configuration as last read.
     pub configuration: &'a PadConfiguration,
-    /// Its connection, if there is one.
+    /// Its connection, if it exists.
     pub connection: Option<&'a LeverConnection>,
-    /// The configuration that takes precedence for the same stage and tag, if there is one.
+    /// The configuration that takes precedence for the same stage and tag, if any.
     pub rival: Option<&'a str>,
-    /// What CoderPad says of question and owner.
+    /// Results of the checks in CoderPad.
     pub checks: &'a ExternalChecks,
-    /// The Pads by phase, if they are counted.
+    /// Number of Pads by phase, if counted.
     pub counts: Option<&'a PadCounts>,
-    /// The request by annotation that this pass answers.
+    /// The reconcile request that this pass handles.
     pub handled: Option<&'a str>,
 }
 
@@ -44,13 +43,13 @@ impl ConfigurationObservation<'_> {
         self.configuration.metadata.generation.unwrap_or_default()
     }
 
-    /// The condition as last written, if it was decided for this generation of the configuration.
+    /// Returns the condition as last written, if it was computed for this generation of the configuration.
     fn last(&self, type_: &str) -> Option<&Condition> {
         find(self.configuration.conditions(), type_)
             .filter(|one| one.observed_generation == self.generation())
     }
 
-    /// The generation for which CoderPad refuses to create take-homes, unless a person has requested a retry
+    /// Returns the generation for which CoderPad refused to create a take-home, unless a user has requested a retry
     /// (contract F7).
     fn refused_generation(&self) -> Option<i64> {
         let before = self.configuration.status.as_ref()?;
@@ -64,24 +63,24 @@ impl ConfigurationObservation<'_> {
     }
 }
 
-/// Whether a connection's services may be asked on behalf of its configurations.
+/// Reports whether requests may be sent through a connection on behalf of its configurations.
 pub fn usable(connection: &LeverConnection) -> bool {
     !connection.spec.suspend && is_true(connection.conditions(), types::READY)
 }
 
-/// What was found out about one thing that a configuration needs.
+/// Result of the check of one requirement of a configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Check {
     Ok {
         reason: String,
         message: String,
     },
-    /// Not known, or not good for a while.
+    /// Unknown, or failing temporarily.
     Pending {
         reason: String,
         message: String,
     },
-    /// Not good until a person acts.
+    /// Failing until a user acts.
     Failed {
         reason: String,
         message: String,
@@ -101,7 +100,7 @@ impl Check {
         Self::Failed { reason: reason.into(), message: message.into() }
     }
 
-    /// What a condition said before.
+    /// Returns the result that a condition represents.
     fn from_condition(condition: &Condition) -> Self {
         let Condition { reason, message, .. } = condition;
         match condition.status {
@@ -120,7 +119,7 @@ impl Check {
     }
 }
 
-/// The status as it should be now.
+/// Returns the current status.
 pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> PadConfigurationStatus {
     let ConfigurationObservation { configuration, connection, checks, counts, handled, rival: _ } =
         *observation;
@@ -133,15 +132,14 @@ pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> Pad
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     if spec.suspend {
         if find(&before.conditions, types::READY).is_none_or(|ready| ready.reason == SUSPENDED) {
-            let message =
-                "The configuration is suspended and has not been tried yet. Set spec.suspend to false.";
+            let message = "The configuration is suspended and was never checked. Set spec.suspend to false to check it.";
             conditions.ready(Readiness::Stalled, SUSPENDED, message);
         } else {
             conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
         }
         stage.set(&mut conditions, types::STAGE_FOUND);
         conditions.keep(types::QUESTION_USABLE);
-        conditions.set(types::SUSPENDED, true, SUSPENDED, "spec.suspend is true: no pad is made.");
+        conditions.set(types::SUSPENDED, true, SUSPENDED, "spec.suspend is true: no pads are created.");
     } else {
         let found = found.as_ref().and_then(|found| found.as_ref().ok());
         match verdict(observation, &stage, &question, found) {
@@ -174,8 +172,8 @@ pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> Pad
     }
 }
 
-/// The stage of the rule, and since when the rule counts. A rule that gives way to another does not count: once it
-/// does, candidates who already are in the stage were the other's.
+/// Returns the stage of the rule and the time since when the rule is in effect. A rule that yields to another one is
+/// not in effect: when it takes effect later, candidates who are already in the stage belong to the other rule.
 fn effect(
     observation: &ConfigurationObservation<'_>,
     found: Option<FoundStage>,
@@ -194,13 +192,13 @@ fn effect(
             };
             (Some(ResolvedStage { id, name, named: spec.stage.clone(), tag: spec.tag.clone() }), since)
         }
-        // Not to be seen for now: when it comes back under its id, it is the same rule.
+        // The stage is currently missing. If it returns with the same ID, it is the same rule.
         None if before.as_ref().is_some_and(|before| before.named == spec.stage) => (before, since),
         None => (None, None),
     }
 }
 
-/// What Ready says: the first thing that stands in the way, in this order.
+/// Returns the result for Ready: the first problem in this order.
 fn verdict(
     observation: &ConfigurationObservation<'_>,
     stage: &Check,
@@ -225,7 +223,7 @@ fn take_home_refused(observation: &ConfigurationObservation<'_>) -> Option<Check
     let (name, namespace) =
         (object.name.as_deref().unwrap_or_default(), object.namespace.as_deref().unwrap_or_default());
     let message = format!(
-        "CoderPad did not create the take-home that this configuration requests, so no further pad is created for it. Ask CoderPad whether your plan has take-homes and whether the question may be used as one. Then change the spec, or retry: kubectl annotate padconfiguration {name} --namespace {namespace} --overwrite padoperator.dev/reconcile-requested-at=\"$(date)\""
+        "CoderPad did not create the take-home that this configuration requests, so no further pad is created for it. Ask CoderPad whether your plan includes take-homes and whether the question is available as one. Then change the spec, or retry: kubectl annotate padconfiguration {name} --namespace {namespace} --overwrite padoperator.dev/reconcile-requested-at=\"$(date)\""
     );
     Some(Check::failed(Reason::TakeHomeRefused.as_str(), message))
 }
@@ -240,10 +238,11 @@ fn connection(observation: &ConfigurationObservation<'_>) -> Option<Check> {
     if ready.is_some_and(|ready| ready.status == Status::True) {
         return None;
     }
-    let reason = ready.map_or("not looked at yet", |ready| ready.reason.as_str());
+    let reason = ready.map_or("not reconciled yet", |ready| ready.reason.as_str());
+    let namespace = observation.configuration.metadata.namespace.as_deref().unwrap_or_default();
     let message = format!(
-        "LeverConnection {name} is not ready ({reason}). It goes on by itself when the connection is: see kubectl \
-         describe leverconnection {name}."
+        "LeverConnection {name} is not ready ({reason}). The configuration continues automatically when the \
+         connection is ready. See: kubectl --namespace {namespace} describe leverconnection {name}"
     );
     Some(Check::pending("ConnectionNotReady", message))
 }
@@ -262,24 +261,24 @@ fn stage(
     let stages = connection.stages();
     match found {
         Ok(FoundStage { stage, renamed: false }) => {
-            Check::ok("StageFound", format!("Stage {} has the id {}.", quoted(&stage.name), stage.id))
+            Check::ok("StageFound", format!("Stage {} has the ID {}.", quoted(&stage.name), stage.id))
         }
         Ok(FoundStage { stage, renamed: true }) => Check::ok(
             "StageRenamed",
             format!(
-                "Stage {} is now called {} in Lever; it is followed by its id, {}. Set spec.stage to the new name when \
-                 it suits you.",
+                "Stage {} was renamed to {} in Lever; the configuration continues to use its ID {}. Set spec.stage \
+                 to the new name at any time.",
                 quoted(wanted),
                 quoted(&stage.name),
                 stage.id
             ),
         ),
         Err(StageProblem::NotKnownYet) if is_true(connection.conditions(), types::READY) => {
-            Check::failed("StageNotFound", "The Lever account has no stages. Make one in Lever's settings.")
+            Check::failed("StageNotFound", "The Lever account has no stages. Create one in Lever's settings.")
         }
         Err(StageProblem::NotKnownYet) => Check::pending(
             "ConnectionNotReady",
-            format!("LeverConnection {name} does not know Lever's stages yet."),
+            format!("LeverConnection {name} has not read Lever's stages yet. No action needed."),
         ),
         Err(StageProblem::NotFound) => {
             let alike =
@@ -287,7 +286,7 @@ fn stage(
             let hint =
                 alike.map(|stage| format!(" Did you mean {}?", quoted(&stage.name))).unwrap_or_default();
             let message = format!(
-                "Lever has no stage {} (names are compared exactly).{hint} Set spec.stage to one of: {}.",
+                "Lever has no stage {} (names must match exactly).{hint} Set spec.stage to one of: {}.",
                 quoted(wanted),
                 listing(stages, name)
             );
@@ -296,7 +295,7 @@ fn stage(
         Err(StageProblem::Ambiguous(several)) => {
             let ids: Vec<_> = several.iter().take(STAGES_LISTED).map(|stage| stage.id.as_str()).collect();
             let message = format!(
-                "Lever has {} stages of the name {}. Set spec.stage to the id of the one you mean: {}.",
+                "Lever has {} stages with the name {}. Set spec.stage to the ID of one of them: {}.",
                 several.len(),
                 quoted(wanted),
                 ids.join(", ")
@@ -306,7 +305,7 @@ fn stage(
     }
 }
 
-/// The stages that there are, with the ids of those whose name does not tell them apart.
+/// Returns the list of stages, with IDs for those with ambiguous names.
 fn listing(stages: &[Stage], connection: &str) -> String {
     let listed: Vec<_> = stages
         .iter()
@@ -326,8 +325,8 @@ fn listing(stages: &[Stage], connection: &str) -> String {
 
 fn conflict(rival: &str) -> Check {
     let message = format!(
-        "PadConfiguration {rival} names the same stage and tag and is older, so it counts and this one makes no pads. \
-         Change stage or tag of one of the two, or delete one."
+        "PadConfiguration {rival} has the same stage and tag and is older, so it takes precedence and this one \
+         creates no pads. Change the stage or tag of one of them, or delete one."
     );
     Check::failed("Conflict", message)
 }
@@ -335,7 +334,7 @@ fn conflict(rival: &str) -> Check {
 fn question(observation: &ConfigurationObservation<'_>) -> Check {
     let spec = &observation.configuration.spec;
     let Some(id) = spec.question_id else {
-        return Check::ok("NoQuestion", "spec.questionID is not set: pads begin empty.");
+        return Check::ok("NoQuestion", "spec.questionID is not set: pads start empty.");
     };
     let question = match &observation.checks.question {
         Some(Ok(question)) => question,
@@ -346,8 +345,8 @@ fn question(observation: &ConfigurationObservation<'_>) -> Check {
     let not_usable = |why: &str| Check::failed("QuestionNotUsable", format!("Question {id} '{title}' {why}"));
     match (misfit(question, spec.type_), spec.type_) {
         (Some(why), _) => not_usable(why),
-        (None, PadType::Live) => Check::ok("Usable", format!("Live pads begin with '{title}'.")),
-        (None, PadType::TakeHome) => Check::ok("Usable", format!("Take-homes are made from '{title}'.")),
+        (None, PadType::Live) => Check::ok("Usable", format!("Live pads start with '{title}'.")),
+        (None, PadType::TakeHome) => Check::ok("Usable", format!("Take-homes use '{title}'.")),
     }
 }
 
@@ -356,13 +355,13 @@ fn question_error(observation: &ConfigurationObservation<'_>, id: i64, error: &E
         Class::NotFound => Check::failed(
             "QuestionNotFound",
             format!(
-                "{error}. CoderPad has no question {id} that the connection's key may see: correct spec.questionID."
+                "{error}. CoderPad has no question {id} that is visible to the connection's API key. Correct spec.questionID."
             ),
         ),
         Class::Forbidden => Check::failed(
             "QuestionNotUsable",
             format!(
-                "{error}. The connection's key may not use question {id}: share it with the organization, or choose another."
+                "{error}. The connection's API key is not allowed to use question {id}. Share it with the organization, or choose another one."
             ),
         ),
         Class::Unauthorized
@@ -373,10 +372,10 @@ fn question_error(observation: &ConfigurationObservation<'_>, id: i64, error: &E
     }
 }
 
-/// None: no owner is asked for.
+/// Returns the result for the owner. None if no owner is configured.
 fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
     let email = observation.configuration.spec.owner_email.as_ref()?;
-    // Of the owner only Ready tells. That it was True for this generation means that the owner was found.
+    // Only Ready reports the owner. If it was True for this generation, the owner was found.
     let last = observation.last(types::READY);
     let last = last.filter(|ready| ready.status == Status::True || ready.reason == "OwnerNotFound");
     Some(match &observation.checks.owner {
@@ -384,13 +383,13 @@ fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
         Some(Ok(false)) => Check::failed(
             "OwnerNotFound",
             format!(
-                "{email} is not a user of the CoderPad organization. Invite that user there, or correct spec.ownerEmail."
+                "{email} is not a user of the CoderPad organization. Invite this user in CoderPad, or correct spec.ownerEmail."
             ),
         ),
         Some(Err(error)) if error.class == Class::Forbidden => Check::failed(
             "InterviewForbidden",
             format!(
-                "{error}. To check spec.ownerEmail the connection's key must be that of an organization owner."
+                "{error}. To check spec.ownerEmail, the connection requires the key of an organization owner."
             ),
         ),
         Some(Err(error)) => failed(error, last),
@@ -398,19 +397,23 @@ fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
     })
 }
 
-/// A check that came to nothing. What was known before it stands, if the failure may pass.
+/// Returns the result for a failed request. After a transient failure, the last known result stays.
 fn failed(error: &Error, last: Option<&Condition>) -> Check {
     match error.class {
         Class::Throttled | Class::Unavailable | Class::OutcomeUnknown => match last {
             Some(last) if last.status != Status::Unknown => Check::from_condition(last),
-            _ if error.class == Class::Throttled => {
-                Check::pending("InterviewRateLimited", format!("{error}. It is tried again by itself."))
-            }
-            _ => Check::pending("InterviewUnavailable", format!("{error}. It is tried again by itself.")),
+            _ if error.class == Class::Throttled => Check::pending(
+                "InterviewRateLimited",
+                format!("{error}. The operator retries automatically."),
+            ),
+            _ => Check::pending(
+                "InterviewUnavailable",
+                format!("{error}. The operator retries automatically."),
+            ),
         },
         Class::Unauthorized => Check::failed(
             "InterviewUnauthorized",
-            format!("{error}. CoderPad does not accept the connection's key: see the LeverConnection."),
+            format!("{error}. CoderPad does not accept the connection's API key: see the LeverConnection."),
         ),
         Class::Invalid | Class::Forbidden | Class::NotFound => Check::failed(
             "InterviewUnexpectedAnswer",
@@ -421,14 +424,14 @@ fn failed(error: &Error, last: Option<&Condition>) -> Check {
     }
 }
 
-/// A check that could not be made yet. What was known before stands.
+/// Returns the result for a check that was not executed yet. The last known result stays.
 fn not_asked(observation: &ConfigurationObservation<'_>, last: Option<&Condition>, what: &str) -> Check {
     match last {
         Some(last) if last.status != Status::Unknown => Check::from_condition(last),
         _ => Check::pending(
             "ConnectionNotReady",
             format!(
-                "CoderPad is asked for the {what} when LeverConnection {} is in use.",
+                "The {what} is checked in CoderPad as soon as LeverConnection {} is ready.",
                 observation.connection_name()
             ),
         ),
@@ -450,7 +453,7 @@ fn in_use(observation: &ConfigurationObservation<'_>, stage: &Check, found: Opti
         Some(Err(_)) | None => spec.question_id.map(|id| format!(" with question {id}")).unwrap_or_default(),
     };
     let message = format!(
-        "Candidates with tag {} who reach stage {} get {kind}{title}.",
+        "Candidates with tag {} who enter stage {} get {kind}{title}.",
         quoted(&spec.tag),
         quoted(name)
     );

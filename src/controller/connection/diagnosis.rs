@@ -1,4 +1,4 @@
-//! What can be wrong with one of the two services of a connection, in words that say what to do.
+//! Problems of a connection with one of its two services, with messages that contain the next step.
 
 use crate::api::{LeverConnection, SecretKeyRef};
 use crate::controller::service_clients::ServiceClientError;
@@ -9,29 +9,30 @@ use crate::transport::{Class, Error, Service};
 use kube::ResourceExt;
 use std::time::Duration;
 
-/// Why a service does not count as connected.
+/// Reason for which a service does not count as connected.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Diagnosis {
-    /// For programs.
+    /// Machine-readable reason.
     pub reason: &'static str,
-    /// For people.
+    /// Human-readable message.
     pub message: String,
-    /// Which service it is about.
+    /// The service with the problem.
     pub service: Service,
-    /// What it takes to end it.
+    /// Way to resolve the problem.
     pub remedy: Remedy,
-    /// The pause that the service asked for.
+    /// Delay that the service requested in Retry-After.
     pub retry_after: Option<Duration>,
 }
 
-/// What it takes to end a trouble.
+/// Way to resolve a problem.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Remedy {
-    /// A person. It counts at once.
+    /// Requires user action. Takes effect immediately.
     UserAction,
-    /// Most likely a person, but an answer of something in between looks the same: it counts after three in a row.
+    /// Probably requires user action, but a proxy's response can look the same. Takes effect after three failures in a
+    /// row.
     Ambiguous,
-    /// Time. It counts after three in a row.
+    /// Expected to pass. Takes effect after three failures in a row.
     Retry,
 }
 
@@ -40,24 +41,24 @@ impl Diagnosis {
         Self { reason, message, service, remedy: nature, retry_after: None }
     }
 
-    /// Something that keeps a webhook from being registered in Lever.
+    /// Returns the diagnosis of a webhook that cannot be registered in Lever.
     pub fn of_webhook(reason: &'static str, nature: Remedy, message: String) -> Self {
         Self::new(Service::Lever, reason, nature, message)
     }
 
-    /// Whether it may be over by itself, so that it is worth asking again soon.
+    /// Reports whether the problem may pass without user action, so that an early retry is useful.
     pub fn is_transient(&self) -> bool {
         self.remedy != Remedy::UserAction
     }
 }
 
-/// A key of another host is refused like any wrong one (reference: lever-api.md, 1. Transport).
-const OTHER_HOST: &str = ", or correct spec.lever.url: a key of Lever's sandbox works at \
-                          https://api.sandbox.lever.co/v1 only, and one of production does not work there";
+/// Hint for a key of another host, which Lever rejects like any wrong key (reference: lever-api.md, 1. Transport).
+const OTHER_HOST: &str = ", or correct spec.lever.url: a key of Lever's sandbox works only at \
+                          https://api.sandbox.lever.co/v1, and a production key does not work there";
 
-/// A call that failed. `permission` says what the key needs for this call, as a sentence.
+/// Returns the diagnosis of a failed call. `permission` is a sentence that describes the permission for this call.
 pub fn diagnose_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Diagnosis {
-    let said = sentence(&error.to_string());
+    let cause = sentence(&error.to_string());
     let (service, place) = (error.service, format!("Secret {}, key {}", key.name, key.key));
     let reason = |lever, interview| match service {
         Service::Lever => lever,
@@ -69,7 +70,7 @@ pub fn diagnose_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Dia
             reason("LeverUnauthorized", "InterviewUnauthorized"),
             Remedy::UserAction,
             format!(
-                "{said} {service} does not accept the API key in {place}. Put a valid key of this account there{}.",
+                "{cause} {service} does not accept the API key in {place}. Put a valid key of this account there{}.",
                 reason(OTHER_HOST, "")
             ),
         ),
@@ -77,47 +78,57 @@ pub fn diagnose_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Dia
             service,
             reason("LeverForbidden", "InterviewForbidden"),
             Remedy::UserAction,
-            format!("{said} The API key in {place} may not do this. {permission}"),
+            format!("{cause} The API key in {place} lacks the permission for this request. {permission}"),
         ),
         Class::Throttled => Diagnosis {
             retry_after: error.retry_after,
-            ..Diagnosis::new(service, reason("LeverRateLimited", "InterviewRateLimited"), Remedy::Retry, said)
+            ..Diagnosis::new(
+                service,
+                reason("LeverRateLimited", "InterviewRateLimited"),
+                Remedy::Retry,
+                cause,
+            )
         },
         Class::Unavailable | Class::OutcomeUnknown => Diagnosis {
             retry_after: error.retry_after,
-            ..Diagnosis::new(service, reason("LeverUnavailable", "InterviewUnavailable"), Remedy::Retry, said)
+            ..Diagnosis::new(
+                service,
+                reason("LeverUnavailable", "InterviewUnavailable"),
+                Remedy::Retry,
+                cause,
+            )
         },
         Class::Invalid | Class::NotFound => Diagnosis::new(
             service,
             reason("LeverUnexpectedAnswer", "InterviewUnexpectedAnswer"),
             Remedy::Ambiguous,
-            format!("{said} Check {}.", reason("spec.lever.url", "spec.interview.url")),
+            format!("{cause} Check {}.", reason("spec.lever.url", "spec.interview.url")),
         ),
     }
 }
 
-/// What to do about a Lever key that lacks permissions. Those of a key cannot be changed (reference: lever-api.md, 1.
-/// Authentication).
+/// Returns the next step for a Lever key that lacks permissions. The permissions of a key cannot be changed (reference:
+/// lever-api.md, 1. Authentication).
 pub fn lever_permission(lacking: &str) -> String {
     format!(
-        "It lacks {lacking}. Lever fixes a key's permissions when it is made: make a new one with all read and write \
-         permissions, and put it into the Secret."
+        "It lacks {lacking}. The permissions of a Lever key cannot be changed: create a new key with all read and \
+         write permissions and put it into the Secret."
     )
 }
 
-/// A key that belongs to no organization. `said` is what the service answered.
-pub fn no_organization(said: &str, key: &SecretKeyRef) -> Diagnosis {
+/// Returns the diagnosis of a key that belongs to no organization. `answer` describes the service's response.
+pub fn no_organization(answer: &str, key: &SecretKeyRef) -> Diagnosis {
     let message = format!(
         "{} The user whose API key is in Secret {}, key {} belongs to no CoderPad organization. Use the key of an \
-         organization owner, or correct spec.interview.url if it leads elsewhere.",
-        sentence(said),
+         organization owner, or correct spec.interview.url.",
+        sentence(answer),
         key.name,
         key.key
     );
     Diagnosis::new(Service::Interview, "OrganizationMissing", Remedy::UserAction, message)
 }
 
-/// A `performAs` that no write would be taken for (contract C3b).
+/// Returns the diagnosis of a `performAs` with which Lever would reject all writes (contract C3b).
 pub fn perform_as_invalid(connection: &LeverConnection, user: User) -> Diagnosis {
     let spec = &connection.spec.lever;
     let problem = match user {
@@ -125,9 +136,9 @@ pub fn perform_as_invalid(connection: &LeverConnection, user: User) -> Diagnosis
         User::Unknown | User::Active => "does not exist in this Lever account",
     };
     let message = format!(
-        "spec.lever.performAs: user {} {problem}. Links, notes and tags could not be written, so no pad is created. Set \
-         the ID of an active user, or write as the API key itself: kubectl patch leverconnection {} -n {} --type merge \
-         -p '{{\"spec\":{{\"lever\":{{\"performAs\":\"\"}}}}}}'",
+        "spec.lever.performAs: user {} {problem}. Links, notes and tags could not be written, so no pad is created. \
+         Set the ID of an active user, or write as the API key itself: kubectl patch leverconnection {} -n {} --type \
+         merge -p '{{\"spec\":{{\"lever\":{{\"performAs\":\"\"}}}}}}'",
         spec.perform_as,
         connection.name_any(),
         connection.namespace().unwrap_or_default(),
@@ -135,13 +146,14 @@ pub fn perform_as_invalid(connection: &LeverConnection, user: User) -> Diagnosis
     Diagnosis::new(Service::Lever, "PerformAsInvalid", Remedy::UserAction, message)
 }
 
-/// A key that leads to another organization than the connection had (contract C4a). `message` says which, and what to do.
+/// Returns the diagnosis of a key that belongs to another organization than before (contract C4a). `message` names the
+/// organization and the next step.
 pub fn organization_changed(message: String) -> Diagnosis {
     Diagnosis::new(Service::Interview, "OrganizationChanged", Remedy::UserAction, message)
 }
 
-/// Settings of the connection that keep both services from being called; the error itself, if it says nothing about
-/// the settings.
+/// Returns the diagnosis of settings with which neither service can be called. Returns the error itself if it does not
+/// concern the settings.
 pub fn of_account(error: ServiceClientError, connection: &LeverConnection) -> Result<Diagnosis, SecretError> {
     let service = error.service();
     let field = match service {
@@ -166,8 +178,8 @@ pub fn of_account(error: ServiceClientError, connection: &LeverConnection) -> Re
     }
 }
 
-/// The reason for a value that cannot be had, and what to add to the error's own words; None if it is only not known
-/// whether it can.
+/// Returns the reason for an unusable Secret value, and a hint to append to the error. None if the read failed, so that
+/// the state of the value is unknown.
 pub fn of_secret(error: &SecretError, namespace: &str) -> Option<(&'static str, String)> {
     match error {
         SecretError::NotFound { .. } => Some(("SecretNotFound", format!(" (namespace {namespace})"))),
@@ -175,13 +187,13 @@ pub fn of_secret(error: &SecretError, namespace: &str) -> Option<(&'static str, 
         SecretError::NotText { .. } => Some(("SecretKeyInvalid", String::new())),
         SecretError::Unreadable { source, .. } if is_status(source, 403) => Some((
             "SecretUnreadable",
-            ". Let the operator's ServiceAccount get and watch Secrets here".into(),
+            ". Allow the operator's ServiceAccount to get and watch Secrets in this namespace".into(),
         )),
         SecretError::Unreadable { .. } => None,
     }
 }
 
-/// The text with one full stop at its end.
+/// Returns the text with exactly one full stop at its end.
 pub fn sentence(text: &str) -> String {
     format!("{}.", text.trim_end().trim_end_matches('.'))
 }
@@ -195,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn each_class_of_failure_has_its_reason_and_its_nature() {
+    fn each_class_of_error_has_a_reason_and_a_remedy() {
         let cases = [
             (Class::Unauthorized, "LeverUnauthorized", "InterviewUnauthorized", Remedy::UserAction),
             (Class::Forbidden, "LeverForbidden", "InterviewForbidden", Remedy::UserAction),
@@ -225,17 +237,17 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_may_not_be_read_names_the_right_that_is_missing() {
+    fn an_unreadable_secret_is_reported_with_the_missing_permission() {
         let status = kube::core::Status::failure("forbidden", "Forbidden").with_code(403);
         let source = Box::new(kube::Error::Api(Box::new(status)));
         let (reason, hint) =
             of_secret(&SecretError::Unreadable { name: "acme".into(), source }, "hiring").unwrap();
         assert_eq!(reason, "SecretUnreadable");
-        assert!(hint.contains("ServiceAccount get and watch Secrets"), "{hint}");
+        assert!(hint.contains("ServiceAccount to get and watch Secrets"), "{hint}");
     }
 
     #[test]
-    fn missing_secrets_are_named_with_field_and_key() {
+    fn a_missing_secret_is_reported_with_field_and_key() {
         let connection: LeverConnection = serde_json::from_value(serde_json::json!({
             "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
             "metadata": {"name": "acme", "namespace": "hiring"},

@@ -1,5 +1,5 @@
-//! The installation ID of a connection, and whether another installation serves the same candidates (contract, "Several
-//! installations").
+//! The installation ID of a connection, and the detection of other installations for the same candidates (contract,
+//! "Several installations").
 
 use crate::api::condition::{Conditions, Status, find, types};
 use crate::api::installation::{INSTALLATION, is_id, random_id};
@@ -17,19 +17,17 @@ use std::sync::Arc;
 
 /// Reason while the connection has no installation ID and the operator cannot write one.
 const MISSING: &str = "InstallationIDMissing";
-/// Reason while the annotation holds something else than an installation ID.
+/// Reason while the annotation is not a valid installation ID.
 const INVALID: &str = "InstallationIDInvalid";
 /// Reason of Exclusive: True.
 const EXCLUSIVE: &str = "Exclusive";
 /// Reason of Exclusive: False.
 const SHARED: &str = "AccountShared";
 
-/// Writes the installation ID of a connection that has none yet (contract I1). Of two processes only one succeeds, so
-/// that a connection never has two IDs.
-///
-/// A connection that lost its annotation, such as by `kubectl replace`, gets back the ID of its status: a new ID would
-/// make all its pads those of another installation. A value that is no ID stays, and [`obstacle`] reports it: whoever
-/// wrote it may be about to correct it.
+/// Writes the installation ID of a connection that has none yet (contract I1). If two processes try, only one succeeds,
+/// so that a connection never has two IDs.  If a connection lost its annotation, for example by `kubectl replace`, the
+/// ID of its status is restored: with a new ID, all its pads would belong to another installation. An invalid value
+/// stays, because its author may be about to correct it; [`obstacle`] reports it.
 pub async fn ensure(context: &Context, connection: &mut Arc<LeverConnection>) -> Result<(), ReconcileError> {
     if connection.annotations().contains_key(INSTALLATION) {
         return Ok(());
@@ -47,22 +45,23 @@ pub async fn ensure(context: &Context, connection: &mut Arc<LeverConnection>) ->
         // The status reports it.
         Err(WriteError::Api(error)) if is_status(&error, 403) => {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
-            tracing::warn!(%namespace, connection = %name, %error, "the API server refused the installation ID of a connection");
+            tracing::warn!(%namespace, connection = %name, %error, "the API server rejected the installation ID of a connection");
             Ok(())
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Reason and message for a connection that has no valid installation ID. Nothing is created for it meanwhile.
+/// Returns the reason and message for a connection without a valid installation ID. Until it has one, no pads are
+/// created.
 pub fn obstacle(connection: &LeverConnection) -> Option<(&'static str, String)> {
     let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
     let Some(value) = connection.annotations().get(INSTALLATION) else {
         let message = format!(
-            "The connection has no installation ID: the operator may not write the annotation {INSTALLATION}. Pads wait. \
-             Upgrade the operator's Role together with its program: it needs the verb patch on leverconnections. Check: \
-             kubectl auth can-i patch leverconnections.padoperator.dev --namespace {namespace} \
-             --as system:serviceaccount:NAMESPACE:SERVICEACCOUNT"
+            "The connection has no installation ID, because the operator is not allowed to write the annotation \
+             {INSTALLATION}. Pads stay pending. Upgrade the operator's Role to the version of its image: it needs \
+             the verb patch on leverconnections. Check: kubectl auth can-i patch leverconnections.padoperator.dev \
+             --namespace {namespace} --as system:serviceaccount:NAMESPACE:SERVICEACCOUNT"
         );
         return Some((MISSING, message));
     };
@@ -75,13 +74,13 @@ pub fn obstacle(connection: &LeverConnection) -> Option<(&'static str, String)> 
         None => format!("{INSTALLATION}-"),
     };
     let message = format!(
-        "The annotation {INSTALLATION} is not an installation ID (16 hex digits). Pads wait. Restore it: kubectl \
-         --namespace {namespace} annotate leverconnection {name} {fix}"
+        "The annotation {INSTALLATION} is not an installation ID (16 hex digits). Pads stay pending. Restore it: \
+         kubectl --namespace {namespace} annotate leverconnection {name} {fix}"
     );
     Some((INVALID, message))
 }
 
-/// Other installations that have created pads for candidates of this connection, by the statuses of its Pads.
+/// Returns the other installations that have created pads for candidates of this connection, as its Pads report them.
 pub fn others(scope: &Scope, connection: &LeverConnection) -> BTreeSet<String> {
     let (namespace, own) = (connection.namespace().unwrap_or_default(), connection.installation());
     let pads = scope.pads.matching(&namespace, |pad| other(pad).is_some());
@@ -90,7 +89,7 @@ pub fn others(scope: &Scope, connection: &LeverConnection) -> BTreeSet<String> {
     through_this.filter_map(|pad| other(pad)).filter(|id| !own.includes(id)).map(ToOwned::to_owned).collect()
 }
 
-/// The other installation that a Pad reports.
+/// Returns the other installation that a Pad reports.
 fn other(pad: &Pad) -> Option<&str> {
     let status = pad.status.as_ref()?;
     let counts = matches!(status.phase, Some(Phase::Skipped | Phase::Open | Phase::Started));
@@ -106,7 +105,7 @@ fn connection_of(scope: &Scope, pad: &Pad) -> Option<String> {
     of_rule().or_else(|| Some(pad.spec.connection_ref.as_ref()?.name.clone()))
 }
 
-/// The connections whose Pads begin or cease to report another installation.
+/// Returns a stream of connections for which a Pad starts or stops reporting another installation.
 pub fn concerned_by_pads(
     scope: Scope,
     changes: impl Stream<Item = Arc<Pad>> + Send,
@@ -140,17 +139,18 @@ pub fn exclusive(conditions: &mut Conditions, connection: &LeverConnection, othe
     let own = connection.spec.take_over.iter().map(String::as_str);
     let list = own.chain(ids.iter().copied()).map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(",");
     let message = format!(
-        "Another installation of the operator serves the same Lever account: {}. Its pads are left alone, and its \
-         candidates get no second pad here. Let one cluster serve the account. If it is not this one: kubectl --namespace \
-         {namespace} patch leverconnection {name} --type merge --patch '{{\"spec\":{{\"suspend\":true}}}}'. If this one \
-         replaces the other, stop the other first, then: kubectl --namespace {namespace} patch leverconnection {name} \
-         --type merge --patch '{{\"spec\":{{\"takeOver\":[{list}]}}}}'",
+        "Another installation of the operator uses the same Lever account: {}. This operator does not change the \
+         pads of the other one and creates no second pad for their candidates. Use one installation per account. To \
+         stop this one: kubectl --namespace {namespace} patch leverconnection {name} --type merge --patch \
+         '{{\"spec\":{{\"suspend\":true}}}}'. If this one replaces the other, stop the other one first, then run: \
+         kubectl --namespace {namespace} patch leverconnection {name} --type merge --patch \
+         '{{\"spec\":{{\"takeOver\":[{list}]}}}}'",
         ids.join(", ")
     );
     conditions.set(types::EXCLUSIVE, false, SHARED, message);
 }
 
-/// Reason and note of the Event for a connection that has just been found to share its account (contract I4).
+/// Returns the reason and note of the Event for a connection that started to share its account (contract I4).
 pub fn became_shared(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
     let shared = |conditions| find(conditions, types::EXCLUSIVE).filter(|one| one.status == Status::False);
     let Condition { reason, message, .. } = shared(after).filter(|_| shared(before).is_none())?;

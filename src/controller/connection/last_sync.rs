@@ -1,4 +1,4 @@
-//! What the last complete sync adds to the status of a connection.
+//! Status fields of a connection that the last complete sync sets.
 
 use crate::api::LeverConnectionStatus;
 use crate::sync::queue::Complete;
@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 /// Maximum age of lastSyncAt while nothing else is written.
 const ROUGHLY: SignedDuration = SignedDuration::from_hours(1);
 
-/// Adds the times of the last sync that completed all its scans (contract S4), if the status is written anyway or they are
-/// old.
+/// Adds the times of the last complete sync (contract S4), if the status is written anyway or the stored times are
+/// older than [`ROUGHLY`].
 pub fn add(before: &LeverConnectionStatus, after: &mut LeverConnectionStatus, complete: Option<Complete>) {
     let Some(Complete { at, erasures }) = complete else { return };
     let is_old = before.last_sync_at.is_none_or(|before| at.duration_since(before) >= ROUGHLY);
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_written_with_another_change_or_hourly_and_only_of_a_complete_sync() {
+    fn times_of_a_complete_sync_are_written_with_another_change_or_hourly() {
         assert_eq!(added(None, false, Some(0)), (Some(0), Some(-1)));
         assert_eq!(added(Some(-3599), false, Some(0)), (Some(-3599), Some(-3599)));
         assert_eq!(added(Some(-3600), false, Some(0)), (Some(0), Some(-1)));

@@ -1,7 +1,7 @@
-//! The controller of LeverConnections: tests both services, now and then again, and says what it found.
+//! Controller of LeverConnections: probes both services periodically and reports the results in the status.
 //!
-//! It alone decides whether a connection is Ready; configurations and Pads follow it. Both services are asked only
-//! when a probe is due ([`probe_schedule`]), however often a connection is woken.
+//! Only this controller decides whether a connection is Ready; configurations and Pads depend on it. Requests are sent
+//! only when a probe is due ([`probe_schedule`]), regardless of how often a connection is reconciled.
 
 pub mod diagnosis;
 pub mod installation;
@@ -31,7 +31,7 @@ use webhook::WebhookController;
 
 /// Reconciles the connections of a context's scope until `stop`.
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
-    // Listening begins before anything is read, so that no change falls in between.
+    // Subscribe before the first read, so that no change is missed.
     let (secrets, probes) =
         (broadcast_stream(context.secrets.changes()), broadcast_stream(context.probes.subscribe()));
     let syncs = broadcast_stream(context.syncs.ends());
@@ -56,7 +56,7 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
     }
 }
 
-/// The connections whose Secrets change. What was read of them before is forgotten first.
+/// Returns a stream of connections whose Secrets change. Clients with the old values are dropped first.
 fn triggers_from_secrets(
     context: Arc<Context>,
     changes: impl Stream<Item = Option<SecretChange>> + Send,
@@ -75,7 +75,7 @@ fn triggers_from_secrets(
     })
 }
 
-/// The connections of Pads whose calls were refused.
+/// Returns a stream of connections for which a service rejected a call of a Pad.
 fn triggers_from_refusals(
     reconciler: Arc<ConnectionController>,
     refusals: impl Stream<Item = Option<(String, String)>> + Send,
@@ -89,7 +89,8 @@ fn triggers_from_refusals(
     })
 }
 
-/// The connections whose sync has ended: a request is answered only then, and it may have found something.
+/// Returns a stream of connections whose sync has ended. Only then is a reconcile request handled, and the sync may
+/// have results to report.
 fn triggers_from_sync(
     context: Arc<Context>,
     ends: impl Stream<Item = Option<(String, String)>> + Send,
@@ -139,7 +140,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
             Err(error) => {
                 let trouble = diagnosis::of_account(error, &connection)?;
                 if !webhook::has_finalizer(&connection) {
-                    // A key that was taken away is not kept without need.
+                    // Do not keep a removed key in memory, unless the deletion of the webhook needs it.
                     self.context.accounts.forget(&namespace, &name);
                 }
                 self.memory.forget(&namespace, &name);
@@ -149,7 +150,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
         };
 
         let id = (namespace.as_str(), name.as_str(), seen.metadata.uid.as_deref());
-        // An organization that a person accepts is another attempt, as a new key is.
+        // An accepted organization triggers a new probe, like a new key.
         let version =
             format!("{} {}", account.version, organization::accepted(&connection).unwrap_or_default());
         let due = || self.memory.due(id, &version, requested, Instant::now());
@@ -170,14 +171,14 @@ impl Reconcile<LeverConnection> for ConnectionController {
             self.memory.begin(&namespace, &name);
             let key = account.interview.account_id();
             let look = self.context.allowances.quotas().begin_probe(key);
-            // Reads may be given up at any time, and a service that hangs must not hold up the end of the process.
+            // Reads can be cancelled at any time, and a service that hangs must not delay the shutdown.
             let probe = self.stop.run_until_cancelled(observe::probe(&account, &connection)).await;
             let Some((lever, interview)) = probe else { return Ok(Action::await_change()) };
             if let Some(remaining) = interview.facts.quota.as_ref().and_then(|quota| quota.remaining) {
                 self.context.allowances.quotas().end_probe(key, look, remaining);
             }
             lever_answered = lever.trouble.is_none();
-            // Not by the time of the last complete probe, which has whole seconds.
+            // Do not compare with the time of the last complete probe, which has only whole seconds.
             let is_complete = lever_answered && interview.trouble.is_none();
             let is_by_the_clock = start.interval.is_some();
             self.memory.record(&namespace, &name, start, lever, interview);
@@ -218,7 +219,7 @@ fn at(time: Instant) -> Action {
 }
 
 impl ConnectionController {
-    /// Writes the status if it differs, and warns if the connection has come to a halt. Returns what was written.
+    /// Writes the status if it differs, and publishes warning Events for new problems. Returns the written object.
     async fn write(
         &self,
         connection: &LeverConnection,

@@ -1,7 +1,7 @@
-//! All that is read for a connection: both services' probes, and whether there is a signing token.
+//! Observation of a connection: the probes of both services and the presence of a signing token.
 //!
-//! The probes are the guides' "Test Connection": what every later call needs of the keys is asked for once here, so
-//! that a missing permission is told of before the first candidate arrives.
+//! The probes are the guides' "Test Connection". They use each read permission once, so that a missing permission is
+//! reported before the first candidate arrives.
 
 use super::diagnosis::{self, Diagnosis};
 use crate::api::LeverConnection;
@@ -13,46 +13,46 @@ use crate::lever::{self, LeverClient, Stage, User};
 use crate::transport::{Class, Error, Priority};
 use kube::ResourceExt;
 
-/// How many other opportunities are tried if the first one cannot be read.
+/// Maximum number of other opportunities that are read if the first one cannot be read.
 const OTHERS: usize = 3;
 
-/// What a probe of one service found: as much as it got to know, and what stopped it.
+/// Result of a probe of one service.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Probe<Facts> {
-    /// What is known; the parts that came before the trouble.
+    /// Observed facts, up to the first problem.
     pub facts: Facts,
-    /// What is wrong.
+    /// The problem that stopped the probe.
     pub trouble: Option<Diagnosis>,
 }
 
-/// What Lever told.
+/// Facts from Lever.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LeverFacts {
     /// The stages of the account.
     pub stages: Option<Vec<Stage>>,
-    /// The last write that this key was refused. Whether it may write cannot be asked for without writing.
+    /// The last write that Lever rejected for this key. Write permissions cannot be checked without a write.
     pub refused: Option<&'static str>,
 }
 
-/// What CoderPad Interview told.
+/// Facts from CoderPad Interview.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct InterviewFacts {
     /// The organization, if the connection may use it.
     pub organization: Option<Organization>,
-    /// The pads of the plan.
+    /// The pad quota of the plan.
     pub quota: Option<Quota>,
 }
 
-/// Whether webhooks can be checked.
+/// Presence of the signing token, without which webhooks cannot be verified.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SigningTokenStatus {
-    /// There is a signing token.
+    /// A signing token is configured.
     Present,
-    /// There is none, for the reason that is said.
+    /// No signing token is available, for this reason.
     Missing(String),
 }
 
-/// Asks both services, side by side.
+/// Probes both services concurrently.
 pub async fn probe(
     account: &ServiceClients,
     connection: &LeverConnection,
@@ -94,14 +94,14 @@ async fn probe_lever(
     match client.user(performer).await {
         Ok(User::Active) => Ok(()),
         Ok(user) => Err(diagnosis::perform_as_invalid(connection, user)),
-        // Whether the user exists cannot be read with this key.
+        // This key has no permission to read users.
         Err(error) if error.class == Class::Forbidden => Ok(()),
         Err(error) => Err(refused(error)),
     }
 }
 
-/// Checks that opportunities can be listed and read. One that cannot be read, such as one that was deleted or merged
-/// since, says nothing about the others.
+/// Checks that opportunities can be listed and read. If one cannot be read, others are tried, because it may have been
+/// deleted or merged since.
 async fn probe_opportunities(client: &LeverClient) -> Result<(), Error> {
     let Some(first) = client.any_opportunity().await? else { return Ok(()) };
     let error = match client.opportunity(&first).await {
@@ -117,7 +117,7 @@ async fn probe_opportunities(client: &LeverClient) -> Result<(), Error> {
             return Ok(());
         }
     }
-    // Deleted since it was listed, or moved: an answer about this one, not about the key.
+    // The opportunity was deleted or moved since it was listed, so the response does not concern the key.
     let is_of_this_one = error.class == Class::NotFound
         || error.status.is_some_and(|status| (300..400).contains(&status) || status == 404 || status == 410);
     if is_of_this_one { Ok(()) } else { Err(error) }
@@ -131,8 +131,8 @@ async fn probe_interview(
 ) -> Result<(), Diagnosis> {
     let key = &connection.spec.interview.api_key_secret_ref;
     const OWNER: &str =
-        "Use the key of an organization owner, and make sure that the CoderPad plan includes API access.";
-    const ALL_PADS: &str = "Use the key of an organization owner, or let users see all pads in CoderPad's \
+        "Use the key of an organization owner, and check that the CoderPad plan includes API access.";
+    const ALL_PADS: &str = "Use the key of an organization owner, or allow users to see all pads in CoderPad's \
                             organization settings.";
     let organization = match of_key.fetch(interview).await {
         Ok(organization) => organization,
@@ -147,7 +147,7 @@ async fn probe_interview(
             key,
         ));
     };
-    // contract C4a: nothing else is asked in another organization, and its facts are not taken over.
+    // contract C4a: send no further requests to another organization, and do not store its facts.
     organization.check(connection).map_err(diagnosis::organization_changed)?;
     facts.organization = Some(organization);
     facts.quota =
@@ -156,15 +156,15 @@ async fn probe_interview(
     pads.map(drop).map_err(|error| diagnosis::diagnose_call(&error, key, ALL_PADS))
 }
 
-/// Looks for the signing token. Its value is dropped at once.
+/// Reports whether a signing token is available. Its value is dropped immediately.
 pub async fn token(
     secrets: &Secrets,
     connection: &LeverConnection,
 ) -> Result<SigningTokenStatus, SecretError> {
     let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else {
         return Ok(SigningTokenStatus::Missing(
-            "spec.webhook.signingTokenSecretRef is not set, so no webhook can be trusted. Put the signature token of \
-             Lever's Candidate Stage Change webhook into a Secret and name it there."
+            "spec.webhook.signingTokenSecretRef is not set, so webhooks cannot be verified. Put the signature token \
+             of Lever's Candidate Stage Change webhook into a Secret and refer to it in this field."
                 .into(),
         ));
     };
@@ -173,8 +173,8 @@ pub async fn token(
         Ok(_) => Ok(SigningTokenStatus::Present),
         Err(error) => match diagnosis::of_secret(&error, &namespace) {
             Some((_, hint)) => Ok(SigningTokenStatus::Missing(format!(
-                "spec.webhook.signingTokenSecretRef: {} Its value is the signature token of Lever's Candidate Stage \
-                 Change webhook.",
+                "spec.webhook.signingTokenSecretRef: {} The value must be the signature token of Lever's Candidate \
+                 Stage Change webhook.",
                 diagnosis::sentence(&format!("{error}{hint}"))
             ))),
             None => Err(error),

@@ -1,6 +1,6 @@
-//! What this process remembers of its probes: when the next is due, and how many have failed in a row.
+//! Schedule of the probes: the next due time and the number of consecutive failures of each connection.
 //!
-//! It may be lost. A connection that nothing is remembered of is probed once more; its conditions stand meanwhile.
+//! The state is in memory only. After a restart, each connection is probed again; its conditions stay until then.
 
 use super::diagnosis::Diagnosis;
 use super::observe::{InterviewFacts, LeverFacts, Probe};
@@ -14,30 +14,30 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Refused calls of Pads ask for a probe; not more often than this are they heard.
+/// Minimum interval between probes that rejected calls of Pads trigger.
 const ASKED_AT_MOST_EVERY: Duration = Duration::from_secs(5);
 
-/// The last probe of a connection.
+/// Result of the last probe of a connection.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeResult {
-    /// What it was made with: [`crate::controller::service_clients::ServiceClients::version`].
+    /// Version of the clients: [`crate::controller::service_clients::ServiceClients::version`].
     pub version: String,
-    /// The request by annotation that it answers.
+    /// The reconcile request that this probe handled.
     pub handled: Option<String>,
-    /// Lever's side.
+    /// Result for Lever.
     pub lever: ServiceProbe<LeverFacts>,
-    /// CoderPad Interview's side.
+    /// Result for CoderPad Interview.
     pub interview: ServiceProbe<InterviewFacts>,
     began: Instant,
     next: Option<Instant>,
 }
 
-/// The last probe of one service, and how the ones before ended.
+/// Result of the last probe of one service, and the number of failures.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceProbe<Facts> {
-    /// What it found.
+    /// Result of the probe.
     pub probe: Probe<Facts>,
-    /// How many in a row have failed in a way that may pass, this one included.
+    /// Number of consecutive transient failures, including this one.
     pub failures: u32,
 }
 
@@ -47,36 +47,36 @@ impl<Facts> ServiceProbe<Facts> {
         Self { probe, failures: if may_pass { failures_before.saturating_add(1) } else { 0 } }
     }
 
-    /// The pause before this service is worth asking again, if it failed in a way that may pass.
+    /// Returns the backoff before the next probe after a transient failure.
     fn pause(&self, interval: Option<Duration>) -> Option<Duration> {
         let trouble = self.probe.trouble.as_ref().filter(|trouble| trouble.is_transient())?;
         Some(schedule::after_failures(self.failures, interval, trouble.retry_after))
     }
 }
 
-/// When to probe.
+/// Time of the next probe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NextProbe {
-    /// Now.
+    /// Immediately.
     Now,
     /// At this time.
     At(Instant),
-    /// When somebody asks, or something changes.
+    /// On request or on a change.
     OnRequest,
 }
 
-/// What begins a probe and what it is to be remembered with.
+/// Inputs of a probe that its result stores.
 #[derive(Clone, Debug)]
 pub struct ProbeStart {
-    /// The version of the account that is asked.
+    /// Version of the clients.
     pub version: String,
-    /// The request by annotation, if there is one.
+    /// The reconcile request, if any.
     pub requested: Option<String>,
-    /// The interval by which to probe again.
+    /// Interval until the next regular probe.
     pub interval: Option<Duration>,
-    /// When it begins.
+    /// Start of the probe.
     pub began: Instant,
-    /// The same, by the wall clock.
+    /// Start of the probe, by the wall clock.
     pub at: Timestamp,
 }
 
@@ -87,19 +87,19 @@ struct ProbeEntry {
     probed: Option<Arc<ProbeResult>>,
 }
 
-/// The memory of all connections, by namespace and name.
+/// Probe state of all connections, by namespace and name.
 #[derive(Debug, Default)]
 pub struct ProbeSchedule {
     entries: Mutex<HashMap<(String, String), ProbeEntry>>,
 }
 
 impl ProbeSchedule {
-    /// A refused call asks for a probe.
+    /// Requests a probe after a rejected call.
     pub fn want(&self, namespace: &str, name: &str) {
         self.entries.lock().entry(key(namespace, name)).or_default().wanted = true;
     }
 
-    /// When the connection is to be probed. `requested` is the value of the annotation.
+    /// Returns the time of the next probe of a connection. `requested` is the value of the annotation.
     pub fn due(
         &self,
         (namespace, name, uid): (&str, &str, Option<&str>),
@@ -115,14 +115,14 @@ impl ProbeSchedule {
         due(entry, version, requested, now)
     }
 
-    /// A probe begins: what was asked for until now is answered by it.
+    /// Records the start of a probe, which handles all earlier requests.
     pub fn begin(&self, namespace: &str, name: &str) {
         if let Some(entry) = self.entries.lock().get_mut(&key(namespace, name)) {
             entry.wanted = false;
         }
     }
 
-    /// A probe has ended.
+    /// Records the result of a probe.
     pub fn record(
         &self,
         namespace: &str,
@@ -138,12 +138,12 @@ impl ProbeSchedule {
         probed
     }
 
-    /// The last probe.
+    /// Returns the result of the last probe.
     pub fn last(&self, namespace: &str, name: &str) -> Option<Arc<ProbeResult>> {
         self.entries.lock().get(&key(namespace, name)).and_then(|entry| entry.probed.clone())
     }
 
-    /// The services cannot be called, so that the last probe says nothing any more; or the connection is gone.
+    /// Drops the state of a connection that cannot be probed any more or was deleted.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.entries.lock().remove(&key(namespace, name));
     }
@@ -162,7 +162,7 @@ fn due(entry: &ProbeEntry, version: &str, requested: Option<&str>, now: Instant)
     }
 }
 
-/// The memory of a probe, given that of the one before.
+/// Returns the result of a probe, given the previous result.
 fn following(
     before: Option<&ProbeResult>,
     start: ProbeStart,
@@ -171,7 +171,7 @@ fn following(
     seed: &str,
 ) -> ProbeResult {
     let ProbeStart { version, requested, interval, began, at } = start;
-    // What another key or address has failed at says nothing about this one.
+    // Failures with another key or URL do not count for this one.
     let same = before.filter(|before| before.version == version);
     let lever = ServiceProbe::new(lever, same.map_or(0, |before| before.lever.failures));
     let interview = ServiceProbe::new(interview, same.map_or(0, |before| before.interview.failures));
@@ -180,7 +180,7 @@ fn following(
     let regular = interval.map(|interval| schedule::with_jitter(interval, hasher.finish()));
     let pause = match (lever.pause(interval), interview.pause(interval)) {
         (None, None) => regular,
-        // The later one: a service that asks for a pause gets it, also from the probe that the other needs.
+        // Use the later time, so that the probe of one service does not ignore the Retry-After of the other.
         (lever, interview) => lever.max(interview),
     };
     ProbeResult {
@@ -231,7 +231,7 @@ mod tests {
         memory.due(ID, version, requested, Instant::now())
     }
 
-    /// The pause until the next probe, in seconds.
+    /// Returns the delay until the next probe, in seconds.
     fn pause(memory: &ProbeSchedule) -> Option<u64> {
         match due(memory, "1", None) {
             NextProbe::Now => Some(0),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_is_due_at_first_sight_on_change_on_request_and_by_time() {
+    async fn a_probe_is_due_at_first_on_change_on_request_and_after_the_interval() {
         let memory = ProbeSchedule::default();
         assert_eq!(due(&memory, "1", None), NextProbe::Now);
         record(&memory, start("1", Some(300)), None);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_refused_call_is_heard_at_most_every_five_seconds() {
+    async fn rejected_calls_trigger_a_probe_at_most_every_five_seconds() {
         let memory = ProbeSchedule::default();
         assert_eq!(due(&memory, "1", None), NextProbe::Now);
         record(&memory, start("1", None), None);
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_pass_is_tried_again_sooner_also_without_interval() {
+    async fn transient_failures_are_retried_with_backoff_even_without_interval() {
         let memory = ProbeSchedule::default();
         assert_eq!(due(&memory, "1", None), NextProbe::Now);
         for (count, seconds) in [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60)] {

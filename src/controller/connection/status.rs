@@ -1,4 +1,4 @@
-//! The status of a connection, worked out from what was observed. No client, no clock.
+//! Computes the status of a connection from observations. Pure: no client, no clock.
 
 use super::diagnosis::{self, Diagnosis, Remedy, sentence};
 use super::installation;
@@ -16,73 +16,73 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::{BTreeSet, HashSet};
 
-/// How many failures in a row, of a kind that may pass, end a connection.
+/// Number of consecutive transient failures after which a service counts as disconnected.
 const FAILURES_THAT_COUNT: u32 = 3;
-/// Bounds of the schema.
+/// Limits of the schema.
 const MOST_STAGES: usize = 500;
 const ID_LIMIT: usize = 128;
 const NAME_LIMIT: usize = 256;
-/// Less than one pad in so many left is little.
+/// The quota is low if less than 1/`LOW_ONE_IN` of the plan is left.
 const LOW_ONE_IN: i64 = 10;
 const QUOTA_LOW: &str = "QuotaLow";
 const QUOTA_EXCEEDED: &str = "QuotaExceeded";
-const MORE_QUOTA: &str = "There is more with the next billing cycle or a bigger CoderPad plan; spec.interview.overage \
-                          says whether pads beyond the quota may be made and billed.";
-/// The reason before the first probe has ended.
+const MORE_QUOTA: &str = "The next billing cycle or a larger CoderPad plan adds quota; spec.interview.overage: Allow \
+                          permits pads that CoderPad bills beyond the quota.";
+/// Reason until the first probe has ended.
 pub const CONNECTING: &str = "Connecting";
 const SUSPENDED: &str = crate::controller::events::SUSPENDED;
-/// The reason while a stage entry was found that no webhook told of.
+/// Reason after sync found a stage entry for which no webhook had arrived.
 pub const DELIVERY_MISSED: &str = "DeliveryMissed";
-/// Why WebhookVerified is False before the first delivery of a webhook.
+/// Reason of WebhookVerified=False before the first signed request.
 pub const AWAITING_VERIFICATION: &str = "AwaitingVerification";
 
-/// Why WebhookVerified is True.
+/// Reason of WebhookVerified=True.
 const VERIFIED: &str = "SignatureVerified";
-/// Why WebhookVerified is False while requests arrive that are signed with another token.
+/// Reason of WebhookVerified=False while requests arrive that are signed with another token.
 pub const SIGNATURE_MISMATCH: &str = "SignatureMismatch";
-/// Why WebhookVerified is False while signed requests are refused because of the operator's clock.
+/// Reason of WebhookVerified=False while signed requests are rejected because of the operator's clock.
 pub const CLOCK_SKEW: &str = "ClockSkew";
 
-/// All that the status is worked out from.
+/// Inputs from which the status is computed.
 #[derive(Clone, Debug)]
 pub struct ConnectionObservation<'a> {
     /// The connection as last read.
     pub connection: &'a LeverConnection,
-    /// --public-url.
+    /// Value of --public-url.
     pub public_url: Option<&'a str>,
-    /// Whether webhooks can be checked.
+    /// Presence of the signing token.
     pub token: &'a SigningTokenStatus,
-    /// How the webhook stands that the operator manages.
+    /// State of the managed webhook.
     pub webhook: &'a WebhookState,
-    /// How the services stand.
+    /// State of the services.
     pub services: Services<'a>,
-    /// A stage entry that sync has found and no webhook told of.
+    /// A stage entry that sync found and for which no webhook had arrived.
     pub missed: Option<&'a Missed>,
     /// Other installations that create pads for the same candidates.
     pub others: &'a BTreeSet<String>,
-    /// The request by annotation that this pass answers.
+    /// The reconcile request that this pass handles.
     pub handled: Option<&'a str>,
 }
 
-/// How the services of a connection stand.
+/// State of the services of a connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Services<'a> {
-    /// They must not be asked: the connection is suspended.
+    /// The connection is suspended, so no requests are sent.
     Suspended,
-    /// They are about to be asked for the first time.
+    /// The first probe is about to start.
     Connecting,
-    /// They cannot be asked.
+    /// The settings do not allow requests.
     Unusable(&'a Diagnosis),
-    /// They were asked.
+    /// Both services were probed.
     Probed(&'a ProbeResult),
 }
 
-/// Whether a connection has not been told of yet: its first probe may hang, and it must not look forgotten meanwhile.
+/// Reports whether the status of a connection must be written before its first probe, which may take long.
 pub fn is_new(connection: &LeverConnection) -> bool {
     find(connection.conditions(), types::READY).is_none_or(|ready| ready.reason == SUSPENDED)
 }
 
-/// The status as it should be now.
+/// Returns the current status.
 pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverConnectionStatus {
     let ConnectionObservation {
         connection,
@@ -123,7 +123,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
             types::SUSPENDED,
             true,
             SUSPENDED,
-            "spec.suspend is true: nothing is sent to either service.",
+            "spec.suspend is true: the operator sends no requests to either service.",
         );
     }
     after.conditions = conditions.finish();
@@ -131,7 +131,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
     after
 }
 
-/// What to paste into Lever; only the path, if nobody has said under which address webhooks arrive.
+/// Returns the webhook URL for Lever; only the path if --public-url is not set.
 pub fn webhook_url(public_url: Option<&str>, connection: &LeverConnection) -> String {
     let path =
         format!("/webhooks/lever/{}/{}", connection.namespace().unwrap_or_default(), connection.name_any());
@@ -142,14 +142,14 @@ pub fn webhook_url(public_url: Option<&str>, connection: &LeverConnection) -> St
     }
 }
 
-/// Takes over what the services told. What they did not tell stays as it was last known.
+/// Copies the facts of a probe into the status. Facts that the probe lacks keep their last values.
 fn take_facts(status: &mut LeverConnectionStatus, probed: &ProbeResult) {
     if let Some(stages) = &probed.lever.probe.facts.stages {
         status.stages = stages_of(stages);
     }
     let facts = &probed.interview.probe.facts;
     if let Some(organization) = &facts.organization {
-        // One answer without an ID does not undo what was known of the same organization.
+        // A response without an ID keeps the known ID of the same organization.
         let known = status
             .organization_id
             .take()
@@ -162,8 +162,8 @@ fn take_facts(status: &mut LeverConnectionStatus, probed: &ProbeResult) {
     }
 }
 
-/// Takes over which webhook there is. Whether signed requests arrive begins anew with the first one that is managed, and
-/// with the end of that.
+/// Copies the ID of the managed webhook into the status. A switch between manual and managed webhooks resets the
+/// verification.
 fn take_webhook(status: &mut LeverConnectionStatus, webhook: &WebhookState) {
     let id = match webhook {
         WebhookState::Registered { id } => Some(id.clone()),
@@ -176,7 +176,7 @@ fn take_webhook(status: &mut LeverConnectionStatus, webhook: &WebhookState) {
     status.webhook_id = id;
 }
 
-/// The stages within the bounds of the schema. A stage without a usable id cannot be followed and is left out.
+/// Returns the stages within the limits of the schema. Stages without a valid ID are omitted.
 fn stages_of(stages: &[lever::Stage]) -> Vec<Stage> {
     let mut ids = HashSet::new();
     stages
@@ -187,13 +187,13 @@ fn stages_of(stages: &[lever::Stage]) -> Vec<Stage> {
         .collect()
 }
 
-/// How one service stands.
+/// Status of one service.
 enum ServiceStatus {
     Up {
-        /// What there is to know all the same.
+        /// Restriction to report although the service is connected.
         but: Option<String>,
     },
-    /// It failed, but not often enough to count: its condition stays as it is.
+    /// Fewer failures than the threshold: the condition stays as it is.
     Unchanged,
     Unknown {
         reason: &'static str,
@@ -206,7 +206,7 @@ enum ServiceStatus {
     },
 }
 
-/// Sets Ready and what it is made of: LeverConnected and InterviewConnected.
+/// Sets Ready, LeverConnected and InterviewConnected.
 fn connected(
     conditions: &mut Conditions,
     connection: &LeverConnection,
@@ -221,8 +221,7 @@ fn connected(
             let last = find(before, types::READY)
                 .filter(|ready| ![CONNECTING, SUSPENDED].contains(&ready.reason.as_str()));
             if last.is_none() {
-                let message =
-                    "The connection is suspended and has not been tried yet. Set spec.suspend to false.";
+                let message = "The connection is suspended and was never probed. Set spec.suspend to false to probe it.";
                 conditions.ready(Readiness::Stalled, SUSPENDED, message);
             } else {
                 conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
@@ -232,7 +231,7 @@ fn connected(
         }
         Services::Connecting => BOTH.map(|(_, service)| ServiceStatus::Unknown {
             reason: CONNECTING,
-            message: format!("{service} is being asked."),
+            message: format!("The first probe of {service} is in progress. No action needed."),
         }),
         Services::Unusable(trouble) => {
             let concerned = if trouble.service == Service::Lever { 0 } else { 1 };
@@ -240,7 +239,8 @@ fn connected(
                 if service == concerned {
                     down(trouble, trouble.message.clone())
                 } else {
-                    let message = format!("{} is not asked before both services can be.", BOTH[service].1);
+                    let message =
+                        format!("{} is not checked until both services are usable.", BOTH[service].1);
                     ServiceStatus::Unknown { reason: "NotAsked", message }
                 }
             })
@@ -260,7 +260,8 @@ fn connected(
     for ((type_, service), standing) in BOTH.into_iter().zip(standings) {
         match standing {
             ServiceStatus::Up { but } => {
-                let message = but.unwrap_or_else(|| format!("{service} answers, and the key suffices."));
+                let message =
+                    but.unwrap_or_else(|| format!("{service} is reachable and the API key is sufficient."));
                 conditions.set(type_, true, "Connected", message)
             }
             ServiceStatus::Unchanged => conditions.keep(type_),
@@ -272,10 +273,11 @@ fn connected(
     }
 }
 
-/// Reading works, so the connection is Ready; the Pads that need the write wait and say so, too.
+/// Returns the message for a rejected write. The connection is Ready, because reads work; the Pads that need the write
+/// report it as well.
 fn refused_write(operation: &str) -> String {
     format!(
-        "Lever answers, and the key may read, but {operation} was refused with 403. {}",
+        "Lever is reachable and the API key has read access, but Lever rejected {operation} with 403. {}",
         diagnosis::lever_permission(lever::permission(operation))
     )
 }
@@ -293,21 +295,21 @@ fn standing<Facts>(before: Option<&Condition>, tried: &ServiceProbe<Facts>) -> S
     if failures < FAILURES_THAT_COUNT && before.is_some_and(|before| before.status == Status::True) {
         return ServiceStatus::Unchanged;
     }
-    // After that the wording stays: a service that is down for hours must not be news each minute.
+    // Keep the message from then on, so that an outage of hours does not cause a status write per probe.
     if let Some(before) = before.filter(|_| failures > FAILURES_THAT_COUNT)
         && (before.status, before.reason.as_str()) == (Status::False, trouble.reason)
     {
         return down(trouble, before.message.clone());
     }
     let count = match failures {
-        0 | 1 => "one try has failed".into(),
-        n if n < FAILURES_THAT_COUNT => format!("{n} tries in a row have failed"),
-        _ => format!("{FAILURES_THAT_COUNT} or more tries in a row have failed"),
+        0 | 1 => "1 attempt failed".into(),
+        n if n < FAILURES_THAT_COUNT => format!("{n} attempts in a row failed"),
+        _ => format!("{FAILURES_THAT_COUNT} or more attempts in a row failed"),
     };
-    down(trouble, format!("{} It is tried again by itself; {count}.", sentence(&trouble.message)))
+    down(trouble, format!("{} The operator retries automatically; {count}.", sentence(&trouble.message)))
 }
 
-/// Sets Ready. Where several things fail, what a person must do goes first.
+/// Sets Ready. If there are several problems, those that require user action come first.
 fn ready(
     conditions: &mut Conditions,
     standings: &[ServiceStatus; 2],
@@ -316,7 +318,7 @@ fn ready(
     obstacle: Option<&(&'static str, String)>,
 ) {
     if matches!(services, Services::Connecting) {
-        let message = "Lever and CoderPad Interview are being asked for the first time.";
+        let message = "The first probe of Lever and CoderPad Interview is in progress. No action needed.";
         conditions.ready(Readiness::Reconciling, CONNECTING, message);
         return;
     }
@@ -337,24 +339,24 @@ fn ready(
         None => conditions.ready(
             Readiness::Ready,
             "Connected",
-            "Lever and CoderPad Interview answer, and both keys suffice.",
+            "Lever and CoderPad Interview are reachable and both API keys are sufficient.",
         ),
         Some((true, reason, _)) => conditions.ready(Readiness::Reconciling, reason, messages.join(" ")),
         Some((false, reason, _)) => conditions.ready(Readiness::Stalled, reason, messages.join(" ")),
     };
 }
 
-/// What the condition says of a delivery that was missed, as long as none has arrived since: what sync has just found,
-/// or what an earlier process has.
+/// Returns the message for a missed delivery, unless a delivery has arrived since. The finding is from the last sync
+/// or, after a restart, from the existing condition.
 fn missed_delivery(status: &LeverConnectionStatus, missed: Option<&Missed>) -> Option<String> {
     let is_open = |since: Timestamp| status.last_webhook_at.is_none_or(|last| last < since);
     if let Some(Missed { stage, entry, .. }) = missed.filter(|missed| is_open(missed.found)) {
         let url = status.webhook_url.as_deref().unwrap_or_default();
         return Some(format!(
-            "A candidate entered the stage '{}' at {entry}, and no webhook told of it; sync has found it. In Lever's \
-             settings, under Integrations and API, Webhooks, check that Candidate Stage Change is switched on and that \
-             its URL leads to {url}; its list of deliveries says what went wrong. This ends with the next signed request: \
-             press Verify to send one.",
+            "A candidate entered the stage '{}' at {entry}, but no webhook arrived; sync found the candidate. In \
+             Lever's settings, under Integrations and API, Webhooks, check that Candidate Stage Change is enabled \
+             and that its URL is {url}; the list of deliveries there shows errors. The next signed request resolves \
+             this: press Verify to send one.",
             sanitize::one_line(stage, NAME_LIMIT)
         ));
     }
@@ -362,7 +364,7 @@ fn missed_delivery(status: &LeverConnectionStatus, missed: Option<&Missed>) -> O
     (before.reason == DELIVERY_MISSED && is_open(before.last_transition_time)).then(|| before.message.clone())
 }
 
-/// What the condition says of a request that was refused, unless a signed one was accepted since.
+/// Returns the reason and message for a rejected request, unless a signed one was accepted since.
 fn refused(status: &LeverConnectionStatus, connection: &LeverConnection) -> Option<(&'static str, String)> {
     let refusal = status.webhook_refusal.as_ref()?;
     let at = refusal.at?;
@@ -373,27 +375,28 @@ fn refused(status: &LeverConnectionStatus, connection: &LeverConnection) -> Opti
     if refusal.reason == CLOCK_SKEW {
         let ahead = refusal.ahead.unwrap_or_default();
         let message = format!(
-            "Lever's correctly signed requests are refused: their time is {ahead} s ahead of the operator's clock, and at \
-             most 300 s are allowed. Sync still finds the candidates. Correct the clock of the operator's node (kubectl \
-             get pods --all-namespaces -l app.kubernetes.io/name=pad-operator -o wide); then press Verify in Lever."
+            "The operator rejects Lever's correctly signed requests, because their time is {ahead} s ahead of its \
+             clock; at most 300 s are allowed. Sync still finds the candidates. Correct the clock of the operator's \
+             node (kubectl get pods --all-namespaces -l app.kubernetes.io/name=pad-operator -o wide), then press \
+             Verify in Lever."
         );
         return Some((CLOCK_SKEW, message));
     }
     let managed = connection.spec.webhook.mode == WebhookMode::Managed;
     let secret = connection.spec.webhook.signing_token_secret_ref.as_ref()?;
     let what = format!(
-        "Requests that look like Lever's arrive at {url}, but none is signed with a token in Secret {}, key {}. They are \
-         refused with 401.",
+        "Requests in Lever's format arrive at {url}, but none is signed with a token in Secret {}, key {}. The \
+         operator rejects them with 401.",
         secret.name, secret.key
     );
     let next = if managed {
-        "Probably another webhook in Lever has the same URL: in Lever's settings, under Integrations and API, Webhooks, \
-         remove all others for this URL."
+        "Another webhook in Lever probably has the same URL. In Lever's settings, under Integrations and API, \
+         Webhooks, remove all other webhooks with this URL."
             .to_owned()
     } else {
         format!(
-            "In Lever's settings, under Integrations and API, Webhooks, Candidate Stage Change, copy the signature token \
-             and put it into the Secret: kubectl patch secret {} -n {} --type merge -p \
+            "In Lever's settings, under Integrations and API, Webhooks, Candidate Stage Change, copy the signature \
+             token and put it into the Secret: kubectl patch secret {} -n {} --type merge -p \
              '{{\"stringData\":{{\"{}\":\"TOKEN\"}}}}'. Then press Verify in Lever.",
             secret.name,
             connection.namespace().unwrap_or_default(),
@@ -403,8 +406,8 @@ fn refused(status: &LeverConnectionStatus, connection: &LeverConnection) -> Opti
     Some((SIGNATURE_MISMATCH, format!("{what} {next}")))
 }
 
-/// The conditions of a connection that refuses a request, as the leader works them out as well; None if another reason
-/// counts more, or nothing changes.
+/// Returns the conditions of a connection after a rejected request, equal to those that the leader computes. None if
+/// another reason takes precedence or nothing changes.
 pub fn refusing(
     connection: &LeverConnection,
     refusal: &WebhookRefusal,
@@ -428,7 +431,7 @@ pub fn refusing(
     Some(conditions.finish())
 }
 
-/// Sets WebhookVerified. A token that is gone counts more than what was verified with it.
+/// Sets WebhookVerified. A missing token takes precedence over earlier verified requests.
 fn webhook(
     conditions: &mut Conditions,
     status: &LeverConnectionStatus,
@@ -443,13 +446,13 @@ fn webhook(
             conditions.set(types::WEBHOOK_VERIFIED, false, trouble.reason, &trouble.message);
             return;
         }
-        // As it was last known: the webhook is looked for when Lever answers.
+        // Keep the last state until Lever responds and its webhooks can be listed.
         WebhookState::Unknown if is_managed && status.webhook_id.is_some() => {
             conditions.keep(types::WEBHOOK_VERIFIED);
             return;
         }
         WebhookState::Unknown | WebhookState::Manual if is_managed => {
-            let message = "The webhook is registered in Lever as soon as Lever answers.";
+            let message = "The operator registers the webhook as soon as Lever responds. No action needed.";
             conditions.set(types::WEBHOOK_VERIFIED, false, "WebhookNotRegistered", message);
             return;
         }
@@ -468,14 +471,14 @@ fn webhook(
         return;
     }
     if status.last_webhook_at.is_some() {
-        let message = "Correctly signed requests of Lever have arrived.";
+        let message = "Correctly signed requests from Lever have arrived.";
         conditions.set(types::WEBHOOK_VERIFIED, true, VERIFIED, message);
         return;
     }
     if is_managed {
-        let message = "The webhook is registered in Lever, and no signed request of it has arrived yet. Lever sends none \
-                       before a Super Admin has switched on Candidate Stage Change in Lever's settings, under \
-                       Integrations and API, Webhooks. After that move a candidate with the tag into the stage.";
+        let message = "The webhook is registered in Lever, but no signed request has arrived yet. In Lever's \
+                       settings, under Integrations and API, Webhooks, a Super Admin must enable Candidate Stage \
+                       Change. Then move a candidate with the tag into the stage.";
         conditions.set(types::WEBHOOK_VERIFIED, false, AWAITING_VERIFICATION, message);
         return;
     }
@@ -485,7 +488,7 @@ fn webhook(
     let url = status.webhook_url.as_deref().unwrap_or_default();
     let address = if url.starts_with('/') {
         format!(
-            "the public address of the operator's webhook service followed by {url} (--public-url is not set)"
+            "the public URL of the operator's webhook service followed by {url} (--public-url is not set)"
         )
     } else {
         url.to_owned()
@@ -510,13 +513,15 @@ fn quota(
         return;
     }
     let Some(quota) = &status.quota else {
-        let message = "CoderPad Interview has not told the quota yet.";
+        let message = "The quota has not been read from CoderPad yet.";
         conditions.set(TYPE, Status::Unknown, "NotKnownYet", message);
         return;
     };
     match quota.remaining {
-        _ if quota.unlimited => conditions.set(TYPE, true, "Unlimited", "The plan has no limit of pads."),
-        None => conditions.set(TYPE, true, "QuotaAvailable", "CoderPad Interview names no limit."),
+        _ if quota.unlimited => {
+            conditions.set(TYPE, true, "Unlimited", "The number of pads in the plan is unlimited.")
+        }
+        None => conditions.set(TYPE, true, "QuotaAvailable", "CoderPad reports no limit."),
         Some(remaining) if remaining > 0 => {
             let limit = quota.limit.unwrap_or_default();
             let left = match quota.limit {
@@ -525,9 +530,9 @@ fn quota(
             };
             if remaining.saturating_mul(LOW_ONE_IN) < limit {
                 let afterwards = match connection.spec.interview.overage {
-                    Overage::Deny => "After that new pads wait until there is quota again",
+                    Overage::Deny => "After that, new Pads stay pending until quota is available",
                     Overage::Allow => {
-                        "After that CoderPad bills each further pad, if the plan has overages (spec.interview.overage: Allow)"
+                        "After that, CoderPad bills each further pad if the plan includes overages (spec.interview.overage: Allow)"
                     }
                 };
                 let message = format!("{left} {afterwards}. {MORE_QUOTA}");
@@ -539,22 +544,23 @@ fn quota(
         Some(_) => {
             let consequence = match connection.spec.interview.overage {
                 Overage::Deny => {
-                    "No pad is made that would be billed (spec.interview.overage: Deny): new Pads wait, and go on by \
-                     themselves once there is quota, the oldest first."
+                    "The operator creates no pads that CoderPad would bill (spec.interview.overage: Deny). New Pads \
+                     stay pending; their pads are created automatically, oldest first, as soon as quota is available."
                 }
                 Overage::Allow => {
-                    "Further pads are made, and CoderPad bills them (spec.interview.overage: Allow). If the plan has no \
-                     overages, CoderPad refuses them: then new Pads wait until there is quota."
+                    "The operator creates further pads, and CoderPad bills them (spec.interview.overage: Allow). If \
+                     the plan includes no overages, CoderPad rejects them, and new Pads stay pending until quota is \
+                     available."
                 }
             };
-            let message = format!("The pads of this billing cycle are used up. {consequence} {MORE_QUOTA}");
+            let message = format!("The quota of this billing cycle is used up. {consequence} {MORE_QUOTA}");
             conditions.set(TYPE, false, QUOTA_EXCEEDED, message)
         }
     };
 }
 
-/// Reason and note of the warning for a quota that has run low since the last status, if it has. It is given once: a
-/// quota that was low before is no news, until it has been above.
+/// Returns the reason and note of the warning Event for a quota that has become low since the last status. The warning
+/// repeats only after the quota was above the threshold again.
 pub fn quota_ran_low(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
     let low = |conditions| {
         find(conditions, types::QUOTA_AVAILABLE)

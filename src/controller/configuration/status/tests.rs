@@ -68,7 +68,7 @@ pub(super) fn pass(
     status(&observation, at(0))
 }
 
-/// The configuration after a pass.
+/// Returns the configuration after a pass.
 pub(super) fn after(
     mut configuration: PadConfiguration,
     connection: &LeverConnection,
@@ -78,7 +78,7 @@ pub(super) fn after(
     configuration
 }
 
-/// Status and reason of a condition, such as `False Conflict`.
+/// Returns the status and reason of a condition, such as `False Conflict`.
 fn short(status: &PadConfigurationStatus, type_: &str) -> String {
     find(&status.conditions, type_).map_or("absent".into(), |one| format!("{:?} {}", one.status, one.reason))
 }
@@ -87,7 +87,7 @@ fn message(status: &PadConfigurationStatus, type_: &str) -> String {
     find(&status.conditions, type_).unwrap().message.clone()
 }
 
-/// What stands beside Ready.
+/// Returns the condition next to Ready.
 fn beside(status: &PadConfigurationStatus) -> &'static str {
     match (is_true(&status.conditions, types::RECONCILING), is_true(&status.conditions, types::STALLED)) {
         (false, false) => "",
@@ -98,7 +98,7 @@ fn beside(status: &PadConfigurationStatus) -> &'static str {
 }
 
 #[test]
-fn a_rule_that_counts_says_what_it_does() {
+fn a_ready_rule_describes_its_effect() {
     let configuration = after(configuration(json!({})), &good(), &ExternalChecks::default());
     let status = configuration.status.clone().unwrap();
     assert_eq!((short(&status, types::READY).as_str(), beside(&status)), ("True InUse", ""));
@@ -106,7 +106,7 @@ fn a_rule_that_counts_says_what_it_does() {
     assert_eq!(short(&status, types::QUESTION_USABLE), "True NoQuestion");
     assert_eq!(
         message(&status, types::READY),
-        "Candidates with tag 'coderpad' who reach stage 'Phone Screen' get a Live pad."
+        "Candidates with tag 'coderpad' who enter stage 'Phone Screen' get a Live pad."
     );
     assert_eq!(status.observed_generation, 2);
     assert_eq!(pass(&configuration, Some(&good()), &ExternalChecks::default(), None), status);
@@ -120,12 +120,12 @@ fn a_rule_that_counts_says_what_it_does() {
 }
 
 #[test]
-fn connection_and_stage_are_asked_for_first() {
+fn connection_and_stage_are_checked_first() {
     let unready = connection("False", "LeverForbidden", STAGES);
     let unknown = connection("False", "Connecting", &[]);
     let empty = connection("True", "Connected", &[]);
     let good = good();
-    // (stage, connection, Ready, beside it, StageFound, part of Ready's message)
+    // (stage, connection, Ready, condition next to it, StageFound, part of Ready's message)
     let cases = [
         (
             "Phone Screen",
@@ -210,8 +210,8 @@ fn a_renamed_stage_stays_ready_and_effective() {
 }
 
 #[test]
-fn the_question_must_be_there_and_fit() {
-    // (type, what CoderPad says, Ready, beside it, QuestionUsable)
+fn the_question_must_exist_and_match_the_type() {
+    // (type, question in CoderPad, Ready, condition next to it, QuestionUsable)
     let cases = [
         ("Live", Ok(question(7, "live", false)), "True InUse", "", "True Usable"),
         ("Live", Ok(question(7, "any", false)), "True InUse", "", "True Usable"),
@@ -305,7 +305,7 @@ fn the_owner_must_be_a_user_of_the_organization() {
 }
 
 #[test]
-fn a_failure_that_may_pass_keeps_what_was_known_of_this_generation() {
+fn a_transient_failure_keeps_the_last_result_for_this_generation() {
     let with =
         |answer| ExternalChecks { question: Some(Ok(question(7, "live", false))), owner: Some(answer) };
     let spec = json!({"questionID": 7, "ownerEmail": "lead@example.com"});
@@ -337,7 +337,7 @@ fn a_failure_that_may_pass_keeps_what_was_known_of_this_generation() {
 }
 
 #[test]
-fn the_younger_of_two_rules_gives_way_and_counts_anew_afterwards() {
+fn the_younger_of_two_rules_yields_and_takes_effect_afterwards() {
     let used = after(configuration(json!({})), &good(), &ExternalChecks::default());
     let mut gives_way = used.clone();
     gives_way.status = Some(pass(&used, Some(&good()), &ExternalChecks::default(), Some("older")));
@@ -350,7 +350,7 @@ fn the_younger_of_two_rules_gives_way_and_counts_anew_afterwards() {
 }
 
 #[test]
-fn a_rule_is_effective_since_its_stage_or_tag_changed() {
+fn a_rule_is_effective_since_the_last_change_of_stage_or_tag() {
     let mut used = after(configuration(json!({})), &good(), &ExternalChecks::default());
     used.status.as_mut().unwrap().effective_since = Some(at(-100));
     let since = |configuration: &PadConfiguration, connection: &LeverConnection| {
@@ -359,7 +359,7 @@ fn a_rule_is_effective_since_its_stage_or_tag_changed() {
     assert_eq!(since(&used, &good()), Some(at(-100)));
     let mut by_id = used.clone();
     by_id.spec.stage = "s-1".into();
-    assert_eq!(since(&by_id, &good()), Some(at(-100)), "the same stage by its id");
+    assert_eq!(since(&by_id, &good()), Some(at(-100)), "the same stage by its ID");
     let mut other_tag = used.clone();
     other_tag.spec.tag = "Coderpad".into();
     assert_eq!(since(&other_tag, &good()), Some(at(0)));
@@ -371,13 +371,13 @@ fn a_rule_is_effective_since_its_stage_or_tag_changed() {
     let gone = connection("True", "Connected", &[("lead-new", "New lead")]);
     assert_eq!(since(&used, &gone), Some(at(-100)), "the stage may come back");
     let mut suspended = configuration(json!({"suspend": true}));
-    assert_eq!(since(&suspended, &good()), Some(at(0)), "what happens meanwhile is caught up on resume");
+    assert_eq!(since(&suspended, &good()), Some(at(0)), "changes while suspended are applied on resume");
     suspended.status = used.status.clone();
     assert_eq!(since(&suspended, &good()), Some(at(-100)));
 }
 
 #[test]
-fn a_suspended_configuration_keeps_what_it_was() {
+fn a_suspended_configuration_keeps_its_conditions() {
     let mut used =
         after(configuration(json!({"questionID": 7})), &good(), &asked(Ok(question(7, "live", false))));
     used.spec.suspend = true;
@@ -401,7 +401,7 @@ fn a_suspended_configuration_keeps_what_it_was() {
 }
 
 #[test]
-fn counts_and_requests_are_taken_over() {
+fn counts_and_requests_are_copied_to_the_status() {
     let configuration = configuration(json!({}));
     let counts = PadCounts { open: 3, ..PadCounts::default() };
     let checks = ExternalChecks::default();

@@ -42,7 +42,7 @@ pub(super) fn failure(service: Service, class: Class) -> Diagnosis {
     )
 }
 
-/// A probe, as often in a row as `times`, of which only the trouble differs from one that went well.
+/// Returns the result of `times` probes in a row, with these problems.
 pub(super) fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, times: u32) -> Arc<ProbeResult> {
     let memory = ProbeSchedule::default();
     let mut last = None;
@@ -98,7 +98,7 @@ pub(super) fn with_webhook(
     status(&observation, at(0))
 }
 
-/// The connection after a pass.
+/// Returns the connection after a pass.
 pub(super) fn after(mut connection: LeverConnection, services: Services<'_>) -> LeverConnection {
     connection.status = Some(pass(&connection, services));
     connection
@@ -108,7 +108,7 @@ pub(super) fn connected(spec: Value) -> LeverConnection {
     after(connection(spec), Services::Probed(&probed(None, None, 1)))
 }
 
-/// Status and reason of a condition, such as `False LeverForbidden`.
+/// Returns the status and reason of a condition, such as `False LeverForbidden`.
 fn short(status: &LeverConnectionStatus, type_: &str) -> String {
     find(&status.conditions, type_).map_or("absent".into(), |one| format!("{:?} {}", one.status, one.reason))
 }
@@ -122,7 +122,7 @@ fn has(status: &LeverConnectionStatus, type_: &str) -> bool {
 }
 
 #[test]
-fn a_new_connection_says_what_to_paste_before_it_is_probed() {
+fn a_new_connection_shows_the_webhook_url_before_the_first_probe() {
     let new = connection(json!({}));
     assert!(is_new(&new));
     let status = pass(&new, Services::Connecting);
@@ -136,7 +136,7 @@ fn a_new_connection_says_what_to_paste_before_it_is_probed() {
 }
 
 #[test]
-fn the_webhook_url_is_made_of_what_the_flag_says() {
+fn the_webhook_url_starts_with_the_public_url() {
     for (flag, expected) in [
         (None, "/webhooks/lever/hiring/acme"),
         (Some(" "), "/webhooks/lever/hiring/acme"),
@@ -149,7 +149,7 @@ fn the_webhook_url_is_made_of_what_the_flag_says() {
 }
 
 #[test]
-fn a_good_probe_fills_the_status_and_a_second_one_changes_nothing() {
+fn a_successful_probe_fills_the_status_and_a_second_one_changes_nothing() {
     let connection = connected(json!({}));
     let status = connection.status.clone().unwrap();
     assert_eq!(short(&status, types::READY), "True Connected");
@@ -164,9 +164,9 @@ fn a_good_probe_fills_the_status_and_a_second_one_changes_nothing() {
 }
 
 #[test]
-fn refusals_count_at_once_and_passing_failures_after_three_in_a_row() {
+fn rejected_keys_take_effect_immediately_and_transient_failures_after_three_in_a_row() {
     use Class::{Forbidden, NotFound, Throttled, Unauthorized, Unavailable};
-    // (service, class, tries in a row, connected before, Ready, beside it)
+    // (service, class, attempts in a row, connected before, Ready, condition next to it)
     let cases = [
         (Service::Lever, Unauthorized, 1, true, "False LeverUnauthorized", types::STALLED),
         (Service::Lever, Forbidden, 1, true, "False LeverForbidden", types::STALLED),
@@ -213,21 +213,21 @@ fn refusals_count_at_once_and_passing_failures_after_three_in_a_row() {
 }
 
 #[test]
-fn a_service_that_is_down_for_long_is_told_of_once() {
+fn a_long_outage_causes_no_repeated_status_writes() {
     let down = |text: &str, times| {
         let error = Error::new(Class::Unavailable, Service::Lever, "GET /stages", Some(503), text);
         probed(Some(diagnosis::diagnose_call(&error, &SecretKeyRef::default(), "")), None, times)
     };
     let connection = after(connection(json!({})), Services::Connecting);
     let first = after(connection, Services::Probed(&down("request 1", 1)));
-    assert!(message(first.status.as_ref().unwrap(), types::READY).contains("one try has failed"));
+    assert!(message(first.status.as_ref().unwrap(), types::READY).contains("1 attempt failed"));
     let third = after(first, Services::Probed(&down("request 3", 3)));
-    assert!(message(third.status.as_ref().unwrap(), types::READY).contains("3 or more tries"));
+    assert!(message(third.status.as_ref().unwrap(), types::READY).contains("3 or more attempts"));
     assert_eq!(pass(&third, Services::Probed(&down("request 4", 4))), third.status.unwrap());
 }
 
 #[test]
-fn of_two_failing_services_the_one_for_a_person_is_the_reason() {
+fn the_failure_that_requires_user_action_is_the_reason() {
     let (lever, interview) =
         (failure(Service::Lever, Class::Unavailable), failure(Service::Interview, Class::Forbidden));
     let status = pass(&connection(json!({})), Services::Probed(&probed(Some(lever), Some(interview), 1)));
@@ -241,7 +241,7 @@ fn of_two_failing_services_the_one_for_a_person_is_the_reason() {
 }
 
 #[test]
-fn unusable_settings_stall_and_the_other_service_is_not_asked() {
+fn unusable_settings_stall_and_the_other_service_is_not_probed() {
     let mut trouble = failure(Service::Interview, Class::Forbidden);
     trouble.reason = "SecretNotFound";
     let status = pass(&connected(json!({})), Services::Unusable(&trouble));
@@ -252,7 +252,7 @@ fn unusable_settings_stall_and_the_other_service_is_not_asked() {
 }
 
 #[test]
-fn a_suspended_connection_keeps_what_it_was() {
+fn a_suspended_connection_keeps_its_conditions() {
     let mut suspended = connected(json!({}));
     suspended.spec.suspend = true;
     let status = pass(&suspended, Services::Suspended);
@@ -280,7 +280,7 @@ fn a_suspended_connection_keeps_what_it_was() {
 }
 
 #[test]
-fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
+fn the_webhook_is_verified_only_while_a_token_exists() {
     let probed = probed(None, None, 1);
     let webhook = |connection: &LeverConnection, token: &SigningTokenStatus, public_url| {
         let services = Services::Probed(&probed);
@@ -314,7 +314,7 @@ fn the_webhook_counts_as_verified_only_while_there_is_a_token() {
     );
 }
 
-/// The connection after a pass in which the quota is this.
+/// Returns the connection after a pass with this quota.
 pub(super) fn with_quota(
     mut connection: LeverConnection,
     quota: (bool, Option<i64>, Option<i64>),
@@ -328,7 +328,7 @@ pub(super) fn with_quota(
 }
 
 #[test]
-fn a_delivery_that_was_missed_is_told_of_until_the_next_one() {
+fn a_missed_delivery_is_reported_until_the_next_delivery() {
     let probed = probed(None, None, 1);
     let webhook = |connection: &LeverConnection, missed: Option<&Missed>, now| {
         let (services, token) = (Services::Probed(&probed), &SigningTokenStatus::Present);
@@ -352,9 +352,9 @@ fn a_delivery_that_was_missed_is_told_of_until_the_next_one() {
     let missed = Missed { stage: "Phone Screen".into(), entry: at(-200), found: at(5) };
     let status = webhook(&connection, Some(&missed), 5);
     assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False DeliveryMissed");
-    let told = message(&status, types::WEBHOOK_VERIFIED);
-    for part in ["'Phone Screen'", "https://hooks.example.com/webhooks/lever/hiring/acme", "switched on"] {
-        assert!(told.contains(part), "{told}");
+    let message = message(&status, types::WEBHOOK_VERIFIED);
+    for part in ["'Phone Screen'", "https://hooks.example.com/webhooks/lever/hiring/acme", "enabled"] {
+        assert!(message.contains(part), "{message}");
     }
     connection.status = Some(status.clone());
     assert_eq!(webhook(&connection, None, 9), status, "also after a restart");
@@ -366,7 +366,7 @@ fn a_delivery_that_was_missed_is_told_of_until_the_next_one() {
 }
 
 #[test]
-fn the_quota_says_what_follows_when_it_is_used_up() {
+fn an_exhausted_quota_is_reported_with_its_consequence() {
     let with = |unlimited, remaining, overage: &str| {
         let connection = connected(json!({"interview": {"overage": overage}}));
         let status = with_quota(connection, (unlimited, remaining, Some(20))).status.unwrap();
@@ -377,28 +377,28 @@ fn the_quota_says_what_follows_when_it_is_used_up() {
     assert_eq!(with(false, None, "Deny").0, "True QuotaAvailable");
     assert_eq!(with(false, Some(2), "Deny").0, "True QuotaAvailable");
     for (remaining, overage, expected, words) in [
-        (1, "Deny", "True QuotaLow", ["1 of 20", "wait"]),
+        (1, "Deny", "True QuotaLow", ["1 of 20", "pending"]),
         (1, "Allow", "True QuotaLow", ["1 of 20", "bills"]),
-        (0, "Deny", "False QuotaExceeded", ["used up", "wait"]),
+        (0, "Deny", "False QuotaExceeded", ["used up", "pending"]),
         (-2, "Allow", "False QuotaExceeded", ["used up", "bills"]),
     ] {
         let (state, message) = with(false, Some(remaining), overage);
         assert_eq!(state, expected);
-        for part in words.into_iter().chain(["spec.interview.overage", "bigger CoderPad plan"]) {
+        for part in words.into_iter().chain(["spec.interview.overage", "larger CoderPad plan"]) {
             assert!(message.contains(part), "{message}");
         }
     }
 }
 
 #[test]
-fn a_quota_that_runs_low_is_news_once_until_it_was_above() {
+fn a_low_quota_is_reported_once_until_it_has_recovered() {
     let mut connection = connected(json!({}));
     let mut news = Vec::new();
     for remaining in [7, 1, 1, 0, 1, 0, 20, 0, 2] {
         let before = connection.conditions().to_vec();
         connection = with_quota(connection, (false, Some(remaining), Some(20)));
-        let told = quota_ran_low(&before, connection.conditions());
-        news.push(told.map(|(reason, _)| reason).unwrap_or_default());
+        let message = quota_ran_low(&before, connection.conditions());
+        news.push(message.map(|(reason, _)| reason).unwrap_or_default());
     }
     assert_eq!(news, ["", "QuotaLow", "", "", "", "", "", "QuotaExceeded", ""]);
     let unknown = after(super::tests::connection(json!({})), Services::Connecting);
@@ -407,7 +407,7 @@ fn a_quota_that_runs_low_is_news_once_until_it_was_above() {
 }
 
 #[test]
-fn a_managed_webhook_says_what_is_to_be_done_until_its_first_delivery() {
+fn a_managed_webhook_shows_the_next_step_until_its_first_delivery() {
     let probed = probed(None, None, 1);
     let mut connection = connected(json!({"webhook": {"mode": "Managed"}}));
     connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
@@ -432,9 +432,13 @@ fn a_managed_webhook_says_what_is_to_be_done_until_its_first_delivery() {
     };
     assert_eq!(look(&registered).0, "True SignatureVerified");
     assert_eq!(look(&WebhookState::Unknown).0, "True SignatureVerified", "after a restart");
-    assert_eq!(look(&WebhookState::Registered { id: "w-2".into() }).0, "True SignatureVerified", "made anew");
+    assert_eq!(
+        look(&WebhookState::Registered { id: "w-2".into() }).0,
+        "True SignatureVerified",
+        "registered again"
+    );
     let trouble =
-        |reason| WebhookState::Failed(Diagnosis::of_webhook(reason, Remedy::UserAction, "Mend it.".into()));
+        |reason| WebhookState::Failed(Diagnosis::of_webhook(reason, Remedy::UserAction, "Fix it.".into()));
     let (state, ready, status) = look(&trouble("PublicURLMissing"));
     assert_eq!((state.as_str(), ready.as_str()), ("False PublicURLMissing", "True Connected"));
     assert_eq!(status.webhook_id.as_deref(), Some("w-2"));
@@ -449,7 +453,7 @@ fn a_managed_webhook_says_what_is_to_be_done_until_its_first_delivery() {
 }
 
 #[test]
-fn a_request_is_echoed() {
+fn a_reconcile_request_is_copied_to_the_status() {
     let connection = connected(json!({}));
     let probed = probed(None, None, 1);
     let services = Services::Probed(&probed);
@@ -467,7 +471,7 @@ fn a_request_is_echoed() {
 }
 
 #[test]
-fn stages_are_cut_to_the_bounds_of_the_schema() {
+fn stages_are_cut_to_the_limits_of_the_schema() {
     let stage = |id: String, name: &str| lever::Stage { id, name: name.into() };
     let odd = [
         stage("a".into(), "A"),
@@ -483,9 +487,9 @@ fn stages_are_cut_to_the_bounds_of_the_schema() {
     assert_eq!(stages[1].name.chars().count(), 256);
 }
 
-/// What the receiver writes is what the leader works out: otherwise each would undo the other's.
+/// The webhook server and the leader must compute the same conditions. Otherwise, each would revert the other's write.
 #[test]
-fn a_refused_webhook_is_shown_until_a_signed_one_is_accepted() {
+fn a_rejected_webhook_is_reported_until_a_signed_one_is_accepted() {
     for (reason, ahead) in [(SIGNATURE_MISMATCH, None), (CLOCK_SKEW, Some(600))] {
         let mut connection = connection(json!({}));
         connection.status = Some(pass(&connection, Services::Connecting));
@@ -507,7 +511,7 @@ fn a_refused_webhook_is_shown_until_a_signed_one_is_accepted() {
 
 // contract I1
 #[test]
-fn a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do() {
+fn a_connection_without_a_valid_installation_id_is_not_ready_and_shows_the_next_step() {
     let probed = probed(None, None, 1);
     let mut one = connected(json!({}));
     assert_eq!(one.status.as_ref().unwrap().installation.as_deref(), Some("0123456789abcdef"));
@@ -524,7 +528,7 @@ fn a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do
     assert!(has(&status, types::STALLED));
     let fix = "annotate leverconnection acme padoperator.dev/installation=0123456789abcdef --overwrite";
     assert!(message(&status, types::READY).contains(fix), "{}", message(&status, types::READY));
-    assert_eq!(status.installation.as_deref(), Some("0123456789abcdef"), "it is remembered");
+    assert_eq!(status.installation.as_deref(), Some("0123456789abcdef"), "kept in the status");
 
     let status = annotate(None);
     assert_eq!(short(&status, types::READY), "False InstallationIDMissing");
@@ -534,7 +538,7 @@ fn a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do
 
 // contract I4
 #[test]
-fn another_installation_is_named_once_until_it_is_gone() {
+fn another_installation_is_reported_once_until_it_is_gone() {
     let exclusive = |connection: &LeverConnection, others: &[&str]| {
         let others: BTreeSet<String> = others.iter().map(|id| (*id).to_owned()).collect();
         let observation = ConnectionObservation {
@@ -556,11 +560,11 @@ fn another_installation_is_named_once_until_it_is_gone() {
     let shared = exclusive(&one, &["fedcba9876543210"]);
     assert_eq!(short(&shared, types::EXCLUSIVE), "False AccountShared");
     assert_eq!(short(&shared, types::READY), "True Connected", "it is no part of Ready");
-    let told = message(&shared, types::EXCLUSIVE);
+    let message = message(&shared, types::EXCLUSIVE);
     for part in ["fedcba9876543210", r#"{"spec":{"takeOver":["aaaaaaaaaaaaaaaa","fedcba9876543210"]}}"#] {
-        assert!(told.contains(part), "{told}");
+        assert!(message.contains(part), "{message}");
     }
     let (reason, note) = installation::became_shared(&alone.conditions, &shared.conditions).unwrap();
-    assert_eq!((reason.as_str(), note), ("AccountShared", told));
+    assert_eq!((reason.as_str(), note), ("AccountShared", message));
     assert_eq!(installation::became_shared(&shared.conditions, &shared.conditions), None);
 }

@@ -1,7 +1,6 @@
-//! Managed webhooks: the operator registers the webhook in Lever, keeps its token, and takes it away again.
-//!
-//! It is looked after with every probe, and when the Secret changes ([`WebhookController`]). What a pass does is in `reconcile`, what
-//! there is to do in `plan`; the Secret is in `tokens`, and which token is whose in `book`.
+//! Managed webhooks: the operator registers the webhook in Lever, stores its token, and removes the webhook.
+//! [`WebhookController`] reconciles a webhook after each probe and when the Secret changes. `reconcile` executes a
+//! pass, `plan` decides its commands, `tokens` reads and writes the Secret, and `token_ledger` maps tokens to webhooks.
 
 mod plan;
 mod reconcile;
@@ -29,44 +28,44 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A Secret that somebody keeps changing makes no more work than this.
+/// Minimum interval between reconciles that changes of the Secret trigger.
 const AT_MOST_EVERY: Duration = Duration::from_secs(10);
-/// The reason of a Secret that the operator must not write: the connection is not Ready.
+/// Reason for a Secret that the operator must not write. The connection is not Ready then.
 pub const SECRET_NOT_OWNED: &str = "SecretNotOwned";
 
-/// How the webhook of a connection stands.
+/// State of the webhook of a connection.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum WebhookState {
-    /// Not looked at yet.
+    /// Not reconciled yet.
     #[default]
     Unknown,
-    /// It is for a person to care for.
+    /// A Super Admin manages the webhook in Lever.
     Manual,
-    /// It is in Lever, and its token in the Secret.
+    /// The webhook exists in Lever and its token in the Secret.
     Registered {
-        /// Its id.
+        /// ID of the webhook.
         id: String,
     },
-    /// Something keeps it from that.
+    /// A problem prevents the registration.
     Failed(Diagnosis),
 }
 
-/// What is remembered of a connection's webhook. It may be lost.
+/// In-memory state of a connection's webhook. It may be lost.
 #[derive(Debug, Default)]
 struct WebhookEntry {
     uid: Option<String>,
     state: WebhookState,
-    /// The Secret's version after the last look.
+    /// Version of the Secret after the last reconcile.
     secret: Option<String>,
     failures: u32,
     began: Option<Instant>,
-    /// When to look again, if not with the next probe.
+    /// Time of the next reconcile, if earlier than the next probe.
     next: Option<Instant>,
 }
 
 impl WebhookEntry {
-    /// Whether to look now: Lever has just answered a probe, the Secret has another version than after the last look, or
-    /// the pause after a failure is over. If so, the look has begun.
+    /// Reports whether to reconcile now: Lever has just answered a probe, the Secret has changed since the last
+    /// reconcile, or the backoff after a failure is over. If so, records the start.
     fn begin(&mut self, probed: bool, secret: Option<&str>, now: Instant) -> bool {
         let soonest = self.began.map(|began| began + AT_MOST_EVERY).filter(|soonest| *soonest > now);
         let changed = self.state != WebhookState::Unknown && self.secret.as_deref() != secret;
@@ -85,7 +84,7 @@ impl WebhookEntry {
         (self.state, self.failures, self.next) = (state, 0, None);
     }
 
-    /// What passes leaves a webhook that was there: as far as is known it still is.
+    /// Records a failure. After a transient one, a registered webhook still counts as registered.
     fn fail(&mut self, trouble: Diagnosis, interval: Option<Duration>, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.next = trouble
@@ -97,30 +96,30 @@ impl WebhookEntry {
     }
 }
 
-/// Cares for the webhooks of all connections.
+/// Controller of the webhooks of all connections.
 pub struct WebhookController {
     context: Arc<Context>,
     entries: Mutex<HashMap<(String, String), WebhookEntry>>,
 }
 
 impl WebhookController {
-    /// Nothing is known yet.
+    /// Returns a controller without state.
     pub fn new(context: Arc<Context>) -> Self {
         Self { context, entries: Mutex::default() }
     }
 
-    /// How the webhook stands by what is remembered, and when to look again before the next probe.
+    /// Returns the last state of the webhook, and the time of the next reconcile if it is before the next probe.
     pub fn state(&self, connection: &LeverConnection) -> (WebhookState, Option<Instant>) {
         self.entry(connection, |entry| (entry.state.clone(), entry.next))
     }
 
-    /// The connection is gone.
+    /// Drops the state of a deleted connection.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.entries.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    /// Looks after the webhook, if that is due. `url` is status.webhookURL, `probed` whether Lever has just answered a
-    /// probe. Returns whether it did; the connection is replaced by what it is then.
+    /// Reconciles the webhook if that is due. `url` is status.webhookURL, `probed` reports whether Lever has just
+    /// answered a probe. Returns whether a reconcile took place; `connection` is replaced by the written object.
     pub async fn reconcile(
         &self,
         connection: &mut Arc<LeverConnection>,
@@ -157,7 +156,7 @@ impl WebhookController {
         Ok(true)
     }
 
-    /// The version of the Secret for the tokens; None, if there is none, or it may not be read.
+    /// Returns the version of the Secret for the tokens. None if it does not exist or access is forbidden.
     async fn secret_version(&self, connection: &LeverConnection) -> Result<Option<String>, ReconcileError> {
         let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else { return Ok(None) };
         let secrets: Api<Secret> =
@@ -172,7 +171,8 @@ impl WebhookController {
         }
     }
 
-    /// The connection is being deleted: removes the webhook. Returns when to try again, if Lever cannot be asked now.
+    /// Removes the webhook of a connection that is being deleted. Returns the time of the next attempt if Lever is not
+    /// available.
     pub async fn finalize(
         &self,
         connection: &mut Arc<LeverConnection>,
@@ -183,7 +183,7 @@ impl WebhookController {
         }
         let (namespace, name) = key(connection);
         let account = match self.context.accounts.unconfirmed(connection).await {
-            // contract C14: with a namespace, the Secret may go first. The key in memory is as good.
+            // contract C14: when a namespace is deleted, the Secret may be deleted first. Use the key in memory.
             Err(error) => match self.context.accounts.last(connection) {
                 Some(account) if is_gone(&error) => Ok(account),
                 _ => Err(error),
@@ -201,9 +201,9 @@ impl WebhookController {
             {
                 return Err(source.into());
             }
-            // Without a key there is nobody who could remove it.
+            // Without a key, the operator cannot remove the webhook.
             Err(error) => {
-                tracing::warn!(%namespace, connection = %name, %error, "the webhook stays in Lever");
+                tracing::warn!(%namespace, connection = %name, %error, "webhook remains in Lever: no API key");
                 remove_finalizer(&self.context, connection).await
             }
         };
@@ -216,8 +216,9 @@ impl WebhookController {
         self.fail(connection, trouble.clone());
         if tried_before.is_none() {
             let note = format!(
-                "The deletion waits until the webhook is removed from Lever: {} It is tried again by itself. To let \
-                 go without, take the finalizer {} off.",
+                "The deletion is blocked until the webhook is removed from Lever: {} The operator retries \
+                 automatically. To delete without removing the webhook, remove the finalizer {}: kubectl --namespace \
+                 {namespace} edit leverconnection {name}",
                 diagnosis::sentence(&trouble.message),
                 names::WEBHOOK_FINALIZER
             );
@@ -228,7 +229,7 @@ impl WebhookController {
 
     fn fail(&self, connection: &LeverConnection, trouble: Diagnosis) {
         let (namespace, name) = key(connection);
-        tracing::warn!(%namespace, connection = %name, reason = trouble.reason, "the webhook in Lever could not be looked after");
+        tracing::warn!(%namespace, connection = %name, reason = trouble.reason, "failed to reconcile the webhook in Lever");
         let interval = schedule::interval(connection);
         self.entry(connection, |entry| entry.fail(trouble, interval, Instant::now()));
     }
@@ -247,18 +248,18 @@ fn key(connection: &LeverConnection) -> (String, String) {
     (connection.namespace().unwrap_or_default(), connection.name_any())
 }
 
-/// Whether a key is not there any more.
+/// Reports whether a Secret or its key is gone.
 fn is_gone(error: &ServiceClientError) -> bool {
     let ServiceClientError::Secret { source, .. } = error else { return false };
     match source {
         SecretError::NotFound { .. } | SecretError::KeyMissing { .. } => true,
-        // The rights in a namespace go with it, too.
+        // The Role may be deleted with the namespace.
         SecretError::Unreadable { source, .. } => is_status(source, 403),
         SecretError::NotText { .. } => false,
     }
 }
 
-/// Whether there may be a webhook to remove.
+/// Reports whether a webhook may exist that must be removed.
 pub fn has_finalizer(connection: &LeverConnection) -> bool {
     connection.finalizers().iter().any(|one| one == names::WEBHOOK_FINALIZER)
 }

@@ -1,65 +1,64 @@
-//! What is to be done about a connection's webhook in Lever: what there is → one step. Pure.
-//!
-//! Lever tells a webhook's token once, and takes the same URL twice. So the order is: claim the Secret, make the webhook,
-//! store its token, and only then delete what it replaces. A webhook whose token was lost on the way is replaced as one
-//! whose URL has changed.
+//! Decides the next command for a connection's webhook in Lever from the observed state. Pure.  Lever returns the token
+//! of a webhook only once and accepts the same URL twice. The order is therefore: claim the Secret, create the webhook,
+//! store its token, and only then delete the webhook that it replaces. A webhook whose token was lost is replaced like
+//! one with an outdated URL.
 
 use crate::lever::{STAGE_CHANGE, Webhook};
 
-/// Webhooks without a token that may stand beside each other. With fewer a delivery might be lost between deleting and
-/// making; more would grow with each failure.
+/// Maximum number of webhooks without a stored token that are kept until a new one is created. With 0, a delivery might
+/// be lost between deletion and creation; without a limit, each failure would add one.
 const MOST_WITHOUT_TOKEN: usize = 1;
 
-/// Everything that the step depends on.
+/// Inputs of the decision.
 #[derive(Clone, Debug)]
 pub struct WebhookInputs<'a> {
-    /// Where the webhook shall send to.
+    /// Target URL of the webhook.
     pub url: &'a str,
-    /// The webhooks that Lever has.
+    /// Webhooks that Lever lists.
     pub listed: &'a [Webhook],
-    /// The id that the status names.
+    /// Webhook ID in the status.
     pub named: Option<&'a str>,
-    /// What the Secret says of webhooks of this connection, present and past.
+    /// Current and former webhooks of this connection, as recorded on the Secret.
     pub recorded: &'a [KnownWebhook],
-    /// Whether the finalizer is on the connection.
+    /// Whether the connection has the finalizer.
     pub finalizer: bool,
-    /// Whether this pass is the one that may make and delete webhooks.
+    /// Whether this pass holds the claim to create and delete webhooks.
     pub claimed: bool,
 }
 
-/// A webhook that the Secret knows.
+/// Webhook that is recorded on the Secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KnownWebhook {
-    /// Its id.
+    /// ID of the webhook.
     pub id: String,
-    /// Whether its token is in the Secret.
+    /// Whether the Secret contains its token.
     pub has_token: bool,
-    /// Whether Lever's list has shown it since it was created.
+    /// Whether Lever has listed it since its creation.
     pub listed: bool,
 }
 
-/// The next thing to do.
+/// Next command.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum WebhookCommand {
-    /// Nothing: this webhook is the one.
+    /// Nothing to do: this webhook is registered.
     Settled(String),
-    /// Put the finalizer on the connection: from now on there may be a webhook to remove.
+    /// Add the finalizer to the connection, because from now on a webhook to remove may exist.
     AddFinalizer,
-    /// Write into the Secret who acts. A token that another process is about to store is refused from then on.
+    /// Write this pass's claim to the Secret, so that no other process can store a token.
     Claim,
-    /// Make a webhook and store its token.
+    /// Create a webhook and store its token.
     Register,
     /// Delete this webhook.
     Delete(String),
-    /// Nothing: Lever's list does not show this webhook, which was created. Another one would not be shown either, and
-    /// each probe would create one more (contract C15).
+    /// Nothing to do: Lever does not list this created webhook. It would not list another one either, and each probe
+    /// would create one more (contract C15).
     NotListed(String),
 }
 
-/// Decides the next step.
+/// Decides the next command.
 pub fn plan(facts: &WebhookInputs<'_>) -> WebhookCommand {
     let mut ours = owned_webhooks(facts.listed, Some(facts.url), facts.named, facts.recorded);
-    // All processes keep the same one.
+    // Sort, so that all processes keep the same webhook.
     ours.sort_by_key(|webhook| (webhook.created_at_ms, &webhook.id));
     let has_token = |webhook: &Webhook| {
         facts.recorded.iter().any(|recorded| recorded.id == webhook.id && recorded.has_token)
@@ -91,8 +90,8 @@ pub fn plan(facts: &WebhookInputs<'_>) -> WebhookCommand {
     }
 }
 
-/// A webhook that was created, whose token is stored, and that Lever's list has never shown. One that was shown before
-/// and is not any more was removed by a person, or belongs to the API key before: then a new one is created.
+/// Returns a created webhook with a stored token that Lever has never listed. A webhook that was listed earlier but is
+/// missing now was removed by a user, or belongs to the former API key; it is created again.
 fn not_listed(facts: &WebhookInputs<'_>) -> Option<String> {
     let unseen = |recorded: &&KnownWebhook| {
         recorded.has_token && !recorded.listed && facts.listed.iter().all(|one| one.id != recorded.id)
@@ -100,7 +99,7 @@ fn not_listed(facts: &WebhookInputs<'_>) -> Option<String> {
     facts.recorded.iter().find(unseen).map(|recorded| recorded.id.clone())
 }
 
-/// The webhooks in Lever that are this connection's: by their URL, or because they are remembered.
+/// Returns the webhooks in Lever that belong to this connection: by their URL, or by a recorded ID.
 pub fn owned_webhooks<'a>(
     listed: &'a [Webhook],
     url: Option<&str>,
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_webhook_is_made_after_the_finalizer_and_the_claim() {
+    fn a_webhook_is_created_after_the_finalizer_and_the_claim() {
         let facts = WebhookInputs {
             url: URL,
             listed: &[],
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn one_whose_token_is_stored_is_left_alone_without_a_write() {
+    fn a_webhook_with_a_stored_token_needs_no_write() {
         let (listed, recorded) = ([webhook("1", URL)], recorded(&["1"]));
         let facts = WebhookInputs {
             url: URL,
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn webhooks_without_a_token_do_not_add_up() {
+    fn webhooks_without_a_token_do_not_accumulate() {
         let lost = [webhook("1", URL), webhook("2", URL), webhook("3", URL)];
         assert_eq!(step(&lost, &[], None), WebhookCommand::Delete("1".into()));
         assert_eq!(step(&lost[1..], &[], None), WebhookCommand::Delete("2".into()));
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_were_both_stored_leave_the_older_for_everybody() {
+    fn of_two_stored_webhooks_every_process_keeps_the_older() {
         let (a, b) = (webhook("1", URL), webhook("2", URL));
         for listed in [[a.clone(), b.clone()], [b, a]] {
             assert_eq!(step(&listed, &recorded(&["2", "1"]), Some("2")), WebhookCommand::Delete("2".into()));
@@ -210,26 +209,22 @@ mod tests {
 
     // contract C15
     #[test]
-    fn a_webhook_that_the_list_does_not_show_is_created_once_and_not_at_each_probe() {
+    fn a_webhook_that_lever_does_not_list_is_created_only_once() {
         let mut known = recorded(&["1"]);
         assert_eq!(
             step(&[], &known, Some("1")),
             WebhookCommand::Register,
-            "removed by a person, or another key"
+            "removed by a user, or another key"
         );
         known.push(KnownWebhook { id: "2".into(), has_token: true, listed: false });
         assert_eq!(step(&[], &known, Some("2")), WebhookCommand::NotListed("2".into()));
         assert_eq!(step(&[webhook("2", URL)], &known, Some("2")), WebhookCommand::Settled("2".into()));
         known[1].has_token = false;
-        assert_eq!(
-            step(&[], &known, Some("2")),
-            WebhookCommand::Register,
-            "the Secret was emptied: a person's request"
-        );
+        assert_eq!(step(&[], &known, Some("2")), WebhookCommand::Register, "a user emptied the Secret");
     }
 
     #[test]
-    fn what_is_not_ours_is_never_touched() {
+    fn webhooks_of_others_are_never_changed() {
         let other_event = Webhook { event: "candidateHired".into(), ..webhook("1", URL) };
         let listed = [other_event, webhook("2", OLD_URL), webhook("3", URL)];
         assert_eq!(step(&listed, &recorded(&["1", "3"]), Some("1")), WebhookCommand::Settled("3".into()));
@@ -238,10 +233,10 @@ mod tests {
     }
 
     proptest! {
-        /// From whatever there is, a pass ends with exactly one webhook of ours whose token is known, and it never
-        /// deletes the last one that a delivery could come by before there is another.
+        /// From any state, a pass ends with exactly one own webhook whose token is stored. It never deletes the last
+        /// webhook before another one exists.
         #[test]
-        fn a_pass_settles_from_anywhere(
+        fn a_pass_converges_from_any_state(
             there in proptest::collection::vec((0..6_u8, any::<[bool; 3]>()), 0..6),
             named in proptest::option::of(0..6_u8),
         ) {
@@ -287,7 +282,7 @@ mod tests {
                     }
                 }
             }
-            prop_assert!(false, "it never settled");
+            prop_assert!(false, "it did not converge");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! One pass over a connection's webhook: looks, does the planned step, and looks again, until there is nothing to do.
+//! Reconciles a connection's webhook: observes, executes the planned command, and repeats until nothing is left to do.
 //!
-//! Each effect may take place and its answer be lost: then the pass ends, and the next one finds out from Lever's list
-//! and the Secret.
+//! A write may take effect although its response is lost. Then the pass ends, and the next one observes the result in
+//! Lever's list and in the Secret.
 
 use super::super::diagnosis::{self, Diagnosis, Remedy};
 use super::has_finalizer;
@@ -19,10 +19,10 @@ use kube::ResourceExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// More steps than any pass has.
+/// Maximum number of commands in one pass; more than any pass needs.
 const STEPS: usize = 64;
 
-/// What a pass works with.
+/// Dependencies of a pass.
 pub struct WebhookReconcile<'a> {
     /// The leader's context.
     pub context: &'a Context,
@@ -32,11 +32,11 @@ pub struct WebhookReconcile<'a> {
     pub url: &'a str,
 }
 
-/// What ended a pass early.
+/// Error that ended a pass early.
 pub enum WebhookError {
-    /// Lever, or something that a person has to mend.
+    /// A problem in Lever, or one that requires user action.
     Trouble(Diagnosis),
-    /// The API server.
+    /// An error of the API server.
     Failure(ReconcileError),
 }
 
@@ -48,12 +48,15 @@ impl From<Diagnosis> for WebhookError {
 
 impl From<TokenError> for WebhookError {
     fn from(error: TokenError) -> Self {
-        let said = error.to_string();
+        let text = error.to_string();
         match error {
             TokenError::Conflict => Self::Failure(WriteError::Conflict { now: None }.into()),
-            TokenError::Api { source, .. } if is_status(&source, 403) => not_permitted(&said).into(),
+            TokenError::Api { source, .. } if is_status(&source, 403) => not_permitted(&text).into(),
             TokenError::Api { source, .. } if is_status(&source, 422) => {
-                let message = format!("{} Name another Secret there.", diagnosis::sentence(&said));
+                let message = format!(
+                    "{} Set spec.webhook.signingTokenSecretRef to another Secret.",
+                    diagnosis::sentence(&text)
+                );
                 Diagnosis::of_webhook("SecretNotWritable", Remedy::UserAction, message).into()
             }
             TokenError::Api { source, .. } => Self::Failure(WriteError::Api(source).into()),
@@ -72,25 +75,27 @@ impl From<WriteError> for WebhookError {
     }
 }
 
-/// The API server lets the operator read but not write: so it is, unless Managed webhooks are asked for at installation.
-fn not_permitted(said: &str) -> Diagnosis {
+/// Returns the diagnosis of a write that the API server rejects with 403. The chart grants write access only if managed
+/// webhooks are enabled.
+fn not_permitted(error: &str) -> Diagnosis {
     let message = format!(
-        "{} Managed webhooks need more rights: set managedWebhooks.enabled to true in the values of the operator's \
-         chart, or use spec.webhook.mode: Manual.",
-        diagnosis::sentence(said)
+        "{} Managed webhooks require additional permissions: set managedWebhooks.enabled to true in the values of \
+         the operator's chart, or use spec.webhook.mode: Manual.",
+        diagnosis::sentence(error)
     );
     Diagnosis::of_webhook("ManagedWebhooksDisabled", Remedy::Ambiguous, message)
 }
 
 impl WebhookReconcile<'_> {
-    /// Sees to it that there is one webhook for the URL, whose token is in the Secret. Returns its id.
+    /// Ensures that exactly one webhook exists for the URL and that the Secret contains its token. Returns its ID.
     pub async fn register(&self, connection: &mut Arc<LeverConnection>) -> Result<String, WebhookError> {
         let reference = self.secret_for(connection)?;
-        // No other pass, here or elsewhere, has the same.
+        // Unique across passes and processes.
         let claim = format!("{}-{}", std::process::id(), Timestamp::now());
         let (mut has_claimed, mut made) = (false, Vec::<Webhook>::new());
         for _ in 0..STEPS {
-            // Listed before the Secret is read: while the claim stands there, nobody else has made one of these.
+            // List before reading the Secret: while the claim is held, no other process has created any of these
+            // webhooks.
             let mut listed = self.lever.webhooks().await.map_err(|error| of_lever(&error, connection))?;
             made.retain(|made| listed.iter().all(|one| one.id != made.id));
             let shown: Vec<String> = listed.iter().map(|one| one.id.clone()).collect();
@@ -137,8 +142,8 @@ impl WebhookReconcile<'_> {
         Err(TokenError::Conflict.into())
     }
 
-    /// Removes the webhooks of the connection from Lever, their tokens from the Secret, and the finalizer. A key that
-    /// may not do that, or not any more, does not hold it up.
+    /// Removes the webhooks of the connection from Lever, their tokens from the Secret, and the finalizer. A key
+    /// without the permission for that does not block the removal.
     pub async fn remove(&self, connection: &mut Arc<LeverConnection>) -> Result<(), WebhookError> {
         let mut secret = match &connection.spec.webhook.signing_token_secret_ref {
             Some(reference) => match TokenSecret::read(&self.context.client, connection, reference).await {
@@ -155,7 +160,7 @@ impl WebhookReconcile<'_> {
                 Class::Unauthorized | Class::Forbidden | Class::NotFound | Class::Invalid => {
                     let (namespace, name) = super::key(connection);
                     let class = error.class.label();
-                    tracing::warn!(%namespace, connection = %name, class, "the webhook stays in Lever: it may not be removed with this key");
+                    tracing::warn!(%namespace, connection = %name, class, "webhook remains in Lever: the API key is not allowed to remove it");
                 }
                 Class::Throttled | Class::Unavailable | Class::OutcomeUnknown => {
                     return Err(of_lever(&error, connection).into());
@@ -181,7 +186,7 @@ impl WebhookReconcile<'_> {
         for webhook in owned_webhooks(&listed, Some(self.url), named, recorded) {
             self.delete(connection, &webhook.id).await?;
         }
-        // Lever lists webhooks per API key; what it does not list may be there all the same.
+        // Lever lists webhooks per API key, so an unlisted webhook may still exist.
         let unseen = recorded.iter().filter(|one| !one.listed).map(|one| one.id.as_str()).chain(named);
         for id in unseen.collect::<BTreeSet<_>>() {
             if listed.iter().all(|one| one.id != id) {
@@ -191,7 +196,7 @@ impl WebhookReconcile<'_> {
         Ok(())
     }
 
-    /// Makes a webhook and stores its token.
+    /// Creates a webhook and stores its token.
     async fn make(
         &self,
         connection: &LeverConnection,
@@ -203,12 +208,12 @@ impl WebhookReconcile<'_> {
             _ => of_lever(&error, connection),
         })?;
         let (namespace, name) = super::key(connection);
-        tracing::info!(%namespace, connection = %name, webhook = %new.id, "a webhook was registered in Lever");
+        tracing::info!(%namespace, connection = %name, webhook = %new.id, "registered a webhook in Lever");
         match secret.store(claim, &new.id, &new.token).await {
             Ok(()) => {}
             Err(TokenError::Conflict) => {
-                // Another process acts: it knows nothing of this one, and nobody will know its token. What is left of
-                // it, if this fails, is deleted with the next look.
+                // Another process holds the claim, so the token of this webhook is lost. If this deletion fails, the
+                // next pass deletes the webhook.
                 self.delete(connection, &new.id).await.ok();
                 return Err(TokenError::Conflict.into());
             }
@@ -226,7 +231,7 @@ impl WebhookReconcile<'_> {
         match self.lever.delete_webhook(id).await {
             Ok(()) => {
                 let (namespace, name) = super::key(connection);
-                tracing::info!(%namespace, connection = %name, webhook = %id, "a webhook was deleted in Lever");
+                tracing::info!(%namespace, connection = %name, webhook = %id, "deleted a webhook in Lever");
                 Ok(())
             }
             Err(error) if error.class == Class::NotFound => Ok(()),
@@ -234,7 +239,7 @@ impl WebhookReconcile<'_> {
         }
     }
 
-    /// The Secret that the tokens go to.
+    /// Returns the Secret key for the tokens.
     fn secret_for(&self, connection: &LeverConnection) -> Result<SecretKeyRef, Diagnosis> {
         let Some(reference) = connection.spec.webhook.signing_token_secret_ref.clone() else {
             return Err(no_secret());
@@ -248,7 +253,7 @@ impl WebhookReconcile<'_> {
         };
         let connections = self.context.scope.connections.of_namespace(&namespace);
         if let Some(other) = connections.iter().find(|other| holds_key(other)) {
-            let why = format!("it holds an API key of LeverConnection {}", other.name_any());
+            let why = format!("it contains an API key of LeverConnection {}", other.name_any());
             return Err(not_owned(&reference, &why));
         }
         if !self.url.contains("://") {
@@ -277,7 +282,7 @@ impl WebhookReconcile<'_> {
     }
 }
 
-/// Takes the finalizer off.
+/// Removes the finalizer.
 pub async fn remove_finalizer(
     context: &Context,
     connection: &mut Arc<LeverConnection>,
@@ -296,43 +301,45 @@ async fn set_finalizer(
 }
 
 fn refused(error: &Error) -> Diagnosis {
-    let said = diagnosis::sentence(&error.to_string());
+    let error = diagnosis::sentence(&error.to_string());
     let message = format!(
-        "{said} Lever takes https addresses only that it can reach: check --public-url of the operator."
+        "{error} Lever accepts only https URLs that it can reach: check the operator's --public-url."
     );
     Diagnosis::of_webhook("WebhookRefused", Remedy::Ambiguous, message)
 }
 
 fn no_secret() -> Diagnosis {
-    let message = "spec.webhook.signingTokenSecretRef is not set. Name a Secret and a key there: the operator \
-                   makes the Secret and keeps the signature token in it.";
+    let message = "spec.webhook.signingTokenSecretRef is not set. Set it to a Secret name and a key: the operator \
+                   creates the Secret and stores the signature token in it.";
     Diagnosis::of_webhook("SigningTokenMissing", Remedy::UserAction, message.into())
 }
 
 fn no_public_url(path: &str) -> Diagnosis {
     let message = format!(
-        "The operator does not know under which address Lever reaches it, so no webhook is registered. Set \
-         --public-url (publicURL in the values of its chart), or use spec.webhook.mode: Manual and the path {path}."
+        "The public URL of the operator is not set, so no webhook is registered. Set --public-url (publicURL in the \
+         values of the chart), or use spec.webhook.mode: Manual and the path {path}."
     );
     Diagnosis::of_webhook("PublicURLMissing", Remedy::UserAction, message)
 }
 
 fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
     let message = format!(
-        "spec.webhook.signingTokenSecretRef: Secret {} is not the operator's to write: {why}. Name a Secret there that \
-         does not exist yet, or one for nothing else with the label app.kubernetes.io/managed-by: pad-operator.",
+        "spec.webhook.signingTokenSecretRef: the operator must not write to Secret {}, because {why}. Set the field \
+         to a Secret that does not exist yet, or to a dedicated one with the label app.kubernetes.io/managed-by: \
+         pad-operator.",
         reference.name
     );
     Diagnosis::of_webhook(super::SECRET_NOT_OWNED, Remedy::UserAction, message)
 }
 
-/// Lever has taken the webhook, but its list does not show it: whether it works cannot be checked (contract C15).
+/// Returns the diagnosis of a created webhook that Lever does not list, so that it cannot be checked (contract C15).
 fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id: &str) -> Diagnosis {
     let (namespace, name) = super::key(connection);
     let message = format!(
-        "Lever's list of webhooks does not show webhook {id}, which the operator registered. No further one is registered. \
-         In Lever's settings, under Integrations and API, Webhooks, look for {url}: keep one webhook at most. If there is \
-         none, or it does not work, remove it and have a new one registered: kubectl annotate secret {} -n {namespace} {}{name}-",
+        "Lever does not list webhook {id}, which the operator registered. The operator registers no further webhook. \
+         In Lever's settings, under Integrations and API, Webhooks, search for {url} and keep at most one webhook. \
+         If there is none, or if it does not work, remove it and let the operator register a new one: kubectl \
+         annotate secret {} -n {namespace} {}{name}-",
         secret.name,
         names::WEBHOOKS_PREFIX,
     );

@@ -11,7 +11,7 @@ fn registered() -> WebhookState {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_is_due_with_a_probe_and_when_the_secret_has_changed() {
+async fn a_reconcile_is_due_after_a_probe_and_when_the_secret_has_changed() {
     let mut entry = WebhookEntry::default();
     let now = Instant::now;
     assert!(!entry.begin(false, None, now()), "Lever has not answered yet");
@@ -22,7 +22,7 @@ async fn it_is_due_with_a_probe_and_when_the_secret_has_changed() {
     assert!(entry.begin(true, Some("7"), now()));
     entry.end(registered());
 
-    assert!(!entry.begin(false, None, now()), "so soon after the last look");
+    assert!(!entry.begin(false, None, now()), "too soon after the last reconcile");
     assert_eq!(entry.next, Some(now() + AT_MOST_EVERY));
     tokio::time::advance(AT_MOST_EVERY).await;
     assert!(entry.begin(false, None, now()));
@@ -30,7 +30,7 @@ async fn it_is_due_with_a_probe_and_when_the_secret_has_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_may_pass_is_tried_again_and_leaves_what_was_known() {
+async fn transient_failures_are_retried_and_keep_the_known_state() {
     let mut entry = WebhookEntry::default();
     entry.fail(trouble(Remedy::Retry), None, Instant::now());
     assert_eq!(entry.state, WebhookState::Failed(trouble(Remedy::Retry)));

@@ -1,21 +1,21 @@
-//! Which token in a Secret belongs to which webhook. Pure.
+//! Maps the tokens in a Secret to webhooks. Pure.
 //!
-//! The value holds tokens only, one per line, because the receiver takes any of them. Beside it an annotation tells ids
-//! and digests, so that a token that was lost or replaced by hand is noticed.
+//! The value contains only tokens, one per line, because the webhook server accepts any of them. An annotation records
+//! webhook IDs and token digests, so that a lost or manually replaced token is detected.
 
 use super::plan::KnownWebhook;
 use crate::api::names::sha256_hex;
 use crate::sanitize;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Webhooks of a connection whose tokens are kept: what Lever repeats may be signed with one that was replaced.
+/// Maximum number of tokens that are kept per connection. Lever may sign a repeated delivery with a replaced token.
 const KEPT: usize = 5;
-/// Mark of a webhook that Lever's list has not shown yet.
+/// Mark of a webhook that Lever has not listed yet.
 const NOT_LISTED: &str = "?";
-/// Hex digits of a token's digest.
+/// Length of a token's digest in hex digits.
 const DIGEST: usize = 16;
 
-/// All tokens of a Secret's value, and the webhooks of one connection that some of them belong to.
+/// All tokens in the value of a Secret, and the webhooks of one connection that own some of them.
 #[derive(Clone, Default)]
 pub struct TokenLedger {
     tokens: Vec<SecretString>,
@@ -27,12 +27,12 @@ pub struct TokenLedger {
 struct TokenRecord {
     id: String,
     digest: String,
-    /// Whether Lever's list has shown the webhook.
+    /// Whether Lever has listed the webhook.
     listed: bool,
 }
 
 impl TokenLedger {
-    /// Reads the value and the annotation.
+    /// Parses the value and the annotation.
     pub fn read(value: &str, annotation: &str) -> Self {
         let lines = value.lines().map(sanitize::trimmed).filter(|line| !line.is_empty());
         let records = annotation.split_whitespace().filter_map(|record| {
@@ -44,12 +44,12 @@ impl TokenLedger {
         Self { tokens: lines.map(SecretString::from).collect(), records: records.collect() }
     }
 
-    /// The value.
+    /// Returns the value of the Secret key.
     pub fn value(&self) -> String {
         self.tokens.iter().map(|token| format!("{}\n", token.expose_secret())).collect()
     }
 
-    /// The annotation.
+    /// Returns the value of the annotation.
     pub fn annotation(&self) -> String {
         let records = self.records.iter().map(|TokenRecord { id, digest, listed }| {
             let mark = if *listed { "" } else { NOT_LISTED };
@@ -58,7 +58,7 @@ impl TokenLedger {
         records.collect::<Vec<_>>().join(" ")
     }
 
-    /// The webhooks of the connection, present and past.
+    /// Returns the current and former webhooks of the connection.
     pub fn recorded(&self) -> Vec<KnownWebhook> {
         let has = |digest: &String| self.tokens.iter().any(|token| digest_of(token) == *digest);
         let recorded = |record: &TokenRecord| KnownWebhook {
@@ -69,7 +69,7 @@ impl TokenLedger {
         self.records.iter().map(recorded).collect()
     }
 
-    /// Adds a webhook and its token; the oldest of too many go.
+    /// Adds a webhook and its token; drops the oldest ones beyond the limit.
     pub fn add(&mut self, id: &str, token: &SecretString) {
         self.records.retain(|known| known.id != id);
         self.records.push(TokenRecord { id: id.to_owned(), digest: digest_of(token), listed: false });
@@ -77,12 +77,12 @@ impl TokenLedger {
         self.drop_oldest(self.records.len().saturating_sub(KEPT));
     }
 
-    /// Notes that Lever's list shows a webhook.
+    /// Records that Lever lists a webhook.
     pub fn confirm(&mut self, id: &str) {
         self.records.iter_mut().filter(|record| record.id == id).for_each(|record| record.listed = true);
     }
 
-    /// Takes out all webhooks of the connection and their tokens. Those of others stay.
+    /// Removes all webhooks of the connection and their tokens. Those of others stay.
     pub fn clear(&mut self) {
         self.drop_oldest(self.records.len());
     }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_and_names_no_token() {
+    fn values_survive_a_round_trip_and_the_annotation_contains_no_token() {
         let mut book = TokenLedger::read("  by-hand \n\n", "");
         add(&mut book, "w=1");
         add(&mut book, "w-2");
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_lost_or_replaced_is_noticed() {
+    fn a_lost_or_replaced_token_is_detected() {
         let mut book = TokenLedger::default();
         add(&mut book, "w-1");
         for value in ["", "another\n", "token-of-w-1 and more"] {
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_too_many_go_and_nothing_of_others() {
+    fn the_oldest_tokens_beyond_the_limit_are_dropped_but_not_those_of_others() {
         let mut book = TokenLedger::read("by-hand", "");
         (1..=8).for_each(|n| add(&mut book, &format!("w-{n}")));
         assert_eq!(known(&book).len(), KEPT);

@@ -1,7 +1,6 @@
-//! The Secret with the signature tokens, and the writes to it.
-//!
-//! Beside the tokens and what [`TokenLedger`] says of them stands a claim. Who is about to make or delete webhooks writes it
-//! first, and stores a token only while it is still there. So of two leaders only one goes on.
+//! Reads and writes the Secret with the signature tokens.  In addition to the tokens and the records of
+//! [`TokenLedger`], the Secret has a claim. A process writes its claim before it creates or deletes webhooks, and
+//! stores a token only while the claim is unchanged. Of two leaders, only one continues.
 
 use super::plan::KnownWebhook;
 use super::token_ledger::TokenLedger;
@@ -17,31 +16,31 @@ use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// How often a token is stored again when somebody else has changed the Secret.
+/// Maximum number of attempts to store a token while others change the Secret.
 const TRIES: u32 = 5;
 
-/// Why a write did not happen.
+/// Error of a write.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// Somebody else has changed the Secret, or another process acts.
-    #[error("the Secret was changed by somebody else")]
+    /// The Secret has changed, or another process holds the claim.
+    #[error("the Secret was changed by another client")]
     Conflict,
-    /// The API server refused or did not answer.
-    #[error("Secret {name} could not be written: {source}")]
+    /// The API server rejected the write or did not respond.
+    #[error("cannot write Secret {name}: {source}")]
     Api {
-        /// The Secret's name.
+        /// Name of the Secret.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         source: Box<kube::Error>,
     },
 }
 
-/// One connection's view of its Secret, as last read or written.
+/// A connection's Secret, as last read or written.
 pub struct TokenSecret {
     api: Api<Secret>,
     reference: SecretKeyRef,
     connection: String,
-    /// None: there is no such Secret.
+    /// None if the Secret does not exist.
     version: Option<String>,
     is_ours: bool,
     book: TokenLedger,
@@ -49,7 +48,7 @@ pub struct TokenSecret {
 }
 
 impl TokenSecret {
-    /// Reads it.
+    /// Reads the Secret.
     pub async fn read(
         client: &Client,
         connection: &LeverConnection,
@@ -86,22 +85,22 @@ impl TokenSecret {
         self.book = TokenLedger::read(&value, &records);
     }
 
-    /// Whether it may be written: there is none yet, or it carries the operator's label.
+    /// Reports whether the operator may write the Secret: it does not exist yet, or has the operator's label.
     pub fn is_ours(&self) -> bool {
         self.is_ours
     }
 
-    /// The webhooks that it knows.
+    /// Returns the recorded webhooks.
     pub fn recorded(&self) -> Vec<KnownWebhook> {
         self.book.recorded()
     }
 
-    /// Whether this claim stands there.
+    /// Reports whether the Secret has this claim.
     pub fn is_claimed_by(&self, claim: &str) -> bool {
         self.claim.as_deref() == Some(claim)
     }
 
-    /// Writes the claim; makes the Secret, if there is none.
+    /// Writes the claim; creates the Secret if it does not exist.
     pub async fn claim(&mut self, claim: &str) -> Result<(), TokenError> {
         let annotations = Map::from_iter([(self.claim_annotation(), json!(claim))]);
         if self.version.is_some() {
@@ -123,7 +122,7 @@ impl TokenSecret {
         Ok(())
     }
 
-    /// Stores the token of a webhook, if the claim is still there. What a person changes beside it does no harm.
+    /// Stores the token of a webhook, if the claim is unchanged. Other changes of the Secret are kept.
     pub async fn store(&mut self, claim: &str, id: &str, token: &SecretString) -> Result<(), TokenError> {
         let mut last = TokenError::Conflict;
         for _ in 0..TRIES {
@@ -137,7 +136,7 @@ impl TokenSecret {
                 Ok(()) => return Ok(()),
                 Err(error) => last = error,
             }
-            // Whether it was a conflict or a lost answer, what stands there says.
+            // Read again to distinguish a conflict from a lost response.
             let now = in_time(self.api.get_opt(&self.reference.name)).await;
             self.update_tokens(now.map_err(|error| self.error(error))?);
             if self.recorded().iter().any(|one| one.id == id && one.has_token) {
@@ -147,7 +146,7 @@ impl TokenSecret {
         Err(last)
     }
 
-    /// Notes that Lever's list shows a webhook.
+    /// Records that Lever lists a webhook.
     pub async fn confirm(&mut self, id: &str) -> Result<(), TokenError> {
         let mut book = self.book.clone();
         book.confirm(id);
@@ -155,7 +154,7 @@ impl TokenSecret {
         self.write(annotations, None).await
     }
 
-    /// Takes out everything that belongs to the connection. The Secret stays, and what others have put into it.
+    /// Removes the data of the connection. The Secret and the data of others stay.
     pub async fn clear(&mut self) -> Result<(), TokenError> {
         let is_empty = self.book.recorded().is_empty() && self.claim.is_none();
         if self.version.is_none() || !self.is_ours || is_empty {
@@ -170,7 +169,7 @@ impl TokenSecret {
         self.write(annotations, Some(book.value())).await
     }
 
-    /// Changes the Secret as it was read. With an empty value the key goes.
+    /// Patches the Secret at the version that was read. An empty value removes the key.
     async fn write(
         &mut self,
         annotations: Map<String, Value>,

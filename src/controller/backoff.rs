@@ -1,8 +1,7 @@
-//! When an object that met an error may call the services again.
-//!
-//! An object in error must never call more than a healthy one, however often it is woken: each failure doubles the
-//! pause. What a person changed ends the pause at once, because the cause may be gone. This memory may be lost: then
-//! the object tries once more.
+//! Exponential backoff of objects whose last pass failed.  A failing object must never send more requests than a
+//! healthy one, regardless of how often it is triggered, so each failure doubles the delay. A change by a user resets
+//! the backoff, because it may fix the cause. The state is in memory only: after a restart, the object is retried once
+//! immediately.
 
 use crate::k8s::key;
 use parking_lot::Mutex;
@@ -11,12 +10,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The pause after the first failure.
+/// Delay after the first failure.
 const BACKOFF_INITIAL: Duration = Duration::from_secs(2);
-/// The longest pause.
+/// Maximum delay.
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
-/// The pauses of many objects, by namespace and name.
+/// Backoff of many objects, by namespace and name.
 #[derive(Debug, Default)]
 pub struct Backoff {
     pauses: Mutex<HashMap<(String, String), BackoffEntry>>,
@@ -30,15 +29,15 @@ struct BackoffEntry {
 }
 
 impl Backoff {
-    /// How long the object has still to wait; None if it may go on. `inputs` is all that a person can change about it:
-    /// if it differs from that of the failure, the pause is over.
+    /// Returns the remaining delay of an object; None if it may continue. `inputs` is everything that a user can
+    /// change: if it differs from the value at the failure, the backoff is reset.
     pub fn remaining(&self, namespace: &str, name: &str, inputs: &impl Hash) -> Option<Duration> {
         let pauses = self.pauses.lock();
         let pause = pauses.get(&key(namespace, name)).filter(|pause| pause.inputs == fingerprint(inputs))?;
         Some(pause.until.saturating_duration_since(Instant::now())).filter(|rest| !rest.is_zero())
     }
 
-    /// Notes a failure, and says how long to wait.
+    /// Records a failure and returns the delay.
     pub fn record_failure(&self, namespace: &str, name: &str, inputs: &impl Hash) -> Duration {
         let inputs = fingerprint(inputs);
         let mut pauses = self.pauses.lock();
@@ -52,7 +51,7 @@ impl Backoff {
         pause
     }
 
-    /// Notes that all went well, or that the object is gone.
+    /// Resets the backoff of an object that succeeded or was deleted.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.pauses.lock().remove(&key(namespace, name));
     }
@@ -64,7 +63,7 @@ fn fingerprint(inputs: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Up to a fifth more than the pause, differing by object, so that those that failed together do not return together.
+/// Adds up to 20% jitter to a delay, so that objects that failed together do not retry together.
 pub fn jittered(pause: Duration, seed: u64) -> Duration {
     pause + pause.mul_f64(0.2 * (fingerprint(&seed) % 1000) as f64 / 1000.0)
 }
@@ -74,7 +73,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_pause_grows_and_a_change_by_a_person_ends_it() {
+    async fn the_delay_grows_and_a_change_by_a_user_resets_it() {
         let retries = Backoff::default();
         assert_eq!(retries.remaining("ns", "a", &1), None);
         let first = retries.record_failure("ns", "a", &1);

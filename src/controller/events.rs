@@ -1,24 +1,24 @@
-//! Events for people who watch a namespace: one when an object comes to a halt and waits for them.
+//! Warning Events for objects that have become stalled and require user action.
 
 use crate::api::condition::{Condition, Status, find, is_true, types};
 use jiff::{SignedDuration, Timestamp};
 
-/// Longest note that the API server takes, in bytes.
+/// Maximum length of a note that the API server accepts, in bytes.
 const EVENT_NOTE_MAX_BYTES: usize = 1024;
-/// The reason of an object that a person has suspended: no news for that person.
+/// Reason of a suspended object. It causes no Event, because a user requested it.
 pub const SUSPENDED: &str = "Suspended";
 
-/// After this long a wait is news, too.
+/// Duration after which a pending object also needs attention.
 const LONG_WAIT_THRESHOLD: SignedDuration = SignedDuration::from_mins(10);
 
-/// The condition that a person should look at, if there is one: the object has come to a halt, or has waited long.
+/// Returns the condition that needs the attention of a user: the object is stalled or has been pending for a long time.
 pub fn needs_attention(conditions: &[Condition], now: Timestamp) -> Option<&Condition> {
     let on = |type_| find(conditions, type_).filter(|one| one.status == Status::True);
     let is_long = |waits: &&Condition| now.duration_since(waits.last_transition_time) >= LONG_WAIT_THRESHOLD;
     on(types::STALLED).or_else(|| on(types::RECONCILING).filter(is_long))
 }
 
-/// Reason and note of the warning for an object that has come to a halt since its last status, if it has.
+/// Returns the reason and note of the warning Event for an object that has become stalled since its last status.
 pub fn newly_stalled(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
     if !is_true(after, types::STALLED) {
         return None;
@@ -28,7 +28,7 @@ pub fn newly_stalled(before: &[Condition], after: &[Condition]) -> Option<(Strin
     (!known && reason != SUSPENDED).then(|| (reason.clone(), truncate_note(message)))
 }
 
-/// The text, cut to what the API server takes.
+/// Truncates a note to the length that the API server accepts.
 pub fn truncate_note(message: &str) -> String {
     let mut note = message.to_owned();
     while note.len() > EVENT_NOTE_MAX_BYTES {
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_halt_and_a_long_wait_are_for_a_person_to_look_at() {
+    fn stalled_and_long_pending_objects_need_attention() {
         let minute = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
         let halts = conditions(Readiness::Stalled, "SecretNotFound");
         assert_eq!(needs_attention(&halts, minute(0)).unwrap().reason, "SecretNotFound");
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_new_halt_is_news() {
+    fn only_a_newly_stalled_object_causes_an_event() {
         let waits = conditions(Readiness::Reconciling, "Connecting");
         let halts = conditions(Readiness::Stalled, "SecretNotFound");
         let (reason, note) = newly_stalled(&waits, &halts).unwrap();

@@ -1,21 +1,20 @@
-//! Who may work on a Pad now. All at once share one bound, and whoever has little goes before whoever has much.
-//!
-//! A Pad keeps its turn while it waits for its account's rate limit or for a service that does not answer. So the Pads of
-//! connections that are flooded or that hang hold turns for long, and must leave some to all others: a connection takes
-//! a further turn only while it holds less than a multiple of what is free. One such connection ends up with three
-//! quarters of the turns, two with 14 of 32 each; some are always left for who holds none.
+//! Fair scheduling of reconciles: a global concurrency limit, shared max-min fairly between connections.  A Pad keeps
+//! its permit while it waits for the rate limit or for a slow service. Pads of flooded or slow connections therefore
+//! hold permits for a long time and must leave some for the others: a connection gets another permit only while it
+//! holds less than a multiple of the free ones. One such connection gets at most three quarters of the permits, two get
+//! 14 of 32 each; connections that hold none always find a free one.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// So many times what would be left free a connection may hold: alone it gets three quarters of all.
+/// A connection may hold up to this multiple of the remaining free permits, i.e. at most 3/4 of all when alone.
 const CONNECTION_SHARE_FACTOR: usize = 3;
-/// The same of a namespace: alone it gets seven eighths.
+/// A namespace may hold up to this multiple of the remaining free permits, i.e. at most 7/8 of all when alone.
 const NAMESPACE_SHARE_FACTOR: usize = 7;
 
-/// The turns of all Pads.
+/// Scheduler for the reconciles of all Pads.
 #[derive(Clone, Debug)]
 pub struct FairShare(Arc<Mutex<FairShareState>>);
 
@@ -26,9 +25,9 @@ type Key = (String, String);
 struct FairShareState {
     free: usize,
     connections: HashMap<Key, ConnectionShare>,
-    /// How many turns each namespace holds.
+    /// Number of permits that each namespace holds.
     namespaces: HashMap<String, usize>,
-    /// How many have come so far.
+    /// Number of requests so far; orders the waiters.
     came: u64,
 }
 
@@ -38,23 +37,23 @@ struct ConnectionShare {
     waiting: VecDeque<(u64, oneshot::Sender<WorkPermit>)>,
 }
 
-/// The right to work on one Pad, given back when it is dropped.
+/// Permit to reconcile one Pad; released on drop.
 #[derive(Debug)]
-#[must_use = "the turn ends when it is dropped"]
+#[must_use = "the permit is released on drop"]
 pub struct WorkPermit {
     turns: FairShare,
     of: Key,
 }
 
 impl FairShare {
-    /// So many at once.
+    /// Returns a scheduler with a global concurrency limit.
     pub fn new(at_once: u16) -> Self {
         let (connections, namespaces) = (HashMap::new(), HashMap::new());
         Self(Arc::new(Mutex::new(FairShareState { free: at_once.into(), connections, namespaces, came: 0 })))
     }
 
-    /// Waits for a turn. Of those who wait, that connection goes first which holds the fewest turns; within it, who came
-    /// first.
+    /// Waits for a permit. The connection with the fewest permits is served first, and within a connection the oldest
+    /// request.
     pub async fn acquire(&self, namespace: &str, connection: &str) -> Option<WorkPermit> {
         let (sender, turn) = oneshot::channel();
         {
@@ -68,9 +67,9 @@ impl FairShare {
         turn.await.ok()
     }
 
-    /// Gives away what is free, to whoever may have it.
+    /// Grants the free permits to eligible waiters.
     fn grant_permits(&self) {
-        // Who has gone meanwhile gives the turn back, for which the lock must be free again.
+        // Permits for cancelled waiters are released on drop, which takes the lock. Drop them after it is released.
         let mut nobodys = Vec::new();
         let mut state = self.0.lock();
         while let Some((of, waits)) = state.next() {
@@ -88,9 +87,9 @@ impl Drop for WorkPermit {
 }
 
 impl FairShareState {
-    /// Takes a turn for whoever is next.
+    /// Takes a permit for the next waiter.
     fn next(&mut self) -> Option<(Key, oneshot::Sender<WorkPermit>)> {
-        // What would be left after this one.
+        // Number of free permits after this one.
         let left = self.free.checked_sub(1)?;
         let may = |held: usize, share: usize| held == 0 || held < share * left;
         let of = self
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn one_connection_and_one_namespace_leave_turns_for_others() {
+    fn one_connection_and_one_namespace_leave_permits_for_others() {
         let turns = FairShare::new(32);
         let flooded = taken(&turns, "hiring", "acme");
         assert_eq!(flooded.len(), 24);
@@ -151,19 +150,19 @@ mod tests {
         let elsewhere = taken(&turns, "sales", "acme");
         assert_eq!(elsewhere.len(), 3);
         let last = now(&turns, "third", "acme");
-        assert!(last.is_some(), "there is one left for who has none");
-        assert!(now(&turns, "fourth", "acme").is_none(), "32 at once, and no more");
+        assert!(last.is_some(), "one is left for a connection that holds none");
+        assert!(now(&turns, "fourth", "acme").is_none(), "at most 32 concurrently");
         drop(flooded);
         assert!(now(&turns, "fourth", "acme").is_some());
     }
 
-    /// However many hang or are flooded: who comes with a single Pad goes as soon as any turn ends.
+    /// Regardless of the number of slow or flooded connections, a single Pad of another one gets the next free permit.
     #[tokio::test]
-    async fn who_holds_the_fewest_goes_first() {
+    async fn the_connection_with_the_fewest_permits_is_served_first() {
         let turns = FairShare::new(8);
         let mut held: Vec<Vec<WorkPermit>> =
             (0..8).map(|number| taken(&turns, "hiring", &number.to_string())).collect();
-        assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 7, "one is left to other namespaces: {held:?}");
+        assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 7, "one is left for other namespaces: {held:?}");
         let crowd: Vec<_> = (0..50).map(|_| Box::pin(turns.acquire("hiring", "0"))).collect();
         let mut crowd: Vec<_> = crowd.into_iter().map(|one| (one, None)).collect();
         for (one, turn) in &mut crowd {
@@ -173,11 +172,14 @@ mod tests {
         let mut late = Box::pin(turns.acquire("hiring", "late"));
         assert!(late.as_mut().now_or_never().is_none());
         held[0].pop();
-        assert!(late.now_or_never().flatten().is_some(), "before the crowd that came earlier");
+        assert!(
+            late.now_or_never().flatten().is_some(),
+            "before the earlier waiters of the flooded connection"
+        );
     }
 
     #[tokio::test]
-    async fn who_waits_no_more_is_passed_over() {
+    async fn a_cancelled_waiter_is_skipped() {
         let turns = FairShare::new(1);
         let turn = now(&turns, "hiring", "acme").unwrap();
         let mut gone = Box::pin(turns.acquire("hiring", "gone"));
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn even_one_at_once_goes_on() {
+    fn a_limit_of_one_makes_progress() {
         let turns = FairShare::new(1);
         for _ in 0..3 {
             assert!(now(&turns, "hiring", "acme").is_some());

@@ -1,8 +1,8 @@
-//! Which waits an Event was written for: once for each, also over restarts.
+//! Events for Pads that are pending for a long time: one per wait, also across restarts.
 //!
-//! The Event of a wait has a name that follows from the Pad and from the time since when it waits. Another process that
-//! writes it again creates nothing. When the API server has deleted the Event (after an hour by default), waits that are
-//! that old get none: an earlier process has written it.
+//! The name of the Event is derived from the Pad and the start of the wait, so that a second write by another process
+//! has no effect. API servers delete Events (after an hour by default). Longer waits therefore get no Event: an earlier
+//! process has written it.
 
 use crate::api::FIELD_MANAGER;
 use crate::api::names::sha256_hex;
@@ -17,34 +17,34 @@ use kube::{Api, Client};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
-/// The age of a wait after which its Event may have been deleted again: the 10 minutes until it is written, the longest
-/// time between two passes, and less than the hour for which API servers keep Events.
+/// Age of a wait after which its Event may have been deleted: the 10 minutes until it is written plus the maximum time
+/// between two passes, and less than the hour for which API servers keep Events.
 const EVENT_MAX_WAIT_AGE: SignedDuration = SignedDuration::from_mins(65);
-/// Maximum length of the part of an Event's name that is the Pad's.
+/// Maximum length of the Pad's name in the name of an Event.
 const EVENT_NAME_PART_MAX_CHARS: usize = 200;
 
-/// The waits that were reported; one for each Pad.
+/// Reported waits; one for each Pad.
 #[derive(Debug, Default)]
 pub struct LongWaitEvents {
     waits: Mutex<HashMap<(String, String), (String, Timestamp)>>,
 }
 
 impl LongWaitEvents {
-    /// Reports whether an Event is due for the wait of a Pad, and records that it is written.
+    /// Reports whether an Event is due for the wait of a Pad, and records it as written.
     pub fn is_due(&self, namespace: &str, name: &str, uid: &str, since: Timestamp, now: Timestamp) -> bool {
         let wait = (uid.to_owned(), since);
         let before = self.waits.lock().insert(key(namespace, name), wait.clone());
         before != Some(wait) && now.duration_since(since) < EVENT_MAX_WAIT_AGE
     }
 
-    /// The Pad is gone, or does not wait any more.
+    /// Drops the state of a Pad that was deleted or is no longer pending.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.waits.lock().remove(&key(namespace, name));
     }
 }
 
-/// Writes the Event of a wait, unless it was written before. That it cannot be written is only logged: the object's
-/// conditions say the same.
+/// Writes the Event of a wait, unless it exists. An error is only logged, because the conditions contain the same
+/// message.
 pub async fn write(client: &Client, object: &ObjectReference, since: Timestamp, reason: &str, note: String) {
     let event = event(object, since, reason, note);
     let namespace = object.namespace.as_deref().unwrap_or_default();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn each_wait_is_due_once_and_nothing_is_kept_of_one_that_is_over() {
+    fn each_wait_is_due_once_and_is_dropped_when_it_ends() {
         let warned = LongWaitEvents::default();
         assert!(warned.is_due("hiring", "a", "u-1", minute(0), minute(10)));
         assert!(!warned.is_due("hiring", "a", "u-1", minute(0), minute(15)));
@@ -98,14 +98,14 @@ mod tests {
         assert!(warned.waits.lock().is_empty());
     }
 
-    /// As after a restart: the memory is empty, and the wait is older than any Event.
+    /// After a restart, the state is empty and the wait is older than any Event.
     #[test]
     fn a_wait_of_days_is_not_reported_again_by_another_process() {
         assert!(!LongWaitEvents::default().is_due("hiring", "a", "u-1", minute(0), minute(3 * 24 * 60)));
     }
 
     #[test]
-    fn the_event_of_a_wait_has_one_name() {
+    fn the_event_of_a_wait_has_a_stable_name() {
         let object = ObjectReference {
             name: Some(format!("{}-1", "p".repeat(240))),
             namespace: Some("hiring".into()),

@@ -1,4 +1,4 @@
-//! Numbers about what the leader does. Labels come from closed sets, but for the names of connections that there are.
+//! Metrics of the leader. Label values come from closed sets, except the names of existing connections.
 
 use crate::controller::runtime::ReconcileError;
 use crate::k8s::patch::WriteError;
@@ -39,12 +39,12 @@ struct ConnectionLabels {
     connection: String,
 }
 
-/// How a Pad came to its pad.
+/// Origin of the pad of a Pad.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Origin {
-    /// It was made in this pass.
+    /// The pad was created in this pass.
     Created,
-    /// It was there already: found by a search, or behind a link on the candidate.
+    /// The pad already existed: found by a search, or by a link on the candidate.
     Adopted,
 }
 
@@ -57,12 +57,12 @@ impl Origin {
     }
 }
 
-/// How a pass ended that the API server failed.
+/// Outcomes of passes that failed because of the API server.
 const FAILURE_OUTCOMES: [&str; 2] = ["write_failed", "secret_unreadable"];
-/// How a sync ended that walked all to the end, and one that did not.
+/// Outcomes of a sync: complete and incomplete.
 const SYNC_OUTCOMES: [&str; 2] = ["ok", "broken_off"];
 
-/// What the leader counts; a cheap handle.
+/// Metrics of the leader; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ControllerMetrics {
     leader: Gauge,
@@ -79,7 +79,7 @@ pub struct ControllerMetrics {
 }
 
 impl ControllerMetrics {
-    /// Makes the metrics and registers them by their full names; the registry must have no prefix of its own.
+    /// Creates the metrics and registers them by their full names. The registry must have no prefix.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             leader: Gauge::default(),
@@ -96,7 +96,7 @@ impl ControllerMetrics {
             walks_cut: Counter::default(),
             last_sync: Family::default(),
         };
-        // What has not happened yet is told as 0: the first time would else not be seen to be an increase.
+        // Pre-register every label, so that `increase()` sees the first event.
         for origin in [Origin::Created, Origin::Adopted] {
             drop(metrics.pads.get_or_create(&OriginLabels { origin: origin.label() }));
         }
@@ -105,67 +105,59 @@ impl ControllerMetrics {
         }
         registry.register(
             "pad_operator_leader",
-            "1 on the replica that reconciles, else 0",
+            "1 on the leader, 0 on other replicas",
             metrics.leader.clone(),
         );
         registry.register(
             "pad_operator_reconciles",
-            "Passes over an object by how they ended",
+            "Number of reconciles by kind and outcome",
             metrics.reconciles.clone(),
         );
         registry.register(
             "pad_operator_reconcile_seconds",
-            "How long passes over an object took",
+            "Duration of reconciles by kind",
             metrics.reconcile_seconds.clone(),
         );
         registry.register(
             "pad_operator_reconciles_waiting",
-            "Pads that wait because --concurrency others are at work",
+            "Number of Pads that wait because of the --concurrency limit",
             metrics.waiting.clone(),
         );
         registry.register(
             "pad_operator_pads_stored",
-            "Pads whose pad at CoderPad was stored, by where it came from",
+            "Number of Pads whose pad in CoderPad was stored, by origin",
             metrics.pads.clone(),
         );
         registry.register(
             "pad_operator_create_outcomes_unknown",
-            "Creations at CoderPad whose answer was lost, and that are searched for",
+            "Number of create requests to CoderPad without a response, whose pad is searched for",
             metrics.unknown.clone(),
         );
-        registry.register("pad_operator_webhook_to_link_seconds", "From the stage change in Lever to the link on the candidate, for candidates who get a pad at once", metrics.webhook_to_link.clone());
-        registry.register(
-            "pad_operator_syncs",
-            "Walks over both services' lists by how they ended",
-            metrics.syncs.clone(),
-        );
-        registry.register(
-            "pad_operator_sync_seconds",
-            "How long walks over both services' lists took",
-            metrics.sync_seconds.clone(),
-        );
+        registry.register("pad_operator_webhook_to_link_seconds", "Time from the stage change in Lever to the link on the candidate, for pads that are created without waiting", metrics.webhook_to_link.clone());
+        registry.register("pad_operator_syncs", "Number of syncs by outcome", metrics.syncs.clone());
+        registry.register("pad_operator_sync_seconds", "Duration of syncs", metrics.sync_seconds.clone());
         registry.register(
             "pad_operator_sync_walks_cut",
-            "Walks over CoderPad's pads that were too long for one sync and continue with the next",
+            "Number of scans of CoderPad's pads that exceeded one sync and continue with the next",
             metrics.walks_cut.clone(),
         );
         registry.register(
             "pad_operator_last_sync_timestamp_seconds",
-            "When a connection was last walked to the end",
+            "Time of the last complete sync of a connection",
             metrics.last_sync.clone(),
         );
         metrics
     }
 
-    /// This replica reconciles from now on.
+    /// Marks this replica as the leader.
     pub fn set_leader(&self) {
         self.leader.set(1);
     }
 
-    /// A pass over an object of a kind has ended.
+    /// Records the outcome and duration of a pass.
     pub(super) fn observe_reconcile(&self, kind: &str, failure: Option<&ReconcileError>, took: Duration) {
         let labels = |outcome| PassLabels { kind: kind.to_owned(), outcome };
-        // The first failure of a kind is then seen to be an increase.
+        // Pre-register the failures, so that `increase()` sees the first one.
         if failure.is_none() {
             FAILURE_OUTCOMES.iter().for_each(|outcome| drop(self.reconciles.get_or_create(&labels(outcome))));
         }
@@ -182,29 +174,29 @@ impl ControllerMetrics {
             .observe(took.as_secs_f64());
     }
 
-    /// A Pad waits until others are done; it does no more when the guard is dropped.
+    /// Counts a waiting Pad until the guard is dropped.
     pub(super) fn track_waiting(&self) -> WaitingGauge {
         self.waiting.inc();
         WaitingGauge(self.waiting.clone())
     }
 
-    /// The id of a pad at CoderPad was stored.
+    /// Counts a Pad whose pad ID was stored.
     pub(super) fn inc_pads_stored(&self, origin: Origin) {
         self.pads.get_or_create(&OriginLabels { origin: origin.label() }).inc();
     }
 
-    /// The answer to a creation was lost.
+    /// Counts a create request without a response.
     pub(super) fn inc_outcomes_unknown(&self) {
         self.unknown.inc();
     }
 
-    /// A candidate who was moved at this time has the link now.
+    /// Records the time from a stage change to the link on the candidate.
     pub(super) fn observe_link(&self, moved_at: Timestamp) {
         let took = Timestamp::now().duration_since(moved_at).as_secs_f64();
         self.webhook_to_link.observe(took.max(0.0));
     }
 
-    /// A sync has ended. `complete`: it walked all to the end.
+    /// Records the outcome and duration of a sync. `complete` is set if all scans were completed.
     pub(crate) fn observe_sync(&self, namespace: &str, connection: &str, complete: bool, took: Duration) {
         let outcome = SYNC_OUTCOMES[usize::from(!complete)];
         self.syncs.get_or_create(&OutcomeLabels { outcome }).inc();
@@ -215,18 +207,18 @@ impl ControllerMetrics {
         }
     }
 
-    /// A walk over CoderPad's pads was too long for one sync.
+    /// Counts a scan of CoderPad's pads that exceeded one sync.
     pub(crate) fn inc_scans_cut(&self) {
         self.walks_cut.inc();
     }
 
-    /// A connection is gone.
+    /// Removes the metrics of a deleted connection.
     pub(super) fn forget(&self, namespace: &str, connection: &str) {
         self.last_sync.remove(&labels(namespace, connection));
     }
 }
 
-/// A Pad that waits.
+/// Guard of a waiting Pad.
 pub(super) struct WaitingGauge(Gauge);
 
 impl Drop for WaitingGauge {

@@ -1,6 +1,6 @@
-//! The controllers of the three kinds. Each reconciles as: observe → plan → act → status.
+//! Controllers of the three kinds. Each reconcile has the phases observe, plan, execute and status.
 //!
-//! They run on the leader only. What they share is here: the context, how they are woken, how they end.
+//! They run only on the leader. This module contains the shared context.
 
 pub mod backoff;
 pub mod configuration;
@@ -39,68 +39,68 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// What the flags say about reconciling.
+/// Settings of the controllers from the command-line flags.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Base of status.webhookURL; with or without a scheme.
     pub public_url: Option<String>,
-    /// How many objects are reconciled at once.
+    /// Maximum number of concurrent reconciles.
     pub concurrency: u16,
-    /// How long CoderPad may take to answer the creation of a pad.
+    /// Timeout of requests to CoderPad that create a pad.
     pub create_timeout: Duration,
-    /// How far CoderPad's lists of pads may lie behind.
+    /// Maximum delay until a new pad appears in CoderPad's lists.
     pub list_lag: Duration,
 }
 
-/// What every reconcile of the leader may use.
+/// Shared dependencies of all reconciles.
 pub struct Context {
-    /// The API server.
+    /// Client of the API server.
     pub client: Client,
-    /// What is watched of the namespaces that this context serves.
+    /// Watched objects in the namespaces of this context.
     pub scope: Scope,
-    /// Secrets: changes, and single keys.
+    /// Reader and change notifications of Secrets.
     pub secrets: Secrets,
-    /// The services of the connections.
+    /// Service clients of the connections.
     pub accounts: Arc<ServiceClientCache>,
-    /// The flags.
+    /// Settings from the flags.
     pub settings: Arc<Settings>,
-    /// What is counted.
+    /// Metrics of the leader.
     pub metrics: metrics::ControllerMetrics,
-    /// Who is told that work goes on.
+    /// Liveness reporting.
     pub health: Health,
-    /// Writes Events.
+    /// Recorder of Events.
     pub recorder: Recorder,
-    /// How many pads may still be made, by the plan and in this hour.
+    /// Remaining pads by the quota of the plan and by the hourly limit.
     pub allowances: PadBudget,
-    /// When Pads in error may try again.
+    /// Backoff of failing Pads.
     pub retries: Backoff,
-    /// When it may be tried again to put the tag of a pad that fails on its candidate, or to take it off.
+    /// Backoff of adding and removing the failure tag.
     pub flag_retries: Backoff,
-    /// When a refused tag of an open pad may be sent again.
+    /// Backoff of rejected tags of open pads.
     pub tag_retries: Backoff,
-    /// Attempts to create a pad whose outcome is not stored.
+    /// Attempts to create a pad whose outcome is not stored yet.
     pub flights: InFlight,
-    /// The versions of Pads that were written last.
+    /// Last written versions of Pads.
     pub written: WriteTracker,
-    /// Lever's answers that were older than a webhook.
+    /// Responses of Lever that were older than a webhook.
     pub stale_reads: StaleReads,
-    /// Pads that sync has news of.
+    /// Refresh requests of sync for Pads.
     pub looks: Hints,
-    /// Pads that wait to hear of their candidates.
+    /// Batched candidate reads.
     pub readings: CandidateLoader,
-    /// What is asked of sync, and what it tells.
+    /// Requests to sync and their completion.
     pub syncs: Syncs,
-    /// The waits that an Event was written for.
+    /// Waits for which an Event was written.
     pub warned: LongWaitEvents,
-    /// Who may work on a Pad now, over all namespaces.
+    /// Scheduler of Pad reconciles across all namespaces.
     pub turns: FairShare,
-    /// Asks for a connection (namespace, name) to be probed now.
+    /// Channel of connections (namespace, name) to probe immediately.
     pub probes: broadcast::Sender<(String, String)>,
 }
 
 impl Context {
-    /// Writes a Warning Event about an object that needs a person. That it cannot be written is only logged: the
-    /// object's conditions say the same.
+    /// Writes a Warning Event about an object that requires user action. An error is only logged, because the
+    /// conditions contain the same message.
     pub async fn publish_warning(&self, object: &ObjectReference, reason: &str, note: &str) {
         let event = Event {
             type_: EventType::Warning,
@@ -110,20 +110,20 @@ impl Context {
             secondary: None,
         };
         if let Err(error) = in_time(self.recorder.publish(&event, object)).await {
-            tracing::warn!(%error, "an Event could not be written");
+            tracing::warn!(%error, "cannot write an Event");
         }
     }
 
-    /// The connection that a channel tells of; all, where something was missed.
-    fn changed_connections(&self, told: Option<(String, String)>) -> Vec<Arc<LeverConnection>> {
+    /// Returns the connection that a channel delivered, or all connections if messages were lost.
+    fn changed_connections(&self, changed: Option<(String, String)>) -> Vec<Arc<LeverConnection>> {
         let connections = &self.scope.connections;
-        match told {
+        match changed {
             Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
             None => connections.store().state(),
         }
     }
 
-    /// Asks for a connection to be probed now, because a call for one of its Pads was refused.
+    /// Requests a probe of a connection, because a service rejected a call for one of its Pads.
     pub fn request_probe(&self, namespace: &str, connection: &str) {
         let _ = self.probes.send((namespace.to_owned(), connection.to_owned()));
     }

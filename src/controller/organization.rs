@@ -1,8 +1,7 @@
-//! The CoderPad organization that a key leads to, and whether the connection may use it (contract C4a).
-//!
-//! In another organization every pad of the connection is missing, so each 404 would end a Pad for good. Therefore a key
-//! is not used for Pads before `GET /organization` has confirmed that it leads to the organization that the connection
-//! had before: the one in its status, or one that a person has accepted.
+//! The CoderPad organization of an API key, and the check whether the connection may use it (contract C4a).  In another
+//! organization, every pad of the connection is missing, and each 404 would end a Pad permanently. Therefore a key is
+//! used for Pads only after `GET /organization` has confirmed the known organization: the one in the status of the
+//! connection, or one that a user has accepted.
 
 use crate::api::{LeverConnection, names};
 use crate::coderpad::{self, InterviewClient};
@@ -14,24 +13,24 @@ use std::fmt;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Longest name that the status keeps, in characters.
+/// Maximum length of the name in the status, in characters.
 const ORGANIZATION_NAME_MAX_CHARS: usize = 256;
-/// Longest ID that the status keeps, in characters.
+/// Maximum length of the ID in the status, in characters.
 const ORGANIZATION_ID_MAX_CHARS: usize = 64;
-/// How long a failed request answers for all that wait for the same, so that they do not wait for it one by one.
+/// Duration for which a failed request is cached, so that concurrent callers do not repeat it one by one.
 const FAILURE_CACHE_TTL: Duration = Duration::from_secs(2);
 
-/// An organization, within the bounds of the status.
+/// Organization in CoderPad, within the limits of the status.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Organization {
-    /// Its name.
+    /// Name of the organization.
     pub name: String,
-    /// Its ID, if CoderPad returns one: seen by a client, not documented.
+    /// ID of the organization, if CoderPad returns one (observed, but not documented).
     pub id: Option<String>,
 }
 
 impl Organization {
-    /// The organization in an answer of CoderPad; None if it has no name.
+    /// Returns the organization in a response of CoderPad; None if it has no name.
     pub fn from_answer(found: &coderpad::Organization) -> Option<Self> {
         let name = sanitize::one_line(found.name.as_deref()?, ORGANIZATION_NAME_MAX_CHARS);
         let id = found
@@ -42,13 +41,13 @@ impl Organization {
         Some(Self { name, id })
     }
 
-    /// The organization that the connection had when it was last probed.
+    /// Returns the organization of the last probe of a connection.
     pub fn from_status(connection: &LeverConnection) -> Option<Self> {
         let status = connection.status.as_ref()?;
         Some(Self { name: status.organization.clone()?, id: status.organization_id.clone() })
     }
 
-    /// Reports whether both are the same one. An ID outlives a new name; without both IDs the names are compared.
+    /// Reports whether both are the same organization, by ID or, if an ID is missing, by name.
     fn is(&self, other: &Self) -> bool {
         match (&self.id, &other.id) {
             (Some(own), Some(other)) => own == other,
@@ -56,7 +55,8 @@ impl Organization {
         }
     }
 
-    /// What the annotation must contain to accept this one instead of `known`: its name, or its ID if both have one name.
+    /// Returns the annotation value that accepts this organization instead of `known`: its name, or its ID if both have
+    /// the same name.
     fn acceptance<'a>(&'a self, known: &Self) -> &'a str {
         match &self.id {
             Some(id) if self.name == known.name => id,
@@ -64,10 +64,10 @@ impl Organization {
         }
     }
 
-    /// Checks that the connection may use this organization. The error is a sentence for a person.
+    /// Checks that the connection may use this organization. The error is a message for users.
     ///
     /// # Errors
-    /// If the connection had another one, and nobody has accepted this one.
+    /// If the connection had another organization, and no user has accepted this one.
     pub fn check(&self, connection: &LeverConnection) -> Result<(), String> {
         let Some(known) = Self::from_status(connection) else { return Ok(()) };
         let wanted = self.acceptance(&known);
@@ -82,10 +82,10 @@ impl Organization {
             quoted(wanted)
         );
         Err(format!(
-            "The API key in Secret {}, key {} leads to the CoderPad organization {self}, but this connection belongs to \
-             {known}. Nothing is sent for its Pads, and nothing is concluded about existing pads. Put a key of {known} \
-             into the Secret. Or, to move the connection to {self} (its open Pads then end, because their pads are not \
-             there), run: {command}",
+            "The API key in Secret {}, key {} belongs to the CoderPad organization {self}, but this connection \
+             belongs to {known}. The operator sends no requests for its Pads and concludes nothing about existing \
+             pads. Put a key of {known} into the Secret. To move the connection to {self} instead (its open Pads \
+             end, because their pads are missing there), run: {command}",
             key.name, key.key
         ))
     }
@@ -100,12 +100,12 @@ impl fmt::Display for Organization {
     }
 }
 
-/// The organization that a person has accepted for the connection, by name or ID.
+/// Returns the organization that a user has accepted for the connection, by name or ID.
 pub fn accepted(connection: &LeverConnection) -> Option<&str> {
     connection.annotations().get(names::ACCEPT_ORGANIZATION).map(|name| name.trim())
 }
 
-/// A word that a shell takes as it is, whatever the organization is called.
+/// Returns the text quoted for a shell.
 fn quoted(text: &str) -> String {
     if text.chars().all(|c| c.is_alphanumeric() || " .,&()+-_/".contains(c)) {
         format!("\"{text}\"")
@@ -114,7 +114,7 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// The organization of one key, as far as CoderPad has returned it.
+/// Cached organization of one API key.
 #[derive(Debug, Default)]
 pub struct KeyOrganization {
     seen: Mutex<Option<LastAnswer>>,
@@ -128,7 +128,7 @@ enum LastAnswer {
 }
 
 impl KeyOrganization {
-    /// Asks CoderPad. For the probe.
+    /// Fetches the organization from CoderPad. Used by the probe.
     ///
     /// # Errors
     /// Those of [`InterviewClient::organization`].
@@ -137,7 +137,7 @@ impl KeyOrganization {
         self.refresh(client).await
     }
 
-    /// Returns what is known of the key; asks CoderPad if nothing is. Many that ask at the same time cost one request.
+    /// Returns the cached organization, or fetches it. Concurrent calls share one request.
     ///
     /// # Errors
     /// Those of [`InterviewClient::organization`].
@@ -158,7 +158,7 @@ impl KeyOrganization {
         let mut seen = self.seen.lock();
         match &answer {
             Ok(found) => *seen = Some(LastAnswer::Organization(found.clone())),
-            // What was seen of the key stays: it cannot become another one's because CoderPad does not answer.
+            // Keep the known organization after an error: the organization of a key does not change.
             Err(error) if !matches!(*seen, Some(LastAnswer::Organization(_))) => {
                 *seen = Some(LastAnswer::Failed(error.clone(), Instant::now()));
             }
@@ -208,7 +208,7 @@ mod tests {
 
     // contract C4a
     #[test]
-    fn another_organization_needs_a_person_and_a_new_name_does_not() {
+    fn another_organization_requires_acceptance_and_a_new_name_does_not() {
         let check = |found: &Organization, known, accepted| found.check(&connection(known, accepted)).is_ok();
         let (acme, other) = (organization("Acme", None), organization("Other", None));
         assert!(check(&acme, None, None), "the first one");
@@ -228,24 +228,27 @@ mod tests {
     }
 
     #[test]
-    fn the_message_names_both_and_both_ways_out() {
+    fn the_message_contains_both_organizations_and_both_solutions() {
         let found = organization("Other", Some("43"));
-        let said = found.check(&connection(Some(("Acme", Some("42"))), None)).unwrap_err();
+        let message = found.check(&connection(Some(("Acme", Some("42"))), None)).unwrap_err();
         for part in [
             "'Other' (ID 43)",
             "'Acme' (ID 42)",
             "Secret acme, key i",
             "kubectl annotate leverconnection acme -n hiring padoperator.dev/accept-organization=\"Other\" --overwrite",
         ] {
-            assert!(said.contains(part), "{said}");
+            assert!(message.contains(part), "{message}");
         }
         let hostile = organization("a\"; curl $(id) 'x' #", None);
-        let said = hostile.check(&connection(Some(("Acme", None)), None)).unwrap_err();
-        assert!(said.contains(r#"accept-organization='a"; curl $(id) '\''x'\'' #' --overwrite"#), "{said}");
+        let message = hostile.check(&connection(Some(("Acme", None)), None)).unwrap_err();
+        assert!(
+            message.contains(r#"accept-organization='a"; curl $(id) '\''x'\'' #' --overwrite"#),
+            "{message}"
+        );
     }
 
     #[tokio::test]
-    async fn many_that_ask_cost_one_request_and_a_failure_is_not_kept() {
+    async fn concurrent_calls_share_one_request_and_failures_expire() {
         let server = MockServer::start().await;
         let broken = ResponseTemplate::new(503);
         Mock::given(path("/api/organization"))
@@ -271,6 +274,6 @@ mod tests {
             let both = tokio::join!(of_key.get(&client), of_key.get(&client));
             assert_eq!((both.0.unwrap(), both.1.unwrap()), (expected.clone(), expected.clone()));
         }
-        assert_eq!(of_key.fetch(&client).await.unwrap(), expected, "the probe always asks");
+        assert_eq!(of_key.fetch(&client).await.unwrap(), expected, "the probe always sends a request");
     }
 }

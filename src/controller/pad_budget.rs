@@ -1,8 +1,8 @@
-//! Whether a pad may be created now: by the quota of the API key, and by spec.interview.maxPadsPerHour of the connection.
+//! Limits the creation of pads by the quota of the API key and by spec.interview.maxPadsPerHour of the connection.
 //!
-//! The hour counts requests to create a pad that CoderPad answered, whatever came of them: a take-home that was refused,
-//! or a request that CoderPad refuses, costs as much attention as a pad (contract F2). The Pads in the cluster report
-//! theirs, so that the count holds over restarts. Besides, this process counts its own: the cache lags behind.
+//! The hourly limit counts create requests that CoderPad answered, also those without a lasting pad, such as rejected
+//! requests (contract F2). The Pads in the cluster record their requests, so that the count survives restarts. In
+//! addition, this process counts its own requests, because the cache lags behind.
 
 use super::quotas::{self, Quotas};
 use super::rolling_limit::{LimitExceeded, WINDOW, is_in_window, limit_exceeded};
@@ -13,38 +13,38 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// A creation that the cluster reports and one that this process knows are the same if they are not further apart: one
-/// time is taken right before the other. Two creations of one Pad are this far apart, or one hides the other.
+/// Maximum time between the records of the same creation in the cluster and in this process. Two different creations of
+/// one Pad within this time count as one.
 const SAME_CREATION_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
-/// A creation of the last hour, as a Pad reports it.
+/// Creation within the last hour, as recorded by a Pad.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Creation {
-    /// The uid of the Pad.
+    /// UID of the Pad.
     pub pad: String,
-    /// When the request was sent.
+    /// Time of the request.
     pub at: Timestamp,
-    /// Whether the Pad has the pad, or its request is in flight.
+    /// Whether the Pad has a pad or its request is in flight.
     pub holds: bool,
 }
 
-/// The creations of the last hour that count for one Pad.
+/// Creations within the last hour that count for one Pad.
 #[derive(Debug, Default)]
 pub struct RecentPads {
-    /// When they were sent.
+    /// Times of the requests.
     pub times: Vec<Timestamp>,
-    /// The uids of Pads that have their place among them: they do not wait for one.
+    /// UIDs of Pads that are included in the count, so that they do not wait.
     pub placed: HashSet<String>,
 }
 
-/// The counts of all connections of a context, and those of the API keys, which all contexts share.
+/// Counts of all connections of a context, and of the API keys, which all contexts share.
 #[derive(Debug, Default)]
 pub struct PadBudget {
     quotas: Arc<Quotas>,
     hours: Mutex<HashMap<(String, String), Vec<SentCreation>>>,
 }
 
-/// A request that this process has sent, or is about to send.
+/// Request that this process has sent or is about to send.
 #[derive(Debug)]
 struct SentCreation {
     pad: String,
@@ -52,62 +52,63 @@ struct SentCreation {
     came: CreationResult,
 }
 
-/// What came of a request.
+/// Result of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum CreationResult {
-    /// It is in flight, or its outcome is unknown.
+    /// The request is in flight, or its outcome is unknown.
     Unknown,
-    /// A pad.
+    /// A pad was created.
     Pad,
-    /// An answer, and no pad that was kept.
+    /// CoderPad answered, but no pad was kept.
     NoPad,
 }
 
-/// A pad that is about to be created.
+/// Request for a reservation.
 #[derive(Debug)]
 pub struct PadRequest {
-    /// The uid of its Pad.
+    /// UID of the Pad.
     pub pad: String,
-    /// The API key of CoderPad.
+    /// Identity of the CoderPad API key.
     pub account: AccountId,
-    /// What the status says of the quota: it counts until this process has probed. None: no limit.
+    /// Remaining quota in the status, used until this process has probed. None: unlimited.
     pub remaining: Option<i64>,
-    /// Pads an hour. None: no limit.
+    /// Maximum number of pads per hour. None: unlimited.
     pub per_hour: Option<u32>,
-    /// What the cluster reports of the last hour.
+    /// Creations within the last hour, as recorded in the cluster.
     pub made: Vec<Creation>,
 }
 
-/// A pad that may be created.
+/// Reservation to create one pad.
 #[derive(Debug)]
-#[must_use = "report what came of it"]
+#[must_use = "report the result"]
 pub struct PadReservation {
     quota: quotas::QuotaReservation,
     pad: String,
     at: Timestamp,
 }
 
-/// Why a pad may not be created now.
+/// Limit that prevents the creation of a pad now.
 #[derive(Debug, PartialEq)]
 pub enum Denied {
-    /// The plan has none left.
+    /// The quota of the plan is used up.
     Quota,
-    /// The hour has none left.
+    /// The hourly limit is reached.
     Hour(LimitExceeded),
 }
 
 impl PadBudget {
-    /// Nothing was created yet. `quotas` is shared by all connections of the process.
+    /// Returns a budget without recorded creations. All connections of the process share `quotas`.
     pub fn new(quotas: Arc<Quotas>) -> Self {
         Self { quotas, hours: Mutex::default() }
     }
 
-    /// The counts of the API keys.
+    /// Returns the counts of the API keys.
     pub fn quotas(&self) -> &Quotas {
         &self.quotas
     }
 
-    /// The creations of the last hour that count for this Pad: as the cluster reports them, and those of this process.
+    /// Returns the creations within the last hour that count for a Pad: those recorded in the cluster and those of this
+    /// process.
     pub fn recent_pads(
         &self,
         namespace: &str,
@@ -124,7 +125,7 @@ impl PadBudget {
         )
     }
 
-    /// Takes one pad, if there is one left.
+    /// Reserves one pad, if both limits permit it.
     pub fn reserve(
         &self,
         namespace: &str,
@@ -137,7 +138,7 @@ impl PadBudget {
         let sent = hours.entry(key(namespace, connection)).or_default();
         let quota = self.quotas.reserve(account, remaining).ok_or(Denied::Quota)?;
         if let Some(limit) = per_hour {
-            // Older Pads that wait were considered where it was decided to create this pad.
+            // The decision to create this pad has already taken older pending Pads into account.
             if let Some(full) =
                 limit_exceeded(limit, merge_recent_creations(sent, &pad, made, now).times, 0, now)
             {
@@ -150,18 +151,18 @@ impl PadBudget {
         Ok(PadReservation { quota, pad, at: now })
     }
 
-    /// CoderPad created the pad.
+    /// Records that CoderPad created the pad.
     pub fn created(&self, namespace: &str, connection: &str, taken: &PadReservation) {
         self.record_result(namespace, connection, taken, CreationResult::Pad);
     }
 
-    /// CoderPad refused: the answer counts in the hour, and no pad in the quota.
+    /// Records that CoderPad rejected the request. It counts towards the hourly limit, but not towards the quota.
     pub fn refused(&self, namespace: &str, connection: &str, taken: &PadReservation) {
         self.record_result(namespace, connection, taken, CreationResult::NoPad);
         self.quotas.release(taken.quota);
     }
 
-    /// Nothing was sent.
+    /// Records that no request was sent.
     pub fn not_sent(&self, namespace: &str, connection: &str, taken: &PadReservation) {
         if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
             sent.retain(|one| one.pad != taken.pad || one.at != taken.at);
@@ -169,7 +170,7 @@ impl PadBudget {
         self.quotas.release(taken.quota);
     }
 
-    /// The Pad has given up its attempt: a pad that was created is deleted, and a request without an answer made none.
+    /// Records that the Pad gave up its attempt: its pad was deleted, or the request without a response created none.
     pub fn forget_intent(&self, namespace: &str, connection: &str, pad: &str) {
         if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
             sent.retain(|one| one.pad != pad || one.came != CreationResult::Unknown);
@@ -179,7 +180,7 @@ impl PadBudget {
         }
     }
 
-    /// Forgets a connection that is gone.
+    /// Drops the counts of a deleted connection.
     pub fn forget(&self, namespace: &str, connection: &str) {
         self.hours.lock().remove(&key(namespace, connection));
     }
@@ -197,7 +198,7 @@ fn is_recent(one: &SentCreation, now: Timestamp) -> bool {
     now.duration_since(one.at) < WINDOW
 }
 
-/// The creations that count for a Pad. Its own request without an answer does not: the Pad is past it.
+/// Returns the creations that count for a Pad, without its own unanswered request, which the Pad has already resolved.
 fn merge_recent_creations(
     sent: &mut Vec<SentCreation>,
     pad: &str,
@@ -205,7 +206,7 @@ fn merge_recent_creations(
     now: Timestamp,
 ) -> RecentPads {
     sent.retain(|one| is_recent(one, now));
-    // Each pass of a Pad that waits comes here: no comparison of all with all.
+    // Index by Pad: each pass of a pending Pad runs this code, so it must not be quadratic.
     let mut by_pad: HashMap<&str, Vec<Timestamp>> = HashMap::with_capacity(sent.len());
     for one in sent.iter() {
         by_pad.entry(&one.pad).or_default().push(one.at);
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_taken_than_the_hour_has_although_the_cache_lags() {
+    fn the_hourly_limit_holds_although_the_cache_lags() {
         let allowances = PadBudget::default();
         let take = |pad, known: &[(&str, i64)], minute| {
             allowances.reserve(NS, "acme", wanted(pad, Some(3), known), at(minute))
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hour_that_is_full_takes_nothing_from_the_quota() {
+    fn a_reached_hourly_limit_does_not_use_the_quota() {
         let allowances = PadBudget::default();
         let take = |pad, per_hour| {
             let wanted = PadRequest { remaining: Some(2), ..wanted(pad, Some(per_hour), &[]) };
@@ -309,9 +310,9 @@ mod tests {
         assert_eq!(take(3, 9).unwrap_err(), Denied::Quota);
     }
 
-    /// A Pad whose creation is refused, or whose pad is deleted at once, tries again as often as something wakes it.
+    /// A Pad whose creation is rejected, or whose pad is deleted immediately, retries on every trigger.
     #[test]
-    fn an_answered_request_counts_for_an_hour_whatever_came_of_it() {
+    fn an_answered_request_counts_for_an_hour_with_any_result() {
         let allowances = PadBudget::default();
         let take = |pad, minute| allowances.reserve(NS, "acme", wanted(pad, Some(3), &[]), at(minute));
         allowances.refused(NS, "acme", &take(1, 0).unwrap());
@@ -325,21 +326,21 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_not_sent_or_not_answered_leaves_its_place_to_the_same_pad() {
+    fn an_unsent_or_unanswered_request_does_not_count_for_the_same_pad() {
         let allowances = PadBudget::default();
         let take = |pad, minute| allowances.reserve(NS, "acme", wanted(pad, Some(1), &[]), at(minute));
         let taken = take(1, 0).unwrap();
         assert!(take(2, 1).is_err());
-        assert!(take(1, 2).is_ok(), "the same Pad again: nobody answered its first request");
+        assert!(take(1, 2).is_ok(), "the same Pad again: its first request was not answered");
         allowances.not_sent(NS, "acme", &taken);
         assert!(take(2, 3).is_err(), "the second request is in flight");
         allowances.forget_intent(NS, "acme", "1");
-        assert!(take(2, 4).is_ok(), "it made no pad");
+        assert!(take(2, 4).is_ok(), "it created no pad");
     }
 
-    /// After a restart only the Pads know.
+    /// After a restart, only the Pads contain the record.
     #[test]
-    fn what_the_cluster_reports_counts_once_and_a_pad_in_vain_holds_no_place() {
+    fn recorded_creations_count_once_and_failed_ones_hold_no_place() {
         let allowances = PadBudget::default();
         let taken = allowances.reserve(NS, "acme", wanted(1, Some(9), &[]), at(0)).unwrap();
         let reported = |holds| {

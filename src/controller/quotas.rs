@@ -1,21 +1,17 @@
-//! How many pads may still be created before CoderPad bills them, by API key.
-//!
-//! The quota in a connection's status is as old as the connection's last probe, and the Pads in the cache lag behind this
-//! process's own writes. Many candidates who are moved at once would each find the same last pad there. So each creation
-//! takes one from a count of this process. Connections with the same API key share the count, in any namespace: they
-//! share the plan (contract C8, F2).
-//!
-//! Each probe restarts the count. What is created during a probe counts against its answer: one pad too few until the
-//! next probe is better than one that is billed.
+//! Remaining quota of each CoderPad API key.  The quota in a connection's status is as old as the last probe, and the
+//! cached Pads lag behind the writes of this process. After a bulk move, many candidates would each find the same last
+//! pad available. Therefore each creation decrements a count in this process. Connections with the same API key share
+//! the count in all namespaces, because they share the plan (contract C8, F2).  Each probe resets the count. Creations
+//! during a probe are subtracted from its result: one pad too few until the next probe is better than a billed one.
 
 use crate::transport::AccountId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 
-/// API keys that are remembered. Beyond it all are forgotten, and the status counts until the next probe.
+/// Maximum number of tracked API keys. Beyond it, all counts are dropped, and the status applies until the next probe.
 const MAX_API_KEYS: usize = 4096;
 
-/// The counts of all API keys.
+/// Counts of all API keys.
 #[derive(Debug, Default)]
 pub struct Quotas {
     counts: Mutex<HashMap<AccountId, KeyQuota>>,
@@ -33,32 +29,33 @@ struct ProbedQuota {
     taken_before: u64,
 }
 
-/// A probe of the quota that has begun.
+/// Probe of the quota in progress.
 #[derive(Debug)]
-#[must_use = "what the probe reports is to be noted"]
+#[must_use = "record the result of the probe"]
 pub struct QuotaProbe(u64);
 
-/// A pad that may be created.
+/// Reservation of one pad.
 #[derive(Clone, Copy, Debug)]
-#[must_use = "give it back if no pad is created"]
+#[must_use = "release it if no pad is created"]
 pub struct QuotaReservation {
     account: AccountId,
     number: u64,
 }
 
 impl Quotas {
-    /// A probe begins.
+    /// Records the start of a probe.
     pub fn begin_probe(&self, account: AccountId) -> QuotaProbe {
         QuotaProbe(self.with(account, |count| count.taken))
     }
 
-    /// The answer of a probe: pads that remain.
+    /// Records the result of a probe: the number of remaining pads.
     pub fn end_probe(&self, account: AccountId, look: QuotaProbe, remaining: i64) {
         let quota = ProbedQuota { remaining, taken_before: look.0 };
         self.with(account, |count| count.quota = Some(quota));
     }
 
-    /// Pads that are left by the last probe, less those taken since; `remaining` if this process has not probed.
+    /// Returns the number of remaining pads: the result of the last probe minus later reservations, or `remaining` if
+    /// this process has not probed.
     pub fn left(&self, account: AccountId, remaining: i64) -> i64 {
         let counts = self.counts.lock();
         let count = counts.get(&account).and_then(|count| Some((count.taken, count.quota?)));
@@ -68,8 +65,8 @@ impl Quotas {
         })
     }
 
-    /// Takes one pad; None if none is left. `remaining` is what the status says: it counts until this process has
-    /// probed. None there: no limit.
+    /// Reserves one pad; None if the quota is used up. `remaining` is the value in the status, used until this process
+    /// has probed; None means unlimited.
     pub fn reserve(&self, account: AccountId, remaining: Option<i64>) -> Option<QuotaReservation> {
         self.with(account, |count| {
             if let Some(remaining) = remaining {
@@ -84,7 +81,7 @@ impl Quotas {
         })
     }
 
-    /// Gives one back: no pad was created. One that the last probe has not counted is not given back.
+    /// Releases a reservation whose pad was not created. Has no effect if a later probe has already reset the count.
     pub fn release(&self, taken: QuotaReservation) {
         self.with(taken.account, |count| {
             if let Some(quota) = count.quota.as_mut().filter(|quota| taken.number > quota.taken_before) {
@@ -111,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_taken_than_the_key_has() {
+    fn reservations_do_not_exceed_the_quota_of_the_key() {
         let quotas = Quotas::default();
         let take = || quotas.reserve(account("a"), Some(3));
         let taken: Vec<_> = (0..10).filter_map(|_| take()).collect();
@@ -125,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_created_during_a_probe_counts_against_its_answer() {
+    fn creations_during_a_probe_are_subtracted_from_its_result() {
         let quotas = Quotas::default();
         let take = || quotas.reserve(account("a"), Some(5));
         let early = take();
@@ -141,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_key_is_shown() {
+    fn the_debug_output_contains_no_key() {
         assert_eq!(format!("{:?}", account("secret-key")), "AccountId");
     }
 }

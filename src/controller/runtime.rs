@@ -1,4 +1,4 @@
-//! What it takes to reconcile any kind: a pause after each failure, an end with the process.
+//! Runs a controller of any kind, with backoff after failures and graceful shutdown.
 
 use super::Context;
 use super::backoff::Backoff;
@@ -20,40 +20,40 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The pause after a write that somebody else's was ahead of: what they wrote is about to be heard of anyway.
+/// Requeue delay after a write conflict; the watch will deliver the newer version anyway.
 const CONFLICT_REQUEUE_DELAY: Duration = Duration::from_secs(1);
 
-/// Why a pass came to nothing: always the API server. What the two services answer is no failure but a status.
+/// Error of a pass, always of the API server. Errors of the two services are reported in the status instead.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// The status could not be written.
+    /// A write failed.
     #[error(transparent)]
     Write(#[from] WriteError),
-    /// A Secret could not be read, and it is not known whether it is there.
+    /// A Secret could not be read, so that its existence is unknown.
     #[error(transparent)]
     Secret(#[from] SecretError),
 }
 
-/// The controller of one kind.
+/// Reconciler of one kind.
 pub trait Reconcile<K>: Send + Sync + 'static {
-    /// Whether a pass may begin now. If not, whoever says so asks for another one when it may.
+    /// Reports whether a pass may start now. If not, the reconciler triggers another one later.
     fn admit(&self, _object: &K) -> bool {
         true
     }
 
-    /// Looks at one object, does what is due, and says when to look again if nothing changes.
+    /// Reconciles one object. Returns when to reconcile it again if nothing changes.
     fn reconcile(&self, object: Arc<K>) -> impl Future<Output = Result<Action, ReconcileError>> + Send;
 
-    /// Whether what the object's trace began with is not done yet: then the pass belongs to it.
+    /// Reports whether the operation of the object's trace is incomplete, so that the pass belongs to this trace.
     fn continues_trace(&self, _object: &K) -> bool {
         false
     }
 
-    /// The object is gone: drops what is remembered of it.
+    /// Drops the state of a deleted object.
     fn forget(&self, namespace: &str, name: &str);
 }
 
-/// What a pass needs besides the object.
+/// Shared state of a controller.
 struct ControllerState<R> {
     reconciler: Arc<R>,
     metrics: ControllerMetrics,
@@ -61,10 +61,10 @@ struct ControllerState<R> {
     failures: Backoff,
 }
 
-/// How many passes a controller has under way at once when it is told of each whether it may begin.
+/// No concurrency limit in the controller; [`Reconcile::admit`] decides instead.
 pub const UNBOUNDED: u16 = 0;
 
-/// Runs a controller, with so many passes at once, until `stop`; passes that have begun are finished.
+/// Runs a controller until `stop` with a limit of concurrent passes. Passes in flight are completed.
 pub async fn run_controller<K, R>(
     controller: Controller<K>,
     at_once: u16,
@@ -85,7 +85,7 @@ pub async fn run_controller<K, R>(
     );
     passes
         .for_each(|result| {
-            // Deletion is heard of in this way only, because a pass needs an object.
+            // kube reports deletions only through this error.
             if let Err(Error::ObjectNotFound(gone)) = result {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
                 driven.reconciler.forget(namespace, &gone.name);
@@ -134,11 +134,11 @@ where
 {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let pause = driven.failures.record_failure(&namespace, &name, &object.meta().generation);
-    tracing::warn!(kind = %K::kind(&()), namespace, name, %failure, pause_ms = pause.as_millis(), "tries again later");
+    tracing::warn!(kind = %K::kind(&()), namespace, name, %failure, pause_ms = pause.as_millis(), "reconcile failed; will retry");
     Action::requeue(pause)
 }
 
-/// What a channel tells from now on; None where something was missed.
+/// Returns a stream of the messages of a channel; None if messages were lost.
 pub fn broadcast_stream<T: Clone + Send + 'static>(
     receiver: broadcast::Receiver<T>,
 ) -> impl Stream<Item = Option<T>> + Send + 'static {

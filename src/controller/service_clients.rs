@@ -1,7 +1,6 @@
-//! The two services of a connection, ready to call: origins checked, keys read, clients kept until either changes.
-//!
-//! This is the one place that decides whether a URL of a LeverConnection may be called at all: a user of a namespace
-//! writes any spec, and a key must never leave for an address that the cluster's owner has not allowed.
+//! Clients of the two services of a connection, with checked origins and API keys, cached until either changes.  Only
+//! this module decides whether a URL of a LeverConnection may be called. A namespace user can write any spec, and a key
+//! must never be sent to a URL that the cluster administrator has not allowed.
 
 use super::configuration::duplicates::Duplicates;
 use super::organization::{KeyOrganization, Organization};
@@ -20,32 +19,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use url::Url;
 
-/// Origins of Lever's API that need no flag (contract, LeverConnection).
+/// Built-in origins of Lever's API (contract, LeverConnection).
 const LEVER_ORIGINS: [&str; 3] =
     ["https://api.lever.co", "https://api.sandbox.lever.co", "https://api.eu.lever.co"];
-/// Origins of the Interview API that need no flag (contract, LeverConnection).
+/// Built-in origins of the Interview API (contract, LeverConnection).
 const INTERVIEW_ORIGINS: [&str; 3] =
     ["https://app.coderpad.io", "https://coderpad.io", "https://eu.app.coderpad.io"];
 
-/// Both services of one connection.
+/// Clients of both services of one connection.
 #[derive(Clone)]
 pub struct ServiceClients {
-    /// Lever.
+    /// Client of Lever.
     pub lever: LeverClient,
-    /// The Interview API.
+    /// Client of the Interview API.
     pub interview: InterviewClient,
-    /// What it was made from: differs whenever the connection's generation or a key's Secret does.
+    /// Version of the inputs: changes with the connection's generation and with the Secrets of the keys.
     pub version: String,
-    /// The organization that the key of the Interview API leads to.
+    /// Organization of the Interview API key.
     pub organization: Arc<KeyOrganization>,
-    /// Tells Lever accounts apart.
+    /// Identity of the Lever account.
     pub lever_key: KeyDigest,
-    /// Tells CoderPad organizations apart.
+    /// Identity of the CoderPad organization.
     pub interview_key: KeyDigest,
 }
 
 impl ServiceClients {
-    /// The same account, whose calls wait for the rate limit with this priority.
+    /// Returns clients of the same account whose requests have this priority in the rate limiter.
     #[must_use]
     pub fn with_priority(&self, priority: Priority) -> Self {
         let (lever, interview) = (self.lever.with_priority(priority), self.interview.with_priority(priority));
@@ -53,12 +52,12 @@ impl ServiceClients {
     }
 }
 
-/// Digest of an API key and the address that it is for: equal for two connections of one account. It stays in memory.
+/// Digest of an API key and its URL: equal for two connections of one account. It is never stored outside memory.
 #[derive(Clone, Eq, PartialEq)]
 pub struct KeyDigest(String);
 
 impl KeyDigest {
-    /// The digest of a key for the API at this address.
+    /// Returns the digest of a key for the API at a URL.
     pub fn new(url: &str, api_key: &str) -> Self {
         let address = url.trim_end_matches('/');
         Self(sha256_hex(&format!("{address}\n{}", api_key.trim()), 64))
@@ -71,60 +70,60 @@ impl fmt::Debug for KeyDigest {
     }
 }
 
-/// Why a connection's services cannot be called. The messages are for conditions.
+/// Error that prevents requests to the services of a connection. The messages are used in conditions.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceClientError {
-    /// The URL is not one that may be called.
+    /// The origin of the URL is not allowed.
     #[error(
-        "{field} is {url}: {problem}. Use an allowed https address, or ask the operator's administrator for --allow-api-origin"
+        "{field} is {url}: {problem}. Use an allowed https URL, or ask the operator's administrator to set --allow-api-origin"
     )]
     OriginNotAllowed {
-        /// Which service.
+        /// The service.
         service: Service,
         /// The field of the spec.
         field: &'static str,
-        /// What it holds.
+        /// Value of the field.
         url: String,
-        /// What is wrong with it.
+        /// Problem with the value.
         problem: &'static str,
     },
     /// The key could not be read.
     #[error("{source}")]
     Secret {
-        /// Which service.
+        /// The service.
         service: Service,
-        /// What is missing.
+        /// Error of the read.
         source: SecretError,
     },
-    /// The key is not one.
+    /// The value is not a valid API key.
     #[error(
-        "the key in Secret {secret} cannot be used: {source}. Replace it by the key as the service shows it"
+        "the API key in Secret {secret} is invalid: {source}. Replace it with the key that the service shows"
     )]
     Key {
-        /// Which service.
+        /// The service.
         service: Service,
-        /// The Secret's name.
+        /// Name of the Secret.
         secret: String,
-        /// What is wrong with it.
+        /// Problem with the value.
         source: SetupError,
     },
-    /// The key of the Interview API leads to another organization than the connection had. Only for calls that conclude
-    /// something about pads.
+    /// The Interview API key belongs to another organization than before. Prevents only calls from which the state of
+    /// pads is derived.
     #[error("{message}")]
     OrganizationChanged {
-        /// What to say to a person.
+        /// Message for users.
         message: String,
     },
-    /// CoderPad did not say to which organization a new key leads.
+    /// CoderPad did not confirm the organization of a new key.
     #[error("{source}")]
     Unconfirmed {
-        /// The failed call.
+        /// Error of the call.
         source: transport::Error,
     },
 }
 
 impl ServiceClientError {
-    /// The service that it concerns.
+    /// Returns the affected service.
     pub fn service(&self) -> Service {
         match self {
             ServiceClientError::OriginNotAllowed { service, .. }
@@ -137,9 +136,9 @@ impl ServiceClientError {
     }
 }
 
-/// The accounts of all connections that are in use.
+/// Cache of the clients of all connections.
 pub struct ServiceClientCache {
-    /// Rules that serve the same candidates through different connections.
+    /// Registry of rules that serve the same candidates through different connections.
     pub duplicates: Duplicates,
     transport: Transport,
     secrets: Secrets,
@@ -152,13 +151,13 @@ struct CachedClients {
     uid: Option<String>,
     generation: Option<i64>,
     secrets: [String; 2],
-    /// Whether a Secret may have changed since it was read.
+    /// Whether a Secret may have changed since the read.
     stale: bool,
     account: Arc<ServiceClients>,
 }
 
 impl ServiceClientCache {
-    /// `allowed`: further origins that a connection may name, for either service.
+    /// Returns an empty cache. `allowed` are additional allowed origins for both services.
     pub fn new(transport: Transport, secrets: Secrets, allowed: Vec<String>) -> Self {
         Self {
             duplicates: Duplicates::default(),
@@ -170,7 +169,7 @@ impl ServiceClientCache {
         }
     }
 
-    /// The services of a connection, if its keys were read since it last changed.
+    /// Returns the cached clients of a connection, if its keys were read since the last change.
     pub fn known(&self, connection: &LeverConnection) -> Option<Arc<ServiceClients>> {
         let key = (connection.namespace().unwrap_or_default(), connection.name_any());
         let all = self.known.lock();
@@ -178,7 +177,7 @@ impl ServiceClientCache {
         Some(known.account.clone())
     }
 
-    /// Whether both connections have the same keys, as far as they were read.
+    /// Reports whether both connections have the same keys, by the cached clients.
     pub fn are_same(&self, one: &LeverConnection, other: &LeverConnection) -> bool {
         let keys = |connection| {
             self.known(connection).map(|known| (known.lever_key.clone(), known.interview_key.clone()))
@@ -186,15 +185,15 @@ impl ServiceClientCache {
         keys(one).is_some_and(|keys_of_one| keys(other) == Some(keys_of_one))
     }
 
-    /// The services of a connection, for Pads, sync and configurations: with keys that may be used for its pads. A key
-    /// that was not used before is confirmed first, so that no 404 of another organization is believed (contract C4a).
+    /// Returns the clients of a connection for Pads, sync and configurations. The organization of a new key is
+    /// confirmed first, so that a 404 of another organization is not interpreted as a deleted pad (contract C4a).
     ///
     /// # Errors
     /// Those of [`Self::unconfirmed`]; [`ServiceClientError::OrganizationChanged`] and [`ServiceClientError::Unconfirmed`].
     pub async fn get(&self, connection: &LeverConnection) -> Result<Arc<ServiceClients>, ServiceClientError> {
         let account = self.unconfirmed(connection).await?;
         if Organization::from_status(connection).is_none() {
-            // The first probe: it has no Pads yet that could lose anything.
+            // Before the first probe, the connection has no Pads.
             return Ok(account);
         }
         let found = account.organization.get(&account.interview).await;
@@ -207,7 +206,8 @@ impl ServiceClientCache {
         Ok(account)
     }
 
-    /// The services of a connection, for its probe and its webhook in Lever. Reads its keys if they are not known yet.
+    /// Returns the clients of a connection for its probe and its webhook in Lever. Reads the keys if they are not
+    /// cached.
     ///
     /// # Errors
     /// If a URL is not allowed, or a key cannot be read or used.
@@ -268,22 +268,22 @@ impl ServiceClientCache {
             account: account.clone(),
         };
         let mut all = self.known.lock();
-        // A Secret may have changed since it was read: who kept its value now would keep it until the next change.
+        // Do not cache a value that may have changed during the read: it would stay cached until the next change.
         if self.changes.load(Ordering::SeqCst) == changes {
             all.insert(key, known);
         }
         Ok(account)
     }
 
-    /// The services as they were last known, though their keys may have changed or gone since: for the one call that must
-    /// still be made with a key whose Secret is gone (contract C14).
+    /// Returns the last clients, although their keys may have changed or been deleted since. Used to remove a webhook
+    /// after the Secret is gone (contract C14).
     pub fn last(&self, connection: &LeverConnection) -> Option<Arc<ServiceClients>> {
         let key = (connection.namespace().unwrap_or_default(), connection.name_any());
         let all = self.known.lock();
         all.get(&key).filter(|known| known.uid == connection.metadata.uid).map(|known| known.account.clone())
     }
 
-    /// Marks the accounts that a change to Secrets may concern, so that the keys are read again.
+    /// Marks the clients that a change of Secrets may affect as stale.
     pub fn forget_changed(&self, change: &SecretChange) {
         let mut all = self.known.lock();
         self.changes.fetch_add(1, Ordering::SeqCst);
@@ -295,7 +295,7 @@ impl ServiceClientCache {
         }
     }
 
-    /// Forgets the account of a connection that is gone.
+    /// Drops the clients of a deleted connection.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.known.lock().remove(&(namespace.to_owned(), name.to_owned()));
     }
@@ -310,9 +310,9 @@ impl ServiceClientCache {
     }
 }
 
-/// Whether a URL may be called: https and of a built-in origin of that service, or of one that a flag allows.
+/// Checks that a URL may be called: it has a built-in origin of the service, or one that a flag allows.
 fn check_origin(service: Service, url: &str, allowed: &[String]) -> Result<Url, &'static str> {
-    let url = Url::parse(url).map_err(|_| "that is not an absolute URL")?;
+    let url = Url::parse(url).map_err(|_| "it is not an absolute URL")?;
     if !url.username().is_empty()
         || url.password().is_some()
         || url.query().is_some()
@@ -338,7 +338,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_allowed_origins_pass() {
+    fn only_urls_with_allowed_origins_are_accepted() {
         let flag = vec!["http://127.0.0.1:9001".to_owned()];
         let check = |service, url| check_origin(service, url, &flag).is_ok();
         assert!(check(Service::Lever, "https://api.lever.co/v1"));

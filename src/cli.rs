@@ -1,23 +1,23 @@
-//! The command line: each flag is also an environment variable, `PAD_OPERATOR_` and its name in capitals.
+//! Command line. Each flag can also be set by an environment variable: `PAD_OPERATOR_` and its name in capitals.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Joins Lever with CoderPad Interview on Kubernetes.
+/// Connects Lever with CoderPad Interview on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "pad-operator", version, about, disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do.
+    /// Subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the program can do.
+/// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the operator: receive webhooks and, as the leader, reconcile.
+    /// Run the operator: receive webhooks and, on the leader, reconcile.
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions as YAML.
     Crds(CrdsArgs),
@@ -26,7 +26,7 @@ pub enum Command {
 /// Flags of `crds`.
 #[derive(Args, Debug)]
 pub struct CrdsArgs {
-    /// Write one file for each kind into this folder instead of printing.
+    /// Write one file per kind into this directory instead of printing.
     #[arg(long)]
     pub output_dir: Option<PathBuf>,
 }
@@ -34,78 +34,78 @@ pub struct CrdsArgs {
 /// Flags of `run`.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Where webhooks are received. `[::]` is every address of both IP families; where the kernel has no IPv6, every IPv4
-    /// address.
+    /// Address to receive webhooks on. `[::]` means all addresses of both IP families, or all IPv4 addresses if the
+    /// kernel does not support IPv6.
     #[arg(long, env = "PAD_OPERATOR_WEBHOOK_ADDRESS", default_value = "[::]:8080")]
     pub webhook_address: SocketAddr,
 
-    /// Where /livez, /readyz and /metrics are served.
+    /// Address to serve /livez, /readyz and /metrics on.
     #[arg(long, env = "PAD_OPERATOR_ADMIN_ADDRESS", default_value = "0.0.0.0:8081")]
     pub admin_address: SocketAddr,
 
-    /// Base of the webhook URL as Lever reaches it, with or without https://, such as hooks.example.com.
+    /// Public base URL of the webhook endpoint for Lever, with or without https://, such as hooks.example.com.
     #[arg(long, env = "PAD_OPERATOR_PUBLIC_URL")]
     pub public_url: Option<String>,
 
-    /// A namespace to watch. Repeatable; without it all namespaces are watched.
+    /// Namespace to watch. Repeatable. Default: all namespaces.
     #[arg(long = "namespace", env = "PAD_OPERATOR_NAMESPACE", value_delimiter = ',')]
     pub namespaces: Vec<String>,
 
-    /// Whether only the holder of a Lease reconciles. Needed for more than one replica.
+    /// Reconcile only while holding a Lease. Required for more than one replica.
     #[arg(long, env = "PAD_OPERATOR_LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub leader_election: bool,
 
-    /// Namespace of the Lease. Default: the operator's own, else `default`.
+    /// Namespace of the Lease. Default: the operator's own namespace, otherwise `default`.
     #[arg(long, env = "PAD_OPERATOR_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
 
-    /// How many objects are reconciled at once.
+    /// Maximum number of concurrent reconciles.
     #[arg(long, env = "PAD_OPERATOR_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
 
-    /// One more origin, such as http://127.0.0.1:9001, that a LeverConnection may name. Repeatable.
+    /// Additional origin that the URLs of a LeverConnection may have, such as http://127.0.0.1:9001. Repeatable.
     #[arg(long = "allow-api-origin", env = "PAD_OPERATOR_ALLOW_API_ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub allow_api_origins: Vec<String>,
 
-    /// Requests a second to Lever for each API key; 0 is no limit.
+    /// Maximum number of requests per second to Lever, per API key. 0 means unlimited.
     #[arg(long, env = "PAD_OPERATOR_LEVER_RATE", default_value_t = 10)]
     pub lever_rate: u32,
 
-    /// Requests at once to Lever for each API key.
+    /// Maximum burst of requests to Lever, per API key.
     #[arg(long, env = "PAD_OPERATOR_LEVER_BURST", default_value_t = 20)]
     pub lever_burst: u32,
 
-    /// Requests a second to the Interview API for each API key; 0 is no limit.
+    /// Maximum number of requests per second to the Interview API, per API key. 0 means unlimited.
     #[arg(long, env = "PAD_OPERATOR_INTERVIEW_RATE", default_value_t = 10)]
     pub interview_rate: u32,
 
-    /// Requests at once to the Interview API for each API key.
+    /// Maximum burst of requests to the Interview API, per API key.
     #[arg(long, env = "PAD_OPERATOR_INTERVIEW_BURST", default_value_t = 20)]
     pub interview_burst: u32,
 
-    /// How long CoderPad may take to answer the creation of a pad.
+    /// Timeout of requests to CoderPad that create a pad.
     #[arg(long, env = "PAD_OPERATOR_INTERVIEW_CREATE_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub interview_create_timeout: Duration,
 
-    /// How far CoderPad's lists of pads may lie behind.
+    /// Maximum delay until a new pad appears in CoderPad's lists.
     #[arg(long, env = "PAD_OPERATOR_INTERVIEW_LIST_LAG", default_value = "90s", value_parser = duration)]
     pub interview_list_lag: Duration,
 
-    /// How log lines look. Default: text on a terminal, else json. The level is set by RUST_LOG.
+    /// Format of log lines. Default: text on a terminal, otherwise json. RUST_LOG sets the level.
     #[arg(long, env = "PAD_OPERATOR_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
 
-    /// Where traces go: an OpenTelemetry collector that takes OTLP over HTTP, such as http://collector:4318. /v1/traces is
-    /// appended. Without it no traces are made.
+    /// URL of an OpenTelemetry collector for traces (OTLP over HTTP), such as http://collector:4318. /v1/traces is
+    /// appended. Default: no traces.
     #[arg(long, env = "PAD_OPERATOR_OTLP_ENDPOINT", value_parser = otlp_endpoint)]
     pub otlp_endpoint: Option<String>,
 }
 
 impl RunArgs {
-    /// An environment variable that is set to nothing is as good as unset: charts and shells leave such behind.
+    /// Treats empty values as unset, because charts and shells may set empty environment variables.
     pub fn drop_empty(mut self) -> Self {
         self.namespaces.retain(|namespace| !namespace.is_empty());
-        // Twice the same namespace would be reconciled twice.
+        // A duplicate namespace would be reconciled twice.
         self.namespaces.sort();
         self.namespaces.dedup();
         self.allow_api_origins.retain(|origin| !origin.is_empty());
@@ -116,12 +116,12 @@ impl RunArgs {
     }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// For machines: one JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -146,8 +146,8 @@ fn otlp_endpoint(text: &str) -> Result<String, String> {
     })
 }
 
-/// An http or https address without a query, that is as `fits` asks. An empty variable is none;
-/// [`RunArgs::drop_empty`] leaves it out.
+/// Validates an http or https URL without a query that satisfies `fits`. Accepts an empty value, which
+/// [`RunArgs::drop_empty`] removes.
 fn address(text: &str, says: &str, fits: impl FnOnce(&url::Url) -> bool) -> Result<String, String> {
     if text.is_empty() {
         return Ok(String::new());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_sound_and_every_flag_has_its_variable() {
+    fn the_command_line_is_valid_and_every_flag_has_a_variable() {
         Cli::command().debug_assert();
         let command = Cli::command();
         let run = command.get_subcommands().find(|command| command.get_name() == "run").unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_read_as_the_contract_says() {
+    fn flags_are_parsed_as_in_the_contract() {
         let defaults = run(&[]).unwrap();
         assert!(defaults.leader_election);
         assert_eq!(defaults.webhook_address, "[::]:8080".parse().unwrap());

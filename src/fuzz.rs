@@ -1,7 +1,7 @@
-//! Random inputs from outside, for the tests of everything that reads some.
+//! Generators of random external input for the tests of all parsers.
 //!
-//! Each test tries 256 of them, or as many as PROPTEST_CASES says (`make fuzz`), and prints how many.
-#![allow(clippy::unwrap_used)] // This is how a test fails.
+//! Each test runs 256 cases, or the number in PROPTEST_CASES (`make fuzz`), and prints the number of cases.
+#![allow(clippy::unwrap_used)] // Test code.
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -9,10 +9,10 @@ use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
 
-/// Deeper than any reader may go down.
+/// Nesting depth beyond the limit of any parser.
 const DEEP: usize = 10_000;
 
-/// Checks all inputs of a kind; the smallest that fails is shown.
+/// Checks random inputs of a strategy; reports the smallest failing one.
 pub(crate) fn try_all<S: Strategy>(what: &str, inputs: S, check: impl Fn(S::Value) -> TestCaseResult) {
     let tried = Cell::new(0);
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
@@ -24,7 +24,7 @@ pub(crate) fn try_all<S: Strategy>(what: &str, inputs: S, check: impl Fn(S::Valu
     assert_eq!(outcome.map_err(|error| error.to_string()), Ok(()));
 }
 
-/// Text as nobody should send it: control and bidi characters, mentions, placeholders, quotes, far too much.
+/// Returns hostile text: control and bidi characters, mentions, placeholders, quotes, excessive length.
 pub(crate) fn any_text() -> impl Strategy<Value = String> {
     let odd = [
         "",
@@ -74,7 +74,7 @@ pub(crate) fn any_text() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// Any JSON.
+/// Returns arbitrary JSON.
 pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -94,8 +94,8 @@ pub(crate) fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// One of these documents, and up to so many things in it are wrong, or only unusual: a value of another type, another
-/// value of the same type, a field or row more, a field less.
+/// Returns one of the documents with several mutations: a value of another type, another value of the same type, an
+/// additional field or row, a missing field.
 pub(crate) fn altered(documents: Vec<Value>, most: usize) -> impl Strategy<Value = Value> {
     let change = (any::<Index>(), any::<Index>(), any_json(), any_text(), any::<i32>());
     let changes = proptest::collection::vec(change, 0..=most);
@@ -123,8 +123,7 @@ pub(crate) fn altered(documents: Vec<Value>, most: usize) -> impl Strategy<Value
     })
 }
 
-/// Bytes that are like one of these documents, or not at all: altered, and then also cut off, with a byte changed, or
-/// nested without end.
+/// Returns bytes that are derived from one of the documents: mutated, truncated, with a changed byte, or deeply nested.
 pub(crate) fn like(documents: Vec<Value>) -> impl Strategy<Value = Vec<u8>> {
     let damage = prop_oneof![
         6 => Just(Damage::None),
@@ -149,7 +148,7 @@ pub(crate) fn like(documents: Vec<Value>) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What is done to the bytes of a document.
+/// Change of the bytes of a document.
 #[derive(Clone, Debug)]
 enum Damage {
     None,
@@ -159,7 +158,7 @@ enum Damage {
     Other(Vec<u8>),
 }
 
-/// All places of a document.
+/// Returns all locations in a document.
 fn pointers(value: &Value, here: String, places: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {

@@ -1,20 +1,19 @@
-//! pad-operator: a Kubernetes operator that joins Lever with CoderPad Interview.
+//! pad-operator: a Kubernetes operator that connects Lever with CoderPad Interview.
 //!
-//! The path of one stage change, and where to read on:
+//! The path of one stage change through the modules:
 //!
-//! 1. **Receive**: [`webhook`] checks the webhook and stores a [`Pad`](api::Pad) before Lever is answered. It has no rules.
-//! 2. **Wake**: [`controller::pad`] is the driver. On the leader it takes each Pad through the next four steps; its file
-//!    reads as they do.
-//! 3. **Observe**: all that the cluster knows of the Pad becomes one set of plain facts (`pad/observe.rs`, `pad/state.rs`).
-//! 4. **Plan**: facts → one step. Pure; every rule is there, in the order in which it counts (`pad/plan/mod.rs`).
-//! 5. **Act**: the step is done, at a service or at the Pad, and the facts grow by what came of it (`pad/execute.rs`). Then the
-//!    plan is asked again, until it rests.
-//! 6. **Status**: what it rests with becomes the whole status, and is written where it differs (`pad/status.rs`).
+//! 1. **Receive**: [`webhook`] verifies the webhook and stores a [`Pad`](api::Pad) before it responds to Lever. It
+//! contains no rules. 2. **Reconcile**: [`controller::pad`] runs on the leader and takes each Pad through the next four
+//! steps. 3. **Observe**: the state of the Pad and its related objects is collected as plain data (`pad/observe.rs`,
+//! `pad/state.rs`). 4. **Plan**: decides the next command from this state. Pure; it contains every rule, in order of
+//! precedence (`pad/plan/mod.rs`). 5. **Execute**: the command is executed in a service or on the Pad, and its result
+//! is added to the state (`pad/execute.rs`). Then the plan decides again, until it is done. 6. **Status**: the final
+//! state becomes the complete status, which is written if it differs (`pad/status.rs`).
 //!
-//! [`controller::connection`] and [`controller::configuration`] have the same steps. What no webhook tells, [`sync`]
-//! finds, and wakes the Pads concerned. The two services are called through [`lever`] and [`coderpad`], over one
-//! [`transport`]; they know nothing of Kubernetes. [`k8s`] is what is watched and written there. Rules that several
-//! parts ask for have one place each: [`rules`], [`pad_builder`], [`sanitize`], [`controller::pad::series`]. [`run`] wires it all.
+//! [`controller::connection`] and [`controller::configuration`] have the same steps. [`sync`] detects changes without a
+//! webhook and triggers the affected Pads. [`lever`] and [`coderpad`] are the clients of the two services, over a
+//! shared [`transport`] and independent of Kubernetes. [`k8s`] watches and writes Kubernetes objects. [`rules`],
+//! [`pad_builder`], [`sanitize`] and [`controller::pad::series`] contain shared rules. [`run`] connects all components.
 
 pub mod api;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Sockets that accept connections of both IP families.
+//! Listening sockets for both IP families.
 
 use anyhow::Context as _;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -6,13 +6,13 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpListener;
 
-/// Maximum number of connections that wait to be accepted.
+/// Maximum number of pending connections.
 const BACKLOG: i32 = 1024;
-/// Errors of a kernel without IPv6: no such address family, no such address.
+/// Error codes of a kernel without IPv6: EAFNOSUPPORT and EADDRNOTAVAIL.
 const NO_IPV6: [i32; 2] = [97, 99];
 
-/// Listens on an address. `[::]` is every address of both families, whatever the kernel's default is; where it has no
-/// IPv6, every IPv4 address (contract O2).
+/// Listens on an address. `[::]` means all addresses of both families, regardless of the kernel's default, or all IPv4
+/// addresses if the kernel has no IPv6 (contract O2).
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
         Some(address) => bind(address),
         None => Err(error),
     });
-    bound.with_context(|| format!("{flag} {address} cannot be listened on"))
+    bound.with_context(|| format!("cannot listen on {address} ({flag})"))
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -38,7 +38,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Every IPv4 address instead of every address, if the kernel has no IPv6.
+/// Returns all IPv4 addresses instead of all addresses, if the kernel has no IPv6.
 fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     let every = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     let lacks_ipv6 = error.raw_os_error().is_some_and(|code| NO_IPV6.contains(&code));
@@ -51,7 +51,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     #[tokio::test]
-    async fn every_address_is_one_of_either_family() {
+    async fn the_unspecified_address_accepts_both_families() {
         let listener = listen("[::]:0".parse().unwrap(), "--webhook-address").unwrap();
         let port = listener.local_addr().unwrap().port();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
@@ -61,17 +61,17 @@ mod tests {
             TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
         }
         let taken = listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), "--admin-address").unwrap_err();
-        assert!(format!("{taken:#}").starts_with("--admin-address 0.0.0.0:"), "{taken:#}");
+        assert!(format!("{taken:#}").starts_with("cannot listen on 0.0.0.0:"), "{taken:#}");
     }
 
     #[test]
-    fn only_a_kernel_without_ipv6_gets_every_ipv4_address() {
+    fn all_ipv4_addresses_are_used_only_without_ipv6() {
         let every: SocketAddr = "[::]:8080".parse().unwrap();
         let error = |code| io::Error::from_raw_os_error(code);
         let instead = Some("0.0.0.0:8080".parse().unwrap());
         assert_eq!(without_ipv6(every, &error(97)), instead);
         assert_eq!(without_ipv6(every, &error(99)), instead);
-        assert_eq!(without_ipv6(every, &error(98)), None, "it is in use");
+        assert_eq!(without_ipv6(every, &error(98)), None, "address in use");
         assert_eq!(without_ipv6("[::1]:8080".parse().unwrap(), &error(97)), None);
     }
 }

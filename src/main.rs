@@ -1,4 +1,4 @@
-//! The program: reads the command line and calls the library.
+//! Entry point: parses the command line and calls the library.
 
 use clap::Parser;
 use pad_operator::api::crd;
@@ -8,8 +8,8 @@ use pad_operator::{run, telemetry};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// It keeps a long-running process small, and takes less time than the C library's (docs/performance.md). How it is set up
-/// stands in .cargo/config.toml.
+/// jemalloc keeps the memory of a long-running process small and is faster than the allocator of the C library
+/// (docs/performance.md). .cargo/config.toml contains its settings.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Command::Crds(args) => crds(&args),
         Command::Run(args) => {
             let args = args.drop_empty();
-            // Nearly all that is done is to wait for networks. More threads would mostly wake each other.
+            // The workload is almost only network I/O. More threads would mostly add wake-ups.
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()

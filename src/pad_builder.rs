@@ -1,5 +1,5 @@
-//! How a Pad is made: its name, its labels, what it copies from its configuration. The receiver, sync and the leader
-//! all make them here, so that whoever is first makes the same Pad.
+//! Builds and creates Pads: name, labels, and fields that are copied from the configuration. The webhook server, sync
+//! and the leader all use this module, so that they create identical Pads.
 
 use crate::api::names::{
     self, CONFIGURATION_LABEL, CONNECTION_LABEL, MANAGED_BY_LABEL, OPPORTUNITY_LABEL, TYPE_LABEL,
@@ -15,20 +15,21 @@ use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use serde_json::Value;
 
-/// How many names that others hold are passed over before it is given up until the next time.
+/// Maximum number of names that are tried in one call when they belong to other candidates.
 const MOST_TRIES: u32 = 12;
 
-/// Whether a Pad is of this candidate and configuration. Told by its fields, because a Pad made by hand has no labels.
+/// Reports whether a Pad belongs to a candidate and a configuration. Compares fields, because a manually created Pad
+/// has no labels.
 pub fn is_of(pad: &Pad, configuration: &str, opportunity_id: &str) -> bool {
     pad.spec.configuration_ref.name == configuration && pad.spec.opportunity_id == opportunity_id
 }
 
-/// The same for the spec of a Pad that does not decode.
+/// Reports the same as [`is_of`] for the spec of a Pad that cannot be decoded.
 pub fn is_of_spec(spec: &Value, configuration: &str, opportunity_id: &str) -> bool {
     spec["configurationRef"]["name"] == configuration && spec["opportunityID"] == opportunity_id
 }
 
-/// The labels by which the Pads of a candidate and a configuration are found.
+/// Returns the labels that select the Pads of a candidate and a configuration.
 pub fn labels(configuration: &str, opportunity_id: &str) -> [(&'static str, String); 2] {
     [
         (CONFIGURATION_LABEL, configuration.to_owned()),
@@ -36,7 +37,7 @@ pub fn labels(configuration: &str, opportunity_id: &str) -> [(&'static str, Stri
     ]
 }
 
-/// The n-th Pad of a candidate by a configuration.
+/// Returns the n-th Pad of a candidate and a configuration.
 pub fn pad(configuration: &PadConfiguration, opportunity_id: &str, n: u32, trigger: Trigger) -> Pad {
     let (name, rule) = (configuration.name_any(), &configuration.spec);
     let spec = PadSpec {
@@ -57,7 +58,7 @@ pub fn pad(configuration: &PadConfiguration, opportunity_id: &str, n: u32, trigg
     pad
 }
 
-/// Sends a new Pad to the API server.
+/// Creates a Pad in the API server.
 pub async fn create(api: &Api<Pad>, pad: &Pad) -> kube::Result<Pad> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let (namespace, name) = (api.namespace().unwrap_or_default(), pad.name_any());
@@ -67,8 +68,8 @@ pub async fn create(api: &Api<Pad>, pad: &Pad) -> kube::Result<Pad> {
     Ok(made)
 }
 
-/// Stores the Pad of number `n` that `pad` makes, or of the next number whose name no other candidate holds. One of the
-/// same candidate that is there already is as good, but for one that is being deleted: then there is none for now.
+/// Creates the Pad with number `first`, or with the next number whose name does not belong to another candidate. If the
+/// candidate already has a Pad with this name, returns the existing Pad; returns `None` while it is terminating.
 pub async fn store(api: &Api<Pad>, first: u32, pad: impl Fn(u32) -> Pad) -> kube::Result<Option<Pad>> {
     for n in first..first.saturating_add(MOST_TRIES) {
         let new = pad(n);
@@ -85,7 +86,8 @@ pub async fn store(api: &Api<Pad>, first: u32, pad: impl Fn(u32) -> Pad) -> kube
             Some(Decoded::Object(holder, _)) if is_of(&holder, configuration, candidate) => {
                 return Ok(Some(*holder).filter(|holder| holder.metadata.deletion_timestamp.is_none()));
             }
-            // Another one would be a second Pad for the candidate. This one is judged when it decodes again.
+            // Do not create a second Pad for the candidate. The existing one is reconciled when it can be decoded
+            // again.
             Some(Decoded::Undecodable(_, _, spec)) if is_of_spec(&spec, configuration, candidate) => {
                 return Ok(None);
             }

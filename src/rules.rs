@@ -1,8 +1,5 @@
-//! The rules that more than one part of the program asks for: which stage a configuration means, which of two
-//! configurations for the same stage and tag counts, and whether a question fits.
-//!
-//! The receiver asks "whose stage is it?", the configuration's controller asks "is it right?", a Pad that was refused
-//! asks "why?"; all ask here.
+//! Shared rules of the webhook server and the controllers: the stage of a configuration, the precedence between
+//! configurations with the same stage and tag, and the suitability of a question.
 
 use crate::api::PadConfiguration;
 use crate::api::configuration::PadType;
@@ -10,28 +7,28 @@ use crate::api::connection::Stage;
 use crate::coderpad::{PadKind, Question};
 use kube::ResourceExt;
 
-/// Why spec.stage names no stage.
+/// Reason for which spec.stage cannot be resolved.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum StageProblem {
-    /// The stages of the Lever account are not known yet.
+    /// The stages of the Lever account have not been read yet.
     NotKnownYet,
-    /// No stage has this id or name.
+    /// No stage has this ID or name.
     NotFound,
     /// Several stages have this name.
     Ambiguous(Vec<Stage>),
 }
 
-/// The stage that a configuration means.
+/// Resolved stage of a configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FoundStage {
-    /// Its id and present name.
+    /// ID and current name of the stage.
     pub stage: Stage,
-    /// Whether Lever calls it by another name than spec.stage does: it was renamed, and stays by its id.
+    /// Whether the stage was renamed in Lever, so that only its ID still matches.
     pub renamed: bool,
 }
 
-/// Finds the stage that a configuration means among those of the Lever account: by the id under which the same text
-/// was found before, else by id, else by exact name.
+/// Returns the stage of a configuration among those of the Lever account: by the ID to which the same text was resolved
+/// before, otherwise by ID, otherwise by exact name.
 pub fn stage_of(configuration: &PadConfiguration, stages: &[Stage]) -> Result<FoundStage, StageProblem> {
     if stages.is_empty() {
         return Err(StageProblem::NotKnownYet);
@@ -55,8 +52,8 @@ pub fn stage_of(configuration: &PadConfiguration, stages: &[Stage]) -> Result<Fo
     }
 }
 
-/// The configuration that takes precedence over this one: of the same connection, stage and tag the older counts, then
-/// the lower name, also while it is suspended. None: this one counts.
+/// Returns the configuration that takes precedence over this one: with the same connection, stage and tag, the older
+/// one, then the one with the lower name, even if it is suspended. None if this one takes precedence.
 pub fn conflict<'a>(
     configuration: &PadConfiguration,
     others: impl IntoIterator<Item = &'a PadConfiguration>,
@@ -77,15 +74,15 @@ pub fn conflict<'a>(
         .min_by_key(|other| age(other))
 }
 
-/// Why no pad of this type can be made from a question, and what to do; None: it can.
+/// Returns the reason for which a question cannot be used for this type of pad, with the next step. None if it can.
 pub fn misfit(question: &Question, type_: PadType) -> Option<&'static str> {
     match type_ {
-        _ if question.is_draft => Some("is a draft. Publish it in CoderPad, or choose another."),
+        _ if question.is_draft => Some("is a draft. Publish it in CoderPad, or choose another one."),
         PadType::Live if !question.usable_for(PadKind::Live) => {
-            Some("is for take-homes only. Choose another, or set spec.type to TakeHome.")
+            Some("is for take-homes only. Choose another one, or set spec.type to TakeHome.")
         }
         PadType::TakeHome if !question.usable_for(PadKind::TakeHome) => {
-            Some("is for live pads only. Choose another, or set spec.type to Live.")
+            Some("is for live pads only. Choose another one, or set spec.type to Live.")
         }
         PadType::Live | PadType::TakeHome => None,
     }
@@ -124,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renamed_stage_stays_by_its_id() {
+    fn a_renamed_stage_is_resolved_by_its_id() {
         let mut renamed = configuration("c", "Phone Screen", 1);
         renamed.status = Some(PadConfigurationStatus {
             stage: Some(ResolvedStage {
@@ -143,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_for_the_same_stage_and_tag_the_older_counts_then_the_lower_name() {
+    fn the_older_configuration_takes_precedence_then_the_lower_name() {
         let stages = stages(&[("s-1", "Phone Screen")]);
         let (old, young, twin) = (
             configuration("z", "Phone Screen", 1),

@@ -1,7 +1,7 @@
-//! `pad-operator run`: wires the parts together, and takes them apart again in the right order.
+//! `pad-operator run`: starts the components and shuts them down in order.
 //!
-//! Every replica watches and answers webhooks. The one that holds the Lease also reconciles; losing the Lease ends the
-//! process at once. SIGTERM: stop accepting, finish what is in flight, give the Lease back.
+//! Every replica watches and answers webhooks. The lease holder also reconciles; losing the Lease ends the process
+//! immediately. On SIGTERM, the process stops accepting work, completes requests in flight, and releases the Lease.
 
 use crate::api::FIELD_MANAGER;
 use crate::cli::RunArgs;
@@ -36,17 +36,21 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long what is in flight may take to finish after SIGTERM.
+/// Grace period for work in flight after SIGTERM.
 const FINISH: Duration = Duration::from_secs(40);
 
-/// Runs until SIGTERM or Ctrl-C (Ok), or until something that cannot be mended from inside happens (Err).
+/// Runs the operator until SIGTERM or Ctrl-C.
+///
+/// # Errors
+///
+/// If the operator cannot start, or on an error that requires a restart of the process.
 pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
 
     let cluster = find_cluster().await?;
     let own_namespace = cluster.config.default_namespace.clone();
-    let setting_up = "the Kubernetes client could not be set up";
+    let setting_up = "cannot set up the Kubernetes client";
     let (client, connections) = cluster.client().context(setting_up)?;
     let fresh = cluster.fresh_client().context(setting_up)?;
 
@@ -55,14 +59,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     let mut registry = Registry::default();
     let transport = Transport::new(transport_settings(&args), transport::Metrics::new(&mut registry))
-        .context("the HTTP client could not be set up")?;
+        .context("cannot set up the HTTP client")?;
     let receiver_metrics = webhook::Metrics::new(&mut registry);
     let metrics = controller::metrics::ControllerMetrics::new(&mut registry);
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-    registry.register("pad_operator_build", "Which build this is", build);
+    registry.register("pad_operator_build", "Version of the operator", build);
     registry.register_collector(Box::new(Process::starting()));
 
-    // What must outlive the graceful end, so that what is in flight can still be finished.
+    // Outlives the graceful shutdown, so that work in flight can complete.
     let ended = CancellationToken::new();
     let _end_all = ended.clone().drop_guard();
     let caches = Caches::watch(&client, &args.namespaces, &ended);
@@ -86,17 +90,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
 
     let ready = stop.run_until_cancelled(caches.ready()).await;
     if ready == Some(false) {
-        anyhow::bail!("a watch has ended before everything was listed");
+        anyhow::bail!("a watch ended before the initial lists were complete");
     }
     let reconciler =
         Reconciler { client, health, caches, secrets, transport, metrics, args: &args, own_namespace };
     if ready.is_some() {
-        // Without the Lease nothing may be finished: another replica may be at work. So an error ends all at once.
+        // After the loss of the Lease, work in flight must not complete, because another replica may reconcile.
         reconciler.lead(&stop).await?;
     }
     stop.cancel();
     if tokio::time::timeout(FINISH, serving.wait()).await.is_err() {
-        tracing::warn!("webhooks that were in flight did not finish in time");
+        tracing::warn!("webhooks in flight did not complete in time");
     }
     tracing::info!("stopped");
     Ok(())
@@ -114,10 +118,10 @@ struct Reconciler<'a> {
 }
 
 impl Reconciler<'_> {
-    /// Waits for the Lease, reconciles while it is held, and gives it back.
+    /// Waits for the Lease, reconciles while holding it, and releases it.
     async fn lead(&self, stop: &CancellationToken) -> anyhow::Result<()> {
         if !self.args.leader_election {
-            tracing::info!("reconciling, without leader election: run no second replica");
+            tracing::info!("reconciling without leader election; do not run a second replica");
             self.reconcile(stop).await;
             return Ok(());
         }
@@ -129,19 +133,19 @@ impl Reconciler<'_> {
         else {
             return Ok(());
         };
-        tracing::info!(%namespace, %identity, "leading: reconciling");
+        tracing::info!(%namespace, %identity, "became leader; reconciling");
         tokio::select! {
             () = self.reconcile(stop) => {
                 leadership.give_back().await;
                 Ok(())
             }
             reason = leadership.lost() => {
-                anyhow::bail!("the Lease is lost ({reason}); the process ends, to begin anew as a follower")
+                anyhow::bail!("lost the Lease ({reason}); exiting so that the process restarts as a follower")
             }
         }
     }
 
-    /// Runs the controllers until `stop`, then waits for what is in flight.
+    /// Runs the controllers until `stop`, then waits for reconciles in flight.
     async fn reconcile(&self, stop: &CancellationToken) {
         self.metrics.set_leader();
         let accounts = Arc::new(ServiceClientCache::new(
@@ -179,7 +183,7 @@ impl Reconciler<'_> {
         controllers.close();
         stop.cancelled().await;
         if tokio::time::timeout(FINISH, controllers.wait()).await.is_err() {
-            tracing::warn!("reconciles that were in flight did not finish in time");
+            tracing::warn!("reconciles in flight did not complete in time");
         }
     }
 
@@ -218,17 +222,17 @@ impl Reconciler<'_> {
     }
 }
 
-/// The cluster as kubectl finds it. Requests are not repeated by the client itself: whoever makes one knows whether it
-/// may be repeated.
+/// Returns the cluster in the same way as kubectl. The client itself does not retry, because only the caller can decide
+/// whether a request may be repeated.
 async fn find_cluster() -> anyhow::Result<Cluster> {
     let mut cluster = Cluster::find(None, &KubeConfigOptions::default()).await.context(
-        "no Kubernetes cluster was found. Set KUBECONFIG, or run inside a cluster with a ServiceAccount",
+        "no Kubernetes cluster found. Set KUBECONFIG, or run inside a cluster with a ServiceAccount",
     )?;
     let config = &mut cluster.config;
     config.default_retry = false;
-    // Longer than a quiet watch, which the API server ends after a minute.
+    // Longer than the minute after which the API server ends an idle watch.
     config.read_timeout = Some(Duration::from_secs(90));
-    // The API server takes the field manager of writes that name none, such as Events, from here.
+    // The API server derives the field manager from it for writes without one, such as Events.
     let agent = concat!("pad-operator/", env!("CARGO_PKG_VERSION"));
     config.headers.push((HeaderName::from_static("user-agent"), HeaderValue::from_static(agent)));
     Ok(cluster)
@@ -242,7 +246,7 @@ fn transport_settings(args: &RunArgs) -> TransportSettings {
     }
 }
 
-/// A name for this process among the replicas: the Pod's name, and something that a restart changes.
+/// Returns a unique identity of this process among the replicas: the Pod's name, the process ID and the start time.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME")
         .ok()
@@ -254,14 +258,14 @@ fn identity() -> String {
 
 fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be listened for")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be listened for")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        tracing::info!("stopping: no new work is taken, what is in flight is finished");
+        tracing::info!("stopping; completing work in flight");
         stop.cancel();
     });
     Ok(())

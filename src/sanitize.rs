@@ -1,13 +1,14 @@
-//! Text from outside, made safe to show: candidate names, titles, messages of the two services.
+//! Sanitizes external text for display: candidate names, titles, and messages of the two services.
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// Longest name of a person, in characters.
+/// Maximum length of a person's name, in characters.
 pub const NAME_LIMIT: usize = 100;
-/// Longest title of a pad, in characters.
+/// Maximum length of a pad's title, in characters.
 pub const TITLE_LIMIT: usize = 200;
 
-/// One line without control, format and bidirectional characters, white space folded, at most `limit` characters.
+/// Returns one line of at most `limit` characters, without control, format and bidirectional characters and with folded
+/// white space.
 pub fn one_line(text: &str, limit: usize) -> String {
     let visible: String = text
         .chars()
@@ -17,19 +18,19 @@ pub fn one_line(text: &str, limit: usize) -> String {
     cut(&folded, limit)
 }
 
-/// The text without white space, line ends and byte order marks around it: editors and shells of Windows add them
-/// (contract A8).
+/// Returns the text without surrounding white space, line ends and byte order marks, which editors and shells on
+/// Windows add (contract A8).
 pub fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
-/// Text of several lines without control, format and bidirectional characters, but with its lines and tabs.
+/// Returns the text without control, format and bidirectional characters, except line ends and tabs.
 pub fn lines(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     text.chars().filter(|c| matches!(c, '\n' | '\t') || is_visible(*c)).collect()
 }
 
-/// The text with U+2060 after each `@` before a letter or digit, so that it mentions nobody.
+/// Returns the text with U+2060 between `@` and a letter or digit, so that it mentions no user.
 pub fn without_mentions(text: &str) -> String {
     let mut apart = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -42,7 +43,7 @@ pub fn without_mentions(text: &str) -> String {
     apart
 }
 
-/// The name of a candidate as shown everywhere; an empty one is `Candidate <first 8 of the id>`.
+/// Returns the display name of a candidate; `Candidate <first 8 characters of the ID>` if the name is empty.
 pub fn candidate_name(name: &str, opportunity_id: &str) -> String {
     let name = one_line(name, NAME_LIMIT);
     if name.is_empty() {
@@ -52,7 +53,7 @@ pub fn candidate_name(name: &str, opportunity_id: &str) -> String {
     }
 }
 
-/// The text, cut to at most `limit` characters, the last of them an ellipsis if anything was cut.
+/// Truncates the text to at most `limit` characters, with an ellipsis at the end if it was truncated.
 pub fn cut(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text.to_owned();
@@ -62,8 +63,8 @@ pub fn cut(text: &str, limit: usize) -> String {
     short
 }
 
-/// The title of a pad: the template of the configuration with its placeholders filled in. One pass, so that a
-/// candidate's name that looks like a placeholder stays what it is.
+/// Returns the title of a pad: the template of the configuration with replaced placeholders. Uses a single pass, so
+/// that placeholders in a candidate's name are not replaced.
 pub fn title(template: &str, candidate: &str, stage: &str, configuration: &str) -> String {
     let mut title = String::new();
     let mut rest = template;
@@ -99,7 +100,7 @@ fn is_visible(c: char) -> bool {
     )
 }
 
-/// A message of a service, which may have quoted a candidate, without the candidate's name.
+/// Returns a message of a service without the candidate's name, which it may contain.
 pub fn without_name(message: &str, name: &str) -> String {
     if name.is_empty() { message.to_owned() } else { message.replace(name, "(candidate)") }
 }
@@ -111,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn any_title_is_one_plain_short_line() {
+    fn titles_are_short_plain_lines_for_any_input() {
         let inputs = (any_text(), any_text(), any_text(), "[a-z0-9-]{1,20}");
         try_all("titles", inputs, |(template, name, stage, configuration)| {
             let name = candidate_name(&name, "6408dc54-7015");
@@ -138,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_stay_and_mentions_do_not() {
+    fn lines_are_kept_and_mentions_are_removed() {
         assert_eq!(lines("a\r\n\tb\u{202e}\u{0000}c"), "a\n\tbc");
         assert_eq!(without_mentions("@ada a@b @ @_ @é"), "@\u{2060}ada a@\u{2060}b @ @_ @\u{2060}é");
     }
 
     #[test]
-    fn a_title_fills_placeholders_once() {
+    fn placeholders_are_replaced_once() {
         assert_eq!(
             title("{candidate} - {stage} ({configuration})", "{stage}", "Phone Screen", "cfg"),
             "{stage} - Phone Screen (cfg)"

@@ -23,7 +23,7 @@ const TESTED_REASONS: &[(&str, &str)] = &[
     ("SecretKeyInvalid", "reasons::problems_of_either_service_are_reported_on_the_connection"),
     (
         "SecretUnreadable",
-        "src/controller/connection/diagnosis.rs::a_secret_that_may_not_be_read_names_the_right_that_is_missing",
+        "src/controller/connection/diagnosis.rs::an_unreadable_secret_is_reported_with_the_missing_permission",
     ),
     ("OriginNotAllowed", "connections::nothing_is_sent_to_a_url_that_is_not_allowed"),
     ("LeverUnauthorized", "connections::wrong_lever_key_is_reported_until_the_secret_is_fixed"),
@@ -66,7 +66,7 @@ const TESTED_REASONS: &[(&str, &str)] = &[
     ("QuotaLow", "quota::low_quota_is_reported_once"),
     (
         "InstallationIDMissing",
-        "src/controller/connection/status/tests.rs::a_connection_without_a_valid_installation_id_is_not_ready_and_says_what_to_do",
+        "src/controller/connection/status/tests.rs::a_connection_without_a_valid_installation_id_is_not_ready_and_shows_the_next_step",
     ),
     ("InstallationIDInvalid", "installations::installation_id_is_written_once_and_restored"),
     ("AccountShared", "installations::second_cluster_does_not_change_pads_of_the_first"),

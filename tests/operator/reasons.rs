@@ -109,7 +109,7 @@ const TESTED_REASONS: &[(&str, &str)] = &[
 const INSTRUCTIONS: &[(&str, &str)] = &[
     ("LeverUnauthorized", "Put a valid key"),
     ("InterviewUnauthorized", "Put a valid key"),
-    ("LeverForbidden", "make a new one"),
+    ("LeverForbidden", "create a new key"),
     ("InterviewForbidden", "organization owner"),
     ("LeverUnavailable", "No action needed"),
     ("InterviewUnavailable", "No action needed"),
@@ -288,10 +288,10 @@ async fn problems_of_either_service_are_reported_on_the_connection() {
         let key = format!("lever-7c1e-without-{}", permission.replace(':', "-"));
         env.lever.set_key(&key, Permissions::all().without(permission));
         env.set_secret("lever-api-key", &key).await;
-        lever("LeverForbidden", &["answered 403", name, "make a new one"]).await;
+        lever("LeverForbidden", &["answered 403", name, "create a new key"]).await;
     }
     env.set_secret("lever-api-key", &right).await;
-    wait_for_message(&env, connection, "Ready", "True/Connected", &["both keys suffice"]).await;
+    wait_for_message(&env, connection, "Ready", "True/Connected", &["both API keys are sufficient"]).await;
 
     for (name, role) in [("alone", KeyRole::Alone), ("member", KeyRole::Member)] {
         env.interview.set_key(&format!("interview-40be-{name}"), &format!("{name}@northwind.example"), role);
@@ -411,14 +411,14 @@ async fn pad_reports_its_problem_and_continues_when_it_is_fixed() {
     env.lever.set_key(strong, Permissions::all());
     env.set_secret("lever-api-key", weak).await;
     env.create_pad_by_hand("refused", CONFIGURATION, refused).await;
-    let parts = ["addLinks answered 403", "the permission to add links", "make a new one"];
+    let parts = ["addLinks answered 403", "the permission to add links", "create a new key"];
     pad_tells(&env, "refused", "Pending/LeverForbidden", &parts).await;
-    let parts = ["addLinks was refused with 403", "the permission to add links"];
+    let parts = ["addLinks with 403", "the permission to add links"];
     wait_for_message(&env, ("leverconnections", CONNECTION), "LeverConnected", "True/Connected", &parts)
         .await;
     env.set_secret("lever-api-key", strong).await;
     env.wait_for_one_pad(refused).await;
-    let parts = ["the key suffices"];
+    let parts = ["the API key is sufficient"];
     wait_for_message(&env, ("leverconnections", CONNECTION), "LeverConnected", "True/Connected", &parts)
         .await;
 
@@ -473,7 +473,7 @@ async fn managed_webhook_problems_are_reported_until_fixed() {
     let parts = ["POST /webhooks answered 400", "--public-url"];
     wait_for_message(&env, connection, "WebhookVerified", "False/WebhookRefused", &parts).await;
     refused.remove();
-    let parts = ["Secret tokens", "Name another Secret"];
+    let parts = ["Secret tokens", "to another Secret"];
     wait_for_message(&env, connection, "WebhookVerified", "False/SecretNotWritable", &parts).await;
     env.delete("secrets", "tokens").await;
     env.request(connection.0, connection.1).await;

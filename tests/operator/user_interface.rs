@@ -50,12 +50,12 @@ async fn kubectl_get_wait_and_explain_work() {
     }
 
     let explained = [
-        ("padconfigurations.spec.tag", "Compared exactly"),
+        ("padconfigurations.spec.tag", "Case-sensitive"),
         ("padconfigurations.spec.type", "time limit of 2 hours"),
         ("leverconnections.spec.lever.apiKeySecretRef", "Lever API key"),
         ("leverconnections.status.webhookURL", "paste into Lever"),
         ("pads.spec.opportunityID", "Lever"),
-        ("pads.status.phase", "Pad stands"),
+        ("pads.status.phase", "Phase of the Pad"),
     ];
     for (field, text) in explained {
         let printed = env.kubectl(&["explain", field]).await.unwrap();

@@ -266,14 +266,14 @@ async fn problems_of_either_service_are_reported_on_the_connection() {
         env.patch(connection.0, connection.1, json!({"spec": {field: {"url": url}}})).await;
     };
 
-    lever("LeverUnavailable", &["GET /stages", "no TLS connection", "certificate", "tried again by itself"])
+    lever("LeverUnavailable", &["GET /stages", "no TLS connection", "certificate", "retries automatically"])
         .await;
     at("lever", &format!("{}/nothing-here", env.lever.origin())).await;
     lever("LeverUnexpectedAnswer", &["GET /stages answered 404", "Check spec.lever.url"]).await;
     env.lever.clear_violations();
     let slow_down = env.lever.faults().add(Fault::on("GET", "/stages$").status(429).until_removed());
     at("lever", &env.lever.url()).await;
-    lever("LeverRateLimited", &["GET /stages answered 429", "tried again by itself"]).await;
+    lever("LeverRateLimited", &["GET /stages answered 429", "retries automatically"]).await;
     slow_down.remove();
 
     env.set_secret("lever-api-key", "two words").await;
@@ -308,7 +308,7 @@ async fn problems_of_either_service_are_reported_on_the_connection() {
     interview("InterviewForbidden", &["GET /quota answered 403", "plan includes API access"]).await;
     let slow_down = faults.add(Fault::on("GET", "/quota$").status(429).until_removed());
     no_plan.remove();
-    interview("InterviewRateLimited", &["GET /quota answered 429", "tried again by itself"]).await;
+    interview("InterviewRateLimited", &["GET /quota answered 429", "retries automatically"]).await;
     slow_down.remove();
     wait_for_message(&env, connection, "Ready", "True/Connected", &[]).await;
     let odd = faults.add(Fault::on("GET", "/quota$").status(400).until_removed());
@@ -323,7 +323,7 @@ async fn problems_of_either_service_are_reported_on_the_connection() {
         connection,
         "InterviewConnected",
         "True/Connected",
-        &["CoderPad Interview answers"],
+        &["CoderPad Interview is reachable"],
     )
     .await;
     env.interview.clear_violations();

@@ -131,7 +131,7 @@ impl KeyOrganization {
     /// Fetches the organization from CoderPad. Used by the probe.
     ///
     /// # Errors
-    /// Those of [`InterviewClient::organization`].
+    /// The errors of [`InterviewClient::organization`].
     pub async fn fetch(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
         let _asking = self.asking.lock().await;
         self.refresh(client).await
@@ -140,7 +140,7 @@ impl KeyOrganization {
     /// Returns the cached organization, or fetches it. Concurrent calls share one request.
     ///
     /// # Errors
-    /// Those of [`InterviewClient::organization`].
+    /// The errors of [`InterviewClient::organization`].
     pub async fn get(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
         if let Some(LastAnswer::Organization(known)) = self.seen() {
             return Ok(known);

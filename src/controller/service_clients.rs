@@ -189,7 +189,8 @@ impl ServiceClientCache {
     /// confirmed first, so that a 404 of another organization is not interpreted as a deleted pad (contract C4a).
     ///
     /// # Errors
-    /// Those of [`Self::unconfirmed`]; [`ServiceClientError::OrganizationChanged`] and [`ServiceClientError::Unconfirmed`].
+    /// The errors of [`Self::unconfirmed`], [`ServiceClientError::OrganizationChanged`] and
+    /// [`ServiceClientError::Unconfirmed`].
     pub async fn get(&self, connection: &LeverConnection) -> Result<Arc<ServiceClients>, ServiceClientError> {
         let account = self.unconfirmed(connection).await?;
         if Organization::from_status(connection).is_none() {

@@ -82,7 +82,7 @@ impl TokenLedger {
         self.records.iter_mut().filter(|record| record.id == id).for_each(|record| record.listed = true);
     }
 
-    /// Removes all webhooks of the connection and their tokens. Those of others stay.
+    /// Removes all webhooks of the connection and their tokens. Other tokens stay.
     pub fn clear(&mut self) {
         self.drop_oldest(self.records.len());
     }

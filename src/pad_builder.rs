@@ -7,9 +7,9 @@ use crate::api::names::{
 use crate::api::pad::{DesiredState, Trigger};
 use crate::api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
 use crate::k8s::decode::Decoded;
-use crate::k8s::in_time;
 use crate::k8s::patch::is_status;
-use crate::k8s::trimmed::{Lean, lean};
+use crate::k8s::trimmed::{Trimmed, trimmed_api};
+use crate::k8s::with_timeout;
 use crate::telemetry::traces::spans;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
@@ -62,9 +62,9 @@ pub fn pad(configuration: &PadConfiguration, opportunity_id: &str, n: u32, trigg
 pub async fn create(api: &Api<Pad>, pad: &Pad) -> kube::Result<Pad> {
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
     let (namespace, name) = (api.namespace().unwrap_or_default(), pad.name_any());
-    let api = lean(&api.clone().into_client(), namespace);
-    let Lean(made) =
-        spans::write("create Pad", namespace, &name, api.create(&parameters, &Lean(pad.clone()))).await?;
+    let api = trimmed_api(&api.clone().into_client(), namespace);
+    let Trimmed(made) =
+        spans::write("create Pad", namespace, &name, api.create(&parameters, &Trimmed(pad.clone()))).await?;
     Ok(made)
 }
 
@@ -73,7 +73,7 @@ pub async fn create(api: &Api<Pad>, pad: &Pad) -> kube::Result<Pad> {
 pub async fn store(api: &Api<Pad>, first: u32, pad: impl Fn(u32) -> Pad) -> kube::Result<Option<Pad>> {
     for n in first..first.saturating_add(MOST_TRIES) {
         let new = pad(n);
-        match in_time(create(api, &new)).await {
+        match with_timeout(create(api, &new)).await {
             Ok(made) => return Ok(Some(made)),
             Err(error) if is_status(&error, 409) => {}
             Err(error) => return Err(error),
@@ -81,7 +81,7 @@ pub async fn store(api: &Api<Pad>, first: u32, pad: impl Fn(u32) -> Pad) -> kube
         let decoded: Api<Decoded<Pad>> =
             Api::namespaced(api.clone().into_client(), api.namespace().unwrap_or_default());
         let (configuration, candidate) = (&new.spec.configuration_ref.name, &new.spec.opportunity_id);
-        match in_time(decoded.get_opt(&new.name_any())).await? {
+        match with_timeout(decoded.get_opt(&new.name_any())).await? {
             None => return Ok(None),
             Some(Decoded::Object(holder, _)) if is_of(&holder, configuration, candidate) => {
                 return Ok(Some(*holder).filter(|holder| holder.metadata.deletion_timestamp.is_none()));

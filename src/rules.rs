@@ -4,7 +4,7 @@
 use crate::api::PadConfiguration;
 use crate::api::configuration::PadType;
 use crate::api::connection::Stage;
-use crate::coderpad::{PadKind, Question};
+use crate::coderpad::{PadKind, QuestionRecord};
 use kube::ResourceExt;
 
 /// Reason for which spec.stage cannot be resolved.
@@ -75,7 +75,7 @@ pub fn conflict<'a>(
 }
 
 /// Returns the reason for which a question cannot be used for this type of pad, with the next step. None if it can.
-pub fn misfit(question: &Question, type_: PadType) -> Option<&'static str> {
+pub fn misfit(question: &QuestionRecord, type_: PadType) -> Option<&'static str> {
     match type_ {
         _ if question.is_draft => Some("is a draft. Publish it in CoderPad, or choose another one."),
         PadType::Live if !question.usable_for(PadKind::Live) => {

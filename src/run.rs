@@ -10,17 +10,17 @@ use crate::controller::pad_budget::PadBudget;
 use crate::controller::quotas::Quotas;
 use crate::controller::service_clients::ServiceClientCache;
 use crate::controller::{self, Context, Settings};
-use crate::k8s::api_server_probe::{Paths, Reach};
+use crate::k8s::api_server_probe::{ApiServerProbe, ProbeClients};
 use crate::k8s::connect::Cluster;
 use crate::k8s::leader_election::Leadership;
 use crate::k8s::secrets::Secrets;
-use crate::k8s::{Caches, Scope};
+use crate::k8s::{Caches, WatchScope};
 use crate::listen::listen;
-use crate::telemetry::admin::{Admin, Readiness};
+use crate::telemetry::admin::{Admin, ReplicaReadiness};
 use crate::telemetry::health::Health;
-use crate::telemetry::inventory_metrics::State;
-use crate::telemetry::process::Process;
-use crate::transport::{self, Limit, Transport, TransportSettings};
+use crate::telemetry::inventory_metrics::InventoryMetrics;
+use crate::telemetry::process::ProcessMetrics;
+use crate::transport::{self, RateLimit, Transport, TransportSettings};
 use crate::webhook::{self, Receiver};
 use anyhow::Context as _;
 use axum::http::{HeaderName, HeaderValue};
@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Grace period for work in flight after SIGTERM.
-const FINISH: Duration = Duration::from_secs(40);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Runs the operator until SIGTERM or Ctrl-C.
 ///
@@ -58,23 +58,27 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let admin_listener = listen(args.admin_address, "--admin-address")?;
 
     let mut registry = Registry::default();
-    let transport = Transport::new(transport_settings(&args), transport::Metrics::new(&mut registry))
-        .context("cannot set up the HTTP client")?;
-    let receiver_metrics = webhook::Metrics::new(&mut registry);
+    let transport =
+        Transport::new(transport_settings(&args), transport::TransportMetrics::new(&mut registry))
+            .context("cannot set up the HTTP client")?;
+    let receiver_metrics = webhook::WebhookMetrics::new(&mut registry);
     let metrics = controller::metrics::ControllerMetrics::new(&mut registry);
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("pad_operator_build", "Version of the operator", build);
-    registry.register_collector(Box::new(Process::starting()));
+    registry.register_collector(Box::new(ProcessMetrics::starting()));
 
     // Outlives the graceful shutdown, so that work in flight can complete.
     let ended = CancellationToken::new();
     let _end_all = ended.clone().drop_guard();
     let caches = Caches::watch(&client, &args.namespaces, &ended);
-    registry.register_collector(Box::new(State::new(caches.clone())));
-    let health = Health::new(transport::TIME_LIMIT.max(args.interview_create_timeout));
-    let reach =
-        Reach::watch(Paths { client: client.clone(), fresh, connections }, &mut registry, ended.clone());
-    let readiness = Readiness::new(caches.clone(), reach, stop.clone());
+    registry.register_collector(Box::new(InventoryMetrics::new(caches.clone())));
+    let health = Health::new(transport::REQUEST_TIMEOUT.max(args.interview_create_timeout));
+    let reach = ApiServerProbe::watch(
+        ProbeClients { client: client.clone(), fresh, connections },
+        &mut registry,
+        ended.clone(),
+    );
+    let readiness = ReplicaReadiness::new(caches.clone(), reach, stop.clone());
     let admin = Admin::new(registry, health.clone(), readiness.clone());
     let secrets = Secrets::watch(&client, &args.namespaces, &ended);
     let tokens = webhook::SigningTokens::follow(&caches, &secrets, ended.clone());
@@ -99,7 +103,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
         reconciler.lead(&stop).await?;
     }
     stop.cancel();
-    if tokio::time::timeout(FINISH, serving.wait()).await.is_err() {
+    if tokio::time::timeout(SHUTDOWN_TIMEOUT, serving.wait()).await.is_err() {
         tracing::warn!("webhooks in flight did not complete in time");
     }
     tracing::info!("stopped");
@@ -136,10 +140,10 @@ impl Reconciler<'_> {
         tracing::info!(%namespace, %identity, "became leader; reconciling");
         tokio::select! {
             () = self.reconcile(stop) => {
-                leadership.give_back().await;
+                leadership.release().await;
                 Ok(())
             }
-            reason = leadership.lost() => {
+            reason = leadership.watch_for_loss() => {
                 anyhow::bail!("lost the Lease ({reason}); exiting so that the process restarts as a follower")
             }
         }
@@ -168,7 +172,7 @@ impl Reconciler<'_> {
                 ..self.context(scope, &accounts, &settings, &turns)
             };
             let context = Arc::new(context);
-            let place = scope.place();
+            let place = scope.display_suffix();
             let parts = [
                 ("LeverConnections", controller::connection::run(context.clone(), stop.clone()).boxed()),
                 ("PadConfigurations", controller::configuration::run(context.clone(), stop.clone()).boxed()),
@@ -182,14 +186,14 @@ impl Reconciler<'_> {
         }
         controllers.close();
         stop.cancelled().await;
-        if tokio::time::timeout(FINISH, controllers.wait()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, controllers.wait()).await.is_err() {
             tracing::warn!("reconciles in flight did not complete in time");
         }
     }
 
     fn context(
         &self,
-        scope: &Scope,
+        scope: &WatchScope,
         accounts: &Arc<ServiceClientCache>,
         settings: &Arc<Settings>,
         turns: &FairShare,
@@ -240,8 +244,8 @@ async fn find_cluster() -> anyhow::Result<Cluster> {
 
 fn transport_settings(args: &RunArgs) -> TransportSettings {
     TransportSettings {
-        lever_limit: Limit { per_second: args.lever_rate, burst: args.lever_burst },
-        interview_limit: Limit { per_second: args.interview_rate, burst: args.interview_burst },
+        lever_limit: RateLimit { per_second: args.lever_rate, burst: args.lever_burst },
+        interview_limit: RateLimit { per_second: args.interview_rate, burst: args.interview_burst },
         create_timeout: args.interview_create_timeout,
     }
 }

@@ -1,7 +1,7 @@
 //! Creating a pad: the one call that costs money and cannot be repeated without asking first.
 //!
 //! The rate limit's token is taken first, then the caller writes down what it is about to do, then the request leaves at
-//! once or not at all: see [`Departure`].
+//! once or not at all: see [`SendDeadline`].
 
 use reqwest::Method;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use super::InterviewClient;
 use super::PadRecord;
 use super::types;
-use crate::transport::{Call, Class, Departure, Error, Payload, Permit};
+use crate::transport::{Body, Call, Error, ErrorKind, Permit, SendDeadline};
 
 pub(crate) const CREATE_PAD: &str = "POST /pads";
 /// Take-homes made for an applicant tracking system always get two hours.
@@ -87,11 +87,13 @@ impl CreateError {
 impl From<Error> for CreateError {
     fn from(error: Error) -> Self {
         match error.class {
-            Class::Invalid | Class::Unauthorized | Class::Forbidden | Class::NotFound | Class::Throttled => {
-                Self::Refused(error)
-            }
-            Class::Unavailable => Self::NotSent(error),
-            Class::OutcomeUnknown => Self::OutcomeUnknown(error),
+            ErrorKind::Invalid
+            | ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::NotFound
+            | ErrorKind::Throttled => Self::Refused(error),
+            ErrorKind::Unavailable => Self::NotSent(error),
+            ErrorKind::OutcomeUnknown => Self::OutcomeUnknown(error),
         }
     }
 }
@@ -107,12 +109,12 @@ impl InterviewClient {
     ///
     /// # Errors
     /// See [`CreateError`]. [`CreateError::Refused`] with [`Error::is_quota`] means that the plan's pads are used up.
-    pub async fn create_pad(&self, departure: Departure, pad: &NewPad) -> Result<PadRecord, CreateError> {
+    pub async fn create_pad(&self, departure: SendDeadline, pad: &NewPad) -> Result<PadRecord, CreateError> {
         // The closing slash is the documented path (reference: interview-api.md, 1. Trailing slash).
         let url = self.account.url(CREATE_PAD, &["pads", ""])?;
         let call = Call {
             time_limit: self.account.transport().create_timeout(),
-            ..Call::write(CREATE_PAD, Method::POST, url, Payload::Form(pad.form()))
+            ..Call::write(CREATE_PAD, Method::POST, url, Body::Form(pad.form()))
         };
         let read = |answer: Value| self.account.read_answer(CREATE_PAD, &answer, types::single_pad);
         Ok(self.account.send_once(departure, call, read).await?)

@@ -5,8 +5,8 @@
 
 use super::*;
 use crate::fuzz::{like, try_all};
-use crate::transport::Departure;
-use crate::transport::testing::{Shown, server, transport};
+use crate::transport::SendDeadline;
+use crate::transport::testing::{FixedAnswer, server, transport};
 use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn client_at(url: &Url, create_timeout: Duration) -> InterviewClient {
 
 async fn create(client: &InterviewClient) -> Result<PadRecord, CreateError> {
     let departure =
-        Departure { permit: client.permit().await, leave_by: Instant::now() + Duration::from_secs(60) };
+        SendDeadline { permit: client.permit().await, leave_by: Instant::now() + Duration::from_secs(60) };
     client.create_pad(departure, &NewPad { title: "T".into(), ..NewPad::default() }).await
 }
 
@@ -65,7 +65,7 @@ fn any_answer_is_read_or_refused() {
         json!({"status": "ERROR", "message": PRIVATE}),
     ];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (url, shown) = runtime.block_on(Shown::start());
+    let (url, shown) = runtime.block_on(FixedAnswer::start());
     let client = client_at(&url, Duration::from_secs(5));
     try_all("answers of CoderPad, each to 9 calls", like(documents), |answer| {
         shown.set(answer);

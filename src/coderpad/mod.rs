@@ -2,7 +2,7 @@
 //!
 //! The key is that of an organization owner: only such a key lists all pads and sets a pad's owner (reference:
 //! interview-api.md, 1. Scope of a key). Every method waits for the account's rate limit, makes one request, and
-//! repeats nothing. See [`crate::transport::Class`] for what its errors mean.
+//! repeats nothing. See [`crate::transport::ErrorKind`] for what its errors mean.
 
 mod create;
 #[cfg(test)]
@@ -18,30 +18,31 @@ use serde_json::Value;
 use url::Url;
 
 use crate::transport::{
-    Account, AccountId, Call, Class, Error, Part, Payload, Priority, Service, SetupError, Transport, api_key,
+    AccountId, AnswerPart, Body, Call, Error, ErrorKind, Priority, Service, ServiceClient, SetupError,
+    Transport, api_key,
 };
 pub(crate) use create::CREATE_PAD;
 pub use create::{CreateError, NewPad};
-use types::{Done, RawQuestion, RawQuota};
 pub use types::{
-    Environment, EnvironmentFile, LeftOut, Organization, PadEvent, PadKind, PadPage, PadRecord, PadSort,
-    PageRef, Question, Quota, User,
+    CoderPadUser, Environment, EnvironmentFile, OrganizationRecord, PadEvent, PadKind, PadPage, PadQuota,
+    PadRecord, PadSort, PageRef, QuestionRecord, UnreadableRow,
 };
+use types::{RawQuestion, RawQuota, StatusAnswer};
 
-const ORGANIZATION: &str = "GET /organization";
-const USERS: &str = "GET /organization/users";
-const QUOTA: &str = "GET /quota";
-const PADS: &str = "GET /organization/pads";
-const PAD: &str = "GET /pads/{id}";
-const PAD_EVENTS: &str = "GET /pads/{id}/events";
+const GET_ORGANIZATION: &str = "GET /organization";
+const LIST_USERS: &str = "GET /organization/users";
+const GET_QUOTA: &str = "GET /quota";
+const LIST_PADS: &str = "GET /organization/pads";
+const GET_PAD: &str = "GET /pads/{id}";
+const LIST_PAD_EVENTS: &str = "GET /pads/{id}/events";
 const UPDATE_PAD: &str = "PUT /pads/{id}";
-const ENVIRONMENT: &str = "GET /pad_environments/{id}";
-const QUESTION: &str = "GET /questions/{id}";
+const GET_ENVIRONMENT: &str = "GET /pad_environments/{id}";
+const GET_QUESTION: &str = "GET /questions/{id}";
 
 /// One organization at CoderPad Interview. Cloning is cheap; Debug does not show the key.
 #[derive(Clone, Debug)]
 pub struct InterviewClient {
-    account: Account,
+    account: ServiceClient,
     priority: Priority,
 }
 
@@ -53,7 +54,7 @@ impl InterviewClient {
     /// # Errors
     /// [`SetupError`] if the key is empty or malformed, or the address is no plain http or https address.
     pub fn new(transport: &Transport, base: &Url, key: SecretString) -> Result<Self, SetupError> {
-        let account = Account::new(transport, Service::Interview, base, api_key(&key)?)?;
+        let account = ServiceClient::new(transport, Service::Interview, base, api_key(&key)?)?;
         Ok(Self { account, priority: Priority::default() })
     }
 
@@ -77,32 +78,32 @@ impl InterviewClient {
     /// The organization of the key.
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`].
-    pub async fn organization(&self) -> Result<Organization, Error> {
-        let url = self.account.url(ORGANIZATION, &["organization"])?;
-        self.read_part(ORGANIZATION, url, types::organization).await
+    /// Any class but [`ErrorKind::OutcomeUnknown`].
+    pub async fn organization(&self) -> Result<OrganizationRecord, Error> {
+        let url = self.account.url(GET_ORGANIZATION, &["organization"])?;
+        self.read_part(GET_ORGANIZATION, url, types::organization).await
     }
 
     /// How many pads the plan still allows in this billing cycle.
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`].
-    pub async fn quota(&self) -> Result<Quota, Error> {
-        let url = self.account.url(QUOTA, &["quota"])?;
-        self.read(QUOTA, url, RawQuota::check).await
+    /// Any class but [`ErrorKind::OutcomeUnknown`].
+    pub async fn quota(&self) -> Result<PadQuota, Error> {
+        let url = self.account.url(GET_QUOTA, &["quota"])?;
+        self.read(GET_QUOTA, url, RawQuota::check).await
     }
 
     /// The user of the organization with this e-mail address, compared without regard to case.
     ///
     /// # Errors
-    /// Any class but [`Class::NotFound`] and [`Class::OutcomeUnknown`].
-    pub async fn user_by_email(&self, email: &str) -> Result<Option<User>, Error> {
-        let mut url = self.account.url(USERS, &["organization", "users"])?;
+    /// Any class but [`ErrorKind::NotFound`] and [`ErrorKind::OutcomeUnknown`].
+    pub async fn user_by_email(&self, email: &str) -> Result<Option<CoderPadUser>, Error> {
+        let mut url = self.account.url(LIST_USERS, &["organization", "users"])?;
         url.query_pairs_mut().append_pair("email", email);
-        let users = self.read_part(USERS, url, types::users).await;
+        let users = self.read_part(LIST_USERS, url, types::users).await;
         match users {
             Ok(users) => Ok(users.into_iter().find(|user| user.email.eq_ignore_ascii_case(email))),
-            Err(error) if error.class == Class::NotFound => Ok(None),
+            Err(error) if error.class == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -111,11 +112,11 @@ impl InterviewClient {
     /// interview-api.md, 1. Freshness). `cursor` is the page before's [`PadPage::next`] and carries the order with it.
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`]; [`Class::Unavailable`] also if the next page is said to be somewhere else.
+    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also if the next page is said to be somewhere else.
     /// Rows that cannot be read are in [`PadPage::left_out`]: a search must not conclude "there is none" from a page of
     /// which one of them may be the pad.
     pub async fn organization_pads(&self, cursor: Option<&PageRef>, sort: PadSort) -> Result<PadPage, Error> {
-        let endpoint = self.account.url(PADS, &["organization", "pads"])?;
+        let endpoint = self.account.url(LIST_PADS, &["organization", "pads"])?;
         let mut url = endpoint.clone();
         match cursor {
             Some(page) => url.set_query(Some(page.query())),
@@ -123,16 +124,16 @@ impl InterviewClient {
                 url.query_pairs_mut().append_pair("sort", sort.parameter());
             }
         }
-        self.read_part(PADS, url, |answer| types::pad_page(answer, &endpoint, cursor)).await
+        self.read_part(LIST_PADS, url, |answer| types::pad_page(answer, &endpoint, cursor)).await
     }
 
     /// One pad, as it is now.
     ///
     /// # Errors
-    /// [`Class::NotFound`] if there is none; any other class but [`Class::OutcomeUnknown`].
+    /// [`ErrorKind::NotFound`] if there is none; any other class but [`ErrorKind::OutcomeUnknown`].
     pub async fn pad(&self, id: &str) -> Result<PadRecord, Error> {
-        let url = self.pad_url(PAD, id, None)?;
-        self.read_part(PAD, url, types::single_pad).await
+        let url = self.pad_url(GET_PAD, id, None)?;
+        self.read_part(GET_PAD, url, types::single_pad).await
     }
 
     /// What happened in a pad, oldest first: its first 50 events.
@@ -140,33 +141,33 @@ impl InterviewClient {
     /// # Errors
     /// As [`Self::pad`].
     pub async fn pad_events(&self, id: &str) -> Result<Vec<PadEvent>, Error> {
-        let mut url = self.pad_url(PAD_EVENTS, id, Some("events"))?;
+        let mut url = self.pad_url(LIST_PAD_EVENTS, id, Some("events"))?;
         url.query_pairs_mut().append_pair("sort", "created_at,asc");
-        self.read_part(PAD_EVENTS, url, types::events).await
+        self.read_part(LIST_PAD_EVENTS, url, types::events).await
     }
 
     /// The files of one of a pad's environments ([`PadRecord::environment_ids`]).
     ///
     /// # Errors
-    /// [`Class::NotFound`] if there is none; any other class but [`Class::OutcomeUnknown`].
+    /// [`ErrorKind::NotFound`] if there is none; any other class but [`ErrorKind::OutcomeUnknown`].
     pub async fn environment(&self, id: i64) -> Result<Environment, Error> {
-        let url = self.account.url(ENVIRONMENT, &["pad_environments", &id.to_string()])?;
-        self.read_part(ENVIRONMENT, url, types::environment).await
+        let url = self.account.url(GET_ENVIRONMENT, &["pad_environments", &id.to_string()])?;
+        self.read_part(GET_ENVIRONMENT, url, types::environment).await
     }
 
     /// A question that a pad may be made from.
     ///
     /// # Errors
-    /// [`Class::NotFound`] if there is none; any other class but [`Class::OutcomeUnknown`].
-    pub async fn question(&self, id: i64) -> Result<Question, Error> {
-        let url = self.account.url(QUESTION, &["questions", &id.to_string()])?;
-        self.read(QUESTION, url, RawQuestion::check).await
+    /// [`ErrorKind::NotFound`] if there is none; any other class but [`ErrorKind::OutcomeUnknown`].
+    pub async fn question(&self, id: i64) -> Result<QuestionRecord, Error> {
+        let url = self.account.url(GET_QUESTION, &["questions", &id.to_string()])?;
+        self.read(GET_QUESTION, url, RawQuestion::check).await
     }
 
     /// Ends the interview. May be repeated.
     ///
     /// # Errors
-    /// [`Class::NotFound`] if there is no such pad; any other class.
+    /// [`ErrorKind::NotFound`] if there is no such pad; any other class.
     pub async fn end_pad(&self, id: &str) -> Result<(), Error> {
         self.update(id, "ended=true").await
     }
@@ -174,18 +175,18 @@ impl InterviewClient {
     /// Deletes the pad. May be repeated: a pad that is not there is deleted.
     ///
     /// # Errors
-    /// Any class but [`Class::NotFound`].
+    /// Any class but [`ErrorKind::NotFound`].
     pub async fn delete_pad(&self, id: &str) -> Result<(), Error> {
         match self.update(id, "deleted=true").await {
-            Err(error) if error.class == Class::NotFound => Ok(()),
+            Err(error) if error.class == ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }
 
     async fn update(&self, id: &str, form: &str) -> Result<(), Error> {
         let url = self.pad_url(UPDATE_PAD, id, None)?;
-        let call = Call::write(UPDATE_PAD, Method::PUT, url, Payload::Form(form.to_owned()));
-        self.account.send(self.priority, call, Done::check).await
+        let call = Call::write(UPDATE_PAD, Method::PUT, url, Body::Form(form.to_owned()));
+        self.account.send(self.priority, call, StatusAnswer::check).await
     }
 
     async fn read<Raw: DeserializeOwned, T>(
@@ -201,14 +202,19 @@ impl InterviewClient {
         &self,
         operation: &'static str,
         url: Url,
-        read: impl FnOnce(&Part<'_>) -> Result<T, &'static str>,
+        read: impl FnOnce(&AnswerPart<'_>) -> Result<T, &'static str>,
     ) -> Result<T, Error> {
         self.read(operation, url, |answer: Value| self.account.read_answer(operation, &answer, read)).await
     }
 
     fn pad_url(&self, operation: &'static str, id: &str, tail: Option<&str>) -> Result<Url, Error> {
         if !types::is_pad_id(id) {
-            return Err(self.account.error(Class::Invalid, operation, None, "a pad id that cannot be one"));
+            return Err(self.account.error(
+                ErrorKind::Invalid,
+                operation,
+                None,
+                "a pad id that cannot be one",
+            ));
         }
         let path: Vec<&str> = ["pads", id].into_iter().chain(tail).collect();
         self.account.url(operation, &path)

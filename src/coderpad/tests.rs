@@ -9,7 +9,7 @@ use wiremock::matchers::{any, body_string, header, method, path, query_param};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::*;
-use crate::transport::Departure;
+use crate::transport::SendDeadline;
 use crate::transport::testing::{bytes, reset, server, silence, transport};
 
 const KEY: &str = "cp-9b81d6e04c";
@@ -57,7 +57,7 @@ async fn create(client: &InterviewClient) -> Result<PadRecord, CreateError> {
     let permit = client.permit().await;
     client
         .create_pad(
-            Departure { permit, leave_by: soon() },
+            SendDeadline { permit, leave_by: soon() },
             &NewPad { title: "T".into(), ..NewPad::default() },
         )
         .await
@@ -129,7 +129,7 @@ async fn kinds_are_read_in_every_spelling(#[case] text: &str, #[case] kind: PadK
 #[tokio::test]
 async fn a_pad_that_cannot_be_one_is_not_believed(#[case] part: Value) {
     let (_server, client) = answering(ok(&with(pad(), &part))).await;
-    assert_eq!(client.pad("QX7Z2MPL").await.unwrap_err().class, Class::Unavailable);
+    assert_eq!(client.pad("QX7Z2MPL").await.unwrap_err().class, ErrorKind::Unavailable);
     assert!(matches!(create(&client).await, Err(CreateError::OutcomeUnknown(_))));
 }
 
@@ -158,7 +158,7 @@ async fn a_live_pad_is_made_from_a_flat_form() {
         ..NewPad::default()
     };
     let permit = client.permit().await;
-    let made = client.create_pad(Departure { permit, leave_by: soon() }, &new).await.unwrap();
+    let made = client.create_pad(SendDeadline { permit, leave_by: soon() }, &new).await.unwrap();
     assert_eq!(made.id, "QX7Z2MPL");
 }
 
@@ -174,7 +174,7 @@ async fn a_take_home_has_two_hours() {
     let new = NewPad { title: "T".into(), question_id: Some(314), take_home: true, ..NewPad::default() };
     let permit = client.permit().await;
     assert_eq!(
-        client.create_pad(Departure { permit, leave_by: soon() }, &new).await.unwrap().kind,
+        client.create_pad(SendDeadline { permit, leave_by: soon() }, &new).await.unwrap().kind,
         PadKind::TakeHome
     );
 }
@@ -256,7 +256,7 @@ async fn a_create_that_would_leave_too_late_does_not_leave() {
     for left in [Duration::ZERO, Duration::from_secs(4)] {
         let permit = client.permit().await;
         let result = client
-            .create_pad(Departure { permit, leave_by: Instant::now() + left }, &NewPad::default())
+            .create_pad(SendDeadline { permit, leave_by: Instant::now() + left }, &NewPad::default())
             .await;
         assert_eq!(kind_of(result), Kind::NotSent);
     }
@@ -281,7 +281,7 @@ async fn what_is_no_tls_is_told_as_such() {
         }
     });
     let error = client_at(&url, Duration::from_secs(5)).quota().await.unwrap_err();
-    assert_eq!(error.class, Class::Unavailable);
+    assert_eq!(error.class, ErrorKind::Unavailable);
     assert!(error.message.starts_with("no TLS connection") && error.message.contains("Check"), "{error}");
 }
 
@@ -358,7 +358,7 @@ async fn a_next_page_elsewhere_is_refused(#[case] next: &str) {
         .mount(&server)
         .await;
     let error = client(&server).organization_pads(None, PadSort::Created).await.unwrap_err();
-    assert_eq!(error.class, Class::Unavailable);
+    assert_eq!(error.class, ErrorKind::Unavailable);
     assert!(error.message.starts_with("the next page is said to be at another address"), "{error}");
 }
 
@@ -403,7 +403,7 @@ async fn the_notes_of_rows_that_are_left_out_are_kept_as_far_as_they_can_be_read
     {
         let (_server, client) = answering(ok(&answer)).await;
         let error = client.organization_pads(None, PadSort::Created).await.unwrap_err();
-        assert_eq!(error.class, Class::Unavailable, "{answer}");
+        assert_eq!(error.class, ErrorKind::Unavailable, "{answer}");
     }
 }
 
@@ -411,12 +411,12 @@ async fn the_notes_of_rows_that_are_left_out_are_kept_as_far_as_they_can_be_read
 async fn a_single_pad_needs_its_identity_and_nothing_that_costs_money_is_guessed() {
     for part in [json!({"id": 5}), json!({"created_at": null}), json!({"notes": 7}), json!({"url": 8})] {
         let (_server, client) = answering(ok(&with(pad(), &part))).await;
-        assert_eq!(client.pad("QX7Z2MPL").await.unwrap_err().class, Class::Unavailable, "{part}");
+        assert_eq!(client.pad("QX7Z2MPL").await.unwrap_err().class, ErrorKind::Unavailable, "{part}");
     }
     let (_server, client) = answering(ok(&with(pad(), &json!({"participants": [null, "Noor"]})))).await;
     assert_eq!(client.pad("QX7Z2MPL").await.unwrap().participants, ["Noor"]);
     let (_server, client) = answering(ok(&json!({"pads_remaining": "none", "pads_used": 3}))).await;
-    assert_eq!(client.quota().await.unwrap_err().class, Class::Unavailable);
+    assert_eq!(client.quota().await.unwrap_err().class, ErrorKind::Unavailable);
 }
 
 #[tokio::test]
@@ -437,11 +437,11 @@ async fn ending_and_deleting_are_updates() {
 
     let answer = json!({"status": "ERROR", "message": "Resource not found"});
     let (_server, gone) = answering(ResponseTemplate::new(404).set_body_json(&answer)).await;
-    assert_eq!(gone.end_pad("QX7Z2MPL").await.unwrap_err().class, Class::NotFound);
+    assert_eq!(gone.end_pad("QX7Z2MPL").await.unwrap_err().class, ErrorKind::NotFound);
     gone.delete_pad("QX7Z2MPL").await.unwrap();
 
     let (_server, broken) = answering(ResponseTemplate::new(500)).await;
-    assert_eq!(broken.delete_pad("QX7Z2MPL").await.unwrap_err().class, Class::OutcomeUnknown);
+    assert_eq!(broken.delete_pad("QX7Z2MPL").await.unwrap_err().class, ErrorKind::OutcomeUnknown);
 }
 
 /// contract C3a: neither a balancer's empty 404 nor a firewall's page deletes or refuses anything.
@@ -452,11 +452,11 @@ async fn answers_of_something_in_between_conclude_nothing() {
             let (_server, client) = answering(ResponseTemplate::new(status).set_body_string(body)).await;
             assert_eq!(
                 client.pad("QX7Z2MPL").await.unwrap_err().class,
-                Class::Unavailable,
+                ErrorKind::Unavailable,
                 "{status} {body}"
             );
             let deleted = client.delete_pad("QX7Z2MPL").await;
-            assert_eq!(deleted.unwrap_err().class, Class::OutcomeUnknown, "{status} {body}");
+            assert_eq!(deleted.unwrap_err().class, ErrorKind::OutcomeUnknown, "{status} {body}");
             assert_eq!(kind_of(create(&client).await), Kind::OutcomeUnknown, "{status} {body}");
         }
     }
@@ -466,8 +466,8 @@ async fn answers_of_something_in_between_conclude_nothing() {
 async fn ids_cannot_change_the_path() {
     let (server, client) = answering(ok(&pad())).await;
     for id in ["", "..", ".", "a/b", "a?b", "a%2fb", &"x".repeat(65)] {
-        assert_eq!(client.pad(id).await.unwrap_err().class, Class::Invalid);
-        assert_eq!(client.delete_pad(id).await.unwrap_err().class, Class::Invalid);
+        assert_eq!(client.pad(id).await.unwrap_err().class, ErrorKind::Invalid);
+        assert_eq!(client.delete_pad(id).await.unwrap_err().class, ErrorKind::Invalid);
     }
     assert!(server.received_requests().await.unwrap().is_empty());
 }
@@ -551,6 +551,6 @@ async fn the_key_is_never_shown() {
     let answer = json!({"status": "ERROR", "message": format!("bad {KEY}")});
     let (_server, client) = answering(ResponseTemplate::new(401).set_body_json(answer)).await;
     let error = client.quota().await.unwrap_err();
-    assert_eq!((error.class, error.message.as_str()), (Class::Unauthorized, "bad (key)"));
+    assert_eq!((error.class, error.message.as_str()), (ErrorKind::Unauthorized, "bad (key)"));
     assert!(!format!("{client:?} {error:?}").contains(KEY));
 }

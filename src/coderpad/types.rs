@@ -1,18 +1,18 @@
 //! What the Interview API's answers hold, read leniently: unknown keys are ignored, null is the same as absent, and so is
 //! what is odd, but for what identifies an object or costs money (contract S2a).
 
-use crate::transport::Part;
+use crate::transport::AnswerPart;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
 /// Longest pad id that is believed.
-const PAD_ID_LIMIT: usize = 64;
+const MAX_PAD_ID_LENGTH: usize = 64;
 
 /// The organization of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Organization {
+pub struct OrganizationRecord {
     /// What it is called; none for a key without an organization.
     pub name: Option<String>,
     /// Its ID, if CoderPad returns one: seen by a client, not documented.
@@ -23,7 +23,7 @@ pub struct Organization {
 
 /// A user of the organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
+pub struct CoderPadUser {
     /// The address, as CoderPad writes it.
     pub email: String,
     /// What the user is called.
@@ -32,7 +32,7 @@ pub struct User {
 
 /// The pads of the present billing cycle (reference: interview-api.md, 4. Quota).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quota {
+pub struct PadQuota {
     /// Whether there is no limit.
     pub unlimited: bool,
     /// Pads made in this cycle.
@@ -107,7 +107,7 @@ pub struct PadRecord {
 impl PadRecord {
     /// A pad as the API would show it by itself.
     pub(crate) fn from_json(json: &Value) -> Option<Self> {
-        single_pad(&Part::whole(json, &Default::default())).ok()
+        single_pad(&AnswerPart::whole(json, &Default::default())).ok()
     }
 }
 
@@ -158,7 +158,7 @@ impl PageRef {
 
 /// A row of a list of pads that was left out. Of a pad that is searched for it may be the row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct UnreadableRow {
     /// Its private notes; None if they cannot be read either.
     pub notes: Option<String>,
 }
@@ -169,7 +169,7 @@ pub struct PadPage {
     /// The rows of this page.
     pub pads: Vec<PadRecord>,
     /// The rows that were left out because they cannot be read.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<UnreadableRow>,
     /// Where the next page is; none on the last.
     pub next: Option<PageRef>,
 }
@@ -207,7 +207,7 @@ pub struct EnvironmentFile {
 
 /// A question of the organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct QuestionRecord {
     /// The number by which a pad is made from it.
     pub id: i64,
     /// What it is called.
@@ -220,7 +220,7 @@ pub struct Question {
     pub is_draft: bool,
 }
 
-impl Question {
+impl QuestionRecord {
     /// Whether a pad of this kind can be made from it: never for a draft or for [`PadKind::Unknown`]. CoderPad's own
     /// rule is not documented (reference: interview-api.md, 3. Questions).
     pub fn usable_for(&self, kind: PadKind) -> bool {
@@ -243,7 +243,7 @@ impl Question {
 /// Whether this can be a pad's id: it becomes part of a path.
 pub(super) fn is_pad_id(id: &str) -> bool {
     let unreserved = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~');
-    (1..=PAD_ID_LIMIT).contains(&id.len()) && id.chars().all(unreserved) && id != "." && id != ".."
+    (1..=MAX_PAD_ID_LENGTH).contains(&id.len()) && id.chars().all(unreserved) && id != "." && id != ".."
 }
 
 /// Every answer is an object with a status; `ERROR` belongs to a failure (reference: interview-api.md, 1. Envelope).
@@ -255,23 +255,23 @@ fn check_status(status: Option<&str>) -> Result<(), &'static str> {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Done {
+pub(super) struct StatusAnswer {
     status: Option<String>,
 }
 
-impl Done {
+impl StatusAnswer {
     pub(super) fn check(self) -> Result<(), &'static str> {
         check_status(self.status.as_deref())
     }
 }
 
-pub(super) fn organization(answer: &Part<'_>) -> Result<Organization, &'static str> {
+pub(super) fn organization(answer: &AnswerPart<'_>) -> Result<OrganizationRecord, &'static str> {
     check_status(answer.text("status").as_deref())?;
     let name = answer.text("organization_name");
     if name.is_none() && answer.member("organization_name").is_some() {
         return Err("the organization's name cannot be read");
     }
-    Ok(Organization {
+    Ok(OrganizationRecord {
         name: name.filter(|name| !name.trim().is_empty()),
         id: answer.member("id").and_then(|id| match id.value() {
             serde_json::Value::String(id) => Some(id.clone()),
@@ -282,14 +282,14 @@ pub(super) fn organization(answer: &Part<'_>) -> Result<Organization, &'static s
     })
 }
 
-pub(super) fn users(answer: &Part<'_>) -> Result<Vec<User>, &'static str> {
+pub(super) fn users(answer: &AnswerPart<'_>) -> Result<Vec<CoderPadUser>, &'static str> {
     check_status(answer.text("status").as_deref())?;
     Ok(users_of(answer))
 }
 
-fn users_of(answer: &Part<'_>) -> Vec<User> {
-    let user = |user: &Part<'_>| {
-        Some(User { email: user.needs("email", user.text("email"))?, name: user.text("name") })
+fn users_of(answer: &AnswerPart<'_>) -> Vec<CoderPadUser> {
+    let user = |user: &AnswerPart<'_>| {
+        Some(CoderPadUser { email: user.needs("email", user.text("email"))?, name: user.text("name") })
     };
     answer.rows("users", user).map(|(users, _)| users).unwrap_or_default()
 }
@@ -305,9 +305,9 @@ pub(super) struct RawQuota {
 }
 
 impl RawQuota {
-    pub(super) fn check(self) -> Result<Quota, &'static str> {
+    pub(super) fn check(self) -> Result<PadQuota, &'static str> {
         check_status(self.status.as_deref())?;
-        Ok(Quota {
+        Ok(PadQuota {
             unlimited: self.unlimited.unwrap_or(self.pads_remaining.is_none()),
             used: self.pads_used.unwrap_or(0),
             remaining: self.pads_remaining,
@@ -318,14 +318,14 @@ impl RawQuota {
 }
 
 /// A pad that was asked for by itself.
-pub(super) fn single_pad(answer: &Part<'_>) -> Result<PadRecord, &'static str> {
+pub(super) fn single_pad(answer: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
     check_status(answer.text("status").as_deref())?;
     let pad = pad(answer)?;
     if pad.url.is_empty() { Err("the pad has no url") } else { Ok(pad) }
 }
 
 /// A pad in a list, which may be without a URL. Required are its identity (ID and notes, contract X2) and its creation time.
-fn pad(row: &Part<'_>) -> Result<PadRecord, &'static str> {
+fn pad(row: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
     let id = row.needs("id", row.text("id").filter(|id| is_pad_id(id)));
     let created_at = row.needs("created_at", row.time("created_at"));
     let ids = row.items("pad_environment_ids", |id| id.value().as_i64());
@@ -350,14 +350,14 @@ fn pad(row: &Part<'_>) -> Result<PadRecord, &'static str> {
 }
 
 /// The private notes of a row; empty if it has none, None if they cannot be read.
-fn notes(row: &Part<'_>) -> Option<String> {
+fn notes(row: &AnswerPart<'_>) -> Option<String> {
     match row.member("notes") {
         None => row.is_object().then(String::new),
         Some(_) => row.text("notes"),
     }
 }
 
-fn web_address(row: &Part<'_>, name: &'static str) -> Option<String> {
+fn web_address(row: &AnswerPart<'_>, name: &'static str) -> Option<String> {
     let address = row.text(name).filter(|address| !address.is_empty())?;
     if is_web_address(&address) { Some(address) } else { row.member(name)?.is_odd() }
 }
@@ -368,7 +368,7 @@ fn is_web_address(text: &str) -> bool {
 
 /// `endpoint` is where the list was asked for, `asked` the page that was asked for.
 pub(super) fn pad_page(
-    answer: &Part<'_>,
+    answer: &AnswerPart<'_>,
     endpoint: &Url,
     asked: Option<&PageRef>,
 ) -> Result<PadPage, &'static str> {
@@ -384,10 +384,10 @@ pub(super) fn pad_page(
         return Err("the list does not advance");
     }
     let mut left_out = Vec::new();
-    let read = |row: &Part<'_>| match pad(row) {
+    let read = |row: &AnswerPart<'_>| match pad(row) {
         Ok(pad) => Some(pad),
         Err(_) => {
-            left_out.push(LeftOut { notes: notes(row) });
+            left_out.push(UnreadableRow { notes: notes(row) });
             None
         }
     };
@@ -411,9 +411,9 @@ fn page_ref(next: &str, endpoint: &Url) -> Result<PageRef, &'static str> {
     }
 }
 
-pub(super) fn events(answer: &Part<'_>) -> Result<Vec<PadEvent>, &'static str> {
+pub(super) fn events(answer: &AnswerPart<'_>) -> Result<Vec<PadEvent>, &'static str> {
     check_status(answer.text("status").as_deref())?;
-    let event = |event: &Part<'_>| {
+    let event = |event: &AnswerPart<'_>| {
         Some(PadEvent {
             kind: event.needs("kind", event.text("kind"))?,
             created_at: event.needs("created_at", event.time("created_at"))?,
@@ -425,9 +425,9 @@ pub(super) fn events(answer: &Part<'_>) -> Result<Vec<PadEvent>, &'static str> {
     Ok(events)
 }
 
-pub(super) fn environment(answer: &Part<'_>) -> Result<Environment, &'static str> {
+pub(super) fn environment(answer: &AnswerPart<'_>) -> Result<Environment, &'static str> {
     check_status(answer.text("status").as_deref())?;
-    let file = |file: &Part<'_>| {
+    let file = |file: &AnswerPart<'_>| {
         file.is_object().then(|| EnvironmentFile {
             path: file.text("path").unwrap_or_default(),
             contents: file.text("contents"),
@@ -448,9 +448,9 @@ pub(super) struct RawQuestion {
 }
 
 impl RawQuestion {
-    pub(super) fn check(self) -> Result<Question, &'static str> {
+    pub(super) fn check(self) -> Result<QuestionRecord, &'static str> {
         check_status(self.status.as_deref())?;
-        Ok(Question {
+        Ok(QuestionRecord {
             id: self.id,
             title: self.title.unwrap_or_default(),
             pad_type: self.pad_type,

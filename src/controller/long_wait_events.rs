@@ -7,7 +7,7 @@
 use crate::api::FIELD_MANAGER;
 use crate::api::names::sha256_hex;
 use crate::k8s::patch::is_status;
-use crate::k8s::{in_time, key};
+use crate::k8s::{key, with_timeout};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -50,7 +50,7 @@ pub async fn write(client: &Client, object: &ObjectReference, since: Timestamp, 
     let namespace = object.namespace.as_deref().unwrap_or_default();
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    match in_time(api.create(&parameters, &event)).await {
+    match with_timeout(api.create(&parameters, &event)).await {
         Ok(_) => {}
         Err(error) if is_status(&error, 409) => {}
         Err(error) => tracing::warn!(%error, "cannot write an Event"),

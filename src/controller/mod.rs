@@ -19,8 +19,8 @@ pub mod schedule;
 pub mod service_clients;
 
 use crate::api::LeverConnection;
-use crate::k8s::{Scope, in_time, secrets::Secrets};
-use crate::sync::queue::Syncs;
+use crate::k8s::{WatchScope, secrets::Secrets, with_timeout};
+use crate::sync::queue::SyncQueue;
 use crate::telemetry::health::Health;
 use backoff::Backoff;
 use fair_share::FairShare;
@@ -57,7 +57,7 @@ pub struct Context {
     /// Client of the API server.
     pub client: Client,
     /// Watched objects in the namespaces of this context.
-    pub scope: Scope,
+    pub scope: WatchScope,
     /// Reader and change notifications of Secrets.
     pub secrets: Secrets,
     /// Service clients of the connections.
@@ -89,7 +89,7 @@ pub struct Context {
     /// Batched candidate reads.
     pub readings: CandidateLoader,
     /// Requests to sync and their completion.
-    pub syncs: Syncs,
+    pub syncs: SyncQueue,
     /// Waits for which an Event was written.
     pub warned: LongWaitEvents,
     /// Scheduler of Pad reconciles across all namespaces.
@@ -109,7 +109,7 @@ impl Context {
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        if let Err(error) = in_time(self.recorder.publish(&event, object)).await {
+        if let Err(error) = with_timeout(self.recorder.publish(&event, object)).await {
             tracing::warn!(%error, "cannot write an Event");
         }
     }

@@ -31,7 +31,7 @@ pub struct Organization {
 
 impl Organization {
     /// Returns the organization in a response of CoderPad; None if it has no name.
-    pub fn from_answer(found: &coderpad::Organization) -> Option<Self> {
+    pub fn from_answer(found: &coderpad::OrganizationRecord) -> Option<Self> {
         let name = sanitize::one_line(found.name.as_deref()?, ORGANIZATION_NAME_MAX_CHARS);
         let id = found
             .id

@@ -7,7 +7,7 @@ use crate::api::names;
 use crate::k8s::patch::WriteError;
 use crate::k8s::secrets::SecretError;
 use crate::telemetry::health::Health;
-use crate::telemetry::traces::spans::Pass;
+use crate::telemetry::traces::spans::ReconcileSpan;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::{Resource, ResourceExt};
@@ -107,7 +107,8 @@ where
     let (began, kind) = (Instant::now(), K::kind(&()));
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let mark = object.annotations().get(names::TRACEPARENT).map(String::as_str);
-    let traced = Pass::new(&kind, &namespace, &name, mark, driven.reconciler.continues_trace(&object));
+    let traced =
+        ReconcileSpan::new(&kind, &namespace, &name, mark, driven.reconciler.continues_trace(&object));
     let reconciled = traced.run(driven.reconciler.reconcile(object.clone()));
     let result = driven.health.watched(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
     driven.metrics.observe_reconcile(&kind, result.as_ref().err(), began.elapsed());

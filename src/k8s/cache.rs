@@ -4,10 +4,10 @@
 //! Every replica watches, so that each can answer webhooks; only the leader's controllers listen to the changes.
 
 use super::decode::Decoded;
-use super::pad_index::{Index, Place, Placed};
-use super::trimmed::Kind;
+use super::pad_index::{IndexKey, Indexed, PadIndex};
+use super::trimmed::ManagedKind;
 use super::undecodable::{Problem, Undecodable};
-use super::watch_state::Watching;
+use super::watch_state::WatchState;
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt, stream};
@@ -23,14 +23,14 @@ use tokio::sync::{broadcast, watch as state};
 use tokio_util::sync::CancellationToken;
 
 /// Objects listed at once. What a page takes while it is read stays with the process.
-const PAGE: u32 = 200;
+const LIST_PAGE_SIZE: u32 = 200;
 
 /// Seconds after which the API server ends a watch, which then continues from where it was. A connection that forwards
 /// nothing any more is noticed by the missing end.
-pub(super) const WATCH_SECONDS: u32 = 60;
+pub(super) const WATCH_TIMEOUT_SECONDS: u32 = 60;
 
 /// How many changes a slow listener may lie behind before it is told to look at everything again.
-const CHANGES_KEPT: usize = 4096;
+const CACHE_CHANGES_CAPACITY: usize = 4096;
 
 /// The objects of one kind in one scope, and a way to hear of changes.
 #[derive(Clone)]
@@ -40,34 +40,34 @@ where
     K::DynamicType: Eq + Hash + Clone,
 {
     store: Store<K>,
-    index: Arc<Index>,
+    index: Arc<PadIndex>,
     changes: broadcast::Sender<Arc<K>>,
-    listed: Arc<state::Sender<Listing>>,
+    listed: Arc<state::Sender<InitialList>>,
     undecodable: Arc<Undecodable>,
-    watching: Arc<Watching>,
+    watch_state: Arc<WatchState>,
 }
 
 /// How far the first listing has come. The store itself wakes only the last who asked, so that a webhook that asks in
 /// passing would keep the process from ever hearing of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Listing {
-    UnderWay,
+enum InitialList {
+    InProgress,
     Complete,
-    BrokenOff,
+    WatchEnded,
 }
 
 impl<K> Cache<K>
 where
-    K: Resource<DynamicType = ()> + Placed + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Indexed + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     /// Starts the watch on a task of its own, which ends with `stop`.
     fn watch(api: Api<Decoded<K>>, stop: CancellationToken) -> Self
     where
-        K: Kind,
+        K: ManagedKind,
     {
         let (store, writer) = reflector::store();
-        let cache = Self::new(store, Listing::UnderWay);
-        let config = watcher::Config::default().page_size(PAGE).timeout(WATCH_SECONDS);
+        let cache = Self::new(store, InitialList::InProgress);
+        let config = watcher::Config::default().page_size(LIST_PAGE_SIZE).timeout(WATCH_TIMEOUT_SECONDS);
         let decoding = cache.clone();
         let events = watch(api, config).default_backoff().filter_map(move |event| {
             let decoded = event.map(|event| decoding.decoded(event)).transpose();
@@ -78,7 +78,7 @@ where
             let cache = cache.clone();
             async move {
                 stop.run_until_cancelled(cache.follow(events)).await;
-                cache.breaks_off();
+                cache.mark_ended();
             }
         });
         cache
@@ -88,16 +88,16 @@ where
     /// it was is outdated, and after a restart it would not be there either.
     fn decoded(&self, event: Event<Decoded<K>>) -> Option<Event<K>>
     where
-        K: Kind,
+        K: ManagedKind,
     {
         match event {
             Event::Init => {
-                self.undecodable.listing_begins();
+                self.undecodable.begin_listing();
                 Some(Event::Init)
             }
             Event::InitApply(read) => self.object(read).map(Event::InitApply),
             Event::InitDone => {
-                self.undecodable.listing_ends();
+                self.undecodable.end_listing();
                 Some(Event::InitDone)
             }
             Event::Apply(read) => {
@@ -107,7 +107,7 @@ where
             }
             Event::Delete(read) => {
                 let (namespace, name) = (ResourceExt::namespace(&read).unwrap_or_default(), read.name_any());
-                self.undecodable.note(&namespace, &name, None);
+                self.undecodable.record(&namespace, &name, None);
                 let before = self.get(&namespace, &name);
                 read.object().or_else(|| before.map(|before| before.as_ref().clone())).map(Event::Delete)
             }
@@ -117,7 +117,7 @@ where
     /// The object, if it decodes. Records what is wrong with it.
     fn object(&self, read: Decoded<K>) -> Option<K>
     where
-        K: Kind,
+        K: ManagedKind,
     {
         let problem = match &read {
             Decoded::Object(_, times) if times.is_empty() => None,
@@ -125,22 +125,22 @@ where
             Decoded::Undecodable(_, field, _) => Some(Problem::Skipped(field.clone())),
         };
         let namespace = ResourceExt::namespace(&read).unwrap_or_default();
-        self.undecodable.note(&namespace, &read.name_any(), problem);
+        self.undecodable.record(&namespace, &read.name_any(), problem);
         read.object()
     }
 
-    fn new(store: Store<K>, listing: Listing) -> Self {
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+    fn new(store: Store<K>, listing: InitialList) -> Self {
+        let (changes, _) = broadcast::channel(CACHE_CHANGES_CAPACITY);
         let (index, listed) = (Arc::default(), Arc::new(state::Sender::new(listing)));
         let undecodable = Arc::new(Undecodable::new(&K::kind(&())));
-        Self { store, index, changes, listed, undecodable, watching: Arc::default() }
+        Self { store, index, changes, listed, undecodable, watch_state: Arc::default() }
     }
 
-    fn breaks_off(&self) {
+    fn mark_ended(&self) {
         self.listed.send_if_modified(|listing| {
-            let is_news = *listing == Listing::UnderWay;
+            let is_news = *listing == InitialList::InProgress;
             if is_news {
-                *listing = Listing::BrokenOff;
+                *listing = InitialList::WatchEnded;
             }
             is_news
         });
@@ -148,15 +148,17 @@ where
 
     /// A cache that is fed by hand, for tests.
     #[cfg(test)]
-    pub(crate) fn fed(events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static) -> Self {
+    pub(crate) fn from_events(
+        events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    ) -> Self {
         let (store, writer) = reflector::store();
-        let cache = Self::new(store, Listing::UnderWay);
+        let cache = Self::new(store, InitialList::InProgress);
         let events = reflector::reflector(writer, events);
         tokio::spawn({
             let cache = cache.clone();
             async move {
                 cache.follow(events).await;
-                cache.breaks_off();
+                cache.mark_ended();
             }
         });
         cache
@@ -164,15 +166,15 @@ where
 
     /// A complete cache of these objects, for tests.
     #[cfg(test)]
-    pub(crate) fn of(objects: impl IntoIterator<Item = K>) -> Self {
+    pub(crate) fn from_objects(objects: impl IntoIterator<Item = K>) -> Self {
         let (store, mut writer) = reflector::store();
         writer.apply_watcher_event(&Event::Init);
         for object in objects {
             writer.apply_watcher_event(&Event::InitApply(object));
         }
         writer.apply_watcher_event(&Event::InitDone);
-        let cache = Self::new(store, Listing::Complete);
-        cache.all().iter().for_each(|object| cache.place(object));
+        let cache = Self::new(store, InitialList::Complete);
+        cache.all().iter().for_each(|object| cache.index_object(object));
         cache
     }
 
@@ -181,34 +183,34 @@ where
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Apply(object)) => {
-                    self.watching.succeeded();
-                    self.place(&object);
-                    self.tell(Arc::new(object));
+                    self.watch_state.succeeded();
+                    self.index_object(&object);
+                    self.broadcast(Arc::new(object));
                 }
                 Ok(Event::Delete(object)) => {
                     let namespace = ResourceExt::namespace(&object).unwrap_or_default();
                     self.index.remove(&namespace, &object.name_any(), &object);
-                    self.tell(Arc::new(object));
+                    self.broadcast(Arc::new(object));
                 }
                 // The store is whole only now: what was listed before is told of at once.
                 Ok(Event::InitDone) => {
-                    self.watching.succeeded();
+                    self.watch_state.succeeded();
                     let all = self.store.state();
-                    all.iter().for_each(|object| self.place(object));
-                    self.listed.send_replace(Listing::Complete);
-                    all.into_iter().for_each(|object| self.tell(object));
+                    all.iter().for_each(|object| self.index_object(object));
+                    self.listed.send_replace(InitialList::Complete);
+                    all.into_iter().for_each(|object| self.broadcast(object));
                 }
                 Ok(Event::Init | Event::InitApply(_)) => {}
-                Err(error) => self.watching.failed(&K::kind(&()), &error),
+                Err(error) => self.watch_state.failed(&K::kind(&()), &error),
             }
         }
     }
 
-    fn place(&self, object: &K) {
-        self.index.put(&ResourceExt::namespace(object).unwrap_or_default(), &object.name_any(), object);
+    fn index_object(&self, object: &K) {
+        self.index.insert(&ResourceExt::namespace(object).unwrap_or_default(), &object.name_any(), object);
     }
 
-    fn tell(&self, object: Arc<K>) {
+    fn broadcast(&self, object: Arc<K>) {
         // Without a listener (on a replica that does not lead) there is nobody to tell.
         let _ = self.changes.send(object);
     }
@@ -224,7 +226,7 @@ where
     }
 
     /// All objects of a namespace, as last heard of, in no order.
-    pub fn of_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         let mut objects = self.store.state();
         objects.retain(|object| object.meta().namespace.as_deref() == Some(namespace));
         objects
@@ -238,15 +240,15 @@ where
 
     /// The objects of a namespace that are at a place and for which something holds, as last heard of, in no order. Looks
     /// at no others.
-    pub fn at(&self, namespace: &str, place: &Place, holds: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        let mut objects = self.index.at(namespace, place, |name| self.get(namespace, name));
+    pub fn lookup(&self, namespace: &str, place: &IndexKey, holds: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        let mut objects = self.index.lookup(namespace, place, |name| self.get(namespace, name));
         objects.retain(|object| holds(object));
         objects
     }
 
     /// No more than so many are at a place, as last heard of. Looks at none.
-    pub fn at_most(&self, namespace: &str, place: &Place) -> usize {
-        self.index.at_most(namespace, place)
+    pub fn upper_bound(&self, namespace: &str, place: &IndexKey) -> usize {
+        self.index.upper_bound(namespace, place)
     }
 
     /// The objects, for a controller.
@@ -269,7 +271,7 @@ where
     }
 
     fn is_complete(&self) -> bool {
-        *self.listed.borrow() == Listing::Complete
+        *self.listed.borrow() == InitialList::Complete
     }
 
     /// Number of objects that do not decode, and of those of which fields are ignored.
@@ -279,20 +281,20 @@ where
 
     /// Why the API server refuses to list or watch the objects, if it does.
     pub fn refusal(&self) -> Option<String> {
-        self.watching.refusal()
+        self.watch_state.refusal()
     }
 
     /// Waits until the first listing is complete. Returns false if the watch has ended before that.
     pub async fn ready(&self) -> bool {
         let mut listed = self.listed.subscribe();
-        let listing = listed.wait_for(|listing| *listing != Listing::UnderWay).await;
-        listing.is_ok_and(|listing| *listing == Listing::Complete)
+        let listing = listed.wait_for(|listing| *listing != InitialList::InProgress).await;
+        listing.is_ok_and(|listing| *listing == InitialList::Complete)
     }
 }
 
 /// What is watched: all namespaces, or one.
 #[derive(Clone)]
-pub struct Scope {
+pub struct WatchScope {
     /// The namespace; None is all of them.
     pub namespace: Option<String>,
     /// The connections in it.
@@ -303,7 +305,7 @@ pub struct Scope {
     pub pads: Cache<Pad>,
 }
 
-impl Scope {
+impl WatchScope {
     fn watch(client: &Client, namespace: Option<String>, stop: &CancellationToken) -> Self {
         Self {
             connections: Cache::watch(api(client, namespace.as_deref()), stop.clone()),
@@ -314,7 +316,7 @@ impl Scope {
     }
 
     /// How it is told apart from other scopes, such as ` in hiring`; empty if it is all namespaces.
-    pub fn place(&self) -> String {
+    pub fn display_suffix(&self) -> String {
         self.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default()
     }
 
@@ -344,42 +346,45 @@ impl Scope {
 /// Everything that is watched.
 #[derive(Clone)]
 pub struct Caches {
-    scopes: Arc<[Scope]>,
+    scopes: Arc<[WatchScope]>,
 }
 
 impl Caches {
     /// Starts the watches; none is complete yet. No namespace is all namespaces.
     pub fn watch(client: &Client, namespaces: &[String], stop: &CancellationToken) -> Self {
         let scopes = if namespaces.is_empty() {
-            vec![Scope::watch(client, None, stop)]
+            vec![WatchScope::watch(client, None, stop)]
         } else {
-            namespaces.iter().map(|namespace| Scope::watch(client, Some(namespace.clone()), stop)).collect()
+            namespaces
+                .iter()
+                .map(|namespace| WatchScope::watch(client, Some(namespace.clone()), stop))
+                .collect()
         };
         Self { scopes: scopes.into() }
     }
 
     /// These scopes, for tests.
     #[cfg(test)]
-    pub(crate) fn of_scopes(scopes: Vec<Scope>) -> Self {
+    pub(crate) fn from_scopes(scopes: Vec<WatchScope>) -> Self {
         Self { scopes: scopes.into() }
     }
 
     /// The scope that a namespace belongs to, if it is watched.
-    pub fn of(&self, namespace: &str) -> Option<&Scope> {
+    pub fn for_namespace(&self, namespace: &str) -> Option<&WatchScope> {
         self.scopes.iter().find(|scope| scope.namespace.as_deref().is_none_or(|own| own == namespace))
     }
 
     /// All scopes. They do not overlap.
-    pub fn scopes(&self) -> &[Scope] {
+    pub fn scopes(&self) -> &[WatchScope] {
         &self.scopes
     }
 
     /// The kinds that are not listed yet, with the namespaces where that matters. Those that the API server refuses are
     /// not among them, as long as another namespace is served (contract W6).
-    pub fn missing(&self) -> Vec<String> {
-        let serves = self.scopes.iter().any(Scope::is_complete);
-        let of_scope = |scope: &Scope| {
-            let place = scope.place();
+    pub fn unlisted_kinds(&self) -> Vec<String> {
+        let serves = self.scopes.iter().any(WatchScope::is_complete);
+        let of_scope = |scope: &WatchScope| {
+            let place = scope.display_suffix();
             let is_passed_over = move |refusal: &Option<String>| serves && refusal.is_some();
             let kinds = scope.kinds().into_iter();
             let missing = kinds.filter(move |(_, complete, refusal)| !complete && !is_passed_over(refusal));
@@ -389,8 +394,8 @@ impl Caches {
     }
 
     /// What the API server refuses to list or watch, and its answer: scope, kind, answer.
-    pub fn refused(&self) -> Vec<(&Scope, &'static str, String)> {
-        let of_scope = |scope: &'_ Scope| {
+    pub fn refused_kinds(&self) -> Vec<(&WatchScope, &'static str, String)> {
+        let of_scope = |scope: &'_ WatchScope| {
             let kinds = scope.kinds().into_iter();
             kinds.filter_map(|(kind, _, refusal)| Some((kind, refusal?))).collect::<Vec<_>>()
         };
@@ -403,7 +408,7 @@ impl Caches {
     /// Waits until everything in at least one scope is known: others may be refused for a long time, and their controllers
     /// wait for them (contract W6). Returns false if every watch has ended before that.
     pub async fn ready(&self) -> bool {
-        let mut waiting: FuturesUnordered<_> = self.scopes.iter().map(Scope::ready).collect();
+        let mut waiting: FuturesUnordered<_> = self.scopes.iter().map(WatchScope::ready).collect();
         while let Some(ready) = waiting.next().await {
             if ready {
                 return true;
@@ -434,7 +439,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn everybody_who_waits_for_the_listing_hears_of_it() {
         let (sender, events) = futures::channel::mpsc::unbounded();
-        let cache = Cache::<Pad>::fed(events);
+        let cache = Cache::<Pad>::from_events(events);
         let waiting: Vec<_> = (0..2)
             .map(|_| {
                 let cache = cache.clone();
@@ -452,7 +457,7 @@ mod tests {
         assert_eq!(cache.ready().now_or_never(), Some(true));
 
         let (sender, events) = futures::channel::mpsc::unbounded();
-        let cache = Cache::<Pad>::fed(events);
+        let cache = Cache::<Pad>::from_events(events);
         drop(sender);
         assert!(!cache.ready().await, "the watch has ended");
     }

@@ -2,7 +2,7 @@
 //! closed when they stop forwarding.
 //!
 //! TCP keep-alive notices a peer that is gone. It does not notice a load balancer, proxy or tunnel that acknowledges all
-//! data and forwards none: [`Reach`](super::api_server_probe::Reach) notices that, and closes all connections at once.
+//! data and forwards none: [`ApiServerProbe`](super::api_server_probe::ApiServerProbe) notices that, and closes all connections at once.
 
 use super::proxy;
 use anyhow::Context as _;
@@ -31,11 +31,11 @@ use tower::{BoxError, Service, ServiceBuilder, retry::RetryLayer};
 
 /// Delay before the first keep-alive probe on a quiet connection, between further ones, and their maximum number: a peer
 /// that is gone is noticed within 25 s.
-const KEEP_ALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(5), 3);
+const TCP_KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(5), 3);
 /// Time after which data that the peer's kernel has not acknowledged ends a connection.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time after which an idle connection is closed.
-const IDLE: Duration = Duration::from_secs(60);
+const API_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A cluster, and the proxy in front of it, if there is one.
 #[derive(Clone, Debug)]
@@ -60,11 +60,11 @@ impl Cluster {
             None if options.context.is_some() => Config::from_kubeconfig(options).await?,
             None => Config::infer().await?,
         };
-        Self::of(config, kubeconfig.is_some(), explicit.as_deref())
+        Self::from_config(config, kubeconfig.is_some(), explicit.as_deref())
     }
 
     /// In a cluster, the API server is never behind the proxy that the environment names for the two services.
-    fn of(mut config: Config, is_outside: bool, explicit: Option<&str>) -> anyhow::Result<Self> {
+    fn from_config(mut config: Config, is_outside: bool, explicit: Option<&str>) -> anyhow::Result<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|_| is_outside);
         let proxy = proxy::choose(explicit, &config.cluster_url, variable)
             .context("the proxy in front of the API server cannot be used")?;
@@ -77,8 +77,8 @@ impl Cluster {
     /// # Errors
     ///
     /// If a certificate or a key cannot be used.
-    pub fn client(&self) -> kube::Result<(Client, Connections)> {
-        let connections = Connections::default();
+    pub fn client(&self) -> kube::Result<(Client, ApiServerConnections)> {
+        let connections = ApiServerConnections::default();
         let client = self.build(&connections, true)?;
         Ok((client, connections))
     }
@@ -89,35 +89,37 @@ impl Cluster {
     ///
     /// As [`Cluster::client`].
     pub fn fresh_client(&self) -> kube::Result<Client> {
-        self.build(&Connections::default(), false)
+        self.build(&ApiServerConnections::default(), false)
     }
 
-    fn build(&self, connections: &Connections, reuse: bool) -> kube::Result<Client> {
+    fn build(&self, connections: &ApiServerConnections, reuse: bool) -> kube::Result<Client> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let (after, every, times) = KEEP_ALIVE;
+        let (after, every, times) = TCP_KEEPALIVE;
         tcp.set_keepalive(Some(after));
         tcp.set_keepalive_interval(Some(every));
         tcp.set_keepalive_retries(Some(times));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
         let tcp = Connector { inner: tcp, connections: connections.clone() };
         match &self.proxy {
-            None => self.over(tcp, reuse),
+            None => self.build_with(tcp, reuse),
             Some(proxy) if proxy.scheme_str().is_some_and(|scheme| scheme.starts_with("socks5")) => {
                 let socks = SocksV5::new(proxy.clone(), tcp);
-                self.over(authorized_socks(socks, proxy), reuse)
+                self.build_with(with_socks_authorization(socks, proxy), reuse)
             }
             Some(proxy) if proxy.scheme_str() == Some("https") => {
                 let tls = self.config.rustls_https_connector_with_connector(tcp)?;
-                self.over(authorized(Tunnel::new(proxy.clone(), tls), proxy), reuse)
+                self.build_with(with_proxy_authorization(Tunnel::new(proxy.clone(), tls), proxy), reuse)
             }
-            Some(proxy) => self.over(authorized(Tunnel::new(proxy.clone(), tcp), proxy), reuse),
+            Some(proxy) => {
+                self.build_with(with_proxy_authorization(Tunnel::new(proxy.clone(), tcp), proxy), reuse)
+            }
         }
     }
 
-    fn over<C>(&self, connector: C, reuse: bool) -> kube::Result<Client>
+    fn build_with<C>(&self, connector: C, reuse: bool) -> kube::Result<Client>
     where
         C: Service<Uri> + Clone + Send + Sync + 'static,
         C::Response: Read + Write + Connection + Send + Unpin + 'static,
@@ -131,7 +133,7 @@ impl Cluster {
         connector.set_write_timeout(config.write_timeout);
         connector.set_reset_reader_on_write(config.reset_reader_on_write);
         let mut builder = HttpClient::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(API_POOL_IDLE_TIMEOUT);
         if !reuse {
             builder.pool_max_idle_per_host(0);
         }
@@ -166,7 +168,7 @@ fn credentials(proxy: &Uri) -> Option<(String, String)> {
     Some((user, decoded(url.password().unwrap_or_default()).unwrap_or_default()))
 }
 
-fn authorized<C>(tunnel: Tunnel<C>, proxy: &Uri) -> Tunnel<C> {
+fn with_proxy_authorization<C>(tunnel: Tunnel<C>, proxy: &Uri) -> Tunnel<C> {
     let Some((user, password)) = credentials(proxy) else { return tunnel };
     let encoded = serde_json::to_value(ByteString(format!("{user}:{password}").into_bytes()));
     let encoded = encoded.ok().and_then(|value| Some(format!("Basic {}", value.as_str()?)));
@@ -176,7 +178,7 @@ fn authorized<C>(tunnel: Tunnel<C>, proxy: &Uri) -> Tunnel<C> {
     }
 }
 
-fn authorized_socks<C>(socks: SocksV5<C>, proxy: &Uri) -> SocksV5<C> {
+fn with_socks_authorization<C>(socks: SocksV5<C>, proxy: &Uri) -> SocksV5<C> {
     match credentials(proxy) {
         Some((user, password)) => socks.with_auth(user, password),
         None => socks,
@@ -185,11 +187,11 @@ fn authorized_socks<C>(socks: SocksV5<C>, proxy: &Uri) -> SocksV5<C> {
 
 /// The open connections of a client; a cheap handle.
 #[derive(Clone, Debug, Default)]
-pub struct Connections {
+pub struct ApiServerConnections {
     open: Arc<Mutex<CancellationToken>>,
 }
 
-impl Connections {
+impl ApiServerConnections {
     /// Closes all connections that are open now. Requests and watches on them fail and are repeated on new ones.
     pub fn close_all(&self) {
         std::mem::take(&mut *self.open.lock()).cancel();
@@ -200,11 +202,11 @@ impl Connections {
     }
 }
 
-/// Opens connections that [`Connections::close_all`] closes.
+/// Opens connections that [`ApiServerConnections::close_all`] closes.
 #[derive(Clone)]
 struct Connector<C> {
     inner: C,
-    connections: Connections,
+    connections: ApiServerConnections,
 }
 
 impl<C> Service<Uri> for Connector<C>
@@ -212,7 +214,7 @@ where
     C: Service<Uri>,
     C::Future: Send + 'static,
 {
-    type Response = Closable<C::Response>;
+    type Response = ClosableStream<C::Response>;
     type Error = C::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, C::Error>> + Send>>;
 
@@ -222,17 +224,17 @@ where
 
     fn call(&mut self, target: Uri) -> Self::Future {
         let (opening, closed) = (self.inner.call(target), Box::pin(self.connections.closed()));
-        Box::pin(async move { Ok(Closable { inner: opening.await?, closed }) })
+        Box::pin(async move { Ok(ClosableStream { inner: opening.await?, closed }) })
     }
 }
 
 /// A connection that fails as soon as it is closed from outside.
-struct Closable<T> {
+struct ClosableStream<T> {
     inner: T,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl<T> Closable<T> {
+impl<T> ClosableStream<T> {
     /// Fails if it is closed. Otherwise the task is woken when that happens.
     fn check(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closed.as_mut().poll(cx).is_ready() {
@@ -243,7 +245,7 @@ impl<T> Closable<T> {
     }
 }
 
-impl<T: Read + Unpin> Read for Closable<T> {
+impl<T: Read + Unpin> Read for ClosableStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -254,7 +256,7 @@ impl<T: Read + Unpin> Read for Closable<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Closable<T> {
+impl<T: Write + Unpin> Write for ClosableStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.check(cx))?;
         Pin::new(&mut self.inner).poll_write(cx, bytes)
@@ -283,7 +285,7 @@ impl<T: Write + Unpin> Write for Closable<T> {
     }
 }
 
-impl<T: Connection> Connection for Closable<T> {
+impl<T: Connection> Connection for ClosableStream<T> {
     fn connected(&self) -> Connected {
         self.inner.connected()
     }

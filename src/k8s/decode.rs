@@ -4,7 +4,7 @@
 //! The schema does not exclude such objects. API servers accept lists where a `format` is set, and an object may be from
 //! a newer version of the CustomResourceDefinitions.
 
-use super::trimmed::{Kind, Metadata, names_of_kind};
+use super::trimmed::{ManagedKind, Metadata, names_of_kind};
 use crate::api::schema;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 /// Fields whose name looks like a time and which contain any text.
-const TEXTS: &[&str] = &["lastHandledReconcileAt"];
+const TEXT_FIELDS: &[&str] = &["lastHandledReconcileAt"];
 
 /// An object that was read leniently.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub enum Decoded<K> {
     Undecodable(Box<ObjectMeta>, String, Value),
 }
 
-impl<K: Kind> Decoded<K> {
+impl<K: ManagedKind> Decoded<K> {
     /// The object, if it decodes.
     pub fn object(self) -> Option<K> {
         match self {
@@ -44,25 +44,25 @@ impl<K: Kind> Decoded<K> {
     }
 }
 
-impl<'de, K: Kind> Deserialize<'de> for Decoded<K> {
+impl<'de, K: ManagedKind> Deserialize<'de> for Decoded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Parts { metadata, spec, status } = Parts::deserialize(deserializer)?;
+        let RawParts { metadata, spec, status } = RawParts::deserialize(deserializer)?;
         let (times, metadata) = (unusable_times(&status), ObjectMeta::from(metadata));
         let decoded = match K::Spec::deserialize(&spec) {
             Ok(decoded) => decoded,
             Err(_) => {
-                let field = fault::<K::Spec>(&spec);
+                let field = faulty_field::<K::Spec>(&spec);
                 return Ok(Self::undecodable(metadata, "spec", field, spec));
             }
         };
         let status = match Option::<K::Status>::deserialize(&status) {
             Ok(status) => status,
             Err(_) => {
-                let field = fault::<K::Status>(&status);
+                let field = faulty_field::<K::Status>(&status);
                 return Ok(Self::undecodable(metadata, "status", field, spec));
             }
         };
-        let mut object = K::of(decoded);
+        let mut object = K::from_spec(decoded);
         *object.meta_mut() = metadata;
         *object.status_mut() = status;
         Ok(Self::Object(Box::new(object), times))
@@ -77,7 +77,7 @@ impl<K> Decoded<K> {
 }
 
 #[derive(Deserialize)]
-struct Parts {
+struct RawParts {
     metadata: Metadata,
     #[serde(default)]
     spec: Value,
@@ -87,7 +87,7 @@ struct Parts {
 
 /// Returns the field without which the rest decodes. The decoder's own message is not used: it quotes values, and they
 /// may be a candidate's.
-fn fault<T: DeserializeOwned>(value: &Value) -> Option<String> {
+fn faulty_field<T: DeserializeOwned>(value: &Value) -> Option<String> {
     let fields = value.as_object()?;
     let decodes_without = |field: &&String| {
         let mut rest = fields.clone();
@@ -128,10 +128,10 @@ fn collect_unusable(value: &Value, path: &str, found: &mut Vec<String>) {
 
 fn is_time(field: &str) -> bool {
     let suffixes = ["At", "Time", "Since", "Until", "SettledFor"];
-    !TEXTS.contains(&field) && (field == "at" || suffixes.iter().any(|suffix| field.ends_with(suffix)))
+    !TEXT_FIELDS.contains(&field) && (field == "at" || suffixes.iter().any(|suffix| field.ends_with(suffix)))
 }
 
-impl<K: Kind> Resource for Decoded<K> {
+impl<K: ManagedKind> Resource for Decoded<K> {
     names_of_kind!();
 
     fn meta(&self) -> &ObjectMeta {
@@ -150,7 +150,7 @@ impl<K: Kind> Resource for Decoded<K> {
 }
 
 /// Splits a list into the objects that decode and the names (`namespace/name: field`) of those that do not.
-pub fn split<K: Kind>(listed: impl IntoIterator<Item = Decoded<K>>) -> (Vec<K>, Vec<String>) {
+pub fn split<K: ManagedKind>(listed: impl IntoIterator<Item = Decoded<K>>) -> (Vec<K>, Vec<String>) {
     let (mut objects, mut faults) = (Vec::new(), Vec::new());
     for decoded in listed {
         if let Some(field) = decoded.fault() {

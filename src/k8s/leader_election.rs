@@ -1,13 +1,13 @@
 //! Leader election: the replica that holds the Lease `pad-operator` reconciles. Losing the Lease ends the process.
 //!
 //! As in client-go, no clock is compared with another one. A replica measures on its own monotonic clock how long it has
-//! not seen the Lease change, and takes it over only after `DURATION`; the times that the holder writes are for people.
+//! not seen the Lease change, and takes it over only after `LEASE_DURATION`; the times that the holder writes are for people.
 //! Each write carries the resourceVersion that was read, so that of two replicas only one succeeds. Nothing that must
 //! happen once depends on the Lease: the conflict-failing writes to Pads ensure that.
 
 use super::patch::is_status;
 use crate::api::FIELD_MANAGER;
-use crate::telemetry::health::{Health, Pulse};
+use crate::telemetry::health::{Health, Heartbeat};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -19,26 +19,26 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Name of the Lease (contract, Program).
-pub const LEASE: &str = "pad-operator";
+pub const LEASE_NAME: &str = "pad-operator";
 /// Time without an observed change after which another replica takes over.
-const DURATION: Duration = Duration::from_secs(15);
-/// Time since the last successful renewal after which the holder stops. Below [`DURATION`], so that it has stopped when
+const LEASE_DURATION: Duration = Duration::from_secs(15);
+/// Time since the last successful renewal after which the holder stops. Below [`LEASE_DURATION`], so that it has stopped when
 /// another replica starts.
-const RENEW_DEADLINE: Duration = Duration::from_secs(13);
+const LEASE_RENEW_DEADLINE: Duration = Duration::from_secs(13);
 /// Delay between two renewals, and between two observations by the others.
-const PERIOD: Duration = Duration::from_secs(2);
+const LEASE_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Timeout of one request.
-const REQUEST: Duration = Duration::from_secs(4);
+const LEASE_REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long the release may take.
-const RELEASE: Duration = Duration::from_secs(5);
+const LEASE_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The election does something this often, also while the API server does not answer.
-const SILENCE: Duration = Duration::from_secs(30);
+const LEASE_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The Lease, held.
 pub struct Leadership {
     api: Api<Lease>,
     identity: String,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     held: Lease,
     renewed: Instant,
 }
@@ -53,51 +53,51 @@ impl Leadership {
         stop: &CancellationToken,
     ) -> Option<Leadership> {
         let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
-        let pulse = health.pulse("lease", SILENCE);
-        let mut observed = Observed::default();
+        let pulse = health.pulse("lease", LEASE_HEARTBEAT_TIMEOUT);
+        let mut observed = ObservedLease::default();
         loop {
             pulse.beat();
             let began = Instant::now();
-            let attempt = timeout(REQUEST, try_acquire(&api, identity, &mut observed));
+            let attempt = timeout(LEASE_REQUEST_TIMEOUT, try_acquire(&api, identity, &mut observed));
             match stop.run_until_cancelled(attempt).await? {
                 Ok(Ok(Some(held))) => {
                     let identity = identity.to_owned();
-                    return Some(Leadership { api, identity, pulse, held, renewed: began });
+                    return Some(Leadership { api, identity, heartbeat: pulse, held, renewed: began });
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => tracing::warn!(
                     %namespace, %error,
-                    "cannot acquire the Lease {LEASE}; will retry. Check the operator's Role for leases in this namespace"
+                    "cannot acquire the Lease {LEASE_NAME}; will retry. Check the operator's Role for leases in this namespace"
                 ),
                 Err(_) => tracing::warn!(
                     %namespace,
-                    "cannot acquire the Lease {LEASE}; will retry. The API server does not answer"
+                    "cannot acquire the Lease {LEASE_NAME}; will retry. The API server does not answer"
                 ),
             }
-            stop.run_until_cancelled(sleep(PERIOD)).await?;
+            stop.run_until_cancelled(sleep(LEASE_POLL_INTERVAL)).await?;
         }
     }
 
     /// Renews the Lease until it is lost. Returns why.
-    pub async fn lost(&mut self) -> String {
+    pub async fn watch_for_loss(&mut self) -> String {
         let mut problem = "no renewal was confirmed".to_owned();
         loop {
-            self.pulse.beat();
-            sleep_until(self.renewed + PERIOD).await;
-            let deadline = self.renewed + RENEW_DEADLINE;
+            self.heartbeat.beat();
+            sleep_until(self.renewed + LEASE_POLL_INTERVAL).await;
+            let deadline = self.renewed + LEASE_RENEW_DEADLINE;
             // A process that stood still must not renew: another replica may have taken over and ended meanwhile.
             if Instant::now() >= deadline {
-                return format!("it was not renewed for {} s: {problem}", RENEW_DEADLINE.as_secs());
+                return format!("it was not renewed for {} s: {problem}", LEASE_RENEW_DEADLINE.as_secs());
             }
             let began = Instant::now();
-            let renewal = timeout(REQUEST, renew(&self.api, &self.identity, &self.held));
+            let renewal = timeout(LEASE_REQUEST_TIMEOUT, renew(&self.api, &self.identity, &self.held));
             match timeout_at(deadline, renewal).await {
                 Ok(Ok(Ok(Renewal::Held(held)))) => (self.held, self.renewed) = (*held, began),
                 Ok(Ok(Ok(Renewal::Outdated(held)))) => self.held = *held,
                 Ok(Ok(Ok(Renewal::Lost))) => return "another replica holds it".into(),
                 Ok(Ok(Err(error))) => {
                     problem = error.to_string();
-                    sleep(PERIOD / 2).await;
+                    sleep(LEASE_POLL_INTERVAL / 2).await;
                 }
                 Ok(Err(_)) | Err(_) => "the API server does not answer".clone_into(&mut problem),
             }
@@ -105,13 +105,13 @@ impl Leadership {
     }
 
     /// Releases the Lease, so that another replica can take over at once (contract O4).
-    pub async fn give_back(self) {
+    pub async fn release(self) {
         let release = async {
             let mut held = self.held;
             loop {
                 match write(&self.api, &held, released()).await {
                     Ok(_) => return true,
-                    Err(error) if is_status(&error, 409) => match self.api.get_opt(LEASE).await {
+                    Err(error) if is_status(&error, 409) => match self.api.get_opt(LEASE_NAME).await {
                         Ok(Some(now)) if holder(&now) == Some(self.identity.as_str()) => held = now,
                         Ok(_) => return true,
                         Err(_) => return false,
@@ -120,7 +120,7 @@ impl Leadership {
                 }
             }
         };
-        if !timeout(RELEASE, release).await.unwrap_or(false) {
+        if !timeout(LEASE_RELEASE_TIMEOUT, release).await.unwrap_or(false) {
             tracing::warn!("could not release the Lease; another replica takes over within 20 s");
         }
     }
@@ -128,19 +128,19 @@ impl Leadership {
 
 /// What was seen of the Lease of another holder.
 #[derive(Debug, Default)]
-struct Observed {
-    last: Option<(Version, Instant)>,
+struct ObservedLease {
+    last: Option<(LeaseVersion, Instant)>,
 }
 
 /// Uid and resourceVersion: what changes with each renewal, whatever the holder's clock says.
-type Version = (Option<String>, Option<String>);
+type LeaseVersion = (Option<String>, Option<String>);
 
-impl Observed {
-    /// Records the Lease as it was just read. Reports whether it has not changed for [`DURATION`].
+impl ObservedLease {
+    /// Records the Lease as it was just read. Reports whether it has not changed for [`LEASE_DURATION`].
     fn is_silent(&mut self, lease: &Lease, now: Instant) -> bool {
         let version = (lease.metadata.uid.clone(), lease.metadata.resource_version.clone());
         match &self.last {
-            Some((last, since)) if *last == version => now.duration_since(*since) > DURATION,
+            Some((last, since)) if *last == version => now.duration_since(*since) > LEASE_DURATION,
             _ => {
                 self.last = Some((version, now));
                 false
@@ -153,23 +153,23 @@ impl Observed {
 async fn try_acquire(
     api: &Api<Lease>,
     identity: &str,
-    observed: &mut Observed,
+    observed: &mut ObservedLease,
 ) -> kube::Result<Option<Lease>> {
-    let Some(lease) = api.get_opt(LEASE).await? else { return create(api, identity).await };
+    let Some(lease) = api.get_opt(LEASE_NAME).await? else { return create(api, identity).await };
     let is_ours = holder(&lease) == Some(identity);
     if holder(&lease).is_some() && !is_ours && !observed.is_silent(&lease, Instant::now()) {
         return Ok(None);
     }
-    won(write(api, &lease, acquired(Some(&lease), identity, Timestamp::now())).await)
+    none_if_conflict(write(api, &lease, acquired(Some(&lease), identity, Timestamp::now())).await)
 }
 
 /// Creates the Lease as its holder.
 async fn create(api: &Api<Lease>, identity: &str) -> kube::Result<Option<Lease>> {
-    let metadata = ObjectMeta { name: Some(LEASE.into()), ..ObjectMeta::default() };
+    let metadata = ObjectMeta { name: Some(LEASE_NAME.into()), ..ObjectMeta::default() };
     let spec = acquired(None, identity, Timestamp::now());
     let lease = Lease { metadata, spec: serde_json::from_value(spec).ok() };
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-    won(api.create(&parameters, &lease).await)
+    none_if_conflict(api.create(&parameters, &lease).await)
 }
 
 /// Changes fields of the spec, unless the Lease has changed since it was read. A patch, because the Role of version 0.1.0
@@ -178,11 +178,11 @@ async fn write(api: &Api<Lease>, read: &Lease, spec: Value) -> kube::Result<Leas
     let metadata = json!({"resourceVersion": read.metadata.resource_version});
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({"metadata": metadata, "spec": spec}));
-    api.patch(LEASE, &parameters, &patch).await
+    api.patch(LEASE_NAME, &parameters, &patch).await
 }
 
 /// A conflict means that another replica was faster.
-fn won(written: kube::Result<Lease>) -> kube::Result<Option<Lease>> {
+fn none_if_conflict(written: kube::Result<Lease>) -> kube::Result<Option<Lease>> {
     match written {
         Ok(lease) => Ok(Some(lease)),
         Err(error) if is_status(&error, 409) || is_status(&error, 404) => Ok(None),
@@ -200,14 +200,16 @@ enum Renewal {
 async fn renew(api: &Api<Lease>, identity: &str, held: &Lease) -> kube::Result<Renewal> {
     match write(api, held, json!({"renewTime": MicroTime(Timestamp::now())})).await {
         Ok(lease) => Ok(Renewal::Held(Box::new(lease))),
-        Err(error) if is_status(&error, 409) || is_status(&error, 404) => match api.get_opt(LEASE).await? {
-            Some(now) if holder(&now) == Some(identity) => Ok(Renewal::Outdated(Box::new(now))),
-            Some(_) => Ok(Renewal::Lost),
-            None => {
-                let created = create(api, identity).await?;
-                Ok(created.map_or(Renewal::Lost, |lease| Renewal::Held(Box::new(lease))))
+        Err(error) if is_status(&error, 409) || is_status(&error, 404) => {
+            match api.get_opt(LEASE_NAME).await? {
+                Some(now) if holder(&now) == Some(identity) => Ok(Renewal::Outdated(Box::new(now))),
+                Some(_) => Ok(Renewal::Lost),
+                None => {
+                    let created = create(api, identity).await?;
+                    Ok(created.map_or(Renewal::Lost, |lease| Renewal::Held(Box::new(lease))))
+                }
             }
-        },
+        }
         Err(error) => Err(error),
     }
 }
@@ -222,7 +224,7 @@ fn acquired(before: Option<&Lease>, identity: &str, now: Timestamp) -> Value {
     let transitions = spec.map_or(0, |spec| spec.lease_transitions.unwrap_or_default().saturating_add(1));
     json!({
         "holderIdentity": identity,
-        "leaseDurationSeconds": DURATION.as_secs(),
+        "leaseDurationSeconds": LEASE_DURATION.as_secs(),
         "acquireTime": MicroTime(now),
         "renewTime": MicroTime(now),
         "leaseTransitions": transitions,
@@ -241,26 +243,26 @@ mod tests {
 
     fn lease(holder: &str, version: u32, renewed: &str) -> Lease {
         serde_json::from_value(json!({
-            "metadata": {"name": LEASE, "uid": "u", "resourceVersion": version.to_string()},
+            "metadata": {"name": LEASE_NAME, "uid": "u", "resourceVersion": version.to_string()},
             "spec": {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": 15},
         }))
         .unwrap()
     }
 
-    const AHEAD: &str = "2100-01-01T00:00:00.000000Z";
-    const BEHIND: &str = "2001-01-01T00:00:00.000000Z";
+    const TIME_AHEAD: &str = "2100-01-01T00:00:00.000000Z";
+    const TIME_BEHIND: &str = "2001-01-01T00:00:00.000000Z";
 
     #[test]
     fn a_lease_that_changes_is_never_silent_and_one_that_does_not_is_after_15_seconds() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
-        for written in [AHEAD, BEHIND] {
-            let mut observed = Observed::default();
+        for written in [TIME_AHEAD, TIME_BEHIND] {
+            let mut observed = ObservedLease::default();
             for version in 0..100 {
                 assert!(!observed.is_silent(&lease("a", version, written), at(u64::from(version) * 14)));
             }
             let last = at(99 * 14);
-            let silent = |seconds, observed: &mut Observed| {
+            let silent = |seconds, observed: &mut ObservedLease| {
                 observed.is_silent(&lease("a", 99, written), last + Duration::from_secs(seconds))
             };
             assert!(!silent(15, &mut observed));
@@ -271,12 +273,12 @@ mod tests {
 
     #[test]
     fn a_takeover_counts_and_a_release_leaves_no_holder() {
-        let held = acquired(Some(&lease("a", 1, BEHIND)), "b", Timestamp::now());
+        let held = acquired(Some(&lease("a", 1, TIME_BEHIND)), "b", Timestamp::now());
         assert_eq!((&held["holderIdentity"], &held["leaseTransitions"]), (&json!("b"), &json!(1)));
         let spec = serde_json::from_value::<LeaseSpec>(held).unwrap();
         assert_eq!(spec.lease_duration_seconds, Some(15));
         assert!(released()["holderIdentity"].is_null());
-        assert_eq!(holder(&lease("", 1, AHEAD)), None);
+        assert_eq!(holder(&lease("", 1, TIME_AHEAD)), None);
         assert_eq!(holder(&Lease::default()), None);
     }
 }

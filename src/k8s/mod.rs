@@ -13,14 +13,14 @@ pub mod trimmed;
 pub mod undecodable;
 mod watch_state;
 
-pub use cache::{Cache, Caches, Scope};
+pub use cache::{Cache, Caches, WatchScope};
 
 use crate::telemetry::health;
 use std::future::Future;
 use std::time::Duration;
 
 /// How long one request to the API server may take. A connection that hangs must not hold up what waits for it.
-const TIME_LIMIT: Duration = Duration::from_secs(15);
+const API_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What an object of one kind is remembered by.
 pub fn key(namespace: &str, name: &str) -> (String, String) {
@@ -28,8 +28,8 @@ pub fn key(namespace: &str, name: &str) -> (String, String) {
 }
 
 /// The outcome of a request to the API server, or an error if there is none in time: then it may have taken effect.
-pub async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    let outcome = tokio::time::timeout(TIME_LIMIT, request).await;
+pub async fn with_timeout<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let outcome = tokio::time::timeout(API_REQUEST_TIMEOUT, request).await;
     health::goes_on();
     outcome.unwrap_or_else(|elapsed| Err(kube::Error::Service(Box::new(elapsed))))
 }

@@ -12,49 +12,49 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// Seconds of an hour.
-const HOUR: i64 = 3600;
+const SECONDS_PER_HOUR: i64 = 3600;
 
 /// Where an object can be found, besides under its name.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Place {
+pub enum IndexKey {
     /// Among the Pads of a candidate, by the opportunity's id.
     Candidate(String),
     /// Among the Pads that wait: those that are Pending, or that nobody has looked at yet.
     Waiting,
     /// Among the Pads whose pad was made, or was created in vain, in this hour, counted from 1970.
-    MadeIn(i64),
+    CreatedInHour(i64),
 }
 
-impl Place {
+impl IndexKey {
     /// Where the Pads are that were made in the last hour or are said to be made in the next.
-    pub fn made_around(now: Timestamp) -> [Self; 3] {
+    pub fn adjacent_hours(now: Timestamp) -> [Self; 3] {
         let hour = hour_of(now);
-        [hour - 1, hour, hour + 1].map(Place::MadeIn)
+        [hour - 1, hour, hour + 1].map(IndexKey::CreatedInHour)
     }
 }
 
-/// An object that an [`Index`] holds.
-pub trait Placed {
+/// An object that a [`PadIndex`] holds.
+pub trait Indexed {
     /// Where it belongs as it is now.
-    fn places(&self) -> Vec<Place>;
+    fn keys(&self) -> Vec<IndexKey>;
 
     /// Whether it belongs there as it is now.
-    fn is_at(&self, place: &Place) -> bool;
+    fn has_key(&self, place: &IndexKey) -> bool;
 }
 
-impl Placed for Pad {
-    fn places(&self) -> Vec<Place> {
-        let candidate = Place::Candidate(self.spec.opportunity_id.clone());
+impl Indexed for Pad {
+    fn keys(&self) -> Vec<IndexKey> {
+        let candidate = IndexKey::Candidate(self.spec.opportunity_id.clone());
         let made = [self.made_at(), self.created_in_vain_at()];
-        let made = made.into_iter().flatten().map(|at| Place::MadeIn(hour_of(at)));
-        [candidate, Place::Waiting].into_iter().chain(made).filter(|place| self.is_at(place)).collect()
+        let made = made.into_iter().flatten().map(|at| IndexKey::CreatedInHour(hour_of(at)));
+        [candidate, IndexKey::Waiting].into_iter().chain(made).filter(|place| self.has_key(place)).collect()
     }
 
-    fn is_at(&self, place: &Place) -> bool {
+    fn has_key(&self, place: &IndexKey) -> bool {
         match place {
-            Place::Candidate(opportunity_id) => self.spec.opportunity_id == *opportunity_id,
-            Place::Waiting => matches!(self.phase(), None | Some(Phase::Pending)),
-            Place::MadeIn(hour) => [self.made_at(), self.created_in_vain_at()]
+            IndexKey::Candidate(opportunity_id) => self.spec.opportunity_id == *opportunity_id,
+            IndexKey::Waiting => matches!(self.phase(), None | Some(Phase::Pending)),
+            IndexKey::CreatedInHour(hour) => [self.made_at(), self.created_in_vain_at()]
                 .into_iter()
                 .flatten()
                 .any(|at| hour_of(at) == *hour),
@@ -63,45 +63,45 @@ impl Placed for Pad {
 }
 
 fn hour_of(at: Timestamp) -> i64 {
-    at.as_second().div_euclid(HOUR)
+    at.as_second().div_euclid(SECONDS_PER_HOUR)
 }
 
 /// There are few of them.
-impl Placed for LeverConnection {
-    fn places(&self) -> Vec<Place> {
+impl Indexed for LeverConnection {
+    fn keys(&self) -> Vec<IndexKey> {
         Vec::new()
     }
 
-    fn is_at(&self, _: &Place) -> bool {
+    fn has_key(&self, _: &IndexKey) -> bool {
         false
     }
 }
 
 /// There are few of them.
-impl Placed for PadConfiguration {
-    fn places(&self) -> Vec<Place> {
+impl Indexed for PadConfiguration {
+    fn keys(&self) -> Vec<IndexKey> {
         Vec::new()
     }
 
-    fn is_at(&self, _: &Place) -> bool {
+    fn has_key(&self, _: &IndexKey) -> bool {
         false
     }
 }
 
 /// Names of objects by their namespace and place.
 #[derive(Debug, Default)]
-pub struct Index {
+pub struct PadIndex {
     /// A place is told by its hash: what is found is compared anyway, and there is one for each Pad.
     names: Mutex<HashMap<u64, HashSet<Box<str>>>>,
     hasher: RandomState,
 }
 
-impl Index {
+impl PadIndex {
     /// This object is there, or has changed.
-    pub fn put(&self, namespace: &str, name: &str, object: &impl Placed) {
+    pub fn insert(&self, namespace: &str, name: &str, object: &impl Indexed) {
         let mut names = self.names.lock();
-        for place in object.places() {
-            let there = names.entry(self.key(namespace, &place)).or_default();
+        for place in object.keys() {
+            let there = names.entry(self.hash_key(namespace, &place)).or_default();
             if !there.contains(name) {
                 there.insert(name.into());
             }
@@ -109,10 +109,10 @@ impl Index {
     }
 
     /// This object, as it last was, is gone.
-    pub fn remove(&self, namespace: &str, name: &str, object: &impl Placed) {
+    pub fn remove(&self, namespace: &str, name: &str, object: &impl Indexed) {
         let mut names = self.names.lock();
-        for place in object.places() {
-            let key = self.key(namespace, &place);
+        for place in object.keys() {
+            let key = self.hash_key(namespace, &place);
             if let Some(there) = names.get_mut(&key) {
                 there.remove(name);
                 if there.is_empty() {
@@ -123,18 +123,18 @@ impl Index {
     }
 
     /// What is at a place now. `find` returns the object of a name, as it is now.
-    pub fn at<K: Placed>(
+    pub fn lookup<K: Indexed>(
         &self,
         namespace: &str,
-        place: &Place,
+        place: &IndexKey,
         find: impl Fn(&str) -> Option<Arc<K>>,
     ) -> Vec<Arc<K>> {
         let mut names = self.names.lock();
-        let key = self.key(namespace, place);
+        let key = self.hash_key(namespace, place);
         let Some(there) = names.get_mut(&key) else { return Vec::new() };
         let mut found = Vec::with_capacity(there.len());
         there.retain(|name| {
-            let object = find(name).filter(|object| object.is_at(place));
+            let object = find(name).filter(|object| object.has_key(place));
             let is_there = object.is_some();
             found.extend(object);
             is_there
@@ -146,11 +146,11 @@ impl Index {
     }
 
     /// No more than so many are at a place now.
-    pub fn at_most(&self, namespace: &str, place: &Place) -> usize {
-        self.names.lock().get(&self.key(namespace, place)).map_or(0, HashSet::len)
+    pub fn upper_bound(&self, namespace: &str, place: &IndexKey) -> usize {
+        self.names.lock().get(&self.hash_key(namespace, place)).map_or(0, HashSet::len)
     }
 
-    fn key(&self, namespace: &str, place: &Place) -> u64 {
+    fn hash_key(&self, namespace: &str, place: &IndexKey) -> u64 {
         self.hasher.hash_one((namespace, place))
     }
 }
@@ -171,21 +171,21 @@ mod tests {
 
     #[test]
     fn what_has_moved_on_or_gone_is_found_no_more() {
-        let (index, waiting, open) = (Index::default(), pad("o-1", "Pending"), pad("o-1", "Open"));
-        let places = |place: &Place, now: Option<&Arc<Pad>>| {
-            index.at("hiring", place, |name| now.filter(|_| name == "p").cloned()).len()
+        let (index, waiting, open) = (PadIndex::default(), pad("o-1", "Pending"), pad("o-1", "Open"));
+        let places = |place: &IndexKey, now: Option<&Arc<Pad>>| {
+            index.lookup("hiring", place, |name| now.filter(|_| name == "p").cloned()).len()
         };
-        let candidate = Place::Candidate("o-1".into());
+        let candidate = IndexKey::Candidate("o-1".into());
         assert_eq!(places(&candidate, Some(&waiting)), 0);
-        index.put("hiring", "p", waiting.as_ref());
+        index.insert("hiring", "p", waiting.as_ref());
         assert_eq!(places(&candidate, Some(&waiting)), 1);
-        assert_eq!(places(&Place::Waiting, Some(&waiting)), 1);
-        assert_eq!(index.at("sales", &candidate, |_| Some(waiting.clone())).len(), 0);
+        assert_eq!(places(&IndexKey::Waiting, Some(&waiting)), 1);
+        assert_eq!(index.lookup("sales", &candidate, |_| Some(waiting.clone())).len(), 0);
 
-        index.put("hiring", "p", open.as_ref());
-        assert_eq!(index.at_most("hiring", &Place::Waiting), 1, "nobody has looked");
-        assert_eq!(places(&Place::Waiting, Some(&open)), 0);
-        assert_eq!(index.at_most("hiring", &Place::Waiting), 0);
+        index.insert("hiring", "p", open.as_ref());
+        assert_eq!(index.upper_bound("hiring", &IndexKey::Waiting), 1, "nobody has looked");
+        assert_eq!(places(&IndexKey::Waiting, Some(&open)), 0);
+        assert_eq!(index.upper_bound("hiring", &IndexKey::Waiting), 0);
         assert_eq!(places(&candidate, Some(&open)), 1);
 
         index.remove("hiring", "p", open.as_ref());
@@ -195,12 +195,15 @@ mod tests {
 
     #[test]
     fn pads_of_the_last_hour_are_around_now() {
-        let index = Index::default();
+        let index = PadIndex::default();
         let made = pad("o-1", "Open");
-        index.put("hiring", "p", made.as_ref());
+        index.insert("hiring", "p", made.as_ref());
         let around = |now: &str| {
-            let places = Place::made_around(now.parse().unwrap());
-            places.iter().map(|place| index.at("hiring", place, |_| Some(made.clone())).len()).sum::<usize>()
+            let places = IndexKey::adjacent_hours(now.parse().unwrap());
+            places
+                .iter()
+                .map(|place| index.lookup("hiring", place, |_| Some(made.clone())).len())
+                .sum::<usize>()
         };
         assert_eq!(around("2026-03-02T11:59:58Z"), 1);
         assert_eq!(around("2026-03-02T10:00:00Z"), 1);

@@ -3,8 +3,8 @@
 //! Each carries the resourceVersion that was read, so that of two writers only one succeeds. An answer that got lost is
 //! not guessed at: the object is read back, and what stands there already counts as written by us.
 
-use super::in_time;
-use super::trimmed::{Kind, Lean, lean};
+use super::trimmed::{ManagedKind, Trimmed, trimmed_api};
+use super::with_timeout;
 use crate::api::FIELD_MANAGER;
 use crate::telemetry::traces::spans;
 use kube::api::{Patch, PatchParams};
@@ -61,7 +61,7 @@ impl MetadataChange {
     }
 
     /// Of two processes that write the same only one shall succeed: what stands there already does not count as ours.
-    pub fn exclusively(mut self) -> Self {
+    pub fn conflict_even_if_applied(mut self) -> Self {
         self.exclusive = true;
         self
     }
@@ -75,7 +75,7 @@ impl MetadataChange {
         Some(after)
     }
 
-    fn is_done<K: ResourceExt>(&self, object: &K) -> bool {
+    fn already_applied<K: ResourceExt>(&self, object: &K) -> bool {
         let annotations = self.annotations.iter().all(|(key, value)| match value {
             Value::Null => !object.annotations().contains_key(key),
             value => object.annotations().get(key).map(String::as_str) == value.as_str(),
@@ -90,7 +90,7 @@ impl MetadataChange {
 /// Changes the metadata of an object as it was read. Returns the object as it is then.
 pub async fn write_metadata<K>(client: &Client, object: &K, change: &MetadataChange) -> Result<K, WriteError>
 where
-    K: Kind + Debug,
+    K: ManagedKind + Debug,
 {
     let mut metadata =
         json!({"resourceVersion": object.resource_version(), "annotations": change.annotations});
@@ -99,14 +99,14 @@ where
     }
     let patch = Patch::Merge(json!({"metadata": metadata}));
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let (api, what) = (lean::<K>(client, &namespace), format!("patch {}", K::kind(&())));
-    let parameters = parameters();
-    let written = spans::write(&what, &namespace, &name, in_time(api.patch(&name, &parameters, &patch)));
+    let (api, what) = (trimmed_api::<K>(client, &namespace), format!("patch {}", K::kind(&())));
+    let parameters = patch_params();
+    let written = spans::write(&what, &namespace, &name, with_timeout(api.patch(&name, &parameters, &patch)));
     match written.await {
-        Ok(Lean(written)) => Ok(written),
+        Ok(Trimmed(written)) => Ok(written),
         Err(error) if is_status(&error, 404) => Err(WriteError::Gone),
-        Err(error) => match in_time(api.get_opt(&name)).await {
-            Ok(Some(Lean(now))) if now.uid() == object.uid() && change.is_done(&now) => {
+        Err(error) => match with_timeout(api.get_opt(&name)).await {
+            Ok(Some(Trimmed(now))) if now.uid() == object.uid() && change.already_applied(&now) => {
                 if change.exclusive {
                     Err(WriteError::Conflict { now: now.resource_version() })
                 } else {
@@ -134,7 +134,7 @@ pub async fn write_status<K, S>(
     after: &S,
 ) -> Result<Option<K>, WriteError>
 where
-    K: Kind + Debug + Serialize,
+    K: ManagedKind + Debug + Serialize,
     S: PartialEq + Serialize,
 {
     if before == after {
@@ -143,22 +143,23 @@ where
     let (before, after) = (serde_json::to_value(before)?, serde_json::to_value(after)?);
     let Some(difference) = difference(&before, after) else { return Ok(None) };
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let (api, what) = (lean::<K>(client, &namespace), format!("patch status of {}", K::kind(&())));
+    let (api, what) = (trimmed_api::<K>(client, &namespace), format!("patch status of {}", K::kind(&())));
     let mut version = object.resource_version();
     for _ in 0..3 {
         let metadata = json!({"resourceVersion": version});
         let patch = Patch::Merge(StatusChange { metadata, status: &difference });
-        let parameters = parameters();
-        let written = in_time(api.patch_status(&name, &parameters, &patch));
+        let parameters = patch_params();
+        let written = with_timeout(api.patch_status(&name, &parameters, &patch));
         match spans::write(&what, &namespace, &name, written).await {
-            Ok(Lean(written)) => return Ok(Some(written)),
+            Ok(Trimmed(written)) => return Ok(Some(written)),
             Err(error) if is_status(&error, 404) => return Err(WriteError::Gone),
             Err(error) if is_status(&error, 409) => {
-                let now =
-                    in_time(api.get_opt(&name)).await.map_err(|error| WriteError::Api(Box::new(error)))?;
+                let now = with_timeout(api.get_opt(&name))
+                    .await
+                    .map_err(|error| WriteError::Api(Box::new(error)))?;
                 let Some(now) = now else { return Err(WriteError::Gone) };
                 let status_now = serde_json::to_value(&now)?.get("status").cloned().unwrap_or_default();
-                if now.uid() != object.uid() || !touches_only_what_was(&difference, &before, &status_now) {
+                if now.uid() != object.uid() || !fields_unchanged_since(&difference, &before, &status_now) {
                     return Err(WriteError::Conflict { now: now.resource_version() });
                 }
                 version = now.resource_version();
@@ -177,7 +178,7 @@ struct StatusChange<'a> {
 }
 
 /// Whether the fields that a difference changes still are what they were when it was worked out.
-fn touches_only_what_was(difference: &Value, before: &Value, now: &Value) -> bool {
+fn fields_unchanged_since(difference: &Value, before: &Value, now: &Value) -> bool {
     let Some(fields) = difference.as_object() else { return false };
     fields
         .keys()
@@ -201,7 +202,7 @@ fn difference(before: &Value, after: Value) -> Option<Value> {
     }
 }
 
-fn parameters() -> PatchParams {
+fn patch_params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
 }
 
@@ -211,7 +212,7 @@ pub fn is_status(error: &kube::Error, code: u16) -> bool {
 }
 
 /// Maximum length of an API server's answer in a message, in characters.
-const ANSWER_LIMIT: usize = 512;
+const MAX_REFUSAL_CHARS: usize = 512;
 
 /// Returns the API server's answer, as one line, if it refuses a write and will until a person changes something: an
 /// admission policy or webhook, the schema, or the rights of the operator. Conflicts, missing objects, timeouts and rate
@@ -222,7 +223,7 @@ pub fn refusal(error: &WriteError) -> Option<String> {
     let is_refused = (400..500).contains(&status.code) && ![404, 408, 409, 425, 429].contains(&status.code);
     is_refused.then(|| {
         let message = if status.message.is_empty() { &status.reason } else { &status.message };
-        crate::sanitize::one_line(&format!("{} {message}", status.code), ANSWER_LIMIT)
+        crate::sanitize::one_line(&format!("{} {message}", status.code), MAX_REFUSAL_CHARS)
     })
 }
 
@@ -260,11 +261,11 @@ mod tests {
     fn a_conflict_counts_only_where_the_same_fields_moved() {
         let before = json!({"phase": "Pending"});
         let change = json!({"phase": "Open"});
-        assert!(touches_only_what_was(
+        assert!(fields_unchanged_since(
             &change,
             &before,
             &json!({"phase": "Pending", "lastWebhookAt": "now"})
         ));
-        assert!(!touches_only_what_was(&change, &before, &json!({"phase": "Skipped"})));
+        assert!(!fields_unchanged_since(&change, &before, &json!({"phase": "Skipped"})));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Whole Secrets are never kept. A value lives in memory as a secret type and only as long as somebody uses it.
 
-use super::cache::WATCH_SECONDS;
-use super::watch_state::Watching;
+use super::cache::WATCH_TIMEOUT_SECONDS;
+use super::watch_state::WatchState;
 use crate::api::SecretKeyRef;
 use crate::sanitize;
 use futures::StreamExt;
@@ -17,7 +17,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
 /// How many changes a slow listener may lie behind before it is told to look at everything again.
-const CHANGES_KEPT: usize = 1024;
+const SECRET_CHANGES_CAPACITY: usize = 1024;
 
 /// What has changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,7 +92,7 @@ pub struct SecretValue {
 impl Secrets {
     /// Starts a metadata watch of the Secrets of each namespace (none is all namespaces); they end with `stop`.
     pub fn watch(client: &Client, namespaces: &[String], stop: &CancellationToken) -> Self {
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let (changes, _) = broadcast::channel(SECRET_CHANGES_CAPACITY);
         let secrets = Self { client: client.clone(), changes };
         let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
             vec![None]
@@ -109,17 +109,18 @@ impl Secrets {
 
     /// Without a watch, for tests: changes are told through what is returned beside it.
     #[cfg(test)]
-    pub(crate) fn told_by_hand(client: &Client) -> (Self, broadcast::Sender<SecretChange>) {
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+    pub(crate) fn with_manual_changes(client: &Client) -> (Self, broadcast::Sender<SecretChange>) {
+        let (changes, _) = broadcast::channel(SECRET_CHANGES_CAPACITY);
         (Self { client: client.clone(), changes: changes.clone() }, changes)
     }
 
     async fn follow(&self, api: Api<PartialObjectMeta<Secret>>) {
-        let (config, watching) = (watcher::Config::default().timeout(WATCH_SECONDS), Watching::default());
+        let (config, watching) =
+            (watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS), WatchState::default());
         let mut events = watch(api, config).default_backoff().boxed();
         while let Some(event) = events.next().await {
             let change = match event {
-                Ok(Event::Apply(secret) | Event::Delete(secret)) => one(&secret),
+                Ok(Event::Apply(secret) | Event::Delete(secret)) => changed_secret(&secret),
                 Ok(Event::InitDone) => Some(SecretChange::Any),
                 Ok(Event::Init | Event::InitApply(_)) => None,
                 Err(error) => {
@@ -142,7 +143,7 @@ impl Secrets {
     pub async fn read(&self, namespace: &str, reference: &SecretKeyRef) -> Result<SecretValue, SecretError> {
         let SecretKeyRef { name, key } = reference.clone();
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let secret = match super::in_time(api.get_opt(&name)).await {
+        let secret = match super::with_timeout(api.get_opt(&name)).await {
             Ok(Some(secret)) => secret,
             Ok(None) => return Err(SecretError::NotFound { name, key }),
             Err(source) => return Err(SecretError::Unreadable { name, source: Box::new(source) }),
@@ -150,7 +151,7 @@ impl Secrets {
         let Some(bytes) = secret.data.and_then(|mut data| data.remove(&key)) else {
             return Err(SecretError::KeyMissing { name, key });
         };
-        let text = match text_of(bytes.0) {
+        let text = match decode_text(bytes.0) {
             Ok(text) => text,
             Err(instead) => return Err(SecretError::NotText { name, key, instead }),
         };
@@ -165,7 +166,7 @@ impl Secrets {
 }
 
 /// The text in a value; the error says what it is instead.
-fn text_of(value: Vec<u8>) -> Result<String, &'static str> {
+fn decode_text(value: Vec<u8>) -> Result<String, &'static str> {
     const UTF_16: &str = "UTF-16 text, as Windows tools write it: save it as UTF-8";
     if value.starts_with(&[0xff, 0xfe]) || value.starts_with(&[0xfe, 0xff]) {
         return Err(UTF_16);
@@ -178,7 +179,7 @@ fn text_of(value: Vec<u8>) -> Result<String, &'static str> {
     }
 }
 
-fn one(secret: &PartialObjectMeta<Secret>) -> Option<SecretChange> {
+fn changed_secret(secret: &PartialObjectMeta<Secret>) -> Option<SecretChange> {
     Some(SecretChange::One {
         namespace: secret.metadata.namespace.clone()?,
         name: secret.metadata.name.clone()?,
@@ -195,12 +196,12 @@ mod tests {
     fn a_byte_order_mark_is_ignored_and_utf_16_is_named() {
         let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
         for value in ["\u{feff}a-key", "\u{feff} a-key\r\n", " a-key\n\u{feff}", "\u{a0}a-key"] {
-            assert_eq!(sanitize::trimmed(&text_of(value.as_bytes().to_vec()).unwrap()), "a-key");
+            assert_eq!(sanitize::trimmed(&decode_text(value.as_bytes().to_vec()).unwrap()), "a-key");
         }
         assert_eq!(sanitize::trimmed("\u{feff}\n"), "");
         for value in [utf_16("a-key"), utf_16("\u{feff}a-key")] {
-            assert!(text_of(value).unwrap_err().contains("UTF-16"));
+            assert!(decode_text(value).unwrap_err().contains("UTF-16"));
         }
-        assert_eq!(text_of(vec![b'a', 0x80]).unwrap_err(), "not UTF-8 text");
+        assert_eq!(decode_text(vec![b'a', 0x80]).unwrap_err(), "not UTF-8 text");
     }
 }

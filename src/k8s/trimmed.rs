@@ -14,30 +14,30 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// A kind of this operator.
-pub trait Kind:
+pub trait ManagedKind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + HasSpec<Spec: DeserializeOwned>
     + HasStatus<Status: DeserializeOwned>
     + Clone
 {
     /// An object with this spec and nothing else.
-    fn of(spec: Self::Spec) -> Self;
+    fn from_spec(spec: Self::Spec) -> Self;
 }
 
-impl Kind for LeverConnection {
-    fn of(spec: Self::Spec) -> Self {
+impl ManagedKind for LeverConnection {
+    fn from_spec(spec: Self::Spec) -> Self {
         Self::new("", spec)
     }
 }
 
-impl Kind for PadConfiguration {
-    fn of(spec: Self::Spec) -> Self {
+impl ManagedKind for PadConfiguration {
+    fn from_spec(spec: Self::Spec) -> Self {
         Self::new("", spec)
     }
 }
 
-impl Kind for Pad {
-    fn of(spec: Self::Spec) -> Self {
+impl ManagedKind for Pad {
+    fn from_spec(spec: Self::Spec) -> Self {
         Self::new("", spec)
     }
 }
@@ -45,17 +45,18 @@ impl Kind for Pad {
 /// An object that is read without managed fields and labels, and written as it is.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub struct Lean<K>(pub K);
+pub struct Trimmed<K>(pub K);
 
 /// The API of a kind in one namespace, whose answers are read so.
-pub fn lean<K: Kind>(client: &Client, namespace: &str) -> Api<Lean<K>> {
+pub fn trimmed_api<K: ManagedKind>(client: &Client, namespace: &str) -> Api<Trimmed<K>> {
     Api::namespaced(client.clone(), namespace)
 }
 
-impl<'de, K: Kind> Deserialize<'de> for Lean<K> {
+impl<'de, K: ManagedKind> Deserialize<'de> for Trimmed<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Parts { metadata, spec, status } = Parts::<K::Spec, K::Status>::deserialize(deserializer)?;
-        let mut object = K::of(spec);
+        let TrimmedParts { metadata, spec, status } =
+            TrimmedParts::<K::Spec, K::Status>::deserialize(deserializer)?;
+        let mut object = K::from_spec(spec);
         *object.meta_mut() = metadata.into();
         *object.status_mut() = status;
         Ok(Self(object))
@@ -63,7 +64,7 @@ impl<'de, K: Kind> Deserialize<'de> for Lean<K> {
 }
 
 #[derive(Deserialize)]
-struct Parts<Spec, Status> {
+struct TrimmedParts<Spec, Status> {
     metadata: Metadata,
     spec: Spec,
     status: Option<Status>,
@@ -131,7 +132,7 @@ macro_rules! names_of_kind {
 }
 pub(super) use names_of_kind;
 
-impl<K: Kind> Resource for Lean<K> {
+impl<K: ManagedKind> Resource for Trimmed<K> {
     names_of_kind!();
 
     fn meta(&self) -> &ObjectMeta {
@@ -171,7 +172,7 @@ mod tests {
         let names = serde_json::to_value(&expected.metadata).unwrap();
         assert_eq!(names.as_object().unwrap().len() + 1, count_of_fields(), "{names}");
         (expected.metadata.labels, expected.metadata.managed_fields) = (None, None);
-        let Lean::<Pad>(read) = serde_json::from_value(all).unwrap();
+        let Trimmed::<Pad>(read) = serde_json::from_value(all).unwrap();
         assert_eq!(read, expected);
     }
 
@@ -184,6 +185,6 @@ mod tests {
     fn what_is_written_is_the_object_itself() {
         let spec = json!({"configurationRef": {"name": "c"}, "opportunityID": "o"});
         let pad = Pad::new("p-1", serde_json::from_value(spec).unwrap());
-        assert_eq!(serde_json::to_value(Lean(pad.clone())).unwrap(), serde_json::to_value(pad).unwrap());
+        assert_eq!(serde_json::to_value(Trimmed(pad.clone())).unwrap(), serde_json::to_value(pad).unwrap());
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Delay before the same problem of the same object is logged again.
-const REPEAT: Duration = Duration::from_secs(3600);
-/// Maximum number of lines per [`WINDOW`]: thousands of objects may have the same problem.
-const LINES: usize = 10;
-const WINDOW: Duration = Duration::from_secs(60);
+const UNDECODABLE_LOG_INTERVAL: Duration = Duration::from_secs(3600);
+/// Maximum number of lines per [`LOG_WINDOW`]: thousands of objects may have the same problem.
+const MAX_LOG_LINES_PER_WINDOW: usize = 10;
+const LOG_WINDOW: Duration = Duration::from_secs(60);
 
 /// What is wrong with an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,12 +24,12 @@ pub enum Problem {
 #[derive(Debug)]
 pub struct Undecodable {
     kind: String,
-    state: Mutex<State>,
+    state: Mutex<UndecodableState>,
 }
 
 #[derive(Debug)]
-struct State {
-    objects: BTreeMap<(String, String), Entry>,
+struct UndecodableState {
+    objects: BTreeMap<(String, String), UndecodableObject>,
     /// Number of the current listing. Objects that it does not contain are gone.
     listing: u64,
     window: Instant,
@@ -37,7 +37,7 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct UndecodableObject {
     problem: Problem,
     listing: u64,
     logged: Option<Instant>,
@@ -46,12 +46,13 @@ struct Entry {
 impl Undecodable {
     /// None yet.
     pub fn new(kind: &str) -> Self {
-        let state = State { objects: BTreeMap::new(), listing: 0, window: Instant::now(), lines: 0 };
+        let state =
+            UndecodableState { objects: BTreeMap::new(), listing: 0, window: Instant::now(), lines: 0 };
         Self { kind: kind.to_owned(), state: Mutex::new(state) }
     }
 
     /// Records what is wrong with an object as it was just read; None if nothing is.
-    pub fn note(&self, namespace: &str, name: &str, problem: Option<Problem>) {
+    pub fn record(&self, namespace: &str, name: &str, problem: Option<Problem>) {
         let mut state = self.state.lock();
         let key = super::key(namespace, name);
         let Some(problem) = problem else {
@@ -60,22 +61,23 @@ impl Undecodable {
         };
         let now = Instant::now();
         let known = state.objects.get(&key).filter(|known| known.problem == problem);
-        let recently = known.and_then(|known| known.logged).filter(|logged| now - *logged < REPEAT);
+        let recently =
+            known.and_then(|known| known.logged).filter(|logged| now - *logged < UNDECODABLE_LOG_INTERVAL);
         let logged = recently.or_else(|| state.has_line(now).then_some(now));
         if recently.is_none() && logged.is_some() {
             log(&self.kind, namespace, name, &problem);
         }
         let listing = state.listing;
-        state.objects.insert(key, Entry { problem, listing, logged });
+        state.objects.insert(key, UndecodableObject { problem, listing, logged });
     }
 
     /// A listing begins.
-    pub fn listing_begins(&self) {
+    pub fn begin_listing(&self) {
         self.state.lock().listing += 1;
     }
 
     /// A listing is complete: what it did not contain is gone.
-    pub fn listing_ends(&self) {
+    pub fn end_listing(&self) {
         let mut state = self.state.lock();
         let listing = state.listing;
         state.objects.retain(|_, entry| entry.listing == listing);
@@ -90,14 +92,14 @@ impl Undecodable {
     }
 }
 
-impl State {
+impl UndecodableState {
     /// Whether one more line may be written now.
     fn has_line(&mut self, now: Instant) -> bool {
-        if now - self.window >= WINDOW {
+        if now - self.window >= LOG_WINDOW {
             (self.window, self.lines) = (now, 0);
         }
         self.lines += 1;
-        self.lines <= LINES
+        self.lines <= MAX_LOG_LINES_PER_WINDOW
     }
 }
 
@@ -128,16 +130,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_object_counts_until_it_is_fixed_or_gone() {
         let undecodable = Undecodable::new("Pad");
-        undecodable.listing_begins();
-        undecodable.note("hiring", "a", Some(Problem::Skipped("status.phase".into())));
-        undecodable.note("hiring", "b", Some(Problem::Partly(vec!["status.createdAt".into()])));
-        undecodable.note("hiring", "c", None);
-        undecodable.listing_ends();
+        undecodable.begin_listing();
+        undecodable.record("hiring", "a", Some(Problem::Skipped("status.phase".into())));
+        undecodable.record("hiring", "b", Some(Problem::Partly(vec!["status.createdAt".into()])));
+        undecodable.record("hiring", "c", None);
+        undecodable.end_listing();
         assert_eq!(undecodable.counts(), (1, 1));
-        undecodable.note("hiring", "a", None);
+        undecodable.record("hiring", "a", None);
         assert_eq!(undecodable.counts(), (0, 1));
-        undecodable.listing_begins();
-        undecodable.listing_ends();
+        undecodable.begin_listing();
+        undecodable.end_listing();
         assert_eq!(undecodable.counts(), (0, 0));
     }
 
@@ -145,18 +147,18 @@ mod tests {
     async fn lines_are_bounded_and_repeated_after_an_hour() {
         let undecodable = Undecodable::new("Pad");
         let note = |name: &str| {
-            undecodable.note("hiring", name, Some(Problem::Skipped("spec".into())));
+            undecodable.record("hiring", name, Some(Problem::Skipped("spec".into())));
             undecodable.state.lock().objects[&super::super::key("hiring", name)].logged
         };
         let first = note("0").unwrap();
         assert_eq!(note("0"), Some(first), "not again");
-        for n in 1..LINES {
+        for n in 1..MAX_LOG_LINES_PER_WINDOW {
             assert!(note(&n.to_string()).is_some());
         }
         assert_eq!(note("more"), None);
-        tokio::time::advance(WINDOW).await;
+        tokio::time::advance(LOG_WINDOW).await;
         assert!(note("more").is_some());
-        tokio::time::advance(REPEAT).await;
+        tokio::time::advance(UNDECODABLE_LOG_INTERVAL).await;
         assert!(note("0").unwrap() > first);
     }
 }

@@ -7,34 +7,35 @@ use tokio::time::Instant;
 
 /// A refusal counts as current for this long. The watch is retried at least every 30 s, plus jitter, and a watch that
 /// starts again reports nothing until an object changes.
-const CURRENT: Duration = Duration::from_secs(90);
+const REFUSAL_VALIDITY: Duration = Duration::from_secs(90);
 /// Delay before the same failure is logged again.
-const REPEAT: Duration = Duration::from_secs(300);
+const WATCH_LOG_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The state of one watch.
 #[derive(Debug, Default)]
-pub struct Watching {
-    state: Mutex<State>,
+pub struct WatchState {
+    state: Mutex<WatchFailures>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WatchFailures {
     refused: Option<(Instant, String)>,
     logged: Option<(Instant, String)>,
 }
 
-impl Watching {
+impl WatchState {
     /// The list is complete, or an event has arrived.
     pub fn succeeded(&self) {
-        *self.state.lock() = State::default();
+        *self.state.lock() = WatchFailures::default();
     }
 
     /// The list or the watch has failed. It is retried with backoff.
     pub fn failed(&self, kind: &str, error: &watcher::Error) {
-        let (now, answer) = (Instant::now(), refusal_of(error));
+        let (now, answer) = (Instant::now(), refusal_message(error));
         let text = answer.clone().unwrap_or_else(|| error.to_string());
         let mut state = self.state.lock();
-        let repeated = state.logged.as_ref().is_some_and(|(at, last)| *last == text && now - *at < REPEAT);
+        let repeated =
+            state.logged.as_ref().is_some_and(|(at, last)| *last == text && now - *at < WATCH_LOG_INTERVAL);
         if !repeated {
             log(kind, answer.as_deref(), error);
             state.logged = Some((now, text));
@@ -45,7 +46,7 @@ impl Watching {
     /// The API server's answer, if it refuses.
     pub fn refusal(&self) -> Option<String> {
         let state = self.state.lock();
-        let refused = state.refused.as_ref().filter(|(at, _)| at.elapsed() < CURRENT);
+        let refused = state.refused.as_ref().filter(|(at, _)| at.elapsed() < REFUSAL_VALIDITY);
         refused.map(|(_, answer)| answer.clone())
     }
 }
@@ -62,7 +63,7 @@ fn log(kind: &str, refused: Option<&str>, error: &watcher::Error) {
 }
 
 /// The API server's answer, if it is one that only a person can change. It names the user, the kind and the namespace.
-fn refusal_of(error: &watcher::Error) -> Option<String> {
+fn refusal_message(error: &watcher::Error) -> Option<String> {
     let status = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
@@ -85,7 +86,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_counts_until_the_watch_succeeds_or_no_longer_repeats_it() {
-        let watching = Watching::default();
+        let watching = WatchState::default();
         watching.failed("Pad", &answered(500));
         assert_eq!(watching.refusal(), None, "that is transient");
         watching.failed("Pad", &answered(403));
@@ -93,7 +94,7 @@ mod tests {
         watching.succeeded();
         assert_eq!(watching.refusal(), None);
         watching.failed("Pad", &answered(403));
-        tokio::time::advance(CURRENT).await;
+        tokio::time::advance(REFUSAL_VALIDITY).await;
         assert_eq!(watching.refusal(), None);
     }
 }

@@ -5,8 +5,8 @@
 
 use super::*;
 use crate::fuzz::{like, try_all};
-use crate::transport::Departure;
-use crate::transport::testing::{Shown, transport};
+use crate::transport::SendDeadline;
+use crate::transport::testing::{FixedAnswer, transport};
 use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;
@@ -35,9 +35,9 @@ async fn lists_without_end_are_given_up() {
     let client = client_at(&Url::parse(&server.uri()).unwrap());
     assert_eq!(client.stages().await.unwrap_err().message, "the list has no end");
     let before = server.received_requests().await.unwrap().len();
-    assert!(before <= MOST_PAGES, "{before}");
-    assert_eq!(client.notes(ID).await.unwrap_err().class, Class::Unavailable);
-    assert!(server.received_requests().await.unwrap().len() - before <= MOST_PAGES);
+    assert!(before <= MAX_LIST_PAGES, "{before}");
+    assert_eq!(client.notes(ID).await.unwrap_err().class, ErrorKind::Unavailable);
+    assert!(server.received_requests().await.unwrap().len() - before <= MAX_LIST_PAGES);
 }
 
 #[test]
@@ -60,13 +60,13 @@ fn any_answer_is_read_or_refused() {
         json!({"code": "ResourceNotFound", "message": PRIVATE}),
     ];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (url, shown) = runtime.block_on(Shown::start());
+    let (url, shown) = runtime.block_on(FixedAnswer::start());
     let client = client_at(&url);
     try_all("answers of Lever, each to 9 calls", like(documents), |answer| {
         shown.set(answer);
         let errors = runtime.block_on(async {
             let until = Instant::now() + Duration::from_secs(60);
-            let departure = async || Departure { permit: client.permit().await, leave_by: until };
+            let departure = async || SendDeadline { permit: client.permit().await, leave_by: until };
             [
                 client.stages().await.err(),
                 client.any_opportunity().await.err(),

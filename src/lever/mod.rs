@@ -2,7 +2,7 @@
 //!
 //! All ids are opaque text: live accounts hold stage ids such as `lead-new` beside UUIDs (reference: lever-api.md, 0).
 //! Every method waits for the account's rate limit, makes one request per page, and repeats nothing. See
-//! [`crate::transport::Class`] for what its errors mean.
+//! [`crate::transport::ErrorKind`] for what its errors mean.
 
 #[cfg(test)]
 mod fuzz_tests;
@@ -20,28 +20,28 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::transport::{
-    Account, Call, Class, Departure, Error, Part, Payload, Permit, Priority, Service, SetupError, Transport,
-    api_key,
+    AnswerPart, Body, Call, Error, ErrorKind, Permit, Priority, SendDeadline, Service, ServiceClient,
+    SetupError, Transport, api_key,
 };
-use types::{Data, Rows};
-pub use types::{Note, Notes, Opportunity, OpportunityPage, PageToken, Stage, StageChange};
-pub use webhooks::{NewWebhook, STAGE_CHANGE, Webhook};
+use types::{Data, ListPage};
+pub use types::{LeverNote, LeverStage, Notes, Opportunity, OpportunityPage, PageToken, StageHistoryEntry};
+pub use webhooks::{NewWebhook, STAGE_CHANGE_EVENT, Webhook};
 
 /// Rows per page, the most that Lever gives (reference: lever-api.md, 2. Paging).
-pub(crate) const PAGE_SIZE: usize = 100;
+pub(crate) const LEVER_PAGE_SIZE: usize = 100;
 /// Stages an account may have before the rest is left out.
-const MOST_STAGES: usize = 500;
+const MAX_STAGES: usize = 500;
 /// Notes a candidate may have before a search among them is given up.
-const MOST_NOTES: usize = 2000;
+const MAX_NOTES: usize = 2000;
 /// More pages than these rows fill. A service that always promises another page is given up.
-const MOST_PAGES: usize = 50;
+const MAX_LIST_PAGES: usize = 50;
 
-const STAGES: &str = "GET /stages";
-const OPPORTUNITIES: &str = "GET /opportunities";
-const DELETED: &str = "GET /opportunities/deleted";
-const OPPORTUNITY: &str = "GET /opportunities/{id}";
-const USER: &str = "GET /users/{id}";
-const NOTES: &str = "GET /opportunities/{id}/notes";
+const LIST_STAGES: &str = "GET /stages";
+const LIST_OPPORTUNITIES: &str = "GET /opportunities";
+const LIST_DELETED: &str = "GET /opportunities/deleted";
+const GET_OPPORTUNITY: &str = "GET /opportunities/{id}";
+const GET_USER: &str = "GET /users/{id}";
+const LIST_NOTES: &str = "GET /opportunities/{id}/notes";
 const ADD_NOTE: &str = "POST /opportunities/{id}/notes";
 const ADD_LINKS: &str = "POST /opportunities/{id}/addLinks";
 const REMOVE_LINKS: &str = "POST /opportunities/{id}/removeLinks";
@@ -51,11 +51,11 @@ const REMOVE_TAGS: &str = "POST /opportunities/{id}/removeTags";
 /// What a key needs for an operation: the words of Lever's settings screen, where they are known.
 pub fn permission(operation: &str) -> &'static str {
     match operation {
-        STAGES => "the permission \"Find all stages\"",
-        OPPORTUNITIES => "the permission \"Find all opportunities\"",
-        OPPORTUNITY => "the permission \"Find an opportunity\"",
-        USER => "the permission \"Find a user\"",
-        NOTES => "the permission to list the notes of an opportunity",
+        LIST_STAGES => "the permission \"Find all stages\"",
+        LIST_OPPORTUNITIES => "the permission \"Find all opportunities\"",
+        GET_OPPORTUNITY => "the permission \"Find an opportunity\"",
+        GET_USER => "the permission \"Find a user\"",
+        LIST_NOTES => "the permission to list the notes of an opportunity",
         ADD_NOTE => "the permission \"Create an opportunity note\"",
         ADD_LINKS => "the permission to add links to an opportunity",
         REMOVE_LINKS => "the permission to remove links from an opportunity",
@@ -67,7 +67,7 @@ pub fn permission(operation: &str) -> &'static str {
 
 /// How a user of Lever stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum User {
+pub enum UserState {
     /// Lever knows no user of this id.
     Unknown,
     /// The user was deactivated.
@@ -84,13 +84,13 @@ struct RawUser {
 
 /// Whether the operation reads or writes the record of an interview on one candidate: notes and tags.
 pub fn is_record(operation: &str) -> bool {
-    [NOTES, ADD_NOTE, ADD_TAGS, REMOVE_TAGS].contains(&operation)
+    [LIST_NOTES, ADD_NOTE, ADD_TAGS, REMOVE_TAGS].contains(&operation)
 }
 
 /// One Lever account. Cloning is cheap; Debug does not show the key.
 #[derive(Clone, Debug)]
 pub struct LeverClient {
-    account: Account,
+    account: ServiceClient,
     perform_as: Option<String>,
     priority: Priority,
     /// The last operation that writes and was refused, until it succeeds. Shared by all clones.
@@ -111,7 +111,7 @@ impl LeverClient {
         key: SecretString,
         perform_as: Option<String>,
     ) -> Result<Self, SetupError> {
-        let account = Account::new(transport, Service::Lever, base, api_key(&key)?)?;
+        let account = ServiceClient::new(transport, Service::Lever, base, api_key(&key)?)?;
         let perform_as = perform_as.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
         Ok(Self { account, perform_as, priority: Priority::default(), refused: Arc::default() })
     }
@@ -131,27 +131,28 @@ impl LeverClient {
     /// The account's stages in pipeline order; at most 500, the rest is left out.
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`]; [`Class::Unavailable`] also for a list without end.
-    pub async fn stages(&self) -> Result<Vec<Stage>, Error> {
+    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also for a list without end.
+    pub async fn stages(&self) -> Result<Vec<LeverStage>, Error> {
         let mut stages = Vec::new();
         let mut page = None;
-        for _ in 0..MOST_PAGES {
-            let found =
-                self.page(self.permit().await, STAGES, &["stages"], &[], page.as_ref(), types::stage).await?;
+        for _ in 0..MAX_LIST_PAGES {
+            let found = self
+                .page(self.permit().await, LIST_STAGES, &["stages"], &[], page.as_ref(), types::stage)
+                .await?;
             stages.extend(found.rows);
             page = found.next;
-            if page.is_none() || stages.len() >= MOST_STAGES {
-                stages.truncate(MOST_STAGES);
+            if page.is_none() || stages.len() >= MAX_STAGES {
+                stages.truncate(MAX_STAGES);
                 return Ok(stages);
             }
         }
-        Err(self.account.error(Class::Unavailable, STAGES, None, "the list has no end"))
+        Err(self.account.error(ErrorKind::Unavailable, LIST_STAGES, None, "the list has no end"))
     }
 
     /// The id of some opportunity, if the account has any: whether the key may list them.
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`].
+    /// Any class but [`ErrorKind::OutcomeUnknown`].
     pub async fn any_opportunity(&self) -> Result<Option<String>, Error> {
         Ok(self.some_opportunities(1).await?.into_iter().next())
     }
@@ -159,15 +160,15 @@ impl LeverClient {
     /// The ids of some opportunities, at most `limit`.
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`].
+    /// Any class but [`ErrorKind::OutcomeUnknown`].
     pub async fn some_opportunities(&self, limit: usize) -> Result<Vec<String>, Error> {
-        let mut url = self.account.url(OPPORTUNITIES, &["opportunities"])?;
+        let mut url = self.account.url(LIST_OPPORTUNITIES, &["opportunities"])?;
         url.query_pairs_mut().append_pair("limit", &limit.to_string());
         self.account
-            .send(self.priority, Call::get(OPPORTUNITIES, url), |answer: Value| {
-                let list = self
-                    .account
-                    .read_answer(OPPORTUNITIES, &answer, |answer| Rows::of(answer, types::opportunity_id))?;
+            .send(self.priority, Call::get(LIST_OPPORTUNITIES, url), |answer: Value| {
+                let list = self.account.read_answer(LIST_OPPORTUNITIES, &answer, |answer| {
+                    ListPage::of(answer, types::opportunity_id)
+                })?;
                 Ok(list.rows)
             })
             .await
@@ -181,15 +182,17 @@ impl LeverClient {
     /// Whether a user of this id exists and is active.
     ///
     /// # Errors
-    /// [`Class::Forbidden`] if the key may not read users; any other class but [`Class::NotFound`] and
-    /// [`Class::OutcomeUnknown`].
-    pub async fn user(&self, id: &str) -> Result<User, Error> {
-        let url = self.account.url(USER, &["users", required(id)])?;
-        let read = self.account.send(self.priority, Call::get(USER, url), |answer: Data<RawUser>| {
-            Ok(if answer.data.deactivated_at.is_some() { User::Deactivated } else { User::Active })
+    /// [`ErrorKind::Forbidden`] if the key may not read users; any other class but [`ErrorKind::NotFound`] and
+    /// [`ErrorKind::OutcomeUnknown`].
+    pub async fn user(&self, id: &str) -> Result<UserState, Error> {
+        let url = self.account.url(GET_USER, &["users", required(id)])?;
+        let read = self.account.send(self.priority, Call::get(GET_USER, url), |answer: Data<RawUser>| {
+            Ok(if answer.data.deactivated_at.is_some() { UserState::Deactivated } else { UserState::Active })
         });
         match read.await {
-            Err(error) if matches!(error.class, Class::NotFound | Class::Invalid) => Ok(User::Unknown),
+            Err(error) if matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid) => {
+                Ok(UserState::Unknown)
+            }
             result => result,
         }
     }
@@ -197,8 +200,8 @@ impl LeverClient {
     /// One opportunity.
     ///
     /// # Errors
-    /// [`Class::NotFound`] if it was deleted; [`Class::Forbidden`] also if only this one is confidential and the key
-    /// may not see confidential data; any other class but [`Class::OutcomeUnknown`].
+    /// [`ErrorKind::NotFound`] if it was deleted; [`ErrorKind::Forbidden`] also if only this one is confidential and the key
+    /// may not see confidential data; any other class but [`ErrorKind::OutcomeUnknown`].
     pub async fn opportunity(&self, id: &str) -> Result<Opportunity, Error> {
         self.opportunity_now(self.permit().await, id).await
     }
@@ -208,9 +211,11 @@ impl LeverClient {
     /// # Errors
     /// As [`LeverClient::opportunity`].
     pub async fn opportunity_now(&self, permit: Permit, id: &str) -> Result<Opportunity, Error> {
-        let url = self.opportunity_url(OPPORTUNITY, id, None)?;
+        let url = self.opportunity_url(GET_OPPORTUNITY, id, None)?;
         self.account
-            .send_now(permit, Call::get(OPPORTUNITY, url), |answer| self.opportunity_of(OPPORTUNITY, &answer))
+            .send_now(permit, Call::get(GET_OPPORTUNITY, url), |answer| {
+                self.opportunity_of(GET_OPPORTUNITY, &answer)
+            })
             .await
     }
 
@@ -221,7 +226,7 @@ impl LeverClient {
     /// lever-api.md, 2. Paging).
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`]; see also [`Error::is_stale_page`].
+    /// Any class but [`ErrorKind::OutcomeUnknown`]; see also [`Error::is_stale_page`].
     pub async fn opportunities(
         &self,
         permit: Permit,
@@ -267,8 +272,8 @@ impl LeverClient {
         let filter = span.filter(["deleted_at_start", "deleted_at_end"]);
         let filter: Vec<_> = filter.iter().map(|(name, at)| (*name, at.as_str())).collect();
         let permit = self.permit().await;
-        let Rows { rows, left_out, next } =
-            self.page(permit, DELETED, &path, &filter, page, types::opportunity).await?;
+        let ListPage { rows, left_out, next } =
+            self.page(permit, LIST_DELETED, &path, &filter, page, types::opportunity).await?;
         Ok(OpportunityPage { opportunities: rows, left_out, next })
     }
 
@@ -281,10 +286,10 @@ impl LeverClient {
     /// Whether Lever adds a link twice that is already there is not documented: compare first.
     ///
     /// # Errors
-    /// Any class; [`Class::Unavailable`] if it did not leave.
+    /// Any class; [`ErrorKind::Unavailable`] if it did not leave.
     pub async fn add_links(
         &self,
-        departure: Departure,
+        departure: SendDeadline,
         id: &str,
         links: &[String],
     ) -> Result<Opportunity, Error> {
@@ -326,35 +331,41 @@ impl LeverClient {
     /// All notes of an opportunity, deleted ones marked.
     ///
     /// # Errors
-    /// Any class but [`Class::OutcomeUnknown`]; [`Class::Unavailable`] also for more than 2000 notes: a part of them
+    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also for more than 2000 notes: a part of them
     /// would make a search say "not there" of a note that is. See also [`Notes::unreadable`].
     pub async fn notes(&self, id: &str) -> Result<Notes, Error> {
         let (mut notes, mut left_out) = (Vec::new(), 0);
         let mut page = None;
-        for _ in 0..MOST_PAGES {
+        for _ in 0..MAX_LIST_PAGES {
             let path = ["opportunities", required(id), "notes"];
-            let found = self.page(self.permit().await, NOTES, &path, &[], page.as_ref(), types::note).await?;
+            let found =
+                self.page(self.permit().await, LIST_NOTES, &path, &[], page.as_ref(), types::note).await?;
             notes.extend(found.rows);
             left_out += found.left_out;
             page = found.next;
             if page.is_none() {
                 return Ok(Notes { notes, left_out });
             }
-            if notes.len() >= MOST_NOTES {
-                return Err(self.account.error(Class::Unavailable, NOTES, None, "more than 2000 notes"));
+            if notes.len() >= MAX_NOTES {
+                return Err(self.account.error(
+                    ErrorKind::Unavailable,
+                    LIST_NOTES,
+                    None,
+                    "more than 2000 notes",
+                ));
             }
         }
-        Err(self.account.error(Class::Unavailable, NOTES, None, "the list has no end"))
+        Err(self.account.error(ErrorKind::Unavailable, LIST_NOTES, None, "the list has no end"))
     }
 
     /// Writes a note on an opportunity, without telling its followers. Returns the note's id.
     ///
     /// # Errors
-    /// Any class; [`Class::Unavailable`] if it did not leave. After [`Class::OutcomeUnknown`] search [`Self::notes`]
+    /// Any class; [`ErrorKind::Unavailable`] if it did not leave. After [`ErrorKind::OutcomeUnknown`] search [`Self::notes`]
     /// before writing again: Lever has no way to say that two writes are one.
-    pub async fn add_note(&self, departure: Departure, id: &str, value: &str) -> Result<String, Error> {
+    pub async fn add_note(&self, departure: SendDeadline, id: &str, value: &str) -> Result<String, Error> {
         let url = self.opportunity_url(ADD_NOTE, id, Some("notes"))?;
-        let body = Payload::Json(json!({"value": value, "notifyFollowers": false}));
+        let body = Body::Json(json!({"value": value, "notifyFollowers": false}));
         let call = Call::write(ADD_NOTE, Method::POST, self.performed(url), body);
         let written = self.account.send_once(departure, call, |answer: Data<types::CreatedNote>| {
             answer.data.note_id().ok_or("the answer has no note id")
@@ -373,7 +384,7 @@ impl LeverClient {
         let mut refused = self.refused.lock();
         match &result {
             Ok(_) if *refused == Some(operation) => *refused = None,
-            Err(error) if error.class == Class::Forbidden => *refused = Some(operation),
+            Err(error) if error.class == ErrorKind::Forbidden => *refused = Some(operation),
             Ok(_) | Err(_) => {}
         }
         drop(refused);
@@ -390,7 +401,7 @@ impl LeverClient {
         values: &[String],
     ) -> Result<Call, Error> {
         let url = self.opportunity_url(operation, id, Some(path))?;
-        let body = Payload::Json(json!({field: values}));
+        let body = Body::Json(json!({field: values}));
         Ok(Call::write(operation, Method::POST, self.performed(url), body))
     }
 
@@ -400,8 +411,9 @@ impl LeverClient {
         filter: &[(&str, &str)],
         page: Option<&PageToken>,
     ) -> Result<OpportunityPage, Error> {
-        let Rows { rows, left_out, next } =
-            self.page(permit, OPPORTUNITIES, &["opportunities"], filter, page, types::opportunity).await?;
+        let ListPage { rows, left_out, next } = self
+            .page(permit, LIST_OPPORTUNITIES, &["opportunities"], filter, page, types::opportunity)
+            .await?;
         Ok(OpportunityPage { opportunities: rows, left_out, next })
     }
 
@@ -413,16 +425,17 @@ impl LeverClient {
         path: &[&str],
         filter: &[(&str, &str)],
         page: Option<&PageToken>,
-        read: impl FnMut(&Part<'_>) -> Option<Row>,
-    ) -> Result<Rows<Row>, Error> {
+        read: impl FnMut(&AnswerPart<'_>) -> Option<Row>,
+    ) -> Result<ListPage<Row>, Error> {
         let mut url = self.account.url(operation, path)?;
         url.query_pairs_mut()
             .extend_pairs(filter)
-            .append_pair("limit", &PAGE_SIZE.to_string())
+            .append_pair("limit", &LEVER_PAGE_SIZE.to_string())
             .extend_pairs(page.map(|token| ("offset", token.as_str())));
         self.account
             .send_now(permit, Call::get(operation, url), |answer: Value| {
-                let list = self.account.read_answer(operation, &answer, |answer| Rows::of(answer, read))?;
+                let list =
+                    self.account.read_answer(operation, &answer, |answer| ListPage::of(answer, read))?;
                 if list.next.is_some() && list.next.as_ref() == page {
                     return Err("the list does not advance");
                 }
@@ -478,11 +491,12 @@ impl Notes {
              Check the notes in Lever",
             self.left_out
         );
-        (self.left_out > 0).then(|| Error::new(Class::Unavailable, Service::Lever, NOTES, None, &message))
+        (self.left_out > 0)
+            .then(|| Error::new(ErrorKind::Unavailable, Service::Lever, LIST_NOTES, None, &message))
     }
 }
 
-/// An id that is not empty: a path without it would be another endpoint. `.` is what [`Account::url`] refuses.
+/// An id that is not empty: a path without it would be another endpoint. `.` is what [`ServiceClient::url`] refuses.
 fn required(id: &str) -> &str {
     if id.is_empty() { "." } else { id }
 }

@@ -12,8 +12,8 @@ use wiremock::matchers::{body_json, header, method, path, query_param, query_par
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 use super::*;
-use crate::transport::testing::{self, NO_LIMIT, bytes, reset, server, transport};
-use crate::transport::{Departure, Limit, Metrics, TransportSettings};
+use crate::transport::testing::{self, UNLIMITED_RATE, bytes, reset, server, transport};
+use crate::transport::{RateLimit, SendDeadline, TransportMetrics, TransportSettings};
 
 const KEY: &str = "lvr-0f3c5a97d2";
 const ID: &str = "5b1f2a0e-77c1-4d1b-9a60-3f0a6b8f1c22";
@@ -27,8 +27,8 @@ fn client(server: &MockServer) -> LeverClient {
     client_at(&format!("{}/v1", server.uri()))
 }
 
-async fn departure(client: &LeverClient) -> Departure {
-    Departure { permit: client.permit().await, leave_by: Instant::now() + Duration::from_secs(10) }
+async fn departure(client: &LeverClient) -> SendDeadline {
+    SendDeadline { permit: client.permit().await, leave_by: Instant::now() + Duration::from_secs(10) }
 }
 
 async fn answering(template: ResponseTemplate) -> (MockServer, LeverClient) {
@@ -154,7 +154,7 @@ async fn a_probe_meets_no_opportunity_where_the_only_row_cannot_be_read() {
     assert_eq!(client.any_opportunity().await.unwrap(), None);
     for answer in [json!({"data": null}), json!([]), json!({"data": [], "next": 5, "hasNext": true})] {
         let (_server, client) = answering(ResponseTemplate::new(200).set_body_json(&answer)).await;
-        assert_eq!(client.any_opportunity().await.unwrap_err().class, Class::Unavailable, "{answer}");
+        assert_eq!(client.any_opportunity().await.unwrap_err().class, ErrorKind::Unavailable, "{answer}");
     }
 }
 
@@ -231,7 +231,7 @@ async fn stages_stop_at_500_and_at_a_list_that_does_not_advance() {
     )
     .await;
     let error = client.stages().await.unwrap_err();
-    assert_eq!((error.class, error.message.as_str()), (Class::Unavailable, "the list does not advance"));
+    assert_eq!((error.class, error.message.as_str()), (ErrorKind::Unavailable, "the list does not advance"));
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn opportunities_are_asked_for_by_stage_and_tag() {
         .opportunities(client.permit().await, "9c0e", "Full-time & more", page.next.as_ref())
         .await
         .unwrap_err();
-    assert_eq!(again.class, Class::Unavailable);
+    assert_eq!(again.class, ErrorKind::Unavailable);
     assert_eq!(client.archived_since(1_700_000_000_000, None).await.unwrap().next, None);
     assert_eq!(client.any_opportunity().await.unwrap().as_deref(), Some(ID));
 }
@@ -349,28 +349,28 @@ async fn a_note_that_cannot_be_read_may_be_the_one_that_is_searched_for() {
         let found = client.notes(ID).await.unwrap();
         assert_eq!(found.notes.last().unwrap().values, ["one"]);
         let unreadable = found.unreadable().map(|error| error.class);
-        assert_eq!(unreadable, (!is_readable).then_some(Class::Unavailable), "{odd}");
+        assert_eq!(unreadable, (!is_readable).then_some(ErrorKind::Unavailable), "{odd}");
     }
 }
 
 #[rstest]
-#[case(301, Class::Unavailable, Class::OutcomeUnknown)]
-#[case(400, Class::Invalid, Class::Invalid)]
-#[case(401, Class::Unauthorized, Class::Unauthorized)]
-#[case(403, Class::Forbidden, Class::Forbidden)]
-#[case(404, Class::NotFound, Class::NotFound)]
-#[case(408, Class::Unavailable, Class::OutcomeUnknown)]
-#[case(409, Class::Invalid, Class::Invalid)]
-#[case(410, Class::NotFound, Class::NotFound)]
-#[case(422, Class::Invalid, Class::Invalid)]
-#[case(429, Class::Throttled, Class::Throttled)]
-#[case(500, Class::Unavailable, Class::OutcomeUnknown)]
-#[case(503, Class::Unavailable, Class::OutcomeUnknown)]
+#[case(301, ErrorKind::Unavailable, ErrorKind::OutcomeUnknown)]
+#[case(400, ErrorKind::Invalid, ErrorKind::Invalid)]
+#[case(401, ErrorKind::Unauthorized, ErrorKind::Unauthorized)]
+#[case(403, ErrorKind::Forbidden, ErrorKind::Forbidden)]
+#[case(404, ErrorKind::NotFound, ErrorKind::NotFound)]
+#[case(408, ErrorKind::Unavailable, ErrorKind::OutcomeUnknown)]
+#[case(409, ErrorKind::Invalid, ErrorKind::Invalid)]
+#[case(410, ErrorKind::NotFound, ErrorKind::NotFound)]
+#[case(422, ErrorKind::Invalid, ErrorKind::Invalid)]
+#[case(429, ErrorKind::Throttled, ErrorKind::Throttled)]
+#[case(500, ErrorKind::Unavailable, ErrorKind::OutcomeUnknown)]
+#[case(503, ErrorKind::Unavailable, ErrorKind::OutcomeUnknown)]
 #[tokio::test]
 async fn every_status_has_its_class_and_is_asked_for_once(
     #[case] status: u16,
-    #[case] read: Class,
-    #[case] write: Class,
+    #[case] read: ErrorKind,
+    #[case] write: ErrorKind,
 ) {
     let answer = json!({"code": "SomeError", "message": "the reason"});
     let (server, client) = answering(ResponseTemplate::new(status).set_body_json(answer)).await;
@@ -389,10 +389,10 @@ async fn answers_that_cannot_be_read_quote_nothing() {
     for body in ["<html>Noor Baker</html>", "{\"data\": {\"id\": 7, \"name\": \"Noor Baker\"}}", ""] {
         let (_server, client) = answering(ResponseTemplate::new(200).set_body_string(body)).await;
         let read = client.opportunity(ID).await.unwrap_err();
-        assert_eq!((read.class, read.status), (Class::Unavailable, Some(200)));
+        assert_eq!((read.class, read.status), (ErrorKind::Unavailable, Some(200)));
         assert!(!read.to_string().contains("Noor"));
         let write = client.add_links(departure(&client).await, ID, &[]).await.unwrap_err();
-        assert_eq!((write.class, write.status), (Class::OutcomeUnknown, Some(200)));
+        assert_eq!((write.class, write.status), (ErrorKind::OutcomeUnknown, Some(200)));
     }
     let (_server, client) = answering(ResponseTemplate::new(502).set_body_string("<html>")).await;
     assert_eq!(client.stages().await.unwrap_err().message, "Bad Gateway");
@@ -407,11 +407,11 @@ async fn the_page_of_a_firewall_never_blames_the_key() {
             .set_body_raw("<html>Noor Baker</html>", "text/html");
         let (_server, client) = answering(page).await;
         let error = client.stages().await.unwrap_err();
-        assert_eq!((error.class, error.status), (Class::Unavailable, Some(status)));
+        assert_eq!((error.class, error.status), (ErrorKind::Unavailable, Some(status)));
         assert!(error.message.contains("text/html, server edge"), "{error}");
         assert!(!error.message.contains("Noor"), "{error}");
         let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
-        assert_eq!(error.class, Class::OutcomeUnknown);
+        assert_eq!(error.class, ErrorKind::OutcomeUnknown);
     }
 }
 
@@ -420,7 +420,7 @@ async fn a_429_of_something_in_between_is_a_pause() {
     let page = ResponseTemplate::new(429).insert_header("retry-after", "7").set_body_string("<html>");
     let (_server, client) = answering(page).await;
     let error = client.stages().await.unwrap_err();
-    assert_eq!((error.class, error.retry_after), (Class::Throttled, Some(Duration::from_secs(7))));
+    assert_eq!((error.class, error.retry_after), (ErrorKind::Throttled, Some(Duration::from_secs(7))));
     assert_eq!(error.message, "Too Many Requests");
 }
 
@@ -428,14 +428,14 @@ async fn a_429_of_something_in_between_is_a_pause() {
 async fn deep_and_huge_answers_are_refused() {
     let deep = "[".repeat(100_000);
     let (_server, client) = answering(ResponseTemplate::new(200).set_body_string(deep)).await;
-    assert_eq!(client.opportunity(ID).await.unwrap_err().class, Class::Unavailable);
+    assert_eq!(client.opportunity(ID).await.unwrap_err().class, ErrorKind::Unavailable);
     let huge = " ".repeat((8 << 20) + 1);
     let (_server, client) = answering(ResponseTemplate::new(200).set_body_string(huge)).await;
     let error = client.opportunity(ID).await.unwrap_err();
-    assert_eq!((error.class, error.message.as_str()), (Class::Unavailable, "the answer is over 8 MiB"));
+    assert_eq!((error.class, error.message.as_str()), (ErrorKind::Unavailable, "the answer is over 8 MiB"));
     assert_eq!(
         client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class,
-        Class::OutcomeUnknown
+        ErrorKind::OutcomeUnknown
     );
 }
 
@@ -447,11 +447,11 @@ async fn a_redirect_is_not_followed() {
         let (_server, client) =
             answering(ResponseTemplate::new(status).insert_header("location", target.as_str())).await;
         let error = client.stages().await.unwrap_err();
-        assert_eq!(error.class, Class::Unavailable);
+        assert_eq!(error.class, ErrorKind::Unavailable);
         assert!(error.message.contains("to 127.0.0.1:"), "{error}");
         assert_eq!(
             client.add_links(departure(&client).await, ID, &[]).await.unwrap_err().class,
-            Class::OutcomeUnknown
+            ErrorKind::OutcomeUnknown
         );
     }
     assert!(other.received_requests().await.unwrap().is_empty());
@@ -473,7 +473,7 @@ async fn retry_after_holds_up_every_client_of_the_key() {
     let one = LeverClient::new(&transport, &base, KEY.into(), None).unwrap();
     let other = LeverClient::new(&transport, &base, KEY.into(), None).unwrap();
     let error = one.stages().await.unwrap_err();
-    assert_eq!((error.class, error.retry_after), (Class::Throttled, Some(Duration::from_secs(1))));
+    assert_eq!((error.class, error.retry_after), (ErrorKind::Throttled, Some(Duration::from_secs(1))));
     assert!(error.is_retryable() && !error.is_quota());
     let began = Instant::now();
     assert_eq!(other.any_opportunity().await.unwrap(), None);
@@ -486,9 +486,9 @@ async fn ids_cannot_change_the_path() {
         answering(ResponseTemplate::new(200).set_body_json(json!({"data": opportunity()}))).await;
     client.opportunity("a/b?c#d%2e").await.unwrap();
     for id in ["", ".", "..", "a\nb", &"x".repeat(200)] {
-        assert_eq!(client.opportunity(id).await.unwrap_err().class, Class::Invalid);
-        assert_eq!(client.notes(id).await.unwrap_err().class, Class::Invalid);
-        assert_eq!(client.add_tags(id, &[]).await.unwrap_err().class, Class::Invalid);
+        assert_eq!(client.opportunity(id).await.unwrap_err().class, ErrorKind::Invalid);
+        assert_eq!(client.notes(id).await.unwrap_err().class, ErrorKind::Invalid);
+        assert_eq!(client.add_tags(id, &[]).await.unwrap_err().class, ErrorKind::Invalid);
     }
     let requests = server.received_requests().await.unwrap();
     assert_eq!(requests.len(), 1);
@@ -536,11 +536,11 @@ async fn calls_are_counted_by_operation_and_outcome() {
     let (server, _) = answering(ResponseTemplate::new(404).set_body_json(answer)).await;
     let mut registry = prometheus_client::registry::Registry::default();
     let settings = TransportSettings {
-        lever_limit: Limit { per_second: 10, burst: 20 },
-        interview_limit: NO_LIMIT,
+        lever_limit: RateLimit { per_second: 10, burst: 20 },
+        interview_limit: UNLIMITED_RATE,
         create_timeout: Duration::from_secs(5),
     };
-    let transport = Transport::new(settings, Metrics::new(&mut registry)).unwrap();
+    let transport = Transport::new(settings, TransportMetrics::new(&mut registry)).unwrap();
     let base = Url::parse(&server.uri()).unwrap();
     let client = LeverClient::new(&transport, &base, KEY.into(), None).unwrap();
     client.opportunity(ID).await.unwrap_err();
@@ -561,11 +561,11 @@ async fn calls_are_counted_by_operation_and_outcome() {
 async fn a_silent_service_times_out() {
     let (url, _) = server(testing::silence).await;
     let account = client_at(url.as_str()).account;
-    let get = Call::get(STAGES, account.url(STAGES, &["stages"]).unwrap());
+    let get = Call::get(LIST_STAGES, account.url(LIST_STAGES, &["stages"]).unwrap());
     assert_eq!(get.time_limit, Duration::from_secs(20));
     let call = Call { time_limit: Duration::from_millis(200), ..get };
     let error = account.send(Priority::Pad, call, |_: Value| Ok(())).await.unwrap_err();
-    assert_eq!((error.class, error.message.as_str()), (Class::Unavailable, "timed out after 0.2 s"));
+    assert_eq!((error.class, error.message.as_str()), (ErrorKind::Unavailable, "timed out after 0.2 s"));
 }
 
 #[tokio::test]

@@ -1,16 +1,16 @@
 //! What Lever's answers hold, read leniently: unknown keys are ignored, null is the same as absent, and so is what is odd
 //! (contract S2a). Only the ID is required.
 
-use crate::transport::Part;
+use crate::transport::AnswerPart;
 use serde::Deserialize;
 use serde_json::Value;
 
 /// Longest ID of an opportunity (contract, spec.opportunityID).
-const OPPORTUNITY_ID_LIMIT: usize = 64;
+const MAX_OPPORTUNITY_ID_LENGTH: usize = 64;
 
 /// A stage of the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stage {
+pub struct LeverStage {
     /// Opaque: a UUID or a name such as `lead-new`.
     pub id: String,
     /// What Lever shows (`text` in its API).
@@ -19,7 +19,7 @@ pub struct Stage {
 
 /// One entry of a candidate into a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StageChange {
+pub struct StageHistoryEntry {
     /// The stage that was entered.
     pub to_stage_id: String,
     /// When, in milliseconds since 1970.
@@ -38,7 +38,7 @@ pub struct Opportunity {
     /// The present stage's id; empty if Lever gives none.
     pub stage: String,
     /// Entries into stages, the creation included, in Lever's order.
-    pub stage_changes: Vec<StageChange>,
+    pub stage_changes: Vec<StageHistoryEntry>,
     /// Own tags and those inherited from the posting. They belong to the opportunity.
     pub tags: Vec<String>,
     /// Links of the contact: the same on all opportunities of the person.
@@ -69,7 +69,7 @@ impl Opportunity {
 
 /// A note on an opportunity.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct LeverNote {
     /// Opaque.
     pub id: String,
     /// The texts of the note and of the comments on it, in order.
@@ -84,7 +84,7 @@ pub struct Note {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notes {
     /// Those that can be read.
-    pub notes: Vec<Note>,
+    pub notes: Vec<LeverNote>,
     /// Number of notes that cannot be read: each could be the one that is searched for.
     pub left_out: usize,
 }
@@ -123,18 +123,18 @@ pub(super) struct List<T> {
 }
 
 /// The rows of one page of a list.
-pub(super) struct Rows<T> {
+pub(super) struct ListPage<T> {
     pub rows: Vec<T>,
     /// Number of rows that were left out.
     pub left_out: usize,
     pub next: Option<PageToken>,
 }
 
-impl<T> Rows<T> {
+impl<T> ListPage<T> {
     /// A page whose place in its list cannot be read is refused: the rest of the list would be missed.
     pub(super) fn of(
-        answer: &Part<'_>,
-        read: impl FnMut(&Part<'_>) -> Option<T>,
+        answer: &AnswerPart<'_>,
+        read: impl FnMut(&AnswerPart<'_>) -> Option<T>,
     ) -> Result<Self, &'static str> {
         let (rows, left_out) = answer.rows("data", read).ok_or("the answer has no list of rows")?;
         let place = "the answer does not say where the next page begins";
@@ -149,33 +149,33 @@ impl<T> Rows<T> {
 }
 
 /// The ID of any object; none if it is empty.
-pub(super) fn id(row: &Part<'_>) -> Option<String> {
+pub(super) fn id(row: &AnswerPart<'_>) -> Option<String> {
     row.needs("id", row.text("id").filter(|id| !id.is_empty()))
 }
 
 /// The ID of an opportunity: what a Pad can name and what can be part of a path.
-pub(super) fn opportunity_id(row: &Part<'_>) -> Option<String> {
+pub(super) fn opportunity_id(row: &AnswerPart<'_>) -> Option<String> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    id(row).filter(|id| id.len() <= OPPORTUNITY_ID_LIMIT && id.chars().all(is_allowed))
+    id(row).filter(|id| id.len() <= MAX_OPPORTUNITY_ID_LENGTH && id.chars().all(is_allowed))
 }
 
-pub(super) fn stage(row: &Part<'_>) -> Option<Stage> {
-    Some(Stage { id: id(row)?, name: row.text("text").unwrap_or_default() })
+pub(super) fn stage(row: &AnswerPart<'_>) -> Option<LeverStage> {
+    Some(LeverStage { id: id(row)?, name: row.text("text").unwrap_or_default() })
 }
 
 /// An ID, or, if the answer was asked to expand it, an object that holds it (reference: lever-api.md, 2. expand).
-fn reference(of: &Part<'_>, name: &'static str) -> Option<String> {
+fn reference(of: &AnswerPart<'_>, name: &'static str) -> Option<String> {
     let member = of.member(name)?;
     let id = if member.is_object() { member.text("id") } else { of.text(name) };
     id.filter(|id| !id.is_empty())
 }
 
-pub(super) fn opportunity(row: &Part<'_>) -> Option<Opportunity> {
+pub(super) fn opportunity(row: &AnswerPart<'_>) -> Option<Opportunity> {
     let id = opportunity_id(row)?;
     // Live answers have `archived`, the printed example `archivedAt` (reference: lever-api.md, 3).
     let archived = row.member("archived");
     let archived_at_ms =
-        archived.filter(Part::is_object).and_then(|archived| archived.milliseconds("archivedAt"));
+        archived.filter(AnswerPart::is_object).and_then(|archived| archived.milliseconds("archivedAt"));
     let archived_at_ms = archived_at_ms.or_else(|| row.milliseconds("archivedAt"));
     let marked = archived.is_some_and(|archived| match archived.value() {
         Value::Null => false,
@@ -185,7 +185,7 @@ pub(super) fn opportunity(row: &Part<'_>) -> Option<Opportunity> {
     });
     let stage_changes = row.items("stageChanges", |change| {
         let (to_stage_id, at) = (change.text("toStageId"), change.milliseconds("updatedAt"));
-        Some(StageChange { to_stage_id: to_stage_id?, updated_at_ms: at? })
+        Some(StageHistoryEntry { to_stage_id: to_stage_id?, updated_at_ms: at? })
     });
     Some(Opportunity {
         id,
@@ -207,7 +207,7 @@ pub(super) fn opportunity(row: &Part<'_>) -> Option<Opportunity> {
 
 /// All texts of the links, also those within odd members: a link that was overlooked would be added twice, or the pad
 /// behind it made twice (contract X6, X9).
-fn links(row: &Part<'_>) -> Vec<String> {
+fn links(row: &AnswerPart<'_>) -> Vec<String> {
     fn texts(value: &Value, found: &mut Vec<String>) {
         match value {
             Value::String(text) => found.push(text.clone()),
@@ -226,17 +226,18 @@ fn links(row: &Part<'_>) -> Vec<String> {
 }
 
 /// A note. One whose text cannot be read could be any note, so it counts as left out.
-pub(super) fn note(row: &Part<'_>) -> Option<Note> {
+pub(super) fn note(row: &AnswerPart<'_>) -> Option<LeverNote> {
     if !row.is_object() {
         return None;
     }
     // Fields of forms hold numbers and lists as well.
-    let text = |field: &Part<'_>| Some(field.value().get("value").and_then(Value::as_str).map(str::to_owned));
+    let text =
+        |field: &AnswerPart<'_>| Some(field.value().get("value").and_then(Value::as_str).map(str::to_owned));
     let fields = match row.member("fields") {
         None => Vec::new(),
         Some(_) => row.items("fields", text)?,
     };
-    Some(Note {
+    Some(LeverNote {
         id: row.text("id").unwrap_or_default(),
         values: fields.into_iter().flatten().collect(),
         created_at_ms: row.milliseconds("createdAt"),

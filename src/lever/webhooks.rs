@@ -3,18 +3,18 @@
 
 use super::LeverClient;
 use super::types::List;
-use crate::transport::{Call, Error, Payload, milliseconds};
+use crate::transport::{Body, Call, Error, milliseconds};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-const WEBHOOKS: &str = "GET /webhooks";
+const LIST_WEBHOOKS: &str = "GET /webhooks";
 const CREATE_WEBHOOK: &str = "POST /webhooks";
 const DELETE_WEBHOOK: &str = "DELETE /webhooks/{id}";
 /// The event that tells of a candidate's change of stage.
-pub const STAGE_CHANGE: &str = "candidateStageChange";
+pub const STAGE_CHANGE_EVENT: &str = "candidateStageChange";
 
 /// A webhook as Lever lists it: without its signature token.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,11 +42,11 @@ impl LeverClient {
     /// The webhooks that were made with this key.
     ///
     /// # Errors
-    /// Any class but [`crate::transport::Class::OutcomeUnknown`].
+    /// Any class but [`crate::transport::ErrorKind::OutcomeUnknown`].
     pub async fn webhooks(&self) -> Result<Vec<Webhook>, Error> {
-        let url = self.account.url(WEBHOOKS, &["webhooks"])?;
+        let url = self.account.url(LIST_WEBHOOKS, &["webhooks"])?;
         self.account
-            .send(self.priority, Call::get(WEBHOOKS, url), |list: List<RawWebhook>| {
+            .send(self.priority, Call::get(LIST_WEBHOOKS, url), |list: List<RawWebhook>| {
                 Ok(list.data.into_iter().filter_map(RawWebhook::into_webhook).collect())
             })
             .await
@@ -56,9 +56,9 @@ impl LeverClient {
     /// sends nothing before a Super Admin has switched the event on.
     ///
     /// # Errors
-    /// Any class. After [`crate::transport::Class::OutcomeUnknown`] there may be a webhook whose token nobody knows.
+    /// Any class. After [`crate::transport::ErrorKind::OutcomeUnknown`] there may be a webhook whose token nobody knows.
     pub async fn create_webhook(&self, url: &str) -> Result<NewWebhook, Error> {
-        let body = Payload::Json(json!({"url": url, "event": STAGE_CHANGE}));
+        let body = Body::Json(json!({"url": url, "event": STAGE_CHANGE_EVENT}));
         let call =
             Call::write(CREATE_WEBHOOK, Method::POST, self.account.url(CREATE_WEBHOOK, &["webhooks"])?, body);
         self.account
@@ -71,10 +71,10 @@ impl LeverClient {
     /// Deletes a webhook that was made through the API.
     ///
     /// # Errors
-    /// Any class; [`crate::transport::Class::Forbidden`] also for one that another key or a person has made.
+    /// Any class; [`crate::transport::ErrorKind::Forbidden`] also for one that another key or a person has made.
     pub async fn delete_webhook(&self, id: &str) -> Result<(), Error> {
         let url = self.account.url(DELETE_WEBHOOK, &["webhooks", super::required(id)])?;
-        let call = Call::write(DELETE_WEBHOOK, Method::DELETE, url, Payload::Nothing);
+        let call = Call::write(DELETE_WEBHOOK, Method::DELETE, url, Body::Nothing);
         self.account.send(self.priority, call, |_: IgnoredAny| Ok(())).await
     }
 }
@@ -139,7 +139,7 @@ impl Created {
 mod tests {
     use super::*;
     use crate::transport::testing::transport;
-    use crate::transport::{Class, Service};
+    use crate::transport::{ErrorKind, Service};
     use secrecy::ExposeSecret;
     use std::time::Duration;
     use url::Url;
@@ -166,14 +166,14 @@ mod tests {
     }
 
     fn created(configuration: Value) -> Value {
-        json!({"id": "w-1", "event": STAGE_CHANGE, "url": "https://hooks.example.com/w",
+        json!({"id": "w-1", "event": STAGE_CHANGE_EVENT, "url": "https://hooks.example.com/w",
             "configuration": configuration, "createdAt": 1_407_357_447_018_i64})
     }
 
     #[tokio::test]
     async fn the_list_has_no_tokens_and_may_have_the_same_twice() {
         let row = |id: &str| {
-            json!({"id": id, "url": "https://hooks.example.com/w", "event": STAGE_CHANGE, "new": [],
+            json!({"id": id, "url": "https://hooks.example.com/w", "event": STAGE_CHANGE_EVENT, "new": [],
                 "configuration": {"conditions": {"origins": ["applied"]}}, "createdAt": 1_407_357_447_018_i64})
         };
         let list = json!({"data": [row("w-1"), row("w-2"), {"id": null}]});
@@ -184,7 +184,7 @@ mod tests {
         let expected = Webhook {
             id: "w-1".into(),
             url: "https://hooks.example.com/w".into(),
-            event: STAGE_CHANGE.into(),
+            event: STAGE_CHANGE_EVENT.into(),
             created_at_ms: Some(1_407_357_447_018),
         };
         assert_eq!(listed[0], expected);
@@ -201,7 +201,7 @@ mod tests {
             assert_eq!((made.id.as_str(), made.token.expose_secret()), ("w-1", TOKEN));
             assert!(!format!("{made:?}").contains(TOKEN));
             let sent = server.received_requests().await.unwrap();
-            let expected = json!({"url": "https://hooks.example.com/w", "event": STAGE_CHANGE});
+            let expected = json!({"url": "https://hooks.example.com/w", "event": STAGE_CHANGE_EVENT});
             assert_eq!(sent[0].body_json::<Value>().unwrap(), expected);
         }
     }
@@ -212,7 +212,7 @@ mod tests {
             let answer = ResponseTemplate::new(201).set_body_json(json!({"data": created(token)}));
             let (_server, client) = answering("POST", "/v1/webhooks", answer).await;
             let error = client.create_webhook("https://hooks.example.com/w").await.unwrap_err();
-            assert_eq!((error.class, error.service), (Class::OutcomeUnknown, Service::Lever));
+            assert_eq!((error.class, error.service), (ErrorKind::OutcomeUnknown, Service::Lever));
         }
     }
 
@@ -221,8 +221,10 @@ mod tests {
         let (server, client) = answering("DELETE", "/v1/webhooks/w%2F1", ResponseTemplate::new(204)).await;
         client.delete_webhook("w/1").await.unwrap();
         assert!(server.received_requests().await.unwrap()[0].body.is_empty());
-        assert_eq!(client.delete_webhook("").await.unwrap_err().class, Class::Invalid);
-        for (status, class) in [(401, Class::Unauthorized), (403, Class::Forbidden), (404, Class::NotFound)] {
+        assert_eq!(client.delete_webhook("").await.unwrap_err().class, ErrorKind::Invalid);
+        for (status, class) in
+            [(401, ErrorKind::Unauthorized), (403, ErrorKind::Forbidden), (404, ErrorKind::NotFound)]
+        {
             let answer = json!({"code": "SomeError", "message": "no"});
             let answer = ResponseTemplate::new(status).set_body_json(answer);
             let (_server, client) = answering("DELETE", "/v1/webhooks/w-1", answer).await;

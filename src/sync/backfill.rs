@@ -1,7 +1,7 @@
 //! What a candidate who was met in a walk leads to, for one rule: pure. The rules about repetition and about who was
 //! there before are the plan's; what it would decide otherwise must not be asked for, or it would be asked each time.
 
-use super::lever::Row;
+use super::lever::ListedCandidate;
 use crate::api::configuration::{Existing, Repeat};
 use crate::api::pad::{Phase, TriggerSource};
 use crate::api::served::{self, Fingerprint};
@@ -13,13 +13,13 @@ use kube::ResourceExt;
 use std::sync::Arc;
 
 /// A webhook may be under way so long.
-const GRACE: SignedDuration = SignedDuration::from_mins(2);
+const DELIVERY_GRACE: SignedDuration = SignedDuration::from_mins(2);
 /// Lever's clock and that of a delivery differ by no more.
-const CLOCKS: SignedDuration = SignedDuration::from_mins(1);
+const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a configuration says, as far as sync cares.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub struct BackfillRule {
     /// When a further pad is made.
     pub repeat: Repeat,
     /// What those get who were there before.
@@ -34,7 +34,7 @@ pub struct Rule {
 
 /// What is to be done.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Deed {
+pub enum BackfillAction {
     /// Nothing.
     Nothing,
     /// Make a Pad of the candidate.
@@ -52,17 +52,22 @@ pub enum Deed {
 
 /// What a candidate leads to. `pads` are those of the candidate by the rule's configuration, those that are being deleted
 /// included; `served_entries` are what the configuration's status stores.
-pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], served_entries: Option<&str>) -> Deed {
+pub fn deed(
+    rule: &BackfillRule,
+    row: &ListedCandidate,
+    pads: &[Arc<Pad>],
+    served_entries: Option<&str>,
+) -> BackfillAction {
     let is_terminating = |pad: &Arc<Pad>| pad.metadata.deletion_timestamp.is_some();
     // A Pad that is being deleted may have had the pad of this entry; its deletion stores that (contract P9).
     let is_served = || served::contains(served_entries, &row.id, row.entry, Some(rule.since));
     if !row.is_free || pads.iter().any(is_terminating) || is_served() {
-        return Deed::Nothing;
+        return BackfillAction::Nothing;
     }
     let was_before = !rule.is_settled && row.entry <= rule.since && rule.existing == Existing::Skip;
     let series: Vec<SeriesMember> = pads.iter().map(|pad| SeriesMember::from_pad(pad)).collect();
     match series::repeat_decision(&series, row.entry, rule.repeat) {
-        RepeatDecision::NoPad => Deed::Nothing,
+        RepeatDecision::NoPad => BackfillAction::Nothing,
         RepeatDecision::Judge(name) => match pads.iter().find(|pad| pad.name_any() == name) {
             // Only a Pad that sync made for such a candidate stays one (contract P10).
             Some(pad)
@@ -70,22 +75,24 @@ pub fn deed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], served_entries: Option<&s
                     && existing_since(pad).is_some_and(|since| since != rule.since)
                     && is_skipped_as_before(pad) =>
             {
-                Deed::Skip(name)
+                BackfillAction::Skip(name)
             }
-            Some(pad) if is_worth_judging(rule, row, pad) => Deed::Judge(name),
-            _ => Deed::Nothing,
+            Some(pad) if is_worth_judging(rule, row, pad) => BackfillAction::Judge(name),
+            _ => BackfillAction::Nothing,
         },
         RepeatDecision::Create(n) => {
             let served = series.into_iter().filter(SeriesMember::is_served);
             let newest = served.max_by_key(|member| (member.number, member.created_at));
-            newest.map_or(Deed::Make { n, existing: was_before }, |newest| Deed::Judge(newest.name))
+            newest.map_or(BackfillAction::Make { n, existing: was_before }, |newest| {
+                BackfillAction::Judge(newest.name)
+            })
         }
     }
 }
 
 /// What is stored of an entry that stays served if its Pad is deleted (contract P9): it had its pad, or a person ended
 /// the Pad before there was one, or there is none because the candidate was there before the rule took effect.
-pub fn served(rule: &Rule, row: &Row, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
+pub fn served(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
     let has_pad = |pad: &Arc<Pad>| {
         let member = SeriesMember::from_pad(pad);
         match member.progress {
@@ -105,7 +112,7 @@ pub fn served(rule: &Rule, row: &Row, pads: &[Arc<Pad>]) -> Option<Fingerprint> 
 
 /// Reports whether sync has just created the Pad, for a candidate who was there before the rule took effect. A webhook may
 /// have created one at the same time: that one is not "before" (contract P10).
-fn is_created_as_before(rule: &Rule, pad: &Pad) -> bool {
+fn is_created_as_before(rule: &BackfillRule, pad: &Pad) -> bool {
     pad.phase().is_none() && existing_since(pad) == Some(rule.since)
 }
 
@@ -115,7 +122,7 @@ fn is_skipped_as_before(pad: &Pad) -> bool {
 }
 
 /// Whether a Pad that came to nothing may fare better now that its candidate is in the stage with the tag.
-fn is_worth_judging(rule: &Rule, row: &Row, pad: &Pad) -> bool {
+fn is_worth_judging(rule: &BackfillRule, row: &ListedCandidate, pad: &Pad) -> bool {
     let status = pad.status.as_ref();
     let judged_entry = status.and_then(|status| status.judged_entry_at);
     let is_new_entry = judged_entry.is_some_and(|judged| row.entry > judged);
@@ -144,12 +151,12 @@ fn existing_since(pad: &Pad) -> Option<Timestamp> {
 
 /// Whether a candidate of whom there is news should have been told of by a webhook, and was not. Only what nothing else
 /// explains counts: not a late tag, not who was there before, nor who was made in the stage.
-pub fn is_missed(rule: &Rule, row: &Row, pads: &[Arc<Pad>], now: Timestamp) -> bool {
+pub fn is_missed(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>], now: Timestamp) -> bool {
     let age = now.duration_since(row.entry);
     let was_moved =
         row.made_at.is_none_or(|made_at| row.entry.duration_since(made_at) > SignedDuration::from_secs(1));
     let is_told = pads.iter().any(|pad| tells_of(pad, row.entry));
-    row.entry > rule.since && age >= GRACE && age < rule.kept_skipped && was_moved && !is_told
+    row.entry > rule.since && age >= DELIVERY_GRACE && age < rule.kept_skipped && was_moved && !is_told
 }
 
 /// Whether a webhook that a Pad knows of was sent for this entry, or a later one.
@@ -157,7 +164,7 @@ fn tells_of(pad: &Pad, entry: Timestamp) -> bool {
     let made_by = Some(&pad.spec.trigger)
         .filter(|trigger| trigger.source == TriggerSource::Webhook)
         .and_then(|trigger| trigger.at);
-    let tells = |at: Timestamp| at.duration_since(entry) >= -CLOCKS;
+    let tells = |at: Timestamp| at.duration_since(entry) >= -MAX_CLOCK_DIFFERENCE;
     let asked = pad.annotations().get(names::RECONCILE_REQUESTED_AT);
     // What a person asks takes the place of what a delivery asked.
     let asks = asked.is_some_and(|asked| match names::delivered_at(asked) {
@@ -176,8 +183,8 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + 60 * minute).unwrap()
     }
 
-    fn rule() -> Rule {
-        Rule {
+    fn rule() -> BackfillRule {
+        BackfillRule {
             repeat: Repeat::AfterEnd,
             existing: Existing::Skip,
             since: at(0),
@@ -186,8 +193,8 @@ mod tests {
         }
     }
 
-    fn row(minute: i64) -> Row {
-        Row { id: "op-1".into(), entry: at(minute), made_at: Some(at(-900)), is_free: true }
+    fn row(minute: i64) -> ListedCandidate {
+        ListedCandidate { id: "op-1".into(), entry: at(minute), made_at: Some(at(-900)), is_free: true }
     }
 
     /// A Pad whose status was decided in minute 20.
@@ -208,14 +215,14 @@ mod tests {
         pad(1, json!({}), json!({"source": "Sync"}), json!({"phase": "Skipped", "reason": reason}))
     }
 
-    fn judge(n: u32) -> Deed {
-        Deed::Judge(names::pad_name("c", "op-1", n))
+    fn judge(n: u32) -> BackfillAction {
+        BackfillAction::Judge(names::pad_name("c", "op-1", n))
     }
 
     #[test]
     fn who_has_no_pad_gets_one_and_who_was_there_before_is_marked() {
-        let first = Rule { is_settled: false, ..rule() };
-        let create = Rule { existing: Existing::Create, ..first.clone() };
+        let first = BackfillRule { is_settled: false, ..rule() };
+        let create = BackfillRule { existing: Existing::Create, ..first.clone() };
         for (rule, entry, existing) in [
             (&first, -1, true),
             (&first, 0, true),
@@ -225,11 +232,14 @@ mod tests {
         ] {
             assert_eq!(
                 deed(rule, &row(entry), &[], None),
-                Deed::Make { n: 1, existing },
+                BackfillAction::Make { n: 1, existing },
                 "{rule:?}, {entry}"
             );
         }
-        assert_eq!(deed(&rule(), &Row { is_free: false, ..row(1) }, &[], None), Deed::Nothing);
+        assert_eq!(
+            deed(&rule(), &ListedCandidate { is_free: false, ..row(1) }, &[], None),
+            BackfillAction::Nothing
+        );
     }
 
     #[test]
@@ -237,35 +247,39 @@ mod tests {
         for reason in ["TagMissing", "StageChanged", "CandidateArchived", "CandidateNotFound"] {
             assert_eq!(deed(&rule(), &row(5), &[skipped(reason)], None), judge(1), "{reason}");
         }
-        assert_eq!(deed(&rule(), &row(5), &[skipped("Cancelled")], None), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(5), &[skipped("Cancelled")], None), BackfillAction::Nothing);
         let before = skipped("BeforeConfiguration");
-        assert_eq!(deed(&rule(), &row(-5), std::slice::from_ref(&before), None), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(-5), std::slice::from_ref(&before), None), BackfillAction::Nothing);
         assert_eq!(deed(&rule(), &row(5), &[before], None), judge(1));
         let marked = |since: i64| {
             let status = json!({"phase": "Skipped", "reason": "BeforeConfiguration"});
             [pad(1, json!({names::EXISTING_SINCE: at(since)}), json!({}), status)]
         };
-        assert_eq!(deed(&rule(), &row(-5), &marked(0), None), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(-5), &marked(0), None), BackfillAction::Nothing);
         assert_eq!(deed(&rule(), &row(-5), &marked(-3), None), judge(1), "the rule has changed since");
-        let first = Rule { is_settled: false, ..rule() };
+        let first = BackfillRule { is_settled: false, ..rule() };
         let name = names::pad_name("c", "op-1", 1);
         assert_eq!(deed(&first, &row(-5), &[skipped("TagMissing")], None), judge(1), "it was there before");
-        assert_eq!(deed(&first, &row(-5), &marked(-3), None), Deed::Skip(name), "of the rule before");
-        assert_eq!(deed(&first, &row(-5), &marked(0), None), Deed::Nothing);
+        assert_eq!(
+            deed(&first, &row(-5), &marked(-3), None),
+            BackfillAction::Skip(name),
+            "of the rule before"
+        );
+        assert_eq!(deed(&first, &row(-5), &marked(0), None), BackfillAction::Nothing);
         let failed = |judged: i64| {
             let status = json!({"phase": "Failed", "reason": "InvalidRequest", "judgedEntryAt": at(judged)});
             [pad(1, json!({}), json!({}), status)]
         };
         // Once for each entry, whatever the clocks of conditions say.
-        assert_eq!(deed(&rule(), &row(25), &failed(25), None), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(25), &failed(25), None), BackfillAction::Nothing);
         assert_eq!(deed(&rule(), &row(26), &failed(25), None), judge(1));
         let again = |reason: &str, judged: i64| {
             let status = json!({"phase": "Skipped", "reason": reason, "judgedEntryAt": at(judged)});
             deed(&rule(), &row(-5), &[pad(1, json!({}), json!({}), status)], None)
         };
-        assert_eq!(again("AlreadyServed", -5), Deed::Nothing);
+        assert_eq!(again("AlreadyServed", -5), BackfillAction::Nothing);
         assert_eq!(again("AlreadyServed", -6), judge(1));
-        assert_eq!(again("BeforeConfiguration", -5), Deed::Nothing);
+        assert_eq!(again("BeforeConfiguration", -5), BackfillAction::Nothing);
         assert_eq!(again("BeforeConfiguration", -6), judge(1), "another entry");
     }
 
@@ -276,7 +290,7 @@ mod tests {
             let marked = json!({names::EXISTING_SINCE: at(since)});
             [pad(1, marked, json!({}), status(phase, reason))]
         };
-        let first = Rule { is_settled: false, ..rule() };
+        let first = BackfillRule { is_settled: false, ..rule() };
         for (row, pads, is_stored) in [
             (row(5), one("Open", "Open", 0), true),
             (row(5), one("Ended", "Ended", 0), true),
@@ -290,9 +304,9 @@ mod tests {
             let stored = served::add(None, served(&rule(), &row, &pads));
             assert_eq!(stored.is_some(), is_stored, "{pads:?}");
             let next = deed(&rule(), &row, &[], stored.as_deref());
-            assert_eq!(next == Deed::Nothing, is_stored, "{pads:?}");
-            let later = Row { entry: at(30), ..row.clone() };
-            let made = Deed::Make { n: 1, existing: false };
+            assert_eq!(next == BackfillAction::Nothing, is_stored, "{pads:?}");
+            let later = ListedCandidate { entry: at(30), ..row.clone() };
+            let made = BackfillAction::Make { n: 1, existing: false };
             assert_eq!(deed(&rule(), &later, &[], stored.as_deref()), made, "a new entry");
         }
         let created = |annotations| [pad(1, annotations, json!({}), json!({}))];
@@ -302,18 +316,18 @@ mod tests {
         assert_eq!(served(&first, &row(-5), &by_webhook), None, "a webhook was faster");
         let during = |phase| served(&rule(), &row(7), &one(phase, phase, 0));
         assert_eq!(during("Open"), None, "the interview may have ended before");
-        let never = Rule { repeat: Repeat::Never, ..rule() };
+        let never = BackfillRule { repeat: Repeat::Never, ..rule() };
         assert!(served(&never, &row(7), &one("Open", "Open", 0)).is_some());
         let before = served(&first, &row(-5), &one("Skipped", "BeforeConfiguration", 0));
         let stored = served::add(None, before);
-        let another = Rule { since: at(10), ..first };
-        let made = Deed::Make { n: 1, existing: true };
+        let another = BackfillRule { since: at(10), ..first };
+        let made = BackfillAction::Make { n: 1, existing: true };
         assert_eq!(deed(&another, &row(-5), &[], stored.as_deref()), made, "there before another rule");
         let mut leaves = (*one("Open", "Open", 0)[0]).clone();
         leaves.metadata.deletion_timestamp = Some(serde_json::from_value(json!(at(9))).unwrap());
         assert_eq!(
             deed(&rule(), &row(30), &[Arc::new(leaves)], None),
-            Deed::Nothing,
+            BackfillAction::Nothing,
             "its deletion comes first"
         );
     }
@@ -324,27 +338,27 @@ mod tests {
             let status = json!({"phase": "Ended", "entryAt": at(1), "endedAt": at(end)});
             pad(n, json!({}), json!({}), status)
         };
-        assert_eq!(deed(&rule(), &row(9), &[ended(1, 10)], None), Deed::Nothing);
+        assert_eq!(deed(&rule(), &row(9), &[ended(1, 10)], None), BackfillAction::Nothing);
         assert_eq!(deed(&rule(), &row(30), &[ended(2, 20), ended(1, 10)], None), judge(2));
-        let first = Rule { is_settled: false, since: at(40), ..rule() };
+        let first = BackfillRule { is_settled: false, since: at(40), ..rule() };
         assert_eq!(
             deed(&first, &row(30), &[ended(1, 10)], None),
             judge(1),
             "with a Pad nobody is new to the rule"
         );
         let open = [pad(1, json!({}), json!({}), json!({"phase": "Open", "entryAt": at(1)}))];
-        assert_eq!(deed(&rule(), &row(30), &open, None), Deed::Nothing);
-        assert_eq!(deed(&Rule { repeat: Repeat::Always, ..rule() }, &row(30), &open, None), judge(1));
+        assert_eq!(deed(&rule(), &row(30), &open, None), BackfillAction::Nothing);
+        assert_eq!(deed(&BackfillRule { repeat: Repeat::Always, ..rule() }, &row(30), &open, None), judge(1));
     }
 
     #[test]
     fn only_what_nothing_else_explains_is_a_missed_delivery() {
-        let missed = |row: &Row, pads: &[Arc<Pad>]| is_missed(&rule(), row, pads, at(10));
+        let missed = |row: &ListedCandidate, pads: &[Arc<Pad>]| is_missed(&rule(), row, pads, at(10));
         assert!(missed(&row(5), &[]));
         assert!(!missed(&row(9), &[]), "the webhook may be under way");
         assert!(!missed(&row(-5), &[]), "there before the rule");
         assert!(!is_missed(&rule(), &row(5), &[], at(5 + 24 * 60)), "what told of it may have been deleted");
-        assert!(!missed(&Row { made_at: Some(at(5)), ..row(5) }, &[]), "made in the stage");
+        assert!(!missed(&ListedCandidate { made_at: Some(at(5)), ..row(5) }, &[]), "made in the stage");
 
         let by_webhook = |minute: i64| {
             let trigger = json!({"source": "Webhook", "at": at(minute)});

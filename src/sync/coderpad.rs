@@ -4,16 +4,16 @@
 //! that change itself, so that many changes at one moment are not walked over again and again. The first walk of a
 //! process, and one a day, goes down to the oldest open Pad, and so also finds those that the list does not show any more.
 //!
-//! A walk that is too long for one sync continues with the next, from where it stopped ([`Rest`]).
+//! A walk that is too long for one sync continues with the next, from where it stopped ([`ScanRemainder`]).
 
-use super::{Session, SyncError, before};
+use super::{SyncContext, SyncError, before};
 use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
 use crate::coderpad::{PadPage, PadRecord, PadSort, PageRef};
 use crate::controller::pad::Reason;
 use crate::controller::pad::hints::Hint;
-use crate::transport::Class;
+use crate::transport::ErrorKind;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::{HashMap, HashSet};
@@ -22,28 +22,28 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How far the list may lag behind, twice over (reference: interview-api.md, 1. Freshness).
-const LAG: SignedDuration = SignedDuration::from_mins(2);
+const MAX_LIST_LAG: SignedDuration = SignedDuration::from_mins(2);
 /// How far CoderPad's clock may be ahead. A change that claims to be later is no mark for the next walk.
-const AHEAD: SignedDuration = SignedDuration::from_hours(1);
+const MAX_CODERPAD_CLOCK_LEAD: SignedDuration = SignedDuration::from_hours(1);
 /// How often all open Pads are looked for.
-const WHOLE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+const FULL_SCAN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum number of pages of 50 pads in one sync.
-const PAGES: usize = 100;
+const PADS_PAGE_LIMIT: usize = 100;
 
 /// What is remembered of the walks over the pads of one connection.
 #[derive(Debug, Default)]
-pub struct Pads {
+pub struct PadWatermarks {
     /// The last change that a walk has met.
-    latest: Option<Latest>,
+    latest: Option<PadWatermark>,
     /// When all open Pads were looked for last.
     whole: Option<Instant>,
     /// What is left of a walk that was too long for one sync.
-    rest: Option<Rest>,
+    rest: Option<ScanRemainder>,
 }
 
 /// The last change that a walk has met.
 #[derive(Clone, Copy, Debug)]
-struct Latest {
+struct PadWatermark {
     /// When it was made, by CoderPad's clock.
     at: Timestamp,
     /// When it was first met, by this process's.
@@ -52,58 +52,58 @@ struct Latest {
     is_settled: bool,
 }
 
-impl Latest {
+impl PadWatermark {
     /// Whether everything before this change is known.
     fn covers(&self, at: Timestamp) -> bool {
-        if self.is_settled { at <= self.at } else { at < before(self.at, LAG) }
+        if self.is_settled { at <= self.at } else { at < before(self.at, MAX_LIST_LAG) }
     }
 }
 
 /// What is left of a walk.
 #[derive(Debug)]
-struct Rest {
+struct ScanRemainder {
     /// The next page.
     next: PageRef,
     /// Down to where it goes.
-    floor: Floor,
+    floor: ScanFloor,
     /// If it is one that looks for all open Pads: when it began, and whose pads it has met.
-    whole: Option<Whole>,
+    whole: Option<FullScan>,
 }
 
 /// Down to where a walk goes.
 #[derive(Clone, Copy, Debug)]
-enum Floor {
+enum ScanFloor {
     /// What an earlier walk covers.
-    Covered(Latest),
+    Covered(PadWatermark),
     /// Pads that were changed before this are no concern of any Pad.
     Before(Timestamp),
 }
 
-impl Floor {
+impl ScanFloor {
     fn is_reached(&self, at: Timestamp) -> bool {
         match self {
-            Floor::Covered(latest) => latest.covers(at),
-            Floor::Before(oldest) => at < *oldest,
+            ScanFloor::Covered(latest) => latest.covers(at),
+            ScanFloor::Before(oldest) => at < *oldest,
         }
     }
 }
 
 /// A walk that looks for all open Pads.
 #[derive(Debug)]
-struct Whole {
+struct FullScan {
     began: Instant,
     /// The ids of the pads that it has met, as far as they are of open Pads.
     met: HashSet<String>,
 }
 
 /// The Pads that a row of the list can be news of, by the id of their pads.
-struct Concerned<'a> {
+struct RelevantPads<'a> {
     open: HashMap<&'a str, &'a Arc<Pad>>,
     /// Ended because their pad was deleted. It may be there again (contract E2).
     deleted: HashMap<&'a str, &'a Arc<Pad>>,
 }
 
-impl<'a> Concerned<'a> {
+impl<'a> RelevantPads<'a> {
     fn of(pads: &'a [Arc<Pad>]) -> Self {
         let by_id = |is: fn(&Pad) -> bool| {
             let pads = pads.iter().filter(move |pad| is(pad));
@@ -113,7 +113,7 @@ impl<'a> Concerned<'a> {
     }
 
     /// Asks for a look at each Pad of which a page has news. Returns the ids of the open Pads' pads that it has.
-    fn read(&self, session: &Session<'_>, page: &PadPage) -> Vec<String> {
+    fn read(&self, session: &SyncContext<'_>, page: &PadPage) -> Vec<String> {
         page.pads
             .iter()
             .filter_map(|record| self.news(record))
@@ -131,7 +131,7 @@ impl<'a> Concerned<'a> {
     }
 
     /// Asks for a look at each open Pad whose pad was not met.
-    fn look_for_unmet(&self, session: &Session<'_>, met: &HashSet<String>) {
+    fn look_for_unmet(&self, session: &SyncContext<'_>, met: &HashSet<String>) {
         for pad in self.open.iter().filter(|(id, _)| !met.contains(**id)).map(|(_, pad)| pad) {
             session.want(pad, Hint::Record);
         }
@@ -139,11 +139,11 @@ impl<'a> Concerned<'a> {
 }
 
 /// Walks, and asks for a look at each Pad of which there is news.
-pub async fn walk(session: &Session<'_>, marks: &mut Pads) -> Result<(), SyncError> {
-    let concerned = Concerned::of(&session.pads);
+pub async fn walk(session: &SyncContext<'_>, marks: &mut PadWatermarks) -> Result<(), SyncError> {
+    let concerned = RelevantPads::of(&session.pads);
     let pages = head(session, marks, &concerned).await?;
-    if marks.rest.is_some() && pages < PAGES {
-        tail(session, marks, &concerned, PAGES - pages).await?;
+    if marks.rest.is_some() && pages < PADS_PAGE_LIMIT {
+        tail(session, marks, &concerned, PADS_PAGE_LIMIT - pages).await?;
     }
     if marks.rest.is_some() {
         return Err(SyncError::Continues("pads"));
@@ -153,25 +153,26 @@ pub async fn walk(session: &Session<'_>, marks: &mut Pads) -> Result<(), SyncErr
 
 /// Walks from the newest change down. Returns the number of pages.
 async fn head(
-    session: &Session<'_>,
-    marks: &mut Pads,
-    concerned: &Concerned<'_>,
+    session: &SyncContext<'_>,
+    marks: &mut PadWatermarks,
+    concerned: &RelevantPads<'_>,
 ) -> Result<usize, SyncError> {
     let began = Instant::now();
     let is_continued = marks.rest.as_ref().is_some_and(|rest| rest.whole.is_some());
-    let is_whole = !is_continued && marks.whole.is_none_or(|last| began.duration_since(last) >= WHOLE_EVERY);
+    let is_whole =
+        !is_continued && marks.whole.is_none_or(|last| began.duration_since(last) >= FULL_SCAN_INTERVAL);
     let oldest = concerned.open.values().filter_map(|pad| made_at(pad)).min();
     let earlier = marks.latest;
     // Without an open Pad the first page tells all that there is to know.
     let floor = match earlier.filter(|_| !is_whole) {
-        Some(earlier) => Floor::Covered(earlier),
-        None => Floor::Before(oldest.unwrap_or(Timestamp::MAX)),
+        Some(earlier) => ScanFloor::Covered(earlier),
+        None => ScanFloor::Before(oldest.unwrap_or(Timestamp::MAX)),
     };
-    let latest_believed = Timestamp::now().checked_add(AHEAD).unwrap_or(Timestamp::MAX);
+    let latest_believed = Timestamp::now().checked_add(MAX_CODERPAD_CLOCK_LEAD).unwrap_or(Timestamp::MAX);
     let (mut latest, mut met) = (earlier.map(|earlier| earlier.at), HashSet::new());
     let (mut page, mut pages) = (None, 0);
     let mut rest = None;
-    while pages < PAGES {
+    while pages < PADS_PAGE_LIMIT {
         session.goes_on()?;
         let list = session.account.interview.organization_pads(page.as_ref(), PadSort::Updated).await?;
         pages += 1;
@@ -186,10 +187,11 @@ async fn head(
     }
     marks.latest = latest.map(|at| match earlier.filter(|earlier| earlier.at == at) {
         Some(earlier) => {
-            let is_settled = earlier.is_settled || began.duration_since(earlier.met) >= LAG.unsigned_abs();
-            Latest { is_settled, ..earlier }
+            let is_settled =
+                earlier.is_settled || began.duration_since(earlier.met) >= MAX_LIST_LAG.unsigned_abs();
+            PadWatermark { is_settled, ..earlier }
         }
-        None => Latest { at, met: began, is_settled: false },
+        None => PadWatermark { at, met: began, is_settled: false },
     });
     match (rest, is_whole) {
         (None, true) => {
@@ -197,27 +199,33 @@ async fn head(
             (marks.whole, marks.rest) = (Some(began), None);
         }
         (None, false) => {}
-        (Some(next), _) => cut(session, marks, next, floor, is_whole.then_some(Whole { began, met })),
+        (Some(next), _) => cut(session, marks, next, floor, is_whole.then_some(FullScan { began, met })),
     }
     Ok(pages)
 }
 
 /// Notes that a walk was too long for one sync. What is left of an earlier one lies further down, so it becomes part of it.
-fn cut(session: &Session<'_>, marks: &mut Pads, next: PageRef, floor: Floor, whole: Option<Whole>) {
+fn cut(
+    session: &SyncContext<'_>,
+    marks: &mut PadWatermarks,
+    next: PageRef,
+    floor: ScanFloor,
+    whole: Option<FullScan>,
+) {
     session.context.metrics.inc_scans_cut();
     let rest = match (whole, marks.rest.take()) {
-        (whole, None) => Rest { next, floor, whole },
-        (Some(whole), Some(_)) => Rest { next, floor, whole: Some(whole) },
-        (None, Some(earlier)) => Rest { next, floor: earlier.floor, whole: earlier.whole },
+        (whole, None) => ScanRemainder { next, floor, whole },
+        (Some(whole), Some(_)) => ScanRemainder { next, floor, whole: Some(whole) },
+        (None, Some(earlier)) => ScanRemainder { next, floor: earlier.floor, whole: earlier.whole },
     };
     marks.rest = Some(rest);
 }
 
 /// Continues a walk that was too long for the sync before.
 async fn tail(
-    session: &Session<'_>,
-    marks: &mut Pads,
-    concerned: &Concerned<'_>,
+    session: &SyncContext<'_>,
+    marks: &mut PadWatermarks,
+    concerned: &RelevantPads<'_>,
     most: usize,
 ) -> Result<(), SyncError> {
     let Some(mut rest) = marks.rest.take() else { return Ok(()) };
@@ -227,7 +235,7 @@ async fn tail(
         let list = match list {
             Ok(list) => list,
             Err(error) => {
-                if matches!(error.class, Class::Invalid | Class::NotFound) {
+                if matches!(error.class, ErrorKind::Invalid | ErrorKind::NotFound) {
                     // The place is lost: all open Pads are looked for from the beginning.
                     marks.whole = None;
                 } else {
@@ -349,7 +357,7 @@ mod tests {
             [Arc::new(serde_json::from_value(pad).unwrap())]
         };
         let is_news_for =
-            |reason: &str, fields: Value| Concerned::of(&pad(reason)).news(&record(fields)).is_some();
+            |reason: &str, fields: Value| RelevantPads::of(&pad(reason)).news(&record(fields)).is_some();
         assert!(is_news_for("PadDeleted", json!({})) && is_news_for("PadDeleted", json!({"state": "ended"})));
         assert!(!is_news_for("PadDeleted", json!({"deleted": true})));
         assert!(!is_news_for("PadDeleted", json!({"id": "PAD2"})));
@@ -372,8 +380,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_may_still_be_listed_late_is_walked_over_again() {
-        let lag = LAG.as_secs();
-        let mut latest = Latest { at: at(1000), met: Instant::now(), is_settled: false };
+        let lag = MAX_LIST_LAG.as_secs();
+        let mut latest = PadWatermark { at: at(1000), met: Instant::now(), is_settled: false };
         assert!(!latest.covers(at(1000)) && !latest.covers(at(1000 - lag)) && latest.covers(at(999 - lag)));
         latest.is_settled = true;
         assert!(latest.covers(at(1000)) && !latest.covers(at(1001)));

@@ -5,34 +5,34 @@
 //! anonymized. Where no Pad names anybody neither is walked over. How far both have been walked is remembered in the
 //! status of the connection, and only what was walked to the end counts.
 
-use super::opportunities::OVERLAP;
-use super::{Session, SyncError, before, lever};
+use super::opportunities::SCAN_OVERLAP;
+use super::{SyncContext, SyncError, before, lever};
 use crate::api::Pad;
 use crate::controller::pad::hints::Hint;
 use crate::lever::SpanMs;
-use crate::transport::Class;
+use crate::transport::ErrorKind;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Maximum number of pages of 100 candidates that one sync walks over in each list. A longer list is walked in spans.
-const PAGES: usize = 100;
+const ERASURE_PAGE_LIMIT: usize = 100;
 /// The same for the shortest span, which is not divided further.
-const MOST_PAGES: usize = 500;
+const SHORTEST_SPAN_PAGE_LIMIT: usize = 500;
 /// Shortest span: it reaches further than the overlap.
-const SHORTEST: SignedDuration = SignedDuration::from_mins(3);
+const MIN_ERASURE_SPAN: SignedDuration = SignedDuration::from_mins(3);
 
 /// How far both lists have been walked.
 #[derive(Debug, Default)]
-pub struct Erasures {
+pub struct ErasureWatermark {
     /// Whether the status of the connection has been asked what an earlier process has walked.
     is_begun: bool,
-    deleted: Progress,
-    anonymized: Progress,
+    deleted: ScanProgress,
+    anonymized: ScanProgress,
 }
 
-impl Erasures {
+impl ErasureWatermark {
     /// Up to when candidates have been looked for in both lists.
     pub fn until(&self) -> Option<Timestamp> {
         Some(self.deleted.until?.min(self.anonymized.until?))
@@ -41,23 +41,23 @@ impl Erasures {
 
 /// How far one list has been walked.
 #[derive(Clone, Copy, Debug, Default)]
-struct Progress {
+struct ScanProgress {
     until: Option<Timestamp>,
     /// Length of the next span, if the list since then is too long for one sync.
     span: Option<SignedDuration>,
 }
 
-impl Progress {
+impl ScanProgress {
     /// The next span to walk over, and its end if that is not now.
     fn next(&self, first: Timestamp, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
-        let from = before(self.until.unwrap_or(first), OVERLAP);
+        let from = before(self.until.unwrap_or(first), SCAN_OVERLAP);
         let to = self.span.and_then(|span| from.checked_add(span).ok()).filter(|to| *to < now);
         (from, to)
     }
 
     /// Maximum number of pages of the next walk.
     fn pages(&self) -> usize {
-        if self.span == Some(SHORTEST) { MOST_PAGES } else { PAGES }
+        if self.span == Some(MIN_ERASURE_SPAN) { SHORTEST_SPAN_PAGE_LIMIT } else { ERASURE_PAGE_LIMIT }
     }
 
     /// Notes how the walk over a span went. Returns whether the list has been walked to its present end.
@@ -67,25 +67,25 @@ impl Progress {
             self.until = Some(to.unwrap_or(now));
             self.span = to.map(|_| length.saturating_mul(2));
         } else {
-            self.span = Some((length / 2).max(SHORTEST));
+            self.span = Some((length / 2).max(MIN_ERASURE_SPAN));
         }
         is_whole && to.is_none()
     }
 }
 
 /// Asks the Pads that name somebody who is gone for a look.
-pub async fn walk(session: &Session<'_>, marks: &mut Erasures) -> Result<(), SyncError> {
+pub async fn walk(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Result<(), SyncError> {
     let named = session.context.scope.pads.matching(&session.namespace, |pad| names_somebody(session, pad));
     let now = Timestamp::now();
     if !marks.is_begun {
         let status = session.connection.status.as_ref();
         let until = status.and_then(|status| status.erasures_checked_until).filter(|until| *until <= now);
-        *marks = Erasures { is_begun: true, ..Erasures::default() };
+        *marks = ErasureWatermark { is_begun: true, ..ErasureWatermark::default() };
         (marks.deleted.until, marks.anonymized.until) = (until, until);
     }
     let Some(oldest) = named.iter().filter_map(|pad| made_at(pad, marks.until())).min() else {
         // Who is named from now on has been read from Lever by then.
-        let walked = Progress { until: Some(now), span: None };
+        let walked = ScanProgress { until: Some(now), span: None };
         (marks.deleted, marks.anonymized) = (walked, walked);
         return Ok(());
     };
@@ -106,7 +106,7 @@ pub async fn walk(session: &Session<'_>, marks: &mut Erasures) -> Result<(), Syn
             is_whole &= marks.deleted.walked(span, now, whole);
         }
         // All else works without this permission: the connection stays as it is.
-        Err(SyncError::Service(error)) if error.class == Class::Forbidden => {
+        Err(SyncError::Service(error)) if error.class == ErrorKind::Forbidden => {
             let (namespace, connection) = (&session.namespace, session.connection.name_any());
             tracing::warn!(%namespace, connection, operation = error.operation, "the Lever API key lacks a permission: Pads go on naming candidates who were deleted in Lever. Use a key with all read and write permissions");
         }
@@ -119,7 +119,7 @@ pub async fn walk(session: &Session<'_>, marks: &mut Erasures) -> Result<(), Syn
     if is_whole { Ok(()) } else { Err(SyncError::Continues("candidates who were deleted or anonymized")) }
 }
 
-fn want(session: &Session<'_>, named: &[Arc<Pad>], gone: Vec<String>) {
+fn want(session: &SyncContext<'_>, named: &[Arc<Pad>], gone: Vec<String>) {
     let gone: HashSet<String> = gone.into_iter().collect();
     for pad in named.iter().filter(|pad| gone.contains(&pad.spec.opportunity_id)) {
         session.want(pad, Hint::Erased);
@@ -129,8 +129,8 @@ fn want(session: &Session<'_>, named: &[Arc<Pad>], gone: Vec<String>) {
 /// Whether a Pad was restored after both lists were walked: it may name somebody who had been deleted before.
 fn is_restored(pad: &Pad, walked_until: Timestamp) -> bool {
     let stored_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    stored_at.is_some_and(|at| at >= before(walked_until, OVERLAP))
-        && made_at(pad, Some(walked_until)).is_some_and(|at| at < before(walked_until, OVERLAP))
+    stored_at.is_some_and(|at| at >= before(walked_until, SCAN_OVERLAP))
+        && made_at(pad, Some(walked_until)).is_some_and(|at| at < before(walked_until, SCAN_OVERLAP))
 }
 
 /// Since when a Pad may name its candidate. A Pad that was stored after the last walk may be a restored one: then its
@@ -139,12 +139,12 @@ fn made_at(pad: &Pad, walked_until: Option<Timestamp>) -> Option<Timestamp> {
     let stored_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0)?;
     let status = pad.status.as_ref();
     let noted = status.and_then(|status| status.created_at.into_iter().chain(status.linked_at).min());
-    let is_new = walked_until.is_none_or(|until| stored_at >= before(until, OVERLAP));
+    let is_new = walked_until.is_none_or(|until| stored_at >= before(until, SCAN_OVERLAP));
     Some(noted.filter(|_| is_new).map_or(stored_at, |noted| noted.min(stored_at)))
 }
 
 /// Whether a Pad of the connection has a name in its status. It may be the last trace of its configuration.
-fn names_somebody(session: &Session<'_>, pad: &Pad) -> bool {
+fn names_somebody(session: &SyncContext<'_>, pad: &Pad) -> bool {
     let names = |one: &str| one == pad.spec.configuration_ref.name;
     // A Pad may name a connection that was renamed since.
     let is_ours = pad.spec.connection_ref.as_ref() == Some(&session.connection.reference())
@@ -159,7 +159,7 @@ fn names_somebody(session: &Session<'_>, pad: &Pad) -> bool {
 pub(super) fn try_times(pad: &Pad, any: Timestamp, now: Timestamp) {
     is_restored(pad, any);
     made_at(pad, Some(any));
-    let mut progress = Progress { until: Some(any), span: Some(SignedDuration::MAX) };
+    let mut progress = ScanProgress { until: Some(any), span: Some(SignedDuration::MAX) };
     for is_whole in [true, false, true] {
         let span = progress.next(any, now);
         progress.walked(span, now, is_whole);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_list_that_is_too_long_for_one_sync_is_walked_in_spans_until_it_is_whole() {
-        let mut progress = Progress::default();
+        let mut progress = ScanProgress::default();
         let (first, now) = (at(0), at(10_000));
         // 12,000 changes, one each minute or so, and no more than 3,000 fit into a sync.
         let mut syncs = 0;
@@ -194,14 +194,14 @@ mod tests {
             assert!(syncs < 20);
         }
         assert_eq!((progress.until, progress.span), (Some(now), None));
-        assert_eq!(progress.next(first, now), (before(now, OVERLAP), None));
+        assert_eq!(progress.next(first, now), (before(now, SCAN_OVERLAP), None));
 
-        let mut crowded = Progress::default();
+        let mut crowded = ScanProgress::default();
         for _ in 0..40 {
             let span = crowded.next(first, now);
             assert!(!crowded.walked(span, now, false));
         }
-        assert!(crowded.span.unwrap() > OVERLAP, "a span reaches further than the overlap");
+        assert!(crowded.span.unwrap() > SCAN_OVERLAP, "a span reaches further than the overlap");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::backfill::{self, Rule};
-use super::lever::Row;
+use super::backfill::{self, BackfillRule};
+use super::lever::ListedCandidate;
 use super::{before, erasure, open_pads, opportunities};
 use crate::api::configuration::{Existing, Repeat};
 use crate::api::{Pad, names};
@@ -49,14 +49,15 @@ fn any_time_is_reckoned_with() {
     try_all("times of a Pad, its rule and its candidate", inputs, |(times, phase, reason, seconds)| {
         let pad = pad(&times, phase, reason);
         let (now, any) = (times[9], times[10]);
-        let rule = Rule {
+        let rule = BackfillRule {
             repeat: Repeat::AfterEnd,
             existing: Existing::Skip,
             since: any,
             is_settled: seconds % 2 == 0,
             kept_skipped: SignedDuration::from_secs(seconds),
         };
-        let row = Row { id: "o".into(), entry: times[11], made_at: Some(times[12]), is_free: true };
+        let row =
+            ListedCandidate { id: "o".into(), entry: times[11], made_at: Some(times[12]), is_free: true };
         let pads = std::slice::from_ref(&pad);
         backfill::deed(&rule, &row, pads, None);
         backfill::is_missed(&rule, &row, pads, now);
@@ -68,7 +69,7 @@ fn any_time_is_reckoned_with() {
         prop_assert!(before(any, SignedDuration::from_secs(seconds.saturating_abs())) <= any);
         erasure::try_times(&pad, any, now);
         opportunities::try_times(&pad, any, now);
-        let mut all_looks = open_pads::Looks::default();
+        let mut all_looks = open_pads::OpenPadChecks::default();
         all_looks.choose(pads, now, Instant::now());
         Ok(())
     });

@@ -1,7 +1,7 @@
 //! Links of other pads on candidates who have ours: another installation may have created one at the same time (contract
 //! I5). Sync asks the Pads concerned for a look; each reads for itself what is behind the links.
 
-use super::Session;
+use super::SyncContext;
 use crate::api::Pad;
 use crate::api::names::PAD_ID;
 use crate::api::pad::Phase;
@@ -13,9 +13,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Maximum number of Pads of one configuration that a sync asks for a look.
-const MOST: usize = 20;
+const MAX_HINTS_PER_SCAN: usize = 20;
 
-impl Session<'_> {
+impl SyncContext<'_> {
     /// IDs of the pads whose links are on a candidate.
     pub(super) fn linked_pads(&self, opportunity: &Opportunity) -> Vec<String> {
         let url = &self.connection.spec.interview.url;
@@ -26,7 +26,7 @@ impl Session<'_> {
 /// Asks the open Pads for a look whose candidates carry links of pads that nobody here knows. `linked` are the IDs of the
 /// linked pads by candidate, `pads` the Pads of one configuration by candidate.
 pub fn ask(
-    session: &Session<'_>,
+    session: &SyncContext<'_>,
     linked: &HashMap<String, Vec<String>>,
     pads: &HashMap<&str, Vec<Arc<Pad>>>,
 ) {
@@ -39,7 +39,7 @@ pub fn ask(
         let strangers = &session.context.looks.foreign_links;
         (!strangers.are_known(&session.namespace, &open.name_any(), &others)).then_some(open)
     });
-    for pad in concerned.take(MOST) {
+    for pad in concerned.take(MAX_HINTS_PER_SCAN) {
         session.want(pad, Hint::OtherInstallations);
     }
 }

@@ -1,19 +1,19 @@
 //! Walks over Lever's opportunities.
 
-use super::{Session, SyncError};
+use super::{SyncContext, SyncError};
 use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};
 use crate::transport::Error;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 
 /// Maximum number of pages of 100 candidates; no stage has more.
-const PAGES: usize = 500;
+const LIST_PAGE_LIMIT: usize = 500;
 /// How often a walk begins again whose place Lever has lost.
-const BEGINNINGS: usize = 3;
+const MAX_SCAN_STARTS: usize = 3;
 
 /// A candidate who was met in a walk.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Row {
+pub struct ListedCandidate {
     /// Id of the opportunity.
     pub id: String,
     /// The last entry into the stage of the walk.
@@ -24,7 +24,7 @@ pub struct Row {
     pub is_free: bool,
 }
 
-impl Row {
+impl ListedCandidate {
     fn of(opportunity: &Opportunity, stage_id: &str) -> Option<Self> {
         let Opportunity { archived, confidential, is_anonymized, created_at_ms, .. } = opportunity;
         // 0 stands for an entry that no time of the row tells.
@@ -40,9 +40,9 @@ impl Row {
 
 /// The candidates of a walk.
 #[derive(Debug)]
-pub struct Walk {
+pub struct StageScan {
     /// Each once.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ListedCandidate>,
     /// IDs of the pads whose links are on a candidate, by the opportunity's ID; only of candidates with any.
     pub linked: HashMap<String, Vec<String>>,
     /// Whether it reached the end of the list.
@@ -51,7 +51,7 @@ pub struct Walk {
     pub left_out: usize,
 }
 
-impl Walk {
+impl StageScan {
     /// Whether a candidate who is not among the rows is certainly not in the list (contract S2b).
     pub fn shows_absence(&self) -> bool {
         self.is_whole && self.left_out == 0
@@ -59,38 +59,38 @@ impl Walk {
 }
 
 /// Which candidates a walk goes over.
-enum List<'a> {
+enum CandidateList<'a> {
     InStage { stage_id: &'a str, tag: &'a str },
     ArchivedSince { at_ms: i64 },
     DeletedIn(SpanMs),
     UpdatedIn(SpanMs),
 }
 
-impl List<'_> {
+impl CandidateList<'_> {
     async fn page(&self, lever: &LeverClient, page: Option<&PageToken>) -> Result<OpportunityPage, Error> {
         match self {
-            List::InStage { stage_id, tag } => {
+            CandidateList::InStage { stage_id, tag } => {
                 lever.opportunities(lever.permit().await, stage_id, tag, page).await
             }
-            List::ArchivedSince { at_ms } => lever.archived_since(*at_ms, page).await,
-            List::DeletedIn(span) => lever.deleted_in(*span, page).await,
-            List::UpdatedIn(span) => lever.updated_in(*span, page).await,
+            CandidateList::ArchivedSince { at_ms } => lever.archived_since(*at_ms, page).await,
+            CandidateList::DeletedIn(span) => lever.deleted_in(*span, page).await,
+            CandidateList::UpdatedIn(span) => lever.updated_in(*span, page).await,
         }
     }
 }
 
 /// What a walk found.
-struct Found<T> {
+struct ScanResult<T> {
     found: Vec<T>,
     is_whole: bool,
     left_out: usize,
 }
 
 /// All candidates who are in the stage, carry the tag and are not archived.
-pub async fn walk(session: &Session<'_>, stage_id: &str, tag: &str) -> Result<Walk, SyncError> {
-    let row = |one: Opportunity| Some((Row::of(&one, stage_id), session.linked_pads(&one)));
-    let Found { found, is_whole, left_out } =
-        pages(session, List::InStage { stage_id, tag }, PAGES, row).await?;
+pub async fn walk(session: &SyncContext<'_>, stage_id: &str, tag: &str) -> Result<StageScan, SyncError> {
+    let row = |one: Opportunity| Some((ListedCandidate::of(&one, stage_id), session.linked_pads(&one)));
+    let ScanResult { found, is_whole, left_out } =
+        pages(session, CandidateList::InStage { stage_id, tag }, LIST_PAGE_LIMIT, row).await?;
     let without_entry = found.iter().filter(|(row, _)| row.is_none()).count();
     let (mut rows, mut linked) = (Vec::new(), HashMap::new());
     let mut met = HashSet::new();
@@ -101,45 +101,46 @@ pub async fn walk(session: &Session<'_>, stage_id: &str, tag: &str) -> Result<Wa
         }
         rows.push(row);
     }
-    Ok(Walk { rows, linked, is_whole, left_out: left_out.saturating_add(without_entry) })
+    Ok(StageScan { rows, linked, is_whole, left_out: left_out.saturating_add(without_entry) })
 }
 
 /// The ids of the candidates who were archived since, and whether these are all.
-pub async fn archived_since(session: &Session<'_>, at_ms: i64) -> Result<(Vec<String>, bool), SyncError> {
-    let archived = pages(session, List::ArchivedSince { at_ms }, PAGES, |one| Some(one.id)).await?;
+pub async fn archived_since(session: &SyncContext<'_>, at_ms: i64) -> Result<(Vec<String>, bool), SyncError> {
+    let archived =
+        pages(session, CandidateList::ArchivedSince { at_ms }, LIST_PAGE_LIMIT, |one| Some(one.id)).await?;
     Ok((archived.found, archived.is_whole))
 }
 
 /// The ids of the candidates who were deleted in a span of time, and whether these are all.
 pub async fn deleted_in(
-    session: &Session<'_>,
+    session: &SyncContext<'_>,
     span: SpanMs,
     most: usize,
 ) -> Result<(Vec<String>, bool), SyncError> {
-    let deleted = pages(session, List::DeletedIn(span), most, |one| Some(one.id)).await?;
+    let deleted = pages(session, CandidateList::DeletedIn(span), most, |one| Some(one.id)).await?;
     Ok((deleted.found, deleted.is_whole))
 }
 
 /// The ids of the candidates who have changed in a span of time and are anonymized, and whether these are all.
 pub async fn anonymized_in(
-    session: &Session<'_>,
+    session: &SyncContext<'_>,
     span: SpanMs,
     most: usize,
 ) -> Result<(Vec<String>, bool), SyncError> {
     let anonymized = |one: Opportunity| one.is_anonymized.then_some(one.id);
-    let anonymized = pages(session, List::UpdatedIn(span), most, anonymized).await?;
+    let anonymized = pages(session, CandidateList::UpdatedIn(span), most, anonymized).await?;
     Ok((anonymized.found, anonymized.is_whole))
 }
 
 /// Walks over a list, over at most so many pages.
 async fn pages<T>(
-    session: &Session<'_>,
-    list: List<'_>,
+    session: &SyncContext<'_>,
+    list: CandidateList<'_>,
     most: usize,
     keep: impl Fn(Opportunity) -> Option<T>,
-) -> Result<Found<T>, SyncError> {
+) -> Result<ScanResult<T>, SyncError> {
     let (mut page, mut beginnings) = (None, 1);
-    let mut found = Found { found: Vec::new(), is_whole: false, left_out: 0 };
+    let mut found = ScanResult { found: Vec::new(), is_whole: false, left_out: 0 };
     for _ in 0..most {
         session.goes_on()?;
         match list.page(&session.account.lever, page.as_ref()).await {
@@ -152,7 +153,7 @@ async fn pages<T>(
                     return Ok(found);
                 }
             }
-            Err(error) if error.is_stale_page() && beginnings < BEGINNINGS => {
+            Err(error) if error.is_stale_page() && beginnings < MAX_SCAN_STARTS => {
                 beginnings += 1;
                 (found.found, found.left_out, page) = (Vec::new(), 0, None);
             }

@@ -23,9 +23,9 @@ mod opportunities;
 pub mod queue;
 
 #[cfg(test)]
-pub(crate) use backfill::{Deed, Rule, deed};
+pub(crate) use backfill::{BackfillAction, BackfillRule, deed};
 #[cfg(test)]
-pub(crate) use lever::{Row, Walk};
+pub(crate) use lever::{ListedCandidate, StageScan};
 #[cfg(test)]
 pub(crate) use opportunities::served_after;
 
@@ -35,11 +35,11 @@ use crate::controller::pad::hints::Hint;
 use crate::controller::schedule;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::telemetry::traces::spans;
-use crate::transport::{self, Class, Priority};
+use crate::transport::{self, ErrorKind, Priority};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
-use queue::{Complete, Ended, Wish};
+use queue::{CompletedSync, SyncOutcome, SyncRequest};
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -75,14 +75,14 @@ impl SyncError {
     fn concerns_all(&self) -> bool {
         match self {
             SyncError::Changed | SyncError::Account(_) => true,
-            SyncError::Service(error) => error.class == Class::Unauthorized,
+            SyncError::Service(error) => error.class == ErrorKind::Unauthorized,
             SyncError::Store(_) | SyncError::Continues(_) | SyncError::TooLong(_) => false,
         }
     }
 
     /// Whether a service refused the key.
     fn is_refusal(&self) -> bool {
-        matches!(self, SyncError::Service(error) if matches!(error.class, Class::Unauthorized | Class::Forbidden))
+        matches!(self, SyncError::Service(error) if matches!(error.class, ErrorKind::Unauthorized | ErrorKind::Forbidden))
     }
 }
 
@@ -93,13 +93,13 @@ fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
 
 /// What is remembered of the syncs of one connection.
 #[derive(Debug, Default)]
-struct Marks {
+struct Watermarks {
     /// The version of the account that was walked.
     account: String,
-    pads: coderpad::Pads,
-    archived: Option<opportunities::Archived>,
-    erasures: erasure::Erasures,
-    looks: open_pads::Looks,
+    pads: coderpad::PadWatermarks,
+    archived: Option<opportunities::ArchivedWatermark>,
+    erasures: erasure::ErasureWatermark,
+    looks: open_pads::OpenPadChecks,
     /// Whether the last sync was refused something.
     is_refused: bool,
 }
@@ -136,20 +136,21 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
 }
 
 /// What is remembered of each connection.
-type AllMarks = Mutex<HashMap<(String, String), Marks>>;
+type WatermarkStore = Mutex<HashMap<(String, String), Watermarks>>;
 
 /// One sync of one connection, as far as it goes.
 async fn sync(
     context: &Context,
-    marks: &AllMarks,
+    marks: &WatermarkStore,
     (namespace, name): &(String, String),
-    wish: &Wish,
-) -> Ended {
+    wish: &SyncRequest,
+) -> SyncOutcome {
     let key = (namespace.clone(), name.clone());
     let (began, began_at, known) = (Instant::now(), schedule::now(), marks.lock().remove(&key));
-    let nothing = || Ended { failed_rules: wish.rules.keys().cloned().collect(), ..Ended::default() };
+    let nothing =
+        || SyncOutcome { failed_rules: wish.rules.keys().cloned().collect(), ..SyncOutcome::default() };
     let Some(connection) = context.scope.connections.get(namespace, name) else { return nothing() };
-    let session = match Session::begin(context, connection).await {
+    let session = match SyncContext::begin(context, connection).await {
         Ok(session) => session,
         Err(error) => {
             report(namespace, name, &error);
@@ -188,9 +189,9 @@ async fn sync(
     for error in &errors {
         report(namespace, name, error);
     }
-    Ended {
+    SyncOutcome {
         missed: of_rules.missed,
-        complete: (wish.whole && complete).then_some(Complete { at: began_at, erasures }),
+        complete: (wish.whole && complete).then_some(CompletedSync { at: began_at, erasures }),
         failed_rules: of_rules.failed,
         continues: !complete && errors.iter().all(|error| matches!(error, SyncError::Continues(_))),
     }
@@ -214,7 +215,7 @@ fn report(namespace: &str, connection: &str, error: &SyncError) {
 }
 
 /// One sync of one connection: whom to ask, and what there is in the cluster.
-struct Session<'a> {
+struct SyncContext<'a> {
     context: &'a Context,
     namespace: String,
     connection: Arc<LeverConnection>,
@@ -226,12 +227,12 @@ struct Session<'a> {
     pads: Vec<Arc<Pad>>,
 }
 
-impl<'a> Session<'a> {
+impl<'a> SyncContext<'a> {
     async fn begin(context: &'a Context, connection: Arc<LeverConnection>) -> Result<Self, SyncError> {
         let namespace = connection.namespace().unwrap_or_default();
         let account = context.accounts.get(&connection).await?;
         let scope = &context.scope;
-        let mut configurations = scope.configurations.of_namespace(&namespace);
+        let mut configurations = scope.configurations.in_namespace(&namespace);
         configurations.retain(|one| one.spec.connection_ref == connection.reference());
         let of_connection = |pad: &Pad| {
             pad.metadata.deletion_timestamp.is_none()

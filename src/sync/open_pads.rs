@@ -2,7 +2,7 @@
 //!
 //! At most 60 an hour for each connection, however many Pads there are, and each Pad at most once a day.
 
-use super::{Session, before};
+use super::{SyncContext, before};
 use crate::api::Pad;
 use crate::api::pad::Phase;
 use crate::controller::pad::hints::Hint;
@@ -14,14 +14,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Maximum number of looks in an hour, for one connection.
-const PER_HOUR: usize = 60;
-const HOUR: Duration = Duration::from_secs(3600);
+const MAX_CHECKS_PER_HOUR: usize = 60;
+const CHECK_LIMIT_WINDOW: Duration = Duration::from_secs(3600);
 /// A pad is looked at when neither it nor its last look is younger than this.
-const EVERY: SignedDuration = SignedDuration::from_hours(24);
+const CHECK_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
 /// The looks that were asked for.
 #[derive(Debug, Default)]
-pub struct Looks {
+pub struct OpenPadChecks {
     /// When each open Pad was looked at last, by its uid.
     last: HashMap<String, Timestamp>,
     /// The looks of the last hour.
@@ -30,9 +30,9 @@ pub struct Looks {
     chosen: Option<Instant>,
 }
 
-impl Looks {
+impl OpenPadChecks {
     /// Asks for the looks that are due.
-    pub fn want(&mut self, session: &Session<'_>) {
+    pub fn want(&mut self, session: &SyncContext<'_>) {
         for pad in self.choose(&session.pads, Timestamp::now(), Instant::now()) {
             session.want(&pad, Hint::Record);
         }
@@ -49,18 +49,18 @@ impl Looks {
             last.extend(self.last.remove_entry(uid));
         }
         self.last = last;
-        while self.recent.front().is_some_and(|at| instant.duration_since(*at) >= HOUR) {
+        while self.recent.front().is_some_and(|at| instant.duration_since(*at) >= CHECK_LIMIT_WINDOW) {
             self.recent.pop_front();
         }
         let minutes = self.chosen.map_or(0, |at| instant.duration_since(at).as_secs() / 60);
-        let room = PER_HOUR.saturating_sub(self.recent.len());
-        let room = room.min(usize::try_from(minutes).unwrap_or(PER_HOUR));
+        let room = MAX_CHECKS_PER_HOUR.saturating_sub(self.recent.len());
+        let room = room.min(usize::try_from(minutes).unwrap_or(MAX_CHECKS_PER_HOUR));
         if room == 0 {
             self.chosen.get_or_insert(instant);
             return Vec::new();
         }
         self.chosen = Some(instant);
-        let due_before = before(now, EVERY);
+        let due_before = before(now, CHECK_INTERVAL);
         let mut due: Vec<_> = open
             .into_iter()
             .filter_map(|(uid, pad)| {
@@ -119,9 +119,10 @@ mod tests {
             pad("older", "Open", -80),
             pad("old", "Open", -30),
         ];
-        let (mut looks, start) = (Looks::default(), Instant::now());
-        let mut choose =
-            |minute: u64, now| names(looks.choose(&pads, now, start + HOUR * minute as u32 / 60));
+        let (mut looks, start) = (OpenPadChecks::default(), Instant::now());
+        let mut choose = |minute: u64, now| {
+            names(looks.choose(&pads, now, start + CHECK_LIMIT_WINDOW * minute as u32 / 60))
+        };
         assert_eq!(choose(0, at(0)), Vec::<String>::new(), "not all at once after a restart");
         assert_eq!(choose(2, at(0)), ["older", "old"]);
         assert_eq!(choose(7, at(0)), ["started"]);
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn there_are_at_most_sixty_looks_in_any_hour_however_many_pads_and_syncs_there_are() {
         let pads: Vec<_> = (0..1000).map(|n| pad(&format!("p-{n}"), "Open", -48)).collect();
-        let (mut looks, start) = (Looks::default(), Instant::now());
+        let (mut looks, start) = (OpenPadChecks::default(), Instant::now());
         let mut times = Vec::new();
         for second in (0..4 * 3600).step_by(7) {
             let now = start + Duration::from_secs(second);
@@ -141,10 +142,10 @@ mod tests {
         }
         // After a long pause, not more.
         let late = start + Duration::from_secs(40 * 3600);
-        assert_eq!(looks.choose(&pads, at(0), late).len(), PER_HOUR);
+        assert_eq!(looks.choose(&pads, at(0), late).len(), MAX_CHECKS_PER_HOUR);
         for from in &times {
             let in_hour = times.iter().filter(|at| (*from..from + 3600).contains(*at)).count();
-            assert!(in_hour <= PER_HOUR, "{in_hour}");
+            assert!(in_hour <= MAX_CHECKS_PER_HOUR, "{in_hour}");
         }
         assert!(times.len() > 200, "{}", times.len());
     }

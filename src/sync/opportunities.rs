@@ -1,10 +1,10 @@
 //! The walks over Lever's candidates, one for each stage and tag, and what they lead to in the cluster.
 
-use super::backfill::{Deed, Rule, deed, is_missed, served};
+use super::backfill::{BackfillAction, BackfillRule, deed, is_missed, served};
 use super::installations;
-use super::lever::{self, Row, Walk};
-use super::queue::{Missed, Wish};
-use super::{Session, SyncError, before};
+use super::lever::{self, ListedCandidate, StageScan};
+use super::queue::{MissedDelivery, SyncRequest};
+use super::{SyncContext, SyncError, before};
 use crate::api::configuration::OnArchive;
 use crate::api::pad::{Phase, Trigger, TriggerSource};
 use crate::api::served::{self, Fingerprint};
@@ -20,24 +20,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// How many Pads are made at the same time.
-const MADE_AT_ONCE: usize = 8;
+const CREATE_CONCURRENCY: usize = 8;
 /// A walk over what has happened since the one before overlaps with it by so much.
-pub const OVERLAP: SignedDuration = SignedDuration::from_mins(2);
+pub const SCAN_OVERLAP: SignedDuration = SignedDuration::from_mins(2);
 /// It reaches back no further than this, however old the oldest open Pad is.
-const FARTHEST_BACK: SignedDuration = SignedDuration::from_hours(24 * 30);
+const MAX_ARCHIVED_LOOKBACK: SignedDuration = SignedDuration::from_hours(24 * 30);
 
 /// What came of the walks of the rules.
 #[derive(Debug, Default)]
-pub struct Walked {
+pub struct StageScansOutcome {
     /// The last stage entry that no webhook told of.
-    pub missed: Option<Missed>,
+    pub missed: Option<MissedDelivery>,
     /// The configurations whose walk was not completed.
     pub failed: BTreeSet<String>,
     /// Why.
     pub errors: Vec<SyncError>,
 }
 
-impl Walked {
+impl StageScansOutcome {
     fn failed<'a>(
         &mut self,
         configurations: impl IntoIterator<Item = &'a Arc<PadConfiguration>>,
@@ -50,8 +50,8 @@ impl Walked {
 
 /// Makes the walks that are wished for. One that fails does not keep the others from being made, unless they would fail for
 /// the same reason (contract S2b).
-pub async fn walk_all(session: &Session<'_>, wish: &Wish) -> Walked {
-    let mut walked = Walked::default();
+pub async fn walk_all(session: &SyncContext<'_>, wish: &SyncRequest) -> StageScansOutcome {
+    let mut walked = StageScansOutcome::default();
     let mut groups = groups(session, wish).into_iter();
     for ((stage_id, tag), configurations) in groups.by_ref() {
         let walk = match lever::walk(session, &stage_id, &tag).await {
@@ -83,8 +83,8 @@ pub async fn walk_all(session: &Session<'_>, wish: &Wish) -> Walked {
 
 /// The configurations by stage and tag, as far as they are wished for.
 fn groups<'a>(
-    session: &'a Session<'_>,
-    wish: &Wish,
+    session: &'a SyncContext<'_>,
+    wish: &SyncRequest,
 ) -> BTreeMap<(String, String), Vec<&'a Arc<PadConfiguration>>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for configuration in &session.configurations {
@@ -101,10 +101,10 @@ fn groups<'a>(
 
 /// Does what a walk leads to for one configuration.
 async fn apply(
-    session: &Session<'_>,
+    session: &SyncContext<'_>,
     configuration: &Arc<PadConfiguration>,
-    walk: &Walk,
-) -> Result<Option<Missed>, SyncError> {
+    walk: &StageScan,
+) -> Result<Option<MissedDelivery>, SyncError> {
     let name = configuration.name_any();
     // As they are now: the walk may have taken minutes, and webhooks have arrived meanwhile.
     let present = session.present_pads(&name);
@@ -154,8 +154,8 @@ async fn apply(
 /// The served entries that the configuration's status is to store after a walk (contract P9). `pads` contains the Pads that
 /// were created for it.
 pub fn served_after(
-    rule: &Rule,
-    walk: &Walk,
+    rule: &BackfillRule,
+    walk: &StageScan,
     pads: &HashMap<&str, Vec<Arc<Pad>>>,
     entries: Option<&str>,
 ) -> Option<String> {
@@ -166,21 +166,21 @@ pub fn served_after(
     if !walk.shows_absence() {
         return served::add(entries, served);
     }
-    let fingerprints = |row: &Row| {
+    let fingerprints = |row: &ListedCandidate| {
         [Fingerprint::new(&row.id, row.entry), Fingerprint::existing(&row.id, row.entry, rule.since)]
     };
     served::after_scan(entries, &walk.rows.iter().flat_map(fingerprints).collect(), served)
 }
 
 /// What a configuration says, if it makes pads now.
-fn in_use(session: &Session<'_>, configuration: &PadConfiguration) -> Option<Rule> {
+fn in_use(session: &SyncContext<'_>, configuration: &PadConfiguration) -> Option<BackfillRule> {
     let status = configuration.status.as_ref()?;
     let is_current = Some(status.observed_generation) == configuration.metadata.generation;
     let is_ready = condition::is_true(configuration.conditions(), condition::types::READY);
     let others = session.configurations.iter().map(Arc::as_ref);
     let gives_way = rules::conflict(configuration, others, session.connection.stages()).is_some();
     let spec = &configuration.spec;
-    (is_current && is_ready && !gives_way && !spec.suspend).then_some(Rule {
+    (is_current && is_ready && !gives_way && !spec.suspend).then_some(BackfillRule {
         repeat: spec.repeat,
         existing: spec.existing,
         since: status.effective_since?,
@@ -192,31 +192,33 @@ fn in_use(session: &Session<'_>, configuration: &PadConfiguration) -> Option<Rul
 /// Creates the Pads that are missing, and asks for those that are to be judged again. Returns the missed delivery, if any,
 /// and the Pads that are stored now: of two that were created at the same time it is the one that was first.
 async fn serve(
-    session: &Session<'_>,
+    session: &SyncContext<'_>,
     configuration: &Arc<PadConfiguration>,
-    rule: &Rule,
-    rows: &[Row],
+    rule: &BackfillRule,
+    rows: &[ListedCandidate],
     pads: &HashMap<&str, Vec<Arc<Pad>>>,
     served_entries: Option<&str>,
-) -> Result<(Option<Missed>, Vec<Arc<Pad>>), SyncError> {
+) -> Result<(Option<MissedDelivery>, Vec<Arc<Pad>>), SyncError> {
     let now = Timestamp::now();
     let (mut missed, mut to_make) = (None, Vec::new());
     for row in rows {
         let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
         match deed(rule, row, known, served_entries) {
-            Deed::Nothing => continue,
-            Deed::Make { n, existing } => to_make.push((row, n, existing)),
-            Deed::Skip(name) => {
+            BackfillAction::Nothing => continue,
+            BackfillAction::Make { n, existing } => to_make.push((row, n, existing)),
+            BackfillAction::Skip(name) => {
                 mark(session, known, &name, rule.since).await?;
                 session.context.looks.request(&session.namespace, &name, Hint::Judge);
             }
-            Deed::Judge(name) => session.context.looks.request(&session.namespace, &name, Hint::Judge),
+            BackfillAction::Judge(name) => {
+                session.context.looks.request(&session.namespace, &name, Hint::Judge)
+            }
         }
         if is_missed(rule, row, known, now) {
             missed = Some(row.entry).max(missed);
         }
     }
-    let make = |(row, first, existing): (&Row, u32, bool)| {
+    let make = |(row, first, existing): (&ListedCandidate, u32, bool)| {
         let (opportunity_id, since) = (row.id.clone(), rule.since);
         async move {
             let trigger = Trigger { source: TriggerSource::Sync, at: Some(schedule::now()) };
@@ -231,18 +233,18 @@ async fn serve(
         }
     };
     let made: Vec<_> =
-        stream::iter(to_make.into_iter().map(make)).buffer_unordered(MADE_AT_ONCE).collect().await;
+        stream::iter(to_make.into_iter().map(make)).buffer_unordered(CREATE_CONCURRENCY).collect().await;
     let made: Vec<_> =
         made.into_iter().collect::<Result<_, _>>().map_err(|error| SyncError::Store(Box::new(error)))?;
     let stage = configuration.status.as_ref().and_then(|status| status.stage.as_ref());
     let stage = stage.map(|stage| stage.name.clone()).unwrap_or_default();
-    let missed = missed.map(|entry| Missed { stage, entry, found: now });
+    let missed = missed.map(|entry| MissedDelivery { stage, entry, found: now });
     Ok((missed, made.into_iter().flatten().map(Arc::new).collect()))
 }
 
 /// Notes on a Pad that its candidate was there before the rule took effect.
 async fn mark(
-    session: &Session<'_>,
+    session: &SyncContext<'_>,
     pads: &[Arc<Pad>],
     name: &str,
     since: Timestamp,
@@ -257,7 +259,7 @@ async fn mark(
 
 /// Writes what the walk has found out about a configuration, if it differs. If somebody else was faster, the next walk
 /// does it.
-async fn write(session: &Session<'_>, configuration: &PadConfiguration, after: &PadConfigurationStatus) {
+async fn write(session: &SyncContext<'_>, configuration: &PadConfiguration, after: &PadConfigurationStatus) {
     let before = configuration.status.clone().unwrap_or_default();
     if let Err(error) = write_status(&session.context.client, configuration, &before, after).await {
         let (namespace, configuration) = (&session.namespace, configuration.name_any());
@@ -267,14 +269,17 @@ async fn write(session: &Session<'_>, configuration: &PadConfiguration, after: &
 
 /// Down to when candidates who were archived have been looked for, and for which Pads.
 #[derive(Debug)]
-pub struct Archived {
+pub struct ArchivedWatermark {
     until: Timestamp,
     /// The uids of the Pads.
     pads: HashSet<String>,
 }
 
 /// Asks the open Pads of candidates who were archived for a look, where the rule says that they end then (contract E7).
-pub async fn walk_archived(session: &Session<'_>, marks: &mut Option<Archived>) -> Result<(), SyncError> {
+pub async fn walk_archived(
+    session: &SyncContext<'_>,
+    marks: &mut Option<ArchivedWatermark>,
+) -> Result<(), SyncError> {
     let ends = |pad: &&Arc<Pad>| {
         let of = |one: &&Arc<PadConfiguration>| one.name_any() == pad.spec.configuration_ref.name;
         let configuration = session.configurations.iter().find(of);
@@ -287,7 +292,7 @@ pub async fn walk_archived(session: &Session<'_>, marks: &mut Option<Archived>) 
         *marks = None;
         return Ok(());
     };
-    let since = before(since, OVERLAP).as_millisecond().max(0);
+    let since = before(since, SCAN_OVERLAP).as_millisecond().max(0);
     let (archived, is_whole) = lever::archived_since(session, since).await?;
     let archived: HashSet<String> = archived.into_iter().collect();
     for pad in open.iter().filter(|pad| archived.contains(&pad.spec.opportunity_id)) {
@@ -296,25 +301,29 @@ pub async fn walk_archived(session: &Session<'_>, marks: &mut Option<Archived>) 
     if !is_whole {
         return Err(SyncError::TooLong("candidates who were archived"));
     }
-    *marks = Some(Archived { until: now, pads: open.iter().filter_map(|pad| pad.uid()).collect() });
+    *marks = Some(ArchivedWatermark { until: now, pads: open.iter().filter_map(|pad| pad.uid()).collect() });
     Ok(())
 }
 
 /// From when on archived candidates are looked for; None if no Pad is concerned. Pads that were not looked for so far, as
 /// those of a configuration that was suspended, reach back to when they were made.
-fn archived_since(marks: Option<&Archived>, open: &[&Arc<Pad>], now: Timestamp) -> Option<Timestamp> {
+fn archived_since(
+    marks: Option<&ArchivedWatermark>,
+    open: &[&Arc<Pad>],
+    now: Timestamp,
+) -> Option<Timestamp> {
     let is_known =
         |pad: &Pad| marks.is_some_and(|marks| pad.uid().is_some_and(|uid| marks.pads.contains(&uid)));
     let made_at = |pad: &&Arc<Pad>| pad.metadata.creation_timestamp.as_ref().map(|time| time.0);
     let new = open.iter().filter(|pad| !is_known(pad)).filter_map(made_at).min();
-    let new = new.map(|at| at.max(before(now, FARTHEST_BACK)));
+    let new = new.map(|at| at.max(before(now, MAX_ARCHIVED_LOOKBACK)));
     let known = marks.filter(|_| !open.is_empty()).map(|marks| marks.until);
     new.into_iter().chain(known).min()
 }
 
 #[cfg(test)]
 pub(super) fn try_times(pad: &Arc<Pad>, any: Timestamp, now: Timestamp) {
-    let marks = Archived { until: any, pads: HashSet::new() };
+    let marks = ArchivedWatermark { until: any, pads: HashSet::new() };
     archived_since(Some(&marks), &[pad], now);
 }
 
@@ -343,12 +352,12 @@ mod tests {
         let now = at(100);
         assert_eq!(archived_since(None, &[], now), None);
         assert_eq!(archived_since(None, &[&old, &resumed], now), Some(at(0)));
-        let marks = Archived { until: at(90), pads: ["old".to_owned()].into() };
+        let marks = ArchivedWatermark { until: at(90), pads: ["old".to_owned()].into() };
         assert_eq!(archived_since(Some(&marks), &[], now), None);
         assert_eq!(archived_since(Some(&marks), &[&old], now), Some(at(90)));
         assert_eq!(archived_since(Some(&marks), &[&old, &new], now), Some(at(90)));
         assert_eq!(archived_since(Some(&marks), &[&old, &resumed], now), Some(at(10)));
         let ages_ago = pad("ages", -10_000_000);
-        assert_eq!(archived_since(None, &[&ages_ago], now), Some(before(now, FARTHEST_BACK)));
+        assert_eq!(archived_since(None, &[&ages_ago], now), Some(before(now, MAX_ARCHIVED_LOOKBACK)));
     }
 }

@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast};
 
 /// How many ends a slow listener may lie behind before it is told to look at everything.
-const ENDS_KEPT: usize = 256;
+const COMPLETIONS_CAPACITY: usize = 256;
 
 /// Namespace and name.
 type Key = (String, String);
 
 /// What is asked for about one connection.
 #[derive(Clone, Debug, Default)]
-pub struct Wish {
+pub struct SyncRequest {
     /// Everything.
     pub whole: bool,
     /// The request that is answered so.
@@ -26,7 +26,7 @@ pub struct Wish {
     pub rules: BTreeMap<String, Option<String>>,
 }
 
-impl Wish {
+impl SyncRequest {
     fn is_empty(&self) -> bool {
         !self.whole && self.rules.is_empty()
     }
@@ -34,7 +34,7 @@ impl Wish {
 
 /// A stage entry that no webhook told of.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Missed {
+pub struct MissedDelivery {
     /// The stage's name.
     pub stage: String,
     /// When the candidate entered.
@@ -45,11 +45,11 @@ pub struct Missed {
 
 /// How a sync ended.
 #[derive(Debug, Default)]
-pub struct Ended {
+pub struct SyncOutcome {
     /// The last stage entry that it found and no webhook had reported.
-    pub missed: Option<Missed>,
+    pub missed: Option<MissedDelivery>,
     /// When it began, if it was asked for everything and completed all scans.
-    pub complete: Option<Complete>,
+    pub complete: Option<CompletedSync>,
     /// The configurations whose walks were not completed.
     pub failed_rules: BTreeSet<String>,
     /// Whether a scan was cut because it was too long for one sync, and continues with the next.
@@ -58,7 +58,7 @@ pub struct Ended {
 
 /// A sync of everything that completed all its scans.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Complete {
+pub struct CompletedSync {
     /// When it began.
     pub at: Timestamp,
     /// Up to when deleted and anonymized candidates have been looked for; none if Lever refused one of the lists.
@@ -66,35 +66,39 @@ pub struct Complete {
 }
 
 #[derive(Debug, Default)]
-struct Connection {
-    wanted: Wish,
-    running: Option<Wish>,
+struct ConnectionQueue {
+    wanted: SyncRequest,
+    running: Option<SyncRequest>,
     /// What was asked for, but not completed: it becomes wanted again after a pause.
-    unfinished: Wish,
+    unfinished: SyncRequest,
     /// Number of syncs in a row that left something unfinished.
     failures: u32,
-    missed: Option<Missed>,
+    missed: Option<MissedDelivery>,
     answered: HashMap<String, String>,
     /// The last request for everything whose scans were made.
     answered_whole: Option<String>,
-    complete: Option<Complete>,
+    complete: Option<CompletedSync>,
 }
 
 /// The wishes of all connections.
 #[derive(Debug)]
-pub struct Syncs {
-    connections: Mutex<HashMap<Key, Connection>>,
+pub struct SyncQueue {
+    connections: Mutex<HashMap<Key, ConnectionQueue>>,
     asked: Notify,
     ends: broadcast::Sender<Key>,
 }
 
-impl Default for Syncs {
+impl Default for SyncQueue {
     fn default() -> Self {
-        Self { connections: Mutex::default(), asked: Notify::new(), ends: broadcast::channel(ENDS_KEPT).0 }
+        Self {
+            connections: Mutex::default(),
+            asked: Notify::new(),
+            ends: broadcast::channel(COMPLETIONS_CAPACITY).0,
+        }
     }
 }
 
-impl Syncs {
+impl SyncQueue {
     /// Asks for everything of a connection: by the clock, or by a request.
     pub fn want(&self, namespace: &str, connection: &str, request: Option<&str>) {
         let mut connections = self.connections.lock();
@@ -109,7 +113,8 @@ impl Syncs {
     pub fn want_rule(&self, (namespace, connection): (&str, &str), rule: &str, request: Option<&str>) {
         let mut connections = self.connections.lock();
         let entry = connections.entry(key(namespace, connection)).or_default();
-        let by_it = |wish: &Wish| wish.rules.get(rule).is_some_and(|known| known.as_deref() == request);
+        let by_it =
+            |wish: &SyncRequest| wish.rules.get(rule).is_some_and(|known| known.as_deref() == request);
         let is_retried = by_it(&entry.unfinished);
         if request.is_some() && (is_retried || entry.running.as_ref().is_some_and(by_it)) {
             return;
@@ -137,12 +142,12 @@ impl Syncs {
     }
 
     /// The last sync of everything that completed all its scans.
-    pub fn complete(&self, namespace: &str, connection: &str) -> Option<Complete> {
+    pub fn complete(&self, namespace: &str, connection: &str) -> Option<CompletedSync> {
         self.connections.lock().get(&key(namespace, connection)).and_then(|entry| entry.complete)
     }
 
     /// The last stage entry that no webhook told of.
-    pub fn missed(&self, namespace: &str, connection: &str) -> Option<Missed> {
+    pub fn missed(&self, namespace: &str, connection: &str) -> Option<MissedDelivery> {
         self.connections.lock().get(&key(namespace, connection)).and_then(|entry| entry.missed.clone())
     }
 
@@ -162,7 +167,7 @@ impl Syncs {
     }
 
     /// Takes up what is asked for, of each connection that is not being synced.
-    pub(super) fn begin(&self) -> Vec<(Key, Wish)> {
+    pub(super) fn begin(&self) -> Vec<(Key, SyncRequest)> {
         let mut connections = self.connections.lock();
         let free = connections.iter_mut().filter(|(_, one)| one.running.is_none() && !one.wanted.is_empty());
         free.map(|(key, one)| {
@@ -175,10 +180,10 @@ impl Syncs {
 
     /// A sync has ended. Returns the pause after which [`Self::retry`] is due, if something that was asked for by a
     /// request, or by a rule that came into use, was not completed.
-    pub(super) fn end(&self, key: &Key, ended: Ended) -> Option<Duration> {
+    pub(super) fn end(&self, key: &Key, ended: SyncOutcome) -> Option<Duration> {
         let mut pause = None;
         if let Some(entry) = self.connections.lock().get_mut(key) {
-            let Wish { whole, request, rules } = entry.running.take().unwrap_or_default();
+            let SyncRequest { whole, request, rules } = entry.running.take().unwrap_or_default();
             let (failed, done): (BTreeMap<_, _>, _) =
                 rules.into_iter().partition(|(rule, _)| ended.failed_rules.contains(rule));
             entry.answered.extend(done.into_iter().filter_map(|(rule, request)| Some((rule, request?))));
@@ -205,7 +210,7 @@ impl Syncs {
     pub(super) fn retry(&self, key: &Key, is_usable: bool) {
         let mut connections = self.connections.lock();
         let Some(entry) = connections.get_mut(key) else { return };
-        let Wish { whole, request, rules } = std::mem::take(&mut entry.unfinished);
+        let SyncRequest { whole, request, rules } = std::mem::take(&mut entry.unfinished);
         if is_usable {
             entry.wanted.whole |= whole;
             // What was asked for meanwhile is newer.
@@ -226,14 +231,14 @@ mod tests {
 
     const ID: (&str, &str) = ("hiring", "acme");
 
-    fn complete() -> Ended {
-        let complete = Complete { at: Timestamp::UNIX_EPOCH, erasures: None };
-        Ended { complete: Some(complete), ..Ended::default() }
+    fn complete() -> SyncOutcome {
+        let complete = CompletedSync { at: Timestamp::UNIX_EPOCH, erasures: None };
+        SyncOutcome { complete: Some(complete), ..SyncOutcome::default() }
     }
 
     #[test]
     fn a_connection_is_synced_once_at_a_time_and_nothing_that_is_asked_meanwhile_is_lost() {
-        let syncs = Syncs::default();
+        let syncs = SyncQueue::default();
         assert!(syncs.begin().is_empty());
         syncs.want(ID.0, ID.1, Some("all"));
         syncs.want(ID.0, ID.1, None);
@@ -260,12 +265,12 @@ mod tests {
     // contract S2b, S4
     #[test]
     fn requests_are_answered_only_by_completed_scans_and_retried_until_then() {
-        let syncs = Syncs::default();
+        let syncs = SyncQueue::default();
         let seconds = |pause: Option<Duration>| pause.map(|pause| pause.as_secs());
         syncs.want(ID.0, ID.1, Some("all"));
         syncs.want_rule(ID, "good", Some("now"));
         syncs.want_rule(ID, "bad", Some("now"));
-        let bad = || Ended { failed_rules: BTreeSet::from(["bad".into()]), ..Ended::default() };
+        let bad = || SyncOutcome { failed_rules: BTreeSet::from(["bad".into()]), ..SyncOutcome::default() };
         let key = syncs.begin().remove(0).0;
         assert_eq!(seconds(syncs.end(&key, bad())), Some(5));
         let is_complete = || syncs.is_complete(ID.0, ID.1, "all");
@@ -289,21 +294,21 @@ mod tests {
         // By the clock alone, the next interval is soon enough.
         syncs.want(ID.0, ID.1, None);
         assert_eq!(syncs.begin().len(), 1);
-        assert_eq!(syncs.end(&key, Ended::default()), None);
+        assert_eq!(syncs.end(&key, SyncOutcome::default()), None);
         assert!(is_complete(), "an old answer stays one");
     }
 
     #[test]
     fn nothing_is_retried_for_a_connection_that_sends_nothing_and_a_newer_request_wins() {
-        let syncs = Syncs::default();
+        let syncs = SyncQueue::default();
         syncs.want(ID.0, ID.1, Some("first"));
         let key = syncs.begin().remove(0).0;
-        assert!(syncs.end(&key, Ended::default()).is_some());
+        assert!(syncs.end(&key, SyncOutcome::default()).is_some());
         syncs.retry(&key, false);
         assert!(syncs.begin().is_empty());
         syncs.want(ID.0, ID.1, Some("first"));
         assert_eq!(syncs.begin().len(), 1);
-        assert!(syncs.end(&key, Ended { continues: true, ..Ended::default() }).is_some());
+        assert!(syncs.end(&key, SyncOutcome { continues: true, ..SyncOutcome::default() }).is_some());
         syncs.want(ID.0, ID.1, Some("second"));
         syncs.retry(&key, true);
         assert_eq!(syncs.begin()[0].1.request.as_deref(), Some("second"));

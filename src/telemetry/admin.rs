@@ -1,9 +1,9 @@
 //! `/livez`, `/readyz` and `/metrics` on the admin address.
 
 use super::exposition::Format;
-use super::health::{Finding, Health, page};
-use crate::k8s::api_server_probe::Reach;
-use crate::k8s::{Caches, Scope};
+use super::health::{Health, PartHealth, page};
+use crate::k8s::api_server_probe::ApiServerProbe;
+use crate::k8s::{Caches, WatchScope};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -19,20 +19,20 @@ use tokio_util::sync::CancellationToken;
 pub struct Admin {
     registry: Arc<Registry>,
     health: Health,
-    readiness: Readiness,
+    readiness: ReplicaReadiness,
 }
 
 /// Whether webhooks can be taken here; a cheap handle.
 #[derive(Clone)]
-pub struct Readiness {
+pub struct ReplicaReadiness {
     caches: Caches,
-    reach: Reach,
+    reach: ApiServerProbe,
     stopping: CancellationToken,
 }
 
-impl Readiness {
+impl ReplicaReadiness {
     /// `stopping` is cancelled when the process begins to end: then it is not ready any more.
-    pub fn new(caches: Caches, reach: Reach, stopping: CancellationToken) -> Self {
+    pub fn new(caches: Caches, reach: ApiServerProbe, stopping: CancellationToken) -> Self {
         Self { caches, reach, stopping }
     }
 
@@ -42,8 +42,8 @@ impl Readiness {
     }
 
     /// Whether webhooks can be taken here, part by part.
-    fn findings(&self) -> Vec<Finding> {
-        let missing = self.caches.missing();
+    fn findings(&self) -> Vec<PartHealth> {
+        let missing = self.caches.unlisted_kinds();
         let listed = if missing.is_empty() {
             Ok(())
         } else {
@@ -53,7 +53,7 @@ impl Readiness {
             ))
         };
         let ends = if self.stopping.is_cancelled() { Err("the process is stopping".into()) } else { Ok(()) };
-        let api_server = self.reach.found().map_err(|problem| {
+        let api_server = self.reach.check().map_err(|problem| {
             format!("{problem}. If this stays, check the network between this Pod and the API server")
         });
         vec![("API server".into(), api_server), ("resources".into(), listed), ("process".into(), ends)]
@@ -61,11 +61,11 @@ impl Readiness {
 
     /// What is wrong without making the replica unready: a namespace that the API server refuses (contract W6).
     fn warnings(&self) -> String {
-        let refused = self.caches.refused();
-        let line = |(scope, kind, answer): (&Scope, &str, String)| {
+        let refused = self.caches.refused_kinds();
+        let line = |(scope, kind, answer): (&WatchScope, &str, String)| {
             format!(
                 "warning resources: {kind}{} are not served: {answer}. Check the operator's Role and RoleBinding there\n",
-                scope.place()
+                scope.display_suffix()
             )
         };
         refused.into_iter().map(line).collect()
@@ -74,7 +74,7 @@ impl Readiness {
 
 impl Admin {
     /// What is registered and found so far.
-    pub fn new(registry: Registry, health: Health, readiness: Readiness) -> Self {
+    pub fn new(registry: Registry, health: Health, readiness: ReplicaReadiness) -> Self {
         Self { registry: Arc::new(registry), health, readiness }
     }
 
@@ -102,7 +102,7 @@ async fn readyz(State(admin): State<Admin>) -> (StatusCode, String) {
     (status, page + &admin.readiness.warnings())
 }
 
-fn answer(is_well: bool, findings: &[Finding]) -> (StatusCode, String) {
+fn answer(is_well: bool, findings: &[PartHealth]) -> (StatusCode, String) {
     let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, page(findings))
 }

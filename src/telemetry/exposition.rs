@@ -5,8 +5,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use std::fmt;
 
-const OPEN_METRICS: &str = "application/openmetrics-text";
-const TEXT: &str = "text/plain";
+const OPEN_METRICS_TYPE: &str = "application/openmetrics-text";
+const TEXT_TYPE: &str = "text/plain";
 
 /// How the metrics are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,8 +24,8 @@ impl Format {
         for range in accepted.flat_map(|value| value.split(',')) {
             let mut parts = range.split(';').map(str::trim);
             let best = match parts.next() {
-                Some(kind) if kind.eq_ignore_ascii_case(OPEN_METRICS) => &mut open_metrics,
-                Some(kind) if kind.eq_ignore_ascii_case(TEXT) => &mut text,
+                Some(kind) if kind.eq_ignore_ascii_case(OPEN_METRICS_TYPE) => &mut open_metrics,
+                Some(kind) if kind.eq_ignore_ascii_case(TEXT_TYPE) => &mut text,
                 _ => continue,
             };
             let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0);

@@ -13,41 +13,41 @@ use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How often a task shows that it is still being run.
-const TICK: Duration = Duration::from_secs(5);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// A task that has not shown that for so long is stuck: something in it blocks, or never comes to an end.
-const SILENCE: Duration = Duration::from_secs(60);
+const TASK_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much longer than the longest call a pass may need between two things that it does.
-const PASS_SILENCE: Duration = Duration::from_secs(120);
+const PASS_PROGRESS_MARGIN: Duration = Duration::from_secs(120);
 
 /// What is known of a part: nothing, or what is wrong with it.
-pub type Finding = (String, Result<(), String>);
+pub type PartHealth = (String, Result<(), String>);
 
 /// The parts of the process; a cheap handle.
 #[derive(Clone, Debug)]
 pub struct Health {
-    parts: Arc<Mutex<BTreeMap<String, Part>>>,
-    passes: Arc<Mutex<BTreeMap<u64, Arc<Pass>>>>,
+    parts: Arc<Mutex<BTreeMap<String, PartState>>>,
+    passes: Arc<Mutex<BTreeMap<u64, Arc<SupervisedPass>>>>,
     longest_call: Duration,
 }
 
 #[derive(Debug)]
-enum Part {
+enum PartState {
     Runs { seen: Instant, limit: Duration },
     Ended,
 }
 
 /// What shows that a part goes on.
 #[derive(Clone, Debug)]
-pub struct Pulse {
+pub struct Heartbeat {
     health: Health,
     name: String,
     limit: Duration,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// It goes on.
     pub fn beat(&self) {
-        let part = Part::Runs { seen: Instant::now(), limit: self.limit };
+        let part = PartState::Runs { seen: Instant::now(), limit: self.limit };
         self.health.parts.lock().insert(self.name.clone(), part);
     }
 }
@@ -59,18 +59,18 @@ impl Health {
     }
 
     /// A part that shows by itself that it goes on, at least this often.
-    pub fn pulse(&self, name: &str, limit: Duration) -> Pulse {
-        let pulse = Pulse { health: self.clone(), name: name.to_owned(), limit };
+    pub fn pulse(&self, name: &str, limit: Duration) -> Heartbeat {
+        let pulse = Heartbeat { health: self.clone(), name: name.to_owned(), limit };
         pulse.beat();
         pulse
     }
 
     /// Runs a task that must not end before `stop`, nor stand still.
     pub async fn guarded<T>(self, name: String, stop: CancellationToken, task: impl Future<Output = T>) -> T {
-        let pulse = self.pulse(&name, SILENCE);
+        let pulse = self.pulse(&name, TASK_HEARTBEAT_TIMEOUT);
         let ticking = async {
             loop {
-                tokio::time::sleep(TICK).await;
+                tokio::time::sleep(HEARTBEAT_INTERVAL).await;
                 pulse.beat();
             }
         };
@@ -82,42 +82,45 @@ impl Health {
         if stop.is_cancelled() {
             self.parts.lock().remove(&name);
         } else {
-            self.parts.lock().insert(name, Part::Ended);
+            self.parts.lock().insert(name, PartState::Ended);
         }
         outcome
     }
 
     /// Runs a pass over an object, which must not stand still; see [`goes_on`] and [`patiently`].
     pub async fn watched<T>(&self, what: String, pass: impl Future<Output = T>) -> T {
-        let watched = Arc::new(Pass { what, state: Mutex::new(Going { seen: Instant::now(), waits: 0 }) });
+        let watched = Arc::new(SupervisedPass {
+            what,
+            state: Mutex::new(PassActivity { seen: Instant::now(), waits: 0 }),
+        });
         let number = {
             let mut passes = self.passes.lock();
             let number = passes.last_key_value().map_or(0, |(last, _)| last + 1);
             passes.insert(number, watched.clone());
             number
         };
-        let _end = Watched { health: self, number };
+        let _end = PassGuard { health: self, number };
         PASS.scope(watched, pass).await
     }
 
     /// Each part, and what is wrong with it.
-    pub fn findings(&self) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = self
+    pub fn findings(&self) -> Vec<PartHealth> {
+        let mut findings: Vec<PartHealth> = self
             .parts
             .lock()
             .iter()
             .map(|(name, part)| {
                 let found = match part {
-                    Part::Runs { seen, limit } if seen.elapsed() > *limit => {
+                    PartState::Runs { seen, limit } if seen.elapsed() > *limit => {
                         Err(format!("it has stood still for {} s", seen.elapsed().as_secs()))
                     }
-                    Part::Runs { .. } => Ok(()),
-                    Part::Ended => Err("it has ended".to_owned()),
+                    PartState::Runs { .. } => Ok(()),
+                    PartState::Ended => Err("it has ended".to_owned()),
                 };
                 (name.clone(), found)
             })
             .collect();
-        let limit = self.longest_call + PASS_SILENCE;
+        let limit = self.longest_call + PASS_PROGRESS_MARGIN;
         findings.extend(self.passes.lock().values().filter_map(|pass| {
             let silence = pass.silence().filter(|silence| *silence > limit)?;
             Some((pass.what.clone(), Err(format!("it has stood still for {} s", silence.as_secs()))))
@@ -128,19 +131,19 @@ impl Health {
 
 /// One pass that is under way.
 #[derive(Debug)]
-struct Pass {
+struct SupervisedPass {
     what: String,
-    state: Mutex<Going>,
+    state: Mutex<PassActivity>,
 }
 
 #[derive(Debug)]
-struct Going {
+struct PassActivity {
     seen: Instant,
     /// For how much it waits now that may take any time.
     waits: u32,
 }
 
-impl Pass {
+impl SupervisedPass {
     fn silence(&self) -> Option<Duration> {
         let state = self.state.lock();
         (state.waits == 0).then(|| state.seen.elapsed())
@@ -153,19 +156,19 @@ impl Pass {
     }
 }
 
-struct Watched<'a> {
+struct PassGuard<'a> {
     health: &'a Health,
     number: u64,
 }
 
-impl Drop for Watched<'_> {
+impl Drop for PassGuard<'_> {
     fn drop(&mut self) {
         self.health.passes.lock().remove(&self.number);
     }
 }
 
 tokio::task_local! {
-    static PASS: Arc<Pass>;
+    static PASS: Arc<SupervisedPass>;
 }
 
 /// The pass that is under way here has done something.
@@ -177,21 +180,21 @@ pub fn goes_on() {
 pub async fn patiently<T>(wait: impl Future<Output = T>) -> T {
     let Ok(pass) = PASS.try_with(Arc::clone) else { return wait.await };
     pass.note(|waits| *waits += 1);
-    let _end = Waiting(&pass);
+    let _end = WaitGuard(&pass);
     wait.await
 }
 
-struct Waiting<'a>(&'a Pass);
+struct WaitGuard<'a>(&'a SupervisedPass);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.0.note(|waits| *waits = waits.saturating_sub(1));
     }
 }
 
 /// The findings as a page: a line for each part.
-pub fn page(findings: &[Finding]) -> String {
-    let line = |(part, found): &Finding| match found {
+pub fn page(findings: &[PartHealth]) -> String {
+    let line = |(part, found): &PartHealth| match found {
         Ok(()) => format!("ok {part}\n"),
         Err(problem) => format!("failed {part}: {problem}\n"),
     };

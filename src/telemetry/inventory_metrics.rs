@@ -16,14 +16,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The reason of a Pad that nobody has looked at yet.
-const NOT_LOOKED_AT: &str = "NotLookedAt";
+const UNOBSERVED_REASON: &str = "NotLookedAt";
 
 /// Pads by phase, and how the connections and configurations are.
-pub struct State {
+pub struct InventoryMetrics {
     caches: Caches,
 }
 
-impl State {
+impl InventoryMetrics {
     /// Of everything that is watched.
     pub fn new(caches: Caches) -> Self {
         Self { caches }
@@ -83,7 +83,7 @@ impl State {
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for InventoryMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("State")
     }
@@ -105,7 +105,7 @@ fn phase(pad: &Pad) -> &'static str {
 fn waits(pad: &Pad) -> Option<(&'static str, Timestamp)> {
     let made = pad.metadata.creation_timestamp.as_ref()?.0;
     match pad.phase() {
-        None => Some((NOT_LOOKED_AT, made)),
+        None => Some((UNOBSERVED_REASON, made)),
         Some(Phase::Pending) => {
             let ready = find(pad.conditions(), types::READY)?;
             // Written by somebody else, perhaps: it becomes no label.
@@ -119,7 +119,7 @@ fn is_ready(object: &impl HasConditions) -> bool {
     find(object.conditions(), types::READY).is_some_and(|ready| ready.status == Status::True)
 }
 
-impl Collector for State {
+impl Collector for InventoryMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let gauge = MetricType::Gauge;
         let mut family = encoder.encode_descriptor("pad_operator_pads", "Pads by phase", None, gauge)?;

@@ -22,9 +22,9 @@ use tracing_subscriber::{EnvFilter, Layer, fmt};
 /// reconcile, which our own lines name already.
 const DEFAULT_LEVEL: &str = "info,kube_runtime::controller=warn";
 /// What everything of our own is logged under.
-const OURS: &str = "pad_operator";
+const OWN_TARGET: &str = "pad_operator";
 /// The Kubernetes client logs whole answers that it cannot read, at any level, and so candidates' names.
-const NEVER: &str = "kube_client";
+const SILENCED_TARGET: &str = "kube_client";
 
 /// Sets up logging for the whole process, and beside it the traces, if there are any: then each line that belongs to one
 /// carries its ids. A second call has no effect.
@@ -36,12 +36,12 @@ pub fn start(format: Option<LogFormat>, traces: Option<&Traces>) {
         (LogFormat::Text, None) => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         (LogFormat::Text, Some(_)) => {
             let lines = lines.with_ansi(std::io::stderr().is_terminal());
-            lines.map_event_format(|inner| WithIds { form: LogFormat::Text, inner }).boxed()
+            lines.map_event_format(|inner| WithTraceIds { form: LogFormat::Text, inner }).boxed()
         }
         (LogFormat::Json, None) => lines.json().flatten_event(true).boxed(),
         (LogFormat::Json, Some(_)) => {
             let lines = lines.json().flatten_event(true);
-            lines.map_event_format(|inner| WithIds { form: LogFormat::Json, inner }).boxed()
+            lines.map_event_format(|inner| WithTraceIds { form: LogFormat::Json, inner }).boxed()
         }
     };
     // A filter of its own, because a more exact directive of RUST_LOG would win over any that is added to it.
@@ -63,8 +63,8 @@ fn is_safe(line: &Metadata<'_>) -> bool {
         return false;
     }
     match line.target().split("::").next() {
-        Some(OURS) => true,
-        Some(NEVER) => false,
+        Some(OWN_TARGET) => true,
+        Some(SILENCED_TARGET) => false,
         _ => *line.level() <= Level::INFO,
     }
 }
@@ -75,12 +75,12 @@ fn ids() -> Option<SpanContext> {
 }
 
 /// Lines with the ids first; in JSON, as fields.
-struct WithIds<F> {
+struct WithTraceIds<F> {
     form: LogFormat,
     inner: F,
 }
 
-impl<S, N, F> FormatEvent<S, N> for WithIds<F>
+impl<S, N, F> FormatEvent<S, N> for WithTraceIds<F>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     N: for<'writer> FormatFields<'writer> + 'static,

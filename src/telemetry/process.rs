@@ -15,11 +15,11 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU time, memory, open files, and when it began.
 #[derive(Debug)]
-pub struct Process {
+pub struct ProcessMetrics {
     started: f64,
 }
 
-impl Process {
+impl ProcessMetrics {
     /// Of this process, which begins now.
     pub fn starting() -> Self {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -47,7 +47,7 @@ fn open_files() -> Option<i64> {
     i64::try_from(read_dir("/proc/self/fd").ok()?.count()).ok()
 }
 
-impl Collector for Process {
+impl Collector for ProcessMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         if let Some(seconds) = cpu_seconds() {
             let help = "CPU time of the process in seconds";

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,22 +15,22 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
-use super::rate_limit::{AccountId, Bucket, Priority};
+use super::rate_limit::{AccountId, Priority, TokenBucket};
 use super::response;
-use super::{Class, Error, Oddities, Part, Service, SetupError, Transport};
+use super::{AnswerPart, Error, ErrorKind, Oddities, Service, SetupError, Transport};
 use crate::sanitize;
 use crate::telemetry::health;
 use crate::telemetry::traces::spans;
 
 /// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
-const ANSWER_LIMIT: usize = 8 << 20;
-const ERROR_ANSWER_LIMIT: usize = 64 << 10;
+const MAX_ANSWER_BYTES: usize = 8 << 20;
+const MAX_ERROR_ANSWER_BYTES: usize = 64 << 10;
 /// A shorter key would be found in any text by chance.
-const SHORTEST_HIDDEN_KEY: usize = 8;
+const MIN_REDACTED_KEY_LENGTH: usize = 8;
 /// Longer ids than this are of no service we know.
-const SEGMENT_LIMIT: usize = 128;
+const MAX_SEGMENT_LENGTH: usize = 128;
 /// Time between two log lines about the odd rows, or the odd members, of one operation of one account.
-const ODD_LOGGED_EVERY: Duration = Duration::from_secs(600);
+const ODDITY_LOG_INTERVAL: Duration = Duration::from_secs(600);
 
 /// One call to a service.
 #[derive(Debug)]
@@ -40,13 +39,13 @@ pub(crate) struct Call {
     pub operation: &'static str,
     pub method: Method,
     pub url: Url,
-    pub payload: Payload,
+    pub payload: Body,
     pub time_limit: Duration,
 }
 
 /// What a call carries.
 #[derive(Debug)]
-pub(crate) enum Payload {
+pub(crate) enum Body {
     Nothing,
     Json(serde_json::Value),
     Form(String),
@@ -55,12 +54,18 @@ pub(crate) enum Payload {
 impl Call {
     /// A read.
     pub(crate) fn get(operation: &'static str, url: Url) -> Self {
-        Self { operation, method: Method::GET, url, payload: Payload::Nothing, time_limit: super::TIME_LIMIT }
+        Self {
+            operation,
+            method: Method::GET,
+            url,
+            payload: Body::Nothing,
+            time_limit: super::REQUEST_TIMEOUT,
+        }
     }
 
     /// A write.
-    pub(crate) fn write(operation: &'static str, method: Method, url: Url, payload: Payload) -> Self {
-        Self { operation, method, url, payload, time_limit: super::TIME_LIMIT }
+    pub(crate) fn write(operation: &'static str, method: Method, url: Url, payload: Body) -> Self {
+        Self { operation, method, url, payload, time_limit: super::REQUEST_TIMEOUT }
     }
 
     fn is_write(&self) -> bool {
@@ -94,7 +99,7 @@ pub struct Permit {
 /// about to do; then the request leaves at once. Whoever finds the note later thus knows when no flight can be under way
 /// any more.
 #[derive(Debug)]
-pub struct Departure {
+pub struct SendDeadline {
     /// The rate limit's token.
     pub permit: Permit,
     /// When it is too late. Making a connection may take 5 s of it.
@@ -103,19 +108,19 @@ pub struct Departure {
 
 /// One account at one service. Debug shows neither key nor header.
 #[derive(Clone, Debug)]
-pub(crate) struct Account {
+pub(crate) struct ServiceClient {
     transport: Transport,
     service: Service,
     base: Url,
     key: SecretString,
-    bucket: Arc<Bucket>,
+    bucket: Arc<TokenBucket>,
     /// The connection that it is for, in log lines: its namespace and name.
     connection: Arc<str>,
     /// When a log line last reported odd rows (true) or odd members of an operation.
     odd_logged: Arc<Mutex<HashMap<(&'static str, bool), Instant>>>,
 }
 
-impl Account {
+impl ServiceClient {
     /// `key` as [`api_key`] returns it; `base` is the address that paths are appended to.
     pub(crate) fn new(
         transport: &Transport,
@@ -155,10 +160,10 @@ impl Account {
         &self,
         operation: &'static str,
         answer: &Value,
-        read: impl FnOnce(&Part<'_>) -> T,
+        read: impl FnOnce(&AnswerPart<'_>) -> T,
     ) -> T {
         let odd = Oddities::default();
-        let result = read(&Part::whole(answer, &odd));
+        let result = read(&AnswerPart::whole(answer, &odd));
         self.report(operation, &odd);
         result
     }
@@ -184,7 +189,7 @@ impl Account {
     fn may_log(&self, operation: &'static str, rows: bool) -> bool {
         let mut logged = self.odd_logged.lock();
         let last = logged.get(&(operation, rows));
-        let may = last.is_none_or(|last| last.elapsed() >= ODD_LOGGED_EVERY);
+        let may = last.is_none_or(|last| last.elapsed() >= ODDITY_LOG_INTERVAL);
         if may {
             logged.insert((operation, rows), Instant::now());
         }
@@ -204,17 +209,17 @@ impl Account {
     pub(crate) fn url(&self, operation: &'static str, segments: &[&str]) -> Result<Url, Error> {
         let mut url = self.base.clone();
         let fits =
-            |s: &str| s.len() <= SEGMENT_LIMIT && s != "." && s != ".." && !s.contains(char::is_control);
+            |s: &str| s.len() <= MAX_SEGMENT_LENGTH && s != "." && s != ".." && !s.contains(char::is_control);
         let last = segments.len().saturating_sub(1);
         if segments.iter().enumerate().any(|(i, s)| !fits(s) || (s.is_empty() && i < last)) {
-            return Err(self.error(Class::Invalid, operation, None, "an id that cannot be one"));
+            return Err(self.error(ErrorKind::Invalid, operation, None, "an id that cannot be one"));
         }
         match url.path_segments_mut() {
             Ok(mut path) => {
                 path.pop_if_empty().extend(segments);
             }
             Err(()) => {
-                return Err(self.error(Class::Invalid, operation, None, "the address cannot have paths"));
+                return Err(self.error(ErrorKind::Invalid, operation, None, "the address cannot have paths"));
             }
         }
         Ok(url)
@@ -241,16 +246,16 @@ impl Account {
         self.send_now(permit, call, convert).await
     }
 
-    /// Sends in time, or not at all: then the error is [`Class::Unavailable`], as where no connection can be made.
+    /// Sends in time, or not at all: then the error is [`ErrorKind::Unavailable`], as where no connection can be made.
     pub(crate) async fn send_once<Raw: DeserializeOwned, T>(
         &self,
-        Departure { permit, leave_by }: Departure,
+        SendDeadline { permit, leave_by }: SendDeadline,
         call: Call,
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
     ) -> Result<T, Error> {
-        if Instant::now() + super::CONNECT_TIME_LIMIT > leave_by {
+        if Instant::now() + super::CONNECT_TIMEOUT > leave_by {
             let reason = "not sent: too little time was left";
-            return Err(self.error(Class::Unavailable, call.operation, None, reason));
+            return Err(self.error(ErrorKind::Unavailable, call.operation, None, reason));
         }
         self.send_now(permit, call, convert).await
     }
@@ -278,9 +283,9 @@ impl Account {
         });
         let took = began.elapsed();
         let failure = result.as_ref().err().map(|error| error.class);
-        let outcome = failure.map_or("ok", Class::label);
+        let outcome = failure.map_or("ok", ErrorKind::label);
         match &result {
-            Err(error) if error.class == Class::Throttled && !error.is_quota() => {
+            Err(error) if error.class == ErrorKind::Throttled && !error.is_quota() => {
                 self.bucket.refused(began, error.retry_after);
             }
             Err(Error { status: None, .. }) => {}
@@ -304,7 +309,7 @@ impl Account {
             return Err(self.refusal(call, response).await);
         }
         let code = Some(status.as_u16());
-        match read_body(&mut response, ANSWER_LIMIT).await {
+        match read_body(&mut response, MAX_ANSWER_BYTES).await {
             Ok(Some(body)) => Ok((status.as_u16(), body)),
             Ok(None) => {
                 Err(self.error(after_sending(call), call.operation, code, "the answer is over 8 MiB"))
@@ -333,9 +338,9 @@ impl Account {
             },
         };
         match &call.payload {
-            Payload::Nothing => request,
-            Payload::Json(value) => request.header(CONTENT_TYPE, "application/json").body(value.to_string()),
-            Payload::Form(form) => {
+            Body::Nothing => request,
+            Body::Json(value) => request.header(CONTENT_TYPE, "application/json").body(value.to_string()),
+            Body::Form(form) => {
                 request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form.clone())
             }
         }
@@ -346,7 +351,7 @@ impl Account {
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let redirect = response::redirect(&call.url, response.headers()).filter(|_| status.is_redirection());
-        let body = read_body(&mut response, ERROR_ANSWER_LIMIT).await.ok().flatten();
+        let body = read_body(&mut response, MAX_ERROR_ANSWER_BYTES).await.ok().flatten();
         let own = body.and_then(|body| response::envelope(self.service, &body));
         let class = response::class(status, own.is_some(), after_sending(call));
         let described = || response::description(self.service, status, response.headers(), own.is_some());
@@ -360,14 +365,14 @@ impl Account {
     /// The error for a call without a (whole) answer.
     fn no_answer(&self, call: &Call, status: Option<u16>, error: &reqwest::Error) -> Error {
         let class = if error.is_builder() {
-            Class::Invalid
+            ErrorKind::Invalid
         } else if error.is_connect() {
-            Class::Unavailable
+            ErrorKind::Unavailable
         } else {
             after_sending(call)
         };
         let message = if error.is_timeout() && error.is_connect() {
-            format!("no connection within {} s", super::CONNECT_TIME_LIMIT.as_secs())
+            format!("no connection within {} s", super::CONNECT_TIMEOUT.as_secs())
         } else if error.is_timeout() {
             format!("timed out after {} s", call.time_limit.as_secs_f64())
         } else if error.is_connect() && is_tls(error) {
@@ -386,13 +391,13 @@ impl Account {
     /// An error of this account. A service that quotes the key back is not passed on with it.
     pub(crate) fn error(
         &self,
-        class: Class,
+        class: ErrorKind,
         operation: &'static str,
         status: Option<u16>,
         message: &str,
     ) -> Error {
         let key = self.key.expose_secret();
-        if key.len() >= SHORTEST_HIDDEN_KEY && message.contains(key) {
+        if key.len() >= MIN_REDACTED_KEY_LENGTH && message.contains(key) {
             return Error::new(class, self.service, operation, status, &message.replace(key, "(key)"));
         }
         Error::new(class, self.service, operation, status, message)
@@ -400,8 +405,8 @@ impl Account {
 }
 
 /// What a call that may have reached the service, but has no usable answer, counts as.
-fn after_sending(call: &Call) -> Class {
-    if call.is_write() { Class::OutcomeUnknown } else { Class::Unavailable }
+fn after_sending(call: &Call) -> ErrorKind {
+    if call.is_write() { ErrorKind::OutcomeUnknown } else { ErrorKind::Unavailable }
 }
 
 /// The whole body, or nothing if it is longer than `limit` bytes.
@@ -428,7 +433,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
     while let Some(error) = cause {
         let mut io = error.downcast_ref::<std::io::Error>();
         while let Some(error) = io {
-            if error.kind() == ErrorKind::InvalidData {
+            if error.kind() == std::io::ErrorKind::InvalidData {
                 return true;
             }
             // An error of the same type inside does not count as its source.

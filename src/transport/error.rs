@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// Longest message of a service that is passed on, in characters.
-const MESSAGE_LIMIT: usize = 256;
+const MAX_MESSAGE_CHARS: usize = 256;
 
 /// Which of the two services a call went to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,9 +34,9 @@ impl fmt::Display for Service {
     }
 }
 
-/// What a failed call means. Every class but [`Class::OutcomeUnknown`] is certain: the call had no effect.
+/// What a failed call means. Every class but [`ErrorKind::OutcomeUnknown`] is certain: the call had no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Class {
+pub enum ErrorKind {
     /// The request itself is wrong: 400, 422 and every 4xx not named below; also refused before sending. As every other
     /// class that follows from a status, but for 429, only if the answer is the service's own error envelope.
     Invalid,
@@ -54,7 +54,7 @@ pub enum Class {
     OutcomeUnknown,
 }
 
-impl Class {
+impl ErrorKind {
     /// The label value in metrics and traces.
     pub fn label(self) -> &'static str {
         match self {
@@ -76,7 +76,7 @@ impl Class {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Error {
     /// What the failure means.
-    pub class: Class,
+    pub class: ErrorKind,
     /// Who was called.
     pub service: Service,
     /// What was called, with placeholders for ids: `GET /opportunities/{id}`.
@@ -92,7 +92,7 @@ pub struct Error {
 impl Error {
     /// An error with a message made fit for showing: control and bidi characters dropped, cut to 256 characters.
     pub fn new(
-        class: Class,
+        class: ErrorKind,
         service: Service,
         operation: &'static str,
         status: Option<u16>,
@@ -105,12 +105,12 @@ impl Error {
     /// look first whether it took effect.
     pub fn is_retryable(&self) -> bool {
         match self.class {
-            Class::Throttled | Class::Unavailable => true,
-            Class::Invalid
-            | Class::Unauthorized
-            | Class::Forbidden
-            | Class::NotFound
-            | Class::OutcomeUnknown => false,
+            ErrorKind::Throttled | ErrorKind::Unavailable => true,
+            ErrorKind::Invalid
+            | ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::NotFound
+            | ErrorKind::OutcomeUnknown => false,
         }
     }
 
@@ -121,7 +121,7 @@ impl Error {
     /// is the quota, unless it speaks of the request rate, says when to come back, or has no message of CoderPad's
     /// (contract C3a): a pause is always safe, and the quota itself is read with the next probe.
     pub fn is_quota(&self) -> bool {
-        if self.class != Class::Throttled || self.operation != crate::coderpad::CREATE_PAD {
+        if self.class != ErrorKind::Throttled || self.operation != crate::coderpad::CREATE_PAD {
             return false;
         }
         // Without a message of the service, the message is the status line's: "Too Many Requests".
@@ -135,7 +135,7 @@ impl Error {
     /// Whether Lever no longer accepts a page token, so that a walk has to begin anew (reference: lever-api.md, 2.
     /// Paging: "Invalid offset token").
     pub fn is_stale_page(&self) -> bool {
-        self.class == Class::Invalid && self.message.to_lowercase().contains("offset token")
+        self.class == ErrorKind::Invalid && self.message.to_lowercase().contains("offset token")
     }
 }
 
@@ -177,7 +177,7 @@ fn presentable(text: &str) -> String {
         clean.push(c);
     }
     let clean = clean.trim_end();
-    match clean.char_indices().nth(MESSAGE_LIMIT) {
+    match clean.char_indices().nth(MAX_MESSAGE_CHARS) {
         None => clean.to_owned(),
         Some((end, _)) => clean[..end].to_owned(),
     }

@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::error::{Class, Service};
+use super::error::{ErrorKind, Service};
 use super::rate_limit::Priority;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,14 +39,14 @@ struct ServiceLabels {
 
 /// Counters and histograms of the calls; a cheap handle.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct TransportMetrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<OperationLabels, Histogram>,
     wait: Family<ServiceLabels, Histogram>,
     odd: Family<OddLabels, Counter>,
 }
 
-impl Metrics {
+impl TransportMetrics {
     /// Makes the metrics and registers them by their full names; the registry must have no prefix of its own.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -90,7 +90,7 @@ impl Metrics {
         let priority = priority.label();
         let labels = |outcome| RequestLabels { service, operation, outcome, priority };
         // A first 429 is then seen to be an increase.
-        drop(self.requests.get_or_create(&labels(Class::Throttled.label())));
+        drop(self.requests.get_or_create(&labels(ErrorKind::Throttled.label())));
         self.requests.get_or_create(&labels(outcome)).inc();
         if operation.starts_with("GET ") {
             // The same for a first odd row.

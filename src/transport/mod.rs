@@ -19,48 +19,48 @@ mod tolerant;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use client::{Account, Call, Payload, api_key, innermost};
-pub use client::{Departure, Permit};
-pub use error::{Class, Error, Service, SetupError};
-pub use metrics::Metrics;
-pub use rate_limit::{AccountId, Limit, Priority};
-pub(crate) use tolerant::{Oddities, Part, milliseconds};
+pub(crate) use client::{Body, Call, ServiceClient, api_key, innermost};
+pub use client::{Permit, SendDeadline};
+pub use error::{Error, ErrorKind, Service, SetupError};
+pub use metrics::TransportMetrics;
+pub use rate_limit::{AccountId, Priority, RateLimit};
+pub(crate) use tolerant::{AnswerPart, Oddities, milliseconds};
 
-use rate_limit::Buckets;
+use rate_limit::TokenBuckets;
 
 /// How long a request may take, from its leaving to the end of its answer; creating a pad has its own limit. A request
 /// whose process has died is under way no longer than this.
-pub const TIME_LIMIT: Duration = Duration::from_secs(20);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long making a connection may take, the TLS handshake included.
-pub(crate) const CONNECT_TIME_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than load balancers usually keep idle connections, so that they seldom close one as it is used again.
-const IDLE_CONNECTION_TIME_LIMIT: Duration = Duration::from_secs(30);
+const READ_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// When a kept connection is closed by the other side just as a write is sent, nobody knows whether the write took effect.
 /// No service closes one that was busy a moment ago, so where many writes follow each other, they need not each connect.
-const IDLE_CONNECTION_TIME_LIMIT_OF_WRITES: Duration = Duration::from_secs(1);
+const WRITE_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a [`Transport`] is set up with.
 #[derive(Clone, Copy, Debug)]
 pub struct TransportSettings {
     /// What Lever allows one API key.
-    pub lever_limit: Limit,
+    pub lever_limit: RateLimit,
     /// What the Interview API allows one API key.
-    pub interview_limit: Limit,
+    pub interview_limit: RateLimit,
     /// How long creating a pad may take, from its leaving to the end of the answer.
     pub create_timeout: Duration,
 }
 
 /// What all clients of the process share: connections, rate limits, metrics. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub struct Transport(Arc<Shared>);
+pub struct Transport(Arc<TransportInner>);
 
 #[derive(Debug)]
-struct Shared {
+struct TransportInner {
     reads: reqwest::Client,
     writes: reqwest::Client,
     settings: TransportSettings,
-    metrics: Metrics,
-    buckets: Buckets,
+    metrics: TransportMetrics,
+    buckets: TokenBuckets,
 }
 
 impl Transport {
@@ -68,13 +68,13 @@ impl Transport {
     ///
     /// # Errors
     /// [`SetupError::HttpClient`] if the TLS library finds no certificate authorities or the like.
-    pub fn new(settings: TransportSettings, metrics: Metrics) -> Result<Self, SetupError> {
-        Ok(Self(Arc::new(Shared {
-            reads: http_client(IDLE_CONNECTION_TIME_LIMIT)?,
-            writes: http_client(IDLE_CONNECTION_TIME_LIMIT_OF_WRITES)?,
+    pub fn new(settings: TransportSettings, metrics: TransportMetrics) -> Result<Self, SetupError> {
+        Ok(Self(Arc::new(TransportInner {
+            reads: http_client(READ_POOL_IDLE_TIMEOUT)?,
+            writes: http_client(WRITE_POOL_IDLE_TIMEOUT)?,
             settings,
             metrics,
-            buckets: Buckets::default(),
+            buckets: TokenBuckets::default(),
         })))
     }
 
@@ -83,7 +83,7 @@ impl Transport {
         self.0.settings.create_timeout
     }
 
-    fn limit(&self, service: Service) -> Limit {
+    fn limit(&self, service: Service) -> RateLimit {
         match service {
             Service::Lever => self.0.settings.lever_limit,
             Service::Interview => self.0.settings.interview_limit,
@@ -102,7 +102,7 @@ fn http_client(idle_connection_time_limit: Duration) -> Result<reqwest::Client, 
         .retry(reqwest::retry::never())
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        .connect_timeout(CONNECT_TIME_LIMIT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(idle_connection_time_limit)
         .build()
         .map_err(|error| SetupError::HttpClient(innermost(&error)))

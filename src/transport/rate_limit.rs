@@ -17,19 +17,19 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const RATE_SHARE: f64 = 0.97;
 /// Share of the documented burst that is used: requests that leave in good order may arrive closer together.
 const BURST_SHARE: f64 = 0.9;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const THROTTLE_BACKOFF_INITIAL: Duration = Duration::from_secs(1);
+const THROTTLE_BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A service that asks for more than this is asked again all the same, by one call, so that a wrong header cannot
 /// hold up an account for hours.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// How long the foremost poll stands back for pads, so that polls are slow but never starved.
-const POLL_PATIENCE: Duration = Duration::from_secs(10);
+const POLL_YIELD_MAX: Duration = Duration::from_secs(10);
 /// Accounts remembered before those no client uses any more are forgotten.
-const REMEMBERED_ACCOUNTS: usize = 1024;
+const BUCKETS_CAPACITY: usize = 1024;
 
 /// What a service allows one API key, as it is documented; the client stays a margin below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub struct RateLimit {
     /// Requests per second; 0 = no limit.
     pub per_second: u32,
     /// Requests that may be made at once after a quiet time.
@@ -58,10 +58,10 @@ impl Priority {
 
 /// The bucket of one account.
 #[derive(Debug)]
-pub(crate) struct Bucket {
+pub(crate) struct TokenBucket {
     rate: Option<f64>,
     capacity: f64,
-    state: Mutex<State>,
+    state: Mutex<BucketState>,
     pads: tokio::sync::Mutex<()>,
     polls: tokio::sync::Mutex<()>,
     pads_waiting: AtomicUsize,
@@ -94,7 +94,7 @@ impl fmt::Debug for AccountId {
 }
 
 #[derive(Debug)]
-struct State {
+struct BucketState {
     tokens: f64,
     counted_at: Instant,
     paused_until: Option<Instant>,
@@ -102,18 +102,18 @@ struct State {
     next_pause: Duration,
 }
 
-impl Bucket {
-    fn new(id: AccountId, limit: Limit) -> Self {
+impl TokenBucket {
+    fn new(id: AccountId, limit: RateLimit) -> Self {
         let capacity = (f64::from(limit.burst) * BURST_SHARE).floor().max(1.0);
         Self {
             rate: (limit.per_second > 0).then(|| (f64::from(limit.per_second) * RATE_SHARE).max(1.0)),
             capacity,
-            state: Mutex::new(State {
+            state: Mutex::new(BucketState {
                 tokens: capacity,
                 counted_at: Instant::now(),
                 paused_until: None,
                 refused_at: None,
-                next_pause: FIRST_PAUSE,
+                next_pause: THROTTLE_BACKOFF_INITIAL,
             }),
             pads: tokio::sync::Mutex::new(()),
             polls: tokio::sync::Mutex::new(()),
@@ -132,7 +132,7 @@ impl Bucket {
     pub(crate) async fn take(&self, priority: Priority) {
         match priority {
             Priority::Pad => {
-                let _waiting = PadWaiting::new(self);
+                let _waiting = WaitingPadGuard::new(self);
                 let _turn = self.pads.lock().await;
                 while let Err(again) = self.try_take() {
                     sleep_until(again).await;
@@ -140,7 +140,7 @@ impl Bucket {
             }
             Priority::Poll => {
                 let _turn = self.polls.lock().await;
-                let patience = Instant::now() + POLL_PATIENCE;
+                let patience = Instant::now() + POLL_YIELD_MAX;
                 loop {
                     if self.pads_waiting.load(Ordering::Acquire) > 0 && Instant::now() < patience {
                         // Either end of the wait leads to another look.
@@ -184,12 +184,12 @@ impl Bucket {
         // Calls that were under way together are refused together: that is one refusal, not many.
         let same_refusal = state.refused_at.is_some_and(|refused| sent_at <= refused);
         let pause = match retry_after {
-            Some(asked) => asked.min(LONGEST_RETRY_AFTER),
+            Some(asked) => asked.min(RETRY_AFTER_MAX),
             None if same_refusal => return,
             None => state.next_pause,
         };
         if !same_refusal {
-            state.next_pause = (state.next_pause * 2).min(LONGEST_PAUSE);
+            state.next_pause = (state.next_pause * 2).min(THROTTLE_BACKOFF_MAX);
             state.refused_at = Some(now);
         }
         let until = state.paused_until.map_or(now + pause, |until| until.max(now + pause));
@@ -204,26 +204,26 @@ impl Bucket {
         let mut state = self.lock();
         if state.refused_at.is_some_and(|refused| sent_at > refused) {
             state.refused_at = None;
-            state.next_pause = FIRST_PAUSE;
+            state.next_pause = THROTTLE_BACKOFF_INITIAL;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BucketState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Counts a waiting pad call for as long as it lives, also when the call is dropped.
-struct PadWaiting<'a>(&'a Bucket);
+struct WaitingPadGuard<'a>(&'a TokenBucket);
 
-impl<'a> PadWaiting<'a> {
-    fn new(bucket: &'a Bucket) -> Self {
+impl<'a> WaitingPadGuard<'a> {
+    fn new(bucket: &'a TokenBucket) -> Self {
         bucket.pads_waiting.fetch_add(1, Ordering::AcqRel);
         Self(bucket)
     }
 }
 
-impl Drop for PadWaiting<'_> {
+impl Drop for WaitingPadGuard<'_> {
     fn drop(&mut self) {
         if self.0.pads_waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.pads_gone.notify_one();
@@ -233,16 +233,16 @@ impl Drop for PadWaiting<'_> {
 
 /// The buckets of all accounts, so that every client of one key shares one.
 #[derive(Debug, Default)]
-pub(crate) struct Buckets(Mutex<HashMap<AccountId, Arc<Bucket>>>);
+pub(crate) struct TokenBuckets(Mutex<HashMap<AccountId, Arc<TokenBucket>>>);
 
-impl Buckets {
+impl TokenBuckets {
     /// The bucket of a key at an origin, made at first sight. Only a hash of the key is kept.
-    pub(crate) fn of(&self, origin: &str, key: &str, limit: Limit) -> Arc<Bucket> {
+    pub(crate) fn of(&self, origin: &str, key: &str, limit: RateLimit) -> Arc<TokenBucket> {
         let id = AccountId::of(origin, key);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= REMEMBERED_ACCOUNTS {
+        if buckets.len() >= BUCKETS_CAPACITY {
             buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1);
         }
-        Arc::clone(buckets.entry(id).or_insert_with(|| Arc::new(Bucket::new(id, limit))))
+        Arc::clone(buckets.entry(id).or_insert_with(|| Arc::new(TokenBucket::new(id, limit))))
     }
 }

@@ -1,16 +1,16 @@
-//! Classifies answers that are not a success. This is the only place that derives a [`Class`] from a status and a body.
+//! Classifies answers that are not a success. This is the only place that derives a [`ErrorKind`] from a status and a body.
 //!
 //! Proxies, firewalls, captive portals and load balancers also answer with 401, 403 or 404. Their answers say nothing
 //! about the key or the object, so only the service's own error envelope is believed (contract C3, C3a).
 
-use super::{Class, Service};
+use super::{ErrorKind, Service};
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, SERVER};
 use serde_json::Value;
 use url::Url;
 
 /// Longest value of a header that becomes part of a message, in characters.
-const HEADER_LIMIT: usize = 60;
+const MAX_HEADER_CHARS: usize = 60;
 
 /// The message of the service's own error envelope; None if the body is something else. The message may be empty.
 ///
@@ -28,18 +28,18 @@ pub(super) fn envelope(service: Service, body: &[u8]) -> Option<String> {
 
 /// The class of an answer that is not a success. `unclear` is the class of a call without a usable answer; `is_own` says
 /// whether the body is the service's error envelope.
-pub(super) fn class(status: StatusCode, is_own: bool, unclear: Class) -> Class {
+pub(super) fn class(status: StatusCode, is_own: bool, unclear: ErrorKind) -> ErrorKind {
     match status.as_u16() {
         // From the service or a proxy: the request had no effect, and a pause is right.
-        429 => Class::Throttled,
+        429 => ErrorKind::Throttled,
         // A proxy in between answers 408 without knowing what became of the request.
         408 => unclear,
         // contract C3a
         _ if !is_own => unclear,
-        401 => Class::Unauthorized,
-        403 => Class::Forbidden,
-        404 | 410 => Class::NotFound,
-        400..=499 => Class::Invalid,
+        401 => ErrorKind::Unauthorized,
+        403 => ErrorKind::Forbidden,
+        404 | 410 => ErrorKind::NotFound,
+        400..=499 => ErrorKind::Invalid,
         _ => unclear,
     }
 }
@@ -72,7 +72,7 @@ pub(super) fn redirect(called: &Url, headers: &HeaderMap) -> Option<String> {
 
 fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?.trim();
-    (!value.is_empty()).then(|| value.chars().take(HEADER_LIMIT).collect())
+    (!value.is_empty()).then(|| value.chars().take(MAX_HEADER_CHARS).collect())
 }
 
 #[cfg(test)]
@@ -104,18 +104,18 @@ mod tests {
 
     // contract C3a
     #[rstest]
-    #[case(400, Class::Invalid)]
-    #[case(401, Class::Unauthorized)]
-    #[case(403, Class::Forbidden)]
-    #[case(404, Class::NotFound)]
-    #[case(405, Class::Invalid)]
-    #[case(407, Class::Invalid)]
-    #[case(410, Class::NotFound)]
-    #[case(422, Class::Invalid)]
-    #[case(451, Class::Invalid)]
-    fn without_the_envelope_no_4xx_is_certain(#[case] status: u16, #[case] own: Class) {
+    #[case(400, ErrorKind::Invalid)]
+    #[case(401, ErrorKind::Unauthorized)]
+    #[case(403, ErrorKind::Forbidden)]
+    #[case(404, ErrorKind::NotFound)]
+    #[case(405, ErrorKind::Invalid)]
+    #[case(407, ErrorKind::Invalid)]
+    #[case(410, ErrorKind::NotFound)]
+    #[case(422, ErrorKind::Invalid)]
+    #[case(451, ErrorKind::Invalid)]
+    fn without_the_envelope_no_4xx_is_certain(#[case] status: u16, #[case] own: ErrorKind) {
         let status = StatusCode::from_u16(status).unwrap();
-        for unclear in [Class::Unavailable, Class::OutcomeUnknown] {
+        for unclear in [ErrorKind::Unavailable, ErrorKind::OutcomeUnknown] {
             assert_eq!(class(status, true, unclear), own);
             assert_eq!(class(status, false, unclear), unclear);
         }
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn a_429_is_a_pause_whoever_sends_it() {
         for is_own in [true, false] {
-            let class = class(StatusCode::TOO_MANY_REQUESTS, is_own, Class::OutcomeUnknown);
-            assert_eq!(class, Class::Throttled);
+            let class = class(StatusCode::TOO_MANY_REQUESTS, is_own, ErrorKind::OutcomeUnknown);
+            assert_eq!(class, ErrorKind::Throttled);
         }
     }
 

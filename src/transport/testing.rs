@@ -13,24 +13,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use super::{Limit, Metrics, Transport, TransportSettings};
+use super::{RateLimit, Transport, TransportMetrics, TransportSettings};
 
-pub(crate) const NO_LIMIT: Limit = Limit { per_second: 0, burst: 1 };
+pub(crate) const UNLIMITED_RATE: RateLimit = RateLimit { per_second: 0, burst: 1 };
 
 /// A transport without rate limits, whose creates may take `create_timeout`.
 pub(crate) fn transport(create_timeout: Duration) -> Transport {
-    let settings = TransportSettings { lever_limit: NO_LIMIT, interview_limit: NO_LIMIT, create_timeout };
-    Transport::new(settings, Metrics::new(&mut Registry::default())).unwrap()
+    let settings =
+        TransportSettings { lever_limit: UNLIMITED_RATE, interview_limit: UNLIMITED_RATE, create_timeout };
+    Transport::new(settings, TransportMetrics::new(&mut Registry::default())).unwrap()
 }
 
 /// Counts what arrives at a [`server`].
 #[derive(Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct ServerLog {
     connections: Arc<AtomicUsize>,
     requests: Arc<AtomicUsize>,
 }
 
-impl Seen {
+impl ServerLog {
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -41,14 +42,14 @@ impl Seen {
 }
 
 /// A server that reads one request per connection, headers and body, and then does `answer`.
-pub(crate) async fn server<F, Fut>(answer: F) -> (Url, Seen)
+pub(crate) async fn server<F, Fut>(answer: F) -> (Url, ServerLog)
 where
     F: Fn(TcpStream) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = Url::parse(&format!("http://{}/v1", listener.local_addr().unwrap())).unwrap();
-    let seen = Seen::default();
+    let seen = ServerLog::default();
     let counts = seen.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -81,9 +82,9 @@ pub(crate) async fn bytes(mut stream: TcpStream, answer: Vec<u8>) {
 
 /// What a server of its own answers to every request, with status 200.
 #[derive(Clone, Default)]
-pub(crate) struct Shown(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct FixedAnswer(Arc<Mutex<Vec<u8>>>);
 
-impl Shown {
+impl FixedAnswer {
     pub(crate) async fn start() -> (Url, Self) {
         let shown = Self::default();
         let answers = shown.clone();

@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Times that a service may report, in seconds since 1970: the years 2000 to 2199. Anything else counts as odd, so that
 /// arithmetic on a foreign time stays far from the limits of the type.
-const PLAUSIBLE: std::ops::Range<i64> = 946_684_800..7_258_118_400;
+const PLAUSIBLE_SECONDS: std::ops::Range<i64> = 946_684_800..7_258_118_400;
 
 /// The oddities of one answer.
 #[derive(Debug, Default)]
@@ -23,30 +23,30 @@ pub(crate) struct Oddities {
 
 /// Oddities of one kind: how many, and the path of the first.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Odd {
+pub(crate) struct OddityCount {
     pub count: u64,
     pub first: String,
 }
 
 impl Oddities {
     /// Members that were dropped.
-    pub(crate) fn members(&self) -> Option<Odd> {
-        Some(Odd { count: self.members.get(), first: self.first_member.borrow().clone()? })
+    pub(crate) fn members(&self) -> Option<OddityCount> {
+        Some(OddityCount { count: self.members.get(), first: self.first_member.borrow().clone()? })
     }
 
     /// Rows that were left out.
-    pub(crate) fn rows(&self) -> Option<Odd> {
-        Some(Odd { count: self.rows.get(), first: self.first_row.borrow().clone()? })
+    pub(crate) fn rows(&self) -> Option<OddityCount> {
+        Some(OddityCount { count: self.rows.get(), first: self.first_row.borrow().clone()? })
     }
 
-    fn member(&self, at: At<'_>) {
+    fn member(&self, at: AnswerPath<'_>) {
         let path = at.to_string();
         self.members.set(self.members.get().saturating_add(1));
         self.first_member.borrow_mut().get_or_insert_with(|| path.clone());
         self.in_row.replace(Some(path));
     }
 
-    fn row(&self, at: At<'_>) {
+    fn row(&self, at: AnswerPath<'_>) {
         let path = self.in_row.take().unwrap_or_else(|| at.to_string());
         self.rows.set(self.rows.get().saturating_add(1));
         self.first_row.borrow_mut().get_or_insert(path);
@@ -55,35 +55,35 @@ impl Oddities {
 
 /// Where a part stands in its answer. Shown as `data[17].tags[2]`.
 #[derive(Clone, Copy)]
-enum At<'a> {
+enum AnswerPath<'a> {
     Answer,
-    Member(&'a At<'a>, &'static str),
-    Item(&'a At<'a>, usize),
+    Member(&'a AnswerPath<'a>, &'static str),
+    Item(&'a AnswerPath<'a>, usize),
 }
 
-impl fmt::Display for At<'_> {
+impl fmt::Display for AnswerPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            At::Answer => Ok(()),
-            At::Member(At::Answer, name) => f.write_str(name),
-            At::Member(of, name) => write!(f, "{of}.{name}"),
-            At::Item(of, index) => write!(f, "{of}[{index}]"),
+            AnswerPath::Answer => Ok(()),
+            AnswerPath::Member(AnswerPath::Answer, name) => f.write_str(name),
+            AnswerPath::Member(of, name) => write!(f, "{of}.{name}"),
+            AnswerPath::Item(of, index) => write!(f, "{of}[{index}]"),
         }
     }
 }
 
 /// A part of an answer. Its readers return None for what is absent or null, and for what is odd, which they note.
 #[derive(Clone, Copy)]
-pub(crate) struct Part<'a> {
+pub(crate) struct AnswerPart<'a> {
     value: &'a Value,
-    at: At<'a>,
+    at: AnswerPath<'a>,
     odd: &'a Oddities,
 }
 
-impl<'a> Part<'a> {
+impl<'a> AnswerPart<'a> {
     /// The whole answer.
     pub(crate) fn whole(answer: &'a Value, odd: &'a Oddities) -> Self {
-        Self { value: answer, at: At::Answer, odd }
+        Self { value: answer, at: AnswerPath::Answer, odd }
     }
 
     /// The value itself.
@@ -97,9 +97,9 @@ impl<'a> Part<'a> {
     }
 
     /// A member of an object; None if absent or null.
-    pub(crate) fn member<'b>(&'b self, name: &'static str) -> Option<Part<'b>> {
+    pub(crate) fn member<'b>(&'b self, name: &'static str) -> Option<AnswerPart<'b>> {
         let value = self.value.get(name).filter(|value| !value.is_null())?;
-        Some(Part { value, at: At::Member(&self.at, name), odd: self.odd })
+        Some(AnswerPart { value, at: AnswerPath::Member(&self.at, name), odd: self.odd })
     }
 
     /// Notes that this part cannot be used.
@@ -111,7 +111,7 @@ impl<'a> Part<'a> {
     /// Notes that a member that is needed is absent, so that the path of its row says which.
     pub(crate) fn needs<T>(&self, name: &'static str, member: Option<T>) -> Option<T> {
         if member.is_none() && self.member(name).is_none() {
-            self.odd.in_row.replace(Some(At::Member(&self.at, name).to_string()));
+            self.odd.in_row.replace(Some(AnswerPath::Member(&self.at, name).to_string()));
         }
         member
     }
@@ -145,13 +145,13 @@ impl<'a> Part<'a> {
     pub(crate) fn items<T>(
         &self,
         name: &'static str,
-        mut read: impl FnMut(&Part<'_>) -> Option<T>,
+        mut read: impl FnMut(&AnswerPart<'_>) -> Option<T>,
     ) -> Option<Vec<T>> {
         let list = self.member(name)?;
         let Some(items) = list.value.as_array() else { return list.is_odd() };
         let mut found = Vec::with_capacity(items.len());
         for (index, value) in items.iter().enumerate() {
-            let item = Part { value, at: At::Item(&list.at, index), odd: self.odd };
+            let item = AnswerPart { value, at: AnswerPath::Item(&list.at, index), odd: self.odd };
             let before = self.odd.members.get();
             match read(&item) {
                 Some(read) => found.push(read),
@@ -173,13 +173,13 @@ impl<'a> Part<'a> {
     pub(crate) fn rows<T>(
         &self,
         name: &'static str,
-        mut read: impl FnMut(&Part<'_>) -> Option<T>,
+        mut read: impl FnMut(&AnswerPart<'_>) -> Option<T>,
     ) -> Option<(Vec<T>, usize)> {
         let list = self.member(name)?;
         let rows = list.value.as_array()?;
         let mut found = Vec::with_capacity(rows.len());
         for (index, value) in rows.iter().enumerate() {
-            let row = Part { value, at: At::Item(&list.at, index), odd: self.odd };
+            let row = AnswerPart { value, at: AnswerPath::Item(&list.at, index), odd: self.odd };
             self.odd.in_row.replace(None);
             match read(&row) {
                 Some(read) => found.push(read),
@@ -192,7 +192,7 @@ impl<'a> Part<'a> {
 }
 
 fn is_plausible(at: &Timestamp) -> bool {
-    PLAUSIBLE.contains(&at.as_second())
+    PLAUSIBLE_SECONDS.contains(&at.as_second())
 }
 
 /// A point in time of a plausible year, in milliseconds: a number, or, as some of Lever's examples print it, a number in
@@ -204,7 +204,7 @@ pub(crate) fn milliseconds(value: &Value) -> Option<i64> {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    milliseconds.filter(|ms| PLAUSIBLE.contains(&ms.div_euclid(1000)))
+    milliseconds.filter(|ms| PLAUSIBLE_SECONDS.contains(&ms.div_euclid(1000)))
 }
 
 #[cfg(test)]
@@ -214,9 +214,9 @@ mod tests {
 
     type Rows = Option<(Vec<String>, usize)>;
 
-    fn read(answer: &Value) -> (Rows, Option<Odd>, Option<Odd>) {
+    fn read(answer: &Value) -> (Rows, Option<OddityCount>, Option<OddityCount>) {
         let odd = Oddities::default();
-        let rows = Part::whole(answer, &odd).rows("data", |row| {
+        let rows = AnswerPart::whole(answer, &odd).rows("data", |row| {
             row.texts("tags");
             row.needs("id", row.text("id"))
         });
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn odd_members_are_dropped_and_rows_without_identity_left_out_each_with_its_path() {
-        let odd = |count, first: &str| Some(Odd { count, first: first.into() });
+        let odd = |count, first: &str| Some(OddityCount { count, first: first.into() });
         let good = json!({"id": "a", "tags": ["x"]});
         let found = |rows: Value| read(&json!({"data": rows}));
         assert_eq!(found(json!([good])), (Some((vec!["a".into()], 0)), None, None));
@@ -250,7 +250,7 @@ mod tests {
     fn times_outside_of_plausible_years_count_as_odd() {
         let time = |text: Value| {
             let (answer, odd) = (json!({"at": text}), Oddities::default());
-            let at = Part::whole(&answer, &odd).time("at");
+            let at = AnswerPart::whole(&answer, &odd).time("at");
             (at.is_some(), odd.members().is_some())
         };
         for text in ["2000-01-01T00:00:00Z", "2199-12-31T23:59:59Z", "2026-02-03T10:00:01.250-07:00"] {

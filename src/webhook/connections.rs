@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Time that a connection may be idle between two requests. Above the 60 s of common load balancers, so that it is they
 /// who close: a request that meets the close is lost (their idle timeouts are 60 s by default).
-pub(super) const IDLE: Duration = Duration::from_secs(75);
+pub(super) const CONNECTION_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// A client that needs longer for its headers is cut.
-pub(super) const HEAD: Duration = Duration::from_secs(10);
+pub(super) const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a connection is doing, and since when.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
+pub(super) enum ConnectionPhase {
     /// No request has begun since the last answer.
     Idle(Instant),
     /// The head of a request is being received.
@@ -30,12 +30,12 @@ pub(super) enum Phase {
     Serving,
 }
 
-impl Phase {
+impl ConnectionPhase {
     /// When the connection must have left this phase.
     fn deadline(self) -> Option<Instant> {
         match self {
-            Self::Idle(since) => Some(since + IDLE),
-            Self::Head(since) => Some(since + HEAD),
+            Self::Idle(since) => Some(since + CONNECTION_IDLE_TIMEOUT),
+            Self::Head(since) => Some(since + HEAD_READ_TIMEOUT),
             Self::Serving => None,
         }
     }
@@ -43,46 +43,46 @@ impl Phase {
 
 /// One connection; a cheap handle.
 #[derive(Clone)]
-pub(super) struct Tracked {
-    phase: Arc<watch::Sender<Phase>>,
+pub(super) struct TrackedConnection {
+    phase: Arc<watch::Sender<ConnectionPhase>>,
     closing: CancellationToken,
-    _entry: Arc<Entry>,
+    _entry: Arc<ConnectionEntry>,
 }
 
-struct Entry {
+struct ConnectionEntry {
     number: u64,
-    open: Arc<Mutex<Open>>,
+    open: Arc<Mutex<ConnectionTable>>,
 }
 
-impl Drop for Entry {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         self.open.lock().connections.remove(&self.number);
     }
 }
 
 #[derive(Default)]
-struct Open {
+struct ConnectionTable {
     next: u64,
-    connections: BTreeMap<u64, (Arc<watch::Sender<Phase>>, CancellationToken)>,
+    connections: BTreeMap<u64, (Arc<watch::Sender<ConnectionPhase>>, CancellationToken)>,
 }
 
 /// All open connections; a cheap handle.
 #[derive(Clone, Default)]
-pub(super) struct Connections {
-    open: Arc<Mutex<Open>>,
+pub(super) struct OpenConnections {
+    open: Arc<Mutex<ConnectionTable>>,
 }
 
-impl Connections {
+impl OpenConnections {
     /// A connection that was just accepted. It counts until the last handle is dropped.
-    pub(super) fn track(&self) -> Tracked {
-        let phase = Arc::new(watch::Sender::new(Phase::Idle(Instant::now())));
+    pub(super) fn track(&self) -> TrackedConnection {
+        let phase = Arc::new(watch::Sender::new(ConnectionPhase::Idle(Instant::now())));
         let closing = CancellationToken::new();
         let mut open = self.open.lock();
         let number = open.next;
         open.next += 1;
         open.connections.insert(number, (phase.clone(), closing.clone()));
-        let entry = Arc::new(Entry { number, open: self.open.clone() });
-        Tracked { phase, closing, _entry: entry }
+        let entry = Arc::new(ConnectionEntry { number, open: self.open.clone() });
+        TrackedConnection { phase, closing, _entry: entry }
     }
 
     /// Closes the connection that has been idle for longest, to make room. Reports whether there is one.
@@ -90,37 +90,37 @@ impl Connections {
         let open = self.open.lock();
         let idle = open.connections.values().filter(|(_, closing)| !closing.is_cancelled());
         let idle = idle.filter_map(|(phase, closing)| match *phase.borrow() {
-            Phase::Idle(since) => Some((since, closing)),
-            Phase::Head(_) | Phase::Serving => None,
+            ConnectionPhase::Idle(since) => Some((since, closing)),
+            ConnectionPhase::Head(_) | ConnectionPhase::Serving => None,
         });
         let longest = idle.min_by_key(|(since, _)| *since);
         longest.inspect(|(_, closing)| closing.cancel()).is_some()
     }
 }
 
-impl Tracked {
+impl TrackedConnection {
     /// A request is being answered.
     pub(super) fn serves(&self) {
-        self.phase.send_replace(Phase::Serving);
+        self.phase.send_replace(ConnectionPhase::Serving);
     }
 
     /// The answer is made.
     pub(super) fn rests(&self) {
-        self.phase.send_replace(Phase::Idle(Instant::now()));
+        self.phase.send_replace(ConnectionPhase::Idle(Instant::now()));
     }
 
     /// Whether the head of a request is being received.
     pub(super) fn is_in_head(&self) -> bool {
-        matches!(*self.phase.borrow(), Phase::Head(_))
+        matches!(*self.phase.borrow(), ConnectionPhase::Head(_))
     }
 
     fn receives(&self) {
         self.phase.send_if_modified(|phase| match phase {
-            Phase::Idle(_) => {
-                *phase = Phase::Head(Instant::now());
+            ConnectionPhase::Idle(_) => {
+                *phase = ConnectionPhase::Head(Instant::now());
                 true
             }
-            Phase::Head(_) | Phase::Serving => false,
+            ConnectionPhase::Head(_) | ConnectionPhase::Serving => false,
         });
     }
 
@@ -147,18 +147,18 @@ impl Tracked {
 }
 
 /// A stream that records when a request begins.
-pub(super) struct Observed<T> {
+pub(super) struct ObservedStream<T> {
     stream: T,
-    tracked: Tracked,
+    tracked: TrackedConnection,
 }
 
-impl<T> Observed<T> {
-    pub(super) fn new(stream: T, tracked: Tracked) -> Self {
+impl<T> ObservedStream<T> {
+    pub(super) fn new(stream: T, tracked: TrackedConnection) -> Self {
         Self { stream, tracked }
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Observed<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for ObservedStream<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -173,7 +173,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Observed<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Observed<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for ObservedStream<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
@@ -206,7 +206,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_connection_that_is_idle_for_longest_makes_room() {
-        let connections = Connections::default();
+        let connections = OpenConnections::default();
         let first = connections.track();
         tokio::time::advance(Duration::from_secs(1)).await;
         let (second, third) = (connections.track(), connections.track());
@@ -226,15 +226,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn idle_is_long_and_a_head_is_short() {
-        let tracked = Connections::default().track();
+        let tracked = OpenConnections::default().track();
         let began = Instant::now();
         tracked.overdue().await;
-        assert_eq!(began.elapsed().as_secs(), IDLE.as_secs());
+        assert_eq!(began.elapsed().as_secs(), CONNECTION_IDLE_TIMEOUT.as_secs());
         tracked.rests();
         tracked.receives();
         let began = Instant::now();
         tracked.overdue().await;
-        assert_eq!(began.elapsed().as_secs(), HEAD.as_secs());
+        assert_eq!(began.elapsed().as_secs(), HEAD_READ_TIMEOUT.as_secs());
         tracked.serves();
         tracked.receives();
         let hour = tokio::time::timeout(Duration::from_secs(3600), tracked.overdue()).await;

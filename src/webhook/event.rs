@@ -12,16 +12,16 @@ use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// Lever's settings page can repeat the deliveries of two weeks; a day is for clocks and patience.
-const OLDEST: Duration = Duration::from_secs(15 * 24 * 60 * 60);
+const MAX_DELIVERY_AGE: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 /// How far Lever's clock may be ahead of ours.
-const FARTHEST_AHEAD: Duration = Duration::from_secs(5 * 60);
+const MAX_CLOCK_LEAD: Duration = Duration::from_secs(5 * 60);
 /// Lever's tokens have 48 characters.
-const LONGEST_TOKEN: usize = 256;
+const MAX_TOKEN_CHARS: usize = 256;
 /// The one event that makes pads.
 const STAGE_CHANGE: &str = "candidateStageChange";
 
 /// A delivery of Lever. Has no Debug on purpose: it holds a token, a signature and a candidate's id.
-pub struct Event {
+pub struct LeverEvent {
     event: String,
     token: String,
     triggered_at_ms: i64,
@@ -44,18 +44,18 @@ pub enum Timeliness {
 }
 
 /// What a delivery asks for.
-pub enum Meaning {
+pub enum EventKind {
     /// Lever's Verify button: prove that you know the signature token.
     Verify,
     /// An event that makes no pads.
     Other,
     /// A candidate is said to have come into a stage.
-    StageChange(StageChange),
+    StageChange(StageChangeEvent),
 }
 
 /// A candidate is said to have come into a stage.
 #[derive(Clone)]
-pub struct StageChange {
+pub struct StageChangeEvent {
     /// The candidate's opportunity.
     pub opportunity_id: String,
     /// The stage.
@@ -70,7 +70,7 @@ pub struct StageChange {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Malformed(pub &'static str);
 
-impl Event {
+impl LeverEvent {
     /// Reads a body.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let Ok(value) = serde_json::from_slice::<Value>(body) else {
@@ -79,7 +79,7 @@ impl Event {
         let Value::Object(mut fields) = value else { return Err(Malformed("it is not a JSON object")) };
         let event = text(&mut fields, "event").ok_or(Malformed("it has no event"))?;
         let token = text(&mut fields, "token").ok_or(Malformed("it has no token"))?;
-        if token.len() > LONGEST_TOKEN || token.chars().any(char::is_control) {
+        if token.len() > MAX_TOKEN_CHARS || token.chars().any(char::is_control) {
             return Err(Malformed("its token is not one of Lever's"));
         }
         let triggered_at_ms = fields.get("triggeredAt").and_then(Value::as_i64);
@@ -112,9 +112,9 @@ impl Event {
         let age = i128::from(now.as_millisecond()) - i128::from(self.triggered_at_ms);
         if self.is_verify() {
             Timeliness::Timely
-        } else if age > in_milliseconds(OLDEST) {
+        } else if age > in_milliseconds(MAX_DELIVERY_AGE) {
             Timeliness::Outdated
-        } else if age < -in_milliseconds(FARTHEST_AHEAD) {
+        } else if age < -in_milliseconds(MAX_CLOCK_LEAD) {
             Timeliness::Ahead { seconds: i64::try_from(-age / 1000).unwrap_or(i64::MAX) }
         } else {
             Timeliness::Timely
@@ -130,12 +130,12 @@ impl Event {
     }
 
     /// What it asks for.
-    pub fn meaning(&self) -> Result<Meaning, Malformed> {
+    pub fn meaning(&self) -> Result<EventKind, Malformed> {
         if self.is_verify() {
-            return Ok(Meaning::Verify);
+            return Ok(EventKind::Verify);
         }
         if self.event != STAGE_CHANGE {
-            return Ok(Meaning::Other);
+            return Ok(EventKind::Other);
         }
         let field = |name| self.data.get(name).and_then(Value::as_str).unwrap_or_default();
         let (opportunity_id, stage_id) = (field("opportunityId"), field("toStageId"));
@@ -149,7 +149,7 @@ impl Event {
             return Err(Malformed("triggeredAt is no point in time"));
         };
         let mark: String = self.token.chars().take(TOKEN_MARK).collect();
-        Ok(Meaning::StageChange(StageChange {
+        Ok(EventKind::StageChange(StageChangeEvent {
             opportunity_id: opportunity_id.into(),
             stage_id: stage_id.into(),
             at,

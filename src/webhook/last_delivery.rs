@@ -16,26 +16,26 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// A note that is younger than this is good enough.
-const FRESH: SignedDuration = SignedDuration::from_mins(5);
+const LAST_DELIVERY_VALIDITY: SignedDuration = SignedDuration::from_mins(5);
 /// Between two notes of this process on one connection, while the cache does not show the first yet.
-const PAUSE: Duration = Duration::from_secs(30);
+const LAST_DELIVERY_WRITE_INTERVAL: Duration = Duration::from_secs(30);
 /// Lever waits for the answer meanwhile.
-const LONGEST: Duration = Duration::from_secs(2);
+const LAST_DELIVERY_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Namespace and name of a connection, and for what delivery it waits.
-type News = (String, String, Option<Wait>);
+type DeliveryKey = (String, String, Option<PendingVerification>);
 
 /// Why a connection waits for a delivery, since when, and the id of the webhook if the operator manages it. The time is
 /// in whole seconds: alone it does not tell two waits apart that begin within one.
-type Wait = (String, Timestamp, Option<String>);
+type PendingVerification = (String, Timestamp, Option<String>);
 
 /// Notes deliveries, at most one now and then.
-pub struct Heard {
+pub struct LastDelivery {
     client: Client,
-    noted: Mutex<HashMap<News, Instant>>,
+    noted: Mutex<HashMap<DeliveryKey, Instant>>,
 }
 
-impl Heard {
+impl LastDelivery {
     /// Nothing noted yet.
     pub fn new(client: Client) -> Self {
         Self { client, noted: Mutex::default() }
@@ -53,7 +53,7 @@ impl Heard {
         let name = connection.name_any();
         let noting = connections.patch_status(&name, &parameters, &patch);
         let noting = spans::write("patch status of LeverConnection", &namespace, &name, noting);
-        if !matches!(timeout(LONGEST, noting).await, Ok(Ok(_))) {
+        if !matches!(timeout(LAST_DELIVERY_WRITE_TIMEOUT, noting).await, Ok(Ok(_))) {
             tracing::warn!(namespace, connection = name, "could not note that a signed webhook arrived");
         }
     }
@@ -61,7 +61,7 @@ impl Heard {
     fn is_due(&self, connection: &LeverConnection) -> bool {
         let now = Instant::now();
         let mut noted = self.noted.lock();
-        noted.retain(|_, at| now.duration_since(*at) < PAUSE);
+        noted.retain(|_, at| now.duration_since(*at) < LAST_DELIVERY_WRITE_INTERVAL);
         let key = (connection.namespace().unwrap_or_default(), connection.name_any(), wait(connection));
         let is_due = !noted.contains_key(&key);
         noted.entry(key).or_insert(now);
@@ -71,12 +71,12 @@ impl Heard {
 
 fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
     let last = connection.status.as_ref().and_then(|status| status.last_webhook_at);
-    wait(connection).is_some() || last.is_none_or(|last| now.duration_since(last) > FRESH)
+    wait(connection).is_some() || last.is_none_or(|last| now.duration_since(last) > LAST_DELIVERY_VALIDITY)
 }
 
 /// What the connection says of its wait for a delivery, if it waits: because one was missed, or because the webhook is
 /// another one now. That ends with the next one, which is news even just after a note.
-fn wait(connection: &LeverConnection) -> Option<Wait> {
+fn wait(connection: &LeverConnection) -> Option<PendingVerification> {
     let status = connection.status.as_ref()?;
     let verified = condition::find(&status.conditions, condition::types::WEBHOOK_VERIFIED)?;
     let reasons = [AWAITING_VERIFICATION, DELIVERY_MISSED, SIGNATURE_MISMATCH, CLOCK_SKEW];

@@ -8,12 +8,12 @@ use tokio::sync::Semaphore;
 
 /// Lanes of one width, by namespace and name.
 #[derive(Debug)]
-pub struct Lanes {
+pub struct KeyedSemaphore {
     width: usize,
     used: Mutex<HashMap<(String, String), Weak<Semaphore>>>,
 }
 
-impl Lanes {
+impl KeyedSemaphore {
     /// Lanes in each of which so many may work at once.
     pub fn new(width: usize) -> Self {
         Self { width, used: Mutex::default() }
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_full_lane_is_in_nobody_elses_way() {
-        let lanes = Lanes::new(2);
+        let lanes = KeyedSemaphore::new(2);
         let busy = lanes.of("hiring", "acme");
         let _working = (busy.try_acquire().unwrap(), busy.try_acquire().unwrap());
         assert!(lanes.of("hiring", "acme").try_acquire().is_err());
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn lanes_that_nobody_uses_are_forgotten() {
-        let lanes = Lanes::new(2);
+        let lanes = KeyedSemaphore::new(2);
         let held = lanes.of("hiring", "acme");
         (0..1000).for_each(|number| drop(lanes.of("hiring", &number.to_string())));
         assert!(Arc::ptr_eq(&held, &lanes.of("hiring", "acme")));

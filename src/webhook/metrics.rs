@@ -1,29 +1,29 @@
 //! Numbers about deliveries. The label comes from the closed set of answers.
 
-use super::response::OUTCOMES;
+use super::response::OUTCOME_NAMES;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
+struct WebhookLabels {
     outcome: &'static str,
 }
 
 /// Counts deliveries by how they were answered; a cheap handle.
 #[derive(Clone, Debug)]
-pub struct Metrics {
-    webhooks: Family<OutcomeLabels, Counter>,
+pub struct WebhookMetrics {
+    webhooks: Family<WebhookLabels, Counter>,
 }
 
-impl Metrics {
+impl WebhookMetrics {
     /// Makes the metric and registers it by its full name; the registry must have no prefix of its own.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self { webhooks: Family::default() };
         // What has not happened yet is told as 0: a first refusal would else not be seen to be an increase.
-        for outcome in OUTCOMES {
-            drop(metrics.webhooks.get_or_create(&OutcomeLabels { outcome }));
+        for outcome in OUTCOME_NAMES {
+            drop(metrics.webhooks.get_or_create(&WebhookLabels { outcome }));
         }
         registry.register(
             "pad_operator_webhooks",
@@ -34,6 +34,6 @@ impl Metrics {
     }
 
     pub(super) fn answered(&self, outcome: &'static str) {
-        self.webhooks.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.webhooks.get_or_create(&WebhookLabels { outcome }).inc();
     }
 }

@@ -21,57 +21,57 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
-pub use metrics::Metrics;
+pub use metrics::WebhookMetrics;
 pub use server::serve;
 pub use tokens::SigningTokens;
 
 use crate::api::LeverConnection;
-use crate::k8s::{Caches, Scope};
+use crate::k8s::{Caches, WatchScope};
 use crate::telemetry::traces::spans;
-use crate::webhook::limits::Lanes;
+use crate::webhook::limits::KeyedSemaphore;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use body::Incoming;
-use event::{Event, Malformed, Meaning, Timeliness};
+use body::LimitedBody;
+use event::{EventKind, LeverEvent, Malformed, Timeliness};
 use futures::FutureExt;
 use jiff::Timestamp;
 use kube::{Client, ResourceExt};
-use last_delivery::Heard;
-use persist::Stored;
-use rejected::Refused;
-use response::{Refusal, Taken};
+use last_delivery::LastDelivery;
+use persist::Persisted;
+use rejected::RejectionReporter;
+use response::{Accepted, Rejection};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::Instrument;
 
 /// The answer must be out within 5 s.
-const LONGEST: Duration = Duration::from_millis(4500);
+const DELIVERY_TIMEOUT: Duration = Duration::from_millis(4500);
 /// Signed deliveries of one connection that are stored at the same time; others wait.
-const STORED_AT_ONCE: usize = 16;
+const PERSIST_CONCURRENCY: usize = 16;
 /// Signed deliveries of one connection that are taken in at the same time, those that wait included: more are sent away
 /// at once. A quarter of the connections that the endpoint serves.
-const TAKEN_AT_ONCE: usize = server::MOST_CONNECTIONS / 4;
+const MAX_PENDING_DELIVERIES: usize = server::MAX_CONNECTIONS / 4;
 /// What the address of every webhook starts with.
-const PREFIX: &str = "/webhooks/lever/";
+const WEBHOOK_PATH_PREFIX: &str = "/webhooks/lever/";
 
 /// Answers deliveries; a cheap handle.
 #[derive(Clone)]
 pub struct Receiver {
-    inner: Arc<Inner>,
+    inner: Arc<ReceiverInner>,
 }
 
-struct Inner {
+struct ReceiverInner {
     client: Client,
     caches: Caches,
     tokens: SigningTokens,
-    heard: Heard,
-    refused: Refused,
-    signed: Lanes,
-    metrics: Metrics,
+    heard: LastDelivery,
+    refused: RejectionReporter,
+    signed: KeyedSemaphore,
+    metrics: WebhookMetrics,
     is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
@@ -82,13 +82,24 @@ impl Receiver {
         client: Client,
         caches: Caches,
         tokens: SigningTokens,
-        metrics: Metrics,
+        metrics: WebhookMetrics,
         is_ready: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        let (heard, signed) = (Heard::new(client.clone()), Lanes::new(STORED_AT_ONCE));
-        let refused = Refused::new(client.clone());
+        let (heard, signed) = (LastDelivery::new(client.clone()), KeyedSemaphore::new(PERSIST_CONCURRENCY));
+        let refused = RejectionReporter::new(client.clone());
         let is_ready = Box::new(is_ready);
-        Self { inner: Arc::new(Inner { client, caches, tokens, heard, refused, signed, metrics, is_ready }) }
+        Self {
+            inner: Arc::new(ReceiverInner {
+                client,
+                caches,
+                tokens,
+                heard,
+                refused,
+                signed,
+                metrics,
+                is_ready,
+            }),
+        }
     }
 
     /// The endpoint as a service.
@@ -106,7 +117,7 @@ async fn handle(State(receiver): State<Receiver>, request: Request) -> Response 
         return (status, text).into_response();
     }
     let (parts, body) = request.into_parts();
-    let mut body = Incoming::new(body);
+    let mut body = LimitedBody::new(body);
     let answer = receiver.inner.answer(&parts, &mut body).await;
     body.discard().await;
     let outcome = match &answer {
@@ -117,41 +128,41 @@ async fn handle(State(receiver): State<Receiver>, request: Request) -> Response 
     answer.into_response()
 }
 
-impl Inner {
-    async fn answer(&self, parts: &Parts, body: &mut Incoming) -> Result<Taken, Refusal> {
+impl ReceiverInner {
+    async fn answer(&self, parts: &Parts, body: &mut LimitedBody) -> Result<Accepted, Rejection> {
         if parts.method != Method::POST {
-            return Err(Refusal::Method);
+            return Err(Rejection::Method);
         }
-        let (namespace, name) = target(parts.uri.path()).ok_or(Refusal::Path)?;
-        let scope = self.caches.of(namespace).ok_or(Refusal::Connection)?;
+        let (namespace, name) = target(parts.uri.path()).ok_or(Rejection::Path)?;
+        let scope = self.caches.for_namespace(namespace).ok_or(Rejection::Connection)?;
         if scope.ready().now_or_never() != Some(true) {
-            return Err(Refusal::Starting);
+            return Err(Rejection::Starting);
         }
-        let connection = scope.connections.get(namespace, name).ok_or(Refusal::Connection)?;
-        let event = Event::parse(&body.read(&parts.headers).await?)?;
-        let signing_tokens = self.tokens.get(namespace, name).ok_or(Refusal::NoToken)?;
+        let connection = scope.connections.get(namespace, name).ok_or(Rejection::Connection)?;
+        let event = LeverEvent::parse(&body.read(&parts.headers).await?)?;
+        let signing_tokens = self.tokens.get(namespace, name).ok_or(Rejection::NoToken)?;
         let now = Timestamp::now();
         if !event.is_signed_with(&signing_tokens) {
             if event.looks_signed() {
                 self.refused.mismatch(&connection, now).await;
             }
-            return Err(Refusal::Signature);
+            return Err(Rejection::Signature);
         }
         match event.timeliness(now) {
             Timeliness::Timely => {}
             Timeliness::Outdated => {
                 self.refused.outdated(&connection);
-                return Err(Refusal::Age);
+                return Err(Rejection::Age);
             }
             Timeliness::Ahead { seconds } => {
                 self.refused.ahead(&connection, now, seconds).await;
-                return Err(Refusal::Age);
+                return Err(Rejection::Age);
             }
         }
         // Who knows the token, or has seen one delivery, can send any number. No line for each of these, either.
         let lane = self.signed.of(namespace, name);
-        if Arc::strong_count(&lane) > TAKEN_AT_ONCE {
-            return Err(Refusal::Crowded);
+        if Arc::strong_count(&lane) > MAX_PENDING_DELIVERIES {
+            return Err(Rejection::Crowded);
         }
         let span = spans::webhook(namespace, name);
         let answering = async {
@@ -159,8 +170,9 @@ impl Inner {
                 let _turn = lane.acquire().await;
                 self.take(scope, &connection, &event).await
             };
-            let (taken, ()) = futures::join!(timeout(LONGEST, in_turn), self.heard.note(&connection, now));
-            let taken = taken.unwrap_or(Err(Refusal::TimedOut));
+            let (taken, ()) =
+                futures::join!(timeout(DELIVERY_TIMEOUT, in_turn), self.heard.note(&connection, now));
+            let taken = taken.unwrap_or(Err(Rejection::TimedOut));
             log(&connection, &taken);
             taken
         };
@@ -174,24 +186,24 @@ impl Inner {
 
     async fn take(
         &self,
-        scope: &Scope,
+        scope: &WatchScope,
         connection: &LeverConnection,
-        event: &Event,
-    ) -> Result<Taken, Refusal> {
+        event: &LeverEvent,
+    ) -> Result<Accepted, Rejection> {
         let change = match event.meaning()? {
-            Meaning::Verify => return Ok(Taken::Verified),
-            Meaning::Other => return Ok(Taken::Ignored),
-            Meaning::StageChange(change) => change,
+            EventKind::Verify => return Ok(Accepted::Verified),
+            EventKind::Other => return Ok(Accepted::Ignored),
+            EventKind::StageChange(change) => change,
         };
         Ok(match persist::store(&self.client, scope, connection, &change).await? {
-            Stored::NotNamed => Taken::Ignored,
-            Stored::Pads(pads) => Taken::Accepted(pads),
+            Persisted::NotNamed => Accepted::Ignored,
+            Persisted::Pads(pads) => Accepted::Accepted(pads),
         })
     }
 }
 
 /// One line per signed delivery. Only names of the cluster: nothing of the delivery itself.
-fn log(connection: &LeverConnection, taken: &Result<Taken, Refusal>) {
+fn log(connection: &LeverConnection, taken: &Result<Accepted, Rejection>) {
     let (namespace, connection) = (connection.namespace().unwrap_or_default(), connection.name_any());
     match taken {
         Ok(taken) => {
@@ -214,12 +226,12 @@ fn is_health_check(method: &Method, path: &str) -> bool {
 
 /// The namespace and the connection that an address names.
 fn target(path: &str) -> Option<(&str, &str)> {
-    let (namespace, name) = path.strip_prefix(PREFIX)?.split_once('/')?;
+    let (namespace, name) = path.strip_prefix(WEBHOOK_PATH_PREFIX)?.split_once('/')?;
     (!namespace.is_empty() && !name.is_empty() && !name.contains('/')).then_some((namespace, name))
 }
 
-impl From<Malformed> for Refusal {
+impl From<Malformed> for Rejection {
     fn from(Malformed(problem): Malformed) -> Self {
-        Refusal::Malformed(problem)
+        Rejection::Malformed(problem)
     }
 }

@@ -4,14 +4,14 @@
 //! at, a Pad that is gone is made again. Doing it twice does no harm, so a delivery that was answered with 503 may have
 //! been stored in part.
 
-use super::event::StageChange;
-use super::routing::{Intent, configurations_of, decide};
+use super::event::StageChangeEvent;
+use super::routing::{PadAction, configurations_of, decide};
 use crate::api::names;
 use crate::api::pad::{Trigger, TriggerSource};
 use crate::api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
-use crate::k8s::Scope;
+use crate::k8s::WatchScope;
 use crate::k8s::decode::Decoded;
-use crate::k8s::pad_index::Place;
+use crate::k8s::pad_index::IndexKey;
 use crate::k8s::patch::is_status;
 use crate::pad_builder::{self, is_of, is_of_spec};
 use crate::telemetry::traces::spans;
@@ -23,15 +23,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// More waiting Pads of one connection than this, and Lever is asked to send again later.
-const MOST_UNJUDGED: usize = 10_000;
+const MAX_UNJUDGED_PADS: usize = 10_000;
 /// How often a choice is put right before Lever is asked to send again later.
-const MOST_TRIES: u32 = 12;
+const MAX_UPSERT_ATTEMPTS: u32 = 12;
 /// How many configurations are served at the same time.
-const CONFIGURATIONS_AT_ONCE: usize = 8;
+const UPSERT_CONCURRENCY: usize = 8;
 
 /// What a stage change has led to.
 #[derive(Debug, Eq, PartialEq)]
-pub enum Stored {
+pub enum Persisted {
     /// No configuration names the stage.
     NotNamed,
     /// These Pads are in the API server, by name.
@@ -40,12 +40,12 @@ pub enum Stored {
 
 /// Why a stage change could not be stored now. All of these pass: Lever shall send again.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum PersistError {
     /// The connection has not yet been probed.
     #[error("the stages of the Lever account are not known yet")]
     StagesUnknown,
     /// The leader lies far behind, or does not work at all.
-    #[error("more than {MOST_UNJUDGED} Pads of the connection wait to be judged")]
+    #[error("more than {MAX_UNJUDGED_PADS} Pads of the connection wait to be judged")]
     TooManyUnjudged,
     /// The Pads of a candidate changed at every look.
     #[error("the Pads of the candidate change too fast")]
@@ -55,7 +55,7 @@ pub enum StoreError {
     Api(#[from] Box<kube::Error>),
 }
 
-impl From<kube::Error> for StoreError {
+impl From<kube::Error> for PersistError {
     fn from(error: kube::Error) -> Self {
         Self::Api(Box::new(error))
     }
@@ -72,45 +72,45 @@ fn brief(error: &kube::Error) -> String {
 /// Stores a stage change for every configuration that it concerns.
 pub async fn store(
     client: &Client,
-    scope: &Scope,
+    scope: &WatchScope,
     connection: &LeverConnection,
-    change: &StageChange,
-) -> Result<Stored, StoreError> {
+    change: &StageChangeEvent,
+) -> Result<Persisted, PersistError> {
     if connection.stages().is_empty() {
-        return Err(StoreError::StagesUnknown);
+        return Err(PersistError::StagesUnknown);
     }
     let namespace = connection.namespace().unwrap_or_default();
     let configurations =
-        configurations_of(&change.stage_id, connection, &scope.configurations.of_namespace(&namespace));
+        configurations_of(&change.stage_id, connection, &scope.configurations.in_namespace(&namespace));
     if configurations.is_empty() {
-        return Ok(Stored::NotNamed);
+        return Ok(Persisted::NotNamed);
     }
     if are_too_many_unjudged(scope, &namespace, connection) {
-        return Err(StoreError::TooManyUnjudged);
+        return Err(PersistError::TooManyUnjudged);
     }
     let candidates_pads =
-        scope.pads.at(&namespace, &Place::Candidate(change.opportunity_id.clone()), |_| true);
+        scope.pads.lookup(&namespace, &IndexKey::Candidate(change.opportunity_id.clone()), |_| true);
     let pads = decoded(client, &namespace);
     let mut names: Vec<String> = stream::iter(configurations)
         .map(|configuration| {
             let known = candidates_pads.clone();
             let pads = &pads;
-            async move { Candidate::new(pads, &configuration, change, known).settle().await }
+            async move { PadUpsert::new(pads, &configuration, change, known).settle().await }
         })
-        .buffer_unordered(CONFIGURATIONS_AT_ONCE)
+        .buffer_unordered(UPSERT_CONCURRENCY)
         .try_collect()
         .await?;
     names.sort();
-    Ok(Stored::Pads(names))
+    Ok(Persisted::Pads(names))
 }
 
-fn are_too_many_unjudged(scope: &Scope, namespace: &str, connection: &LeverConnection) -> bool {
-    if scope.pads.at_most(namespace, &Place::Waiting) <= MOST_UNJUDGED {
+fn are_too_many_unjudged(scope: &WatchScope, namespace: &str, connection: &LeverConnection) -> bool {
+    if scope.pads.upper_bound(namespace, &IndexKey::Waiting) <= MAX_UNJUDGED_PADS {
         return false;
     }
     let reference = connection.reference();
     let is_of_connection = |pad: &Pad| pad.spec.connection_ref.as_ref() == Some(&reference);
-    scope.pads.at(namespace, &Place::Waiting, is_of_connection).len() > MOST_UNJUDGED
+    scope.pads.lookup(namespace, &IndexKey::Waiting, is_of_connection).len() > MAX_UNJUDGED_PADS
 }
 
 /// The Pads of a namespace. One that does not decode must not make deliveries fail for ever.
@@ -123,21 +123,21 @@ fn is_kept(pad: &Pad) -> bool {
 }
 
 /// One candidate and one configuration, on the way to a Pad that will be judged.
-struct Candidate<'a> {
+struct PadUpsert<'a> {
     api: &'a Api<Decoded<Pad>>,
     configuration: &'a PadConfiguration,
-    change: &'a StageChange,
+    change: &'a StageChangeEvent,
     known: Vec<Arc<Pad>>,
     taken: BTreeSet<u32>,
     /// A Pad of the candidate that does not decode.
     undecodable: Option<String>,
 }
 
-impl<'a> Candidate<'a> {
+impl<'a> PadUpsert<'a> {
     fn new(
         api: &'a Api<Decoded<Pad>>,
         configuration: &'a PadConfiguration,
-        change: &'a StageChange,
+        change: &'a StageChangeEvent,
         mut known: Vec<Arc<Pad>>,
     ) -> Self {
         known.retain(|pad| is_of(pad, &configuration.name_any(), &change.opportunity_id));
@@ -145,9 +145,9 @@ impl<'a> Candidate<'a> {
     }
 
     /// Returns the name of the Pad that stands for the stage change.
-    async fn settle(mut self) -> Result<String, StoreError> {
+    async fn settle(mut self) -> Result<String, PersistError> {
         let configuration = self.configuration.name_any();
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_UPSERT_ATTEMPTS {
             if let Some(name) = self.undecodable.take() {
                 if self.annotate(name.clone()).await?.is_some() || self.undecodable.is_some() {
                     return Ok(name);
@@ -155,19 +155,19 @@ impl<'a> Candidate<'a> {
                 continue;
             }
             let settled = match decide(&self.known, &self.taken, &configuration, self.change) {
-                Intent::Nothing { name } => self.confirm(name).await?,
-                Intent::Annotate { name } => self.annotate(name).await?,
-                Intent::Create { n } => self.create(n).await?,
+                PadAction::Nothing { name } => self.confirm(name).await?,
+                PadAction::Annotate { name } => self.annotate(name).await?,
+                PadAction::Create { n } => self.create(n).await?,
             };
             if let Some(name) = settled {
                 return Ok(name);
             }
         }
-        Err(StoreError::Unsettled)
+        Err(PersistError::Unsettled)
     }
 
     /// The same delivery has come before. What the cache knows of it may be gone since.
-    async fn confirm(&mut self, name: String) -> Result<Option<String>, StoreError> {
+    async fn confirm(&mut self, name: String) -> Result<Option<String>, PersistError> {
         match self.api.get_opt(&name).await? {
             Some(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
             Some(pad) => {
@@ -181,7 +181,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    async fn annotate(&mut self, name: String) -> Result<Option<String>, StoreError> {
+    async fn annotate(&mut self, name: String) -> Result<Option<String>, PersistError> {
         let request = (names::RECONCILE_REQUESTED_AT.to_owned(), self.change.request.clone());
         let annotations: BTreeMap<_, _> = spans::mark().into_iter().chain([request]).collect();
         let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
@@ -204,7 +204,7 @@ impl<'a> Candidate<'a> {
         }
     }
 
-    async fn create(&mut self, n: u32) -> Result<Option<String>, StoreError> {
+    async fn create(&mut self, n: u32) -> Result<Option<String>, PersistError> {
         let pad = self.pad(n);
         let name = pad.name_any();
         let api: Api<Pad> =
@@ -226,7 +226,7 @@ impl<'a> Candidate<'a> {
 
     /// The cache lay behind: what the operator has made is listed from the API server. Pads made by hand carry no
     /// labels, so of those that the cache knows each is asked for.
-    async fn look_again(&mut self) -> Result<(), StoreError> {
+    async fn look_again(&mut self) -> Result<(), PersistError> {
         let selector: Vec<String> =
             self.labels().into_iter().map(|(label, value)| format!("{label}={value}")).collect();
         let listed = self.api.list(&ListParams::default().labels(&selector.join(","))).await?.items;

@@ -19,24 +19,24 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// Between two writes, and two log lines, about one connection.
-const PAUSE: Duration = Duration::from_secs(5 * 60);
+const REJECTION_REPORT_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// The same for all processes, as the status shows it.
-const FRESH: SignedDuration = SignedDuration::from_mins(5);
+const REJECTION_VALIDITY: SignedDuration = SignedDuration::from_mins(5);
 /// Delay before another write after one that the API server did not take, such as one of two at the same time.
-const AFTER_FAILURE: Duration = Duration::from_secs(30);
+const REJECTION_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// Lever waits for the answer meanwhile.
-const LONGEST: Duration = Duration::from_secs(2);
+const REJECTION_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Namespace and name of a connection, and the reason.
-type Key = (String, String, &'static str);
+type RejectionKey = (String, String, &'static str);
 
 /// Reports refused requests, at most one now and then.
-pub struct Refused {
+pub struct RejectionReporter {
     client: Client,
-    next: Mutex<HashMap<Key, Instant>>,
+    next: Mutex<HashMap<RejectionKey, Instant>>,
 }
 
-impl Refused {
+impl RejectionReporter {
     /// Nothing reported yet.
     pub fn new(client: Client) -> Self {
         Self { client, next: Mutex::default() }
@@ -91,7 +91,10 @@ impl Refused {
 
     async fn write(&self, connection: &LeverConnection, refusal: WebhookRefusal, now: Timestamp) {
         let before = connection.status.as_ref().and_then(|status| status.webhook_refusal.as_ref());
-        if before.and_then(|before| before.at).is_some_and(|at| now.duration_since(at).abs() < FRESH) {
+        if before
+            .and_then(|before| before.at)
+            .is_some_and(|at| now.duration_since(at).abs() < REJECTION_VALIDITY)
+        {
             return;
         }
         let Some(conditions) = status::refusing(connection, &refusal, now) else { return };
@@ -105,9 +108,9 @@ impl Refused {
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let writing = connections.patch_status(&name, &parameters, &patch);
         let writing = spans::write("patch status of LeverConnection", &namespace, &name, writing);
-        if !matches!(timeout(LONGEST, writing).await, Ok(Ok(_))) {
-            let of_this = |key: &Key| key.0 == namespace && key.1 == name;
-            let until = Instant::now() + AFTER_FAILURE;
+        if !matches!(timeout(REJECTION_WRITE_TIMEOUT, writing).await, Ok(Ok(_))) {
+            let of_this = |key: &RejectionKey| key.0 == namespace && key.1 == name;
+            let until = Instant::now() + REJECTION_RETRY_DELAY;
             let mut next = self.next.lock();
             next.iter_mut().filter(|(key, _)| of_this(key)).for_each(|(_, next)| *next = until);
         }
@@ -119,7 +122,7 @@ impl Refused {
         next.retain(|_, next| *next > now);
         let key = (connection.namespace().unwrap_or_default(), connection.name_any(), reason);
         let is_due = !next.contains_key(&key);
-        next.entry(key).or_insert(now + PAUSE);
+        next.entry(key).or_insert(now + REJECTION_REPORT_INTERVAL);
         is_due
     }
 }

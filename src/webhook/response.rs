@@ -1,6 +1,6 @@
 //! What Lever is told: the closed set of answers, their HTTP form and their names in the metric.
 
-use super::persist::StoreError;
+use super::persist::PersistError;
 use axum::Json;
 use axum::http::header::{ALLOW, CONNECTION, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -11,7 +11,7 @@ use serde_json::json;
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// All names of answers.
-pub const OUTCOMES: [&str; 10] = [
+pub const OUTCOME_NAMES: [&str; 10] = [
     "Accepted",
     "Ignored",
     "Verified",
@@ -26,7 +26,7 @@ pub const OUTCOMES: [&str; 10] = [
 
 /// A delivery that is taken note of.
 #[derive(Debug, Eq, PartialEq)]
-pub enum Taken {
+pub enum Accepted {
     /// Lever's Verify button.
     Verified,
     /// Nothing to do.
@@ -38,7 +38,7 @@ pub enum Taken {
 /// Why a request is not taken. The messages are for whoever looks at the delivery in Lever's settings, and may be seen
 /// by anybody.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum Rejection {
     /// Not POST.
     #[error("webhooks are sent by POST")]
     Method,
@@ -85,32 +85,32 @@ pub enum Refusal {
     Crowded,
     /// Could not be stored now.
     #[error("the event could not be stored now: {0}. Try again")]
-    NotStored(#[from] StoreError),
+    NotStored(#[from] PersistError),
     /// Could not be stored in time.
     #[error("the event could not be stored in time. Try again")]
     TimedOut,
 }
 
-impl Taken {
+impl Accepted {
     /// Its name, in the answer and in the metric.
     pub fn name(&self) -> &'static str {
         match self {
-            Taken::Verified => "Verified",
-            Taken::Ignored => "Ignored",
-            Taken::Accepted(_) => "Accepted",
+            Accepted::Verified => "Verified",
+            Accepted::Ignored => "Ignored",
+            Accepted::Accepted(_) => "Accepted",
         }
     }
 
     /// The Pads that stand for it.
     pub fn pads(&self) -> &[String] {
         match self {
-            Taken::Accepted(pads) => pads,
-            Taken::Verified | Taken::Ignored => &[],
+            Accepted::Accepted(pads) => pads,
+            Accepted::Verified | Accepted::Ignored => &[],
         }
     }
 }
 
-impl Refusal {
+impl Rejection {
     /// Its name in the metric.
     pub fn name(&self) -> &'static str {
         match self.status() {
@@ -127,32 +127,32 @@ impl Refusal {
     /// Its status over HTTP.
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Refusal::Path | Refusal::Connection => StatusCode::NOT_FOUND,
-            Refusal::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
-            Refusal::BrokenOff | Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
-            Refusal::Signature | Refusal::Age => StatusCode::UNAUTHORIZED,
-            Refusal::Starting
-            | Refusal::NoToken
-            | Refusal::Crowded
-            | Refusal::NotStored(_)
-            | Refusal::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
+            Rejection::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Rejection::Path | Rejection::Connection => StatusCode::NOT_FOUND,
+            Rejection::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Rejection::Slow => StatusCode::REQUEST_TIMEOUT,
+            Rejection::BrokenOff | Rejection::Malformed(_) => StatusCode::BAD_REQUEST,
+            Rejection::Signature | Rejection::Age => StatusCode::UNAUTHORIZED,
+            Rejection::Starting
+            | Rejection::NoToken
+            | Rejection::Crowded
+            | Rejection::NotStored(_)
+            | Rejection::TimedOut => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
 
-impl IntoResponse for Taken {
+impl IntoResponse for Accepted {
     fn into_response(self) -> Response {
         let outcome = self.name();
         match self {
-            Taken::Verified | Taken::Ignored => Json(json!({"outcome": outcome})).into_response(),
-            Taken::Accepted(pads) => Json(json!({"outcome": outcome, "pads": pads})).into_response(),
+            Accepted::Verified | Accepted::Ignored => Json(json!({"outcome": outcome})).into_response(),
+            Accepted::Accepted(pads) => Json(json!({"outcome": outcome, "pads": pads})).into_response(),
         }
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         let status = self.status();
         let mut response = (status, Json(json!({"error": self.to_string()}))).into_response();

@@ -3,7 +3,7 @@
 //! There are no rules about tags and repetition here: only the leader decides whether a candidate gets a pad. The
 //! receiver makes sure that there is a Pad to decide about, and that it is looked at.
 
-use super::event::StageChange;
+use super::event::StageChangeEvent;
 use crate::api::{LeverConnection, Pad, PadConfiguration, names};
 use crate::rules;
 use kube::ResourceExt;
@@ -11,11 +11,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Deliveries of one candidate are never further apart: older ones are refused (15 days, and 5 minutes of the clocks).
-const LATEST_MS: i64 = 16 * 24 * 60 * 60 * 1000;
+const MAX_DELIVERY_SPREAD_MS: i64 = 16 * 24 * 60 * 60 * 1000;
 
 /// What is to be done for one candidate and one configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Intent {
+pub enum PadAction {
     /// Make the n-th Pad.
     Create {
         /// Its number.
@@ -61,19 +61,24 @@ pub fn configurations_of(
 
 /// Whether a request that stands on a Pad is this delivery's, or a later one's: then the Pad is judged by what Lever
 /// says after both. An older one must not take its place, or it would look as if nothing were to be done.
-fn covers(asked: &str, change: &StageChange) -> bool {
+fn covers(asked: &str, change: &StageChangeEvent) -> bool {
     if asked == change.request {
         return true;
     }
     let at = change.at.as_millisecond();
     // What a person wrote there may look like a time far ahead.
     names::delivered_at(asked)
-        .is_some_and(|delivered| delivered > at && delivered.saturating_sub(at) <= LATEST_MS)
+        .is_some_and(|delivered| delivered > at && delivered.saturating_sub(at) <= MAX_DELIVERY_SPREAD_MS)
 }
 
 /// Chooses what to do. `pads` are those of the candidate and the configuration; `taken` are numbers whose names belong
 /// to others.
-pub fn decide(pads: &[Arc<Pad>], taken: &BTreeSet<u32>, configuration: &str, change: &StageChange) -> Intent {
+pub fn decide(
+    pads: &[Arc<Pad>],
+    taken: &BTreeSet<u32>,
+    configuration: &str,
+    change: &StageChangeEvent,
+) -> PadAction {
     let number = |pad: &Pad| names::pad_number(&pad.name_any(), configuration, &change.opportunity_id);
     let order = |pad: &Pad| {
         (number(pad), pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.name_any())
@@ -84,9 +89,9 @@ pub fn decide(pads: &[Arc<Pad>], taken: &BTreeSet<u32>, configuration: &str, cha
         let name = newest.name_any();
         let asked = newest.annotations().get(names::RECONCILE_REQUESTED_AT);
         return if asked.is_some_and(|asked| covers(asked, change)) {
-            Intent::Nothing { name }
+            PadAction::Nothing { name }
         } else {
-            Intent::Annotate { name }
+            PadAction::Annotate { name }
         };
     }
     let highest = pads.iter().filter_map(|pad| number(pad)).max().unwrap_or_default();
@@ -94,5 +99,5 @@ pub fn decide(pads: &[Arc<Pad>], taken: &BTreeSet<u32>, configuration: &str, cha
     while taken.contains(&n) {
         n = n.saturating_add(1);
     }
-    Intent::Create { n }
+    PadAction::Create { n }
 }

@@ -1,7 +1,7 @@
 //! Serves the webhook endpoint: bounded in connections, memory and time, and ends without losing what is in flight.
 
 use super::Receiver;
-use super::connections::{Connections, Observed, Tracked};
+use super::connections::{ObservedStream, OpenConnections, TrackedConnection};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,22 +16,22 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// Each may hold one body in memory. Further ones wait until one of these has ended.
-pub(super) const MOST_CONNECTIONS: usize = 512;
+pub(super) const MAX_CONNECTIONS: usize = 512;
 /// The largest request line and headers; also how much of a body is read ahead.
-const LARGEST_HEAD: usize = 32 * 1024;
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// How long a connection is used, so that those of a load balancer are spread over new replicas.
-const LONGEST_CONNECTION: Duration = Duration::from_secs(3600);
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(3600);
 /// More than a request may last at all.
-const LONGEST_END: Duration = Duration::from_secs(16);
+const CONNECTION_DRAIN_TIMEOUT: Duration = Duration::from_secs(16);
 /// Between two attempts to take a connection when the system has no more.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Delay before another idle connection is closed while all places are taken.
-const SHED_PAUSE: Duration = Duration::from_millis(100);
+const IDLE_CLOSE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, then takes no more connections and returns when all requests in flight are answered.
 pub async fn serve(listener: TcpListener, receiver: Receiver, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    let (tasks, connections) = (TaskTracker::new(), Connections::default());
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (tasks, connections) = (TaskTracker::new(), OpenConnections::default());
     let accept = async {
         loop {
             let Some(slot) = slot(&slots, &connections).await else { return };
@@ -39,7 +39,7 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     tracing::warn!(%error, "cannot take a connection for webhooks");
-                    sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                     continue;
                 }
             };
@@ -57,9 +57,9 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
 }
 
 /// Waits for a place for one more connection. While all are taken, idle connections are closed.
-async fn slot(slots: &Arc<Semaphore>, connections: &Connections) -> Option<OwnedSemaphorePermit> {
+async fn slot(slots: &Arc<Semaphore>, connections: &OpenConnections) -> Option<OwnedSemaphorePermit> {
     loop {
-        let slot = timeout(SHED_PAUSE, Arc::clone(slots).acquire_owned());
+        let slot = timeout(IDLE_CLOSE_INTERVAL, Arc::clone(slots).acquire_owned());
         if slots.available_permits() == 0 {
             connections.shed();
         }
@@ -72,7 +72,12 @@ async fn slot(slots: &Arc<Semaphore>, connections: &Connections) -> Option<Owned
 
 /// Serves one connection to its end. How it ends is the client's business: every request was answered, or its client has
 /// gone, or it takes no answer.
-async fn attend(stream: TcpStream, receiver: &Receiver, tracked: Tracked, stop: &CancellationToken) {
+async fn attend(
+    stream: TcpStream,
+    receiver: &Receiver,
+    tracked: TrackedConnection,
+    stop: &CancellationToken,
+) {
     let _ = stream.set_nodelay(true);
     let router = receiver.router();
     let service = service_fn(|request| {
@@ -90,15 +95,15 @@ async fn attend(stream: TcpStream, receiver: &Receiver, tracked: Tracked, stop: 
             .timer(TokioTimer::new())
             // Its own timeout would close idle connections, too.
             .header_read_timeout(None)
-            .max_buf_size(LARGEST_HEAD)
-            .serve_connection(TokioIo::new(Observed::new(stream, tracked.clone())), service)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(ObservedStream::new(stream, tracked.clone())), service)
     );
     tokio::select! {
         _ = connection.as_mut() => return,
         () = stop.cancelled() => {}
         () = tracked.overdue() => if tracked.is_in_head() { return },
-        () = sleep(LONGEST_CONNECTION) => {}
+        () = sleep(MAX_CONNECTION_AGE) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(LONGEST_END, connection).await;
+    let _ = timeout(CONNECTION_DRAIN_TIMEOUT, connection).await;
 }

@@ -22,13 +22,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// How many keys are read at the same time.
-const READS_AT_ONCE: usize = 16;
+const TOKEN_READ_CONCURRENCY: usize = 16;
 /// How long the API server may take to answer one read.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+const TOKEN_READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after the first read that got no answer; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const TOKEN_BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const TOKEN_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// A connection: its namespace and name.
 type Key = (String, String);
@@ -48,7 +48,7 @@ impl SigningTokens {
         let tokens = Self::default();
         // Subscribed to before the first read, so that no change falls between the two.
         let changes = secrets.changes();
-        let follower = Follower {
+        let follower = TokenWatcher {
             caches: caches.clone(),
             secrets: secrets.clone(),
             tokens: tokens.clone(),
@@ -85,7 +85,7 @@ impl SigningTokens {
 }
 
 /// What is to be read for one connection.
-struct Wanted {
+struct TokenSource {
     reference: SecretKeyRef,
     /// When to read; None: nothing to do before a change.
     due: Option<Instant>,
@@ -94,26 +94,26 @@ struct Wanted {
 }
 
 /// A finished read: of which connection, of which key, with what result (None: no answer in time).
-type Read = (Key, SecretKeyRef, Option<Result<SecretValue, SecretError>>);
+type FinishedRead = (Key, SecretKeyRef, Option<Result<SecretValue, SecretError>>);
 
-struct Follower {
+struct TokenWatcher {
     caches: Caches,
     secrets: Secrets,
     tokens: SigningTokens,
-    wanted: HashMap<Key, Wanted>,
+    wanted: HashMap<Key, TokenSource>,
 }
 
-impl Follower {
+impl TokenWatcher {
     async fn run(mut self, mut secrets: broadcast::Receiver<SecretChange>) {
         let mut connections =
             select_all(self.caches.scopes().iter().map(|scope| scope.connections.changes().boxed()));
-        let mut reads: FuturesUnordered<BoxFuture<'static, Read>> = FuturesUnordered::new();
+        let mut reads: FuturesUnordered<BoxFuture<'static, FinishedRead>> = FuturesUnordered::new();
         loop {
-            while reads.len() < READS_AT_ONCE {
+            while reads.len() < TOKEN_READ_CONCURRENCY {
                 let Some(read) = self.next_read() else { break };
                 reads.push(read);
             }
-            let next = self.next_due().filter(|_| reads.len() < READS_AT_ONCE);
+            let next = self.next_due().filter(|_| reads.len() < TOKEN_READ_CONCURRENCY);
             tokio::select! {
                 Some(connection) = connections.next() => self.heard_of_connection(&connection),
                 change = secrets.recv() => self.heard_of_secret(change.unwrap_or(SecretChange::Any)),
@@ -136,7 +136,7 @@ impl Follower {
             (Some(reference), Some(wanted)) if wanted.reference == reference => {}
             (Some(reference), _) => {
                 let wanted =
-                    Wanted { reference, due: Some(Instant::now()), is_being_read: false, failures: 0 };
+                    TokenSource { reference, due: Some(Instant::now()), is_being_read: false, failures: 0 };
                 self.wanted.insert(key, wanted);
             }
         }
@@ -166,27 +166,27 @@ impl Follower {
     }
 
     fn cached(&self, (namespace, name): &Key) -> Option<Arc<LeverConnection>> {
-        self.caches.of(namespace)?.connections.get(namespace, name)
+        self.caches.for_namespace(namespace)?.connections.get(namespace, name)
     }
 
     fn next_due(&self) -> Option<Instant> {
         self.wanted.values().filter(|wanted| !wanted.is_being_read).filter_map(|wanted| wanted.due).min()
     }
 
-    fn next_read(&mut self) -> Option<BoxFuture<'static, Read>> {
+    fn next_read(&mut self) -> Option<BoxFuture<'static, FinishedRead>> {
         let now = Instant::now();
-        let is_due = |wanted: &Wanted| !wanted.is_being_read && wanted.due.is_some_and(|due| due <= now);
+        let is_due = |wanted: &TokenSource| !wanted.is_being_read && wanted.due.is_some_and(|due| due <= now);
         let (key, wanted) = self.wanted.iter_mut().find(|(_, wanted)| is_due(wanted))?;
         (wanted.due, wanted.is_being_read) = (None, true);
         let (key, reference, secrets) = (key.clone(), wanted.reference.clone(), self.secrets.clone());
         let read = async move {
-            let value = timeout(READ_TIMEOUT, secrets.read(&key.0, &reference)).await.ok();
+            let value = timeout(TOKEN_READ_TIMEOUT, secrets.read(&key.0, &reference)).await.ok();
             (key, reference, value)
         };
         Some(read.boxed())
     }
 
-    fn learn(&mut self, (key, reference, value): Read) {
+    fn learn(&mut self, (key, reference, value): FinishedRead) {
         // A read for what a connection named before says nothing about what it names now.
         let Some(wanted) = self.wanted.get_mut(&key).filter(|wanted| wanted.reference == reference) else {
             return;
@@ -198,7 +198,8 @@ impl Follower {
                 self.tokens.learn(&key, value.value.expose_secret());
             }
             Some(Err(SecretError::Unreadable { .. })) | None => {
-                let pause = FIRST_PAUSE.saturating_mul(1 << wanted.failures.min(10)).min(LONGEST_PAUSE);
+                let pause =
+                    TOKEN_BACKOFF_INITIAL.saturating_mul(1 << wanted.failures.min(10)).min(TOKEN_BACKOFF_MAX);
                 wanted.failures = wanted.failures.saturating_add(1);
                 wanted.due.get_or_insert(Instant::now() + pause);
             }

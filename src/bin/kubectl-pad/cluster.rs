@@ -8,7 +8,7 @@ use kube::{Client, Resource};
 use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
 use pad_operator::k8s::connect;
 use pad_operator::k8s::decode::{Decoded, split};
-use pad_operator::k8s::trimmed::Kind;
+use pad_operator::k8s::trimmed::ManagedKind;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
@@ -120,7 +120,7 @@ impl TargetCluster {
 }
 
 /// Returns all objects of a kind in the namespace, except those that cannot be decoded.
-pub async fn list<K: Kind + Debug>(cluster: &TargetCluster) -> anyhow::Result<Vec<K>> {
+pub async fn list<K: ManagedKind + Debug>(cluster: &TargetCluster) -> anyhow::Result<Vec<K>> {
     Ok(list_by(&cluster.api(), "").await?.0)
 }
 
@@ -140,7 +140,7 @@ fn is_unknown_selector(error: &anyhow::Error) -> bool {
 
 /// Returns the objects of a kind that match the field selector, and the names of those that cannot be decoded. An empty
 /// selector matches all objects.
-async fn list_by<K: Kind + Debug>(
+async fn list_by<K: ManagedKind + Debug>(
     api: &Api<Decoded<K>>,
     selector: &str,
 ) -> anyhow::Result<(Vec<K>, Vec<String>)> {

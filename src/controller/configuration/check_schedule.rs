@@ -201,7 +201,7 @@ fn has_come(time: Option<Instant>, now: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::{Class, Error, Service};
+    use crate::transport::{Error, ErrorKind, Service};
 
     const ID: (&str, &str) = ("hiring", "phone-screen");
     const INTERVAL: Option<Duration> = Some(Duration::from_secs(300));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn unavailable() -> Error {
-        Error::new(Class::Unavailable, Service::Interview, "GET /organization/users", None, "")
+        Error::new(ErrorKind::Unavailable, Service::Interview, "GET /organization/users", None, "")
     }
 
     #[tokio::test(start_paused = true)]

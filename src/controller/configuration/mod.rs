@@ -57,7 +57,7 @@ fn of_connections(
     changes: impl Stream<Item = Arc<LeverConnection>> + Send,
 ) -> impl Stream<Item = ObjectRef<PadConfiguration>> + Send {
     changes.flat_map(move |connection| {
-        let mut concerned = configurations.of_namespace(&connection.namespace().unwrap_or_default());
+        let mut concerned = configurations.in_namespace(&connection.namespace().unwrap_or_default());
         concerned.retain(|configuration| configuration.spec.connection_ref == connection.reference());
         stream::iter(concerned.into_iter().map(|configuration| ObjectRef::from_obj(&*configuration)))
     })
@@ -112,7 +112,7 @@ fn precedence_changes(
                 true
             }
         };
-        let mut concerned = if news { configurations.of_namespace(&namespace) } else { Vec::new() };
+        let mut concerned = if news { configurations.in_namespace(&namespace) } else { Vec::new() };
         concerned.retain(|other| {
             other.spec.connection_ref == changed.spec.connection_ref && other.name_any() != name
         });
@@ -163,11 +163,11 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
 
         let checks = self.memory.checks(id, uid, configuration.metadata.generation);
         let interval = connection.as_deref().and_then(schedule::interval);
-        let count = || observe::count(&scope.pads.of_namespace(&namespace), &name);
+        let count = || observe::count(&scope.pads.in_namespace(&namespace), &name);
         let counts = self.memory.counts(id, uid, requested, interval, Instant::now(), count);
         // Read the connection again, because the checks may have taken a while.
         let connection = scope.connections.get(&namespace, &configuration.spec.connection_ref.name);
-        let others = scope.configurations.of_namespace(&namespace);
+        let others = scope.configurations.in_namespace(&namespace);
         let stages = connection.as_deref().map(LeverConnection::stages).unwrap_or_default();
         let rival = rules::conflict(&configuration, others.iter().map(Arc::as_ref), stages)
             .map(ResourceExt::name_any);

@@ -3,15 +3,15 @@
 use crate::api::configuration::PadCounts;
 use crate::api::pad::Phase;
 use crate::api::{Pad, PadConfigurationSpec};
-use crate::coderpad::{InterviewClient, Question};
-use crate::transport::{Class, Error, Priority};
+use crate::coderpad::{InterviewClient, QuestionRecord};
+use crate::transport::{Error, ErrorKind, Priority};
 use std::sync::Arc;
 
 /// Results of the checks of question and owner in CoderPad. None if not configured or not checked yet.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ExternalChecks {
     /// Result for the question.
-    pub question: Option<Result<Question, Error>>,
+    pub question: Option<Result<QuestionRecord, Error>>,
     /// Result for the owner: whether it is a user of the organization.
     pub owner: Option<Result<bool, Error>>,
 }
@@ -56,7 +56,7 @@ pub async fn checks(interview: &InterviewClient, spec: &PadConfigurationSpec) ->
 
 /// Reports whether an error may concern the API key itself, so that a probe of the connection is required.
 pub fn doubts_key(error: &Error) -> bool {
-    matches!(error.class, Class::Unauthorized | Class::Forbidden)
+    matches!(error.class, ErrorKind::Unauthorized | ErrorKind::Forbidden)
 }
 
 /// Counts the Pads of a configuration by phase. `pads` are all Pads of its namespace.
@@ -115,9 +115,12 @@ mod tests {
             ..ExternalChecks::default()
         };
         let good = ExternalChecks { owner: Some(Ok(true)), ..ExternalChecks::default() };
-        assert_eq!(failed(Class::Unavailable).after(good.clone()), good);
-        assert_eq!(failed(Class::Forbidden).after(good.clone()), failed(Class::Forbidden));
-        assert_eq!(failed(Class::Throttled).after(ExternalChecks::default()), failed(Class::Throttled));
-        assert_eq!(good.clone().after(failed(Class::Unavailable)), good);
+        assert_eq!(failed(ErrorKind::Unavailable).after(good.clone()), good);
+        assert_eq!(failed(ErrorKind::Forbidden).after(good.clone()), failed(ErrorKind::Forbidden));
+        assert_eq!(
+            failed(ErrorKind::Throttled).after(ExternalChecks::default()),
+            failed(ErrorKind::Throttled)
+        );
+        assert_eq!(good.clone().after(failed(ErrorKind::Unavailable)), good);
     }
 }

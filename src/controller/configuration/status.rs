@@ -11,7 +11,7 @@ use crate::controller::events::SUSPENDED;
 use crate::controller::pad::Reason;
 use crate::rules::{FoundStage, StageProblem, misfit, stage_of};
 use crate::sanitize;
-use crate::transport::{Class, Error};
+use crate::transport::{Error, ErrorKind};
 use jiff::Timestamp;
 
 /// Maximum number of stages in a message.
@@ -352,23 +352,23 @@ fn question(observation: &ConfigurationObservation<'_>) -> Check {
 
 fn question_error(observation: &ConfigurationObservation<'_>, id: i64, error: &Error) -> Check {
     match error.class {
-        Class::NotFound => Check::failed(
+        ErrorKind::NotFound => Check::failed(
             "QuestionNotFound",
             format!(
                 "{error}. CoderPad has no question {id} that is visible to the connection's API key. Correct spec.questionID."
             ),
         ),
-        Class::Forbidden => Check::failed(
+        ErrorKind::Forbidden => Check::failed(
             "QuestionNotUsable",
             format!(
                 "{error}. The connection's API key is not allowed to use question {id}. Share it with the organization, or choose another one."
             ),
         ),
-        Class::Unauthorized
-        | Class::Throttled
-        | Class::Invalid
-        | Class::Unavailable
-        | Class::OutcomeUnknown => failed(error, observation.last(types::QUESTION_USABLE)),
+        ErrorKind::Unauthorized
+        | ErrorKind::Throttled
+        | ErrorKind::Invalid
+        | ErrorKind::Unavailable
+        | ErrorKind::OutcomeUnknown => failed(error, observation.last(types::QUESTION_USABLE)),
     }
 }
 
@@ -386,7 +386,7 @@ fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
                 "{email} is not a user of the CoderPad organization. Invite this user in CoderPad, or correct spec.ownerEmail."
             ),
         ),
-        Some(Err(error)) if error.class == Class::Forbidden => Check::failed(
+        Some(Err(error)) if error.class == ErrorKind::Forbidden => Check::failed(
             "InterviewForbidden",
             format!(
                 "{error}. To check spec.ownerEmail, the connection requires the key of an organization owner."
@@ -400,9 +400,9 @@ fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
 /// Returns the result for a failed request. After a transient failure, the last known result stays.
 fn failed(error: &Error, last: Option<&Condition>) -> Check {
     match error.class {
-        Class::Throttled | Class::Unavailable | Class::OutcomeUnknown => match last {
+        ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => match last {
             Some(last) if last.status != Status::Unknown => Check::from_condition(last),
-            _ if error.class == Class::Throttled => Check::pending(
+            _ if error.class == ErrorKind::Throttled => Check::pending(
                 "InterviewRateLimited",
                 format!("{error}. The operator retries automatically."),
             ),
@@ -411,11 +411,11 @@ fn failed(error: &Error, last: Option<&Condition>) -> Check {
                 format!("{error}. The operator retries automatically."),
             ),
         },
-        Class::Unauthorized => Check::failed(
+        ErrorKind::Unauthorized => Check::failed(
             "InterviewUnauthorized",
             format!("{error}. CoderPad does not accept the connection's API key: see the LeverConnection."),
         ),
-        Class::Invalid | Class::Forbidden | Class::NotFound => Check::failed(
+        ErrorKind::Invalid | ErrorKind::Forbidden | ErrorKind::NotFound => Check::failed(
             "InterviewUnexpectedAnswer",
             format!(
                 "{error}. Check spec.questionID and spec.ownerEmail, and the LeverConnection's spec.interview.url."

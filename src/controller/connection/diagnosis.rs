@@ -4,8 +4,8 @@ use crate::api::{LeverConnection, SecretKeyRef};
 use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::patch::is_status;
 use crate::k8s::secrets::SecretError;
-use crate::lever::User;
-use crate::transport::{Class, Error, Service};
+use crate::lever::UserState;
+use crate::transport::{Error, ErrorKind, Service};
 use kube::ResourceExt;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub fn diagnose_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Dia
         Service::Interview => interview,
     };
     match error.class {
-        Class::Unauthorized => Diagnosis::new(
+        ErrorKind::Unauthorized => Diagnosis::new(
             service,
             reason("LeverUnauthorized", "InterviewUnauthorized"),
             Remedy::UserAction,
@@ -74,13 +74,13 @@ pub fn diagnose_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Dia
                 reason(OTHER_HOST, "")
             ),
         ),
-        Class::Forbidden => Diagnosis::new(
+        ErrorKind::Forbidden => Diagnosis::new(
             service,
             reason("LeverForbidden", "InterviewForbidden"),
             Remedy::UserAction,
             format!("{cause} The API key in {place} lacks the permission for this request. {permission}"),
         ),
-        Class::Throttled => Diagnosis {
+        ErrorKind::Throttled => Diagnosis {
             retry_after: error.retry_after,
             ..Diagnosis::new(
                 service,
@@ -89,7 +89,7 @@ pub fn diagnose_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Dia
                 cause,
             )
         },
-        Class::Unavailable | Class::OutcomeUnknown => Diagnosis {
+        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => Diagnosis {
             retry_after: error.retry_after,
             ..Diagnosis::new(
                 service,
@@ -98,7 +98,7 @@ pub fn diagnose_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Dia
                 cause,
             )
         },
-        Class::Invalid | Class::NotFound => Diagnosis::new(
+        ErrorKind::Invalid | ErrorKind::NotFound => Diagnosis::new(
             service,
             reason("LeverUnexpectedAnswer", "InterviewUnexpectedAnswer"),
             Remedy::Ambiguous,
@@ -129,11 +129,11 @@ pub fn no_organization(answer: &str, key: &SecretKeyRef) -> Diagnosis {
 }
 
 /// Returns the diagnosis of a `performAs` with which Lever would reject all writes (contract C3b).
-pub fn perform_as_invalid(connection: &LeverConnection, user: User) -> Diagnosis {
+pub fn perform_as_invalid(connection: &LeverConnection, user: UserState) -> Diagnosis {
     let spec = &connection.spec.lever;
     let problem = match user {
-        User::Deactivated => "is deactivated in Lever",
-        User::Unknown | User::Active => "does not exist in this Lever account",
+        UserState::Deactivated => "is deactivated in Lever",
+        UserState::Unknown | UserState::Active => "does not exist in this Lever account",
     };
     let message = format!(
         "spec.lever.performAs: user {} {problem}. Links, notes and tags could not be written, so no pad is created. \
@@ -209,13 +209,13 @@ mod tests {
     #[test]
     fn each_class_of_error_has_a_reason_and_a_remedy() {
         let cases = [
-            (Class::Unauthorized, "LeverUnauthorized", "InterviewUnauthorized", Remedy::UserAction),
-            (Class::Forbidden, "LeverForbidden", "InterviewForbidden", Remedy::UserAction),
-            (Class::Throttled, "LeverRateLimited", "InterviewRateLimited", Remedy::Retry),
-            (Class::Unavailable, "LeverUnavailable", "InterviewUnavailable", Remedy::Retry),
-            (Class::OutcomeUnknown, "LeverUnavailable", "InterviewUnavailable", Remedy::Retry),
-            (Class::NotFound, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Remedy::Ambiguous),
-            (Class::Invalid, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Remedy::Ambiguous),
+            (ErrorKind::Unauthorized, "LeverUnauthorized", "InterviewUnauthorized", Remedy::UserAction),
+            (ErrorKind::Forbidden, "LeverForbidden", "InterviewForbidden", Remedy::UserAction),
+            (ErrorKind::Throttled, "LeverRateLimited", "InterviewRateLimited", Remedy::Retry),
+            (ErrorKind::Unavailable, "LeverUnavailable", "InterviewUnavailable", Remedy::Retry),
+            (ErrorKind::OutcomeUnknown, "LeverUnavailable", "InterviewUnavailable", Remedy::Retry),
+            (ErrorKind::NotFound, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Remedy::Ambiguous),
+            (ErrorKind::Invalid, "LeverUnexpectedAnswer", "InterviewUnexpectedAnswer", Remedy::Ambiguous),
         ];
         for (class, lever, interview, nature) in cases {
             for (service, reason) in [(Service::Lever, lever), (Service::Interview, interview)] {
@@ -228,7 +228,7 @@ mod tests {
                 assert!(!trouble.message.contains(".."), "{}", trouble.message);
             }
         }
-        let error = Error::new(Class::Forbidden, Service::Lever, "GET /stages", Some(403), "no");
+        let error = Error::new(ErrorKind::Forbidden, Service::Lever, "GET /stages", Some(403), "no");
         let message = diagnose_call(&error, &key(), "It needs \"Find all stages\".").message;
         assert!(
             message.contains("Find all stages") && message.contains("Secret acme, key api-key"),

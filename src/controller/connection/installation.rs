@@ -7,7 +7,7 @@ use crate::api::pad::Phase;
 use crate::api::{Condition, LeverConnection, Pad};
 use crate::controller::Context;
 use crate::controller::runtime::ReconcileError;
-use crate::k8s::cache::Scope;
+use crate::k8s::cache::WatchScope;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
@@ -34,7 +34,7 @@ pub async fn ensure(context: &Context, connection: &mut Arc<LeverConnection>) ->
     }
     let known = connection.status.as_ref().and_then(|status| status.installation.clone());
     let Some(id) = known.filter(|id| is_id(id)).or_else(random_id) else { return Ok(()) };
-    let change = MetadataChange::default().annotate(INSTALLATION, &id).exclusively();
+    let change = MetadataChange::default().annotate(INSTALLATION, &id).conflict_even_if_applied();
     match write_metadata(&context.client, connection.as_ref(), &change).await {
         Ok(written) => {
             let (namespace, name) = (written.namespace().unwrap_or_default(), written.name_any());
@@ -81,7 +81,7 @@ pub fn obstacle(connection: &LeverConnection) -> Option<(&'static str, String)> 
 }
 
 /// Returns the other installations that have created pads for candidates of this connection, as its Pads report them.
-pub fn others(scope: &Scope, connection: &LeverConnection) -> BTreeSet<String> {
+pub fn others(scope: &WatchScope, connection: &LeverConnection) -> BTreeSet<String> {
     let (namespace, own) = (connection.namespace().unwrap_or_default(), connection.installation());
     let pads = scope.pads.matching(&namespace, |pad| other(pad).is_some());
     let through_this =
@@ -96,7 +96,7 @@ fn other(pad: &Pad) -> Option<&str> {
     status.other_installation.as_deref().filter(|_| counts)
 }
 
-fn connection_of(scope: &Scope, pad: &Pad) -> Option<String> {
+fn connection_of(scope: &WatchScope, pad: &Pad) -> Option<String> {
     let of_rule = || {
         let namespace = pad.namespace().unwrap_or_default();
         let configuration = scope.configurations.get(&namespace, &pad.spec.configuration_ref.name)?;
@@ -107,7 +107,7 @@ fn connection_of(scope: &Scope, pad: &Pad) -> Option<String> {
 
 /// Returns a stream of connections for which a Pad starts or stops reporting another installation.
 pub fn concerned_by_pads(
-    scope: Scope,
+    scope: WatchScope,
     changes: impl Stream<Item = Arc<Pad>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
     let mut known: HashMap<(String, String), String> = HashMap::new();

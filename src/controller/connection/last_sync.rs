@@ -1,7 +1,7 @@
 //! Status fields of a connection that the last complete sync sets.
 
 use crate::api::LeverConnectionStatus;
-use crate::sync::queue::Complete;
+use crate::sync::queue::CompletedSync;
 use jiff::SignedDuration;
 
 /// Maximum age of lastSyncAt while nothing else is written.
@@ -9,8 +9,12 @@ const ROUGHLY: SignedDuration = SignedDuration::from_hours(1);
 
 /// Adds the times of the last complete sync (contract S4), if the status is written anyway or the stored times are
 /// older than [`ROUGHLY`].
-pub fn add(before: &LeverConnectionStatus, after: &mut LeverConnectionStatus, complete: Option<Complete>) {
-    let Some(Complete { at, erasures }) = complete else { return };
+pub fn add(
+    before: &LeverConnectionStatus,
+    after: &mut LeverConnectionStatus,
+    complete: Option<CompletedSync>,
+) {
+    let Some(CompletedSync { at, erasures }) = complete else { return };
     let is_old = before.last_sync_at.is_none_or(|before| at.duration_since(before) >= ROUGHLY);
     if is_old || after != before {
         after.last_sync_at = Some(at);
@@ -35,7 +39,8 @@ mod tests {
         };
         let mut after = before.clone();
         after.organization = is_changed.then(|| "New".into());
-        let complete = complete.map(|second| Complete { at: at(second), erasures: Some(at(second - 1)) });
+        let complete =
+            complete.map(|second| CompletedSync { at: at(second), erasures: Some(at(second - 1)) });
         add(&before, &mut after, complete);
         let second = |time: Option<Timestamp>| Some(time?.as_second() - at(0).as_second());
         (second(after.last_sync_at), second(after.erasures_checked_until))

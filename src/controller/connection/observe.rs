@@ -5,12 +5,12 @@
 
 use super::diagnosis::{self, Diagnosis};
 use crate::api::LeverConnection;
-use crate::coderpad::{InterviewClient, PadSort, Quota};
+use crate::coderpad::{InterviewClient, PadQuota, PadSort};
 use crate::controller::organization::{KeyOrganization, Organization};
 use crate::controller::service_clients::ServiceClients;
 use crate::k8s::secrets::{SecretError, Secrets};
-use crate::lever::{self, LeverClient, Stage, User};
-use crate::transport::{Class, Error, Priority};
+use crate::lever::{self, LeverClient, LeverStage, UserState};
+use crate::transport::{Error, ErrorKind, Priority};
 use kube::ResourceExt;
 
 /// Maximum number of other opportunities that are read if the first one cannot be read.
@@ -29,7 +29,7 @@ pub struct Probe<Facts> {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LeverFacts {
     /// The stages of the account.
-    pub stages: Option<Vec<Stage>>,
+    pub stages: Option<Vec<LeverStage>>,
     /// The last write that Lever rejected for this key. Write permissions cannot be checked without a write.
     pub refused: Option<&'static str>,
 }
@@ -40,7 +40,7 @@ pub struct InterviewFacts {
     /// The organization, if the connection may use it.
     pub organization: Option<Organization>,
     /// The pad quota of the plan.
-    pub quota: Option<Quota>,
+    pub quota: Option<PadQuota>,
 }
 
 /// Presence of the signing token, without which webhooks cannot be verified.
@@ -92,10 +92,10 @@ async fn probe_lever(
     let Some(performer) = client.performer() else { return Ok(()) };
     // contract C3b
     match client.user(performer).await {
-        Ok(User::Active) => Ok(()),
+        Ok(UserState::Active) => Ok(()),
         Ok(user) => Err(diagnosis::perform_as_invalid(connection, user)),
         // This key has no permission to read users.
-        Err(error) if error.class == Class::Forbidden => Ok(()),
+        Err(error) if error.class == ErrorKind::Forbidden => Ok(()),
         Err(error) => Err(refused(error)),
     }
 }
@@ -108,7 +108,7 @@ async fn probe_opportunities(client: &LeverClient) -> Result<(), Error> {
         Ok(_) => return Ok(()),
         Err(error) => error,
     };
-    if matches!(error.class, Class::Unauthorized | Class::Throttled) || error.status.is_none() {
+    if matches!(error.class, ErrorKind::Unauthorized | ErrorKind::Throttled) || error.status.is_none() {
         return Err(error);
     }
     let others = client.some_opportunities(OTHERS + 1).await?;
@@ -118,7 +118,7 @@ async fn probe_opportunities(client: &LeverClient) -> Result<(), Error> {
         }
     }
     // The opportunity was deleted or moved since it was listed, so the response does not concern the key.
-    let is_of_this_one = error.class == Class::NotFound
+    let is_of_this_one = error.class == ErrorKind::NotFound
         || error.status.is_some_and(|status| (300..400).contains(&status) || status == 404 || status == 410);
     if is_of_this_one { Ok(()) } else { Err(error) }
 }
@@ -136,7 +136,7 @@ async fn probe_interview(
                             organization settings.";
     let organization = match of_key.fetch(interview).await {
         Ok(organization) => organization,
-        Err(error) if error.class == Class::NotFound => {
+        Err(error) if error.class == ErrorKind::NotFound => {
             return Err(diagnosis::no_organization(&error.to_string(), key));
         }
         Err(error) => return Err(diagnosis::diagnose_call(&error, key, OWNER)),

@@ -9,7 +9,7 @@ use crate::api::condition::{Conditions, Readiness, Status, find, types};
 use crate::api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
 use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus};
 use crate::sanitize;
-use crate::sync::queue::Missed;
+use crate::sync::queue::MissedDelivery;
 use crate::transport::Service;
 use crate::{coderpad, lever};
 use jiff::Timestamp;
@@ -57,7 +57,7 @@ pub struct ConnectionObservation<'a> {
     /// State of the services.
     pub services: Services<'a>,
     /// A stage entry that sync found and for which no webhook had arrived.
-    pub missed: Option<&'a Missed>,
+    pub missed: Option<&'a MissedDelivery>,
     /// Other installations that create pads for the same candidates.
     pub others: &'a BTreeSet<String>,
     /// The reconcile request that this pass handles.
@@ -157,7 +157,7 @@ fn take_facts(status: &mut LeverConnectionStatus, probed: &ProbeResult) {
         status.organization_id = organization.id.clone().or(known);
         status.organization = Some(organization.name.clone());
     }
-    if let Some(coderpad::Quota { unlimited, used, remaining, limit, overages_enabled: _ }) = facts.quota {
+    if let Some(coderpad::PadQuota { unlimited, used, remaining, limit, overages_enabled: _ }) = facts.quota {
         status.quota = Some(Quota { unlimited, used, remaining, limit });
     }
 }
@@ -177,7 +177,7 @@ fn take_webhook(status: &mut LeverConnectionStatus, webhook: &WebhookState) {
 }
 
 /// Returns the stages within the limits of the schema. Stages without a valid ID are omitted.
-fn stages_of(stages: &[lever::Stage]) -> Vec<Stage> {
+fn stages_of(stages: &[lever::LeverStage]) -> Vec<Stage> {
     let mut ids = HashSet::new();
     stages
         .iter()
@@ -348,9 +348,9 @@ fn ready(
 
 /// Returns the message for a missed delivery, unless a delivery has arrived since. The finding is from the last sync
 /// or, after a restart, from the existing condition.
-fn missed_delivery(status: &LeverConnectionStatus, missed: Option<&Missed>) -> Option<String> {
+fn missed_delivery(status: &LeverConnectionStatus, missed: Option<&MissedDelivery>) -> Option<String> {
     let is_open = |since: Timestamp| status.last_webhook_at.is_none_or(|last| last < since);
-    if let Some(Missed { stage, entry, .. }) = missed.filter(|missed| is_open(missed.found)) {
+    if let Some(MissedDelivery { stage, entry, .. }) = missed.filter(|missed| is_open(missed.found)) {
         let url = status.webhook_url.as_deref().unwrap_or_default();
         return Some(format!(
             "A candidate entered the stage '{}' at {entry}, but no webhook arrived; sync found the candidate. In \
@@ -438,7 +438,7 @@ fn webhook(
     connection: &LeverConnection,
     token: &SigningTokenStatus,
     managed: &WebhookState,
-    missed: Option<&Missed>,
+    missed: Option<&MissedDelivery>,
 ) {
     let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
     match managed {

@@ -11,7 +11,7 @@ use super::shared_reads::{SharedReadTicket, SharedReads};
 use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
-use crate::lever::{LeverClient, Opportunity, PAGE_SIZE, PageToken};
+use crate::lever::{LEVER_PAGE_SIZE, LeverClient, Opportunity, PageToken};
 use crate::telemetry::health::patiently;
 use crate::transport::{Error, Permit};
 use kube::ResourceExt;
@@ -311,7 +311,7 @@ impl Batch {
         let latest = Instant::now() + BATCH_WINDOW_MAX;
         let window_end = || {
             let waiting = self.waiting.lock();
-            let is_for_a_page = waiting.pending < PAGE_SIZE && !cursor.is_cooling_down(waiting.pending);
+            let is_for_a_page = waiting.pending < LEVER_PAGE_SIZE && !cursor.is_cooling_down(waiting.pending);
             waiting.batch_window_end().filter(|_| is_for_a_page && Instant::now() < latest)
         };
         while let Some(until) = window_end() {

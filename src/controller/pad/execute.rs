@@ -23,12 +23,12 @@ use crate::api::served::{self, Fingerprint};
 use crate::coderpad::PadRecord;
 use crate::controller::service_clients::ServiceClients;
 use crate::controller::{Context, schedule};
-use crate::k8s::in_time;
 use crate::k8s::patch::{MetadataChange, WriteError, refusal, write_metadata, write_status};
+use crate::k8s::with_timeout;
 use crate::pad_builder;
 use crate::rules;
 use crate::telemetry::traces::spans;
-use crate::transport::{Class, Departure};
+use crate::transport::{ErrorKind, SendDeadline};
 use jiff::Timestamp;
 use kube::Api;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub struct PadReconcile<'a> {
     /// Its ticket for a batched read of its candidate.
     pub demand: Option<Ticket>,
     /// The permit and send deadline of the write to Lever that this pass has claimed.
-    pub departure: Option<Departure>,
+    pub departure: Option<SendDeadline>,
     /// The ID of the pad that this pass created in CoderPad.
     pub made: Option<String>,
     /// The observed state.
@@ -152,7 +152,7 @@ impl PadReconcile<'_> {
                     match self.account()?.interview.environment(id).await {
                         Ok(environment) => code.push(environment),
                         // A file that CoderPad does not return must not prevent the note (contract E3).
-                        Err(error) if matches!(error.class, Class::NotFound | Class::Invalid) => {}
+                        Err(error) if matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid) => {}
                         Err(error) => return Err(PassError::Service(error)),
                     }
                 }
@@ -254,21 +254,21 @@ impl PadReconcile<'_> {
             None => lever.opportunity(&self.facts.pad.opportunity_id).await,
         };
         let is_read_later = self.facts.event.is_some_and(|event| event.read_again_in.is_some());
-        if read.as_ref().is_err_and(|error| error.class == Class::NotFound) && !is_read_later {
+        if read.as_ref().is_err_and(|error| error.class == ErrorKind::NotFound) && !is_read_later {
             tokio::time::sleep(READ_AGAIN_AFTER).await;
             read = lever.opportunity(&self.facts.pad.opportunity_id).await;
         }
         self.facts.opportunity = match read {
             Ok(opportunity) => CandidateLookup::Read(Box::new(opportunity)),
-            Err(error) if error.class == Class::NotFound => CandidateLookup::NotFound,
-            Err(error) if error.class == Class::Forbidden => {
+            Err(error) if error.class == ErrorKind::NotFound => CandidateLookup::NotFound,
+            Err(error) if error.class == ErrorKind::Forbidden => {
                 // If the key can read another opportunity, only this one is refused (contract P2b).
                 match lever.any_opportunity().await.map_err(PassError::Service)? {
                     Some(other) if other != self.facts.pad.opportunity_id => {
                         match lever.opportunity(&other).await {
                             Ok(_) => CandidateLookup::Refused,
                             // Deleted since it was listed: inconclusive.
-                            Err(gone) if gone.class == Class::NotFound => {
+                            Err(gone) if gone.class == ErrorKind::NotFound => {
                                 return Err(PassError::Service(error));
                             }
                             Err(other) => return Err(PassError::Service(other)),
@@ -286,13 +286,13 @@ impl PadReconcile<'_> {
     async fn read_pad(&self, id: &str) -> Result<Option<PadRecord>, PassError> {
         let interview = &self.account()?.interview;
         let mut read = interview.pad(id).await;
-        if read.as_ref().is_err_and(|error| error.class == Class::NotFound) {
+        if read.as_ref().is_err_and(|error| error.class == ErrorKind::NotFound) {
             tokio::time::sleep(READ_AGAIN_AFTER).await;
             read = interview.pad(id).await;
         }
         match read {
             Ok(record) => Ok(Some(record)),
-            Err(error) if error.class == Class::NotFound => Ok(None),
+            Err(error) if error.class == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(PassError::Service(error)),
         }
     }
@@ -327,7 +327,7 @@ impl PadReconcile<'_> {
     ) -> Result<(), PassError> {
         let api: Api<PadConfiguration> =
             Api::namespaced(self.context.client.clone(), &self.facts.pad.namespace);
-        let now = in_time(api.get_opt(&self.facts.pad.configuration)).await;
+        let now = with_timeout(api.get_opt(&self.facts.pad.configuration)).await;
         let Some(now) = now.map_err(|error| PassError::Cluster { message: error.to_string() })? else {
             return Ok(());
         };
@@ -352,8 +352,8 @@ impl PadReconcile<'_> {
             for id in std::mem::take(&mut missing) {
                 match interview.pad(&id).await {
                     Ok(record) => records.push(record),
-                    Err(error) if error.class == Class::NotFound => missing.push(id),
-                    Err(error) if matches!(error.class, Class::Forbidden | Class::Invalid) => {}
+                    Err(error) if error.class == ErrorKind::NotFound => missing.push(id),
+                    Err(error) if matches!(error.class, ErrorKind::Forbidden | ErrorKind::Invalid) => {}
                     Err(error) => return Err(PassError::Service(error)),
                 }
             }

@@ -8,7 +8,7 @@
 
 use crate::api::names::OnceOnlyWrite;
 use crate::coderpad::PadRecord;
-use crate::transport::TIME_LIMIT;
+use crate::transport::REQUEST_TIMEOUT;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl InFlight {
 /// a write without a response takes effect within the timeout of a call, if at all.
 pub fn visibility_delay(effect: OnceOnlyWrite) -> Duration {
     match effect {
-        OnceOnlyWrite::Link => TIME_LIMIT,
+        OnceOnlyWrite::Link => REQUEST_TIMEOUT,
         OnceOnlyWrite::Note => NOTE_VISIBILITY_DELAY,
     }
 }
@@ -128,8 +128,8 @@ pub fn visibility_delay(effect: OnceOnlyWrite) -> Duration {
 /// Returns the maximum time from sending a write to Lever until its effect is visible.
 pub fn max_flight_time(effect: OnceOnlyWrite) -> Duration {
     match effect {
-        OnceOnlyWrite::Link => TIME_LIMIT,
-        OnceOnlyWrite::Note => TIME_LIMIT + NOTE_VISIBILITY_DELAY,
+        OnceOnlyWrite::Link => REQUEST_TIMEOUT,
+        OnceOnlyWrite::Note => REQUEST_TIMEOUT + NOTE_VISIBILITY_DELAY,
     }
 }
 

@@ -39,7 +39,7 @@ use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use crate::k8s::patch::{WriteError, write_status};
 use crate::sanitize;
 use crate::telemetry::traces::spans;
-use crate::transport::{self, Class};
+use crate::transport::{self, ErrorKind};
 use candidate_loader::Ticket;
 use execute::{OnRefusal, PadReconcile};
 use futures::StreamExt;
@@ -180,7 +180,7 @@ fn affected_pads(
             || tags::is_reported(pad.status.as_ref())
             || context.looks.has_pending(&pad.namespace().unwrap_or_default(), &pad.name_any())
     };
-    let all = context.scope.pads.of_namespace(&namespace.unwrap_or_default());
+    let all = context.scope.pads.in_namespace(&namespace.unwrap_or_default());
     let concerned =
         all.iter().filter(|pad| waiting(pad) && concerns(pad)).map(|pad| ObjectRef::from_obj(pad.as_ref()));
     futures::stream::iter(concerned.collect::<Vec<_>>())
@@ -360,7 +360,7 @@ async fn ensure_clients(pass: &mut PadReconcile<'_>, around: &RelatedObjects) ->
 
 /// Reports whether this error would turn a Pad Failed although it concerns only the key.
 fn is_permanent(error: &transport::Error) -> bool {
-    matches!(error.class, Class::NotFound | Class::Invalid)
+    matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid)
 }
 
 /// Reconciles the tag `tags.failed`. Returns the retry delay after a failure: the tag has its own backoff, and does not
@@ -434,8 +434,11 @@ fn record_failure(pass: &PadReconcile<'_>, trouble: &PassError, around: &Related
             }
             // The connection's probe decides on errors that may concern all Pads (contract F4).
             let is_for_all = match error.class {
-                Class::Unauthorized | Class::Forbidden | Class::Unavailable | Class::OutcomeUnknown => true,
-                Class::Invalid | Class::NotFound | Class::Throttled => error.is_quota(),
+                ErrorKind::Unauthorized
+                | ErrorKind::Forbidden
+                | ErrorKind::Unavailable
+                | ErrorKind::OutcomeUnknown => true,
+                ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Throttled => error.is_quota(),
             };
             if let Some(connection) = &around.connection_name
                 && is_for_all

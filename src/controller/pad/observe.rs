@@ -20,7 +20,7 @@ use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::SeriesMember;
 use crate::controller::pad_budget::Creation;
 use crate::controller::rolling_limit;
-use crate::k8s::pad_index::Place;
+use crate::k8s::pad_index::IndexKey;
 use crate::pad_builder::is_of;
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -325,7 +325,7 @@ fn others(pad: &Pad, context: &Context) -> Vec<Arc<Pad>> {
     let (configuration, opportunity_id) = (&pad.spec.configuration_ref.name, &pad.spec.opportunity_id);
     let is_other = |other: &Pad| is_of(other, configuration, opportunity_id) && other.uid() != pad.uid();
     let namespace = pad.namespace().unwrap_or_default();
-    context.scope.pads.at(&namespace, &Place::Candidate(opportunity_id.clone()), is_other)
+    context.scope.pads.lookup(&namespace, &IndexKey::Candidate(opportunity_id.clone()), is_other)
 }
 
 /// Returns the tags that the candidate's Pads of other configurations need.
@@ -336,8 +336,11 @@ fn tags_needed(pad: &Pad, context: &Context) -> Vec<String> {
             && other.spec.configuration_ref.name != *configuration
             && other.metadata.deletion_timestamp.is_none()
     };
-    let others =
-        context.scope.pads.at(&namespace, &Place::Candidate(pad.spec.opportunity_id.clone()), is_other);
+    let others = context.scope.pads.lookup(
+        &namespace,
+        &IndexKey::Candidate(pad.spec.opportunity_id.clone()),
+        is_other,
+    );
     let needed = others.iter().flat_map(|other| {
         let configuration = context.scope.configurations.get(&namespace, &other.spec.configuration_ref.name);
         tags::needed_by(other, configuration.as_deref())
@@ -411,7 +414,7 @@ fn older_waiting_pads(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc
             && age(other) < age(pad)
             && uses_connection(other, connection, context)
     };
-    context.scope.pads.at(&pad.namespace().unwrap_or_default(), &Place::Waiting, waits)
+    context.scope.pads.lookup(&pad.namespace().unwrap_or_default(), &IndexKey::Waiting, waits)
 }
 
 /// Returns the creations of the last hour by the Pads of a connection. Attempts with unknown outcome count as well,
@@ -419,10 +422,10 @@ fn older_waiting_pads(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc
 pub fn reported_creations(pad: &Pad, connection: &str, context: &Context, now: Timestamp) -> Vec<Creation> {
     let (namespace, own) = (pad.namespace().unwrap_or_default(), pad.uid());
     let is_meant = |other: &Pad| other.uid() != own && uses_connection(other, connection, context);
-    let around = Place::made_around(now);
+    let around = IndexKey::adjacent_hours(now);
     let others: HashMap<_, _> = around
         .iter()
-        .flat_map(|place| context.scope.pads.at(&namespace, place, is_meant))
+        .flat_map(|place| context.scope.pads.lookup(&namespace, place, is_meant))
         .map(|other| (other.uid(), other))
         .collect();
     let of = |pad: &Pad, at: Option<Timestamp>, holds| {

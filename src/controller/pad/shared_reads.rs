@@ -6,7 +6,7 @@
 
 use crate::lever::{LeverClient, Opportunity};
 use crate::telemetry::health::patiently;
-use crate::transport::{Class, Error, Permit};
+use crate::transport::{Error, ErrorKind, Permit};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -123,7 +123,7 @@ impl SharedReadTicket {
         let began = Instant::now();
         let result = lever.opportunity_now(permit, &self.single.opportunity_id).await;
         // Other errors are not shared: they may be temporary.
-        let is_answer = result.as_ref().err().is_none_or(|error| error.class == Class::NotFound);
+        let is_answer = result.as_ref().err().is_none_or(|error| error.class == ErrorKind::NotFound);
         *answer = is_answer.then(|| SharedAnswer { began, result: result.clone().map(Box::new) });
         result
     }

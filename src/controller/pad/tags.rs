@@ -10,7 +10,7 @@ use crate::api::names::{ATTEMPT, PAD_ID};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::controller::connection::diagnosis::{lever_permission, sentence};
 use crate::lever::permission;
-use crate::transport::{Class, Error};
+use crate::transport::{Error, ErrorKind};
 use kube::ResourceExt;
 use std::time::Duration;
 
@@ -40,13 +40,13 @@ impl RefusedTag {
     /// Returns the refused change, if the command changes tags and an immediate retry would be refused too.
     pub fn of(step: &Command, error: &Error) -> Option<Self> {
         let (Command::AddTags(tags) | Command::RemoveTags(tags)) = step else { return None };
-        matches!(error.class, Class::Invalid | Class::Forbidden)
+        matches!(error.class, ErrorKind::Invalid | ErrorKind::Forbidden)
             .then(|| Self { tags: tags.clone(), error: error.clone() })
     }
 
     fn reason(&self) -> Reason {
         match self.error.class {
-            Class::Forbidden => Reason::LeverForbidden,
+            ErrorKind::Forbidden => Reason::LeverForbidden,
             _ => Reason::InvalidRequest,
         }
     }
@@ -54,7 +54,7 @@ impl RefusedTag {
     fn message(&self, configuration: &str) -> String {
         let (tags, said) = (self.tags.join("', '"), sentence(&self.error.to_string()));
         let next = match self.error.class {
-            Class::Forbidden => lever_permission(permission(self.error.operation)),
+            ErrorKind::Forbidden => lever_permission(permission(self.error.operation)),
             _ => format!(
                 "Set another tag in spec.writeBack.tags of PadConfiguration {configuration}, or allow the tag in Lever."
             ),

@@ -10,8 +10,8 @@ use crate::api::configuration::PadConfiguration;
 use crate::api::names::{self, FINALIZER};
 use crate::api::pad::{Pad, Phase};
 use crate::api::{HasConditions, condition};
-use crate::k8s::in_time;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
+use crate::k8s::with_timeout;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
@@ -50,7 +50,7 @@ pub async fn delete(client: &Client, pad: &Pad, written: &WriteTracker) -> Resul
     let api: Api<Pad> = Api::namespaced(client.clone(), &pad.namespace().unwrap_or_default());
     let preconditions = Preconditions { uid: pad.uid(), resource_version: pad.resource_version() };
     let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-    match in_time(api.delete(&pad.name_any(), &parameters)).await {
+    match with_timeout(api.delete(&pad.name_any(), &parameters)).await {
         Ok(_) => Ok(()),
         Err(error) if is_status(&error, 404) => Ok(()),
         Err(error) if is_status(&error, 409) => Err(WriteError::Conflict { now: None }),

@@ -8,9 +8,9 @@ async fn a_reset_after_sending_leaves_a_write_unknown_and_is_not_repeated() {
     let client = client_at(url.as_str());
     assert_eq!(
         client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class,
-        Class::OutcomeUnknown
+        ErrorKind::OutcomeUnknown
     );
-    assert_eq!(client.stages().await.unwrap_err().class, Class::Unavailable);
+    assert_eq!(client.stages().await.unwrap_err().class, ErrorKind::Unavailable);
     assert_eq!((seen.connections(), seen.requests()), (2, 2));
 }
 
@@ -22,7 +22,7 @@ async fn a_cut_answer_leaves_a_write_unknown() {
     .await;
     let client = client_at(url.as_str());
     let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
-    assert_eq!((error.class, error.status), (Class::OutcomeUnknown, Some(201)));
+    assert_eq!((error.class, error.status), (ErrorKind::OutcomeUnknown, Some(201)));
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn what_was_not_sent_is_only_unavailable() {
     drop(listener);
     let client = client_at(&url);
     let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
-    assert_eq!((error.class, error.status), (Class::Unavailable, None));
+    assert_eq!((error.class, error.status), (ErrorKind::Unavailable, None));
     assert!(error.message.starts_with("no connection: Connection refused"), "{error}");
     assert!(!error.to_string().contains("127.0.0.1"), "{error}");
 }

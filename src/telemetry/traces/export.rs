@@ -1,6 +1,6 @@
 //! How spans leave: which of them, and over which HTTP client.
 
-use super::spans::IDLE;
+use super::spans::IDLE_ATTRIBUTE;
 use crate::transport;
 use opentelemetry::Context;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// How long a delivery may take.
-const TIME_LIMIT: Duration = Duration::from_secs(10);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Delay before the same failure is logged again, and before another one is.
-const REPEAT: Duration = Duration::from_secs(600);
-const CHANGED: Duration = Duration::from_secs(60);
+const EXPORT_LOG_INTERVAL: Duration = Duration::from_secs(600);
+const NEW_FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The mistake that is made most often: to a gRPC port it looks like a broken connection.
 const HINT: &str =
     "It must be the collector's port for OTLP over HTTP, usually 4318; gRPC, usually 4317, is not supported";
@@ -25,16 +25,16 @@ const HINT: &str =
 /// Leaves out passes that did nothing. A leader that begins looks at each Pad there is, and a collector that is told of
 /// all that would have no room for the rest.
 #[derive(Debug)]
-pub struct Worthwhile<P>(pub P);
+pub struct DropIdleSpans<P>(pub P);
 
-impl<P: SpanProcessor> SpanProcessor for Worthwhile<P> {
+impl<P: SpanProcessor> SpanProcessor for DropIdleSpans<P> {
     fn on_start(&self, span: &mut Span, parent: &Context) {
         super::spans::acts(parent);
         self.0.on_start(span, parent);
     }
 
     fn on_end(&self, span: SpanData) {
-        if !span.attributes.iter().any(|one| one.key.as_str() == IDLE) {
+        if !span.attributes.iter().any(|one| one.key.as_str() == IDLE_ATTRIBUTE) {
             self.0.on_end(span);
         }
     }
@@ -54,26 +54,26 @@ impl<P: SpanProcessor> SpanProcessor for Worthwhile<P> {
 
 /// Sends requests of the exporter, which runs on a thread of its own, over our HTTP client, which needs the runtime.
 #[derive(Debug)]
-pub struct Carrier {
+pub struct OtlpHttpClient {
     client: reqwest::Client,
     runtime: Handle,
-    failure: Mutex<Option<Failure>>,
+    failure: Mutex<Option<ExportFailure>>,
 }
 
 /// A failure that lasts.
 #[derive(Debug)]
-struct Failure {
+struct ExportFailure {
     logged: Instant,
     reason: String,
 }
 
-impl Carrier {
+impl OtlpHttpClient {
     /// With connections of its own: what a collector does must not touch the calls to the services.
     pub fn new(runtime: Handle) -> reqwest::Result<Self> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("pad-operator/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(TIME_LIMIT)
+            .timeout(EXPORT_TIMEOUT)
             .build()?;
         Ok(Self { client, runtime, failure: Mutex::default() })
     }
@@ -97,12 +97,12 @@ impl Carrier {
         Ok(Response::builder().status(status.as_u16()).body(body)?)
     }
 
-    /// One line when it begins to fail, one each [`REPEAT`] while it lasts, and one when it is over.
+    /// One line when it begins to fail, one each [`EXPORT_LOG_INTERVAL`] while it lasts, and one when it is over.
     fn failed(&self, reason: &str) {
         let mut failure = self.failure.lock();
         if is_due(failure.as_ref(), reason, Instant::now()) {
             tracing::warn!(%reason, "traces cannot be delivered to the collector of --otlp-endpoint; nothing else depends on it. {HINT}");
-            *failure = Some(Failure { logged: Instant::now(), reason: reason.to_owned() });
+            *failure = Some(ExportFailure { logged: Instant::now(), reason: reason.to_owned() });
         }
     }
 
@@ -114,14 +114,14 @@ impl Carrier {
 }
 
 /// Whether a failure is to be logged now.
-fn is_due(last: Option<&Failure>, reason: &str, now: Instant) -> bool {
+fn is_due(last: Option<&ExportFailure>, reason: &str, now: Instant) -> bool {
     last.is_none_or(|last| {
-        let pause = if last.reason == reason { REPEAT } else { CHANGED };
+        let pause = if last.reason == reason { EXPORT_LOG_INTERVAL } else { NEW_FAILURE_LOG_INTERVAL };
         now.saturating_duration_since(last.logged) >= pause
     })
 }
 
-impl HttpClient for Carrier {
+impl HttpClient for OtlpHttpClient {
     fn send_bytes<'a, 'f>(
         &'a self,
         request: Request<Bytes>,
@@ -141,11 +141,11 @@ mod tests {
     #[test]
     fn a_failure_that_lasts_is_logged_at_a_bounded_rate() {
         let logged = Instant::now();
-        let last = Failure { logged, reason: "it answered 404".into() };
+        let last = ExportFailure { logged, reason: "it answered 404".into() };
         assert!(is_due(None, "it answered 404", logged));
-        assert!(!is_due(Some(&last), "it answered 404", logged + REPEAT / 2));
-        assert!(is_due(Some(&last), "it answered 404", logged + REPEAT));
-        assert!(!is_due(Some(&last), "connection refused", logged + CHANGED / 2));
-        assert!(is_due(Some(&last), "connection refused", logged + CHANGED));
+        assert!(!is_due(Some(&last), "it answered 404", logged + EXPORT_LOG_INTERVAL / 2));
+        assert!(is_due(Some(&last), "it answered 404", logged + EXPORT_LOG_INTERVAL));
+        assert!(!is_due(Some(&last), "connection refused", logged + NEW_FAILURE_LOG_INTERVAL / 2));
+        assert!(is_due(Some(&last), "connection refused", logged + NEW_FAILURE_LOG_INTERVAL));
     }
 }

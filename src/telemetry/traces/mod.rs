@@ -14,7 +14,7 @@ pub mod spans;
 mod tests;
 
 use anyhow::Context as _;
-use export::{Carrier, Worthwhile};
+use export::{DropIdleSpans, OtlpHttpClient};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
@@ -29,11 +29,11 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
 /// What all spans that are exported are under; no other span and no log line is.
-pub const TARGET: &str = "pad_operator_trace";
+pub const TRACE_TARGET: &str = "pad_operator_trace";
 /// Who made them.
-const SERVICE: &str = "pad-operator";
+const SERVICE_NAME: &str = "pad-operator";
 /// How long the end of the process may wait for a collector that is slow to take the last spans.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const TRACE_FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The way to the collector.
 #[derive(Debug)]
@@ -44,7 +44,8 @@ pub struct Traces {
 impl Traces {
     /// Begins to send to a collector. Its requests run on `runtime`.
     pub fn to(endpoint: &str, runtime: Handle) -> anyhow::Result<Self> {
-        let carrier = Carrier::new(runtime).context("the HTTP client for traces could not be set up")?;
+        let carrier =
+            OtlpHttpClient::new(runtime).context("the HTTP client for traces could not be set up")?;
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(carrier)
@@ -54,7 +55,7 @@ impl Traces {
             .context("--otlp-endpoint cannot be used")?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource())
-            .with_span_processor(Worthwhile(BatchSpanProcessor::builder(exporter).build()))
+            .with_span_processor(DropIdleSpans(BatchSpanProcessor::builder(exporter).build()))
             .build();
         Ok(Self { provider })
     }
@@ -65,7 +66,7 @@ impl Traces {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         tracing_opentelemetry::layer()
-            .with_tracer(self.provider.tracer(SERVICE))
+            .with_tracer(self.provider.tracer(SERVICE_NAME))
             .with_location(false)
             .with_threads(false)
             .with_target(false)
@@ -75,7 +76,7 @@ impl Traces {
 
     /// Sends what is left, for as long as that is worth waiting for.
     pub fn end(&self) {
-        if self.provider.shutdown_with_timeout(LAST_WORDS).is_err() {
+        if self.provider.shutdown_with_timeout(TRACE_FLUSH_TIMEOUT).is_err() {
             tracing::warn!("the last traces could not be delivered");
         }
     }
@@ -83,13 +84,13 @@ impl Traces {
 
 /// Whether this is a span for traces. Log lines never are.
 pub(super) fn is_of_a_trace(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && metadata.target() == TARGET
+    metadata.is_span() && metadata.target() == TRACE_TARGET
 }
 
 /// Who we are, as far as nobody has set it otherwise.
 fn resource() -> Resource {
     let ours = [
-        Some(KeyValue::new("service.name", SERVICE)),
+        Some(KeyValue::new("service.name", SERVICE_NAME)),
         Some(KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))),
         // The name of the Pod.
         set("HOSTNAME").map(|host| KeyValue::new("service.instance.id", host)),

@@ -3,9 +3,9 @@
 //! All names and attributes are here. They hold names of the cluster, operations with placeholders, and outcomes of
 //! closed sets; no id of Lever or CoderPad, no address with an id, no message of a service, nothing of a candidate.
 
-use super::TARGET;
+use super::TRACE_TARGET;
 use crate::api::names::TRACEPARENT;
-use crate::transport::{Class, Priority, Service};
+use crate::transport::{ErrorKind, Priority, Service};
 use axum::http::StatusCode;
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;
@@ -22,14 +22,14 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use url::Url;
 
 /// The attribute of a pass that did nothing.
-pub(super) const IDLE: &str = "pad_operator.idle";
+pub(super) const IDLE_ATTRIBUTE: &str = "pad_operator.idle";
 /// What the W3C calls the context of a trace.
-const W3C: &str = "traceparent";
+const TRACEPARENT_HEADER: &str = "traceparent";
 
 /// A signed delivery, until it is answered. An unsigned one has no span, or a flood of them would flood the collector.
 pub fn webhook(namespace: &str, connection: &str) -> Span {
     info_span!(
-        target: TARGET,
+        target: TRACE_TARGET,
         "POST /webhooks/lever/{namespace}/{connection}",
         otel.kind = "server",
         otel.status_code = Empty,
@@ -52,12 +52,12 @@ pub fn answered(span: &Span, outcome: &str, status: StatusCode) {
 
 /// One sync of a connection.
 pub fn sync(namespace: &str, connection: &str) -> Span {
-    info_span!(target: TARGET, "sync", k8s.namespace.name = namespace, pad_operator.connection = connection)
+    info_span!(target: TRACE_TARGET, "sync", k8s.namespace.name = namespace, pad_operator.connection = connection)
 }
 
 /// One step of the plan of a Pad.
 pub fn step(name: &'static str) -> Span {
-    info_span!(target: TARGET, "step", otel.name = name, otel.status_code = Empty)
+    info_span!(target: TRACE_TARGET, "step", otel.name = name, otel.status_code = Empty)
 }
 
 /// One call to a service. `waited` is how long the rate limit held it back before.
@@ -70,7 +70,7 @@ pub fn call(
     waited: Duration,
 ) -> Span {
     info_span!(
-        target: TARGET,
+        target: TRACE_TARGET,
         "call",
         otel.name = operation,
         otel.kind = "client",
@@ -87,7 +87,7 @@ pub fn call(
 }
 
 /// Notes how a call ended.
-pub fn called(span: &Span, status: Option<u16>, failure: Option<Class>) {
+pub fn called(span: &Span, status: Option<u16>, failure: Option<ErrorKind>) {
     if let Some(status) = status {
         span.record("http.response.status_code", status);
     }
@@ -104,7 +104,7 @@ pub async fn write<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> kube::Result<T> {
     let span = info_span!(
-        target: TARGET,
+        target: TRACE_TARGET,
         "write",
         otel.name = operation,
         otel.kind = "client",
@@ -131,25 +131,25 @@ pub async fn write<T>(
 pub fn mark() -> Option<(String, String)> {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&Context::current(), &mut carrier);
-    Some((TRACEPARENT.to_owned(), carrier.remove(W3C)?))
+    Some((TRACEPARENT.to_owned(), carrier.remove(TRACEPARENT_HEADER)?))
 }
 
 /// Where an annotation says that the trace began. What cannot be one counts as none: anybody may write it.
 fn marked(annotation: &str) -> Option<SpanContext> {
-    let carrier = HashMap::from([(W3C.to_owned(), annotation.to_owned())]);
+    let carrier = HashMap::from([(TRACEPARENT_HEADER.to_owned(), annotation.to_owned())]);
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
     Some(context.span().span_context().clone()).filter(SpanContext::is_valid)
 }
 
 /// Whether anything was done under a pass.
 #[derive(Clone, Default)]
-struct Acts(Arc<AtomicBool>);
+struct HadWork(Arc<AtomicBool>);
 
 /// A span begins under this parent: the pass that it is in does something.
 pub(super) fn acts(parent: &Context) {
     // The parent of the pass itself is none, or the webhook, in another process perhaps.
     let of_pass = parent.has_active_span() && !parent.span().span_context().is_remote();
-    if let Some(Acts(acts)) = parent.get::<Acts>().filter(|_| of_pass) {
+    if let Some(HadWork(acts)) = parent.get::<HadWork>().filter(|_| of_pass) {
         acts.store(true, Ordering::Relaxed);
     }
 }
@@ -164,17 +164,17 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// One pass over an object.
-pub struct Pass {
+pub struct ReconcileSpan {
     span: Span,
-    acts: Acts,
+    acts: HadWork,
 }
 
-impl Pass {
+impl ReconcileSpan {
     /// `annotation` is the object's mark. The pass belongs to that trace while what began it is not done (`continues`);
     /// later ones are traces of their own, with a link to it.
     pub fn new(kind: &str, namespace: &str, name: &str, annotation: Option<&str>, continues: bool) -> Self {
         let span = info_span!(
-            target: TARGET,
+            target: TRACE_TARGET,
             "reconcile",
             otel.name = format!("reconcile {kind}"),
             otel.status_code = Empty,
@@ -184,7 +184,7 @@ impl Pass {
             pad_operator.turn_wait_ms = Empty,
             pad_operator.idle = Empty,
         );
-        let acts = Acts::default();
+        let acts = HadWork::default();
         if span.is_disabled() {
             return Self { span, acts };
         }
@@ -206,7 +206,7 @@ impl Pass {
         if result.is_err() {
             self.span.record("otel.status_code", "error");
         } else if !self.acts.0.load(Ordering::Relaxed) {
-            self.span.record(IDLE, true);
+            self.span.record(IDLE_ATTRIBUTE, true);
         }
         result
     }

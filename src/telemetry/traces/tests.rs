@@ -1,6 +1,6 @@
 use super::Traces;
-use super::export::Worthwhile;
-use super::spans::{Pass, mark, step, webhook};
+use super::export::DropIdleSpans;
+use super::spans::{ReconcileSpan, mark, step, webhook};
 use opentelemetry::Context;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
@@ -41,7 +41,7 @@ impl Sent {
 /// Traces on this thread, as long as the guard is held.
 fn traces() -> (Sent, DefaultGuard) {
     let sent = Sent::default();
-    let provider = SdkTracerProvider::builder().with_span_processor(Worthwhile(sent.clone())).build();
+    let provider = SdkTracerProvider::builder().with_span_processor(DropIdleSpans(sent.clone())).build();
     let layer = Traces { provider }.layer();
     (sent, tracing::subscriber::set_default(registry().with(layer)))
 }
@@ -56,7 +56,7 @@ async fn a_trace_goes_on_by_its_mark_until_its_work_is_done() {
     let (sent, _guard) = traces();
     let (_, annotation) = async { mark() }.instrument(webhook("hiring", "acme")).await.unwrap();
     for continues in [true, false] {
-        let pass = Pass::new("Pad", "hiring", "a", Some(&annotation), continues);
+        let pass = ReconcileSpan::new("Pad", "hiring", "a", Some(&annotation), continues);
         pass.run(something()).await.unwrap();
     }
     let webhook = sent.named("POST /webhooks/lever/{namespace}/{connection}").remove(0);
@@ -75,8 +75,11 @@ async fn a_pass_that_does_nothing_is_not_sent_unless_it_fails() {
     let (sent, _guard) = traces();
     let (_, annotation) = async { mark() }.instrument(webhook("hiring", "acme")).await.unwrap();
     for mark in [None, Some(annotation.as_str())] {
-        Pass::new("Pad", "hiring", "idle", mark, true).run(async { Ok::<_, ()>(()) }).await.unwrap();
-        Pass::new("Pad", "hiring", "fails", mark, true).run(async { Err::<(), _>(()) }).await.unwrap_err();
+        ReconcileSpan::new("Pad", "hiring", "idle", mark, true).run(async { Ok::<_, ()>(()) }).await.unwrap();
+        ReconcileSpan::new("Pad", "hiring", "fails", mark, true)
+            .run(async { Err::<(), _>(()) })
+            .await
+            .unwrap_err();
     }
     let sent = sent.named("reconcile Pad");
     assert_eq!(sent.len(), 2, "{sent:#?}");
@@ -88,7 +91,7 @@ async fn a_pass_that_does_nothing_is_not_sent_unless_it_fails() {
 async fn an_annotation_that_is_none_counts_as_none() {
     let (sent, _guard) = traces();
     for annotation in ["", "00", "00-xyz-1-01", &format!("00-{:032}-{:016}-01", 0, 0), &"9".repeat(100_000)] {
-        Pass::new("Pad", "hiring", "a", Some(annotation), true).run(something()).await.unwrap();
+        ReconcileSpan::new("Pad", "hiring", "a", Some(annotation), true).run(something()).await.unwrap();
     }
     let passes = sent.named("reconcile Pad");
     assert!(passes.len() == 5 && passes.iter().all(|pass| pass.links.is_empty()), "{passes:#?}");

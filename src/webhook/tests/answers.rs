@@ -2,10 +2,10 @@
 
 use super::fake::*;
 use crate::api::names::pad_name;
-use crate::k8s::{Cache, Caches, Scope};
+use crate::k8s::{Cache, Caches, WatchScope};
 use crate::webhook::Receiver;
-use crate::webhook::last_delivery::Heard;
-use crate::webhook::metrics::Metrics;
+use crate::webhook::last_delivery::LastDelivery;
+use crate::webhook::metrics::WebhookMetrics;
 use crate::webhook::tokens::SigningTokens;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-fn usual() -> Scope {
+fn usual() -> WatchScope {
     scope(vec![connection()], vec![configuration("phone", "Phone Screen", "coderpad", 1)], vec![])
 }
 
@@ -50,7 +50,7 @@ async fn the_method_is_looked_at_first() {
 #[tokio::test]
 async fn a_health_check_is_answered_as_ready_only_while_webhooks_are_taken() {
     let ready = receiver(&ApiServer::default(), usual());
-    let starting = Scope { pads: Cache::fed(stream::pending()), ..usual() };
+    let starting = WatchScope { pads: Cache::from_events(stream::pending()), ..usual() };
     let starting = receiver(&ApiServer::default(), starting);
     for method in [Method::GET, Method::HEAD] {
         for path in ["/", "/healthz"] {
@@ -238,7 +238,7 @@ async fn a_stage_change_waits_until_the_stages_are_known() {
 
 #[tokio::test]
 async fn before_the_caches_are_complete_nothing_is_taken_or_denied() {
-    let starting = Scope { pads: Cache::fed(stream::pending()), ..usual() };
+    let starting = WatchScope { pads: Cache::from_events(stream::pending()), ..usual() };
     let receiver = receiver(&ApiServer::default(), starting);
     assert_eq!(post(&receiver, stage_change("s-1")).await.0, StatusCode::SERVICE_UNAVAILABLE);
     let unknown = request(Method::POST, "/webhooks/lever/hiring/none", "");
@@ -299,7 +299,7 @@ async fn each_wait_for_a_delivery_ends_with_the_next_one() {
         [vec![entered_by_hand, missed], vec![entered_by_hand, managed], vec![managed, entered_by_hand]]
     {
         let server = ApiServer::default();
-        let heard = Heard::new(server.client());
+        let heard = LastDelivery::new(server.client());
         let mut waiting = connection();
         for (reason, webhook) in waits {
             let condition = json!({"type": "WebhookVerified", "status": "False", "reason": reason,
@@ -319,9 +319,14 @@ async fn each_wait_for_a_delivery_ends_with_the_next_one() {
 async fn answers_are_counted_by_outcome() {
     let mut registry = Registry::default();
     let tokens = SigningTokens::of([(NAMESPACE, "acme", SIGNING_TOKEN)]);
-    let caches = Caches::of_scopes(vec![usual()]);
-    let receiver =
-        Receiver::new(ApiServer::default().client(), caches, tokens, Metrics::new(&mut registry), || true);
+    let caches = Caches::from_scopes(vec![usual()]);
+    let receiver = Receiver::new(
+        ApiServer::default().client(),
+        caches,
+        tokens,
+        WebhookMetrics::new(&mut registry),
+        || true,
+    );
     post(&receiver, "{").await;
     post(&receiver, stage_change("s-1")).await;
     post(&receiver, stage_change("s-1")).await;

@@ -3,8 +3,8 @@
 use super::fake::{OPPORTUNITY, asked, configuration, connection, going, pad, pad_by_hand};
 use crate::api::names::pad_name;
 use crate::api::{Pad, PadConfiguration};
-use crate::webhook::event::StageChange;
-use crate::webhook::routing::{Intent, configurations_of, decide};
+use crate::webhook::event::StageChangeEvent;
+use crate::webhook::routing::{PadAction, configurations_of, decide};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 const REQUEST: &str = "1431458021951-00112233";
 
-fn intent(pads: Vec<Pad>, taken: &[u32]) -> Intent {
-    let change = StageChange {
+fn intent(pads: Vec<Pad>, taken: &[u32]) -> PadAction {
+    let change = StageChangeEvent {
         opportunity_id: OPPORTUNITY.into(),
         stage_id: "s-1".into(),
         at: Timestamp::from_millisecond(1_431_458_021_951).unwrap(),
@@ -24,8 +24,8 @@ fn intent(pads: Vec<Pad>, taken: &[u32]) -> Intent {
     decide(&pads, &BTreeSet::from_iter(taken.iter().copied()), "phone", &change)
 }
 
-fn annotate(name: &str) -> Intent {
-    Intent::Annotate { name: name.into() }
+fn annotate(name: &str) -> PadAction {
+    PadAction::Annotate { name: name.into() }
 }
 
 fn numbered(n: u32) -> String {
@@ -40,13 +40,13 @@ fn made_in(minute: u8, mut pad: Pad) -> Pad {
 
 #[test]
 fn a_first_stage_change_makes_the_first_pad() {
-    assert_eq!(intent(vec![], &[]), Intent::Create { n: 1 });
+    assert_eq!(intent(vec![], &[]), PadAction::Create { n: 1 });
 }
 
 #[test]
 fn names_of_others_are_passed_over() {
-    assert_eq!(intent(vec![], &[1, 2]), Intent::Create { n: 3 });
-    assert_eq!(intent(vec![going(pad(1))], &[2]), Intent::Create { n: 3 });
+    assert_eq!(intent(vec![], &[1, 2]), PadAction::Create { n: 3 });
+    assert_eq!(intent(vec![going(pad(1))], &[2]), PadAction::Create { n: 3 });
 }
 
 #[test]
@@ -59,14 +59,14 @@ fn the_newest_pad_is_asked_about() {
 
 #[test]
 fn a_repeated_delivery_asks_for_nothing() {
-    assert_eq!(intent(vec![pad(1), asked(pad(2), REQUEST)], &[]), Intent::Nothing { name: numbered(2) });
+    assert_eq!(intent(vec![pad(1), asked(pad(2), REQUEST)], &[]), PadAction::Nothing { name: numbered(2) });
 }
 
 /// Else a repeated old delivery would look as if the newer one had been judged already.
 #[test]
 fn an_older_delivery_does_not_take_the_place_of_a_newer_one() {
     let at: i64 = REQUEST.split_once('-').unwrap().0.parse().unwrap();
-    let nothing = Intent::Nothing { name: numbered(1) };
+    let nothing = PadAction::Nothing { name: numbered(1) };
     let with = |request: String| intent(vec![asked(pad(1), &request)], &[]);
     assert_eq!(with(format!("{}-fedcba98", at + 1)), nothing);
     assert_eq!(with(format!("{}-fedcba98", at - 1)), annotate(&numbered(1)));
@@ -90,8 +90,8 @@ fn a_pad_made_by_hand_counts_where_there_is_no_numbered_one() {
 
 #[test]
 fn a_pad_that_goes_does_not_count_and_its_name_is_not_used() {
-    assert_eq!(intent(vec![going(pad(1))], &[]), Intent::Create { n: 2 });
-    assert_eq!(intent(vec![going(asked(pad(3), REQUEST)), going(pad(1))], &[]), Intent::Create { n: 4 });
+    assert_eq!(intent(vec![going(pad(1))], &[]), PadAction::Create { n: 2 });
+    assert_eq!(intent(vec![going(asked(pad(3), REQUEST)), going(pad(1))], &[]), PadAction::Create { n: 4 });
     assert_eq!(intent(vec![pad(1), going(pad(2))], &[]), annotate(&numbered(1)));
 }
 

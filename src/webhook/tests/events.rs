@@ -1,7 +1,7 @@
 //! Reading and judging one delivery.
 
 use super::fake::{SIGNING_TOKEN, TOKEN, delivery_at};
-use crate::webhook::event::{Event, Malformed, Meaning, StageChange, Timeliness};
+use crate::webhook::event::{EventKind, LeverEvent, Malformed, StageChangeEvent, Timeliness};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -26,12 +26,12 @@ fn without(field: &str) -> Value {
     body
 }
 
-fn parse(body: impl ToString) -> Event {
-    Event::parse(body.to_string().as_bytes()).unwrap_or_else(|malformed| panic!("{malformed:?}"))
+fn parse(body: impl ToString) -> LeverEvent {
+    LeverEvent::parse(body.to_string().as_bytes()).unwrap_or_else(|malformed| panic!("{malformed:?}"))
 }
 
 fn refused(body: impl ToString) -> Malformed {
-    Event::parse(body.to_string().as_bytes()).err().unwrap()
+    LeverEvent::parse(body.to_string().as_bytes()).err().unwrap()
 }
 
 fn signed_with(body: Value, tokens: &[&str]) -> bool {
@@ -39,10 +39,10 @@ fn signed_with(body: Value, tokens: &[&str]) -> bool {
     parse(body).is_signed_with(&tokens)
 }
 
-fn change(body: Value) -> Result<StageChange, Malformed> {
+fn change(body: Value) -> Result<StageChangeEvent, Malformed> {
     match parse(body).meaning()? {
-        Meaning::StageChange(change) => Ok(change),
-        Meaning::Verify | Meaning::Other => panic!("not a stage change"),
+        EventKind::StageChange(change) => Ok(change),
+        EventKind::Verify | EventKind::Other => panic!("not a stage change"),
     }
 }
 
@@ -119,7 +119,7 @@ fn a_delivery_is_timely_from_15_days_old_to_5_minutes_ahead() {
 
 #[test]
 fn empty_data_is_the_verify_button_whatever_the_event() {
-    let is_verify = |body: Value| matches!(parse(body).meaning(), Ok(Meaning::Verify));
+    let is_verify = |body: Value| matches!(parse(body).meaning(), Ok(EventKind::Verify));
     for event in ["candidateHired", "candidateStageChange"] {
         for data in [json!({}), json!(null)] {
             assert!(is_verify(delivery_at(AT, event, data)));
@@ -133,7 +133,7 @@ fn empty_data_is_the_verify_button_whatever_the_event() {
 fn only_a_stage_change_makes_pads() {
     for event in ["candidateHired", "candidateArchiveChange", "applicationCreated", "candidatestagechange"] {
         let body = delivery_at(AT, event, json!({"opportunityId": "o", "toStageId": "s"}));
-        assert!(matches!(parse(body).meaning(), Ok(Meaning::Other)));
+        assert!(matches!(parse(body).meaning(), Ok(EventKind::Other)));
     }
     let found = change(stage_change(&json!("6408dc54-Aa_9"), &json!("stage/ü 1"))).ok().unwrap();
     assert_eq!((found.opportunity_id.as_str(), found.stage_id.as_str()), ("6408dc54-Aa_9", "stage/ü 1"));

@@ -1,9 +1,9 @@
 //! An API server in memory, objects, and signed deliveries, for the tests of the receiver.
 
 use crate::api::{LeverConnection, Pad, PadConfiguration, names};
-use crate::k8s::{Cache, Caches, Scope};
+use crate::k8s::{Cache, Caches, WatchScope};
 use crate::webhook::Receiver;
-use crate::webhook::metrics::Metrics;
+use crate::webhook::metrics::WebhookMetrics;
 use crate::webhook::tokens::SigningTokens;
 use aws_lc_rs::hmac;
 use axum::body::Body;
@@ -240,26 +240,26 @@ pub fn scope(
     connections: Vec<LeverConnection>,
     configurations: Vec<PadConfiguration>,
     pads: Vec<Pad>,
-) -> Scope {
-    Scope {
+) -> WatchScope {
+    WatchScope {
         namespace: Some(NAMESPACE.into()),
-        connections: Cache::of(connections),
-        configurations: Cache::of(configurations),
-        pads: Cache::of(pads),
+        connections: Cache::from_objects(connections),
+        configurations: Cache::from_objects(configurations),
+        pads: Cache::from_objects(pads),
     }
 }
 
 /// A receiver over a cache, with the signing token of hiring/acme.
-pub fn receiver(server: &ApiServer, scope: Scope) -> Receiver {
+pub fn receiver(server: &ApiServer, scope: WatchScope) -> Receiver {
     let tokens = SigningTokens::of([(NAMESPACE, "acme", SIGNING_TOKEN)]);
     receiver_with(server, scope, tokens)
 }
 
-pub fn receiver_with(server: &ApiServer, scope: Scope, tokens: SigningTokens) -> Receiver {
-    let caches = Caches::of_scopes(vec![scope]);
+pub fn receiver_with(server: &ApiServer, scope: WatchScope, tokens: SigningTokens) -> Receiver {
+    let caches = Caches::from_scopes(vec![scope]);
     let known = caches.clone();
-    let is_ready = move || known.missing().is_empty();
-    Receiver::new(server.client(), caches, tokens, Metrics::new(&mut Registry::default()), is_ready)
+    let is_ready = move || known.unlisted_kinds().is_empty();
+    Receiver::new(server.client(), caches, tokens, WebhookMetrics::new(&mut Registry::default()), is_ready)
 }
 
 /// Signs as Lever does.

@@ -2,7 +2,7 @@
 
 use super::fake::*;
 use crate::fuzz::{any_text, like, try_all};
-use crate::webhook::event::{Event, Meaning};
+use crate::webhook::event::{EventKind, LeverEvent};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use proptest::prelude::*;
@@ -23,9 +23,9 @@ fn documents() -> Vec<Value> {
 
 /// Everything that is done with a body, without any state.
 fn is_judged_signed(body: &[u8]) -> bool {
-    let Ok(event) = Event::parse(body) else { return false };
+    let Ok(event) = LeverEvent::parse(body) else { return false };
     let _ = event.timeliness(jiff::Timestamp::now());
-    if let Ok(Meaning::StageChange(change)) = event.meaning() {
+    if let Ok(EventKind::StageChange(change)) = event.meaning() {
         assert!((1..=64).contains(&change.opportunity_id.len()), "it becomes part of a label and a path");
         assert!(change.opportunity_id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/'));
         assert!(!change.request.chars().any(char::is_control) && change.request.len() < 64);
@@ -73,7 +73,7 @@ fn only_token_and_time_signed_with_the_same_secret_hold() {
                 .into_bytes()
         };
         let holds = |body: Vec<u8>, secret: &str| {
-            Event::parse(&body).is_ok_and(|event| event.is_signed_with(&[SecretString::from(secret)]))
+            LeverEvent::parse(&body).is_ok_and(|event| event.is_signed_with(&[SecretString::from(secret)]))
         };
         prop_assert!(holds(body(&token, at, &signature, ""), &secret));
         prop_assert!(holds(body(&token, at, &signature, &other), &secret), "event and data are not covered");

@@ -1,8 +1,8 @@
 //! Every answer of the webhook endpoint, as a snapshot.
 
 use crate::snapshots::assert_snapshot;
-use crate::webhook::persist::StoreError;
-use crate::webhook::response::{Refusal, Taken};
+use crate::webhook::persist::PersistError;
+use crate::webhook::response::{Accepted, Rejection};
 use axum::body::to_bytes;
 use axum::response::{IntoResponse, Response};
 
@@ -22,28 +22,29 @@ async fn show(response: Response) -> String {
 async fn messages_of_all_answers() {
     let status = kube::core::Status::failure("etcdserver: request timed out", "Timeout").with_code(504);
     let mut text = String::new();
-    for taken in [Taken::Verified, Taken::Ignored, Taken::Accepted(vec!["phone-screen-0123456789-1".into()])]
+    for taken in
+        [Accepted::Verified, Accepted::Ignored, Accepted::Accepted(vec!["phone-screen-0123456789-1".into()])]
     {
         text.push_str(&show(taken.into_response()).await);
     }
     for refusal in [
-        Refusal::Method,
-        Refusal::Path,
-        Refusal::Connection,
-        Refusal::TooLarge,
-        Refusal::Slow,
-        Refusal::BrokenOff,
-        Refusal::Malformed("it is not JSON"),
-        Refusal::Signature,
-        Refusal::Age,
-        Refusal::Starting,
-        Refusal::NoToken,
-        Refusal::Crowded,
-        Refusal::NotStored(StoreError::StagesUnknown),
-        Refusal::NotStored(StoreError::TooManyUnjudged),
-        Refusal::NotStored(StoreError::Unsettled),
-        Refusal::NotStored(StoreError::Api(Box::new(kube::Error::Api(Box::new(status))))),
-        Refusal::TimedOut,
+        Rejection::Method,
+        Rejection::Path,
+        Rejection::Connection,
+        Rejection::TooLarge,
+        Rejection::Slow,
+        Rejection::BrokenOff,
+        Rejection::Malformed("it is not JSON"),
+        Rejection::Signature,
+        Rejection::Age,
+        Rejection::Starting,
+        Rejection::NoToken,
+        Rejection::Crowded,
+        Rejection::NotStored(PersistError::StagesUnknown),
+        Rejection::NotStored(PersistError::TooManyUnjudged),
+        Rejection::NotStored(PersistError::Unsettled),
+        Rejection::NotStored(PersistError::Api(Box::new(kube::Error::Api(Box::new(status))))),
+        Rejection::TimedOut,
     ] {
         text.push_str(&show(refusal.into_response()).await);
     }

@@ -2,7 +2,7 @@
 
 use super::fake::*;
 use crate::webhook::serve;
-use crate::webhook::server::MOST_CONNECTIONS;
+use crate::webhook::server::MAX_CONNECTIONS;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -110,7 +110,7 @@ async fn an_idle_connection_is_kept_for_longer_than_balancers_do() {
 async fn idle_connections_make_room_for_new_ones() {
     let (address, _stop, _served) = start().await;
     let mut idle = Vec::new();
-    for _ in 0..MOST_CONNECTIONS + 20 {
+    for _ in 0..MAX_CONNECTIONS + 20 {
         let mut client = TcpStream::connect(address).await.unwrap();
         let answer = timeout(Duration::from_secs(5), request_and_answer(&mut client)).await;
         assert!(answer.expect("it waits for a place").starts_with("HTTP/1.1 200"));

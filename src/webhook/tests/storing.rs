@@ -4,18 +4,18 @@ use super::fake::*;
 use crate::api::names::{self, pad_name};
 use crate::api::pad::{Phase, TriggerSource};
 use crate::api::{Pad, PadStatus};
-use crate::webhook::event::{Event, Meaning, StageChange};
-use crate::webhook::persist::{StoreError, Stored, store};
+use crate::webhook::event::{EventKind, LeverEvent, StageChangeEvent};
+use crate::webhook::persist::{PersistError, Persisted, store};
 use serde_json::json;
 
 const AT: i64 = 1_750_000_000_123;
 const REQUEST: &str = "1750000000123-00112233";
 
-fn change() -> StageChange {
+fn change() -> StageChangeEvent {
     let data = json!({"opportunityId": OPPORTUNITY, "toStageId": "s-1"});
     let body = delivery_at(AT, "candidateStageChange", data).to_string();
-    match Event::parse(body.as_bytes()).and_then(|event| event.meaning()) {
-        Ok(Meaning::StageChange(change)) => change,
+    match LeverEvent::parse(body.as_bytes()).and_then(|event| event.meaning()) {
+        Ok(EventKind::StageChange(change)) => change,
         _ => panic!("not a stage change"),
     }
 }
@@ -23,8 +23,8 @@ fn change() -> StageChange {
 async fn stored(server: &ApiServer, cached: Vec<Pad>) -> Vec<String> {
     let scope = scope(vec![connection()], vec![configuration("phone", "s-1", "a", 1)], cached);
     match store(&server.client(), &scope, &connection(), &change()).await.unwrap() {
-        Stored::Pads(pads) => pads,
-        Stored::NotNamed => panic!("no configuration"),
+        Persisted::Pads(pads) => pads,
+        Persisted::NotNamed => panic!("no configuration"),
     }
 }
 
@@ -115,7 +115,7 @@ async fn when_too_many_names_belong_to_others_lever_shall_send_again() {
     let server = ApiServer::with(&others);
     let scope = scope(vec![connection()], vec![configuration("phone", "s-1", "a", 1)], vec![]);
     let result = store(&server.client(), &scope, &connection(), &change()).await;
-    assert!(matches!(result, Err(StoreError::Unsettled)), "{result:?}");
+    assert!(matches!(result, Err(PersistError::Unsettled)), "{result:?}");
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn each_configuration_gets_its_pad() {
     let scope = scope(vec![connection()], all, vec![pad(1)]);
     server.put(&pad(1));
     let result = store(&server.client(), &scope, &connection(), &change()).await.unwrap();
-    assert_eq!(result, Stored::Pads(vec![pad_name("home", OPPORTUNITY, 1), numbered(1)]));
+    assert_eq!(result, Persisted::Pads(vec![pad_name("home", OPPORTUNITY, 1), numbered(1)]));
     assert_eq!(server.request_on(&numbered(1)).as_deref(), Some(REQUEST));
 }
 
@@ -168,5 +168,5 @@ async fn the_backlog_of_a_connection_is_bounded() {
     pads.push(waiting(10_002, Some(Phase::Pending)));
     let scope = scope(vec![connection()], vec![configuration("phone", "s-1", "a", 1)], pads);
     let result = store(&server.client(), &scope, &connection(), &change()).await;
-    assert!(matches!(result, Err(StoreError::TooManyUnjudged)), "{result:?}");
+    assert!(matches!(result, Err(PersistError::TooManyUnjudged)), "{result:?}");
 }

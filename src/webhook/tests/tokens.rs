@@ -3,7 +3,7 @@
 use super::fake::{ApiServer, NAMESPACE, connection};
 use crate::api::LeverConnection;
 use crate::k8s::secrets::{SecretChange, Secrets};
-use crate::k8s::{Cache, Caches, Scope};
+use crate::k8s::{Cache, Caches, WatchScope};
 use crate::webhook::tokens::SigningTokens;
 use futures::channel::mpsc::{self, UnboundedSender};
 use kube::runtime::watcher::{self, Event};
@@ -31,15 +31,15 @@ impl World {
     fn new() -> Self {
         let server = ApiServer::default();
         let (connections, events) = mpsc::unbounded();
-        let scope = Scope {
+        let scope = WatchScope {
             namespace: None,
-            connections: Cache::fed(events),
-            configurations: Cache::of([]),
-            pads: Cache::of([]),
+            connections: Cache::from_events(events),
+            configurations: Cache::from_objects([]),
+            pads: Cache::from_objects([]),
         };
-        let (secrets, told) = Secrets::told_by_hand(&server.client());
+        let (secrets, told) = Secrets::with_manual_changes(&server.client());
         let tokens =
-            SigningTokens::follow(&Caches::of_scopes(vec![scope]), &secrets, CancellationToken::new());
+            SigningTokens::follow(&Caches::from_scopes(vec![scope]), &secrets, CancellationToken::new());
         Self { server, connections, secrets: told, tokens }
     }
 

@@ -65,12 +65,12 @@ fn messages_about_question_and_owner() {
         ("a draft", "Live", asked(Ok(question(7, "live", true)))),
         ("a take-home question for a live pad", "Live", asked(Ok(question(7, "take_home", false)))),
         ("a live question for a take-home", "TakeHome", asked(Ok(question(7, "live", false)))),
-        ("unknown question", "Live", asked(Err(error(Class::NotFound)))),
-        ("the key must not use the question", "Live", asked(Err(error(Class::Forbidden)))),
-        ("the key is invalid", "Live", asked(Err(error(Class::Unauthorized)))),
-        ("an unexpected answer", "Live", asked(Err(error(Class::Invalid)))),
-        ("CoderPad is down", "Live", asked(Err(error(Class::Unavailable)))),
-        ("CoderPad limits the rate", "Live", asked(Err(error(Class::Throttled)))),
+        ("unknown question", "Live", asked(Err(error(ErrorKind::NotFound)))),
+        ("the key must not use the question", "Live", asked(Err(error(ErrorKind::Forbidden)))),
+        ("the key is invalid", "Live", asked(Err(error(ErrorKind::Unauthorized)))),
+        ("an unexpected answer", "Live", asked(Err(error(ErrorKind::Invalid)))),
+        ("CoderPad is down", "Live", asked(Err(error(ErrorKind::Unavailable)))),
+        ("CoderPad limits the rate", "Live", asked(Err(error(ErrorKind::Throttled)))),
         ("not checked yet", "Live", ExternalChecks::default()),
     ] {
         cases.push((case, checked(json!({"type": type_, "questionID": 7}), &checks)));
@@ -78,7 +78,7 @@ fn messages_about_question_and_owner() {
     for (case, answer) in [
         ("the owner is a user", Ok(true)),
         ("the owner is unknown", Ok(false)),
-        ("the key must not list users", Err(error(Class::Forbidden))),
+        ("the key must not list users", Err(error(ErrorKind::Forbidden))),
     ] {
         cases.push((case, checked(json!({"ownerEmail": "lead@example.com"}), &owner(answer))));
     }

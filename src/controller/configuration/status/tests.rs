@@ -40,16 +40,22 @@ pub(super) fn good() -> LeverConnection {
     connection("True", "Connected", STAGES)
 }
 
-pub(super) fn question(id: i64, pad_type: &str, is_draft: bool) -> coderpad::Question {
+pub(super) fn question(id: i64, pad_type: &str, is_draft: bool) -> coderpad::QuestionRecord {
     let take_home = pad_type == "take_home";
-    coderpad::Question { id, title: "Fizz".into(), pad_type: Some(pad_type.into()), take_home, is_draft }
+    coderpad::QuestionRecord {
+        id,
+        title: "Fizz".into(),
+        pad_type: Some(pad_type.into()),
+        take_home,
+        is_draft,
+    }
 }
 
-pub(super) fn error(class: Class) -> Error {
+pub(super) fn error(class: ErrorKind) -> Error {
     Error::new(class, Service::Interview, "GET /questions/{id}", Some(418), "Sorry")
 }
 
-pub(super) fn asked(question: Result<coderpad::Question, Error>) -> ExternalChecks {
+pub(super) fn asked(question: Result<coderpad::QuestionRecord, Error>) -> ExternalChecks {
     ExternalChecks { question: Some(question), owner: None }
 }
 
@@ -237,32 +243,32 @@ fn the_question_must_exist_and_match_the_type() {
             "Stalled",
             "False QuestionNotUsable",
         ),
-        ("Live", Err(Class::NotFound), "False QuestionNotFound", "Stalled", "False QuestionNotFound"),
-        ("Live", Err(Class::Forbidden), "False QuestionNotUsable", "Stalled", "False QuestionNotUsable"),
+        ("Live", Err(ErrorKind::NotFound), "False QuestionNotFound", "Stalled", "False QuestionNotFound"),
+        ("Live", Err(ErrorKind::Forbidden), "False QuestionNotUsable", "Stalled", "False QuestionNotUsable"),
         (
             "Live",
-            Err(Class::Unauthorized),
+            Err(ErrorKind::Unauthorized),
             "False InterviewUnauthorized",
             "Stalled",
             "False InterviewUnauthorized",
         ),
         (
             "Live",
-            Err(Class::Invalid),
+            Err(ErrorKind::Invalid),
             "False InterviewUnexpectedAnswer",
             "Stalled",
             "False InterviewUnexpectedAnswer",
         ),
         (
             "Live",
-            Err(Class::Unavailable),
+            Err(ErrorKind::Unavailable),
             "False InterviewUnavailable",
             "Reconciling",
             "Unknown InterviewUnavailable",
         ),
         (
             "Live",
-            Err(Class::Throttled),
+            Err(ErrorKind::Throttled),
             "False InterviewRateLimited",
             "Reconciling",
             "Unknown InterviewRateLimited",
@@ -291,11 +297,11 @@ fn the_owner_must_be_a_user_of_the_organization() {
     let cases = [
         (Ok(true), "True InUse", ""),
         (Ok(false), "False OwnerNotFound", "Stalled"),
-        (Err(Class::Forbidden), "False InterviewForbidden", "Stalled"),
-        (Err(Class::Unauthorized), "False InterviewUnauthorized", "Stalled"),
-        (Err(Class::Invalid), "False InterviewUnexpectedAnswer", "Stalled"),
-        (Err(Class::Unavailable), "False InterviewUnavailable", "Reconciling"),
-        (Err(Class::Throttled), "False InterviewRateLimited", "Reconciling"),
+        (Err(ErrorKind::Forbidden), "False InterviewForbidden", "Stalled"),
+        (Err(ErrorKind::Unauthorized), "False InterviewUnauthorized", "Stalled"),
+        (Err(ErrorKind::Invalid), "False InterviewUnexpectedAnswer", "Stalled"),
+        (Err(ErrorKind::Unavailable), "False InterviewUnavailable", "Reconciling"),
+        (Err(ErrorKind::Throttled), "False InterviewRateLimited", "Reconciling"),
     ];
     for (answer, ready, side) in cases {
         let configuration = configuration(json!({"ownerEmail": "lead@example.com"}));
@@ -311,8 +317,8 @@ fn a_transient_failure_keeps_the_last_result_for_this_generation() {
     let spec = json!({"questionID": 7, "ownerEmail": "lead@example.com"});
     let used = after(configuration(spec.clone()), &good(), &with(Ok(true)));
     let lost = ExternalChecks {
-        question: Some(Err(error(Class::Unavailable))),
-        owner: Some(Err(error(Class::Throttled))),
+        question: Some(Err(error(ErrorKind::Unavailable))),
+        owner: Some(Err(error(ErrorKind::Throttled))),
     };
     for checks in [lost.clone(), ExternalChecks::default()] {
         let status = pass(&used, Some(&good()), &checks, None);

@@ -6,9 +6,9 @@ use crate::api::SecretKeyRef;
 use crate::controller::organization::Organization;
 use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::secrets::SecretError;
-use crate::lever::User;
+use crate::lever::UserState;
 use crate::snapshots::{assert_snapshot, describe};
-use crate::transport::Class;
+use crate::transport::ErrorKind;
 use serde_json::json;
 
 fn assert_all(name: &str, cases: Vec<(String, LeverConnectionStatus)>) {
@@ -30,7 +30,7 @@ fn only(mut status: LeverConnectionStatus, type_: &str) -> LeverConnectionStatus
 
 #[test]
 fn messages_about_the_services() {
-    use Class::{Forbidden, NotFound, Throttled, Unauthorized, Unavailable};
+    use ErrorKind::{Forbidden, NotFound, Throttled, Unauthorized, Unavailable};
     let unusable = |trouble: Diagnosis| {
         of_services(pass(&after(connection(json!({})), Services::Connecting), Services::Unusable(&trouble)))
     };
@@ -102,8 +102,8 @@ fn messages_about_the_services() {
         ("the URL is not allowed", diagnosis::of_account(origin, &connection(json!({}))).unwrap()),
         ("the key has no organization", diagnosis::no_organization("CoderPad: no organization", &key)),
         ("the key is of another organization", changed),
-        ("performAs is deactivated", performer(User::Deactivated)),
-        ("performAs does not exist", performer(User::Unknown)),
+        ("performAs is deactivated", performer(UserState::Deactivated)),
+        ("performAs does not exist", performer(UserState::Unknown)),
     ] {
         cases.push((case.to_owned(), unusable(trouble)));
     }
@@ -125,7 +125,7 @@ fn messages_about_the_webhook() {
                    token: &SigningTokenStatus,
                    webhook: &WebhookState,
                    public_url: Option<&str>,
-                   missed: Option<&Missed>| {
+                   missed: Option<&MissedDelivery>| {
         let observation = ConnectionObservation {
             connection,
             public_url,
@@ -139,7 +139,7 @@ fn messages_about_the_webhook() {
         only(status(&observation, at(0)), verified)
     };
     let url = Some("hooks.example.com");
-    let missed = Missed { stage: "Phone Screen".into(), entry: at(-200), found: at(5) };
+    let missed = MissedDelivery { stage: "Phone Screen".into(), entry: at(-200), found: at(5) };
     let missing = SigningTokenStatus::Missing("MESSAGE".into());
     let manual = connected(json!({}));
     let managed = connected(json!({"webhook": {"mode": "Managed"}}));

@@ -4,7 +4,7 @@ use super::super::probe_schedule::{ProbeSchedule, ProbeStart};
 use super::*;
 use crate::api::SecretKeyRef;
 use crate::controller::organization::Organization;
-use crate::transport::{Class, Error};
+use crate::transport::{Error, ErrorKind};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(super) fn connection(spec: Value) -> LeverConnection {
     .unwrap()
 }
 
-pub(super) fn failure(service: Service, class: Class) -> Diagnosis {
+pub(super) fn failure(service: Service, class: ErrorKind) -> Diagnosis {
     let key = SecretKeyRef { name: "acme".into(), key: "k".into() };
     diagnosis::diagnose_call(
         &Error::new(class, service, "GET /some", Some(500), "Sorry"),
@@ -54,10 +54,10 @@ pub(super) fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, tim
             began: tokio::time::Instant::now(),
             at: at(0),
         };
-        let stages = vec![lever::Stage { id: "s-1".into(), name: "Phone Screen".into() }];
+        let stages = vec![lever::LeverStage { id: "s-1".into(), name: "Phone Screen".into() }];
         let facts = LeverFacts { stages: lever.is_none().then_some(stages), refused: None };
         let lever = Probe { facts, trouble: lever.clone() };
-        let quota = coderpad::Quota {
+        let quota = coderpad::PadQuota {
             unlimited: false,
             used: 3,
             remaining: Some(7),
@@ -165,7 +165,7 @@ fn a_successful_probe_fills_the_status_and_a_second_one_changes_nothing() {
 
 #[test]
 fn rejected_keys_take_effect_immediately_and_transient_failures_after_three_in_a_row() {
-    use Class::{Forbidden, NotFound, Throttled, Unauthorized, Unavailable};
+    use ErrorKind::{Forbidden, NotFound, Throttled, Unauthorized, Unavailable};
     // (service, class, attempts in a row, connected before, Ready, condition next to it)
     let cases = [
         (Service::Lever, Unauthorized, 1, true, "False LeverUnauthorized", types::STALLED),
@@ -215,7 +215,7 @@ fn rejected_keys_take_effect_immediately_and_transient_failures_after_three_in_a
 #[test]
 fn a_long_outage_causes_no_repeated_status_writes() {
     let down = |text: &str, times| {
-        let error = Error::new(Class::Unavailable, Service::Lever, "GET /stages", Some(503), text);
+        let error = Error::new(ErrorKind::Unavailable, Service::Lever, "GET /stages", Some(503), text);
         probed(Some(diagnosis::diagnose_call(&error, &SecretKeyRef::default(), "")), None, times)
     };
     let connection = after(connection(json!({})), Services::Connecting);
@@ -229,7 +229,7 @@ fn a_long_outage_causes_no_repeated_status_writes() {
 #[test]
 fn the_failure_that_requires_user_action_is_the_reason() {
     let (lever, interview) =
-        (failure(Service::Lever, Class::Unavailable), failure(Service::Interview, Class::Forbidden));
+        (failure(Service::Lever, ErrorKind::Unavailable), failure(Service::Interview, ErrorKind::Forbidden));
     let status = pass(&connection(json!({})), Services::Probed(&probed(Some(lever), Some(interview), 1)));
     assert_eq!(short(&status, types::READY), "False InterviewForbidden");
     assert!(has(&status, types::STALLED) && !has(&status, types::RECONCILING));
@@ -242,7 +242,7 @@ fn the_failure_that_requires_user_action_is_the_reason() {
 
 #[test]
 fn unusable_settings_stall_and_the_other_service_is_not_probed() {
-    let mut trouble = failure(Service::Interview, Class::Forbidden);
+    let mut trouble = failure(Service::Interview, ErrorKind::Forbidden);
     trouble.reason = "SecretNotFound";
     let status = pass(&connected(json!({})), Services::Unusable(&trouble));
     assert_eq!(short(&status, types::READY), "False SecretNotFound");
@@ -261,7 +261,7 @@ fn a_suspended_connection_keeps_its_conditions() {
     assert_eq!(short(&status, types::QUOTA_AVAILABLE), "True QuotaAvailable");
     assert_eq!(short(&status, types::SUSPENDED), "True Suspended");
 
-    let trouble = failure(Service::Lever, Class::Forbidden);
+    let trouble = failure(Service::Lever, ErrorKind::Forbidden);
     let mut refused = after(connection(json!({})), Services::Probed(&probed(Some(trouble), None, 1)));
     refused.spec.suspend = true;
     let status = pass(&refused, Services::Suspended);
@@ -323,14 +323,14 @@ pub(super) fn with_quota(
     let mut status = connection.status.take().unwrap();
     status.quota = Some(Quota { unlimited, used: 5, remaining, limit });
     connection.status = Some(status);
-    let interview_down = failure(Service::Interview, Class::Unavailable);
+    let interview_down = failure(Service::Interview, ErrorKind::Unavailable);
     after(connection, Services::Probed(&probed(None, Some(interview_down), 1)))
 }
 
 #[test]
 fn a_missed_delivery_is_reported_until_the_next_delivery() {
     let probed = probed(None, None, 1);
-    let webhook = |connection: &LeverConnection, missed: Option<&Missed>, now| {
+    let webhook = |connection: &LeverConnection, missed: Option<&MissedDelivery>, now| {
         let (services, token) = (Services::Probed(&probed), &SigningTokenStatus::Present);
         let public_url = Some("hooks.example.com");
         let webhook = &WebhookState::Manual;
@@ -349,7 +349,7 @@ fn a_missed_delivery_is_reported_until_the_next_delivery() {
     let mut connection = connection(json!({}));
     connection.status.as_mut().unwrap().last_webhook_at = Some(at(-9));
     connection.status = Some(webhook(&connection, None, 0));
-    let missed = Missed { stage: "Phone Screen".into(), entry: at(-200), found: at(5) };
+    let missed = MissedDelivery { stage: "Phone Screen".into(), entry: at(-200), found: at(5) };
     let status = webhook(&connection, Some(&missed), 5);
     assert_eq!(short(&status, types::WEBHOOK_VERIFIED), "False DeliveryMissed");
     let message = message(&status, types::WEBHOOK_VERIFIED);
@@ -472,7 +472,7 @@ fn a_reconcile_request_is_copied_to_the_status() {
 
 #[test]
 fn stages_are_cut_to_the_limits_of_the_schema() {
-    let stage = |id: String, name: &str| lever::Stage { id, name: name.into() };
+    let stage = |id: String, name: &str| lever::LeverStage { id, name: name.into() };
     let odd = [
         stage("a".into(), "A"),
         stage("a".into(), "twice"),

@@ -42,8 +42,8 @@ fn messages_about_managed_webhooks() {
         ("the Secret must not be written", of_secret(403)),
         ("the Secret cannot be written", of_secret(422)),
         ("the connection must not be written", trouble_of(WriteError::Api(forbidden).into())),
-        ("Lever refuses the webhook", refused(&call(Class::Invalid, 400))),
-        ("the key must not register webhooks", of_lever(&call(Class::Forbidden, 403), &connection())),
+        ("Lever refuses the webhook", refused(&call(ErrorKind::Invalid, 400))),
+        ("the key must not register webhooks", of_lever(&call(ErrorKind::Forbidden, 403), &connection())),
         ("Lever does not list the webhook", not_listed(&connection(), &secret, url, "w-1")),
     ];
     let text: String = cases

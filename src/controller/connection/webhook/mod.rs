@@ -15,9 +15,9 @@ use crate::api::{LeverConnection, names};
 use crate::controller::runtime::ReconcileError;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::controller::{Context, schedule};
-use crate::k8s::in_time;
 use crate::k8s::patch::is_status;
 use crate::k8s::secrets::SecretError;
+use crate::k8s::with_timeout;
 use crate::transport::Priority;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Resource, ResourceExt};
@@ -161,7 +161,7 @@ impl WebhookController {
         let Some(reference) = &connection.spec.webhook.signing_token_secret_ref else { return Ok(None) };
         let secrets: Api<Secret> =
             Api::namespaced(self.context.client.clone(), &connection.namespace().unwrap_or_default());
-        match in_time(secrets.get_metadata_opt(&reference.name)).await {
+        match with_timeout(secrets.get_metadata_opt(&reference.name)).await {
             Ok(secret) => Ok(secret.and_then(|secret| secret.resource_version())),
             Err(error) if is_status(&error, 403) => Ok(None),
             Err(source) => {

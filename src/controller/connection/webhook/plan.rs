@@ -3,7 +3,7 @@
 //! store its token, and only then delete the webhook that it replaces. A webhook whose token was lost is replaced like
 //! one with an outdated URL.
 
-use crate::lever::{STAGE_CHANGE, Webhook};
+use crate::lever::{STAGE_CHANGE_EVENT, Webhook};
 
 /// Maximum number of webhooks without a stored token that are kept until a new one is created. With 0, a delivery might
 /// be lost between deletion and creation; without a limit, each failure would add one.
@@ -107,7 +107,7 @@ pub fn owned_webhooks<'a>(
     recorded: &[KnownWebhook],
 ) -> Vec<&'a Webhook> {
     let is_ours = |webhook: &&Webhook| {
-        webhook.event == STAGE_CHANGE
+        webhook.event == STAGE_CHANGE_EVENT
             && (Some(webhook.url.as_str()) == url
                 || Some(webhook.id.as_str()) == named
                 || recorded.iter().any(|recorded| recorded.id == webhook.id))
@@ -127,7 +127,7 @@ mod tests {
         Webhook {
             id: id.into(),
             url: url.into(),
-            event: STAGE_CHANGE.into(),
+            event: STAGE_CHANGE_EVENT.into(),
             created_at_ms: id.parse::<i64>().ok(),
         }
     }

@@ -12,8 +12,8 @@ use crate::controller::Context;
 use crate::controller::runtime::ReconcileError;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::k8s::secrets::SecretError;
-use crate::lever::{self, LeverClient, STAGE_CHANGE, Webhook};
-use crate::transport::{Class, Error};
+use crate::lever::{self, LeverClient, STAGE_CHANGE_EVENT, Webhook};
+use crate::transport::{Error, ErrorKind};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::BTreeSet;
@@ -157,12 +157,12 @@ impl WebhookReconcile<'_> {
         match self.remove_from_lever(connection, &recorded).await {
             Ok(()) => {}
             Err(error) => match error.class {
-                Class::Unauthorized | Class::Forbidden | Class::NotFound | Class::Invalid => {
+                ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NotFound | ErrorKind::Invalid => {
                     let (namespace, name) = super::key(connection);
                     let class = error.class.label();
                     tracing::warn!(%namespace, connection = %name, class, "webhook remains in Lever: the API key is not allowed to remove it");
                 }
-                Class::Throttled | Class::Unavailable | Class::OutcomeUnknown => {
+                ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => {
                     return Err(of_lever(&error, connection).into());
                 }
             },
@@ -204,7 +204,7 @@ impl WebhookReconcile<'_> {
         claim: &str,
     ) -> Result<Webhook, WebhookError> {
         let new = self.lever.create_webhook(self.url).await.map_err(|error| match error.class {
-            Class::Invalid => refused(&error),
+            ErrorKind::Invalid => refused(&error),
             _ => of_lever(&error, connection),
         })?;
         let (namespace, name) = super::key(connection);
@@ -222,7 +222,7 @@ impl WebhookReconcile<'_> {
         Ok(Webhook {
             id: new.id,
             url: self.url.to_owned(),
-            event: STAGE_CHANGE.to_owned(),
+            event: STAGE_CHANGE_EVENT.to_owned(),
             created_at_ms: Some(Timestamp::now().as_millisecond()),
         })
     }
@@ -234,7 +234,7 @@ impl WebhookReconcile<'_> {
                 tracing::info!(%namespace, connection = %name, webhook = %id, "deleted a webhook in Lever");
                 Ok(())
             }
-            Err(error) if error.class == Class::NotFound => Ok(()),
+            Err(error) if error.class == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -251,7 +251,7 @@ impl WebhookReconcile<'_> {
                 .iter()
                 .any(|key| key.name == reference.name)
         };
-        let connections = self.context.scope.connections.of_namespace(&namespace);
+        let connections = self.context.scope.connections.in_namespace(&namespace);
         if let Some(other) = connections.iter().find(|other| holds_key(other)) {
             let why = format!("it contains an API key of LeverConnection {}", other.name_any());
             return Err(not_owned(&reference, &why));

@@ -6,8 +6,8 @@ use super::plan::KnownWebhook;
 use super::token_ledger::TokenLedger;
 use crate::api::names::{self, MANAGED_BY_LABEL};
 use crate::api::{FIELD_MANAGER, LeverConnection, SecretKeyRef};
-use crate::k8s::in_time;
 use crate::k8s::patch::is_status;
+use crate::k8s::with_timeout;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
@@ -64,7 +64,7 @@ impl TokenSecret {
             book: TokenLedger::default(),
             claim: None,
         };
-        let found = in_time(secret.api.get_opt(&reference.name)).await?;
+        let found = with_timeout(secret.api.get_opt(&reference.name)).await?;
         secret.update_tokens(found);
         Ok(secret)
     }
@@ -117,7 +117,8 @@ impl TokenSecret {
             ..Secret::default()
         };
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-        let made = in_time(self.api.create(&parameters, &secret)).await.map_err(|error| self.error(error))?;
+        let made =
+            with_timeout(self.api.create(&parameters, &secret)).await.map_err(|error| self.error(error))?;
         self.update_tokens(Some(made));
         Ok(())
     }
@@ -137,7 +138,7 @@ impl TokenSecret {
                 Err(error) => last = error,
             }
             // Read again to distinguish a conflict from a lost response.
-            let now = in_time(self.api.get_opt(&self.reference.name)).await;
+            let now = with_timeout(self.api.get_opt(&self.reference.name)).await;
             self.update_tokens(now.map_err(|error| self.error(error))?);
             if self.recorded().iter().any(|one| one.id == id && one.has_token) {
                 return Ok(());
@@ -184,7 +185,7 @@ impl TokenSecret {
         let change = Patch::Merge(change);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let patched = self.api.patch(&self.reference.name, &parameters, &change);
-        let written = in_time(patched).await.map_err(|error| self.error(error))?;
+        let written = with_timeout(patched).await.map_err(|error| self.error(error))?;
         self.update_tokens(Some(written));
         Ok(())
     }

@@ -12,9 +12,9 @@ use crate::controller::pad::observe;
 use crate::controller::pad::state::{ConnectionState, CreateOutcome, PadLookup, PassError, WriteClaim};
 use crate::controller::pad_budget::{Denied, PadRequest};
 use crate::controller::schedule;
-use crate::k8s::in_time;
 use crate::k8s::patch::{MetadataChange, WriteError};
-use crate::transport::{Class, Departure, Permit};
+use crate::k8s::with_timeout;
+use crate::transport::{ErrorKind, Permit, SendDeadline};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
 use tokio::time::Instant;
@@ -67,7 +67,7 @@ impl PadReconcile<'_> {
             Ok(()) => allowances.created(&namespace, &connection, &taken),
             Err(PassError::CreateOutcomeUnknown(_)) => {}
             // This class means that the request was not sent: see CreateError.
-            Err(PassError::Service(error)) if error.class != Class::Unavailable => {
+            Err(PassError::Service(error)) if error.class != ErrorKind::Unavailable => {
                 allowances.refused(&namespace, &connection, &taken);
             }
             Err(_) => allowances.not_sent(&namespace, &connection, &taken),
@@ -96,7 +96,7 @@ impl PadReconcile<'_> {
             intention = intention.annotate(REQUESTED_BY, requested_by);
         }
         self.write(intention).await.map_err(cluster)?;
-        match interview.create_pad(Departure { permit, leave_by }, new).await {
+        match interview.create_pad(SendDeadline { permit, leave_by }, new).await {
             Ok(record) => {
                 tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "created pad in CoderPad");
                 self.made = Some(record.id.clone());
@@ -106,7 +106,7 @@ impl PadReconcile<'_> {
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
                 self.context.flights.mark_not_sent(&attempt.to_string());
-                if error.class != Class::Unavailable {
+                if error.class != ErrorKind::Unavailable {
                     self.facts.create_answered_at = Some(sent_at);
                 }
                 Err(PassError::Service(error))
@@ -197,7 +197,7 @@ impl PadReconcile<'_> {
         &mut self,
         record: PadRecord,
         keep_finalizer: bool,
-        departure: Option<Departure>,
+        departure: Option<SendDeadline>,
     ) -> Result<(), PassError> {
         let attempt = self.facts.pad.attempt.clone();
         for _ in 0..STORE_TRIES {
@@ -205,7 +205,7 @@ impl PadReconcile<'_> {
             let mut change = MetadataChange::default()
                 .annotate(names::PAD_ID, &record.id)
                 .finalizer(names::FINALIZER, keep_finalizer || self.facts.pad.deleting)
-                .exclusively();
+                .conflict_even_if_applied();
             if let Some(requested_by) = self.requested_by(installation::of_notes(&record.notes)) {
                 change = change.annotate(REQUESTED_BY, requested_by);
             }
@@ -232,7 +232,7 @@ impl PadReconcile<'_> {
                     return Ok(());
                 }
                 Err(WriteError::Conflict { .. }) => {
-                    let now = in_time(self.api().get_opt(&self.facts.pad.name)).await;
+                    let now = with_timeout(self.api().get_opt(&self.facts.pad.name)).await;
                     let now = now.map_err(|error| PassError::Cluster { message: error.to_string() })?;
                     let Some(now) = now.filter(|now| now.uid() == self.pad.uid()) else {
                         return Err(cluster(WriteError::Gone));

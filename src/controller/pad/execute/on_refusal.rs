@@ -4,7 +4,7 @@ use super::PadReconcile;
 use crate::controller::pad::plan::Command;
 use crate::controller::pad::state::{PadLookup, PassError};
 use crate::controller::pad::tags::RefusedTag;
-use crate::transport::Class;
+use crate::transport::ErrorKind;
 
 /// Reaction to the refusal of a command.
 pub enum OnRefusal {
@@ -45,7 +45,7 @@ impl PadReconcile<'_> {
             },
             OnRefusal::OmitCode => {
                 let had_code = facts.code.is_some() && !facts.code_refused;
-                facts.code_refused |= had_code && error.class == Class::Invalid;
+                facts.code_refused |= had_code && error.class == ErrorKind::Invalid;
                 had_code && facts.code_refused
             }
             OnRefusal::Stop => false,

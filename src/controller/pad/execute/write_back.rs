@@ -7,15 +7,15 @@ use crate::controller::pad::in_flight::{SEND_DEADLINE, visibility_delay};
 use crate::controller::pad::state::{CandidateLookup, NoteLookup, PassError, WriteClaim};
 use crate::k8s::patch::MetadataChange;
 use crate::lever::Opportunity;
-use crate::transport::{self, Class, Departure};
+use crate::transport::{self, ErrorKind, SendDeadline};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 impl PadReconcile<'_> {
     /// Acquires the permit and the send deadline for one write to Lever, before the write to the Pad that claims it.
-    pub(super) async fn acquire_send_deadline(&self) -> Result<Departure, PassError> {
+    pub(super) async fn acquire_send_deadline(&self) -> Result<SendDeadline, PassError> {
         let permit = self.account()?.lever.permit().await;
-        Ok(Departure { permit, leave_by: Instant::now() + SEND_DEADLINE })
+        Ok(SendDeadline { permit, leave_by: Instant::now() + SEND_DEADLINE })
     }
 
     /// Claims a write to Lever: only one of two processes succeeds, and only that one may send.
@@ -34,7 +34,7 @@ impl PadReconcile<'_> {
     }
 
     /// Takes the permit of the claimed write, and returns it with its mark.
-    fn take_claimed_permit(&mut self) -> Result<(Departure, String), PassError> {
+    fn take_claimed_permit(&mut self) -> Result<(SendDeadline, String), PassError> {
         let mark = self.facts.pad.open_claim().map(|(_, mark)| mark);
         self.facts.claimed = WriteClaim::Unclaimed;
         self.departure
@@ -45,7 +45,7 @@ impl PadReconcile<'_> {
 
     /// Records a claimed write with unknown outcome: it may still take effect.
     fn track_outcome<T>(&self, effect: OnceOnlyWrite, mark: &str, answer: &Result<T, transport::Error>) {
-        if answer.as_ref().is_err_and(|error| error.class == Class::OutcomeUnknown) {
+        if answer.as_ref().is_err_and(|error| error.class == ErrorKind::OutcomeUnknown) {
             self.context.flights.mark_ended(mark, visibility_delay(effect));
         }
     }
@@ -78,7 +78,7 @@ impl PadReconcile<'_> {
                 self.facts.opportunity = CandidateLookup::Read(Box::new(opportunity));
                 Ok(())
             }
-            Err(error) if error.class == Class::NotFound => {
+            Err(error) if error.class == ErrorKind::NotFound => {
                 self.read_opportunity().await?;
                 match self.facts.opportunity {
                     CandidateLookup::NotFound => Ok(()),

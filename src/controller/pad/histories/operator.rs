@@ -9,7 +9,7 @@ use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference};
 use crate::api::pad::{Pad, Phase, Trigger, TriggerSource};
 use crate::api::served::{self, Fingerprint};
 use crate::api::{HasConditions, PadStatus};
-use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, Question};
+use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, QuestionRecord};
 use crate::controller::configuration::observe::ExternalChecks;
 use crate::controller::configuration::status::{ConfigurationObservation, status as configuration_status};
 use crate::controller::pad::hints::{Hint, PendingHints};
@@ -22,8 +22,8 @@ use crate::controller::pad::state::{
 };
 use crate::controller::pad::status::status;
 use crate::pad_builder;
-use crate::sync::{Deed, Row, Rule, Walk, deed, served_after};
-use crate::transport::{Class, Error, Service};
+use crate::sync::{BackfillAction, BackfillRule, ListedCandidate, StageScan, deed, served_after};
+use crate::transport::{Error, ErrorKind, Service};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde::Serialize;
@@ -79,7 +79,7 @@ impl World {
 
     fn reconcile_configuration(&mut self, number: usize) {
         let Some(configuration) = self.configurations[number].clone() else { return };
-        let question = Question {
+        let question = QuestionRecord {
             id: 7,
             title: "Fizz".into(),
             pad_type: Some("take_home".into()),
@@ -161,14 +161,14 @@ impl World {
 
     fn scan(&mut self, number: usize, configuration: &PadConfiguration) {
         let mut after = configuration.status.clone().unwrap_or_default();
-        let row = Row {
+        let row = ListedCandidate {
             id: OPPORTUNITY.into(),
             entry: at(self.entry()),
             made_at: self.person.created_at_ms.map(at),
             is_free: true,
         };
-        let rows: Vec<Row> = self.is_in_stage_with(number).then_some(row).into_iter().collect();
-        let walk = Walk { rows, linked: HashMap::new(), is_whole: true, left_out: 0 };
+        let rows: Vec<ListedCandidate> = self.is_in_stage_with(number).then_some(row).into_iter().collect();
+        let walk = StageScan { rows, linked: HashMap::new(), is_whole: true, left_out: 0 };
         let known = self.pads_of(&configuration.name_any(), None);
         if let Some(rule) = rule_of(configuration) {
             let entries = after.served_entries.take();
@@ -199,14 +199,14 @@ impl World {
     fn serve(
         &mut self,
         configuration: &PadConfiguration,
-        rule: &Rule,
-        row: &Row,
+        rule: &BackfillRule,
+        row: &ListedCandidate,
         known: &[Arc<Pad>],
         entries: Option<&str>,
     ) {
         match deed(rule, row, known, entries) {
-            Deed::Nothing => {}
-            Deed::Make { n, existing } => {
+            BackfillAction::Nothing => {}
+            BackfillAction::Make { n, existing } => {
                 if !self.reaches_effect() {
                     return;
                 }
@@ -217,8 +217,8 @@ impl World {
                 }
                 self.create(pad);
             }
-            Deed::Judge(name) => self.want(&name, Hint::Judge),
-            Deed::Skip(name) => {
+            BackfillAction::Judge(name) => self.want(&name, Hint::Judge),
+            BackfillAction::Skip(name) => {
                 if !self.reaches_effect() {
                     return;
                 }
@@ -314,11 +314,11 @@ impl World {
 }
 
 /// As sync reads a configuration that makes pads now.
-fn rule_of(configuration: &PadConfiguration) -> Option<Rule> {
+fn rule_of(configuration: &PadConfiguration) -> Option<BackfillRule> {
     let status = configuration.status.as_ref()?;
     let is_current = Some(status.observed_generation) == configuration.metadata.generation;
     let is_ready = is_true(configuration.conditions(), types::READY);
-    (is_current && is_ready).then_some(Rule {
+    (is_current && is_ready).then_some(BackfillRule {
         repeat: configuration.spec.repeat,
         existing: configuration.spec.existing,
         since: status.effective_since?,
@@ -532,7 +532,7 @@ impl Pass<'_> {
         };
         self.world.truth.posted(&post);
         if self.world.creation == Creation::Refused {
-            let error = Error::new(Class::Invalid, Service::Interview, CREATE_PAD, Some(400), "no");
+            let error = Error::new(ErrorKind::Invalid, Service::Interview, CREATE_PAD, Some(400), "no");
             if self.world.reaches_effect() {
                 self.write(|pad| {
                     pad.annotations_mut().remove(names::ATTEMPT);

@@ -9,10 +9,10 @@ use crate::api::pad::{DesiredState, Phase};
 use crate::api::{Pad, names};
 use crate::coderpad::PadRecord;
 use crate::controller::pad::hints::Hint;
-use crate::lever::{Opportunity, StageChange as Change};
+use crate::lever::{Opportunity, StageHistoryEntry as Change};
 use crate::pad_builder;
-use crate::webhook::event::StageChange;
-use crate::webhook::routing::{Intent, configurations_of, decide};
+use crate::webhook::event::StageChangeEvent;
+use crate::webhook::routing::{PadAction, configurations_of, decide};
 use crate::{api::pad::Trigger, api::pad::TriggerSource};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -53,8 +53,8 @@ pub struct World {
     /// What a person would apply.
     manifests: Vec<Value>,
     pub pads: Vec<Pad>,
-    deliveries: Vec<StageChange>,
-    delivered: Vec<StageChange>,
+    deliveries: Vec<StageChangeEvent>,
+    delivered: Vec<StageChangeEvent>,
     ids: u32,
     pub is_up: bool,
     /// How many effects the operator completes before it stops; None: it does not.
@@ -180,7 +180,7 @@ impl World {
         self.truth.entries += 1;
         let triggered = at_ms + 3;
         let id = self.id();
-        let change = StageChange {
+        let change = StageChangeEvent {
             opportunity_id: OPPORTUNITY.into(),
             stage_id: STAGE.into(),
             at: at(triggered),
@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    fn receive(&mut self, change: &StageChange) {
+    fn receive(&mut self, change: &StageChangeEvent) {
         let all: Vec<Arc<PadConfiguration>> =
             self.configurations.iter().flatten().cloned().map(Arc::new).collect();
         for configuration in configurations_of(STAGE, &self.connection, &all) {
@@ -240,12 +240,12 @@ impl World {
             let known = self.pads.iter().filter(|pad| pad_builder::is_of(pad, &name, OPPORTUNITY));
             let known: Vec<Arc<Pad>> = known.cloned().map(Arc::new).collect();
             match decide(&known, &BTreeSet::new(), &name, change) {
-                Intent::Create { n } => {
+                PadAction::Create { n } => {
                     let trigger = Trigger { source: TriggerSource::Webhook, at: Some(change.at) };
                     self.create(pad_builder::pad(&configuration, OPPORTUNITY, n, trigger));
                 }
-                Intent::Annotate { name } => self.annotate(&name, &change.request),
-                Intent::Nothing { .. } => {}
+                PadAction::Annotate { name } => self.annotate(&name, &change.request),
+                PadAction::Nothing { .. } => {}
             }
         }
     }

@@ -20,10 +20,10 @@ use crate::controller::pad::state::{
     CandidateLookup, ConnectionState, CreateOutcome, NoteLookup, Ownership, PadLookup, PadState, PassError,
     Rule, RuleState, StoredPad, WriteClaim,
 };
-use crate::lever::{Opportunity, StageChange};
-use crate::transport::{Class, Error, Service};
+use crate::lever::{Opportunity, StageHistoryEntry};
+use crate::transport::{Error, ErrorKind, Service};
 use crate::webhook::event;
-use crate::webhook::routing::{Intent, decide};
+use crate::webhook::routing::{PadAction, decide};
 use jiff::Timestamp;
 use serde_json::json;
 use std::cell::RefCell;
@@ -319,7 +319,7 @@ fn rule() -> Rule {
 }
 
 fn opportunity(person: &Person) -> Opportunity {
-    let entry = StageChange { to_stage_id: STAGE.into(), updated_at_ms: milliseconds(person.entry) };
+    let entry = StageHistoryEntry { to_stage_id: STAGE.into(), updated_at_ms: milliseconds(person.entry) };
     Opportunity {
         id: OPPORTUNITY.into(),
         name: "Ada Lovelace".into(),
@@ -356,15 +356,19 @@ fn trouble(stopped: Stopped) -> PassError {
     let error = |class, service, operation| Error::new(class, service, operation, None, "told so");
     match stopped {
         Stopped::Conflict => PassError::Conflict,
-        Stopped::NotSent => PassError::Service(error(Class::Unavailable, Service::Interview, "POST /pads")),
-        Stopped::CreateUnknown => {
-            PassError::CreateOutcomeUnknown(error(Class::OutcomeUnknown, Service::Interview, "POST /pads"))
+        Stopped::NotSent => {
+            PassError::Service(error(ErrorKind::Unavailable, Service::Interview, "POST /pads"))
         }
+        Stopped::CreateUnknown => PassError::CreateOutcomeUnknown(error(
+            ErrorKind::OutcomeUnknown,
+            Service::Interview,
+            "POST /pads",
+        )),
         Stopped::WriteNotSent => {
-            PassError::Service(error(Class::Unavailable, Service::Lever, "POST addLinks"))
+            PassError::Service(error(ErrorKind::Unavailable, Service::Lever, "POST addLinks"))
         }
         Stopped::WriteUnknown => {
-            PassError::Service(error(Class::OutcomeUnknown, Service::Lever, "POST addLinks"))
+            PassError::Service(error(ErrorKind::OutcomeUnknown, Service::Lever, "POST addLinks"))
         }
     }
 }
@@ -422,7 +426,7 @@ pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
     }
     let pads: Vec<Arc<Pad>> =
         key.0.iter().map(|(slot, deleting, asked)| Arc::new(pad(*slot, *deleting, *asked))).collect();
-    let change = event::StageChange {
+    let change = event::StageChangeEvent {
         opportunity_id: OPPORTUNITY.into(),
         stage_id: STAGE.into(),
         at: Timestamp::from_millisecond(triggered_at(delivery)).unwrap(),
@@ -433,9 +437,9 @@ pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
         usize::try_from(n - 1).unwrap()
     };
     let decided = match decide(&pads, &BTreeSet::new(), CONFIGURATION, &change) {
-        Intent::Create { n } => Decided::Create(usize::try_from(n - 1).unwrap()),
-        Intent::Annotate { name } => Decided::Annotate(slot_of(&name)),
-        Intent::Nothing { .. } => Decided::Nothing,
+        PadAction::Create { n } => Decided::Create(usize::try_from(n - 1).unwrap()),
+        PadAction::Annotate { name } => Decided::Annotate(slot_of(&name)),
+        PadAction::Nothing { .. } => Decided::Nothing,
     };
     DECIDED.with_borrow_mut(|all| all.insert(key, decided));
     decided

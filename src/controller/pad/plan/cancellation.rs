@@ -5,7 +5,7 @@ use super::write_back::after_link;
 use super::{Command, Outcome, installation, rest};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
-use crate::transport::{Class, Error, Service};
+use crate::transport::{Error, ErrorKind, Service};
 use std::time::Duration;
 
 /// Delay before the pad is read again if CoderPad has not ended it yet.
@@ -51,7 +51,7 @@ pub(super) fn end_unlinked(facts: &PadState) -> Command {
 /// called again.
 pub(super) fn after_refusal(facts: &PadState, error: &Error) -> Option<Outcome> {
     let is_refusal =
-        error.service == Service::Lever && matches!(error.class, Class::Forbidden | Class::Invalid);
+        error.service == Service::Lever && matches!(error.class, ErrorKind::Forbidden | ErrorKind::Invalid);
     let is_over = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
     let is_called_off = facts.pad.desired_state == crate::api::pad::DesiredState::Ended
         && facts.pad.pad_id.is_some()

@@ -8,7 +8,7 @@ use crate::controller::connection::diagnosis::{lever_permission, sentence};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, PassError, RuleState};
 use crate::lever::{is_record, permission};
-use crate::transport::{Class, Error, Service};
+use crate::transport::{Error, ErrorKind, Service};
 
 /// Returns the command that follows a failed call or write.
 pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
@@ -58,7 +58,7 @@ pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
         PassError::Service(error) if let Some(step) = check_question(facts, error) => step,
         PassError::Service(error) => rest(match waiting_reason(error) {
             Some(reason) => Outcome::Waiting(reason, message_for(error)),
-            None if error.class == Class::NotFound
+            None if error.class == ErrorKind::NotFound
                 && error.operation == CREATE_PAD
                 && question(facts).is_some() =>
             {
@@ -104,7 +104,7 @@ fn is_over(facts: &PadState) -> bool {
 /// candidate (contract P2b).
 fn check_confidentiality(facts: &PadState, trouble: &PassError) -> Option<Command> {
     let PassError::Service(error) = trouble else { return None };
-    let is_of_record = error.class == Class::Forbidden && is_record(error.operation);
+    let is_of_record = error.class == ErrorKind::Forbidden && is_record(error.operation);
     let is_unread = matches!(facts.opportunity, CandidateLookup::NotRead) && !facts.pad.deleting;
     (is_of_record && is_unread).then_some(Command::ReadOpportunity)
 }
@@ -126,7 +126,7 @@ fn after_opening(facts: &PadState, trouble: &PassError) -> Outcome {
             WriteBackState::Impossible(Reason::CandidateConfidential, message)
         }
         Some(reason) => WriteBackState::Pending(reason, message_for(error)),
-        None if error.class == Class::NotFound && error.service == Service::Lever => {
+        None if error.class == ErrorKind::NotFound && error.service == Service::Lever => {
             let message = "Lever has no opportunity with this ID any more, so the note cannot be written. No action needed.";
             WriteBackState::Impossible(Reason::CandidateNotFound, message.into())
         }
@@ -140,15 +140,15 @@ fn after_opening(facts: &PadState, trouble: &PassError) -> Outcome {
 /// Returns the message for an error of a service: the failure and the next step.
 fn message_for(error: &Error) -> String {
     let next = match (error.class, error.service) {
-        (Class::Unauthorized, service) => format!(
+        (ErrorKind::Unauthorized, service) => format!(
             "{service} rejects the API key. Put a valid key into the Secret that the LeverConnection names."
         ),
-        (Class::Forbidden, Service::Lever) => lever_permission(permission(error.operation)),
-        (Class::Forbidden, Service::Interview) => {
+        (ErrorKind::Forbidden, Service::Lever) => lever_permission(permission(error.operation)),
+        (ErrorKind::Forbidden, Service::Interview) => {
             "The API key lacks the permission for this request. Put the key of an organization owner into the Secret that the LeverConnection names."
                 .into()
         }
-        (Class::Throttled, _) if error.is_quota() => {
+        (ErrorKind::Throttled, _) if error.is_quota() => {
             "The CoderPad plan has no pads left. Creation resumes automatically with the next billing cycle or a larger plan."
                 .into()
         }
@@ -167,7 +167,8 @@ fn question(facts: &PadState) -> Option<(i64, PadType)> {
 
 /// Checks the question after CoderPad refused to create a pad: it may have changed since it was last checked.
 fn check_question(facts: &PadState, error: &Error) -> Option<Command> {
-    let is_refused = error.class == Class::Invalid && error.operation == CREATE_PAD && facts.misfit.is_none();
+    let is_refused =
+        error.class == ErrorKind::Invalid && error.operation == CREATE_PAD && facts.misfit.is_none();
     let (question, type_) = question(facts).filter(|_| is_refused)?;
     Some(Command::CheckQuestion { question, type_ })
 }
@@ -177,12 +178,12 @@ fn waiting_reason(error: &Error) -> Option<Reason> {
     let lever = error.service == Service::Lever;
     let pick = |of_lever, of_interview| Some(if lever { of_lever } else { of_interview });
     match error.class {
-        Class::Unauthorized => pick(Reason::LeverUnauthorized, Reason::InterviewUnauthorized),
-        Class::Forbidden => pick(Reason::LeverForbidden, Reason::InterviewForbidden),
-        Class::Throttled if error.is_quota() => Some(Reason::QuotaExceeded),
-        Class::Throttled => pick(Reason::LeverRateLimited, Reason::InterviewRateLimited),
-        Class::Unavailable | Class::OutcomeUnknown => Some(unavailable(error.service)),
-        Class::Invalid | Class::NotFound => None,
+        ErrorKind::Unauthorized => pick(Reason::LeverUnauthorized, Reason::InterviewUnauthorized),
+        ErrorKind::Forbidden => pick(Reason::LeverForbidden, Reason::InterviewForbidden),
+        ErrorKind::Throttled if error.is_quota() => Some(Reason::QuotaExceeded),
+        ErrorKind::Throttled => pick(Reason::LeverRateLimited, Reason::InterviewRateLimited),
+        ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => Some(unavailable(error.service)),
+        ErrorKind::Invalid | ErrorKind::NotFound => None,
     }
 }
 

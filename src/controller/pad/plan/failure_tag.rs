@@ -9,7 +9,7 @@ use super::{Command, is_blocked};
 use crate::api::condition::{Condition, is_true, types};
 use crate::controller::events;
 use crate::controller::pad::state::{CandidateLookup, PadState, PassError, RuleState};
-use crate::transport::{Class, Service};
+use crate::transport::{ErrorKind, Service};
 use jiff::Timestamp;
 
 /// Health of a Pad, as the tag shows it.
@@ -61,7 +61,9 @@ pub fn next_action(facts: &PadState, stands: PadHealth) -> FailureTag {
     }
     match &facts.failure_tag_error {
         // A retry would be refused as well.
-        Some(PassError::Service(error)) if matches!(error.class, Class::Forbidden | Class::Invalid) => {
+        Some(PassError::Service(error))
+            if matches!(error.class, ErrorKind::Forbidden | ErrorKind::Invalid) =>
+        {
             return settled(facts, wanted);
         }
         Some(_) => return FailureTag::Later,

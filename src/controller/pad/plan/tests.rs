@@ -10,8 +10,8 @@ use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Progress, SeriesMember};
 use crate::controller::pad::state::*;
 use crate::controller::rolling_limit::LimitExceeded;
-use crate::lever::{Opportunity, StageChange};
-use crate::transport::{Class, Error, Service};
+use crate::lever::{Opportunity, StageHistoryEntry};
+use crate::transport::{Error, ErrorKind, Service};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -34,9 +34,9 @@ fn opportunity() -> Opportunity {
         contact: Some("contact-1".into()),
         stage: "stage-phone".into(),
         stage_changes: vec![
-            StageChange { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY - 500_000 },
-            StageChange { to_stage_id: "lead-new".into(), updated_at_ms: ENTRY - 100_000 },
-            StageChange { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY },
+            StageHistoryEntry { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY - 500_000 },
+            StageHistoryEntry { to_stage_id: "lead-new".into(), updated_at_ms: ENTRY - 100_000 },
+            StageHistoryEntry { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY },
         ],
         tags: vec!["Engineering".into(), "coderpad".into()],
         links: vec!["https://example.com/cv".into()],
@@ -186,7 +186,7 @@ fn stored(facts: &mut PadState) {
     facts.pad.pad_id = Some("PAD1".into());
 }
 
-fn service_error(service: Service, class: Class, status: Option<u16>) -> PassError {
+fn service_error(service: Service, class: ErrorKind, status: Option<u16>) -> PassError {
     let operation = if service == Service::Lever { "GET /opportunities/{id}" } else { "POST /pads" };
     PassError::Service(Error::new(class, service, operation, status, "details"))
 }
@@ -338,24 +338,24 @@ fn a_reached_hourly_limit_waits_until_the_window_has_moved() {
 #[test]
 fn service_errors_have_their_reasons() {
     for (expected, service, class, status) in [
-        ("waits: LeverUnauthorized", Service::Lever, Class::Unauthorized, Some(401)),
-        ("waits: LeverForbidden", Service::Lever, Class::Forbidden, Some(403)),
-        ("waits: LeverRateLimited", Service::Lever, Class::Throttled, Some(429)),
-        ("waits: LeverUnavailable", Service::Lever, Class::Unavailable, Some(503)),
-        ("waits: LeverUnavailable", Service::Lever, Class::OutcomeUnknown, None),
-        ("waits: InterviewUnauthorized", Service::Interview, Class::Unauthorized, Some(401)),
-        ("waits: InterviewForbidden", Service::Interview, Class::Forbidden, Some(403)),
-        ("waits: QuotaExceeded", Service::Interview, Class::Throttled, Some(429)),
-        ("waits: InterviewUnavailable", Service::Interview, Class::Unavailable, None),
-        ("failed: InvalidRequest", Service::Interview, Class::Invalid, Some(400)),
-        ("failed: InvalidRequest", Service::Interview, Class::NotFound, Some(404)),
+        ("waits: LeverUnauthorized", Service::Lever, ErrorKind::Unauthorized, Some(401)),
+        ("waits: LeverForbidden", Service::Lever, ErrorKind::Forbidden, Some(403)),
+        ("waits: LeverRateLimited", Service::Lever, ErrorKind::Throttled, Some(429)),
+        ("waits: LeverUnavailable", Service::Lever, ErrorKind::Unavailable, Some(503)),
+        ("waits: LeverUnavailable", Service::Lever, ErrorKind::OutcomeUnknown, None),
+        ("waits: InterviewUnauthorized", Service::Interview, ErrorKind::Unauthorized, Some(401)),
+        ("waits: InterviewForbidden", Service::Interview, ErrorKind::Forbidden, Some(403)),
+        ("waits: QuotaExceeded", Service::Interview, ErrorKind::Throttled, Some(429)),
+        ("waits: InterviewUnavailable", Service::Interview, ErrorKind::Unavailable, None),
+        ("failed: InvalidRequest", Service::Interview, ErrorKind::Invalid, Some(400)),
+        ("failed: InvalidRequest", Service::Interview, ErrorKind::NotFound, Some(404)),
     ] {
         let facts = with(|f| f.error = Some(service_error(service, class, status)));
         assert_eq!(reason(&facts), expected, "{service} {class:?}");
     }
     let question = with(|f| {
         f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
-        f.error = Some(service_error(Service::Interview, Class::NotFound, Some(404)));
+        f.error = Some(service_error(Service::Interview, ErrorKind::NotFound, Some(404)));
     });
     assert_eq!(reason(&question), "failed: QuestionNotFound");
 }
@@ -365,7 +365,7 @@ fn a_refused_pad_checks_its_question() {
     let refused = |misfit| {
         with(|f| {
             f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
-            f.error = Some(service_error(Service::Interview, Class::Invalid, Some(400)));
+            f.error = Some(service_error(Service::Interview, ErrorKind::Invalid, Some(400)));
             f.misfit = misfit;
         })
     };
@@ -402,7 +402,7 @@ fn a_requested_end_before_the_pad_exists_cancels_it() {
     };
     assert!(cancelled(|f| f.opportunity = candidate(|_| {})));
     assert!(cancelled(|f| f.connection = ConnectionState::Missing { name: "a".into() }));
-    assert!(cancelled(|f| f.error = Some(service_error(Service::Lever, Class::Unavailable, None))));
+    assert!(cancelled(|f| f.error = Some(service_error(Service::Lever, ErrorKind::Unavailable, None))));
     assert!(
         cancelled(|f| f.pad.member.progress = Progress::Ended { entry: at(0), at: at(0) }),
         "it is known"

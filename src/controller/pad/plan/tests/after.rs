@@ -240,19 +240,19 @@ fn a_complete_record_is_kept_and_an_incomplete_one_is_continued() {
 #[test]
 fn an_error_after_the_link_keeps_the_pad() {
     let lever = |class| Some(service_error(Service::Lever, class, None));
-    let open = open_with(|f| f.error = lever(Class::Unavailable));
+    let open = open_with(|f| f.error = lever(ErrorKind::Unavailable));
     assert_eq!(outcome(&open), Outcome::NoDecision);
     let mut facts = ended();
-    facts.error = lever(Class::Unavailable);
+    facts.error = lever(ErrorKind::Unavailable);
     let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::LeverUnavailable);
-    facts.error = lever(Class::NotFound);
+    facts.error = lever(ErrorKind::NotFound);
     let Outcome::Ended(WriteBackState::Impossible(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::CandidateNotFound);
     let unlinked = with(|f| {
         stored(f);
         f.record = PadLookup::Read(Box::new(record("PAD1", 0)));
-        f.error = lever(Class::Unavailable);
+        f.error = lever(ErrorKind::Unavailable);
     });
     assert!(matches!(plan(&unlinked), Command::SetFinalizer(true)), "it must not go before it is settled");
 }

@@ -9,7 +9,7 @@ use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, next_acti
 fn refused() -> PadState {
     with(|facts| {
         facts.opportunity = candidate(|_| {});
-        facts.error = Some(service_error(Service::Interview, Class::Invalid, Some(400)));
+        facts.error = Some(service_error(Service::Interview, ErrorKind::Invalid, Some(400)));
         let tags = StatusTags { failed: Some("failed".into()), ..StatusTags::default() };
         facts.write_back = Some(WriteBack { tags, ..WriteBack::default() });
     })
@@ -104,12 +104,12 @@ fn the_tag_waits_while_nothing_can_be_sent_and_is_not_retried_after_a_refusal() 
         ("later", refused_with(|f| f.connection = ConnectionState::Suspended { name: name() })),
         ("later", refused_with(|f| f.connection = not_ready())),
         ("later", refused_with(|f| f.configuration = RuleState::Suspended)),
-        ("later", refused_with(|f| f.error = lever(Class::Unavailable))),
-        ("later", refused_with(|f| f.failure_tag_error = lever(Class::Unavailable))),
-        ("later", refused_with(|f| f.failure_tag_error = lever(Class::OutcomeUnknown))),
+        ("later", refused_with(|f| f.error = lever(ErrorKind::Unavailable))),
+        ("later", refused_with(|f| f.failure_tag_error = lever(ErrorKind::Unavailable))),
+        ("later", refused_with(|f| f.failure_tag_error = lever(ErrorKind::OutcomeUnknown))),
         ("later", refused_with(|f| f.pad.deleting = true)),
-        ("settled: failed", refused_with(|f| f.failure_tag_error = lever(Class::Forbidden))),
-        ("settled: failed", refused_with(|f| f.failure_tag_error = lever(Class::Invalid))),
+        ("settled: failed", refused_with(|f| f.failure_tag_error = lever(ErrorKind::Forbidden))),
+        ("settled: failed", refused_with(|f| f.failure_tag_error = lever(ErrorKind::Invalid))),
     ] {
         assert_eq!(action(&facts, PadHealth::Failing), expected);
     }

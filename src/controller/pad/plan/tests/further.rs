@@ -68,7 +68,7 @@ fn a_repeat_decision_that_cannot_be_made_stays_pending() {
     unready.configuration = RuleState::Suspended;
     assert_eq!(outcome(&unready), Outcome::NoDecision);
     let mut unanswered = ended(1);
-    unanswered.error = Some(service_error(Service::Lever, Class::Unavailable, Some(503)));
+    unanswered.error = Some(service_error(Service::Lever, ErrorKind::Unavailable, Some(503)));
     assert_eq!(outcome(&unanswered), Outcome::NoDecision, "the Pad stays Ended");
 }
 

@@ -15,7 +15,7 @@ fn a_removal_reported_by_a_list_is_confirmed_by_a_read() {
         let mut facts = settled_in(phase);
         assert!(matches!(plan(&facts), Command::ReadOpportunity));
         let mut troubled = facts.clone();
-        troubled.error = Some(service_error(Service::Lever, Class::Unavailable, None));
+        troubled.error = Some(service_error(Service::Lever, ErrorKind::Unavailable, None));
         assert_eq!(outcome(&troubled), Outcome::NoDecision, "it stays what it is");
         for gone in [CandidateLookup::NotFound, candidate(|o| o.is_anonymized = true), candidate(|_| {})] {
             facts.opportunity = gone;

@@ -130,7 +130,7 @@ fn messages_of_pads_whose_candidate_gets_no_pad() {
 
 #[test]
 fn messages_of_pads_after_an_error_of_a_service() {
-    use Class::{Forbidden, Invalid, NotFound, OutcomeUnknown, Throttled, Unauthorized, Unavailable};
+    use ErrorKind::{Forbidden, Invalid, NotFound, OutcomeUnknown, Throttled, Unauthorized, Unavailable};
     let mut cases = Vec::new();
     for (service, class, status) in [
         (Service::Lever, Unauthorized, Some(401)),
@@ -242,7 +242,7 @@ fn messages_of_pads_from_open_to_ended() {
         change(&mut facts);
         facts
     };
-    fn refused_by_lever(facts: &mut PadState, class: Class, operation: &'static str) {
+    fn refused_by_lever(facts: &mut PadState, class: ErrorKind, operation: &'static str) {
         facts.error = Some(PassError::Service(refusal(class, operation)));
     }
     let called_off = |claimed, opportunity| {
@@ -256,8 +256,8 @@ fn messages_of_pads_from_open_to_ended() {
         "pad-lifecycle",
         vec![
             ("open", seen("pending")),
-            ("open, Lever refuses a tag", refused_ready_tag(Class::Invalid)),
-            ("open, the key must not write tags", refused_ready_tag(Class::Forbidden)),
+            ("open, Lever refuses a tag", refused_ready_tag(ErrorKind::Invalid)),
+            ("open, the key must not write tags", refused_ready_tag(ErrorKind::Forbidden)),
             ("open next to the pad of another installation", joined),
             ("started", seen("started")),
             ("ended, note and tags are written", end(|_| {})),
@@ -276,17 +276,20 @@ fn messages_of_pads_from_open_to_ended() {
                     f.claimed = WriteClaim::InFlight { rest: Duration::from_secs(3) };
                 }),
             ),
-            ("ended, Lever is down", end(|f| refused_by_lever(f, Class::Unavailable, NOTES))),
-            ("ended, the key must not write tags", end(|f| refused_by_lever(f, Class::Forbidden, ADD_TAGS))),
+            ("ended, Lever is down", end(|f| refused_by_lever(f, ErrorKind::Unavailable, NOTES))),
+            (
+                "ended, the key must not write tags",
+                end(|f| refused_by_lever(f, ErrorKind::Forbidden, ADD_TAGS)),
+            ),
             (
                 "ended, the opportunity is confidential",
                 end(|f| {
                     f.opportunity = CandidateLookup::Refused;
-                    refused_by_lever(f, Class::Forbidden, NOTES);
+                    refused_by_lever(f, ErrorKind::Forbidden, NOTES);
                 }),
             ),
-            ("ended, the opportunity was deleted", end(|f| refused_by_lever(f, Class::NotFound, NOTES))),
-            ("ended, Lever refuses the note", end(|f| refused_by_lever(f, Class::Invalid, NOTES))),
+            ("ended, the opportunity was deleted", end(|f| refused_by_lever(f, ErrorKind::NotFound, NOTES))),
+            ("ended, Lever refuses the note", end(|f| refused_by_lever(f, ErrorKind::Invalid, NOTES))),
             (
                 "ended, the connection is suspended",
                 end(|f| {

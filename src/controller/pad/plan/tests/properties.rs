@@ -106,7 +106,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
             record.ended_at = Some(record.created_at);
         }
         f.pause = more[1].then_some(Duration::from_secs(1));
-        f.error = more[2].then(|| service_error(Service::Lever, Class::Unavailable, None));
+        f.error = more[2].then(|| service_error(Service::Lever, ErrorKind::Unavailable, None));
         f
     })
 }

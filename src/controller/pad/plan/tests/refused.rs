@@ -6,7 +6,7 @@ use crate::coderpad::Environment;
 use crate::controller::pad::plan::{WriteBackState, failure_tag, is_tag_settled};
 use crate::controller::pad::tags::RefusedTag;
 
-pub(super) fn refusal(class: Class, operation: &'static str) -> Error {
+pub(super) fn refusal(class: ErrorKind, operation: &'static str) -> Error {
     Error::new(class, Service::Lever, operation, Some(400), "refused")
 }
 
@@ -15,7 +15,7 @@ pub(super) const NOTES: &str = "GET /opportunities/{id}/notes";
 const ADD_NOTE: &str = "POST /opportunities/{id}/notes";
 
 /// A pad whose link was just added and whose first tag Lever refused.
-pub(super) fn refused_ready_tag(class: Class) -> PadState {
+pub(super) fn refused_ready_tag(class: ErrorKind) -> PadState {
     open_with(|facts| {
         (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
         facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
@@ -30,13 +30,15 @@ pub(super) fn refused_ready_tag(class: Class) -> PadState {
 /// contract K4a
 #[test]
 fn a_pad_whose_tag_is_refused_is_open() {
-    for class in [Class::Invalid, Class::Forbidden] {
+    for class in [ErrorKind::Invalid, ErrorKind::Forbidden] {
         let facts = refused_ready_tag(class);
         assert!(facts.tags.refused.is_some());
         assert_eq!(outcome(&facts), Outcome::Open, "{class:?}");
     }
     let step = Command::AddTags(vec!["ready".into()]);
-    for class in [Class::Unauthorized, Class::Throttled, Class::Unavailable, Class::OutcomeUnknown] {
+    for class in
+        [ErrorKind::Unauthorized, ErrorKind::Throttled, ErrorKind::Unavailable, ErrorKind::OutcomeUnknown]
+    {
         assert!(RefusedTag::of(&step, &refusal(class, ADD_TAGS)).is_none(), "{class:?} is not about the tag");
     }
 }
@@ -73,13 +75,13 @@ fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
     };
     for (phase, linked) in [(Phase::Open, true), (Phase::Pending, true), (Phase::Pending, false)] {
         let Outcome::Ended(WriteBackState::Impossible(reason, _)) =
-            outcome(&facts(Class::Invalid, phase, linked))
+            outcome(&facts(ErrorKind::Invalid, phase, linked))
         else {
             panic!("{phase:?} {linked}")
         };
         assert_eq!(reason, Reason::InvalidRequest);
         let Outcome::Ended(WriteBackState::Pending(reason, _)) =
-            outcome(&facts(Class::Forbidden, phase, linked))
+            outcome(&facts(ErrorKind::Forbidden, phase, linked))
         else {
             panic!("{phase:?} {linked}")
         };
@@ -90,7 +92,7 @@ fn a_tag_that_is_refused_at_the_end_leaves_the_pad_ended() {
 #[test]
 fn a_403_on_the_record_is_settled_if_only_this_candidate_is_confidential() {
     let mut facts = ended();
-    facts.error = Some(PassError::Service(refusal(Class::Forbidden, NOTES)));
+    facts.error = Some(PassError::Service(refusal(ErrorKind::Forbidden, NOTES)));
     assert!(matches!(plan(&facts), Command::ReadOpportunity));
     let mut confidential = facts.clone();
     confidential.opportunity = CandidateLookup::Refused;
@@ -102,7 +104,7 @@ fn a_403_on_the_record_is_settled_if_only_this_candidate_is_confidential() {
     facts.opportunity = tagged(&["coderpad"]);
     let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::LeverForbidden, "it is the key");
-    let read = refusal(Class::Forbidden, "GET /opportunities/{id}");
+    let read = refusal(ErrorKind::Forbidden, "GET /opportunities/{id}");
     (facts.opportunity, facts.error) = (CandidateLookup::NotRead, Some(PassError::Service(read)));
     let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else {
         panic!("it is read in a circle")
@@ -128,7 +130,7 @@ fn a_note_that_is_refused_with_the_code_is_written_without_it() {
     let Command::AddNote(text) = plan(&facts) else { panic!("{:?}", plan(&facts)) };
     assert!(text.contains("Playback: ") && text.contains("the code is left out"), "{text}");
     assert!(reference().is_of_note(&text));
-    facts.error = Some(PassError::Service(refusal(Class::Invalid, ADD_NOTE)));
+    facts.error = Some(PassError::Service(refusal(ErrorKind::Invalid, ADD_NOTE)));
     let Outcome::Ended(WriteBackState::Impossible(reason, _)) = outcome(&facts) else { panic!() };
     assert_eq!(reason, Reason::InvalidRequest);
 }
@@ -183,10 +185,10 @@ fn a_pad_that_cannot_be_linked_is_ended_in_coderpad_on_request() {
         facts.record = ended_record();
         assert!(matches!(plan(&facts), Command::ReadOpportunity));
         let mut refused = facts.clone();
-        refused.error = Some(PassError::Service(refusal(Class::Forbidden, "GET /opportunities/{id}")));
+        refused.error = Some(PassError::Service(refusal(ErrorKind::Forbidden, "GET /opportunities/{id}")));
         assert_eq!(outcome(&refused), Outcome::EndedUnlinked);
         let mut away = facts.clone();
-        away.error = Some(service_error(Service::Lever, Class::Unavailable, None));
+        away.error = Some(service_error(Service::Lever, ErrorKind::Unavailable, None));
         assert_eq!(reason(&away), "waits: LeverUnavailable");
         for opportunity in [candidate(|_| {}), CandidateLookup::NotFound, CandidateLookup::Refused] {
             facts.opportunity = opportunity;

@@ -197,7 +197,7 @@ impl ReceiverInner {
         };
         Ok(match persist::store(&self.client, scope, connection, &change).await? {
             Persisted::NotNamed => Accepted::Ignored,
-            Persisted::Pads(pads) => Accepted::Accepted(pads),
+            Persisted::Pads(pads) => Accepted::Stored(pads),
         })
     }
 }

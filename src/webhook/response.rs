@@ -32,7 +32,7 @@ pub enum Accepted {
     /// Nothing to do.
     Ignored,
     /// Stored as these Pads.
-    Accepted(Vec<String>),
+    Stored(Vec<String>),
 }
 
 /// Why a request is not taken. The messages are for whoever looks at the delivery in Lever's settings, and may be seen
@@ -97,14 +97,14 @@ impl Accepted {
         match self {
             Accepted::Verified => "Verified",
             Accepted::Ignored => "Ignored",
-            Accepted::Accepted(_) => "Accepted",
+            Accepted::Stored(_) => "Accepted",
         }
     }
 
     /// The Pads that stand for it.
     pub fn pads(&self) -> &[String] {
         match self {
-            Accepted::Accepted(pads) => pads,
+            Accepted::Stored(pads) => pads,
             Accepted::Verified | Accepted::Ignored => &[],
         }
     }
@@ -147,7 +147,7 @@ impl IntoResponse for Accepted {
         let outcome = self.name();
         match self {
             Accepted::Verified | Accepted::Ignored => Json(json!({"outcome": outcome})).into_response(),
-            Accepted::Accepted(pads) => Json(json!({"outcome": outcome, "pads": pads})).into_response(),
+            Accepted::Stored(pads) => Json(json!({"outcome": outcome, "pads": pads})).into_response(),
         }
     }
 }

@@ -23,7 +23,7 @@ async fn messages_of_all_answers() {
     let status = kube::core::Status::failure("etcdserver: request timed out", "Timeout").with_code(504);
     let mut text = String::new();
     for taken in
-        [Accepted::Verified, Accepted::Ignored, Accepted::Accepted(vec!["phone-screen-0123456789-1".into()])]
+        [Accepted::Verified, Accepted::Ignored, Accepted::Stored(vec!["phone-screen-0123456789-1".into()])]
     {
         text.push_str(&show(taken.into_response()).await);
     }

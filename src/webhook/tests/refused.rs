@@ -107,10 +107,7 @@ async fn a_clock_that_is_behind_is_named_also_after_a_signed_request() {
     assert_eq!(server.calls(), ["PATCH leverconnections/acme/status"]);
     let condition = condition_of(&written(&server));
     assert_eq!((&condition["status"], &condition["reason"]), (&json!("False"), &json!("ClockSkew")));
-    assert!(
-        condition["message"].as_str().unwrap().contains("s ahead of the operator's clock"),
-        "{condition}"
-    );
+    assert!(condition["message"].as_str().unwrap().contains("s ahead of its clock"), "{condition}");
     let seconds = written(&server)["webhookRefusal"]["aheadSeconds"].as_i64().unwrap();
     assert!((590..=600).contains(&seconds), "{seconds}");
 

@@ -1,4 +1,4 @@
-//! The body of a request, read with a bound on its size and on the time it takes.
+//! The body of a request, read with limits on its size and on the time it takes.
 
 use super::response::Rejection;
 use axum::body::{Body, BodyDataStream};
@@ -8,26 +8,26 @@ use futures::StreamExt;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// No event of Lever comes near it.
+/// Maximum size of a body in bytes. No event of Lever comes near it.
 const MAX_BODY_BYTES: usize = 256 * 1024;
-/// How much of a body that nobody wants is read away.
+/// Maximum size in bytes of a refused body that is read and discarded.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
-/// A client that needs longer for its body is cut.
+/// Maximum time for receiving a body; a slower client is disconnected.
 const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A body on its way.
+/// A body that is being received.
 pub struct LimitedBody {
     stream: BodyDataStream,
     cut_at: Instant,
 }
 
 impl LimitedBody {
-    /// A body whose time starts now.
+    /// Creates a body whose time limit starts now.
     pub fn new(body: Body) -> Self {
         Self { stream: body.into_data_stream(), cut_at: Instant::now() + BODY_READ_TIMEOUT }
     }
 
-    /// Reads it to the end.
+    /// Reads the body to its end.
     pub async fn read(&mut self, headers: &HeaderMap) -> Result<Vec<u8>, Rejection> {
         let announced =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -48,7 +48,8 @@ impl LimitedBody {
         }
     }
 
-    /// Reads away what is left: a client that is still sending would see a reset connection instead of the answer.
+    /// Discards the rest of the body: a client that is still sending would see a reset connection instead of the
+    /// response.
     pub async fn discard(mut self) {
         let mut left = MAX_DISCARDED_BYTES;
         while let Ok(Some(Ok(more))) = timeout_at(self.cut_at, self.stream.next()).await {

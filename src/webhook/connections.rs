@@ -1,5 +1,5 @@
-//! The open connections of the webhook endpoint: what each is doing, how long it may, and which is closed when there is
-//! no room for another.
+//! Open connections of the webhook endpoint: the phase of each, its deadline, and the choice of the idle connection
+//! that is closed when the limit is reached.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -13,25 +13,26 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time that a connection may be idle between two requests. Above the 60 s of common load balancers, so that it is they
-/// who close: a request that meets the close is lost (their idle timeouts are 60 s by default).
+/// Maximum time that a connection may be idle between two requests. It is above the idle timeout of common load
+/// balancers (60 s by default), so that the load balancer closes first: a request that is sent while the endpoint
+/// closes the connection is lost.
 pub(super) const CONNECTION_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// A client that needs longer for its headers is cut.
+/// Maximum time for receiving the head of a request; a slower client is disconnected.
 pub(super) const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a connection is doing, and since when.
+/// Phase of a connection and the time at which it began.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ConnectionPhase {
-    /// No request has begun since the last answer.
+    /// No request has begun since the last response.
     Idle(Instant),
     /// The head of a request is being received.
     Head(Instant),
-    /// A request is being answered. It has timeouts of its own.
+    /// A request is being processed. It has timeouts of its own.
     Serving,
 }
 
 impl ConnectionPhase {
-    /// When the connection must have left this phase.
+    /// Returns the time at which the connection must have left this phase.
     fn deadline(self) -> Option<Instant> {
         match self {
             Self::Idle(since) => Some(since + CONNECTION_IDLE_TIMEOUT),
@@ -41,7 +42,7 @@ impl ConnectionPhase {
     }
 }
 
-/// One connection; a cheap handle.
+/// One open connection; a cheap handle.
 #[derive(Clone)]
 pub(super) struct TrackedConnection {
     phase: Arc<watch::Sender<ConnectionPhase>>,
@@ -73,7 +74,7 @@ pub(super) struct OpenConnections {
 }
 
 impl OpenConnections {
-    /// A connection that was just accepted. It counts until the last handle is dropped.
+    /// Registers a connection that was just accepted. It counts until its last handle is dropped.
     pub(super) fn track(&self) -> TrackedConnection {
         let phase = Arc::new(watch::Sender::new(ConnectionPhase::Idle(Instant::now())));
         let closing = CancellationToken::new();
@@ -85,7 +86,7 @@ impl OpenConnections {
         TrackedConnection { phase, closing, _entry: entry }
     }
 
-    /// Closes the connection that has been idle for longest, to make room. Reports whether there is one.
+    /// Closes the connection that has been idle for longest. Reports whether there is one.
     pub(super) fn shed(&self) -> bool {
         let open = self.open.lock();
         let idle = open.connections.values().filter(|(_, closing)| !closing.is_cancelled());
@@ -99,17 +100,17 @@ impl OpenConnections {
 }
 
 impl TrackedConnection {
-    /// A request is being answered.
+    /// Records that a request is being processed.
     pub(super) fn serves(&self) {
         self.phase.send_replace(ConnectionPhase::Serving);
     }
 
-    /// The answer is made.
+    /// Records that the response is complete.
     pub(super) fn rests(&self) {
         self.phase.send_replace(ConnectionPhase::Idle(Instant::now()));
     }
 
-    /// Whether the head of a request is being received.
+    /// Reports whether the head of a request is being received.
     pub(super) fn is_in_head(&self) -> bool {
         matches!(*self.phase.borrow(), ConnectionPhase::Head(_))
     }
@@ -124,7 +125,7 @@ impl TrackedConnection {
         });
     }
 
-    /// Waits until the connection must be closed: it was idle or sent a head for too long, or its place is needed.
+    /// Waits until the connection must be closed: it was idle or sent a head for too long, or its slot is needed.
     pub(super) async fn overdue(&self) {
         let mut phase = self.phase.subscribe();
         let watching = async {

@@ -1,8 +1,7 @@
-//! One delivery of Lever, read and judged without any state: is it an event, is it signed, is it timely, what does it
-//! ask for?
+//! Parsing and validation of one delivery from Lever, without any state: its shape, signature, age and meaning.
 //!
-//! Only token and time are covered by the signature. Everything else in a delivery may have been written by anybody
-//! who has seen one, so it is only ever a hint: where to look, never what is true.
+//! The signature covers only the token and the time. Anybody who has seen one delivery can change the rest, so the rest
+//! is only a hint: it selects the candidate to read from Lever, and is never used as data.
 
 use crate::api::names::{TOKEN_MARK, is_opportunity_id};
 use aws_lc_rs::hmac;
@@ -11,16 +10,17 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
-/// Lever's settings page can repeat the deliveries of two weeks; a day is for clocks and patience.
+/// Maximum age of a delivery. Lever's settings page can repeat deliveries of the last two weeks; one more day covers
+/// clock differences and delays.
 const MAX_DELIVERY_AGE: Duration = Duration::from_secs(15 * 24 * 60 * 60);
-/// How far Lever's clock may be ahead of ours.
+/// Maximum time that Lever's clock may be ahead of the operator's.
 const MAX_CLOCK_LEAD: Duration = Duration::from_secs(5 * 60);
-/// Lever's tokens have 48 characters.
+/// Maximum length of a token in characters. Lever's tokens have 48.
 const MAX_TOKEN_CHARS: usize = 256;
-/// The one event that makes pads.
+/// Name of the only event that leads to pads.
 const STAGE_CHANGE: &str = "candidateStageChange";
 
-/// A delivery of Lever. Has no Debug on purpose: it holds a token, a signature and a candidate's id.
+/// A delivery from Lever. It does not implement Debug, because it contains a token, a signature and a candidate's ID.
 pub struct LeverEvent {
     event: String,
     token: String,
@@ -29,49 +29,49 @@ pub struct LeverEvent {
     data: Value,
 }
 
-/// How the time of a delivery compares with the operator's clock.
+/// Result of comparing the time of a delivery with the operator's clock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Timeliness {
-    /// Lever may still send it.
+    /// Lever may still send the delivery.
     Timely,
-    /// Lever sends none that is as old.
+    /// The delivery is older than any that Lever sends.
     Outdated,
-    /// It is from the future: the operator's clock is behind.
+    /// The delivery is from the future: the operator's clock is behind.
     Ahead {
-        /// How far.
+        /// Difference in seconds.
         seconds: i64,
     },
 }
 
-/// What a delivery asks for.
+/// Meaning of a delivery.
 pub enum EventKind {
-    /// Lever's Verify button: prove that you know the signature token.
+    /// Lever's Verify button: the response proves that the operator has the signature token.
     Verify,
-    /// An event that makes no pads.
+    /// An event that does not lead to pads.
     Other,
-    /// A candidate is said to have come into a stage.
+    /// A candidate has entered a stage, according to the delivery.
     StageChange(StageChangeEvent),
 }
 
-/// A candidate is said to have come into a stage.
+/// A stage entry, according to a delivery. Only a hint until Lever confirms it.
 #[derive(Clone)]
 pub struct StageChangeEvent {
-    /// The candidate's opportunity.
+    /// ID of the candidate's opportunity.
     pub opportunity_id: String,
     /// The stage.
     pub stage_id: String,
-    /// When, as Lever says.
+    /// Time of the entry, according to the delivery.
     pub at: Timestamp,
-    /// What marks this delivery, for `padoperator.dev/reconcile-requested-at`: equal when it is repeated.
+    /// Mark of the delivery for `padoperator.dev/reconcile-requested-at`. A repeated delivery has the same mark.
     pub request: String,
 }
 
-/// The body is not an event of Lever, or not a whole one; says what is wrong with it.
+/// Error for a body that is not a complete event of Lever, with the problem.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Malformed(pub &'static str);
 
 impl LeverEvent {
-    /// Reads a body.
+    /// Parses a body.
     pub fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let Ok(value) = serde_json::from_slice::<Value>(body) else {
             return Err(Malformed("it is not JSON"));
@@ -92,7 +92,7 @@ impl LeverEvent {
         })
     }
 
-    /// Whether one of these signature tokens has signed it.
+    /// Reports whether one of these signature tokens has signed the delivery.
     pub fn is_signed_with(&self, signing_tokens: &[SecretString]) -> bool {
         let Some(signature) = self.signature.as_deref().and_then(digest_of_hex) else { return false };
         let signed = format!("{}{}", self.token, self.triggered_at_ms);
@@ -102,12 +102,12 @@ impl LeverEvent {
         })
     }
 
-    /// Whether it has a signature in Lever's form, by whatever token.
+    /// Reports whether the delivery has a signature in Lever's format, from any token.
     pub fn looks_signed(&self) -> bool {
         self.signature.as_deref().and_then(digest_of_hex).is_some()
     }
 
-    /// Whether its age is one at which Lever may still send it. Verify is answered at any age.
+    /// Returns whether the delivery is recent enough that Lever may still send it. Verify is answered at any age.
     pub fn timeliness(&self, now: Timestamp) -> Timeliness {
         let age = i128::from(now.as_millisecond()) - i128::from(self.triggered_at_ms);
         if self.is_verify() {
@@ -129,7 +129,7 @@ impl LeverEvent {
         }
     }
 
-    /// What it asks for.
+    /// Returns the meaning of the delivery.
     pub fn meaning(&self) -> Result<EventKind, Malformed> {
         if self.is_verify() {
             return Ok(EventKind::Verify);
@@ -180,7 +180,8 @@ fn in_milliseconds(duration: Duration) -> i128 {
     i128::from(duration.as_secs()) * 1000
 }
 
-/// Lever's stage ids are opaque and not always UUIDs, so only what could do harm is refused.
+/// Reports whether a stage ID is harmless. Lever's stage IDs are opaque and not always UUIDs, so only IDs that could do
+/// harm are refused.
 fn is_stage_id(id: &str) -> bool {
     (1..=128).contains(&id.chars().count()) && !id.chars().any(char::is_control)
 }

@@ -1,5 +1,5 @@
-//! Notes on a connection that a correctly signed request has arrived, so that the leader, which may be another
-//! replica, can turn WebhookVerified True.
+//! Records on a connection that a correctly signed request has arrived, so that the leader, which may be another
+//! replica, can set WebhookVerified to True.
 
 use crate::api::{FIELD_MANAGER, LeverConnection, condition};
 use crate::controller::connection::status::{
@@ -15,33 +15,34 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// A note that is younger than this is good enough.
+/// Minimum age of the recorded time before it is written again.
 const LAST_DELIVERY_VALIDITY: SignedDuration = SignedDuration::from_mins(5);
-/// Between two notes of this process on one connection, while the cache does not show the first yet.
+/// Delay between two writes of this process for one connection, while the cache does not contain the first yet.
 const LAST_DELIVERY_WRITE_INTERVAL: Duration = Duration::from_secs(30);
-/// Lever waits for the answer meanwhile.
+/// Maximum time for the write. Lever waits for the response meanwhile.
 const LAST_DELIVERY_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Namespace and name of a connection, and for what delivery it waits.
+/// Namespace and name of a connection, and the delivery that it is waiting for.
 type DeliveryKey = (String, String, Option<PendingVerification>);
 
-/// Why a connection waits for a delivery, since when, and the id of the webhook if the operator manages it. The time is
-/// in whole seconds: alone it does not tell two waits apart that begin within one.
+/// Reason and start of the wait for a delivery, and the ID of the webhook if the operator manages it. The time has
+/// whole seconds: without the ID, two waits that begin within the same second would be equal.
 type PendingVerification = (String, Timestamp, Option<String>);
 
-/// Notes deliveries, at most one now and then.
+/// Recorder of deliveries, with a limited number of writes.
 pub struct LastDelivery {
     client: Client,
     noted: Mutex<HashMap<DeliveryKey, Instant>>,
 }
 
 impl LastDelivery {
-    /// Nothing noted yet.
+    /// Creates a recorder that has not recorded anything.
     pub fn new(client: Client) -> Self {
         Self { client, noted: Mutex::default() }
     }
 
-    /// Notes that a signed request for the connection arrived, if that is news. Lever's answer does not depend on it.
+    /// Records that a signed request for the connection arrived, if the recorded time is stale or the connection is
+    /// waiting for one. The response to Lever does not depend on the result.
     pub async fn note(&self, connection: &LeverConnection, now: Timestamp) {
         if !is_news(connection, now) || !self.is_due(connection) {
             return;
@@ -74,8 +75,8 @@ fn is_news(connection: &LeverConnection, now: Timestamp) -> bool {
     wait(connection).is_some() || last.is_none_or(|last| now.duration_since(last) > LAST_DELIVERY_VALIDITY)
 }
 
-/// What the connection says of its wait for a delivery, if it waits: because one was missed, or because the webhook is
-/// another one now. That ends with the next one, which is news even just after a note.
+/// Returns the pending verification of the connection, if it waits for a delivery: one was missed, or the webhook has
+/// changed. The next delivery ends the wait, so it is recorded even directly after another write.
 fn wait(connection: &LeverConnection) -> Option<PendingVerification> {
     let status = connection.status.as_ref()?;
     let verified = condition::find(&status.conditions, condition::types::WEBHOOK_VERIFIED)?;

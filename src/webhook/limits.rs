@@ -1,12 +1,11 @@
-//! A semaphore for each connection that has something going on: whoever floods or hangs waits in a lane of its own, and
-//! not in the way of others.
+//! Limits concurrent deliveries per connection, so that one flooded or slow connection cannot starve the others.
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use tokio::sync::Semaphore;
 
-/// Lanes of one width, by namespace and name.
+/// Semaphores with the same number of permits, by namespace and name.
 #[derive(Debug)]
 pub struct KeyedSemaphore {
     width: usize,
@@ -14,12 +13,13 @@ pub struct KeyedSemaphore {
 }
 
 impl KeyedSemaphore {
-    /// Lanes in each of which so many may work at once.
+    /// Creates a set whose semaphores have `width` permits each.
     pub fn new(width: usize) -> Self {
         Self { width, used: Mutex::default() }
     }
 
-    /// The lane. It is forgotten when nobody holds it any more, so names that are made up cost nothing.
+    /// Returns the semaphore of a connection. It is removed as soon as no handle to it is left, so that invented names
+    /// cost no memory.
     pub fn of(&self, namespace: &str, name: &str) -> Arc<Semaphore> {
         let mut used = self.used.lock();
         let key = (namespace.to_owned(), name.to_owned());

@@ -1,4 +1,4 @@
-//! Numbers about deliveries. The label comes from the closed set of answers.
+//! Metrics of deliveries. The label values are the closed set of outcomes.
 
 use super::response::OUTCOME_NAMES;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,17 +11,17 @@ struct WebhookLabels {
     outcome: &'static str,
 }
 
-/// Counts deliveries by how they were answered; a cheap handle.
+/// Counter of deliveries by outcome; a cheap handle.
 #[derive(Clone, Debug)]
 pub struct WebhookMetrics {
     webhooks: Family<WebhookLabels, Counter>,
 }
 
 impl WebhookMetrics {
-    /// Makes the metric and registers it by its full name; the registry must have no prefix of its own.
+    /// Creates the metric and registers it by its full name; the registry must not have a prefix.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self { webhooks: Family::default() };
-        // What has not happened yet is told as 0: a first refusal would else not be seen to be an increase.
+        // Outcomes start at 0: Prometheus would otherwise not recognize the first rejection as an increase.
         for outcome in OUTCOME_NAMES {
             drop(metrics.webhooks.get_or_create(&WebhookLabels { outcome }));
         }

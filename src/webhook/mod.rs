@@ -1,9 +1,8 @@
-//! The webhook endpoint: takes Lever's deliveries and stores them in the API server before it answers.
+//! The webhook endpoint: receives Lever's deliveries and stores them in the API server before it responds.
 //!
-//! Every replica answers. The order of the checks is that of the contract; until the signature holds, a request costs
-//! no call to the API server and leaves no line in the log. It has no rules of its own: `routing` says
-//! which Pad stands for a stage change, `persist` writes it, and what it leads to is for the leader to decide
-//! ([`crate::controller::pad`]).
+//! Every replica responds. The contract defines the order of the checks; until the signature is verified, a request
+//! causes no call to the API server and no log line. The endpoint has no rules of its own: `routing` chooses the Pad
+//! for a stage change, `persist` writes it, and the leader decides what follows ([`crate::controller::pad`]).
 
 mod body;
 mod connections;
@@ -48,17 +47,17 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-/// The answer must be out within 5 s.
+/// Maximum time for a response. Lever waits for at most 5 s.
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(4500);
-/// Signed deliveries of one connection that are stored at the same time; others wait.
+/// Maximum number of signed deliveries of one connection that are stored at the same time; others wait.
 const PERSIST_CONCURRENCY: usize = 16;
-/// Signed deliveries of one connection that are taken in at the same time, those that wait included: more are sent away
-/// at once. A quarter of the connections that the endpoint serves.
+/// Maximum number of signed deliveries of one connection that are accepted at the same time, including waiting
+/// deliveries; more are refused at once. A quarter of the connections that the endpoint serves.
 const MAX_PENDING_DELIVERIES: usize = server::MAX_CONNECTIONS / 4;
-/// What the address of every webhook starts with.
+/// Prefix of the path of every webhook.
 const WEBHOOK_PATH_PREFIX: &str = "/webhooks/lever/";
 
-/// Answers deliveries; a cheap handle.
+/// Receiver of deliveries; a cheap handle.
 #[derive(Clone)]
 pub struct Receiver {
     inner: Arc<ReceiverInner>,
@@ -76,8 +75,8 @@ struct ReceiverInner {
 }
 
 impl Receiver {
-    /// The client must not retry by itself: Lever does, and waits for the answer meanwhile. `is_ready` reports whether
-    /// webhooks can be taken here now.
+    /// Creates a receiver. `client` must not retry automatically: Lever retries, and waits for the response meanwhile.
+    /// `is_ready` reports whether this replica can accept webhooks now.
     pub fn new(
         client: Client,
         caches: Caches,
@@ -102,7 +101,7 @@ impl Receiver {
         }
     }
 
-    /// The endpoint as a service.
+    /// Returns the endpoint as a service.
     pub fn router(&self) -> Router {
         Router::new().fallback(handle).with_state(self.clone())
     }
@@ -159,7 +158,7 @@ impl ReceiverInner {
                 return Err(Rejection::Age);
             }
         }
-        // Who knows the token, or has seen one delivery, can send any number. No line for each of these, either.
+        // Anybody who knows the token, or has seen one delivery, can send any number. These are not logged either.
         let lane = self.signed.of(namespace, name);
         if Arc::strong_count(&lane) > MAX_PENDING_DELIVERIES {
             return Err(Rejection::Crowded);
@@ -202,7 +201,7 @@ impl ReceiverInner {
     }
 }
 
-/// One line per signed delivery. Only names of the cluster: nothing of the delivery itself.
+/// Logs one line per signed delivery. It contains only names of the cluster and nothing of the delivery itself.
 fn log(connection: &LeverConnection, taken: &Result<Accepted, Rejection>) {
     let (namespace, connection) = (connection.namespace().unwrap_or_default(), connection.name_any());
     match taken {
@@ -219,12 +218,12 @@ fn log(connection: &LeverConnection, taken: &Result<Accepted, Rejection>) {
     }
 }
 
-/// A health check of a load balancer (contract W1a).
+/// Reports whether a request is a health check of a load balancer (contract W1a).
 fn is_health_check(method: &Method, path: &str) -> bool {
     matches!(*method, Method::GET | Method::HEAD) && matches!(path, "/" | "/healthz")
 }
 
-/// The namespace and the connection that an address names.
+/// Returns the namespace and the connection in a path.
 fn target(path: &str) -> Option<(&str, &str)> {
     let (namespace, name) = path.strip_prefix(WEBHOOK_PATH_PREFIX)?.split_once('/')?;
     (!namespace.is_empty() && !name.is_empty() && !name.contains('/')).then_some((namespace, name))

@@ -1,8 +1,8 @@
-//! Stores a stage change in the API server, before Lever is told that it has arrived.
+//! Stores a stage change in the API server, before Lever receives a response.
 //!
-//! The choice is made from the cache and is put right when the API server knows better: a name that is taken is looked
-//! at, a Pad that is gone is made again. Doing it twice does no harm, so a delivery that was answered with 503 may have
-//! been stored in part.
+//! The action is chosen from the cache and corrected when the API server's state is newer: if the name exists already,
+//! that Pad is read; if a Pad is gone, it is created again. Storing is idempotent, so a delivery that was answered with
+//! 503 may have been stored in part.
 
 use super::event::StageChangeEvent;
 use super::routing::{PadAction, configurations_of, decide};
@@ -22,35 +22,35 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// More waiting Pads of one connection than this, and Lever is asked to send again later.
+/// Maximum number of pending Pads of one connection. Above it, Lever is asked to retry later.
 const MAX_UNJUDGED_PADS: usize = 10_000;
-/// How often a choice is put right before Lever is asked to send again later.
+/// Maximum number of attempts to store a stage change on a Pad, before Lever is asked to retry later.
 const MAX_UPSERT_ATTEMPTS: u32 = 12;
-/// How many configurations are served at the same time.
+/// Maximum number of configurations that are processed at the same time.
 const UPSERT_CONCURRENCY: usize = 8;
 
-/// What a stage change has led to.
+/// Result of storing a stage change.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Persisted {
-    /// No configuration names the stage.
+    /// No configuration has the stage.
     NotNamed,
-    /// These Pads are in the API server, by name.
+    /// Names of the Pads that are in the API server.
     Pads(Vec<String>),
 }
 
-/// Why a stage change could not be stored now. All of these pass: Lever shall send again.
+/// Reason why a stage change could not be stored now. All of these are transient: Lever should retry.
 #[derive(Debug, thiserror::Error)]
 pub enum PersistError {
-    /// The connection has not yet been probed.
+    /// The connection has not been probed yet.
     #[error("the stages of the Lever account are not known yet")]
     StagesUnknown,
-    /// The leader lies far behind, or does not work at all.
+    /// The leader is far behind, or is not running.
     #[error("more than {MAX_UNJUDGED_PADS} Pads of the connection wait to be judged")]
     TooManyUnjudged,
-    /// The Pads of a candidate changed at every look.
+    /// The Pads of a candidate changed at every attempt.
     #[error("the Pads of the candidate change too fast")]
     Unsettled,
-    /// The API server refused or did not answer.
+    /// The API server refused the request or did not answer.
     #[error("{}", brief(.0))]
     Api(#[from] Box<kube::Error>),
 }
@@ -61,7 +61,7 @@ impl From<kube::Error> for PersistError {
     }
 }
 
-/// An API server's message may repeat what was sent to it, so only its code and reason are told.
+/// Describes an error without the API server's message, because that may repeat the request: only code and reason.
 fn brief(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("the API server answered {} {}", status.code, status.reason),
@@ -69,7 +69,7 @@ fn brief(error: &kube::Error) -> String {
     }
 }
 
-/// Stores a stage change for every configuration that it concerns.
+/// Stores a stage change for every configuration that it affects.
 pub async fn store(
     client: &Client,
     scope: &WatchScope,
@@ -113,7 +113,7 @@ fn are_too_many_unjudged(scope: &WatchScope, namespace: &str, connection: &Lever
     scope.pads.lookup(namespace, &IndexKey::Waiting, is_of_connection).len() > MAX_UNJUDGED_PADS
 }
 
-/// The Pads of a namespace. One that does not decode must not make deliveries fail for ever.
+/// Returns the client of a namespace's Pads. A Pad that does not decode must not make deliveries fail forever.
 fn decoded(client: &Client, namespace: &str) -> Api<Decoded<Pad>> {
     Api::namespaced(client.clone(), namespace)
 }
@@ -122,14 +122,14 @@ fn is_kept(pad: &Pad) -> bool {
     pad.metadata.deletion_timestamp.is_none()
 }
 
-/// One candidate and one configuration, on the way to a Pad that will be judged.
+/// The attempts to store a stage change on a Pad, for one candidate and one configuration.
 struct PadUpsert<'a> {
     api: &'a Api<Decoded<Pad>>,
     configuration: &'a PadConfiguration,
     change: &'a StageChangeEvent,
     known: Vec<Arc<Pad>>,
     taken: BTreeSet<u32>,
-    /// A Pad of the candidate that does not decode.
+    /// Name of a Pad of the candidate that does not decode.
     undecodable: Option<String>,
 }
 
@@ -144,7 +144,7 @@ impl<'a> PadUpsert<'a> {
         Self { api, configuration, change, known, taken: BTreeSet::new(), undecodable: None }
     }
 
-    /// Returns the name of the Pad that stands for the stage change.
+    /// Returns the name of the Pad on which the stage change is stored.
     async fn settle(mut self) -> Result<String, PersistError> {
         let configuration = self.configuration.name_any();
         for _ in 0..MAX_UPSERT_ATTEMPTS {
@@ -166,7 +166,7 @@ impl<'a> PadUpsert<'a> {
         Err(PersistError::Unsettled)
     }
 
-    /// The same delivery has come before. What the cache knows of it may be gone since.
+    /// Checks that the Pad still exists. The same delivery has been stored before, but the cache may be stale.
     async fn confirm(&mut self, name: String) -> Result<Option<String>, PersistError> {
         match self.api.get_opt(&name).await? {
             Some(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
@@ -191,7 +191,7 @@ impl<'a> PadUpsert<'a> {
             spans::write("annotate Pad", namespace, &name, self.api.patch(&name, &parameters, &patch)).await;
         match asked {
             Ok(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
-            // The cache lay behind: it is being deleted, or gone and its name given to somebody else.
+            // The cache was stale: the Pad is being deleted, or its name now belongs to another Pad.
             Ok(pad) => {
                 self.learn(pad);
                 Ok(None)
@@ -212,7 +212,7 @@ impl<'a> PadUpsert<'a> {
         match pad_builder::create(&api, &pad).await {
             Ok(_) => Ok(Some(name)),
             Err(error) if is_status(&error, 409) => {
-                // Nobody there any more: the name is free again.
+                // The Pad is gone: the name is free again.
                 let Some(holder) = self.api.get_opt(&name).await? else { return Ok(None) };
                 if matches!(&holder, Decoded::Object(pad, _) if self.is_mine(pad)) {
                     self.look_again().await?;
@@ -224,8 +224,8 @@ impl<'a> PadUpsert<'a> {
         }
     }
 
-    /// The cache lay behind: what the operator has made is listed from the API server. Pads made by hand carry no
-    /// labels, so of those that the cache knows each is asked for.
+    /// Lists the operator's Pads from the API server, because the cache was stale. Pads that people created carry no
+    /// labels, so each Pad in the cache that is not in the list is read separately.
     async fn look_again(&mut self) -> Result<(), PersistError> {
         let selector: Vec<String> =
             self.labels().into_iter().map(|(label, value)| format!("{label}={value}")).collect();
@@ -242,8 +242,8 @@ impl<'a> PadUpsert<'a> {
         Ok(())
     }
 
-    /// The stage change is stored also on a Pad that does not decode: it is judged when the Pad can be read again. A second
-    /// Pad for the candidate would be wrong.
+    /// Records a Pad that the API server returned. The stage change is stored also on a Pad that does not decode: it is
+    /// decided as soon as the Pad can be read again. A second Pad for the candidate would be wrong.
     fn learn(&mut self, pad: Decoded<Pad>) {
         let name = pad.name_any();
         self.known.retain(|known| known.name_any() != name);
@@ -269,7 +269,7 @@ impl<'a> PadUpsert<'a> {
         is_of_spec(spec, &self.configuration.name_any(), &self.change.opportunity_id)
     }
 
-    /// The labels by which the Pads of the candidate and the configuration are found.
+    /// Returns the labels that select the Pads of the candidate and the configuration.
     fn labels(&self) -> [(&'static str, String); 2] {
         pad_builder::labels(&self.configuration.name_any(), &self.change.opportunity_id)
     }

@@ -1,9 +1,9 @@
-//! Shows on a connection why requests that look like Lever's are refused: signed with a token that is not in the Secret,
+//! Shows on a connection why requests that resemble Lever's are refused: signed with a token that is not in the Secret,
 //! or signed and timely for Lever but not for the operator's clock.
 //!
-//! An unsigned request may cost nothing (contract W3). The one exception is one status write per 5 minutes, and only
-//! while the connection waits for its first signed request (contract C7). The same write contains the condition, so that
-//! the leader has nothing to add.
+//! An unsigned request must not cost anything (contract W3). The only exception is one status write per 5 minutes, and
+//! only while the connection waits for its first signed request (contract C7). The same write contains the condition,
+//! so that the leader has nothing to add.
 
 use crate::api::connection::WebhookRefusal;
 use crate::api::{FIELD_MANAGER, LeverConnection, condition};
@@ -18,33 +18,33 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// Between two writes, and two log lines, about one connection.
+/// Minimum time between two writes, and between two log lines, for one connection.
 const REJECTION_REPORT_INTERVAL: Duration = Duration::from_secs(5 * 60);
-/// The same for all processes, as the status shows it.
+/// Minimum time between two writes of all processes, based on the status.
 const REJECTION_VALIDITY: SignedDuration = SignedDuration::from_mins(5);
-/// Delay before another write after one that the API server did not take, such as one of two at the same time.
+/// Delay before a retry after the API server refused a write, for example one of two at the same time.
 const REJECTION_RETRY_DELAY: Duration = Duration::from_secs(30);
-/// Lever waits for the answer meanwhile.
+/// Maximum time for the write. Lever waits for the response meanwhile.
 const REJECTION_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Namespace and name of a connection, and the reason.
 type RejectionKey = (String, String, &'static str);
 
-/// Reports refused requests, at most one now and then.
+/// Reporter of refused requests, with a limited number of writes and log lines.
 pub struct RejectionReporter {
     client: Client,
     next: Mutex<HashMap<RejectionKey, Instant>>,
 }
 
 impl RejectionReporter {
-    /// Nothing reported yet.
+    /// Creates a reporter that has not reported anything.
     pub fn new(client: Client) -> Self {
         Self { client, next: Mutex::default() }
     }
 
-    /// A request has Lever's shape, but is not signed with a known token.
+    /// Reports a request that has Lever's format, but is not signed with a known token.
     pub async fn mismatch(&self, connection: &LeverConnection, now: Timestamp) {
-        // A connection that has seen signed requests is never changed by an unsigned one.
+        // An unsigned request never changes a connection that has received signed requests.
         if is_verified(connection) || !self.is_due(connection, SIGNATURE_MISMATCH) {
             return;
         }
@@ -56,7 +56,7 @@ impl RejectionReporter {
         .await;
     }
 
-    /// A signed request was refused, because it is this far ahead of the operator's clock.
+    /// Reports a signed request that was refused, because it is `ahead` seconds ahead of the operator's clock.
     pub async fn ahead(&self, connection: &LeverConnection, now: Timestamp, ahead: i64) {
         if !self.is_due(connection, CLOCK_SKEW) {
             return;
@@ -76,8 +76,8 @@ impl RejectionReporter {
         .await;
     }
 
-    /// A signed request was refused, because it is too old. Anybody who has seen one may repeat it, so only the log
-    /// contains it.
+    /// Reports a signed request that was refused, because it is too old. Anybody who has seen one can repeat it, so
+    /// only the log contains it.
     pub fn outdated(&self, connection: &LeverConnection) {
         if self.is_due(connection, "outdated") {
             let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
@@ -100,7 +100,8 @@ impl RejectionReporter {
         let Some(conditions) = status::refusing(connection, &refusal, now) else { return };
         let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());
         let connections: Api<LeverConnection> = Api::namespaced(self.client.clone(), &namespace);
-        // Only on top of what was read: of two replicas one writes, and no newer condition is overwritten.
+        // The write is conditional on the version that was read: only one of two replicas writes, and no newer
+        // condition is overwritten.
         let patch = Patch::Merge(json!({
             "metadata": {"resourceVersion": connection.resource_version()},
             "status": {"webhookRefusal": refusal, "conditions": conditions},

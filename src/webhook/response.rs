@@ -1,4 +1,4 @@
-//! What Lever is told: the closed set of answers, their HTTP form and their names in the metric.
+//! Responses to Lever: the closed set of outcomes, their HTTP form and their names in the metric.
 
 use super::persist::PersistError;
 use axum::Json;
@@ -7,10 +7,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-/// Seconds after which somebody who got a 503 may come again.
+/// Delay in seconds before a client that received a 503 may retry.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// All names of answers.
+/// All names of outcomes.
 pub const OUTCOME_NAMES: [&str; 10] = [
     "Accepted",
     "Ignored",
@@ -24,30 +24,30 @@ pub const OUTCOME_NAMES: [&str; 10] = [
     "Unavailable",
 ];
 
-/// A delivery that is taken note of.
+/// A delivery that was accepted.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Accepted {
     /// Lever's Verify button.
     Verified,
-    /// Nothing to do.
+    /// No action needed.
     Ignored,
-    /// Stored as these Pads.
+    /// Stored on these Pads.
     Stored(Vec<String>),
 }
 
-/// Why a request is not taken. The messages are for whoever looks at the delivery in Lever's settings, and may be seen
-/// by anybody.
+/// Reason why a request is refused. The messages are for people who open the delivery in Lever's settings, and anybody
+/// may see them.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
-    /// Not POST.
+    /// The method is not POST.
     #[error("webhooks are sent by POST")]
     Method,
-    /// Not an address of a webhook.
+    /// The path is not the address of a webhook.
     #[error(
         "there is nothing here. The address of a webhook is /webhooks/lever/<namespace>/<connection>; copy it from status.webhookURL of the LeverConnection"
     )]
     Path,
-    /// The address names no connection.
+    /// The path contains no existing connection.
     #[error(
         "there is no such LeverConnection. Compare the address with status.webhookURL of the LeverConnection"
     )]
@@ -55,27 +55,27 @@ pub enum Rejection {
     /// The body is too large.
     #[error("the body is larger than 256 KiB, which no event of Lever is")]
     TooLarge,
-    /// The body did not come in time.
+    /// The body did not arrive in time.
     #[error("the body did not arrive in time")]
     Slow,
-    /// The body broke off.
+    /// The body ended early.
     #[error("the body broke off")]
     BrokenOff,
-    /// Not an event of Lever.
+    /// The body is not an event of Lever.
     #[error("this is not an event of Lever: {0}")]
     Malformed(&'static str),
-    /// Not signed with a known token.
+    /// The request is not signed with a known token.
     #[error(
         "the signature is missing or wrong. The signature token that Lever shows for this webhook must be in the Secret that the LeverConnection names"
     )]
     Signature,
-    /// Too old or from the future.
+    /// The delivery is stale or from the future.
     #[error("triggeredAt is more than 15 days old or more than 5 minutes ahead")]
     Age,
     /// The watches are not complete.
     #[error("the operator is starting. Try again")]
     Starting,
-    /// No signature token.
+    /// The connection has no signature token.
     #[error(
         "no signature token is known for this LeverConnection yet. Put the token that Lever shows for this webhook into the Secret that the LeverConnection names, then try again"
     )]
@@ -83,16 +83,16 @@ pub enum Rejection {
     /// Too many deliveries of the connection are being stored.
     #[error("too many deliveries of this LeverConnection arrive at once. Try again")]
     Crowded,
-    /// Could not be stored now.
+    /// The event could not be stored now.
     #[error("the event could not be stored now: {0}. Try again")]
     NotStored(#[from] PersistError),
-    /// Could not be stored in time.
+    /// The event could not be stored in time.
     #[error("the event could not be stored in time. Try again")]
     TimedOut,
 }
 
 impl Accepted {
-    /// Its name, in the answer and in the metric.
+    /// Returns the name in the response and in the metric.
     pub fn name(&self) -> &'static str {
         match self {
             Accepted::Verified => "Verified",
@@ -101,7 +101,7 @@ impl Accepted {
         }
     }
 
-    /// The Pads that stand for it.
+    /// Returns the Pads on which the event is stored.
     pub fn pads(&self) -> &[String] {
         match self {
             Accepted::Stored(pads) => pads,
@@ -111,7 +111,7 @@ impl Accepted {
 }
 
 impl Rejection {
-    /// Its name in the metric.
+    /// Returns the name in the metric.
     pub fn name(&self) -> &'static str {
         match self.status() {
             StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
@@ -124,7 +124,7 @@ impl Rejection {
         }
     }
 
-    /// Its status over HTTP.
+    /// Returns the HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
             Rejection::Method => StatusCode::METHOD_NOT_ALLOWED,

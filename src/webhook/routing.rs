@@ -1,7 +1,7 @@
-//! What a stage change means for one candidate and one configuration: a pure choice, made from the Pads that are known.
+//! Chooses the action of a stage change for one candidate and one configuration: pure, based on the known Pads.
 //!
-//! There are no rules about tags and repetition here: only the leader decides whether a candidate gets a pad. The
-//! receiver makes sure that there is a Pad to decide about, and that it is looked at.
+//! Rules about tags and repeats are not here: only the leader decides whether a candidate gets a pad. The receiver
+//! makes sure that a Pad exists and that it is reconciled.
 
 use super::event::StageChangeEvent;
 use crate::api::{LeverConnection, Pad, PadConfiguration, names};
@@ -10,31 +10,32 @@ use kube::ResourceExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Deliveries of one candidate are never further apart: older ones are refused (15 days, and 5 minutes of the clocks).
+/// Maximum time between two deliveries of one candidate, in milliseconds: older ones are refused (15 days, and 5
+/// minutes of clock difference).
 const MAX_DELIVERY_SPREAD_MS: i64 = 16 * 24 * 60 * 60 * 1000;
 
-/// What is to be done for one candidate and one configuration.
+/// Action for one candidate and one configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum PadAction {
-    /// Make the n-th Pad.
+    /// Create the Pad with this number.
     Create {
-        /// Its number.
+        /// Number of the Pad.
         n: u32,
     },
-    /// Ask for this Pad to be judged again.
+    /// Request that this Pad is reconciled again.
     Annotate {
-        /// Its name.
+        /// Name of the Pad.
         name: String,
     },
-    /// This Pad was asked about already, by this delivery or a later one: if it is still there, all is done.
+    /// This delivery or a later one has requested this Pad already: if it still exists, nothing is left to do.
     Nothing {
-        /// Its name.
+        /// Name of the Pad.
         name: String,
     },
 }
 
-/// The configurations that a stage change is for: all of the connection whose stage it is, also while they are
-/// suspended or not ready. Of several for the same stage and tag only the one that counts.
+/// Returns the configurations that a stage change is for: all of the connection with this stage, even if they are
+/// suspended or not ready. Of several for the same stage and tag, only the one that takes effect.
 pub fn configurations_of(
     stage_id: &str,
     connection: &LeverConnection,
@@ -48,7 +49,7 @@ pub fn configurations_of(
         .filter(|one| one.metadata.deletion_timestamp.is_none())
         .filter(|one| match rules::stage_of(one, stages) {
             Ok(found) => found.stage.id == stage_id,
-            // A stage that is named by its id may be younger than the list of stages.
+            // The list of stages may be too old to contain a stage that is named by its ID.
             Err(rules::StageProblem::NotFound) => one.spec.stage == stage_id,
             Err(rules::StageProblem::NotKnownYet | rules::StageProblem::Ambiguous(_)) => false,
         })
@@ -59,20 +60,20 @@ pub fn configurations_of(
     found
 }
 
-/// Whether a request that stands on a Pad is this delivery's, or a later one's: then the Pad is judged by what Lever
-/// says after both. An older one must not take its place, or it would look as if nothing were to be done.
+/// Reports whether the request on a Pad is from this delivery or a later one: then the Pad is reconciled with Lever's
+/// state after both. An older delivery must not replace it, or the newer one would seem to be done.
 fn covers(asked: &str, change: &StageChangeEvent) -> bool {
     if asked == change.request {
         return true;
     }
     let at = change.at.as_millisecond();
-    // What a person wrote there may look like a time far ahead.
+    // A value that a person wrote may look like a time in the far future.
     names::delivered_at(asked)
         .is_some_and(|delivered| delivered > at && delivered.saturating_sub(at) <= MAX_DELIVERY_SPREAD_MS)
 }
 
-/// Chooses what to do. `pads` are those of the candidate and the configuration; `taken` are numbers whose names belong
-/// to others.
+/// Chooses the action. `pads` are the Pads of the candidate and the configuration; `taken` are numbers whose names
+/// belong to other Pads.
 pub fn decide(
     pads: &[Arc<Pad>],
     taken: &BTreeSet<u32>,
@@ -83,7 +84,7 @@ pub fn decide(
     let order = |pad: &Pad| {
         (number(pad), pad.metadata.creation_timestamp.as_ref().map(|time| time.0), pad.name_any())
     };
-    // One that is being deleted may be gone before anybody looks at it.
+    // A Pad that is being deleted may be gone before it is reconciled.
     let staying = pads.iter().filter(|pad| pad.metadata.deletion_timestamp.is_none());
     if let Some(newest) = staying.max_by_key(|pad| order(pad)) {
         let name = newest.name_any();

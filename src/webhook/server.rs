@@ -1,4 +1,5 @@
-//! Serves the webhook endpoint: bounded in connections, memory and time, and ends without losing what is in flight.
+//! Serves the webhook endpoint with limits on connections, memory and time, and stops without losing requests in
+//! flight.
 
 use super::Receiver;
 use super::connections::{ObservedStream, OpenConnections, TrackedConnection};
@@ -15,20 +16,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-/// Each may hold one body in memory. Further ones wait until one of these has ended.
+/// Maximum number of open connections. Each may hold one body in memory. More connections wait until one of these has
+/// ended.
 pub(super) const MAX_CONNECTIONS: usize = 512;
-/// The largest request line and headers; also how much of a body is read ahead.
+/// Maximum size of the request line and headers in bytes; also the amount of a body that is read ahead.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// How long a connection is used, so that those of a load balancer are spread over new replicas.
+/// Maximum age of a connection, so that the connections of a load balancer spread over new replicas.
 const MAX_CONNECTION_AGE: Duration = Duration::from_secs(3600);
-/// More than a request may last at all.
+/// Maximum time for a connection to finish its request in flight. It is longer than any request may take.
 const CONNECTION_DRAIN_TIMEOUT: Duration = Duration::from_secs(16);
-/// Between two attempts to take a connection when the system has no more.
+/// Delay before the next attempt to accept a connection when the system has no resources for one.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(200);
-/// Delay before another idle connection is closed while all places are taken.
+/// Delay before another idle connection is closed while all slots are taken.
 const IDLE_CLOSE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then takes no more connections and returns when all requests in flight are answered.
+/// Serves until `stop`, then accepts no more connections and returns as soon as all requests in flight are answered.
 pub async fn serve(listener: TcpListener, receiver: Receiver, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (tasks, connections) = (TaskTracker::new(), OpenConnections::default());
@@ -56,7 +58,7 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
     tasks.wait().await;
 }
 
-/// Waits for a place for one more connection. While all are taken, idle connections are closed.
+/// Waits for a slot for one more connection. While all are taken, idle connections are closed.
 async fn slot(slots: &Arc<Semaphore>, connections: &OpenConnections) -> Option<OwnedSemaphorePermit> {
     loop {
         let slot = timeout(IDLE_CLOSE_INTERVAL, Arc::clone(slots).acquire_owned());
@@ -70,8 +72,8 @@ async fn slot(slots: &Arc<Semaphore>, connections: &OpenConnections) -> Option<O
     }
 }
 
-/// Serves one connection to its end. How it ends is the client's business: every request was answered, or its client has
-/// gone, or it takes no answer.
+/// Serves one connection to its end. The result does not matter: every request was answered, or the client has
+/// disconnected or does not read the response.
 async fn attend(
     stream: TcpStream,
     receiver: &Receiver,
@@ -93,7 +95,7 @@ async fn attend(
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            // Its own timeout would close idle connections, too.
+            // This timeout would close idle connections, too.
             .header_read_timeout(None)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(ObservedStream::new(stream, tracked.clone())), service)

@@ -1,8 +1,7 @@
-//! The signature tokens of all connections, in memory, so that a request that is not signed costs no call to the API
-//! server.
+//! The signature tokens of all connections, in memory, so that an unsigned request costs no call to the API server.
 //!
-//! One task keeps them up: it hears of changes to connections and Secrets, and reads single keys again. When the API
-//! server does not answer, the old tokens stay until it does.
+//! One task keeps them up to date: it watches connections and Secrets, and reads single keys again. While the API
+//! server does not answer, the old tokens stay valid.
 
 use crate::api::{LeverConnection, SecretKeyRef};
 use crate::k8s::Caches;
@@ -21,16 +20,16 @@ use tokio::sync::broadcast;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How many keys are read at the same time.
+/// Maximum number of keys that are read at the same time.
 const TOKEN_READ_CONCURRENCY: usize = 16;
-/// How long the API server may take to answer one read.
+/// Maximum time for one read from the API server.
 const TOKEN_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after the first read that got no answer; it doubles.
+/// Delay before the retry of the first read that got no answer; it doubles with each failure.
 const TOKEN_BACKOFF_INITIAL: Duration = Duration::from_secs(1);
-/// The longest pause.
+/// Maximum delay before a retry.
 const TOKEN_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// A connection: its namespace and name.
+/// Namespace and name of a connection.
 type Key = (String, String);
 
 /// The signature tokens of one connection.
@@ -43,10 +42,10 @@ pub struct SigningTokens {
 }
 
 impl SigningTokens {
-    /// Starts the task that keeps them up; it ends with `stop`.
+    /// Starts the task that keeps the tokens up to date; it ends with `stop`.
     pub fn follow(caches: &Caches, secrets: &Secrets, stop: CancellationToken) -> Self {
         let tokens = Self::default();
-        // Subscribed to before the first read, so that no change falls between the two.
+        // The subscription comes before the first read, so that no change is lost between the two.
         let changes = secrets.changes();
         let follower = TokenWatcher {
             caches: caches.clone(),
@@ -58,12 +57,12 @@ impl SigningTokens {
         tokens
     }
 
-    /// The tokens of a connection; None if none is known. Any of them may have signed.
+    /// Returns the tokens of a connection; None if none is known. Any of them may have signed a delivery.
     pub fn get(&self, namespace: &str, connection: &str) -> Option<Tokens> {
         self.known.read().get(&(namespace.to_owned(), connection.to_owned())).cloned()
     }
 
-    /// Known tokens without a task, for tests.
+    /// Creates a set of known tokens without a task, for tests.
     #[cfg(test)]
     pub(crate) fn of<const N: usize>(known: [(&str, &str, &str); N]) -> Self {
         let tokens = Self::default();
@@ -84,16 +83,16 @@ impl SigningTokens {
     }
 }
 
-/// What is to be read for one connection.
+/// The key that is read for one connection.
 struct TokenSource {
     reference: SecretKeyRef,
-    /// When to read; None: nothing to do before a change.
+    /// Time of the next read; None if no read is needed before a change.
     due: Option<Instant>,
     is_being_read: bool,
     failures: u32,
 }
 
-/// A finished read: of which connection, of which key, with what result (None: no answer in time).
+/// Result of a read: the connection, the key, and the value or error (None: no answer in time).
 type FinishedRead = (Key, SecretKeyRef, Option<Result<SecretValue, SecretError>>);
 
 struct TokenWatcher {
@@ -125,7 +124,7 @@ impl TokenWatcher {
 
     fn heard_of_connection(&mut self, heard_of: &LeverConnection) {
         let key = (heard_of.namespace().unwrap_or_default(), heard_of.name_any());
-        // Of an object that was deleted the last state is told; only the cache knows that it is gone.
+        // For a deleted object, the watch delivers its last state; only the cache shows that it is gone.
         let reference =
             self.cached(&key).and_then(|connection| connection.spec.webhook.signing_token_secret_ref.clone());
         match (reference, self.wanted.get_mut(&key)) {
@@ -153,7 +152,7 @@ impl TokenWatcher {
                 }
             }
             SecretChange::Any => {
-                // Nobody tells of a connection that went while the watch was broken.
+                // No event is delivered for a connection that was deleted while the watch was interrupted.
                 let gone: Vec<Key> =
                     self.wanted.keys().filter(|key| self.cached(key).is_none()).cloned().collect();
                 for key in gone {
@@ -187,7 +186,7 @@ impl TokenWatcher {
     }
 
     fn learn(&mut self, (key, reference, value): FinishedRead) {
-        // A read for what a connection named before says nothing about what it names now.
+        // A read of a key that the connection no longer references is stale.
         let Some(wanted) = self.wanted.get_mut(&key).filter(|wanted| wanted.reference == reference) else {
             return;
         };
@@ -203,7 +202,7 @@ impl TokenWatcher {
                 wanted.failures = wanted.failures.saturating_add(1);
                 wanted.due.get_or_insert(Instant::now() + pause);
             }
-            // No retry: the watch tells when somebody mends it.
+            // No retry: the watch delivers an event when somebody fixes the Secret.
             Some(Err(
                 SecretError::NotFound { .. } | SecretError::KeyMissing { .. } | SecretError::NotText { .. },
             )) => {

@@ -1,4 +1,4 @@
-//! Each answer of the contract, in its order.
+//! Each response of the contract, in its order.
 
 use super::fake::*;
 use crate::api::names::pad_name;
@@ -151,7 +151,7 @@ async fn then_the_signature_and_nothing_is_asked_of_the_api_server_before() {
     wrong["signature"] = json!(sign("another", TOKEN, wrong["triggeredAt"].as_i64().unwrap()));
     let mut verify = delivery("candidateHired", json!({}));
     verify["signature"] = json!("00");
-    // Wrong ids and an old age show only to those who can sign.
+    // Only requests with a valid signature reveal whether IDs are wrong or the delivery is old.
     let mut ids = delivery("candidateStageChange", json!({"opportunityId": "/"}));
     ids["signature"] = json!("0".repeat(64));
     for body in [unsigned, wrong, verify, ids] {
@@ -219,7 +219,7 @@ async fn then_the_stage() {
     }
     assert!(server.calls().iter().all(|call| !call.contains("pads")));
     let expected = json!({"outcome": "Accepted", "pads": [pad_name("phone", OPPORTUNITY, 1)]});
-    // Again with the same cache: stored already is accepted too.
+    // The cache is still the same: an event that is stored already is accepted too.
     for _ in 0..2 {
         assert_eq!(post(&receiver, stage_change("s-1")).await, (StatusCode::OK, expected.clone()));
     }
@@ -288,7 +288,8 @@ async fn a_fresh_note_of_a_delivery_is_not_written_again() {
     }
 }
 
-/// Times of transitions are whole seconds: a wait that begins in the second in which another one ended is one of its own.
+/// Transition times have whole seconds: a wait that begins in the second in which another one ended is separate from
+/// it.
 #[tokio::test]
 async fn each_wait_for_a_delivery_ends_with_the_next_one() {
     let since = "2026-01-02T03:04:05Z";

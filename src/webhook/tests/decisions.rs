@@ -1,4 +1,4 @@
-//! What is to be done, by what is known.
+//! The action for each state of the known Pads.
 
 use super::fake::{OPPORTUNITY, asked, configuration, connection, going, pad, pad_by_hand};
 use crate::api::names::pad_name;
@@ -62,7 +62,7 @@ fn a_repeated_delivery_asks_for_nothing() {
     assert_eq!(intent(vec![pad(1), asked(pad(2), REQUEST)], &[]), PadAction::Nothing { name: numbered(2) });
 }
 
-/// Else a repeated old delivery would look as if the newer one had been judged already.
+/// Otherwise a repeated old delivery would make the newer one seem to be done already.
 #[test]
 fn an_older_delivery_does_not_take_the_place_of_a_newer_one() {
     let at: i64 = REQUEST.split_once('-').unwrap().0.parse().unwrap();
@@ -70,7 +70,7 @@ fn an_older_delivery_does_not_take_the_place_of_a_newer_one() {
     let with = |request: String| intent(vec![asked(pad(1), &request)], &[]);
     assert_eq!(with(format!("{}-fedcba98", at + 1)), nothing);
     assert_eq!(with(format!("{}-fedcba98", at - 1)), annotate(&numbered(1)));
-    // What people write there holds nothing back.
+    // Values that people write do not prevent a request.
     for by_hand in
         ["now".to_owned(), format!("{}", at * 1_000_000), format!("{}-x", at * 1000), "2099-01-01".into()]
     {

@@ -1,4 +1,4 @@
-//! Reading and judging one delivery.
+//! Parsing and validation of one delivery.
 
 use super::fake::{SIGNING_TOKEN, TOKEN, delivery_at};
 use crate::webhook::event::{EventKind, LeverEvent, Malformed, StageChangeEvent, Timeliness};
@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 const AT: i64 = 1_431_458_021_951;
-/// `printf %s <token><time> | openssl dgst -sha256 -hmac lever-signing-token`
+/// Output of `printf %s <token><time> | openssl dgst -sha256 -hmac lever-signing-token`.
 const SIGNATURE: &str = "a2042400079eb9f6b62a53d29750ba36c96bf3eb3e1b2f26e0dd6534edc833db";
 
 fn verify() -> Value {
@@ -74,7 +74,7 @@ fn a_signature_is_the_hmac_of_token_and_time() {
     assert!(signed_with(verify(), &[SIGNING_TOKEN]));
     assert!(signed_with(with("signature", json!(SIGNATURE.to_uppercase())), &[SIGNING_TOKEN]));
     assert!(signed_with(verify(), &["an old one", SIGNING_TOKEN, "another"]));
-    // Lever covers neither the event nor the data.
+    // Lever's signature covers neither the event nor the data.
     assert!(signed_with(with("event", json!("candidateDeleted")), &[SIGNING_TOKEN]));
     assert!(signed_with(with("data", json!({"a": 1})), &[SIGNING_TOKEN]));
 

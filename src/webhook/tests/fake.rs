@@ -17,16 +17,16 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-/// The namespace of everything here.
+/// Namespace of all objects in these tests.
 pub const NAMESPACE: &str = "hiring";
-/// The candidate.
+/// ID of the candidate's opportunity.
 pub const OPPORTUNITY: &str = "6408dc54-aaaa";
-/// The signature token of the connection.
+/// Signature token of the connection.
 pub const SIGNING_TOKEN: &str = "lever-signing-token";
-/// What Lever calls random: 48 hex digits.
+/// A token in Lever's format: 48 hex digits.
 pub const TOKEN: &str = "00112233445566778899aabbccddeeff0011223344556677";
 
-/// An API server. Its calls are kept as "VERB plural/name".
+/// API server in memory. It records its calls as "VERB plural/name".
 #[derive(Clone, Default)]
 pub struct ApiServer(Arc<Mutex<State>>);
 
@@ -58,7 +58,7 @@ impl ApiServer {
         Client::new(service, NAMESPACE)
     }
 
-    /// Has these Pads.
+    /// Creates a server that contains these Pads.
     pub fn with(pads: &[Pad]) -> Self {
         let server = Self::default();
         pads.iter().for_each(|pad| server.put(pad));
@@ -82,7 +82,7 @@ impl ApiServer {
         self.0.lock().objects.remove(target);
     }
 
-    /// Has nothing any more.
+    /// Deletes all objects.
     pub fn clear(&self) {
         self.0.lock().objects.clear();
     }
@@ -95,7 +95,7 @@ impl ApiServer {
         self.0.lock().hanging = true;
     }
 
-    /// The calls since the last look.
+    /// Returns the calls since the last call of this function.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().calls)
     }
@@ -109,7 +109,7 @@ impl ApiServer {
         self.pad(name)?.metadata.annotations?.remove(names::RECONCILE_REQUESTED_AT)
     }
 
-    /// An object, by plural and name.
+    /// Returns an object, by plural and name.
     pub fn object(&self, target: &str) -> Option<Value> {
         self.0.lock().objects.get(target).cloned()
     }
@@ -176,7 +176,7 @@ fn merge(into: &mut Value, patch: &Value) {
     fields.iter().for_each(|(key, value)| merge(&mut into[key], value));
 }
 
-/// The connection hiring/acme with the stages s-1 "Phone Screen" and s-2 "Onsite".
+/// Returns the connection hiring/acme with the stages s-1 "Phone Screen" and s-2 "Onsite".
 pub fn connection() -> LeverConnection {
     serde_json::from_value(json!({
         "apiVersion": "padoperator.dev/v1alpha1", "kind": "LeverConnection",
@@ -191,7 +191,7 @@ pub fn connection() -> LeverConnection {
     .unwrap()
 }
 
-/// A configuration of the connection, made in the given minute.
+/// Returns a configuration of the connection, created in the given minute.
 pub fn configuration(name: &str, stage: &str, tag: &str, minute: u8) -> PadConfiguration {
     serde_json::from_value(json!({
         "apiVersion": "padoperator.dev/v1alpha1", "kind": "PadConfiguration",
@@ -201,7 +201,7 @@ pub fn configuration(name: &str, stage: &str, tag: &str, minute: u8) -> PadConfi
     .unwrap()
 }
 
-/// A Pad of the configuration `phone`, as the operator makes it.
+/// Returns a Pad of the configuration `phone`, as the operator creates it.
 pub fn pad(n: u32) -> Pad {
     let mut pad = pad_by_hand(&names::pad_name("phone", OPPORTUNITY, n));
     pad.metadata.labels = Some(BTreeMap::from([
@@ -211,7 +211,7 @@ pub fn pad(n: u32) -> Pad {
     pad
 }
 
-/// A Pad of the configuration `phone` as a person makes it.
+/// Returns a Pad of the configuration `phone`, as a person creates it.
 pub fn pad_by_hand(name: &str) -> Pad {
     serde_json::from_value(json!({
         "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": name, "namespace": NAMESPACE},
@@ -222,20 +222,20 @@ pub fn pad_by_hand(name: &str) -> Pad {
     .unwrap()
 }
 
-/// The same Pad while it is being deleted.
+/// Returns the same Pad while it is being deleted.
 pub fn going(mut pad: Pad) -> Pad {
     pad.metadata.deletion_timestamp = serde_json::from_value(json!("2025-01-02T00:00:00Z")).unwrap();
     pad
 }
 
-/// The same Pad, asked about.
+/// Returns the same Pad with a request to reconcile it.
 pub fn asked(mut pad: Pad, request: &str) -> Pad {
     let annotation = (names::RECONCILE_REQUESTED_AT.to_owned(), request.to_owned());
     pad.metadata.annotations.get_or_insert_default().extend([annotation]);
     pad
 }
 
-/// What is cached.
+/// Returns a scope whose caches contain these objects.
 pub fn scope(
     connections: Vec<LeverConnection>,
     configurations: Vec<PadConfiguration>,
@@ -249,7 +249,7 @@ pub fn scope(
     }
 }
 
-/// A receiver over a cache, with the signing token of hiring/acme.
+/// Returns a receiver over a cache, with the signing token of hiring/acme.
 pub fn receiver(server: &ApiServer, scope: WatchScope) -> Receiver {
     let tokens = SigningTokens::of([(NAMESPACE, "acme", SIGNING_TOKEN)]);
     receiver_with(server, scope, tokens)
@@ -262,14 +262,14 @@ pub fn receiver_with(server: &ApiServer, scope: WatchScope, tokens: SigningToken
     Receiver::new(server.client(), caches, tokens, WebhookMetrics::new(&mut Registry::default()), is_ready)
 }
 
-/// Signs as Lever does.
+/// Returns a signature like Lever's.
 pub fn sign(signing_token: &str, token: &str, triggered_at: i64) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, signing_token.as_bytes());
     let tag = hmac::sign(&key, format!("{token}{triggered_at}").as_bytes());
     tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A signed delivery of now.
+/// Returns a signed delivery with the current time.
 pub fn delivery(event: &str, data: Value) -> Value {
     delivery_at(Timestamp::now().as_millisecond(), event, data)
 }
@@ -278,7 +278,7 @@ pub fn delivery_at(at: i64, event: &str, data: Value) -> Value {
     json!({"triggeredAt": at, "event": event, "data": data, "token": TOKEN, "signature": sign(SIGNING_TOKEN, TOKEN, at)})
 }
 
-/// A signed stage change of now into the stage.
+/// Returns a signed stage change into the stage, with the current time.
 pub fn stage_change(stage: &str) -> Value {
     delivery(
         "candidateStageChange",

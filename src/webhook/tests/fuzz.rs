@@ -1,4 +1,4 @@
-//! Whatever arrives: it is answered, costs nothing before it is signed, and gives nothing away.
+//! Any request is answered, costs nothing before its signature is verified, and reveals nothing.
 
 use super::fake::*;
 use crate::fuzz::{any_text, like, try_all};
@@ -21,7 +21,7 @@ fn documents() -> Vec<Value> {
     ]
 }
 
-/// Everything that is done with a body, without any state.
+/// Performs every stateless check on a body.
 fn is_judged_signed(body: &[u8]) -> bool {
     let Ok(event) = LeverEvent::parse(body) else { return false };
     let _ = event.timeliness(jiff::Timestamp::now());
@@ -59,7 +59,7 @@ fn any_body_is_answered_and_costs_nothing_before_it_is_signed() {
 
 #[test]
 fn only_token_and_time_signed_with_the_same_secret_hold() {
-    // The document that is signed must be one: what else a token may not be is tested elsewhere.
+    // Only valid JSON can be signed here; other tests cover the characters that a token must not contain.
     let token = any_text().prop_map(|text| {
         let text: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
         format!("t{text}")

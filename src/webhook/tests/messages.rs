@@ -1,4 +1,4 @@
-//! Every answer of the webhook endpoint, as a snapshot.
+//! Every response of the webhook endpoint, as a snapshot.
 
 use crate::snapshots::assert_snapshot;
 use crate::webhook::persist::PersistError;

@@ -1,4 +1,4 @@
-//! How refused requests become visible, and what they may cost (contract W3, C7).
+//! Refused requests: how they become visible, and their limit on writes (contract W3, C7).
 
 use super::fake::*;
 use crate::api::LeverConnection;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const MINUTE: i64 = 60_000;
 
-/// The connection with this state of WebhookVerified.
+/// Returns the connection with this state of WebhookVerified.
 fn verified(status: &str, reason: &str) -> LeverConnection {
     let mut connection = connection();
     let condition = |type_: &str, status: &str, reason: &str| {
@@ -111,7 +111,7 @@ async fn a_clock_that_is_behind_is_named_also_after_a_signed_request() {
     let seconds = written(&server)["webhookRefusal"]["aheadSeconds"].as_i64().unwrap();
     assert!((590..=600).contains(&seconds), "{seconds}");
 
-    // A signed request that is accepted is noted at once.
+    // A signed request that is accepted is recorded at once.
     let receiver = receiver_of(&server, verified("False", "ClockSkew"));
     post(&receiver, delivery("candidateHired", json!({}))).await;
     assert_eq!(server.calls(), ["PATCH leverconnections/acme/status"]);

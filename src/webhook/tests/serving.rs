@@ -78,7 +78,7 @@ async fn a_large_head_is_refused() {
     }
 }
 
-/// Its answers fill all buffers on the way, and then it would keep its place for ever.
+/// The responses fill all buffers on the way; without a limit, the connection would keep its slot forever.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_no_answers_is_cut() {
     let (address, _stop, _served) = start().await;
@@ -93,7 +93,7 @@ async fn request_and_answer(client: &mut TcpStream) -> String {
     answer(client).await
 }
 
-/// Load balancers keep connections for 60 s, and a request that meets the close is lost.
+/// Load balancers keep connections for 60 s. A request that is sent while the endpoint closes the connection is lost.
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_kept_for_longer_than_balancers_do() {
     let (address, _stop, _served) = start().await;

@@ -1,4 +1,4 @@
-//! Storing against an API server that may know better than the cache.
+//! Storing against an API server whose state may be newer than the cache.
 
 use super::fake::*;
 use crate::api::names::{self, pad_name};

@@ -56,7 +56,7 @@ impl World {
         Some(tokens.iter().map(|token| token.expose_secret().to_owned()).collect())
     }
 
-    /// Waits for it, in the paused clock of the test.
+    /// Waits until the tokens are `expected`, in the paused clock of the test.
     async fn becomes(&self, expected: Option<&[&str]>) {
         let expected = expected.map(|tokens| tokens.iter().map(|token| (*token).to_owned()).collect());
         for _ in 0..600 {
@@ -88,7 +88,7 @@ async fn a_secret_that_comes_later_changes_or_goes_is_followed() {
     world.tell(Event::Apply(connection()));
     world.settle().await;
     world.becomes(None).await;
-    // What is missing is not asked for again until somebody tells of it.
+    // A missing Secret is not read again until an event for it arrives.
     assert_eq!(world.server.calls().len(), 1);
 
     world.server.put_secret("acme", "signing", "one");

@@ -1,5 +1,6 @@
-//! What a candidate who was met in a walk leads to, for one rule: pure. The rules about repetition and about who was
-//! there before are the plan's; what it would decide otherwise must not be asked for, or it would be asked each time.
+//! Chooses the action for a candidate who was found in a scan, for one rule: pure. The plan of a Pad owns the rules
+//! about repeats and existing candidates; sync must not request a Pad that the plan would decide differently, or each
+//! sync would request it again.
 
 use super::lever::ListedCandidate;
 use crate::api::configuration::{Existing, Repeat};
@@ -12,46 +13,46 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::sync::Arc;
 
-/// A webhook may be under way so long.
+/// Maximum time that a webhook may be in flight.
 const DELIVERY_GRACE: SignedDuration = SignedDuration::from_mins(2);
-/// Lever's clock and that of a delivery differ by no more.
+/// Maximum difference between Lever's clock and the time of a delivery.
 const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_mins(1);
 
-/// What a configuration says, as far as sync cares.
+/// The settings of a configuration that sync uses.
 #[derive(Clone, Debug)]
 pub struct BackfillRule {
-    /// When a further pad is made.
+    /// When a repeat of the stage entry leads to another pad.
     pub repeat: Repeat,
-    /// What those get who were there before.
+    /// Whether existing candidates get a pad.
     pub existing: Existing,
     /// When the rule took effect.
     pub since: Timestamp,
-    /// Whether it is known who was there before.
+    /// Whether sync has identified the existing candidates of the rule.
     pub is_settled: bool,
-    /// How long a Skipped Pad tells that its webhook arrived.
+    /// Time for which a Skipped Pad is kept and shows that its webhook arrived.
     pub kept_skipped: SignedDuration,
 }
 
-/// What is to be done.
+/// Action for a candidate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum BackfillAction {
-    /// Nothing.
+    /// No action.
     Nothing,
-    /// Make a Pad of the candidate.
+    /// Create a Pad for the candidate.
     Make {
-        /// Its number.
+        /// Number of the Pad.
         n: u32,
-        /// Whether the candidate was there before the rule took effect, and is to be skipped for that.
+        /// Whether the candidate was in the stage before the rule took effect, and must be skipped for that reason.
         existing: bool,
     },
-    /// Have the Pad of this name judged again.
+    /// Reconcile the Pad of this name again.
     Judge(String),
-    /// The same, but the candidate was there before the rule took effect, and is to be skipped for that.
+    /// The same, but the candidate was in the stage before the rule took effect, and must be skipped for that reason.
     Skip(String),
 }
 
-/// What a candidate leads to. `pads` are those of the candidate by the rule's configuration, those that are being deleted
-/// included; `served_entries` are what the configuration's status stores.
+/// Returns the action for a candidate. `pads` are the candidate's Pads of the rule's configuration, including Pads that
+/// are being deleted; `served_entries` is the value in the configuration's status.
 pub fn deed(
     rule: &BackfillRule,
     row: &ListedCandidate,
@@ -69,7 +70,7 @@ pub fn deed(
     match series::repeat_decision(&series, row.entry, rule.repeat) {
         RepeatDecision::NoPad => BackfillAction::Nothing,
         RepeatDecision::Judge(name) => match pads.iter().find(|pad| pad.name_any() == name) {
-            // Only a Pad that sync made for such a candidate stays one (contract P10).
+            // Only a Pad that sync created for an existing candidate stays skipped as one (contract P10).
             Some(pad)
                 if was_before
                     && existing_since(pad).is_some_and(|since| since != rule.since)
@@ -90,13 +91,14 @@ pub fn deed(
     }
 }
 
-/// What is stored of an entry that stays served if its Pad is deleted (contract P9): it had its pad, or a person ended
-/// the Pad before there was one, or there is none because the candidate was there before the rule took effect.
+/// Returns the fingerprint of an entry that stays served if its Pad is deleted (contract P9): it had its pad, or a
+/// person ended the Pad before there was one, or there is none because the candidate was in the stage before the rule
+/// took effect.
 pub fn served(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>]) -> Option<Fingerprint> {
     let has_pad = |pad: &Arc<Pad>| {
         let member = SeriesMember::from_pad(pad);
         match member.progress {
-            // Its interview may have ended before this entry, though nobody has noticed that yet (contract P3d).
+            // The interview of the pad may have ended before this entry, without being detected yet (contract P3d).
             Progress::Open { entry } if rule.repeat != Repeat::Never => row.entry <= entry,
             _ => member.is_served() && member.serves(row.entry, rule.repeat),
         }
@@ -110,8 +112,8 @@ pub fn served(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>]) -> 
     pads.iter().any(is_before).then(|| Fingerprint::existing(&row.id, row.entry, rule.since))
 }
 
-/// Reports whether sync has just created the Pad, for a candidate who was there before the rule took effect. A webhook may
-/// have created one at the same time: that one is not "before" (contract P10).
+/// Reports whether sync has just created the Pad, for a candidate who was in the stage before the rule took effect. A
+/// webhook may have created one at the same time: that Pad is not "before" (contract P10).
 fn is_created_as_before(rule: &BackfillRule, pad: &Pad) -> bool {
     pad.phase().is_none() && existing_since(pad) == Some(rule.since)
 }
@@ -121,13 +123,13 @@ fn is_skipped_as_before(pad: &Pad) -> bool {
     pad.phase() == Some(Phase::Skipped) && reason == Some(Reason::BeforeConfiguration.as_str())
 }
 
-/// Whether a Pad that came to nothing may fare better now that its candidate is in the stage with the tag.
+/// Reports whether a Pad without a pad may get one now that its candidate is in the stage with the tag.
 fn is_worth_judging(rule: &BackfillRule, row: &ListedCandidate, pad: &Pad) -> bool {
     let status = pad.status.as_ref();
     let judged_entry = status.and_then(|status| status.judged_entry_at);
     let is_new_entry = judged_entry.is_some_and(|judged| row.entry > judged);
     if pad.phase() == Some(Phase::Failed) {
-        // Only what is mended, or another entry, changes that.
+        // Only a fix or another entry changes that.
         return is_new_entry;
     }
     match status.and_then(|status| status.reason.as_deref()).and_then(Reason::parse) {
@@ -137,7 +139,7 @@ fn is_worth_judging(rule: &BackfillRule, row: &ListedCandidate, pad: &Pad) -> bo
             is_new_entry || row.entry > rule.since || (of_another_rule && rule.is_settled)
         }
         Some(Reason::AlreadyServed) => is_new_entry,
-        // The other installation has the pad of this entry; a later one is another matter.
+        // The other installation has the pad of this entry; a later entry is separate.
         Some(Reason::OwnedByAnotherInstallation) => {
             status.and_then(|status| status.entry_at).is_none_or(|entry| row.entry > entry)
         }
@@ -149,8 +151,9 @@ fn existing_since(pad: &Pad) -> Option<Timestamp> {
     pad.annotations().get(names::EXISTING_SINCE)?.parse().ok()
 }
 
-/// Whether a candidate of whom there is news should have been told of by a webhook, and was not. Only what nothing else
-/// explains counts: not a late tag, not who was there before, nor who was made in the stage.
+/// Reports whether a webhook for the entry of a candidate with changes should have arrived, and did not. Only entries
+/// without another explanation count: not a late tag, not an existing candidate, nor a candidate who was created in the
+/// stage.
 pub fn is_missed(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>], now: Timestamp) -> bool {
     let age = now.duration_since(row.entry);
     let was_moved =
@@ -159,14 +162,14 @@ pub fn is_missed(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>], 
     row.entry > rule.since && age >= DELIVERY_GRACE && age < rule.kept_skipped && was_moved && !is_told
 }
 
-/// Whether a webhook that a Pad knows of was sent for this entry, or a later one.
+/// Reports whether a webhook that the Pad records was sent for this entry, or a later one.
 fn tells_of(pad: &Pad, entry: Timestamp) -> bool {
     let made_by = Some(&pad.spec.trigger)
         .filter(|trigger| trigger.source == TriggerSource::Webhook)
         .and_then(|trigger| trigger.at);
     let tells = |at: Timestamp| at.duration_since(entry) >= -MAX_CLOCK_DIFFERENCE;
     let asked = pad.annotations().get(names::RECONCILE_REQUESTED_AT);
-    // What a person asks takes the place of what a delivery asked.
+    // A request from a person replaces the request from a delivery.
     let asks = asked.is_some_and(|asked| match names::delivered_at(asked) {
         Some(at) => Timestamp::from_millisecond(at).is_ok_and(tells),
         None => true,
@@ -197,7 +200,7 @@ mod tests {
         ListedCandidate { id: "op-1".into(), entry: at(minute), made_at: Some(at(-900)), is_free: true }
     }
 
-    /// A Pad whose status was decided in minute 20.
+    /// Returns a Pad whose status was decided in minute 20.
     fn pad(n: u32, annotations: Value, trigger: Value, status: Value) -> Arc<Pad> {
         let mut status = status;
         status["observedGeneration"] = json!(1);
@@ -270,7 +273,7 @@ mod tests {
             let status = json!({"phase": "Failed", "reason": "InvalidRequest", "judgedEntryAt": at(judged)});
             [pad(1, json!({}), json!({}), status)]
         };
-        // Once for each entry, whatever the clocks of conditions say.
+        // Once for each entry, whatever the transition times of the conditions are.
         assert_eq!(deed(&rule(), &row(25), &failed(25), None), BackfillAction::Nothing);
         assert_eq!(deed(&rule(), &row(26), &failed(25), None), judge(1));
         let again = |reason: &str, judged: i64| {

@@ -1,10 +1,10 @@
-//! The walk over the organization's pads, last changed first: which of them tell something new of a Pad.
+//! Scan of the organization's pads, last changed first, for rows with changes that affect a Pad.
 //!
-//! It goes down to the last change that was met before, less what the list may lag behind; once that time is over, to
-//! that change itself, so that many changes at one moment are not walked over again and again. The first walk of a
-//! process, and one a day, goes down to the oldest open Pad, and so also finds those that the list does not show any more.
+//! The scan ends at the last change that was found before, minus the lag of the list; once the lag is over, at that
+//! change itself, so that many changes at one moment are not scanned again and again. The first scan of a process, and
+//! one a day, continues to the oldest open Pad, and so also finds open Pads that are no longer in the list.
 //!
-//! A walk that is too long for one sync continues with the next, from where it stopped ([`ScanRemainder`]).
+//! A scan that is too long for one sync continues with the next, where it stopped ([`ScanRemainder`]).
 
 use super::{SyncContext, SyncError, before};
 use crate::api::Pad;
@@ -21,61 +21,61 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How far the list may lag behind, twice over (reference: interview-api.md, 1. Freshness).
+/// Twice the maximum lag of the list (reference: interview-api.md, 1. Freshness).
 const MAX_LIST_LAG: SignedDuration = SignedDuration::from_mins(2);
-/// How far CoderPad's clock may be ahead. A change that claims to be later is no mark for the next walk.
+/// Maximum time that CoderPad's clock may be ahead. A change with a later time does not become the watermark.
 const MAX_CODERPAD_CLOCK_LEAD: SignedDuration = SignedDuration::from_hours(1);
-/// How often all open Pads are looked for.
+/// Delay between two scans for all open Pads.
 const FULL_SCAN_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Maximum number of pages of 50 pads in one sync.
 const PADS_PAGE_LIMIT: usize = 100;
 
-/// What is remembered of the walks over the pads of one connection.
+/// Watermarks of the scans of the pads of one connection.
 #[derive(Debug, Default)]
 pub struct PadWatermarks {
-    /// The last change that a walk has met.
+    /// The last change that a scan has found.
     latest: Option<PadWatermark>,
-    /// When all open Pads were looked for last.
+    /// When the last scan for all open Pads began.
     whole: Option<Instant>,
-    /// What is left of a walk that was too long for one sync.
+    /// The rest of a scan that was too long for one sync.
     rest: Option<ScanRemainder>,
 }
 
-/// The last change that a walk has met.
+/// The last change that a scan has found.
 #[derive(Clone, Copy, Debug)]
 struct PadWatermark {
-    /// When it was made, by CoderPad's clock.
+    /// Time of the change, by CoderPad's clock.
     at: Timestamp,
-    /// When it was first met, by this process's.
+    /// Time at which this process first found it, by its own clock.
     met: Instant,
-    /// Whether all that was changed before has surely been met too, however late the list shows it.
+    /// Whether all earlier changes have certainly been found too, despite the lag of the list.
     is_settled: bool,
 }
 
 impl PadWatermark {
-    /// Whether everything before this change is known.
+    /// Reports whether everything before this change is known.
     fn covers(&self, at: Timestamp) -> bool {
         if self.is_settled { at <= self.at } else { at < before(self.at, MAX_LIST_LAG) }
     }
 }
 
-/// What is left of a walk.
+/// The rest of a scan.
 #[derive(Debug)]
 struct ScanRemainder {
     /// The next page.
     next: PageRef,
-    /// Down to where it goes.
+    /// The point at which the scan ends.
     floor: ScanFloor,
-    /// If it is one that looks for all open Pads: when it began, and whose pads it has met.
+    /// For a scan for all open Pads: when it began, and the pads that it has found.
     whole: Option<FullScan>,
 }
 
-/// Down to where a walk goes.
+/// The point at which a scan ends.
 #[derive(Clone, Copy, Debug)]
 enum ScanFloor {
-    /// What an earlier walk covers.
+    /// The last change that an earlier scan covers.
     Covered(PadWatermark),
-    /// Pads that were changed before this are no concern of any Pad.
+    /// Pads whose last change is before this time do not affect any Pad.
     Before(Timestamp),
 }
 
@@ -88,18 +88,18 @@ impl ScanFloor {
     }
 }
 
-/// A walk that looks for all open Pads.
+/// A scan for all open Pads.
 #[derive(Debug)]
 struct FullScan {
     began: Instant,
-    /// The ids of the pads that it has met, as far as they are of open Pads.
+    /// IDs of the pads that it has found, only of open Pads.
     met: HashSet<String>,
 }
 
-/// The Pads that a row of the list can be news of, by the id of their pads.
+/// The Pads that a row of the list can affect, by the ID of their pads.
 struct RelevantPads<'a> {
     open: HashMap<&'a str, &'a Arc<Pad>>,
-    /// Ended because their pad was deleted. It may be there again (contract E2).
+    /// Pads that ended because their pad was deleted. It may exist again (contract E2).
     deleted: HashMap<&'a str, &'a Arc<Pad>>,
 }
 
@@ -112,7 +112,7 @@ impl<'a> RelevantPads<'a> {
         Self { open: by_id(is_open), deleted: by_id(is_deleted) }
     }
 
-    /// Asks for a look at each Pad of which a page has news. Returns the ids of the open Pads' pads that it has.
+    /// Adds a hint for each Pad with a change on a page. Returns the IDs of the page's pads that belong to open Pads.
     fn read(&self, session: &SyncContext<'_>, page: &PadPage) -> Vec<String> {
         page.pads
             .iter()
@@ -122,7 +122,7 @@ impl<'a> RelevantPads<'a> {
         ids.filter(|id| self.open.contains_key(id.as_str())).cloned().collect()
     }
 
-    /// The Pad of which a row has news.
+    /// Returns the Pad with a change in a row.
     fn news(&self, record: &PadRecord) -> Option<&'a Arc<Pad>> {
         let open = self.open.get(record.id.as_str()).filter(|pad| is_news(pad, record));
         // contract E2
@@ -130,7 +130,7 @@ impl<'a> RelevantPads<'a> {
         open.or_else(is_there).copied()
     }
 
-    /// Asks for a look at each open Pad whose pad was not met.
+    /// Adds a hint for each open Pad whose pad was not found.
     fn look_for_unmet(&self, session: &SyncContext<'_>, met: &HashSet<String>) {
         for pad in self.open.iter().filter(|(id, _)| !met.contains(**id)).map(|(_, pad)| pad) {
             session.want(pad, Hint::Record);
@@ -138,7 +138,7 @@ impl<'a> RelevantPads<'a> {
     }
 }
 
-/// Walks, and asks for a look at each Pad of which there is news.
+/// Scans the list, and adds a hint for each Pad with changes.
 pub async fn walk(session: &SyncContext<'_>, marks: &mut PadWatermarks) -> Result<(), SyncError> {
     let concerned = RelevantPads::of(&session.pads);
     let pages = head(session, marks, &concerned).await?;
@@ -151,7 +151,7 @@ pub async fn walk(session: &SyncContext<'_>, marks: &mut PadWatermarks) -> Resul
     Ok(())
 }
 
-/// Walks from the newest change down. Returns the number of pages.
+/// Scans from the newest change on. Returns the number of pages.
 async fn head(
     session: &SyncContext<'_>,
     marks: &mut PadWatermarks,
@@ -163,7 +163,7 @@ async fn head(
         !is_continued && marks.whole.is_none_or(|last| began.duration_since(last) >= FULL_SCAN_INTERVAL);
     let oldest = concerned.open.values().filter_map(|pad| made_at(pad)).min();
     let earlier = marks.latest;
-    // Without an open Pad the first page tells all that there is to know.
+    // Without an open Pad the first page contains all relevant changes.
     let floor = match earlier.filter(|_| !is_whole) {
         Some(earlier) => ScanFloor::Covered(earlier),
         None => ScanFloor::Before(oldest.unwrap_or(Timestamp::MAX)),
@@ -204,7 +204,8 @@ async fn head(
     Ok(pages)
 }
 
-/// Notes that a walk was too long for one sync. What is left of an earlier one lies further down, so it becomes part of it.
+/// Records that a scan was too long for one sync. The rest of an earlier scan covers older changes, so the two are
+/// merged.
 fn cut(
     session: &SyncContext<'_>,
     marks: &mut PadWatermarks,
@@ -221,7 +222,7 @@ fn cut(
     marks.rest = Some(rest);
 }
 
-/// Continues a walk that was too long for the sync before.
+/// Continues a scan that was too long for the sync before.
 async fn tail(
     session: &SyncContext<'_>,
     marks: &mut PadWatermarks,
@@ -236,7 +237,7 @@ async fn tail(
             Ok(list) => list,
             Err(error) => {
                 if matches!(error.class, ErrorKind::Invalid | ErrorKind::NotFound) {
-                    // The place is lost: all open Pads are looked for from the beginning.
+                    // The position is lost: the scan for all open Pads starts again.
                     marks.whole = None;
                 } else {
                     marks.rest = Some(rest);
@@ -265,7 +266,8 @@ async fn tail(
     Ok(())
 }
 
-/// When the last pad of a page was changed. A pad without that time says nothing of the order, unless all are without.
+/// Returns the time of the last change on a page. A pad without that time does not show the order, unless all pads have
+/// none.
 fn last_change(page: &PadPage) -> Option<Timestamp> {
     let noted = page.pads.iter().rev().find_map(|record| record.updated_at);
     noted.or_else(|| page.pads.last().map(|record| record.created_at))
@@ -294,7 +296,8 @@ fn changed_at(record: &PadRecord) -> Timestamp {
     record.updated_at.unwrap_or(record.created_at)
 }
 
-/// Whether the list says more of an open Pad than its status does. Who takes part counts as soon as there is somebody.
+/// Reports whether a row contains more about an open Pad than its status does. Participants count as soon as there is
+/// one.
 fn is_news(pad: &Pad, record: &PadRecord) -> bool {
     let Some(status) = &pad.status else { return false };
     let knows_start = status.phase == Some(Phase::Started);

@@ -1,9 +1,9 @@
-//! Whom Lever has deleted or anonymized: the Pads that name them are asked for a look, and name nobody afterwards
-//! (contract E12).
+//! Adds hints for the Pads that name candidates whom Lever has deleted or anonymized; after their reconcile, they name
+//! nobody (contract E12).
 //!
-//! Two lists tell it, however many Pads there are: the deleted opportunities, and those that have changed, among them the
-//! anonymized. Where no Pad names anybody neither is walked over. How far both have been walked is remembered in the
-//! status of the connection, and only what was walked to the end counts.
+//! Two lists contain these candidates, however many Pads exist: the deleted opportunities, and the changed ones, which
+//! include the anonymized. While no Pad names anybody, neither is scanned. The status of the connection stores how far
+//! both have been scanned, and only a scan that reached its end counts.
 
 use super::opportunities::SCAN_OVERLAP;
 use super::{SyncContext, SyncError, before, lever};
@@ -16,30 +16,30 @@ use kube::ResourceExt;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Maximum number of pages of 100 candidates that one sync walks over in each list. A longer list is walked in spans.
+/// Maximum number of pages of 100 candidates that one sync scans in each list. A longer list is scanned in spans.
 const ERASURE_PAGE_LIMIT: usize = 100;
-/// The same for the shortest span, which is not divided further.
+/// Maximum number of pages for the shortest span, which is not divided further.
 const SHORTEST_SPAN_PAGE_LIMIT: usize = 500;
-/// Shortest span: it reaches further than the overlap.
+/// Shortest span: it is longer than the overlap.
 const MIN_ERASURE_SPAN: SignedDuration = SignedDuration::from_mins(3);
 
-/// How far both lists have been walked.
+/// How far both lists have been scanned.
 #[derive(Debug, Default)]
 pub struct ErasureWatermark {
-    /// Whether the status of the connection has been asked what an earlier process has walked.
+    /// Whether the progress of an earlier process has been read from the status of the connection.
     is_begun: bool,
     deleted: ScanProgress,
     anonymized: ScanProgress,
 }
 
 impl ErasureWatermark {
-    /// Up to when candidates have been looked for in both lists.
+    /// Returns the time up to which both lists have been scanned.
     pub fn until(&self) -> Option<Timestamp> {
         Some(self.deleted.until?.min(self.anonymized.until?))
     }
 }
 
-/// How far one list has been walked.
+/// How far one list has been scanned.
 #[derive(Clone, Copy, Debug, Default)]
 struct ScanProgress {
     until: Option<Timestamp>,
@@ -48,19 +48,19 @@ struct ScanProgress {
 }
 
 impl ScanProgress {
-    /// The next span to walk over, and its end if that is not now.
+    /// Returns the start of the next span, and its end if that is not now.
     fn next(&self, first: Timestamp, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
         let from = before(self.until.unwrap_or(first), SCAN_OVERLAP);
         let to = self.span.and_then(|span| from.checked_add(span).ok()).filter(|to| *to < now);
         (from, to)
     }
 
-    /// Maximum number of pages of the next walk.
+    /// Returns the maximum number of pages of the next scan.
     fn pages(&self) -> usize {
         if self.span == Some(MIN_ERASURE_SPAN) { SHORTEST_SPAN_PAGE_LIMIT } else { ERASURE_PAGE_LIMIT }
     }
 
-    /// Notes how the walk over a span went. Returns whether the list has been walked to its present end.
+    /// Records the result of the scan of a span. Returns whether the list has been scanned to its present end.
     fn walked(&mut self, (from, to): (Timestamp, Option<Timestamp>), now: Timestamp, is_whole: bool) -> bool {
         let length = to.unwrap_or(now).duration_since(from);
         if is_whole {
@@ -73,7 +73,7 @@ impl ScanProgress {
     }
 }
 
-/// Asks the Pads that name somebody who is gone for a look.
+/// Scans both lists, and adds hints for the Pads that name a deleted or anonymized candidate.
 pub async fn walk(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Result<(), SyncError> {
     let named = session.context.scope.pads.matching(&session.namespace, |pad| names_somebody(session, pad));
     let now = Timestamp::now();
@@ -84,7 +84,7 @@ pub async fn walk(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Re
         (marks.deleted.until, marks.anonymized.until) = (until, until);
     }
     let Some(oldest) = named.iter().filter_map(|pad| made_at(pad, marks.until())).min() else {
-        // Who is named from now on has been read from Lever by then.
+        // Candidates who are named from now on have been read from Lever by then.
         let walked = ScanProgress { until: Some(now), span: None };
         (marks.deleted, marks.anonymized) = (walked, walked);
         return Ok(());
@@ -105,7 +105,7 @@ pub async fn walk(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Re
             want(session, &named, ids);
             is_whole &= marks.deleted.walked(span, now, whole);
         }
-        // All else works without this permission: the connection stays as it is.
+        // All else works without this permission: the status of the connection does not change.
         Err(SyncError::Service(error)) if error.class == ErrorKind::Forbidden => {
             let (namespace, connection) = (&session.namespace, session.connection.name_any());
             tracing::warn!(%namespace, connection, operation = error.operation, "the Lever API key lacks a permission: Pads go on naming candidates who were deleted in Lever. Use a key with all read and write permissions");
@@ -126,15 +126,15 @@ fn want(session: &SyncContext<'_>, named: &[Arc<Pad>], gone: Vec<String>) {
     }
 }
 
-/// Whether a Pad was restored after both lists were walked: it may name somebody who had been deleted before.
+/// Reports whether a Pad was restored after both lists were scanned: it may name a candidate who was deleted before.
 fn is_restored(pad: &Pad, walked_until: Timestamp) -> bool {
     let stored_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0);
     stored_at.is_some_and(|at| at >= before(walked_until, SCAN_OVERLAP))
         && made_at(pad, Some(walked_until)).is_some_and(|at| at < before(walked_until, SCAN_OVERLAP))
 }
 
-/// Since when a Pad may name its candidate. A Pad that was stored after the last walk may be a restored one: then its
-/// status says more.
+/// Returns the time since which a Pad may name its candidate. A Pad that was stored after the last scan may have
+/// been restored: then its status contains the earlier times.
 fn made_at(pad: &Pad, walked_until: Option<Timestamp>) -> Option<Timestamp> {
     let stored_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0)?;
     let status = pad.status.as_ref();
@@ -143,7 +143,7 @@ fn made_at(pad: &Pad, walked_until: Option<Timestamp>) -> Option<Timestamp> {
     Some(noted.filter(|_| is_new).map_or(stored_at, |noted| noted.min(stored_at)))
 }
 
-/// Whether a Pad of the connection has a name in its status. It may be the last trace of its configuration.
+/// Reports whether a Pad of the connection has a name in its status. Its configuration may be deleted already.
 fn names_somebody(session: &SyncContext<'_>, pad: &Pad) -> bool {
     let names = |one: &str| one == pad.spec.configuration_ref.name;
     // A Pad may name a connection that was renamed since.
@@ -179,7 +179,7 @@ mod tests {
     fn a_list_that_is_too_long_for_one_sync_is_walked_in_spans_until_it_is_whole() {
         let mut progress = ScanProgress::default();
         let (first, now) = (at(0), at(10_000));
-        // 12,000 changes, one each minute or so, and no more than 3,000 fit into a sync.
+        // 12,000 changes, about one each minute, and no more than 3,000 fit into a sync.
         let mut syncs = 0;
         loop {
             let span = progress.next(first, now);

@@ -1,4 +1,4 @@
-//! Times that no service and no person should write, in rows, statuses and annotations: nothing that sync works out from
+//! Times that no service and no person should write, in rows, statuses and annotations: no calculation of sync with
 //! them may panic.
 
 #![allow(clippy::unwrap_used)]
@@ -18,7 +18,7 @@ use serde_json::json;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Any point in time that the type can hold, often one at its limits.
+/// Returns any point in time that the type can contain, often one at its limits.
 fn any_time() -> impl Strategy<Value = Timestamp> {
     let limits = [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH, Timestamp::now()];
     let second = Timestamp::MIN.as_second()..=Timestamp::MAX.as_second();

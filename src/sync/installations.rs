@@ -1,5 +1,5 @@
-//! Links of other pads on candidates who have ours: another installation may have created one at the same time (contract
-//! I5). Sync asks the Pads concerned for a look; each reads for itself what is behind the links.
+//! Links of other pads on candidates with one of ours: another installation may have created one at the same time
+//! (contract I5). Sync adds hints for these Pads; each reads the linked pads itself.
 
 use super::SyncContext;
 use crate::api::Pad;
@@ -12,19 +12,19 @@ use kube::ResourceExt;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Maximum number of Pads of one configuration that a sync asks for a look.
+/// Maximum number of hints in one scan, for the Pads of one configuration.
 const MAX_HINTS_PER_SCAN: usize = 20;
 
 impl SyncContext<'_> {
-    /// IDs of the pads whose links are on a candidate.
+    /// Returns the IDs of the pads whose links are on a candidate.
     pub(super) fn linked_pads(&self, opportunity: &Opportunity) -> Vec<String> {
         let url = &self.connection.spec.interview.url;
         opportunity.links.iter().filter_map(|link| pad_id_of_link(link, url)).collect()
     }
 }
 
-/// Asks the open Pads for a look whose candidates carry links of pads that nobody here knows. `linked` are the IDs of the
-/// linked pads by candidate, `pads` the Pads of one configuration by candidate.
+/// Adds hints for the open Pads whose candidates have links of unknown pads. `linked` contains the IDs of the linked
+/// pads by candidate, `pads` the Pads of one configuration by candidate.
 pub fn ask(
     session: &SyncContext<'_>,
     linked: &HashMap<String, Vec<String>>,

@@ -1,4 +1,4 @@
-//! Walks over Lever's opportunities.
+//! Scans of Lever's opportunities.
 
 use super::{SyncContext, SyncError};
 use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};
@@ -8,26 +8,26 @@ use std::collections::{HashMap, HashSet};
 
 /// Maximum number of pages of 100 candidates; no stage has more.
 const LIST_PAGE_LIMIT: usize = 500;
-/// How often a walk begins again whose place Lever has lost.
+/// Maximum number of starts of a scan whose page token Lever no longer accepts.
 const MAX_SCAN_STARTS: usize = 3;
 
-/// A candidate who was met in a walk.
+/// A candidate who was found in a scan.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ListedCandidate {
-    /// Id of the opportunity.
+    /// ID of the opportunity.
     pub id: String,
-    /// The last entry into the stage of the walk.
+    /// Time of the last entry into the stage of the scan.
     pub entry: Timestamp,
-    /// When the opportunity was made.
+    /// When the opportunity was created.
     pub made_at: Option<Timestamp>,
-    /// Whether it can have a pad at all: the list may lie behind what Lever says of each.
+    /// Whether the candidate is eligible for a pad at all. The list may be older than Lever's data of each candidate.
     pub is_free: bool,
 }
 
 impl ListedCandidate {
     fn of(opportunity: &Opportunity, stage_id: &str) -> Option<Self> {
         let Opportunity { archived, confidential, is_anonymized, created_at_ms, .. } = opportunity;
-        // 0 stands for an entry that no time of the row tells.
+        // 0 stands for an entry whose time the row does not contain.
         let entry = Some(opportunity.entry_into(stage_id)).filter(|at| *at > 0)?;
         Some(Self {
             id: opportunity.id.clone(),
@@ -38,27 +38,27 @@ impl ListedCandidate {
     }
 }
 
-/// The candidates of a walk.
+/// The candidates of a scan.
 #[derive(Debug)]
 pub struct StageScan {
-    /// Each once.
+    /// Each candidate once.
     pub rows: Vec<ListedCandidate>,
     /// IDs of the pads whose links are on a candidate, by the opportunity's ID; only of candidates with any.
     pub linked: HashMap<String, Vec<String>>,
-    /// Whether it reached the end of the list.
+    /// Whether the scan reached the end of the list.
     pub is_whole: bool,
     /// Number of candidates whose rows cannot be read.
     pub left_out: usize,
 }
 
 impl StageScan {
-    /// Whether a candidate who is not among the rows is certainly not in the list (contract S2b).
+    /// Reports whether a candidate who is not among the rows is certainly not in the list (contract S2b).
     pub fn shows_absence(&self) -> bool {
         self.is_whole && self.left_out == 0
     }
 }
 
-/// Which candidates a walk goes over.
+/// The list of candidates that a scan reads.
 enum CandidateList<'a> {
     InStage { stage_id: &'a str, tag: &'a str },
     ArchivedSince { at_ms: i64 },
@@ -79,14 +79,14 @@ impl CandidateList<'_> {
     }
 }
 
-/// What a walk found.
+/// Result of a scan.
 struct ScanResult<T> {
     found: Vec<T>,
     is_whole: bool,
     left_out: usize,
 }
 
-/// All candidates who are in the stage, carry the tag and are not archived.
+/// Returns all candidates who are in the stage, have the tag and are not archived.
 pub async fn walk(session: &SyncContext<'_>, stage_id: &str, tag: &str) -> Result<StageScan, SyncError> {
     let row = |one: Opportunity| Some((ListedCandidate::of(&one, stage_id), session.linked_pads(&one)));
     let ScanResult { found, is_whole, left_out } =
@@ -104,14 +104,14 @@ pub async fn walk(session: &SyncContext<'_>, stage_id: &str, tag: &str) -> Resul
     Ok(StageScan { rows, linked, is_whole, left_out: left_out.saturating_add(without_entry) })
 }
 
-/// The ids of the candidates who were archived since, and whether these are all.
+/// Returns the IDs of the candidates who were archived since `at_ms`, and whether the list is complete.
 pub async fn archived_since(session: &SyncContext<'_>, at_ms: i64) -> Result<(Vec<String>, bool), SyncError> {
     let archived =
         pages(session, CandidateList::ArchivedSince { at_ms }, LIST_PAGE_LIMIT, |one| Some(one.id)).await?;
     Ok((archived.found, archived.is_whole))
 }
 
-/// The ids of the candidates who were deleted in a span of time, and whether these are all.
+/// Returns the IDs of the candidates who were deleted in a span of time, and whether the list is complete.
 pub async fn deleted_in(
     session: &SyncContext<'_>,
     span: SpanMs,
@@ -121,7 +121,7 @@ pub async fn deleted_in(
     Ok((deleted.found, deleted.is_whole))
 }
 
-/// The ids of the candidates who have changed in a span of time and are anonymized, and whether these are all.
+/// Returns the IDs of the anonymized candidates who changed in a span of time, and whether the list is complete.
 pub async fn anonymized_in(
     session: &SyncContext<'_>,
     span: SpanMs,
@@ -132,7 +132,7 @@ pub async fn anonymized_in(
     Ok((anonymized.found, anonymized.is_whole))
 }
 
-/// Walks over a list, over at most so many pages.
+/// Scans a list, with a maximum number of pages.
 async fn pages<T>(
     session: &SyncContext<'_>,
     list: CandidateList<'_>,

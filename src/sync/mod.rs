@@ -1,15 +1,15 @@
-//! Sync: both services' lists are walked now and then, to find what no webhook told of and what no webhook can tell.
+//! Sync: scans the lists of both services at intervals, to find changes that no webhook has reported or can report.
 //!
-//! It has no clock of its own. The connection's probe does (`spec.sync.interval` with jitter, at the start of a process,
-//! on request), and each probe that both services answered is followed by a sync; a configuration whose rule takes
-//! effect, or is asked for, has its own walk in between. So an interval costs, besides the probe's 3 calls to each
-//! service: one walk over Lever's opportunities for each stage and tag, one over those archived since if a rule has
-//! `onArchive: End`, one over those deleted and one over those changed since, and one over the pads that changed at
-//! CoderPad: mostly a page each, however many Pads there are.
+//! Sync has no timer of its own. The connection's probe has one (`spec.sync.interval` with jitter, at the start of a
+//! process, on request), and a sync follows each probe that both services answered; a configuration whose rule takes
+//! effect, or that is requested, has its own scan in between. Besides the probe's 3 calls to each service, an interval
+//! costs: one scan of Lever's opportunities for each stage and tag, one of the opportunities archived since the last
+//! sync if a rule has `onArchive: End`, one of those deleted and one of those changed since then, and one scan of the
+//! pads that changed in CoderPad: mostly one page each, however many Pads exist.
 //!
-//! It decides little. It makes Pads for candidates who have none (`backfill`), and asks the Pads of whom there is
-//! news for a look ([`crate::controller::pad::hints`]): each reads for itself what is true now. What it remembers may be
-//! lost: the next sync finds the same.
+//! Sync decides little. It creates Pads for candidates without one (`backfill`), and adds hints for the Pads with
+//! changed data ([`crate::controller::pad::hints`]): each reads its current state itself. The watermarks may be lost:
+//! the next sync finds the same changes.
 
 mod backfill;
 mod coderpad;
@@ -47,16 +47,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// Why a part of a sync came to nothing. The next one does it again.
+/// Reason why a part of a sync failed. The next sync repeats it.
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
-    /// A service refused or did not answer.
+    /// A service refused the request or did not answer.
     #[error(transparent)]
     Service(#[from] transport::Error),
-    /// The keys of the connection could not be had.
+    /// The API keys of the connection could not be read.
     #[error(transparent)]
     Account(#[from] ServiceClientError),
-    /// The API server did not take a Pad.
+    /// The API server did not accept a Pad.
     #[error("the API server did not take a Pad: {0}")]
     Store(#[from] Box<kube::Error>),
     /// The connection was suspended, changed or deleted meanwhile.
@@ -65,13 +65,13 @@ enum SyncError {
     /// A scan was too long for one sync; the next one continues it.
     #[error("a scan of {0} continues with the next sync")]
     Continues(&'static str),
-    /// A list is longer than any should be.
+    /// A list is longer than the limit.
     #[error("there are more {0} than one sync reads")]
     TooLong(&'static str),
 }
 
 impl SyncError {
-    /// Whether other scans of the same sync would fail for the same reason.
+    /// Reports whether other scans of the same sync would fail for the same reason.
     fn concerns_all(&self) -> bool {
         match self {
             SyncError::Changed | SyncError::Account(_) => true,
@@ -80,31 +80,32 @@ impl SyncError {
         }
     }
 
-    /// Whether a service refused the key.
+    /// Reports whether a service refused the API key.
     fn is_refusal(&self) -> bool {
         matches!(self, SyncError::Service(error) if matches!(error.class, ErrorKind::Unauthorized | ErrorKind::Forbidden))
     }
 }
 
-/// A time so much earlier, as far as there is one: some come from a service, a status or an annotation.
+/// Returns the time `by` before `at`, or the earliest possible time if that overflows: some times come from a service,
+/// a status or an annotation.
 fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
     at.checked_sub(by).unwrap_or(Timestamp::MIN)
 }
 
-/// What is remembered of the syncs of one connection.
+/// Watermarks of the syncs of one connection.
 #[derive(Debug, Default)]
 struct Watermarks {
-    /// The version of the account that was walked.
+    /// Version of the account that was scanned.
     account: String,
     pads: coderpad::PadWatermarks,
     archived: Option<opportunities::ArchivedWatermark>,
     erasures: erasure::ErasureWatermark,
     looks: open_pads::OpenPadChecks,
-    /// Whether the last sync was refused something.
+    /// Whether a service refused a request of the last sync.
     is_refused: bool,
 }
 
-/// Syncs the connections of a context's scope whenever that is asked for, until `stop`.
+/// Syncs the connections of a context's scope whenever a sync is requested, until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
         return;
@@ -135,10 +136,10 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     running.wait().await;
 }
 
-/// What is remembered of each connection.
+/// Watermarks by connection.
 type WatermarkStore = Mutex<HashMap<(String, String), Watermarks>>;
 
-/// One sync of one connection, as far as it goes.
+/// Performs one sync of one connection, as far as it can.
 async fn sync(
     context: &Context,
     marks: &WatermarkStore,
@@ -177,7 +178,8 @@ async fn sync(
     let erasures = after.erasures.until();
     let errors: Vec<SyncError> = of_all.into_iter().filter_map(Result::err).chain(of_rules.errors).collect();
     let was_refused = std::mem::replace(&mut after.is_refused, errors.iter().any(SyncError::is_refusal));
-    // Each complete probe leads to a sync: what the probe cannot see is not probed for again and again.
+    // Each complete probe is followed by a sync: a refusal that the probe cannot detect must not cause one probe after
+    // another.
     if after.is_refused && !was_refused {
         context.request_probe(namespace, name);
     }
@@ -197,7 +199,7 @@ async fn sync(
     }
 }
 
-/// Logs a failure, without what the service said (it may quote a candidate).
+/// Logs a failure, without the service's message (it may quote a candidate).
 fn report(namespace: &str, connection: &str, error: &SyncError) {
     match error {
         SyncError::Service(error) => {
@@ -214,7 +216,7 @@ fn report(namespace: &str, connection: &str, error: &SyncError) {
     }
 }
 
-/// One sync of one connection: whom to ask, and what there is in the cluster.
+/// State of one sync of one connection: the services' clients, and the objects in the cluster.
 struct SyncContext<'a> {
     context: &'a Context,
     namespace: String,
@@ -223,7 +225,7 @@ struct SyncContext<'a> {
     api: Api<Pad>,
     /// The configurations of the connection.
     configurations: Vec<Arc<PadConfiguration>>,
-    /// The Pads of those configurations, but for those that are being deleted.
+    /// The Pads of those configurations, except the Pads that are being deleted.
     pads: Vec<Arc<Pad>>,
 }
 
@@ -249,7 +251,7 @@ impl<'a> SyncContext<'a> {
         })
     }
 
-    /// Whether the services may still be called: a connection that is suspended sends nothing more.
+    /// Returns an error unless the services may still be called: a suspended connection sends no more requests.
     fn goes_on(&self) -> Result<(), SyncError> {
         let now = self.context.scope.connections.get(&self.namespace, &self.connection.name_any());
         let same = now.is_some_and(|now| {
@@ -258,14 +260,14 @@ impl<'a> SyncContext<'a> {
         if same { Ok(()) } else { Err(SyncError::Changed) }
     }
 
-    /// The Pads of a configuration as they are now, but for those that are being deleted.
+    /// Returns the current Pads of a configuration, except the Pads that are being deleted.
     fn present_pads(&self, configuration: &str) -> Vec<Arc<Pad>> {
         self.context.scope.pads.matching(&self.namespace, |pad| {
             pad.metadata.deletion_timestamp.is_none() && pad.spec.configuration_ref.name == configuration
         })
     }
 
-    /// Asks for a look at a Pad.
+    /// Adds a hint for a Pad.
     fn want(&self, pad: &Pad, what: Hint) {
         self.context.looks.request(&self.namespace, &pad.name_any(), what);
     }

@@ -1,6 +1,6 @@
-//! Looks at open pads one by one: ends that CoderPad's list does not show are found that way (contract S2).
+//! Checks open pads one by one, to find ends that CoderPad's list does not contain (contract S2).
 //!
-//! At most 60 an hour for each connection, however many Pads there are, and each Pad at most once a day.
+//! At most 60 checks an hour for each connection, however many Pads exist, and each Pad at most once a day.
 
 use super::{SyncContext, before};
 use crate::api::Pad;
@@ -13,33 +13,33 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Maximum number of looks in an hour, for one connection.
+/// Maximum number of checks in an hour, for one connection.
 const MAX_CHECKS_PER_HOUR: usize = 60;
 const CHECK_LIMIT_WINDOW: Duration = Duration::from_secs(3600);
-/// A pad is looked at when neither it nor its last look is younger than this.
+/// Minimum age of a pad, and of its last check, before it is checked again.
 const CHECK_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
-/// The looks that were asked for.
+/// The checks that were requested.
 #[derive(Debug, Default)]
 pub struct OpenPadChecks {
-    /// When each open Pad was looked at last, by its uid.
+    /// Time of the last check of each open Pad, by its UID.
     last: HashMap<String, Timestamp>,
-    /// The looks of the last hour.
+    /// The checks of the last hour.
     recent: VecDeque<Instant>,
-    /// When looks were chosen last.
+    /// When checks were last chosen.
     chosen: Option<Instant>,
 }
 
 impl OpenPadChecks {
-    /// Asks for the looks that are due.
+    /// Adds hints for the checks that are due.
     pub fn want(&mut self, session: &SyncContext<'_>) {
         for pad in self.choose(&session.pads, Timestamp::now(), Instant::now()) {
             session.want(&pad, Hint::Record);
         }
     }
 
-    /// The Pads whose look is due, as far as the hour has room: one for each minute since the last choice. Those that have
-    /// not started come first, then those that were looked at longest ago.
+    /// Returns the Pads whose check is due, within the limit of the hour: one for each minute since the last choice.
+    /// Pads that have not started come first, then the Pads with the oldest check.
     pub(super) fn choose(&mut self, pads: &[Arc<Pad>], now: Timestamp, instant: Instant) -> Vec<Arc<Pad>> {
         let is_open = |pad: &&Arc<Pad>| matches!(pad.phase(), Some(Phase::Open | Phase::Started));
         let open: Vec<(String, &Arc<Pad>)> =
@@ -81,7 +81,7 @@ impl OpenPadChecks {
     }
 }
 
-/// Since when a Pad has had its pad.
+/// Returns the time since which a Pad has had its pad.
 fn known_since(pad: &Pad) -> Option<Timestamp> {
     let made_at = pad.status.as_ref().and_then(|status| status.created_at);
     made_at.or_else(|| pad.metadata.creation_timestamp.as_ref().map(|time| time.0))
@@ -140,7 +140,7 @@ mod tests {
             let now = start + Duration::from_secs(second);
             times.extend(looks.choose(&pads, at(0), now).iter().map(|_| second));
         }
-        // After a long pause, not more.
+        // A long pause does not raise the limit.
         let late = start + Duration::from_secs(40 * 3600);
         assert_eq!(looks.choose(&pads, at(0), late).len(), MAX_CHECKS_PER_HOUR);
         for from in &times {

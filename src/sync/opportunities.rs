@@ -1,4 +1,4 @@
-//! The walks over Lever's candidates, one for each stage and tag, and what they lead to in the cluster.
+//! Scans of Lever's candidates, one for each stage and tag, and their consequences in the cluster.
 
 use super::backfill::{BackfillAction, BackfillRule, deed, is_missed, served};
 use super::installations;
@@ -19,21 +19,21 @@ use kube::ResourceExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// How many Pads are made at the same time.
+/// Maximum number of Pads that are created at the same time.
 const CREATE_CONCURRENCY: usize = 8;
-/// A walk over what has happened since the one before overlaps with it by so much.
+/// Overlap of a scan of recent changes with the scan before it.
 pub const SCAN_OVERLAP: SignedDuration = SignedDuration::from_mins(2);
-/// It reaches back no further than this, however old the oldest open Pad is.
+/// Maximum time that the scan of archived candidates covers, however old the oldest open Pad is.
 const MAX_ARCHIVED_LOOKBACK: SignedDuration = SignedDuration::from_hours(24 * 30);
 
-/// What came of the walks of the rules.
+/// Result of the scans of the rules.
 #[derive(Debug, Default)]
 pub struct StageScansOutcome {
-    /// The last stage entry that no webhook told of.
+    /// The last stage entry that no webhook has reported.
     pub missed: Option<MissedDelivery>,
-    /// The configurations whose walk was not completed.
+    /// The configurations whose scan was not completed.
     pub failed: BTreeSet<String>,
-    /// Why.
+    /// The reasons.
     pub errors: Vec<SyncError>,
 }
 
@@ -48,8 +48,8 @@ impl StageScansOutcome {
     }
 }
 
-/// Makes the walks that are wished for. One that fails does not keep the others from being made, unless they would fail for
-/// the same reason (contract S2b).
+/// Performs the requested scans. If one fails, the others continue, unless they would fail for the same reason
+/// (contract S2b).
 pub async fn walk_all(session: &SyncContext<'_>, wish: &SyncRequest) -> StageScansOutcome {
     let mut walked = StageScansOutcome::default();
     let mut groups = groups(session, wish).into_iter();
@@ -81,7 +81,7 @@ pub async fn walk_all(session: &SyncContext<'_>, wish: &SyncRequest) -> StageSca
     walked
 }
 
-/// The configurations by stage and tag, as far as they are wished for.
+/// Returns the requested configurations by stage and tag.
 fn groups<'a>(
     session: &'a SyncContext<'_>,
     wish: &SyncRequest,
@@ -99,14 +99,14 @@ fn groups<'a>(
     groups
 }
 
-/// Does what a walk leads to for one configuration.
+/// Applies the result of a scan to one configuration.
 async fn apply(
     session: &SyncContext<'_>,
     configuration: &Arc<PadConfiguration>,
     walk: &StageScan,
 ) -> Result<Option<MissedDelivery>, SyncError> {
     let name = configuration.name_any();
-    // As they are now: the walk may have taken minutes, and webhooks have arrived meanwhile.
+    // Read again here: the scan may have taken minutes, and webhooks have arrived meanwhile.
     let present = session.present_pads(&name);
     let mut pads: HashMap<&str, Vec<Arc<Pad>>> = HashMap::new();
     for pad in &present {
@@ -134,7 +134,7 @@ async fn apply(
     installations::ask(session, &walk.linked, &pads);
     if walk.shows_absence() {
         let there: HashSet<&str> = walk.rows.iter().map(|row| row.id.as_str()).collect();
-        // One that has changed since the walk began is left to the next.
+        // A Pad that has changed since the scan began is left to the next scan.
         let before: HashSet<_> = session.pads.iter().map(|pad| (pad.uid(), pad.resource_version())).collect();
         let gone = pads.iter().filter(|(candidate, _)| !there.contains(*candidate));
         for pad in gone.flat_map(|(_, pads)| pads) {
@@ -151,7 +151,7 @@ async fn apply(
     outcome
 }
 
-/// The served entries that the configuration's status is to store after a walk (contract P9). `pads` contains the Pads that
+/// Returns the served entries for the configuration's status after a scan (contract P9). `pads` contains the Pads that
 /// were created for it.
 pub fn served_after(
     rule: &BackfillRule,
@@ -172,7 +172,7 @@ pub fn served_after(
     served::after_scan(entries, &walk.rows.iter().flat_map(fingerprints).collect(), served)
 }
 
-/// What a configuration says, if it makes pads now.
+/// Returns the settings of a configuration, if it creates pads now.
 fn in_use(session: &SyncContext<'_>, configuration: &PadConfiguration) -> Option<BackfillRule> {
     let status = configuration.status.as_ref()?;
     let is_current = Some(status.observed_generation) == configuration.metadata.generation;
@@ -189,8 +189,8 @@ fn in_use(session: &SyncContext<'_>, configuration: &PadConfiguration) -> Option
     })
 }
 
-/// Creates the Pads that are missing, and asks for those that are to be judged again. Returns the missed delivery, if any,
-/// and the Pads that are stored now: of two that were created at the same time it is the one that was first.
+/// Creates the missing Pads, and adds hints for Pads that must be reconciled again. Returns the missed delivery, if
+/// any, and the Pads that are stored now: of two that were created at the same time, the first.
 async fn serve(
     session: &SyncContext<'_>,
     configuration: &Arc<PadConfiguration>,
@@ -242,7 +242,7 @@ async fn serve(
     Ok((missed, made.into_iter().flatten().map(Arc::new).collect()))
 }
 
-/// Notes on a Pad that its candidate was there before the rule took effect.
+/// Records on a Pad that its candidate was in the stage before the rule took effect.
 async fn mark(
     session: &SyncContext<'_>,
     pads: &[Arc<Pad>],
@@ -257,8 +257,8 @@ async fn mark(
     Ok(())
 }
 
-/// Writes what the walk has found out about a configuration, if it differs. If somebody else was faster, the next walk
-/// does it.
+/// Writes the result of a scan to the status of a configuration, if it differs. After a conflict, the next scan writes
+/// it.
 async fn write(session: &SyncContext<'_>, configuration: &PadConfiguration, after: &PadConfigurationStatus) {
     let before = configuration.status.clone().unwrap_or_default();
     if let Err(error) = write_status(&session.context.client, configuration, &before, after).await {
@@ -267,15 +267,15 @@ async fn write(session: &SyncContext<'_>, configuration: &PadConfiguration, afte
     }
 }
 
-/// Down to when candidates who were archived have been looked for, and for which Pads.
+/// Time up to which archived candidates have been found, and the Pads that were included.
 #[derive(Debug)]
 pub struct ArchivedWatermark {
     until: Timestamp,
-    /// The uids of the Pads.
+    /// UIDs of the Pads.
     pads: HashSet<String>,
 }
 
-/// Asks the open Pads of candidates who were archived for a look, where the rule says that they end then (contract E7).
+/// Adds hints for the open Pads of archived candidates, if the rule ends such Pads (contract E7).
 pub async fn walk_archived(
     session: &SyncContext<'_>,
     marks: &mut Option<ArchivedWatermark>,
@@ -305,8 +305,8 @@ pub async fn walk_archived(
     Ok(())
 }
 
-/// From when on archived candidates are looked for; None if no Pad is concerned. Pads that were not looked for so far, as
-/// those of a configuration that was suspended, reach back to when they were made.
+/// Returns the time from which archived candidates are listed; None if no Pad is affected. Pads that were not included
+/// so far, such as the Pads of a suspended configuration, go back to their creation.
 fn archived_since(
     marks: Option<&ArchivedWatermark>,
     open: &[&Arc<Pad>],

@@ -1,5 +1,5 @@
-//! What is asked of sync, and what the rest of the leader may know of it: whether a request is answered, and whether a
-//! stage entry was found that no webhook told of. All in memory: after a restart everything is synced anyway.
+//! Queue of sync requests, and their results for the rest of the leader: whether a request is completed, and whether
+//! sync found a stage entry that no webhook reported. All in memory: after a restart everything is synced anyway.
 
 use crate::controller::schedule;
 use crate::k8s::key;
@@ -9,20 +9,20 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 use tokio::sync::{Notify, broadcast};
 
-/// How many ends a slow listener may lie behind before it is told to look at everything.
+/// Maximum number of completions that a slow receiver may lag behind before it must check everything.
 const COMPLETIONS_CAPACITY: usize = 256;
 
 /// Namespace and name.
 type Key = (String, String);
 
-/// What is asked for about one connection.
+/// The requested syncs of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct SyncRequest {
-    /// Everything.
+    /// Whether everything is requested.
     pub whole: bool,
-    /// The request that is answered so.
+    /// The request that this sync completes.
     pub request: Option<String>,
-    /// The walks of the rules of these configurations, and the request of each that is answered so.
+    /// The configurations whose rules are scanned, and the request that each scan completes.
     pub rules: BTreeMap<String, Option<String>>,
 }
 
@@ -32,7 +32,7 @@ impl SyncRequest {
     }
 }
 
-/// A stage entry that no webhook told of.
+/// A stage entry that no webhook reported.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MissedDelivery {
     /// The stage's name.
@@ -43,14 +43,14 @@ pub struct MissedDelivery {
     pub found: Timestamp,
 }
 
-/// How a sync ended.
+/// Result of a sync.
 #[derive(Debug, Default)]
 pub struct SyncOutcome {
     /// The last stage entry that it found and no webhook had reported.
     pub missed: Option<MissedDelivery>,
-    /// When it began, if it was asked for everything and completed all scans.
+    /// When it began, if everything was requested and all scans were completed.
     pub complete: Option<CompletedSync>,
-    /// The configurations whose walks were not completed.
+    /// The configurations whose scans were not completed.
     pub failed_rules: BTreeSet<String>,
     /// Whether a scan was cut because it was too long for one sync, and continues with the next.
     pub continues: bool,
@@ -61,7 +61,8 @@ pub struct SyncOutcome {
 pub struct CompletedSync {
     /// When it began.
     pub at: Timestamp,
-    /// Up to when deleted and anonymized candidates have been looked for; none if Lever refused one of the lists.
+    /// Time up to which the lists of deleted and anonymized candidates have been scanned; None if Lever refused one of
+    /// the lists.
     pub erasures: Option<Timestamp>,
 }
 
@@ -69,18 +70,18 @@ pub struct CompletedSync {
 struct ConnectionQueue {
     wanted: SyncRequest,
     running: Option<SyncRequest>,
-    /// What was asked for, but not completed: it becomes wanted again after a pause.
+    /// Requests that were not completed: they are queued again after a delay.
     unfinished: SyncRequest,
     /// Number of syncs in a row that left something unfinished.
     failures: u32,
     missed: Option<MissedDelivery>,
     answered: HashMap<String, String>,
-    /// The last request for everything whose scans were made.
+    /// The last request for everything whose scans were completed.
     answered_whole: Option<String>,
     complete: Option<CompletedSync>,
 }
 
-/// The wishes of all connections.
+/// The sync requests of all connections.
 #[derive(Debug)]
 pub struct SyncQueue {
     connections: Mutex<HashMap<Key, ConnectionQueue>>,
@@ -99,7 +100,7 @@ impl Default for SyncQueue {
 }
 
 impl SyncQueue {
-    /// Asks for everything of a connection: by the clock, or by a request.
+    /// Requests a sync of everything for a connection: by the timer, or by a request.
     pub fn want(&self, namespace: &str, connection: &str, request: Option<&str>) {
         let mut connections = self.connections.lock();
         let wanted = &mut connections.entry(key(namespace, connection)).or_default().wanted;
@@ -109,7 +110,7 @@ impl SyncQueue {
         self.asked.notify_one();
     }
 
-    /// Asks for the walk of a configuration's rule. What is asked twice by the same request is done once.
+    /// Requests the scan of a configuration's rule. A repeat of the same request is ignored.
     pub fn want_rule(&self, (namespace, connection): (&str, &str), rule: &str, request: Option<&str>) {
         let mut connections = self.connections.lock();
         let entry = connections.entry(key(namespace, connection)).or_default();
@@ -127,46 +128,47 @@ impl SyncQueue {
         self.asked.notify_one();
     }
 
-    /// Whether the walk that a request by annotation asks for has been made.
+    /// Reports whether the scan that a request by annotation asks for is completed.
     pub fn is_answered(&self, (namespace, connection): (&str, &str), rule: &str, request: &str) -> bool {
         let connections = self.connections.lock();
         let entry = connections.get(&key(namespace, connection));
         entry.and_then(|entry| entry.answered.get(rule)).is_some_and(|answered| answered == request)
     }
 
-    /// Whether all scans that a request for everything of a connection asks for have been made (contract S2b, S4).
+    /// Reports whether all scans that a request for everything of a connection asks for are completed (contract S2b,
+    /// S4).
     pub fn is_complete(&self, namespace: &str, connection: &str, request: &str) -> bool {
         let connections = self.connections.lock();
         let entry = connections.get(&key(namespace, connection));
         entry.and_then(|entry| entry.answered_whole.as_deref()) == Some(request)
     }
 
-    /// The last sync of everything that completed all its scans.
+    /// Returns the last sync of everything that completed all its scans.
     pub fn complete(&self, namespace: &str, connection: &str) -> Option<CompletedSync> {
         self.connections.lock().get(&key(namespace, connection)).and_then(|entry| entry.complete)
     }
 
-    /// The last stage entry that no webhook told of.
+    /// Returns the last stage entry that no webhook reported.
     pub fn missed(&self, namespace: &str, connection: &str) -> Option<MissedDelivery> {
         self.connections.lock().get(&key(namespace, connection)).and_then(|entry| entry.missed.clone())
     }
 
-    /// Namespace and name of each connection whose sync ends from now on.
+    /// Returns a receiver of the namespace and name of each connection whose sync ends from now on.
     pub fn ends(&self) -> broadcast::Receiver<Key> {
         self.ends.subscribe()
     }
 
-    /// The connection is gone.
+    /// Removes a connection that was deleted.
     pub fn forget(&self, namespace: &str, connection: &str) {
         self.connections.lock().remove(&key(namespace, connection));
     }
 
-    /// Waits until something is asked for.
+    /// Waits until something is requested.
     pub(super) async fn asked(&self) {
         self.asked.notified().await;
     }
 
-    /// Takes up what is asked for, of each connection that is not being synced.
+    /// Starts the pending requests of each connection that is not being synced.
     pub(super) fn begin(&self) -> Vec<(Key, SyncRequest)> {
         let mut connections = self.connections.lock();
         let free = connections.iter_mut().filter(|(_, one)| one.running.is_none() && !one.wanted.is_empty());
@@ -178,8 +180,8 @@ impl SyncQueue {
         .collect()
     }
 
-    /// A sync has ended. Returns the pause after which [`Self::retry`] is due, if something that was asked for by a
-    /// request, or by a rule that came into use, was not completed.
+    /// Records the end of a sync. Returns the delay before [`Self::retry`], if a scan that was requested by a person or
+    /// by a rule that took effect was not completed.
     pub(super) fn end(&self, key: &Key, ended: SyncOutcome) -> Option<Duration> {
         let mut pause = None;
         if let Some(entry) = self.connections.lock().get_mut(key) {
@@ -205,15 +207,15 @@ impl SyncQueue {
         pause
     }
 
-    /// Asks again for what was not completed; not for a connection that sends nothing (`is_usable`), which is synced as
-    /// soon as it does.
+    /// Queues the unfinished requests again, unless the connection sends no requests (not `is_usable`): that one is
+    /// synced as soon as it does.
     pub(super) fn retry(&self, key: &Key, is_usable: bool) {
         let mut connections = self.connections.lock();
         let Some(entry) = connections.get_mut(key) else { return };
         let SyncRequest { whole, request, rules } = std::mem::take(&mut entry.unfinished);
         if is_usable {
             entry.wanted.whole |= whole;
-            // What was asked for meanwhile is newer.
+            // A request that arrived meanwhile is newer.
             entry.wanted.request = entry.wanted.request.take().or(request);
             for (rule, request) in rules {
                 let known = entry.wanted.rules.entry(rule).or_default();
@@ -277,7 +279,7 @@ mod tests {
         assert!(!is_complete() && syncs.complete(ID.0, ID.1).is_none());
         assert!(syncs.is_answered(ID, "good", "now") && !syncs.is_answered(ID, "bad", "now"));
 
-        // The configuration, woken by the end, asks again: that does not cut the pause short.
+        // The end of the sync wakes the configuration, which requests again: that does not shorten the delay.
         syncs.want_rule(ID, "bad", Some("now"));
         assert!(syncs.begin().is_empty());
         syncs.retry(&key, true);
@@ -291,7 +293,7 @@ mod tests {
         assert!(is_complete() && syncs.is_answered(ID, "bad", "now"));
         assert!(syncs.complete(ID.0, ID.1).is_some());
 
-        // By the clock alone, the next interval is soon enough.
+        // For the timer alone, the next interval is soon enough.
         syncs.want(ID.0, ID.1, None);
         assert_eq!(syncs.begin().len(), 1);
         assert_eq!(syncs.end(&key, SyncOutcome::default()), None);

@@ -1,4 +1,4 @@
-//! What may happen next, and what follows from it: the services, time, crashes and people.
+//! The actions of the model and their effects: the services, time, crashes and people.
 
 use super::process::At;
 use super::state::{
@@ -6,32 +6,32 @@ use super::state::{
 };
 use crate::api::names::OnceOnlyWrite;
 
-/// Something that happens.
+/// An action of the model.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// The watch of a process catches up.
+    /// The cache of a process receives the current objects from its watch.
     Sync(usize),
-    /// A process begins a pass, or takes the plan's next step.
+    /// A process begins a pass, or executes the next step of the plan.
     Step(At),
-    /// The same, where it is a search of lists that do not yet show the newest pads.
+    /// A process executes a search in lists that do not contain the newest pads yet.
     StaleSearch(At),
     /// The POST leaves.
     Send(At),
-    /// The POST does not leave, which is certain.
+    /// The process drops the POST, which certainly has no effect.
     GiveUp(At),
-    /// CoderPad makes the pad of this attempt.
+    /// CoderPad creates the pad of this attempt.
     Effect(u8),
-    /// CoderPad never acts on this attempt.
+    /// CoderPad never executes this attempt.
     Vanish(u8),
     /// The answer of the POST arrives.
     Answer(At),
     /// The answer of the POST is lost.
     Lost(At),
-    /// What was claimed last does not leave any more: too late.
+    /// The process drops the write that it claimed last, because its deadline has passed.
     Late(At),
     /// Lever adds the link or the note.
     WriteEffect(usize),
-    /// Lever never adds what a dead process has sent.
+    /// Lever never adds the link or the note that a crashed process sent.
     WriteVanish(usize),
     /// The answer of Lever arrives.
     WriteAnswer(At),
@@ -39,27 +39,27 @@ pub enum Action {
     WriteLost(At),
     /// Time passes.
     Tick,
-    /// A process dies, and starts again without any memory.
+    /// A process crashes, and starts again without any memory.
     Crash(usize),
-    /// Another process leads; what the one before has begun goes on.
+    /// Another process becomes the leader. The passes of the former leader continue.
     TakeOver(usize),
-    /// A process is sent a delivery.
+    /// A process receives a delivery.
     Deliver { process: usize, delivery: u8, ending: Ending },
-    /// The candidate moves out of the stage, or into it again.
+    /// The candidate moves out of the stage, or back into it.
     Move,
-    /// The tag is taken off, or put on again.
+    /// A person removes the tag, or adds it again.
     Tag,
-    /// The Pad comes back from a backup: another uid and no status.
+    /// A person restores the Pad from a backup: another UID and no status.
     Restore(usize),
-    /// The Pad is made anew: no status and no annotations.
+    /// A person creates the Pad again: no status and no annotations.
     Recreate(usize),
     /// A person deletes the Pad.
     Delete(usize),
-    /// The interview in this pad comes to its end.
+    /// The interview in this pad ends.
     End(u8),
 }
 
-/// How a delivery ends.
+/// The result of a delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ending {
     /// Stored, and answered with 2xx.
@@ -77,12 +77,12 @@ impl State {
         Some(pad)
     }
 
-    /// The version of the next write to this slot.
+    /// Returns the version of the next write to this slot.
     pub fn next_version(&self, slot: usize) -> u8 {
         self.versions(slot).last().copied().unwrap_or_default() + 1
     }
 
-    /// All versions of this slot that somebody holds, in order.
+    /// Returns all versions of this slot that are in use, in ascending order.
     fn versions(&self, slot: usize) -> Vec<u8> {
         let mut versions: Vec<u8> = self.objects[slot].iter().map(|object| object.version).collect();
         for process in &self.processes {
@@ -95,7 +95,7 @@ impl State {
         versions
     }
 
-    /// A number that nobody knows any attempt by.
+    /// Returns a number that no attempt in the state uses.
     pub fn free_attempt(&mut self) -> u8 {
         let mut known: Vec<u8> = self.flights.iter().map(|flight| flight.attempt).collect();
         for process in &self.processes {
@@ -112,7 +112,7 @@ impl State {
         (0..=u8::MAX).find(|id| !known.contains(id)).unwrap_or_default()
     }
 
-    /// A number that nobody knows any claim by.
+    /// Returns a number that no claim in the state uses.
     pub fn free_claim(&mut self) -> u8 {
         let marks = self.processes.iter().flat_map(|process| &process.claims).map(|(mark, _)| *mark);
         let mut known: Vec<u8> = marks
@@ -135,7 +135,7 @@ impl State {
         self.objects[slot].as_mut().into_iter().chain(held)
     }
 
-    /// Makes equal what cannot be told apart: versions by their order, and memories that nobody will ask for.
+    /// Makes equivalent states equal: replaces versions by their rank, and removes memory that no process will read.
     pub fn normalize(&mut self) {
         let is_shared = self.pads.iter().any(|pad| pad.installation > 0);
         for slot in 0..SLOTS {
@@ -174,7 +174,7 @@ impl State {
         }
     }
 
-    /// Whether something must happen before time can pass.
+    /// Reports whether another action must happen before time can pass.
     pub fn is_due(&self) -> bool {
         let passes = || self.processes.iter().flat_map(|process| process.passes.iter().flatten());
         self.flights.iter().any(|flight| flight.left == if flight.owner.is_some() { LAG } else { 0 })
@@ -183,7 +183,7 @@ impl State {
             || passes().any(|pass| pass.departs == Some(0))
     }
 
-    /// Whether somebody has claimed a write and not sent it yet.
+    /// Reports whether a process has claimed a write and not sent it yet.
     fn is_departing(&self) -> bool {
         let mut passes = self.processes.iter().flat_map(|process| process.passes.iter().flatten());
         passes.any(|pass| pass.departs.is_some())
@@ -227,7 +227,7 @@ impl State {
 }
 
 impl World {
-    /// Everything that may happen; some of it may turn out to change nothing.
+    /// Adds all actions that may happen. Some of them may change nothing.
     pub fn possible(&self, state: &State, actions: &mut Vec<Action>) {
         self.progress(state, actions);
         let left = &state.left;
@@ -261,7 +261,7 @@ impl World {
         }
     }
 
-    /// What happens by itself, without new trouble.
+    /// Adds the actions that happen without a new fault.
     pub fn progress(&self, state: &State, actions: &mut Vec<Action>) {
         for p in 0..self.processes {
             let process = &state.processes[p];
@@ -330,7 +330,7 @@ impl World {
         actions.push(Action::Tick);
     }
 
-    /// What follows; None: it cannot happen now.
+    /// Applies an action to the state. Returns None if the action is impossible in this state.
     pub fn follow(&self, state: &mut State, action: Action) -> Option<()> {
         match action {
             Action::Sync(p) if self.apart => state.processes[p].cache[p] = state.objects[p].clone(),
@@ -345,7 +345,7 @@ impl World {
             Action::WriteLost(at) => self.write_answer(state, at, true)?,
             Action::Late((p, s)) => {
                 let departs = &mut state.processes[p].passes[s].as_mut()?.departs;
-                // The wrong variant sends all the same.
+                // The mutant `LateWrite` sends the write in spite of the deadline.
                 *departs = (self.wrong == Some(Wrong::LateWrite)).then_some(u8::MAX);
             }
             Action::Effect(attempt) => {
@@ -428,7 +428,7 @@ impl World {
             Action::Delete(slot) => {
                 state.left.deletions = state.left.deletions.checked_sub(1)?;
                 state.changed();
-                // The other installation hears of the same entry, and it had its pad.
+                // The other installation receives a delivery of the same entry, and that entry had its pad.
                 state.deliveries.iter_mut().for_each(|delivery| delivery.old |= self.apart);
                 let version = state.next_version(slot);
                 let object = state.objects[slot].as_mut()?;
@@ -444,13 +444,13 @@ impl World {
 }
 
 impl State {
-    /// What was told before is of the past.
+    /// Marks the earlier deliveries as old.
     fn changed(&mut self) {
         self.told = false;
         self.deliveries.iter_mut().for_each(|delivery| delivery.old |= delivery.stored);
     }
 
-    /// The Pad is another object from now on.
+    /// Replaces the Pad by a new object with another UID.
     fn renew(&mut self, slot: usize, kept: impl FnOnce(Object) -> Object) -> Option<()> {
         let version = self.next_version(slot);
         let uid = self.uids;
@@ -462,7 +462,7 @@ impl State {
         Some(())
     }
 
-    /// What a process that died has sent goes on without it.
+    /// Removes a crashed process as the owner of its requests in flight. The requests continue.
     fn orphan(&mut self, p: usize) {
         let is_its = |owner: Option<At>| owner.is_some_and(|(process, _)| process == p);
         self.flights.iter_mut().filter(|flight| is_its(flight.owner)).for_each(|flight| flight.owner = None);

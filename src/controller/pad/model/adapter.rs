@@ -1,6 +1,8 @@
-//! The bridge to the product: what a pass of the model knows becomes the real `PadState`, and the real plan decides.
+//! The adapter between the model and the product. It converts the facts of a pass to the real `PadState`, and the real
+//! plan decides.
 //!
-//! The plan is pure, so its answer to the same facts is remembered; that is what makes millions of states possible.
+//! The plan is pure. The adapter therefore caches its result for the same facts, without which the model could not
+//! explore millions of states.
 
 use super::state::{
     ClaimedKnown, CoderPad, FlightKnown, Known, Mark, NoteKnown, Object, Person, RecordKnown, SLOTS, Stopped,
@@ -36,10 +38,10 @@ const CONFIGURATION: &str = "phone-screen";
 const OPPORTUNITY: &str = "op-1";
 const STAGE: &str = "stage-phone";
 const TAG: &str = "coderpad";
-/// The first stage entry; each further one is a second later.
+/// Time of the first stage entry, in milliseconds since the epoch. Each repeat is one second later.
 const ENTRY: i64 = 1_700_000_000_000;
 
-/// A step of the plan, in the model's words.
+/// A step of the plan, in the model's types.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Planned {
     Rest(Told),
@@ -63,18 +65,19 @@ pub enum Planned {
     ForgetPad,
 }
 
-/// What the status is to say.
+/// The status that a pass writes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Told {
     Nothing,
     Unchanged,
     Phase(Mark),
-    /// Skipped: the other installation has the pad.
+    /// Skipped, because the other installation has the pad.
     Owned,
     Recorded,
 }
 
-/// What the receiver knows of each Pad (slot, whether it is being deleted, what was asked last), and the delivery.
+/// The input of the receiver: each Pad in its cache (slot, whether it is being deleted, last request), and the
+/// delivery.
 type Delivered = (Vec<(u8, bool, u8)>, u8);
 
 thread_local! {
@@ -82,14 +85,14 @@ thread_local! {
     static DECIDED: RefCell<HashMap<Delivered, Decided>> = RefCell::default();
 }
 
-/// What the real plan says.
+/// Returns the next step of the real plan.
 pub fn planned(known: &Known, policy: DeletionPolicy, wrong: Option<Wrong>) -> Planned {
     let number = match policy {
         DeletionPolicy::Retain => 0,
         DeletionPolicy::Unlink => 1,
         DeletionPolicy::Delete => 2,
     };
-    // What the plan is not told does not tell two questions apart.
+    // The version is not an input of the plan, and therefore not a part of the cache key.
     let mut known = known.clone();
     known.object.version = 0;
     let mixes = wrong == Some(Wrong::NoInstallations);
@@ -163,12 +166,12 @@ fn in_the_models_words(step: Command) -> Planned {
     }
 }
 
-/// The ID of an installation.
+/// Returns the ID of an installation.
 fn id_of(installation: u8) -> String {
     format!("{installation:016x}")
 }
 
-/// `mixes`: the pads of both installations count as own.
+/// Converts the facts of a pass to the real `PadState`. With `mixes`, the pads of both installations count as own pads.
 fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
     let record = |pad: &CoderPad| record(pad, known.object.uid);
     let pad = StoredPad { sibling_terminating: known.another_goes, ..pad_facts(&known.object, policy) };
@@ -282,7 +285,8 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> StoredPad {
     }
 }
 
-/// No interview ends in the model: a Pad that has its pad serves every entry.
+/// Returns the Pad as a member of its series. For the series, no interview ends before an entry, so that a Pad with a
+/// pad serves every entry.
 fn member(object: &Object) -> SeriesMember {
     let standing = match object.phase {
         Some(Mark::Skipped) => Progress::NotCounted,
@@ -338,7 +342,7 @@ fn opportunity(person: &Person) -> Opportunity {
     }
 }
 
-/// The pad as CoderPad shows it. A reference that was made from another uid is one of another series to the plan.
+/// Returns the pad as CoderPad reports it. A reference derived from another UID belongs to another series for the plan.
 fn record(pad: &CoderPad, uid: u8) -> PadRecord {
     let salt = if pad.salt == uid + 1 { 0 } else { pad.salt };
     PadRecord::from_json(&json!({
@@ -406,7 +410,7 @@ fn entry_of(reference: &Reference) -> u8 {
     u8::try_from((reference.entry().parse::<i64>().unwrap() - ENTRY) / 1000).unwrap()
 }
 
-/// What the receiver is to do, by slot.
+/// A decision of the receiver, with the slot of the Pad.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Decided {
     Create(usize),
@@ -414,7 +418,7 @@ pub enum Decided {
     Nothing,
 }
 
-/// What the real receiver decides about a delivery, given the Pads that it knows of.
+/// Returns the decision of the real receiver about a delivery, given the Pads in its cache.
 pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
     let of = |(slot, object): (usize, &Option<Object>)| {
         let object = object.as_ref()?;
@@ -445,7 +449,7 @@ pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
     decided
 }
 
-/// When a delivery was triggered, in milliseconds: a later one has a higher number.
+/// Returns the time at which a delivery was triggered, in milliseconds. A later delivery has a higher number.
 fn triggered_at(delivery: u8) -> i64 {
     1_431_458_021_951 + i64::from(delivery)
 }

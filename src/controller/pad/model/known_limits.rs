@@ -1,10 +1,10 @@
-//! What the protocol does not cover. Each test shows one such case, by its shortest way, and fails once it is mended: then
-//! it moves to the worlds in which the protocol holds. `docs/exactly-once.md` tells of them.
+//! Cases that the protocol does not cover. Each test shows the shortest path to one case, and fails as soon as the
+//! protocol is fixed. Then the test moves to the scenarios. `docs/exactly-once.md` describes the cases.
 
 use super::properties::NONE_LEFT;
 use super::state::{Trouble, World};
 
-/// A Pad that loses its annotations while its pad is being made, or not yet linked, makes another.
+/// If a Pad loses its annotations before its pad is created and linked, the operator creates a second pad.
 #[test]
 fn an_old_backup_in_mid_flight() {
     let trouble = Trouble { crashes: 1, recreations: 1, ..Trouble::default() };
@@ -12,8 +12,8 @@ fn an_old_backup_in_mid_flight() {
     world.with(trouble).breaks("an old backup in mid-flight", NONE_LEFT);
 }
 
-/// With Retain no finalizer holds a Pad between the storing of the id and its link, which follows at once. If just then
-/// the Pad is deleted and the link fails, the pad stays behind.
+/// With the policy Retain, the Pad has no finalizer between the write of the pad ID and the write of the link, which
+/// follows immediately. If a person deletes the Pad in between and the link fails, the pad is left behind.
 #[test]
 fn a_retained_pad_that_is_deleted_before_a_link_that_fails() {
     let trouble = Trouble { deletions: 1, ..Trouble::default() };

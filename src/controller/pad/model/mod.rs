@@ -1,16 +1,17 @@
-//! The protocol of "exactly once" in a model checker: every order in which the operator, the API server, CoderPad,
-//! Lever, time, crashes and people can act, within the bounds of each world.
+//! A model of the "exactly once" protocol for a model checker. It explores every order in which the operator, the API
+//! server, CoderPad, Lever, time, crashes and people can act, within the bounds of each scenario.
 //!
-//! Real: the plan of Pads and the receiver's decision ([`adapter`]). Modelled: what `execute` does between its effects
-//! ([`process`], [`writes`]), what the receiver stores ([`receiver`]), and the world around them ([`actions`]). A
-//! conclusion holds for as much trouble at once as a world allows.
+//! The plan of Pads and the receiver's decision are the real code ([`adapter`]). The steps of `execute` between its
+//! effects ([`process`], [`writes`]), the writes of the receiver ([`receiver`]), and the environment ([`actions`]) are
+//! modelled. A result is valid for at most as many faults as the scenario allows.
 //!
-//! `scenarios` hold, `known_limits` are what the model has found wrong with the protocol, `mutants` are wrong on purpose and must
-//! be found. Run with `--nocapture` to see how many states were explored.
+//! Every property holds in `scenarios`. `known_limits` contains the faults that the model has found in the protocol.
+//! `mutants` are wrong on purpose, and the model must find each of them. Run with `--nocapture` to see the number of
+//! explored states.
 //!
-//! Simplified: one candidate, one configuration, no sync, reads and searches in one piece, no lost answers of the API
-//! server (a crash before or after the write stands for them). Time is counted in ticks; a wait and a deadline that end
-//! in the same tick end in the order deadline, wait.
+//! Simplifications: one candidate, one configuration, no sync, atomic reads and searches, and no lost responses of the
+//! API server (a crash before or after the write represents them). Time is counted in ticks. If a deadline and a wait
+//! end in the same tick, the deadline ends first.
 
 mod actions;
 mod adapter;
@@ -78,7 +79,7 @@ impl Model for World {
     }
 }
 
-/// The pad of a world that begins with an open one.
+/// The first pad of a scenario that begins with one.
 const FIRST_PAD: CoderPad =
     CoderPad { id: 0, entry: 0, salt: 0, installation: 0, deleted: false, ended: false, unlisted: None };
 
@@ -92,7 +93,7 @@ impl World {
             ..Object::default()
         };
         if self.apart {
-            // Both have stored the webhook of the same stage entry.
+            // Both installations have stored the webhook of the same stage entry.
             return [0, 1].map(|uid| Some(Object { uid, version: 1, ..Object::default() }));
         }
         let first = match self.begins {
@@ -103,7 +104,7 @@ impl World {
         [first, None]
     }
 
-    /// The state after an action; None if it changes nothing.
+    /// Returns the state after an action, or None if the action changes nothing.
     fn after(&self, state: &State, action: Action) -> Option<State> {
         let mut after = state.clone();
         self.follow(&mut after, action)?;
@@ -111,7 +112,7 @@ impl World {
         (after != *state).then_some(after)
     }
 
-    /// One process, no trouble.
+    /// Returns a scenario with one process and no faults.
     fn calm() -> Self {
         World {
             processes: 1,
@@ -132,7 +133,7 @@ impl World {
         World { trouble, ..self }
     }
 
-    /// Explores everything, and prints how much that was. Fails with the shortest way to the first violation.
+    /// Explores all states and prints their number. Fails with the shortest path to the first violation.
     fn holds(self, name: &str) {
         let began = Instant::now();
         let search = self.checker().threads(2).finish_when(HasDiscoveries::AnyFailures);
@@ -148,7 +149,7 @@ impl World {
         checker.assert_properties();
     }
 
-    /// Finds the shortest way to a violation of the property, and prints it.
+    /// Finds and prints the shortest path to a violation of the property.
     fn breaks(self, name: &str, property: &'static str) {
         let search = self.checker().finish_when(HasDiscoveries::AnyOf([property].into()));
         let checker = search.timeout(LONGEST).spawn_bfs().join();
@@ -162,10 +163,11 @@ impl World {
     }
 }
 
-/// No world takes so long; a change that makes one grow out of bounds shall not stop everything.
+/// Timeout of one scenario. No scenario needs that long. The timeout ends a scenario whose state space grows out of
+/// bounds after a change.
 const LONGEST: Duration = Duration::from_secs(400);
 
-/// A path in lines: what happened, then the last state.
+/// Returns a path as text: one action per line, then the last state.
 fn told(path: Vec<(State, Option<Action>)>) -> String {
     let last = path.last().map(|(state, _)| format!("{state:#?}")).unwrap_or_default();
     let lines: Vec<String> =

@@ -1,18 +1,18 @@
-//! Wrong ways to do it, each of which the model must find: a model that finds nothing proves nothing.
+//! Mutants of the protocol, each of which the model must find: a model that finds nothing proves nothing.
 //!
-//! The worlds are ones in which the right way holds (see `worlds`).
+//! The unchanged protocol holds in the same scenarios (see `scenarios`).
 
 use super::properties::{LINK_ONCE, NONE_LEFT, NOT_AGAIN, NOT_LOST, NOTE_ONCE, ONE_IN_THE_END, UNTOUCHED};
 use super::state::{Begins, Trouble, World, Wrong};
 use crate::api::configuration::DeletionPolicy;
 
-/// One process, which crashes or does not get an answer.
+/// Returns a scenario with one process that crashes or does not receive an answer.
 fn one(wrong: Wrong) -> World {
     let trouble = Trouble { crashes: 1, creates: 1, ..Trouble::default() };
     World { wrong: Some(wrong), ..World::calm() }.with(trouble)
 }
 
-/// Two processes, of which the second takes over.
+/// Returns a scenario with two processes, of which the second becomes the leader.
 fn two(wrong: Wrong) -> World {
     let trouble = Trouble { handovers: 1, ..Trouble::default() };
     World { processes: 2, wrong: Some(wrong), ..World::calm() }.with(trouble)

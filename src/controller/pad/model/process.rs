@@ -1,7 +1,8 @@
-//! What a process of the operator does: the effects of `execute`, cut into parts between which it may crash.
+//! The steps of a process of the operator: the effects of `execute`, divided into parts between which it may crash.
 //!
-//! This is a second telling of `execute`, `in_flight` and `write_tracker` (they need a network and a clock), kept as close to them
-//! as the model's small values allow. The decisions are not retold: they are those of the real plan.
+//! This module is a second implementation of `execute`, `in_flight` and `write_tracker`, which need a network and a
+//! clock. It follows them as closely as the model's small values allow. The decisions are not implemented again: the
+//! real plan makes them.
 
 use super::actions::Action;
 use super::adapter::{Planned, Told, planned};
@@ -13,12 +14,12 @@ use super::state::{
 use super::writes::Change;
 use crate::api::names::OnceOnlyWrite;
 
-/// Another process's POST is waited out for so many ticks.
+/// Wait for the end of another process's POST, in ticks.
 const OTHERS: u8 = LEAVES + CREATE + LAG;
-/// Another process's write to Lever is waited out for so many ticks.
+/// Wait for the end of another process's write to Lever, in ticks.
 const OTHERS_WRITE: u8 = LEAVES + WRITE;
 
-/// A process and the slot of the Pad that it looks at.
+/// A process, and the slot of the Pad that it reconciles.
 pub type At = (usize, usize);
 
 impl World {
@@ -26,7 +27,7 @@ impl World {
         self.wrong == Some(wrong)
     }
 
-    /// Takes one step of the pass, or begins one. None: there is nothing to do.
+    /// Executes one step of the pass, and begins a pass if there is none. Returns None if there is nothing to do.
     pub fn step(&self, state: &mut State, at: At, is_stale_search: bool) -> Option<()> {
         let (p, s) = at;
         let pass = match state.processes[p].passes[s].take() {
@@ -47,8 +48,8 @@ impl World {
         Some(())
     }
 
-    /// With two installations each request takes effect and is answered in one piece: what happens between is explored
-    /// with one, and there would be too many states.
+    /// Executes and answers a request in one action. Scenarios with two installations do so to limit the number of
+    /// states; the scenarios with one installation explore the actions in between.
     fn answer_at_once(&self, state: &mut State, at: At) -> Option<()> {
         let (p, s) = at;
         let waits = |state: &State| state.processes[p].passes[s].as_ref().map(|pass| pass.waits);
@@ -66,7 +67,7 @@ impl World {
         Some(())
     }
 
-    /// `observe`: what is known before any service is asked.
+    /// Begins a pass, as `observe` does: collects the facts that need no request to a service.
     fn begin(&self, state: &mut State, (p, s): At) -> Option<Pass> {
         if self.apart && p != s {
             return None;
@@ -90,7 +91,7 @@ impl World {
         if let Some(attempt) = object.attempt.filter(|_| object.pad.is_none()) {
             let wait = match self.wrong {
                 Some(Wrong::NoWait) => 0,
-                // The clock of the process that wrote it is behind by two ticks.
+                // The clock of the process that wrote the intention is behind by two ticks.
                 Some(Wrong::IntentionsClock) => OTHERS - 2,
                 _ => OTHERS,
             };
@@ -100,7 +101,7 @@ impl World {
             let (_, seen) = process.seen.iter().find(|(id, _)| *id == attempt.id)?;
             flight = match seen {
                 Seen::WithoutEffect => FlightKnown::WithoutEffect,
-                // A deadline and a wait that end in the same tick: the wait is a little longer.
+                // If a deadline and a wait end in the same tick, the wait ends later.
                 Seen::Lands(0) if !is_due => FlightKnown::Landed,
                 Seen::Lands(_) => FlightKnown::MayStillLand { searched: false },
             };
@@ -276,12 +277,12 @@ impl World {
         if self.is(Wrong::ReferenceFromUid) { object.uid + 1 } else { 0 }
     }
 
-    /// The installation of a process.
+    /// Returns the installation of a process.
     pub fn installation(&self, p: usize) -> u8 {
         if self.apart { u8::try_from(p).unwrap_or_default() } else { 0 }
     }
 
-    /// The POST leaves.
+    /// Sends the POST.
     pub fn send(&self, state: &mut State, (p, s): At) -> Option<()> {
         let pass = state.processes[p].passes[s].as_mut()?;
         let Waits::ToSend { attempt, .. } = pass.waits else { return None };
@@ -300,7 +301,7 @@ impl World {
         Some(())
     }
 
-    /// The POST does not leave: too late, or no connection.
+    /// Drops the POST: its deadline has passed, or there is no connection.
     pub fn give_up(&self, state: &mut State, at: At) -> Option<()> {
         let (p, s) = at;
         let mut pass = state.processes[p].passes[s].take()?;
@@ -322,7 +323,7 @@ impl World {
         self.forget_attempt(state, at, &mut pass.known);
     }
 
-    /// The answer of the POST arrives, or is lost.
+    /// Delivers or loses the answer of the POST.
     pub fn answer(&self, state: &mut State, at: At, is_lost: bool) -> Option<()> {
         let (p, s) = at;
         let index = state.flights.iter().position(|flight| flight.owner == Some(at))?;
@@ -358,7 +359,7 @@ impl World {
         Some(())
     }
 
-    /// The answer to a write to Lever arrives, or is lost.
+    /// Delivers or loses the answer of a write to Lever.
     pub fn write_answer(&self, state: &mut State, at: At, is_lost: bool) -> Option<()> {
         let (p, s) = at;
         let index = state.lever_flights.iter().position(|flight| flight.owner == Some(at))?;
@@ -374,7 +375,7 @@ impl World {
         pass.waits = Waits::Nothing;
         if is_lost {
             pass.known.stopped = Some(Stopped::WriteUnknown);
-            // It may take effect all the same: it is waited out before its effect is looked for.
+            // The write may still take effect. A pass waits for its end before it checks for the effect.
             if let Some((_, mark)) = pass.known.object.open_claim() {
                 process.remember(mark, Seen::Lands(WRITE));
             }
@@ -394,7 +395,7 @@ impl World {
 }
 
 impl State {
-    /// Notes if this process is about to change a pad of the other installation.
+    /// Records whether this process is about to change a pad of the other installation.
     fn touch(&mut self, pad: u8, p: usize, world: &World) {
         let is_others = |one: &CoderPad| one.id == pad && one.installation != world.installation(p);
         self.touched |= self.pads.iter().any(is_others);
@@ -408,13 +409,13 @@ impl Process {
     }
 }
 
-/// `observe::claimed`.
+/// Returns the state of the claimed write, as the real `observe::claimed` does.
 pub fn claimed(process: &mut Process, object: &Object, is_due: bool) -> ClaimedKnown {
     let Some((_, mark)) = object.open_claim() else { return ClaimedKnown::Nothing };
     let seen = process.claims.iter().find(|(one, _)| *one == mark).map(|(_, seen)| *seen);
     match seen.unwrap_or(Seen::Lands(OTHERS_WRITE)) {
         Seen::WithoutEffect => ClaimedKnown::Nothing,
-        // A deadline and a wait that end in the same tick: the wait is a little longer.
+        // If a deadline and a wait end in the same tick, the wait ends later.
         Seen::Lands(0) if !is_due => ClaimedKnown::Nothing,
         still => {
             process.remember(mark, still);
@@ -423,7 +424,7 @@ pub fn claimed(process: &mut Process, object: &Object, is_due: bool) -> ClaimedK
     }
 }
 
-/// `send_once`: what was claimed leaves in time, or not at all.
+/// Sends the claimed write before its deadline or not at all, as the real `send_once` does.
 fn depart(
     state: &mut State,
     at: At,

@@ -1,4 +1,5 @@
-//! What must hold: always, and whenever nothing more happens by itself.
+//! The properties of the protocol. Some must hold in every state, others only in states in which nothing more happens
+//! automatically.
 
 use super::state::{CoderPad, Mark, Object, State, World};
 use stateright::Property;
@@ -17,7 +18,7 @@ pub const SETTLED: &str = "every Pad is settled in the end";
 pub const NOT_AGAIN: &str = "an entry has a linked pad once, also if its Pad is deleted";
 pub const NOT_LOST: &str = "what was acknowledged is not lost";
 
-/// All properties.
+/// Returns all properties.
 pub fn all() -> Vec<Property<World>> {
     vec![
         Property::always(ONE_LINKED, |world: &World, state: &State| {
@@ -37,7 +38,7 @@ pub fn all() -> Vec<Property<World>> {
             };
             !state.objects.iter().flatten().any(lacks) || !world.is_quiet(state)
         }),
-        // Of two installations both may link a pad, before one gives way.
+        // Both of two installations may link a pad before one of them yields.
         Property::always(NOT_AGAIN, |world: &World, state: &State| {
             let linked = |pad: &&CoderPad| state.ever_linked.contains(&pad.id);
             let entries: Vec<u8> = state.pads.iter().filter(linked).map(|pad| pad.entry).collect();
@@ -83,9 +84,9 @@ fn is_once(all: &[u8]) -> bool {
 }
 
 impl World {
-    /// Whether nothing more happens by itself: whoever leads has nothing to do and nothing to wait for.
+    /// Reports whether nothing more happens automatically: the leader has nothing to do and nothing to wait for.
     pub fn is_quiet(&self, state: &State) -> bool {
-        // The cheap signs first: this is asked of every state.
+        // The cheap checks are first, because the model calls this function for every state.
         let is_busy = state.processes.iter().any(|process| process.passes.iter().any(Option::is_some))
             || !state.flights.is_empty()
             || !state.lever_flights.is_empty()
@@ -94,7 +95,7 @@ impl World {
             return false;
         }
         let mut actions = Vec::new();
-        // A repeated delivery is new trouble.
+        // A repeated delivery is a new fault.
         let mut at_rest = state.clone();
         at_rest.left.repeats = 0;
         self.progress(&at_rest, &mut actions);

@@ -1,11 +1,12 @@
-//! What the receiver of a process does with a delivery: the real decision, from what the process knows then.
+//! The receiver of a process: the real decision about a delivery, from the process's cache at that time.
 
 use super::actions::Ending;
 use super::adapter::{Decided, decided};
 use super::state::{Object, SLOTS, State, World, Wrong};
 
 impl World {
-    /// The receiver: the real decision from what the cache says, put right when the API server knows better.
+    /// Delivers a webhook to a process. The real receiver decides from the cache, and decides again if the API server
+    /// has a newer object.
     pub fn deliver(&self, state: &mut State, p: usize, delivery: u8, ending: Ending) -> Option<()> {
         let index = usize::from(delivery - 1);
         if state.deliveries[index].answered {
@@ -35,7 +36,7 @@ impl World {
 }
 
 impl State {
-    /// The same in a cluster of its own: its one Pad is in the slot of the process.
+    /// Stores a delivery in a separate cluster. Its one Pad is in the slot of the process.
     fn store_apart(&mut self, p: usize, delivery: u8) -> Option<()> {
         let mut known: [Option<Object>; SLOTS] = Default::default();
         known[0] = self.processes[p].cache[p].clone();
@@ -57,7 +58,7 @@ impl State {
                     }
                     known[0] = Some(object.clone());
                 }
-                // There are more Pads than the model has room for.
+                // The model has no slot for another Pad.
                 Decided::Create(n) if n > 0 => return None,
                 Decided::Create(_) if self.objects[p].is_some() => known[0] = self.objects[p].clone(),
                 Decided::Create(_) => {
@@ -91,7 +92,7 @@ impl State {
                     }
                     known[slot] = Some(object.clone());
                 }
-                // There are more Pads than the model has room for.
+                // The model has no slot for another Pad.
                 Decided::Create(slot) if slot >= SLOTS => return None,
                 Decided::Create(slot) if self.objects[slot].is_some() => known = self.objects.clone(),
                 Decided::Create(slot) => {

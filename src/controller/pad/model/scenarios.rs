@@ -1,4 +1,4 @@
-//! The worlds in which the protocol must hold.
+//! The scenarios in which the protocol must hold.
 
 use super::state::{Begins, Trouble, World};
 use crate::api::configuration::DeletionPolicy;
@@ -28,12 +28,12 @@ fn crashes_and_lost_answers() {
     World::calm().with(trouble).holds("crashes and lost answers");
 }
 
-/// Two processes of which the second takes over. The first finishes what it has begun.
+/// Returns a scenario with two processes, of which the second becomes the leader. The first finishes its pass.
 fn handed_over() -> World {
     World { processes: 2, ..World::calm() }
 }
 
-/// Two processes that both lead, all the time.
+/// Returns a scenario with two processes that both always act as the leader.
 fn two_lead() -> World {
     World { processes: 2, all_lead: true, ..World::calm() }
 }
@@ -92,27 +92,29 @@ fn pads_that_are_deleted_with_their_pad() {
     world.with(trouble).holds("deletion");
 }
 
-/// With Retain the finalizer goes when the id is stored; a Pad that is being deleted by then keeps it.
+/// With the policy Retain, the write of the pad ID removes the finalizer. A Pad that is being deleted at that time
+/// keeps it.
 #[test]
 fn a_retained_pad_that_is_deleted_before_its_link() {
     World::calm().with(Trouble { deletions: 1, ..NONE }).holds("deleted before the link");
 }
 
-/// Of two processes that store the same pad's id only one may think that the link is its own to add.
+/// If two processes store the ID of the same pad, only one of them may claim the link.
 #[test]
 fn two_that_store_the_same_id() {
     let world = World { processes: 2, ..World::calm() };
     world.with(Trouble { handovers: 1, ..NONE }).holds("the id is stored by two");
 }
 
-/// One's own request whose answer was lost is waited out before the link is looked for.
+/// If the answer of its own request is lost, the process waits for the end of the request before it checks for the
+/// link.
 #[test]
 fn a_link_that_appears_after_its_answer_was_lost() {
     let world = World { late_writes: true, ..World::calm() };
     world.with(Trouble { writes: 1, ..NONE }).holds("a link after a lost answer");
 }
 
-/// The annotation holds one request: an older delivery that is repeated must not take the place of a later one.
+/// The annotation contains one request. A repeated older delivery must not replace a later one.
 #[test]
 fn an_older_delivery_that_is_repeated() {
     let world = World { old_hides_new: true, ..World::calm() };
@@ -121,7 +123,7 @@ fn an_older_delivery_that_is_repeated() {
         .holds("an older delivery is repeated");
 }
 
-/// An interview comes to its end; nothing is known of its note when a process dies or its answer is lost.
+/// An interview ends. The outcome of its note is unknown if a process crashes or the answer is lost.
 #[test]
 fn a_note_with_crashes_and_lost_answers() {
     let trouble = Trouble { crashes: 2, writes: 2, ends: 1, ..NONE };
@@ -142,14 +144,14 @@ fn a_note_while_memory_is_lost() {
         .holds("note and lost memory");
 }
 
-/// Two processes that both lead find the same id, stored by one that has died: only one of them may add the link.
+/// Two leaders find the same pad ID, which a crashed process has stored. Only one of them may add the link.
 #[test]
 fn a_link_of_two_that_lead_at_once() {
     let world = World { begins: Begins::Stored, late_writes: true, frozen: true, ..two_lead() };
     world.with(Trouble { writes: 1, ..NONE }).holds("link of two leaders");
 }
 
-/// A Pad that is deleted and the next one of the same entry share a reference.
+/// A deleted Pad and the next Pad of the same entry have the same reference.
 #[test]
 fn a_pad_that_goes_and_the_next_one() {
     let trouble = Trouble { creates: 1, deletions: 1, repeats: 1, ..NONE };
@@ -157,8 +159,9 @@ fn a_pad_that_goes_and_the_next_one() {
     world.with(trouble).holds("the next one");
 }
 
-/// A person deletes the Pad, and the webhook is repeated. Entries in between are for the histories: here the receiver of a
-/// process that has just begun knows no Pads, and the plan of one Pad does not know the other.
+/// A person deletes the Pad, and Lever repeats the webhook. The histories test entries in between. In the model, the
+/// cache of a process that has just started contains no Pads, and the plan of one Pad does not have the other Pad as an
+/// input.
 #[test]
 fn an_open_pad_that_is_deleted_by_a_person() {
     let trouble = Trouble { crashes: 1, deletions: 1, repeats: 1, ..NONE };
@@ -166,7 +169,8 @@ fn an_open_pad_that_is_deleted_by_a_person() {
     world.with(trouble).holds("deleted by a person");
 }
 
-/// Two installations with a cluster each, and webhooks of the same account to both (contract I1 to I5).
+/// Returns a scenario with two installations in separate clusters. Both receive webhooks of the same account (contract
+/// I1 to I5).
 fn two_installations() -> World {
     World { processes: 2, apart: true, all_lead: true, ..World::calm() }
 }

@@ -1,21 +1,21 @@
-//! One moment of the model: the API server, the operator's processes, CoderPad and Lever, as small values that can be
-//! compared and hashed. Times are counts of ticks that are still left, so that equal situations are equal states.
+//! The state of the model: the API server, the operator's processes, CoderPad and Lever, as small values that can be
+//! compared and hashed. A time is the number of remaining ticks, so that equal situations are equal states.
 
 use crate::api::configuration::DeletionPolicy;
 use crate::api::names::OnceOnlyWrite;
 
-/// A POST leaves within this many ticks of its intention, or not at all.
+/// Maximum number of ticks between an intention and its POST. The process drops a POST that is later.
 pub const LEAVES: u8 = 1;
-/// A POST that was sent has an end within this many ticks.
+/// Maximum duration of a POST, in ticks.
 pub const CREATE: u8 = 1;
-/// A pad is in CoderPad's lists this many ticks after the end of its POST, at the latest.
+/// Maximum delay, in ticks, between the end of a POST and the appearance of its pad in CoderPad's lists.
 pub const LAG: u8 = 1;
-/// A write to Lever has an end within this many ticks.
+/// Maximum duration of a write to Lever, in ticks.
 pub const WRITE: u8 = 1;
-/// How many names there are for Pads of the one candidate: `...-1` and `...-2`.
+/// Number of names for Pads of the one candidate: `...-1` and `...-2`.
 pub const SLOTS: usize = 2;
 
-/// What a Pad's status says.
+/// A phase in a Pad's status.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Mark {
     Pending,
@@ -28,17 +28,17 @@ pub enum Mark {
 /// The annotation `padoperator.dev/attempt`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Intention {
-    /// Two attempts never share it.
+    /// Number that is unique among attempts.
     pub id: u8,
-    /// The stage entry that the pad is for.
+    /// Stage entry for which the pad is created.
     pub entry: u8,
 }
 
-/// What a write to Lever is known by: the annotation `padoperator.dev/claim`, or the stored id, which claims the link.
+/// The key of a write to Lever: the annotation `padoperator.dev/claim`, or the stored pad ID, which claims the link.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum ClaimMark {
     Pad(u8),
-    /// Two claims never share it.
+    /// Number that is unique among claims.
     Claim(u8),
 }
 
@@ -49,31 +49,31 @@ pub struct Claim {
     pub effect: OnceOnlyWrite,
 }
 
-/// A Pad in the API server, or a copy of it.
+/// A Pad in the API server, or a copy of one.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Object {
     pub uid: u8,
-    /// The resourceVersion; only its order counts.
+    /// The resourceVersion. Only the order of versions matters.
     pub version: u8,
     pub deleting: bool,
     pub finalizer: bool,
     pub attempt: Option<Intention>,
     pub pad: Option<u8>,
     pub claim: Option<Claim>,
-    /// Whether its pad gives way to that of the other installation.
+    /// Whether its pad yields to the pad of the other installation.
     pub yields: bool,
     pub phase: Option<Mark>,
     pub linked: bool,
     /// Whether the note is settled.
     pub recorded: bool,
-    /// The number of the delivery in `reconcile-requested-at`; 0: none.
+    /// Number of the delivery in `reconcile-requested-at`; 0 if there is none.
     pub asked: u8,
-    /// The same in the status.
+    /// Number of the last handled delivery in the status; 0 if there is none.
     pub handled: u8,
 }
 
 impl Object {
-    /// What the real `StoredPad::open_claim` says.
+    /// Returns the same claim as the real `StoredPad::open_claim`.
     pub fn open_claim(&self) -> Option<(OnceOnlyWrite, ClaimMark)> {
         if !self.is_linked() {
             let pad = self.pad?;
@@ -89,16 +89,17 @@ impl Object {
     }
 }
 
-/// The candidate in Lever, or what was read of it.
+/// The candidate in Lever, or a copy that a pass read.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Person {
     pub in_stage: bool,
     pub tagged: bool,
-    /// The number of the last entry into the stage.
+    /// Number of the last entry into the stage.
     pub entry: u8,
-    /// The pads whose links are on the candidate, in the order in which they were added: twice is visible.
+    /// Pads whose links are on the candidate, in the order in which they were added. A list, so that duplicates are
+    /// visible.
     pub links: Vec<u8>,
-    /// The pads of which there is a note, in the order in which they were written: twice is visible.
+    /// Pads that have a note, in the order in which the notes were written. A list, so that duplicates are visible.
     pub notes: Vec<u8>,
 }
 
@@ -108,38 +109,39 @@ impl Person {
     }
 }
 
-/// A pad at CoderPad, or what was read of it.
+/// A pad in CoderPad, or a copy that a pass read.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct CoderPad {
     pub id: u8,
     pub entry: u8,
-    /// What else its reference was made from; 0 but for the variant that makes references from the uid.
+    /// Additional input of its reference. It is 0 except in the mutant that derives references from the UID.
     pub salt: u8,
-    /// The installation that created it.
+    /// Installation that created the pad.
     pub installation: u8,
     pub deleted: bool,
-    /// The interview is over.
+    /// Whether the interview has ended.
     pub ended: bool,
-    /// Ticks until it is in the lists for certain; None: it is. Before, each search may show it or not.
+    /// Number of ticks until every list contains the pad; None if every list contains it already. Until then, a search
+    /// may or may not return it.
     pub unlisted: Option<u8>,
 }
 
-/// A POST that was sent.
+/// A POST in flight.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Flight {
     pub attempt: u8,
     pub entry: u8,
     pub salt: u8,
     pub installation: u8,
-    /// The process and the slot that wait for the answer.
+    /// Process and slot that wait for the answer.
     pub owner: Option<(usize, usize)>,
-    /// The pad, once it took effect.
+    /// The pad, as soon as the POST took effect.
     pub pad: Option<u8>,
-    /// Ticks until it has taken effect and is in the lists, if ever.
+    /// Number of ticks until the POST has taken effect and the lists contain its pad, unless it never takes effect.
     pub left: u8,
 }
 
-/// A write to Lever that was sent.
+/// A write to Lever in flight.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct LeverFlight {
     pub effect: OnceOnlyWrite,
@@ -149,14 +151,14 @@ pub struct LeverFlight {
     pub left: u8,
 }
 
-/// What a process remembers of an attempt.
+/// A process's memory of an attempt or a claim.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Seen {
     Lands(u8),
     WithoutEffect,
 }
 
-/// The pad at CoderPad, as a pass knows it.
+/// The pad in CoderPad, as far as a pass has read it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum RecordKnown {
     NotRead,
@@ -164,11 +166,11 @@ pub enum RecordKnown {
     Read(CoderPad),
 }
 
-/// The attempt's outcome, as a pass knows it.
+/// The outcome of the attempt, as far as a pass has observed it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum FlightKnown {
     MayStillLand {
-        /// Whether this pass has searched for its pad, in vain.
+        /// Whether this pass has searched for the pad without a result.
         searched: bool,
     },
     Landed,
@@ -176,7 +178,7 @@ pub enum FlightKnown {
     WithoutEffect,
 }
 
-/// What a pass knows of the last claimed write.
+/// The state of the last claimed write, as far as a pass has observed it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ClaimedKnown {
     Nothing,
@@ -184,7 +186,7 @@ pub enum ClaimedKnown {
     Ours(OnceOnlyWrite),
 }
 
-/// What a pass knows of the note.
+/// The note, as far as a pass has read it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum NoteKnown {
     NotRead,
@@ -192,7 +194,7 @@ pub enum NoteKnown {
     Written,
 }
 
-/// What stopped a pass.
+/// A reason that stopped a pass.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Stopped {
     Conflict,
@@ -202,39 +204,39 @@ pub enum Stopped {
     WriteUnknown,
 }
 
-/// All that the plan is given: this is turned into the real `PadState`.
+/// The input of the plan. The adapter converts it to the real `PadState`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Known {
     pub object: Object,
     pub person: Option<Person>,
-    /// The entries that the configuration knows to be served.
+    /// Served entries in the configuration's status.
     pub served: Vec<u8>,
     pub served_stored: bool,
     pub record: RecordKnown,
     pub flight: FlightKnown,
     pub claimed: ClaimedKnown,
     pub another_goes: bool,
-    /// The installation that the process belongs to.
+    /// Installation of the process.
     pub installation: u8,
     pub linked_before: Option<Vec<CoderPad>>,
     pub links_read: Vec<u8>,
-    /// Sync has seen a link of the other installation.
+    /// Whether sync has found a link of the other installation.
     pub rivals: bool,
-    /// Whether the events of the pad were read: nobody joins.
+    /// Whether the events of the pad were read. In the model, nobody joins an interview.
     pub events: bool,
     pub link_written: bool,
-    /// Sync has seen that the interview is over.
+    /// Whether sync has found that the interview has ended.
     pub look: bool,
     pub note: NoteKnown,
     pub deleted: Vec<u8>,
     pub stopped: Option<Stopped>,
 }
 
-/// What a pass waits for.
+/// The request that a pass waits for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Waits {
     Nothing,
-    /// The intention is written; the POST leaves within so many ticks or not at all.
+    /// The intention is written. The POST leaves within `left` ticks or not at all.
     ToSend {
         left: u8,
         attempt: Intention,
@@ -243,70 +245,71 @@ pub enum Waits {
     Write(OnceOnlyWrite),
 }
 
-/// One pass over one Pad in a process.
+/// A pass of a process over one Pad.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Pass {
     pub known: Known,
     pub waits: Waits,
-    /// The write that was claimed leaves within so many ticks or not at all.
+    /// Number of ticks within which the claimed write must leave. The process drops a write that is later.
     pub departs: Option<u8>,
 }
 
-/// One process of the operator.
+/// A process of the operator.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Process {
-    /// What its watch has told of last.
+    /// Last state that the watch has delivered.
     pub cache: [Option<Object>; SLOTS],
-    /// The version that it has written last; 0: none.
+    /// Version of the last write of this process; 0 if there is none.
     pub written: [u8; SLOTS],
     pub passes: [Option<Pass>; SLOTS],
-    /// By the attempt's number.
+    /// Memory of attempts, by the number of the attempt.
     pub seen: Vec<(u8, Seen)>,
-    /// The writes to Lever.
+    /// Memory of writes to Lever, by their claim.
     pub claims: Vec<(ClaimMark, Seen)>,
-    /// Linked pads of the other installation that were looked at.
+    /// Linked pads of the other installation that a pass has read.
     pub looked: Vec<u8>,
-    /// Deliveries that it has heard of: only the variant that tells deliveries by their id looks at it.
+    /// Deliveries that the process has received. Only the mutant that deduplicates by delivery ID uses them.
     pub heard: Vec<u8>,
 }
 
-/// A delivery of Lever.
+/// A webhook delivery of Lever.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Delivery {
     pub answered: bool,
     pub stored: bool,
-    /// It was stored before the candidate last changed: to repeat it changes nothing (contract, When a pad is made, 3).
+    /// Whether it was stored before the last change of the candidate. Repeating it changes nothing (contract, section
+    /// "When a pad is created", 3).
     pub old: bool,
 }
 
-/// What trouble may still come. Bounds the model.
+/// The remaining number of each kind of fault. It bounds the model.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Trouble {
-    /// Crashes of a process.
+    /// Number of crashes of a process.
     pub crashes: u8,
-    /// Another process comes to lead while the one before still finishes its pass.
+    /// Number of handovers: another process becomes the leader while the former leader finishes its pass.
     pub handovers: u8,
-    /// Answers of CoderPad that get lost, and requests that it never acts on.
+    /// Number of lost answers of CoderPad, and of requests that never take effect.
     pub creates: u8,
-    /// The same for links and notes at Lever.
+    /// Number of lost answers and of requests without effect for links and notes in Lever.
     pub writes: u8,
-    /// Deliveries that are not stored, or whose answer gets lost.
+    /// Number of deliveries that are not stored, or whose answer is lost.
     pub deliveries: u8,
-    /// Deliveries that come again.
+    /// Number of repeated deliveries.
     pub repeats: u8,
-    /// Changes of the candidate's stage and tag.
+    /// Number of changes of the candidate's stage and tag.
     pub moves: u8,
-    /// The Pad comes back from a backup: another uid, no status.
+    /// Number of restores of the Pad from a backup: another UID, no status.
     pub restores: u8,
-    /// The Pad is made anew by hand: no status and no annotations. Nothing is in flight then.
+    /// Number of times a person creates the Pad again: no status and no annotations. Nothing is in flight at that time.
     pub recreations: u8,
-    /// The Pad is deleted.
+    /// Number of deletions of the Pad.
     pub deletions: u8,
-    /// An interview comes to its end.
+    /// Number of interviews that end.
     pub ends: u8,
 }
 
-/// One moment of the whole.
+/// A state of the model.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct State {
     pub objects: [Option<Object>; SLOTS],
@@ -316,56 +319,57 @@ pub struct State {
     pub lever_flights: Vec<LeverFlight>,
     pub pads: Vec<CoderPad>,
     pub person: Person,
-    /// The pads whose links were ever on the candidate.
+    /// Pads whose links were on the candidate at any time.
     pub ever_linked: Vec<u8>,
-    /// The entries that the configuration's status stores as served.
+    /// Entries that the configuration's status stores as served.
     pub served: Vec<u8>,
     pub deliveries: Vec<Delivery>,
     pub left: Trouble,
     pub uids: u8,
-    /// A pad was asked for although the candidate, as read, did not qualify.
+    /// Whether a process requested a pad although the candidate, as read, was not eligible.
     pub unqualified: bool,
-    /// An installation has adopted, unlinked or deleted a pad of the other.
+    /// Whether an installation has adopted, unlinked or deleted a pad of the other installation.
     pub touched: bool,
-    /// Since the candidate last changed, or a Pad was deleted, a new delivery was answered with 2xx.
+    /// Whether the receiver has answered a new delivery with 2xx since the last change of the candidate or the last
+    /// deletion of a Pad.
     pub told: bool,
 }
 
-/// How far the Pad is when a world begins.
+/// The progress of the Pad at the beginning of a scenario.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Begins {
-    /// There is none: the first delivery is on its way.
+    /// There is no Pad. The first delivery is in flight.
     Unknown,
-    /// The pad's id is stored; whoever has stored it is dead.
+    /// The pad's ID is stored. The process that stored it has crashed.
     Stored,
-    /// It is Open, and the pad linked.
+    /// The Pad is Open, and its pad is linked.
     Open,
 }
 
-/// The kind of world, and which wrong variant of the operator is at work in it, if any.
+/// A scenario, with a mutant of the operator if `wrong` is set.
 #[derive(Clone, Copy, Debug)]
 pub struct World {
     pub processes: usize,
     pub trouble: Trouble,
     pub policy: DeletionPolicy,
-    /// Each process is an installation of its own, with a cluster of its own: process n has the Pad of slot n.
+    /// Whether each process is a separate installation in a separate cluster. Process n has the Pad in slot n.
     pub apart: bool,
-    /// Every process believes that it leads, all the time.
+    /// Whether every process always acts as the leader.
     pub all_lead: bool,
-    /// A process may be held up between a claim and the write to Lever that it is for.
+    /// Whether a process may be delayed between a claim and the claimed write to Lever.
     pub frozen: bool,
-    /// A link or note may appear after the operator has been told that writing it failed.
+    /// Whether a link or note may appear after its write failed for the operator.
     pub late_writes: bool,
-    /// A Pad may lose its annotations while its pad is being made.
+    /// Whether a Pad may lose its annotations while the creation of its pad is in flight.
     pub old_backup: bool,
-    /// A delivery that was stored already may come again while a later one still waits to be judged.
+    /// Whether Lever may repeat a stored delivery while a later delivery is pending.
     pub old_hides_new: bool,
-    /// How far the Pad is when it begins.
+    /// Progress of the Pad at the beginning.
     pub begins: Begins,
     pub wrong: Option<Wrong>,
 }
 
-/// A wrong way to do it: each must be found.
+/// A mutant of the protocol. The model must find each of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wrong {
     NoIntention,
@@ -378,10 +382,10 @@ pub enum Wrong {
     DeliveryIds,
     ReferenceFromUid,
     IntentionsClock,
-    /// That an entry had its pad is known by its Pad and its link alone.
+    /// No list of served entries. Only the Pad and the link show that an entry had its pad.
     ForgetServed,
-    /// The pads of the other installation count as own.
+    /// The pads of the other installation count as own pads.
     NoInstallations,
-    /// Nobody looks again once its own link is added.
+    /// No process checks for a rival pad after it has added its own link.
     NoContest,
 }

@@ -1,4 +1,4 @@
-//! What a process writes to a Pad: `write_metadata`, `write_status`, and what `execute` does when somebody else was faster.
+//! The writes of a process to a Pad: `write_metadata`, `write_status`, and the reaction of `execute` to a conflict.
 
 use super::adapter::Told;
 use super::process::{At, claimed};
@@ -16,7 +16,7 @@ pub struct Change {
     pub claim: Option<Claim>,
     pub finalizer: Option<bool>,
     pub yields: Option<bool>,
-    /// Whether everything that names the pad is removed.
+    /// Whether to remove everything that names the pad.
     pub forget: bool,
 }
 
@@ -45,7 +45,7 @@ impl Change {
 }
 
 impl World {
-    /// `write_metadata`: a write that fails if somebody else was faster.
+    /// Writes metadata, as `write_metadata` does. Returns false on a conflict.
     pub fn write(&self, state: &mut State, (p, s): At, known: &mut Known, change: &Change) -> bool {
         let version = state.next_version(s);
         let Some(now) = &mut state.objects[s] else { return false };
@@ -55,7 +55,7 @@ impl World {
             change.apply(now);
             now.version = version;
         } else if change.pad.is_some() || now.uid != known.object.uid || !change.is_done(now) {
-            // Of two that store the same id only one has stored it.
+            // If two processes store the same pad ID, the write of only one of them succeeds.
             return false;
         }
         let before = known.object.open_claim();
@@ -64,7 +64,7 @@ impl World {
         if now.deleting && !now.finalizer {
             state.objects[s] = None;
         }
-        // What another process has written meanwhile may be under way.
+        // A write to Lever that another process has claimed in the meantime may be in flight.
         if known.object.open_claim() != before {
             let is_due = state.is_due();
             known.claimed = claimed(&mut state.processes[p], &known.object, is_due);
@@ -72,7 +72,7 @@ impl World {
         true
     }
 
-    /// Returns how long the link may take to leave, if it was claimed.
+    /// Stores the pad ID. Returns the number of ticks within which the link must leave, if the process claimed it.
     pub fn store(
         &self,
         state: &mut State,
@@ -91,7 +91,7 @@ impl World {
         };
         let first = change(known);
         if !self.write(state, at, known, &first) {
-            // Whoever else changed the Pad meanwhile has not changed whose pad this is.
+            // The conflicting write does not change the owner of the pad.
             let now = state.objects[s].clone().filter(|now| now.uid == known.object.uid);
             let Some(now) = now else {
                 known.stopped = Some(Stopped::Conflict);
@@ -125,7 +125,7 @@ impl World {
         claim_link.then_some(LEAVES)
     }
 
-    /// Returns how long the write may take to leave, if it was claimed.
+    /// Claims a write to Lever. Returns the number of ticks within which the write must leave, if the claim succeeded.
     pub fn claim(&self, state: &mut State, at: At, known: &mut Known, effect: OnceOnlyWrite) -> Option<u8> {
         let claim = Claim { id: state.free_claim(), effect };
         let finalizer = (effect == OnceOnlyWrite::Link).then_some(true);
@@ -143,7 +143,8 @@ impl World {
         self.write(state, at, known, &change)
     }
 
-    /// `status` and `write_status`: writes what differs, if nobody else has changed the same.
+    /// Writes the changed fields of the status, unless another process has changed the same fields. Corresponds to
+    /// `status` and `write_status`.
     pub fn write_status(&self, state: &mut State, (p, s): At, known: &Known, told: Told) {
         let before = &known.object;
         let mut after = before.clone();

@@ -1,7 +1,7 @@
-//! Random histories of one candidate: people, Lever and CoderPad act in any order, and the real decisions of sync, the
-//! receiver and the plan follow. The rules of [`truth`] are checked along the way and at the end.
+//! Random histories of one candidate: people, Lever and CoderPad act in any order, and the real code of sync, the
+//! receiver and the plan decides. The tests check the rules of [`truth`] after each event and at the end.
 //!
-//! The model checks every order of a few events. A history has many kinds of events, and real objects with real times.
+//! The model checks every order of a few actions. A history has many kinds of events, and real objects with real times.
 
 mod mutants;
 mod operator;
@@ -23,10 +23,10 @@ use world::{Creation, World, configuration_name};
 
 /// Number of histories that must keep every rule; `PROPTEST_CASES` can raise it.
 const CASES: u32 = 2000;
-/// Maximum number of histories until one finds that a stored value is missing.
+/// Maximum number of histories until one of them finds a mutant.
 const MUTANT_CASES: u32 = 3000;
 
-/// What does not change in a history.
+/// The constants of a history.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     configurations: usize,
@@ -34,21 +34,21 @@ pub struct Setting {
     repeat: &'static str,
     deletion_policy: &'static str,
     take_home: bool,
-    /// How much Lever's clock is ahead of the operator's, in milliseconds.
+    /// Difference between Lever's clock and the operator's clock, in milliseconds; positive if Lever's clock is ahead.
     skew: i64,
     begins_tagged: bool,
     begins_in_stage: bool,
     begins_configured: bool,
 }
 
-/// Something happens.
+/// An event of a history.
 #[derive(Clone, Debug)]
 enum Event {
     MoveIn {
         is_delivered: bool,
     },
     MoveOut,
-    /// Out and in, a second later.
+    /// The candidate leaves the stage and enters it again one second later.
     Reenter {
         is_delivered: bool,
     },
@@ -68,7 +68,7 @@ enum Event {
     EditPolicy(usize, &'static str),
     DeleteConfiguration(usize),
     Apply(usize),
-    /// Deleted and applied at once.
+    /// A person deletes the configuration and applies it again immediately.
     Replace(usize),
     CreateByHand(usize),
     Refuse,
@@ -84,7 +84,8 @@ enum Event {
     Start,
 }
 
-/// An event, how long it is after the one before, and whether the operator finishes its work before the next one.
+/// An event, its delay after the previous event in milliseconds, and whether the operator settles before the next
+/// event.
 type Moment = (Event, i64, bool);
 
 const POLICIES: [&str; 3] = ["Retain", "Unlink", "Delete"];
@@ -162,7 +163,7 @@ fn moments() -> impl Strategy<Value = Vec<Moment>> {
     prop::collection::vec((events(), after, prop::bool::weighted(0.75)), 1..24)
 }
 
-/// Plays a history; returns the first rule that it breaks.
+/// Plays a history. Returns the first rule that it breaks.
 fn play(setting: Setting, moments: &[Moment], mutant: Option<Mutant>) -> Result<(), (Broken, String)> {
     let mut world = World::new(setting, mutant);
     world.settle();
@@ -241,7 +242,7 @@ fn delete(world: &mut World, pick: usize, which: impl Fn(&Pad) -> bool) {
     }
 }
 
-/// Nothing more happens: syncs and reconciles come to rest, also while CoderPad refuses to create pads.
+/// Ends a history without further events. Syncs and reconciles must settle, also while CoderPad refuses to create pads.
 fn end_as_it_is(world: &mut World) {
     world.start();
     while world.deliver() {}
@@ -272,7 +273,7 @@ fn calm(world: &mut World) {
     }
 }
 
-/// Everything works again: every waiting Pad continues.
+/// Ends a history after all faults are resolved. Every pending Pad must continue.
 fn end_well(world: &mut World) {
     world.creation = Creation::Works;
     world.set_quota(1000);
@@ -289,7 +290,7 @@ fn end_well(world: &mut World) {
     }
 }
 
-/// A Pad stays Failed only with the configuration with which it failed.
+/// Checks that a Pad stays Failed only with the configuration with which it failed.
 fn stay_failed(world: &mut World, number: usize) {
     let Some(configuration) = &world.configurations[number] else { return };
     let uid = configuration.uid().unwrap();
@@ -306,8 +307,8 @@ fn stay_failed(world: &mut World, number: usize) {
     }
 }
 
-/// Whether a Pad of the configuration should be decided by now. One that failed may stay so if another Pad of the
-/// candidate serves the entry, or was called off.
+/// Reports whether a Pad of the configuration lacks a final decision. A failed Pad may stay Failed if another Pad of
+/// the candidate serves the entry, or was cancelled.
 fn is_stuck(world: &World, number: usize, pad: &Pad) -> bool {
     let name = configuration_name(number);
     let is_over = |other: &Pad| matches!(other.phase(), Some(Phase::Open | Phase::Started | Phase::Ended));
@@ -379,7 +380,7 @@ fn histories_keep_every_rule() {
     }
 }
 
-/// Without one of its stored values the product breaks a rule, and a history finds it.
+/// Asserts that a history finds the mutant: without this stored value, the product breaks one of the expected rules.
 fn is_found(mutant: Mutant, expected: &[Broken]) {
     let Err(history) = run(MUTANT_CASES, Some(mutant)) else { panic!("no history misses {mutant:?}") };
     let is_expected = expected.iter().any(|rule| history.starts_with(&format!("{rule:?}:")));
@@ -438,7 +439,7 @@ fn assert_kept(setting: Setting, events: Vec<(Event, bool)>) {
     assert_eq!(play(setting, &moments, None), Ok(()));
 }
 
-/// The stage is not known then, so that the entry cannot be (contract P3b, E6).
+/// Without the configuration, the stage is unknown, and therefore the entry is unknown too (contract P3b, E6).
 #[test]
 fn a_pad_that_is_cancelled_without_its_configuration_stays_cancelled() {
     assert_kept(
@@ -453,7 +454,8 @@ fn a_pad_that_is_cancelled_without_its_configuration_stays_cancelled() {
     );
 }
 
-/// The scan that finds the entry must not store it as served: the interview has ended before (contract P3d).
+/// The scan that finds the entry must not store it as served, because the interview ended before the entry (contract
+/// P3d).
 #[test]
 fn an_entry_after_an_unseen_end_gets_its_pad() {
     assert_kept(

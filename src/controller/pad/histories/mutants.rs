@@ -1,4 +1,5 @@
-//! The product without one of its stored values, as the operator in a history reads its objects.
+//! Mutants of the product, each without one stored value. A mutant changes the objects that the operator in a history
+//! reads.
 
 use super::operator::ready_since;
 use super::world::{OPPORTUNITY, at};
@@ -8,26 +9,27 @@ use crate::api::served::{self, Fingerprint};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::PadState;
 
-/// The value that is missing.
+/// A mutant, named after the missing value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mutant {
-    /// The entry for which a Pad failed: the condition's transition time takes its place.
+    /// The entry for which a Pad failed. The condition's transition time replaces it.
     FailedEntry,
-    /// The stage entries that were served.
+    /// The served stage entries.
     ServedEntries,
-    /// Those of candidates who were there before the rule took effect.
+    /// The served stage entries of existing candidates, who were in the stage before the rule took effect.
     ServedExisting,
-    /// The uid of the configuration with which a Pad failed.
+    /// The UID of the configuration with which a Pad failed.
     ConfigurationUid,
-    /// The mark of sync: every Pad that is judged before the first scan counts as one of a candidate who was there.
+    /// The mark that sync sets on Pads of existing candidates. Without it, every Pad that is decided before the first
+    /// scan counts as the Pad of an existing candidate.
     ExistingMark,
-    /// The last entry before a pad was deleted in CoderPad: the condition's transition time takes its place.
+    /// The last entry before a pad was deleted in CoderPad. The condition's transition time replaces it.
     DeletedEntry,
-    /// The last entry before a Pad was called off: the condition's transition time takes its place.
+    /// The last entry before a Pad was cancelled. The condition's transition time replaces it.
     CancelledEntry,
 }
 
-/// The Pad without it.
+/// Returns the Pad without the missing value.
 pub fn pad(mutant: Mutant, mut pad: Pad) -> Pad {
     if let Some(status) = &mut pad.status {
         let is = |reason: Reason| status.reason.as_deref() == Some(reason.as_str());
@@ -49,7 +51,7 @@ fn forget_entry(status: &mut PadStatus) {
     status.phase_since = ready_since(status);
 }
 
-/// The configuration without it.
+/// Returns the configuration without the missing value.
 pub fn configuration(mutant: Mutant, mut configuration: PadConfiguration, entry: i64) -> PadConfiguration {
     if let Some(status) = &mut configuration.status {
         match (mutant, status.effective_since) {
@@ -65,7 +67,7 @@ pub fn configuration(mutant: Mutant, mut configuration: PadConfiguration, entry:
     configuration
 }
 
-/// The facts without it.
+/// Changes the facts of a pass as if the value were missing.
 pub fn facts(mutant: Mutant, facts: &mut PadState, configuration: Option<&PadConfiguration>) {
     let status = configuration.and_then(|configuration| configuration.status.as_ref());
     if let (Mutant::ExistingMark, Some(status)) = (mutant, status)

@@ -1,4 +1,4 @@
-//! The operator in a history: the real decisions, and the smallest executor for them.
+//! The operator in a history: the real decisions, and a minimal executor.
 
 use super::mutants;
 use super::truth::{Broken, Post};
@@ -32,12 +32,12 @@ use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// More steps than any pass has.
+/// Maximum number of steps of a pass. No pass needs that many.
 const STEPS: usize = 64;
-/// More rounds than any change needs.
+/// Maximum number of rounds of reconciles until the objects settle. No change needs that many.
 const ROUNDS: usize = 12;
 
-/// An object as the API server returns it after it was written.
+/// Returns an object as the API server returns it after a write.
 fn stored<T: Serialize + DeserializeOwned>(object: &T) -> T {
     serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap()
 }
@@ -60,14 +60,14 @@ impl World {
         self.truth.fails(Broken::Restless, "the objects do not come to rest");
     }
 
-    /// The process starts again, and what it had only in memory is gone.
+    /// Starts the process again. Its memory is lost.
     pub fn start(&mut self) {
         self.is_up = true;
         self.stops_after = None;
         self.looks.clear();
     }
 
-    /// Whether the operator gets to the next effect. If not, it stops before it.
+    /// Reports whether the operator reaches the next effect. If not, the operator stops before the effect.
     fn reaches_effect(&mut self) -> bool {
         match &mut self.stops_after {
             Some(0) => self.is_up = false,
@@ -118,7 +118,7 @@ impl World {
         }
     }
 
-    /// The configuration as the operator reads it.
+    /// Returns the configuration as the operator reads it.
     fn configuration(&self, number: usize) -> Option<PadConfiguration> {
         let configuration = self.configurations[number].clone()?;
         Some(match self.mutant {
@@ -127,7 +127,7 @@ impl World {
         })
     }
 
-    /// A Pad as the operator reads it.
+    /// Returns a Pad as the operator reads it.
     fn read(&self, pad: &Pad) -> Pad {
         match self.mutant {
             Some(mutant) => mutants::pad(mutant, pad.clone()),
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// The other Pads of the candidate by the same configuration, or all of them.
+    /// Returns the candidate's Pads of the configuration, without the Pad `except`.
     fn pads_of(&self, configuration: &str, except: Option<&str>) -> Vec<Arc<Pad>> {
         let is_meant = |pad: &&Pad| {
             pad_builder::is_of(pad, configuration, OPPORTUNITY) && Some(&*pad.name_any()) != except
@@ -246,7 +246,7 @@ impl World {
         let wanted = PendingHints::from_hints(self.looks.get(name).into_iter().flatten().copied());
         let others = self.pads_of(&pad.spec.configuration_ref.name, Some(name));
         let mut facts = observe::of_objects(&pad, &around, &others, &wanted);
-        // What an earlier process sent has landed.
+        // The requests of an earlier process have taken effect.
         facts.flight = match facts.pad.open_attempt() {
             Some(_) => CreateOutcome::Completed,
             None => CreateOutcome::NotSent,
@@ -313,7 +313,7 @@ impl World {
     }
 }
 
-/// As sync reads a configuration that makes pads now.
+/// Returns the rule as sync reads it, or None if the configuration does not create pads now.
 fn rule_of(configuration: &PadConfiguration) -> Option<BackfillRule> {
     let status = configuration.status.as_ref()?;
     let is_current = Some(status.observed_generation) == configuration.metadata.generation;
@@ -327,7 +327,7 @@ fn rule_of(configuration: &PadConfiguration) -> Option<BackfillRule> {
     })
 }
 
-/// One pass of one Pad.
+/// A pass over one Pad.
 struct Pass<'a> {
     world: &'a mut World,
     name: String,
@@ -337,7 +337,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Plan and act until the plan rests; None: the operator stopped, or the Pad is gone.
+    /// Plans and executes steps until the plan is done. Returns None if the operator stopped, or the Pad is gone.
     fn drive(&mut self) -> Option<Outcome> {
         for _ in 0..STEPS {
             let step = plan(&self.facts);
@@ -353,7 +353,7 @@ impl Pass<'_> {
         None
     }
 
-    /// What the flag asks for afterwards. Returns the facts of the pass.
+    /// Executes the actions of the failure tag after the pass. Returns the facts of the pass.
     fn finish(&mut self, outcome: &Outcome) -> PadState {
         let Some(pad) = self.world.pad(&self.name).map(|pad| self.world.read(pad)) else {
             return self.facts.clone();
@@ -411,7 +411,7 @@ impl Pass<'_> {
         }
     }
 
-    /// A step that changes something in Lever, CoderPad or the cluster.
+    /// Executes a step that changes something in Lever, CoderPad or the cluster.
     fn take_effect(&mut self, step: Command) {
         let now = at(self.world.now);
         match step {
@@ -506,7 +506,7 @@ impl Pass<'_> {
         found.map_or(PadLookup::NotFound, |record| PadLookup::Read(Box::new(record.clone())))
     }
 
-    /// The intention, the request, and what follows from its answer.
+    /// Writes the intention, sends the request to create a pad, and handles its answer.
     fn post(&mut self, reference: &Reference, new: &NewPad) {
         let attempt = CreateIntent::new(reference.clone(), at(self.world.now)).to_string();
         self.write(|pad| {
@@ -589,7 +589,7 @@ fn set_finalizer(pad: &mut Pad, present: bool) {
     }
 }
 
-/// The transition time of the condition Ready.
+/// Returns the transition time of the condition Ready.
 pub fn ready_since(status: &PadStatus) -> Option<Timestamp> {
     find(&status.conditions, types::READY).map(|ready| ready.last_transition_time)
 }

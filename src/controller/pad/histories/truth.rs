@@ -1,4 +1,5 @@
-//! The events of a history, apart from anything that the operator stores, and the rules that it must keep.
+//! The events of a history, recorded separately from the values that the operator stores, and the rules that the
+//! operator must keep.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,17 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Broken {
     /// A second pad was created or linked for an entry (contract X1, P9).
     Twice,
-    /// A pad for an entry before the end of the one that was there (contract P3, E2).
+    /// A pad was created for an entry before the end of the earlier pad (contract P3, E2).
     BeforeEnd,
-    /// A pad for a candidate who was there before the rule took effect (contract P5, P9).
+    /// A pad was created for a candidate who was in the stage before the rule took effect (contract P5, P9).
     Before,
-    /// A Pad that cannot be `BeforeConfiguration` is (contract P10).
+    /// A Pad is `BeforeConfiguration` although it must not be (contract P10).
     NotBefore,
-    /// A pad after a person had called it off (contract E6, P3b).
+    /// A pad was created for an entry that a person had cancelled (contract E6, P3b).
     Cancelled,
-    /// Calls or writes without end, or more than there are causes for.
+    /// The requests or writes do not end, or outnumber their causes.
     Restless,
-    /// A Pad does not continue although its cause is gone, or an entry gets no pad.
+    /// A Pad does not continue although the cause of its wait or failure is resolved, or an entry gets no pad.
     Stuck,
 }
 
@@ -26,13 +27,13 @@ pub enum Broken {
 struct Made {
     id: String,
     configuration: usize,
-    /// The Pad that it was created for, by uid.
+    /// UID of the Pad for which it was created.
     owner: String,
-    /// The stage entry; None: of a Pad by hand.
+    /// The stage entry; None if a person created the Pad.
     entry: Option<i64>,
     reference: String,
     is_linked: bool,
-    /// When it ended as CoderPad says, or was deleted, or its Pad was, by Lever's clock.
+    /// Time by Lever's clock at which the pad ended according to CoderPad, the pad was deleted, or its Pad was deleted.
     over_at: Option<i64>,
     /// Whether a person has deleted it in CoderPad.
     is_gone: bool,
@@ -43,24 +44,24 @@ struct Made {
 }
 
 impl Made {
-    /// Whether nothing is left that says whose it was: Pad and pad were deleted before a sync could store the entry.
-    /// Neither has a finalizer, and its link leads nowhere.
+    /// Reports whether no record of the owner is left: the Pad and the pad were deleted before a sync could store the
+    /// entry. Neither has a finalizer, and the link of the pad is dead.
     fn is_forgotten(&self, entry: i64) -> bool {
         self.is_gone && self.is_let_go && !(self.is_noted && self.entry == Some(entry))
     }
 }
 
-/// A rule took effect while the candidate was in the stage with the tag.
+/// An occasion on which a rule took effect while the candidate was in the stage with the tag.
 #[derive(Clone, Debug)]
 struct There {
     configuration: usize,
     since: i64,
     entry: i64,
-    /// Whether sync has found the candidate since.
+    /// Whether sync has found the candidate since then.
     is_found: bool,
 }
 
-/// The events so far, and the rules that they broke.
+/// The events so far, and the broken rules.
 #[derive(Debug, Default)]
 pub struct Truth {
     pub broken: Vec<(Broken, String)>,
@@ -70,36 +71,36 @@ pub struct Truth {
     pub deletions: usize,
     pub changes: usize,
     pub posts: usize,
-    /// Pads that sync created for candidates who were there before, by uid.
+    /// UIDs of the Pads that sync created for existing candidates.
     pub existing: BTreeSet<String>,
     made: Vec<Made>,
-    /// Requests of persons that a pass has answered: configuration and entry.
+    /// People's requests that a pass has answered: configuration and entry.
     answered: Vec<(usize, i64)>,
-    /// Configuration, entry, uid of the Pad.
+    /// Cancelled Pads: configuration, entry, UID of the Pad.
     cancelled: Vec<(usize, i64, String)>,
-    /// Configurations of which a person has ended a Pad.
+    /// Configurations with a Pad that a person has ended.
     ends: BTreeSet<usize>,
-    /// Configuration, effectiveSince, entry.
+    /// Entries that were `BeforeConfiguration`: configuration, `effectiveSince`, entry.
     before: Vec<(usize, i64, i64)>,
     there: Vec<There>,
-    /// Configuration, and when it was applied, by Lever's clock.
+    /// Each application of a configuration, with its time by Lever's clock.
     applied: Vec<(usize, i64)>,
-    /// The uid of each Pad that failed, and of the configuration with which it last did.
+    /// UID of each failed Pad, with the UID of the configuration with which it failed last.
     failed: BTreeMap<String, String>,
 }
 
-/// One request to create a pad.
+/// A request to create a pad.
 pub struct Post<'a> {
     pub configuration: usize,
     pub owner: &'a str,
     pub entry: Option<i64>,
-    /// Whether a person asks for it in this pass.
+    /// Whether a person requested the pad in this pass.
     pub is_asked: bool,
     /// Whether sync created its Pad.
     pub is_by_sync: bool,
     pub since: Option<i64>,
     pub is_always: bool,
-    /// The uids of all Pads.
+    /// UIDs of all Pads.
     pub present: &'a BTreeSet<String>,
 }
 
@@ -146,12 +147,12 @@ impl Truth {
         self.there.push(There { configuration, since, entry, is_found: false });
     }
 
-    /// The candidate is no longer in the stage with the tag.
+    /// Records that the candidate is no longer in the stage with the tag.
     pub fn left(&mut self, configuration: usize) {
         self.there.retain(|there| there.configuration != configuration || there.is_found);
     }
 
-    /// Sync has made its first complete scan for the rule; `is_alone`: the candidate had no Pad.
+    /// Records the first complete scan of sync for the rule. `is_alone` reports whether the candidate had no Pad.
     pub fn found(&mut self, configuration: usize, since: i64, is_alone: bool) {
         for there in &mut self.there {
             there.is_found |= is_alone && there.configuration == configuration && there.since == since;
@@ -163,7 +164,8 @@ impl Truth {
         self.answered.iter().filter(|(of, asked)| *of == configuration && *asked >= entry).count()
     }
 
-    /// A person applied the configuration again since then. Its memory of entries is gone.
+    /// Returns the number of times a person applied the configuration again. Each time, its list of served entries is
+    /// lost.
     fn is_applied_again(&self, configuration: usize) -> usize {
         self.applied.iter().filter(|(of, _)| *of == configuration).count().saturating_sub(1)
     }
@@ -259,7 +261,7 @@ impl Truth {
         self.made.iter_mut().filter(|made| made.owner == uid).for_each(|made| made.is_let_go = is_retained);
     }
 
-    /// Sync has found the candidate with the pad of this Pad.
+    /// Records that sync has found the candidate with the pad of this Pad.
     pub fn noted(&mut self, uid: &str, entry: i64) {
         let of = |made: &&mut Made| made.owner == uid && made.entry == Some(entry);
         self.made.iter_mut().filter(of).for_each(|made| made.is_noted = true);
@@ -271,8 +273,8 @@ impl Truth {
         }
     }
 
-    /// Whether an entry is one that surely asks for a pad: nobody deleted, cancelled or replaced anything, the rule was
-    /// in effect before, and no other pad covers it.
+    /// Reports whether an entry certainly requires a pad: no person deleted, cancelled or replaced anything, the rule
+    /// took effect before the entry, and no other pad covers it.
     pub fn deserves(&self, configuration: usize, entry: i64, since: i64, skew: i64) -> bool {
         let covers = |made: &Made| {
             made.configuration == configuration
@@ -288,7 +290,7 @@ impl Truth {
             && !self.made.iter().any(covers)
     }
 
-    /// Most requests to create a pad that the history gives causes for.
+    /// Returns the maximum number of requests to create a pad for which the history contains causes.
     pub fn most_posts(&self, configurations: usize) -> usize {
         (configurations * (self.entries + 1) + self.by_hand + self.deletions) * (1 + self.changes)
             + self.requests

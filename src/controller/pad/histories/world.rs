@@ -1,4 +1,4 @@
-//! The world of a history: Lever, CoderPad and the cluster, with the people who act there.
+//! The environment of a history: Lever, CoderPad and the cluster, and the people who use them.
 
 use super::truth::Truth;
 use super::{Mutant, Setting};
@@ -25,20 +25,20 @@ pub const NAMESPACE: &str = "hiring";
 pub const OPPORTUNITY: &str = "op-1";
 pub const STAGE: &str = "stage-phone";
 const ELSEWHERE: &str = "stage-offer";
-/// When a history begins, by the operator's clock.
+/// Start of a history by the operator's clock, in milliseconds since the epoch.
 const BEGIN: i64 = 1_700_000_000_300;
 
-/// What CoderPad does with a request to create a pad.
+/// CoderPad's reaction to a request to create a pad.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Creation {
     Works,
-    /// 400.
+    /// CoderPad answers 400.
     Refused,
-    /// A live pad, whatever was requested.
+    /// CoderPad creates a live pad, whichever type was requested.
     Live,
 }
 
-/// Everything that exists.
+/// The state of the environment and of the operator.
 pub struct World {
     pub setting: Setting,
     pub mutant: Option<Mutant>,
@@ -48,20 +48,20 @@ pub struct World {
     pub records: Vec<PadRecord>,
     pub creation: Creation,
     pub connection: Arc<LeverConnection>,
-    /// By number; None: deleted.
+    /// Configurations by number; None if deleted.
     pub configurations: Vec<Option<PadConfiguration>>,
-    /// What a person would apply.
+    /// Manifests that a person applies, by number of the configuration.
     manifests: Vec<Value>,
     pub pads: Vec<Pad>,
     deliveries: Vec<StageChangeEvent>,
     delivered: Vec<StageChangeEvent>,
     ids: u32,
     pub is_up: bool,
-    /// How many effects the operator completes before it stops; None: it does not.
+    /// Number of effects that the operator completes before it stops; None if it does not stop.
     pub stops_after: Option<u32>,
-    /// What is to be looked at, by the Pad's name.
+    /// Pending hints, by name of the Pad.
     pub looks: HashMap<String, HashSet<Hint>>,
-    /// Writes to the cluster that changed something.
+    /// Number of writes to the cluster that changed an object.
     pub writes: usize,
     pub truth: Truth,
 }
@@ -154,12 +154,12 @@ impl World {
         self.ids
     }
 
-    /// Lever's clock.
+    /// Returns the time of Lever's clock, in milliseconds.
     pub fn lever_now(&self) -> i64 {
         self.now + self.setting.skew
     }
 
-    /// The last entry into the stage, by Lever's clock.
+    /// Returns the time of the last entry into the stage by Lever's clock, in milliseconds.
     pub fn entry(&self) -> i64 {
         self.person.entry_into(STAGE)
     }
@@ -213,7 +213,7 @@ impl World {
         self.truth.left(number);
     }
 
-    /// The oldest webhook that is on its way arrives.
+    /// Delivers the oldest webhook in flight. Returns false if there is none.
     pub fn deliver(&mut self) -> bool {
         if self.deliveries.is_empty() {
             return false;
@@ -224,7 +224,7 @@ impl World {
         true
     }
 
-    /// A webhook arrives once more.
+    /// Repeats a delivered webhook.
     pub fn repeat_delivery(&mut self, pick: usize) {
         if !self.delivered.is_empty() {
             let change = self.delivered[pick % self.delivered.len()].clone();
@@ -294,7 +294,7 @@ impl World {
         self.pads.iter_mut().find(|pad| pad.name_any() == name)
     }
 
-    /// Creates a Pad; reports whether its name was free.
+    /// Creates a Pad. Reports whether its name was free.
     pub fn create(&mut self, mut pad: Pad) -> bool {
         if self.pad(&pad.name_any()).is_some() {
             return false;
@@ -344,7 +344,7 @@ impl World {
         (!all.is_empty()).then(|| all[pick % all.len()].clone())
     }
 
-    /// A person ends the interview of a Pad, or calls the Pad off.
+    /// Ends the interview of a Pad, or cancels the Pad, for a person.
     pub fn end(&mut self, pick: usize) {
         let is_open = |pad: &Pad| pad.spec.state == DesiredState::Open;
         let Some(name) = self.pick_pad(pick, is_open) else { return };
@@ -384,7 +384,7 @@ impl World {
         self.edit(number, "deletionPolicy", json!(policy));
     }
 
-    /// A person applies the configuration.
+    /// Applies the configuration for a person, unless it exists.
     pub fn apply(&mut self, number: usize) {
         if self.configurations[number].is_some() {
             return;
@@ -406,7 +406,7 @@ impl World {
         self.configurations[number] = None;
     }
 
-    /// A person edits a field of the configuration.
+    /// Edits a field of the configuration for a person.
     pub fn edit(&mut self, number: usize, field: &str, value: Value) {
         self.manifests[number][field] = value;
         let spec = serde_json::from_value(self.manifests[number].clone()).unwrap();

@@ -277,8 +277,7 @@ pub struct Process {
 pub struct Delivery {
     pub answered: bool,
     pub stored: bool,
-    /// Whether it was stored before the last change of the candidate. Repeating it changes nothing (contract, section
-    /// "When a pad is created", 3).
+    /// Whether it was stored before the last change of the candidate. Repeating it changes nothing (contract P3c).
     pub old: bool,
 }
 

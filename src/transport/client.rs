@@ -1,4 +1,4 @@
-//! One account at one service: where it is, its key, its rate limit; and the instrumented send.
+//! Account at one service (address, key, rate limit) and the instrumented send function.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -22,20 +22,21 @@ use crate::sanitize;
 use crate::telemetry::health;
 use crate::telemetry::traces::spans;
 
-/// The largest answers are pages of 100 opportunities and the files of a pad: a few megabytes at most.
+/// Maximum size of an answer, in bytes. The largest answers are pages of 100 opportunities and the files of a pad: a
+/// few megabytes at most.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 const MAX_ERROR_ANSWER_BYTES: usize = 64 << 10;
-/// A shorter key would be found in any text by chance.
+/// Minimum length of a key that is redacted in messages. A shorter key could occur in any text by chance.
 const MIN_REDACTED_KEY_LENGTH: usize = 8;
-/// Longer ids than this are of no service we know.
+/// Maximum length of a path segment. No known service has longer IDs.
 const MAX_SEGMENT_LENGTH: usize = 128;
-/// Time between two log lines about the odd rows, or the odd members, of one operation of one account.
+/// Minimum time between two log lines about the odd rows, or the odd members, of one operation of one account.
 const ODDITY_LOG_INTERVAL: Duration = Duration::from_secs(600);
 
-/// One call to a service.
+/// Call to a service.
 #[derive(Debug)]
 pub(crate) struct Call {
-    /// A name with placeholders for ids: it becomes a label and part of messages.
+    /// Name with placeholders for IDs. It becomes a label and part of messages.
     pub operation: &'static str,
     pub method: Method,
     pub url: Url,
@@ -43,7 +44,7 @@ pub(crate) struct Call {
     pub time_limit: Duration,
 }
 
-/// What a call carries.
+/// Request body of a call.
 #[derive(Debug)]
 pub(crate) enum Body {
     Nothing,
@@ -52,7 +53,7 @@ pub(crate) enum Body {
 }
 
 impl Call {
-    /// A read.
+    /// Creates a read.
     pub(crate) fn get(operation: &'static str, url: Url) -> Self {
         Self {
             operation,
@@ -63,7 +64,7 @@ impl Call {
         }
     }
 
-    /// A write.
+    /// Creates a write.
     pub(crate) fn write(operation: &'static str, method: Method, url: Url, payload: Body) -> Self {
         Self { operation, method, url, payload, time_limit: super::REQUEST_TIMEOUT }
     }
@@ -73,7 +74,7 @@ impl Call {
     }
 }
 
-/// A key as it came out of a Secret: trimmed, and refused if it cannot be one.
+/// Returns the trimmed key of a Secret, or an error if it cannot be an API key.
 pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
     let trimmed = sanitize::trimmed(key.expose_secret());
     if trimmed.is_empty() {
@@ -85,7 +86,7 @@ pub(crate) fn api_key(key: &SecretString) -> Result<SecretString, SetupError> {
     Ok(SecretString::from(trimmed))
 }
 
-/// The right to send one request: a token of the rate limit, already taken.
+/// Permission to send one request: a token of the rate limit that has already been taken.
 #[derive(Debug)]
 #[must_use = "the rate limit's token is spent"]
 pub struct Permit {
@@ -93,20 +94,20 @@ pub struct Permit {
     waited: Duration,
 }
 
-/// How a request leaves that must be sent at most once: by a time, or not at all.
+/// Deadline for a request that must be sent at most once: it is sent in time or not at all.
 ///
-/// Waiting for the rate limit may take long, so its token is taken first; then the caller writes down durably what it is
-/// about to do; then the request leaves at once. Whoever finds the note later thus knows when no flight can be under way
-/// any more.
+/// Waiting for the rate limit may take long, so the caller takes the token first, then records durably that it is about
+/// to send, and then sends the request at once. From that record, a later reader can compute the time after which the
+/// request is no longer in flight.
 #[derive(Debug)]
 pub struct SendDeadline {
-    /// The rate limit's token.
+    /// Token of the rate limit.
     pub permit: Permit,
-    /// When it is too late. Making a connection may take 5 s of it.
+    /// Deadline for sending. Up to 5 s of the time before it may be spent on opening a connection.
     pub leave_by: Instant,
 }
 
-/// One account at one service. Debug shows neither key nor header.
+/// Account at one service. Its Debug output contains neither the key nor the header.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceClient {
     transport: Transport,
@@ -114,14 +115,14 @@ pub(crate) struct ServiceClient {
     base: Url,
     key: SecretString,
     bucket: Arc<TokenBucket>,
-    /// The connection that it is for, in log lines: its namespace and name.
+    /// Namespace and name of the account's connection, for log lines.
     connection: Arc<str>,
-    /// When a log line last reported odd rows (true) or odd members of an operation.
+    /// Time of the last log line about odd rows (true) or odd members (false), by operation.
     odd_logged: Arc<Mutex<HashMap<(&'static str, bool), Instant>>>,
 }
 
 impl ServiceClient {
-    /// `key` as [`api_key`] returns it; `base` is the address that paths are appended to.
+    /// Creates a client. `key` is a result of [`api_key`]; paths are appended to `base`.
     pub(crate) fn new(
         transport: &Transport,
         service: Service,
@@ -150,12 +151,12 @@ impl ServiceClient {
         })
     }
 
-    /// The same account, named in log lines by the connection that it is for.
+    /// Returns the same account with the name of its connection for log lines.
     pub(crate) fn named(self, connection: &str) -> Self {
         Self { connection: connection.into(), ..self }
     }
 
-    /// Reads an answer tolerantly, and reports what was odd in it: in a metric, and now and then in a log line.
+    /// Reads an answer tolerantly, and reports its oddities in a metric and in rate-limited log lines.
     pub(crate) fn read_answer<T>(
         &self,
         operation: &'static str,
@@ -196,7 +197,7 @@ impl ServiceClient {
         may
     }
 
-    /// Which key at which origin it is: clients of one key share it.
+    /// Returns the ID of the key at its origin. All clients of one key share it.
     pub(crate) fn id(&self) -> AccountId {
         self.bucket.id()
     }
@@ -205,7 +206,8 @@ impl ServiceClient {
         &self.transport
     }
 
-    /// The address of a path below the base. Segments are percent-encoded; an empty last one gives a closing slash.
+    /// Returns the address of a path below the base. Segments are percent-encoded; an empty last segment adds a
+    /// trailing slash.
     pub(crate) fn url(&self, operation: &'static str, segments: &[&str]) -> Result<Url, Error> {
         let mut url = self.base.clone();
         let fits =
@@ -225,8 +227,8 @@ impl ServiceClient {
         Ok(url)
     }
 
-    /// Waits for the rate limit's token. It does not run out, but the longer it is kept, the less it says about the
-    /// present rate.
+    /// Waits for a token of the rate limit. The token does not expire, but the longer it is kept, the less it reflects
+    /// the current rate.
     pub(crate) async fn permit(&self, priority: Priority) -> Permit {
         let began = Instant::now();
         health::patiently(self.bucket.take(priority)).await;
@@ -246,7 +248,8 @@ impl ServiceClient {
         self.send_now(permit, call, convert).await
     }
 
-    /// Sends in time, or not at all: then the error is [`ErrorKind::Unavailable`], as where no connection can be made.
+    /// Sends before the deadline or not at all. If it is too late, the error is [`ErrorKind::Unavailable`], as if no
+    /// connection could be opened.
     pub(crate) async fn send_once<Raw: DeserializeOwned, T>(
         &self,
         SendDeadline { permit, leave_by }: SendDeadline,
@@ -260,7 +263,7 @@ impl ServiceClient {
         self.send_now(permit, call, convert).await
     }
 
-    /// Sends at once. `convert` checks what was decoded; what it refuses counts as an answer that cannot be read.
+    /// Sends at once. `convert` checks the decoded answer; an answer that it rejects counts as unreadable.
     pub(crate) async fn send_now<Raw: DeserializeOwned, T>(
         &self,
         Permit { priority, waited }: Permit,
@@ -274,9 +277,9 @@ impl ServiceClient {
         health::goes_on();
         let answered = answer.as_ref().map_or_else(|error| error.status, |(status, _)| Some(*status));
         let result = answer.and_then(|(status, body)| {
-            // 204: there is no answer but the status.
+            // An answer with status 204 has no body.
             let raw = serde_json::from_slice(if body.is_empty() { b"null" } else { &body });
-            // What the decoder says may quote the answer, and with it a candidate's data.
+            // The decoder's message may quote the answer, and with it a candidate's data.
             raw.map_err(|_| "the answer is not what the documentation says")
                 .and_then(convert)
                 .map_err(|reason| self.error(after_sending(&call), operation, Some(status), reason))
@@ -300,7 +303,7 @@ impl ServiceClient {
         result
     }
 
-    /// One request and its whole answer, if that is a success.
+    /// Sends one request and returns the status and the whole body of its answer, if that is a success.
     async fn exchange(&self, call: &Call) -> Result<(u16, Vec<u8>), Error> {
         let sent = self.request(call).send().await;
         let mut response = sent.map_err(|error| self.no_answer(call, None, &error))?;
@@ -346,7 +349,7 @@ impl ServiceClient {
         }
     }
 
-    /// The error for an answer whose status is not a success.
+    /// Returns the error for an answer whose status is not a success.
     async fn refusal(&self, call: &Call, mut response: Response) -> Error {
         let status = response.status();
         let retry_after = retry_after(response.headers());
@@ -362,7 +365,7 @@ impl ServiceClient {
         error
     }
 
-    /// The error for a call without a (whole) answer.
+    /// Returns the error for a call without a complete answer.
     fn no_answer(&self, call: &Call, status: Option<u16>, error: &reqwest::Error) -> Error {
         let class = if error.is_builder() {
             ErrorKind::Invalid
@@ -388,7 +391,7 @@ impl ServiceClient {
         self.error(class, call.operation, status, &message)
     }
 
-    /// An error of this account. A service that quotes the key back is not passed on with it.
+    /// Creates an error of this account. If the message quotes the key, the key is replaced.
     pub(crate) fn error(
         &self,
         class: ErrorKind,
@@ -404,12 +407,12 @@ impl ServiceClient {
     }
 }
 
-/// What a call that may have reached the service, but has no usable answer, counts as.
+/// Returns the class of a call that may have reached the service but has no usable answer.
 fn after_sending(call: &Call) -> ErrorKind {
     if call.is_write() { ErrorKind::OutcomeUnknown } else { ErrorKind::Unavailable }
 }
 
-/// The whole body, or nothing if it is longer than `limit` bytes.
+/// Reads the whole body. Returns None if it is longer than `limit` bytes.
 async fn read_body(response: &mut Response, limit: usize) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
@@ -421,13 +424,14 @@ async fn read_body(response: &mut Response, limit: usize) -> Result<Option<Vec<u
     Ok(Some(body))
 }
 
-/// `Retry-After` in seconds. The form with a date is not honoured: neither service documents the header at all.
+/// Returns the value of `Retry-After`. A date in this header is ignored: neither service documents the header at all.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// Whether a connection was refused over its encryption: the peer's certificate is not trusted, or what it sends is no TLS.
+/// Reports whether a connection failed because of TLS: the peer's certificate is not trusted, or the peer does not
+/// speak TLS.
 fn is_tls(error: &reqwest::Error) -> bool {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -436,7 +440,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
             if error.kind() == std::io::ErrorKind::InvalidData {
                 return true;
             }
-            // An error of the same type inside does not count as its source.
+            // `source` skips an inner error of the same type.
             io = error.get_ref().and_then(|inner| inner.downcast_ref());
         }
         cause = error.source();
@@ -444,7 +448,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
     false
 }
 
-/// What lies at the bottom of an error, such as "Connection refused": the layers above name the URL.
+/// Returns the message of the innermost error, such as "Connection refused". The outer errors contain the URL.
 pub(crate) fn innermost(error: &dyn StdError) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {

@@ -1,12 +1,12 @@
-//! What can go wrong with a call to a service, already classed by what the caller may conclude from it.
+//! Errors of calls to a service, classified by what the caller may conclude from them.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Longest message of a service that is passed on, in characters.
+/// Maximum length of a service's message in an error, in characters.
 const MAX_MESSAGE_CHARS: usize = 256;
 
-/// Which of the two services a call went to.
+/// Service that a call was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
     /// Lever's Data API.
@@ -16,7 +16,7 @@ pub enum Service {
 }
 
 impl Service {
-    /// The label value in metrics and traces.
+    /// Returns the label value in metrics and traces.
     pub fn label(self) -> &'static str {
         match self {
             Self::Lever => "lever",
@@ -34,28 +34,29 @@ impl fmt::Display for Service {
     }
 }
 
-/// What a failed call means. Every class but [`ErrorKind::OutcomeUnknown`] is certain: the call had no effect.
+/// Class of a failed call. Every class but [`ErrorKind::OutcomeUnknown`] guarantees that the call had no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
-    /// The request itself is wrong: 400, 422 and every 4xx not named below; also refused before sending. As every other
-    /// class that follows from a status, but for 429, only if the answer is the service's own error envelope.
+    /// The request itself is wrong: status 400, 422 or any other 4xx that is not listed below, or the client rejected
+    /// the request before sending it. Except for 429, a class is derived from a status only if the answer is the
+    /// service's own error envelope.
     Invalid,
-    /// 401: the API key is not accepted.
+    /// Status 401: the service does not accept the API key.
     Unauthorized,
-    /// 403: the API key may not do this.
+    /// Status 403: the API key lacks the permission.
     Forbidden,
-    /// 404 or 410: no such object, or no such path.
+    /// Status 404 or 410: the object or the path does not exist.
     NotFound,
-    /// 429: too many requests, or, on creating a pad, over the quota (see [`Error::is_quota`]).
+    /// Status 429: too many requests, or, when creating a pad, the quota is used up (see [`Error::is_quota`]).
     Throttled,
-    /// A read that got no usable answer, or a write that certainly was not sent.
+    /// A read without a usable answer, or a write that certainly was not sent.
     Unavailable,
-    /// A write that may have taken effect: it was sent, and the answer is missing, 5xx, 3xx or unreadable.
+    /// A write that may have taken effect: it was sent, but the answer is missing, 5xx, 3xx or unreadable.
     OutcomeUnknown,
 }
 
 impl ErrorKind {
-    /// The label value in metrics and traces.
+    /// Returns the label value in metrics and traces.
     pub fn label(self) -> &'static str {
         match self {
             Self::Invalid => "invalid",
@@ -69,28 +70,28 @@ impl ErrorKind {
     }
 }
 
-/// A call that failed.
+/// Error of a failed call.
 ///
-/// The message is fit for a resource's status: no key, no URL. It may quote the service, and so a candidate's data:
-/// it does not belong into logs, metrics or traces.
+/// The message can be shown in a resource's status: it contains no key and no URL. It may quote the service, and so
+/// contain a candidate's data: it must not be written to logs, metrics or traces.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Error {
-    /// What the failure means.
+    /// Class of the failure.
     pub class: ErrorKind,
-    /// Who was called.
+    /// Service that was called.
     pub service: Service,
-    /// What was called, with placeholders for ids: `GET /opportunities/{id}`.
+    /// Operation that was called, with placeholders for IDs: `GET /opportunities/{id}`.
     pub operation: &'static str,
-    /// The HTTP status, if there was an answer.
+    /// HTTP status, if there was an answer.
     pub status: Option<u16>,
-    /// The service's own message, or what happened; without control characters, at most 256 characters.
+    /// Message of the service, or a description of the failure; no control characters, at most 256 characters.
     pub message: String,
-    /// The pause the service asked for (`Retry-After`), if it did.
+    /// Delay that the service asked for with `Retry-After`, if any.
     pub retry_after: Option<Duration>,
 }
 
 impl Error {
-    /// An error with a message made fit for showing: control and bidi characters dropped, cut to 256 characters.
+    /// Creates an error whose message is safe to show: without control and bidi characters, cut to 256 characters.
     pub fn new(
         class: ErrorKind,
         service: Service,
@@ -101,8 +102,8 @@ impl Error {
         Self { class, service, operation, status, message: presentable(message), retry_after: None }
     }
 
-    /// Whether the same call may simply be made again later. A write of unknown outcome may not: whoever made it must
-    /// look first whether it took effect.
+    /// Reports whether the caller may retry the call later without further checks. Before retrying a write of unknown
+    /// outcome, the caller must check whether it took effect.
     pub fn is_retryable(&self) -> bool {
         match self.class {
             ErrorKind::Throttled | ErrorKind::Unavailable => true,
@@ -114,17 +115,18 @@ impl Error {
         }
     }
 
-    /// Whether a 429 of the Interview API means that the plan's pads are used up, and not that requests come too fast.
+    /// Reports whether a 429 of the Interview API means that the plan's pads are used up, and not that the request rate
+    /// is too high.
     ///
     /// CoderPad documents 429 as "Over quota" and documents no rate limit (reference: interview-api.md, 1. Transport,
-    /// Errors), yet the API stands behind a proxy that may limit rates with the same status. So a 429 of creating a pad
-    /// is the quota, unless it speaks of the request rate, says when to come back, or has no message of CoderPad's
-    /// (contract C3a): a pause is always safe, and the quota itself is read with the next probe.
+    /// Errors), but a proxy in front of the API may limit rates with the same status. A 429 on creating a pad therefore
+    /// counts as the quota, unless its message mentions the request rate, it has a `Retry-After` header, or it has no
+    /// message of CoderPad's (contract C3a). Backing off is always safe, and the next probe reads the quota itself.
     pub fn is_quota(&self) -> bool {
         if self.class != ErrorKind::Throttled || self.operation != crate::coderpad::CREATE_PAD {
             return false;
         }
-        // Without a message of the service, the message is the status line's: "Too Many Requests".
+        // Without a message of the service, `message` is the reason phrase of the status: "Too Many Requests".
         let message = self.message.to_lowercase();
         let speaks_of_rate =
             ["too many requests", "rate limit", "throttl", "slow down"].iter().any(|w| message.contains(w));
@@ -132,8 +134,8 @@ impl Error {
         message.contains("quota") || may_be
     }
 
-    /// Whether Lever no longer accepts a page token, so that a walk has to begin anew (reference: lever-api.md, 2.
-    /// Paging: "Invalid offset token").
+    /// Reports whether Lever no longer accepts a page token, so that the caller must list from the first page again
+    /// (reference: lever-api.md, 2. Paging: "Invalid offset token").
     pub fn is_stale_page(&self) -> bool {
         self.class == ErrorKind::Invalid && self.message.to_lowercase().contains("offset token")
     }
@@ -149,24 +151,24 @@ impl fmt::Display for Error {
     }
 }
 
-/// A client that cannot be set up. Nothing was sent.
+/// Error of creating a client. No request was sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
-    /// The key is empty or only white space.
+    /// The key is empty or contains only white space.
     #[error("the API key is empty")]
     EmptyKey,
-    /// The key holds characters that no API key has, such as a line break in its middle.
+    /// The key contains characters that no API key has, such as a line break in its middle.
     #[error("the API key holds characters that no API key has (white space, quotes or control characters)")]
     MalformedKey,
     /// The base address is not a plain http or https address.
     #[error("the address is not a plain http or https address without user, query and fragment")]
     BadUrl,
-    /// The HTTP client could not be made, for example because no certificate authorities were found.
+    /// The HTTP client could not be created, for example because no certificate authorities were found.
     #[error("cannot set up the HTTP client: {0}")]
     HttpClient(String),
 }
 
-/// Text from outside made fit for showing.
+/// Returns external text in a form that is safe to show.
 fn presentable(text: &str) -> String {
     let mut clean = String::new();
     for c in text.chars().filter(|c| !is_bidi(*c)) {
@@ -183,7 +185,7 @@ fn presentable(text: &str) -> String {
     }
 }
 
-/// Characters that change the direction of the text around them.
+/// Reports whether a character changes the direction of the text around it.
 fn is_bidi(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

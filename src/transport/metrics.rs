@@ -1,4 +1,4 @@
-//! Numbers about the calls to the two services. All labels come from closed sets.
+//! Metrics of the calls to the two services. The values of every label come from a closed set.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ struct ServiceLabels {
     service: &'static str,
 }
 
-/// Counters and histograms of the calls; a cheap handle.
+/// Counters and histograms of the calls. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct TransportMetrics {
     requests: Family<RequestLabels, Counter>,
@@ -47,7 +47,7 @@ pub struct TransportMetrics {
 }
 
 impl TransportMetrics {
-    /// Makes the metrics and registers them by their full names; the registry must have no prefix of its own.
+    /// Creates the metrics and registers them by their full names. The registry must have no prefix of its own.
     pub fn new(registry: &mut Registry) -> Self {
         let metrics = Self {
             requests: Family::default(),
@@ -89,11 +89,11 @@ impl TransportMetrics {
         let (service_of, service) = (service, service.label());
         let priority = priority.label();
         let labels = |outcome| RequestLabels { service, operation, outcome, priority };
-        // A first 429 is then seen to be an increase.
+        // Creates the series with 0, so that Prometheus sees the first 429 as an increase.
         drop(self.requests.get_or_create(&labels(ErrorKind::Throttled.label())));
         self.requests.get_or_create(&labels(outcome)).inc();
         if operation.starts_with("GET ") {
-            // The same for a first odd row.
+            // Creates the series with 0, so that Prometheus sees the first odd row as an increase.
             for part in ["row", "member"] {
                 self.odd(service_of, operation, part, 0);
             }

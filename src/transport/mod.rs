@@ -1,9 +1,9 @@
-//! The one way in which requests leave for Lever and CoderPad Interview.
+//! HTTP transport for all requests to Lever and CoderPad Interview.
 //!
-//! Both clients stand on the same instrumented send: rate limit, time limits, bounded bodies, metrics, and errors that
-//! are classed by what the caller may conclude. It never repeats a request and never follows a redirect: a repeated
-//! write could take effect twice, and an object in error must not call more often than a healthy one. Whoever calls
-//! decides when to try again. The rest of the program knows nothing of HTTP.
+//! Both clients share one instrumented send function. It applies the rate limit, timeouts, size limits for answers and
+//! metrics, and classifies each error by what the caller may conclude from it. It never retries a request and never
+//! follows a redirect: a repeated write could take effect twice, and a failing object must not send more requests than
+//! a healthy one. The caller decides when to retry. The rest of the program does not depend on HTTP.
 
 mod client;
 mod error;
@@ -28,29 +28,31 @@ pub(crate) use tolerant::{AnswerPart, Oddities, milliseconds};
 
 use rate_limit::TokenBuckets;
 
-/// How long a request may take, from its leaving to the end of its answer; creating a pad has its own limit. A request
-/// whose process has died is under way no longer than this.
+/// Timeout of a request, from sending it to the end of its answer. Creating a pad has its own timeout. A request whose
+/// process has died is in flight no longer than this.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long making a connection may take, the TLS handshake included.
+/// Timeout for opening a connection, including the TLS handshake.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Shorter than load balancers usually keep idle connections, so that they seldom close one as it is used again.
+/// Maximum idle time of a pooled connection for reads. It is shorter than the idle timeout of most load balancers, so
+/// that they rarely close a connection just as it is reused.
 const READ_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// When a kept connection is closed by the other side just as a write is sent, nobody knows whether the write took effect.
-/// No service closes one that was busy a moment ago, so where many writes follow each other, they need not each connect.
+/// Maximum idle time of a pooled connection for writes. If the service closes a pooled connection just as a write is
+/// sent, the outcome of the write is unknown. No service closes a connection that was busy a moment ago, so consecutive
+/// writes can still share one.
 const WRITE_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a [`Transport`] is set up with.
+/// Settings of a [`Transport`].
 #[derive(Clone, Copy, Debug)]
 pub struct TransportSettings {
-    /// What Lever allows one API key.
+    /// Rate limit of Lever per API key.
     pub lever_limit: RateLimit,
-    /// What the Interview API allows one API key.
+    /// Rate limit of the Interview API per API key.
     pub interview_limit: RateLimit,
-    /// How long creating a pad may take, from its leaving to the end of the answer.
+    /// Timeout for creating a pad, from sending the request to the end of the answer.
     pub create_timeout: Duration,
 }
 
-/// What all clients of the process share: connections, rate limits, metrics. Cloning is cheap.
+/// State that all clients of the process share: connections, rate limits and metrics. Cloning is cheap.
 #[derive(Clone, Debug)]
 pub struct Transport(Arc<TransportInner>);
 
@@ -64,10 +66,11 @@ struct TransportInner {
 }
 
 impl Transport {
-    /// Sets up the HTTP clients. One per process: rate limits hold only within one transport.
+    /// Creates the HTTP clients. Create one transport per process, because rate limits apply only within one transport.
     ///
     /// # Errors
-    /// [`SetupError::HttpClient`] if the TLS library finds no certificate authorities or the like.
+    /// [`SetupError::HttpClient`] if the HTTP client cannot be created, for example because the TLS library finds no
+    /// certificate authorities.
     pub fn new(settings: TransportSettings, metrics: TransportMetrics) -> Result<Self, SetupError> {
         Ok(Self(Arc::new(TransportInner {
             reads: http_client(READ_POOL_IDLE_TIMEOUT)?,
@@ -78,7 +81,7 @@ impl Transport {
         })))
     }
 
-    /// How long creating a pad may take.
+    /// Returns the timeout for creating a pad.
     pub fn create_timeout(&self) -> Duration {
         self.0.settings.create_timeout
     }
@@ -91,10 +94,10 @@ impl Transport {
     }
 }
 
-/// An HTTP client that does nothing by itself.
+/// Creates an HTTP client that neither retries nor follows redirects.
 ///
-/// HTTP/1.1 only: a request then leaves as soon as its connection stands, while HTTP/2 may hold it back for a free
-/// stream, or refuse it for another try.
+/// The client uses only HTTP/1.1, which sends a request as soon as its connection is open. HTTP/2 may hold a request
+/// back until a stream is free, or refuse it so that it has to be retried.
 fn http_client(idle_connection_time_limit: Duration) -> Result<reqwest::Client, SetupError> {
     reqwest::Client::builder()
         .user_agent(concat!("pad-operator/", env!("CARGO_PKG_VERSION")))

@@ -1,7 +1,7 @@
-//! The rate limit: one bucket of tokens per service and API key.
+//! Rate limit: one token bucket per service and API key.
 //!
-//! Written here and not taken from a library because three things share its state: the pause after a 429, new pads
-//! going before polls, and a clock that tests can hold still.
+//! No library is used because three features share the state: the backoff after a 429, the priority of new pads over
+//! polls, and a clock that tests can pause.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,41 +13,42 @@ use aws_lc_rs::digest;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Share of the documented rate that is used: the service's clock is not ours.
+/// Share of the documented rate that is used. The service's clock may differ from the local one.
 const RATE_SHARE: f64 = 0.97;
-/// Share of the documented burst that is used: requests that leave in good order may arrive closer together.
+/// Share of the documented burst that is used. Requests that are sent at the right intervals may arrive closer
+/// together.
 const BURST_SHARE: f64 = 0.9;
 const THROTTLE_BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 const THROTTLE_BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// A service that asks for more than this is asked again all the same, by one call, so that a wrong header cannot
-/// hold up an account for hours.
+/// Maximum `Retry-After` that is respected. After that, one call tries again even if the service asked for a longer
+/// delay, so that a wrong header cannot block an account for hours.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
-/// How long the foremost poll stands back for pads, so that polls are slow but never starved.
+/// Maximum time that the first poll in the queue yields to pads, so that polls are slow but never starve.
 const POLL_YIELD_MAX: Duration = Duration::from_secs(10);
-/// Accounts remembered before those no client uses any more are forgotten.
+/// Number of accounts at which the buckets that no client uses are removed.
 const BUCKETS_CAPACITY: usize = 1024;
 
-/// What a service allows one API key, as it is documented; the client stays a margin below.
+/// Documented rate limit of a service per API key. The client stays a margin below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Requests per second; 0 = no limit.
+    /// Requests per second; 0 = unlimited.
     pub per_second: u32,
-    /// Requests that may be made at once after a quiet time.
+    /// Number of requests that may be sent at once after an idle time.
     pub burst: u32,
 }
 
-/// Who goes first when calls wait for the rate limit.
+/// Priority of a call that waits for the rate limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Priority {
-    /// Work on one pad that somebody waits for.
+    /// Work on one pad that a person waits for.
     #[default]
     Pad,
-    /// Sync and probes: they wait while any pad's call waits.
+    /// Sync and probes. They wait while the call of any pad waits.
     Poll,
 }
 
 impl Priority {
-    /// Its name in metrics.
+    /// Returns the label value in metrics.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Priority::Pad => "pad",
@@ -56,7 +57,7 @@ impl Priority {
     }
 }
 
-/// The bucket of one account.
+/// Token bucket of one account.
 #[derive(Debug)]
 pub(crate) struct TokenBucket {
     rate: Option<f64>,
@@ -69,12 +70,12 @@ pub(crate) struct TokenBucket {
     id: AccountId,
 }
 
-/// Identifies an API key at an origin: a digest, so that neither can be read from it.
+/// Identifier of an API key at an origin: a digest that exposes neither of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AccountId([u8; digest::SHA256_OUTPUT_LEN]);
 
 impl AccountId {
-    /// The ID of a key at an origin.
+    /// Returns the ID of a key at an origin.
     pub(crate) fn of(origin: &str, key: &str) -> Self {
         let mut text = digest::Context::new(&digest::SHA256);
         text.update(origin.as_bytes());
@@ -86,7 +87,7 @@ impl AccountId {
     }
 }
 
-/// Without the digest: a short key can be found by trying.
+/// Debug output without the digest, because a short key can be found from a digest by brute force.
 impl fmt::Debug for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AccountId")
@@ -123,12 +124,12 @@ impl TokenBucket {
         }
     }
 
-    /// Whose bucket it is.
+    /// Returns the ID of the account that the bucket belongs to.
     pub(crate) fn id(&self) -> AccountId {
         self.id
     }
 
-    /// Waits for a token and takes it. First come, first served within a priority.
+    /// Waits for a token and takes it. Calls of the same priority are served in order of arrival.
     pub(crate) async fn take(&self, priority: Priority) {
         match priority {
             Priority::Pad => {
@@ -143,7 +144,7 @@ impl TokenBucket {
                 let patience = Instant::now() + POLL_YIELD_MAX;
                 loop {
                     if self.pads_waiting.load(Ordering::Acquire) > 0 && Instant::now() < patience {
-                        // Either end of the wait leads to another look.
+                        // Both the notification and the timeout lead to another check.
                         let _ = timeout_at(patience, self.pads_gone.notified()).await;
                         continue;
                     }
@@ -156,7 +157,7 @@ impl TokenBucket {
         }
     }
 
-    /// Takes a token, or says when to look again.
+    /// Takes a token, or returns the time of the next attempt.
     fn try_take(&self) -> Result<(), Instant> {
         let now = Instant::now();
         let mut state = self.lock();
@@ -171,17 +172,18 @@ impl TokenBucket {
             state.tokens -= 1.0;
             Ok(())
         } else {
-            // A millisecond is what the timer can tell apart; less would spin.
+            // The timer's resolution is one millisecond; a shorter sleep would spin.
             let missing = Duration::from_secs_f64((1.0 - state.tokens) / rate);
             Err(now + missing.max(Duration::from_millis(1)))
         }
     }
 
-    /// A call sent at `sent_at` was answered 429: pause, longer each time in a row.
+    /// Records that a call sent at `sent_at` was answered 429. Starts a backoff that grows with each consecutive
+    /// refusal.
     pub(crate) fn refused(&self, sent_at: Instant, retry_after: Option<Duration>) {
         let now = Instant::now();
         let mut state = self.lock();
-        // Calls that were under way together are refused together: that is one refusal, not many.
+        // Calls that were in flight at the same time are refused together. They count as one refusal.
         let same_refusal = state.refused_at.is_some_and(|refused| sent_at <= refused);
         let pause = match retry_after {
             Some(asked) => asked.min(RETRY_AFTER_MAX),
@@ -194,12 +196,13 @@ impl TokenBucket {
         }
         let until = state.paused_until.map_or(now + pause, |until| until.max(now + pause));
         state.paused_until = Some(until);
-        // What was saved up is lost: after the pause it goes on at the steady rate, without a burst.
+        // Drops the saved tokens, so that calls resume at the steady rate after the backoff, without a burst.
         state.tokens = 1.0;
         state.counted_at = until;
     }
 
-    /// A call sent at `sent_at` was not answered 429.
+    /// Records that a call sent at `sent_at` was not answered 429. Resets the backoff unless the call was sent before
+    /// the last refusal.
     pub(crate) fn accepted(&self, sent_at: Instant) {
         let mut state = self.lock();
         if state.refused_at.is_some_and(|refused| sent_at > refused) {
@@ -213,7 +216,7 @@ impl TokenBucket {
     }
 }
 
-/// Counts a waiting pad call for as long as it lives, also when the call is dropped.
+/// Guard that counts a waiting pad call until it is dropped, including when the call is cancelled.
 struct WaitingPadGuard<'a>(&'a TokenBucket);
 
 impl<'a> WaitingPadGuard<'a> {
@@ -231,12 +234,12 @@ impl Drop for WaitingPadGuard<'_> {
     }
 }
 
-/// The buckets of all accounts, so that every client of one key shares one.
+/// Token buckets of all accounts. All clients of one key share one bucket.
 #[derive(Debug, Default)]
 pub(crate) struct TokenBuckets(Mutex<HashMap<AccountId, Arc<TokenBucket>>>);
 
 impl TokenBuckets {
-    /// The bucket of a key at an origin, made at first sight. Only a hash of the key is kept.
+    /// Returns the bucket of a key at an origin, and creates it on first use. Only a hash of the key is stored.
     pub(crate) fn of(&self, origin: &str, key: &str, limit: RateLimit) -> Arc<TokenBucket> {
         let id = AccountId::of(origin, key);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,8 @@
-//! Classifies answers that are not a success. This is the only place that derives a [`ErrorKind`] from a status and a body.
+//! Classification of answers that are not a success. Only this module derives an [`ErrorKind`] from a status and a
+//! body.
 //!
-//! Proxies, firewalls, captive portals and load balancers also answer with 401, 403 or 404. Their answers say nothing
-//! about the key or the object, so only the service's own error envelope is believed (contract C3, C3a).
+//! Proxies, firewalls, captive portals and load balancers also answer with 401, 403 or 404. Their answers prove nothing
+//! about the key or the object, so only the service's own error envelope counts (contract C3, C3a).
 
 use super::{ErrorKind, Service};
 use reqwest::StatusCode;
@@ -9,13 +10,14 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, LOCATION, SERVER};
 use serde_json::Value;
 use url::Url;
 
-/// Longest value of a header that becomes part of a message, in characters.
+/// Maximum length of a header value in a message, in characters.
 const MAX_HEADER_CHARS: usize = 60;
 
-/// The message of the service's own error envelope; None if the body is something else. The message may be empty.
+/// Returns the message of the service's own error envelope, which may be empty; None if the body is something else.
 ///
 /// Lever sends `{"code", "message"}` (reference: lever-api.md, 2. Errors), CoderPad `{"status": "ERROR", "message"}`
-/// (reference: interview-api.md, 1. Envelope). An API gateway may send JSON with a `message` alone: not believed.
+/// (reference: interview-api.md, 1. Envelope). An API gateway may send JSON that contains only a `message`: it does not
+/// count.
 pub(super) fn envelope(service: Service, body: &[u8]) -> Option<String> {
     let Ok(Value::Object(answer)) = serde_json::from_slice(body) else { return None };
     let text = |name: &str| answer.get(name).and_then(Value::as_str);
@@ -26,13 +28,13 @@ pub(super) fn envelope(service: Service, body: &[u8]) -> Option<String> {
     is_own.then(|| text("message").unwrap_or_default().trim().to_owned())
 }
 
-/// The class of an answer that is not a success. `unclear` is the class of a call without a usable answer; `is_own` says
-/// whether the body is the service's error envelope.
+/// Returns the class of an answer that is not a success. `unclear` is the class of a call without a usable answer;
+/// `is_own` means that the body is the service's error envelope.
 pub(super) fn class(status: StatusCode, is_own: bool, unclear: ErrorKind) -> ErrorKind {
     match status.as_u16() {
-        // From the service or a proxy: the request had no effect, and a pause is right.
+        // From the service or from a proxy: the request had no effect, and backing off is right.
         429 => ErrorKind::Throttled,
-        // A proxy in between answers 408 without knowing what became of the request.
+        // A proxy's 408 does not show whether the service received the request.
         408 => unclear,
         // contract C3a
         _ if !is_own => unclear,
@@ -44,7 +46,7 @@ pub(super) fn class(status: StatusCode, is_own: bool, unclear: ErrorKind) -> Err
     }
 }
 
-/// What to say of an answer that has no message of the service.
+/// Returns a description of an answer that has no message of the service.
 pub(super) fn description(service: Service, status: StatusCode, headers: &HeaderMap, is_own: bool) -> String {
     let reason = status.canonical_reason().unwrap_or("no message");
     if is_own || !status.is_client_error() || status == StatusCode::TOO_MANY_REQUESTS {
@@ -58,7 +60,8 @@ pub(super) fn description(service: Service, status: StatusCode, headers: &Header
     )
 }
 
-/// What to say of a redirect: its host, but no path and no query, which may contain a secret.
+/// Returns a description of a redirect with the host of its target, but without path and query, which may contain a
+/// secret.
 pub(super) fn redirect(called: &Url, headers: &HeaderMap) -> Option<String> {
     let location = headers.get(LOCATION)?;
     let target = location.to_str().ok().and_then(|location| called.join(location).ok());

@@ -1,4 +1,4 @@
-//! What the tests of both clients need: a transport without limits, and servers that misbehave on the wire.
+//! Helpers for the tests of both clients: a transport without rate limits, and servers that misbehave on the wire.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,14 +17,14 @@ use super::{RateLimit, Transport, TransportMetrics, TransportSettings};
 
 pub(crate) const UNLIMITED_RATE: RateLimit = RateLimit { per_second: 0, burst: 1 };
 
-/// A transport without rate limits, whose creates may take `create_timeout`.
+/// Returns a transport without rate limits whose timeout for creating a pad is `create_timeout`.
 pub(crate) fn transport(create_timeout: Duration) -> Transport {
     let settings =
         TransportSettings { lever_limit: UNLIMITED_RATE, interview_limit: UNLIMITED_RATE, create_timeout };
     Transport::new(settings, TransportMetrics::new(&mut Registry::default())).unwrap()
 }
 
-/// Counts what arrives at a [`server`].
+/// Counter of the connections and requests that a [`server`] receives.
 #[derive(Clone, Default)]
 pub(crate) struct ServerLog {
     connections: Arc<AtomicUsize>,
@@ -41,7 +41,7 @@ impl ServerLog {
     }
 }
 
-/// A server that reads one request per connection, headers and body, and then does `answer`.
+/// Starts a server that reads one request per connection, headers and body, and then calls `answer`.
 pub(crate) async fn server<F, Fut>(answer: F) -> (Url, ServerLog)
 where
     F: Fn(TcpStream) -> Fut + Send + 'static,
@@ -63,24 +63,24 @@ where
     (url, seen)
 }
 
-/// Closes a connection so that the other side sees a reset.
+/// Closes a connection with a reset.
 pub(crate) async fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
 }
 
-/// Keeps the request and never answers.
+/// Keeps the connection open for 60 s without an answer.
 pub(crate) async fn silence(stream: TcpStream) {
     tokio::time::sleep(Duration::from_secs(60)).await;
     drop(stream);
 }
 
-/// Answers with exactly these bytes.
+/// Answers with exactly these bytes, then closes the connection.
 pub(crate) async fn bytes(mut stream: TcpStream, answer: Vec<u8>) {
     let _ = stream.write_all(&answer).await;
     let _ = stream.shutdown().await;
 }
 
-/// What a server of its own answers to every request, with status 200.
+/// Body that a test server sends as the answer to every request, with status 200.
 #[derive(Clone, Default)]
 pub(crate) struct FixedAnswer(Arc<Mutex<Vec<u8>>>);
 
@@ -103,7 +103,7 @@ impl FixedAnswer {
     }
 }
 
-/// Reads a whole request, headers and body. False when the other side has closed the connection instead.
+/// Reads a whole request, headers and body. Returns false if the client closed the connection first.
 pub(crate) async fn read_request(stream: &mut TcpStream) -> bool {
     let mut request = Vec::new();
     let mut chunk = [0; 4096];

@@ -1,27 +1,27 @@
-//! Tolerant reading of answers (contract S2a): an odd member is dropped and an odd row is left out, so that it stops
-//! neither its page nor a probe, a search or a sync. Each is noted by its path, never by its value.
+//! Tolerant reading of answers (contract S2a). An odd member is dropped and an odd row is left out, so that neither
+//! fails the whole page, a probe, a search or a sync. Each is recorded by its path, never by its value.
 
 use jiff::Timestamp;
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-/// Times that a service may report, in seconds since 1970: the years 2000 to 2199. Anything else counts as odd, so that
-/// arithmetic on a foreign time stays far from the limits of the type.
+/// Range of the times that a service may report, in seconds since 1970: the years 2000 to 2199. Any other time counts
+/// as odd, so that arithmetic on external times stays far from the limits of the type.
 const PLAUSIBLE_SECONDS: std::ops::Range<i64> = 946_684_800..7_258_118_400;
 
-/// The oddities of one answer.
+/// Oddities of one answer.
 #[derive(Debug, Default)]
 pub(crate) struct Oddities {
     members: Cell<u64>,
     first_member: RefCell<Option<String>>,
     rows: Cell<u64>,
     first_row: RefCell<Option<String>>,
-    /// What was noted last within the row that is being read.
+    /// Path of the last oddity in the current row.
     in_row: RefCell<Option<String>>,
 }
 
-/// Oddities of one kind: how many, and the path of the first.
+/// Oddities of one kind: their number and the path of the first.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct OddityCount {
     pub count: u64,
@@ -29,12 +29,12 @@ pub(crate) struct OddityCount {
 }
 
 impl Oddities {
-    /// Members that were dropped.
+    /// Returns the members that were dropped, if any.
     pub(crate) fn members(&self) -> Option<OddityCount> {
         Some(OddityCount { count: self.members.get(), first: self.first_member.borrow().clone()? })
     }
 
-    /// Rows that were left out.
+    /// Returns the rows that were left out, if any.
     pub(crate) fn rows(&self) -> Option<OddityCount> {
         Some(OddityCount { count: self.rows.get(), first: self.first_row.borrow().clone()? })
     }
@@ -53,7 +53,7 @@ impl Oddities {
     }
 }
 
-/// Where a part stands in its answer. Shown as `data[17].tags[2]`.
+/// Path of a part within its answer, displayed as `data[17].tags[2]`.
 #[derive(Clone, Copy)]
 enum AnswerPath<'a> {
     Answer,
@@ -72,7 +72,7 @@ impl fmt::Display for AnswerPath<'_> {
     }
 }
 
-/// A part of an answer. Its readers return None for what is absent or null, and for what is odd, which they note.
+/// Part of an answer. Its readers return None if a member is absent, null or odd, and record an odd one.
 #[derive(Clone, Copy)]
 pub(crate) struct AnswerPart<'a> {
     value: &'a Value,
@@ -81,34 +81,34 @@ pub(crate) struct AnswerPart<'a> {
 }
 
 impl<'a> AnswerPart<'a> {
-    /// The whole answer.
+    /// Returns the whole answer as a part.
     pub(crate) fn whole(answer: &'a Value, odd: &'a Oddities) -> Self {
         Self { value: answer, at: AnswerPath::Answer, odd }
     }
 
-    /// The value itself.
+    /// Returns the JSON value.
     pub(crate) fn value(&self) -> &'a Value {
         self.value
     }
 
-    /// Whether this is an object.
+    /// Reports whether this is an object.
     pub(crate) fn is_object(&self) -> bool {
         self.value.is_object()
     }
 
-    /// A member of an object; None if absent or null.
+    /// Returns a member of an object; None if it is absent or null.
     pub(crate) fn member<'b>(&'b self, name: &'static str) -> Option<AnswerPart<'b>> {
         let value = self.value.get(name).filter(|value| !value.is_null())?;
         Some(AnswerPart { value, at: AnswerPath::Member(&self.at, name), odd: self.odd })
     }
 
-    /// Notes that this part cannot be used.
+    /// Records that this part cannot be used. Returns None.
     pub(crate) fn is_odd<T>(&self) -> Option<T> {
         self.odd.member(self.at);
         None
     }
 
-    /// Notes that a member that is needed is absent, so that the path of its row says which.
+    /// Records a required member as absent, so that the path of its row names the member. Returns `member`.
     pub(crate) fn needs<T>(&self, name: &'static str, member: Option<T>) -> Option<T> {
         if member.is_none() && self.member(name).is_none() {
             self.odd.in_row.replace(Some(AnswerPath::Member(&self.at, name).to_string()));
@@ -116,32 +116,33 @@ impl<'a> AnswerPart<'a> {
         member
     }
 
-    /// This part, read as what `read` accepts.
+    /// Returns the value that `read` accepts, or records this part as odd.
     fn read<T>(&self, read: impl FnOnce(&'a Value) -> Option<T>) -> Option<T> {
         read(self.value).or_else(|| self.is_odd())
     }
 
-    /// A text.
+    /// Returns a member that is a text.
     pub(crate) fn text(&self, name: &'static str) -> Option<String> {
         self.member(name)?.read(|value| value.as_str().map(str::to_owned))
     }
 
-    /// True or false.
+    /// Returns a member that is true or false.
     pub(crate) fn flag(&self, name: &'static str) -> Option<bool> {
         self.member(name)?.read(Value::as_bool)
     }
 
-    /// A point in time of a plausible year, as RFC 3339 writes it.
+    /// Returns a member that is an RFC 3339 time in a plausible year.
     pub(crate) fn time(&self, name: &'static str) -> Option<Timestamp> {
         self.member(name)?.read(|value| value.as_str()?.parse().ok().filter(is_plausible))
     }
 
-    /// A point in time of a plausible year, in milliseconds since 1970.
+    /// Returns a member that is a time in a plausible year, in milliseconds since 1970.
     pub(crate) fn milliseconds(&self, name: &'static str) -> Option<i64> {
         self.member(name)?.read(milliseconds)
     }
 
-    /// The items of a list, as far as `read` returns them; the others are odd. None if absent, null or no list.
+    /// Returns the items of a list for which `read` returns a value; the others are recorded as odd. None if the list
+    /// is absent, null or not a list.
     pub(crate) fn items<T>(
         &self,
         name: &'static str,
@@ -155,7 +156,7 @@ impl<'a> AnswerPart<'a> {
             let before = self.odd.members.get();
             match read(&item) {
                 Some(read) => found.push(read),
-                // One oddity is noted once.
+                // `read` did not record the oddity itself. Each oddity is recorded once.
                 None if self.odd.members.get() == before => drop(item.is_odd::<()>()),
                 None => {}
             }
@@ -163,13 +164,13 @@ impl<'a> AnswerPart<'a> {
         Some(found)
     }
 
-    /// The texts of a list.
+    /// Returns the texts of a list.
     pub(crate) fn texts(&self, name: &'static str) -> Vec<String> {
         self.items(name, |item| item.value.as_str().map(str::to_owned)).unwrap_or_default()
     }
 
-    /// The rows of the list that an answer is about: as far as `read` returns them, and how many were left out. None if
-    /// there is no list.
+    /// Returns the rows of the answer's main list for which `read` returns a value, and the number of rows that were
+    /// left out. None if there is no list.
     pub(crate) fn rows<T>(
         &self,
         name: &'static str,
@@ -195,8 +196,8 @@ fn is_plausible(at: &Timestamp) -> bool {
     PLAUSIBLE_SECONDS.contains(&at.as_second())
 }
 
-/// A point in time of a plausible year, in milliseconds: a number, or, as some of Lever's examples print it, a number in
-/// quotes.
+/// Returns a time in a plausible year, in milliseconds. The value is a number, or, as in some of Lever's examples, a
+/// number in quotes.
 pub(crate) fn milliseconds(value: &Value) -> Option<i64> {
     let milliseconds = match value {
         #[allow(clippy::cast_possible_truncation)]

@@ -1,5 +1,5 @@
-//! A Lever that is broken or hostile: whatever it answers, each call ends, and nothing of the answer gets further than
-//! its types allow.
+//! Property tests against a broken or hostile Lever: whatever it answers, each call ends, and no data of the answer
+//! gets further than its types allow.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
 const ID: &str = "5b1f2a0e-77c1-4d1b-9a60-3f0a6b8f1c22";
-/// Stands for what a candidate has written.
+/// Personal data of a candidate.
 const PRIVATE: &str = "Noor Baker";
 
 fn client_at(url: &Url) -> LeverClient {

@@ -1,8 +1,8 @@
-//! The client of Lever's Data API: what the operator reads of a candidate and what it writes back.
+//! Client of Lever's Data API. The operator uses it to read candidates and to write links, notes and tags.
 //!
-//! All ids are opaque text: live accounts hold stage ids such as `lead-new` beside UUIDs (reference: lever-api.md, 0).
-//! Every method waits for the account's rate limit, makes one request per page, and repeats nothing. See
-//! [`crate::transport::ErrorKind`] for what its errors mean.
+//! All IDs are opaque: besides UUIDs, live accounts have stage IDs such as `lead-new` (reference: lever-api.md, 0).
+//! Every method waits for the account's rate limit, sends one request per page, and never retries. See
+//! [`crate::transport::ErrorKind`] for the meaning of its errors.
 
 #[cfg(test)]
 mod fuzz_tests;
@@ -27,13 +27,14 @@ use types::{Data, ListPage};
 pub use types::{LeverNote, LeverStage, Notes, Opportunity, OpportunityPage, PageToken, StageHistoryEntry};
 pub use webhooks::{NewWebhook, STAGE_CHANGE_EVENT, Webhook};
 
-/// Rows per page, the most that Lever gives (reference: lever-api.md, 2. Paging).
+/// Number of rows per page, the maximum that Lever allows (reference: lever-api.md, 2. Paging).
 pub(crate) const LEVER_PAGE_SIZE: usize = 100;
-/// Stages an account may have before the rest is left out.
+/// Maximum number of stages that are read from an account. The rest is left out.
 const MAX_STAGES: usize = 500;
-/// Notes a candidate may have before a search among them is given up.
+/// Maximum number of a candidate's notes that are searched. With more notes, the search fails.
 const MAX_NOTES: usize = 2000;
-/// More pages than these rows fill. A service that always promises another page is given up.
+/// Maximum number of pages that are read from a list. It is more than the rows above need, and stops at a service that
+/// always announces another page.
 const MAX_LIST_PAGES: usize = 50;
 
 const LIST_STAGES: &str = "GET /stages";
@@ -48,7 +49,8 @@ const REMOVE_LINKS: &str = "POST /opportunities/{id}/removeLinks";
 const ADD_TAGS: &str = "POST /opportunities/{id}/addTags";
 const REMOVE_TAGS: &str = "POST /opportunities/{id}/removeTags";
 
-/// What a key needs for an operation: the words of Lever's settings screen, where they are known.
+/// Returns the permission that a key needs for an operation, in the words of Lever's settings screen where they are
+/// known.
 pub fn permission(operation: &str) -> &'static str {
     match operation {
         LIST_STAGES => "the permission \"Find all stages\"",
@@ -65,10 +67,10 @@ pub fn permission(operation: &str) -> &'static str {
     }
 }
 
-/// How a user of Lever stands.
+/// State of a user in Lever.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UserState {
-    /// Lever knows no user of this id.
+    /// Lever has no user with this ID.
     Unknown,
     /// The user was deactivated.
     Deactivated,
@@ -82,29 +84,30 @@ struct RawUser {
     deactivated_at: Option<serde_json::Value>,
 }
 
-/// Whether the operation reads or writes the record of an interview on one candidate: notes and tags.
+/// Reports whether the operation reads or writes the record of an interview on one candidate: notes and tags.
 pub fn is_record(operation: &str) -> bool {
     [LIST_NOTES, ADD_NOTE, ADD_TAGS, REMOVE_TAGS].contains(&operation)
 }
 
-/// One Lever account. Cloning is cheap; Debug does not show the key.
+/// Client of one Lever account. Cloning is cheap; Debug does not show the key.
 #[derive(Clone, Debug)]
 pub struct LeverClient {
     account: ServiceClient,
     perform_as: Option<String>,
     priority: Priority,
-    /// The last operation that writes and was refused, until it succeeds. Shared by all clones.
+    /// Last write that Lever refused, until the same operation succeeds. All clones share it.
     refused: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl LeverClient {
-    /// A client for the account that `key` belongs to, at `base`, such as `https://api.lever.co/v1`.
+    /// Creates a client for the account that `key` belongs to, at `base`, such as `https://api.lever.co/v1`.
     ///
-    /// White space around the key is ignored. `perform_as` is the id of the Lever user that links, notes and tags are
-    /// written as; none or blank: as the key itself. The calls have [`Priority::Pad`].
+    /// White space around the key is ignored. `perform_as` is the ID of the Lever user in whose name links, notes and
+    /// tags are written; if it is none or blank, they are written in the name of the key. The calls have
+    /// [`Priority::Pad`].
     ///
     /// # Errors
-    /// [`SetupError`] if the key is empty or malformed, or the address is no plain http or https address.
+    /// [`SetupError`] if the key is empty or malformed, or if the address is not a plain http or https address.
     pub fn new(
         transport: &Transport,
         base: &Url,
@@ -116,22 +119,22 @@ impl LeverClient {
         Ok(Self { account, perform_as, priority: Priority::default(), refused: Arc::default() })
     }
 
-    /// The same client, whose calls wait for the rate limit with this priority.
+    /// Returns the same client with this priority for the rate limit.
     #[must_use]
     pub fn with_priority(&self, priority: Priority) -> Self {
         Self { priority, ..self.clone() }
     }
 
-    /// The same client, named in log lines by the connection that it is for.
+    /// Returns the same client with the name of its connection for log lines.
     #[must_use]
     pub fn named(self, connection: &str) -> Self {
         Self { account: self.account.named(connection), ..self }
     }
 
-    /// The account's stages in pipeline order; at most 500, the rest is left out.
+    /// Returns the account's stages in pipeline order, at most 500. The rest is left out.
     ///
     /// # Errors
-    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also for a list without end.
+    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also if the list does not end.
     pub async fn stages(&self) -> Result<Vec<LeverStage>, Error> {
         let mut stages = Vec::new();
         let mut page = None;
@@ -149,7 +152,7 @@ impl LeverClient {
         Err(self.account.error(ErrorKind::Unavailable, LIST_STAGES, None, "the list has no end"))
     }
 
-    /// The id of some opportunity, if the account has any: whether the key may list them.
+    /// Returns the ID of any opportunity, if the account has one. Success means that the key may list opportunities.
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`].
@@ -157,7 +160,7 @@ impl LeverClient {
         Ok(self.some_opportunities(1).await?.into_iter().next())
     }
 
-    /// The ids of some opportunities, at most `limit`.
+    /// Returns the IDs of any opportunities, at most `limit`.
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`].
@@ -174,12 +177,12 @@ impl LeverClient {
             .await
     }
 
-    /// The user that links, notes and tags are written as, if one is set.
+    /// Returns the ID of the user in whose name links, notes and tags are written, if one is set.
     pub fn performer(&self) -> Option<&str> {
         self.perform_as.as_deref()
     }
 
-    /// Whether a user of this id exists and is active.
+    /// Returns the state of the user with this ID: unknown, deactivated or active.
     ///
     /// # Errors
     /// [`ErrorKind::Forbidden`] if the key may not read users; any other class but [`ErrorKind::NotFound`] and
@@ -197,16 +200,16 @@ impl LeverClient {
         }
     }
 
-    /// One opportunity.
+    /// Returns one opportunity.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if it was deleted; [`ErrorKind::Forbidden`] also if only this one is confidential and the key
-    /// may not see confidential data; any other class but [`ErrorKind::OutcomeUnknown`].
+    /// [`ErrorKind::NotFound`] if it was deleted; [`ErrorKind::Forbidden`] also if only this opportunity is
+    /// confidential and the key may not see confidential data; any other class but [`ErrorKind::OutcomeUnknown`].
     pub async fn opportunity(&self, id: &str) -> Result<Opportunity, Error> {
         self.opportunity_now(self.permit().await, id).await
     }
 
-    /// One opportunity. Sent at once.
+    /// Returns one opportunity. The request is sent at once.
     ///
     /// # Errors
     /// As [`LeverClient::opportunity`].
@@ -219,11 +222,12 @@ impl LeverClient {
             .await
     }
 
-    /// One page of the opportunities that are in a stage, carry a tag (compared exactly) and are not archived.
-    /// Confidential ones are left out by Lever. Sent at once: so it is known what the page can tell of.
+    /// Returns one page of the opportunities that are in a stage, have a tag (compared exactly) and are not archived.
+    /// Lever leaves out confidential ones. The request is sent at once, so that the caller can determine which changes
+    /// the page can contain.
     ///
-    /// The list is ordered by stage: one that moves during a walk can be missed or met twice (reference:
-    /// lever-api.md, 2. Paging).
+    /// The list is ordered by stage: an opportunity that moves while the caller pages through the list can be missing
+    /// or occur twice (reference: lever-api.md, 2. Paging).
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`]; see also [`Error::is_stale_page`].
@@ -238,7 +242,7 @@ impl LeverClient {
         self.opportunity_page(permit, &filter, page).await
     }
 
-    /// One page of the opportunities that were archived at or after a time, in milliseconds since 1970.
+    /// Returns one page of the opportunities that were archived at or after a time, in milliseconds since 1970.
     ///
     /// # Errors
     /// As [`Self::opportunities`].
@@ -252,8 +256,8 @@ impl LeverClient {
         self.opportunity_page(self.permit().await, &filter, page).await
     }
 
-    /// One page of the opportunities that have changed in a span of time, in milliseconds since 1970, archived ones too.
-    /// That a candidate was anonymized is such a change (reference: lever-api.md, 3).
+    /// Returns one page of the opportunities that changed in a span of time, in milliseconds since 1970, including
+    /// archived ones. Anonymizing a candidate is such a change (reference: lever-api.md, 3).
     ///
     /// # Errors
     /// As [`Self::opportunities`].
@@ -263,7 +267,7 @@ impl LeverClient {
         self.opportunity_page(self.permit().await, &filter, page).await
     }
 
-    /// One page of the opportunities that were deleted in a span of time, in milliseconds since 1970.
+    /// Returns one page of the opportunities that were deleted in a span of time, in milliseconds since 1970.
     ///
     /// # Errors
     /// As [`Self::opportunities`].
@@ -277,16 +281,16 @@ impl LeverClient {
         Ok(OpportunityPage { opportunities: rows, left_out, next })
     }
 
-    /// Waits for the right to send one request.
+    /// Waits for the rate limit and returns the permission to send one request.
     pub async fn permit(&self) -> Permit {
         self.account.permit(self.priority).await
     }
 
-    /// Adds links to the candidate's contact: they show on all opportunities of the person. Returns the opportunity.
-    /// Whether Lever adds a link twice that is already there is not documented: compare first.
+    /// Adds links to the candidate's contact, so that they appear on all opportunities of the person. Returns the
+    /// opportunity. Whether Lever adds a link a second time is not documented: compare with the existing links first.
     ///
     /// # Errors
-    /// Any class; [`ErrorKind::Unavailable`] if it did not leave.
+    /// Any class; [`ErrorKind::Unavailable`] if it was not sent.
     pub async fn add_links(
         &self,
         departure: SendDeadline,
@@ -308,7 +312,7 @@ impl LeverClient {
         self.written(REMOVE_LINKS, self.account.send(self.priority, call, read).await)
     }
 
-    /// Adds tags to the opportunity; Lever makes those that do not exist. Returns the opportunity.
+    /// Adds tags to the opportunity. Lever creates missing tags. Returns the opportunity.
     ///
     /// # Errors
     /// Any class.
@@ -328,11 +332,11 @@ impl LeverClient {
         self.written(REMOVE_TAGS, self.account.send(self.priority, call, read).await)
     }
 
-    /// All notes of an opportunity, deleted ones marked.
+    /// Returns all notes of an opportunity. Deleted ones are marked.
     ///
     /// # Errors
-    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also for more than 2000 notes: a part of them
-    /// would make a search say "not there" of a note that is. See also [`Notes::unreadable`].
+    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also for more than 2000 notes, because a
+    /// search in a part of them could miss an existing note. See also [`Notes::unreadable`].
     pub async fn notes(&self, id: &str) -> Result<Notes, Error> {
         let (mut notes, mut left_out) = (Vec::new(), 0);
         let mut page = None;
@@ -358,11 +362,11 @@ impl LeverClient {
         Err(self.account.error(ErrorKind::Unavailable, LIST_NOTES, None, "the list has no end"))
     }
 
-    /// Writes a note on an opportunity, without telling its followers. Returns the note's id.
+    /// Adds a note to an opportunity without a notification to its followers. Returns the note's ID.
     ///
     /// # Errors
-    /// Any class; [`ErrorKind::Unavailable`] if it did not leave. After [`ErrorKind::OutcomeUnknown`] search [`Self::notes`]
-    /// before writing again: Lever has no way to say that two writes are one.
+    /// Any class; [`ErrorKind::Unavailable`] if it was not sent. After [`ErrorKind::OutcomeUnknown`], search
+    /// [`Self::notes`] before a retry: Lever supports no idempotency key.
     pub async fn add_note(&self, departure: SendDeadline, id: &str, value: &str) -> Result<String, Error> {
         let url = self.opportunity_url(ADD_NOTE, id, Some("notes"))?;
         let body = Body::Json(json!({"value": value, "notifyFollowers": false}));
@@ -373,13 +377,13 @@ impl LeverClient {
         self.written(ADD_NOTE, written.await)
     }
 
-    /// The last operation of [`Self::add_links`] and the other writes that Lever refused with 403, unless it has
-    /// succeeded since. Whether a key may write cannot be read.
+    /// Returns the last of the writes ([`Self::add_links`] and the others) that Lever refused with 403, unless the same
+    /// operation has succeeded since. Lever has no way to read whether a key may write.
     pub fn refused(&self) -> Option<&'static str> {
         *self.refused.lock()
     }
 
-    /// Notes whether the key may do this.
+    /// Records whether Lever refused this write with 403.
     fn written<T>(&self, operation: &'static str, result: Result<T, Error>) -> Result<T, Error> {
         let mut refused = self.refused.lock();
         match &result {
@@ -391,7 +395,7 @@ impl LeverClient {
         result
     }
 
-    /// A write that changes links or tags; Lever answers it with the opportunity.
+    /// Creates a write that changes links or tags. Lever answers it with the opportunity.
     fn change(
         &self,
         operation: &'static str,
@@ -417,7 +421,7 @@ impl LeverClient {
         Ok(OpportunityPage { opportunities: rows, left_out, next })
     }
 
-    /// One page of any list.
+    /// Returns one page of any list.
     async fn page<Row>(
         &self,
         permit: Permit,
@@ -458,7 +462,8 @@ impl LeverClient {
         self.account.url(operation, &path)
     }
 
-    /// Adds who writes. A query parameter of every write (reference: lever-api.md, 3. Writes).
+    /// Adds the user in whose name the write is done. Every write has this query parameter (reference: lever-api.md, 3.
+    /// Writes).
     fn performed(&self, mut url: Url) -> Url {
         if let Some(user) = &self.perform_as {
             url.query_pairs_mut().append_pair("perform_as", user);
@@ -467,12 +472,12 @@ impl LeverClient {
     }
 }
 
-/// A span of time in milliseconds since 1970, both ends included (reference: lever-api.md, 3).
+/// Span of time in milliseconds since 1970, including both ends (reference: lever-api.md, 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanMs {
-    /// Its start.
+    /// Start of the span.
     pub from: i64,
-    /// Its end; none: until now.
+    /// End of the span; none = now.
     pub to: Option<i64>,
 }
 
@@ -484,7 +489,8 @@ impl SpanMs {
 }
 
 impl Notes {
-    /// Why it cannot be concluded that a note is not among these; none if all of them can be read.
+    /// Returns an error if unreadable notes make it impossible to conclude that a note is missing; none if all notes
+    /// are readable.
     pub fn unreadable(&self) -> Option<Error> {
         let message = format!(
             "{} of the candidate's notes cannot be read, so that it is not certain that the operator's note is missing. \
@@ -496,7 +502,8 @@ impl Notes {
     }
 }
 
-/// An id that is not empty: a path without it would be another endpoint. `.` is what [`ServiceClient::url`] refuses.
+/// Returns the ID, or `.` if it is empty, because a path without the ID would be another endpoint.
+/// [`ServiceClient::url`] refuses `.`.
 fn required(id: &str) -> &str {
     if id.is_empty() { "." } else { id }
 }

@@ -377,7 +377,7 @@ async fn every_status_has_its_class_and_is_asked_for_once(
     let error = client.opportunity(ID).await.unwrap_err();
     assert_eq!(error.class, read);
     assert_eq!(error.to_string(), format!("Lever: GET /opportunities/{{id}} answered {status}: the reason"));
-    // A fresh account: the 429 holds up the first one's next call.
+    // A new client: the 429 delays the next call of the first one.
     let client = client_at(&format!("{}/v1", server.uri()));
     let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
     assert_eq!((error.class, error.status), (write, Some(status)));

@@ -1,95 +1,96 @@
-//! What Lever's answers hold, read leniently: unknown keys are ignored, null is the same as absent, and so is what is odd
+//! Types of Lever's answers. They are read tolerantly: unknown keys are ignored; null and odd values count as absent
 //! (contract S2a). Only the ID is required.
 
 use crate::transport::AnswerPart;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Longest ID of an opportunity (contract, spec.opportunityID).
+/// Maximum length of an opportunity's ID (contract, spec.opportunityID).
 const MAX_OPPORTUNITY_ID_LENGTH: usize = 64;
 
-/// A stage of the pipeline.
+/// Stage of the pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeverStage {
-    /// Opaque: a UUID or a name such as `lead-new`.
+    /// Opaque ID: a UUID or a name such as `lead-new`.
     pub id: String,
-    /// What Lever shows (`text` in its API).
+    /// Name as Lever shows it (`text` in its API).
     pub name: String,
 }
 
-/// One entry of a candidate into a stage.
+/// Entry of a candidate into a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageHistoryEntry {
-    /// The stage that was entered.
+    /// ID of the stage that was entered.
     pub to_stage_id: String,
-    /// When, in milliseconds since 1970.
+    /// Time of the entry, in milliseconds since 1970.
     pub updated_at_ms: i64,
 }
 
-/// A candidate for one posting (reference: lever-api.md, 3. Opportunities).
+/// Candidate for one posting (reference: lever-api.md, 3. Opportunities).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opportunity {
-    /// Opaque.
+    /// Opaque ID.
     pub id: String,
-    /// The person's full name as Lever has it: may be empty, may hold any characters.
+    /// Full name of the person in Lever; may be empty and may contain any characters.
     pub name: String,
-    /// The person, the same over all their opportunities.
+    /// ID of the person, the same on all opportunities of the person.
     pub contact: Option<String>,
-    /// The present stage's id; empty if Lever gives none.
+    /// ID of the current stage; empty if Lever returns none.
     pub stage: String,
-    /// Entries into stages, the creation included, in Lever's order.
+    /// Entries into stages, including the creation, in Lever's order.
     pub stage_changes: Vec<StageHistoryEntry>,
-    /// Own tags and those inherited from the posting. They belong to the opportunity.
+    /// Tags of the opportunity itself and tags inherited from the posting. They belong to the opportunity.
     pub tags: Vec<String>,
-    /// Links of the contact: the same on all opportunities of the person.
+    /// Links of the contact, the same on all opportunities of the person.
     pub links: Vec<String>,
-    /// Whether it is archived.
+    /// Whether the opportunity is archived.
     pub archived: bool,
-    /// When it was archived, in milliseconds since 1970.
+    /// Time of archiving, in milliseconds since 1970.
     pub archived_at_ms: Option<i64>,
-    /// Whether it is confidential.
+    /// Whether the opportunity is confidential.
     pub confidential: bool,
     /// Whether Lever has removed the person's data.
     pub is_anonymized: bool,
-    /// The profile in Lever.
+    /// URL of the profile in Lever.
     pub profile_url: Option<String>,
-    /// When it was created, in milliseconds since 1970.
+    /// Time of creation, in milliseconds since 1970.
     pub created_at_ms: Option<i64>,
-    /// When it last changed, in milliseconds since 1970; none if never.
+    /// Time of the last change, in milliseconds since 1970; none if it never changed.
     pub updated_at_ms: Option<i64>,
 }
 
 impl Opportunity {
-    /// The last entry into a stage, in milliseconds since 1970; if none is known, the creation.
+    /// Returns the time of the last entry into a stage, in milliseconds since 1970. If no entry is known, returns the
+    /// time of creation.
     pub fn entry_into(&self, stage_id: &str) -> i64 {
         let entries = self.stage_changes.iter().filter(|change| change.to_stage_id == stage_id);
         entries.map(|change| change.updated_at_ms).max().or(self.created_at_ms).unwrap_or_default()
     }
 }
 
-/// A note on an opportunity.
+/// Note on an opportunity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeverNote {
-    /// Opaque.
+    /// Opaque ID.
     pub id: String,
-    /// The texts of the note and of the comments on it, in order.
+    /// Texts of the note and of its comments, in order.
     pub values: Vec<String>,
-    /// When it was written, in milliseconds since 1970.
+    /// Time of creation, in milliseconds since 1970.
     pub created_at_ms: Option<i64>,
-    /// Whether it was deleted.
+    /// Whether the note was deleted.
     pub deleted: bool,
 }
 
-/// The notes of an opportunity.
+/// Notes of an opportunity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notes {
-    /// Those that can be read.
+    /// Readable notes.
     pub notes: Vec<LeverNote>,
-    /// Number of notes that cannot be read: each could be the one that is searched for.
+    /// Number of unreadable notes. Each of them could be the note that is searched for.
     pub left_out: usize,
 }
 
-/// Where the next page of a list begins. Only Lever understands it.
+/// Token of the next page of a list, in a format internal to Lever.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken(String);
 
@@ -99,30 +100,31 @@ impl PageToken {
     }
 }
 
-/// A page of opportunities.
+/// Page of opportunities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpportunityPage {
-    /// The rows of this page.
+    /// Readable rows of this page.
     pub opportunities: Vec<Opportunity>,
-    /// Number of rows that were left out because they cannot be read: the page says nothing of those candidates.
+    /// Number of rows that were left out because they are unreadable. The page contains no information about those
+    /// candidates.
     pub left_out: usize,
-    /// Where the next page begins; none on the last.
+    /// Token of the next page; none on the last page.
     pub next: Option<PageToken>,
 }
 
-/// The envelope of a single object.
+/// Envelope of a single object.
 #[derive(Deserialize)]
 pub(super) struct Data<T> {
     pub data: T,
 }
 
-/// The envelope of a list whose rows must all be readable.
+/// Envelope of a list whose rows must all be readable.
 #[derive(Deserialize)]
 pub(super) struct List<T> {
     pub data: Vec<T>,
 }
 
-/// The rows of one page of a list.
+/// Page of a list.
 pub(super) struct ListPage<T> {
     pub rows: Vec<T>,
     /// Number of rows that were left out.
@@ -131,7 +133,8 @@ pub(super) struct ListPage<T> {
 }
 
 impl<T> ListPage<T> {
-    /// A page whose place in its list cannot be read is refused: the rest of the list would be missed.
+    /// Reads a page. Fails if the fields that locate the next page are unreadable, because the rest of the list would
+    /// be missed.
     pub(super) fn of(
         answer: &AnswerPart<'_>,
         read: impl FnMut(&AnswerPart<'_>) -> Option<T>,
@@ -148,12 +151,12 @@ impl<T> ListPage<T> {
     }
 }
 
-/// The ID of any object; none if it is empty.
+/// Returns the ID of any object; none if it is empty.
 pub(super) fn id(row: &AnswerPart<'_>) -> Option<String> {
     row.needs("id", row.text("id").filter(|id| !id.is_empty()))
 }
 
-/// The ID of an opportunity: what a Pad can name and what can be part of a path.
+/// Returns the ID of an opportunity if a Pad can refer to it and a path can contain it.
 pub(super) fn opportunity_id(row: &AnswerPart<'_>) -> Option<String> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     id(row).filter(|id| id.len() <= MAX_OPPORTUNITY_ID_LENGTH && id.chars().all(is_allowed))
@@ -163,7 +166,8 @@ pub(super) fn stage(row: &AnswerPart<'_>) -> Option<LeverStage> {
     Some(LeverStage { id: id(row)?, name: row.text("text").unwrap_or_default() })
 }
 
-/// An ID, or, if the answer was asked to expand it, an object that holds it (reference: lever-api.md, 2. expand).
+/// Returns an ID. If the request asked Lever to expand it, the answer has an object that contains the ID (reference:
+/// lever-api.md, 2. expand).
 fn reference(of: &AnswerPart<'_>, name: &'static str) -> Option<String> {
     let member = of.member(name)?;
     let id = if member.is_object() { member.text("id") } else { of.text(name) };
@@ -205,8 +209,8 @@ pub(super) fn opportunity(row: &AnswerPart<'_>) -> Option<Opportunity> {
     })
 }
 
-/// All texts of the links, also those within odd members: a link that was overlooked would be added twice, or the pad
-/// behind it made twice (contract X6, X9).
+/// Returns all texts of the links, including texts within odd members. If a link were overlooked, it would be added
+/// twice, or its pad would be created twice (contract X6, X9).
 fn links(row: &AnswerPart<'_>) -> Vec<String> {
     fn texts(value: &Value, found: &mut Vec<String>) {
         match value {
@@ -219,18 +223,18 @@ fn links(row: &AnswerPart<'_>) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(links) = row.member("links") {
         texts(links.value(), &mut found);
-        // Notes those that are no texts.
+        // Records the links that are not texts as odd.
         row.texts("links");
     }
     found
 }
 
-/// A note. One whose text cannot be read could be any note, so it counts as left out.
+/// Returns a note. A note with an unreadable text could be any note, so it is left out.
 pub(super) fn note(row: &AnswerPart<'_>) -> Option<LeverNote> {
     if !row.is_object() {
         return None;
     }
-    // Fields of forms hold numbers and lists as well.
+    // Fields of forms also contain numbers and lists.
     let text =
         |field: &AnswerPart<'_>| Some(field.value().get("value").and_then(Value::as_str).map(str::to_owned));
     let fields = match row.member("fields") {
@@ -245,7 +249,8 @@ pub(super) fn note(row: &AnswerPart<'_>) -> Option<LeverNote> {
     })
 }
 
-/// The answer to a new note: printed with only `noteId`, live with the whole note (reference: lever-api.md, 4. Notes).
+/// Answer to a new note: the documentation prints only `noteId`, live answers contain the whole note (reference:
+/// lever-api.md, 4. Notes).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CreatedNote {

@@ -1,5 +1,5 @@
-//! Webhooks that are managed through Lever's API: only those that were made by it can be seen and changed by it
-//! (reference: lever-api.md, 6. Managing by API).
+//! Webhooks that are managed through Lever's API. The API can list and change only webhooks that were created through
+//! it (reference: lever-api.md, 6. Managing by API).
 
 use super::LeverClient;
 use super::types::List;
@@ -13,33 +13,33 @@ use serde_json::{Value, json};
 const LIST_WEBHOOKS: &str = "GET /webhooks";
 const CREATE_WEBHOOK: &str = "POST /webhooks";
 const DELETE_WEBHOOK: &str = "DELETE /webhooks/{id}";
-/// The event that tells of a candidate's change of stage.
+/// Event of a candidate's change of stage.
 pub const STAGE_CHANGE_EVENT: &str = "candidateStageChange";
 
-/// A webhook as Lever lists it: without its signature token.
+/// Webhook in Lever's list, without its signature token.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Webhook {
-    /// Opaque.
+    /// Opaque ID.
     pub id: String,
-    /// Where it sends to.
+    /// URL that Lever sends the requests to.
     pub url: String,
-    /// What it tells of.
+    /// Event that the webhook is for.
     pub event: String,
-    /// When it was made, in milliseconds since 1970.
+    /// Time of creation, in milliseconds since 1970.
     pub created_at_ms: Option<i64>,
 }
 
-/// A webhook that was just made.
+/// Webhook that was just created.
 #[derive(Debug)]
 pub struct NewWebhook {
-    /// Opaque.
+    /// Opaque ID.
     pub id: String,
-    /// What its requests are signed with. Lever tells it only now.
+    /// Signature token of its requests. Lever returns it only in the answer to the creation.
     pub token: SecretString,
 }
 
 impl LeverClient {
-    /// The webhooks that were made with this key.
+    /// Returns the webhooks that were created with this key.
     ///
     /// # Errors
     /// Any class but [`crate::transport::ErrorKind::OutcomeUnknown`].
@@ -52,11 +52,11 @@ impl LeverClient {
             .await
     }
 
-    /// Makes a webhook for changes of stage. Lever makes a second one for the same URL without a word: list first. It
-    /// sends nothing before a Super Admin has switched the event on.
+    /// Creates a webhook for changes of stage. Lever silently creates a second webhook for the same URL: list the
+    /// webhooks first. Lever sends nothing until a Super Admin enables the event.
     ///
     /// # Errors
-    /// Any class. After [`crate::transport::ErrorKind::OutcomeUnknown`] there may be a webhook whose token nobody knows.
+    /// Any class. After [`crate::transport::ErrorKind::OutcomeUnknown`], a webhook with an unknown token may exist.
     pub async fn create_webhook(&self, url: &str) -> Result<NewWebhook, Error> {
         let body = Body::Json(json!({"url": url, "event": STAGE_CHANGE_EVENT}));
         let call =
@@ -68,10 +68,10 @@ impl LeverClient {
             .await
     }
 
-    /// Deletes a webhook that was made through the API.
+    /// Deletes a webhook that was created through the API.
     ///
     /// # Errors
-    /// Any class; [`crate::transport::ErrorKind::Forbidden`] also for one that another key or a person has made.
+    /// Any class; [`crate::transport::ErrorKind::Forbidden`] also for a webhook that another key or a person created.
     pub async fn delete_webhook(&self, id: &str) -> Result<(), Error> {
         let url = self.account.url(DELETE_WEBHOOK, &["webhooks", super::required(id)])?;
         let call = Call::write(DELETE_WEBHOOK, Method::DELETE, url, Body::Nothing);
@@ -99,7 +99,7 @@ impl RawWebhook {
     }
 }
 
-/// The answer to a new webhook: printed in two envelopes, seen live in one.
+/// Answer to a new webhook: the documentation prints it in two nested envelopes, live answers have one.
 #[derive(Deserialize)]
 struct Created {
     data: CreatedData,
@@ -128,7 +128,7 @@ impl Created {
     fn into_webhook(self) -> Option<NewWebhook> {
         let (CreatedData::Twice { data } | CreatedData::Once(data)) = self.data;
         let token = data.configuration.signature_token;
-        // It becomes a line of a Secret.
+        // The text becomes a line of a Secret.
         let is_line = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
         (is_line(&data.id) && is_line(&token)).then(|| NewWebhook { id: data.id, token: token.into() })
     }
@@ -148,7 +148,7 @@ mod tests {
 
     const TOKEN: &str = "73311ded32110cc40e00c672c2e03e1a42fa28a4fabde089";
 
-    /// A server that answers one request, and a client for it that writes as a user.
+    /// Starts a server that answers one request, and creates a client for it that writes as a user.
     async fn answering(verb: &str, at: &str, answer: ResponseTemplate) -> (MockServer, LeverClient) {
         let server = MockServer::start().await;
         Mock::given(method(verb))

@@ -1,4 +1,4 @@
-//! What is concluded where connections are refused, cut or kept.
+//! Tests of the error classes when connections are refused, cut or kept open.
 
 use super::*;
 

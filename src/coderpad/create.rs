@@ -1,7 +1,7 @@
-//! Creating a pad: the one call that costs money and cannot be repeated without asking first.
+//! Creation of a pad: the only call that costs money. A retry must first check whether the pad exists.
 //!
-//! The rate limit's token is taken first, then the caller writes down what it is about to do, then the request leaves at
-//! once or not at all: see [`SendDeadline`].
+//! The caller takes the token of the rate limit first, then records that it is about to create a pad, and then sends
+//! the request at once or not at all: see [`SendDeadline`].
 
 use reqwest::Method;
 use serde_json::Value;
@@ -13,31 +13,33 @@ use super::types;
 use crate::transport::{Body, Call, Error, ErrorKind, Permit, SendDeadline};
 
 pub(crate) const CREATE_PAD: &str = "POST /pads";
-/// Take-homes made for an applicant tracking system always get two hours.
+/// Time limit of a take-home, in minutes. Take-homes that are created for an applicant tracking system always get two
+/// hours.
 const TAKE_HOME_MINUTES: &str = "120";
 
-/// A pad to be made (reference: interview-api.md, 2. POST fields). What is none is not sent: the account's own
-/// default holds.
+/// Pad to be created (reference: interview-api.md, 2. POST fields). A field that is none is not sent, so that the
+/// account's default applies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewPad {
-    /// What the pad is called.
+    /// Title of the pad.
     pub title: String,
-    /// The language it opens with; not together with a question.
+    /// Initial language; not together with a question.
     pub language: Option<String>,
-    /// The question it is made from.
+    /// ID of the question that the pad is created from.
     pub question_id: Option<i64>,
-    /// The interviewer's private notes.
+    /// Private notes for the interviewer.
     pub notes: String,
-    /// Whether the candidate waits until let in.
+    /// Whether the candidate has to wait for admission.
     pub private: Option<bool>,
-    /// The owner. CoderPad makes an account for an unknown address: look it up first.
+    /// E-mail address of the owner. CoderPad creates an account for an unknown address: look the address up first.
     pub owner_email: Option<String>,
-    /// Whether it is a take-home, with a limit of 120 minutes.
+    /// Whether the pad is a take-home, with a limit of 120 minutes.
     pub take_home: bool,
 }
 
 impl NewPad {
-    /// Flat names, as in the documentation's curl samples (reference: interview-api.md, 1. Body format).
+    /// Returns the form with flat names, as in the documentation's curl samples (reference: interview-api.md, 1. Body
+    /// format).
     fn form(&self) -> String {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("title", &self.title);
@@ -61,22 +63,22 @@ impl NewPad {
     }
 }
 
-/// Why there is no pad to be had from a call to create one.
+/// Error of a call to create a pad.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    /// Nothing was sent: it was too late, or no connection could be made. Certainly no pad.
+    /// Nothing was sent, because it was too late or no connection could be opened. Certainly no pad was created.
     #[error(transparent)]
     NotSent(Error),
-    /// CoderPad refused. Certainly no pad.
+    /// CoderPad refused the request. Certainly no pad was created.
     #[error(transparent)]
     Refused(Error),
-    /// It was sent, and the answer is missing or cannot be read: there may be a pad.
+    /// The request was sent, and the answer is missing or unreadable. A pad may exist.
     #[error(transparent)]
     OutcomeUnknown(Error),
 }
 
 impl CreateError {
-    /// What happened, whatever it means.
+    /// Returns the error of the call.
     pub fn error(&self) -> &Error {
         match self {
             Self::NotSent(error) | Self::Refused(error) | Self::OutcomeUnknown(error) => error,
@@ -99,18 +101,19 @@ impl From<Error> for CreateError {
 }
 
 impl InterviewClient {
-    /// Waits for the right to send one request.
+    /// Waits for the rate limit and returns the permission to send one request.
     pub async fn permit(&self) -> Permit {
         self.account.permit(self.priority).await
     }
 
-    /// Makes a pad. The request leaves in time or not at all; it ends, with or without an answer, at most
-    /// [`crate::transport::TransportSettings::create_timeout`] after that.
+    /// Creates a pad. The request is sent before the deadline or not at all. It ends, with or without an answer, at
+    /// most [`crate::transport::TransportSettings::create_timeout`] after it is sent.
     ///
     /// # Errors
-    /// See [`CreateError`]. [`CreateError::Refused`] with [`Error::is_quota`] means that the plan's pads are used up.
+    /// See [`CreateError`]. [`CreateError::Refused`] with [`Error::is_quota`] means that the plan's quota of pads is
+    /// used up.
     pub async fn create_pad(&self, departure: SendDeadline, pad: &NewPad) -> Result<PadRecord, CreateError> {
-        // The closing slash is the documented path (reference: interview-api.md, 1. Trailing slash).
+        // The documented path has a trailing slash (reference: interview-api.md, 1. Trailing slash).
         let url = self.account.url(CREATE_PAD, &["pads", ""])?;
         let call = Call {
             time_limit: self.account.transport().create_timeout(),

@@ -1,5 +1,5 @@
-//! A CoderPad that is broken or hostile: whatever it answers, each call ends, and nothing of the answer gets further
-//! than its types allow.
+//! Property tests against a broken or hostile CoderPad: whatever it answers, each call ends, and no data of the answer
+//! gets further than its types allow.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
-/// Stands for what a candidate has written.
+/// Personal data of a candidate.
 const PRIVATE: &str = "Noor Baker";
 
 fn client_at(url: &Url, create_timeout: Duration) -> InterviewClient {
@@ -26,7 +26,7 @@ async fn create(client: &InterviewClient) -> Result<PadRecord, CreateError> {
     client.create_pad(departure, &NewPad { title: "T".into(), ..NewPad::default() }).await
 }
 
-/// It never stands still, so only a limit on the whole of it ends it.
+/// The answer never stalls, so only a timeout for the whole answer ends it.
 #[tokio::test]
 async fn an_answer_that_drips_is_cut() {
     let (url, _seen) = server(|mut stream| async move {

@@ -1,8 +1,8 @@
-//! The client of CoderPad's Interview API: pads, and what is needed to make them rightly.
+//! Client of CoderPad's Interview API: pads, and the users, questions and quota that are needed to create them.
 //!
-//! The key is that of an organization owner: only such a key lists all pads and sets a pad's owner (reference:
-//! interview-api.md, 1. Scope of a key). Every method waits for the account's rate limit, makes one request, and
-//! repeats nothing. See [`crate::transport::ErrorKind`] for what its errors mean.
+//! The key must belong to an organization owner: only such a key lists all pads and sets a pad's owner (reference:
+//! interview-api.md, 1. Scope of a key). Every method waits for the account's rate limit, sends one request, and never
+//! retries. See [`crate::transport::ErrorKind`] for the meaning of its errors.
 
 mod create;
 #[cfg(test)]
@@ -39,7 +39,7 @@ const UPDATE_PAD: &str = "PUT /pads/{id}";
 const GET_ENVIRONMENT: &str = "GET /pad_environments/{id}";
 const GET_QUESTION: &str = "GET /questions/{id}";
 
-/// One organization at CoderPad Interview. Cloning is cheap; Debug does not show the key.
+/// Client of one organization in CoderPad Interview. Cloning is cheap; Debug does not show the key.
 #[derive(Clone, Debug)]
 pub struct InterviewClient {
     account: ServiceClient,
@@ -47,35 +47,36 @@ pub struct InterviewClient {
 }
 
 impl InterviewClient {
-    /// A client for the organization that `key` belongs to, at `base`, such as `https://app.coderpad.io/api`.
+    /// Creates a client for the organization that `key` belongs to, at `base`, such as `https://app.coderpad.io/api`.
     ///
     /// White space around the key is ignored. The calls have [`Priority::Pad`].
     ///
     /// # Errors
-    /// [`SetupError`] if the key is empty or malformed, or the address is no plain http or https address.
+    /// [`SetupError`] if the key is empty or malformed, or if the address is not a plain http or https address.
     pub fn new(transport: &Transport, base: &Url, key: SecretString) -> Result<Self, SetupError> {
         let account = ServiceClient::new(transport, Service::Interview, base, api_key(&key)?)?;
         Ok(Self { account, priority: Priority::default() })
     }
 
-    /// The same client, whose calls wait for the rate limit with this priority.
+    /// Returns the same client with this priority for the rate limit.
     #[must_use]
     pub fn with_priority(&self, priority: Priority) -> Self {
         Self { priority, ..self.clone() }
     }
 
-    /// Which API key it is: clients of one key at one origin share it, whatever their connection.
+    /// Returns the ID of the API key at its origin. All clients of one key at one origin share it, independent of their
+    /// connection.
     pub fn account_id(&self) -> AccountId {
         self.account.id()
     }
 
-    /// The same client, named in log lines by the connection that it is for.
+    /// Returns the same client with the name of its connection for log lines.
     #[must_use]
     pub fn named(self, connection: &str) -> Self {
         Self { account: self.account.named(connection), ..self }
     }
 
-    /// The organization of the key.
+    /// Returns the organization of the key.
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`].
@@ -84,7 +85,7 @@ impl InterviewClient {
         self.read_part(GET_ORGANIZATION, url, types::organization).await
     }
 
-    /// How many pads the plan still allows in this billing cycle.
+    /// Returns the quota of pads in the current billing cycle.
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`].
@@ -93,7 +94,7 @@ impl InterviewClient {
         self.read(GET_QUOTA, url, RawQuota::check).await
     }
 
-    /// The user of the organization with this e-mail address, compared without regard to case.
+    /// Returns the user of the organization with this e-mail address, compared without regard to case.
     ///
     /// # Errors
     /// Any class but [`ErrorKind::NotFound`] and [`ErrorKind::OutcomeUnknown`].
@@ -108,13 +109,14 @@ impl InterviewClient {
         }
     }
 
-    /// One page of the organization's pads, at most 50, newest first. The list may lag a minute behind (reference:
-    /// interview-api.md, 1. Freshness). `cursor` is the page before's [`PadPage::next`] and carries the order with it.
+    /// Returns one page of the organization's pads, at most 50, newest first. The list may be a minute behind
+    /// (reference: interview-api.md, 1. Freshness). `cursor` is the [`PadPage::next`] of the previous page and includes
+    /// the order.
     ///
     /// # Errors
-    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also if the next page is said to be somewhere else.
-    /// Rows that cannot be read are in [`PadPage::left_out`]: a search must not conclude "there is none" from a page of
-    /// which one of them may be the pad.
+    /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also if the answer locates the next page
+    /// at another address. [`PadPage::left_out`] contains the unreadable rows. Each of them may be the pad that a
+    /// search looks for, so such a page does not prove that the pad is missing.
     pub async fn organization_pads(&self, cursor: Option<&PageRef>, sort: PadSort) -> Result<PadPage, Error> {
         let endpoint = self.account.url(LIST_PADS, &["organization", "pads"])?;
         let mut url = endpoint.clone();
@@ -127,16 +129,16 @@ impl InterviewClient {
         self.read_part(LIST_PADS, url, |answer| types::pad_page(answer, &endpoint, cursor)).await
     }
 
-    /// One pad, as it is now.
+    /// Returns the current state of one pad.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is none; any other class but [`ErrorKind::OutcomeUnknown`].
+    /// [`ErrorKind::NotFound`] if it does not exist; any other class but [`ErrorKind::OutcomeUnknown`].
     pub async fn pad(&self, id: &str) -> Result<PadRecord, Error> {
         let url = self.pad_url(GET_PAD, id, None)?;
         self.read_part(GET_PAD, url, types::single_pad).await
     }
 
-    /// What happened in a pad, oldest first: its first 50 events.
+    /// Returns the first 50 events of a pad, oldest first.
     ///
     /// # Errors
     /// As [`Self::pad`].
@@ -146,33 +148,33 @@ impl InterviewClient {
         self.read_part(LIST_PAD_EVENTS, url, types::events).await
     }
 
-    /// The files of one of a pad's environments ([`PadRecord::environment_ids`]).
+    /// Returns the files of one of a pad's environments ([`PadRecord::environment_ids`]).
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is none; any other class but [`ErrorKind::OutcomeUnknown`].
+    /// [`ErrorKind::NotFound`] if it does not exist; any other class but [`ErrorKind::OutcomeUnknown`].
     pub async fn environment(&self, id: i64) -> Result<Environment, Error> {
         let url = self.account.url(GET_ENVIRONMENT, &["pad_environments", &id.to_string()])?;
         self.read_part(GET_ENVIRONMENT, url, types::environment).await
     }
 
-    /// A question that a pad may be made from.
+    /// Returns a question that a pad can be created from.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is none; any other class but [`ErrorKind::OutcomeUnknown`].
+    /// [`ErrorKind::NotFound`] if it does not exist; any other class but [`ErrorKind::OutcomeUnknown`].
     pub async fn question(&self, id: i64) -> Result<QuestionRecord, Error> {
         let url = self.account.url(GET_QUESTION, &["questions", &id.to_string()])?;
         self.read(GET_QUESTION, url, RawQuestion::check).await
     }
 
-    /// Ends the interview. May be repeated.
+    /// Ends the interview. The call is idempotent.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is no such pad; any other class.
+    /// [`ErrorKind::NotFound`] if the pad does not exist; any other class.
     pub async fn end_pad(&self, id: &str) -> Result<(), Error> {
         self.update(id, "ended=true").await
     }
 
-    /// Deletes the pad. May be repeated: a pad that is not there is deleted.
+    /// Deletes the pad. The call is idempotent: a missing pad counts as deleted.
     ///
     /// # Errors
     /// Any class but [`ErrorKind::NotFound`].

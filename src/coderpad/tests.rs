@@ -234,7 +234,7 @@ async fn only_a_rate_429_pauses_the_account() {
     for _ in 0..3 {
         assert!(create(&client).await.unwrap_err().error().is_quota());
     }
-    // With pauses it would be 3 s.
+    // With a backoff after each answer, it would take 3 s.
     assert!(began.elapsed() < Duration::from_millis(2500));
     let silent = ResponseTemplate::new(429).set_body_string("<html>");
     let (_server, client) = answering(silent).await;
@@ -289,7 +289,7 @@ async fn what_is_no_tls_is_told_as_such() {
 async fn a_create_whose_tls_fails_was_not_sent() {
     let (url, _) = server(silence).await;
     let url = url.as_str().replace("http://", "https://");
-    // The plain server waits for the end of a request that never comes: the handshake runs into its limit.
+    // The plain server waits for a complete request, which never arrives, so the handshake times out.
     let result = create(&client_at(&url, Duration::from_secs(8))).await;
     let CreateError::NotSent(error) = result.unwrap_err() else { unreachable!() };
     assert_eq!(error.message, "no connection within 5 s");
@@ -390,7 +390,7 @@ async fn odd_rows_are_left_out_and_odd_members_dropped_beside_good_rows(
     assert_eq!((page.pads.len(), page.left_out.len()), if is_kept { (2, 0) } else { (1, 1) });
 }
 
-// contract X5b: what is left out of a search may be the pad that is searched for.
+// contract X5b: a row that is left out may be the pad that a search looks for.
 #[tokio::test]
 async fn the_notes_of_rows_that_are_left_out_are_kept_as_far_as_they_can_be_read() {
     let rows = json!([null, "pad", with(pad(), &json!({"id": null})), {"id": "a"}, with(pad(), &json!({"notes": [1]}))]);
@@ -444,7 +444,7 @@ async fn ending_and_deleting_are_updates() {
     assert_eq!(broken.delete_pad("QX7Z2MPL").await.unwrap_err().class, ErrorKind::OutcomeUnknown);
 }
 
-/// contract C3a: neither a balancer's empty 404 nor a firewall's page deletes or refuses anything.
+/// contract C3a: neither an empty 404 of a load balancer nor a firewall's page counts as a deletion or a refusal.
 #[tokio::test]
 async fn answers_of_something_in_between_conclude_nothing() {
     for body in ["", "<html>Not here</html>", "{\"message\": \"Not Found\"}"] {

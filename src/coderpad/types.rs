@@ -1,5 +1,5 @@
-//! What the Interview API's answers hold, read leniently: unknown keys are ignored, null is the same as absent, and so is
-//! what is odd, but for what identifies an object or costs money (contract S2a).
+//! Types of the Interview API's answers. They are read tolerantly: unknown keys are ignored; null and odd values count
+//! as absent, except for fields that identify an object or cost money (contract S2a).
 
 use crate::transport::AnswerPart;
 use jiff::Timestamp;
@@ -7,57 +7,58 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-/// Longest pad id that is believed.
+/// Maximum length of a pad ID that is accepted.
 const MAX_PAD_ID_LENGTH: usize = 64;
 
-/// The organization of a key.
+/// Organization of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrganizationRecord {
-    /// What it is called; none for a key without an organization.
+    /// Name of the organization; none for a key without an organization.
     pub name: Option<String>,
-    /// Its ID, if CoderPad returns one: seen by a client, not documented.
+    /// ID of the organization, if CoderPad returns one. A client has seen it; it is not documented.
     pub id: Option<String>,
-    /// The addresses of its users, as CoderPad writes them.
+    /// E-mail addresses of its users, as CoderPad writes them.
     pub user_emails: Vec<String>,
 }
 
-/// A user of the organization.
+/// User of the organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoderPadUser {
-    /// The address, as CoderPad writes it.
+    /// E-mail address, as CoderPad writes it.
     pub email: String,
-    /// What the user is called.
+    /// Name of the user.
     pub name: Option<String>,
 }
 
-/// The pads of the present billing cycle (reference: interview-api.md, 4. Quota).
+/// Quota of pads in the current billing cycle (reference: interview-api.md, 4. Quota).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PadQuota {
-    /// Whether there is no limit.
+    /// Whether the plan is unlimited.
     pub unlimited: bool,
-    /// Pads made in this cycle.
+    /// Number of pads created in this cycle.
     pub used: i64,
-    /// Pads left; none if unlimited.
+    /// Number of pads that remain in this cycle; none if unlimited.
     pub remaining: Option<i64>,
-    /// Pads per cycle; none if unlimited.
+    /// Number of pads per cycle; none if unlimited.
     pub limit: Option<i64>,
     /// Whether CoderPad bills pads beyond the limit.
     pub overages_enabled: Option<bool>,
 }
 
-/// What a pad is for.
+/// Kind of a pad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PadKind {
-    /// An interview with an interviewer.
+    /// Interview with an interviewer.
     Live,
-    /// Done by the candidate alone.
+    /// Take-home that the candidate works on alone.
     TakeHome,
-    /// CoderPad names a kind we do not know, or none.
+    /// CoderPad returns no kind, or a kind that the operator does not support.
     Unknown,
 }
 
 impl PadKind {
-    /// Spellings differ between the documentation and clients (reference: interview-api.md, 2. Pad fields).
+    /// Returns the kind for CoderPad's text. The documentation and clients use different spellings (reference:
+    /// interview-api.md, 2. Pad fields).
     fn of(text: Option<&str>) -> Self {
         match text.unwrap_or_default().to_lowercase().replace(['-', '_', ' '], "").as_str() {
             "live" | "interview" => Self::Live,
@@ -67,71 +68,72 @@ impl PadKind {
     }
 }
 
-/// A pad as CoderPad has it.
+/// Pad in CoderPad.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PadRecord {
-    /// At most 64 unreserved URL characters.
+    /// ID: at most 64 unreserved URL characters.
     pub id: String,
-    /// What it is called.
+    /// Title of the pad.
     pub title: String,
-    /// CoderPad's word: `pending`, `started`, `ended` and maybe others.
+    /// State in CoderPad: `pending`, `started`, `ended`, and maybe others.
     pub state: String,
-    /// What it is for.
+    /// Kind of the pad.
     pub kind: PadKind,
-    /// One link for candidate and interviewer, http or https; empty only in a list row that has none.
+    /// URL for both candidate and interviewer, http or https; empty only in a list row without a URL.
     pub url: String,
-    /// Where it can be watched afterwards; needs an account at CoderPad.
+    /// URL for watching the interview afterwards; needs an account in CoderPad.
     pub playback: Option<String>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     pub updated_at: Option<Timestamp>,
-    /// When the interview ended; none before.
+    /// Time at which the interview ended; none before.
     pub ended_at: Option<Timestamp>,
-    /// The interviewer's private notes; empty if none.
+    /// Private notes for the interviewer; empty if none.
     pub notes: String,
-    /// Names that those who came gave themselves, the owner's too.
+    /// Names that the participants gave themselves, including the owner.
     pub participants: Vec<String>,
-    /// The language; none for a pad with several environments.
+    /// Language; none for a pad with several environments.
     pub language: Option<String>,
-    /// The owner's address.
+    /// E-mail address of the owner.
     pub owner_email: Option<String>,
-    /// Where the code is, for [`super::InterviewClient::environment`].
+    /// IDs of the environments that contain the code, for [`super::InterviewClient::environment`].
     pub environment_ids: Vec<i64>,
-    /// The code of a pad without environments.
+    /// Code of a pad without environments.
     pub contents: Option<String>,
     deleted: bool,
 }
 
 #[cfg(test)]
 impl PadRecord {
-    /// A pad as the API would show it by itself.
+    /// Returns a pad from the API's answer for a single pad.
     pub(crate) fn from_json(json: &Value) -> Option<Self> {
         single_pad(&AnswerPart::whole(json, &Default::default())).ok()
     }
 }
 
 impl PadRecord {
-    /// Whether the interview has begun, ended ones included.
+    /// Reports whether the interview has started. This includes ended interviews.
     pub fn is_started(&self) -> bool {
         self.is_ended() || self.state.eq_ignore_ascii_case("started")
     }
 
-    /// Whether the interview is over (reference: interview-api.md, 6. Lifecycle, Ended).
+    /// Reports whether the interview has ended (reference: interview-api.md, 6. Lifecycle, Ended).
     pub fn is_ended(&self) -> bool {
         self.ended_at.is_some() || self.state.eq_ignore_ascii_case("ended")
     }
 
-    /// Whether CoderPad says that it was deleted. Whether it ever says so, rather than 404, is not documented.
+    /// Reports whether CoderPad marks the pad as deleted. Whether CoderPad ever does so, instead of answering 404, is
+    /// not documented.
     pub fn is_deleted(&self) -> bool {
         self.deleted || self.state.eq_ignore_ascii_case("deleted")
     }
 }
 
-/// The order of a list of pads, newest first.
+/// Order of a list of pads, newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PadSort {
-    /// Last made first.
+    /// Last created first.
     Created,
     /// Last changed first.
     Updated,
@@ -146,7 +148,7 @@ impl PadSort {
     }
 }
 
-/// Where the next page of a list of pads is. Only CoderPad understands it.
+/// Cursor of the next page of a list of pads, in a format internal to CoderPad.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRef(String);
 
@@ -156,73 +158,73 @@ impl PageRef {
     }
 }
 
-/// A row of a list of pads that was left out. Of a pad that is searched for it may be the row.
+/// Row of a list of pads that was left out. It may be the pad that a search looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableRow {
-    /// Its private notes; None if they cannot be read either.
+    /// Private notes of the row; None if they are unreadable too.
     pub notes: Option<String>,
 }
 
-/// A page of pads.
+/// Page of pads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PadPage {
-    /// The rows of this page.
+    /// Readable rows of this page.
     pub pads: Vec<PadRecord>,
-    /// The rows that were left out because they cannot be read.
+    /// Rows that were left out because they are unreadable.
     pub left_out: Vec<UnreadableRow>,
-    /// Where the next page is; none on the last.
+    /// Cursor of the next page; none on the last page.
     pub next: Option<PageRef>,
 }
 
-/// Something that happened in a pad (reference: interview-api.md, 6. Lifecycle).
+/// Event in a pad (reference: interview-api.md, 6. Lifecycle).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PadEvent {
-    /// CoderPad's word: `joined`, `left`, `ran`, `started`, `ended`, `auto_ended` and others.
+    /// Kind of event in CoderPad: `joined`, `left`, `ran`, `started`, `ended`, `auto_ended` and others.
     pub kind: String,
-    /// When.
+    /// Time of the event.
     pub created_at: Timestamp,
-    /// The name of who did it.
+    /// Name of the person who caused the event.
     pub user_name: Option<String>,
-    /// Their address, for users of CoderPad.
+    /// E-mail address of the person, if they are a user of CoderPad.
     pub user_email: Option<String>,
 }
 
-/// The files of a pad, or a part of them.
+/// Files of a pad, or a part of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
-    /// The language.
+    /// Language of the environment.
     pub language: Option<String>,
-    /// The files.
+    /// Files of the environment.
     pub files: Vec<EnvironmentFile>,
 }
 
-/// A file of an environment.
+/// File of an environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentFile {
-    /// Where it is; empty if CoderPad does not say.
+    /// Path of the file; empty if CoderPad does not return one.
     pub path: String,
-    /// Its text; none if it is binary.
+    /// Text of the file; none if the file is binary.
     pub contents: Option<String>,
 }
 
-/// A question of the organization.
+/// Question of the organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionRecord {
-    /// The number by which a pad is made from it.
+    /// ID for creating a pad from the question.
     pub id: i64,
-    /// What it is called.
+    /// Title of the question.
     pub title: String,
-    /// CoderPad's word for the pads it fits: `live`, `take_home` or `any`; none if not said.
+    /// Kind of pad that the question is for, in CoderPad: `live`, `take_home` or `any`; none if CoderPad returns none.
     pub pad_type: Option<String>,
-    /// Whether it is a take-home question.
+    /// Whether the question is a take-home question.
     pub take_home: bool,
-    /// Whether it is not finished.
+    /// Whether the question is an unfinished draft.
     pub is_draft: bool,
 }
 
 impl QuestionRecord {
-    /// Whether a pad of this kind can be made from it: never for a draft or for [`PadKind::Unknown`]. CoderPad's own
-    /// rule is not documented (reference: interview-api.md, 3. Questions).
+    /// Reports whether a pad of this kind can be created from the question. The result is false for a draft and for
+    /// [`PadKind::Unknown`]. CoderPad's own rule is not documented (reference: interview-api.md, 3. Questions).
     pub fn usable_for(&self, kind: PadKind) -> bool {
         if self.is_draft {
             return false;
@@ -240,13 +242,14 @@ impl QuestionRecord {
     }
 }
 
-/// Whether this can be a pad's id: it becomes part of a path.
+/// Reports whether the text can be a pad's ID, which becomes part of a path.
 pub(super) fn is_pad_id(id: &str) -> bool {
     let unreserved = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~');
     (1..=MAX_PAD_ID_LENGTH).contains(&id.len()) && id.chars().all(unreserved) && id != "." && id != ".."
 }
 
-/// Every answer is an object with a status; `ERROR` belongs to a failure (reference: interview-api.md, 1. Envelope).
+/// Checks the status of an answer. Every answer is an object with a status; `ERROR` means failure (reference:
+/// interview-api.md, 1. Envelope).
 fn check_status(status: Option<&str>) -> Result<(), &'static str> {
     if status.is_some_and(|status| status.eq_ignore_ascii_case("error")) {
         return Err("the answer calls itself an error, against its HTTP status");
@@ -317,14 +320,15 @@ impl RawQuota {
     }
 }
 
-/// A pad that was asked for by itself.
+/// Returns the pad of an answer for a single pad.
 pub(super) fn single_pad(answer: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
     check_status(answer.text("status").as_deref())?;
     let pad = pad(answer)?;
     if pad.url.is_empty() { Err("the pad has no url") } else { Ok(pad) }
 }
 
-/// A pad in a list, which may be without a URL. Required are its identity (ID and notes, contract X2) and its creation time.
+/// Returns the pad of a list row, which may have no URL. Its identity (ID and notes, contract X2) and its creation time
+/// are required.
 fn pad(row: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
     let id = row.needs("id", row.text("id").filter(|id| is_pad_id(id)));
     let created_at = row.needs("created_at", row.time("created_at"));
@@ -349,7 +353,7 @@ fn pad(row: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
     })
 }
 
-/// The private notes of a row; empty if it has none, None if they cannot be read.
+/// Returns the private notes of a row; empty if it has none, None if they are unreadable.
 fn notes(row: &AnswerPart<'_>) -> Option<String> {
     match row.member("notes") {
         None => row.is_object().then(String::new),
@@ -366,7 +370,7 @@ fn is_web_address(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
-/// `endpoint` is where the list was asked for, `asked` the page that was asked for.
+/// Reads a page of pads. `endpoint` is the address of the list, `asked` the requested page.
 pub(super) fn pad_page(
     answer: &AnswerPart<'_>,
     endpoint: &Url,
@@ -395,8 +399,8 @@ pub(super) fn pad_page(
     Ok(PadPage { pads, left_out, next })
 }
 
-/// The next page's absolute address, if it is one of the same endpoint: the key is sent to no other (reference:
-/// interview-api.md, 1. Lists).
+/// Returns the cursor in the absolute address of the next page, if that address has the same endpoint. The key is never
+/// sent to another address (reference: interview-api.md, 1. Lists).
 fn page_ref(next: &str, endpoint: &Url) -> Result<PageRef, &'static str> {
     const ELSEWHERE: &str = "the next page is said to be at another address: check the connection's url";
     let next = Url::parse(next).map_err(|_| ELSEWHERE)?;

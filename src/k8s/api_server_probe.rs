@@ -1,8 +1,9 @@
-//! Whether the API server can be reached. A replica that cannot reach it takes no webhooks: others may.
+//! Probe of the API server. A replica that cannot reach the API server accepts no webhooks; other replicas may accept
+//! them.
 //!
-//! If requests on open connections get no answer while a new connection does, the open ones no longer forward: a load
-//! balancer or a tunnel has lost them without closing them. Then all are closed, and what runs on them is repeated on new
-//! ones.
+//! If requests on open connections get no answer but a request on a new connection does, the open connections no
+//! longer forward: a load balancer or a tunnel has lost them without closing them. The probe then closes all of them,
+//! and their requests and watches are retried on new connections.
 
 use super::connect::ApiServerConnections;
 use kube::Client;
@@ -16,14 +17,14 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How often it is asked, and how long it may take to answer.
+/// Delay between two probes, and timeout of one probe.
 const PROBE_INTERVAL: Duration = Duration::from_secs(3);
-/// Additional time for the answer on an open connection after a new one was answered.
+/// Additional time for the answer on an open connection after a new connection delivered one.
 const OPEN_CONNECTION_GRACE: Duration = Duration::from_secs(1);
-/// Without an answer for this long it counts as away. One that is lost is nothing yet.
+/// Time without an answer after which the API server counts as unreachable. A single lost answer does not count.
 const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
 
-/// When the API server answered last; a cheap handle.
+/// Result of the last probes; a cheap handle.
 #[derive(Clone, Debug)]
 pub struct ApiServerProbe {
     last: Arc<Mutex<LastResponse>>,
@@ -35,19 +36,19 @@ struct LastResponse {
     problem: String,
 }
 
-/// The ways to the API server.
+/// Clients of the API server that the probe uses.
 #[derive(Clone)]
 pub struct ProbeClients {
     /// The client of all requests and watches.
     pub client: Client,
-    /// A client that opens a connection for each request.
+    /// Client that opens a new connection for each request.
     pub fresh: Client,
     /// The connections of `client`.
     pub connections: ApiServerConnections,
 }
 
 impl ApiServerProbe {
-    /// Asks now and then, until `stop`.
+    /// Starts a task that probes the API server until `stop`.
     pub fn watch(paths: ProbeClients, registry: &mut Registry, stop: CancellationToken) -> Self {
         let last = LastResponse { answered: Instant::now(), problem: "it was not asked yet".to_owned() };
         let reach = Self { last: Arc::new(Mutex::new(last)) };
@@ -62,7 +63,7 @@ impl ApiServerProbe {
                     let answer = match timeout(PROBE_INTERVAL, asked.as_mut()).await {
                         Ok(answer) => answer,
                         Err(_) if is_reachable(&paths.fresh).await => {
-                            // A busy process or API server answers both.
+                            // A busy process or API server answers on both connections.
                             if timeout(OPEN_CONNECTION_GRACE, asked).await.is_err() {
                                 reconnect(&paths);
                                 reconnects.inc();
@@ -88,7 +89,7 @@ impl ApiServerProbe {
         }
     }
 
-    /// What is wrong, if it has not answered for a while.
+    /// Returns an error with the last problem, if the API server has not answered for `UNREACHABLE_AFTER`.
     pub fn check(&self) -> Result<(), String> {
         let last = self.last.lock();
         let silence = last.answered.elapsed();
@@ -110,7 +111,8 @@ fn reconnect(paths: &ProbeClients) {
     paths.connections.close_all();
 }
 
-/// Any answer will do that does not say that it cannot serve: whether we may ask does not matter.
+/// Sends one request. Any answer below status 500 counts as success, because the probe may lack the permission to read
+/// `/readyz`.
 async fn probe(client: &Client) -> Result<(), String> {
     let request =
         axum::http::Request::get("/readyz").body(Body::empty()).map_err(|error| error.to_string())?;

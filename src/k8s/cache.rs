@@ -1,7 +1,7 @@
-//! One watch per kind and scope, shared by everything in the process: the receiver looks things up in it, and the
-//! leader's controllers are woken by it.
+//! Caches of the operator's kinds: one watch per kind and scope, shared by the whole process. The webhook receiver
+//! reads objects from the caches, and changes in them trigger the leader's controllers.
 //!
-//! Every replica watches, so that each can answer webhooks; only the leader's controllers listen to the changes.
+//! Every replica watches, so that each replica can answer webhooks. Only the leader's controllers subscribe to changes.
 
 use super::decode::Decoded;
 use super::pad_index::{IndexKey, Indexed, PadIndex};
@@ -22,17 +22,18 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, watch as state};
 use tokio_util::sync::CancellationToken;
 
-/// Objects listed at once. What a page takes while it is read stays with the process.
+/// Maximum number of objects per page of a list. The process keeps the memory that it needs to decode a page.
 const LIST_PAGE_SIZE: u32 = 200;
 
-/// Seconds after which the API server ends a watch, which then continues from where it was. A connection that forwards
-/// nothing any more is noticed by the missing end.
+/// Seconds after which the API server ends a watch, which then resumes at the same resourceVersion. If the end is
+/// missing, the connection no longer forwards data.
 pub(super) const WATCH_TIMEOUT_SECONDS: u32 = 60;
 
-/// How many changes a slow listener may lie behind before it is told to look at everything again.
+/// Maximum number of changes that a slow subscriber may lag behind. Beyond it, the subscriber receives all objects
+/// again.
 const CACHE_CHANGES_CAPACITY: usize = 4096;
 
-/// The objects of one kind in one scope, and a way to hear of changes.
+/// Cache of the objects of one kind in one scope, with a subscription to changes.
 #[derive(Clone)]
 pub struct Cache<K>
 where
@@ -47,8 +48,8 @@ where
     watch_state: Arc<WatchState>,
 }
 
-/// How far the first listing has come. The store itself wakes only the last who asked, so that a webhook that asks in
-/// passing would keep the process from ever hearing of it.
+/// State of the first listing. The reflector's store wakes only its last waiter: a webhook that polls it once would
+/// replace the waiter of the startup, which would then wait forever.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum InitialList {
     InProgress,
@@ -60,7 +61,7 @@ impl<K> Cache<K>
 where
     K: Resource<DynamicType = ()> + Indexed + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    /// Starts the watch on a task of its own, which ends with `stop`.
+    /// Starts the watch on a task of its own, which ends with `stop`. Returns the cache that it fills.
     fn watch(api: Api<Decoded<K>>, stop: CancellationToken) -> Self
     where
         K: ManagedKind,
@@ -84,8 +85,8 @@ where
         cache
     }
 
-    /// The event with the object itself; None if that does not decode. One that did before is deleted from the cache: what
-    /// it was is outdated, and after a restart it would not be there either.
+    /// Returns the event with the decoded object; None if the object does not decode. If an earlier version did
+    /// decode, it is deleted from the cache: it is stale, and the cache would not contain it after a restart either.
     fn decoded(&self, event: Event<Decoded<K>>) -> Option<Event<K>>
     where
         K: ManagedKind,
@@ -114,7 +115,7 @@ where
         }
     }
 
-    /// The object, if it decodes. Records what is wrong with it.
+    /// Returns the object, if it decodes. Records its problem, if it has one.
     fn object(&self, read: Decoded<K>) -> Option<K>
     where
         K: ManagedKind,
@@ -146,7 +147,7 @@ where
         });
     }
 
-    /// A cache that is fed by hand, for tests.
+    /// Creates a cache that is filled from a given stream of events, for tests.
     #[cfg(test)]
     pub(crate) fn from_events(
         events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
@@ -164,7 +165,7 @@ where
         cache
     }
 
-    /// A complete cache of these objects, for tests.
+    /// Creates a complete cache of the given objects, for tests.
     #[cfg(test)]
     pub(crate) fn from_objects(objects: impl IntoIterator<Item = K>) -> Self {
         let (store, mut writer) = reflector::store();
@@ -192,7 +193,7 @@ where
                     self.index.remove(&namespace, &object.name_any(), &object);
                     self.broadcast(Arc::new(object));
                 }
-                // The store is whole only now: what was listed before is told of at once.
+                // Only now is the store complete, so subscribers receive all listed objects now.
                 Ok(Event::InitDone) => {
                     self.watch_state.succeeded();
                     let all = self.store.state();
@@ -211,52 +212,53 @@ where
     }
 
     fn broadcast(&self, object: Arc<K>) {
-        // Without a listener (on a replica that does not lead) there is nobody to tell.
+        // On a follower there is no subscriber, and sending fails.
         let _ = self.changes.send(object);
     }
 
-    /// The object of a name, as last heard of.
+    /// Returns the cached object with this name.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         self.store.get(&ObjectRef::new(name).within(namespace))
     }
 
-    /// All objects, as last heard of, in no order.
+    /// Returns all cached objects, in no order.
     pub fn all(&self) -> Vec<Arc<K>> {
         self.store.state()
     }
 
-    /// All objects of a namespace, as last heard of, in no order.
+    /// Returns all cached objects of a namespace, in no order.
     pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
         let mut objects = self.store.state();
         objects.retain(|object| object.meta().namespace.as_deref() == Some(namespace));
         objects
     }
 
-    /// The objects of a namespace for which something holds, as last heard of, in no order. Copies only those.
+    /// Returns the cached objects of a namespace that match a predicate, in no order. Clones only the matches.
     pub fn matching(&self, namespace: &str, holds: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let is_of_namespace = |object: &K| object.meta().namespace.as_deref() == Some(namespace);
         self.store.state_filter(|object| is_of_namespace(object) && holds(object))
     }
 
-    /// The objects of a namespace that are at a place and for which something holds, as last heard of, in no order. Looks
-    /// at no others.
+    /// Returns the cached objects of a namespace that are under an index key and match a predicate, in no order. Reads
+    /// no other objects.
     pub fn lookup(&self, namespace: &str, place: &IndexKey, holds: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let mut objects = self.index.lookup(namespace, place, |name| self.get(namespace, name));
         objects.retain(|object| holds(object));
         objects
     }
 
-    /// No more than so many are at a place, as last heard of. Looks at none.
+    /// Returns an upper bound for the number of cached objects under an index key. Reads no objects.
     pub fn upper_bound(&self, namespace: &str, place: &IndexKey) -> usize {
         self.index.upper_bound(namespace, place)
     }
 
-    /// The objects, for a controller.
+    /// Returns the store of the objects, for a controller.
     pub fn store(&self) -> Store<K> {
         self.store.clone()
     }
 
-    /// All objects that there are, then each one that is made, changed or deleted. May tell of an object twice.
+    /// Returns a stream of all cached objects, followed by each object that is created, changed or deleted. May
+    /// deliver an object twice.
     pub fn changes(&self) -> impl Stream<Item = Arc<K>> + Send + 'static {
         let receiver = self.changes.subscribe();
         let store = self.store.clone();
@@ -274,17 +276,17 @@ where
         *self.listed.borrow() == InitialList::Complete
     }
 
-    /// Number of objects that do not decode, and of those of which fields are ignored.
+    /// Returns the number of objects that do not decode, and the number of objects with ignored fields.
     pub fn undecodable(&self) -> (usize, usize) {
         self.undecodable.counts()
     }
 
-    /// Why the API server refuses to list or watch the objects, if it does.
+    /// Returns the API server's answer, if it refuses to list or watch the objects.
     pub fn refusal(&self) -> Option<String> {
         self.watch_state.refusal()
     }
 
-    /// Waits until the first listing is complete. Returns false if the watch has ended before that.
+    /// Waits until the first listing is complete. Returns false if the watch ended before that.
     pub async fn ready(&self) -> bool {
         let mut listed = self.listed.subscribe();
         let listing = listed.wait_for(|listing| *listing != InitialList::InProgress).await;
@@ -292,16 +294,16 @@ where
     }
 }
 
-/// What is watched: all namespaces, or one.
+/// Scope of the watches: all namespaces, or a single one.
 #[derive(Clone)]
 pub struct WatchScope {
-    /// The namespace; None is all of them.
+    /// The namespace; None means all namespaces.
     pub namespace: Option<String>,
-    /// The connections in it.
+    /// Cache of the LeverConnections in the scope.
     pub connections: Cache<LeverConnection>,
-    /// The configurations in it.
+    /// Cache of the PadConfigurations in the scope.
     pub configurations: Cache<PadConfiguration>,
-    /// The Pads in it.
+    /// Cache of the Pads in the scope.
     pub pads: Cache<Pad>,
 }
 
@@ -315,12 +317,13 @@ impl WatchScope {
         }
     }
 
-    /// How it is told apart from other scopes, such as ` in hiring`; empty if it is all namespaces.
+    /// Returns a suffix that distinguishes the scope in messages, such as ` in hiring`; empty for all namespaces.
     pub fn display_suffix(&self) -> String {
         self.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default()
     }
 
-    /// The kinds of the scope: whether each is listed, and why the API server refuses it, if it does.
+    /// Returns for each kind of the scope whether its listing is complete, and the API server's answer if it refuses
+    /// it.
     pub fn kinds(&self) -> [(&'static str, bool, Option<String>); 3] {
         let of = |complete, refusal| (complete, refusal);
         let connections = of(self.connections.is_complete(), self.connections.refusal());
@@ -337,20 +340,20 @@ impl WatchScope {
         self.kinds().iter().all(|(_, complete, _)| *complete)
     }
 
-    /// Waits until everything in the scope is known. Returns false if a watch has ended before that.
+    /// Waits until all caches of the scope are complete. Returns false if a watch ended before that.
     pub async fn ready(&self) -> bool {
         self.connections.ready().await && self.configurations.ready().await && self.pads.ready().await
     }
 }
 
-/// Everything that is watched.
+/// Caches of all watched scopes.
 #[derive(Clone)]
 pub struct Caches {
     scopes: Arc<[WatchScope]>,
 }
 
 impl Caches {
-    /// Starts the watches; none is complete yet. No namespace is all namespaces.
+    /// Starts the watches, without waiting for the first listings. An empty list of namespaces means all namespaces.
     pub fn watch(client: &Client, namespaces: &[String], stop: &CancellationToken) -> Self {
         let scopes = if namespaces.is_empty() {
             vec![WatchScope::watch(client, None, stop)]
@@ -363,24 +366,24 @@ impl Caches {
         Self { scopes: scopes.into() }
     }
 
-    /// These scopes, for tests.
+    /// Creates the caches from the given scopes, for tests.
     #[cfg(test)]
     pub(crate) fn from_scopes(scopes: Vec<WatchScope>) -> Self {
         Self { scopes: scopes.into() }
     }
 
-    /// The scope that a namespace belongs to, if it is watched.
+    /// Returns the scope that contains a namespace, if the namespace is watched.
     pub fn for_namespace(&self, namespace: &str) -> Option<&WatchScope> {
         self.scopes.iter().find(|scope| scope.namespace.as_deref().is_none_or(|own| own == namespace))
     }
 
-    /// All scopes. They do not overlap.
+    /// Returns all scopes. They do not overlap.
     pub fn scopes(&self) -> &[WatchScope] {
         &self.scopes
     }
 
-    /// The kinds that are not listed yet, with the namespaces where that matters. Those that the API server refuses are
-    /// not among them, as long as another namespace is served (contract W6).
+    /// Returns the kinds that are not listed yet, each with its namespace unless all namespaces are watched. Skips the
+    /// kinds that the API server refuses, if at least one scope is completely listed (contract W6).
     pub fn unlisted_kinds(&self) -> Vec<String> {
         let serves = self.scopes.iter().any(WatchScope::is_complete);
         let of_scope = |scope: &WatchScope| {
@@ -393,7 +396,7 @@ impl Caches {
         self.scopes.iter().flat_map(of_scope).collect()
     }
 
-    /// What the API server refuses to list or watch, and its answer: scope, kind, answer.
+    /// Returns the kinds that the API server refuses to list or watch: scope, kind, and the API server's answer.
     pub fn refused_kinds(&self) -> Vec<(&WatchScope, &'static str, String)> {
         let of_scope = |scope: &'_ WatchScope| {
             let kinds = scope.kinds().into_iter();
@@ -405,8 +408,9 @@ impl Caches {
             .collect()
     }
 
-    /// Waits until everything in at least one scope is known: others may be refused for a long time, and their controllers
-    /// wait for them (contract W6). Returns false if every watch has ended before that.
+    /// Waits until the caches of at least one scope are complete. The API server may refuse other scopes for a long
+    /// time; their controllers wait for them (contract W6). Returns false if the watches of every scope ended before
+    /// that.
     pub async fn ready(&self) -> bool {
         let mut waiting: FuturesUnordered<_> = self.scopes.iter().map(WatchScope::ready).collect();
         while let Some(ready) = waiting.next().await {
@@ -418,7 +422,7 @@ impl Caches {
     }
 }
 
-/// The API of a kind in one namespace or in all.
+/// Returns the API of a kind in one namespace, or in all namespaces.
 pub fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
@@ -435,7 +439,7 @@ mod tests {
     use futures::FutureExt;
     use std::time::Duration;
 
-    /// Whoever asks in passing, as each webhook does, must not be told in place of who waits.
+    /// A caller that polls readiness once, as each webhook does, must not replace a caller that waits for it.
     #[tokio::test(start_paused = true)]
     async fn everybody_who_waits_for_the_listing_hears_of_it() {
         let (sender, events) = futures::channel::mpsc::unbounded();

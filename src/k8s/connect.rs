@@ -1,8 +1,9 @@
-//! The way to the API server: found as kubectl finds it, through a proxy if there is one, over connections that are
-//! closed when they stop forwarding.
+//! Connections to the API server: configured as in kubectl, through a proxy if there is one, and closed when they stop
+//! forwarding.
 //!
-//! TCP keep-alive notices a peer that is gone. It does not notice a load balancer, proxy or tunnel that acknowledges all
-//! data and forwards none: [`ApiServerProbe`](super::api_server_probe::ApiServerProbe) notices that, and closes all connections at once.
+//! TCP keep-alive detects a peer that is gone. It does not detect a load balancer, proxy or tunnel that acknowledges
+//! all data and forwards none. [`ApiServerProbe`](super::api_server_probe::ApiServerProbe) detects it and closes all
+//! connections.
 
 use super::proxy;
 use anyhow::Context as _;
@@ -29,29 +30,29 @@ use std::time::Duration;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tower::{BoxError, Service, ServiceBuilder, retry::RetryLayer};
 
-/// Delay before the first keep-alive probe on a quiet connection, between further ones, and their maximum number: a peer
-/// that is gone is noticed within 25 s.
+/// Delay before the first keep-alive probe on an idle connection, delay between probes, and maximum number of probes.
+/// They detect a peer that is gone within 25 s.
 const TCP_KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(10), Duration::from_secs(5), 3);
-/// Time after which data that the peer's kernel has not acknowledged ends a connection.
+/// Time after which a connection ends if the peer's kernel has not acknowledged data.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time after which an idle connection is closed.
 const API_POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A cluster, and the proxy in front of it, if there is one.
+/// Cluster, and the proxy in front of it, if there is one.
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    /// How it is reached, without the proxy.
+    /// Client configuration of the cluster, without the proxy.
     pub config: Config,
     proxy: Option<Uri>,
 }
 
 impl Cluster {
-    /// Finds the cluster as kubectl does: this kubeconfig, else that of KUBECONFIG or `~/.kube/config`, else the cluster
-    /// that the process runs in.
+    /// Returns the cluster that kubectl would use: from the given kubeconfig, else from KUBECONFIG or
+    /// `~/.kube/config`, else the cluster that the process runs in.
     ///
     /// # Errors
     ///
-    /// If there is none, or the proxy in front of it cannot be used.
+    /// If there is no cluster, or if the proxy in front of it cannot be used.
     pub async fn find(file: Option<Kubeconfig>, options: &KubeConfigOptions) -> anyhow::Result<Self> {
         let kubeconfig = file.clone().or_else(|| Kubeconfig::read().ok());
         let explicit = kubeconfig.as_ref().and_then(|file| proxy_url(file, options));
@@ -63,7 +64,8 @@ impl Cluster {
         Self::from_config(config, kubeconfig.is_some(), explicit.as_deref())
     }
 
-    /// In a cluster, the API server is never behind the proxy that the environment names for the two services.
+    /// Chooses the proxy of a cluster. In a Pod, the environment's proxy is for Lever and CoderPad, and the API server
+    /// is never behind it.
     fn from_config(mut config: Config, is_outside: bool, explicit: Option<&str>) -> anyhow::Result<Self> {
         let variable = |name: &str| std::env::var(name).ok().filter(|_| is_outside);
         let proxy = proxy::choose(explicit, &config.cluster_url, variable)
@@ -72,7 +74,7 @@ impl Cluster {
         Ok(Self { config, proxy })
     }
 
-    /// A client, and the connections that it opens.
+    /// Creates a client. Returns it with a handle to its connections.
     ///
     /// # Errors
     ///
@@ -83,7 +85,7 @@ impl Cluster {
         Ok((client, connections))
     }
 
-    /// A client that opens a connection for each request.
+    /// Creates a client that opens a new connection for each request.
     ///
     /// # Errors
     ///
@@ -149,7 +151,7 @@ impl Cluster {
     }
 }
 
-/// `proxy-url` of the cluster that the context names.
+/// Returns `proxy-url` of the cluster that the context names.
 fn proxy_url(file: &Kubeconfig, options: &KubeConfigOptions) -> Option<String> {
     let name = options.context.as_ref().or(file.current_context.as_ref())?;
     let context = file.contexts.iter().find(|context| context.name == *name)?.context.as_ref()?;
@@ -157,7 +159,7 @@ fn proxy_url(file: &Kubeconfig, options: &KubeConfigOptions) -> Option<String> {
     file.clusters.iter().find(|cluster| cluster.name == *name)?.cluster.as_ref()?.proxy_url.clone()
 }
 
-/// The user and the password in a proxy's address, decoded.
+/// Returns the decoded user and password from a proxy's address.
 fn credentials(proxy: &Uri) -> Option<(String, String)> {
     let url = url::Url::parse(&proxy.to_string()).ok()?;
     let decoded = |text: &str| {
@@ -185,14 +187,14 @@ fn with_socks_authorization<C>(socks: SocksV5<C>, proxy: &Uri) -> SocksV5<C> {
     }
 }
 
-/// The open connections of a client; a cheap handle.
+/// Open connections of a client; a cheap handle.
 #[derive(Clone, Debug, Default)]
 pub struct ApiServerConnections {
     open: Arc<Mutex<CancellationToken>>,
 }
 
 impl ApiServerConnections {
-    /// Closes all connections that are open now. Requests and watches on them fail and are repeated on new ones.
+    /// Closes all connections that are open now. Requests and watches on them fail and are retried on new connections.
     pub fn close_all(&self) {
         std::mem::take(&mut *self.open.lock()).cancel();
     }
@@ -202,7 +204,7 @@ impl ApiServerConnections {
     }
 }
 
-/// Opens connections that [`ApiServerConnections::close_all`] closes.
+/// Connector whose connections [`ApiServerConnections::close_all`] closes.
 #[derive(Clone)]
 struct Connector<C> {
     inner: C,
@@ -228,14 +230,14 @@ where
     }
 }
 
-/// A connection that fails as soon as it is closed from outside.
+/// Connection that fails as soon as [`ApiServerConnections::close_all`] closes it.
 struct ClosableStream<T> {
     inner: T,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl<T> ClosableStream<T> {
-    /// Fails if it is closed. Otherwise the task is woken when that happens.
+    /// Returns an error if the connection is closed. Otherwise registers the task to be woken when it is closed.
     fn check(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closed.as_mut().poll(cx).is_ready() {
             let message = "closed, because connections to the API server stopped forwarding";

@@ -1,8 +1,8 @@
-//! Objects as the API server stores them, decoded one by one: an object that does not decode is left out and named, and
-//! does not keep the others from being listed and watched.
+//! Decoding of objects one by one: an object that does not decode is skipped and reported, and does not prevent the
+//! operator from listing and watching the others.
 //!
-//! The schema does not exclude such objects. API servers accept lists where a `format` is set, and an object may be from
-//! a newer version of the CustomResourceDefinitions.
+//! The schema does not exclude such objects. API servers accept lists in fields with a `format`, and a newer version of
+//! the CustomResourceDefinitions may have permitted the object.
 
 use super::trimmed::{ManagedKind, Metadata, names_of_kind};
 use crate::api::schema;
@@ -14,20 +14,20 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::borrow::Cow;
 
-/// Fields whose name looks like a time and which contain any text.
+/// Fields that contain arbitrary text, although their name looks like a time.
 const TEXT_FIELDS: &[&str] = &["lastHandledReconcileAt"];
 
-/// An object that was read leniently.
+/// Object that was decoded leniently.
 #[derive(Clone, Debug)]
 pub enum Decoded<K> {
-    /// The object, and the fields that contain no usable time and count as absent.
+    /// The object, and its fields that contain no usable time and count as absent.
     Object(Box<K>, Vec<String>),
-    /// An object that does not decode: its metadata, the field at fault, and the spec as it is stored.
+    /// Object that does not decode: its metadata, the faulty field, and the spec as it is stored.
     Undecodable(Box<ObjectMeta>, String, Value),
 }
 
 impl<K: ManagedKind> Decoded<K> {
-    /// The object, if it decodes.
+    /// Returns the object, if it decodes.
     pub fn object(self) -> Option<K> {
         match self {
             Self::Object(object, _) => Some(*object),
@@ -35,7 +35,7 @@ impl<K: ManagedKind> Decoded<K> {
         }
     }
 
-    /// The field at fault, if the object does not decode.
+    /// Returns the faulty field, if the object does not decode.
     pub fn fault(&self) -> Option<&str> {
         match self {
             Self::Object(..) => None,
@@ -85,8 +85,8 @@ struct RawParts {
     status: Value,
 }
 
-/// Returns the field without which the rest decodes. The decoder's own message is not used: it quotes values, and they
-/// may be a candidate's.
+/// Returns the field without which the rest decodes. Does not use the decoder's own message: it quotes values, which
+/// may be a candidate's data.
 fn faulty_field<T: DeserializeOwned>(value: &Value) -> Option<String> {
     let fields = value.as_object()?;
     let decodes_without = |field: &&String| {
@@ -149,7 +149,7 @@ impl<K: ManagedKind> Resource for Decoded<K> {
     }
 }
 
-/// Splits a list into the objects that decode and the names (`namespace/name: field`) of those that do not.
+/// Splits a list into the objects that decode and a description (`kind namespace/name: field`) of each other object.
 pub fn split<K: ManagedKind>(listed: impl IntoIterator<Item = Decoded<K>>) -> (Vec<K>, Vec<String>) {
     let (mut objects, mut faults) = (Vec::new(), Vec::new());
     for decoded in listed {
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// Every time of every status, so that a field that is added later is read leniently, too.
+    /// Covers every time in every status, so that the test fails if a new field is not decoded leniently.
     #[test]
     fn no_time_in_any_status_hides_an_object() {
         let lists = crd::all().unwrap();
@@ -239,7 +239,7 @@ mod tests {
         assert!(seen >= 9, "{seen}");
     }
 
-    /// Whether a status with this value, besides what the conditions require, is read.
+    /// Reports whether a status with this value decodes. Adds the required fields of a condition.
     fn reads<T: DeserializeOwned>(mut value: Value) -> bool {
         if let Some(condition) = value.get_mut("conditions").and_then(|all| all.get_mut(0)) {
             for (name, text) in [("type", "Ready"), ("status", "True"), ("reason", "R"), ("message", "")] {

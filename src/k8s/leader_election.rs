@@ -1,9 +1,9 @@
 //! Leader election: the replica that holds the Lease `pad-operator` reconciles. Losing the Lease ends the process.
 //!
-//! As in client-go, no clock is compared with another one. A replica measures on its own monotonic clock how long it has
-//! not seen the Lease change, and takes it over only after `LEASE_DURATION`; the times that the holder writes are for people.
-//! Each write carries the resourceVersion that was read, so that of two replicas only one succeeds. Nothing that must
-//! happen once depends on the Lease: the conflict-failing writes to Pads ensure that.
+//! As in client-go, replicas do not compare clocks. A follower measures on its own monotonic clock how long it has
+//! observed no change of the Lease, and acquires the Lease only after `LEASE_DURATION`. The times in the Lease are for
+//! people. Each write contains the resourceVersion that was read, so only one of two replicas succeeds. No action that
+//! must happen only once depends on the Lease: writes to Pads fail on a conflict, which ensures that.
 
 use super::patch::is_status;
 use crate::api::FIELD_MANAGER;
@@ -20,21 +20,21 @@ use tokio_util::sync::CancellationToken;
 
 /// Name of the Lease (contract, Program).
 pub const LEASE_NAME: &str = "pad-operator";
-/// Time without an observed change after which another replica takes over.
+/// Time without an observed change after which another replica acquires the Lease.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// Time since the last successful renewal after which the holder stops. Below [`LEASE_DURATION`], so that it has stopped when
-/// another replica starts.
+/// Time since the last successful renewal after which the holder stops. Below [`LEASE_DURATION`], so that it has
+/// stopped when another replica starts.
 const LEASE_RENEW_DEADLINE: Duration = Duration::from_secs(13);
-/// Delay between two renewals, and between two observations by the others.
+/// Delay between two renewals by the leader, and between two observations by a follower.
 const LEASE_POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Timeout of one request.
 const LEASE_REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long the release may take.
+/// Timeout of the release, including retries after conflicts.
 const LEASE_RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The election does something this often, also while the API server does not answer.
+/// Maximum time between two heartbeats of the election, including when the API server does not answer.
 const LEASE_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The Lease, held.
+/// Leadership of this process: the Lease that it holds.
 pub struct Leadership {
     api: Api<Lease>,
     identity: String,
@@ -44,7 +44,7 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// Waits until this process holds the Lease; None if `stop` comes first.
+    /// Waits until this process holds the Lease. Returns None if `stop` is cancelled first.
     pub async fn acquire(
         client: &Client,
         namespace: &str,
@@ -78,14 +78,15 @@ impl Leadership {
         }
     }
 
-    /// Renews the Lease until it is lost. Returns why.
+    /// Renews the Lease until it is lost. Returns the reason.
     pub async fn watch_for_loss(&mut self) -> String {
         let mut problem = "no renewal was confirmed".to_owned();
         loop {
             self.heartbeat.beat();
             sleep_until(self.renewed + LEASE_POLL_INTERVAL).await;
             let deadline = self.renewed + LEASE_RENEW_DEADLINE;
-            // A process that stood still must not renew: another replica may have taken over and ended meanwhile.
+            // A process that was suspended must not renew: another replica may have acquired the Lease and ended
+            // meanwhile.
             if Instant::now() >= deadline {
                 return format!("it was not renewed for {} s: {problem}", LEASE_RENEW_DEADLINE.as_secs());
             }
@@ -104,7 +105,7 @@ impl Leadership {
         }
     }
 
-    /// Releases the Lease, so that another replica can take over at once (contract O4).
+    /// Releases the Lease, so that another replica can acquire it at once (contract O4).
     pub async fn release(self) {
         let release = async {
             let mut held = self.held;
@@ -126,17 +127,17 @@ impl Leadership {
     }
 }
 
-/// What was seen of the Lease of another holder.
+/// Observations of a Lease that another replica holds.
 #[derive(Debug, Default)]
 struct ObservedLease {
     last: Option<(LeaseVersion, Instant)>,
 }
 
-/// Uid and resourceVersion: what changes with each renewal, whatever the holder's clock says.
+/// UID and resourceVersion of a Lease. They change with each renewal, regardless of the holder's clock.
 type LeaseVersion = (Option<String>, Option<String>);
 
 impl ObservedLease {
-    /// Records the Lease as it was just read. Reports whether it has not changed for [`LEASE_DURATION`].
+    /// Records a Lease that was just read. Reports whether the Lease has not changed for [`LEASE_DURATION`].
     fn is_silent(&mut self, lease: &Lease, now: Instant) -> bool {
         let version = (lease.metadata.uid.clone(), lease.metadata.resource_version.clone());
         match &self.last {
@@ -149,7 +150,8 @@ impl ObservedLease {
     }
 }
 
-/// One observation, and one write if the Lease is free or its holder is silent. Returns the Lease if it is ours then.
+/// Reads the Lease once, and writes it if it has no holder or its holder is silent. Returns the Lease if this process
+/// holds it afterwards.
 async fn try_acquire(
     api: &Api<Lease>,
     identity: &str,
@@ -163,7 +165,7 @@ async fn try_acquire(
     none_if_conflict(write(api, &lease, acquired(Some(&lease), identity, Timestamp::now())).await)
 }
 
-/// Creates the Lease as its holder.
+/// Creates the Lease with this process as its holder.
 async fn create(api: &Api<Lease>, identity: &str) -> kube::Result<Option<Lease>> {
     let metadata = ObjectMeta { name: Some(LEASE_NAME.into()), ..ObjectMeta::default() };
     let spec = acquired(None, identity, Timestamp::now());
@@ -172,8 +174,8 @@ async fn create(api: &Api<Lease>, identity: &str) -> kube::Result<Option<Lease>>
     none_if_conflict(api.create(&parameters, &lease).await)
 }
 
-/// Changes fields of the spec, unless the Lease has changed since it was read. A patch, because the Role of version 0.1.0
-/// permits no update.
+/// Patches fields of the spec; fails with a conflict if the Lease has changed since it was read. Does not use an
+/// update, because the Role of version 0.1.0 does not permit it.
 async fn write(api: &Api<Lease>, read: &Lease, spec: Value) -> kube::Result<Lease> {
     let metadata = json!({"resourceVersion": read.metadata.resource_version});
     let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
@@ -181,7 +183,7 @@ async fn write(api: &Api<Lease>, read: &Lease, spec: Value) -> kube::Result<Leas
     api.patch(LEASE_NAME, &parameters, &patch).await
 }
 
-/// A conflict means that another replica was faster.
+/// Turns a conflict into None: another replica wrote first.
 fn none_if_conflict(written: kube::Result<Lease>) -> kube::Result<Option<Lease>> {
     match written {
         Ok(lease) => Ok(Some(lease)),
@@ -192,7 +194,7 @@ fn none_if_conflict(written: kube::Result<Lease>) -> kube::Result<Option<Lease>>
 
 enum Renewal {
     Held(Box<Lease>),
-    /// It is ours, but has changed since it was read: an answer was lost, or a person edited it.
+    /// This process holds the Lease, but it has changed since it was read: an answer was lost, or a person edited it.
     Outdated(Box<Lease>),
     Lost,
 }
@@ -218,7 +220,7 @@ fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
 }
 
-/// The spec as the new holder writes it.
+/// Returns the spec that a new holder writes.
 fn acquired(before: Option<&Lease>, identity: &str, now: Timestamp) -> Value {
     let spec = before.and_then(|lease| lease.spec.as_ref());
     let transitions = spec.map_or(0, |spec| spec.lease_transitions.unwrap_or_default().saturating_add(1));
@@ -231,7 +233,7 @@ fn acquired(before: Option<&Lease>, identity: &str, now: Timestamp) -> Value {
     })
 }
 
-/// The spec without a holder.
+/// Returns a spec without a holder.
 fn released() -> Value {
     json!({"holderIdentity": null, "acquireTime": null, "renewTime": null, "leaseDurationSeconds": 1})
 }

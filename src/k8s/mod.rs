@@ -1,4 +1,5 @@
-//! The API server as this program sees it: what is watched, which namespaces, and the writes that fail on a conflict.
+//! Access to the API server: connections, watches and their caches, leader election, and writes that fail on a
+//! conflict.
 
 pub mod api_server_probe;
 pub mod cache;
@@ -19,15 +20,16 @@ use crate::telemetry::health;
 use std::future::Future;
 use std::time::Duration;
 
-/// How long one request to the API server may take. A connection that hangs must not hold up what waits for it.
+/// Timeout of one request to the API server. A connection that hangs must not block its callers.
 const API_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What an object of one kind is remembered by.
+/// Returns the map key of an object within its kind.
 pub fn key(namespace: &str, name: &str) -> (String, String) {
     (namespace.to_owned(), name.to_owned())
 }
 
-/// The outcome of a request to the API server, or an error if there is none in time: then it may have taken effect.
+/// Returns the result of a request to the API server, or an error after `API_REQUEST_TIMEOUT`. A request that times out
+/// may have taken effect.
 pub async fn with_timeout<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     let outcome = tokio::time::timeout(API_REQUEST_TIMEOUT, request).await;
     health::goes_on();

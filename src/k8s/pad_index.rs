@@ -1,7 +1,8 @@
-//! Finds objects by more than their name, so that what is done for one Pad does not cost more the more Pads there are.
+//! Index of objects by keys other than their name, so that the cost of reconciling one Pad does not grow with the
+//! number of Pads.
 //!
-//! It only says where to look: whoever asks still compares what was found. An object that no longer belongs where it
-//! was put is dropped when somebody looks there, so that nothing has to be remembered of each object.
+//! The index returns candidates; the caller still compares them. A lookup drops entries that no longer match their key,
+//! so the index need not store the previous keys of each object.
 
 use crate::api::pad::Phase;
 use crate::api::{LeverConnection, Pad, PadConfiguration};
@@ -11,34 +12,34 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-/// Seconds of an hour.
+/// Number of seconds per hour.
 const SECONDS_PER_HOUR: i64 = 3600;
 
-/// Where an object can be found, besides under its name.
+/// Key of an index entry.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum IndexKey {
-    /// Among the Pads of a candidate, by the opportunity's id.
+    /// Pads of a candidate, by the ID of the opportunity.
     Candidate(String),
-    /// Among the Pads that wait: those that are Pending, or that nobody has looked at yet.
+    /// Waiting Pads: phase Pending, or not reconciled yet.
     Waiting,
-    /// Among the Pads whose pad was made, or was created in vain, in this hour, counted from 1970.
+    /// Pads whose pad in CoderPad was created in this hour, even if in vain. Hours are counted from 1970.
     CreatedInHour(i64),
 }
 
 impl IndexKey {
-    /// Where the Pads are that were made in the last hour or are said to be made in the next.
+    /// Returns the keys that cover Pads created in the last hour, or with a creation time up to one hour ahead.
     pub fn adjacent_hours(now: Timestamp) -> [Self; 3] {
         let hour = hour_of(now);
         [hour - 1, hour, hour + 1].map(IndexKey::CreatedInHour)
     }
 }
 
-/// An object that a [`PadIndex`] holds.
+/// Object that a [`PadIndex`] can contain.
 pub trait Indexed {
-    /// Where it belongs as it is now.
+    /// Returns the keys of the object in its current state.
     fn keys(&self) -> Vec<IndexKey>;
 
-    /// Whether it belongs there as it is now.
+    /// Reports whether the object in its current state has this key.
     fn has_key(&self, place: &IndexKey) -> bool;
 }
 
@@ -66,7 +67,7 @@ fn hour_of(at: Timestamp) -> i64 {
     at.as_second().div_euclid(SECONDS_PER_HOUR)
 }
 
-/// There are few of them.
+/// No index keys: a namespace contains few LeverConnections.
 impl Indexed for LeverConnection {
     fn keys(&self) -> Vec<IndexKey> {
         Vec::new()
@@ -77,7 +78,7 @@ impl Indexed for LeverConnection {
     }
 }
 
-/// There are few of them.
+/// No index keys: a namespace contains few PadConfigurations.
 impl Indexed for PadConfiguration {
     fn keys(&self) -> Vec<IndexKey> {
         Vec::new()
@@ -88,16 +89,17 @@ impl Indexed for PadConfiguration {
     }
 }
 
-/// Names of objects by their namespace and place.
+/// Names of objects by namespace and index key.
 #[derive(Debug, Default)]
 pub struct PadIndex {
-    /// A place is told by its hash: what is found is compared anyway, and there is one for each Pad.
+    /// Names by the hash of namespace and key. Each Pad adds a key, so hashes save memory; lookups compare the objects
+    /// anyway, so collisions do no harm.
     names: Mutex<HashMap<u64, HashSet<Box<str>>>>,
     hasher: RandomState,
 }
 
 impl PadIndex {
-    /// This object is there, or has changed.
+    /// Adds an object that was created or changed.
     pub fn insert(&self, namespace: &str, name: &str, object: &impl Indexed) {
         let mut names = self.names.lock();
         for place in object.keys() {
@@ -108,7 +110,7 @@ impl PadIndex {
         }
     }
 
-    /// This object, as it last was, is gone.
+    /// Removes a deleted object, given its last state.
     pub fn remove(&self, namespace: &str, name: &str, object: &impl Indexed) {
         let mut names = self.names.lock();
         for place in object.keys() {
@@ -122,7 +124,7 @@ impl PadIndex {
         }
     }
 
-    /// What is at a place now. `find` returns the object of a name, as it is now.
+    /// Returns the objects that have the key now. `find` returns the current object with a name.
     pub fn lookup<K: Indexed>(
         &self,
         namespace: &str,
@@ -145,7 +147,7 @@ impl PadIndex {
         found
     }
 
-    /// No more than so many are at a place now.
+    /// Returns an upper bound for the number of objects that have the key now.
     pub fn upper_bound(&self, namespace: &str, place: &IndexKey) -> usize {
         self.names.lock().get(&self.hash_key(namespace, place)).map_or(0, HashSet::len)
     }

@@ -1,7 +1,8 @@
 //! Writes to the API server that fail on a conflict: metadata (intention, result, finalizer) and status.
 //!
-//! Each carries the resourceVersion that was read, so that of two writers only one succeeds. An answer that got lost is
-//! not guessed at: the object is read back, and what stands there already counts as written by us.
+//! Each write contains the resourceVersion that was read, so only one of two writers succeeds. If the answer to a
+//! metadata write is lost, the operator reads the object again; if the object contains the change, the write counts as
+//! successful.
 
 use super::trimmed::{ManagedKind, Trimmed, trimmed_api};
 use super::with_timeout;
@@ -13,27 +14,27 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Debug;
 
-/// Why a write did not happen.
+/// Reason why a write failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// Somebody else has changed the object since it was read. Read it again and decide anew.
+    /// Another writer has changed the object since it was read. The caller must read it and decide again.
     #[error("the object has changed since it was read")]
     Conflict {
-        /// The resourceVersion that it has now, if it could be read.
+        /// The current resourceVersion, if it could be read.
         now: Option<String>,
     },
-    /// The object is gone.
+    /// The object no longer exists.
     #[error("the object is gone")]
     Gone,
-    /// The API server refused or did not answer.
+    /// The API server refused the write or did not answer.
     #[error("the API server did not take the write: {0}")]
     Api(#[source] Box<kube::Error>),
-    /// The change cannot be put as JSON: a fault of this program.
+    /// The change cannot be serialized as JSON: a bug in this program.
     #[error("the change cannot be put as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
 
-/// A change to an object's annotations and finalizers.
+/// Change to an object's annotations and finalizers.
 #[derive(Clone, Debug, Default)]
 pub struct MetadataChange {
     annotations: Map<String, Value>,
@@ -60,7 +61,8 @@ impl MetadataChange {
         self
     }
 
-    /// Of two processes that write the same only one shall succeed: what stands there already does not count as ours.
+    /// Makes the write fail with a conflict if the object contains the same change already, so that only one of two
+    /// processes with the same change succeeds.
     pub fn conflict_even_if_applied(mut self) -> Self {
         self.exclusive = true;
         self
@@ -87,7 +89,7 @@ impl MetadataChange {
     }
 }
 
-/// Changes the metadata of an object as it was read. Returns the object as it is then.
+/// Patches the metadata of an object, unless the object has changed since it was read. Returns the patched object.
 pub async fn write_metadata<K>(client: &Client, object: &K, change: &MetadataChange) -> Result<K, WriteError>
 where
     K: ManagedKind + Debug,
@@ -123,10 +125,10 @@ where
     }
 }
 
-/// Writes what differs between two statuses of an object as it was read; nothing, if nothing differs.
+/// Patches the fields of the status that differ between `before` and `after`; writes nothing if no field differs.
 ///
-/// Returns the object as it is then, or None if there was nothing to write. A conflict that left the status alone (an
-/// annotation was added meanwhile) is not one.
+/// Returns the patched object, or None if there was nothing to write. A concurrent change that left these fields as
+/// they were (for example, a new annotation) is not a conflict: the write is retried.
 pub async fn write_status<K, S>(
     client: &Client,
     object: &K,
@@ -170,14 +172,14 @@ where
     Err(WriteError::Conflict { now: version })
 }
 
-/// The body of a patch of a status. What has changed is lent, because a conflict may make it leave again.
+/// Body of a status patch. It borrows the difference, because a conflict may require sending it again.
 #[derive(Debug, Serialize)]
 struct StatusChange<'a> {
     metadata: Value,
     status: &'a Value,
 }
 
-/// Whether the fields that a difference changes still are what they were when it was worked out.
+/// Reports whether the fields that a difference changes still have the values that it was computed from.
 fn fields_unchanged_since(difference: &Value, before: &Value, now: &Value) -> bool {
     let Some(fields) = difference.as_object() else { return false };
     fields
@@ -185,7 +187,7 @@ fn fields_unchanged_since(difference: &Value, before: &Value, now: &Value) -> bo
         .all(|field| before.get(field).unwrap_or(&Value::Null) == now.get(field).unwrap_or(&Value::Null))
 }
 
-/// The JSON merge patch that turns one value into the other; None if they are equal.
+/// Returns the JSON merge patch that turns one value into the other; None if they are equal.
 fn difference(before: &Value, after: Value) -> Option<Value> {
     match (before, after) {
         (before, after) if *before == after => None,
@@ -206,7 +208,7 @@ fn patch_params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
 }
 
-/// Whether the API server answered with this HTTP status.
+/// Reports whether the API server answered with this HTTP status.
 pub fn is_status(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
@@ -214,9 +216,9 @@ pub fn is_status(error: &kube::Error, code: u16) -> bool {
 /// Maximum length of an API server's answer in a message, in characters.
 const MAX_REFUSAL_CHARS: usize = 512;
 
-/// Returns the API server's answer, as one line, if it refuses a write and will until a person changes something: an
-/// admission policy or webhook, the schema, or the rights of the operator. Conflicts, missing objects, timeouts and rate
-/// limits are transient.
+/// Returns the API server's answer, as one line, if it refuses a write until a person changes something: an admission
+/// policy or webhook, the schema, or the operator's permissions. Conflicts, missing objects, timeouts and rate limits
+/// are transient.
 pub fn refusal(error: &WriteError) -> Option<String> {
     let WriteError::Api(error) = error else { return None };
     let kube::Error::Api(status) = error.as_ref() else { return None };

@@ -1,19 +1,19 @@
-//! Which proxy leads to the API server, decided as kubectl does: `proxy-url` of the kubeconfig, else the environment. In a
-//! cluster there is none.
+//! Choice of the proxy to the API server, by the same rules as in kubectl: `proxy-url` of the kubeconfig, else the
+//! environment. In a Pod, the operator uses no proxy to the API server.
 //!
-//! The Kubernetes client library compares NO_PROXY with the proxy's own host and rejects some of its values, so the
-//! choice is made here. The rules are those of Go's golang.org/x/net/http/httpproxy.
+//! The Kubernetes client library compares NO_PROXY with the proxy's own host and rejects some of its values, so this
+//! module makes the choice. The rules are from Go's golang.org/x/net/http/httpproxy.
 
 use anyhow::{Context as _, bail};
 use axum::http::Uri;
 use std::net::IpAddr;
 
-/// Returns the proxy for a cluster, if there is one. `explicit` is `proxy-url` of the kubeconfig: NO_PROXY does not apply
-/// to it. `variable` reads the environment.
+/// Returns the proxy for a cluster, if there is one. `explicit` is `proxy-url` of the kubeconfig; NO_PROXY does not
+/// apply to it. `variable` reads an environment variable.
 ///
 /// # Errors
 ///
-/// If the proxy is not an address, or of a kind that is not supported.
+/// If the proxy is not a valid address, or if its scheme is not supported.
 pub fn choose(
     explicit: Option<&str>,
     cluster: &Uri,
@@ -38,7 +38,7 @@ pub fn choose(
 fn parse(text: &str) -> anyhow::Result<Uri> {
     let text = text.trim();
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    // The text may contain a password, so no error quotes it.
+    // The text may contain a password, so errors do not quote it.
     let Ok(uri) = with_scheme.parse::<Uri>() else {
         bail!("not a proxy's address, such as http://proxy:3128")
     };
@@ -62,12 +62,12 @@ fn port_of(uri: &Uri) -> u16 {
     uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 })
 }
 
-/// The environment never names a proxy for this machine.
+/// Reports whether the host is this machine. Proxies from the environment do not apply to it.
 fn is_local(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether an entry of NO_PROXY names the host. Entries that mean nothing are skipped.
+/// Reports whether an entry of NO_PROXY matches the host. Skips malformed entries.
 fn is_excluded(no_proxy: &str, host: &str, port: u16) -> bool {
     no_proxy.split(',').map(|entry| entry.trim().to_lowercase()).any(|entry| {
         if entry == "*" {
@@ -83,7 +83,7 @@ fn is_excluded(no_proxy: &str, host: &str, port: u16) -> bool {
         if let Ok(address) = name.parse::<IpAddr>() {
             return host.parse::<IpAddr>() == Ok(address);
         }
-        // ".example.com" and "*.example.com" name the hosts below example.com only.
+        // ".example.com" and "*.example.com" match only the hosts below example.com.
         let below = name.strip_prefix('*').unwrap_or(name);
         if below.starts_with('.') {
             return host.ends_with(below);

@@ -1,6 +1,6 @@
-//! Secrets: which have changed (by a watch of their metadata only), and single keys read when they are needed.
+//! Secrets: a watch of their metadata that reports changes, and reads of single keys on demand.
 //!
-//! Whole Secrets are never kept. A value lives in memory as a secret type and only as long as somebody uses it.
+//! The operator never keeps whole Secrets. A value is in memory only while it is in use, in a type that hides it.
 
 use super::cache::WATCH_TIMEOUT_SECONDS;
 use super::watch_state::WatchState;
@@ -16,31 +16,33 @@ use secrecy::SecretString;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-/// How many changes a slow listener may lie behind before it is told to look at everything again.
+/// Maximum number of changes that a slow subscriber may lag behind. Beyond it, the subscriber treats every Secret as
+/// changed.
 const SECRET_CHANGES_CAPACITY: usize = 1024;
 
-/// What has changed.
+/// Change that the watch reports.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SecretChange {
-    /// One Secret was made, changed or deleted.
+    /// One Secret was created, changed or deleted.
     One {
-        /// Its namespace.
+        /// The Secret's namespace.
         namespace: String,
-        /// Its name.
+        /// The Secret's name.
         name: String,
     },
-    /// The watch was taken up (again): any Secret may have changed.
+    /// The watch was started or restarted: any Secret may have changed.
     Any,
 }
 
-/// Hears of changes to Secrets and reads single keys of them.
+/// Client that watches Secrets for changes and reads single keys of them.
 #[derive(Clone)]
 pub struct Secrets {
     client: Client,
     changes: broadcast::Sender<SecretChange>,
 }
 
-/// Why a value could not be had. The messages are for conditions: they name the Secret and the key, never a value.
+/// Reason why a value could not be read. The messages are for conditions: they name the Secret and the key, never a
+/// value.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// There is no such Secret.
@@ -48,49 +50,50 @@ pub enum SecretError {
     NotFound {
         /// The Secret's name.
         name: String,
-        /// The key that was looked for.
+        /// The requested key.
         key: String,
     },
-    /// The Secret lacks the key, or holds nothing but white space there.
+    /// The Secret does not contain the key, or its value is only white space.
     #[error("Secret {name} has no value under the key {key}. Add it")]
     KeyMissing {
         /// The Secret's name.
         name: String,
-        /// The key that was looked for.
+        /// The requested key.
         key: String,
     },
-    /// The value is no text.
+    /// The value is not text.
     #[error(
         "Secret {name} holds something under the key {key} that is {instead}. Replace it by the key as the service shows it"
     )]
     NotText {
         /// The Secret's name.
         name: String,
-        /// The key that was looked for.
+        /// The requested key.
         key: String,
-        /// What it is instead.
+        /// Description of the value's actual content.
         instead: &'static str,
     },
-    /// The API server did not say.
+    /// The API server answered with an error, or did not answer.
     #[error("Secret {name} could not be read: {source}")]
     Unreadable {
         /// The Secret's name.
         name: String,
-        /// What the API server said.
+        /// The error of the request.
         source: Box<kube::Error>,
     },
 }
 
-/// A value and the version of the Secret that it was read from.
+/// Value of a key, and the version of the Secret that it was read from.
 pub struct SecretValue {
-    /// The value, without the white space around it.
+    /// The value, without leading and trailing white space.
     pub value: SecretString,
-    /// metadata.resourceVersion of the Secret.
+    /// `metadata.resourceVersion` of the Secret.
     pub version: String,
 }
 
 impl Secrets {
-    /// Starts a metadata watch of the Secrets of each namespace (none is all namespaces); they end with `stop`.
+    /// Starts a metadata watch of the Secrets in each namespace. The watches end with `stop`. An empty list of
+    /// namespaces means all namespaces.
     pub fn watch(client: &Client, namespaces: &[String], stop: &CancellationToken) -> Self {
         let (changes, _) = broadcast::channel(SECRET_CHANGES_CAPACITY);
         let secrets = Self { client: client.clone(), changes };
@@ -107,7 +110,7 @@ impl Secrets {
         secrets
     }
 
-    /// Without a watch, for tests: changes are told through what is returned beside it.
+    /// Creates an instance without a watch, and the sender of its changes, for tests.
     #[cfg(test)]
     pub(crate) fn with_manual_changes(client: &Client) -> (Self, broadcast::Sender<SecretChange>) {
         let (changes, _) = broadcast::channel(SECRET_CHANGES_CAPACITY);
@@ -134,7 +137,7 @@ impl Secrets {
         }
     }
 
-    /// Changes from now on. A receiver that lags behind must take it as [`SecretChange::Any`].
+    /// Subscribes to changes from now on. A receiver that lags behind must treat the lag as [`SecretChange::Any`].
     pub fn changes(&self) -> broadcast::Receiver<SecretChange> {
         self.changes.subscribe()
     }
@@ -165,7 +168,7 @@ impl Secrets {
     }
 }
 
-/// The text in a value; the error says what it is instead.
+/// Returns the text in a value; the error describes the content if it is not text.
 fn decode_text(value: Vec<u8>) -> Result<String, &'static str> {
     const UTF_16: &str = "UTF-16 text, as Windows tools write it: save it as UTF-8";
     if value.starts_with(&[0xff, 0xfe]) || value.starts_with(&[0xfe, 0xff]) {

@@ -1,7 +1,7 @@
-//! Objects without what nobody here reads of them: the managed fields and the labels.
+//! Objects without managed fields and labels, which the operator does not read.
 //!
-//! Managed fields name each field of an object once more for each of its writers. They come with each answer and each
-//! event of the API server, and to make trees of them took longer than to read all else (docs/performance.md).
+//! Managed fields repeat the name of each field of an object for each of its writers. Each answer and each event of the
+//! API server contains them, and decoding them took longer than decoding all other fields (docs/performance.md).
 
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use k8s_openapi::NamespaceResourceScope;
@@ -13,14 +13,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// A kind of this operator.
+/// Kind that this operator defines.
 pub trait ManagedKind:
     Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + HasSpec<Spec: DeserializeOwned>
     + HasStatus<Status: DeserializeOwned>
     + Clone
 {
-    /// An object with this spec and nothing else.
+    /// Creates an object with this spec, without metadata and status.
     fn from_spec(spec: Self::Spec) -> Self;
 }
 
@@ -42,12 +42,12 @@ impl ManagedKind for Pad {
     }
 }
 
-/// An object that is read without managed fields and labels, and written as it is.
+/// Object that is decoded without managed fields and labels, and serialized unchanged.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub struct Trimmed<K>(pub K);
 
-/// The API of a kind in one namespace, whose answers are read so.
+/// Returns the API of a kind in one namespace. Its answers are decoded without managed fields and labels.
 pub fn trimmed_api<K: ManagedKind>(client: &Client, namespace: &str) -> Api<Trimmed<K>> {
     Api::namespaced(client.clone(), namespace)
 }
@@ -107,7 +107,7 @@ impl From<Metadata> for ObjectMeta {
     }
 }
 
-/// What the API server calls a resource that stands for one of kind `K`.
+/// Implements the names of a [`Resource`] that wraps kind `K`.
 macro_rules! names_of_kind {
     () => {
         type DynamicType = ();
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Each field of the metadata, so that one that is added to Kubernetes, or forgotten here, is noticed.
+    /// Covers each field of the metadata, so that the test fails if Kubernetes adds a field or [`Metadata`] lacks one.
     #[test]
     fn an_object_is_read_whole_but_for_managed_fields_and_labels() {
         let time = "2026-01-02T03:04:05Z";
@@ -168,7 +168,7 @@ mod tests {
             "status": {"phase": "Pending", "conditions": []},
         });
         let mut expected: Pad = serde_json::from_value(all.clone()).unwrap();
-        // Each field there is but the one that API servers no longer set.
+        // All fields, except the field that API servers no longer set.
         let names = serde_json::to_value(&expected.metadata).unwrap();
         assert_eq!(names.as_object().unwrap().len() + 1, count_of_fields(), "{names}");
         (expected.metadata.labels, expected.metadata.managed_fields) = (None, None);
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(read, expected);
     }
 
-    /// How many fields the metadata of an object has in this version of Kubernetes.
+    /// Returns the number of metadata fields in this version of Kubernetes.
     fn count_of_fields() -> usize {
         format!("{:#?}", ObjectMeta::default()).lines().count() - 2
     }

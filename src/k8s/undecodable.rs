@@ -1,4 +1,5 @@
-//! Objects of one kind that do not decode, or only in part: counted for the metrics, and named in the log.
+//! Registry of the objects of one kind that do not decode, or only in part. Metrics count them, and log lines name
+//! them.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -7,20 +8,20 @@ use tokio::time::Instant;
 
 /// Delay before the same problem of the same object is logged again.
 const UNDECODABLE_LOG_INTERVAL: Duration = Duration::from_secs(3600);
-/// Maximum number of lines per [`LOG_WINDOW`]: thousands of objects may have the same problem.
+/// Maximum number of log lines per [`LOG_WINDOW`]: thousands of objects may have the same problem.
 const MAX_LOG_LINES_PER_WINDOW: usize = 10;
 const LOG_WINDOW: Duration = Duration::from_secs(60);
 
-/// What is wrong with an object.
+/// Decoding problem of an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Problem {
-    /// It does not decode because of this field, so it is left out.
+    /// The object does not decode because of this field, so it is skipped.
     Skipped(String),
     /// These fields contain no usable time and count as absent.
     Partly(Vec<String>),
 }
 
-/// The objects of one kind and scope with a problem.
+/// Objects of one kind and scope that have a problem.
 #[derive(Debug)]
 pub struct Undecodable {
     kind: String,
@@ -30,7 +31,7 @@ pub struct Undecodable {
 #[derive(Debug)]
 struct UndecodableState {
     objects: BTreeMap<(String, String), UndecodableObject>,
-    /// Number of the current listing. Objects that it does not contain are gone.
+    /// Number of the current listing. An object that this listing does not contain no longer exists.
     listing: u64,
     window: Instant,
     lines: usize,
@@ -44,14 +45,14 @@ struct UndecodableObject {
 }
 
 impl Undecodable {
-    /// None yet.
+    /// Creates an empty registry for a kind.
     pub fn new(kind: &str) -> Self {
         let state =
             UndecodableState { objects: BTreeMap::new(), listing: 0, window: Instant::now(), lines: 0 };
         Self { kind: kind.to_owned(), state: Mutex::new(state) }
     }
 
-    /// Records what is wrong with an object as it was just read; None if nothing is.
+    /// Records the problem of an object that was just read, or None if it has no problem.
     pub fn record(&self, namespace: &str, name: &str, problem: Option<Problem>) {
         let mut state = self.state.lock();
         let key = super::key(namespace, name);
@@ -71,19 +72,19 @@ impl Undecodable {
         state.objects.insert(key, UndecodableObject { problem, listing, logged });
     }
 
-    /// A listing begins.
+    /// Records that a listing begins.
     pub fn begin_listing(&self) {
         self.state.lock().listing += 1;
     }
 
-    /// A listing is complete: what it did not contain is gone.
+    /// Records that a listing is complete. Removes the objects that it did not contain.
     pub fn end_listing(&self) {
         let mut state = self.state.lock();
         let listing = state.listing;
         state.objects.retain(|_, entry| entry.listing == listing);
     }
 
-    /// Number of objects that are left out, and of those of which fields are ignored.
+    /// Returns the number of skipped objects, and the number of objects with ignored fields.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
         let skipped = state.objects.values().filter(|entry| matches!(entry.problem, Problem::Skipped(_)));
@@ -93,7 +94,7 @@ impl Undecodable {
 }
 
 impl UndecodableState {
-    /// Whether one more line may be written now.
+    /// Reports whether one more log line may be written now, and counts it.
     fn has_line(&mut self, now: Instant) -> bool {
         if now - self.window >= LOG_WINDOW {
             (self.window, self.lines) = (now, 0);
@@ -103,7 +104,7 @@ impl UndecodableState {
     }
 }
 
-/// Only the field is named: its value may be a candidate's.
+/// Logs a problem. Names only the field: its value may be a candidate's data.
 fn log(kind: &str, namespace: &str, name: &str, problem: &Problem) {
     match problem {
         Problem::Skipped(field) => tracing::error!(

@@ -1,17 +1,17 @@
-//! Whether one watch succeeds, and what the API server answers if it refuses it.
+//! State of a watch: its last failure, and the API server's answer if it refuses the watch.
 
 use kube::runtime::watcher;
 use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A refusal counts as current for this long. The watch is retried at least every 30 s, plus jitter, and a watch that
-/// starts again reports nothing until an object changes.
+/// Time after which a refusal no longer counts as current. The watch is retried at least every 30 s, plus jitter, and a
+/// watch that restarts successfully delivers nothing until an object changes.
 const REFUSAL_VALIDITY: Duration = Duration::from_secs(90);
 /// Delay before the same failure is logged again.
 const WATCH_LOG_INTERVAL: Duration = Duration::from_secs(300);
 
-/// The state of one watch.
+/// State of one watch.
 #[derive(Debug, Default)]
 pub struct WatchState {
     state: Mutex<WatchFailures>,
@@ -24,12 +24,12 @@ struct WatchFailures {
 }
 
 impl WatchState {
-    /// The list is complete, or an event has arrived.
+    /// Records that the list is complete or that an event was received.
     pub fn succeeded(&self) {
         *self.state.lock() = WatchFailures::default();
     }
 
-    /// The list or the watch has failed. It is retried with backoff.
+    /// Records that the list or the watch failed. The watcher retries it with backoff.
     pub fn failed(&self, kind: &str, error: &watcher::Error) {
         let (now, answer) = (Instant::now(), refusal_message(error));
         let text = answer.clone().unwrap_or_else(|| error.to_string());
@@ -43,7 +43,7 @@ impl WatchState {
         state.refused = answer.map(|answer| (now, answer));
     }
 
-    /// The API server's answer, if it refuses.
+    /// Returns the API server's answer, if it refuses the watch.
     pub fn refusal(&self) -> Option<String> {
         let state = self.state.lock();
         let refused = state.refused.as_ref().filter(|(at, _)| at.elapsed() < REFUSAL_VALIDITY);
@@ -62,7 +62,8 @@ fn log(kind: &str, refused: Option<&str>, error: &watcher::Error) {
     }
 }
 
-/// The API server's answer, if it is one that only a person can change. It names the user, the kind and the namespace.
+/// Returns the API server's answer, if it is a refusal that only a person can resolve. The answer names the user, the
+/// kind and the namespace.
 fn refusal_message(error: &watcher::Error) -> Option<String> {
     let status = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics` on the admin address.
+//! Server of `/livez`, `/readyz` and `/metrics` on the admin address.
 
 use super::exposition::Format;
 use super::health::{Health, PartHealth, page};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// What the admin endpoints tell.
+/// State of the admin endpoints.
 #[derive(Clone)]
 pub struct Admin {
     registry: Arc<Registry>,
@@ -22,7 +22,7 @@ pub struct Admin {
     readiness: ReplicaReadiness,
 }
 
-/// Whether webhooks can be taken here; a cheap handle.
+/// Readiness of this replica to accept webhooks; a cheap handle.
 #[derive(Clone)]
 pub struct ReplicaReadiness {
     caches: Caches,
@@ -31,17 +31,18 @@ pub struct ReplicaReadiness {
 }
 
 impl ReplicaReadiness {
-    /// `stopping` is cancelled when the process begins to end: then it is not ready any more.
+    /// Creates the readiness check. `stopping` is cancelled when the process begins to shut down, after which the
+    /// replica is no longer ready.
     pub fn new(caches: Caches, reach: ApiServerProbe, stopping: CancellationToken) -> Self {
         Self { caches, reach, stopping }
     }
 
-    /// Reports whether webhooks can be taken here now.
+    /// Reports whether this replica can accept webhooks now.
     pub fn is_ready(&self) -> bool {
         self.findings().iter().all(|(_, found)| found.is_ok())
     }
 
-    /// Whether webhooks can be taken here, part by part.
+    /// Returns the readiness of each part that webhooks depend on.
     fn findings(&self) -> Vec<PartHealth> {
         let missing = self.caches.unlisted_kinds();
         let listed = if missing.is_empty() {
@@ -59,7 +60,7 @@ impl ReplicaReadiness {
         vec![("API server".into(), api_server), ("resources".into(), listed), ("process".into(), ends)]
     }
 
-    /// What is wrong without making the replica unready: a namespace that the API server refuses (contract W6).
+    /// Returns the problems that do not make the replica unready: namespaces that the API server refuses (contract W6).
     fn warnings(&self) -> String {
         let refused = self.caches.refused_kinds();
         let line = |(scope, kind, answer): (&WatchScope, &str, String)| {
@@ -73,7 +74,7 @@ impl ReplicaReadiness {
 }
 
 impl Admin {
-    /// What is registered and found so far.
+    /// Creates the state of the endpoints.
     pub fn new(registry: Registry, health: Health, readiness: ReplicaReadiness) -> Self {
         Self { registry: Arc::new(registry), health, readiness }
     }
@@ -91,7 +92,7 @@ impl Admin {
 
 async fn livez(State(admin): State<Admin>) -> (StatusCode, String) {
     let findings = admin.health.findings();
-    // Who is about to end is not hurried: there is a time limit for that.
+    // A process that shuts down counts as alive: shutdown has its own time limit.
     let is_alive = admin.readiness.stopping.is_cancelled() || findings.iter().all(|(_, found)| found.is_ok());
     answer(is_alive, &findings)
 }

@@ -1,5 +1,5 @@
-//! The two texts that `/metrics` can be: OpenMetrics for whoever asks for it, else the older text format of Prometheus,
-//! which every scraper and command-line tool reads.
+//! Text formats of `/metrics`: OpenMetrics if the request accepts it, else the older text format of Prometheus, which
+//! every scraper and command-line tool can read.
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -8,7 +8,7 @@ use std::fmt;
 const OPEN_METRICS_TYPE: &str = "application/openmetrics-text";
 const TEXT_TYPE: &str = "text/plain";
 
-/// How the metrics are written.
+/// Text format of the metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Format {
     /// OpenMetrics 1.0.
@@ -18,7 +18,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the values of the Accept header ask for.
+    /// Returns the format that the values of the Accept header prefer.
     pub fn wanted<'a>(accepted: impl Iterator<Item = &'a str>) -> Self {
         let (mut open_metrics, mut text) = (0.0, 0.0);
         for range in accepted.flat_map(|value| value.split(',')) {
@@ -34,7 +34,7 @@ impl Format {
         if open_metrics > 0.0 && open_metrics >= text { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// The Content-Type of the answer.
+    /// Returns the Content-Type of the answer.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -42,7 +42,7 @@ impl Format {
         }
     }
 
-    /// Everything that is registered.
+    /// Formats all registered metrics.
     pub fn write(self, registry: &Registry) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, registry)?;
@@ -53,8 +53,8 @@ impl Format {
     }
 }
 
-/// OpenMetrics as the older format has it: the samples are the same, but a counter and an info are described under the
-/// names of their samples, an info is a gauge, and nothing marks the end.
+/// Converts OpenMetrics to the older format. The samples are the same, but the descriptions of a counter and of an info
+/// use the names of their samples, an info is a gauge, and there is no end marker.
 fn older(text: &str) -> String {
     let mut older = String::with_capacity(text.len());
     let mut help = None;

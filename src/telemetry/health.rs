@@ -1,9 +1,9 @@
-//! Whether the process still does what it is for. Each part that must not end and must not stand still says now and then
-//! that it goes on; `/livez` asks, and names the parts that do not.
+//! Liveness of the process. Each part that must neither end nor stall sends heartbeats; `/livez` checks them and names
+//! the parts that ended or stalled.
 //!
-//! Only what a restart can mend counts. A service or an API server that is away, slow, or answers 429 for hours is
-//! waited for, so no part depends on them: their calls end by themselves, and waiting for a turn or for the rate limit
-//! is not standing still.
+//! Only problems that a restart can fix count. No part depends on Lever, CoderPad or the API server, even if they are
+//! unreachable, slow, or answer 429 for hours: calls to them have timeouts, and a pass that waits for a concurrency
+//! slot or for the rate limit is not stalled.
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -12,17 +12,17 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
-/// How often a task shows that it is still being run.
+/// Delay between two heartbeats of a task.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
-/// A task that has not shown that for so long is stuck: something in it blocks, or never comes to an end.
+/// Time without a heartbeat after which a task counts as stalled: it blocks its thread or never yields.
 const TASK_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
-/// How much longer than the longest call a pass may need between two things that it does.
+/// Maximum time between two signs of progress of a pass, in addition to the duration of the longest call.
 const PASS_PROGRESS_MARGIN: Duration = Duration::from_secs(120);
 
-/// What is known of a part: nothing, or what is wrong with it.
+/// Name of a part, and its problem if it has one.
 pub type PartHealth = (String, Result<(), String>);
 
-/// The parts of the process; a cheap handle.
+/// Registry of the supervised parts of the process; a cheap handle.
 #[derive(Clone, Debug)]
 pub struct Health {
     parts: Arc<Mutex<BTreeMap<String, PartState>>>,
@@ -36,7 +36,7 @@ enum PartState {
     Ended,
 }
 
-/// What shows that a part goes on.
+/// Handle by which a part sends heartbeats.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
     health: Health,
@@ -45,7 +45,7 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// It goes on.
+    /// Records a heartbeat.
     pub fn beat(&self) {
         let part = PartState::Runs { seen: Instant::now(), limit: self.limit };
         self.health.parts.lock().insert(self.name.clone(), part);
@@ -53,19 +53,19 @@ impl Heartbeat {
 }
 
 impl Health {
-    /// Nothing runs yet. No call takes longer than `longest_call`.
+    /// Creates an empty registry. `longest_call` is the maximum duration of a call.
     pub fn new(longest_call: Duration) -> Self {
         Self { parts: Arc::default(), passes: Arc::default(), longest_call }
     }
 
-    /// A part that shows by itself that it goes on, at least this often.
+    /// Registers a part that sends its own heartbeats, at least once per `limit`.
     pub fn pulse(&self, name: &str, limit: Duration) -> Heartbeat {
         let pulse = Heartbeat { health: self.clone(), name: name.to_owned(), limit };
         pulse.beat();
         pulse
     }
 
-    /// Runs a task that must not end before `stop`, nor stand still.
+    /// Runs a task that must neither stall nor end before `stop`.
     pub async fn guarded<T>(self, name: String, stop: CancellationToken, task: impl Future<Output = T>) -> T {
         let pulse = self.pulse(&name, TASK_HEARTBEAT_TIMEOUT);
         let ticking = async {
@@ -74,7 +74,7 @@ impl Health {
                 pulse.beat();
             }
         };
-        // In one task: where the one is not run, the other is not either.
+        // Both run in the same task, so that the heartbeats stop if the task blocks.
         let outcome = tokio::select! {
             outcome = task => outcome,
             never = ticking => never,
@@ -87,7 +87,7 @@ impl Health {
         outcome
     }
 
-    /// Runs a pass over an object, which must not stand still; see [`goes_on`] and [`patiently`].
+    /// Runs a pass over an object, which must not stall; see [`goes_on`] and [`patiently`].
     pub async fn watched<T>(&self, what: String, pass: impl Future<Output = T>) -> T {
         let watched = Arc::new(SupervisedPass {
             what,
@@ -103,7 +103,7 @@ impl Health {
         PASS.scope(watched, pass).await
     }
 
-    /// Each part, and what is wrong with it.
+    /// Returns the health of each part, and of each pass that is stalled.
     pub fn findings(&self) -> Vec<PartHealth> {
         let mut findings: Vec<PartHealth> = self
             .parts
@@ -129,7 +129,7 @@ impl Health {
     }
 }
 
-/// One pass that is under way.
+/// Pass in progress.
 #[derive(Debug)]
 struct SupervisedPass {
     what: String,
@@ -139,7 +139,7 @@ struct SupervisedPass {
 #[derive(Debug)]
 struct PassActivity {
     seen: Instant,
-    /// For how much it waits now that may take any time.
+    /// Number of current waits that may take any amount of time.
     waits: u32,
 }
 
@@ -171,12 +171,12 @@ tokio::task_local! {
     static PASS: Arc<SupervisedPass>;
 }
 
-/// The pass that is under way here has done something.
+/// Records progress of the pass in which the caller runs.
 pub fn goes_on() {
     let _ = PASS.try_with(|pass| pass.note(|_| ()));
 }
 
-/// Waits for something that may take any time without anything being wrong.
+/// Waits for a future that may take any amount of time. The pass does not count as stalled meanwhile.
 pub async fn patiently<T>(wait: impl Future<Output = T>) -> T {
     let Ok(pass) = PASS.try_with(Arc::clone) else { return wait.await };
     pass.note(|waits| *waits += 1);
@@ -192,7 +192,7 @@ impl Drop for WaitGuard<'_> {
     }
 }
 
-/// The findings as a page: a line for each part.
+/// Formats the findings as a page, with a line for each part.
 pub fn page(findings: &[PartHealth]) -> String {
     let line = |(part, found): &PartHealth| match found {
         Ok(()) => format!("ok {part}\n"),
@@ -212,7 +212,7 @@ mod tests {
         Health::new(Duration::from_secs(30))
     }
 
-    /// The parts with which something is wrong.
+    /// Returns the parts that have a problem.
     fn problems(health: &Health) -> String {
         let mut findings = health.findings();
         findings.retain(|(_, found)| found.is_err());
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(problems(&health), "");
     }
 
-    /// A task that blocks is not run, and neither is what ticks in it: here it is not polled.
+    /// A task that blocks sends no heartbeats. The test simulates it by not polling the task.
     #[tokio::test(start_paused = true)]
     async fn a_task_that_is_stuck_is_noticed() {
         let (health, stop) = (health(), CancellationToken::new());

@@ -1,4 +1,4 @@
-//! Numbers about what is in the cluster, read from the caches when somebody asks. Every replica tells them.
+//! Metrics about the objects in the cluster, computed from the caches at each scrape. Every replica reports them.
 
 use crate::api::condition::{Status, find, types};
 use crate::api::pad::Phase;
@@ -15,16 +15,16 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The reason of a Pad that nobody has looked at yet.
+/// Reason label of a Pad that was not reconciled yet.
 const UNOBSERVED_REASON: &str = "NotLookedAt";
 
-/// Pads by phase, and how the connections and configurations are.
+/// Collector of metrics about Pads, connections and configurations.
 pub struct InventoryMetrics {
     caches: Caches,
 }
 
 impl InventoryMetrics {
-    /// Of everything that is watched.
+    /// Creates the collector for all watched scopes.
     pub fn new(caches: Caches) -> Self {
         Self { caches }
     }
@@ -33,7 +33,7 @@ impl InventoryMetrics {
         self.caches.scopes().iter().flat_map(|scope| scope.connections.all()).collect()
     }
 
-    /// How many Pads are in each phase.
+    /// Returns the number of Pads in each phase.
     fn phases(&self) -> BTreeMap<&'static str, i64> {
         let mut counts: BTreeMap<&str, i64> =
             ["Pending", "Open", "Started", "Ended", "Skipped", "Failed"].map(|phase| (phase, 0)).into();
@@ -43,7 +43,7 @@ impl InventoryMetrics {
         counts
     }
 
-    /// For each reason that Pads wait for: since when the one waits that has waited longest.
+    /// Returns, for each reason of waiting Pads, the time since which the longest-waiting Pad waits.
     fn waiting_since(&self) -> BTreeMap<&'static str, Timestamp> {
         let mut longest = BTreeMap::new();
         for scope in self.caches.scopes() {
@@ -55,7 +55,7 @@ impl InventoryMetrics {
         longest
     }
 
-    /// Number of objects that do not decode, by kind and effect.
+    /// Returns the number of objects that do not decode, by kind and effect.
     fn undecodable(&self) -> BTreeMap<[&'static str; 2], i64> {
         let mut counts = BTreeMap::new();
         for scope in self.caches.scopes() {
@@ -73,7 +73,7 @@ impl InventoryMetrics {
         counts
     }
 
-    /// How many configurations are Ready, and how many are not.
+    /// Returns the number of configurations that are Ready, and of the others.
     fn configurations(&self) -> [(&'static str, i64); 2] {
         let mut counts = [("true", 0), ("false", 0)];
         for rule in self.caches.scopes().iter().flat_map(|scope| scope.configurations.all()) {
@@ -89,7 +89,7 @@ impl fmt::Debug for InventoryMetrics {
     }
 }
 
-/// A Pad that nobody has looked at yet is waiting.
+/// Returns the phase of a Pad. A Pad that was not reconciled yet counts as Pending.
 fn phase(pad: &Pad) -> &'static str {
     match pad.phase() {
         None | Some(Phase::Pending) => "Pending",
@@ -101,14 +101,15 @@ fn phase(pad: &Pad) -> &'static str {
     }
 }
 
-/// Why and since when a Pad waits, if it does. The time does not begin anew with another reason.
+/// Returns the reason and the start of a Pad's waiting time, if it waits. The time does not restart when the reason
+/// changes.
 fn waits(pad: &Pad) -> Option<(&'static str, Timestamp)> {
     let made = pad.metadata.creation_timestamp.as_ref()?.0;
     match pad.phase() {
         None => Some((UNOBSERVED_REASON, made)),
         Some(Phase::Pending) => {
             let ready = find(pad.conditions(), types::READY)?;
-            // Written by somebody else, perhaps: it becomes no label.
+            // An unknown reason does not become a label: another writer may have set it.
             Some((Reason::parse(&ready.reason)?.as_str(), ready.last_transition_time))
         }
         Some(Phase::Open | Phase::Started | Phase::Ended | Phase::Skipped | Phase::Failed) => None,

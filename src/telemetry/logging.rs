@@ -1,8 +1,8 @@
-//! Log lines on standard error: text for people, JSON for machines. Never a secret, a signature or a candidate's data,
-//! whatever `RUST_LOG` says.
+//! Log lines on standard error: text for people, JSON for machines. They never contain a secret, a signature or a
+//! candidate's data, regardless of `RUST_LOG`.
 //!
-//! What we log ourselves is safe at every level. What libraries log is not ours: at debug and trace they show headers,
-//! bodies and whole objects. So of them only what concerns operation is heard.
+//! The operator's own lines are safe at every level. Lines of libraries are not: at debug and trace they contain
+//! headers, bodies and whole objects. Therefore lines of libraries appear only at level info and above.
 
 use super::traces::{Traces, is_of_a_trace};
 use crate::cli::LogFormat;
@@ -18,16 +18,17 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-/// What is shown unless RUST_LOG says otherwise. The controller library would repeat the object in each line of a
-/// reconcile, which our own lines name already.
+/// Default filter, unless RUST_LOG is set. The controller library would repeat the object in each line of a reconcile,
+/// although the operator's own lines name it already.
 const DEFAULT_LEVEL: &str = "info,kube_runtime::controller=warn";
-/// What everything of our own is logged under.
+/// Target of all log lines of the operator itself.
 const OWN_TARGET: &str = "pad_operator";
-/// The Kubernetes client logs whole answers that it cannot read, at any level, and so candidates' names.
+/// Target of the Kubernetes client, whose lines never appear. It logs whole answers that it cannot decode, at any
+/// level, and they may contain candidates' names.
 const SILENCED_TARGET: &str = "kube_client";
 
-/// Sets up logging for the whole process, and beside it the traces, if there are any: then each line that belongs to one
-/// carries its ids. A second call has no effect.
+/// Sets up logging for the whole process, and traces if they are enabled. Each line that belongs to a trace then
+/// contains the IDs of the trace and the span. A second call has no effect.
 pub fn start(format: Option<LogFormat>, traces: Option<&Traces>) {
     let default = if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
     let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LEVEL));
@@ -44,10 +45,10 @@ pub fn start(format: Option<LogFormat>, traces: Option<&Traces>) {
             lines.map_event_format(|inner| WithTraceIds { form: LogFormat::Json, inner }).boxed()
         }
     };
-    // A filter of its own, because a more exact directive of RUST_LOG would win over any that is added to it.
+    // A separate filter, because a more specific directive in RUST_LOG would override a directive that is added here.
     let lines = lines.with_filter(wanted.and(filter_fn(is_safe)));
     let lines = tracing_subscriber::registry().with(lines);
-    // A layer that may be there or not would have every span made that no layer hears of.
+    // With an optional layer, the subscriber would create spans even if no layer processes them.
     let started = match traces {
         Some(traces) => lines.with(traces.layer()).try_init(),
         None => lines.try_init(),
@@ -57,7 +58,7 @@ pub fn start(format: Option<LogFormat>, traces: Option<&Traces>) {
     }
 }
 
-/// Whether a line of this origin and level can be shown at all.
+/// Reports whether lines of this target and level may appear at all.
 fn is_safe(line: &Metadata<'_>) -> bool {
     if is_of_a_trace(line) {
         return false;
@@ -69,12 +70,12 @@ fn is_safe(line: &Metadata<'_>) -> bool {
     }
 }
 
-/// The ids of the span that is under way here.
+/// Returns the context of the current span, with the IDs of trace and span.
 fn ids() -> Option<SpanContext> {
     Some(Context::current().span().span_context().clone()).filter(SpanContext::is_valid)
 }
 
-/// Lines with the ids first; in JSON, as fields.
+/// Formatter that puts the IDs of trace and span at the start of a line; in JSON, as fields.
 struct WithTraceIds<F> {
     form: LogFormat,
     inner: F,

@@ -1,4 +1,4 @@
-//! What the program tells about itself: log lines, metrics, traces, health.
+//! Telemetry of the operator: log lines, metrics, traces, health.
 
 pub mod admin;
 mod exposition;
@@ -12,7 +12,7 @@ use crate::cli::RunArgs;
 use tokio::runtime::Handle;
 use traces::Traces;
 
-/// Sets up log lines and, if they are wanted, traces. `runtime` is what the traces are sent on.
+/// Sets up logging and, if an endpoint is set, traces. The export of the traces runs on `runtime`.
 pub fn start(args: &RunArgs, runtime: &Handle) -> anyhow::Result<Option<Traces>> {
     let endpoint = args.otlp_endpoint.as_deref();
     let traces = endpoint.map(|endpoint| Traces::to(endpoint, runtime.clone())).transpose()?;

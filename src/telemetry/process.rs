@@ -1,5 +1,5 @@
-//! Numbers about the process, under the names that all Prometheus clients use. Read from /proc when somebody asks, so
-//! there are none where there is no /proc.
+//! Metrics about the process, under the names that all Prometheus clients use. They are read from /proc at each scrape;
+//! systems without /proc do not report CPU time, memory and open files.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -10,33 +10,33 @@ use std::fmt;
 use std::fs::{read_dir, read_to_string};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Linux counts CPU time in hundredths of a second for programs, whatever the kernel does.
+/// Unit of CPU time in /proc: Linux reports hundredths of a second to programs, regardless of the kernel's own clock.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// CPU time, memory, open files, and when it began.
+/// Collector of the CPU time, memory, open files and start time of the process.
 #[derive(Debug)]
 pub struct ProcessMetrics {
     started: f64,
 }
 
 impl ProcessMetrics {
-    /// Of this process, which begins now.
+    /// Creates the collector. The current time is the start time of the process.
     pub fn starting() -> Self {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         Self { started }
     }
 }
 
-/// Seconds of CPU time, user and system.
+/// Returns the CPU time in seconds, user and system.
 fn cpu_seconds() -> Option<f64> {
     let stat = read_to_string("/proc/self/stat").ok()?;
-    // The name in parentheses may hold anything; utime and stime are the 12th and 13th after it.
+    // The name in parentheses may contain any character; utime and stime are the 12th and 13th fields after it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }
 
-/// Bytes of memory that are in use.
+/// Returns the resident memory in bytes.
 fn resident_bytes() -> Option<i64> {
     let status = read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,4 +1,4 @@
-//! How spans leave: which of them, and over which HTTP client.
+//! Export of spans: the filter of spans, and the HTTP client that sends them.
 
 use super::spans::IDLE_ATTRIBUTE;
 use crate::transport;
@@ -13,17 +13,18 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// How long a delivery may take.
+/// Timeout of one export request.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Delay before the same failure is logged again, and before another one is.
+/// Delay before the same failure is logged again.
 const EXPORT_LOG_INTERVAL: Duration = Duration::from_secs(600);
+/// Delay before a different failure is logged.
 const NEW_FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// The mistake that is made most often: to a gRPC port it looks like a broken connection.
+/// Advice for the most frequent mistake: a request to a gRPC port looks like a broken connection.
 const HINT: &str =
     "It must be the collector's port for OTLP over HTTP, usually 4318; gRPC, usually 4317, is not supported";
 
-/// Leaves out passes that did nothing. A leader that begins looks at each Pad there is, and a collector that is told of
-/// all that would have no room for the rest.
+/// Span processor that drops the spans of passes without work. A new leader reconciles every Pad; the spans of these
+/// passes would fill the collector and displace the others.
 #[derive(Debug)]
 pub struct DropIdleSpans<P>(pub P);
 
@@ -52,7 +53,7 @@ impl<P: SpanProcessor> SpanProcessor for DropIdleSpans<P> {
     }
 }
 
-/// Sends requests of the exporter, which runs on a thread of its own, over our HTTP client, which needs the runtime.
+/// HTTP client for the exporter. The exporter runs on its own thread, and the HTTP client needs the runtime.
 #[derive(Debug)]
 pub struct OtlpHttpClient {
     client: reqwest::Client,
@@ -60,7 +61,7 @@ pub struct OtlpHttpClient {
     failure: Mutex<Option<ExportFailure>>,
 }
 
-/// A failure that lasts.
+/// Export failure that persists.
 #[derive(Debug)]
 struct ExportFailure {
     logged: Instant,
@@ -68,7 +69,8 @@ struct ExportFailure {
 }
 
 impl OtlpHttpClient {
-    /// With connections of its own: what a collector does must not touch the calls to the services.
+    /// Creates a client with its own connections, so that a faulty collector does not affect calls to Lever and
+    /// CoderPad.
     pub fn new(runtime: Handle) -> reqwest::Result<Self> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("pad-operator/", env!("CARGO_PKG_VERSION")))
@@ -97,7 +99,8 @@ impl OtlpHttpClient {
         Ok(Response::builder().status(status.as_u16()).body(body)?)
     }
 
-    /// One line when it begins to fail, one each [`EXPORT_LOG_INTERVAL`] while it lasts, and one when it is over.
+    /// Logs a failure: one line when it begins, and one line per [`EXPORT_LOG_INTERVAL`] while it persists.
+    /// `succeeded` logs its end.
     fn failed(&self, reason: &str) {
         let mut failure = self.failure.lock();
         if is_due(failure.as_ref(), reason, Instant::now()) {
@@ -113,7 +116,7 @@ impl OtlpHttpClient {
     }
 }
 
-/// Whether a failure is to be logged now.
+/// Reports whether a failure must be logged now.
 fn is_due(last: Option<&ExportFailure>, reason: &str, now: Instant) -> bool {
     last.is_none_or(|last| {
         let pause = if last.reason == reason { EXPORT_LOG_INTERVAL } else { NEW_FAILURE_LOG_INTERVAL };

@@ -1,12 +1,13 @@
-//! Traces, for whoever wants to see where the time of one candidate went: from the webhook over the stored Pad to the
-//! calls of both services and the link. Sent as OTLP over HTTP to the collector that `--otlp-endpoint` names.
+//! Traces that show how long each step for one candidate took: from the webhook through the stored Pad to the calls to
+//! Lever and CoderPad and the link. The operator sends them as OTLP over HTTP to the collector in `--otlp-endpoint`.
 //!
-//! Without that flag nothing is set up: a span that nobody wants is a comparison, and no Pad is annotated. With it
-//! nothing waits for the collector: spans are queued, up to a bound, and a thread of its own sends them.
+//! Without that flag, traces are off: a disabled span costs one comparison, and the operator annotates no Pad. With the
+//! flag, no code path waits for the collector: spans go to a bounded queue, and a separate thread sends them.
 //!
-//! Only our own spans leave, and no log line: neither candidates' data nor keys are in them ([`spans`] names all there
-//! is). How much is sent is set as everywhere: `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES`,
-//! `OTEL_SERVICE_NAME`, and `OTEL_EXPORTER_OTLP_HEADERS` for a collector that wants to know who sends.
+//! The operator exports only its own spans, and no log lines. Spans contain neither candidates' data nor keys
+//! ([`spans`] defines all of them). The usual variables configure the export: `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`,
+//! `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`, and `OTEL_EXPORTER_OTLP_HEADERS` for a collector that requires
+//! authentication.
 
 mod export;
 pub mod spans;
@@ -28,21 +29,21 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-/// What all spans that are exported are under; no other span and no log line is.
+/// Target of all exported spans. No other span and no log line has it.
 pub const TRACE_TARGET: &str = "pad_operator_trace";
-/// Who made them.
+/// Default service name in traces.
 const SERVICE_NAME: &str = "pad-operator";
-/// How long the end of the process may wait for a collector that is slow to take the last spans.
+/// Maximum time that shutdown waits for a slow collector to accept the last spans.
 const TRACE_FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The way to the collector.
+/// Export of traces to the collector.
 #[derive(Debug)]
 pub struct Traces {
     provider: SdkTracerProvider,
 }
 
 impl Traces {
-    /// Begins to send to a collector. Its requests run on `runtime`.
+    /// Creates the export to a collector and starts it. Its requests run on `runtime`.
     pub fn to(endpoint: &str, runtime: Handle) -> anyhow::Result<Self> {
         let carrier =
             OtlpHttpClient::new(runtime).context("the HTTP client for traces could not be set up")?;
@@ -60,7 +61,7 @@ impl Traces {
         Ok(Self { provider })
     }
 
-    /// What turns our spans into those of OpenTelemetry.
+    /// Returns the layer that converts the operator's spans to OpenTelemetry spans.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -74,7 +75,7 @@ impl Traces {
             .with_filter(filter_fn(is_of_a_trace))
     }
 
-    /// Sends what is left, for as long as that is worth waiting for.
+    /// Sends the remaining spans, within `TRACE_FLUSH_TIMEOUT`, and stops the export.
     pub fn end(&self) {
         if self.provider.shutdown_with_timeout(TRACE_FLUSH_TIMEOUT).is_err() {
             tracing::warn!("the last traces could not be delivered");
@@ -82,12 +83,12 @@ impl Traces {
     }
 }
 
-/// Whether this is a span for traces. Log lines never are.
+/// Reports whether the metadata is of a span for traces. Log lines never belong to traces.
 pub(super) fn is_of_a_trace(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && metadata.target() == TRACE_TARGET
 }
 
-/// Who we are, as far as nobody has set it otherwise.
+/// Returns the resource attributes of this process. Environment variables override the defaults.
 fn resource() -> Resource {
     let ours = [
         Some(KeyValue::new("service.name", SERVICE_NAME)),

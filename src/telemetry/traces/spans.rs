@@ -1,7 +1,8 @@
-//! The spans there are, and how one trace goes on where another process takes over: by an annotation of the Pad.
+//! Definitions of all spans, and the Pad annotation by which a trace continues in another process.
 //!
-//! All names and attributes are here. They hold names of the cluster, operations with placeholders, and outcomes of
-//! closed sets; no id of Lever or CoderPad, no address with an id, no message of a service, nothing of a candidate.
+//! This module defines all names and attributes of spans. They contain names of cluster objects, operations with
+//! placeholders, and outcomes from closed sets. They contain no ID from Lever or CoderPad, no address with an ID, no
+//! message of a service, and no data of a candidate.
 
 use super::TRACE_TARGET;
 use crate::api::names::TRACEPARENT;
@@ -21,12 +22,13 @@ use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use url::Url;
 
-/// The attribute of a pass that did nothing.
+/// Attribute of a pass that did no work.
 pub(super) const IDLE_ATTRIBUTE: &str = "pad_operator.idle";
-/// What the W3C calls the context of a trace.
+/// Name of the header with the trace context, from the W3C Trace Context specification.
 const TRACEPARENT_HEADER: &str = "traceparent";
 
-/// A signed delivery, until it is answered. An unsigned one has no span, or a flood of them would flood the collector.
+/// Creates the span of a signed delivery, which lasts until the answer. Unsigned deliveries have no span, so that a
+/// flood of them does not flood the collector.
 pub fn webhook(namespace: &str, connection: &str) -> Span {
     info_span!(
         target: TRACE_TARGET,
@@ -42,7 +44,7 @@ pub fn webhook(namespace: &str, connection: &str) -> Span {
     )
 }
 
-/// Notes what a delivery was answered with.
+/// Records the answer to a delivery.
 pub fn answered(span: &Span, outcome: &str, status: StatusCode) {
     span.record("pad_operator.outcome", outcome).record("http.response.status_code", status.as_u16());
     if status.is_server_error() {
@@ -50,17 +52,17 @@ pub fn answered(span: &Span, outcome: &str, status: StatusCode) {
     }
 }
 
-/// One sync of a connection.
+/// Creates the span of one sync of a connection.
 pub fn sync(namespace: &str, connection: &str) -> Span {
     info_span!(target: TRACE_TARGET, "sync", k8s.namespace.name = namespace, pad_operator.connection = connection)
 }
 
-/// One step of the plan of a Pad.
+/// Creates the span of one step in the plan of a Pad.
 pub fn step(name: &'static str) -> Span {
     info_span!(target: TRACE_TARGET, "step", otel.name = name, otel.status_code = Empty)
 }
 
-/// One call to a service. `waited` is how long the rate limit held it back before.
+/// Creates the span of one call to a service. `waited` is the time that the call waited for the rate limit.
 pub fn call(
     service: Service,
     operation: &'static str,
@@ -86,7 +88,7 @@ pub fn call(
     )
 }
 
-/// Notes how a call ended.
+/// Records the result of a call.
 pub fn called(span: &Span, status: Option<u16>, failure: Option<ErrorKind>) {
     if let Some(status) = status {
         span.record("http.response.status_code", status);
@@ -96,7 +98,7 @@ pub fn called(span: &Span, status: Option<u16>, failure: Option<ErrorKind>) {
     }
 }
 
-/// A write to the API server, with its span.
+/// Runs a write to the API server in its own span.
 pub async fn write<T>(
     operation: &str,
     namespace: &str,
@@ -127,34 +129,35 @@ pub async fn write<T>(
     result
 }
 
-/// The annotation that lets the trace that is under way here go on where the object is reconciled; None outside of any.
+/// Returns the annotation by which the reconcile of the object continues the current trace; None if there is no trace.
 pub fn mark() -> Option<(String, String)> {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&Context::current(), &mut carrier);
     Some((TRACEPARENT.to_owned(), carrier.remove(TRACEPARENT_HEADER)?))
 }
 
-/// Where an annotation says that the trace began. What cannot be one counts as none: anybody may write it.
+/// Returns the span context in an annotation. An invalid annotation counts as absent, because anybody who may write
+/// Pads may set it.
 fn marked(annotation: &str) -> Option<SpanContext> {
     let carrier = HashMap::from([(TRACEPARENT_HEADER.to_owned(), annotation.to_owned())]);
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &carrier);
     Some(context.span().span_context().clone()).filter(SpanContext::is_valid)
 }
 
-/// Whether anything was done under a pass.
+/// Flag that is set as soon as a pass does some work.
 #[derive(Clone, Default)]
 struct HadWork(Arc<AtomicBool>);
 
-/// A span begins under this parent: the pass that it is in does something.
+/// Marks the pass that contains `parent` as having work, because a span begins under it.
 pub(super) fn acts(parent: &Context) {
-    // The parent of the pass itself is none, or the webhook, in another process perhaps.
+    // A pass itself has no parent, or a remote parent: the webhook, possibly in another process.
     let of_pass = parent.has_active_span() && !parent.span().span_context().is_remote();
     if let Some(HadWork(acts)) = parent.get::<HadWork>().filter(|_| of_pass) {
         acts.store(true, Ordering::Relaxed);
     }
 }
 
-/// Notes how long the pass that is under way has waited for its turn.
+/// Records how long the current pass waited for its concurrency slot.
 pub fn took_turn(waited: Duration) {
     Span::current().record("pad_operator.turn_wait_ms", milliseconds(waited));
 }
@@ -163,15 +166,15 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// One pass over an object.
+/// Span of one pass over an object.
 pub struct ReconcileSpan {
     span: Span,
     acts: HadWork,
 }
 
 impl ReconcileSpan {
-    /// `annotation` is the object's mark. The pass belongs to that trace while what began it is not done (`continues`);
-    /// later ones are traces of their own, with a link to it.
+    /// Creates the span. `annotation` is the object's trace annotation. The pass belongs to that trace until the work
+    /// of the trace is done (`continues`); each later pass is a separate trace, with a link to the first.
     pub fn new(kind: &str, namespace: &str, name: &str, annotation: Option<&str>, continues: bool) -> Self {
         let span = info_span!(
             target: TRACE_TARGET,
@@ -195,7 +198,7 @@ impl ReconcileSpan {
             Some(began) => span.add_link(began),
             None => {}
         }
-        // It can only fail where nothing is traced.
+        // This can only fail if traces are off.
         let _ = span.set_parent(parent);
         Self { span, acts }
     }

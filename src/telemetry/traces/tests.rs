@@ -12,7 +12,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry;
 
-/// Takes what would be sent.
+/// Span processor that stores the spans that would be sent.
 #[derive(Clone, Debug, Default)]
 struct Sent(Arc<Mutex<Vec<SpanData>>>);
 
@@ -38,7 +38,7 @@ impl Sent {
     }
 }
 
-/// Traces on this thread, as long as the guard is held.
+/// Enables traces on this thread until the guard is dropped.
 fn traces() -> (Sent, DefaultGuard) {
     let sent = Sent::default();
     let provider = SdkTracerProvider::builder().with_span_processor(DropIdleSpans(sent.clone())).build();
@@ -86,7 +86,7 @@ async fn a_pass_that_does_nothing_is_not_sent_unless_it_fails() {
     assert!(sent.iter().all(|span| span.attributes.iter().any(|one| one.value.as_str() == "fails")));
 }
 
-/// Anybody who may write Pads may write it.
+/// The operator must tolerate any annotation, because anybody who may write Pads may set it.
 #[tokio::test]
 async fn an_annotation_that_is_none_counts_as_none() {
     let (sent, _guard) = traces();

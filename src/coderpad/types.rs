@@ -334,7 +334,7 @@ fn pad(row: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
     let created_at = row.needs("created_at", row.time("created_at"));
     let ids = row.items("pad_environment_ids", |id| id.value().as_i64());
     Ok(PadRecord {
-        id: id.ok_or("the pad has no id that can be one")?,
+        id: id.ok_or("the pad has no valid ID")?,
         title: row.text("title").unwrap_or_default(),
         state: row.text("state").unwrap_or_default(),
         kind: PadKind::of(row.text("type").as_deref()),

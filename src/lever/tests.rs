@@ -587,7 +587,7 @@ async fn a_refused_write_is_remembered_until_it_succeeds() {
     client.add_tags(ID, &tags).await.unwrap_err();
     assert_eq!(clone.refused(), Some(ADD_TAGS));
     client.remove_tags(ID, &tags).await.unwrap();
-    assert_eq!(clone.refused(), Some(ADD_TAGS), "another operation says nothing about it");
+    assert_eq!(clone.refused(), Some(ADD_TAGS), "another operation does not show it");
     clone.add_tags(ID, &tags).await.unwrap();
     assert_eq!(client.refused(), None);
 }

@@ -358,9 +358,12 @@ mod tests {
     fn only_what_nothing_else_explains_is_a_missed_delivery() {
         let missed = |row: &ListedCandidate, pads: &[Arc<Pad>]| is_missed(&rule(), row, pads, at(10));
         assert!(missed(&row(5), &[]));
-        assert!(!missed(&row(9), &[]), "the webhook may be under way");
+        assert!(!missed(&row(9), &[]), "the webhook may be in flight");
         assert!(!missed(&row(-5), &[]), "there before the rule");
-        assert!(!is_missed(&rule(), &row(5), &[], at(5 + 24 * 60)), "what told of it may have been deleted");
+        assert!(
+            !is_missed(&rule(), &row(5), &[], at(5 + 24 * 60)),
+            "the Pad of the webhook may have been deleted"
+        );
         assert!(!missed(&ListedCandidate { made_at: Some(at(5)), ..row(5) }, &[]), "made in the stage");
 
         let by_webhook = |minute: i64| {

@@ -108,7 +108,7 @@ pub async fn walk(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Re
         // All else works without this permission: the status of the connection does not change.
         Err(SyncError::Service(error)) if error.class == ErrorKind::Forbidden => {
             let (namespace, connection) = (&session.namespace, session.connection.name_any());
-            tracing::warn!(%namespace, connection, operation = error.operation, "the Lever API key lacks a permission: Pads go on naming candidates who were deleted in Lever. Use a key with all read and write permissions");
+            tracing::warn!(%namespace, connection, operation = error.operation, "the Lever API key lacks a permission; Pads keep the names of candidates who were deleted in Lever. Use a key with all read and write permissions");
         }
         Err(error) => return Err(error),
     }
@@ -216,7 +216,7 @@ mod tests {
             serde_json::from_value(pad).unwrap()
         };
         assert!(is_restored(&pad(500, 10), at(400)) && !is_restored(&pad(500, 501), at(400)));
-        assert!(!is_restored(&pad(5, 3), at(400)), "stored before the walk");
+        assert!(!is_restored(&pad(5, 3), at(400)), "stored before the scan");
         assert_eq!(made_at(&pad(500, 10), Some(at(400))), Some(at(10)));
         assert_eq!(made_at(&pad(5, 3), Some(at(400))), Some(at(5)));
     }

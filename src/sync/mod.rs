@@ -204,10 +204,10 @@ fn report(namespace: &str, connection: &str, error: &SyncError) {
     match error {
         SyncError::Service(error) => {
             let (service, operation, status) = (error.service, error.operation, error.status);
-            tracing::warn!(namespace, connection, %service, operation, status, class = error.class.label(), "a sync did not get to its end; the next one begins anew");
+            tracing::warn!(namespace, connection, %service, operation, status, class = error.class.label(), "sync incomplete; will retry");
         }
         SyncError::Account(_) | SyncError::Store(_) | SyncError::TooLong(_) => {
-            tracing::warn!(namespace, connection, %error, "a sync did not get to its end; the next one begins anew");
+            tracing::warn!(namespace, connection, %error, "sync incomplete; will retry");
         }
         SyncError::Continues(_) => {
             tracing::info!(namespace, connection, %error, "sync incomplete; will continue");

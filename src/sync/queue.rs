@@ -254,7 +254,7 @@ mod tests {
         syncs.want(ID.0, ID.1, None);
         syncs.want_rule(ID, "phone-screen", Some("now"));
         syncs.want_rule(ID, "onsite", None);
-        assert!(syncs.begin().is_empty(), "it is under way");
+        assert!(syncs.begin().is_empty(), "it is in progress");
         let mut ends = syncs.ends();
         assert_eq!(syncs.end(&begun[0].0, complete()), None);
         assert_eq!(ends.try_recv().unwrap(), begun[0].0);

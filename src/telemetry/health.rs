@@ -249,7 +249,7 @@ mod tests {
         advance(Duration::from_secs(16)).await;
         assert_eq!(problems(&health), "failed controller of Pads: it has stood still for 75 s\n");
         assert!(task.now_or_never().is_none());
-        assert_eq!(problems(&health), "", "it goes on");
+        assert_eq!(problems(&health), "", "the work continues");
     }
 
     #[tokio::test(start_paused = true)]

@@ -214,7 +214,7 @@ impl ServiceClient {
             |s: &str| s.len() <= MAX_SEGMENT_LENGTH && s != "." && s != ".." && !s.contains(char::is_control);
         let last = segments.len().saturating_sub(1);
         if segments.iter().enumerate().any(|(i, s)| !fits(s) || (s.is_empty() && i < last)) {
-            return Err(self.error(ErrorKind::Invalid, operation, None, "an id that cannot be one"));
+            return Err(self.error(ErrorKind::Invalid, operation, None, "an invalid ID"));
         }
         match url.path_segments_mut() {
             Ok(mut path) => {

@@ -57,7 +57,7 @@ impl World {
                 return;
             }
         }
-        self.truth.fails(Broken::Restless, "the objects do not come to rest");
+        self.truth.fails(Broken::Restless, "the objects do not settle");
     }
 
     /// Starts the process again. Its memory is lost.

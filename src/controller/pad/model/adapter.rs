@@ -357,7 +357,7 @@ fn record(pad: &CoderPad, uid: u8) -> PadRecord {
 }
 
 fn trouble(stopped: Stopped) -> PassError {
-    let error = |class, service, operation| Error::new(class, service, operation, None, "told so");
+    let error = |class, service, operation| Error::new(class, service, operation, None, "details");
     match stopped {
         Stopped::Conflict => PassError::Conflict,
         Stopped::NotSent => {

@@ -45,7 +45,7 @@ fn a_wait_from_the_intentions_own_clock() {
 
 #[test]
 fn a_link_before_the_id_is_stored() {
-    two(Wrong::LinkBeforeStore).breaks("link before the id is stored", LINK_ONCE);
+    two(Wrong::LinkBeforeStore).breaks("link before the ID is stored", LINK_ONCE);
 }
 
 #[test]

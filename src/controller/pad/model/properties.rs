@@ -75,7 +75,7 @@ pub fn all() -> Vec<Property<World>> {
             let is_open = state.objects.iter().flatten().any(|object| object.phase == Some(Mark::Open));
             is_open && !state.person.links.is_empty()
         }),
-        Property::sometimes("it comes to rest", |world: &World, state: &State| world.is_quiet(state)),
+        Property::sometimes("it settles", |world: &World, state: &State| world.is_quiet(state)),
     ]
 }
 

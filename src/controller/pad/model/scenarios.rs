@@ -103,7 +103,7 @@ fn a_retained_pad_that_is_deleted_before_its_link() {
 #[test]
 fn two_that_store_the_same_id() {
     let world = World { processes: 2, ..World::calm() };
-    world.with(Trouble { handovers: 1, ..NONE }).holds("the id is stored by two");
+    world.with(Trouble { handovers: 1, ..NONE }).holds("the ID is stored by two");
 }
 
 /// If the answer of its own request is lost, the process waits for the end of the request before it checks for the

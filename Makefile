@@ -82,7 +82,7 @@ fuzz: control-plane ## Run the tests on random inputs with many more cases. PROP
 	  hostile_specs --nocapture
 
 .PHONY: lint
-lint: $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## Check format, clippy, documentation, duplicated code, and the licences, sources and use of the dependencies.
+lint: $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## Check format, clippy, documentation, duplicated code, language, and the licences, sources and use of the dependencies.
 	@echo '==> lint: format'
 	cargo fmt --all --check
 	@echo '==> lint: clippy'
@@ -95,6 +95,8 @@ lint: $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## Check format, clippy, documenta
 	$(CARGO_DENY) --locked check --hide-inclusion-graph licenses sources bans
 	@echo '==> lint: unused dependencies'
 	$(CARGO_MACHETE)
+	@echo '==> lint: language'
+	tools/prose.sh
 
 .PHONY: prose
 prose: ## Check the language of the documentation, the chart, and the comments and messages in src/, and print the rate of warnings.

@@ -291,7 +291,7 @@ async fn deletion_waits_for_an_outage_but_not_for_a_rejected_key() {
     let spec = env.get("leverconnections", CONNECTION).await["spec"].clone();
     let without_delete: Vec<_> =
         PERMISSIONS.iter().copied().filter(|one| *one != "webhooks:delete").collect();
-    for case in ["401", "403", "no Secret", "no Secret and no memory", "down"] {
+    for case in ["401", "403", "no Secret", "no Secret and no key in memory", "down"] {
         env.apply("leverconnections", CONNECTION, spec.clone()).await;
         let registered = settled(&env).await;
         let fault = match case {

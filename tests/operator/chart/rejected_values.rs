@@ -43,7 +43,7 @@ fn refused() -> Vec<(Value, &'static str)> {
         ),
         (
             json!({"image": {"repository": "registry.example.com/pad-operator:1.0"}}),
-            "The tag belongs into image.tag",
+            "Set the tag in image.tag",
         ),
         (json!({"publicURL": "hooks example com"}), "must be an address, such as https://hooks.example.com"),
         (

@@ -215,7 +215,7 @@ impl Run {
                     self.actions_of_people.removed.insert(pad.id, now);
                 }
             }
-            Event::SwapKey => self.set_key(Service::Interview, OTHER_KEY).await,
+            Event::SwapKey => self.swap_key().await,
             Event::Begin(which) => {
                 if let Some(pad) = self.interview_of(*which) {
                     self.env.interview.start_interview(&pad.id, &["Olga Owner", "A Candidate"]);
@@ -306,6 +306,15 @@ impl Run {
         match service {
             Service::Lever => self.set_key(service, &options.lever.api_key).await,
             Service::Interview => self.set_key(service, &options.interview.api_key).await,
+        }
+    }
+
+    /// Sets the key of another organization, unless the connection has not seen its own one yet: a new connection that sees
+    /// the other one first belongs to that.
+    async fn swap_key(&self) {
+        let connection = self.env.get("leverconnections", self.connection()).await;
+        if !connection["status"]["organization"].is_null() {
+            self.set_key(Service::Interview, OTHER_KEY).await;
         }
     }
 
@@ -499,12 +508,6 @@ impl Run {
         for service in [Service::Lever, Service::Interview] {
             self.resume_service(service).await;
             self.accept_key(service).await;
-        }
-        if self.actions_of_people.renamed {
-            // The new connection may have seen the key of the other organization first.
-            let accept =
-                json!({"metadata": {"annotations": {"padoperator.dev/accept-organization": "Northwind"}}});
-            self.env.patch("leverconnections", self.connection(), accept).await;
         }
         self.env.lever.set_delivery_behaviour(Default::default());
         self.edit("leverconnections", self.connection(), json!({"suspend": false})).await;

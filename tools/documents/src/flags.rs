@@ -75,7 +75,7 @@ mod tests {
     fn each_flag_has_its_variable_and_default() {
         let page = page().unwrap();
         for row in [
-            "| `--interview-list-lag` | `PAD_OPERATOR_INTERVIEW_LIST_LAG` | `90s` | How far",
+            "| `--interview-list-lag` | `PAD_OPERATOR_INTERVIEW_LIST_LAG` | `90s` | Maximum delay",
             "| `--output-dir` |  |  | Write one file",
         ] {
             assert!(page.contains(row), "{row} is not in\n{page}");

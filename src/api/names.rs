@@ -166,6 +166,11 @@ impl Reference {
         &self.series
     }
 
+    /// Returns the time of the stage entry; `None` for a manually created Pad.
+    pub fn entry_time(&self) -> Option<jiff::Timestamp> {
+        jiff::Timestamp::from_millisecond(self.entry.parse().ok()?).ok()
+    }
+
     /// Returns the stage entry, or the name of a manually created Pad.
     pub fn entry(&self) -> &str {
         &self.entry

@@ -61,8 +61,8 @@ fn ready(reason: &str) -> Value {
     condition("Ready", "True", reason, "MESSAGE")
 }
 
-fn not_ready(reason: &str, beside: &str) -> [Value; 2] {
-    [condition("Ready", "False", reason, "MESSAGE"), condition(beside, "True", reason, "MESSAGE")]
+fn not_ready(reason: &str, other: &str) -> [Value; 2] {
+    [condition("Ready", "False", reason, "MESSAGE"), condition(other, "True", reason, "MESSAGE")]
 }
 
 fn objects() -> Vec<Value> {

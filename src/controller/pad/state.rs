@@ -256,16 +256,6 @@ impl PadState {
         }
     }
 
-    /// Returns the stage entry of the stored pad, from its notes or the attempt.
-    pub fn entry_of_pad(&self) -> Option<Timestamp> {
-        let of_notes = match &self.record {
-            PadLookup::Read(record) => Reference::of_notes(&record.notes),
-            PadLookup::NotRead | PadLookup::NotFound => None,
-        };
-        let reference = of_notes.or_else(|| Some(self.pad.attempt.as_ref()?.reference.clone()))?;
-        Timestamp::from_millisecond(reference.entry().parse().ok()?).ok()
-    }
-
     /// Returns the candidate's last stage change, if the opportunity was read in this pass.
     pub fn last_stage_change(&self) -> Option<Timestamp> {
         let CandidateLookup::Read(opportunity) = &self.opportunity else { return None };

@@ -205,8 +205,7 @@ fn other_installation(before: Option<String>, facts: &PadState, outcome: &Outcom
 /// Clears the pad from the status of a Pad whose candidate has the pad of another installation. The entry remains.
 fn without_pad(status: &mut PadStatus, facts: &PadState) {
     if !facts.pad.manual {
-        // Without an entry, each sync would have the Pad judged again.
-        status.entry_at = facts.entry().or_else(|| facts.entry_of_pad()).or(status.entry_at);
+        status.entry_at = facts.entry().or(status.entry_at);
     }
     (status.pad_id, status.url, status.playback_url, status.type_) = (None, None, None, None);
     (status.created_at, status.linked_at, status.started_at, status.ended_at) = (None, None, None, None);
@@ -242,7 +241,7 @@ fn record(conditions: &mut Conditions, recorded: &WriteBackState) {
 fn entry_at(attempt: Option<&CreateIntent>, record: &PadRecord) -> Option<Timestamp> {
     let reference =
         Reference::of_notes(&record.notes).or_else(|| attempt.map(|attempt| attempt.reference.clone()))?;
-    Timestamp::from_millisecond(reference.entry().parse().ok()?).ok()
+    reference.entry_time()
 }
 
 /// Sets the phase, the reason and the conditions of every outcome.

@@ -44,7 +44,7 @@ const ENTRY: i64 = 1_700_000_000_000;
 /// A step of the plan, in the model's types.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Planned {
-    Rest(Told),
+    Rest(ReportedStatus),
     ReadPerson,
     ReadPad(u8),
     ReadLinkedPads(Vec<u8>),
@@ -67,7 +67,7 @@ pub enum Planned {
 
 /// The status that a pass writes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Told {
+pub enum ReportedStatus {
     Nothing,
     Unchanged,
     Phase(Mark),
@@ -108,16 +108,16 @@ pub fn planned(known: &Known, policy: DeletionPolicy, wrong: Option<Wrong>) -> P
 fn in_the_models_words(step: Command) -> Planned {
     match step.clone() {
         Command::Done { outcome, .. } => Planned::Rest(match &outcome {
-            Outcome::NoDecision | Outcome::StaleRead => Told::Nothing,
-            Outcome::Keep => Told::Unchanged,
-            Outcome::Waiting(..) => Told::Phase(Mark::Pending),
-            Outcome::Skipped(Reason::OwnedByAnotherInstallation, _) => Told::Owned,
-            Outcome::Skipped(..) => Told::Phase(Mark::Skipped),
-            Outcome::Failed(..) => Told::Phase(Mark::Failed),
-            Outcome::Open => Told::Phase(Mark::Open),
-            Outcome::Ended(WriteBackState::Written) => Told::Recorded,
-            Outcome::Ended(WriteBackState::Pending(..)) => Told::Phase(Mark::Ended),
-            Outcome::PadDeleted | Outcome::EndedUnlinked => Told::Recorded,
+            Outcome::NoDecision | Outcome::StaleRead => ReportedStatus::Nothing,
+            Outcome::Keep => ReportedStatus::Unchanged,
+            Outcome::Waiting(..) => ReportedStatus::Phase(Mark::Pending),
+            Outcome::Skipped(Reason::OwnedByAnotherInstallation, _) => ReportedStatus::Owned,
+            Outcome::Skipped(..) => ReportedStatus::Phase(Mark::Skipped),
+            Outcome::Failed(..) => ReportedStatus::Phase(Mark::Failed),
+            Outcome::Open => ReportedStatus::Phase(Mark::Open),
+            Outcome::Ended(WriteBackState::Written) => ReportedStatus::Recorded,
+            Outcome::Ended(WriteBackState::Pending(..)) => ReportedStatus::Phase(Mark::Ended),
+            Outcome::PadDeleted | Outcome::EndedUnlinked => ReportedStatus::Recorded,
             Outcome::Started
             | Outcome::Ended(WriteBackState::NotRequested | WriteBackState::Impossible(..)) => {
                 panic!("nothing in the model leads to this: {outcome:?}")

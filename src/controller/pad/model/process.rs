@@ -5,7 +5,7 @@
 //! real plan makes them.
 
 use super::actions::Action;
-use super::adapter::{Planned, Told, planned};
+use super::adapter::{Planned, ReportedStatus, planned};
 use super::state::{
     CREATE, ClaimMark, ClaimedKnown, CoderPad, Flight, FlightKnown, Intention, Known, LAG, LEAVES,
     LeverFlight, Mark, NoteKnown, Object, Pass, Process, RecordKnown, Seen, State, Stopped, WRITE, Waits,
@@ -144,7 +144,7 @@ impl World {
         let known = &mut pass.known;
         match step {
             Planned::Rest(told) => {
-                if self.apart && told != Told::Nothing && known.stopped.is_none() {
+                if self.apart && told != ReportedStatus::Nothing && known.stopped.is_none() {
                     let looked = &mut state.processes[p].looked;
                     looked.extend(&known.links_read);
                     looked.sort_unstable();

@@ -1,6 +1,6 @@
 //! The writes of a process to a Pad: `write_metadata`, `write_status`, and the reaction of `execute` to a conflict.
 
-use super::adapter::Told;
+use super::adapter::ReportedStatus;
 use super::process::{At, claimed};
 use super::state::{
     Claim, ClaimMark, ClaimedKnown, Intention, Known, LEAVES, Mark, Object, RecordKnown, Seen, State,
@@ -145,18 +145,18 @@ impl World {
 
     /// Writes the changed fields of the status, unless another process has changed the same fields. Corresponds to
     /// `status` and `write_status`.
-    pub fn write_status(&self, state: &mut State, (p, s): At, known: &Known, told: Told) {
+    pub fn write_status(&self, state: &mut State, (p, s): At, known: &Known, told: ReportedStatus) {
         let before = &known.object;
         let mut after = before.clone();
         match told {
-            Told::Nothing => return,
-            Told::Unchanged => {}
-            Told::Phase(mark) => {
+            ReportedStatus::Nothing => return,
+            ReportedStatus::Unchanged => {}
+            ReportedStatus::Phase(mark) => {
                 after.phase = Some(mark);
                 after.linked |= matches!(mark, Mark::Open | Mark::Ended);
             }
-            Told::Owned => (after.phase, after.linked) = (Some(Mark::Skipped), false),
-            Told::Recorded => {
+            ReportedStatus::Owned => (after.phase, after.linked) = (Some(Mark::Skipped), false),
+            ReportedStatus::Recorded => {
                 after.phase = Some(Mark::Ended);
                 after.linked = true;
                 after.recorded = true;
@@ -184,7 +184,9 @@ impl World {
         }
         now.version = version;
         state.processes[p].written[s] = version;
-        if let (Told::Phase(Mark::Open) | Told::Recorded, Some((_, mark))) = (told, before.open_claim()) {
+        if let (ReportedStatus::Phase(Mark::Open) | ReportedStatus::Recorded, Some((_, mark))) =
+            (told, before.open_claim())
+        {
             state.processes[p].claims.retain(|(one, _)| *one != mark);
         }
     }

@@ -33,8 +33,7 @@ fn entries_left_behind(facts: &PadState) -> Vec<Timestamp> {
     if pad.pad_id.is_none() || facts.repeat.is_none() {
         return Vec::new();
     }
-    let attempted = pad.attempt.as_ref().and_then(|attempt| attempt.reference.entry().parse().ok());
-    let attempted = attempted.and_then(|entry| Timestamp::from_millisecond(entry).ok());
+    let attempted = pad.attempt.as_ref().and_then(|attempt| attempt.reference.entry_time());
     let all: BTreeSet<Timestamp> =
         [attempted, pad.entry, pad.judged_entry, facts.entry()].into_iter().flatten().collect();
     let is_known = |entry: &Timestamp| {

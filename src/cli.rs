@@ -8,15 +8,15 @@ use std::time::Duration;
 /// Connects Lever with CoderPad Interview on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "pad-operator", version, about, disable_help_subcommand = true)]
-pub struct Cli {
+pub struct OperatorCli {
     /// Subcommand.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: OperatorCommand,
 }
 
 /// Subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum OperatorCommand {
     /// Run the operator: receive webhooks and, on the leader, reconcile.
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions as YAML.
@@ -163,17 +163,17 @@ mod tests {
     use clap::CommandFactory;
 
     fn run(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
-        let cli = Cli::try_parse_from(["pad-operator", "run"].iter().chain(arguments))?;
+        let cli = OperatorCli::try_parse_from(["pad-operator", "run"].iter().chain(arguments))?;
         match cli.command {
-            Command::Run(arguments) => Ok(*arguments),
-            Command::Crds(_) => unreachable!(),
+            OperatorCommand::Run(arguments) => Ok(*arguments),
+            OperatorCommand::Crds(_) => unreachable!(),
         }
     }
 
     #[test]
     fn the_command_line_is_valid_and_every_flag_has_a_variable() {
-        Cli::command().debug_assert();
-        let command = Cli::command();
+        OperatorCli::command().debug_assert();
+        let command = OperatorCli::command();
         let run = command.get_subcommands().find(|command| command.get_name() == "run").unwrap();
         for argument in
             run.get_arguments().filter(|argument| !["help", "version"].contains(&argument.get_id().as_str()))

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use pad_operator::api::crd;
-use pad_operator::cli::{Cli, Command, CrdsArgs};
+use pad_operator::cli::{CrdsArgs, OperatorCli, OperatorCommand};
 use pad_operator::telemetry::traces::Traces;
 use pad_operator::{run, telemetry};
 use std::io::Write;
@@ -14,9 +14,9 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Crds(args) => crds(&args),
-        Command::Run(args) => {
+    let outcome = match OperatorCli::parse().command {
+        OperatorCommand::Crds(args) => crds(&args),
+        OperatorCommand::Run(args) => {
             let args = args.drop_empty();
             // The workload is almost only network I/O. More threads would mostly add wake-ups.
             tokio::runtime::Builder::new_current_thread()

@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt};
 use serde_json::Value;
 
 /// Maximum number of names that are tried in one call when they belong to other candidates.
-const MOST_TRIES: u32 = 12;
+const MAX_NAME_ATTEMPTS: u32 = 12;
 
 /// Reports whether a Pad belongs to a candidate and a configuration. Compares fields, because a manually created Pad
 /// has no labels.
@@ -54,7 +54,7 @@ pub fn pad(configuration: &PadConfiguration, opportunity_id: &str, n: u32, trigg
     all.insert(CONNECTION_LABEL.into(), rule.connection_ref.name.clone());
     all.insert(TYPE_LABEL.into(), rule.type_.as_str().into());
     all.insert(MANAGED_BY_LABEL.into(), FIELD_MANAGER.into());
-    pad.annotations_mut().extend(spans::mark());
+    pad.annotations_mut().extend(spans::traceparent_annotation());
     pad
 }
 
@@ -71,7 +71,7 @@ pub async fn create(api: &Api<Pad>, pad: &Pad) -> kube::Result<Pad> {
 /// Creates the Pad with number `first`, or with the next number whose name does not belong to another candidate. If the
 /// candidate already has a Pad with this name, returns the existing Pad; returns `None` while it is terminating.
 pub async fn store(api: &Api<Pad>, first: u32, pad: impl Fn(u32) -> Pad) -> kube::Result<Option<Pad>> {
-    for n in first..first.saturating_add(MOST_TRIES) {
+    for n in first..first.saturating_add(MAX_NAME_ATTEMPTS) {
         let new = pad(n);
         match with_timeout(create(api, &new)).await {
             Ok(made) => return Ok(Some(made)),

@@ -75,7 +75,7 @@ pub fn conflict<'a>(
 }
 
 /// Returns the reason for which a question cannot be used for this type of pad, with the next step. None if it can.
-pub fn misfit(question: &QuestionRecord, type_: PadType) -> Option<&'static str> {
+pub fn question_problem(question: &QuestionRecord, type_: PadType) -> Option<&'static str> {
     match type_ {
         _ if question.is_draft => Some("is a draft. Publish it in CoderPad, or choose another one."),
         PadType::Live if !question.usable_for(PadKind::Live) => {

@@ -81,14 +81,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<()> {
     let readiness = ReplicaReadiness::new(caches.clone(), reach, stop.clone());
     let admin = Admin::new(registry, health.clone(), readiness.clone());
     let secrets = Secrets::watch(&client, &args.namespaces, &ended);
-    let tokens = webhook::SigningTokens::follow(&caches, &secrets, ended.clone());
+    let tokens = webhook::SigningTokens::watch(&caches, &secrets, ended.clone());
     let is_ready = move || readiness.is_ready();
     let receiver = Receiver::new(client.clone(), caches.clone(), tokens, receiver_metrics, is_ready);
 
     tokio::spawn(admin.serve(admin_listener, ended.clone()));
     let serving = TaskTracker::new();
     let webhooks = webhook::serve(webhooks, receiver, stop.clone());
-    serving.spawn(health.clone().guarded("webhooks".into(), stop.clone(), webhooks));
+    serving.spawn(health.clone().supervise_task("webhooks".into(), stop.clone(), webhooks));
     serving.close();
     tracing::info!(webhooks = %args.webhook_address, admin = %args.admin_address, "started");
 
@@ -168,7 +168,7 @@ impl Reconciler<'_> {
         let controllers = TaskTracker::new();
         for scope in self.caches.scopes() {
             let context = Context {
-                allowances: PadBudget::new(quotas.clone()),
+                pad_budget: PadBudget::new(quotas.clone()),
                 ..self.context(scope, &accounts, &settings, &turns)
             };
             let context = Arc::new(context);
@@ -181,7 +181,7 @@ impl Reconciler<'_> {
             ];
             for (part, task) in parts {
                 let name = format!("{part}{place}");
-                controllers.spawn(self.health.clone().guarded(name, stop.clone(), task));
+                controllers.spawn(self.health.clone().supervise_task(name, stop.clone(), task));
             }
         }
         controllers.close();
@@ -204,23 +204,23 @@ impl Reconciler<'_> {
             client: self.client.clone(),
             scope: scope.clone(),
             secrets: self.secrets.clone(),
-            accounts: accounts.clone(),
+            service_clients: accounts.clone(),
             settings: settings.clone(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             recorder: Recorder::new(self.client.clone(), reporter),
-            allowances: Default::default(),
-            retries: Default::default(),
-            flag_retries: Default::default(),
-            tag_retries: Default::default(),
-            flights: Default::default(),
-            written: Default::default(),
+            pad_budget: Default::default(),
+            pad_backoff: Default::default(),
+            failure_tag_backoff: Default::default(),
+            tag_backoff: Default::default(),
+            in_flight: Default::default(),
+            write_tracker: Default::default(),
             stale_reads: Default::default(),
-            looks: Default::default(),
-            readings: Default::default(),
+            hints: Default::default(),
+            candidate_loader: Default::default(),
             syncs: Default::default(),
-            warned: Default::default(),
-            turns: turns.clone(),
+            long_wait_events: Default::default(),
+            fair_share: turns.clone(),
             probes,
         }
     }

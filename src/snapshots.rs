@@ -147,5 +147,5 @@ fn help_texts_of_the_metrics() {
 #[test]
 fn help_texts_of_the_operator() {
     use clap::CommandFactory as _;
-    assert_snapshot("operator-help", &help::long_help(crate::cli::Cli::command()));
+    assert_snapshot("operator-help", &help::long_help(crate::cli::OperatorCli::command()));
 }

@@ -17,11 +17,11 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
-    action: Action,
+    action: ControlPlaneCommand,
 }
 
 #[derive(Subcommand)]
-enum Action {
+enum ControlPlaneCommand {
     /// Run until Ctrl-C or SIGTERM.
     Run {
         /// Also write the administrator's kubeconfig to this file; it is removed at the end
@@ -39,8 +39,8 @@ enum Action {
 #[tokio::main]
 async fn main() -> ExitCode {
     let result = match Arguments::parse().action {
-        Action::Run { kubeconfig } => run(kubeconfig.as_deref()).await,
-        Action::Exec { command } => exec(&command).await,
+        ControlPlaneCommand::Run { kubeconfig } => run(kubeconfig.as_deref()).await,
+        ControlPlaneCommand::Exec { command } => exec(&command).await,
     };
     result.unwrap_or_else(|error| {
         eprintln!("control-plane: {error:#}");

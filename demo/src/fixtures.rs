@@ -30,7 +30,7 @@ impl Candidate {
     }
 
     /// Adds a candidate who is tagged only through the posting.
-    pub(crate) fn of_posting(lever: &LeverSimulator, name: &'static str, tag: &str) -> Self {
+    pub(crate) fn for_posting(lever: &LeverSimulator, name: &'static str, tag: &str) -> Self {
         Self::add(lever, NewCandidate { posting_tags: vec![tag.to_owned()], ..Default::default() }, name)
     }
 

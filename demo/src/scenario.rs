@@ -60,7 +60,7 @@ impl<'a> Scenario<'a> {
         self.console.line("\nRecruiters move candidates, Lever sends signed webhooks:");
         let lever = &self.services.lever;
         let (ada, to_talk) = self.first_candidate(&phone_screen).await?;
-        let grace = Candidate::of_posting(lever, "Grace Fennimore", &take_home.tag);
+        let grace = Candidate::for_posting(lever, "Grace Fennimore", &take_home.tag);
         let linus = Candidate::new(lever, "Linus Oakhurst", None);
         let joan = Candidate::new(lever, "Joan Tamsin", Some(&phone_screen.tag));
         self.take_home(&grace, &take_home).await?;
@@ -374,10 +374,10 @@ impl<'a> Scenario<'a> {
 
     /// Requests an update of the status that otherwise changes only at each sync interval.
     async fn update_status(&self, move_and_wait_open: u64, ended: u64) -> anyhow::Result<()> {
-        const ALL: &str = "leverconnections,padconfigurations --all";
-        let command = annotate_command(ALL, "now");
+        const ALL_RESOURCES: &str = "leverconnections,padconfigurations --all";
+        let command = annotate_command(ALL_RESOURCES, "now");
         let step = self.console.begin(format_args!("kubectl {command}"));
-        self.request_reconcile(ALL, "now").await?;
+        self.request_reconcile(ALL_RESOURCES, "now").await?;
         let quota = self.interview().quota();
         let connection = self.kubectl.get(CONNECTION).await?;
         let remaining = &connection["status"]["quota"]["remaining"];

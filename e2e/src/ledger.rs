@@ -23,7 +23,12 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(lever: &LeverSimulator, calls: &[Call], pads: &[PadView], candidate: &Candidate) -> Self {
+    fn for_candidate(
+        lever: &LeverSimulator,
+        calls: &[Call],
+        pads: &[PadView],
+        candidate: &Candidate,
+    ) -> Self {
         let adds = format!("/{}/addLinks", candidate.id);
         let added = calls.iter().filter(|call| call.path.ends_with(&adds) && call.handled == Some(200));
         let title = format!("{} - ", candidate.name);
@@ -67,8 +72,10 @@ impl fmt::Display for Ledger {
 pub fn compare(environment: &TestEnv, candidates: &[Candidate]) -> anyhow::Result<Ledger> {
     let TestEnv { lever, interview, .. } = environment;
     let (calls, pads) = (lever.calls(), InterviewSimulator::pads(interview));
-    let entries: Vec<_> =
-        candidates.iter().map(|candidate| (candidate, Entry::of(lever, &calls, &pads, candidate))).collect();
+    let entries: Vec<_> = candidates
+        .iter()
+        .map(|candidate| (candidate, Entry::for_candidate(lever, &calls, &pads, candidate)))
+        .collect();
     let describe = |which: fn(&Entry) -> bool| -> Vec<String> {
         let of = entries.iter().filter(|(_, entry)| which(entry));
         of.map(|(candidate, entry)| format!("{} ({}): {entry:?}", candidate.name, candidate.id)).collect()

@@ -12,7 +12,7 @@ mod lever;
 mod relay;
 
 pub use common::bucket::RateLimit;
-pub use common::faults::{Action, Fault, FaultHandle, Faults, PausePoint};
+pub use common::faults::{Fault, FaultAction, FaultHandle, Faults, PausePoint};
 pub use common::pipeline::Call;
 pub use interview::{
     InterviewOptions, InterviewSimulator, KeyRole, NewPad, OTHER_ORGANIZATION, OrganizationUser, PadView,

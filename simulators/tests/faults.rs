@@ -31,7 +31,7 @@ impl Api {
             .await
     }
 
-    fn made(&self) -> usize {
+    fn created_pads(&self) -> usize {
         self.interview.pads().len()
     }
 
@@ -61,9 +61,9 @@ async fn faults_before_the_effect_prevent_it() {
     let reset = api.create("c").await.unwrap_err();
     assert!(!reset.is_timeout() && !reset.is_connect(), "{reset:?}");
     assert!(api.create("d").await.unwrap_err().is_timeout());
-    assert_eq!(api.made(), 0);
+    assert_eq!(api.created_pads(), 0);
     assert_eq!(api.create("e").await.unwrap().status(), 200);
-    assert_eq!(api.made(), 1);
+    assert_eq!(api.created_pads(), 1);
 }
 
 #[tokio::test]
@@ -73,10 +73,10 @@ async fn faults_after_the_effect_hide_it_from_the_client() {
     faults.add(Fault::on("POST", PADS).lose_answer());
     let lost = api.create("a").await.unwrap_err();
     assert!(!lost.is_timeout(), "{lost:?}");
-    assert_eq!((api.made(), api.last()), (1, (Some(200), None)));
+    assert_eq!((api.created_pads(), api.last()), (1, (Some(200), None)));
     faults.add(Fault::on("POST", PADS).status_after_effect(500));
     assert_eq!(api.create("b").await.unwrap().status(), 500);
-    assert_eq!((api.made(), api.last()), (2, (Some(200), Some(500))));
+    assert_eq!((api.created_pads(), api.last()), (2, (Some(200), Some(500))));
     faults.add(Fault::on("POST", PADS).garbage_after_effect());
     let garbage = api.create("c").await.unwrap();
     assert_eq!(garbage.status(), 200);
@@ -89,7 +89,7 @@ async fn faults_after_the_effect_hide_it_from_the_client() {
     assert_eq!(api.create("e").await.unwrap().content_length(), Some(64 << 20));
     faults.add(Fault::on("POST", PADS).hang_after_effect());
     assert!(api.create("f").await.unwrap_err().is_timeout());
-    assert_eq!(api.made(), 6);
+    assert_eq!(api.created_pads(), 6);
 }
 
 #[tokio::test]
@@ -129,12 +129,12 @@ async fn paused_request_waits_at_its_pause_point() {
         let client = api.clone();
         let request = tokio::spawn(async move { client.create("a").await });
         gate.reached().await;
-        assert_eq!(api.made(), made_while_held);
+        assert_eq!(api.created_pads(), made_while_held);
         gate.release();
         assert_eq!(request.await.unwrap().unwrap().status(), 200);
         gate.remove();
     }
-    assert_eq!(api.made(), 2);
+    assert_eq!(api.created_pads(), 2);
 }
 
 #[tokio::test]
@@ -142,9 +142,9 @@ async fn request_takes_effect_after_its_client_disconnected() {
     let api = Api::start().await;
     let gate = api.interview.faults().add(Fault::on("POST", PADS).pause(PausePoint::BeforeEffect));
     assert!(api.create("late").await.unwrap_err().is_timeout());
-    assert_eq!(api.made(), 0);
+    assert_eq!(api.created_pads(), 0);
     gate.release();
-    while api.made() == 0 {
+    while api.created_pads() == 0 {
         tokio::task::yield_now().await;
     }
 
@@ -154,7 +154,7 @@ async fn request_takes_effect_after_its_client_disconnected() {
     gate.reached().await;
     gate.discard();
     assert!(request.await.unwrap().is_err());
-    assert_eq!(api.made(), 1);
+    assert_eq!(api.created_pads(), 1);
 }
 
 #[tokio::test]
@@ -165,5 +165,5 @@ async fn stopped_service_refuses_connections_and_keeps_its_data() {
     assert!(api.create("b").await.unwrap_err().is_connect());
     api.interview.resume().await.unwrap();
     assert_eq!(api.create("c").await.unwrap().status(), 200);
-    assert_eq!(api.made(), 2);
+    assert_eq!(api.created_pads(), 2);
 }

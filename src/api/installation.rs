@@ -14,7 +14,7 @@ pub const REQUESTED_BY: &str = "padoperator.dev/requested-by";
 pub const YIELDS_TO: &str = "padoperator.dev/yields-to";
 
 /// Length of an ID in hex digits.
-const DIGITS: usize = 16;
+const INSTALLATION_ID_DIGITS: usize = 16;
 /// Prefix of the line in a pad's private notes that names its installation.
 const LINE: &str = "Installation: ";
 /// Number of that line, counted from 0: the reference and the candidate's profile come first.
@@ -22,12 +22,13 @@ const LINE_NUMBER: usize = 2;
 
 /// Reports whether a text is an installation ID: 16 lower-case hex digits.
 pub fn is_id(text: &str) -> bool {
-    text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    text.len() == INSTALLATION_ID_DIGITS
+        && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// Returns a new random ID, or None if the random number generator of the system fails.
 pub fn random_id() -> Option<String> {
-    let mut bytes = [0; DIGITS / 2];
+    let mut bytes = [0; INSTALLATION_ID_DIGITS / 2];
     rand::fill(&mut bytes).ok()?;
     Some(bytes.iter().fold(String::new(), |mut id, byte| {
         let _ = write!(id, "{byte:02x}");
@@ -36,7 +37,7 @@ pub fn random_id() -> Option<String> {
 }
 
 /// Returns the installation ID in the private notes of a pad. None if version 0.1.0 or another program created the pad.
-pub fn of_notes(notes: &str) -> Option<&str> {
+pub fn from_notes(notes: &str) -> Option<&str> {
     notes.lines().nth(LINE_NUMBER)?.strip_prefix(LINE).map(str::trim).filter(|id| is_id(id))
 }
 
@@ -100,7 +101,7 @@ impl Installation {
     /// Returns the other installation that owns a pad with these notes. None if the pad counts as own, also without the
     /// line (contract I2).
     pub fn foreign<'a>(&self, notes: &'a str) -> Option<&'a str> {
-        of_notes(notes).filter(|id| !self.includes(id))
+        from_notes(notes).filter(|id| !self.includes(id))
     }
 
     /// Returns the private notes of a new pad: `notes` with the line of this installation.
@@ -129,14 +130,14 @@ mod tests {
         let own = Installation::new(Some(OWN.into()), []);
         let signed = notes(&own);
         assert_eq!(signed.lines().nth(2), Some("Installation: 0123456789abcdef"));
-        assert_eq!(of_notes(&signed), Some(OWN));
-        assert!(Reference::of_notes(&signed).is_some());
-        assert_eq!(of_notes(&format!("{signed}\nA remark of the interviewer")), Some(OWN));
-        assert_eq!(of_notes(&notes(&Installation::default())), None, "notes of version 0.1.0");
+        assert_eq!(from_notes(&signed), Some(OWN));
+        assert!(Reference::from_notes(&signed).is_some());
+        assert_eq!(from_notes(&format!("{signed}\nA remark of the interviewer")), Some(OWN));
+        assert_eq!(from_notes(&notes(&Installation::default())), None, "notes of version 0.1.0");
         for odd in ["Installation: ", "Installation: 0123456789ABCDEF", "Installation: 0123", "A remark"] {
-            assert_eq!(of_notes(&format!("Reference: r\nCandidate: c\n{odd}\n")), None, "{odd}");
+            assert_eq!(from_notes(&format!("Reference: r\nCandidate: c\n{odd}\n")), None, "{odd}");
         }
-        assert_eq!(of_notes(&format!("Reference: r\nA remark\nCandidate: c\nInstallation: {OWN}")), None);
+        assert_eq!(from_notes(&format!("Reference: r\nA remark\nCandidate: c\nInstallation: {OWN}")), None);
     }
 
     // contract I2, I3, I6

@@ -44,6 +44,13 @@ pub const EXISTING_SINCE: &str = "padoperator.dev/existing-since";
 /// Annotation on a Pad, only while tracing is enabled: the trace that created it or requested its reconcile, in the
 /// format of W3C Trace Context.
 pub const TRACEPARENT: &str = "padoperator.dev/traceparent";
+/// Prefix of the path of every webhook.
+pub const WEBHOOK_PATH_PREFIX: &str = "/webhooks/lever/";
+
+/// Returns the path of the webhook of a connection.
+pub fn webhook_path(namespace: &str, connection: &str) -> String {
+    format!("{WEBHOOK_PATH_PREFIX}{namespace}/{connection}")
+}
 
 /// Maximum length of [`RECONCILE_REQUESTED_AT`] in characters. Longer values are truncated.
 const REQUEST_LIMIT: usize = 256;
@@ -142,7 +149,7 @@ impl Reference {
     }
 
     /// Returns the reference in the first line of the private notes of a pad.
-    pub fn of_notes(notes: &str) -> Option<Self> {
+    pub fn from_notes(notes: &str) -> Option<Self> {
         Self::parse(notes.lines().next()?.strip_prefix(REFERENCE_LINE)?.trim())
     }
 
@@ -302,10 +309,10 @@ mod tests {
         assert!(notes.starts_with(&format!(
             "Reference: {reference}\nCandidate: https://hire.example.com/candidates/op-1"
         )));
-        assert_eq!(Reference::of_notes(&notes), Some(reference.clone()));
-        assert_eq!(Reference::of_notes(&format!("{notes}a remark of the interviewer")), Some(reference));
-        assert_eq!(Reference::of_notes("Hello\nReference: padoperator.dev/x/1"), None);
-        assert_eq!(Reference::of_notes(""), None);
+        assert_eq!(Reference::from_notes(&notes), Some(reference.clone()));
+        assert_eq!(Reference::from_notes(&format!("{notes}a remark of the interviewer")), Some(reference));
+        assert_eq!(Reference::from_notes("Hello\nReference: padoperator.dev/x/1"), None);
+        assert_eq!(Reference::from_notes(""), None);
     }
 
     #[test]

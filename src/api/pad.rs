@@ -351,14 +351,14 @@ impl Pad {
     }
 
     /// Returns the start of the attempt to create the pad; for an adopted pad, its creation time in CoderPad.
-    pub fn made_at(&self) -> Option<Timestamp> {
+    pub fn attempt_began_at(&self) -> Option<Timestamp> {
         let attempt = self.metadata.annotations.as_ref().and_then(|all| all.get(super::names::ATTEMPT));
         let begun = attempt.and_then(|text| text.rsplit_once('@')).and_then(|(_, at)| at.parse().ok());
         begun.or_else(|| self.status.as_ref()?.created_at)
     }
 
     /// Returns the time of the last create request that CoderPad answered without a lasting result.
-    pub fn created_in_vain_at(&self) -> Option<Timestamp> {
+    pub fn last_failed_attempt_at(&self) -> Option<Timestamp> {
         self.status.as_ref()?.last_create_at
     }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeSet, HashSet};
 
 /// Length of a fingerprint in hexadecimal digits. With 20,000 entries, one lookup in ten billion is a false positive.
-const DIGITS: usize = 12;
+const FINGERPRINT_DIGITS: usize = 12;
 /// Maximum number of stored entries, which is the limit of the schema.
 const MAX_ENTRIES: usize = 20_000;
 /// Maximum number of entries that are kept although a complete scan did not find their candidates. If a tag is removed
@@ -21,23 +21,23 @@ pub struct Fingerprint(String);
 impl Fingerprint {
     /// Returns the fingerprint of an entry of an opportunity into the stage of the configuration.
     pub fn new(opportunity_id: &str, entry: Timestamp) -> Self {
-        Self(sha256_hex(&format!("{opportunity_id}/{}", entry.as_millisecond()), DIGITS))
+        Self(sha256_hex(&format!("{opportunity_id}/{}", entry.as_millisecond()), FINGERPRINT_DIGITS))
     }
 
     /// Returns the fingerprint of an entry before the rule took effect at `since`. It depends on `since`, because
     /// another rule has other existing candidates.
     pub fn existing(opportunity_id: &str, entry: Timestamp, since: Timestamp) -> Self {
         let (entry, since) = (entry.as_millisecond(), since.as_millisecond());
-        Self(sha256_hex(&format!("{opportunity_id}/{entry}/{since}"), DIGITS))
+        Self(sha256_hex(&format!("{opportunity_id}/{entry}/{since}"), FINGERPRINT_DIGITS))
     }
 
     /// Reports whether the stored `entries` contain this fingerprint.
     pub fn is_in(&self, entries: Option<&str>) -> bool {
         let entries = entries.unwrap_or_default().as_bytes();
-        let (mut low, mut high) = (0, entries.len() / DIGITS);
+        let (mut low, mut high) = (0, entries.len() / FINGERPRINT_DIGITS);
         while low < high {
             let middle = low.midpoint(high);
-            match entries.get(middle * DIGITS..(middle + 1) * DIGITS) {
+            match entries.get(middle * FINGERPRINT_DIGITS..(middle + 1) * FINGERPRINT_DIGITS) {
                 Some(found) if found == self.0.as_bytes() => return true,
                 Some(found) if found < self.0.as_bytes() => low = middle + 1,
                 _ => high = middle,
@@ -83,7 +83,7 @@ pub fn after_scan(
 }
 
 fn parse(entries: Option<&str>) -> BTreeSet<Fingerprint> {
-    let chunks = entries.unwrap_or_default().as_bytes().chunks_exact(DIGITS);
+    let chunks = entries.unwrap_or_default().as_bytes().chunks_exact(FINGERPRINT_DIGITS);
     chunks.filter_map(|chunk| Some(Fingerprint(std::str::from_utf8(chunk).ok()?.to_owned()))).collect()
 }
 
@@ -148,6 +148,6 @@ mod tests {
     #[test]
     fn stored_entries_are_limited_by_the_schema() {
         let stored = add(None, (0..25_000).map(entry)).unwrap();
-        assert_eq!(stored.len(), MAX_ENTRIES * DIGITS);
+        assert_eq!(stored.len(), MAX_ENTRIES * FINGERPRINT_DIGITS);
     }
 }

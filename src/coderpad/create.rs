@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use super::InterviewClient;
 use super::PadRecord;
 use super::types;
-use crate::transport::{Body, Call, Error, ErrorKind, Permit, SendDeadline};
+use crate::transport::{Body, Call, ErrorKind, Permit, SendDeadline, ServiceError};
 
 pub(crate) const CREATE_PAD: &str = "POST /pads";
 /// Time limit of a take-home, in minutes. Take-homes that are created for an applicant tracking system always get two
@@ -68,26 +68,26 @@ impl NewPad {
 pub enum CreateError {
     /// Nothing was sent, because it was too late or no connection could be opened. Certainly no pad was created.
     #[error(transparent)]
-    NotSent(Error),
+    NotSent(ServiceError),
     /// CoderPad refused the request. Certainly no pad was created.
     #[error(transparent)]
-    Refused(Error),
+    Refused(ServiceError),
     /// The request was sent, and the answer is missing or unreadable. A pad may exist.
     #[error(transparent)]
-    OutcomeUnknown(Error),
+    OutcomeUnknown(ServiceError),
 }
 
 impl CreateError {
     /// Returns the error of the call.
-    pub fn error(&self) -> &Error {
+    pub fn error(&self) -> &ServiceError {
         match self {
             Self::NotSent(error) | Self::Refused(error) | Self::OutcomeUnknown(error) => error,
         }
     }
 }
 
-impl From<Error> for CreateError {
-    fn from(error: Error) -> Self {
+impl From<ServiceError> for CreateError {
+    fn from(error: ServiceError) -> Self {
         match error.class {
             ErrorKind::Invalid
             | ErrorKind::Unauthorized
@@ -103,23 +103,23 @@ impl From<Error> for CreateError {
 impl InterviewClient {
     /// Waits for the rate limit and returns the permission to send one request.
     pub async fn permit(&self) -> Permit {
-        self.account.permit(self.priority).await
+        self.client.permit(self.priority).await
     }
 
     /// Creates a pad. The request is sent before the deadline or not at all. It ends, with or without an answer, at
     /// most [`crate::transport::TransportSettings::create_timeout`] after it is sent.
     ///
     /// # Errors
-    /// See [`CreateError`]. [`CreateError::Refused`] with [`Error::is_quota`] means that the plan's quota of pads is
+    /// See [`CreateError`]. [`CreateError::Refused`] with [`ServiceError::is_quota`] means that the plan's quota of pads is
     /// used up.
     pub async fn create_pad(&self, departure: SendDeadline, pad: &NewPad) -> Result<PadRecord, CreateError> {
         // The documented path has a trailing slash (reference: interview-api.md, 1. Trailing slash).
-        let url = self.account.url(CREATE_PAD, &["pads", ""])?;
+        let url = self.client.url(CREATE_PAD, &["pads", ""])?;
         let call = Call {
-            time_limit: self.account.transport().create_timeout(),
+            time_limit: self.client.transport().create_timeout(),
             ..Call::write(CREATE_PAD, Method::POST, url, Body::Form(pad.form()))
         };
-        let read = |answer: Value| self.account.read_answer(CREATE_PAD, &answer, types::single_pad);
-        Ok(self.account.send_once(departure, call, read).await?)
+        let read = |answer: Value| self.client.read_answer(CREATE_PAD, &answer, types::single_pad);
+        Ok(self.client.send_once(departure, call, read).await?)
     }
 }

@@ -18,14 +18,14 @@ use serde_json::Value;
 use url::Url;
 
 use crate::transport::{
-    AccountId, AnswerPart, Body, Call, Error, ErrorKind, Priority, Service, ServiceClient, SetupError,
+    AccountId, AnswerPart, Body, Call, ErrorKind, Priority, Service, ServiceClient, ServiceError, SetupError,
     Transport, api_key,
 };
 pub(crate) use create::CREATE_PAD;
 pub use create::{CreateError, NewPad};
 pub use types::{
     CoderPadUser, Environment, EnvironmentFile, OrganizationRecord, PadEvent, PadKind, PadPage, PadQuota,
-    PadRecord, PadSort, PageRef, QuestionRecord, UnreadableRow,
+    PadRecord, PadSort, PageRef, QuestionRecord, UnreadableRow, is_pad_id,
 };
 use types::{RawQuestion, RawQuota, StatusAnswer};
 
@@ -42,7 +42,7 @@ const GET_QUESTION: &str = "GET /questions/{id}";
 /// Client of one organization in CoderPad Interview. Cloning is cheap; Debug does not show the key.
 #[derive(Clone, Debug)]
 pub struct InterviewClient {
-    account: ServiceClient,
+    client: ServiceClient,
     priority: Priority,
 }
 
@@ -55,7 +55,7 @@ impl InterviewClient {
     /// [`SetupError`] if the key is empty or malformed, or if the address is not a plain http or https address.
     pub fn new(transport: &Transport, base: &Url, key: SecretString) -> Result<Self, SetupError> {
         let account = ServiceClient::new(transport, Service::Interview, base, api_key(&key)?)?;
-        Ok(Self { account, priority: Priority::default() })
+        Ok(Self { client: account, priority: Priority::default() })
     }
 
     /// Returns the same client with this priority for the rate limit.
@@ -67,21 +67,21 @@ impl InterviewClient {
     /// Returns the ID of the API key at its origin. All clients of one key at one origin share it, independent of their
     /// connection.
     pub fn account_id(&self) -> AccountId {
-        self.account.id()
+        self.client.id()
     }
 
     /// Returns the same client with the name of its connection for log lines.
     #[must_use]
     pub fn named(self, connection: &str) -> Self {
-        Self { account: self.account.named(connection), ..self }
+        Self { client: self.client.named(connection), ..self }
     }
 
     /// Returns the organization of the key.
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`].
-    pub async fn organization(&self) -> Result<OrganizationRecord, Error> {
-        let url = self.account.url(GET_ORGANIZATION, &["organization"])?;
+    pub async fn organization(&self) -> Result<OrganizationRecord, ServiceError> {
+        let url = self.client.url(GET_ORGANIZATION, &["organization"])?;
         self.read_part(GET_ORGANIZATION, url, types::organization).await
     }
 
@@ -89,8 +89,8 @@ impl InterviewClient {
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`].
-    pub async fn quota(&self) -> Result<PadQuota, Error> {
-        let url = self.account.url(GET_QUOTA, &["quota"])?;
+    pub async fn quota(&self) -> Result<PadQuota, ServiceError> {
+        let url = self.client.url(GET_QUOTA, &["quota"])?;
         self.read(GET_QUOTA, url, RawQuota::check).await
     }
 
@@ -98,8 +98,8 @@ impl InterviewClient {
     ///
     /// # Errors
     /// Any class but [`ErrorKind::NotFound`] and [`ErrorKind::OutcomeUnknown`].
-    pub async fn user_by_email(&self, email: &str) -> Result<Option<CoderPadUser>, Error> {
-        let mut url = self.account.url(LIST_USERS, &["organization", "users"])?;
+    pub async fn user_by_email(&self, email: &str) -> Result<Option<CoderPadUser>, ServiceError> {
+        let mut url = self.client.url(LIST_USERS, &["organization", "users"])?;
         url.query_pairs_mut().append_pair("email", email);
         let users = self.read_part(LIST_USERS, url, types::users).await;
         match users {
@@ -117,8 +117,12 @@ impl InterviewClient {
     /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also if the answer locates the next page
     /// at another address. [`PadPage::left_out`] contains the unreadable rows. Each of them may be the pad that a
     /// search looks for, so such a page does not prove that the pad is missing.
-    pub async fn organization_pads(&self, cursor: Option<&PageRef>, sort: PadSort) -> Result<PadPage, Error> {
-        let endpoint = self.account.url(LIST_PADS, &["organization", "pads"])?;
+    pub async fn organization_pads(
+        &self,
+        cursor: Option<&PageRef>,
+        sort: PadSort,
+    ) -> Result<PadPage, ServiceError> {
+        let endpoint = self.client.url(LIST_PADS, &["organization", "pads"])?;
         let mut url = endpoint.clone();
         match cursor {
             Some(page) => url.set_query(Some(page.query())),
@@ -133,7 +137,7 @@ impl InterviewClient {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if it does not exist; any other class but [`ErrorKind::OutcomeUnknown`].
-    pub async fn pad(&self, id: &str) -> Result<PadRecord, Error> {
+    pub async fn pad(&self, id: &str) -> Result<PadRecord, ServiceError> {
         let url = self.pad_url(GET_PAD, id, None)?;
         self.read_part(GET_PAD, url, types::single_pad).await
     }
@@ -142,7 +146,7 @@ impl InterviewClient {
     ///
     /// # Errors
     /// As [`Self::pad`].
-    pub async fn pad_events(&self, id: &str) -> Result<Vec<PadEvent>, Error> {
+    pub async fn pad_events(&self, id: &str) -> Result<Vec<PadEvent>, ServiceError> {
         let mut url = self.pad_url(LIST_PAD_EVENTS, id, Some("events"))?;
         url.query_pairs_mut().append_pair("sort", "created_at,asc");
         self.read_part(LIST_PAD_EVENTS, url, types::events).await
@@ -152,8 +156,8 @@ impl InterviewClient {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if it does not exist; any other class but [`ErrorKind::OutcomeUnknown`].
-    pub async fn environment(&self, id: i64) -> Result<Environment, Error> {
-        let url = self.account.url(GET_ENVIRONMENT, &["pad_environments", &id.to_string()])?;
+    pub async fn environment(&self, id: i64) -> Result<Environment, ServiceError> {
+        let url = self.client.url(GET_ENVIRONMENT, &["pad_environments", &id.to_string()])?;
         self.read_part(GET_ENVIRONMENT, url, types::environment).await
     }
 
@@ -161,8 +165,8 @@ impl InterviewClient {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if it does not exist; any other class but [`ErrorKind::OutcomeUnknown`].
-    pub async fn question(&self, id: i64) -> Result<QuestionRecord, Error> {
-        let url = self.account.url(GET_QUESTION, &["questions", &id.to_string()])?;
+    pub async fn question(&self, id: i64) -> Result<QuestionRecord, ServiceError> {
+        let url = self.client.url(GET_QUESTION, &["questions", &id.to_string()])?;
         self.read(GET_QUESTION, url, RawQuestion::check).await
     }
 
@@ -170,7 +174,7 @@ impl InterviewClient {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if the pad does not exist; any other class.
-    pub async fn end_pad(&self, id: &str) -> Result<(), Error> {
+    pub async fn end_pad(&self, id: &str) -> Result<(), ServiceError> {
         self.update(id, "ended=true").await
     }
 
@@ -178,17 +182,17 @@ impl InterviewClient {
     ///
     /// # Errors
     /// Any class but [`ErrorKind::NotFound`].
-    pub async fn delete_pad(&self, id: &str) -> Result<(), Error> {
+    pub async fn delete_pad(&self, id: &str) -> Result<(), ServiceError> {
         match self.update(id, "deleted=true").await {
             Err(error) if error.class == ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }
 
-    async fn update(&self, id: &str, form: &str) -> Result<(), Error> {
+    async fn update(&self, id: &str, form: &str) -> Result<(), ServiceError> {
         let url = self.pad_url(UPDATE_PAD, id, None)?;
         let call = Call::write(UPDATE_PAD, Method::PUT, url, Body::Form(form.to_owned()));
-        self.account.send(self.priority, call, StatusAnswer::check).await
+        self.client.send(self.priority, call, StatusAnswer::check).await
     }
 
     async fn read<Raw: DeserializeOwned, T>(
@@ -196,8 +200,8 @@ impl InterviewClient {
         operation: &'static str,
         url: Url,
         check: impl FnOnce(Raw) -> Result<T, &'static str>,
-    ) -> Result<T, Error> {
-        self.account.send(self.priority, Call::get(operation, url), check).await
+    ) -> Result<T, ServiceError> {
+        self.client.send(self.priority, Call::get(operation, url), check).await
     }
 
     async fn read_part<T>(
@@ -205,13 +209,13 @@ impl InterviewClient {
         operation: &'static str,
         url: Url,
         read: impl FnOnce(&AnswerPart<'_>) -> Result<T, &'static str>,
-    ) -> Result<T, Error> {
-        self.read(operation, url, |answer: Value| self.account.read_answer(operation, &answer, read)).await
+    ) -> Result<T, ServiceError> {
+        self.read(operation, url, |answer: Value| self.client.read_answer(operation, &answer, read)).await
     }
 
-    fn pad_url(&self, operation: &'static str, id: &str, tail: Option<&str>) -> Result<Url, Error> {
-        if !types::is_pad_id(id) {
-            return Err(self.account.error(
+    fn pad_url(&self, operation: &'static str, id: &str, tail: Option<&str>) -> Result<Url, ServiceError> {
+        if !is_pad_id(id) {
+            return Err(self.client.error(
                 ErrorKind::Invalid,
                 operation,
                 None,
@@ -219,6 +223,6 @@ impl InterviewClient {
             ));
         }
         let path: Vec<&str> = ["pads", id].into_iter().chain(tail).collect();
-        self.account.url(operation, &path)
+        self.client.url(operation, &path)
     }
 }

@@ -59,7 +59,7 @@ pub enum PadKind {
 impl PadKind {
     /// Returns the kind for CoderPad's text. The documentation and clients use different spellings (reference:
     /// interview-api.md, 2. Pad fields).
-    fn of(text: Option<&str>) -> Self {
+    fn from_text(text: Option<&str>) -> Self {
         match text.unwrap_or_default().to_lowercase().replace(['-', '_', ' '], "").as_str() {
             "live" | "interview" => Self::Live,
             "takehome" => Self::TakeHome,
@@ -230,7 +230,7 @@ impl QuestionRecord {
             return false;
         }
         let fits_any = self.pad_type.as_deref().is_some_and(|text| text.eq_ignore_ascii_case("any"));
-        let own = match (PadKind::of(self.pad_type.as_deref()), self.take_home) {
+        let own = match (PadKind::from_text(self.pad_type.as_deref()), self.take_home) {
             (PadKind::Unknown, true) => PadKind::TakeHome,
             (PadKind::Unknown, false) => PadKind::Live,
             (known, _) => known,
@@ -242,8 +242,9 @@ impl QuestionRecord {
     }
 }
 
-/// Reports whether the text can be a pad's ID, which becomes part of a path.
-pub(super) fn is_pad_id(id: &str) -> bool {
+/// Reports whether the text can be a pad's ID, which becomes part of a path: 1 to 64 unreserved characters (reference:
+/// interview-api.md, 2. Pad fields).
+pub fn is_pad_id(id: &str) -> bool {
     let unreserved = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~');
     (1..=MAX_PAD_ID_LENGTH).contains(&id.len()) && id.chars().all(unreserved) && id != "." && id != ".."
 }
@@ -337,7 +338,7 @@ fn pad(row: &AnswerPart<'_>) -> Result<PadRecord, &'static str> {
         id: id.ok_or("the pad has no valid ID")?,
         title: row.text("title").unwrap_or_default(),
         state: row.text("state").unwrap_or_default(),
-        kind: PadKind::of(row.text("type").as_deref()),
+        kind: PadKind::from_text(row.text("type").as_deref()),
         url: web_address(row, "url").unwrap_or_default(),
         playback: web_address(row, "playback"),
         created_at: created_at.ok_or("the pad has no creation time")?,

@@ -3,7 +3,7 @@
 //! the backoff, because it may fix the cause. The state is in memory only: after a restart, the object is retried once
 //! immediately.
 
-use crate::k8s::key;
+use crate::k8s::ObjectKey;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,7 +18,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Backoff of many objects, by namespace and name.
 #[derive(Debug, Default)]
 pub struct Backoff {
-    pauses: Mutex<HashMap<(String, String), BackoffEntry>>,
+    pauses: Mutex<HashMap<ObjectKey, BackoffEntry>>,
 }
 
 #[derive(Debug)]
@@ -33,7 +33,9 @@ impl Backoff {
     /// change: if it differs from the value at the failure, the backoff is reset.
     pub fn remaining(&self, namespace: &str, name: &str, inputs: &impl Hash) -> Option<Duration> {
         let pauses = self.pauses.lock();
-        let pause = pauses.get(&key(namespace, name)).filter(|pause| pause.inputs == fingerprint(inputs))?;
+        let pause = pauses
+            .get(&ObjectKey::new(namespace, name))
+            .filter(|pause| pause.inputs == fingerprint(inputs))?;
         Some(pause.until.saturating_duration_since(Instant::now())).filter(|rest| !rest.is_zero())
     }
 
@@ -41,19 +43,22 @@ impl Backoff {
     pub fn record_failure(&self, namespace: &str, name: &str, inputs: &impl Hash) -> Duration {
         let inputs = fingerprint(inputs);
         let mut pauses = self.pauses.lock();
-        let before = pauses.get(&key(namespace, name)).filter(|pause| pause.inputs == inputs);
+        let before = pauses.get(&ObjectKey::new(namespace, name)).filter(|pause| pause.inputs == inputs);
         let failures = before.map_or(0, |pause| pause.failures).saturating_add(1);
         let pause = jittered(
             BACKOFF_INITIAL.saturating_mul(1 << (failures - 1).min(10)).min(BACKOFF_MAX),
             inputs ^ u64::from(failures),
         );
-        pauses.insert(key(namespace, name), BackoffEntry { inputs, failures, until: Instant::now() + pause });
+        pauses.insert(
+            ObjectKey::new(namespace, name),
+            BackoffEntry { inputs, failures, until: Instant::now() + pause },
+        );
         pause
     }
 
     /// Resets the backoff of an object that succeeded or was deleted.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.pauses.lock().remove(&key(namespace, name));
+        self.pauses.lock().remove(&ObjectKey::new(namespace, name));
     }
 }
 

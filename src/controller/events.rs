@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 /// Maximum length of a note that the API server accepts, in bytes.
 const EVENT_NOTE_MAX_BYTES: usize = 1024;
 /// Reason of a suspended object. It causes no Event, because a user requested it.
-pub const SUSPENDED: &str = "Suspended";
+pub const SUSPENDED_REASON: &str = "Suspended";
 
 /// Duration after which a pending object also needs attention.
 const LONG_WAIT_THRESHOLD: SignedDuration = SignedDuration::from_mins(10);
@@ -25,7 +25,7 @@ pub fn newly_stalled(before: &[Condition], after: &[Condition]) -> Option<(Strin
     }
     let Condition { reason, message, .. } = find(after, types::STALLED)?;
     let known = find(before, types::STALLED).is_some_and(|stalled| stalled.reason == *reason);
-    (!known && reason != SUSPENDED).then(|| (reason.clone(), truncate_note(message)))
+    (!known && reason != SUSPENDED_REASON).then(|| (reason.clone(), truncate_note(message)))
 }
 
 /// Truncates a note to the length that the API server accepts.
@@ -70,6 +70,6 @@ mod tests {
         assert!(newly_stalled(&halts, &halts).is_none());
         assert!(newly_stalled(&halts, &waits).is_none());
         assert!(newly_stalled(&halts, &conditions(Readiness::Stalled, "LeverForbidden")).is_some());
-        assert!(newly_stalled(&waits, &conditions(Readiness::Stalled, SUSPENDED)).is_none());
+        assert!(newly_stalled(&waits, &conditions(Readiness::Stalled, SUSPENDED_REASON)).is_none());
     }
 }

@@ -4,6 +4,7 @@
 //! holds less than a multiple of the free ones. One such connection gets at most three quarters of the permits, two get
 //! 14 of 32 each; connections that hold none always find a free one.
 
+use crate::k8s::ObjectKey;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,12 +20,10 @@ const NAMESPACE_SHARE_FACTOR: usize = 7;
 pub struct FairShare(Arc<Mutex<FairShareState>>);
 
 /// Namespace and name of a connection.
-type Key = (String, String);
-
 #[derive(Debug)]
 struct FairShareState {
     free: usize,
-    connections: HashMap<Key, ConnectionShare>,
+    connections: HashMap<ObjectKey, ConnectionShare>,
     /// Number of permits that each namespace holds.
     namespaces: HashMap<String, usize>,
     /// Number of requests so far; orders the waiters.
@@ -41,8 +40,8 @@ struct ConnectionShare {
 #[derive(Debug)]
 #[must_use = "the permit is released on drop"]
 pub struct WorkPermit {
-    turns: FairShare,
-    of: Key,
+    fair_share: FairShare,
+    of: ObjectKey,
 }
 
 impl FairShare {
@@ -55,16 +54,16 @@ impl FairShare {
     /// Waits for a permit. The connection with the fewest permits is served first, and within a connection the oldest
     /// request.
     pub async fn acquire(&self, namespace: &str, connection: &str) -> Option<WorkPermit> {
-        let (sender, turn) = oneshot::channel();
+        let (sender, permit) = oneshot::channel();
         {
             let mut state = self.0.lock();
             state.came += 1;
             let came = state.came;
-            let key = (namespace.to_owned(), connection.to_owned());
+            let key = ObjectKey::new(namespace, connection);
             state.connections.entry(key).or_default().waiting.push_back((came, sender));
         }
         self.grant_permits();
-        turn.await.ok()
+        permit.await.ok()
     }
 
     /// Grants the free permits to eligible waiters.
@@ -73,7 +72,7 @@ impl FairShare {
         let mut nobodys = Vec::new();
         let mut state = self.0.lock();
         while let Some((of, waits)) = state.next() {
-            nobodys.extend(waits.send(WorkPermit { turns: self.clone(), of }).err());
+            nobodys.extend(waits.send(WorkPermit { fair_share: self.clone(), of }).err());
         }
         drop(state);
     }
@@ -81,22 +80,22 @@ impl FairShare {
 
 impl Drop for WorkPermit {
     fn drop(&mut self) {
-        self.turns.0.lock().release(&self.of);
-        self.turns.grant_permits();
+        self.fair_share.0.lock().release(&self.of);
+        self.fair_share.grant_permits();
     }
 }
 
 impl FairShareState {
     /// Takes a permit for the next waiter.
-    fn next(&mut self) -> Option<(Key, oneshot::Sender<WorkPermit>)> {
+    fn next(&mut self) -> Option<(ObjectKey, oneshot::Sender<WorkPermit>)> {
         // Number of free permits after this one.
         let left = self.free.checked_sub(1)?;
         let may = |held: usize, share: usize| held == 0 || held < share * left;
         let of = self
             .connections
             .iter()
-            .filter(|((namespace, _), connection)| {
-                let in_namespace = self.namespaces.get(namespace).copied().unwrap_or_default();
+            .filter(|(key, connection)| {
+                let in_namespace = self.namespaces.get(&key.namespace).copied().unwrap_or_default();
                 may(connection.held, CONNECTION_SHARE_FACTOR) && may(in_namespace, NAMESPACE_SHARE_FACTOR)
             })
             .filter_map(|(key, connection)| Some((connection.held, connection.waiting.front()?.0, key)))
@@ -105,12 +104,12 @@ impl FairShareState {
         let connection = self.connections.get_mut(&of)?;
         let (_, waits) = connection.waiting.pop_front()?;
         connection.held += 1;
-        *self.namespaces.entry(of.0.clone()).or_default() += 1;
+        *self.namespaces.entry(of.namespace.clone()).or_default() += 1;
         self.free = left;
         Some((of, waits))
     }
 
-    fn release(&mut self, of: &Key) {
+    fn release(&mut self, of: &ObjectKey) {
         self.free += 1;
         if let Some(connection) = self.connections.get_mut(of) {
             connection.held -= 1;
@@ -118,10 +117,10 @@ impl FairShareState {
                 self.connections.remove(of);
             }
         }
-        if let Some(held) = self.namespaces.get_mut(&of.0) {
+        if let Some(held) = self.namespaces.get_mut(&of.namespace) {
             *held -= 1;
             if *held == 0 {
-                self.namespaces.remove(&of.0);
+                self.namespaces.remove(&of.namespace);
             }
         }
     }
@@ -132,44 +131,44 @@ mod tests {
     use super::*;
     use futures::FutureExt;
 
-    fn now(turns: &FairShare, namespace: &str, connection: &str) -> Option<WorkPermit> {
-        turns.acquire(namespace, connection).now_or_never().flatten()
+    fn now(fair_share: &FairShare, namespace: &str, connection: &str) -> Option<WorkPermit> {
+        fair_share.acquire(namespace, connection).now_or_never().flatten()
     }
 
-    fn taken(turns: &FairShare, namespace: &str, connection: &str) -> Vec<WorkPermit> {
-        std::iter::from_fn(|| now(turns, namespace, connection)).collect()
+    fn taken(fair_share: &FairShare, namespace: &str, connection: &str) -> Vec<WorkPermit> {
+        std::iter::from_fn(|| now(fair_share, namespace, connection)).collect()
     }
 
     #[test]
     fn one_connection_and_one_namespace_leave_permits_for_others() {
-        let turns = FairShare::new(32);
-        let flooded = taken(&turns, "hiring", "acme");
+        let fair_share = FairShare::new(32);
+        let flooded = taken(&fair_share, "hiring", "acme");
         assert_eq!(flooded.len(), 24);
-        let of_the_same_namespace = taken(&turns, "hiring", "other");
+        let of_the_same_namespace = taken(&fair_share, "hiring", "other");
         assert_eq!(of_the_same_namespace.len(), 4);
-        let elsewhere = taken(&turns, "sales", "acme");
+        let elsewhere = taken(&fair_share, "sales", "acme");
         assert_eq!(elsewhere.len(), 3);
-        let last = now(&turns, "third", "acme");
+        let last = now(&fair_share, "third", "acme");
         assert!(last.is_some(), "one is left for a connection that holds none");
-        assert!(now(&turns, "fourth", "acme").is_none(), "at most 32 concurrently");
+        assert!(now(&fair_share, "fourth", "acme").is_none(), "at most 32 concurrently");
         drop(flooded);
-        assert!(now(&turns, "fourth", "acme").is_some());
+        assert!(now(&fair_share, "fourth", "acme").is_some());
     }
 
     /// Regardless of the number of slow or flooded connections, a single Pad of another one gets the next free permit.
     #[tokio::test]
     async fn the_connection_with_the_fewest_permits_is_served_first() {
-        let turns = FairShare::new(8);
+        let fair_share = FairShare::new(8);
         let mut held: Vec<Vec<WorkPermit>> =
-            (0..8).map(|number| taken(&turns, "hiring", &number.to_string())).collect();
+            (0..8).map(|number| taken(&fair_share, "hiring", &number.to_string())).collect();
         assert_eq!(held.iter().map(Vec::len).sum::<usize>(), 7, "one is left for other namespaces: {held:?}");
-        let crowd: Vec<_> = (0..50).map(|_| Box::pin(turns.acquire("hiring", "0"))).collect();
-        let mut crowd: Vec<_> = crowd.into_iter().map(|one| (one, None)).collect();
-        for (one, turn) in &mut crowd {
-            *turn = one.as_mut().now_or_never().flatten();
+        let waiters: Vec<_> = (0..50).map(|_| Box::pin(fair_share.acquire("hiring", "0"))).collect();
+        let mut waiters: Vec<_> = waiters.into_iter().map(|one| (one, None)).collect();
+        for (one, permit) in &mut waiters {
+            *permit = one.as_mut().now_or_never().flatten();
         }
-        assert!(crowd.iter().all(|(_, turn)| turn.is_none()));
-        let mut late = Box::pin(turns.acquire("hiring", "late"));
+        assert!(waiters.iter().all(|(_, permit)| permit.is_none()));
+        let mut late = Box::pin(fair_share.acquire("hiring", "late"));
         assert!(late.as_mut().now_or_never().is_none());
         held[0].pop();
         assert!(
@@ -180,25 +179,25 @@ mod tests {
 
     #[tokio::test]
     async fn a_cancelled_waiter_is_skipped() {
-        let turns = FairShare::new(1);
-        let turn = now(&turns, "hiring", "acme").unwrap();
-        let mut gone = Box::pin(turns.acquire("hiring", "gone"));
-        let mut waits = Box::pin(turns.acquire("hiring", "waits"));
+        let fair_share = FairShare::new(1);
+        let permit = now(&fair_share, "hiring", "acme").unwrap();
+        let mut gone = Box::pin(fair_share.acquire("hiring", "gone"));
+        let mut waits = Box::pin(fair_share.acquire("hiring", "waits"));
         assert!(gone.as_mut().now_or_never().is_none() && waits.as_mut().now_or_never().is_none());
         drop(gone);
-        drop(turn);
-        let turn = waits.now_or_never().flatten();
-        assert!(turn.is_some());
-        drop(turn);
-        let state = turns.0.lock();
+        drop(permit);
+        let permit = waits.now_or_never().flatten();
+        assert!(permit.is_some());
+        drop(permit);
+        let state = fair_share.0.lock();
         assert_eq!((state.free, state.connections.len(), state.namespaces.len()), (1, 0, 0));
     }
 
     #[test]
     fn a_limit_of_one_makes_progress() {
-        let turns = FairShare::new(1);
+        let fair_share = FairShare::new(1);
         for _ in 0..3 {
-            assert!(now(&turns, "hiring", "acme").is_some());
+            assert!(now(&fair_share, "hiring", "acme").is_some());
         }
     }
 }

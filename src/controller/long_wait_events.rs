@@ -6,8 +6,9 @@
 
 use crate::api::FIELD_MANAGER;
 use crate::api::names::sha256_hex;
+use crate::k8s::ObjectKey;
 use crate::k8s::patch::is_status;
-use crate::k8s::{key, with_timeout};
+use crate::k8s::with_timeout;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -26,20 +27,20 @@ const EVENT_NAME_PART_MAX_CHARS: usize = 200;
 /// Reported waits; one for each Pad.
 #[derive(Debug, Default)]
 pub struct LongWaitEvents {
-    waits: Mutex<HashMap<(String, String), (String, Timestamp)>>,
+    waits: Mutex<HashMap<ObjectKey, (String, Timestamp)>>,
 }
 
 impl LongWaitEvents {
     /// Reports whether an Event is due for the wait of a Pad, and records it as written.
     pub fn is_due(&self, namespace: &str, name: &str, uid: &str, since: Timestamp, now: Timestamp) -> bool {
         let wait = (uid.to_owned(), since);
-        let before = self.waits.lock().insert(key(namespace, name), wait.clone());
+        let before = self.waits.lock().insert(ObjectKey::new(namespace, name), wait.clone());
         before != Some(wait) && now.duration_since(since) < EVENT_MAX_WAIT_AGE
     }
 
     /// Drops the state of a Pad that was deleted or is no longer pending.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.waits.lock().remove(&key(namespace, name));
+        self.waits.lock().remove(&ObjectKey::new(namespace, name));
     }
 }
 

@@ -19,6 +19,7 @@ pub mod schedule;
 pub mod service_clients;
 
 use crate::api::LeverConnection;
+use crate::k8s::ObjectKey;
 use crate::k8s::{WatchScope, secrets::Secrets, with_timeout};
 use crate::sync::queue::SyncQueue;
 use crate::telemetry::health::Health;
@@ -61,7 +62,7 @@ pub struct Context {
     /// Reader and change notifications of Secrets.
     pub secrets: Secrets,
     /// Service clients of the connections.
-    pub accounts: Arc<ServiceClientCache>,
+    pub service_clients: Arc<ServiceClientCache>,
     /// Settings from the flags.
     pub settings: Arc<Settings>,
     /// Metrics of the leader.
@@ -71,31 +72,31 @@ pub struct Context {
     /// Recorder of Events.
     pub recorder: Recorder,
     /// Remaining pads by the quota of the plan and by the hourly limit.
-    pub allowances: PadBudget,
+    pub pad_budget: PadBudget,
     /// Backoff of failing Pads.
-    pub retries: Backoff,
+    pub pad_backoff: Backoff,
     /// Backoff of adding and removing the failure tag.
-    pub flag_retries: Backoff,
+    pub failure_tag_backoff: Backoff,
     /// Backoff of rejected tags of open pads.
-    pub tag_retries: Backoff,
+    pub tag_backoff: Backoff,
     /// Attempts to create a pad whose outcome is not stored yet.
-    pub flights: InFlight,
+    pub in_flight: InFlight,
     /// Last written versions of Pads.
-    pub written: WriteTracker,
+    pub write_tracker: WriteTracker,
     /// Responses of Lever that were older than a webhook.
     pub stale_reads: StaleReads,
     /// Refresh requests of sync for Pads.
-    pub looks: Hints,
+    pub hints: Hints,
     /// Batched candidate reads.
-    pub readings: CandidateLoader,
+    pub candidate_loader: CandidateLoader,
     /// Requests to sync and their completion.
     pub syncs: SyncQueue,
     /// Waits for which an Event was written.
-    pub warned: LongWaitEvents,
+    pub long_wait_events: LongWaitEvents,
     /// Scheduler of Pad reconciles across all namespaces.
-    pub turns: FairShare,
+    pub fair_share: FairShare,
     /// Channel of connections (namespace, name) to probe immediately.
-    pub probes: broadcast::Sender<(String, String)>,
+    pub probes: broadcast::Sender<ObjectKey>,
 }
 
 impl Context {
@@ -115,16 +116,16 @@ impl Context {
     }
 
     /// Returns the connection that a channel delivered, or all connections if messages were lost.
-    fn changed_connections(&self, changed: Option<(String, String)>) -> Vec<Arc<LeverConnection>> {
+    fn changed_connections(&self, changed: Option<ObjectKey>) -> Vec<Arc<LeverConnection>> {
         let connections = &self.scope.connections;
         match changed {
-            Some((namespace, name)) => connections.get(&namespace, &name).into_iter().collect(),
+            Some(key) => connections.get(&key.namespace, &key.name).into_iter().collect(),
             None => connections.store().state(),
         }
     }
 
     /// Requests a probe of a connection, because a service rejected a call for one of its Pads.
     pub fn request_probe(&self, namespace: &str, connection: &str) {
-        let _ = self.probes.send((namespace.to_owned(), connection.to_owned()));
+        let _ = self.probes.send(ObjectKey::new(namespace, connection));
     }
 }

@@ -6,7 +6,7 @@
 use crate::api::{LeverConnection, names};
 use crate::coderpad::{self, InterviewClient};
 use crate::sanitize;
-use crate::transport::Error;
+use crate::transport::ServiceError;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::fmt;
@@ -124,7 +124,7 @@ pub struct KeyOrganization {
 #[derive(Clone, Debug)]
 enum LastAnswer {
     Organization(Option<Organization>),
-    Failed(Error, Instant),
+    Failed(ServiceError, Instant),
 }
 
 impl KeyOrganization {
@@ -132,7 +132,7 @@ impl KeyOrganization {
     ///
     /// # Errors
     /// The errors of [`InterviewClient::organization`].
-    pub async fn fetch(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
+    pub async fn fetch(&self, client: &InterviewClient) -> Result<Option<Organization>, ServiceError> {
         let _asking = self.asking.lock().await;
         self.refresh(client).await
     }
@@ -141,7 +141,7 @@ impl KeyOrganization {
     ///
     /// # Errors
     /// The errors of [`InterviewClient::organization`].
-    pub async fn get(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
+    pub async fn get(&self, client: &InterviewClient) -> Result<Option<Organization>, ServiceError> {
         if let Some(LastAnswer::Organization(known)) = self.seen() {
             return Ok(known);
         }
@@ -153,7 +153,7 @@ impl KeyOrganization {
         }
     }
 
-    async fn refresh(&self, client: &InterviewClient) -> Result<Option<Organization>, Error> {
+    async fn refresh(&self, client: &InterviewClient) -> Result<Option<Organization>, ServiceError> {
         let answer = client.organization().await.map(|found| Organization::from_answer(&found));
         let mut seen = self.seen.lock();
         match &answer {

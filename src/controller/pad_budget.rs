@@ -6,7 +6,7 @@
 
 use super::quotas::{self, Quotas};
 use super::rolling_limit::{LimitExceeded, WINDOW, is_in_window, limit_exceeded};
-use crate::k8s::key;
+use crate::k8s::ObjectKey;
 use crate::transport::AccountId;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ const SAME_CREATION_TOLERANCE: SignedDuration = SignedDuration::from_secs(30);
 
 /// Creation within the last hour, as recorded by a Pad.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Creation {
+pub struct RecordedCreation {
     /// UID of the Pad.
     pub pad: String,
     /// Time of the request.
@@ -41,7 +41,7 @@ pub struct RecentPads {
 #[derive(Debug, Default)]
 pub struct PadBudget {
     quotas: Arc<Quotas>,
-    hours: Mutex<HashMap<(String, String), Vec<SentCreation>>>,
+    hours: Mutex<HashMap<ObjectKey, Vec<SentCreation>>>,
 }
 
 /// Request that this process has sent or is about to send.
@@ -75,7 +75,7 @@ pub struct PadRequest {
     /// Maximum number of pads per hour. None: unlimited.
     pub per_hour: Option<u32>,
     /// Creations within the last hour, as recorded in the cluster.
-    pub made: Vec<Creation>,
+    pub made: Vec<RecordedCreation>,
 }
 
 /// Reservation to create one pad.
@@ -114,11 +114,11 @@ impl PadBudget {
         namespace: &str,
         connection: &str,
         pad: &str,
-        made: Vec<Creation>,
+        made: Vec<RecordedCreation>,
         now: Timestamp,
     ) -> RecentPads {
         merge_recent_creations(
-            self.hours.lock().entry(key(namespace, connection)).or_default(),
+            self.hours.lock().entry(ObjectKey::new(namespace, connection)).or_default(),
             pad,
             made,
             now,
@@ -135,7 +135,7 @@ impl PadBudget {
     ) -> Result<PadReservation, Denied> {
         let PadRequest { pad, account, remaining, per_hour, made } = wanted;
         let mut hours = self.hours.lock();
-        let sent = hours.entry(key(namespace, connection)).or_default();
+        let sent = hours.entry(ObjectKey::new(namespace, connection)).or_default();
         let quota = self.quotas.reserve(account, remaining).ok_or(Denied::Quota)?;
         if let Some(limit) = per_hour {
             // The decision to create this pad has already taken older pending Pads into account.
@@ -164,7 +164,7 @@ impl PadBudget {
 
     /// Records that no request was sent.
     pub fn not_sent(&self, namespace: &str, connection: &str, taken: &PadReservation) {
-        if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
+        if let Some(sent) = self.hours.lock().get_mut(&ObjectKey::new(namespace, connection)) {
             sent.retain(|one| one.pad != taken.pad || one.at != taken.at);
         }
         self.quotas.release(taken.quota);
@@ -172,7 +172,7 @@ impl PadBudget {
 
     /// Records that the Pad gave up its attempt: its pad was deleted, or the request without a response created none.
     pub fn forget_intent(&self, namespace: &str, connection: &str, pad: &str) {
-        if let Some(sent) = self.hours.lock().get_mut(&key(namespace, connection)) {
+        if let Some(sent) = self.hours.lock().get_mut(&ObjectKey::new(namespace, connection)) {
             sent.retain(|one| one.pad != pad || one.came != CreationResult::Unknown);
             for one in sent.iter_mut().filter(|one| one.pad == pad) {
                 one.came = CreationResult::NoPad;
@@ -182,12 +182,12 @@ impl PadBudget {
 
     /// Drops the counts of a deleted connection.
     pub fn forget(&self, namespace: &str, connection: &str) {
-        self.hours.lock().remove(&key(namespace, connection));
+        self.hours.lock().remove(&ObjectKey::new(namespace, connection));
     }
 
     fn record_result(&self, namespace: &str, connection: &str, taken: &PadReservation, came: CreationResult) {
         let mut hours = self.hours.lock();
-        let sent = hours.get_mut(&key(namespace, connection)).into_iter().flatten();
+        let sent = hours.get_mut(&ObjectKey::new(namespace, connection)).into_iter().flatten();
         for one in sent.filter(|one| one.pad == taken.pad && one.at == taken.at) {
             one.came = came;
         }
@@ -202,7 +202,7 @@ fn is_recent(one: &SentCreation, now: Timestamp) -> bool {
 fn merge_recent_creations(
     sent: &mut Vec<SentCreation>,
     pad: &str,
-    made: Vec<Creation>,
+    made: Vec<RecordedCreation>,
     now: Timestamp,
 ) -> RecentPads {
     sent.retain(|one| is_recent(one, now));
@@ -211,7 +211,7 @@ fn merge_recent_creations(
     for one in sent.iter() {
         by_pad.entry(&one.pad).or_default().push(one.at);
     }
-    let is_same = |one: &Creation| {
+    let is_same = |one: &RecordedCreation| {
         let known = by_pad.get(one.pad.as_str()).into_iter().flatten();
         known.into_iter().any(|at| one.at.duration_since(*at).abs() < SAME_CREATION_TOLERANCE)
     };
@@ -245,14 +245,14 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + minute * 60).unwrap()
     }
 
-    fn wanted(pad: usize, per_hour: Option<u32>, made: &[(&str, i64)]) -> PadRequest {
+    fn request(pad: usize, per_hour: Option<u32>, made: &[(&str, i64)]) -> PadRequest {
         let made = made.iter().map(|(pad, minute)| creation(pad, *minute, true)).collect();
-        let account = AccountId::of("https://app.coderpad.io", "key");
+        let account = AccountId::for_key("https://app.coderpad.io", "key");
         PadRequest { pad: pad.to_string(), account, remaining: None, per_hour, made }
     }
 
-    fn creation(pad: &str, minute: i64, holds: bool) -> Creation {
-        Creation { pad: pad.to_owned(), at: at(minute), holds }
+    fn creation(pad: &str, minute: i64, holds: bool) -> RecordedCreation {
+        RecordedCreation { pad: pad.to_owned(), at: at(minute), holds }
     }
 
     #[test]
@@ -262,7 +262,7 @@ mod tests {
             allowances.reserve(
                 NS,
                 connection,
-                PadRequest { remaining: Some(3), ..wanted(pad, Some(9), &[]) },
+                PadRequest { remaining: Some(3), ..request(pad, Some(9), &[]) },
                 at(0),
             )
         };
@@ -280,7 +280,7 @@ mod tests {
     fn the_hourly_limit_holds_although_the_cache_lags() {
         let allowances = PadBudget::default();
         let take = |pad, known: &[(&str, i64)], minute| {
-            allowances.reserve(NS, "acme", wanted(pad, Some(3), known), at(minute))
+            allowances.reserve(NS, "acme", request(pad, Some(3), known), at(minute))
         };
         let before = [("before", -30)];
         assert!(take(1, &before, 0).is_ok());
@@ -294,14 +294,14 @@ mod tests {
         assert!(take(4, &before, 30).is_ok(), "the first is an hour old");
         assert!(take(5, &before, 59).is_err());
         assert!(take(5, &before, 60).is_ok());
-        assert!(allowances.reserve(NS, "other", wanted(1, Some(1), &[]), at(60)).is_ok());
+        assert!(allowances.reserve(NS, "other", request(1, Some(1), &[]), at(60)).is_ok());
     }
 
     #[test]
     fn a_reached_hourly_limit_does_not_use_the_quota() {
         let allowances = PadBudget::default();
         let take = |pad, per_hour| {
-            let wanted = PadRequest { remaining: Some(2), ..wanted(pad, Some(per_hour), &[]) };
+            let wanted = PadRequest { remaining: Some(2), ..request(pad, Some(per_hour), &[]) };
             allowances.reserve(NS, "acme", wanted, at(0))
         };
         assert!(take(1, 1).is_ok());
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn an_answered_request_counts_for_an_hour_with_any_result() {
         let allowances = PadBudget::default();
-        let take = |pad, minute| allowances.reserve(NS, "acme", wanted(pad, Some(3), &[]), at(minute));
+        let take = |pad, minute| allowances.reserve(NS, "acme", request(pad, Some(3), &[]), at(minute));
         allowances.refused(NS, "acme", &take(1, 0).unwrap());
         allowances.created(NS, "acme", &take(1, 1).unwrap());
         allowances.forget_intent(NS, "acme", "1");
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn an_unsent_or_unanswered_request_does_not_count_for_the_same_pad() {
         let allowances = PadBudget::default();
-        let take = |pad, minute| allowances.reserve(NS, "acme", wanted(pad, Some(1), &[]), at(minute));
+        let take = |pad, minute| allowances.reserve(NS, "acme", request(pad, Some(1), &[]), at(minute));
         let taken = take(1, 0).unwrap();
         assert!(take(2, 1).is_err());
         assert!(take(1, 2).is_ok(), "the same Pad again: its first request was not answered");
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn recorded_creations_count_once_and_failed_ones_hold_no_place() {
         let allowances = PadBudget::default();
-        let taken = allowances.reserve(NS, "acme", wanted(1, Some(9), &[]), at(0)).unwrap();
+        let taken = allowances.reserve(NS, "acme", request(1, Some(9), &[]), at(0)).unwrap();
         let reported = |holds| {
             let made = vec![creation("1", 0, true), creation("2", -5, holds), creation("3", -61, true)];
             allowances.recent_pads(NS, "acme", "4", made, at(1))

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn account(key: &str) -> AccountId {
-        AccountId::of("https://app.coderpad.io", key)
+        AccountId::for_key("https://app.coderpad.io", key)
     }
 
     #[test]

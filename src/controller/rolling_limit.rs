@@ -29,8 +29,8 @@ pub struct LimitExceeded {
 
 /// Reports whether a pad created at this time counts now. A time far in the future is ignored, because it would count
 /// indefinitely.
-pub fn is_in_window(made_at: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(made_at).abs() < WINDOW
+pub fn is_in_window(created_at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(created_at).abs() < WINDOW
 }
 
 /// Returns the reached limit, or None if another pad is permitted. `waiting_before` older Pads take precedence.

@@ -77,44 +77,45 @@ pub async fn run_controller<K, R>(
 {
     let config = Config::default().concurrency(at_once);
     let (metrics, health) = (context.metrics.clone(), context.health.clone());
-    let driven = Arc::new(ControllerState { reconciler, metrics, health, failures: Backoff::default() });
+    let state = Arc::new(ControllerState { reconciler, metrics, health, failures: Backoff::default() });
     let passes = controller.with_config(config).graceful_shutdown_on(stop.cancelled_owned()).run(
         pass,
         requeue_after_failure,
-        driven.clone(),
+        state.clone(),
     );
     passes
         .for_each(|result| {
             // kube reports deletions only through this error.
             if let Err(Error::ObjectNotFound(gone)) = result {
                 let namespace = gone.namespace.as_deref().unwrap_or_default();
-                driven.reconciler.forget(namespace, &gone.name);
-                driven.failures.forget(namespace, &gone.name);
+                state.reconciler.forget(namespace, &gone.name);
+                state.failures.forget(namespace, &gone.name);
             }
             std::future::ready(())
         })
         .await;
 }
 
-async fn pass<K, R>(object: Arc<K>, driven: Arc<ControllerState<R>>) -> Result<Action, ReconcileError>
+async fn pass<K, R>(object: Arc<K>, state: Arc<ControllerState<R>>) -> Result<Action, ReconcileError>
 where
     K: Resource<DynamicType = ()> + Send + Sync + 'static,
     R: Reconcile<K>,
 {
-    if !driven.reconciler.admit(&object) {
+    if !state.reconciler.admit(&object) {
         return Ok(Action::await_change());
     }
     let (began, kind) = (Instant::now(), K::kind(&()));
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let mark = object.annotations().get(names::TRACEPARENT).map(String::as_str);
     let traced =
-        ReconcileSpan::new(&kind, &namespace, &name, mark, driven.reconciler.continues_trace(&object));
-    let reconciled = traced.run(driven.reconciler.reconcile(object.clone()));
-    let result = driven.health.watched(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
-    driven.metrics.observe_reconcile(&kind, result.as_ref().err(), began.elapsed());
+        ReconcileSpan::new(&kind, &namespace, &name, mark, state.reconciler.continues_trace(&object));
+    let reconciled = traced.run(state.reconciler.reconcile(object.clone()));
+    let result =
+        state.health.supervise_pass(format!("pass over {kind} {namespace}/{name}"), reconciled).await;
+    state.metrics.observe_reconcile(&kind, result.as_ref().err(), began.elapsed());
     match result {
         Ok(action) => {
-            driven.failures.forget(&namespace, &name);
+            state.failures.forget(&namespace, &name);
             Ok(action)
         }
         Err(ReconcileError::Write(WriteError::Gone)) => Ok(Action::await_change()),
@@ -128,13 +129,13 @@ where
 fn requeue_after_failure<K, R>(
     object: Arc<K>,
     failure: &ReconcileError,
-    driven: Arc<ControllerState<R>>,
+    state: Arc<ControllerState<R>>,
 ) -> Action
 where
     K: Resource<DynamicType = ()>,
 {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let pause = driven.failures.record_failure(&namespace, &name, &object.meta().generation);
+    let pause = state.failures.record_failure(&namespace, &name, &object.meta().generation);
     tracing::warn!(kind = %K::kind(&()), namespace, name, %failure, pause_ms = pause.as_millis(), "reconcile failed; will retry");
     Action::requeue(pause)
 }

@@ -11,7 +11,7 @@ const RETRY_DELAY_INITIAL: Duration = Duration::from_secs(5);
 /// Maximum delay between failed attempts.
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(60);
 /// Maximum delay that a service can request.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+const REQUEUE_RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// Returns the current time in whole seconds, as in Kubernetes timestamps.
 pub fn now() -> Timestamp {
@@ -41,7 +41,7 @@ pub fn after_failures(failures: u32, interval: Option<Duration>, asked_for: Opti
     let pause =
         RETRY_DELAY_INITIAL.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_DELAY_MAX);
     let pause = interval.map_or(pause, |interval| pause.min(interval));
-    pause.max(asked_for.unwrap_or_default().min(RETRY_AFTER_MAX))
+    pause.max(asked_for.unwrap_or_default().min(REQUEUE_RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -66,6 +66,6 @@ mod tests {
         assert_eq!(after_failures(3, Some(seconds(2)), None), seconds(2));
         assert_eq!(after_failures(40, None, None), seconds(60));
         assert_eq!(after_failures(1, None, Some(seconds(90))), seconds(90));
-        assert_eq!(after_failures(1, None, Some(seconds(90_000))), RETRY_AFTER_MAX);
+        assert_eq!(after_failures(1, None, Some(seconds(90_000))), REQUEUE_RETRY_AFTER_MAX);
     }
 }

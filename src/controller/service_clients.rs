@@ -7,10 +7,10 @@ use super::organization::{KeyOrganization, Organization};
 use crate::api::LeverConnection;
 use crate::api::names::sha256_hex;
 use crate::coderpad::InterviewClient;
+use crate::k8s::ObjectKey;
 use crate::k8s::secrets::{SecretChange, SecretError, Secrets};
 use crate::lever::LeverClient;
 use crate::transport::{self, Priority, Service, SetupError, Transport};
-use kube::ResourceExt;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
@@ -118,7 +118,7 @@ pub enum ServiceClientError {
     #[error("{source}")]
     Unconfirmed {
         /// Error of the call.
-        source: transport::Error,
+        source: transport::ServiceError,
     },
 }
 
@@ -143,7 +143,7 @@ pub struct ServiceClientCache {
     transport: Transport,
     secrets: Secrets,
     allowed: Vec<String>,
-    known: Mutex<HashMap<(String, String), CachedClients>>,
+    known: Mutex<HashMap<ObjectKey, CachedClients>>,
     changes: AtomicU64,
 }
 
@@ -171,7 +171,7 @@ impl ServiceClientCache {
 
     /// Returns the cached clients of a connection, if its keys were read since the last change.
     pub fn known(&self, connection: &LeverConnection) -> Option<Arc<ServiceClients>> {
-        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let key = ObjectKey::from_object(connection);
         let all = self.known.lock();
         let known = all.get(&key).filter(|known| known.uid == connection.metadata.uid && !known.stale)?;
         Some(known.account.clone())
@@ -216,7 +216,7 @@ impl ServiceClientCache {
         &self,
         connection: &LeverConnection,
     ) -> Result<Arc<ServiceClients>, ServiceClientError> {
-        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let key = ObjectKey::from_object(connection);
         if let Some(known) = self.known.lock().get(&key)
             && known.uid == connection.metadata.uid
             && known.generation == connection.metadata.generation
@@ -230,7 +230,7 @@ impl ServiceClientCache {
         let changes = self.changes.load(Ordering::SeqCst);
         let read = async |service, reference| {
             self.secrets
-                .read(&key.0, reference)
+                .read(&key.namespace, reference)
                 .await
                 .map_err(|source| ServiceClientError::Secret { service, source })
         };
@@ -249,10 +249,10 @@ impl ServiceClientCache {
             interview_key: digest(&interview_url, &interview_key.value),
             lever: LeverClient::new(&self.transport, &lever_url, lever_key.value, performer)
                 .map_err(unusable(Service::Lever, lever_secret))?
-                .named(&format!("{}/{}", key.0, key.1)),
+                .named(&key.to_string()),
             interview: InterviewClient::new(&self.transport, &interview_url, interview_key.value)
                 .map_err(unusable(Service::Interview, interview_secret))?
-                .named(&format!("{}/{}", key.0, key.1)),
+                .named(&key.to_string()),
             version: format!(
                 "{}/{}/{}",
                 connection.metadata.generation.unwrap_or_default(),
@@ -279,7 +279,7 @@ impl ServiceClientCache {
     /// Returns the last clients, although their keys may have changed or been deleted since. Used to remove a webhook
     /// after the Secret is gone (contract C14).
     pub fn last(&self, connection: &LeverConnection) -> Option<Arc<ServiceClients>> {
-        let key = (connection.namespace().unwrap_or_default(), connection.name_any());
+        let key = ObjectKey::from_object(connection);
         let all = self.known.lock();
         all.get(&key).filter(|known| known.uid == connection.metadata.uid).map(|known| known.account.clone())
     }
@@ -288,17 +288,19 @@ impl ServiceClientCache {
     pub fn forget_changed(&self, change: &SecretChange) {
         let mut all = self.known.lock();
         self.changes.fetch_add(1, Ordering::SeqCst);
-        for ((namespace, _), known) in all.iter_mut() {
+        for (key, known) in all.iter_mut() {
             known.stale |= match change {
                 SecretChange::Any => true,
-                SecretChange::One { namespace: of, name } => namespace == of && known.secrets.contains(name),
+                SecretChange::One { namespace: of, name } => {
+                    key.namespace == *of && known.secrets.contains(name)
+                }
             };
         }
     }
 
     /// Drops the clients of a deleted connection.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.known.lock().remove(&(namespace.to_owned(), name.to_owned()));
+        self.known.lock().remove(&ObjectKey::new(namespace, name));
     }
 
     fn check(&self, service: Service, field: &'static str, url: &str) -> Result<Url, ServiceClientError> {

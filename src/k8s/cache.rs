@@ -6,7 +6,7 @@
 use super::decode::Decoded;
 use super::pad_index::{IndexKey, Indexed, PadIndex};
 use super::trimmed::ManagedKind;
-use super::undecodable::{Problem, Undecodable};
+use super::undecodable::{DecodeProblem, Undecodable};
 use super::watch_state::WatchState;
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use futures::stream::FuturesUnordered;
@@ -78,7 +78,7 @@ where
         tokio::spawn({
             let cache = cache.clone();
             async move {
-                stop.run_until_cancelled(cache.follow(events)).await;
+                stop.run_until_cancelled(cache.apply_events(events)).await;
                 cache.mark_ended();
             }
         });
@@ -122,8 +122,8 @@ where
     {
         let problem = match &read {
             Decoded::Object(_, times) if times.is_empty() => None,
-            Decoded::Object(_, times) => Some(Problem::Partly(times.clone())),
-            Decoded::Undecodable(_, field, _) => Some(Problem::Skipped(field.clone())),
+            Decoded::Object(_, times) => Some(DecodeProblem::Partly(times.clone())),
+            Decoded::Undecodable(_, field, _) => Some(DecodeProblem::Skipped(field.clone())),
         };
         let namespace = ResourceExt::namespace(&read).unwrap_or_default();
         self.undecodable.record(&namespace, &read.name_any(), problem);
@@ -158,7 +158,7 @@ where
         tokio::spawn({
             let cache = cache.clone();
             async move {
-                cache.follow(events).await;
+                cache.apply_events(events).await;
                 cache.mark_ended();
             }
         });
@@ -179,7 +179,7 @@ where
         cache
     }
 
-    async fn follow(&self, events: impl Stream<Item = watcher::Result<Event<K>>>) {
+    async fn apply_events(&self, events: impl Stream<Item = watcher::Result<Event<K>>>) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {

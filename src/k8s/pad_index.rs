@@ -46,7 +46,7 @@ pub trait Indexed {
 impl Indexed for Pad {
     fn keys(&self) -> Vec<IndexKey> {
         let candidate = IndexKey::Candidate(self.spec.opportunity_id.clone());
-        let made = [self.made_at(), self.created_in_vain_at()];
+        let made = [self.attempt_began_at(), self.last_failed_attempt_at()];
         let made = made.into_iter().flatten().map(|at| IndexKey::CreatedInHour(hour_of(at)));
         [candidate, IndexKey::Waiting].into_iter().chain(made).filter(|place| self.has_key(place)).collect()
     }
@@ -55,7 +55,7 @@ impl Indexed for Pad {
         match place {
             IndexKey::Candidate(opportunity_id) => self.spec.opportunity_id == *opportunity_id,
             IndexKey::Waiting => matches!(self.phase(), None | Some(Phase::Pending)),
-            IndexKey::CreatedInHour(hour) => [self.made_at(), self.created_in_vain_at()]
+            IndexKey::CreatedInHour(hour) => [self.attempt_began_at(), self.last_failed_attempt_at()]
                 .into_iter()
                 .flatten()
                 .any(|at| hour_of(at) == *hour),

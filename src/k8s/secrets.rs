@@ -105,7 +105,7 @@ impl Secrets {
         for scope in scopes {
             let api: Api<PartialObjectMeta<Secret>> = super::cache::api(client, scope);
             let (stop, secrets) = (stop.clone(), secrets.clone());
-            tokio::spawn(async move { stop.run_until_cancelled(secrets.follow(api)).await });
+            tokio::spawn(async move { stop.run_until_cancelled(secrets.watch_secrets(api)).await });
         }
         secrets
     }
@@ -117,7 +117,7 @@ impl Secrets {
         (Self { client: client.clone(), changes: changes.clone() }, changes)
     }
 
-    async fn follow(&self, api: Api<PartialObjectMeta<Secret>>) {
+    async fn watch_secrets(&self, api: Api<PartialObjectMeta<Secret>>) {
         let (config, watching) =
             (watcher::Config::default().timeout(WATCH_TIMEOUT_SECONDS), WatchState::default());
         let mut events = watch(api, config).default_backoff().boxed();

@@ -1,6 +1,7 @@
 //! Registry of the objects of one kind that do not decode, or only in part. Metrics count them, and log lines name
 //! them.
 
+use super::ObjectKey;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ const LOG_WINDOW: Duration = Duration::from_secs(60);
 
 /// Decoding problem of an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Problem {
+pub enum DecodeProblem {
     /// The object does not decode because of this field, so it is skipped.
     Skipped(String),
     /// These fields contain no usable time and count as absent.
@@ -30,7 +31,7 @@ pub struct Undecodable {
 
 #[derive(Debug)]
 struct UndecodableState {
-    objects: BTreeMap<(String, String), UndecodableObject>,
+    objects: BTreeMap<ObjectKey, UndecodableObject>,
     /// Number of the current listing. An object that this listing does not contain no longer exists.
     listing: u64,
     window: Instant,
@@ -39,7 +40,7 @@ struct UndecodableState {
 
 #[derive(Debug)]
 struct UndecodableObject {
-    problem: Problem,
+    problem: DecodeProblem,
     listing: u64,
     logged: Option<Instant>,
 }
@@ -53,9 +54,9 @@ impl Undecodable {
     }
 
     /// Records the problem of an object that was just read, or None if it has no problem.
-    pub fn record(&self, namespace: &str, name: &str, problem: Option<Problem>) {
+    pub fn record(&self, namespace: &str, name: &str, problem: Option<DecodeProblem>) {
         let mut state = self.state.lock();
-        let key = super::key(namespace, name);
+        let key = ObjectKey::new(namespace, name);
         let Some(problem) = problem else {
             state.objects.remove(&key);
             return;
@@ -87,7 +88,8 @@ impl Undecodable {
     /// Returns the number of skipped objects, and the number of objects with ignored fields.
     pub fn counts(&self) -> (usize, usize) {
         let state = self.state.lock();
-        let skipped = state.objects.values().filter(|entry| matches!(entry.problem, Problem::Skipped(_)));
+        let skipped =
+            state.objects.values().filter(|entry| matches!(entry.problem, DecodeProblem::Skipped(_)));
         let skipped = skipped.count();
         (skipped, state.objects.len() - skipped)
     }
@@ -105,16 +107,16 @@ impl UndecodableState {
 }
 
 /// Logs a problem. Names only the field: its value may be a candidate's data.
-fn log(kind: &str, namespace: &str, name: &str, problem: &Problem) {
+fn log(kind: &str, namespace: &str, name: &str, problem: &DecodeProblem) {
     match problem {
-        Problem::Skipped(field) => tracing::error!(
+        DecodeProblem::Skipped(field) => tracing::error!(
             kind,
             namespace,
             name,
             field,
             "object does not decode and is skipped; fix the field or delete the object. Other objects are not affected"
         ),
-        Problem::Partly(fields) => tracing::warn!(
+        DecodeProblem::Partly(fields) => tracing::warn!(
             kind,
             namespace,
             name,
@@ -132,8 +134,8 @@ mod tests {
     async fn an_object_counts_until_it_is_fixed_or_gone() {
         let undecodable = Undecodable::new("Pad");
         undecodable.begin_listing();
-        undecodable.record("hiring", "a", Some(Problem::Skipped("status.phase".into())));
-        undecodable.record("hiring", "b", Some(Problem::Partly(vec!["status.createdAt".into()])));
+        undecodable.record("hiring", "a", Some(DecodeProblem::Skipped("status.phase".into())));
+        undecodable.record("hiring", "b", Some(DecodeProblem::Partly(vec!["status.createdAt".into()])));
         undecodable.record("hiring", "c", None);
         undecodable.end_listing();
         assert_eq!(undecodable.counts(), (1, 1));
@@ -148,8 +150,8 @@ mod tests {
     async fn lines_are_bounded_and_repeated_after_an_hour() {
         let undecodable = Undecodable::new("Pad");
         let note = |name: &str| {
-            undecodable.record("hiring", name, Some(Problem::Skipped("spec".into())));
-            undecodable.state.lock().objects[&super::super::key("hiring", name)].logged
+            undecodable.record("hiring", name, Some(DecodeProblem::Skipped("spec".into())));
+            undecodable.state.lock().objects[&ObjectKey::new("hiring", name)].logged
         };
         let first = note("0").unwrap();
         assert_eq!(note("0"), Some(first), "not again");

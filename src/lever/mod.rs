@@ -20,7 +20,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::transport::{
-    AnswerPart, Body, Call, Error, ErrorKind, Permit, Priority, SendDeadline, Service, ServiceClient,
+    AnswerPart, Body, Call, ErrorKind, Permit, Priority, SendDeadline, Service, ServiceClient, ServiceError,
     SetupError, Transport, api_key,
 };
 use types::{Data, ListPage};
@@ -92,7 +92,7 @@ pub fn is_record(operation: &str) -> bool {
 /// Client of one Lever account. Cloning is cheap; Debug does not show the key.
 #[derive(Clone, Debug)]
 pub struct LeverClient {
-    account: ServiceClient,
+    client: ServiceClient,
     perform_as: Option<String>,
     priority: Priority,
     /// Last write that Lever refused, until the same operation succeeds. All clones share it.
@@ -116,7 +116,7 @@ impl LeverClient {
     ) -> Result<Self, SetupError> {
         let account = ServiceClient::new(transport, Service::Lever, base, api_key(&key)?)?;
         let perform_as = perform_as.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
-        Ok(Self { account, perform_as, priority: Priority::default(), refused: Arc::default() })
+        Ok(Self { client: account, perform_as, priority: Priority::default(), refused: Arc::default() })
     }
 
     /// Returns the same client with this priority for the rate limit.
@@ -128,14 +128,14 @@ impl LeverClient {
     /// Returns the same client with the name of its connection for log lines.
     #[must_use]
     pub fn named(self, connection: &str) -> Self {
-        Self { account: self.account.named(connection), ..self }
+        Self { client: self.client.named(connection), ..self }
     }
 
     /// Returns the account's stages in pipeline order, at most 500. The rest is left out.
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also if the list does not end.
-    pub async fn stages(&self) -> Result<Vec<LeverStage>, Error> {
+    pub async fn stages(&self) -> Result<Vec<LeverStage>, ServiceError> {
         let mut stages = Vec::new();
         let mut page = None;
         for _ in 0..MAX_LIST_PAGES {
@@ -149,14 +149,14 @@ impl LeverClient {
                 return Ok(stages);
             }
         }
-        Err(self.account.error(ErrorKind::Unavailable, LIST_STAGES, None, "the list has no end"))
+        Err(self.client.error(ErrorKind::Unavailable, LIST_STAGES, None, "the list has no end"))
     }
 
     /// Returns the ID of any opportunity, if the account has one. Success means that the key may list opportunities.
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`].
-    pub async fn any_opportunity(&self) -> Result<Option<String>, Error> {
+    pub async fn any_opportunity(&self) -> Result<Option<String>, ServiceError> {
         Ok(self.some_opportunities(1).await?.into_iter().next())
     }
 
@@ -164,13 +164,13 @@ impl LeverClient {
     ///
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`].
-    pub async fn some_opportunities(&self, limit: usize) -> Result<Vec<String>, Error> {
-        let mut url = self.account.url(LIST_OPPORTUNITIES, &["opportunities"])?;
+    pub async fn some_opportunities(&self, limit: usize) -> Result<Vec<String>, ServiceError> {
+        let mut url = self.client.url(LIST_OPPORTUNITIES, &["opportunities"])?;
         url.query_pairs_mut().append_pair("limit", &limit.to_string());
-        self.account
+        self.client
             .send(self.priority, Call::get(LIST_OPPORTUNITIES, url), |answer: Value| {
-                let list = self.account.read_answer(LIST_OPPORTUNITIES, &answer, |answer| {
-                    ListPage::of(answer, types::opportunity_id)
+                let list = self.client.read_answer(LIST_OPPORTUNITIES, &answer, |answer| {
+                    ListPage::from_answer(answer, types::opportunity_id)
                 })?;
                 Ok(list.rows)
             })
@@ -187,9 +187,9 @@ impl LeverClient {
     /// # Errors
     /// [`ErrorKind::Forbidden`] if the key may not read users; any other class but [`ErrorKind::NotFound`] and
     /// [`ErrorKind::OutcomeUnknown`].
-    pub async fn user(&self, id: &str) -> Result<UserState, Error> {
-        let url = self.account.url(GET_USER, &["users", required(id)])?;
-        let read = self.account.send(self.priority, Call::get(GET_USER, url), |answer: Data<RawUser>| {
+    pub async fn user(&self, id: &str) -> Result<UserState, ServiceError> {
+        let url = self.client.url(GET_USER, &["users", required(id)])?;
+        let read = self.client.send(self.priority, Call::get(GET_USER, url), |answer: Data<RawUser>| {
             Ok(if answer.data.deactivated_at.is_some() { UserState::Deactivated } else { UserState::Active })
         });
         match read.await {
@@ -205,7 +205,7 @@ impl LeverClient {
     /// # Errors
     /// [`ErrorKind::NotFound`] if it was deleted; [`ErrorKind::Forbidden`] also if only this opportunity is
     /// confidential and the key may not see confidential data; any other class but [`ErrorKind::OutcomeUnknown`].
-    pub async fn opportunity(&self, id: &str) -> Result<Opportunity, Error> {
+    pub async fn opportunity(&self, id: &str) -> Result<Opportunity, ServiceError> {
         self.opportunity_now(self.permit().await, id).await
     }
 
@@ -213,9 +213,9 @@ impl LeverClient {
     ///
     /// # Errors
     /// As [`LeverClient::opportunity`].
-    pub async fn opportunity_now(&self, permit: Permit, id: &str) -> Result<Opportunity, Error> {
+    pub async fn opportunity_now(&self, permit: Permit, id: &str) -> Result<Opportunity, ServiceError> {
         let url = self.opportunity_url(GET_OPPORTUNITY, id, None)?;
-        self.account
+        self.client
             .send_now(permit, Call::get(GET_OPPORTUNITY, url), |answer| {
                 self.opportunity_of(GET_OPPORTUNITY, &answer)
             })
@@ -230,14 +230,14 @@ impl LeverClient {
     /// or occur twice (reference: lever-api.md, 2. Paging).
     ///
     /// # Errors
-    /// Any class but [`ErrorKind::OutcomeUnknown`]; see also [`Error::is_stale_page`].
+    /// Any class but [`ErrorKind::OutcomeUnknown`]; see also [`ServiceError::is_stale_page`].
     pub async fn opportunities(
         &self,
         permit: Permit,
         stage_id: &str,
         tag: &str,
         page: Option<&PageToken>,
-    ) -> Result<OpportunityPage, Error> {
+    ) -> Result<OpportunityPage, ServiceError> {
         let filter = [("stage_id", stage_id), ("tag", tag), ("archived", "false")];
         self.opportunity_page(permit, &filter, page).await
     }
@@ -250,7 +250,7 @@ impl LeverClient {
         &self,
         at_ms: i64,
         page: Option<&PageToken>,
-    ) -> Result<OpportunityPage, Error> {
+    ) -> Result<OpportunityPage, ServiceError> {
         let at = at_ms.to_string();
         let filter = [("archived_at_start", at.as_str()), ("archived", "true")];
         self.opportunity_page(self.permit().await, &filter, page).await
@@ -261,7 +261,11 @@ impl LeverClient {
     ///
     /// # Errors
     /// As [`Self::opportunities`].
-    pub async fn updated_in(&self, span: SpanMs, page: Option<&PageToken>) -> Result<OpportunityPage, Error> {
+    pub async fn updated_in(
+        &self,
+        span: SpanMs,
+        page: Option<&PageToken>,
+    ) -> Result<OpportunityPage, ServiceError> {
         let filter = span.filter(["updated_at_start", "updated_at_end"]);
         let filter: Vec<_> = filter.iter().map(|(name, at)| (*name, at.as_str())).collect();
         self.opportunity_page(self.permit().await, &filter, page).await
@@ -271,7 +275,11 @@ impl LeverClient {
     ///
     /// # Errors
     /// As [`Self::opportunities`].
-    pub async fn deleted_in(&self, span: SpanMs, page: Option<&PageToken>) -> Result<OpportunityPage, Error> {
+    pub async fn deleted_in(
+        &self,
+        span: SpanMs,
+        page: Option<&PageToken>,
+    ) -> Result<OpportunityPage, ServiceError> {
         let path = ["opportunities", "deleted"];
         let filter = span.filter(["deleted_at_start", "deleted_at_end"]);
         let filter: Vec<_> = filter.iter().map(|(name, at)| (*name, at.as_str())).collect();
@@ -283,7 +291,7 @@ impl LeverClient {
 
     /// Waits for the rate limit and returns the permission to send one request.
     pub async fn permit(&self) -> Permit {
-        self.account.permit(self.priority).await
+        self.client.permit(self.priority).await
     }
 
     /// Adds links to the candidate's contact, so that they appear on all opportunities of the person. Returns the
@@ -296,40 +304,40 @@ impl LeverClient {
         departure: SendDeadline,
         id: &str,
         links: &[String],
-    ) -> Result<Opportunity, Error> {
+    ) -> Result<Opportunity, ServiceError> {
         let call = self.change(ADD_LINKS, id, "addLinks", "links", links)?;
         let read = |answer| self.opportunity_of(ADD_LINKS, &answer);
-        self.written(ADD_LINKS, self.account.send_once(departure, call, read).await)
+        self.written(ADD_LINKS, self.client.send_once(departure, call, read).await)
     }
 
     /// Removes links by their exact text. Returns the opportunity.
     ///
     /// # Errors
     /// Any class.
-    pub async fn remove_links(&self, id: &str, links: &[String]) -> Result<Opportunity, Error> {
+    pub async fn remove_links(&self, id: &str, links: &[String]) -> Result<Opportunity, ServiceError> {
         let call = self.change(REMOVE_LINKS, id, "removeLinks", "links", links)?;
         let read = |answer| self.opportunity_of(REMOVE_LINKS, &answer);
-        self.written(REMOVE_LINKS, self.account.send(self.priority, call, read).await)
+        self.written(REMOVE_LINKS, self.client.send(self.priority, call, read).await)
     }
 
     /// Adds tags to the opportunity. Lever creates missing tags. Returns the opportunity.
     ///
     /// # Errors
     /// Any class.
-    pub async fn add_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
+    pub async fn add_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, ServiceError> {
         let call = self.change(ADD_TAGS, id, "addTags", "tags", tags)?;
         let read = |answer| self.opportunity_of(ADD_TAGS, &answer);
-        self.written(ADD_TAGS, self.account.send(self.priority, call, read).await)
+        self.written(ADD_TAGS, self.client.send(self.priority, call, read).await)
     }
 
     /// Removes tags from the opportunity. Returns the opportunity.
     ///
     /// # Errors
     /// Any class.
-    pub async fn remove_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, Error> {
+    pub async fn remove_tags(&self, id: &str, tags: &[String]) -> Result<Opportunity, ServiceError> {
         let call = self.change(REMOVE_TAGS, id, "removeTags", "tags", tags)?;
         let read = |answer| self.opportunity_of(REMOVE_TAGS, &answer);
-        self.written(REMOVE_TAGS, self.account.send(self.priority, call, read).await)
+        self.written(REMOVE_TAGS, self.client.send(self.priority, call, read).await)
     }
 
     /// Returns all notes of an opportunity. Deleted ones are marked.
@@ -337,7 +345,7 @@ impl LeverClient {
     /// # Errors
     /// Any class but [`ErrorKind::OutcomeUnknown`]; [`ErrorKind::Unavailable`] also for more than 2000 notes, because a
     /// search in a part of them could miss an existing note. See also [`Notes::unreadable`].
-    pub async fn notes(&self, id: &str) -> Result<Notes, Error> {
+    pub async fn notes(&self, id: &str) -> Result<Notes, ServiceError> {
         let (mut notes, mut left_out) = (Vec::new(), 0);
         let mut page = None;
         for _ in 0..MAX_LIST_PAGES {
@@ -351,7 +359,7 @@ impl LeverClient {
                 return Ok(Notes { notes, left_out });
             }
             if notes.len() >= MAX_NOTES {
-                return Err(self.account.error(
+                return Err(self.client.error(
                     ErrorKind::Unavailable,
                     LIST_NOTES,
                     None,
@@ -359,7 +367,7 @@ impl LeverClient {
                 ));
             }
         }
-        Err(self.account.error(ErrorKind::Unavailable, LIST_NOTES, None, "the list has no end"))
+        Err(self.client.error(ErrorKind::Unavailable, LIST_NOTES, None, "the list has no end"))
     }
 
     /// Adds a note to an opportunity without a notification to its followers. Returns the note's ID.
@@ -367,11 +375,16 @@ impl LeverClient {
     /// # Errors
     /// Any class; [`ErrorKind::Unavailable`] if it was not sent. After [`ErrorKind::OutcomeUnknown`], search
     /// [`Self::notes`] before a retry: Lever supports no idempotency key.
-    pub async fn add_note(&self, departure: SendDeadline, id: &str, value: &str) -> Result<String, Error> {
+    pub async fn add_note(
+        &self,
+        departure: SendDeadline,
+        id: &str,
+        value: &str,
+    ) -> Result<String, ServiceError> {
         let url = self.opportunity_url(ADD_NOTE, id, Some("notes"))?;
         let body = Body::Json(json!({"value": value, "notifyFollowers": false}));
         let call = Call::write(ADD_NOTE, Method::POST, self.performed(url), body);
-        let written = self.account.send_once(departure, call, |answer: Data<types::CreatedNote>| {
+        let written = self.client.send_once(departure, call, |answer: Data<types::CreatedNote>| {
             answer.data.note_id().ok_or("the answer has no note id")
         });
         self.written(ADD_NOTE, written.await)
@@ -384,7 +397,11 @@ impl LeverClient {
     }
 
     /// Records whether Lever refused this write with 403.
-    fn written<T>(&self, operation: &'static str, result: Result<T, Error>) -> Result<T, Error> {
+    fn written<T>(
+        &self,
+        operation: &'static str,
+        result: Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
         let mut refused = self.refused.lock();
         match &result {
             Ok(_) if *refused == Some(operation) => *refused = None,
@@ -403,7 +420,7 @@ impl LeverClient {
         path: &str,
         field: &str,
         values: &[String],
-    ) -> Result<Call, Error> {
+    ) -> Result<Call, ServiceError> {
         let url = self.opportunity_url(operation, id, Some(path))?;
         let body = Body::Json(json!({field: values}));
         Ok(Call::write(operation, Method::POST, self.performed(url), body))
@@ -414,7 +431,7 @@ impl LeverClient {
         permit: Permit,
         filter: &[(&str, &str)],
         page: Option<&PageToken>,
-    ) -> Result<OpportunityPage, Error> {
+    ) -> Result<OpportunityPage, ServiceError> {
         let ListPage { rows, left_out, next } = self
             .page(permit, LIST_OPPORTUNITIES, &["opportunities"], filter, page, types::opportunity)
             .await?;
@@ -430,16 +447,17 @@ impl LeverClient {
         filter: &[(&str, &str)],
         page: Option<&PageToken>,
         read: impl FnMut(&AnswerPart<'_>) -> Option<Row>,
-    ) -> Result<ListPage<Row>, Error> {
-        let mut url = self.account.url(operation, path)?;
+    ) -> Result<ListPage<Row>, ServiceError> {
+        let mut url = self.client.url(operation, path)?;
         url.query_pairs_mut()
             .extend_pairs(filter)
             .append_pair("limit", &LEVER_PAGE_SIZE.to_string())
             .extend_pairs(page.map(|token| ("offset", token.as_str())));
-        self.account
+        self.client
             .send_now(permit, Call::get(operation, url), |answer: Value| {
-                let list =
-                    self.account.read_answer(operation, &answer, |answer| ListPage::of(answer, read))?;
+                let list = self
+                    .client
+                    .read_answer(operation, &answer, |answer| ListPage::from_answer(answer, read))?;
                 if list.next.is_some() && list.next.as_ref() == page {
                     return Err("the list does not advance");
                 }
@@ -449,7 +467,7 @@ impl LeverClient {
     }
 
     fn opportunity_of(&self, operation: &'static str, answer: &Value) -> Result<Opportunity, &'static str> {
-        self.account.read_answer(operation, answer, |answer| {
+        self.client.read_answer(operation, answer, |answer| {
             answer
                 .member("data")
                 .and_then(|data| types::opportunity(&data))
@@ -457,9 +475,14 @@ impl LeverClient {
         })
     }
 
-    fn opportunity_url(&self, operation: &'static str, id: &str, tail: Option<&str>) -> Result<Url, Error> {
+    fn opportunity_url(
+        &self,
+        operation: &'static str,
+        id: &str,
+        tail: Option<&str>,
+    ) -> Result<Url, ServiceError> {
         let path: Vec<&str> = ["opportunities", required(id)].into_iter().chain(tail).collect();
-        self.account.url(operation, &path)
+        self.client.url(operation, &path)
     }
 
     /// Adds the user in whose name the write is done. Every write has this query parameter (reference: lever-api.md, 3.
@@ -491,14 +514,14 @@ impl SpanMs {
 impl Notes {
     /// Returns an error if unreadable notes make it impossible to conclude that a note is missing; none if all notes
     /// are readable.
-    pub fn unreadable(&self) -> Option<Error> {
+    pub fn unreadable(&self) -> Option<ServiceError> {
         let message = format!(
             "{} of the candidate's notes cannot be read, so that it is not certain that the operator's note is missing. \
              Check the notes in Lever",
             self.left_out
         );
         (self.left_out > 0)
-            .then(|| Error::new(ErrorKind::Unavailable, Service::Lever, LIST_NOTES, None, &message))
+            .then(|| ServiceError::new(ErrorKind::Unavailable, Service::Lever, LIST_NOTES, None, &message))
     }
 }
 

@@ -27,7 +27,7 @@ fn client(server: &MockServer) -> LeverClient {
     client_at(&format!("{}/v1", server.uri()))
 }
 
-async fn departure(client: &LeverClient) -> SendDeadline {
+async fn send_deadline(client: &LeverClient) -> SendDeadline {
     SendDeadline { permit: client.permit().await, leave_by: Instant::now() + Duration::from_secs(10) }
 }
 
@@ -292,7 +292,7 @@ async fn changes_are_written_as_a_user_and_return_the_opportunity(#[case] call: 
     let client = client(&server);
     let values = ["one".to_owned(), "two".to_owned()];
     let changed = match call {
-        "addLinks" => client.add_links(departure(&client).await, ID, &values).await,
+        "addLinks" => client.add_links(send_deadline(&client).await, ID, &values).await,
         "removeLinks" => client.remove_links(ID, &values).await,
         "addTags" => client.add_tags(ID, &values).await,
         _ => client.remove_tags(ID, &values).await,
@@ -315,7 +315,7 @@ async fn a_note_is_written_quietly_and_its_id_read(#[case] answer: Value) {
         .mount(&server)
         .await;
     let client = client(&server);
-    let written = client.add_note(departure(&client).await, ID, "Ended.").await;
+    let written = client.add_note(send_deadline(&client).await, ID, "Ended.").await;
     assert_eq!(written.unwrap(), "n-1");
 }
 
@@ -379,7 +379,7 @@ async fn every_status_has_its_class_and_is_asked_for_once(
     assert_eq!(error.to_string(), format!("Lever: GET /opportunities/{{id}} answered {status}: the reason"));
     // A new client: the 429 delays the next call of the first one.
     let client = client_at(&format!("{}/v1", server.uri()));
-    let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
+    let error = client.add_note(send_deadline(&client).await, ID, "text").await.unwrap_err();
     assert_eq!((error.class, error.status), (write, Some(status)));
     assert_eq!(server.received_requests().await.unwrap().len(), 2);
 }
@@ -391,7 +391,7 @@ async fn answers_that_cannot_be_read_quote_nothing() {
         let read = client.opportunity(ID).await.unwrap_err();
         assert_eq!((read.class, read.status), (ErrorKind::Unavailable, Some(200)));
         assert!(!read.to_string().contains("Noor"));
-        let write = client.add_links(departure(&client).await, ID, &[]).await.unwrap_err();
+        let write = client.add_links(send_deadline(&client).await, ID, &[]).await.unwrap_err();
         assert_eq!((write.class, write.status), (ErrorKind::OutcomeUnknown, Some(200)));
     }
     let (_server, client) = answering(ResponseTemplate::new(502).set_body_string("<html>")).await;
@@ -410,7 +410,7 @@ async fn the_page_of_a_firewall_never_blames_the_key() {
         assert_eq!((error.class, error.status), (ErrorKind::Unavailable, Some(status)));
         assert!(error.message.contains("text/html, server edge"), "{error}");
         assert!(!error.message.contains("Noor"), "{error}");
-        let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
+        let error = client.add_note(send_deadline(&client).await, ID, "text").await.unwrap_err();
         assert_eq!(error.class, ErrorKind::OutcomeUnknown);
     }
 }
@@ -434,7 +434,7 @@ async fn deep_and_huge_answers_are_refused() {
     let error = client.opportunity(ID).await.unwrap_err();
     assert_eq!((error.class, error.message.as_str()), (ErrorKind::Unavailable, "the answer is over 8 MiB"));
     assert_eq!(
-        client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class,
+        client.add_note(send_deadline(&client).await, ID, "text").await.unwrap_err().class,
         ErrorKind::OutcomeUnknown
     );
 }
@@ -450,7 +450,7 @@ async fn a_redirect_is_not_followed() {
         assert_eq!(error.class, ErrorKind::Unavailable);
         assert!(error.message.contains("to 127.0.0.1:"), "{error}");
         assert_eq!(
-            client.add_links(departure(&client).await, ID, &[]).await.unwrap_err().class,
+            client.add_links(send_deadline(&client).await, ID, &[]).await.unwrap_err().class,
             ErrorKind::OutcomeUnknown
         );
     }
@@ -560,7 +560,7 @@ async fn calls_are_counted_by_operation_and_outcome() {
 #[tokio::test]
 async fn a_silent_service_times_out() {
     let (url, _) = server(testing::silence).await;
-    let account = client_at(url.as_str()).account;
+    let account = client_at(url.as_str()).client;
     let get = Call::get(LIST_STAGES, account.url(LIST_STAGES, &["stages"]).unwrap());
     assert_eq!(get.time_limit, Duration::from_secs(20));
     let call = Call { time_limit: Duration::from_millis(200), ..get };

@@ -135,7 +135,7 @@ pub(super) struct ListPage<T> {
 impl<T> ListPage<T> {
     /// Reads a page. Fails if the fields that locate the next page are unreadable, because the rest of the list would
     /// be missed.
-    pub(super) fn of(
+    pub(super) fn from_answer(
         answer: &AnswerPart<'_>,
         read: impl FnMut(&AnswerPart<'_>) -> Option<T>,
     ) -> Result<Self, &'static str> {

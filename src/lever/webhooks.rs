@@ -3,7 +3,7 @@
 
 use super::LeverClient;
 use super::types::List;
-use crate::transport::{Body, Call, Error, milliseconds};
+use crate::transport::{Body, Call, ServiceError, milliseconds};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -43,9 +43,9 @@ impl LeverClient {
     ///
     /// # Errors
     /// Any class but [`crate::transport::ErrorKind::OutcomeUnknown`].
-    pub async fn webhooks(&self) -> Result<Vec<Webhook>, Error> {
-        let url = self.account.url(LIST_WEBHOOKS, &["webhooks"])?;
-        self.account
+    pub async fn webhooks(&self) -> Result<Vec<Webhook>, ServiceError> {
+        let url = self.client.url(LIST_WEBHOOKS, &["webhooks"])?;
+        self.client
             .send(self.priority, Call::get(LIST_WEBHOOKS, url), |list: List<RawWebhook>| {
                 Ok(list.data.into_iter().filter_map(RawWebhook::into_webhook).collect())
             })
@@ -57,11 +57,11 @@ impl LeverClient {
     ///
     /// # Errors
     /// Any class. After [`crate::transport::ErrorKind::OutcomeUnknown`], a webhook with an unknown token may exist.
-    pub async fn create_webhook(&self, url: &str) -> Result<NewWebhook, Error> {
+    pub async fn create_webhook(&self, url: &str) -> Result<NewWebhook, ServiceError> {
         let body = Body::Json(json!({"url": url, "event": STAGE_CHANGE_EVENT}));
         let call =
-            Call::write(CREATE_WEBHOOK, Method::POST, self.account.url(CREATE_WEBHOOK, &["webhooks"])?, body);
-        self.account
+            Call::write(CREATE_WEBHOOK, Method::POST, self.client.url(CREATE_WEBHOOK, &["webhooks"])?, body);
+        self.client
             .send(self.priority, call, |answer: Created| {
                 answer.into_webhook().ok_or("the answer has no signature token")
             })
@@ -72,10 +72,10 @@ impl LeverClient {
     ///
     /// # Errors
     /// Any class; [`crate::transport::ErrorKind::Forbidden`] also for a webhook that another key or a person created.
-    pub async fn delete_webhook(&self, id: &str) -> Result<(), Error> {
-        let url = self.account.url(DELETE_WEBHOOK, &["webhooks", super::required(id)])?;
+    pub async fn delete_webhook(&self, id: &str) -> Result<(), ServiceError> {
+        let url = self.client.url(DELETE_WEBHOOK, &["webhooks", super::required(id)])?;
         let call = Call::write(DELETE_WEBHOOK, Method::DELETE, url, Body::Nothing);
-        self.account.send(self.priority, call, |_: IgnoredAny| Ok(())).await
+        self.client.send(self.priority, call, |_: IgnoredAny| Ok(())).await
     }
 }
 

@@ -53,7 +53,7 @@ pub enum BackfillAction {
 
 /// Returns the action for a candidate. `pads` are the candidate's Pads of the rule's configuration, including Pads that
 /// are being deleted; `served_entries` is the value in the configuration's status.
-pub fn deed(
+pub fn backfill_action(
     rule: &BackfillRule,
     row: &ListedCandidate,
     pads: &[Arc<Pad>],
@@ -78,7 +78,7 @@ pub fn deed(
             {
                 BackfillAction::Skip(name)
             }
-            Some(pad) if is_worth_judging(rule, row, pad) => BackfillAction::Judge(name),
+            Some(pad) if should_rejudge(rule, row, pad) => BackfillAction::Judge(name),
             _ => BackfillAction::Nothing,
         },
         RepeatDecision::Create(n) => {
@@ -107,7 +107,7 @@ pub fn served(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>]) -> 
         return Some(Fingerprint::new(&row.id, row.entry));
     }
     let is_before = |pad: &Arc<Pad>| {
-        is_created_as_before(rule, pad) || (is_skipped_as_before(pad) && !is_worth_judging(rule, row, pad))
+        is_created_as_before(rule, pad) || (is_skipped_as_before(pad) && !should_rejudge(rule, row, pad))
     };
     pads.iter().any(is_before).then(|| Fingerprint::existing(&row.id, row.entry, rule.since))
 }
@@ -124,7 +124,7 @@ fn is_skipped_as_before(pad: &Pad) -> bool {
 }
 
 /// Reports whether a Pad without a pad may get one now that its candidate is in the stage with the tag.
-fn is_worth_judging(rule: &BackfillRule, row: &ListedCandidate, pad: &Pad) -> bool {
+fn should_rejudge(rule: &BackfillRule, row: &ListedCandidate, pad: &Pad) -> bool {
     let status = pad.status.as_ref();
     let judged_entry = status.and_then(|status| status.judged_entry_at);
     let is_new_entry = judged_entry.is_some_and(|judged| row.entry > judged);
@@ -154,16 +154,21 @@ fn existing_since(pad: &Pad) -> Option<Timestamp> {
 /// Reports whether a webhook for the entry of a candidate with changes should have arrived, and did not. Only entries
 /// without another explanation count: not a late tag, not an existing candidate, nor a candidate who was created in the
 /// stage.
-pub fn is_missed(rule: &BackfillRule, row: &ListedCandidate, pads: &[Arc<Pad>], now: Timestamp) -> bool {
+pub fn missed_delivery(
+    rule: &BackfillRule,
+    row: &ListedCandidate,
+    pads: &[Arc<Pad>],
+    now: Timestamp,
+) -> bool {
     let age = now.duration_since(row.entry);
     let was_moved =
-        row.made_at.is_none_or(|made_at| row.entry.duration_since(made_at) > SignedDuration::from_secs(1));
-    let is_told = pads.iter().any(|pad| tells_of(pad, row.entry));
+        row.created_at.is_none_or(|made_at| row.entry.duration_since(made_at) > SignedDuration::from_secs(1));
+    let is_told = pads.iter().any(|pad| contains_entry(pad, row.entry));
     row.entry > rule.since && age >= DELIVERY_GRACE && age < rule.kept_skipped && was_moved && !is_told
 }
 
 /// Reports whether a webhook that the Pad records was sent for this entry, or a later one.
-fn tells_of(pad: &Pad, entry: Timestamp) -> bool {
+fn contains_entry(pad: &Pad, entry: Timestamp) -> bool {
     let made_by = Some(&pad.spec.trigger)
         .filter(|trigger| trigger.source == TriggerSource::Webhook)
         .and_then(|trigger| trigger.at);
@@ -197,7 +202,7 @@ mod tests {
     }
 
     fn row(minute: i64) -> ListedCandidate {
-        ListedCandidate { id: "op-1".into(), entry: at(minute), made_at: Some(at(-900)), is_free: true }
+        ListedCandidate { id: "op-1".into(), entry: at(minute), created_at: Some(at(-900)), is_free: true }
     }
 
     /// Returns a Pad whose status was decided in minute 20.
@@ -234,13 +239,13 @@ mod tests {
             (&create, -1, false),
         ] {
             assert_eq!(
-                deed(rule, &row(entry), &[], None),
+                backfill_action(rule, &row(entry), &[], None),
                 BackfillAction::Make { n: 1, existing },
                 "{rule:?}, {entry}"
             );
         }
         assert_eq!(
-            deed(&rule(), &ListedCandidate { is_free: false, ..row(1) }, &[], None),
+            backfill_action(&rule(), &ListedCandidate { is_free: false, ..row(1) }, &[], None),
             BackfillAction::Nothing
         );
     }
@@ -248,37 +253,48 @@ mod tests {
     #[test]
     fn who_came_to_nothing_is_judged_again_where_that_can_change_anything() {
         for reason in ["TagMissing", "StageChanged", "CandidateArchived", "CandidateNotFound"] {
-            assert_eq!(deed(&rule(), &row(5), &[skipped(reason)], None), judge(1), "{reason}");
+            assert_eq!(backfill_action(&rule(), &row(5), &[skipped(reason)], None), judge(1), "{reason}");
         }
-        assert_eq!(deed(&rule(), &row(5), &[skipped("Cancelled")], None), BackfillAction::Nothing);
+        assert_eq!(backfill_action(&rule(), &row(5), &[skipped("Cancelled")], None), BackfillAction::Nothing);
         let before = skipped("BeforeConfiguration");
-        assert_eq!(deed(&rule(), &row(-5), std::slice::from_ref(&before), None), BackfillAction::Nothing);
-        assert_eq!(deed(&rule(), &row(5), &[before], None), judge(1));
+        assert_eq!(
+            backfill_action(&rule(), &row(-5), std::slice::from_ref(&before), None),
+            BackfillAction::Nothing
+        );
+        assert_eq!(backfill_action(&rule(), &row(5), &[before], None), judge(1));
         let marked = |since: i64| {
             let status = json!({"phase": "Skipped", "reason": "BeforeConfiguration"});
             [pad(1, json!({names::EXISTING_SINCE: at(since)}), json!({}), status)]
         };
-        assert_eq!(deed(&rule(), &row(-5), &marked(0), None), BackfillAction::Nothing);
-        assert_eq!(deed(&rule(), &row(-5), &marked(-3), None), judge(1), "the rule has changed since");
+        assert_eq!(backfill_action(&rule(), &row(-5), &marked(0), None), BackfillAction::Nothing);
+        assert_eq!(
+            backfill_action(&rule(), &row(-5), &marked(-3), None),
+            judge(1),
+            "the rule has changed since"
+        );
         let first = BackfillRule { is_settled: false, ..rule() };
         let name = names::pad_name("c", "op-1", 1);
-        assert_eq!(deed(&first, &row(-5), &[skipped("TagMissing")], None), judge(1), "it was there before");
         assert_eq!(
-            deed(&first, &row(-5), &marked(-3), None),
+            backfill_action(&first, &row(-5), &[skipped("TagMissing")], None),
+            judge(1),
+            "it was there before"
+        );
+        assert_eq!(
+            backfill_action(&first, &row(-5), &marked(-3), None),
             BackfillAction::Skip(name),
             "of the rule before"
         );
-        assert_eq!(deed(&first, &row(-5), &marked(0), None), BackfillAction::Nothing);
+        assert_eq!(backfill_action(&first, &row(-5), &marked(0), None), BackfillAction::Nothing);
         let failed = |judged: i64| {
             let status = json!({"phase": "Failed", "reason": "InvalidRequest", "judgedEntryAt": at(judged)});
             [pad(1, json!({}), json!({}), status)]
         };
         // Once for each entry, whatever the transition times of the conditions are.
-        assert_eq!(deed(&rule(), &row(25), &failed(25), None), BackfillAction::Nothing);
-        assert_eq!(deed(&rule(), &row(26), &failed(25), None), judge(1));
+        assert_eq!(backfill_action(&rule(), &row(25), &failed(25), None), BackfillAction::Nothing);
+        assert_eq!(backfill_action(&rule(), &row(26), &failed(25), None), judge(1));
         let again = |reason: &str, judged: i64| {
             let status = json!({"phase": "Skipped", "reason": reason, "judgedEntryAt": at(judged)});
-            deed(&rule(), &row(-5), &[pad(1, json!({}), json!({}), status)], None)
+            backfill_action(&rule(), &row(-5), &[pad(1, json!({}), json!({}), status)], None)
         };
         assert_eq!(again("AlreadyServed", -5), BackfillAction::Nothing);
         assert_eq!(again("AlreadyServed", -6), judge(1));
@@ -306,11 +322,11 @@ mod tests {
         ] {
             let stored = served::add(None, served(&rule(), &row, &pads));
             assert_eq!(stored.is_some(), is_stored, "{pads:?}");
-            let next = deed(&rule(), &row, &[], stored.as_deref());
+            let next = backfill_action(&rule(), &row, &[], stored.as_deref());
             assert_eq!(next == BackfillAction::Nothing, is_stored, "{pads:?}");
             let later = ListedCandidate { entry: at(30), ..row.clone() };
             let made = BackfillAction::Make { n: 1, existing: false };
-            assert_eq!(deed(&rule(), &later, &[], stored.as_deref()), made, "a new entry");
+            assert_eq!(backfill_action(&rule(), &later, &[], stored.as_deref()), made, "a new entry");
         }
         let created = |annotations| [pad(1, annotations, json!({}), json!({}))];
         let by_sync = created(json!({names::EXISTING_SINCE: at(0)}));
@@ -325,11 +341,15 @@ mod tests {
         let stored = served::add(None, before);
         let another = BackfillRule { since: at(10), ..first };
         let made = BackfillAction::Make { n: 1, existing: true };
-        assert_eq!(deed(&another, &row(-5), &[], stored.as_deref()), made, "there before another rule");
+        assert_eq!(
+            backfill_action(&another, &row(-5), &[], stored.as_deref()),
+            made,
+            "there before another rule"
+        );
         let mut leaves = (*one("Open", "Open", 0)[0]).clone();
         leaves.metadata.deletion_timestamp = Some(serde_json::from_value(json!(at(9))).unwrap());
         assert_eq!(
-            deed(&rule(), &row(30), &[Arc::new(leaves)], None),
+            backfill_action(&rule(), &row(30), &[Arc::new(leaves)], None),
             BackfillAction::Nothing,
             "its deletion comes first"
         );
@@ -341,30 +361,33 @@ mod tests {
             let status = json!({"phase": "Ended", "entryAt": at(1), "endedAt": at(end)});
             pad(n, json!({}), json!({}), status)
         };
-        assert_eq!(deed(&rule(), &row(9), &[ended(1, 10)], None), BackfillAction::Nothing);
-        assert_eq!(deed(&rule(), &row(30), &[ended(2, 20), ended(1, 10)], None), judge(2));
+        assert_eq!(backfill_action(&rule(), &row(9), &[ended(1, 10)], None), BackfillAction::Nothing);
+        assert_eq!(backfill_action(&rule(), &row(30), &[ended(2, 20), ended(1, 10)], None), judge(2));
         let first = BackfillRule { is_settled: false, since: at(40), ..rule() };
         assert_eq!(
-            deed(&first, &row(30), &[ended(1, 10)], None),
+            backfill_action(&first, &row(30), &[ended(1, 10)], None),
             judge(1),
             "with a Pad nobody is new to the rule"
         );
         let open = [pad(1, json!({}), json!({}), json!({"phase": "Open", "entryAt": at(1)}))];
-        assert_eq!(deed(&rule(), &row(30), &open, None), BackfillAction::Nothing);
-        assert_eq!(deed(&BackfillRule { repeat: Repeat::Always, ..rule() }, &row(30), &open, None), judge(1));
+        assert_eq!(backfill_action(&rule(), &row(30), &open, None), BackfillAction::Nothing);
+        assert_eq!(
+            backfill_action(&BackfillRule { repeat: Repeat::Always, ..rule() }, &row(30), &open, None),
+            judge(1)
+        );
     }
 
     #[test]
     fn only_what_nothing_else_explains_is_a_missed_delivery() {
-        let missed = |row: &ListedCandidate, pads: &[Arc<Pad>]| is_missed(&rule(), row, pads, at(10));
+        let missed = |row: &ListedCandidate, pads: &[Arc<Pad>]| missed_delivery(&rule(), row, pads, at(10));
         assert!(missed(&row(5), &[]));
         assert!(!missed(&row(9), &[]), "the webhook may be in flight");
         assert!(!missed(&row(-5), &[]), "there before the rule");
         assert!(
-            !is_missed(&rule(), &row(5), &[], at(5 + 24 * 60)),
+            !missed_delivery(&rule(), &row(5), &[], at(5 + 24 * 60)),
             "the Pad of the webhook may have been deleted"
         );
-        assert!(!missed(&ListedCandidate { made_at: Some(at(5)), ..row(5) }, &[]), "made in the stage");
+        assert!(!missed(&ListedCandidate { created_at: Some(at(5)), ..row(5) }, &[]), "made in the stage");
 
         let by_webhook = |minute: i64| {
             let trigger = json!({"source": "Webhook", "at": at(minute)});

@@ -54,7 +54,7 @@ struct PadWatermark {
 
 impl PadWatermark {
     /// Reports whether everything before this change is known.
-    fn covers(&self, at: Timestamp) -> bool {
+    fn includes(&self, at: Timestamp) -> bool {
         if self.is_settled { at <= self.at } else { at < before(self.at, MAX_LIST_LAG) }
     }
 }
@@ -82,7 +82,7 @@ enum ScanFloor {
 impl ScanFloor {
     fn is_reached(&self, at: Timestamp) -> bool {
         match self {
-            ScanFloor::Covered(latest) => latest.covers(at),
+            ScanFloor::Covered(latest) => latest.includes(at),
             ScanFloor::Before(oldest) => at < *oldest,
         }
     }
@@ -104,7 +104,7 @@ struct RelevantPads<'a> {
 }
 
 impl<'a> RelevantPads<'a> {
-    fn of(pads: &'a [Arc<Pad>]) -> Self {
+    fn from_pads(pads: &'a [Arc<Pad>]) -> Self {
         let by_id = |is: fn(&Pad) -> bool| {
             let pads = pads.iter().filter(move |pad| is(pad));
             pads.filter_map(|pad| Some((pad_id(pad)?, pad))).collect::<HashMap<_, _>>()
@@ -117,7 +117,7 @@ impl<'a> RelevantPads<'a> {
         page.pads
             .iter()
             .filter_map(|record| self.news(record))
-            .for_each(|pad| session.want(pad, Hint::Record));
+            .for_each(|pad| session.add_hint(pad, Hint::Record));
         let ids = page.pads.iter().map(|record| &record.id);
         ids.filter(|id| self.open.contains_key(id.as_str())).cloned().collect()
     }
@@ -131,16 +131,16 @@ impl<'a> RelevantPads<'a> {
     }
 
     /// Adds a hint for each open Pad whose pad was not found.
-    fn look_for_unmet(&self, session: &SyncContext<'_>, met: &HashSet<String>) {
+    fn add_hints_for_missing(&self, session: &SyncContext<'_>, met: &HashSet<String>) {
         for pad in self.open.iter().filter(|(id, _)| !met.contains(**id)).map(|(_, pad)| pad) {
-            session.want(pad, Hint::Record);
+            session.add_hint(pad, Hint::Record);
         }
     }
 }
 
 /// Scans the list, and adds a hint for each Pad with changes.
-pub async fn walk(session: &SyncContext<'_>, marks: &mut PadWatermarks) -> Result<(), SyncError> {
-    let concerned = RelevantPads::of(&session.pads);
+pub async fn scan_pads(session: &SyncContext<'_>, marks: &mut PadWatermarks) -> Result<(), SyncError> {
+    let concerned = RelevantPads::from_pads(&session.pads);
     let pages = head(session, marks, &concerned).await?;
     if marks.rest.is_some() && pages < PADS_PAGE_LIMIT {
         tail(session, marks, &concerned, PADS_PAGE_LIMIT - pages).await?;
@@ -161,7 +161,7 @@ async fn head(
     let is_continued = marks.rest.as_ref().is_some_and(|rest| rest.whole.is_some());
     let is_whole =
         !is_continued && marks.whole.is_none_or(|last| began.duration_since(last) >= FULL_SCAN_INTERVAL);
-    let oldest = concerned.open.values().filter_map(|pad| made_at(pad)).min();
+    let oldest = concerned.open.values().filter_map(|pad| pad_created_at(pad)).min();
     let earlier = marks.latest;
     // Without an open Pad the first page contains all relevant changes.
     let floor = match earlier.filter(|_| !is_whole) {
@@ -173,8 +173,8 @@ async fn head(
     let (mut page, mut pages) = (None, 0);
     let mut rest = None;
     while pages < PADS_PAGE_LIMIT {
-        session.goes_on()?;
-        let list = session.account.interview.organization_pads(page.as_ref(), PadSort::Updated).await?;
+        session.check_still_active()?;
+        let list = session.clients.interview.organization_pads(page.as_ref(), PadSort::Updated).await?;
         pages += 1;
         met.extend(concerned.read(session, &list));
         latest = list.pads.iter().map(changed_at).filter(|at| *at <= latest_believed).chain(latest).max();
@@ -195,7 +195,7 @@ async fn head(
     });
     match (rest, is_whole) {
         (None, true) => {
-            concerned.look_for_unmet(session, &met);
+            concerned.add_hints_for_missing(session, &met);
             (marks.whole, marks.rest) = (Some(began), None);
         }
         (None, false) => {}
@@ -231,8 +231,8 @@ async fn tail(
 ) -> Result<(), SyncError> {
     let Some(mut rest) = marks.rest.take() else { return Ok(()) };
     for _ in 0..most {
-        session.goes_on()?;
-        let list = session.account.interview.organization_pads(Some(&rest.next), PadSort::Updated).await;
+        session.check_still_active()?;
+        let list = session.clients.interview.organization_pads(Some(&rest.next), PadSort::Updated).await;
         let list = match list {
             Ok(list) => list,
             Err(error) => {
@@ -254,7 +254,7 @@ async fn tail(
             Some(next) => rest.next = next,
             None => {
                 if let Some(whole) = rest.whole {
-                    concerned.look_for_unmet(session, &whole.met);
+                    concerned.add_hints_for_missing(session, &whole.met);
                     marks.whole = Some(whole.began);
                 }
                 return Ok(());
@@ -287,7 +287,7 @@ fn pad_id(pad: &Pad) -> Option<&str> {
     pad.annotations().get(names::PAD_ID).map(String::as_str).or(of_status)
 }
 
-fn made_at(pad: &Pad) -> Option<Timestamp> {
+fn pad_created_at(pad: &Pad) -> Option<Timestamp> {
     let at_coderpad = pad.status.as_ref().and_then(|status| status.created_at);
     at_coderpad.or_else(|| pad.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
@@ -359,8 +359,9 @@ mod tests {
             });
             [Arc::new(serde_json::from_value(pad).unwrap())]
         };
-        let is_news_for =
-            |reason: &str, fields: Value| RelevantPads::of(&pad(reason)).news(&record(fields)).is_some();
+        let is_news_for = |reason: &str, fields: Value| {
+            RelevantPads::from_pads(&pad(reason)).news(&record(fields)).is_some()
+        };
         assert!(is_news_for("PadDeleted", json!({})) && is_news_for("PadDeleted", json!({"state": "ended"})));
         assert!(!is_news_for("PadDeleted", json!({"deleted": true})));
         assert!(!is_news_for("PadDeleted", json!({"id": "PAD2"})));
@@ -385,8 +386,10 @@ mod tests {
     async fn what_may_still_be_listed_late_is_walked_over_again() {
         let lag = MAX_LIST_LAG.as_secs();
         let mut latest = PadWatermark { at: at(1000), met: Instant::now(), is_settled: false };
-        assert!(!latest.covers(at(1000)) && !latest.covers(at(1000 - lag)) && latest.covers(at(999 - lag)));
+        assert!(
+            !latest.includes(at(1000)) && !latest.includes(at(1000 - lag)) && latest.includes(at(999 - lag))
+        );
         latest.is_settled = true;
-        assert!(latest.covers(at(1000)) && !latest.covers(at(1001)));
+        assert!(latest.includes(at(1000)) && !latest.includes(at(1001)));
     }
 }

@@ -61,7 +61,12 @@ impl ScanProgress {
     }
 
     /// Records the result of the scan of a span. Returns whether the list has been scanned to its present end.
-    fn walked(&mut self, (from, to): (Timestamp, Option<Timestamp>), now: Timestamp, is_whole: bool) -> bool {
+    fn record_scan(
+        &mut self,
+        (from, to): (Timestamp, Option<Timestamp>),
+        now: Timestamp,
+        is_whole: bool,
+    ) -> bool {
         let length = to.unwrap_or(now).duration_since(from);
         if is_whole {
             self.until = Some(to.unwrap_or(now));
@@ -74,8 +79,9 @@ impl ScanProgress {
 }
 
 /// Scans both lists, and adds hints for the Pads that name a deleted or anonymized candidate.
-pub async fn walk(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Result<(), SyncError> {
-    let named = session.context.scope.pads.matching(&session.namespace, |pad| names_somebody(session, pad));
+pub async fn scan_erasures(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Result<(), SyncError> {
+    let named =
+        session.context.scope.pads.matching(&session.namespace, |pad| holds_personal_data(session, pad));
     let now = Timestamp::now();
     if !marks.is_begun {
         let status = session.connection.status.as_ref();
@@ -83,10 +89,10 @@ pub async fn walk(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Re
         *marks = ErasureWatermark { is_begun: true, ..ErasureWatermark::default() };
         (marks.deleted.until, marks.anonymized.until) = (until, until);
     }
-    let Some(oldest) = named.iter().filter_map(|pad| made_at(pad, marks.until())).min() else {
+    let Some(oldest) = named.iter().filter_map(|pad| named_since(pad, marks.until())).min() else {
         // Candidates who are named from now on have been read from Lever by then.
-        let walked = ScanProgress { until: Some(now), span: None };
-        (marks.deleted, marks.anonymized) = (walked, walked);
+        let complete = ScanProgress { until: Some(now), span: None };
+        (marks.deleted, marks.anonymized) = (complete, complete);
         return Ok(());
     };
     let in_spans = marks.deleted.span.or(marks.anonymized.span).is_some();
@@ -102,8 +108,8 @@ pub async fn walk(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Re
     let span = marks.deleted.next(oldest, now);
     match lever::deleted_in(session, span_of(span), marks.deleted.pages()).await {
         Ok((ids, whole)) => {
-            want(session, &named, ids);
-            is_whole &= marks.deleted.walked(span, now, whole);
+            add_erasure_hints(session, &named, ids);
+            is_whole &= marks.deleted.record_scan(span, now, whole);
         }
         // All else works without this permission: the status of the connection does not change.
         Err(SyncError::Service(error)) if error.class == ErrorKind::Forbidden => {
@@ -114,37 +120,37 @@ pub async fn walk(session: &SyncContext<'_>, marks: &mut ErasureWatermark) -> Re
     }
     let span = marks.anonymized.next(oldest, now);
     let (ids, whole) = lever::anonymized_in(session, span_of(span), marks.anonymized.pages()).await?;
-    want(session, &named, ids);
-    is_whole &= marks.anonymized.walked(span, now, whole);
+    add_erasure_hints(session, &named, ids);
+    is_whole &= marks.anonymized.record_scan(span, now, whole);
     if is_whole { Ok(()) } else { Err(SyncError::Continues("candidates who were deleted or anonymized")) }
 }
 
-fn want(session: &SyncContext<'_>, named: &[Arc<Pad>], gone: Vec<String>) {
+fn add_erasure_hints(session: &SyncContext<'_>, named: &[Arc<Pad>], gone: Vec<String>) {
     let gone: HashSet<String> = gone.into_iter().collect();
     for pad in named.iter().filter(|pad| gone.contains(&pad.spec.opportunity_id)) {
-        session.want(pad, Hint::Erased);
+        session.add_hint(pad, Hint::Erased);
     }
 }
 
 /// Reports whether a Pad was restored after both lists were scanned: it may name a candidate who was deleted before.
-fn is_restored(pad: &Pad, walked_until: Timestamp) -> bool {
+fn is_restored(pad: &Pad, scanned_until: Timestamp) -> bool {
     let stored_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    stored_at.is_some_and(|at| at >= before(walked_until, SCAN_OVERLAP))
-        && made_at(pad, Some(walked_until)).is_some_and(|at| at < before(walked_until, SCAN_OVERLAP))
+    stored_at.is_some_and(|at| at >= before(scanned_until, SCAN_OVERLAP))
+        && named_since(pad, Some(scanned_until)).is_some_and(|at| at < before(scanned_until, SCAN_OVERLAP))
 }
 
 /// Returns the time since which a Pad may name its candidate. A Pad that was stored after the last scan may have
 /// been restored: then its status contains the earlier times.
-fn made_at(pad: &Pad, walked_until: Option<Timestamp>) -> Option<Timestamp> {
+fn named_since(pad: &Pad, scanned_until: Option<Timestamp>) -> Option<Timestamp> {
     let stored_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0)?;
     let status = pad.status.as_ref();
     let noted = status.and_then(|status| status.created_at.into_iter().chain(status.linked_at).min());
-    let is_new = walked_until.is_none_or(|until| stored_at >= before(until, SCAN_OVERLAP));
+    let is_new = scanned_until.is_none_or(|until| stored_at >= before(until, SCAN_OVERLAP));
     Some(noted.filter(|_| is_new).map_or(stored_at, |noted| noted.min(stored_at)))
 }
 
 /// Reports whether a Pad of the connection has a name in its status. Its configuration may be deleted already.
-fn names_somebody(session: &SyncContext<'_>, pad: &Pad) -> bool {
+fn holds_personal_data(session: &SyncContext<'_>, pad: &Pad) -> bool {
     let names = |one: &str| one == pad.spec.configuration_ref.name;
     // A Pad may name a connection that was renamed since.
     let is_ours = pad.spec.connection_ref.as_ref() == Some(&session.connection.reference())
@@ -158,11 +164,11 @@ fn names_somebody(session: &SyncContext<'_>, pad: &Pad) -> bool {
 #[cfg(test)]
 pub(super) fn try_times(pad: &Pad, any: Timestamp, now: Timestamp) {
     is_restored(pad, any);
-    made_at(pad, Some(any));
+    named_since(pad, Some(any));
     let mut progress = ScanProgress { until: Some(any), span: Some(SignedDuration::MAX) };
     for is_whole in [true, false, true] {
         let span = progress.next(any, now);
-        progress.walked(span, now, is_whole);
+        progress.record_scan(span, now, is_whole);
     }
 }
 
@@ -185,7 +191,7 @@ mod tests {
             let span = progress.next(first, now);
             let fits = span.1.unwrap_or(now).duration_since(span.0) <= SignedDuration::from_mins(3000);
             let before = progress.until;
-            let is_at_end = progress.walked(span, now, fits);
+            let is_at_end = progress.record_scan(span, now, fits);
             assert!(progress.until >= before && (fits || progress.until == before));
             syncs += 1;
             if is_at_end {
@@ -196,12 +202,12 @@ mod tests {
         assert_eq!((progress.until, progress.span), (Some(now), None));
         assert_eq!(progress.next(first, now), (before(now, SCAN_OVERLAP), None));
 
-        let mut crowded = ScanProgress::default();
+        let mut progress_of_full = ScanProgress::default();
         for _ in 0..40 {
-            let span = crowded.next(first, now);
-            assert!(!crowded.walked(span, now, false));
+            let span = progress_of_full.next(first, now);
+            assert!(!progress_of_full.record_scan(span, now, false));
         }
-        assert!(crowded.span.unwrap() > SCAN_OVERLAP, "a span reaches further than the overlap");
+        assert!(progress_of_full.span.unwrap() > SCAN_OVERLAP, "a span reaches further than the overlap");
     }
 
     #[test]
@@ -217,7 +223,7 @@ mod tests {
         };
         assert!(is_restored(&pad(500, 10), at(400)) && !is_restored(&pad(500, 501), at(400)));
         assert!(!is_restored(&pad(5, 3), at(400)), "stored before the scan");
-        assert_eq!(made_at(&pad(500, 10), Some(at(400))), Some(at(10)));
-        assert_eq!(made_at(&pad(5, 3), Some(at(400))), Some(at(5)));
+        assert_eq!(named_since(&pad(500, 10), Some(at(400))), Some(at(10)));
+        assert_eq!(named_since(&pad(5, 3), Some(at(400))), Some(at(5)));
     }
 }

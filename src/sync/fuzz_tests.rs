@@ -57,10 +57,10 @@ fn any_time_is_reckoned_with() {
             kept_skipped: SignedDuration::from_secs(seconds),
         };
         let row =
-            ListedCandidate { id: "o".into(), entry: times[11], made_at: Some(times[12]), is_free: true };
+            ListedCandidate { id: "o".into(), entry: times[11], created_at: Some(times[12]), is_free: true };
         let pads = std::slice::from_ref(&pad);
-        backfill::deed(&rule, &row, pads, None);
-        backfill::is_missed(&rule, &row, pads, now);
+        backfill::backfill_action(&rule, &row, pads, None);
+        backfill::missed_delivery(&rule, &row, pads, now);
         let configuration = json!({
             "apiVersion": "padoperator.dev/v1alpha1", "kind": "PadConfiguration", "metadata": {"name": "c"},
             "spec": {"connectionRef": {"name": "acme"}, "ttlSecondsAfterEnded": seconds, "ttlSecondsAfterSkipped": seconds},

@@ -25,7 +25,7 @@ impl SyncContext<'_> {
 
 /// Adds hints for the open Pads whose candidates have links of unknown pads. `linked` contains the IDs of the linked
 /// pads by candidate, `pads` the Pads of one configuration by candidate.
-pub fn ask(
+pub fn request_ownership_checks(
     session: &SyncContext<'_>,
     linked: &HashMap<String, Vec<String>>,
     pads: &HashMap<&str, Vec<Arc<Pad>>>,
@@ -36,11 +36,11 @@ pub fn ask(
         let of_candidate = pads.get(candidate.as_str())?;
         let open = of_candidate.iter().find(|pad| is_open(pad))?;
         let others: Vec<&String> = ids.iter().filter(|id| !own.contains(id)).collect();
-        let strangers = &session.context.looks.foreign_links;
+        let strangers = &session.context.hints.foreign_links;
         (!strangers.are_known(&session.namespace, &open.name_any(), &others)).then_some(open)
     });
     for pad in concerned.take(MAX_HINTS_PER_SCAN) {
-        session.want(pad, Hint::OtherInstallations);
+        session.add_hint(pad, Hint::OtherInstallations);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{SyncContext, SyncError};
 use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};
-use crate::transport::Error;
+use crate::transport::ServiceError;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 
@@ -19,20 +19,20 @@ pub struct ListedCandidate {
     /// Time of the last entry into the stage of the scan.
     pub entry: Timestamp,
     /// When the opportunity was created.
-    pub made_at: Option<Timestamp>,
+    pub created_at: Option<Timestamp>,
     /// Whether the candidate is eligible for a pad at all. The list may be older than Lever's data of each candidate.
     pub is_free: bool,
 }
 
 impl ListedCandidate {
-    fn of(opportunity: &Opportunity, stage_id: &str) -> Option<Self> {
+    fn from_opportunity(opportunity: &Opportunity, stage_id: &str) -> Option<Self> {
         let Opportunity { archived, confidential, is_anonymized, created_at_ms, .. } = opportunity;
         // 0 stands for an entry whose time the row does not contain.
         let entry = Some(opportunity.entry_into(stage_id)).filter(|at| *at > 0)?;
         Some(Self {
             id: opportunity.id.clone(),
             entry: Timestamp::from_millisecond(entry).ok()?,
-            made_at: created_at_ms.and_then(|at| Timestamp::from_millisecond(at).ok()),
+            created_at: created_at_ms.and_then(|at| Timestamp::from_millisecond(at).ok()),
             is_free: !archived && !confidential && !is_anonymized && opportunity.stage == stage_id,
         })
     }
@@ -67,7 +67,11 @@ enum CandidateList<'a> {
 }
 
 impl CandidateList<'_> {
-    async fn page(&self, lever: &LeverClient, page: Option<&PageToken>) -> Result<OpportunityPage, Error> {
+    async fn page(
+        &self,
+        lever: &LeverClient,
+        page: Option<&PageToken>,
+    ) -> Result<OpportunityPage, ServiceError> {
         match self {
             CandidateList::InStage { stage_id, tag } => {
                 lever.opportunities(lever.permit().await, stage_id, tag, page).await
@@ -87,8 +91,14 @@ struct ScanResult<T> {
 }
 
 /// Returns all candidates who are in the stage, have the tag and are not archived.
-pub async fn walk(session: &SyncContext<'_>, stage_id: &str, tag: &str) -> Result<StageScan, SyncError> {
-    let row = |one: Opportunity| Some((ListedCandidate::of(&one, stage_id), session.linked_pads(&one)));
+pub async fn list_stage(
+    session: &SyncContext<'_>,
+    stage_id: &str,
+    tag: &str,
+) -> Result<StageScan, SyncError> {
+    let row = |one: Opportunity| {
+        Some((ListedCandidate::from_opportunity(&one, stage_id), session.linked_pads(&one)))
+    };
     let ScanResult { found, is_whole, left_out } =
         pages(session, CandidateList::InStage { stage_id, tag }, LIST_PAGE_LIMIT, row).await?;
     let without_entry = found.iter().filter(|(row, _)| row.is_none()).count();
@@ -142,8 +152,8 @@ async fn pages<T>(
     let (mut page, mut beginnings) = (None, 1);
     let mut found = ScanResult { found: Vec::new(), is_whole: false, left_out: 0 };
     for _ in 0..most {
-        session.goes_on()?;
-        match list.page(&session.account.lever, page.as_ref()).await {
+        session.check_still_active()?;
+        match list.page(&session.clients.lever, page.as_ref()).await {
             Ok(OpportunityPage { opportunities, left_out, next }) => {
                 found.found.extend(opportunities.into_iter().filter_map(&keep));
                 found.left_out = found.left_out.saturating_add(left_out);

@@ -23,7 +23,7 @@ mod opportunities;
 pub mod queue;
 
 #[cfg(test)]
-pub(crate) use backfill::{BackfillAction, BackfillRule, deed};
+pub(crate) use backfill::{BackfillAction, BackfillRule, backfill_action};
 #[cfg(test)]
 pub(crate) use lever::{ListedCandidate, StageScan};
 #[cfg(test)]
@@ -34,6 +34,7 @@ use crate::controller::Context;
 use crate::controller::pad::hints::Hint;
 use crate::controller::schedule;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
+use crate::k8s::ObjectKey;
 use crate::telemetry::traces::spans;
 use crate::transport::{self, ErrorKind, Priority};
 use jiff::{SignedDuration, Timestamp};
@@ -52,7 +53,7 @@ use tracing::Instrument;
 enum SyncError {
     /// A service refused the request or did not answer.
     #[error(transparent)]
-    Service(#[from] transport::Error),
+    Service(#[from] transport::ServiceError),
     /// The API keys of the connection could not be read.
     #[error(transparent)]
     Account(#[from] ServiceClientError),
@@ -113,22 +114,23 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let marks = Arc::new(Mutex::new(HashMap::new()));
     let running = TaskTracker::new();
     loop {
-        for (key, wish) in context.syncs.begin() {
+        for (key, request) in context.syncs.begin() {
             let (context, marks, stop) = (context.clone(), marks.clone(), stop.clone());
             running.spawn(async move {
-                let syncing = sync(&context, &marks, &key, &wish).instrument(spans::sync(&key.0, &key.1));
-                let syncing = context.health.watched(format!("sync of {}/{}", key.0, key.1), syncing);
+                let syncing =
+                    sync(&context, &marks, &key, &request).instrument(spans::sync(&key.namespace, &key.name));
+                let syncing = context.health.supervise_pass(format!("sync of {key}"), syncing);
                 let ended = stop.run_until_cancelled(syncing).await.unwrap_or_default();
                 if let Some(pause) = context.syncs.end(&key, ended)
                     && stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some()
                 {
-                    let connection = context.scope.connections.get(&key.0, &key.1);
+                    let connection = context.scope.connections.get(&key.namespace, &key.name);
                     context.syncs.retry(&key, connection.is_some_and(|one| !one.spec.suspend));
                 }
             });
         }
         tokio::select! {
-            () = context.syncs.asked() => {}
+            () = context.syncs.notified() => {}
             () = stop.cancelled() => break,
         }
     }
@@ -137,43 +139,43 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
 }
 
 /// Watermarks by connection.
-type WatermarkStore = Mutex<HashMap<(String, String), Watermarks>>;
+type WatermarkStore = Mutex<HashMap<ObjectKey, Watermarks>>;
 
 /// Performs one sync of one connection, as far as it can.
 async fn sync(
     context: &Context,
     marks: &WatermarkStore,
-    (namespace, name): &(String, String),
-    wish: &SyncRequest,
+    key: &ObjectKey,
+    request: &SyncRequest,
 ) -> SyncOutcome {
-    let key = (namespace.clone(), name.clone());
-    let (began, began_at, known) = (Instant::now(), schedule::now(), marks.lock().remove(&key));
+    let ObjectKey { namespace, name } = key;
+    let (began, began_at, known) = (Instant::now(), schedule::now(), marks.lock().remove(key));
     let nothing =
-        || SyncOutcome { failed_rules: wish.rules.keys().cloned().collect(), ..SyncOutcome::default() };
+        || SyncOutcome { failed_rules: request.rules.keys().cloned().collect(), ..SyncOutcome::default() };
     let Some(connection) = context.scope.connections.get(namespace, name) else { return nothing() };
     let session = match SyncContext::begin(context, connection).await {
         Ok(session) => session,
         Err(error) => {
-            report(namespace, name, &error);
+            log_failure(namespace, name, &error);
             return nothing();
         }
     };
-    let mut after = known.filter(|marks| marks.account == session.account.version).unwrap_or_default();
-    after.account.clone_from(&session.account.version);
+    let mut after = known.filter(|marks| marks.account == session.clients.version).unwrap_or_default();
+    after.account.clone_from(&session.clients.version);
     let (of_all, of_rules) = tokio::join!(
         async {
-            if !wish.whole {
+            if !request.whole {
                 return Vec::new();
             }
-            let pads = coderpad::walk(&session, &mut after.pads).await;
-            after.looks.want(&session);
+            let pads = coderpad::scan_pads(&session, &mut after.pads).await;
+            after.looks.request_checks(&session);
             vec![
                 pads,
-                opportunities::walk_archived(&session, &mut after.archived).await,
-                erasure::walk(&session, &mut after.erasures).await,
+                opportunities::scan_archived(&session, &mut after.archived).await,
+                erasure::scan_erasures(&session, &mut after.erasures).await,
             ]
         },
-        opportunities::walk_all(&session, wish),
+        opportunities::scan_all(&session, request),
     );
     let erasures = after.erasures.until();
     let errors: Vec<SyncError> = of_all.into_iter().filter_map(Result::err).chain(of_rules.errors).collect();
@@ -183,24 +185,24 @@ async fn sync(
     if after.is_refused && !was_refused {
         context.request_probe(namespace, name);
     }
-    marks.lock().insert(key, after);
+    marks.lock().insert(key.clone(), after);
     let complete = errors.is_empty();
-    if wish.whole {
+    if request.whole {
         context.metrics.observe_sync(namespace, name, complete, began.elapsed());
     }
     for error in &errors {
-        report(namespace, name, error);
+        log_failure(namespace, name, error);
     }
     SyncOutcome {
         missed: of_rules.missed,
-        complete: (wish.whole && complete).then_some(CompletedSync { at: began_at, erasures }),
+        complete: (request.whole && complete).then_some(CompletedSync { at: began_at, erasures }),
         failed_rules: of_rules.failed,
         continues: !complete && errors.iter().all(|error| matches!(error, SyncError::Continues(_))),
     }
 }
 
 /// Logs a failure, without the service's message (it may quote a candidate).
-fn report(namespace: &str, connection: &str, error: &SyncError) {
+fn log_failure(namespace: &str, connection: &str, error: &SyncError) {
     match error {
         SyncError::Service(error) => {
             let (service, operation, status) = (error.service, error.operation, error.status);
@@ -221,7 +223,7 @@ struct SyncContext<'a> {
     context: &'a Context,
     namespace: String,
     connection: Arc<LeverConnection>,
-    account: ServiceClients,
+    clients: ServiceClients,
     api: Api<Pad>,
     /// The configurations of the connection.
     configurations: Vec<Arc<PadConfiguration>>,
@@ -232,7 +234,7 @@ struct SyncContext<'a> {
 impl<'a> SyncContext<'a> {
     async fn begin(context: &'a Context, connection: Arc<LeverConnection>) -> Result<Self, SyncError> {
         let namespace = connection.namespace().unwrap_or_default();
-        let account = context.accounts.get(&connection).await?;
+        let account = context.service_clients.get(&connection).await?;
         let scope = &context.scope;
         let mut configurations = scope.configurations.in_namespace(&namespace);
         configurations.retain(|one| one.spec.connection_ref == connection.reference());
@@ -243,7 +245,7 @@ impl<'a> SyncContext<'a> {
         Ok(Self {
             pads: scope.pads.matching(&namespace, of_connection),
             api: Api::namespaced(context.client.clone(), &namespace),
-            account: account.with_priority(Priority::Poll),
+            clients: account.with_priority(Priority::Poll),
             context,
             namespace,
             connection,
@@ -252,7 +254,7 @@ impl<'a> SyncContext<'a> {
     }
 
     /// Returns an error unless the services may still be called: a suspended connection sends no more requests.
-    fn goes_on(&self) -> Result<(), SyncError> {
+    fn check_still_active(&self) -> Result<(), SyncError> {
         let now = self.context.scope.connections.get(&self.namespace, &self.connection.name_any());
         let same = now.is_some_and(|now| {
             now.uid() == self.connection.uid() && now.spec == self.connection.spec && !now.spec.suspend
@@ -268,7 +270,7 @@ impl<'a> SyncContext<'a> {
     }
 
     /// Adds a hint for a Pad.
-    fn want(&self, pad: &Pad, what: Hint) {
-        self.context.looks.request(&self.namespace, &pad.name_any(), what);
+    fn add_hint(&self, pad: &Pad, what: Hint) {
+        self.context.hints.request(&self.namespace, &pad.name_any(), what);
     }
 }

@@ -32,9 +32,9 @@ pub struct OpenPadChecks {
 
 impl OpenPadChecks {
     /// Adds hints for the checks that are due.
-    pub fn want(&mut self, session: &SyncContext<'_>) {
+    pub fn request_checks(&mut self, session: &SyncContext<'_>) {
         for pad in self.choose(&session.pads, Timestamp::now(), Instant::now()) {
-            session.want(&pad, Hint::Record);
+            session.add_hint(&pad, Hint::Record);
         }
     }
 
@@ -83,8 +83,8 @@ impl OpenPadChecks {
 
 /// Returns the time since which a Pad has had its pad.
 fn known_since(pad: &Pad) -> Option<Timestamp> {
-    let made_at = pad.status.as_ref().and_then(|status| status.created_at);
-    made_at.or_else(|| pad.metadata.creation_timestamp.as_ref().map(|time| time.0))
+    let created_at = pad.status.as_ref().and_then(|status| status.created_at);
+    created_at.or_else(|| pad.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
 #[cfg(test)]
@@ -96,11 +96,11 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + 3600 * hour).unwrap()
     }
 
-    fn pad(name: &str, phase: &str, made_at: i64) -> Arc<Pad> {
+    fn pad(name: &str, phase: &str, created_at: i64) -> Arc<Pad> {
         let pad = serde_json::from_value(json!({
             "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": name, "uid": name},
             "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
-            "status": {"observedGeneration": 1, "phase": phase, "createdAt": at(made_at)},
+            "status": {"observedGeneration": 1, "phase": phase, "createdAt": at(created_at)},
         }));
         Arc::new(pad.unwrap())
     }

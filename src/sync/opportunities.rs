@@ -1,6 +1,6 @@
 //! Scans of Lever's candidates, one for each stage and tag, and their consequences in the cluster.
 
-use super::backfill::{BackfillAction, BackfillRule, deed, is_missed, served};
+use super::backfill::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served};
 use super::installations;
 use super::lever::{self, ListedCandidate, StageScan};
 use super::queue::{MissedDelivery, SyncRequest};
@@ -50,46 +50,46 @@ impl StageScansOutcome {
 
 /// Performs the requested scans. If one fails, the others continue, unless they would fail for the same reason
 /// (contract S2b).
-pub async fn walk_all(session: &SyncContext<'_>, wish: &SyncRequest) -> StageScansOutcome {
-    let mut walked = StageScansOutcome::default();
-    let mut groups = groups(session, wish).into_iter();
+pub async fn scan_all(session: &SyncContext<'_>, request: &SyncRequest) -> StageScansOutcome {
+    let mut outcome = StageScansOutcome::default();
+    let mut groups = groups(session, request).into_iter();
     for ((stage_id, tag), configurations) in groups.by_ref() {
-        let walk = match lever::walk(session, &stage_id, &tag).await {
-            Ok(walk) => walk,
+        let scan = match lever::list_stage(session, &stage_id, &tag).await {
+            Ok(scan) => scan,
             Err(error) => {
                 let concerns_all = error.concerns_all();
-                walked.failed(configurations, error);
+                outcome.failed(configurations, error);
                 if concerns_all {
                     break;
                 }
                 continue;
             }
         };
-        if !walk.is_whole {
-            walked.failed(configurations.iter().copied(), SyncError::TooLong("candidates in one stage"));
+        if !scan.is_whole {
+            outcome.failed(configurations.iter().copied(), SyncError::TooLong("candidates in one stage"));
         }
         for configuration in configurations {
-            match apply(session, configuration, &walk).await {
-                Ok(missed) => walked.missed = missed.or(walked.missed),
-                Err(error) => walked.failed([configuration], error),
+            match apply(session, configuration, &scan).await {
+                Ok(missed) => outcome.missed = missed.or(outcome.missed),
+                Err(error) => outcome.failed([configuration], error),
             }
         }
     }
     for (_, configurations) in groups {
-        walked.failed.extend(configurations.iter().map(|configuration| configuration.name_any()));
+        outcome.failed.extend(configurations.iter().map(|configuration| configuration.name_any()));
     }
-    walked
+    outcome
 }
 
 /// Returns the requested configurations by stage and tag.
 fn groups<'a>(
     session: &'a SyncContext<'_>,
-    wish: &SyncRequest,
+    request: &SyncRequest,
 ) -> BTreeMap<(String, String), Vec<&'a Arc<PadConfiguration>>> {
     let mut groups: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for configuration in &session.configurations {
         if configuration.metadata.deletion_timestamp.is_none()
-            && (wish.whole || wish.rules.contains_key(&configuration.name_any()))
+            && (request.whole || request.rules.contains_key(&configuration.name_any()))
             && let Ok(found) = rules::stage_of(configuration, session.connection.stages())
         {
             let key = (found.stage.id, configuration.spec.tag.clone());
@@ -103,7 +103,7 @@ fn groups<'a>(
 async fn apply(
     session: &SyncContext<'_>,
     configuration: &Arc<PadConfiguration>,
-    walk: &StageScan,
+    scan: &StageScan,
 ) -> Result<Option<MissedDelivery>, SyncError> {
     let name = configuration.name_any();
     // Read again here: the scan may have taken minutes, and webhooks have arrived meanwhile.
@@ -116,36 +116,37 @@ async fn apply(
     let (mut outcome, now) = (Ok(None), Timestamp::now());
     if let Some(rule) = in_use(session, configuration) {
         let entries = after.served_entries.take();
-        match serve(session, configuration, &rule, &walk.rows, &pads, entries.as_deref()).await {
+        match apply_to_candidates(session, configuration, &rule, &scan.rows, &pads, entries.as_deref()).await
+        {
             Ok((missed, stored)) => {
                 outcome = Ok(missed);
-                for row in &walk.rows {
+                for row in &scan.rows {
                     let of_row = stored.iter().filter(|pad| pad.spec.opportunity_id == row.id);
                     pads.entry(&row.id).or_default().extend(of_row.cloned());
                 }
             }
             Err(error) => outcome = Err(error),
         }
-        after.served_entries = served_after(&rule, walk, &pads, entries.as_deref());
-        if outcome.is_ok() && walk.shows_absence() {
+        after.served_entries = served_after(&rule, scan, &pads, entries.as_deref());
+        if outcome.is_ok() && scan.shows_absence() {
             after.existing_settled_for = after.effective_since;
         }
     }
-    installations::ask(session, &walk.linked, &pads);
-    if walk.shows_absence() {
-        let there: HashSet<&str> = walk.rows.iter().map(|row| row.id.as_str()).collect();
+    installations::request_ownership_checks(session, &scan.linked, &pads);
+    if scan.shows_absence() {
+        let there: HashSet<&str> = scan.rows.iter().map(|row| row.id.as_str()).collect();
         // A Pad that has changed since the scan began is left to the next scan.
         let before: HashSet<_> = session.pads.iter().map(|pad| (pad.uid(), pad.resource_version())).collect();
         let gone = pads.iter().filter(|(candidate, _)| !there.contains(*candidate));
         for pad in gone.flat_map(|(_, pads)| pads) {
             let is_unchanged = before.contains(&(pad.uid(), pad.resource_version()));
             if is_unchanged && ttl::is_expired(pad, configuration, now) {
-                session.want(pad, Hint::Expired);
+                session.add_hint(pad, Hint::Expired);
             }
         }
     }
-    if walk.is_whole {
-        after.matching = i64::try_from(walk.rows.len()).ok();
+    if scan.is_whole {
+        after.matching = i64::try_from(scan.rows.len()).ok();
     }
     write(session, configuration, &after).await;
     outcome
@@ -155,21 +156,21 @@ async fn apply(
 /// were created for it.
 pub fn served_after(
     rule: &BackfillRule,
-    walk: &StageScan,
+    scan: &StageScan,
     pads: &HashMap<&str, Vec<Arc<Pad>>>,
     entries: Option<&str>,
 ) -> Option<String> {
-    let served = walk.rows.iter().filter_map(|row| {
+    let served = scan.rows.iter().filter_map(|row| {
         let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
         served(rule, row, known)
     });
-    if !walk.shows_absence() {
+    if !scan.shows_absence() {
         return served::add(entries, served);
     }
     let fingerprints = |row: &ListedCandidate| {
         [Fingerprint::new(&row.id, row.entry), Fingerprint::existing(&row.id, row.entry, rule.since)]
     };
-    served::after_scan(entries, &walk.rows.iter().flat_map(fingerprints).collect(), served)
+    served::after_scan(entries, &scan.rows.iter().flat_map(fingerprints).collect(), served)
 }
 
 /// Returns the settings of a configuration, if it creates pads now.
@@ -191,7 +192,7 @@ fn in_use(session: &SyncContext<'_>, configuration: &PadConfiguration) -> Option
 
 /// Creates the missing Pads, and adds hints for Pads that must be reconciled again. Returns the missed delivery, if
 /// any, and the Pads that are stored now: of two that were created at the same time, the first.
-async fn serve(
+async fn apply_to_candidates(
     session: &SyncContext<'_>,
     configuration: &Arc<PadConfiguration>,
     rule: &BackfillRule,
@@ -203,18 +204,18 @@ async fn serve(
     let (mut missed, mut to_make) = (None, Vec::new());
     for row in rows {
         let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
-        match deed(rule, row, known, served_entries) {
+        match backfill_action(rule, row, known, served_entries) {
             BackfillAction::Nothing => continue,
             BackfillAction::Make { n, existing } => to_make.push((row, n, existing)),
             BackfillAction::Skip(name) => {
-                mark(session, known, &name, rule.since).await?;
-                session.context.looks.request(&session.namespace, &name, Hint::Judge);
+                annotate_existing(session, known, &name, rule.since).await?;
+                session.context.hints.request(&session.namespace, &name, Hint::Judge);
             }
             BackfillAction::Judge(name) => {
-                session.context.looks.request(&session.namespace, &name, Hint::Judge)
+                session.context.hints.request(&session.namespace, &name, Hint::Judge)
             }
         }
-        if is_missed(rule, row, known, now) {
+        if missed_delivery(rule, row, known, now) {
             missed = Some(row.entry).max(missed);
         }
     }
@@ -243,7 +244,7 @@ async fn serve(
 }
 
 /// Records on a Pad that its candidate was in the stage before the rule took effect.
-async fn mark(
+async fn annotate_existing(
     session: &SyncContext<'_>,
     pads: &[Arc<Pad>],
     name: &str,
@@ -252,7 +253,7 @@ async fn mark(
     let change = MetadataChange::default().annotate(names::EXISTING_SINCE, since.to_string());
     for pad in pads.iter().filter(|pad| pad.name_any() == name) {
         let marked = write_metadata(&session.context.client, pad.as_ref(), &change).await;
-        session.context.written.record(&marked.map_err(|_| SyncError::Changed)?);
+        session.context.write_tracker.record(&marked.map_err(|_| SyncError::Changed)?);
     }
     Ok(())
 }
@@ -276,7 +277,7 @@ pub struct ArchivedWatermark {
 }
 
 /// Adds hints for the open Pads of archived candidates, if the rule ends such Pads (contract E7).
-pub async fn walk_archived(
+pub async fn scan_archived(
     session: &SyncContext<'_>,
     marks: &mut Option<ArchivedWatermark>,
 ) -> Result<(), SyncError> {
@@ -296,7 +297,7 @@ pub async fn walk_archived(
     let (archived, is_whole) = lever::archived_since(session, since).await?;
     let archived: HashSet<String> = archived.into_iter().collect();
     for pad in open.iter().filter(|pad| archived.contains(&pad.spec.opportunity_id)) {
-        session.want(pad, Hint::Archived);
+        session.add_hint(pad, Hint::Archived);
     }
     if !is_whole {
         return Err(SyncError::TooLong("candidates who were archived"));
@@ -314,8 +315,8 @@ fn archived_since(
 ) -> Option<Timestamp> {
     let is_known =
         |pad: &Pad| marks.is_some_and(|marks| pad.uid().is_some_and(|uid| marks.pads.contains(&uid)));
-    let made_at = |pad: &&Arc<Pad>| pad.metadata.creation_timestamp.as_ref().map(|time| time.0);
-    let new = open.iter().filter(|pad| !is_known(pad)).filter_map(made_at).min();
+    let created_at = |pad: &&Arc<Pad>| pad.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let new = open.iter().filter(|pad| !is_known(pad)).filter_map(created_at).min();
     let new = new.map(|at| at.max(before(now, MAX_ARCHIVED_LOOKBACK)));
     let known = marks.filter(|_| !open.is_empty()).map(|marks| marks.until);
     new.into_iter().chain(known).min()
@@ -336,10 +337,10 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + 60 * minute).unwrap()
     }
 
-    fn pad(uid: &str, made_at: i64) -> Arc<Pad> {
+    fn pad(uid: &str, created_at: i64) -> Arc<Pad> {
         let pad = serde_json::from_value(json!({
             "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad",
-            "metadata": {"name": uid, "uid": uid, "creationTimestamp": at(made_at)},
+            "metadata": {"name": uid, "uid": uid, "creationTimestamp": at(created_at)},
             "spec": {"configurationRef": {"name": "c"}, "opportunityID": "o"},
         }));
         Arc::new(pad.unwrap())

@@ -2,7 +2,7 @@
 //! sync found a stage entry that no webhook reported. All in memory: after a restart everything is synced anyway.
 
 use crate::controller::schedule;
-use crate::k8s::key;
+use crate::k8s::ObjectKey;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,8 +13,6 @@ use tokio::sync::{Notify, broadcast};
 const COMPLETIONS_CAPACITY: usize = 256;
 
 /// Namespace and name.
-type Key = (String, String);
-
 /// The requested syncs of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct SyncRequest {
@@ -84,9 +82,9 @@ struct ConnectionQueue {
 /// The sync requests of all connections.
 #[derive(Debug)]
 pub struct SyncQueue {
-    connections: Mutex<HashMap<Key, ConnectionQueue>>,
+    connections: Mutex<HashMap<ObjectKey, ConnectionQueue>>,
     asked: Notify,
-    ends: broadcast::Sender<Key>,
+    ends: broadcast::Sender<ObjectKey>,
 }
 
 impl Default for SyncQueue {
@@ -101,9 +99,9 @@ impl Default for SyncQueue {
 
 impl SyncQueue {
     /// Requests a sync of everything for a connection: by the timer, or by a request.
-    pub fn want(&self, namespace: &str, connection: &str, request: Option<&str>) {
+    pub fn request_sync(&self, namespace: &str, connection: &str, request: Option<&str>) {
         let mut connections = self.connections.lock();
-        let wanted = &mut connections.entry(key(namespace, connection)).or_default().wanted;
+        let wanted = &mut connections.entry(ObjectKey::new(namespace, connection)).or_default().wanted;
         wanted.whole = true;
         wanted.request = request.map(str::to_owned).or(wanted.request.take());
         drop(connections);
@@ -111,11 +109,16 @@ impl SyncQueue {
     }
 
     /// Requests the scan of a configuration's rule. A repeat of the same request is ignored.
-    pub fn want_rule(&self, (namespace, connection): (&str, &str), rule: &str, request: Option<&str>) {
+    pub fn request_rule_sync(
+        &self,
+        (namespace, connection): (&str, &str),
+        rule: &str,
+        request: Option<&str>,
+    ) {
         let mut connections = self.connections.lock();
-        let entry = connections.entry(key(namespace, connection)).or_default();
+        let entry = connections.entry(ObjectKey::new(namespace, connection)).or_default();
         let by_it =
-            |wish: &SyncRequest| wish.rules.get(rule).is_some_and(|known| known.as_deref() == request);
+            |running: &SyncRequest| running.rules.get(rule).is_some_and(|known| known.as_deref() == request);
         let is_retried = by_it(&entry.unfinished);
         if request.is_some() && (is_retried || entry.running.as_ref().is_some_and(by_it)) {
             return;
@@ -131,7 +134,7 @@ impl SyncQueue {
     /// Reports whether the scan that a request by annotation asks for is completed.
     pub fn is_answered(&self, (namespace, connection): (&str, &str), rule: &str, request: &str) -> bool {
         let connections = self.connections.lock();
-        let entry = connections.get(&key(namespace, connection));
+        let entry = connections.get(&ObjectKey::new(namespace, connection));
         entry.and_then(|entry| entry.answered.get(rule)).is_some_and(|answered| answered == request)
     }
 
@@ -139,50 +142,53 @@ impl SyncQueue {
     /// S4).
     pub fn is_complete(&self, namespace: &str, connection: &str, request: &str) -> bool {
         let connections = self.connections.lock();
-        let entry = connections.get(&key(namespace, connection));
+        let entry = connections.get(&ObjectKey::new(namespace, connection));
         entry.and_then(|entry| entry.answered_whole.as_deref()) == Some(request)
     }
 
     /// Returns the last sync of everything that completed all its scans.
     pub fn complete(&self, namespace: &str, connection: &str) -> Option<CompletedSync> {
-        self.connections.lock().get(&key(namespace, connection)).and_then(|entry| entry.complete)
+        self.connections.lock().get(&ObjectKey::new(namespace, connection)).and_then(|entry| entry.complete)
     }
 
     /// Returns the last stage entry that no webhook reported.
     pub fn missed(&self, namespace: &str, connection: &str) -> Option<MissedDelivery> {
-        self.connections.lock().get(&key(namespace, connection)).and_then(|entry| entry.missed.clone())
+        self.connections
+            .lock()
+            .get(&ObjectKey::new(namespace, connection))
+            .and_then(|entry| entry.missed.clone())
     }
 
     /// Returns a receiver of the namespace and name of each connection whose sync ends from now on.
-    pub fn ends(&self) -> broadcast::Receiver<Key> {
+    pub fn completions(&self) -> broadcast::Receiver<ObjectKey> {
         self.ends.subscribe()
     }
 
     /// Removes a connection that was deleted.
     pub fn forget(&self, namespace: &str, connection: &str) {
-        self.connections.lock().remove(&key(namespace, connection));
+        self.connections.lock().remove(&ObjectKey::new(namespace, connection));
     }
 
     /// Waits until something is requested.
-    pub(super) async fn asked(&self) {
+    pub(super) async fn notified(&self) {
         self.asked.notified().await;
     }
 
     /// Starts the pending requests of each connection that is not being synced.
-    pub(super) fn begin(&self) -> Vec<(Key, SyncRequest)> {
+    pub(super) fn begin(&self) -> Vec<(ObjectKey, SyncRequest)> {
         let mut connections = self.connections.lock();
         let free = connections.iter_mut().filter(|(_, one)| one.running.is_none() && !one.wanted.is_empty());
         free.map(|(key, one)| {
-            let wish = std::mem::take(&mut one.wanted);
-            one.running = Some(wish.clone());
-            (key.clone(), wish)
+            let running = std::mem::take(&mut one.wanted);
+            one.running = Some(running.clone());
+            (key.clone(), running)
         })
         .collect()
     }
 
     /// Records the end of a sync. Returns the delay before [`Self::retry`], if a scan that was requested by a person or
     /// by a rule that took effect was not completed.
-    pub(super) fn end(&self, key: &Key, ended: SyncOutcome) -> Option<Duration> {
+    pub(super) fn end(&self, key: &ObjectKey, ended: SyncOutcome) -> Option<Duration> {
         let mut pause = None;
         if let Some(entry) = self.connections.lock().get_mut(key) {
             let SyncRequest { whole, request, rules } = entry.running.take().unwrap_or_default();
@@ -209,7 +215,7 @@ impl SyncQueue {
 
     /// Queues the unfinished requests again, unless the connection sends no requests (not `is_usable`): that one is
     /// synced as soon as it does.
-    pub(super) fn retry(&self, key: &Key, is_usable: bool) {
+    pub(super) fn retry(&self, key: &ObjectKey, is_usable: bool) {
         let mut connections = self.connections.lock();
         let Some(entry) = connections.get_mut(key) else { return };
         let SyncRequest { whole, request, rules } = std::mem::take(&mut entry.unfinished);
@@ -242,20 +248,20 @@ mod tests {
     fn a_connection_is_synced_once_at_a_time_and_nothing_that_is_asked_meanwhile_is_lost() {
         let syncs = SyncQueue::default();
         assert!(syncs.begin().is_empty());
-        syncs.want(ID.0, ID.1, Some("all"));
-        syncs.want(ID.0, ID.1, None);
-        syncs.want_rule(ID, "phone-screen", Some("now"));
+        syncs.request_sync(ID.0, ID.1, Some("all"));
+        syncs.request_sync(ID.0, ID.1, None);
+        syncs.request_rule_sync(ID, "phone-screen", Some("now"));
         let is_complete = || syncs.is_complete(ID.0, ID.1, "all");
         let begun = syncs.begin();
         assert_eq!(begun.len(), 1);
         assert!(begun[0].1.whole && begun[0].1.rules.contains_key("phone-screen"));
         assert!(!is_complete() && !syncs.is_answered(ID, "phone-screen", "now"));
 
-        syncs.want(ID.0, ID.1, None);
-        syncs.want_rule(ID, "phone-screen", Some("now"));
-        syncs.want_rule(ID, "onsite", None);
+        syncs.request_sync(ID.0, ID.1, None);
+        syncs.request_rule_sync(ID, "phone-screen", Some("now"));
+        syncs.request_rule_sync(ID, "onsite", None);
         assert!(syncs.begin().is_empty(), "it is in progress");
-        let mut ends = syncs.ends();
+        let mut ends = syncs.completions();
         assert_eq!(syncs.end(&begun[0].0, complete()), None);
         assert_eq!(ends.try_recv().unwrap(), begun[0].0);
         assert!(is_complete() && syncs.is_answered(ID, "phone-screen", "now"));
@@ -269,9 +275,9 @@ mod tests {
     fn requests_are_answered_only_by_completed_scans_and_retried_until_then() {
         let syncs = SyncQueue::default();
         let seconds = |pause: Option<Duration>| pause.map(|pause| pause.as_secs());
-        syncs.want(ID.0, ID.1, Some("all"));
-        syncs.want_rule(ID, "good", Some("now"));
-        syncs.want_rule(ID, "bad", Some("now"));
+        syncs.request_sync(ID.0, ID.1, Some("all"));
+        syncs.request_rule_sync(ID, "good", Some("now"));
+        syncs.request_rule_sync(ID, "bad", Some("now"));
         let bad = || SyncOutcome { failed_rules: BTreeSet::from(["bad".into()]), ..SyncOutcome::default() };
         let key = syncs.begin().remove(0).0;
         assert_eq!(seconds(syncs.end(&key, bad())), Some(5));
@@ -280,7 +286,7 @@ mod tests {
         assert!(syncs.is_answered(ID, "good", "now") && !syncs.is_answered(ID, "bad", "now"));
 
         // The end of the sync wakes the configuration, which requests again: that does not shorten the delay.
-        syncs.want_rule(ID, "bad", Some("now"));
+        syncs.request_rule_sync(ID, "bad", Some("now"));
         assert!(syncs.begin().is_empty());
         syncs.retry(&key, true);
         let again = syncs.begin().remove(0).1;
@@ -294,7 +300,7 @@ mod tests {
         assert!(syncs.complete(ID.0, ID.1).is_some());
 
         // For the timer alone, the next interval is soon enough.
-        syncs.want(ID.0, ID.1, None);
+        syncs.request_sync(ID.0, ID.1, None);
         assert_eq!(syncs.begin().len(), 1);
         assert_eq!(syncs.end(&key, SyncOutcome::default()), None);
         assert!(is_complete(), "an old answer stays one");
@@ -303,15 +309,15 @@ mod tests {
     #[test]
     fn nothing_is_retried_for_a_connection_that_sends_nothing_and_a_newer_request_wins() {
         let syncs = SyncQueue::default();
-        syncs.want(ID.0, ID.1, Some("first"));
+        syncs.request_sync(ID.0, ID.1, Some("first"));
         let key = syncs.begin().remove(0).0;
         assert!(syncs.end(&key, SyncOutcome::default()).is_some());
         syncs.retry(&key, false);
         assert!(syncs.begin().is_empty());
-        syncs.want(ID.0, ID.1, Some("first"));
+        syncs.request_sync(ID.0, ID.1, Some("first"));
         assert_eq!(syncs.begin().len(), 1);
         assert!(syncs.end(&key, SyncOutcome { continues: true, ..SyncOutcome::default() }).is_some());
-        syncs.want(ID.0, ID.1, Some("second"));
+        syncs.request_sync(ID.0, ID.1, Some("second"));
         syncs.retry(&key, true);
         assert_eq!(syncs.begin()[0].1.request.as_deref(), Some("second"));
     }

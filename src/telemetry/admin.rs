@@ -110,7 +110,7 @@ fn answer(is_well: bool, findings: &[PartHealth]) -> (StatusCode, String) {
 
 async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> impl IntoResponse {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let format = Format::wanted(accepted);
+    let format = Format::from_accept(accepted);
     match format.write(&admin.registry) {
         Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n").into_response(),

@@ -19,7 +19,7 @@ pub enum Format {
 
 impl Format {
     /// Returns the format that the values of the Accept header prefer.
-    pub fn wanted<'a>(accepted: impl Iterator<Item = &'a str>) -> Self {
+    pub fn from_accept<'a>(accepted: impl Iterator<Item = &'a str>) -> Self {
         let (mut open_metrics, mut text) = (0.0, 0.0);
         for range in accepted.flat_map(|value| value.split(',')) {
             let mut parts = range.split(';').map(str::trim);
@@ -100,10 +100,10 @@ mod tests {
             ("*/*", Format::Text),
             ("text/html", Format::Text),
         ] {
-            assert_eq!(Format::wanted([accepted].into_iter()), format, "{accepted}");
+            assert_eq!(Format::from_accept([accepted].into_iter()), format, "{accepted}");
         }
-        assert_eq!(Format::wanted([].into_iter()), Format::Text);
-        assert_eq!(Format::wanted(["text/plain;q=0.1", prometheus].into_iter()), Format::OpenMetrics);
+        assert_eq!(Format::from_accept([].into_iter()), Format::Text);
+        assert_eq!(Format::from_accept(["text/plain;q=0.1", prometheus].into_iter()), Format::OpenMetrics);
     }
 
     #[test]

@@ -66,7 +66,12 @@ impl Health {
     }
 
     /// Runs a task that must neither stall nor end before `stop`.
-    pub async fn guarded<T>(self, name: String, stop: CancellationToken, task: impl Future<Output = T>) -> T {
+    pub async fn supervise_task<T>(
+        self,
+        name: String,
+        stop: CancellationToken,
+        task: impl Future<Output = T>,
+    ) -> T {
         let pulse = self.pulse(&name, TASK_HEARTBEAT_TIMEOUT);
         let ticking = async {
             loop {
@@ -87,8 +92,8 @@ impl Health {
         outcome
     }
 
-    /// Runs a pass over an object, which must not stall; see [`goes_on`] and [`patiently`].
-    pub async fn watched<T>(&self, what: String, pass: impl Future<Output = T>) -> T {
+    /// Runs a pass over an object, which must not stall; see [`record_progress`] and [`exempt_from_watchdog`].
+    pub async fn supervise_pass<T>(&self, what: String, pass: impl Future<Output = T>) -> T {
         let watched = Arc::new(SupervisedPass {
             what,
             state: Mutex::new(PassActivity { seen: Instant::now(), waits: 0 }),
@@ -172,12 +177,12 @@ tokio::task_local! {
 }
 
 /// Records progress of the pass in which the caller runs.
-pub fn goes_on() {
+pub fn record_progress() {
     let _ = PASS.try_with(|pass| pass.note(|_| ()));
 }
 
 /// Waits for a future that may take any amount of time. The pass does not count as stalled meanwhile.
-pub async fn patiently<T>(wait: impl Future<Output = T>) -> T {
+pub async fn exempt_from_watchdog<T>(wait: impl Future<Output = T>) -> T {
     let Ok(pass) = PASS.try_with(Arc::clone) else { return wait.await };
     pass.note(|waits| *waits += 1);
     let _end = WaitGuard(&pass);
@@ -222,7 +227,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_is_run_is_alive_however_long_it_waits() {
         let (health, stop) = (health(), CancellationToken::new());
-        tokio::spawn(health.clone().guarded("sync".into(), stop, pending::<()>()));
+        tokio::spawn(health.clone().supervise_task("sync".into(), stop, pending::<()>()));
         sleep(Duration::from_secs(3600)).await;
         assert_eq!(page(&health.findings()), "ok sync\n");
     }
@@ -230,10 +235,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_ends_is_noticed_unless_it_was_told_to() {
         let (health, stop) = (health(), CancellationToken::new());
-        health.clone().guarded("controller of Pads".into(), stop.clone(), async {}).await;
+        health.clone().supervise_task("controller of Pads".into(), stop.clone(), async {}).await;
         assert_eq!(problems(&health), "failed controller of Pads: it has ended\n");
         stop.cancel();
-        health.clone().guarded("controller of Pads".into(), stop, async {}).await;
+        health.clone().supervise_task("controller of Pads".into(), stop, async {}).await;
         assert_eq!(problems(&health), "");
     }
 
@@ -241,7 +246,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_is_stuck_is_noticed() {
         let (health, stop) = (health(), CancellationToken::new());
-        let task = health.clone().guarded("controller of Pads".into(), stop, pending::<()>());
+        let task = health.clone().supervise_task("controller of Pads".into(), stop, pending::<()>());
         let mut task = std::pin::pin!(task);
         assert!(task.as_mut().now_or_never().is_none());
         advance(Duration::from_secs(59)).await;
@@ -268,14 +273,14 @@ mod tests {
         let slow = async {
             for _ in 0..100 {
                 sleep(Duration::from_secs(29)).await;
-                goes_on();
+                record_progress();
             }
-            patiently(sleep(Duration::from_secs(7200))).await;
+            exempt_from_watchdog(sleep(Duration::from_secs(7200))).await;
             pending::<()>().await;
         };
         tokio::spawn({
             let health = health.clone();
-            async move { health.watched("pass over Pad hiring/a".into(), slow).await }
+            async move { health.supervise_pass("pass over Pad hiring/a".into(), slow).await }
         });
         sleep(Duration::from_secs(2900)).await;
         assert_eq!(problems(&health), "", "calls that take long");
@@ -288,8 +293,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_pass_that_ends_or_is_dropped_is_forgotten() {
         let health = health();
-        health.watched("one".into(), async { patiently(async {}).await }).await;
-        assert!(health.watched("two".into(), pending::<()>()).now_or_never().is_none());
+        health.supervise_pass("one".into(), async { exempt_from_watchdog(async {}).await }).await;
+        assert!(health.supervise_pass("two".into(), pending::<()>()).now_or_never().is_none());
         advance(Duration::from_secs(3600)).await;
         assert_eq!(problems(&health), "");
         assert!(health.passes.lock().is_empty());

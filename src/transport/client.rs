@@ -17,7 +17,7 @@ use url::Url;
 
 use super::rate_limit::{AccountId, Priority, TokenBucket};
 use super::response;
-use super::{AnswerPart, Error, ErrorKind, Oddities, Service, SetupError, Transport};
+use super::{AnswerPart, ErrorKind, Oddities, Service, ServiceError, SetupError, Transport};
 use crate::sanitize;
 use crate::telemetry::health;
 use crate::telemetry::traces::spans;
@@ -139,7 +139,7 @@ impl ServiceClient {
             return Err(SetupError::BadUrl);
         }
         let origin = base.origin().ascii_serialization();
-        let bucket = transport.0.buckets.of(&origin, key.expose_secret(), transport.limit(service));
+        let bucket = transport.0.buckets.for_key(&origin, key.expose_secret(), transport.limit(service));
         Ok(Self {
             transport: transport.clone(),
             service,
@@ -165,11 +165,11 @@ impl ServiceClient {
     ) -> T {
         let odd = Oddities::default();
         let result = read(&AnswerPart::whole(answer, &odd));
-        self.report(operation, &odd);
+        self.report_oddities(operation, &odd);
         result
     }
 
-    fn report(&self, operation: &'static str, odd: &Oddities) {
+    fn report_oddities(&self, operation: &'static str, odd: &Oddities) {
         let (service, connection) = (self.service.label(), &self.connection);
         if let Some(rows) = odd.rows() {
             self.transport.0.metrics.odd(self.service, operation, "row", rows.count);
@@ -208,7 +208,7 @@ impl ServiceClient {
 
     /// Returns the address of a path below the base. Segments are percent-encoded; an empty last segment adds a
     /// trailing slash.
-    pub(crate) fn url(&self, operation: &'static str, segments: &[&str]) -> Result<Url, Error> {
+    pub(crate) fn url(&self, operation: &'static str, segments: &[&str]) -> Result<Url, ServiceError> {
         let mut url = self.base.clone();
         let fits =
             |s: &str| s.len() <= MAX_SEGMENT_LENGTH && s != "." && s != ".." && !s.contains(char::is_control);
@@ -231,7 +231,7 @@ impl ServiceClient {
     /// the current rate.
     pub(crate) async fn permit(&self, priority: Priority) -> Permit {
         let began = Instant::now();
-        health::patiently(self.bucket.take(priority)).await;
+        health::exempt_from_watchdog(self.bucket.take(priority)).await;
         let waited = began.elapsed();
         self.transport.0.metrics.wait(self.service, waited);
         Permit { priority, waited }
@@ -243,7 +243,7 @@ impl ServiceClient {
         priority: Priority,
         call: Call,
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, ServiceError> {
         let permit = self.permit(priority).await;
         self.send_now(permit, call, convert).await
     }
@@ -255,7 +255,7 @@ impl ServiceClient {
         SendDeadline { permit, leave_by }: SendDeadline,
         call: Call,
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, ServiceError> {
         if Instant::now() + super::CONNECT_TIMEOUT > leave_by {
             let reason = "not sent: too little time was left";
             return Err(self.error(ErrorKind::Unavailable, call.operation, None, reason));
@@ -269,12 +269,12 @@ impl ServiceClient {
         Permit { priority, waited }: Permit,
         call: Call,
         convert: impl FnOnce(Raw) -> Result<T, &'static str>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, ServiceError> {
         let (service, operation) = (self.service, call.operation);
         let span = spans::call(service, operation, call.method.as_str(), &call.url, priority, waited);
         let began = Instant::now();
         let answer = self.exchange(&call).instrument(span.clone()).await;
-        health::goes_on();
+        health::record_progress();
         let answered = answer.as_ref().map_or_else(|error| error.status, |(status, _)| Some(*status));
         let result = answer.and_then(|(status, body)| {
             // An answer with status 204 has no body.
@@ -282,7 +282,7 @@ impl ServiceClient {
             // The decoder's message may quote the answer, and with it a candidate's data.
             raw.map_err(|_| "the answer is not what the documentation says")
                 .and_then(convert)
-                .map_err(|reason| self.error(after_sending(&call), operation, Some(status), reason))
+                .map_err(|reason| self.error(kind_without_answer(&call), operation, Some(status), reason))
         });
         let took = began.elapsed();
         let failure = result.as_ref().err().map(|error| error.class);
@@ -291,7 +291,7 @@ impl ServiceClient {
             Err(error) if error.class == ErrorKind::Throttled && !error.is_quota() => {
                 self.bucket.refused(began, error.retry_after);
             }
-            Err(Error { status: None, .. }) => {}
+            Err(ServiceError { status: None, .. }) => {}
             Ok(_) | Err(_) => self.bucket.accepted(began),
         }
         self.transport.0.metrics.request(service, operation, outcome, priority, took);
@@ -304,7 +304,7 @@ impl ServiceClient {
     }
 
     /// Sends one request and returns the status and the whole body of its answer, if that is a success.
-    async fn exchange(&self, call: &Call) -> Result<(u16, Vec<u8>), Error> {
+    async fn exchange(&self, call: &Call) -> Result<(u16, Vec<u8>), ServiceError> {
         let sent = self.request(call).send().await;
         let mut response = sent.map_err(|error| self.no_answer(call, None, &error))?;
         let status = response.status();
@@ -315,7 +315,7 @@ impl ServiceClient {
         match read_body(&mut response, MAX_ANSWER_BYTES).await {
             Ok(Some(body)) => Ok((status.as_u16(), body)),
             Ok(None) => {
-                Err(self.error(after_sending(call), call.operation, code, "the answer is over 8 MiB"))
+                Err(self.error(kind_without_answer(call), call.operation, code, "the answer is over 8 MiB"))
             }
             Err(error) => Err(self.no_answer(call, code, &error)),
         }
@@ -350,13 +350,13 @@ impl ServiceClient {
     }
 
     /// Returns the error for an answer whose status is not a success.
-    async fn refusal(&self, call: &Call, mut response: Response) -> Error {
+    async fn refusal(&self, call: &Call, mut response: Response) -> ServiceError {
         let status = response.status();
         let retry_after = retry_after(response.headers());
         let redirect = response::redirect(&call.url, response.headers()).filter(|_| status.is_redirection());
         let body = read_body(&mut response, MAX_ERROR_ANSWER_BYTES).await.ok().flatten();
         let own = body.and_then(|body| response::envelope(self.service, &body));
-        let class = response::class(status, own.is_some(), after_sending(call));
+        let class = response::class(status, own.is_some(), kind_without_answer(call));
         let described = || response::description(self.service, status, response.headers(), own.is_some());
         let message =
             redirect.or_else(|| own.clone().filter(|message| !message.is_empty())).unwrap_or_else(described);
@@ -366,13 +366,13 @@ impl ServiceClient {
     }
 
     /// Returns the error for a call without a complete answer.
-    fn no_answer(&self, call: &Call, status: Option<u16>, error: &reqwest::Error) -> Error {
+    fn no_answer(&self, call: &Call, status: Option<u16>, error: &reqwest::Error) -> ServiceError {
         let class = if error.is_builder() {
             ErrorKind::Invalid
         } else if error.is_connect() {
             ErrorKind::Unavailable
         } else {
-            after_sending(call)
+            kind_without_answer(call)
         };
         let message = if error.is_timeout() && error.is_connect() {
             format!("no connection within {} s", super::CONNECT_TIMEOUT.as_secs())
@@ -381,12 +381,12 @@ impl ServiceClient {
         } else if error.is_connect() && is_tls(error) {
             format!(
                 "no TLS connection: {}. Check the address, any proxy in between, and the certificates that the operator trusts",
-                innermost(error)
+                root_cause(error)
             )
         } else if error.is_connect() {
-            format!("no connection: {}", innermost(error))
+            format!("no connection: {}", root_cause(error))
         } else {
-            innermost(error)
+            root_cause(error)
         };
         self.error(class, call.operation, status, &message)
     }
@@ -398,17 +398,17 @@ impl ServiceClient {
         operation: &'static str,
         status: Option<u16>,
         message: &str,
-    ) -> Error {
+    ) -> ServiceError {
         let key = self.key.expose_secret();
         if key.len() >= MIN_REDACTED_KEY_LENGTH && message.contains(key) {
-            return Error::new(class, self.service, operation, status, &message.replace(key, "(key)"));
+            return ServiceError::new(class, self.service, operation, status, &message.replace(key, "(key)"));
         }
-        Error::new(class, self.service, operation, status, message)
+        ServiceError::new(class, self.service, operation, status, message)
     }
 }
 
 /// Returns the class of a call that may have reached the service but has no usable answer.
-fn after_sending(call: &Call) -> ErrorKind {
+fn kind_without_answer(call: &Call) -> ErrorKind {
     if call.is_write() { ErrorKind::OutcomeUnknown } else { ErrorKind::Unavailable }
 }
 
@@ -449,7 +449,7 @@ fn is_tls(error: &reqwest::Error) -> bool {
 }
 
 /// Returns the message of the innermost error, such as "Connection refused". The outer errors contain the URL.
-pub(crate) fn innermost(error: &dyn StdError) -> String {
+pub(crate) fn root_cause(error: &dyn StdError) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

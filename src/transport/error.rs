@@ -47,7 +47,7 @@ pub enum ErrorKind {
     Forbidden,
     /// Status 404 or 410: the object or the path does not exist.
     NotFound,
-    /// Status 429: too many requests, or, when creating a pad, the quota is used up (see [`Error::is_quota`]).
+    /// Status 429: too many requests, or, when creating a pad, the quota is used up (see [`ServiceError::is_quota`]).
     Throttled,
     /// A read without a usable answer, or a write that certainly was not sent.
     Unavailable,
@@ -75,7 +75,7 @@ impl ErrorKind {
 /// The message can be shown in a resource's status: it contains no key and no URL. It may quote the service, and so
 /// contain a candidate's data: it must not be written to logs, metrics or traces.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Error {
+pub struct ServiceError {
     /// Class of the failure.
     pub class: ErrorKind,
     /// Service that was called.
@@ -90,7 +90,7 @@ pub struct Error {
     pub retry_after: Option<Duration>,
 }
 
-impl Error {
+impl ServiceError {
     /// Creates an error whose message is safe to show: without control and bidi characters, cut to 256 characters.
     pub fn new(
         class: ErrorKind,
@@ -99,7 +99,14 @@ impl Error {
         status: Option<u16>,
         message: &str,
     ) -> Self {
-        Self { class, service, operation, status, message: presentable(message), retry_after: None }
+        Self {
+            class,
+            service,
+            operation,
+            status,
+            message: presentable(message),
+            retry_after: None,
+        }
     }
 
     /// Reports whether the caller may retry the call later without further checks. Before retrying a write of unknown
@@ -141,7 +148,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for ServiceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { service, operation, message, .. } = self;
         match self.status {

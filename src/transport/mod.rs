@@ -19,9 +19,9 @@ mod tolerant;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use client::{Body, Call, ServiceClient, api_key, innermost};
+pub(crate) use client::{Body, Call, ServiceClient, api_key, root_cause};
 pub use client::{Permit, SendDeadline};
-pub use error::{Error, ErrorKind, Service, SetupError};
+pub use error::{ErrorKind, Service, ServiceError, SetupError};
 pub use metrics::TransportMetrics;
 pub use rate_limit::{AccountId, Priority, RateLimit};
 pub(crate) use tolerant::{AnswerPart, Oddities, milliseconds};
@@ -108,5 +108,5 @@ fn http_client(idle_connection_time_limit: Duration) -> Result<reqwest::Client, 
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(idle_connection_time_limit)
         .build()
-        .map_err(|error| SetupError::HttpClient(innermost(&error)))
+        .map_err(|error| SetupError::HttpClient(root_cause(&error)))
 }

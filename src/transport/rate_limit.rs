@@ -76,7 +76,7 @@ pub struct AccountId([u8; digest::SHA256_OUTPUT_LEN]);
 
 impl AccountId {
     /// Returns the ID of a key at an origin.
-    pub(crate) fn of(origin: &str, key: &str) -> Self {
+    pub(crate) fn for_key(origin: &str, key: &str) -> Self {
         let mut text = digest::Context::new(&digest::SHA256);
         text.update(origin.as_bytes());
         text.update(&[0]);
@@ -134,13 +134,13 @@ impl TokenBucket {
         match priority {
             Priority::Pad => {
                 let _waiting = WaitingPadGuard::new(self);
-                let _turn = self.pads.lock().await;
+                let _permit = self.pads.lock().await;
                 while let Err(again) = self.try_take() {
                     sleep_until(again).await;
                 }
             }
             Priority::Poll => {
-                let _turn = self.polls.lock().await;
+                let _permit = self.polls.lock().await;
                 let patience = Instant::now() + POLL_YIELD_MAX;
                 loop {
                     if self.pads_waiting.load(Ordering::Acquire) > 0 && Instant::now() < patience {
@@ -240,8 +240,8 @@ pub(crate) struct TokenBuckets(Mutex<HashMap<AccountId, Arc<TokenBucket>>>);
 
 impl TokenBuckets {
     /// Returns the bucket of a key at an origin, and creates it on first use. Only a hash of the key is stored.
-    pub(crate) fn of(&self, origin: &str, key: &str, limit: RateLimit) -> Arc<TokenBucket> {
-        let id = AccountId::of(origin, key);
+    pub(crate) fn for_key(&self, origin: &str, key: &str, limit: RateLimit) -> Arc<TokenBucket> {
+        let id = AccountId::for_key(origin, key);
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= BUCKETS_CAPACITY {
             buckets.retain(|_, bucket| Arc::strong_count(bucket) > 1);

@@ -7,11 +7,11 @@ use rstest::rstest;
 use tokio::time::{Instant, sleep};
 
 use super::rate_limit::{TokenBucket, TokenBuckets};
-use super::{Error, ErrorKind, Priority, RateLimit, Service};
+use super::{ErrorKind, Priority, RateLimit, Service, ServiceError};
 use crate::coderpad::CREATE_PAD;
 
 fn bucket(per_second: u32, burst: u32) -> Arc<TokenBucket> {
-    TokenBuckets::default().of("https://api.example.com", "key", RateLimit { per_second, burst })
+    TokenBuckets::default().for_key("https://api.example.com", "key", RateLimit { per_second, burst })
 }
 
 async fn take(bucket: &TokenBucket, times: usize) -> Duration {
@@ -163,10 +163,10 @@ async fn a_dropped_pad_call_lets_polls_go() {
 fn clients_of_one_key_share_a_bucket() {
     let buckets = TokenBuckets::default();
     let limit = RateLimit { per_second: 10, burst: 20 };
-    let one = buckets.of("https://api.example.com", "key", limit);
-    assert!(Arc::ptr_eq(&one, &buckets.of("https://api.example.com", "key", limit)));
-    assert!(!Arc::ptr_eq(&one, &buckets.of("https://api.example.com", "another", limit)));
-    assert!(!Arc::ptr_eq(&one, &buckets.of("https://api.sandbox.example.com", "key", limit)));
+    let one = buckets.for_key("https://api.example.com", "key", limit);
+    assert!(Arc::ptr_eq(&one, &buckets.for_key("https://api.example.com", "key", limit)));
+    assert!(!Arc::ptr_eq(&one, &buckets.for_key("https://api.example.com", "another", limit)));
+    assert!(!Arc::ptr_eq(&one, &buckets.for_key("https://api.sandbox.example.com", "key", limit)));
     assert!(!format!("{buckets:?}").contains("\"key\""));
 }
 
@@ -184,7 +184,8 @@ fn a_429_of_creating_is_quota_or_rate(
     #[case] retry_after: Option<u64>,
     #[case] quota: bool,
 ) {
-    let mut error = Error::new(ErrorKind::Throttled, Service::Interview, CREATE_PAD, Some(429), message);
+    let mut error =
+        ServiceError::new(ErrorKind::Throttled, Service::Interview, CREATE_PAD, Some(429), message);
     error.retry_after = retry_after.map(Duration::from_secs);
     assert_eq!(error.is_quota(), quota);
     error.operation = "GET /quota";
@@ -193,17 +194,23 @@ fn a_429_of_creating_is_quota_or_rate(
 
 #[test]
 fn errors_speak_to_a_person() {
-    let error = Error::new(ErrorKind::Forbidden, Service::Lever, "GET /stages", Some(403), "Not\nallowed");
-    assert_eq!(error.to_string(), "Lever: GET /stages answered 403: Not allowed");
     let error =
-        Error::new(ErrorKind::Unavailable, Service::Interview, "GET /quota", None, "timed out after 20 s");
+        ServiceError::new(ErrorKind::Forbidden, Service::Lever, "GET /stages", Some(403), "Not\nallowed");
+    assert_eq!(error.to_string(), "Lever: GET /stages answered 403: Not allowed");
+    let error = ServiceError::new(
+        ErrorKind::Unavailable,
+        Service::Interview,
+        "GET /quota",
+        None,
+        "timed out after 20 s",
+    );
     assert_eq!(error.to_string(), "CoderPad Interview: GET /quota failed: timed out after 20 s");
 }
 
 #[test]
 fn messages_are_made_presentable() {
     let message = format!(" a\u{7}b \u{202e}\t\n c{}", "ü".repeat(300));
-    let error = Error::new(ErrorKind::Invalid, Service::Lever, "GET /stages", Some(400), &message);
+    let error = ServiceError::new(ErrorKind::Invalid, Service::Lever, "GET /stages", Some(400), &message);
     assert!(error.message.starts_with("ab cüü"), "{}", error.message);
     assert_eq!(error.message.chars().count(), 256);
 }

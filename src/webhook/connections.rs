@@ -101,12 +101,12 @@ impl OpenConnections {
 
 impl TrackedConnection {
     /// Records that a request is being processed.
-    pub(super) fn serves(&self) {
+    pub(super) fn set_serving(&self) {
         self.phase.send_replace(ConnectionPhase::Serving);
     }
 
     /// Records that the response is complete.
-    pub(super) fn rests(&self) {
+    pub(super) fn set_idle(&self) {
         self.phase.send_replace(ConnectionPhase::Idle(Instant::now()));
     }
 
@@ -211,10 +211,10 @@ mod tests {
         let first = connections.track();
         tokio::time::advance(Duration::from_secs(1)).await;
         let (second, third) = (connections.track(), connections.track());
-        first.serves();
+        first.set_serving();
         tokio::time::advance(Duration::from_secs(1)).await;
-        third.serves();
-        third.rests();
+        third.set_serving();
+        third.set_idle();
         assert!(connections.shed());
         assert!(second.overdue().now_or_never().is_some(), "idle for 1 s");
         assert!(first.overdue().now_or_never().is_none() && third.overdue().now_or_never().is_none());
@@ -231,12 +231,12 @@ mod tests {
         let began = Instant::now();
         tracked.overdue().await;
         assert_eq!(began.elapsed().as_secs(), CONNECTION_IDLE_TIMEOUT.as_secs());
-        tracked.rests();
+        tracked.set_idle();
         tracked.receives();
         let began = Instant::now();
         tracked.overdue().await;
         assert_eq!(began.elapsed().as_secs(), HEAD_READ_TIMEOUT.as_secs());
-        tracked.serves();
+        tracked.set_serving();
         tracked.receives();
         let hour = tokio::time::timeout(Duration::from_secs(3600), tracked.overdue()).await;
         assert!(hour.is_err(), "a request has timeouts of its own");

@@ -4,6 +4,7 @@
 //! is only a hint: it selects the candidate to read from Lever, and is never used as data.
 
 use crate::api::names::{TOKEN_MARK, is_opportunity_id};
+use crate::lever::STAGE_CHANGE_EVENT;
 use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -17,8 +18,6 @@ const MAX_DELIVERY_AGE: Duration = Duration::from_secs(15 * 24 * 60 * 60);
 const MAX_CLOCK_LEAD: Duration = Duration::from_secs(5 * 60);
 /// Maximum length of a token in characters. Lever's tokens have 48.
 const MAX_TOKEN_CHARS: usize = 256;
-/// Name of the only event that leads to pads.
-const STAGE_CHANGE: &str = "candidateStageChange";
 
 /// A delivery from Lever. It does not implement Debug, because it contains a token, a signature and a candidate's ID.
 pub struct LeverEvent {
@@ -103,7 +102,7 @@ impl LeverEvent {
     }
 
     /// Reports whether the delivery has a signature in Lever's format, from any token.
-    pub fn looks_signed(&self) -> bool {
+    pub fn has_signature_shape(&self) -> bool {
         self.signature.as_deref().and_then(digest_of_hex).is_some()
     }
 
@@ -112,9 +111,9 @@ impl LeverEvent {
         let age = i128::from(now.as_millisecond()) - i128::from(self.triggered_at_ms);
         if self.is_verify() {
             Timeliness::Timely
-        } else if age > in_milliseconds(MAX_DELIVERY_AGE) {
+        } else if age > milliseconds(MAX_DELIVERY_AGE) {
             Timeliness::Outdated
-        } else if age < -in_milliseconds(MAX_CLOCK_LEAD) {
+        } else if age < -milliseconds(MAX_CLOCK_LEAD) {
             Timeliness::Ahead { seconds: i64::try_from(-age / 1000).unwrap_or(i64::MAX) }
         } else {
             Timeliness::Timely
@@ -134,7 +133,7 @@ impl LeverEvent {
         if self.is_verify() {
             return Ok(EventKind::Verify);
         }
-        if self.event != STAGE_CHANGE {
+        if self.event != STAGE_CHANGE_EVENT {
             return Ok(EventKind::Other);
         }
         let field = |name| self.data.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -176,7 +175,7 @@ fn digest_of_hex(hex: &str) -> Option<[u8; 32]> {
     Some(digest)
 }
 
-fn in_milliseconds(duration: Duration) -> i128 {
+fn milliseconds(duration: Duration) -> i128 {
     i128::from(duration.as_secs()) * 1000
 }
 

@@ -24,7 +24,7 @@ pub use metrics::WebhookMetrics;
 pub use server::serve;
 pub use tokens::SigningTokens;
 
-use crate::api::LeverConnection;
+use crate::api::{LeverConnection, names};
 use crate::k8s::{Caches, WatchScope};
 use crate::telemetry::traces::spans;
 use crate::webhook::limits::KeyedSemaphore;
@@ -54,8 +54,6 @@ const PERSIST_CONCURRENCY: usize = 16;
 /// Maximum number of signed deliveries of one connection that are accepted at the same time, including waiting
 /// deliveries; more are refused at once. A quarter of the connections that the endpoint serves.
 const MAX_PENDING_DELIVERIES: usize = server::MAX_CONNECTIONS / 4;
-/// Prefix of the path of every webhook.
-const WEBHOOK_PATH_PREFIX: &str = "/webhooks/lever/";
 
 /// Receiver of deliveries; a cheap handle.
 #[derive(Clone)]
@@ -142,7 +140,7 @@ impl ReceiverInner {
         let signing_tokens = self.tokens.get(namespace, name).ok_or(Rejection::NoToken)?;
         let now = Timestamp::now();
         if !event.is_signed_with(&signing_tokens) {
-            if event.looks_signed() {
+            if event.has_signature_shape() {
                 self.refused.mismatch(&connection, now).await;
             }
             return Err(Rejection::Signature);
@@ -159,14 +157,14 @@ impl ReceiverInner {
             }
         }
         // Anybody who knows the token, or has seen one delivery, can send any number. These are not logged either.
-        let lane = self.signed.of(namespace, name);
-        if Arc::strong_count(&lane) > MAX_PENDING_DELIVERIES {
+        let semaphore = self.signed.for_connection(namespace, name);
+        if Arc::strong_count(&semaphore) > MAX_PENDING_DELIVERIES {
             return Err(Rejection::Crowded);
         }
         let span = spans::webhook(namespace, name);
         let answering = async {
             let in_turn = async {
-                let _turn = lane.acquire().await;
+                let _permit = semaphore.acquire().await;
                 self.take(scope, &connection, &event).await
             };
             let (taken, ()) =
@@ -225,7 +223,7 @@ fn is_health_check(method: &Method, path: &str) -> bool {
 
 /// Returns the namespace and the connection in a path.
 fn target(path: &str) -> Option<(&str, &str)> {
-    let (namespace, name) = path.strip_prefix(WEBHOOK_PATH_PREFIX)?.split_once('/')?;
+    let (namespace, name) = path.strip_prefix(names::WEBHOOK_PATH_PREFIX)?.split_once('/')?;
     (!namespace.is_empty() && !name.is_empty() && !name.contains('/')).then_some((namespace, name))
 }
 

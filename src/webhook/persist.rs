@@ -95,7 +95,7 @@ pub async fn store(
         .map(|configuration| {
             let known = candidates_pads.clone();
             let pads = &pads;
-            async move { PadUpsert::new(pads, &configuration, change, known).settle().await }
+            async move { PadUpsert::new(pads, &configuration, change, known).upsert().await }
         })
         .buffer_unordered(UPSERT_CONCURRENCY)
         .try_collect()
@@ -145,7 +145,7 @@ impl<'a> PadUpsert<'a> {
     }
 
     /// Returns the name of the Pad on which the stage change is stored.
-    async fn settle(mut self) -> Result<String, PersistError> {
+    async fn upsert(mut self) -> Result<String, PersistError> {
         let configuration = self.configuration.name_any();
         for _ in 0..MAX_UPSERT_ATTEMPTS {
             if let Some(name) = self.undecodable.take() {
@@ -171,7 +171,7 @@ impl<'a> PadUpsert<'a> {
         match self.api.get_opt(&name).await? {
             Some(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
             Some(pad) => {
-                self.learn(pad);
+                self.add_known(pad);
                 Ok(None)
             }
             None => {
@@ -183,7 +183,8 @@ impl<'a> PadUpsert<'a> {
 
     async fn annotate(&mut self, name: String) -> Result<Option<String>, PersistError> {
         let request = (names::RECONCILE_REQUESTED_AT.to_owned(), self.change.request.clone());
-        let annotations: BTreeMap<_, _> = spans::mark().into_iter().chain([request]).collect();
+        let annotations: BTreeMap<_, _> =
+            spans::traceparent_annotation().into_iter().chain([request]).collect();
         let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let namespace = self.api.namespace().unwrap_or_default();
@@ -193,7 +194,7 @@ impl<'a> PadUpsert<'a> {
             Ok(Decoded::Object(pad, _)) if is_kept(&pad) && self.is_mine(&pad) => Ok(Some(name)),
             // The cache was stale: the Pad is being deleted, or its name now belongs to another Pad.
             Ok(pad) => {
-                self.learn(pad);
+                self.add_known(pad);
                 Ok(None)
             }
             Err(error) if is_status(&error, 404) => {
@@ -215,9 +216,9 @@ impl<'a> PadUpsert<'a> {
                 // The Pad is gone: the name is free again.
                 let Some(holder) = self.api.get_opt(&name).await? else { return Ok(None) };
                 if matches!(&holder, Decoded::Object(pad, _) if self.is_mine(pad)) {
-                    self.look_again().await?;
+                    self.relist().await?;
                 }
-                self.learn(holder);
+                self.add_known(holder);
                 Ok(None)
             }
             Err(error) => Err(error.into()),
@@ -226,7 +227,7 @@ impl<'a> PadUpsert<'a> {
 
     /// Lists the operator's Pads from the API server, because the cache was stale. Pads that people created carry no
     /// labels, so each Pad in the cache that is not in the list is read separately.
-    async fn look_again(&mut self) -> Result<(), PersistError> {
+    async fn relist(&mut self) -> Result<(), PersistError> {
         let selector: Vec<String> =
             self.labels().into_iter().map(|(label, value)| format!("{label}={value}")).collect();
         let listed = self.api.list(&ListParams::default().labels(&selector.join(","))).await?.items;
@@ -235,16 +236,16 @@ impl<'a> PadUpsert<'a> {
             if listed.iter().all(|pad| pad.name_any() != name)
                 && let Some(pad) = self.api.get_opt(&name).await?
             {
-                self.learn(pad);
+                self.add_known(pad);
             }
         }
-        listed.into_iter().for_each(|pad| self.learn(pad));
+        listed.into_iter().for_each(|pad| self.add_known(pad));
         Ok(())
     }
 
     /// Records a Pad that the API server returned. The stage change is stored also on a Pad that does not decode: it is
     /// decided as soon as the Pad can be read again. A second Pad for the candidate would be wrong.
-    fn learn(&mut self, pad: Decoded<Pad>) {
+    fn add_known(&mut self, pad: Decoded<Pad>) {
         let name = pad.name_any();
         self.known.retain(|known| known.name_any() != name);
         let is_going = pad.meta().deletion_timestamp.is_some();

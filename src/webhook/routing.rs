@@ -62,7 +62,7 @@ pub fn configurations_of(
 
 /// Reports whether the request on a Pad is from this delivery or a later one: then the Pad is reconciled with Lever's
 /// state after both. An older delivery must not replace it, or the newer one would seem to be done.
-fn covers(asked: &str, change: &StageChangeEvent) -> bool {
+fn supersedes(asked: &str, change: &StageChangeEvent) -> bool {
     if asked == change.request {
         return true;
     }
@@ -89,7 +89,7 @@ pub fn decide(
     if let Some(newest) = staying.max_by_key(|pad| order(pad)) {
         let name = newest.name_any();
         let asked = newest.annotations().get(names::RECONCILE_REQUESTED_AT);
-        return if asked.is_some_and(|asked| covers(asked, change)) {
+        return if asked.is_some_and(|asked| supersedes(asked, change)) {
             PadAction::Nothing { name }
         } else {
             PadAction::Annotate { name }

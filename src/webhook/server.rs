@@ -47,7 +47,7 @@ pub async fn serve(listener: TcpListener, receiver: Receiver, stop: Cancellation
             };
             let (receiver, stop, tracked) = (receiver.clone(), stop.clone(), connections.track());
             tasks.spawn(async move {
-                attend(stream, &receiver, tracked, &stop).await;
+                serve_connection(stream, &receiver, tracked, &stop).await;
                 drop(slot);
             });
         }
@@ -74,7 +74,7 @@ async fn slot(slots: &Arc<Semaphore>, connections: &OpenConnections) -> Option<O
 
 /// Serves one connection to its end. The result does not matter: every request was answered, or the client has
 /// disconnected or does not read the response.
-async fn attend(
+async fn serve_connection(
     stream: TcpStream,
     receiver: &Receiver,
     tracked: TrackedConnection,
@@ -83,12 +83,12 @@ async fn attend(
     let _ = stream.set_nodelay(true);
     let router = receiver.router();
     let service = service_fn(|request| {
-        tracked.serves();
+        tracked.set_serving();
         let answering = router.clone().oneshot(request);
         let tracked = tracked.clone();
         async move {
             let answer = answering.await;
-            tracked.rests();
+            tracked.set_idle();
             answer
         }
     });

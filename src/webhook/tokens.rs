@@ -5,12 +5,12 @@
 
 use crate::api::{LeverConnection, SecretKeyRef};
 use crate::k8s::Caches;
+use crate::k8s::ObjectKey;
 use crate::k8s::secrets::{SecretChange, SecretError, SecretValue, Secrets};
 use crate::sanitize;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, select_all};
 use futures::{FutureExt, StreamExt};
-use kube::ResourceExt;
 use parking_lot::RwLock;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;
@@ -30,20 +30,18 @@ const TOKEN_BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 const TOKEN_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// Namespace and name of a connection.
-type Key = (String, String);
-
 /// The signature tokens of one connection.
 pub type Tokens = Arc<Vec<SecretString>>;
 
 /// The signature tokens of all connections; a cheap handle.
 #[derive(Clone, Default)]
 pub struct SigningTokens {
-    known: Arc<RwLock<HashMap<Key, Tokens>>>,
+    known: Arc<RwLock<HashMap<ObjectKey, Tokens>>>,
 }
 
 impl SigningTokens {
     /// Starts the task that keeps the tokens up to date; it ends with `stop`.
-    pub fn follow(caches: &Caches, secrets: &Secrets, stop: CancellationToken) -> Self {
+    pub fn watch(caches: &Caches, secrets: &Secrets, stop: CancellationToken) -> Self {
         let tokens = Self::default();
         // The subscription comes before the first read, so that no change is lost between the two.
         let changes = secrets.changes();
@@ -51,7 +49,7 @@ impl SigningTokens {
             caches: caches.clone(),
             secrets: secrets.clone(),
             tokens: tokens.clone(),
-            wanted: HashMap::new(),
+            sources: HashMap::new(),
         };
         tokio::spawn(async move { stop.run_until_cancelled(follower.run(changes)).await });
         tokens
@@ -59,26 +57,26 @@ impl SigningTokens {
 
     /// Returns the tokens of a connection; None if none is known. Any of them may have signed a delivery.
     pub fn get(&self, namespace: &str, connection: &str) -> Option<Tokens> {
-        self.known.read().get(&(namespace.to_owned(), connection.to_owned())).cloned()
+        self.known.read().get(&ObjectKey::new(namespace, connection)).cloned()
     }
 
     /// Creates a set of known tokens without a task, for tests.
     #[cfg(test)]
-    pub(crate) fn of<const N: usize>(known: [(&str, &str, &str); N]) -> Self {
+    pub(crate) fn from_known<const N: usize>(known: [(&str, &str, &str); N]) -> Self {
         let tokens = Self::default();
         for (namespace, connection, lines) in known {
-            tokens.learn(&(namespace.into(), connection.into()), lines);
+            tokens.store(&ObjectKey::new(namespace, connection), lines);
         }
         tokens
     }
 
-    fn learn(&self, key: &Key, lines: &str) {
+    fn store(&self, key: &ObjectKey, lines: &str) {
         let lines = lines.lines().map(sanitize::trimmed).filter(|line| !line.is_empty());
         let tokens: Vec<SecretString> = lines.map(|line| SecretString::from(line.to_owned())).collect();
         self.known.write().insert(key.clone(), Arc::new(tokens));
     }
 
-    fn forget(&self, key: &Key) {
+    fn remove(&self, key: &ObjectKey) {
         self.known.write().remove(key);
     }
 }
@@ -93,13 +91,13 @@ struct TokenSource {
 }
 
 /// Result of a read: the connection, the key, and the value or error (None: no answer in time).
-type FinishedRead = (Key, SecretKeyRef, Option<Result<SecretValue, SecretError>>);
+type FinishedRead = (ObjectKey, SecretKeyRef, Option<Result<SecretValue, SecretError>>);
 
 struct TokenWatcher {
     caches: Caches,
     secrets: Secrets,
     tokens: SigningTokens,
-    wanted: HashMap<Key, TokenSource>,
+    sources: HashMap<ObjectKey, TokenSource>,
 }
 
 impl TokenWatcher {
@@ -114,87 +112,87 @@ impl TokenWatcher {
             }
             let next = self.next_due().filter(|_| reads.len() < TOKEN_READ_CONCURRENCY);
             tokio::select! {
-                Some(connection) = connections.next() => self.heard_of_connection(&connection),
-                change = secrets.recv() => self.heard_of_secret(change.unwrap_or(SecretChange::Any)),
-                Some(read) = reads.next() => self.learn(read),
+                Some(connection) = connections.next() => self.on_connection_change(&connection),
+                change = secrets.recv() => self.on_secret_change(change.unwrap_or(SecretChange::Any)),
+                Some(read) = reads.next() => self.finish_read(read),
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
         }
     }
 
-    fn heard_of_connection(&mut self, heard_of: &LeverConnection) {
-        let key = (heard_of.namespace().unwrap_or_default(), heard_of.name_any());
+    fn on_connection_change(&mut self, changed: &LeverConnection) {
+        let key = ObjectKey::from_object(changed);
         // For a deleted object, the watch delivers its last state; only the cache shows that it is gone.
         let reference =
             self.cached(&key).and_then(|connection| connection.spec.webhook.signing_token_secret_ref.clone());
-        match (reference, self.wanted.get_mut(&key)) {
+        match (reference, self.sources.get_mut(&key)) {
             (None, _) => {
-                self.wanted.remove(&key);
-                self.tokens.forget(&key);
+                self.sources.remove(&key);
+                self.tokens.remove(&key);
             }
             (Some(reference), Some(wanted)) if wanted.reference == reference => {}
             (Some(reference), _) => {
                 let wanted =
                     TokenSource { reference, due: Some(Instant::now()), is_being_read: false, failures: 0 };
-                self.wanted.insert(key, wanted);
+                self.sources.insert(key, wanted);
             }
         }
     }
 
-    fn heard_of_secret(&mut self, change: SecretChange) {
+    fn on_secret_change(&mut self, change: SecretChange) {
         let now = Instant::now();
         match change {
             SecretChange::One { namespace, name } => {
-                for (key, wanted) in &mut self.wanted {
-                    if key.0 == namespace && wanted.reference.name == name {
+                for (key, wanted) in &mut self.sources {
+                    if key.namespace == namespace && wanted.reference.name == name {
                         (wanted.due, wanted.failures) = (Some(now), 0);
                     }
                 }
             }
             SecretChange::Any => {
                 // No event is delivered for a connection that was deleted while the watch was interrupted.
-                let gone: Vec<Key> =
-                    self.wanted.keys().filter(|key| self.cached(key).is_none()).cloned().collect();
+                let gone: Vec<ObjectKey> =
+                    self.sources.keys().filter(|key| self.cached(key).is_none()).cloned().collect();
                 for key in gone {
-                    self.wanted.remove(&key);
-                    self.tokens.forget(&key);
+                    self.sources.remove(&key);
+                    self.tokens.remove(&key);
                 }
-                self.wanted.values_mut().for_each(|wanted| wanted.due = Some(now));
+                self.sources.values_mut().for_each(|wanted| wanted.due = Some(now));
             }
         }
     }
 
-    fn cached(&self, (namespace, name): &Key) -> Option<Arc<LeverConnection>> {
+    fn cached(&self, ObjectKey { namespace, name }: &ObjectKey) -> Option<Arc<LeverConnection>> {
         self.caches.for_namespace(namespace)?.connections.get(namespace, name)
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.wanted.values().filter(|wanted| !wanted.is_being_read).filter_map(|wanted| wanted.due).min()
+        self.sources.values().filter(|wanted| !wanted.is_being_read).filter_map(|wanted| wanted.due).min()
     }
 
     fn next_read(&mut self) -> Option<BoxFuture<'static, FinishedRead>> {
         let now = Instant::now();
         let is_due = |wanted: &TokenSource| !wanted.is_being_read && wanted.due.is_some_and(|due| due <= now);
-        let (key, wanted) = self.wanted.iter_mut().find(|(_, wanted)| is_due(wanted))?;
+        let (key, wanted) = self.sources.iter_mut().find(|(_, wanted)| is_due(wanted))?;
         (wanted.due, wanted.is_being_read) = (None, true);
         let (key, reference, secrets) = (key.clone(), wanted.reference.clone(), self.secrets.clone());
         let read = async move {
-            let value = timeout(TOKEN_READ_TIMEOUT, secrets.read(&key.0, &reference)).await.ok();
+            let value = timeout(TOKEN_READ_TIMEOUT, secrets.read(&key.namespace, &reference)).await.ok();
             (key, reference, value)
         };
         Some(read.boxed())
     }
 
-    fn learn(&mut self, (key, reference, value): FinishedRead) {
+    fn finish_read(&mut self, (key, reference, value): FinishedRead) {
         // A read of a key that the connection no longer references is stale.
-        let Some(wanted) = self.wanted.get_mut(&key).filter(|wanted| wanted.reference == reference) else {
+        let Some(wanted) = self.sources.get_mut(&key).filter(|wanted| wanted.reference == reference) else {
             return;
         };
         wanted.is_being_read = false;
         match value {
             Some(Ok(value)) => {
                 wanted.failures = 0;
-                self.tokens.learn(&key, value.value.expose_secret());
+                self.tokens.store(&key, value.value.expose_secret());
             }
             Some(Err(SecretError::Unreadable { .. })) | None => {
                 let pause =
@@ -207,7 +205,7 @@ impl TokenWatcher {
                 SecretError::NotFound { .. } | SecretError::KeyMissing { .. } | SecretError::NotText { .. },
             )) => {
                 wanted.failures = 0;
-                self.tokens.forget(&key);
+                self.tokens.remove(&key);
             }
         }
     }

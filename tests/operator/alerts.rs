@@ -136,13 +136,13 @@ fn runbooks_name_only_existing_reasons_metrics_flags_and_pages() {
 }
 
 /// Operator under load; its metrics are recorded.
-struct Run {
+struct AlertRun {
     env: TestEnv,
     folder: PathBuf,
     pads: Vec<PadView>,
 }
 
-impl Run {
+impl AlertRun {
     async fn start() -> Self {
         let mut options = Options::new("dashboard").polling("5s");
         options.replicas = 2;
@@ -192,7 +192,7 @@ impl Run {
 async fn every_query_returns_data_of_a_running_operator() {
     let picture = std::env::var("DASHBOARD_PICTURE").ok();
     let seconds = std::env::var("DASHBOARD_SECONDS").map_or(20, |seconds| seconds.parse().unwrap());
-    let mut run_of_it = Run::start().await;
+    let mut run_of_it = AlertRun::start().await;
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut number = 0;
     // However slow the machine is, enough happens.

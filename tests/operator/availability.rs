@@ -220,13 +220,13 @@ async fn frozen_leader_sends_nothing_after_it_was_replaced() {
     assert!(links_added(&env, &waits.candidate).is_empty(), "it does not wait");
     stopped.iter().for_each(|(_, _, held)| held.release());
     for (effect, subject, _) in &stopped {
-        effect.ends(&env, subject).await;
+        effect.assert_outcome(&env, subject).await;
     }
 
     env.operators[leader].signal("CONT").await;
     assert_ne!(env.operators[leader].ended().await, Some(0), "the exit code reports a failure");
     for (effect, subject, _) in &stopped {
-        effect.ends(&env, subject).await;
+        effect.assert_outcome(&env, subject).await;
     }
     env.wait_for_one_pad(&put_off).await;
 

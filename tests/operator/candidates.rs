@@ -14,13 +14,13 @@ async fn name_of(env: &TestEnv, candidate: &str) -> String {
 }
 
 /// Requests a reconcile and waits until it is handled.
-async fn look_again(env: &TestEnv, candidate: &str) {
+async fn request_retry(env: &TestEnv, candidate: &str) {
     env.request("pads", &name_of(env, candidate).await).await;
-    settled(env, candidate).await;
+    settled_status(env, candidate).await;
 }
 
 /// Waits until the last request is handled.
-async fn settled(env: &TestEnv, candidate: &str) {
+async fn settled_status(env: &TestEnv, candidate: &str) {
     eventually("the request is handled", async || {
         let pad = env.pads_of(candidate).await.remove(0);
         let asked = &pad["metadata"]["annotations"]["padoperator.dev/reconcile-requested-at"];
@@ -126,7 +126,7 @@ async fn repeated_deliveries_create_one_pad() {
     let rerun = || env.lever.redeliver(moved.deliveries[0]);
     let answers = tokio::join!(rerun(), rerun(), rerun());
     assert!([answers.0, answers.1, answers.2].iter().all(|answer| answer.status == Some(200)));
-    settled(&env, &candidate).await;
+    settled_status(&env, &candidate).await;
     env.wait_for_one_pad(&candidate).await;
 
     // Moved away and back before the interview has ended, reported in the wrong order.
@@ -134,8 +134,8 @@ async fn repeated_deliveries_create_one_pad() {
     env.lever.move_to_stage(&candidate, "Onsite").await;
     env.lever.move_to_stage(&candidate, STAGE).await;
     env.lever.release_deliveries(true).await;
-    settled(&env, &candidate).await;
-    look_again(&env, &candidate).await;
+    settled_status(&env, &candidate).await;
+    request_retry(&env, &candidate).await;
     env.wait_for_one_pad(&candidate).await;
     assert_eq!(env.creates(), 1);
     env.finish().await;
@@ -151,7 +151,7 @@ async fn order_of_deliveries_does_not_matter() {
     }
     env.lever.release_deliveries(true).await;
     env.wait_for_one_pad(&candidate).await;
-    settled(&env, &candidate).await;
+    settled_status(&env, &candidate).await;
     assert_eq!(env.creates(), 1);
     env.finish().await;
 }
@@ -164,7 +164,7 @@ async fn link_removed_by_a_recruiter_stays_removed() {
     env.enter(&candidate).await;
     let made = env.wait_for_one_pad(&candidate).await;
     env.lever.remove_link(&candidate, &made.url);
-    look_again(&env, &candidate).await;
+    request_retry(&env, &candidate).await;
     assert!(env.lever.links(&candidate).is_empty());
     env.finish().await;
 }

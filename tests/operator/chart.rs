@@ -67,12 +67,12 @@ pub async fn deployed(env: &TestEnv) -> Deployed {
     let text = env.kubectl(&["get", "deployments", "--output", "json"]).await.unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(list["items"].as_array().unwrap().len(), 1, "{list:#}");
-    Deployed::of(&list["items"][0])
+    Deployed::from_deployment(&list["items"][0])
 }
 
 impl Deployed {
     /// Reads a Deployment.
-    pub fn of(deployment: &Value) -> Self {
+    pub fn from_deployment(deployment: &Value) -> Self {
         let pod = &deployment["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         let arguments: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();

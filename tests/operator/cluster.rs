@@ -44,7 +44,7 @@ impl Cluster {
 
     /// Joins a control plane that outlives the tests. Its CustomResourceDefinitions may be outdated.
     async fn join(kept: &Path) -> Self {
-        let cluster = Self::of(ControlPlane::join(kept).unwrap(), Some(std::process::id())).await;
+        let cluster = Self::new(ControlPlane::join(kept).unwrap(), Some(std::process::id())).await;
         cluster.apply_crds().await;
         cluster
     }
@@ -76,10 +76,10 @@ impl Cluster {
 
     /// Starts a separate, empty control plane.
     pub async fn start() -> Self {
-        Self::of(ControlPlane::start().await.unwrap(), None).await
+        Self::new(ControlPlane::start().await.unwrap(), None).await
     }
 
-    async fn of(plane: ControlPlane, run: Option<u32>) -> Self {
+    async fn new(plane: ControlPlane, run: Option<u32>) -> Self {
         let cluster = Self { plane: Arc::new(plane), run };
         // Copied, because another build of the program must not change it during the tests.
         tokio::fs::copy(env!("CARGO_BIN_EXE_pad-operator"), cluster.operator()).await.unwrap();

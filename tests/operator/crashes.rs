@@ -73,7 +73,7 @@ impl Crash {
         self.effect.provoke(env, &self.subject).await;
         match &self.held {
             Some(held) => must_finish(self.effect.name, held.reached()).await,
-            None => self.effect.ends(env, &self.subject).await,
+            None => self.effect.assert_outcome(env, &self.subject).await,
         }
         if self.effect.cause == Cause::Cancelled {
             env.delete("pads", &self.subject.pad).await;
@@ -92,15 +92,15 @@ impl Crash {
     async fn arrives(&self, env: &TestEnv) {
         let (Some(held), Some(landed)) = (&self.held, &self.landed) else { return };
         if self.effect.target == Target::ApiServer {
-            self.effect.ends(env, &self.subject).await;
+            self.effect.assert_outcome(env, &self.subject).await;
         }
         held.release();
         must_finish(self.effect.name, landed.reached()).await;
     }
 
     /// Waits for the final state and describes it.
-    async fn ends(&self, env: &TestEnv, restart: i64) -> String {
-        self.effect.ends(env, &self.subject).await;
+    async fn assert_outcome(&self, env: &TestEnv, restart: i64) -> String {
+        self.effect.assert_outcome(env, &self.subject).await;
         let candidate = &self.subject.candidate;
         let by_whom = |times: Vec<i64>| match times.first() {
             Some(at) if *at < restart => "made before the crash",
@@ -172,7 +172,7 @@ async fn every_effect_happens_once_after_a_crash_at_any_point() {
     env.operator().start().await;
     join_all(crashes.iter().map(|crash| crash.arrives(&env))).await;
 
-    let results = join_all(crashes.iter().map(|crash| crash.ends(&env, restart))).await;
+    let results = join_all(crashes.iter().map(|crash| crash.assert_outcome(&env, restart))).await;
     let lines = crashes.iter().zip(results);
     let table = table(lines.map(|(crash, result)| (crash.effect, crash.point, result)).collect());
     println!("{table}");

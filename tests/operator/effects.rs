@@ -275,7 +275,7 @@ impl Effect {
     }
 
     /// Waits for the final state, and asserts that everything happened exactly once.
-    pub async fn ends(&self, env: &TestEnv, subject: &Subject) {
+    pub async fn assert_outcome(&self, env: &TestEnv, subject: &Subject) {
         let candidate = &subject.candidate;
         let made = match self.cause {
             Cause::Entry | Cause::Return | Cause::Policy => {

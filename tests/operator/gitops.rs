@@ -49,23 +49,24 @@ async fn api_server_accepts_every_example() {
 }
 
 /// Checks the order and the sources of the steps.
-const STEPS: [&str; 4] = ["pad-operator", "hiring-secrets", "hiring-connection", "hiring-configurations"];
+const APPLY_ORDER: [&str; 4] =
+    ["pad-operator", "hiring-secrets", "hiring-connection", "hiring-configurations"];
 
 #[test]
 fn flux_waits_for_each_step_before_the_next() {
     let kustomizations = gitops("flux/kustomizations.yaml");
     let names: Vec<_> = kustomizations.iter().map(|one| one["metadata"]["name"].as_str().unwrap()).collect();
-    assert_eq!(names, STEPS);
+    assert_eq!(names, APPLY_ORDER);
     for (place, one) in kustomizations.iter().enumerate() {
         assert_eq!(one["spec"]["wait"], true, "{one:#}");
-        let before = place.checked_sub(1).map(|before| json!([{"name": STEPS[before]}]));
+        let before = place.checked_sub(1).map(|before| json!([{"name": APPLY_ORDER[before]}]));
         assert_eq!(one["spec"]["dependsOn"], before.unwrap_or(Value::Null));
     }
 }
 
 #[test]
 fn argo_cd_waits_for_each_step_before_the_next() {
-    for (wave, step) in STEPS.iter().enumerate() {
+    for (wave, step) in APPLY_ORDER.iter().enumerate() {
         let application = &gitops(&format!("argocd/applications/{step}.yaml"))[0];
         assert_eq!(application["metadata"]["name"], *step);
         let annotations = &application["metadata"]["annotations"];

@@ -23,7 +23,7 @@ async fn candidate_visible_after_the_webhook_gets_the_pad() {
     let before = env.lever.opportunity(&stale).unwrap();
     let body = json!({"data": before});
     let old = env.lever.faults().add(
-        reads(&stale).action(simulators::Action::Status { code: 200, body: Some(body) }).until_removed(),
+        reads(&stale).action(simulators::FaultAction::Status { code: 200, body: Some(body) }).until_removed(),
     );
     env.lever.faults().add(reads(&missing).status(404));
     env.lever.faults().add(reads(&gone).status(404).until_removed());

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use simulators::{Action, Fault, PausePoint};
+use simulators::{Fault, FaultAction, PausePoint};
 use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
@@ -430,8 +430,8 @@ async fn creation_in_flight_is_adopted_after_its_connection_was_recreated() {
         let env = TestEnv::start(Options::new(namespace)).await;
         let candidate = env.candidate();
         let faults = env.interview.faults();
-        let created = faults.add(Fault::on("POST", CREATE).action(Action::LoseAnswer));
-        let unlisted = Action::Status { code: 503, body: None };
+        let created = faults.add(Fault::on("POST", CREATE).action(FaultAction::LoseAnswer));
+        let unlisted = FaultAction::Status { code: 503, body: None };
         let list =
             faults.add(Fault::on("GET", "^/api/organization/pads/?$").times(u32::MAX).action(unlisted));
         env.enter(&candidate).await;

@@ -16,7 +16,7 @@ const OTHERS: &str = "tenants-others";
 const OTHERS_KEY: &str = "lever-6f6f-of-others";
 
 /// Waits until the connection of this generation has been reconciled.
-async fn looked_at(env: &TestEnv) -> Value {
+async fn reconciled_connection(env: &TestEnv) -> Value {
     eventually("the connection is reconciled", async || {
         let connection = env.get("leverconnections", CONNECTION).await;
         let is_seen = connection["status"]["observedGeneration"] == connection["metadata"]["generation"];
@@ -68,7 +68,7 @@ async fn no_spec_reaches_a_forbidden_origin() {
                 refused += 1;
                 continue;
             }
-            let connection = looked_at(&env).await;
+            let connection = reconciled_connection(&env).await;
             assert_eq!(brief(&connection, "Ready"), "False/OriginNotAllowed", "{trick}: {connection:#}");
         }
         let mut spec = env.connection_spec();
@@ -113,7 +113,7 @@ async fn no_spec_uses_a_secret_of_another_namespace() {
                 refused += 1;
                 continue;
             }
-            let connection = looked_at(&env).await;
+            let connection = reconciled_connection(&env).await;
             let (kind, reason) = if path.starts_with("/webhook") {
                 ("WebhookVerified", "False/SigningTokenMissing")
             } else {

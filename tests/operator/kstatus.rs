@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use simulators::{Action, Fault, NewCandidate};
+use simulators::{Fault, FaultAction, NewCandidate};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -76,7 +76,7 @@ async fn tools_report_every_state_correctly() {
     // Pads in every phase.
     let candidates: Vec<String> = (0..7).map(|_| env.candidate()).collect();
     let archived = env.add_candidate(NewCandidate { archived: true, ..NewCandidate::default() });
-    let refuse = Action::Status { code: 400, body: None };
+    let refuse = FaultAction::Status { code: 400, body: None };
     let create = Fault::on("POST", "^/api/pads/?$").containing(&candidates[3]).action(refuse);
     env.interview.faults().add(create);
     for (name, configuration, candidate, ready, tools) in [

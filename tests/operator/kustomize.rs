@@ -90,7 +90,7 @@ async fn applied_overlay_supports_the_main_job() {
         let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
         let image = &deployment["spec"]["template"]["spec"]["containers"][0]["image"];
         assert_eq!(image, concat!("registry.example.com/pad-operator:", env!("CARGO_PKG_VERSION")));
-        let user = Deployed::of(deployment).start(&mut env).await;
+        let user = Deployed::from_deployment(deployment).start(&mut env).await;
         env.create_resources(options).await;
         let candidate = env.candidate();
         env.enter(&candidate).await;

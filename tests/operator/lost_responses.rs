@@ -109,7 +109,7 @@ async fn unanswered_write_to_the_api_server_happens_once() {
         let fault = env.cluster_faults(0).add(action((effect.request)(&subject)));
         effect.provoke(&env, &subject).await;
         must_finish(what, fault.reached()).await;
-        effect.ends(&env, &subject).await;
+        effect.assert_outcome(&env, &subject).await;
     };
     join_all(cases.map(case)).await;
     env.finish().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulators::{Action, Fault, PERMISSIONS, PausePoint, Permissions};
+use simulators::{Fault, FaultAction, PERMISSIONS, PausePoint, Permissions};
 
 use crate::environment::{CONNECTION, NO_PUBLIC_URL, Options, SECRET, TestEnv};
 use crate::status::{brief, message_of};
@@ -29,7 +29,7 @@ async fn stored(env: &TestEnv) -> Vec<String> {
 }
 
 /// Waits until there is exactly one webhook in Lever, its token is in the Secret, and its ID is in the status.
-async fn settled(env: &TestEnv) -> Value {
+async fn settled_status(env: &TestEnv) -> Value {
     let webhook = eventually("one webhook is registered, and its token stored", async || {
         let connection = env.get("leverconnections", CONNECTION).await;
         let (webhooks, tokens) = (env.lever.webhooks(), stored(env).await);
@@ -75,7 +75,7 @@ fn finalizers(object: &Value) -> &Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn webhook_is_registered_verified_used_and_removed_with_the_connection() {
     let mut env = TestEnv::start(managed("managed")).await;
-    let webhook = settled(&env).await;
+    let webhook = settled_status(&env).await;
     let connection =
         env.wait_for("leverconnections", CONNECTION, "WebhookVerified", "False/AwaitingVerification").await;
     assert!(message_of(&connection, "WebhookVerified").contains("Super Admin"), "{connection:#}");
@@ -114,7 +114,7 @@ async fn webhook_is_replaced_after_a_crash_before_its_token_is_stored() {
         [("managed-killed", PausePoint::AfterEffect), ("managed-killed-early", PausePoint::BeforeEffect)]
     {
         let mut env = TestEnv::start(managed(name)).await;
-        let webhook = settled(&env).await;
+        let webhook = settled_status(&env).await;
         // A person removes the webhook, so that one must be created.
         env.lever.remove_webhook(webhook["id"].as_str().unwrap());
         let held = env.lever.faults().add(Fault::on("POST", "^/v1/webhooks$").pause(moment));
@@ -124,7 +124,7 @@ async fn webhook_is_replaced_after_a_crash_before_its_token_is_stored() {
         let there = usize::from(moment == PausePoint::AfterEffect);
         assert_eq!(env.lever.webhooks().len(), there);
         env.operator().start().await;
-        let another = settled(&env).await;
+        let another = settled_status(&env).await;
         assert_ne!(webhook["signatureToken"], another["signatureToken"]);
 
         // A late webhook is found and removed by the next reconcile.
@@ -137,7 +137,7 @@ async fn webhook_is_replaced_after_a_crash_before_its_token_is_stored() {
             .await;
             env.request("leverconnections", CONNECTION).await;
         }
-        assert_eq!(settled(&env).await, another);
+        assert_eq!(settled_status(&env).await, another);
         env.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
         assert_works(&env).await;
         env.finish().await;
@@ -147,7 +147,7 @@ async fn webhook_is_replaced_after_a_crash_before_its_token_is_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_responses_leave_one_webhook_with_a_known_token() {
     let env = TestEnv::start(managed("managed-lost").polling("1s")).await;
-    let first = settled(&env).await;
+    let first = settled_status(&env).await;
     let faults = env.lever.faults();
     faults.add(Fault::on("POST", "^/v1/webhooks$").lose_answer().times(3));
     faults.add(Fault::on("DELETE", "^/v1/webhooks/").lose_answer().times(2));
@@ -157,7 +157,7 @@ async fn lost_responses_leave_one_webhook_with_a_known_token() {
         if made == 5 { Ok(()) } else { Err(format!("{made} were created")) }
     })
     .await;
-    settled(&env).await;
+    settled_status(&env).await;
     assert_eq!(calls(&env, "POST"), 5);
     env.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
     assert_works(&env).await;
@@ -170,11 +170,11 @@ async fn two_leaders_leave_one_webhook_with_a_known_token() {
     options.replicas = 2;
     options.flags.push("--public-url=https://hooks.example.com");
     let env = TestEnv::start(options).await;
-    let first = settled(&env).await;
+    let first = settled_status(&env).await;
     // Both must detect the missing webhook at the same time.
     env.lever.faults().add(Fault::on("POST", "^/v1/webhooks$").delay(Duration::from_millis(300)).times(9));
     for _ in 0..3 {
-        let gone = settled(&env).await;
+        let gone = settled_status(&env).await;
         env.lever.remove_webhook(gone["id"].as_str().unwrap());
         env.request("leverconnections", CONNECTION).await;
         eventually("it is registered again", async || {
@@ -184,7 +184,7 @@ async fn two_leaders_leave_one_webhook_with_a_known_token() {
         .await;
         env.request("leverconnections", CONNECTION).await;
     }
-    assert_ne!(settled(&env).await["id"], first["id"]);
+    assert_ne!(settled_status(&env).await["id"], first["id"]);
     env.finish().await;
 }
 
@@ -234,7 +234,7 @@ async fn foreign_secret_is_not_modified() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changed_public_url_moves_the_webhook_without_a_gap() {
     let mut env = TestEnv::start(managed("managed-moved")).await;
-    let old = settled(&env).await;
+    let old = settled_status(&env).await;
     env.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
     assert_works(&env).await;
     let port = env.operator().webhooks;
@@ -249,7 +249,7 @@ async fn changed_public_url_moves_the_webhook_without_a_gap() {
         other => Err(format!("{other:#?}")),
     })
     .await;
-    let new = settled(&env).await;
+    let new = settled_status(&env).await;
     assert!(new["url"].as_str().unwrap().starts_with("http://localhost:"), "{new:#}");
     let writes: Vec<_> = env.lever.calls().into_iter().filter(|call| call.method != "GET").collect();
     let methods: Vec<_> = writes.iter().map(|call| call.method.as_str()).collect();
@@ -263,21 +263,21 @@ async fn changed_public_url_moves_the_webhook_without_a_gap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_webhook_and_secret_are_recreated() {
     let env = TestEnv::start(managed("managed-deleted")).await;
-    let first = settled(&env).await;
+    let first = settled_status(&env).await;
     env.delete("secrets", TOKENS).await;
     eventually("there is another webhook", async || {
         let webhooks = env.lever.webhooks();
         if webhooks.iter().all(|one| one["id"] != first["id"]) { Ok(()) } else { Err("not yet".into()) }
     })
     .await;
-    let second = settled(&env).await;
+    let second = settled_status(&env).await;
     env.lever.remove_webhook(second["id"].as_str().unwrap());
     env.request("leverconnections", CONNECTION).await;
     eventually("there is another webhook", async || {
         if env.lever.webhooks().is_empty() { Err("there is none".into()) } else { Ok(()) }
     })
     .await;
-    settled(&env).await;
+    settled_status(&env).await;
     env.wait_for("padconfigurations", "phone-screen", "Ready", "True/InUse").await;
     assert_works(&env).await;
     env.finish().await;
@@ -293,7 +293,7 @@ async fn deletion_waits_for_an_outage_but_not_for_a_rejected_key() {
         PERMISSIONS.iter().copied().filter(|one| *one != "webhooks:delete").collect();
     for case in ["401", "403", "no Secret", "no Secret and no key in memory", "down"] {
         env.apply("leverconnections", CONNECTION, spec.clone()).await;
-        let registered = settled(&env).await;
+        let registered = settled_status(&env).await;
         let fault = match case {
             "401" => {
                 env.lever.revoke_key(&key);
@@ -357,8 +357,8 @@ async fn deletion_waits_for_an_outage_but_not_for_a_rejected_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_webhook_list_leads_to_one_more_webhook_and_a_request_for_action() {
     let env = TestEnv::start(managed("managed-unlisted")).await;
-    settled(&env).await;
-    let empty = Action::Status { code: 200, body: Some(json!({"data": []})) };
+    settled_status(&env).await;
+    let empty = FaultAction::Status { code: 200, body: Some(json!({"data": []})) };
     let list = env.lever.faults().add(Fault::on("GET", "^/v1/webhooks$").action(empty).until_removed());
     env.lever.set_key("lever-2b61-renewed", Permissions::all());
     env.set_secret("lever-api-key", "lever-2b61-renewed").await;
@@ -415,7 +415,7 @@ async fn empty_webhook_list_leads_to_one_more_webhook_and_a_request_for_action()
 #[tokio::test(flavor = "multi_thread")]
 async fn switch_to_manual_removes_webhook_and_finalizer() {
     let env = TestEnv::start(managed("managed-to-manual")).await;
-    settled(&env).await;
+    settled_status(&env).await;
     let manual = json!({"spec": {"webhook": {"mode": "Manual"}}});
     env.patch("leverconnections", CONNECTION, manual).await;
     let connection = eventually("it is Manual", async || {

@@ -51,7 +51,7 @@ impl Failure {
         }
     }
 
-    async fn ends(self, env: &TestEnv) {
+    async fn end(self, env: &TestEnv) {
         match self {
             Self::CutOff => env.operators[0].proxy.restore(),
             Self::ApiServer => env.cluster.plane.start_api_server().await.unwrap(),
@@ -97,7 +97,7 @@ async fn check_cluster_failure(name: &'static str, cluster: Cluster, failure: Fa
         });
         assert_eq!(refused.await, Some(503));
     }
-    failure.ends(&env).await;
+    failure.end(&env).await;
 
     env.wait_until_delivered(deliveries).await;
     for candidate in [&before_id, &before_link, &before_status, &during].into_iter().flatten() {

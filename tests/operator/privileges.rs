@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use simulators::{Action, Fault, NewCandidate};
+use simulators::{Fault, FaultAction, NewCandidate};
 
 use crate::chart::{deployed, groups, helm, managed_webhooks};
 use crate::cluster::Cluster;
@@ -53,7 +53,7 @@ pub async fn used(env: &TestEnv, user: &str) -> (Rights, Vec<Value>) {
 fn conflict_on(path: &str) -> Fault {
     let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409,
         "message": "the object has been modified"});
-    Fault::on("PATCH", path).action(Action::Status { code: 409, body: Some(body) })
+    Fault::on("PATCH", path).action(FaultAction::Status { code: 409, body: Some(body) })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -73,7 +73,8 @@ async fn one_malformed_opportunity_does_not_disconnect_the_connection() {
             // A failure that might be caused by the key requires another opportunity that can be read.
             let is_about_it = !matches!(
                 fault.action,
-                simulators::Action::Status { code: 403 | 500, .. } | simulators::Action::GarbageAfterEffect
+                simulators::FaultAction::Status { code: 403 | 500, .. }
+                    | simulators::FaultAction::GarbageAfterEffect
             );
             if alone && !is_about_it {
                 continue;

@@ -35,7 +35,7 @@ impl Proxy {
         Self { port, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
+    fn requested_hosts(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -147,10 +147,10 @@ async fn proxy_of_the_kubeconfig_or_the_environment_is_used() {
         let name = format!("behind-{}-{}", scheme.len(), proxy.port);
         let file = kubeconfig(&cluster, &name, Some(&at));
         plugin(&file, &[("NO_PROXY", "*")]).await.unwrap();
-        assert_eq!(proxy.asked().first().map(String::as_str), Some(expected), "{at}");
-        let before = proxy.asked().len();
+        assert_eq!(proxy.requested_hosts().first().map(String::as_str), Some(expected), "{at}");
+        let before = proxy.requested_hosts().len();
         starts(&cluster, &format!("{name}-too"), file, Vec::new()).await;
-        let asked = proxy.asked();
+        let asked = proxy.requested_hosts();
         assert!(asked.len() > before && asked.iter().all(|asked| asked == expected), "{at}: {asked:?}");
     }
 
@@ -159,13 +159,13 @@ async fn proxy_of_the_kubeconfig_or_the_environment_is_used() {
     let (file, at) =
         (kubeconfig(&cluster, "behind-environment", None), format!("http://127.0.0.1:{}", proxy.port));
     plugin(&file, &[("HTTPS_PROXY", &at), ("NO_PROXY", "other.example,10.0.0.0/8")]).await.unwrap();
-    let asked = proxy.asked().len();
+    let asked = proxy.requested_hosts().len();
     assert!(asked > 0);
     starts(&cluster, "behind-environment-too", file.clone(), vec![("HTTPS_PROXY".into(), at.clone())]).await;
-    assert!(proxy.asked().len() > asked);
-    let asked = proxy.asked().len();
+    assert!(proxy.requested_hosts().len() > asked);
+    let asked = proxy.requested_hosts().len();
     plugin(&file, &[("HTTPS_PROXY", &at), ("NO_PROXY", ".example")]).await.unwrap_err();
-    assert_eq!(proxy.asked().len(), asked, "the proxy is not used");
+    assert_eq!(proxy.requested_hosts().len(), asked, "the proxy is not used");
 
     // An API server that NO_PROXY names is reached without the proxy, which does not exist.
     let direct = cluster.kubeconfig_of("beside-proxy", &["system:masters"], cluster.plane.url());

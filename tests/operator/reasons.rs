@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use serde_json::json;
-use simulators::{Action, Fault, KeyRole, Permissions, Question};
+use simulators::{Fault, FaultAction, KeyRole, Permissions, Question};
 
 use crate::cluster::{Cluster, source};
 use crate::documents::is_test;
@@ -347,7 +347,7 @@ async fn pad_reports_its_problem_and_continues_when_it_is_fixed() {
     options.configurations.push(("asks", json!({"tag": "asks", "questionID": 1001})));
     let env = TestEnv::start(options).await;
     let create = |candidate: &str| Fault::on("POST", "^/api/pads/?$").containing(candidate);
-    let answer = |code: u16, message: &str| Action::Status {
+    let answer = |code: u16, message: &str| FaultAction::Status {
         code,
         body: Some(json!({"status": "ERROR", "message": message})),
     };
@@ -400,7 +400,7 @@ async fn pad_reports_its_problem_and_continues_when_it_is_fixed() {
     env.request("pads", "forbidden").await;
     env.wait_for_one_pad(forbidden).await;
 
-    env.interview.faults().add(create(unknown).action(Action::Hang));
+    env.interview.faults().add(create(unknown).action(FaultAction::Hang));
     env.create_pad_by_hand("unknown", CONFIGURATION, unknown).await;
     pad_tells(&env, "unknown", "Pending/CreateOutcomeUnknown", &["No action needed"]).await;
     env.wait_for_one_pad(unknown).await;

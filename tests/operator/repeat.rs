@@ -30,7 +30,7 @@ impl TestEnv {
     }
 
     /// Waits until all requests for a candidate's Pads are handled.
-    async fn settled(&self, candidate: &str) {
+    async fn wait_until_settled(&self, candidate: &str) {
         eventually("all Pads are decided", async || {
             let pads = self.pads_of(candidate).await;
             let is_open = |pad: &&serde_json::Value| {
@@ -67,7 +67,7 @@ async fn started(name: &'static str, repeat: &str) -> (TestEnv, String, PadView)
 async fn entry_after_the_end_creates_one_more_pad() {
     let (env, candidate, first) = started("repeat-after-end", "AfterEnd").await;
     env.come_back(&candidate).await;
-    env.settled(&candidate).await;
+    env.wait_until_settled(&candidate).await;
     assert_eq!(env.creates(), 1, "the interview is not over");
 
     env.end_interview(&candidate, &first.id).await;
@@ -86,10 +86,10 @@ async fn entry_after_the_end_creates_one_more_pad() {
     }
     let again = || env.lever.redeliver(number);
     tokio::join!(again(), again(), again());
-    env.settled(&candidate).await;
+    env.wait_until_settled(&candidate).await;
     assert_eq!(env.reads_of(&candidate), reads, "a decided entry costs no call");
     env.sync().await;
-    env.settled(&candidate).await;
+    env.wait_until_settled(&candidate).await;
     assert_eq!(env.pads_of(&candidate).await.len(), 2);
     assert_eq!((env.creates(), env.lever.links(&candidate)), (2, links));
     env.wait_for_nth_pad(&candidate, 1, "Ended/Ended").await;
@@ -101,7 +101,7 @@ async fn entry_before_the_end_was_observed_is_reevaluated_by_sync() {
     let (env, candidate, first) = started("repeat-unseen-end", "AfterEnd").await;
     env.interview.end_interview(&first.id);
     env.come_back(&candidate).await;
-    env.settled(&candidate).await;
+    env.wait_until_settled(&candidate).await;
     assert_eq!(env.pads_of(&candidate).await.len(), 1);
 
     env.sync().await;
@@ -140,10 +140,10 @@ async fn repeat_always_creates_a_pad_for_each_entry() {
     let reads = env.reads_of(&candidate);
     let writes = env.writes_to_pads().await;
     env.lever.redeliver(number).await;
-    env.settled(&candidate).await;
+    env.wait_until_settled(&candidate).await;
     // The first delivery, for the newest Pad: it is decided by one read, and only the decision is stored.
     env.lever.redeliver(1).await;
-    env.settled(&candidate).await;
+    env.wait_until_settled(&candidate).await;
     assert!(env.reads_of(&candidate) <= reads + 2);
     assert!(env.writes_to_pads().await <= writes + 4, "one write of the receiver and the echo");
     assert_eq!((env.creates(), env.pads_of(&candidate).await.len()), (3, 3));
@@ -156,7 +156,7 @@ async fn repeat_never_creates_no_second_pad() {
     let (env, candidate, first) = started("repeat-never", "Never").await;
     env.end_interview(&candidate, &first.id).await;
     env.come_back(&candidate).await;
-    env.settled(&candidate).await;
+    env.wait_until_settled(&candidate).await;
     env.sync().await;
     assert_eq!((env.creates(), env.pads_of(&candidate).await.len()), (1, 1));
     env.finish().await;

@@ -2,7 +2,7 @@
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
-use simulators::{Action, DeliveryBehaviour, Fault, NewCandidate, NewPad, PausePoint};
+use simulators::{DeliveryBehaviour, Fault, FaultAction, NewCandidate, NewPad, PausePoint};
 
 use crate::environment::{CONFIGURATION, CONNECTION, Options, STAGE, TAG, TestEnv};
 use crate::status::message_of;
@@ -19,7 +19,7 @@ fn in_stage() -> NewCandidate {
 }
 
 /// Waits until the existing candidates of the rule are known.
-async fn settled(env: &TestEnv) -> Value {
+async fn settled_status(env: &TestEnv) -> Value {
     eventually("the first scan is complete", async || {
         let configuration = env.get("padconfigurations", CONFIGURATION).await;
         let status = &configuration["status"];
@@ -37,7 +37,7 @@ async fn name_of(env: &TestEnv, candidate: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn candidate_moved_during_downtime_gets_a_pad() {
     let mut env = TestEnv::start(Options::new("moved-meanwhile").polling("1h")).await;
-    settled(&env).await;
+    settled_status(&env).await;
     env.operator().kill().await;
     env.lever.switch_event(EVENT, false);
     let candidate = env.candidate();
@@ -119,7 +119,7 @@ async fn existing_candidates_are_skipped_and_later_ones_are_not() {
     let [before, asked, back] = [(); 3].map(|()| env.add_candidate(in_stage()));
     let untagged = env.add_candidate(NewCandidate { tags: vec![], ..in_stage() });
     env.configure(CONFIGURATION, json!({})).await;
-    let configuration = settled(&env).await;
+    let configuration = settled_status(&env).await;
     assert_eq!(configuration["status"]["matching"], 3);
     for candidate in [&before, &asked, &back] {
         env.wait_for_pad(candidate, "Skipped/BeforeConfiguration").await;
@@ -205,10 +205,10 @@ async fn scan_restarts_after_lever_rejects_its_page_token() {
     let crowd = crowd(&env);
     let stale = json!({"code": "BadRequest", "message": "Invalid offset token"});
     let fault = Fault::on("GET", "^/v1/opportunities$").containing(PAGE_TOKEN);
-    let fault = fault.action(Action::Status { code: 400, body: Some(stale) });
+    let fault = fault.action(FaultAction::Status { code: 400, body: Some(stale) });
     let fault = env.lever.faults().add(fault);
     env.configure(CONFIGURATION, json!({})).await;
-    let configuration = settled(&env).await;
+    let configuration = settled_status(&env).await;
     assert_eq!(fault.hits(), 1);
     assert_eq!(configuration["status"]["matching"], crowd.len());
     wait_until_all_skipped(&env, &crowd).await;
@@ -230,7 +230,7 @@ async fn scan_interrupted_by_coderpad_is_repeated() {
         env.interview.add_pad(NewPad::default());
     }
     let fault = Fault::on("GET", "^/api/organization/pads/?$").skip(1);
-    let fault = fault.action(Action::Status { code: 400, body: None });
+    let fault = fault.action(FaultAction::Status { code: 400, body: None });
     let fault = env.interview.faults().add(fault);
     // The request is handled when the repeated scan is complete.
     eventually("the second page is rejected", async || {
@@ -274,7 +274,7 @@ async fn existing_candidates_stay_known_after_a_crash_in_the_first_scan() {
     made.discard();
 
     env.operator().start().await;
-    settled(&env).await;
+    settled_status(&env).await;
     wait_until_all_skipped(&env, &crowd).await;
     for candidate in [&first, &second] {
         env.wait_for_one_pad(candidate).await;
@@ -351,7 +351,7 @@ async fn ended_pads_of_departed_candidates_are_deleted_as_with_retain() {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_webhook_and_sync_create_one_pad() {
     let env = TestEnv::start(Options::new("both-at-once").polling("1s")).await;
-    settled(&env).await;
+    settled_status(&env).await;
     env.lever.set_delivery_behaviour(DeliveryBehaviour { copies: 3, ..DeliveryBehaviour::default() });
     let candidates = [(); 12].map(|()| env.candidate());
     for candidate in &candidates {

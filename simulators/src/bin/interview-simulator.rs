@@ -17,7 +17,7 @@ use simulators::{InterviewOptions, InterviewSimulator, Quota, RateLimit, Setting
 
 #[derive(Parser)]
 #[command(about = "A simulated CoderPad Interview, controlled through the API under /_simulator")]
-struct Arguments {
+struct InterviewArguments {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:9002")]
     address: SocketAddr,
@@ -43,7 +43,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = InterviewArguments::parse();
     let limit = RateLimit { per_second: arguments.rate, burst: arguments.burst };
     let interview = InterviewSimulator::start(InterviewOptions {
         address: arguments.address,

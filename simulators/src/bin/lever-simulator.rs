@@ -18,7 +18,7 @@ use simulators::{LeverOptions, LeverSimulator, RateLimit};
 
 #[derive(Parser)]
 #[command(about = "A simulated Lever, controlled through the API under /_simulator")]
-struct Arguments {
+struct LeverArguments {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:9001")]
     address: SocketAddr,
@@ -38,7 +38,7 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = LeverArguments::parse();
     let limit = RateLimit { per_second: arguments.rate, burst: arguments.burst };
     let lever = LeverSimulator::start(LeverOptions {
         address: arguments.address,

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::lock;
 use super::wire::{Incoming, decode_pairs};
 
-/// Point in a request's processing at which an [`Action::Pause`] holds it.
+/// Point in a request's processing at which an [`FaultAction::Pause`] holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PausePoint {
@@ -27,7 +27,7 @@ pub enum PausePoint {
 /// Effect of a fault on a request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Action {
+pub enum FaultAction {
     /// No effect. The response has this status, with this body or the service's usual error body.
     Status {
         /// The HTTP status.
@@ -126,7 +126,7 @@ pub struct Fault {
     #[serde(default = "once")]
     pub times: Option<u32>,
     /// Effect on the request.
-    pub action: Action,
+    pub action: FaultAction,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "serde requires this signature")]
@@ -151,13 +151,13 @@ impl Fault {
             containing: None,
             skip: 0,
             times: once(),
-            action: Action::Reset,
+            action: FaultAction::Reset,
         }
     }
 
     /// Sets the action.
     #[must_use]
-    pub fn action(mut self, action: Action) -> Self {
+    pub fn action(mut self, action: FaultAction) -> Self {
         self.action = action;
         self
     }
@@ -190,82 +190,82 @@ impl Fault {
         self
     }
 
-    /// See [`Action::Status`].
+    /// See [`FaultAction::Status`].
     #[must_use]
     pub fn status(self, code: u16) -> Self {
-        self.action(Action::Status { code, body: None })
+        self.action(FaultAction::Status { code, body: None })
     }
 
-    /// See [`Action::Page`].
+    /// See [`FaultAction::Page`].
     #[must_use]
     pub fn page(self, code: u16) -> Self {
-        self.action(Action::Page { code })
+        self.action(FaultAction::Page { code })
     }
 
-    /// See [`Action::Empty`].
+    /// See [`FaultAction::Empty`].
     #[must_use]
     pub fn empty(self, code: u16) -> Self {
-        self.action(Action::Empty { code })
+        self.action(FaultAction::Empty { code })
     }
 
-    /// See [`Action::StatusAfterEffect`].
+    /// See [`FaultAction::StatusAfterEffect`].
     #[must_use]
     pub fn status_after_effect(self, code: u16) -> Self {
-        self.action(Action::StatusAfterEffect { code, body: None })
+        self.action(FaultAction::StatusAfterEffect { code, body: None })
     }
 
-    /// See [`Action::Redirect`].
+    /// See [`FaultAction::Redirect`].
     #[must_use]
     pub fn redirect(self, code: u16, location: &str) -> Self {
-        self.action(Action::Redirect { code, location: location.to_owned() })
+        self.action(FaultAction::Redirect { code, location: location.to_owned() })
     }
 
-    /// See [`Action::Throttle`].
+    /// See [`FaultAction::Throttle`].
     #[must_use]
     pub fn throttle(self, retry_after_seconds: u64) -> Self {
-        self.action(Action::Throttle { retry_after_seconds })
+        self.action(FaultAction::Throttle { retry_after_seconds })
     }
 
-    /// See [`Action::Delay`].
+    /// See [`FaultAction::Delay`].
     #[must_use]
     pub fn delay(self, time: Duration) -> Self {
-        self.action(Action::Delay { milliseconds: millis(time) })
+        self.action(FaultAction::Delay { milliseconds: millis(time) })
     }
 
-    /// See [`Action::DelayAnswer`].
+    /// See [`FaultAction::DelayAnswer`].
     #[must_use]
     pub fn delay_answer(self, time: Duration) -> Self {
-        self.action(Action::DelayAnswer { milliseconds: millis(time) })
+        self.action(FaultAction::DelayAnswer { milliseconds: millis(time) })
     }
 
-    /// See [`Action::Pause`].
+    /// See [`FaultAction::Pause`].
     #[must_use]
     pub fn pause(self, at: PausePoint) -> Self {
-        self.action(Action::Pause { at })
+        self.action(FaultAction::Pause { at })
     }
 
-    /// See [`Action::Edit`].
+    /// See [`FaultAction::Edit`].
     #[must_use]
     pub fn edit(self, adds: &[(&str, Value)]) -> Self {
         let adds = adds.iter().map(|(pointer, value)| ((*pointer).to_owned(), value.clone())).collect();
-        self.action(Action::Edit { adds })
+        self.action(FaultAction::Edit { adds })
     }
 
     simple_actions! {
-        /// See [`Action::Reset`].
-        reset => Action::Reset;
-        /// See [`Action::Hang`].
-        hang => Action::Hang;
-        /// See [`Action::HangAfterEffect`].
-        hang_after_effect => Action::HangAfterEffect;
-        /// See [`Action::LoseAnswer`].
-        lose_answer => Action::LoseAnswer;
-        /// See [`Action::GarbageAfterEffect`].
-        garbage_after_effect => Action::GarbageAfterEffect;
-        /// See [`Action::TruncateAfterEffect`].
-        truncate_after_effect => Action::TruncateAfterEffect;
-        /// See [`Action::HugeAfterEffect`], with 64 MiB.
-        huge_after_effect => Action::HugeAfterEffect { bytes: 64 << 20 };
+        /// See [`FaultAction::Reset`].
+        reset => FaultAction::Reset;
+        /// See [`FaultAction::Hang`].
+        hang => FaultAction::Hang;
+        /// See [`FaultAction::HangAfterEffect`].
+        hang_after_effect => FaultAction::HangAfterEffect;
+        /// See [`FaultAction::LoseAnswer`].
+        lose_answer => FaultAction::LoseAnswer;
+        /// See [`FaultAction::GarbageAfterEffect`].
+        garbage_after_effect => FaultAction::GarbageAfterEffect;
+        /// See [`FaultAction::TruncateAfterEffect`].
+        truncate_after_effect => FaultAction::TruncateAfterEffect;
+        /// See [`FaultAction::HugeAfterEffect`], with 64 MiB.
+        huge_after_effect => FaultAction::HugeAfterEffect { bytes: 64 << 20 };
     }
 }
 
@@ -291,7 +291,7 @@ pub(crate) struct ActiveFault {
 }
 
 impl ActiveFault {
-    pub(crate) fn action(&self) -> &Action {
+    pub(crate) fn action(&self) -> &FaultAction {
         &self.fault.action
     }
 
@@ -399,7 +399,7 @@ impl Faults {
                 taken.push(Arc::clone(entry));
                 if !matches!(
                     entry.action(),
-                    Action::Delay { .. } | Action::Pause { .. } | Action::DelayAnswer { .. }
+                    FaultAction::Delay { .. } | FaultAction::Pause { .. } | FaultAction::DelayAnswer { .. }
                 ) {
                     break;
                 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::bucket::{Buckets, RateLimit};
-use super::faults::{Action, ActiveFault, Faults, Gate, PausePoint};
+use super::faults::{ActiveFault, FaultAction, Faults, Gate, PausePoint};
 use super::server::Abort;
 use super::wire::{Incoming, Reply};
 use super::{lock, now_ms};
@@ -200,27 +200,27 @@ pub(crate) async fn before_effect(
 ) -> Option<Outcome> {
     for entry in entries {
         let outcome = match entry.action() {
-            Action::Delay { milliseconds } => {
+            FaultAction::Delay { milliseconds } => {
                 entry.hit();
                 tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
                 continue;
             }
-            Action::Pause { at: PausePoint::BeforeEffect } => {
+            FaultAction::Pause { at: PausePoint::BeforeEffect } => {
                 entry.hit();
                 match entry.wait_released().await {
                     Gate::Discard => return Some(Outcome::Abort),
                     _ => continue,
                 }
             }
-            Action::Status { code, body } => error(*code, body, &error_body),
-            Action::Page { code } => Outcome::Page(*code),
-            Action::Empty { code } => Outcome::Reply(Reply::empty(*code)),
-            Action::Redirect { code, location } => Outcome::Redirect(*code, location.clone()),
-            Action::Throttle { retry_after_seconds } => {
+            FaultAction::Status { code, body } => error(*code, body, &error_body),
+            FaultAction::Page { code } => Outcome::Page(*code),
+            FaultAction::Empty { code } => Outcome::Reply(Reply::empty(*code)),
+            FaultAction::Redirect { code, location } => Outcome::Redirect(*code, location.clone()),
+            FaultAction::Throttle { retry_after_seconds } => {
                 Outcome::Throttle(Reply::json(429, error_body(429)), *retry_after_seconds)
             }
-            Action::Reset => Outcome::Abort,
-            Action::Hang => Outcome::Hang,
+            FaultAction::Reset => Outcome::Abort,
+            FaultAction::Hang => Outcome::Hang,
             _ => continue,
         };
         entry.hit();
@@ -238,25 +238,25 @@ pub(crate) async fn after_effect(
 ) -> Option<Outcome> {
     for entry in entries {
         let outcome = match entry.action() {
-            Action::DelayAnswer { milliseconds } => {
+            FaultAction::DelayAnswer { milliseconds } => {
                 entry.hit();
                 tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
                 continue;
             }
-            Action::Pause { at: PausePoint::AfterEffect } => {
+            FaultAction::Pause { at: PausePoint::AfterEffect } => {
                 entry.hit();
                 match entry.wait_released().await {
                     Gate::Discard => return Some(Outcome::Abort),
                     _ => continue,
                 }
             }
-            Action::LoseAnswer => Outcome::Abort,
-            Action::HangAfterEffect => Outcome::Hang,
-            Action::StatusAfterEffect { code, body } => error(*code, body, &error_body),
-            Action::Edit { adds } => Outcome::Raw(status, edited(&body(), adds)),
-            Action::GarbageAfterEffect => Outcome::Raw(status, Bytes::from_static(b"<html>{oops")),
-            Action::TruncateAfterEffect => Outcome::Truncated(status, body()),
-            Action::HugeAfterEffect { bytes } => Outcome::Raw(status, huge(*bytes)),
+            FaultAction::LoseAnswer => Outcome::Abort,
+            FaultAction::HangAfterEffect => Outcome::Hang,
+            FaultAction::StatusAfterEffect { code, body } => error(*code, body, &error_body),
+            FaultAction::Edit { adds } => Outcome::Raw(status, edited(&body(), adds)),
+            FaultAction::GarbageAfterEffect => Outcome::Raw(status, Bytes::from_static(b"<html>{oops")),
+            FaultAction::TruncateAfterEffect => Outcome::Truncated(status, body()),
+            FaultAction::HugeAfterEffect { bytes } => Outcome::Raw(status, huge(*bytes)),
             _ => continue,
         };
         entry.hit();

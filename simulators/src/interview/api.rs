@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::Interview;
 use super::form::Fields;
-use super::model::{KeyRole, Model, OTHER_ORGANIZATION, PadView, TEAM, format_seconds, format_with_offset};
+use super::model::{
+    InterviewModel, KeyRole, OTHER_ORGANIZATION, PadView, TEAM, format_seconds, format_with_offset,
+};
 use crate::common::pipeline::{Caller, Pipeline, Service};
 use crate::common::wire::{Incoming, Pairs, Reply};
 use crate::common::{lock, now_ms};
@@ -19,13 +21,13 @@ const LANGUAGES: &str = "angular bash c clojure coffeescript cpp csharp dart dja
     multifile_kotlin multifile_php multifile_python multifile_ruby multifile_rust multifile_scala multifile_swift \
     multifile_terraform multifile_typescript";
 
-pub(crate) type Answer = Result<Reply, Reply>;
+pub(crate) type InterviewAnswer = Result<Reply, Reply>;
 
 pub(crate) fn error(status: u16, message: &str) -> Reply {
     Reply::json(status, json!({"status": "ERROR", "message": message}))
 }
 
-fn ok(body: Value) -> Answer {
+fn ok(body: Value) -> InterviewAnswer {
     let mut fields = Map::from_iter([("status".to_owned(), json!("OK"))]);
     if let Value::Object(body) = body {
         fields.extend(body);
@@ -40,7 +42,7 @@ fn with_id(mut body: Value, id: Option<u64>) -> Value {
     body
 }
 
-pub(crate) struct ApiRequest<'a> {
+pub(crate) struct InterviewRequest<'a> {
     pub interview: &'a Interview,
     pub request: &'a Incoming,
     pub email: String,
@@ -81,7 +83,7 @@ fn key(header: &str) -> Option<(&str, &'static str)> {
 }
 
 impl Interview {
-    fn dispatch(&self, request: &Incoming, caller: &mut Caller) -> Answer {
+    fn dispatch(&self, request: &Incoming, caller: &mut Caller) -> InterviewAnswer {
         let violation = |what: &str| self.pipeline.violation(request, what);
         let usual = |status: u16| Reply::json(status, self.error_body(status));
         let Some((key, form)) = request.header("authorization").and_then(key) else {
@@ -98,14 +100,14 @@ impl Interview {
             violation(&error);
             usual(400)
         })?;
-        let api_request = ApiRequest { interview: self, request, email, role, query };
+        let api_request = InterviewRequest { interview: self, request, email, role, query };
         let path = request.path.strip_suffix('/').unwrap_or(&request.path);
         let segments: Vec<&str> = path.strip_prefix("/api/").unwrap_or_default().split('/').collect();
-        api_request.serve(&segments)
+        api_request.answer(&segments)
     }
 }
 
-impl ApiRequest<'_> {
+impl InterviewRequest<'_> {
     pub(crate) fn violation(&self, what: impl std::fmt::Display) {
         self.interview.pipeline.violation(self.request, what);
     }
@@ -119,7 +121,7 @@ impl ApiRequest<'_> {
         self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    fn serve(&self, segments: &[&str]) -> Answer {
+    fn answer(&self, segments: &[&str]) -> InterviewAnswer {
         let mut guard = lock(&self.interview.model);
         let model = &mut *guard;
         let (method, allowed): (&str, &[&str]) = (
@@ -205,7 +207,7 @@ impl ApiRequest<'_> {
     }
 
     /// Responds like another organization, to which this one's pads do not exist.
-    fn other_organization(&self, model: &Model, method: &str, segments: &[&str]) -> Answer {
+    fn other_organization(&self, model: &InterviewModel, method: &str, segments: &[&str]) -> InterviewAnswer {
         match (method, segments) {
             ("GET", ["organization"]) => {
                 let id = model.settings.organization_id.map(|id| id + 1);
@@ -225,7 +227,7 @@ impl ApiRequest<'_> {
         }
     }
 
-    fn organization(&self, model: &Model) -> Answer {
+    fn organization(&self, model: &InterviewModel) -> InterviewAnswer {
         if self.role == KeyRole::Alone {
             // A guess: the response to a user without an organization is not documented.
             return Err(missing());
@@ -241,7 +243,7 @@ impl ApiRequest<'_> {
         ok(with_id(body, model.settings.organization_id))
     }
 
-    fn create(&self, model: &mut Model) -> Answer {
+    fn create(&self, model: &mut InterviewModel) -> InterviewAnswer {
         let fields = self.interview.fields(self.request, true).ok_or_else(|| error(400, "Bad Request"))?;
         self.check_permissions(&fields)?;
         if fields.has("contents") && fields.has("question_id") {
@@ -270,7 +272,7 @@ impl ApiRequest<'_> {
         ok(self.pad(&pad))
     }
 
-    fn modify(&self, model: &mut Model, id: &str) -> Answer {
+    fn modify(&self, model: &mut InterviewModel, id: &str) -> InterviewAnswer {
         let mut pad = model.existing(id).ok_or_else(missing)?.clone();
         let fields = self.interview.fields(self.request, false).ok_or_else(|| error(400, "Bad Request"))?;
         self.check_permissions(&fields)?;
@@ -312,7 +314,7 @@ impl ApiRequest<'_> {
         Ok(())
     }
 
-    fn apply(&self, model: &Model, fields: &Fields, pad: &mut PadView) -> Result<(), Reply> {
+    fn apply(&self, model: &InterviewModel, fields: &Fields, pad: &mut PadView) -> Result<(), Reply> {
         let flag = |name: &str| {
             let (value, proper) = fields.flag(name)?;
             if !proper {
@@ -360,7 +362,7 @@ impl ApiRequest<'_> {
 
     /// Checks that the question fits the pad. Whether the service would reject it is not documented, so this one
     /// creates the pad and records a violation.
-    fn check_question(&self, model: &Model, pad: &PadView) -> Result<(), Reply> {
+    fn check_question(&self, model: &InterviewModel, pad: &PadView) -> Result<(), Reply> {
         let question = pad.question_ids.first().and_then(|id| model.questions.get(id));
         let Some(question) = question else { return Ok(()) };
         let refused = if pad.take_home { "live" } else { "take_home" };
@@ -372,7 +374,7 @@ impl ApiRequest<'_> {
 
     /// Adds an unknown owner as a user. Documented and dangerous: an address outside the organization becomes a new
     /// account.
-    fn ensure_owner(&self, model: &mut Model, email: &str) -> Result<(), Reply> {
+    fn ensure_owner(&self, model: &mut InterviewModel, email: &str) -> Result<(), Reply> {
         if !email.contains('@') {
             return Err(self.bad_request(format!("user_email {email:?} is not an address")));
         }
@@ -384,7 +386,7 @@ impl ApiRequest<'_> {
         Ok(())
     }
 
-    fn pads(&self, model: &mut Model, owner: Option<&str>) -> Answer {
+    fn pads(&self, model: &mut InterviewModel, owner: Option<&str>) -> InterviewAnswer {
         let sort = self.sort().unwrap_or("created_at,desc");
         let (field, direction) = sort.split_once(',').unwrap_or((sort, "desc"));
         if !["created_at", "updated_at"].contains(&field) || !["asc", "desc"].contains(&direction) {
@@ -438,7 +440,7 @@ fn environment(pad: &PadView) -> Value {
         "file_contents": files, "created_at": format_with_offset(pad.created_at), "updated_at": format_with_offset(pad.updated_at)})
 }
 
-fn question(model: &Model, id: u64) -> Option<Value> {
+fn question(model: &InterviewModel, id: u64) -> Option<Value> {
     let question = model.questions.get(&id)?;
     let owner = model.users.first().map(|user| user.email.as_str()).unwrap_or_default();
     let take_home = question.pad_type.as_deref() == Some("take_home");
@@ -454,7 +456,7 @@ fn question(model: &Model, id: u64) -> Option<Value> {
     Some(view)
 }
 
-fn quota(model: &Model) -> Value {
+fn quota(model: &InterviewModel) -> Value {
     let quota = model.quota;
     let reset = format_with_offset(now_ms() - 5 * 24 * 3_600_000);
     let mut view = json!({"trial_expires_at": null, "pads_used": quota.used, "quota_reset_at": reset,

@@ -15,7 +15,7 @@ use super::model::{KeyRole, NewPad, OrganizationUser, PadView, Question, Quota, 
 use crate::common::control::{self, done, error_response};
 use crate::common::lock;
 
-type Service = State<Arc<Interview>>;
+type InterviewState = State<Arc<Interview>>;
 
 pub(crate) fn router(interview: Arc<Interview>) -> Router {
     control::router::<Interview>()
@@ -44,7 +44,7 @@ fn done_or_not_found(found: bool, id: &str) -> Response {
     }
 }
 
-async fn state(State(interview): Service) -> Json<Value> {
+async fn state(State(interview): InterviewState) -> Json<Value> {
     let model = lock(&interview.model);
     Json(
         json!({"organization": model.organization, "users": model.users, "createdUsers": model.created_users,
@@ -53,22 +53,22 @@ async fn state(State(interview): Service) -> Json<Value> {
     )
 }
 
-async fn pads(State(interview): Service) -> Json<Vec<PadView>> {
+async fn pads(State(interview): InterviewState) -> Json<Vec<PadView>> {
     Json(lock(&interview.model).views())
 }
 
-async fn add_pad(State(interview): Service, Json(new): Json<NewPad>) -> Json<Value> {
+async fn add_pad(State(interview): InterviewState, Json(new): Json<NewPad>) -> Json<Value> {
     Json(json!({"id": lock(&interview.model).add_by_hand(new)}))
 }
 
-async fn pad(State(interview): Service, Path(id): Path<String>) -> Response {
+async fn pad(State(interview): InterviewState, Path(id): Path<String>) -> Response {
     match lock(&interview.model).pads.get(&id) {
         Some(pad) => Json(&pad.now).into_response(),
         None => done_or_not_found(false, &id),
     }
 }
 
-async fn remove_pad(State(interview): Service, Path(id): Path<String>) -> Response {
+async fn remove_pad(State(interview): InterviewState, Path(id): Path<String>) -> Response {
     done_or_not_found(lock(&interview.model).change(&id, |pad| pad.deleted = true), &id)
 }
 
@@ -78,7 +78,11 @@ struct Start {
     participants: Vec<String>,
 }
 
-async fn start(State(interview): Service, Path(id): Path<String>, start: Option<Json<Start>>) -> Response {
+async fn start(
+    State(interview): InterviewState,
+    Path(id): Path<String>,
+    start: Option<Json<Start>>,
+) -> Response {
     let participants = start.map(|Json(start)| start.participants).unwrap_or_default();
     done_or_not_found(lock(&interview.model).start(&id, &participants), &id)
 }
@@ -90,7 +94,7 @@ struct Code {
     contents: String,
 }
 
-async fn code(State(interview): Service, Path(id): Path<String>, Json(code): Json<Code>) -> Response {
+async fn code(State(interview): InterviewState, Path(id): Path<String>, Json(code): Json<Code>) -> Response {
     let path = code.path.unwrap_or_else(|| "main".to_owned());
     let typed = |pad: &mut PadView| drop(pad.files.insert(path, code.contents));
     done_or_not_found(lock(&interview.model).change(&id, typed), &id)
@@ -102,66 +106,66 @@ struct Notes {
     notes: Option<String>,
 }
 
-async fn notes(State(interview): Service, Path(id): Path<String>, Json(new): Json<Notes>) -> Response {
+async fn notes(State(interview): InterviewState, Path(id): Path<String>, Json(new): Json<Notes>) -> Response {
     done_or_not_found(lock(&interview.model).change(&id, |pad| pad.notes = new.notes), &id)
 }
 
-async fn end(State(interview): Service, Path(id): Path<String>) -> Response {
+async fn end(State(interview): InterviewState, Path(id): Path<String>) -> Response {
     let mut model = lock(&interview.model);
     let by = model.users.first().cloned();
     let by = by.as_ref().map(|user| (user.name.as_str(), user.email.as_str()));
     done_or_not_found(model.end(&id, "ended", by), &id)
 }
 
-async fn auto_end(State(interview): Service, Path(id): Path<String>) -> Response {
+async fn auto_end(State(interview): InterviewState, Path(id): Path<String>) -> Response {
     done_or_not_found(lock(&interview.model).end(&id, "auto_ended", None), &id)
 }
 
-async fn quota(State(interview): Service) -> Json<Quota> {
+async fn quota(State(interview): InterviewState) -> Json<Quota> {
     Json(lock(&interview.model).quota)
 }
 
-async fn set_quota(State(interview): Service, Json(quota): Json<Quota>) -> Response {
+async fn set_quota(State(interview): InterviewState, Json(quota): Json<Quota>) -> Response {
     lock(&interview.model).quota = quota;
     done()
 }
 
-async fn settings(State(interview): Service) -> Json<Settings> {
+async fn settings(State(interview): InterviewState) -> Json<Settings> {
     Json(lock(&interview.model).settings.clone())
 }
 
-async fn set_settings(State(interview): Service, Json(settings): Json<Settings>) -> Response {
+async fn set_settings(State(interview): InterviewState, Json(settings): Json<Settings>) -> Response {
     lock(&interview.model).settings = settings;
     done()
 }
 
-async fn add_question(State(interview): Service, Json(question): Json<Question>) -> Response {
+async fn add_question(State(interview): InterviewState, Json(question): Json<Question>) -> Response {
     lock(&interview.model).questions.insert(question.id, question);
     done()
 }
 
-async fn remove_question(State(interview): Service, Path(id): Path<u64>) -> Response {
+async fn remove_question(State(interview): InterviewState, Path(id): Path<u64>) -> Response {
     done_or_not_found(lock(&interview.model).questions.remove(&id).is_some(), "such question")
 }
 
-async fn add_user(State(interview): Service, Json(user): Json<OrganizationUser>) -> Response {
+async fn add_user(State(interview): InterviewState, Json(user): Json<OrganizationUser>) -> Response {
     lock(&interview.model).users.push(user);
     done()
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Key {
+struct InterviewKey {
     key: String,
     email: String,
     role: KeyRole,
 }
 
-async fn set_key(State(interview): Service, Json(key): Json<Key>) -> Response {
+async fn set_key(State(interview): InterviewState, Json(key): Json<InterviewKey>) -> Response {
     lock(&interview.model).keys.insert(key.key, (key.email, key.role));
     done()
 }
 
-async fn revoke_key(State(interview): Service, Path(key): Path<String>) -> Response {
+async fn revoke_key(State(interview): InterviewState, Path(key): Path<String>) -> Response {
     done_or_not_found(lock(&interview.model).keys.remove(&key).is_some(), "such key")
 }

@@ -19,7 +19,7 @@ use crate::common::handle::handle;
 use crate::common::lock;
 use crate::common::pipeline::Pipeline;
 use crate::common::server::Server;
-use model::Model;
+use model::InterviewModel;
 
 /// Options of a simulated Interview service.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Default for InterviewOptions {
 #[derive(Debug)]
 pub(crate) struct Interview {
     pub pipeline: Pipeline,
-    pub model: Mutex<Model>,
+    pub model: Mutex<InterviewModel>,
     origin: OnceLock<String>,
 }
 
@@ -81,7 +81,7 @@ impl Interview {
 }
 
 #[derive(Debug)]
-struct Running {
+struct InterviewServers {
     interview: Arc<Interview>,
     server: Server,
 }
@@ -89,7 +89,7 @@ struct Running {
 /// Handle on a simulated Interview service, which stops when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub struct InterviewSimulator {
-    running: Arc<Running>,
+    running: Arc<InterviewServers>,
 }
 
 handle!(InterviewSimulator, interview);
@@ -103,7 +103,7 @@ impl InterviewSimulator {
         let listener = Server::bind(options.address).await?;
         let owner = options.users.first().map(|user| user.email.clone()).unwrap_or_default();
         let key = Some(options.api_key).filter(|key| !key.is_empty());
-        let model = Model {
+        let model = InterviewModel {
             organization: options.organization,
             users: options.users,
             created_users: Vec::new(),
@@ -122,14 +122,14 @@ impl InterviewSimulator {
         });
         let server = Server::start(listener, control::router(Arc::clone(&interview)))?;
         let _ = interview.origin.set(format!("http://{}", server.address()));
-        Ok(Self { running: Arc::new(Running { interview, server }) })
+        Ok(Self { running: Arc::new(InterviewServers { interview, server }) })
     }
 
     fn interview(&self) -> &Arc<Interview> {
         &self.running.interview
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Model) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut InterviewModel) -> T) -> T {
         act(&mut lock(&self.interview().model))
     }
 
@@ -289,7 +289,7 @@ impl InterviewSimulator {
     }
 }
 
-impl Model {
+impl InterviewModel {
     pub(crate) fn add_by_hand(&mut self, new: NewPad) -> String {
         let NewPad { title, notes, owner_email, question_id, take_home, made_at } = new;
         let first = self.users.first().map(|user| user.email.clone()).unwrap_or_default();

@@ -242,7 +242,7 @@ impl Pad {
 }
 
 #[derive(Debug)]
-pub(crate) struct Model {
+pub(crate) struct InterviewModel {
     pub organization: String,
     pub users: Vec<OrganizationUser>,
     pub created_users: Vec<String>,
@@ -257,7 +257,7 @@ pub(crate) struct Model {
 
 pub(crate) const TEAM: &str = "3d0f6a52-8c9b-4f6e-a0d1-7e2c5b4a9f18";
 
-impl Model {
+impl InterviewModel {
     /// Returns all pads, including deleted ones, in the order of creation.
     pub(crate) fn views(&self) -> Vec<PadView> {
         let mut pads: Vec<_> = self.pads.values().collect();

@@ -2,22 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::api::{Answer, ApiRequest};
-use super::model::Model;
+use super::api::{InterviewAnswer, InterviewRequest};
+use super::model::InterviewModel;
 use crate::common::token48;
 use crate::common::wire::Reply;
 
 const PER_PAGE: usize = 50;
 
-impl ApiRequest<'_> {
+impl InterviewRequest<'_> {
     /// Returns one page. `show` is only called for the rows of that page.
     pub(crate) fn page<T>(
         &self,
-        model: &mut Model,
+        model: &mut InterviewModel,
         name: &str,
         rows: &[T],
         show: impl Fn(&T) -> Value,
-    ) -> Answer {
+    ) -> InterviewAnswer {
         let number = match (self.value("cursor"), self.value("page")) {
             (Some(cursor), other) => {
                 if other.is_some() || self.value("sort").is_some() {
@@ -47,7 +47,7 @@ impl ApiRequest<'_> {
         Ok(Reply::json(200, body))
     }
 
-    fn address(&self, model: &mut Model, number: usize) -> String {
+    fn address(&self, model: &mut InterviewModel, number: usize) -> String {
         let origin = model.settings.page_origin.clone().unwrap_or_else(|| self.interview.origin());
         let place = format!("{origin}{}", self.request.path);
         let sort = self.sort();

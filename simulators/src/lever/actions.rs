@@ -8,11 +8,11 @@ use super::delivery::{
     Attempt, Delivery, DeliveryBehaviour, DeliveryOutcome, VerifyResult, Webhook, envelope,
 };
 use super::endpoints::all_origins;
-use super::model::{ARCHIVE_REASON, Model, NewCandidate, NewPosting, Opportunity, Stage, default_users};
+use super::model::{ARCHIVE_REASON, LeverModel, NewCandidate, NewPosting, Opportunity, Stage, default_users};
 use super::{Lever, LeverOptions, LeverSimulator, Permissions, StageMove};
 use crate::common::{lock, now_ms, uuid};
 
-impl Model {
+impl LeverModel {
     pub(crate) fn new(options: &LeverOptions) -> Self {
         let key = Some(options.api_key.clone()).filter(|key| !key.is_empty());
         Self {

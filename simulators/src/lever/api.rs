@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::Lever;
-use super::model::{Model, Permissions};
+use super::model::{LeverModel, Permissions};
 use crate::common::lock;
 use crate::common::pipeline::{Caller, Service};
 use crate::common::wire::{Incoming, Pairs, Reply};
@@ -142,7 +142,7 @@ impl<'a> Endpoint<'a> {
 }
 
 /// Request of an endpoint after all checks have passed.
-pub(crate) struct ApiRequest<'a> {
+pub(crate) struct LeverRequest<'a> {
     pub lever: &'a Lever,
     pub request: &'a Incoming,
     pub key: &'a str,
@@ -151,7 +151,7 @@ pub(crate) struct ApiRequest<'a> {
     pub body: Map<String, Value>,
 }
 
-pub(crate) type Answer = Result<Reply, Reply>;
+pub(crate) type LeverAnswer = Result<Reply, Reply>;
 
 pub(crate) fn failure(status: u16, code: &str, message: impl std::fmt::Display) -> Reply {
     Reply::json(status, json!({"code": code, "message": message.to_string()}))
@@ -166,7 +166,7 @@ pub(crate) fn forbidden() -> Reply {
     failure(403, "Forbidden", message)
 }
 
-impl ApiRequest<'_> {
+impl LeverRequest<'_> {
     /// Rejects a request that no correct client sends.
     pub(crate) fn bad_request(&self, message: impl std::fmt::Display) -> Reply {
         self.lever.pipeline.violation(self.request, &message);
@@ -190,7 +190,7 @@ impl ApiRequest<'_> {
     }
 
     /// Returns the user that `perform_as` names, if any.
-    pub(crate) fn performer(&self, model: &Model) -> Result<Value, Reply> {
+    pub(crate) fn performer(&self, model: &LeverModel) -> Result<Value, Reply> {
         match self.value("perform_as") {
             None => Ok(Value::Null),
             Some(id) if model.users.iter().any(|user| user["id"] == id) => Ok(json!(id)),
@@ -204,9 +204,9 @@ impl ApiRequest<'_> {
     /// consists of, and the rows are sorted by that key.
     pub(crate) fn page<K: serde::Serialize + Ord + serde::de::DeserializeOwned>(
         &self,
-        model: &mut Model,
+        model: &mut LeverModel,
         mut rows: Vec<(K, Value)>,
-    ) -> Answer {
+    ) -> LeverAnswer {
         let limit = match self.number("limit")?.unwrap_or(100) {
             limit @ 1..=100 => usize::try_from(limit).unwrap_or(100),
             limit => return Err(self.bad_request(format!("limit {limit} is not between 1 and 100"))),
@@ -296,7 +296,7 @@ impl Service for Lever {
 }
 
 impl Lever {
-    fn dispatch(&self, request: &Incoming, caller: &mut Caller) -> Answer {
+    fn dispatch(&self, request: &Incoming, caller: &mut Caller) -> LeverAnswer {
         let violation = |what: &str| self.pipeline.violation(request, what);
         let usual = |status: u16| Reply::json(status, self.error_body(status));
         let Some(endpoint) = Endpoint::find(&request.method, &request.path) else {
@@ -316,8 +316,14 @@ impl Lever {
         if !permissions.allows(endpoint.permission()) {
             return Err(forbidden());
         }
-        let mut api_request =
-            ApiRequest { lever: self, request, key: &key, permissions, query: Vec::new(), body: Map::new() };
+        let mut api_request = LeverRequest {
+            lever: self,
+            request,
+            key: &key,
+            permissions,
+            query: Vec::new(),
+            body: Map::new(),
+        };
         api_request.query = request.query().map_err(|error| api_request.bad_request(error))?;
         if let Some((name, _)) =
             api_request.query.iter().find(|(name, _)| !endpoint.query_names().contains(&name.as_str()))
@@ -329,7 +335,7 @@ impl Lever {
         } else if !request.body.is_empty() {
             violation("unexpected body");
         }
-        api_request.serve(endpoint)
+        api_request.answer(endpoint)
     }
 }
 

@@ -16,7 +16,7 @@ use super::model::{NewCandidate, NewPosting, Permissions, Stage};
 use crate::common::control::{self, done, error_response};
 use crate::common::lock;
 
-type Service = State<Arc<Lever>>;
+type LeverState = State<Arc<Lever>>;
 
 pub(crate) fn router(lever: Arc<Lever>) -> Router {
     control::router::<Lever>()
@@ -51,7 +51,7 @@ fn done_or_not_found(found: bool, id: &str) -> Response {
     if found { done() } else { missing(id) }
 }
 
-async fn state(State(lever): Service) -> Json<Value> {
+async fn state(State(lever): LeverState) -> Json<Value> {
     let model = lock(&lever.model);
     let opportunities = model.opportunities.values().filter(|one| one.deleted_at.is_none());
     let candidates: Vec<Value> = opportunities
@@ -67,14 +67,14 @@ async fn state(State(lever): Service) -> Json<Value> {
         "switchedOn": model.switched_on, "deliveries": model.deliveries.len()}))
 }
 
-async fn add_candidate(State(lever): Service, Json(new): Json<NewCandidate>) -> Response {
+async fn add_candidate(State(lever): LeverState, Json(new): Json<NewCandidate>) -> Response {
     match lock(&lever.model).add_candidate(new) {
         Ok(id) => Json(json!({"id": id})).into_response(),
         Err(error) => error_response(StatusCode::BAD_REQUEST, error),
     }
 }
 
-async fn candidate(State(lever): Service, Path(id): Path<String>) -> Response {
+async fn candidate(State(lever): LeverState, Path(id): Path<String>) -> Response {
     let model = lock(&lever.model);
     let Some(opportunity) = model.existing(&id) else { return missing(&id) };
     let mut view = model.view(opportunity);
@@ -82,7 +82,7 @@ async fn candidate(State(lever): Service, Path(id): Path<String>) -> Response {
     Json(view).into_response()
 }
 
-async fn remove_candidate(State(lever): Service, Path(id): Path<String>) -> Response {
+async fn remove_candidate(State(lever): LeverState, Path(id): Path<String>) -> Response {
     done_or_not_found(lever.delete(&id, crate::common::now_ms()), &id)
 }
 
@@ -93,7 +93,7 @@ struct Move {
     at: Option<i64>,
 }
 
-async fn move_candidate(State(lever): Service, Path(id): Path<String>, Json(to): Json<Move>) -> Response {
+async fn move_candidate(State(lever): LeverState, Path(id): Path<String>, Json(to): Json<Move>) -> Response {
     match lever.move_to(&id, &to.stage, to.at) {
         Ok(moved) => Json(moved).into_response(),
         Err(error) => error_response(StatusCode::BAD_REQUEST, error),
@@ -115,12 +115,16 @@ impl Strings {
     }
 }
 
-async fn change_tags(State(lever): Service, Path(id): Path<String>, Json(change): Json<Strings>) -> Response {
+async fn change_tags(
+    State(lever): LeverState,
+    Path(id): Path<String>,
+    Json(change): Json<Strings>,
+) -> Response {
     done_or_not_found(lever.change(&id, |opportunity| change.apply(&mut opportunity.tags)), &id)
 }
 
 async fn change_links(
-    State(lever): Service,
+    State(lever): LeverState,
     Path(id): Path<String>,
     Json(change): Json<Strings>,
 ) -> Response {
@@ -134,7 +138,7 @@ async fn change_links(
 }
 
 async fn change_posting_tags(
-    State(lever): Service,
+    State(lever): LeverState,
     Path(id): Path<String>,
     Json(change): Json<Strings>,
 ) -> Response {
@@ -144,7 +148,7 @@ async fn change_posting_tags(
     done()
 }
 
-async fn act(State(lever): Service, Path((id, action)): Path<(String, String)>) -> Response {
+async fn act(State(lever): LeverState, Path((id, action)): Path<(String, String)>) -> Response {
     let found = match action.as_str() {
         "archive" => lever.set_archived(&id, true),
         "unarchive" => lever.set_archived(&id, false),
@@ -155,22 +159,22 @@ async fn act(State(lever): Service, Path((id, action)): Path<(String, String)>) 
     done_or_not_found(found, &id)
 }
 
-async fn add_posting(State(lever): Service, Json(new): Json<NewPosting>) -> Json<Value> {
+async fn add_posting(State(lever): LeverState, Json(new): Json<NewPosting>) -> Json<Value> {
     Json(json!({"id": lock(&lever.model).add_posting(new)}))
 }
 
-async fn stages(State(lever): Service) -> Json<Vec<Stage>> {
+async fn stages(State(lever): LeverState) -> Json<Vec<Stage>> {
     Json(lock(&lever.model).stages.clone())
 }
 
-async fn set_stages(State(lever): Service, Json(stages): Json<Vec<Stage>>) -> Response {
+async fn set_stages(State(lever): LeverState, Json(stages): Json<Vec<Stage>>) -> Response {
     lock(&lever.model).stages = stages;
     done()
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Key {
+struct LeverKey {
     key: String,
     /// None = all.
     permissions: Option<Vec<String>>,
@@ -178,7 +182,7 @@ struct Key {
     confidential: bool,
 }
 
-async fn set_key(State(lever): Service, Json(key): Json<Key>) -> Response {
+async fn set_key(State(lever): LeverState, Json(key): Json<LeverKey>) -> Response {
     let mut permissions = match &key.permissions {
         None => Permissions::all(),
         Some(names) => Permissions::only(&names.iter().map(String::as_str).collect::<Vec<_>>()),
@@ -190,7 +194,7 @@ async fn set_key(State(lever): Service, Json(key): Json<Key>) -> Response {
     done()
 }
 
-async fn revoke_key(State(lever): Service, Path(key): Path<String>) -> Response {
+async fn revoke_key(State(lever): LeverState, Path(key): Path<String>) -> Response {
     done_or_not_found(lock(&lever.model).keys.remove(&key).is_some(), "such key")
 }
 
@@ -203,19 +207,19 @@ struct NewWebhook {
     event: Option<String>,
 }
 
-async fn set_webhook(State(lever): Service, Json(new): Json<NewWebhook>) -> Json<Value> {
+async fn set_webhook(State(lever): LeverState, Json(new): Json<NewWebhook>) -> Json<Value> {
     let event = new.event.as_deref().unwrap_or("candidateStageChange");
     Json(json!({"id": lever.set_webhook(event, &new.url, &new.signature_token)}))
 }
 
-async fn remove_webhook(State(lever): Service, Path(id): Path<String>) -> Response {
+async fn remove_webhook(State(lever): LeverState, Path(id): Path<String>) -> Response {
     let mut model = lock(&lever.model);
     let before = model.webhooks.len();
     model.webhooks.retain(|webhook| webhook.id != id);
     done_or_not_found(model.webhooks.len() < before, &id)
 }
 
-async fn switch_event(State(lever): Service, Path((event, switch)): Path<(String, String)>) -> Response {
+async fn switch_event(State(lever): LeverState, Path((event, switch)): Path<(String, String)>) -> Response {
     let mut model = lock(&lever.model);
     match switch.as_str() {
         "on" => model.switched_on.insert(event),
@@ -225,18 +229,18 @@ async fn switch_event(State(lever): Service, Path((event, switch)): Path<(String
     done()
 }
 
-async fn verify(State(lever): Service) -> Response {
+async fn verify(State(lever): LeverState) -> Response {
     match lever.verify(None).await {
         Some(result) => Json(result).into_response(),
         None => missing("webhook"),
     }
 }
 
-async fn deliveries(State(lever): Service) -> Response {
+async fn deliveries(State(lever): LeverState) -> Response {
     Json(&lock(&lever.model).deliveries).into_response()
 }
 
-async fn rerun(State(lever): Service, Path(number): Path<usize>) -> Response {
+async fn rerun(State(lever): LeverState, Path(number): Path<usize>) -> Response {
     match lever.rerun(number).await {
         Some(attempt) => Json(attempt).into_response(),
         None => missing("such delivery"),
@@ -249,12 +253,12 @@ struct Release {
     newest_first: bool,
 }
 
-async fn release(State(lever): Service, release: Option<Json<Release>>) -> Response {
+async fn release(State(lever): LeverState, release: Option<Json<Release>>) -> Response {
     lever.release(release.is_some_and(|release| release.newest_first)).await;
     done()
 }
 
-async fn set_behaviour(State(lever): Service, Json(behaviour): Json<DeliveryBehaviour>) -> Response {
+async fn set_behaviour(State(lever): LeverState, Json(behaviour): Json<DeliveryBehaviour>) -> Response {
     lock(&lever.model).behaviour = behaviour;
     done()
 }

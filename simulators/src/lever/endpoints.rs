@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::api::{Answer, ApiRequest, Endpoint, failure, forbidden, not_found};
+use super::api::{Endpoint, LeverAnswer, LeverRequest, failure, forbidden, not_found};
 use super::delivery::Webhook;
-use super::model::{ADMIN, ARCHIVE_REASON, Model, Note, Opportunity};
+use super::model::{ADMIN, ARCHIVE_REASON, LeverModel, Note, Opportunity};
 use crate::common::wire::Reply;
 use crate::common::{lock, now_ms, token48, uuid};
 
@@ -26,12 +26,12 @@ pub(crate) fn all_origins() -> Vec<String> {
     ORIGINS.iter().map(|origin| (*origin).to_owned()).collect()
 }
 
-fn data(status: u16, data: impl serde::Serialize) -> Answer {
+fn data(status: u16, data: impl serde::Serialize) -> LeverAnswer {
     Ok(Reply::json(status, json!({"data": data})))
 }
 
-impl ApiRequest<'_> {
-    pub(crate) fn serve(&self, endpoint: Endpoint<'_>) -> Answer {
+impl LeverRequest<'_> {
+    pub(crate) fn answer(&self, endpoint: Endpoint<'_>) -> LeverAnswer {
         let mut guard = lock(&self.lever.model);
         let model = &mut *guard;
         match endpoint {
@@ -150,7 +150,7 @@ impl ApiRequest<'_> {
     }
 
     /// Returns the opportunity, unless it is deleted or the key may not access it.
-    fn accessible<'m>(&self, model: &'m Model, id: &str) -> Result<&'m Opportunity, Reply> {
+    fn accessible<'m>(&self, model: &'m LeverModel, id: &str) -> Result<&'m Opportunity, Reply> {
         let opportunity = model.existing(id).ok_or_else(|| not_found("opportunities", id))?;
         if opportunity.confidential && !self.permissions.confidential() {
             return Err(forbidden());
@@ -159,7 +159,7 @@ impl ApiRequest<'_> {
     }
 
     /// Returns the opportunity with `expand` and `include` applied.
-    pub(crate) fn rendered(&self, model: &Model, opportunity: &Opportunity) -> Result<Value, Reply> {
+    pub(crate) fn rendered(&self, model: &LeverModel, opportunity: &Opportunity) -> Result<Value, Reply> {
         let mut view = model.view(opportunity);
         let included: Vec<&str> = self.values("include").chain(self.values("expand")).collect();
         if let Some(fields) = view.as_object_mut() {
@@ -179,11 +179,11 @@ impl ApiRequest<'_> {
 
     fn write(
         &self,
-        model: &mut Model,
+        model: &mut LeverModel,
         id: &str,
         field: &str,
         change: impl FnOnce(&dyn Fn(String), &mut Vec<String>, Vec<String>),
-    ) -> Answer {
+    ) -> LeverAnswer {
         self.accessible(model, id)?;
         self.performer(model)?;
         if let Some(unknown) = self.body.keys().find(|name| *name != field) {
@@ -210,7 +210,7 @@ impl ApiRequest<'_> {
         data(200, view)
     }
 
-    fn create_note(&self, model: &mut Model, id: &str) -> Answer {
+    fn create_note(&self, model: &mut LeverModel, id: &str) -> LeverAnswer {
         let stage = self.accessible(model, id)?.stage.clone();
         let user = self.performer(model)?;
         let now = now_ms();
@@ -266,7 +266,7 @@ impl ApiRequest<'_> {
         data(201, body)
     }
 
-    fn create_webhook(&self, model: &mut Model) -> Answer {
+    fn create_webhook(&self, model: &mut LeverModel) -> LeverAnswer {
         if let Some(unknown) =
             self.body.keys().find(|name| !["url", "event", "configuration"].contains(&name.as_str()))
         {
@@ -320,7 +320,7 @@ pub(crate) fn webhook_view(webhook: &Webhook, with_token: bool) -> Value {
         "createdAt": webhook.created_at, "updatedAt": webhook.created_at})
 }
 
-fn posting(model: &Model, id: &str) -> Answer {
+fn posting(model: &LeverModel, id: &str) -> LeverAnswer {
     let posting = model
         .postings
         .get(id)

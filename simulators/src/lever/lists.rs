@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::api::{Answer, ApiRequest, failure, forbidden};
-use super::model::{ADMIN, Model, Opportunity};
+use super::api::{LeverAnswer, LeverRequest, failure, forbidden};
+use super::model::{ADMIN, LeverModel, Opportunity};
 use crate::common::wire::Reply;
 
-impl ApiRequest<'_> {
-    pub(crate) fn opportunities(&self, model: &mut Model) -> Answer {
+impl LeverRequest<'_> {
+    pub(crate) fn opportunities(&self, model: &mut LeverModel) -> LeverAnswer {
         let confidential = match self.value("confidentiality").unwrap_or("non-confidential") {
             "non-confidential" => Some(false),
             "confidential" => Some(true),
@@ -67,7 +67,7 @@ impl ApiRequest<'_> {
         self.page(model, rows)
     }
 
-    pub(crate) fn deleted(&self, model: &mut Model) -> Answer {
+    pub(crate) fn deleted(&self, model: &mut LeverModel) -> LeverAnswer {
         let time_range = self.time_range("deleted_at")?;
         let deleted = model
             .opportunities

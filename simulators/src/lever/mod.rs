@@ -26,7 +26,7 @@ use crate::common::handle::handle;
 use crate::common::lock;
 use crate::common::pipeline::Pipeline;
 use crate::common::server::Server;
-use model::Model;
+use model::LeverModel;
 
 /// Options of a simulated Lever.
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ pub struct StageMove {
 #[derive(Debug)]
 pub(crate) struct Lever {
     pub pipeline: Pipeline,
-    pub model: Mutex<Model>,
+    pub model: Mutex<LeverModel>,
     pub options: LeverOptions,
     pub client: reqwest::Client,
     pub runtime: Handle,
@@ -103,12 +103,12 @@ impl Lever {
 }
 
 #[derive(Debug)]
-struct Running {
+struct LeverServers {
     lever: Arc<Lever>,
     server: Server,
 }
 
-impl Drop for Running {
+impl Drop for LeverServers {
     fn drop(&mut self) {
         self.lever.life.cancel();
     }
@@ -117,7 +117,7 @@ impl Drop for Running {
 /// Handle on a simulated Lever, which stops when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub struct LeverSimulator {
-    running: Arc<Running>,
+    running: Arc<LeverServers>,
 }
 
 handle!(LeverSimulator, lever);
@@ -134,7 +134,7 @@ impl LeverSimulator {
             reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
         let lever = Arc::new(Lever {
             pipeline: Pipeline::new(options.rate_limit),
-            model: Mutex::new(Model::new(&options)),
+            model: Mutex::new(LeverModel::new(&options)),
             client,
             runtime: Handle::current(),
             life: CancellationToken::new(),
@@ -143,7 +143,7 @@ impl LeverSimulator {
             options,
         });
         let server = Server::start(listener, control::router(Arc::clone(&lever)))?;
-        Ok(Self { running: Arc::new(Running { lever, server }) })
+        Ok(Self { running: Arc::new(LeverServers { lever, server }) })
     }
 
     pub(crate) fn lever(&self) -> &Arc<Lever> {

@@ -185,7 +185,7 @@ pub(crate) struct Note {
 }
 
 #[derive(Debug)]
-pub(crate) struct Model {
+pub(crate) struct LeverModel {
     pub stages: Vec<Stage>,
     pub opportunities: BTreeMap<String, Opportunity>,
     pub contacts: HashMap<String, Contact>,
@@ -215,7 +215,7 @@ pub(crate) fn default_users() -> Vec<Value> {
     ]
 }
 
-impl Model {
+impl LeverModel {
     /// Returns the ID of a stage given by ID or name.
     pub(crate) fn stage_id(&self, stage: &str) -> Option<String> {
         let by_id = self.stages.iter().find(|known| known.id == stage);

@@ -7,13 +7,13 @@ use std::time::Duration;
 /// Inspect and manage interview pads.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl pad", bin_name = "kubectl pad", version, disable_help_subcommand = true)]
-pub struct Cli {
+pub struct PluginCli {
     /// Cluster and namespace.
     #[command(flatten)]
     pub kube: KubeArgs,
     /// Command to run.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: PluginCommand,
 }
 
 /// Flags that select cluster and namespace, as in kubectl.
@@ -32,7 +32,7 @@ pub struct KubeArgs {
 
 /// Command of the plugin.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum PluginCommand {
     /// Show connections, configurations, pads and problems, with the next steps.
     Status {
         /// Include all namespaces.
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn flags_and_arguments_are_parsed() {
-        Cli::command().debug_assert();
-        let cli = Cli::parse_from([
+        PluginCli::command().debug_assert();
+        let cli = PluginCli::parse_from([
             "kubectl-pad",
             "retry",
             "padcfg/phone-screen",
@@ -142,11 +142,11 @@ mod tests {
             "1m30s",
         ]);
         assert_eq!(cli.kube.namespace.as_deref(), Some("hiring"));
-        let Command::Retry { object, wait } = cli.command else { panic!("{cli:?}") };
+        let PluginCommand::Retry { object, wait } = cli.command else { panic!("{cli:?}") };
         assert_eq!((object.as_str(), wait.timeout()), ("padcfg/phone-screen", Some(Duration::from_secs(90))));
-        let cli = Cli::parse_from(["kubectl-pad", "end", "p", "--timeout", "0s"]);
-        let Command::End { wait, .. } = cli.command else { panic!("{cli:?}") };
+        let cli = PluginCli::parse_from(["kubectl-pad", "end", "p", "--timeout", "0s"]);
+        let PluginCommand::End { wait, .. } = cli.command else { panic!("{cli:?}") };
         assert_eq!(wait.timeout(), None);
-        assert!(Cli::try_parse_from(["kubectl-pad", "end", "p", "--timeout", "soon"]).is_err());
+        assert!(PluginCli::try_parse_from(["kubectl-pad", "end", "p", "--timeout", "soon"]).is_err());
     }
 }

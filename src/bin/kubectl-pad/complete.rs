@@ -1,7 +1,7 @@
 //! Shell completion of `kubectl pad`. kubectl calls the program `kubectl_complete-pad` with the words typed so far, the
 //! last one unfinished. The program prints one choice per line, then `:4`, which disables the completion of file names.
 
-use crate::cli::{Cli, KubeArgs};
+use crate::cli::{KubeArgs, PluginCli};
 use crate::cluster::{TargetCluster, list};
 use clap::{Arg, Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
@@ -63,7 +63,7 @@ struct CommandLine<'a> {
 
 impl<'a> CommandLine<'a> {
     fn read(words: &'a [String]) -> Self {
-        let root = Cli::command();
+        let root = PluginCli::command();
         let (unfinished, before) =
             words.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
         let mut line = Self {
@@ -145,7 +145,7 @@ fn commands(root: &Command) -> Vec<String> {
 }
 
 fn flags(command: &Command) -> Vec<String> {
-    let root = Cli::command();
+    let root = PluginCli::command();
     let mut all: Vec<String> = command
         .get_arguments()
         .chain(root.get_arguments())

@@ -20,7 +20,7 @@ mod snapshots;
 mod status;
 
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Command};
+use cli::{PluginCli, PluginCommand};
 use cluster::TargetCluster;
 use std::io::Write;
 use std::path::Path;
@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
         print(&complete::completions(args.get(1..).unwrap_or_default()).await);
         return ExitCode::SUCCESS;
     }
-    match run(Cli::parse()).await {
+    match run(PluginCli::parse()).await {
         Ok(text) => {
             print(&text);
             ExitCode::SUCCESS
@@ -62,24 +62,26 @@ fn sanitize(text: &str) -> String {
     pad_operator::sanitize::lines(text)
 }
 
-async fn run(cli: Cli) -> anyhow::Result<String> {
+async fn run(cli: PluginCli) -> anyhow::Result<String> {
     let cluster = async || TargetCluster::connect(&cli.kube).await;
     match cli.command {
-        Command::Completion { shell } => {
+        PluginCommand::Completion { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "kubectl-pad", &mut script);
+            clap_complete::generate(shell, &mut PluginCli::command(), "kubectl-pad", &mut script);
             Ok(String::from_utf8(script)?)
         }
-        Command::Status { all_namespaces } => {
+        PluginCommand::Status { all_namespaces } => {
             let snapshot = cluster().await?.snapshot(all_namespaces).await?;
             Ok(status::text(&snapshot, jiff::Timestamp::now()))
         }
-        Command::Candidate { candidate } => actions::candidate(&cluster().await?, &candidate).await,
-        Command::Stages { connection } => actions::stages(&cluster().await?, &connection).await,
-        Command::Open { name, browser } => actions::open(&cluster().await?, &name, browser).await,
-        Command::Retry { object, wait } => actions::retry(&cluster().await?, &object, wait.timeout()).await,
-        Command::End { name, wait } => actions::end(&cluster().await?, &name, wait.timeout()).await,
-        Command::Create(args) => actions::create(&cluster().await?, &args).await,
+        PluginCommand::Candidate { candidate } => actions::candidate(&cluster().await?, &candidate).await,
+        PluginCommand::Stages { connection } => actions::stages(&cluster().await?, &connection).await,
+        PluginCommand::Open { name, browser } => actions::open(&cluster().await?, &name, browser).await,
+        PluginCommand::Retry { object, wait } => {
+            actions::retry(&cluster().await?, &object, wait.timeout()).await
+        }
+        PluginCommand::End { name, wait } => actions::end(&cluster().await?, &name, wait.timeout()).await,
+        PluginCommand::Create(args) => actions::create(&cluster().await?, &args).await,
     }
 }
 

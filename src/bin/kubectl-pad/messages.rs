@@ -1,6 +1,6 @@
 //! Every text that the plugin prints, as a snapshot. The API server is a function that knows some objects.
 
-use crate::cli::{Cli, Command, CreateArgs};
+use crate::cli::{CreateArgs, PluginCli, PluginCommand};
 use crate::cluster::{Snapshot, TargetCluster};
 use crate::help::long_help;
 use crate::snapshots::assert_snapshot;
@@ -147,8 +147,8 @@ async fn output_of_each_command() {
             "--timeout",
             "0s",
         ];
-        match Cli::parse_from(words).command {
-            Command::Create(args) => args,
+        match PluginCli::parse_from(words).command {
+            PluginCommand::Create(args) => args,
             other => panic!("{other:?}"),
         }
     };
@@ -190,7 +190,7 @@ async fn errors_of_the_api_server_and_of_arguments() {
         text.push_str(&show(&format!("candidate '{words}'"), candidate::opportunity_id(words)));
     }
     for timeout in ["soon", "-1s"] {
-        let parsed = Cli::try_parse_from(["kubectl-pad", "end", "p", &format!("--timeout={timeout}")]);
+        let parsed = PluginCli::try_parse_from(["kubectl-pad", "end", "p", &format!("--timeout={timeout}")]);
         text.push_str(&format!("$ kubectl pad end p --timeout={timeout}\n{}\n", parsed.unwrap_err()));
     }
     assert_snapshot("kubectl-pad-errors", text.trim_end());
@@ -198,7 +198,7 @@ async fn errors_of_the_api_server_and_of_arguments() {
 
 #[test]
 fn help_of_each_command() {
-    assert_snapshot("kubectl-pad-help", &long_help(Cli::command()));
+    assert_snapshot("kubectl-pad-help", &long_help(PluginCli::command()));
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn readiness(object: &impl HasConditions) -> String {
 }
 
 /// A problem of one object, or of several Pads with the same reason.
-struct Problem {
+struct StatusProblem {
     /// Affected objects.
     names: Vec<String>,
     kind: &'static str,
@@ -161,7 +161,7 @@ struct Problem {
     next_command: Option<String>,
 }
 
-impl Problem {
+impl StatusProblem {
     fn from_condition(
         kind: &'static str,
         name: String,
@@ -180,7 +180,7 @@ impl Problem {
     }
 }
 
-fn problems(snapshot: &Snapshot) -> Vec<Problem> {
+fn problems(snapshot: &Snapshot) -> Vec<StatusProblem> {
     let mut all = Vec::new();
     for connection in &snapshot.connections {
         let name = || snapshot.name(connection);
@@ -189,37 +189,36 @@ fn problems(snapshot: &Snapshot) -> Vec<Problem> {
         if let Some(webhook) =
             condition(types::WEBHOOK_VERIFIED).filter(|webhook| webhook.status == Status::False)
         {
-            all.push(Problem::from_condition("LeverConnection", name(), webhook, true));
+            all.push(StatusProblem::from_condition("LeverConnection", name(), webhook, true));
         }
         if let Some(quota) = condition(types::QUOTA_AVAILABLE)
             .filter(|quota| quota.status == Status::False || quota.reason == "QuotaLow")
         {
-            all.push(Problem::from_condition("LeverConnection", name(), quota, true));
+            all.push(StatusProblem::from_condition("LeverConnection", name(), quota, true));
         }
     }
     for connection in &snapshot.connections {
         let conflict = find(connection.conditions(), types::EXCLUSIVE)
             .filter(|exclusive| exclusive.status == Status::False);
         all.extend(conflict.map(|exclusive| {
-            Problem::from_condition("LeverConnection", snapshot.name(connection), exclusive, true)
+            StatusProblem::from_condition("LeverConnection", snapshot.name(connection), exclusive, true)
         }));
     }
     for rule in &snapshot.configurations {
         all.extend(readiness_problem("PadConfiguration", snapshot.name(rule), rule));
         let duplicate = find(rule.conditions(), types::READY).filter(|ready| ready.reason == "Duplicate");
-        all.extend(
-            duplicate
-                .map(|ready| Problem::from_condition("PadConfiguration", snapshot.name(rule), ready, true)),
-        );
+        all.extend(duplicate.map(|ready| {
+            StatusProblem::from_condition("PadConfiguration", snapshot.name(rule), ready, true)
+        }));
     }
     all.extend(pad_problems(snapshot));
     all
 }
 
 /// Returns the problem that the conditions Ready and Stalled report; None: the object is ready.
-fn readiness_problem(kind: &'static str, name: String, object: &impl HasConditions) -> Option<Problem> {
+fn readiness_problem(kind: &'static str, name: String, object: &impl HasConditions) -> Option<StatusProblem> {
     let Some(ready) = find(object.conditions(), types::READY) else {
-        return Some(Problem {
+        return Some(StatusProblem {
             names: vec![name],
             kind,
             reason: "NotLookedAt".into(),
@@ -230,17 +229,18 @@ fn readiness_problem(kind: &'static str, name: String, object: &impl HasConditio
         });
     };
     let needs_user_action = is_true(object.conditions(), types::STALLED);
-    (ready.status != Status::True).then(|| Problem::from_condition(kind, name, ready, needs_user_action))
+    (ready.status != Status::True)
+        .then(|| StatusProblem::from_condition(kind, name, ready, needs_user_action))
 }
 
 /// Returns the problems of all Pads, oldest first, with one problem for all Pads with the same reason.
-fn pad_problems(snapshot: &Snapshot) -> Vec<Problem> {
-    let mut ungrouped: Vec<Problem> =
+fn pad_problems(snapshot: &Snapshot) -> Vec<StatusProblem> {
+    let mut ungrouped: Vec<StatusProblem> =
         snapshot.pads.iter().filter_map(|pad| pad_problem(snapshot, pad)).collect();
     ungrouped.sort_by_key(|problem| problem.since);
-    let mut grouped: Vec<Problem> = Vec::new();
+    let mut grouped: Vec<StatusProblem> = Vec::new();
     for problem in ungrouped {
-        let same = |other: &&mut Problem| {
+        let same = |other: &&mut StatusProblem| {
             other.reason == problem.reason && other.needs_user_action == problem.needs_user_action
         };
         match grouped.iter_mut().find(same) {
@@ -251,7 +251,7 @@ fn pad_problems(snapshot: &Snapshot) -> Vec<Problem> {
     grouped
 }
 
-fn pad_problem(snapshot: &Snapshot, pad: &Pad) -> Option<Problem> {
+fn pad_problem(snapshot: &Snapshot, pad: &Pad) -> Option<StatusProblem> {
     let mut problem = readiness_problem("Pad", snapshot.name(pad), pad)?;
     if pad.phase() == Some(Phase::Failed) {
         let namespace = pad.namespace().unwrap_or_default();
@@ -263,11 +263,11 @@ fn pad_problem(snapshot: &Snapshot, pad: &Pad) -> Option<Problem> {
 fn write_problems(
     out: &mut String,
     title: &str,
-    all: &[Problem],
+    all: &[StatusProblem],
     now: Timestamp,
-    filter: impl Fn(&Problem) -> bool,
+    filter: impl Fn(&StatusProblem) -> bool,
 ) {
-    let chosen: Vec<&Problem> = all.iter().filter(|problem| filter(problem)).collect();
+    let chosen: Vec<&StatusProblem> = all.iter().filter(|problem| filter(problem)).collect();
     if chosen.is_empty() {
         return;
     }

@@ -7,7 +7,7 @@ use crate::api::PadConfiguration;
 use crate::api::condition::{is_true, types};
 use crate::api::configuration::PadCounts;
 use crate::controller::schedule;
-use crate::k8s::key;
+use crate::k8s::ObjectKey;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -62,7 +62,7 @@ struct CheckEntry {
 /// State of all configurations, by namespace and name.
 #[derive(Debug, Default)]
 pub struct CheckSchedule {
-    entries: Mutex<HashMap<(String, String), CheckEntry>>,
+    entries: Mutex<HashMap<ObjectKey, CheckEntry>>,
 }
 
 impl CheckSchedule {
@@ -74,13 +74,15 @@ impl CheckSchedule {
         requested: Option<&str>,
         now: Instant,
     ) -> bool {
-        self.entries.lock().get(&key(id.0, id.1)).and_then(|entry| entry.checked.as_ref()).is_none_or(
-            |checked| {
+        self.entries
+            .lock()
+            .get(&ObjectKey::new(id.0, id.1))
+            .and_then(|entry| entry.checked.as_ref())
+            .is_none_or(|checked| {
                 checked.subject != *subject
-                    || unanswered(requested, &checked.handled)
-                    || has_come(checked.next, now)
-            },
-        )
+                    || is_new_request(requested, &checked.handled)
+                    || is_due(checked.next, now)
+            })
     }
 
     /// Records the result of a check.
@@ -94,7 +96,7 @@ impl CheckSchedule {
         now: Instant,
     ) {
         let mut entries = self.entries.lock();
-        let entry = entries.entry(key(id.0, id.1)).or_default();
+        let entry = entries.entry(ObjectKey::new(id.0, id.1)).or_default();
         let before = entry.checked.take().filter(|before| before.subject == subject);
         let failing = checks.errors().any(|error| error.is_retryable());
         let failures =
@@ -117,7 +119,7 @@ impl CheckSchedule {
     /// Returns the last results for this generation of the configuration, with any API key.
     pub fn checks(&self, id: (&str, &str), uid: Option<&str>, generation: Option<i64>) -> ExternalChecks {
         let entries = self.entries.lock();
-        let checked = entries.get(&key(id.0, id.1)).and_then(|entry| entry.checked.as_ref());
+        let checked = entries.get(&ObjectKey::new(id.0, id.1)).and_then(|entry| entry.checked.as_ref());
         let same =
             checked.filter(|one| one.subject.uid.as_deref() == uid && one.subject.generation == generation);
         same.map(|checked| checked.checks.clone()).unwrap_or_default()
@@ -134,13 +136,13 @@ impl CheckSchedule {
         count: impl FnOnce() -> PadCounts,
     ) -> PadCounts {
         let mut entries = self.entries.lock();
-        let entry = entries.entry(key(id.0, id.1)).or_default();
+        let entry = entries.entry(ObjectKey::new(id.0, id.1)).or_default();
         match &entry.counted {
             Some(counted)
                 if counted.uid.as_deref() == uid
                     && counted.interval == interval
-                    && !unanswered(requested, &counted.handled)
-                    && !has_come(counted.next, now) =>
+                    && !is_new_request(requested, &counted.handled)
+                    && !is_due(counted.next, now) =>
             {
                 counted.counts.clone()
             }
@@ -155,7 +157,7 @@ impl CheckSchedule {
     }
 
     /// Reports whether a rule, as last written, came into use since the last call, or was never synced.
-    pub fn has_come_into_use(&self, id: (&str, &str), configuration: &PadConfiguration) -> bool {
+    pub fn became_active(&self, id: (&str, &str), configuration: &PadConfiguration) -> bool {
         let Some(status) = &configuration.status else { return false };
         let now = RuleUse {
             since: status.effective_since,
@@ -165,14 +167,14 @@ impl CheckSchedule {
         let is_counted = now.since.is_some() && (now.ready || now.suspended);
         let is_known = status.existing_is_settled() || (now.suspended && status.matching.is_some());
         let mut entries = self.entries.lock();
-        let before = entries.entry(key(id.0, id.1)).or_default().in_use.replace(now.clone());
+        let before = entries.entry(ObjectKey::new(id.0, id.1)).or_default().in_use.replace(now.clone());
         is_counted && before.map_or(!is_known, |before| before != now)
     }
 
     /// Returns the next due time. Checks are included only while requests to CoderPad are allowed.
     pub fn next(&self, id: (&str, &str), may_ask: bool) -> Option<Instant> {
         let entries = self.entries.lock();
-        let entry = entries.get(&key(id.0, id.1))?;
+        let entry = entries.get(&ObjectKey::new(id.0, id.1))?;
         let check = entry.checked.as_ref().filter(|_| may_ask).and_then(|checked| checked.next);
         let count = entry.counted.as_ref().and_then(|counted| counted.next);
         check.into_iter().chain(count).min()
@@ -180,7 +182,7 @@ impl CheckSchedule {
 
     /// Drops the state of a deleted configuration.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.entries.lock().remove(&key(namespace, name));
+        self.entries.lock().remove(&ObjectKey::new(namespace, name));
     }
 }
 
@@ -190,18 +192,18 @@ fn seed(id: (&str, &str)) -> u64 {
     hasher.finish()
 }
 
-fn unanswered(requested: Option<&str>, handled: &Option<String>) -> bool {
+fn is_new_request(requested: Option<&str>, handled: &Option<String>) -> bool {
     requested.is_some() && requested != handled.as_deref()
 }
 
-fn has_come(time: Option<Instant>, now: Instant) -> bool {
+fn is_due(time: Option<Instant>, now: Instant) -> bool {
     time.is_some_and(|time| time <= now)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::{Error, ErrorKind, Service};
+    use crate::transport::{ErrorKind, Service, ServiceError};
 
     const ID: (&str, &str) = ("hiring", "phone-screen");
     const INTERVAL: Option<Duration> = Some(Duration::from_secs(300));
@@ -210,12 +212,12 @@ mod tests {
         CheckKey { uid: Some("u".into()), generation: Some(generation), account: account.into() }
     }
 
-    fn owner(owner: Result<bool, Error>) -> ExternalChecks {
+    fn owner(owner: Result<bool, ServiceError>) -> ExternalChecks {
         ExternalChecks { owner: Some(owner), ..ExternalChecks::default() }
     }
 
-    fn unavailable() -> Error {
-        Error::new(ErrorKind::Unavailable, Service::Interview, "GET /organization/users", None, "")
+    fn unavailable() -> ServiceError {
+        ServiceError::new(ErrorKind::Unavailable, Service::Interview, "GET /organization/users", None, "")
     }
 
     #[tokio::test(start_paused = true)]

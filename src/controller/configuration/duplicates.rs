@@ -6,8 +6,8 @@ use crate::api::condition::{Status, types};
 use crate::api::{Condition, PadConfiguration};
 use crate::controller::runtime::broadcast_stream;
 use crate::controller::service_clients::KeyDigest;
+use crate::k8s::ObjectKey;
 use crate::k8s::cache::Cache;
-use crate::k8s::key;
 use crate::sanitize;
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use tokio::sync::broadcast;
 
 /// Maximum number of triggers by which a slow subscriber may lag before it reconciles all its configurations.
-const WAKES_KEPT: usize = 1024;
+const DUPLICATE_WAKES_CAPACITY: usize = 1024;
 /// Maximum number of duplicates that a message lists.
-const NAMED: usize = 5;
+const MAX_NAMED_DUPLICATES: usize = 5;
 /// Reason of Ready=True for a duplicate rule.
 const DUPLICATE: &str = "Duplicate";
 
@@ -42,17 +42,15 @@ impl ServedEntries {
     }
 }
 
-type Key = (String, String);
-
 /// Registry of the configurations in use, by namespace and name.
 pub struct Duplicates {
-    rules: Mutex<BTreeMap<Key, ServedEntries>>,
-    wakes: broadcast::Sender<Key>,
+    rules: Mutex<BTreeMap<ObjectKey, ServedEntries>>,
+    wakes: broadcast::Sender<ObjectKey>,
 }
 
 impl Default for Duplicates {
     fn default() -> Self {
-        Self { rules: Mutex::default(), wakes: broadcast::channel(WAKES_KEPT).0 }
+        Self { rules: Mutex::default(), wakes: broadcast::channel(DUPLICATE_WAKES_CAPACITY).0 }
     }
 }
 
@@ -60,7 +58,7 @@ impl Duplicates {
     /// Registers the candidates that a configuration serves, or removes it with None. Triggers the configurations that
     /// become or cease to be its duplicates.
     pub fn note(&self, namespace: &str, name: &str, now: Option<ServedEntries>) {
-        let own = key(namespace, name);
+        let own = ObjectKey::new(namespace, name);
         let mut rules = self.rules.lock();
         let before = match now.clone() {
             Some(serves) => rules.insert(own.clone(), serves),
@@ -78,30 +76,32 @@ impl Duplicates {
     }
 
     /// Returns the configurations of other connections that serve the same candidates, with their connections.
-    fn twins(&self, namespace: &str, name: &str) -> Vec<(Key, String)> {
-        let own = key(namespace, name);
+    fn twins(&self, namespace: &str, name: &str) -> Vec<(ObjectKey, String)> {
+        let own = ObjectKey::new(namespace, name);
         let rules = self.rules.lock();
         let Some(serves) = rules.get(&own) else { return Vec::new() };
-        let is_of_another =
-            |other: &Key, one: &ServedEntries| other.0 != own.0 || one.connection != serves.connection;
+        let is_of_another = |other: &ObjectKey, one: &ServedEntries| {
+            other.namespace != own.namespace || one.connection != serves.connection
+        };
         let twins = rules.iter().filter(|(other, one)| serves.is_twin(one) && is_of_another(other, one));
         twins.map(|(other, one)| (other.clone(), one.connection.clone())).collect()
     }
 
     /// Adds the duplicates of a configuration to its Ready=True condition.
-    pub fn report(&self, namespace: &str, name: &str, conditions: &mut [Condition]) {
+    pub fn set_condition(&self, namespace: &str, name: &str, conditions: &mut [Condition]) {
         let twins = self.twins(namespace, name);
         let ready = conditions.iter_mut().find(|one| one.type_ == types::READY && one.status == Status::True);
-        let (Some(ready), [((in_namespace, first), _), ..]) = (ready, twins.as_slice()) else { return };
-        let name_of = |((namespace, name), connection): &(Key, String)| {
-            format!("{namespace}/{name} (LeverConnection {connection})")
-        };
-        let named: Vec<_> = twins.iter().take(NAMED).map(name_of).collect();
+        let (Some(ready), [(first, _), ..]) = (ready, twins.as_slice()) else { return };
+        let name_of =
+            |(key, connection): &(ObjectKey, String)| format!("{key} (LeverConnection {connection})");
+        let named: Vec<_> = twins.iter().take(MAX_NAMED_DUPLICATES).map(name_of).collect();
         let message = format!(
             "{} PadConfiguration {} has the same Lever key, stage and tag, so each candidate gets a pad from each. \
-             Keep only one: kubectl --namespace {in_namespace} delete padconfiguration {first}",
+             Keep only one: kubectl --namespace {} delete padconfiguration {}",
             ready.message,
-            named.join(", ")
+            named.join(", "),
+            first.namespace,
+            first.name
         );
         (ready.reason, ready.message) = (DUPLICATE.into(), sanitize::cut(&message, 4000));
     }
@@ -113,7 +113,7 @@ impl Duplicates {
     ) -> impl Stream<Item = ObjectRef<PadConfiguration>> + Send + use<> {
         broadcast_stream(self.wakes.subscribe()).flat_map(move |wake| {
             let concerned = match wake {
-                Some((namespace, name)) => configurations.get(&namespace, &name).into_iter().collect(),
+                Some(key) => configurations.get(&key.namespace, &key.name).into_iter().collect(),
                 None => configurations.all(),
             };
             stream::iter(
@@ -136,11 +136,11 @@ mod tests {
         Some(ServedEntries { connection: connection.into(), key, stage_id: "s-1".into(), tag: tag.into() })
     }
 
-    fn report(duplicates: &Duplicates, namespace: &str, name: &str) -> (String, String) {
+    fn condition_of(duplicates: &Duplicates, namespace: &str, name: &str) -> (String, String) {
         let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
         conditions.ready(Readiness::Ready, "InUse", "In use.");
         let mut conditions = conditions.finish();
-        duplicates.report(namespace, name, &mut conditions);
+        duplicates.set_condition(namespace, name, &mut conditions);
         (conditions[0].reason.clone(), conditions[0].message.clone())
     }
 
@@ -150,30 +150,30 @@ mod tests {
         let duplicates = Duplicates::default();
         let mut wakes = duplicates.wakes.subscribe();
         duplicates.note("hiring", "a", serves("acme", "key-1", "coderpad"));
-        assert_eq!(report(&duplicates, "hiring", "a").0, "InUse");
+        assert_eq!(condition_of(&duplicates, "hiring", "a").0, "InUse");
         duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
-        assert_eq!(wakes.try_recv().unwrap(), key("hiring", "a"), "triggers another reconcile");
-        let (reason, message) = report(&duplicates, "hiring", "a");
+        assert_eq!(wakes.try_recv().unwrap(), ObjectKey::new("hiring", "a"), "triggers another reconcile");
+        let (reason, message) = condition_of(&duplicates, "hiring", "a");
         assert_eq!(reason, "Duplicate");
         for part in
             ["In use.", "staging/b (LeverConnection acme)", "--namespace staging delete padconfiguration b"]
         {
             assert!(message.contains(part), "{message}");
         }
-        assert_eq!(report(&duplicates, "staging", "b").0, "Duplicate");
+        assert_eq!(condition_of(&duplicates, "staging", "b").0, "Duplicate");
         duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
         assert!(wakes.try_recv().is_err(), "no trigger without a change");
 
         for other in [serves("acme", "key-2", "coderpad"), serves("acme", "key-1", "other"), None] {
             duplicates.note("staging", "b", serves("acme", "key-1", "coderpad"));
             duplicates.note("staging", "b", other);
-            assert_eq!(report(&duplicates, "hiring", "a").0, "InUse");
+            assert_eq!(condition_of(&duplicates, "hiring", "a").0, "InUse");
         }
         // Within one connection, the older rule takes precedence, which has its own reason.
         duplicates.note("hiring", "c", serves("acme", "key-1", "coderpad"));
-        assert_eq!(report(&duplicates, "hiring", "a").0, "InUse");
+        assert_eq!(condition_of(&duplicates, "hiring", "a").0, "InUse");
         duplicates.note("hiring", "c", serves("acme-2", "key-1", "coderpad"));
-        assert_eq!(report(&duplicates, "hiring", "a").0, "Duplicate");
+        assert_eq!(condition_of(&duplicates, "hiring", "a").0, "Duplicate");
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
         conditions.ready(Readiness::Ready, "InUse", "MESSAGE");
         let mut conditions = conditions.finish();
-        duplicates.report("hiring", "a", &mut conditions);
+        duplicates.set_condition("hiring", "a", &mut conditions);
         let text = crate::snapshots::describe("another connection has the same rule", &conditions);
         crate::snapshots::assert_snapshot("configuration-duplicate", text.trim_end());
     }

@@ -11,6 +11,7 @@ use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
 use super::service_clients::ServiceClientError;
 use super::{Context, events, schedule};
 use crate::api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus, names};
+use crate::k8s::ObjectKey;
 use crate::k8s::cache::Cache;
 use crate::k8s::patch::write_status;
 use crate::rules;
@@ -33,7 +34,7 @@ const CHECK_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
 
 /// Reconciles the configurations of a context's scope until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let syncs = broadcast_stream(context.syncs.ends());
+    let syncs = broadcast_stream(context.syncs.completions());
     if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
         return;
     }
@@ -44,15 +45,15 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     });
     let (connections, configurations) = (&context.scope.connections, &context.scope.configurations);
     let controller = Controller::for_shared_stream(configurations.changes(), configurations.store())
-        .reconcile_on(of_connections(configurations.clone(), connections.changes()))
-        .reconcile_on(of_connections(configurations.clone(), triggers_from_sync(context.clone(), syncs)))
-        .reconcile_on(context.accounts.duplicates.concerned(configurations.clone()))
+        .reconcile_on(configurations_of(configurations.clone(), connections.changes()))
+        .reconcile_on(configurations_of(configurations.clone(), triggers_from_sync(context.clone(), syncs)))
+        .reconcile_on(context.service_clients.duplicates.concerned(configurations.clone()))
         .reconcile_on(precedence_changes(configurations.clone(), configurations.changes()));
     runtime::run_controller(controller, context.settings.concurrency, reconciler, &context, stop).await;
 }
 
 /// Returns a stream of configurations whose connections change.
-fn of_connections(
+fn configurations_of(
     configurations: Cache<PadConfiguration>,
     changes: impl Stream<Item = Arc<LeverConnection>> + Send,
 ) -> impl Stream<Item = ObjectRef<PadConfiguration>> + Send {
@@ -66,7 +67,7 @@ fn of_connections(
 /// Returns a stream of connections whose sync has ended. Only then is a reconcile request handled.
 fn triggers_from_sync(
     context: Arc<Context>,
-    ends: impl Stream<Item = Option<(String, String)>> + Send,
+    ends: impl Stream<Item = Option<ObjectKey>> + Send,
 ) -> impl Stream<Item = Arc<LeverConnection>> + Send {
     ends.flat_map(move |end| stream::iter(context.changed_connections(end)))
 }
@@ -81,7 +82,7 @@ struct PrecedenceKey {
 }
 
 impl PrecedenceKey {
-    fn of(configuration: &PadConfiguration) -> Self {
+    fn from_configuration(configuration: &PadConfiguration) -> Self {
         let stage = configuration.status.as_ref().and_then(|status| status.stage.as_ref());
         Self {
             uid: configuration.metadata.uid.clone(),
@@ -104,7 +105,7 @@ fn precedence_changes(
         let key = (namespace.clone(), name.clone());
         let news = match configurations.get(&namespace, &name) {
             Some(now) => {
-                let claim = PrecedenceKey::of(&now);
+                let claim = PrecedenceKey::from_configuration(&now);
                 claims.insert(key, claim.clone()) != Some(claim)
             }
             None => {
@@ -141,7 +142,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
     async fn reconcile(&self, configuration: Arc<PadConfiguration>) -> Result<Action, ReconcileError> {
         if configuration.metadata.deletion_timestamp.is_some() {
             let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
-            self.context.accounts.duplicates.note(&namespace, &name, None);
+            self.context.service_clients.duplicates.note(&namespace, &name, None);
             return Ok(Action::await_change());
         }
         let (namespace, name) = (configuration.namespace().unwrap_or_default(), configuration.name_any());
@@ -169,22 +170,22 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
         let connection = scope.connections.get(&namespace, &configuration.spec.connection_ref.name);
         let others = scope.configurations.in_namespace(&namespace);
         let stages = connection.as_deref().map(LeverConnection::stages).unwrap_or_default();
-        let rival = rules::conflict(&configuration, others.iter().map(Arc::as_ref), stages)
+        let preferred = rules::conflict(&configuration, others.iter().map(Arc::as_ref), stages)
             .map(ResourceExt::name_any);
         let observation = ConfigurationObservation {
             configuration: &configuration,
             connection: connection.as_deref(),
-            rival: rival.as_deref(),
+            preferred: preferred.as_deref(),
             checks: &checks,
             counts: Some(&counts),
             handled: requested
                 .filter(|request| self.is_synced(id, &configuration, connection.as_deref(), request)),
         };
-        let serves = self.serves(&configuration, connection.as_deref()).filter(|_| rival.is_none());
-        let duplicates = &self.context.accounts.duplicates;
+        let serves = self.serves(&configuration, connection.as_deref()).filter(|_| preferred.is_none());
+        let duplicates = &self.context.service_clients.duplicates;
         duplicates.note(&namespace, &name, serves);
         let mut after = status::status(&observation, schedule::now_ms());
-        duplicates.report(&namespace, &name, &mut after.conditions);
+        duplicates.set_condition(&namespace, &name, &mut after.conditions);
         self.write(&configuration, after).await?;
         self.sync_if_new(id, &configuration, connection.as_deref());
         Ok(match self.memory.next(id, may_ask) {
@@ -198,7 +199,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
 
     fn forget(&self, namespace: &str, name: &str) {
         self.memory.forget(namespace, name);
-        self.context.accounts.duplicates.note(namespace, name, None);
+        self.context.service_clients.duplicates.note(namespace, name, None);
     }
 }
 
@@ -212,7 +213,7 @@ impl ConfigurationController {
         let connection = connection.filter(|one| status::usable(one) && !configuration.spec.suspend)?;
         Some(ServedEntries {
             connection: connection.name_any(),
-            key: self.context.accounts.known(connection)?.lever_key.clone(),
+            key: self.context.service_clients.known(connection)?.lever_key.clone(),
             stage_id: rules::stage_of(configuration, connection.stages()).ok()?.stage.id,
             tag: configuration.spec.tag.clone(),
         })
@@ -234,7 +235,7 @@ impl ConfigurationController {
         if handled == Some(request) || self.context.syncs.is_answered(of, id.1, request) {
             return true;
         }
-        self.context.syncs.want_rule(of, id.1, Some(request));
+        self.context.syncs.request_rule_sync(of, id.1, Some(request));
         false
     }
 
@@ -250,8 +251,8 @@ impl ConfigurationController {
         else {
             return;
         };
-        if self.memory.has_come_into_use(id, configuration) {
-            self.context.syncs.want_rule((id.0, &connection.name_any()), id.1, None);
+        if self.memory.became_active(id, configuration) {
+            self.context.syncs.request_rule_sync((id.0, &connection.name_any()), id.1, None);
         }
     }
 
@@ -264,7 +265,7 @@ impl ConfigurationController {
         requested: Option<&str>,
     ) -> CheckResult {
         // The connection's status reports errors of its settings.
-        let account = match self.context.accounts.get(connection).await {
+        let account = match self.context.service_clients.get(connection).await {
             Ok(account) => account,
             Err(ServiceClientError::Unconfirmed { .. }) => return CheckResult::NotNow,
             Err(_) => return CheckResult::Done,
@@ -280,7 +281,7 @@ impl ConfigurationController {
         let asked: Option<ExternalChecks> =
             self.stop.run_until_cancelled(observe::checks(&account.interview, &configuration.spec)).await;
         let Some(checks) = asked else { return CheckResult::Stopped };
-        if checks.errors().any(observe::doubts_key) {
+        if checks.errors().any(observe::suggests_bad_key) {
             self.context.request_probe(id.0, &connection.name_any());
         }
         let interval = schedule::interval(connection);

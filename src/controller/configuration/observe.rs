@@ -4,21 +4,21 @@ use crate::api::configuration::PadCounts;
 use crate::api::pad::Phase;
 use crate::api::{Pad, PadConfigurationSpec};
 use crate::coderpad::{InterviewClient, QuestionRecord};
-use crate::transport::{Error, ErrorKind, Priority};
+use crate::transport::{ErrorKind, Priority, ServiceError};
 use std::sync::Arc;
 
 /// Results of the checks of question and owner in CoderPad. None if not configured or not checked yet.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ExternalChecks {
     /// Result for the question.
-    pub question: Option<Result<QuestionRecord, Error>>,
+    pub question: Option<Result<QuestionRecord, ServiceError>>,
     /// Result for the owner: whether it is a user of the organization.
-    pub owner: Option<Result<bool, Error>>,
+    pub owner: Option<Result<bool, ServiceError>>,
 }
 
 impl ExternalChecks {
     /// Returns the errors of the checks.
-    pub fn errors(&self) -> impl Iterator<Item = &Error> {
+    pub fn errors(&self) -> impl Iterator<Item = &ServiceError> {
         let question = self.question.as_ref().and_then(|question| question.as_ref().err());
         question.into_iter().chain(self.owner.as_ref().and_then(|owner| owner.as_ref().err()))
     }
@@ -29,7 +29,10 @@ impl ExternalChecks {
     }
 }
 
-fn known<T>(now: Option<Result<T, Error>>, before: Option<Result<T, Error>>) -> Option<Result<T, Error>> {
+fn known<T>(
+    now: Option<Result<T, ServiceError>>,
+    before: Option<Result<T, ServiceError>>,
+) -> Option<Result<T, ServiceError>> {
     match (now, before) {
         (Some(Err(error)), Some(Ok(known))) if error.is_retryable() => Some(Ok(known)),
         (now, _) => now,
@@ -55,7 +58,7 @@ pub async fn checks(interview: &InterviewClient, spec: &PadConfigurationSpec) ->
 }
 
 /// Reports whether an error may concern the API key itself, so that a probe of the connection is required.
-pub fn doubts_key(error: &Error) -> bool {
+pub fn suggests_bad_key(error: &ServiceError) -> bool {
     matches!(error.class, ErrorKind::Unauthorized | ErrorKind::Forbidden)
 }
 
@@ -111,7 +114,13 @@ mod tests {
     #[test]
     fn a_transient_failure_keeps_the_last_result() {
         let failed = |class| ExternalChecks {
-            owner: Some(Err(Error::new(class, Service::Interview, "GET /organization/users", None, ""))),
+            owner: Some(Err(ServiceError::new(
+                class,
+                Service::Interview,
+                "GET /organization/users",
+                None,
+                "",
+            ))),
             ..ExternalChecks::default()
         };
         let good = ExternalChecks { owner: Some(Ok(true)), ..ExternalChecks::default() };

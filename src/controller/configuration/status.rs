@@ -7,19 +7,19 @@ use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types}
 use crate::api::configuration::{PadCounts, PadType, Question, ResolvedStage};
 use crate::api::connection::Stage;
 use crate::api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
-use crate::controller::events::SUSPENDED;
+use crate::controller::events::SUSPENDED_REASON;
 use crate::controller::pad::Reason;
-use crate::rules::{FoundStage, StageProblem, misfit, stage_of};
+use crate::rules::{FoundStage, StageProblem, question_problem, stage_of};
 use crate::sanitize;
-use crate::transport::{Error, ErrorKind};
+use crate::transport::{ErrorKind, ServiceError};
 use jiff::Timestamp;
 
 /// Maximum number of stages in a message.
 const STAGES_LISTED: usize = 40;
 /// Maximum length of the name of a stage or question in a message, in characters.
-const SHORT: usize = 60;
+const SHORT_TITLE_LENGTH: usize = 60;
 /// Limit of the schema, in characters.
-const TITLE_LIMIT: usize = 256;
+const STATUS_TITLE_LIMIT: usize = 256;
 
 /// Inputs from which the status is computed.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub struct ConfigurationObservation<'a> {
     /// Its connection, if it exists.
     pub connection: Option<&'a LeverConnection>,
     /// The configuration that takes precedence for the same stage and tag, if any.
-    pub rival: Option<&'a str>,
+    pub preferred: Option<&'a str>,
     /// Results of the checks in CoderPad.
     pub checks: &'a ExternalChecks,
     /// Number of Pads by phase, if counted.
@@ -121,7 +121,7 @@ impl Check {
 
 /// Returns the current status.
 pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> PadConfigurationStatus {
-    let ConfigurationObservation { configuration, connection, checks, counts, handled, rival: _ } =
+    let ConfigurationObservation { configuration, connection, checks, counts, handled, preferred: _ } =
         *observation;
     let spec = &configuration.spec;
     let before = configuration.status.clone().unwrap_or_default();
@@ -131,15 +131,20 @@ pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> Pad
 
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     if spec.suspend {
-        if find(&before.conditions, types::READY).is_none_or(|ready| ready.reason == SUSPENDED) {
+        if find(&before.conditions, types::READY).is_none_or(|ready| ready.reason == SUSPENDED_REASON) {
             let message = "The configuration is suspended and was never checked. Set spec.suspend to false to check it.";
-            conditions.ready(Readiness::Stalled, SUSPENDED, message);
+            conditions.ready(Readiness::Stalled, SUSPENDED_REASON, message);
         } else {
             conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
         }
         stage.set(&mut conditions, types::STAGE_FOUND);
         conditions.keep(types::QUESTION_USABLE);
-        conditions.set(types::SUSPENDED, true, SUSPENDED, "spec.suspend is true: no pads are created.");
+        conditions.set(
+            types::SUSPENDED,
+            true,
+            SUSPENDED_REASON,
+            "spec.suspend is true: no pads are created.",
+        );
     } else {
         let found = found.as_ref().and_then(|found| found.as_ref().ok());
         match verdict(observation, &stage, &question, found) {
@@ -157,9 +162,10 @@ pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> Pad
         last_handled_reconcile_at: handled.map(ToOwned::to_owned).or(before.last_handled_reconcile_at),
         stage: resolved,
         question: match &checks.question {
-            Some(Ok(question)) => {
-                Some(Question { id: question.id, title: sanitize::one_line(&question.title, TITLE_LIMIT) })
-            }
+            Some(Ok(question)) => Some(Question {
+                id: question.id,
+                title: sanitize::one_line(&question.title, STATUS_TITLE_LIMIT),
+            }),
             Some(Err(_)) | None => before.question.filter(|question| Some(question.id) == spec.question_id),
         },
         effective_since,
@@ -186,7 +192,7 @@ fn effect(
     match found {
         Some(FoundStage { stage: Stage { id, name }, .. }) => {
             let same = before.is_some_and(|before| before.id == id && before.tag == spec.tag);
-            let since = match observation.rival {
+            let since = match observation.preferred {
                 Some(_) => None,
                 None => since.filter(|_| same).or(Some(now)),
             };
@@ -208,7 +214,7 @@ fn verdict(
     let obstacles = [
         connection(observation),
         Some(stage.clone()),
-        observation.rival.map(conflict),
+        observation.preferred.map(conflict),
         Some(question.clone()),
         owner(observation),
         take_home_refused(observation),
@@ -323,9 +329,9 @@ fn listing(stages: &[Stage], connection: &str) -> String {
     }
 }
 
-fn conflict(rival: &str) -> Check {
+fn conflict(preferred: &str) -> Check {
     let message = format!(
-        "PadConfiguration {rival} has the same stage and tag and is older, so it takes precedence and this one \
+        "PadConfiguration {preferred} has the same stage and tag and is older, so it takes precedence and this one \
          creates no pads. Change the stage or tag of one of them, or delete one."
     );
     Check::failed("Conflict", message)
@@ -341,16 +347,16 @@ fn question(observation: &ConfigurationObservation<'_>) -> Check {
         Some(Err(error)) => return question_error(observation, id, error),
         None => return not_asked(observation, observation.last(types::QUESTION_USABLE), "question"),
     };
-    let title = sanitize::one_line(&question.title, SHORT);
+    let title = sanitize::one_line(&question.title, SHORT_TITLE_LENGTH);
     let not_usable = |why: &str| Check::failed("QuestionNotUsable", format!("Question {id} '{title}' {why}"));
-    match (misfit(question, spec.type_), spec.type_) {
+    match (question_problem(question, spec.type_), spec.type_) {
         (Some(why), _) => not_usable(why),
         (None, PadType::Live) => Check::ok("Usable", format!("Live pads start with '{title}'.")),
         (None, PadType::TakeHome) => Check::ok("Usable", format!("Take-homes use '{title}'.")),
     }
 }
 
-fn question_error(observation: &ConfigurationObservation<'_>, id: i64, error: &Error) -> Check {
+fn question_error(observation: &ConfigurationObservation<'_>, id: i64, error: &ServiceError) -> Check {
     match error.class {
         ErrorKind::NotFound => Check::failed(
             "QuestionNotFound",
@@ -398,7 +404,7 @@ fn owner(observation: &ConfigurationObservation<'_>) -> Option<Check> {
 }
 
 /// Returns the result for a failed request. After a transient failure, the last known result stays.
-fn failed(error: &Error, last: Option<&Condition>) -> Check {
+fn failed(error: &ServiceError, last: Option<&Condition>) -> Check {
     match error.class {
         ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => match last {
             Some(last) if last.status != Status::Unknown => Check::from_condition(last),
@@ -449,7 +455,9 @@ fn in_use(observation: &ConfigurationObservation<'_>, stage: &Check, found: Opti
         PadType::TakeHome => "a take-home of 2 hours",
     };
     let title = match &observation.checks.question {
-        Some(Ok(question)) => format!(" with the question '{}'", sanitize::one_line(&question.title, SHORT)),
+        Some(Ok(question)) => {
+            format!(" with the question '{}'", sanitize::one_line(&question.title, SHORT_TITLE_LENGTH))
+        }
         Some(Err(_)) | None => spec.question_id.map(|id| format!(" with question {id}")).unwrap_or_default(),
     };
     let message = format!(
@@ -461,7 +469,7 @@ fn in_use(observation: &ConfigurationObservation<'_>, stage: &Check, found: Opti
 }
 
 fn quoted(name: &str) -> String {
-    format!("'{}'", sanitize::one_line(name, SHORT))
+    format!("'{}'", sanitize::one_line(name, SHORT_TITLE_LENGTH))
 }
 
 #[cfg(test)]

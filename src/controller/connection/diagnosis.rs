@@ -5,7 +5,7 @@ use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::patch::is_status;
 use crate::k8s::secrets::SecretError;
 use crate::lever::UserState;
-use crate::transport::{Error, ErrorKind, Service};
+use crate::transport::{ErrorKind, Service, ServiceError};
 use kube::ResourceExt;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Diagnosis {
     }
 
     /// Returns the diagnosis of a webhook that cannot be registered in Lever.
-    pub fn of_webhook(reason: &'static str, nature: Remedy, message: String) -> Self {
+    pub fn for_webhook(reason: &'static str, nature: Remedy, message: String) -> Self {
         Self::new(Service::Lever, reason, nature, message)
     }
 
@@ -57,7 +57,7 @@ const OTHER_HOST: &str = ", or correct spec.lever.url: a key of Lever's sandbox 
                           https://api.sandbox.lever.co/v1, and a production key does not work there";
 
 /// Returns the diagnosis of a failed call. `permission` is a sentence that describes the permission for this call.
-pub fn diagnose_call(error: &Error, key: &SecretKeyRef, permission: &str) -> Diagnosis {
+pub fn diagnose_call(error: &ServiceError, key: &SecretKeyRef, permission: &str) -> Diagnosis {
     let cause = sentence(&error.to_string());
     let (service, place) = (error.service, format!("Secret {}, key {}", key.name, key.key));
     let reason = |lever, interview| match service {
@@ -154,33 +154,36 @@ pub fn organization_changed(message: String) -> Diagnosis {
 
 /// Returns the diagnosis of settings with which neither service can be called. Returns the error itself if it does not
 /// concern the settings.
-pub fn of_account(error: ServiceClientError, connection: &LeverConnection) -> Result<Diagnosis, SecretError> {
+pub fn diagnose_clients(
+    error: ServiceClientError,
+    connection: &LeverConnection,
+) -> Result<Diagnosis, SecretError> {
     let service = error.service();
     let field = match service {
         Service::Lever => "spec.lever.apiKeySecretRef",
         Service::Interview => "spec.interview.apiKeySecretRef",
     };
     let namespace = connection.metadata.namespace.as_deref().unwrap_or_default();
-    let trouble =
+    let diagnosis =
         |reason, message: &str| Diagnosis::new(service, reason, Remedy::UserAction, sentence(message));
     match error {
-        ServiceClientError::OriginNotAllowed { .. } => Ok(trouble("OriginNotAllowed", &error.to_string())),
+        ServiceClientError::OriginNotAllowed { .. } => Ok(diagnosis("OriginNotAllowed", &error.to_string())),
         ServiceClientError::OrganizationChanged { message } => Ok(organization_changed(message)),
         ServiceClientError::Unconfirmed { source } => {
             Ok(diagnose_call(&source, &connection.spec.interview.api_key_secret_ref, ""))
         }
-        ServiceClientError::Key { .. } => Ok(trouble("SecretKeyInvalid", &format!("{field}: {error}"))),
+        ServiceClientError::Key { .. } => Ok(diagnosis("SecretKeyInvalid", &format!("{field}: {error}"))),
         ServiceClientError::Secret { source, .. } => {
-            let reason = of_secret(&source, namespace)
+            let reason = diagnose_secret(&source, namespace)
                 .map(|(reason, hint)| (reason, format!("{field}: {source}{hint}")));
-            reason.map(|(reason, message)| trouble(reason, &message)).ok_or(source)
+            reason.map(|(reason, message)| diagnosis(reason, &message)).ok_or(source)
         }
     }
 }
 
 /// Returns the reason for an unusable Secret value, and a hint to append to the error. None if the read failed, so that
 /// the state of the value is unknown.
-pub fn of_secret(error: &SecretError, namespace: &str) -> Option<(&'static str, String)> {
+pub fn diagnose_secret(error: &SecretError, namespace: &str) -> Option<(&'static str, String)> {
     match error {
         SecretError::NotFound { .. } => Some(("SecretNotFound", format!(" (namespace {namespace})"))),
         SecretError::KeyMissing { .. } => Some(("SecretKeyMissing", String::new())),
@@ -219,16 +222,16 @@ mod tests {
         ];
         for (class, lever, interview, nature) in cases {
             for (service, reason) in [(Service::Lever, lever), (Service::Interview, interview)] {
-                let error = Error::new(class, service, "GET /stages", Some(499), "Sorry.");
-                let trouble = diagnose_call(&error, &key(), "It needs \"Find all stages\".");
-                assert_eq!((trouble.reason, trouble.remedy), (reason, nature), "{class:?}");
+                let error = ServiceError::new(class, service, "GET /stages", Some(499), "Sorry.");
+                let diagnosis = diagnose_call(&error, &key(), "It needs \"Find all stages\".");
+                assert_eq!((diagnosis.reason, diagnosis.remedy), (reason, nature), "{class:?}");
                 for part in [&service.to_string(), "499", "GET /stages"] {
-                    assert!(trouble.message.contains(part), "{}", trouble.message);
+                    assert!(diagnosis.message.contains(part), "{}", diagnosis.message);
                 }
-                assert!(!trouble.message.contains(".."), "{}", trouble.message);
+                assert!(!diagnosis.message.contains(".."), "{}", diagnosis.message);
             }
         }
-        let error = Error::new(ErrorKind::Forbidden, Service::Lever, "GET /stages", Some(403), "no");
+        let error = ServiceError::new(ErrorKind::Forbidden, Service::Lever, "GET /stages", Some(403), "no");
         let message = diagnose_call(&error, &key(), "It needs \"Find all stages\".").message;
         assert!(
             message.contains("Find all stages") && message.contains("Secret acme, key api-key"),
@@ -241,7 +244,7 @@ mod tests {
         let status = kube::core::Status::failure("forbidden", "Forbidden").with_code(403);
         let source = Box::new(kube::Error::Api(Box::new(status)));
         let (reason, hint) =
-            of_secret(&SecretError::Unreadable { name: "acme".into(), source }, "hiring").unwrap();
+            diagnose_secret(&SecretError::Unreadable { name: "acme".into(), source }, "hiring").unwrap();
         assert_eq!(reason, "SecretUnreadable");
         assert!(hint.contains("ServiceAccount to get and watch Secrets"), "{hint}");
     }
@@ -255,12 +258,13 @@ mod tests {
                 "interview": {"apiKeySecretRef": {"name": "acme", "key": "i"}}},
         }))
         .unwrap();
-        let of = |service, source| of_account(ServiceClientError::Secret { service, source }, &connection);
+        let of =
+            |service, source| diagnose_clients(ServiceClientError::Secret { service, source }, &connection);
         let missing = || SecretError::NotFound { name: "acme".into(), key: "l".into() };
-        let trouble = of(Service::Lever, missing()).unwrap();
-        assert_eq!((trouble.reason, trouble.remedy), ("SecretNotFound", Remedy::UserAction));
+        let diagnosis = of(Service::Lever, missing()).unwrap();
+        assert_eq!((diagnosis.reason, diagnosis.remedy), ("SecretNotFound", Remedy::UserAction));
         for part in ["spec.lever.apiKeySecretRef", "Secret acme", "key l", "namespace hiring"] {
-            assert!(trouble.message.contains(part), "{}", trouble.message);
+            assert!(diagnosis.message.contains(part), "{}", diagnosis.message);
         }
         let no_key = SecretError::KeyMissing { name: "acme".into(), key: "i".into() };
         assert_eq!(of(Service::Interview, no_key).unwrap().reason, "SecretKeyMissing");
@@ -275,8 +279,8 @@ mod tests {
             url: "https://evil.example".into(),
             problem: "its origin is not allowed",
         };
-        let trouble = of_account(origin, &connection).unwrap();
-        assert_eq!(trouble.reason, "OriginNotAllowed");
-        assert!(trouble.message.contains("spec.lever.url"), "{}", trouble.message);
+        let diagnosis = diagnose_clients(origin, &connection).unwrap();
+        assert_eq!(diagnosis.reason, "OriginNotAllowed");
+        assert!(diagnosis.message.contains("spec.lever.url"), "{}", diagnosis.message);
     }
 }

@@ -7,6 +7,7 @@ use crate::api::pad::Phase;
 use crate::api::{Condition, LeverConnection, Pad};
 use crate::controller::Context;
 use crate::controller::runtime::ReconcileError;
+use crate::k8s::ObjectKey;
 use crate::k8s::cache::WatchScope;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use futures::{Stream, StreamExt, stream};
@@ -20,7 +21,7 @@ const MISSING: &str = "InstallationIDMissing";
 /// Reason while the annotation is not a valid installation ID.
 const INVALID: &str = "InstallationIDInvalid";
 /// Reason of Exclusive: True.
-const EXCLUSIVE: &str = "Exclusive";
+const EXCLUSIVE_REASON: &str = "Exclusive";
 /// Reason of Exclusive: False.
 const SHARED: &str = "AccountShared";
 
@@ -110,10 +111,10 @@ pub fn concerned_by_pads(
     scope: WatchScope,
     changes: impl Stream<Item = Arc<Pad>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
-    let mut known: HashMap<(String, String), String> = HashMap::new();
+    let mut known: HashMap<ObjectKey, String> = HashMap::new();
     changes.flat_map(move |changed| {
-        let key = (changed.namespace().unwrap_or_default(), changed.name_any());
-        let now = scope.pads.get(&key.0, &key.1);
+        let key = ObjectKey::from_object(changed.as_ref());
+        let now = scope.pads.get(&key.namespace, &key.name);
         let reported = now.as_deref().and_then(other).map(ToOwned::to_owned);
         let before = known.get(&key).cloned();
         let is_news = reported != before;
@@ -122,7 +123,7 @@ pub fn concerned_by_pads(
             None => known.remove(&key),
         };
         let connection = connection_of(&scope, &changed).filter(|_| is_news);
-        stream::iter(connection.map(|name| ObjectRef::new(&name).within(&key.0)))
+        stream::iter(connection.map(|name| ObjectRef::new(&name).within(&key.namespace)))
     })
 }
 
@@ -131,7 +132,7 @@ pub fn exclusive(conditions: &mut Conditions, connection: &LeverConnection, othe
     if others.is_empty() {
         let message =
             "No other installation of the operator is known to create pads for the same candidates.";
-        conditions.set(types::EXCLUSIVE, true, EXCLUSIVE, message);
+        conditions.set(types::EXCLUSIVE, true, EXCLUSIVE_REASON, message);
         return;
     }
     let (namespace, name) = (connection.namespace().unwrap_or_default(), connection.name_any());

@@ -5,17 +5,17 @@ use crate::sync::queue::CompletedSync;
 use jiff::SignedDuration;
 
 /// Maximum age of lastSyncAt while nothing else is written.
-const ROUGHLY: SignedDuration = SignedDuration::from_hours(1);
+const LAST_SYNC_RESOLUTION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Adds the times of the last complete sync (contract S4), if the status is written anyway or the stored times are
-/// older than [`ROUGHLY`].
+/// older than [`LAST_SYNC_RESOLUTION`].
 pub fn add(
     before: &LeverConnectionStatus,
     after: &mut LeverConnectionStatus,
     complete: Option<CompletedSync>,
 ) {
     let Some(CompletedSync { at, erasures }) = complete else { return };
-    let is_old = before.last_sync_at.is_none_or(|before| at.duration_since(before) >= ROUGHLY);
+    let is_old = before.last_sync_at.is_none_or(|before| at.duration_since(before) >= LAST_SYNC_RESOLUTION);
     if is_old || after != before {
         after.last_sync_at = Some(at);
         after.erasures_checked_until = erasures.or(after.erasures_checked_until);

@@ -14,6 +14,7 @@ pub mod webhook;
 use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
 use super::{Context, events, organization, schedule};
 use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
+use crate::k8s::ObjectKey;
 use crate::k8s::patch::write_status;
 use crate::k8s::secrets::SecretChange;
 use futures::{Stream, StreamExt, stream};
@@ -34,7 +35,7 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
     // Subscribe before the first read, so that no change is missed.
     let (secrets, probes) =
         (broadcast_stream(context.secrets.changes()), broadcast_stream(context.probes.subscribe()));
-    let syncs = broadcast_stream(context.syncs.ends());
+    let syncs = broadcast_stream(context.syncs.completions());
     async move {
         if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
             return;
@@ -63,7 +64,7 @@ fn triggers_from_secrets(
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
     changes.flat_map(move |change| {
         let change = change.unwrap_or(SecretChange::Any);
-        context.accounts.forget_changed(&change);
+        context.service_clients.forget_changed(&change);
         let mut connections = context.scope.connections.store().state();
         if let SecretChange::One { namespace, name } = &change {
             connections.retain(|connection| {
@@ -78,12 +79,14 @@ fn triggers_from_secrets(
 /// Returns a stream of connections for which a service rejected a call of a Pad.
 fn triggers_from_refusals(
     reconciler: Arc<ConnectionController>,
-    refusals: impl Stream<Item = Option<(String, String)>> + Send,
+    refusals: impl Stream<Item = Option<ObjectKey>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
     refusals.flat_map(move |refusal| {
         let concerned = reconciler.context.changed_connections(refusal);
         for connection in &concerned {
-            reconciler.memory.want(&connection.namespace().unwrap_or_default(), &connection.name_any());
+            reconciler
+                .memory
+                .request_probe(&connection.namespace().unwrap_or_default(), &connection.name_any());
         }
         references(concerned)
     })
@@ -93,7 +96,7 @@ fn triggers_from_refusals(
 /// have results to report.
 fn triggers_from_sync(
     context: Arc<Context>,
-    ends: impl Stream<Item = Option<(String, String)>> + Send,
+    ends: impl Stream<Item = Option<ObjectKey>> + Send,
 ) -> impl Stream<Item = ObjectRef<LeverConnection>> + Send {
     ends.flat_map(move |end| references(context.changed_connections(end)))
 }
@@ -124,7 +127,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
         let url = status::webhook_url(public_url, &connection);
         if connection.metadata.deletion_timestamp.is_some() {
             let again = self.webhooks.finalize(&mut connection, &url).await?;
-            return Ok(again.map_or_else(Action::await_change, at));
+            return Ok(again.map_or_else(Action::await_change, requeue_at));
         }
         installation::ensure(&self.context, &mut connection).await?;
         let mut token = observe::token(&self.context.secrets, &connection).await?;
@@ -135,16 +138,16 @@ impl Reconcile<LeverConnection> for ConnectionController {
             self.write(&connection, &token, Services::Suspended, None).await?;
             return Ok(Action::await_change());
         }
-        let account = match self.context.accounts.unconfirmed(&connection).await {
+        let account = match self.context.service_clients.unconfirmed(&connection).await {
             Ok(account) => account,
             Err(error) => {
-                let trouble = diagnosis::of_account(error, &connection)?;
+                let diagnosis = diagnosis::diagnose_clients(error, &connection)?;
                 if !webhook::has_finalizer(&connection) {
                     // Do not keep a removed key in memory, unless the deletion of the webhook needs it.
-                    self.context.accounts.forget(&namespace, &name);
+                    self.context.service_clients.forget(&namespace, &name);
                 }
                 self.memory.forget(&namespace, &name);
-                self.write(&connection, &token, Services::Unusable(&trouble), None).await?;
+                self.write(&connection, &token, Services::Unusable(&diagnosis), None).await?;
                 return Ok(Action::await_change());
             }
         };
@@ -170,21 +173,21 @@ impl Reconcile<LeverConnection> for ConnectionController {
             };
             self.memory.begin(&namespace, &name);
             let key = account.interview.account_id();
-            let look = self.context.allowances.quotas().begin_probe(key);
+            let look = self.context.pad_budget.quotas().begin_probe(key);
             // Reads can be cancelled at any time, and a service that hangs must not delay the shutdown.
             let probe = self.stop.run_until_cancelled(observe::probe(&account, &connection)).await;
             let Some((lever, interview)) = probe else { return Ok(Action::await_change()) };
             if let Some(remaining) = interview.facts.quota.as_ref().and_then(|quota| quota.remaining) {
-                self.context.allowances.quotas().end_probe(key, look, remaining);
+                self.context.pad_budget.quotas().end_probe(key, look, remaining);
             }
-            lever_answered = lever.trouble.is_none();
+            lever_answered = lever.diagnosis.is_none();
             // Do not compare with the time of the last complete probe, which has only whole seconds.
-            let is_complete = lever_answered && interview.trouble.is_none();
+            let is_complete = lever_answered && interview.diagnosis.is_none();
             let is_by_the_clock = start.interval.is_some();
             self.memory.record(&namespace, &name, start, lever, interview);
             let asked = requested.filter(|request| !is_handled(&seen, request));
             if is_complete && (is_by_the_clock || asked.is_some()) {
-                self.context.syncs.want(&namespace, &name, asked);
+                self.context.syncs.request_sync(&namespace, &name, asked);
             }
         }
         let Some(probed) = self.memory.last(&namespace, &name) else { return Ok(Action::await_change()) };
@@ -198,8 +201,8 @@ impl Reconcile<LeverConnection> for ConnectionController {
         let (_, webhook_due) = self.webhooks.state(&connection);
         Ok(match (due(), webhook_due) {
             (NextProbe::Now, _) => Action::requeue(std::time::Duration::ZERO),
-            (NextProbe::At(time), webhook_due) => at(webhook_due.map_or(time, |due| due.min(time))),
-            (NextProbe::OnRequest, Some(time)) => at(time),
+            (NextProbe::At(time), webhook_due) => requeue_at(webhook_due.map_or(time, |due| due.min(time))),
+            (NextProbe::OnRequest, Some(time)) => requeue_at(time),
             (NextProbe::OnRequest, None) => Action::await_change(),
         })
     }
@@ -207,14 +210,14 @@ impl Reconcile<LeverConnection> for ConnectionController {
     fn forget(&self, namespace: &str, name: &str) {
         self.memory.forget(namespace, name);
         self.webhooks.forget(namespace, name);
-        self.context.accounts.forget(namespace, name);
-        self.context.allowances.forget(namespace, name);
+        self.context.service_clients.forget(namespace, name);
+        self.context.pad_budget.forget(namespace, name);
         self.context.syncs.forget(namespace, name);
         self.context.metrics.forget(namespace, name);
     }
 }
 
-fn at(time: Instant) -> Action {
+fn requeue_at(time: Instant) -> Action {
     Action::requeue(time.saturating_duration_since(Instant::now()))
 }
 

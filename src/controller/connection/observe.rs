@@ -10,11 +10,11 @@ use crate::controller::organization::{KeyOrganization, Organization};
 use crate::controller::service_clients::ServiceClients;
 use crate::k8s::secrets::{SecretError, Secrets};
 use crate::lever::{self, LeverClient, LeverStage, UserState};
-use crate::transport::{Error, ErrorKind, Priority};
+use crate::transport::{ErrorKind, Priority, ServiceError};
 use kube::ResourceExt;
 
 /// Maximum number of other opportunities that are read if the first one cannot be read.
-const OTHERS: usize = 3;
+const MAX_PROBED_OPPORTUNITIES: usize = 3;
 
 /// Result of a probe of one service.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Probe<Facts> {
     /// Observed facts, up to the first problem.
     pub facts: Facts,
     /// The problem that stopped the probe.
-    pub trouble: Option<Diagnosis>,
+    pub diagnosis: Option<Diagnosis>,
 }
 
 /// Facts from Lever.
@@ -62,14 +62,14 @@ pub async fn probe(
     tokio::join!(
         async {
             let mut facts = LeverFacts { refused: lever.refused(), ..LeverFacts::default() };
-            let trouble = probe_lever(&lever, connection, &mut facts).await.err();
-            Probe { facts, trouble }
+            let diagnosis = probe_lever(&lever, connection, &mut facts).await.err();
+            Probe { facts, diagnosis }
         },
         async {
             let mut facts = InterviewFacts::default();
-            let trouble =
+            let diagnosis =
                 probe_interview(&interview, &account.organization, connection, &mut facts).await.err();
-            Probe { facts, trouble }
+            Probe { facts, diagnosis }
         }
     )
 }
@@ -80,7 +80,7 @@ async fn probe_lever(
     facts: &mut LeverFacts,
 ) -> Result<(), Diagnosis> {
     let key = &connection.spec.lever.api_key_secret_ref;
-    let refused = |error: Error| {
+    let refused = |error: ServiceError| {
         diagnosis::diagnose_call(
             &error,
             key,
@@ -102,7 +102,7 @@ async fn probe_lever(
 
 /// Checks that opportunities can be listed and read. If one cannot be read, others are tried, because it may have been
 /// deleted or merged since.
-async fn probe_opportunities(client: &LeverClient) -> Result<(), Error> {
+async fn probe_opportunities(client: &LeverClient) -> Result<(), ServiceError> {
     let Some(first) = client.any_opportunity().await? else { return Ok(()) };
     let error = match client.opportunity(&first).await {
         Ok(_) => return Ok(()),
@@ -111,8 +111,8 @@ async fn probe_opportunities(client: &LeverClient) -> Result<(), Error> {
     if matches!(error.class, ErrorKind::Unauthorized | ErrorKind::Throttled) || error.status.is_none() {
         return Err(error);
     }
-    let others = client.some_opportunities(OTHERS + 1).await?;
-    for other in others.iter().filter(|other| **other != first).take(OTHERS) {
+    let others = client.some_opportunities(MAX_PROBED_OPPORTUNITIES + 1).await?;
+    for other in others.iter().filter(|other| **other != first).take(MAX_PROBED_OPPORTUNITIES) {
         if client.opportunity(other).await.is_ok() {
             return Ok(());
         }
@@ -171,7 +171,7 @@ pub async fn token(
     let namespace = connection.namespace().unwrap_or_default();
     match secrets.read(&namespace, reference).await {
         Ok(_) => Ok(SigningTokenStatus::Present),
-        Err(error) => match diagnosis::of_secret(&error, &namespace) {
+        Err(error) => match diagnosis::diagnose_secret(&error, &namespace) {
             Some((_, hint)) => Ok(SigningTokenStatus::Missing(format!(
                 "spec.webhook.signingTokenSecretRef: {} The value must be the signature token of Lever's Candidate \
                  Stage Change webhook.",

@@ -5,7 +5,7 @@
 use super::diagnosis::Diagnosis;
 use super::observe::{InterviewFacts, LeverFacts, Probe};
 use crate::controller::schedule;
-use crate::k8s::key;
+use crate::k8s::ObjectKey;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -43,14 +43,14 @@ pub struct ServiceProbe<Facts> {
 
 impl<Facts> ServiceProbe<Facts> {
     fn new(probe: Probe<Facts>, failures_before: u32) -> Self {
-        let may_pass = probe.trouble.as_ref().is_some_and(Diagnosis::is_transient);
+        let may_pass = probe.diagnosis.as_ref().is_some_and(Diagnosis::is_transient);
         Self { probe, failures: if may_pass { failures_before.saturating_add(1) } else { 0 } }
     }
 
     /// Returns the backoff before the next probe after a transient failure.
     fn pause(&self, interval: Option<Duration>) -> Option<Duration> {
-        let trouble = self.probe.trouble.as_ref().filter(|trouble| trouble.is_transient())?;
-        Some(schedule::after_failures(self.failures, interval, trouble.retry_after))
+        let diagnosis = self.probe.diagnosis.as_ref().filter(|diagnosis| diagnosis.is_transient())?;
+        Some(schedule::after_failures(self.failures, interval, diagnosis.retry_after))
     }
 }
 
@@ -90,13 +90,13 @@ struct ProbeEntry {
 /// Probe state of all connections, by namespace and name.
 #[derive(Debug, Default)]
 pub struct ProbeSchedule {
-    entries: Mutex<HashMap<(String, String), ProbeEntry>>,
+    entries: Mutex<HashMap<ObjectKey, ProbeEntry>>,
 }
 
 impl ProbeSchedule {
     /// Requests a probe after a rejected call.
-    pub fn want(&self, namespace: &str, name: &str) {
-        self.entries.lock().entry(key(namespace, name)).or_default().wanted = true;
+    pub fn request_probe(&self, namespace: &str, name: &str) {
+        self.entries.lock().entry(ObjectKey::new(namespace, name)).or_default().wanted = true;
     }
 
     /// Returns the time of the next probe of a connection. `requested` is the value of the annotation.
@@ -108,7 +108,7 @@ impl ProbeSchedule {
         now: Instant,
     ) -> NextProbe {
         let mut entries = self.entries.lock();
-        let entry = entries.entry(key(namespace, name)).or_default();
+        let entry = entries.entry(ObjectKey::new(namespace, name)).or_default();
         if entry.uid.as_deref() != uid {
             *entry = ProbeEntry { uid: uid.map(str::to_owned), ..ProbeEntry::default() };
         }
@@ -117,7 +117,7 @@ impl ProbeSchedule {
 
     /// Records the start of a probe, which handles all earlier requests.
     pub fn begin(&self, namespace: &str, name: &str) {
-        if let Some(entry) = self.entries.lock().get_mut(&key(namespace, name)) {
+        if let Some(entry) = self.entries.lock().get_mut(&ObjectKey::new(namespace, name)) {
             entry.wanted = false;
         }
     }
@@ -132,7 +132,7 @@ impl ProbeSchedule {
         interview: Probe<InterviewFacts>,
     ) -> Arc<ProbeResult> {
         let mut entries = self.entries.lock();
-        let entry = entries.entry(key(namespace, name)).or_default();
+        let entry = entries.entry(ObjectKey::new(namespace, name)).or_default();
         let probed = Arc::new(following(entry.probed.as_deref(), start, lever, interview, name));
         entry.probed = Some(probed.clone());
         probed
@@ -140,12 +140,12 @@ impl ProbeSchedule {
 
     /// Returns the result of the last probe.
     pub fn last(&self, namespace: &str, name: &str) -> Option<Arc<ProbeResult>> {
-        self.entries.lock().get(&key(namespace, name)).and_then(|entry| entry.probed.clone())
+        self.entries.lock().get(&ObjectKey::new(namespace, name)).and_then(|entry| entry.probed.clone())
     }
 
     /// Drops the state of a connection that cannot be probed any more or was deleted.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.entries.lock().remove(&key(namespace, name));
+        self.entries.lock().remove(&ObjectKey::new(namespace, name));
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
 
     const ID: (&str, &str, Option<&str>) = ("hiring", "acme", Some("uid"));
 
-    fn trouble(nature: Remedy) -> Diagnosis {
+    fn diagnosis(nature: Remedy) -> Diagnosis {
         Diagnosis {
             reason: "Reason",
             message: "message".into(),
@@ -221,8 +221,8 @@ mod tests {
     }
 
     fn record(memory: &ProbeSchedule, start: ProbeStart, nature: Option<Remedy>) -> Arc<ProbeResult> {
-        let lever = Probe { facts: LeverFacts::default(), trouble: nature.map(trouble) };
-        let interview = Probe { facts: InterviewFacts::default(), trouble: None };
+        let lever = Probe { facts: LeverFacts::default(), diagnosis: nature.map(diagnosis) };
+        let interview = Probe { facts: InterviewFacts::default(), diagnosis: None };
         memory.begin("hiring", "acme");
         memory.record("hiring", "acme", start, lever, interview)
     }
@@ -267,7 +267,7 @@ mod tests {
         let memory = ProbeSchedule::default();
         assert_eq!(due(&memory, "1", None), NextProbe::Now);
         record(&memory, start("1", None), None);
-        memory.want("hiring", "acme");
+        memory.request_probe("hiring", "acme");
         assert_eq!(pause(&memory), Some(5));
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(due(&memory, "1", None), NextProbe::Now);

@@ -7,7 +7,7 @@ use super::probe_schedule::{ProbeResult, ServiceProbe};
 use super::webhook::{SECRET_NOT_OWNED, WebhookState};
 use crate::api::condition::{Conditions, Readiness, Status, find, types};
 use crate::api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
-use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus};
+use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus, names};
 use crate::sanitize;
 use crate::sync::queue::MissedDelivery;
 use crate::transport::Service;
@@ -21,7 +21,7 @@ const FAILURES_THAT_COUNT: u32 = 3;
 /// Limits of the schema.
 const MOST_STAGES: usize = 500;
 const ID_LIMIT: usize = 128;
-const NAME_LIMIT: usize = 256;
+const STAGE_NAME_LIMIT: usize = 256;
 /// The quota is low if less than 1/`LOW_ONE_IN` of the plan is left.
 const LOW_ONE_IN: i64 = 10;
 const QUOTA_LOW: &str = "QuotaLow";
@@ -30,7 +30,7 @@ const MORE_QUOTA: &str = "The next billing cycle or a larger CoderPad plan adds 
                           permits pads that CoderPad bills beyond the quota.";
 /// Reason until the first probe has ended.
 pub const CONNECTING: &str = "Connecting";
-const SUSPENDED: &str = crate::controller::events::SUSPENDED;
+const CONNECTION_SUSPENDED: &str = crate::controller::events::SUSPENDED_REASON;
 /// Reason after sync found a stage entry for which no webhook had arrived.
 pub const DELIVERY_MISSED: &str = "DeliveryMissed";
 /// Reason of WebhookVerified=False before the first signed request.
@@ -79,7 +79,7 @@ pub enum Services<'a> {
 
 /// Reports whether the status of a connection must be written before its first probe, which may take long.
 pub fn is_new(connection: &LeverConnection) -> bool {
-    find(connection.conditions(), types::READY).is_none_or(|ready| ready.reason == SUSPENDED)
+    find(connection.conditions(), types::READY).is_none_or(|ready| ready.reason == CONNECTION_SUSPENDED)
 }
 
 /// Returns the current status.
@@ -109,9 +109,9 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
         ..before.clone()
     };
     if let Services::Probed(probed) = services {
-        take_facts(&mut after, probed);
+        copy_probe_facts(&mut after, probed);
     }
-    take_webhook(&mut after, managed);
+    copy_webhook_id(&mut after, managed);
 
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     connected(&mut conditions, connection, services, managed);
@@ -122,7 +122,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
         conditions.set(
             types::SUSPENDED,
             true,
-            SUSPENDED,
+            CONNECTION_SUSPENDED,
             "spec.suspend is true: the operator sends no requests to either service.",
         );
     }
@@ -133,8 +133,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
 
 /// Returns the webhook URL for Lever; only the path if --public-url is not set.
 pub fn webhook_url(public_url: Option<&str>, connection: &LeverConnection) -> String {
-    let path =
-        format!("/webhooks/lever/{}/{}", connection.namespace().unwrap_or_default(), connection.name_any());
+    let path = names::webhook_path(&connection.namespace().unwrap_or_default(), &connection.name_any());
     match public_url.map(|url| url.trim().trim_end_matches('/')).filter(|url| !url.is_empty()) {
         None => path,
         Some(url) if url.contains("://") => format!("{url}{path}"),
@@ -143,7 +142,7 @@ pub fn webhook_url(public_url: Option<&str>, connection: &LeverConnection) -> St
 }
 
 /// Copies the facts of a probe into the status. Facts that the probe lacks keep their last values.
-fn take_facts(status: &mut LeverConnectionStatus, probed: &ProbeResult) {
+fn copy_probe_facts(status: &mut LeverConnectionStatus, probed: &ProbeResult) {
     if let Some(stages) = &probed.lever.probe.facts.stages {
         status.stages = stages_of(stages);
     }
@@ -164,7 +163,7 @@ fn take_facts(status: &mut LeverConnectionStatus, probed: &ProbeResult) {
 
 /// Copies the ID of the managed webhook into the status. A switch between manual and managed webhooks resets the
 /// verification.
-fn take_webhook(status: &mut LeverConnectionStatus, webhook: &WebhookState) {
+fn copy_webhook_id(status: &mut LeverConnectionStatus, webhook: &WebhookState) {
     let id = match webhook {
         WebhookState::Registered { id } => Some(id.clone()),
         WebhookState::Manual => None,
@@ -183,7 +182,7 @@ fn stages_of(stages: &[lever::LeverStage]) -> Vec<Stage> {
         .iter()
         .filter(|stage| !stage.id.is_empty() && stage.id.chars().count() <= ID_LIMIT && ids.insert(&stage.id))
         .take(MOST_STAGES)
-        .map(|stage| Stage { id: stage.id.clone(), name: sanitize::cut(&stage.name, NAME_LIMIT) })
+        .map(|stage| Stage { id: stage.id.clone(), name: sanitize::cut(&stage.name, STAGE_NAME_LIMIT) })
         .collect()
 }
 
@@ -219,10 +218,10 @@ fn connected(
     let standings = match services {
         Services::Suspended => {
             let last = find(before, types::READY)
-                .filter(|ready| ![CONNECTING, SUSPENDED].contains(&ready.reason.as_str()));
+                .filter(|ready| ![CONNECTING, CONNECTION_SUSPENDED].contains(&ready.reason.as_str()));
             if last.is_none() {
                 let message = "The connection is suspended and was never probed. Set spec.suspend to false to probe it.";
-                conditions.ready(Readiness::Stalled, SUSPENDED, message);
+                conditions.ready(Readiness::Stalled, CONNECTION_SUSPENDED, message);
             } else {
                 conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
             }
@@ -233,11 +232,11 @@ fn connected(
             reason: CONNECTING,
             message: format!("The first probe of {service} is in progress. No action needed."),
         }),
-        Services::Unusable(trouble) => {
-            let concerned = if trouble.service == Service::Lever { 0 } else { 1 };
+        Services::Unusable(diagnosis) => {
+            let concerned = if diagnosis.service == Service::Lever { 0 } else { 1 };
             [0, 1].map(|service| {
                 if service == concerned {
-                    down(trouble, trouble.message.clone())
+                    down(diagnosis, diagnosis.message.clone())
                 } else {
                     let message =
                         format!("{} is not checked until both services are usable.", BOTH[service].1);
@@ -282,31 +281,31 @@ fn refused_write(operation: &str) -> String {
     )
 }
 
-fn down(trouble: &Diagnosis, message: String) -> ServiceStatus {
-    ServiceStatus::Down { reason: trouble.reason, message, stalled: trouble.remedy != Remedy::Retry }
+fn down(diagnosis: &Diagnosis, message: String) -> ServiceStatus {
+    ServiceStatus::Down { reason: diagnosis.reason, message, stalled: diagnosis.remedy != Remedy::Retry }
 }
 
 fn standing<Facts>(before: Option<&Condition>, tried: &ServiceProbe<Facts>) -> ServiceStatus {
-    let Some(trouble) = &tried.probe.trouble else { return ServiceStatus::Up { but: None } };
+    let Some(diagnosis) = &tried.probe.diagnosis else { return ServiceStatus::Up { but: None } };
     let failures = tried.failures;
-    if !trouble.is_transient() {
-        return down(trouble, trouble.message.clone());
+    if !diagnosis.is_transient() {
+        return down(diagnosis, diagnosis.message.clone());
     }
     if failures < FAILURES_THAT_COUNT && before.is_some_and(|before| before.status == Status::True) {
         return ServiceStatus::Unchanged;
     }
     // Keep the message from then on, so that an outage of hours does not cause a status write per probe.
     if let Some(before) = before.filter(|_| failures > FAILURES_THAT_COUNT)
-        && (before.status, before.reason.as_str()) == (Status::False, trouble.reason)
+        && (before.status, before.reason.as_str()) == (Status::False, diagnosis.reason)
     {
-        return down(trouble, before.message.clone());
+        return down(diagnosis, before.message.clone());
     }
     let count = match failures {
         0 | 1 => "1 attempt failed".into(),
         n if n < FAILURES_THAT_COUNT => format!("{n} attempts in a row failed"),
         _ => format!("{FAILURES_THAT_COUNT} or more attempts in a row failed"),
     };
-    down(trouble, format!("{} The operator retries automatically; {count}.", sentence(&trouble.message)))
+    down(diagnosis, format!("{} The operator retries automatically; {count}.", sentence(&diagnosis.message)))
 }
 
 /// Sets Ready. If there are several problems, those that require user action come first.
@@ -357,7 +356,7 @@ fn missed_delivery(status: &LeverConnectionStatus, missed: Option<&MissedDeliver
              Lever's settings, under Integrations and API, Webhooks, check that Candidate Stage Change is enabled \
              and that its URL is {url}; the list of deliveries there shows errors. The next signed request resolves \
              this: press Verify to send one.",
-            sanitize::one_line(stage, NAME_LIMIT)
+            sanitize::one_line(stage, STAGE_NAME_LIMIT)
         ));
     }
     let before = find(&status.conditions, types::WEBHOOK_VERIFIED)?;
@@ -442,8 +441,8 @@ fn webhook(
 ) {
     let is_managed = connection.spec.webhook.mode == WebhookMode::Managed;
     match managed {
-        WebhookState::Failed(trouble) if is_managed => {
-            conditions.set(types::WEBHOOK_VERIFIED, false, trouble.reason, &trouble.message);
+        WebhookState::Failed(diagnosis) if is_managed => {
+            conditions.set(types::WEBHOOK_VERIFIED, false, diagnosis.reason, &diagnosis.message);
             return;
         }
         // Keep the last state until Lever responds and its webhooks can be listed.

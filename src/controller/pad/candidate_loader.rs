@@ -12,8 +12,8 @@ use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
 use crate::lever::{LEVER_PAGE_SIZE, LeverClient, Opportunity, PageToken};
-use crate::telemetry::health::patiently;
-use crate::transport::{Error, Permit};
+use crate::telemetry::health::exempt_from_watchdog;
+use crate::transport::{Permit, ServiceError};
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -226,7 +226,7 @@ impl Ticket {
     ///
     /// # Errors
     /// As [`LeverClient::opportunity`].
-    pub async fn read(self, lever: &LeverClient) -> Result<Opportunity, Error> {
+    pub async fn read(self, lever: &LeverClient) -> Result<Opportunity, ServiceError> {
         match self.listed {
             Some(listed) => listed.read(lever, &self.single).await,
             None => self.single.read(lever, None).await,
@@ -240,19 +240,23 @@ impl BatchTicket {
         Self { batch, opportunity_id, number, expired: None }
     }
 
-    async fn read(mut self, lever: &LeverClient, single: &SharedReadTicket) -> Result<Opportunity, Error> {
+    async fn read(
+        mut self,
+        lever: &LeverClient,
+        single: &SharedReadTicket,
+    ) -> Result<Opportunity, ServiceError> {
         if let Some(opportunity) = self.take_delivered() {
             return Ok(opportunity);
         }
         let batch = self.batch.clone();
         // The page that the first waiter reads answers the others. Further Pads arrive while it waits for the rate
         // limit, so only one waiter at a time acquires a permit, and decides afterwards between a page and a read.
-        let mut cursor = patiently(batch.cursor.lock()).await;
+        let mut cursor = exempt_from_watchdog(batch.cursor.lock()).await;
         for _ in 0..=batch.pending_count() / PADS_PER_WASTED_PAGE {
             if let Some(opportunity) = self.take_delivered() {
                 return Ok(opportunity);
             }
-            patiently(batch.wait_for_batch(&cursor)).await;
+            exempt_from_watchdog(batch.wait_for_batch(&cursor)).await;
             let is_for_pages = |cursor: &Cursor, pending: usize| {
                 (self.expired.is_some() || pending >= BATCH_MIN_WAITERS) && !cursor.is_cooling_down(pending)
             };
@@ -408,14 +412,14 @@ mod tests {
             join_all((0..count).map(|_| self.candidate(TAG))).await
         }
 
-        fn ask(&self, id: &str) -> Ticket {
+        fn request(&self, id: &str) -> Ticket {
             let single = self.singles.register("hiring", "acme", id, false);
             let listed = Some(BatchTicket::new(self.batch.clone(), id.to_owned()));
             Ticket { version: None, single, listed }
         }
 
         /// A Pad of another rule with the same stage, whose tag the candidate does not carry.
-        fn ask_by_rule(&self, number: usize, id: &str) -> Ticket {
+        fn request_by_rule(&self, number: usize, id: &str) -> Ticket {
             let rule = ListKey { tag: format!("tag-{number}"), ..self.batch.rule.clone() };
             let batch = CandidateLoader::default().batch(rule);
             let single = self.singles.register("hiring", "acme", id, true);
@@ -439,13 +443,13 @@ mod tests {
     async fn many_pads_are_answered_by_pages_and_few_by_individual_reads() {
         let account = Account::new().await;
         let few = account.candidates(BATCH_MIN_WAITERS - 1).await;
-        let tickets = few.iter().map(|id| account.ask(id)).collect();
+        let tickets = few.iter().map(|id| account.request(id)).collect();
         assert_eq!(account.read_all(tickets).await, few);
         assert_eq!(account.calls(), (0, BATCH_MIN_WAITERS - 1));
 
         let many = account.candidates(150).await;
         account.simulator.clear_calls();
-        let tickets = many.iter().map(|id| account.ask(id)).collect();
+        let tickets = many.iter().map(|id| account.request(id)).collect();
         assert_eq!(account.read_all(tickets).await, many);
         let (lists, singles) = account.calls();
         // More than one page of candidates is in the stage. A Pad whose candidate is on neither reads individually.
@@ -460,7 +464,7 @@ mod tests {
         let ids = account.candidates(60).await;
         let reads = ids.iter().enumerate().map(async |(number, id)| {
             tokio::time::sleep(Duration::from_millis(3 * number as u64)).await;
-            account.ask(id).read(&account.lever).await.unwrap().id
+            account.request(id).read(&account.lever).await.unwrap().id
         });
         assert_eq!(join_all(reads).await, ids);
         let (lists, singles) = account.calls();
@@ -472,7 +476,7 @@ mod tests {
         let account = Account::new().await;
         account.candidates(120).await;
         let waiting = account.candidates(110).await;
-        let tickets = waiting.iter().map(|id| account.ask(id)).collect();
+        let tickets = waiting.iter().map(|id| account.request(id)).collect();
         assert_eq!(account.read_all(tickets).await, waiting);
         let (lists, singles) = account.calls();
         assert!(lists <= 4 && singles <= BATCH_MIN_WAITERS, "{lists} lists, {singles} single reads");
@@ -482,12 +486,12 @@ mod tests {
     async fn a_page_does_not_answer_pads_that_registered_after_its_request() {
         let account = Account::new().await;
         let ids = account.candidates(BATCH_MIN_WAITERS + 1).await;
-        let mut tickets: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
+        let mut tickets: Vec<_> = ids.iter().map(|id| account.request(id)).collect();
         let first = tickets.remove(0);
         first.read(&account.lever).await.unwrap();
         assert_eq!(account.calls(), (1, 0));
         // The next version of a Pad whose candidate was delivered already.
-        let (mut again, mut delivered) = (account.ask(&ids[1]), tickets.remove(0));
+        let (mut again, mut delivered) = (account.request(&ids[1]), tickets.remove(0));
         let take = |ticket: &mut Ticket| ticket.listed.as_mut().unwrap().take_delivered();
         assert!(take(&mut delivered).is_none(), "a newer waiter replaced it");
         drop(delivered);
@@ -499,7 +503,7 @@ mod tests {
     async fn missing_candidates_are_read_individually_and_useless_lists_are_suspended() {
         let account = Account::new().await;
         let untagged = join_all((0..PADS_PER_WASTED_PAGE - 1).map(|_| account.candidate("other"))).await;
-        let tickets = untagged.iter().map(|id| account.ask(id)).collect();
+        let tickets = untagged.iter().map(|id| account.request(id)).collect();
         assert_eq!(account.read_all(tickets).await, untagged);
         assert_eq!(account.calls(), (1, PADS_PER_WASTED_PAGE - 1));
     }
@@ -510,7 +514,7 @@ mod tests {
         let ids = account.candidates(BATCH_MIN_WAITERS).await;
         let lists = simulators::Fault::on("GET", "^/v1/opportunities$");
         account.simulator.faults().add(lists.status(503).until_removed());
-        let tickets = ids.iter().map(|id| account.ask(id)).collect();
+        let tickets = ids.iter().map(|id| account.request(id)).collect();
         assert_eq!(account.read_all(tickets).await, ids);
         assert_eq!(account.calls(), (1, BATCH_MIN_WAITERS));
     }
@@ -522,14 +526,14 @@ mod tests {
         let by_rules = (0..20).map(async |number| {
             // The webhook receiver stores them one after the other.
             tokio::time::sleep(Duration::from_millis(5 * number as u64)).await;
-            account.ask_by_rule(number, &id).read(&account.lever).await.unwrap().id
+            account.request_by_rule(number, &id).read(&account.lever).await.unwrap().id
         });
         assert_eq!(join_all(by_rules).await, vec![id.clone(); 20]);
         assert_eq!(account.calls(), (0, 1));
         // The next move causes a new read, and a missing candidate is read only once as well.
-        assert_eq!(account.read_all(vec![account.ask(&id)]).await, [id]);
+        assert_eq!(account.read_all(vec![account.request(&id)]).await, [id]);
         assert_eq!(account.calls(), (0, 2));
-        let gone: Vec<_> = (0..20).map(|number| account.ask_by_rule(number, "nobody")).collect();
+        let gone: Vec<_> = (0..20).map(|number| account.request_by_rule(number, "nobody")).collect();
         let answers = join_all(gone.into_iter().map(|ticket| ticket.read(&account.lever))).await;
         assert!(answers.iter().all(Result::is_err));
         assert_eq!(account.calls(), (0, 3));
@@ -543,11 +547,11 @@ mod tests {
         let slow =
             simulators::Fault::on("GET", &format!("/{id}$")).pause(simulators::PausePoint::AfterEffect);
         let slow = account.simulator.faults().add(slow);
-        let first = account.ask(&id).read(&account.lever);
+        let first = account.request(&id).read(&account.lever);
         let later = async {
             slow.reached().await;
             account.simulator.add_tag(&id, "added-later");
-            let ticket = account.ask(&id);
+            let ticket = account.request(&id);
             slow.release();
             ticket.read(&account.lever).await.unwrap().tags.contains(&"added-later".to_owned())
         };
@@ -562,7 +566,7 @@ mod tests {
         let id = account.candidate(TAG).await;
         let fault = simulators::Fault::on("GET", &format!("/{id}$")).status(503).times(1);
         account.simulator.faults().add(fault);
-        let tickets = (0..3).map(|number| account.ask_by_rule(number, &id).read(&account.lever));
+        let tickets = (0..3).map(|number| account.request_by_rule(number, &id).read(&account.lever));
         let answers = join_all(tickets).await;
         assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2, "{answers:?}");
         assert_eq!(account.calls(), (0, 2));
@@ -572,7 +576,7 @@ mod tests {
     async fn expired_data_is_discarded_and_read_again_for_all_pads() {
         let account = Account::new().await;
         let ids = account.candidates(2 * BATCH_MIN_WAITERS).await;
-        let mut tickets: Vec<_> = ids.iter().map(|id| account.ask(id)).collect();
+        let mut tickets: Vec<_> = ids.iter().map(|id| account.request(id)).collect();
         tickets.remove(0).read(&account.lever).await.unwrap();
         tokio::time::pause();
         tokio::time::advance(CANDIDATE_CACHE_TTL + Duration::from_secs(1)).await;

@@ -49,7 +49,7 @@ pub struct PadReconcile<'a> {
     /// Its configuration.
     pub configuration: Option<Arc<PadConfiguration>>,
     /// The service clients of its connection.
-    pub account: Option<Arc<ServiceClients>>,
+    pub clients: Option<Arc<ServiceClients>>,
     /// Its ticket for a batched read of its candidate.
     pub demand: Option<Ticket>,
     /// The permit and send deadline of the write to Lever that this pass has claimed.
@@ -57,16 +57,16 @@ pub struct PadReconcile<'a> {
     /// The ID of the pad that this pass created in CoderPad.
     pub made: Option<String>,
     /// The observed state.
-    pub facts: PadState,
+    pub state: PadState,
 }
 
 impl PadReconcile<'_> {
     /// Executes one command and stores its result in the state.
     pub async fn execute(&mut self, step: Command) {
         let span = spans::step(step.name());
-        if let Err(trouble) = self.try_to(step).instrument(span.clone()).await {
+        if let Err(error) = self.try_to(step).instrument(span.clone()).await {
             span.record("otel.status_code", "error");
-            self.facts.error = Some(trouble);
+            self.state.error = Some(error);
         }
     }
 
@@ -75,7 +75,7 @@ impl PadReconcile<'_> {
             Command::Done { .. } => Ok(()),
             Command::ReadOpportunity => self.read_opportunity().await,
             Command::ReadPad(id) => {
-                self.facts.record = self
+                self.state.record = self
                     .read_pad(&id)
                     .await?
                     .map_or(PadLookup::NotFound, |record| PadLookup::Read(Box::new(record)));
@@ -84,23 +84,23 @@ impl PadReconcile<'_> {
             Command::ReadLinkedPads(ids) => {
                 // The newest links are last: Lever appends.
                 let newest: Vec<String> = ids.iter().rev().take(LINKS_READ).cloned().collect();
-                let mut records = self.facts.linked_before.take().unwrap_or_default();
+                let mut records = self.state.linked_before.take().unwrap_or_default();
                 records.extend(self.read_linked_pads(newest).await?);
-                self.facts.linked_before = Some(records);
-                self.facts.ownership.links_read.extend(ids);
+                self.state.linked_before = Some(records);
+                self.state.ownership.links_read.extend(ids);
                 Ok(())
             }
             Command::ReadKindAgain(id) => {
                 tokio::time::sleep(READ_AGAIN_AFTER).await;
-                self.facts.kind_read_again = true;
+                self.state.kind_read_again = true;
                 let record = self.read_pad(&id).await?;
                 // A deleted pad is handled like a live one.
-                self.facts.record = match (record, &self.facts.flight) {
+                self.state.record = match (record, &self.state.create_outcome) {
                     (Some(record), _) => PadLookup::Read(Box::new(record)),
                     (None, CreateOutcome::Searched(found)) if let [found] = found.as_slice() => {
                         PadLookup::Read(Box::new(found.clone()))
                     }
-                    (None, _) => std::mem::replace(&mut self.facts.record, PadLookup::NotRead),
+                    (None, _) => std::mem::replace(&mut self.state.record, PadLookup::NotRead),
                 };
                 Ok(())
             }
@@ -116,17 +116,17 @@ impl PadReconcile<'_> {
             Command::Claim(effect) => self.claim(effect).await,
             Command::AddLink(url) => self.add_link(url).await,
             Command::AddTags(tags) => {
-                let changed = self.account()?.lever.add_tags(&self.facts.pad.opportunity_id, &tags).await;
-                self.facts.tags_written.extend(tags);
+                let changed = self.account()?.lever.add_tags(&self.state.pad.opportunity_id, &tags).await;
+                self.state.tags_written.extend(tags);
                 self.after_lever_write(changed).await
             }
             Command::RemoveTags(tags) => {
-                let changed = self.account()?.lever.remove_tags(&self.facts.pad.opportunity_id, &tags).await;
-                self.facts.tags_written.extend(tags);
+                let changed = self.account()?.lever.remove_tags(&self.state.pad.opportunity_id, &tags).await;
+                self.state.tags_written.extend(tags);
                 self.after_lever_write(changed).await
             }
             Command::ReadNotes { reference } => {
-                let notes = self.account()?.lever.notes(&self.facts.pad.opportunity_id).await;
+                let notes = self.account()?.lever.notes(&self.state.pad.opportunity_id).await;
                 let notes = notes.map_err(PassError::Service)?;
                 let unreadable = notes.unreadable();
                 let found = notes
@@ -137,13 +137,13 @@ impl PadReconcile<'_> {
                 if let (None, Some(unreadable)) = (&found, unreadable) {
                     return Err(PassError::Service(unreadable));
                 }
-                self.facts.note = found.map_or(NoteLookup::Absent, |note| NoteLookup::Written(note.id));
+                self.state.note = found.map_or(NoteLookup::Absent, |note| NoteLookup::Written(note.id));
                 Ok(())
             }
             Command::AddNote(text) => self.add_note(&text).await,
             Command::ReadEvents(id) => {
                 let events = self.account()?.interview.pad_events(&id).await;
-                self.facts.events = Some(events.map_err(PassError::Service)?);
+                self.state.events = Some(events.map_err(PassError::Service)?);
                 Ok(())
             }
             Command::ReadCode(ids) => {
@@ -156,48 +156,49 @@ impl PadReconcile<'_> {
                         Err(error) => return Err(PassError::Service(error)),
                     }
                 }
-                self.facts.code = Some(code);
+                self.state.code = Some(code);
                 Ok(())
             }
             Command::CheckQuestion { question, type_ } => {
                 // The refusal remains, whatever the result.
                 let asked = self.account()?.interview.question(question).await;
-                self.facts.misfit = Some(asked.ok().and_then(|asked| rules::misfit(&asked, type_)));
+                self.state.question_problem =
+                    Some(asked.ok().and_then(|asked| rules::question_problem(&asked, type_)));
                 Ok(())
             }
             Command::EndPad(id) => {
                 self.account()?.interview.end_pad(&id).await.map_err(PassError::Service)?;
-                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "ended interview in CoderPad");
-                self.facts.end_asked = true;
+                tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "ended interview in CoderPad");
+                self.state.end_requested = true;
                 // The response does not contain the pad.
-                self.facts.record = PadLookup::NotRead;
+                self.state.record = PadLookup::NotRead;
                 Ok(())
             }
             Command::RemoveLink(url) => {
                 let changed =
-                    self.account()?.lever.remove_links(&self.facts.pad.opportunity_id, &[url]).await;
-                self.facts.link_removed = changed.is_ok();
+                    self.account()?.lever.remove_links(&self.state.pad.opportunity_id, &[url]).await;
+                self.state.link_removed = changed.is_ok();
                 self.after_lever_write(changed).await
             }
             Command::DeletePad(id) => {
                 self.account()?.interview.delete_pad(&id).await.map_err(PassError::Service)?;
-                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "deleted pad in CoderPad");
+                tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "deleted pad in CoderPad");
                 // A pad that is deleted again counts in the hourly limit (contract P11).
-                let attempt = self.facts.pad.open_attempt().filter(|_| !self.facts.pad.deleting);
+                let attempt = self.state.pad.open_attempt().filter(|_| !self.state.pad.deleting);
                 let attempted = attempt.and_then(|attempt| attempt.at.parse().ok());
-                self.facts.create_answered_at = self.facts.create_answered_at.or(attempted);
-                if let CreateOutcome::Searched(found) = &mut self.facts.flight {
+                self.state.create_answered_at = self.state.create_answered_at.or(attempted);
+                if let CreateOutcome::Searched(found) = &mut self.state.create_outcome {
                     found.retain(|record| record.id != id);
                 }
-                self.facts.deleted.push(id);
+                self.state.deleted.push(id);
                 Ok(())
             }
             Command::Yield(id) => self.mark_as_yielding(id).await,
             Command::ClearPad => self.forget_pad().await,
             Command::CreateNextPad(n) => self.create_next_pad(n).await,
             Command::JudgeSibling(name) => {
-                self.context.looks.request(&self.facts.pad.namespace, &name, Hint::Judge);
-                self.facts.passed_on = true;
+                self.context.hints.request(&self.state.pad.namespace, &name, Hint::Judge);
+                self.state.sibling_requested = true;
                 Ok(())
             }
             Command::SetFinalizer(present) => self
@@ -208,13 +209,13 @@ impl PadReconcile<'_> {
     }
 
     fn account(&self) -> Result<&ServiceClients, PassError> {
-        self.account
+        self.clients
             .as_deref()
             .ok_or_else(|| PassError::Cluster { message: "the connection is not ready".into() })
     }
 
     fn api(&self) -> Api<Pad> {
-        Api::namespaced(self.context.client.clone(), &self.facts.pad.namespace)
+        Api::namespaced(self.context.client.clone(), &self.state.pad.namespace)
     }
 
     /// Writes metadata of the Pad and stores the resulting object.
@@ -222,7 +223,7 @@ impl PadReconcile<'_> {
         let written = write_metadata(&self.context.client, self.pad.as_ref(), &change).await;
         if let Err(WriteError::Conflict { now }) = &written {
             // No retry before the watch delivers the conflicting version.
-            self.context.written.record_version(&self.pad, now.as_deref());
+            self.context.write_tracker.record_version(&self.pad, now.as_deref());
         }
         let written = written?;
         self.refresh_stored(written);
@@ -230,16 +231,16 @@ impl PadReconcile<'_> {
     }
 
     fn refresh_stored(&mut self, pad: Pad) {
-        self.context.written.record(&pad);
-        let before = (self.facts.pad.attempt.take(), self.facts.pad.open_claim());
-        self.facts.pad = observe::stored_pad(&pad, self.configuration.as_deref());
+        self.context.write_tracker.record(&pad);
+        let before = (self.state.pad.attempt.take(), self.state.pad.open_claim());
+        self.state.pad = observe::stored_pad(&pad, self.configuration.as_deref());
         self.pad = Arc::new(pad);
         // A request of another process that has written meanwhile may be in flight.
-        if self.facts.pad.attempt != before.0 {
-            self.facts.flight = observe::flight(&self.facts.pad, self.context);
+        if self.state.pad.attempt != before.0 {
+            self.state.create_outcome = observe::flight(&self.state.pad, self.context);
         }
-        if self.facts.pad.open_claim() != before.1 {
-            self.facts.claimed = observe::claimed(&self.facts.pad, self.context);
+        if self.state.pad.open_claim() != before.1 {
+            self.state.write_claim = observe::claimed(&self.state.pad, self.context);
         }
     }
 
@@ -247,24 +248,24 @@ impl PadReconcile<'_> {
     /// After a webhook, the plan does that with its own delays (contract P7a).
     async fn read_opportunity(&mut self) -> Result<(), PassError> {
         let demand = self.demand.take();
-        self.facts.read_is_shared = demand.is_some();
+        self.state.read_is_shared = demand.is_some();
         let lever = &self.account()?.lever;
         let mut read = match demand {
             Some(demand) => demand.read(lever).await,
-            None => lever.opportunity(&self.facts.pad.opportunity_id).await,
+            None => lever.opportunity(&self.state.pad.opportunity_id).await,
         };
-        let is_read_later = self.facts.event.is_some_and(|event| event.read_again_in.is_some());
+        let is_read_later = self.state.event.is_some_and(|event| event.read_again_in.is_some());
         if read.as_ref().is_err_and(|error| error.class == ErrorKind::NotFound) && !is_read_later {
             tokio::time::sleep(READ_AGAIN_AFTER).await;
-            read = lever.opportunity(&self.facts.pad.opportunity_id).await;
+            read = lever.opportunity(&self.state.pad.opportunity_id).await;
         }
-        self.facts.opportunity = match read {
+        self.state.opportunity = match read {
             Ok(opportunity) => CandidateLookup::Read(Box::new(opportunity)),
             Err(error) if error.class == ErrorKind::NotFound => CandidateLookup::NotFound,
             Err(error) if error.class == ErrorKind::Forbidden => {
                 // If the key can read another opportunity, only this one is refused (contract P2b).
                 match lever.any_opportunity().await.map_err(PassError::Service)? {
-                    Some(other) if other != self.facts.pad.opportunity_id => {
+                    Some(other) if other != self.state.pad.opportunity_id => {
                         match lever.opportunity(&other).await {
                             Ok(_) => CandidateLookup::Refused,
                             // Deleted since it was listed: inconclusive.
@@ -304,19 +305,19 @@ impl PadReconcile<'_> {
             status.take_home_refused_generation = generation.filter(|_| refused);
         })
         .await?;
-        self.facts.refusal_stored = true;
+        self.state.refusal_stored = true;
         Ok(())
     }
 
     /// Stores on the configuration that these stage entries of the candidate were served.
     async fn store_served(&mut self, entries: &[Timestamp]) -> Result<(), PassError> {
-        let id = self.facts.pad.opportunity_id.clone();
+        let id = self.state.pad.opportunity_id.clone();
         let added = entries.iter().map(|entry| Fingerprint::new(&id, *entry));
         self.write_configuration(|status| {
             status.served_entries = served::add(status.served_entries.as_deref(), added);
         })
         .await?;
-        self.facts.served_stored = true;
+        self.state.served_stored = true;
         Ok(())
     }
 
@@ -326,8 +327,8 @@ impl PadReconcile<'_> {
         change: impl FnOnce(&mut PadConfigurationStatus),
     ) -> Result<(), PassError> {
         let api: Api<PadConfiguration> =
-            Api::namespaced(self.context.client.clone(), &self.facts.pad.namespace);
-        let now = with_timeout(api.get_opt(&self.facts.pad.configuration)).await;
+            Api::namespaced(self.context.client.clone(), &self.state.pad.namespace);
+        let now = with_timeout(api.get_opt(&self.state.pad.configuration)).await;
         let Some(now) = now.map_err(|error| PassError::Cluster { message: error.to_string() })? else {
             return Ok(());
         };
@@ -364,16 +365,16 @@ impl PadReconcile<'_> {
     /// Creates the next Pad of the series. An existing one counts as created.
     async fn create_next_pad(&mut self, n: u32) -> Result<(), PassError> {
         let Some(configuration) = self.configuration.clone() else { return Err(PassError::Conflict) };
-        let asked = names::reconcile_requested_at(self.pad.as_ref()).filter(|_| self.facts.pad.requested);
+        let asked = names::reconcile_requested_at(self.pad.as_ref()).filter(|_| self.state.pad.requested);
         let delivered =
             asked.and_then(|asked| Timestamp::from_millisecond(names::delivered_at(&asked)?).ok());
         let source = if delivered.is_some() { TriggerSource::Webhook } else { TriggerSource::Sync };
         let trigger = Trigger { source, at: Some(delivered.unwrap_or_else(schedule::now)) };
-        let opportunity_id = &self.facts.pad.opportunity_id;
+        let opportunity_id = &self.state.pad.opportunity_id;
         let further = |n| pad_builder::pad(&configuration, opportunity_id, n, trigger.clone());
         match pad_builder::store(&self.api(), n, further).await {
             Ok(Some(_)) => {
-                self.facts.passed_on = true;
+                self.state.sibling_requested = true;
                 Ok(())
             }
             Ok(None) => {

@@ -3,7 +3,7 @@
 //! Sync finds such links in every scan. Without this cache, each of them would cost a call per sync. It may be lost:
 //! each link is then read once more.
 
-use crate::k8s::key;
+use crate::k8s::ObjectKey;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ const MAX_LINKS_PER_PAD: usize = 100;
 /// IDs of pads by namespace and name of the Pad.
 #[derive(Debug, Default)]
 pub struct ForeignLinks {
-    known: Mutex<HashMap<(String, String), HashSet<String>>>,
+    known: Mutex<HashMap<ObjectKey, HashSet<String>>>,
 }
 
 impl ForeignLinks {
@@ -23,7 +23,7 @@ impl ForeignLinks {
             return;
         }
         let mut known = self.known.lock();
-        let of_pad = known.entry(key(namespace, name)).or_default();
+        let of_pad = known.entry(ObjectKey::new(namespace, name)).or_default();
         let room = MAX_LINKS_PER_PAD.saturating_sub(of_pad.len());
         of_pad.extend(ids.iter().take(room).cloned());
     }
@@ -31,12 +31,12 @@ impl ForeignLinks {
     /// Reports whether all these linked pads were read before.
     pub fn are_known(&self, namespace: &str, name: &str, ids: &[&String]) -> bool {
         let known = self.known.lock();
-        let of_pad = known.get(&key(namespace, name));
+        let of_pad = known.get(&ObjectKey::new(namespace, name));
         ids.iter().all(|id| of_pad.is_some_and(|of_pad| of_pad.contains(*id)))
     }
 
     /// Removes the state of a deleted Pad.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.known.lock().remove(&key(namespace, name));
+        self.known.lock().remove(&ObjectKey::new(namespace, name));
     }
 }

@@ -5,13 +5,13 @@
 //! finds the same changes and adds them again.
 
 use super::foreign_links::ForeignLinks;
-use crate::k8s::key;
+use crate::k8s::ObjectKey;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use tokio::sync::broadcast;
 
 /// Maximum number of wake-ups that a slow receiver may lag behind before it has to reconcile all Pads with hints.
-const WAKES_KEPT: usize = 4096;
+const HINT_WAKES_CAPACITY: usize = 4096;
 
 /// Part of a Pad's state to refresh.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -53,13 +53,13 @@ pub struct Hints {
     /// Links that were already checked for pads of other installations.
     pub foreign_links: ForeignLinks,
     asked: Mutex<HintTable>,
-    wakes: broadcast::Sender<(String, String)>,
+    wakes: broadcast::Sender<ObjectKey>,
 }
 
 #[derive(Debug, Default)]
 struct HintTable {
     number: u64,
-    looks: HashMap<(String, String), PendingHints>,
+    pending: HashMap<ObjectKey, PendingHints>,
 }
 
 impl Default for Hints {
@@ -67,7 +67,7 @@ impl Default for Hints {
         Self {
             foreign_links: ForeignLinks::default(),
             asked: Mutex::default(),
-            wakes: broadcast::channel(WAKES_KEPT).0,
+            wakes: broadcast::channel(HINT_WAKES_CAPACITY).0,
         }
     }
 }
@@ -78,48 +78,48 @@ impl Hints {
         let mut asked = self.asked.lock();
         asked.number += 1;
         let number = asked.number;
-        asked.looks.entry(key(namespace, name)).or_default().0.insert(what, number);
+        asked.pending.entry(ObjectKey::new(namespace, name)).or_default().0.insert(what, number);
         drop(asked);
-        let _ = self.wakes.send(key(namespace, name));
+        let _ = self.wakes.send(ObjectKey::new(namespace, name));
     }
 
     /// Returns a snapshot of the pending hints of a Pad. A hint that is added later stays pending when the snapshot is
     /// completed.
     pub fn pending(&self, namespace: &str, name: &str) -> PendingHints {
-        self.asked.lock().looks.get(&key(namespace, name)).cloned().unwrap_or_default()
+        self.asked.lock().pending.get(&ObjectKey::new(namespace, name)).cloned().unwrap_or_default()
     }
 
     /// Reports whether a Pad has pending hints.
     pub fn has_pending(&self, namespace: &str, name: &str) -> bool {
-        self.asked.lock().looks.contains_key(&key(namespace, name))
+        self.asked.lock().pending.contains_key(&ObjectKey::new(namespace, name))
     }
 
     /// Removes a hint, unless it was added again since the snapshot `wanted`.
     pub fn complete(&self, namespace: &str, name: &str, what: Hint, wanted: &PendingHints) {
         let mut asked = self.asked.lock();
-        let Some(left) = asked.looks.get_mut(&key(namespace, name)) else { return };
+        let Some(left) = asked.pending.get_mut(&ObjectKey::new(namespace, name)) else { return };
         if left.0.get(&what) == wanted.0.get(&what) {
             left.0.remove(&what);
         }
         if left.0.is_empty() {
-            asked.looks.remove(&key(namespace, name));
+            asked.pending.remove(&ObjectKey::new(namespace, name));
         }
     }
 
     /// Removes the state of a deleted Pad.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.foreign_links.forget(namespace, name);
-        self.asked.lock().looks.remove(&key(namespace, name));
+        self.asked.lock().pending.remove(&ObjectKey::new(namespace, name));
     }
 
     /// Subscribes to the namespaces and names of Pads with new hints. A receiver that lags behind uses [`Self::all`].
-    pub fn wakes(&self) -> broadcast::Receiver<(String, String)> {
+    pub fn wakes(&self) -> broadcast::Receiver<ObjectKey> {
         self.wakes.subscribe()
     }
 
     /// Returns namespace and name of every Pad with pending hints.
-    pub fn all(&self) -> Vec<(String, String)> {
-        self.asked.lock().looks.keys().cloned().collect()
+    pub fn all(&self) -> Vec<ObjectKey> {
+        self.asked.lock().pending.keys().cloned().collect()
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
         assert!(!looks.pending("hiring", "a").has(Hint::Record));
         looks.request("hiring", "a", Hint::Record);
         looks.request("hiring", "a", Hint::Judge);
-        assert_eq!(wakes.try_recv().unwrap(), key("hiring", "a"));
+        assert_eq!(wakes.try_recv().unwrap(), ObjectKey::new("hiring", "a"));
         let wanted = looks.pending("hiring", "a");
         assert!(wanted.has(Hint::Record) && wanted.has(Hint::Judge) && !wanted.has(Hint::Archived));
         assert!(!looks.pending("hiring", "b").has(Hint::Record));
@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(looks.all(), []);
         looks.request("hiring", "a", Hint::Archived);
         assert!(looks.has_pending("hiring", "a") && !looks.has_pending("hiring", "b"));
-        assert_eq!(looks.all(), [key("hiring", "a")]);
+        assert_eq!(looks.all(), [ObjectKey::new("hiring", "a")]);
         looks.forget("hiring", "a");
         assert_eq!(looks.all(), []);
     }

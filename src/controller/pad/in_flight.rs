@@ -147,8 +147,8 @@ pub fn merge_scans(mut first: Vec<PadRecord>, mut second: Vec<PadRecord>) -> Opt
 mod tests {
     use super::*;
 
-    const LANDS: Duration = Duration::from_secs(120);
-    const LAG: Duration = Duration::from_secs(90);
+    const MAX_FLIGHT_TIME: Duration = Duration::from_secs(120);
+    const LIST_LAG: Duration = Duration::from_secs(90);
 
     fn rest(look: InFlightState) -> Option<Duration> {
         match look {
@@ -160,23 +160,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn wait_for_a_foreign_request_starts_when_its_mark_is_first_seen() {
         let flights = InFlight::default();
-        assert_eq!(rest(flights.state_of("one", LANDS)), Some(SEND_DEADLINE + LANDS));
+        assert_eq!(rest(flights.state_of("one", MAX_FLIGHT_TIME)), Some(SEND_DEADLINE + MAX_FLIGHT_TIME));
         tokio::time::advance(Duration::from_secs(100)).await;
-        assert_eq!(rest(flights.state_of("one", LANDS)), Some(Duration::from_secs(30)));
+        assert_eq!(rest(flights.state_of("one", MAX_FLIGHT_TIME)), Some(Duration::from_secs(30)));
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(flights.state_of("one", LANDS), InFlightState::Completed);
-        assert!(rest(flights.state_of("two", LANDS)).is_some());
+        assert_eq!(flights.state_of("one", MAX_FLIGHT_TIME), InFlightState::Completed);
+        assert!(rest(flights.state_of("two", MAX_FLIGHT_TIME)).is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn wait_for_an_own_request_starts_at_its_end() {
         let flights = InFlight::default();
-        flights.mark_ended("one", LAG);
-        assert_eq!(rest(flights.state_of("one", LANDS)), Some(LAG));
+        flights.mark_ended("one", LIST_LAG);
+        assert_eq!(rest(flights.state_of("one", MAX_FLIGHT_TIME)), Some(LIST_LAG));
         flights.mark_not_sent("two");
-        assert_eq!(flights.state_of("two", LANDS), InFlightState::NotSent);
+        assert_eq!(flights.state_of("two", MAX_FLIGHT_TIME), InFlightState::NotSent);
         flights.forget("two");
-        assert!(rest(flights.state_of("two", LANDS)).is_some());
+        assert!(rest(flights.state_of("two", MAX_FLIGHT_TIME)).is_some());
     }
 
     #[tokio::test(start_paused = true)]
@@ -186,14 +186,14 @@ mod tests {
             InFlightState::InFlight { search_in, .. } => search_in.as_secs(),
             other => panic!("{other:?}"),
         };
-        assert_eq!(search_in(flights.state_of("one", LANDS)), 0);
+        assert_eq!(search_in(flights.state_of("one", MAX_FLIGHT_TIME)), 0);
         for delay in [2, 4, 8, 16, 30, 30] {
             assert_eq!(flights.next_search_delay("one").as_secs(), delay);
-            assert_eq!(search_in(flights.state_of("one", LANDS)), delay);
+            assert_eq!(search_in(flights.state_of("one", MAX_FLIGHT_TIME)), delay);
             tokio::time::advance(Duration::from_secs(delay)).await;
-            assert_eq!(search_in(flights.state_of("one", LANDS)), 0);
+            assert_eq!(search_in(flights.state_of("one", MAX_FLIGHT_TIME)), 0);
         }
-        flights.mark_ended("one", LAG);
-        assert_eq!(search_in(flights.state_of("one", LANDS)), 0, "the own request has just ended");
+        flights.mark_ended("one", LIST_LAG);
+        assert_eq!(search_in(flights.state_of("one", MAX_FLIGHT_TIME)), 0, "the own request has just ended");
     }
 }

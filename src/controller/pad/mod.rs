@@ -36,6 +36,7 @@ use super::{events, long_wait_events, schedule};
 use crate::api::condition::{Condition, is_true, types};
 use crate::api::names;
 use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
+use crate::k8s::ObjectKey;
 use crate::k8s::patch::{WriteError, write_status};
 use crate::sanitize;
 use crate::telemetry::traces::spans;
@@ -68,7 +69,7 @@ const OWN_WRITE_REQUEUE_DELAY: Duration = Duration::from_secs(2);
 
 /// Runs the controller until `stop`, then finishes the reconciles in flight.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
-    let wakes = broadcast_stream(context.looks.wakes());
+    let wakes = broadcast_stream(context.hints.wakes());
     let scope = &context.scope;
     if stop.run_until_cancelled(scope.ready()).await != Some(true) {
         return;
@@ -100,7 +101,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let asked_about = wakes.flat_map({
         let context = context.clone();
         move |wake| {
-            let pads = wake.map_or_else(|| context.looks.all(), |pad| vec![pad]);
+            let pads = wake.map_or_else(|| context.hints.all(), |pad| vec![pad]);
             futures::stream::iter(pads.into_iter().map(reference).collect::<Vec<_>>())
         }
     });
@@ -114,8 +115,8 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     runtime::run_controller(controller, runtime::UNBOUNDED, Arc::new(pads), &context, stop).await;
 }
 
-fn reference((namespace, name): (String, String)) -> ObjectRef<Pad> {
-    ObjectRef::new(&name).within(&namespace)
+fn reference(key: ObjectKey) -> ObjectRef<Pad> {
+    ObjectRef::new(&key.name).within(&key.namespace)
 }
 
 /// The Pad controller, as run by [`runtime`].
@@ -149,13 +150,13 @@ impl Reconcile<Pad> for PadController {
 
     fn forget(&self, namespace: &str, name: &str) {
         self.queue.forget(namespace, name);
-        self.context.retries.forget(namespace, name);
-        self.context.flag_retries.forget(namespace, name);
-        self.context.tag_retries.forget(namespace, name);
-        self.context.written.forget(namespace, name);
-        self.context.looks.forget(namespace, name);
+        self.context.pad_backoff.forget(namespace, name);
+        self.context.failure_tag_backoff.forget(namespace, name);
+        self.context.tag_backoff.forget(namespace, name);
+        self.context.write_tracker.forget(namespace, name);
+        self.context.hints.forget(namespace, name);
         self.context.stale_reads.forget(namespace, name);
-        self.context.warned.forget(namespace, name);
+        self.context.long_wait_events.forget(namespace, name);
     }
 }
 
@@ -178,7 +179,7 @@ fn affected_pads(
             || observe::is_requested(pad)
             || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
             || tags::is_reported(pad.status.as_ref())
-            || context.looks.has_pending(&pad.namespace().unwrap_or_default(), &pad.name_any())
+            || context.hints.has_pending(&pad.namespace().unwrap_or_default(), &pad.name_any())
     };
     let all = context.scope.pads.in_namespace(&namespace.unwrap_or_default());
     let concerned =
@@ -191,86 +192,86 @@ async fn reconcile(
     demand: Option<Ticket>,
     context: &Context,
 ) -> Result<Action, ReconcileError> {
-    if context.written.is_stale(&pad) {
+    if context.write_tracker.is_stale(&pad) {
         return Ok(Action::requeue(OWN_WRITE_REQUEUE_DELAY));
     }
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
-    let wanted = context.looks.pending(&namespace, &name);
+    let wanted = context.hints.pending(&namespace, &name);
     let around = RelatedObjects::new(&pad, context);
     // A batched read for an older version of the Pad is discarded.
     let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| around.enroll(&pad, context));
     if wanted.has(Hint::Expired) {
-        context.looks.complete(&namespace, &name, Hint::Expired, &wanted);
+        context.hints.complete(&namespace, &name, Hint::Expired, &wanted);
         if is_expired(&pad, &around) {
-            ttl::delete(&context.client, &pad, &context.written).await?;
+            ttl::delete(&context.client, &pad, &context.write_tracker).await?;
             tracing::info!(pad = %name, %namespace, "deleted Pad after TTL");
             return Ok(Action::await_change());
         }
     }
     let inputs = around.fingerprint(&pad);
-    let mut facts = observe::facts(&pad, &around, context, &wanted);
-    facts.pause = context.retries.remaining(&namespace, &name, &inputs);
-    facts.tags.pause = context.tag_retries.remaining(&namespace, &name, &inputs);
+    let mut state = observe::state(&pad, &around, context, &wanted);
+    state.backoff_remaining = context.pad_backoff.remaining(&namespace, &name, &inputs);
+    state.tags.pause = context.tag_backoff.remaining(&namespace, &name, &inputs);
 
     let configuration = around.configuration.clone();
     let mut pass = PadReconcile {
         context,
         pad,
         configuration,
-        account: None,
+        clients: None,
         demand,
         departure: None,
         made: None,
-        facts,
+        state,
     };
     let (outcome, again) = run_to_completion(&mut pass, &around).await;
     // Later reads in this reconcile did not affect the decision.
-    pass.facts.judged = pass.facts.entry();
-    match (&outcome, pass.facts.event) {
+    pass.state.judged = pass.state.entry();
+    match (&outcome, pass.state.event) {
         (Outcome::StaleRead, Some(event)) => context.stale_reads.record(&namespace, &name, event.at),
         (Outcome::NoDecision, _) => {}
         _ => context.stale_reads.forget(&namespace, &name),
     }
 
-    if !matches!(pass.facts.record, PadLookup::NotRead) {
-        context.looks.complete(&namespace, &name, Hint::Record, &wanted);
+    if !matches!(pass.state.record, PadLookup::NotRead) {
+        context.hints.complete(&namespace, &name, Hint::Record, &wanted);
     }
-    if !matches!(pass.facts.opportunity, CandidateLookup::NotRead) {
-        context.looks.complete(&namespace, &name, Hint::Archived, &wanted);
-        context.looks.complete(&namespace, &name, Hint::Erased, &wanted);
+    if !matches!(pass.state.opportunity, CandidateLookup::NotRead) {
+        context.hints.complete(&namespace, &name, Hint::Archived, &wanted);
+        context.hints.complete(&namespace, &name, Hint::Erased, &wanted);
     }
     let is_decided = !matches!(outcome, Outcome::NoDecision | Outcome::StaleRead);
-    if is_decided && pass.facts.error.is_none() {
-        context.looks.foreign_links.record(&namespace, &name, &pass.facts.ownership.links_read);
-        context.looks.complete(&namespace, &name, Hint::OtherInstallations, &wanted);
+    if is_decided && pass.state.error.is_none() {
+        context.hints.foreign_links.record(&namespace, &name, &pass.state.ownership.links_read);
+        context.hints.complete(&namespace, &name, Hint::OtherInstallations, &wanted);
     }
     if is_decided {
-        context.looks.complete(&namespace, &name, Hint::Judge, &wanted);
+        context.hints.complete(&namespace, &name, Hint::Judge, &wanted);
     }
-    let pause = match &pass.facts.error {
+    let pause = match &pass.state.error {
         // The watch is about to deliver the conflicting write; no call to a service was wasted.
         Some(PassError::Conflict) => Some(PAD_CONFLICT_REQUEUE_DELAY),
-        Some(trouble) => {
-            record_failure(&pass, trouble, &around);
-            Some(context.retries.record_failure(&namespace, &name, &inputs))
+        Some(error) => {
+            record_failure(&pass, error, &around);
+            Some(context.pad_backoff.record_failure(&namespace, &name, &inputs))
         }
         None => {
-            if pass.facts.pause.is_none() {
-                context.retries.forget(&namespace, &name);
+            if pass.state.backoff_remaining.is_none() {
+                context.pad_backoff.forget(&namespace, &name);
             }
             None
         }
     };
     let configuration = around.configuration.as_deref();
     let now = schedule::now_ms();
-    let mut after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
+    let mut after = status::status(&pass.pad, &pass.state, &outcome, configuration, now);
     let mut flag_pause = None;
     if let Some(stands) = after.as_ref().map(|after| PadHealth::from_conditions(&after.conditions, now)) {
         flag_pause = reconcile_failure_tag(&mut pass, &around, stands, inputs).await;
-        after = status::status(&pass.pad, &pass.facts, &outcome, configuration, now);
+        after = status::status(&pass.pad, &pass.state, &outcome, configuration, now);
     }
     let tag_pause = tag_retry_delay(&pass, &around, inputs);
-    let claimed = pass.facts.pad.open_claim();
+    let claimed = pass.state.pad.open_claim();
     if let Some(after) = after {
         let moved_at = latency_start(&pass.pad, &after);
         write(&pass, after).await?;
@@ -281,7 +282,7 @@ async fn reconcile(
     if let (Outcome::Open | Outcome::Started | Outcome::Ended(WriteBackState::Written), Some((_, mark))) =
         (&outcome, claimed)
     {
-        context.flights.forget(&mark);
+        context.in_flight.forget(&mark);
     }
     let rest = match (again, pause, &outcome) {
         (Some(again), Some(pause), _) => Some(again.max(pause)),
@@ -323,32 +324,32 @@ async fn run_to_completion(
     around: &RelatedObjects,
 ) -> (Outcome, Option<Duration>) {
     for _ in 0..MAX_COMMANDS_PER_PASS {
-        let step = plan(&pass.facts);
+        let step = plan(&pass.state);
         if let Command::Done { outcome, again } = step {
             return (outcome, again);
         }
         if step.calls_service()
-            && let Err(trouble) = ensure_clients(pass, around).await
+            && let Err(error) = ensure_clients(pass, around).await
         {
-            pass.facts.error = Some(trouble);
+            pass.state.error = Some(error);
             continue;
         }
-        let if_refused = OnRefusal::of(&step);
+        let if_refused = OnRefusal::for_command(&step);
         pass.execute(step).await;
         pass.tolerate_refusal(if_refused);
     }
-    tracing::error!(pad = %pass.facts.pad.name, namespace = %pass.facts.pad.namespace, "plan does not terminate; please report this bug");
+    tracing::error!(pad = %pass.state.pad.name, namespace = %pass.state.pad.namespace, "plan does not terminate; please report this bug");
     (Outcome::NoDecision, Some(REQUEUE_INTERVAL))
 }
 
 /// Loads the service clients of the connection, unless they are loaded.
 async fn ensure_clients(pass: &mut PadReconcile<'_>, around: &RelatedObjects) -> Result<(), PassError> {
-    if pass.account.is_none()
+    if pass.clients.is_none()
         && let Some(connection) = &around.connection
     {
-        let account = pass.context.accounts.get(connection).await;
+        let account = pass.context.service_clients.get(connection).await;
         let name = connection.name_any();
-        pass.account = Some(account.map_err(|error| match error {
+        pass.clients = Some(account.map_err(|error| match error {
             ServiceClientError::Unconfirmed { source } if !is_permanent(&source) => {
                 PassError::Service(source)
             }
@@ -359,7 +360,7 @@ async fn ensure_clients(pass: &mut PadReconcile<'_>, around: &RelatedObjects) ->
 }
 
 /// Reports whether this error would turn a Pad Failed although it concerns only the key.
-fn is_permanent(error: &transport::Error) -> bool {
+fn is_permanent(error: &transport::ServiceError) -> bool {
     matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid)
 }
 
@@ -371,13 +372,13 @@ async fn reconcile_failure_tag(
     stands: PadHealth,
     inputs: u64,
 ) -> Option<Duration> {
-    let retries = &pass.context.flag_retries;
-    let (namespace, name) = (pass.facts.pad.namespace.clone(), pass.facts.pad.name.clone());
+    let retries = &pass.context.failure_tag_backoff;
+    let (namespace, name) = (pass.state.pad.namespace.clone(), pass.state.pad.name.clone());
     for _ in 0..MAX_COMMANDS_PER_PASS {
-        let step = match plan::failure_tag::next_action(&pass.facts, stands) {
+        let step = match plan::failure_tag::next_action(&pass.state, stands) {
             FailureTag::Execute(step) => step,
             FailureTag::Settled(tag) => {
-                pass.facts.pad.failed_tag = tag;
+                pass.state.pad.failed_tag = tag;
                 break;
             }
             FailureTag::Later => break,
@@ -387,16 +388,16 @@ async fn reconcile_failure_tag(
         {
             return Some(rest);
         }
-        let own = pass.facts.error.take();
+        let own = pass.state.error.take();
         match ensure_clients(pass, around).await {
             Ok(()) => pass.execute(step).await,
-            Err(trouble) => pass.facts.error = Some(trouble),
+            Err(error) => pass.state.error = Some(error),
         }
-        pass.facts.failure_tag_error = std::mem::replace(&mut pass.facts.error, own);
+        pass.state.failure_tag_error = std::mem::replace(&mut pass.state.error, own);
     }
-    match &pass.facts.failure_tag_error {
-        Some(trouble) => {
-            record_failure(pass, trouble, around);
+    match &pass.state.failure_tag_error {
+        Some(error) => {
+            record_failure(pass, error, around);
             Some(retries.record_failure(&namespace, &name, &inputs))
         }
         None => {
@@ -409,27 +410,27 @@ async fn reconcile_failure_tag(
 /// Returns the delay before a refused tag of an open pad is sent again (contract K4a). Its backoff delays nothing else
 /// of the Pad.
 fn tag_retry_delay(pass: &PadReconcile<'_>, around: &RelatedObjects, inputs: u64) -> Option<Duration> {
-    let (retries, pad) = (&pass.context.tag_retries, &pass.facts.pad);
-    if let Some(refused) = &pass.facts.tags.refused {
+    let (retries, pad) = (&pass.context.tag_backoff, &pass.state.pad);
+    if let Some(refused) = &pass.state.tags.refused {
         record_failure(pass, &PassError::Service(refused.error.clone()), around);
         return Some(retries.record_failure(&pad.namespace, &pad.name, &inputs));
     }
-    if pass.facts.tags.pause.is_none() {
+    if pass.state.tags.pause.is_none() {
         retries.forget(&pad.namespace, &pad.name);
     }
-    pass.facts.tags.pause
+    pass.state.tags.pause
 }
 
 /// Logs a failure without the service's message, which may quote a candidate, and requests a probe of the connection.
-fn record_failure(pass: &PadReconcile<'_>, trouble: &PassError, around: &RelatedObjects) {
-    let (pad, namespace) = (&pass.facts.pad.name, &pass.facts.pad.namespace);
-    match trouble {
+fn record_failure(pass: &PadReconcile<'_>, error: &PassError, around: &RelatedObjects) {
+    let (pad, namespace) = (&pass.state.pad.name, &pass.state.pad.namespace);
+    match error {
         PassError::Service(error) | PassError::CreateOutcomeUnknown(error) => {
             let (service, operation, status) = (error.service, error.operation, error.status);
             let class = error.class.label();
             tracing::warn!(%pad, %namespace, %service, operation, status, class, "call for a Pad failed; see its status");
             // It concerns this candidate only.
-            if matches!(pass.facts.opportunity, CandidateLookup::Refused) {
+            if matches!(pass.state.opportunity, CandidateLookup::Refused) {
                 return;
             }
             // The connection's probe decides on errors that may concern all Pads (contract F4).
@@ -466,7 +467,7 @@ fn record_failure(pass: &PadReconcile<'_>, trouble: &PassError, around: &Related
 async fn write(pass: &PadReconcile<'_>, after: PadStatus) -> Result<(), WriteError> {
     let before = pass.pad.status.clone().unwrap_or_default();
     if let Some(written) = write_status(&pass.context.client, pass.pad.as_ref(), &before, &after).await? {
-        pass.context.written.record(&written);
+        pass.context.write_tracker.record(&written);
     }
     // A service's message may repeat the title, and so the candidate's name: Events are read by more people.
     let without_name =
@@ -493,12 +494,12 @@ async fn report_long_wait(
     let alarm = events::needs_attention(conditions, now).filter(|one| one.type_ == types::RECONCILING);
     let Some(waiting) = alarm else {
         if !is_true(conditions, types::RECONCILING) {
-            context.warned.forget(&namespace, &name);
+            context.long_wait_events.forget(&namespace, &name);
         }
         return;
     };
     let (uid, since) = (pad.uid().unwrap_or_default(), waiting.last_transition_time);
-    if context.warned.is_due(&namespace, &name, &uid, since, now) {
+    if context.long_wait_events.is_due(&namespace, &name, &uid, since, now) {
         let note = events::truncate_note(&without_name(&waiting.message));
         long_wait_events::write(&context.client, &pad.object_ref(&()), since, &waiting.reason, note).await;
     }

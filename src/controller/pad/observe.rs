@@ -18,7 +18,7 @@ use crate::controller::connection::status::CONNECTING;
 use crate::controller::pad::plan::is_final;
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::SeriesMember;
-use crate::controller::pad_budget::Creation;
+use crate::controller::pad_budget::RecordedCreation;
 use crate::controller::rolling_limit;
 use crate::k8s::pad_index::IndexKey;
 use crate::pad_builder::is_of;
@@ -76,7 +76,7 @@ impl RelatedObjects {
             let namespace = pad.namespace().unwrap_or_default();
             if stage.is_some() { context.scope.configurations.matching(&namespace, is_one).len() } else { 0 }
         };
-        context.readings.enroll(pad, self, rules_of_stage)
+        context.candidate_loader.enroll(pad, self, rules_of_stage)
     }
 
     /// Returns a hash that changes whenever a user or a probe changes something that this Pad may wait for.
@@ -112,7 +112,7 @@ fn former(configuration: &PadConfiguration, own: &str, context: &Context) -> Opt
     let connections = &context.scope.connections;
     let present = connections.get(&namespace, of_rule)?;
     let connection = connections.get(&namespace, own);
-    let is_same = connection.as_ref().is_none_or(|former| context.accounts.are_same(former, &present));
+    let is_same = connection.as_ref().is_none_or(|former| context.service_clients.are_same(former, &present));
     is_same.then(|| FormerConnection { name: own.to_owned(), connection })
 }
 
@@ -127,23 +127,23 @@ fn ready_since(conditions: Option<&[Condition]>) -> Option<(i64, bool)> {
 }
 
 /// Builds the observed state before any call to a service.
-pub fn facts(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &PendingHints) -> PadState {
-    let mut facts = of_objects(pad, around, &others(pad, context), wanted);
-    facts.flight = flight(&facts.pad, context);
-    facts.claimed = claimed(&facts.pad, context);
-    facts.tags.needed = tags_needed(pad, context);
-    if let Some(event) = &mut facts.event {
+pub fn state(pad: &Pad, around: &RelatedObjects, context: &Context, wanted: &PendingHints) -> PadState {
+    let mut state = observe_objects(pad, around, &others(pad, context), wanted);
+    state.create_outcome = flight(&state.pad, context);
+    state.write_claim = claimed(&state.pad, context);
+    state.tags.needed = tags_needed(pad, context);
+    if let Some(event) = &mut state.event {
         event.read_again_in = context.stale_reads.read_again_in(pad, event.at);
     }
     // Most Pads have their pad already, and need no comparison with all others.
-    if facts.pad.pad_id.is_none() && !facts.pad.deleting && !is_final(&facts) {
-        facts.front = apply_fifo_limits(pad, &mut facts.connection, context);
+    if state.pad.pad_id.is_none() && !state.pad.deleting && !is_final(&state) {
+        state.quota_requeue = apply_fifo_limits(pad, &mut state.connection, context);
     }
-    facts
+    state
 }
 
 /// Builds the part of the state that the objects contain. `others` are the candidate's other Pads of the configuration.
-pub(super) fn of_objects(
+pub(super) fn observe_objects(
     pad: &Pad,
     around: &RelatedObjects,
     others: &[Arc<Pad>],
@@ -154,7 +154,7 @@ pub(super) fn of_objects(
     let another_goes = others.iter().any(|other| is_terminating(other));
     let pad = StoredPad { sibling_terminating: another_goes, ..stored_pad(pad, configuration) };
     let rule = rule_state(&pad, around);
-    let mut facts = PadState {
+    let mut state = PadState {
         others: others
             .iter()
             .filter(|other| other.metadata.deletion_timestamp.is_none())
@@ -171,17 +171,17 @@ pub(super) fn of_objects(
         ends_on_archive: configuration.is_some_and(|one| one.spec.on_archive == OnArchive::End),
         ownership: ownership(object, around, wanted),
         judge: wanted.has(Hint::Judge),
-        look: wanted.has(Hint::Record),
+        read_requested: wanted.has(Hint::Record),
         archived: wanted.has(Hint::Archived),
-        gone: wanted.has(Hint::Erased),
+        erased: wanted.has(Hint::Erased),
         tags: TagState { reported: tags::is_reported(object.status.as_ref()), ..TagState::default() },
         ..PadState::new(pad, connection_state(around), rule)
     };
-    if facts.pad.pad_id.is_none() || facts.pad.deleting {
+    if state.pad.pad_id.is_none() || state.pad.deleting {
         let status = configuration.and_then(|one| one.status.as_ref());
-        facts.served_entries = status.and_then(|status| status.served_entries.clone());
+        state.served_entries = status.and_then(|status| status.served_entries.clone());
     }
-    facts
+    state
 }
 
 /// Reports whether the pad must be a take-home: by the configuration, or by the label from the Pad's creation.
@@ -230,7 +230,7 @@ pub fn is_owned_elsewhere(pad: &Pad) -> bool {
 pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
     let Some(attempt) = pad.open_attempt() else { return CreateOutcome::NotSent };
     let lands = context.settings.create_timeout + context.settings.list_lag;
-    match context.flights.state_of(&attempt.to_string(), lands) {
+    match context.in_flight.state_of(&attempt.to_string(), lands) {
         InFlightState::InFlight { rest, search_in } => CreateOutcome::InFlight { rest, search_in },
         InFlightState::Completed => CreateOutcome::Completed,
         InFlightState::NotSent => CreateOutcome::NotSent,
@@ -240,7 +240,7 @@ pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
 /// Returns the state of the write to Lever whose outcome is not stored.
 pub fn claimed(pad: &StoredPad, context: &Context) -> WriteClaim {
     let Some((effect, mark)) = pad.open_claim() else { return WriteClaim::Unclaimed };
-    match context.flights.state_of(&mark, max_flight_time(effect)) {
+    match context.in_flight.state_of(&mark, max_flight_time(effect)) {
         InFlightState::InFlight { rest, .. } => WriteClaim::InFlight { rest },
         InFlightState::Completed | InFlightState::NotSent => WriteClaim::Unclaimed,
     }
@@ -373,7 +373,7 @@ fn apply_fifo_limits(pad: &Pad, connection: &mut ConnectionState, context: &Cont
     let (namespace, uid) = (pad.namespace().unwrap_or_default(), pad.uid().unwrap_or_default());
     let now = Timestamp::now();
     let made = per_hour.map(|_| reported_creations(pad, name, context, now)).unwrap_or_default();
-    let made = context.allowances.recent_pads(&namespace, name, &uid, made, now);
+    let made = context.pad_budget.recent_pads(&namespace, name, &uid, made, now);
     // A Pad whose pad is being created is counted already, although its status still says that it waits.
     let has_place = |other: &Pad| other.uid().is_some_and(|uid| made.placed.contains(&uid));
     let waiting = older_waiting_pads(pad, name, context);
@@ -384,9 +384,9 @@ fn apply_fifo_limits(pad: &Pad, connection: &mut ConnectionState, context: &Cont
     let left = pads_left.as_mut().filter(|left| **left > 0)?;
     // The status is as old as the last probe, and omits pads created since by other connections with the same key.
     let connection = context.scope.connections.get(&namespace, name);
-    let account = connection.and_then(|connection| context.accounts.known(&connection));
+    let account = connection.and_then(|connection| context.service_clients.known(&connection));
     let all = account
-        .map_or(*left, |account| context.allowances.quotas().left(account.interview.account_id(), *left));
+        .map_or(*left, |account| context.pad_budget.quotas().left(account.interview.account_id(), *left));
     let before = i64::try_from(before).unwrap_or(i64::MAX);
     *left = all.saturating_sub(before);
     let is_in_front =
@@ -419,7 +419,12 @@ fn older_waiting_pads(pad: &Pad, connection: &str, context: &Context) -> Vec<Arc
 
 /// Returns the creations of the last hour by the Pads of a connection. Attempts with unknown outcome count as well,
 /// except this Pad's own.
-pub fn reported_creations(pad: &Pad, connection: &str, context: &Context, now: Timestamp) -> Vec<Creation> {
+pub fn reported_creations(
+    pad: &Pad,
+    connection: &str,
+    context: &Context,
+    now: Timestamp,
+) -> Vec<RecordedCreation> {
     let (namespace, own) = (pad.namespace().unwrap_or_default(), pad.uid());
     let is_meant = |other: &Pad| other.uid() != own && uses_connection(other, connection, context);
     let around = IndexKey::adjacent_hours(now);
@@ -430,11 +435,11 @@ pub fn reported_creations(pad: &Pad, connection: &str, context: &Context, now: T
         .collect();
     let of = |pad: &Pad, at: Option<Timestamp>, holds| {
         let at = at.filter(|at| rolling_limit::is_in_window(*at, now))?;
-        Some(Creation { pad: pad.uid()?, at, holds })
+        Some(RecordedCreation { pad: pad.uid()?, at, holds })
     };
-    let kept = others.values().filter_map(|other| of(other, other.made_at(), true));
+    let kept = others.values().filter_map(|other| of(other, other.attempt_began_at(), true));
     let all = others.values().map(AsRef::as_ref).chain([pad]);
-    kept.chain(all.filter_map(|one| of(one, one.created_in_vain_at(), false))).collect()
+    kept.chain(all.filter_map(|one| of(one, one.last_failed_attempt_at(), false))).collect()
 }
 
 fn uses_connection(pad: &Pad, connection: &str, context: &Context) -> bool {

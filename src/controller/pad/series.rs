@@ -63,10 +63,10 @@ impl SeriesMember {
     /// Derives the series member of a Pad.
     pub fn from_pad(pad: &Pad) -> Self {
         let name = pad.name_any();
-        let made_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
+        let created_at = pad.metadata.creation_timestamp.as_ref().map(|time| time.0).unwrap_or_default();
         let number = names::pad_number(&name, &pad.spec.configuration_ref.name, &pad.spec.opportunity_id);
         let pad_id = pad.annotations().get(names::PAD_ID).cloned();
-        Self { name, number, created_at: made_at, pad_id, progress: progress_of(pad, made_at) }
+        Self { name, number, created_at, pad_id, progress: progress_of(pad, created_at) }
     }
 
     /// Reports whether it has or had its pad.
@@ -95,11 +95,11 @@ impl SeriesMember {
     }
 }
 
-fn progress_of(pad: &Pad, made_at: Timestamp) -> Progress {
+fn progress_of(pad: &Pad, created_at: Timestamp) -> Progress {
     let status = pad.status.as_ref();
-    let since = || pad.phase_since().unwrap_or(made_at);
+    let since = || pad.phase_since().unwrap_or(created_at);
     let judged_entry = status.and_then(|status| status.judged_entry_at);
-    let entry = status.and_then(|status| status.entry_at).unwrap_or(made_at);
+    let entry = status.and_then(|status| status.entry_at).unwrap_or(created_at);
     let annotation = |key: &str| pad.annotations().get(key);
     let is_in_the_making = annotation(names::PAD_ID).is_some()
         || annotation(names::ATTEMPT).is_some_and(|text| CreateIntent::parse(text).is_some());

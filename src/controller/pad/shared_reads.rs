@@ -5,8 +5,8 @@
 //! trigger (contract P7).
 
 use crate::lever::{LeverClient, Opportunity};
-use crate::telemetry::health::patiently;
-use crate::transport::{Error, ErrorKind, Permit};
+use crate::telemetry::health::exempt_from_watchdog;
+use crate::transport::{ErrorKind, Permit, ServiceError};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -55,7 +55,7 @@ struct Arrivals {
 #[derive(Debug)]
 struct SharedAnswer {
     began: Instant,
-    result: Result<Box<Opportunity>, Error>,
+    result: Result<Box<Opportunity>, ServiceError>,
 }
 
 /// Registration of a Pad that waits for its candidate, until this is dropped.
@@ -110,12 +110,16 @@ impl SharedReadTicket {
     ///
     /// # Errors
     /// As [`LeverClient::opportunity`].
-    pub async fn read(&self, lever: &LeverClient, permit: Option<Permit>) -> Result<Opportunity, Error> {
-        let mut answer = patiently(self.single.answer.lock()).await;
+    pub async fn read(
+        &self,
+        lever: &LeverClient,
+        permit: Option<Permit>,
+    ) -> Result<Opportunity, ServiceError> {
+        let mut answer = exempt_from_watchdog(self.single.answer.lock()).await;
         if let Some(known) = answer.as_ref().filter(|answer| answer.serves(self.since)) {
             return known.result.clone().map(|opportunity| *opportunity);
         }
-        patiently(self.wait_for_more()).await;
+        exempt_from_watchdog(self.wait_for_more()).await;
         let permit = match permit {
             Some(permit) => permit,
             None => lever.permit().await,

@@ -4,9 +4,8 @@
 //! delays. The counts may be lost: the delays then start again.
 
 use crate::api::Pad;
-use crate::k8s::key;
+use crate::k8s::ObjectKey;
 use jiff::Timestamp;
-use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,7 +17,7 @@ const STALE_READ_DELAYS: [Duration; 4] =
 /// Counts of reads that were older than an event, by namespace and name of the Pad.
 #[derive(Debug, Default)]
 pub struct StaleReads {
-    counts: Mutex<HashMap<(String, String), (Timestamp, usize)>>,
+    counts: Mutex<HashMap<ObjectKey, (Timestamp, usize)>>,
 }
 
 impl StaleReads {
@@ -26,7 +25,7 @@ impl StaleReads {
     /// coming read decides.
     pub fn read_again_in(&self, pad: &Pad, event: Timestamp) -> Option<Duration> {
         let counts = self.counts.lock();
-        let known = counts.get(&key(&pad.namespace().unwrap_or_default(), &pad.name_any()));
+        let known = counts.get(&ObjectKey::from_object(pad));
         let count = known.filter(|(at, _)| *at == event).map_or(0, |(_, count)| *count);
         STALE_READ_DELAYS.get(count).copied()
     }
@@ -34,13 +33,13 @@ impl StaleReads {
     /// Counts a read that was older than the event.
     pub fn record(&self, namespace: &str, name: &str, event: Timestamp) {
         let mut counts = self.counts.lock();
-        let entry = counts.entry(key(namespace, name)).or_insert((event, 0));
+        let entry = counts.entry(ObjectKey::new(namespace, name)).or_insert((event, 0));
         *entry = if entry.0 == event { (event, entry.1 + 1) } else { (event, 1) };
     }
 
     /// Removes the count of a Pad that was judged or deleted.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.counts.lock().remove(&key(namespace, name));
+        self.counts.lock().remove(&ObjectKey::new(namespace, name));
     }
 }
 

@@ -29,9 +29,9 @@ pub struct PadState {
     /// Its pad in CoderPad.
     pub record: PadLookup,
     /// State of an attempt whose outcome is not stored.
-    pub flight: CreateOutcome,
+    pub create_outcome: CreateOutcome,
     /// State of the last claimed write to Lever.
-    pub claimed: WriteClaim,
+    pub write_claim: WriteClaim,
     /// The candidate's other Pads of the configuration, except those that are being deleted.
     pub others: Vec<SeriesMember>,
     /// `spec.repeat` of the configuration; `None`: there is no configuration.
@@ -59,7 +59,7 @@ pub struct PadState {
     /// Whether sync requested that the candidate is judged.
     pub judge: bool,
     /// Whether another Pad of the series was created, or requested to be judged, in this pass.
-    pub passed_on: bool,
+    pub sibling_requested: bool,
     /// Ownership of the pads.
     pub ownership: Ownership,
     /// The pads behind the CoderPad links that the candidate already carried; `None`: not read.
@@ -75,19 +75,19 @@ pub struct PadState {
     /// `spec.writeBack` of the configuration; `None`: there is no configuration.
     pub write_back: Option<WriteBack>,
     /// Whether a request to end the interview was sent in this pass.
-    pub end_asked: bool,
+    pub end_requested: bool,
     /// Whether a read of the pad in CoderPad was requested.
-    pub look: bool,
+    pub read_requested: bool,
     /// Whether sync found the candidate archived.
     pub archived: bool,
     /// Whether sync found the candidate's data removed from Lever.
-    pub gone: bool,
+    pub erased: bool,
     /// Whether `spec.onArchive` is `End`.
     pub ends_on_archive: bool,
     /// Events of the pad; `None`: not read in this pass.
     pub events: Option<Vec<PadEvent>>,
     /// Why the question cannot be used for the refused pad; the outer `None`: not checked in this pass.
-    pub misfit: Option<Option<&'static str>>,
+    pub question_problem: Option<Option<&'static str>>,
     /// The final code; `None`: not read in this pass.
     pub code: Option<Vec<Environment>>,
     /// The note at the end of the interview.
@@ -97,13 +97,13 @@ pub struct PadState {
     /// A failed call or write for `tags.failed`, which is no error of the Pad itself.
     pub failure_tag_error: Option<PassError>,
     /// Remaining backoff after a failure: no service is called meanwhile.
-    pub pause: Option<Duration>,
+    pub backoff_remaining: Option<Duration>,
     /// State of the tags, besides those on the candidate.
     pub tags: TagState,
     /// Whether Lever refused the note with the code in this pass.
     pub code_refused: bool,
     /// Requeue delay of a Pad that waits for quota which older Pads have reserved.
-    pub front: Option<Duration>,
+    pub quota_requeue: Option<Duration>,
     /// Time at which this pass sent a create request that CoderPad answered.
     pub create_answered_at: Option<Timestamp>,
 }
@@ -117,8 +117,8 @@ impl PadState {
             configuration,
             opportunity: CandidateLookup::NotRead,
             record: PadLookup::NotRead,
-            flight: CreateOutcome::NotSent,
-            claimed: WriteClaim::Unclaimed,
+            create_outcome: CreateOutcome::NotSent,
+            write_claim: WriteClaim::Unclaimed,
             others: Vec::new(),
             repeat: None,
             served_entries: None,
@@ -132,7 +132,7 @@ impl PadState {
             event: None,
             judged: None,
             judge: false,
-            passed_on: false,
+            sibling_requested: false,
             ownership: Ownership::default(),
             linked_before: None,
             link_written: false,
@@ -140,21 +140,21 @@ impl PadState {
             link_removed: false,
             deleted: Vec::new(),
             write_back: None,
-            end_asked: false,
-            look: false,
+            end_requested: false,
+            read_requested: false,
             archived: false,
-            gone: false,
+            erased: false,
             ends_on_archive: false,
             events: None,
-            misfit: None,
+            question_problem: None,
             code: None,
             note: NoteLookup::NotRead,
             error: None,
             failure_tag_error: None,
-            pause: None,
+            backoff_remaining: None,
             tags: TagState::default(),
             code_refused: false,
-            front: None,
+            quota_requeue: None,
             create_answered_at: None,
         }
     }
@@ -490,9 +490,9 @@ pub enum NoteLookup {
 #[derive(Clone, Debug)]
 pub enum PassError {
     /// A call to a service failed.
-    Service(transport::Error),
+    Service(transport::ServiceError),
     /// A create request was sent, and its outcome is unknown.
-    CreateOutcomeUnknown(transport::Error),
+    CreateOutcomeUnknown(transport::ServiceError),
     /// The API keys of the connection are unavailable.
     NoCredentials {
         /// The connection's name.

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 /// `configuration` is the Pad's configuration, if it exists.
 pub fn status(
     pad: &Pad,
-    facts: &PadState,
+    state: &PadState,
     outcome: &Outcome,
     configuration: Option<&PadConfiguration>,
     now: Timestamp,
@@ -28,16 +28,16 @@ pub fn status(
     let mut conditions = Conditions::new(&status.conditions, generation, now);
     status.observed_generation = generation;
     // A request that arrives while nothing may be sent is handled later, and echoed only then.
-    if !plan::is_blocked(facts) {
+    if !plan::is_blocked(state) {
         status.last_handled_reconcile_at = names::reconcile_requested_at(pad);
     }
-    merge_service_state(&mut status, facts, now);
-    take_entries(&mut status, facts, outcome);
-    status.failed_tag = facts.pad.failed_tag.clone();
-    if !facts.pad.has_attempted_pad() {
-        status.last_create_at = facts.create_answered_at.or(status.last_create_at);
+    merge_service_state(&mut status, state, now);
+    take_entries(&mut status, state, outcome);
+    status.failed_tag = state.pad.failed_tag.clone();
+    if !state.pad.has_attempted_pad() {
+        status.last_create_at = state.create_answered_at.or(status.last_create_at);
     }
-    status.other_installation = other_installation(status.other_installation, facts, outcome);
+    status.other_installation = other_installation(status.other_installation, state, outcome);
     match outcome {
         Outcome::NoDecision | Outcome::StaleRead => return None,
         Outcome::Keep => {
@@ -45,7 +45,7 @@ pub fn status(
             for before in pad.status.as_ref()?.conditions.iter().filter(|before| !refused(&before.type_)) {
                 conditions.keep(&before.type_);
             }
-            tags::report(&mut conditions, facts);
+            tags::set_condition(&mut conditions, state);
         }
         Outcome::Waiting(reason, message) => {
             let readiness = if reason.needs_a_person() { Readiness::Stalled } else { Readiness::Reconciling };
@@ -56,7 +56,7 @@ pub fn status(
         }
         Outcome::Skipped(reason, message) => {
             if *reason == Reason::OwnedByAnotherInstallation {
-                without_pad(&mut status, facts);
+                without_pad(&mut status, state);
             }
             set(&mut status, Phase::Skipped, *reason, &mut conditions, Readiness::Ready, message);
         }
@@ -70,13 +70,13 @@ pub fn status(
             let message = "The pad is open and its link is on the candidate in Lever. Share status.url with the candidate and the interviewer.";
             let message = beside_another(&status, message);
             set(&mut status, Phase::Open, Reason::Open, &mut conditions, Readiness::Ready, &message);
-            tags::report(&mut conditions, facts);
+            tags::set_condition(&mut conditions, state);
         }
         Outcome::Started => {
             status.linked_at.get_or_insert(now);
             let message = beside_another(&status, "The interview has begun.");
             set(&mut status, Phase::Started, Reason::Started, &mut conditions, Readiness::Ready, &message);
-            tags::report(&mut conditions, facts);
+            tags::set_condition(&mut conditions, state);
         }
         Outcome::Ended(recorded) => {
             status.linked_at.get_or_insert(now);
@@ -118,13 +118,13 @@ fn phase_of(status: Option<&PadStatus>) -> (Option<Phase>, Option<&str>) {
 }
 
 /// Stores the times that later decisions use, by Lever's clock.
-fn take_entries(status: &mut PadStatus, facts: &PadState, outcome: &Outcome) {
+fn take_entries(status: &mut PadStatus, state: &PadState, outcome: &Outcome) {
     // Without a configuration the stage is unknown: the last stage change is no earlier than any entry.
     let is_cancelled = matches!(outcome, Outcome::Skipped(Reason::Cancelled, _));
-    let last_change = || facts.last_stage_change().filter(|_| is_cancelled && facts.stage_id.is_none());
-    let Some(entry) = facts.judged.or_else(last_change) else { return };
+    let last_change = || state.last_stage_change().filter(|_| is_cancelled && state.stage_id.is_none());
+    let Some(entry) = state.judged.or_else(last_change) else { return };
     // A Pad whose pad has ended covers the entries until its end, and no later ones.
-    let was_over = facts.pad.member.is_served() && !facts.pad.member.is_open();
+    let was_over = state.pad.member.is_served() && !state.pad.member.is_open();
     match outcome {
         Outcome::Skipped(Reason::Cancelled, _) | Outcome::PadDeleted if was_over => {}
         Outcome::Skipped(..) | Outcome::Failed(..) | Outcome::PadDeleted => {
@@ -132,16 +132,16 @@ fn take_entries(status: &mut PadStatus, facts: &PadState, outcome: &Outcome) {
         }
         _ => {}
     }
-    if facts.pad.asked_by_person && !matches!(outcome, Outcome::Keep) {
+    if state.pad.asked_by_person && !matches!(outcome, Outcome::Keep) {
         status.requested_entry_at = Some(entry);
     }
 }
 
 /// Copies the services' answers of this pass into the status.
-fn merge_service_state(status: &mut PadStatus, facts: &PadState, now: Timestamp) {
-    match &facts.opportunity {
+fn merge_service_state(status: &mut PadStatus, state: &PadState, now: Timestamp) {
+    match &state.opportunity {
         CandidateLookup::Read(opportunity) if !opportunity.is_anonymized => {
-            status.candidate = Some(sanitize::candidate_name(&opportunity.name, &facts.pad.opportunity_id));
+            status.candidate = Some(sanitize::candidate_name(&opportunity.name, &state.pad.opportunity_id));
             status.candidate_url = Some(sanitize::cut(&profile_url(opportunity), 1000));
         }
         CandidateLookup::Read(_) | CandidateLookup::NotFound => {
@@ -150,10 +150,10 @@ fn merge_service_state(status: &mut PadStatus, facts: &PadState, now: Timestamp)
         }
         CandidateLookup::NotRead | CandidateLookup::Refused => {}
     }
-    if let Some(id) = &facts.pad.pad_id {
+    if let Some(id) = &state.pad.pad_id {
         status.pad_id = Some(id.clone());
     }
-    if let (PadLookup::Read(record), Some(_)) = (&facts.record, &facts.pad.pad_id) {
+    if let (PadLookup::Read(record), Some(_)) = (&state.record, &state.pad.pad_id) {
         status.url = Some(record.url.clone());
         status.created_at = Some(record.created_at);
         status.type_ = match record.kind {
@@ -161,9 +161,9 @@ fn merge_service_state(status: &mut PadStatus, facts: &PadState, now: Timestamp)
             PadKind::TakeHome => Some(PadType::TakeHome),
             PadKind::Unknown => status.type_,
         };
-        status.entry_at = entry_at(facts.pad.attempt.as_ref(), record).or(status.entry_at);
+        status.entry_at = entry_at(state.pad.attempt.as_ref(), record).or(status.entry_at);
         if record.is_started() {
-            status.started_at = facts.started_at();
+            status.started_at = state.started_at();
             // No participants are named once Lever has removed the candidate's data (contract E12).
             if status.candidate.is_some() {
                 status.participants = note::participants(record).collect();
@@ -174,15 +174,15 @@ fn merge_service_state(status: &mut PadStatus, facts: &PadState, now: Timestamp)
             status.ended_at = status.ended_at.or(record.ended_at).or(record.updated_at);
         }
     }
-    if let NoteLookup::Written(id) = &facts.note {
+    if let NoteLookup::Written(id) = &state.note {
         status.note_id = Some(id.clone());
     }
-    let is_linked = |record: &PadRecord| match &facts.opportunity {
+    let is_linked = |record: &PadRecord| match &state.opportunity {
         CandidateLookup::Read(opportunity) => opportunity.links.contains(&record.url),
         CandidateLookup::NotRead | CandidateLookup::NotFound | CandidateLookup::Refused => false,
     };
-    if let (PadLookup::Read(record), Some(_)) = (&facts.record, &facts.pad.pad_id)
-        && !facts.pad.deleting
+    if let (PadLookup::Read(record), Some(_)) = (&state.record, &state.pad.pad_id)
+        && !state.pad.deleting
         && is_linked(record)
     {
         status.linked_at.get_or_insert(now);
@@ -190,22 +190,22 @@ fn merge_service_state(status: &mut PadStatus, facts: &PadState, now: Timestamp)
 }
 
 /// Returns the other installation for the status after a pass (contract I4, I5).
-fn other_installation(before: Option<String>, facts: &PadState, outcome: &Outcome) -> Option<String> {
+fn other_installation(before: Option<String>, state: &PadState, outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Skipped(Reason::OwnedByAnotherInstallation, _) => {
-            installation::other_installation(facts).or(before)
+            installation::other_installation(state).or(before)
         }
         Outcome::Keep | Outcome::NoDecision | Outcome::StaleRead => before,
-        Outcome::Open | Outcome::Started => installation::stays_beside(facts).unwrap_or(before),
+        Outcome::Open | Outcome::Started => installation::stays_beside(state).unwrap_or(before),
         Outcome::Waiting(..) | Outcome::Failed(..) | Outcome::Skipped(..) => None,
         Outcome::Ended(_) | Outcome::PadDeleted | Outcome::EndedUnlinked => None,
     }
 }
 
 /// Clears the pad from the status of a Pad whose candidate has the pad of another installation. The entry remains.
-fn without_pad(status: &mut PadStatus, facts: &PadState) {
-    if !facts.pad.manual {
-        status.entry_at = facts.entry().or(status.entry_at);
+fn without_pad(status: &mut PadStatus, state: &PadState) {
+    if !state.pad.manual {
+        status.entry_at = state.entry().or(status.entry_at);
     }
     (status.pad_id, status.url, status.playback_url, status.type_) = (None, None, None, None);
     (status.created_at, status.linked_at, status.started_at, status.ended_at) = (None, None, None, None);
@@ -240,7 +240,7 @@ fn record(conditions: &mut Conditions, recorded: &WriteBackState) {
 /// Returns the stage entry that the pad serves: from the pad's notes, else from the attempt.
 fn entry_at(attempt: Option<&CreateIntent>, record: &PadRecord) -> Option<Timestamp> {
     let reference =
-        Reference::of_notes(&record.notes).or_else(|| attempt.map(|attempt| attempt.reference.clone()))?;
+        Reference::from_notes(&record.notes).or_else(|| attempt.map(|attempt| attempt.reference.clone()))?;
     reference.entry_time()
 }
 

@@ -10,7 +10,7 @@ use crate::api::names::{ATTEMPT, PAD_ID};
 use crate::api::pad::{Pad, PadStatus, Phase};
 use crate::controller::connection::diagnosis::{lever_permission, sentence};
 use crate::lever::permission;
-use crate::transport::{Error, ErrorKind};
+use crate::transport::{ErrorKind, ServiceError};
 use kube::ResourceExt;
 use std::time::Duration;
 
@@ -33,12 +33,12 @@ pub struct RefusedTag {
     /// The tags.
     pub tags: Vec<String>,
     /// The answer.
-    pub error: Error,
+    pub error: ServiceError,
 }
 
 impl RefusedTag {
     /// Returns the refused change, if the command changes tags and an immediate retry would be refused too.
-    pub fn of(step: &Command, error: &Error) -> Option<Self> {
+    pub fn from_error(step: &Command, error: &ServiceError) -> Option<Self> {
         let (Command::AddTags(tags) | Command::RemoveTags(tags)) = step else { return None };
         matches!(error.class, ErrorKind::Invalid | ErrorKind::Forbidden)
             .then(|| Self { tags: tags.clone(), error: error.clone() })
@@ -71,11 +71,11 @@ pub fn is_reported(status: Option<&PadStatus>) -> bool {
 }
 
 /// Sets the condition `TagRefused` of a linked pad whose interview has not ended. It is absent unless a tag was refused.
-pub fn report(conditions: &mut Conditions, facts: &PadState) {
-    if let Some(refused) = &facts.tags.refused {
-        let message = refused.message(&facts.pad.configuration);
+pub fn set_condition(conditions: &mut Conditions, state: &PadState) {
+    if let Some(refused) = &state.tags.refused {
+        let message = refused.message(&state.pad.configuration);
         conditions.set(types::TAG_REFUSED, true, refused.reason().as_str(), message);
-    } else if facts.tags.reported && !is_tag_settled(facts) {
+    } else if state.tags.reported && !is_tag_settled(state) {
         conditions.keep(types::TAG_REFUSED);
     }
 }

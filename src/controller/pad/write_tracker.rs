@@ -4,6 +4,7 @@
 //! services. Exactly-once guarantees do not depend on this, but on conflict-failing writes.
 
 use crate::api::Pad;
+use crate::k8s::ObjectKey;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use std::collections::HashMap;
 /// The written versions, by namespace and name. An entry is removed when the watch has caught up.
 #[derive(Debug, Default)]
 pub struct WriteTracker {
-    versions: Mutex<HashMap<(String, String), WrittenVersion>>,
+    versions: Mutex<HashMap<ObjectKey, WrittenVersion>>,
 }
 
 #[derive(Debug)]
@@ -24,14 +25,18 @@ impl WriteTracker {
     /// Records a version that was just written.
     pub fn record(&self, pad: &Pad) {
         if let Some(number) = version(pad) {
-            self.versions.lock().insert(key(pad), WrittenVersion { uid: pad.uid(), number });
+            self.versions
+                .lock()
+                .insert(ObjectKey::from_object(pad), WrittenVersion { uid: pad.uid(), number });
         }
     }
 
     /// Records the version that the API server reported for the Pad.
     pub fn record_version(&self, pad: &Pad, version: Option<&str>) {
         if let Some(number) = version.and_then(|version| version.parse().ok()) {
-            self.versions.lock().insert(key(pad), WrittenVersion { uid: pad.uid(), number });
+            self.versions
+                .lock()
+                .insert(ObjectKey::from_object(pad), WrittenVersion { uid: pad.uid(), number });
         }
     }
 
@@ -39,22 +44,18 @@ impl WriteTracker {
     pub fn is_stale(&self, pad: &Pad) -> bool {
         let Some(seen) = version(pad) else { return false };
         let mut versions = self.versions.lock();
-        let written = versions.get(&key(pad)).filter(|written| written.uid == pad.uid());
+        let written = versions.get(&ObjectKey::from_object(pad)).filter(|written| written.uid == pad.uid());
         let is_ahead = written.is_some_and(|written| written.number > seen);
         if !is_ahead {
-            versions.remove(&key(pad));
+            versions.remove(&ObjectKey::from_object(pad));
         }
         is_ahead
     }
 
     /// Removes the state of a deleted Pad.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.versions.lock().remove(&(namespace.to_owned(), name.to_owned()));
+        self.versions.lock().remove(&ObjectKey::new(namespace, name));
     }
-}
-
-fn key(pad: &Pad) -> (String, String) {
-    (pad.namespace().unwrap_or_default(), pad.name_any())
 }
 
 /// Returns the resource version as a number, which grows for each object (Kubernetes documentation, "Resource

@@ -7,7 +7,7 @@ async fn a_reset_after_sending_leaves_a_write_unknown_and_is_not_repeated() {
     let (url, seen) = server(reset).await;
     let client = client_at(url.as_str());
     assert_eq!(
-        client.add_note(departure(&client).await, ID, "text").await.unwrap_err().class,
+        client.add_note(send_deadline(&client).await, ID, "text").await.unwrap_err().class,
         ErrorKind::OutcomeUnknown
     );
     assert_eq!(client.stages().await.unwrap_err().class, ErrorKind::Unavailable);
@@ -21,7 +21,7 @@ async fn a_cut_answer_leaves_a_write_unknown() {
     })
     .await;
     let client = client_at(url.as_str());
-    let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
+    let error = client.add_note(send_deadline(&client).await, ID, "text").await.unwrap_err();
     assert_eq!((error.class, error.status), (ErrorKind::OutcomeUnknown, Some(201)));
 }
 
@@ -31,7 +31,7 @@ async fn what_was_not_sent_is_only_unavailable() {
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
     let client = client_at(&url);
-    let error = client.add_note(departure(&client).await, ID, "text").await.unwrap_err();
+    let error = client.add_note(send_deadline(&client).await, ID, "text").await.unwrap_err();
     assert_eq!((error.class, error.status), (ErrorKind::Unavailable, None));
     assert!(error.message.starts_with("no connection: Connection refused"), "{error}");
     assert!(!error.to_string().contains("127.0.0.1"), "{error}");
@@ -51,10 +51,10 @@ async fn writes_use_only_connections_that_were_busy_a_moment_ago() {
     .await;
     let client = client_at(url.as_str());
     for _ in 0..3 {
-        client.add_note(departure(&client).await, ID, "text").await.unwrap();
+        client.add_note(send_deadline(&client).await, ID, "text").await.unwrap();
     }
     assert_eq!(seen.connections(), 1);
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    client.add_note(departure(&client).await, ID, "text").await.unwrap();
+    client.add_note(send_deadline(&client).await, ID, "text").await.unwrap();
     assert_eq!(seen.connections(), 2);
 }

@@ -89,7 +89,7 @@ impl OtlpHttpClient {
             answer.bytes().await.map(|body| (status, body))
         });
         let (status, body) = exchange.await?.inspect_err(|error| {
-            self.failed(&transport::innermost(error));
+            self.failed(&transport::root_cause(error));
         })?;
         if status.is_success() {
             self.succeeded();

@@ -130,7 +130,7 @@ pub async fn write<T>(
 }
 
 /// Returns the annotation by which the reconcile of the object continues the current trace; None if there is no trace.
-pub fn mark() -> Option<(String, String)> {
+pub fn traceparent_annotation() -> Option<(String, String)> {
     let mut carrier = HashMap::new();
     TraceContextPropagator::new().inject_context(&Context::current(), &mut carrier);
     Some((TRACEPARENT.to_owned(), carrier.remove(TRACEPARENT_HEADER)?))

@@ -1,6 +1,6 @@
 use super::Traces;
 use super::export::DropIdleSpans;
-use super::spans::{ReconcileSpan, mark, step, webhook};
+use super::spans::{ReconcileSpan, step, traceparent_annotation, webhook};
 use opentelemetry::Context;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
@@ -54,7 +54,8 @@ async fn something() -> Result<(), ()> {
 #[tokio::test]
 async fn a_trace_goes_on_by_its_mark_until_its_work_is_done() {
     let (sent, _guard) = traces();
-    let (_, annotation) = async { mark() }.instrument(webhook("hiring", "acme")).await.unwrap();
+    let (_, annotation) =
+        async { traceparent_annotation() }.instrument(webhook("hiring", "acme")).await.unwrap();
     for continues in [true, false] {
         let pass = ReconcileSpan::new("Pad", "hiring", "a", Some(&annotation), continues);
         pass.run(something()).await.unwrap();
@@ -73,10 +74,14 @@ async fn a_trace_goes_on_by_its_mark_until_its_work_is_done() {
 #[tokio::test]
 async fn a_pass_that_does_nothing_is_not_sent_unless_it_fails() {
     let (sent, _guard) = traces();
-    let (_, annotation) = async { mark() }.instrument(webhook("hiring", "acme")).await.unwrap();
-    for mark in [None, Some(annotation.as_str())] {
-        ReconcileSpan::new("Pad", "hiring", "idle", mark, true).run(async { Ok::<_, ()>(()) }).await.unwrap();
-        ReconcileSpan::new("Pad", "hiring", "fails", mark, true)
+    let (_, annotation) =
+        async { traceparent_annotation() }.instrument(webhook("hiring", "acme")).await.unwrap();
+    for annotation in [None, Some(annotation.as_str())] {
+        ReconcileSpan::new("Pad", "hiring", "idle", annotation, true)
+            .run(async { Ok::<_, ()>(()) })
+            .await
+            .unwrap();
+        ReconcileSpan::new("Pad", "hiring", "fails", annotation, true)
             .run(async { Err::<(), _>(()) })
             .await
             .unwrap_err();
@@ -99,6 +104,10 @@ async fn an_annotation_that_is_none_counts_as_none() {
 
 #[tokio::test]
 async fn outside_of_a_trace_there_is_no_mark() {
-    assert_eq!(mark(), None);
-    assert_eq!(async { mark() }.instrument(webhook("hiring", "acme")).await, None, "traces are off");
+    assert_eq!(traceparent_annotation(), None);
+    assert_eq!(
+        async { traceparent_annotation() }.instrument(webhook("hiring", "acme")).await,
+        None,
+        "traces are off"
+    );
 }

@@ -319,7 +319,7 @@ async fn each_wait_for_a_delivery_ends_with_the_next_one() {
 #[tokio::test]
 async fn answers_are_counted_by_outcome() {
     let mut registry = Registry::default();
-    let tokens = SigningTokens::of([(NAMESPACE, "acme", SIGNING_TOKEN)]);
+    let tokens = SigningTokens::from_known([(NAMESPACE, "acme", SIGNING_TOKEN)]);
     let caches = Caches::from_scopes(vec![usual()]);
     let receiver = Receiver::new(
         ApiServer::default().client(),

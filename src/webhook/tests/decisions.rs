@@ -1,6 +1,6 @@
 //! The action for each state of the known Pads.
 
-use super::fake::{OPPORTUNITY, asked, configuration, connection, going, pad, pad_by_hand};
+use super::fake::{OPPORTUNITY, configuration, connection, pad, pad_by_hand, terminating, with_request};
 use crate::api::names::pad_name;
 use crate::api::{Pad, PadConfiguration};
 use crate::webhook::event::StageChangeEvent;
@@ -32,7 +32,7 @@ fn numbered(n: u32) -> String {
     pad_name("phone", OPPORTUNITY, n)
 }
 
-fn made_in(minute: u8, mut pad: Pad) -> Pad {
+fn created_in_minute(minute: u8, mut pad: Pad) -> Pad {
     pad.metadata.creation_timestamp =
         serde_json::from_value(json!(format!("2025-01-01T00:{minute:02}:00Z"))).unwrap();
     pad
@@ -46,20 +46,23 @@ fn a_first_stage_change_makes_the_first_pad() {
 #[test]
 fn names_of_others_are_passed_over() {
     assert_eq!(intent(vec![], &[1, 2]), PadAction::Create { n: 3 });
-    assert_eq!(intent(vec![going(pad(1))], &[2]), PadAction::Create { n: 3 });
+    assert_eq!(intent(vec![terminating(pad(1))], &[2]), PadAction::Create { n: 3 });
 }
 
 #[test]
 fn the_newest_pad_is_asked_about() {
     assert_eq!(intent(vec![pad(1)], &[]), annotate(&numbered(1)));
     assert_eq!(intent(vec![pad(9), pad(10), pad(2)], &[]), annotate(&numbered(10)));
-    assert_eq!(intent(vec![asked(pad(1), REQUEST), pad(2)], &[]), annotate(&numbered(2)));
-    assert_eq!(intent(vec![asked(pad(1), "an older request")], &[]), annotate(&numbered(1)));
+    assert_eq!(intent(vec![with_request(pad(1), REQUEST), pad(2)], &[]), annotate(&numbered(2)));
+    assert_eq!(intent(vec![with_request(pad(1), "an older request")], &[]), annotate(&numbered(1)));
 }
 
 #[test]
 fn a_repeated_delivery_asks_for_nothing() {
-    assert_eq!(intent(vec![pad(1), asked(pad(2), REQUEST)], &[]), PadAction::Nothing { name: numbered(2) });
+    assert_eq!(
+        intent(vec![pad(1), with_request(pad(2), REQUEST)], &[]),
+        PadAction::Nothing { name: numbered(2) }
+    );
 }
 
 /// Otherwise a repeated old delivery would make the newer one seem to be done already.
@@ -67,7 +70,7 @@ fn a_repeated_delivery_asks_for_nothing() {
 fn an_older_delivery_does_not_take_the_place_of_a_newer_one() {
     let at: i64 = REQUEST.split_once('-').unwrap().0.parse().unwrap();
     let nothing = PadAction::Nothing { name: numbered(1) };
-    let with = |request: String| intent(vec![asked(pad(1), &request)], &[]);
+    let with = |request: String| intent(vec![with_request(pad(1), &request)], &[]);
     assert_eq!(with(format!("{}-fedcba98", at + 1)), nothing);
     assert_eq!(with(format!("{}-fedcba98", at - 1)), annotate(&numbered(1)));
     // Values that people write do not prevent a request.
@@ -80,19 +83,27 @@ fn an_older_delivery_does_not_take_the_place_of_a_newer_one() {
 
 #[test]
 fn a_pad_made_by_hand_counts_where_there_is_no_numbered_one() {
-    let by_hand =
-        || vec![made_in(5, pad_by_hand("b")), made_in(9, pad_by_hand("a")), made_in(1, pad_by_hand("c"))];
+    let by_hand = || {
+        vec![
+            created_in_minute(5, pad_by_hand("b")),
+            created_in_minute(9, pad_by_hand("a")),
+            created_in_minute(1, pad_by_hand("c")),
+        ]
+    };
     assert_eq!(intent(by_hand(), &[]), annotate("a"));
     let mut both = by_hand();
-    both.push(made_in(0, pad(1)));
+    both.push(created_in_minute(0, pad(1)));
     assert_eq!(intent(both, &[]), annotate(&numbered(1)));
 }
 
 #[test]
 fn a_pad_that_goes_does_not_count_and_its_name_is_not_used() {
-    assert_eq!(intent(vec![going(pad(1))], &[]), PadAction::Create { n: 2 });
-    assert_eq!(intent(vec![going(asked(pad(3), REQUEST)), going(pad(1))], &[]), PadAction::Create { n: 4 });
-    assert_eq!(intent(vec![pad(1), going(pad(2))], &[]), annotate(&numbered(1)));
+    assert_eq!(intent(vec![terminating(pad(1))], &[]), PadAction::Create { n: 2 });
+    assert_eq!(
+        intent(vec![terminating(with_request(pad(3), REQUEST)), terminating(pad(1))], &[]),
+        PadAction::Create { n: 4 }
+    );
+    assert_eq!(intent(vec![pad(1), terminating(pad(2))], &[]), annotate(&numbered(1)));
 }
 
 fn configurations(stage: &str, all: Vec<PadConfiguration>) -> Vec<String> {
@@ -128,7 +139,7 @@ fn those_of_another_connection_or_being_deleted_do_not_count_but_suspended_ones_
     suspended.spec.suspend = true;
     let mut other = configuration("other", "s-1", "b", 1);
     other.spec.connection_ref.name = "other".into();
-    let mut going = configuration("going", "s-1", "c", 1);
-    going.metadata.deletion_timestamp = going.metadata.creation_timestamp.clone();
-    assert_eq!(configurations("s-1", vec![suspended, other, going]), ["suspended"]);
+    let mut terminating = configuration("terminating", "s-1", "c", 1);
+    terminating.metadata.deletion_timestamp = terminating.metadata.creation_timestamp.clone();
+    assert_eq!(configurations("s-1", vec![suspended, other, terminating]), ["suspended"]);
 }

@@ -28,10 +28,10 @@ pub const TOKEN: &str = "00112233445566778899aabbccddeeff0011223344556677";
 
 /// API server in memory. It records its calls as "VERB plural/name".
 #[derive(Clone, Default)]
-pub struct ApiServer(Arc<Mutex<State>>);
+pub struct ApiServer(Arc<Mutex<FakeState>>);
 
 #[derive(Default)]
-struct State {
+struct FakeState {
     objects: BTreeMap<String, Value>,
     calls: Vec<String>,
     failing: Option<u16>,
@@ -115,7 +115,7 @@ impl ApiServer {
     }
 }
 
-impl State {
+impl FakeState {
     fn answer(&mut self, (verb, path, query): (&str, &str, &str), body: Option<Value>) -> (u16, Value) {
         let path = path.rsplit_once(&format!("/namespaces/{NAMESPACE}/")).unwrap().1.to_owned();
         let path = match (verb, &body) {
@@ -223,13 +223,13 @@ pub fn pad_by_hand(name: &str) -> Pad {
 }
 
 /// Returns the same Pad while it is being deleted.
-pub fn going(mut pad: Pad) -> Pad {
+pub fn terminating(mut pad: Pad) -> Pad {
     pad.metadata.deletion_timestamp = serde_json::from_value(json!("2025-01-02T00:00:00Z")).unwrap();
     pad
 }
 
 /// Returns the same Pad with a request to reconcile it.
-pub fn asked(mut pad: Pad, request: &str) -> Pad {
+pub fn with_request(mut pad: Pad, request: &str) -> Pad {
     let annotation = (names::RECONCILE_REQUESTED_AT.to_owned(), request.to_owned());
     pad.metadata.annotations.get_or_insert_default().extend([annotation]);
     pad
@@ -251,7 +251,7 @@ pub fn scope(
 
 /// Returns a receiver over a cache, with the signing token of hiring/acme.
 pub fn receiver(server: &ApiServer, scope: WatchScope) -> Receiver {
-    let tokens = SigningTokens::of([(NAMESPACE, "acme", SIGNING_TOKEN)]);
+    let tokens = SigningTokens::from_known([(NAMESPACE, "acme", SIGNING_TOKEN)]);
     receiver_with(server, scope, tokens)
 }
 

@@ -83,9 +83,9 @@ async fn a_large_head_is_refused() {
 async fn a_client_that_takes_no_answers_is_cut() {
     let (address, _stop, _served) = start().await;
     let mut client = TcpStream::connect(address).await.unwrap();
-    let asked = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".repeat(1000);
-    let asks = async { while client.write_all(&asked).await.is_ok() {} };
-    timeout(Duration::from_secs(120), asks).await.expect("it is cut");
+    let request = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".repeat(1000);
+    let sending = async { while client.write_all(&request).await.is_ok() {} };
+    timeout(Duration::from_secs(120), sending).await.expect("it is cut");
 }
 
 async fn request_and_answer(client: &mut TcpStream) -> String {

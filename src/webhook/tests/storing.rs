@@ -32,7 +32,7 @@ fn numbered(n: u32) -> String {
     pad_name("phone", OPPORTUNITY, n)
 }
 
-fn of_another(mut pad: Pad) -> Pad {
+fn of_another_candidate(mut pad: Pad) -> Pad {
     pad.spec.opportunity_id = "somebody-else".into();
     pad
 }
@@ -75,14 +75,14 @@ async fn the_newest_pad_is_asked_about_with_one_write() {
 #[tokio::test]
 async fn a_repeated_delivery_writes_nothing() {
     let server = ApiServer::with(&[pad(1)]);
-    assert_eq!(stored(&server, vec![asked(pad(1), REQUEST)]).await, [numbered(1)]);
+    assert_eq!(stored(&server, vec![with_request(pad(1), REQUEST)]).await, [numbered(1)]);
     assert_eq!(server.calls(), [format!("GET pads/{}", numbered(1))]);
 }
 
 #[tokio::test]
 async fn a_repeated_delivery_makes_the_pad_that_is_gone_meanwhile() {
     let server = ApiServer::default();
-    assert_eq!(stored(&server, vec![asked(pad(1), REQUEST)]).await, [numbered(1)]);
+    assert_eq!(stored(&server, vec![with_request(pad(1), REQUEST)]).await, [numbered(1)]);
     assert!(server.pad(&numbered(1)).is_some(), "a 200 stands for a Pad in the API server");
 }
 
@@ -103,7 +103,8 @@ async fn a_pad_of_the_same_name_without_labels_is_found_too() {
 
 #[tokio::test]
 async fn a_name_of_another_candidate_is_passed_over() {
-    let server = ApiServer::with(&[of_another(pad(1)), of_another(pad_by_hand(&numbered(2)))]);
+    let server =
+        ApiServer::with(&[of_another_candidate(pad(1)), of_another_candidate(pad_by_hand(&numbered(2)))]);
     assert_eq!(stored(&server, vec![]).await, [numbered(3)]);
     assert_eq!(server.pad(&numbered(3)).unwrap().spec.opportunity_id, OPPORTUNITY);
     assert_eq!(server.request_on(&numbered(1)), None);
@@ -111,7 +112,7 @@ async fn a_name_of_another_candidate_is_passed_over() {
 
 #[tokio::test]
 async fn when_too_many_names_belong_to_others_lever_shall_send_again() {
-    let others: Vec<Pad> = (1..40).map(|n| of_another(pad(n))).collect();
+    let others: Vec<Pad> = (1..40).map(|n| of_another_candidate(pad(n))).collect();
     let server = ApiServer::with(&others);
     let scope = scope(vec![connection()], vec![configuration("phone", "s-1", "a", 1)], vec![]);
     let result = store(&server.client(), &scope, &connection(), &change()).await;
@@ -127,8 +128,8 @@ async fn a_pad_that_is_gone_is_made_again() {
 
 #[tokio::test]
 async fn a_pad_that_is_being_deleted_gets_a_successor() {
-    for cached in [vec![], vec![pad(1)], vec![going(pad(1))]] {
-        let server = ApiServer::with(&[going(pad(1))]);
+    for cached in [vec![], vec![pad(1)], vec![terminating(pad(1))]] {
+        let server = ApiServer::with(&[terminating(pad(1))]);
         assert_eq!(stored(&server, cached).await, [numbered(2)]);
     }
 }
@@ -152,7 +153,7 @@ async fn each_configuration_gets_its_pad() {
 #[tokio::test]
 async fn the_backlog_of_a_connection_is_bounded() {
     let waiting = |n: u32, phase: Option<Phase>| {
-        let mut pad = of_another(pad_by_hand(&format!("waiting-{n}")));
+        let mut pad = of_another_candidate(pad_by_hand(&format!("waiting-{n}")));
         pad.status = phase.map(|phase| PadStatus { phase: Some(phase), ..PadStatus::default() });
         pad
     };

@@ -12,18 +12,18 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 
-struct World {
+struct TokenEnv {
     server: ApiServer,
     connections: UnboundedSender<watcher::Result<Event<LeverConnection>>>,
     secrets: broadcast::Sender<SecretChange>,
     tokens: SigningTokens,
 }
 
-impl World {
+impl TokenEnv {
     async fn with_one_token() -> Self {
         let world = Self::new();
         world.server.put_secret("acme", "signing", "one");
-        world.tell(Event::Apply(connection()));
+        world.deliver(Event::Apply(connection()));
         world.becomes(Some(&["one"])).await;
         world
     }
@@ -39,11 +39,11 @@ impl World {
         };
         let (secrets, told) = Secrets::with_manual_changes(&server.client());
         let tokens =
-            SigningTokens::follow(&Caches::from_scopes(vec![scope]), &secrets, CancellationToken::new());
+            SigningTokens::watch(&Caches::from_scopes(vec![scope]), &secrets, CancellationToken::new());
         Self { server, connections, secrets: told, tokens }
     }
 
-    fn tell(&self, event: Event<LeverConnection>) {
+    fn deliver(&self, event: Event<LeverConnection>) {
         self.connections.unbounded_send(Ok(event)).unwrap();
     }
 
@@ -68,25 +68,25 @@ impl World {
         panic!("expected {expected:?}, known is {:?}", self.known());
     }
 
-    async fn settle(&self) {
+    async fn wait_until_idle(&self) {
         tokio::time::sleep(Duration::from_secs(90)).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_line_of_the_secret_is_a_token() {
-    let world = World::new();
+    let world = TokenEnv::new();
     world.server.put_secret("acme", "signing", "\n one \r\n\n\ttwo\n");
-    world.tell(Event::Apply(connection()));
+    world.deliver(Event::Apply(connection()));
     world.becomes(Some(&["one", "two"])).await;
     assert_eq!(world.server.calls(), ["GET secrets/acme"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_comes_later_changes_or_goes_is_followed() {
-    let world = World::new();
-    world.tell(Event::Apply(connection()));
-    world.settle().await;
+    let world = TokenEnv::new();
+    world.deliver(Event::Apply(connection()));
+    world.wait_until_idle().await;
     world.becomes(None).await;
     // A missing Secret is not read again until an event for it arrives.
     assert_eq!(world.server.calls().len(), 1);
@@ -110,13 +110,13 @@ async fn a_secret_that_comes_later_changes_or_goes_is_followed() {
 
 #[tokio::test(start_paused = true)]
 async fn while_the_api_server_does_not_answer_the_old_tokens_stay() {
-    let world = World::with_one_token().await;
+    let world = TokenEnv::with_one_token().await;
     world.server.calls();
 
     world.server.put_secret("acme", "signing", "two");
     world.server.fail(Some(500));
     world.secret_changed();
-    world.settle().await;
+    world.wait_until_idle().await;
     world.becomes(Some(&["one"])).await;
     let tries = world.server.calls().len();
     assert!((4..10).contains(&tries), "{tries} tries in 90 s");
@@ -126,42 +126,42 @@ async fn while_the_api_server_does_not_answer_the_old_tokens_stay() {
 
 #[tokio::test(start_paused = true)]
 async fn tokens_go_with_their_connection_or_its_reference() {
-    let world = World::with_one_token().await;
-    world.tell(Event::Delete(connection()));
+    let world = TokenEnv::with_one_token().await;
+    world.deliver(Event::Delete(connection()));
     world.becomes(None).await;
 
-    world.tell(Event::Apply(connection()));
+    world.deliver(Event::Apply(connection()));
     world.becomes(Some(&["one"])).await;
     let mut without = connection();
     without.spec.webhook.signing_token_secret_ref = None;
-    world.tell(Event::Apply(without));
+    world.deliver(Event::Apply(without));
     world.becomes(None).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_went_unnoticed_is_forgotten() {
-    let world = World::with_one_token().await;
-    world.tell(Event::Init);
-    world.tell(Event::InitDone);
-    world.settle().await;
+    let world = TokenEnv::with_one_token().await;
+    world.deliver(Event::Init);
+    world.deliver(Event::InitDone);
+    world.wait_until_idle().await;
     world.secrets.send(SecretChange::Any).unwrap();
     world.becomes(None).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_reference_is_read_and_a_new_status_is_not() {
-    let world = World::new();
+    let world = TokenEnv::new();
     world.server.put_secret("acme", "signing", "one");
     world.server.put_secret("other", "signing", "two");
-    world.tell(Event::Apply(connection()));
+    world.deliver(Event::Apply(connection()));
     world.becomes(Some(&["one"])).await;
     world.server.calls();
     let mut changed = connection();
     changed.status = None;
-    world.tell(Event::Apply(changed.clone()));
-    world.settle().await;
+    world.deliver(Event::Apply(changed.clone()));
+    world.wait_until_idle().await;
     assert!(world.server.calls().is_empty());
     changed.spec.webhook.signing_token_secret_ref.as_mut().unwrap().name = "other".into();
-    world.tell(Event::Apply(changed));
+    world.deliver(Event::Apply(changed));
     world.becomes(Some(&["two"])).await;
 }

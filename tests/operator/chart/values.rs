@@ -142,13 +142,13 @@ async fn every_set_of_values_is_accepted_and_exposes_only_intended_paths() {
     }
 }
 
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
+fn objects_of_kind<'a>(objects: &'a [Value], kind: &str) -> impl Iterator<Item = &'a Value> {
     objects.iter().filter(move |object| object["kind"] == kind)
 }
 
 /// The API server enforces the restricted Pod security level only for Pods themselves.
 async fn check_pod_security(cluster: &Cluster, name: &str, objects: &[Value]) {
-    let deployment = of_kind(objects, "Deployment").next().unwrap();
+    let deployment = objects_of_kind(objects, "Deployment").next().unwrap();
     let mut pod = deployment["spec"]["template"].clone();
     let account = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": NAMESPACE},
         "spec": {"serviceAccountName": "default"}});
@@ -165,7 +165,7 @@ async fn check_pod_security(cluster: &Cluster, name: &str, objects: &[Value]) {
 
 /// Ingress and HTTPRoute forward the webhooks' path to the webhooks' port, and nothing else.
 fn check_ingress_paths(name: &str, objects: &[Value]) {
-    let services: Vec<_> = of_kind(objects, "Service").collect();
+    let services: Vec<_> = objects_of_kind(objects, "Service").collect();
     let webhooks: Vec<_> =
         services.iter().filter(|service| service["spec"]["ports"][0]["targetPort"] == "webhooks").collect();
     assert_eq!(webhooks.len(), 1, "{name}");
@@ -180,7 +180,7 @@ fn check_ingress_paths(name: &str, objects: &[Value]) {
         );
     }
     let leads_to = |backend: &Value| (&backend["name"] == service).then_some(());
-    for ingress in of_kind(objects, "Ingress") {
+    for ingress in objects_of_kind(objects, "Ingress") {
         for rule in ingress["spec"]["rules"].as_array().unwrap() {
             let path = json!([{"path": "/webhooks/lever", "pathType": "Prefix",
                 "backend": {"service": {"name": service, "port": {"name": port["name"]}}}}]);
@@ -188,7 +188,7 @@ fn check_ingress_paths(name: &str, objects: &[Value]) {
         }
         assert!(ingress["spec"]["defaultBackend"].is_null(), "{name}");
     }
-    for route in of_kind(objects, "HTTPRoute") {
+    for route in objects_of_kind(objects, "HTTPRoute") {
         for rule in route["spec"]["rules"].as_array().unwrap() {
             let matches = json!([{"path": {"type": "PathPrefix", "value": "/webhooks/lever"}}]);
             assert_eq!(rule["matches"], matches, "{name}");
@@ -198,11 +198,11 @@ fn check_ingress_paths(name: &str, objects: &[Value]) {
             }
         }
     }
-    let deployment = of_kind(objects, "Deployment").next().unwrap();
+    let deployment = objects_of_kind(objects, "Deployment").next().unwrap();
     let pod = &deployment["spec"]["template"]["metadata"]["labels"];
     let selectors = services.iter().map(|service| &service["spec"]["selector"]);
     let policies =
-        of_kind(objects, "NetworkPolicy").map(|policy| &policy["spec"]["podSelector"]["matchLabels"]);
+        objects_of_kind(objects, "NetworkPolicy").map(|policy| &policy["spec"]["podSelector"]["matchLabels"]);
     for selector in selectors.chain(policies) {
         let selector = selector.as_object().unwrap();
         assert!(!selector.is_empty() && selector.iter().all(|(label, value)| pod[label] == *value), "{name}");
@@ -221,25 +221,25 @@ fn check_permissions(name: &str, values: &Value, objects: &[Value]) {
         expected.clear();
     }
     let is_for_the_lease = |role: &&Value| role["rules"][0]["resources"] == json!(["leases"]);
-    let lease = of_kind(objects, "Role").filter(is_for_the_lease).count();
+    let lease = objects_of_kind(objects, "Role").filter(is_for_the_lease).count();
     assert_eq!(lease, usize::from(is_on("/rbac/create") && is_on("/leaderElection")), "{name}");
-    let roles = of_kind(objects, "Role").filter(|role| !is_for_the_lease(role));
+    let roles = objects_of_kind(objects, "Role").filter(|role| !is_for_the_lease(role));
     let found: Vec<&str> = roles.map(|role| role["metadata"]["namespace"].as_str().unwrap()).collect();
     assert_eq!(found, expected, "{name}");
     let for_people = |role: &&Value| {
         let labels = role["metadata"]["labels"].as_object().unwrap();
         labels.keys().any(|label| label.contains("aggregate-to"))
     };
-    let wide = of_kind(objects, "ClusterRole").filter(|role| !for_people(role)).count();
+    let wide = objects_of_kind(objects, "ClusterRole").filter(|role| !for_people(role)).count();
     assert_eq!(wide, usize::from(is_on("/clusterWide") && is_on("/rbac/create")), "{name}");
-    assert_eq!(of_kind(objects, "ClusterRoleBinding").count(), wide, "{name}");
+    assert_eq!(objects_of_kind(objects, "ClusterRoleBinding").count(), wide, "{name}");
     assert_eq!(
-        of_kind(objects, "ClusterRole").count() - wide,
+        objects_of_kind(objects, "ClusterRole").count() - wide,
         2 * usize::from(is_on("/rbac/aggregate")),
         "{name}"
     );
 
-    for role in of_kind(objects, "Role").chain(of_kind(objects, "ClusterRole")) {
+    for role in objects_of_kind(objects, "Role").chain(objects_of_kind(objects, "ClusterRole")) {
         let mut verbs = BTreeSet::new();
         for rule in role["rules"].as_array().unwrap() {
             let of = |field: &str| rule[field].as_array().unwrap().iter().map(|one| one.as_str().unwrap());
@@ -254,8 +254,10 @@ fn check_permissions(name: &str, values: &Value, objects: &[Value]) {
         let may_write = is_on("/managedWebhooks/enabled") && !verbs.is_empty();
         assert_eq!(writes, may_write, "{name}: {verbs:?}");
     }
-    for binding in of_kind(objects, "RoleBinding").chain(of_kind(objects, "ClusterRoleBinding")) {
-        let account = &of_kind(objects, "Deployment").next().unwrap()["spec"]["template"]["spec"];
+    for binding in
+        objects_of_kind(objects, "RoleBinding").chain(objects_of_kind(objects, "ClusterRoleBinding"))
+    {
+        let account = &objects_of_kind(objects, "Deployment").next().unwrap()["spec"]["template"]["spec"];
         let subject = json!([{"kind": "ServiceAccount", "name": account["serviceAccountName"],
             "namespace": NAMESPACE}]);
         assert_eq!(binding["subjects"], subject, "{name}");
@@ -263,7 +265,7 @@ fn check_permissions(name: &str, values: &Value, objects: &[Value]) {
 }
 
 fn keeps_crds(name: &str, values: &Value, objects: &[Value]) {
-    let crds: Vec<_> = of_kind(objects, "CustomResourceDefinition").collect();
+    let crds: Vec<_> = objects_of_kind(objects, "CustomResourceDefinition").collect();
     assert_eq!(crds.len(), if values["crds"]["install"] == true { 3 } else { 0 }, "{name}");
     for crd in crds {
         let kept = crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep";
@@ -273,7 +275,7 @@ fn keeps_crds(name: &str, values: &Value, objects: &[Value]) {
 
 /// Metrics are only accessible to the named clients, and no other ports are reachable.
 fn check_network_policies(name: &str, objects: &[Value]) {
-    for policy in of_kind(objects, "NetworkPolicy") {
+    for policy in objects_of_kind(objects, "NetworkPolicy") {
         let rules = |direction: &str| policy["spec"][direction].as_array().unwrap().clone();
         for rule in rules("ingress") {
             let is_for_all = rule["from"].is_null();
@@ -283,7 +285,7 @@ fn check_network_policies(name: &str, objects: &[Value]) {
             let ports = rule["ports"].as_array().unwrap();
             assert!(ports.iter().all(|port| port["port"].is_number()), "{name}: {rule}");
         }
-        let deployment = of_kind(objects, "Deployment").next().unwrap();
+        let deployment = objects_of_kind(objects, "Deployment").next().unwrap();
         let arguments = deployment["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
         let reached = policy["spec"]["egress"].to_string();
         for port in ["9001", "4317"].iter().filter(|port| arguments.contains(&format!(":{port}\""))) {

@@ -23,7 +23,7 @@ macro_rules! pages {
         $(
             #[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                walkthrough::follow($page, stringify!($name)).await;
+                walkthrough::run_page($page, stringify!($name)).await;
             }
         )*
     };

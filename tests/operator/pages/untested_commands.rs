@@ -89,7 +89,7 @@ fn is_printed_by_the_demo(command: &str) -> bool {
 
 /// Checks that the program has the flags.
 fn has_flags(command: &str) -> bool {
-    pad_operator::cli::Cli::try_parse_from(command.split_whitespace()).is_ok()
+    pad_operator::cli::OperatorCli::try_parse_from(command.split_whitespace()).is_ok()
 }
 
 /// Checks that the named chart exists; a text that names none is only a mention.

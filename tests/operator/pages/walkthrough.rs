@@ -29,7 +29,7 @@ pub struct Story {
 
 /// Follows a page in the environment of a user who has installed the operator: a connection that is Ready and verified,
 /// and the rule `phone-screen`; both services are polled only on request.
-pub async fn follow(page: &'static str, name: &str) {
+pub async fn run_page(page: &'static str, name: &str) {
     // Leaked, because the options of an environment require a static lifetime.
     let namespace: &'static str = Box::leak(format!("page-{}", name.replace('_', "-")).into_boxed_str());
     let env = TestEnv::start(Options::new(namespace)).await;

@@ -5,12 +5,12 @@ use simulators::Call;
 
 use super::RULES;
 use super::compare::{CandidateRecord, ClusterPad, Ledger, PadRecord, RuleRecord};
-use super::run::{Candidate, Run};
+use super::run::{Candidate, SoakRun};
 use crate::environment::TestEnv;
 use crate::status::phase;
 
 /// Returns the current state.
-pub async fn take(run: &Run) -> Ledger {
+pub async fn take(run: &SoakRun) -> Ledger {
     let env = &run.env;
     let calls = env.lever.calls();
     let configurations = env.list("padconfigurations").await;

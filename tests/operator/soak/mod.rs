@@ -18,7 +18,7 @@ use simulators::{Quota, RateLimit};
 use crate::environment::{CONFIGURATION, Options, STAGE, TAG, TestEnv};
 use crate::process::free_port;
 use compare::compare;
-use run::Run;
+use run::SoakRun;
 
 /// Size of a run.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +133,7 @@ async fn nothing_is_lost_or_duplicated_under_random_faults() {
     println!("soak: {}", schedule::summary(&events));
     println!("soak: {}", schedule::fault_times(&events));
 
-    let mut run = Run::new(TestEnv::start(options()).await, size).await;
+    let mut run = SoakRun::new(TestEnv::start(options()).await, size).await;
     run.execute_all(&events).await;
     println!(
         "soak: calm after {:?}: {}: {}",
@@ -141,7 +141,7 @@ async fn nothing_is_lost_or_duplicated_under_random_faults() {
         run.counts(),
         compare(&ledger::take(&run).await)
     );
-    let comparison = recovery::settle(&mut run).await;
+    let comparison = recovery::converge(&mut run).await;
     println!("soak: seed {seed}: {}: {comparison} (after {:?})", run.counts(), run.elapsed());
     run.env.finish().await;
 }

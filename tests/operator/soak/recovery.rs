@@ -7,7 +7,7 @@ use simulators::{Call, DeliveryOutcome};
 
 use super::compare::{Comparison, Ledger, compare};
 use super::ledger;
-use super::run::Run;
+use super::run::SoakRun;
 
 /// Maximum time to settle. The longest backoff that a run can cause is shorter.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(150);
@@ -18,7 +18,7 @@ const QUIET_TIME: Duration = Duration::from_secs(8);
 const POLLED_PADS: usize = 2;
 
 /// Restores everything and waits until the ledgers agree and nothing changes anymore.
-pub async fn settle(run: &mut Run) -> Comparison {
+pub async fn converge(run: &mut SoakRun) -> Comparison {
     run.end_faults().await;
     for operator in &mut run.env.operators {
         operator.wait_until_ready().await;
@@ -41,7 +41,7 @@ pub async fn settle(run: &mut Run) -> Comparison {
             return comparison;
         }
         if start.elapsed() > SETTLE_TIMEOUT {
-            report(run, &ledger, &comparison);
+            print_report(run, &ledger, &comparison);
             panic!(
                 "not settled {SETTLE_TIMEOUT:?} after the calm began: all delivered: {delivered}, {comparison}; last changed: {changed:?}; read without end: {excess_reads:?}"
             );
@@ -50,7 +50,7 @@ pub async fn settle(run: &mut Run) -> Comparison {
     }
 }
 
-fn all_delivered(run: &mut Run) -> bool {
+fn all_delivered(run: &mut SoakRun) -> bool {
     while run.deliveries.try_join_next().is_some() {}
     let waits = [DeliveryOutcome::Pending, DeliveryOutcome::Held];
     let all = run.env.lever.deliveries();
@@ -65,7 +65,7 @@ struct Activity {
 }
 
 impl Activity {
-    async fn observe(run: &Run) -> Self {
+    async fn observe(run: &SoakRun) -> Self {
         let calls = [run.env.lever.calls(), run.env.interview.calls()].concat();
         let mut versions = BTreeMap::new();
         for plural in ["leverconnections", "padconfigurations", "pads"] {
@@ -96,7 +96,7 @@ struct Reads {
 }
 
 impl Reads {
-    fn observe(run: &Run) -> Self {
+    fn observe(run: &SoakRun) -> Self {
         let (lever, interview) = (run.env.lever.calls(), run.env.interview.calls());
         let count = |calls: &[Call], path: &str| {
             calls.iter().filter(|call| call.method == "GET" && call.path.starts_with(path)).count()
@@ -121,7 +121,7 @@ impl Reads {
 }
 
 /// Prints all findings with the events that led to them.
-fn report(run: &Run, ledger: &Ledger, comparison: &Comparison) {
+fn print_report(run: &SoakRun, ledger: &Ledger, comparison: &Comparison) {
     eprintln!("--- what happened:");
     let of_one = ["candidate: ", "Order(", "PadByHand", "Rerun("];
     for line in run.journal.iter().filter(|line| !of_one.iter().any(|text| line.contains(text))) {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::compare::{People, SeriesKey};
 use super::replicas::Replicas;
-use super::schedule::{Event, FaultPlan, PauseEnd, Service, Target};
+use super::schedule::{Event, FaultPlan, FaultTarget, PauseEnd, SoakService};
 use super::{RULES, Size};
 use crate::cluster::objects;
 use crate::environment::{CONNECTION, TestEnv, merge};
@@ -37,7 +37,7 @@ pub struct Candidate {
 }
 
 /// A run and its observations.
-pub struct Run {
+pub struct SoakRun {
     pub env: TestEnv,
     pub replicas: Replicas,
     pub candidates: Vec<Option<Candidate>>,
@@ -59,7 +59,7 @@ pub struct Run {
     unconfigured: BTreeSet<String>,
 }
 
-impl Run {
+impl SoakRun {
     pub async fn new(env: TestEnv, size: Size) -> Self {
         let ports = env.operators.iter().map(|operator| operator.webhooks).collect();
         let balancer = TcpProxy::to_any("http", ports).await;
@@ -170,8 +170,8 @@ impl Run {
             Event::Start => self.replicas.start(),
             Event::Cut(who) => self.replicas.disconnect(&self.env, *who).await,
             Event::EndFaults => self.replicas.restore(&self.env),
-            Event::StopService(Service::Lever) => lever.stop().await,
-            Event::StopService(Service::Interview) => self.env.interview.stop().await,
+            Event::StopService(SoakService::Lever) => lever.stop().await,
+            Event::StopService(SoakService::Interview) => self.env.interview.stop().await,
             Event::ResumeService(service) => self.resume_service(*service).await,
             Event::RejectKey(service) => self.set_key(*service, "a-wrong-key-0000").await,
             Event::AcceptKey(service) => self.accept_key(*service).await,
@@ -246,32 +246,38 @@ impl Run {
     fn order(&mut self, order: &FaultPlan) {
         let FaultPlan { target, action, skip, times, then } = order;
         let (service, method, path, containing) = match target {
-            Target::Create(one) => {
-                (Service::Interview, "POST", "^/api/pads/?$".to_owned(), Some(self.id(*one)))
+            FaultTarget::Create(one) => {
+                (SoakService::Interview, "POST", "^/api/pads/?$".to_owned(), Some(self.id(*one)))
             }
-            Target::Opportunity(one) => {
-                (Service::Lever, "GET", format!("/opportunities/{}$", self.id(*one)), None)
+            FaultTarget::Opportunity(one) => {
+                (SoakService::Lever, "GET", format!("/opportunities/{}$", self.id(*one)), None)
             }
-            Target::AddLink(one) => (Service::Lever, "POST", format!("/{}/addLinks$", self.id(*one)), None),
-            Target::RemoveLink(one) => {
-                (Service::Lever, "POST", format!("/{}/removeLinks$", self.id(*one)), None)
+            FaultTarget::AddLink(one) => {
+                (SoakService::Lever, "POST", format!("/{}/addLinks$", self.id(*one)), None)
             }
-            Target::Tags(one) => {
-                (Service::Lever, "POST", format!("/{}/(add|remove)Tags$", self.id(*one)), None)
+            FaultTarget::RemoveLink(one) => {
+                (SoakService::Lever, "POST", format!("/{}/removeLinks$", self.id(*one)), None)
             }
-            Target::Note(one) => (Service::Lever, "POST", format!("/{}/notes$", self.id(*one)), None),
-            Target::Opportunities => (Service::Lever, "GET", "^/v1/opportunities$".to_owned(), None),
-            Target::Pad => (Service::Interview, "*", "^/api/pads/[^/]+/?$".to_owned(), None),
-            Target::PadList => (Service::Interview, "GET", "^/api/organization/pads/?$".to_owned(), None),
-            Target::Every(service) => (*service, "*", "^/(v1|api)/".to_owned(), None),
+            FaultTarget::Tags(one) => {
+                (SoakService::Lever, "POST", format!("/{}/(add|remove)Tags$", self.id(*one)), None)
+            }
+            FaultTarget::Note(one) => {
+                (SoakService::Lever, "POST", format!("/{}/notes$", self.id(*one)), None)
+            }
+            FaultTarget::Opportunities => (SoakService::Lever, "GET", "^/v1/opportunities$".to_owned(), None),
+            FaultTarget::Pad => (SoakService::Interview, "*", "^/api/pads/[^/]+/?$".to_owned(), None),
+            FaultTarget::PadList => {
+                (SoakService::Interview, "GET", "^/api/organization/pads/?$".to_owned(), None)
+            }
+            FaultTarget::Every(service) => (*service, "*", "^/(v1|api)/".to_owned(), None),
         };
         let mut fault = Fault::on(method, &path).skip(*skip).times(*times).action(action.clone());
         if let Some(text) = containing {
             fault = fault.containing(text);
         }
         let faults = match service {
-            Service::Lever => self.env.lever.faults(),
-            Service::Interview => self.env.interview.faults(),
+            SoakService::Lever => self.env.lever.faults(),
+            SoakService::Interview => self.env.interview.faults(),
         };
         let handle = faults.add(fault);
         let (ordered, then, passes) = (handle.clone(), *then, !target.is_of_one_candidate());
@@ -294,18 +300,18 @@ impl Run {
         self.faults.push(handle);
     }
 
-    async fn resume_service(&self, service: Service) {
+    async fn resume_service(&self, service: SoakService) {
         match service {
-            Service::Lever => self.env.lever.resume().await.unwrap(),
-            Service::Interview => self.env.interview.resume().await.unwrap(),
+            SoakService::Lever => self.env.lever.resume().await.unwrap(),
+            SoakService::Interview => self.env.interview.resume().await.unwrap(),
         }
     }
 
-    async fn accept_key(&self, service: Service) {
+    async fn accept_key(&self, service: SoakService) {
         let options = super::options();
         match service {
-            Service::Lever => self.set_key(service, &options.lever.api_key).await,
-            Service::Interview => self.set_key(service, &options.interview.api_key).await,
+            SoakService::Lever => self.set_key(service, &options.lever.api_key).await,
+            SoakService::Interview => self.set_key(service, &options.interview.api_key).await,
         }
     }
 
@@ -314,14 +320,14 @@ impl Run {
     async fn swap_key(&self) {
         let connection = self.env.get("leverconnections", self.connection()).await;
         if !connection["status"]["organization"].is_null() {
-            self.set_key(Service::Interview, OTHER_KEY).await;
+            self.set_key(SoakService::Interview, OTHER_KEY).await;
         }
     }
 
-    async fn set_key(&self, service: Service, key: &str) {
+    async fn set_key(&self, service: SoakService, key: &str) {
         let name = match service {
-            Service::Lever => "lever-api-key",
-            Service::Interview => "interview-api-key",
+            SoakService::Lever => "lever-api-key",
+            SoakService::Interview => "interview-api-key",
         };
         self.env.set_secret(name, key).await;
     }
@@ -505,7 +511,7 @@ impl Run {
         self.env.lever.faults().clear();
         self.env.interview.faults().clear();
         self.env.interview.set_list_lag(Duration::ZERO);
-        for service in [Service::Lever, Service::Interview] {
+        for service in [SoakService::Lever, SoakService::Interview] {
             self.resume_service(service).await;
             self.accept_key(service).await;
         }

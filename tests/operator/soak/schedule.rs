@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use simulators::{Action, DeliveryBehaviour, PausePoint};
+use simulators::{DeliveryBehaviour, FaultAction, PausePoint};
 
 use super::{RULES, Size};
 use crate::environment::{STAGE, TAG};
@@ -53,11 +53,11 @@ pub enum Event {
     /// The connection to the API server is cut.
     Cut(ReplicaChoice),
     EndFaults,
-    StopService(Service),
-    ResumeService(Service),
+    StopService(SoakService),
+    ResumeService(SoakService),
     /// The Secret contains an invalid key.
-    RejectKey(Service),
-    AcceptKey(Service),
+    RejectKey(SoakService),
+    AcceptKey(SoakService),
     Suspend(bool),
     WipeStatus(usize),
     /// A Pad is lost and restored from a backup, without its status.
@@ -106,7 +106,7 @@ pub enum ReplicaChoice {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Service {
+pub enum SoakService {
     Lever,
     Interview,
 }
@@ -114,8 +114,8 @@ pub enum Service {
 /// Fault to inject.
 #[derive(Clone, Debug)]
 pub struct FaultPlan {
-    pub target: Target,
-    pub action: Action,
+    pub target: FaultTarget,
+    pub action: FaultAction,
     /// Number of requests that pass first, and number of requests that meet the fault.
     pub skip: u32,
     pub times: u32,
@@ -131,7 +131,7 @@ pub enum PauseEnd {
 
 /// Requests to which a fault applies; with a number, those of one candidate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Target {
+pub enum FaultTarget {
     Create(usize),
     Opportunity(usize),
     AddLink(usize),
@@ -141,10 +141,10 @@ pub enum Target {
     Opportunities,
     Pad,
     PadList,
-    Every(Service),
+    Every(SoakService),
 }
 
-impl Target {
+impl FaultTarget {
     pub fn is_of_one_candidate(self) -> bool {
         match self {
             Self::Create(_)
@@ -357,10 +357,10 @@ fn faults(part: &mut Part) {
     for candidate in 0..part.size.candidates {
         let at = added_at(candidate, part.size) + 1;
         for (percent, target) in [
-            (40, Target::Create(candidate)),
-            (40, Target::AddLink(candidate)),
-            (30, Target::Opportunity(candidate)),
-            (10, Target::RemoveLink(candidate)),
+            (40, FaultTarget::Create(candidate)),
+            (40, FaultTarget::AddLink(candidate)),
+            (30, FaultTarget::Opportunity(candidate)),
+            (10, FaultTarget::RemoveLink(candidate)),
         ] {
             if part.percent(percent) {
                 let order = order(part, target);
@@ -368,33 +368,36 @@ fn faults(part: &mut Part) {
             }
         }
         if part.percent(10) {
-            let order = order(part, Target::Tags(candidate));
+            let order = order(part, FaultTarget::Tags(candidate));
             part.add(at, Event::FaultPlan(order));
         }
         if part.size.is_long() && part.percent(20) {
-            let order = order(part, Target::Note(candidate));
+            let order = order(part, FaultTarget::Note(candidate));
             part.add(at, Event::FaultPlan(order));
         }
     }
     for _ in 0..part.length() / 1000 {
         let at = part.any_time();
         let target = part.one(&[
-            Target::Every(Service::Lever),
-            Target::Every(Service::Interview),
-            Target::Opportunities,
-            Target::Pad,
-            Target::PadList,
+            FaultTarget::Every(SoakService::Lever),
+            FaultTarget::Every(SoakService::Interview),
+            FaultTarget::Opportunities,
+            FaultTarget::Pad,
+            FaultTarget::PadList,
         ]);
         let order = order(part, target);
         part.add(at, Event::FaultPlan(order));
     }
 }
 
-fn order(part: &mut Part, target: Target) -> FaultPlan {
+fn order(part: &mut Part, target: FaultTarget) -> FaultPlan {
     let latest = match target {
-        Target::Create(_) => CREATE_TIMEOUT,
+        FaultTarget::Create(_) => CREATE_TIMEOUT,
         // A reconcile sends several of these one after the other.
-        Target::Opportunity(_) | Target::Opportunities | Target::Pad | Target::PadList => 3000,
+        FaultTarget::Opportunity(_)
+        | FaultTarget::Opportunities
+        | FaultTarget::Pad
+        | FaultTarget::PadList => 3000,
         _ if part.size.is_long() => WRITE_TIMEOUT,
         _ => 5000,
     };
@@ -404,26 +407,26 @@ fn order(part: &mut Part, target: Target) -> FaultPlan {
     let (before, after) = (PausePoint::BeforeEffect, PausePoint::AfterEffect);
     let plain = |action| (action, None);
     let (action, then) = match part.rng.u32(..100) {
-        0..10 => plain(Action::Status { code, body: None }),
-        10..17 => plain(Action::Status { code: 429, body: None }),
-        17..27 => plain(Action::Reset),
-        27..29 => plain(Action::Hang),
-        29..31 => plain(Action::HangAfterEffect),
-        31..43 => plain(Action::LoseAnswer),
-        43..53 => plain(Action::StatusAfterEffect { code, body: None }),
-        53..60 => plain(Action::GarbageAfterEffect),
-        60..67 => plain(Action::TruncateAfterEffect),
-        67..70 => plain(Action::HugeAfterEffect { bytes: 9 << 20 }),
+        0..10 => plain(FaultAction::Status { code, body: None }),
+        10..17 => plain(FaultAction::Status { code: 429, body: None }),
+        17..27 => plain(FaultAction::Reset),
+        27..29 => plain(FaultAction::Hang),
+        29..31 => plain(FaultAction::HangAfterEffect),
+        31..43 => plain(FaultAction::LoseAnswer),
+        43..53 => plain(FaultAction::StatusAfterEffect { code, body: None }),
+        53..60 => plain(FaultAction::GarbageAfterEffect),
+        60..67 => plain(FaultAction::TruncateAfterEffect),
+        67..70 => plain(FaultAction::HugeAfterEffect { bytes: 9 << 20 }),
         // A request that meets two of the following would exceed the maximum delay.
-        _ if matches!(target, Target::Every(_)) => plain(Action::LoseAnswer),
-        70..78 => plain(Action::Delay { milliseconds }),
-        78..84 => plain(Action::DelayAnswer { milliseconds: patience }),
-        84..90 => (Action::Pause { at: before }, Some((milliseconds, PauseEnd::Release))),
-        90..93 => (Action::Pause { at: before }, Some((patience, PauseEnd::Discard))),
-        93..97 => (Action::Pause { at: after }, Some((patience, PauseEnd::Release))),
-        _ => (Action::Pause { at: after }, Some((patience, PauseEnd::Discard))),
+        _ if matches!(target, FaultTarget::Every(_)) => plain(FaultAction::LoseAnswer),
+        70..78 => plain(FaultAction::Delay { milliseconds }),
+        78..84 => plain(FaultAction::DelayAnswer { milliseconds: patience }),
+        84..90 => (FaultAction::Pause { at: before }, Some((milliseconds, PauseEnd::Release))),
+        90..93 => (FaultAction::Pause { at: before }, Some((patience, PauseEnd::Discard))),
+        93..97 => (FaultAction::Pause { at: after }, Some((patience, PauseEnd::Release))),
+        _ => (FaultAction::Pause { at: after }, Some((patience, PauseEnd::Discard))),
     };
-    let times = if matches!(target, Target::Every(_)) { part.rng.u32(1..4) } else { 1 };
+    let times = if matches!(target, FaultTarget::Every(_)) { part.rng.u32(1..4) } else { 1 };
     let skip = u32::from(target.is_of_one_candidate() && part.percent(15));
     FaultPlan { target, action, skip, times, then }
 }
@@ -473,7 +476,7 @@ fn replicas(part: &mut Part) {
 /// Services fail, keys are rejected, the connection is suspended.
 fn services_and_suspension(part: &mut Part) {
     for (start, end) in part.spans(12_000, 300..4000) {
-        let service = part.one(&[Service::Lever, Service::Interview]);
+        let service = part.one(&[SoakService::Lever, SoakService::Interview]);
         let (trouble, over) = match part.rng.u32(..3) {
             0 => (Event::StopService(service), Event::ResumeService(service)),
             1 => (Event::RejectKey(service), Event::AcceptKey(service)),
@@ -536,7 +539,7 @@ fn actions_of_people(part: &mut Part) {
             }
             _ => {
                 part.add(start, Event::SwapKey);
-                part.add(end, Event::AcceptKey(Service::Interview));
+                part.add(end, Event::AcceptKey(SoakService::Interview));
             }
         }
     }

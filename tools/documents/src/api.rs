@@ -21,7 +21,7 @@ pub(crate) fn page() -> anyhow::Result<String> {
     let mut condition = Value::Null;
     for definition in pad_operator::api::crd::all()? {
         let definition = serde_json::to_value(definition)?;
-        let kind = Kind::of(&definition).context("a definition without a version")?;
+        let kind = Kind::from_definition(&definition).context("a definition without a version")?;
         page += &kind.text()?;
         condition = kind.schema["properties"]["status"]["properties"]["conditions"].clone();
     }
@@ -39,7 +39,7 @@ struct Kind<'a> {
 }
 
 impl<'a> Kind<'a> {
-    fn of(definition: &'a Value) -> Option<Self> {
+    fn from_definition(definition: &'a Value) -> Option<Self> {
         let version = definition["spec"]["versions"].get(0)?;
         Some(Self {
             names: &definition["spec"]["names"],

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Arg, Command, CommandFactory as _};
-use pad_operator::cli::Cli;
+use pad_operator::cli::OperatorCli;
 
 const INTRODUCTION: &str = "# Flags and environment variables
 
@@ -33,7 +33,7 @@ On SIGTERM, the operator stops accepting requests, finishes the work in flight, 
 
 /// Returns the page.
 pub(crate) fn page() -> anyhow::Result<String> {
-    let command = Cli::command();
+    let command = OperatorCli::command();
     let subcommand = |name: &str| {
         command.find_subcommand(name).cloned().with_context(|| format!("there is no subcommand {name}"))
     };

@@ -1,6 +1,8 @@
 //! Every message of a PadConfiguration's conditions, as a snapshot.
 
-use super::tests::{STAGES, after, asked, configuration, connection, error, good, owner, pass, question};
+use super::tests::{
+    STAGES, after, configuration, connection, error, good, owner, pass, question, with_question,
+};
 use super::*;
 use crate::snapshots::{assert_snapshot, describe};
 use serde_json::{Value, json};
@@ -31,7 +33,7 @@ fn messages_about_connection_and_stage() {
     unwritten.status = None;
     let mut refused = configuration(json!({"type": "TakeHome", "questionID": 7}));
     refused.status.as_mut().unwrap().take_home_refused_generation = Some(2);
-    let take_home = asked(Ok(question(7, "take_home", false)));
+    let take_home = with_question(Ok(question(7, "take_home", false)));
     assert_all(
         "configuration-stage",
         vec![
@@ -60,17 +62,17 @@ fn messages_about_connection_and_stage() {
 fn messages_about_question_and_owner() {
     let mut cases = Vec::new();
     for (case, type_, checks) in [
-        ("a live pad", "Live", asked(Ok(question(7, "live", false)))),
-        ("a take-home", "TakeHome", asked(Ok(question(7, "take_home", false)))),
-        ("a draft", "Live", asked(Ok(question(7, "live", true)))),
-        ("a take-home question for a live pad", "Live", asked(Ok(question(7, "take_home", false)))),
-        ("a live question for a take-home", "TakeHome", asked(Ok(question(7, "live", false)))),
-        ("unknown question", "Live", asked(Err(error(ErrorKind::NotFound)))),
-        ("the key must not use the question", "Live", asked(Err(error(ErrorKind::Forbidden)))),
-        ("the key is invalid", "Live", asked(Err(error(ErrorKind::Unauthorized)))),
-        ("an unexpected answer", "Live", asked(Err(error(ErrorKind::Invalid)))),
-        ("CoderPad is down", "Live", asked(Err(error(ErrorKind::Unavailable)))),
-        ("CoderPad limits the rate", "Live", asked(Err(error(ErrorKind::Throttled)))),
+        ("a live pad", "Live", with_question(Ok(question(7, "live", false)))),
+        ("a take-home", "TakeHome", with_question(Ok(question(7, "take_home", false)))),
+        ("a draft", "Live", with_question(Ok(question(7, "live", true)))),
+        ("a take-home question for a live pad", "Live", with_question(Ok(question(7, "take_home", false)))),
+        ("a live question for a take-home", "TakeHome", with_question(Ok(question(7, "live", false)))),
+        ("unknown question", "Live", with_question(Err(error(ErrorKind::NotFound)))),
+        ("the key must not use the question", "Live", with_question(Err(error(ErrorKind::Forbidden)))),
+        ("the key is invalid", "Live", with_question(Err(error(ErrorKind::Unauthorized)))),
+        ("an unexpected answer", "Live", with_question(Err(error(ErrorKind::Invalid)))),
+        ("CoderPad is down", "Live", with_question(Err(error(ErrorKind::Unavailable)))),
+        ("CoderPad limits the rate", "Live", with_question(Err(error(ErrorKind::Throttled)))),
         ("not checked yet", "Live", ExternalChecks::default()),
     ] {
         cases.push((case, checked(json!({"type": type_, "questionID": 7}), &checks)));

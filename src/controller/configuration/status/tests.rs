@@ -51,15 +51,15 @@ pub(super) fn question(id: i64, pad_type: &str, is_draft: bool) -> coderpad::Que
     }
 }
 
-pub(super) fn error(class: ErrorKind) -> Error {
-    Error::new(class, Service::Interview, "GET /questions/{id}", Some(418), "Sorry")
+pub(super) fn error(class: ErrorKind) -> ServiceError {
+    ServiceError::new(class, Service::Interview, "GET /questions/{id}", Some(418), "Sorry")
 }
 
-pub(super) fn asked(question: Result<coderpad::QuestionRecord, Error>) -> ExternalChecks {
+pub(super) fn with_question(question: Result<coderpad::QuestionRecord, ServiceError>) -> ExternalChecks {
     ExternalChecks { question: Some(question), owner: None }
 }
 
-pub(super) fn owner(owner: Result<bool, Error>) -> ExternalChecks {
+pub(super) fn owner(owner: Result<bool, ServiceError>) -> ExternalChecks {
     ExternalChecks { question: None, owner: Some(owner) }
 }
 
@@ -67,10 +67,16 @@ pub(super) fn pass(
     configuration: &PadConfiguration,
     connection: Option<&LeverConnection>,
     checks: &ExternalChecks,
-    rival: Option<&str>,
+    preferred: Option<&str>,
 ) -> PadConfigurationStatus {
-    let observation =
-        ConfigurationObservation { configuration, connection, rival, checks, counts: None, handled: None };
+    let observation = ConfigurationObservation {
+        configuration,
+        connection,
+        preferred,
+        checks,
+        counts: None,
+        handled: None,
+    };
     status(&observation, at(0))
 }
 
@@ -118,7 +124,7 @@ fn a_ready_rule_describes_its_effect() {
     assert_eq!(pass(&configuration, Some(&good()), &ExternalChecks::default(), None), status);
 
     let take_home = self::configuration(json!({"type": "TakeHome", "questionID": 7, "stage": "lead-new"}));
-    let status = pass(&take_home, Some(&good()), &asked(Ok(question(7, "take_home", false))), None);
+    let status = pass(&take_home, Some(&good()), &with_question(Ok(question(7, "take_home", false))), None);
     assert_eq!(short(&status, types::READY), "True InUse");
     let message = message(&status, types::READY);
     assert!(message.contains("'New lead' get a take-home of 2 hours with the question 'Fizz'"), "{message}");
@@ -277,7 +283,7 @@ fn the_question_must_exist_and_match_the_type() {
     for (type_, answer, ready, side, usable) in cases {
         let case = format!("{type_} {answer:?}");
         let configuration = configuration(json!({"type": type_, "questionID": 7}));
-        let status = pass(&configuration, Some(&good()), &asked(answer.map_err(error)), None);
+        let status = pass(&configuration, Some(&good()), &with_question(answer.map_err(error)), None);
         assert_eq!((short(&status, types::READY).as_str(), beside(&status)), (ready, side), "{case}");
         assert_eq!(short(&status, types::QUESTION_USABLE), usable, "{case}");
     }
@@ -287,7 +293,8 @@ fn the_question_must_exist_and_match_the_type() {
         ("Live", question(7, "live", true), "draft"),
     ] {
         let configuration = configuration(json!({"type": type_, "questionID": 7}));
-        let message = message(&pass(&configuration, Some(&good()), &asked(Ok(question)), None), types::READY);
+        let message =
+            message(&pass(&configuration, Some(&good()), &with_question(Ok(question)), None), types::READY);
         assert!(message.contains(part) && message.contains("Question 7 'Fizz'"), "{message}");
     }
 }
@@ -384,8 +391,11 @@ fn a_rule_is_effective_since_the_last_change_of_stage_or_tag() {
 
 #[test]
 fn a_suspended_configuration_keeps_its_conditions() {
-    let mut used =
-        after(configuration(json!({"questionID": 7})), &good(), &asked(Ok(question(7, "live", false))));
+    let mut used = after(
+        configuration(json!({"questionID": 7})),
+        &good(),
+        &with_question(Ok(question(7, "live", false))),
+    );
     used.spec.suspend = true;
     let status =
         pass(&used, Some(&connection("False", "LeverForbidden", STAGES)), &ExternalChecks::default(), None);
@@ -414,7 +424,7 @@ fn counts_and_requests_are_copied_to_the_status() {
     let observation = ConfigurationObservation {
         configuration: &configuration,
         connection: None,
-        rival: None,
+        preferred: None,
         checks: &checks,
         counts: Some(&counts),
         handled: Some("now"),

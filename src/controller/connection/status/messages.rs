@@ -17,7 +17,7 @@ fn assert_all(name: &str, cases: Vec<(String, LeverConnectionStatus)>) {
 }
 
 /// The status without the conditions that do not depend on the services.
-fn of_services(mut status: LeverConnectionStatus) -> LeverConnectionStatus {
+fn service_conditions(mut status: LeverConnectionStatus) -> LeverConnectionStatus {
     let others = [types::WEBHOOK_VERIFIED, types::QUOTA_AVAILABLE, types::EXCLUSIVE];
     status.conditions.retain(|one| !others.contains(&one.type_.as_str()));
     status
@@ -31,18 +31,21 @@ fn only(mut status: LeverConnectionStatus, type_: &str) -> LeverConnectionStatus
 #[test]
 fn messages_about_the_services() {
     use ErrorKind::{Forbidden, NotFound, Throttled, Unauthorized, Unavailable};
-    let unusable = |trouble: Diagnosis| {
-        of_services(pass(&after(connection(json!({})), Services::Connecting), Services::Unusable(&trouble)))
+    let unusable = |diagnosis: Diagnosis| {
+        service_conditions(pass(
+            &after(connection(json!({})), Services::Connecting),
+            Services::Unusable(&diagnosis),
+        ))
     };
     let mut suspended = connected(json!({}));
     suspended.spec.suspend = true;
     let mut cases = vec![
         ("new".to_owned(), pass(&connection(json!({})), Services::Connecting)),
         ("connected".into(), connected(json!({})).status.unwrap()),
-        ("suspended".into(), of_services(pass(&suspended, Services::Suspended))),
+        ("suspended".into(), service_conditions(pass(&suspended, Services::Suspended))),
         (
             "suspended from the beginning".into(),
-            of_services(pass(&connection(json!({"suspend": true})), Services::Suspended)),
+            service_conditions(pass(&connection(json!({"suspend": true})), Services::Suspended)),
         ),
     ];
     for service in [Service::Lever, Service::Interview] {
@@ -55,23 +58,24 @@ fn messages_about_the_services() {
             (Unavailable, 3),
             (NotFound, 3),
         ] {
-            let trouble = Some(failure(service, class));
+            let diagnosis = Some(failure(service, class));
             let probed = match service {
-                Service::Lever => probed(trouble, None, failures),
-                Service::Interview => probed(None, trouble, failures),
+                Service::Lever => probed(diagnosis, None, failures),
+                Service::Interview => probed(None, diagnosis, failures),
             };
-            let status = of_services(pass(&connection(json!({})), Services::Probed(&probed)));
+            let status = service_conditions(pass(&connection(json!({})), Services::Probed(&probed)));
             cases.push((format!("{service} {class:?}, {failures} in a row"), status));
         }
     }
     let mut read_only = (*probed(None, None, 1)).clone();
     read_only.lever.probe.facts.refused = Some("POST /opportunities/{id}/addLinks");
-    let read_only = of_services(pass(&connection(json!({})), Services::Probed(&read_only)));
+    let read_only = service_conditions(pass(&connection(json!({})), Services::Probed(&read_only)));
     cases.push(("the key must not add links".to_owned(), read_only));
     let key = SecretKeyRef { name: "acme".into(), key: "interview-api-key".into() };
     let secret = |source| {
         let service = Service::Lever;
-        diagnosis::of_account(ServiceClientError::Secret { service, source }, &connection(json!({}))).unwrap()
+        diagnosis::diagnose_clients(ServiceClientError::Secret { service, source }, &connection(json!({})))
+            .unwrap()
     };
     let (name, entry) = ("acme", "lever-api-key");
     let denied = kube::core::Status::failure("secrets is forbidden", "Forbidden").with_code(403);
@@ -91,7 +95,7 @@ fn messages_about_the_services() {
     let not_found = SecretError::NotFound { name: name.into(), key: entry.into() };
     let not_text = SecretError::NotText { name: name.into(), key: entry.into(), instead: "not UTF-8 text" };
     let no_value = SecretError::KeyMissing { name: name.into(), key: entry.into() };
-    for (case, trouble) in [
+    for (case, diagnosis) in [
         ("the Secret does not exist", secret(not_found)),
         ("the Secret lacks the key", secret(no_value)),
         ("the Secret contains no text", secret(not_text)),
@@ -99,20 +103,20 @@ fn messages_about_the_services() {
             "the Secret must not be read",
             secret(SecretError::Unreadable { name: name.into(), source: denied }),
         ),
-        ("the URL is not allowed", diagnosis::of_account(origin, &connection(json!({}))).unwrap()),
+        ("the URL is not allowed", diagnosis::diagnose_clients(origin, &connection(json!({}))).unwrap()),
         ("the key has no organization", diagnosis::no_organization("CoderPad: no organization", &key)),
         ("the key is of another organization", changed),
         ("performAs is deactivated", performer(UserState::Deactivated)),
         ("performAs does not exist", performer(UserState::Unknown)),
     ] {
-        cases.push((case.to_owned(), unusable(trouble)));
+        cases.push((case.to_owned(), unusable(diagnosis)));
     }
     let mut edited = connected(json!({}));
     for (case, value) in [("the installation ID is missing", None), ("it is invalid", Some("production"))] {
         edited.metadata.annotations =
             value.map(|value| [("padoperator.dev/installation".to_owned(), value.to_owned())].into());
         let status = pass(&edited, Services::Probed(&probed(None, None, 1)));
-        cases.push((case.to_owned(), of_services(status)));
+        cases.push((case.to_owned(), service_conditions(status)));
     }
     assert_all("connection-services", cases);
 }

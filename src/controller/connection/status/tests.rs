@@ -4,7 +4,7 @@ use super::super::probe_schedule::{ProbeSchedule, ProbeStart};
 use super::*;
 use crate::api::SecretKeyRef;
 use crate::controller::organization::Organization;
-use crate::transport::{Error, ErrorKind};
+use crate::transport::{ErrorKind, ServiceError};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) fn connection(spec: Value) -> LeverConnection {
 pub(super) fn failure(service: Service, class: ErrorKind) -> Diagnosis {
     let key = SecretKeyRef { name: "acme".into(), key: "k".into() };
     diagnosis::diagnose_call(
-        &Error::new(class, service, "GET /some", Some(500), "Sorry"),
+        &ServiceError::new(class, service, "GET /some", Some(500), "Sorry"),
         &key,
         "It needs more.",
     )
@@ -56,7 +56,7 @@ pub(super) fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, tim
         };
         let stages = vec![lever::LeverStage { id: "s-1".into(), name: "Phone Screen".into() }];
         let facts = LeverFacts { stages: lever.is_none().then_some(stages), refused: None };
-        let lever = Probe { facts, trouble: lever.clone() };
+        let lever = Probe { facts, diagnosis: lever.clone() };
         let quota = coderpad::PadQuota {
             unlimited: false,
             used: 3,
@@ -69,7 +69,7 @@ pub(super) fn probed(lever: Option<Diagnosis>, interview: Option<Diagnosis>, tim
             organization: known.then(|| Organization { name: "Acme".into(), id: None }),
             quota: known.then_some(quota),
         };
-        let interview = Probe { facts, trouble: interview.clone() };
+        let interview = Probe { facts, diagnosis: interview.clone() };
         last = Some(memory.record("hiring", "acme", start, lever, interview));
     }
     last.unwrap()
@@ -186,13 +186,13 @@ fn rejected_keys_take_effect_immediately_and_transient_failures_after_three_in_a
         (Service::Interview, NotFound, 1, false, "False InterviewUnexpectedAnswer", types::STALLED),
     ];
     for (service, class, times, before, expected, beside) in cases {
-        let trouble = Some(failure(service, class));
+        let diagnosis = Some(failure(service, class));
         let (probed, own, other) = match service {
             Service::Lever => {
-                (probed(trouble, None, times), types::LEVER_CONNECTED, types::INTERVIEW_CONNECTED)
+                (probed(diagnosis, None, times), types::LEVER_CONNECTED, types::INTERVIEW_CONNECTED)
             }
             Service::Interview => {
-                (probed(None, trouble, times), types::INTERVIEW_CONNECTED, types::LEVER_CONNECTED)
+                (probed(None, diagnosis, times), types::INTERVIEW_CONNECTED, types::LEVER_CONNECTED)
             }
         };
         let connection =
@@ -215,7 +215,7 @@ fn rejected_keys_take_effect_immediately_and_transient_failures_after_three_in_a
 #[test]
 fn a_long_outage_causes_no_repeated_status_writes() {
     let down = |text: &str, times| {
-        let error = Error::new(ErrorKind::Unavailable, Service::Lever, "GET /stages", Some(503), text);
+        let error = ServiceError::new(ErrorKind::Unavailable, Service::Lever, "GET /stages", Some(503), text);
         probed(Some(diagnosis::diagnose_call(&error, &SecretKeyRef::default(), "")), None, times)
     };
     let connection = after(connection(json!({})), Services::Connecting);
@@ -242,9 +242,9 @@ fn the_failure_that_requires_user_action_is_the_reason() {
 
 #[test]
 fn unusable_settings_stall_and_the_other_service_is_not_probed() {
-    let mut trouble = failure(Service::Interview, ErrorKind::Forbidden);
-    trouble.reason = "SecretNotFound";
-    let status = pass(&connected(json!({})), Services::Unusable(&trouble));
+    let mut diagnosis = failure(Service::Interview, ErrorKind::Forbidden);
+    diagnosis.reason = "SecretNotFound";
+    let status = pass(&connected(json!({})), Services::Unusable(&diagnosis));
     assert_eq!(short(&status, types::READY), "False SecretNotFound");
     assert_eq!(short(&status, types::INTERVIEW_CONNECTED), "False SecretNotFound");
     assert_eq!(short(&status, types::LEVER_CONNECTED), "Unknown NotAsked");
@@ -261,8 +261,8 @@ fn a_suspended_connection_keeps_its_conditions() {
     assert_eq!(short(&status, types::QUOTA_AVAILABLE), "True QuotaAvailable");
     assert_eq!(short(&status, types::SUSPENDED), "True Suspended");
 
-    let trouble = failure(Service::Lever, ErrorKind::Forbidden);
-    let mut refused = after(connection(json!({})), Services::Probed(&probed(Some(trouble), None, 1)));
+    let diagnosis = failure(Service::Lever, ErrorKind::Forbidden);
+    let mut refused = after(connection(json!({})), Services::Probed(&probed(Some(diagnosis), None, 1)));
     refused.spec.suspend = true;
     let status = pass(&refused, Services::Suspended);
     assert_eq!(short(&status, types::READY), "False LeverForbidden");
@@ -437,12 +437,12 @@ fn a_managed_webhook_shows_the_next_step_until_its_first_delivery() {
         "True SignatureVerified",
         "registered again"
     );
-    let trouble =
-        |reason| WebhookState::Failed(Diagnosis::of_webhook(reason, Remedy::UserAction, "Fix it.".into()));
-    let (state, ready, status) = look(&trouble("PublicURLMissing"));
+    let diagnosis =
+        |reason| WebhookState::Failed(Diagnosis::for_webhook(reason, Remedy::UserAction, "Fix it.".into()));
+    let (state, ready, status) = look(&diagnosis("PublicURLMissing"));
     assert_eq!((state.as_str(), ready.as_str()), ("False PublicURLMissing", "True Connected"));
     assert_eq!(status.webhook_id.as_deref(), Some("w-2"));
-    let (state, ready, status) = look(&trouble(SECRET_NOT_OWNED));
+    let (state, ready, status) = look(&diagnosis(SECRET_NOT_OWNED));
     assert_eq!((state.as_str(), ready.as_str()), ("False SecretNotOwned", "False SecretNotOwned"));
     assert!(has(&status, types::STALLED) && !has(&status, types::RECONCILING));
 

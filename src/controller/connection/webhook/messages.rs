@@ -18,7 +18,7 @@ fn connection() -> LeverConnection {
 
 fn trouble_of(stop: WebhookError) -> Diagnosis {
     match stop {
-        WebhookError::Trouble(trouble) => trouble,
+        WebhookError::Diagnosed(diagnosis) => diagnosis,
         WebhookError::Failure(failure) => panic!("{failure:?}"),
     }
 }
@@ -33,7 +33,8 @@ fn messages_about_managed_webhooks() {
     };
     let forbidden = kube::core::Status::failure("MESSAGE", "Forbidden").with_code(403);
     let forbidden = Box::new(kube::Error::Api(Box::new(forbidden)));
-    let call = |class, status| Error::new(class, Service::Lever, "POST /webhooks", Some(status), "MESSAGE");
+    let call =
+        |class, status| ServiceError::new(class, Service::Lever, "POST /webhooks", Some(status), "MESSAGE");
     let url = "https://hooks.example.com/webhooks/lever/hiring/acme";
     let cases = [
         ("no Secret is named", no_secret()),
@@ -43,14 +44,17 @@ fn messages_about_managed_webhooks() {
         ("the Secret cannot be written", of_secret(422)),
         ("the connection must not be written", trouble_of(WriteError::Api(forbidden).into())),
         ("Lever refuses the webhook", refused(&call(ErrorKind::Invalid, 400))),
-        ("the key must not register webhooks", of_lever(&call(ErrorKind::Forbidden, 403), &connection())),
+        (
+            "the key must not register webhooks",
+            diagnose_lever(&call(ErrorKind::Forbidden, 403), &connection()),
+        ),
         ("Lever does not list the webhook", not_listed(&connection(), &secret, url, "w-1")),
     ];
     let text: String = cases
         .iter()
-        .map(|(case, trouble)| {
+        .map(|(case, diagnosis)| {
             let mut conditions = Conditions::new(&[], 1, Timestamp::UNIX_EPOCH);
-            conditions.set(types::WEBHOOK_VERIFIED, false, trouble.reason, &trouble.message);
+            conditions.set(types::WEBHOOK_VERIFIED, false, diagnosis.reason, &diagnosis.message);
             describe(case, &conditions.finish())
         })
         .collect();

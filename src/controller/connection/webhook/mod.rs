@@ -15,6 +15,7 @@ use crate::api::{LeverConnection, names};
 use crate::controller::runtime::ReconcileError;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::controller::{Context, schedule};
+use crate::k8s::ObjectKey;
 use crate::k8s::patch::is_status;
 use crate::k8s::secrets::SecretError;
 use crate::k8s::with_timeout;
@@ -85,13 +86,13 @@ impl WebhookEntry {
     }
 
     /// Records a failure. After a transient one, a registered webhook still counts as registered.
-    fn fail(&mut self, trouble: Diagnosis, interval: Option<Duration>, now: Instant) {
+    fn fail(&mut self, diagnosis: Diagnosis, interval: Option<Duration>, now: Instant) {
         self.failures = self.failures.saturating_add(1);
-        self.next = trouble
+        self.next = diagnosis
             .is_transient()
-            .then(|| now + schedule::after_failures(self.failures, interval, trouble.retry_after));
-        if trouble.remedy != Remedy::Retry || !matches!(self.state, WebhookState::Registered { .. }) {
-            self.state = WebhookState::Failed(trouble);
+            .then(|| now + schedule::after_failures(self.failures, interval, diagnosis.retry_after));
+        if diagnosis.remedy != Remedy::Retry || !matches!(self.state, WebhookState::Registered { .. }) {
+            self.state = WebhookState::Failed(diagnosis);
         }
     }
 }
@@ -99,7 +100,7 @@ impl WebhookEntry {
 /// Controller of the webhooks of all connections.
 pub struct WebhookController {
     context: Arc<Context>,
-    entries: Mutex<HashMap<(String, String), WebhookEntry>>,
+    entries: Mutex<HashMap<ObjectKey, WebhookEntry>>,
 }
 
 impl WebhookController {
@@ -115,7 +116,7 @@ impl WebhookController {
 
     /// Drops the state of a deleted connection.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.entries.lock().remove(&(namespace.to_owned(), name.to_owned()));
+        self.entries.lock().remove(&ObjectKey::new(namespace, name));
     }
 
     /// Reconciles the webhook if that is due. `url` is status.webhookURL, `probed` reports whether Lever has just
@@ -145,7 +146,7 @@ impl WebhookController {
         };
         match result {
             Ok(state) => self.entry(connection, |entry| entry.end(state)),
-            Err(WebhookError::Trouble(trouble)) => self.fail(connection, trouble),
+            Err(WebhookError::Diagnosed(diagnosis)) => self.fail(connection, diagnosis),
             Err(WebhookError::Failure(failure)) => {
                 self.entry(connection, |entry| entry.next = Some(Instant::now()));
                 return Err(failure);
@@ -181,10 +182,10 @@ impl WebhookController {
         if !has_finalizer(connection) {
             return Ok(None);
         }
-        let (namespace, name) = key(connection);
-        let account = match self.context.accounts.unconfirmed(connection).await {
+        let ObjectKey { namespace, name } = ObjectKey::from_object(&**connection);
+        let account = match self.context.service_clients.unconfirmed(connection).await {
             // contract C14: when a namespace is deleted, the Secret may be deleted first. Use the key in memory.
-            Err(error) => match self.context.accounts.last(connection) {
+            Err(error) => match self.context.service_clients.last(connection) {
                 Some(account) if is_gone(&error) => Ok(account),
                 _ => Err(error),
             },
@@ -197,7 +198,7 @@ impl WebhookController {
                     .await
             }
             Err(ServiceClientError::Secret { source, .. })
-                if diagnosis::of_secret(&source, &namespace).is_none() =>
+                if diagnosis::diagnose_secret(&source, &namespace).is_none() =>
             {
                 return Err(source.into());
             }
@@ -207,45 +208,41 @@ impl WebhookController {
                 remove_finalizer(&self.context, connection).await
             }
         };
-        let trouble = match result {
+        let diagnosis = match result {
             Ok(()) => return Ok(None),
             Err(WebhookError::Failure(failure)) => return Err(failure),
-            Err(WebhookError::Trouble(trouble)) => trouble,
+            Err(WebhookError::Diagnosed(diagnosis)) => diagnosis,
         };
         let (_, tried_before) = self.state(connection);
-        self.fail(connection, trouble.clone());
+        self.fail(connection, diagnosis.clone());
         if tried_before.is_none() {
             let note = format!(
                 "The deletion is blocked until the webhook is removed from Lever: {} The operator retries \
                  automatically. To delete without removing the webhook, remove the finalizer {}: kubectl --namespace \
                  {namespace} edit leverconnection {name}",
-                diagnosis::sentence(&trouble.message),
+                diagnosis::sentence(&diagnosis.message),
                 names::WEBHOOK_FINALIZER
             );
-            self.context.publish_warning(&connection.object_ref(&()), trouble.reason, &note).await;
+            self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason, &note).await;
         }
         Ok(self.state(connection).1)
     }
 
-    fn fail(&self, connection: &LeverConnection, trouble: Diagnosis) {
-        let (namespace, name) = key(connection);
-        tracing::warn!(%namespace, connection = %name, reason = trouble.reason, "failed to reconcile the webhook in Lever");
+    fn fail(&self, connection: &LeverConnection, diagnosis: Diagnosis) {
+        let ObjectKey { namespace, name } = ObjectKey::from_object(connection);
+        tracing::warn!(%namespace, connection = %name, reason = diagnosis.reason, "failed to reconcile the webhook in Lever");
         let interval = schedule::interval(connection);
-        self.entry(connection, |entry| entry.fail(trouble, interval, Instant::now()));
+        self.entry(connection, |entry| entry.fail(diagnosis, interval, Instant::now()));
     }
 
     fn entry<T>(&self, connection: &LeverConnection, use_it: impl FnOnce(&mut WebhookEntry) -> T) -> T {
         let mut entries = self.entries.lock();
-        let entry = entries.entry(key(connection)).or_default();
+        let entry = entries.entry(ObjectKey::from_object(connection)).or_default();
         if entry.uid != connection.uid() {
             *entry = WebhookEntry { uid: connection.uid(), ..WebhookEntry::default() };
         }
         use_it(entry)
     }
-}
-
-fn key(connection: &LeverConnection) -> (String, String) {
-    (connection.namespace().unwrap_or_default(), connection.name_any())
 }
 
 /// Reports whether a Secret or its key is gone.

@@ -10,17 +10,18 @@ use super::tokens::{TokenError, TokenSecret};
 use crate::api::{LeverConnection, SecretKeyRef, names};
 use crate::controller::Context;
 use crate::controller::runtime::ReconcileError;
+use crate::k8s::ObjectKey;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::k8s::secrets::SecretError;
 use crate::lever::{self, LeverClient, STAGE_CHANGE_EVENT, Webhook};
-use crate::transport::{Error, ErrorKind};
+use crate::transport::{ErrorKind, ServiceError};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Maximum number of commands in one pass; more than any pass needs.
-const STEPS: usize = 64;
+const MAX_WEBHOOK_STEPS: usize = 64;
 
 /// Dependencies of a pass.
 pub struct WebhookReconcile<'a> {
@@ -35,14 +36,14 @@ pub struct WebhookReconcile<'a> {
 /// Error that ended a pass early.
 pub enum WebhookError {
     /// A problem in Lever, or one that requires user action.
-    Trouble(Diagnosis),
+    Diagnosed(Diagnosis),
     /// An error of the API server.
     Failure(ReconcileError),
 }
 
 impl From<Diagnosis> for WebhookError {
-    fn from(trouble: Diagnosis) -> Self {
-        Self::Trouble(trouble)
+    fn from(diagnosis: Diagnosis) -> Self {
+        Self::Diagnosed(diagnosis)
     }
 }
 
@@ -57,7 +58,7 @@ impl From<TokenError> for WebhookError {
                     "{} Set spec.webhook.signingTokenSecretRef to another Secret.",
                     diagnosis::sentence(&text)
                 );
-                Diagnosis::of_webhook("SecretNotWritable", Remedy::UserAction, message).into()
+                Diagnosis::for_webhook("SecretNotWritable", Remedy::UserAction, message).into()
             }
             TokenError::Api { source, .. } => Self::Failure(WriteError::Api(source).into()),
         }
@@ -83,7 +84,7 @@ fn not_permitted(error: &str) -> Diagnosis {
          the operator's chart, or use spec.webhook.mode: Manual.",
         diagnosis::sentence(error)
     );
-    Diagnosis::of_webhook("ManagedWebhooksDisabled", Remedy::Ambiguous, message)
+    Diagnosis::for_webhook("ManagedWebhooksDisabled", Remedy::Ambiguous, message)
 }
 
 impl WebhookReconcile<'_> {
@@ -93,10 +94,11 @@ impl WebhookReconcile<'_> {
         // Unique across passes and processes.
         let claim = format!("{}-{}", std::process::id(), Timestamp::now());
         let (mut has_claimed, mut made) = (false, Vec::<Webhook>::new());
-        for _ in 0..STEPS {
+        for _ in 0..MAX_WEBHOOK_STEPS {
             // List before reading the Secret: while the claim is held, no other process has created any of these
             // webhooks.
-            let mut listed = self.lever.webhooks().await.map_err(|error| of_lever(&error, connection))?;
+            let mut listed =
+                self.lever.webhooks().await.map_err(|error| diagnose_lever(&error, connection))?;
             made.retain(|made| listed.iter().all(|one| one.id != made.id));
             let shown: Vec<String> = listed.iter().map(|one| one.id.clone()).collect();
             listed.extend(made.iter().cloned());
@@ -134,7 +136,7 @@ impl WebhookReconcile<'_> {
                 }
                 WebhookCommand::Register => made.push(self.make(connection, &mut secret, &claim).await?),
                 WebhookCommand::Delete(id) => {
-                    self.delete(connection, &id).await.map_err(|error| of_lever(&error, connection))?;
+                    self.delete(connection, &id).await.map_err(|error| diagnose_lever(&error, connection))?;
                     made.retain(|made| made.id != id);
                 }
             }
@@ -158,12 +160,12 @@ impl WebhookReconcile<'_> {
             Ok(()) => {}
             Err(error) => match error.class {
                 ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NotFound | ErrorKind::Invalid => {
-                    let (namespace, name) = super::key(connection);
+                    let ObjectKey { namespace, name } = ObjectKey::from_object(&**connection);
                     let class = error.class.label();
                     tracing::warn!(%namespace, connection = %name, class, "webhook remains in Lever: the API key is not allowed to remove it");
                 }
                 ErrorKind::Throttled | ErrorKind::Unavailable | ErrorKind::OutcomeUnknown => {
-                    return Err(of_lever(&error, connection).into());
+                    return Err(diagnose_lever(&error, connection).into());
                 }
             },
         }
@@ -180,7 +182,7 @@ impl WebhookReconcile<'_> {
         &self,
         connection: &LeverConnection,
         recorded: &[KnownWebhook],
-    ) -> Result<(), Error> {
+    ) -> Result<(), ServiceError> {
         let named = connection.status.as_ref().and_then(|status| status.webhook_id.as_deref());
         let listed = self.lever.webhooks().await?;
         for webhook in owned_webhooks(&listed, Some(self.url), named, recorded) {
@@ -205,9 +207,9 @@ impl WebhookReconcile<'_> {
     ) -> Result<Webhook, WebhookError> {
         let new = self.lever.create_webhook(self.url).await.map_err(|error| match error.class {
             ErrorKind::Invalid => refused(&error),
-            _ => of_lever(&error, connection),
+            _ => diagnose_lever(&error, connection),
         })?;
-        let (namespace, name) = super::key(connection);
+        let ObjectKey { namespace, name } = ObjectKey::from_object(connection);
         tracing::info!(%namespace, connection = %name, webhook = %new.id, "registered a webhook in Lever");
         match secret.store(claim, &new.id, &new.token).await {
             Ok(()) => {}
@@ -227,10 +229,10 @@ impl WebhookReconcile<'_> {
         })
     }
 
-    async fn delete(&self, connection: &LeverConnection, id: &str) -> Result<(), Error> {
+    async fn delete(&self, connection: &LeverConnection, id: &str) -> Result<(), ServiceError> {
         match self.lever.delete_webhook(id).await {
             Ok(()) => {
-                let (namespace, name) = super::key(connection);
+                let ObjectKey { namespace, name } = ObjectKey::from_object(connection);
                 tracing::info!(%namespace, connection = %name, webhook = %id, "deleted a webhook in Lever");
                 Ok(())
             }
@@ -270,11 +272,11 @@ impl WebhookReconcile<'_> {
         let read = TokenSecret::read(&self.context.client, connection, reference).await;
         read.map_err(|error| {
             let error = SecretError::Unreadable { name: reference.name.clone(), source: Box::new(error) };
-            match diagnosis::of_secret(&error, &connection.namespace().unwrap_or_default()) {
+            match diagnosis::diagnose_secret(&error, &connection.namespace().unwrap_or_default()) {
                 Some((reason, hint)) => {
                     let message =
                         diagnosis::sentence(&format!("spec.webhook.signingTokenSecretRef: {error}{hint}"));
-                    Diagnosis::of_webhook(reason, Remedy::Ambiguous, message).into()
+                    Diagnosis::for_webhook(reason, Remedy::Ambiguous, message).into()
                 }
                 None => WebhookError::Failure(error.into()),
             }
@@ -300,18 +302,18 @@ async fn set_finalizer(
     Ok(())
 }
 
-fn refused(error: &Error) -> Diagnosis {
+fn refused(error: &ServiceError) -> Diagnosis {
     let error = diagnosis::sentence(&error.to_string());
     let message = format!(
         "{error} Lever accepts only https URLs that it can reach: check the operator's --public-url."
     );
-    Diagnosis::of_webhook("WebhookRefused", Remedy::Ambiguous, message)
+    Diagnosis::for_webhook("WebhookRefused", Remedy::Ambiguous, message)
 }
 
 fn no_secret() -> Diagnosis {
     let message = "spec.webhook.signingTokenSecretRef is not set. Set it to a Secret name and a key: the operator \
                    creates the Secret and stores the signature token in it.";
-    Diagnosis::of_webhook("SigningTokenMissing", Remedy::UserAction, message.into())
+    Diagnosis::for_webhook("SigningTokenMissing", Remedy::UserAction, message.into())
 }
 
 fn no_public_url(path: &str) -> Diagnosis {
@@ -319,7 +321,7 @@ fn no_public_url(path: &str) -> Diagnosis {
         "The public URL of the operator is not set, so no webhook is registered. Set --public-url (publicURL in the \
          values of the chart), or use spec.webhook.mode: Manual and the path {path}."
     );
-    Diagnosis::of_webhook("PublicURLMissing", Remedy::UserAction, message)
+    Diagnosis::for_webhook("PublicURLMissing", Remedy::UserAction, message)
 }
 
 fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
@@ -329,12 +331,12 @@ fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
          pad-operator.",
         reference.name
     );
-    Diagnosis::of_webhook(super::SECRET_NOT_OWNED, Remedy::UserAction, message)
+    Diagnosis::for_webhook(super::SECRET_NOT_OWNED, Remedy::UserAction, message)
 }
 
 /// Returns the diagnosis of a created webhook that Lever does not list, so that it cannot be checked (contract C15).
 fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id: &str) -> Diagnosis {
-    let (namespace, name) = super::key(connection);
+    let ObjectKey { namespace, name } = ObjectKey::from_object(connection);
     let message = format!(
         "Lever does not list webhook {id}, which the operator registered. The operator registers no further webhook. \
          In Lever's settings, under Integrations and API, Webhooks, search for {url} and keep at most one webhook. \
@@ -343,10 +345,10 @@ fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id
         secret.name,
         names::WEBHOOKS_PREFIX,
     );
-    Diagnosis::of_webhook("WebhookNotListed", Remedy::UserAction, message)
+    Diagnosis::for_webhook("WebhookNotListed", Remedy::UserAction, message)
 }
 
-fn of_lever(error: &Error, connection: &LeverConnection) -> Diagnosis {
+fn diagnose_lever(error: &ServiceError, connection: &LeverConnection) -> Diagnosis {
     let permission = diagnosis::lever_permission(lever::permission(error.operation));
     diagnosis::diagnose_call(error, &connection.spec.lever.api_key_secret_ref, &permission)
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn trouble(nature: Remedy) -> Diagnosis {
-    Diagnosis::of_webhook("Reason", nature, "message".into())
+fn diagnosis(nature: Remedy) -> Diagnosis {
+    Diagnosis::for_webhook("Reason", nature, "message".into())
 }
 
 fn registered() -> WebhookState {
@@ -32,19 +32,19 @@ async fn a_reconcile_is_due_after_a_probe_and_when_the_secret_has_changed() {
 #[tokio::test(start_paused = true)]
 async fn transient_failures_are_retried_and_keep_the_known_state() {
     let mut entry = WebhookEntry::default();
-    entry.fail(trouble(Remedy::Retry), None, Instant::now());
-    assert_eq!(entry.state, WebhookState::Failed(trouble(Remedy::Retry)));
+    entry.fail(diagnosis(Remedy::Retry), None, Instant::now());
+    assert_eq!(entry.state, WebhookState::Failed(diagnosis(Remedy::Retry)));
     let first = entry.next.unwrap();
     assert!(!entry.begin(false, None, Instant::now()));
     tokio::time::advance(first - Instant::now()).await;
     assert!(entry.begin(false, None, Instant::now()));
-    entry.fail(trouble(Remedy::Retry), None, Instant::now());
+    entry.fail(diagnosis(Remedy::Retry), None, Instant::now());
     assert!(entry.next.unwrap() - Instant::now() > first - Instant::now());
 
     entry.end(registered());
-    entry.fail(trouble(Remedy::Retry), None, Instant::now());
+    entry.fail(diagnosis(Remedy::Retry), None, Instant::now());
     assert_eq!(entry.state, registered());
     assert!(entry.next.is_some());
-    entry.fail(trouble(Remedy::UserAction), None, Instant::now());
-    assert_eq!((&entry.state, entry.next), (&WebhookState::Failed(trouble(Remedy::UserAction)), None));
+    entry.fail(diagnosis(Remedy::UserAction), None, Instant::now());
+    assert_eq!((&entry.state, entry.next), (&WebhookState::Failed(diagnosis(Remedy::UserAction)), None));
 }

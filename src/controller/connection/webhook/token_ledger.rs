@@ -9,7 +9,7 @@ use crate::sanitize;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Maximum number of tokens that are kept per connection. Lever may sign a repeated delivery with a replaced token.
-const KEPT: usize = 5;
+const MAX_KNOWN_TOKENS: usize = 5;
 /// Mark of a webhook that Lever has not listed yet.
 const NOT_LISTED: &str = "?";
 /// Length of a token's digest in hex digits.
@@ -74,7 +74,7 @@ impl TokenLedger {
         self.records.retain(|known| known.id != id);
         self.records.push(TokenRecord { id: id.to_owned(), digest: digest_of(token), listed: false });
         self.tokens.push(token.clone());
-        self.drop_oldest(self.records.len().saturating_sub(KEPT));
+        self.drop_oldest(self.records.len().saturating_sub(MAX_KNOWN_TOKENS));
     }
 
     /// Records that Lever lists a webhook.
@@ -152,7 +152,7 @@ mod tests {
     fn the_oldest_tokens_beyond_the_limit_are_dropped_but_not_those_of_others() {
         let mut book = TokenLedger::read("by-hand", "");
         (1..=8).for_each(|n| add(&mut book, &format!("w-{n}")));
-        assert_eq!(known(&book).len(), KEPT);
+        assert_eq!(known(&book).len(), MAX_KNOWN_TOKENS);
         assert_eq!(
             book.value(),
             "by-hand\ntoken-of-w-4\ntoken-of-w-5\ntoken-of-w-6\ntoken-of-w-7\ntoken-of-w-8\n"

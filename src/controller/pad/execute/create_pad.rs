@@ -35,8 +35,8 @@ impl PadReconcile<'_> {
     pub(super) async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), PassError> {
         let interview = self.account()?.interview.clone();
         let permit = interview.permit().await;
-        let (allowances, namespace) = (&self.context.allowances, self.facts.pad.namespace.clone());
-        let ConnectionState::Ready { name, pads_left, per_hour, hour_full, .. } = &mut self.facts.connection
+        let (allowances, namespace) = (&self.context.pad_budget, self.state.pad.namespace.clone());
+        let ConnectionState::Ready { name, pads_left, per_hour, hour_full, .. } = &mut self.state.connection
         else {
             return Ok(());
         };
@@ -92,28 +92,28 @@ impl PadReconcile<'_> {
         let mut intention = MetadataChange::default()
             .annotate(names::ATTEMPT, attempt.to_string())
             .finalizer(names::FINALIZER, true);
-        if let Some(requested_by) = self.requested_by(self.facts.ownership.installation.id()) {
+        if let Some(requested_by) = self.requested_by(self.state.ownership.installation.id()) {
             intention = intention.annotate(REQUESTED_BY, requested_by);
         }
         self.write(intention).await.map_err(cluster)?;
         match interview.create_pad(SendDeadline { permit, leave_by }, new).await {
             Ok(record) => {
-                tracing::info!(pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, "created pad in CoderPad");
+                tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "created pad in CoderPad");
                 self.made = Some(record.id.clone());
-                self.facts.create_answered_at = Some(sent_at);
-                self.facts.record = PadLookup::Read(Box::new(record));
+                self.state.create_answered_at = Some(sent_at);
+                self.state.record = PadLookup::Read(Box::new(record));
                 Ok(())
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
-                self.context.flights.mark_not_sent(&attempt.to_string());
+                self.context.in_flight.mark_not_sent(&attempt.to_string());
                 if error.class != ErrorKind::Unavailable {
-                    self.facts.create_answered_at = Some(sent_at);
+                    self.state.create_answered_at = Some(sent_at);
                 }
                 Err(PassError::Service(error))
             }
             Err(CreateError::OutcomeUnknown(error)) => {
                 self.context.metrics.inc_outcomes_unknown();
-                self.context.flights.mark_ended(&attempt.to_string(), self.context.settings.list_lag);
+                self.context.in_flight.mark_ended(&attempt.to_string(), self.context.settings.list_lag);
                 Err(PassError::CreateOutcomeUnknown(error))
             }
         }
@@ -122,15 +122,15 @@ impl PadReconcile<'_> {
     /// Searches the newest pads, back to the time of the attempt. A found pad is adopted immediately; "there is none"
     /// requires two scans that agree, after no request can be in flight (contract X5b).
     pub(super) async fn search(&mut self, reference: &Reference) -> Result<(), PassError> {
-        let since = self.facts.pad.attempt.as_ref().and_then(|attempt| attempt.at.parse::<Timestamp>().ok());
+        let since = self.state.pad.attempt.as_ref().and_then(|attempt| attempt.at.parse::<Timestamp>().ok());
         let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
         let first = self.scan_pads(reference, since).await?;
-        let found = if let CreateOutcome::InFlight { rest, .. } = self.facts.flight {
+        let found = if let CreateOutcome::InFlight { rest, .. } = self.state.create_outcome {
             let found = merge_scans(first.clone(), first).unwrap_or_default();
             if found.is_empty() {
-                let mark = self.facts.pad.attempt.as_ref().map(ToString::to_string).unwrap_or_default();
-                let search_in = self.context.flights.next_search_delay(&mark);
-                self.facts.flight = CreateOutcome::InFlight { rest, search_in };
+                let mark = self.state.pad.attempt.as_ref().map(ToString::to_string).unwrap_or_default();
+                let search_in = self.context.in_flight.next_search_delay(&mark);
+                self.state.create_outcome = CreateOutcome::InFlight { rest, search_in };
                 return Ok(());
             }
             found
@@ -141,10 +141,10 @@ impl PadReconcile<'_> {
             })?
         };
         tracing::info!(
-            pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, found = found.len(),
+            pad = %self.state.pad.name, namespace = %self.state.pad.namespace, found = found.len(),
             "searched CoderPad's newest pads after an unconfirmed creation"
         );
-        self.facts.flight = CreateOutcome::Searched(found);
+        self.state.create_outcome = CreateOutcome::Searched(found);
         Ok(())
     }
 
@@ -165,21 +165,21 @@ impl PadReconcile<'_> {
                 page.pads.last().is_some_and(|oldest| since.is_some_and(|since| oldest.created_at < since));
             found.extend(page.pads.into_iter().filter(|record| {
                 // contract I3
-                let is_own = self.facts.ownership.installation.foreign(&record.notes).is_none();
+                let is_own = self.state.ownership.installation.foreign(&record.notes).is_none();
                 is_own
                     && !record.is_deleted()
-                    && Reference::of_notes(&record.notes).as_ref() == Some(reference)
+                    && Reference::from_notes(&record.notes).as_ref() == Some(reference)
             }));
             // A skipped row whose readable notes lack this reference is certainly another pad.
             may_be_ours |= page.left_out.iter().any(|row| {
                 row.notes
                     .as_deref()
-                    .is_none_or(|notes| Reference::of_notes(notes).as_ref() == Some(reference))
+                    .is_none_or(|notes| Reference::from_notes(notes).as_ref() == Some(reference))
             });
             next = page.next;
             if (reached || next.is_none()) && found.is_empty() && may_be_ours {
                 tracing::warn!(
-                    pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace,
+                    pad = %self.state.pad.name, namespace = %self.state.pad.namespace,
                     "search for a pad is inconclusive: CoderPad's list has unreadable rows; will retry"
                 );
                 return Err(PassError::Cluster { message: UNREADABLE.into() });
@@ -199,14 +199,14 @@ impl PadReconcile<'_> {
         keep_finalizer: bool,
         departure: Option<SendDeadline>,
     ) -> Result<(), PassError> {
-        let attempt = self.facts.pad.attempt.clone();
+        let attempt = self.state.pad.attempt.clone();
         for _ in 0..STORE_TRIES {
             // A Pad that is being deleted keeps its finalizer until its pad is cleaned up.
             let mut change = MetadataChange::default()
                 .annotate(names::PAD_ID, &record.id)
-                .finalizer(names::FINALIZER, keep_finalizer || self.facts.pad.deleting)
+                .finalizer(names::FINALIZER, keep_finalizer || self.state.pad.deleting)
                 .conflict_even_if_applied();
-            if let Some(requested_by) = self.requested_by(installation::of_notes(&record.notes)) {
+            if let Some(requested_by) = self.requested_by(installation::from_notes(&record.notes)) {
                 change = change.annotate(REQUESTED_BY, requested_by);
             }
             match self.write(change).await {
@@ -218,34 +218,34 @@ impl PadReconcile<'_> {
                         Origin::Adopted
                     });
                     if let Some(attempt) = &attempt {
-                        self.context.flights.forget(&attempt.to_string());
+                        self.context.in_flight.forget(&attempt.to_string());
                     }
                     // Nothing is in flight until the link is sent.
-                    self.context.flights.mark_not_sent(&record.id);
+                    self.context.in_flight.mark_not_sent(&record.id);
                     self.departure = departure;
-                    self.facts.claimed = if self.departure.is_some() {
+                    self.state.write_claim = if self.departure.is_some() {
                         WriteClaim::Owned(OnceOnlyWrite::Link)
                     } else {
                         WriteClaim::Unclaimed
                     };
-                    self.facts.record = PadLookup::Read(Box::new(record));
+                    self.state.record = PadLookup::Read(Box::new(record));
                     return Ok(());
                 }
                 Err(WriteError::Conflict { .. }) => {
-                    let now = with_timeout(self.api().get_opt(&self.facts.pad.name)).await;
+                    let now = with_timeout(self.api().get_opt(&self.state.pad.name)).await;
                     let now = now.map_err(|error| PassError::Cluster { message: error.to_string() })?;
                     let Some(now) = now.filter(|now| now.uid() == self.pad.uid()) else {
                         return Err(cluster(WriteError::Gone));
                     };
                     self.refresh_stored(now);
-                    if self.facts.pad.attempt == attempt && self.facts.pad.pad_id.as_ref() == Some(&record.id)
+                    if self.state.pad.attempt == attempt && self.state.pad.pad_id.as_ref() == Some(&record.id)
                     {
                         // Stored by us or by another process, which may be about to add the link: wait for it.
-                        self.facts.claimed = observe::claimed(&self.facts.pad, self.context);
-                        self.facts.record = PadLookup::Read(Box::new(record));
+                        self.state.write_claim = observe::claimed(&self.state.pad, self.context);
+                        self.state.record = PadLookup::Read(Box::new(record));
                         return Ok(());
                     }
-                    if self.facts.pad.attempt != attempt || self.facts.pad.pad_id.is_some() {
+                    if self.state.pad.attempt != attempt || self.state.pad.pad_id.is_some() {
                         return Err(PassError::Conflict);
                     }
                 }
@@ -264,17 +264,17 @@ impl PadReconcile<'_> {
     }
 
     pub(super) async fn forget_attempt(&mut self) -> Result<(), PassError> {
-        let attempt = self.facts.pad.attempt.clone();
+        let attempt = self.state.pad.attempt.clone();
         let change = MetadataChange::default()
             .remove_annotation(names::ATTEMPT)
             .remove_annotation(REQUESTED_BY)
-            .finalizer(names::FINALIZER, self.facts.pad.must_remove_tag(self.facts.pad.failed_tag.as_ref()));
+            .finalizer(names::FINALIZER, self.state.pad.must_remove_tag(self.state.pad.failed_tag.as_ref()));
         self.write(change).await.map_err(cluster)?;
-        if let (ConnectionState::Ready { name, .. }, Some(uid)) = (&self.facts.connection, self.pad.uid()) {
-            self.context.allowances.forget_intent(&self.facts.pad.namespace, name, &uid);
+        if let (ConnectionState::Ready { name, .. }, Some(uid)) = (&self.state.connection, self.pad.uid()) {
+            self.context.pad_budget.forget_intent(&self.state.pad.namespace, name, &uid);
         }
         if let Some(attempt) = &attempt {
-            self.context.flights.forget(&attempt.to_string());
+            self.context.in_flight.forget(&attempt.to_string());
         }
         Ok(())
     }

@@ -17,11 +17,11 @@ impl PadReconcile<'_> {
         self.write(change).await.map_err(cluster)?;
         if let Some(id) = &id {
             tracing::info!(
-                pad = %self.facts.pad.name, namespace = %self.facts.pad.namespace, installation = %id,
+                pad = %self.state.pad.name, namespace = %self.state.pad.namespace, installation = %id,
                 "removing pad: another installation created one earlier"
             );
         }
-        self.facts.ownership.yields_to = id;
+        self.state.ownership.yields_to = id;
         Ok(())
     }
 
@@ -31,9 +31,9 @@ impl PadReconcile<'_> {
         let change =
             names.iter().fold(MetadataChange::default(), |change, name| change.remove_annotation(name));
         self.write(change).await.map_err(cluster)?;
-        self.facts.ownership.yields_to = None;
-        self.facts.record = PadLookup::NotRead;
-        self.facts.flight = observe::flight(&self.facts.pad, self.context);
+        self.state.ownership.yields_to = None;
+        self.state.record = PadLookup::NotRead;
+        self.state.create_outcome = observe::flight(&self.state.pad, self.context);
         Ok(())
     }
 }

@@ -18,7 +18,7 @@ pub enum OnRefusal {
 
 impl OnRefusal {
     /// Returns the reaction to a refusal of this command.
-    pub fn of(step: &Command) -> Self {
+    pub fn for_command(step: &Command) -> Self {
         match step {
             Command::AddTags(_) | Command::RemoveTags(_) => Self::SkipTags(step.clone()),
             Command::AddNote(_) => Self::OmitCode,
@@ -30,28 +30,28 @@ impl OnRefusal {
 impl PadReconcile<'_> {
     /// Clears the error of the last command, if the pass can continue without its effect.
     pub fn tolerate_refusal(&mut self, then: OnRefusal) {
-        let facts = &mut self.facts;
-        let Some(PassError::Service(error)) = &facts.error else { return };
-        let is_over = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
+        let state = &mut self.state;
+        let Some(PassError::Service(error)) = &state.error else { return };
+        let is_over = matches!(&state.record, PadLookup::Read(record) if record.is_ended());
         let is_aside = match then {
             // After the end of the interview, the condition RecordAdded reports refused tags.
-            OnRefusal::SkipTags(_) if facts.pad.deleting || is_over => false,
-            OnRefusal::SkipTags(step) => match RefusedTag::of(&step, error) {
+            OnRefusal::SkipTags(_) if state.pad.deleting || is_over => false,
+            OnRefusal::SkipTags(step) => match RefusedTag::from_error(&step, error) {
                 Some(refused) => {
-                    facts.tags.refused = Some(refused);
+                    state.tags.refused = Some(refused);
                     true
                 }
                 None => false,
             },
             OnRefusal::OmitCode => {
-                let had_code = facts.code.is_some() && !facts.code_refused;
-                facts.code_refused |= had_code && error.class == ErrorKind::Invalid;
-                had_code && facts.code_refused
+                let had_code = state.code.is_some() && !state.code_refused;
+                state.code_refused |= had_code && error.class == ErrorKind::Invalid;
+                had_code && state.code_refused
             }
             OnRefusal::Stop => false,
         };
         if is_aside {
-            facts.error = None;
+            state.error = None;
         }
     }
 }

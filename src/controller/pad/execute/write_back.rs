@@ -27,16 +27,16 @@ impl PadReconcile<'_> {
             change = change.finalizer(names::FINALIZER, true);
         }
         self.write(change).await.map_err(cluster)?;
-        self.context.flights.mark_not_sent(&claim.to_string());
+        self.context.in_flight.mark_not_sent(&claim.to_string());
         self.departure = Some(departure);
-        self.facts.claimed = WriteClaim::Owned(effect);
+        self.state.write_claim = WriteClaim::Owned(effect);
         Ok(())
     }
 
     /// Takes the permit of the claimed write, and returns it with its mark.
     fn take_claimed_permit(&mut self) -> Result<(SendDeadline, String), PassError> {
-        let mark = self.facts.pad.open_claim().map(|(_, mark)| mark);
-        self.facts.claimed = WriteClaim::Unclaimed;
+        let mark = self.state.pad.open_claim().map(|(_, mark)| mark);
+        self.state.write_claim = WriteClaim::Unclaimed;
         self.departure
             .take()
             .zip(mark)
@@ -44,26 +44,31 @@ impl PadReconcile<'_> {
     }
 
     /// Records a claimed write with unknown outcome: it may still take effect.
-    fn track_outcome<T>(&self, effect: OnceOnlyWrite, mark: &str, answer: &Result<T, transport::Error>) {
+    fn track_outcome<T>(
+        &self,
+        effect: OnceOnlyWrite,
+        mark: &str,
+        answer: &Result<T, transport::ServiceError>,
+    ) {
         if answer.as_ref().is_err_and(|error| error.class == ErrorKind::OutcomeUnknown) {
-            self.context.flights.mark_ended(mark, visibility_delay(effect));
+            self.context.in_flight.mark_ended(mark, visibility_delay(effect));
         }
     }
 
     pub(super) async fn add_link(&mut self, url: String) -> Result<(), PassError> {
         let (departure, mark) = self.take_claimed_permit()?;
         let changed =
-            self.account()?.lever.add_links(departure, &self.facts.pad.opportunity_id, &[url]).await;
-        self.facts.link_written = changed.is_ok();
+            self.account()?.lever.add_links(departure, &self.state.pad.opportunity_id, &[url]).await;
+        self.state.link_written = changed.is_ok();
         self.track_outcome(OnceOnlyWrite::Link, &mark, &changed);
         self.after_lever_write(changed).await
     }
 
     pub(super) async fn add_note(&mut self, text: &str) -> Result<(), PassError> {
         let (departure, mark) = self.take_claimed_permit()?;
-        let added = self.account()?.lever.add_note(departure, &self.facts.pad.opportunity_id, text).await;
+        let added = self.account()?.lever.add_note(departure, &self.state.pad.opportunity_id, text).await;
         self.track_outcome(OnceOnlyWrite::Note, &mark, &added);
-        self.facts.note = NoteLookup::Written(added.map_err(PassError::Service)?);
+        self.state.note = NoteLookup::Written(added.map_err(PassError::Service)?);
         Ok(())
     }
 
@@ -71,16 +76,16 @@ impl PadReconcile<'_> {
     /// performAs, so a read confirms whether the candidate was deleted.
     pub(super) async fn after_lever_write(
         &mut self,
-        changed: Result<Opportunity, transport::Error>,
+        changed: Result<Opportunity, transport::ServiceError>,
     ) -> Result<(), PassError> {
         match changed {
             Ok(opportunity) => {
-                self.facts.opportunity = CandidateLookup::Read(Box::new(opportunity));
+                self.state.opportunity = CandidateLookup::Read(Box::new(opportunity));
                 Ok(())
             }
             Err(error) if error.class == ErrorKind::NotFound => {
                 self.read_opportunity().await?;
-                match self.facts.opportunity {
+                match self.state.opportunity {
                     CandidateLookup::NotFound => Ok(()),
                     _ => Err(PassError::Service(error)),
                 }

@@ -19,7 +19,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use serde_json::json;
 use std::collections::BTreeSet;
 use truth::Broken;
-use world::{Creation, World, configuration_name};
+use world::{HistoryCreation, World, configuration_name};
 
 /// Number of histories that must keep every rule; `PROPTEST_CASES` can raise it.
 const CASES: u32 = 2000;
@@ -166,12 +166,12 @@ fn moments() -> impl Strategy<Value = Vec<Moment>> {
 /// Plays a history. Returns the first rule that it breaks.
 fn play(setting: Setting, moments: &[Moment], mutant: Option<Mutant>) -> Result<(), (Broken, String)> {
     let mut world = World::new(setting, mutant);
-    world.settle();
+    world.run_until_idle();
     for (event, after, is_settled) in moments {
         world.now += after;
         happen(&mut world, event);
         if *is_settled {
-            world.settle();
+            world.run_until_idle();
         }
         if let Some(broken) = world.truth.broken.first() {
             return Err(broken.clone());
@@ -222,9 +222,9 @@ fn happen(world: &mut World, event: &Event) {
             world.apply(number(one));
         }
         Event::CreateByHand(one) => world.create_by_hand(number(one)),
-        Event::Refuse => world.creation = Creation::Refused,
-        Event::CreateLive => world.creation = Creation::Live,
-        Event::Create => world.creation = Creation::Works,
+        Event::Refuse => world.creation = HistoryCreation::Refused,
+        Event::CreateLive => world.creation = HistoryCreation::Live,
+        Event::Create => world.creation = HistoryCreation::Works,
         Event::NoQuota => world.set_quota(0),
         Event::Quota => world.set_quota(1000),
         Event::DeleteRecord(pick) => world.delete_record(pick),
@@ -258,13 +258,13 @@ fn calm(world: &mut World) {
     for _ in 0..4 {
         world.now += 4_000;
         world.sync();
-        world.settle();
+        world.run_until_idle();
     }
     let before = (world.pads.clone(), world.configurations.clone(), world.truth.posts);
     for _ in 0..3 {
         world.now += 4_000;
         world.sync();
-        world.settle();
+        world.run_until_idle();
     }
     if before.2 != world.truth.posts {
         world.truth.fails(Broken::Restless, "requests to create pads do not end");
@@ -275,12 +275,12 @@ fn calm(world: &mut World) {
 
 /// Ends a history after all faults are resolved. Every pending Pad must continue.
 fn end_well(world: &mut World) {
-    world.creation = Creation::Works;
+    world.creation = HistoryCreation::Works;
     world.set_quota(1000);
     for number in 0..world.setting.configurations {
         world.edit(number, "tag", json!(world::tag(number)));
         world.apply(number);
-        world.settle();
+        world.run_until_idle();
         stay_failed(world, number);
         world.edit(number, "title", json!("a new title"));
     }

@@ -67,12 +67,12 @@ pub fn configuration(mutant: Mutant, mut configuration: PadConfiguration, entry:
     configuration
 }
 
-/// Changes the facts of a pass as if the value were missing.
-pub fn facts(mutant: Mutant, facts: &mut PadState, configuration: Option<&PadConfiguration>) {
+/// Changes the state of a pass as if the value were missing.
+pub fn state(mutant: Mutant, state: &mut PadState, configuration: Option<&PadConfiguration>) {
     let status = configuration.and_then(|configuration| configuration.status.as_ref());
     if let (Mutant::ExistingMark, Some(status)) = (mutant, status)
         && !status.existing_is_settled()
     {
-        facts.pad.existing_since = status.effective_since;
+        state.pad.existing_since = status.effective_since;
     }
 }

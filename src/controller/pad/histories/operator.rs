@@ -2,7 +2,7 @@
 
 use super::mutants;
 use super::truth::{Broken, Post};
-use super::world::{Creation, OPPORTUNITY, World, at, url};
+use super::world::{HistoryCreation, OPPORTUNITY, World, at, url};
 use crate::api::condition::{find, is_true, types};
 use crate::api::configuration::{Existing, PadConfiguration, PadConfigurationStatus};
 use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference};
@@ -22,8 +22,8 @@ use crate::controller::pad::state::{
 };
 use crate::controller::pad::status::status;
 use crate::pad_builder;
-use crate::sync::{BackfillAction, BackfillRule, ListedCandidate, StageScan, deed, served_after};
-use crate::transport::{Error, ErrorKind, Service};
+use crate::sync::{BackfillAction, BackfillRule, ListedCandidate, StageScan, backfill_action, served_after};
+use crate::transport::{ErrorKind, Service, ServiceError};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde::Serialize;
@@ -33,7 +33,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Maximum number of steps of a pass. No pass needs that many.
-const STEPS: usize = 64;
+const MAX_HISTORY_STEPS: usize = 64;
 /// Maximum number of rounds of reconciles until the objects settle. No change needs that many.
 const ROUNDS: usize = 12;
 
@@ -44,7 +44,7 @@ fn stored<T: Serialize + DeserializeOwned>(object: &T) -> T {
 
 impl World {
     /// Reconciles everything until nothing changes.
-    pub fn settle(&mut self) {
+    pub fn run_until_idle(&mut self) {
         for _ in 0..ROUNDS {
             if !self.is_up {
                 return;
@@ -91,7 +91,7 @@ impl World {
         let observation = ConfigurationObservation {
             configuration: &configuration,
             connection: Some(&self.connection),
-            rival: None,
+            preferred: None,
             checks: &ExternalChecks { question, owner: None },
             counts: None,
             handled: handled.as_deref(),
@@ -151,7 +151,7 @@ impl World {
         }
         let is_open = |pad: &&Pad| matches!(pad.phase(), Some(Phase::Open | Phase::Started));
         let open: Vec<String> = self.pads.iter().filter(is_open).map(ResourceExt::name_any).collect();
-        open.iter().for_each(|name| self.want(name, Hint::Record));
+        open.iter().for_each(|name| self.add_hint(name, Hint::Record));
         for number in 0..self.configurations.len() {
             if let Some(configuration) = self.configuration(number) {
                 self.scan(number, &configuration);
@@ -164,7 +164,7 @@ impl World {
         let row = ListedCandidate {
             id: OPPORTUNITY.into(),
             entry: at(self.entry()),
-            made_at: self.person.created_at_ms.map(at),
+            created_at: self.person.created_at_ms.map(at),
             is_free: true,
         };
         let rows: Vec<ListedCandidate> = self.is_in_stage_with(number).then_some(row).into_iter().collect();
@@ -173,7 +173,7 @@ impl World {
         if let Some(rule) = rule_of(configuration) {
             let entries = after.served_entries.take();
             for row in &walk.rows {
-                self.serve(configuration, &rule, row, &known, entries.as_deref());
+                self.answer(configuration, &rule, row, &known, entries.as_deref());
             }
             if !self.is_up {
                 return;
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    fn serve(
+    fn answer(
         &mut self,
         configuration: &PadConfiguration,
         rule: &BackfillRule,
@@ -204,7 +204,7 @@ impl World {
         known: &[Arc<Pad>],
         entries: Option<&str>,
     ) {
-        match deed(rule, row, known, entries) {
+        match backfill_action(rule, row, known, entries) {
             BackfillAction::Nothing => {}
             BackfillAction::Make { n, existing } => {
                 if !self.reaches_effect() {
@@ -217,7 +217,7 @@ impl World {
                 }
                 self.create(pad);
             }
-            BackfillAction::Judge(name) => self.want(&name, Hint::Judge),
+            BackfillAction::Judge(name) => self.add_hint(&name, Hint::Judge),
             BackfillAction::Skip(name) => {
                 if !self.reaches_effect() {
                     return;
@@ -226,7 +226,7 @@ impl World {
                     pad.annotations_mut().insert(names::EXISTING_SINCE.into(), rule.since.to_string());
                 }
                 self.writes += 1;
-                self.want(&name, Hint::Judge);
+                self.add_hint(&name, Hint::Judge);
             }
         }
     }
@@ -245,44 +245,44 @@ impl World {
         };
         let wanted = PendingHints::from_hints(self.looks.get(name).into_iter().flatten().copied());
         let others = self.pads_of(&pad.spec.configuration_ref.name, Some(name));
-        let mut facts = observe::of_objects(&pad, &around, &others, &wanted);
+        let mut state = observe::observe_objects(&pad, &around, &others, &wanted);
         // The requests of an earlier process have taken effect.
-        facts.flight = match facts.pad.open_attempt() {
+        state.create_outcome = match state.pad.open_attempt() {
             Some(_) => CreateOutcome::Completed,
             None => CreateOutcome::NotSent,
         };
         if let Some(mutant) = self.mutant {
-            mutants::facts(mutant, &mut facts, configuration.as_deref());
+            mutants::state(mutant, &mut state, configuration.as_deref());
         }
-        let mut pass = Pass { world: self, name: name.into(), number, configuration, facts };
-        let Some(outcome) = pass.drive() else { return };
-        pass.facts.judged = pass.facts.entry();
-        let (facts, configuration) = (pass.finish(&outcome), pass.configuration.clone());
+        let mut pass = HistoryPass { world: self, name: name.into(), number, configuration, state };
+        let Some(outcome) = pass.run_to_completion() else { return };
+        pass.state.judged = pass.state.entry();
+        let (state, configuration) = (pass.finish(&outcome), pass.configuration.clone());
         if !self.is_up {
             return;
         }
         let is_decided = !matches!(outcome, Outcome::NoDecision | Outcome::StaleRead);
         if let Some(looks) = self.looks.get_mut(name) {
             looks.retain(|what| match what {
-                Hint::Record => matches!(facts.record, PadLookup::NotRead),
+                Hint::Record => matches!(state.record, PadLookup::NotRead),
                 _ => !(is_decided && wanted.has(*what)),
             });
         }
-        self.write_pad(name, number, &facts, &outcome, configuration.as_deref());
+        self.write_pad(name, number, &state, &outcome, configuration.as_deref());
     }
 
     fn write_pad(
         &mut self,
         name: &str,
         number: usize,
-        facts: &PadState,
+        state: &PadState,
         outcome: &Outcome,
         configuration: Option<&PadConfiguration>,
     ) {
         let Some(pad) = self.pad(name).map(|pad| self.read(pad)) else { return };
-        let Some(after) = status(&pad, facts, outcome, configuration, at(self.now)) else { return };
-        let entry = facts.judged.map(Timestamp::as_millisecond);
-        if facts.pad.asked_by_person
+        let Some(after) = status(&pad, state, outcome, configuration, at(self.now)) else { return };
+        let entry = state.judged.map(Timestamp::as_millisecond);
+        if state.pad.asked_by_person
             && let Some(entry) = entry
         {
             self.truth.answered(number, entry);
@@ -328,19 +328,19 @@ fn rule_of(configuration: &PadConfiguration) -> Option<BackfillRule> {
 }
 
 /// A pass over one Pad.
-struct Pass<'a> {
+struct HistoryPass<'a> {
     world: &'a mut World,
     name: String,
     number: usize,
     configuration: Option<Arc<PadConfiguration>>,
-    facts: PadState,
+    state: PadState,
 }
 
-impl Pass<'_> {
+impl HistoryPass<'_> {
     /// Plans and executes steps until the plan is done. Returns None if the operator stopped, or the Pad is gone.
-    fn drive(&mut self) -> Option<Outcome> {
-        for _ in 0..STEPS {
-            let step = plan(&self.facts);
+    fn run_to_completion(&mut self) -> Option<Outcome> {
+        for _ in 0..MAX_HISTORY_STEPS {
+            let step = plan(&self.state);
             if let Command::Done { outcome, .. } = step {
                 return Some(outcome);
             }
@@ -353,58 +353,58 @@ impl Pass<'_> {
         None
     }
 
-    /// Executes the actions of the failure tag after the pass. Returns the facts of the pass.
+    /// Executes the actions of the failure tag after the pass. Returns the state of the pass.
     fn finish(&mut self, outcome: &Outcome) -> PadState {
         let Some(pad) = self.world.pad(&self.name).map(|pad| self.world.read(pad)) else {
-            return self.facts.clone();
+            return self.state.clone();
         };
         let now = at(self.world.now);
-        if let Some(after) = status(&pad, &self.facts, outcome, self.configuration.as_deref(), now) {
+        if let Some(after) = status(&pad, &self.state, outcome, self.configuration.as_deref(), now) {
             let stands = PadHealth::from_conditions(&after.conditions, now);
-            for _ in 0..STEPS {
-                match next_action(&self.facts, stands) {
+            for _ in 0..MAX_HISTORY_STEPS {
+                match next_action(&self.state, stands) {
                     FailureTag::Execute(step) => self.act(step),
                     FailureTag::Settled(tag) => {
-                        self.facts.pad.failed_tag = tag;
+                        self.state.pad.failed_tag = tag;
                         break;
                     }
                     FailureTag::Later => break,
                 }
             }
         }
-        self.facts.clone()
+        self.state.clone()
     }
 
     fn act(&mut self, step: Command) {
         match step {
             Command::ReadOpportunity => {
-                self.facts.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
+                self.state.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
             }
-            Command::ReadPad(id) => self.facts.record = self.record(&id),
+            Command::ReadPad(id) => self.state.record = self.record(&id),
             Command::ReadKindAgain(id) => {
-                self.facts.kind_read_again = true;
+                self.state.kind_read_again = true;
                 if let PadLookup::Read(record) = self.record(&id) {
-                    self.facts.record = PadLookup::Read(record);
+                    self.state.record = PadLookup::Read(record);
                 }
             }
             Command::ReadLinkedPads(ids) => {
                 let all = self.world.records.iter().filter(|record| ids.contains(&record.id));
-                self.facts.linked_before.get_or_insert_default().extend(all.cloned());
-                self.facts.ownership.links_read.extend(ids);
+                self.state.linked_before.get_or_insert_default().extend(all.cloned());
+                self.state.ownership.links_read.extend(ids);
             }
             Command::Search { reference } => {
                 let is_it =
-                    |record: &&PadRecord| Reference::of_notes(&record.notes).as_ref() == Some(&reference);
+                    |record: &&PadRecord| Reference::from_notes(&record.notes).as_ref() == Some(&reference);
                 let found = self.world.records.iter().filter(is_it).cloned().collect();
-                self.facts.flight = CreateOutcome::Searched(found);
+                self.state.create_outcome = CreateOutcome::Searched(found);
             }
-            Command::ReadEvents(_) => self.facts.events = Some(Vec::new()),
-            Command::CheckQuestion { .. } => self.facts.misfit = Some(None),
-            Command::ReadNotes { .. } => self.facts.note = NoteLookup::Absent,
+            Command::ReadEvents(_) => self.state.events = Some(Vec::new()),
+            Command::CheckQuestion { .. } => self.state.question_problem = Some(None),
+            Command::ReadNotes { .. } => self.state.note = NoteLookup::Absent,
             Command::JudgeSibling(name) => {
-                self.world.want(&name, Hint::Judge);
+                self.world.add_hint(&name, Hint::Judge);
                 self.world.writes += 1;
-                self.facts.passed_on = true;
+                self.state.sibling_requested = true;
             }
             step if self.world.reaches_effect() => self.take_effect(step),
             _ => {}
@@ -417,21 +417,21 @@ impl Pass<'_> {
         match step {
             Command::Create { reference, pad } => self.post(&reference, &pad),
             Command::StorePad { record, keep_finalizer, claim_link } => {
-                let deleting = self.facts.pad.deleting;
+                let deleting = self.state.pad.deleting;
                 self.write(|pad| {
                     pad.annotations_mut().insert(names::PAD_ID.into(), record.id.clone());
                     set_finalizer(pad, keep_finalizer || deleting);
                 });
-                self.facts.claimed =
+                self.state.write_claim =
                     if claim_link { WriteClaim::Owned(OnceOnlyWrite::Link) } else { WriteClaim::Unclaimed };
-                self.facts.record = PadLookup::Read(record);
+                self.state.record = PadLookup::Read(record);
             }
             Command::ClearAttempt => {
                 self.write(|pad| {
                     pad.annotations_mut().remove(names::ATTEMPT);
                     set_finalizer(pad, false);
                 });
-                self.facts.flight = CreateOutcome::NotSent;
+                self.state.create_outcome = CreateOutcome::NotSent;
             }
             Command::Claim(effect) => {
                 let claim = Claim::new(effect, now).to_string();
@@ -439,19 +439,19 @@ impl Pass<'_> {
                     pad.annotations_mut().insert(names::CLAIM.into(), claim);
                     set_finalizer(pad, true);
                 });
-                self.facts.claimed = WriteClaim::Owned(effect);
+                self.state.write_claim = WriteClaim::Owned(effect);
             }
             Command::AddLink(link) => {
-                self.facts.claimed = WriteClaim::Unclaimed;
+                self.state.write_claim = WriteClaim::Unclaimed;
                 self.world.person.links.push(link.clone());
                 self.world.truth.linked(link.rsplit('/').next().unwrap());
-                self.facts.link_written = true;
-                self.facts.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
+                self.state.link_written = true;
+                self.state.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
             }
             Command::RemoveLink(link) => {
                 self.world.person.links.retain(|one| *one != link);
-                self.facts.link_removed = true;
-                self.facts.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
+                self.state.link_removed = true;
+                self.state.opportunity = CandidateLookup::Read(Box::new(self.world.person.clone()));
             }
             Command::EndPad(id) => {
                 let ended = at(self.world.now / 1000 * 1000);
@@ -460,40 +460,40 @@ impl Pass<'_> {
                     record.ended_at = Some(ended);
                 }
                 self.world.truth.ended(&id, ended.as_millisecond());
-                self.facts.end_asked = true;
-                self.facts.record = PadLookup::NotRead;
+                self.state.end_requested = true;
+                self.state.record = PadLookup::NotRead;
             }
             Command::DeletePad(id) => {
                 self.world.records.retain(|record| record.id != id);
                 let lever_now = self.world.lever_now();
                 self.world.truth.gone(&id, lever_now);
-                if let CreateOutcome::Searched(found) = &mut self.facts.flight {
+                if let CreateOutcome::Searched(found) = &mut self.state.create_outcome {
                     found.retain(|record| record.id != id);
                 }
-                self.facts.deleted.push(id);
+                self.state.deleted.push(id);
             }
             Command::StoreRefusal { refused } => {
                 let generation = self.configuration.as_ref().and_then(|one| one.metadata.generation);
                 self.write_configuration(|status| {
                     status.take_home_refused_generation = generation.filter(|_| refused);
                 });
-                self.facts.refusal_stored = true;
+                self.state.refusal_stored = true;
             }
             Command::StoreServed(entries) => {
                 let added = entries.iter().map(|entry| Fingerprint::new(OPPORTUNITY, *entry));
                 self.write_configuration(|status| {
                     status.served_entries = served::add(status.served_entries.as_deref(), added);
                 });
-                self.facts.served_stored = true;
+                self.state.served_stored = true;
             }
             Command::CreateNextPad(n) => {
                 let Some(configuration) = self.configuration.clone() else { return };
                 let trigger = Trigger { source: TriggerSource::Sync, at: Some(now) };
                 let further = pad_builder::pad(&configuration, OPPORTUNITY, n, trigger);
                 if self.world.create(further) {
-                    self.facts.passed_on = true;
+                    self.state.sibling_requested = true;
                 } else {
-                    self.facts.error = Some(PassError::Cluster { message: "its name is not free".into() });
+                    self.state.error = Some(PassError::Cluster { message: "its name is not free".into() });
                 }
             }
             Command::SetFinalizer(present) => self.write(|pad| set_finalizer(pad, present)),
@@ -524,26 +524,27 @@ impl Pass<'_> {
             configuration: self.number,
             owner: &uid,
             entry: reference.entry().parse().ok(),
-            is_asked: self.facts.pad.asked_by_person,
+            is_asked: self.state.pad.asked_by_person,
             is_by_sync: pad.spec.trigger.source == TriggerSource::Sync,
             since: since.map(Timestamp::as_millisecond),
             is_always: self.world.setting.repeat == "Always",
             present: &present,
         };
         self.world.truth.posted(&post);
-        if self.world.creation == Creation::Refused {
-            let error = Error::new(ErrorKind::Invalid, Service::Interview, CREATE_PAD, Some(400), "no");
+        if self.world.creation == HistoryCreation::Refused {
+            let error =
+                ServiceError::new(ErrorKind::Invalid, Service::Interview, CREATE_PAD, Some(400), "no");
             if self.world.reaches_effect() {
                 self.write(|pad| {
                     pad.annotations_mut().remove(names::ATTEMPT);
                     set_finalizer(pad, false);
                 });
-                self.facts.error = Some(PassError::Service(error));
+                self.state.error = Some(PassError::Service(error));
             }
             return;
         }
         let id = format!("PAD{}", self.world.id());
-        let kind = if new.take_home && self.world.creation == Creation::Works {
+        let kind = if new.take_home && self.world.creation == HistoryCreation::Works {
             PadKind::TakeHome
         } else {
             PadKind::Live
@@ -554,9 +555,9 @@ impl Pass<'_> {
         }));
         let mut record = record.unwrap();
         record.kind = kind;
-        self.world.truth.made(&post, &id, reference.to_string());
+        self.world.truth.record_creation(&post, &id, reference.to_string());
         self.world.records.push(record.clone());
-        self.facts.record = PadLookup::Read(Box::new(record));
+        self.state.record = PadLookup::Read(Box::new(record));
     }
 
     fn write(&mut self, change: impl FnOnce(&mut Pad)) {
@@ -566,9 +567,9 @@ impl Pass<'_> {
         self.world.writes += 1;
         self.world.sweep();
         let read = self.world.read(&pad);
-        self.facts.pad = observe::stored_pad(&read, self.configuration.as_deref());
+        self.state.pad = observe::stored_pad(&read, self.configuration.as_deref());
         if let Some(mutant) = self.world.mutant {
-            mutants::facts(mutant, &mut self.facts, self.configuration.as_deref());
+            mutants::state(mutant, &mut self.state, self.configuration.as_deref());
         }
     }
 

@@ -219,7 +219,7 @@ impl Truth {
         }
     }
 
-    pub fn made(&mut self, post: &Post<'_>, id: &str, reference: String) {
+    pub fn record_creation(&mut self, post: &Post<'_>, id: &str, reference: String) {
         self.made.push(Made {
             id: id.into(),
             configuration: post.configuration,

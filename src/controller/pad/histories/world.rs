@@ -24,13 +24,13 @@ use std::sync::Arc;
 pub const NAMESPACE: &str = "hiring";
 pub const OPPORTUNITY: &str = "op-1";
 pub const STAGE: &str = "stage-phone";
-const ELSEWHERE: &str = "stage-offer";
+const OTHER_STAGE: &str = "stage-offer";
 /// Start of a history by the operator's clock, in milliseconds since the epoch.
 const BEGIN: i64 = 1_700_000_000_300;
 
 /// CoderPad's reaction to a request to create a pad.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Creation {
+pub enum HistoryCreation {
     Works,
     /// CoderPad answers 400.
     Refused,
@@ -46,7 +46,7 @@ pub struct World {
     pub now: i64,
     pub person: Opportunity,
     pub records: Vec<PadRecord>,
-    pub creation: Creation,
+    pub creation: HistoryCreation,
     pub connection: Arc<LeverConnection>,
     /// Configurations by number; None if deleted.
     pub configurations: Vec<Option<PadConfiguration>>,
@@ -105,7 +105,7 @@ impl World {
                 id: OPPORTUNITY.into(),
                 name: "Ada Lovelace".into(),
                 contact: None,
-                stage: ELSEWHERE.into(),
+                stage: OTHER_STAGE.into(),
                 stage_changes: Vec::new(),
                 tags: Vec::new(),
                 links: Vec::new(),
@@ -118,7 +118,7 @@ impl World {
                 updated_at_ms: None,
             },
             records: Vec::new(),
-            creation: Creation::Works,
+            creation: HistoryCreation::Works,
             connection: Arc::new(connection(1000)),
             configurations: vec![None; setting.configurations],
             manifests: (0..setting.configurations).map(manifest).collect(),
@@ -145,7 +145,7 @@ impl World {
         world
     }
 
-    pub fn want(&mut self, name: &str, what: Hint) {
+    pub fn add_hint(&mut self, name: &str, what: Hint) {
         self.looks.entry(name.into()).or_default().insert(what);
     }
 
@@ -195,8 +195,8 @@ impl World {
     pub fn move_out(&mut self) {
         if self.person.stage == STAGE {
             let at_ms = self.lever_now();
-            self.person.stage = ELSEWHERE.into();
-            self.person.stage_changes.push(Change { to_stage_id: ELSEWHERE.into(), updated_at_ms: at_ms });
+            self.person.stage = OTHER_STAGE.into();
+            self.person.stage_changes.push(Change { to_stage_id: OTHER_STAGE.into(), updated_at_ms: at_ms });
             (0..self.configurations.len()).for_each(|number| self.truth.left(number));
         }
     }
@@ -444,7 +444,7 @@ fn connection(remaining: i64) -> LeverConnection {
         "spec": {"lever": key, "interview": key},
         "status": {
             "observedGeneration": 1,
-            "stages": [{"id": STAGE, "name": "Phone Screen"}, {"id": ELSEWHERE, "name": "Offer"}],
+            "stages": [{"id": STAGE, "name": "Phone Screen"}, {"id": OTHER_STAGE, "name": "Offer"}],
             "quota": {"unlimited": false, "used": 0, "remaining": remaining, "limit": 1000},
             "conditions": [{"type": "Ready", "status": "True", "reason": "Connected", "message": "m",
                 "observedGeneration": 1, "lastTransitionTime": at(BEGIN)}],

@@ -2,13 +2,14 @@
 
 use super::process::At;
 use super::state::{
-    ClaimMark, CoderPad, Delivery, FlightKnown, LAG, Object, Process, SLOTS, Seen, State, Waits, World, Wrong,
+    ClaimMark, CoderPad, Delivery, FlightKnown, LIST_LAG_TICKS, ModelState, Object, Process, SLOTS, Scenario,
+    Seen, Waits, Wrong,
 };
 use crate::api::names::OnceOnlyWrite;
 
 /// An action of the model.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Action {
+pub enum ModelAction {
     /// The cache of a process receives the current objects from its watch.
     Sync(usize),
     /// A process begins a pass, or executes the next step of the plan.
@@ -70,7 +71,7 @@ pub enum Ending {
     NotStored,
 }
 
-impl State {
+impl ModelState {
     pub fn read(&self, id: u8) -> Option<CoderPad> {
         let mut pad = self.pads.iter().find(|pad| pad.id == id && !pad.deleted).copied()?;
         pad.unlisted = None;
@@ -177,7 +178,9 @@ impl State {
     /// Reports whether another action must happen before time can pass.
     pub fn is_due(&self) -> bool {
         let passes = || self.processes.iter().flat_map(|process| process.passes.iter().flatten());
-        self.flights.iter().any(|flight| flight.left == if flight.owner.is_some() { LAG } else { 0 })
+        self.flights
+            .iter()
+            .any(|flight| flight.left == if flight.owner.is_some() { LIST_LAG_TICKS } else { 0 })
             || self.lever_flights.iter().any(|flight| flight.left == 0)
             || passes().any(|pass| matches!(pass.waits, Waits::ToSend { left: 0, .. }))
             || passes().any(|pass| pass.departs == Some(0))
@@ -226,43 +229,43 @@ impl State {
     }
 }
 
-impl World {
+impl Scenario {
     /// Adds all actions that may happen. Some of them may change nothing.
-    pub fn possible(&self, state: &State, actions: &mut Vec<Action>) {
+    pub fn possible(&self, state: &ModelState, actions: &mut Vec<ModelAction>) {
         self.progress(state, actions);
         let left = &state.left;
         for p in 0..self.processes {
             if left.crashes > 0 && state.processes[p] != Process::default() {
-                actions.push(Action::Crash(p));
+                actions.push(ModelAction::Crash(p));
             }
             if left.handovers > 0 && state.leader != p && !self.all_lead {
-                actions.push(Action::TakeOver(p));
+                actions.push(ModelAction::TakeOver(p));
             }
         }
         if left.moves > 0 {
-            actions.extend([Action::Move, Action::Tag]);
+            actions.extend([ModelAction::Move, ModelAction::Tag]);
         }
         if left.ends > 0 {
             let linked = |pad: &&CoderPad| !pad.ended && state.person.links.contains(&pad.id);
-            actions.extend(state.pads.iter().filter(linked).map(|pad| Action::End(pad.id)));
+            actions.extend(state.pads.iter().filter(linked).map(|pad| ModelAction::End(pad.id)));
         }
         for slot in 0..SLOTS {
             let Some(object) = &state.objects[slot] else { continue };
             if left.restores > 0 && !object.deleting {
-                actions.push(Action::Restore(slot));
+                actions.push(ModelAction::Restore(slot));
             }
             let is_settled = || object.linked && state.lever_flights.is_empty() && !state.is_departing();
             if left.recreations > 0 && !object.deleting && (self.old_backup || is_settled()) {
-                actions.push(Action::Recreate(slot));
+                actions.push(ModelAction::Recreate(slot));
             }
             if left.deletions > 0 && !object.deleting {
-                actions.push(Action::Delete(slot));
+                actions.push(ModelAction::Delete(slot));
             }
         }
     }
 
     /// Adds the actions that happen without a new fault.
-    pub fn progress(&self, state: &State, actions: &mut Vec<Action>) {
+    pub fn progress(&self, state: &ModelState, actions: &mut Vec<ModelAction>) {
         for p in 0..self.processes {
             let process = &state.processes[p];
             let is_behind = match self.apart {
@@ -270,26 +273,28 @@ impl World {
                 false => process.cache != state.objects,
             };
             if is_behind {
-                actions.push(Action::Sync(p));
+                actions.push(ModelAction::Sync(p));
             }
             for s in 0..SLOTS {
                 let at = (p, s);
                 if self.frozen && process.passes[s].as_ref().is_some_and(|pass| pass.departs == Some(0)) {
-                    actions.push(Action::Late(at));
+                    actions.push(ModelAction::Late(at));
                 }
                 match process.passes[s].as_ref().map(|pass| pass.waits) {
                     None if process.cache[s].is_none() => {}
-                    None => actions.push(Action::Step(at)),
+                    None => actions.push(ModelAction::Step(at)),
                     Some(Waits::Nothing) => {
-                        actions.push(Action::Step(at));
+                        actions.push(ModelAction::Step(at));
                         if state.pads.iter().any(|pad| pad.unlisted.is_some()) {
-                            actions.push(Action::StaleSearch(at));
+                            actions.push(ModelAction::StaleSearch(at));
                         }
                     }
-                    Some(Waits::ToSend { .. }) => actions.extend([Action::Send(at), Action::GiveUp(at)]),
-                    Some(Waits::Create) => actions.extend([Action::Answer(at), Action::Lost(at)]),
+                    Some(Waits::ToSend { .. }) => {
+                        actions.extend([ModelAction::Send(at), ModelAction::GiveUp(at)])
+                    }
+                    Some(Waits::Create) => actions.extend([ModelAction::Answer(at), ModelAction::Lost(at)]),
                     Some(Waits::Write(_)) => {
-                        actions.extend([Action::WriteAnswer(at), Action::WriteLost(at)]);
+                        actions.extend([ModelAction::WriteAnswer(at), ModelAction::WriteLost(at)]);
                     }
                 }
             }
@@ -298,7 +303,7 @@ impl World {
                 if self.apart && index % self.processes != p {
                     continue;
                 }
-                let deliver = |ending| Action::Deliver { process: p, delivery, ending };
+                let deliver = |ending| ModelAction::Deliver { process: p, delivery, ending };
                 let hides = |object: &Object| object.asked > delivery && object.handled != object.asked;
                 if !self.old_hides_new && stored && state.objects.iter().flatten().any(hides) {
                     continue;
@@ -313,42 +318,42 @@ impl World {
         }
         for flight in &state.flights {
             if flight.pad.is_none() {
-                actions.push(Action::Effect(flight.attempt));
+                actions.push(ModelAction::Effect(flight.attempt));
             }
             if flight.owner.is_none() {
-                actions.push(Action::Vanish(flight.attempt));
+                actions.push(ModelAction::Vanish(flight.attempt));
             }
         }
         for (index, flight) in state.lever_flights.iter().enumerate() {
             if !flight.done {
-                actions.push(Action::WriteEffect(index));
+                actions.push(ModelAction::WriteEffect(index));
             }
             if flight.owner.is_none() {
-                actions.push(Action::WriteVanish(index));
+                actions.push(ModelAction::WriteVanish(index));
             }
         }
-        actions.push(Action::Tick);
+        actions.push(ModelAction::Tick);
     }
 
     /// Applies an action to the state. Returns None if the action is impossible in this state.
-    pub fn follow(&self, state: &mut State, action: Action) -> Option<()> {
+    pub fn apply(&self, state: &mut ModelState, action: ModelAction) -> Option<()> {
         match action {
-            Action::Sync(p) if self.apart => state.processes[p].cache[p] = state.objects[p].clone(),
-            Action::Sync(p) => state.processes[p].cache = state.objects.clone(),
-            Action::Step(at) => self.step(state, at, false)?,
-            Action::StaleSearch(at) => self.step(state, at, true)?,
-            Action::Send(at) => self.send(state, at)?,
-            Action::GiveUp(at) => self.give_up(state, at)?,
-            Action::Answer(at) => self.answer(state, at, false)?,
-            Action::Lost(at) => self.answer(state, at, true)?,
-            Action::WriteAnswer(at) => self.write_answer(state, at, false)?,
-            Action::WriteLost(at) => self.write_answer(state, at, true)?,
-            Action::Late((p, s)) => {
+            ModelAction::Sync(p) if self.apart => state.processes[p].cache[p] = state.objects[p].clone(),
+            ModelAction::Sync(p) => state.processes[p].cache = state.objects.clone(),
+            ModelAction::Step(at) => self.step(state, at, false)?,
+            ModelAction::StaleSearch(at) => self.step(state, at, true)?,
+            ModelAction::Send(at) => self.send(state, at)?,
+            ModelAction::GiveUp(at) => self.give_up(state, at)?,
+            ModelAction::Answer(at) => self.answer(state, at, false)?,
+            ModelAction::Lost(at) => self.answer(state, at, true)?,
+            ModelAction::WriteAnswer(at) => self.write_answer(state, at, false)?,
+            ModelAction::WriteLost(at) => self.write_answer(state, at, true)?,
+            ModelAction::Late((p, s)) => {
                 let departs = &mut state.processes[p].passes[s].as_mut()?.departs;
                 // The mutant `LateWrite` sends the write in spite of the deadline.
                 *departs = (self.wrong == Some(Wrong::LateWrite)).then_some(u8::MAX);
             }
-            Action::Effect(attempt) => {
+            ModelAction::Effect(attempt) => {
                 let id = u8::try_from(state.pads.len()).ok()?;
                 let index = state.flights.iter().position(|flight| flight.attempt == attempt)?;
                 let flight = &mut state.flights[index];
@@ -367,8 +372,8 @@ impl World {
                     state.flights.remove(index);
                 }
             }
-            Action::Vanish(attempt) => state.flights.retain(|flight| flight.attempt != attempt),
-            Action::WriteEffect(index) => {
+            ModelAction::Vanish(attempt) => state.flights.retain(|flight| flight.attempt != attempt),
+            ModelAction::WriteEffect(index) => {
                 let flight = state.lever_flights.get_mut(index)?;
                 flight.done = true;
                 match flight.effect {
@@ -384,21 +389,21 @@ impl World {
                     state.lever_flights.remove(index);
                 }
             }
-            Action::WriteVanish(index) => drop(state.lever_flights.remove(index)),
-            Action::Tick => state.tick()?,
-            Action::Crash(p) => {
+            ModelAction::WriteVanish(index) => drop(state.lever_flights.remove(index)),
+            ModelAction::Tick => state.tick()?,
+            ModelAction::Crash(p) => {
                 state.left.crashes = state.left.crashes.checked_sub(1)?;
                 state.processes[p] = Process::default();
                 state.orphan(p);
             }
-            Action::TakeOver(p) => {
+            ModelAction::TakeOver(p) => {
                 state.left.handovers = state.left.handovers.checked_sub(1)?;
                 state.leader = p;
             }
-            Action::Deliver { process, delivery, ending } => {
+            ModelAction::Deliver { process, delivery, ending } => {
                 self.deliver(state, process, delivery, ending)?
             }
-            Action::Move => {
+            ModelAction::Move => {
                 state.left.moves = state.left.moves.checked_sub(1)?;
                 state.changed();
                 state.person.in_stage = !state.person.in_stage;
@@ -408,24 +413,24 @@ impl World {
                     state.deliveries.extend(vec![Delivery::default(); receivers]);
                 }
             }
-            Action::Tag => {
+            ModelAction::Tag => {
                 state.left.moves = state.left.moves.checked_sub(1)?;
                 state.changed();
                 state.person.tagged = !state.person.tagged;
             }
-            Action::Restore(slot) => {
+            ModelAction::Restore(slot) => {
                 state.left.restores = state.left.restores.checked_sub(1)?;
                 state.renew(slot, |object| object)?;
             }
-            Action::Recreate(slot) => {
+            ModelAction::Recreate(slot) => {
                 state.left.recreations = state.left.recreations.checked_sub(1)?;
                 state.renew(slot, |_| Object::default())?;
             }
-            Action::End(id) => {
+            ModelAction::End(id) => {
                 state.left.ends = state.left.ends.checked_sub(1)?;
                 state.pads.iter_mut().filter(|pad| pad.id == id).for_each(|pad| pad.ended = true);
             }
-            Action::Delete(slot) => {
+            ModelAction::Delete(slot) => {
                 state.left.deletions = state.left.deletions.checked_sub(1)?;
                 state.changed();
                 // The other installation receives a delivery of the same entry, and that entry had its pad.
@@ -443,7 +448,7 @@ impl World {
     }
 }
 
-impl State {
+impl ModelState {
     /// Marks the earlier deliveries as old.
     fn changed(&mut self) {
         self.told = false;

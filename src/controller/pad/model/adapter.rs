@@ -1,7 +1,7 @@
-//! The adapter between the model and the product. It converts the facts of a pass to the real `PadState`, and the real
+//! The adapter between the model and the product. It converts the state of a pass to the real `PadState`, and the real
 //! plan decides.
 //!
-//! The plan is pure. The adapter therefore caches its result for the same facts, without which the model could not
+//! The plan is pure. The adapter therefore caches its result for the same state, without which the model could not
 //! explore millions of states.
 
 use super::state::{
@@ -23,7 +23,7 @@ use crate::controller::pad::state::{
     Rule, RuleState, StoredPad, WriteClaim,
 };
 use crate::lever::{Opportunity, StageHistoryEntry};
-use crate::transport::{Error, ErrorKind, Service};
+use crate::transport::{ErrorKind, Service, ServiceError};
 use crate::webhook::event;
 use crate::webhook::routing::{PadAction, decide};
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ const OPPORTUNITY: &str = "op-1";
 const STAGE: &str = "stage-phone";
 const TAG: &str = "coderpad";
 /// Time of the first stage entry, in milliseconds since the epoch. Each repeat is one second later.
-const ENTRY: i64 = 1_700_000_000_000;
+const ENTRY_MS: i64 = 1_700_000_000_000;
 
 /// A step of the plan, in the model's types.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -100,7 +100,7 @@ pub fn planned(known: &Known, policy: DeletionPolicy, wrong: Option<Wrong>) -> P
     if let Some(planned) = PLANNED.with_borrow(|all| all.get(&key).cloned()) {
         return planned;
     }
-    let planned = in_the_models_words(plan(&facts(&key.0, policy, mixes)));
+    let planned = in_the_models_words(plan(&state(&key.0, policy, mixes)));
     PLANNED.with_borrow_mut(|all| all.insert(key, planned.clone()));
     planned
 }
@@ -128,7 +128,7 @@ fn in_the_models_words(step: Command) -> Planned {
         Command::ReadLinkedPads(ids) => Planned::ReadLinkedPads(ids.iter().map(|id| number(id)).collect()),
         Command::Create { reference, pad } => {
             assert_eq!(
-                Reference::of_notes(&pad.notes).as_ref(),
+                Reference::from_notes(&pad.notes).as_ref(),
                 Some(&reference),
                 "the notes lack the reference"
             );
@@ -139,7 +139,7 @@ fn in_the_models_words(step: Command) -> Planned {
             Planned::Store { pad: number(&record.id), keep_finalizer, claim_link }
         }
         Command::StoreServed(entries) => {
-            let number = |entry: Timestamp| u8::try_from((entry.as_millisecond() - ENTRY) / 1000).unwrap();
+            let number = |entry: Timestamp| u8::try_from((entry.as_millisecond() - ENTRY_MS) / 1000).unwrap();
             Planned::StoreServed(entries.into_iter().map(number).collect())
         }
         Command::Claim(effect) => Planned::Claim(effect),
@@ -171,8 +171,8 @@ fn id_of(installation: u8) -> String {
     format!("{installation:016x}")
 }
 
-/// Converts the facts of a pass to the real `PadState`. With `mixes`, the pads of both installations count as own pads.
-fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
+/// Converts the state of a pass to the real `PadState`. With `mixes`, the pads of both installations count as own pads.
+fn state(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
     let record = |pad: &CoderPad| record(pad, known.object.uid);
     let pad = StoredPad { sibling_terminating: known.another_goes, ..pad_facts(&known.object, policy) };
     let connection = ConnectionState::Ready {
@@ -202,7 +202,7 @@ fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
             RecordKnown::NotFound => PadLookup::NotFound,
             RecordKnown::Read(pad) => PadLookup::Read(Box::new(record(pad))),
         },
-        flight: match &known.flight {
+        create_outcome: match &known.flight {
             FlightKnown::MayStillLand { searched } => CreateOutcome::InFlight {
                 rest: Duration::from_secs(1),
                 search_in: Duration::from_secs(u64::from(*searched)),
@@ -211,7 +211,7 @@ fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
             FlightKnown::Searched(found) => CreateOutcome::Searched(found.iter().map(record).collect()),
             FlightKnown::WithoutEffect => CreateOutcome::NotSent,
         },
-        claimed: match known.claimed {
+        write_claim: match known.claimed {
             ClaimedKnown::Nothing => WriteClaim::Unclaimed,
             ClaimedKnown::MayStillLand => WriteClaim::InFlight { rest: Duration::from_secs(1) },
             ClaimedKnown::Ours(effect) => WriteClaim::Owned(effect),
@@ -223,14 +223,14 @@ fn facts(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
         linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
         link_written: known.link_written,
         write_back: Some(WriteBack::default()),
-        look: known.look,
+        read_requested: known.look,
         note: match known.note {
             NoteKnown::NotRead => NoteLookup::NotRead,
             NoteKnown::Absent => NoteLookup::Absent,
             NoteKnown::Written => NoteLookup::Written("note-1".into()),
         },
         deleted: known.deleted.iter().map(|id| pad_id(*id)).collect(),
-        error: known.stopped.map(trouble),
+        error: known.stopped.map(faults),
         ..PadState::new(pad, connection, RuleState::Ready(rule()))
     }
 }
@@ -258,7 +258,7 @@ fn pad_facts(object: &Object, policy: DeletionPolicy) -> StoredPad {
         claim: object
             .claim
             .map(|claim| Claim::new(claim.effect, Timestamp::from_second(i64::from(claim.id)).unwrap())),
-        started_at: Some(Timestamp::from_millisecond(ENTRY).unwrap()),
+        started_at: Some(Timestamp::from_millisecond(ENTRY_MS).unwrap()),
         note_id: None,
         recorded: object.recorded,
         names_candidate: true,
@@ -318,7 +318,7 @@ fn rule() -> Rule {
         owner_email: None,
         repeat: Repeat::AfterEnd,
         existing: Existing::Skip,
-        effective_since: Timestamp::from_millisecond(ENTRY - 1000).ok(),
+        effective_since: Timestamp::from_millisecond(ENTRY_MS - 1000).ok(),
     }
 }
 
@@ -348,16 +348,16 @@ fn record(pad: &CoderPad, uid: u8) -> PadRecord {
     PadRecord::from_json(&json!({
         "status": "OK", "id": pad_id(pad.id), "title": "t", "state": if pad.deleted { "deleted" } else { "pending" },
         "type": "live", "url": url(pad.id), "playback": null,
-        "created_at": Timestamp::from_millisecond(ENTRY + 1000 * i64::from(pad.id)).unwrap(),
-        "ended_at": pad.ended.then(|| Timestamp::from_millisecond(ENTRY + 1_000_000).unwrap()),
+        "created_at": Timestamp::from_millisecond(ENTRY_MS + 1000 * i64::from(pad.id)).unwrap(),
+        "ended_at": pad.ended.then(|| Timestamp::from_millisecond(ENTRY_MS + 1_000_000).unwrap()),
         "notes": Installation::new(Some(id_of(pad.installation)), [])
             .sign(&reference(pad.entry, salt).notes("https://hire.example.com/candidates/op-1")),
     }))
     .unwrap()
 }
 
-fn trouble(stopped: Stopped) -> PassError {
-    let error = |class, service, operation| Error::new(class, service, operation, None, "details");
+fn faults(stopped: Stopped) -> PassError {
+    let error = |class, service, operation| ServiceError::new(class, service, operation, None, "details");
     match stopped {
         Stopped::Conflict => PassError::Conflict,
         Stopped::NotSent => {
@@ -390,7 +390,7 @@ fn number(id: &str) -> u8 {
 }
 
 fn milliseconds(entry: u8) -> i64 {
-    ENTRY + 1000 * i64::from(entry)
+    ENTRY_MS + 1000 * i64::from(entry)
 }
 
 fn fingerprint(entry: u8) -> Fingerprint {
@@ -407,7 +407,7 @@ fn reference(entry: u8, salt: u8) -> Reference {
 }
 
 fn entry_of(reference: &Reference) -> u8 {
-    u8::try_from((reference.entry().parse::<i64>().unwrap() - ENTRY) / 1000).unwrap()
+    u8::try_from((reference.entry().parse::<i64>().unwrap() - ENTRY_MS) / 1000).unwrap()
 }
 
 /// A decision of the receiver, with the slot of the Pad.

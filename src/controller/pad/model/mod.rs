@@ -25,20 +25,21 @@ mod state;
 mod writes;
 
 use crate::api::configuration::DeletionPolicy;
-use actions::Action;
+use actions::ModelAction;
 use state::{
-    Begins, CoderPad, Delivery, Intention, Mark, Object, Person, Process, SLOTS, State, Trouble, World,
+    Begins, CoderPad, Delivery, FaultBudget, Intention, Mark, ModelState, Object, Person, Process, SLOTS,
+    Scenario,
 };
 use stateright::{Checker, HasDiscoveries, Model, Property};
 use std::time::{Duration, Instant};
 
-impl Model for World {
-    type State = State;
-    type Action = Action;
+impl Model for Scenario {
+    type State = ModelState;
+    type Action = ModelAction;
 
-    fn init_states(&self) -> Vec<State> {
+    fn init_states(&self) -> Vec<ModelState> {
         let is_stored = self.apart || self.begins != Begins::Unknown;
-        vec![State {
+        vec![ModelState {
             objects: self.first_objects(),
             processes: vec![Process::default(); self.processes],
             leader: 0,
@@ -58,7 +59,7 @@ impl Model for World {
                 Delivery { answered: is_stored, stored: is_stored, old: false };
                 if self.apart { self.processes } else { 1 }
             ],
-            left: self.trouble,
+            left: self.faults,
             uids: if self.apart { 2 } else { 1 },
             unqualified: false,
             touched: false,
@@ -66,15 +67,15 @@ impl Model for World {
         }]
     }
 
-    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+    fn actions(&self, state: &ModelState, actions: &mut Vec<ModelAction>) {
         self.possible(state, actions);
     }
 
-    fn next_state(&self, state: &State, action: Action) -> Option<State> {
+    fn next_state(&self, state: &ModelState, action: ModelAction) -> Option<ModelState> {
         self.after(state, action)
     }
 
-    fn properties(&self) -> Vec<Property<World>> {
+    fn properties(&self) -> Vec<Property<Scenario>> {
         properties::all()
     }
 }
@@ -83,7 +84,7 @@ impl Model for World {
 const FIRST_PAD: CoderPad =
     CoderPad { id: 0, entry: 0, salt: 0, installation: 0, deleted: false, ended: false, unlisted: None };
 
-impl World {
+impl Scenario {
     fn first_objects(&self) -> [Option<Object>; SLOTS] {
         let stored = Object {
             attempt: Some(Intention { id: 0, entry: 0 }),
@@ -105,18 +106,18 @@ impl World {
     }
 
     /// Returns the state after an action, or None if the action changes nothing.
-    fn after(&self, state: &State, action: Action) -> Option<State> {
+    fn after(&self, state: &ModelState, action: ModelAction) -> Option<ModelState> {
         let mut after = state.clone();
-        self.follow(&mut after, action)?;
+        self.apply(&mut after, action)?;
         after.normalize();
         (after != *state).then_some(after)
     }
 
     /// Returns a scenario with one process and no faults.
     fn calm() -> Self {
-        World {
+        Scenario {
             processes: 1,
-            trouble: Trouble::default(),
+            faults: FaultBudget::default(),
             policy: DeletionPolicy::Retain,
             apart: false,
             all_lead: false,
@@ -129,22 +130,22 @@ impl World {
         }
     }
 
-    fn with(self, trouble: Trouble) -> Self {
-        World { trouble, ..self }
+    fn with(self, faults: FaultBudget) -> Self {
+        Scenario { faults, ..self }
     }
 
     /// Explores all states and prints their number. Fails with the shortest path to the first violation.
     fn holds(self, name: &str) {
         let began = Instant::now();
         let search = self.checker().threads(2).finish_when(HasDiscoveries::AnyFailures);
-        let checker = search.timeout(LONGEST).spawn_bfs().join();
+        let checker = search.timeout(CHECK_TIMEOUT).spawn_bfs().join();
         let (states, depth, seconds) =
             (checker.unique_state_count(), checker.max_depth(), began.elapsed().as_secs_f32());
         println!("{name}: {states} states, {depth} deep, {seconds:.1} s");
-        assert!(began.elapsed() < LONGEST, "{name}: not all was explored");
+        assert!(began.elapsed() < CHECK_TIMEOUT, "{name}: not all was explored");
         for (property, path) in checker.discoveries() {
             let is_failure = checker.model().property(property).expectation.discovery_is_failure();
-            assert!(!is_failure, "{name}: not so: {property}:\n{}", told(path.into_vec()));
+            assert!(!is_failure, "{name}: not so: {property}:\n{}", trace_of(path.into_vec()));
         }
         checker.assert_properties();
     }
@@ -152,7 +153,7 @@ impl World {
     /// Finds and prints the shortest path to a violation of the property.
     fn breaks(self, name: &str, property: &'static str) {
         let search = self.checker().finish_when(HasDiscoveries::AnyOf([property].into()));
-        let checker = search.timeout(LONGEST).spawn_bfs().join();
+        let checker = search.timeout(CHECK_TIMEOUT).spawn_bfs().join();
         let path = checker.assert_any_discovery(property);
         let states = checker.unique_state_count();
         println!(
@@ -165,10 +166,10 @@ impl World {
 
 /// Timeout of one scenario. No scenario needs that long. The timeout ends a scenario whose state space grows out of
 /// bounds after a change.
-const LONGEST: Duration = Duration::from_secs(400);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(400);
 
 /// Returns a path as text: one action per line, then the last state.
-fn told(path: Vec<(State, Option<Action>)>) -> String {
+fn trace_of(path: Vec<(ModelState, Option<ModelAction>)>) -> String {
     let last = path.last().map(|(state, _)| format!("{state:#?}")).unwrap_or_default();
     let lines: Vec<String> =
         path.iter().filter_map(|(_, action)| Some(format!("{:?}", (*action)?))).collect();

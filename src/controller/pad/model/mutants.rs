@@ -3,19 +3,19 @@
 //! The unchanged protocol holds in the same scenarios (see `scenarios`).
 
 use super::properties::{LINK_ONCE, NONE_LEFT, NOT_AGAIN, NOT_LOST, NOTE_ONCE, ONE_IN_THE_END, UNTOUCHED};
-use super::state::{Begins, Trouble, World, Wrong};
+use super::state::{Begins, FaultBudget, Scenario, Wrong};
 use crate::api::configuration::DeletionPolicy;
 
 /// Returns a scenario with one process that crashes or does not receive an answer.
-fn one(wrong: Wrong) -> World {
-    let trouble = Trouble { crashes: 1, creates: 1, ..Trouble::default() };
-    World { wrong: Some(wrong), ..World::calm() }.with(trouble)
+fn one(wrong: Wrong) -> Scenario {
+    let faults = FaultBudget { crashes: 1, creates: 1, ..FaultBudget::default() };
+    Scenario { wrong: Some(wrong), ..Scenario::calm() }.with(faults)
 }
 
 /// Returns a scenario with two processes, of which the second becomes the leader.
-fn two(wrong: Wrong) -> World {
-    let trouble = Trouble { handovers: 1, ..Trouble::default() };
-    World { processes: 2, wrong: Some(wrong), ..World::calm() }.with(trouble)
+fn two(wrong: Wrong) -> Scenario {
+    let faults = FaultBudget { handovers: 1, ..FaultBudget::default() };
+    Scenario { processes: 2, wrong: Some(wrong), ..Scenario::calm() }.with(faults)
 }
 
 #[test]
@@ -50,50 +50,50 @@ fn a_link_before_the_id_is_stored() {
 
 #[test]
 fn deliveries_told_by_their_id() {
-    let trouble = Trouble { deliveries: 1, ..Trouble::default() };
-    let world = World { wrong: Some(Wrong::DeliveryIds), ..World::calm() };
-    world.with(trouble).breaks("dedupe by delivery id", NOT_LOST);
+    let faults = FaultBudget { deliveries: 1, ..FaultBudget::default() };
+    let world = Scenario { wrong: Some(Wrong::DeliveryIds), ..Scenario::calm() };
+    world.with(faults).breaks("dedupe by delivery id", NOT_LOST);
 }
 
 #[test]
 fn a_reference_from_the_uid() {
-    let trouble = Trouble { crashes: 1, restores: 1, ..Trouble::default() };
-    let world = World { wrong: Some(Wrong::ReferenceFromUid), ..World::calm() };
-    world.with(trouble).breaks("reference from the uid", NONE_LEFT);
+    let faults = FaultBudget { crashes: 1, restores: 1, ..FaultBudget::default() };
+    let world = Scenario { wrong: Some(Wrong::ReferenceFromUid), ..Scenario::calm() };
+    world.with(faults).breaks("reference from the uid", NONE_LEFT);
 }
 
 #[test]
 fn a_link_without_a_claim() {
     let wrong = Some(Wrong::WriteWithoutClaim);
-    let world = World { processes: 2, all_lead: true, begins: Begins::Stored, wrong, ..World::calm() };
+    let world = Scenario { processes: 2, all_lead: true, begins: Begins::Stored, wrong, ..Scenario::calm() };
     world.breaks("link without a claim", LINK_ONCE);
 }
 
 #[test]
 fn a_note_without_a_claim() {
-    let trouble = Trouble { ends: 1, ..Trouble::default() };
+    let faults = FaultBudget { ends: 1, ..FaultBudget::default() };
     let wrong = Some(Wrong::WriteWithoutClaim);
-    let world = World { processes: 2, all_lead: true, begins: Begins::Open, wrong, ..World::calm() };
-    world.with(trouble).breaks("note without a claim", NOTE_ONCE);
+    let world = Scenario { processes: 2, all_lead: true, begins: Begins::Open, wrong, ..Scenario::calm() };
+    world.with(faults).breaks("note without a claim", NOTE_ONCE);
 }
 
 #[test]
 fn a_link_that_leaves_late() {
-    let trouble = Trouble { handovers: 1, ..Trouble::default() };
-    let world = World { processes: 2, frozen: true, wrong: Some(Wrong::LateWrite), ..World::calm() };
-    world.with(trouble).breaks("late link", LINK_ONCE);
+    let faults = FaultBudget { handovers: 1, ..FaultBudget::default() };
+    let world = Scenario { processes: 2, frozen: true, wrong: Some(Wrong::LateWrite), ..Scenario::calm() };
+    world.with(faults).breaks("late link", LINK_ONCE);
 }
 
 #[test]
 fn a_served_entry_that_only_its_pad_knows_of() {
-    let trouble = Trouble { deletions: 1, repeats: 1, ..Trouble::default() };
+    let faults = FaultBudget { deletions: 1, repeats: 1, ..FaultBudget::default() };
     let wrong = Some(Wrong::ForgetServed);
-    let world = World { policy: DeletionPolicy::Delete, begins: Begins::Open, wrong, ..World::calm() };
-    world.with(trouble).breaks("served entry forgotten", NOT_AGAIN);
+    let world = Scenario { policy: DeletionPolicy::Delete, begins: Begins::Open, wrong, ..Scenario::calm() };
+    world.with(faults).breaks("served entry forgotten", NOT_AGAIN);
 }
 
-fn two_installations(wrong: Wrong) -> World {
-    World { processes: 2, apart: true, all_lead: true, wrong: Some(wrong), ..World::calm() }
+fn two_installations(wrong: Wrong) -> Scenario {
+    Scenario { processes: 2, apart: true, all_lead: true, wrong: Some(wrong), ..Scenario::calm() }
 }
 
 #[test]

@@ -4,31 +4,31 @@
 //! clock. It follows them as closely as the model's small values allow. The decisions are not implemented again: the
 //! real plan makes them.
 
-use super::actions::Action;
+use super::actions::ModelAction;
 use super::adapter::{Planned, ReportedStatus, planned};
 use super::state::{
-    CREATE, ClaimMark, ClaimedKnown, CoderPad, Flight, FlightKnown, Intention, Known, LAG, LEAVES,
-    LeverFlight, Mark, NoteKnown, Object, Pass, Process, RecordKnown, Seen, State, Stopped, WRITE, Waits,
-    World, Wrong,
+    CREATE, ClaimMark, ClaimedKnown, CoderPad, Flight, FlightKnown, Intention, Known, LEAVES, LIST_LAG_TICKS,
+    LeverFlight, Mark, ModelPass, ModelState, NoteKnown, Object, Process, RecordKnown, Scenario, Seen,
+    Stopped, WRITE, Waits, Wrong,
 };
 use super::writes::Change;
 use crate::api::names::OnceOnlyWrite;
 
 /// Wait for the end of another process's POST, in ticks.
-const OTHERS: u8 = LEAVES + CREATE + LAG;
+const FOREIGN_CREATE_TICKS: u8 = LEAVES + CREATE + LIST_LAG_TICKS;
 /// Wait for the end of another process's write to Lever, in ticks.
-const OTHERS_WRITE: u8 = LEAVES + WRITE;
+const FOREIGN_WRITE_TICKS: u8 = LEAVES + WRITE;
 
 /// A process, and the slot of the Pad that it reconciles.
 pub type At = (usize, usize);
 
-impl World {
+impl Scenario {
     pub fn is(&self, wrong: Wrong) -> bool {
         self.wrong == Some(wrong)
     }
 
     /// Executes one step of the pass, and begins a pass if there is none. Returns None if there is nothing to do.
-    pub fn step(&self, state: &mut State, at: At, is_stale_search: bool) -> Option<()> {
+    pub fn step(&self, state: &mut ModelState, at: At, is_stale_search: bool) -> Option<()> {
         let (p, s) = at;
         let pass = match state.processes[p].passes[s].take() {
             Some(pass) if pass.waits == Waits::Nothing => pass,
@@ -50,25 +50,25 @@ impl World {
 
     /// Executes and answers a request in one action. Scenarios with two installations do so to limit the number of
     /// states; the scenarios with one installation explore the actions in between.
-    fn answer_at_once(&self, state: &mut State, at: At) -> Option<()> {
+    fn answer_at_once(&self, state: &mut ModelState, at: At) -> Option<()> {
         let (p, s) = at;
-        let waits = |state: &State| state.processes[p].passes[s].as_ref().map(|pass| pass.waits);
+        let waits = |state: &ModelState| state.processes[p].passes[s].as_ref().map(|pass| pass.waits);
         if let Some(Waits::ToSend { attempt, .. }) = waits(state) {
             self.send(state, at)?;
-            self.follow(state, Action::Effect(attempt.id))?;
+            self.apply(state, ModelAction::Effect(attempt.id))?;
             state.pads.iter_mut().for_each(|pad| pad.unlisted = None);
             self.answer(state, at, false)?;
         }
         if let Some(Waits::Write(_)) = waits(state) {
             let index = state.lever_flights.iter().position(|flight| flight.owner == Some(at))?;
-            self.follow(state, Action::WriteEffect(index))?;
+            self.apply(state, ModelAction::WriteEffect(index))?;
             self.write_answer(state, at, false)?;
         }
         Some(())
     }
 
     /// Begins a pass, as `observe` does: collects the facts that need no request to a service.
-    fn begin(&self, state: &mut State, (p, s): At) -> Option<Pass> {
+    fn begin(&self, state: &mut ModelState, (p, s): At) -> Option<ModelPass> {
         if self.apart && p != s {
             return None;
         }
@@ -92,8 +92,8 @@ impl World {
             let wait = match self.wrong {
                 Some(Wrong::NoWait) => 0,
                 // The clock of the process that wrote the intention is behind by two ticks.
-                Some(Wrong::IntentionsClock) => OTHERS - 2,
-                _ => OTHERS,
+                Some(Wrong::IntentionsClock) => FOREIGN_CREATE_TICKS - 2,
+                _ => FOREIGN_CREATE_TICKS,
             };
             if !process.seen.iter().any(|(id, _)| *id == attempt.id) {
                 process.seen.push((attempt.id, Seen::Lands(wait)));
@@ -129,17 +129,17 @@ impl World {
             deleted: Vec::new(),
             stopped: None,
         };
-        Some(Pass { known, waits: Waits::Nothing, departs: None })
+        Some(ModelPass { known, waits: Waits::Nothing, departs: None })
     }
 
     fn act(
         &self,
-        state: &mut State,
+        state: &mut ModelState,
         at: At,
-        mut pass: Pass,
+        mut pass: ModelPass,
         step: Planned,
         is_stale_search: bool,
-    ) -> Option<Pass> {
+    ) -> Option<ModelPass> {
         let (p, _) = at;
         let known = &mut pass.known;
         match step {
@@ -229,10 +229,10 @@ impl World {
             }
             Planned::AddNote => {
                 let pad = known.object.pad.unwrap();
-                pass.waits = depart(state, at, known, &mut pass.departs, OnceOnlyWrite::Note, pad);
+                pass.waits = send_claimed(state, at, known, &mut pass.departs, OnceOnlyWrite::Note, pad);
             }
             Planned::AddLink(pad) => {
-                pass.waits = depart(state, at, known, &mut pass.departs, OnceOnlyWrite::Link, pad);
+                pass.waits = send_claimed(state, at, known, &mut pass.departs, OnceOnlyWrite::Link, pad);
             }
             Planned::RemoveLink(pad) => {
                 state.touch(pad, p, self);
@@ -283,7 +283,7 @@ impl World {
     }
 
     /// Sends the POST.
-    pub fn send(&self, state: &mut State, (p, s): At) -> Option<()> {
+    pub fn send(&self, state: &mut ModelState, (p, s): At) -> Option<()> {
         let pass = state.processes[p].passes[s].as_mut()?;
         let Waits::ToSend { attempt, .. } = pass.waits else { return None };
         pass.waits = Waits::Create;
@@ -296,26 +296,26 @@ impl World {
             salt,
             owner: Some((p, s)),
             pad: None,
-            left: CREATE + LAG,
+            left: CREATE + LIST_LAG_TICKS,
         });
         Some(())
     }
 
     /// Drops the POST: its deadline has passed, or there is no connection.
-    pub fn give_up(&self, state: &mut State, at: At) -> Option<()> {
+    pub fn give_up(&self, state: &mut ModelState, at: At) -> Option<()> {
         let (p, s) = at;
         let mut pass = state.processes[p].passes[s].take()?;
         let Waits::ToSend { attempt, left } = pass.waits else { return None };
         if left > 0 {
             state.left.creates = state.left.creates.checked_sub(1)?;
         }
-        self.without_effect(state, at, &mut pass, attempt.id);
+        self.mark_not_sent(state, at, &mut pass, attempt.id);
         pass.known.stopped = Some(Stopped::NotSent);
         state.processes[p].passes[s] = Some(pass);
         Some(())
     }
 
-    fn without_effect(&self, state: &mut State, at: At, pass: &mut Pass, attempt: u8) {
+    fn mark_not_sent(&self, state: &mut ModelState, at: At, pass: &mut ModelPass, attempt: u8) {
         pass.waits = Waits::Nothing;
         let process = &mut state.processes[at.0];
         process.seen.retain(|(id, _)| *id != attempt);
@@ -324,7 +324,7 @@ impl World {
     }
 
     /// Delivers or loses the answer of the POST.
-    pub fn answer(&self, state: &mut State, at: At, is_lost: bool) -> Option<()> {
+    pub fn answer(&self, state: &mut ModelState, at: At, is_lost: bool) -> Option<()> {
         let (p, s) = at;
         let index = state.flights.iter().position(|flight| flight.owner == Some(at))?;
         let Flight { attempt, pad, left, .. } = state.flights[index];
@@ -339,17 +339,17 @@ impl World {
             Some(_) => drop(state.flights.remove(index)),
             None => {
                 state.flights[index].owner = None;
-                state.flights[index].left = left.min(LAG);
+                state.flights[index].left = left.min(LIST_LAG_TICKS);
             }
         }
         for made in state.pads.iter_mut().filter(|made| Some(made.id) == pad) {
-            made.unlisted = made.unlisted.map(|left| left.min(LAG));
+            made.unlisted = made.unlisted.map(|left| left.min(LIST_LAG_TICKS));
         }
         if is_lost && self.is(Wrong::BlindRetry) {
-            self.without_effect(state, at, &mut pass, attempt);
+            self.mark_not_sent(state, at, &mut pass, attempt);
             pass.known.stopped = Some(Stopped::NotSent);
         } else if is_lost {
-            let wait = if self.is(Wrong::NoWait) { 0 } else { LAG };
+            let wait = if self.is(Wrong::NoWait) { 0 } else { LIST_LAG_TICKS };
             let process = &mut state.processes[p];
             process.seen.retain(|(id, _)| *id != attempt);
             process.seen.push((attempt, Seen::Lands(wait)));
@@ -360,7 +360,7 @@ impl World {
     }
 
     /// Delivers or loses the answer of a write to Lever.
-    pub fn write_answer(&self, state: &mut State, at: At, is_lost: bool) -> Option<()> {
+    pub fn write_answer(&self, state: &mut ModelState, at: At, is_lost: bool) -> Option<()> {
         let (p, s) = at;
         let index = state.lever_flights.iter().position(|flight| flight.owner == Some(at))?;
         let LeverFlight { effect, done, .. } = state.lever_flights[index];
@@ -394,9 +394,9 @@ impl World {
     }
 }
 
-impl State {
+impl ModelState {
     /// Records whether this process is about to change a pad of the other installation.
-    fn touch(&mut self, pad: u8, p: usize, world: &World) {
+    fn touch(&mut self, pad: u8, p: usize, world: &Scenario) {
         let is_others = |one: &CoderPad| one.id == pad && one.installation != world.installation(p);
         self.touched |= self.pads.iter().any(is_others);
     }
@@ -413,7 +413,7 @@ impl Process {
 pub fn claimed(process: &mut Process, object: &Object, is_due: bool) -> ClaimedKnown {
     let Some((_, mark)) = object.open_claim() else { return ClaimedKnown::Nothing };
     let seen = process.claims.iter().find(|(one, _)| *one == mark).map(|(_, seen)| *seen);
-    match seen.unwrap_or(Seen::Lands(OTHERS_WRITE)) {
+    match seen.unwrap_or(Seen::Lands(FOREIGN_WRITE_TICKS)) {
         Seen::WithoutEffect => ClaimedKnown::Nothing,
         // If a deadline and a wait end in the same tick, the wait ends later.
         Seen::Lands(0) if !is_due => ClaimedKnown::Nothing,
@@ -425,8 +425,8 @@ pub fn claimed(process: &mut Process, object: &Object, is_due: bool) -> ClaimedK
 }
 
 /// Sends the claimed write before its deadline or not at all, as the real `send_once` does.
-fn depart(
-    state: &mut State,
+fn send_claimed(
+    state: &mut ModelState,
     at: At,
     known: &mut Known,
     departs: &mut Option<u8>,
@@ -442,6 +442,6 @@ fn depart(
     Waits::Write(effect)
 }
 
-fn write_to_lever(state: &mut State, at: At, effect: OnceOnlyWrite, pad: u8) {
+fn write_to_lever(state: &mut ModelState, at: At, effect: OnceOnlyWrite, pad: u8) {
     state.lever_flights.push(LeverFlight { effect, pad, owner: Some(at), done: false, left: WRITE });
 }

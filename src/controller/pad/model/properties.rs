@@ -1,7 +1,7 @@
 //! The properties of the protocol. Some must hold in every state, others only in states in which nothing more happens
 //! automatically.
 
-use super::state::{CoderPad, Mark, Object, State, World};
+use super::state::{CoderPad, Mark, ModelState, Object, Scenario};
 use stateright::Property;
 use std::collections::BTreeSet;
 
@@ -19,18 +19,18 @@ pub const NOT_AGAIN: &str = "an entry has a linked pad once, also if its Pad is 
 pub const NOT_LOST: &str = "what was acknowledged is not lost";
 
 /// Returns all properties.
-pub fn all() -> Vec<Property<World>> {
+pub fn all() -> Vec<Property<Scenario>> {
     vec![
-        Property::always(ONE_LINKED, |world: &World, state: &State| {
+        Property::always(ONE_LINKED, |world: &Scenario, state: &ModelState| {
             world.apart || state.person.links.iter().collect::<BTreeSet<_>>().len() <= 1
         }),
-        Property::always(ONE_IN_THE_END, |world: &World, state: &State| {
+        Property::always(ONE_IN_THE_END, |world: &Scenario, state: &ModelState| {
             state.person.links.len() <= 1 || !world.is_quiet(state)
         }),
-        Property::always(UNTOUCHED, |_, state: &State| !state.touched),
-        Property::always(LINK_ONCE, |_, state: &State| is_once(&state.person.links)),
-        Property::always(NOTE_ONCE, |_, state: &State| is_once(&state.person.notes)),
-        Property::always(NOTE_THERE, |world: &World, state: &State| {
+        Property::always(UNTOUCHED, |_, state: &ModelState| !state.touched),
+        Property::always(LINK_ONCE, |_, state: &ModelState| is_once(&state.person.links)),
+        Property::always(NOTE_ONCE, |_, state: &ModelState| is_once(&state.person.notes)),
+        Property::always(NOTE_THERE, |world: &Scenario, state: &ModelState| {
             let lacks = |object: &Object| {
                 let mut pads = state.pads.iter();
                 let has_ended = pads.any(|pad| Some(pad.id) == object.pad && pad.ended && !pad.deleted);
@@ -39,23 +39,23 @@ pub fn all() -> Vec<Property<World>> {
             !state.objects.iter().flatten().any(lacks) || !world.is_quiet(state)
         }),
         // Both of two installations may link a pad before one of them yields.
-        Property::always(NOT_AGAIN, |world: &World, state: &State| {
+        Property::always(NOT_AGAIN, |world: &Scenario, state: &ModelState| {
             let linked = |pad: &&CoderPad| state.ever_linked.contains(&pad.id);
             let entries: Vec<u8> = state.pads.iter().filter(linked).map(|pad| pad.entry).collect();
             world.apart || is_once(&entries)
         }),
-        Property::always(LINKED_LIVES, |_, state: &State| {
+        Property::always(LINKED_LIVES, |_, state: &ModelState| {
             state.pads.iter().all(|pad| !pad.deleted || !state.person.links.contains(&pad.id))
         }),
-        Property::always(QUALIFIED, |_, state: &State| !state.unqualified),
-        Property::always(NONE_LEFT, |world: &World, state: &State| {
-            let is_left = |state: &State| {
+        Property::always(QUALIFIED, |_, state: &ModelState| !state.unqualified),
+        Property::always(NONE_LEFT, |world: &Scenario, state: &ModelState| {
+            let is_left = |state: &ModelState| {
                 let alive = state.pads.iter().filter(|pad| !pad.deleted);
                 alive.clone().count() > 1 || alive.clone().any(|pad| !state.person.links.contains(&pad.id))
             };
             !is_left(state) || !world.is_quiet(state)
         }),
-        Property::always(SETTLED, |world: &World, state: &State| {
+        Property::always(SETTLED, |world: &Scenario, state: &ModelState| {
             let is_settled = state.objects.iter().flatten().all(|object| {
                 matches!(object.phase, Some(Mark::Open | Mark::Skipped | Mark::Ended))
                     && object.asked == object.handled
@@ -63,7 +63,7 @@ pub fn all() -> Vec<Property<World>> {
             });
             is_settled || !world.is_quiet(state)
         }),
-        Property::always(NOT_LOST, |world: &World, state: &State| {
+        Property::always(NOT_LOST, |world: &Scenario, state: &ModelState| {
             let is_kept = !state.told
                 || (state.objects.iter().flatten().any(|object| !object.deleting)
                     && (!state.person.qualifies()
@@ -71,11 +71,11 @@ pub fn all() -> Vec<Property<World>> {
                         || state.served.contains(&state.person.entry)));
             is_kept || !world.is_quiet(state)
         }),
-        Property::sometimes("a pad is linked and the Pad is Open", |_, state: &State| {
+        Property::sometimes("a pad is linked and the Pad is Open", |_, state: &ModelState| {
             let is_open = state.objects.iter().flatten().any(|object| object.phase == Some(Mark::Open));
             is_open && !state.person.links.is_empty()
         }),
-        Property::sometimes("it settles", |world: &World, state: &State| world.is_quiet(state)),
+        Property::sometimes("it settles", |world: &Scenario, state: &ModelState| world.is_quiet(state)),
     ]
 }
 
@@ -83,9 +83,9 @@ fn is_once(all: &[u8]) -> bool {
     all.iter().collect::<BTreeSet<_>>().len() == all.len()
 }
 
-impl World {
+impl Scenario {
     /// Reports whether nothing more happens automatically: the leader has nothing to do and nothing to wait for.
-    pub fn is_quiet(&self, state: &State) -> bool {
+    pub fn is_quiet(&self, state: &ModelState) -> bool {
         // The cheap checks are first, because the model calls this function for every state.
         let is_busy = state.processes.iter().any(|process| process.passes.iter().any(Option::is_some))
             || !state.flights.is_empty()

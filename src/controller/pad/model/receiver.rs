@@ -2,12 +2,12 @@
 
 use super::actions::Ending;
 use super::adapter::{Decided, decided};
-use super::state::{Object, SLOTS, State, World, Wrong};
+use super::state::{ModelState, Object, SLOTS, Scenario, Wrong};
 
-impl World {
+impl Scenario {
     /// Delivers a webhook to a process. The real receiver decides from the cache, and decides again if the API server
     /// has a newer object.
-    pub fn deliver(&self, state: &mut State, p: usize, delivery: u8, ending: Ending) -> Option<()> {
+    pub fn deliver(&self, state: &mut ModelState, p: usize, delivery: u8, ending: Ending) -> Option<()> {
         let index = usize::from(delivery - 1);
         if state.deliveries[index].answered {
             state.left.repeats = state.left.repeats.checked_sub(1)?;
@@ -35,7 +35,7 @@ impl World {
     }
 }
 
-impl State {
+impl ModelState {
     /// Stores a delivery in a separate cluster. Its one Pad is in the slot of the process.
     fn store_apart(&mut self, p: usize, delivery: u8) -> Option<()> {
         let mut known: [Option<Object>; SLOTS] = Default::default();

@@ -9,7 +9,7 @@ pub const LEAVES: u8 = 1;
 /// Maximum duration of a POST, in ticks.
 pub const CREATE: u8 = 1;
 /// Maximum delay, in ticks, between the end of a POST and the appearance of its pad in CoderPad's lists.
-pub const LAG: u8 = 1;
+pub const LIST_LAG_TICKS: u8 = 1;
 /// Maximum duration of a write to Lever, in ticks.
 pub const WRITE: u8 = 1;
 /// Number of names for Pads of the one candidate: `...-1` and `...-2`.
@@ -44,7 +44,7 @@ pub enum ClaimMark {
 
 /// The annotation `padoperator.dev/claim`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Claim {
+pub struct ModelClaim {
     pub id: u8,
     pub effect: OnceOnlyWrite,
 }
@@ -59,7 +59,7 @@ pub struct Object {
     pub finalizer: bool,
     pub attempt: Option<Intention>,
     pub pad: Option<u8>,
-    pub claim: Option<Claim>,
+    pub claim: Option<ModelClaim>,
     /// Whether its pad yields to the pad of the other installation.
     pub yields: bool,
     pub phase: Option<Mark>,
@@ -247,7 +247,7 @@ pub enum Waits {
 
 /// A pass of a process over one Pad.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Pass {
+pub struct ModelPass {
     pub known: Known,
     pub waits: Waits,
     /// Number of ticks within which the claimed write must leave. The process drops a write that is later.
@@ -261,7 +261,7 @@ pub struct Process {
     pub cache: [Option<Object>; SLOTS],
     /// Version of the last write of this process; 0 if there is none.
     pub written: [u8; SLOTS],
-    pub passes: [Option<Pass>; SLOTS],
+    pub passes: [Option<ModelPass>; SLOTS],
     /// Memory of attempts, by the number of the attempt.
     pub seen: Vec<(u8, Seen)>,
     /// Memory of writes to Lever, by their claim.
@@ -283,7 +283,7 @@ pub struct Delivery {
 
 /// The remaining number of each kind of fault. It bounds the model.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Trouble {
+pub struct FaultBudget {
     /// Number of crashes of a process.
     pub crashes: u8,
     /// Number of handovers: another process becomes the leader while the former leader finishes its pass.
@@ -310,7 +310,7 @@ pub struct Trouble {
 
 /// A state of the model.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct State {
+pub struct ModelState {
     pub objects: [Option<Object>; SLOTS],
     pub processes: Vec<Process>,
     pub leader: usize,
@@ -323,7 +323,7 @@ pub struct State {
     /// Entries that the configuration's status stores as served.
     pub served: Vec<u8>,
     pub deliveries: Vec<Delivery>,
-    pub left: Trouble,
+    pub left: FaultBudget,
     pub uids: u8,
     /// Whether a process requested a pad although the candidate, as read, was not eligible.
     pub unqualified: bool,
@@ -347,9 +347,9 @@ pub enum Begins {
 
 /// A scenario, with a mutant of the operator if `wrong` is set.
 #[derive(Clone, Copy, Debug)]
-pub struct World {
+pub struct Scenario {
     pub processes: usize,
-    pub trouble: Trouble,
+    pub faults: FaultBudget,
     pub policy: DeletionPolicy,
     /// Whether each process is a separate installation in a separate cluster. Process n has the Pad in slot n.
     pub apart: bool,

@@ -3,8 +3,8 @@
 use super::adapter::ReportedStatus;
 use super::process::{At, claimed};
 use super::state::{
-    Claim, ClaimMark, ClaimedKnown, Intention, Known, LEAVES, Mark, Object, RecordKnown, Seen, State,
-    Stopped, World, Wrong,
+    ClaimMark, ClaimedKnown, Intention, Known, LEAVES, Mark, ModelClaim, ModelState, Object, RecordKnown,
+    Scenario, Seen, Stopped, Wrong,
 };
 use crate::api::names::OnceOnlyWrite;
 
@@ -13,7 +13,7 @@ use crate::api::names::OnceOnlyWrite;
 pub struct Change {
     pub attempt: Option<Option<Intention>>,
     pub pad: Option<u8>,
-    pub claim: Option<Claim>,
+    pub claim: Option<ModelClaim>,
     pub finalizer: Option<bool>,
     pub yields: Option<bool>,
     /// Whether to remove everything that names the pad.
@@ -21,7 +21,7 @@ pub struct Change {
 }
 
 impl Change {
-    fn is_done(&self, now: &Object) -> bool {
+    fn already_applied(&self, now: &Object) -> bool {
         self.attempt.is_none_or(|attempt| now.attempt == attempt)
             && self.pad.is_none_or(|pad| now.pad == Some(pad))
             && self.claim.is_none_or(|claim| now.claim == Some(claim))
@@ -44,9 +44,9 @@ impl Change {
     }
 }
 
-impl World {
+impl Scenario {
     /// Writes metadata, as `write_metadata` does. Returns false on a conflict.
-    pub fn write(&self, state: &mut State, (p, s): At, known: &mut Known, change: &Change) -> bool {
+    pub fn write(&self, state: &mut ModelState, (p, s): At, known: &mut Known, change: &Change) -> bool {
         let version = state.next_version(s);
         let Some(now) = &mut state.objects[s] else { return false };
         let is_intention = matches!(change.attempt, Some(Some(_)));
@@ -54,7 +54,7 @@ impl World {
         if now.version == known.object.version || blind {
             change.apply(now);
             now.version = version;
-        } else if change.pad.is_some() || now.uid != known.object.uid || !change.is_done(now) {
+        } else if change.pad.is_some() || now.uid != known.object.uid || !change.already_applied(now) {
             // If two processes store the same pad ID, the write of only one of them succeeds.
             return false;
         }
@@ -75,7 +75,7 @@ impl World {
     /// Stores the pad ID. Returns the number of ticks within which the link must leave, if the process claimed it.
     pub fn store(
         &self,
-        state: &mut State,
+        state: &mut ModelState,
         at: At,
         known: &mut Known,
         pad: u8,
@@ -126,8 +126,14 @@ impl World {
     }
 
     /// Claims a write to Lever. Returns the number of ticks within which the write must leave, if the claim succeeded.
-    pub fn claim(&self, state: &mut State, at: At, known: &mut Known, effect: OnceOnlyWrite) -> Option<u8> {
-        let claim = Claim { id: state.free_claim(), effect };
+    pub fn claim(
+        &self,
+        state: &mut ModelState,
+        at: At,
+        known: &mut Known,
+        effect: OnceOnlyWrite,
+    ) -> Option<u8> {
+        let claim = ModelClaim { id: state.free_claim(), effect };
         let finalizer = (effect == OnceOnlyWrite::Link).then_some(true);
         if !self.write(state, at, known, &Change { claim: Some(claim), finalizer, ..Change::default() }) {
             known.stopped = Some(Stopped::Conflict);
@@ -138,14 +144,14 @@ impl World {
         Some(LEAVES)
     }
 
-    pub fn forget_attempt(&self, state: &mut State, at: At, known: &mut Known) -> bool {
+    pub fn forget_attempt(&self, state: &mut ModelState, at: At, known: &mut Known) -> bool {
         let change = Change { attempt: Some(None), finalizer: Some(false), ..Change::default() };
         self.write(state, at, known, &change)
     }
 
     /// Writes the changed fields of the status, unless another process has changed the same fields. Corresponds to
     /// `status` and `write_status`.
-    pub fn write_status(&self, state: &mut State, (p, s): At, known: &Known, told: ReportedStatus) {
+    pub fn write_status(&self, state: &mut ModelState, (p, s): At, known: &Known, told: ReportedStatus) {
         let before = &known.object;
         let mut after = before.clone();
         match told {

@@ -5,7 +5,7 @@ use super::write_back::after_link;
 use super::{Command, Outcome, installation, rest};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
-use crate::transport::{Error, ErrorKind, Service};
+use crate::transport::{ErrorKind, Service, ServiceError};
 use std::time::Duration;
 
 /// Delay before the pad is read again if CoderPad has not ended it yet.
@@ -13,34 +13,34 @@ const CANCEL_RECHECK_DELAY: Duration = Duration::from_secs(30);
 
 /// Returns the next command for a cancelled pad. The interview is ended in CoderPad first, whatever Lever answers. If
 /// the link did reach the candidate, the end is an ordinary one, with note and tags.
-pub(super) fn end_unlinked(facts: &PadState) -> Command {
-    let record = match (&facts.record, &facts.pad.pad_id) {
+pub(super) fn end_unlinked(state: &PadState) -> Command {
+    let record = match (&state.record, &state.pad.pad_id) {
         (PadLookup::Read(record), _) => record,
         (PadLookup::NotRead, Some(id)) => return Command::ReadPad(id.clone()),
         (PadLookup::NotRead, None) => return rest(Outcome::NoDecision),
-        (PadLookup::NotFound, _) => return pad_deleted(facts),
+        (PadLookup::NotFound, _) => return pad_deleted(state),
     };
     // contract I3
-    if let Some(id) = installation::foreign(facts, record) {
-        return installation::owned(facts, id);
+    if let Some(id) = installation::foreign(state, record) {
+        return installation::owned(state, id);
     }
     if record.is_deleted() {
-        return pad_deleted(facts);
+        return pad_deleted(state);
     }
     if !record.is_ended() {
-        return match facts.end_asked {
+        return match state.end_requested {
             false => Command::EndPad(record.id.clone()),
             true => Command::Done { outcome: Outcome::NoDecision, again: Some(CANCEL_RECHECK_DELAY) },
         };
     }
-    if let WriteClaim::InFlight { rest } = facts.claimed {
+    if let WriteClaim::InFlight { rest } = state.write_claim {
         let message = "The interview is ended in CoderPad. Lever did not confirm the link; the operator checks whether the candidate has it. No action needed.";
         let outcome = Outcome::Waiting(Reason::LeverUnavailable, message.into());
         return Command::Done { outcome, again: Some(rest) };
     }
-    match &facts.opportunity {
+    match &state.opportunity {
         CandidateLookup::NotRead => Command::ReadOpportunity,
-        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => after_link(facts),
+        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => after_link(state),
         CandidateLookup::Read(_) | CandidateLookup::NotFound | CandidateLookup::Refused => {
             rest(Outcome::EndedUnlinked)
         }
@@ -49,13 +49,13 @@ pub(super) fn end_unlinked(facts: &PadState) -> Command {
 
 /// Returns the outcome if Lever refuses to show whether the link is there: the interview has ended, and Lever is not
 /// called again.
-pub(super) fn after_refusal(facts: &PadState, error: &Error) -> Option<Outcome> {
+pub(super) fn after_refusal(state: &PadState, error: &ServiceError) -> Option<Outcome> {
     let is_refusal =
         error.service == Service::Lever && matches!(error.class, ErrorKind::Forbidden | ErrorKind::Invalid);
-    let is_over = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
-    let is_called_off = facts.pad.desired_state == crate::api::pad::DesiredState::Ended
-        && facts.pad.pad_id.is_some()
-        && !facts.pad.linked
-        && !facts.link_written;
+    let is_over = matches!(&state.record, PadLookup::Read(record) if record.is_ended());
+    let is_called_off = state.pad.desired_state == crate::api::pad::DesiredState::Ended
+        && state.pad.pad_id.is_some()
+        && !state.pad.linked
+        && !state.link_written;
     (is_refusal && is_over && is_called_off).then_some(Outcome::EndedUnlinked)
 }

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 
 /// Returns the next command for a Pad that is being deleted: in-flight requests are resolved first, then the deletion
 /// policy applies. Before anything of its pad is removed, the configuration stores the served entries (contract P9).
-pub(super) fn delete(facts: &PadState) -> Command {
-    let step = remove(facts);
+pub(super) fn delete(state: &PadState) -> Command {
+    let step = remove(state);
     let removes = matches!(
         step,
         Command::RemoveLink(_)
@@ -23,31 +23,31 @@ pub(super) fn delete(facts: &PadState) -> Command {
             | Command::DeletePad(_)
             | Command::SetFinalizer(false)
     );
-    let entries = entries_left_behind(facts);
-    if removes && !facts.served_stored && !entries.is_empty() { Command::StoreServed(entries) } else { step }
+    let entries = entries_left_behind(state);
+    if removes && !state.served_stored && !entries.is_empty() { Command::StoreServed(entries) } else { step }
 }
 
 /// Returns the entries served by this Pad that the configuration does not store yet.
-fn entries_left_behind(facts: &PadState) -> Vec<Timestamp> {
-    let pad = &facts.pad;
-    if pad.pad_id.is_none() || facts.repeat.is_none() {
+fn entries_left_behind(state: &PadState) -> Vec<Timestamp> {
+    let pad = &state.pad;
+    if pad.pad_id.is_none() || state.repeat.is_none() {
         return Vec::new();
     }
     let attempted = pad.attempt.as_ref().and_then(|attempt| attempt.reference.entry_time());
     let all: BTreeSet<Timestamp> =
-        [attempted, pad.entry, pad.judged_entry, facts.entry()].into_iter().flatten().collect();
+        [attempted, pad.entry, pad.judged_entry, state.entry()].into_iter().flatten().collect();
     let is_known = |entry: &Timestamp| {
-        Fingerprint::new(&pad.opportunity_id, *entry).is_in(facts.served_entries.as_deref())
+        Fingerprint::new(&pad.opportunity_id, *entry).is_in(state.served_entries.as_deref())
     };
     all.into_iter().filter(|entry| !is_known(entry)).collect()
 }
 
-fn remove(facts: &PadState) -> Command {
-    let pad = &facts.pad;
+fn remove(state: &PadState) -> Command {
+    let pad = &state.pad;
     if !pad.finalizer {
         return rest(Outcome::NoDecision);
     }
-    match &facts.connection {
+    match &state.connection {
         // A missing connection does not delay the deletion; a broken one does (contract E10).
         ConnectionState::Missing { .. } => return Command::SetFinalizer(false),
         ConnectionState::Ready { .. } => {}
@@ -55,36 +55,36 @@ fn remove(facts: &PadState) -> Command {
             return Command::SetFinalizer(false);
         }
         ConnectionState::Suspended { .. } | ConnectionState::NotReady { .. } => {
-            return rest(connection_not_usable(facts).unwrap_or(Outcome::NoDecision));
+            return rest(connection_not_usable(state).unwrap_or(Outcome::NoDecision));
         }
     }
-    if facts.ownership.yields_to.is_some() {
-        return installation::give_up(facts).unwrap_or(Command::SetFinalizer(false));
+    if state.ownership.yields_to.is_some() {
+        return installation::give_up(state).unwrap_or(Command::SetFinalizer(false));
     }
     if leaves_pad_behind(pad) {
         return Command::SetFinalizer(false);
     }
     let Some(id) = &pad.pad_id else {
-        return match remove_attempt(facts) {
-            Command::SetFinalizer(false) => remove_failure_tag(facts).unwrap_or(Command::SetFinalizer(false)),
+        return match remove_attempt(state) {
+            Command::SetFinalizer(false) => remove_failure_tag(state).unwrap_or(Command::SetFinalizer(false)),
             step => step,
         };
     };
-    if let WriteClaim::InFlight { rest } = facts.claimed
+    if let WriteClaim::InFlight { rest } = state.write_claim
         && !pad.linked
     {
         return Command::Done { outcome: Outcome::NoDecision, again: Some(rest) };
     }
-    let record = match &facts.record {
+    let record = match &state.record {
         PadLookup::NotRead => return Command::ReadPad(id.clone()),
         // contract I3
-        PadLookup::Read(record) if installation::foreign(facts, record).is_some() => {
+        PadLookup::Read(record) if installation::foreign(state, record).is_some() => {
             return Command::SetFinalizer(false);
         }
         PadLookup::Read(record) => Some(record),
         PadLookup::NotFound => None,
     };
-    let opportunity = match &facts.opportunity {
+    let opportunity = match &state.opportunity {
         CandidateLookup::NotRead => return Command::ReadOpportunity,
         CandidateLookup::Read(opportunity) => Some(opportunity),
         CandidateLookup::NotFound | CandidateLookup::Refused => None,
@@ -99,15 +99,15 @@ fn remove(facts: &PadState) -> Command {
     if pad.deletion_policy != DeletionPolicy::Retain
         && let Some(opportunity) = opportunity
     {
-        let tags = operator_tags(facts, opportunity);
+        let tags = operator_tags(state, opportunity);
         if !tags.is_empty() {
             return Command::RemoveTags(tags);
         }
     }
-    let linked = link.is_some() || pad.linked || facts.link_removed;
+    let linked = link.is_some() || pad.linked || state.link_removed;
     match record {
         Some(record)
-            if !record.is_deleted() && !facts.deleted.contains(&record.id) && deletes_pad(pad, linked) =>
+            if !record.is_deleted() && !state.deleted.contains(&record.id) && deletes_pad(pad, linked) =>
         {
             Command::DeletePad(record.id.clone())
         }
@@ -116,36 +116,36 @@ fn remove(facts: &PadState) -> Command {
 }
 
 /// The tags on the candidate that the operator puts there, unless they tell of another interview by now.
-fn operator_tags(facts: &PadState, opportunity: &Opportunity) -> Vec<String> {
+fn operator_tags(state: &PadState, opportunity: &Opportunity) -> Vec<String> {
     // The tags on the candidate may be those of the other installation.
-    if facts.others.iter().any(SeriesMember::is_open) || facts.ownership.reported.is_some() {
+    if state.others.iter().any(SeriesMember::is_open) || state.ownership.reported.is_some() {
         return Vec::new();
     }
-    let tags = facts.write_back.as_ref().map(|write_back| &write_back.tags);
+    let tags = state.write_back.as_ref().map(|write_back| &write_back.tags);
     let configured = tags.into_iter().flat_map(|tags| [&tags.ready, &tags.ended, &tags.failed]);
-    let own: BTreeSet<&String> = configured.chain([&facts.pad.failed_tag]).flatten().collect();
+    let own: BTreeSet<&String> = configured.chain([&state.pad.failed_tag]).flatten().collect();
     let is_on = |tag: &&String| {
         opportunity.tags.contains(tag)
-            && !facts.tags_written.contains(tag)
-            && !facts.tags.needed.contains(tag)
+            && !state.tags_written.contains(tag)
+            && !state.tags.needed.contains(tag)
     };
     own.into_iter().filter(is_on).cloned().collect()
 }
 
 /// Returns the command that removes `tags.failed`: the only tag that a Pad without a pad can have added.
-fn remove_failure_tag(facts: &PadState) -> Option<Command> {
-    let configured = facts.write_back.as_ref().and_then(|write_back| write_back.tags.failed.as_ref());
-    if facts.pad.deletion_policy == DeletionPolicy::Retain
-        || (configured.is_none() && facts.pad.failed_tag.is_none())
+fn remove_failure_tag(state: &PadState) -> Option<Command> {
+    let configured = state.write_back.as_ref().and_then(|write_back| write_back.tags.failed.as_ref());
+    if state.pad.deletion_policy == DeletionPolicy::Retain
+        || (configured.is_none() && state.pad.failed_tag.is_none())
     {
         return None;
     }
-    let opportunity = match &facts.opportunity {
+    let opportunity = match &state.opportunity {
         CandidateLookup::NotRead => return Some(Command::ReadOpportunity),
         CandidateLookup::Read(opportunity) => opportunity,
         CandidateLookup::NotFound | CandidateLookup::Refused => return None,
     };
-    Some(operator_tags(facts, opportunity)).filter(|tags| !tags.is_empty()).map(Command::RemoveTags)
+    Some(operator_tags(state, opportunity)).filter(|tags| !tags.is_empty()).map(Command::RemoveTags)
 }
 
 /// Reports whether deleting the Pad leaves everything in place.
@@ -160,15 +160,15 @@ fn deletes_pad(pad: &StoredPad, linked: bool) -> bool {
     pad.deletion_policy == DeletionPolicy::Delete || !linked
 }
 
-fn remove_attempt(facts: &PadState) -> Command {
-    if facts.pad.attempt.is_none() {
+fn remove_attempt(state: &PadState) -> Command {
+    if state.pad.attempt.is_none() {
         return Command::SetFinalizer(false);
     }
-    match &facts.flight {
+    match &state.create_outcome {
         // A pad that is found is the right one, however early the list shows it (contract X5a).
         CreateOutcome::InFlight { search_in, .. }
             if search_in.is_zero()
-                && let Some(attempt) = facts.pad.open_attempt() =>
+                && let Some(attempt) = state.pad.open_attempt() =>
         {
             Command::Search { reference: attempt.reference.clone() }
         }
@@ -176,7 +176,7 @@ fn remove_attempt(facts: &PadState) -> Command {
             Command::Done { outcome: Outcome::NoDecision, again: Some(*rest.min(search_in)) }
         }
         CreateOutcome::NotSent => Command::SetFinalizer(false),
-        CreateOutcome::Completed => match facts.pad.open_attempt() {
+        CreateOutcome::Completed => match state.pad.open_attempt() {
             Some(attempt) => Command::Search { reference: attempt.reference.clone() },
             None => Command::SetFinalizer(false),
         },

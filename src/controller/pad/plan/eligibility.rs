@@ -38,11 +38,11 @@ pub(super) enum Eligibility<'a> {
 
 /// Returns whether the candidate is eligible for a pad now (contract P2). `manual` skips the checks of stage and tag, as
 /// for a manually created Pad.
-pub(super) fn judge<'a>(facts: &'a PadState, rule: &Rule, manual: bool) -> Eligibility<'a> {
-    if let Some(again) = stale_read(facts) {
+pub(super) fn judge<'a>(state: &'a PadState, rule: &Rule, manual: bool) -> Eligibility<'a> {
+    if let Some(again) = stale_read(state) {
         return Eligibility::Stale(again);
     }
-    let opportunity = match can_have_pad(facts) {
+    let opportunity = match can_have_pad(state) {
         Eligibility::Eligible(opportunity) if !manual => opportunity,
         judgement => return judgement,
     };
@@ -57,7 +57,7 @@ pub(super) fn judge<'a>(facts: &'a PadState, rule: &Rule, manual: bool) -> Eligi
         let message = format!(
             "The candidate does not carry the tag '{}' (compared exactly, case and all). To get a pad, add the tag in Lever. {}",
             rule.tag,
-            retry_hint(&facts.pad)
+            retry_hint(&state.pad)
         );
         return Eligibility::Ineligible(Reason::TagMissing, message);
     }
@@ -70,9 +70,9 @@ fn retry_hint(pad: &StoredPad) -> String {
 }
 
 /// Returns the delay before the next read of the opportunity, if this one is older than the webhook (contract P7a).
-fn stale_read(facts: &PadState) -> Option<Duration> {
-    let SignedEvent { at, read_again_in } = facts.event?;
-    let is_current = match &facts.opportunity {
+fn stale_read(state: &PadState) -> Option<Duration> {
+    let SignedEvent { at, read_again_in } = state.event?;
+    let is_current = match &state.opportunity {
         CandidateLookup::NotRead | CandidateLookup::Refused => true,
         CandidateLookup::NotFound => false,
         CandidateLookup::Read(opportunity) => {
@@ -81,7 +81,7 @@ fn stale_read(facts: &PadState) -> Option<Duration> {
             opportunity.stage_changes.is_empty()
                 || opportunity.stage_changes.iter().any(|change| {
                     let is_into_stage =
-                        facts.stage_id.as_ref().is_none_or(|stage| *stage == change.to_stage_id);
+                        state.stage_id.as_ref().is_none_or(|stage| *stage == change.to_stage_id);
                     if is_into_stage {
                         change.updated_at_ms >= event.saturating_sub(EVENT_TOLERANCE_MS)
                     } else {
@@ -94,8 +94,8 @@ fn stale_read(facts: &PadState) -> Option<Duration> {
 }
 
 /// Returns whether the candidate can have a pad under any rule.
-pub(super) fn can_have_pad(facts: &PadState) -> Eligibility<'_> {
-    let opportunity = match &facts.opportunity {
+pub(super) fn can_have_pad(state: &PadState) -> Eligibility<'_> {
+    let opportunity = match &state.opportunity {
         CandidateLookup::NotRead => return Eligibility::Unknown,
         CandidateLookup::NotFound => {
             let message = "Lever has no opportunity with this ID: it was deleted, or merged into another one. For another opportunity, create another Pad.";
@@ -110,7 +110,7 @@ pub(super) fn can_have_pad(facts: &PadState) -> Eligibility<'_> {
     if opportunity.confidential {
         let message = format!(
             "The opportunity is confidential in Lever, so no pad is created. If that is unintended, remove the confidential flag in Lever, then run: {}",
-            retry_command(&facts.pad)
+            retry_command(&state.pad)
         );
         return Eligibility::Ineligible(Reason::CandidateConfidential, message);
     }
@@ -121,7 +121,7 @@ pub(super) fn can_have_pad(facts: &PadState) -> Eligibility<'_> {
     if opportunity.archived {
         let message = format!(
             "The candidate is archived in Lever. To get a pad, take the candidate out of the archive. {}",
-            retry_hint(&facts.pad)
+            retry_hint(&state.pad)
         );
         return Eligibility::Ineligible(Reason::CandidateArchived, message);
     }
@@ -141,26 +141,26 @@ fn entry(pad: &StoredPad, rule: &Rule, opportunity: &Opportunity) -> StageEntry 
 }
 
 /// Serves an eligible candidate: adopts a linked pad if the Pad lost its status, otherwise creates a pad.
-pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -> Command {
-    let pad = &facts.pad;
+pub(super) fn create(state: &PadState, rule: &Rule, opportunity: &Opportunity) -> Command {
+    let pad = &state.pad;
     let entry = entry(pad, rule, opportunity);
     let links: Vec<String> =
-        opportunity.links.iter().filter_map(|link| linked_pad_id(link, &facts.connection)).collect();
-    if facts.linked_before.is_none() && !links.is_empty() {
+        opportunity.links.iter().filter_map(|link| linked_pad_id(link, &state.connection)).collect();
+    if state.linked_before.is_none() && !links.is_empty() {
         return Command::ReadLinkedPads(links);
     }
     let is_linked = |record: &&PadRecord| links.contains(&record.id);
-    let records: Vec<PadRecord> = facts.linked_before.iter().flatten().filter(is_linked).cloned().collect();
-    match adoption(facts, &records, &entry, rule.repeat) {
+    let records: Vec<PadRecord> = state.linked_before.iter().flatten().filter(is_linked).cloned().collect();
+    match adoption(state, &records, &entry, rule.repeat) {
         // The deletion of another Pad may have removed the link since the shared read.
-        Adoption::Adopt(_) if facts.read_is_shared => return Command::ReadOpportunity,
-        Adoption::Adopt(record) => return store(facts, record),
+        Adoption::Adopt(_) if state.read_is_shared => return Command::ReadOpportunity,
+        Adoption::Adopt(record) => return store(state, record),
         Adoption::LeaveToAnother => return left_to_sibling(pad),
         Adoption::Wait => return yield_to_older(),
         Adoption::Nothing => {}
     }
     // contract I4
-    if let Some(step) = installation::served_elsewhere(facts, &records, &entry, rule.repeat) {
+    if let Some(step) = installation::served_elsewhere(state, &records, &entry, rule.repeat) {
         return step;
     }
     if predates_rule(pad, rule, entry.at) {
@@ -172,10 +172,10 @@ pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -
         );
         return rest(Outcome::Skipped(Reason::BeforeConfiguration, message));
     }
-    if is_served(facts, rule, entry.at) {
+    if is_served(state, rule, entry.at) {
         return already_served(pad);
     }
-    if let Some(waiting) = limit_reached(facts) {
+    if let Some(waiting) = limit_reached(state) {
         return waiting;
     }
     let profile = sanitize::one_line(&profile_url(opportunity), PROFILE_URL_MAX_CHARS);
@@ -184,7 +184,7 @@ pub(super) fn create(facts: &PadState, rule: &Rule, opportunity: &Opportunity) -
         title: sanitize::title(&rule.title, &candidate, &rule.stage_name, &pad.configuration),
         language: rule.language.clone(),
         question_id: rule.question_id,
-        notes: facts.ownership.installation.sign(&entry.reference.notes(&profile)),
+        notes: state.ownership.installation.sign(&entry.reference.notes(&profile)),
         private: rule.waiting_room,
         owner_email: rule.owner_email.clone(),
         take_home: rule.type_ == PadType::TakeHome,
@@ -204,11 +204,11 @@ fn predates_rule(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool
 }
 
 /// Reports whether the entry had its pad and the Pad was deleted since (contract P9).
-fn is_served(facts: &PadState, rule: &Rule, entry: Option<Timestamp>) -> bool {
-    let entries = facts.served_entries.as_deref();
+fn is_served(state: &PadState, rule: &Rule, entry: Option<Timestamp>) -> bool {
+    let entries = state.served_entries.as_deref();
     entry.is_some_and(|entry| {
-        served::contains(entries, &facts.pad.opportunity_id, entry, rule.effective_since)
-            && !is_requested_for(&facts.pad, entry)
+        served::contains(entries, &state.pad.opportunity_id, entry, rule.effective_since)
+            && !is_requested_for(&state.pad, entry)
     })
 }
 
@@ -255,22 +255,22 @@ enum Adoption<'a> {
 /// adopt the pads of earlier entries, in order. Such Pads were restored without their status, or two receivers created
 /// them at once. No two Pads serve the same entry (contract P3, X1).
 fn adoption<'a>(
-    facts: &PadState,
+    state: &PadState,
     records: &'a [PadRecord],
     entry: &StageEntry,
     repeat: Repeat,
 ) -> Adoption<'a> {
-    let pad = &facts.pad;
+    let pad = &state.pad;
     let is_free = |record: &PadRecord| {
-        let is_taken = facts.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id));
-        !is_taken && installation::foreign(facts, record).is_none()
+        let is_taken = state.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id));
+        !is_taken && installation::foreign(state, record).is_none()
     };
     let own = records.iter().filter(|record| is_free(record)).find(|record| serves(record, entry, repeat));
     let age = |member: &SeriesMember| (member.number, member.created_at);
     let has_lost_memory = |other: &&SeriesMember| {
         other.progress == Progress::InProgress && other.pad_id.is_none() && other.number.is_some()
     };
-    let lost: Vec<&SeriesMember> = facts.others.iter().filter(has_lost_memory).collect();
+    let lost: Vec<&SeriesMember> = state.others.iter().filter(has_lost_memory).collect();
     if pad.manual {
         return own.map_or(Adoption::Nothing, Adoption::Adopt);
     }
@@ -280,7 +280,7 @@ fn adoption<'a>(
         let is_requested = entry.at.is_some_and(|at| is_requested_for(pad, at));
         return match own {
             Some(own) => Adoption::Adopt(own),
-            None if facts.others.iter().any(serves) && !is_requested => Adoption::LeaveToAnother,
+            None if state.others.iter().any(serves) && !is_requested => Adoption::LeaveToAnother,
             None if !lost.is_empty() => Adoption::Wait,
             None => Adoption::Nothing,
         };
@@ -289,7 +289,7 @@ fn adoption<'a>(
         .iter()
         .filter(|record| is_free(record) && !record.is_deleted() && own.is_none_or(|own| own.id != record.id))
         .filter_map(|record| {
-            let reference = Reference::of_notes(&record.notes)?;
+            let reference = Reference::from_notes(&record.notes)?;
             let at = reference.entry().parse().ok()?;
             (reference.series() == entry.reference.series()).then_some((at, record))
         })
@@ -300,14 +300,14 @@ fn adoption<'a>(
 }
 
 /// Returns the wait of an eligible candidate's Pad while the quota or the hourly limit is exhausted.
-pub(super) fn limit_reached(facts: &PadState) -> Option<Command> {
-    let ConnectionState::Ready { name, pads_left, hour_full, .. } = &facts.connection else { return None };
+pub(super) fn limit_reached(state: &PadState) -> Option<Command> {
+    let ConnectionState::Ready { name, pads_left, hour_full, .. } = &state.connection else { return None };
     if pads_left.is_some_and(|left| left <= 0) {
         let message = format!(
             "The CoderPad plan of LeverConnection {name} has no pads left for this Pad, and spec.interview.overage is Deny. The pad will be created once quota is available or overage is allowed."
         );
         let outcome = Outcome::Waiting(Reason::QuotaExceeded, message);
-        return Some(Command::Done { outcome, again: facts.front });
+        return Some(Command::Done { outcome, again: state.quota_requeue });
     }
     let LimitExceeded { made, limit, until, rest } = (*hour_full)?;
     let message = format!(
@@ -320,7 +320,7 @@ pub(super) fn limit_reached(facts: &PadState) -> Option<Command> {
 
 /// Reports whether a pad linked on the candidate serves this entry (contract X6).
 pub(super) fn serves(record: &PadRecord, entry: &StageEntry, repeat: Repeat) -> bool {
-    let Some(reference) = Reference::of_notes(&record.notes) else { return false };
+    let Some(reference) = Reference::from_notes(&record.notes) else { return false };
     if record.is_deleted() || reference.series() != entry.reference.series() {
         return false;
     }

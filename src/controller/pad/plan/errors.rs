@@ -8,33 +8,33 @@ use crate::controller::connection::diagnosis::{lever_permission, sentence};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, PassError, RuleState};
 use crate::lever::{is_record, permission};
-use crate::transport::{Error, ErrorKind, Service};
+use crate::transport::{ErrorKind, Service, ServiceError};
 
 /// Returns the command that follows a failed call or write.
-pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
-    let pad = &facts.pad;
+pub(super) fn after_error(state: &PadState, error: &PassError) -> Command {
+    let pad = &state.pad;
     let is_of_cluster =
-        matches!(trouble, PassError::Conflict | PassError::Refused { .. } | PassError::Cluster { .. });
+        matches!(error, PassError::Conflict | PassError::Refused { .. } | PassError::Cluster { .. });
     // The link was not added in the pass that created the pad: see `decide`.
     if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
         return Command::SetFinalizer(true);
     }
-    if let Some(step) = check_confidentiality(facts, trouble) {
+    if let Some(step) = check_confidentiality(state, error) {
         return step;
     }
     let was_open = matches!(pad.phase, Some(Phase::Open | Phase::Started | Phase::Ended));
-    if !pad.deleting && (was_open || is_over(facts)) {
-        return rest(after_opening(facts, trouble));
+    if !pad.deleting && (was_open || is_over(state)) {
+        return rest(after_opening(state, error));
     }
-    if let PassError::Service(error) = trouble
-        && let Some(outcome) = cancellation::after_refusal(facts, error)
+    if let PassError::Service(error) = error
+        && let Some(outcome) = cancellation::after_refusal(state, error)
     {
         return rest(outcome);
     }
-    match trouble {
+    match error {
         PassError::Conflict | PassError::Cluster { .. } => rest(Outcome::NoDecision),
         // An error on the way to another pad changes nothing for a Pad that has its pad or is decided.
-        _ if (facts.pad.member.is_served() || is_final(facts)) && !facts.pad.deleting => {
+        _ if (state.pad.member.is_served() || is_final(state)) && !state.pad.deleting => {
             rest(Outcome::NoDecision)
         }
         PassError::Refused { answer } => rest(Outcome::Waiting(Reason::WriteRefused, refused(answer))),
@@ -48,37 +48,37 @@ pub(super) fn after_error(facts: &PadState, trouble: &PassError) -> Command {
             );
             rest(Outcome::Waiting(Reason::CreateOutcomeUnknown, message))
         }
-        PassError::Service(error) if facts.pad.deleting => {
+        PassError::Service(error) if state.pad.deleting => {
             let reason = waiting_reason(error).unwrap_or(unavailable(error.service));
             rest(Outcome::Waiting(
                 reason,
                 format!("Cleanup for the deleted Pad failed: {}", message_for(error)),
             ))
         }
-        PassError::Service(error) if let Some(step) = check_question(facts, error) => step,
+        PassError::Service(error) if let Some(step) = check_question(state, error) => step,
         PassError::Service(error) => rest(match waiting_reason(error) {
             Some(reason) => Outcome::Waiting(reason, message_for(error)),
             None if error.class == ErrorKind::NotFound
                 && error.operation == CREATE_PAD
-                && question(facts).is_some() =>
+                && question(state).is_some() =>
             {
                 Outcome::Failed(
                     Reason::QuestionNotFound,
                     format!(
                         "{error}. Check spec.questionID of PadConfiguration {}.",
-                        facts.pad.configuration
+                        state.pad.configuration
                     ),
                 )
             }
-            None if let (Some(Some(why)), Some((id, _))) = (facts.misfit, question(facts)) => {
+            None if let (Some(Some(why)), Some((id, _))) = (state.question_problem, question(state)) => {
                 Outcome::Failed(Reason::QuestionNotUsable, format!("{error}. Question {id} {why}"))
             }
             None => Outcome::Failed(
                 Reason::InvalidRequest,
                 format!(
                     "{error}. Fix PadConfiguration {}, or retry: {}",
-                    facts.pad.configuration,
-                    retry_command(&facts.pad)
+                    state.pad.configuration,
+                    retry_command(&state.pad)
                 ),
             ),
         }),
@@ -94,34 +94,34 @@ fn refused(answer: &str) -> String {
 }
 
 /// Reports whether the interview of a linked pad has ended. An error then concerns only its record (contract K4a).
-fn is_over(facts: &PadState) -> bool {
-    let PadLookup::Read(record) = &facts.record else { return false };
-    let is_on = || matches!(&facts.opportunity, CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url));
-    record.is_ended() && (facts.pad.linked || facts.link_written || (facts.pad.pad_id.is_some() && is_on()))
+fn is_over(state: &PadState) -> bool {
+    let PadLookup::Read(record) = &state.record else { return false };
+    let is_on = || matches!(&state.opportunity, CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url));
+    record.is_ended() && (state.pad.linked || state.link_written || (state.pad.pad_id.is_some() && is_on()))
 }
 
 /// Reads the candidate after a 403 on the record of an interview, to distinguish a weak API key from a confidential
 /// candidate (contract P2b).
-fn check_confidentiality(facts: &PadState, trouble: &PassError) -> Option<Command> {
-    let PassError::Service(error) = trouble else { return None };
+fn check_confidentiality(state: &PadState, error: &PassError) -> Option<Command> {
+    let PassError::Service(error) = error else { return None };
     let is_of_record = error.class == ErrorKind::Forbidden && is_record(error.operation);
-    let is_unread = matches!(facts.opportunity, CandidateLookup::NotRead) && !facts.pad.deleting;
+    let is_unread = matches!(state.opportunity, CandidateLookup::NotRead) && !state.pad.deleting;
     (is_of_record && is_unread).then_some(Command::ReadOpportunity)
 }
 
 /// Returns the outcome of an error after the pad was opened. An open pad stays Open; after the end of the interview, the
 /// outcome reports what could not be written.
-fn after_opening(facts: &PadState, trouble: &PassError) -> Outcome {
-    let has_ended = matches!(&facts.record, PadLookup::Read(record) if record.is_ended());
-    let error = match trouble {
+fn after_opening(state: &PadState, error: &PassError) -> Outcome {
+    let has_ended = matches!(&state.record, PadLookup::Read(record) if record.is_ended());
+    let error = match error {
         PassError::Service(error) if has_ended => error,
         _ => return Outcome::NoDecision,
     };
     Outcome::Ended(match waiting_reason(error) {
-        Some(Reason::LeverForbidden) if matches!(facts.opportunity, CandidateLookup::Refused) => {
+        Some(Reason::LeverForbidden) if matches!(state.opportunity, CandidateLookup::Refused) => {
             let message = format!(
                 "The API key cannot access this confidential opportunity, so the operator writes no note and no tag on it. To write them, put a Lever API key with access to confidential data into the Secret, then run: {}",
-                retry_command(&facts.pad)
+                retry_command(&state.pad)
             );
             WriteBackState::Impossible(Reason::CandidateConfidential, message)
         }
@@ -131,14 +131,14 @@ fn after_opening(facts: &PadState, trouble: &PassError) -> Outcome {
             WriteBackState::Impossible(Reason::CandidateNotFound, message.into())
         }
         None => {
-            let message = format!("{error}. To retry: {}", retry_command(&facts.pad));
+            let message = format!("{error}. To retry: {}", retry_command(&state.pad));
             WriteBackState::Impossible(Reason::InvalidRequest, message)
         }
     })
 }
 
 /// Returns the message for an error of a service: the failure and the next step.
-fn message_for(error: &Error) -> String {
+fn message_for(error: &ServiceError) -> String {
     let next = match (error.class, error.service) {
         (ErrorKind::Unauthorized, service) => format!(
             "{service} rejects the API key. Put a valid key into the Secret that the LeverConnection names."
@@ -158,23 +158,24 @@ fn message_for(error: &Error) -> String {
 }
 
 /// Returns the question and the type of the requested pad.
-fn question(facts: &PadState) -> Option<(i64, PadType)> {
-    match &facts.configuration {
+fn question(state: &PadState) -> Option<(i64, PadType)> {
+    match &state.configuration {
         RuleState::Ready(rule) => rule.question_id.map(|id| (id, rule.type_)),
         _ => None,
     }
 }
 
 /// Checks the question after CoderPad refused to create a pad: it may have changed since it was last checked.
-fn check_question(facts: &PadState, error: &Error) -> Option<Command> {
-    let is_refused =
-        error.class == ErrorKind::Invalid && error.operation == CREATE_PAD && facts.misfit.is_none();
-    let (question, type_) = question(facts).filter(|_| is_refused)?;
+fn check_question(state: &PadState, error: &ServiceError) -> Option<Command> {
+    let is_refused = error.class == ErrorKind::Invalid
+        && error.operation == CREATE_PAD
+        && state.question_problem.is_none();
+    let (question, type_) = question(state).filter(|_| is_refused)?;
     Some(Command::CheckQuestion { question, type_ })
 }
 
 /// Returns the waiting reason for an error of a service, or `None` if waiting does not help.
-fn waiting_reason(error: &Error) -> Option<Reason> {
+fn waiting_reason(error: &ServiceError) -> Option<Reason> {
     let lever = error.service == Service::Lever;
     let pick = |of_lever, of_interview| Some(if lever { of_lever } else { of_interview });
     match error.class {

@@ -46,53 +46,53 @@ pub enum FailureTag {
 }
 
 /// Returns the next action on the tag.
-pub fn next_action(facts: &PadState, stands: PadHealth) -> FailureTag {
-    let known = facts.pad.failed_tag.as_ref();
-    let wanted = match (stands, &facts.write_back) {
+pub fn next_action(state: &PadState, stands: PadHealth) -> FailureTag {
+    let known = state.pad.failed_tag.as_ref();
+    let wanted = match (stands, &state.write_back) {
         (PadHealth::Healthy, _) => None,
         (PadHealth::Failing, Some(write_back)) => write_back.tags.failed.as_ref(),
         (PadHealth::Failing, None) | (PadHealth::Pending, _) => known,
     };
-    if facts.pad.deleting {
+    if state.pad.deleting {
         return FailureTag::Later;
     }
     if wanted == known {
-        return settled(facts, wanted);
+        return final_flag(state, wanted);
     }
-    match &facts.failure_tag_error {
+    match &state.failure_tag_error {
         // A retry would be refused as well.
         Some(PassError::Service(error))
             if matches!(error.class, ErrorKind::Forbidden | ErrorKind::Invalid) =>
         {
-            return settled(facts, wanted);
+            return final_flag(state, wanted);
         }
         Some(_) => return FailureTag::Later,
-        None if is_blocked(facts) || lever_has_failed(facts) => return FailureTag::Later,
+        None if is_blocked(state) || lever_has_failed(state) => return FailureTag::Later,
         None => {}
     }
-    let opportunity = match &facts.opportunity {
+    let opportunity = match &state.opportunity {
         CandidateLookup::NotRead => return FailureTag::Execute(Command::ReadOpportunity),
-        CandidateLookup::NotFound | CandidateLookup::Refused => return settled(facts, wanted),
+        CandidateLookup::NotFound | CandidateLookup::Refused => return final_flag(state, wanted),
         CandidateLookup::Read(opportunity) => opportunity,
     };
     let due = |tag: &&String, present: bool| {
-        opportunity.tags.contains(tag) == present && !facts.tags_written.contains(tag)
+        opportunity.tags.contains(tag) == present && !state.tags_written.contains(tag)
     };
-    if let Some(tag) = known.filter(|tag| due(tag, true) && !facts.tags.needed.contains(tag)) {
+    if let Some(tag) = known.filter(|tag| due(tag, true) && !state.tags.needed.contains(tag)) {
         return FailureTag::Execute(Command::RemoveTags(vec![tag.clone()]));
     }
-    match wanted.filter(|tag| due(tag, false) && should_have_pad(facts)) {
-        Some(_) if facts.pad.must_remove_tag(wanted) && !facts.pad.finalizer => {
+    match wanted.filter(|tag| due(tag, false) && should_have_pad(state)) {
+        Some(_) if state.pad.must_remove_tag(wanted) && !state.pad.finalizer => {
             FailureTag::Execute(Command::SetFinalizer(true))
         }
         Some(tag) => FailureTag::Execute(Command::AddTags(vec![tag.clone()])),
-        None => settled(facts, wanted),
+        None => final_flag(state, wanted),
     }
 }
 
 /// Adds or removes the finalizer: the Pad needs it while the tag must be removed before the Pad is deleted.
-fn settled(facts: &PadState, tag: Option<&String>) -> FailureTag {
-    let pad = &facts.pad;
+fn final_flag(state: &PadState, tag: Option<&String>) -> FailureTag {
+    let pad = &state.pad;
     match pad.must_remove_tag(tag) {
         true if !pad.finalizer => FailureTag::Execute(Command::SetFinalizer(true)),
         false if pad.finalizer && !pad.has_attempted_pad() => {
@@ -103,8 +103,8 @@ fn settled(facts: &PadState, tag: Option<&String>) -> FailureTag {
 }
 
 /// Reports whether the Pad's own pass just failed in a way that rules out calls to Lever.
-fn lever_has_failed(facts: &PadState) -> bool {
-    match &facts.error {
+fn lever_has_failed(state: &PadState) -> bool {
+    match &state.error {
         Some(PassError::Service(error) | PassError::CreateOutcomeUnknown(error)) => {
             error.service == Service::Lever
         }
@@ -119,13 +119,13 @@ fn lever_has_failed(facts: &PadState) -> bool {
 }
 
 /// Reports whether the candidate should have a pad. Profiles of other candidates are never tagged.
-fn should_have_pad(facts: &PadState) -> bool {
-    let is_chosen = facts.pad.manual || facts.pad.pad_id.is_some();
-    let judgement = match &facts.configuration {
-        RuleState::Ready(rule) => judge(facts, rule, is_chosen),
-        _ => can_have_pad(facts),
+fn should_have_pad(state: &PadState) -> bool {
+    let is_chosen = state.pad.manual || state.pad.pad_id.is_some();
+    let judgement = match &state.configuration {
+        RuleState::Ready(rule) => judge(state, rule, is_chosen),
+        _ => can_have_pad(state),
     };
-    match (judgement, &facts.configuration) {
+    match (judgement, &state.configuration) {
         (Eligibility::Eligible(opportunity), RuleState::NotReady { tag, .. }) => {
             is_chosen || opportunity.tags.contains(tag)
         }

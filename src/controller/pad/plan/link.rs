@@ -10,70 +10,70 @@ use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
 
 /// Returns the next command for a pad that exists in CoderPad: store its ID, then link it.
-pub(super) fn link(facts: &PadState) -> Command {
-    let pad = &facts.pad;
-    if let WriteClaim::InFlight { rest } = facts.claimed {
+pub(super) fn link(state: &PadState) -> Command {
+    let pad = &state.pad;
+    if let WriteClaim::InFlight { rest } = state.write_claim {
         let message = "Lever did not confirm the link. The operator waits for the request to time out, checks the candidate's links, and retries only if the link is missing. No action needed.";
         return Command::Done {
             outcome: Outcome::Waiting(Reason::LeverUnavailable, message.into()),
             again: Some(rest),
         };
     }
-    let record = match (&facts.record, &pad.pad_id) {
+    let record = match (&state.record, &pad.pad_id) {
         (PadLookup::Read(record), _) => record,
         (PadLookup::NotRead, Some(id)) => return Command::ReadPad(id.clone()),
-        (PadLookup::NotFound, _) => return pad_deleted(facts),
+        (PadLookup::NotFound, _) => return pad_deleted(state),
         (PadLookup::NotRead, None) => return rest(Outcome::NoDecision),
     };
     // contract I3
-    if let Some(id) = installation::foreign(facts, record) {
+    if let Some(id) = installation::foreign(state, record) {
         // A new decision does not start from a stored pad that is foreign: the candidate's links show it, if it counts.
         let is_reported = pad.phase == Some(Phase::Skipped);
-        return if is_reported && facts.is_asked() {
+        return if is_reported && state.is_asked() {
             Command::ClearPad
         } else {
-            installation::owned(facts, id)
+            installation::owned(state, id)
         };
     }
     if record.is_deleted() {
-        return pad_deleted(facts);
+        return pad_deleted(state);
     }
-    if pad.pad_id.is_none() && facts.wants_take_home && record.kind != PadKind::TakeHome {
+    if pad.pad_id.is_none() && state.wants_take_home && record.kind != PadKind::TakeHome {
         // CoderPad may report another type at first (contract P7b).
         return match record.kind {
-            _ if !facts.kind_read_again => Command::ReadKindAgain(record.id.clone()),
+            _ if !state.kind_read_again => Command::ReadKindAgain(record.id.clone()),
             PadKind::Unknown => store_unlinked(record),
-            PadKind::Live | PadKind::TakeHome => refuse_live(facts, record),
+            PadKind::Live | PadKind::TakeHome => refuse_live(state, record),
         };
     }
     if pad.pad_id.is_none() {
-        return if facts.take_home_refused && record.kind == PadKind::TakeHome && !facts.refusal_stored {
+        return if state.take_home_refused && record.kind == PadKind::TakeHome && !state.refusal_stored {
             Command::StoreRefusal { refused: false }
         } else {
-            store(facts, record)
+            store(state, record)
         };
     }
-    if facts.wants_take_home && record.kind == PadKind::Unknown && !pad.linked && !pad.asked_by_person {
-        return unknown_kind(facts, record);
+    if state.wants_take_home && record.kind == PadKind::Unknown && !pad.linked && !pad.asked_by_person {
+        return unknown_kind(state, record);
     }
     // A row of a list may lack the link.
     if record.url.is_empty() {
         return Command::ReadPad(record.id.clone());
     }
-    if facts.link_written {
-        return after_link(facts);
+    if state.link_written {
+        return after_link(state);
     }
-    match &facts.opportunity {
+    match &state.opportunity {
         CandidateLookup::NotRead => Command::ReadOpportunity,
-        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => after_link(facts),
+        CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => after_link(state),
         // contract I4
-        CandidateLookup::Read(_) if let Some(step) = installation::not_beside_another(facts, record) => step,
-        CandidateLookup::Read(_) if facts.claimed == WriteClaim::Owned(OnceOnlyWrite::Link) => {
+        CandidateLookup::Read(_) if let Some(step) = installation::not_beside_another(state, record) => step,
+        CandidateLookup::Read(_) if state.write_claim == WriteClaim::Owned(OnceOnlyWrite::Link) => {
             Command::AddLink(record.url.clone())
         }
         CandidateLookup::Read(_) => Command::Claim(OnceOnlyWrite::Link),
         // The link can no longer be given to anyone.
-        CandidateLookup::NotFound | CandidateLookup::Refused if !facts.deleted.contains(&record.id) => {
+        CandidateLookup::NotFound | CandidateLookup::Refused if !state.deleted.contains(&record.id) => {
             Command::DeletePad(record.id.clone())
         }
         CandidateLookup::NotFound | CandidateLookup::Refused => rest(Outcome::Skipped(
@@ -85,9 +85,9 @@ pub(super) fn link(facts: &PadState) -> Command {
 
 /// Returns the next command for a pad that was deleted in CoderPad. Reads the last stage entry from Lever first,
 /// because no pad is created again for it or an earlier entry (contract E2).
-pub(super) fn pad_deleted(facts: &PadState) -> Command {
-    match facts.opportunity {
-        CandidateLookup::NotRead if !facts.pad.pad_was_deleted && !is_blocked(facts) => {
+pub(super) fn pad_deleted(state: &PadState) -> Command {
+    match state.opportunity {
+        CandidateLookup::NotRead if !state.pad.pad_was_deleted && !is_blocked(state) => {
             Command::ReadOpportunity
         }
         _ => rest(Outcome::PadDeleted),
@@ -95,30 +95,30 @@ pub(super) fn pad_deleted(facts: &PadState) -> Command {
 }
 
 /// Returns the next command for a live pad where a take-home was requested: it is deleted immediately and never linked.
-fn refuse_live(facts: &PadState, record: &PadRecord) -> Command {
-    if !facts.deleted.contains(&record.id) {
+fn refuse_live(state: &PadState, record: &PadRecord) -> Command {
+    if !state.deleted.contains(&record.id) {
         return Command::DeletePad(record.id.clone());
     }
-    if facts.repeat.is_some() && !facts.refusal_stored {
+    if state.repeat.is_some() && !state.refusal_stored {
         return Command::StoreRefusal { refused: true };
     }
-    if facts.pad.open_attempt().is_some() {
+    if state.pad.open_attempt().is_some() {
         return Command::ClearAttempt;
     }
-    let (name, namespace) = (&facts.pad.name, &facts.pad.namespace);
+    let (name, namespace) = (&state.pad.name, &state.pad.namespace);
     let message = format!(
         "CoderPad created a live pad where a take-home was requested; the pad was deleted. No further pad of PadConfiguration {} is created until its spec changes or you retry. Ask CoderPad whether your plan has take-homes and whether the question may be used as one, then run: kubectl pad retry {name} --namespace {namespace}",
-        facts.pad.configuration
+        state.pad.configuration
     );
     rest(Outcome::Failed(Reason::TakeHomeRefused, message))
 }
 
 /// Returns the next command for a pad of unknown type: it is kept and not linked, and a person decides (contract F7).
-fn unknown_kind(facts: &PadState, record: &PadRecord) -> Command {
-    if facts.repeat.is_some() && !facts.refusal_stored {
+fn unknown_kind(state: &PadState, record: &PadRecord) -> Command {
+    if state.repeat.is_some() && !state.refusal_stored {
         return Command::StoreRefusal { refused: true };
     }
-    let (name, namespace) = (&facts.pad.name, &facts.pad.namespace);
+    let (name, namespace) = (&state.pad.name, &state.pad.namespace);
     let message = format!(
         "CoderPad does not say whether pad {} is the take-home that was requested. The pad was kept and not linked. Ask CoderPad, or open the pad there; if it is a take-home, link it: kubectl pad retry {name} --namespace {namespace}. If it is not, delete this Pad and the pad.",
         record.id
@@ -131,11 +131,11 @@ fn store_unlinked(record: &PadRecord) -> Command {
 }
 
 /// Returns the command that stores the pad's ID. If the link follows in the same pass, it needs no finalizer.
-pub(super) fn store(facts: &PadState, record: &PadRecord) -> Command {
+pub(super) fn store(state: &PadState, record: &PadRecord) -> Command {
     let follows = |links: &[String]| !record.url.is_empty() && !links.contains(&record.url);
     Command::StorePad {
         record: Box::new(record.clone()),
-        keep_finalizer: facts.pad.deletion_policy != DeletionPolicy::Retain,
-        claim_link: matches!(&facts.opportunity, CandidateLookup::Read(opportunity) if follows(&opportunity.links)),
+        keep_finalizer: state.pad.deletion_policy != DeletionPolicy::Retain,
+        claim_link: matches!(&state.opportunity, CandidateLookup::Read(opportunity) if follows(&opportunity.links)),
     }
 }

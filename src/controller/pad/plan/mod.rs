@@ -245,14 +245,14 @@ pub enum WriteBackState {
 }
 
 /// Returns the next command for a Pad.
-pub fn plan(facts: &PadState) -> Command {
-    let step = match &facts.error {
-        Some(PassError::Service(_) | PassError::NoCredentials { .. }) if is_cancelled(facts) => cancel(facts),
-        Some(trouble) => after_error(facts, trouble),
-        None if facts.pad.deleting => delete(facts),
-        None => decide(facts),
+pub fn plan(state: &PadState) -> Command {
+    let step = match &state.error {
+        Some(PassError::Service(_) | PassError::NoCredentials { .. }) if is_cancelled(state) => cancel(state),
+        Some(error) => after_error(state, error),
+        None if state.pad.deleting => delete(state),
+        None => decide(state),
     };
-    match facts.pause {
+    match state.backoff_remaining {
         Some(rest) if step.calls_service() => {
             Command::Done { outcome: Outcome::NoDecision, again: Some(rest) }
         }
@@ -261,47 +261,47 @@ pub fn plan(facts: &PadState) -> Command {
 }
 
 /// Returns the next command for a Pad that is not being deleted.
-fn decide(facts: &PadState) -> Command {
-    let pad = &facts.pad;
-    if facts.gone && matches!(facts.opportunity, CandidateLookup::NotRead) && !is_blocked(facts) {
+fn decide(state: &PadState) -> Command {
+    let pad = &state.pad;
+    if state.erased && matches!(state.opportunity, CandidateLookup::NotRead) && !is_blocked(state) {
         return Command::ReadOpportunity;
     }
-    if let Some(step) = installation::other_account(facts) {
+    if let Some(step) = installation::other_account(state) {
         return step;
     }
-    if let Some(step) = installation::yielding(facts).or_else(|| repeat(facts)) {
+    if let Some(step) = installation::yielding(state).or_else(|| repeat(state)) {
         return step;
     }
     if pad.linked {
-        return after_link(facts);
+        return after_link(state);
     }
     // Without the finalizer, the Pad could disappear before the operator knows whether its pad is linked. Usually the
     // link follows in the same pass, and no finalizer is needed.
     let is_first_pass =
-        matches!(facts.claimed, WriteClaim::Owned(_)) || !matches!(facts.record, PadLookup::NotRead);
-    if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !is_final(facts) {
+        matches!(state.write_claim, WriteClaim::Owned(_)) || !matches!(state.record, PadLookup::NotRead);
+    if pad.pad_id.is_some() && !pad.finalizer && !is_first_pass && !is_final(state) {
         return Command::SetFinalizer(true);
     }
-    if is_cancelled(facts) {
-        return cancel(facts);
+    if is_cancelled(state) {
+        return cancel(state);
     }
-    if is_final(facts) {
+    if is_final(state) {
         return rest(Outcome::Keep);
     }
-    if let Some(waiting) = connection_not_usable(facts) {
-        return rest(if stays_queued(facts) { Outcome::Keep } else { waiting });
+    if let Some(waiting) = connection_not_usable(state) {
+        return rest(if stays_queued(state) { Outcome::Keep } else { waiting });
     }
     // contract E6
-    if pad.desired_state == DesiredState::Ended && pad.pad_id.is_some() && !facts.link_written {
-        return end_unlinked(facts);
+    if pad.desired_state == DesiredState::Ended && pad.pad_id.is_some() && !state.link_written {
+        return end_unlinked(state);
     }
-    if pad.pad_id.is_some() || matches!(facts.record, PadLookup::Read(_)) {
-        return link(facts);
+    if pad.pad_id.is_some() || matches!(state.record, PadLookup::Read(_)) {
+        return link(state);
     }
     if pad.open_attempt().is_some() {
-        return resolve_attempt(facts);
+        return resolve_attempt(state);
     }
-    let rule = match &facts.configuration {
+    let rule = match &state.configuration {
         RuleState::Ready(rule) => rule,
         other => return rest(configuration_not_usable(pad, other)),
     };
@@ -310,13 +310,13 @@ fn decide(facts: &PadState) -> Command {
         let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
         return Command::Done { outcome, again: Some(SIBLING_DELETION_RECHECK_DELAY) };
     }
-    if let Some(waiting) = limit_reached(facts)
+    if let Some(waiting) = limit_reached(state)
         && pad.waits_for_room
         && !pad.requested
     {
         return waiting;
     }
-    let opportunity = match judge(facts, rule, pad.manual) {
+    let opportunity = match judge(state, rule, pad.manual) {
         Eligibility::Unknown => return Command::ReadOpportunity,
         Eligibility::Stale(again) => return wait_for_fresh_read(again),
         Eligibility::Ineligible(reason, message) => return rest(Outcome::Skipped(reason, message)),
@@ -324,7 +324,7 @@ fn decide(facts: &PadState) -> Command {
     };
     // A failed creation would fail again: try it once per entry, unless a person changes something (contract, Phases).
     let is_same_entry =
-        || facts.entry().is_some_and(|entry| pad.judged_entry.is_some_and(|judged| entry <= judged));
+        || state.entry().is_some_and(|entry| pad.judged_entry.is_some_and(|judged| entry <= judged));
     if pad.phase == Some(Phase::Failed)
         && pad.attempt.is_none()
         && !pad.configuration_changed
@@ -333,22 +333,22 @@ fn decide(facts: &PadState) -> Command {
     {
         return rest(Outcome::Keep);
     }
-    served_by_sibling(facts, rule, opportunity).unwrap_or_else(|| create(facts, rule, opportunity))
+    served_by_sibling(state, rule, opportunity).unwrap_or_else(|| create(state, rule, opportunity))
 }
 
 /// Reports whether a person ended the Pad before it had a pad.
-fn is_cancelled(facts: &PadState) -> bool {
-    let pad = &facts.pad;
+fn is_cancelled(state: &PadState) -> bool {
+    let pad = &state.pad;
     let nothing_made =
-        pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(facts.record, PadLookup::NotRead);
+        pad.pad_id.is_none() && pad.open_attempt().is_none() && matches!(state.record, PadLookup::NotRead);
     pad.desired_state == DesiredState::Ended && nothing_made && !pad.deleting && !pad.linked
 }
 
 /// Returns the next command for a cancelled Pad. A later stage entry is not cancelled, so the last entry is read from
 /// Lever first; the operator's clock replaces it only while Lever cannot be called.
-fn cancel(facts: &PadState) -> Command {
-    let is_known = facts.pad.member.is_served() || !matches!(facts.opportunity, CandidateLookup::NotRead);
-    if !is_known && facts.error.is_none() && facts.pause.is_none() && !is_blocked(facts) {
+fn cancel(state: &PadState) -> Command {
+    let is_known = state.pad.member.is_served() || !matches!(state.opportunity, CandidateLookup::NotRead);
+    if !is_known && state.error.is_none() && state.backoff_remaining.is_none() && !is_blocked(state) {
         return Command::ReadOpportunity;
     }
     rest(Outcome::Skipped(
@@ -358,13 +358,13 @@ fn cancel(facts: &PadState) -> Command {
 }
 
 /// Reports whether the Pad is decided and no new decision was requested.
-pub fn is_final(facts: &PadState) -> bool {
-    let pad = &facts.pad;
+pub fn is_final(state: &PadState) -> bool {
+    let pad = &state.pad;
     match pad.phase {
-        Some(Phase::Skipped) => !facts.is_asked() && !installation::is_released(facts),
+        Some(Phase::Skipped) => !state.is_asked() && !installation::is_released(state),
         // With an attempt or a pad, the cause may be fixed elsewhere, such as in the connection: retry.
         Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
-        Some(Phase::Failed) => !facts.is_asked() && !pad.configuration_changed,
+        Some(Phase::Failed) => !state.is_asked() && !pad.configuration_changed,
         Some(Phase::Ended) => true,
         Some(Phase::Pending | Phase::Open | Phase::Started) | None => false,
     }
@@ -372,25 +372,25 @@ pub fn is_final(facts: &PadState) -> bool {
 
 /// Reports whether a Pad that waits for quota or the hourly limit keeps its state while its changed connection is
 /// probed. The probe takes seconds, and the Pad need not be judged again.
-fn stays_queued(facts: &PadState) -> bool {
+fn stays_queued(state: &PadState) -> bool {
     let is_tried =
-        matches!(&facts.connection, ConnectionState::NotReady { reason, .. } if reason == CONNECTING);
-    is_tried && facts.pad.waits_for_room && !facts.pad.requested
+        matches!(&state.connection, ConnectionState::NotReady { reason, .. } if reason == CONNECTING);
+    is_tried && state.pad.waits_for_room && !state.pad.requested
 }
 
 /// Reports whether no request may be sent for the Pad now.
-pub fn is_blocked(facts: &PadState) -> bool {
-    connection_not_usable(facts).is_some()
+pub fn is_blocked(state: &PadState) -> bool {
+    connection_not_usable(state).is_some()
 }
 
 /// Returns the outcome while the connection is not usable. Nothing is sent meanwhile: the connection's own probe
 /// decides for all its Pads (contract F4).
-fn connection_not_usable(facts: &PadState) -> Option<Outcome> {
-    match &facts.connection {
-        ConnectionState::Ready { .. } if matches!(facts.configuration, RuleState::Suspended) => {
+fn connection_not_usable(state: &PadState) -> Option<Outcome> {
+    match &state.connection {
+        ConnectionState::Ready { .. } if matches!(state.configuration, RuleState::Suspended) => {
             let message = format!(
                 "PadConfiguration {} is suspended. The pad will be created once its spec.suspend is false.",
-                facts.pad.configuration
+                state.pad.configuration
             );
             Some(Outcome::Waiting(Reason::Suspended, message))
         }
@@ -402,8 +402,8 @@ fn connection_not_usable(facts: &PadState) -> Option<Outcome> {
             Some(Outcome::Waiting(Reason::Suspended, message))
         }
         // Without a configuration, a manually created Pad has no connection either: report the configuration.
-        ConnectionState::Missing { .. } if matches!(facts.configuration, RuleState::NotFound { .. }) => {
-            Some(configuration_not_usable(&facts.pad, &facts.configuration))
+        ConnectionState::Missing { .. } if matches!(state.configuration, RuleState::NotFound { .. }) => {
+            Some(configuration_not_usable(&state.pad, &state.configuration))
         }
         ConnectionState::Missing { name } => {
             let message = format!("LeverConnection {name} does not exist in this namespace. Create it.");
@@ -432,9 +432,9 @@ fn configuration_not_usable(pad: &StoredPad, configuration: &RuleState) -> Outco
 }
 
 /// Returns the next command for an attempt whose outcome is not stored. It is never retried blindly (contract X5).
-fn resolve_attempt(facts: &PadState) -> Command {
-    let Some(attempt) = facts.pad.open_attempt() else { return rest(Outcome::NoDecision) };
-    match &facts.flight {
+fn resolve_attempt(state: &PadState) -> Command {
+    let Some(attempt) = state.pad.open_attempt() else { return rest(Outcome::NoDecision) };
+    match &state.create_outcome {
         // A pad that is found is adopted, however early the list shows it (contract X5a).
         CreateOutcome::InFlight { search_in, .. } if search_in.is_zero() => {
             Command::Search { reference: attempt.reference.clone() }
@@ -451,10 +451,10 @@ fn resolve_attempt(facts: &PadState) -> Command {
         CreateOutcome::Searched(found) => match found.as_slice() {
             [] => Command::ClearAttempt,
             // The same decision follows as right after the creation.
-            [oldest] if facts.wants_take_home && oldest.kind != PadKind::TakeHome => {
+            [oldest] if state.wants_take_home && oldest.kind != PadKind::TakeHome => {
                 Command::ReadKindAgain(oldest.id.clone())
             }
-            [oldest] => store(facts, oldest),
+            [oldest] => store(state, oldest),
             [_, .., youngest] => Command::DeletePad(youngest.id.clone()),
         },
     }

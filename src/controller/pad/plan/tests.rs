@@ -11,7 +11,7 @@ use crate::controller::pad::series::{Progress, SeriesMember};
 use crate::controller::pad::state::*;
 use crate::controller::rolling_limit::LimitExceeded;
 use crate::lever::{Opportunity, StageHistoryEntry};
-use crate::transport::{Error, ErrorKind, Service};
+use crate::transport::{ErrorKind, Service, ServiceError};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ mod messages;
 mod properties;
 mod refused;
 
-const ENTRY: i64 = 1_700_000_000_123;
+const ENTRY_TIME_MS: i64 = 1_700_000_000_123;
 
 fn opportunity() -> Opportunity {
     Opportunity {
@@ -34,9 +34,9 @@ fn opportunity() -> Opportunity {
         contact: Some("contact-1".into()),
         stage: "stage-phone".into(),
         stage_changes: vec![
-            StageHistoryEntry { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY - 500_000 },
-            StageHistoryEntry { to_stage_id: "lead-new".into(), updated_at_ms: ENTRY - 100_000 },
-            StageHistoryEntry { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY },
+            StageHistoryEntry { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY_TIME_MS - 500_000 },
+            StageHistoryEntry { to_stage_id: "lead-new".into(), updated_at_ms: ENTRY_TIME_MS - 100_000 },
+            StageHistoryEntry { to_stage_id: "stage-phone".into(), updated_at_ms: ENTRY_TIME_MS },
         ],
         tags: vec!["Engineering".into(), "coderpad".into()],
         links: vec!["https://example.com/cv".into()],
@@ -45,7 +45,7 @@ fn opportunity() -> Opportunity {
         confidential: false,
         is_anonymized: false,
         profile_url: Some("https://hire.example.com/candidates/op-1".into()),
-        created_at_ms: Some(ENTRY - 900_000),
+        created_at_ms: Some(ENTRY_TIME_MS - 900_000),
         updated_at_ms: None,
     }
 }
@@ -63,7 +63,7 @@ fn rule() -> Rule {
         owner_email: None,
         repeat: Repeat::AfterEnd,
         existing: Existing::Skip,
-        effective_since: Timestamp::from_millisecond(ENTRY - 1_000_000).ok(),
+        effective_since: Timestamp::from_millisecond(ENTRY_TIME_MS - 1_000_000).ok(),
     }
 }
 
@@ -78,7 +78,7 @@ fn ready(pads_left: Option<i64>, hour_full: Option<LimitExceeded>) -> Connection
 }
 
 /// A fresh Pad of a webhook, with everything in order and nothing read yet.
-fn facts() -> PadState {
+fn state() -> PadState {
     let pad = StoredPad {
         namespace: "hiring".into(),
         name: "phone-screen-0123456789-1".into(),
@@ -133,9 +133,9 @@ fn configuration_not_ready() -> RuleState {
 }
 
 fn with(change: impl FnOnce(&mut PadState)) -> PadState {
-    let mut facts = facts();
-    change(&mut facts);
-    facts
+    let mut state = state();
+    change(&mut state);
+    state
 }
 
 fn candidate(change: impl FnOnce(&mut Opportunity)) -> CandidateLookup {
@@ -145,11 +145,11 @@ fn candidate(change: impl FnOnce(&mut Opportunity)) -> CandidateLookup {
 }
 
 fn read(change: impl FnOnce(&mut Opportunity)) -> PadState {
-    with(|facts| facts.opportunity = candidate(change))
+    with(|state| state.opportunity = candidate(change))
 }
 
 fn reference() -> Reference {
-    Reference::new(facts().pad.series(), ENTRY)
+    Reference::new(state().pad.series(), ENTRY_TIME_MS)
 }
 
 fn record(id: &str, second: i64) -> PadRecord {
@@ -173,34 +173,34 @@ fn member(number: u32, standing: Progress) -> SeriesMember {
 }
 
 /// After an attempt was recorded.
-fn attempted(facts: &mut PadState) {
-    facts.pad.attempt =
-        Some(CreateIntent::new(reference(), Timestamp::from_millisecond(ENTRY + 1000).unwrap()));
-    facts.pad.finalizer = true;
+fn attempted(state: &mut PadState) {
+    state.pad.attempt =
+        Some(CreateIntent::new(reference(), Timestamp::from_millisecond(ENTRY_TIME_MS + 1000).unwrap()));
+    state.pad.finalizer = true;
 }
 
 /// After the pad's ID was stored.
-fn stored(facts: &mut PadState) {
-    attempted(facts);
-    facts.pad.finalizer = false;
-    facts.pad.pad_id = Some("PAD1".into());
+fn stored(state: &mut PadState) {
+    attempted(state);
+    state.pad.finalizer = false;
+    state.pad.pad_id = Some("PAD1".into());
 }
 
 fn service_error(service: Service, class: ErrorKind, status: Option<u16>) -> PassError {
     let operation = if service == Service::Lever { "GET /opportunities/{id}" } else { "POST /pads" };
-    PassError::Service(Error::new(class, service, operation, status, "details"))
+    PassError::Service(ServiceError::new(class, service, operation, status, "details"))
 }
 
-fn outcome(facts: &PadState) -> Outcome {
-    match plan(facts) {
+fn outcome(state: &PadState) -> Outcome {
+    match plan(state) {
         Command::Done { outcome, .. } => outcome,
         other => panic!("expected a rest, got {other:?}"),
     }
 }
 
 /// The reason of the outcome, with a mark of what kind it is.
-fn reason(facts: &PadState) -> String {
-    match outcome(facts) {
+fn reason(state: &PadState) -> String {
+    match outcome(state) {
         Outcome::Waiting(reason, _) => format!("waits: {reason}"),
         Outcome::Skipped(reason, _) => format!("skipped: {reason}"),
         Outcome::Failed(reason, _) => format!("failed: {reason}"),
@@ -210,32 +210,32 @@ fn reason(facts: &PadState) -> String {
 
 #[test]
 fn a_fresh_pad_is_read_created_stored_linked_and_open() {
-    let mut facts = facts();
-    assert!(matches!(plan(&facts), Command::ReadOpportunity));
+    let mut state = state();
+    assert!(matches!(plan(&state), Command::ReadOpportunity));
 
-    facts.opportunity = candidate(|_| {});
-    let Command::Create { reference: made, pad } = plan(&facts) else { panic!("no create") };
+    state.opportunity = candidate(|_| {});
+    let Command::Create { reference: made, pad } = plan(&state) else { panic!("no create") };
     assert_eq!(made, reference());
     assert_eq!(pad.title, "Ada Lovelace - Phone Screen");
     assert_eq!((pad.language.as_deref(), pad.private, pad.take_home), (Some("python3"), Some(true), false));
-    assert_eq!(Reference::of_notes(&pad.notes), Some(reference()));
+    assert_eq!(Reference::from_notes(&pad.notes), Some(reference()));
     assert!(pad.notes.contains("Candidate: https://hire.example.com/candidates/op-1"));
 
-    attempted(&mut facts);
-    facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&facts), Command::StorePad { keep_finalizer: false, claim_link: true, .. }));
+    attempted(&mut state);
+    state.record = PadLookup::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&state), Command::StorePad { keep_finalizer: false, claim_link: true, .. }));
 
-    stored(&mut facts);
-    facts.claimed = WriteClaim::Owned(OnceOnlyWrite::Link);
-    assert!(matches!(plan(&facts), Command::AddLink(url) if url == "https://app.coderpad.io/PAD1"));
+    stored(&mut state);
+    state.write_claim = WriteClaim::Owned(OnceOnlyWrite::Link);
+    assert!(matches!(plan(&state), Command::AddLink(url) if url == "https://app.coderpad.io/PAD1"));
 
-    facts.link_written = true;
-    assert_eq!(outcome(&facts), Outcome::Open);
+    state.link_written = true;
+    assert_eq!(outcome(&state), Outcome::Open);
 }
 
 #[test]
 fn the_candidate_is_judged_by_levers_data() {
-    for (expected, facts) in [
+    for (expected, state) in [
         ("skipped: TagMissing", read(|o| o.tags = vec!["Coderpad".into()])),
         ("skipped: StageChanged", read(|o| o.stage = "offer".into())),
         ("skipped: CandidateArchived", read(|o| o.archived = true)),
@@ -244,16 +244,16 @@ fn the_candidate_is_judged_by_levers_data() {
         ("skipped: CandidateNotFound", with(|f| f.opportunity = CandidateLookup::NotFound)),
         ("skipped: CandidateConfidential", with(|f| f.opportunity = CandidateLookup::Refused)),
     ] {
-        assert_eq!(reason(&facts), expected);
+        assert_eq!(reason(&state), expected);
     }
 }
 
 #[test]
 fn a_manual_pad_skips_the_checks_of_tag_and_stage_but_not_of_the_archive() {
     let by_hand = |change: fn(&mut Opportunity)| {
-        let mut facts = read(change);
-        facts.pad.manual = true;
-        facts
+        let mut state = read(change);
+        state.pad.manual = true;
+        state
     };
     let free = by_hand(|o| (o.tags, o.stage) = (vec![], "offer".into()));
     let Command::Create { reference, .. } = plan(&free) else { panic!("no create") };
@@ -268,7 +268,7 @@ fn an_unusable_connection_or_configuration_is_waited_for_without_a_call() {
         let (name, reason, message) = ("acme".to_owned(), reason.to_owned(), "m".to_owned());
         with(|f| f.connection = ConnectionState::NotReady { name, reason, message })
     };
-    for (expected, facts) in [
+    for (expected, state) in [
         (
             "waits: ConnectionNotReady",
             with(|f| f.connection = ConnectionState::Missing { name: "acme".into() }),
@@ -286,16 +286,16 @@ fn an_unusable_connection_or_configuration_is_waited_for_without_a_call() {
         ),
         ("waits: ConfigurationNotReady", with(|f| f.configuration = configuration_not_ready())),
     ] {
-        assert_eq!(reason(&facts), expected);
+        assert_eq!(reason(&state), expected);
     }
 }
 
 #[test]
 fn used_up_quota_waits_unless_overage_is_allowed() {
     let left = |pads_left| {
-        let mut facts = read(|_| {});
-        facts.connection = ready(pads_left, None);
-        facts
+        let mut state = read(|_| {});
+        state.connection = ready(pads_left, None);
+        state
     };
     assert_eq!(reason(&left(Some(0))), "waits: QuotaExceeded");
     assert!(matches!(plan(&left(Some(1))), Command::Create { .. }));
@@ -306,7 +306,7 @@ fn used_up_quota_waits_unless_overage_is_allowed() {
 fn a_reached_hourly_limit_waits_until_the_window_has_moved() {
     let until = "2026-01-01T10:04:30Z".parse().unwrap();
     let full = LimitExceeded { made: 4, limit: 3, until, rest: Duration::from_secs(90) };
-    let mut fresh = facts();
+    let mut fresh = state();
     fresh.connection = ready(Some(5), Some(full));
     assert!(matches!(plan(&fresh), Command::ReadOpportunity), "who gets no pad at all need not wait");
     fresh.opportunity = candidate(|o| o.tags.clear());
@@ -322,7 +322,7 @@ fn a_reached_hourly_limit_waits_until_the_window_has_moved() {
         assert!(message.contains(part), "{message}");
     }
 
-    let mut waiting = facts();
+    let mut waiting = state();
     waiting.connection = fresh.connection.clone();
     (waiting.pad.phase, waiting.pad.waits_for_room) = (Some(Phase::Pending), true);
     assert_eq!(super::tests::reason(&waiting), "waits: LimitReached", "without a call");
@@ -350,8 +350,8 @@ fn service_errors_have_their_reasons() {
         ("failed: InvalidRequest", Service::Interview, ErrorKind::Invalid, Some(400)),
         ("failed: InvalidRequest", Service::Interview, ErrorKind::NotFound, Some(404)),
     ] {
-        let facts = with(|f| f.error = Some(service_error(service, class, status)));
-        assert_eq!(reason(&facts), expected, "{service} {class:?}");
+        let state = with(|f| f.error = Some(service_error(service, class, status)));
+        assert_eq!(reason(&state), expected, "{service} {class:?}");
     }
     let question = with(|f| {
         f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
@@ -366,7 +366,7 @@ fn a_refused_pad_checks_its_question() {
         with(|f| {
             f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
             f.error = Some(service_error(Service::Interview, ErrorKind::Invalid, Some(400)));
-            f.misfit = misfit;
+            f.question_problem = misfit;
         })
     };
     let asked = plan(&refused(None));
@@ -396,9 +396,9 @@ fn a_requested_end_before_the_pad_exists_cancels_it() {
     let wished = with(|f| f.pad.desired_state = DesiredState::Ended);
     assert!(matches!(plan(&wished), Command::ReadOpportunity), "for which entry");
     let cancelled = |change: fn(&mut PadState)| {
-        let mut facts = wished.clone();
-        change(&mut facts);
-        reason(&facts) == "skipped: Cancelled"
+        let mut state = wished.clone();
+        change(&mut state);
+        reason(&state) == "skipped: Cancelled"
     };
     assert!(cancelled(|f| f.opportunity = candidate(|_| {})));
     assert!(cancelled(|f| f.connection = ConnectionState::Missing { name: "a".into() }));
@@ -410,25 +410,25 @@ fn a_requested_end_before_the_pad_exists_cancels_it() {
     let mut in_flight = read(|_| {});
     attempted(&mut in_flight);
     in_flight.pad.desired_state = DesiredState::Ended;
-    in_flight.flight = CreateOutcome::Completed;
+    in_flight.create_outcome = CreateOutcome::Completed;
     assert!(matches!(plan(&in_flight), Command::Search { .. }));
 }
 
 #[test]
 fn deletion_resolves_requests_in_flight_and_follows_the_policy() {
     let deleting = |policy, linked, change: fn(&mut PadState)| {
-        let mut facts = facts();
-        stored(&mut facts);
-        (facts.pad.deleting, facts.pad.finalizer, facts.pad.linked) = (true, true, linked);
-        facts.pad.deletion_policy = policy;
-        facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
-        facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
-        change(&mut facts);
+        let mut state = state();
+        stored(&mut state);
+        (state.pad.deleting, state.pad.finalizer, state.pad.linked) = (true, true, linked);
+        state.pad.deletion_policy = policy;
+        state.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
+        state.record = PadLookup::Read(Box::new(record("PAD1", 0)));
+        change(&mut state);
         // Before anything of the pad is removed (contract P9).
-        let is_left = matches!(plan(&facts), Command::StoreServed(entries) if entries == [at(ENTRY)]);
-        assert!(is_left, "{:?}", plan(&facts));
-        facts.served_stored = true;
-        plan(&facts)
+        let is_left = matches!(plan(&state), Command::StoreServed(entries) if entries == [at(ENTRY_TIME_MS)]);
+        assert!(is_left, "{:?}", plan(&state));
+        state.served_stored = true;
+        plan(&state)
     };
     use DeletionPolicy::{Delete, Retain, Unlink};
     assert!(matches!(deleting(Retain, true, |_| {}), Command::SetFinalizer(false)));
@@ -451,10 +451,10 @@ fn deletion_resolves_requests_in_flight_and_follows_the_policy() {
     assert!(matches!(deleting(Delete, true, gone), Command::SetFinalizer(false)));
 
     let mid_flight = |flight| {
-        let mut facts = facts();
-        attempted(&mut facts);
-        (facts.pad.deleting, facts.flight) = (true, flight);
-        plan(&facts)
+        let mut state = state();
+        attempted(&mut state);
+        (state.pad.deleting, state.create_outcome) = (true, flight);
+        plan(&state)
     };
     assert!(matches!(
         mid_flight(CreateOutcome::InFlight {
@@ -481,8 +481,8 @@ fn the_finalizer_follows_the_policy_of_an_open_pad() {
 #[test]
 fn backoff_delays_only_calls() {
     let pause = Some(Duration::from_secs(9));
-    let held = with(|f| f.pause = pause);
+    let held = with(|f| f.backoff_remaining = pause);
     assert!(matches!(plan(&held), Command::Done { outcome: Outcome::NoDecision, again } if again == pause));
-    let cancelled = with(|f| (f.pause, f.pad.desired_state) = (pause, DesiredState::Ended));
+    let cancelled = with(|f| (f.backoff_remaining, f.pad.desired_state) = (pause, DesiredState::Ended));
     assert_eq!(reason(&cancelled), "skipped: Cancelled");
 }

@@ -7,11 +7,11 @@ use crate::controller::pad::plan::WriteBackState;
 
 /// An open pad, with all tags and the note with code configured.
 pub(super) fn open() -> PadState {
-    with(|facts| {
-        stored(facts);
-        facts.pad.linked = true;
-        facts.pad.phase = Some(Phase::Open);
-        facts.write_back = Some(WriteBack {
+    with(|state| {
+        stored(state);
+        state.pad.linked = true;
+        state.pad.phase = Some(Phase::Open);
+        state.write_back = Some(WriteBack {
             note: Note::SummaryWithCode,
             tags: StatusTags {
                 ready: Some("ready".into()),
@@ -23,9 +23,9 @@ pub(super) fn open() -> PadState {
 }
 
 pub(super) fn open_with(change: impl FnOnce(&mut PadState)) -> PadState {
-    let mut facts = open();
-    change(&mut facts);
-    facts
+    let mut state = open();
+    change(&mut state);
+    state
 }
 
 pub(super) fn ended_record() -> PadLookup {
@@ -37,9 +37,9 @@ pub(super) fn ended_record() -> PadLookup {
 
 /// An interview whose end was just read.
 pub(super) fn ended() -> PadState {
-    open_with(|facts| {
-        facts.record = ended_record();
-        facts.events = Some(vec![]);
+    open_with(|state| {
+        state.record = ended_record();
+        state.events = Some(vec![]);
     })
 }
 
@@ -52,51 +52,51 @@ pub(super) fn tagged(tags: &[&str]) -> CandidateLookup {
 
 #[test]
 fn tags_are_written_after_the_link_and_before_the_pad_is_open() {
-    let mut facts = open_with(|facts| {
-        (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
-        facts.claimed = WriteClaim::Unclaimed;
-        facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
-        facts.link_written = true;
-        facts.opportunity = tagged(&["coderpad", "failed"]);
+    let mut state = open_with(|state| {
+        (state.pad.linked, state.pad.phase) = (false, Some(Phase::Pending));
+        state.write_claim = WriteClaim::Unclaimed;
+        state.record = PadLookup::Read(Box::new(record("PAD1", 0)));
+        state.link_written = true;
+        state.opportunity = tagged(&["coderpad", "failed"]);
     });
-    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["failed"]));
-    facts.tags_written.push("failed".into());
-    assert!(matches!(plan(&facts), Command::AddTags(tags) if tags == ["ready"]));
-    facts.tags_written.push("ready".into());
-    assert_eq!(outcome(&facts), Outcome::Open, "each is written once, whatever Lever makes of it");
-    facts.tags_written.clear();
-    facts.opportunity = tagged(&["ready"]);
-    assert_eq!(outcome(&facts), Outcome::Open, "they are compared first");
+    assert!(matches!(plan(&state), Command::RemoveTags(tags) if tags == ["failed"]));
+    state.tags_written.push("failed".into());
+    assert!(matches!(plan(&state), Command::AddTags(tags) if tags == ["ready"]));
+    state.tags_written.push("ready".into());
+    assert_eq!(outcome(&state), Outcome::Open, "each is written once, whatever Lever makes of it");
+    state.tags_written.clear();
+    state.opportunity = tagged(&["ready"]);
+    assert_eq!(outcome(&state), Outcome::Open, "they are compared first");
 }
 
 /// The operator did not know yet that the link is on the candidate.
 #[test]
 fn an_interview_that_ended_before_its_pad_was_open_gets_only_the_ended_tag() {
-    let mut facts = open_with(|facts| {
-        (facts.pad.linked, facts.pad.phase) = (false, Some(Phase::Pending));
-        facts.claimed = WriteClaim::Unclaimed;
-        facts.record = ended_record();
-        facts.events = Some(vec![]);
-        facts.note = NoteLookup::Written("note-1".into());
-        facts.opportunity = tagged(&["coderpad"]);
+    let mut state = open_with(|state| {
+        (state.pad.linked, state.pad.phase) = (false, Some(Phase::Pending));
+        state.write_claim = WriteClaim::Unclaimed;
+        state.record = ended_record();
+        state.events = Some(vec![]);
+        state.note = NoteLookup::Written("note-1".into());
+        state.opportunity = tagged(&["coderpad"]);
     });
-    assert!(matches!(plan(&facts), Command::AddTags(tags) if tags == ["ended"]));
-    facts.opportunity = tagged(&["coderpad", "ready"]);
-    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["ready"]));
-    facts.tags_written.push("ready".into());
-    facts.opportunity = tagged(&["coderpad", "ended"]);
-    assert_eq!(outcome(&facts), Outcome::Ended(WriteBackState::Written));
+    assert!(matches!(plan(&state), Command::AddTags(tags) if tags == ["ended"]));
+    state.opportunity = tagged(&["coderpad", "ready"]);
+    assert!(matches!(plan(&state), Command::RemoveTags(tags) if tags == ["ready"]));
+    state.tags_written.push("ready".into());
+    state.opportunity = tagged(&["coderpad", "ended"]);
+    assert_eq!(outcome(&state), Outcome::Ended(WriteBackState::Written));
 }
 
 /// The candidate returned and got another pad before the note of the first one was written.
 #[test]
 fn the_end_of_an_interview_keeps_the_tags_of_the_next_one() {
-    let mut facts = ended();
-    facts.note = NoteLookup::Written("note-1".into());
-    facts.opportunity = tagged(&["coderpad", "ready"]);
-    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["ready"]));
-    facts.others = vec![member(2, Progress::Open { entry: at(9) })];
-    assert_eq!(outcome(&facts), Outcome::Ended(WriteBackState::Written));
+    let mut state = ended();
+    state.note = NoteLookup::Written("note-1".into());
+    state.opportunity = tagged(&["coderpad", "ready"]);
+    assert!(matches!(plan(&state), Command::RemoveTags(tags) if tags == ["ready"]));
+    state.others = vec![member(2, Progress::Open { entry: at(9) })];
+    assert_eq!(outcome(&state), Outcome::Ended(WriteBackState::Written));
 }
 
 /// The first pass was interrupted after the link, and the sync that would have reported the end has passed already.
@@ -110,7 +110,7 @@ fn a_linked_pad_is_read_before_it_becomes_open() {
 fn an_open_pad_is_read_only_on_request() {
     assert_eq!(outcome(&open()), Outcome::Keep);
     for asked in [
-        open_with(|f| f.look = true),
+        open_with(|f| f.read_requested = true),
         open_with(|f| f.pad.requested = true),
         open_with(|f| f.pad.desired_state = DesiredState::Ended),
     ] {
@@ -119,7 +119,7 @@ fn an_open_pad_is_read_only_on_request() {
     let read = |change: fn(&mut PadRecord)| {
         let mut seen = record("PAD1", 0);
         change(&mut seen);
-        open_with(|f| (f.look, f.record) = (true, PadLookup::Read(Box::new(seen))))
+        open_with(|f| (f.read_requested, f.record) = (true, PadLookup::Read(Box::new(seen))))
     };
     assert_eq!(outcome(&read(|_| {})), Outcome::Open);
     let mut started = read(|record| record.state = "started".into());
@@ -155,7 +155,7 @@ fn a_deleted_pad_that_exists_again_is_tracked() {
         })
     };
     assert_eq!(outcome(&deleted(|_| {})), Outcome::Keep);
-    for asked in [deleted(|f| f.look = true), deleted(|f| f.pad.requested = true)] {
+    for asked in [deleted(|f| f.read_requested = true), deleted(|f| f.pad.requested = true)] {
         assert!(matches!(plan(&asked), Command::ReadPad(id) if id == "PAD1"));
         let with = |seen| PadState { record: seen, ..asked.clone() };
         assert_eq!(outcome(&with(PadLookup::NotFound)), Outcome::PadDeleted);
@@ -172,7 +172,7 @@ fn a_request_or_an_archived_candidate_ends_the_interview_once() {
     });
     assert!(matches!(plan(&wished), Command::EndPad(id) if id == "PAD1"));
     let mut asked = wished.clone();
-    (asked.end_asked, asked.record) = (true, PadLookup::NotRead);
+    (asked.end_requested, asked.record) = (true, PadLookup::NotRead);
     assert!(matches!(plan(&asked), Command::ReadPad(_)), "what became of it is read");
     asked.record = wished.record;
     assert!(matches!(plan(&asked), Command::Done { outcome: Outcome::Open, again: Some(_) }));
@@ -190,30 +190,30 @@ fn a_request_or_an_archived_candidate_ends_the_interview_once() {
 
 #[test]
 fn the_note_is_searched_claimed_and_written_and_the_tags_exchanged() {
-    let mut facts = ended();
-    facts.claimed = WriteClaim::InFlight { rest: Duration::from_secs(60) };
+    let mut state = ended();
+    state.write_claim = WriteClaim::InFlight { rest: Duration::from_secs(60) };
     let waits = Command::Done {
         outcome: Outcome::Ended(WriteBackState::Pending(Reason::LeverUnavailable, String::new())),
         again: None,
     };
-    assert_eq!(std::mem::discriminant(&plan(&facts)), std::mem::discriminant(&waits), "{:?}", plan(&facts));
-    facts.claimed = WriteClaim::Unclaimed;
-    assert!(matches!(plan(&facts), Command::ReadNotes { reference: r } if r == reference()));
-    facts.note = NoteLookup::Absent;
-    assert!(matches!(plan(&facts), Command::ReadCode(ids) if ids == [7, 8]));
-    facts.code = Some(vec![Environment { language: None, files: vec![] }]);
-    assert!(matches!(plan(&facts), Command::Claim(OnceOnlyWrite::Note)));
-    facts.claimed = WriteClaim::Owned(OnceOnlyWrite::Note);
-    let Command::AddNote(text) = plan(&facts) else { panic!("no note: {:?}", plan(&facts)) };
+    assert_eq!(std::mem::discriminant(&plan(&state)), std::mem::discriminant(&waits), "{:?}", plan(&state));
+    state.write_claim = WriteClaim::Unclaimed;
+    assert!(matches!(plan(&state), Command::ReadNotes { reference: r } if r == reference()));
+    state.note = NoteLookup::Absent;
+    assert!(matches!(plan(&state), Command::ReadCode(ids) if ids == [7, 8]));
+    state.code = Some(vec![Environment { language: None, files: vec![] }]);
+    assert!(matches!(plan(&state), Command::Claim(OnceOnlyWrite::Note)));
+    state.write_claim = WriteClaim::Owned(OnceOnlyWrite::Note);
+    let Command::AddNote(text) = plan(&state) else { panic!("no note: {:?}", plan(&state)) };
     assert!(reference().is_of_note(&text), "{text}");
-    facts.note = NoteLookup::Written("note-1".into());
-    assert!(matches!(plan(&facts), Command::ReadOpportunity));
-    facts.opportunity = tagged(&["ready", "failed"]);
-    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["ready", "failed"]));
-    facts.opportunity = tagged(&[]);
-    assert!(matches!(plan(&facts), Command::AddTags(tags) if tags == ["ended"]));
-    facts.opportunity = tagged(&["ended"]);
-    assert_eq!(outcome(&facts), Outcome::Ended(WriteBackState::Written));
+    state.note = NoteLookup::Written("note-1".into());
+    assert!(matches!(plan(&state), Command::ReadOpportunity));
+    state.opportunity = tagged(&["ready", "failed"]);
+    assert!(matches!(plan(&state), Command::RemoveTags(tags) if tags == ["ready", "failed"]));
+    state.opportunity = tagged(&[]);
+    assert!(matches!(plan(&state), Command::AddTags(tags) if tags == ["ended"]));
+    state.opportunity = tagged(&["ended"]);
+    assert_eq!(outcome(&state), Outcome::Ended(WriteBackState::Written));
 }
 
 #[test]
@@ -242,12 +242,12 @@ fn an_error_after_the_link_keeps_the_pad() {
     let lever = |class| Some(service_error(Service::Lever, class, None));
     let open = open_with(|f| f.error = lever(ErrorKind::Unavailable));
     assert_eq!(outcome(&open), Outcome::NoDecision);
-    let mut facts = ended();
-    facts.error = lever(ErrorKind::Unavailable);
-    let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else { panic!() };
+    let mut state = ended();
+    state.error = lever(ErrorKind::Unavailable);
+    let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&state) else { panic!() };
     assert_eq!(reason, Reason::LeverUnavailable);
-    facts.error = lever(ErrorKind::NotFound);
-    let Outcome::Ended(WriteBackState::Impossible(reason, _)) = outcome(&facts) else { panic!() };
+    state.error = lever(ErrorKind::NotFound);
+    let Outcome::Ended(WriteBackState::Impossible(reason, _)) = outcome(&state) else { panic!() };
     assert_eq!(reason, Reason::CandidateNotFound);
     let unlinked = with(|f| {
         stored(f);
@@ -260,28 +260,28 @@ fn an_error_after_the_link_keeps_the_pad() {
 #[test]
 fn nothing_is_sent_for_an_open_pad_while_the_connection_is_not_usable() {
     let suspended = |f: &mut PadState| f.connection = ConnectionState::Suspended { name: "acme".into() };
-    let mut open = open_with(|f| f.look = true);
+    let mut open = open_with(|f| f.read_requested = true);
     suspended(&mut open);
     assert_eq!(outcome(&open), Outcome::Keep);
-    let mut facts = open_with(|f| f.pad.phase = Some(Phase::Ended));
-    suspended(&mut facts);
-    let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&facts) else { panic!() };
+    let mut state = open_with(|f| f.pad.phase = Some(Phase::Ended));
+    suspended(&mut state);
+    let Outcome::Ended(WriteBackState::Pending(reason, _)) = outcome(&state) else { panic!() };
     assert_eq!(reason, Reason::Suspended);
 }
 
 #[test]
 fn deletion_removes_the_operators_tags_unless_the_policy_is_retain() {
-    let mut facts = open_with(|f| {
+    let mut state = open_with(|f| {
         (f.pad.deleting, f.pad.finalizer) = (true, true);
         f.pad.deletion_policy = DeletionPolicy::Unlink;
         f.record = PadLookup::Read(Box::new(record("PAD1", 0)));
         f.opportunity = candidate(|o| o.tags = vec!["coderpad".into(), "ended".into()]);
         f.served_stored = true;
     });
-    assert!(matches!(plan(&facts), Command::RemoveTags(tags) if tags == ["ended"]));
-    let mut followed = facts.clone();
+    assert!(matches!(plan(&state), Command::RemoveTags(tags) if tags == ["ended"]));
+    let mut followed = state.clone();
     followed.others = vec![member(2, Progress::Open { entry: at(9) })];
     assert!(matches!(plan(&followed), Command::SetFinalizer(false)), "the tags tell of the next interview");
-    facts.tags_written.push("ended".into());
-    assert!(matches!(plan(&facts), Command::SetFinalizer(false)));
+    state.tags_written.push("ended".into());
+    assert!(matches!(plan(&state), Command::SetFinalizer(false)));
 }

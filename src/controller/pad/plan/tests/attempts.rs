@@ -5,10 +5,10 @@ use super::*;
 #[test]
 fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
     let flight = |flight| {
-        let mut facts = read(|_| {});
-        attempted(&mut facts);
-        facts.flight = flight;
-        facts
+        let mut state = read(|_| {});
+        attempted(&mut state);
+        state.create_outcome = flight;
+        state
     };
     let pending = |search_in| {
         let (rest, search_in) = (Duration::from_secs(5), Duration::from_secs(search_in));
@@ -34,42 +34,42 @@ fn an_attempt_of_unknown_outcome_is_never_retried_blindly() {
 
 #[test]
 fn after_a_crash_the_link_is_compared_before_it_is_written() {
-    let mut facts = facts();
-    stored(&mut facts);
-    assert!(matches!(plan(&facts), Command::SetFinalizer(true)), "it stays until it is settled");
-    facts.pad.finalizer = true;
-    facts.claimed = WriteClaim::InFlight { rest: Duration::from_secs(7) };
-    assert_eq!(reason(&facts), "waits: LeverUnavailable", "a request in flight may still take effect");
-    facts.claimed = WriteClaim::Unclaimed;
-    assert!(matches!(plan(&facts), Command::ReadPad(id) if id == "PAD1"));
-    facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&facts), Command::ReadOpportunity));
-    facts.opportunity = candidate(|_| {});
-    assert!(matches!(plan(&facts), Command::Claim(OnceOnlyWrite::Link)));
-    facts.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
-    assert!(matches!(plan(&facts), Command::SetFinalizer(false)));
-    facts.pad.finalizer = false;
-    assert_eq!(outcome(&facts), Outcome::Open);
-    facts.record = PadLookup::NotFound;
-    assert_eq!(outcome(&facts), Outcome::PadDeleted);
-    facts.opportunity = CandidateLookup::NotRead;
-    assert!(matches!(plan(&facts), Command::ReadOpportunity), "for which entries there is no other pad");
+    let mut state = state();
+    stored(&mut state);
+    assert!(matches!(plan(&state), Command::SetFinalizer(true)), "it stays until it is settled");
+    state.pad.finalizer = true;
+    state.write_claim = WriteClaim::InFlight { rest: Duration::from_secs(7) };
+    assert_eq!(reason(&state), "waits: LeverUnavailable", "a request in flight may still take effect");
+    state.write_claim = WriteClaim::Unclaimed;
+    assert!(matches!(plan(&state), Command::ReadPad(id) if id == "PAD1"));
+    state.record = PadLookup::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&state), Command::ReadOpportunity));
+    state.opportunity = candidate(|_| {});
+    assert!(matches!(plan(&state), Command::Claim(OnceOnlyWrite::Link)));
+    state.opportunity = candidate(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
+    assert!(matches!(plan(&state), Command::SetFinalizer(false)));
+    state.pad.finalizer = false;
+    assert_eq!(outcome(&state), Outcome::Open);
+    state.record = PadLookup::NotFound;
+    assert_eq!(outcome(&state), Outcome::PadDeleted);
+    state.opportunity = CandidateLookup::NotRead;
+    assert!(matches!(plan(&state), Command::ReadOpportunity), "for which entries there is no other pad");
 }
 
 #[test]
 fn a_lost_status_is_restored_from_the_links_on_the_candidate() {
-    let mut facts = read(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
-    assert!(matches!(plan(&facts), Command::ReadLinkedPads(ids) if ids == ["PAD1"]));
-    facts.linked_before = Some(vec![record("PAD1", 0)]);
-    assert!(matches!(plan(&facts), Command::StorePad { record, .. } if record.id == "PAD1"));
+    let mut state = read(|o| o.links.push("https://app.coderpad.io/PAD1".into()));
+    assert!(matches!(plan(&state), Command::ReadLinkedPads(ids) if ids == ["PAD1"]));
+    state.linked_before = Some(vec![record("PAD1", 0)]);
+    assert!(matches!(plan(&state), Command::StorePad { record, .. } if record.id == "PAD1"));
     let held = SeriesMember {
         pad_id: Some("PAD1".into()),
         ..member(1, Progress::Ended { entry: at(0), at: at(1) })
     };
-    facts.others.push(held);
-    assert!(matches!(plan(&facts), Command::Create { .. }), "another Pad of the series has it");
-    facts.linked_before = Some(vec![]);
-    assert!(matches!(plan(&facts), Command::Create { .. }), "a link to somebody else's pad does not count");
+    state.others.push(held);
+    assert!(matches!(plan(&state), Command::Create { .. }), "another Pad of the series has it");
+    state.linked_before = Some(vec![]);
+    assert!(matches!(plan(&state), Command::Create { .. }), "a link to somebody else's pad does not count");
 }
 
 /// Contract X6: each Pad of a series that was restored without annotations and status adopts its own pad.
@@ -77,21 +77,21 @@ fn a_lost_status_is_restored_from_the_links_on_the_candidate() {
 fn several_pads_that_lost_their_status_each_adopt_their_own_pad() {
     let of_entry = |id: &str, ago: i64, ended: bool| {
         let mut record = record(id, -ago);
-        let reference = Reference::new(facts().pad.series(), ENTRY - 1000 * ago);
+        let reference = Reference::new(state().pad.series(), ENTRY_TIME_MS - 1000 * ago);
         record.notes = reference.notes("https://hire.example.com/candidates/op-1");
-        record.ended_at = ended.then(|| at(ENTRY - 1000 * ago + 500));
+        record.ended_at = ended.then(|| at(ENTRY_TIME_MS - 1000 * ago + 500));
         record
     };
     let records = [of_entry("NEWEST", 0, false), of_entry("OLDEST", 90, true), of_entry("MIDDLE", 50, true)];
     let adopted = |own: u32, others: &[u32], records: &[PadRecord]| {
-        let mut facts = read(|o| o.links.extend(records.iter().map(|record| record.url.clone())));
-        facts.pad.member = member(own, Progress::InProgress);
-        facts.others = others.iter().map(|number| member(*number, Progress::InProgress)).collect();
-        facts.linked_before = Some(records.to_vec());
-        match plan(&facts) {
+        let mut state = read(|o| o.links.extend(records.iter().map(|record| record.url.clone())));
+        state.pad.member = member(own, Progress::InProgress);
+        state.others = others.iter().map(|number| member(*number, Progress::InProgress)).collect();
+        state.linked_before = Some(records.to_vec());
+        match plan(&state) {
             Command::StorePad { record, .. } => record.id,
             Command::Create { .. } => "created".into(),
-            _ => reason(&facts),
+            _ => reason(&state),
         }
     };
     assert_eq!(adopted(1, &[2, 3], &records), "OLDEST");
@@ -103,49 +103,52 @@ fn several_pads_that_lost_their_status_each_adopt_their_own_pad() {
     assert_eq!(adopted(1, &[2], &[]), "skipped: AlreadyServed", "two that were created at once");
     assert_eq!(adopted(2, &[1], &[]), "waits: CreateOutcomeUnknown");
     let beside = |standing| {
-        let mut facts = read(|_| {});
-        facts.pad.member = member(2, Progress::InProgress);
-        facts.others = vec![member(1, standing)];
-        match plan(&facts) {
+        let mut state = read(|_| {});
+        state.pad.member = member(2, Progress::InProgress);
+        state.others = vec![member(1, standing)];
+        match plan(&state) {
             Command::Create { .. } => "created".into(),
-            _ => reason(&facts),
+            _ => reason(&state),
         }
     };
     assert_eq!(
-        beside(Progress::Open { entry: at(ENTRY) }),
+        beside(Progress::Open { entry: at(ENTRY_TIME_MS) }),
         "skipped: AlreadyServed",
         "the older one has its pad"
     );
     assert_eq!(beside(Progress::NotCounted), "created");
-    assert_eq!(beside(Progress::Ended { entry: at(ENTRY - 9), at: at(ENTRY - 5) }), "created");
+    assert_eq!(
+        beside(Progress::Ended { entry: at(ENTRY_TIME_MS - 9), at: at(ENTRY_TIME_MS - 5) }),
+        "created"
+    );
 }
 
 #[test]
 fn a_live_pad_instead_of_a_take_home_is_deleted_and_never_linked() {
-    let mut facts = read(|_| {});
-    facts.configuration = RuleState::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
-    facts.wants_take_home = true;
-    let Command::Create { pad, .. } = plan(&facts) else { panic!("no create") };
+    let mut state = read(|_| {});
+    state.configuration = RuleState::Ready(Rule { type_: PadType::TakeHome, question_id: Some(7), ..rule() });
+    state.wants_take_home = true;
+    let Command::Create { pad, .. } = plan(&state) else { panic!("no create") };
     assert!(pad.take_home);
-    attempted(&mut facts);
-    facts.record = PadLookup::Read(Box::new(record("PAD1", 0)));
-    assert!(matches!(plan(&facts), Command::ReadKindAgain(id) if id == "PAD1"), "one answer decides nothing");
-    facts.kind_read_again = true;
-    assert!(matches!(plan(&facts), Command::DeletePad(id) if id == "PAD1"));
-    facts.deleted.push("PAD1".into());
+    attempted(&mut state);
+    state.record = PadLookup::Read(Box::new(record("PAD1", 0)));
+    assert!(matches!(plan(&state), Command::ReadKindAgain(id) if id == "PAD1"), "one answer decides nothing");
+    state.kind_read_again = true;
+    assert!(matches!(plan(&state), Command::DeletePad(id) if id == "PAD1"));
+    state.deleted.push("PAD1".into());
     assert!(
-        matches!(plan(&facts), Command::StoreRefusal { refused: true }),
+        matches!(plan(&state), Command::StoreRefusal { refused: true }),
         "no other pad is created for the rule"
     );
-    facts.refusal_stored = true;
-    assert!(matches!(plan(&facts), Command::ClearAttempt));
-    facts.pad.attempt = None;
-    assert_eq!(reason(&facts), "failed: TakeHomeRefused");
+    state.refusal_stored = true;
+    assert!(matches!(plan(&state), Command::ClearAttempt));
+    state.pad.attempt = None;
+    assert_eq!(reason(&state), "failed: TakeHomeRefused");
 
     let mut found = with(attempted);
-    found.configuration = facts.configuration.clone();
+    found.configuration = state.configuration.clone();
     found.wants_take_home = true;
-    found.flight = CreateOutcome::Searched(vec![record("PAD1", 0)]);
+    found.create_outcome = CreateOutcome::Searched(vec![record("PAD1", 0)]);
     assert!(matches!(plan(&found), Command::ReadKindAgain(_)), "also when it is found after a crash");
     (found.record, found.kind_read_again) = (PadLookup::Read(Box::new(record("PAD1", 0))), true);
     assert!(matches!(plan(&found), Command::DeletePad(id) if id == "PAD1"));
@@ -168,11 +171,11 @@ fn a_live_pad_instead_of_a_take_home_is_deleted_and_never_linked() {
 
     let mut take_home = record("PAD1", 0);
     take_home.kind = PadKind::TakeHome;
-    attempted(&mut facts);
-    (facts.refusal_stored, facts.take_home_refused) = (false, true);
-    facts.deleted.clear();
-    facts.record = PadLookup::Read(Box::new(take_home));
-    assert!(matches!(plan(&facts), Command::StoreRefusal { refused: false }), "CoderPad creates them again");
-    facts.refusal_stored = true;
-    assert!(matches!(plan(&facts), Command::StorePad { .. }));
+    attempted(&mut state);
+    (state.refusal_stored, state.take_home_refused) = (false, true);
+    state.deleted.clear();
+    state.record = PadLookup::Read(Box::new(take_home));
+    assert!(matches!(plan(&state), Command::StoreRefusal { refused: false }), "CoderPad creates them again");
+    state.refusal_stored = true;
+    assert!(matches!(plan(&state), Command::StorePad { .. }));
 }

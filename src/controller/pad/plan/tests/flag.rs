@@ -7,18 +7,18 @@ use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, next_acti
 
 /// A Pad that CoderPad has refused, with the candidate as judged in the same pass.
 fn refused() -> PadState {
-    with(|facts| {
-        facts.opportunity = candidate(|_| {});
-        facts.error = Some(service_error(Service::Interview, ErrorKind::Invalid, Some(400)));
+    with(|state| {
+        state.opportunity = candidate(|_| {});
+        state.error = Some(service_error(Service::Interview, ErrorKind::Invalid, Some(400)));
         let tags = StatusTags { failed: Some("failed".into()), ..StatusTags::default() };
-        facts.write_back = Some(WriteBack { tags, ..WriteBack::default() });
+        state.write_back = Some(WriteBack { tags, ..WriteBack::default() });
     })
 }
 
 fn refused_with(change: impl FnOnce(&mut PadState)) -> PadState {
-    let mut facts = refused();
-    change(&mut facts);
-    facts
+    let mut state = refused();
+    change(&mut state);
+    state
 }
 
 /// A Pad whose tag was handled before.
@@ -30,8 +30,8 @@ fn flagged() -> PadState {
 }
 
 /// The next action as a short text.
-fn action(facts: &PadState, stands: PadHealth) -> String {
-    match next_action(facts, stands) {
+fn action(state: &PadState, stands: PadHealth) -> String {
+    match next_action(state, stands) {
         FailureTag::Execute(Command::AddTags(tags)) => format!("adds {tags:?}"),
         FailureTag::Execute(Command::RemoveTags(tags)) => format!("removes {tags:?}"),
         FailureTag::Execute(Command::SetFinalizer(present)) => format!("finalizer: {present}"),
@@ -58,7 +58,7 @@ fn a_stalled_or_long_waiting_pad_needs_attention() {
 fn the_tag_is_added_once_and_only_to_eligible_candidates() {
     assert_eq!(action(&refused(), PadHealth::Failing), "adds [\"failed\"]");
     assert_eq!(action(&refused(), PadHealth::Pending), "settled: none");
-    for (expected, facts) in [
+    for (expected, state) in [
         ("ReadOpportunity", refused_with(|f| f.opportunity = CandidateLookup::NotRead)),
         ("settled: failed", refused_with(|f| f.tags_written.push("failed".into()))),
         ("settled: failed", refused_with(|f| f.opportunity = candidate(|o| o.tags.push("failed".into())))),
@@ -85,7 +85,7 @@ fn the_tag_is_added_once_and_only_to_eligible_candidates() {
             }),
         ),
     ] {
-        assert_eq!(action(&facts, PadHealth::Failing), expected);
+        assert_eq!(action(&state, PadHealth::Failing), expected);
     }
     let removed = refused_with(|f| f.pad.failed_tag = Some("failed".into()));
     assert_eq!(
@@ -100,7 +100,7 @@ fn the_tag_waits_while_nothing_can_be_sent_and_is_not_retried_after_a_refusal() 
     let lever = |class| Some(service_error(Service::Lever, class, None));
     let name = || "acme".to_owned();
     let not_ready = || ConnectionState::NotReady { name: name(), reason: "R".into(), message: "m".into() };
-    for (expected, facts) in [
+    for (expected, state) in [
         ("later", refused_with(|f| f.connection = ConnectionState::Suspended { name: name() })),
         ("later", refused_with(|f| f.connection = not_ready())),
         ("later", refused_with(|f| f.configuration = RuleState::Suspended)),
@@ -111,7 +111,7 @@ fn the_tag_waits_while_nothing_can_be_sent_and_is_not_retried_after_a_refusal() 
         ("settled: failed", refused_with(|f| f.failure_tag_error = lever(ErrorKind::Forbidden))),
         ("settled: failed", refused_with(|f| f.failure_tag_error = lever(ErrorKind::Invalid))),
     ] {
-        assert_eq!(action(&facts, PadHealth::Failing), expected);
+        assert_eq!(action(&state, PadHealth::Failing), expected);
     }
 }
 
@@ -137,10 +137,10 @@ fn the_tag_is_removed_from_healthy_pads_and_replaced_when_renamed() {
 #[test]
 fn the_finalizer_stays_until_the_policy_has_removed_the_tag() {
     let unlink = |f: &mut PadState| f.pad.deletion_policy = DeletionPolicy::Unlink;
-    let mut facts = refused_with(unlink);
-    assert_eq!(action(&facts, PadHealth::Failing), "finalizer: true", "before it is put on");
-    facts.pad.finalizer = true;
-    assert_eq!(action(&facts, PadHealth::Failing), "adds [\"failed\"]");
+    let mut state = refused_with(unlink);
+    assert_eq!(action(&state, PadHealth::Failing), "finalizer: true", "before it is put on");
+    state.pad.finalizer = true;
+    assert_eq!(action(&state, PadHealth::Failing), "adds [\"failed\"]");
 
     let mut edited = flagged();
     unlink(&mut edited);

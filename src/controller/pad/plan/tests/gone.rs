@@ -4,7 +4,7 @@ use super::*;
 
 fn settled_in(phase: Phase) -> PadState {
     with(|f| {
-        (f.gone, f.pad.phase) = (true, Some(phase));
+        (f.erased, f.pad.phase) = (true, Some(phase));
         f.pad.member.progress = Progress::NotCounted;
     })
 }
@@ -12,19 +12,19 @@ fn settled_in(phase: Phase) -> PadState {
 #[test]
 fn a_removal_reported_by_a_list_is_confirmed_by_a_read() {
     for phase in [Phase::Skipped, Phase::Failed] {
-        let mut facts = settled_in(phase);
-        assert!(matches!(plan(&facts), Command::ReadOpportunity));
-        let mut troubled = facts.clone();
+        let mut state = settled_in(phase);
+        assert!(matches!(plan(&state), Command::ReadOpportunity));
+        let mut troubled = state.clone();
         troubled.error = Some(service_error(Service::Lever, ErrorKind::Unavailable, None));
         assert_eq!(outcome(&troubled), Outcome::NoDecision, "it stays what it is");
         for gone in [CandidateLookup::NotFound, candidate(|o| o.is_anonymized = true), candidate(|_| {})] {
-            facts.opportunity = gone;
-            assert_eq!(outcome(&facts), Outcome::Keep);
+            state.opportunity = gone;
+            assert_eq!(outcome(&state), Outcome::Keep);
         }
     }
     let mut open = with(|f| {
         stored(f);
-        (f.gone, f.pad.linked, f.pad.phase) = (true, true, Some(Phase::Open));
+        (f.erased, f.pad.linked, f.pad.phase) = (true, true, Some(Phase::Open));
     });
     assert!(matches!(plan(&open), Command::ReadOpportunity));
     open.connection = ConnectionState::Suspended { name: "acme".into() };
@@ -33,14 +33,14 @@ fn a_removal_reported_by_a_list_is_confirmed_by_a_read() {
 
 #[test]
 fn participants_are_named_only_after_the_candidate_was_read() {
-    let mut facts = with(|f| {
+    let mut state = with(|f| {
         stored(f);
         (f.pad.linked, f.pad.phase, f.pad.names_candidate) = (true, Some(Phase::Started), false);
         let mut started = record("PAD1", 0);
         started.state = "started".into();
-        (f.look, f.record, f.events) = (true, PadLookup::Read(Box::new(started)), Some(vec![]));
+        (f.read_requested, f.record, f.events) = (true, PadLookup::Read(Box::new(started)), Some(vec![]));
     });
-    assert!(matches!(plan(&facts), Command::ReadOpportunity));
-    facts.opportunity = CandidateLookup::NotFound;
-    assert_eq!(outcome(&facts), Outcome::Started);
+    assert!(matches!(plan(&state), Command::ReadOpportunity));
+    state.opportunity = CandidateLookup::NotFound;
+    assert_eq!(outcome(&state), Outcome::Started);
 }

@@ -21,16 +21,16 @@ fn stored_pad(phase: Option<Phase>) -> Pad {
 }
 
 /// Describes the phase and the conditions after a pass over this state.
-fn show(case: &str, facts: &PadState) -> String {
-    let Command::Done { outcome, .. } = plan(facts) else { panic!("{case}: {:?}", plan(facts)) };
-    let status = status(&stored_pad(facts.pad.phase), facts, &outcome, None, at(ENTRY));
+fn show(case: &str, state: &PadState) -> String {
+    let Command::Done { outcome, .. } = plan(state) else { panic!("{case}: {:?}", plan(state)) };
+    let status = status(&stored_pad(state.pad.phase), state, &outcome, None, at(ENTRY_TIME_MS));
     let status = status.unwrap_or_else(|| panic!("{case}: no status follows from {outcome:?}"));
     let phase = status.phase.map(|phase| format!("{phase:?}")).unwrap_or_default();
     describe(&format!("{phase}: {case}"), &status.conditions)
 }
 
 fn assert_all(name: &str, cases: Vec<(&str, PadState)>) {
-    let text: String = cases.iter().map(|(case, facts)| show(case, facts)).collect();
+    let text: String = cases.iter().map(|(case, state)| show(case, state)).collect();
     assert_snapshot(name, text.trim_end());
 }
 
@@ -78,19 +78,19 @@ fn messages_of_pads_whose_connection_or_configuration_is_not_usable() {
 fn messages_of_pads_whose_candidate_gets_no_pad() {
     let served = with(|f| {
         f.opportunity = candidate(|_| {});
-        f.served_entries = served::add(None, [Fingerprint::new("op-1", at(ENTRY))]);
+        f.served_entries = served::add(None, [Fingerprint::new("op-1", at(ENTRY_TIME_MS))]);
     });
     let existing = with(|f| {
-        let rule = Rule { effective_since: Some(at(ENTRY)), ..rule() };
+        let rule = Rule { effective_since: Some(at(ENTRY_TIME_MS)), ..rule() };
         f.pad.existing_since = rule.effective_since;
         f.configuration = RuleState::Ready(rule);
         f.opportunity = candidate(|_| {});
     });
     let next_to = |own: u32, other: u32| {
-        let mut facts = read(|_| {});
-        facts.pad.member = member(own, Progress::InProgress);
-        facts.others = vec![member(other, Progress::InProgress)];
-        facts
+        let mut state = read(|_| {});
+        state.pad.member = member(own, Progress::InProgress);
+        state.others = vec![member(other, Progress::InProgress)];
+        state
     };
     let mut unlinked = with(stored);
     unlinked.pad.finalizer = true;
@@ -145,12 +145,12 @@ fn messages_of_pads_after_an_error_of_a_service() {
         (Service::Interview, Invalid, Some(400)),
         (Service::Interview, NotFound, Some(404)),
     ] {
-        let facts = with(|f| f.error = Some(service_error(service, class, status)));
-        cases.push((format!("{service} {class:?}"), facts));
+        let state = with(|f| f.error = Some(service_error(service, class, status)));
+        cases.push((format!("{service} {class:?}"), state));
     }
-    let pads = Error::new(Throttled, Service::Interview, "GET /pads", Some(429), "Slow down");
+    let pads = ServiceError::new(Throttled, Service::Interview, "GET /pads", Some(429), "Slow down");
     cases.push(("CoderPad rate limit".into(), with(|f| f.error = Some(PassError::Service(pads)))));
-    let unknown = Error::new(OutcomeUnknown, Service::Interview, "POST /pads", None, "timeout");
+    let unknown = ServiceError::new(OutcomeUnknown, Service::Interview, "POST /pads", None, "timeout");
     let unknown = with(|f| f.error = Some(PassError::CreateOutcomeUnknown(unknown)));
     cases.push(("the creation was not confirmed".into(), unknown));
     let refused = PassError::Refused { answer: "admission webhook \"x\" denied the request".into() };
@@ -159,7 +159,7 @@ fn messages_of_pads_after_an_error_of_a_service() {
         with(|f| {
             f.configuration = RuleState::Ready(Rule { question_id: Some(7), ..rule() });
             f.error = Some(service_error(Service::Interview, class, Some(status)));
-            f.misfit = misfit;
+            f.question_problem = misfit;
         })
     };
     cases.push(("the question does not exist".into(), question(None, NotFound, 404)));
@@ -169,7 +169,7 @@ fn messages_of_pads_after_an_error_of_a_service() {
         f.error = Some(service_error(Service::Lever, Unavailable, Some(503)));
     });
     cases.push(("during deletion".into(), deleting));
-    let cases = cases.iter().map(|(case, facts)| (case.as_str(), facts.clone())).collect();
+    let cases = cases.iter().map(|(case, state)| (case.as_str(), state.clone())).collect();
     assert_all("pad-service-errors", cases);
 }
 
@@ -178,12 +178,12 @@ fn messages_of_pads_while_an_outcome_is_unknown_or_a_take_home_is_refused() {
     let unknown = with(|f| {
         attempted(f);
         let (rest, search_in) = (Duration::from_secs(1), Duration::from_secs(1));
-        f.flight = CreateOutcome::InFlight { rest, search_in };
+        f.create_outcome = CreateOutcome::InFlight { rest, search_in };
     });
     let linking = with(|f| {
         stored(f);
         f.pad.finalizer = true;
-        f.claimed = WriteClaim::InFlight { rest: Duration::from_secs(3) };
+        f.write_claim = WriteClaim::InFlight { rest: Duration::from_secs(3) };
     });
     let live = with(|f| {
         (f.wants_take_home, f.kind_read_again, f.refusal_stored) = (true, true, true);
@@ -198,10 +198,10 @@ fn messages_of_pads_while_an_outcome_is_unknown_or_a_take_home_is_refused() {
         f.record = PadLookup::Read(Box::new(record));
     });
     let other_connection = |change: fn(&mut PadState)| {
-        let mut facts = super::installations::stored(&pad_of(OTHER, "PADM", 5), &[]);
-        facts.ownership.former_connection = Some("acme-old".into());
-        change(&mut facts);
-        facts
+        let mut state = super::installations::stored(&pad_of(OTHER, "PADM", 5), &[]);
+        state.ownership.former_connection = Some("acme-old".into());
+        change(&mut state);
+        state
     };
     assert_all(
         "pad-creation",
@@ -228,7 +228,7 @@ fn messages_of_pads_from_open_to_ended() {
         open_with(|f| {
             let mut record = record("PAD1", 0);
             record.state = state.into();
-            (f.look, f.record, f.events) = (true, PadLookup::Read(Box::new(record)), Some(vec![]));
+            (f.read_requested, f.record, f.events) = (true, PadLookup::Read(Box::new(record)), Some(vec![]));
             f.opportunity = tagged(&["coderpad", "ready"]);
         })
     };
@@ -236,20 +236,20 @@ fn messages_of_pads_from_open_to_ended() {
     joined.events = events(&["created", "joined"]);
     joined.write_back = None;
     let end = |change: fn(&mut PadState)| {
-        let mut facts = ended();
-        facts.note = NoteLookup::Written("note-1".into());
-        facts.opportunity = tagged(&["coderpad", "ended"]);
-        change(&mut facts);
-        facts
+        let mut state = ended();
+        state.note = NoteLookup::Written("note-1".into());
+        state.opportunity = tagged(&["coderpad", "ended"]);
+        change(&mut state);
+        state
     };
-    fn refused_by_lever(facts: &mut PadState, class: ErrorKind, operation: &'static str) {
-        facts.error = Some(PassError::Service(refusal(class, operation)));
+    fn refused_by_lever(state: &mut PadState, class: ErrorKind, operation: &'static str) {
+        state.error = Some(PassError::Service(refusal(class, operation)));
     }
     let called_off = |claimed, opportunity| {
         with(|f| {
             stored(f);
             (f.pad.finalizer, f.pad.desired_state) = (true, DesiredState::Ended);
-            (f.record, f.claimed, f.opportunity) = (ended_record(), claimed, opportunity);
+            (f.record, f.write_claim, f.opportunity) = (ended_record(), claimed, opportunity);
         })
     };
     assert_all(
@@ -273,7 +273,7 @@ fn messages_of_pads_from_open_to_ended() {
                 "ended, the note was not confirmed",
                 end(|f| {
                     f.note = NoteLookup::NotRead;
-                    f.claimed = WriteClaim::InFlight { rest: Duration::from_secs(3) };
+                    f.write_claim = WriteClaim::InFlight { rest: Duration::from_secs(3) };
                 }),
             ),
             ("ended, Lever is down", end(|f| refused_by_lever(f, ErrorKind::Unavailable, NOTES))),

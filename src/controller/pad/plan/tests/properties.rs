@@ -8,7 +8,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
     let around = (0..4u8, 0..4u8, 0..8u8, 0..4u8, 0..5u8, 0..3u8, (any::<[bool; 6]>(), 0..4u8, 0..3u8));
     (pad, around).prop_map(|((bits, progress, policy, phase), around)| {
         let (connection, configuration, opportunity, record_, flight, linked, (more, claimed, note)) = around;
-        let mut f = facts();
+        let mut f = state();
         f.pad.manual = bits[0];
         f.pad.desired_state = if bits[1] { DesiredState::Ended } else { DesiredState::Open };
         f.pad.deleting = bits[2];
@@ -36,14 +36,14 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
         ][usize::from(phase)];
         f.pad.member.progress = match phase {
             0 | 1 => Progress::InProgress,
-            2 => Progress::Open { entry: at(ENTRY) },
+            2 => Progress::Open { entry: at(ENTRY_TIME_MS) },
             3 | 4 => Progress::NotCounted,
-            _ => Progress::Ended { entry: at(ENTRY - 9), at: at(ENTRY - i64::from(linked)) },
+            _ => Progress::Ended { entry: at(ENTRY_TIME_MS - 9), at: at(ENTRY_TIME_MS - i64::from(linked)) },
         };
         f.judge = bits[4];
         f.repeat = Some([Repeat::AfterEnd, Repeat::Always, Repeat::Never][usize::from(policy)]);
         if more[0] {
-            f.others.push(member(2, Progress::Open { entry: at(ENTRY - 1) }));
+            f.others.push(member(2, Progress::Open { entry: at(ENTRY_TIME_MS - 1) }));
         }
         f.connection = match connection {
             0 => ConnectionState::Missing { name: "acme".into() },
@@ -77,7 +77,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
             2 => PadLookup::NotFound,
             _ => PadLookup::Read(Box::new(record("PAD1", 0))),
         };
-        f.flight = match flight {
+        f.create_outcome = match flight {
             0 => CreateOutcome::InFlight {
                 rest: Duration::from_secs(3),
                 search_in: Duration::from_secs(u64::from(linked)),
@@ -89,7 +89,7 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
         };
         f.linked_before = [None, Some(vec![]), Some(vec![record("PAD1", 0)])][usize::from(linked)].clone();
         f.link_written = more[0] && f.pad.pad_id.is_some();
-        f.claimed = match claimed {
+        f.write_claim = match claimed {
             0 => WriteClaim::InFlight { rest: Duration::from_secs(3) },
             1 => WriteClaim::Owned(OnceOnlyWrite::Link),
             2 => WriteClaim::Owned(OnceOnlyWrite::Note),
@@ -100,12 +100,12 @@ pub(super) fn any_facts() -> impl Strategy<Value = PadState> {
             1 => NoteLookup::Absent,
             _ => NoteLookup::Written("note-1".into()),
         };
-        f.look = more[3];
+        f.read_requested = more[3];
         f.pad.recorded = more[4];
         if let (true, PadLookup::Read(record)) = (more[5], &mut f.record) {
             record.ended_at = Some(record.created_at);
         }
-        f.pause = more[1].then_some(Duration::from_secs(1));
+        f.backoff_remaining = more[1].then_some(Duration::from_secs(1));
         f.error = more[2].then(|| service_error(Service::Lever, ErrorKind::Unavailable, None));
         f
     })
@@ -116,44 +116,44 @@ proptest! {
 
     /// Safety properties for any state.
     #[test]
-    fn no_state_leads_to_a_forbidden_command(facts in any_facts()) {
-        let step = plan(&facts);
-        let usable = matches!(facts.connection, ConnectionState::Ready { .. });
+    fn no_state_leads_to_a_forbidden_command(state in any_facts()) {
+        let step = plan(&state);
+        let usable = matches!(state.connection, ConnectionState::Ready { .. });
         prop_assert!(!step.calls_service() || usable, "a call through a connection that is not usable: {step:?}");
-        prop_assert!(!step.calls_service() || facts.pause.is_none(), "a call during a pause: {step:?}");
-        prop_assert!(!step.calls_service() || facts.error.is_none(), "a call after trouble: {step:?}");
+        prop_assert!(!step.calls_service() || state.backoff_remaining.is_none(), "a call during a pause: {step:?}");
+        prop_assert!(!step.calls_service() || state.error.is_none(), "a call after error: {step:?}");
         match &step {
             Command::Create { .. } => {
-                prop_assert!(facts.pad.attempt.is_none() || facts.pad.pad_id.is_none());
-                prop_assert!(facts.pad.open_attempt().is_none(), "created over an attempt of unknown outcome");
-                prop_assert!(facts.pad.pad_id.is_none() && !facts.pad.linked && !facts.pad.deleting);
-                let CandidateLookup::Read(opportunity) = &facts.opportunity else { panic!("created unread") };
+                prop_assert!(state.pad.attempt.is_none() || state.pad.pad_id.is_none());
+                prop_assert!(state.pad.open_attempt().is_none(), "created over an attempt of unknown outcome");
+                prop_assert!(state.pad.pad_id.is_none() && !state.pad.linked && !state.pad.deleting);
+                let CandidateLookup::Read(opportunity) = &state.opportunity else { panic!("created unread") };
                 prop_assert!(!opportunity.archived);
                 let qualifies = opportunity.stage == "stage-phone" && opportunity.tags.contains(&"coderpad".into());
-                prop_assert!(facts.pad.manual || qualifies);
+                prop_assert!(state.pad.manual || qualifies);
             }
             Command::AddLink(_) => {
-                prop_assert!(facts.pad.pad_id.is_some(), "linked before the ID was stored");
-                prop_assert!(facts.claimed == WriteClaim::Owned(OnceOnlyWrite::Link), "linked without a claim");
-                prop_assert!(!facts.pad.linked && !facts.pad.deleting);
-                let CandidateLookup::Read(opportunity) = &facts.opportunity else { panic!("linked unread") };
+                prop_assert!(state.pad.pad_id.is_some(), "linked before the ID was stored");
+                prop_assert!(state.write_claim == WriteClaim::Owned(OnceOnlyWrite::Link), "linked without a claim");
+                prop_assert!(!state.pad.linked && !state.pad.deleting);
+                let CandidateLookup::Read(opportunity) = &state.opportunity else { panic!("linked unread") };
                 prop_assert!(!opportunity.links.contains(&"https://app.coderpad.io/PAD1".into()), "linked twice");
             }
             Command::DeletePad(_) => {
-                prop_assert!(!facts.pad.linked || facts.pad.deletion_policy == DeletionPolicy::Delete);
+                prop_assert!(!state.pad.linked || state.pad.deletion_policy == DeletionPolicy::Delete);
             }
             Command::AddNote(_) => {
-                prop_assert!(facts.claimed == WriteClaim::Owned(OnceOnlyWrite::Note), "a note without a claim");
-                prop_assert!(facts.note == NoteLookup::Absent && !facts.pad.deleting);
+                prop_assert!(state.write_claim == WriteClaim::Owned(OnceOnlyWrite::Note), "a note without a claim");
+                prop_assert!(state.note == NoteLookup::Absent && !state.pad.deleting);
             }
-            Command::RemoveLink(_) => prop_assert!(facts.pad.deleting),
+            Command::RemoveLink(_) => prop_assert!(state.pad.deleting),
             Command::CreateNextPad(_) | Command::JudgeSibling(_) => {
-                prop_assert!(facts.is_asked() && !facts.pad.deleting);
-                let CandidateLookup::Read(opportunity) = &facts.opportunity else { panic!("passed on unread") };
+                prop_assert!(state.is_asked() && !state.pad.deleting);
+                let CandidateLookup::Read(opportunity) = &state.opportunity else { panic!("passed on unread") };
                 prop_assert!(opportunity.tags.contains(&"coderpad".into()) && !opportunity.archived);
             }
             Command::Done { outcome: Outcome::Open, .. } => {
-                prop_assert!(facts.pad.linked || facts.pad.pad_id.is_some());
+                prop_assert!(state.pad.linked || state.pad.pad_id.is_some());
             }
             _ => {}
         }
@@ -162,8 +162,8 @@ proptest! {
     /// Any links of a candidate cause no panic, and no call unless they lead to a pad.
     #[test]
     fn any_link_on_a_candidate_is_parsed_safely(link in "\\PC{0,60}") {
-        let facts = read(|o| o.links = vec![link.clone()]);
-        if let Command::ReadLinkedPads(ids) = plan(&facts) {
+        let state = read(|o| o.links = vec![link.clone()]);
+        if let Command::ReadLinkedPads(ids) = plan(&state) {
             prop_assert!(ids.iter().all(|id| id.len() >= 4 && link.contains(id.as_str())));
         }
     }

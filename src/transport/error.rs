@@ -1,5 +1,6 @@
 //! Errors of calls to a service, classified by what the caller may conclude from them.
 
+use crate::sanitize;
 use std::fmt;
 use std::time::Duration;
 
@@ -104,7 +105,7 @@ impl ServiceError {
             service,
             operation,
             status,
-            message: presentable(message),
+            message: sanitize::one_line(message, MAX_MESSAGE_CHARS),
             retry_after: None,
         }
     }
@@ -173,26 +174,4 @@ pub enum SetupError {
     /// The HTTP client could not be created, for example because no certificate authorities were found.
     #[error("cannot set up the HTTP client: {0}")]
     HttpClient(String),
-}
-
-/// Returns external text in a form that is safe to show.
-fn presentable(text: &str) -> String {
-    let mut clean = String::new();
-    for c in text.chars().filter(|c| !is_bidi(*c)) {
-        let c = if c.is_whitespace() { ' ' } else { c };
-        if c.is_control() || (c == ' ' && (clean.is_empty() || clean.ends_with(' '))) {
-            continue;
-        }
-        clean.push(c);
-    }
-    let clean = clean.trim_end();
-    match clean.char_indices().nth(MAX_MESSAGE_CHARS) {
-        None => clean.to_owned(),
-        Some((end, _)) => clean[..end].to_owned(),
-    }
-}
-
-/// Reports whether a character changes the direction of the text around it.
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -5,7 +5,7 @@ use super::{Command, Outcome, SIBLING_DELETION_RECHECK_DELAY, installation, rest
 use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
 use crate::api::served;
-use crate::coderpad::{NewPad, PadRecord};
+use crate::coderpad::{self, NewPad, PadRecord};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Progress, SeriesMember};
 use crate::controller::pad::state::{
@@ -347,13 +347,8 @@ pub fn pad_id_of_link(link: &str, interview_url: &str) -> Option<String> {
     let host = url.host_str()?;
     let is_own = || url::Url::parse(interview_url).is_ok_and(|own| own.host_str() == Some(host));
     let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io") || is_own();
-    let id = url.path_segments()?.next().filter(|id| is_pad_id(id))?;
+    let id = url.path_segments()?.next().filter(|id| coderpad::is_pad_id(id))?;
     is_coderpad.then(|| id.to_owned())
-}
-
-fn is_pad_id(text: &str) -> bool {
-    (4..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// Returns the URL of the candidate's profile in Lever.

@@ -44,7 +44,7 @@ pub async fn burst(bench: &Bench) -> anyhow::Result<Vec<Metric>> {
             environment.calls().len() as f64 / CANDIDATES as f64,
             "",
         ),
-        Metric::new("CPU of the operator for a Pad", own, "ms").at_most(1.2),
+        Metric::new("CPU of the operator for a Pad", own, "ms"),
         Metric::new("CPU of the API server for a Pad", servers, "ms"),
         Metric::new("CPU of the operator, compared with the API server's", own / servers, "x").at_most(0.1),
         Metric::new("memory afterwards", memory(operator)?, "MiB"),

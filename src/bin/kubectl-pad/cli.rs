@@ -39,7 +39,7 @@ pub enum PluginCommand {
         #[arg(short = 'A', long)]
         all_namespaces: bool,
     },
-    /// Show the pads of one candidate, or why the candidate may have none.
+    /// Show the pads of one candidate, or the reason why there is none.
     Candidate {
         /// URL of the profile in Lever, or ID of the opportunity.
         candidate: String,

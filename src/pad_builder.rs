@@ -8,7 +8,7 @@ use crate::api::pad::{DesiredState, Trigger};
 use crate::api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
 use crate::k8s::decode::Decoded;
 use crate::k8s::patch::is_status;
-use crate::k8s::trimmed::{Trimmed, trimmed_api};
+use crate::k8s::trimmed_objects::{Trimmed, trimmed_api};
 use crate::k8s::with_timeout;
 use crate::telemetry::traces::spans;
 use kube::api::PostParams;

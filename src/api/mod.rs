@@ -11,7 +11,7 @@ pub mod installation;
 pub mod names;
 pub mod pad;
 pub mod schema;
-pub mod served;
+pub mod served_entries;
 
 pub use condition::Condition;
 pub use configuration::{PadConfiguration, PadConfigurationSpec, PadConfigurationStatus};

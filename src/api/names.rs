@@ -65,7 +65,8 @@ const FIRST_DELIVERY_MS: i64 = 1_000_000_000_000;
 /// Length of the prefix of a delivery's token in its reconcile request, in characters.
 pub const TOKEN_MARK: usize = 8;
 
-/// Returns the time of the delivery that wrote a reconcile request, in milliseconds. None if a user wrote it.
+/// Returns the time of the webhook delivery for which the receiver wrote this reconcile request, in milliseconds since
+/// 1970. None if a user wrote the request.
 pub fn delivered_at(request: &str) -> Option<i64> {
     let (at, token) = request.split_once('-')?;
     let is_number = !at.is_empty() && at.bytes().all(|byte| byte.is_ascii_digit());

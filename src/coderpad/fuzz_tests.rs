@@ -28,7 +28,7 @@ async fn create(client: &InterviewClient) -> Result<PadRecord, CreateError> {
 
 /// The answer never stalls, so only a timeout for the whole answer ends it.
 #[tokio::test]
-async fn an_answer_that_drips_is_cut() {
+async fn a_dripping_answer_is_cut_off() {
     let (url, _seen) = server(|mut stream| async move {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").await;
         while stream.write_all(b" ").await.is_ok() {

@@ -127,14 +127,14 @@ async fn kinds_are_read_in_every_spelling(#[case] text: &str, #[case] kind: PadK
 #[case::odd_time(json!({"created_at": "yesterday"}))]
 #[case::error_inside(json!({"status": "ERROR", "message": "no"}))]
 #[tokio::test]
-async fn a_pad_that_cannot_be_one_is_not_believed(#[case] part: Value) {
+async fn an_implausible_pad_is_rejected(#[case] part: Value) {
     let (_server, client) = answering(ok(&with(pad(), &part))).await;
     assert_eq!(client.pad("QX7Z2MPL").await.unwrap_err().class, ErrorKind::Unavailable);
     assert!(matches!(create(&client).await, Err(CreateError::OutcomeUnknown(_))));
 }
 
 #[tokio::test]
-async fn a_live_pad_is_made_from_a_flat_form() {
+async fn a_live_pad_is_created_with_a_flat_form() {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
         .and(path("/api/pads/"))
@@ -251,7 +251,7 @@ async fn only_a_rate_429_pauses_the_account() {
 }
 
 #[tokio::test]
-async fn a_create_that_would_leave_too_late_does_not_leave() {
+async fn a_create_after_its_send_deadline_is_not_sent() {
     let (server, client) = answering(ok(&pad())).await;
     for left in [Duration::ZERO, Duration::from_secs(4)] {
         let permit = client.permit().await;
@@ -272,7 +272,7 @@ async fn a_create_without_connection_was_not_sent() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_told_as_such() {
+async fn plain_text_instead_of_tls_is_reported() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/api", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -446,7 +446,7 @@ async fn ending_and_deleting_are_updates() {
 
 /// contract C3a: neither an empty 404 of a load balancer nor a firewall's page counts as a deletion or a refusal.
 #[tokio::test]
-async fn answers_of_something_in_between_conclude_nothing() {
+async fn answers_of_a_proxy_prove_nothing() {
     for body in ["", "<html>Not here</html>", "{\"message\": \"Not Found\"}"] {
         for status in [400, 401, 403, 404, 410] {
             let (_server, client) = answering(ResponseTemplate::new(status).set_body_string(body)).await;

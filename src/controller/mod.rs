@@ -3,13 +3,13 @@
 //! They run only on the leader. This module contains the shared context.
 
 pub mod backoff;
+pub mod coderpad_organization;
 pub mod configuration;
 pub mod connection;
 pub mod events;
 pub mod fair_share;
 pub mod long_wait_events;
 pub mod metrics;
-pub mod organization;
 pub mod pad;
 pub mod pad_budget;
 pub mod quotas;

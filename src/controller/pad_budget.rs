@@ -340,7 +340,7 @@ mod tests {
 
     /// After a restart, only the Pads contain the record.
     #[test]
-    fn recorded_creations_count_once_and_failed_ones_hold_no_place() {
+    fn recorded_creations_count_once_and_failed_ones_do_not_count() {
         let allowances = PadBudget::default();
         let taken = allowances.reserve(NS, "acme", request(1, Some(9), &[]), at(0)).unwrap();
         let reported = |holds| {

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_an_older_pad_may_not_use_is_checked_again_soon() {
+    fn a_slot_reserved_for_an_older_pad_is_rechecked_soon() {
         let rest =
             |waiting_before| limit_exceeded(3, vec![at(0), at(1)], waiting_before, at(2)).unwrap().rest;
         assert_eq!(

@@ -2,8 +2,8 @@
 //! this module decides whether a URL of a LeverConnection may be called. A namespace user can write any spec, and a key
 //! must never be sent to a URL that the cluster administrator has not allowed.
 
-use super::configuration::duplicates::Duplicates;
-use super::organization::{KeyOrganization, Organization};
+use super::coderpad_organization::{KeyOrganization, Organization};
+use super::configuration::duplicate_rules::Duplicates;
 use crate::api::LeverConnection;
 use crate::api::names::sha256_hex;
 use crate::coderpad::InterviewClient;

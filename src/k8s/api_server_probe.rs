@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_away_when_it_has_not_answered_for_a_while() {
+    async fn api_server_counts_as_unreachable_after_a_silence() {
         let last = LastResponse { answered: Instant::now(), problem: String::new() };
         let reach = ApiServerProbe { last: Arc::new(Mutex::new(last)) };
         reach.record(Err("connection refused".into()));

@@ -5,8 +5,8 @@
 
 use super::decode::Decoded;
 use super::pad_index::{IndexKey, Indexed, PadIndex};
-use super::trimmed::ManagedKind;
-use super::undecodable::{DecodeProblem, Undecodable};
+use super::trimmed_objects::ManagedKind;
+use super::undecodable_objects::{DecodeProblem, Undecodable};
 use super::watch_state::WatchState;
 use crate::api::{LeverConnection, Pad, PadConfiguration};
 use futures::stream::FuturesUnordered;
@@ -441,7 +441,7 @@ mod tests {
 
     /// A caller that polls readiness once, as each webhook does, must not replace a caller that waits for it.
     #[tokio::test(start_paused = true)]
-    async fn everybody_who_waits_for_the_listing_hears_of_it() {
+    async fn every_waiter_is_woken_by_the_listing() {
         let (sender, events) = futures::channel::mpsc::unbounded();
         let cache = Cache::<Pad>::from_events(events);
         let waiting: Vec<_> = (0..2)

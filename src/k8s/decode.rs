@@ -4,7 +4,7 @@
 //! The schema does not exclude such objects. API servers accept lists in fields with a `format`, and a newer version of
 //! the CustomResourceDefinitions may have permitted the object.
 
-use super::trimmed::{ManagedKind, Metadata, names_of_kind};
+use super::trimmed_objects::{ManagedKind, Metadata, names_of_kind};
 use crate::api::schema;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_is_none_counts_as_absent_and_is_named() {
+    fn an_invalid_time_counts_as_absent_and_is_named() {
         for odd in odd_times() {
             let conditions = json!([{"type": "Ready", "status": "True", "reason": "Open", "message": "",
                 "observedGeneration": 1, "lastTransitionTime": odd}]);

@@ -255,7 +255,7 @@ mod tests {
     const TIME_BEHIND: &str = "2001-01-01T00:00:00.000000Z";
 
     #[test]
-    fn a_lease_that_changes_is_never_silent_and_one_that_does_not_is_after_15_seconds() {
+    fn a_lease_expires_15_seconds_after_its_last_change() {
         let began = Instant::now();
         let at = |seconds| began + Duration::from_secs(seconds);
         for written in [TIME_AHEAD, TIME_BEHIND] {

@@ -10,8 +10,8 @@ pub mod pad_index;
 pub mod patch;
 pub mod proxy;
 pub mod secrets;
-pub mod trimmed;
-pub mod undecodable;
+pub mod trimmed_objects;
+pub mod undecodable_objects;
 mod watch_state;
 
 pub use cache::{Cache, Caches, WatchScope};

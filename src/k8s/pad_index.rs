@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_moved_on_or_gone_is_found_no_more() {
+    fn moved_or_deleted_objects_are_removed_from_the_index() {
         let (index, waiting, open) = (PadIndex::default(), pad("o-1", "Pending"), pad("o-1", "Open"));
         let places = |place: &IndexKey, now: Option<&Arc<Pad>>| {
             index.lookup("hiring", place, |name| now.filter(|_| name == "p").cloned()).len()
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn pads_of_the_last_hour_are_around_now() {
+    fn creations_of_the_last_hour_are_in_adjacent_hours() {
         let index = PadIndex::default();
         let made = pad("o-1", "Open");
         index.insert("hiring", "p", made.as_ref());

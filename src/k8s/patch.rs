@@ -4,7 +4,7 @@
 //! metadata write is lost, the operator reads the object again; if the object contains the change, the write counts as
 //! successful.
 
-use super::trimmed::{ManagedKind, Trimmed, trimmed_api};
+use super::trimmed_objects::{ManagedKind, Trimmed, trimmed_api};
 use super::with_timeout;
 use crate::api::FIELD_MANAGER;
 use crate::telemetry::traces::spans;
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_person_must_change_is_a_refusal() {
+    fn only_errors_that_need_a_person_are_refusals() {
         let answered = |code: u16| {
             let message = "denied\nby policy \u{202e}x".into();
             let status = kube::core::Status { code, message, ..kube::core::Status::default() };

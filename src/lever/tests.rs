@@ -148,7 +148,7 @@ async fn odd_rows_are_left_out_and_odd_members_dropped_beside_good_rows() {
 }
 
 #[tokio::test]
-async fn a_probe_meets_no_opportunity_where_the_only_row_cannot_be_read() {
+async fn a_probe_finds_no_opportunity_in_an_unreadable_row() {
     let (_server, client) =
         answering(ResponseTemplate::new(200).set_body_json(json!({"data": [{"id": null}]}))).await;
     assert_eq!(client.any_opportunity().await.unwrap(), None);
@@ -235,7 +235,7 @@ async fn stages_stop_at_500_and_at_a_list_that_does_not_advance() {
 }
 
 #[tokio::test]
-async fn opportunities_are_asked_for_by_stage_and_tag() {
+async fn opportunities_are_listed_by_stage_and_tag() {
     let server = MockServer::start().await;
     Mock::given(path("/v1/opportunities"))
         .and(query_param("stage_id", "9c0e"))
@@ -337,7 +337,7 @@ async fn notes_are_read_with_comments_and_deletions() {
 
 // contract X9
 #[tokio::test]
-async fn a_note_that_cannot_be_read_may_be_the_one_that_is_searched_for() {
+async fn an_unreadable_note_may_be_the_searched_one() {
     let good = json!({"id": "n-1", "fields": [{"value": "one"}, null, {"value": ["x"]}]});
     for (odd, is_readable) in [
         (json!({"id": 7, "createdAt": "soon"}), true),
@@ -367,7 +367,7 @@ async fn a_note_that_cannot_be_read_may_be_the_one_that_is_searched_for() {
 #[case(500, ErrorKind::Unavailable, ErrorKind::OutcomeUnknown)]
 #[case(503, ErrorKind::Unavailable, ErrorKind::OutcomeUnknown)]
 #[tokio::test]
-async fn every_status_has_its_class_and_is_asked_for_once(
+async fn every_status_has_its_class_and_is_not_retried(
     #[case] status: u16,
     #[case] read: ErrorKind,
     #[case] write: ErrorKind,
@@ -416,7 +416,7 @@ async fn the_page_of_a_firewall_never_blames_the_key() {
 }
 
 #[tokio::test]
-async fn a_429_of_something_in_between_is_a_pause() {
+async fn a_429_of_a_proxy_is_a_pause() {
     let page = ResponseTemplate::new(429).insert_header("retry-after", "7").set_body_string("<html>");
     let (_server, client) = answering(page).await;
     let error = client.stages().await.unwrap_err();
@@ -458,7 +458,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn retry_after_holds_up_every_client_of_the_key() {
+async fn retry_after_pauses_every_client_of_the_key() {
     let server = MockServer::start().await;
     Mock::given(path("/v1/stages"))
         .respond_with(ResponseTemplate::new(429).insert_header("retry-after", "1"))
@@ -504,7 +504,7 @@ async fn a_stale_page_is_recognized() {
 }
 
 #[test]
-fn clients_that_cannot_be_are_refused() {
+fn unusable_clients_are_rejected() {
     let transport = transport(Duration::from_secs(5));
     let base = Url::parse("https://api.lever.co/v1").unwrap();
     let refused = |base: &Url, key: &str| LeverClient::new(&transport, base, key.into(), None).unwrap_err();

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_webhook_is_made_for_changes_of_stage_and_its_token_is_read_from_either_envelope() {
+    async fn a_webhook_is_created_for_stage_changes_and_both_envelopes_are_read() {
         let once = json!({"data": created(json!({"signatureToken": TOKEN, "conditions": {"origins": []}}))});
         let twice = json!({"data": {"data": created(json!({"signatureToken": TOKEN}))}});
         for answer in [once, twice] {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_usable_token_it_is_not_known_what_there_is() {
+    async fn without_a_usable_token_the_webhooks_are_unknown() {
         for token in [json!({}), json!({"signatureToken": ""}), json!({"signatureToken": "two\nlines"})] {
             let answer = ResponseTemplate::new(201).set_body_json(json!({"data": created(token)}));
             let (_server, client) = answering("POST", "/v1/webhooks", answer).await;

@@ -2,10 +2,10 @@
 //! about repeats and existing candidates; sync must not request a Pad that the plan would decide differently, or each
 //! sync would request it again.
 
-use super::lever::ListedCandidate;
+use super::lever_lists::ListedCandidate;
 use crate::api::configuration::{Existing, Repeat};
 use crate::api::pad::{Phase, TriggerSource};
-use crate::api::served::{self, Fingerprint};
+use crate::api::served_entries::{self, Fingerprint};
 use crate::api::{Pad, names};
 use crate::controller::pad::Reason;
 use crate::controller::pad::series::{self, Progress, RepeatDecision, SeriesMember};
@@ -61,7 +61,7 @@ pub fn backfill_action(
 ) -> BackfillAction {
     let is_terminating = |pad: &Arc<Pad>| pad.metadata.deletion_timestamp.is_some();
     // A Pad that is being deleted may have had the pad of this entry; its deletion stores that (contract P9).
-    let is_served = || served::contains(served_entries, &row.id, row.entry, Some(rule.since));
+    let is_served = || served_entries::contains(served_entries, &row.id, row.entry, Some(rule.since));
     if !row.is_free || pads.iter().any(is_terminating) || is_served() {
         return BackfillAction::Nothing;
     }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_pad_gets_one_and_who_was_there_before_is_marked() {
+    fn new_candidates_get_a_pad_and_existing_ones_an_annotation() {
         let first = BackfillRule { is_settled: false, ..rule() };
         let create = BackfillRule { existing: Existing::Create, ..first.clone() };
         for (rule, entry, existing) in [
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_to_nothing_is_judged_again_where_that_can_change_anything() {
+    fn failed_and_skipped_pads_are_judged_again_if_that_can_change_the_result() {
         for reason in ["TagMissing", "StageChanged", "CandidateArchived", "CandidateNotFound"] {
             assert_eq!(backfill_action(&rule(), &row(5), &[skipped(reason)], None), judge(1), "{reason}");
         }
@@ -320,7 +320,7 @@ mod tests {
             (row(5), one("Failed", "InvalidRequest", 0), false),
             (row(5), one("Skipped", "BeforeConfiguration", 0), false),
         ] {
-            let stored = served::add(None, served(&rule(), &row, &pads));
+            let stored = served_entries::add(None, served(&rule(), &row, &pads));
             assert_eq!(stored.is_some(), is_stored, "{pads:?}");
             let next = backfill_action(&rule(), &row, &[], stored.as_deref());
             assert_eq!(next == BackfillAction::Nothing, is_stored, "{pads:?}");
@@ -338,7 +338,7 @@ mod tests {
         let never = BackfillRule { repeat: Repeat::Never, ..rule() };
         assert!(served(&never, &row(7), &one("Open", "Open", 0)).is_some());
         let before = served(&first, &row(-5), &one("Skipped", "BeforeConfiguration", 0));
-        let stored = served::add(None, before);
+        let stored = served_entries::add(None, before);
         let another = BackfillRule { since: at(10), ..first };
         let made = BackfillAction::Make { n: 1, existing: true };
         assert_eq!(
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_nothing_else_explains_is_a_missed_delivery() {
+    fn only_an_unexplained_entry_is_a_missed_delivery() {
         let missed = |row: &ListedCandidate, pads: &[Arc<Pad>]| missed_delivery(&rule(), row, pads, at(10));
         assert!(missed(&row(5), &[]));
         assert!(!missed(&row(9), &[]), "the webhook may be in flight");

@@ -6,7 +6,7 @@
 //! both have been scanned, and only a scan that reached its end counts.
 
 use super::opportunities::SCAN_OVERLAP;
-use super::{SyncContext, SyncError, before, lever};
+use super::{SyncContext, SyncError, before, lever_lists};
 use crate::api::Pad;
 use crate::controller::pad::hints::Hint;
 use crate::lever::SpanMs;
@@ -106,7 +106,7 @@ pub async fn scan_erasures(session: &SyncContext<'_>, marks: &mut ErasureWaterma
     let mut is_whole = true;
 
     let span = marks.deleted.next(oldest, now);
-    match lever::deleted_in(session, span_of(span), marks.deleted.pages()).await {
+    match lever_lists::deleted_in(session, span_of(span), marks.deleted.pages()).await {
         Ok((ids, whole)) => {
             add_erasure_hints(session, &named, ids);
             is_whole &= marks.deleted.record_scan(span, now, whole);
@@ -119,7 +119,7 @@ pub async fn scan_erasures(session: &SyncContext<'_>, marks: &mut ErasureWaterma
         Err(error) => return Err(error),
     }
     let span = marks.anonymized.next(oldest, now);
-    let (ids, whole) = lever::anonymized_in(session, span_of(span), marks.anonymized.pages()).await?;
+    let (ids, whole) = lever_lists::anonymized_in(session, span_of(span), marks.anonymized.pages()).await?;
     add_erasure_hints(session, &named, ids);
     is_whole &= marks.anonymized.record_scan(span, now, whole);
     if is_whole { Ok(()) } else { Err(SyncError::Continues("candidates who were deleted or anonymized")) }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_too_long_for_one_sync_is_walked_in_spans_until_it_is_whole() {
+    fn a_list_too_long_for_one_sync_is_scanned_in_spans() {
         let mut progress = ScanProgress::default();
         let (first, now) = (at(0), at(10_000));
         // 12,000 changes, about one each minute, and no more than 3,000 fit into a sync.
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restored_pad_counts_from_what_its_status_says() {
+    fn a_restored_pad_counts_from_its_status() {
         let pad = |stored_at: i64, created_at: i64| -> Pad {
             let status = json!({"observedGeneration": 1, "candidate": "Ada", "createdAt": at(created_at)});
             let pad: Value = json!({

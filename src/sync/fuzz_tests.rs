@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::backfill::{self, BackfillRule};
-use super::lever::ListedCandidate;
-use super::{before, erasure, open_pads, opportunities};
+use super::lever_lists::ListedCandidate;
+use super::{before, erasure, open_pad_checks, opportunities};
 use crate::api::configuration::{Existing, Repeat};
 use crate::api::{Pad, names};
 use crate::coderpad::PadRecord;
@@ -42,7 +42,7 @@ fn pad(times: &[Timestamp], phase: &str, reason: &str) -> Arc<Pad> {
 }
 
 #[test]
-fn any_time_is_reckoned_with() {
+fn any_time_is_processed_without_overflow() {
     let phases = vec!["Open", "Started", "Ended", "Skipped", "Failed", "Pending"];
     let reasons = vec!["BeforeConfiguration", "TagMissing", "PadDeleted"];
     let inputs = (proptest::collection::vec(any_time(), 14), select(phases), select(reasons), any::<i64>());
@@ -69,7 +69,7 @@ fn any_time_is_reckoned_with() {
         prop_assert!(before(any, SignedDuration::from_secs(seconds.saturating_abs())) <= any);
         erasure::try_times(&pad, any, now);
         opportunities::try_times(&pad, any, now);
-        let mut all_looks = open_pads::OpenPadChecks::default();
+        let mut all_looks = open_pad_checks::OpenPadChecks::default();
         all_looks.choose(pads, now, Instant::now());
         Ok(())
     });

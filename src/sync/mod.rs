@@ -12,20 +12,20 @@
 //! the next sync finds the same changes.
 
 mod backfill;
-mod coderpad;
 mod erasure;
 #[cfg(test)]
 mod fuzz_tests;
-mod installations;
-mod lever;
-mod open_pads;
+mod lever_lists;
+mod open_pad_checks;
 mod opportunities;
+mod ownership_checks;
+mod pad_scan;
 pub mod queue;
 
 #[cfg(test)]
 pub(crate) use backfill::{BackfillAction, BackfillRule, backfill_action};
 #[cfg(test)]
-pub(crate) use lever::{ListedCandidate, StageScan};
+pub(crate) use lever_lists::{ListedCandidate, StageScan};
 #[cfg(test)]
 pub(crate) use opportunities::served_after;
 
@@ -98,15 +98,15 @@ fn before(at: Timestamp, by: SignedDuration) -> Timestamp {
 struct Watermarks {
     /// Version of the account that was scanned.
     account: String,
-    pads: coderpad::PadWatermarks,
+    pads: pad_scan::PadWatermarks,
     archived: Option<opportunities::ArchivedWatermark>,
     erasures: erasure::ErasureWatermark,
-    looks: open_pads::OpenPadChecks,
+    looks: open_pad_checks::OpenPadChecks,
     /// Whether a service refused a request of the last sync.
     is_refused: bool,
 }
 
-/// Syncs the connections of a context's scope whenever a sync is requested, until `stop`.
+/// Syncs the LeverConnections in the namespaces of the context whenever a sync is requested, until `stop`.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {
         return;
@@ -167,7 +167,7 @@ async fn sync(
             if !request.whole {
                 return Vec::new();
             }
-            let pads = coderpad::scan_pads(&session, &mut after.pads).await;
+            let pads = pad_scan::scan_pads(&session, &mut after.pads).await;
             after.looks.request_checks(&session);
             vec![
                 pads,

@@ -1,13 +1,13 @@
 //! Scans of Lever's candidates, one for each stage and tag, and their consequences in the cluster.
 
 use super::backfill::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served};
-use super::installations;
-use super::lever::{self, ListedCandidate, StageScan};
+use super::lever_lists::{self, ListedCandidate, StageScan};
+use super::ownership_checks;
 use super::queue::{MissedDelivery, SyncRequest};
 use super::{SyncContext, SyncError, before};
 use crate::api::configuration::OnArchive;
 use crate::api::pad::{Phase, Trigger, TriggerSource};
-use crate::api::served::{self, Fingerprint};
+use crate::api::served_entries::{self, Fingerprint};
 use crate::api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, condition, names};
 use crate::controller::pad::{hints::Hint, ttl};
 use crate::controller::schedule;
@@ -54,7 +54,7 @@ pub async fn scan_all(session: &SyncContext<'_>, request: &SyncRequest) -> Stage
     let mut outcome = StageScansOutcome::default();
     let mut groups = groups(session, request).into_iter();
     for ((stage_id, tag), configurations) in groups.by_ref() {
-        let scan = match lever::list_stage(session, &stage_id, &tag).await {
+        let scan = match lever_lists::list_stage(session, &stage_id, &tag).await {
             Ok(scan) => scan,
             Err(error) => {
                 let concerns_all = error.concerns_all();
@@ -132,7 +132,7 @@ async fn apply(
             after.existing_settled_for = after.effective_since;
         }
     }
-    installations::request_ownership_checks(session, &scan.linked, &pads);
+    ownership_checks::request_ownership_checks(session, &scan.linked, &pads);
     if scan.shows_absence() {
         let there: HashSet<&str> = scan.rows.iter().map(|row| row.id.as_str()).collect();
         // A Pad that has changed since the scan began is left to the next scan.
@@ -160,17 +160,17 @@ pub fn served_after(
     pads: &HashMap<&str, Vec<Arc<Pad>>>,
     entries: Option<&str>,
 ) -> Option<String> {
-    let served = scan.rows.iter().filter_map(|row| {
+    let newly_served = scan.rows.iter().filter_map(|row| {
         let known = pads.get(row.id.as_str()).map(Vec::as_slice).unwrap_or_default();
         served(rule, row, known)
     });
     if !scan.shows_absence() {
-        return served::add(entries, served);
+        return served_entries::add(entries, newly_served);
     }
     let fingerprints = |row: &ListedCandidate| {
         [Fingerprint::new(&row.id, row.entry), Fingerprint::existing(&row.id, row.entry, rule.since)]
     };
-    served::after_scan(entries, &scan.rows.iter().flat_map(fingerprints).collect(), served)
+    served_entries::after_scan(entries, &scan.rows.iter().flat_map(fingerprints).collect(), newly_served)
 }
 
 /// Returns the settings of a configuration, if it creates pads now.
@@ -294,7 +294,7 @@ pub async fn scan_archived(
         return Ok(());
     };
     let since = before(since, SCAN_OVERLAP).as_millisecond().max(0);
-    let (archived, is_whole) = lever::archived_since(session, since).await?;
+    let (archived, is_whole) = lever_lists::archived_since(session, since).await?;
     let archived: HashSet<String> = archived.into_iter().collect();
     for pad in open.iter().filter(|pad| archived.contains(&pad.spec.opportunity_id)) {
         session.add_hint(pad, Hint::Archived);
@@ -348,7 +348,7 @@ mod tests {
 
     // contract E7
     #[test]
-    fn pads_that_become_concerned_later_are_looked_for_from_when_they_were_made() {
+    fn pads_that_become_relevant_later_are_scanned_from_their_creation() {
         let (old, new, resumed) = (pad("old", 0), pad("new", 95), pad("resumed", 10));
         let now = at(100);
         assert_eq!(archived_since(None, &[], now), None);

@@ -12,7 +12,6 @@ use tokio::sync::{Notify, broadcast};
 /// Maximum number of completions that a slow receiver may lag behind before it must check everything.
 const COMPLETIONS_CAPACITY: usize = 256;
 
-/// Namespace and name.
 /// The requested syncs of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct SyncRequest {
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_synced_once_at_a_time_and_nothing_that_is_asked_meanwhile_is_lost() {
+    fn a_connection_has_one_sync_at_a_time_and_loses_no_request() {
         let syncs = SyncQueue::default();
         assert!(syncs.begin().is_empty());
         syncs.request_sync(ID.0, ID.1, Some("all"));

@@ -88,7 +88,7 @@ mod tests {
     use prometheus_client::metrics::info::Info;
 
     #[test]
-    fn whoever_asks_for_open_metrics_gets_it() {
+    fn open_metrics_is_served_on_request() {
         let prometheus = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
                           application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
         for (accepted, format) in [

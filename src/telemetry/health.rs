@@ -176,7 +176,7 @@ tokio::task_local! {
     static PASS: Arc<SupervisedPass>;
 }
 
-/// Records progress of the pass in which the caller runs.
+/// Records that the current pass makes progress, so that it does not count as stalled. Has no effect outside a pass.
 pub fn record_progress() {
     let _ = PASS.try_with(|pass| pass.note(|_| ()));
 }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_is_run_is_alive_however_long_it_waits() {
+    async fn a_waiting_task_counts_as_alive() {
         let (health, stop) = (health(), CancellationToken::new());
         tokio::spawn(health.clone().supervise_task("sync".into(), stop, pending::<()>()));
         sleep(Duration::from_secs(3600)).await;
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_ends_is_noticed_unless_it_was_told_to() {
+    async fn a_task_that_ends_without_a_request_is_detected() {
         let (health, stop) = (health(), CancellationToken::new());
         health.clone().supervise_task("controller of Pads".into(), stop.clone(), async {}).await;
         assert_eq!(problems(&health), "failed controller of Pads: it has ended\n");
@@ -244,7 +244,7 @@ mod tests {
 
     /// A task that blocks sends no heartbeats. The test simulates it by not polling the task.
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_is_stuck_is_noticed() {
+    async fn a_blocked_task_is_detected() {
         let (health, stop) = (health(), CancellationToken::new());
         let task = health.clone().supervise_task("controller of Pads".into(), stop, pending::<()>());
         let mut task = std::pin::pin!(task);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lease_that_is_not_looked_after_is_noticed() {
+    async fn a_lease_that_is_not_renewed_is_detected() {
         let health = health();
         let pulse = health.pulse("lease", Duration::from_secs(30));
         advance(Duration::from_secs(31)).await;
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pass_that_stands_still_is_noticed_and_one_that_is_slow_is_not() {
+    async fn a_stalled_pass_is_detected_and_a_slow_one_is_not() {
         let health = health();
         let slow = async {
             for _ in 0..100 {
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pass_that_ends_or_is_dropped_is_forgotten() {
+    async fn a_finished_or_dropped_pass_is_removed() {
         let health = health();
         health.supervise_pass("one".into(), async { exempt_from_watchdog(async {}).await }).await;
         assert!(health.supervise_pass("two".into(), pending::<()>()).now_or_never().is_none());

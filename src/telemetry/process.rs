@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_proc_tells_is_read() {
+    fn figures_of_proc_are_read() {
         assert!(cpu_seconds().is_some_and(|seconds| seconds >= 0.0));
         assert!(resident_bytes().is_some_and(|bytes| bytes > 1 << 20));
         assert!(open_files().is_some_and(|files| files >= 3));

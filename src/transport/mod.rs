@@ -14,7 +14,7 @@ mod response;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod tolerant;
+mod tolerant_decoding;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub use client::{Permit, SendDeadline};
 pub use error::{ErrorKind, Service, ServiceError, SetupError};
 pub use metrics::TransportMetrics;
 pub use rate_limit::{AccountId, Priority, RateLimit};
-pub(crate) use tolerant::{AnswerPart, Oddities, milliseconds};
+pub(crate) use tolerant_decoding::{AnswerPart, Oddities, milliseconds};
 
 use rate_limit::TokenBuckets;
 

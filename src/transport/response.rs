@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_429_is_a_pause_whoever_sends_it() {
+    fn any_429_is_a_pause() {
         for is_own in [true, false] {
             let class = class(StatusCode::TOO_MANY_REQUESTS, is_own, ErrorKind::OutcomeUnknown);
             assert_eq!(class, ErrorKind::Throttled);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_something_in_between_names_it() {
+    fn an_answer_of_a_proxy_names_the_proxy() {
         let mut headers = HeaderMap::from_iter([(SERVER, HeaderValue::from_static("edge"))]);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
         let said = description(Service::Lever, StatusCode::FORBIDDEN, &headers, false);

@@ -51,7 +51,7 @@ async fn rate_zero_is_no_limit_but_keeps_the_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_grow_to_half_a_minute_and_begin_anew_after_a_success() {
+async fn delays_grow_to_half_a_minute_and_reset_after_a_success() {
     let bucket = bucket(10, 20);
     for seconds in [1, 2, 4, 8, 16, 30, 30] {
         sleep(Duration::from_millis(1)).await;
@@ -142,7 +142,7 @@ async fn polls_are_not_starved() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_pad_call_lets_polls_go() {
+async fn a_dropped_pad_call_unblocks_polls() {
     let bucket = bucket(1, 1);
     take(&bucket, 1).await;
     let pad = tokio::spawn({
@@ -193,7 +193,7 @@ fn a_429_of_creating_is_quota_or_rate(
 }
 
 #[test]
-fn errors_speak_to_a_person() {
+fn errors_contain_the_next_step() {
     let error =
         ServiceError::new(ErrorKind::Forbidden, Service::Lever, "GET /stages", Some(403), "Not\nallowed");
     assert_eq!(error.to_string(), "Lever: GET /stages answered 403: Not allowed");
@@ -208,7 +208,7 @@ fn errors_speak_to_a_person() {
 }
 
 #[test]
-fn messages_are_made_presentable() {
+fn messages_are_sanitized() {
     let message = format!(" a\u{7}b \u{202e}\t\n c{}", "ü".repeat(300));
     let error = ServiceError::new(ErrorKind::Invalid, Service::Lever, "GET /stages", Some(400), &message);
     assert!(error.message.starts_with("ab cüü"), "{}", error.message);

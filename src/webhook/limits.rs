@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_lane_is_in_nobody_elses_way() {
+    fn a_full_semaphore_does_not_block_other_connections() {
         let lanes = KeyedSemaphore::new(2);
         let busy = lanes.for_connection("hiring", "acme");
         let _working = (busy.try_acquire().unwrap(), busy.try_acquire().unwrap());
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn lanes_that_nobody_uses_are_forgotten() {
+    fn unused_semaphores_are_removed() {
         let lanes = KeyedSemaphore::new(2);
         let held = lanes.for_connection("hiring", "acme");
         (0..1000).for_each(|number| drop(lanes.for_connection("hiring", &number.to_string())));

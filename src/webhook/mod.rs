@@ -5,24 +5,24 @@
 //! for a stage change, `persist` writes it, and the leader decides what follows ([`crate::controller::pad`]).
 
 mod body;
-mod connections;
 pub(crate) mod event;
 mod last_delivery;
 mod limits;
 mod metrics;
 mod persist;
-mod rejected;
+mod rejection_reports;
 mod response;
 pub(crate) mod routing;
 mod server;
-mod tokens;
+mod signing_tokens;
+mod tcp_connections;
 
 #[cfg(test)]
 mod tests;
 
 pub use metrics::WebhookMetrics;
 pub use server::serve;
-pub use tokens::SigningTokens;
+pub use signing_tokens::SigningTokens;
 
 use crate::api::{LeverConnection, names};
 use crate::k8s::{Caches, WatchScope};
@@ -40,7 +40,7 @@ use jiff::Timestamp;
 use kube::{Client, ResourceExt};
 use last_delivery::LastDelivery;
 use persist::Persisted;
-use rejected::RejectionReporter;
+use rejection_reports::RejectionReporter;
 use response::{Accepted, Rejection};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,8 +51,9 @@ use tracing::Instrument;
 const DELIVERY_TIMEOUT: Duration = Duration::from_millis(4500);
 /// Maximum number of signed deliveries of one connection that are stored at the same time; others wait.
 const PERSIST_CONCURRENCY: usize = 16;
-/// Maximum number of signed deliveries of one connection that are accepted at the same time, including waiting
-/// deliveries; more are refused at once. A quarter of the connections that the endpoint serves.
+/// Maximum number of signed deliveries of one LeverConnection that are in progress at the same time, including
+/// deliveries that wait to be stored. The endpoint answers further deliveries with 503 immediately. The limit is a
+/// quarter of the TCP connections that the endpoint serves, so that one LeverConnection cannot occupy all of them.
 const MAX_PENDING_DELIVERIES: usize = server::MAX_CONNECTIONS / 4;
 
 /// Receiver of deliveries; a cheap handle.

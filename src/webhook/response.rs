@@ -111,7 +111,7 @@ impl Accepted {
 }
 
 impl Rejection {
-    /// Returns the name in the metric.
+    /// Returns the value of the label `outcome` of the metric `pad_operator_webhooks`.
     pub fn name(&self) -> &'static str {
         match self.status() {
             StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",

@@ -2,7 +2,7 @@
 //! flight.
 
 use super::Receiver;
-use super::connections::{ObservedStream, OpenConnections, TrackedConnection};
+use super::tcp_connections::{ObservedStream, OpenConnections, TrackedConnection};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};

@@ -46,7 +46,7 @@ async fn candidate_visible_after_the_webhook_gets_the_pad() {
 
 /// Contract P7b: one 404 ends nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_negative_response_has_no_final_consequence() {
+async fn one_404_is_not_final() {
     let env = TestEnv::start(Options::new("one-negative")).await;
     let (linked, looked_at, create_pad_by_hand) = (env.candidate(), env.candidate(), env.candidate());
     // Lever's 404 for the link has another cause; the candidate exists.

@@ -8,7 +8,7 @@ use kube::{Client, Resource};
 use pad_operator::api::{LeverConnection, Pad, PadConfiguration};
 use pad_operator::k8s::connect;
 use pad_operator::k8s::decode::{Decoded, split};
-use pad_operator::k8s::trimmed::ManagedKind;
+use pad_operator::k8s::trimmed_objects::ManagedKind;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 

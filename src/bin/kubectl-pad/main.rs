@@ -8,7 +8,7 @@ mod actions;
 mod candidate;
 mod cli;
 mod cluster;
-mod complete;
+mod completion;
 #[cfg(test)]
 #[path = "../../snapshots/help.rs"]
 mod help;
@@ -30,8 +30,8 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let program = args.first().and_then(|program| Path::new(program).file_stem()?.to_str());
-    if program == Some(complete::COMPLETION_PROGRAM) {
-        print(&complete::completions(args.get(1..).unwrap_or_default()).await);
+    if program == Some(completion::COMPLETION_PROGRAM) {
+        print(&completion::completions(args.get(1..).unwrap_or_default()).await);
         return ExitCode::SUCCESS;
     }
     match run(PluginCli::parse()).await {

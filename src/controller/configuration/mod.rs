@@ -3,7 +3,7 @@
 //! checked in CoderPad, when that is due ([`check_schedule`]) and while the connection is ready.
 
 pub mod check_schedule;
-pub mod duplicates;
+pub mod duplicate_rules;
 pub mod observe;
 pub mod status;
 
@@ -16,7 +16,7 @@ use crate::k8s::cache::Cache;
 use crate::k8s::patch::write_status;
 use crate::rules;
 use check_schedule::{CheckKey, CheckSchedule};
-use duplicates::ServedEntries;
+use duplicate_rules::ServedEntries;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 /// Minimum delay before a due check is retried.
 const CHECK_RETRY_DELAY_MIN: Duration = Duration::from_secs(5);
 
-/// Reconciles the configurations of a context's scope until `stop`.
+/// Reconciles all PadConfigurations in the namespaces of the context until `stop` is cancelled.
 pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     let syncs = broadcast_stream(context.syncs.completions());
     if stop.run_until_cancelled(context.scope.ready()).await != Some(true) {

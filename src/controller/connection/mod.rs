@@ -4,7 +4,7 @@
 //! only when a probe is due ([`probe_schedule`]), regardless of how often a connection is reconciled.
 
 pub mod diagnosis;
-pub mod installation;
+pub mod installation_id;
 mod last_sync;
 pub mod observe;
 pub mod probe_schedule;
@@ -12,7 +12,7 @@ pub mod status;
 pub mod webhook;
 
 use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
-use super::{Context, events, organization, schedule};
+use super::{Context, coderpad_organization, events, schedule};
 use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::write_status;
@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use webhook::WebhookController;
 
-/// Reconciles the connections of a context's scope until `stop`.
+/// Reconciles all connections that `context` watches, until `stop` is cancelled.
 pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
     // Subscribe before the first read, so that no change is missed.
     let (secrets, probes) =
@@ -47,7 +47,7 @@ pub fn run(context: Arc<Context>, stop: CancellationToken) -> impl Future<Output
             stop: stop.clone(),
         });
         let connections = &context.scope.connections;
-        let pads = installation::concerned_by_pads(context.scope.clone(), context.scope.pads.changes());
+        let pads = installation_id::concerned_by_pads(context.scope.clone(), context.scope.pads.changes());
         let controller = Controller::for_shared_stream(connections.changes(), connections.store())
             .reconcile_on(pads)
             .reconcile_on(triggers_from_secrets(context.clone(), secrets))
@@ -129,7 +129,7 @@ impl Reconcile<LeverConnection> for ConnectionController {
             let again = self.webhooks.finalize(&mut connection, &url).await?;
             return Ok(again.map_or_else(Action::await_change, requeue_at));
         }
-        installation::ensure(&self.context, &mut connection).await?;
+        installation_id::ensure(&self.context, &mut connection).await?;
         let mut token = observe::token(&self.context.secrets, &connection).await?;
         let requested = names::reconcile_requested_at(seen.as_ref());
         let requested = requested.as_deref();
@@ -154,8 +154,11 @@ impl Reconcile<LeverConnection> for ConnectionController {
 
         let id = (namespace.as_str(), name.as_str(), seen.metadata.uid.as_deref());
         // An accepted organization triggers a new probe, like a new key.
-        let version =
-            format!("{} {}", account.version, organization::accepted(&connection).unwrap_or_default());
+        let version = format!(
+            "{} {}",
+            account.version,
+            coderpad_organization::accepted(&connection).unwrap_or_default()
+        );
         let due = || self.memory.due(id, &version, requested, Instant::now());
         let mut lever_answered = false;
         if due() == NextProbe::Now {
@@ -236,7 +239,7 @@ impl ConnectionController {
         let missed = missed.as_ref();
         let (webhook, _) = self.webhooks.state(connection);
         let webhook = &webhook;
-        let others = &installation::others(&self.context.scope, connection);
+        let others = &installation_id::others(&self.context.scope, connection);
         let observation = ConnectionObservation {
             connection,
             public_url,
@@ -256,7 +259,7 @@ impl ConnectionController {
             let news = [
                 events::newly_stalled(before, &after.conditions),
                 status::quota_ran_low(before, &after.conditions),
-                installation::became_shared(before, &after.conditions),
+                installation_id::became_shared(before, &after.conditions),
             ];
             for (reason, note) in news.into_iter().flatten() {
                 self.context.publish_warning(&connection.object_ref(&()), &reason, &note).await;

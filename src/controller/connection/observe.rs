@@ -6,7 +6,7 @@
 use super::diagnosis::{self, Diagnosis};
 use crate::api::LeverConnection;
 use crate::coderpad::{InterviewClient, PadQuota, PadSort};
-use crate::controller::organization::{KeyOrganization, Organization};
+use crate::controller::coderpad_organization::{KeyOrganization, Organization};
 use crate::controller::service_clients::ServiceClients;
 use crate::k8s::secrets::{SecretError, Secrets};
 use crate::lever::{self, LeverClient, LeverStage, UserState};

@@ -1,7 +1,7 @@
 //! Computes the status of a connection from observations. Pure: no client, no clock.
 
 use super::diagnosis::{self, Diagnosis, Remedy, sentence};
-use super::installation;
+use super::installation_id;
 use super::observe::SigningTokenStatus;
 use super::probe_schedule::{ProbeResult, ServiceProbe};
 use super::webhook::{SECRET_NOT_OWNED, WebhookState};
@@ -117,7 +117,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
     connected(&mut conditions, connection, services, managed);
     webhook(&mut conditions, &after, connection, token, managed, missed);
     quota(&mut conditions, &after, connection, services);
-    installation::exclusive(&mut conditions, connection, others);
+    installation_id::exclusive(&mut conditions, connection, others);
     if connection.spec.suspend {
         conditions.set(
             types::SUSPENDED,
@@ -254,7 +254,7 @@ fn connected(
             standing(find(before, types::INTERVIEW_CONNECTED), interview),
         ],
     };
-    let obstacle = installation::obstacle(connection);
+    let obstacle = installation_id::obstacle(connection);
     ready(conditions, &standings, services, webhook, obstacle.as_ref());
     for ((type_, service), standing) in BOTH.into_iter().zip(standings) {
         match standing {

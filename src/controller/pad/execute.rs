@@ -5,9 +5,9 @@
 //! the note.
 
 mod create_pad;
-mod installation;
 mod on_refusal;
 mod write_back;
+mod yielding;
 
 pub use on_refusal::OnRefusal;
 
@@ -19,7 +19,7 @@ use super::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadSta
 use crate::api::configuration::{PadConfiguration, PadConfigurationStatus};
 use crate::api::names;
 use crate::api::pad::{Pad, Trigger, TriggerSource};
-use crate::api::served::{self, Fingerprint};
+use crate::api::served_entries::{self, Fingerprint};
 use crate::coderpad::PadRecord;
 use crate::controller::service_clients::ServiceClients;
 use crate::controller::{Context, schedule};
@@ -314,7 +314,7 @@ impl PadReconcile<'_> {
         let id = self.state.pad.opportunity_id.clone();
         let added = entries.iter().map(|entry| Fingerprint::new(&id, *entry));
         self.write_configuration(|status| {
-            status.served_entries = served::add(status.served_entries.as_deref(), added);
+            status.served_entries = served_entries::add(status.served_entries.as_deref(), added);
         })
         .await?;
         self.state.served_stored = true;

@@ -226,7 +226,8 @@ pub fn is_owned_elsewhere(pad: &Pad) -> bool {
     pad.status.as_ref().is_some_and(|status| status.other_installation.is_some())
 }
 
-/// Returns the state of the attempt whose outcome is not stored.
+/// Returns the [`CreateOutcome`] of the Pad's open attempt: the attempt is recorded on the Pad, but its outcome is not.
+/// Without an open attempt, the outcome is [`CreateOutcome::NotSent`].
 pub fn flight(pad: &StoredPad, context: &Context) -> CreateOutcome {
     let Some(attempt) = pad.open_attempt() else { return CreateOutcome::NotSent };
     let lands = context.settings.create_timeout + context.settings.list_lag;

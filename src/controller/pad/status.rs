@@ -1,7 +1,7 @@
 //! Builds the status of a Pad from the outcome of a pass. Pure; the controller writes only differences.
 
 use super::note;
-use super::plan::{self, Outcome, WriteBackState, installation, profile_url};
+use super::plan::{self, Outcome, WriteBackState, ownership, profile_url};
 use super::reason::Reason;
 use super::state::{CandidateLookup, NoteLookup, PadLookup, PadState};
 use super::tags;
@@ -193,10 +193,10 @@ fn merge_service_state(status: &mut PadStatus, state: &PadState, now: Timestamp)
 fn other_installation(before: Option<String>, state: &PadState, outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Skipped(Reason::OwnedByAnotherInstallation, _) => {
-            installation::other_installation(state).or(before)
+            ownership::other_installation(state).or(before)
         }
         Outcome::Keep | Outcome::NoDecision | Outcome::StaleRead => before,
-        Outcome::Open | Outcome::Started => installation::stays_beside(state).unwrap_or(before),
+        Outcome::Open | Outcome::Started => ownership::stays_beside(state).unwrap_or(before),
         Outcome::Waiting(..) | Outcome::Failed(..) | Outcome::Skipped(..) => None,
         Outcome::Ended(_) | Outcome::PadDeleted | Outcome::EndedUnlinked => None,
     }

@@ -26,7 +26,7 @@ async fn a_cut_answer_leaves_a_write_unknown() {
 }
 
 #[tokio::test]
-async fn what_was_not_sent_is_only_unavailable() {
+async fn an_unsent_request_is_only_unavailable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
@@ -38,7 +38,7 @@ async fn what_was_not_sent_is_only_unavailable() {
 }
 
 #[tokio::test]
-async fn writes_use_only_connections_that_were_busy_a_moment_ago() {
+async fn writes_use_only_recently_used_connections() {
     let (url, seen) = server(|mut stream| async move {
         let answer = b"HTTP/1.1 201 Created\r\ncontent-length: 25\r\n\r\n{\"data\": {\"noteId\": \"n\"}}";
         loop {

@@ -52,7 +52,7 @@ async fn something() -> Result<(), ()> {
 }
 
 #[tokio::test]
-async fn a_trace_goes_on_by_its_mark_until_its_work_is_done() {
+async fn a_trace_continues_by_its_annotation_until_its_work_is_done() {
     let (sent, _guard) = traces();
     let (_, annotation) =
         async { traceparent_annotation() }.instrument(webhook("hiring", "acme")).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_pass_that_does_nothing_is_not_sent_unless_it_fails() {
 
 /// The operator must tolerate any annotation, because anybody who may write Pads may set it.
 #[tokio::test]
-async fn an_annotation_that_is_none_counts_as_none() {
+async fn an_invalid_annotation_counts_as_absent() {
     let (sent, _guard) = traces();
     for annotation in ["", "00", "00-xyz-1-01", &format!("00-{:032}-{:016}-01", 0, 0), &"9".repeat(100_000)] {
         ReconcileSpan::new("Pad", "hiring", "a", Some(annotation), true).run(something()).await.unwrap();
@@ -103,7 +103,7 @@ async fn an_annotation_that_is_none_counts_as_none() {
 }
 
 #[tokio::test]
-async fn outside_of_a_trace_there_is_no_mark() {
+async fn without_a_trace_there_is_no_annotation() {
     assert_eq!(traceparent_annotation(), None);
     assert_eq!(
         async { traceparent_annotation() }.instrument(webhook("hiring", "acme")).await,

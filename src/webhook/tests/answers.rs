@@ -6,7 +6,7 @@ use crate::k8s::{Cache, Caches, WatchScope};
 use crate::webhook::Receiver;
 use crate::webhook::last_delivery::LastDelivery;
 use crate::webhook::metrics::WebhookMetrics;
-use crate::webhook::tokens::SigningTokens;
+use crate::webhook::signing_tokens::SigningTokens;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use futures::stream;
@@ -34,7 +34,7 @@ fn is_refusal(answer: &Value) -> bool {
 }
 
 #[tokio::test]
-async fn the_method_is_looked_at_first() {
+async fn the_method_is_checked_first() {
     let server = ApiServer::default();
     let receiver = receiver(&server, usual());
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::OPTIONS, Method::DELETE] {
@@ -70,7 +70,7 @@ async fn a_health_check_is_answered_as_ready_only_while_webhooks_are_taken() {
 }
 
 #[tokio::test]
-async fn then_the_path() {
+async fn the_path_is_checked_second() {
     let receiver = receiver(&ApiServer::default(), usual());
     for path in [
         "/",
@@ -91,7 +91,7 @@ async fn then_the_path() {
 }
 
 #[tokio::test]
-async fn then_the_size() {
+async fn the_size_is_checked_third() {
     let receiver = receiver(&ApiServer::default(), usual());
     let path = "/webhooks/lever/hiring/acme";
     let announced = Request::post(path).header("content-length", "262145").body(Body::from("{")).unwrap();
@@ -109,7 +109,7 @@ async fn then_the_size() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_cut() {
+async fn a_request_without_its_body_is_disconnected() {
     let receiver = receiver(&ApiServer::default(), usual());
     let begun = tokio::time::Instant::now();
     let body = Body::from_stream(stream::pending::<Result<Vec<u8>, String>>());
@@ -120,7 +120,7 @@ async fn a_body_that_does_not_come_is_cut() {
 }
 
 #[tokio::test]
-async fn then_whether_it_is_an_event() {
+async fn the_shape_is_checked_fourth() {
     let server = ApiServer::default();
     let receiver = receiver_with(&server, usual(), SigningTokens::default());
     for body in ["", "{", "[]", "{}", r#"{"event":"candidateStageChange","token":"t","triggeredAt":"1"}"#] {
@@ -132,7 +132,7 @@ async fn then_whether_it_is_an_event() {
 }
 
 #[tokio::test]
-async fn then_whether_a_signing_token_is_known() {
+async fn a_known_signing_token_is_required() {
     let receiver = receiver_with(&ApiServer::default(), usual(), SigningTokens::default());
     let path = "/webhooks/lever/hiring/acme";
     let response = send(&receiver, request(Method::POST, path, stage_change("s-1").to_string())).await;
@@ -142,7 +142,7 @@ async fn then_whether_a_signing_token_is_known() {
 }
 
 #[tokio::test]
-async fn then_the_signature_and_nothing_is_asked_of_the_api_server_before() {
+async fn the_signature_is_checked_before_any_call_to_the_api_server() {
     let server = ApiServer::default();
     let receiver = receiver(&server, usual());
     let mut unsigned = stage_change("s-1");
@@ -163,7 +163,7 @@ async fn then_the_signature_and_nothing_is_asked_of_the_api_server_before() {
 }
 
 #[tokio::test]
-async fn then_the_age_but_not_of_verify() {
+async fn the_age_is_checked_after_the_signature_except_for_verify() {
     let server = ApiServer::default();
     let receiver = receiver(&server, usual());
     let now = Timestamp::now().as_millisecond();
@@ -180,7 +180,7 @@ async fn then_the_age_but_not_of_verify() {
 }
 
 #[tokio::test]
-async fn then_verify_which_needs_only_the_token() {
+async fn verify_is_answered_before_other_checks_of_the_event() {
     let server = ApiServer::default();
     let mut bare = connection();
     bare.status = None;
@@ -196,7 +196,7 @@ async fn then_verify_which_needs_only_the_token() {
 }
 
 #[tokio::test]
-async fn then_the_event_and_the_ids() {
+async fn the_event_and_the_ids_are_checked_after_the_age() {
     let receiver = receiver(&ApiServer::default(), usual());
     let other = delivery("candidateArchiveChange", json!({"opportunityId": "/"}));
     assert_eq!(post(&receiver, other).await, (StatusCode::OK, json!({"outcome": "Ignored"})));
@@ -208,7 +208,7 @@ async fn then_the_event_and_the_ids() {
 }
 
 #[tokio::test]
-async fn then_the_stage() {
+async fn the_stage_is_checked_last() {
     let server = ApiServer::default();
     let receiver = receiver(&server, usual());
     for stage in ["s-2", "s-9", "Phone Screen"] {
@@ -237,7 +237,7 @@ async fn a_stage_change_waits_until_the_stages_are_known() {
 }
 
 #[tokio::test]
-async fn before_the_caches_are_complete_nothing_is_taken_or_denied() {
+async fn deliveries_wait_until_the_caches_are_complete() {
     let starting = WatchScope { pads: Cache::from_events(stream::pending()), ..usual() };
     let receiver = receiver(&ApiServer::default(), starting);
     assert_eq!(post(&receiver, stage_change("s-1")).await.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -246,7 +246,7 @@ async fn before_the_caches_are_complete_nothing_is_taken_or_denied() {
 }
 
 #[tokio::test]
-async fn when_the_api_server_fails_lever_shall_send_again_but_verify_holds() {
+async fn a_failing_api_server_causes_a_retry_except_for_verify() {
     let server = ApiServer::default();
     server.fail(Some(500));
     let receiver = receiver(&server, usual());

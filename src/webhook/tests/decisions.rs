@@ -39,7 +39,7 @@ fn created_in_minute(minute: u8, mut pad: Pad) -> Pad {
 }
 
 #[test]
-fn a_first_stage_change_makes_the_first_pad() {
+fn a_first_stage_change_creates_the_first_pad() {
     assert_eq!(intent(vec![], &[]), PadAction::Create { n: 1 });
 }
 
@@ -50,7 +50,7 @@ fn names_of_others_are_passed_over() {
 }
 
 #[test]
-fn the_newest_pad_is_asked_about() {
+fn sync_requests_the_newest_pad() {
     assert_eq!(intent(vec![pad(1)], &[]), annotate(&numbered(1)));
     assert_eq!(intent(vec![pad(9), pad(10), pad(2)], &[]), annotate(&numbered(10)));
     assert_eq!(intent(vec![with_request(pad(1), REQUEST), pad(2)], &[]), annotate(&numbered(2)));
@@ -58,7 +58,7 @@ fn the_newest_pad_is_asked_about() {
 }
 
 #[test]
-fn a_repeated_delivery_asks_for_nothing() {
+fn a_repeated_delivery_requests_nothing() {
     assert_eq!(
         intent(vec![pad(1), with_request(pad(2), REQUEST)], &[]),
         PadAction::Nothing { name: numbered(2) }
@@ -67,7 +67,7 @@ fn a_repeated_delivery_asks_for_nothing() {
 
 /// Otherwise a repeated old delivery would make the newer one seem to be done already.
 #[test]
-fn an_older_delivery_does_not_take_the_place_of_a_newer_one() {
+fn an_older_delivery_does_not_replace_a_newer_one() {
     let at: i64 = REQUEST.split_once('-').unwrap().0.parse().unwrap();
     let nothing = PadAction::Nothing { name: numbered(1) };
     let with = |request: String| intent(vec![with_request(pad(1), &request)], &[]);
@@ -82,7 +82,7 @@ fn an_older_delivery_does_not_take_the_place_of_a_newer_one() {
 }
 
 #[test]
-fn a_pad_made_by_hand_counts_where_there_is_no_numbered_one() {
+fn a_manual_pad_counts_without_a_numbered_one() {
     let by_hand = || {
         vec![
             created_in_minute(5, pad_by_hand("b")),
@@ -97,7 +97,7 @@ fn a_pad_made_by_hand_counts_where_there_is_no_numbered_one() {
 }
 
 #[test]
-fn a_pad_that_goes_does_not_count_and_its_name_is_not_used() {
+fn a_terminating_pad_does_not_count_and_keeps_its_name() {
     assert_eq!(intent(vec![terminating(pad(1))], &[]), PadAction::Create { n: 2 });
     assert_eq!(
         intent(vec![terminating(with_request(pad(3), REQUEST)), terminating(pad(1))], &[]),
@@ -128,13 +128,13 @@ fn a_stage_change_is_for_all_configurations_of_its_stage() {
 }
 
 #[test]
-fn of_two_for_the_same_stage_and_tag_one_counts() {
+fn one_of_two_rules_of_a_stage_and_tag_counts() {
     let both = vec![configuration("young", "s-1", "a", 2), configuration("old", "Phone Screen", "a", 1)];
     assert_eq!(configurations("s-1", both), ["old"]);
 }
 
 #[test]
-fn those_of_another_connection_or_being_deleted_do_not_count_but_suspended_ones_do() {
+fn suspended_rules_count_and_foreign_or_terminating_ones_do_not() {
     let mut suspended = configuration("suspended", "s-1", "a", 1);
     suspended.spec.suspend = true;
     let mut other = configuration("other", "s-1", "b", 1);

@@ -51,7 +51,7 @@ fn stage_change(opportunity: &Value, stage: &Value) -> Value {
 }
 
 #[test]
-fn what_is_no_event_of_lever_is_refused() {
+fn foreign_events_are_rejected() {
     let bodies = ["", "{", "[]", "null", "\"text\"", "{}", "\u{0}", &"[".repeat(100_000)];
     bodies.iter().for_each(|body| _ = refused(body));
     let never = [json!(null), json!(""), json!([]), json!({}), json!(true), json!(1.5)];
@@ -130,7 +130,7 @@ fn empty_data_is_the_verify_button_whatever_the_event() {
 }
 
 #[test]
-fn only_a_stage_change_makes_pads() {
+fn only_a_stage_change_creates_pads() {
     for event in ["candidateHired", "candidateArchiveChange", "applicationCreated", "candidatestagechange"] {
         let body = delivery_at(AT, event, json!({"opportunityId": "o", "toStageId": "s"}));
         assert!(matches!(parse(body).meaning(), Ok(EventKind::Other)));

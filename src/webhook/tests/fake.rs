@@ -4,7 +4,7 @@ use crate::api::{LeverConnection, Pad, PadConfiguration, names};
 use crate::k8s::{Cache, Caches, WatchScope};
 use crate::webhook::Receiver;
 use crate::webhook::metrics::WebhookMetrics;
-use crate::webhook::tokens::SigningTokens;
+use crate::webhook::signing_tokens::SigningTokens;
 use aws_lc_rs::hmac;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};

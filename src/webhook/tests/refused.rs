@@ -119,7 +119,7 @@ async fn a_clock_that_is_behind_is_named_also_after_a_signed_request() {
 }
 
 #[tokio::test]
-async fn an_outdated_request_that_anybody_may_repeat_changes_nothing() {
+async fn a_replayed_outdated_request_changes_nothing() {
     let server = ApiServer::default();
     let receiver = receiver_of(&server, verified("True", "SignatureVerified"));
     let outdated = Timestamp::now().as_millisecond() - 16 * 24 * 60 * MINUTE;

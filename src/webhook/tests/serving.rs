@@ -31,7 +31,7 @@ async fn answer(client: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn what_is_in_flight_at_the_end_is_answered() {
+async fn requests_in_flight_are_answered_at_shutdown() {
     let (address, stop, served) = start().await;
     let body = delivery("candidateHired", json!({})).to_string();
     let mut idle = TcpStream::connect(address).await.unwrap();
@@ -60,7 +60,7 @@ async fn a_large_body_is_answered_not_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_slow_with_its_headers_is_cut() {
+async fn a_client_with_slow_headers_is_disconnected() {
     let (address, _stop, _served) = start().await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"POST / HT").await.unwrap();
@@ -80,7 +80,7 @@ async fn a_large_head_is_refused() {
 
 /// The responses fill all buffers on the way; without a limit, the connection would keep its slot forever.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_no_answers_is_cut() {
+async fn a_client_that_reads_no_responses_is_disconnected() {
     let (address, _stop, _served) = start().await;
     let mut client = TcpStream::connect(address).await.unwrap();
     let request = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".repeat(1000);

@@ -38,7 +38,7 @@ fn of_another_candidate(mut pad: Pad) -> Pad {
 }
 
 #[tokio::test]
-async fn a_new_pad_says_where_it_comes_from() {
+async fn a_new_pad_contains_its_origin() {
     let server = ApiServer::default();
     assert_eq!(stored(&server, vec![]).await, [numbered(1)]);
     let pad = server.pad(&numbered(1)).unwrap();
@@ -65,7 +65,7 @@ async fn a_new_pad_says_where_it_comes_from() {
 }
 
 #[tokio::test]
-async fn the_newest_pad_is_asked_about_with_one_write() {
+async fn sync_requests_the_newest_pad_with_one_write() {
     let server = ApiServer::with(&[pad(1), pad(2)]);
     assert_eq!(stored(&server, vec![pad(1), pad(2)]).await, [numbered(2)]);
     assert_eq!(server.request_on(&numbered(2)).as_deref(), Some(REQUEST));
@@ -80,7 +80,7 @@ async fn a_repeated_delivery_writes_nothing() {
 }
 
 #[tokio::test]
-async fn a_repeated_delivery_makes_the_pad_that_is_gone_meanwhile() {
+async fn a_repeated_delivery_creates_a_deleted_pad_again() {
     let server = ApiServer::default();
     assert_eq!(stored(&server, vec![with_request(pad(1), REQUEST)]).await, [numbered(1)]);
     assert!(server.pad(&numbered(1)).is_some(), "a 200 stands for a Pad in the API server");
@@ -111,7 +111,7 @@ async fn a_name_of_another_candidate_is_passed_over() {
 }
 
 #[tokio::test]
-async fn when_too_many_names_belong_to_others_lever_shall_send_again() {
+async fn too_many_taken_names_cause_a_retry() {
     let others: Vec<Pad> = (1..40).map(|n| of_another_candidate(pad(n))).collect();
     let server = ApiServer::with(&others);
     let scope = scope(vec![connection()], vec![configuration("phone", "s-1", "a", 1)], vec![]);
@@ -120,7 +120,7 @@ async fn when_too_many_names_belong_to_others_lever_shall_send_again() {
 }
 
 #[tokio::test]
-async fn a_pad_that_is_gone_is_made_again() {
+async fn a_deleted_pad_is_created_again() {
     let server = ApiServer::default();
     assert_eq!(stored(&server, vec![pad(1)]).await, [numbered(1)]);
     assert_eq!(server.calls(), [format!("PATCH pads/{}", numbered(1)), format!("POST pads/{}", numbered(1))]);

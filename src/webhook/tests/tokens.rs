@@ -4,7 +4,7 @@ use super::fake::{ApiServer, NAMESPACE, connection};
 use crate::api::LeverConnection;
 use crate::k8s::secrets::{SecretChange, Secrets};
 use crate::k8s::{Cache, Caches, WatchScope};
-use crate::webhook::tokens::SigningTokens;
+use crate::webhook::signing_tokens::SigningTokens;
 use futures::channel::mpsc::{self, UnboundedSender};
 use kube::runtime::watcher::{self, Event};
 use secrecy::ExposeSecret;
@@ -83,7 +83,7 @@ async fn each_line_of_the_secret_is_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_comes_later_changes_or_goes_is_followed() {
+async fn tokens_follow_created_changed_and_deleted_secrets() {
     let world = TokenEnv::new();
     world.deliver(Event::Apply(connection()));
     world.wait_until_idle().await;
@@ -109,7 +109,7 @@ async fn a_secret_that_comes_later_changes_or_goes_is_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_api_server_does_not_answer_the_old_tokens_stay() {
+async fn old_tokens_stay_while_the_api_server_is_silent() {
     let world = TokenEnv::with_one_token().await;
     world.server.calls();
 
@@ -125,7 +125,7 @@ async fn while_the_api_server_does_not_answer_the_old_tokens_stay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_go_with_their_connection_or_its_reference() {
+async fn tokens_are_removed_with_their_connection_or_its_reference() {
     let world = TokenEnv::with_one_token().await;
     world.deliver(Event::Delete(connection()));
     world.becomes(None).await;
@@ -139,7 +139,7 @@ async fn tokens_go_with_their_connection_or_its_reference() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_went_unnoticed_is_forgotten() {
+async fn a_connection_deleted_during_an_interruption_is_removed() {
     let world = TokenEnv::with_one_token().await;
     world.deliver(Event::Init);
     world.deliver(Event::InitDone);

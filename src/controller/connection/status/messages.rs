@@ -3,7 +3,7 @@
 use super::tests::{after, at, connected, connection, failure, pass, probed, with_quota};
 use super::*;
 use crate::api::SecretKeyRef;
-use crate::controller::organization::Organization;
+use crate::controller::coderpad_organization::Organization;
 use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::secrets::SecretError;
 use crate::lever::UserState;
@@ -202,7 +202,7 @@ fn messages_about_quota_and_other_installations() {
     let connection = connection(json!({"takeOver": ["aaaaaaaaaaaaaaaa"]}));
     for (case, others) in [("alone", vec![]), ("shared", vec!["fedcba9876543210".to_owned()])] {
         let mut conditions = Conditions::new(&[], 1, at(0));
-        installation::exclusive(&mut conditions, &connection, &others.into_iter().collect());
+        installation_id::exclusive(&mut conditions, &connection, &others.into_iter().collect());
         let conditions = conditions.finish();
         cases.push((case.into(), LeverConnectionStatus { conditions, ..LeverConnectionStatus::default() }));
     }

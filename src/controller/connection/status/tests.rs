@@ -3,7 +3,7 @@ use super::super::observe::{InterviewFacts, LeverFacts, Probe};
 use super::super::probe_schedule::{ProbeSchedule, ProbeStart};
 use super::*;
 use crate::api::SecretKeyRef;
-use crate::controller::organization::Organization;
+use crate::controller::coderpad_organization::Organization;
 use crate::transport::{ErrorKind, ServiceError};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -564,7 +564,7 @@ fn another_installation_is_reported_once_until_it_is_gone() {
     for part in ["fedcba9876543210", r#"{"spec":{"takeOver":["aaaaaaaaaaaaaaaa","fedcba9876543210"]}}"#] {
         assert!(message.contains(part), "{message}");
     }
-    let (reason, note) = installation::became_shared(&alone.conditions, &shared.conditions).unwrap();
+    let (reason, note) = installation_id::became_shared(&alone.conditions, &shared.conditions).unwrap();
     assert_eq!((reason.as_str(), note), ("AccountShared", message));
-    assert_eq!(installation::became_shared(&shared.conditions, &shared.conditions), None);
+    assert_eq!(installation_id::became_shared(&shared.conditions, &shared.conditions), None);
 }

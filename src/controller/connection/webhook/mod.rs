@@ -7,7 +7,7 @@ mod reconcile;
 #[cfg(test)]
 mod tests;
 mod token_ledger;
-mod tokens;
+mod token_secret;
 
 use super::diagnosis::{self, Diagnosis, Remedy};
 use crate::api::connection::WebhookMode;

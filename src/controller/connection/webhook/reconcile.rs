@@ -6,7 +6,7 @@
 use super::super::diagnosis::{self, Diagnosis, Remedy};
 use super::has_finalizer;
 use super::plan::{KnownWebhook, WebhookCommand, WebhookInputs, owned_webhooks, plan};
-use super::tokens::{TokenError, TokenSecret};
+use super::token_secret::{TokenError, TokenSecret};
 use crate::api::{LeverConnection, SecretKeyRef, names};
 use crate::controller::Context;
 use crate::controller::runtime::ReconcileError;
@@ -334,7 +334,8 @@ fn not_owned(reference: &SecretKeyRef, why: &str) -> Diagnosis {
     Diagnosis::for_webhook(super::SECRET_NOT_OWNED, Remedy::UserAction, message)
 }
 
-/// Returns the diagnosis of a created webhook that Lever does not list, so that it cannot be checked (contract C15).
+/// Returns the diagnosis for a webhook that the operator created but Lever does not list. The operator cannot check
+/// such a webhook, and creates no further one (contract C15).
 fn not_listed(connection: &LeverConnection, secret: &SecretKeyRef, url: &str, id: &str) -> Diagnosis {
     let ObjectKey { namespace, name } = ObjectKey::from_object(connection);
     let message = format!(

@@ -3,14 +3,15 @@
 //!
 //! The model checks every order of a few actions. A history has many kinds of events, and real objects with real times.
 
+mod ground_truth;
 mod mutants;
-mod operator;
-mod truth;
+mod simulated_operator;
 mod world;
 
 use crate::api::Pad;
 use crate::api::names;
 use crate::api::pad::Phase;
+use ground_truth::Broken;
 use kube::ResourceExt;
 use mutants::Mutant;
 use proptest::prelude::*;
@@ -18,7 +19,6 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use serde_json::json;
 use std::collections::BTreeSet;
-use truth::Broken;
 use world::{HistoryCreation, World, configuration_name};
 
 /// Number of histories that must keep every rule; `PROPTEST_CASES` can raise it.
@@ -408,7 +408,7 @@ fn a_failed_pad_without_the_uid_of_its_configuration_is_stuck() {
 }
 
 #[test]
-fn a_waiting_pad_is_before_its_configuration_without_the_mark_of_sync() {
+fn a_waiting_pad_without_the_annotation_of_sync_is_not_existing() {
     is_found(Mutant::ExistingMark, &[Broken::NotBefore]);
 }
 

@@ -1,11 +1,11 @@
 //! Mutants of the product, each without one stored value. A mutant changes the objects that the operator in a history
 //! reads.
 
-use super::operator::ready_since;
+use super::simulated_operator::ready_since;
 use super::world::{OPPORTUNITY, at};
 use crate::api::configuration::PadConfiguration;
 use crate::api::pad::{Pad, PadStatus, Phase};
-use crate::api::served::{self, Fingerprint};
+use crate::api::served_entries::{self, Fingerprint};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::PadState;
 
@@ -57,7 +57,8 @@ pub fn configuration(mutant: Mutant, mut configuration: PadConfiguration, entry:
         match (mutant, status.effective_since) {
             (Mutant::ServedEntries, _) => status.served_entries = None,
             (Mutant::ServedExisting, Some(since)) => {
-                let existing = served::add(None, [Fingerprint::existing(OPPORTUNITY, at(entry), since)]);
+                let existing =
+                    served_entries::add(None, [Fingerprint::existing(OPPORTUNITY, at(entry), since)]);
                 let (existing, entries) = (existing.unwrap(), status.served_entries.take());
                 status.served_entries = entries.map(|entries| entries.replace(&existing, ""));
             }

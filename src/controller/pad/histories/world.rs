@@ -1,6 +1,6 @@
 //! The environment of a history: Lever, CoderPad and the cluster, and the people who use them.
 
-use super::truth::Truth;
+use super::ground_truth::Truth;
 use super::{Mutant, Setting};
 use crate::api::configuration::{DeletionPolicy, PadConfiguration};
 use crate::api::connection::LeverConnection;

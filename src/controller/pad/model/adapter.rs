@@ -13,7 +13,7 @@ use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, Write
 use crate::api::installation::Installation;
 use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference, Series};
 use crate::api::pad::{DesiredState, Phase};
-use crate::api::served::{self, Fingerprint};
+use crate::api::served_entries::{self, Fingerprint};
 use crate::coderpad::PadRecord;
 use crate::controller::pad::plan::{Command, Outcome, WriteBackState, plan};
 use crate::controller::pad::reason::Reason;
@@ -218,7 +218,7 @@ fn state(known: &Known, policy: DeletionPolicy, mixes: bool) -> PadState {
         },
         repeat: Some(Repeat::AfterEnd),
         stage_id: Some(STAGE.into()),
-        served_entries: served::add(None, known.served.iter().map(|entry| fingerprint(*entry))),
+        served_entries: served_entries::add(None, known.served.iter().map(|entry| fingerprint(*entry))),
         served_stored: known.served_stored,
         linked_before: known.linked_before.as_ref().map(|pads| pads.iter().map(record).collect()),
         link_written: known.link_written,

@@ -49,7 +49,7 @@ fn a_link_before_the_id_is_stored() {
 }
 
 #[test]
-fn deliveries_told_by_their_id() {
+fn deliveries_distinguished_by_their_id() {
     let faults = FaultBudget { deliveries: 1, ..FaultBudget::default() };
     let world = Scenario { wrong: Some(Wrong::DeliveryIds), ..Scenario::calm() };
     world.with(faults).breaks("dedupe by delivery id", NOT_LOST);
@@ -85,7 +85,7 @@ fn a_link_that_leaves_late() {
 }
 
 #[test]
-fn a_served_entry_that_only_its_pad_knows_of() {
+fn a_served_entry_stored_only_on_its_pad() {
     let faults = FaultBudget { deletions: 1, repeats: 1, ..FaultBudget::default() };
     let wrong = Some(Wrong::ForgetServed);
     let world = Scenario { policy: DeletionPolicy::Delete, begins: Begins::Open, wrong, ..Scenario::calm() };
@@ -102,6 +102,6 @@ fn pads_of_the_other_installation_count_as_own() {
 }
 
 #[test]
-fn nobody_looks_again_after_its_link() {
+fn no_check_follows_the_link() {
     two_installations(Wrong::NoContest).breaks("no second look", ONE_IN_THE_END);
 }

@@ -39,30 +39,30 @@ fn two_lead() -> Scenario {
 }
 
 #[test]
-fn a_leader_that_is_deposed_and_goes_on() {
+fn a_deposed_leader_that_continues() {
     let faults = FaultBudget { handovers: 1, creates: 1, ..NONE };
     handed_over().with(faults).holds("deposed leader");
 }
 
 #[test]
-fn a_leader_that_is_deposed_and_held_up() {
+fn a_deposed_leader_that_is_delayed() {
     let world = Scenario { frozen: true, ..handed_over() };
     world.with(FaultBudget { handovers: 1, ..NONE }).holds("deposed leader that is held up");
 }
 
 #[test]
-fn a_leader_that_is_deposed_and_goes_on_and_crashes() {
+fn a_deposed_leader_that_continues_and_crashes() {
     let faults = FaultBudget { crashes: 1, handovers: 1, ..NONE };
     handed_over().with(faults).holds("deposed leader that crashes");
 }
 
 #[test]
-fn two_that_lead_at_once_make_one_pad() {
+fn two_leaders_create_one_pad() {
     two_lead().with(NONE).holds("two leaders, pads");
 }
 
 #[test]
-fn two_that_lead_at_once_and_crash_make_one_pad() {
+fn two_leaders_that_crash_create_one_pad() {
     two_lead().with(FaultBudget { crashes: 1, ..NONE }).holds("two leaders that crash, pads");
 }
 
@@ -73,7 +73,7 @@ fn candidates_that_move_and_deliveries_that_repeat() {
 }
 
 #[test]
-fn candidates_that_move_while_their_pad_is_made() {
+fn candidates_that_move_while_their_pad_is_created() {
     let faults = FaultBudget { crashes: 1, creates: 1, moves: 2, ..NONE };
     Scenario::calm().with(faults).holds("moves and crashes");
 }
@@ -101,7 +101,7 @@ fn a_retained_pad_that_is_deleted_before_its_link() {
 
 /// If two processes store the ID of the same pad, only one of them may claim the link.
 #[test]
-fn two_that_store_the_same_id() {
+fn two_processes_that_store_the_same_id() {
     let world = Scenario { processes: 2, ..Scenario::calm() };
     world.with(FaultBudget { handovers: 1, ..NONE }).holds("the ID is stored by two");
 }
@@ -131,7 +131,7 @@ fn a_note_with_crashes_and_lost_answers() {
 }
 
 #[test]
-fn a_note_of_two_that_lead_at_once() {
+fn a_note_of_two_leaders() {
     let world = Scenario { begins: Begins::Open, late_writes: true, ..two_lead() };
     world.with(FaultBudget { crashes: 1, writes: 1, ends: 1, ..NONE }).holds("note of two leaders");
 }
@@ -146,14 +146,14 @@ fn a_note_while_memory_is_lost() {
 
 /// Two leaders find the same pad ID, which a crashed process has stored. Only one of them may add the link.
 #[test]
-fn a_link_of_two_that_lead_at_once() {
+fn a_link_of_two_leaders() {
     let world = Scenario { begins: Begins::Stored, late_writes: true, frozen: true, ..two_lead() };
     world.with(FaultBudget { writes: 1, ..NONE }).holds("link of two leaders");
 }
 
 /// A deleted Pad and the next Pad of the same entry have the same reference.
 #[test]
-fn a_pad_that_goes_and_the_next_one() {
+fn a_terminating_pad_and_its_successor() {
     let faults = FaultBudget { creates: 1, deletions: 1, repeats: 1, ..NONE };
     let world = Scenario { policy: DeletionPolicy::Delete, ..Scenario::calm() };
     world.with(faults).holds("the next one");
@@ -163,7 +163,7 @@ fn a_pad_that_goes_and_the_next_one() {
 /// cache of a process that has just started contains no Pads, and the plan of one Pad does not have the other Pad as an
 /// input.
 #[test]
-fn an_open_pad_that_is_deleted_by_a_person() {
+fn an_open_pad_deleted_by_a_person() {
     let faults = FaultBudget { crashes: 1, deletions: 1, repeats: 1, ..NONE };
     let world = Scenario { policy: DeletionPolicy::Delete, begins: Begins::Open, ..Scenario::calm() };
     world.with(faults).holds("deleted by a person");
@@ -176,12 +176,12 @@ fn two_installations() -> Scenario {
 }
 
 #[test]
-fn two_installations_make_one_pad() {
+fn two_installations_create_one_pad() {
     two_installations().with(NONE).holds("two installations");
 }
 
 #[test]
-fn two_installations_that_crash_make_one_pad() {
+fn two_installations_that_crash_create_one_pad() {
     two_installations().with(FaultBudget { crashes: 1, ..NONE }).holds("two installations that crash");
 }
 

@@ -2,7 +2,7 @@
 
 use super::link::pad_deleted;
 use super::write_back::after_link;
-use super::{Command, Outcome, installation, rest};
+use super::{Command, Outcome, ownership, rest};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
 use crate::transport::{ErrorKind, Service, ServiceError};
@@ -21,8 +21,8 @@ pub(super) fn end_unlinked(state: &PadState) -> Command {
         (PadLookup::NotFound, _) => return pad_deleted(state),
     };
     // contract I3
-    if let Some(id) = installation::foreign(state, record) {
-        return installation::owned(state, id);
+    if let Some(id) = ownership::foreign(state, record) {
+        return ownership::owned(state, id);
     }
     if record.is_deleted() {
         return pad_deleted(state);

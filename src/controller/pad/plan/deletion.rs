@@ -1,9 +1,9 @@
 //! Deletion of a Pad.
 
-use super::{Command, Outcome, connection_not_usable, installation, rest};
+use super::{Command, Outcome, connection_not_usable, ownership, rest};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::pad::Phase;
-use crate::api::served::Fingerprint;
+use crate::api::served_entries::Fingerprint;
 use crate::controller::pad::series::SeriesMember;
 use crate::controller::pad::state::{
     CandidateLookup, ConnectionState, CreateOutcome, PadLookup, PadState, StoredPad, WriteClaim,
@@ -59,7 +59,7 @@ fn remove(state: &PadState) -> Command {
         }
     }
     if state.ownership.yields_to.is_some() {
-        return installation::give_up(state).unwrap_or(Command::SetFinalizer(false));
+        return ownership::give_up(state).unwrap_or(Command::SetFinalizer(false));
     }
     if leaves_pad_behind(pad) {
         return Command::SetFinalizer(false);
@@ -78,7 +78,7 @@ fn remove(state: &PadState) -> Command {
     let record = match &state.record {
         PadLookup::NotRead => return Command::ReadPad(id.clone()),
         // contract I3
-        PadLookup::Read(record) if installation::foreign(state, record).is_some() => {
+        PadLookup::Read(record) if ownership::foreign(state, record).is_some() => {
             return Command::SetFinalizer(false);
         }
         PadLookup::Read(record) => Some(record),

@@ -1,10 +1,10 @@
 //! Eligibility: decides from Lever's API, never from webhook data, whether the candidate gets a pad and of what kind.
 
 use super::link::store;
-use super::{Command, Outcome, SIBLING_DELETION_RECHECK_DELAY, installation, rest, retry_command};
+use super::{Command, Outcome, SIBLING_DELETION_RECHECK_DELAY, ownership, rest, retry_command};
 use crate::api::configuration::{Existing, PadType, Repeat};
 use crate::api::names::Reference;
-use crate::api::served;
+use crate::api::served_entries;
 use crate::coderpad::{self, NewPad, PadRecord};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Progress, SeriesMember};
@@ -102,8 +102,11 @@ pub(super) fn can_have_pad(state: &PadState) -> Eligibility<'_> {
             return Eligibility::Ineligible(Reason::CandidateNotFound, message.into());
         }
         CandidateLookup::Refused => {
-            let message = "The API key cannot access this confidential opportunity. To create pads for it, use a Lever API key with access to confidential data.";
-            return Eligibility::Ineligible(Reason::CandidateConfidential, message.into());
+            let message = format!(
+                "The opportunity is confidential in Lever and the API key cannot read it, so no pad is created. If that is unintended, remove the confidential flag in Lever, then run: {}",
+                retry_command(&state.pad)
+            );
+            return Eligibility::Ineligible(Reason::CandidateConfidential, message);
         }
         CandidateLookup::Read(opportunity) => opportunity.as_ref(),
     };
@@ -160,7 +163,7 @@ pub(super) fn create(state: &PadState, rule: &Rule, opportunity: &Opportunity) -
         Adoption::Nothing => {}
     }
     // contract I4
-    if let Some(step) = installation::served_elsewhere(state, &records, &entry, rule.repeat) {
+    if let Some(step) = ownership::served_elsewhere(state, &records, &entry, rule.repeat) {
         return step;
     }
     if predates_rule(pad, rule, entry.at) {
@@ -207,7 +210,7 @@ fn predates_rule(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool
 fn is_served(state: &PadState, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let entries = state.served_entries.as_deref();
     entry.is_some_and(|entry| {
-        served::contains(entries, &state.pad.opportunity_id, entry, rule.effective_since)
+        served_entries::contains(entries, &state.pad.opportunity_id, entry, rule.effective_since)
             && !is_requested_for(&state.pad, entry)
     })
 }
@@ -263,7 +266,7 @@ fn adoption<'a>(
     let pad = &state.pad;
     let is_free = |record: &PadRecord| {
         let is_taken = state.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id));
-        !is_taken && installation::foreign(state, record).is_none()
+        !is_taken && ownership::foreign(state, record).is_none()
     };
     let own = records.iter().filter(|record| is_free(record)).find(|record| serves(record, entry, repeat));
     let age = |member: &SeriesMember| (member.number, member.created_at);

@@ -109,8 +109,8 @@ fn check_confidentiality(state: &PadState, error: &PassError) -> Option<Command>
     (is_of_record && is_unread).then_some(Command::ReadOpportunity)
 }
 
-/// Returns the outcome of an error after the pad was opened. An open pad stays Open; after the end of the interview, the
-/// outcome reports what could not be written.
+/// Returns the outcome of a pass that failed after the pad was opened. Before the end of the interview, the phase does
+/// not change. After the end, the outcome reports the failed write of the note or the tags.
 fn after_opening(state: &PadState, error: &PassError) -> Outcome {
     let has_ended = matches!(&state.record, PadLookup::Read(record) if record.is_ended());
     let error = match error {

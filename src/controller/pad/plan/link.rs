@@ -1,7 +1,7 @@
 //! Adds the link of a pad in CoderPad to the candidate in Lever.
 
 use super::write_back::after_link;
-use super::{Command, Outcome, installation, is_blocked, rest};
+use super::{Command, Outcome, is_blocked, ownership, rest};
 use crate::api::configuration::DeletionPolicy;
 use crate::api::names::OnceOnlyWrite;
 use crate::api::pad::Phase;
@@ -26,14 +26,10 @@ pub(super) fn link(state: &PadState) -> Command {
         (PadLookup::NotRead, None) => return rest(Outcome::NoDecision),
     };
     // contract I3
-    if let Some(id) = installation::foreign(state, record) {
+    if let Some(id) = ownership::foreign(state, record) {
         // A new decision does not start from a stored pad that is foreign: the candidate's links show it, if it counts.
         let is_reported = pad.phase == Some(Phase::Skipped);
-        return if is_reported && state.is_asked() {
-            Command::ClearPad
-        } else {
-            installation::owned(state, id)
-        };
+        return if is_reported && state.is_asked() { Command::ClearPad } else { ownership::owned(state, id) };
     }
     if record.is_deleted() {
         return pad_deleted(state);
@@ -67,7 +63,7 @@ pub(super) fn link(state: &PadState) -> Command {
         CandidateLookup::NotRead => Command::ReadOpportunity,
         CandidateLookup::Read(opportunity) if opportunity.links.contains(&record.url) => after_link(state),
         // contract I4
-        CandidateLookup::Read(_) if let Some(step) = installation::not_beside_another(state, record) => step,
+        CandidateLookup::Read(_) if let Some(step) = ownership::not_beside_another(state, record) => step,
         CandidateLookup::Read(_) if state.write_claim == WriteClaim::Owned(OnceOnlyWrite::Link) => {
             Command::AddLink(record.url.clone())
         }

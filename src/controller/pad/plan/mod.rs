@@ -8,8 +8,8 @@ mod deletion;
 mod eligibility;
 mod errors;
 pub mod failure_tag;
-pub mod installation;
 mod link;
+pub mod ownership;
 mod repeat;
 #[cfg(test)]
 mod tests;
@@ -266,10 +266,10 @@ fn decide(state: &PadState) -> Command {
     if state.erased && matches!(state.opportunity, CandidateLookup::NotRead) && !is_blocked(state) {
         return Command::ReadOpportunity;
     }
-    if let Some(step) = installation::other_account(state) {
+    if let Some(step) = ownership::other_account(state) {
         return step;
     }
-    if let Some(step) = installation::yielding(state).or_else(|| repeat(state)) {
+    if let Some(step) = ownership::yielding(state).or_else(|| repeat(state)) {
         return step;
     }
     if pad.linked {
@@ -361,7 +361,7 @@ fn cancel(state: &PadState) -> Command {
 pub fn is_final(state: &PadState) -> bool {
     let pad = &state.pad;
     match pad.phase {
-        Some(Phase::Skipped) => !state.is_asked() && !installation::is_released(state),
+        Some(Phase::Skipped) => !state.is_asked() && !ownership::is_released(state),
         // With an attempt or a pad, the cause may be fixed elsewhere, such as in the connection: retry.
         Some(Phase::Failed) if pad.pad_id.is_some() || pad.attempt.is_some() => false,
         Some(Phase::Failed) => !state.is_asked() && !pad.configuration_changed,
@@ -389,7 +389,7 @@ fn connection_not_usable(state: &PadState) -> Option<Outcome> {
     match &state.connection {
         ConnectionState::Ready { .. } if matches!(state.configuration, RuleState::Suspended) => {
             let message = format!(
-                "PadConfiguration {} is suspended. The pad will be created once its spec.suspend is false.",
+                "PadConfiguration {} is suspended. The operator continues once its spec.suspend is false.",
                 state.pad.configuration
             );
             Some(Outcome::Waiting(Reason::Suspended, message))
@@ -397,7 +397,7 @@ fn connection_not_usable(state: &PadState) -> Option<Outcome> {
         ConnectionState::Ready { .. } => None,
         ConnectionState::Suspended { name } => {
             let message = format!(
-                "LeverConnection {name} is suspended. The pad will be created once its spec.suspend is false."
+                "LeverConnection {name} is suspended. The operator continues once its spec.suspend is false."
             );
             Some(Outcome::Waiting(Reason::Suspended, message))
         }

@@ -4,7 +4,7 @@ use super::{Command, Outcome, plan};
 use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use crate::api::names::{CreateIntent, OnceOnlyWrite, Reference};
 use crate::api::pad::{DesiredState, Phase};
-use crate::api::served::{self, Fingerprint};
+use crate::api::served_entries::{self, Fingerprint};
 use crate::coderpad::{PadKind, PadRecord};
 use crate::controller::pad::reason::Reason;
 use crate::controller::pad::series::{Progress, SeriesMember};
@@ -234,7 +234,7 @@ fn a_fresh_pad_is_read_created_stored_linked_and_open() {
 }
 
 #[test]
-fn the_candidate_is_judged_by_levers_data() {
+fn the_decision_uses_levers_data() {
     for (expected, state) in [
         ("skipped: TagMissing", read(|o| o.tags = vec!["Coderpad".into()])),
         ("skipped: StageChanged", read(|o| o.stage = "offer".into())),

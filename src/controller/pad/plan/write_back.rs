@@ -1,7 +1,7 @@
 //! A linked pad: its status tags, the end of the interview, and the note.
 
 use super::link::pad_deleted;
-use super::{Command, Outcome, WriteBackState, connection_not_usable, installation, rest};
+use super::{Command, Outcome, WriteBackState, connection_not_usable, ownership, rest};
 use crate::api::configuration::{DeletionPolicy, Note, StatusTags, WriteBack};
 use crate::api::names::{OnceOnlyWrite, Reference};
 use crate::api::pad::{DesiredState, Phase};
@@ -38,7 +38,7 @@ pub(super) fn after_link(state: &PadState) -> Command {
             (_, waiting) => waiting,
         });
     }
-    installation::contest(state).unwrap_or_else(|| track_interview(state))
+    ownership::contest(state).unwrap_or_else(|| track_interview(state))
 }
 
 /// Reports whether the Pad was Open before.
@@ -68,8 +68,8 @@ fn track_interview(state: &PadState) -> Command {
         (PadLookup::NotRead, _) => return rest(Outcome::Open),
     };
     // contract I3
-    if let Some(id) = installation::foreign(state, record) {
-        return installation::owned(state, id);
+    if let Some(id) = ownership::foreign(state, record) {
+        return ownership::owned(state, id);
     }
     if record.is_deleted() {
         return pad_deleted(state);

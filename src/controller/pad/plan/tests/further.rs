@@ -61,7 +61,7 @@ fn a_series_that_no_entry_can_change_costs_no_call() {
 }
 
 #[test]
-fn a_repeat_decision_that_cannot_be_made_stays_pending() {
+fn an_unknown_repeat_decision_stays_pending() {
     let mut suspended = ended(1);
     suspended.connection = ConnectionState::Suspended { name: "acme".into() };
     assert_eq!(outcome(&suspended), Outcome::NoDecision);
@@ -135,7 +135,7 @@ fn existing_candidates_get_no_pad_unless_a_person_requests_it() {
 fn a_served_entry_gets_no_second_pad_unless_a_person_requests_it() {
     let ruled = |change: fn(&mut PadState)| {
         let mut state = read(|_| {});
-        state.served_entries = served::add(None, [Fingerprint::new("op-1", at(ENTRY_TIME_MS))]);
+        state.served_entries = served_entries::add(None, [Fingerprint::new("op-1", at(ENTRY_TIME_MS))]);
         change(&mut state);
         match plan(&state) {
             Command::Create { .. } => "created".to_owned(),

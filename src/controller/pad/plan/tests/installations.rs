@@ -155,7 +155,7 @@ fn of_two_linked_pads_the_later_one_yields() {
     state.events = events(&["created", "joined"]);
     let step = plan(&state);
     assert!(!matches!(step, Command::Yield(_)) && !is_owned(&step), "somebody has joined: {step:?}");
-    assert_eq!(super::super::installation::stays_beside(&state), Some(Some(OTHER.to_owned())));
+    assert_eq!(super::super::ownership::stays_beside(&state), Some(Some(OTHER.to_owned())));
 
     let state = linked(&own, &[later]);
     assert!(matches!(plan(&state), Command::Done { outcome: Outcome::Open, .. }), "the other one yields");

@@ -1,13 +1,13 @@
 //! The operator in a history: the real decisions, and a minimal executor.
 
+use super::ground_truth::{Broken, Post};
 use super::mutants;
-use super::truth::{Broken, Post};
 use super::world::{HistoryCreation, OPPORTUNITY, World, at, url};
 use crate::api::condition::{find, is_true, types};
 use crate::api::configuration::{Existing, PadConfiguration, PadConfigurationStatus};
 use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference};
 use crate::api::pad::{Pad, Phase, Trigger, TriggerSource};
-use crate::api::served::{self, Fingerprint};
+use crate::api::served_entries::{self, Fingerprint};
 use crate::api::{HasConditions, PadStatus};
 use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, QuestionRecord};
 use crate::controller::configuration::observe::ExternalChecks;
@@ -482,7 +482,7 @@ impl HistoryPass<'_> {
             Command::StoreServed(entries) => {
                 let added = entries.iter().map(|entry| Fingerprint::new(OPPORTUNITY, *entry));
                 self.write_configuration(|status| {
-                    status.served_entries = served::add(status.served_entries.as_deref(), added);
+                    status.served_entries = served_entries::add(status.served_entries.as_deref(), added);
                 });
                 self.state.served_stored = true;
             }

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_the_object_itself() {
+    fn the_written_object_is_complete() {
         let spec = json!({"configurationRef": {"name": "c"}, "opportunityID": "o"});
         let pad = Pad::new("p-1", serde_json::from_value(spec).unwrap());
         assert_eq!(serde_json::to_value(Trimmed(pad.clone())).unwrap(), serde_json::to_value(pad).unwrap());

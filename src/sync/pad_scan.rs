@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_status_does_not_say_is_news() {
+    fn only_changes_missing_in_the_status_are_reported() {
         let is_news_for = |status: Value, fields: Value| {
             let mut status = status;
             status["observedGeneration"] = json!(1);
@@ -350,7 +350,7 @@ mod tests {
 
     // contract E2
     #[test]
-    fn a_pad_that_is_there_again_after_it_was_deleted_is_news() {
+    fn a_restored_pad_is_a_change() {
         let pad = |reason: &str| {
             let pad = json!({
                 "apiVersion": "padoperator.dev/v1alpha1", "kind": "Pad", "metadata": {"name": "p"},
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_a_page_is_told_by_times_of_change_alone() {
+    fn pages_are_ordered_by_times_of_change() {
         let page = |rows: &[Value]| PadPage {
             pads: rows.iter().cloned().map(record).collect(),
             left_out: Vec::new(),
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_may_still_be_listed_late_is_walked_over_again() {
+    async fn unsettled_watermark_is_rescanned() {
         let lag = MAX_LIST_LAG.as_secs();
         let mut latest = PadWatermark { at: at(1000), met: Instant::now(), is_settled: false };
         assert!(

@@ -30,7 +30,8 @@ const REJECTION_WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Namespace and name of a connection, and the reason.
 type RejectionKey = (String, String, &'static str);
 
-/// Reporter of refused requests, with a limited number of writes and log lines.
+/// Reporter of rejected requests, in the status of the LeverConnection and in the log: at most once in 5 minutes for
+/// each LeverConnection and reason.
 pub struct RejectionReporter {
     client: Client,
     next: Mutex<HashMap<RejectionKey, Instant>>,

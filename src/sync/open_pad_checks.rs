@@ -111,7 +111,7 @@ mod tests {
 
     // contract S2
     #[test]
-    fn pads_that_have_not_started_come_first_and_no_pad_is_looked_at_twice_a_day() {
+    fn unstarted_pads_come_first_and_each_is_read_once_a_day() {
         let pads = [
             pad("started", "Started", -90),
             pad("young", "Open", -23),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_at_most_sixty_looks_in_any_hour_however_many_pads_and_syncs_there_are() {
+    fn at_most_sixty_pads_are_read_per_hour() {
         let pads: Vec<_> = (0..1000).map(|n| pad(&format!("p-{n}"), "Open", -48)).collect();
         let (mut looks, start) = (OpenPadChecks::default(), Instant::now());
         let mut times = Vec::new();

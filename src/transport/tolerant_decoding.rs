@@ -53,7 +53,7 @@ impl Oddities {
     }
 }
 
-/// Path of a part within its answer, displayed as `data[17].tags[2]`.
+/// Path of an [`AnswerPart`] from the root of the service's answer, displayed as `data[17].tags[2]`.
 #[derive(Clone, Copy)]
 enum AnswerPath<'a> {
     Answer,

@@ -157,12 +157,12 @@ recording: control-plane ## Record docs/demo.svg again, from a real run of the d
 	  "$$built/documents" record --shown 'make demo' "$$built/demo" > target/demo.svg && mv target/demo.svg docs/demo.svg
 
 .PHONY: generate
-generate: control-plane ## Generate crds/ and its copies from src/api, deploy/kustomize from the chart, and some pages of docs/.
+generate: control-plane ## Generate crds/ and its copies from crates/api, deploy/kustomize from the chart, and some pages of docs/.
 	@tools/generate.sh
 
 .PHONY: generate-check
 generate-check: control-plane ## Fail if `make generate` would change anything.
-	@echo '==> generate-check: files that are generated from src/api and the chart'
+	@echo '==> generate-check: files that are generated from crates/api and the chart'
 	@tools/generate.sh --check
 
 .PHONY: control-plane

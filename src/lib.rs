@@ -16,21 +16,19 @@
 //! [`controller::connection`] and [`controller::configuration`] have the same steps. [`sync`] detects changes without a
 //! webhook and triggers the affected Pads. [`lever`] and [`coderpad`] are the clients of the two services, over a
 //! shared [`transport`] and independent of Kubernetes. [`k8s`] watches and writes Kubernetes objects. [`rules`],
-//! [`pad_builder`], [`sanitize`] and [`controller::pad::series`] contain shared rules. [`run`] connects all components.
+//! [`pad_builder`], [`sanitize`] and [`engine::series`] contain shared rules. [`run`] connects all components.
 
-pub mod api;
+pub use ::api;
+pub use api::sanitize;
 pub mod cli;
 pub mod coderpad;
 pub mod controller;
-#[cfg(test)]
-mod fuzz;
 pub mod k8s;
 pub mod lever;
 mod listen;
 pub mod pad_builder;
-pub mod rules;
+pub use engine::rules;
 pub mod run;
-pub mod sanitize;
 #[cfg(test)]
 mod snapshots;
 pub mod sync;

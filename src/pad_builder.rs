@@ -1,16 +1,16 @@
 //! Builds and creates Pads: name, labels, and fields that are copied from the configuration. The webhook server, sync
 //! and the leader all use this module, so that they create identical Pads.
 
-use crate::api::names::{
-    self, CONFIGURATION_LABEL, CONNECTION_LABEL, MANAGED_BY_LABEL, OPPORTUNITY_LABEL, TYPE_LABEL,
-};
-use crate::api::pad::{DesiredState, Trigger};
-use crate::api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
 use crate::k8s::decode::Decoded;
 use crate::k8s::patch::is_status;
 use crate::k8s::trimmed_objects::{Trimmed, trimmed_api};
 use crate::k8s::with_timeout;
 use crate::telemetry::traces::spans;
+use api::names::{
+    self, CONFIGURATION_LABEL, CONNECTION_LABEL, MANAGED_BY_LABEL, OPPORTUNITY_LABEL, TYPE_LABEL,
+};
+use api::pad::{DesiredState, Trigger};
+use api::{FIELD_MANAGER, NameRef, Pad, PadConfiguration, PadSpec};
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use serde_json::Value;

@@ -3,7 +3,6 @@
 //! Every replica watches and answers webhooks. The lease holder also reconciles; losing the Lease ends the process
 //! immediately. On SIGTERM, the process stops accepting work, completes requests in flight, and releases the Lease.
 
-use crate::api::FIELD_MANAGER;
 use crate::cli::RunArgs;
 use crate::controller::fair_share::FairShare;
 use crate::controller::pad_budget::PadBudget;
@@ -23,6 +22,7 @@ use crate::telemetry::process::ProcessMetrics;
 use crate::transport::{self, RateLimit, Transport, TransportSettings};
 use crate::webhook::{self, Receiver};
 use anyhow::Context as _;
+use api::FIELD_MANAGER;
 use axum::http::{HeaderName, HeaderValue};
 use futures::FutureExt;
 use kube::Client;

@@ -2,35 +2,17 @@
 //!
 //! `INSTA_UPDATE=always cargo test --locked` writes them. Each reason and each message must be in one of them.
 
-mod compare;
 mod help;
 mod literals;
 
-pub use compare::assert_snapshot;
-
-use crate::api::Condition;
-use crate::controller::pad::Reason;
+use api::reason::Reason;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use test_support::assert_snapshot;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Describes the conditions of one case: each message once, with all conditions that have it.
-pub fn describe(case: &str, conditions: &[Condition]) -> String {
-    let mut text = format!("# {case}\n\n");
-    let mut messages: Vec<&str> = conditions.iter().map(|one| one.message.as_str()).collect();
-    let mut seen = BTreeSet::new();
-    messages.retain(|message| seen.insert(*message));
-    for message in messages {
-        let same = conditions.iter().filter(|one| one.message == message);
-        let heads: Vec<String> =
-            same.map(|one| format!("{}={:?} {}", one.type_, one.status, one.reason)).collect();
-        writeln!(text, "{}\n{message}\n", heads.join(", ")).unwrap();
-    }
-    text
 }
 
 /// All snapshots, on one line each text.
@@ -46,10 +28,8 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Files whose messages only a real API server or service provokes: the tests in `tests/operator` cover them. The texts
-/// in `api` are in `docs/api.md`.
-const NOT_SHOWN: [&str; 7] = [
-    "api",
+/// Files whose messages only a real API server or service provokes: the tests in `tests/operator` cover them.
+const NOT_SHOWN: [&str; 6] = [
     "controller/connection/observe.rs",
     "controller/pad/observe.rs",
     "controller/service_clients.rs",
@@ -64,8 +44,10 @@ fn every_message_has_a_snapshot() {
     for path in NOT_SHOWN {
         assert!(root().join("src").join(path).exists(), "{path} does not exist");
     }
-    let missing: Vec<String> = literals::messages(&root().join("src"))
+    let sources = ["src", "crates/engine/src"].map(|folder| literals::messages(&root().join(folder)));
+    let missing: Vec<String> = sources
         .into_iter()
+        .flatten()
         .filter(|message| !NOT_SHOWN.iter().any(|path| message.place.starts_with(path)))
         .filter(|message| !snapshots.contains(&message.text))
         .map(|message| format!("{}: {}", message.place, message.text))
@@ -106,7 +88,7 @@ fn every_reason_has_a_snapshot() {
 #[test]
 fn messages_of_the_schema() {
     let mut text = String::new();
-    for crd in crate::api::crd::all().unwrap() {
+    for crd in api::crd::all().unwrap() {
         writeln!(text, "# {}\n", crd.spec.names.kind).unwrap();
         let mut messages = BTreeSet::new();
         validation_messages(&serde_json::to_value(&crd).unwrap(), &mut messages);

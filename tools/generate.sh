@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the generated files: crds/ and its copies from the types in src/api, deploy/kustomize from these and the chart, and
+# Writes the generated files: crds/ and its copies from the types in crates/api, deploy/kustomize from these and the chart, and
 # the generated pages of docs/. With --check, writes nothing, and fails if any file in the repository differs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -45,7 +45,7 @@ cargo run --quiet --locked --package documents -- pages "$new/docs"
 if [ "${1:-}" = --check ]; then
   for copy in "${copies[@]}"; do
     if ! diff -ruN "$copy" "$new/crds"; then
-      echo "generate: $copy does not match src/api. Run make generate" >&2
+      echo "generate: $copy does not match crates/api. Run make generate" >&2
       exit 1
     fi
   done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the language of the documentation, of the chart, and of the comments and messages in src/ with Vale and the rules
+# Checks the language of the documentation, of the chart, and of the comments and messages in src/ and crates/ with Vale and the rules
 # in tools/prose/styles. Fails on any error, and if more than 1 line in 200 has a warning. With --build, only builds Vale.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -46,8 +46,8 @@ area() {
   echo "prose: $name: $errors errors; $warnings of $lines lines with a warning (limit: 1 in $limit)"
   if [ "$errors" -gt 0 ] || [ $((warnings * limit)) -gt "$lines" ]; then status=1; fi
 }
-comments=$(grep -rhE --include '*.rs' '^\s*//' src | wc -l)
-area src "$comments" src
+comments=$(grep -rhE --include '*.rs' '^\s*//' src crates | wc -l)
+area src "$comments" src crates
 text=$(find docs README.md CHANGELOG.md -name '*.md' -exec cat {} + | grep -c '[a-z]')
 area docs "$text" docs README.md CHANGELOG.md
 text=$(find charts -name '*.yaml' -o -name '*.txt' -o -name '*.md' | xargs cat | grep -cE '#|: .* ')

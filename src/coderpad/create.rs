@@ -5,63 +5,10 @@
 
 use reqwest::Method;
 use serde_json::Value;
-use url::form_urlencoded;
 
 use super::InterviewClient;
-use super::PadRecord;
-use super::types;
 use crate::transport::{Body, Call, ErrorKind, Permit, SendDeadline, ServiceError};
-
-pub(crate) const CREATE_PAD: &str = "POST /pads";
-/// Time limit of a take-home, in minutes. Take-homes that are created for an applicant tracking system always get two
-/// hours.
-const TAKE_HOME_MINUTES: &str = "120";
-
-/// Pad to be created (reference: interview-api.md, 2. POST fields). A field that is none is not sent, so that the
-/// account's default applies.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NewPad {
-    /// Title of the pad.
-    pub title: String,
-    /// Initial language; not together with a question.
-    pub language: Option<String>,
-    /// ID of the question that the pad is created from.
-    pub question_id: Option<i64>,
-    /// Private notes for the interviewer.
-    pub notes: String,
-    /// Whether the candidate has to wait for admission.
-    pub private: Option<bool>,
-    /// E-mail address of the owner. CoderPad creates an account for an unknown address: look the address up first.
-    pub owner_email: Option<String>,
-    /// Whether the pad is a take-home, with a limit of 120 minutes.
-    pub take_home: bool,
-}
-
-impl NewPad {
-    /// Returns the form with flat names, as in the documentation's curl samples (reference: interview-api.md, 1. Body
-    /// format).
-    fn form(&self) -> String {
-        let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("title", &self.title);
-        if let Some(language) = &self.language {
-            form.append_pair("language", language);
-        }
-        if let Some(question) = self.question_id {
-            form.append_pair("question_id", &question.to_string());
-        }
-        form.append_pair("notes", &self.notes);
-        if let Some(private) = self.private {
-            form.append_pair("private", if private { "true" } else { "false" });
-        }
-        if let Some(owner) = &self.owner_email {
-            form.append_pair("user_email", owner);
-        }
-        if self.take_home {
-            form.append_pair("take_home", "true").append_pair("take_home_time_limit", TAKE_HOME_MINUTES);
-        }
-        form.finish()
-    }
-}
+use services::coderpad::{self as types, CREATE_PAD, NewPad, PadRecord};
 
 /// Error of a call to create a pad.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::fuzz::{like, try_all};
 use crate::transport::SendDeadline;
 use crate::transport::testing::{FixedAnswer, server, transport};
 use proptest::prelude::*;
 use serde_json::json;
 use std::time::Duration;
+use test_support::fuzz::{like, try_all};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 

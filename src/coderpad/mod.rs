@@ -9,7 +9,6 @@ mod create;
 mod fuzz_tests;
 #[cfg(test)]
 mod tests;
-mod types;
 
 use reqwest::Method;
 use secrecy::SecretString;
@@ -21,13 +20,12 @@ use crate::transport::{
     AccountId, AnswerPart, Body, Call, ErrorKind, Priority, Service, ServiceClient, ServiceError, SetupError,
     Transport, api_key,
 };
-pub(crate) use create::CREATE_PAD;
-pub use create::{CreateError, NewPad};
-pub use types::{
-    CoderPadUser, Environment, EnvironmentFile, OrganizationRecord, PadEvent, PadKind, PadPage, PadQuota,
-    PadRecord, PadSort, PageRef, QuestionRecord, UnreadableRow, is_pad_id,
+pub use create::CreateError;
+use services::coderpad::{self as types, RawQuestion, RawQuota, StatusAnswer};
+pub use services::coderpad::{
+    CREATE_PAD, CoderPadUser, Environment, EnvironmentFile, NewPad, OrganizationRecord, PadEvent, PadKind,
+    PadPage, PadQuota, PadRecord, PadSort, PageRef, QuestionRecord, UnreadableRow, is_pad_id,
 };
-use types::{RawQuestion, RawQuota, StatusAnswer};
 
 const GET_ORGANIZATION: &str = "GET /organization";
 const LIST_USERS: &str = "GET /organization/users";

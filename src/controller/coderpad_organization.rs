@@ -3,10 +3,10 @@
 //! used for Pads only after `GET /organization` has confirmed the known organization: the one in the status of the
 //! connection, or one that a user has accepted.
 
-use crate::api::{LeverConnection, names};
 use crate::coderpad::{self, InterviewClient};
-use crate::sanitize;
 use crate::transport::ServiceError;
+use api::sanitize;
+use api::{LeverConnection, names};
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::fmt;

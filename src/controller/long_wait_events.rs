@@ -4,11 +4,11 @@
 //! has no effect. API servers delete Events (after an hour by default). Longer waits therefore get no Event: an earlier
 //! process has written it.
 
-use crate::api::FIELD_MANAGER;
-use crate::api::names::sha256_hex;
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::is_status;
 use crate::k8s::with_timeout;
+use api::FIELD_MANAGER;
+use api::names::sha256_hex;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;

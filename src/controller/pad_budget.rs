@@ -5,9 +5,9 @@
 //! addition, this process counts its own requests, because the cache lags behind.
 
 use super::quotas::{self, Quotas};
-use super::rolling_limit::{LimitExceeded, WINDOW, is_in_window, limit_exceeded};
 use crate::k8s::ObjectKey;
 use crate::transport::AccountId;
+use engine::rolling_limit::{LimitExceeded, WINDOW, is_in_window, limit_exceeded};
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};

@@ -3,11 +3,11 @@
 use super::Context;
 use super::backoff::Backoff;
 use super::metrics::ControllerMetrics;
-use crate::api::names;
 use crate::k8s::patch::WriteError;
 use crate::k8s::secrets::SecretError;
 use crate::telemetry::health::Health;
 use crate::telemetry::traces::spans::ReconcileSpan;
+use api::names;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Config, Controller, Error};
 use kube::{Resource, ResourceExt};

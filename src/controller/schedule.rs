@@ -2,7 +2,7 @@
 //! transient failure).
 
 use super::backoff::jittered;
-use crate::api::LeverConnection;
+use api::LeverConnection;
 use jiff::Timestamp;
 use std::time::Duration;
 

@@ -4,13 +4,13 @@
 
 use super::coderpad_organization::{KeyOrganization, Organization};
 use super::configuration::duplicate_rules::Duplicates;
-use crate::api::LeverConnection;
-use crate::api::names::sha256_hex;
 use crate::coderpad::InterviewClient;
 use crate::k8s::ObjectKey;
 use crate::k8s::secrets::{SecretChange, SecretError, Secrets};
 use crate::lever::LeverClient;
 use crate::transport::{self, Priority, Service, SetupError, Transport};
+use api::LeverConnection;
+use api::names::sha256_hex;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::HashMap;

@@ -8,7 +8,7 @@ use super::pad_index::{IndexKey, Indexed, PadIndex};
 use super::trimmed_objects::ManagedKind;
 use super::undecodable_objects::{DecodeProblem, Undecodable};
 use super::watch_state::WatchState;
-use crate::api::{LeverConnection, Pad, PadConfiguration};
+use api::{LeverConnection, Pad, PadConfiguration};
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::reflector::{self, Lookup, ObjectRef, Store};

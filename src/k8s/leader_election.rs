@@ -6,8 +6,8 @@
 //! must happen only once depends on the Lease: writes to Pads fail on a conflict, which ensures that.
 
 use super::patch::is_status;
-use crate::api::FIELD_MANAGER;
 use crate::telemetry::health::{Health, Heartbeat};
+use api::FIELD_MANAGER;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;

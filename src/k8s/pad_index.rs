@@ -4,8 +4,8 @@
 //! The index returns candidates; the caller still compares them. A lookup drops entries that no longer match their key,
 //! so the index need not store the previous keys of each object.
 
-use crate::api::pad::Phase;
-use crate::api::{LeverConnection, Pad, PadConfiguration};
+use api::pad::Phase;
+use api::{LeverConnection, Pad, PadConfiguration};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};

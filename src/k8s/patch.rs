@@ -6,8 +6,8 @@
 
 use super::trimmed_objects::{ManagedKind, Trimmed, trimmed_api};
 use super::with_timeout;
-use crate::api::FIELD_MANAGER;
 use crate::telemetry::traces::spans;
+use api::FIELD_MANAGER;
 use kube::api::{Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde::Serialize;
@@ -225,7 +225,7 @@ pub fn refusal(error: &WriteError) -> Option<String> {
     let is_refused = (400..500).contains(&status.code) && ![404, 408, 409, 425, 429].contains(&status.code);
     is_refused.then(|| {
         let message = if status.message.is_empty() { &status.reason } else { &status.message };
-        crate::sanitize::one_line(&format!("{} {message}", status.code), MAX_REFUSAL_CHARS)
+        api::sanitize::one_line(&format!("{} {message}", status.code), MAX_REFUSAL_CHARS)
     })
 }
 

@@ -4,8 +4,8 @@
 
 use super::cache::WATCH_TIMEOUT_SECONDS;
 use super::watch_state::WatchState;
-use crate::api::SecretKeyRef;
-use crate::sanitize;
+use api::SecretKeyRef;
+use api::sanitize;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;

@@ -3,7 +3,7 @@
 //! Managed fields repeat the name of each field of an object for each of its writers. Each answer and each event of the
 //! API server contains them, and decoding them took longer than decoding all other fields (docs/performance.md).
 
-use crate::api::{LeverConnection, Pad, PadConfiguration};
+use api::{LeverConnection, Pad, PadConfiguration};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::core::object::{HasSpec, HasStatus};

@@ -72,7 +72,7 @@ fn refusal_message(error: &watcher::Error) -> Option<String> {
         | watcher::Error::WatchError(status) => status,
         _ => return None,
     };
-    matches!(status.code, 401 | 403 | 404).then(|| crate::sanitize::one_line(&status.message, 300))
+    matches!(status.code, 401 | 403 | 404).then(|| api::sanitize::one_line(&status.message, 300))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@
 mod fuzz_tests;
 #[cfg(test)]
 mod tests;
-mod types;
 mod webhooks;
 
 use parking_lot::Mutex;
@@ -23,8 +22,14 @@ use crate::transport::{
     AnswerPart, Body, Call, ErrorKind, Permit, Priority, SendDeadline, Service, ServiceClient, ServiceError,
     SetupError, Transport, api_key,
 };
-use types::{Data, ListPage};
-pub use types::{LeverNote, LeverStage, Notes, Opportunity, OpportunityPage, PageToken, StageHistoryEntry};
+use services::lever::{
+    self as types, ADD_LINKS, ADD_NOTE, ADD_TAGS, Data, GET_OPPORTUNITY, GET_USER, LIST_DELETED, LIST_NOTES,
+    LIST_OPPORTUNITIES, LIST_STAGES, ListPage, REMOVE_LINKS, REMOVE_TAGS,
+};
+pub use services::lever::{
+    LeverNote, LeverStage, Notes, Opportunity, OpportunityPage, PageToken, StageHistoryEntry, UserState,
+    is_record, permission,
+};
 pub use webhooks::{NewWebhook, STAGE_CHANGE_EVENT, Webhook};
 
 /// Number of rows per page, the maximum that Lever allows (reference: lever-api.md, 2. Paging).
@@ -37,56 +42,10 @@ const MAX_NOTES: usize = 2000;
 /// always announces another page.
 const MAX_LIST_PAGES: usize = 50;
 
-const LIST_STAGES: &str = "GET /stages";
-const LIST_OPPORTUNITIES: &str = "GET /opportunities";
-const LIST_DELETED: &str = "GET /opportunities/deleted";
-const GET_OPPORTUNITY: &str = "GET /opportunities/{id}";
-const GET_USER: &str = "GET /users/{id}";
-const LIST_NOTES: &str = "GET /opportunities/{id}/notes";
-const ADD_NOTE: &str = "POST /opportunities/{id}/notes";
-const ADD_LINKS: &str = "POST /opportunities/{id}/addLinks";
-const REMOVE_LINKS: &str = "POST /opportunities/{id}/removeLinks";
-const ADD_TAGS: &str = "POST /opportunities/{id}/addTags";
-const REMOVE_TAGS: &str = "POST /opportunities/{id}/removeTags";
-
-/// Returns the permission that a key needs for an operation, in the words of Lever's settings screen where they are
-/// known.
-pub fn permission(operation: &str) -> &'static str {
-    match operation {
-        LIST_STAGES => "the permission \"Find all stages\"",
-        LIST_OPPORTUNITIES => "the permission \"Find all opportunities\"",
-        GET_OPPORTUNITY => "the permission \"Find an opportunity\"",
-        GET_USER => "the permission \"Find a user\"",
-        LIST_NOTES => "the permission to list the notes of an opportunity",
-        ADD_NOTE => "the permission \"Create an opportunity note\"",
-        ADD_LINKS => "the permission to add links to an opportunity",
-        REMOVE_LINKS => "the permission to remove links from an opportunity",
-        ADD_TAGS => "the permission \"Add opportunity tags\"",
-        REMOVE_TAGS => "the permission to remove tags from an opportunity",
-        _ => "those of the group \"Webhooks\" (list, create, delete)",
-    }
-}
-
-/// State of a user in Lever.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UserState {
-    /// Lever has no user with this ID.
-    Unknown,
-    /// The user was deactivated.
-    Deactivated,
-    /// The user is active.
-    Active,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawUser {
     deactivated_at: Option<serde_json::Value>,
-}
-
-/// Reports whether the operation reads or writes the record of an interview on one candidate: notes and tags.
-pub fn is_record(operation: &str) -> bool {
-    [LIST_NOTES, ADD_NOTE, ADD_TAGS, REMOVE_TAGS].contains(&operation)
 }
 
 /// Client of one Lever account. Cloning is cheap; Debug does not show the key.
@@ -508,20 +467,6 @@ impl SpanMs {
     fn filter(self, [start, end]: [&'static str; 2]) -> Vec<(&'static str, String)> {
         let end = self.to.map(|to| (end, to.to_string()));
         [(start, self.from.to_string())].into_iter().chain(end).collect()
-    }
-}
-
-impl Notes {
-    /// Returns an error if unreadable notes make it impossible to conclude that a note is missing; none if all notes
-    /// are readable.
-    pub fn unreadable(&self) -> Option<ServiceError> {
-        let message = format!(
-            "{} of the candidate's notes cannot be read, so that it is not certain that the operator's note is missing. \
-             Check the notes in Lever",
-            self.left_out
-        );
-        (self.left_out > 0)
-            .then(|| ServiceError::new(ErrorKind::Unavailable, Service::Lever, LIST_NOTES, None, &message))
     }
 }
 

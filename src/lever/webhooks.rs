@@ -2,13 +2,13 @@
 //! it (reference: lever-api.md, 6. Managing by API).
 
 use super::LeverClient;
-use super::types::List;
 use crate::transport::{Body, Call, ServiceError, milliseconds};
 use reqwest::Method;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
+use services::lever::List;
 
 const LIST_WEBHOOKS: &str = "GET /webhooks";
 const CREATE_WEBHOOK: &str = "POST /webhooks";

@@ -3,12 +3,12 @@
 //! sync would request it again.
 
 use super::lever_lists::ListedCandidate;
-use crate::api::configuration::{Existing, Repeat};
-use crate::api::pad::{Phase, TriggerSource};
-use crate::api::served_entries::{self, Fingerprint};
-use crate::api::{Pad, names};
-use crate::controller::pad::Reason;
-use crate::controller::pad::series::{self, Progress, RepeatDecision, SeriesMember};
+use api::configuration::{Existing, Repeat};
+use api::pad::{Phase, TriggerSource};
+use api::reason::Reason;
+use api::served_entries::{self, Fingerprint};
+use api::{Pad, names};
+use engine::series::{self, Progress, RepeatDecision, SeriesMember};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::sync::Arc;

@@ -7,10 +7,10 @@
 
 use super::opportunities::SCAN_OVERLAP;
 use super::{SyncContext, SyncError, before, lever_lists};
-use crate::api::Pad;
 use crate::controller::pad::hints::Hint;
 use crate::lever::SpanMs;
 use crate::transport::ErrorKind;
+use api::Pad;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::HashSet;
@@ -155,7 +155,7 @@ fn holds_personal_data(session: &SyncContext<'_>, pad: &Pad) -> bool {
     // A Pad may name a connection that was renamed since.
     let is_ours = pad.spec.connection_ref.as_ref() == Some(&session.connection.reference())
         || session.configurations.iter().any(|one| names(&one.name_any()));
-    let holds = |status: &crate::api::pad::PadStatus| {
+    let holds = |status: &api::pad::PadStatus| {
         status.candidate.is_some() || status.candidate_url.is_some() || !status.participants.is_empty()
     };
     is_ours && pad.status.as_ref().is_some_and(holds)

@@ -6,16 +6,16 @@
 use super::backfill::{self, BackfillRule};
 use super::lever_lists::ListedCandidate;
 use super::{before, erasure, open_pad_checks, opportunities};
-use crate::api::configuration::{Existing, Repeat};
-use crate::api::{Pad, names};
 use crate::coderpad::PadRecord;
 use crate::controller::pad::ttl;
-use crate::fuzz::try_all;
+use api::configuration::{Existing, Repeat};
+use api::{Pad, names};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::json;
 use std::sync::Arc;
+use test_support::fuzz::try_all;
 use tokio::time::Instant;
 
 /// Returns any point in time that the type can contain, often one at its limits.

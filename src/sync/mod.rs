@@ -29,7 +29,6 @@ pub(crate) use lever_lists::{ListedCandidate, StageScan};
 #[cfg(test)]
 pub(crate) use opportunities::served_after;
 
-use crate::api::{LeverConnection, Pad, PadConfiguration};
 use crate::controller::Context;
 use crate::controller::pad::hints::Hint;
 use crate::controller::schedule;
@@ -37,6 +36,7 @@ use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::k8s::ObjectKey;
 use crate::telemetry::traces::spans;
 use crate::transport::{self, ErrorKind, Priority};
+use api::{LeverConnection, Pad, PadConfiguration};
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;

@@ -2,12 +2,12 @@
 //! (contract I5). Sync adds hints for these Pads; each reads the linked pads itself.
 
 use super::SyncContext;
-use crate::api::Pad;
-use crate::api::names::PAD_ID;
-use crate::api::pad::Phase;
 use crate::controller::pad::hints::Hint;
-use crate::controller::pad::pad_id_of_link;
 use crate::lever::Opportunity;
+use api::Pad;
+use api::names::PAD_ID;
+use api::pad::Phase;
+use engine::plan::pad_id_of_link;
 use kube::ResourceExt;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

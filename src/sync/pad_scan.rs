@@ -7,13 +7,13 @@
 //! A scan that is too long for one sync continues with the next, where it stopped ([`ScanRemainder`]).
 
 use super::{SyncContext, SyncError, before};
-use crate::api::Pad;
-use crate::api::names;
-use crate::api::pad::Phase;
 use crate::coderpad::{PadPage, PadRecord, PadSort, PageRef};
-use crate::controller::pad::Reason;
 use crate::controller::pad::hints::Hint;
 use crate::transport::ErrorKind;
+use api::Pad;
+use api::names;
+use api::pad::Phase;
+use api::reason::Reason;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::{HashMap, HashSet};

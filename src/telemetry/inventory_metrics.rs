@@ -1,11 +1,11 @@
 //! Metrics about the objects in the cluster, computed from the caches at each scrape. Every replica reports them.
 
-use crate::api::condition::{Status, find, types};
-use crate::api::pad::Phase;
-use crate::api::{HasConditions, LeverConnection, Pad};
-use crate::controller::pad::Reason;
 use crate::controller::schedule;
 use crate::k8s::Caches;
+use api::condition::{Status, find, types};
+use api::pad::Phase;
+use api::reason::Reason;
+use api::{HasConditions, LeverConnection, Pad};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use prometheus_client::collector::Collector;

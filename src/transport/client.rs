@@ -18,9 +18,9 @@ use url::Url;
 use super::rate_limit::{AccountId, Priority, TokenBucket};
 use super::response;
 use super::{AnswerPart, ErrorKind, Oddities, Service, ServiceError, SetupError, Transport};
-use crate::sanitize;
 use crate::telemetry::health;
 use crate::telemetry::traces::spans;
+use api::sanitize;
 
 /// Maximum size of an answer, in bytes. The largest answers are pages of 100 opportunities and the files of a pad: a
 /// few megabytes at most.

@@ -6,7 +6,6 @@
 //! a healthy one. The caller decides when to retry. The rest of the program does not depend on HTTP.
 
 mod client;
-mod error;
 mod metrics;
 mod rate_limit;
 mod response;
@@ -14,17 +13,16 @@ mod response;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
-mod tolerant_decoding;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use client::{Body, Call, ServiceClient, api_key, root_cause};
 pub use client::{Permit, SendDeadline};
-pub use error::{ErrorKind, Service, ServiceError, SetupError};
 pub use metrics::TransportMetrics;
 pub use rate_limit::{AccountId, Priority, RateLimit};
-pub(crate) use tolerant_decoding::{AnswerPart, Oddities, milliseconds};
+pub(crate) use services::{AnswerPart, Oddities, milliseconds};
+pub use services::{ErrorKind, Service, ServiceError, SetupError};
 
 use rate_limit::TokenBuckets;
 

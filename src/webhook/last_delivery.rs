@@ -1,11 +1,9 @@
 //! Records on a connection that a correctly signed request has arrived, so that the leader, which may be another
 //! replica, can set WebhookVerified to True.
 
-use crate::api::{FIELD_MANAGER, LeverConnection, condition};
-use crate::controller::connection::status::{
-    AWAITING_VERIFICATION, CLOCK_SKEW, DELIVERY_MISSED, SIGNATURE_MISMATCH,
-};
 use crate::telemetry::traces::spans;
+use api::reason::{AWAITING_VERIFICATION, CLOCK_SKEW, DELIVERY_MISSED, SIGNATURE_MISMATCH};
+use api::{FIELD_MANAGER, LeverConnection, condition};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};

@@ -24,10 +24,10 @@ pub use metrics::WebhookMetrics;
 pub use server::serve;
 pub use signing_tokens::SigningTokens;
 
-use crate::api::{LeverConnection, names};
 use crate::k8s::{Caches, WatchScope};
 use crate::telemetry::traces::spans;
 use crate::webhook::limits::KeyedSemaphore;
+use api::{LeverConnection, names};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;

@@ -6,15 +6,15 @@
 
 use super::event::StageChangeEvent;
 use super::routing::{PadAction, configurations_of, decide};
-use crate::api::names;
-use crate::api::pad::{Trigger, TriggerSource};
-use crate::api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
 use crate::k8s::WatchScope;
 use crate::k8s::decode::Decoded;
 use crate::k8s::pad_index::IndexKey;
 use crate::k8s::patch::is_status;
 use crate::pad_builder::{self, is_of, is_of_spec};
 use crate::telemetry::traces::spans;
+use api::names;
+use api::pad::{Trigger, TriggerSource};
+use api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};

@@ -5,10 +5,11 @@
 //! only while the connection waits for its first signed request (contract C7). The same write contains the condition,
 //! so that the leader has nothing to add.
 
-use crate::api::connection::WebhookRefusal;
-use crate::api::{FIELD_MANAGER, LeverConnection, condition};
-use crate::controller::connection::status::{self, CLOCK_SKEW, SIGNATURE_MISMATCH};
+use crate::controller::connection::status;
 use crate::telemetry::traces::spans;
+use api::connection::WebhookRefusal;
+use api::reason::{CLOCK_SKEW, SIGNATURE_MISMATCH};
+use api::{FIELD_MANAGER, LeverConnection, condition};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};

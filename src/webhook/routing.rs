@@ -4,8 +4,8 @@
 //! makes sure that a Pad exists and that it is reconciled.
 
 use super::event::StageChangeEvent;
-use crate::api::{LeverConnection, Pad, PadConfiguration, names};
-use crate::rules;
+use api::{LeverConnection, Pad, PadConfiguration, names};
+use engine::rules;
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;

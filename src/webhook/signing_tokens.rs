@@ -3,11 +3,11 @@
 //! One task keeps them up to date: it watches connections and Secrets, and reads single keys again. While the API
 //! server does not answer, the old tokens stay valid.
 
-use crate::api::{LeverConnection, SecretKeyRef};
 use crate::k8s::Caches;
 use crate::k8s::ObjectKey;
 use crate::k8s::secrets::{SecretChange, SecretError, SecretValue, Secrets};
-use crate::sanitize;
+use api::sanitize;
+use api::{LeverConnection, SecretKeyRef};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, select_all};
 use futures::{FutureExt, StreamExt};

@@ -110,7 +110,7 @@ async fn chart_installs_alerts_and_dashboard() {
 
 #[test]
 fn runbooks_name_only_existing_reasons_metrics_flags_and_pages() {
-    let known = ["docs/reasons.md", "docs/metrics.md", "src/api/condition.rs"].map(read).concat();
+    let known = ["docs/reasons.md", "docs/metrics.md", "crates/api/src/condition.rs"].map(read).concat();
     let flags = read("docs/flags.md");
     let metrics = documented();
     let is_name =

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 use crate::cluster::objects;
 use crate::environment::{CONFIGURATION, CONNECTION, Options, SECRET, TestEnv};
-use crate::fuzz::{altered, like};
 use crate::status::{assert_sound, condition};
 use crate::wait::{eventually, eventually_within};
+use test_support::fuzz::{altered, like};
 
 /// Number of cases without PROPTEST_CASES: each costs the API server several writes.
 const FEW: u32 = 90;

@@ -9,8 +9,6 @@ mod collector;
 mod effects;
 mod environment;
 mod process;
-#[path = "../../src/snapshots/compare.rs"]
-mod snapshots;
 mod status;
 mod tcp_proxy;
 mod wait;
@@ -34,8 +32,6 @@ mod events;
 mod failure_tag;
 mod fairness;
 mod floods;
-#[path = "../../src/fuzz.rs"]
-mod fuzz;
 mod gitops;
 mod guides;
 mod happy_path;

@@ -181,9 +181,11 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) {
 fn in_sources() -> BTreeSet<String> {
     const NO_REASONS: [&str; 4] = ["Lever", "Code", "OwnerFound", "POST"];
     let mut files = Vec::new();
-    for kind in ["connection", "configuration", "pad"] {
-        files_below(Path::new(&source("src/controller")).join(kind).as_path(), &mut files);
+    let folders = ["src/controller/connection", "src/controller/configuration", "src/controller/pad"];
+    for folder in folders.into_iter().chain(["crates/engine/src"]) {
+        files_below(Path::new(&source(folder)), &mut files);
     }
+    files.push(PathBuf::from(source("crates/api/src/reason.rs")));
     let is_test = |path: &PathBuf| {
         let path = path.display().to_string();
         ["/tests", "/model/", "/histories/", "/messages.rs"].iter().any(|part| path.contains(part))

@@ -14,9 +14,6 @@ mod completion;
 mod help;
 #[cfg(test)]
 mod messages;
-#[cfg(test)]
-#[path = "../../snapshots/compare.rs"]
-mod snapshots;
 mod status;
 
 use clap::{CommandFactory, Parser};

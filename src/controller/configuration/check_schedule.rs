@@ -3,11 +3,11 @@
 //! The state is in memory only. After a restart, each configuration is checked again; its status stays until then.
 
 use super::observe::ExternalChecks;
-use crate::api::PadConfiguration;
-use crate::api::condition::{is_true, types};
-use crate::api::configuration::PadCounts;
 use crate::controller::schedule;
 use crate::k8s::ObjectKey;
+use api::PadConfiguration;
+use api::condition::{is_true, types};
+use api::configuration::PadCounts;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;

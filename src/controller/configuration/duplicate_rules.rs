@@ -2,13 +2,13 @@
 //! are reported, not prevented.  The registry spans all namespaces of the process, because the connections may be in
 //! different ones. It is in memory only: after a start, each configuration is reconciled and registers its rule again.
 
-use crate::api::condition::{Status, types};
-use crate::api::{Condition, PadConfiguration};
 use crate::controller::runtime::broadcast_stream;
 use crate::controller::service_clients::KeyDigest;
 use crate::k8s::ObjectKey;
 use crate::k8s::cache::Cache;
-use crate::sanitize;
+use api::condition::{Status, types};
+use api::sanitize;
+use api::{Condition, PadConfiguration};
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
@@ -128,7 +128,7 @@ impl Duplicates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::condition::{Conditions, Readiness};
+    use api::condition::{Conditions, Readiness};
     use jiff::Timestamp;
 
     fn serves(connection: &str, account_key: &str, tag: &str) -> Option<ServedEntries> {
@@ -185,8 +185,8 @@ mod tests {
         conditions.ready(Readiness::Ready, "InUse", "MESSAGE");
         let mut conditions = conditions.finish();
         duplicates.set_condition("hiring", "a", &mut conditions);
-        let text = crate::snapshots::describe("another connection has the same rule", &conditions);
-        crate::snapshots::assert_snapshot("configuration-duplicate", text.trim_end());
+        let text = test_support::describe("another connection has the same rule", &conditions);
+        test_support::assert_snapshot("configuration-duplicate", text.trim_end());
     }
 
     #[test]

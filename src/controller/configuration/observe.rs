@@ -1,10 +1,10 @@
 //! Observation of a configuration: its question and owner in CoderPad, and its Pads.
 
-use crate::api::configuration::PadCounts;
-use crate::api::pad::Phase;
-use crate::api::{Pad, PadConfigurationSpec};
 use crate::coderpad::{InterviewClient, QuestionRecord};
 use crate::transport::{ErrorKind, Priority, ServiceError};
+use api::configuration::PadCounts;
+use api::pad::Phase;
+use api::{Pad, PadConfigurationSpec};
 use std::sync::Arc;
 
 /// Results of the checks of question and owner in CoderPad. None if not configured or not checked yet.

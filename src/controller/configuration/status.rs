@@ -3,15 +3,15 @@
 //! that they are visible next to another reason.
 
 use super::observe::ExternalChecks;
-use crate::api::condition::{Conditions, Readiness, Status, find, is_true, types};
-use crate::api::configuration::{PadCounts, PadType, Question, ResolvedStage};
-use crate::api::connection::Stage;
-use crate::api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
-use crate::controller::events::SUSPENDED_REASON;
-use crate::controller::pad::Reason;
-use crate::rules::{FoundStage, StageProblem, question_problem, stage_of};
-use crate::sanitize;
 use crate::transport::{ErrorKind, ServiceError};
+use api::condition::{Conditions, Readiness, Status, find, is_true, types};
+use api::configuration::{PadCounts, PadType, Question, ResolvedStage};
+use api::connection::Stage;
+use api::reason::Reason;
+use api::reason::SUSPENDED;
+use api::sanitize;
+use api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
+use engine::rules::{FoundStage, StageProblem, question_problem, stage_of};
 use jiff::Timestamp;
 
 /// Maximum number of stages in a message.
@@ -131,20 +131,15 @@ pub fn status(observation: &ConfigurationObservation<'_>, now: Timestamp) -> Pad
 
     let mut conditions = Conditions::new(&before.conditions, generation, now);
     if spec.suspend {
-        if find(&before.conditions, types::READY).is_none_or(|ready| ready.reason == SUSPENDED_REASON) {
+        if find(&before.conditions, types::READY).is_none_or(|ready| ready.reason == SUSPENDED) {
             let message = "The configuration is suspended and was never checked. Set spec.suspend to false to check it.";
-            conditions.ready(Readiness::Stalled, SUSPENDED_REASON, message);
+            conditions.ready(Readiness::Stalled, SUSPENDED, message);
         } else {
             conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
         }
         stage.set(&mut conditions, types::STAGE_FOUND);
         conditions.keep(types::QUESTION_USABLE);
-        conditions.set(
-            types::SUSPENDED,
-            true,
-            SUSPENDED_REASON,
-            "spec.suspend is true: no pads are created.",
-        );
+        conditions.set(types::SUSPENDED, true, SUSPENDED, "spec.suspend is true: no pads are created.");
     } else {
         let found = found.as_ref().and_then(|found| found.as_ref().ok());
         match verdict(observation, &stage, &question, found) {

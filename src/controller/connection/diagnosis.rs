@@ -1,6 +1,8 @@
 //! Problems of a connection with one of its two services, with messages that contain the next step.
 
-use crate::api::{LeverConnection, SecretKeyRef};
+use api::{LeverConnection, SecretKeyRef};
+pub use engine::wording::{lever_permission, sentence};
+
 use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::patch::is_status;
 use crate::k8s::secrets::SecretError;
@@ -107,15 +109,6 @@ pub fn diagnose_call(error: &ServiceError, key: &SecretKeyRef, permission: &str)
     }
 }
 
-/// Returns the next step for a Lever key that lacks permissions. The permissions of a key cannot be changed (reference:
-/// lever-api.md, 1. Authentication).
-pub fn lever_permission(lacking: &str) -> String {
-    format!(
-        "It lacks {lacking}. The permissions of a Lever key cannot be changed: create a new key with all read and \
-         write permissions and put it into the Secret."
-    )
-}
-
 /// Returns the diagnosis of a key that belongs to no organization. `answer` describes the service's response.
 pub fn no_organization(answer: &str, key: &SecretKeyRef) -> Diagnosis {
     let message = format!(
@@ -194,11 +187,6 @@ pub fn diagnose_secret(error: &SecretError, namespace: &str) -> Option<(&'static
         )),
         SecretError::Unreadable { .. } => None,
     }
-}
-
-/// Returns the text with exactly one full stop at its end.
-pub fn sentence(text: &str) -> String {
-    format!("{}.", text.trim_end().trim_end_matches('.'))
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! The installation ID of a connection, and the detection of other installations for the same candidates (contract,
 //! "Several installations").
 
-use crate::api::condition::{Conditions, Status, find, types};
-use crate::api::installation::{INSTALLATION, is_id, random_id};
-use crate::api::pad::Phase;
-use crate::api::{Condition, LeverConnection, Pad};
 use crate::controller::Context;
 use crate::controller::runtime::ReconcileError;
 use crate::k8s::ObjectKey;
 use crate::k8s::cache::WatchScope;
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
+use api::condition::{Conditions, Status, find, types};
+use api::installation::{INSTALLATION, is_id, random_id};
+use api::pad::Phase;
+use api::{Condition, LeverConnection, Pad};
 use futures::{Stream, StreamExt, stream};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;

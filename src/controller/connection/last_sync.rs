@@ -1,7 +1,7 @@
 //! Status fields of a connection that the last complete sync sets.
 
-use crate::api::LeverConnectionStatus;
 use crate::sync::queue::CompletedSync;
+use api::LeverConnectionStatus;
 use jiff::SignedDuration;
 
 /// Maximum age of lastSyncAt while nothing else is written.

@@ -13,10 +13,10 @@ pub mod webhook;
 
 use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
 use super::{Context, coderpad_organization, events, schedule};
-use crate::api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::write_status;
 use crate::k8s::secrets::SecretChange;
+use api::{HasConditions, LeverConnection, LeverConnectionStatus, names};
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;

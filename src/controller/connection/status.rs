@@ -5,13 +5,17 @@ use super::installation_id;
 use super::observe::SigningTokenStatus;
 use super::probe_schedule::{ProbeResult, ServiceProbe};
 use super::webhook::{SECRET_NOT_OWNED, WebhookState};
-use crate::api::condition::{Conditions, Readiness, Status, find, types};
-use crate::api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
-use crate::api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus, names};
-use crate::sanitize;
 use crate::sync::queue::MissedDelivery;
 use crate::transport::Service;
 use crate::{coderpad, lever};
+use api::condition::{Conditions, Readiness, Status, find, types};
+use api::connection::{Overage, Quota, Stage, WebhookMode, WebhookRefusal};
+use api::reason::{
+    AWAITING_VERIFICATION, CLOCK_SKEW, CONNECTING, DELIVERY_MISSED, QUOTA_EXCEEDED, QUOTA_LOW,
+    SIGNATURE_MISMATCH, SIGNATURE_VERIFIED, SUSPENDED,
+};
+use api::sanitize;
+use api::{Condition, HasConditions, LeverConnection, LeverConnectionStatus, names};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::{BTreeSet, HashSet};
@@ -24,24 +28,8 @@ const ID_LIMIT: usize = 128;
 const STAGE_NAME_LIMIT: usize = 256;
 /// The quota is low if less than 1/`LOW_ONE_IN` of the plan is left.
 const LOW_ONE_IN: i64 = 10;
-const QUOTA_LOW: &str = "QuotaLow";
-const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 const MORE_QUOTA: &str = "The next billing cycle or a larger CoderPad plan adds quota; spec.interview.overage: Allow \
                           permits pads that CoderPad bills beyond the quota.";
-/// Reason until the first probe has ended.
-pub const CONNECTING: &str = "Connecting";
-const CONNECTION_SUSPENDED: &str = crate::controller::events::SUSPENDED_REASON;
-/// Reason after sync found a stage entry for which no webhook had arrived.
-pub const DELIVERY_MISSED: &str = "DeliveryMissed";
-/// Reason of WebhookVerified=False before the first signed request.
-pub const AWAITING_VERIFICATION: &str = "AwaitingVerification";
-
-/// Reason of WebhookVerified=True.
-const VERIFIED: &str = "SignatureVerified";
-/// Reason of WebhookVerified=False while requests arrive that are signed with another token.
-pub const SIGNATURE_MISMATCH: &str = "SignatureMismatch";
-/// Reason of WebhookVerified=False while signed requests are rejected because of the operator's clock.
-pub const CLOCK_SKEW: &str = "ClockSkew";
 
 /// Inputs from which the status is computed.
 #[derive(Clone, Debug)]
@@ -79,7 +67,7 @@ pub enum Services<'a> {
 
 /// Reports whether the status of a connection must be written before its first probe, which may take long.
 pub fn is_new(connection: &LeverConnection) -> bool {
-    find(connection.conditions(), types::READY).is_none_or(|ready| ready.reason == CONNECTION_SUSPENDED)
+    find(connection.conditions(), types::READY).is_none_or(|ready| ready.reason == SUSPENDED)
 }
 
 /// Returns the current status.
@@ -122,7 +110,7 @@ pub fn status(observation: &ConnectionObservation<'_>, now: Timestamp) -> LeverC
         conditions.set(
             types::SUSPENDED,
             true,
-            CONNECTION_SUSPENDED,
+            SUSPENDED,
             "spec.suspend is true: the operator sends no requests to either service.",
         );
     }
@@ -218,10 +206,10 @@ fn connected(
     let standings = match services {
         Services::Suspended => {
             let last = find(before, types::READY)
-                .filter(|ready| ![CONNECTING, CONNECTION_SUSPENDED].contains(&ready.reason.as_str()));
+                .filter(|ready| ![CONNECTING, SUSPENDED].contains(&ready.reason.as_str()));
             if last.is_none() {
                 let message = "The connection is suspended and was never probed. Set spec.suspend to false to probe it.";
-                conditions.ready(Readiness::Stalled, CONNECTION_SUSPENDED, message);
+                conditions.ready(Readiness::Stalled, SUSPENDED, message);
             } else {
                 conditions.keep(types::READY).keep(types::RECONCILING).keep(types::STALLED);
             }
@@ -414,7 +402,7 @@ pub fn refusing(
 ) -> Option<Vec<Condition>> {
     let mut status = connection.status.clone()?;
     let verified = find(&status.conditions, types::WEBHOOK_VERIFIED)?;
-    let waits = [AWAITING_VERIFICATION, DELIVERY_MISSED, SIGNATURE_MISMATCH, CLOCK_SKEW, VERIFIED];
+    let waits = [AWAITING_VERIFICATION, DELIVERY_MISSED, SIGNATURE_MISMATCH, CLOCK_SKEW, SIGNATURE_VERIFIED];
     if !waits.contains(&verified.reason.as_str()) || verified.reason == refusal.reason {
         return None;
     }
@@ -471,7 +459,7 @@ fn webhook(
     }
     if status.last_webhook_at.is_some() {
         let message = "Correctly signed requests from Lever have arrived.";
-        conditions.set(types::WEBHOOK_VERIFIED, true, VERIFIED, message);
+        conditions.set(types::WEBHOOK_VERIFIED, true, SIGNATURE_VERIFIED, message);
         return;
     }
     if is_managed {

@@ -8,12 +8,12 @@
 
 use super::observe::{self, RelatedObjects};
 use super::shared_reads::{SharedReadTicket, SharedReads};
-use crate::api::Pad;
-use crate::api::names;
-use crate::api::pad::Phase;
 use crate::lever::{LEVER_PAGE_SIZE, LeverClient, Opportunity, PageToken};
 use crate::telemetry::health::exempt_from_watchdog;
 use crate::transport::{Permit, ServiceError};
+use api::Pad;
+use api::names;
+use api::pad::Phase;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};

@@ -12,36 +12,30 @@ mod histories;
 pub mod in_flight;
 #[cfg(test)]
 mod model;
-mod note;
 mod observe;
-mod plan;
-mod reason;
-pub mod series;
 mod shared_reads;
 pub mod stale_reads;
-mod state;
-mod status;
-mod tags;
 pub mod ttl;
 mod workqueue;
 pub mod write_tracker;
 
-pub use plan::pad_id_of_link;
-pub use reason::Reason;
-
 use super::Context;
 use super::runtime::{self, Reconcile, ReconcileError, broadcast_stream};
 use super::service_clients::ServiceClientError;
-use super::{events, long_wait_events, schedule};
-use crate::api::condition::{Condition, is_true, types};
-use crate::api::names;
-use crate::api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
+use super::{long_wait_events, schedule};
 use crate::k8s::ObjectKey;
 use crate::k8s::patch::{WriteError, write_status};
-use crate::sanitize;
 use crate::telemetry::traces::spans;
 use crate::transport::{self, ErrorKind};
+use api::condition::{Condition, is_true, types};
+use api::names;
+use api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
+use api::sanitize;
 use candidate_loader::Ticket;
+use engine::plan::failure_tag::{FailureTag, PadHealth};
+use engine::plan::{Command, Outcome, WriteBackState, plan};
+use engine::state::{CandidateLookup, PadLookup, PassError};
+use engine::{events, status, tags};
 use execute::{OnRefusal, PadReconcile};
 use futures::StreamExt;
 use hints::Hint;
@@ -50,9 +44,6 @@ use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use observe::RelatedObjects;
-use plan::failure_tag::{FailureTag, PadHealth};
-use plan::{Command, Outcome, WriteBackState, plan};
-use state::{CandidateLookup, PadLookup, PassError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -375,7 +366,7 @@ async fn reconcile_failure_tag(
     let retries = &pass.context.failure_tag_backoff;
     let (namespace, name) = (pass.state.pad.namespace.clone(), pass.state.pad.name.clone());
     for _ in 0..MAX_COMMANDS_PER_PASS {
-        let step = match plan::failure_tag::next_action(&pass.state, stands) {
+        let step = match engine::plan::failure_tag::next_action(&pass.state, stands) {
             FailureTag::Execute(step) => step,
             FailureTag::Settled(tag) => {
                 pass.state.pad.failed_tag = tag;

@@ -3,25 +3,25 @@
 use super::candidate_loader::Ticket;
 use super::hints::{Hint, PendingHints};
 use super::in_flight::{InFlightState, max_flight_time};
-use super::state::{
-    ConnectionState, CreateOutcome, Ownership, PadState, Rule, RuleState, SignedEvent, StoredPad, WriteClaim,
-};
-use super::tags::{self, TagState};
-use crate::api::condition::{self, Condition, types};
-use crate::api::configuration::{OnArchive, PadConfiguration, PadType};
-use crate::api::connection::{LeverConnection, Overage};
-use crate::api::installation::{REQUESTED_BY, RequestedBy, YIELDS_TO};
-use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite};
-use crate::api::pad::{Pad, PadStatus, Phase, TriggerSource};
 use crate::controller::Context;
-use crate::controller::connection::status::CONNECTING;
-use crate::controller::pad::plan::is_final;
-use crate::controller::pad::reason::Reason;
-use crate::controller::pad::series::SeriesMember;
 use crate::controller::pad_budget::RecordedCreation;
-use crate::controller::rolling_limit;
 use crate::k8s::pad_index::IndexKey;
 use crate::pad_builder::is_of;
+use api::condition::{self, Condition, types};
+use api::configuration::{OnArchive, PadConfiguration, PadType};
+use api::connection::{LeverConnection, Overage};
+use api::installation::{REQUESTED_BY, RequestedBy, YIELDS_TO};
+use api::names::{self, Claim, CreateIntent, OnceOnlyWrite};
+use api::pad::{Pad, PadStatus, Phase, TriggerSource};
+use api::reason::CONNECTING;
+use api::reason::Reason;
+use engine::plan::is_final;
+use engine::rolling_limit;
+use engine::series::SeriesMember;
+use engine::state::{
+    ConnectionState, CreateOutcome, Ownership, PadState, Rule, RuleState, SignedEvent, StoredPad, WriteClaim,
+};
+use engine::tags::{self, TagState};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::HashMap;

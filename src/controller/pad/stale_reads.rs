@@ -3,8 +3,8 @@
 //! Lever's API can lag behind its webhooks. An older read decides nothing: the opportunity is read again with growing
 //! delays. The counts may be lost: the delays then start again.
 
-use crate::api::Pad;
 use crate::k8s::ObjectKey;
+use api::Pad;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::HashMap;

@@ -6,12 +6,12 @@
 
 use super::observe::is_recorded;
 use super::write_tracker::WriteTracker;
-use crate::api::configuration::PadConfiguration;
-use crate::api::names::{self, FINALIZER};
-use crate::api::pad::{Pad, Phase};
-use crate::api::{HasConditions, condition};
 use crate::k8s::patch::{MetadataChange, WriteError, is_status, write_metadata};
 use crate::k8s::with_timeout;
+use api::configuration::PadConfiguration;
+use api::names::{self, FINALIZER};
+use api::pad::{Pad, Phase};
+use api::{HasConditions, condition};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client, ResourceExt};

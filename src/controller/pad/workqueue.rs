@@ -3,10 +3,10 @@
 
 use super::candidate_loader::Ticket;
 use super::observe::RelatedObjects;
-use crate::api::Pad;
 use crate::controller::Context;
 use crate::controller::fair_share::WorkPermit;
 use crate::k8s::ObjectKey;
+use api::Pad;
 use futures::channel::mpsc;
 use parking_lot::Mutex;
 use std::collections::HashMap;

@@ -3,8 +3,8 @@
 //! The watch lags slightly behind the operator's own writes. A reconcile of an older version would repeat calls to the
 //! services. Exactly-once guarantees do not depend on this, but on conflict-failing writes.
 
-use crate::api::Pad;
 use crate::k8s::ObjectKey;
+use api::Pad;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::HashMap;

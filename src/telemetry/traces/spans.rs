@@ -5,8 +5,8 @@
 //! message of a service, and no data of a candidate.
 
 use super::TRACE_TARGET;
-use crate::api::names::TRACEPARENT;
 use crate::transport::{ErrorKind, Priority, Service};
+use api::names::TRACEPARENT;
 use axum::http::StatusCode;
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator;

@@ -1,12 +1,12 @@
 //! Each response of the contract, in its order.
 
 use super::fake::*;
-use crate::api::names::pad_name;
 use crate::k8s::{Cache, Caches, WatchScope};
 use crate::webhook::Receiver;
 use crate::webhook::last_delivery::LastDelivery;
 use crate::webhook::metrics::WebhookMetrics;
 use crate::webhook::signing_tokens::SigningTokens;
+use api::names::pad_name;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use futures::stream;

@@ -1,10 +1,10 @@
 //! An API server in memory, objects, and signed deliveries, for the tests of the receiver.
 
-use crate::api::{LeverConnection, Pad, PadConfiguration, names};
 use crate::k8s::{Cache, Caches, WatchScope};
 use crate::webhook::Receiver;
 use crate::webhook::metrics::WebhookMetrics;
 use crate::webhook::signing_tokens::SigningTokens;
+use api::{LeverConnection, Pad, PadConfiguration, names};
 use aws_lc_rs::hmac;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};

@@ -1,7 +1,6 @@
 //! Any request is answered, costs nothing before its signature is verified, and reveals nothing.
 
 use super::fake::*;
-use crate::fuzz::{any_text, like, try_all};
 use crate::webhook::event::{EventKind, LeverEvent};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -9,6 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use test_support::fuzz::{any_text, like, try_all};
 
 fn documents() -> Vec<Value> {
     let application = json!({"opportunityId": OPPORTUNITY, "applicationId": "a", "contactId": "c"});

@@ -1,10 +1,10 @@
 //! Every response of the webhook endpoint, as a snapshot.
 
-use crate::snapshots::assert_snapshot;
 use crate::webhook::persist::PersistError;
 use crate::webhook::response::{Accepted, Rejection};
 use axum::body::to_bytes;
 use axum::response::{IntoResponse, Response};
+use test_support::assert_snapshot;
 
 async fn show(response: Response) -> String {
     let (parts, body) = response.into_parts();

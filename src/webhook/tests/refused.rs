@@ -1,8 +1,8 @@
 //! Refused requests: how they become visible, and their limit on writes (contract W3, C7).
 
 use super::fake::*;
-use crate::api::LeverConnection;
 use crate::webhook::Receiver;
+use api::LeverConnection;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};

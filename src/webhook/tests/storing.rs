@@ -1,11 +1,11 @@
 //! Storing against an API server whose state may be newer than the cache.
 
 use super::fake::*;
-use crate::api::names::{self, pad_name};
-use crate::api::pad::{Phase, TriggerSource};
-use crate::api::{Pad, PadStatus};
 use crate::webhook::event::{EventKind, LeverEvent, StageChangeEvent};
 use crate::webhook::persist::{PersistError, Persisted, store};
+use api::names::{self, pad_name};
+use api::pad::{Phase, TriggerSource};
+use api::{Pad, PadStatus};
 use serde_json::json;
 
 const AT: i64 = 1_750_000_000_123;

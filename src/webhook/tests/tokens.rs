@@ -1,10 +1,10 @@
 //! Signature tokens follow connections and Secrets.
 
 use super::fake::{ApiServer, NAMESPACE, connection};
-use crate::api::LeverConnection;
 use crate::k8s::secrets::{SecretChange, Secrets};
 use crate::k8s::{Cache, Caches, WatchScope};
 use crate::webhook::signing_tokens::SigningTokens;
+use api::LeverConnection;
 use futures::channel::mpsc::{self, UnboundedSender};
 use kube::runtime::watcher::{self, Event};
 use secrecy::ExposeSecret;

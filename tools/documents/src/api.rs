@@ -17,7 +17,7 @@ belong to the category `padoperator` (`kubectl get padoperator`). From now on, t
 
 /// Returns the page.
 pub(crate) fn page() -> anyhow::Result<String> {
-    let mut page = format!("{}{INTRODUCTION}", crate::generated("src/api"));
+    let mut page = format!("{}{INTRODUCTION}", crate::generated("crates/api"));
     let mut condition = Value::Null;
     for definition in pad_operator::api::crd::all()? {
         let definition = serde_json::to_value(definition)?;

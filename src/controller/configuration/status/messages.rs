@@ -4,8 +4,8 @@ use super::tests::{
     STAGES, after, configuration, connection, error, good, owner, pass, question, with_question,
 };
 use super::*;
-use crate::snapshots::{assert_snapshot, describe};
 use serde_json::{Value, json};
+use test_support::{assert_snapshot, describe};
 
 fn assert_all(name: &str, cases: Vec<(&str, PadConfigurationStatus)>) {
     let text: String = cases.iter().map(|(case, status)| describe(case, &status.conditions)).collect();

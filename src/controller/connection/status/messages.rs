@@ -2,14 +2,14 @@
 
 use super::tests::{after, at, connected, connection, failure, pass, probed, with_quota};
 use super::*;
-use crate::api::SecretKeyRef;
 use crate::controller::coderpad_organization::Organization;
 use crate::controller::service_clients::ServiceClientError;
 use crate::k8s::secrets::SecretError;
 use crate::lever::UserState;
-use crate::snapshots::{assert_snapshot, describe};
 use crate::transport::ErrorKind;
+use api::SecretKeyRef;
 use serde_json::json;
+use test_support::{assert_snapshot, describe};
 
 fn assert_all(name: &str, cases: Vec<(String, LeverConnectionStatus)>) {
     let text: String = cases.iter().map(|(case, status)| describe(case, &status.conditions)).collect();

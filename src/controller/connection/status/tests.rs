@@ -2,9 +2,9 @@ use super::super::diagnosis;
 use super::super::observe::{InterviewFacts, LeverFacts, Probe};
 use super::super::probe_schedule::{ProbeSchedule, ProbeStart};
 use super::*;
-use crate::api::SecretKeyRef;
 use crate::controller::coderpad_organization::Organization;
 use crate::transport::{ErrorKind, ServiceError};
+use api::SecretKeyRef;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -505,7 +505,7 @@ fn a_rejected_webhook_is_reported_until_a_signed_one_is_accepted() {
 
         connection.status.as_mut().unwrap().last_webhook_at = Some(at(11));
         let after = pass(&connection, Services::Connecting);
-        assert_eq!(find(&after.conditions, types::WEBHOOK_VERIFIED).unwrap().reason, VERIFIED);
+        assert_eq!(find(&after.conditions, types::WEBHOOK_VERIFIED).unwrap().reason, SIGNATURE_VERIFIED);
     }
 }
 

@@ -1,10 +1,10 @@
 //! Every message about a webhook that the operator registers, as a snapshot.
 
 use super::*;
-use crate::api::condition::{Conditions, types};
-use crate::snapshots::{assert_snapshot, describe};
 use crate::transport::Service;
+use api::condition::{Conditions, types};
 use serde_json::json;
+use test_support::{assert_snapshot, describe};
 
 fn connection() -> LeverConnection {
     serde_json::from_value(json!({

@@ -10,8 +10,6 @@ mod token_ledger;
 mod token_secret;
 
 use super::diagnosis::{self, Diagnosis, Remedy};
-use crate::api::connection::WebhookMode;
-use crate::api::{LeverConnection, names};
 use crate::controller::runtime::ReconcileError;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::controller::{Context, schedule};
@@ -20,6 +18,8 @@ use crate::k8s::patch::is_status;
 use crate::k8s::secrets::SecretError;
 use crate::k8s::with_timeout;
 use crate::transport::Priority;
+use api::connection::WebhookMode;
+use api::{LeverConnection, names};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Resource, ResourceExt};
 use parking_lot::Mutex;

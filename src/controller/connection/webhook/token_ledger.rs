@@ -4,8 +4,8 @@
 //! webhook IDs and token digests, so that a lost or manually replaced token is detected.
 
 use super::plan::KnownWebhook;
-use crate::api::names::sha256_hex;
-use crate::sanitize;
+use api::names::sha256_hex;
+use api::sanitize;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Maximum number of tokens that are kept per connection. Lever may sign a repeated delivery with a replaced token.

@@ -4,10 +4,10 @@
 
 use super::plan::KnownWebhook;
 use super::token_ledger::TokenLedger;
-use crate::api::names::{self, MANAGED_BY_LABEL};
-use crate::api::{FIELD_MANAGER, LeverConnection, SecretKeyRef};
 use crate::k8s::patch::is_status;
 use crate::k8s::with_timeout;
+use api::names::{self, MANAGED_BY_LABEL};
+use api::{FIELD_MANAGER, LeverConnection, SecretKeyRef};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};

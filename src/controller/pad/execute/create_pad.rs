@@ -3,18 +3,18 @@
 //! none.
 
 use super::{PadReconcile, cluster};
-use crate::api::installation::{self, REQUESTED_BY, RequestedBy};
-use crate::api::names::{self, CreateIntent, OnceOnlyWrite, Reference};
 use crate::coderpad::{CreateError, InterviewClient, NewPad, PadRecord, PadSort};
 use crate::controller::metrics::Origin;
 use crate::controller::pad::in_flight::{SEND_DEADLINE, merge_scans};
 use crate::controller::pad::observe;
-use crate::controller::pad::state::{ConnectionState, CreateOutcome, PadLookup, PassError, WriteClaim};
 use crate::controller::pad_budget::{Denied, PadRequest};
 use crate::controller::schedule;
 use crate::k8s::patch::{MetadataChange, WriteError};
 use crate::k8s::with_timeout;
 use crate::transport::{ErrorKind, Permit, SendDeadline};
+use api::installation::{self, REQUESTED_BY, RequestedBy};
+use api::names::{self, CreateIntent, OnceOnlyWrite, Reference};
+use engine::state::{ConnectionState, CreateOutcome, PadLookup, PassError, WriteClaim};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
 use tokio::time::Instant;

@@ -1,10 +1,10 @@
 //! Refusals that do not end a pass.
 
 use super::PadReconcile;
-use crate::controller::pad::plan::Command;
-use crate::controller::pad::state::{PadLookup, PassError};
-use crate::controller::pad::tags::RefusedTag;
 use crate::transport::ErrorKind;
+use engine::plan::Command;
+use engine::state::{PadLookup, PassError};
+use engine::tags::RefusedTag;
 
 /// Reaction to the refusal of a command.
 pub enum OnRefusal {

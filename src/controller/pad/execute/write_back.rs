@@ -2,12 +2,12 @@
 //! and sent immediately afterwards or not at all.
 
 use super::{PadReconcile, cluster};
-use crate::api::names::{self, Claim, OnceOnlyWrite};
 use crate::controller::pad::in_flight::{SEND_DEADLINE, visibility_delay};
-use crate::controller::pad::state::{CandidateLookup, NoteLookup, PassError, WriteClaim};
 use crate::k8s::patch::MetadataChange;
 use crate::lever::Opportunity;
 use crate::transport::{self, ErrorKind, SendDeadline};
+use api::names::{self, Claim, OnceOnlyWrite};
+use engine::state::{CandidateLookup, NoteLookup, PassError, WriteClaim};
 use jiff::Timestamp;
 use tokio::time::Instant;
 

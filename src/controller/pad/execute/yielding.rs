@@ -1,11 +1,11 @@
 //! Writes to a Pad whose pad yields to that of another installation (contract I5).
 
 use super::{PadReconcile, cluster};
-use crate::api::installation::{REQUESTED_BY, YIELDS_TO};
-use crate::api::names;
 use crate::controller::pad::observe;
-use crate::controller::pad::state::{PadLookup, PassError};
 use crate::k8s::patch::MetadataChange;
+use api::installation::{REQUESTED_BY, YIELDS_TO};
+use api::names;
+use engine::state::{PadLookup, PassError};
 
 impl PadReconcile<'_> {
     /// Annotates the Pad as yielding, before its pad is removed. `None` removes the annotation.

@@ -8,9 +8,9 @@ mod mutants;
 mod simulated_operator;
 mod world;
 
-use crate::api::Pad;
-use crate::api::names;
-use crate::api::pad::Phase;
+use api::Pad;
+use api::names;
+use api::pad::Phase;
 use ground_truth::Broken;
 use kube::ResourceExt;
 use mutants::Mutant;

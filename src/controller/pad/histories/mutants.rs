@@ -3,11 +3,11 @@
 
 use super::simulated_operator::ready_since;
 use super::world::{OPPORTUNITY, at};
-use crate::api::configuration::PadConfiguration;
-use crate::api::pad::{Pad, PadStatus, Phase};
-use crate::api::served_entries::{self, Fingerprint};
-use crate::controller::pad::reason::Reason;
-use crate::controller::pad::state::PadState;
+use api::configuration::PadConfiguration;
+use api::pad::{Pad, PadStatus, Phase};
+use api::reason::Reason;
+use api::served_entries::{self, Fingerprint};
+use engine::state::PadState;
 
 /// A mutant, named after the missing value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -3,27 +3,25 @@
 use super::ground_truth::{Broken, Post};
 use super::mutants;
 use super::world::{HistoryCreation, OPPORTUNITY, World, at, url};
-use crate::api::condition::{find, is_true, types};
-use crate::api::configuration::{Existing, PadConfiguration, PadConfigurationStatus};
-use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference};
-use crate::api::pad::{Pad, Phase, Trigger, TriggerSource};
-use crate::api::served_entries::{self, Fingerprint};
-use crate::api::{HasConditions, PadStatus};
 use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, QuestionRecord};
 use crate::controller::configuration::observe::ExternalChecks;
 use crate::controller::configuration::status::{ConfigurationObservation, status as configuration_status};
 use crate::controller::pad::hints::{Hint, PendingHints};
 use crate::controller::pad::observe::{self, RelatedObjects};
-use crate::controller::pad::plan::failure_tag::{FailureTag, PadHealth, next_action};
-use crate::controller::pad::plan::{Command, Outcome, plan};
-use crate::controller::pad::reason::Reason;
-use crate::controller::pad::state::{
-    CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError, WriteClaim,
-};
-use crate::controller::pad::status::status;
 use crate::pad_builder;
 use crate::sync::{BackfillAction, BackfillRule, ListedCandidate, StageScan, backfill_action, served_after};
 use crate::transport::{ErrorKind, Service, ServiceError};
+use api::condition::{find, is_true, types};
+use api::configuration::{Existing, PadConfiguration, PadConfigurationStatus};
+use api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference};
+use api::pad::{Pad, Phase, Trigger, TriggerSource};
+use api::reason::Reason;
+use api::served_entries::{self, Fingerprint};
+use api::{HasConditions, PadStatus};
+use engine::plan::failure_tag::{FailureTag, PadHealth, next_action};
+use engine::plan::{Command, Outcome, plan};
+use engine::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError, WriteClaim};
+use engine::status::status;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde::Serialize;

@@ -2,11 +2,6 @@
 
 use super::ground_truth::Truth;
 use super::{Mutant, Setting};
-use crate::api::configuration::{DeletionPolicy, PadConfiguration};
-use crate::api::connection::LeverConnection;
-use crate::api::installation::INSTALLATION;
-use crate::api::pad::{DesiredState, Phase};
-use crate::api::{Pad, names};
 use crate::coderpad::PadRecord;
 use crate::controller::pad::hints::Hint;
 use crate::lever::{Opportunity, StageHistoryEntry as Change};
@@ -14,6 +9,11 @@ use crate::pad_builder;
 use crate::webhook::event::StageChangeEvent;
 use crate::webhook::routing::{PadAction, configurations_of, decide};
 use crate::{api::pad::Trigger, api::pad::TriggerSource};
+use api::configuration::{DeletionPolicy, PadConfiguration};
+use api::connection::LeverConnection;
+use api::installation::INSTALLATION;
+use api::pad::{DesiredState, Phase};
+use api::{Pad, names};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;

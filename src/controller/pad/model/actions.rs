@@ -5,7 +5,7 @@ use super::state::{
     ClaimMark, CoderPad, Delivery, FlightKnown, LIST_LAG_TICKS, ModelState, Object, Process, SLOTS, Scenario,
     Seen, Waits, Wrong,
 };
-use crate::api::names::OnceOnlyWrite;
+use api::names::OnceOnlyWrite;
 
 /// An action of the model.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,24 +8,24 @@ use super::state::{
     ClaimedKnown, CoderPad, FlightKnown, Known, Mark, NoteKnown, Object, Person, RecordKnown, SLOTS, Stopped,
     Wrong,
 };
-use crate::api::Pad;
-use crate::api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
-use crate::api::installation::Installation;
-use crate::api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference, Series};
-use crate::api::pad::{DesiredState, Phase};
-use crate::api::served_entries::{self, Fingerprint};
 use crate::coderpad::PadRecord;
-use crate::controller::pad::plan::{Command, Outcome, WriteBackState, plan};
-use crate::controller::pad::reason::Reason;
-use crate::controller::pad::series::{Progress, SeriesMember};
-use crate::controller::pad::state::{
-    CandidateLookup, ConnectionState, CreateOutcome, NoteLookup, Ownership, PadLookup, PadState, PassError,
-    Rule, RuleState, StoredPad, WriteClaim,
-};
 use crate::lever::{Opportunity, StageHistoryEntry};
 use crate::transport::{ErrorKind, Service, ServiceError};
 use crate::webhook::event;
 use crate::webhook::routing::{PadAction, decide};
+use api::Pad;
+use api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
+use api::installation::Installation;
+use api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference, Series};
+use api::pad::{DesiredState, Phase};
+use api::reason::Reason;
+use api::served_entries::{self, Fingerprint};
+use engine::plan::{Command, Outcome, WriteBackState, plan};
+use engine::series::{Progress, SeriesMember};
+use engine::state::{
+    CandidateLookup, ConnectionState, CreateOutcome, NoteLookup, Ownership, PadLookup, PadState, PassError,
+    Rule, RuleState, StoredPad, WriteClaim,
+};
 use jiff::Timestamp;
 use serde_json::json;
 use std::cell::RefCell;

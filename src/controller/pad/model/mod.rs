@@ -24,8 +24,8 @@ mod scenarios;
 mod state;
 mod writes;
 
-use crate::api::configuration::DeletionPolicy;
 use actions::ModelAction;
+use api::configuration::DeletionPolicy;
 use state::{
     Begins, CoderPad, Delivery, FaultBudget, Intention, Mark, ModelState, Object, Person, Process, SLOTS,
     Scenario,

@@ -4,7 +4,7 @@
 
 use super::properties::{LINK_ONCE, NONE_LEFT, NOT_AGAIN, NOT_LOST, NOTE_ONCE, ONE_IN_THE_END, UNTOUCHED};
 use super::state::{Begins, FaultBudget, Scenario, Wrong};
-use crate::api::configuration::DeletionPolicy;
+use api::configuration::DeletionPolicy;
 
 /// Returns a scenario with one process that crashes or does not receive an answer.
 fn one(wrong: Wrong) -> Scenario {

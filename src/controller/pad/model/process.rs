@@ -12,7 +12,7 @@ use super::state::{
     Stopped, WRITE, Waits, Wrong,
 };
 use super::writes::Change;
-use crate::api::names::OnceOnlyWrite;
+use api::names::OnceOnlyWrite;
 
 /// Wait for the end of another process's POST, in ticks.
 const FOREIGN_CREATE_TICKS: u8 = LEAVES + CREATE + LIST_LAG_TICKS;

@@ -1,7 +1,7 @@
 //! The scenarios in which the protocol must hold.
 
 use super::state::{Begins, FaultBudget, Scenario};
-use crate::api::configuration::DeletionPolicy;
+use api::configuration::DeletionPolicy;
 
 const NONE: FaultBudget = FaultBudget {
     crashes: 0,

@@ -1,8 +1,8 @@
 //! The state of the model: the API server, the operator's processes, CoderPad and Lever, as small values that can be
 //! compared and hashed. A time is the number of remaining ticks, so that equal situations are equal states.
 
-use crate::api::configuration::DeletionPolicy;
-use crate::api::names::OnceOnlyWrite;
+use api::configuration::DeletionPolicy;
+use api::names::OnceOnlyWrite;
 
 /// Maximum number of ticks between an intention and its POST. The process drops a POST that is later.
 pub const LEAVES: u8 = 1;

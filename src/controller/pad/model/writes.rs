@@ -6,7 +6,7 @@ use super::state::{
     ClaimMark, ClaimedKnown, Intention, Known, LEAVES, Mark, ModelClaim, ModelState, Object, RecordKnown,
     Scenario, Seen, Stopped, Wrong,
 };
-use crate::api::names::OnceOnlyWrite;
+use api::names::OnceOnlyWrite;
 
 /// A change to the metadata of a Pad.
 #[derive(Default)]

@@ -1,0 +1,74 @@
+//! Warning Events for objects that have become stalled and require user action.
+
+use api::condition::{Condition, Status, find, is_true, types};
+use api::reason::SUSPENDED;
+use jiff::{SignedDuration, Timestamp};
+
+/// Maximum length of a note that the API server accepts, in bytes.
+const EVENT_NOTE_MAX_BYTES: usize = 1024;
+
+/// Duration after which a pending object also needs attention.
+const LONG_WAIT_THRESHOLD: SignedDuration = SignedDuration::from_mins(10);
+
+/// Returns the condition that needs the attention of a user: the object is stalled or has been pending for a long time.
+pub fn needs_attention(conditions: &[Condition], now: Timestamp) -> Option<&Condition> {
+    let on = |type_| find(conditions, type_).filter(|one| one.status == Status::True);
+    let is_long = |waits: &&Condition| now.duration_since(waits.last_transition_time) >= LONG_WAIT_THRESHOLD;
+    on(types::STALLED).or_else(|| on(types::RECONCILING).filter(is_long))
+}
+
+/// Returns the reason and note of the warning Event for an object that has become stalled since its last status.
+pub fn newly_stalled(before: &[Condition], after: &[Condition]) -> Option<(String, String)> {
+    if !is_true(after, types::STALLED) {
+        return None;
+    }
+    let Condition { reason, message, .. } = find(after, types::STALLED)?;
+    let known = find(before, types::STALLED).is_some_and(|stalled| stalled.reason == *reason);
+    (!known && reason != SUSPENDED).then(|| (reason.clone(), truncate_note(message)))
+}
+
+/// Truncates a note to the length that the API server accepts.
+pub fn truncate_note(message: &str) -> String {
+    let mut note = message.to_owned();
+    while note.len() > EVENT_NOTE_MAX_BYTES {
+        note.pop();
+    }
+    note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::condition::{Conditions, Readiness};
+
+    fn conditions(readiness: Readiness, reason: &str) -> Vec<Condition> {
+        let mut conditions = Conditions::new(&[], 1, jiff::Timestamp::UNIX_EPOCH);
+        conditions.ready(readiness, reason, "é".repeat(900));
+        conditions.finish()
+    }
+
+    #[test]
+    fn stalled_and_long_pending_objects_need_attention() {
+        let minute = |minutes: i64| Timestamp::from_second(60 * minutes).unwrap();
+        let halts = conditions(Readiness::Stalled, "SecretNotFound");
+        assert_eq!(needs_attention(&halts, minute(0)).unwrap().reason, "SecretNotFound");
+        let waits = conditions(Readiness::Reconciling, "QuotaExceeded");
+        assert!(needs_attention(&waits, minute(9)).is_none());
+        assert_eq!(needs_attention(&waits, minute(10)).unwrap().type_, types::RECONCILING);
+        assert!(needs_attention(&conditions(Readiness::Ready, "Open"), minute(99)).is_none());
+    }
+
+    #[test]
+    fn only_a_newly_stalled_object_causes_an_event() {
+        let waits = conditions(Readiness::Reconciling, "Connecting");
+        let halts = conditions(Readiness::Stalled, "SecretNotFound");
+        let (reason, note) = newly_stalled(&waits, &halts).unwrap();
+        assert_eq!(reason, "SecretNotFound");
+        assert!((1000..=EVENT_NOTE_MAX_BYTES).contains(&note.len()));
+        assert!(newly_stalled(&[], &halts).is_some());
+        assert!(newly_stalled(&halts, &halts).is_none());
+        assert!(newly_stalled(&halts, &waits).is_none());
+        assert!(newly_stalled(&halts, &conditions(Readiness::Stalled, "LeverForbidden")).is_some());
+        assert!(newly_stalled(&waits, &conditions(Readiness::Stalled, SUSPENDED)).is_none());
+    }
+}

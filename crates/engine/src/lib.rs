@@ -1,0 +1,15 @@
+//! The rules of the operator as pure functions: no I/O, no clock, no memory.
+//!
+//! [`state`] is what is known about one Pad, [`plan`] decides the next command from it, and [`status`] builds the
+//! complete status of the result. Time is an input.
+
+pub mod events;
+pub mod note;
+pub mod plan;
+pub mod rolling_limit;
+pub mod rules;
+pub mod series;
+pub mod state;
+pub mod status;
+pub mod tags;
+pub mod wording;

@@ -1,0 +1,359 @@
+//! Eligibility: decides from Lever's API, never from webhook data, whether the candidate gets a pad and of what kind.
+
+use super::link::store;
+use super::{Command, Outcome, SIBLING_DELETION_RECHECK_DELAY, ownership, rest, retry_command};
+use crate::rolling_limit::LimitExceeded;
+use crate::series::{Progress, SeriesMember};
+use crate::state::{CandidateLookup, ConnectionState, PadState, Rule, SignedEvent, StageEntry, StoredPad};
+use api::configuration::{Existing, PadType, Repeat};
+use api::names::Reference;
+use api::reason::Reason;
+use api::sanitize;
+use api::served_entries;
+use jiff::{Timestamp, ToSpan};
+use services::coderpad::{self, NewPad, PadRecord};
+use services::lever::Opportunity;
+use std::time::Duration;
+
+/// Tolerance, in milliseconds, by which a stage change may be older than its webhook. The clocks of Lever's API and of
+/// its webhooks differ.
+const EVENT_TOLERANCE_MS: i64 = 5_000;
+
+/// Maximum number of characters of the profile URL, which takes one line of the pad's notes.
+const PROFILE_URL_MAX_CHARS: usize = 1000;
+
+/// Eligibility of the candidate, according to Lever.
+pub(super) enum Eligibility<'a> {
+    /// The opportunity was not read yet.
+    Unknown,
+    /// The read is older than the webhook. Contains the delay before the next read.
+    Stale(Duration),
+    /// The candidate gets no pad. Contains the reason and the message.
+    Ineligible(Reason, String),
+    /// The candidate gets a pad.
+    Eligible(&'a Opportunity),
+}
+
+/// Returns whether the candidate is eligible for a pad now (contract P2). `manual` skips the checks of stage and tag, as
+/// for a manually created Pad.
+pub(super) fn judge<'a>(state: &'a PadState, rule: &Rule, manual: bool) -> Eligibility<'a> {
+    if let Some(again) = stale_read(state) {
+        return Eligibility::Stale(again);
+    }
+    let opportunity = match can_have_pad(state) {
+        Eligibility::Eligible(opportunity) if !manual => opportunity,
+        judgement => return judgement,
+    };
+    if opportunity.stage != rule.stage_id {
+        let message = format!(
+            "The candidate is not in the stage '{}' any more. To get a pad, move the candidate into it again.",
+            rule.stage_name
+        );
+        return Eligibility::Ineligible(Reason::StageChanged, message);
+    }
+    if !opportunity.tags.contains(&rule.tag) {
+        let message = format!(
+            "The candidate does not carry the tag '{}' (compared exactly, case and all). To get a pad, add the tag in Lever. {}",
+            rule.tag,
+            retry_hint(&state.pad)
+        );
+        return Eligibility::Ineligible(Reason::TagMissing, message);
+    }
+    Eligibility::Eligible(opportunity)
+}
+
+/// Returns the hint for a Pad that the next sync re-evaluates.
+fn retry_hint(pad: &StoredPad) -> String {
+    format!("The next sync picks this up. To retry now: {}", retry_command(pad))
+}
+
+/// Returns the delay before the next read of the opportunity, if this one is older than the webhook (contract P7a).
+fn stale_read(state: &PadState) -> Option<Duration> {
+    let SignedEvent { at, read_again_in } = state.event?;
+    let is_current = match &state.opportunity {
+        CandidateLookup::NotRead | CandidateLookup::Refused => true,
+        CandidateLookup::NotFound => false,
+        CandidateLookup::Read(opportunity) => {
+            let event = at.as_millisecond();
+            // Only a change into the stage can be the event's own change if it is at or shortly before the event.
+            opportunity.stage_changes.is_empty()
+                || opportunity.stage_changes.iter().any(|change| {
+                    let is_into_stage =
+                        state.stage_id.as_ref().is_none_or(|stage| *stage == change.to_stage_id);
+                    if is_into_stage {
+                        change.updated_at_ms >= event.saturating_sub(EVENT_TOLERANCE_MS)
+                    } else {
+                        change.updated_at_ms > event
+                    }
+                })
+        }
+    };
+    read_again_in.filter(|_| !is_current)
+}
+
+/// Returns whether the candidate can have a pad under any rule.
+pub(super) fn can_have_pad(state: &PadState) -> Eligibility<'_> {
+    let opportunity = match &state.opportunity {
+        CandidateLookup::NotRead => return Eligibility::Unknown,
+        CandidateLookup::NotFound => {
+            let message = "Lever has no opportunity with this ID: it was deleted, or merged into another one. For another opportunity, create another Pad.";
+            return Eligibility::Ineligible(Reason::CandidateNotFound, message.into());
+        }
+        CandidateLookup::Refused => {
+            let message = format!(
+                "The opportunity is confidential in Lever and the API key cannot read it, so no pad is created. If that is unintended, remove the confidential flag in Lever, then run: {}",
+                retry_command(&state.pad)
+            );
+            return Eligibility::Ineligible(Reason::CandidateConfidential, message);
+        }
+        CandidateLookup::Read(opportunity) => opportunity.as_ref(),
+    };
+    if opportunity.confidential {
+        let message = format!(
+            "The opportunity is confidential in Lever, so no pad is created. If that is unintended, remove the confidential flag in Lever, then run: {}",
+            retry_command(&state.pad)
+        );
+        return Eligibility::Ineligible(Reason::CandidateConfidential, message);
+    }
+    if opportunity.is_anonymized {
+        let message = "Lever has removed this candidate's data, so no pad is created. No action needed.";
+        return Eligibility::Ineligible(Reason::CandidateNotFound, message.into());
+    }
+    if opportunity.archived {
+        let message = format!(
+            "The candidate is archived in Lever. To get a pad, take the candidate out of the archive. {}",
+            retry_hint(&state.pad)
+        );
+        return Eligibility::Ineligible(Reason::CandidateArchived, message);
+    }
+    Eligibility::Eligible(opportunity)
+}
+
+/// Returns the stage entry that a pad created now would serve.
+fn entry(pad: &StoredPad, rule: &Rule, opportunity: &Opportunity) -> StageEntry {
+    if pad.manual {
+        return StageEntry { at: None, reference: Reference::new(pad.series(), &pad.name) };
+    }
+    let milliseconds = opportunity.entry_into(&rule.stage_id);
+    StageEntry {
+        at: Timestamp::from_millisecond(milliseconds).ok(),
+        reference: Reference::new(pad.series(), milliseconds),
+    }
+}
+
+/// Serves an eligible candidate: adopts a linked pad if the Pad lost its status, otherwise creates a pad.
+pub(super) fn create(state: &PadState, rule: &Rule, opportunity: &Opportunity) -> Command {
+    let pad = &state.pad;
+    let entry = entry(pad, rule, opportunity);
+    let links: Vec<String> =
+        opportunity.links.iter().filter_map(|link| linked_pad_id(link, &state.connection)).collect();
+    if state.linked_before.is_none() && !links.is_empty() {
+        return Command::ReadLinkedPads(links);
+    }
+    let is_linked = |record: &&PadRecord| links.contains(&record.id);
+    let records: Vec<PadRecord> = state.linked_before.iter().flatten().filter(is_linked).cloned().collect();
+    match adoption(state, &records, &entry, rule.repeat) {
+        // The deletion of another Pad may have removed the link since the shared read.
+        Adoption::Adopt(_) if state.read_is_shared => return Command::ReadOpportunity,
+        Adoption::Adopt(record) => return store(state, record),
+        Adoption::LeaveToAnother => return left_to_sibling(pad),
+        Adoption::Wait => return yield_to_older(),
+        Adoption::Nothing => {}
+    }
+    // contract I4
+    if let Some(step) = ownership::served_elsewhere(state, &records, &entry, rule.repeat) {
+        return step;
+    }
+    if predates_rule(pad, rule, entry.at) {
+        let message = format!(
+            "The candidate was in the stage '{}' with the tag '{}' before this rule took effect, and spec.existing of the configuration is Skip. To get a pad, move the candidate into the stage again, or request one: {}",
+            rule.stage_name,
+            rule.tag,
+            retry_command(pad)
+        );
+        return rest(Outcome::Skipped(Reason::BeforeConfiguration, message));
+    }
+    if is_served(state, rule, entry.at) {
+        return already_served(pad);
+    }
+    if let Some(waiting) = limit_reached(state) {
+        return waiting;
+    }
+    let profile = sanitize::one_line(&profile_url(opportunity), PROFILE_URL_MAX_CHARS);
+    let candidate = sanitize::candidate_name(&opportunity.name, &pad.opportunity_id);
+    let new = NewPad {
+        title: sanitize::title(&rule.title, &candidate, &rule.stage_name, &pad.configuration),
+        language: rule.language.clone(),
+        question_id: rule.question_id,
+        notes: state.ownership.installation.sign(&entry.reference.notes(&profile)),
+        private: rule.waiting_room,
+        owner_email: rule.owner_email.clone(),
+        take_home: rule.type_ == PadType::TakeHome,
+    };
+    Command::Create { reference: entry.reference, pad: Box::new(new) }
+}
+
+/// Reports whether the candidate gets no pad because it was in the stage before the rule took effect (contract P5). Only
+/// sync finds such candidates, and annotates the Pads that it creates for them (contract P10).
+fn predates_rule(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool {
+    let (Some(entry), Some(since)) = (entry, rule.effective_since) else { return false };
+    let is_existing = match pad.existing_since {
+        Some(existing_since) => existing_since == since,
+        None => pad.was_before,
+    };
+    rule.existing == Existing::Skip && entry <= since && is_existing && !is_requested_for(pad, entry)
+}
+
+/// Reports whether the entry had its pad and the Pad was deleted since (contract P9).
+fn is_served(state: &PadState, rule: &Rule, entry: Option<Timestamp>) -> bool {
+    let entries = state.served_entries.as_deref();
+    entry.is_some_and(|entry| {
+        served_entries::contains(entries, &state.pad.opportunity_id, entry, rule.effective_since)
+            && !is_requested_for(&state.pad, entry)
+    })
+}
+
+/// Reports whether a person requested a pad for this entry. A request overrides earlier pads of the entry.
+fn is_requested_for(pad: &StoredPad, entry: Timestamp) -> bool {
+    pad.manual || pad.asked_by_person || pad.requested_entry.is_some_and(|requested| entry <= requested)
+}
+
+fn already_served(pad: &StoredPad) -> Command {
+    let message = format!(
+        "The candidate had a pad for this entry into the stage, and its Pad was deleted. To get another one, move the candidate into the stage again, or request one: {}",
+        retry_command(pad)
+    );
+    rest(Outcome::Skipped(Reason::AlreadyServed, message))
+}
+
+fn left_to_sibling(pad: &StoredPad) -> Command {
+    let message = format!(
+        "Another Pad of this candidate serves the current stage entry, and no pad of an earlier entry is linked. To get an additional pad: {}",
+        retry_command(pad)
+    );
+    rest(Outcome::Skipped(Reason::AlreadyServed, message))
+}
+
+fn yield_to_older() -> Command {
+    let message = "The operator decides an older Pad of this candidate first. No action needed.";
+    let outcome = Outcome::Waiting(Reason::CreateOutcomeUnknown, message.into());
+    Command::Done { outcome, again: Some(SIBLING_DELETION_RECHECK_DELAY) }
+}
+
+/// Action of a Pad without a stored pad ID on the pads that are already linked on its candidate (contract X6).
+enum Adoption<'a> {
+    /// Adopts this pad.
+    Adopt(&'a PadRecord),
+    /// No linked pad is its own, and another Pad serves the current entry.
+    LeaveToAnother,
+    /// No linked pad is its own, but an older Pad may still have a pad for the current entry.
+    Wait,
+    /// No linked pad is its own.
+    Nothing,
+}
+
+/// Chooses the linked pad that a Pad adopts. Of several undecided Pads, the newest serves the current entry; the others
+/// adopt the pads of earlier entries, in order. Such Pads were restored without their status, or two receivers created
+/// them at once. No two Pads serve the same entry (contract P3, X1).
+fn adoption<'a>(
+    state: &PadState,
+    records: &'a [PadRecord],
+    entry: &StageEntry,
+    repeat: Repeat,
+) -> Adoption<'a> {
+    let pad = &state.pad;
+    let is_free = |record: &PadRecord| {
+        let is_taken = state.others.iter().any(|other| other.pad_id.as_ref() == Some(&record.id));
+        !is_taken && ownership::foreign(state, record).is_none()
+    };
+    let own = records.iter().filter(|record| is_free(record)).find(|record| serves(record, entry, repeat));
+    let age = |member: &SeriesMember| (member.number, member.created_at);
+    let has_lost_memory = |other: &&SeriesMember| {
+        other.progress == Progress::InProgress && other.pad_id.is_none() && other.number.is_some()
+    };
+    let lost: Vec<&SeriesMember> = state.others.iter().filter(has_lost_memory).collect();
+    if pad.manual {
+        return own.map_or(Adoption::Nothing, Adoption::Adopt);
+    }
+    if !lost.iter().any(|other| age(other) > age(&pad.member)) {
+        let serves =
+            |other: &SeriesMember| other.is_served() && entry.at.is_some_and(|at| other.serves(at, repeat));
+        let is_requested = entry.at.is_some_and(|at| is_requested_for(pad, at));
+        return match own {
+            Some(own) => Adoption::Adopt(own),
+            None if state.others.iter().any(serves) && !is_requested => Adoption::LeaveToAnother,
+            None if !lost.is_empty() => Adoption::Wait,
+            None => Adoption::Nothing,
+        };
+    }
+    let mut earlier: Vec<(i64, &PadRecord)> = records
+        .iter()
+        .filter(|record| is_free(record) && !record.is_deleted() && own.is_none_or(|own| own.id != record.id))
+        .filter_map(|record| {
+            let reference = Reference::from_notes(&record.notes)?;
+            let at = reference.entry().parse().ok()?;
+            (reference.series() == entry.reference.series()).then_some((at, record))
+        })
+        .collect();
+    earlier.sort_by_key(|(at, record)| (*at, record.created_at));
+    let older = lost.iter().filter(|other| age(other) < age(&pad.member)).count();
+    earlier.get(older).map_or(Adoption::LeaveToAnother, |(_, record)| Adoption::Adopt(record))
+}
+
+/// Returns the wait of an eligible candidate's Pad while the quota or the hourly limit is exhausted.
+pub(super) fn limit_reached(state: &PadState) -> Option<Command> {
+    let ConnectionState::Ready { name, pads_left, hour_full, .. } = &state.connection else { return None };
+    if pads_left.is_some_and(|left| left <= 0) {
+        let message = format!(
+            "The CoderPad plan of LeverConnection {name} has no pads left for this Pad, and spec.interview.overage is Deny. The pad will be created once quota is available or overage is allowed."
+        );
+        let outcome = Outcome::Waiting(Reason::QuotaExceeded, message);
+        return Some(Command::Done { outcome, again: state.quota_requeue });
+    }
+    let LimitExceeded { made, limit, until, rest } = (*hour_full)?;
+    let message = format!(
+        "LeverConnection {name} has created {made} pads in the last hour; the limit is {limit} (spec.interview.maxPadsPerHour). Pads are created oldest first; this one is expected at about {}. Raise the limit if this volume is intended (0 disables it).",
+        // Rounded up to the minute, so that the next pass produces the same message and writes no status.
+        until.checked_add(59.seconds()).unwrap_or(until).strftime("%Y-%m-%d %H:%M UTC")
+    );
+    Some(Command::Done { outcome: Outcome::Waiting(Reason::LimitReached, message), again: Some(rest) })
+}
+
+/// Reports whether a pad linked on the candidate serves this entry (contract X6).
+pub(super) fn serves(record: &PadRecord, entry: &StageEntry, repeat: Repeat) -> bool {
+    let Some(reference) = Reference::from_notes(&record.notes) else { return false };
+    if record.is_deleted() || reference.series() != entry.reference.series() {
+        return false;
+    }
+    let Some(at) = entry.at else { return reference == entry.reference };
+    match repeat {
+        Repeat::Never => true,
+        Repeat::Always => reference == entry.reference,
+        // A pad that had not ended when the candidate entered the stage serves this entry too.
+        Repeat::AfterEnd => {
+            reference == entry.reference || record.ended_at.map_or(!record.is_ended(), |ended| at <= ended)
+        }
+    }
+}
+
+/// Returns the ID of a pad from a link on the candidate.
+pub(super) fn linked_pad_id(link: &str, connection: &ConnectionState) -> Option<String> {
+    let ConnectionState::Ready { interview_url, .. } = connection else { return None };
+    pad_id_of_link(link, interview_url)
+}
+
+/// Returns the ID of a pad from a link to it: one to coderpad.io, or to the host of the Interview API.
+pub fn pad_id_of_link(link: &str, interview_url: &str) -> Option<String> {
+    let url = url::Url::parse(link).or_else(|_| url::Url::parse(&format!("https://{link}"))).ok()?;
+    let host = url.host_str()?;
+    let is_own = || url::Url::parse(interview_url).is_ok_and(|own| own.host_str() == Some(host));
+    let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io") || is_own();
+    let id = url.path_segments()?.next().filter(|id| coderpad::is_pad_id(id))?;
+    is_coderpad.then(|| id.to_owned())
+}
+
+/// Returns the URL of the candidate's profile in Lever.
+pub fn profile_url(opportunity: &Opportunity) -> String {
+    let by_id = || format!("https://hire.lever.co/candidates/{}", opportunity.id);
+    opportunity.profile_url.clone().unwrap_or_else(by_id)
+}

@@ -7,10 +7,10 @@
 
 use super::opportunities::SCAN_OVERLAP;
 use super::{SyncContext, SyncError, before, lever_lists};
-use crate::controller::pad::hints::Hint;
 use crate::lever::SpanMs;
 use crate::transport::ErrorKind;
 use api::Pad;
+use engine::hints::Hint;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::HashSet;

@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::backfill::{self, BackfillRule};
-use super::lever_lists::ListedCandidate;
 use super::{before, erasure, open_pad_checks, opportunities};
 use crate::coderpad::PadRecord;
-use crate::controller::pad::ttl;
 use api::configuration::{Existing, Repeat};
 use api::{Pad, names};
+use engine::backfill::{self, BackfillRule, ListedCandidate};
+use engine::ttl;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -3,40 +3,13 @@
 use super::{SyncContext, SyncError};
 use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};
 use crate::transport::ServiceError;
-use jiff::Timestamp;
+use engine::backfill::ListedCandidate;
 use std::collections::{HashMap, HashSet};
 
 /// Maximum number of pages of 100 candidates; no stage has more.
 const LIST_PAGE_LIMIT: usize = 500;
 /// Maximum number of starts of a scan whose page token Lever no longer accepts.
 const MAX_SCAN_STARTS: usize = 3;
-
-/// A candidate who was found in a scan.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ListedCandidate {
-    /// ID of the opportunity.
-    pub id: String,
-    /// Time of the last entry into the stage of the scan.
-    pub entry: Timestamp,
-    /// When the opportunity was created.
-    pub created_at: Option<Timestamp>,
-    /// Whether the candidate is eligible for a pad at all. The list may be older than Lever's data of each candidate.
-    pub is_free: bool,
-}
-
-impl ListedCandidate {
-    fn from_opportunity(opportunity: &Opportunity, stage_id: &str) -> Option<Self> {
-        let Opportunity { archived, confidential, is_anonymized, created_at_ms, .. } = opportunity;
-        // 0 stands for an entry whose time the row does not contain.
-        let entry = Some(opportunity.entry_into(stage_id)).filter(|at| *at > 0)?;
-        Some(Self {
-            id: opportunity.id.clone(),
-            entry: Timestamp::from_millisecond(entry).ok()?,
-            created_at: created_at_ms.and_then(|at| Timestamp::from_millisecond(at).ok()),
-            is_free: !archived && !confidential && !is_anonymized && opportunity.stage == stage_id,
-        })
-    }
-}
 
 /// The candidates of a scan.
 #[derive(Debug)]

@@ -11,7 +11,6 @@
 //! changed data ([`crate::controller::pad::hints`]): each reads its current state itself. The watermarks may be lost:
 //! the next sync finds the same changes.
 
-mod backfill;
 mod erasure;
 #[cfg(test)]
 mod fuzz_tests;
@@ -23,20 +22,18 @@ mod pad_scan;
 pub mod queue;
 
 #[cfg(test)]
-pub(crate) use backfill::{BackfillAction, BackfillRule, backfill_action};
-#[cfg(test)]
-pub(crate) use lever_lists::{ListedCandidate, StageScan};
+pub(crate) use lever_lists::StageScan;
 #[cfg(test)]
 pub(crate) use opportunities::served_after;
 
 use crate::controller::Context;
-use crate::controller::pad::hints::Hint;
 use crate::controller::schedule;
 use crate::controller::service_clients::{ServiceClientError, ServiceClients};
 use crate::k8s::ObjectKey;
 use crate::telemetry::traces::spans;
 use crate::transport::{self, ErrorKind, Priority};
 use api::{LeverConnection, Pad, PadConfiguration};
+use engine::hints::Hint;
 use jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;

@@ -3,9 +3,9 @@
 //! At most 60 checks an hour for each connection, however many Pads exist, and each Pad at most once a day.
 
 use super::{SyncContext, before};
-use crate::controller::pad::hints::Hint;
 use api::Pad;
 use api::pad::Phase;
+use engine::hints::Hint;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::{HashMap, VecDeque};

@@ -1,11 +1,9 @@
 //! Scans of Lever's candidates, one for each stage and tag, and their consequences in the cluster.
 
-use super::backfill::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served};
-use super::lever_lists::{self, ListedCandidate, StageScan};
+use super::lever_lists::{self, StageScan};
 use super::ownership_checks;
 use super::queue::{MissedDelivery, SyncRequest};
 use super::{SyncContext, SyncError, before};
-use crate::controller::pad::{hints::Hint, ttl};
 use crate::controller::schedule;
 use crate::k8s::patch::{MetadataChange, write_metadata, write_status};
 use crate::{pad_builder, rules};
@@ -13,6 +11,10 @@ use api::configuration::OnArchive;
 use api::pad::{Phase, Trigger, TriggerSource};
 use api::served_entries::{self, Fingerprint};
 use api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, condition, names};
+use engine::backfill::ListedCandidate;
+use engine::backfill::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served};
+use engine::hints::Hint;
+use engine::ttl;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;

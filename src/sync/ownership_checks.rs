@@ -2,11 +2,11 @@
 //! (contract I5). Sync adds hints for these Pads; each reads the linked pads itself.
 
 use super::SyncContext;
-use crate::controller::pad::hints::Hint;
 use crate::lever::Opportunity;
 use api::Pad;
 use api::names::PAD_ID;
 use api::pad::Phase;
+use engine::hints::Hint;
 use engine::plan::pad_id_of_link;
 use kube::ResourceExt;
 use std::collections::{HashMap, HashSet};

@@ -8,12 +8,12 @@
 
 use super::{SyncContext, SyncError, before};
 use crate::coderpad::{PadPage, PadRecord, PadSort, PageRef};
-use crate::controller::pad::hints::Hint;
 use crate::transport::ErrorKind;
 use api::Pad;
 use api::names;
 use api::pad::Phase;
 use api::reason::Reason;
+use engine::hints::Hint;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use std::collections::{HashMap, HashSet};

@@ -6,6 +6,7 @@
 use crate::lever::STAGE_CHANGE_EVENT;
 use api::names::{TOKEN_MARK, is_opportunity_id};
 use aws_lc_rs::hmac;
+use engine::routing::StageChangeEvent;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -50,19 +51,6 @@ pub enum EventKind {
     Other,
     /// A candidate has entered a stage, according to the delivery.
     StageChange(StageChangeEvent),
-}
-
-/// A stage entry, according to a delivery. Only a hint until Lever confirms it.
-#[derive(Clone)]
-pub struct StageChangeEvent {
-    /// ID of the candidate's opportunity.
-    pub opportunity_id: String,
-    /// The stage.
-    pub stage_id: String,
-    /// Time of the entry, according to the delivery.
-    pub at: Timestamp,
-    /// Mark of the delivery for `padoperator.dev/reconcile-requested-at`. A repeated delivery has the same mark.
-    pub request: String,
 }
 
 /// Error for a body that is not a complete event of Lever, with the problem.

@@ -12,7 +12,6 @@ mod metrics;
 mod persist;
 mod rejection_reports;
 mod response;
-pub(crate) mod routing;
 mod server;
 mod signing_tokens;
 mod tcp_connections;

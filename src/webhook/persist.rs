@@ -4,8 +4,6 @@
 //! that Pad is read; if a Pad is gone, it is created again. Storing is idempotent, so a delivery that was answered with
 //! 503 may have been stored in part.
 
-use super::event::StageChangeEvent;
-use super::routing::{PadAction, configurations_of, decide};
 use crate::k8s::WatchScope;
 use crate::k8s::decode::Decoded;
 use crate::k8s::pad_index::IndexKey;
@@ -15,6 +13,8 @@ use crate::telemetry::traces::spans;
 use api::names;
 use api::pad::{Trigger, TriggerSource};
 use api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
+use engine::routing::StageChangeEvent;
+use engine::routing::{PadAction, configurations_of, decide};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};

@@ -56,7 +56,7 @@ fn every_threat_names_countermeasures_and_existing_tests() {
 
 /// Checks the repository paths in the documents for contributors and on releases.
 fn named(document: &str) -> Vec<String> {
-    const FOLDERS: [&str; 8] =
+    const FOLDERS: [&str; 9] =
         ["src/", "crates/", "tests/", "docs/", "simulators/", "charts/", "examples/", "released", "crds"];
     let text = std::fs::read_to_string(source(document)).unwrap();
     let spans = text.split('`').skip(1).step_by(2);

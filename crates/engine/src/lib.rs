@@ -3,13 +3,18 @@
 //! [`state`] is what is known about one Pad, [`plan`] decides the next command from it, and [`status`] builds the
 //! complete status of the result. Time is an input.
 
+pub mod backfill;
 pub mod events;
+pub mod hints;
 pub mod note;
+pub mod observe;
 pub mod plan;
 pub mod rolling_limit;
+pub mod routing;
 pub mod rules;
 pub mod series;
 pub mod state;
 pub mod status;
 pub mod tags;
+pub mod ttl;
 pub mod wording;

@@ -150,7 +150,7 @@ pub struct PadRecord {
     pub language: Option<String>,
     /// E-mail address of the owner.
     pub owner_email: Option<String>,
-    /// IDs of the environments that contain the code, for [`super::InterviewClient::environment`].
+    /// IDs of the environments that contain the code, for `GET /pad_environments/{id}`.
     pub environment_ids: Vec<i64>,
     /// Code of a pad without environments.
     pub contents: Option<String>,

@@ -6,7 +6,6 @@
 //! A page proves only presence: a candidate who is not on it is read individually. It does not answer Pads that
 //! registered after its request was sent, so that no Pad is judged on data older than its trigger.
 
-use super::observe::{self, RelatedObjects};
 use super::shared_reads::{SharedReadTicket, SharedReads};
 use crate::lever::{LEVER_PAGE_SIZE, LeverClient, Opportunity, PageToken};
 use crate::telemetry::health::exempt_from_watchdog;
@@ -14,6 +13,7 @@ use crate::transport::{Permit, ServiceError};
 use api::Pad;
 use api::names;
 use api::pad::Phase;
+use engine::observe::RelatedObjects;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -135,7 +135,7 @@ impl CandidateLoader {
     ) -> Option<Ticket> {
         let is_waiting = matches!(pad.phase(), None | Some(Phase::Pending));
         let is_alive = pad.metadata.deletion_timestamp.is_none();
-        if !is_alive || !(is_waiting || observe::is_requested(pad)) {
+        if !is_alive || !(is_waiting || engine::observe::is_requested(pad)) {
             return None;
         }
         let (namespace, connection) = (pad.namespace().unwrap_or_default(), around.connection_name.as_ref()?);

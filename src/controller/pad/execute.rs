@@ -12,7 +12,6 @@ mod yielding;
 pub use on_refusal::OnRefusal;
 
 use super::candidate_loader::Ticket;
-use super::hints::Hint;
 use super::observe;
 use crate::coderpad::PadRecord;
 use crate::controller::service_clients::ServiceClients;
@@ -26,6 +25,7 @@ use api::configuration::{PadConfiguration, PadConfigurationStatus};
 use api::names;
 use api::pad::{Pad, Trigger, TriggerSource};
 use api::served_entries::{self, Fingerprint};
+use engine::hints::Hint;
 use engine::plan::Command;
 use engine::rules;
 use engine::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError};
@@ -233,7 +233,7 @@ impl PadReconcile<'_> {
     fn refresh_stored(&mut self, pad: Pad) {
         self.context.write_tracker.record(&pad);
         let before = (self.state.pad.attempt.take(), self.state.pad.open_claim());
-        self.state.pad = observe::stored_pad(&pad, self.configuration.as_deref());
+        self.state.pad = engine::observe::stored_pad(&pad, self.configuration.as_deref());
         self.pad = Arc::new(pad);
         // A request of another process that has written meanwhile may be in flight.
         if self.state.pad.attempt != before.0 {

@@ -6,46 +6,13 @@
 
 use super::foreign_links::ForeignLinks;
 use crate::k8s::ObjectKey;
+use engine::hints::{Hint, PendingHints};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use tokio::sync::broadcast;
 
 /// Maximum number of wake-ups that a slow receiver may lag behind before it has to reconcile all Pads with hints.
 const HINT_WAKES_CAPACITY: usize = 4096;
-
-/// Part of a Pad's state to refresh.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Hint {
-    /// The pad in CoderPad: it has started, ended, or may be deleted.
-    Record,
-    /// The candidate: a first or another pad may be due.
-    Judge,
-    /// The candidate was archived.
-    Archived,
-    /// The candidate was deleted or anonymized in Lever.
-    Erased,
-    /// The candidate's links: one may be a pad of another installation.
-    OtherInstallations,
-    /// The TTL: the candidate has left the stage or lost the tag, so the Pad may be deleted.
-    Expired,
-}
-
-/// Snapshot of the pending hints of one Pad.
-#[derive(Clone, Debug, Default)]
-pub struct PendingHints(HashMap<Hint, u64>);
-
-impl PendingHints {
-    /// Creates a snapshot of these hints.
-    #[cfg(test)]
-    pub fn from_hints(all: impl IntoIterator<Item = Hint>) -> Self {
-        Self(all.into_iter().map(|what| (what, 1)).collect())
-    }
-
-    /// Reports whether this hint is pending.
-    pub fn has(&self, what: Hint) -> bool {
-        self.0.contains_key(&what)
-    }
-}
 
 /// The pending hints, by namespace and name of the Pad.
 #[derive(Debug)]

@@ -32,18 +32,18 @@ use api::names;
 use api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use api::sanitize;
 use candidate_loader::Ticket;
+use engine::hints::Hint;
+use engine::observe::RelatedObjects;
 use engine::plan::failure_tag::{FailureTag, PadHealth};
 use engine::plan::{Command, Outcome, WriteBackState, plan};
 use engine::state::{CandidateLookup, PadLookup, PassError};
 use engine::{events, status, tags};
 use execute::{OnRefusal, PadReconcile};
 use futures::StreamExt;
-use hints::Hint;
 use jiff::Timestamp;
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
-use observe::RelatedObjects;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -134,7 +134,7 @@ impl Reconcile<Pad> for PadController {
     }
 
     fn continues_trace(&self, pad: &Pad) -> bool {
-        let asked = names::reconcile_requested_at(pad).filter(|_| observe::is_requested(pad));
+        let asked = names::reconcile_requested_at(pad).filter(|_| engine::observe::is_requested(pad));
         let by_webhook = asked.is_some_and(|asked| names::delivered_at(&asked).is_some());
         by_webhook || matches!(pad.phase(), None | Some(Phase::Pending))
     }
@@ -161,13 +161,13 @@ fn affected_pads(
         pad.metadata.deletion_timestamp.is_some()
             || match pad.phase() {
                 None | Some(Phase::Pending | Phase::Failed) => true,
-                Some(Phase::Ended) => !observe::stored_pad(pad, None).recorded,
+                Some(Phase::Ended) => !engine::observe::stored_pad(pad, None).recorded,
                 // The end may have been requested while nothing could be sent.
                 Some(Phase::Open | Phase::Started) => pad.spec.state == DesiredState::Ended,
                 // Its connection may now count the pads of that installation as own (contract I6).
-                Some(Phase::Skipped) => observe::is_owned_elsewhere(pad),
+                Some(Phase::Skipped) => engine::observe::is_owned_elsewhere(pad),
             }
-            || observe::is_requested(pad)
+            || engine::observe::is_requested(pad)
             || pad.status.as_ref().is_some_and(|status| status.failed_tag.is_some())
             || tags::is_reported(pad.status.as_ref())
             || context.hints.has_pending(&pad.namespace().unwrap_or_default(), &pad.name_any())
@@ -188,9 +188,10 @@ async fn reconcile(
     }
     let (namespace, name) = (pad.namespace().unwrap_or_default(), pad.name_any());
     let wanted = context.hints.pending(&namespace, &name);
-    let around = RelatedObjects::new(&pad, context);
+    let around = observe::related_objects(&pad, context);
     // A batched read for an older version of the Pad is discarded.
-    let demand = demand.filter(|demand| demand.is_of(&pad)).or_else(|| around.enroll(&pad, context));
+    let demand =
+        demand.filter(|demand| demand.is_of(&pad)).or_else(|| observe::enroll(&around, &pad, context));
     if wanted.has(Hint::Expired) {
         context.hints.complete(&namespace, &name, Hint::Expired, &wanted);
         if is_expired(&pad, &around) {
@@ -305,8 +306,9 @@ fn latency_start(pad: &Pad, after: &PadStatus) -> Option<Timestamp> {
 /// Reports whether the Pad's TTL has passed and no reconcile is requested.
 fn is_expired(pad: &Pad, around: &RelatedObjects) -> bool {
     let configuration = around.configuration.as_deref();
-    !observe::is_requested(pad)
-        && configuration.is_some_and(|configuration| ttl::is_expired(pad, configuration, Timestamp::now()))
+    !engine::observe::is_requested(pad)
+        && configuration
+            .is_some_and(|configuration| engine::ttl::is_expired(pad, configuration, Timestamp::now()))
 }
 
 /// Plans and executes commands until the plan is done.

@@ -2,7 +2,7 @@
 //! with thousands of them.
 
 use super::candidate_loader::Ticket;
-use super::observe::RelatedObjects;
+use super::observe;
 use crate::controller::Context;
 use crate::controller::fair_share::WorkPermit;
 use crate::k8s::ObjectKey;
@@ -54,8 +54,8 @@ impl WorkQueue {
             Entry::Vacant(_) if self.context.write_tracker.is_stale(pad) => return false,
             Entry::Vacant(unknown) => unknown.insert(None),
         };
-        let around = RelatedObjects::new(pad, &self.context);
-        let demand = around.enroll(pad, &self.context);
+        let around = observe::related_objects(pad, &self.context);
+        let demand = observe::enroll(&around, pad, &self.context);
         let connection = around.connection_name.unwrap_or_default();
         let queue = self.clone();
         tokio::spawn(async move {

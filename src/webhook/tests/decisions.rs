@@ -1,10 +1,10 @@
 //! The action for each state of the known Pads.
 
 use super::fake::{OPPORTUNITY, configuration, connection, pad, pad_by_hand, terminating, with_request};
-use crate::webhook::event::StageChangeEvent;
-use crate::webhook::routing::{PadAction, configurations_of, decide};
 use api::names::pad_name;
 use api::{Pad, PadConfiguration};
+use engine::routing::StageChangeEvent;
+use engine::routing::{PadAction, configurations_of, decide};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;

@@ -1,7 +1,8 @@
 //! Parsing and validation of one delivery.
 
 use super::fake::{SIGNING_TOKEN, TOKEN, delivery_at};
-use crate::webhook::event::{EventKind, LeverEvent, Malformed, StageChangeEvent, Timeliness};
+use crate::webhook::event::{EventKind, LeverEvent, Malformed, Timeliness};
+use engine::routing::StageChangeEvent;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Value, json};

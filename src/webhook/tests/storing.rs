@@ -1,11 +1,12 @@
 //! Storing against an API server whose state may be newer than the cache.
 
 use super::fake::*;
-use crate::webhook::event::{EventKind, LeverEvent, StageChangeEvent};
+use crate::webhook::event::{EventKind, LeverEvent};
 use crate::webhook::persist::{PersistError, Persisted, store};
 use api::names::{self, pad_name};
 use api::pad::{Phase, TriggerSource};
 use api::{Pad, PadStatus};
+use engine::routing::StageChangeEvent;
 use serde_json::json;
 
 const AT: i64 = 1_750_000_000_123;

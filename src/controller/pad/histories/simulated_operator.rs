@@ -6,10 +6,8 @@ use super::world::{HistoryCreation, OPPORTUNITY, World, at, url};
 use crate::coderpad::{CREATE_PAD, NewPad, PadKind, PadRecord, QuestionRecord};
 use crate::controller::configuration::observe::ExternalChecks;
 use crate::controller::configuration::status::{ConfigurationObservation, status as configuration_status};
-use crate::controller::pad::hints::{Hint, PendingHints};
-use crate::controller::pad::observe::{self, RelatedObjects};
 use crate::pad_builder;
-use crate::sync::{BackfillAction, BackfillRule, ListedCandidate, StageScan, backfill_action, served_after};
+use crate::sync::{StageScan, served_after};
 use crate::transport::{ErrorKind, Service, ServiceError};
 use api::condition::{find, is_true, types};
 use api::configuration::{Existing, PadConfiguration, PadConfigurationStatus};
@@ -18,6 +16,9 @@ use api::pad::{Pad, Phase, Trigger, TriggerSource};
 use api::reason::Reason;
 use api::served_entries::{self, Fingerprint};
 use api::{HasConditions, PadStatus};
+use engine::backfill::{BackfillAction, BackfillRule, ListedCandidate, backfill_action};
+use engine::hints::{Hint, PendingHints};
+use engine::observe::RelatedObjects;
 use engine::plan::failure_tag::{FailureTag, PadHealth, next_action};
 use engine::plan::{Command, Outcome, plan};
 use engine::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError, WriteClaim};
@@ -243,7 +244,7 @@ impl World {
         };
         let wanted = PendingHints::from_hints(self.looks.get(name).into_iter().flatten().copied());
         let others = self.pads_of(&pad.spec.configuration_ref.name, Some(name));
-        let mut state = observe::observe_objects(&pad, &around, &others, &wanted);
+        let mut state = engine::observe::observe(&pad, &around, &others, &wanted);
         // The requests of an earlier process have taken effect.
         state.create_outcome = match state.pad.open_attempt() {
             Some(_) => CreateOutcome::Completed,
@@ -565,7 +566,7 @@ impl HistoryPass<'_> {
         self.world.writes += 1;
         self.world.sweep();
         let read = self.world.read(&pad);
-        self.state.pad = observe::stored_pad(&read, self.configuration.as_deref());
+        self.state.pad = engine::observe::stored_pad(&read, self.configuration.as_deref());
         if let Some(mutant) = self.world.mutant {
             mutants::state(mutant, &mut self.state, self.configuration.as_deref());
         }

@@ -11,8 +11,6 @@ use super::state::{
 use crate::coderpad::PadRecord;
 use crate::lever::{Opportunity, StageHistoryEntry};
 use crate::transport::{ErrorKind, Service, ServiceError};
-use crate::webhook::event;
-use crate::webhook::routing::{PadAction, decide};
 use api::Pad;
 use api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use api::installation::Installation;
@@ -21,6 +19,7 @@ use api::pad::{DesiredState, Phase};
 use api::reason::Reason;
 use api::served_entries::{self, Fingerprint};
 use engine::plan::{Command, Outcome, WriteBackState, plan};
+use engine::routing::{PadAction, decide};
 use engine::series::{Progress, SeriesMember};
 use engine::state::{
     CandidateLookup, ConnectionState, CreateOutcome, NoteLookup, Ownership, PadLookup, PadState, PassError,
@@ -430,7 +429,7 @@ pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
     }
     let pads: Vec<Arc<Pad>> =
         key.0.iter().map(|(slot, deleting, asked)| Arc::new(pad(*slot, *deleting, *asked))).collect();
-    let change = event::StageChangeEvent {
+    let change = engine::routing::StageChangeEvent {
         opportunity_id: OPPORTUNITY.into(),
         stage_id: STAGE.into(),
         at: Timestamp::from_millisecond(triggered_at(delivery)).unwrap(),

@@ -3,9 +3,9 @@
 //! Rules about tags and repeats are not here: only the leader decides whether a candidate gets a pad. The receiver
 //! makes sure that a Pad exists and that it is reconciled.
 
-use super::event::StageChangeEvent;
+use crate::rules;
 use api::{LeverConnection, Pad, PadConfiguration, names};
-use engine::rules;
+use jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +13,19 @@ use std::sync::Arc;
 /// Maximum time between two deliveries of one candidate, in milliseconds: older ones are refused (15 days, and 5
 /// minutes of clock difference).
 const MAX_DELIVERY_SPREAD_MS: i64 = 16 * 24 * 60 * 60 * 1000;
+
+/// A stage entry, according to a delivery. Only a hint until Lever confirms it.
+#[derive(Clone)]
+pub struct StageChangeEvent {
+    /// ID of the candidate's opportunity.
+    pub opportunity_id: String,
+    /// The stage.
+    pub stage_id: String,
+    /// Time of the entry, according to the delivery.
+    pub at: Timestamp,
+    /// Mark of the delivery for `padoperator.dev/reconcile-requested-at`. A repeated delivery has the same mark.
+    pub request: String,
+}
 
 /// Action for one candidate and one configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]

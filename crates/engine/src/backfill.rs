@@ -2,21 +2,49 @@
 //! about repeats and existing candidates; sync must not request a Pad that the plan would decide differently, or each
 //! sync would request it again.
 
-use super::lever_lists::ListedCandidate;
+use crate::series::{self, Progress, RepeatDecision, SeriesMember};
 use api::configuration::{Existing, Repeat};
 use api::pad::{Phase, TriggerSource};
 use api::reason::Reason;
 use api::served_entries::{self, Fingerprint};
 use api::{Pad, names};
-use engine::series::{self, Progress, RepeatDecision, SeriesMember};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use services::lever::Opportunity;
 use std::sync::Arc;
 
 /// Maximum time that a webhook may be in flight.
 const DELIVERY_GRACE: SignedDuration = SignedDuration::from_mins(2);
 /// Maximum difference between Lever's clock and the time of a delivery.
 const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_mins(1);
+
+/// A candidate who was found in a scan.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListedCandidate {
+    /// ID of the opportunity.
+    pub id: String,
+    /// Time of the last entry into the stage of the scan.
+    pub entry: Timestamp,
+    /// When the opportunity was created.
+    pub created_at: Option<Timestamp>,
+    /// Whether the candidate is eligible for a pad at all. The list may be older than Lever's data of each candidate.
+    pub is_free: bool,
+}
+
+impl ListedCandidate {
+    /// Returns the row of a candidate who has entered the stage; none if the entry has no time.
+    pub fn from_opportunity(opportunity: &Opportunity, stage_id: &str) -> Option<Self> {
+        let Opportunity { archived, confidential, is_anonymized, created_at_ms, .. } = opportunity;
+        // 0 stands for an entry whose time the row does not contain.
+        let entry = Some(opportunity.entry_into(stage_id)).filter(|at| *at > 0)?;
+        Some(Self {
+            id: opportunity.id.clone(),
+            entry: Timestamp::from_millisecond(entry).ok()?,
+            created_at: created_at_ms.and_then(|at| Timestamp::from_millisecond(at).ok()),
+            is_free: !archived && !confidential && !is_anonymized && opportunity.stage == stage_id,
+        })
+    }
+}
 
 /// The settings of a configuration that sync uses.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@
 //! [`controller::connection`] and [`controller::configuration`] have the same steps. [`sync`] detects changes without a
 //! webhook and triggers the affected Pads. [`lever`] and [`coderpad`] are the clients of the two services, over a
 //! shared [`transport`] and independent of Kubernetes. [`k8s`] watches and writes Kubernetes objects. [`rules`],
-//! [`pad_builder`], [`sanitize`] and [`engine::series`] contain shared rules. [`run`] connects all components.
+//! [`api`] contains the resources, [`engine`] the rules. [`run`] connects all components.
 
 pub use ::api;
 pub use api::sanitize;
@@ -26,7 +26,6 @@ pub mod controller;
 pub mod k8s;
 pub mod lever;
 mod listen;
-pub mod pad_builder;
 pub use engine::rules;
 pub mod run;
 #[cfg(test)]

@@ -11,8 +11,8 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use pad_operator::api::names::PAD_ID;
 use pad_operator::api::pad::{Trigger, TriggerSource};
+use pad_operator::api::pad_builder;
 use pad_operator::api::{Condition, FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
-use pad_operator::pad_builder;
 use serde_json::{Value, json};
 use simulators::{
     Call, Fault, InterviewOptions, InterviewSimulator, LeverOptions, LeverSimulator, NewCandidate, NewPad,

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod decode;
 pub mod leader_election;
 pub mod pad_index;
+pub mod pads;
 pub mod patch;
 pub mod proxy;
 pub mod secrets;

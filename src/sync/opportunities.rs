@@ -6,14 +6,15 @@ use super::queue::{MissedDelivery, SyncRequest};
 use super::{SyncContext, SyncError, before};
 use crate::controller::schedule;
 use crate::k8s::patch::{MetadataChange, write_metadata, write_status};
-use crate::{pad_builder, rules};
 use api::configuration::OnArchive;
 use api::pad::{Phase, Trigger, TriggerSource};
+use api::pad_builder;
 use api::served_entries::{self, Fingerprint};
 use api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, condition, names};
 use engine::backfill::ListedCandidate;
 use engine::backfill::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served};
 use engine::hints::Hint;
+use engine::rules;
 use engine::ttl;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -232,7 +233,7 @@ async fn apply_to_candidates(
                 }
                 pad
             };
-            pad_builder::store(&session.api, first, pad).await
+            crate::k8s::pads::store(&session.api, first, pad).await
         }
     };
     let made: Vec<_> =

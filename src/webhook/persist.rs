@@ -7,11 +7,12 @@
 use crate::k8s::WatchScope;
 use crate::k8s::decode::Decoded;
 use crate::k8s::pad_index::IndexKey;
+use crate::k8s::pads;
 use crate::k8s::patch::is_status;
-use crate::pad_builder::{self, is_of, is_of_spec};
 use crate::telemetry::traces::spans;
 use api::names;
 use api::pad::{Trigger, TriggerSource};
+use api::pad_builder::{self, is_of, is_of_spec};
 use api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
 use engine::routing::StageChangeEvent;
 use engine::routing::{PadAction, configurations_of, decide};
@@ -210,7 +211,7 @@ impl<'a> PadUpsert<'a> {
         let name = pad.name_any();
         let api: Api<Pad> =
             Api::namespaced(self.api.clone().into_client(), self.api.namespace().unwrap_or_default());
-        match pad_builder::create(&api, &pad).await {
+        match pads::create(&api, &pad).await {
             Ok(_) => Ok(Some(name)),
             Err(error) if is_status(&error, 409) => {
                 // The Pad is gone: the name is free again.

@@ -10,6 +10,7 @@ pub mod crd;
 pub mod installation;
 pub mod names;
 pub mod pad;
+pub mod pad_builder;
 pub mod reason;
 pub mod sanitize;
 pub mod schema;

@@ -18,12 +18,12 @@ use crate::controller::service_clients::ServiceClients;
 use crate::controller::{Context, schedule};
 use crate::k8s::patch::{MetadataChange, WriteError, refusal, write_metadata, write_status};
 use crate::k8s::with_timeout;
-use crate::pad_builder;
 use crate::telemetry::traces::spans;
 use crate::transport::{ErrorKind, SendDeadline};
 use api::configuration::{PadConfiguration, PadConfigurationStatus};
 use api::names;
 use api::pad::{Pad, Trigger, TriggerSource};
+use api::pad_builder;
 use api::served_entries::{self, Fingerprint};
 use engine::hints::Hint;
 use engine::plan::Command;
@@ -372,7 +372,7 @@ impl PadReconcile<'_> {
         let trigger = Trigger { source, at: Some(delivered.unwrap_or_else(schedule::now)) };
         let opportunity_id = &self.state.pad.opportunity_id;
         let further = |n| pad_builder::pad(&configuration, opportunity_id, n, trigger.clone());
-        match pad_builder::store(&self.api(), n, further).await {
+        match crate::k8s::pads::store(&self.api(), n, further).await {
             Ok(Some(_)) => {
                 self.state.sibling_requested = true;
                 Ok(())

@@ -10,8 +10,6 @@ pub mod hints;
 #[cfg(test)]
 mod histories;
 pub mod in_flight;
-#[cfg(test)]
-mod model;
 mod observe;
 mod shared_reads;
 pub mod stale_reads;

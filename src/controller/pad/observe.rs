@@ -6,9 +6,9 @@ use super::in_flight::{InFlightState, max_flight_time};
 use crate::controller::Context;
 use crate::controller::pad_budget::RecordedCreation;
 use crate::k8s::pad_index::IndexKey;
-use crate::pad_builder::is_of;
 use api::configuration::PadConfiguration;
 use api::pad::Pad;
+use api::pad_builder::is_of;
 use api::reason::Reason;
 use engine::hints::PendingHints;
 use engine::observe::{

@@ -12,6 +12,7 @@
 //! Simplifications: one candidate, one configuration, no sync, atomic reads and searches, and no lost responses of the
 //! API server (a crash before or after the write represents them). Time is counted in ticks. If a deadline and a wait
 //! end in the same tick, the deadline ends first.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // This is how a test fails, in its helpers too.
 
 mod actions;
 mod adapter;

@@ -8,9 +8,6 @@ use super::state::{
     ClaimedKnown, CoderPad, FlightKnown, Known, Mark, NoteKnown, Object, Person, RecordKnown, SLOTS, Stopped,
     Wrong,
 };
-use crate::coderpad::PadRecord;
-use crate::lever::{Opportunity, StageHistoryEntry};
-use crate::transport::{ErrorKind, Service, ServiceError};
 use api::Pad;
 use api::configuration::{DeletionPolicy, Existing, PadType, Repeat, WriteBack};
 use api::installation::Installation;
@@ -27,6 +24,9 @@ use engine::state::{
 };
 use jiff::Timestamp;
 use serde_json::json;
+use services::coderpad::PadRecord;
+use services::lever::{Opportunity, StageHistoryEntry};
+use services::{ErrorKind, Service, ServiceError};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use api::{HasConditions, Pad, PadConfiguration, PadConfigurationStatus, conditio
 use engine::backfill::ListedCandidate;
 use engine::backfill::{BackfillAction, BackfillRule, backfill_action, missed_delivery, served};
 use engine::hints::Hint;
-use engine::rules;
+use engine::stage;
 use engine::ttl;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -93,7 +93,7 @@ fn groups<'a>(
     for configuration in &session.configurations {
         if configuration.metadata.deletion_timestamp.is_none()
             && (request.whole || request.rules.contains_key(&configuration.name_any()))
-            && let Ok(found) = rules::stage_of(configuration, session.connection.stages())
+            && let Ok(found) = stage::stage_of(configuration, session.connection.stages())
         {
             let key = (found.stage.id, configuration.spec.tag.clone());
             groups.entry(key).or_default().push(configuration);
@@ -182,7 +182,7 @@ fn in_use(session: &SyncContext<'_>, configuration: &PadConfiguration) -> Option
     let is_current = Some(status.observed_generation) == configuration.metadata.generation;
     let is_ready = condition::is_true(configuration.conditions(), condition::types::READY);
     let others = session.configurations.iter().map(Arc::as_ref);
-    let gives_way = rules::conflict(configuration, others, session.connection.stages()).is_some();
+    let gives_way = stage::conflict(configuration, others, session.connection.stages()).is_some();
     let spec = &configuration.spec;
     (is_current && is_ready && !gives_way && !spec.suspend).then_some(BackfillRule {
         repeat: spec.repeat,

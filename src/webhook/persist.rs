@@ -15,7 +15,7 @@ use api::pad::{Trigger, TriggerSource};
 use api::pad_builder::{self, is_of, is_of_spec};
 use api::{FIELD_MANAGER, LeverConnection, Pad, PadConfiguration};
 use engine::routing::StageChangeEvent;
-use engine::routing::{PadAction, configurations_of, decide};
+use engine::routing::{PadAction, choose_action, configurations_of};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -155,7 +155,7 @@ impl<'a> PadUpsert<'a> {
                 }
                 continue;
             }
-            let settled = match decide(&self.known, &self.taken, &configuration, self.change) {
+            let settled = match choose_action(&self.known, &self.taken, &configuration, self.change) {
                 PadAction::Nothing { name } => self.confirm(name).await?,
                 PadAction::Annotate { name } => self.annotate(name).await?,
                 PadAction::Create { n } => self.create(n).await?,

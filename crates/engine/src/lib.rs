@@ -1,18 +1,21 @@
 //! The rules of the operator as pure functions: no I/O, no clock, no memory.
 //!
-//! [`state`] is what is known about one Pad, [`plan`] decides the next command from it, and [`status`] builds the
+//! [`state`] is what is known about one Pad, [`decide`] decides the next command from it, and [`status`] builds the
 //! complete status of the result. Time is an input.
 
 pub mod backfill;
+pub mod command;
+pub mod decide;
 pub mod events;
 pub mod hints;
 pub mod note;
 pub mod observe;
-pub mod plan;
+pub mod question;
 pub mod rolling_limit;
 pub mod routing;
 pub mod rules;
 pub mod series;
+pub mod stage;
 pub mod state;
 pub mod status;
 pub mod tags;

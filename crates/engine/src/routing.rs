@@ -3,7 +3,7 @@
 //! Rules about tags and repeats are not here: only the leader decides whether a candidate gets a pad. The receiver
 //! makes sure that a Pad exists and that it is reconciled.
 
-use crate::rules;
+use crate::stage;
 use api::{LeverConnection, Pad, PadConfiguration, names};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -60,13 +60,13 @@ pub fn configurations_of(
         .iter()
         .filter(|one| one.spec.connection_ref == connection.reference())
         .filter(|one| one.metadata.deletion_timestamp.is_none())
-        .filter(|one| match rules::stage_of(one, stages) {
+        .filter(|one| match stage::stage_of(one, stages) {
             Ok(found) => found.stage.id == stage_id,
             // The list of stages may be too old to contain a stage that is named by its ID.
-            Err(rules::StageProblem::NotFound) => one.spec.stage == stage_id,
-            Err(rules::StageProblem::NotKnownYet | rules::StageProblem::Ambiguous(_)) => false,
+            Err(stage::StageProblem::NotFound) => one.spec.stage == stage_id,
+            Err(stage::StageProblem::NotKnownYet | stage::StageProblem::Ambiguous(_)) => false,
         })
-        .filter(|one| rules::conflict(one, all(), stages).is_none())
+        .filter(|one| stage::conflict(one, all(), stages).is_none())
         .cloned()
         .collect();
     found.sort_by_key(|one| one.name_any());
@@ -87,7 +87,7 @@ fn supersedes(asked: &str, change: &StageChangeEvent) -> bool {
 
 /// Chooses the action. `pads` are the Pads of the candidate and the configuration; `taken` are numbers whose names
 /// belong to other Pads.
-pub fn decide(
+pub fn choose_action(
     pads: &[Arc<Pad>],
     taken: &BTreeSet<u32>,
     configuration: &str,

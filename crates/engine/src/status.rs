@@ -1,9 +1,10 @@
 //! Builds the status of a Pad from the outcome of a pass. Pure; the controller writes only differences.
 
 use super::note;
-use super::plan::{self, Outcome, WriteBackState, ownership, profile_url};
 use super::state::{CandidateLookup, NoteLookup, PadLookup, PadState};
 use super::tags;
+use crate::command::{Outcome, WriteBackState};
+use crate::rules::{self, ownership, profile_url};
 use api::condition::{Conditions, Readiness, types};
 use api::configuration::{PadConfiguration, PadType};
 use api::names::{self, CreateIntent, Reference};
@@ -28,7 +29,7 @@ pub fn status(
     let mut conditions = Conditions::new(&status.conditions, generation, now);
     status.observed_generation = generation;
     // A request that arrives while nothing may be sent is handled later, and echoed only then.
-    if !plan::is_blocked(state) {
+    if !rules::is_blocked(state) {
         status.last_handled_reconcile_at = names::reconcile_requested_at(pad);
     }
     merge_service_state(&mut status, state, now);

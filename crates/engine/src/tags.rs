@@ -1,8 +1,9 @@
 //! State of the tags besides those on the candidate: tags that Lever refuses for a linked pad (contract K4a), and tags
 //! that other Pads of the candidate need.
 
-use super::plan::{Command, is_tag_settled};
 use super::state::PadState;
+use crate::command::Command;
+use crate::rules::is_tag_settled;
 use crate::wording::{lever_permission, sentence};
 use api::condition::{Conditions, is_true, types};
 use api::configuration::PadConfiguration;

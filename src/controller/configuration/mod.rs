@@ -16,7 +16,7 @@ use crate::k8s::patch::write_status;
 use api::{HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus, names};
 use check_schedule::{CheckKey, CheckSchedule};
 use duplicate_rules::ServedEntries;
-use engine::rules;
+use engine::stage;
 use futures::{Stream, StreamExt, stream};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::ObjectRef;
@@ -170,7 +170,7 @@ impl Reconcile<PadConfiguration> for ConfigurationController {
         let connection = scope.connections.get(&namespace, &configuration.spec.connection_ref.name);
         let others = scope.configurations.in_namespace(&namespace);
         let stages = connection.as_deref().map(LeverConnection::stages).unwrap_or_default();
-        let preferred = rules::conflict(&configuration, others.iter().map(Arc::as_ref), stages)
+        let preferred = stage::conflict(&configuration, others.iter().map(Arc::as_ref), stages)
             .map(ResourceExt::name_any);
         let observation = ConfigurationObservation {
             configuration: &configuration,
@@ -214,7 +214,7 @@ impl ConfigurationController {
         Some(ServedEntries {
             connection: connection.name_any(),
             key: self.context.service_clients.known(connection)?.lever_key.clone(),
-            stage_id: rules::stage_of(configuration, connection.stages()).ok()?.stage.id,
+            stage_id: stage::stage_of(configuration, connection.stages()).ok()?.stage.id,
             tag: configuration.spec.tag.clone(),
         })
     }

@@ -11,7 +11,8 @@ use api::reason::Reason;
 use api::reason::SUSPENDED;
 use api::sanitize;
 use api::{Condition, HasConditions, LeverConnection, PadConfiguration, PadConfigurationStatus};
-use engine::rules::{FoundStage, StageProblem, question_problem, stage_of};
+use engine::question::question_problem;
+use engine::stage::{FoundStage, StageProblem, stage_of};
 use jiff::Timestamp;
 
 /// Maximum number of stages in a message.

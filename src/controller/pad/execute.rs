@@ -25,9 +25,9 @@ use api::names;
 use api::pad::{Pad, Trigger, TriggerSource};
 use api::pad_builder;
 use api::served_entries::{self, Fingerprint};
+use engine::command::Command;
 use engine::hints::Hint;
-use engine::plan::Command;
-use engine::rules;
+use engine::question;
 use engine::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError};
 use jiff::Timestamp;
 use kube::Api;
@@ -61,9 +61,9 @@ pub struct PadReconcile<'a> {
 }
 
 impl PadReconcile<'_> {
-    /// Executes one command and stores its result in the state.
-    pub async fn execute(&mut self, step: Command) {
-        let span = spans::step(step.name());
+    /// Executes the command that this rule decided, and stores its result in the state.
+    pub async fn execute(&mut self, rule: &'static str, step: Command) {
+        let span = spans::step(step.name(), rule);
         if let Err(error) = self.try_to(step).instrument(span.clone()).await {
             span.record("otel.status_code", "error");
             self.state.error = Some(error);
@@ -163,7 +163,7 @@ impl PadReconcile<'_> {
                 // The refusal remains, whatever the result.
                 let asked = self.account()?.interview.question(question).await;
                 self.state.question_problem =
-                    Some(asked.ok().and_then(|asked| rules::question_problem(&asked, type_)));
+                    Some(asked.ok().and_then(|asked| question::question_problem(&asked, type_)));
                 Ok(())
             }
             Command::EndPad(id) => {

@@ -30,11 +30,12 @@ use api::names;
 use api::pad::{DesiredState, Pad, PadStatus, Phase, TriggerSource};
 use api::sanitize;
 use candidate_loader::Ticket;
+use engine::command::{Command, Outcome, WriteBackState};
+use engine::decide::{Decision, decide};
 use engine::hints::Hint;
 use engine::observe::RelatedObjects;
-use engine::plan::failure_tag::{FailureTag, PadHealth};
-use engine::plan::{Command, Outcome, WriteBackState, plan};
-use engine::state::{CandidateLookup, PadLookup, PassError};
+use engine::rules::failure_tag::{FailureTag, PadHealth};
+use engine::state::{CandidateLookup, PadLookup, PassError, StoredPad};
 use engine::{events, status, tags};
 use execute::{OnRefusal, PadReconcile};
 use futures::StreamExt;
@@ -47,7 +48,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use workqueue::WorkQueue;
 
-/// Maximum number of commands per pass, more than any needs: stops a plan that does not terminate.
+/// Name of the rule for `tags.failed` in traces.
+const FAILURE_TAG_RULE: &str = "failure tag";
+/// Maximum number of commands per pass, more than any needs: stops rules that do not terminate.
 const MAX_COMMANDS_PER_PASS: usize = 64;
 /// Requeue delay of a waiting Pad without events.
 const REQUEUE_INTERVAL: Duration = Duration::from_secs(300);
@@ -315,7 +318,9 @@ async fn run_to_completion(
     around: &RelatedObjects,
 ) -> (Outcome, Option<Duration>) {
     for _ in 0..MAX_COMMANDS_PER_PASS {
-        let step = plan(&pass.state);
+        let Decision { rule, command: step } = decide(&pass.state);
+        let StoredPad { name, namespace, .. } = &pass.state.pad;
+        tracing::debug!(pad = %name, %namespace, rule, command = step.name(), "decided");
         if let Command::Done { outcome, again } = step {
             return (outcome, again);
         }
@@ -326,10 +331,10 @@ async fn run_to_completion(
             continue;
         }
         let if_refused = OnRefusal::for_command(&step);
-        pass.execute(step).await;
+        pass.execute(rule, step).await;
         pass.tolerate_refusal(if_refused);
     }
-    tracing::error!(pad = %pass.state.pad.name, namespace = %pass.state.pad.namespace, "plan does not terminate; please report this bug");
+    tracing::error!(pad = %pass.state.pad.name, namespace = %pass.state.pad.namespace, "the rules do not terminate; please report this bug");
     (Outcome::NoDecision, Some(REQUEUE_INTERVAL))
 }
 
@@ -366,7 +371,7 @@ async fn reconcile_failure_tag(
     let retries = &pass.context.failure_tag_backoff;
     let (namespace, name) = (pass.state.pad.namespace.clone(), pass.state.pad.name.clone());
     for _ in 0..MAX_COMMANDS_PER_PASS {
-        let step = match engine::plan::failure_tag::next_action(&pass.state, stands) {
+        let step = match engine::rules::failure_tag::next_action(&pass.state, stands) {
             FailureTag::Execute(step) => step,
             FailureTag::Settled(tag) => {
                 pass.state.pad.failed_tag = tag;
@@ -381,7 +386,7 @@ async fn reconcile_failure_tag(
         }
         let own = pass.state.error.take();
         match ensure_clients(pass, around).await {
-            Ok(()) => pass.execute(step).await,
+            Ok(()) => pass.execute(FAILURE_TAG_RULE, step).await,
             Err(error) => pass.state.error = Some(error),
         }
         pass.state.failure_tag_error = std::mem::replace(&mut pass.state.error, own);

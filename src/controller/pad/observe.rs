@@ -14,8 +14,8 @@ use engine::hints::PendingHints;
 use engine::observe::{
     FormerConnection, RelatedObjects, connection_name, observe, waits_for, waits_for_room,
 };
-use engine::plan::is_final;
 use engine::rolling_limit;
+use engine::rules::is_final;
 use engine::state::{ConnectionState, CreateOutcome, PadState, StoredPad, WriteClaim};
 use engine::tags;
 use jiff::Timestamp;

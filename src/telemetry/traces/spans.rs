@@ -58,8 +58,14 @@ pub fn sync(namespace: &str, connection: &str) -> Span {
 }
 
 /// Creates the span of one step in the plan of a Pad.
-pub fn step(name: &'static str) -> Span {
-    info_span!(target: TRACE_TARGET, "step", otel.name = name, otel.status_code = Empty)
+pub fn step(name: &'static str, rule: &'static str) -> Span {
+    info_span!(
+        target: TRACE_TARGET,
+        "step",
+        otel.name = name,
+        otel.status_code = Empty,
+        pad_operator.rule = rule,
+    )
 }
 
 /// Creates the span of one call to a service. `waited` is the time that the call waited for the rate limit.

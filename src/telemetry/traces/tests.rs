@@ -47,7 +47,7 @@ fn traces() -> (Sent, DefaultGuard) {
 }
 
 async fn something() -> Result<(), ()> {
-    async {}.instrument(step("read opportunity")).await;
+    async {}.instrument(step("read opportunity", "not eligible")).await;
     Ok(())
 }
 

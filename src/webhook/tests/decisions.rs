@@ -4,7 +4,7 @@ use super::fake::{OPPORTUNITY, configuration, connection, pad, pad_by_hand, term
 use api::names::pad_name;
 use api::{Pad, PadConfiguration};
 use engine::routing::StageChangeEvent;
-use engine::routing::{PadAction, configurations_of, decide};
+use engine::routing::{PadAction, choose_action, configurations_of};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::json;
@@ -21,7 +21,7 @@ fn intent(pads: Vec<Pad>, taken: &[u32]) -> PadAction {
         request: REQUEST.into(),
     };
     let pads: Vec<Arc<Pad>> = pads.into_iter().map(Arc::new).collect();
-    decide(&pads, &BTreeSet::from_iter(taken.iter().copied()), "phone", &change)
+    choose_action(&pads, &BTreeSet::from_iter(taken.iter().copied()), "phone", &change)
 }
 
 fn annotate(name: &str) -> PadAction {

@@ -15,8 +15,9 @@ use api::names::{self, Claim, CreateIntent, OnceOnlyWrite, Reference, Series};
 use api::pad::{DesiredState, Phase};
 use api::reason::Reason;
 use api::served_entries::{self, Fingerprint};
-use engine::plan::{Command, Outcome, WriteBackState, plan};
-use engine::routing::{PadAction, decide};
+use engine::command::{Command, Outcome, WriteBackState};
+use engine::decide::decide;
+use engine::routing::{PadAction, choose_action};
 use engine::series::{Progress, SeriesMember};
 use engine::state::{
     CandidateLookup, ConnectionState, CreateOutcome, NoteLookup, Ownership, PadLookup, PadState, PassError,
@@ -99,7 +100,7 @@ pub fn planned(known: &Known, policy: DeletionPolicy, wrong: Option<Wrong>) -> P
     if let Some(planned) = PLANNED.with_borrow(|all| all.get(&key).cloned()) {
         return planned;
     }
-    let planned = in_the_models_words(plan(&state(&key.0, policy, mixes)));
+    let planned = in_the_models_words(decide(&state(&key.0, policy, mixes)).command);
     PLANNED.with_borrow_mut(|all| all.insert(key, planned.clone()));
     planned
 }
@@ -439,7 +440,7 @@ pub fn decided(known: &[Option<Object>; SLOTS], delivery: u8) -> Decided {
         let n = names::pad_number(name, CONFIGURATION, OPPORTUNITY).unwrap();
         usize::try_from(n - 1).unwrap()
     };
-    let decided = match decide(&pads, &BTreeSet::new(), CONFIGURATION, &change) {
+    let decided = match choose_action(&pads, &BTreeSet::new(), CONFIGURATION, &change) {
         PadAction::Create { n } => Decided::Create(usize::try_from(n - 1).unwrap()),
         PadAction::Annotate { name } => Decided::Annotate(slot_of(&name)),
         PadAction::Nothing { .. } => Decided::Nothing,

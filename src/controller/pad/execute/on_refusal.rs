@@ -2,7 +2,7 @@
 
 use super::PadReconcile;
 use crate::transport::ErrorKind;
-use engine::plan::Command;
+use engine::command::Command;
 use engine::state::{PadLookup, PassError};
 use engine::tags::RefusedTag;
 

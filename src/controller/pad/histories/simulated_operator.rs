@@ -17,10 +17,11 @@ use api::reason::Reason;
 use api::served_entries::{self, Fingerprint};
 use api::{HasConditions, PadStatus};
 use engine::backfill::{BackfillAction, BackfillRule, ListedCandidate, backfill_action};
+use engine::command::{Command, Outcome};
+use engine::decide::decide;
 use engine::hints::{Hint, PendingHints};
 use engine::observe::RelatedObjects;
-use engine::plan::failure_tag::{FailureTag, PadHealth, next_action};
-use engine::plan::{Command, Outcome, plan};
+use engine::rules::failure_tag::{FailureTag, PadHealth, next_action};
 use engine::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError, WriteClaim};
 use engine::status::status;
 use jiff::{SignedDuration, Timestamp};
@@ -339,7 +340,7 @@ impl HistoryPass<'_> {
     /// Plans and executes steps until the plan is done. Returns None if the operator stopped, or the Pad is gone.
     fn run_to_completion(&mut self) -> Option<Outcome> {
         for _ in 0..MAX_HISTORY_STEPS {
-            let step = plan(&self.state);
+            let step = decide(&self.state).command;
             if let Command::Done { outcome, .. } = step {
                 return Some(outcome);
             }

@@ -13,7 +13,7 @@ use api::pad_builder;
 use api::{Pad, names};
 use engine::hints::Hint;
 use engine::routing::StageChangeEvent;
-use engine::routing::{PadAction, configurations_of, decide};
+use engine::routing::{PadAction, choose_action, configurations_of};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
@@ -239,7 +239,7 @@ impl World {
             let name = configuration.name_any();
             let known = self.pads.iter().filter(|pad| pad_builder::is_of(pad, &name, OPPORTUNITY));
             let known: Vec<Arc<Pad>> = known.cloned().map(Arc::new).collect();
-            match decide(&known, &BTreeSet::new(), &name, change) {
+            match choose_action(&known, &BTreeSet::new(), &name, change) {
                 PadAction::Create { n } => {
                     let trigger = Trigger { source: TriggerSource::Webhook, at: Some(change.at) };
                     self.create(pad_builder::pad(&configuration, OPPORTUNITY, n, trigger));

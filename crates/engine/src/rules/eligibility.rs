@@ -1,12 +1,16 @@
 //! Eligibility: decides from Lever's API, never from webhook data, whether the candidate gets a pad and of what kind.
 
 use super::link::store;
-use super::{Command, Outcome, SIBLING_DELETION_RECHECK_DELAY, ownership, rest, retry_command};
+use super::{SIBLING_DELETION_RECHECK_DELAY, ownership, rest, retry_command, wait_for_fresh_read};
+use crate::command::{Command, Outcome};
 use crate::rolling_limit::LimitExceeded;
 use crate::series::{Progress, SeriesMember};
-use crate::state::{CandidateLookup, ConnectionState, PadState, Rule, SignedEvent, StageEntry, StoredPad};
+use crate::state::{
+    CandidateLookup, ConnectionState, PadState, Rule, RuleState, SignedEvent, StageEntry, StoredPad,
+};
 use api::configuration::{Existing, PadType, Repeat};
 use api::names::Reference;
+use api::pad::Phase;
 use api::reason::Reason;
 use api::sanitize;
 use api::served_entries;
@@ -141,44 +145,117 @@ fn entry(pad: &StoredPad, rule: &Rule, opportunity: &Opportunity) -> StageEntry 
     }
 }
 
-/// Serves an eligible candidate: adopts a linked pad if the Pad lost its status, otherwise creates a pad.
-pub(super) fn create(state: &PadState, rule: &Rule, opportunity: &Opportunity) -> Command {
+/// Returns the rule of a Ready configuration and the candidate, if the candidate is eligible for a pad.
+pub(super) fn eligible(state: &PadState) -> Option<(&Rule, &Opportunity)> {
+    let RuleState::Ready(rule) = &state.configuration else { return None };
+    match judge(state, rule, state.pad.manual) {
+        Eligibility::Eligible(opportunity) => Some((rule, opportunity)),
+        Eligibility::Unknown | Eligibility::Stale(_) | Eligibility::Ineligible(..) => None,
+    }
+}
+
+/// The candidate was not read yet, or is not eligible.
+pub(crate) fn ineligible(state: &PadState) -> Option<Command> {
+    let RuleState::Ready(rule) = &state.configuration else { return None };
+    match judge(state, rule, state.pad.manual) {
+        Eligibility::Unknown => Some(Command::ReadOpportunity),
+        Eligibility::Stale(again) => Some(wait_for_fresh_read(again)),
+        Eligibility::Ineligible(reason, message) => Some(rest(Outcome::Skipped(reason, message))),
+        Eligibility::Eligible(_) => None,
+    }
+}
+
+/// A failed creation would fail again: it is tried once per entry, unless a person changes something (contract,
+/// Phases).
+pub(crate) fn failed_before(state: &PadState) -> Option<Command> {
     let pad = &state.pad;
-    let entry = entry(pad, rule, opportunity);
-    let links: Vec<String> =
-        opportunity.links.iter().filter_map(|link| linked_pad_id(link, &state.connection)).collect();
-    if state.linked_before.is_none() && !links.is_empty() {
-        return Command::ReadLinkedPads(links);
-    }
+    let is_same_entry =
+        || state.entry().is_some_and(|entry| pad.judged_entry.is_some_and(|judged| entry <= judged));
+    let has_failed = pad.phase == Some(Phase::Failed)
+        && pad.attempt.is_none()
+        && !pad.configuration_changed
+        && !pad.asked_by_person
+        && is_same_entry();
+    has_failed.then(|| rest(Outcome::Keep))
+}
+
+/// Returns the IDs of the pads behind the candidate's links.
+fn links(state: &PadState, opportunity: &Opportunity) -> Vec<String> {
+    opportunity.links.iter().filter_map(|link| linked_pad_id(link, &state.connection)).collect()
+}
+
+/// Returns the pads behind the links that the candidate has now.
+fn linked_records(state: &PadState, opportunity: &Opportunity) -> Vec<PadRecord> {
+    let links = links(state, opportunity);
     let is_linked = |record: &&PadRecord| links.contains(&record.id);
-    let records: Vec<PadRecord> = state.linked_before.iter().flatten().filter(is_linked).cloned().collect();
-    match adoption(state, &records, &entry, rule.repeat) {
+    state.linked_before.iter().flatten().filter(is_linked).cloned().collect()
+}
+
+/// The pads behind the candidate's links were not read yet: one may be the Pad's own.
+pub(crate) fn read_links(state: &PadState) -> Option<Command> {
+    let (_, opportunity) = eligible(state)?;
+    let links = links(state, opportunity);
+    (state.linked_before.is_none() && !links.is_empty()).then_some(Command::ReadLinkedPads(links))
+}
+
+/// A linked pad belongs to the Pad, which has lost its status, or to another Pad of the candidate (contract X6).
+pub(crate) fn adopt(state: &PadState) -> Option<Command> {
+    let (rule, opportunity) = eligible(state)?;
+    let entry = entry(&state.pad, rule, opportunity);
+    match adoption(state, &linked_records(state, opportunity), &entry, rule.repeat) {
         // The deletion of another Pad may have removed the link since the shared read.
-        Adoption::Adopt(_) if state.read_is_shared => return Command::ReadOpportunity,
-        Adoption::Adopt(record) => return store(state, record),
-        Adoption::LeaveToAnother => return left_to_sibling(pad),
-        Adoption::Wait => return yield_to_older(),
-        Adoption::Nothing => {}
+        Adoption::Adopt(_) if state.read_is_shared => Some(Command::ReadOpportunity),
+        Adoption::Adopt(record) => Some(store(state, record)),
+        Adoption::LeaveToAnother => Some(left_to_sibling(&state.pad)),
+        Adoption::Wait => Some(yield_to_older()),
+        Adoption::Nothing => None,
     }
-    // contract I4
-    if let Some(step) = ownership::served_elsewhere(state, &records, &entry, rule.repeat) {
-        return step;
-    }
-    if predates_rule(pad, rule, entry.at) {
+}
+
+/// A linked pad of another installation serves the entry (contract I4).
+pub(crate) fn served_elsewhere(state: &PadState) -> Option<Command> {
+    let (rule, opportunity) = eligible(state)?;
+    let entry = entry(&state.pad, rule, opportunity);
+    ownership::owner_of_serving_pad(state, &linked_records(state, opportunity), &entry, rule.repeat)
+}
+
+/// The candidate was in the stage before the rule took effect (contract P5).
+pub(crate) fn predates_rule(state: &PadState) -> Option<Command> {
+    let (rule, opportunity) = eligible(state)?;
+    let is_existing = is_existing(&state.pad, rule, entry(&state.pad, rule, opportunity).at);
+    is_existing.then(|| {
         let message = format!(
             "The candidate was in the stage '{}' with the tag '{}' before this rule took effect, and spec.existing of the configuration is Skip. To get a pad, move the candidate into the stage again, or request one: {}",
             rule.stage_name,
             rule.tag,
-            retry_command(pad)
+            retry_command(&state.pad)
         );
-        return rest(Outcome::Skipped(Reason::BeforeConfiguration, message));
-    }
-    if is_served(state, rule, entry.at) {
-        return already_served(pad);
-    }
-    if let Some(waiting) = limit_reached(state) {
-        return waiting;
-    }
+        rest(Outcome::Skipped(Reason::BeforeConfiguration, message))
+    })
+}
+
+/// The entry had its pad, and the Pad was deleted since (contract P9).
+pub(crate) fn already_served(state: &PadState) -> Option<Command> {
+    let (rule, opportunity) = eligible(state)?;
+    is_served(state, rule, entry(&state.pad, rule, opportunity).at).then(|| {
+        let message = format!(
+            "The candidate had a pad for this entry into the stage, and its Pad was deleted. To get another one, move the candidate into the stage again, or request one: {}",
+            retry_command(&state.pad)
+        );
+        rest(Outcome::Skipped(Reason::AlreadyServed, message))
+    })
+}
+
+/// A Pad that waits for quota or the hourly limit costs no read of its candidate until there is room.
+pub(crate) fn limit_before_the_read(state: &PadState) -> Option<Command> {
+    limit(state).filter(|_| state.pad.waits_for_room && !state.pad.requested)
+}
+
+/// The pad of an eligible candidate is created.
+pub(crate) fn create(state: &PadState) -> Option<Command> {
+    let (rule, opportunity) = eligible(state)?;
+    let pad = &state.pad;
+    let entry = entry(pad, rule, opportunity);
     let profile = sanitize::one_line(&profile_url(opportunity), PROFILE_URL_MAX_CHARS);
     let candidate = sanitize::candidate_name(&opportunity.name, &pad.opportunity_id);
     let new = NewPad {
@@ -190,18 +267,18 @@ pub(super) fn create(state: &PadState, rule: &Rule, opportunity: &Opportunity) -
         owner_email: rule.owner_email.clone(),
         take_home: rule.type_ == PadType::TakeHome,
     };
-    Command::Create { reference: entry.reference, pad: Box::new(new) }
+    Some(Command::Create { reference: entry.reference, pad: Box::new(new) })
 }
 
 /// Reports whether the candidate gets no pad because it was in the stage before the rule took effect (contract P5). Only
 /// sync finds such candidates, and annotates the Pads that it creates for them (contract P10).
-fn predates_rule(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool {
+fn is_existing(pad: &StoredPad, rule: &Rule, entry: Option<Timestamp>) -> bool {
     let (Some(entry), Some(since)) = (entry, rule.effective_since) else { return false };
-    let is_existing = match pad.existing_since {
+    let is_annotated = match pad.existing_since {
         Some(existing_since) => existing_since == since,
         None => pad.was_before,
     };
-    rule.existing == Existing::Skip && entry <= since && is_existing && !is_requested_for(pad, entry)
+    rule.existing == Existing::Skip && entry <= since && is_annotated && !is_requested_for(pad, entry)
 }
 
 /// Reports whether the entry had its pad and the Pad was deleted since (contract P9).
@@ -216,14 +293,6 @@ fn is_served(state: &PadState, rule: &Rule, entry: Option<Timestamp>) -> bool {
 /// Reports whether a person requested a pad for this entry. A request overrides earlier pads of the entry.
 fn is_requested_for(pad: &StoredPad, entry: Timestamp) -> bool {
     pad.manual || pad.asked_by_person || pad.requested_entry.is_some_and(|requested| entry <= requested)
-}
-
-fn already_served(pad: &StoredPad) -> Command {
-    let message = format!(
-        "The candidate had a pad for this entry into the stage, and its Pad was deleted. To get another one, move the candidate into the stage again, or request one: {}",
-        retry_command(pad)
-    );
-    rest(Outcome::Skipped(Reason::AlreadyServed, message))
 }
 
 fn left_to_sibling(pad: &StoredPad) -> Command {
@@ -300,8 +369,8 @@ fn adoption<'a>(
     earlier.get(older).map_or(Adoption::LeaveToAnother, |(_, record)| Adoption::Adopt(record))
 }
 
-/// Returns the wait of an eligible candidate's Pad while the quota or the hourly limit is exhausted.
-pub(super) fn limit_reached(state: &PadState) -> Option<Command> {
+/// The quota or the hourly limit is exhausted.
+pub(crate) fn limit(state: &PadState) -> Option<Command> {
     let ConnectionState::Ready { name, pads_left, hour_full, .. } = &state.connection else { return None };
     if pads_left.is_some_and(|left| left <= 0) {
         let message = format!(

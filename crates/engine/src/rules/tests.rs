@@ -1,6 +1,7 @@
-//! Table tests of the plan: observed state → next command.
+//! Table tests of the rules: observed state → next command.
 
-use super::{Command, Outcome, plan};
+use crate::command::{Command, Outcome};
+use crate::decide::decide;
 use crate::rolling_limit::LimitExceeded;
 use crate::series::{Progress, SeriesMember};
 use crate::state::*;
@@ -24,6 +25,11 @@ mod installations;
 mod messages;
 mod properties;
 mod refused;
+
+/// Returns the decided command.
+fn plan(state: &PadState) -> Command {
+    decide(state).command
+}
 
 const ENTRY_TIME_MS: i64 = 1_700_000_000_123;
 

@@ -1,7 +1,8 @@
 //! Additional pads for repeated stage entries: applies the rules of [`series`] to a Pad.
 
-use super::eligibility::{Eligibility, judge};
-use super::{Command, Outcome, connection_not_usable, rest, wait_for_fresh_read};
+use super::eligibility::{Eligibility, eligible, judge};
+use super::{connection_not_usable, rest, wait_for_fresh_read};
+use crate::command::{Command, Outcome};
 use crate::series::{self, Progress, RepeatDecision};
 use crate::state::{PadState, Rule, RuleState};
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ const REPEAT_RECHECK_DELAY: Duration = Duration::from_secs(300);
 
 /// Returns the next command for a reconcile request on a Pad that has or had its pad: another Pad is created if the
 /// candidate entered the stage again. `None`: there is nothing to do.
-pub(super) fn repeat(state: &PadState) -> Option<Command> {
+pub(crate) fn repeat(state: &PadState) -> Option<Command> {
     if !state.is_asked() || !state.pad.member.is_served() || state.sibling_requested {
         return None;
     }
@@ -38,8 +39,9 @@ pub(super) fn repeat(state: &PadState) -> Option<Command> {
 }
 
 /// Returns the next command for a Pad without a pad if another Pad of the series serves the entry or is reopened.
-pub(super) fn served_by_sibling(state: &PadState, rule: &Rule, opportunity: &Opportunity) -> Option<Command> {
+pub(crate) fn served_by_sibling(state: &PadState) -> Option<Command> {
     let pad = &state.pad;
+    let (rule, opportunity) = eligible(state)?;
     if pad.manual || pad.member.progress != Progress::NotCounted {
         return None;
     }

@@ -1,7 +1,8 @@
 //! A linked pad: its status tags, the end of the interview, and the note.
 
 use super::link::pad_deleted;
-use super::{Command, Outcome, WriteBackState, connection_not_usable, ownership, rest};
+use super::{connection_not_usable, ownership, rest};
+use crate::command::{Command, Outcome, WriteBackState};
 use crate::note::{self, Code};
 use crate::series::SeriesMember;
 use crate::state::{CandidateLookup, NoteLookup, PadLookup, PadState, StoredPad, WriteClaim};
@@ -14,6 +15,11 @@ use std::time::Duration;
 
 /// Delay before the pad is read again after a request to end its interview.
 const END_RECHECK_DELAY: Duration = Duration::from_secs(30);
+
+/// The link is on the candidate.
+pub(crate) fn linked(state: &PadState) -> Option<Command> {
+    state.pad.linked.then(|| after_link(state))
+}
 
 /// Returns the next command after the link was added, until the note and tags of the interview are written.
 pub(super) fn after_link(state: &PadState) -> Command {

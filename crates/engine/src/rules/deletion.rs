@@ -1,6 +1,7 @@
 //! Deletion of a Pad.
 
-use super::{Command, Outcome, connection_not_usable, ownership, rest};
+use super::{connection_not_usable, ownership, rest};
+use crate::command::{Command, Outcome};
 use crate::series::SeriesMember;
 use crate::state::{
     CandidateLookup, ConnectionState, CreateOutcome, PadLookup, PadState, StoredPad, WriteClaim,
@@ -12,9 +13,14 @@ use jiff::Timestamp;
 use services::lever::Opportunity;
 use std::collections::BTreeSet;
 
+/// The Pad is being deleted.
+pub(crate) fn deletion(state: &PadState) -> Option<Command> {
+    state.pad.deleting.then(|| delete(state))
+}
+
 /// Returns the next command for a Pad that is being deleted: in-flight requests are resolved first, then the deletion
 /// policy applies. Before anything of its pad is removed, the configuration stores the served entries (contract P9).
-pub(super) fn delete(state: &PadState) -> Command {
+fn delete(state: &PadState) -> Command {
     let step = remove(state);
     let removes = matches!(
         step,

@@ -2,7 +2,8 @@
 
 use super::after::{ended, ended_record, open, open_with, tagged};
 use super::*;
-use crate::plan::{WriteBackState, failure_tag, is_tag_settled};
+use crate::command::WriteBackState;
+use crate::rules::{failure_tag, is_tag_settled};
 use crate::tags::RefusedTag;
 use services::coderpad::Environment;
 

@@ -1,7 +1,8 @@
 //! Adds the link of a pad in CoderPad to the candidate in Lever.
 
 use super::write_back::after_link;
-use super::{Command, Outcome, is_blocked, ownership, rest};
+use super::{is_blocked, is_final, ownership, rest};
+use crate::command::{Command, Outcome};
 use crate::state::{CandidateLookup, PadLookup, PadState, WriteClaim};
 use api::configuration::DeletionPolicy;
 use api::names::OnceOnlyWrite;
@@ -9,8 +10,23 @@ use api::pad::Phase;
 use api::reason::Reason;
 use services::coderpad::{PadKind, PadRecord};
 
+/// Without the finalizer, the Pad could disappear before the operator knows whether its pad is linked. Usually the link
+/// follows in the same pass, and no finalizer is needed.
+pub(crate) fn finalizer_before_link(state: &PadState) -> Option<Command> {
+    let is_first_pass =
+        matches!(state.write_claim, WriteClaim::Owned(_)) || !matches!(state.record, PadLookup::NotRead);
+    let is_missing = state.pad.pad_id.is_some() && !state.pad.finalizer && !is_first_pass && !is_final(state);
+    is_missing.then_some(Command::SetFinalizer(true))
+}
+
+/// The pad exists in CoderPad, and its link is not on the candidate.
+pub(crate) fn link(state: &PadState) -> Option<Command> {
+    let exists = state.pad.pad_id.is_some() || matches!(state.record, PadLookup::Read(_));
+    exists.then(|| store_and_link(state))
+}
+
 /// Returns the next command for a pad that exists in CoderPad: store its ID, then link it.
-pub(super) fn link(state: &PadState) -> Command {
+fn store_and_link(state: &PadState) -> Command {
     let pad = &state.pad;
     if let WriteClaim::InFlight { rest } = state.write_claim {
         let message = "Lever did not confirm the link. The operator waits for the request to time out, checks the candidate's links, and retries only if the link is missing. No action needed.";

@@ -1,11 +1,8 @@
-//! Shared rules of the webhook server and the controllers: the stage of a configuration, the precedence between
-//! configurations with the same stage and tag, and the suitability of a question.
+//! The stage of a configuration, and which of several configurations of one stage and tag takes effect.
 
 use api::PadConfiguration;
-use api::configuration::PadType;
 use api::connection::Stage;
 use kube::ResourceExt;
-use services::coderpad::{PadKind, QuestionRecord};
 
 /// Reason for which spec.stage cannot be resolved.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,20 +69,6 @@ pub fn conflict<'a>(
         .filter(|other| stage_of(other, stages).is_ok_and(|found| found.stage.id == stage.id))
         .filter(|other| age(other) < age(configuration))
         .min_by_key(|other| age(other))
-}
-
-/// Returns the reason for which a question cannot be used for this type of pad, with the next step. None if it can.
-pub fn question_problem(question: &QuestionRecord, type_: PadType) -> Option<&'static str> {
-    match type_ {
-        _ if question.is_draft => Some("is a draft. Publish it in CoderPad, or choose another one."),
-        PadType::Live if !question.usable_for(PadKind::Live) => {
-            Some("is for take-homes only. Choose another one, or set spec.type to TakeHome.")
-        }
-        PadType::TakeHome if !question.usable_for(PadKind::TakeHome) => {
-            Some("is for live pads only. Choose another one, or set spec.type to Live.")
-        }
-        PadType::Live | PadType::TakeHome => None,
-    }
 }
 
 #[cfg(test)]

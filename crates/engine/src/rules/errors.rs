@@ -1,6 +1,7 @@
 //! Failed calls and writes: the reason for which the Pad waits or fails.
 
-use super::{Command, Outcome, WriteBackState, cancellation, is_final, rest, retry_command};
+use super::{cancellation, is_final, rest, retry_command};
+use crate::command::{Command, Outcome, WriteBackState};
 use crate::state::{CandidateLookup, PadLookup, PadState, PassError, RuleState};
 use crate::wording::{lever_permission, sentence};
 use api::configuration::PadType;
@@ -10,12 +11,17 @@ use services::coderpad::CREATE_PAD;
 use services::lever::{is_record, permission};
 use services::{ErrorKind, Service, ServiceError};
 
+/// A call or a write of this pass has failed.
+pub(crate) fn error(state: &PadState) -> Option<Command> {
+    state.error.as_ref().map(|error| after_error(state, error))
+}
+
 /// Returns the command that follows a failed call or write.
-pub(super) fn after_error(state: &PadState, error: &PassError) -> Command {
+fn after_error(state: &PadState, error: &PassError) -> Command {
     let pad = &state.pad;
     let is_of_cluster =
         matches!(error, PassError::Conflict | PassError::Refused { .. } | PassError::Cluster { .. });
-    // The link was not added in the pass that created the pad: see `decide`.
+    // The link was not added in the pass that created the pad: see `finalizer_before_link`.
     if pad.pad_id.is_some() && !pad.linked && !pad.finalizer && !is_of_cluster {
         return Command::SetFinalizer(true);
     }

@@ -2,7 +2,8 @@
 //! (contract, "Several installations").
 
 use super::eligibility::{linked_pad_id, serves};
-use super::{Command, Outcome, connection_not_usable, rest};
+use super::{connection_not_usable, rest};
+use crate::command::{Command, Outcome};
 use crate::state::{CandidateLookup, ConnectionState, PadLookup, PadState, StageEntry, StoredPad};
 use api::configuration::Repeat;
 use api::names::Reference;
@@ -38,7 +39,7 @@ pub(super) fn owned(state: &PadState, id: &str) -> Command {
 }
 
 /// Returns the outcome if a linked pad of another installation serves the entry: no pad is created (contract I4).
-pub(super) fn served_elsewhere(
+pub(super) fn owner_of_serving_pad(
     state: &PadState,
     records: &[PadRecord],
     entry: &StageEntry,
@@ -50,7 +51,7 @@ pub(super) fn served_elsewhere(
 
 /// Returns the outcome for a Pad whose original connection no longer exists and whose present account lacks the
 /// candidate or the pad. The account may be a different one, so nothing is concluded.
-pub(super) fn other_account(state: &PadState) -> Option<Command> {
+pub(crate) fn other_account(state: &PadState) -> Option<Command> {
     let former = state.ownership.former_connection.as_ref()?;
     let unknown = match (&state.opportunity, &state.record) {
         (CandidateLookup::NotFound, _) => "candidate",
@@ -217,7 +218,7 @@ pub fn stays_beside(state: &PadState) -> Option<Option<String>> {
 
 /// Returns the next command for a Pad whose pad yields. The annotation is written before the first of them, so that a
 /// new leader completes the removal. `None`: there is nothing to do.
-pub(super) fn yielding(state: &PadState) -> Option<Command> {
+pub(crate) fn yielding(state: &PadState) -> Option<Command> {
     let id = state.ownership.yields_to.as_ref()?;
     if state.pad.phase == Some(Phase::Skipped) {
         // The removal is complete. A new decision starts without the deleted pad.

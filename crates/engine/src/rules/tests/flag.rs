@@ -1,7 +1,7 @@
 //! Tests of the tag of failing and long-waiting Pads: when it is added, removed and kept.
 
 use super::*;
-use crate::plan::failure_tag::{FailureTag, PadHealth, next_action};
+use crate::rules::failure_tag::{FailureTag, PadHealth, next_action};
 use api::condition::{Conditions, Readiness};
 use api::configuration::StatusTags;
 

@@ -1,7 +1,7 @@
 //! Tests of a linked pad: tags, the end of the interview, the note.
 
 use super::*;
-use crate::plan::WriteBackState;
+use crate::command::WriteBackState;
 use api::configuration::{Note, StatusTags};
 use services::coderpad::{Environment, PadEvent};
 

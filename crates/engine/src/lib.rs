@@ -3,9 +3,11 @@
 //! [`state`] is what is known about one Pad, [`decide`] decides the next command from it, and [`status`] builds the
 //! complete status of the result. Time is an input.
 
+mod apply;
 pub mod backfill;
 pub mod command;
 pub mod decide;
+pub mod event;
 pub mod events;
 pub mod hints;
 pub mod note;

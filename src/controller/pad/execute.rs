@@ -5,11 +5,8 @@
 //! the note.
 
 mod create_pad;
-mod on_refusal;
 mod write_back;
 mod yielding;
-
-pub use on_refusal::OnRefusal;
 
 use super::candidate_loader::Ticket;
 use super::observe;
@@ -26,9 +23,10 @@ use api::pad::{Pad, Trigger, TriggerSource};
 use api::pad_builder;
 use api::served_entries::{self, Fingerprint};
 use engine::command::Command;
+use engine::event::{Event, Fact, StoredVersion};
 use engine::hints::Hint;
-use engine::question;
-use engine::state::{CandidateLookup, CreateOutcome, NoteLookup, PadLookup, PadState, PassError};
+use engine::question::question_problem;
+use engine::state::{CandidateLookup, NoteLookup, PadState, PassError, StoredPad};
 use jiff::Timestamp;
 use kube::Api;
 use std::sync::Arc;
@@ -56,155 +54,119 @@ pub struct PadReconcile<'a> {
     pub departure: Option<SendDeadline>,
     /// The ID of the pad that this pass created in CoderPad.
     pub made: Option<String>,
+    /// The last version that the running command has written or read.
+    pub stored: Option<StoredVersion>,
     /// The observed state.
     pub state: PadState,
 }
 
 impl PadReconcile<'_> {
-    /// Executes the command that this rule decided, and stores its result in the state.
-    pub async fn execute(&mut self, rule: &'static str, step: Command) {
-        let span = spans::step(step.name(), rule);
-        if let Err(error) = self.try_to(step).instrument(span.clone()).await {
+    /// Executes the command that this rule decided. The state grows by its event.
+    pub async fn execute(&mut self, rule: &'static str, command: &Command) {
+        let span = spans::step(command.name(), rule);
+        let result = self.run(command).instrument(span.clone()).await;
+        self.state.apply(command, Event { stored: self.stored.take(), result });
+        if self.state.error.is_some() {
             span.record("otel.status_code", "error");
-            self.state.error = Some(error);
         }
     }
 
-    async fn try_to(&mut self, step: Command) -> Result<(), PassError> {
-        match step {
-            Command::Done { .. } => Ok(()),
+    async fn run(&mut self, command: &Command) -> Result<Fact, PassError> {
+        let candidate = self.state.pad.opportunity_id.clone();
+        match command {
+            Command::Done { .. } => Ok(Fact::Done),
             Command::ReadOpportunity => self.read_opportunity().await,
-            Command::ReadPad(id) => {
-                self.state.record = self
-                    .read_pad(&id)
-                    .await?
-                    .map_or(PadLookup::NotFound, |record| PadLookup::Read(Box::new(record)));
-                Ok(())
-            }
+            Command::ReadPad(id) => Ok(Fact::Pad(self.read_pad(id).await?)),
             Command::ReadLinkedPads(ids) => {
                 // The newest links are last: Lever appends.
                 let newest: Vec<String> = ids.iter().rev().take(LINKS_READ).cloned().collect();
-                let mut records = self.state.linked_before.take().unwrap_or_default();
-                records.extend(self.read_linked_pads(newest).await?);
-                self.state.linked_before = Some(records);
-                self.state.ownership.links_read.extend(ids);
-                Ok(())
+                Ok(Fact::LinkedPads(self.read_linked_pads(newest).await?))
             }
             Command::ReadKindAgain(id) => {
                 tokio::time::sleep(READ_AGAIN_AFTER).await;
-                self.state.kind_read_again = true;
-                let record = self.read_pad(&id).await?;
-                // A deleted pad is handled like a live one.
-                self.state.record = match (record, &self.state.create_outcome) {
-                    (Some(record), _) => PadLookup::Read(Box::new(record)),
-                    (None, CreateOutcome::Searched(found)) if let [found] = found.as_slice() => {
-                        PadLookup::Read(Box::new(found.clone()))
-                    }
-                    (None, _) => std::mem::replace(&mut self.state.record, PadLookup::NotRead),
-                };
-                Ok(())
+                Ok(Fact::Pad(self.read_pad(id).await?))
             }
-            Command::StoreRefusal { refused } => self.store_refusal(refused).await,
-            Command::StoreServed(entries) => self.store_served(&entries).await,
-            Command::Create { reference, pad } => self.create(reference, &pad).await,
-            Command::Search { reference } => self.search(&reference).await,
+            Command::StoreRefusal { refused } => self.store_refusal(*refused).await,
+            Command::StoreServed(entries) => self.store_served(entries).await,
+            Command::Create { reference, pad } => self.create(reference, pad).await,
+            Command::Search { reference } => self.search(reference).await,
             Command::StorePad { record, keep_finalizer, claim_link } => {
-                let departure = if claim_link { Some(self.acquire_send_deadline().await?) } else { None };
-                self.store(*record, keep_finalizer, departure).await
+                let departure = if *claim_link { Some(self.acquire_send_deadline().await?) } else { None };
+                self.store(record, *keep_finalizer, departure).await
             }
-            Command::ClearAttempt => self.forget_attempt().await,
-            Command::Claim(effect) => self.claim(effect).await,
+            Command::ClearAttempt => self.clear_attempt(self.state.pad.attempt.clone()).await,
+            Command::Claim(effect) => self.claim(*effect).await,
             Command::AddLink(url) => self.add_link(url).await,
             Command::AddTags(tags) => {
-                let changed = self.account()?.lever.add_tags(&self.state.pad.opportunity_id, &tags).await;
-                self.state.tags_written.extend(tags);
-                self.after_lever_write(changed).await
+                let answer = self.account()?.lever.add_tags(&candidate, tags).await;
+                self.lever_write(answer).await
             }
             Command::RemoveTags(tags) => {
-                let changed = self.account()?.lever.remove_tags(&self.state.pad.opportunity_id, &tags).await;
-                self.state.tags_written.extend(tags);
-                self.after_lever_write(changed).await
+                let answer = self.account()?.lever.remove_tags(&candidate, tags).await;
+                self.lever_write(answer).await
             }
             Command::ReadNotes { reference } => {
-                let notes = self.account()?.lever.notes(&self.state.pad.opportunity_id).await;
-                let notes = notes.map_err(PassError::Service)?;
+                let notes = self.account()?.lever.notes(&candidate).await.map_err(PassError::Service)?;
                 let unreadable = notes.unreadable();
                 let found = notes
                     .notes
                     .into_iter()
                     .find(|note| note.values.iter().any(|value| reference.is_of_note(value)));
-                // An unreadable note may be the searched one (contract X9).
-                if let (None, Some(unreadable)) = (&found, unreadable) {
-                    return Err(PassError::Service(unreadable));
+                match (found, unreadable) {
+                    (Some(note), _) => Ok(Fact::Note(NoteLookup::Written(note.id))),
+                    // An unreadable note may be the searched one (contract X9).
+                    (None, Some(unreadable)) => Err(PassError::Service(unreadable)),
+                    (None, None) => Ok(Fact::Note(NoteLookup::Absent)),
                 }
-                self.state.note = found.map_or(NoteLookup::Absent, |note| NoteLookup::Written(note.id));
-                Ok(())
             }
-            Command::AddNote(text) => self.add_note(&text).await,
+            Command::AddNote(text) => self.add_note(text).await,
             Command::ReadEvents(id) => {
-                let events = self.account()?.interview.pad_events(&id).await;
-                self.state.events = Some(events.map_err(PassError::Service)?);
-                Ok(())
+                let events = self.account()?.interview.pad_events(id).await;
+                Ok(Fact::Events(events.map_err(PassError::Service)?))
             }
             Command::ReadCode(ids) => {
                 let mut code = Vec::new();
                 for id in ids {
-                    match self.account()?.interview.environment(id).await {
+                    match self.account()?.interview.environment(*id).await {
                         Ok(environment) => code.push(environment),
                         // A file that CoderPad does not return must not prevent the note (contract E3).
                         Err(error) if matches!(error.class, ErrorKind::NotFound | ErrorKind::Invalid) => {}
                         Err(error) => return Err(PassError::Service(error)),
                     }
                 }
-                self.state.code = Some(code);
-                Ok(())
+                Ok(Fact::Code(code))
             }
             Command::CheckQuestion { question, type_ } => {
                 // The refusal remains, whatever the result.
-                let asked = self.account()?.interview.question(question).await;
-                self.state.question_problem =
-                    Some(asked.ok().and_then(|asked| question::question_problem(&asked, type_)));
-                Ok(())
+                let asked = self.account()?.interview.question(*question).await;
+                Ok(Fact::QuestionProblem(asked.ok().and_then(|asked| question_problem(&asked, *type_))))
             }
             Command::EndPad(id) => {
-                self.account()?.interview.end_pad(&id).await.map_err(PassError::Service)?;
+                self.account()?.interview.end_pad(id).await.map_err(PassError::Service)?;
                 tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "ended interview in CoderPad");
-                self.state.end_requested = true;
-                // The response does not contain the pad.
-                self.state.record = PadLookup::NotRead;
-                Ok(())
+                Ok(Fact::Done)
             }
             Command::RemoveLink(url) => {
-                let changed =
-                    self.account()?.lever.remove_links(&self.state.pad.opportunity_id, &[url]).await;
-                self.state.link_removed = changed.is_ok();
-                self.after_lever_write(changed).await
+                let answer = self.account()?.lever.remove_links(&candidate, std::slice::from_ref(url)).await;
+                self.lever_write(answer).await
             }
             Command::DeletePad(id) => {
-                self.account()?.interview.delete_pad(&id).await.map_err(PassError::Service)?;
+                self.account()?.interview.delete_pad(id).await.map_err(PassError::Service)?;
                 tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "deleted pad in CoderPad");
-                // A pad that is deleted again counts in the hourly limit (contract P11).
-                let attempt = self.state.pad.open_attempt().filter(|_| !self.state.pad.deleting);
-                let attempted = attempt.and_then(|attempt| attempt.at.parse().ok());
-                self.state.create_answered_at = self.state.create_answered_at.or(attempted);
-                if let CreateOutcome::Searched(found) = &mut self.state.create_outcome {
-                    found.retain(|record| record.id != id);
-                }
-                self.state.deleted.push(id);
-                Ok(())
+                Ok(Fact::Done)
             }
-            Command::Yield(id) => self.mark_as_yielding(id).await,
-            Command::ClearPad => self.forget_pad().await,
-            Command::CreateNextPad(n) => self.create_next_pad(n).await,
+            Command::Yield(id) => self.mark_as_yielding(id.as_ref()).await,
+            Command::ClearPad => self.clear_pad().await,
+            Command::CreateNextPad(n) => self.create_next_pad(*n).await,
             Command::JudgeSibling(name) => {
-                self.context.hints.request(&self.state.pad.namespace, &name, Hint::Judge);
-                self.state.sibling_requested = true;
-                Ok(())
+                self.context.hints.request(&self.state.pad.namespace, name, Hint::Judge);
+                Ok(Fact::Done)
             }
-            Command::SetFinalizer(present) => self
-                .write(MetadataChange::default().finalizer(names::FINALIZER, present))
-                .await
-                .map_err(cluster),
+            Command::SetFinalizer(present) => {
+                let change = MetadataChange::default().finalizer(names::FINALIZER, *present);
+                self.write(change).await.map_err(cluster)?;
+                Ok(Fact::Done)
+            }
         }
     }
 
@@ -230,25 +192,28 @@ impl PadReconcile<'_> {
         Ok(())
     }
 
+    /// Keeps a version from the API server for the event of the command.
     fn refresh_stored(&mut self, pad: Pad) {
         self.context.write_tracker.record(&pad);
-        let before = (self.state.pad.attempt.take(), self.state.pad.open_claim());
-        self.state.pad = engine::observe::stored_pad(&pad, self.configuration.as_deref());
+        let stored = engine::observe::stored_pad(&pad, self.configuration.as_deref());
+        self.stored = Some(StoredVersion {
+            create_outcome: observe::flight(&stored, self.context),
+            write_claim: observe::claimed(&stored, self.context),
+            pad: stored,
+        });
         self.pad = Arc::new(pad);
-        // A request of another process that has written meanwhile may be in flight.
-        if self.state.pad.attempt != before.0 {
-            self.state.create_outcome = observe::flight(&self.state.pad, self.context);
-        }
-        if self.state.pad.open_claim() != before.1 {
-            self.state.write_claim = observe::claimed(&self.state.pad, self.context);
-        }
+    }
+
+    /// Returns the last known version of the Pad, also within a command that has written it.
+    fn stored_pad(&self) -> &StoredPad {
+        self.stored.as_ref().map_or(&self.state.pad, |stored| &stored.pad)
     }
 
     /// Reads the candidate. A 404 has irreversible consequences, so it is confirmed by a second read (contract P7b).
     /// After a webhook, the plan does that with its own delays (contract P7a).
-    async fn read_opportunity(&mut self) -> Result<(), PassError> {
+    async fn read_opportunity(&mut self) -> Result<Fact, PassError> {
         let demand = self.demand.take();
-        self.state.read_is_shared = demand.is_some();
+        let shared = demand.is_some();
         let lever = &self.account()?.lever;
         let mut read = match demand {
             Some(demand) => demand.read(lever).await,
@@ -259,7 +224,7 @@ impl PadReconcile<'_> {
             tokio::time::sleep(READ_AGAIN_AFTER).await;
             read = lever.opportunity(&self.state.pad.opportunity_id).await;
         }
-        self.state.opportunity = match read {
+        let lookup = match read {
             Ok(opportunity) => CandidateLookup::Read(Box::new(opportunity)),
             Err(error) if error.class == ErrorKind::NotFound => CandidateLookup::NotFound,
             Err(error) if error.class == ErrorKind::Forbidden => {
@@ -280,7 +245,7 @@ impl PadReconcile<'_> {
             }
             Err(error) => return Err(PassError::Service(error)),
         };
-        Ok(())
+        Ok(Fact::Candidate { lookup, shared })
     }
 
     /// Reads a pad. A 404 is confirmed by a second read, as for the candidate.
@@ -299,26 +264,24 @@ impl PadReconcile<'_> {
     }
 
     /// Stores on the configuration whether CoderPad refuses to create take-homes for its spec.
-    async fn store_refusal(&mut self, refused: bool) -> Result<(), PassError> {
+    async fn store_refusal(&mut self, refused: bool) -> Result<Fact, PassError> {
         let generation = self.configuration.as_ref().and_then(|one| one.metadata.generation);
         self.write_configuration(|status| {
             status.take_home_refused_generation = generation.filter(|_| refused);
         })
         .await?;
-        self.state.refusal_stored = true;
-        Ok(())
+        Ok(Fact::Done)
     }
 
     /// Stores on the configuration that these stage entries of the candidate were served.
-    async fn store_served(&mut self, entries: &[Timestamp]) -> Result<(), PassError> {
+    async fn store_served(&mut self, entries: &[Timestamp]) -> Result<Fact, PassError> {
         let id = self.state.pad.opportunity_id.clone();
         let added = entries.iter().map(|entry| Fingerprint::new(&id, *entry));
         self.write_configuration(|status| {
             status.served_entries = served_entries::add(status.served_entries.as_deref(), added);
         })
         .await?;
-        self.state.served_stored = true;
-        Ok(())
+        Ok(Fact::Done)
     }
 
     /// Changes the current status of the Pad's configuration. A deleted configuration is ignored.
@@ -363,7 +326,7 @@ impl PadReconcile<'_> {
     }
 
     /// Creates the next Pad of the series. An existing one counts as created.
-    async fn create_next_pad(&mut self, n: u32) -> Result<(), PassError> {
+    async fn create_next_pad(&mut self, n: u32) -> Result<Fact, PassError> {
         let Some(configuration) = self.configuration.clone() else { return Err(PassError::Conflict) };
         let asked = names::reconcile_requested_at(self.pad.as_ref()).filter(|_| self.state.pad.requested);
         let delivered =
@@ -373,10 +336,7 @@ impl PadReconcile<'_> {
         let opportunity_id = &self.state.pad.opportunity_id;
         let further = |n| pad_builder::pad(&configuration, opportunity_id, n, trigger.clone());
         match crate::k8s::pads::store(&self.api(), n, further).await {
-            Ok(Some(_)) => {
-                self.state.sibling_requested = true;
-                Ok(())
-            }
+            Ok(Some(_)) => Ok(Fact::Done),
             Ok(None) => {
                 Err(PassError::Cluster { message: "the name of the next Pad is not free yet".into() })
             }

@@ -37,7 +37,7 @@ use engine::observe::RelatedObjects;
 use engine::rules::failure_tag::{FailureTag, PadHealth};
 use engine::state::{CandidateLookup, PadLookup, PassError, StoredPad};
 use engine::{events, status, tags};
-use execute::{OnRefusal, PadReconcile};
+use execute::PadReconcile;
 use futures::StreamExt;
 use jiff::Timestamp;
 use kube::runtime::controller::{Action, Controller};
@@ -215,6 +215,7 @@ async fn reconcile(
         demand,
         departure: None,
         made: None,
+        stored: None,
         state,
     };
     let (outcome, again) = run_to_completion(&mut pass, &around).await;
@@ -330,9 +331,8 @@ async fn run_to_completion(
             pass.state.error = Some(error);
             continue;
         }
-        let if_refused = OnRefusal::for_command(&step);
-        pass.execute(rule, step).await;
-        pass.tolerate_refusal(if_refused);
+        pass.execute(rule, &step).await;
+        pass.state.tolerate_refusal(&step);
     }
     tracing::error!(pad = %pass.state.pad.name, namespace = %pass.state.pad.namespace, "the rules do not terminate; please report this bug");
     (Outcome::NoDecision, Some(REQUEUE_INTERVAL))
@@ -386,7 +386,7 @@ async fn reconcile_failure_tag(
         }
         let own = pass.state.error.take();
         match ensure_clients(pass, around).await {
-            Ok(()) => pass.execute(FAILURE_TAG_RULE, step).await,
+            Ok(()) => pass.execute(FAILURE_TAG_RULE, &step).await,
             Err(error) => pass.state.error = Some(error),
         }
         pass.state.failure_tag_error = std::mem::replace(&mut pass.state.error, own);

@@ -14,7 +14,8 @@ use crate::k8s::with_timeout;
 use crate::transport::{ErrorKind, Permit, SendDeadline};
 use api::installation::{self, REQUESTED_BY, RequestedBy};
 use api::names::{self, CreateIntent, OnceOnlyWrite, Reference};
-use engine::state::{ConnectionState, CreateOutcome, PadLookup, PassError, WriteClaim};
+use engine::event::Fact;
+use engine::state::{ConnectionState, CreateOutcome, PassError, WriteClaim};
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
 use tokio::time::Instant;
@@ -32,16 +33,15 @@ const UNREADABLE: &str = "CoderPad's list has rows that cannot be read, and one 
 impl PadReconcile<'_> {
     /// Acquires the rate-limit token, records the attempt, then sends the request within 10 s or not at all (contract
     /// X3).
-    pub(super) async fn create(&mut self, reference: Reference, new: &NewPad) -> Result<(), PassError> {
+    pub(super) async fn create(&mut self, reference: &Reference, new: &NewPad) -> Result<Fact, PassError> {
         let interview = self.account()?.interview.clone();
         let permit = interview.permit().await;
-        let (allowances, namespace) = (&self.context.pad_budget, self.state.pad.namespace.clone());
-        let ConnectionState::Ready { name, pads_left, per_hour, hour_full, .. } = &mut self.state.connection
-        else {
-            return Ok(());
+        let ConnectionState::Ready { name, pads_left, per_hour, .. } = &self.state.connection else {
+            return Ok(Fact::Done);
         };
+        let (budget, namespace) = (&self.context.pad_budget, self.state.pad.namespace.clone());
         let (connection, now) = (name.clone(), Timestamp::now());
-        let wanted = PadRequest {
+        let request = PadRequest {
             pad: self.pad.uid().unwrap_or_default(),
             account: interview.account_id(),
             remaining: *pads_left,
@@ -50,31 +50,23 @@ impl PadReconcile<'_> {
                 .map(|_| observe::reported_creations(&self.pad, name, self.context, now))
                 .unwrap_or_default(),
         };
-        let taken = match allowances.reserve(&namespace, name, wanted, now) {
-            Ok(taken) => taken,
-            // Other Pads took the remaining quota or limit; the plan decides again.
-            Err(Denied::Quota) => {
-                *pads_left = Some(0);
-                return Ok(());
-            }
-            Err(Denied::Hour(full)) => {
-                *hour_full = Some(full);
-                return Ok(());
-            }
+        // If other Pads took the remaining quota or limit, the rules decide again.
+        let reserved = match budget.reserve(&namespace, name, request, now) {
+            Ok(reserved) => reserved,
+            Err(Denied::Quota) => return Ok(Fact::NoQuota),
+            Err(Denied::Hour(full)) => return Ok(Fact::HourFull(full)),
         };
-        let created = self.create_once(&interview, permit, reference, new).await;
+        let attempt = CreateIntent::new(reference.clone(), Timestamp::now());
+        let created = self.create_once(&interview, permit, &attempt, new).await;
         match &created {
-            Ok(()) => allowances.created(&namespace, &connection, &taken),
+            Ok(Fact::CreateRefused { .. }) => budget.refused(&namespace, &connection, &reserved),
+            Ok(_) => budget.created(&namespace, &connection, &reserved),
             Err(PassError::CreateOutcomeUnknown(_)) => {}
-            // This class means that the request was not sent: see CreateError.
-            Err(PassError::Service(error)) if error.class != ErrorKind::Unavailable => {
-                allowances.refused(&namespace, &connection, &taken);
-            }
-            Err(_) => allowances.not_sent(&namespace, &connection, &taken),
+            Err(_) => budget.not_sent(&namespace, &connection, &reserved),
         }
-        if matches!(created, Err(PassError::Service(_))) {
+        if matches!(created, Ok(Fact::CreateRefused { .. }) | Err(PassError::Service(_))) {
             // If this write fails, the next pass repeats it. InFlight knows the outcome, so it needs no search.
-            self.forget_attempt().await.ok();
+            self.clear_attempt(Some(attempt)).await.ok();
         }
         created
     }
@@ -83,12 +75,11 @@ impl PadReconcile<'_> {
         &mut self,
         interview: &InterviewClient,
         permit: Permit,
-        reference: Reference,
+        attempt: &CreateIntent,
         new: &NewPad,
-    ) -> Result<(), PassError> {
+    ) -> Result<Fact, PassError> {
         let leave_by = Instant::now() + SEND_DEADLINE;
         let sent_at = schedule::now();
-        let attempt = CreateIntent::new(reference, Timestamp::now());
         let mut intention = MetadataChange::default()
             .annotate(names::ATTEMPT, attempt.to_string())
             .finalizer(names::FINALIZER, true);
@@ -100,16 +91,15 @@ impl PadReconcile<'_> {
             Ok(record) => {
                 tracing::info!(pad = %self.state.pad.name, namespace = %self.state.pad.namespace, "created pad in CoderPad");
                 self.made = Some(record.id.clone());
-                self.state.create_answered_at = Some(sent_at);
-                self.state.record = PadLookup::Read(Box::new(record));
-                Ok(())
+                Ok(Fact::Created { record, sent_at })
             }
             Err(CreateError::NotSent(error) | CreateError::Refused(error)) => {
                 self.context.in_flight.mark_not_sent(&attempt.to_string());
-                if error.class != ErrorKind::Unavailable {
-                    self.state.create_answered_at = Some(sent_at);
+                // This class means that the request was not sent: see CreateError.
+                if error.class == ErrorKind::Unavailable {
+                    return Err(PassError::Service(error));
                 }
-                Err(PassError::Service(error))
+                Ok(Fact::CreateRefused { error, sent_at })
             }
             Err(CreateError::OutcomeUnknown(error)) => {
                 self.context.metrics.inc_outcomes_unknown();
@@ -121,7 +111,7 @@ impl PadReconcile<'_> {
 
     /// Searches the newest pads, back to the time of the attempt. A found pad is adopted immediately; "there is none"
     /// requires two scans that agree, after no request can be in flight (contract X5b).
-    pub(super) async fn search(&mut self, reference: &Reference) -> Result<(), PassError> {
+    pub(super) async fn search(&mut self, reference: &Reference) -> Result<Fact, PassError> {
         let since = self.state.pad.attempt.as_ref().and_then(|attempt| attempt.at.parse::<Timestamp>().ok());
         let since = since.and_then(|at| at.checked_sub(CLOCK_SKEW_MINUTES.minutes()).ok());
         let first = self.scan_pads(reference, since).await?;
@@ -130,8 +120,7 @@ impl PadReconcile<'_> {
             if found.is_empty() {
                 let mark = self.state.pad.attempt.as_ref().map(ToString::to_string).unwrap_or_default();
                 let search_in = self.context.in_flight.next_search_delay(&mark);
-                self.state.create_outcome = CreateOutcome::InFlight { rest, search_in };
-                return Ok(());
+                return Ok(Fact::NotFoundYet(CreateOutcome::InFlight { rest, search_in }));
             }
             found
         } else {
@@ -144,8 +133,7 @@ impl PadReconcile<'_> {
             pad = %self.state.pad.name, namespace = %self.state.pad.namespace, found = found.len(),
             "searched CoderPad's newest pads after an unconfirmed creation"
         );
-        self.state.create_outcome = CreateOutcome::Searched(found);
-        Ok(())
+        Ok(Fact::Found(found))
     }
 
     async fn scan_pads(
@@ -195,16 +183,16 @@ impl PadReconcile<'_> {
     /// ownership.
     pub(super) async fn store(
         &mut self,
-        record: PadRecord,
+        record: &PadRecord,
         keep_finalizer: bool,
         departure: Option<SendDeadline>,
-    ) -> Result<(), PassError> {
+    ) -> Result<Fact, PassError> {
         let attempt = self.state.pad.attempt.clone();
         for _ in 0..STORE_TRIES {
             // A Pad that is being deleted keeps its finalizer until its pad is cleaned up.
             let mut change = MetadataChange::default()
                 .annotate(names::PAD_ID, &record.id)
-                .finalizer(names::FINALIZER, keep_finalizer || self.state.pad.deleting)
+                .finalizer(names::FINALIZER, keep_finalizer || self.stored_pad().deleting)
                 .conflict_even_if_applied();
             if let Some(requested_by) = self.requested_by(installation::from_notes(&record.notes)) {
                 change = change.annotate(REQUESTED_BY, requested_by);
@@ -223,13 +211,12 @@ impl PadReconcile<'_> {
                     // Nothing is in flight until the link is sent.
                     self.context.in_flight.mark_not_sent(&record.id);
                     self.departure = departure;
-                    self.state.write_claim = if self.departure.is_some() {
-                        WriteClaim::Owned(OnceOnlyWrite::Link)
-                    } else {
-                        WriteClaim::Unclaimed
-                    };
-                    self.state.record = PadLookup::Read(Box::new(record));
-                    return Ok(());
+                    return Ok(Fact::PadStored {
+                        write_claim: match self.departure {
+                            Some(_) => WriteClaim::Owned(OnceOnlyWrite::Link),
+                            None => WriteClaim::Unclaimed,
+                        },
+                    });
                 }
                 Err(WriteError::Conflict { .. }) => {
                     let now = with_timeout(self.api().get_opt(&self.state.pad.name)).await;
@@ -238,14 +225,13 @@ impl PadReconcile<'_> {
                         return Err(cluster(WriteError::Gone));
                     };
                     self.refresh_stored(now);
-                    if self.state.pad.attempt == attempt && self.state.pad.pad_id.as_ref() == Some(&record.id)
-                    {
+                    let now = self.stored_pad();
+                    if now.attempt == attempt && now.pad_id.as_ref() == Some(&record.id) {
                         // Stored by us or by another process, which may be about to add the link: wait for it.
-                        self.state.write_claim = observe::claimed(&self.state.pad, self.context);
-                        self.state.record = PadLookup::Read(Box::new(record));
-                        return Ok(());
+                        let write_claim = observe::claimed(now, self.context);
+                        return Ok(Fact::PadStored { write_claim });
                     }
-                    if self.state.pad.attempt != attempt || self.state.pad.pad_id.is_some() {
+                    if now.attempt != attempt || now.pad_id.is_some() {
                         return Err(PassError::Conflict);
                     }
                 }
@@ -263,8 +249,8 @@ impl PadReconcile<'_> {
         (self.pad.annotations().get(REQUESTED_BY) != Some(&requested_by)).then_some(requested_by)
     }
 
-    pub(super) async fn forget_attempt(&mut self) -> Result<(), PassError> {
-        let attempt = self.state.pad.attempt.clone();
+    /// Clears an attempt that certainly created no pad, or whose pad is deleted.
+    pub(super) async fn clear_attempt(&mut self, attempt: Option<CreateIntent>) -> Result<Fact, PassError> {
         let change = MetadataChange::default()
             .remove_annotation(names::ATTEMPT)
             .remove_annotation(REQUESTED_BY)
@@ -276,6 +262,6 @@ impl PadReconcile<'_> {
         if let Some(attempt) = &attempt {
             self.context.in_flight.forget(&attempt.to_string());
         }
-        Ok(())
+        Ok(Fact::Done)
     }
 }

@@ -7,7 +7,8 @@ use crate::k8s::patch::MetadataChange;
 use crate::lever::Opportunity;
 use crate::transport::{self, ErrorKind, SendDeadline};
 use api::names::{self, Claim, OnceOnlyWrite};
-use engine::state::{CandidateLookup, NoteLookup, PassError, WriteClaim};
+use engine::event::Fact;
+use engine::state::{NoteLookup, PassError};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -19,7 +20,7 @@ impl PadReconcile<'_> {
     }
 
     /// Claims a write to Lever: only one of two processes succeeds, and only that one may send.
-    pub(super) async fn claim(&mut self, effect: OnceOnlyWrite) -> Result<(), PassError> {
+    pub(super) async fn claim(&mut self, effect: OnceOnlyWrite) -> Result<Fact, PassError> {
         let departure = self.acquire_send_deadline().await?;
         let claim = Claim::new(effect, Timestamp::now());
         let mut change = MetadataChange::default().annotate(names::CLAIM, claim.to_string());
@@ -29,14 +30,12 @@ impl PadReconcile<'_> {
         self.write(change).await.map_err(cluster)?;
         self.context.in_flight.mark_not_sent(&claim.to_string());
         self.departure = Some(departure);
-        self.state.write_claim = WriteClaim::Owned(effect);
-        Ok(())
+        Ok(Fact::Done)
     }
 
     /// Takes the permit of the claimed write, and returns it with its mark.
     fn take_claimed_permit(&mut self) -> Result<(SendDeadline, String), PassError> {
         let mark = self.state.pad.open_claim().map(|(_, mark)| mark);
-        self.state.write_claim = WriteClaim::Unclaimed;
         self.departure
             .take()
             .zip(mark)
@@ -55,42 +54,35 @@ impl PadReconcile<'_> {
         }
     }
 
-    pub(super) async fn add_link(&mut self, url: String) -> Result<(), PassError> {
+    pub(super) async fn add_link(&mut self, url: &String) -> Result<Fact, PassError> {
         let (departure, mark) = self.take_claimed_permit()?;
-        let changed =
-            self.account()?.lever.add_links(departure, &self.state.pad.opportunity_id, &[url]).await;
-        self.state.link_written = changed.is_ok();
-        self.track_outcome(OnceOnlyWrite::Link, &mark, &changed);
-        self.after_lever_write(changed).await
+        let (lever, candidate) = (&self.account()?.lever, &self.state.pad.opportunity_id);
+        let answer = lever.add_links(departure, candidate, std::slice::from_ref(url)).await;
+        self.track_outcome(OnceOnlyWrite::Link, &mark, &answer);
+        self.lever_write(answer).await
     }
 
-    pub(super) async fn add_note(&mut self, text: &str) -> Result<(), PassError> {
+    pub(super) async fn add_note(&mut self, text: &str) -> Result<Fact, PassError> {
         let (departure, mark) = self.take_claimed_permit()?;
         let added = self.account()?.lever.add_note(departure, &self.state.pad.opportunity_id, text).await;
         self.track_outcome(OnceOnlyWrite::Note, &mark, &added);
-        self.state.note = NoteLookup::Written(added.map_err(PassError::Service)?);
-        Ok(())
+        Ok(Fact::Note(NoteLookup::Written(added.map_err(PassError::Service)?)))
     }
 
-    /// Stores the opportunity from Lever's response to a write. A 404 may concern something else, such as the user of
-    /// performAs, so a read confirms whether the candidate was deleted.
-    pub(super) async fn after_lever_write(
+    /// Returns Lever's answer to a write. A 404 may concern something else than the candidate, so it is followed by a
+    /// read.
+    pub(super) async fn lever_write(
         &mut self,
-        changed: Result<Opportunity, transport::ServiceError>,
-    ) -> Result<(), PassError> {
-        match changed {
-            Ok(opportunity) => {
-                self.state.opportunity = CandidateLookup::Read(Box::new(opportunity));
-                Ok(())
-            }
-            Err(error) if error.class == ErrorKind::NotFound => {
-                self.read_opportunity().await?;
-                match self.state.opportunity {
-                    CandidateLookup::NotFound => Ok(()),
-                    _ => Err(PassError::Service(error)),
-                }
-            }
-            Err(error) => Err(PassError::Service(error)),
-        }
+        answer: Result<Opportunity, transport::ServiceError>,
+    ) -> Result<Fact, PassError> {
+        let is_missing = answer.as_ref().is_err_and(|error| error.class == ErrorKind::NotFound);
+        let confirmed = match is_missing {
+            true => match self.read_opportunity().await? {
+                Fact::Candidate { lookup, .. } => Some(lookup),
+                _ => None,
+            },
+            false => None,
+        };
+        Ok(Fact::LeverWrite { answer: answer.map(Box::new), confirmed })
     }
 }

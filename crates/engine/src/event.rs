@@ -1,0 +1,94 @@
+//! What came of a command. [`crate::apply`] adds it to the state.
+
+use crate::rolling_limit::LimitExceeded;
+use crate::state::{CandidateLookup, CreateOutcome, NoteLookup, PassError, StoredPad, WriteClaim};
+use jiff::Timestamp;
+use services::ServiceError;
+use services::coderpad::{Environment, PadEvent, PadRecord};
+use services::lever::Opportunity;
+
+/// Result of one command.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The Pad as the API server returned it, if the command wrote or read it, even if the command failed afterwards.
+    pub stored: Option<StoredVersion>,
+    /// What the command found or did, or why it failed.
+    pub result: Result<Fact, PassError>,
+}
+
+impl From<Result<Fact, PassError>> for Event {
+    fn from(result: Result<Fact, PassError>) -> Self {
+        Self { stored: None, result }
+    }
+}
+
+/// A version of the Pad from the API server, with what this process knows of the requests that it records.
+#[derive(Clone, Debug)]
+pub struct StoredVersion {
+    /// The Pad.
+    pub pad: StoredPad,
+    /// State of the attempt that it records.
+    pub create_outcome: CreateOutcome,
+    /// State of the write to Lever that it records.
+    pub write_claim: WriteClaim,
+}
+
+/// What a command found or did.
+#[derive(Clone, Debug)]
+pub enum Fact {
+    /// The command took effect; nothing else is known.
+    Done,
+    /// The candidate was read.
+    Candidate {
+        /// Lever's answer.
+        lookup: CandidateLookup,
+        /// Whether the answer is from a list page or a shared read, and may be some seconds old.
+        shared: bool,
+    },
+    /// The pad was read; `None`: CoderPad has none with that ID.
+    Pad(Option<PadRecord>),
+    /// The readable pads behind links were read.
+    LinkedPads(Vec<PadRecord>),
+    /// No request was sent: other Pads have used the remaining quota.
+    NoQuota,
+    /// No request was sent: other Pads have used the hourly limit.
+    HourFull(LimitExceeded),
+    /// The pad was created.
+    Created {
+        /// The pad.
+        record: PadRecord,
+        /// Time of the request.
+        sent_at: Timestamp,
+    },
+    /// CoderPad refused to create the pad.
+    CreateRefused {
+        /// CoderPad's answer.
+        error: ServiceError,
+        /// Time of the request.
+        sent_at: Timestamp,
+    },
+    /// A search found nothing while the request may still be in flight.
+    NotFoundYet(CreateOutcome),
+    /// A conclusive search. Contains the pads with the reference, oldest first.
+    Found(Vec<PadRecord>),
+    /// The ID of the pad is stored, which also claims the link if the command says so.
+    PadStored {
+        /// State of the link's write.
+        write_claim: WriteClaim,
+    },
+    /// Lever answered a write to the candidate.
+    LeverWrite {
+        /// The opportunity, or the error.
+        answer: Result<Box<Opportunity>, ServiceError>,
+        /// The read that followed a 404, which may concern something else than the candidate.
+        confirmed: Option<CandidateLookup>,
+    },
+    /// The notes were searched, or a note was written.
+    Note(NoteLookup),
+    /// The events of the pad.
+    Events(Vec<PadEvent>),
+    /// The final code.
+    Code(Vec<Environment>),
+    /// Why the question cannot be used; `None`: it can, or that is not known.
+    QuestionProblem(Option<&'static str>),
+}

@@ -49,11 +49,11 @@ dev: control-plane ## Run a control plane, the simulators and the operator while
 check: control-plane ## Run the tests of one area, such as AREA=sync; in the control plane of `make dev`, if it runs.
 	@test -n '$(AREA)' || { echo 'check: AREA is not set. Example: make check AREA=sync' >&2; exit 1; }
 	@echo '==> check: building'
-	cargo test --locked --no-run -p pad-operator -p demo --test operator --test demo --lib
+	cargo test --locked --no-run -p pad-operator -p demo -p api -p engine -p services --test operator --test demo --lib
 	@echo '==> check: $(AREA)'
 	@kept="$${CARGO_TARGET_DIR:-target}/debug/kept-control-plane"; \
 	  if [ -e "$$kept" ]; then export CONTROL_PLANE="$$kept"; fi; \
-	  cargo test --quiet --locked -p pad-operator -p demo --test operator --lib -- '$(AREA)'
+	  cargo test --quiet --locked -p pad-operator -p demo -p api -p engine -p services --test operator --lib -- '$(AREA)'
 
 .PHONY: test
 test: setup lint generate-check docs ## Run everything that CI runs, except e2e: setup, lint, generated files, the site, all tests.
@@ -73,10 +73,10 @@ soak: control-plane ## Inject random faults for some minutes, then compare the r
 .PHONY: fuzz
 fuzz: control-plane ## Run the tests on random inputs with many more cases. PROPTEST_CASES=.
 	@echo '==> fuzz: building'
-	cargo test --locked -p pad-operator --lib --test operator --no-run
+	cargo test --locked -p pad-operator -p api -p engine --lib --test operator --no-run
 	@echo '==> fuzz: decoders and encoders'
-	@PROPTEST_CASES=$${PROPTEST_CASES:-4000} cargo test --quiet --locked -p pad-operator --lib -- \
-	  fuzz:: hostile:: any_title any_note --nocapture
+	@PROPTEST_CASES=$${PROPTEST_CASES:-4000} cargo test --quiet --locked -p pad-operator -p api -p engine --lib -- \
+	  fuzz any_ titles_are --nocapture
 	@echo '==> fuzz: objects through the API server'
 	@PROPTEST_CASES=$${PROPTEST_CASES:-1000} cargo test --quiet --locked -p pad-operator --test operator -- \
 	  hostile_specs --nocapture
@@ -99,7 +99,7 @@ lint: $(CARGO_DENY) $(CARGO_MACHETE) $(JSCPD) ## Check format, clippy, documenta
 	tools/prose.sh
 
 .PHONY: prose
-prose: ## Check the language of the documentation, the chart, and the comments and messages in src/, and print the rate of warnings.
+prose: ## Check the language of the documentation, the chart, and the comments and messages in src/ and crates/, and print the rate of warnings.
 	@tools/prose.sh
 
 .PHONY: vale
@@ -113,7 +113,7 @@ sbom: $(CARGO_CYCLONEDX) ## Write the bill of materials of the release binary, a
 	$(CARGO_CYCLONEDX) cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --target x86_64-unknown-linux-gnu \
 	  --override-filename pad-operator.cdx
 	@sed 's#file://$(CURDIR)#file:///pad-operator#g' pad-operator.cdx.json > target/sbom/pad-operator.cdx.json
-	@rm -f pad-operator.cdx.json */pad-operator.cdx.json tools/documents/pad-operator.cdx.json
+	@rm -f pad-operator.cdx.json */pad-operator.cdx.json */*/pad-operator.cdx.json
 
 # Builds the tool once from source, in about 2 minutes on 2 cores, with little optimization and without features that need
 # the network. A tool of another version than above is replaced.

@@ -19,7 +19,6 @@ const NAMESPACE_SHARE_FACTOR: usize = 7;
 #[derive(Clone, Debug)]
 pub struct FairShare(Arc<Mutex<FairShareState>>);
 
-/// Namespace and name of a connection.
 #[derive(Debug)]
 struct FairShareState {
     free: usize,

@@ -1,4 +1,4 @@
-//! Controllers of the three kinds. Each reconcile has the phases observe, plan, execute and status.
+//! Controllers of the three kinds. Each reconcile observes, decides, executes, and writes the status.
 //!
 //! They run only on the leader. This module contains the shared context.
 

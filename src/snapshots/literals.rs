@@ -17,7 +17,7 @@ pub fn messages(folder: &Path) -> Vec<Fragment> {
     let mut found = Vec::new();
     for path in rust_files(folder) {
         let source = std::fs::read_to_string(&path).unwrap();
-        let source = source.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let source = source.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         for (line, before, literal) in literals(source) {
             let statement = before.rsplit([';', '{', '}']).next().unwrap_or_default();
             if ["tracing::", "expect(", "register("].iter().any(|skipped| statement.contains(skipped)) {
@@ -26,7 +26,7 @@ pub fn messages(folder: &Path) -> Vec<Fragment> {
             if !is_sentence(&literal) {
                 continue;
             }
-            let place = format!("{}:{line}", path.strip_prefix(folder).unwrap().display());
+            let place = format!("{}:{line}", path.strip_prefix(super::root()).unwrap().display());
             for text in between_placeholders(&literal) {
                 let text = super::one_line(&text);
                 if text.split(' ').filter(|word| word.chars().any(char::is_alphabetic)).count() >= WORDS {

@@ -7,7 +7,7 @@
 //! sync if a rule has `onArchive: End`, one of those deleted and one of those changed since then, and one scan of the
 //! pads that changed in CoderPad: mostly one page each, however many Pads exist.
 //!
-//! Sync decides little. It creates Pads for candidates without one (`backfill`), and adds hints for the Pads with
+//! Sync decides little. It creates Pads for candidates without one ([`engine::backfill`]), and adds hints for the Pads with
 //! changed data ([`crate::controller::pad::hints`]): each reads its current state itself. The watermarks may be lost:
 //! the next sync finds the same changes.
 

@@ -1,8 +1,8 @@
 //! The webhook endpoint: receives Lever's deliveries and stores them in the API server before it responds.
 //!
 //! Every replica responds. The contract defines the order of the checks; until the signature is verified, a request
-//! causes no call to the API server and no log line. The endpoint has no rules of its own: `routing` chooses the Pad
-//! for a stage change, `persist` writes it, and the leader decides what follows ([`crate::controller::pad`]).
+//! causes no call to the API server and no log line. The endpoint has no rules of its own: [`engine::routing`] chooses the
+//! Pad for a stage change, `persist` writes it, and the leader decides what follows ([`crate::controller::pad`]).
 
 mod body;
 pub(crate) mod event;

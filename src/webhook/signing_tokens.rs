@@ -29,7 +29,6 @@ const TOKEN_BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 /// Maximum delay before a retry.
 const TOKEN_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// Namespace and name of a connection.
 /// The signature tokens of one connection.
 pub type Tokens = Arc<Vec<SecretString>>;
 

@@ -89,7 +89,9 @@ fn parse(entries: Option<&str>) -> BTreeSet<Fingerprint> {
 
 fn text(entries: BTreeSet<Fingerprint>) -> Option<String> {
     if entries.len() > MAX_ENTRIES {
+        // With the target of the operator, so that its level applies.
         tracing::warn!(
+            target: "pad_operator",
             entries = entries.len(),
             limit = MAX_ENTRIES,
             "too many served stage entries to store"

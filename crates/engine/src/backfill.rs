@@ -1,5 +1,5 @@
-//! Chooses the action for a candidate who was found in a scan, for one rule: pure. The plan of a Pad owns the rules
-//! about repeats and existing candidates; sync must not request a Pad that the plan would decide differently, or each
+//! Chooses the action for a candidate who was found in a scan, for one rule: pure. The rules of a Pad decide
+//! about repeats and existing candidates; sync must not request a Pad that they would decide differently, or each
 //! sync would request it again.
 
 use crate::series::{self, Progress, RepeatDecision, SeriesMember};

@@ -55,7 +55,7 @@ pub const RULES: &[NamedRule] = &[
     rule("failed for this entry", failed_before),
     rule("served by a sibling", served_by_sibling),
     rule("read the linked pads", read_links),
-    rule("adopt a linked pad", adopt),
+    rule("own linked pad", adopt),
     rule("served by another installation", served_elsewhere),
     rule("existing candidate", predates_rule),
     rule("entry already served", already_served),
@@ -76,7 +76,9 @@ pub struct Decision {
 /// until it has passed.
 pub fn decide(state: &PadState) -> Decision {
     let decided = RULES.iter().find_map(|rule| Some((rule.name, (rule.apply)(state)?)));
-    let (rule, command) = decided.unwrap_or(("none", Command::Done { outcome: Outcome::Keep, again: None }));
+    // The last rule applies to every state that reaches it; a test checks that no state is left over.
+    let (rule, command) =
+        decided.unwrap_or(("none", Command::Done { outcome: Outcome::NoDecision, again: None }));
     match state.backoff_remaining {
         Some(rest) if command.calls_service() => Decision {
             rule: "backoff",

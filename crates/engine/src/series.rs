@@ -1,4 +1,4 @@
-//! Rules for repeated stage entries: decides whether a candidate gets another pad (contract P3). Used by the plan, and
+//! Rules for repeated stage entries: decides whether a candidate gets another pad (contract P3). Used by the rules, and
 //! by sync before it adds hints.
 //!
 //! A series is all Pads of one candidate and one configuration. Each Pad that has a pad or is about to get one may

@@ -1,4 +1,4 @@
-//! The observed state of a Pad, on which the plan decides: plain values, no client, no clock, no Kubernetes object.
+//! The observed state of a Pad, on which the rules decide: plain values, no client, no clock, no Kubernetes object.
 //!
 //! `observe` builds it from the cluster, `execute` adds the services' answers, and tests and the model construct it.
 

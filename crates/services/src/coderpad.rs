@@ -1,5 +1,5 @@
-//! Types of the Interview API's answers. They are read tolerantly: unknown keys are ignored; null and odd values count
-//! as absent, except for fields that identify an object or cost money (contract S2a).
+//! CoderPad Interview: the form of a new pad, and the types of the answers. They are read tolerantly: unknown keys are
+//! ignored; null and odd values count as absent, except for fields that identify an object or cost money (contract S2a).
 
 use crate::AnswerPart;
 use jiff::Timestamp;

@@ -1,5 +1,5 @@
-//! Types of Lever's answers. They are read tolerantly: unknown keys are ignored; null and odd values count as absent
-//! (contract S2a). Only the ID is required.
+//! Lever: operations, permissions, and the types of its answers. They are read tolerantly: unknown keys are ignored;
+//! null and odd values count as absent (contract S2a). Only the ID is required.
 
 use crate::{AnswerPart, ErrorKind, Service, ServiceError};
 use serde::Deserialize;

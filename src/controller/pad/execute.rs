@@ -1,4 +1,4 @@
-//! Executes the commands of the plan: all calls to services and all writes to the Pad's metadata.
+//! Executes the commands of the rules: all calls to services and all writes to the Pad's metadata.
 //!
 //! A request may take effect although its response is lost. Each one is therefore either idempotent, or preceded by a
 //! write that allows a later pass to detect the outcome: in `create_pad` for the pad, in `write_back` for the link and
@@ -210,7 +210,7 @@ impl PadReconcile<'_> {
     }
 
     /// Reads the candidate. A 404 has irreversible consequences, so it is confirmed by a second read (contract P7b).
-    /// After a webhook, the plan does that with its own delays (contract P7a).
+    /// After a webhook, the rules do that with their own delays (contract P7a).
     async fn read_opportunity(&mut self) -> Result<Fact, PassError> {
         let demand = self.demand.take();
         let shared = demand.is_some();

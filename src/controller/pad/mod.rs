@@ -1,7 +1,8 @@
 //! The Pad controller: reconciles each Pad until its pad is created, linked to the candidate, and ended.
 //!
-//! A reconcile is a loop over one observed state: `observe` builds it from the caches, `plan` decides the next command
-//! by all rules, `execute` applies it, and `status` builds the status at the end.
+//! A reconcile is a loop over one observed state: `observe` builds it from the caches, [`engine::decide`]
+//! decides the next command, `execute` executes it, the state grows by its event, and [`engine::status`] builds the status
+//! at the end.
 
 pub mod candidate_loader;
 mod execute;
@@ -313,7 +314,7 @@ fn is_expired(pad: &Pad, around: &RelatedObjects) -> bool {
             .is_some_and(|configuration| engine::ttl::is_expired(pad, configuration, Timestamp::now()))
 }
 
-/// Plans and executes commands until the plan is done.
+/// Decides and executes commands until the rules are done.
 async fn run_to_completion(
     pass: &mut PadReconcile<'_>,
     around: &RelatedObjects,

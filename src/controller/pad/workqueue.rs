@@ -16,7 +16,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Namespace and name.
 /// Queue of Pads that wait for a work permit or have just received one.
 pub struct WorkQueue {
     context: Arc<Context>,

@@ -57,7 +57,7 @@ pub fn sync(namespace: &str, connection: &str) -> Span {
     info_span!(target: TRACE_TARGET, "sync", k8s.namespace.name = namespace, pad_operator.connection = connection)
 }
 
-/// Creates the span of one step in the plan of a Pad.
+/// Creates the span of one command of a Pad, with the rule that decided it.
 pub fn step(name: &'static str, rule: &'static str) -> Span {
     info_span!(
         target: TRACE_TARGET,

@@ -198,7 +198,8 @@ pub(crate) fn read_links(state: &PadState) -> Option<Command> {
     (state.linked_before.is_none() && !links.is_empty()).then_some(Command::ReadLinkedPads(links))
 }
 
-/// A linked pad belongs to the Pad, which has lost its status, or to another Pad of the candidate (contract X6).
+/// Of several Pads of a candidate that have no stored pad, each has its own linked pad or none (contract X6): adopts the
+/// own one, leaves the entry to another Pad, or waits for an older Pad.
 pub(crate) fn adopt(state: &PadState) -> Option<Command> {
     let (rule, opportunity) = eligible(state)?;
     let entry = entry(&state.pad, rule, opportunity);
@@ -417,7 +418,9 @@ pub fn pad_id_of_link(link: &str, interview_url: &str) -> Option<String> {
     let host = url.host_str()?;
     let is_own = || url::Url::parse(interview_url).is_ok_and(|own| own.host_str() == Some(host));
     let is_coderpad = host == "coderpad.io" || host.ends_with(".coderpad.io") || is_own();
-    let id = url.path_segments()?.next().filter(|id| coderpad::is_pad_id(id))?;
+    // A segment with a dot is a file, such as index.html, whose read might get an answer that is not the API's.
+    let is_id = |id: &&str| coderpad::is_pad_id(id) && !id.contains('.');
+    let id = url.path_segments()?.next().filter(is_id)?;
     is_coderpad.then(|| id.to_owned())
 }
 

@@ -1,6 +1,6 @@
 //! The tag that shows recruiters a failing or long-waiting Pad (contract K6, `tags.failed`).
 //!
-//! It is reconciled after the Pad's own plan and never affects its outcome: an error on the tag is no error of the Pad.
+//! It is reconciled after the Pad's own rules and never affects its outcome: an error on the tag is no error of the Pad.
 //! The tag is added once, when the Pad needs attention, and removed when the Pad is healthy. The status stores the
 //! handled tag, so that a tag which a recruiter removes stays removed.
 

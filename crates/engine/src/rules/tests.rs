@@ -17,6 +17,7 @@ use services::{ErrorKind, Service, ServiceError};
 use std::time::Duration;
 
 mod after;
+mod apply;
 mod attempts;
 mod flag;
 mod further;

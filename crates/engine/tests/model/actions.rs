@@ -12,7 +12,7 @@ use api::names::OnceOnlyWrite;
 pub enum ModelAction {
     /// The cache of a process receives the current objects from its watch.
     Sync(usize),
-    /// A process begins a pass, or executes the next step of the plan.
+    /// A process begins a pass, or executes the next command of the rules.
     Step(At),
     /// A process executes a search in lists that do not contain the newest pads yet.
     StaleSearch(At),

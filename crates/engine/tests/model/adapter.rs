@@ -1,7 +1,7 @@
 //! The adapter between the model and the product. It converts the state of a pass to the real `PadState`, and the real
-//! plan decides.
+//! rules decide.
 //!
-//! The plan is pure. The adapter therefore caches its result for the same state, without which the model could not
+//! The rules are pure. The adapter therefore caches its result for the same state, without which the model could not
 //! explore millions of states.
 
 use super::state::{
@@ -41,7 +41,7 @@ const TAG: &str = "coderpad";
 /// Time of the first stage entry, in milliseconds since the epoch. Each repeat is one second later.
 const ENTRY_MS: i64 = 1_700_000_000_000;
 
-/// A step of the plan, in the model's types.
+/// A command of the rules, in the model's types.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Planned {
     Rest(ReportedStatus),
@@ -85,14 +85,14 @@ thread_local! {
     static DECIDED: RefCell<HashMap<Delivered, Decided>> = RefCell::default();
 }
 
-/// Returns the next step of the real plan.
+/// Returns the next command of the real rules.
 pub fn planned(known: &Known, policy: DeletionPolicy, wrong: Option<Wrong>) -> Planned {
     let number = match policy {
         DeletionPolicy::Retain => 0,
         DeletionPolicy::Unlink => 1,
         DeletionPolicy::Delete => 2,
     };
-    // The version is not an input of the plan, and therefore not a part of the cache key.
+    // The version is not an input of the rules, and therefore not a part of the cache key.
     let mut known = known.clone();
     known.object.version = 0;
     let mixes = wrong == Some(Wrong::NoInstallations);
@@ -342,7 +342,7 @@ fn opportunity(person: &Person) -> Opportunity {
     }
 }
 
-/// Returns the pad as CoderPad reports it. A reference derived from another UID belongs to another series for the plan.
+/// Returns the pad as CoderPad reports it. A reference derived from another UID belongs to another series for the rules.
 fn record(pad: &CoderPad, uid: u8) -> PadRecord {
     let salt = if pad.salt == uid + 1 { 0 } else { pad.salt };
     PadRecord::from_json(&json!({

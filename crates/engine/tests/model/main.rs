@@ -1,7 +1,7 @@
 //! A model of the "exactly once" protocol for a model checker. It explores every order in which the operator, the API
 //! server, CoderPad, Lever, time, crashes and people can act, within the bounds of each scenario.
 //!
-//! The plan of Pads and the receiver's decision are the real code ([`adapter`]). The steps of `execute` between its
+//! The rules of Pads and the receiver's decision are the real code ([`adapter`]). The steps of `execute` between its
 //! effects ([`process`], [`writes`]), the writes of the receiver ([`receiver`]), and the environment ([`actions`]) are
 //! modelled. A result is valid for at most as many faults as the scenario allows.
 //!

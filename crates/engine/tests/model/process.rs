@@ -2,7 +2,7 @@
 //!
 //! This module is a second implementation of `execute`, `in_flight` and `write_tracker`, which need a network and a
 //! clock. It follows them as closely as the model's small values allow. The decisions are not implemented again: the
-//! real plan makes them.
+//! real rules make them.
 
 use super::actions::ModelAction;
 use super::adapter::{Planned, ReportedStatus, planned};

@@ -160,7 +160,7 @@ fn a_terminating_pad_and_its_successor() {
 }
 
 /// A person deletes the Pad, and Lever repeats the webhook. The histories test entries in between. In the model, the
-/// cache of a process that has just started contains no Pads, and the plan of one Pad does not have the other Pad as an
+/// cache of a process that has just started contains no Pads, and the rules of one Pad do not have the other Pad as an
 /// input.
 #[test]
 fn an_open_pad_deleted_by_a_person() {

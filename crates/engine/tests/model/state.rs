@@ -204,7 +204,7 @@ pub enum Stopped {
     WriteUnknown,
 }
 
-/// The input of the plan. The adapter converts it to the real `PadState`.
+/// The input of the rules. The adapter converts it to the real `PadState`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Known {
     pub object: Object,

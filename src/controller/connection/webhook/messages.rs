@@ -1,6 +1,7 @@
 //! Every message about a webhook that the operator registers, as a snapshot.
 
 use super::*;
+use crate::controller::connection::webhook::deletion_blocked;
 use crate::transport::Service;
 use api::condition::{Conditions, types};
 use serde_json::json;
@@ -58,5 +59,8 @@ fn messages_about_managed_webhooks() {
             describe(case, &conditions.finish())
         })
         .collect();
-    assert_snapshot("connection-managed-webhook", text.trim_end());
+    let denied = diagnose_lever(&call(ErrorKind::Forbidden, 403), &connection());
+    let event =
+        format!("# Event: the deletion waits for Lever\n\n{}", deletion_blocked("hiring", "acme", &denied));
+    assert_snapshot("connection-managed-webhook", &(text + &event));
 }

@@ -216,13 +216,7 @@ impl WebhookController {
         let (_, tried_before) = self.state(connection);
         self.fail(connection, diagnosis.clone());
         if tried_before.is_none() {
-            let note = format!(
-                "The deletion is blocked until the webhook is removed from Lever: {} The operator retries \
-                 automatically. To delete without removing the webhook, remove the finalizer {}: kubectl --namespace \
-                 {namespace} edit leverconnection {name}",
-                diagnosis::sentence(&diagnosis.message),
-                names::WEBHOOK_FINALIZER
-            );
+            let note = deletion_blocked(&namespace, &name, &diagnosis);
             self.context.publish_warning(&connection.object_ref(&()), diagnosis.reason, &note).await;
         }
         Ok(self.state(connection).1)
@@ -243,6 +237,17 @@ impl WebhookController {
         }
         use_it(entry)
     }
+}
+
+/// Returns the note of the Event about a deletion that waits for Lever.
+fn deletion_blocked(namespace: &str, name: &str, diagnosis: &Diagnosis) -> String {
+    format!(
+        "The deletion is blocked until the webhook is removed from Lever: {} The operator retries automatically. To \
+         delete without removing the webhook, remove the finalizer {}: kubectl --namespace {namespace} edit \
+         leverconnection {name}",
+        diagnosis::sentence(&diagnosis.message),
+        names::WEBHOOK_FINALIZER
+    )
 }
 
 /// Reports whether a Secret or its key is gone.

@@ -1,5 +1,5 @@
 //! Random histories of one candidate: people, Lever and CoderPad act in any order, and the real code of sync, the
-//! receiver and the plan decides. The tests check the rules of [`truth`] after each event and at the end.
+//! receiver and the rules decides. The tests check the rules of [`truth`] after each event and at the end.
 //!
 //! The model checks every order of a few actions. A history has many kinds of events, and real objects with real times.
 

@@ -337,7 +337,7 @@ struct HistoryPass<'a> {
 }
 
 impl HistoryPass<'_> {
-    /// Plans and executes steps until the plan is done. Returns None if the operator stopped, or the Pad is gone.
+    /// Decides and executes commands until the rules are done. Returns None if the operator stopped, or the Pad is gone.
     fn run_to_completion(&mut self) -> Option<Outcome> {
         for _ in 0..MAX_HISTORY_STEPS {
             let step = decide(&self.state).command;

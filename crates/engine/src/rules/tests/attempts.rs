@@ -70,6 +70,10 @@ fn a_lost_status_is_restored_from_the_links_on_the_candidate() {
     assert!(matches!(plan(&state), Command::Create { .. }), "another Pad of the series has it");
     state.linked_before = Some(vec![]);
     assert!(matches!(plan(&state), Command::Create { .. }), "a link to somebody else's pad does not count");
+    for page in ["https://app.coderpad.io/index.html", "https://coderpad.io/", "https://example.com/PAD1"] {
+        let state = read(|o| o.links.push(page.into()));
+        assert!(matches!(plan(&state), Command::Create { .. }), "{page} is no pad");
+    }
 }
 
 /// Contract X6: each Pad of a series that was restored without annotations and status adopts its own pad.

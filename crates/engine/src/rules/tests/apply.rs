@@ -1,0 +1,142 @@
+//! Table tests of `apply`: command and event → state. What a row does not name stays as it was.
+
+use super::*;
+use crate::event::{Event, Fact, StoredVersion};
+
+/// Returns the state after a command with this result.
+fn after(mut state: PadState, command: &Command, result: Result<Fact, PassError>) -> PadState {
+    state.apply(command, Event { stored: None, result });
+    state
+}
+
+fn service_error(class: ErrorKind) -> ServiceError {
+    ServiceError::new(class, Service::Lever, "POST /opportunities/{id}/addTags", None, "no")
+}
+
+fn tags(names: &[&str]) -> Command {
+    Command::AddTags(names.iter().map(|&name| name.to_owned()).collect())
+}
+
+fn lever_write(
+    answer: Result<Opportunity, ServiceError>,
+    confirmed: Option<CandidateLookup>,
+) -> Result<Fact, PassError> {
+    Ok(Fact::LeverWrite { answer: answer.map(Box::new), confirmed })
+}
+
+#[test]
+fn reads_are_stored_and_a_missing_pad_is_not_found() {
+    let state = read(|_| ());
+    let id = || Command::ReadPad("PAD1".into());
+    assert!(matches!(
+        after(state.clone(), &id(), Ok(Fact::Pad(Some(record("PAD1", 0))))).record,
+        PadLookup::Read(_)
+    ));
+    assert!(matches!(after(state.clone(), &id(), Ok(Fact::Pad(None))).record, PadLookup::NotFound));
+    let lookup = CandidateLookup::NotFound;
+    let found = after(state, &Command::ReadOpportunity, Ok(Fact::Candidate { lookup, shared: true }));
+    assert!(matches!(found.opportunity, CandidateLookup::NotFound) && found.read_is_shared);
+}
+
+#[test]
+fn a_pad_that_is_missing_when_read_again_is_the_found_one() {
+    let mut state = read(|_| ());
+    state.create_outcome = CreateOutcome::Searched(vec![record("PAD1", 0)]);
+    let again = Command::ReadKindAgain("PAD1".into());
+    let state = after(state, &again, Ok(Fact::Pad(None)));
+    assert!(state.kind_read_again && matches!(&state.record, PadLookup::Read(found) if found.id == "PAD1"));
+}
+
+#[test]
+fn a_claim_permits_one_request_even_if_it_fails() {
+    for (claim, command) in [
+        (OnceOnlyWrite::Link, Command::AddLink("https://app.coderpad.io/PAD1".into())),
+        (OnceOnlyWrite::Note, Command::AddNote("note".into())),
+    ] {
+        let state = after(read(|_| ()), &Command::Claim(claim), Ok(Fact::Done));
+        assert_eq!(state.write_claim, WriteClaim::Owned(claim));
+        let state = after(state, &command, Err(PassError::Service(service_error(ErrorKind::OutcomeUnknown))));
+        assert_eq!(state.write_claim, WriteClaim::Unclaimed);
+        assert!(matches!(state.error, Some(PassError::Service(_))) && !state.link_written);
+    }
+}
+
+#[test]
+fn a_404_of_a_write_is_an_error_unless_a_read_confirms_it() {
+    let link = || Command::AddLink("https://app.coderpad.io/PAD1".into());
+    let missing = || Err(service_error(ErrorKind::NotFound));
+    let gone = after(read(|_| ()), &link(), lever_write(missing(), Some(CandidateLookup::NotFound)));
+    assert!(gone.error.is_none() && matches!(gone.opportunity, CandidateLookup::NotFound));
+    let there = CandidateLookup::Read(Box::new(opportunity()));
+    let doubtful = after(read(|_| ()), &link(), lever_write(missing(), Some(there)));
+    assert!(matches!(doubtful.error, Some(PassError::Service(_))) && !doubtful.link_written);
+    let written = after(read(|_| ()), &link(), lever_write(Ok(opportunity()), None));
+    assert!(written.error.is_none() && written.link_written);
+}
+
+#[test]
+fn a_refused_tag_is_tolerated_while_the_pad_is_open() {
+    let refused = |state: PadState, class| {
+        let command = tags(&["ready"]);
+        let mut state = after(state, &command, lever_write(Err(service_error(class)), None));
+        state.tolerate_refusal(&command);
+        state
+    };
+    let tolerated = refused(read(|_| ()), ErrorKind::Invalid);
+    assert!(tolerated.error.is_none() && tolerated.tags.refused.is_some());
+    assert_eq!(tolerated.tags_written, ["ready"], "it is not sent again in this pass");
+    assert!(refused(read(|_| ()), ErrorKind::Unavailable).error.is_some());
+    let mut deleting = read(|_| ());
+    deleting.pad.deleting = true;
+    assert!(refused(deleting, ErrorKind::Invalid).error.is_some());
+}
+
+#[test]
+fn lost_quota_is_known_and_a_refused_creation_counts() {
+    let create = || match plan(&read(|_| ())) {
+        create @ Command::Create { .. } => create,
+        other => panic!("{other:?}"),
+    };
+    let state = after(read(|_| ()), &create(), Ok(Fact::NoQuota));
+    assert!(matches!(state.connection, ConnectionState::Ready { pads_left: Some(0), .. }));
+    assert!(state.error.is_none() && state.create_answered_at.is_none());
+    let refused = Fact::CreateRefused { error: service_error(ErrorKind::Invalid), sent_at: at(7) };
+    let state = after(read(|_| ()), &create(), Ok(refused));
+    assert!(state.create_answered_at == Some(at(7)) && matches!(state.error, Some(PassError::Service(_))));
+}
+
+#[test]
+fn a_changed_version_brings_what_is_known_of_its_requests() {
+    let state = read(|_| ());
+    let mut pad = state.pad.clone();
+    pad.attempt = Some(CreateIntent::new(Reference::new(pad.series(), 1), at(5)));
+    let in_flight = CreateOutcome::InFlight { rest: Duration::from_secs(9), search_in: Duration::ZERO };
+    let stored =
+        |pad| StoredVersion { pad, create_outcome: in_flight.clone(), write_claim: WriteClaim::Unclaimed };
+    let mut changed = state.clone();
+    changed.apply(
+        &Command::SetFinalizer(true),
+        Event { stored: Some(stored(pad)), result: Err(PassError::Conflict) },
+    );
+    assert!(
+        matches!(changed.create_outcome, CreateOutcome::InFlight { .. }),
+        "another process may have sent one"
+    );
+    assert!(matches!(changed.error, Some(PassError::Conflict)));
+    let mut same = state.clone();
+    same.apply(
+        &Command::SetFinalizer(true),
+        Event { stored: Some(stored(state.pad.clone())), result: Ok(Fact::Done) },
+    );
+    assert!(matches!(same.create_outcome, CreateOutcome::NotSent));
+}
+
+#[test]
+fn a_deleted_pad_leaves_the_search_and_counts_in_the_hourly_limit() {
+    let mut state = read(|_| ());
+    state.pad.attempt = Some(CreateIntent::new(Reference::new(state.pad.series(), 1), at(5)));
+    state.create_outcome = CreateOutcome::Searched(vec![record("PAD1", 0), record("PAD2", 1)]);
+    let state = after(state, &Command::DeletePad("PAD2".into()), Ok(Fact::Done));
+    assert!(matches!(&state.create_outcome, CreateOutcome::Searched(found) if found.len() == 1));
+    assert_eq!((state.deleted, state.create_answered_at), (vec!["PAD2".to_owned()], Some(at(5))));
+}

@@ -8,8 +8,8 @@
 //! 3. **Observe**: the state of the Pad is built as plain data, from the objects in the caches (`pad/observe.rs`,
 //!    [`engine::observe`]).
 //! 4. **Decide**: the first rule that applies to this state decides the next command ([`engine::decide`]). Pure.
-//! 5. **Execute**: the command is executed in a service or on the Pad, and its result is added to the state
-//!    (`pad/execute.rs`). Then the rules decide again, until they are done.
+//! 5. **Execute**: the command is executed in a service or on the Pad (`pad/execute.rs`), and the state grows by its event
+//!    ([`engine::event`]). Then the rules decide again, until they are done.
 //! 6. **Status**: the final state becomes the complete status, which is written if it differs ([`engine::status`]).
 //!
 //! [`controller::connection`] and [`controller::configuration`] reconcile the other two kinds. [`sync`] detects changes

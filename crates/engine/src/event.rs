@@ -1,4 +1,4 @@
-//! What came of a command. [`crate::apply`] adds it to the state.
+//! What came of a command. `PadState::apply` adds it to the state.
 
 use crate::rolling_limit::LimitExceeded;
 use crate::state::{CandidateLookup, CreateOutcome, NoteLookup, PassError, StoredPad, WriteClaim};

@@ -46,8 +46,8 @@ area() {
   echo "prose: $name: $errors errors; $warnings of $lines lines with a warning (limit: 1 in $limit)"
   if [ "$errors" -gt 0 ] || [ $((warnings * limit)) -gt "$lines" ]; then status=1; fi
 }
-comments=$(grep -rhE --include '*.rs' '^\s*//' src crates | wc -l)
-area src "$comments" src crates
+comments=$(grep -rhE --include '*.rs' '^\s*//' src crates/*/src crates/*/tests | wc -l)
+area src "$comments" src crates/*/src crates/*/tests
 text=$(find docs README.md CHANGELOG.md -name '*.md' -exec cat {} + | grep -c '[a-z]')
 area docs "$text" docs README.md CHANGELOG.md
 text=$(find charts -name '*.yaml' -o -name '*.txt' -o -name '*.md' | xargs cat | grep -cE '#|: .* ')

@@ -11,7 +11,7 @@ use services::lever::Opportunity;
 use services::{ErrorKind, ServiceError};
 
 impl PadState {
-    /// Adds what came of a command.
+    /// Adds the event of a command.
     pub fn apply(&mut self, command: &Command, event: Event) {
         if let Some(stored) = event.stored {
             self.take_stored(stored);

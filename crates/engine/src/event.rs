@@ -1,4 +1,4 @@
-//! What came of a command. `PadState::apply` adds it to the state.
+//! The event of a command: its result. `PadState::apply` adds it to the state.
 
 use crate::rolling_limit::LimitExceeded;
 use crate::state::{CandidateLookup, CreateOutcome, NoteLookup, PassError, StoredPad, WriteClaim};
@@ -12,7 +12,7 @@ use services::lever::Opportunity;
 pub struct Event {
     /// The Pad as the API server returned it, if the command wrote or read it, even if the command failed afterwards.
     pub stored: Option<StoredVersion>,
-    /// What the command found or did, or why it failed.
+    /// The new knowledge, or the error.
     pub result: Result<Fact, PassError>,
 }
 
@@ -22,7 +22,7 @@ impl From<Result<Fact, PassError>> for Event {
     }
 }
 
-/// A version of the Pad from the API server, with what this process knows of the requests that it records.
+/// A version of the Pad from the API server, with the state of the requests that it records.
 #[derive(Clone, Debug)]
 pub struct StoredVersion {
     /// The Pad.
@@ -33,7 +33,7 @@ pub struct StoredVersion {
     pub write_claim: WriteClaim,
 }
 
-/// What a command found or did.
+/// New knowledge: the answer of a service, or an effect.
 #[derive(Clone, Debug)]
 pub enum Fact {
     /// The command took effect; nothing else is known.

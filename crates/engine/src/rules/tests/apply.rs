@@ -1,4 +1,4 @@
-//! Table tests of `apply`: command and event → state. What a row does not name stays as it was.
+//! Table tests of `apply`: command and event → state.
 
 use super::*;
 use crate::event::{Event, Fact, StoredVersion};

@@ -144,8 +144,8 @@ impl LeverClient {
     /// Returns the state of the user with this ID: unknown, deactivated or active.
     ///
     /// # Errors
-    /// [`ErrorKind::Forbidden`] if the key may not read users; any other class but [`ErrorKind::NotFound`] and
-    /// [`ErrorKind::OutcomeUnknown`].
+    /// [`ErrorKind::Forbidden`] if the key may not read users. All other kinds are possible too, except
+    /// [`ErrorKind::NotFound`] and [`ErrorKind::OutcomeUnknown`].
     pub async fn user(&self, id: &str) -> Result<UserState, ServiceError> {
         let url = self.client.url(GET_USER, &["users", required(id)])?;
         let read = self.client.send(self.priority, Call::get(GET_USER, url), |answer: Data<RawUser>| {

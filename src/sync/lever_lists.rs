@@ -1,4 +1,4 @@
-//! Scans of Lever's opportunities.
+//! Reads the pages of Lever's lists of opportunities.
 
 use super::{SyncContext, SyncError};
 use crate::lever::{LeverClient, Opportunity, OpportunityPage, PageToken, SpanMs};

@@ -1,4 +1,4 @@
-//! Scans of Lever's candidates, one for each stage and tag, and their consequences in the cluster.
+//! Scans of the candidates of one stage and tag, and their consequences in the cluster.
 
 use super::lever_lists::{self, StageScan};
 use super::ownership_checks;

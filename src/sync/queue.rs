@@ -43,7 +43,7 @@ pub struct MissedDelivery {
 /// Result of a sync.
 #[derive(Debug, Default)]
 pub struct SyncOutcome {
-    /// The last stage entry that it found and no webhook had reported.
+    /// The last stage entry that this sync found and that no webhook had reported.
     pub missed: Option<MissedDelivery>,
     /// When it began, if everything was requested and all scans were completed.
     pub complete: Option<CompletedSync>,

@@ -1,4 +1,4 @@
-//! The signature tokens of all connections, in memory, so that an unsigned request costs no call to the API server.
+//! The signing tokens of all connections, in memory, so that an unsigned request costs no call to the API server.
 //!
 //! One task keeps them up to date: it watches connections and Secrets, and reads single keys again. While the API
 //! server does not answer, the old tokens stay valid.
@@ -29,10 +29,10 @@ const TOKEN_BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 /// Maximum delay before a retry.
 const TOKEN_BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// The signature tokens of one connection.
+/// The signing tokens of one connection.
 pub type Tokens = Arc<Vec<SecretString>>;
 
-/// The signature tokens of all connections; a cheap handle.
+/// The signing tokens of all connections; a cheap handle.
 #[derive(Clone, Default)]
 pub struct SigningTokens {
     known: Arc<RwLock<HashMap<ObjectKey, Tokens>>>,

@@ -28,7 +28,7 @@ pub struct RelatedObjects {
     pub former: Option<FormerConnection>,
 }
 
-/// A connection that another one of the same account has replaced, such as after a rename.
+/// A LeverConnection that was replaced by another one of the same account, for example after a rename.
 pub struct FormerConnection {
     /// Its name.
     pub name: String,

@@ -1,4 +1,4 @@
-//! Signature tokens follow connections and Secrets.
+//! Signing tokens follow connections and Secrets.
 
 use super::fake::{ApiServer, NAMESPACE, connection};
 use crate::k8s::secrets::{SecretChange, Secrets};

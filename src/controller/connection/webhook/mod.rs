@@ -1,6 +1,6 @@
 //! Managed webhooks: the operator registers the webhook in Lever, stores its token, and removes the webhook.
 //! [`WebhookController`] reconciles a webhook after each probe and when the Secret changes. `reconcile` executes a
-//! pass, `plan` decides its commands, `tokens` reads and writes the Secret, and `token_ledger` maps tokens to webhooks.
+//! pass, `plan` decides its commands, `token_secret` reads and writes the Secret, and `token_ledger` maps tokens to webhooks.
 
 mod plan;
 mod reconcile;

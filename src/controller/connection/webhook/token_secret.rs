@@ -1,4 +1,4 @@
-//! Reads and writes the Secret with the signature tokens.  In addition to the tokens and the records of
+//! Reads and writes the Secret with the signing tokens. In addition to the tokens and the records of
 //! [`TokenLedger`], the Secret has a claim. A process writes its claim before it creates or deletes webhooks, and
 //! stores a token only while the claim is unchanged. Of two leaders, only one continues.
 
